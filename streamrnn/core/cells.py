@@ -1,0 +1,189 @@
+"""Elman RNN, LSTM and GRU: one layer over a run of steps, forward and backward side by side.
+
+Letters: T steps, D inputs, H hidden units, G = gates * H. Formulas, gate order (LSTM i f g o, GRU r z n, reset applied
+after the recurrent product) and both biases are PyTorch's; matrices are stored transposed, (D, G) and (H, G), so
+that the inner loops run over the gates. A single step is a run of length one: prediction and replay share the code.
+
+Forward writes ``h`` and ``c`` (row 0 is the state before the run, row t + 1 the one after step t) and the tape its
+backward reads: ``gates`` after their non-linearity and ``aux`` (LSTM: tanh(c); GRU: W_hn h + b_hn). Backward takes
+``dh`` (T, H), the loss's gradient with respect to each h from above, overwrites it, writes the gradients of both
+pre-activations (``d_ih``, ``d_hh``; they differ only for the GRU's n gate) and adds the weights' gradients.
+Sources: Elman 1990; Hochreiter & Schmidhuber 1997 with Gers et al. 2000's forget gate; Cho et al. 2014.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from streamrnn.core.activations import sigmoid_inplace, tanh_inplace
+from streamrnn.core.jit import jit
+from streamrnn.core.linear import add_outer, add_product, add_rows, add_transposed
+
+RNN, LSTM, GRU = 0, 1, 2
+CELLS = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
+GATES = {RNN: 1, LSTM: 4, GRU: 3}
+"""Gate vectors per cell: G = GATES[cell] * H."""
+STATES = {RNN: 1, LSTM: 2, GRU: 1}
+"""Vectors of length H carried from step to step: h, and c for the LSTM."""
+
+
+@jit
+def forward(
+    cell: int, steps: int, x: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, gates: Any, h: Any, c: Any, aux: Any
+) -> None:
+    """Run ``steps`` steps of one layer: x (T, D), gates (T, G), h and c (T + 1, H), aux (T, H)."""
+    if cell == LSTM:
+        lstm_forward(steps, x, w_ih, w_hh, b_ih, b_hh, gates, h, c, aux)
+    elif cell == GRU:
+        gru_forward(steps, x, w_ih, w_hh, b_ih, b_hh, gates, h, aux)
+    else:
+        rnn_forward(steps, x, w_ih, w_hh, b_ih, b_hh, gates, h)
+
+
+@jit
+def backward(
+    cell: int, steps: int, x: Any, w_hh: Any, gates: Any, h: Any, c: Any, aux: Any, dh: Any, carry: Any,
+    d_ih: Any, d_hh: Any, dw_ih: Any, dw_hh: Any, db_ih: Any, db_hh: Any,
+) -> None:  # fmt: skip
+    """Back-propagate through one layer; adds to dw_* and db_*, overwrites dh, carry (2, H), d_ih and d_hh (T, G)."""
+    if cell == LSTM:
+        lstm_backward(steps, w_hh, gates, c, aux, dh, carry, d_ih)
+    elif cell == GRU:
+        gru_backward(steps, w_hh, gates, h, aux, dh, carry, d_ih, d_hh)
+    else:
+        rnn_backward(steps, w_hh, h, dh, carry, d_ih)
+    recurrent = d_hh if cell == GRU else d_ih
+    add_outer(dw_ih, x, d_ih, steps)
+    add_outer(dw_hh, h, recurrent, steps)
+    add_rows(db_ih, d_ih, steps)
+    add_rows(db_hh, recurrent, steps)
+
+
+@jit
+def rnn_forward(
+    steps: int, x: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, gates: Any, h: Any
+) -> None:
+    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh)."""
+    for t in range(steps):
+        a = gates[t]
+        for j in range(a.shape[0]):
+            a[j] = b_ih[j] + b_hh[j]
+        add_product(a, w_ih, x[t])
+        add_product(a, w_hh, h[t])
+        tanh_inplace(a)
+        h[t + 1, :] = a
+
+
+@jit
+def rnn_backward(steps: int, w_hh: Any, h: Any, dh: Any, carry: Any, d: Any) -> None:
+    """d = dh (1 - h'^2); the previous h receives W_hh d."""
+    one = h.dtype.type(1)
+    for t in range(steps - 1, -1, -1):
+        dh_t, d_t, h_t = dh[t], d[t], h[t + 1]
+        for j in range(h_t.shape[0]):
+            d_t[j] = dh_t[j] * (one - h_t[j] * h_t[j])
+        if t > 0:
+            add_transposed(dh[t - 1], w_hh, d_t)
+
+
+@jit
+def lstm_forward(
+    steps: int, x: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, gates: Any, h: Any, c: Any, tanh_c: Any
+) -> None:
+    """c' = f c + i g, h' = o tanh(c')."""
+    H = h.shape[1]
+    for t in range(steps):
+        a = gates[t]
+        for j in range(4 * H):
+            a[j] = b_ih[j] + b_hh[j]
+        add_product(a, w_ih, x[t])
+        add_product(a, w_hh, h[t])
+        sigmoid_inplace(a[: 2 * H])
+        tanh_inplace(a[2 * H : 3 * H])
+        sigmoid_inplace(a[3 * H :])
+        i, f, g, o = a[:H], a[H : 2 * H], a[2 * H : 3 * H], a[3 * H :]
+        c_old, c_new, u, h_new = c[t], c[t + 1], tanh_c[t], h[t + 1]
+        for j in range(H):
+            c_new[j] = f[j] * c_old[j] + i[j] * g[j]
+        u[:] = c_new
+        tanh_inplace(u)
+        for j in range(H):
+            h_new[j] = o[j] * u[j]
+
+
+@jit
+def lstm_backward(
+    steps: int, w_hh: Any, gates: Any, c: Any, tanh_c: Any, dh: Any, carry: Any, d: Any
+) -> None:
+    """Gradients of the four pre-activations; ``carry[0]`` holds dc between steps."""
+    H = tanh_c.shape[1]
+    zero, one = gates.dtype.type(0), gates.dtype.type(1)
+    dc = carry[0]
+    dc[:] = zero
+    for t in range(steps - 1, -1, -1):
+        a, d_t, dh_t, u, c_old = gates[t], d[t], dh[t], tanh_c[t], c[t]
+        i, f, g, o = a[:H], a[H : 2 * H], a[2 * H : 3 * H], a[3 * H :]
+        di, df, dg, do = d_t[:H], d_t[H : 2 * H], d_t[2 * H : 3 * H], d_t[3 * H :]
+        for j in range(H):
+            dc_j = dc[j] + dh_t[j] * o[j] * (one - u[j] * u[j])
+            di[j] = dc_j * g[j] * i[j] * (one - i[j])
+            df[j] = dc_j * c_old[j] * f[j] * (one - f[j])
+            dg[j] = dc_j * i[j] * (one - g[j] * g[j])
+            do[j] = dh_t[j] * u[j] * o[j] * (one - o[j])
+            dc[j] = dc_j * f[j]
+        if t > 0:
+            add_transposed(dh[t - 1], w_hh, d_t)
+
+
+@jit
+def gru_forward(
+    steps: int, x: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, gates: Any, h: Any, recurrent_n: Any
+) -> None:
+    """h' = (1 - z) n + z h with n = tanh(W_in x + b_in + r (W_hn h + b_hn))."""
+    H = h.shape[1]
+    for t in range(steps):
+        a, q, h_old, h_new = gates[t], recurrent_n[t], h[t], h[t + 1]
+        a[:] = b_hh
+        add_product(a, w_hh, h_old)
+        q[:] = a[2 * H :]
+        rz, r, z, n = a[: 2 * H], a[:H], a[H : 2 * H], a[2 * H :]
+        n[:] = a.dtype.type(0)
+        for j in range(3 * H):
+            a[j] += b_ih[j]
+        add_product(a, w_ih, x[t])
+        sigmoid_inplace(rz)
+        for j in range(H):
+            n[j] += r[j] * q[j]
+        tanh_inplace(n)
+        for j in range(H):
+            h_new[j] = n[j] + z[j] * (h_old[j] - n[j])
+
+
+@jit
+def gru_backward(
+    steps: int, w_hh: Any, gates: Any, h: Any, recurrent_n: Any, dh: Any, carry: Any, d_ih: Any, d_hh: Any
+) -> None:
+    """Gradients of the pre-activations on the input side and on the recurrent side (n scaled by r)."""
+    H = h.shape[1]
+    one = gates.dtype.type(1)
+    for t in range(steps - 1, -1, -1):
+        a, q, h_old, dh_t = gates[t], recurrent_n[t], h[t], dh[t]
+        r, z, n = a[:H], a[H : 2 * H], a[2 * H :]
+        di, dr = d_ih[t], d_hh[t]
+        di_r, di_z, di_n = di[:H], di[H : 2 * H], di[2 * H :]
+        dr_r, dr_z, dr_n = dr[:H], dr[H : 2 * H], dr[2 * H :]
+        for j in range(H):
+            dn = dh_t[j] * (one - z[j]) * (one - n[j] * n[j])
+            dz = dh_t[j] * (h_old[j] - n[j]) * z[j] * (one - z[j])
+            dr_gate = dn * q[j] * r[j] * (one - r[j])
+            di_n[j] = dn
+            dr_n[j] = dn * r[j]
+            di_z[j] = dz
+            dr_z[j] = dz
+            di_r[j] = dr_gate
+            dr_r[j] = dr_gate
+        if t > 0:
+            dh_before = dh[t - 1]
+            for j in range(H):
+                dh_before[j] += dh_t[j] * z[j]
+            add_transposed(dh_before, w_hh, dr)

@@ -1,0 +1,153 @@
+"""Names, shapes and places of every tensor inside the flat vector theta, and the initial weights.
+
+PyTorch's names at the border (``rnn.weight_ih_l0`` ... ``head.bias``), one contiguous vector inside, so that an optimiser is
+one loop. Order in theta: w_ih of layer 0 (D, G); w_ih of the layers above (L - 1, H, G); w_hh (L, H, G); b_ih and b_hh
+(L, G); head weight (O, H); head bias (O,). Recurrent matrices are stored transposed, see ``cells``.
+
+Initial weights: input matrices Glorot uniform, recurrent blocks orthogonal (one per gate; Saxe et al. 2014), biases zero
+but the LSTM's forget bias of one (Jozefowicz et al. 2015), the head a tenth of Glorot so that first predictions stay
+near the running mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from streamrnn.core.cells import GATES, LSTM, STATES
+
+Array = npt.NDArray[Any]
+
+
+class Tensors(NamedTuple):
+    """Views into one flat vector, as the kernels use them (for weights, gradients alike)."""
+
+    w_ih_first: Array  # (D, G)
+    w_ih_above: Array  # (L - 1, H, G)
+    w_hh: Array  # (L, H, G)
+    b_ih: Array  # (L, G)
+    b_hh: Array  # (L, G)
+    head_w: Array  # (O, H)
+    head_b: Array  # (O,)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Sizes of one network: ``cell`` code, D inputs, H hidden units, L layers, O outputs.
+
+    >>> Layout(cell=1, n_inputs=8, hidden_size=32, num_layers=1, n_outputs=1).size
+    5409
+    """
+
+    cell: int
+    n_inputs: int
+    hidden_size: int
+    num_layers: int
+    n_outputs: int
+
+    @property
+    def gate_width(self) -> int:
+        """G: length of the vector of all gates."""
+        return GATES[self.cell] * self.hidden_size
+
+    @property
+    def state_count(self) -> int:
+        """Vectors of length H a layer carries."""
+        return STATES[self.cell]
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes in theta's order."""
+        D, H, G, L, O = self.n_inputs, self.hidden_size, self.gate_width, self.num_layers, self.n_outputs  # noqa: E741
+        return (D, G), (L - 1, H, G), (L, H, G), (L, G), (L, G), (O, H), (O,)
+
+    @property
+    def size(self) -> int:
+        """P: number of parameters."""
+        return sum(math.prod(shape) for shape in self.shapes)
+
+    def views(self, theta: Array) -> Tensors:
+        """Cut theta (P,) into its tensors without copying."""
+        views, start = [], 0
+        for shape in self.shapes:
+            length = math.prod(shape)
+            views.append(theta[start : start + length].reshape(shape))
+            start += length
+        return Tensors(*views)
+
+    def named(self, theta: Array) -> dict[str, Array]:
+        """PyTorch's names to views of theta in PyTorch's shapes (transposed views, writable)."""
+        v = self.views(theta)
+        tensors: dict[str, Array] = {}
+        for layer in range(self.num_layers):
+            tensors[f"rnn.weight_ih_l{layer}"] = (v.w_ih_first if layer == 0 else v.w_ih_above[layer - 1]).T
+            tensors[f"rnn.weight_hh_l{layer}"] = v.w_hh[layer].T
+            tensors[f"rnn.bias_ih_l{layer}"] = v.b_ih[layer]
+            tensors[f"rnn.bias_hh_l{layer}"] = v.b_hh[layer]
+        tensors["head.weight"] = v.head_w
+        tensors["head.bias"] = v.head_b
+        return tensors
+
+    def get_weights(self, theta: Array) -> dict[str, Array]:
+        """Copies of all tensors under PyTorch's names."""
+        return {name: np.ascontiguousarray(view) for name, view in self.named(theta).items()}
+
+    def set_weights(self, theta: Array, weights: Mapping[str, Array]) -> None:
+        """Overwrite theta (P,) from PyTorch's names; every tensor must be there in its shape and be finite.
+
+        Raises ValueError naming the tensors that are missing, unknown, of another shape or not finite.
+        """
+        mine = self.named(theta)
+        if missing := sorted(mine.keys() - weights.keys()):
+            raise ValueError(f"weights: missing {missing}; expected {sorted(mine)}")
+        if unknown := sorted(weights.keys() - mine.keys()):
+            raise ValueError(f"weights: unknown {unknown}; expected {sorted(mine)}")
+        for name, view in mine.items():
+            given = np.asarray(weights[name])
+            if given.shape != view.shape:
+                raise ValueError(f"weights: {name} has shape {given.shape}, expected {view.shape}")
+            if not np.isfinite(given).all():
+                raise ValueError(f"weights: {name} holds values that are not finite")
+        for name, view in mine.items():
+            view[...] = weights[name]
+
+    def initialise(self, seed: int, dtype: type) -> Array:
+        """A fresh theta (P,), the same on every machine for the same seed."""
+        rng = np.random.Generator(np.random.PCG64(seed))
+        theta = np.zeros(self.size, dtype=dtype)
+        H = self.hidden_size
+        for name, view in self.named(theta).items():
+            if name.startswith("rnn.weight_hh"):
+                for gate in range(GATES[self.cell]):
+                    view[gate * H : (gate + 1) * H] = _orthogonal(rng, H)
+            elif name.startswith("rnn.weight_ih"):
+                bound = np.sqrt(6.0 / (view.shape[1] + H))
+                view[...] = rng.uniform(-bound, bound, view.shape)
+            elif name == "head.weight":
+                bound = 0.1 * np.sqrt(6.0 / (view.shape[0] + H))
+                view[...] = rng.uniform(-bound, bound, view.shape)
+            elif name.startswith("rnn.bias_ih") and self.cell == LSTM:
+                view[H : 2 * H] = 1.0
+        return theta
+
+
+def _orthogonal(rng: np.random.Generator, n: int) -> Array:
+    """A random orthogonal (n, n) matrix by Householder reflections.
+
+    Written out instead of np.linalg.qr, whose BLAS blocking may differ in the last bits between machines.
+    """
+    q = np.eye(n)
+    for k in range(n - 1):
+        v = rng.standard_normal(n - k)
+        sign = 1.0 if v[0] >= 0 else -1.0
+        v[0] += sign * np.sqrt((v * v).sum())
+        scale = 2.0 / (v * v).sum()
+        block = q[:, k:]
+        block -= scale * (block * v).sum(axis=1)[:, None] * v[None, :]
+        q[:, k] *= -sign
+    return q

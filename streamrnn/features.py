@@ -1,0 +1,350 @@
+"""Encoders: the fields of a record, or a plain dict, become the input vector of the network.
+
+Each encoder writes a fixed number of columns, every one of them for every record, so a row never keeps anything of
+the record before it. Missing, null and non-finite numbers become NaN: what a missing input is worth is the learner's
+to say (it takes the running mean and counts them), not the encoder's. A category that is missing or was not declared
+is all zeros. Values of a wrong type raise ``RecordError``, naming the field.
+
+Scalars are compared by one canonical text everywhere (categories, hash buckets, classes, stream keys, event ids): the
+number 1, the number 1.0 and the string "1" are the same category. Hashing is CRC-32 of that text, which is the same on
+every machine and in every process. Nothing here learns, scales or keeps state.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from math import isfinite
+from numbers import Real
+from typing import Annotated, Any, ClassVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from msgspec import Meta
+
+from streamrnn.errors import ConfigError, RecordError
+
+FIELD_PATH = r"^[^.]+(\.[^.]+)*$"
+FieldPath = Annotated[str, Meta(pattern=FIELD_PATH, description="Field of the record; `a.b` is field b of object a.")]
+
+_NAN = math.nan
+# Integers up to here are exact in float64; larger ones take the careful path.
+_EXACT_INT = 2**53
+_NUMBERS = (Real, np.bool_, Decimal)
+# A found value is quoted in messages up to this length, so that a message stays a line.
+_QUOTED_LENGTH = 60
+
+
+Row = list[float] | npt.NDArray[np.float64]
+Write = Callable[[Any, Row], None]
+
+
+class _Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="encoder"):
+    """One field and its encoder. ``indicator`` says that the columns are 0/1 or bounded and need no standardising."""
+
+    indicator: ClassVar[bool] = False
+
+    field: FieldPath
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns written, in order."""
+        return (self.field,)
+
+    def writer(self, at: int) -> Write:
+        """A function that encodes one value into the columns from ``at`` on."""
+        raise NotImplementedError
+
+
+class Numeric(_Feature, frozen=True, kw_only=True, tag="numeric"):
+    """The number as it is; true and false are 1 and 0."""
+
+    def writer(self, at: int) -> Write:
+        field = self.field
+
+        def write(value: Any, row: Row) -> None:
+            row[at] = number(value, field)
+
+        return write
+
+
+class Log1p(_Feature, frozen=True, kw_only=True, tag="log1p"):
+    """``sign(x) * log(1 + |x|)``: for amounts that span orders of magnitude, of either sign."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (f"log1p({self.field})",)
+
+    def writer(self, at: int) -> Write:
+        field, log1p, copysign = self.field, math.log1p, math.copysign
+
+        def write(value: Any, row: Row) -> None:
+            x = number(value, field)
+            row[at] = copysign(log1p(abs(x)), x)
+
+        return write
+
+
+class OneHot(_Feature, frozen=True, kw_only=True, tag="onehot"):
+    """One 0/1 column per declared category; a missing or undeclared category is all zeros."""
+
+    indicator: ClassVar[bool] = True
+
+    categories: Annotated[
+        tuple[str | int, ...],
+        Meta(min_length=1, max_length=10_000, description="The values that get a column, as text or whole numbers."),
+    ]
+
+    def __post_init__(self) -> None:
+        texts = [canonical_text(category, "categories") for category in self.categories]
+        if len(set(texts)) != len(texts):
+            twice = sorted({text for text in texts if texts.count(text) > 1})
+            raise ValueError(f"categories: values must differ (1 and '1' are the same category), found twice: {twice}")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(f"{self.field}={category}" for category in self.categories)
+
+    def writer(self, at: int) -> Write:
+        field, columns = self.field, range(at, at + len(self.categories))
+        column_of = {canonical_text(category, field): at + i for i, category in enumerate(self.categories)}
+
+        def write(value: Any, row: Row) -> None:
+            for column in columns:
+                row[column] = 0.0
+            if value is not None:
+                hit = column_of.get(value if type(value) is str else canonical_text(value, field))
+                if hit is not None:
+                    row[hit] = 1.0
+
+        return write
+
+
+class Hash(_Feature, frozen=True, kw_only=True, tag="hash"):
+    """0/1 columns, one per bucket; the value's CRC-32 picks the bucket. A missing value is all zeros."""
+
+    indicator: ClassVar[bool] = True
+
+    buckets: Annotated[int, Meta(ge=2, le=10_000, description="Number of columns the values are spread over.")]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(f"{self.field}#{bucket}" for bucket in range(self.buckets))
+
+    def writer(self, at: int) -> Write:
+        field, buckets, columns, crc32 = self.field, self.buckets, range(at, at + self.buckets), zlib.crc32
+
+        def write(value: Any, row: Row) -> None:
+            for column in columns:
+                row[column] = 0.0
+            if value is not None:
+                text = canonical_text(value, field)
+                row[at + crc32(text.encode("utf-8", "surrogatepass")) % buckets] = 1.0
+
+        return write
+
+
+class Cyclic(_Feature, frozen=True, kw_only=True, tag="cyclic"):
+    """Sine and cosine of ``2 pi x / period``, so that hour 23 lies next to hour 0."""
+
+    indicator: ClassVar[bool] = True
+
+    period: Annotated[float, Meta(gt=0, description="The value at which the cycle starts again, for example 24.")]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (f"{self.field}:sin", f"{self.field}:cos")
+
+    def writer(self, at: int) -> Write:
+        field, period, turn = self.field, self.period, 2.0 * math.pi
+        fmod, sin, cos = math.fmod, math.sin, math.cos
+
+        def write(value: Any, row: Row) -> None:
+            # fmod is exact; dividing first would lose the phase of large values, and overflow for small periods.
+            angle = turn * (fmod(number(value, field), period) / period)
+            row[at] = sin(angle)
+            row[at + 1] = cos(angle)
+
+        return write
+
+
+FeatureSpec = Numeric | Log1p | OneHot | Hash | Cyclic
+
+
+class FeatureEncoder:
+    """Encodes the values of some fields into one row of the input matrix.
+
+    Parameters
+    ----------
+    specs
+        The features in column order. A field may appear under several encoders, not twice under the same one.
+
+    Attributes
+    ----------
+    fields
+        Field path of each spec, the order in which ``encode`` expects the values.
+    names, indicator
+        Per column: its name, and whether it is 0/1 or bounded (not to be standardised).
+
+    Examples
+    --------
+    >>> encoder = FeatureEncoder([Numeric(field="distance"), OneHot(field="carrier", categories=("AA", "UA"))])
+    >>> encoder.names
+    ('distance', 'carrier=AA', 'carrier=UA')
+    >>> row = [0.0] * encoder.n_features
+    >>> encoder.encode([1400.0, "UA"], row)
+    >>> row
+    [1400.0, 0.0, 1.0]
+    >>> encoder.encode_dict({"carrier": "DL"})
+    [nan, 0.0, 0.0]
+    """
+
+    def __init__(self, specs: Sequence[FeatureSpec]) -> None:
+        self.specs = tuple(specs)
+        self.fields = tuple(spec.field for spec in self.specs)
+        self.names = tuple(name for spec in self.specs for name in spec.columns)
+        self.indicator = tuple(spec.indicator for spec in self.specs for _ in spec.columns)
+        self.n_features = len(self.names)
+        if len(set(self.names)) != self.n_features:
+            twice = sorted({name for name in self.names if self.names.count(name) > 1})
+            raise ConfigError(f"features: every column needs its own name, found more than once: {', '.join(twice)}")
+        self._paths = tuple(tuple(field.split(".")) for field in self.fields)
+        # Consecutive numeric features form a run (first value, end, first column, end): checked and copied at once.
+        self._runs: list[tuple[int, int, int, int]] = []
+        self._others: list[tuple[int, Write]] = []
+        at = 0
+        for i, spec in enumerate(self.specs):
+            if not isinstance(spec, Numeric):
+                self._others.append((i, spec.writer(at)))
+            elif self._runs and self._runs[-1][1] == i and self._runs[-1][3] == at:
+                first, _, column, _ = self._runs.pop()
+                self._runs.append((first, i + 1, column, at + 1))
+            else:
+                self._runs.append((i, i + 1, at, at + 1))
+            at += len(spec.columns)
+
+    def encode(self, values: Sequence[Any], row: Row) -> None:
+        """Write all ``n_features`` columns of ``row`` from one value per spec (None = missing).
+
+        A list may be left with integers among its floats; they are exact once it becomes a float64 array.
+        Raises ``RecordError`` for a value of a wrong type; the row is then half written and must not be used.
+        """
+        for first, end, column, column_end in self._runs:
+            run = values[first:end]
+            try:
+                # Adding to a float fails for whatever is not a number and for integers beyond float64, and a sum is
+                # finite only if every term is: one call in C instead of a test per value.
+                plain = isfinite(sum(run, 0.0))
+            except (TypeError, OverflowError):
+                plain = False
+            if plain:
+                row[column:column_end] = run
+            else:
+                row[column:column_end] = [
+                    _NAN if value is None else value if type(value) is float and isfinite(value) else number(value, field)
+                    for value, field in zip(run, self.fields[first:end], strict=True)
+                ]
+        for i, write in self._others:
+            write(values[i], row)
+
+    def encode_dict(self, x: Mapping[Any, Any]) -> list[float]:
+        """The row of a plain dict; a key spelled exactly like the field wins over the nested path."""
+        row = [0.0] * self.n_features
+        values = [
+            x[field] if field in x else descend(x, path, field)
+            for field, path in zip(self.fields, self._paths, strict=True)
+        ]
+        self.encode(values, row)
+        return [float(value) for value in row]
+
+
+def number(value: object, field: str) -> float:
+    """``value`` as a finite float64, NaN when missing or not finite.
+
+    >>> number(True, "late"), number(None, "late")
+    (1.0, nan)
+    """
+    if value is None:
+        return _NAN
+    kind = type(value)
+    if kind is float:
+        return value if value - value == 0.0 else _NAN  # type: ignore[operator,return-value]
+    if kind is int or kind is bool or isinstance(value, _NUMBERS):
+        try:
+            x = float(value)  # type: ignore[arg-type]
+        except OverflowError:
+            raise RecordError(
+                "out_of_range", f"field {field!r}: found {describe(value)}, expected a number within float64"
+            ) from None
+        return x if x - x == 0.0 else _NAN
+    raise RecordError("wrong_type", f"field {field!r}: found {describe(value)}, expected a number")
+
+
+def canonical_text(value: object, field: str) -> str:
+    """The text by which scalars are compared, hashed and used as keys.
+
+    >>> canonical_text("UA", "f"), canonical_text(7, "f"), canonical_text(7.0, "f"), canonical_text(True, "f")
+    ('UA', '7', '7', 'true')
+    """
+    kind = type(value)
+    if kind is str:
+        return value  # type: ignore[return-value]
+    if kind is bool or isinstance(value, np.bool_):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, int | np.integer):
+        return _integer_text(int(value), field)
+    if isinstance(value, float | np.floating):
+        x = float(value)
+        return str(int(x)) if x.is_integer() and abs(x) <= _EXACT_INT else repr(x)
+    raise RecordError("wrong_type", f"field {field!r}: found {describe(value)}, expected a string, number or boolean")
+
+
+def _integer_text(value: int, field: str) -> str:
+    try:
+        return str(value)
+    except ValueError:  # beyond 4300 digits the conversion is refused, as it takes quadratic time
+        raise RecordError("out_of_range", f"field {field!r}: found {describe(value)}") from None
+
+
+def descend(value: object, path: Sequence[str], field: str) -> object:
+    """Follow ``path`` into nested objects; None when something on the way is missing or null.
+
+    Raises ``RecordError`` when something on the way is not an object. ``field`` is the whole path, for the message.
+    """
+    for part in path:
+        if value is None:
+            return None
+        if not isinstance(value, Mapping):
+            raise RecordError(
+                "wrong_type", f"field {field!r}: found {describe(value)} above {part!r}, expected an object"
+            )
+        value = value.get(part)
+    return value
+
+
+def describe(value: object) -> str:
+    """A value for a message: what it is in JSON's words, and its text if short.
+
+    >>> describe("abc"), describe([1, 2]), describe(None)
+    ("the string 'abc'", 'an array', 'null')
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return f"the boolean {str(value).lower()}"
+    if isinstance(value, Mapping):
+        return "an object"
+    if isinstance(value, list | tuple | set | np.ndarray):
+        return "an array"
+    if isinstance(value, int) and value.bit_length() > 200:
+        # Not printed: it is long, and beyond 4300 digits Python refuses to.
+        return "an integer of more than 60 digits"
+    if isinstance(value, str):
+        return f"the string {value[:_QUOTED_LENGTH]!r}" + ("..." if len(value) > _QUOTED_LENGTH else "")
+    kind = "number" if isinstance(value, Real) else type(value).__name__
+    return f"the {kind} {value!r:.{_QUOTED_LENGTH}}"

@@ -1,0 +1,1 @@
+"""The daemon around the learner: configuration, codec, brokers, loop, metrics and the HTTP endpoint."""

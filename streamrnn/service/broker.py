@@ -1,0 +1,171 @@
+"""The narrow seam between the service and a log: the values that cross it and the protocol both brokers keep.
+
+The loop sees a log only through :class:`Broker`: poll, pause, seek, send, commit. Two implementations exist,
+:mod:`streamrnn.service.kafka` (a real cluster) and :mod:`streamrnn.service.embedded` (files in a directory), and one
+contract suite runs over both.
+
+Kept by every implementation: offsets of a partition ascend strictly (gaps are allowed: transaction markers and
+compaction leave them); bytes come back exactly as they were sent; nothing is committed that was not asked for; a newly
+assigned partition stays paused until the loop has restored its learner and resumes it; every blocking call ends by its
+timeout. Offsets are positions, never counts.
+
+Left out: decoding, delivery guarantees (the loop's), transactions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+from streamrnn.errors import BrokerError
+
+Headers: TypeAlias = Sequence[tuple[str, bytes]]
+
+
+class TopicPartition(NamedTuple):
+    """One partition of a topic.
+
+    >>> str(TopicPartition("departures", 3))
+    'departures/3'
+    """
+
+    topic: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}"
+
+
+class Record(NamedTuple):
+    """One record as delivered. ``timestamp_ms`` counts milliseconds since the epoch, -1 when the record has none."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+
+
+class Commit(NamedTuple):
+    """A committed position: ``offset`` is the NEXT offset to read, ``metadata`` the loop's own text beside it."""
+
+    offset: int
+    metadata: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """These partitions are now this worker's, and paused: restore, :meth:`Broker.seek`, :meth:`Broker.resume`."""
+
+    partitions: tuple[TopicPartition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """These partitions were given up in an orderly way; they were still owned until just before this event."""
+
+    partitions: tuple[TopicPartition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """These partitions belong to somebody else already: drop their learners, do not commit for them."""
+
+    partitions: tuple[TopicPartition, ...]
+
+
+Event: TypeAlias = Assigned | Revoked | Lost
+
+
+class RebalanceError(BrokerError):
+    """The group changed while a request ran, so nothing of it took effect; the worker itself is still welcome.
+
+    Keep the batch's encoded outputs, call :meth:`Broker.poll` so that the group settles, drain
+    :meth:`Broker.events`, and for every partition still owned read :meth:`Broker.committed` again: at the batch's end,
+    go on; at its start, commit again; anything else, drop that learner and restore it.
+    """
+
+
+@runtime_checkable
+class Broker(Protocol):
+    """A consumer of one group and a producer, as the loop needs them. Not thread-safe: one thread calls it."""
+
+    def subscribe(self, topic: str) -> None:
+        """Join the group for ``topic``. Partitions arrive later, as :class:`Assigned` events of :meth:`poll`."""
+
+    def events(self) -> list[Event]:
+        """Return and forget what happened to the assignment, in order. Call it before and after every poll."""
+
+    def poll(self, timeout_s: float, max_records: int) -> dict[TopicPartition, list[Record]]:
+        """Return up to ``max_records`` records of resumed partitions, waiting at most ``timeout_s`` for the first.
+
+        Offsets ascend within a partition; an empty dictionary means nothing came in time. Calling it is also what
+        keeps a group member alive and lets assignments move, so call it even when every partition is paused.
+        Raises :class:`BrokerError` when the position of a partition is outside its log.
+        """
+
+    def seek(self, tp: TopicPartition, offset: int) -> None:
+        """Make ``offset`` the next position of an assigned partition."""
+
+    def pause(self, tps: Iterable[TopicPartition]) -> None:
+        """Stop returning records of these assigned partitions; positions stay."""
+
+    def resume(self, tps: Iterable[TopicPartition]) -> None:
+        """Return records of these assigned partitions again."""
+
+    def position(self, tp: TopicPartition) -> int:
+        """Return the next offset :meth:`poll` would look at, already beyond gaps the client has passed.
+
+        It equals the last returned offset + 1 right after a record, and moves on over transaction markers and
+        compacted records once the client has read past them. Raises :class:`BrokerError` before the first seek.
+        """
+
+    def committed(self, tp: TopicPartition) -> Commit | None:
+        """Return the group's committed position, None when there is none. Need not be assigned."""
+
+    def log_start(self, tp: TopicPartition) -> int:
+        """Return the first offset still in the log. May ask the broker."""
+
+    def log_end(self, tp: TopicPartition) -> int:
+        """Return the last stable offset: one beyond the last record a consumer may see now. May ask the broker."""
+
+    def lag(self, tp: TopicPartition) -> int | None:
+        """Return log end minus position from what the client knows already; None while unknown. Never blocks."""
+
+    def send(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        *,
+        timestamp_ms: int | None = None,
+        partition: int | None = None,
+        headers: Headers = (),
+    ) -> None:
+        """Hand one record over for sending; :meth:`flush` says whether it arrived.
+
+        Without ``partition``, the same key always goes to the same partition. Without ``timestamp_ms``, now.
+        """
+
+    def flush(self, timeout_s: float) -> None:
+        """Wait until every record sent so far is acknowledged.
+
+        Raises :class:`BrokerError` naming how many were not, and the first reason; the failed ones are then forgotten:
+        send them again or stop.
+        """
+
+    def commit(self, offsets: Mapping[TopicPartition, Commit], timeout_s: float) -> None:
+        """Store the group's positions, and return once the broker has them.
+
+        Raises :class:`streamrnn.errors.FencedError` when another worker holds this identity (stop, non-zero exit),
+        :class:`RebalanceError` when the group changed meanwhile (see there), :class:`BrokerError` when the outcome is
+        unknown or refused: read :meth:`committed` to find out.
+        """
+
+    def partitions(self, topic: str) -> list[int]:
+        """Return the topic's partition numbers, ascending; ``[]`` when it does not exist."""
+
+    def close(self, timeout_s: float) -> None:
+        """Leave and release everything. Sends nothing that was not flushed and commits nothing. Idempotent."""

@@ -1,0 +1,185 @@
+"""What is learned and how, as validated values shared by the YAML file, the Python API and checkpoints.
+
+Every field carries its type and range, so that msgspec refuses a wrong one by name and writes the JSON Schema.
+Rules that tie two fields together live in ``__post_init__``. Names are PyTorch's and the literature's; durations are in
+seconds and say so in their names. Nothing here imports Kafka, River or Numba.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+PositiveInt = Annotated[int, Meta(ge=1)]
+PositiveFloat = Annotated[float, Meta(gt=0)]
+UnitInterval = Annotated[float, Meta(gt=0, lt=1)]
+
+
+class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The network: recurrent trunk, readout and loss.
+
+    ``readout="linear"`` is regression and takes the losses squared, absolute, huber and quantile; ``softmax`` (any
+    number of classes) and ``logistic`` (two classes, one output) take cross_entropy. ``loss=None`` is the readout's
+    own: squared or cross_entropy.
+    """
+
+    cell: Literal["rnn", "lstm", "gru"] = "lstm"
+    hidden_size: Annotated[int, Meta(ge=1, le=4096)] = 32
+    num_layers: Annotated[int, Meta(ge=1, le=16)] = 1
+    dtype: Literal["float32", "float64"] = "float32"
+    readout: Literal["linear", "softmax", "logistic"] = "linear"
+    loss: Literal["squared", "absolute", "huber", "quantile", "cross_entropy"] | None = None
+    huber_delta: PositiveFloat = 1.0
+    quantiles: Annotated[tuple[UnitInterval, ...], Meta(min_length=1, max_length=64)] = (0.05, 0.5, 0.95)
+
+    def __post_init__(self) -> None:
+        regression = self.readout == "linear"
+        if self.loss is not None and regression == (self.loss == "cross_entropy"):
+            allowed = "squared, absolute, huber, quantile" if regression else "cross_entropy"
+            raise ValueError(f"loss: {self.loss!r} does not go with readout {self.readout!r}; allowed: {allowed}")
+        if list(self.quantiles) != sorted(set(self.quantiles)):
+            raise ValueError(f"quantiles: must increase strictly, got {list(self.quantiles)}")
+
+    @property
+    def effective_loss(self) -> str:
+        """The loss in force: the one given, or the readout's own."""
+        if self.loss is not None:
+            return self.loss
+        return "squared" if self.readout == "linear" else "cross_entropy"
+
+
+class LearningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Truncated back-propagation through time and the optimiser.
+
+    Every ``k1`` steps of a stream the newest ``k2`` are replayed; after ``batch_size`` windows of the partition one
+    optimiser step is taken with PyTorch's formula. ``clip_norm=None`` never clips. ``scale`` standardises inputs and
+    regression targets with running statistics.
+    """
+
+    k1: PositiveInt = 8
+    k2: PositiveInt = 32
+    batch_size: PositiveInt = 1
+    optimizer: Literal["sgd", "momentum", "rmsprop", "adam", "adamw"] = "adam"
+    lr: PositiveFloat = 3e-3
+    clip_norm: PositiveFloat | None = 1.0
+    momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.9
+    rmsprop_alpha: UnitInterval = 0.99
+    betas: tuple[UnitInterval, UnitInterval] = (0.9, 0.999)
+    eps: PositiveFloat = 1e-8
+    weight_decay: Annotated[float, Meta(ge=0)] = 0.01
+    scale: bool = True
+
+    def __post_init__(self) -> None:
+        if self.k1 > self.k2:
+            raise ValueError(
+                f"k1: must be at most k2, got k1={self.k1} and k2={self.k2}: targets older than the window of k2 "
+                "steps could never be learned"
+            )
+
+
+class StreamSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many streams are remembered, for how long, and what ends a sequence. All times are stream time.
+
+    ``max_streams`` bounds memory: the least recently seen stream is dropped for a new one. ``ttl_s`` drops streams idle
+    for longer. ``reset_after_s`` ends a stream's sequence when its next record comes later than that. A record whose
+    timestamp is more than ``max_time_jump_s`` ahead of stream time moves time only once two more confirm it.
+    """
+
+    max_streams: Annotated[int, Meta(ge=1, le=100_000_000)] = 100_000
+    ttl_s: PositiveFloat | None = None
+    reset_after_s: PositiveFloat | None = None
+    max_time_jump_s: PositiveFloat = 7 * 86_400.0
+
+
+class TargetSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is predicted and when it becomes known.
+
+    ``known="record"``: fields of the record itself, looked at only after the prediction. ``known="forecast"``: the
+    stream's own future, the ``horizon`` next values of the fields. ``known="label"``: a later record of the same stream
+    whose ``label_field`` repeats the event's ``event_field`` and which carries the target fields; predictions of the last
+    ``label_memory`` events of a stream are kept for scoring.
+    ``classes`` lists the values a class field may take (softmax, logistic); leave it out for numbers.
+    """
+
+    fields: Annotated[tuple[str, ...], Meta(min_length=1, max_length=256)]
+    known: Literal["record", "forecast", "label"] = "record"
+    horizon: PositiveInt = 1
+    classes: Annotated[tuple[str | int | bool, ...], Meta(min_length=2, max_length=10_000)] | None = None
+    event_field: str | None = None
+    label_field: str | None = None
+    label_memory: PositiveInt = 64
+
+    def __post_init__(self) -> None:
+        if len(set(self.fields)) != len(self.fields):
+            raise ValueError(f"fields: names must differ, got {list(self.fields)}")
+        if self.known != "forecast" and self.horizon != 1:
+            raise ValueError(f"horizon: goes with known: forecast, got {self.horizon} with known: {self.known}")
+        if (self.known == "label") != (self.event_field is not None and self.label_field is not None):
+            raise ValueError("event_field, label_field: both go with known: label, and only with it")
+        if self.classes is not None:
+            if len(self.fields) != 1:
+                raise ValueError(f"classes: goes with exactly one field, got fields {list(self.fields)}")
+            if len({(type(c), c) for c in self.classes}) != len(self.classes):
+                raise ValueError(f"classes: values must differ, got {list(self.classes)}")
+            if self.known == "forecast":
+                raise ValueError("known: forecast predicts numbers; it does not go with classes")
+
+
+class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Inputs the learner itself derives from a stream's past.
+
+    ``dt``: log1p of the seconds since the stream's previous record of the sequence. ``previous_target``: the newest
+    known target of the sequence and a flag that it is known; without it the state never sees how the stream fared.
+    """
+
+    dt: bool = True
+    previous_target: bool = True
+
+
+class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that, with the log, determines a learner. ``n_features`` counts the encoded columns; ``indicator``
+    flags those which are 0/1 or already bounded and are therefore not standardised. ``has_end`` says that records
+    may carry an end-of-sequence mark."""
+
+    n_features: Annotated[int, Meta(ge=0)]
+    target: TargetSpec
+    indicator: tuple[bool, ...] = ()
+    has_end: bool = False
+    model: ModelSpec = ModelSpec()
+    learning: LearningSpec = LearningSpec()
+    streams: StreamSpec = StreamSpec()
+    inputs: InputSpec = InputSpec()
+
+    def __post_init__(self) -> None:
+        if self.indicator and len(self.indicator) != self.n_features:
+            raise ValueError(f"indicator: needs {self.n_features} flags, got {len(self.indicator)}")
+        classify = self.model.readout != "linear"
+        if classify != (self.target.classes is not None):
+            raise ValueError(
+                f"target.classes: readout {self.model.readout!r} "
+                + ("needs the list of classes" if classify else "predicts numbers and takes no classes")
+            )
+        if self.model.readout == "logistic" and self.target.classes is not None and len(self.target.classes) != 2:
+            raise ValueError(f"target.classes: readout 'logistic' needs exactly 2, got {len(self.target.classes)}")
+        room = self.learning.k2 - self.learning.k1
+        if self.target.known == "forecast" and self.target.horizon > room:
+            raise ValueError(
+                f"target.horizon: {self.target.horizon} steps ahead needs learning.k2 - learning.k1 >= "
+                f"{self.target.horizon}, got k2={self.learning.k2}, k1={self.learning.k1}: a target would arrive after its "
+                "step left the window"
+            )
+
+    @property
+    def n_targets(self) -> int:
+        """Columns of the target array the learner is given (a class index counts as one)."""
+        return len(self.target.fields)
+
+    @property
+    def n_outputs(self) -> int:
+        """Columns of a prediction: classes; or quantile levels within targets within horizons (last runs fastest)."""
+        if self.target.classes is not None:
+            return 1 if self.model.readout == "logistic" else len(self.target.classes)
+        levels = len(self.model.quantiles) if self.model.effective_loss == "quantile" else 1
+        return self.target.horizon * len(self.target.fields) * levels

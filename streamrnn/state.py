@@ -1,0 +1,183 @@
+"""StreamStore: which slot of the arrays belongs to which stream, and who has to leave.
+
+Slots are numbered from 0; the row after the last one stays blank and stands for streams never seen. A stream is dropped
+when it was idle longer than ``ttl`` in stream time, or when a new stream needs room and it is the least recently seen. Both
+are decided record by record from keys and timestamps alone, so they are the same for any cut of the log.
+
+The store knows nothing of what the arrays hold: it says ``fresh`` where a slot starts over, and the kernel clears it
+when it comes to that record. It also notes which segments of slots were touched, for incremental checkpoints.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from streamrnn.clock import StreamClock
+from streamrnn.core.kinds import EVENT
+
+SEGMENT_SLOTS = 4096
+"""Slots that a checkpoint writes together."""
+
+
+class StreamStore:
+    """Slots of at most ``max_streams`` streams, kept in the order they were last seen.
+
+    Parameters
+    ----------
+    max_streams
+        Capacity; one more stream drops the least recently seen.
+    ttl_ms
+        Idle time in stream time after which a stream is dropped; ``None`` = never.
+    max_time_jump_ms
+        See ``StreamClock``.
+
+    >>> store = StreamStore(max_streams=2, ttl_ms=None, max_time_jump_ms=1000)
+    >>> slots, fresh, _ = store.assign([b"a", b"b", b"a", b"c"], [1, 2, 3, 4], [0, 0, 0, 0])
+    >>> slots.tolist(), fresh.tolist(), store.evicted_capacity
+    ([0, 1, 0, 1], [True, True, False, True], 1)
+    """
+
+    def __init__(self, max_streams: int, ttl_ms: int | None, max_time_jump_ms: int) -> None:
+        self.max_streams = max_streams
+        self.ttl_ms = ttl_ms
+        self.clock = StreamClock(max_time_jump_ms)
+        self.evicted_ttl = 0
+        self.evicted_capacity = 0
+        self._slots: OrderedDict[bytes, int] = OrderedDict()  # least recently seen first
+        self._last_seen: list[int] = []
+        self._touched: list[int] = []  # running number of the record that touched the slot last
+        self._keys: list[bytes | None] = []
+        self._free: list[int] = []  # heap
+        self._records = 0
+        self._touched_segments: set[int] = set()
+
+    def __len__(self) -> int:
+        """Number of streams remembered now."""
+        return len(self._slots)
+
+    @property
+    def blank(self) -> int:
+        """The slot number of "never seen"."""
+        return self.max_streams
+
+    @property
+    def n_slots(self) -> int:
+        """Slots ever used."""
+        return len(self._keys)
+
+    def keys(self) -> list[bytes]:
+        """Streams remembered now, least recently seen first."""
+        return list(self._slots)
+
+    def find(self, key: bytes) -> int:
+        """The stream's slot, or the blank one; changes nothing."""
+        return self._slots.get(key, self.max_streams)
+
+    def last_seen(self, slot: int) -> int:
+        """Stream time (ms) when the slot's stream was last seen."""
+        return self._last_seen[slot]
+
+    def assign(
+        self, keys: Sequence[bytes], times_ms: Sequence[int], kinds: Sequence[int]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+        """Slots, whether they start over, and the times to believe, for a block of records in log order.
+
+        A label for a stream that is not remembered gets the blank slot: it must not create one.
+        """
+        n = len(keys)
+        slots, fresh, times = [0] * n, [False] * n, [0] * n
+        observe, table, ttl = self.clock.observe, self._slots, self.ttl_ms
+        last_seen, touched = self._last_seen, self._touched
+        for i, key in enumerate(keys):
+            before = self.clock.now
+            times[i] = observe(times_ms[i])
+            now = self.clock.now
+            if now < before:  # the provisional first timestamp was withdrawn
+                for slot in table.values():
+                    last_seen[slot] = now
+            if ttl is not None:
+                self._drop_idle(now - ttl)
+            self._records += 1
+            found = table.get(key)
+            if found is None:
+                if kinds[i] != EVENT:
+                    slots[i] = self.max_streams
+                    continue
+                found = self._allocate(key)
+                fresh[i] = True
+            else:
+                table.move_to_end(key)
+            last_seen[found] = now
+            touched[found] = self._records
+            slots[i] = found
+        self._touched_segments.update(slot // SEGMENT_SLOTS for slot in set(slots) if slot != self.max_streams)
+        return np.array(slots, np.int64), np.array(fresh, np.bool_), np.array(times, np.int64)
+
+    def _drop_idle(self, oldest_allowed: int) -> None:
+        while self._slots:
+            key, slot = next(iter(self._slots.items()))
+            if self._last_seen[slot] >= oldest_allowed:
+                return
+            self._release(key)
+            self.evicted_ttl += 1
+
+    def _allocate(self, key: bytes) -> int:
+        if len(self._slots) == self.max_streams:
+            self._release(next(iter(self._slots)))
+            self.evicted_capacity += 1
+        if self._free:
+            slot = heapq.heappop(self._free)
+            self._keys[slot] = key
+        else:
+            slot = len(self._keys)
+            self._keys.append(key)
+            self._last_seen.append(0)
+            self._touched.append(0)
+        self._slots[key] = slot
+        return slot
+
+    def _release(self, key: bytes) -> None:
+        slot = self._slots.pop(key)
+        self._keys[slot] = None
+        heapq.heappush(self._free, slot)
+        self._touched_segments.add(slot // SEGMENT_SLOTS)
+
+    def take_touched_segments(self) -> set[int]:
+        """Segments touched since the last call."""
+        touched, self._touched_segments = self._touched_segments, set()
+        return touched
+
+    def counters(self) -> npt.NDArray[np.int64]:
+        """What is not kept per slot, (3,) int64."""
+        return np.array([self._records, self.evicted_ttl, self.evicted_capacity], dtype=np.int64)
+
+    def segment(self, index: int) -> tuple[list[bytes | None], npt.NDArray[np.int64]]:
+        """Keys (None = free) of one segment's slots, and (slots, 2) int64: last seen, number of the last touch."""
+        part = slice(index * SEGMENT_SLOTS, (index + 1) * SEGMENT_SLOTS)
+        seen = np.array([self._last_seen[part], self._touched[part]], dtype=np.int64).T
+        return self._keys[part], np.ascontiguousarray(seen).reshape(-1, 2)
+
+    def restore(
+        self,
+        clock: npt.NDArray[np.int64],
+        counters: npt.NDArray[np.int64],
+        keys: list[bytes | None],
+        seen: npt.NDArray[np.int64],
+    ) -> None:
+        """Continue from saved state: keys of all slots and their (n_slots, 2) last seen and touch numbers."""
+        self.clock.restore(clock)
+        self._records, self.evicted_ttl, self.evicted_capacity = (int(v) for v in counters)
+        self._keys = list(keys)
+        self._last_seen = seen[:, 0].tolist()
+        self._touched = seen[:, 1].tolist()
+        used = [slot for slot, key in enumerate(keys) if key is not None]
+        used.sort(key=self._touched.__getitem__)
+        self._slots = OrderedDict((key, slot) for slot in used if (key := keys[slot]) is not None)
+        self._free = [slot for slot, key in enumerate(keys) if key is None]
+        heapq.heapify(self._free)
+        self._touched_segments = set()

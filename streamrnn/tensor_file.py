@@ -1,0 +1,127 @@
+"""Named arrays in safetensors files: encoded, decoded with clear errors, written so that a crash leaves old or new.
+
+``encode`` copies what is not C-contiguous: the safetensors library writes ``nbytes`` from the first element on and
+would silently store a strided array's neighbours. ``decode`` returns arrays that are writable and C-contiguous.
+``save_weights`` and ``load_weights`` move a model's weights by their PyTorch names, readable by
+``safetensors.torch.load_file``; nothing else of the learner's state is in such a file (see ``checkpoint`` for that).
+
+The format holds no code: reading a file from a stranger cannot run anything. Half-precision brain floats (BF16) have no
+NumPy type and are refused.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError, safe_open
+
+from streamrnn.errors import CheckpointError
+
+Array = np.ndarray[Any, Any]
+Arrays = dict[str, Array]
+
+DTYPES = frozenset(
+    ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64"]
+)
+# The key under which the format keeps its own text; a tensor of that name would make the file unreadable.
+_METADATA_KEY = "__metadata__"
+
+
+def encode(arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> bytes:
+    """The safetensors bytes of ``arrays``. Raises ValueError for a name or dtype the format cannot hold."""
+    ready: Arrays = {}
+    for name, array in arrays.items():
+        if not isinstance(name, str) or not name or name == _METADATA_KEY:
+            raise ValueError(f"tensor names are non-empty strings other than {_METADATA_KEY!r}, got {name!r}")
+        array = np.asarray(array)
+        if array.dtype.name not in DTYPES:
+            raise ValueError(f"tensor {name!r} has dtype {array.dtype}; allowed: {', '.join(sorted(DTYPES))}")
+        # Not ascontiguousarray, which turns a scalar array into one of shape (1,).
+        ready[name] = np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
+    return safetensors.numpy.save(ready, metadata=dict(metadata) if metadata else None)
+
+
+def decode(data: bytes) -> Arrays:
+    """The arrays in safetensors ``data``, writable and C-contiguous. Raises ValueError when it is not such a file."""
+    try:
+        arrays = safetensors.numpy.load(data)
+    except SafetensorError as error:
+        raise ValueError(f"not a complete safetensors file: {error}") from None
+    except KeyError as error:
+        raise ValueError(f"holds a tensor of type {error.args[0]}, which NumPy lacks; convert it to F32") from None
+    return {name: array if array.flags.writeable else array.copy() for name, array in sorted(arrays.items())}
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the directory's entries (files created, renamed, removed) durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomically(path: Path, data: bytes, *, durable_name: bool = True) -> None:
+    """Write ``data`` under ``path`` so that a reader, or a crash at any moment, sees the old file or the whole new one.
+
+    The bytes are flushed to the disk before the rename. ``durable_name=False`` leaves flushing the directory to the
+    caller, who writes many files and calls ``sync_directory`` once.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if durable_name:
+        sync_directory(path.parent)
+
+
+def save_weights(path: str | Path, weights: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> None:
+    """Write ``weights`` (PyTorch name -> array) to a safetensors file, replacing one that is there.
+
+    ``metadata`` is free text by name. Raises CheckpointError when an array cannot be stored or the file not written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     path = Path(directory, "weights.safetensors")
+    ...     save_weights(path, {"head.bias": np.array([0.5, -1.0])}, {"job": "flights"})
+    ...     load_weights(path), weights_metadata(path)
+    ({'head.bias': array([ 0.5, -1. ])}, {'job': 'flights'})
+    """
+    path = Path(path)
+    try:
+        write_atomically(path, encode(weights, metadata))
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"weights cannot be written to {path}: {error}") from error
+
+
+def load_weights(path: str | Path) -> Arrays:
+    """Read every array of a safetensors file by name. Raises CheckpointError when it is missing or not such a file."""
+    path = Path(path)
+    try:
+        return decode(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"weights cannot be read from {path}: {error}; expected a safetensors file as written by save_weights or "
+            "safetensors.torch.save_file"
+        ) from error
+
+
+def weights_metadata(path: str | Path) -> dict[str, str]:
+    """The free text stored beside the weights, empty where there is none."""
+    try:
+        with safe_open(str(path), framework="np") as file:
+            return dict(file.metadata() or {})
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"weights cannot be read from {path}: {error}") from error

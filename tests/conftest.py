@@ -1,0 +1,28 @@
+"""Fixtures shared by the whole suite: one real Apache Kafka broker for the session."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["KafkaServer"]:  # noqa: F821
+    """A broker started from Maven's jars, with its process at hand; skips where none can run."""
+    from tests.kafka.server import KafkaServer, KafkaUnavailableError
+
+    server = KafkaServer(tmp_path_factory.mktemp("kafka"))
+    try:
+        server.start()
+    except KafkaUnavailableError as missing:
+        if os.environ.get("STREAMRNN_REQUIRE_KAFKA") == "1":
+            pytest.fail(f"STREAMRNN_REQUIRE_KAFKA=1, but {missing}")
+        pytest.skip(str(missing))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(request: pytest.FixtureRequest) -> str:
+    """``host:port`` of a real broker: STREAMRNN_TEST_BOOTSTRAP, else :func:`kafka_server`'s."""
+    return os.environ.get("STREAMRNN_TEST_BOOTSTRAP") or request.getfixturevalue("kafka_server").bootstrap

@@ -1,0 +1,53 @@
+"""Optimisers and clipping against the naive formulas, over enough steps for every bias correction to matter."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from streamrnn.core import optim
+from streamrnn.core.arrays import Hyper
+from tests.naive_network import Optimizer, clip_by_global_norm
+
+HYPER = Hyper(
+    optimizer=0, lr=0.02, momentum=0.8, rmsprop_alpha=0.95, beta1=0.85, beta2=0.97, eps=1e-7, weight_decay=0.3,
+    clip_norm=0.0, huber_delta=1.0,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(optim.OPTIMIZERS))
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 2e-5), (np.float64, 1e-13)])
+def test_optimizers_follow_the_naive_formulas(name: str, dtype: type, tolerance: float) -> None:
+    rng = np.random.default_rng(2)
+    theta = rng.standard_normal(19).astype(dtype)
+    weights = {"w": theta.copy()}
+    moment1, moment2 = np.zeros_like(theta), np.zeros_like(theta)
+    naive = Optimizer(name, HYPER.lr, HYPER.momentum, HYPER.rmsprop_alpha, (0.85, 0.97), HYPER.eps, HYPER.weight_decay)
+    hyper = HYPER._replace(optimizer=optim.OPTIMIZERS[name])
+    for step in range(1, 8):
+        gradient = rng.standard_normal(19).astype(dtype)
+        optim.update(hyper, theta, gradient, 0.5, moment1, moment2, step)
+        naive.step(weights, {"w": gradient * dtype(0.5)})
+        np.testing.assert_allclose(theta, weights["w"], rtol=tolerance, atol=tolerance)
+    assert theta.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("clip_norm", [0.5, 1e3, None])
+def test_clipping_matches_the_naive_formula(dtype: type, clip_norm: float | None) -> None:
+    gradient = np.random.default_rng(3).standard_normal(33).astype(dtype)
+    norm = optim.global_norm(gradient)
+    clipped, expected = clip_by_global_norm({"w": gradient}, clip_norm)
+    assert norm == pytest.approx(expected, rel=1e-12)
+    factor = optim.clip_factor(norm, clip_norm or 0.0)
+    np.testing.assert_allclose(gradient * factor, clipped["w"], rtol=1e-6)
+    assert (factor < 1.0) == (clip_norm == 0.5)
+
+
+def test_the_norm_of_a_bad_gradient_is_not_finite() -> None:
+    for bad in (np.nan, np.inf, -np.inf):
+        for dtype in (np.float32, np.float64):
+            assert not math.isfinite(optim.global_norm(np.array([1.0, bad, 2.0], dtype)))
+    assert math.isfinite(optim.global_norm(np.full(5, np.finfo(np.float32).max, np.float32)))

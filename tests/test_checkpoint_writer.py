@@ -1,0 +1,220 @@
+"""The background writer loses no touched segment, whatever is skipped or fails."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from streamrnn.checkpoint import SEGMENT_SLOTS, CheckpointStore, Manifest, Progress, Snapshot, take_snapshot
+from streamrnn.checkpoint_writer import BackgroundWriter
+from streamrnn.errors import CheckpointError
+
+LINEAGE = "20250309-0123abcd"
+N_SLOTS = 2 * SEGMENT_SLOTS + 1
+
+
+class GatedStore(CheckpointStore):
+    """Writes only when let through, and fails on request."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory, "job", "topic", 0, configuration={}, build={})
+        self.gate = threading.Semaphore(0)
+        self.begun = threading.Semaphore(0)
+        self.fail: Exception | None = None
+
+    def write(self, snapshot: Snapshot, progress: Progress, base: Manifest | None = None) -> Manifest:
+        self.begun.release()
+        assert self.gate.acquire(timeout=10)
+        if self.fail is not None:
+            raise self.fail
+        return super().write(snapshot, progress, base)
+
+    def value_at(self, position: int) -> list[float]:
+        """The value of the first row of each segment in the checkpoint at ``position``."""
+        checkpoint = self.newest(LINEAGE, position).checkpoint
+        assert checkpoint is not None
+        assert checkpoint.manifest.progress.position == position
+        return [float(segment.arrays["h"][0]) for segment in checkpoint.segments]
+
+
+class Learner:
+    def __init__(self) -> None:
+        self.h = np.zeros(N_SLOTS, np.float32)
+        self.keys: list[bytes | None] = [b"k"] * N_SLOTS
+
+    def touch(self, segment: int, value: float) -> Snapshot:
+        self.h[segment * SEGMENT_SLOTS] = value
+        return self.snapshot([segment])
+
+    def snapshot(self, touched: list[int] | None = None) -> Snapshot:
+        return take_snapshot({"theta": np.ones(2)}, {"h": self.h}, self.keys, N_SLOTS, touched)
+
+
+def progress(position: int) -> Progress:
+    return Progress(lineage=LINEAGE, position=position, ordinal=position, digest=0)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> GatedStore:
+    return GatedStore(tmp_path)
+
+
+@pytest.fixture
+def writer(store: GatedStore) -> Iterator[BackgroundWriter]:
+    writer = BackgroundWriter(store)
+    yield writer
+    store.gate.release(100)
+    writer.close(10)
+
+
+def test_the_first_snapshot_must_be_complete_and_later_ones_need_not(
+    store: GatedStore, writer: BackgroundWriter
+) -> None:
+    learner = Learner()
+    assert writer.needs_complete()
+    writer.submit(learner.snapshot(), progress(1), 1)
+    assert not writer.needs_complete(), "a later one can already build on the one being written"
+    store.gate.release(2)
+    assert writer.drain(10)
+    writer.submit(learner.touch(1, 5.0), progress(2), 2)
+    assert writer.drain(10)
+    assert store.value_at(2) == [0.0, 5.0, 0.0]
+    assert [outcome.manifest is not None for outcome in writer.outcomes()] == [True, True]
+    assert writer.outcomes() == []
+    assert writer.base is not None
+    assert writer.base.progress.position == 2
+
+
+def test_a_restored_base_is_built_upon(store: GatedStore) -> None:
+    learner = Learner()
+    store.gate.release(2)
+    writer = BackgroundWriter(store, base=store.write(learner.snapshot(), progress(1)))
+    assert not writer.needs_complete()
+    writer.submit(learner.touch(2, 1.0), progress(2), 2)
+    assert writer.close(10)
+    assert store.value_at(2) == [0.0, 0.0, 1.0]
+
+
+def test_a_skipped_checkpoint_leaves_its_segments_to_the_next(store: GatedStore, writer: BackgroundWriter) -> None:
+    learner = Learner()
+    writer.submit(learner.snapshot(), progress(1), 1)
+    assert store.begun.acquire(timeout=10)  # being written: from here on snapshots wait
+    writer.submit(learner.touch(0, 1.0), progress(2), 2)
+    writer.submit(learner.touch(1, 2.0), progress(3), 3)
+    writer.submit(learner.touch(0, 3.0), progress(4), 4)
+    store.gate.release(2)
+    assert writer.drain(10)
+    assert [m.progress.position for m in store.manifests(LINEAGE)[0]] == [1, 4]
+    assert store.value_at(4) == [3.0, 2.0, 0.0]
+
+
+@pytest.mark.parametrize("error", [CheckpointError("disk full"), RuntimeError("a bug"), MemoryError()])
+def test_a_failure_is_reported_and_its_segments_go_into_the_next_checkpoint(
+    store: GatedStore, writer: BackgroundWriter, error: Exception
+) -> None:
+    learner = Learner()
+    store.gate.release(10)
+    writer.submit(learner.snapshot(), progress(1), 1)
+    assert writer.drain(10)
+    assert writer.failure() is None
+    store.fail = error
+    writer.submit(learner.touch(0, 1.0), progress(2), 2)
+    assert writer.drain(10)
+    failure = writer.failure()
+    assert isinstance(failure, CheckpointError)
+    assert error in (failure, failure.__cause__)
+    assert not writer.needs_complete()
+    store.fail = None
+    writer.submit(learner.touch(1, 2.0), progress(3), 3)
+    assert writer.drain(10)
+    assert writer.failure() is None
+    assert [o.error is None for o in writer.outcomes()] == [True, False, True]
+    assert store.value_at(3) == [1.0, 2.0, 0.0]
+
+
+def test_the_very_first_write_may_fail(store: GatedStore, writer: BackgroundWriter) -> None:
+    learner = Learner()
+    store.gate.release(10)
+    store.fail = CheckpointError("disk full")
+    writer.submit(learner.snapshot(), progress(1), 1)
+    assert writer.drain(10)
+    assert not writer.needs_complete(), "the failed one is still held and complete"
+    store.fail = None
+    writer.submit(learner.touch(2, 2.0), progress(2), 2)
+    assert writer.drain(10)
+    assert store.value_at(2) == [0.0, 0.0, 2.0]
+
+
+def test_a_damaged_base_is_overcome_by_a_complete_snapshot(store: GatedStore, writer: BackgroundWriter) -> None:
+    learner = Learner()
+    store.gate.release(10)
+    learner.h[SEGMENT_SLOTS] = 1.0  # segments 0 and 1 must not be one and the same file
+    writer.submit(learner.snapshot(), progress(1), 1)
+    assert writer.drain(10)
+    assert writer.base is not None
+    (store.directory / LINEAGE / "segments" / f"{writer.base.segments[1].sha256}.safetensors").unlink()
+    writer.submit(learner.touch(0, 1.5), progress(2), 2)
+    assert writer.drain(10)
+    assert "gone" in str(writer.failure())
+    assert writer.needs_complete()
+    writer.submit(learner.snapshot(), progress(3), 3)
+    assert writer.drain(10)
+    assert writer.failure() is None
+    assert store.value_at(3) == [1.5, 1.0, 0.0]
+
+
+def test_drain_and_close_give_up_in_time(store: GatedStore) -> None:
+    writer = BackgroundWriter(store)
+    learner = Learner()
+    writer.submit(learner.snapshot(), progress(1), 1)
+    assert store.begun.acquire(timeout=10)
+    writer.submit(learner.snapshot(), progress(2), 2)
+    assert not writer.drain(0.01)
+    assert not writer.close(0.01)
+    with pytest.raises(CheckpointError, match="closed"):
+        writer.submit(learner.snapshot(), progress(3), 3)
+    store.gate.release(1)
+    assert writer.drain(10), "the one being written is finished, the one that waited is dropped"
+    assert [m.progress.position for m in store.manifests(LINEAGE)[0]] == [1]
+    writer.close(10)
+
+
+def test_close_writes_what_was_handed_in_and_ends_the_thread(store: GatedStore) -> None:
+    before = threading.active_count()
+    writer = BackgroundWriter(store)
+    store.gate.release(1)
+    writer.submit(Learner().snapshot(), progress(1), 1)
+    assert writer.close(10)
+    assert writer.close(10)
+    assert threading.active_count() == before
+    assert store.value_at(1) == [0.0, 0.0, 0.0]
+
+
+def test_close_after_a_failure_says_so(store: GatedStore) -> None:
+    writer = BackgroundWriter(store)
+    store.gate.release(1)
+    store.fail = CheckpointError("disk full")
+    writer.submit(Learner().snapshot(), progress(1), 1)
+    assert not writer.close(10)
+
+
+def test_old_checkpoints_are_retired_and_a_failing_retirement_is_no_failure(
+    store: GatedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = BackgroundWriter(store, retain=2)
+    store.gate.release(10)
+    for position in (1, 2, 3, 4):
+        writer.submit(Learner().snapshot(), progress(position), position)
+        assert writer.drain(10)
+    assert [m.progress.position for m in store.manifests(LINEAGE)[0]] == [3, 4]
+
+    def refuse(*_: object, **__: object) -> list[Path]:
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr(store, "retire", refuse)
+    writer.submit(Learner().snapshot(), progress(5), 5)
+    assert writer.close(10)

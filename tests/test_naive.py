@@ -1,0 +1,306 @@
+"""The oracle is itself tested: against PyTorch's golden numbers and against central differences."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from streamrnn.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+from tests.golden import CELL_CASES, RUN_CASES, load, run_arrays, run_spec, tensors
+from tests.naive import LABEL, Clock, NaiveLearner, Record, RunningMoments, shrunk_moments
+from tests.naive_network import (
+    class_loss,
+    network_backward,
+    network_forward,
+    random_weights,
+    regression_loss,
+    zero_state,
+)
+
+DAY_MS = 86_400_000
+
+
+def close(actual: object, expected: object, tolerance: float) -> None:
+    np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance)
+
+
+# ---- golden numbers
+
+
+def test_every_golden_family_is_present() -> None:
+    assert len(CELL_CASES) == 6
+    assert sum(name.startswith("tbptt_") for name in RUN_CASES) == 36
+    assert sum(name.startswith("log_") for name in RUN_CASES) == 24
+
+
+@pytest.mark.parametrize("name", CELL_CASES)
+def test_oracle_cells_reproduce_pytorch(name: str) -> None:
+    case, cell = load(name), name.split("_")[1]
+    weights = tensors(case, "w")
+    layers, hidden = case["last_h"].shape
+    outputs, last, tape = network_forward(cell, weights, case["x"], zero_state(cell, hidden, layers))
+    close(outputs, case["pred"], 1e-12)
+    for part, key in enumerate(k for k in ("last_h", "last_c") if k in case):
+        close([state[part] for state in last], case[key], 1e-12)
+    known = np.ones(outputs.shape, bool)
+    loss, d_outputs = regression_loss("squared", outputs, case["y"], known, np.full(outputs.shape[1], 0.5), 1.0)
+    close(loss, case["loss"], 1e-12)
+    grads, dx = network_backward(cell, weights, tape, d_outputs)
+    close(dx, case["dx"], 1e-10)
+    for key, expected in tensors(case, "g").items():
+        close(grads[key], expected, 1e-10)
+
+
+@pytest.mark.parametrize("name", RUN_CASES)
+def test_oracle_runs_reproduce_pytorch(name: str) -> None:
+    case = load(name)
+    learner = NaiveLearner(run_spec(name, case), tensors(case, "w"))
+    value, _ = learner.process(run_arrays(case))
+    close(value.reshape(case["pred"].shape), case["pred"], 1e-9)
+    close(learner.grad_norms, case["grad_norm"], 1e-9)
+    if "windows" in case:
+        assert learner.windows == case["windows"]
+    if "update_loss" in case:
+        close(learner.losses, case["update_loss"], 1e-9)
+        state = learner.streams[b"stream-0"].sequence.state
+        for part, key in enumerate(k for k in ("last_h", "last_c") if k in case):
+            close([layer[part] for layer in state], case[key], 1e-9)
+    for key, expected in tensors(case, "v").items():
+        close(learner.weights[key], expected, 1e-9)
+
+
+# ---- central differences
+
+
+def slope(f: Callable[[], float], array: np.ndarray, step: float = 1e-5) -> np.ndarray:
+    """Central differences of ``f()`` by every element of ``array``, which ``f`` reads."""
+    out = np.zeros_like(array)
+    for index in np.ndindex(array.shape):
+        kept = array[index]
+        array[index] = kept + step
+        above = f()
+        array[index] = kept - step
+        below = f()
+        array[index] = kept
+        out[index] = (above - below) / (2 * step)
+    return out
+
+
+LOSSES = ("squared", "absolute", "huber", "quantile", "softmax", "logistic")
+
+
+@pytest.mark.parametrize(("cell", "loss"), list(itertools.product(("rnn", "lstm", "gru"), LOSSES)))
+def test_oracle_gradients_match_central_differences(cell: str, loss: str) -> None:
+    rng = np.random.default_rng(7)
+    steps, inputs, hidden, layers, outputs = 5, 2, 3, 2, 1 if loss == "logistic" else 3
+    weights = random_weights(rng, cell, inputs, hidden, layers, outputs, 0.8)
+    state = [tuple(rng.uniform(-0.5, 0.5, hidden) for _ in part) for part in zero_state(cell, hidden, layers)]
+    x = rng.standard_normal((steps, inputs))
+    known = rng.random((steps, outputs)) < 0.7
+    known[0, 0] = True
+    levels = np.array([0.1, 0.5, 0.8])
+    y = 2 * rng.standard_normal((steps, outputs))
+    classes = rng.integers(0, max(2, outputs), steps)
+
+    def value_and_gradient(out: np.ndarray) -> tuple[float, np.ndarray]:
+        if loss in ("softmax", "logistic"):
+            return class_loss(loss, out, classes, known[:, 0])
+        return regression_loss(loss, out, y, known, levels, 0.9)
+
+    def value() -> float:
+        return value_and_gradient(network_forward(cell, weights, x, state)[0])[0]
+
+    out, _, tape = network_forward(cell, weights, x, state)
+    grads, dx = network_backward(cell, weights, tape, value_and_gradient(out)[1])
+    np.testing.assert_allclose(dx, slope(value, x), rtol=1e-6, atol=1e-9)
+    for name, w in weights.items():
+        np.testing.assert_allclose(grads[name], slope(value, w), rtol=1e-6, atol=1e-9, err_msg=name)
+
+
+# ---- statistics
+
+
+def test_running_moments_are_the_population_moments() -> None:
+    values, moments = np.random.default_rng(3).normal(1e6, 2.0, 500), RunningMoments()
+    for v in values:
+        moments.absorb(float(v))
+    close([moments.mean, moments.variance], [values.mean(), values.var()], 1e-9)
+
+
+def test_stream_moments_are_shrunk_by_ten_observations_of_the_partition() -> None:
+    rng = np.random.default_rng(4)
+    stream, partition = RunningMoments(), RunningMoments()
+    for v in rng.normal(3.0, 1.0, 7):
+        stream.absorb(float(v))
+    for v in rng.normal(-1.0, 4.0, 90):
+        partition.absorb(float(v))
+    mean = (7 * stream.mean + 10 * partition.mean) / 17
+    variance = (
+        7 * (stream.variance + (stream.mean - mean) ** 2) + 10 * (partition.variance + (partition.mean - mean) ** 2)
+    ) / 17
+    close(shrunk_moments(stream, partition), (mean, np.sqrt(variance)), 1e-12)
+
+
+def test_a_constant_target_has_unit_scale() -> None:
+    stream, partition = RunningMoments(), RunningMoments()
+    for _ in range(13):
+        stream.absorb(0.1)
+        partition.absorb(0.1)
+        assert shrunk_moments(stream, partition) == (0.1, 1.0)
+
+
+# ---- stream time
+
+
+def test_one_far_timestamp_moves_nothing_and_three_do() -> None:
+    clock = Clock(DAY_MS)
+    far = 1000 * DAY_MS
+    assert [clock.advance(t) for t in (0, 5, far, 6, far, far + 1)] == [0, 5, 5, 6, 6, 6]
+    assert clock.advance(far + 2) == far + 2
+    assert clock.now_ms == far + 2
+
+
+def test_far_timestamps_that_disagree_do_not_confirm_each_other() -> None:
+    clock = Clock(DAY_MS)
+    times = (0, 1, 10 * DAY_MS, 20 * DAY_MS, 30 * DAY_MS, 30 * DAY_MS, 30 * DAY_MS + 9)
+    assert [clock.advance(t) for t in times] == [0, 1, 1, 1, 1, 1, 30 * DAY_MS + 9]
+
+
+def test_a_first_record_from_the_far_future_does_not_stop_the_clock() -> None:
+    clock = Clock(DAY_MS)
+    assert [clock.advance(t) for t in (9000 * DAY_MS, 10, 11)] == [9000 * DAY_MS, 10, 11]
+    assert clock.now_ms == 11
+    clock = Clock(DAY_MS)
+    assert [clock.advance(t) for t in (9000 * DAY_MS, 99_000 * DAY_MS, 10)] == [9000 * DAY_MS, 9000 * DAY_MS, 10]
+
+
+def test_going_back_never_resets_a_confirmed_clock() -> None:
+    clock = Clock(DAY_MS)
+    assert [clock.advance(t) for t in (5 * DAY_MS, 5 * DAY_MS + 1, 7)] == [5 * DAY_MS, 5 * DAY_MS + 1, 7]
+    assert clock.now_ms == 5 * DAY_MS + 1
+
+
+# ---- learning semantics
+
+
+def spec_and_weights(
+    target: TargetSpec | None = None, learning: LearningSpec | None = None, streams: StreamSpec | None = None
+) -> tuple[LearnerSpec, dict[str, np.ndarray]]:
+    """A small float64 RNN of one feature, for logs written by hand."""
+    spec = LearnerSpec(
+        n_features=1,
+        target=target or TargetSpec(fields=("y",)),
+        has_end=True,
+        model=ModelSpec(cell="rnn", hidden_size=3, dtype="float64"),
+        learning=learning or LearningSpec(k1=2, k2=4),
+        streams=streams or StreamSpec(),
+    )
+    return spec, random_weights(np.random.default_rng(1), "rnn", 4, 3, 1, spec.n_outputs)
+
+
+NAN = float("nan")
+
+
+def test_a_window_without_a_known_target_is_no_window() -> None:
+    spec, weights = spec_and_weights()
+    learner = NaiveLearner(spec, weights)
+    learner.run(Record(b"a", i, [0.5], [NAN]) for i in range(6))
+    assert learner.windows == 0
+    learner.run([Record(b"a", 6, [0.5], [1.0]), Record(b"a", 7, [0.5], [NAN])])
+    assert learner.windows == 1
+
+
+def test_a_gap_learns_what_is_left_before_the_next_record_is_predicted() -> None:
+    spec, weights = spec_and_weights(streams=StreamSpec(reset_after_s=10.0))
+    learner = NaiveLearner(spec, weights)
+    learner.run(Record(b"a", i * 1000, [0.5], [1.0]) for i in range(3))
+    assert learner.updates == 1
+    _, updates = learner.run([Record(b"a", 12_001, [0.5], [1.0])])
+    assert updates.tolist() == [2]
+    assert learner.streams[b"a"].sequence.steps == 1
+
+
+def test_an_end_learns_what_is_left_at_its_record_and_once() -> None:
+    spec, weights = spec_and_weights()
+    learner = NaiveLearner(spec, weights)
+    learner.run([Record(b"a", 0, [0.5], [1.0]), Record(b"a", 1, [0.5], [1.0], end=True)])
+    assert learner.updates == 1
+    learner.run([Record(b"a", 2, [0.5], [1.0], end=True)])
+    assert learner.updates == 2
+    assert learner.streams[b"a"].sequence.steps == 0
+    assert learner.streams[b"a"].moments[0].count == 3
+
+
+def test_a_forecast_target_is_learned_once_by_every_step_that_foretold_it() -> None:
+    target = TargetSpec(fields=("y",), known="forecast", horizon=2)
+    spec, weights = spec_and_weights(target)
+    learner = NaiveLearner(spec, weights)
+    learner.run(Record(b"a", i * 1000, [0.5], [float(i)]) for i in range(6))
+    sequence = learner.streams[b"a"].sequence
+    assert np.array(sequence.known).tolist() == [[True, True]] * 4 + [[True, False], [False, False]]
+    assert np.array(sequence.injected).tolist() == np.array(sequence.known).tolist()
+    assert learner.windows == 3
+
+
+def test_labels_are_learned_while_their_step_is_in_the_next_window() -> None:
+    target = TargetSpec(fields=("y",), known="label", event_field="id", label_field="of")
+    spec, weights = spec_and_weights(target)
+    learner = NaiveLearner(spec, weights)
+    learner.run(Record(b"a", i, [0.5], [NAN], event=i + 1) for i in range(4))
+    learner.run(Record(b"a", 9, [0.0], [1.0], kind=LABEL, event=i) for i in (1, 2, 3, 9))
+    assert learner.counts == {"events": 4, "labels": 4, "labels_late": 2, "labels_unmatched": 1}
+    assert [np.isfinite(loss) for loss, _ in learner.scores] == [False] * 4 + [True] * 3 + [False]
+    assert learner.windows == 0
+    learner.run(Record(b"a", 10 + i, [0.5], [NAN], event=50 + i) for i in range(2))
+    assert learner.windows == 1
+
+
+def test_the_least_recently_touched_stream_makes_room_and_idle_ones_go() -> None:
+    spec, weights = spec_and_weights(streams=StreamSpec(max_streams=2, ttl_s=10.0))
+    learner = NaiveLearner(spec, weights)
+    learner.run(Record(key, t, [0.5], [1.0]) for key, t in ((b"a", 0), (b"b", 1), (b"a", 2), (b"c", 3)))
+    assert list(learner.streams) == [b"a", b"c"]
+    learner.run([Record(b"c", 10_003, [0.5], [1.0])])
+    assert list(learner.streams) == [b"c"]
+
+
+def test_missing_inputs_become_the_running_mean_and_are_counted() -> None:
+    spec, weights = spec_and_weights()
+    learner = NaiveLearner(spec, weights)
+    learner.run(Record(b"a", i, [v], [1.0]) for i, v in enumerate((1.0, NAN, float("inf"), 3.0, 2.0)))
+    column = [float(x[0]) for x in learner.streams[b"a"].sequence.inputs]
+    assert column == [0.0, 0.0, 0.0, 2.0, 0.0]
+    assert learner.counts["imputed"] == 2
+    assert learner.input_moments[0].count == 3
+
+
+def test_dt_and_previous_target_restart_with_the_sequence() -> None:
+    spec, weights = spec_and_weights(learning=LearningSpec(k1=2, k2=4, scale=False))
+    learner = NaiveLearner(spec, weights)
+    log = [Record(b"a", 0, [0.0], [7.0]), Record(b"a", 2000, [0.0], [NAN]), Record(b"a", 1000, [0.0], [8.0])]
+    learner.run(log)
+    inputs = np.array(learner.streams[b"a"].sequence.inputs)
+    close(inputs[:, 1:], [[0, 0, 0], [np.log1p(2), 7, 1], [0, 7, 1]], 1e-15)
+    learner.run([Record(b"a", 3000, [0.0], [9.0], end=True), Record(b"a", 5000, [0.0], [9.0])])
+    close(learner.streams[b"a"].sequence.inputs[0][1:], [0, 0, 0], 1e-15)
+
+
+def test_a_window_with_a_non_finite_gradient_is_dropped() -> None:
+    spec, weights = spec_and_weights(learning=LearningSpec(k1=1, k2=4, scale=False))
+    spec_raw = LearnerSpec(
+        n_features=1,
+        target=spec.target,
+        model=spec.model,
+        learning=spec.learning,
+        inputs=InputSpec(previous_target=False),
+    )
+    weights = random_weights(np.random.default_rng(1), "rnn", 2, 3, 1, 1)
+    learner = NaiveLearner(spec_raw, weights)
+    with np.errstate(over="ignore", invalid="ignore"):
+        learner.run([Record(b"a", 0, [0.5], [1e200])])
+    assert (learner.windows, learner.counts["nonfinite_losses"]) == (0, 1)
+    learner.run([Record(b"a", 1, [0.5], [1.0])])
+    assert learner.windows == 1

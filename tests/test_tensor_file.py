@@ -1,0 +1,89 @@
+"""Weights leave and enter by name; files are whole or absent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from streamrnn.errors import CheckpointError
+from streamrnn.tensor_file import decode, encode, load_weights, save_weights, weights_metadata, write_atomically
+
+WEIGHTS = {"rnn.weight_ih_l0": np.arange(6, dtype=np.float32).reshape(2, 3), "head.bias": np.array(0.5)}
+
+
+def test_weights_and_metadata_survive(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    save_weights(path, WEIGHTS, {"job": "flights", "updates": "12"})
+    loaded = load_weights(path)
+    assert loaded.keys() == WEIGHTS.keys()
+    for name, array in loaded.items():
+        np.testing.assert_array_equal(array, WEIGHTS[name], strict=True)
+        assert array.flags.writeable
+    assert weights_metadata(path) == {"job": "flights", "updates": "12"}
+
+
+def test_other_readers_of_the_format_agree(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    save_weights(path, {"a": WEIGHTS["rnn.weight_ih_l0"].T})
+    np.testing.assert_array_equal(safetensors.numpy.load_file(path)["a"], WEIGHTS["rnn.weight_ih_l0"].T)
+    assert weights_metadata(path) == {}
+
+
+def test_big_endian_arrays_keep_their_values() -> None:
+    np.testing.assert_array_equal(decode(encode({"a": np.array([1, 2, 3], ">i4")}))["a"], np.array([1, 2, 3], "<i4"))
+
+
+@pytest.mark.parametrize("data", [b"", b"short", b"\xff" * 64, encode(WEIGHTS)[:-1], encode(WEIGHTS) + b"x", b"{}" * 9])
+def test_a_damaged_file_is_refused_with_its_path(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"w\.safetensors: not a complete safetensors file"):
+        load_weights(path)
+    with pytest.raises(CheckpointError, match=r"w\.safetensors"):
+        weights_metadata(path)
+
+
+def test_a_missing_file_is_refused_with_its_path(tmp_path: Path) -> None:
+    for read in (load_weights, weights_metadata):
+        with pytest.raises(CheckpointError, match=r"none\.safetensors"):
+            read(tmp_path / "none.safetensors")
+
+
+def test_a_type_numpy_lacks_is_named_with_the_way_out() -> None:
+    header = json.dumps({"w": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}).encode()
+    header += b" " * (-len(header) % 8)
+    with pytest.raises(ValueError, match=r"BF16.*convert it to F32"):
+        decode(len(header).to_bytes(8, "little") + header + bytes(4))
+
+
+@pytest.mark.parametrize(
+    "weights", [{"w": np.array(["a"])}, {"w": np.array([1 + 2j])}, {"": np.zeros(1)}, {"__metadata__": np.zeros(1)}]
+)
+def test_what_the_format_cannot_hold_is_refused_and_writes_nothing(
+    tmp_path: Path, weights: dict[str, np.ndarray]
+) -> None:
+    with pytest.raises(CheckpointError, match="cannot be written"):
+        save_weights(tmp_path / "w.safetensors", weights)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_write_leaves_the_old_file_and_no_litter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(CheckpointError, match="No space"):
+        save_weights(path, WEIGHTS)
