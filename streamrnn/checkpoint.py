@@ -314,10 +314,9 @@ class CheckpointStore:
             path = self._manifest_path(progress.lineage, progress.position)
             write_atomically(path, manifest_bytes(manifest))
             # Another process's retention may have removed a segment of base since it was seen above.
-            for entry in manifest.segments:
-                if not (folder / _file(entry.sha256)).exists():
-                    path.unlink(missing_ok=True)
-                    raise CorruptCheckpoint(f"segment {entry.index} vanished while the checkpoint was written")
+            if _missing(folder, manifest):
+                path.unlink(missing_ok=True)
+                raise CorruptCheckpoint(f"a segment of {path.name} vanished while it was written; write a complete one")
         except OSError as error:
             raise CheckpointError(
                 f"a checkpoint at {progress.position} cannot be written below {folder.parent}: {error}; the previous "

@@ -16,7 +16,7 @@ import threading
 import time
 from typing import NamedTuple
 
-from streamrnn.checkpoint import CheckpointStore, Manifest, Progress, Snapshot
+from streamrnn.checkpoint import SEGMENT_SLOTS, CheckpointStore, Manifest, Progress, Snapshot
 from streamrnn.errors import CheckpointError, CorruptCheckpoint
 
 _log = logging.getLogger(__name__)
@@ -48,7 +48,8 @@ class BackgroundWriter:
 
     def __init__(self, store: CheckpointStore, *, base: Manifest | None = None, retain: int = 3) -> None:
         self._store = store
-        self._base = base
+        # One cut into segments of another size cannot be built upon.
+        self._base = base if base is not None and base.slots_per_segment == SEGMENT_SLOTS else None
         self._retain = retain
         self._state = threading.Condition()
         self._waiting: _Job | None = None
@@ -145,8 +146,7 @@ class BackgroundWriter:
     def _attempt(self, job: _Job, base: Manifest | None) -> Outcome:
         started = time.perf_counter()
         try:
-            # A complete snapshot needs no base, and is the way out when the base is damaged.
-            manifest = self._store.write(job.snapshot, job.progress, None if job.snapshot.complete else base)
+            manifest = self._store.write(job.snapshot, job.progress, base)
         except Exception as error:  # whatever it is, this thread must live on and the loop must hear of it
             _log.error("checkpoint at %d failed: %s", job.progress.position, error)
             failure = error if isinstance(error, CheckpointError) else CheckpointError(f"unexpected {error!r}")

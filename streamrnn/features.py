@@ -244,7 +244,11 @@ class FeatureEncoder:
                 row[column:column_end] = run
             else:
                 row[column:column_end] = [
-                    _NAN if value is None else value if type(value) is float and isfinite(value) else number(value, field)
+                    _NAN
+                    if value is None
+                    else value
+                    if type(value) is float and isfinite(value)
+                    else number(value, field)
                     for value, field in zip(run, self.fields[first:end], strict=True)
                 ]
         for i, write in self._others:

@@ -25,14 +25,25 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     own: squared or cross_entropy.
     """
 
-    cell: Literal["rnn", "lstm", "gru"] = "lstm"
-    hidden_size: Annotated[int, Meta(ge=1, le=4096)] = 32
-    num_layers: Annotated[int, Meta(ge=1, le=16)] = 1
-    dtype: Literal["float32", "float64"] = "float32"
-    readout: Literal["linear", "softmax", "logistic"] = "linear"
-    loss: Literal["squared", "absolute", "huber", "quantile", "cross_entropy"] | None = None
-    huber_delta: PositiveFloat = 1.0
-    quantiles: Annotated[tuple[UnitInterval, ...], Meta(min_length=1, max_length=64)] = (0.05, 0.5, 0.95)
+    cell: Annotated[Literal["rnn", "lstm", "gru"], Meta(description="Recurrent cell.")] = "lstm"
+    hidden_size: Annotated[int, Meta(ge=1, le=4096, description="Units per layer.")] = 32
+    num_layers: Annotated[int, Meta(ge=1, le=16, description="Stacked layers.")] = 1
+    dtype: Annotated[Literal["float32", "float64"], Meta(description="Precision of weights and states.")] = "float32"
+    readout: Annotated[
+        Literal["linear", "softmax", "logistic"],
+        Meta(description="linear predicts numbers, softmax classes, logistic one of two classes."),
+    ] = "linear"
+    loss: Annotated[
+        Literal["squared", "absolute", "huber", "quantile", "cross_entropy"] | None,
+        Meta(description="null: squared for linear, cross_entropy for softmax and logistic."),
+    ] = None
+    huber_delta: Annotated[
+        PositiveFloat, Meta(description="With loss huber: where it turns from squared to absolute, in scaled units.")
+    ] = 1.0
+    quantiles: Annotated[
+        tuple[UnitInterval, ...],
+        Meta(min_length=1, max_length=64, description="With loss quantile: the levels, increasing."),
+    ] = (0.05, 0.5, 0.95)
 
     def __post_init__(self) -> None:
         regression = self.readout == "linear"
@@ -58,18 +69,26 @@ class LearningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     regression targets with running statistics.
     """
 
-    k1: PositiveInt = 8
-    k2: PositiveInt = 32
-    batch_size: PositiveInt = 1
-    optimizer: Literal["sgd", "momentum", "rmsprop", "adam", "adamw"] = "adam"
-    lr: PositiveFloat = 3e-3
-    clip_norm: PositiveFloat | None = 1.0
-    momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.9
-    rmsprop_alpha: UnitInterval = 0.99
-    betas: tuple[UnitInterval, UnitInterval] = (0.9, 0.999)
-    eps: PositiveFloat = 1e-8
-    weight_decay: Annotated[float, Meta(ge=0)] = 0.01
-    scale: bool = True
+    k1: Annotated[PositiveInt, Meta(description="Learn at every k1-th step of a stream.")] = 8
+    k2: Annotated[PositiveInt, Meta(description="Steps that are replayed; at least k1.")] = 32
+    batch_size: Annotated[PositiveInt, Meta(description="Windows per optimiser step.")] = 1
+    optimizer: Annotated[
+        Literal["sgd", "momentum", "rmsprop", "adam", "adamw"],
+        Meta(description="PyTorch's formula of that name; momentum is SGD with momentum."),
+    ] = "adam"
+    lr: Annotated[PositiveFloat, Meta(description="Learning rate.")] = 3e-3
+    clip_norm: Annotated[
+        PositiveFloat | None, Meta(description="Largest gradient norm of a step; null: never clipped.")
+    ] = 1.0
+    momentum: Annotated[float, Meta(ge=0, lt=1, description="With optimizer momentum.")] = 0.9
+    rmsprop_alpha: Annotated[UnitInterval, Meta(description="With optimizer rmsprop.")] = 0.99
+    betas: Annotated[tuple[UnitInterval, UnitInterval], Meta(description="With optimizer adam or adamw.")] = (
+        0.9,
+        0.999,
+    )
+    eps: Annotated[PositiveFloat, Meta(description="With optimizer rmsprop, adam or adamw.")] = 1e-8
+    weight_decay: Annotated[float, Meta(ge=0, description="With optimizer adamw.")] = 0.01
+    scale: Annotated[bool, Meta(description="Standardise inputs and regression targets by running statistics.")] = True
 
     def __post_init__(self) -> None:
         if self.k1 > self.k2:
@@ -87,10 +106,20 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     timestamp is more than ``max_time_jump_s`` ahead of stream time moves time only once two more confirm it.
     """
 
-    max_streams: Annotated[int, Meta(ge=1, le=100_000_000)] = 100_000
-    ttl_s: PositiveFloat | None = None
-    reset_after_s: PositiveFloat | None = None
-    max_time_jump_s: PositiveFloat = 7 * 86_400.0
+    max_streams: Annotated[
+        int, Meta(ge=1, le=100_000_000, description="Streams remembered; beyond it the least recently seen is dropped.")
+    ] = 100_000
+    ttl_s: Annotated[
+        PositiveFloat | None,
+        Meta(description="Seconds of stream time after which an idle stream is dropped; null: never."),
+    ] = None
+    reset_after_s: Annotated[
+        PositiveFloat | None, Meta(description="A gap of more seconds ends a stream's sequence; null: never.")
+    ] = None
+    max_time_jump_s: Annotated[
+        PositiveFloat,
+        Meta(description="A single record further ahead than this many seconds does not move stream time."),
+    ] = 7 * 86_400.0
 
 
 class TargetSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -103,13 +132,25 @@ class TargetSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     ``classes`` lists the values a class field may take (softmax, logistic); leave it out for numbers.
     """
 
-    fields: Annotated[tuple[str, ...], Meta(min_length=1, max_length=256)]
-    known: Literal["record", "forecast", "label"] = "record"
-    horizon: PositiveInt = 1
-    classes: Annotated[tuple[str | int | bool, ...], Meta(min_length=2, max_length=10_000)] | None = None
-    event_field: str | None = None
-    label_field: str | None = None
-    label_memory: PositiveInt = 64
+    fields: Annotated[
+        tuple[str, ...], Meta(min_length=1, max_length=256, description="What is predicted: fields of the record.")
+    ]
+    known: Annotated[
+        Literal["record", "forecast", "label"],
+        Meta(description="record: in the record itself; forecast: the stream's own future; label: a later record."),
+    ] = "record"
+    horizon: Annotated[PositiveInt, Meta(description="With known forecast: how many next values.")] = 1
+    classes: Annotated[
+        Annotated[tuple[str | int | bool, ...], Meta(min_length=2, max_length=10_000)] | None,
+        Meta(description="With readout softmax or logistic: the values of the field."),
+    ] = None
+    event_field: Annotated[str | None, Meta(description="With known label: names the event.")] = None
+    label_field: Annotated[
+        str | None, Meta(description="With known label: names, in a later record, the event whose target it brings.")
+    ] = None
+    label_memory: Annotated[
+        PositiveInt, Meta(description="With known label: events kept per stream until their label comes.")
+    ] = 64
 
     def __post_init__(self) -> None:
         if len(set(self.fields)) != len(self.fields):
@@ -134,8 +175,8 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     known target of the sequence and a flag that it is known; without it the state never sees how the stream fared.
     """
 
-    dt: bool = True
-    previous_target: bool = True
+    dt: Annotated[bool, Meta(description="log1p of the seconds since the stream's previous record.")] = True
+    previous_target: Annotated[bool, Meta(description="The newest known target, and whether there is one.")] = True
 
 
 class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

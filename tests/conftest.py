@@ -6,6 +6,12 @@ from collections.abc import Iterator
 import pytest
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let kafka-python be imported on Python 3.11 and 3.12, where reading its own schemas warns."""
+    for name in ("read_text", "open_text"):
+        config.addinivalue_line("filterwarnings", f"ignore:{name} is deprecated. Use files:DeprecationWarning")
+
+
 @pytest.fixture(scope="session")
 def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["KafkaServer"]:  # noqa: F821
     """A broker started from Maven's jars, with its process at hand; skips where none can run."""

@@ -305,11 +305,12 @@ class NaiveLearner:
             return
         stream = self.touch(record.key)
         y = np.where(np.isfinite(record.y), record.y, np.nan).astype(np.float64)
-        matches = [(sequence, step) for event, sequence, step in stream.events if event == record.event != 0]
+        matches = [i for i, (event, _, _) in enumerate(stream.events) if event == record.event != 0]
         if not matches:
             self.counts["labels_unmatched"] += 1
             return
-        sequence, step = matches[-1]
+        _, sequence, step = stream.events[matches[-1]]
+        stream.events[matches[-1]] = (0, sequence, step)  # a repeated label finds nothing
         self.score(stream, [(sequence.predictions[step], 1)], y)
         self.absorb_targets(stream, y)
         k1, k2 = self.spec.learning.k1, self.spec.learning.k2
@@ -391,12 +392,11 @@ class NaiveLearner:
         for i in np.flatnonzero(np.isfinite(y)):
             first = 0 if self.classify else ((j - 1) * self.spec.n_targets + i) * levels
             for column in range(first, first + (1 if self.classify else levels)):
-                if not sequence.known[step][column]:
-                    sequence.known[step][column] = True
-                    sequence.targets[step][column] = y[i] if self.classify else self.scaled_target(stream, i, y[i])
+                sequence.known[step][column] = True
+                sequence.targets[step][column] = y[i] if self.classify else self.scaled_target(stream, i, y[i])
 
     def score(self, stream: Stream, predictions: list[tuple[Array, int]], y: Array) -> None:
-        """Compare predictions (each with its horizon) with y: mean loss in the model's scale, mean error in y's unit."""
+        """Mean loss (in the model's scale) and mean error (in y's unit) of predictions, each with its horizon."""
         losses, errors = [], []
         model, levels = self.spec.model, self.levels
         for prediction, j in predictions:

@@ -27,7 +27,7 @@ from streamrnn.checkpoint import (
 )
 from streamrnn.checkpoint_format import canonical_sha256
 from streamrnn.errors import CheckpointError, ConfigError, CorruptCheckpoint, FingerprintMismatch
-from streamrnn.tensor_file import decode, encode
+from streamrnn.tensor_file import decode, encode, write_atomically
 
 LINEAGE = "20250309-0123abcd"
 CONFIGURATION = {"model": {"cell": "lstm", "hidden_size": 4}, "features": [{"field": "x", "encoder": "numeric"}]}
@@ -311,13 +311,13 @@ def test_no_flipped_byte_of_a_manifest_passes_unnoticed(tmp_path: Path) -> None:
     (path,) = paths(store, "manifest-*")
     good = path.read_bytes()
     for at in range(len(good)):
-        for bit in (0x01, 0x20):
-            path.write_bytes(good[:at] + bytes([good[at] ^ bit]) + good[at + 1 :])
-            try:
-                read = store.read(path)
-            except CorruptCheckpoint:
-                continue
-            assert read == manifest, f"byte {at}"  # white space
+        bit = (0x01, 0x20, 0x80)[at % 3]
+        path.write_bytes(good[:at] + bytes([good[at] ^ bit]) + good[at + 1 :])
+        try:
+            read = store.read(path)
+        except CorruptCheckpoint:
+            continue
+        assert read == manifest, f"byte {at}"  # white space
 
 
 def test_when_every_checkpoint_is_corrupt_all_reasons_are_given(tmp_path: Path) -> None:
@@ -478,6 +478,23 @@ def test_building_on_a_checkpoint_whose_segment_is_gone_is_refused(tmp_path: Pat
     assert_restores(store, store.write(learner.snapshot(), progress(2), base), learner)
 
 
+def test_a_segment_collected_while_the_manifest_was_written_takes_the_manifest_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, learner = open_store(tmp_path), Learner(SEGMENT_SLOTS + 1)
+    base = store.write(learner.snapshot(), progress(1))
+
+    def rival(path: Path, data: bytes, **options: bool) -> None:
+        write_atomically(path, data, **options)
+        if path.name.startswith("manifest"):
+            (path.parent / "segments" / f"{base.segments[0].sha256}.safetensors").unlink()
+
+    monkeypatch.setattr("streamrnn.checkpoint.write_atomically", rival)
+    with pytest.raises(CorruptCheckpoint, match="vanished"):
+        store.write(learner.snapshot([1]), progress(2), base)
+    assert kept(store) == [1]
+
+
 # --------------------------------------------------------------------------------------------------- fingerprints
 
 
@@ -587,6 +604,19 @@ def test_unreferenced_segments_go_once_they_are_old(tmp_path: Path) -> None:
     assert len(paths(store, "segments/*")) == 2
     assert not list(store.directory.rglob("*.tmp"))
     assert store.newest(LINEAGE).rejected == []
+
+
+def test_a_segment_found_on_disk_and_used_again_is_young_again(tmp_path: Path) -> None:
+    store, rival = open_store(tmp_path), open_store(tmp_path)
+    learner = Learner(3, seed=10)
+    store.write(learner.snapshot(), progress(10))
+    written(store, 20)
+    age(store)
+    store.write(learner.snapshot(), progress(30))
+    paths(store, "manifest-*30.json")[0].unlink()  # as it is just before the manifest appears
+    rival.retire(LINEAGE, retain=1, committed=20)
+    assert kept(store) == [20]
+    assert len(paths(store, "segments/*")) == 4, "those of 10, used again for 30, are spared"
 
 
 def test_segments_shared_with_an_older_checkpoint_survive_its_removal(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -97,6 +98,14 @@ def test_a_restored_base_is_built_upon(store: GatedStore) -> None:
     writer.submit(learner.touch(2, 1.0), progress(2), 2)
     assert writer.close(10)
     assert store.value_at(2) == [0.0, 0.0, 1.0]
+
+
+def test_a_base_cut_into_segments_of_another_size_is_not_built_upon(store: GatedStore) -> None:
+    store.gate.release(1)
+    base = store.write(Learner().snapshot(), progress(1))
+    writer = BackgroundWriter(store, base=msgspec.structs.replace(base, slots_per_segment=8192))
+    assert writer.needs_complete()
+    writer.close(10)
 
 
 def test_a_skipped_checkpoint_leaves_its_segments_to_the_next(store: GatedStore, writer: BackgroundWriter) -> None:

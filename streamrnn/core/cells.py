@@ -17,7 +17,7 @@ from typing import Any
 
 from streamrnn.core.activations import sigmoid_inplace, tanh_inplace
 from streamrnn.core.jit import jit
-from streamrnn.core.linear import add_outer, add_product, add_rows, add_transposed
+from streamrnn.core.linear import add_outer, add_product, add_rows, add_transposed, copy
 
 RNN, LSTM, GRU = 0, 1, 2
 CELLS = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
@@ -71,7 +71,7 @@ def rnn_forward(
         add_product(a, w_ih, x[t])
         add_product(a, w_hh, h[t])
         tanh_inplace(a)
-        h[t + 1, :] = a
+        copy(h[t + 1], a)
 
 
 @jit
@@ -105,7 +105,7 @@ def lstm_forward(
         c_old, c_new, u, h_new = c[t], c[t + 1], tanh_c[t], h[t + 1]
         for j in range(H):
             c_new[j] = f[j] * c_old[j] + i[j] * g[j]
-        u[:] = c_new
+        copy(u, c_new)
         tanh_inplace(u)
         for j in range(H):
             h_new[j] = o[j] * u[j]
@@ -143,9 +143,9 @@ def gru_forward(
     H = h.shape[1]
     for t in range(steps):
         a, q, h_old, h_new = gates[t], recurrent_n[t], h[t], h[t + 1]
-        a[:] = b_hh
+        copy(a, b_hh)
         add_product(a, w_hh, h_old)
-        q[:] = a[2 * H :]
+        copy(q, a[2 * H :])
         rz, r, z, n = a[: 2 * H], a[:H], a[H : 2 * H], a[2 * H :]
         n[:] = a.dtype.type(0)
         for j in range(3 * H):

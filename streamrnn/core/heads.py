@@ -54,21 +54,21 @@ def publish(loss: int, raw: Any, out: Any) -> None:
     """out (O,) float64: the prediction that raw (O,) stands for."""
     n = raw.shape[0]
     if loss == SOFTMAX:
-        highest = float(raw[0])
+        highest = np.float64(raw[0])
         for o in range(1, n):
-            highest = max(highest, float(raw[o]))
+            highest = max(highest, np.float64(raw[o]))
         total = 0.0
         for o in range(n):
-            out[o] = math.exp(float(raw[o]) - highest)
+            out[o] = math.exp(np.float64(raw[o]) - highest)
             total += out[o]
         for o in range(n):
             out[o] /= total
     elif loss == LOGISTIC:
         for o in range(n):
-            out[o] = 0.5 + 0.5 * math.tanh(0.5 * float(raw[o]))
+            out[o] = 0.5 + 0.5 * math.tanh(0.5 * np.float64(raw[o]))
     else:
         for o in range(n):
-            out[o] = float(raw[o])
+            out[o] = np.float64(raw[o])
 
 
 @jit
@@ -109,27 +109,27 @@ def loss_gradient(loss: int, raw: Any, y: Any, levels: Any, delta: float, draw: 
     if loss == LOGISTIC:
         if np.isnan(y[0]):
             return 0.0
-        z, target = float(raw[0]), float(y[0])
+        z, target = np.float64(raw[0]), np.float64(y[0])
         draw[0] = T(0.5 + 0.5 * math.tanh(0.5 * z) - target)
         return max(z, 0.0) - z * target + math.log1p(math.exp(-abs(z)))
     if loss == SOFTMAX:
         if np.isnan(y[0]):
             return 0.0
         index = int(y[0])
-        highest = float(raw[0])
+        highest = np.float64(raw[0])
         for o in range(1, n):
-            highest = max(highest, float(raw[o]))
+            highest = max(highest, np.float64(raw[o]))
         for o in range(n):
-            total += math.exp(float(raw[o]) - highest)
+            total += math.exp(np.float64(raw[o]) - highest)
         for o in range(n):
-            draw[o] = T(math.exp(float(raw[o]) - highest) / total)
+            draw[o] = T(math.exp(np.float64(raw[o]) - highest) / total)
         draw[index] -= T(1)
-        return math.log(total) + highest - float(raw[index])
+        return math.log(total) + highest - np.float64(raw[index])
     per_target = n // y.shape[0]
     for o in range(n):
-        target = float(y[o // per_target])
+        target = np.float64(y[o // per_target])
         if not np.isnan(target):
-            value, slope = element_loss(loss, float(raw[o]) - target, levels[o % per_target], delta)
+            value, slope = element_loss(loss, np.float64(raw[o]) - target, levels[o % per_target], delta)
             total += value
             draw[o] = T(slope)
     return total

@@ -90,9 +90,27 @@ def cache_directory() -> Path | None:
 CACHE_DIRECTORY = cache_directory()
 
 
+OPTIONS: dict[str, Any] = {
+    "error_model": "numpy",  # a zero-division check would keep every loop with a division from vectorising
+    "fastmath": set(FAST_MATH),
+    "nogil": True,
+    # Kernels own no memory: without Numba's reference counting a step is four times faster. It also means that a kernel
+    # which allocates does not compile.
+    "_nrt": False,
+}
+
+
 def jit(function: F) -> F:
     """Compile a function that other kernels call; it is specialised and linked into its caller."""
-    return cast(F, numba.njit(error_model="numpy", fastmath=set(FAST_MATH), nogil=True)(function))
+    return cast(F, numba.njit(**OPTIONS)(function))
+
+
+def internal(function: F) -> F:
+    """As ``jit``, for functions that take the big named tuples: they cannot be called from Python.
+
+    The wrapper that would take the tuples apart costs more compile time than the function itself.
+    """
+    return cast(F, numba.njit(**OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function))
 
 
 def entry_point(function: F) -> F:
@@ -100,9 +118,7 @@ def entry_point(function: F) -> F:
     saved = config.CACHE_DIR
     config.CACHE_DIR = str(CACHE_DIRECTORY or "")
     try:
-        compiled = numba.njit(
-            error_model="numpy", fastmath=set(FAST_MATH), nogil=True, cache=CACHE_DIRECTORY is not None
-        )(function)
+        compiled = numba.njit(**OPTIONS, no_cfunc_wrapper=True, cache=CACHE_DIRECTORY is not None)(function)
     finally:
         config.CACHE_DIR = saved
     return cast(F, compiled)

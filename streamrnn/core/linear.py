@@ -17,6 +17,13 @@ from streamrnn.core.jit import jit
 
 
 @jit
+def copy(target: Any, source: Any) -> None:
+    """target (m,) = source (m,). Numba's own array assignment may allocate a temporary for fear of overlap."""
+    for j in range(target.shape[0]):
+        target[j] = source[j]
+
+
+@jit
 def add_product(out: Any, w: Any, v: Any) -> None:
     """out (m,) += v (n,) @ w (n, m)."""
     n, m = v.shape[0], out.shape[0]

@@ -13,6 +13,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from streamrnn.core.jit import jit
 
 SGD, MOMENTUM, RMSPROP, ADAM, ADAMW = 0, 1, 2, 3, 4
@@ -24,7 +26,7 @@ def global_norm(grad: Any) -> float:
     """Euclidean norm of grad (P,), summed in float64: finite exactly when every element is (for float32)."""
     total = 0.0
     for p in range(grad.shape[0]):
-        g = float(grad[p])
+        g = np.float64(grad[p])
         total += g * g
     return math.sqrt(total)
 

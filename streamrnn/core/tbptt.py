@@ -16,54 +16,48 @@ from typing import Any
 import numpy as np
 
 from streamrnn.core import arrays, cells, heads, optim
-from streamrnn.core.jit import jit
-from streamrnn.core.linear import add_transposed
+from streamrnn.core.jit import internal
+from streamrnn.core.linear import add_transposed, copy
 
 
-@jit
+@internal
 def load_state(plan: Any, source: Any, scratch: Any) -> None:
     """source (L, C, H) becomes the state before the run."""
     for layer in range(plan.layers):
-        scratch.h[layer, 0, :] = source[layer, 0]
+        copy(scratch.h[layer, 0], source[layer, 0])
         if plan.cell == cells.LSTM:
-            scratch.c[layer, 0, :] = source[layer, 1]
+            copy(scratch.c[layer, 0], source[layer, 1])
 
 
-@jit
+@internal
 def trunk_forward(plan: Any, scratch: Any, steps: int) -> None:
     """Run scratch.x[:steps] through all layers from the loaded state."""
     w = scratch.weights
     for layer in range(plan.layers):
-        if layer == 0:
-            cells.forward(plan.cell, steps, scratch.x, w.w_ih_first, w.w_hh[0], w.b_ih[0], w.b_hh[0],
-                          scratch.gates[0], scratch.h[0], scratch.c[0], scratch.aux[0])  # fmt: skip
-        else:
-            cells.forward(plan.cell, steps, scratch.h[layer - 1][1:], w.w_ih_above[layer - 1], w.w_hh[layer],
-                          w.b_ih[layer], w.b_hh[layer], scratch.gates[layer], scratch.h[layer], scratch.c[layer],
-                          scratch.aux[layer])  # fmt: skip
+        x = scratch.x if layer == 0 else scratch.h[layer - 1][1:]
+        w_ih = w.w_ih_first if layer == 0 else w.w_ih_above[layer - 1]
+        cells.forward(plan.cell, steps, x, w_ih, w.w_hh[layer], w.b_ih[layer], w.b_hh[layer],
+                      scratch.gates[layer], scratch.h[layer], scratch.c[layer], scratch.aux[layer])  # fmt: skip
 
 
-@jit
+@internal
 def trunk_backward(plan: Any, scratch: Any, steps: int) -> None:
     """Back-propagate scratch.dh of the top layer (steps, H) into scratch.grads; the other layers' dh is written."""
     w, g = scratch.weights, scratch.grads
     for layer in range(plan.layers - 1, -1, -1):
-        dh = scratch.dh[layer]
-        if layer == 0:
-            cells.backward(plan.cell, steps, scratch.x, w.w_hh[0], scratch.gates[0], scratch.h[0], scratch.c[0],
-                           scratch.aux[0], dh, scratch.carry, scratch.d_ih, scratch.d_hh,
-                           g.w_ih_first, g.w_hh[0], g.b_ih[0], g.b_hh[0])  # fmt: skip
-        else:
+        x = scratch.x if layer == 0 else scratch.h[layer - 1][1:]
+        dw_ih = g.w_ih_first if layer == 0 else g.w_ih_above[layer - 1]
+        cells.backward(plan.cell, steps, x, w.w_hh[layer], scratch.gates[layer], scratch.h[layer], scratch.c[layer],
+                       scratch.aux[layer], scratch.dh[layer], scratch.carry, scratch.d_ih, scratch.d_hh,
+                       dw_ih, g.w_hh[layer], g.b_ih[layer], g.b_hh[layer])  # fmt: skip
+        if layer > 0:
             w_ih, below = w.w_ih_above[layer - 1], scratch.dh[layer - 1]
-            cells.backward(plan.cell, steps, scratch.h[layer - 1][1:], w.w_hh[layer], scratch.gates[layer],
-                           scratch.h[layer], scratch.c[layer], scratch.aux[layer], dh, scratch.carry, scratch.d_ih,
-                           scratch.d_hh, g.w_ih_above[layer - 1], g.w_hh[layer], g.b_ih[layer], g.b_hh[layer])  # fmt: skip
             for t in range(steps):
                 below[t, :] = below.dtype.type(0)
                 add_transposed(below[t], w_ih, scratch.d_ih[t])
 
 
-@jit
+@internal
 def window_gradient(plan: Any, hyper: Any, scratch: Any, y: Any, first: int, steps: int, known: int) -> float:
     """Mean loss of one window; its gradient overwrites scratch.grad.
 
@@ -94,14 +88,14 @@ def window_gradient(plan: Any, hyper: Any, scratch: Any, y: Any, first: int, ste
     return total / known
 
 
-@jit
+@internal
 def learn_window(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, slot: int) -> None:
     """Learn the stream's newest window if any target of it waits; takes the optimiser step when the batch is full."""
     taken = streams.steps[slot]
     length = min(taken, plan.k2)
     first = taken - length
     y = streams.y[slot]
-    known, used = 0, 0
+    known = used = np.int64(0)  # typed: a literal would compile its callees once more
     for t in range(length):
         n = heads.known_elements(plan.loss, y[(first + t) % plan.k2], scratch.raw.shape[0])
         if n > 0:
@@ -110,7 +104,7 @@ def learn_window(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, 
     if known == 0:
         return
     for t in range(used):
-        scratch.x[t, :] = streams.x[slot, (first + t) % plan.k2]
+        copy(scratch.x[t], streams.x[slot, (first + t) % plan.k2])
     if first == 0:
         scratch.h[:, 0, :] = scratch.h.dtype.type(0)
         scratch.c[:, 0, :] = scratch.c.dtype.type(0)

@@ -17,12 +17,16 @@ from typing import Any
 import numpy as np
 
 from streamrnn.core import arrays, cells, heads, kinds, scaler
-from streamrnn.core.jit import entry_point, jit
+from streamrnn.core.jit import entry_point, internal
+from streamrnn.core.linear import copy
 from streamrnn.core.tbptt import learn_window, load_state, trunk_forward
 
-NEVER = np.iinfo(np.int64).min
 LARGEST = 1e30
 """Inputs are clamped here even unscaled, so that a float32 product with a weight stays finite."""
+
+
+ONE, ZERO = np.int64(1), np.int64(0)
+"""Typed, because Numba compiles a callee once more for every literal it is given."""
 
 
 @entry_point
@@ -32,48 +36,60 @@ def walk(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records:
         slot = records.slot[i]
         records.loss[i] = np.nan
         records.error[i] = np.nan
-        records.updates[i] = model.counters[arrays.UPDATES]
         if records.fresh[i]:
             forget_stream(streams, slot)
         if records.kind[i] == kinds.LABEL:
             records.prediction[i, :] = np.nan
+            records.updates[i] = model.counters[arrays.UPDATES]
             take_label(plan, hyper, model, streams, scratch, records, i)
-        elif records.kind[i] == kinds.PREDICT:
-            # A record that would open a new sequence is predicted from the blank row: nothing may change.
-            blank = streams.steps.shape[0] - 1
-            source = blank if gap_before(plan, streams, slot, records.time_ms[i]) else slot
-            encode(plan, model, streams, scratch, records, i, slot, source)
-            predict(plan, model, streams, scratch, records, i, slot, source)
-        else:
-            take_event(plan, hyper, model, streams, scratch, records, i)
+            continue
+        gap = gap_before(plan, streams, slot, records.time_ms[i])
+        closing = gap and records.kind[i] == kinds.EVENT
+        # A gap ends the stream's sequence before the record is looked at, an end mark after it. The loop runs twice for
+        # a gap, so that there is one place that learns: compiling it twice would double the kernel.
+        while True:
+            if not closing:
+                observe(plan, hyper, model, streams, scratch, records, i, gap)
+                if records.kind[i] == kinds.PREDICT:
+                    break
+            last = closing or records.end[i]
+            if last or streams.steps[slot] % plan.k1 == 0:
+                learn_window(plan, hyper, model, streams, scratch, slot)
+            if last:
+                reset_sequence(streams, slot)
+                model.counters[arrays.SEQUENCES] += 1
+            if not closing:
+                break
+            closing = False
 
 
-@jit
-def take_event(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records: Any, i: int) -> None:
-    """One event, in the order the module's text gives."""
+@internal
+def observe(
+    plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records: Any, i: int, gap: bool
+) -> None:
+    """Predict record i, score, and advance the stream, in the order the module's text gives; PREDICT stops early."""
     slot = records.slot[i]
-    if gap_before(plan, streams, slot, records.time_ms[i]):
-        end_sequence(plan, hyper, model, streams, scratch, slot)
-        records.updates[i] = model.counters[arrays.UPDATES]
     y = records.y[i]
-    if plan.known == kinds.KNOWN_BY_FORECAST:
+    event = records.kind[i] == kinds.EVENT
+    # A record that would open a new sequence is predicted from the blank row when nothing may change.
+    source = streams.steps.shape[0] - 1 if gap and not event else slot
+    if event and plan.known == kinds.KNOWN_BY_FORECAST:
         score_forecasts(plan, hyper, model, streams, scratch, records, i)
         absorb_target(plan, model, streams, slot, y)
         complete_forecasts(plan, model, streams, slot, y)
-    model.counters[arrays.IMPUTED] += encode(plan, model, streams, scratch, records, i, slot, slot)
-    predict(plan, model, streams, scratch, records, i, slot, slot)
+    records.updates[i] = model.counters[arrays.UPDATES]
+    missing = encode(plan, model, streams, scratch, records, i, slot, source)
+    predict(plan, model, streams, scratch, records, i, slot, source)
+    if not event:
+        return
+    model.counters[arrays.IMPUTED] += missing
     if plan.known == kinds.KNOWN_IN_RECORD:
-        n, loss, error = score(plan, hyper, model, streams, scratch, slot, records.prediction[i], y, 0)
+        n, loss, error = score(plan, hyper, model, streams, scratch, slot, records.prediction[i], y, ZERO)
         report(model, records, i, n, loss, error)
     advance(plan, model, streams, scratch, records, i)
-    if streams.steps[slot] % plan.k1 == 0 or records.end[i]:
-        learn_window(plan, hyper, model, streams, scratch, slot)
-    if records.end[i]:
-        reset_sequence(streams, slot)
-        model.counters[arrays.SEQUENCES] += 1
 
 
-@jit
+@internal
 def gap_before(plan: Any, streams: Any, slot: int, time_ms: int) -> bool:
     """Whether an event at time_ms comes too late to continue the stream's sequence."""
     return (
@@ -83,15 +99,7 @@ def gap_before(plan: Any, streams: Any, slot: int, time_ms: int) -> bool:
     )
 
 
-@jit
-def end_sequence(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, slot: int) -> None:
-    """Learn from what is left of the sequence, then reset the stream."""
-    learn_window(plan, hyper, model, streams, scratch, slot)
-    reset_sequence(streams, slot)
-    model.counters[arrays.SEQUENCES] += 1
-
-
-@jit
+@internal
 def reset_sequence(streams: Any, slot: int) -> None:
     """Back to the zero state with an empty window; the stream's target statistics stay."""
     streams.state[slot] = streams.state.dtype.type(0)
@@ -101,7 +109,7 @@ def reset_sequence(streams: Any, slot: int) -> None:
     streams.event_step[slot] = -1
 
 
-@jit
+@internal
 def forget_stream(streams: Any, slot: int) -> None:
     """Everything about the slot's previous stream."""
     reset_sequence(streams, slot)
@@ -112,7 +120,7 @@ def forget_stream(streams: Any, slot: int) -> None:
     streams.event_count[slot] = 0
 
 
-@jit
+@internal
 def target_scale(plan: Any, model: Any, streams: Any, slot: int, field: int) -> tuple[float, float]:
     """Centre and width of the stream's target in force now."""
     if plan.scale == 0 or plan.classes > 0:
@@ -123,14 +131,14 @@ def target_scale(plan: Any, model: Any, streams: Any, slot: int, field: int) -> 
     )  # fmt: skip
 
 
-@jit
+@internal
 def encode(
     plan: Any, model: Any, streams: Any, scratch: Any, records: Any, i: int, slot: int, source: int
 ) -> int:
     """Standardised inputs of record i into scratch.x[0]; returns how many were missing. Changes nothing else."""
     T = scratch.x.dtype.type
     x = scratch.x[0]
-    missing = 0
+    missing = ZERO
     for k in range(plan.features):
         value = records.x[i, k]
         if not math.isfinite(value):
@@ -162,7 +170,7 @@ def encode(
     return missing
 
 
-@jit
+@internal
 def log_seconds_since(streams: Any, slot: int, time_ms: int) -> float:
     """log(1 + seconds since the sequence's previous event); 0 for its first, and when time runs backwards."""
     if streams.steps[slot] == 0:
@@ -170,13 +178,13 @@ def log_seconds_since(streams: Any, slot: int, time_ms: int) -> float:
     return math.log1p(max(0.0, 0.001 * (time_ms - streams.last_ms[slot])))
 
 
-@jit
+@internal
 def predict(
     plan: Any, model: Any, streams: Any, scratch: Any, records: Any, i: int, slot: int, source: int
 ) -> None:
     """records.prediction[i] from scratch.x[0] and the state carried by ``source``; the new state stays in scratch."""
     load_state(plan, streams.state[source], scratch)
-    trunk_forward(plan, scratch, 1)
+    trunk_forward(plan, scratch, ONE)
     w = scratch.weights
     heads.linear_forward(scratch.h[plan.layers - 1, 1], w.head_w, w.head_b, scratch.raw)
     out = records.prediction[i]
@@ -188,7 +196,7 @@ def predict(
             out[o] = centre + width * out[o]
 
 
-@jit
+@internal
 def score(
     plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, slot: int, prediction: Any, y: Any, target: int
 ) -> tuple[int, float, float]:
@@ -197,10 +205,10 @@ def score(
     Returns the number of known fields and the sums of their losses (in the model's scale) and errors (absolute in the
     target's unit, at the middle quantile; 0 or 1 for a class).
     """
-    n, loss, error = 0, 0.0, 0.0
+    n, loss, error = ZERO, 0.0, 0.0
     if plan.classes > 0:
         if not np.isnan(y[0]):
-            n = 1
+            n = ONE
             index = int(y[0])
             if plan.loss == heads.LOGISTIC:
                 p = prediction[0] if index == 1 else 1.0 - prediction[0]
@@ -225,7 +233,7 @@ def score(
     return n, loss, error
 
 
-@jit
+@internal
 def report(model: Any, records: Any, i: int, n: int, loss: float, error: float) -> None:
     """Note what record i let us score: n elements with these sums."""
     if n > 0:
@@ -236,20 +244,22 @@ def report(model: Any, records: Any, i: int, n: int, loss: float, error: float) 
         model.gauges[arrays.ERROR_SUM] += error
 
 
-@jit
+@internal
 def advance(plan: Any, model: Any, streams: Any, scratch: Any, records: Any, i: int) -> None:
     """State, window and statistics take the record in."""
     slot = records.slot[i]
     step = streams.steps[slot]
     if (step + plan.k2) % plan.stride == 0:
         place = ((step + plan.k2) // plan.stride) % streams.before.shape[1]
-        streams.before[slot, place] = streams.state[slot]
+        for layer in range(plan.layers):
+            for part in range(streams.state.shape[2]):
+                copy(streams.before[slot, place, layer, part], streams.state[slot, layer, part])
     for layer in range(plan.layers):
-        streams.state[slot, layer, 0, :] = scratch.h[layer, 1]
+        copy(streams.state[slot, layer, 0], scratch.h[layer, 1])
         if plan.cell == cells.LSTM:
-            streams.state[slot, layer, 1, :] = scratch.c[layer, 1]
+            copy(streams.state[slot, layer, 1], scratch.c[layer, 1])
     place = step % plan.k2
-    streams.x[slot, place, :] = scratch.x[0]
+    copy(streams.x[slot, place], scratch.x[0])
     streams.y[slot, place, :] = streams.y.dtype.type(np.nan)
     for k in range(plan.features):
         if math.isfinite(records.x[i, k]):
@@ -262,18 +272,18 @@ def advance(plan: Any, model: Any, streams: Any, scratch: Any, records: Any, i: 
     model.counters[arrays.EVENTS] += 1
     if plan.known == kinds.KNOWN_IN_RECORD:
         absorb_target(plan, model, streams, slot, records.y[i])
-        store_target(plan, model, streams, slot, step, records.y[i], 0)
+        store_target(plan, model, streams, slot, step, records.y[i], ZERO)
     elif plan.known == kinds.KNOWN_BY_FORECAST:
-        streams.remembered[slot, step % plan.horizon, :] = records.prediction[i]
+        copy(streams.remembered[slot, step % plan.horizon], records.prediction[i])
     else:
         place = streams.event_count[slot] % streams.event.shape[1]
-        streams.remembered[slot, place, :] = records.prediction[i]
+        copy(streams.remembered[slot, place], records.prediction[i])
         streams.event[slot, place] = records.event[i]
         streams.event_step[slot, place] = step
         streams.event_count[slot] += 1
 
 
-@jit
+@internal
 def absorb_target(plan: Any, model: Any, streams: Any, slot: int, y: Any) -> None:
     """Known fields of y (F,) enter the statistics and become the newest known target."""
     for f in range(plan.fields):
@@ -284,7 +294,7 @@ def absorb_target(plan: Any, model: Any, streams: Any, slot: int, y: Any) -> Non
                 scaler.absorb(streams.y_count[slot], streams.y_mean[slot], streams.y_m2[slot], f, y[f])
 
 
-@jit
+@internal
 def store_target(plan: Any, model: Any, streams: Any, slot: int, step: int, y: Any, first: int) -> None:
     """Known fields of y (F,), standardised, wait at target columns from ``first`` on of the given step."""
     T = streams.y.dtype.type
@@ -294,14 +304,14 @@ def store_target(plan: Any, model: Any, streams: Any, slot: int, step: int, y: A
             streams.y[slot, step % plan.k2, first + f] = T((y[f] - centre) / width)
 
 
-@jit
+@internal
 def score_forecasts(
     plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records: Any, i: int
 ) -> None:
     """Score all earlier predictions of the value that record i brings."""
     slot = records.slot[i]
     step = streams.steps[slot]
-    n, loss, error = 0, 0.0, 0.0
+    n, loss, error = ZERO, 0.0, 0.0
     for j in range(1, min(plan.horizon, step) + 1):
         prediction = streams.remembered[slot, (step - j) % plan.horizon]
         more = score(
@@ -313,7 +323,7 @@ def score_forecasts(
     report(model, records, i, n, loss, error)
 
 
-@jit
+@internal
 def complete_forecasts(plan: Any, model: Any, streams: Any, slot: int, y: Any) -> None:
     """The value y (F,) at the coming step is the horizon-j target of the step j before it."""
     step = streams.steps[slot]
@@ -321,7 +331,7 @@ def complete_forecasts(plan: Any, model: Any, streams: Any, slot: int, y: Any) -
         store_target(plan, model, streams, slot, step - j, y, (j - 1) * plan.fields)
 
 
-@jit
+@internal
 def take_label(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records: Any, i: int) -> None:
     """A late label: scored if its event is remembered, learned if its step is inside the stream's next window."""
     slot = records.slot[i]
@@ -333,7 +343,7 @@ def take_label(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, re
         if streams.event[slot, place] == records.event[i] and records.event[i] != 0:
             y = records.y[i]
             n, loss, error = score(
-                plan, hyper, model, streams, scratch, slot, streams.remembered[slot, place], y, 0
+                plan, hyper, model, streams, scratch, slot, streams.remembered[slot, place], y, ZERO
             )
             report(model, records, i, n, loss, error)
             absorb_target(plan, model, streams, slot, y)
@@ -341,7 +351,7 @@ def take_label(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, re
             step = streams.event_step[slot, place]
             next_window = (streams.steps[slot] // plan.k1 + 1) * plan.k1
             if step >= 0 and step >= next_window - plan.k2:
-                store_target(plan, model, streams, slot, step, y, 0)
+                store_target(plan, model, streams, slot, step, y, ZERO)
             else:
                 model.counters[arrays.LABELS_LATE] += 1
             return

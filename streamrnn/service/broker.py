@@ -107,7 +107,10 @@ class Broker(Protocol):
         """
 
     def seek(self, tp: TopicPartition, offset: int) -> None:
-        """Make ``offset`` the next position of an assigned partition."""
+        """Make ``offset`` the next position of an assigned partition.
+
+        Outside its log, this or the next poll raises :class:`BrokerError`.
+        """
 
     def pause(self, tps: Iterable[TopicPartition]) -> None:
         """Stop returning records of these assigned partitions; positions stay."""

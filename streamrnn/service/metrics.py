@@ -1,0 +1,418 @@
+"""Every metric of the daemon: name, type, labels and help in one table, over an injected registry.
+
+The loop calls ``PartitionMetrics.add`` once per batch with what happened since the last call, and ``show`` with what is
+the case now. Records replayed during recovery are counted as replayed and nothing else, so nothing counts twice.
+Invariants: stream keys never become labels; a gauge has no sample while its value is unknown; ``remove`` deletes
+every series of a partition, and a late call after it brings none back.
+
+Sums come with counts, so that ``rate(x_sum) / rate(x_count)`` is a mean over any interval: the progressive mean
+absolute error is ``rate(streamrnn_absolute_error_sum[5m]) / rate(streamrnn_absolute_error_count[5m])``.
+
+``python -m streamrnn.service.metrics`` prints the table as Markdown.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, Summary
+from prometheus_client.process_collector import ProcessCollector
+
+from streamrnn.service.broker import TopicPartition
+
+Kind = Literal["counter", "gauge", "histogram", "summary", "info"]
+
+PHASES = ("poll", "decode", "process", "send", "commit", "checkpoint")
+EVICTION_CAUSES = ("ttl", "capacity")
+REBALANCES = ("assigned", "revoked", "lost")
+
+# From a cached fsync to a disk that is about to fail.
+_WRITE_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_COMMIT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_RECORDS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0, 30_000.0)
+_NORMS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1_000.0)
+
+
+class Metric(NamedTuple):
+    """One row of the table. ``partition`` metrics have the labels topic and partition before ``labels``."""
+
+    name: str
+    kind: Kind
+    help: str
+    partition: bool = True
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def all_labels(self) -> tuple[str, ...]:
+        """Every label a series of this metric carries."""
+        return (*(("topic", "partition") if self.partition else ()), *self.labels)
+
+
+METRICS: tuple[Metric, ...] = (
+    # What came in and went out
+    Metric("streamrnn_records_consumed_total", "counter", "Records read from the input topic, replayed ones excluded."),
+    Metric("streamrnn_records_predicted_total", "counter", "Records a prediction was made for."),
+    Metric("streamrnn_label_records_total", "counter", "Records that carried a label for an earlier event."),
+    Metric(
+        "streamrnn_dead_letters_total",
+        "counter",
+        "Records that could not be used and went to the dead-letter topic, by reason.",
+        labels=("reason",),
+    ),
+    # Learning
+    Metric("streamrnn_updates_total", "counter", "Optimiser steps taken."),
+    Metric("streamrnn_windows_total", "counter", "Windows back-propagated through, dropped ones included."),
+    Metric("streamrnn_windows_dropped_total", "counter", "Windows dropped for a loss or gradient that was not finite."),
+    Metric("streamrnn_gradient_clips_total", "counter", "Optimiser steps whose gradient was clipped to clip_norm."),
+    Metric("streamrnn_imputed_inputs_total", "counter", "Missing or non-finite inputs replaced by the running mean."),
+    Metric("streamrnn_sequences_ended_total", "counter", "Sequences ended by their end mark or by a gap in time."),
+    Metric(
+        "streamrnn_late_labels_total", "counter", "Labels too late to be learned, since their step left the window."
+    ),
+    Metric("streamrnn_unmatched_labels_total", "counter", "Labels that named no remembered event."),
+    Metric(
+        "streamrnn_gradient_norm",
+        "histogram",
+        "Norm of the gradient of each optimiser step before clipping.",
+        True,
+        (),
+        _NORMS,
+    ),
+    Metric("streamrnn_gradient_norm_last", "gauge", "Norm of the newest optimiser step's gradient before clipping."),
+    Metric(
+        "streamrnn_prediction_loss", "summary", "Loss of predictions when their target became known, in scaled units."
+    ),
+    Metric(
+        "streamrnn_absolute_error",
+        "summary",
+        "Absolute error of predicted numbers when their target became known, in the target's own unit.",
+    ),
+    # Streams
+    Metric("streamrnn_active_streams", "gauge", "Streams with a hidden state."),
+    Metric("streamrnn_stream_capacity", "gauge", "Streams there is room for (streams.max_streams)."),
+    Metric(
+        "streamrnn_evictions_total",
+        "counter",
+        "Streams whose state was dropped: idle beyond ttl_s, or least recently seen for lack of capacity.",
+        labels=("cause",),
+    ),
+    # Position in the log
+    Metric("streamrnn_stream_timestamp_seconds", "gauge", "Stream time: the running maximum of record timestamps."),
+    Metric("streamrnn_input_lag_records", "gauge", "Offsets between the position and the last stable offset."),
+    Metric("streamrnn_position_offset", "gauge", "Offset of the next record to process."),
+    Metric("streamrnn_committed_offset", "gauge", "Offset up to which predictions are delivered and committed."),
+    # Checkpoints and recovery
+    Metric(
+        "streamrnn_checkpoint_duration_seconds",
+        "histogram",
+        "Time to write a checkpoint, in the background.",
+        buckets=_WRITE_SECONDS,
+    ),
+    Metric("streamrnn_checkpoint_size_bytes", "gauge", "Size of the newest checkpoint with all segments it names."),
+    Metric("streamrnn_checkpoint_last_success_timestamp_seconds", "gauge", "When a checkpoint was last written."),
+    Metric("streamrnn_checkpoint_failures_total", "counter", "Checkpoints that could not be written."),
+    Metric("streamrnn_corrupt_checkpoints_total", "counter", "Checkpoints found unusable and passed over in recovery."),
+    Metric("streamrnn_build_changes_total", "counter", "Restores from a checkpoint written by another build."),
+    Metric("streamrnn_replayed_records_total", "counter", "Records processed again in recovery, silently."),
+    Metric("streamrnn_inexact_replays_total", "counter", "Recoveries that did not arrive at the committed digest."),
+    # The process
+    Metric(
+        "streamrnn_phase_seconds_total", "counter", "Time the loop spent, by phase.", partition=False, labels=("phase",)
+    ),
+    Metric(
+        "streamrnn_commit_duration_seconds",
+        "histogram",
+        "Time to flush predictions and commit offsets.",
+        partition=False,
+        buckets=_COMMIT_SECONDS,
+    ),
+    Metric("streamrnn_commit_failures_total", "counter", "Commits that failed or stayed in doubt.", partition=False),
+    Metric(
+        "streamrnn_poll_size_records",
+        "histogram",
+        "Records returned by a poll that returned any.",
+        partition=False,
+        buckets=_RECORDS,
+    ),
+    Metric("streamrnn_assigned_partitions", "gauge", "Partitions assigned to this worker.", partition=False),
+    Metric(
+        "streamrnn_rebalances_total",
+        "counter",
+        "Rebalance events by what happened to partitions of this worker.",
+        partition=False,
+        labels=("event",),
+    ),
+    Metric("streamrnn_ready", "gauge", "1 once partitions are assigned and restored, else 0.", partition=False),
+    Metric("streamrnn_build_info", "info", "Versions that decide the bits; the value is 1.", partition=False),
+)
+
+_BY_NAME = {metric.name: metric for metric in METRICS}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delta:
+    """What happened in one partition since the previous call; everything starts at nothing.
+
+    ``gradient_norms`` holds one norm per optimiser step. ``loss_sum`` over ``loss_count`` and ``error_sum`` over
+    ``error_count`` are means of loss and of absolute error; a sum that is not finite is left out with its count.
+    """
+
+    consumed: int = 0
+    predicted: int = 0
+    labels: int = 0
+    dead_letters: Mapping[str, int] = field(default_factory=dict)
+    updates: int = 0
+    windows: int = 0
+    windows_dropped: int = 0
+    clips: int = 0
+    imputed: int = 0
+    sequences_ended: int = 0
+    evicted_ttl: int = 0
+    evicted_capacity: int = 0
+    late_labels: int = 0
+    unmatched_labels: int = 0
+    replayed: int = 0
+    gradient_norms: Sequence[float] | np.ndarray[Any, Any] = ()
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    error_sum: float = 0.0
+    error_count: int = 0
+
+
+# Fields of Delta that are plain counters.
+_COUNTERS = {
+    "consumed": "streamrnn_records_consumed_total",
+    "predicted": "streamrnn_records_predicted_total",
+    "labels": "streamrnn_label_records_total",
+    "updates": "streamrnn_updates_total",
+    "windows": "streamrnn_windows_total",
+    "windows_dropped": "streamrnn_windows_dropped_total",
+    "clips": "streamrnn_gradient_clips_total",
+    "imputed": "streamrnn_imputed_inputs_total",
+    "sequences_ended": "streamrnn_sequences_ended_total",
+    "late_labels": "streamrnn_late_labels_total",
+    "unmatched_labels": "streamrnn_unmatched_labels_total",
+    "replayed": "streamrnn_replayed_records_total",
+}
+_EVICTIONS = {"evicted_ttl": "ttl", "evicted_capacity": "capacity"}
+
+
+class _BulkSummary(Summary):
+    """A summary that takes many observations at once. Its two values are the client library's private ones."""
+
+    def add(self, total: float, count: int) -> None:
+        self._sum.inc(total)
+        self._count.inc(count)
+
+
+class _BulkHistogram(Histogram):
+    """A histogram that takes many observations at once, one lock per bucket that grows instead of one per value."""
+
+    def add(self, values: Sequence[float] | np.ndarray[Any, Any]) -> None:
+        observed = np.asarray(values, np.float64)
+        observed = observed[np.isfinite(observed)]
+        if observed.size == 0:
+            return
+        counts = np.bincount(np.searchsorted(self._upper_bounds, observed, side="left"))
+        self._sum.inc(float(observed.sum()))
+        for index in np.flatnonzero(counts).tolist():
+            self._buckets[index].inc(int(counts[index]))
+
+
+_TYPES: dict[Kind, type] = {
+    "counter": Counter,
+    "gauge": Gauge,
+    "histogram": _BulkHistogram,
+    "summary": _BulkSummary,
+    "info": Info,
+}
+
+
+class Metrics:
+    """All metrics, registered in ``registry``; process metrics (``process_*``) come along.
+
+    ``build`` labels ``streamrnn_build_info``. One per registry: a second one raises the client library's ValueError.
+    """
+
+    def __init__(self, registry: CollectorRegistry, build: Mapping[str, str]) -> None:
+        self.registry = registry
+        self._collectors: dict[str, Any] = {}
+        for metric in METRICS:
+            more = {"buckets": metric.buckets} if metric.kind == "histogram" else {}
+            create = _TYPES[metric.kind]
+            name = metric.name.removesuffix("_info") if metric.kind == "info" else metric.name
+            self._collectors[metric.name] = create(name, metric.help, metric.all_labels, registry=registry, **more)
+        ProcessCollector(registry=registry)
+        self._collectors["streamrnn_build_info"].info(dict(build))
+        # Series that exist from the start, so that their first increase is seen as one.
+        self._phases = {phase: self._collectors["streamrnn_phase_seconds_total"].labels(phase) for phase in PHASES}
+        for event in REBALANCES:
+            self._collectors["streamrnn_rebalances_total"].labels(event)
+
+    def partition(self, tp: TopicPartition) -> PartitionMetrics:
+        """The handle for one partition; its counters start (or, without ``remove``, go on) existing now."""
+        return PartitionMetrics(self._collectors, tp)
+
+    def phase(self, phase: str, seconds: float) -> None:
+        """Add to the time spent in one of ``PHASES``."""
+        self._phases[phase].inc(seconds)
+
+    def polled(self, records: int) -> None:
+        """Observe the size of a poll; an empty one is not observed."""
+        if records:
+            self._collectors["streamrnn_poll_size_records"].observe(records)
+
+    def committed(self, seconds: float) -> None:
+        """Observe a commit that succeeded."""
+        self._collectors["streamrnn_commit_duration_seconds"].observe(seconds)
+
+    def commit_failed(self) -> None:
+        """Count a commit that failed or stayed in doubt."""
+        self._collectors["streamrnn_commit_failures_total"].inc()
+
+    def rebalanced(self, event: str, assigned_now: int) -> None:
+        """Count one of ``REBALANCES`` and show how many partitions are assigned after it."""
+        if event not in REBALANCES:
+            raise ValueError(f"event: one of {', '.join(REBALANCES)}, got {event!r}")
+        self._collectors["streamrnn_rebalances_total"].labels(event).inc()
+        self._collectors["streamrnn_assigned_partitions"].set(assigned_now)
+
+    def ready(self, ready: bool) -> None:
+        """Show readiness."""
+        self._collectors["streamrnn_ready"].set(1 if ready else 0)
+
+
+class PartitionMetrics:
+    """The metrics of one partition. After ``remove`` every call does nothing.
+
+    Counters, histograms and summaries exist from the start; gauges only once they are shown.
+    """
+
+    def __init__(self, collectors: Mapping[str, Any], tp: TopicPartition) -> None:
+        self._collectors = collectors
+        self._labels = (tp.topic, str(tp.partition))
+        self._lock = threading.Lock()  # remove() may come while another thread reports a finished checkpoint
+        self._removed = False
+        self._series: set[tuple[str, tuple[str, ...]]] = set()
+        self._children: dict[tuple[str, str], Any] = {}
+        for metric in METRICS:
+            if metric.partition and metric.kind != "gauge" and not metric.labels:
+                self._child(metric.name)
+        for cause in EVICTION_CAUSES:
+            self._child("streamrnn_evictions_total", cause)
+
+    def add(self, delta: Delta) -> None:
+        """Count what happened since the previous call."""
+        with self._lock:
+            if self._removed:
+                return
+            for name, metric in _COUNTERS.items():
+                if amount := getattr(delta, name):
+                    self._child(metric).inc(amount)
+            for name, cause in _EVICTIONS.items():
+                if amount := getattr(delta, name):
+                    self._child("streamrnn_evictions_total", cause).inc(amount)
+            for reason, amount in delta.dead_letters.items():
+                self._child("streamrnn_dead_letters_total", reason).inc(amount)
+            if len(delta.gradient_norms):
+                self._child("streamrnn_gradient_norm").add(delta.gradient_norms)
+                self._child("streamrnn_gradient_norm_last").set(float(delta.gradient_norms[-1]))
+            # One infinite loss would make the sum useless for the life of the process.
+            if delta.loss_count and math.isfinite(delta.loss_sum):
+                self._child("streamrnn_prediction_loss").add(delta.loss_sum, delta.loss_count)
+            if delta.error_count and math.isfinite(delta.error_sum):
+                self._child("streamrnn_absolute_error").add(delta.error_sum, delta.error_count)
+
+    def show(
+        self,
+        *,
+        active_streams: int,
+        capacity: int,
+        position: int,
+        committed: int | None,
+        lag: int | None,
+        stream_time_ms: int | None,
+    ) -> None:
+        """Show the state after a batch; a value that is None has no sample."""
+        self._set("streamrnn_active_streams", active_streams)
+        self._set("streamrnn_stream_capacity", capacity)
+        self._set("streamrnn_position_offset", position)
+        self._set("streamrnn_committed_offset", committed)
+        self._set("streamrnn_input_lag_records", lag)
+        self._set("streamrnn_stream_timestamp_seconds", None if stream_time_ms is None else stream_time_ms / 1000)
+
+    def checkpoint_written(self, *, seconds: float, size_bytes: int, at_s: float) -> None:
+        """A checkpoint was written: how long it took, all it names, and when (seconds since the epoch)."""
+        with self._lock:
+            if not self._removed:
+                self._child("streamrnn_checkpoint_duration_seconds").observe(seconds)
+        self._set("streamrnn_checkpoint_size_bytes", size_bytes)
+        self._set("streamrnn_checkpoint_last_success_timestamp_seconds", at_s)
+
+    def checkpoint_failed(self) -> None:
+        """A checkpoint could not be written."""
+        self._count("streamrnn_checkpoint_failures_total", 1)
+
+    def restored(self, *, corrupt_checkpoints: int, build_changed: bool) -> None:
+        """A checkpoint was loaded: how many newer ones were unusable, and whether another build wrote it."""
+        self._count("streamrnn_corrupt_checkpoints_total", corrupt_checkpoints)
+        self._count("streamrnn_build_changes_total", int(build_changed))
+
+    def replay_inexact(self) -> None:
+        """A replay did not arrive at the committed ordinal and digest."""
+        self._count("streamrnn_inexact_replays_total", 1)
+
+    def remove(self) -> None:
+        """Delete every series of this partition: it belongs to another worker now."""
+        with self._lock:
+            self._removed = True
+            self._children.clear()
+            for name, labels in self._series:
+                self._collectors[name].remove(*labels)
+            self._series.clear()
+
+    def _count(self, name: str, amount: int) -> None:
+        with self._lock:
+            if not self._removed:
+                self._child(name).inc(amount)
+
+    def _set(self, name: str, value: float | None) -> None:
+        with self._lock:
+            if self._removed:
+                return
+            if value is not None:
+                self._child(name).set(value)
+            elif self._children.pop((name, ""), None) is not None:
+                self._collectors[name].remove(*self._labels)
+                self._series.discard((name, self._labels))
+
+    def _child(self, name: str, last_label: str = "") -> Any:
+        child = self._children.get((name, last_label))
+        if child is None:
+            labels = (*self._labels, last_label) if _BY_NAME[name].labels else self._labels
+            child = self._collectors[name].labels(*labels)
+            self._children[name, last_label] = child
+            self._series.add((name, labels))
+        return child
+
+
+def reference() -> list[tuple[str, str, tuple[str, ...], str]]:
+    """Name, type, labels and help of every metric, in the order of the table."""
+    return [(metric.name, metric.kind, metric.all_labels, metric.help) for metric in METRICS]
+
+
+def markdown() -> str:
+    """The reference as a Markdown table."""
+    rows = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
+    rows += [f"| `{name}` | {kind} | {', '.join(labels)} | {text} |" for name, kind, labels, text in reference()]
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    print(markdown())

@@ -1,0 +1,83 @@
+"""Names and shapes are PyTorch's, the views cover theta exactly, and initial weights are what they are said to be."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from streamrnn.core.cells import CELLS, GATES
+from streamrnn.core.layout import Layout
+from tests.naive_network import random_weights, shapes
+
+SIZES = [(3, 5, 1, 2), (1, 1, 3, 1), (4, 6, 2, 3)]  # inputs, hidden units, layers, outputs
+CASES = pytest.mark.parametrize(("cell", "size"), list(itertools.product(CELLS, SIZES)))
+
+
+@CASES
+def test_names_and_shapes_are_pytorch_s(cell: str, size: tuple[int, int, int, int]) -> None:
+    layout = Layout(CELLS[cell], *size)
+    weights = layout.get_weights(np.zeros(layout.size))
+    assert {name: w.shape for name, w in weights.items()} == shapes(cell, *size)
+    assert layout.size == sum(w.size for w in weights.values())
+
+
+@CASES
+def test_weights_round_trip_and_fill_theta(cell: str, size: tuple[int, int, int, int]) -> None:
+    layout = Layout(CELLS[cell], *size)
+    theta = np.full(layout.size, np.nan)
+    weights = random_weights(np.random.default_rng(1), cell, *size)
+    layout.set_weights(theta, weights)
+    assert np.isfinite(theta).all()
+    for name, w in layout.get_weights(theta).items():
+        np.testing.assert_array_equal(w, weights[name])
+    for view in layout.views(theta):
+        assert view.flags.c_contiguous
+        assert np.shares_memory(view, theta) or view.size == 0
+
+
+@CASES
+def test_get_weights_gives_copies(cell: str, size: tuple[int, int, int, int]) -> None:
+    layout = Layout(CELLS[cell], *size)
+    theta = np.ones(layout.size)
+    for name, w in layout.get_weights(theta).items():
+        assert not np.shares_memory(w, theta), name
+        assert w.flags.c_contiguous
+
+
+def test_set_weights_names_what_is_wrong_and_changes_nothing() -> None:
+    layout = Layout(CELLS["gru"], 2, 3, 1, 1)
+    theta = np.zeros(layout.size)
+    good = random_weights(np.random.default_rng(1), "gru", 2, 3, 1, 1)
+    without = {name: w for name, w in good.items() if name != "head.bias"}
+    bad = [
+        (without, "missing.*head.bias"),
+        (good | {"head.extra": good["head.bias"]}, "unknown.*head.extra"),
+        (good | {"head.bias": np.zeros(2)}, r"head.bias has shape \(2,\), expected \(1,\)"),
+        (good | {"head.bias": np.array([np.inf])}, "head.bias holds values that are not finite"),
+    ]
+    for weights, message in bad:
+        with pytest.raises(ValueError, match=message):
+            layout.set_weights(theta, weights)
+    assert not theta.any()
+
+
+@pytest.mark.parametrize("cell", list(CELLS))
+def test_initial_weights_are_orthogonal_with_an_open_forget_gate(cell: str) -> None:
+    layout = Layout(CELLS[cell], 3, 7, 2, 2)
+    weights = layout.get_weights(layout.initialise(5, np.float64))
+    for k in range(2):
+        for block in np.split(weights[f"rnn.weight_hh_l{k}"], GATES[CELLS[cell]]):
+            np.testing.assert_allclose(block @ block.T, np.eye(7), atol=1e-12)
+        bias = weights[f"rnn.bias_ih_l{k}"] + weights[f"rnn.bias_hh_l{k}"]
+        expected = np.repeat([0.0, 1.0, 0.0, 0.0], 7) if cell == "lstm" else np.zeros(len(bias))
+        np.testing.assert_array_equal(bias, expected)
+
+
+def test_initial_weights_depend_on_the_seed_alone() -> None:
+    layout = Layout(CELLS["lstm"], 3, 4, 1, 1)
+    first = layout.initialise(5, np.float64)
+    assert first.tobytes() == layout.initialise(5, np.float64).tobytes()
+    assert first.tobytes() != layout.initialise(6, np.float64).tobytes()
+    np.testing.assert_array_equal(layout.initialise(5, np.float32), first.astype(np.float32))

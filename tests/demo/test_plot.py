@@ -1,0 +1,82 @@
+"""Claims about the pictures of the error: what is drawn is what was measured, and only on common records."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from streamrnn.demo.plot import error_table, plot_errors, rolling_mean
+from streamrnn.errors import ConfigError
+
+DAY_MS = 86_400_000
+
+
+def year(n=3_650, **levels):
+    """n records spread over 2013 and a column of errors per name, around its level."""
+    rng = np.random.default_rng(3)
+    first = np.datetime64("2013-01-01", "ms").astype(np.int64)
+    return first + np.arange(n) * (365 * DAY_MS // n), {k: v + rng.random(n) for k, v in levels.items()}
+
+
+def printed(table):
+    console = Console(file=io.StringIO(), width=80)
+    console.print(table)
+    return console.file.getvalue()
+
+
+def test_rolling_mean_is_the_mean_of_each_window():
+    values = np.random.default_rng(1).normal(size=50)
+    expected = [values[i : i + 7].mean() for i in range(44)]
+    np.testing.assert_allclose(rolling_mean(values, 7), expected, rtol=1e-12)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="the extra streamrnn[demo] is not installed")
+@pytest.mark.parametrize("n", [1, 30, 3_650])
+def test_the_plot_is_a_png_with_something_on_it(tmp_path, n):
+    times, errors = year(n, LSTM=10.0, median=12.0, mean=20.0)
+    plot_errors(tmp_path / "errors.png", times, errors, title="Delays")
+    from matplotlib.image import imread
+
+    image = imread(tmp_path / "errors.png")
+    assert image.shape[0] > 500 and image.shape[1] > 800
+    assert image.std() > 0.05
+
+
+def test_the_table_shows_each_months_means():
+    times, errors = year(LSTM=10.0, median=12.0)
+    lines = printed(error_table(times, errors)).splitlines()
+    june = (times >= np.datetime64("2013-06-01", "ms").astype(np.int64)) & (
+        times < np.datetime64("2013-07-01", "ms").astype(np.int64)
+    )
+    (row,) = [line for line in lines if line.startswith("2013-06")]
+    for name in errors:
+        assert f"{errors[name][june].mean():.2f}" in row
+    (overall,) = [line for line in lines if line.startswith("all")]
+    assert "3,650" in overall and f"{errors['LSTM'].mean():.2f}" in overall
+
+
+def test_columns_are_compared_on_the_records_all_of_them_scored():
+    times, errors = year(1_000, LSTM=10.0, median=12.0)
+    errors["median"][:400] = np.nan
+    errors["LSTM"][:400] = 1_000.0  # would be its ruin
+    overall = printed(error_table(times, errors)).splitlines()[-1]
+    assert "600" in overall and f"{errors['LSTM'][400:].mean():.2f}" in overall
+
+
+def test_a_few_records_after_the_last_month_do_not_make_a_row():
+    times, errors = year(1_000, LSTM=10.0)
+    times[-3:] = np.datetime64("2014-01-01T04:00", "ms").astype(np.int64)
+    text = printed(error_table(times, errors))
+    assert "2014" not in text and "2013-12" in text
+
+
+def test_nothing_to_draw_is_said_in_words(tmp_path):
+    times, errors = year(10, LSTM=10.0)
+    with pytest.raises(ConfigError, match="no record was scored"):
+        error_table(times, {"LSTM": np.full(10, np.nan)})
+    with pytest.raises(ConfigError, match=r"one entry per timestamp \(9\), got \{'LSTM': 10\}"):
+        plot_errors(tmp_path / "errors.png", times[:9], errors, title="")

@@ -1,0 +1,135 @@
+"""Hypothesis strategies for learner specifications and for logs that exercise them.
+
+What happens in a log (whose record, how much later, what is missing, where sequences end, which labels come back when)
+is drawn and can be shrunk; the numbers themselves come from a seeded generator, since a shrunk float proves little.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from streamrnn.block import Block
+from streamrnn.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+
+GAP_S, TTL_S, JUMP_S = 10.0, 30.0, 60.0
+STEPS_MS = (0, 1, 500, 700, 3000, 9000, 11_000, 35_000, -4000, -20_000, 200_000, 10**13, -(10**11))
+"""Time from one record to the next: ordinary, a gap, an eviction, backwards, a far jump, year 2300, long ago."""
+START_MS = 1_700_000_000_000
+KEYS = (b"a", b"b", b"c", b"d", b"e")
+
+LOSSES = (
+    ("linear", "squared"), ("linear", "absolute"), ("linear", "huber"), ("linear", "quantile"),
+    ("softmax", "cross_entropy"), ("logistic", "cross_entropy"),
+)  # fmt: skip
+
+
+@st.composite
+def specs(draw: st.DrawFn, dtype: str = "float64", optimizers: tuple[str, ...] = ()) -> LearnerSpec:
+    """Small learners of every cell, loss, optimiser and way of knowing targets."""
+    readout, loss = draw(st.sampled_from(LOSSES))
+    classes = None
+    if readout != "linear":
+        classes = ("p", "q") if readout == "logistic" else tuple("pqr"[: draw(st.integers(2, 3))])
+    known = draw(st.sampled_from(("record", "record", "label") if classes else ("record", "forecast", "label")))
+    horizon = draw(st.integers(1, 3)) if known == "forecast" else 1
+    k1 = draw(st.integers(1, 4))
+    n_features = draw(st.integers(0, 3))
+    labels: dict[str, Any] = {"event_field": "id", "label_field": "of"} if known == "label" else {}
+    return LearnerSpec(
+        n_features=n_features,
+        target=TargetSpec(
+            fields=("y",) if classes or draw(st.booleans()) else ("y", "z"),
+            known=known,
+            horizon=horizon,
+            classes=classes,
+            label_memory=draw(st.integers(1, 8)),
+            **labels,
+        ),
+        indicator=tuple(draw(st.lists(st.booleans(), min_size=n_features, max_size=n_features))),
+        has_end=draw(st.booleans()),
+        model=ModelSpec(
+            cell=draw(st.sampled_from(("rnn", "lstm", "gru"))),
+            hidden_size=draw(st.integers(1, 5)),
+            num_layers=draw(st.integers(1, 3)),
+            dtype=dtype,
+            readout=readout,
+            loss=loss,
+            huber_delta=draw(st.sampled_from((0.3, 1.0))),
+            quantiles=draw(st.sampled_from(((0.05, 0.5, 0.95), (0.2, 0.7)))),
+        ),
+        learning=LearningSpec(
+            k1=k1,
+            k2=k1 + horizon * (known == "forecast") + draw(st.integers(0, 5)),
+            batch_size=draw(st.integers(1, 3)),
+            optimizer=draw(st.sampled_from(optimizers or ("sgd", "momentum", "rmsprop", "adam", "adamw"))),
+            lr=draw(st.sampled_from((0.003, 0.03))),
+            clip_norm=draw(st.sampled_from((None, 0.2, 1.0))),
+            scale=draw(st.booleans()),
+        ),
+        streams=StreamSpec(
+            max_streams=draw(st.sampled_from((1, 2, 4, 10))),
+            ttl_s=draw(st.sampled_from((None, TTL_S))),
+            reset_after_s=draw(st.sampled_from((None, GAP_S))),
+            max_time_jump_s=JUMP_S,
+        ),
+        inputs=InputSpec(dt=draw(st.booleans()) or n_features == 0, previous_target=draw(st.booleans())),
+    )
+
+
+@st.composite
+def logs(draw: st.DrawFn, spec: LearnerSpec, max_size: int = 50) -> Block:
+    """A log for ``spec``; labels come soon, late, twice, or for events that never were."""
+    by_label = spec.target.known == "label"
+    keys, times, ends, kinds, events = [], [], [], [], []
+    issued: dict[bytes, list[int]] = {key: [] for key in KEYS}
+    time_ms = START_MS
+    ordinary = st.sampled_from(STEPS_MS[:5])
+    for number in range(1, draw(st.integers(1, max_size)) + 1):
+        key = draw(st.sampled_from(KEYS[:2] if number % 2 else KEYS))
+        time_ms += draw(st.one_of(ordinary, ordinary, ordinary, st.sampled_from(STEPS_MS)))
+        if abs(time_ms - START_MS) > 10**7:
+            times.append(time_ms)
+            time_ms = START_MS
+        else:
+            times.append(time_ms)
+        label = by_label and draw(st.integers(0, 2)) == 0
+        keys.append(key)
+        kinds.append(int(label))
+        ends.append(not label and draw(st.integers(0, 7)) == 0)
+        if label and issued[key]:
+            events.append(issued[key][-1 - draw(st.integers(0, min(9, len(issued[key]) - 1)))])
+        elif label:
+            events.append(draw(st.sampled_from((0, 10**6 + number))))
+        else:
+            issued[key].append(number)
+            events.append(number)
+    n = len(keys)
+    rng = np.random.default_rng(draw(st.integers(0, 10**6)))
+    x = rng.normal(3.0, 2.0, (n, spec.n_features))
+    x[rng.random(x.shape) < 0.1] = rng.choice([np.nan, np.inf, -np.inf, 1e4])
+    indicator = np.array(spec.indicator, bool)
+    x[:, indicator] = np.where(np.isnan(x[:, indicator]), np.nan, x[:, indicator] > 3)
+    if spec.target.classes:
+        y = rng.integers(0, len(spec.target.classes), (n, 1)).astype(float)
+    else:
+        y = rng.normal(5.0, 3.0, (n, spec.n_targets)) if spec.learning.scale else rng.normal(size=(n, spec.n_targets))
+    y[rng.random(y.shape) < draw(st.sampled_from((0.0, 0.2, 0.6)))] = np.nan
+    if by_label:
+        y[np.array(kinds) == 0] = np.nan
+    return Block(
+        keys=keys,
+        time_ms=np.array(times, np.int64),
+        x=x,
+        y=y,
+        end=np.array(ends, bool),
+        kind=np.array(kinds, np.uint8),
+        event=np.array(events, np.uint64),
+    )
+
+
+def part(block: Block, start: int, stop: int) -> Block:
+    """The records [start, stop) of a block."""
+    return Block(*(getattr(block, name)[start:stop] for name in Block.__slots__))

@@ -1,0 +1,350 @@
+"""One suite over every broker: what the loop relies on holds on files and on a real Kafka alike."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from streamrnn.errors import BrokerError
+from streamrnn.service.broker import Assigned, Broker, Commit, Record, TopicPartition
+from streamrnn.service.embedded import EmbeddedBroker, EmbeddedLog
+
+DEADLINE_S = 30.0
+
+
+class World(Protocol):
+    """A log with topics, and brokers on it that end with the test."""
+
+    def topic(self, partitions: int = 1) -> str: ...
+    def member(self, group: str) -> Broker: ...
+
+
+class EmbeddedWorld:
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._open: list[Any] = []
+
+    def topic(self, partitions: int = 1) -> str:
+        name = f"topic-{uuid.uuid4().hex[:8]}"
+        with EmbeddedLog(self._directory) as log:
+            log.create_topic(name, partitions)
+        return name
+
+    def member(self, group: str) -> Broker:
+        log = EmbeddedLog(self._directory)  # each with files of its own, as processes would
+        broker = EmbeddedBroker(log, group)
+        self._open += [broker, log]
+        return broker
+
+    def close(self) -> None:
+        for opened in self._open:
+            opened.close(5.0) if isinstance(opened, EmbeddedBroker) else opened.close()
+
+
+class KafkaWorld:
+    def __init__(self, bootstrap: str) -> None:
+        from streamrnn.service.kafka import KafkaBroker
+        from streamrnn.service.kafka_settings import KafkaConnection
+
+        self._connection = KafkaConnection(bootstrap_servers=bootstrap, request_timeout_s=4.0)
+        self._open: list[KafkaBroker] = []
+        self._topics: list[str] = []
+
+    def topic(self, partitions: int = 1) -> str:
+        from streamrnn.service.kafka import create_topics
+
+        name = f"topic-{uuid.uuid4().hex[:8]}"
+        create_topics(self._connection, {name: partitions})
+        self._topics.append(name)
+        return name
+
+    def member(self, group: str) -> Broker:
+        from streamrnn.service.kafka import KafkaBroker
+        from streamrnn.service.kafka_settings import KafkaGroup
+
+        # The same instance id each time: the next member takes over at once, as a restarted worker does.
+        broker = KafkaBroker(
+            self._connection, KafkaGroup(group_id=group, instance_id="worker-0", session_timeout_s=6.0)
+        )
+        self._open.append(broker)
+        return broker
+
+    def close(self) -> None:
+        from streamrnn.service.kafka import delete_topics
+
+        for broker in self._open:
+            broker.close(5.0)
+        delete_topics(self._connection, self._topics)
+
+
+@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    if request.param == "embedded":
+        made: Any = EmbeddedWorld(tmp_path / "log")
+    else:
+        made = KafkaWorld(request.getfixturevalue("kafka_bootstrap"))
+    yield made
+    made.close()
+
+
+def until(what: str, condition: Callable[[], Any]) -> Any:
+    """Return the condition's first true value; fails at the deadline naming what was awaited."""
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+    return pytest.fail(f"no {what} within {DEADLINE_S:.0f} s")
+
+
+def joined(broker: Broker, topic: str) -> list[TopicPartition]:
+    """Subscribe and poll until the assignment is there; nothing may arrive before it is resumed."""
+    broker.subscribe(topic)
+
+    def assigned() -> list[TopicPartition]:
+        assert broker.poll(0.05, 100) == {}
+        return [tp for event in broker.events() if isinstance(event, Assigned) for tp in event.partitions]
+
+    return until("assignment", assigned)
+
+
+def started(broker: Broker, topic: str, offset: int = 0) -> list[TopicPartition]:
+    tps = joined(broker, topic)
+    for tp in tps:
+        broker.seek(tp, offset)
+    broker.resume(tps)
+    return tps
+
+
+def drained(broker: Broker, count: int, max_records: int = 1000) -> list[Record]:
+    """Poll until ``count`` records are there, and once more to see that there are no more."""
+    records: list[Record] = []
+    deadline = time.monotonic() + DEADLINE_S
+    while len(records) < count and time.monotonic() < deadline:
+        for tp, polled in broker.poll(0.2, max_records).items():
+            assert len(polled) <= max_records
+            assert all(record[:2] == tp for record in polled)
+            records += polled
+    records += [record for polled in broker.poll(0.2, 1000).values() for record in polled]
+    assert len(records) == count
+    return records
+
+
+def test_both_brokers_are_brokers(world: World) -> None:
+    assert isinstance(world.member("g"), Broker)
+
+
+def test_records_come_back_with_the_bytes_they_were_sent_with(world: World) -> None:
+    topic, broker = world.topic(), world.member("g")
+    sent = [
+        (b"key", b"value"),
+        (None, b'{"a": 1}'),
+        (b"tombstone", None),
+        (b"", b""),
+        (bytes(range(256)), bytes(reversed(range(256)))),
+        ("Überflug".encode(), "\u2028\n\r\0".encode()),
+        (b"\xff\xfe", b"\x80" * 1000),
+        (b"big", b"x" * 500_000),
+    ]
+    for i, (key, value) in enumerate(sent):
+        broker.send(topic, key, value, timestamp_ms=1_357_027_200_000 + i)
+    broker.flush(10.0)
+    started(broker, topic)
+    records = drained(broker, len(sent))
+    assert [(r.key, r.value) for r in records] == sent
+    assert [r.timestamp_ms for r in records] == [1_357_027_200_000 + i for i in range(len(sent))]
+    assert all(type(r) is Record and type(r.value) in (bytes, type(None)) for r in records)
+
+
+def test_offsets_ascend_from_zero_in_the_order_of_sending(world: World) -> None:
+    topic, broker = world.topic(), world.member("g")
+    for i in range(300):
+        broker.send(topic, b"k", str(i).encode())
+        if i % 100 == 99:
+            broker.flush(10.0)
+    (tp,) = started(broker, topic)
+    records = drained(broker, 300, max_records=7)
+    assert [r.offset for r in records] == list(range(300))
+    assert [r.value for r in records] == [str(i).encode() for i in range(300)]
+    assert broker.position(tp) == 300
+
+
+def test_a_key_stays_in_one_partition_and_a_named_partition_is_kept(world: World) -> None:
+    topic, broker = world.topic(partitions=3), world.member("g")
+    for i in range(60):
+        broker.send(topic, f"key-{i % 20}".encode(), b"v")
+    broker.send(topic, b"key-0", b"named", partition=2)
+    broker.flush(10.0)
+    assert sorted(tp.partition for tp in started(broker, topic)) == [0, 1, 2] == broker.partitions(topic)
+    records = drained(broker, 61)
+    homes: dict[bytes | None, set[int]] = {}
+    for record in records:
+        if record.value != b"named":
+            homes.setdefault(record.key, set()).add(record.partition)
+    assert all(len(partitions) == 1 for partitions in homes.values())
+    assert len(set.union(*homes.values())) > 1
+    assert [r.partition for r in records if r.value == b"named"] == [2]
+
+
+def test_a_timestamp_left_out_is_now(world: World) -> None:
+    topic, broker = world.topic(), world.member("g")
+    before = time.time_ns() // 1_000_000
+    broker.send(topic, b"k", b"v", headers=[("reason", b"test")])
+    broker.flush(10.0)
+    started(broker, topic)
+    (record,) = drained(broker, 1)
+    assert before <= record.timestamp_ms <= time.time_ns() // 1_000_000
+
+
+def test_seek_moves_both_ways_while_paused_or_not(world: World) -> None:
+    topic, broker = world.topic(), world.member("g")
+    for i in range(50):
+        broker.send(topic, b"k", str(i).encode())
+    broker.flush(10.0)
+    (tp,) = started(broker, topic, offset=40)
+    assert drained(broker, 10)[0].offset == 40
+    broker.seek(tp, 5)
+    assert broker.position(tp) == 5
+    assert drained(broker, 45)[0].offset == 5
+    broker.pause([tp])
+    broker.seek(tp, 49)
+    broker.resume([tp])
+    assert [r.offset for r in drained(broker, 1)] == [49]
+
+
+def test_paused_partitions_give_nothing_and_keep_their_position(world: World) -> None:
+    topic, broker = world.topic(partitions=2), world.member("g")
+    for i in range(20):
+        broker.send(topic, b"k", b"v", partition=i % 2)
+    broker.flush(10.0)
+    first, second = sorted(started(broker, topic))
+    broker.pause([first])
+    assert {r.partition for r in drained(broker, 10, max_records=3)} == {1}
+    assert broker.position(first) == 0
+    broker.pause([second])
+    broker.resume([first])
+    assert [(r.partition, r.offset) for r in drained(broker, 10)] == [(0, i) for i in range(10)]
+
+
+def test_poll_returns_no_more_than_asked_for(world: World) -> None:
+    topic, broker = world.topic(partitions=2), world.member("g")
+    for i in range(40):
+        broker.send(topic, b"k", b"v", partition=i % 2)
+    broker.flush(10.0)
+    started(broker, topic)
+    seen = 0
+    while seen < 40:
+        polled = sum(map(len, broker.poll(1.0, 3).values()))
+        assert polled <= 3
+        seen += polled
+
+
+def test_poll_waits_no_longer_than_its_timeout(world: World) -> None:
+    topic, broker = world.topic(), world.member("g")
+    started(broker, topic)
+    begin = time.monotonic()
+    assert broker.poll(0.3, 10) == {}
+    assert 0.2 < time.monotonic() - begin < 2.0
+
+
+def test_a_partition_needs_a_seek_before_it_has_a_position(world: World) -> None:
+    topic, broker = world.topic(), world.member("g")
+    (tp,) = joined(broker, topic)
+    with pytest.raises(BrokerError, match="seek"):
+        broker.position(tp)
+    with pytest.raises(BrokerError, match="seek"):
+        broker.resume([tp])
+    with pytest.raises(BrokerError, match="not assigned"):
+        broker.seek(TopicPartition(topic, 7), 0)
+
+
+def test_what_is_assigned_stays_paused_until_it_is_resumed(world: World) -> None:
+    topic, broker = world.topic(), world.member("g")
+    broker.send(topic, b"k", b"v")
+    broker.flush(10.0)
+    (tp,) = joined(broker, topic)
+    for _ in range(5):
+        assert broker.poll(0.1, 10) == {}
+    broker.seek(tp, 0)
+    assert broker.poll(0.3, 10) == {}
+    broker.resume([tp])
+    assert len(drained(broker, 1)) == 1
+
+
+def test_ends_position_and_lag_agree(world: World) -> None:
+    topic, broker = world.topic(), world.member("g")
+    (tp,) = started(broker, topic)
+    assert (broker.log_start(tp), broker.log_end(tp), broker.position(tp)) == (0, 0, 0)
+    for i in range(10):
+        broker.send(topic, b"k", str(i).encode())
+    broker.flush(10.0)
+    drained(broker, 10, max_records=4)
+    assert (broker.log_start(tp), broker.log_end(tp), broker.position(tp), broker.lag(tp)) == (0, 10, 10, 0)
+    broker.seek(tp, 3)
+    assert broker.lag(tp) == 7
+    assert broker.lag(TopicPartition(topic, 9)) is None
+
+
+def test_a_position_outside_the_log_raises(world: World) -> None:
+    topic, broker = world.topic(), world.member("g")
+    (tp,) = started(broker, topic)
+    with pytest.raises(BrokerError, match="offset"):
+        broker.seek(tp, 99)
+        until("error", lambda: broker.poll(0.5, 10))
+
+
+def test_commits_with_metadata_survive_the_member(world: World) -> None:
+    topic, broker = world.topic(partitions=2), world.member("g")
+    first, second = sorted(joined(broker, topic))
+    assert broker.committed(first) is None
+    broker.commit({first: Commit(3, '{"lineage":"ä","ordinal":3}')}, 10.0)
+    broker.commit({first: Commit(4, "four"), second: Commit(0, "")}, 10.0)
+    assert broker.committed(first) == Commit(4, "four")
+    broker.close(5.0)
+
+    again = world.member("g")
+    assert sorted(joined(again, topic)) == [first, second]
+    assert again.committed(first) == Commit(4, "four")
+    assert again.committed(second) == Commit(0, "")
+    assert world.member("another-group").committed(first) is None
+
+
+def test_a_restarted_member_goes_on_where_it_committed(world: World) -> None:
+    topic, broker = world.topic(), world.member("g")
+    for i in range(10):
+        broker.send(topic, b"k", str(i).encode())
+    broker.flush(10.0)
+    (tp,) = started(broker, topic)
+    drained(broker, 10)
+    broker.commit({tp: Commit(6)}, 10.0)
+    broker.close(5.0)
+
+    again = world.member("g")
+    (tp,) = joined(again, topic)
+    commit = again.committed(tp)
+    assert commit is not None
+    again.seek(tp, commit.offset)
+    again.resume([tp])
+    assert [r.offset for r in drained(again, 4)] == [6, 7, 8, 9]
+
+
+def test_a_topic_that_is_not_there_has_no_partitions_and_refuses(world: World) -> None:
+    broker = world.member("g")
+    assert broker.partitions("nowhere") == []
+    with pytest.raises(BrokerError, match="nowhere"):
+        broker.subscribe("nowhere")
+    with pytest.raises(BrokerError, match="nowhere"):
+        broker.send("nowhere", b"k", b"v")
+        broker.flush(10.0)
+
+
+def test_flush_with_nothing_sent_returns_and_close_can_be_repeated(world: World) -> None:
+    broker = world.member("g")
+    broker.flush(1.0)
+    broker.close(5.0)
+    broker.close(5.0)

@@ -1,0 +1,444 @@
+"""The job file: what is accepted, what each refusal says, and that secrets stay secret."""
+
+import json
+import logging
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from streamrnn.errors import ConfigError
+from streamrnn.service.config import (
+    Config,
+    Secret,
+    fingerprint,
+    fingerprint_differences,
+    fingerprint_of,
+    json_schema,
+    load,
+    parse,
+    redacted,
+    warnings,
+)
+
+EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
+PASSWORD = "correct-horse-battery"
+SECTIONS = {
+    "job": "job: delays",
+    "kafka": "kafka: {bootstrap_servers: 'localhost:9092'}",
+    "input": "input: {topic: departures}",
+    "features": "features: [{field: distance, encoder: numeric}]",
+    "target": "target: {fields: [delay]}",
+    "output": "output: {topic: predictions, dead_letter_topic: dead-letters}",
+    "checkpoint": "checkpoint: {directory: ./checkpoints}",
+}
+
+
+def yaml(**changes: str | None) -> str:
+    """A minimal configuration with some sections replaced (text), added, or left out (None)."""
+    sections: dict[str, str | None] = {**SECTIONS, **{n: t if t is None else f"{n}: {t}" for n, t in changes.items()}}
+    return "\n".join(text for text in sections.values() if text is not None)
+
+
+def refusal(text: str, env: dict[str, str] | None = None) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse(text, env or {})
+    assert caught.value.__cause__ is None, "a chained error would be printed with the traceback"
+    return str(caught.value)
+
+
+def secure(**security: str) -> str:
+    fields = {
+        "protocol": "SASL_SSL",
+        "sasl_mechanism": "PLAIN",
+        "sasl_username": "u",
+        "sasl_password": PASSWORD,
+        **security,
+    }
+    listed = ", ".join(f"{name}: {value}" for name, value in fields.items())
+    return yaml(kafka=f"{{bootstrap_servers: 'a:1', security: {{{listed}}}}}")
+
+
+def test_examples_load() -> None:
+    assert load(EXAMPLES / "minimal.yaml", {}).learner_spec().n_features == 17
+    full = load(EXAMPLES / "full.yaml", {"KAFKA_PASSWORD": PASSWORD})
+    assert full.kafka is not None
+    assert full.kafka.servers == ("broker-1:9093", "broker-2:9093")
+    assert full.learner_spec().has_end
+    assert full.learner_spec().indicator == (False, False, *[True] * 21)
+
+
+def test_the_full_example_mentions_every_field_of_the_schema() -> None:
+    text = (EXAMPLES / "full.yaml").read_text()
+    for name, definition in json_schema()["$defs"].items():
+        for field in definition["properties"]:
+            assert re.search(rf"(?m)^[#\s-]*\{{?(?:[^#]*[,{{] )?{field}:", text), f"{name}.{field}"
+
+
+def test_defaults_are_those_of_the_full_example_unless_it_says_otherwise() -> None:
+    defaults, full = redacted(parse(yaml(), {})), redacted(load(EXAMPLES / "full.yaml", {"KAFKA_PASSWORD": "x"}))
+    for section in ("inputs", "learning", "checkpoint", "http"):
+        assert {**full[section], "directory": 0} == {**defaults[section], "directory": 0}, section
+    for field in ("delivery", "commit_interval_ms", "shutdown_timeout_s", "log_level"):
+        assert full[field] == defaults[field]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (yaml(colour="red"), ["line 8: colour: unknown field", "allowed here: job, input"]),
+        (
+            yaml(learning="{optimiser: adam}"),
+            ["learning.optimiser: unknown field (did you mean 'optimizer'?)", "k1, k2"],
+        ),
+        (
+            yaml(kafka="{bootstrap_servers: 'a:1', security: {tls: 1}}"),
+            ["kafka.security.tls: unknown field", "protocol"],
+        ),
+        (yaml(input="{topic: a, timestamp: {feild: b}}"), ["input.timestamp.feild: unknown", "mean 'field'", "unit"]),
+        (
+            yaml(features="[{field: a, encoder: hash, buckets: 2, period: 3}]"),
+            ["features[0].period: unknown field", "encoder, field, buckets"],
+        ),
+        (
+            yaml(learning="{optimizer: adan}"),
+            ["learning.optimizer", "'adan' (did you mean 'adam'?)", "adamw, momentum"],
+        ),
+        (
+            yaml(features="[{field: a, encoder: onehott}]"),
+            ["features[0].encoder", "'onehot'", "numeric, log1p, onehot"],
+        ),
+        (yaml(features="[{field: a}]"), ["features[0].encoder: required, but missing", "numeric, log1p"]),
+        (
+            yaml(features="[{field: a, encoder: hash}]"),
+            ["features[0].buckets: required", "an integer >= 2 and <= 10000"],
+        ),
+        (
+            yaml(features="[{field: a..b, encoder: numeric}]"),
+            ["features[0].field: found the text 'a..b'", "name of a field"],
+        ),
+        (yaml(http="{port: 70000}"), ["http.port: found 70000", "an integer >= 0 and <= 65535"]),
+        (yaml(http="{port: x}"), ["http.port: found the text 'x'", "an integer"]),
+        (yaml(learning="{lr: 0}"), ["learning.lr: found 0", "a number > 0"]),
+        (yaml(model="{quantiles: [0.5, 1.5]}"), ["model.quantiles[1]: found 1.5", "> 0 and < 1"]),
+        (yaml(model="{quantiles: []}"), ["model.quantiles: found a list of 0", "a list of 1 to 64"]),
+        (yaml(inputs="{dt: 1}"), ["inputs.dt: found 1", "true or false"]),
+        (yaml(target="{fields: delay}"), ["target.fields: found the text 'delay'", "a list of 1 to 256"]),
+        (yaml(job="'a b'"), ["job: found the text 'a b'", "letters, digits"]),
+        (yaml(job='"a\\n"'), ["job: found the text 'a\\n'"]),
+        (yaml(job=".."), ["job: found the text '..'"]),
+        (yaml(target=None), ["target: required, but missing", "fields"]),
+        (yaml(input="{}"), ["input.topic: required, but missing"]),
+        (yaml(input=""), ["input: found nothing (null)", "a mapping with topic"]),
+        (yaml(delivery="exactly_once"), ["delivery: found the text 'exactly_once'", "one of at_least_once"]),
+    ],
+)
+def test_a_refusal_names_the_field_what_was_found_and_what_is_allowed(text: str, expected: list[str]) -> None:
+    message = refusal(text)
+    for part in expected:
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (yaml(kafka=None), "kafka, embedded: exactly one of the two is needed, found neither"),
+        (yaml(embedded="{directory: l}"), "found both"),
+        (yaml(output="{topic: departures, dead_letter_topic: d}"), "topics must differ"),
+        (yaml(output="{topic: d, dead_letter_topic: d}"), "topics must differ"),
+        (
+            yaml(kafka=None, embedded="{directory: checkpoints/}"),
+            "checkpoint.directory: must not be embedded.directory",
+        ),
+        (yaml(target="{fields: [distance]}"), "features[0].field: 'distance' is the target itself"),
+        (yaml(target="{fields: [a..b]}"), "target.fields[0]: found 'a..b'"),
+        (yaml(target="{fields: [a], known: label}"), "target: event_field, label_field: both go with known: label"),
+        (yaml(target="{fields: [a], known: label, event_field: e, label_field: e}"), "target.label_field: found 'e'"),
+        (yaml(features="[]", inputs="{dt: false, previous_target: false}"), "features: the network has no input"),
+        (yaml(features="[{field: a, encoder: numeric}, {field: a, encoder: numeric}]"), "found more than once: a"),
+        (yaml(learning="{k1: 9, k2: 8}"), "line 8: learning.k1: must be at most k2"),
+        (yaml(model="{readout: softmax}"), "target.classes: readout 'softmax' needs the list of classes"),
+        (yaml(model="{loss: cross_entropy}"), "model.loss: 'cross_entropy' does not go with readout 'linear'"),
+        (yaml(target="{fields: [a], known: forecast, horizon: 30}"), "target.horizon: 30 steps ahead needs"),
+        (yaml(target="{fields: [a], classes: [1, '1']}", model="{readout: softmax}"), "are the same class"),
+        (
+            yaml(features="[{field: a, encoder: onehot, categories: [1, '1']}]"),
+            "features[0].categories: values must differ",
+        ),
+        (yaml(input="{topic: a, timestamp: {unit: s}}"), "input.timestamp.unit: goes with timestamp.field"),
+        (
+            yaml(kafka="{bootstrap_servers: localhost}"),
+            "kafka.bootstrap_servers: found 'localhost', expected host:port",
+        ),
+        (yaml(kafka="{bootstrap_servers: ['a:1', 'b:99999']}"), "found 'b:99999'"),
+        (yaml(kafka="{bootstrap_servers: ','}"), "kafka.bootstrap_servers: found no server"),
+        (secure(protocol="PLAINTEXT"), "kafka.security.sasl_mechanism: goes with protocol SASL_PLAINTEXT or SASL_SSL"),
+        (secure(sasl_mechanism="null"), "kafka.security.sasl_mechanism: required with protocol SASL_SSL"),
+        (
+            secure(protocol="SASL_PLAINTEXT", ssl_cafile="f"),
+            "kafka.security.ssl_cafile: goes with protocol SSL or SASL_SSL",
+        ),
+        (secure(ssl_keyfile="f"), "kafka.security.ssl_certfile: required with ssl_keyfile"),
+    ],
+)
+def test_rules_between_fields(text: str, expected: str) -> None:
+    assert expected in refusal(text)
+
+
+@pytest.mark.parametrize("word", ["on", "no", "NO", "Off", "yes", "010", "-07"])
+def test_words_that_yaml_versions_read_differently_want_quotes(word: str) -> None:
+    message = refusal(yaml(features=f"[{{field: a, encoder: onehot, categories: [x, {word}]}}]"))
+    assert f"line 4: features[0].categories[1]: unquoted `{word}`" in message
+    assert "quotes" in message
+    parse(yaml(features=f"[{{field: a, encoder: onehot, categories: [x, '{word}']}}]"), {})
+
+
+def test_a_boolean_category_is_refused() -> None:
+    message = refusal(yaml(features="[{field: a, encoder: onehot, categories: [true, x]}]"))
+    assert "features[0].categories[0]: found true\n  allowed: text or an integer" in message
+
+
+def test_numbers_are_read_as_yaml_1_2_means_them() -> None:
+    config = parse(yaml(learning="{lr: 1e-3, eps: 1E-9, k1: 4}", log_level="info"), {})
+    assert (config.learning.lr, config.learning.eps, config.learning.k1) == (1e-3, 1e-9, 4)
+    assert parse(yaml(job="2013-01-01", features="[{field: '1', encoder: numeric}]"), {}).job == "2013-01-01"
+    assert parse(yaml(checkpoint="{directory: 12:30}"), {}).checkpoint.directory == "12:30"
+
+
+@pytest.mark.parametrize("value", [".inf", ".nan", "-.inf"])
+def test_there_is_no_infinite_setting(value: str) -> None:
+    assert "learning.lr: found the text" in refusal(yaml(learning=f"{{lr: {value}}}"))
+
+
+def test_duplicate_keys_are_refused_at_every_level() -> None:
+    assert "line 8: job: given twice, first on line 1" in refusal(yaml() + "\njob: other")
+    assert "input.topic: given twice" in refusal(yaml(input="{topic: a, topic: b}"))
+    assert "features[0].field: given twice" in refusal(yaml(features="[{field: a, encoder: numeric, field: b}]"))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "is empty"),
+        ("# nothing\n", "is empty"),
+        ("- a", "must be a mapping of fields (job: ...), found a list"),
+        ("job", "found a single value"),
+        ("a: [1", "line 1, column 6: not valid YAML"),
+        ("a: b: c", "not valid YAML"),
+        ("a: \x00", "not valid YAML"),
+        ("a: 1\n---\nb: 1", "not valid YAML"),
+        ("? [a]\n: b", "must be plain text"),
+        ("a: &x [*x]", "alias that contains itself"),
+        ("a: " + "[" * 500, "nested too deeply"),
+        ("log_level: !!python/object/apply:os.system [true]", "tags are not supported"),
+        ("log_level: !!python/name:os.system", "tags are not supported"),
+        ("job: " + "1" * 5000, "found a number of 5000 characters"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_refused_clearly(text: str, expected: str) -> None:
+    assert expected in refusal(text)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    for path, expected in ((tmp_path / "none.yaml", "No such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(ConfigError, match=rf"^{re.escape(str(path))}: cannot be read: {expected}"):
+            load(path, {})
+    (tmp_path / "latin.yaml").write_bytes(b"job: caf\xe9")
+    with pytest.raises(ConfigError, match="is not UTF-8 text"):
+        load(tmp_path / "latin.yaml", {})
+    (tmp_path / "bad.yaml").write_text(yaml(colour="red"))
+    with pytest.raises(ConfigError, match=r"bad\.yaml: line 8: colour"):
+        load(tmp_path / "bad.yaml", {})
+    (tmp_path / "bom.yaml").write_bytes(b"\xef\xbb\xbf" + yaml().encode())
+    assert load(tmp_path / "bom.yaml", {}) == parse(yaml(), {})
+
+
+def test_text_refers_to_the_environment() -> None:
+    text = yaml(
+        job="${JOB}-${N:-1}", checkpoint='{directory: "$${HOME}/${A:-x}${B:-}${C:-d}"}', http="{port: '${PORT}'}"
+    )
+    config = parse(text, {"JOB": "j", "A": "y", "C": "", "PORT": "80"})
+    assert (config.job, config.checkpoint.directory) == ("j-1", "${HOME}/yd")
+    assert config.http is not None
+    assert config.http.port == 80
+    assert (
+        parse(yaml(inputs='{dt: "${DT}"}', learning="{clip_norm: '${C}'}"), {"DT": "false", "C": "null"}).inputs.dt
+        is False
+    )
+
+
+def test_a_reference_without_quotes_inside_braces_gets_a_hint() -> None:
+    assert "inside { } and [ ] a reference ${NAME} needs quotes" in refusal(yaml(http="{port: ${PORT}}"))
+    assert "reference" not in refusal("a: [1")
+
+
+def test_the_environment_is_the_process_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMRNN_TEST_JOB", "from-env")
+    assert parse(yaml(job="${STREAMRNN_TEST_JOB}")).job == "from-env"
+
+
+def test_a_variable_that_is_missing_names_field_and_variable() -> None:
+    assert "line 1: job: the environment variable JOB is not set" in refusal(yaml(job="${JOB}"))
+    for broken in ("${}", "${1A}", "${A", "${A-b}"):
+        assert "job: a reference to the environment is ${NAME}" in refusal(yaml(job=f"'{broken}'"))
+
+
+def test_a_value_from_the_environment_is_shown_as_its_reference() -> None:
+    message = refusal(yaml(http="{port: '${PORT}'}"), {"PORT": PASSWORD})
+    assert "http.port: found ${PORT}" in message
+    assert PASSWORD not in message
+
+
+def test_secrets_are_shown_nowhere(caplog: pytest.LogCaptureFixture) -> None:
+    config = parse(secure(ssl_certfile="c", ssl_keyfile="k", ssl_key_password="'${KEY}'"), {"KEY": PASSWORD + "2"})
+    assert config.kafka is not None
+    security = config.kafka.security
+    assert security.sasl_password == Secret(PASSWORD)
+    assert security.sasl_password.reveal() == PASSWORD
+    assert security.ssl_key_password == Secret(PASSWORD + "2")
+    with caplog.at_level(logging.INFO):
+        logging.getLogger("test").info("%s %r %s", config, config, [security.sasl_password])
+    shown = [
+        repr(config),
+        str(config),
+        f"{security.sasl_password} {security!r}",
+        caplog.text,
+        json.dumps(redacted(config)),
+    ]
+    shown += [json.dumps(fingerprint_of(config)), fingerprint(config), str(warnings(config)), json.dumps(json_schema())]
+    for text in shown:
+        assert PASSWORD not in text
+    assert redacted(config)["kafka"]["security"]["sasl_password"] == "**********"
+    for serialise in (msgspec.json.encode, msgspec.to_builtins, pickle.dumps):
+        with pytest.raises(TypeError) as caught:
+            serialise(config)
+        assert PASSWORD not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "12345678",
+        "[{}]",
+        "{{a: {}}}",
+        "!{}",
+        "*{}",
+        "'${{{}'",
+        "%{}",
+        "@{}",
+        "'{}",
+        "{}: x",
+        "{} : [",
+        "1{}\n\t- x",
+        "010",
+    ],
+)
+def test_an_error_about_a_secret_does_not_print_it(value: str) -> None:
+    text = value.format(PASSWORD)
+    for broken in (secure(sasl_password=text), yaml(kafka="{security: {sasl_password: " + text + "}}")):
+        message = refusal(broken)
+        for piece in (PASSWORD, "correct", "horse", "battery", "12345", "010"):
+            assert piece not in message, message
+
+
+def test_an_error_near_a_secret_does_not_print_it() -> None:
+    for text in (
+        yaml(kafka=f"{{bootstrap_servers: 'a:1', security: {PASSWORD}}}"),
+        secure(sasl_passwrod=PASSWORD),
+        secure(sasl_username=f"[{PASSWORD}]"),
+        secure(ssl_check_hostname=PASSWORD),
+        secure() + "\ncolour: red",
+        secure() + "\nx: [",
+        yaml(kafka=f"{{bootstrap_servers: 'user:{PASSWORD}@a:1'}}"),
+    ):
+        assert PASSWORD not in refusal(text)
+
+
+def test_group_and_instance_have_their_defaults() -> None:
+    config = parse(yaml(), {})
+    assert config.group_id == "delays"
+    assert config.group_instance_id
+    given = parse(yaml(kafka="{bootstrap_servers: ['a:1'], group_id: g, group_instance_id: i}"), {})
+    assert (given.group_id, given.group_instance_id) == ("g", "i")
+
+
+def test_http_may_be_switched_off() -> None:
+    assert parse(yaml(http="null"), {}).http is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"job": "other"},
+        {"input": "{topic: other}"},
+        {"input": "{topic: departures, stream_key: k}"},
+        {"input": "{topic: departures, end_field: e}"},
+        {"input": "{topic: departures, timestamp: {field: t}}"},
+        {"input": "{topic: departures, max_record_bytes: 10}"},
+        {"features": "[{field: distance, encoder: log1p}]"},
+        {"inputs": "{dt: false}"},
+        {"target": "{fields: [other]}"},
+        {"model": "{cell: gru}"},
+        {"learning": "{lr: 0.1}"},
+        {"streams": "{ttl_s: 5}"},
+    ],
+)
+def test_what_determines_the_learner_changes_the_fingerprint(change: dict[str, Any]) -> None:
+    before, after = parse(yaml(), {}), parse(yaml(**change), {})
+    assert fingerprint(before) != fingerprint(after)
+    differences = fingerprint_differences(fingerprint_of(before), fingerprint_of(after))
+    assert differences
+    assert all(line.startswith(tuple(change)) for line in differences)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kafka": "{bootstrap_servers: 'other:1', session_timeout_s: 6}"},
+        {"kafka": None, "embedded": "{directory: l}"},
+        {"input": "{topic: departures, start: latest}"},
+        {"output": "{topic: a, dead_letter_topic: b}"},
+        {"checkpoint": "{directory: other, retain: 1}"},
+        {"commit_interval_ms": "7", "http": "null", "log_level": "debug"},
+        {"model": "{loss: squared, cell: lstm}"},
+    ],
+)
+def test_what_does_not_determine_the_learner_leaves_the_fingerprint(change: dict[str, Any]) -> None:
+    before, after = parse(yaml(), {}), parse(yaml(**change), {})
+    assert fingerprint(before) == fingerprint(after)
+    assert fingerprint_differences(fingerprint_of(before), fingerprint_of(after)) == []
+
+
+def test_the_fingerprint_survives_json() -> None:
+    current = fingerprint_of(load(EXAMPLES / "full.yaml", {"KAFKA_PASSWORD": "x"}))
+    assert fingerprint_differences(json.loads(json.dumps(current)), current) == []
+
+
+def test_warnings_say_what_is_probably_not_meant() -> None:
+    assert warnings(parse(yaml(), {})) == []
+    (warning,) = warnings(parse(yaml(input="{topic: a, stream_key: tail}"), {}))
+    assert "may then span partitions" in warning
+    assert "unencrypted" in warnings(parse(secure(protocol="SASL_PLAINTEXT"), {}))[0]
+    assert "ssl_check_hostname" in warnings(parse(secure(ssl_check_hostname="false"), {}))[0]
+    assert "ttl_s" in warnings(parse(yaml(streams="{ttl_s: 1, reset_after_s: 2}"), {}))[0]
+
+
+def test_the_schema_describes_every_field_and_resolves_every_reference() -> None:
+    schema = json_schema()
+    assert schema == json.loads(json.dumps(schema))
+    text = json.dumps(schema)
+    assert {r.split("/")[-1] for r in re.findall(r'"#/\$defs/[^"]+', text)} <= {f"{n}" for n in schema["$defs"]}
+    for name, definition in schema["$defs"].items():
+        assert definition["description"]
+        assert definition["additionalProperties"] is False
+        for field, rule in definition["properties"].items():
+            assert "description" in rule or field == "encoder", f"{name}.{field}"
+
+
+def test_a_config_is_immutable() -> None:
+    with pytest.raises(AttributeError):
+        parse(yaml(), {}).job = "x"  # type: ignore[misc]
+    assert isinstance(parse(yaml(), {}), Config)

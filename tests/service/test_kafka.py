@@ -1,0 +1,427 @@
+"""What only a real Kafka shows: groups, transactions, fencing, passwords, rights, and a broker that is not there."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import logging
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from streamrnn.errors import BrokerError, FencedError
+from streamrnn.service.broker import Assigned, Commit, Lost, RebalanceError, Record, Revoked, TopicPartition
+from streamrnn.service.kafka import KafkaBroker, check_topics, create_topics, delete_topics, describe_topics
+from streamrnn.service.kafka_settings import KafkaConnection, KafkaGroup, KafkaSecurity
+from tests.kafka.server import SASL_PASSWORD, SASL_USER, KafkaServer
+
+pytestmark = pytest.mark.kafka
+
+DEADLINE_S = 30.0
+
+
+@pytest.fixture
+def connection(kafka_bootstrap: str) -> KafkaConnection:
+    return KafkaConnection(bootstrap_servers=kafka_bootstrap, request_timeout_s=5.0)
+
+
+@pytest.fixture
+def topic(connection: KafkaConnection) -> Iterator[str]:
+    name = f"topic-{uuid.uuid4().hex[:8]}"
+    create_topics(connection, {name: 2})
+    yield name
+    delete_topics(connection, [name])
+
+
+@pytest.fixture
+def member(connection: KafkaConnection) -> Iterator[Callable[..., KafkaBroker]]:
+    opened: list[KafkaBroker] = []
+
+    def make(instance_id: str = "worker-0", group: str = "g", session_timeout_s: float = 6.0) -> KafkaBroker:
+        place = KafkaGroup(group_id=f"{group}-{run}", instance_id=instance_id, session_timeout_s=session_timeout_s)
+        opened.append(KafkaBroker(connection, place))
+        return opened[-1]
+
+    run = uuid.uuid4().hex[:8]
+    yield make
+    for broker in opened:
+        broker.close(5.0)
+
+
+def until(what: str, condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+    return pytest.fail(f"no {what} within {DEADLINE_S:.0f} s")
+
+
+def follow(broker: KafkaBroker, owned: set[TopicPartition], seen: list[Any]) -> None:
+    """Poll once, and keep ``owned`` and ``seen`` up to date as a loop would, resuming what is assigned at its start."""
+    broker.poll(0.05, 100)
+    for event in broker.events():
+        seen.append(event)
+        if isinstance(event, Assigned):
+            owned.update(event.partitions)
+            for tp in event.partitions:
+                broker.seek(tp, 0)
+            broker.resume(event.partitions)
+        else:
+            owned.difference_update(event.partitions)
+
+
+def started(broker: KafkaBroker, topic: str) -> list[TopicPartition]:
+    owned: set[TopicPartition] = set()
+    broker.subscribe(topic)
+    until("assignment", lambda: follow(broker, owned, []) or owned)
+    return sorted(owned)
+
+
+class Following(threading.Thread):
+    """A member with a thread of its own, as workers have: a join waits for all members, so they must poll at once."""
+
+    def __init__(self, broker: KafkaBroker) -> None:
+        super().__init__(daemon=True)
+        self.broker = broker
+        self.owned: set[TopicPartition] = set()
+        self.seen: list[Any] = []
+        self.error: BaseException | None = None
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                follow(self.broker, self.owned, self.seen)
+        except BaseException as error:  # shown by stop()
+            self.error = error
+
+    def stop(self) -> None:
+        """Stop polling and close: the session then has to expire, for a static member does not say good-bye."""
+        self._stopping.set()
+        self.join(DEADLINE_S)
+        self.broker.close(5.0)
+        if self.error is not None:
+            raise self.error
+
+
+def test_partitions_move_to_a_second_member_and_back_when_it_dies(
+    member: Callable[..., KafkaBroker], topic: str
+) -> None:
+    first, second = member("worker-0"), Following(member("worker-1", session_timeout_s=2.0))
+    owned: set[TopicPartition] = set()
+    seen: list[Any] = []
+    first.subscribe(topic)
+    until("assignment", lambda: follow(first, owned, seen) or len(owned) == 2)
+    both = set(owned)
+    assert seen == [Assigned(tuple(sorted(both)))]
+
+    second.broker.subscribe(topic)
+    second.start()
+    try:
+        until("sharing", lambda: follow(first, owned, seen) or len(owned) == len(second.owned) == 1)
+        (moved,) = second.owned
+        assert seen[1:] == [Revoked((moved,))]  # the other partition never stopped
+        assert second.seen == [Assigned((moved,))]
+        assert owned == both - {moved}
+        with pytest.raises(BrokerError, match="not assigned"):
+            first.pause([moved])
+
+        def committed() -> bool:
+            try:
+                first.commit({tp: Commit(0) for tp in owned}, 5.0)
+            except RebalanceError:  # the group may still be settling: poll and try again, as a loop does
+                follow(first, owned, seen)
+                return False
+            return True
+
+        until("commit", committed)
+    finally:
+        second.stop()
+    until("return", lambda: follow(first, owned, seen) or len(owned) == 2)
+    assert seen[2:] == [Assigned((moved,))]
+
+
+@pytest.mark.parametrize("timeout_s", [0.0, 0.001, 0.01, 0.05])
+def test_the_assignment_arrives_however_short_the_polls_are(
+    member: Callable[..., KafkaBroker], topic: str, timeout_s: float
+) -> None:
+    broker = member()
+    broker.subscribe(topic)
+    deadline = time.monotonic() + DEADLINE_S
+    events: list[Any] = []
+    while not events and time.monotonic() < deadline:
+        broker.poll(timeout_s, 10)
+        events = broker.events()
+    assert events == [Assigned((TopicPartition(topic, 0), TopicPartition(topic, 1)))]
+
+
+def test_a_join_that_outlasts_the_poll_that_began_it_is_not_forgotten(
+    member: Callable[..., KafkaBroker], topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = member()
+    tp, _ = started(broker, topic)
+    coordinator = broker._consumer._coordinator
+    join = coordinator._do_join_and_sync_async
+
+    async def slow_join() -> Any:
+        joined = await join()
+        await coordinator._net.sleep(0.2)
+        return joined
+
+    monkeypatch.setattr(coordinator, "_do_join_and_sync_async", slow_join)
+    coordinator._assignment_snapshot = {}  # as when the topic's number of partitions changed
+    broker.poll(0.02, 10)
+    broker.send(topic, b"k", b"v", partition=0)
+    broker.flush(5.0)
+    until("record after the join", lambda: broker.poll(0.02, 10).get(tp))
+    broker.commit({tp: Commit(1)}, 5.0)
+
+
+def test_a_member_whose_session_expired_cannot_commit_and_is_told_what_it_lost(
+    member: Callable[..., KafkaBroker], topic: str
+) -> None:
+    broker = member(session_timeout_s=1.5)
+    tps = started(broker, topic)
+    # As when the process is stopped and continued: no heartbeats, and the broker forgets the member.
+    broker._consumer._coordinator._disable_heartbeat()
+    time.sleep(3.0)
+    with pytest.raises(RebalanceError, match="the group changed"):
+        broker.commit({tps[0]: Commit(1)}, 5.0)
+    assert broker.committed(tps[0]) is None
+    owned = set(tps)
+    seen: list[Any] = []
+    until("new assignment", lambda: follow(broker, owned, seen) or len(seen) == 2)
+    assert seen == [Lost(tuple(tps)), Assigned(tuple(tps))]
+    broker.commit({tps[0]: Commit(1)}, 5.0)
+    assert broker.committed(tps[0]) == Commit(1)
+
+
+def test_records_polled_while_the_group_is_not_stable_are_put_back(
+    member: Callable[..., KafkaBroker], topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = member()
+    tp, _ = started(broker, topic)
+    for i in range(5):
+        broker.send(topic, b"k", str(i).encode(), partition=0)
+    broker.flush(5.0)
+    stable = broker._consumer.group_metadata
+    unknown = stable()._replace(generation_id=-1)
+    with monkeypatch.context() as patched:
+        patched.setattr(broker._consumer, "group_metadata", lambda: unknown)
+        for _ in range(5):
+            assert broker.poll(0.2, 2) == {}
+    assert broker.position(tp) == 0
+    records: list[Record] = []
+    until("records", lambda: records.extend(broker.poll(0.2, 2).get(tp, [])) or len(records) == 5)
+    assert [r.offset for r in records] == [0, 1, 2, 3, 4]
+
+
+def test_a_second_process_with_the_same_instance_id_fences_the_first(
+    member: Callable[..., KafkaBroker], topic: str
+) -> None:
+    first, second = member("same"), member("same")
+    tps = started(first, topic)
+    assert started(second, topic) == tps
+    with pytest.raises(FencedError, match=r"'same'.*must stop"):
+        first.commit({tps[0]: Commit(1)}, 5.0)
+    second.commit({tps[0]: Commit(2)}, 5.0)
+    assert second.committed(tps[0]) == Commit(2)
+
+
+def test_aborted_records_are_hidden_and_the_position_passes_the_markers(
+    member: Callable[..., KafkaBroker], topic: str, kafka_bootstrap: str
+) -> None:
+    from kafka import KafkaProducer
+
+    broker = member()
+    tp, _ = started(broker, topic)
+    producer = KafkaProducer(bootstrap_servers=kafka_bootstrap, transactional_id=uuid.uuid4().hex)
+    try:
+        producer.init_transactions()
+        for word, commit in ((b"aborted", False), (b"committed", True), (b"aborted too", False)):
+            producer.begin_transaction()
+            for sent in [producer.send(topic, value=word, partition=0) for _ in range(3)]:
+                sent.get(5)  # an abort would drop what is not in the log yet
+            producer.commit_transaction() if commit else producer.abort_transaction()
+        producer.begin_transaction()
+        producer.send(topic, value=b"open", partition=0).get(5)
+        assert broker.log_end(tp) == 12  # three records and a marker each; the open one is not stable
+        records: list[Record] = []
+        until("position", lambda: records.extend(broker.poll(0.1, 2).get(tp, [])) or broker.position(tp) == 12)
+        assert [(r.offset, r.value) for r in records] == [(o, b"committed") for o in (4, 5, 6)]
+        assert broker.poll(0.3, 10) == {}
+        producer.commit_transaction()
+        until("open record", lambda: records.extend(broker.poll(0.1, 10).get(tp, [])) or len(records) == 4)
+        until("end", lambda: broker.poll(0.1, 10) or broker.position(tp) == 14)
+        assert broker.lag(tp) == 0
+    finally:
+        producer.close(5)
+
+
+# The client leaves the sockets of refused connections to the garbage collector, and its log records hold on to them.
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+def test_a_cluster_that_is_not_there_gives_a_prompt_error_with_its_name(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, logger="kafka")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+        connection = KafkaConnection(bootstrap_servers=address, connect_timeout_s=1.0)
+        group = KafkaGroup(group_id="g", instance_id="i")
+        calls: list[Callable[[KafkaBroker], Any]] = [
+            lambda broker: broker.partitions("t"),
+            lambda broker: broker.committed(TopicPartition("t", 0)),
+            lambda broker: broker.send("t", b"k", b"v"),
+        ]
+        for call in calls:
+            broker = KafkaBroker(connection, group)
+            begin = time.monotonic()
+            with pytest.raises(BrokerError, match=rf"no answer from Kafka at {address}.*check bootstrap_servers"):
+                call(broker)
+            assert time.monotonic() - begin < 5.0
+            broker.close(1.0)
+        gc.collect()
+
+
+def test_a_flush_that_gets_no_answer_counts_its_records_and_starts_afresh(
+    connection: KafkaConnection, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = KafkaBroker(connection)
+    try:
+        broker.send(topic, b"k", b"arrives", partition=0)
+        broker.flush(5.0)
+        monkeypatch.setattr(broker._producer._sender, "run_once", lambda: time.sleep(0.01))
+        for _ in range(3):
+            broker.send(topic, b"k", b"stuck", partition=0)
+        begin = time.monotonic()
+        with pytest.raises(BrokerError, match=r"3 of the last 3 records were not acknowledged.*within 0\.5 s"):
+            broker.flush(0.5)
+        assert time.monotonic() - begin < 4.0
+        broker.send(topic, b"k", b"arrives again", partition=0)
+        broker.flush(5.0)
+    finally:
+        broker.close(5.0)
+
+
+def test_records_too_large_or_empty_are_refused_at_once(connection: KafkaConnection, topic: str) -> None:
+    broker = KafkaBroker(connection)
+    try:
+        with pytest.raises(BrokerError, match="larger than"):
+            broker.send(topic, b"k", b"x" * 2_000_000)
+        with pytest.raises(BrokerError, match="key or value"):
+            broker.send(topic, None, None)
+        with pytest.raises(BrokerError, match="only sends"):
+            broker.poll(0.1, 1)
+        broker.flush(1.0)
+    finally:
+        broker.close(5.0)
+
+
+def test_gzip_is_read_back(connection: KafkaConnection, topic: str, member: Callable[..., KafkaBroker]) -> None:
+    sender = KafkaBroker(connection, compression="gzip")
+    try:
+        for i in range(100):
+            sender.send(topic, b"k", str(i).encode(), partition=0)
+        sender.flush(5.0)
+    finally:
+        sender.close(5.0)
+    broker = member()
+    tp, _ = started(broker, topic)
+    broker.seek(tp, 37)  # inside the compressed batch
+    records: list[Record] = []
+    until("records", lambda: records.extend(broker.poll(0.1, 10).get(tp, [])) or len(records) >= 63)
+    assert [r.value for r in records] == [str(i).encode() for i in range(37, 100)]
+
+
+def test_topics_are_created_described_and_checked(connection: KafkaConnection) -> None:
+    name = f"topic-{uuid.uuid4().hex[:8]}"
+    create_topics(connection, {name: 3}, settings={"cleanup.policy": "compact"})
+    create_topics(connection, {name: 3})
+    with pytest.raises(BrokerError, match="has 3 partitions, not 2"):
+        create_topics(connection, {name: 2})
+    described = describe_topics(connection, [name, "nowhere"])
+    found = described[name]
+    assert found is not None
+    assert (found.partitions, found.cleanup_policy, described["nowhere"]) == (3, "compact", None)
+    assert {"READ", "WRITE", "DESCRIBE"} <= found.operations
+    assert check_topics(connection, read=[name], write=[name]) == []
+    (problem,) = check_topics(connection, read=["nowhere"], write=[name])
+    assert problem.startswith("topic nowhere does not exist")
+    delete_topics(connection, [name, "nowhere"])
+    until("deletion", lambda: describe_topics(connection, [name])[name] is None)
+
+
+@pytest.fixture
+def sasl(kafka_server: KafkaServer) -> KafkaConnection:
+    security = KafkaSecurity(
+        protocol="SASL_PLAINTEXT", sasl_mechanism="PLAIN", sasl_username=SASL_USER, sasl_password=SASL_PASSWORD
+    )
+    return KafkaConnection(bootstrap_servers=kafka_server.sasl_bootstrap, security=security, connect_timeout_s=5.0)
+
+
+def test_passwords_are_used_and_never_logged(sasl: KafkaConnection, caplog: pytest.LogCaptureFixture) -> None:
+    name = f"topic-{uuid.uuid4().hex[:8]}"
+    with caplog.at_level(logging.DEBUG):
+        create_topics(sasl, {name: 1})
+        broker = KafkaBroker(sasl, KafkaGroup(group_id=f"g-{name}", instance_id="i"))
+        try:
+            (tp,) = started(broker, name)
+            broker.send(name, b"k", b"v")
+            broker.flush(5.0)
+            until("record", lambda: broker.poll(0.2, 10))
+            broker.commit({tp: Commit(1)}, 5.0)
+        finally:
+            broker.close(5.0)
+        delete_topics(sasl, [name])
+
+        wrong = dataclasses.replace(
+            sasl,
+            connect_timeout_s=1.0,
+            security=dataclasses.replace(sasl.security, sasl_password="wrong-7f3b"),  # type: ignore[type-var]
+        )
+        with pytest.raises(BrokerError, match="security settings") as refused:
+            describe_topics(wrong, [name])
+    assert len(caplog.records) > 50, "the client's debug log was not captured"
+    for shown in (caplog.text, repr(broker), repr(sasl), str(refused.value)):
+        assert SASL_PASSWORD not in shown
+        assert "wrong-7f3b" not in shown
+
+
+def test_missing_rights_are_named(sasl: KafkaConnection, kafka_server: KafkaServer) -> None:
+    from kafka import KafkaAdminClient
+    from kafka.admin import ACL, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
+
+    plain = KafkaConnection(bootstrap_servers=kafka_server.bootstrap)
+    name = f"topic-{uuid.uuid4().hex[:8]}"
+    create_topics(plain, {name: 1})
+    admin = KafkaAdminClient(bootstrap_servers=kafka_server.bootstrap)
+    try:
+        admin.create_acls(
+            [
+                ACL(
+                    principal=f"User:{SASL_USER}",
+                    host="*",
+                    operation=operation,
+                    permission_type=ACLPermissionType.ALLOW,
+                    resource_pattern=ResourcePattern(ResourceType.TOPIC, name),
+                )
+                for operation in (ACLOperation.READ, ACLOperation.DESCRIBE)
+            ]
+        )
+    finally:
+        admin.close()
+    problems = until("rights", lambda: check_topics(sasl, read=[name], write=[name]))
+    assert problems == [f"topic {name}: this user may not write; grant WRITE"]
+    broker = KafkaBroker(sasl)
+    try:
+        with pytest.raises(BrokerError, match=r"1 of the last 1 records were not acknowledged.*TopicAuthorization"):
+            broker.send(name, b"k", b"v")
+            broker.flush(5.0)
+    finally:
+        broker.close(5.0)
+        delete_topics(plain, [name])

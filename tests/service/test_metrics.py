@@ -1,0 +1,284 @@
+"""Every metric follows the conventions, and every sample is exactly what was reported."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from streamrnn.service.broker import TopicPartition
+from streamrnn.service.metrics import (
+    METRICS,
+    PHASES,
+    Delta,
+    Metric,
+    Metrics,
+    PartitionMetrics,
+    markdown,
+    reference,
+)
+
+TP = TopicPartition("departures", 3)
+LABELS = {"topic": "departures", "partition": "3"}
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics(CollectorRegistry(), {"version": "0.1.0", "numpy": "2.4"})
+
+
+def report_everything(metrics: Metrics) -> PartitionMetrics:
+    handle = metrics.partition(TP)
+    handle.add(
+        Delta(
+            consumed=10,
+            predicted=7,
+            labels=2,
+            dead_letters={"json": 1, "key": 2},
+            updates=3,
+            windows=4,
+            windows_dropped=1,
+            clips=2,
+            imputed=5,
+            sequences_ended=6,
+            evicted_ttl=8,
+            evicted_capacity=9,
+            late_labels=11,
+            unmatched_labels=12,
+            replayed=13,
+            gradient_norms=np.array([0.5, 0.1, 2.0]),
+            loss_sum=1.5,
+            loss_count=7,
+            error_sum=70.0,
+            error_count=5,
+        )
+    )
+    handle.show(active_streams=4, capacity=100, position=50, committed=48, lag=0, stream_time_ms=1_500)
+    handle.checkpoint_written(seconds=0.2, size_bytes=1_000, at_s=1e9)
+    handle.checkpoint_failed()
+    handle.restored(corrupt_checkpoints=2, build_changed=True)
+    handle.replay_inexact()
+    metrics.phase("poll", 0.5)
+    metrics.polled(100)
+    metrics.committed(0.004)
+    metrics.commit_failed()
+    metrics.rebalanced("assigned", 1)
+    metrics.ready(True)
+    return handle
+
+
+def sample(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(name, labels)
+
+
+def series(metrics: Metrics) -> set[str]:
+    """Names of the series of the partition."""
+    return {s.name for family in metrics.registry.collect() for s in family.samples if s.labels.get("topic")}
+
+
+EXPECTED = {
+    "streamrnn_records_consumed_total": 10,
+    "streamrnn_records_predicted_total": 7,
+    "streamrnn_label_records_total": 2,
+    "streamrnn_updates_total": 3,
+    "streamrnn_windows_total": 4,
+    "streamrnn_windows_dropped_total": 1,
+    "streamrnn_gradient_clips_total": 2,
+    "streamrnn_imputed_inputs_total": 5,
+    "streamrnn_sequences_ended_total": 6,
+    "streamrnn_late_labels_total": 11,
+    "streamrnn_unmatched_labels_total": 12,
+    "streamrnn_replayed_records_total": 13,
+    "streamrnn_gradient_norm_last": 2.0,
+    "streamrnn_gradient_norm_sum": 2.6,
+    "streamrnn_gradient_norm_count": 3,
+    "streamrnn_prediction_loss_sum": 1.5,
+    "streamrnn_prediction_loss_count": 7,
+    "streamrnn_absolute_error_sum": 70,
+    "streamrnn_absolute_error_count": 5,
+    "streamrnn_active_streams": 4,
+    "streamrnn_stream_capacity": 100,
+    "streamrnn_position_offset": 50,
+    "streamrnn_committed_offset": 48,
+    "streamrnn_input_lag_records": 0,
+    "streamrnn_stream_timestamp_seconds": 1.5,
+    "streamrnn_checkpoint_duration_seconds_sum": 0.2,
+    "streamrnn_checkpoint_duration_seconds_count": 1,
+    "streamrnn_checkpoint_size_bytes": 1_000,
+    "streamrnn_checkpoint_last_success_timestamp_seconds": 1e9,
+    "streamrnn_checkpoint_failures_total": 1,
+    "streamrnn_corrupt_checkpoints_total": 2,
+    "streamrnn_build_changes_total": 1,
+    "streamrnn_inexact_replays_total": 1,
+}
+
+
+def test_each_report_shows_as_exactly_its_sample(metrics: Metrics) -> None:
+    report_everything(metrics)
+    assert {name: sample(metrics, name, **LABELS) for name in EXPECTED} == pytest.approx(EXPECTED)
+    assert sample(metrics, "streamrnn_dead_letters_total", **LABELS, reason="json") == 1
+    assert sample(metrics, "streamrnn_dead_letters_total", **LABELS, reason="key") == 2
+    assert sample(metrics, "streamrnn_evictions_total", **LABELS, cause="ttl") == 8
+    assert sample(metrics, "streamrnn_evictions_total", **LABELS, cause="capacity") == 9
+    assert sample(metrics, "streamrnn_phase_seconds_total", phase="poll") == 0.5
+    assert sample(metrics, "streamrnn_phase_seconds_total", phase="send") == 0
+    assert sample(metrics, "streamrnn_poll_size_records_sum") == 100
+    assert sample(metrics, "streamrnn_commit_duration_seconds_sum") == 0.004
+    assert sample(metrics, "streamrnn_commit_failures_total") == 1
+    assert sample(metrics, "streamrnn_rebalances_total", event="assigned") == 1
+    assert sample(metrics, "streamrnn_rebalances_total", event="lost") == 0
+    assert sample(metrics, "streamrnn_assigned_partitions") == 1
+    assert sample(metrics, "streamrnn_ready") == 1
+    assert sample(metrics, "streamrnn_build_info", version="0.1.0", numpy="2.4") == 1
+
+
+def test_the_samples_expected_above_cover_the_whole_table(metrics: Metrics) -> None:
+    report_everything(metrics)
+    suffixes = {"histogram": "_count", "summary": "_count"}
+    partition_names = {m.name + suffixes.get(m.kind, "") for m in METRICS if m.partition and not m.labels}
+    assert partition_names <= EXPECTED.keys()
+    names = {s.name for family in metrics.registry.collect() for s in family.samples}
+    assert {m.name + suffixes.get(m.kind, "") for m in METRICS} <= names, "every metric of the table has a sample"
+
+
+def test_deltas_add_up_and_states_replace(metrics: Metrics) -> None:
+    handle = report_everything(metrics)
+    handle.add(Delta(consumed=5, dead_letters={"json": 1}, loss_sum=0.5, loss_count=1, gradient_norms=[0.25]))
+    handle.show(active_streams=3, capacity=100, position=60, committed=60, lag=2, stream_time_ms=1_000)
+    assert sample(metrics, "streamrnn_records_consumed_total", **LABELS) == 15
+    assert sample(metrics, "streamrnn_dead_letters_total", **LABELS, reason="json") == 2
+    assert sample(metrics, "streamrnn_prediction_loss_count", **LABELS) == 8
+    assert sample(metrics, "streamrnn_gradient_norm_last", **LABELS) == 0.25
+    assert sample(metrics, "streamrnn_active_streams", **LABELS) == 3
+    assert sample(metrics, "streamrnn_input_lag_records", **LABELS) == 2
+
+
+def test_many_norms_at_once_fall_into_the_same_buckets_as_one_by_one(metrics: Metrics) -> None:
+    norms = [0.0, 0.001, 0.0011, 1.0, 5e3, 1e30, float("nan"), float("inf")]
+    metrics.partition(TP).add(Delta(gradient_norms=norms))
+    other = TopicPartition("departures", 4)
+    handle = metrics.partition(other)
+    for norm in norms:
+        handle.add(Delta(gradient_norms=[norm]))
+    buckets = [
+        {s.labels["le"]: s.value for f in metrics.registry.collect() for s in f.samples
+         if s.name == "streamrnn_gradient_norm_bucket" and s.labels["partition"] == partition}
+        for partition in ("3", "4")
+    ]  # fmt: skip
+    assert buckets[0] == buckets[1]
+    assert buckets[0]["0.001"] == 2
+    assert buckets[0]["1.0"] == 4
+    assert buckets[0]["+Inf"] == 6, "a norm that is not finite is not observed"
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_sum_that_is_not_finite_does_not_poison_the_mean(metrics: Metrics, bad: float) -> None:
+    handle = metrics.partition(TP)
+    handle.add(Delta(loss_sum=bad, loss_count=3, error_sum=bad, error_count=3))
+    handle.add(Delta(loss_sum=1.0, loss_count=1, error_sum=2.0, error_count=1))
+    for name, total in (("streamrnn_prediction_loss", 1.0), ("streamrnn_absolute_error", 2.0)):
+        assert sample(metrics, name + "_sum", **LABELS) == total
+        assert sample(metrics, name + "_count", **LABELS) == 1
+
+
+def test_counters_exist_from_the_start_and_gauges_only_once_known(metrics: Metrics) -> None:
+    handle = metrics.partition(TP)
+    assert sample(metrics, "streamrnn_records_consumed_total", **LABELS) == 0
+    assert sample(metrics, "streamrnn_evictions_total", **LABELS, cause="ttl") == 0
+    gauges = [m.name for m in METRICS if m.partition and m.kind == "gauge"]
+    assert [sample(metrics, name, **LABELS) for name in gauges] == [None] * len(gauges)
+    handle.show(active_streams=0, capacity=9, position=0, committed=None, lag=None, stream_time_ms=None)
+    assert sample(metrics, "streamrnn_active_streams", **LABELS) == 0
+    for name in ("committed_offset", "input_lag_records", "stream_timestamp_seconds"):
+        assert sample(metrics, "streamrnn_" + name, **LABELS) is None
+
+
+def test_lag_disappears_when_it_becomes_unknown_and_comes_back(metrics: Metrics) -> None:
+    handle = metrics.partition(TP)
+    for lag in (5, None, None, 7):
+        handle.show(active_streams=0, capacity=9, position=0, committed=0, lag=lag, stream_time_ms=0)
+        assert sample(metrics, "streamrnn_input_lag_records", **LABELS) == lag
+
+
+def test_a_removed_partition_leaves_no_series_and_late_reports_bring_none_back(metrics: Metrics) -> None:
+    handle = report_everything(metrics)
+    other = metrics.partition(TopicPartition("departures", 4))
+    other.add(Delta(consumed=1))
+    handle.remove()
+    assert not {s.name for f in metrics.registry.collect() for s in f.samples if s.labels.get("partition") == "3"}
+    handle.add(Delta(consumed=1, dead_letters={"json": 1}, gradient_norms=[1.0]))
+    handle.show(active_streams=4, capacity=100, position=50, committed=48, lag=1, stream_time_ms=0)
+    handle.checkpoint_written(seconds=0.2, size_bytes=1, at_s=1.0)
+    handle.checkpoint_failed()
+    handle.replay_inexact()
+    other.remove()
+    assert series(metrics) == set()
+    handle.remove()
+
+
+def test_a_partition_that_returns_starts_again_from_zero(metrics: Metrics) -> None:
+    report_everything(metrics).remove()
+    metrics.partition(TP)
+    assert sample(metrics, "streamrnn_records_consumed_total", **LABELS) == 0
+
+
+# ---------------------------------------------------------------------------------------------------- conventions
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+def test_every_metric_follows_the_naming_conventions_and_explains_itself(metric: Metric) -> None:
+    assert re.fullmatch(r"streamrnn_[a-z]+(_[a-z]+)*", metric.name)
+    assert metric.name.endswith("_total") == (metric.kind == "counter")
+    assert metric.name.endswith("_info") == (metric.kind == "info")
+    assert not re.search(
+        r"_(ms|millis|milliseconds|us|minutes|hours|kb|mb|kilobytes|percent|ratio_percent)(_|$)", metric.name
+    )
+    assert not metric.name.endswith(("_count", "_sum", "_bucket", "_created")), "reserved for histograms and summaries"
+    assert bool(metric.buckets) == (metric.kind == "histogram")
+    assert metric.help.endswith(".")
+    assert len(metric.help) > 15
+    assert set(metric.all_labels) <= {"topic", "partition", "reason", "cause", "phase", "event"}
+    assert not set(metric.all_labels) & {"key", "stream", "stream_key", "le", "quantile"}
+    assert all(part not in metric.name for label in metric.labels for part in (f"_by_{label}", f"_{label}_total"))
+
+
+def test_names_are_unique() -> None:
+    assert len({metric.name for metric in METRICS}) == len(METRICS)
+
+
+def test_the_exposition_parses_and_carries_type_and_help(metrics: Metrics) -> None:
+    report_everything(metrics)
+    families = {f.name: f for f in text_string_to_metric_families(generate_latest(metrics.registry).decode())}
+    for metric in METRICS:
+        family = families[metric.name.removesuffix("_total")]
+        assert family.documentation == metric.help
+        assert family.type == ("gauge" if metric.kind == "info" else metric.kind)
+    assert "process_resident_memory_bytes" in families or sys.platform != "linux"
+
+
+def test_the_reference_lists_every_metric_and_prints_as_markdown() -> None:
+    assert [row[0] for row in reference()] == [metric.name for metric in METRICS]
+    assert ("streamrnn_dead_letters_total", "counter", ("topic", "partition", "reason")) in [r[:3] for r in reference()]
+    command = [sys.executable, "-W", "error", "-m", "streamrnn.service.metrics"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == markdown()
+    assert len(printed.splitlines()) == len(METRICS) + 2
+
+
+def test_unknown_phases_and_events_are_refused(metrics: Metrics) -> None:
+    with pytest.raises(KeyError):
+        metrics.phase("lunch", 1.0)
+    with pytest.raises(ValueError, match="assigned, revoked, lost"):
+        metrics.rebalanced("stolen", 1)
+    for phase in PHASES:
+        metrics.phase(phase, 0.1)
+
+
+def test_an_empty_poll_is_not_observed(metrics: Metrics) -> None:
+    metrics.polled(0)
+    assert sample(metrics, "streamrnn_poll_size_records_count") == 0
