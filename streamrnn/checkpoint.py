@@ -49,6 +49,7 @@ from streamrnn.checkpoint_format import (
     unpack_segment,
 )
 from streamrnn.errors import CheckpointError, ConfigError, CorruptCheckpoint
+from streamrnn.state import SEGMENT_SLOTS
 from streamrnn.tensor_file import Array, Arrays, decode, encode, sync_directory, write_atomically
 
 __all__ = [
@@ -68,7 +69,6 @@ __all__ = [
     "take_snapshot",
 ]
 
-SEGMENT_SLOTS = 4096
 # An unreferenced segment younger than this may belong to a checkpoint that another process is writing right now.
 GARBAGE_GRACE_S = 900.0
 

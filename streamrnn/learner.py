@@ -27,7 +27,7 @@ from streamrnn.core.layout import Layout
 from streamrnn.core.optim import OPTIMIZERS
 from streamrnn.core.walk import walk
 from streamrnn.spec import LearnerSpec
-from streamrnn.state import SEGMENT_SLOTS, StreamStore
+from streamrnn.state import StreamStore
 
 ABSURD = 1e100
 """Numbers beyond this count as missing: the square of one would poison every running variance for good."""
@@ -54,12 +54,15 @@ class Predictions:
         Mean loss, in the model's scale, over what the record let us score; NaN = nothing.
     error : float64 [n]
         Mean absolute error of the same in the target's unit (classes: 0 right, 1 wrong).
+    grad_norm : float64 [n]
+        Gradient norm, before clipping, of the optimiser step the record led to; NaN = none.
     """
 
     value: npt.NDArray[np.float64]
     updates: npt.NDArray[np.int64]
     loss: npt.NDArray[np.float64]
     error: npt.NDArray[np.float64]
+    grad_norm: npt.NDArray[np.float64]
 
 
 class Learner:
@@ -146,9 +149,10 @@ class Learner:
             updates=np.empty(n, np.int64),
             loss=np.empty(n),
             error=np.empty(n),
+            grad_norm=np.empty(n),
         )
         walk(self._plan, self._hyper, self._model, self._streams, self._scratch, records)
-        return Predictions(records.prediction, records.updates, records.loss, records.error)
+        return Predictions(records.prediction, records.updates, records.loss, records.error, records.grad_norm)
 
     # -- what there is to see -----------------------------------------------------------------------------------------
 
@@ -190,49 +194,47 @@ class Learner:
         return self.store.n_slots
 
     def take_touched_segments(self) -> set[int]:
-        """Segments (of ``SEGMENT_SLOTS`` slots) touched since the last call."""
+        """Segments of slots touched since the last call."""
         return self.store.take_touched_segments()
 
-    def save_model(self) -> dict[str, npt.NDArray[Any]]:
-        """Copies of everything that is not kept per stream."""
-        model = {name: array.copy() for name, array in self._model._asdict().items()}
-        model["clock"] = self.store.clock.state()
-        model["store_counters"] = self.store.counters()
-        model["digest"] = np.array([self.digest], dtype=np.int64)
-        return model
+    def model_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Everything that is not kept per stream, by name. The arrays are the live ones: copy before going on."""
+        own = {"clock": self.store.clock.state(), "store_counters": self.store.counters()}
+        return {**self._model._asdict(), **own, "digest": np.array([self.digest], dtype=np.int64)}
 
-    def save_segment(self, index: int) -> tuple[dict[str, npt.NDArray[Any]], list[bytes | None]]:
-        """Copies of one segment's rows of the stream arrays, and the keys of its slots (None = free)."""
-        keys, seen = self.store.segment(index)
-        start = index * SEGMENT_SLOTS
-        rows = {name: array[start : start + len(keys)].copy() for name, array in self._streams._asdict().items()}
-        rows["seen"] = seen
-        return rows, keys
+    def stream_arrays(self) -> tuple[dict[str, npt.NDArray[Any]], list[bytes | None]]:
+        """All that is kept per stream, slot by slot, and the slots' keys (None = free). The arrays are the live ones."""
+        keys, seen = self.store.slots()
+        n = len(keys)
+        return {**{name: array[:n] for name, array in self._streams._asdict().items()}, "seen": seen}, keys
+
+    def empty_stream_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Room for what ``stream_arrays`` gives, for all slots there may be; written to before ``restore``."""
+        room = np.zeros((self.spec.streams.max_streams, 2), np.int64)
+        return {**{name: array[:-1] for name, array in self._streams._asdict().items()}, "seen": room}
 
     def restore(
         self,
         model: Mapping[str, npt.NDArray[Any]],
-        segments: Mapping[int, tuple[Mapping[str, npt.NDArray[Any]], list[bytes | None]]],
+        keys: list[bytes | None],
+        streams: Mapping[str, npt.NDArray[Any]],
     ) -> None:
-        """Continue from what ``save_model`` and ``save_segment`` returned for all segments; for a new learner only.
+        """Continue from what ``model_arrays`` and ``stream_arrays`` gave; for a learner that saw no record yet.
 
-        Raises ValueError naming an array that is missing or has another shape or type.
+        ``streams`` may be what ``empty_stream_arrays`` gave, filled in, which saves a copy. Raises ValueError naming an
+        array that is missing or has another shape or type.
         """
-        keys: list[bytes | None] = []
-        seen = [np.zeros((0, 2), np.int64)]
-        for index in sorted(segments):
-            rows, segment_keys = segments[index]
-            start = index * SEGMENT_SLOTS
-            for name, array in self._streams._asdict().items():
-                part = array[start : start + len(segment_keys)]
-                part[...] = _matching(rows, name, part.shape, array.dtype)
-            keys.extend(segment_keys)
-            seen.append(_matching(rows, "seen", (len(segment_keys), 2), np.dtype(np.int64)))
+        n = len(keys)
+        seen = streams["seen"][:n]
+        for name, array in self._streams._asdict().items():
+            rows = _matching({name: streams[name][:n]}, name, (n, *array.shape[1:]), array.dtype)
+            if not np.shares_memory(rows, array):
+                array[:n] = rows
         for name, array in self._model._asdict().items():
             array[...] = _matching(model, name, array.shape, array.dtype)
         clock = _matching(model, "clock", (4,), np.dtype(np.int64))
         counters = _matching(model, "store_counters", (3,), np.dtype(np.int64))
-        self.store.restore(clock, counters, keys, np.concatenate(seen))
+        self.store.restore(clock, counters, keys, seen)
         self.digest = int(_matching(model, "digest", (1,), np.dtype(np.int64))[0])
 
 

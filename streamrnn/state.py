@@ -156,11 +156,10 @@ class StreamStore:
         """What is not kept per slot, (3,) int64."""
         return np.array([self._records, self.evicted_ttl, self.evicted_capacity], dtype=np.int64)
 
-    def segment(self, index: int) -> tuple[list[bytes | None], npt.NDArray[np.int64]]:
-        """Keys (None = free) of one segment's slots, and (slots, 2) int64: last seen, number of the last touch."""
-        part = slice(index * SEGMENT_SLOTS, (index + 1) * SEGMENT_SLOTS)
-        seen = np.array([self._last_seen[part], self._touched[part]], dtype=np.int64).T
-        return self._keys[part], np.ascontiguousarray(seen).reshape(-1, 2)
+    def slots(self) -> tuple[list[bytes | None], npt.NDArray[np.int64]]:
+        """Key (None = free) of each slot ever used, and (n_slots, 2) int64: last seen, number of the last touch."""
+        seen = np.array([self._last_seen, self._touched], dtype=np.int64).T
+        return list(self._keys), np.ascontiguousarray(seen).reshape(-1, 2)
 
     def restore(
         self,

@@ -182,7 +182,7 @@ class NaiveLearner:
         self.updates = 0
         self.windows = 0
         self.accumulated = {name: np.zeros_like(w) for name, w in self.weights.items()}
-        self.grad_norms: list[float] = []
+        self.steps: list[tuple[int, float]] = []  # of each optimiser step: its record's number and the gradient norm
         self.losses: list[float] = []
         self.scores: list[tuple[float, float]] = []  # per record: mean loss and mean error of what it let us score
         self.counts: Counter[str] = Counter()
@@ -201,6 +201,11 @@ class NaiveLearner:
             values.append(value)
             updates.append(count)
         return np.array(values, np.float64).reshape(-1, self.spec.n_outputs), np.array(updates, np.int64)
+
+    @property
+    def grad_norms(self) -> list[float]:
+        """Gradient norms before clipping of all optimiser steps so far."""
+        return [norm for _, norm in self.steps]
 
     def take(self, record: Record) -> tuple[Array, int]:
         """One record, wholly: time, eviction, gap, predict, score, advance, learn."""
@@ -467,7 +472,7 @@ class NaiveLearner:
         learning = self.spec.learning
         mean = {name: (g / learning.batch_size).astype(self.dtype) for name, g in self.accumulated.items()}
         clipped, norm = clip_by_global_norm(mean, learning.clip_norm)
-        self.grad_norms.append(norm)
+        self.steps.append((len(self.scores) - 1, norm))
         if learning.clip_norm is not None and norm + 1e-6 > learning.clip_norm:
             self.counts["clipped"] += 1
         self.optimizer.step(self.weights, clipped)

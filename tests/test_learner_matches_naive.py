@@ -52,6 +52,10 @@ def check_agreement(spec: LearnerSpec, block: Block, cuts: list[int], tolerance:
     assert np.concatenate([p.updates for p in parts]).tolist() == updates.tolist()
     close(np.concatenate([p.loss for p in parts]), [loss for loss, _ in naive.scores], "losses")
     close(np.concatenate([p.error for p in parts]), [error for _, error in naive.scores], "errors")
+    norms = np.full(len(block), np.nan)
+    for record, norm in naive.steps:
+        norms[record] = norm
+    close(np.concatenate([p.grad_norm for p in parts]), norms, "gradient norms")
 
     counts = learner.counters()
     assert {name: counts[name] for name in SHARED_COUNTS} == {name: naive.counts[name] for name in SHARED_COUNTS}

@@ -157,6 +157,7 @@ class Records(NamedTuple):
     updates: Array  # (n,) int64, out
     loss: Array  # (n,) float64, out: mean loss over what this record let us score, NaN = nothing
     error: Array  # (n,) float64, out: mean absolute (0/1 for classes) error of the same
+    grad_norm: Array  # (n,) float64, out: norm before clipping of the optimiser step it led to, NaN = none
 
 
 def zeros_scratch(layout: Any, k2: int, theta: Array, indicator: Array, levels: Array) -> Scratch:

@@ -60,9 +60,7 @@ def backward(
 
 
 @jit
-def rnn_forward(
-    steps: int, x: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, gates: Any, h: Any
-) -> None:
+def rnn_forward(steps: int, x: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, gates: Any, h: Any) -> None:
     """h' = tanh(W_ih x + b_ih + W_hh h + b_hh)."""
     for t in range(steps):
         a = gates[t]
@@ -112,9 +110,7 @@ def lstm_forward(
 
 
 @jit
-def lstm_backward(
-    steps: int, w_hh: Any, gates: Any, c: Any, tanh_c: Any, dh: Any, carry: Any, d: Any
-) -> None:
+def lstm_backward(steps: int, w_hh: Any, gates: Any, c: Any, tanh_c: Any, dh: Any, carry: Any, d: Any) -> None:
     """Gradients of the four pre-activations; ``carry[0]`` holds dc between steps."""
     H = tanh_c.shape[1]
     zero, one = gates.dtype.type(0), gates.dtype.type(1)

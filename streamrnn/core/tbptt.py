@@ -89,8 +89,11 @@ def window_gradient(plan: Any, hyper: Any, scratch: Any, y: Any, first: int, ste
 
 
 @internal
-def learn_window(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, slot: int) -> None:
-    """Learn the stream's newest window if any target of it waits; takes the optimiser step when the batch is full."""
+def learn_window(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, slot: int) -> bool:
+    """Learn the stream's newest window if any target of it waits; takes the optimiser step when the batch is full.
+
+    Returns whether it took one.
+    """
     taken = streams.steps[slot]
     length = min(taken, plan.k2)
     first = taken - length
@@ -102,7 +105,7 @@ def learn_window(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, 
             known += n
             used = t + 1  # steps after the last known target have no part in the gradient
     if known == 0:
-        return
+        return False
     for t in range(used):
         copy(scratch.x[t], streams.x[slot, (first + t) % plan.k2])
     if first == 0:
@@ -119,10 +122,10 @@ def learn_window(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, 
     norm = optim.global_norm(scratch.grad)
     if not math.isfinite(loss):
         counters[arrays.NONFINITE_LOSSES] += 1
-        return
+        return False
     if not math.isfinite(norm):
         counters[arrays.NONFINITE_GRADIENTS] += 1
-        return
+        return False
     counters[arrays.WINDOWS] += 1
     gauges[arrays.WINDOW_LOSS] = loss
     gauges[arrays.WINDOW_LOSS_SUM] += loss
@@ -133,7 +136,7 @@ def learn_window(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, 
             model.accumulated[p] += scratch.grad[p]
         counters[arrays.WINDOWS_IN_BATCH] += 1
         if counters[arrays.WINDOWS_IN_BATCH] < plan.batch_size:
-            return
+            return False
         mean = 1.0 / plan.batch_size
         gradient = model.accumulated
         norm = mean * optim.global_norm(gradient)
@@ -142,9 +145,8 @@ def learn_window(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, 
     counters[arrays.CLIPPED] += 1 if factor < 1.0 else 0
     gauges[arrays.GRAD_NORM] = norm
     gauges[arrays.GRAD_NORM_SUM] += norm
-    optim.update(
-        hyper, model.theta, gradient, mean * factor, model.moment1, model.moment2, counters[arrays.UPDATES]
-    )
+    optim.update(hyper, model.theta, gradient, mean * factor, model.moment1, model.moment2, counters[arrays.UPDATES])
     if plan.batch_size > 1:
         model.accumulated[:] = model.accumulated.dtype.type(0)
         counters[arrays.WINDOWS_IN_BATCH] = 0
+    return True

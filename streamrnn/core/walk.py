@@ -36,6 +36,7 @@ def walk(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records:
         slot = records.slot[i]
         records.loss[i] = np.nan
         records.error[i] = np.nan
+        records.grad_norm[i] = np.nan
         if records.fresh[i]:
             forget_stream(streams, slot)
         if records.kind[i] == kinds.LABEL:
@@ -54,7 +55,8 @@ def walk(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records:
                     break
             last = closing or records.end[i]
             if last or streams.steps[slot] % plan.k1 == 0:
-                learn_window(plan, hyper, model, streams, scratch, slot)
+                if learn_window(plan, hyper, model, streams, scratch, slot):
+                    records.grad_norm[i] = model.gauges[arrays.GRAD_NORM]
             if last:
                 reset_sequence(streams, slot)
                 model.counters[arrays.SEQUENCES] += 1
@@ -64,9 +66,7 @@ def walk(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records:
 
 
 @internal
-def observe(
-    plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records: Any, i: int, gap: bool
-) -> None:
+def observe(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records: Any, i: int, gap: bool) -> None:
     """Predict record i, score, and advance the stream, in the order the module's text gives; PREDICT stops early."""
     slot = records.slot[i]
     y = records.y[i]
@@ -93,9 +93,7 @@ def observe(
 def gap_before(plan: Any, streams: Any, slot: int, time_ms: int) -> bool:
     """Whether an event at time_ms comes too late to continue the stream's sequence."""
     return (
-        plan.reset_after_ms >= 0
-        and streams.steps[slot] > 0
-        and time_ms - streams.last_ms[slot] > plan.reset_after_ms
+        plan.reset_after_ms >= 0 and streams.steps[slot] > 0 and time_ms - streams.last_ms[slot] > plan.reset_after_ms
     )
 
 
@@ -132,9 +130,7 @@ def target_scale(plan: Any, model: Any, streams: Any, slot: int, field: int) -> 
 
 
 @internal
-def encode(
-    plan: Any, model: Any, streams: Any, scratch: Any, records: Any, i: int, slot: int, source: int
-) -> int:
+def encode(plan: Any, model: Any, streams: Any, scratch: Any, records: Any, i: int, slot: int, source: int) -> int:
     """Standardised inputs of record i into scratch.x[0]; returns how many were missing. Changes nothing else."""
     T = scratch.x.dtype.type
     x = scratch.x[0]
@@ -179,9 +175,7 @@ def log_seconds_since(streams: Any, slot: int, time_ms: int) -> float:
 
 
 @internal
-def predict(
-    plan: Any, model: Any, streams: Any, scratch: Any, records: Any, i: int, slot: int, source: int
-) -> None:
+def predict(plan: Any, model: Any, streams: Any, scratch: Any, records: Any, i: int, slot: int, source: int) -> None:
     """records.prediction[i] from scratch.x[0] and the state carried by ``source``; the new state stays in scratch."""
     load_state(plan, streams.state[source], scratch)
     trunk_forward(plan, scratch, ONE)
@@ -305,18 +299,14 @@ def store_target(plan: Any, model: Any, streams: Any, slot: int, step: int, y: A
 
 
 @internal
-def score_forecasts(
-    plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records: Any, i: int
-) -> None:
+def score_forecasts(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records: Any, i: int) -> None:
     """Score all earlier predictions of the value that record i brings."""
     slot = records.slot[i]
     step = streams.steps[slot]
     n, loss, error = ZERO, 0.0, 0.0
     for j in range(1, min(plan.horizon, step) + 1):
         prediction = streams.remembered[slot, (step - j) % plan.horizon]
-        more = score(
-            plan, hyper, model, streams, scratch, slot, prediction, records.y[i], (j - 1) * plan.fields
-        )
+        more = score(plan, hyper, model, streams, scratch, slot, prediction, records.y[i], (j - 1) * plan.fields)
         n += more[0]
         loss += more[1]
         error += more[2]
@@ -342,9 +332,7 @@ def take_label(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, re
         place = (count - back) % memory
         if streams.event[slot, place] == records.event[i] and records.event[i] != 0:
             y = records.y[i]
-            n, loss, error = score(
-                plan, hyper, model, streams, scratch, slot, streams.remembered[slot, place], y, ZERO
-            )
+            n, loss, error = score(plan, hyper, model, streams, scratch, slot, streams.remembered[slot, place], y, ZERO)
             report(model, records, i, n, loss, error)
             absorb_target(plan, model, streams, slot, y)
             streams.event[slot, place] = 0  # a repeated label must not be learned again

@@ -1,0 +1,52 @@
+"""What every partition of one running job shares: configuration, codec, encoder, fingerprint, build.
+
+A ``Job`` is immutable and knows neither broker nor threads. It makes a partition's learner and its checkpoint store, so
+that there is one place where seeds, fingerprints and directories are derived from the configuration.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from streamrnn.checkpoint import CheckpointStore, build_info
+from streamrnn.core.jit import CPU_TARGET, core_digest
+from streamrnn.learner import Learner, seed_of
+from streamrnn.service.broker import TopicPartition
+from streamrnn.service.codec import PredictionEncoder, RecordCodec
+from streamrnn.service.config import Config, fingerprint_of
+
+
+class Job:
+    """A validated configuration with all that follows from it."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.spec = config.learner_spec()
+        self.codec = RecordCodec(config)
+        self.encoder = PredictionEncoder(self.spec)
+
+    @cached_property
+    def configuration(self) -> dict[str, Any]:
+        """What a checkpoint must agree with to be continued."""
+        return fingerprint_of(self.config)
+
+    @cached_property
+    def build(self) -> dict[str, str]:
+        """What decides the bits besides the configuration."""
+        return build_info(cpu=CPU_TARGET, core=core_digest())
+
+    def learner(self, tp: TopicPartition) -> Learner:
+        """A new learner for one partition."""
+        return Learner(self.spec, seed_of(self.config.job, tp.topic, tp.partition))
+
+    def checkpoints(self, tp: TopicPartition) -> CheckpointStore:
+        """The partition's checkpoints."""
+        return CheckpointStore(
+            self.config.checkpoint.directory,
+            self.config.job,
+            tp.topic,
+            tp.partition,
+            configuration=self.configuration,
+            build=self.build,
+        )

@@ -1,0 +1,210 @@
+"""The loop: poll, decode, process, send, commit, checkpoint.
+
+One thread runs it and is the only one that calls the broker. A batch is what was processed since the last commit. Assignment
+changes are taken up between polls: new partitions arrive paused, are restored, sought and resumed; partitions given
+up or lost drop their learner, uncommitted work included, since whoever has them now does the same work again.
+
+A checkpoint is only taken right after its position was committed. On a stop the batch is finished, committed and
+checkpointed, within ``shutdown_timeout_s``.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from streamrnn.errors import BrokerError
+from streamrnn.service.broker import Assigned, Broker, Revoked, TopicPartition
+from streamrnn.service.delivery import REQUEST_TIMEOUT_S, AtLeastOnce
+from streamrnn.service.health import Health
+from streamrnn.service.job import Job
+from streamrnn.service.metrics import Metrics
+from streamrnn.service.partition import Partition
+from streamrnn.service.recovery import finish_replay, restore
+
+_log = logging.getLogger(__name__)
+
+MAX_POLL_RECORDS = 5_000
+IDLE_POLL_S = 0.2
+"""How long a poll waits when nothing is due: also how late a stop is noticed."""
+SHOW_INTERVAL_S = 1.0
+PROBE_INTERVAL_S = 10.0
+"""How often the end of each partition's log is asked for, to judge liveness by what can really be read."""
+
+
+class Loop:
+    """Runs one job on one broker until ``stop`` is set.
+
+    ``idle`` is called when a poll returned nothing while every partition is restored and at its log's end is not known
+    to be otherwise; an offline run uses it to stop.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        broker: Broker,
+        metrics: Metrics,
+        health: Health,
+        stop: threading.Event,
+        idle: Callable[[], None] | None = None,
+    ) -> None:
+        self.job, self.broker, self.metrics, self.health, self.stop = job, broker, metrics, health, stop
+        self.partitions: dict[TopicPartition, Partition] = {}
+        self._idle = idle
+        self._committed_at = self._shown_at = self._probed_at = time.monotonic()
+
+    def run(self) -> None:
+        """Consume until told to stop; returns after a clean drain. Raises what cannot be survived."""
+        config, broker = self.job.config, self.broker
+        topics = (config.output.topic, config.output.dead_letter_topic)
+        counts = {topic: len(broker.partitions(topic)) for topic in (config.input.topic, *topics)}
+        if missing := [topic for topic, count in counts.items() if count == 0]:
+            raise BrokerError(f"topics {', '.join(missing)} do not exist: create them first")
+        self.delivery = AtLeastOnce(broker, {t: counts[t] for t in topics}, counts[config.input.topic])
+        broker.subscribe(config.input.topic)
+        try:
+            while not self.stop.is_set():
+                self._turn()
+            self._drain()
+        finally:
+            for partition in self.partitions.values():
+                partition.close(timeout_s=1.0)
+
+    def _turn(self) -> None:
+        self._follow_assignment()
+        started = time.perf_counter()
+        polled = self.broker.poll(self._poll_timeout(), MAX_POLL_RECORDS)
+        self.metrics.phase("poll", time.perf_counter() - started)
+        if polled:
+            self.metrics.polled(sum(map(len, polled.values())))
+        self._follow_assignment()
+        for tp, records in polled.items():
+            if (partition := self.partitions.get(tp)) is None:
+                continue
+            outputs = partition.take(records)
+            started = time.perf_counter()
+            self.delivery.send(tp, outputs)
+            self.metrics.phase("send", time.perf_counter() - started)
+        self._finish_replays()
+        if 1000 * (time.monotonic() - self._committed_at) >= self.job.config.commit_interval_ms:
+            self._commit()
+        self._report()
+        if not polled and self._idle is not None and self.partitions and not self._dirty():
+            self._idle()
+
+    # -- assignment ---------------------------------------------------------------------------------------------------
+
+    def _follow_assignment(self) -> None:
+        for event in self.broker.events():
+            if isinstance(event, Assigned):
+                for tp in event.partitions:
+                    self._restore(tp)
+            else:
+                for tp in event.partitions:
+                    self._drop(tp)
+            kind = {Assigned: "assigned", Revoked: "revoked"}.get(type(event), "lost")
+            self.metrics.rebalanced(kind, len(self.partitions))
+            _log.info("%s: %s", kind, ", ".join(map(str, event.partitions)))
+
+    def _restore(self, tp: TopicPartition) -> None:
+        self._drop(tp)
+        self.health.assigned(tp)
+        self.partitions[tp] = restore(self.job, self.broker, self.metrics, tp, REQUEST_TIMEOUT_S)
+        self.broker.resume([tp])
+        self._finish_replays()
+
+    def _drop(self, tp: TopicPartition) -> None:
+        if (partition := self.partitions.pop(tp, None)) is not None:
+            partition.close(timeout_s=5.0)
+        self.health.removed(tp)
+
+    def _finish_replays(self) -> None:
+        for tp, partition in self.partitions.items():
+            if partition.replaying:
+                partition.pass_gap(min(self.broker.position(tp), partition.replay_until))
+            if not partition.replaying and not partition.caught_up:
+                finish_replay(partition, self.broker, REQUEST_TIMEOUT_S)
+                partition.caught_up = True
+                self.health.restored(tp)
+                _log.info("%s: caught up at offset %d, predicting", tp, partition.position)
+
+    # -- commit, checkpoint, report -----------------------------------------------------------------------------------
+
+    def _dirty(self) -> list[Partition]:
+        return [p for p in self.partitions.values() if not p.replaying and p.position != p.committed]
+
+    def _commit(self) -> None:
+        self._committed_at = time.monotonic()
+        batch = self._dirty()
+        if batch:
+            started = time.perf_counter()
+            try:
+                in_doubt = self.delivery.commit(batch, self._settle)
+            except BrokerError:
+                self.metrics.commit_failed()
+                raise
+            self.metrics.committed(time.perf_counter() - started)
+            self.metrics.phase("commit", time.perf_counter() - started)
+            for partition in in_doubt:
+                if self.partitions.get(partition.tp) is partition:
+                    _log.warning("%s: another position is committed; restoring", partition.tp)
+                    self.broker.pause([partition.tp])
+                    self._restore(partition.tp)
+        for partition in self.partitions.values():
+            if not partition.replaying and partition.position == partition.committed and partition.checkpoint_due():
+                partition.checkpoint()
+
+    def _settle(self) -> set[TopicPartition]:
+        """Let the group come to rest after a failed commit; returns the partitions still owned with their learner."""
+        before = dict(self.partitions)
+        self.broker.pause(self.partitions)
+        self.broker.poll(0.5, 1)
+        self._follow_assignment()
+        kept = {tp for tp, partition in self.partitions.items() if before.get(tp) is partition}
+        self.broker.resume(self.partitions)
+        return kept
+
+    def _report(self) -> None:
+        now = time.monotonic()
+        self.health.beat()
+        if now - self._shown_at < SHOW_INTERVAL_S:
+            return
+        self._shown_at = now
+        probe = now - self._probed_at >= PROBE_INTERVAL_S
+        for tp, partition in self.partitions.items():
+            partition.show(self.broker.lag(tp))
+            if probe:
+                self.health.progress(tp, partition.position, self._readable(tp, partition))
+        if probe:
+            self._probed_at = now
+        self.metrics.ready(self.health.ready()[0])
+
+    def _readable(self, tp: TopicPartition, partition: Partition) -> int | None:
+        """Records that could be read now; None when the broker does not say, which is no evidence of a stall."""
+        try:
+            return max(0, self.broker.log_end(tp) - partition.position)
+        except BrokerError:
+            return None
+
+    def _poll_timeout(self) -> float:
+        if not self._dirty():
+            return IDLE_POLL_S
+        due = self._committed_at + self.job.config.commit_interval_ms / 1000
+        return min(IDLE_POLL_S, max(0.0, due - time.monotonic()))
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def _drain(self) -> None:
+        deadline = time.monotonic() + self.job.config.shutdown_timeout_s
+        _log.info("stopping: committing and checkpointing %d partitions", len(self.partitions))
+        self._commit()
+        for partition in self.partitions.values():
+            if partition.caught_up and partition.position == partition.committed and partition.changed:
+                partition.checkpoint()
+        for tp, partition in self.partitions.items():
+            partition.show(self.broker.lag(tp))
+            if not partition.close(max(0.1, deadline - time.monotonic())):
+                _log.error("%s: the last checkpoint was not written; the next start replays more", tp)
+        self.partitions.clear()

@@ -1,0 +1,261 @@
+"""One assigned partition at work: its learner, where it is in the log, and what it has to send.
+
+``take`` runs delivered records through codec and learner. Up to the committed offset that is a replay: the same
+arithmetic, no output. From there on every record gives one output, a prediction or a dead letter (label records
+none). The ordinal counts delivered records, decodable or not; offsets are positions only.
+
+When a replay ends, ordinal and digest of the predictions must be those the committed offset carries in its metadata.
+Nothing here talks to the broker: the loop sends, commits and says when to checkpoint.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from streamrnn.checkpoint import Manifest, Progress, take_snapshot
+from streamrnn.checkpoint_writer import BackgroundWriter
+from streamrnn.learner import Learner, Predictions
+from streamrnn.service.broker import Record, TopicPartition
+from streamrnn.service.codec import Decoded, encode_dead_letter
+from streamrnn.service.job import Job
+from streamrnn.service.metrics import Delta, Metrics
+
+
+class Output(NamedTuple):
+    """One record to send."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+    timestamp_ms: int | None
+
+
+class Mark(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
+    """What a committed offset says, in its metadata, of the learner that got there."""
+
+    lineage: str
+    ordinal: int
+    digest: int
+    partitions: int = 0
+
+    def to_metadata(self) -> str:
+        """The text stored beside the offset."""
+        return msgspec.json.encode(self).decode()
+
+    @classmethod
+    def from_metadata(cls, text: str) -> Mark | None:
+        """The mark, or None when the text was not written by us."""
+        try:
+            return msgspec.json.decode(text, type=cls)
+        except msgspec.MsgspecError:
+            return None
+
+
+class Partition:
+    """A partition whose learner is at ``position`` (the next offset), having been given ``ordinal`` records."""
+
+    def __init__(
+        self,
+        job: Job,
+        tp: TopicPartition,
+        metrics: Metrics,
+        learner: Learner,
+        *,
+        lineage: str,
+        position: int,
+        ordinal: int,
+        base: Manifest | None,
+        replay_until: int,
+        expected: Mark | None,
+    ) -> None:
+        self.job, self.tp, self.learner = job, tp, learner
+        self.lineage = lineage
+        self.position, self.ordinal = position, ordinal
+        self.committed = replay_until
+        self.replay_until = replay_until
+        self.expected = expected
+        self.caught_up = False
+        self.gap_skipped = False
+        self.outputs: list[Output] = []  # since the last confirmed commit
+        self.metrics = metrics.partition(tp)
+        self._timing = metrics
+        self.start_writer(base)
+
+    # -- records ------------------------------------------------------------------------------------------------------
+
+    @property
+    def replaying(self) -> bool:
+        """Whether records are still taken silently."""
+        return self.position < self.replay_until
+
+    def take(self, records: Sequence[Record]) -> list[Output]:
+        """Learn from delivered records in order; returns what is to be sent for those beyond the committed offset."""
+        silent = 0
+        if self.position < self.replay_until:
+            while silent < len(records) and records[silent].offset < self.replay_until:
+                silent += 1
+            if silent:
+                self._process(records[:silent])
+                self.metrics.add(Delta(replayed=silent))
+            if silent == len(records):
+                return []
+            self.position = max(self.position, self.replay_until)
+        live = records[silent:]
+        before = self.learner.counters()
+        decoded, predictions = self._process(live)
+        outputs = self._outputs(decoded, predictions)
+        self.metrics.add(_delta(len(live), decoded, predictions, before, self.learner.counters()))
+        self.outputs += outputs
+        return outputs
+
+    def pass_gap(self, position: int) -> None:
+        """The client reads on at ``position``: what lay before holds no records (markers, compacted ones)."""
+        self.position = max(self.position, position)
+
+    def _process(self, records: Sequence[Record]) -> tuple[Decoded, Predictions]:
+        started = time.perf_counter()
+        decoded = self.job.codec.decode(records)
+        between = time.perf_counter()
+        predictions = self.learner.process(decoded.block)
+        self._timing.phase("decode", between - started)
+        self._timing.phase("process", time.perf_counter() - between)
+        self.position = records[-1].offset + 1
+        self.ordinal += len(records)
+        self._since_checkpoint += len(records)
+        return decoded, predictions
+
+    def _outputs(self, decoded: Decoded, predictions: Predictions) -> list[Output]:
+        to = self.job.config.output
+        encoded = self.job.encoder.encode_block(decoded, predictions.value, predictions.updates)
+        outputs = [
+            Output(to.topic, record.key, value, record.timestamp_ms if record.timestamp_ms >= 0 else None)
+            for record, value in zip(decoded.sources, encoded, strict=True)
+            if value is not None
+        ]
+        outputs.extend(
+            Output(to.dead_letter_topic, record.key, encode_dead_letter(record, error, to.dead_letter_value_bytes), None)
+            for record, error in decoded.rejected
+        )
+        return outputs
+
+    # -- commits and checkpoints --------------------------------------------------------------------------------------
+
+    def mark(self, partitions: int) -> Mark:
+        """What a commit of the present position says."""
+        return Mark(self.lineage, self.ordinal, self.learner.digest, partitions)
+
+    def confirmed(self) -> None:
+        """The present position is committed and everything up to it was delivered."""
+        self.committed = self.replay_until = self.position
+        self.expected = None
+        self.outputs = []
+
+    def start_writer(self, base: Manifest | None) -> None:
+        """Begin writing checkpoints on top of ``base`` (None: the next one is complete)."""
+        self.writer = BackgroundWriter(
+            self.job.checkpoints(self.tp), base=base, retain=self.job.config.checkpoint.retain
+        )
+        self._since_checkpoint = 0
+        self._checkpoint_at = time.monotonic()
+
+    @property
+    def changed(self) -> bool:
+        """Whether records were taken since the last checkpoint."""
+        return self._since_checkpoint > 0
+
+    def checkpoint_due(self) -> bool:
+        """Whether time or records since the last checkpoint ask for one."""
+        settings = self.job.config.checkpoint
+        if not self.changed:
+            return False
+        waited = time.monotonic() - self._checkpoint_at
+        return waited >= settings.interval_s or self._since_checkpoint >= settings.max_replay_records
+
+    def checkpoint(self) -> None:
+        """Copy the learner's state and have it written in the background; the position must be committed."""
+        started = time.perf_counter()
+        touched = self.learner.take_touched_segments()
+        arrays, keys = self.learner.stream_arrays()
+        snapshot = take_snapshot(
+            self.learner.model_arrays(), arrays, keys, len(keys), None if self.writer.needs_complete() else touched
+        )
+        self.writer.submit(snapshot, self.progress(), self.committed)
+        self._since_checkpoint = 0
+        self._checkpoint_at = time.monotonic()
+        self._timing.phase("checkpoint", time.perf_counter() - started)
+
+    def progress(self) -> Progress:
+        """Where the learner is, for a checkpoint's manifest."""
+        clock, counters = self.learner.store.clock, self.learner.counters()
+        return Progress(
+            lineage=self.lineage,
+            position=self.position,
+            ordinal=self.ordinal,
+            digest=self.learner.digest,
+            stream_time_ms=clock.now if clock.started else None,
+            updates=counters["updates"],
+            parameters=self.learner.layout.size,
+            counters={**counters, "streams": len(self.learner.store)},
+        )
+
+    # -- what there is to see -----------------------------------------------------------------------------------------
+
+    def show(self, lag: int | None) -> None:
+        """Bring the partition's gauges up to date and report finished checkpoints."""
+        clock = self.learner.store.clock
+        self.metrics.show(
+            active_streams=len(self.learner.store),
+            capacity=self.learner.store.max_streams,
+            position=self.position,
+            committed=self.committed,
+            lag=lag,
+            stream_time_ms=clock.now if clock.started else None,
+        )
+        for outcome in self.writer.outcomes():
+            if outcome.manifest is None:
+                self.metrics.checkpoint_failed()
+            else:
+                size = outcome.manifest.model.bytes + sum(entry.bytes for entry in outcome.manifest.segments)
+                self.metrics.checkpoint_written(seconds=outcome.duration_s, size_bytes=size, at_s=time.time())
+
+    def close(self, timeout_s: float) -> bool:
+        """Wait for checkpoints handed in, and take the partition's series away; False when they are not durable."""
+        done = self.writer.close(timeout_s)
+        self.metrics.remove()
+        return done
+
+
+def _delta(
+    consumed: int, decoded: Decoded, predictions: Predictions, before: dict[str, int], after: dict[str, int]
+) -> Delta:
+    grown = {name: after[name] - before[name] for name in after}
+    norms = predictions.grad_norm
+    dropped = grown["nonfinite_losses"] + grown["nonfinite_gradients"]
+    scored = ~np.isnan(predictions.loss)
+    return Delta(
+        consumed=consumed,
+        predicted=grown["events"],
+        labels=grown["labels"],
+        dead_letters=Counter(error.reason for _, error in decoded.rejected),
+        updates=grown["updates"],
+        windows=grown["windows"] + dropped,
+        windows_dropped=dropped,
+        clips=grown["clipped"],
+        imputed=grown["imputed"],
+        sequences_ended=grown["sequences"],
+        evicted_ttl=grown["evicted_ttl"],
+        evicted_capacity=grown["evicted_capacity"],
+        late_labels=grown["labels_late"],
+        unmatched_labels=grown["labels_unmatched"],
+        gradient_norms=norms[~np.isnan(norms)],
+        loss_sum=float(predictions.loss[scored].sum()),
+        loss_count=int(scored.sum()),
+        error_sum=float(predictions.error[scored].sum()),
+        error_count=int(scored.sum()),
+    )
