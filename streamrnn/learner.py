@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamrnn.block import PREDICT, Block
+from streamrnn.compiled import ensure_compiled
 from streamrnn.core import arrays
 from streamrnn.core.cells import CELLS
 from streamrnn.core.heads import CROSS_ENTROPIES, QUANTILE, REGRESSION_LOSSES
@@ -88,6 +89,7 @@ class Learner:
     """
 
     def __init__(self, spec: LearnerSpec, seed: int) -> None:
+        ensure_compiled(spec.model.dtype)
         self.spec = spec
         self.digest = 0
         self.store = StreamStore(
@@ -142,7 +144,7 @@ class Learner:
             time_ms=np.require(times, np.int64, "CW"),
             x=_without_absurd(block.x, (n, self.spec.n_features)),
             y=_without_absurd(block.y, (n, self.spec.n_targets)),
-            end=np.require(block.end, np.bool_, "CW"),
+            end=np.require(block.end & self.spec.has_end, np.bool_, "CW"),
             kind=np.require(kind, np.uint8, "CW"),
             event=np.require(block.event, np.uint64, "CW"),
             prediction=np.empty((n, self.spec.n_outputs)),
@@ -279,6 +281,7 @@ def _plan(spec: LearnerSpec) -> arrays.Plan:
         known=KNOWN[target.known],
         horizon=target.horizon,
         scale=int(learning.scale),
+        shrinkage=float(learning.target_shrinkage),
         reset_after_ms=-1 if spec.streams.reset_after_s is None else round(1000 * spec.streams.reset_after_s),
     )
 

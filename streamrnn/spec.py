@@ -89,6 +89,13 @@ class LearningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     eps: Annotated[PositiveFloat, Meta(description="With optimizer rmsprop, adam or adamw.")] = 1e-8
     weight_decay: Annotated[float, Meta(ge=0, description="With optimizer adamw.")] = 0.01
     scale: Annotated[bool, Meta(description="Standardise inputs and regression targets by running statistics.")] = True
+    target_shrinkage: Annotated[
+        PositiveFloat,
+        Meta(
+            description="Observations the partition's target statistics are worth to a young stream's; more for short or "
+            "heavy-tailed streams."
+        ),
+    ] = 10.0
 
     def __post_init__(self) -> None:
         if self.k1 > self.k2:

@@ -50,7 +50,7 @@ GRAD_NORM, GRAD_NORM_SUM, WINDOW_LOSS, WINDOW_LOSS_SUM, SCORED, LOSS_SUM, ERROR_
 
 
 class Plan(NamedTuple):
-    """Integers fixed for a learner's life: sizes, switches, periods."""
+    """Numbers fixed for a learner's life: sizes, switches, periods."""
 
     cell: int
     layers: int
@@ -67,6 +67,7 @@ class Plan(NamedTuple):
     known: int
     horizon: int
     scale: int
+    shrinkage: float  # observations the partition is worth to a stream's target scale
     reset_after_ms: int  # -1 = never
 
 

@@ -14,10 +14,12 @@ the directory is private to its user (mode 0700) and one owned by somebody else 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import hashlib
 import os
 import platform
+import shutil
 import sys
 import tempfile
 import warnings
@@ -67,27 +69,35 @@ def core_digest() -> str:
     return digest.hexdigest()[:12]
 
 
-def cache_directory() -> Path | None:
-    """Where kernels are cached: ``$STREAMRNN_CACHE_DIR``, else the user's cache directory, else the temporary one.
+def cache_directory() -> Path:
+    """Where kernels are cached: ``$STREAMRNN_CACHE_DIR``, else the user's cache directory, else a temporary one.
 
-    ``None`` when none of them is writable and private; kernels are then compiled in every process.
+    ``$STREAMRNN_KERNELS`` names the very directory; a process that compiles for another is told so. A cache directory has
+    to be writable and its user's own. Numba looks at the time stamp of the cached function's file, so that is in the name.
     """
+    if given := os.environ.get("STREAMRNN_KERNELS"):
+        return Path(given)
+    stamp = (Path(__file__).parent / "walk.py").stat().st_mtime_ns
+    name = f"kernels-{core_digest()}-{stamp:x}"
     roots = [
         os.environ.get("STREAMRNN_CACHE_DIR"),
         os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser()),
         str(Path(tempfile.gettempdir()) / f"streamrnn-{os.getuid()}"),
     ]
     for root in filter(None, roots):
-        path = Path(root) / "streamrnn" / f"kernels-{core_digest()}"
+        path = Path(root) / "streamrnn" / name
         with contextlib.suppress(OSError):
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
             if path.stat().st_uid == os.getuid() and os.access(path, os.W_OK):
                 path.chmod(0o700)
                 return path
-    return None
+    path = Path(tempfile.mkdtemp(prefix="streamrnn-kernels-"))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
 
 
 CACHE_DIRECTORY = cache_directory()
+JIT_DISABLED = bool(config.DISABLE_JIT)
 
 
 OPTIONS: dict[str, Any] = {
@@ -116,9 +126,9 @@ def internal(function: F) -> F:
 def entry_point(function: F) -> F:
     """Compile a function that Python calls: as ``jit``, and cached on disk."""
     saved = config.CACHE_DIR
-    config.CACHE_DIR = str(CACHE_DIRECTORY or "")
+    config.CACHE_DIR = str(CACHE_DIRECTORY)
     try:
-        compiled = numba.njit(**OPTIONS, no_cfunc_wrapper=True, cache=CACHE_DIRECTORY is not None)(function)
+        compiled = numba.njit(**OPTIONS, no_cfunc_wrapper=True, cache=True)(function)
     finally:
         config.CACHE_DIR = saved
     return cast(F, compiled)

@@ -95,7 +95,7 @@ class Layout:
 
     def get_weights(self, theta: Array) -> dict[str, Array]:
         """Copies of all tensors under PyTorch's names."""
-        return {name: np.ascontiguousarray(view) for name, view in self.named(theta).items()}
+        return {name: np.array(view, order="C") for name, view in self.named(theta).items()}
 
     def set_weights(self, theta: Array, weights: Mapping[str, Array]) -> None:
         """Overwrite theta (P,) from PyTorch's names; every tensor must be there in its shape and be finite.

@@ -1,7 +1,7 @@
 """Running standardisation in float64: Welford's count, mean and sum of squared deviations.
 
 Inputs use one set of statistics per partition. Targets use one per stream, shrunk towards the partition's while the
-stream is young: the partition counts as ``SHRINKAGE`` observations with its own mean and variance. Variances are
+stream is young: the partition counts as ``shrinkage`` observations with its own mean and variance. Variances are
 the population's; a variance of zero, or no observation at all, scales by one.
 
 Welford 1962; the pooling is the mixture's mean and variance.
@@ -14,8 +14,6 @@ from typing import Any
 
 from streamrnn.core.jit import jit
 
-SHRINKAGE = 10.0
-"""Observations the partition is worth to a stream: after ten of its own, a stream weighs as much as its partition."""
 LIMIT = 10.0
 """Standardised inputs are clamped here: one absurd value must not saturate the state for good."""
 
@@ -41,14 +39,14 @@ def standardise(count: Any, mean: Any, m2: Any, k: int, value: float) -> float:
 
 @jit
 def shrunk(
-    count: float, mean: float, m2: float, pool_count: float, pool_mean: float, pool_m2: float
+    count: float, mean: float, m2: float, pool_count: float, pool_mean: float, pool_m2: float, shrinkage: float
 ) -> tuple[float, float]:
     """Mean and standard deviation in force for one target of one stream, given its partition's statistics."""
     if pool_count == 0.0:
         return 0.0, 1.0
-    weight = count + SHRINKAGE
-    centre = (count * mean + SHRINKAGE * pool_mean) / weight
+    # Written around the pool's mean, so that equal means stay equal: otherwise rounding would pass for a variance.
+    share = count / (count + shrinkage)
+    distance = mean - pool_mean if count > 0.0 else 0.0
     own = m2 / count if count > 0.0 else 0.0
-    spread = count * (own + (mean - centre) ** 2) + SHRINKAGE * (pool_m2 / pool_count + (pool_mean - centre) ** 2)
-    variance = spread / weight
-    return centre, math.sqrt(variance) if variance > 0.0 else 1.0
+    variance = share * own + (1.0 - share) * (pool_m2 / pool_count) + share * (1.0 - share) * distance * distance
+    return pool_mean + share * distance, math.sqrt(variance) if variance > 0.0 else 1.0

@@ -125,7 +125,7 @@ def target_scale(plan: Any, model: Any, streams: Any, slot: int, field: int) -> 
         return 0.0, 1.0
     return scaler.shrunk(
         streams.y_count[slot, field], streams.y_mean[slot, field], streams.y_m2[slot, field],
-        model.y_count[field], model.y_mean[field], model.y_m2[field],
+        model.y_count[field], model.y_mean[field], model.y_m2[field], plan.shrinkage,
     )  # fmt: skip
 
 

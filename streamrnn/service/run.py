@@ -1,0 +1,149 @@
+"""Puts a worker together: broker, metrics, endpoint and loop, and runs it until a signal or an error ends it.
+
+SIGTERM and SIGINT ask for a drain; a second one ends the process at once. Errors end it with a clear last line and a
+non-zero status: 1 for what an operator has to look at, 3 when another worker has taken this one's place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+from prometheus_client import CollectorRegistry, disable_created_metrics
+
+from streamrnn.core.jit import CACHE_DIRECTORY
+from streamrnn.errors import FencedError, StreamrnnError
+from streamrnn.service.broker import Broker
+from streamrnn.service.config import Config, warnings
+from streamrnn.service.embedded import EmbeddedBroker, EmbeddedLog
+from streamrnn.service.health import Health
+from streamrnn.service.http import HttpServer
+from streamrnn.service.job import Job
+from streamrnn.service.kafka_settings import KafkaConnection, KafkaGroup
+from streamrnn.service.loop import Loop
+from streamrnn.service.metrics import Metrics
+from streamrnn.warmup import warm_up
+
+_log = logging.getLogger(__name__)
+
+OK, FAILED, FENCED = 0, 1, 3
+CLOSE_TIMEOUT_S = 5.0
+COLD_START_HINT_S = 3.0
+
+
+def open_broker(config: Config) -> Broker:
+    """The broker a configuration names. An embedded log's topics are created as needed; a cluster's must exist."""
+    if config.embedded is not None:
+        log = EmbeddedLog(config.embedded.directory)
+        for topic in (config.input.topic, config.output.topic, config.output.dead_letter_topic):
+            if not log.partitions(topic):
+                log.create_topic(topic, config.embedded.partitions)
+        return EmbeddedBroker(log, config.group_id)
+    # The client takes a moment to import, and an embedded log does without.
+    from streamrnn.service.kafka import KafkaBroker
+
+    connection, group = kafka_settings(config)
+    return KafkaBroker(connection, group)
+
+
+def kafka_settings(config: Config) -> tuple[KafkaConnection, KafkaGroup]:
+    """Connection and group of the configuration's cluster."""
+    kafka = config.kafka
+    if kafka is None:
+        raise ValueError("the configuration names no Kafka cluster")
+    connection = KafkaConnection(
+        bootstrap_servers=kafka.servers, security=kafka.security, client_id=f"streamrnn-{config.job}"
+    )
+    group = KafkaGroup(
+        group_id=config.group_id, instance_id=config.group_instance_id, session_timeout_s=kafka.session_timeout_s
+    )
+    return connection, group
+
+
+def run_worker(
+    config: Config,
+    broker: Broker,
+    stop: threading.Event,
+    *,
+    idle: Callable[[], None] | None = None,
+    started: Callable[[Loop, HttpServer | None], None] | None = None,
+) -> None:
+    """Run one worker until ``stop`` is set; ``started`` is told of the loop and the endpoint before it begins.
+
+    Raises what ended it otherwise. The broker is closed in any case.
+    """
+    job = Job(config)
+    disable_created_metrics()
+    metrics, health = Metrics(CollectorRegistry(), job.build), Health()
+    with contextlib.ExitStack() as stack:
+        stack.callback(broker.close, CLOSE_TIMEOUT_S)
+        server = None
+        if config.http is not None:
+            server = stack.enter_context(
+                HttpServer(config.http.host, config.http.port, metrics.registry, health)
+            )
+            _log.info("serving /metrics, /healthz and /readyz on http://%s:%d", config.http.host, server.port)
+        _compile(config)
+        loop = Loop(job, broker, metrics, health, stop, idle)
+        if started is not None:
+            started(loop, server)
+        loop.run()
+
+
+def _compile(config: Config) -> None:
+    timer = threading.Timer(
+        COLD_START_HINT_S,
+        lambda: _log.info(
+            "compiling kernels, which takes about a minute, into %s; `streamrnn warmup` does it ahead of time",
+            CACHE_DIRECTORY,
+        ),
+    )
+    timer.daemon = True
+    timer.start()
+    try:
+        seconds = warm_up(config.model.dtype)
+    finally:
+        timer.cancel()
+    _log.info("kernels ready after %.1f s", seconds)
+
+
+def serve(config: Config) -> int:
+    """Run as a daemon: until a signal (returns 0) or an error (logged; returns non-zero)."""
+    stop = threading.Event()
+    for text in warnings(config):
+        _log.warning("%s", text)
+    try:
+        with _signals(stop):
+            run_worker(config, open_broker(config), stop)
+    except FencedError as error:
+        _log.error("stopping: %s", error)
+        return FENCED
+    except StreamrnnError as error:
+        _log.error("stopping: %s", error)
+        return FAILED
+    _log.info("stopped cleanly")
+    return OK
+
+
+@contextlib.contextmanager
+def _signals(stop: threading.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT set ``stop`` once; the second one has its usual effect."""
+
+    def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        _log.info("%s received, draining; once more to stop at once", signal.Signals(number).name)
+        stop.set()
+        for each in before:
+            signal.signal(each, before[each])
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, action in before.items():
+            signal.signal(number, action)
