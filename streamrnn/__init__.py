@@ -1,3 +1,68 @@
-"""streamrnn: recurrent networks that learn online from Kafka, one hidden state per stream."""
+"""streamrnn: recurrent networks that learn online from Kafka, one hidden state per stream.
+
+What a Python program needs is importable from here: ``Learner`` with the specifications that describe one, ``Block``
+for the records it is given, ``FeatureEncoder`` with its encoders to fill a block, ``save_weights``, ``load_weights``
+and the errors. Everything is loaded when it is first asked for: ``import streamrnn`` itself costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from streamrnn.block import Block
+    from streamrnn.errors import CheckpointError, ConfigError, RecordError, StreamrnnError
+    from streamrnn.features import Cyclic, FeatureEncoder, Hash, Log1p, Numeric, OneHot
+    from streamrnn.learner import Learner, Predictions
+    from streamrnn.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+    from streamrnn.tensor_file import load_weights, save_weights
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Block",
+    "CheckpointError",
+    "ConfigError",
+    "Cyclic",
+    "FeatureEncoder",
+    "Hash",
+    "InputSpec",
+    "Learner",
+    "LearnerSpec",
+    "LearningSpec",
+    "Log1p",
+    "ModelSpec",
+    "Numeric",
+    "OneHot",
+    "Predictions",
+    "RecordError",
+    "StreamSpec",
+    "StreamrnnError",
+    "TargetSpec",
+    "__version__",
+    "load_weights",
+    "save_weights",
+]
+
+_MODULES = {
+    "block": ("Block",),
+    "errors": ("CheckpointError", "ConfigError", "RecordError", "StreamrnnError"),
+    "features": ("Cyclic", "FeatureEncoder", "Hash", "Log1p", "Numeric", "OneHot"),
+    "learner": ("Learner", "Predictions"),
+    "spec": ("InputSpec", "LearnerSpec", "LearningSpec", "ModelSpec", "StreamSpec", "TargetSpec"),
+    "tensor_file": ("load_weights", "save_weights"),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'streamrnn' has no attribute {name!r}")
+    value = getattr(import_module(f"streamrnn.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,9 +2,11 @@
 
 A record whose timestamp is more than ``max_jump_ms`` ahead moves time only when it is the third such record in a row
 and the three agree within ``max_jump_ms``; until then it counts as having arrived now. Going back never moves time. The
-very first timestamp is provisional: if a following record lies more than ``max_jump_ms`` before it, time starts again there.
+very first timestamp is provisional: if a following record lies more than ``max_jump_ms`` before it, time starts again
+there.
 
-The clock sees delivered, decoded records only, in log order, so it is the same on every machine and after every restart.
+The clock sees delivered, decoded records only, in log order, so it is the same on every machine and after every
+restart.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Sees to it that kernels are run from the on-disk cache, never from the process that compiled them.
 
 The compiling process holds every kernel twice, once as a unit of its own and once inside its caller, optimised
-differently, and may run either; a process that loads the cached machine code has one of each. The two differ in the last
-bits (measured), so "the same on every machine and after every restart" needs the second kind everywhere. Hence a
+differently, and may run either; a process that loads the cached machine code has one of each. The two differ in the
+last bits (measured), so "the same on every machine and after every restart" needs the second kind everywhere. Hence a
 missing cache is filled by a child process, and this one then loads it.
 
 One compilation per precision serves every cell, loss, optimiser and size: they are switches inside the kernel.

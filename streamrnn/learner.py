@@ -4,7 +4,8 @@
 leaves the same bits in weights, states and predictions, and so does saving and restoring between any two records. The
 running digest of the predictions lets a replay prove that it arrived where the first run was.
 
-Nothing here knows of Kafka, files or River. Records are trusted to be decoded; numbers too large to square count as missing.
+Nothing here knows of Kafka, files or River. Records are trusted to be decoded; numbers too large to square count as
+missing.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from streamrnn.block import PREDICT, Block
 from streamrnn.compiled import ensure_compiled
@@ -39,6 +41,23 @@ STORE_COUNTERS = ("evicted_ttl", "evicted_capacity")
 def seed_of(job: str, topic: str, partition: int) -> int:
     """The seed of a partition's learner, the same wherever it runs."""
     return int.from_bytes(hashlib.sha256(f"{job}\0{topic}\0{partition}".encode()).digest()[:8], "big")
+
+
+def layout_of(spec: LearnerSpec) -> Layout:
+    """The tensors of the network a specification describes, without making a learner."""
+    return Layout(
+        cell=CELLS[spec.model.cell],
+        n_inputs=_n_inputs(_plan(spec)),
+        hidden_size=spec.model.hidden_size,
+        num_layers=spec.model.num_layers,
+        n_outputs=spec.n_outputs,
+    )
+
+
+def bytes_per_stream(spec: LearnerSpec) -> int:
+    """Bytes of array memory one stream takes, without making a learner."""
+    one = replace(spec, streams=replace(spec.streams, max_streams=1))
+    return sum(array[0].nbytes for array in _new_streams(_plan(one), layout_of(one), one, _dtype(one)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,17 +116,10 @@ class Learner:
             None if spec.streams.ttl_s is None else round(1000 * spec.streams.ttl_s),
             round(1000 * spec.streams.max_time_jump_s),
         )
-        dtype = np.float32 if spec.model.dtype == "float32" else np.float64
         self._plan, self._hyper = _plan(spec), _hyper(spec)
-        self.layout = Layout(
-            cell=self._plan.cell,
-            n_inputs=_n_inputs(self._plan),
-            hidden_size=spec.model.hidden_size,
-            num_layers=spec.model.num_layers,
-            n_outputs=spec.n_outputs,
-        )
-        self._model = _new_model(self._plan, self.layout.initialise(seed, dtype))
-        self._streams = _new_streams(self._plan, self.layout, spec, dtype)
+        self.layout = layout_of(spec)
+        self._model = _new_model(self._plan, self.layout.initialise(seed, _dtype(spec)))
+        self._streams = _new_streams(self._plan, self.layout, spec, _dtype(spec))
         indicator = np.array(spec.indicator or (False,) * spec.n_features, dtype=np.bool_)
         levels = spec.model.quantiles if self._plan.loss == QUANTILE else (0.5,)
         self._scratch = arrays.zeros_scratch(
@@ -141,12 +153,12 @@ class Learner:
         records = arrays.Records(
             slot=slots,
             fresh=fresh,
-            time_ms=np.require(times, np.int64, "CW"),
+            time_ms=np.require(times, np.int64, ["C", "W"]),
             x=_without_absurd(block.x, (n, self.spec.n_features)),
             y=_without_absurd(block.y, (n, self.spec.n_targets)),
-            end=np.require(block.end & self.spec.has_end, np.bool_, "CW"),
-            kind=np.require(kind, np.uint8, "CW"),
-            event=np.require(block.event, np.uint64, "CW"),
+            end=np.require(block.end & self.spec.has_end, np.bool_, ["C", "W"]),
+            kind=np.require(kind, np.uint8, ["C", "W"]),
+            event=np.require(block.event, np.uint64, ["C", "W"]),
             prediction=np.empty((n, self.spec.n_outputs)),
             updates=np.empty(n, np.int64),
             loss=np.empty(n),
@@ -180,7 +192,7 @@ class Learner:
         self.layout.set_weights(self._model.theta, weights)
 
     def stream_state(self, key: bytes) -> dict[str, npt.NDArray[Any]]:
-        """Carried state of one stream: ``h`` and, for the LSTM, ``c``, each (num_layers, hidden_size). Zero if unknown."""
+        """Carried state of one stream: ``h`` and, for the LSTM, ``c``, each (num_layers, hidden_size). Unknown: 0."""
         state = self._streams.state[self.store.find(key)].copy()
         return {name: np.ascontiguousarray(state[:, i]) for i, name in enumerate("hc"[: self.layout.state_count])}
 
@@ -205,7 +217,7 @@ class Learner:
         return {**self._model._asdict(), **own, "digest": np.array([self.digest], dtype=np.int64)}
 
     def stream_arrays(self) -> tuple[dict[str, npt.NDArray[Any]], list[bytes | None]]:
-        """All that is kept per stream, slot by slot, and the slots' keys (None = free). The arrays are the live ones."""
+        """All that is kept per stream, slot by slot, and the slots' keys (None = free). The arrays are live ones."""
         keys, seen = self.store.slots()
         n = len(keys)
         return {**{name: array[:n] for name, array in self._streams._asdict().items()}, "seen": seen}, keys
@@ -252,7 +264,7 @@ def _matching(
 
 
 def _without_absurd(values: npt.NDArray[np.float64], shape: tuple[int, int]) -> npt.NDArray[np.float64]:
-    values = np.require(values, np.float64, "CW").reshape(shape)
+    values = np.require(values, np.float64, ["C", "W"]).reshape(shape)
     absurd = ~(np.abs(values) <= ABSURD)
     if absurd.any():
         values = np.where(absurd, np.nan, values)
@@ -300,6 +312,10 @@ def _hyper(spec: LearnerSpec) -> arrays.Hyper:
         clip_norm=0.0 if learning.clip_norm is None else float(learning.clip_norm),
         huber_delta=float(spec.model.huber_delta),
     )
+
+
+def _dtype(spec: LearnerSpec) -> type:
+    return np.float32 if spec.model.dtype == "float32" else np.float64
 
 
 def _n_inputs(plan: arrays.Plan) -> int:

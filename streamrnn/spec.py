@@ -92,8 +92,8 @@ class LearningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     target_shrinkage: Annotated[
         PositiveFloat,
         Meta(
-            description="Observations the partition's target statistics are worth to a young stream's; more for short or "
-            "heavy-tailed streams."
+            description="Observations the partition's target statistics are worth to a young stream's; more for "
+            "short or heavy-tailed streams."
         ),
     ] = 10.0
 
@@ -134,8 +134,8 @@ class TargetSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     ``known="record"``: fields of the record itself, looked at only after the prediction. ``known="forecast"``: the
     stream's own future, the ``horizon`` next values of the fields. ``known="label"``: a later record of the same stream
-    whose ``label_field`` repeats the event's ``event_field`` and which carries the target fields; predictions of the last
-    ``label_memory`` events of a stream are kept for scoring.
+    whose ``label_field`` repeats the event's ``event_field`` and which carries the target fields; predictions of the
+    last ``label_memory`` events of a stream are kept for scoring.
     ``classes`` lists the values a class field may take (softmax, logistic); leave it out for numbers.
     """
 
@@ -215,8 +215,8 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if self.target.known == "forecast" and self.target.horizon > room:
             raise ValueError(
                 f"target.horizon: {self.target.horizon} steps ahead needs learning.k2 - learning.k1 >= "
-                f"{self.target.horizon}, got k2={self.learning.k2}, k1={self.learning.k1}: a target would arrive after its "
-                "step left the window"
+                f"{self.target.horizon}, got k2={self.learning.k2}, k1={self.learning.k1}: a target would arrive after "
+                "its step left the window"
             )
 
     @property

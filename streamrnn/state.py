@@ -1,8 +1,8 @@
 """StreamStore: which slot of the arrays belongs to which stream, and who has to leave.
 
 Slots are numbered from 0; the row after the last one stays blank and stands for streams never seen. A stream is dropped
-when it was idle longer than ``ttl`` in stream time, or when a new stream needs room and it is the least recently seen. Both
-are decided record by record from keys and timestamps alone, so they are the same for any cut of the log.
+when it was idle longer than ``ttl`` in stream time, or when a new stream needs room and it is the least recently seen.
+Both are decided record by record from keys and timestamps alone, so they are the same for any cut of the log.
 
 The store knows nothing of what the arrays hold: it says ``fresh`` where a slot starts over, and the kernel clears it
 when it comes to that record. It also notes which segments of slots were touched, for incremental checkpoints.
@@ -100,6 +100,7 @@ class StreamStore:
             if now < before:  # the provisional first timestamp was withdrawn
                 for slot in table.values():
                     last_seen[slot] = now
+                self._touched_segments.update(slot // SEGMENT_SLOTS for slot in table.values())
             if ttl is not None:
                 self._drop_idle(now - ttl)
             self._records += 1

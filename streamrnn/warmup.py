@@ -1,7 +1,7 @@
 """Compiling and loading the kernels ahead of time, so that no record waits for it.
 
-Kernels are compiled once per precision and kept in a private cache directory (see ``core.jit``); a container image fills it
-with ``streamrnn warmup`` while it is built. Afterwards a start only loads machine code.
+Kernels are compiled once per precision and kept in a private cache directory (see ``core.jit``); a container image
+fills it with ``streamrnn warmup`` while it is built. Afterwards a start only loads machine code.
 """
 
 from __future__ import annotations

@@ -1,9 +1,17 @@
-"""Fixtures shared by the whole suite: one real Apache Kafka broker for the session."""
+"""Shared by the whole suite: Hypothesis' profile, and one real Apache Kafka broker for the session.
+
+Examples are the same in every run unless ``HYPOTHESIS_PROFILE=explore`` asks for new ones.
+"""
 
 import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+settings.register_profile("explore", deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -68,6 +68,7 @@ def specs(draw: st.DrawFn, dtype: str = "float64", optimizers: tuple[str, ...] =
             lr=draw(st.sampled_from((0.003, 0.03))),
             clip_norm=draw(st.sampled_from((None, 0.2, 1.0))),
             scale=draw(st.booleans()),
+            target_shrinkage=draw(st.sampled_from((10.0, 0.5, 200.0))),
         ),
         streams=StreamSpec(
             max_streams=draw(st.sampled_from((1, 2, 4, 10))),

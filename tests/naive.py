@@ -34,7 +34,6 @@ from tests.naive_network import (
     zero_state,
 )
 
-KAPPA = 10.0  # pseudo-observations of the partition's target statistics mixed into a stream's
 CLIP = 10.0  # scaled inputs stay within this many standard deviations
 CONFIRMATIONS = 3  # records that must agree before a far jump of time counts
 EVENT, LABEL = 0, 1  # kinds of records
@@ -78,8 +77,8 @@ def scaled_input(moments: RunningMoments, value: float) -> float:
     return float(np.clip((value - moments.mean) / std, -CLIP, CLIP))
 
 
-def shrunk_moments(stream: RunningMoments, partition: RunningMoments) -> tuple[float, float]:
-    """Mean and standard deviation of a stream's target, with the partition worth KAPPA observations.
+def shrunk_moments(stream: RunningMoments, partition: RunningMoments, kappa: float) -> tuple[float, float]:
+    """Mean and standard deviation of a stream's target, with the partition worth ``kappa`` observations.
 
     The mixture's mean is n*m_s + kappa*m_p over n + kappa, written so that two equal means give exactly that mean: a
     constant target must come out with a variance of exactly zero.
@@ -87,10 +86,10 @@ def shrunk_moments(stream: RunningMoments, partition: RunningMoments) -> tuple[f
     if partition.count == 0:
         return 0.0, 1.0
     n = stream.count
-    share = n / (n + KAPPA)
+    share = n / (n + kappa)
     distance = stream.mean - partition.mean if n else 0.0
     mean = partition.mean + share * distance
-    variance = (n * stream.variance + KAPPA * partition.variance) / (n + KAPPA) + share * (1 - share) * distance**2
+    variance = (n * stream.variance + kappa * partition.variance) / (n + kappa) + share * (1 - share) * distance**2
     return mean, float(np.sqrt(variance)) if variance > 0 else 1.0
 
 
@@ -375,7 +374,7 @@ class NaiveLearner:
     def target_scaling(self, stream: Stream, i: int) -> tuple[float, float]:
         if self.classify or not self.spec.learning.scale:
             return 0.0, 1.0
-        return shrunk_moments(stream.moments[i], self.target_moments[i])
+        return shrunk_moments(stream.moments[i], self.target_moments[i], self.spec.learning.target_shrinkage)
 
     def scaled_target(self, stream: Stream, i: int, value: float) -> float:
         mean, std = self.target_scaling(stream, i)

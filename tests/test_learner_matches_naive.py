@@ -17,8 +17,7 @@ from tests.naive import NaiveLearner
 from tests.naive_network import random_weights
 
 EXAMPLES = settings(
-    max_examples=15 if numba.config.DISABLE_JIT else 80,
-    deadline=None,
+    max_examples=30 if numba.config.DISABLE_JIT else 200,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
 )
 SHARED_COUNTS = (
@@ -47,7 +46,9 @@ def check_agreement(spec: LearnerSpec, block: Block, cuts: list[int], tolerance:
     learner, naive = pair(spec)
     bounds = [0, *sorted(min(cut, len(block)) for cut in cuts), len(block)]
     parts = [learner.process(part(block, a, b)) for a, b in itertools.pairwise(bounds)]
-    value, updates = naive.process(block)
+    # On some CPUs NumPy's float32 products raise the flag from lanes they do not use. A NaN that counts is found below.
+    with np.errstate(invalid="ignore"):
+        value, updates = naive.process(block)
     close(np.concatenate([p.value for p in parts]), value, "predictions")
     assert np.concatenate([p.updates for p in parts]).tolist() == updates.tolist()
     close(np.concatenate([p.loss for p in parts]), [loss for loss, _ in naive.scores], "losses")

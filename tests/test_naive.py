@@ -130,18 +130,19 @@ def test_running_moments_are_the_population_moments() -> None:
     close([moments.mean, moments.variance], [values.mean(), values.var()], 1e-9)
 
 
-def test_stream_moments_are_shrunk_by_ten_observations_of_the_partition() -> None:
+@pytest.mark.parametrize("kappa", [10.0, 0.5])
+def test_stream_moments_are_shrunk_by_kappa_observations_of_the_partition(kappa: float) -> None:
     rng = np.random.default_rng(4)
     stream, partition = RunningMoments(), RunningMoments()
     for v in rng.normal(3.0, 1.0, 7):
         stream.absorb(float(v))
     for v in rng.normal(-1.0, 4.0, 90):
         partition.absorb(float(v))
-    mean = (7 * stream.mean + 10 * partition.mean) / 17
-    variance = (
-        7 * (stream.variance + (stream.mean - mean) ** 2) + 10 * (partition.variance + (partition.mean - mean) ** 2)
-    ) / 17
-    close(shrunk_moments(stream, partition), (mean, np.sqrt(variance)), 1e-12)
+    mean = (7 * stream.mean + kappa * partition.mean) / (7 + kappa)
+    own = stream.variance + (stream.mean - mean) ** 2
+    pool = partition.variance + (partition.mean - mean) ** 2
+    variance = (7 * own + kappa * pool) / (7 + kappa)
+    close(shrunk_moments(stream, partition, kappa), (mean, np.sqrt(variance)), 1e-12)
 
 
 def test_a_constant_target_has_unit_scale() -> None:
@@ -149,7 +150,7 @@ def test_a_constant_target_has_unit_scale() -> None:
     for _ in range(13):
         stream.absorb(0.1)
         partition.absorb(0.1)
-        assert shrunk_moments(stream, partition) == (0.1, 1.0)
+        assert shrunk_moments(stream, partition, 10.0) == (0.1, 1.0)
 
 
 # ---- stream time

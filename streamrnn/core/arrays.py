@@ -1,8 +1,9 @@
 """The arrays and numbers the kernels work on, grouped into named tuples.
 
-Numba takes named tuples apart at compile time, so grouping costs nothing; every array is C-contiguous and writable. Letters:
-S stream slots (one more row, always blank, stands for "never seen"), D inputs, U encoded features, H hidden units, L layers,
-C vectors per layer state, O outputs, F target fields, Y target columns of a step, M remembered predictions, P parameters.
+Numba takes named tuples apart at compile time, so grouping costs nothing; every array is C-contiguous and writable.
+Letters: S stream slots (one more row, always blank, stands for "never seen"), D inputs, U encoded features, H hidden
+units, L layers, C vectors per layer state, O outputs, F target fields, Y target columns of a step, M remembered
+predictions, P parameters.
 """
 
 from __future__ import annotations

@@ -49,9 +49,9 @@ def backward(
     if cell == LSTM:
         lstm_backward(steps, w_hh, gates, c, aux, dh, carry, d_ih)
     elif cell == GRU:
-        gru_backward(steps, w_hh, gates, h, aux, dh, carry, d_ih, d_hh)
+        gru_backward(steps, w_hh, gates, h, aux, dh, d_ih, d_hh)
     else:
-        rnn_backward(steps, w_hh, h, dh, carry, d_ih)
+        rnn_backward(steps, w_hh, h, dh, d_ih)
     recurrent = d_hh if cell == GRU else d_ih
     add_outer(dw_ih, x, d_ih, steps)
     add_outer(dw_hh, h, recurrent, steps)
@@ -73,7 +73,7 @@ def rnn_forward(steps: int, x: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, 
 
 
 @jit
-def rnn_backward(steps: int, w_hh: Any, h: Any, dh: Any, carry: Any, d: Any) -> None:
+def rnn_backward(steps: int, w_hh: Any, h: Any, dh: Any, d: Any) -> None:
     """d = dh (1 - h'^2); the previous h receives W_hh d."""
     one = h.dtype.type(1)
     for t in range(steps - 1, -1, -1):
@@ -156,9 +156,7 @@ def gru_forward(
 
 
 @jit
-def gru_backward(
-    steps: int, w_hh: Any, gates: Any, h: Any, recurrent_n: Any, dh: Any, carry: Any, d_ih: Any, d_hh: Any
-) -> None:
+def gru_backward(steps: int, w_hh: Any, gates: Any, h: Any, recurrent_n: Any, dh: Any, d_ih: Any, d_hh: Any) -> None:
     """Gradients of the pre-activations on the input side and on the recurrent side (n scaled by r)."""
     H = h.shape[1]
     one = gates.dtype.type(1)

@@ -1,9 +1,9 @@
 """Readouts and losses: one prediction, its loss and the gradient of the raw output, together.
 
-A head computes ``raw = W h + b`` with O outputs; ``publish`` turns raw outputs into the prediction (softmax and logistic
-into probabilities, the others as they are). Targets come as Y numbers, NaN where unknown; output o belongs to
-target ``o // (O // Y)``, so the quantile levels of one target stand together. For cross-entropy the one target is the class
-index. Sums, not means, are returned, with the number of elements they run over (outputs; one for cross-entropy):
+A head computes ``raw = W h + b`` with O outputs; ``publish`` turns raw outputs into the prediction (softmax and
+logistic into probabilities, the others as they are). Targets come as Y numbers, NaN where unknown; output o belongs to
+target ``o // (O // Y)``, so the quantile levels of one target stand together. For cross-entropy the one target is the
+class index. Sums, not means, are returned, with the number of elements they run over (outputs; one for cross-entropy):
 the caller divides by the number of known elements of its whole window.
 
 Squared is PyTorch's MSELoss, huber its HuberLoss(delta), quantile the pinball loss of Koenker & Bassett 1978.

@@ -4,8 +4,8 @@ Bits must not depend on the machine, so the CPU target is pinned to x86-64-v3 (A
 compilation: the vector width decides the order of additions. ``NUMBA_CPU_NAME`` overrides it, and a host without AVX2
 falls back to x86-64-v2 with a warning. Intel's SVML, where installed, is switched off for the same reason.
 
-Fast-math is limited to contraction (FMA), reassociation (vectorised sums) and unsigned zeros. ``nnan`` and ``ninf`` stay
-off: with them ``isfinite(nan)`` compiles to True and the guards would vanish.
+Fast-math is limited to contraction (FMA), reassociation (vectorised sums) and unsigned zeros. ``nnan`` and ``ninf``
+stay off: with them ``isfinite(nan)`` compiles to True and the guards would vanish.
 
 Entry points are cached on disk. Numba looks only at the file of the cached function, not at its callees in other
 modules, so the directory's name carries a digest of all of ``core``. The index in it is a pickle written by Numba:
@@ -48,7 +48,8 @@ def _pin_cpu() -> str:
         config.CPU_FEATURES = ""
         if config.CPU_NAME == FALLBACK_CPU:
             warnings.warn(
-                "this CPU lacks AVX2 or FMA: kernels are slower, and results differ in their last bits from other machines",
+                "this CPU lacks AVX2 or FMA: kernels are slower, and results differ in their last bits from "
+                "other machines",
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -72,8 +73,9 @@ def core_digest() -> str:
 def cache_directory() -> Path:
     """Where kernels are cached: ``$STREAMRNN_CACHE_DIR``, else the user's cache directory, else a temporary one.
 
-    ``$STREAMRNN_KERNELS`` names the very directory; a process that compiles for another is told so. A cache directory has
-    to be writable and its user's own. Numba looks at the time stamp of the cached function's file, so that is in the name.
+    ``$STREAMRNN_KERNELS`` names the very directory; a process that compiles for another is told so. A cache directory
+    has to be writable and its user's own. Numba looks at the time stamp of the cached function's file, so that is in
+    the name.
     """
     if given := os.environ.get("STREAMRNN_KERNELS"):
         return Path(given)
@@ -116,11 +118,12 @@ def jit(function: F) -> F:
 
 
 def internal(function: F) -> F:
-    """As ``jit``, for functions that take the big named tuples: they cannot be called from Python.
+    """As ``jit``, for functions that take the big named tuples: always inlined, and not to be called from Python.
 
-    The wrapper that would take the tuples apart costs more compile time than the function itself.
+    Handing the tuples over would mean copying hundreds of words per call, half the time of a step; and the wrapper that
+    takes them apart for Python costs more compile time than the function itself.
     """
-    return cast(F, numba.njit(**OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function))
+    return cast(F, numba.njit(**OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)(function))
 
 
 def entry_point(function: F) -> F:

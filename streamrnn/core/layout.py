@@ -1,12 +1,12 @@
 """Names, shapes and places of every tensor inside the flat vector theta, and the initial weights.
 
-PyTorch's names at the border (``rnn.weight_ih_l0`` ... ``head.bias``), one contiguous vector inside, so that an optimiser is
-one loop. Order in theta: w_ih of layer 0 (D, G); w_ih of the layers above (L - 1, H, G); w_hh (L, H, G); b_ih and b_hh
-(L, G); head weight (O, H); head bias (O,). Recurrent matrices are stored transposed, see ``cells``.
+PyTorch's names at the border (``rnn.weight_ih_l0`` ... ``head.bias``), one contiguous vector inside, so that an
+optimiser is one loop. Order in theta: w_ih of layer 0 (D, G); w_ih of the layers above (L - 1, H, G); w_hh (L, H, G);
+b_ih and b_hh (L, G); head weight (O, H); head bias (O,). Recurrent matrices are stored transposed, see ``cells``.
 
-Initial weights: input matrices Glorot uniform, recurrent blocks orthogonal (one per gate; Saxe et al. 2014), biases zero
-but the LSTM's forget bias of one (Jozefowicz et al. 2015), the head a tenth of Glorot so that first predictions stay
-near the running mean.
+Initial weights: input matrices Glorot uniform, recurrent blocks orthogonal (one per gate; Saxe et al. 2014), biases
+zero but the LSTM's forget bias of one (Jozefowicz et al. 2015), the head a tenth of Glorot so that first predictions
+stay near the running mean.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Layout:
     def initialise(self, seed: int, dtype: type) -> Array:
         """A fresh theta (P,), the same on every machine for the same seed."""
         rng = np.random.Generator(np.random.PCG64(seed))
-        theta = np.zeros(self.size, dtype=dtype)
+        theta: Array = np.zeros(self.size, dtype=dtype)
         H = self.hidden_size
         for name, view in self.named(theta).items():
             if name.startswith("rnn.weight_hh"):

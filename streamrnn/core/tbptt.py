@@ -2,8 +2,8 @@
 
 A window replays the newest k2 steps (fewer at a sequence's start) with the current weights, from the carried state
 that preceded them, and injects the targets that became known since the stream's previous window, each exactly once. The
-loss is the mean over those known elements. Carried states are never rewritten: the next prediction continues from the state
-that was computed when its record arrived, with the weights of that time (Williams & Peng 1990, TBPTT(k1, k2)).
+loss is the mean over those known elements. Carried states are never rewritten: the next prediction continues from the
+state that was computed when its record arrived, with the weights of that time (Williams & Peng 1990, TBPTT(k1, k2)).
 
 A gradient is computed aside; one that is not finite is counted and dropped with its window.
 """
@@ -62,7 +62,8 @@ def window_gradient(plan: Any, hyper: Any, scratch: Any, y: Any, first: int, ste
     """Mean loss of one window; its gradient overwrites scratch.grad.
 
     The window's inputs stand in scratch.x[:steps] and its initial state is loaded; y (k2, Y) is the stream's ring of
-    targets, the window's first step being number ``first``; ``known`` elements of it are known, the last one at the last step.
+    targets, the window's first step being number ``first``; ``known`` elements of it are known, the last one at the
+    last step.
     """
     zero = scratch.grad.dtype.type(0)
     scratch.grad[:] = zero

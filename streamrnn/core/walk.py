@@ -50,13 +50,16 @@ def walk(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records:
         # a gap, so that there is one place that learns: compiling it twice would double the kernel.
         while True:
             if not closing:
-                observe(plan, hyper, model, streams, scratch, records, i, gap)
+                prepare(plan, hyper, model, streams, scratch, records, i, gap)
+                trunk_forward(plan, scratch, ONE)
+                publish(plan, model, streams, scratch, records, i)
                 if records.kind[i] == kinds.PREDICT:
                     break
+                settle(plan, hyper, model, streams, scratch, records, i)
             last = closing or records.end[i]
-            if last or streams.steps[slot] % plan.k1 == 0:
-                if learn_window(plan, hyper, model, streams, scratch, slot):
-                    records.grad_norm[i] = model.gauges[arrays.GRAD_NORM]
+            due = last or streams.steps[slot] % plan.k1 == 0
+            if due and learn_window(plan, hyper, model, streams, scratch, slot):
+                records.grad_norm[i] = model.gauges[arrays.GRAD_NORM]
             if last:
                 reset_sequence(streams, slot)
                 model.counters[arrays.SEQUENCES] += 1
@@ -66,25 +69,43 @@ def walk(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records:
 
 
 @internal
-def observe(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records: Any, i: int, gap: bool) -> None:
-    """Predict record i, score, and advance the stream, in the order the module's text gives; PREDICT stops early."""
+def prepare(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records: Any, i: int, gap: bool) -> None:
+    """What comes before the prediction of record i: earlier targets its value completes, its inputs, its state."""
     slot = records.slot[i]
-    y = records.y[i]
     event = records.kind[i] == kinds.EVENT
     # A record that would open a new sequence is predicted from the blank row when nothing may change.
     source = streams.steps.shape[0] - 1 if gap and not event else slot
     if event and plan.known == kinds.KNOWN_BY_FORECAST:
         score_forecasts(plan, hyper, model, streams, scratch, records, i)
-        absorb_target(plan, model, streams, slot, y)
-        complete_forecasts(plan, model, streams, slot, y)
+        absorb_target(plan, model, streams, slot, records.y[i])
+        complete_forecasts(plan, model, streams, slot, records.y[i])
     records.updates[i] = model.counters[arrays.UPDATES]
     missing = encode(plan, model, streams, scratch, records, i, slot, source)
-    predict(plan, model, streams, scratch, records, i, slot, source)
-    if not event:
-        return
-    model.counters[arrays.IMPUTED] += missing
+    if event:
+        model.counters[arrays.IMPUTED] += missing
+    load_state(plan, streams.state[source], scratch)
+
+
+@internal
+def publish(plan: Any, model: Any, streams: Any, scratch: Any, records: Any, i: int) -> None:
+    """records.prediction[i], in the target's unit, from the state just computed."""
+    w = scratch.weights
+    heads.linear_forward(scratch.h[plan.layers - 1, 1], w.head_w, w.head_b, scratch.raw)
+    out = records.prediction[i]
+    heads.publish(plan.loss, scratch.raw, out)
+    if plan.classes == 0:
+        per_target = out.shape[0] // streams.y.shape[2]
+        for o in range(out.shape[0]):
+            centre, width = target_scale(plan, model, streams, records.slot[i], (o // per_target) % plan.fields)
+            out[o] = centre + width * out[o]
+
+
+@internal
+def settle(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records: Any, i: int) -> None:
+    """What follows the prediction of event i: its score where the target is known, and the step forward."""
     if plan.known == kinds.KNOWN_IN_RECORD:
-        n, loss, error = score(plan, hyper, model, streams, scratch, slot, records.prediction[i], y, ZERO)
+        slot = records.slot[i]
+        n, loss, error = score(plan, hyper, model, streams, scratch, slot, records.prediction[i], records.y[i], ZERO)
         report(model, records, i, n, loss, error)
     advance(plan, model, streams, scratch, records, i)
 
@@ -172,22 +193,6 @@ def log_seconds_since(streams: Any, slot: int, time_ms: int) -> float:
     if streams.steps[slot] == 0:
         return 0.0
     return math.log1p(max(0.0, 0.001 * (time_ms - streams.last_ms[slot])))
-
-
-@internal
-def predict(plan: Any, model: Any, streams: Any, scratch: Any, records: Any, i: int, slot: int, source: int) -> None:
-    """records.prediction[i] from scratch.x[0] and the state carried by ``source``; the new state stays in scratch."""
-    load_state(plan, streams.state[source], scratch)
-    trunk_forward(plan, scratch, ONE)
-    w = scratch.weights
-    heads.linear_forward(scratch.h[plan.layers - 1, 1], w.head_w, w.head_b, scratch.raw)
-    out = records.prediction[i]
-    heads.publish(plan.loss, scratch.raw, out)
-    if plan.classes == 0:
-        per_target = out.shape[0] // streams.y.shape[2]
-        for o in range(out.shape[0]):
-            centre, width = target_scale(plan, model, streams, slot, (o // per_target) % plan.fields)
-            out[o] = centre + width * out[o]
 
 
 @internal

@@ -48,6 +48,8 @@ REASONS = (
     "bad_timestamp",
     "unknown_class",
 )
+# Longer keys are refused: the output record of a longer one could exceed what a broker takes.
+MAX_KEY_BYTES = 64 * 1024
 # The years 1 to 9999, in milliseconds since the epoch.
 MIN_TIME_MS = -62_135_596_800_000
 MAX_TIME_MS = 253_402_300_799_999
@@ -150,6 +152,8 @@ class RecordCodec:
                 "too_large",
                 f"found {size} bytes of key and value, expected at most {self._max_bytes} (max_record_bytes)",
             )
+        if key is not None and len(key) > MAX_KEY_BYTES:
+            raise RecordError("too_large", f"found a key of {len(key)} bytes, expected at most {MAX_KEY_BYTES}")
         if value.count(b"{") + value.count(b"[") > MAX_DEPTH:
             _check_depth(value)
         try:
@@ -161,6 +165,8 @@ class RecordCodec:
             key = self._key(document)
         if key is None:
             raise RecordError("null_key", "found no stream key; expected every record to name its stream")
+        if len(key) > MAX_KEY_BYTES:
+            raise RecordError("too_large", f"found a stream key of {len(key)} bytes, expected at most {MAX_KEY_BYTES}")
         if self._time is not None:
             time_ms = self._time(document)
         elif time_ms == -1 or not MIN_TIME_MS <= time_ms <= MAX_TIME_MS:

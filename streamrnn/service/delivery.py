@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 
 from streamrnn.errors import BrokerError, FencedError
 from streamrnn.service.broker import Broker, Commit, RebalanceError, TopicPartition
-from streamrnn.service.partition import Output, Partition
+from streamrnn.service.partition import Mark, Output, Partition
 
 _log = logging.getLogger(__name__)
 
@@ -26,24 +26,39 @@ ATTEMPTS = 6
 """Tries to get a batch through a broker that is away, with pauses of 1, 2, 4, 8, 16 seconds between; then the process
 stops with an error and whoever supervises it starts it again. Nothing is lost by that."""
 
+FIRST_PAUSE_S = 1.0
+
 REQUEST_TIMEOUT_S = 20.0
+
+
+Patience = Callable[[], float]
+"""Shows a sign of life and says how many seconds a request may take; less and less once a stop was asked for."""
 
 
 class AtLeastOnce:
     """Sends outputs as they come and commits offsets behind them."""
 
-    def __init__(self, broker: Broker, output_partitions: Mapping[str, int], input_partitions: int) -> None:
+    def __init__(
+        self, broker: Broker, output_partitions: Mapping[str, int], input_partitions: int, patience: Patience
+    ) -> None:
         self._broker = broker
         # Same number of partitions: a stream's predictions keep the number of its records, and their order.
         self._same = {topic for topic, count in output_partitions.items() if count == input_partitions}
         self._input_partitions = input_partitions
+        self._patience = patience
+        self._incomplete = False  # some output of the batch could not be handed over, or was not acknowledged
 
     def send(self, tp: TopicPartition, outputs: list[Output]) -> None:
         """Hand outputs over; ``commit`` makes sure of them."""
-        send = self._broker.send
-        for topic, key, value, timestamp_ms in outputs:
-            partition = tp.partition if topic in self._same else None
-            send(topic, key, value, timestamp_ms=timestamp_ms, partition=partition)
+        if self._incomplete:
+            return  # the whole batch goes again at its commit
+        try:
+            self._send(tp, outputs)
+        except FencedError:
+            raise
+        except BrokerError as error:
+            _log.warning("%s: sending failed, the commit will send the batch again: %s", tp, error)
+            self._incomplete = True
 
     def commit(self, partitions: list[Partition], settle: Callable[[], set[TopicPartition]]) -> list[Partition]:
         """Deliver and commit everything these partitions did; returns those that must be dropped and restored.
@@ -54,54 +69,62 @@ class AtLeastOnce:
         self._flush(partitions)
         return self._commit_offsets(partitions, settle)
 
+    def _send(self, tp: TopicPartition, outputs: list[Output]) -> None:
+        send = self._broker.send
+        for topic, key, value, timestamp_ms in outputs:
+            partition = tp.partition if topic in self._same else None
+            send(topic, key, value, timestamp_ms=timestamp_ms, partition=partition)
+
     def _flush(self, partitions: list[Partition]) -> None:
         for attempt in range(ATTEMPTS):
             try:
-                self._broker.flush(REQUEST_TIMEOUT_S)
+                if self._incomplete:
+                    for partition in partitions:
+                        self._send(partition.tp, partition.outputs)
+                self._broker.flush(self._patience())
+                self._incomplete = False
                 return
             except FencedError:
                 raise
             except BrokerError as error:
-                if attempt == ATTEMPTS - 1:
+                self._incomplete = True
+                if not self._wait(attempt):
                     raise
                 _log.warning("outputs were not acknowledged, sending the batch again: %s", error)
-                time.sleep(2**attempt)
-                for partition in partitions:
-                    self._resend(partition)
-
-    def _resend(self, partition: Partition) -> None:
-        try:
-            self.send(partition.tp, partition.outputs)
-        except FencedError:
-            raise
-        except BrokerError as error:
-            _log.warning("%s: sending again failed: %s", partition.tp, error)
 
     def _commit_offsets(
         self, partitions: list[Partition], settle: Callable[[], set[TopicPartition]]
     ) -> list[Partition]:
-        waiting, to_restore = list(partitions), []
+        waiting, to_restore = list(partitions), list[Partition]()
         for attempt in range(ATTEMPTS):
             offsets = {p.tp: Commit(p.position, p.mark(self._input_partitions).to_metadata()) for p in waiting}
             try:
-                self._broker.commit(offsets, REQUEST_TIMEOUT_S)
+                self._broker.commit(offsets, self._patience())
                 for partition in waiting:
                     partition.confirmed()
                 return to_restore
             except FencedError:
                 raise
+            except RebalanceError as error:
+                _log.warning("the group changed during a commit, reading back what is committed: %s", error)
             except BrokerError as error:
-                if attempt == ATTEMPTS - 1 and not isinstance(error, RebalanceError):
+                if not self._wait(attempt):
                     raise
                 _log.warning("commit in doubt, reading back what is committed: %s", error)
-                if not isinstance(error, RebalanceError):
-                    time.sleep(2**attempt)
             owned = settle()
             waiting, dropped = self._judge([p for p in waiting if p.tp in owned])
             to_restore += dropped
             if not waiting:
                 return to_restore
         return to_restore + waiting
+
+    def _wait(self, attempt: int) -> bool:
+        """Pause before the next attempt; False when there is none."""
+        pause = FIRST_PAUSE_S * 2**attempt
+        if attempt == ATTEMPTS - 1 or self._patience() <= pause:
+            return False
+        time.sleep(pause)
+        return True
 
     def _judge(self, partitions: list[Partition]) -> tuple[list[Partition], list[Partition]]:
         """Partitions to commit again, and partitions to restore; those found committed are confirmed."""
@@ -112,9 +135,12 @@ class AtLeastOnce:
             except BrokerError:
                 again.append(partition)
                 continue
-            if stored is not None and stored.offset == partition.position:
+            mark = None if stored is None else Mark.from_metadata(stored.metadata)
+            if stored is None or mark is None or mark.lineage != partition.lineage:
+                restore.append(partition)
+            elif stored.offset == partition.position:
                 partition.confirmed()
-            elif stored is not None and stored.offset == partition.committed:
+            elif stored.offset == partition.committed:
                 again.append(partition)
             else:
                 restore.append(partition)

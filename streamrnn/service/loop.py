@@ -2,7 +2,8 @@
 
 One thread runs it and is the only one that calls the broker. A batch is what was processed since the last commit. Assignment
 changes are taken up between polls: new partitions arrive paused, are restored, sought and resumed; partitions given
-up or lost drop their learner, uncommitted work included, since whoever has them now does the same work again.
+up or lost drop their learner, uncommitted work included, since whoever has them now does the same work again. Records
+polled for a learner that is gone are not given to its successor, which seeks for itself.
 
 A checkpoint is only taken right after its position was committed. On a stop the batch is finished, committed and
 checkpointed, within ``shutdown_timeout_s``.
@@ -16,7 +17,7 @@ import time
 from collections.abc import Callable
 
 from streamrnn.errors import BrokerError
-from streamrnn.service.broker import Assigned, Broker, Revoked, TopicPartition
+from streamrnn.service.broker import Assigned, Broker, RebalanceError, Record, Revoked, TopicPartition
 from streamrnn.service.delivery import REQUEST_TIMEOUT_S, AtLeastOnce
 from streamrnn.service.health import Health
 from streamrnn.service.job import Job
@@ -37,8 +38,8 @@ PROBE_INTERVAL_S = 10.0
 class Loop:
     """Runs one job on one broker until ``stop`` is set.
 
-    ``idle`` is called when a poll returned nothing while every partition is restored and at its log's end is not known
-    to be otherwise; an offline run uses it to stop.
+    ``idle`` is called when a poll returned nothing while every partition is restored and everything is committed; an
+    offline run uses it to stop.
     """
 
     def __init__(
@@ -52,7 +53,9 @@ class Loop:
     ) -> None:
         self.job, self.broker, self.metrics, self.health, self.stop = job, broker, metrics, health, stop
         self.partitions: dict[TopicPartition, Partition] = {}
+        self._to_restore: dict[TopicPartition, None] = {}  # assigned, paused, without a learner yet; in order
         self._idle = idle
+        self._stopped_at: float | None = None
         self._committed_at = self._shown_at = self._probed_at = time.monotonic()
 
     def run(self) -> None:
@@ -62,7 +65,7 @@ class Loop:
         counts = {topic: len(broker.partitions(topic)) for topic in (config.input.topic, *topics)}
         if missing := [topic for topic, count in counts.items() if count == 0]:
             raise BrokerError(f"topics {', '.join(missing)} do not exist: create them first")
-        self.delivery = AtLeastOnce(broker, {t: counts[t] for t in topics}, counts[config.input.topic])
+        self.delivery = AtLeastOnce(broker, {t: counts[t] for t in topics}, counts[config.input.topic], self._patience)
         broker.subscribe(config.input.topic)
         try:
             while not self.stop.is_set():
@@ -74,66 +77,107 @@ class Loop:
 
     def _turn(self) -> None:
         self._follow_assignment()
+        polled_for = dict(self.partitions)
         started = time.perf_counter()
         polled = self.broker.poll(self._poll_timeout(), MAX_POLL_RECORDS)
         self.metrics.phase("poll", time.perf_counter() - started)
-        if polled:
-            self.metrics.polled(sum(map(len, polled.values())))
+        self.metrics.polled(sum(map(len, polled.values())))
         self._follow_assignment()
         for tp, records in polled.items():
-            if (partition := self.partitions.get(tp)) is None:
-                continue
-            outputs = partition.take(records)
-            started = time.perf_counter()
-            self.delivery.send(tp, outputs)
-            self.metrics.phase("send", time.perf_counter() - started)
+            partition = self.partitions.get(tp)
+            if partition is not None and partition is polled_for.get(tp):
+                self._take(partition, records)
         self._finish_replays()
         if 1000 * (time.monotonic() - self._committed_at) >= self.job.config.commit_interval_ms:
             self._commit()
         self._report()
-        if not polled and self._idle is not None and self.partitions and not self._dirty():
+        if not polled and self._idle is not None and self._settled():
             self._idle()
+
+    def _take(self, partition: Partition, records: list[Record]) -> None:
+        live = partition.replay(records)
+        if live and self._caught_up(partition):
+            outputs = partition.take(live)
+            started = time.perf_counter()
+            self.delivery.send(partition.tp, outputs)
+            self.metrics.phase("send", time.perf_counter() - started)
 
     # -- assignment ---------------------------------------------------------------------------------------------------
 
     def _follow_assignment(self) -> None:
+        self._note_assignment()
+        for tp in list(self._to_restore):
+            self._restore(tp)
+
+    def _note_assignment(self) -> None:
         for event in self.broker.events():
-            if isinstance(event, Assigned):
-                for tp in event.partitions:
-                    self._restore(tp)
-            else:
-                for tp in event.partitions:
-                    self._drop(tp)
+            for tp in event.partitions:
+                self._drop(tp)
+                if isinstance(event, Assigned):
+                    self._expect(tp)
+            if not (event.partitions or self.partitions or self._to_restore):
+                self.health.standby()
             kind = {Assigned: "assigned", Revoked: "revoked"}.get(type(event), "lost")
-            self.metrics.rebalanced(kind, len(self.partitions))
-            _log.info("%s: %s", kind, ", ".join(map(str, event.partitions)))
+            self.metrics.rebalanced(kind, len(self.partitions) + len(self._to_restore))
+            _log.info("%s: %s", kind, ", ".join(map(str, event.partitions)) or "no partition")
+
+    def _expect(self, tp: TopicPartition) -> None:
+        self._to_restore[tp] = None
+        self.health.assigned(tp)
 
     def _restore(self, tp: TopicPartition) -> None:
-        self._drop(tp)
-        self.health.assigned(tp)
-        self.partitions[tp] = restore(self.job, self.broker, self.metrics, tp, REQUEST_TIMEOUT_S)
+        try:
+            partition = restore(self.job, self.broker, self.metrics, tp, REQUEST_TIMEOUT_S)
+        except RebalanceError as error:
+            _log.warning("%s: the group changed while it was restored, trying again: %s", tp, error)
+            return
+        del self._to_restore[tp]
+        self.partitions[tp] = partition
         self.broker.resume([tp])
-        self._finish_replays()
+        self._caught_up(partition)
+
+    def _restore_again(self, tp: TopicPartition) -> None:
+        self.broker.pause([tp])
+        self._drop(tp)
+        self._expect(tp)
 
     def _drop(self, tp: TopicPartition) -> None:
+        self._to_restore.pop(tp, None)
         if (partition := self.partitions.pop(tp, None)) is not None:
             partition.close(timeout_s=5.0)
         self.health.removed(tp)
 
     def _finish_replays(self) -> None:
-        for tp, partition in self.partitions.items():
+        for tp, partition in list(self.partitions.items()):
             if partition.replaying:
+                # No record may be left before the committed offset, only a gap, which the client passes by itself.
                 partition.pass_gap(min(self.broker.position(tp), partition.replay_until))
-            if not partition.replaying and not partition.caught_up:
-                finish_replay(partition, self.broker, REQUEST_TIMEOUT_S)
-                partition.caught_up = True
-                self.health.restored(tp)
-                _log.info("%s: caught up at offset %d, predicting", tp, partition.position)
+            self._caught_up(partition)
+
+    def _caught_up(self, partition: Partition) -> bool:
+        """Whether the partition may predict: no replay, or one that ended where the committed run had been."""
+        if partition.replaying or partition.caught_up:
+            return partition.caught_up
+        try:
+            finish_replay(partition, self.broker, REQUEST_TIMEOUT_S)
+        except RebalanceError as error:
+            _log.warning("%s: the group changed at the end of its replay, restoring again: %s", partition.tp, error)
+            self._restore_again(partition.tp)
+            return False
+        partition.caught_up = True
+        self.health.restored(partition.tp)
+        _log.info("%s: caught up at offset %d, predicting", partition.tp, partition.position)
+        return True
 
     # -- commit, checkpoint, report -----------------------------------------------------------------------------------
 
     def _dirty(self) -> list[Partition]:
-        return [p for p in self.partitions.values() if not p.replaying and p.position != p.committed]
+        return [p for p in self.partitions.values() if p.caught_up and p.position != p.committed]
+
+    def _settled(self) -> bool:
+        """Whether all partitions are restored, and all they did is committed."""
+        caught_up = bool(self.partitions) and all(p.caught_up for p in self.partitions.values())
+        return caught_up and not self._to_restore and not self._dirty()
 
     def _commit(self) -> None:
         self._committed_at = time.monotonic()
@@ -150,21 +194,30 @@ class Loop:
             for partition in in_doubt:
                 if self.partitions.get(partition.tp) is partition:
                     _log.warning("%s: another position is committed; restoring", partition.tp)
-                    self.broker.pause([partition.tp])
-                    self._restore(partition.tp)
+                    self._restore_again(partition.tp)
         for partition in self.partitions.values():
-            if not partition.replaying and partition.position == partition.committed and partition.checkpoint_due():
+            if partition.caught_up and partition.position == partition.committed and partition.checkpoint_due():
                 partition.checkpoint()
 
     def _settle(self) -> set[TopicPartition]:
         """Let the group come to rest after a failed commit; returns the partitions still owned with their learner."""
         before = dict(self.partitions)
+        self._note_assignment()
         self.broker.pause(self.partitions)
         self.broker.poll(0.5, 1)
-        self._follow_assignment()
-        kept = {tp for tp, partition in self.partitions.items() if before.get(tp) is partition}
+        self._note_assignment()
         self.broker.resume(self.partitions)
-        return kept
+        return {tp for tp, partition in self.partitions.items() if before.get(tp) is partition}
+
+    def _patience(self) -> float:
+        """A sign of life, and the seconds a request may take: less and less once a stop was asked for."""
+        self.health.beat()
+        if not self.stop.is_set():
+            return REQUEST_TIMEOUT_S
+        if self._stopped_at is None:
+            self._stopped_at = time.monotonic()
+        left = self._stopped_at + self.job.config.shutdown_timeout_s - time.monotonic()
+        return min(REQUEST_TIMEOUT_S, max(0.0, left))
 
     def _report(self) -> None:
         now = time.monotonic()
@@ -184,7 +237,8 @@ class Loop:
     def _readable(self, tp: TopicPartition, partition: Partition) -> int | None:
         """Records that could be read now; None when the broker does not say, which is no evidence of a stall."""
         try:
-            return max(0, self.broker.log_end(tp) - partition.position)
+            # The client's position, which has passed markers and compacted records behind the last one.
+            return max(0, self.broker.log_end(tp) - max(partition.position, self.broker.position(tp)))
         except BrokerError:
             return None
 
@@ -197,7 +251,7 @@ class Loop:
     # -- the end ------------------------------------------------------------------------------------------------------
 
     def _drain(self) -> None:
-        deadline = time.monotonic() + self.job.config.shutdown_timeout_s
+        self._patience()  # the budget begins
         _log.info("stopping: committing and checkpointing %d partitions", len(self.partitions))
         self._commit()
         for partition in self.partitions.values():
@@ -205,6 +259,6 @@ class Loop:
                 partition.checkpoint()
         for tp, partition in self.partitions.items():
             partition.show(self.broker.lag(tp))
-            if not partition.close(max(0.1, deadline - time.monotonic())):
+            if not partition.close(max(0.1, self._patience())):
                 _log.error("%s: the last checkpoint was not written; the next start replays more", tp)
         self.partitions.clear()

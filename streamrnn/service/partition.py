@@ -1,11 +1,11 @@
 """One assigned partition at work: its learner, where it is in the log, and what it has to send.
 
-``take`` runs delivered records through codec and learner. Up to the committed offset that is a replay: the same
-arithmetic, no output. From there on every record gives one output, a prediction or a dead letter (label records
+Delivered records run through codec and learner. Up to the committed offset that is a ``replay``: the same arithmetic, no
+output. From there on ``take`` gives one output for every record, a prediction or a dead letter (label records
 none). The ordinal counts delivered records, decodable or not; offsets are positions only.
 
-When a replay ends, ordinal and digest of the predictions must be those the committed offset carries in its metadata.
-Nothing here talks to the broker: the loop sends, commits and says when to checkpoint.
+When a replay ends, and before the next record is taken, ordinal and digest of the predictions must be those the committed
+offset carries in its metadata. Nothing here talks to the broker: the loop sends, commits and says when to checkpoint.
 """
 
 from __future__ import annotations
@@ -22,9 +22,12 @@ from streamrnn.checkpoint import Manifest, Progress, take_snapshot
 from streamrnn.checkpoint_writer import BackgroundWriter
 from streamrnn.learner import Learner, Predictions
 from streamrnn.service.broker import Record, TopicPartition
-from streamrnn.service.codec import Decoded, encode_dead_letter
+from streamrnn.service.codec import MAX_KEY_BYTES, Decoded, encode_dead_letter
 from streamrnn.service.job import Job
 from streamrnn.service.metrics import Delta, Metrics
+
+MAX_AHEAD_S = 1800.0
+"""A prediction carries its record's timestamp unless that is so far in the future; then it carries the present."""
 
 
 class Output(NamedTuple):
@@ -94,23 +97,26 @@ class Partition:
         """Whether records are still taken silently."""
         return self.position < self.replay_until
 
+    def replay(self, records: Sequence[Record]) -> Sequence[Record]:
+        """Learn silently from delivered records before the committed offset; returns those from there on."""
+        if not self.replaying:
+            return records
+        silent = sum(record.offset < self.replay_until for record in records)
+        if silent:
+            self._process(records[:silent])
+            self.metrics.add(Delta(replayed=silent))
+        if silent < len(records):
+            self.position = self.replay_until  # no record lay between
+        return records[silent:]
+
     def take(self, records: Sequence[Record]) -> list[Output]:
-        """Learn from delivered records in order; returns what is to be sent for those beyond the committed offset."""
-        silent = 0
-        if self.position < self.replay_until:
-            while silent < len(records) and records[silent].offset < self.replay_until:
-                silent += 1
-            if silent:
-                self._process(records[:silent])
-                self.metrics.add(Delta(replayed=silent))
-            if silent == len(records):
-                return []
-            self.position = max(self.position, self.replay_until)
-        live = records[silent:]
+        """Learn from delivered records in order; returns what is to be sent for them."""
         before = self.learner.counters()
-        decoded, predictions = self._process(live)
+        decoded, predictions = self._process(records)
+        started = time.perf_counter()
         outputs = self._outputs(decoded, predictions)
-        self.metrics.add(_delta(len(live), decoded, predictions, before, self.learner.counters()))
+        self._timing.phase("send", time.perf_counter() - started)
+        self.metrics.add(_delta(len(records), decoded, predictions, before, self.learner.counters()))
         self.outputs += outputs
         return outputs
 
@@ -133,13 +139,20 @@ class Partition:
     def _outputs(self, decoded: Decoded, predictions: Predictions) -> list[Output]:
         to = self.job.config.output
         encoded = self.job.encoder.encode_block(decoded, predictions.value, predictions.updates)
+        # Brokers refuse timestamps of a future more than an hour away, and the batch with them.
+        latest = 1000 * int(time.time() + MAX_AHEAD_S)
         outputs = [
-            Output(to.topic, record.key, value, record.timestamp_ms if record.timestamp_ms >= 0 else None)
+            Output(to.topic, record.key, value, record.timestamp_ms if 0 <= record.timestamp_ms <= latest else None)
             for record, value in zip(decoded.sources, encoded, strict=True)
             if value is not None
         ]
         outputs.extend(
-            Output(to.dead_letter_topic, record.key, encode_dead_letter(record, error, to.dead_letter_value_bytes), None)
+            Output(
+                to.dead_letter_topic,
+                None if record.key is None else record.key[:MAX_KEY_BYTES],
+                encode_dead_letter(record, error, to.dead_letter_value_bytes),
+                None,
+            )
             for record, error in decoded.rejected
         )
         return outputs

@@ -6,7 +6,7 @@ replayed from there. If the log no longer reaches back, ``checkpoint.on_gap`` de
 another ordinal or digest, ``checkpoint.on_inexact`` does. Going on in either case is an intervention: it starts a new
 lineage with its own genesis checkpoint, so that recovery never mixes the two.
 
-Writes to the broker are confined to ``commit_genesis``. Nothing is ever rolled back.
+Writes to the broker are confined to ``begin_lineage``. Nothing is ever rolled back.
 """
 
 from __future__ import annotations
@@ -46,10 +46,14 @@ def _begin(job: Job, broker: Broker, metrics: Metrics, tp: TopicPartition, timeo
     start = broker.log_start(tp) if job.config.input.start == "earliest" else broker.log_end(tp)
     partition = Partition(
         job, tp, metrics, job.learner(tp),
-        lineage=new_lineage(), position=start, ordinal=0, base=None, replay_until=start, expected=None,
+        lineage="", position=start, ordinal=0, base=None, replay_until=start, expected=None,
     )  # fmt: skip
-    begin_lineage(partition, broker, timeout_s)
-    broker.seek(tp, start)
+    try:
+        begin_lineage(partition, broker, timeout_s)
+        broker.seek(tp, start)
+    except BaseException:
+        partition.close(timeout_s=0.0)
+        raise
     _log.info("%s: first start at offset %d, lineage %s", tp, start, partition.lineage)
     return partition
 
@@ -81,9 +85,13 @@ def _resume(
             "hidden state", tp.topic, mark.partitions, len(broker.partitions(tp.topic)),
         )  # fmt: skip
     position, expected = manifest.progress.position, mark
-    first = broker.log_start(tp)
-    gap = first > position and first > 0 and position < max(commit.offset, first)
-    if gap:
+    first, end = broker.log_start(tp), broker.log_end(tp)
+    if commit.offset > end:
+        raise RecoveryError(
+            f"{tp}: offset {commit.offset} is committed, the log ends at {end}: the topic was made anew or lost its end. "
+            "To start afresh, delete the group's offsets or give the job another name"
+        )
+    if gap := first > position:
         _refuse_gap(job, tp, position, first)
         position = first
     partition = Partition(

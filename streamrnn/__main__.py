@@ -1,0 +1,5 @@
+"""``python -m streamrnn`` is the command ``streamrnn``."""
+
+from streamrnn.cli import main
+
+main()

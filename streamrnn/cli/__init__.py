@@ -1,0 +1,335 @@
+"""The command line. ``main`` is what the installed command ``streamrnn`` calls.
+
+Commands parse their options here and leave the work to the package; ``show`` lays out what they print. Everything
+heavy is imported inside a command, so that ``--help`` answers at once. Results go to stdout, the rest to stderr.
+
+Exit status: 0 done, 1 an error, 2 a wrong option or configuration, 3 (``run``) another worker took over, 130 Ctrl-C. An
+error a user can meet ends in one message, never in a traceback.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from itertools import chain
+from pathlib import Path
+from typing import IO, Annotated, ParamSpec
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from streamrnn.errors import ConfigError, StreamrnnError
+
+P = ParamSpec("P")
+
+ERROR, USAGE, INTERRUPTED = 1, 2, 130
+
+_HELP = """
+A daemon that learns recurrent networks online from Kafka: one hidden state per stream, a prediction for every record,
+and a lesson from it a moment later.
+
+See it at work on real data, with no broker:  [bold cyan]streamrnn demo[/bold cyan]
+
+Then write a job file and go through these:
+
+  [cyan]streamrnn validate -c job.yaml --connect[/cyan]        is it right? are the topics?
+  [cyan]streamrnn evaluate -c job.yaml --data past.csv[/cyan]  would it have been good?
+  [cyan]streamrnn run -c job.yaml[/cyan]                       the daemon
+  [cyan]streamrnn inspect -c job.yaml[/cyan]                   what has it learned?
+"""
+_FIRST, _JOB, _DEPLOY = "See it work", "A job, from file to daemon", "For editors and images"
+
+app = typer.Typer(
+    name="streamrnn",
+    help=_HELP,
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigOption = Annotated[
+    Path, typer.Option("--config", "-c", metavar="JOB.YAML", help="The job file.", show_default=False)
+]
+
+
+class Precision(StrEnum):
+    """What ``warmup`` compiles for."""
+
+    float32 = "float32"
+    float64 = "float64"
+    both = "both"
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    app(prog_name="streamrnn")
+
+
+def _stderr() -> Console:
+    return Console(stderr=True, highlight=False)
+
+
+def _stdout() -> Console:
+    return Console(highlight=False)
+
+
+def _command(panel: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Register a command whose expected errors become one message and an exit status."""
+
+    def register(function: Callable[P, None]) -> Callable[P, None]:
+        @functools.wraps(function)
+        def reported(*args: P.args, **kwargs: P.kwargs) -> None:
+            try:
+                function(*args, **kwargs)
+            except StreamrnnError as error:
+                message = Text.assemble(("error: ", "bold red"), (str(error), "red"))
+                _stderr().print(message, soft_wrap=True)
+                raise typer.Exit(USAGE if isinstance(error, ConfigError) else ERROR) from None
+            except KeyboardInterrupt:
+                _stderr().print("interrupted")
+                raise typer.Exit(INTERRUPTED) from None
+
+        app.command(rich_help_panel=panel)(reported)
+        return reported
+
+    return register
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from streamrnn import __version__
+
+        typer.echo(f"streamrnn {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+_root.__doc__ = _HELP
+
+
+@_command(_FIRST)
+def demo(
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Departures to replay; default: all 336,776 of the year.")
+    ] = None,
+    bootstrap: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Go through this Kafka, on fresh topics, instead of the embedded log."),
+    ] = None,
+    directory: Annotated[
+        Path, typer.Option(help="Job file, log, checkpoints and plot go here; an earlier demo in it is replaced.")
+    ] = Path("streamrnn-demo"),
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port for /metrics; another one is taken if it is in use.")
+    ] = 9308,
+    baselines: Annotated[
+        bool, typer.Option("--baselines/--no-baselines", help="Compute what the network is measured against.")
+    ] = True,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png", help="Where the error over time is drawn; default: in the directory."),
+    ] = None,
+) -> None:
+    """Predict the departures of New York in 2013: the daemon, end to end, on real data.
+
+    Takes a minute or two for the year, and another minute the first time, when kernels are compiled. Needs the extra
+    streamrnn[demo].
+    """
+    from streamrnn.demo.run import Options, run_demo
+
+    options = Options(directory=directory, limit=limit, bootstrap=bootstrap, port=port, baselines=baselines, plot=plot)
+    result = run_demo(options, _stdout())
+    status = INTERRUPTED if result is None else result.status
+    if status:
+        raise typer.Exit(status)
+
+
+@_command(_JOB)
+def validate(
+    config: ConfigOption,
+    connect: Annotated[
+        bool, typer.Option("--connect", help="Also look whether the topics exist and may be read and written.")
+    ] = False,
+) -> None:
+    """Check a job file and show the job it describes: columns, model, memory, warnings."""
+    from streamrnn.cli import show
+    from streamrnn.service.config import load
+
+    job = load(config)
+    console = _stdout()
+    console.print(show.job(job))
+    console.print("[green]the job file is valid[/green]")
+    if connect:
+        from streamrnn.cli.connect import problems
+
+        found = problems(job)
+        for problem in found:
+            console.print(Text.assemble(("error: ", "bold red"), (problem, "red")), soft_wrap=True)
+        if found:
+            raise typer.Exit(ERROR)
+        console.print(
+            "[green]topics are there and may be read and written[/green]"
+            if job.embedded is None
+            else "[green]directories may be written; the embedded log's topics are made as needed[/green]"
+        )
+
+
+@_command(_JOB)
+def evaluate(
+    config: ConfigOption,
+    data: Annotated[
+        Path, typer.Option(metavar="FILE", help="Records in the order to learn them: .csv, .jsonl or .ndjson.")
+    ],
+    key: Annotated[
+        str | None, typer.Option(metavar="FIELD", help="Field that stands in for the record key: names the stream.")
+    ] = None,
+    timestamp: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIELD", help="Field that stands in for the record's timestamp: milliseconds or ISO 8601 text."
+        ),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Use the first N records only.")] = None,
+    predictions: Annotated[
+        Path | None, typer.Option(metavar="OUT.jsonl", help="Write the predictions here, as the daemon would.")
+    ] = None,
+) -> None:
+    """Run a job over a file, without a broker, and measure it against naive baselines.
+
+    Every record is predicted before it is learned from; the result is what the daemon would have achieved.
+    """
+    from streamrnn import data_file
+    from streamrnn.cli import show
+    from streamrnn.evaluation import evaluate as run_over
+    from streamrnn.service.config import load
+
+    job = load(config)
+    fields = data_file.Fields(key=key, timestamp=timestamp)
+    error = _stderr()
+    bar = show.EvaluationProgress(data, limit, error)
+    source = data_file.records(job, data_file.read_rows(data, bar.read), fields)
+    if (first := next(source, None)) is None:  # also what is wrong with the options shows before anything starts
+        raise ConfigError(f"--data: {data} holds no record")
+    if timestamp is None and job.input.timestamp.field is None:
+        error.print("[yellow]no --timestamp: records are taken to be a second apart[/yellow]")
+    with contextlib.ExitStack() as stack:
+        out = None if predictions is None else stack.enter_context(_opened(predictions))
+        stack.enter_context(bar)
+        bar.prepare(job.model.dtype)
+        report = run_over(job, chain([first], source), limit=limit, progress=bar.update, predictions=out)
+    show.evaluation(_stdout(), report)
+    if report.records == report.rejected.total():
+        raise ConfigError(f"{data}: none of its {report.records} records could be used; the reasons are above")
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    try:
+        with path.open("wb") as out:
+            yield out
+    except OSError as error:
+        raise StreamrnnError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+@_command(_JOB)
+def run(config: ConfigOption) -> None:
+    """Run the daemon: consume, predict, learn, checkpoint, until SIGTERM or Ctrl-C."""
+    from streamrnn.cli.logs import to_stderr
+    from streamrnn.service.config import load
+
+    job = load(config)
+    to_stderr(job.log_level)
+    from streamrnn.service.run import serve
+
+    if status := serve(job):
+        raise typer.Exit(status)
+
+
+@_command(_JOB)
+def inspect(
+    checkpoint: Annotated[
+        Path | None,
+        typer.Argument(metavar="[CHECKPOINT]", help="A manifest, or any directory above some.", show_default=False),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", "-c", metavar="JOB.YAML", help="Instead: the checkpoints of this job.", show_default=False
+        ),
+    ] = None,
+    stream: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Show what is kept of this stream.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """Look into checkpoints: position, streams, norms, configuration.
+
+    Of several partitions the newest checkpoint of each is shown.
+    """
+    from streamrnn import inspection
+    from streamrnn.cli import show
+
+    if (checkpoint is None) == (config is None):
+        raise ConfigError("inspect: give either a checkpoint (a manifest or a directory) or a job file with -c")
+    if config is not None:
+        from streamrnn.service.config import load
+
+        checkpoint = inspection.of_config(load(config))
+    assert checkpoint is not None
+    listed = inspection.find(checkpoint)
+    chosen = [inspection.inspect(one.path) for one in inspection.newest(listed)]
+    states = [] if stream is None else [state for one in chosen if (state := one.stream(stream.encode())) is not None]
+    if as_json:
+        typer.echo(json.dumps([one.as_data() for one in chosen] if stream is None else states, indent=2))
+    else:
+        show.checkpoints(_stdout(), listed, chosen)
+        for state in states:
+            show.stream(_stdout(), state)
+    if stream is not None and not states:
+        raise StreamrnnError(f"--stream: {stream!r} is in none of these checkpoints; it was not seen, or was evicted")
+    if not chosen:
+        raise StreamrnnError(f"{checkpoint}: none of its {len(listed)} checkpoints can be read")
+
+
+@_command(_DEPLOY)
+def schema() -> None:
+    """Print the JSON Schema of the job file, for editors."""
+    from streamrnn.service.config import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2))
+
+
+@_command(_DEPLOY)
+def warmup(
+    dtype: Annotated[Precision, typer.Option(help="Precision to compile for; a job's is in model.dtype.")] = (
+        Precision.float32
+    ),
+) -> None:
+    """Compile the kernels ahead of time, for instance while an image is built. Takes about a minute each."""
+    from streamrnn.compiled import is_compiled
+    from streamrnn.core.jit import CACHE_DIRECTORY
+    from streamrnn.warmup import warm_up
+
+    console = _stdout()
+    console.print(f"cache   [cyan]{CACHE_DIRECTORY}[/cyan]", soft_wrap=True)
+    for precision in ("float32", "float64"):
+        if dtype not in (precision, Precision.both):
+            continue
+        before = is_compiled(precision)
+        with _stderr().status(f"{precision}: {'loading' if before else 'compiling'}"):
+            seconds = warm_up(precision)
+        console.print(f"{precision} {'was compiled; loaded' if before else 'compiled'} in {seconds:.1f} s")

@@ -1,0 +1,344 @@
+"""How the commands' results look: tables for 80 columns, numbers with their units, nothing that needs a legend."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from streamrnn.evaluation import MODEL, Report
+from streamrnn.inspection import Inspection, Listed
+from streamrnn.learner import bytes_per_stream, layout_of
+from streamrnn.service.config import Config, warnings
+
+
+def _pairs() -> Table:
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
+
+
+def size(n_bytes: float) -> str:
+    """Bytes for people.
+
+    >>> size(1430), size(11_500_000)
+    ('1.4 kB', '11.5 MB')
+    """
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if n_bytes < 1000 or unit == "GB":
+            return f"{n_bytes:.0f} bytes" if unit == "bytes" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1000
+    raise AssertionError
+
+
+def when(time_ms: int | None) -> str:
+    """A time in milliseconds since the epoch as UTC text."""
+    if time_ms is None:
+        return "-"
+    try:
+        return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (OverflowError, ValueError, OSError):
+        return f"{time_ms} ms"
+
+
+# -- validate ---------------------------------------------------------------------------------------------------------
+
+
+def job(config: Config) -> RenderableType:
+    """A valid job as it was understood."""
+    spec = config.learner_spec()
+    layout = layout_of(spec)
+    each = bytes_per_stream(spec)
+    table = _pairs()
+    table.add_row("job", Text(config.job, "bold"))
+    if config.kafka is not None:
+        table.add_row("broker", f"Kafka {', '.join(config.kafka.servers)} ({config.kafka.security.protocol})")
+        table.add_row("group", f"{config.group_id}, this worker as {config.group_instance_id}")
+    elif config.embedded is not None:
+        table.add_row("broker", f"embedded log in {config.embedded.directory}")
+    table.add_row("input", _input(config))
+    table.add_row("features", _features(config))
+    derived = [name for name in ("dt", "previous_target") if getattr(config.inputs, name)]
+    table.add_row(
+        "inputs", f"{layout.n_inputs} columns: {spec.n_features} of features; {', '.join(derived) or 'no dt'}"
+    )
+    table.add_row("target", _target(config))
+    model = config.model
+    layers = "" if model.num_layers == 1 else f"{model.num_layers} layers of "
+    table.add_row(
+        "model",
+        f"{model.cell}, {layers}{model.hidden_size} units, {model.dtype}, {model.effective_loss} loss: "
+        f"{layout.size:,} parameters",
+    )
+    learning = config.learning
+    table.add_row(
+        "learning", f"{learning.optimizer}, lr {learning.lr:g}; every {learning.k1} steps the last {learning.k2}"
+    )
+    most = config.streams.max_streams
+    table.add_row("streams", f"at most {most:,}, {size(each)} each: at most {size(each * most)} per partition")
+    table.add_row("output", f"{config.output.topic}; dead letters to {config.output.dead_letter_topic}")
+    table.add_row("checkpoints", f"{config.checkpoint.directory}, every {config.checkpoint.interval_s:g} s")
+    http = config.http
+    table.add_row("metrics", "none" if http is None else f"http://{http.host}:{http.port}/metrics")
+    remarks = [Text.assemble(("warning: ", "bold yellow"), (text, "yellow")) for text in warnings(config)]
+    return Group(table, *remarks)
+
+
+def _input(config: Config) -> str:
+    source = config.input
+    key = "the record key" if source.stream_key is None else f"field {source.stream_key}"
+    time = "the record's timestamp"
+    if source.timestamp.field is not None:
+        time = f"field {source.timestamp.field} ({source.timestamp.unit})"
+    return f"{source.topic}; stream: {key}; time: {time}; first start: {source.start}"
+
+
+def _features(config: Config) -> str:
+    if not config.features:
+        return "none"
+    parts = []
+    for feature in config.features:
+        encoder = type(feature).__struct_config__.tag
+        width = len(feature.columns)
+        parts.append(f"{feature.field} ({encoder}{f', {width}' if width > 1 else ''})")
+    return ", ".join(parts)
+
+
+def _target(config: Config) -> str:
+    target = config.target
+    names = ", ".join(target.fields)
+    if target.classes is not None:
+        names += f", one of {', '.join(map(str, target.classes))}"
+    if target.known == "forecast":
+        return (
+            f"{names}: the stream's next {target.horizon} values" if target.horizon > 1 else f"{names}: the next value"
+        )
+    return f"{names}: in {'the record itself' if target.known == 'record' else 'a later label record'}"
+
+
+# -- evaluate ---------------------------------------------------------------------------------------------------------
+
+
+class EvaluationProgress:
+    """A bar over the file's bytes, or over the records where only so many are wanted."""
+
+    def __init__(self, path: Path, limit: int | None, console: Console) -> None:
+        self._limit = limit
+        self._bytes = 0
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[state]}"),
+            TimeElapsedColumn(),
+            console=console,
+        )
+        total = limit if limit is not None else (path.stat().st_size if path.is_file() else None)
+        self._task = self._progress.add_task("preparing", total=total, state="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def prepare(self, dtype: str) -> None:
+        """Have the kernels ready, and say so if that takes long."""
+        from streamrnn.compiled import ensure_compiled, is_compiled
+
+        if not is_compiled(dtype):
+            self._progress.update(self._task, state="compiling kernels; once, about a minute")
+        ensure_compiled(dtype)
+        self._progress.update(self._task, description="evaluating", state="")
+
+    def read(self, n_bytes: int) -> None:
+        """Told after each row; shown with the next block."""
+        self._bytes = n_bytes
+
+    def update(self, report: Report) -> None:
+        """Show what has been scored so far."""
+        done = self._bytes if self._limit is None else report.records
+        state = f"{report.records:,} records"
+        if report.scores and report.scores[0].scored:
+            metric = report.metrics[0]
+            state += f", {metric} {_number(report.scores[0].values[metric])}"
+        self._progress.update(self._task, completed=done, state=state)
+
+
+def evaluation(console: Console, report: Report) -> None:
+    """Result table, then what else there is to know."""
+    first, *_ = report.metrics
+    best_is_high = first in report.higher
+    targets = list(dict.fromkeys(score.target for score in report.scores))
+    table = Table(title="Progressive validation, best first", title_justify="left", title_style="bold")
+    if len(targets) > 1:
+        table.add_column("target")
+    table.add_column("predictor", min_width=24)
+    for metric in report.metrics:
+        table.add_column(metric, justify="right")
+    table.add_column("scored", justify="right")
+    for target in targets:
+        ranked = sorted(
+            (s for s in report.scores if s.target == target),
+            key=lambda s: -s.values[first] if best_is_high else s.values[first],
+        )
+        for score in ranked:
+            name = [score.target] if len(targets) > 1 else []
+            values = [_number(score.values[m]) if m in score.values else "-" for m in report.metrics]
+            style = "bold red" if score.predictor == MODEL else ""
+            table.add_row(*name, score.predictor, *values, f"{score.scored:,}", style=style)
+        table.add_section()
+    console.print(table)
+    facts = _pairs()
+    facts.add_row("records", f"{report.records:,}" + (f", {report.labels:,} of them labels" if report.labels else ""))
+    facts.add_row("streams", f"{report.streams:,} at the end")
+    facts.add_row("updates", f"{report.updates:,}")
+    facts.add_row("loss", f"{_number(report.loss)} in scaled units, as in the daemon's metrics")
+    if not report.rejected:
+        facts.add_row("rejected", "none")
+    console.print(facts)
+    for reason, count in report.rejected.most_common():
+        line = f"rejected, {reason}: {count:,}; the first: {report.first_rejected[reason]}"
+        console.print(Text(line, "yellow"), soft_wrap=True)
+    if report.backwards:
+        console.print(
+            f"[yellow]{report.backwards:,} records are older than one before them; they were learned in the file's "
+            "order: sort the file by time for an honest result[/yellow]"
+        )
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:#.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+# -- inspect ----------------------------------------------------------------------------------------------------------
+
+
+def checkpoints(console: Console, listed: list[Listed], chosen: list[Inspection]) -> None:
+    """The list of what is on disk, then each chosen checkpoint in full."""
+    if len(listed) > 1:
+        console.print(_listing(listed))
+    for one in listed:
+        if one.manifest is None:
+            console.print(Text(f"unreadable: {one.path}: {one.reason}", "red"), soft_wrap=True)
+    for inspection in chosen:
+        console.print()
+        console.print(_overview(inspection))
+        console.print()
+        console.print(_tensors(inspection))
+        console.print()
+        console.print(_configuration(inspection.manifest.configuration))
+
+
+def _listing(listed: list[Listed]) -> Table:
+    manifests = [one.manifest for one in listed if one.manifest is not None]
+    partitions = list(dict.fromkeys(f"{m.topic}/{m.partition}" for m in manifests))
+    table = Table(title=f"Checkpoints of {', '.join(partitions)}", title_justify="left", title_style="bold", box=None)
+    if len(partitions) > 1:
+        table.add_column("partition", overflow="fold")
+    table.add_column("lineage", no_wrap=True)
+    for name in ("position", "records", "size"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("written", no_wrap=True)
+    for manifest in manifests:
+        partition = f"{manifest.topic}/{manifest.partition}"
+        table.add_row(
+            *([partition] if len(partitions) > 1 else []),
+            manifest.progress.lineage,
+            f"{manifest.progress.position:,}",
+            f"{manifest.progress.ordinal:,}",
+            size(manifest.bytes),
+            manifest.created[:19].replace("T", " "),
+        )
+    return table
+
+
+def _overview(inspection: Inspection) -> Table:
+    manifest, spec = inspection.manifest, inspection.spec
+    progress = manifest.progress
+    table = _pairs()
+    table.add_row("checkpoint", Text(str(inspection.path), "cyan"))
+    table.add_row("job", Text(f"{manifest.job}, partition {manifest.topic}/{manifest.partition}", "bold"))
+    table.add_row("position", f"offset {progress.position:,}, after {progress.ordinal:,} records")
+    table.add_row("lineage", f"{progress.lineage}, digest {progress.digest:08x}")
+    table.add_row("stream time", when(progress.stream_time_ms))
+    table.add_row("written", manifest.created[:19].replace("T", " ") + " UTC")
+    table.add_row(
+        "streams",
+        f"{inspection.streams():,} of {spec.streams.max_streams:,}, in {len(manifest.segments)} segments; "
+        f"{size(manifest.bytes)} in all",
+    )
+    table.add_row("updates", f"{progress.updates:,}, of {progress.parameters:,} parameters each")
+    counters = progress.counters
+    for name in ("clipped", "nonfinite_losses", "nonfinite_gradients", "evicted_ttl", "evicted_capacity"):
+        if counters.get(name):
+            table.add_row(name.replace("_", " "), f"{counters[name]:,}")
+    for target in inspection.statistics():
+        table.add_row(f"target {target['name']}", _spread(target))
+    table.add_row("build", ", ".join(f"{name} {value}" for name, value in manifest.build.items()))
+    return table
+
+
+def _spread(of: Mapping[str, Any]) -> str:
+    return f"mean {of['mean']:.4g}, standard deviation {of['deviation']:.4g} over {of['count']:,}"
+
+
+def _tensors(inspection: Inspection) -> Table:
+    table = Table(show_edge=False, pad_edge=False, box=None)
+    table.add_column("tensor", min_width=18)
+    table.add_column("shape", justify="right", min_width=10)
+    table.add_column("norm", justify="right", min_width=10)
+    table.add_column("largest", justify="right", min_width=10)
+    for tensor in inspection.tensors():
+        shape = " x ".join(map(str, tensor["shape"]))
+        table.add_row(tensor["name"], shape, f"{tensor['norm']:.4g}", f"{tensor['largest']:.4g}")
+    return table
+
+
+def _configuration(configuration: Mapping[str, Any]) -> Table:
+    table = _pairs()
+    for name, value in configuration.items():
+        if isinstance(value, dict):
+            shown = ", ".join(f"{k}: {_plain(v)}" for k, v in value.items() if v is not None)
+        elif isinstance(value, list):
+            shown = ", ".join(f"{f['field']} ({f['encoder']})" for f in value) or "none"
+        else:
+            shown = str(value)
+        table.add_row(name, Text(shown))
+    return table
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k}: {_plain(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_plain, value)) + "]"
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def stream(console: Console, state: Mapping[str, Any]) -> None:
+    """What a checkpoint keeps of one stream."""
+    table = _pairs()
+    table.add_row("stream", Text(state["key"], "bold"))
+    table.add_row("steps", f"{state['steps']:,} in its sequence; slot {state['slot']}")
+    table.add_row("last record", when(state["last_record_ms"]))
+    for layer, norms in enumerate(state["state_norms"]):
+        table.add_row(f"state, layer {layer}", ", ".join(f"|{name}| = {norm:.4g}" for name, norm in norms.items()))
+    known = ", ".join("unknown" if value is None else f"{value:.6g}" for value in state["previous_target"])
+    table.add_row("previous target", known)
+    for target in state["targets"]:
+        if target["count"]:
+            table.add_row("its targets", _spread(target))
+    console.print()
+    console.print(table)

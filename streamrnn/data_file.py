@@ -1,0 +1,191 @@
+"""Records out of a CSV or JSON-lines file, as a topic would hold them.
+
+A CSV value is parsed to what it plainly is: nothing, a truth value, a number, else text; a column ``a.b`` is field b of
+object a. JSON lines stay the bytes they are, broken ones included: the codec judges them as it does in the daemon.
+Offsets count the records; key and timestamp come from fields, since a file has neither.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from streamrnn.errors import ConfigError
+from streamrnn.service.broker import Record
+from streamrnn.service.config import Config
+
+Row = Mapping[str, Any]
+
+_NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)?(\.[0-9]*)?([eE][+-]?[0-9]+)?")
+_MISSING = frozenset({"", "nan", "NaN"})
+
+
+def read_rows(path: Path, progress: Callable[[int], None] | None = None) -> Iterator[bytes | Row]:
+    """The rows of a CSV file as mappings, of a JSON-lines file as bytes; empty lines are left out.
+
+    ``progress`` is told the bytes read so far. Raises ConfigError for a file that cannot be read or has another
+    ending than .csv, .jsonl or .ndjson.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (".csv", ".jsonl", ".ndjson"):
+        raise ConfigError(f"--data: {path} ends in {suffix or 'nothing'!r}; expected .csv, .jsonl or .ndjson")
+    try:
+        with path.open("rb") as stream:
+            yield from _csv_rows(stream, path, progress) if suffix == ".csv" else _json_lines(stream, progress)
+    except OSError as error:
+        raise ConfigError(f"--data: {path} cannot be read: {error.strerror}") from error
+
+
+def _json_lines(stream: IO[bytes], progress: Callable[[int], None] | None) -> Iterator[bytes]:
+    read = 0
+    for line in stream:
+        read += len(line)
+        if progress is not None:
+            progress(read)
+        if line := line.strip():
+            yield line
+
+
+def _csv_rows(stream: IO[bytes], path: Path, progress: Callable[[int], None] | None) -> Iterator[Row]:
+    text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+    reader = csv.reader(text)
+    try:
+        names = next(reader, None)
+        if not names:
+            raise ConfigError(f"--data: {path} is empty; the first line of a CSV file names its columns")
+        if len(set(names)) != len(names):
+            raise ConfigError(f"--data: {path}: two columns have the same name; found {', '.join(names)}")
+        for values in reader:
+            if progress is not None:
+                progress(stream.tell())
+            if len(values) != len(names):
+                if not values:
+                    continue
+                raise ConfigError(
+                    f"--data: {path}, line {reader.line_num}: found {len(values)} values, expected {len(names)}"
+                )
+            yield dict(zip(names, values, strict=True))
+    except csv.Error as error:
+        raise ConfigError(f"--data: {path}, line {reader.line_num}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"--data: {path} is not UTF-8 text") from error
+
+
+def parsed(text: str) -> Any:
+    """What a CSV value means: nothing, a truth value, a number, or the text itself.
+
+    A number with leading zeros is an identifier and stays text.
+
+    >>> [parsed(t) for t in ("", "true", "12", "-1.5e3", "007", "N14228", "inf")]
+    [None, True, 12, -1500.0, '007', 'N14228', 'inf']
+    """
+    if text in _MISSING:
+        return None
+    if text in ("true", "True", "TRUE"):
+        return True
+    if text in ("false", "False", "FALSE"):
+        return False
+    match = _NUMBER.fullmatch(text)
+    if match is None or not any(c.isdigit() for c in text):
+        return text
+    return float(text) if match[2] or match[3] else int(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fields:
+    """Where a record's key and time are in a row; None: nowhere."""
+
+    key: str | None = None
+    timestamp: str | None = None
+
+
+def records(config: Config, rows: Iterable[bytes | Row], fields: Fields) -> Iterator[Record]:
+    """Rows as the records a topic would hold: offset by number, key and time as ``fields`` says.
+
+    Without a time of any kind, records follow each other by a second. Raises ConfigError when the job takes its stream
+    from the record key and ``fields`` names none, or a field that the first row lacks.
+    """
+    if config.input.stream_key is None and fields.key is None:
+        raise ConfigError(
+            "--key: the job takes its streams from the record key, and a file has none; name the field that holds it"
+        )
+    if config.input.stream_key is not None and fields.key is not None:
+        raise ConfigError(f"--key: the job takes its streams from the field {config.input.stream_key!r}; leave it out")
+    encode = msgspec.json.Encoder().encode
+    for i, row in enumerate(rows):
+        if isinstance(row, bytes):
+            value = row
+            document = _document(row) if fields.key or fields.timestamp else {}
+        else:
+            document = _nested(row)
+            value = encode(document)
+        if i == 0:
+            _check_fields(document, fields)
+        key = None if fields.key is None else _key(_at(document, fields.key))
+        # Its text as it stands: 1.10 and 1.1 are two names.
+        if key is not None and fields.key is not None and not isinstance(row, bytes) and fields.key in row:
+            key = str(row[fields.key]).encode()
+        time_ms = 1_000 * i if fields.timestamp is None else _time(_at(document, fields.timestamp))
+        yield Record(config.input.topic, 0, i, time_ms, key, value)
+
+
+def _document(line: bytes) -> Any:
+    try:
+        return msgspec.json.decode(line)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return {}  # the codec says what is wrong with it
+
+
+def _nested(row: Row) -> dict[str, Any]:
+    """A row's values parsed; a column ``a.b`` becomes field b of object a, as the job's field paths have it."""
+    document: dict[str, Any] = {}
+    for name, text in row.items():
+        at, path = document, name.split(".")
+        for part in path[:-1]:
+            inner = at.setdefault(part, {})
+            if not isinstance(inner, dict):
+                raise ConfigError(f"--data: columns {part!r} and {name!r} exclude each other; rename one")
+            at = inner
+        at[path[-1]] = parsed(text)
+    return document
+
+
+def _at(document: Any, path: str) -> Any:
+    for part in path.split("."):
+        if not isinstance(document, dict):
+            return None
+        document = document.get(part)
+    return document
+
+
+def _check_fields(document: Any, fields: Fields) -> None:
+    for option, name in (("--key", fields.key), ("--timestamp", fields.timestamp)):
+        if name is not None and isinstance(document, dict) and document and name.split(".")[0] not in document:
+            raise ConfigError(f"{option}: the first record has no field {name!r}; it has {', '.join(document)}")
+
+
+def _key(value: Any) -> bytes | None:
+    return None if value is None else (value if isinstance(value, str) else json.dumps(value)).encode()
+
+
+def _time(value: Any) -> int:
+    """Milliseconds since the epoch from such a number or ISO 8601 text; -1, which the codec refuses, otherwise."""
+    if isinstance(value, bool) or value is None:
+        return -1
+    if isinstance(value, int | float):
+        return math.floor(value) if math.isfinite(value) else -1
+    try:
+        time = datetime.fromisoformat(value)
+    except (ValueError, TypeError):
+        return -1
+    return math.floor((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1_000)

@@ -1,0 +1,119 @@
+"""The demo's directory: made, marked, and made afresh, without touching anything somebody else put there.
+
+A marker file says that the directory is the demo's. Only in a marked directory is anything removed, and there only
+what a run writes: its topics, its group's commits, its job's checkpoints, and its own files, each by name. A job file
+that was edited is put aside. The marker is locked while a demo runs, so that a second one cannot pull the log from
+under it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from streamrnn.errors import ConfigError
+from streamrnn.service.broker import TopicPartition
+from streamrnn.service.embedded import EmbeddedBroker, EmbeddedLog
+
+MARKER: Final = ".streamrnn-demo"
+JOB_FILE, LOG_FILE, PLOT_FILE, RIVALS_FILE = "job.yaml", "worker.log", "errors.png", "baselines.npz"
+JOB: Final = "flights"
+INPUT: Final = TopicPartition("departures", 0)
+TOPICS: Final = (INPUT.topic, "delay-predictions", "dead-letters")
+
+
+@contextlib.contextmanager
+def claimed(directory: Path) -> Iterator[list[str]]:
+    """An empty demo directory for as long as the context lasts; gives remarks on what was found.
+
+    Raises:
+        ConfigError: it cannot be made; holds files and no marker; or another demo, or a worker, is at it.
+    """
+    if directory.exists() and not directory.is_dir():
+        raise ConfigError(f"--directory: {directory} is a file; name a directory")
+    marker = directory / MARKER
+    if directory.is_dir() and not marker.is_file() and any(directory.iterdir()):
+        raise ConfigError(
+            f"--directory: {directory} is not empty and was not made by the demo, which leaves it alone; name another"
+        )
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(marker, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise ConfigError(f"--directory: {directory} cannot be written: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"--directory: another demo is running in {directory}; name another") from None
+        yield _cleared(directory)
+    finally:
+        os.close(descriptor)  # gives up the lock
+
+
+def write_job(directory: Path, text: str) -> Path:
+    """Write the job file and remember how it was written, so that an edit is noticed."""
+    path = directory / JOB_FILE
+    path.write_text(text)
+    note = {"made by": "streamrnn demo, which may remove what it made here", "job.yaml": _digest(path)}
+    (directory / MARKER).write_text(json.dumps(note) + "\n")
+    return path
+
+
+def _cleared(directory: Path) -> list[str]:
+    remarks = []
+    log, checkpoints = directory / "log", directory / "checkpoints"
+    for path in (log, checkpoints, log / "topics", log / "groups"):
+        if path.is_symlink():
+            raise ConfigError(f"--directory: {path} is a link, which the demo did not make; remove it or name another")
+    if (log / "topics" / INPUT.topic).is_dir():
+        _refuse_if_consumed(log)
+        remarks.append(f"{directory} held an earlier run, which was removed")
+    for topic in TOPICS:
+        shutil.rmtree(log / "topics" / topic, ignore_errors=True)
+    for group in (JOB, f"{JOB}-reader"):
+        for suffix in (".json", ".lock"):
+            (log / "groups" / f"{group}{suffix}").unlink(missing_ok=True)
+    shutil.rmtree(checkpoints / JOB, ignore_errors=True)
+    if (aside := _put_aside(directory)) is not None:
+        remarks.append(f"the job file had been edited; it is kept as {aside}")
+    for name in (JOB_FILE, LOG_FILE, PLOT_FILE, RIVALS_FILE):
+        (directory / name).unlink(missing_ok=True)
+    for path in (log / "topics", log / "groups", log, checkpoints):
+        with contextlib.suppress(OSError):  # not there, or somebody else's files are in it
+            path.rmdir()
+    return remarks
+
+
+def _refuse_if_consumed(log: Path) -> None:
+    broker = EmbeddedBroker(EmbeddedLog(log), JOB)
+    try:
+        broker.subscribe(INPUT.topic)  # raises, naming the process, when a worker holds the group
+    finally:
+        broker.close(timeout_s=1.0)
+
+
+def _put_aside(directory: Path) -> Path | None:
+    path = directory / JOB_FILE
+    try:
+        known = json.loads((directory / MARKER).read_text() or "{}").get("job.yaml")
+    except (OSError, ValueError):
+        known = None
+    if not path.is_file() or known == _digest(path):
+        return None
+    number = 1
+    while (aside := directory / f"job.edited-{number}.yaml").exists():
+        number += 1
+    path.rename(aside)
+    return aside
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,148 @@
+"""The demo's log, embedded or a real Kafka: its job file, its topics, the departures in them, and the predictions back.
+
+In Kafka every run makes topics of its own, with one partition and no end to their retention (the records are years old
+and would be gone within minutes); they stay when the demo ends. Reading back goes through the same ``Broker`` seam as
+the daemon, by offset, so what is scored is what a consumer of the output topic gets.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from streamrnn.demo.flights import Flights, stream_key
+from streamrnn.errors import BrokerError
+from streamrnn.service.broker import Assigned, Broker, Record, TopicPartition
+from streamrnn.service.config import Config
+from streamrnn.service.embedded import EmbeddedBroker, EmbeddedLog
+from streamrnn.service.kafka_settings import KafkaGroup
+from streamrnn.service.run import kafka_settings, open_broker
+
+FLUSH_EVERY: Final = 20_000
+FLUSH_TIMEOUT_S: Final = 60.0
+READ_TIMEOUT_S: Final = 60.0
+"""How long reading back may stand still: joining a group takes a real cluster a few seconds."""
+
+
+def job_text(directory: Path, bootstrap: str | None) -> str:
+    """The demo's job file, with ``directory`` (and the cluster and fresh topics' names) filled in."""
+    text = resources.files("streamrnn.demo").joinpath("flights.yaml").read_text()
+    text = _replaced(text, "./streamrnn-demo/checkpoints", _quoted(str(directory / "checkpoints")))
+    if bootstrap is None:
+        return _replaced(text, "./streamrnn-demo/log", _quoted(str(directory / "log")))
+    run = f"streamrnn-demo-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    for topic in ("departures", "delay-predictions", "dead-letters"):
+        text = _replaced(text, f"topic: {topic}", f"topic: {run}.{topic}")
+    old = "embedded: {directory: ./streamrnn-demo/log}   # a log of files in place of Kafka"
+    return _replaced(text, old, f"kafka: {{bootstrap_servers: {_quoted(bootstrap)}, group_id: {run}}}")
+
+
+def _replaced(text: str, old: str, new: str) -> str:
+    if text.count(old) != 1:
+        raise ValueError(f"flights.yaml: {old!r} must occur once, found {text.count(old)} times")
+    return text.replace(old, new)
+
+
+def _quoted(text: str) -> str:
+    return msgspec.json.encode(text.replace("${", "$${")).decode()
+
+
+def create_topics(config: Config) -> None:
+    """Create the job's topics with one partition each."""
+    if config.embedded is not None:
+        open_broker(config).close(timeout_s=1.0)
+        return
+    from streamrnn.service import kafka
+
+    names = (config.input.topic, config.output.topic, config.output.dead_letter_topic)
+    connection, _ = kafka_settings(config)
+    kafka.create_topics(connection, dict.fromkeys(names, 1), settings={"retention.ms": "-1"})
+
+
+def fill(config: Config, flights: Flights, report: Callable[[int], None]) -> None:
+    """Write every departure to the input topic, keyed by aircraft and stamped with its time."""
+    broker = _client(config, None)
+    encode = msgspec.json.Encoder().encode
+    topic = config.input.topic
+    try:
+        for i, record in enumerate(flights):
+            broker.send(
+                topic, stream_key(record).encode(), encode(record), timestamp_ms=record["timestamp"], partition=0
+            )
+            if not (i + 1) % FLUSH_EVERY:
+                broker.flush(FLUSH_TIMEOUT_S)
+                report(i + 1)
+        broker.flush(FLUSH_TIMEOUT_S)
+        report(len(flights))
+    finally:
+        broker.close(timeout_s=5.0)
+
+
+@dataclass(frozen=True)
+class ReadBack:
+    """Predictions by offset of the input record, NaN where there is none, and how many records repeated one."""
+
+    prediction: npt.NDArray[np.float64]
+    repeated: int
+
+
+class _Prediction(msgspec.Struct):
+    topic: str
+    offset: int
+    prediction: float
+
+
+def read_predictions(config: Config, n: int) -> ReadBack:
+    """Read the output topic from its beginning and match each prediction with its record."""
+    decode = msgspec.json.Decoder(_Prediction).decode
+    values = np.full(n, np.nan)
+    total = 0
+    for record in read_all(_client(config, f"{config.group_id}-reader"), config.output.topic):
+        if record.value is not None and (found := decode(record.value)).topic == config.input.topic:
+            total += 1
+            values[found.offset] = found.prediction
+    return ReadBack(values, total - int(np.isfinite(values).sum()))
+
+
+def read_all(broker: Broker, topic: str) -> Iterator[Record]:
+    """Every record of ``topic`` up to its present end, through a consumer group of its own; closes ``broker``."""
+    try:
+        broker.subscribe(topic)
+        ends: dict[TopicPartition, int] = {}
+        moved = time.monotonic()
+        while not ends or any(broker.position(tp) < end for tp, end in ends.items()):
+            if time.monotonic() - moved > READ_TIMEOUT_S:
+                raise BrokerError(f"reading topic {topic} back came to a halt for {READ_TIMEOUT_S:g} s")
+            polled = broker.poll(0.2, 10_000)
+            for event in broker.events():
+                if isinstance(event, Assigned):
+                    for tp in event.partitions:
+                        broker.seek(tp, broker.log_start(tp))
+                        ends[tp] = broker.log_end(tp)
+                    broker.resume(event.partitions)
+            if polled:
+                moved = time.monotonic()
+            for records in polled.values():
+                yield from records
+    finally:
+        broker.close(timeout_s=5.0)
+
+
+def _client(config: Config, group: str | None) -> Broker:
+    """A client of the job's log: in ``group``, or one that only sends."""
+    if config.embedded is not None:
+        return EmbeddedBroker(EmbeddedLog(config.embedded.directory), group or f"{config.group_id}-writer")
+    from streamrnn.service.kafka import KafkaBroker
+
+    connection, own = kafka_settings(config)
+    return KafkaBroker(connection, None if group is None else KafkaGroup(group_id=group, instance_id=own.instance_id))

@@ -1,0 +1,199 @@
+"""What the demo prints: the introduction, the display while the worker runs, and the account at the end.
+
+Everything is laid out for 80 columns. Numbers are given in the order in which they rank, whoever wins.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from streamrnn.demo.rivals import AIRPORT, LAST_VALUE, LINEAR, MEAN, MEDIAN
+from streamrnn.service.config import Config
+
+if TYPE_CHECKING:
+    from streamrnn.demo.run import Result, _Worker
+
+FIRST: Final = 100_000
+_PHASES: Final = {
+    "poll": "reading and waiting for records",
+    "decode": "decoding JSON",
+    "process": "predicting and learning",
+    "encode": "encoding predictions",
+    "send": "handing predictions over",
+    "commit": "flushing and committing",
+    "checkpoint": "copying checkpoints",
+}
+_SHORT: Final = {LAST_VALUE: "last", MEAN: "mean", MEDIAN: "median", AIRPORT: "airport", LINEAR: "linear"}
+"""Names of columns where there is a row for each month."""
+
+
+def introduce(console: Console, config: Config, job_file: Path) -> None:
+    """Say what is about to happen."""
+    where = "the embedded log" if config.kafka is None else f"Kafka at {', '.join(config.kafka.servers)}"
+    console.print(
+        "[bold]How late will each departure from New York leave?[/bold] The departures of 2013, in the order in which "
+        f"they happened, go through {where} to the daemon's own worker. An LSTM predicts each one before it learns "
+        "from it, with one hidden state per aircraft."
+    )
+    console.print(
+        "[dim]Why aircraft, when streams of airports err less? An airport's previous departure is minutes old: its "
+        "time tells the present minute, and the present minute tells the delay of a flight that is overdue. Measured "
+        "at departure such a model errs by 12.1 minutes; asked just before the schedule, when it would be of use, by "
+        "18.4. Aircraft: 15.8 and 16.8.[/dim]"
+    )
+    console.print(f"job file  [cyan]{_short(job_file)}[/cyan]", soft_wrap=True)
+
+
+def progress(worker: _Worker, errors: dict[str, float]) -> RenderableType:
+    """One frame of the display while the worker runs."""
+    if worker.loop is None:
+        return Text("starting the worker")
+    now = worker.ended or time.perf_counter()
+    seconds = now - worker.began if worker.began else 0.0
+    rate = worker.done / seconds if seconds > 0.05 else 0.0
+    line = Text.assemble(
+        (f"{worker.done:,}", "bold"),
+        f" of {worker.records:,} records   ",
+        (f"{rate:,.0f}", "bold"),
+        " records/s   ",
+        (f"{worker.streams:,}", "bold"),
+        " aircraft   ",
+        f"{seconds:.0f} s",
+    )
+    table = Table(show_header=True, show_edge=False, pad_edge=False, box=None, title_justify="left")
+    table.add_column("mean absolute error so far", min_width=32)
+    table.add_column("minutes", justify="right")
+    table.add_column("")
+    worst = max((e for e in errors.values() if np.isfinite(e)), default=1.0) or 1.0
+    for i, (name, error) in enumerate(errors.items()):
+        bar = "" if not np.isfinite(error) else "█" * max(1, round(30 * error / worst))
+        style = "bold red" if i == 0 else ""
+        table.add_row(name, "-" if not np.isfinite(error) else f"{error:.2f}", Text(bar, style or "dim"), style=style)
+    served = "" if worker.port is None else f"metrics   http://127.0.0.1:{worker.port}/metrics"
+    rows = Table.grid()
+    rows.add_row(Text(served, style="cyan"))
+    rows.add_row(ProgressBar(total=worker.records, completed=worker.done, width=72))
+    rows.add_row(line)
+    rows.add_row(Text())
+    rows.add_row(table)
+    return rows
+
+
+def conclude(console: Console, config: Config, result: Result, job_file: Path, plot: Path | None) -> None:
+    """The account: errors, months, rate, where the time went, where things are."""
+    from streamrnn.demo.plot import error_table
+
+    console.print()
+    console.print(_errors(result))
+    console.print(_verdict(result))
+    scored = np.isfinite(result.errors[next(iter(result.errors))])
+    if scored.sum() > 1_000:
+        short = {_SHORT.get(name, name): column for name, column in result.errors.items()}
+        table = error_table(result.timestamps_ms, short)
+        table.box, table.padding = SIMPLE_HEAD, (0, 1, 0, 0)
+        console.print()
+        console.print(table)
+    console.print()
+    rate = result.records / result.seconds
+    console.print(
+        f"[bold]{result.records:,} records in {result.seconds:.1f} s: {rate:,.0f} records/s[/bold]"
+        " through the daemon, log to log, baselines not included"
+    )
+    console.print(_phases(result))
+    matched = f"every one of {result.records:,} records has its prediction in the output topic"
+    if result.unmatched:
+        matched = (
+            f"[red]{result.unmatched:,} of {result.records:,} records have no prediction in the output topic[/red]"
+        )
+    if result.repeated:
+        matched += f"; {result.repeated:,} were written more than once"
+    console.print(matched)
+    console.print()
+    _places(console, config, job_file, plot)
+
+
+def _errors(result: Result) -> Table:
+    spans = [(f"first {FIRST:,}", FIRST)] if result.records > FIRST else []
+    whole = "whole year" if result.records > 336_000 else f"all {result.records:,}"
+    spans.append((whole, result.records))
+    means = {
+        name: [float(np.nanmean(column[:end])) if np.isfinite(column[:end]).any() else np.nan for _, end in spans]
+        for name, column in result.errors.items()
+    }
+    model = next(iter(means))
+    table = Table(title="Mean absolute error in minutes, best first", title_justify="left", title_style="bold")
+    table.add_column("", min_width=30)
+    for name, _ in spans:
+        table.add_column(name, justify="right")
+    table.add_column("against the LSTM", justify="right")
+    for name in sorted(means, key=lambda n: means[n][-1]):
+        gap = means[name][-1] / means[model][-1] - 1
+        against = "" if name == model else f"{gap:+.1%}"
+        table.add_row(name, *(f"{v:.2f}" for v in means[name]), against, style="bold red" if name == model else "")
+    return table
+
+
+def _verdict(result: Result) -> str:
+    means = {name: float(np.nanmean(column)) for name, column in result.errors.items() if np.isfinite(column).any()}
+    model, *others = means
+    if not others:
+        return ""
+    better = [name for name in others if means[name] <= means[model]]
+    if better:
+        return f"[yellow]The LSTM did not win here: {', '.join(better)} erred less.[/yellow]"
+    nearest = min(others, key=lambda n: means[n])
+    gap = means[nearest] - means[model]
+    return f"[green]The LSTM erred least, by {gap:.2f} minutes before {nearest}.[/green]"
+
+
+def _phases(result: Result) -> Table:
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column("phase")
+    table.add_column("seconds", justify="right")
+    table.add_column("share", justify="right")
+    table.add_column("us per record", justify="right")
+    known = {_PHASES.get(name, name): seconds for name, seconds in result.phases.items() if seconds >= 0.05}
+    known["the rest"] = max(0.0, result.seconds - sum(known.values()))
+    for name, seconds in sorted(known.items(), key=lambda item: -item[1]):
+        table.add_row(
+            f"  {name}",
+            f"{seconds:.1f} s",
+            f"{seconds / result.seconds:.0%}",
+            f"{1e6 * seconds / max(1, result.records):.1f} us a record",
+        )
+    return table
+
+
+def _places(console: Console, config: Config, job_file: Path, plot: Path | None) -> None:
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column(style="cyan", overflow="fold")
+    if config.embedded is not None:
+        topic = Path(config.embedded.directory) / "topics" / config.output.topic / "0.jsonl"
+        table.add_row("predictions", _short(topic))
+    else:
+        table.add_row("predictions", f"topic {config.output.topic}")
+        table.add_row("departures", f"topic {config.input.topic}")
+    if plot is not None:
+        table.add_row("plot", _short(plot))
+    table.add_row("checkpoints", _short(Path(config.checkpoint.directory)))
+    table.add_row("look inside", f"streamrnn inspect -c {_short(job_file)}")
+    table.add_row("go on", f"streamrnn run -c {_short(job_file)}")
+    console.print(table)
+
+
+def _short(path: Path) -> str:
+    """The path as the user would type it from here."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

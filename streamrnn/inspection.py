@@ -1,0 +1,227 @@
+"""What a checkpoint holds, read without a broker, a configuration file or a compiled kernel.
+
+A checkpoint describes itself: its manifest carries the configuration that determines the learner, from which names and
+shapes of all tensors follow. Everything is verified against its digests on the way, as a recovery would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from streamrnn.checkpoint import Checkpoint, CheckpointStore, Manifest
+from streamrnn.checkpoint_format import read_manifest
+from streamrnn.core.layout import Layout
+from streamrnn.errors import CheckpointError, ConfigError
+from streamrnn.features import FeatureEncoder, FeatureSpec
+from streamrnn.learner import layout_of
+from streamrnn.service.config import Config
+from streamrnn.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One checkpoint on disk: its manifest, or why it cannot be read."""
+
+    path: Path
+    manifest: Manifest | None
+    reason: str = ""
+
+
+def find(path: Path) -> list[Listed]:
+    """The checkpoints at ``path``, a manifest or any directory above some, by partition and then oldest first.
+
+    Raises CheckpointError when there are none.
+    """
+    if path.is_file():
+        paths: Iterable[Path] = [path]
+    elif path.is_dir():
+        paths = path.rglob("manifest-*.json")
+    else:
+        raise ConfigError(f"{path}: does not exist; give a manifest or a directory of checkpoints")
+    listed = [_listed(p) for p in paths]
+    if not listed:
+        raise CheckpointError(
+            f"{path}: holds no checkpoint; expected manifest-*.json below it. A job writes its first one when it starts"
+        )
+    return sorted(listed, key=_place)
+
+
+def of_config(config: Config) -> Path:
+    """Where the checkpoints of a configuration's job and topic are."""
+    store = CheckpointStore(config.checkpoint.directory, config.job, config.input.topic, 0)
+    return store.directory.parent
+
+
+def newest(listed: list[Listed]) -> list[Listed]:
+    """The newest readable checkpoint of each partition: by when it was written, which tells lineages apart."""
+    best: dict[tuple[str, str, int], Listed] = {}
+    for one in listed:
+        if (manifest := one.manifest) is None:
+            continue
+        owner = (manifest.job, manifest.topic, manifest.partition)
+        known = best.get(owner)
+        if known is None or known.manifest is None or _age(manifest) >= _age(known.manifest):
+            best[owner] = one
+    return [best[owner] for owner in sorted(best)]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A checkpoint, verified, with what its configuration says of the arrays."""
+
+    path: Path
+    checkpoint: Checkpoint
+    layout: Layout
+    spec: LearnerSpec
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest."""
+        return self.checkpoint.manifest
+
+    def tensors(self) -> list[dict[str, Any]]:
+        """Name, shape, norm and largest magnitude of each tensor of the network, under PyTorch's names."""
+        weights = self.layout.get_weights(self.checkpoint.model["theta"])
+        return [
+            {
+                "name": name,
+                "shape": list(tensor.shape),
+                "norm": float(np.sqrt(np.square(tensor, dtype=np.float64).sum())),
+                "largest": float(np.abs(tensor).max()),
+            }
+            for name, tensor in weights.items()
+        ]
+
+    def statistics(self) -> list[dict[str, Any]]:
+        """Mean and standard deviation of each target over the partition; empty for classes."""
+        if self.spec.target.classes is not None:
+            return []
+        model = self.checkpoint.model
+        return [
+            {"name": name, "count": int(count), "mean": float(mean), "deviation": _deviation(count, m2)}
+            for name, count, mean, m2 in zip(
+                self.spec.target.fields, model["y_count"], model["y_mean"], model["y_m2"], strict=True
+            )
+        ]
+
+    def streams(self) -> int:
+        """How many streams have a state."""
+        return sum(key is not None for key in self.checkpoint.keys)
+
+    def stream(self, key: bytes) -> dict[str, Any] | None:
+        """What is kept of one stream; None when it is not known."""
+        per_segment = self.manifest.slots_per_segment
+        for index, segment in enumerate(self.checkpoint.segments):
+            if key not in segment.keys:
+                continue
+            row = segment.keys.index(key)
+            arrays = {name: array[row] for name, array in segment.arrays.items()}
+            state = arrays["state"].astype(np.float64)  # [layers, vectors, hidden]
+            norms = [
+                {name: float(np.sqrt(np.square(layer[i]).sum())) for i, name in enumerate("hc"[: state.shape[1]])}
+                for layer in state
+            ]
+            return {
+                "key": key.decode(errors="replace"),
+                "slot": index * per_segment + row,
+                "steps": int(arrays["steps"]),
+                "last_record_ms": int(arrays["last_ms"]),
+                "last_seen_ms": int(arrays["seen"][0]),
+                "state_norms": norms,
+                "previous_target": [_number(value) for value in arrays["last_y"]],
+                "targets": [
+                    {"count": int(count), "mean": float(mean), "deviation": _deviation(count, m2)}
+                    for count, mean, m2 in zip(arrays["y_count"], arrays["y_mean"], arrays["y_m2"], strict=True)
+                ],
+            }
+        return None
+
+    def as_data(self) -> dict[str, Any]:
+        """Everything shown, as plain data for JSON."""
+        manifest = self.manifest
+        return {
+            "path": str(self.path),
+            "job": manifest.job,
+            "topic": manifest.topic,
+            "partition": manifest.partition,
+            "created": manifest.created,
+            **msgspec.to_builtins(manifest.progress),
+            "streams": self.streams(),
+            "slots": manifest.n_slots,
+            "bytes": manifest.bytes,
+            "tensors": self.tensors(),
+            "targets": self.statistics(),
+            "configuration": manifest.configuration,
+            "configuration_sha256": manifest.configuration_sha256,
+            "build": manifest.build,
+        }
+
+
+def inspect(path: Path) -> Inspection:
+    """Read and verify the checkpoint of one manifest. Raises CorruptCheckpoint with the reason."""
+    manifest = read_manifest(path)
+    # <directory>/<job>/<topic>-<partition>/<lineage>/manifest-*.json
+    directory = path.resolve().parents[3]
+    store = CheckpointStore(directory, manifest.job, manifest.topic, manifest.partition)
+    checkpoint = store.load(store.read(path.resolve()))
+    spec = _spec(manifest)
+    layout = layout_of(spec)
+    if (found := checkpoint.model["theta"].size) != layout.size:
+        raise CheckpointError(
+            f"{path}: holds {found} parameters, its configuration means {layout.size}; is it another version's?"
+        )
+    return Inspection(path, checkpoint, layout, spec)
+
+
+def _listed(path: Path) -> Listed:
+    try:
+        return Listed(path, read_manifest(path))
+    except CheckpointError as error:
+        return Listed(path, None, str(error))
+
+
+def _place(listed: Listed) -> tuple[str, int, str, int, str]:
+    manifest = listed.manifest
+    if manifest is None:
+        return ("", 0, "", 0, str(listed.path))
+    return (manifest.topic, manifest.partition, *_age(manifest), str(listed.path))
+
+
+def _age(manifest: Manifest) -> tuple[str, int]:
+    return manifest.created, manifest.progress.position
+
+
+def _spec(manifest: Manifest) -> LearnerSpec:
+    """The learner's specification, from the configuration a checkpoint carries."""
+    kept = manifest.configuration
+    try:
+        encoder = FeatureEncoder(msgspec.convert(kept["features"], tuple[FeatureSpec, ...]))
+        return LearnerSpec(
+            n_features=encoder.n_features,
+            indicator=encoder.indicator,
+            has_end=kept["input"]["end_field"] is not None,
+            target=msgspec.convert(kept["target"], TargetSpec),
+            model=msgspec.convert(kept["model"], ModelSpec),
+            learning=msgspec.convert(kept["learning"], LearningSpec),
+            streams=msgspec.convert(kept["streams"], StreamSpec),
+            inputs=msgspec.convert(kept["inputs"], InputSpec),
+        )
+    except (KeyError, TypeError, msgspec.ValidationError) as error:
+        raise CheckpointError(
+            f"the configuration in the checkpoint at {manifest.progress.position} cannot be read ({error}); it was "
+            f"written by streamrnn {manifest.build.get('streamrnn', 'of an unknown version')}"
+        ) from error
+
+
+def _deviation(count: float, m2: float) -> float:
+    return float(np.sqrt(m2 / count)) if count > 0 else 0.0
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

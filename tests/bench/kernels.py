@@ -1,0 +1,159 @@
+"""Microseconds per record inside the jitted block, and bytes per stream.
+
+    python -m tests.bench.kernels            all cells and sizes, a few minutes
+    python -m tests.bench.kernels --quick    one cell and size, a few seconds
+
+What is timed is the one call that walks a block: decoding, the lookup of slots and everything else in Python stays
+outside. One thread. Every figure is the median over runs of blocks of thousands of records, wall clock. ``predict``
+scores nothing and changes nothing; the others predict, score, advance and learn from every record, with Adam. With
+10,000 streams each record belongs to another stream than the one before, as far apart in memory as can be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, NamedTuple
+from unittest import mock
+
+import numpy as np
+
+from streamrnn import learner as learner_module
+from streamrnn.block import Block
+from streamrnn.learner import Learner
+from streamrnn.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+
+Cell = Literal["lstm", "gru", "rnn"]
+FEATURES = 8
+CELLS: tuple[Cell, ...] = ("lstm", "gru", "rnn")
+HIDDEN = (16, 32, 64, 128)
+STREAMS = (1, 10_000)
+WINDOWS = {"predict": None, "TBPTT(16,16)": (16, 16), "TBPTT(1,16)": (1, 16)}
+DEFAULT_WINDOW = (8, 32)
+
+
+class Row(NamedTuple):
+    """One line of the table: microseconds per record by what is done, in the order of ``WINDOWS``."""
+
+    cell: Cell
+    hidden: int
+    streams: int
+    microseconds: tuple[float, ...]
+
+
+def learner(cell: Cell, hidden: int, k1: int, k2: int, streams: int) -> Learner:
+    """A learner with ``FEATURES`` raw inputs, one target and nothing derived."""
+    spec = LearnerSpec(
+        n_features=FEATURES,
+        target=TargetSpec(fields=("y",)),
+        model=ModelSpec(cell=cell, hidden_size=hidden),
+        learning=LearningSpec(k1=k1, k2=k2),
+        inputs=InputSpec(dt=False, previous_target=False),
+        streams=StreamSpec(max_streams=max(streams, 2)),
+    )
+    return Learner(spec, seed=0)
+
+
+def block(streams: Iterable[int], known: bool = True) -> Block:
+    """One record per entry of ``streams``, in that order, its target known or not."""
+    keys = [b"%d" % stream for stream in streams]
+    rng, n = np.random.default_rng(1), len(keys)
+    return Block(
+        keys=keys,
+        time_ms=np.arange(n, dtype=np.int64),
+        x=rng.standard_normal((n, FEATURES)),
+        y=rng.standard_normal((n, 1)) if known else np.full((n, 1), np.nan),
+        end=np.zeros(n, np.bool_),
+        kind=np.zeros(n, np.uint8),
+        event=np.zeros(n, np.uint64),
+    )
+
+
+def fill(subject: Learner, streams: int) -> None:
+    """Fill every stream's window, and spread the streams over the k1 steps between windows.
+
+    Streams in step with each other would all learn from the same records and not at all from those between. Where
+    every record learns anyway, targets stay unknown meanwhile, which saves the time.
+    """
+    k1, k2 = subject.spec.learning.k1, subject.spec.learning.k2
+    for turn in range(k2 + k1):
+        subject.process(block([s for s in range(streams) if turn >= s % k1], known=k1 > 1))
+
+
+@contextmanager
+def timed_walk() -> Iterator[list[float]]:
+    """Collects the seconds each call of the jitted block takes."""
+    walk, seconds = learner_module.walk, []
+
+    def timed(*arguments: Any) -> None:
+        started = time.perf_counter()
+        walk(*arguments)
+        seconds.append(time.perf_counter() - started)
+
+    with mock.patch.object(learner_module, "walk", timed):
+        yield seconds
+
+
+def measure(cell: Cell, hidden: int, streams: int, runs: int, budget_s: float) -> Row:
+    """Median microseconds per record, each figure over ``runs`` blocks of about ``budget_s`` seconds."""
+    figures = []
+    for window in WINDOWS.values():
+        k1, k2 = window or (16, 16)
+        subject = learner(cell, hidden, k1, k2, streams)
+        fill(subject, streams)
+        run = subject.process if window else subject.predict
+        with timed_walk() as seconds:
+            run(block(np.arange(800) % streams))
+            # A whole number of rounds for one stream: as many records learn in one block as in another.
+            n = 16 * max(1, round(min(40_000, budget_s * 800 / seconds.pop()) / 16))
+            sample = block(np.arange(n) % streams)
+            for _ in range(runs):
+                run(sample)
+        figures.append(1e6 * statistics.median(seconds) / n)
+    return Row(cell, hidden, streams, tuple(figures))
+
+
+def bytes_per_stream(cell: Cell, hidden: int) -> int:
+    """Array memory of one stream at the default window."""
+    return learner(cell, hidden, *DEFAULT_WINDOW, streams=2).bytes_per_stream()
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows as a Markdown table, with bytes per stream."""
+    k1, k2 = DEFAULT_WINDOW
+    lines = [
+        f"| cell | hidden | streams | {' | '.join(f'{name}, us' for name in WINDOWS)} | bytes/stream ({k1},{k2}) |",
+        "|---|--:|--:|" + "--:|" * (len(WINDOWS) + 1),
+    ]
+    for row in rows:
+        figures = " | ".join(f"{value:.2f}" for value in row.microseconds)
+        size = bytes_per_stream(row.cell, row.hidden)
+        lines.append(f"| {row.cell} | {row.hidden} | {row.streams:,} | {figures} | {size:,} |")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description="Time the jitted block: microseconds per record, one thread.")
+    parser.add_argument("--quick", action="store_true", help="LSTM 32 only, short runs")
+    parser.add_argument("--runs", type=int, default=7, help="blocks per figure (default 7)")
+    options = parser.parse_args(arguments)
+    print(f"features {FEATURES}, float32, Adam, one thread; median of {options.runs} runs", flush=True)
+    cases = (
+        [("lstm", 32, s) for s in STREAMS]
+        if options.quick
+        else [(cell, hidden, streams) for cell in CELLS for hidden in HIDDEN for streams in STREAMS]
+    )
+    rows = []
+    for cell, hidden, streams in cases:
+        rows.append(measure(cell, hidden, streams, options.runs, 0.01 if options.quick else 0.2))
+        if not options.quick:
+            print(f"  {rows[-1]}", flush=True)
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""A learner's whole state as comparable bits."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from streamrnn.learner import Learner, Predictions
+
+Bits = dict[str, bytes]
+
+
+def bits_of(learner: Learner) -> Bits:
+    """Every array that is saved, and the keys, bit for bit. Text is for reading a failure."""
+    streams, keys = learner.stream_arrays()
+    bits = {f"model.{name}": array.tobytes() for name, array in learner.model_arrays().items()}
+    bits |= {f"streams.{name}": array.tobytes() for name, array in streams.items()}
+    return bits | {"keys": repr(keys).encode(), "order": repr(learner.store.keys()).encode()}
+
+
+def bits_said(*parts: Predictions) -> Bits:
+    """What was said about consecutive blocks, bit for bit."""
+    names = ("value", "updates", "loss", "error", "grad_norm")
+    return {name: np.concatenate([getattr(p, name) for p in parts]).tobytes() for name in names}
+
+
+def differing(a: Bits, b: Bits) -> list[str]:
+    """Names whose bits differ; empty when all agree."""
+    return sorted(name for name in a.keys() | b.keys() if a.get(name) != b.get(name))

@@ -1,0 +1,240 @@
+"""A small job on an embedded log, runs of it with faults, and what is left afterwards.
+
+Nothing here waits for the wall clock: polls return at once, pauses between attempts last a millisecond, every turn
+commits. ``run`` ends when the log is read to its end or ``stop_after`` polls have passed; a fault may end it before.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from streamrnn.service.broker import Record, TopicPartition
+from streamrnn.service.config import Config, parse
+from streamrnn.service.embedded import EmbeddedBroker, EmbeddedLog
+from streamrnn.service.health import Health
+from streamrnn.service.job import Job
+from streamrnn.service.loop import Loop
+from streamrnn.service.metrics import Metrics
+from tests.learners import Bits, bits_of
+
+START_MS = 1_700_000_000_000
+TP = TopicPartition("in", 0)
+
+JOB = """
+job: j
+embedded: {{directory: "{directory}/log", partitions: {partitions}}}
+input: {{topic: in, {input}}}
+features: [{{field: a, encoder: numeric}}, {{field: b.c, encoder: onehot, categories: [x, y]}}]
+target: {target}
+model: {{cell: {cell}, hidden_size: 4, dtype: float32}}
+learning: {{k1: 2, k2: 4}}
+streams: {streams}
+output: {{topic: out, dead_letter_topic: dead}}
+commit_interval_ms: 1
+checkpoint: {{directory: "{directory}/checkpoints", {checkpoint}}}
+http: null
+"""
+FREQUENT = "interval_s: 3600, max_replay_records: 25"
+
+
+class KilledError(Exception):
+    """Stands for the death of the process at this point: nothing that follows runs."""
+
+
+Hook = Callable[[int], None]
+
+
+class ScriptedBroker:
+    """The embedded broker, small irregular polls, and hooks around its calls.
+
+    ``before`` and ``after`` map a method's name to what happens around its n-th call (n from 1).
+    """
+
+    def __init__(
+        self,
+        broker: EmbeddedBroker,
+        before: Mapping[str, Hook] | None = None,
+        after: Mapping[str, Hook] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.inner = broker
+        self._before, self._after = dict(before or {}), dict(after or {})
+        self._random = random.Random(seed)
+        self.calls: dict[str, int] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self.inner, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            n = self.calls[name] = self.calls.get(name, 0) + 1
+            if name == "poll":
+                args, kwargs = (0.0, self._random.choice((1, 3, 7, 20, 50))), {}
+            if name in self._before:
+                self._before[name](n)
+            result = method(*args, **kwargs)
+            if name in self._after:
+                self._after[name](n)
+            return result
+
+        return call
+
+
+@dataclass
+class Run:
+    """What a run left behind in memory."""
+
+    learners: dict[TopicPartition, Bits]
+    registry: CollectorRegistry
+    health: Health
+    loop: Loop
+    broker: ScriptedBroker
+    ready: list[bool] = field(default_factory=list)
+
+    def value(self, name: str, **labels: str) -> float:
+        """A sample, partition 0's unless labels say otherwise; 0 when there is none."""
+        wanted = {"topic": "in", "partition": "0", **labels} if "partition" not in labels else {"topic": "in", **labels}
+        return self.shown.get((name, tuple(sorted(wanted.items()))), 0.0)
+
+    shown: dict[tuple[str, tuple[tuple[str, str], ...]], float] = field(default_factory=dict)
+
+
+class Scenario:
+    """One job directory with its log."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        partitions: int = 1,
+        input: str = "start: earliest",
+        target: str = "{fields: [y]}",
+        cell: str = "lstm",
+        streams: str = "{max_streams: 6}",
+        checkpoint: str = FREQUENT,
+    ) -> None:
+        self.directory = directory
+        self.settings: dict[str, Any] = {
+            "directory": directory, "partitions": partitions, "input": input, "target": target, "cell": cell,
+            "streams": streams, "checkpoint": checkpoint,
+        }  # fmt: skip
+        self.log = EmbeddedLog(directory / "log")
+        for topic in ("in", "out", "dead"):
+            self.log.create_topic(topic, partitions)
+
+    def config(self, **changes: str) -> Config:
+        """The job, with settings changed."""
+        return parse(JOB.format(**self.settings | changes), env={})
+
+    def fill(self, n: int, seed: int = 0, gaps: bool = False) -> None:
+        """Append ``n`` good records of nine streams."""
+        rng, gap_rng = random.Random(seed), random.Random(seed)
+        for i in range(n):
+            stream = rng.randrange(9)
+            partition = stream % self.settings["partitions"]
+            value = {"a": rng.gauss(0, 1), "b": {"c": rng.choice("xyz")}, "y": rng.gauss(stream, 1)}
+            self.append(b"s%d" % stream, json.dumps(value).encode(), START_MS + 1000 * i, partition)
+            if gaps and gap_rng.random() < 0.15:
+                self.log.append_gap("in", partition, gap_rng.randint(1, 30))
+
+    def append(self, key: bytes | None, value: bytes | None, time_ms: int = START_MS, partition: int = 0) -> None:
+        """Append one record, durable at once."""
+        self.log.append("in", key, value, timestamp_ms=time_ms, partition=partition)
+        self.log.flush()
+
+    def run(
+        self,
+        *,
+        before: Mapping[str, Hook] | None = None,
+        after: Mapping[str, Hook] | None = None,
+        stop_after: int | None = None,
+        seed: int = 0,
+        turn: Callable[[Loop, EmbeddedBroker], None] | None = None,
+        **changes: str,
+    ) -> Run:
+        """Run the job until the log is read; ``turn`` is called at every poll. Raises what the loop raises."""
+        job = Job(self.config(**changes))
+        stop = threading.Event()
+        inner = EmbeddedBroker(EmbeddedLog(self.directory / "log"), job.config.group_id)
+        hooks = dict(before or {})
+        given = hooks.get("poll")
+
+        def on_poll(n: int) -> None:
+            run.ready.append(health.ready()[0])
+            if stop_after is not None and n >= stop_after:
+                stop.set()
+            if turn is not None:
+                turn(loop, inner)
+            if given is not None:
+                given(n)
+
+        hooks["poll"] = on_poll
+        broker = ScriptedBroker(inner, hooks, after, seed)
+        metrics, health = Metrics(CollectorRegistry(), job.build), Health()
+
+        def idle() -> None:
+            run.learners = {tp: bits_of(partition.learner) for tp, partition in loop.partitions.items()}
+            stop.set()
+
+        loop = Loop(job, broker, metrics, health, stop, idle)
+        run = Run({}, metrics.registry, health, loop, broker)
+        # Series go with their partition: what they said at the end is read just before.
+        drop = loop._drain
+
+        def drain() -> None:
+            for tp, partition in loop.partitions.items():
+                partition.show(inner.lag(tp))
+            for family in metrics.registry.collect():
+                for sample in family.samples:
+                    run.shown[sample.name, tuple(sorted(sample.labels.items()))] = sample.value
+            drop()
+
+        loop._drain = drain  # type: ignore[method-assign]
+        try:
+            loop.run()
+        finally:
+            broker.close(1.0)
+            inner.log.close()
+        return run
+
+    # -- what is left -------------------------------------------------------------------------------------------------
+
+    def records(self, topic: str, partition: int = 0) -> list[Record]:
+        """Everything in a topic's partition."""
+        return list(self.log.read(topic, partition))
+
+    def said(self, partition: int = 0) -> dict[int, bytes]:
+        """The prediction of every input offset; fails when one offset was predicted in two ways."""
+        said: dict[int, bytes] = {}
+        for record in self.records("out", partition):
+            assert record.value is not None
+            offset = json.loads(record.value)["offset"]
+            assert said.setdefault(offset, record.value) == record.value, "a duplicate with other bytes"
+        return said
+
+    def saved(self, tp: TopicPartition = TP) -> Bits:
+        """The learner in the newest checkpoint of the committed lineage, bit for bit, restored."""
+        job = Job(self.config())
+        lineage = self.mark(tp)["lineage"]
+        found = job.checkpoints(tp).newest(lineage)
+        assert found.checkpoint is not None
+        learner = job.learner(tp)
+        room = learner.empty_stream_arrays()
+        learner.restore(found.checkpoint.model, found.checkpoint.restore_streams(room), room)
+        return bits_of(learner)
+
+    def mark(self, tp: TopicPartition = TP) -> dict[str, Any]:
+        """The metadata of the committed offset, with the offset."""
+        commit = self.log.commits("j")[tp]
+        return {**json.loads(commit.metadata), "offset": commit.offset}
+
+    def manifests(self, tp: TopicPartition = TP) -> list[Path]:
+        """The manifests of the committed lineage, oldest first."""
+        return sorted((Job(self.config()).checkpoints(tp).directory / self.mark(tp)["lineage"]).glob("manifest-*"))

@@ -1,0 +1,623 @@
+"""Whatever happens to a worker, its learners, predictions and counts are those of a run that nothing happened to."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import streamrnn.service.delivery
+import streamrnn.service.loop
+from streamrnn.errors import BrokerError, FencedError, FingerprintMismatch, RecoveryError
+from streamrnn.service.broker import Commit, RebalanceError, TopicPartition
+from streamrnn.service.embedded import EmbeddedBroker, EmbeddedLog
+from streamrnn.service.loop import Loop
+from tests.learners import Bits, differing
+from tests.service.scenario import START_MS, TP, KilledError, Scenario
+
+N = 300
+SECOND = TopicPartition("in", 1)
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streamrnn.service.delivery, "FIRST_PAUSE_S", 0.0001)
+    monkeypatch.setattr(streamrnn.service.loop, "IDLE_POLL_S", 0.001)
+
+
+@pytest.fixture
+def scenario(tmp_path: Path) -> Scenario:
+    made = Scenario(tmp_path / "job")
+    made.fill(N)
+    return made
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bits, dict[int, bytes]]:
+    """State and predictions of an uninterrupted run over the log of ``scenario``."""
+    undisturbed = Scenario(tmp_path_factory.mktemp("reference"))
+    undisturbed.fill(N)
+    run = undisturbed.run()
+    assert differing(run.learners[TP], undisturbed.saved()) == []
+    return run.learners[TP], undisturbed.said()
+
+
+def assert_same(scenario: Scenario, reference: tuple[Bits, dict[int, bytes]]) -> None:
+    assert differing(scenario.saved(), reference[0]) == []
+    assert scenario.said() == reference[1]
+    # At least once is in order: what is repeated was sent before, and nothing is skipped.
+    seen = -1
+    for record in scenario.records("out"):
+        offset = json.loads(record.value or b"")["offset"]
+        assert offset <= seen + 1
+        seen = max(seen, offset)
+
+
+def nth(number: int, error: Exception) -> Callable[[int], None]:
+    def hook(n: int) -> None:
+        if n == number:
+            raise error
+
+    return hook
+
+
+# -- a plain run ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_record_is_predicted_once_in_order(scenario: Scenario) -> None:
+    scenario.run()
+    inputs, outputs = scenario.records("in"), scenario.records("out")
+    assert [json.loads(r.value or b"")["offset"] for r in outputs] == [r.offset for r in inputs]
+    assert [(r.key, r.timestamp_ms) for r in outputs] == [(r.key, r.timestamp_ms) for r in inputs]
+    shown = json.loads(outputs[10].value or b"")
+    given = json.loads(inputs[10].value or b"")
+    assert (shown["stream"], shown["target"]) == ((inputs[10].key or b"").decode(), given["y"])
+    assert shown.keys() == {"stream", "topic", "partition", "offset", "timestamp", "prediction", "target", "updates"}
+    mark = scenario.mark()
+    assert (mark["offset"], mark["ordinal"], mark["partitions"]) == (N, N, 1)
+
+
+def test_the_drain_leaves_a_checkpoint_at_the_committed_offset(scenario: Scenario) -> None:
+    run = scenario.run(checkpoint="interval_s: 3600")
+    assert differing(scenario.saved(), run.learners[TP]) == []
+    assert scenario.manifests()[-1].name == f"manifest-{N:020d}.json"
+
+
+def test_checkpoints_bound_the_replay_and_only_so_many_are_kept(scenario: Scenario) -> None:
+    run = scenario.run()
+    assert run.value("streamrnn_checkpoint_duration_seconds_count") >= 1
+    assert 1 <= len(scenario.manifests()) <= 4
+
+    killed = Scenario(scenario.directory.parent / "killed")
+    killed.fill(N)
+    with pytest.raises(KilledError):
+        killed.run(before={"commit": nth(12, KilledError())})
+    again = killed.run()
+    # The last poll before the checkpoint and the batch behind it come on top of the bound.
+    assert 0 <= again.value("streamrnn_replayed_records_total") <= 25 + 2 * 50
+
+
+def test_metrics_say_what_happened(tmp_path: Path) -> None:
+    target = "{fields: [y], known: label, event_field: id, label_field: of}"
+    scenario = Scenario(tmp_path, target=target)
+    rng = random.Random(1)
+    events = labels = broken = 0
+    for i in range(200):
+        kind = rng.random()
+        if kind < 0.2:
+            scenario.append(b"s", b"{not json")
+            broken += 1
+        elif kind < 0.5:
+            scenario.append(b"s", json.dumps({"of": rng.randrange(max(1, i)), "y": 1.0}).encode())
+            labels += 1
+        else:
+            scenario.append(b"s", json.dumps({"id": i, "a": 1.0 if i % 3 else None}).encode())
+            events += 1
+    for stop_after in (5, 9, None):
+        with pytest.raises(KilledError):
+            scenario.run(before={"commit": nth(4, KilledError())}) if stop_after else scenario.run(
+                after={"commit": nth(6, KilledError())}
+            )
+    run = scenario.run()
+    replayed = run.value("streamrnn_replayed_records_total")
+    consumed = run.value("streamrnn_records_consumed_total")
+    predicted = run.value("streamrnn_records_predicted_total")
+    taken = run.value("streamrnn_label_records_total")
+    dead = run.value("streamrnn_dead_letters_total", reason="invalid_json")
+    assert consumed == predicted + taken + dead
+    assert consumed < 200
+    assert replayed > 0
+
+    whole = Scenario(tmp_path / "whole", target=target)
+    for record in scenario.records("in"):
+        whole.append(record.key, record.value, record.timestamp_ms)
+    run = whole.run()
+    got = [
+        run.value(f"streamrnn_{name}_total") for name in ("records_consumed", "records_predicted", "label_records")
+    ]
+    assert got == [200, events, labels]
+    assert run.value("streamrnn_dead_letters_total", reason="invalid_json") == broken
+    assert run.value("streamrnn_replayed_records_total") == 0
+    assert (len(whole.records("out")), len(whole.records("dead"))) == (events, broken)
+    assert run.value("streamrnn_position_offset") == run.value("streamrnn_committed_offset") == 200
+    assert run.value("streamrnn_input_lag_records") == 0
+    assert run.value("streamrnn_active_streams") == 1
+    assert run.value("streamrnn_imputed_inputs_total") > 0
+    assert run.value("streamrnn_updates_total") == json.loads(whole.records("out")[-1].value or b"")["updates"] > 0
+    assert whole.said() == scenario.said()
+
+
+def test_a_partition_s_series_go_with_it(scenario: Scenario) -> None:
+    run = scenario.run()
+    left = [s for f in run.registry.collect() for s in f.samples if "partition" in s.labels]
+    assert left == []
+
+
+def test_offsets_with_gaps_are_positions_and_not_counts(tmp_path: Path) -> None:
+    scenario = Scenario(tmp_path)
+    scenario.log.append_gap("in", 0, 7)
+    scenario.fill(120, gaps=True)
+    scenario.log.append_gap("in", 0, 5)
+    for k in (10, 25, 5, 20):
+        with pytest.raises(KilledError):
+            scenario.run(after={"send": nth(k, KilledError())}, seed=k)
+    scenario.run(stop_after=4)
+    scenario.run()
+    dense = Scenario(tmp_path / "dense")
+    dense.fill(120)
+    dense.run()
+    assert differing(scenario.saved(), dense.saved()) == []
+    assert scenario.mark()["ordinal"] == 120
+    assert sorted(scenario.said()) == [r.offset for r in scenario.records("in")]
+
+
+def test_partitions_learn_apart(tmp_path: Path) -> None:
+    scenario = Scenario(tmp_path, partitions=2)
+    scenario.fill(N)
+    for seed in range(3):
+        with pytest.raises(KilledError):
+            scenario.run(after={"commit": nth(3, KilledError())}, seed=seed)
+    run = scenario.run()
+    inputs = {p: [r.offset for r in scenario.records("in", p)] for p in (0, 1)}
+    assert {p: sorted(scenario.said(p)) for p in (0, 1)} == inputs
+    assert run.learners[TP]["model.theta"] != run.learners[SECOND]["model.theta"]
+
+    alone = Scenario(tmp_path / "alone", partitions=2)
+    for record in scenario.records("in", 1):
+        alone.append(record.key, record.value, record.timestamp_ms, partition=1)
+    assert differing(alone.run().learners[SECOND], run.learners[SECOND]) == []
+    assert alone.said(1) == scenario.said(1)
+
+
+# -- stops, kills, restarts ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_stops_at_any_point_change_nothing_and_repeat_nothing(
+    scenario: Scenario, reference: tuple[Bits, dict[int, bytes]], seed: int
+) -> None:
+    rng = random.Random(seed)
+    for _ in range(6):
+        scenario.run(stop_after=rng.randint(1, 8), seed=rng.randrange(100))
+    scenario.run(seed=seed)
+    assert_same(scenario, reference)
+    assert len(scenario.records("out")) == N
+
+
+@pytest.mark.parametrize("where", ["after send", "before flush", "before commit", "after commit", "after poll"])
+@pytest.mark.parametrize("seed", range(3))
+def test_kills_at_any_point_lose_nothing_and_repeat_the_same_bytes(
+    scenario: Scenario, reference: tuple[Bits, dict[int, bytes]], where: str, seed: int
+) -> None:
+    rng = random.Random(seed)
+    when, method = where.split()
+    for _ in range(5):
+        hook = {method: nth(rng.randint(1, 60 if method == "send" else 6), KilledError())}
+        with pytest.raises(KilledError):
+            scenario.run(**{when: hook}, seed=rng.randrange(100))  # type: ignore[arg-type]
+    scenario.run(seed=seed)
+    assert_same(scenario, reference)
+
+
+def test_a_replay_ends_at_the_committed_offset_in_the_middle_of_a_poll(
+    scenario: Scenario, reference: tuple[Bits, dict[int, bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(KilledError):
+        scenario.run(before={"commit": nth(7, KilledError())}, checkpoint="interval_s: 3600")
+    committed = scenario.mark()["offset"]
+    assert 0 < committed < N
+    monkeypatch.setattr(random.Random, "choice", lambda self, options: N)  # noqa: ARG005 - one poll for everything
+    run = scenario.run(checkpoint="interval_s: 3600")
+    assert run.value("streamrnn_replayed_records_total") == committed
+    assert run.value("streamrnn_records_consumed_total") == N - committed
+    assert run.value("streamrnn_inexact_replays_total") == 0
+    assert_same(scenario, reference)
+
+
+def test_a_kill_before_the_genesis_commit_starts_again(
+    scenario: Scenario, reference: tuple[Bits, dict[int, bytes]]
+) -> None:
+    with pytest.raises(KilledError):
+        scenario.run(before={"commit": nth(1, KilledError())})
+    assert scenario.log.commits("j") == {}
+    scenario.run()
+    assert_same(scenario, reference)
+
+
+def test_the_first_start_begins_at_the_earliest_or_the_latest_record(tmp_path: Path) -> None:
+    for start, expected in (("earliest", [0, 1, 2, 3, 4, 5]), ("latest", [3, 4, 5])):
+        scenario = Scenario(tmp_path / start, input=f"start: {start}")
+        scenario.fill(3)
+        scenario.run(stop_after=1)
+        scenario.fill(3, seed=1)
+        scenario.run()
+        assert sorted(scenario.said()) == expected
+        assert scenario.mark()["ordinal"] == len(expected)
+
+
+# -- what recovery finds -------------------------------------------------------------------------------------------------
+
+
+def damage(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_corrupt_checkpoint_gives_way_to_the_one_before(
+    scenario: Scenario, reference: tuple[Bits, dict[int, bytes]]
+) -> None:
+    scenario.run(stop_after=12)
+    before, newest = scenario.manifests()[-2:]
+    committed = scenario.mark()["offset"]
+    damage(newest)
+    run = scenario.run()
+    assert run.value("streamrnn_corrupt_checkpoints_total") == 1
+    assert run.value("streamrnn_replayed_records_total") == committed - int(before.stem.split("-")[1]) > 0
+    assert_same(scenario, reference)
+
+
+def test_without_any_usable_checkpoint_it_stops_and_names_them(scenario: Scenario) -> None:
+    scenario.run(stop_after=12)
+    for manifest in scenario.manifests():
+        damage(manifest)
+    with pytest.raises(RecoveryError, match=r"no usable checkpoint(.|\n)*manifest-(.|\n)*start afresh"):
+        scenario.run()
+
+
+def test_another_configuration_is_refused(scenario: Scenario) -> None:
+    scenario.run(stop_after=5)
+    with pytest.raises(FingerprintMismatch, match="cell"):
+        scenario.run(cell="gru")
+
+
+def test_a_foreign_commit_is_refused(scenario: Scenario) -> None:
+    for metadata in ("", "someone's", '{"lineage": 3}'):
+        scenario.log.store_commits("j", {TP: Commit(10, metadata)})
+        with pytest.raises(RecoveryError, match="was not written by streamrnn"):
+            scenario.run()
+
+
+def test_a_log_that_was_made_anew_is_refused(scenario: Scenario) -> None:
+    scenario.run()
+    (scenario.directory / "log" / "topics" / "in" / "0.jsonl").write_text("")
+    with pytest.raises(RecoveryError, match=f"offset {N} is committed, the log ends at 0"):
+        scenario.run()
+
+
+def kill_behind_the_checkpoint(scenario: Scenario) -> tuple[int, int]:
+    """Leave a commit well behind the newest checkpoint; returns the two positions."""
+    with pytest.raises(KilledError):
+        scenario.run(after={"commit": nth(9, KilledError())}, checkpoint="interval_s: 3600")
+    return 0, scenario.mark()["offset"]
+
+
+def test_a_log_that_no_longer_reaches_back_stops_the_worker(scenario: Scenario) -> None:
+    _, committed = kill_behind_the_checkpoint(scenario)
+    scenario.log.delete_before(TP, committed - 5)
+    with pytest.raises(RecoveryError, match=rf"begins at {committed - 5}.*{committed - 5} offsets are gone"):
+        scenario.run()
+
+
+@pytest.mark.parametrize("beyond", [-5, 0, 5])
+def test_a_gap_may_be_skipped_in_a_new_lineage(scenario: Scenario, beyond: int) -> None:
+    _, committed = kill_behind_the_checkpoint(scenario)
+    before = scenario.mark()["lineage"]
+    scenario.log.delete_before(TP, committed + beyond)
+    run = scenario.run(checkpoint="on_gap: continue, max_replay_records: 25")
+    assert run.value("streamrnn_replayed_records_total") == max(0, -beyond)
+    mark = scenario.mark()
+    assert mark["lineage"] != before
+    assert (mark["offset"], mark["ordinal"]) == (N, N - committed - beyond)
+    assert sorted(scenario.said()) == [*range(committed), *range(max(committed, committed + beyond), N)]
+    # The new lineage stands by itself: it recovers without the old one, and exactly.
+    again = scenario.run()
+    assert again.value("streamrnn_inexact_replays_total") == 0
+    assert differing(scenario.saved(), run.learners[TP]) == []
+
+
+def tamper(scenario: Scenario, offset: int) -> None:
+    path = scenario.directory / "log" / "topics" / "in" / "0.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    assert f'"offset":{offset},' in lines[offset]
+    line = json.loads(lines[offset])
+    line["value"] = json.dumps({**json.loads(line["value"]), "a": 99.0})
+    lines[offset] = json.dumps(line, separators=(",", ":")) + "\n"
+    path.write_text("".join(lines))
+
+
+def test_a_replay_that_arrives_elsewhere_stops_the_worker(scenario: Scenario) -> None:
+    _, committed = kill_behind_the_checkpoint(scenario)
+    tamper(scenario, committed - 10)
+    with pytest.raises(RecoveryError, match=rf"replay reached offset {committed} .*digest"):
+        scenario.run()
+    assert len(scenario.said()) == committed
+
+
+def test_a_replay_that_arrives_elsewhere_may_go_on_in_a_new_lineage(scenario: Scenario) -> None:
+    _, committed = kill_behind_the_checkpoint(scenario)
+    before = scenario.mark()["lineage"]
+    tamper(scenario, committed - 10)
+    run = scenario.run(checkpoint="on_inexact: continue, interval_s: 3600")
+    assert run.value("streamrnn_inexact_replays_total") == 1
+    assert scenario.mark()["lineage"] != before
+    assert sorted(scenario.said()) == list(range(N))
+    assert scenario.run().value("streamrnn_inexact_replays_total") == 0
+    assert differing(scenario.saved(), run.learners[TP]) == []
+
+
+def test_a_missing_record_shows_in_the_ordinal(scenario: Scenario) -> None:
+    _, committed = kill_behind_the_checkpoint(scenario)
+    path = scenario.directory / "log" / "topics" / "in" / "0.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines[: committed - 1], *lines[committed:]]))
+    with pytest.raises(RecoveryError, match=f"ordinal {committed - 1} .*committed were {committed} "):
+        scenario.run()
+
+
+# -- assignment ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["reassign", "lose"])
+def test_partitions_that_leave_and_come_back_go_on_exactly(tmp_path: Path, how: str) -> None:
+    def turn(loop: Loop, broker: EmbeddedBroker) -> None:
+        polls.append(sorted(loop.partitions))
+        n = len(polls)
+        if n in (3, 9):
+            broker.reassign([TP]) if how == "reassign" else broker.lose([SECOND])
+        elif n in (6, 11):
+            samples = [sample for family in loop.metrics.registry.collect() for sample in family.samples]
+            assert {sample.labels["partition"] for sample in samples if "partition" in sample.labels} == {"0"}
+            broker.reassign([TP, SECOND])
+
+    polls: list[list[TopicPartition]] = []
+    scenario = Scenario(tmp_path, partitions=2)
+    scenario.fill(N)
+    run = scenario.run(turn=turn)
+    assert [TP] in polls
+    assert [TP, SECOND] in polls
+
+    undisturbed = Scenario(tmp_path / "undisturbed", partitions=2)
+    undisturbed.fill(N)
+    expected = undisturbed.run()
+    for tp in (TP, SECOND):
+        assert differing(run.learners[tp], expected.learners[tp]) == []
+        assert scenario.said(tp.partition) == undisturbed.said(tp.partition)
+    assert run.value("streamrnn_replayed_records_total", partition="0") == 0
+
+
+def test_records_polled_for_a_former_assignment_are_not_given_to_its_successor(
+    scenario: Scenario, reference: tuple[Bits, dict[int, bytes]]
+) -> None:
+    def leave_and_return(n: int) -> None:
+        if n in (4, 9):
+            inner = run_broker[0]
+            inner.reassign([])
+            inner.reassign([TP])
+
+    run_broker: list[EmbeddedBroker] = []
+    scenario.run(turn=lambda loop, broker: run_broker.append(broker), after={"poll": leave_and_return})
+    assert_same(scenario, reference)
+
+
+def test_a_group_that_changes_while_a_partition_is_restored_is_waited_for(
+    scenario: Scenario, reference: tuple[Bits, dict[int, bytes]]
+) -> None:
+    run = scenario.run(before={"commit": lambda n: nth(n, RebalanceError("not now"))(n) if n <= 2 else None})
+    assert run.ready[0] is False
+    assert_same(scenario, reference)
+
+
+def test_a_worker_is_ready_only_once_its_partition_has_caught_up(scenario: Scenario) -> None:
+    _, committed = kill_behind_the_checkpoint(scenario)
+    positions: list[int] = []
+    run = scenario.run(turn=lambda loop, _: positions.append(loop.partitions[TP].position))
+    assert positions[0] == 0
+    assert False in run.ready
+    for ready, position in zip(run.ready, positions, strict=True):
+        assert ready == (position >= committed)
+
+
+def test_a_gap_at_the_log_s_end_is_no_lag(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streamrnn.service.loop, "SHOW_INTERVAL_S", 0.0)
+    monkeypatch.setattr(streamrnn.service.loop, "PROBE_INTERVAL_S", 0.0)
+    scenario.log.append_gap("in", 0, 3)
+    run = scenario.run()
+    assert run.value("streamrnn_input_lag_records") == 0
+    healthy, detail = run.health.healthy()
+    assert healthy
+    reported: list[int | None] = []
+    monkeypatch.setattr(run.health, "progress", lambda tp, position, lag: reported.append(lag))
+    scenario.run(turn=lambda loop, _: monkeypatch.setattr(loop.health, "progress", lambda tp, p, lag: reported.append(lag)))
+    assert reported[-1] == 0
+    assert detail["stall_after_s"] > 0
+
+
+# -- faults of the broker ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["flush", "send"])
+@pytest.mark.parametrize("numbers", [(2,), (3, 4, 5), (2, 6, 7, 9)])
+def test_outputs_that_were_not_acknowledged_are_sent_again(
+    scenario: Scenario, reference: tuple[Bits, dict[int, bytes]], method: str, numbers: tuple[int, ...]
+) -> None:
+    def fail(n: int) -> None:
+        if n in numbers:
+            raise BrokerError("no answer")
+
+    run = scenario.run(before={method: fail})
+    assert_same(scenario, reference)
+    assert run.value("streamrnn_records_predicted_total") == N
+
+
+def test_a_flush_that_lost_the_records_sends_the_whole_batch_again(
+    scenario: Scenario, reference: tuple[Bits, dict[int, bytes]]
+) -> None:
+    def lose(n: int) -> None:
+        if n in (2, 3, 8):
+            for file in inner[0].log._files.values():
+                file.pending.clear()
+            raise BrokerError("some were not acknowledged")
+
+    inner: list[EmbeddedBroker] = []
+    scenario.run(turn=lambda loop, broker: inner.append(broker), before={"flush": lose})
+    assert_same(scenario, reference)
+    assert len(scenario.records("out")) == N
+
+
+def test_a_broker_that_stays_away_stops_the_worker_and_nothing_is_lost(
+    scenario: Scenario, reference: tuple[Bits, dict[int, bytes]]
+) -> None:
+    def away(n: int) -> None:
+        if n >= 5:
+            raise BrokerError("nobody there")
+
+    for method in ("flush", "commit", "send"):
+        with pytest.raises(BrokerError, match="nobody there"):
+            scenario.run(before={method: away})
+    scenario.run()
+    assert_same(scenario, reference)
+
+
+@pytest.mark.parametrize("applied", [True, False])
+@pytest.mark.parametrize("error", [BrokerError("in doubt"), RebalanceError("the group changed")])
+def test_a_commit_in_doubt_is_settled_by_what_is_committed(
+    scenario: Scenario, reference: tuple[Bits, dict[int, bytes]], applied: bool, error: BrokerError
+) -> None:
+    def fail(n: int) -> None:
+        if n in (3, 6, 7, 12):
+            raise error
+
+    hooks = {"after" if applied else "before": {"commit": fail}}
+    run = scenario.run(**hooks)  # type: ignore[arg-type]
+    assert_same(scenario, reference)
+    assert len(scenario.records("out")) == N
+    assert run.value("streamrnn_replayed_records_total") == 0
+
+
+def test_a_partition_found_committed_by_somebody_else_is_restored(
+    scenario: Scenario, reference: tuple[Bits, dict[int, bytes]]
+) -> None:
+    """Another worker of the same job took it, went on, and gave it back."""
+
+    def usurp(n: int) -> None:
+        if n == 6:
+            whole = Scenario(scenario.directory.parent / "other")
+            raise_commit(whole)
+            raise RebalanceError("the group changed")
+
+    def raise_commit(whole: Scenario) -> None:
+        # The other worker did the records up to 200, as this one would have: same lineage, ordinal and digest.
+        lineage = scenario.mark()["lineage"]
+        whole.fill(200)
+        whole.run()
+        mark = whole.mark()
+        metadata = json.dumps({"lineage": lineage, "ordinal": 200, "digest": mark["digest"], "partitions": 1})
+        EmbeddedLog(scenario.directory / "log").store_commits("j", {TP: Commit(200, metadata)})
+        for record in whole.records("out"):
+            if json.loads(record.value or b"")["offset"] > len(scenario.records("out")) - 1:
+                scenario.log.append("out", record.key, record.value, timestamp_ms=record.timestamp_ms, partition=0)
+        scenario.log.flush()
+
+    run = scenario.run(before={"commit": usurp})
+    assert run.value("streamrnn_inexact_replays_total") == 0
+    assert run.value("streamrnn_replayed_records_total") > 0
+    assert_same(scenario, reference)
+
+
+def test_a_commit_of_another_lineage_is_not_taken_for_ours(scenario: Scenario) -> None:
+    def usurp(n: int) -> None:
+        if n == 6:
+            mark = json.dumps({"lineage": "20200101-00000000", "ordinal": 1, "digest": 1, "partitions": 1})
+            EmbeddedLog(scenario.directory / "log").store_commits("j", {TP: Commit(scenario.mark()["offset"], mark)})
+            raise RebalanceError("the group changed")
+
+    with pytest.raises(RecoveryError, match="no usable checkpoint of lineage 20200101-00000000"):
+        scenario.run(before={"commit": usurp})
+
+
+def test_a_partition_lost_during_a_commit_is_not_committed(tmp_path: Path) -> None:
+    def lose(n: int) -> None:
+        if n == 8:
+            inner[0].lose([SECOND])
+
+    inner: list[EmbeddedBroker] = []
+    scenario = Scenario(tmp_path, partitions=2)
+    scenario.fill(N)
+    run = scenario.run(turn=lambda loop, broker: inner.append(broker), before={"commit": lose})
+    assert set(run.learners) == {TP}
+    assert sorted(scenario.said(0)) == [r.offset for r in scenario.records("in", 0)]
+    assert scenario.mark(SECOND)["offset"] < len(scenario.records("in", 1))
+    whole = Scenario(tmp_path / "whole", partitions=2)
+    whole.fill(N)
+    whole.run()
+    scenario.run()
+    assert {p: scenario.said(p) for p in (0, 1)} == {p: whole.said(p) for p in (0, 1)}
+
+
+@pytest.mark.parametrize("method", ["send", "flush", "commit"])
+def test_a_fenced_worker_stops_at_once(scenario: Scenario, method: str) -> None:
+    def fence(n: int) -> None:
+        if n >= 3:
+            raise FencedError("another process")
+
+    with pytest.raises(FencedError):
+        scenario.run(before={method: fence})
+    assert scenario.run().value("streamrnn_inexact_replays_total") == 0
+
+
+def test_a_stop_does_not_wait_for_a_broker_that_is_away(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(n: int) -> None:
+        calls.append(n)
+        raise BrokerError("nobody there")
+
+    calls: list[int] = []
+    monkeypatch.setattr(streamrnn.service.delivery, "FIRST_PAUSE_S", 3600.0)
+    with pytest.raises(BrokerError, match="nobody there"):
+        scenario.run(before={"flush": away}, stop_after=3)
+    assert calls == [1]
+
+
+def test_missing_topics_are_named(tmp_path: Path) -> None:
+    scenario = Scenario(tmp_path)
+    (tmp_path / "log" / "topics" / "dead" / "0.jsonl").unlink()
+    (tmp_path / "log" / "topics" / "dead").rmdir()
+    with pytest.raises(BrokerError, match="topics dead do not exist"):
+        scenario.run()
+
+
+def test_a_timestamp_from_the_future_is_not_given_to_the_prediction(tmp_path: Path) -> None:
+    """A broker would refuse it, and with it the batch, for ever."""
+    scenario = Scenario(tmp_path)
+    scenario.append(b"s", b'{"y": 1.0}', 253_402_300_799_000)
+    scenario.append(b"s", b'{"y": 1.0}', START_MS)
+    scenario.run()
+    stamps = [record.timestamp_ms for record in scenario.records("out")]
+    assert START_MS < stamps[0] < 10_000_000_000_000
+    assert stamps[1] == START_MS
+    assert json.loads(scenario.records("out")[0].value or b"")["timestamp"] == 253_402_300_799_000

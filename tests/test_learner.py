@@ -1,0 +1,335 @@
+"""A learner is a pure function of its specification, seed and log: no cut, save, restore or question changes a bit."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import streamrnn.checkpoint
+import streamrnn.checkpoint_writer
+import streamrnn.state
+from streamrnn.block import Block
+from streamrnn.checkpoint import CheckpointStore, Progress, new_lineage, take_snapshot
+from streamrnn.checkpoint_writer import BackgroundWriter
+from streamrnn.core.jit import JIT_DISABLED
+from streamrnn.core.walk import walk
+from streamrnn.learner import Learner, seed_of
+from streamrnn.spec import LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+from streamrnn.tensor_file import load_weights, save_weights
+from tests.learners import bits_of, bits_said, differing
+from tests.logs import logs, part, specs
+
+SEED = 7
+QUIET = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example)
+MANY = settings(max_examples=10 if JIT_DISABLED else 60, deadline=None, suppress_health_check=QUIET)
+FEWER = settings(max_examples=6 if JIT_DISABLED else 30, deadline=None, suppress_health_check=QUIET)
+
+any_spec = st.sampled_from(("float32", "float64")).flatmap(specs)
+cuts = st.lists(st.integers(0, 50), max_size=5)
+
+
+def bounds(block: Block, at: list[int]) -> Iterator[tuple[int, int]]:
+    return itertools.pairwise([0, *sorted(min(cut, len(block)) for cut in at), len(block)])
+
+
+def plain_spec(**changes: object) -> LearnerSpec:
+    return LearnerSpec(n_features=2, target=TargetSpec(fields=("y",)), **changes)  # type: ignore[arg-type]
+
+
+def plain_log(n: int, streams: int = 3, seed: int = 0) -> Block:
+    rng = np.random.default_rng(seed)
+    return Block(
+        keys=[b"s%d" % i for i in rng.integers(0, streams, n)],
+        time_ms=1_700_000_000_000 + np.cumsum(rng.integers(0, 1000, n)),
+        x=rng.normal(size=(n, 2)),
+        y=rng.normal(size=(n, 1)),
+        end=np.zeros(n, np.bool_),
+        kind=np.zeros(n, np.uint8),
+        event=np.zeros(n, np.uint64),
+    )
+
+
+# -- cuts, checkpoints, questions ----------------------------------------------------------------------------------------
+
+
+@MANY
+@given(st.data())
+def test_any_way_of_cutting_the_log_into_polls_gives_the_same_bits(data: st.DataObject) -> None:
+    spec = data.draw(any_spec, label="spec")
+    block = data.draw(logs(spec), label="log")
+    whole = Learner(spec, SEED)
+    said = bits_said(whole.process(block))
+    for at in (data.draw(cuts, label="cuts"), list(range(len(block)))):
+        learner = Learner(spec, SEED)
+        parts = [learner.process(part(block, a, b)) for a, b in bounds(block, at)]
+        assert differing(bits_said(*parts), said) == []
+        assert differing(bits_of(learner), bits_of(whole)) == []
+        assert learner.digest == whole.digest
+
+
+@pytest.fixture
+def _tiny_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (streamrnn.state, streamrnn.checkpoint, streamrnn.checkpoint_writer):
+        monkeypatch.setattr(module, "SEGMENT_SLOTS", 2)
+
+
+def restored(spec: LearnerSpec, store: CheckpointStore, lineage: str) -> tuple[Learner, streamrnn.checkpoint.Manifest]:
+    found = store.newest(lineage)
+    assert found.checkpoint is not None
+    assert not found.rejected
+    learner = Learner(spec, SEED + 1)  # nothing of the seed may survive the restore
+    room = learner.empty_stream_arrays()
+    learner.restore(found.checkpoint.model, found.checkpoint.restore_streams(room), room)
+    return learner, found.checkpoint.manifest
+
+
+@pytest.mark.usefixtures("_tiny_segments")
+@FEWER
+@given(st.data())
+def test_checkpoints_on_disk_and_restores_at_any_record_give_the_same_bits(data: st.DataObject) -> None:
+    spec = data.draw(any_spec, label="spec")
+    block = data.draw(logs(spec), label="log")
+    whole = Learner(spec, SEED)
+    said = bits_said(whole.process(block))
+    lineage = new_lineage()
+    parts = []
+    with tempfile.TemporaryDirectory() as directory:
+        store = CheckpointStore(directory, "job", "topic", 0, configuration={})
+        learner = Learner(spec, SEED)
+        writer = BackgroundWriter(store)
+        for a, b in bounds(block, data.draw(cuts, label="cuts")):
+            parts.append(learner.process(part(block, a, b)))
+            what = data.draw(st.sampled_from(("nothing", "checkpoint", "restore", "restore")), label="then")
+            if what == "nothing":
+                continue
+            touched = learner.take_touched_segments()
+            arrays, keys = learner.stream_arrays()
+            snapshot = take_snapshot(
+                learner.model_arrays(), arrays, keys, len(keys), None if writer.needs_complete() else touched
+            )
+            progress = Progress(
+                lineage=lineage, position=b, ordinal=b, digest=learner.digest, stream_time_ms=0, updates=0,
+                parameters=0, counters={},
+            )  # fmt: skip
+            writer.submit(snapshot, progress, b)
+            if what == "restore":
+                before = bits_of(learner)
+                assert writer.close(10.0)
+                learner, base = restored(spec, store, lineage)
+                assert differing(bits_of(learner), before) == []
+                assert learner.digest == base.progress.digest
+                writer = BackgroundWriter(store, base=base)
+        assert writer.close(10.0)
+    assert differing(bits_said(*parts), said) == []
+    assert differing(bits_of(learner), bits_of(whole)) == []
+
+
+@FEWER
+@given(st.data())
+def test_predict_changes_nothing(data: st.DataObject) -> None:
+    spec = data.draw(any_spec, label="spec")
+    block = data.draw(logs(spec), label="log")
+    learner, undisturbed = Learner(spec, SEED), Learner(spec, SEED)
+    said, undisturbed_said = [], []
+    for a, b in bounds(block, data.draw(cuts, label="cuts")):
+        before = bits_of(learner)
+        learner.predict(block)
+        assert differing(bits_of(learner), before) == []
+        said.append(learner.process(part(block, a, b)))
+        undisturbed_said.append(undisturbed.process(part(block, a, b)))
+    # Nor does what lies behind the saved state (work space, the blank row) remember the question.
+    assert differing(bits_said(*said), bits_said(*undisturbed_said)) == []
+    assert differing(bits_of(learner), bits_of(undisturbed)) == []
+
+
+def test_predict_says_what_process_says_next() -> None:
+    learner = Learner(plain_spec(), SEED)
+    block = plain_log(60)
+    for i in range(60):
+        asked = learner.predict(part(block, i, i + 1))
+        said = learner.process(part(block, i, i + 1))
+        assert asked.value.tobytes() == said.value.tobytes()
+        assert asked.updates.tolist() == said.updates.tolist()
+    assert learner.counters()["updates"] > 0
+
+
+def test_an_empty_block_changes_nothing() -> None:
+    learner = Learner(plain_spec(), SEED)
+    block = plain_log(20)
+    learner.process(block)
+    before = bits_of(learner)
+    assert learner.process(part(block, 3, 3)).value.shape == (0, 1)
+    assert differing(bits_of(learner), before) == []
+
+
+def test_read_only_strided_and_unaligned_blocks_give_the_same_bits() -> None:
+    block = plain_log(40)
+    plain, odd = Learner(plain_spec(), SEED), Learner(plain_spec(), SEED)
+    wide = np.zeros((40, 5))
+    wide[:, 1:4:2] = block.x
+    x = wide[:, 1:4:2]
+    y = np.asfortranarray(block.y)
+    y.flags.writeable = False
+    n_before = None if JIT_DISABLED else len(walk.signatures)  # type: ignore[attr-defined]
+    said = plain.process(block)
+    odd_said = odd.process(Block(block.keys, block.time_ms.astype(">i8"), x, y, block.end, block.kind, block.event))
+    assert differing(bits_said(odd_said), bits_said(said)) == []
+    assert differing(bits_of(odd), bits_of(plain)) == []
+    if n_before is not None:
+        assert len(walk.signatures) <= max(n_before, 1)  # type: ignore[attr-defined]
+
+
+def test_the_seed_decides_the_initial_weights_and_follows_from_job_topic_and_partition() -> None:
+    weights = [Learner(plain_spec(), seed).get_weights()["rnn.weight_ih_l0"].tobytes() for seed in (1, 1, 2)]
+    assert weights[0] == weights[1] != weights[2]
+    seeds = {seed_of("j", "t", 0), seed_of("j", "t", 1), seed_of("j", "u", 0), seed_of("k", "t", 0), seed_of("jt", "", 0)}
+    assert len(seeds) == 5
+    assert seed_of("flights", "departures", 0) == 16452249100479985907  # checkpoints rely on it
+
+
+# -- time and absurd numbers ---------------------------------------------------------------------------------------------
+
+
+def test_a_record_from_the_year_9999_evicts_nothing_and_resets_nothing() -> None:
+    streams = StreamSpec(max_streams=10, ttl_s=60.0, reset_after_s=5.0, max_time_jump_s=3600.0)
+    learner, clean = Learner(plain_spec(streams=streams), SEED), Learner(plain_spec(streams=streams), SEED)
+    block = plain_log(50)
+    learner.process(block)
+    clean.process(block)
+    stray = part(plain_log(1, seed=1), 0, 1)
+    stray.keys[0] = b"s0"
+    stray.time_ms[0] = 253_402_300_799_000
+    learner.process(stray)
+    counts = learner.counters()
+    assert (counts["evicted_ttl"], counts["sequences"]) == (0, clean.counters()["sequences"])
+    assert set(learner.store.keys()) == set(clean.store.keys())
+    assert learner.store.clock.now == clean.store.clock.now
+    for key in (b"s1", b"s2"):
+        for name, state in learner.stream_state(key).items():
+            assert state.tobytes() == clean.stream_state(key)[name].tobytes()
+
+
+@pytest.mark.parametrize("absurd", [np.inf, -np.inf, 1e200, np.nan])
+def test_absurd_inputs_and_targets_count_as_missing_and_poison_nothing(absurd: float) -> None:
+    learner = Learner(plain_spec(), SEED)
+    block = plain_log(80)
+    block.x[5, 0] = block.y[7, 0] = absurd
+    said = learner.process(block)
+    assert np.isfinite(said.value).all()
+    assert learner.counters()["imputed"] == 1
+    assert np.isnan(said.loss).sum() == 1
+    for name, array in learner.model_arrays().items():
+        assert np.isfinite(array).all(), name
+
+
+# -- weights -------------------------------------------------------------------------------------------------------------
+
+
+@FEWER
+@given(any_spec)
+def test_weights_make_the_round_trip(spec: LearnerSpec) -> None:
+    one, other = Learner(spec, 1), Learner(spec, 2)
+    other.set_weights(one.get_weights())
+    for name, array in one.get_weights().items():
+        assert array.tobytes() == other.get_weights()[name].tobytes(), name
+    assert one.model_arrays()["theta"].tobytes() == other.model_arrays()["theta"].tobytes()
+
+
+def test_weights_travel_as_a_safetensors_file(tmp_path: pytest.TempPathFactory) -> None:
+    one, other = Learner(plain_spec(), 1), Learner(plain_spec(), 2)
+    one.process(plain_log(100))
+    path = tmp_path / "weights.safetensors"  # type: ignore[operator]
+    save_weights(path, one.get_weights())
+    other.set_weights(load_weights(path))
+    assert one.model_arrays()["theta"].tobytes() == other.model_arrays()["theta"].tobytes()
+    assert sorted(one.get_weights()) == [
+        "head.bias", "head.weight", "rnn.bias_hh_l0", "rnn.bias_ih_l0", "rnn.weight_hh_l0", "rnn.weight_ih_l0",
+    ]  # fmt: skip
+
+
+def test_get_weights_are_copies() -> None:
+    learner = Learner(plain_spec(), SEED)
+    before = bits_of(learner)
+    for array in learner.get_weights().values():
+        array[...] = 0
+    assert differing(bits_of(learner), before) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda w: w.pop("head.bias"), "head.bias"),
+        (lambda w: w.update({"what": np.zeros(1)}), "what"),
+        (lambda w: w.update({"head.bias": np.zeros(3)}), "head.bias"),
+        (lambda w: w.update({"head.bias": np.array([np.nan])}), "head.bias"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused_and_change_nothing(change: object, said: str) -> None:
+    learner = Learner(plain_spec(), SEED)
+    before = bits_of(learner)
+    weights = learner.get_weights()
+    change(weights)  # type: ignore[operator]
+    with pytest.raises(ValueError, match=said):
+        learner.set_weights(weights)
+    assert differing(bits_of(learner), before) == []
+
+
+@pytest.mark.parametrize("broken", ["theta", "clock", "digest"])
+def test_saved_state_that_lacks_an_array_is_refused(broken: str) -> None:
+    learner = Learner(plain_spec(), SEED)
+    learner.process(plain_log(10))
+    streams, keys = learner.stream_arrays()
+    model = {name: array.copy() for name, array in learner.model_arrays().items() if name != broken}
+    with pytest.raises(ValueError, match=broken):
+        Learner(plain_spec(), SEED).restore(model, keys, streams)
+    model[broken] = np.zeros(99)
+    with pytest.raises(ValueError, match=f"{broken}.*expected"):
+        Learner(plain_spec(), SEED).restore(model, keys, streams)
+
+
+# -- cost ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(JIT_DISABLED, reason="nothing is compiled")
+def test_one_compilation_per_precision_serves_every_specification() -> None:
+    for dtype in ("float32", "float64"):
+        for cell in ("rnn", "lstm", "gru"):
+            for target in (TargetSpec(fields=("y",)), TargetSpec(fields=("y",), known="forecast", horizon=2)):
+                for k1, layers in ((1, 1), (4, 2)):
+                    spec = LearnerSpec(
+                        n_features=2,
+                        target=target,
+                        model=ModelSpec(cell=cell, dtype=dtype, num_layers=layers, hidden_size=3),
+                        learning=LearningSpec(k1=k1, k2=8),
+                    )
+                    learner = Learner(spec, SEED)
+                    learner.process(plain_log(20))
+                    learner.predict(plain_log(3))
+    signatures = walk.signatures  # type: ignore[attr-defined]
+    assert 1 <= len(signatures) <= 2
+    arrays = [kind for signature in signatures for bundle in signature for kind in _array_types(bundle)]
+    assert len(arrays) > 50
+    assert all(kind.layout == "C" and kind.mutable and kind.aligned for kind in arrays)
+
+
+def _array_types(kind: object) -> list[object]:
+    if hasattr(kind, "layout"):
+        return [kind]
+    return [found for inner in getattr(kind, "types", ()) for found in _array_types(inner)]
+
+
+def test_a_stream_takes_less_than_three_kilobytes() -> None:
+    spec = LearnerSpec(
+        n_features=8,
+        target=TargetSpec(fields=("y",)),
+        model=ModelSpec(cell="lstm", hidden_size=32),
+        learning=LearningSpec(k1=8, k2=32),
+    )
+    learner = Learner(spec, SEED)
+    assert learner.bytes_per_stream() < 3_000
