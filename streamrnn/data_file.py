@@ -12,7 +12,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,14 +26,14 @@ from streamrnn.service.config import Config
 
 Row = Mapping[str, Any]
 
-_NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)?(\.[0-9]*)?([eE][+-]?[0-9]+)?")
+_NUMBER = re.compile(r"[+-]?(?=\.?[0-9])(0|[1-9][0-9]*)?(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 _MISSING = frozenset({"", "nan", "NaN"})
 
 
-def read_rows(path: Path, progress: Callable[[int], None] | None = None) -> Iterator[bytes | Row]:
+def read_rows(path: Path, progress: Callable[[int], None] | None = None) -> Generator[bytes | Row]:
     """The rows of a CSV file as mappings, of a JSON-lines file as bytes; empty lines are left out.
 
-    ``progress`` is told the bytes read so far. Raises ConfigError for a file that cannot be read or has another
+    The file stays open until the last row or ``close``. ``progress`` is told the bytes read so far. Raises ConfigError for a file that cannot be read or has another
     ending than .csv, .jsonl or .ndjson.
     """
     suffix = path.suffix.lower()
@@ -57,28 +57,27 @@ def _json_lines(stream: IO[bytes], progress: Callable[[int], None] | None) -> It
 
 
 def _csv_rows(stream: IO[bytes], path: Path, progress: Callable[[int], None] | None) -> Iterator[Row]:
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
-    reader = csv.reader(text)
-    try:
-        names = next(reader, None)
-        if not names:
-            raise ConfigError(f"--data: {path} is empty; the first line of a CSV file names its columns")
-        if len(set(names)) != len(names):
-            raise ConfigError(f"--data: {path}: two columns have the same name; found {', '.join(names)}")
-        for values in reader:
-            if progress is not None:
-                progress(stream.tell())
-            if len(values) != len(names):
-                if not values:
-                    continue
-                raise ConfigError(
-                    f"--data: {path}, line {reader.line_num}: found {len(values)} values, expected {len(names)}"
-                )
-            yield dict(zip(names, values, strict=True))
-    except csv.Error as error:
-        raise ConfigError(f"--data: {path}, line {reader.line_num}: {error}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"--data: {path} is not UTF-8 text") from error
+    with io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
+        reader = csv.reader(text)
+        try:
+            names = next(reader, None)
+            if not names:
+                raise ConfigError(f"--data: {path} is empty; the first line of a CSV file names its columns")
+            if len(set(names)) != len(names):
+                raise ConfigError(f"--data: {path}: two columns have the same name; found {', '.join(names)}")
+            for values in reader:
+                if progress is not None:
+                    progress(stream.tell())
+                if len(values) == len(names):
+                    yield dict(zip(names, values, strict=True))
+                elif values:
+                    raise ConfigError(
+                        f"--data: {path}, line {reader.line_num}: found {len(values)} values, expected {len(names)}"
+                    )
+        except csv.Error as error:
+            raise ConfigError(f"--data: {path}, line {reader.line_num}: {error}") from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"--data: {path} is not UTF-8 text") from error
 
 
 def parsed(text: str) -> Any:
@@ -96,7 +95,7 @@ def parsed(text: str) -> Any:
     if text in ("false", "False", "FALSE"):
         return False
     match = _NUMBER.fullmatch(text)
-    if match is None or not any(c.isdigit() for c in text):
+    if match is None:
         return text
     return float(text) if match[2] or match[3] else int(text)
 

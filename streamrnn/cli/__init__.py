@@ -221,12 +221,14 @@ def evaluate(
     fields = data_file.Fields(key=key, timestamp=timestamp)
     error = _stderr()
     bar = show.EvaluationProgress(data, limit, error)
-    source = data_file.records(job, data_file.read_rows(data, bar.read), fields)
+    rows = data_file.read_rows(data, bar.read)
+    source = data_file.records(job, rows, fields)
     if (first := next(source, None)) is None:  # also what is wrong with the options shows before anything starts
         raise ConfigError(f"--data: {data} holds no record")
     if timestamp is None and job.input.timestamp.field is None:
         error.print("[yellow]no --timestamp: records are taken to be a second apart[/yellow]")
     with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.closing(rows))
         out = None if predictions is None else stack.enter_context(_opened(predictions))
         stack.enter_context(bar)
         bar.prepare(job.model.dtype)

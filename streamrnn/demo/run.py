@@ -86,12 +86,12 @@ def run_demo(options: Options, console: Console) -> Result | None:
             console.print(f"[dim]{remark}[/dim]", soft_wrap=True)
         job_file = write_job(directory, job_text(directory, options.bootstrap))
         config = parse(job_file.read_text(), env={})
-        config = msgspec.structs.replace(config, http=HttpConfig(port=_free_port(options.port, console)))
         screen.introduce(console, config, job_file)
         create_topics(config)
         flights, rivals = _prepare(config, options, directory, job_file, console)
         with _logged_to(directory / LOG_FILE):
-            worker = _Worker(config, len(flights))
+            port = _free_port(options.port, console)
+            worker = _Worker(msgspec.structs.replace(config, http=HttpConfig(port=port)), len(flights))
             interrupted = _watch(worker, rivals, console)
         if worker.error is not None:
             raise worker.error
@@ -125,15 +125,17 @@ def _prepare(
     with Progress(*columns, console=console) as progress, contextlib.ExitStack() as stack:
         tasks = _Tasks(progress)
         compiled = is_compiled(config.model.dtype)
-        compiling = _Background(lambda: warm_up(config.model.dtype))
         tasks.start("kernels", None, "loading" if compiled else "compiling; once, about a minute")
+        compiling = _Background(
+            lambda: warm_up(config.model.dtype),
+            lambda s: tasks.finish("kernels", "loaded" if compiled else f"compiled in {s:.0f} s"),
+        )
         rivals_file = directory / RIVALS_FILE
         child = None
         if options.baselines:
             tasks.start("baselines", n, "reading the departures")
             child = stack.enter_context(_rivals_process(job_file, options.limit, rivals_file))
-            follow = threading.Thread(target=_follow, args=(child, lambda done: tasks.at("baselines", done)))
-            follow.daemon = True
+            follow = threading.Thread(target=_follow, args=(child, tasks, n), daemon=True)
             follow.start()
         tasks.start("departures", None, "reading, in order of departure")
         flights = load_flights(options.limit)
@@ -141,12 +143,8 @@ def _prepare(
         tasks.start("log", len(flights), "")
         fill(config, flights, lambda done: tasks.at("log", done))
         tasks.finish("log", f"written to topic {config.input.topic}")
-        seconds = compiling.result()
-        tasks.finish("kernels", "loaded" if compiled else f"compiled in {seconds:.0f} s")
-        rivals: dict[str, Floats] = {}
-        if child is not None:
-            rivals = _collect(child, rivals_file)
-            tasks.finish("baselines", f"{len(rivals)} of them, over {len(flights):,} departures")
+        compiling.wait()
+        rivals = {} if child is None else _collect(child, rivals_file)
     return flights, rivals
 
 
@@ -168,27 +166,25 @@ class _Tasks:
 
 
 class _Background:
-    """One call on a thread of its own, whose result or error is asked for later."""
+    """One call on a thread of its own, whose error is asked for later; its result goes to ``done``."""
 
-    def __init__(self, call: Callable[[], float]) -> None:
-        self._call = call
-        self._seconds = 0.0
+    def __init__(self, call: Callable[[], float], done: Callable[[float], None]) -> None:
+        self._call, self._done = call, done
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         try:
-            self._seconds = self._call()
+            self._done(self._call())
         except Exception as error:
             self._error = error
 
-    def result(self) -> float:
+    def wait(self) -> None:
         while self._thread.is_alive():  # in slices, so that Ctrl-C is not kept waiting
             self._thread.join(0.1)
         if self._error is not None:
             raise self._error
-        return self._seconds
 
 
 @contextlib.contextmanager
@@ -214,11 +210,12 @@ def _rivals_process(job_file: Path, limit: int | None, output: Path) -> Iterator
                 stream.close()
 
 
-def _follow(child: subprocess.Popen[str], report: Callable[[int], None]) -> None:
+def _follow(child: subprocess.Popen[str], tasks: _Tasks, records: int) -> None:
     lines: IO[str] | None = child.stdout
     with contextlib.suppress(ValueError):  # closed under our hands: the demo is ending
         for line in lines or ():
-            report(int(line))
+            tasks.at("baselines", int(line))
+        tasks.finish("baselines", f"over {records:,} departures")
 
 
 def _collect(child: subprocess.Popen[str], output: Path) -> dict[str, Floats]:
@@ -291,18 +288,19 @@ class _Worker:
         if self.loop is None:
             return
         partitions = list(self.loop.partitions.values())
+        if not self.began:
+            # A partition is listed once it is restored: joining a group, which takes a cluster seconds, is over.
+            self._before = self._phase_seconds()
+            if not partitions:
+                return
+            self.began = time.perf_counter()
         if partitions:
             gauges = [p.learner.gauges() for p in partitions]
             self.done = sum(p.position for p in partitions)
             self.streams = sum(len(p.learner.store) for p in partitions)
             self.error_sum = sum(g["error_sum"] for g in gauges)
             self.scored = int(sum(g["scored"] for g in gauges))
-        if not self.began:
-            self._before = self._phase_seconds()
-            if self.done:
-                self.began = time.perf_counter()
-        else:
-            self.phases = {name: total - self._before.get(name, 0.0) for name, total in self._phase_seconds().items()}
+        self.phases = {name: total - self._before.get(name, 0.0) for name, total in self._phase_seconds().items()}
 
     def _phase_seconds(self) -> dict[str, float]:
         assert self.loop is not None
@@ -327,12 +325,13 @@ def _watch(worker: _Worker, rivals: dict[str, Floats], console: Console) -> bool
         return shown
 
     interrupted = False
+    console.print()
     worker.thread.start()
     live = Live(console=console, auto_refresh=False, transient=False)
     with live:
         while worker.thread.is_alive():
             try:
-                # Closely until the first record is through, so that the rate leaves out what came before it.
+                # Closely until the first partition is there, so that the rate leaves out what came before it.
                 worker.thread.join(REFRESH_S if worker.began else 0.01)
                 if not worker.ended:
                     worker.look()
@@ -343,7 +342,7 @@ def _watch(worker: _Worker, rivals: dict[str, Floats], console: Console) -> bool
                 interrupted = True
                 worker.stop.set()
         worker.ended = worker.ended or time.perf_counter()
-        live.update(screen.progress(worker, mean_errors()), refresh=True)
+        live.update(screen.progress(worker, {}), refresh=True)  # the errors are about to be told in full
     return interrupted
 
 

@@ -54,7 +54,7 @@ def introduce(console: Console, config: Config, job_file: Path) -> None:
 
 
 def progress(worker: _Worker, errors: dict[str, float]) -> RenderableType:
-    """One frame of the display while the worker runs."""
+    """One frame of the display while the worker runs; without errors, the last one."""
     if worker.loop is None:
         return Text("starting the worker")
     now = worker.ended or time.perf_counter()
@@ -83,8 +83,9 @@ def progress(worker: _Worker, errors: dict[str, float]) -> RenderableType:
     rows.add_row(Text(served, style="cyan"))
     rows.add_row(ProgressBar(total=worker.records, completed=worker.done, width=72))
     rows.add_row(line)
-    rows.add_row(Text())
-    rows.add_row(table)
+    if errors:
+        rows.add_row(Text())
+        rows.add_row(table)
     return rows
 
 
@@ -134,7 +135,7 @@ def _errors(result: Result) -> Table:
     table.add_column("", min_width=30)
     for name, _ in spans:
         table.add_column(name, justify="right")
-    table.add_column("against the LSTM", justify="right")
+    table.add_column("vs LSTM", justify="right")
     for name in sorted(means, key=lambda n: means[n][-1]):
         gap = means[name][-1] / means[model][-1] - 1
         against = "" if name == model else f"{gap:+.1%}"

@@ -22,6 +22,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from streamrnn.demo.flights import load_flights
 from streamrnn.demo.log import create_topics, fill, job_text
 from streamrnn.service.broker import Broker
@@ -55,7 +57,7 @@ class Clock:
 
 def run(directory: Path, bootstrap: str | None, limit: int, profile: bool) -> str:
     """Replay ``limit`` flights; returns the report."""
-    config = parse(job_text(directory, bootstrap), env={})
+    config = msgspec.structs.replace(parse(job_text(directory, bootstrap), env={}), http=None)
     create_topics(config)
     flights = load_flights(limit)
     started = time.perf_counter()
@@ -64,11 +66,15 @@ def run(directory: Path, bootstrap: str | None, limit: int, profile: bool) -> st
     broker, stop, loops = open_broker(config), threading.Event(), []
     clock = Clock(broker)
 
-    def note(loop: Loop, _: object) -> None:
+    def stop_at_the_end() -> None:  # an idle moment may also come before the first records do
+        if sum(partition.position for partition in loops[0].partitions.values()) == len(flights):
+            stop.set()
+
+    def started_as(loop: Loop, _: object) -> None:
         loops.append(loop)
 
     with cProfile.Profile() if profile else contextlib.nullcontext() as profiler:
-        run_worker(config, broker, stop, idle=stop.set, started=note)
+        run_worker(config, broker, stop, idle=stop_at_the_end, started=started_as)
     total_s, n = clock.ended_s - clock.began_s, len(flights)
     phases = {
         sample.labels["phase"]: sample.value

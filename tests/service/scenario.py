@@ -6,6 +6,7 @@ commits. ``run`` ends when the log is read to its end or ``stop_after`` polls ha
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import threading
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from streamrnn.service.broker import Record, TopicPartition
@@ -30,7 +32,7 @@ TP = TopicPartition("in", 0)
 
 JOB = """
 job: j
-embedded: {{directory: "{directory}/log", partitions: {partitions}}}
+embedded: {{directory: log, partitions: {partitions}}}
 input: {{topic: in, {input}}}
 features: [{{field: a, encoder: numeric}}, {{field: b.c, encoder: onehot, categories: [x, y]}}]
 target: {target}
@@ -39,10 +41,16 @@ learning: {{k1: 2, k2: 4}}
 streams: {streams}
 output: {{topic: out, dead_letter_topic: dead}}
 commit_interval_ms: 1
-checkpoint: {{directory: "{directory}/checkpoints", {checkpoint}}}
+checkpoint: {{directory: checkpoints, {checkpoint}}}
 http: null
 """
 FREQUENT = "interval_s: 3600, max_replay_records: 25"
+
+
+@functools.cache
+def parsed(text: str) -> Config:
+    """A configuration; parsing takes longer than most runs here."""
+    return parse(text, env={})
 
 
 class KilledError(Exception):
@@ -122,7 +130,7 @@ class Scenario:
     ) -> None:
         self.directory = directory
         self.settings: dict[str, Any] = {
-            "directory": directory, "partitions": partitions, "input": input, "target": target, "cell": cell,
+            "partitions": partitions, "input": input, "target": target, "cell": cell,
             "streams": streams, "checkpoint": checkpoint,
         }  # fmt: skip
         self.log = EmbeddedLog(directory / "log")
@@ -131,7 +139,13 @@ class Scenario:
 
     def config(self, **changes: str) -> Config:
         """The job, with settings changed."""
-        return parse(JOB.format(**self.settings | changes), env={})
+        config = parsed(JOB.format(**self.settings | changes))
+        assert config.embedded is not None
+        return replace(
+            config,
+            embedded=replace(config.embedded, directory=str(self.directory / "log")),
+            checkpoint=replace(config.checkpoint, directory=str(self.directory / "checkpoints")),
+        )
 
     def fill(self, n: int, seed: int = 0, gaps: bool = False) -> None:
         """Append ``n`` good records of nine streams."""

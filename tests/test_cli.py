@@ -1,0 +1,343 @@
+"""Claims about the command line: what each command prints, how it fails, and that nothing heavy is imported for help."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from streamrnn import __version__
+from streamrnn.cli import app
+from streamrnn.service.config import load
+from streamrnn.service.embedded import EmbeddedLog
+
+COMMANDS = ("demo", "validate", "evaluate", "run", "inspect", "schema", "warmup")
+EXAMPLES = Path(__file__).parents[1] / "deploy" / "examples"
+RECORDS = 300
+
+
+def call(*arguments):
+    """One invocation in a wide terminal without colours."""
+    return CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}).invoke(app, [str(a) for a in arguments])
+
+
+@pytest.fixture
+def job(tmp_path):
+    """The path of a small valid job file over an embedded log."""
+    path = tmp_path / "job.yaml"
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "job": "small",
+                "embedded": {"directory": str(tmp_path / "log")},
+                "input": {"topic": "in"},
+                "features": [{"field": "a", "encoder": "numeric"}],
+                "target": {"fields": ["y"]},
+                "model": {"hidden_size": 4},
+                "learning": {"k1": 1, "k2": 3},
+                "streams": {"max_streams": 10},
+                "output": {"topic": "out", "dead_letter_topic": "dead"},
+                "checkpoint": {"directory": str(tmp_path / "checkpoints")},
+                "http": None,
+            }
+        )
+    )
+    return path
+
+
+def fill(job, n=RECORDS):
+    """n records of streams s0, s1, s2 in the job's input topic; returns the log."""
+    log = EmbeddedLog(load(job).embedded.directory)
+    log.create_topic("in")
+    for i in range(n):
+        value = json.dumps({"a": i % 7, "y": i % 5}).encode()
+        log.append("in", f"s{i % 3}".encode(), value, timestamp_ms=1_700_000_000_000 + 1_000 * i)
+    log.flush()
+    return log
+
+
+def run_until(job, log, n, number=signal.SIGTERM):
+    """`streamrnn run` in a process of its own until n outputs are there, then ``number``; its status and stderr."""
+    command = [sys.executable, "-m", "streamrnn", "run", "-c", str(job)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 300
+    while process.poll() is None and time.monotonic() < deadline:
+        if log.partitions("out") and sum(1 for _ in log.read("out", 0)) >= n:
+            break
+        time.sleep(0.05)
+    process.send_signal(number)
+    stderr = process.communicate(timeout=60)[1]
+    return process.returncode, stderr
+
+
+@pytest.fixture
+def learned(job):
+    """A job that has run over its records, been stopped, and left a checkpoint."""
+    log = fill(job)
+    assert run_until(job, log, RECORDS)[0] == 0
+    return job
+
+
+# -- help -------------------------------------------------------------------------------------------------------------
+
+
+def test_help_names_every_command_and_what_to_run_first():
+    result = call("--help")
+    assert result.exit_code == 0
+    assert {info.callback.__name__ for info in app.registered_commands} == set(COMMANDS)
+    for command in COMMANDS:
+        assert re.search(rf"│ {command} ", result.output), command
+    assert result.output.index("streamrnn demo") < result.output.index("streamrnn run")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_and_each_option(command):
+    result = call(command, "--help")
+    assert result.exit_code == 0
+    for row in re.findall(r"^│ .*--[a-z].*│$", result.output, re.MULTILINE):
+        assert re.search(r"[a-z]{3,}.*\.|[Ss]how this message", row), row
+
+
+def test_help_answers_without_the_numeric_libraries():
+    code = (
+        "import sys\nfrom streamrnn.cli import app\n"
+        "try: app(['--help'])\nexcept SystemExit: pass\n"
+        "assert not {'numpy', 'numba', 'kafka', 'river', 'pandas', 'matplotlib'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_version():
+    assert call("--version").output.strip() == f"streamrnn {__version__}"
+
+
+# -- validate, schema -------------------------------------------------------------------------------------------------
+
+
+def test_validate_shows_the_job_it_understood(job):
+    result = call("validate", "-c", job, "--connect")
+    assert result.exit_code == 0
+    for text in ("small", "embedded log", "a (numeric)", "lstm, 4 units", "valid", "directories may be written"):
+        assert text in result.output
+    parameters = 4 * 4 * (1 + 1 + 2 + 4 + 2) + 5  # feature, dt, previous target and its flag; state; two biases; head
+    assert f"{parameters} parameters" in result.output
+
+
+@pytest.mark.parametrize("name", ["minimal.yaml", "flights.yaml"])
+def test_validate_accepts_the_examples(name):
+    result = call("validate", "-c", EXAMPLES / name)
+    assert result.exit_code == 0, result.output
+
+
+def test_validate_shows_warnings(job):
+    job.write_text(job.read_text().replace("topic: in\n", "topic: in\n  stream_key: k\n"))
+    result = call("validate", "-c", job)
+    assert result.exit_code == 0
+    assert "warning: input.stream_key" in result.output
+
+
+def test_a_wrong_configuration_is_one_message_and_status_2(job):
+    job.write_text(job.read_text().replace("hidden_size: 4", "hidden_size: four"))
+    for command in ("validate", "run"):
+        result = call(command, "-c", job)
+        assert result.exit_code == 2
+        assert re.match(r"error: .*job\.yaml: line \d+: model\.hidden_size: found the text .four.", result.stderr)
+        assert "Traceback" not in result.output
+
+
+def test_a_missing_file_is_status_2(tmp_path):
+    result = call("validate", "-c", tmp_path / "none.yaml")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "none.yaml: cannot be read" in result.stderr
+
+
+def test_a_cluster_that_does_not_answer_is_status_1(job):
+    document = yaml.safe_load(job.read_text())
+    del document["embedded"]
+    job.write_text(yaml.safe_dump(document | {"kafka": {"bootstrap_servers": "127.0.0.1:1"}}))
+    # In a process of its own: the client leaves its sockets to the garbage collector.
+    command = [sys.executable, "-m", "streamrnn", "validate", "-c", str(job), "--connect"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert "127.0.0.1:1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_directory_that_cannot_be_written_is_reported(job, tmp_path):
+    (tmp_path / "file").write_text("")
+    job.write_text(job.read_text().replace(str(tmp_path / "checkpoints"), str(tmp_path / "file" / "c")))
+    result = call("validate", "-c", job, "--connect")
+    assert result.exit_code == 1
+    assert "checkpoint.directory" in result.output
+
+
+@pytest.mark.kafka
+def test_validate_connect_names_topics_that_are_missing(job, kafka_bootstrap):
+    document = yaml.safe_load(job.read_text())
+    del document["embedded"]
+    job.write_text(yaml.safe_dump(document | {"kafka": {"bootstrap_servers": kafka_bootstrap}}))
+    result = call("validate", "-c", job, "--connect")
+    assert result.exit_code == 1
+    assert "topic dead does not exist" in result.output
+
+
+def test_schema_is_json_and_accepts_what_the_loader_accepts(job):
+    schema = json.loads(call("schema").output)
+    assert set(yaml.safe_load(job.read_text())) <= set(schema["$defs"]["Config"]["properties"])
+
+
+# -- run, inspect -----------------------------------------------------------------------------------------------------
+
+
+def test_run_stops_cleanly_on_sigterm_and_goes_on_where_it_stopped(job):
+    log = fill(job)
+    status, stderr = run_until(job, log, RECORDS)
+    assert status == 0, stderr
+    assert "stopped cleanly" in stderr
+    fill(job)
+    assert run_until(job, log, 2 * RECORDS, signal.SIGINT)[0] == 0
+    assert [json.loads(r.value)["offset"] for r in log.read("out", 0)] == list(range(2 * RECORDS))
+
+
+def test_run_reports_an_error_with_status_1(job, tmp_path):
+    log = fill(job)
+    log.create_topic("out")
+    log.store_commits("small", {})
+    (tmp_path / "log" / "groups" / "small.json").write_text('{"in": {"0": [5, "not ours"]}}')
+    status, stderr = run_until(job, log, 1)
+    assert status == 1
+    assert "was not written by streamrnn" in stderr
+    assert "Traceback" not in stderr
+
+
+def test_inspect_shows_position_streams_and_norms(learned):
+    result = call("inspect", "-c", learned, "--stream", "s1")
+    assert result.exit_code == 0
+    assert f"offset {RECORDS}, after {RECORDS} records" in result.output
+    assert "3 of 10" in result.output
+    assert "rnn.weight_hh_l0" in result.output
+    assert "100 in its sequence" in result.output
+    assert "|h| = " in result.output
+
+
+def test_inspect_finds_the_same_checkpoint_by_file_directory_and_job(learned, tmp_path):
+    manifest = max((tmp_path / "checkpoints").rglob("manifest-*.json"))
+    by_job, by_directory, by_file = (
+        json.loads(call("inspect", *how, "--json").output)
+        for how in (("-c", learned), (tmp_path / "checkpoints",), (manifest,))
+    )
+    assert {one[0].pop("path") for one in (by_job, by_directory, by_file)} == {str(manifest)}
+    assert by_job == by_directory == by_file
+    assert by_file[0]["position"] == by_file[0]["ordinal"] == RECORDS
+    assert by_file[0]["configuration"]["model"]["hidden_size"] == 4
+
+
+def test_inspected_norms_are_those_of_the_learner(learned):
+    from streamrnn.inspection import inspect
+    from streamrnn.service.broker import TopicPartition
+    from streamrnn.service.job import Job
+
+    checkpoints = Path(load(learned).checkpoint.directory)
+    inspection = inspect(max(checkpoints.rglob("manifest-*.json")))
+    learner = Job(load(learned)).learner(TopicPartition("in", 0))
+    room = learner.empty_stream_arrays()
+    learner.restore(inspection.checkpoint.model, inspection.checkpoint.restore_streams(room), room)
+    for tensor in inspection.tensors():
+        weights = learner.get_weights()[tensor["name"]]
+        assert tensor["shape"] == list(weights.shape)
+        assert tensor["norm"] == pytest.approx(np.linalg.norm(weights.astype(float)), rel=1e-6)
+    (layer,) = inspection.stream(b"s2")["state_norms"]
+    for name, state in learner.stream_state(b"s2").items():
+        assert layer[name] == pytest.approx(np.linalg.norm(state.astype(float)), rel=1e-6)
+    assert inspection.stream(b"nobody") is None
+
+
+def test_inspect_reports_what_it_cannot_read(learned, tmp_path):
+    manifests = sorted((tmp_path / "checkpoints").rglob("manifest-*.json"))
+    manifests[0].write_text("{}")
+    result = call("inspect", "-c", learned)
+    assert result.exit_code == 0
+    assert "unreadable" in result.output
+    for segment in (tmp_path / "checkpoints").rglob("*.safetensors"):
+        segment.write_bytes(b"rot" + segment.read_bytes()[3:])
+    result = call("inspect", "-c", learned)
+    assert result.exit_code == 1
+    assert "differ from their digest" in result.stderr
+
+
+def test_inspect_says_what_is_missing(learned, tmp_path):
+    for arguments, status, said in [
+        ((), 2, "either a checkpoint"),
+        ((tmp_path / "nowhere",), 2, "does not exist"),
+        ((tmp_path / "log",), 1, "holds no checkpoint"),
+        (("-c", learned, "--stream", "nobody"), 1, "'nobody' is in none"),
+    ]:
+        result = call("inspect", *arguments)
+        assert result.exit_code == status, result.output
+        assert said in result.stderr
+
+
+# -- evaluate, warmup -------------------------------------------------------------------------------------------------
+
+
+def test_evaluate_predicts_what_the_daemon_predicted(learned, tmp_path):
+    log = EmbeddedLog(load(learned).embedded.directory)
+    data, out = tmp_path / "data.jsonl", tmp_path / "out.jsonl"
+    with data.open("w") as lines:
+        for record in log.read("in", 0):
+            fields = {"k": record.key.decode(), "t": record.timestamp_ms}
+            lines.write(json.dumps(json.loads(record.value) | fields) + "\n")
+    result = call("evaluate", "-c", learned, "--data", data, "--key", "k", "--timestamp", "t", "--predictions", out)
+    assert result.exit_code == 0, result.output
+    assert "running median" in result.output
+    assert out.read_bytes().splitlines() == [record.value for record in log.read("out", 0)]
+
+
+def test_evaluate_says_when_no_record_could_be_used(job, tmp_path):
+    data = tmp_path / "data.jsonl"
+    data.write_text('{"k": null}\n[]\n')
+    result = call("evaluate", "-c", job, "--data", data, "--key", "k")
+    assert result.exit_code == 2
+    assert "none of its 2 records could be used" in result.stderr
+    assert "null_key: 1" in result.output
+
+
+def test_evaluate_needs_a_key(job, tmp_path):
+    data = tmp_path / "data.csv"
+    data.write_text("a,y\n1,2\n")
+    result = call("evaluate", "-c", job, "--data", data)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: --key: ")
+
+
+def test_warmup_says_where_the_cache_is():
+    result = call("warmup")
+    assert result.exit_code == 0
+    assert "cache " in result.output
+    assert re.search(r"float32 .* in [0-9.]+ s", result.output)
+
+
+def test_unknown_options_are_status_2():
+    assert call("run").exit_code == 2
+    assert call("warmup", "--dtype", "float16").exit_code == 2
+    assert call("frobnicate").exit_code == 2
+
+
+def test_the_installed_command_is_main():
+    scripts = (Path(__file__).parents[1] / "pyproject.toml").read_text()
+    assert 'streamrnn = "streamrnn.cli:main"' in scripts
+    done = subprocess.run(
+        [sys.executable, "-m", "streamrnn", "--version"], capture_output=True, text=True, env=os.environ, check=True
+    )
+    assert done.stdout.strip() == f"streamrnn {__version__}"

@@ -1,0 +1,252 @@
+"""Real flights through a real Kafka into a running ``streamrnn run``, which is stopped, killed and started again.
+
+What it leaves is compared, bit for bit, with an uninterrupted run over the same records in an embedded log: seeds
+derive from job, topic and partition, so the two must agree.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamrnn.demo.flights import load_flights, stream_key
+from streamrnn.service.broker import Assigned, Record, TopicPartition
+from streamrnn.service.config import parse
+from streamrnn.service.embedded import EmbeddedLog
+from streamrnn.service.job import Job
+from streamrnn.service.kafka import KafkaBroker, create_topics, delete_topics
+from streamrnn.service.kafka_settings import KafkaConnection, KafkaGroup
+from streamrnn.service.run import open_broker, run_worker
+from tests.learners import Bits, bits_of, differing
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+PARTITIONS = 2
+DEADLINE_S = 90.0
+JOB = """
+job: {job}
+{log}
+input: {{topic: {job}-departures}}
+features:
+  - {{field: minutes, encoder: cyclic, period: 1440}}
+  - {{field: weekday, encoder: cyclic, period: 7}}
+  - {{field: origin, encoder: onehot, categories: [EWR, JFK, LGA]}}
+  - {{field: dest, encoder: hash, buckets: 16}}
+  - {{field: distance, encoder: numeric}}
+  - {{field: origin_delay, encoder: numeric}}
+inputs: {{dt: false, previous_target: true}}
+target: {{fields: [delay]}}
+model: {{cell: lstm, hidden_size: 32, loss: absolute}}
+learning: {{k1: 2, k2: 8}}
+streams: {{max_streams: 6000}}
+output: {{topic: {job}-predictions, dead_letter_topic: {job}-dead-letters}}
+checkpoint: {{directory: {directory}/checkpoints, max_replay_records: {max_replay_records}}}
+http: null
+"""
+Message = tuple[bytes, bytes, int, int]
+
+
+@pytest.fixture(scope="module")
+def messages() -> list[Message]:
+    """Key, value, timestamp and partition of 50,000 departures in order."""
+    encode = json.JSONEncoder().encode
+    found = []
+    for flight in load_flights(50_000):
+        key = stream_key(flight, "aircraft").encode()
+        found.append((key, encode(flight).encode(), flight["timestamp"], zlib.crc32(key) % PARTITIONS))
+    return found
+
+
+class Place:
+    """A job on the cluster: its topics, its directory, and the process that runs it."""
+
+    def __init__(self, bootstrap: str, directory: Path, max_replay_records: int) -> None:
+        self.job = f"e2e-{uuid.uuid4().hex[:8]}"
+        self.directory = directory
+        self.connection = KafkaConnection(bootstrap_servers=bootstrap)
+        self.topics = [f"{self.job}-{name}" for name in ("departures", "predictions", "dead-letters")]
+        log = f"kafka: {{bootstrap_servers: '{bootstrap}', group_instance_id: one, session_timeout_s: 6}}"
+        self._max_replay_records = max_replay_records
+        self.config = directory / "job.yaml"
+        self.config.write_text(self.text(log, directory))
+        # Records stamped 2013 would be removed by the first look of the broker's retention.
+        create_topics(self.connection, dict.fromkeys(self.topics, PARTITIONS), settings={"retention.ms": "-1"})
+        # Looks up what is committed; it never joins.
+        self._observer = KafkaBroker(self.connection, KafkaGroup(group_id=self.job, instance_id="observer"))
+
+    def text(self, log: str, directory: Path) -> str:
+        return JOB.format(job=self.job, log=log, directory=directory, max_replay_records=self._max_replay_records)
+
+    def close(self) -> None:
+        self._observer.close(5.0)
+        delete_topics(self.connection, self.topics)
+
+    def produce(self, messages: Sequence[Message]) -> None:
+        broker = KafkaBroker(self.connection)
+        for key, value, time_ms, partition in messages:
+            broker.send(self.topics[0], key, value, timestamp_ms=time_ms, partition=partition)
+        broker.flush(60.0)
+        broker.close(5.0)
+
+    def committed(self) -> int:
+        found = [self._observer.committed(TopicPartition(self.topics[0], p)) for p in range(PARTITIONS)]
+        return sum(commit.offset for commit in found if commit is not None)
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[subprocess.Popen[bytes]]:
+        command = [sys.executable, "-c", "from streamrnn.cli import main; main()", "run", "-c", str(self.config)]
+        log = (self.directory / "worker.log").open("ab")
+        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait(10.0)
+            log.close()
+
+    def wait_for(self, offsets: int, process: subprocess.Popen[bytes]) -> int:
+        """Wait until so many offsets are committed; returns how many are."""
+        deadline = time.monotonic() + DEADLINE_S
+        while (now := self.committed()) < offsets:
+            log = (self.directory / "worker.log").read_text()
+            assert process.poll() is None, f"the worker ended:\n{log[-3000:]}"
+            assert time.monotonic() < deadline, f"{now} of {offsets} committed in {DEADLINE_S} s:\n{log[-3000:]}"
+            time.sleep(0.02)
+        return now
+
+    def stop(self, process: subprocess.Popen[bytes]) -> None:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30.0) == 0, (self.directory / "worker.log").read_text()[-3000:]
+
+    def predictions(self) -> dict[TopicPartition, list[Record]]:
+        """All that was predicted, by input partition, in the order of sending."""
+        broker = KafkaBroker(self.connection, KafkaGroup(group_id=f"{self.job}-reader", instance_id="reader"))
+        broker.subscribe(self.topics[1])
+        found: dict[TopicPartition, list[Record]] = {}
+        ends: dict[TopicPartition, int] = {}
+        deadline = time.monotonic() + DEADLINE_S
+        while len(ends) < PARTITIONS or any(broker.position(tp) < end for tp, end in ends.items()):
+            assert time.monotonic() < deadline
+            for tp, records in broker.poll(0.1, 10_000).items():
+                found.setdefault(TopicPartition(self.topics[0], tp.partition), []).extend(records)
+            for event in broker.events():
+                assert isinstance(event, Assigned)
+                for tp in event.partitions:
+                    ends[tp] = broker.log_end(tp)
+                    broker.seek(tp, 0)
+                broker.resume(event.partitions)
+        broker.close(5.0)
+        return found
+
+
+@pytest.fixture
+def place(kafka_bootstrap: str, tmp_path: Path) -> Iterator[Place]:
+    made = Place(kafka_bootstrap, tmp_path, max_replay_records=3_000)
+    yield made
+    made.close()
+
+
+def saved(text: str, tp: TopicPartition) -> Bits:
+    """The learner in the partition's newest checkpoint, bit for bit. There is one lineage."""
+    job = Job(parse(text, env={}))
+    store = job.checkpoints(tp)
+    (lineage,) = store.lineages()
+    found = store.newest(lineage)
+    assert found.checkpoint is not None
+    learner = job.learner(tp)
+    room = learner.empty_stream_arrays()
+    learner.restore(found.checkpoint.model, found.checkpoint.restore_streams(room), room)
+    return bits_of(learner)
+
+
+def undisturbed(place: Place, messages: Sequence[Message], directory: Path) -> tuple[str, EmbeddedLog]:
+    """Run the job over the same records on an embedded log; returns its configuration and the log."""
+    log = EmbeddedLog(directory / "log")
+    for topic in place.topics:
+        log.create_topic(topic, PARTITIONS)
+    for key, value, time_ms, partition in messages:
+        log.append(place.topics[0], key, value, timestamp_ms=time_ms, partition=partition)
+    log.flush()
+    text = place.text(f"embedded: {{directory: {directory}/log, partitions: {PARTITIONS}}}", directory)
+    config = parse(text, env={})
+    stop = threading.Event()
+    run_worker(config, open_broker(config), stop, idle=stop.set)
+    return text, log
+
+
+def check(place: Place, messages: Sequence[Message], directory: Path, *, duplicates: bool) -> int:
+    """Compare predictions and final state with an undisturbed run; returns how many predictions are repeated."""
+    text, log = undisturbed(place, messages, directory)
+    found = place.predictions()
+    repeated = 0
+    for p in range(PARTITIONS):
+        tp = TopicPartition(place.topics[0], p)
+        expected = [record.value for record in log.read(place.topics[1], p)]
+        assert len(expected) == sum(message[3] == p for message in messages)
+        said: dict[int, Any] = {}
+        for record in found[tp]:
+            offset = json.loads(record.value or b"")["offset"]
+            assert said.setdefault(offset, record.value) == record.value, "a duplicate with other bytes"
+        assert [said.get(offset) for offset in range(len(expected))] == expected
+        repeated += len(found[tp]) - len(said)
+        assert differing(saved(place.config.read_text(), tp), saved(text, tp)) == []
+    assert duplicates or repeated == 0
+    log.close()
+    return repeated
+
+
+def test_fifty_thousand_flights_with_a_stop_in_the_middle(
+    place: Place, messages: list[Message], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.produce(messages)
+    with place.running() as process:
+        stopped_at = place.wait_for(12_000, process)
+        place.stop(process)
+    left = place.committed()
+    assert stopped_at <= left < len(messages)
+    with place.running() as process:
+        first = place.wait_for(left + 1, process)
+        began = time.monotonic()
+        place.wait_for(len(messages), process)
+        rate = (len(messages) - first) / (time.monotonic() - began)
+        place.stop(process)
+    assert place.committed() == len(messages)
+    check(place, messages, tmp_path / "embedded", duplicates=False)
+    with capsys.disabled():
+        print(f"\n  end to end on real Kafka: {rate:,.0f} records/s over {len(messages) - first:,} flights")
+
+
+def test_kills_lose_nothing_and_change_nothing(
+    place: Place, messages: list[Message], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Records arrive in portions, so that each kill falls into work and not behind it.
+    portions = [messages[:8_000], messages[8_000:14_000], messages[14_000:18_000]]
+    produced = 0
+    for portion in portions:
+        place.produce(portion)
+        with place.running() as process:
+            place.wait_for(produced + 2_000, process)
+            process.kill()
+            assert process.wait(10.0) == -signal.SIGKILL
+        produced += len(portion)
+        assert place.committed() < produced
+    with place.running() as process:
+        place.wait_for(produced, process)
+        place.stop(process)
+    repeated = check(place, messages[:produced], tmp_path / "embedded", duplicates=True)
+    assert "replaying to" in (tmp_path / "worker.log").read_text()
+    with capsys.disabled():
+        print(f"\n  three kills: {repeated} of {produced:,} predictions sent twice, none lost")
