@@ -33,8 +33,8 @@ _MISSING = frozenset({"", "nan", "NaN"})
 def read_rows(path: Path, progress: Callable[[int], None] | None = None) -> Generator[bytes | Row]:
     """The rows of a CSV file as mappings, of a JSON-lines file as bytes; empty lines are left out.
 
-    The file stays open until the last row or ``close``. ``progress`` is told the bytes read so far. Raises ConfigError for a file that cannot be read or has another
-    ending than .csv, .jsonl or .ndjson.
+    The file stays open until the last row or ``close``. ``progress`` is told the bytes read so far. Raises ConfigError
+    for a file that cannot be read or has another ending than .csv, .jsonl or .ndjson.
     """
     suffix = path.suffix.lower()
     if suffix not in (".csv", ".jsonl", ".ndjson"):

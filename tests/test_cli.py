@@ -1,4 +1,4 @@
-"""Claims about the command line: what each command prints, how it fails, and that nothing heavy is imported for help."""
+"""Claims about the command line: what each command prints, how it fails, and that help is quick."""
 
 from __future__ import annotations
 

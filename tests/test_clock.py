@@ -10,7 +10,7 @@ from streamrnn.clock import StreamClock
 
 JUMP = 1000
 YEAR_9999 = 253_402_300_799_999
-times = st.one_of(st.integers(0, 5 * JUMP), st.sampled_from((-(10**13), 10**12, 10**12 + 1, YEAR_9999)))
+times = st.one_of(st.integers(0, 5 * JUMP), st.sampled_from((10**9, -(10**13), 10**12, 10**12 + 1, YEAR_9999)))
 
 
 def test_time_is_the_running_maximum() -> None:
@@ -63,6 +63,15 @@ def test_the_boundary_of_a_jump_is_inclusive() -> None:
     clock.observe(0)
     assert clock.observe(JUMP) == JUMP
     assert clock.observe(2 * JUMP + 1) == JUMP
+
+
+def test_two_confirmations_before_a_restart_count_after_it() -> None:
+    far = 10**9
+    clock, again = StreamClock(JUMP), StreamClock(JUMP)
+    for t in (0, 1, far, far):
+        clock.observe(t)
+    again.restore(clock.state())
+    assert (again.observe(far), again.now) == (far, far)
 
 
 @given(st.lists(times, max_size=40), st.integers(0, 40))

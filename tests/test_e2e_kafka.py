@@ -77,14 +77,16 @@ class Place:
         self.directory = directory
         self.connection = KafkaConnection(bootstrap_servers=bootstrap)
         self.topics = [f"{self.job}-{name}" for name in ("departures", "predictions", "dead-letters")]
-        log = f"kafka: {{bootstrap_servers: '{bootstrap}', group_instance_id: one, session_timeout_s: 6}}"
         self._max_replay_records = max_replay_records
-        self.config = directory / "job.yaml"
-        self.config.write_text(self.text(log, directory))
         # Records stamped 2013 would be removed by the first look of the broker's retention.
         create_topics(self.connection, dict.fromkeys(self.topics, PARTITIONS), settings={"retention.ms": "-1"})
         # Looks up what is committed; it never joins.
         self._observer = KafkaBroker(self.connection, KafkaGroup(group_id=self.job, instance_id="observer"))
+
+    def kafka_text(self, instance: str = "one") -> str:
+        servers = self.connection.bootstrap_servers
+        log = f"kafka: {{bootstrap_servers: '{servers}', group_instance_id: {instance}, session_timeout_s: 6}}"
+        return self.text(log, self.directory)
 
     def text(self, log: str, directory: Path) -> str:
         return JOB.format(job=self.job, log=log, directory=directory, max_replay_records=self._max_replay_records)
@@ -105,8 +107,10 @@ class Place:
         return sum(commit.offset for commit in found if commit is not None)
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[subprocess.Popen[bytes]]:
-        command = [sys.executable, "-c", "from streamrnn.cli import main; main()", "run", "-c", str(self.config)]
+    def running(self, instance: str = "one") -> Iterator[subprocess.Popen[bytes]]:
+        config = self.directory / f"{instance}.yaml"
+        config.write_text(self.kafka_text(instance))
+        command = [sys.executable, "-c", "from streamrnn.cli import main; main()", "run", "-c", str(config)]
         log = (self.directory / "worker.log").open("ab")
         process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         try:
@@ -202,7 +206,7 @@ def check(place: Place, messages: Sequence[Message], directory: Path, *, duplica
             assert said.setdefault(offset, record.value) == record.value, "a duplicate with other bytes"
         assert [said.get(offset) for offset in range(len(expected))] == expected
         repeated += len(found[tp]) - len(said)
-        assert differing(saved(place.config.read_text(), tp), saved(text, tp)) == []
+        assert differing(saved(place.kafka_text(), tp), saved(text, tp)) == []
     assert duplicates or repeated == 0
     log.close()
     return repeated
@@ -250,3 +254,27 @@ def test_kills_lose_nothing_and_change_nothing(
     assert "replaying to" in (tmp_path / "worker.log").read_text()
     with capsys.disabled():
         print(f"\n  three kills: {repeated} of {produced:,} predictions sent twice, none lost")
+
+
+def test_workers_that_come_and_go_hand_partitions_over_exactly(
+    place: Place, messages: list[Message], tmp_path: Path
+) -> None:
+    with place.running("one") as one:
+        place.produce(messages[:2_000])
+        place.wait_for(2_000, one)
+        with place.running("two") as two:
+            wait_for_log(tmp_path, "restored the checkpoint", 1)  # a partition has moved
+            place.produce(messages[2_000:6_000])
+            place.wait_for(6_000, two)
+            place.stop(one)
+            place.produce(messages[6_000:9_000])
+            place.wait_for(9_000, two)  # with the other partition, once the session of its worker has run out
+            place.stop(two)
+    check(place, messages[:9_000], tmp_path / "embedded", duplicates=True)
+
+
+def wait_for_log(directory: Path, text: str, times: int) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while (log := (directory / "worker.log").read_text()).count(text) < times:
+        assert time.monotonic() < deadline, log[-3000:]
+        time.sleep(0.1)

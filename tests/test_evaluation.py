@@ -41,7 +41,7 @@ def rows(n=N, seed=1):
     rng = np.random.default_rng(seed)
     return [
         {"k": f"s{rng.integers(3)}", "t": 1_000 * i, "a": float(rng.normal()),
-         "y": None if i % 10 == 3 else round(float(rng.normal() * 5 + 20), 3), "c": str(rng.choice(["no", "yes", "no"]))}
+         "y": None if i % 10 == 3 else float(rng.normal() * 5 + 20), "c": str(rng.choice(["no", "yes", "no"]))}
         for i in range(n)
     ]  # fmt: skip
 

@@ -55,7 +55,7 @@ def plain_log(n: int, streams: int = 3, seed: int = 0) -> Block:
     )
 
 
-# -- cuts, checkpoints, questions ----------------------------------------------------------------------------------------
+# -- cuts, checkpoints, questions -------------------------------------------------------------------------------------
 
 
 @MANY
@@ -188,12 +188,18 @@ def test_read_only_strided_and_unaligned_blocks_give_the_same_bits() -> None:
 def test_the_seed_decides_the_initial_weights_and_follows_from_job_topic_and_partition() -> None:
     weights = [Learner(plain_spec(), seed).get_weights()["rnn.weight_ih_l0"].tobytes() for seed in (1, 1, 2)]
     assert weights[0] == weights[1] != weights[2]
-    seeds = {seed_of("j", "t", 0), seed_of("j", "t", 1), seed_of("j", "u", 0), seed_of("k", "t", 0), seed_of("jt", "", 0)}
+    seeds = {
+        seed_of("j", "t", 0),
+        seed_of("j", "t", 1),
+        seed_of("j", "u", 0),
+        seed_of("k", "t", 0),
+        seed_of("jt", "", 0),
+    }
     assert len(seeds) == 5
     assert seed_of("flights", "departures", 0) == 16452249100479985907  # checkpoints rely on it
 
 
-# -- time and absurd numbers ---------------------------------------------------------------------------------------------
+# -- time and absurd numbers ------------------------------------------------------------------------------------------
 
 
 def test_a_record_from_the_year_9999_evicts_nothing_and_resets_nothing() -> None:
@@ -228,7 +234,7 @@ def test_absurd_inputs_and_targets_count_as_missing_and_poison_nothing(absurd: f
         assert np.isfinite(array).all(), name
 
 
-# -- weights -------------------------------------------------------------------------------------------------------------
+# -- weights ----------------------------------------------------------------------------------------------------------
 
 
 @FEWER
@@ -293,7 +299,7 @@ def test_saved_state_that_lacks_an_array_is_refused(broken: str) -> None:
         Learner(plain_spec(), SEED).restore(model, keys, streams)
 
 
-# -- cost ----------------------------------------------------------------------------------------------------------------
+# -- cost -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(JIT_DISABLED, reason="nothing is compiled")

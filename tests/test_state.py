@@ -106,6 +106,16 @@ def test_a_freed_slot_is_used_again_before_a_new_one() -> None:
     assert store.slots()[0] == [b"c", b"b"]
 
 
+def test_free_slots_are_given_out_in_the_same_order_after_a_restore() -> None:
+    log = events(*[(b"%d" % i, 10 * i) for i in range(5)], (b"5", TTL_MS + 100))
+    store = StreamStore(9, TTL_MS, JUMP_MS)
+    fed(store, log)
+    again = restored(store)
+    more = events(*[(b"n%d" % i, TTL_MS + 100) for i in range(6)])
+    assert fed(again, more) == fed(store, more)
+    assert everything(again) == everything(store)
+
+
 def test_find_changes_nothing() -> None:
     store = StreamStore(2, None, JUMP_MS)
     fed(store, events((b"a", 0), (b"b", 1)))
@@ -138,7 +148,7 @@ def test_no_stream_outlives_ttl_and_none_exceeds_the_capacity(limit: tuple[int, 
         fed(store, [row])
         assert len(store) <= store.max_streams
         assert store.n_slots <= store.max_streams
-        slots = [store.find(key) for key in store.keys()]
+        slots = [store.find(key) for key in list(store.keys())]
         assert len(set(slots)) == len(slots)
         if store.ttl_ms is not None:
             assert all(store.clock.now - store.last_seen(slot) <= store.ttl_ms for slot in slots)
@@ -149,6 +159,27 @@ def test_no_stream_outlives_ttl_and_none_exceeds_the_capacity(limit: tuple[int, 
 @pytest.fixture
 def tiny_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streamrnn.state, "SEGMENT_SLOTS", 2)
+
+
+@pytest.mark.usefixtures("tiny_segments")
+def test_a_stream_that_is_dropped_touches_its_segment() -> None:
+    store = StreamStore(9, TTL_MS, JUMP_MS)
+    fed(store, events((b"a", 0), (b"b", 0), (b"c", 0), (b"d", 200)))
+    store.take_touched_segments()
+    fed(store, events((b"d", TTL_MS + 1)))
+    assert store.keys() == [b"d"]
+    assert store.take_touched_segments() == {0, 1}
+
+
+@pytest.mark.usefixtures("tiny_segments")
+def test_a_withdrawn_first_time_touches_every_stream_seen_under_it() -> None:
+    store = StreamStore(9, TTL_MS, JUMP_MS)
+    first = YEAR_9999 // 2
+    fed(store, [(b"%d" % i, first if i == 0 else YEAR_9999 - 2 * JUMP_MS * i, EVENT) for i in range(5)])
+    store.take_touched_segments()
+    fed(store, events((b"4", 0)))
+    assert store.slots()[1][:, 0].tolist() == [0] * 5
+    assert store.take_touched_segments() == {0, 1, 2}
 
 
 @pytest.mark.usefixtures("tiny_segments")

@@ -144,10 +144,10 @@ def demo(
         typer.Option(metavar="FILE.png", help="Where the error over time is drawn; default: in the directory."),
     ] = None,
 ) -> None:
-    """Predict the departures of New York in 2013: the daemon, end to end, on real data.
+    r"""Predict the departures of New York in 2013: the daemon, end to end, on real data.
 
     Takes a minute or two for the year, and another minute the first time, when kernels are compiled. Needs the extra
-    streamrnn[demo].
+    streamrnn\[demo].
     """
     from streamrnn.demo.run import Options, run_demo
 

@@ -57,6 +57,14 @@ def _quoted(text: str) -> str:
     return msgspec.json.encode(text.replace("${", "$${")).decode()
 
 
+def check_cluster(config: Config) -> None:
+    """Raise BrokerError unless the job's cluster answers."""
+    from streamrnn.service import kafka
+
+    connection, _ = kafka_settings(config)
+    kafka.describe_topics(connection, [config.input.topic])
+
+
 def create_topics(config: Config) -> None:
     """Create the job's topics with one partition each."""
     if config.embedded is not None:

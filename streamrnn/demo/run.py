@@ -34,7 +34,7 @@ from streamrnn.compiled import is_compiled
 from streamrnn.demo import screen
 from streamrnn.demo.directory import LOG_FILE, PLOT_FILE, RIVALS_FILE, claimed, write_job
 from streamrnn.demo.flights import N_FLIGHTS, Flights, load_flights
-from streamrnn.demo.log import create_topics, fill, job_text, read_predictions
+from streamrnn.demo.log import check_cluster, create_topics, fill, job_text, read_predictions
 from streamrnn.demo.plot import plot_errors
 from streamrnn.errors import ConfigError, StreamrnnError
 from streamrnn.service.config import Config, HttpConfig, parse
@@ -81,6 +81,8 @@ def run_demo(options: Options, console: Console) -> Result | None:
     directory = options.directory.resolve()
     if options.limit is not None and options.limit < 1:
         raise ConfigError(f"--limit: expected at least 1, got {options.limit}")
+    if options.bootstrap is not None:  # before anything is removed
+        check_cluster(parse(job_text(directory, options.bootstrap), env={}))
     with claimed(directory) as remarks, _sigterm_as_interrupt():
         for remark in remarks:
             console.print(f"[dim]{remark}[/dim]", soft_wrap=True)
@@ -95,10 +97,10 @@ def run_demo(options: Options, console: Console) -> Result | None:
             interrupted = _watch(worker, rivals, console)
         if worker.error is not None:
             raise worker.error
-        if worker.done == 0:
-            return None
         with console.status("reading the predictions back from the output topic"):
             result = _account(config, flights, rivals, worker, INTERRUPTED if interrupted else 0)
+        if result.records == 0:
+            return None
         plot = options.plot or directory / PLOT_FILE
         plotted = len(result.errors[MODEL]) > 1 and bool(np.isfinite(result.errors[MODEL]).any())
         if plotted:
@@ -142,7 +144,7 @@ def _prepare(
         tasks.finish("departures", f"{len(flights):,}")
         tasks.start("log", len(flights), "")
         fill(config, flights, lambda done: tasks.at("log", done))
-        tasks.finish("log", f"written to topic {config.input.topic}")
+        tasks.finish("log", "written")
         compiling.wait()
         rivals = {} if child is None else _collect(child, rivals_file)
     return flights, rivals
@@ -340,6 +342,7 @@ def _watch(worker: _Worker, rivals: dict[str, Floats], console: Console) -> bool
                 if interrupted:
                     raise
                 interrupted = True
+                worker.look()
                 worker.stop.set()
         worker.ended = worker.ended or time.perf_counter()
         live.update(screen.progress(worker, {}), refresh=True)  # the errors are about to be told in full

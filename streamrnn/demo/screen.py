@@ -95,7 +95,8 @@ def conclude(console: Console, config: Config, result: Result, job_file: Path, p
 
     console.print()
     console.print(_errors(result))
-    console.print(_verdict(result))
+    if len(result.errors) > 1:
+        console.print(_verdict(result))
     scored = np.isfinite(result.errors[next(iter(result.errors))])
     if scored.sum() > 1_000:
         short = {_SHORT.get(name, name): column for name, column in result.errors.items()}
@@ -146,8 +147,6 @@ def _errors(result: Result) -> Table:
 def _verdict(result: Result) -> str:
     means = {name: float(np.nanmean(column)) for name, column in result.errors.items() if np.isfinite(column).any()}
     model, *others = means
-    if not others:
-        return ""
     better = [name for name in others if means[name] <= means[model]]
     if better:
         return f"[yellow]The LSTM did not win here: {', '.join(better)} erred less.[/yellow]"
@@ -184,6 +183,7 @@ def _places(console: Console, config: Config, job_file: Path, plot: Path | None)
     else:
         table.add_row("predictions", f"topic {config.output.topic}")
         table.add_row("departures", f"topic {config.input.topic}")
+        table.add_row("", "these topics stay until you delete them")
     if plot is not None:
         table.add_row("plot", _short(plot))
     table.add_row("checkpoints", _short(Path(config.checkpoint.directory)))

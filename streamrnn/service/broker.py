@@ -57,7 +57,10 @@ class Commit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """These partitions are now this worker's, and paused: restore, :meth:`Broker.seek`, :meth:`Broker.resume`."""
+    """These partitions are now this worker's, and paused: restore, :meth:`Broker.seek`, :meth:`Broker.resume`.
+
+    None at all: the group answered, and has nothing more for this worker.
+    """
 
     partitions: tuple[TopicPartition, ...]
 

@@ -3,11 +3,12 @@
 At least once, in this order:
   1. every output of the batch is acknowledged by the broker;
   2. the offsets behind the batch are committed, with ordinal, lineage and digest in their metadata.
-A crash between the two sends the batch again after the restart: duplicates with the same bytes, nothing lost. The learner is
-never rolled back; it is deterministic, and what it said stays true.
+A crash between the two sends the batch again after the restart: duplicates with the same bytes, nothing lost. The
+learner is never rolled back; it is deterministic, and what it said stays true.
 
-When 1 fails the same bytes are sent again. When the outcome of 2 is in doubt, the committed offset of each partition still
-owned is read: at the batch's end, go on; at its start, commit again; anything else, the partition is dropped and restored.
+When 1 fails the same bytes are sent again. When the outcome of 2 is in doubt, the committed offset of each partition
+still owned is read: at the batch's end, go on; at its start, commit again; anything else, the partition is dropped
+and restored.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ class AtLeastOnce:
     def commit(self, partitions: list[Partition], settle: Callable[[], set[TopicPartition]]) -> list[Partition]:
         """Deliver and commit everything these partitions did; returns those that must be dropped and restored.
 
-        ``settle`` lets the group come to rest and says which partitions are still owned. Raises FencedError when another
-        worker has taken over, BrokerError when the broker stays away.
+        ``settle`` lets the group come to rest and says which partitions are still owned. Raises FencedError when
+        another worker has taken over, BrokerError when the broker stays away.
         """
         self._flush(partitions)
         return self._commit_offsets(partitions, settle)

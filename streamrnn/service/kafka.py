@@ -107,7 +107,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
     def _put(self, kind: type[Assigned | Revoked | Lost], tps: Iterable[ClientTopicPartition]) -> None:
         ours = tuple(sorted(TopicPartition(*tp) for tp in tps))
         self._positioned.difference_update(ours)
-        if ours:
+        if ours or kind is Assigned:  # an empty one says that the group has answered
             self._queue.append(kind(ours))
 
 

@@ -1,9 +1,9 @@
 """The loop: poll, decode, process, send, commit, checkpoint.
 
-One thread runs it and is the only one that calls the broker. A batch is what was processed since the last commit. Assignment
-changes are taken up between polls: new partitions arrive paused, are restored, sought and resumed; partitions given
-up or lost drop their learner, uncommitted work included, since whoever has them now does the same work again. Records
-polled for a learner that is gone are not given to its successor, which seeks for itself.
+One thread runs it and is the only one that calls the broker. A batch is what was processed since the last commit.
+Assignment changes are taken up between polls: new partitions arrive paused, are restored, sought and resumed;
+partitions given up or lost drop their learner, uncommitted work included, since whoever has them now does the same work
+again. Records polled for a learner that is gone are not given to its successor, which seeks for itself.
 
 A checkpoint is only taken right after its position was committed. On a stop the batch is finished, committed and
 checkpointed, within ``shutdown_timeout_s``.

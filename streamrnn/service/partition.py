@@ -1,11 +1,12 @@
 """One assigned partition at work: its learner, where it is in the log, and what it has to send.
 
-Delivered records run through codec and learner. Up to the committed offset that is a ``replay``: the same arithmetic, no
-output. From there on ``take`` gives one output for every record, a prediction or a dead letter (label records
+Delivered records run through codec and learner. Up to the committed offset that is a ``replay``: the same arithmetic,
+no output. From there on ``take`` gives one output for every record, a prediction or a dead letter (label records
 none). The ordinal counts delivered records, decodable or not; offsets are positions only.
 
-When a replay ends, and before the next record is taken, ordinal and digest of the predictions must be those the committed
-offset carries in its metadata. Nothing here talks to the broker: the loop sends, commits and says when to checkpoint.
+When a replay ends, and before the next record is taken, ordinal and digest of the predictions must be those the
+committed offset carries in its metadata. Nothing here talks to the broker: the loop sends, commits and says when to
+checkpoint.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """From a newly assigned partition to a learner at the committed offset.
 
-The first assignment ever resolves the start offset, writes the genesis checkpoint of a new lineage, commits, and begins.
-Later: the newest valid checkpoint of the committed lineage at or below the committed offset is loaded and the log is
-replayed from there. If the log no longer reaches back, ``checkpoint.on_gap`` decides; if the replay arrives with
+The first assignment ever resolves the start offset, writes the genesis checkpoint of a new lineage, commits, and
+begins. Later: the newest valid checkpoint of the committed lineage at or below the committed offset is loaded and the
+log is replayed from there. If the log no longer reaches back, ``checkpoint.on_gap`` decides; if the replay arrives with
 another ordinal or digest, ``checkpoint.on_inexact`` does. Going on in either case is an intervention: it starts a new
 lineage with its own genesis checkpoint, so that recovery never mixes the two.
 
@@ -26,8 +26,8 @@ _log = logging.getLogger(__name__)
 def restore(job: Job, broker: Broker, metrics: Metrics, tp: TopicPartition, timeout_s: float) -> Partition:
     """The partition, positioned at its checkpoint and sought there; it replays until the committed offset.
 
-    Raises RecoveryError when checkpoints and log do not lead back, FingerprintMismatch when the checkpoint is of another
-    configuration, BrokerError when the broker does not answer.
+    Raises RecoveryError when checkpoints and log do not lead back, FingerprintMismatch when the checkpoint is of
+    another configuration, BrokerError when the broker does not answer.
     """
     commit = broker.committed(tp)
     if commit is None:
@@ -58,9 +58,7 @@ def _begin(job: Job, broker: Broker, metrics: Metrics, tp: TopicPartition, timeo
     return partition
 
 
-def _resume(
-    job: Job, broker: Broker, metrics: Metrics, tp: TopicPartition, commit: Commit, mark: Mark
-) -> Partition:
+def _resume(job: Job, broker: Broker, metrics: Metrics, tp: TopicPartition, commit: Commit, mark: Mark) -> Partition:
     found = job.checkpoints(tp).newest(mark.lineage, at_or_below=commit.offset)
     if found.checkpoint is None:
         bad = "".join(f"\n  {r.path}: {r.reason}" for r in found.rejected)
@@ -88,8 +86,8 @@ def _resume(
     first, end = broker.log_start(tp), broker.log_end(tp)
     if commit.offset > end:
         raise RecoveryError(
-            f"{tp}: offset {commit.offset} is committed, the log ends at {end}: the topic was made anew or lost its end. "
-            "To start afresh, delete the group's offsets or give the job another name"
+            f"{tp}: offset {commit.offset} is committed, the log ends at {end}: the topic was made anew or lost its "
+            "end. To start afresh, delete the group's offsets or give the job another name"
         )
     if gap := first > position:
         _refuse_gap(job, tp, position, first)
@@ -114,9 +112,7 @@ def _resume(
 def _refuse_gap(job: Job, tp: TopicPartition, position: int, first: int) -> None:
     text = f"{tp}: the log begins at {first}, the checkpoint is at {position}: {first - position} offsets are gone"
     if job.config.checkpoint.on_gap == "fail":
-        raise RecoveryError(
-            f"{text}. Set checkpoint.on_gap: continue to go on without them, or use a longer retention"
-        )
+        raise RecoveryError(f"{text}. Set checkpoint.on_gap: continue to go on without them, or use a longer retention")
     _log.warning("%s; going on without them in a new lineage", text)
 
 

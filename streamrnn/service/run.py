@@ -83,9 +83,7 @@ def run_worker(
         stack.callback(broker.close, CLOSE_TIMEOUT_S)
         server = None
         if config.http is not None:
-            server = stack.enter_context(
-                HttpServer(config.http.host, config.http.port, metrics.registry, health)
-            )
+            server = stack.enter_context(HttpServer(config.http.host, config.http.port, metrics.registry, health))
             _log.info("serving /metrics, /healthz and /readyz on http://%s:%d", config.http.host, server.port)
         _compile(config)
         loop = Loop(job, broker, metrics, health, stop, idle)

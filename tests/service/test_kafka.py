@@ -66,7 +66,8 @@ def follow(broker: KafkaBroker, owned: set[TopicPartition], seen: list[Any]) -> 
     """Poll once, and keep ``owned`` and ``seen`` up to date as a loop would, resuming what is assigned at its start."""
     broker.poll(0.05, 100)
     for event in broker.events():
-        seen.append(event)
+        if event.partitions:
+            seen.append(event)
         if isinstance(event, Assigned):
             owned.update(event.partitions)
             for tp in event.partitions:
@@ -159,6 +160,23 @@ def test_the_assignment_arrives_however_short_the_polls_are(
         broker.poll(timeout_s, 10)
         events = broker.events()
     assert events == [Assigned((TopicPartition(topic, 0), TopicPartition(topic, 1)))]
+
+
+def test_a_member_that_gets_no_partition_is_told_so(member: Callable[..., KafkaBroker], topic: str) -> None:
+    places = [Following(member(f"worker-{i}")) for i in range(3)]
+    for place in places[:2]:
+        place.broker.subscribe(topic)
+        place.start()
+    idle = places[2].broker
+    try:
+        until("both to have one", lambda: time.sleep(0.05) or all(len(p.owned) == 1 for p in places[:2]))
+        idle.subscribe(topic)
+        events: list[Any] = []
+        until("an answer", lambda: idle.poll(0.05, 10) or events.extend(idle.events()) or events)
+        assert events == [Assigned(())]
+    finally:
+        for place in places[:2]:
+            place.stop()
 
 
 def test_a_join_that_outlasts_the_poll_that_began_it_is_not_forgotten(
