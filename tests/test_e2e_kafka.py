@@ -236,13 +236,13 @@ def test_fifty_thousand_flights_with_a_stop_in_the_middle(
 def test_kills_lose_nothing_and_change_nothing(
     place: Place, messages: list[Message], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # Records arrive in portions, so that each kill falls into work and not behind it.
-    portions = [messages[:8_000], messages[8_000:14_000], messages[14_000:18_000]]
+    # Records arrive in portions, large enough for each kill to fall into work and not behind it, on a busy machine too.
+    portions = [messages[:14_000], messages[14_000:28_000], messages[28_000:42_000]]
     produced = 0
     for portion in portions:
         place.produce(portion)
         with place.running() as process:
-            place.wait_for(produced + 2_000, process)
+            place.wait_for(produced + 1, process)
             process.kill()
             assert process.wait(10.0) == -signal.SIGKILL
         produced += len(portion)

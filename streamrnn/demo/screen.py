@@ -27,8 +27,7 @@ _PHASES: Final = {
     "poll": "reading and waiting for records",
     "decode": "decoding JSON",
     "process": "predicting and learning",
-    "encode": "encoding predictions",
-    "send": "handing predictions over",
+    "send": "encoding and handing over",
     "commit": "flushing and committing",
     "checkpoint": "copying checkpoints",
 }

@@ -57,6 +57,8 @@ _GROUP_CHANGED = (
 _NEEDED_FIELDS = itemgetter(0, 1, 3, 4, 6, 7)  # of ConsumerRecord: topic, partition, offset, timestamp, key, value
 # The least a poll waits for a join under way: the client drops an answer that comes between two polls and asks anew.
 _JOIN_WAIT_S = 0.5
+# A first answer of the group may be empty because its leader had not yet heard of the topic; it joins again at once.
+_IDLE_AFTER_S = 2.0
 _ACKNOWLEDGED_SWEEP = 4096  # sends between two sweeps of acknowledged ones, so that a long batch holds few of them
 
 
@@ -107,7 +109,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
     def _put(self, kind: type[Assigned | Revoked | Lost], tps: Iterable[ClientTopicPartition]) -> None:
         ours = tuple(sorted(TopicPartition(*tp) for tp in tps))
         self._positioned.difference_update(ours)
-        if ours or kind is Assigned:  # an empty one says that the group has answered
+        if ours:
             self._queue.append(kind(ours))
 
 
@@ -129,6 +131,8 @@ class KafkaBroker:
         self._producer: Any = None
         self._events: deque[Event] = deque()
         self._positioned: set[TopicPartition] = set()  # partitions the loop has sought since their assignment
+        self._idle_since = time.monotonic()
+        self._idle_generation = -1  # the newest in which this worker was told that it has no partition
         self._sent: deque[Any] = deque()  # futures in the order of sending
         self._failed = 0
         self._first_failure: BaseException | None = None
@@ -171,6 +175,7 @@ class KafkaBroker:
         except (client_errors.KafkaError, OSError) as error:
             self._fail("polling failed", error)
         if not polled:
+            self._tell_of_nothing(consumer)
             return {}
         membership = consumer.group_metadata()
         if membership.generation_id < 0 or membership.state != MemberState.STABLE:
@@ -182,6 +187,15 @@ class KafkaBroker:
         return {
             TopicPartition(*tp): list(map(Record._make, map(_NEEDED_FIELDS, records))) for tp, records in polled.items()
         }
+
+    def _tell_of_nothing(self, consumer: KafkaConsumer) -> None:
+        """Once per generation: the group has answered and this worker has no partition. The client tells nobody."""
+        membership = consumer.group_metadata()
+        if consumer.assignment() or membership.state != MemberState.STABLE or membership.generation_id < 0:
+            self._idle_since = time.monotonic()
+        elif membership.generation_id != self._idle_generation and time.monotonic() - self._idle_since >= _IDLE_AFTER_S:
+            self._idle_generation = membership.generation_id
+            self._events.append(Assigned(()))
 
     def seek(self, tp: TopicPartition, offset: int) -> None:
         """See :class:`streamrnn.service.broker.Broker`."""

@@ -15,6 +15,7 @@ from streamrnn.errors import RecordError
 from streamrnn.service.broker import Record
 from streamrnn.service.codec import (
     MAX_DEPTH,
+    MAX_KEY_BYTES,
     REASONS,
     Decoded,
     PredictionEncoder,
@@ -499,3 +500,13 @@ def test_a_dead_letter_holds_any_record(key: bytes | None, value: bytes | None, 
     for part, data in (("key", key), ("value", value)):
         text, encoding = letter[part], letter[f"{part}_encoding"]
         assert data == (None if text is None else base64.b64decode(text) if encoding == "base64" else text.encode())
+
+
+def test_keys_too_long_for_an_output_record_are_refused() -> None:
+    """A prediction carries the key twice; one that no broker takes would stop the job for ever."""
+    by_field = job(source="{topic: in, stream_key: k}")
+    long = "k" * (MAX_KEY_BYTES + 1)
+    assert rejection(PLAIN, {}, key=long.encode()).reason == "too_large"
+    assert rejection(by_field, {"k": "short"}, key=long.encode()).reason == "too_large"
+    assert rejection(by_field, {"k": long}).reason == "too_large"
+    assert decode(by_field, {"k": long[1:]}, key=long[1:].encode()).rejected == []
