@@ -242,7 +242,7 @@ def test_kills_lose_nothing_and_change_nothing(
     for portion in portions:
         place.produce(portion)
         with place.running() as process:
-            place.wait_for(produced + 1, process)
+            place.wait_for(produced + 3_000, process)
             process.kill()
             assert process.wait(10.0) == -signal.SIGKILL
         produced += len(portion)
