@@ -136,7 +136,11 @@ class Learner:
         return predictions
 
     def predict(self, block: Block) -> Predictions:
-        """Predict every record as if it came next, and change nothing."""
+        """Predict every record from its stream's present state, and change nothing.
+
+        Unlike ``process`` it takes no notice of the stream's idle time (``ttl_s``), believes any timestamp, and does
+        not look at the record's own value where targets are forecasts.
+        """
         slots = np.array([self.store.find(key) for key in block.keys], dtype=np.int64)
         kind = np.full(len(block), PREDICT, dtype=np.uint8)
         return self._walk(block, slots, np.zeros(len(block), np.bool_), block.time_ms, kind)
@@ -150,6 +154,7 @@ class Learner:
         kind: npt.NDArray[np.uint8],
     ) -> Predictions:
         n = len(block)
+        _check_block(block, self.spec)
         records = arrays.Records(
             slot=slots,
             fresh=fresh,
@@ -261,6 +266,21 @@ def _matching(
     if array.shape != shape or array.dtype != dtype:
         raise ValueError(f"saved state: {name!r} is {array.dtype}{array.shape}, expected {dtype}{shape}")
     return array
+
+
+def _check_block(block: Block, spec: LearnerSpec) -> None:
+    """Refuse what would make a kernel read or write outside its arrays; codecs never give such blocks."""
+    n = len(block)
+    for name in ("time_ms", "end", "kind", "event"):
+        if (shape := np.shape(getattr(block, name))) != (n,):
+            raise ValueError(f"block.{name} has shape {shape}, expected ({n},): one entry for each of the {n} keys")
+    for name, columns in (("x", spec.n_features), ("y", spec.n_targets)):
+        if (shape := np.shape(getattr(block, name))) != (n, columns):
+            raise ValueError(f"block.{name} has shape {shape}, expected {(n, columns)}")
+    if spec.target.classes is not None:
+        known = block.y[np.isfinite(block.y)]
+        if ((known < 0) | (known >= len(spec.target.classes)) | (known != np.floor(known))).any():
+            raise ValueError(f"block.y holds class indices outside 0 to {len(spec.target.classes) - 1}")
 
 
 def _without_absurd(values: npt.NDArray[np.float64], shape: tuple[int, int]) -> npt.NDArray[np.float64]:

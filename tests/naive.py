@@ -297,7 +297,7 @@ class NaiveLearner:
         if spec.target.known == "record":
             self.absorb_targets(stream, y)
             self.set_targets(stream, sequence, sequence.steps - 1, 1, y)
-        sequence.last_time_ms = time_ms
+        sequence.last_time_ms = time_ms if sequence.last_time_ms is None else max(sequence.last_time_ms, time_ms)
         if spec.target.known == "label":
             stream.events = [*stream.events, (record.event, sequence, sequence.steps - 1)][-spec.target.label_memory :]
         return prediction, updates
@@ -314,7 +314,8 @@ class NaiveLearner:
             self.counts["labels_unmatched"] += 1
             return
         _, sequence, step = stream.events[matches[-1]]
-        stream.events[matches[-1]] = (0, sequence, step)  # a repeated label finds nothing
+        if np.isfinite(y).any():
+            stream.events[matches[-1]] = (0, sequence, step)  # a repeated label finds nothing
         self.score(stream, [(sequence.predictions[step], 1)], y)
         self.absorb_targets(stream, y)
         k1, k2 = self.spec.learning.k1, self.spec.learning.k2

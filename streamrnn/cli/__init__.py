@@ -321,7 +321,7 @@ def warmup(
         Precision.float32
     ),
 ) -> None:
-    """Compile the kernels ahead of time, for instance while an image is built. Takes about a minute each."""
+    """Compile the kernels ahead of time, for instance while an image is built. Takes one to two minutes each."""
     from streamrnn.compiled import is_compiled
     from streamrnn.core.jit import CACHE_DIRECTORY
     from streamrnn.warmup import warm_up

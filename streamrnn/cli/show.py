@@ -156,7 +156,7 @@ class EvaluationProgress:
         from streamrnn.compiled import ensure_compiled, is_compiled
 
         if not is_compiled(dtype):
-            self._progress.update(self._task, state="compiling kernels; once, about a minute")
+            self._progress.update(self._task, state="compiling kernels; once, one to two minutes")
         ensure_compiled(dtype)
         self._progress.update(self._task, description="evaluating", state="")
 

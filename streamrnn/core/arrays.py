@@ -112,7 +112,7 @@ class Streams(NamedTuple):
     x: Array  # (k2, D): standardised inputs, ring by step
     y: Array  # (k2, Y): standardised targets not yet injected, NaN = none; ring by step
     steps: Array  # () int64: steps of the sequence so far
-    last_ms: Array  # () int64: time of the newest event
+    last_ms: Array  # () int64: latest time of an event of the sequence
     last_y: Array  # (F,) float64: newest known target of the sequence, NaN = none
     y_count: Array  # (F,) float64
     y_mean: Array

@@ -19,6 +19,10 @@ from streamrnn.core import arrays, cells, heads, optim
 from streamrnn.core.jit import internal
 from streamrnn.core.linear import add_transposed, copy
 
+LARGEST_STEP = 1e18
+"""A gradient that is still longer than this after clipping is dropped: its square would not fit a float32 moment, and
+the sum of a batch may overflow although each window was finite."""
+
 
 @internal
 def load_state(plan: Any, source: Any, scratch: Any) -> None:
@@ -142,12 +146,22 @@ def learn_window(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, 
         gradient = model.accumulated
         norm = mean * optim.global_norm(gradient)
     factor = optim.clip_factor(norm, hyper.clip_norm)
+    if not norm * factor <= LARGEST_STEP:
+        counters[arrays.NONFINITE_GRADIENTS] += 1
+        start_batch(plan, model)
+        return False
     counters[arrays.UPDATES] += 1
     counters[arrays.CLIPPED] += 1 if factor < 1.0 else 0
     gauges[arrays.GRAD_NORM] = norm
     gauges[arrays.GRAD_NORM_SUM] += norm
     optim.update(hyper, model.theta, gradient, mean * factor, model.moment1, model.moment2, counters[arrays.UPDATES])
+    start_batch(plan, model)
+    return True
+
+
+@internal
+def start_batch(plan: Any, model: Any) -> None:
+    """Forget the gradients gathered so far."""
     if plan.batch_size > 1:
         model.accumulated[:] = model.accumulated.dtype.type(0)
-        counters[arrays.WINDOWS_IN_BATCH] = 0
-    return True
+        model.counters[arrays.WINDOWS_IN_BATCH] = 0

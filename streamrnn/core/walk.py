@@ -267,7 +267,8 @@ def advance(plan: Any, model: Any, streams: Any, scratch: Any, records: Any, i: 
         since = log_seconds_since(streams, slot, records.time_ms[i])
         scaler.absorb(model.x_count, model.x_mean, model.x_m2, plan.features, since)
     streams.steps[slot] = step + 1
-    streams.last_ms[slot] = records.time_ms[i]
+    # A record stamped in the past must not make the stream's next one look like one after a gap.
+    streams.last_ms[slot] = records.time_ms[i] if step == 0 else max(streams.last_ms[slot], records.time_ms[i])
     model.counters[arrays.EVENTS] += 1
     if plan.known == kinds.KNOWN_IN_RECORD:
         absorb_target(plan, model, streams, slot, records.y[i])
@@ -340,7 +341,9 @@ def take_label(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, re
             n, loss, error = score(plan, hyper, model, streams, scratch, slot, streams.remembered[slot, place], y, ZERO)
             report(model, records, i, n, loss, error)
             absorb_target(plan, model, streams, slot, y)
-            streams.event[slot, place] = 0  # a repeated label must not be learned again
+            for f in range(plan.fields):
+                if math.isfinite(y[f]):
+                    streams.event[slot, place] = 0  # a repeated label must not be learned again
             step = streams.event_step[slot, place]
             next_window = (streams.steps[slot] // plan.k1 + 1) * plan.k1
             if step >= 0 and step >= next_window - plan.k2:

@@ -127,7 +127,7 @@ def _prepare(
     with Progress(*columns, console=console) as progress, contextlib.ExitStack() as stack:
         tasks = _Tasks(progress)
         compiled = is_compiled(config.model.dtype)
-        tasks.start("kernels", None, "loading" if compiled else "compiling; once, about a minute")
+        tasks.start("kernels", None, "loading" if compiled else "compiling; once, one to two minutes")
         compiling = _Background(
             lambda: warm_up(config.model.dtype),
             lambda s: tasks.finish("kernels", "loaded" if compiled else f"compiled in {s:.0f} s"),

@@ -381,7 +381,7 @@ class KafkaBroker:
     def _assigned(self, tp: TopicPartition) -> Any:
         consumer = self._consuming()
         if ClientTopicPartition(*tp) not in consumer.assignment():
-            raise BrokerError(f"{tp} is not assigned to this worker; drain events() after every poll()")
+            raise RebalanceError(f"{tp} is not assigned to this worker; drain events() after every poll()")
         return consumer
 
     def _check_positioned(self, tp: TopicPartition) -> None:

@@ -104,7 +104,11 @@ METRICS: tuple[Metric, ...] = (
     ),
     # Position in the log
     Metric("streamrnn_stream_timestamp_seconds", "gauge", "Stream time: the running maximum of record timestamps."),
-    Metric("streamrnn_input_lag_records", "gauge", "Offsets between the position and the last stable offset."),
+    Metric(
+        "streamrnn_input_lag_records",
+        "gauge",
+        "Offsets between the position and the newest end of the log the client knows.",
+    ),
     Metric("streamrnn_position_offset", "gauge", "Offset of the next record to process."),
     Metric("streamrnn_committed_offset", "gauge", "Offset up to which predictions are delivered and committed."),
     # Checkpoints and recovery

@@ -143,8 +143,8 @@ class Partition:
         # Brokers refuse timestamps of a future more than an hour away, and the batch with them.
         latest = 1000 * int(time.time() + MAX_AHEAD_S)
         outputs = [
-            Output(to.topic, record.key, value, record.timestamp_ms if 0 <= record.timestamp_ms <= latest else None)
-            for record, value in zip(decoded.sources, encoded, strict=True)
+            Output(to.topic, key, value, record.timestamp_ms if 0 <= record.timestamp_ms <= latest else None)
+            for record, key, value in zip(decoded.sources, decoded.block.keys, encoded, strict=True)
             if value is not None
         ]
         outputs.extend(

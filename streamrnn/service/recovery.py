@@ -43,6 +43,7 @@ def restore(job: Job, broker: Broker, metrics: Metrics, tp: TopicPartition, time
 
 
 def _begin(job: Job, broker: Broker, metrics: Metrics, tp: TopicPartition, timeout_s: float) -> Partition:
+    earlier = job.checkpoints(tp).lineages()
     start = broker.log_start(tp) if job.config.input.start == "earliest" else broker.log_end(tp)
     partition = Partition(
         job, tp, metrics, job.learner(tp),
@@ -54,6 +55,12 @@ def _begin(job: Job, broker: Broker, metrics: Metrics, tp: TopicPartition, timeo
     except BaseException:
         partition.close(timeout_s=0.0)
         raise
+    if earlier:
+        _log.warning(
+            "%s: group %s has no committed offset although checkpoints of lineages %s exist: learning starts anew from "
+            "offset %d. Were the group's offsets deleted, or did they expire?",
+            tp, job.config.group_id, ", ".join(earlier), start,
+        )  # fmt: skip
     _log.info("%s: first start at offset %d, lineage %s", tp, start, partition.lineage)
     return partition
 
@@ -102,7 +109,11 @@ def _resume(job: Job, broker: Broker, metrics: Metrics, tp: TopicPartition, comm
     partition.metrics.restored(corrupt_checkpoints=len(found.rejected), build_changed=bool(changed))
     for line in changed:
         _log.info("%s: the checkpoint was written by another build: %s", tp, line)
-    broker.seek(tp, position)
+    try:
+        broker.seek(tp, position)
+    except BaseException:
+        partition.close(timeout_s=0.0)
+        raise
     _log.info(
         "%s: restored the checkpoint at %d, replaying to %d", tp, manifest.progress.position, partition.replay_until
     )

@@ -96,7 +96,7 @@ def _compile(config: Config) -> None:
     timer = threading.Timer(
         COLD_START_HINT_S,
         lambda: _log.info(
-            "compiling kernels, which takes about a minute, into %s; `streamrnn warmup` does it ahead of time",
+            "compiling kernels, which takes one to two minutes, into %s; `streamrnn warmup` does it ahead of time",
             CACHE_DIRECTORY,
         ),
     )
