@@ -56,10 +56,10 @@ class RunningMean:
         self._n = 0
         self._mean = 0.0
 
-    def predict(self, record: Record) -> float:  # noqa: ARG002
+    def predict(self, record: Record) -> float:  # noqa: ARG002 - the protocol's
         return self._mean
 
-    def learn(self, record: Record, y: float) -> None:  # noqa: ARG002
+    def learn(self, record: Record, y: float) -> None:  # noqa: ARG002 - the protocol's
         self._n += 1
         self._mean += (y - self._mean) / self._n
 
@@ -80,12 +80,12 @@ class RunningMedian:
         self._low: list[float] = []
         self._high: list[float] = []
 
-    def predict(self, record: Record) -> float:  # noqa: ARG002
+    def predict(self, record: Record) -> float:  # noqa: ARG002 - the protocol's
         if len(self._low) > len(self._high):
             return -self._low[0]
         return (self._high[0] - self._low[0]) / 2 if self._low else 0.0
 
-    def learn(self, record: Record, y: float) -> None:  # noqa: ARG002
+    def learn(self, record: Record, y: float) -> None:  # noqa: ARG002 - the protocol's
         if len(self._low) > len(self._high):
             heappush(self._high, -heappushpop(self._low, -y))
         else:

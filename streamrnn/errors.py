@@ -39,7 +39,7 @@ class CorruptCheckpoint(CheckpointError):  # noqa: N818 - reads as the noun it i
     """A checkpoint's bytes are missing or differ from their digest."""
 
 
-class FingerprintMismatch(CheckpointError):  # noqa: N818
+class FingerprintMismatch(CheckpointError):  # noqa: N818 - as above
     """A checkpoint was written under a different configuration."""
 
 
