@@ -11,6 +11,7 @@ checkpointed, within ``shutdown_timeout_s``.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -137,7 +138,9 @@ class Loop:
         self._caught_up(partition)
 
     def _restore_again(self, tp: TopicPartition) -> None:
-        self.broker.pause([tp])
+        # Revoked meanwhile: there is nothing to pause, and the event that says so takes it off the list again.
+        with contextlib.suppress(RebalanceError):
+            self.broker.pause([tp])
         self._drop(tp)
         self._expect(tp)
 
