@@ -1,8 +1,10 @@
 """streamrnn: recurrent networks that learn online from Kafka, one hidden state per stream.
 
-What a Python program needs is importable from here: ``Learner`` with the specifications that describe one, ``Block``
-for the records it is given, ``FeatureEncoder`` with its encoders to fill a block, ``save_weights``, ``load_weights``
-and the errors. Everything is loaded when it is first asked for: ``import streamrnn`` itself costs next to nothing.
+What a Python program needs is importable from here: the River estimators ``RNNRegressor``, ``RNNMultiTargetRegressor``,
+``RNNClassifier``, ``RNNForecaster`` and ``RNNAnomalyDetector``; ``Learner`` with the specifications that describe one,
+``Block`` for the records it is given, ``FeatureEncoder`` with its encoders to fill a block, ``save_weights``,
+``load_weights`` and the errors. Everything is loaded when it is first asked for: ``import streamrnn`` itself costs
+next to nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +15,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from streamrnn.block import Block
     from streamrnn.errors import CheckpointError, ConfigError, RecordError, StreamrnnError
+    from streamrnn.estimators.anomaly import RNNAnomalyDetector
+    from streamrnn.estimators.classifier import RNNClassifier
+    from streamrnn.estimators.forecaster import RNNForecaster
+    from streamrnn.estimators.regressor import RNNMultiTargetRegressor, RNNRegressor
     from streamrnn.features import Cyclic, FeatureEncoder, Hash, Log1p, Numeric, OneHot
     from streamrnn.learner import Learner, Predictions
     from streamrnn.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
@@ -36,6 +42,11 @@ __all__ = [
     "Numeric",
     "OneHot",
     "Predictions",
+    "RNNAnomalyDetector",
+    "RNNClassifier",
+    "RNNForecaster",
+    "RNNMultiTargetRegressor",
+    "RNNRegressor",
     "RecordError",
     "StreamSpec",
     "StreamrnnError",
@@ -48,6 +59,10 @@ __all__ = [
 _MODULES = {
     "block": ("Block",),
     "errors": ("CheckpointError", "ConfigError", "RecordError", "StreamrnnError"),
+    "estimators.anomaly": ("RNNAnomalyDetector",),
+    "estimators.classifier": ("RNNClassifier",),
+    "estimators.forecaster": ("RNNForecaster",),
+    "estimators.regressor": ("RNNMultiTargetRegressor", "RNNRegressor"),
     "features": ("Cyclic", "FeatureEncoder", "Hash", "Log1p", "Numeric", "OneHot"),
     "learner": ("Learner", "Predictions"),
     "spec": ("InputSpec", "LearnerSpec", "LearningSpec", "ModelSpec", "StreamSpec", "TargetSpec"),

@@ -8,7 +8,8 @@
     │   └── FingerprintMismatch  it was written under another configuration
     ├── RecoveryError            the log and the checkpoints do not lead back to the committed position
     └── BrokerError              the broker refused or could not be reached in time
-        └── FencedError          another worker took over; this one must stop
+        ├── FencedError          another worker took over; this one must stop
+        └── RebalanceError       the group changed while a request ran; ask again
 
 A message says what is wrong, what was received, what is expected and, where there is one, the remedy.
 """
@@ -53,3 +54,12 @@ class BrokerError(StreamrnnError):
 
 class FencedError(BrokerError):
     """Another worker took over this identity; this process must stop without committing."""
+
+
+class RebalanceError(BrokerError):
+    """The group changed while a request ran, so nothing of it took effect; the worker itself is still welcome.
+
+    Keep the batch's encoded outputs, call the broker's ``poll`` so that the group settles, drain its ``events``, and
+    for every partition still owned read ``committed`` again: at the batch's end, go on; at its start, commit again;
+    anything else, drop that learner and restore it.
+    """

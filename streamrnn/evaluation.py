@@ -24,10 +24,10 @@ import numpy.typing as npt
 
 from streamrnn.baselines import Baseline, LastValue, RunningMean, RunningMedian
 from streamrnn.block import LABEL
-from streamrnn.learner import Learner, seed_of
-from streamrnn.service.broker import Record
-from streamrnn.service.codec import Decoded, PredictionEncoder, RecordCodec
+from streamrnn.service.broker import Record, TopicPartition
+from streamrnn.service.codec import Decoded
 from streamrnn.service.config import Config
+from streamrnn.service.job import Job
 from streamrnn.spec import LearnerSpec
 
 MODEL: Final = "model"
@@ -81,10 +81,10 @@ def evaluate(
 
     ``progress`` is given the growing report after each block of records.
     """
-    spec = config.learner_spec()
-    codec, encoder = RecordCodec(config), PredictionEncoder(spec)
-    learner = Learner(spec, seed_of(config.job, config.input.topic, 0))
-    scorer = _scorer(spec)
+    job = Job(config)
+    codec, encoder = job.codec, job.encoder
+    learner = job.first_learner(TopicPartition(config.input.topic, 0))
+    scorer = _scorer(job.spec)
     report = Report(metrics=scorer.metrics)
     total_loss, losses = 0.0, 0
     newest = -(1 << 62)

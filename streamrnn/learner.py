@@ -12,28 +12,24 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from msgspec.structs import replace
 
+from streamrnn.allocation import dtype_of, hyper_of, layout_of, new_model, new_scratch, new_streams, plan_of
 from streamrnn.block import PREDICT, Block
 from streamrnn.compiled import ensure_compiled
 from streamrnn.core import arrays
-from streamrnn.core.cells import CELLS
-from streamrnn.core.heads import CROSS_ENTROPIES, QUANTILE, REGRESSION_LOSSES
-from streamrnn.core.kinds import KNOWN
-from streamrnn.core.layout import Layout
-from streamrnn.core.optim import OPTIMIZERS
-from streamrnn.core.walk import walk
+from streamrnn.core.handle import Handle, table_of
+from streamrnn.core.kinds import IMAGINE
 from streamrnn.spec import LearnerSpec
 from streamrnn.state import StreamStore
 
-ABSURD = 1e100
-"""Numbers beyond this count as missing: the square of one would poison every running variance for good."""
+RLS_WEIGHT = "rls.weight"
+"""The name of the RLS readout's weights (n_outputs, n_regressors) beside PyTorch's."""
 
 STORE_COUNTERS = ("evicted_ttl", "evicted_capacity")
 
@@ -41,23 +37,6 @@ STORE_COUNTERS = ("evicted_ttl", "evicted_capacity")
 def seed_of(job: str, topic: str, partition: int) -> int:
     """The seed of a partition's learner, the same wherever it runs."""
     return int.from_bytes(hashlib.sha256(f"{job}\0{topic}\0{partition}".encode()).digest()[:8], "big")
-
-
-def layout_of(spec: LearnerSpec) -> Layout:
-    """The tensors of the network a specification describes, without making a learner."""
-    return Layout(
-        cell=CELLS[spec.model.cell],
-        n_inputs=_n_inputs(_plan(spec)),
-        hidden_size=spec.model.hidden_size,
-        num_layers=spec.model.num_layers,
-        n_outputs=spec.n_outputs,
-    )
-
-
-def bytes_per_stream(spec: LearnerSpec) -> int:
-    """Bytes of array memory one stream takes, without making a learner."""
-    one = replace(spec, streams=replace(spec.streams, max_streams=1))
-    return sum(array[0].nbytes for array in _new_streams(_plan(one), layout_of(one), one, _dtype(one)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,15 +95,13 @@ class Learner:
             None if spec.streams.ttl_s is None else round(1000 * spec.streams.ttl_s),
             round(1000 * spec.streams.max_time_jump_s),
         )
-        self._plan, self._hyper = _plan(spec), _hyper(spec)
         self.layout = layout_of(spec)
-        self._model = _new_model(self._plan, self.layout.initialise(seed, _dtype(spec)))
-        self._streams = _new_streams(self._plan, self.layout, spec, _dtype(spec))
-        indicator = np.array(spec.indicator or (False,) * spec.n_features, dtype=np.bool_)
-        levels = spec.model.quantiles if self._plan.loss == QUANTILE else (0.5,)
-        self._scratch = arrays.zeros_scratch(
-            self.layout, self._plan.k2, self._model.theta, indicator, np.array(levels, dtype=np.float64)
-        )
+        self._model = new_model(spec, self.layout.initialise(seed, dtype_of(spec)))
+        self._streams = new_streams(self.layout, spec)
+        scratch = new_scratch(self.layout, spec, self._model.theta)
+        self._one = self._records(1)
+        self._one_table = table_of(self._one)
+        self._handle = Handle(plan_of(spec), hyper_of(spec), self._model, self._streams, scratch)
 
     # -- the log ------------------------------------------------------------------------------------------------------
 
@@ -145,6 +122,69 @@ class Learner:
         kind = np.full(len(block), PREDICT, dtype=np.uint8)
         return self._walk(block, slots, np.zeros(len(block), np.bool_), block.time_ms, kind)
 
+    # -- one record at a time -----------------------------------------------------------------------------------------
+
+    @property
+    def one(self) -> arrays.Records:
+        """Room for a single record: write its ``x``, ``y`` and ``kind``, then call ``walk_one``."""
+        return self._one
+
+    def walk_one(self, key: bytes, kind: int, time_ms: int = 0) -> npt.NDArray[np.float64]:
+        """Process the record that stands in ``one``; returns its prediction (n_outputs,), valid until the next call.
+
+        The same arithmetic as ``process`` for a block of one, at a fraction of the cost of its arrays. ``kind`` may
+        also be ``PREDICT``, which changes nothing, or ``CLOSE``, which ends the stream's sequence. It does not enter
+        ``digest``.
+        """
+        one = self._one
+        if kind == PREDICT:
+            one.slot[0], one.fresh[0], one.time_ms[0] = self.store.find(key), False, time_ms
+        else:
+            one.slot[0], one.fresh[0], one.time_ms[0] = self.store.take(key, time_ms, kind)
+        one.kind[0] = kind
+        self._handle.walk(one, self._one_table)
+        prediction: npt.NDArray[np.float64] = one.prediction[0]
+        return prediction
+
+    def imagine(self, key: bytes) -> None:
+        """Make a copy of the stream to go on from with ``imagine_one``; the stream itself is not changed."""
+        slot = self.store.find(key)
+        for array in self._streams:
+            array[-1] = array[slot]
+
+    def imagine_one(self, x: Sequence[float], y: float | Sequence[float]) -> npt.NDArray[np.float64]:
+        """Prediction (n_outputs,) as if a record of features x and values y came next in the imagined stream.
+
+        For forecasts only. Nothing is learned.
+        """
+        one = self._one
+        one.x[0], one.y[0] = x, y
+        one.slot[0], one.fresh[0], one.time_ms[0], one.kind[0] = self.store.blank + 1, False, 0, IMAGINE
+        self._handle.walk(one, self._one_table)
+        prediction: npt.NDArray[np.float64] = one.prediction[0]
+        return prediction
+
+    def latest(self, key: bytes) -> npt.NDArray[np.float64] | None:
+        """The forecast made at the stream's newest event, (n_outputs,); None before its sequence had one."""
+        slot = self.store.find(key)
+        step = int(self._streams.steps[slot])
+        if step == 0 or self.spec.target.known != "forecast":
+            return None
+        forecast: npt.NDArray[np.float64] = self._streams.remembered[slot, (step - 1) % self.spec.target.horizon].copy()
+        return forecast
+
+    def due(self, key: bytes) -> npt.NDArray[np.float64]:
+        """Forecasts of the stream's next value made 1, 2, ... ``horizon`` events before it, NaN where there was none.
+
+        For one field and one output per horizon.
+        """
+        slot, horizon = self.store.find(key), self.spec.target.horizon
+        step = int(self._streams.steps[slot])
+        forecasts = np.full(horizon, np.nan)
+        for j in range(min(horizon, step)):
+            forecasts[j] = self._streams.remembered[slot, (step - 1 - j) % horizon, j]
+        return forecasts
+
     def _walk(
         self,
         block: Block,
@@ -155,23 +195,35 @@ class Learner:
     ) -> Predictions:
         n = len(block)
         _check_block(block, self.spec)
-        records = arrays.Records(
+        records = self._records(n)._replace(
             slot=slots,
             fresh=fresh,
             time_ms=np.require(times, np.int64, ["C", "W"]),
-            x=_without_absurd(block.x, (n, self.spec.n_features)),
-            y=_without_absurd(block.y, (n, self.spec.n_targets)),
+            x=np.require(block.x, np.float64, ["C", "W"]),
+            y=np.require(block.y, np.float64, ["C", "W"]),
             end=np.require(block.end & self.spec.has_end, np.bool_, ["C", "W"]),
             kind=np.require(kind, np.uint8, ["C", "W"]),
             event=np.require(block.event, np.uint64, ["C", "W"]),
+        )
+        self._handle.walk(records)
+        return Predictions(records.prediction, records.updates, records.loss, records.error, records.grad_norm)
+
+    def _records(self, n: int) -> arrays.Records:
+        return arrays.Records(
+            slot=np.zeros(n, np.int64),
+            fresh=np.zeros(n, np.bool_),
+            time_ms=np.zeros(n, np.int64),
+            x=np.zeros((n, self.spec.n_features)),
+            y=np.zeros((n, self.spec.n_targets)),
+            end=np.zeros(n, np.bool_),
+            kind=np.zeros(n, np.uint8),
+            event=np.zeros(n, np.uint64),
             prediction=np.empty((n, self.spec.n_outputs)),
             updates=np.empty(n, np.int64),
             loss=np.empty(n),
             error=np.empty(n),
             grad_norm=np.empty(n),
         )
-        walk(self._plan, self._hyper, self._model, self._streams, self._scratch, records)
-        return Predictions(records.prediction, records.updates, records.loss, records.error, records.grad_norm)
 
     # -- what there is to see -----------------------------------------------------------------------------------------
 
@@ -187,14 +239,26 @@ class Learner:
 
     def get_weights(self) -> dict[str, npt.NDArray[Any]]:
         """Copies of all weights under PyTorch's names and shapes."""
-        return self.layout.get_weights(self._model.theta)
+        weights = self.layout.get_weights(self._model.theta)
+        if self.spec.n_regressors:
+            weights[RLS_WEIGHT] = self._model.readout.full.weight.copy()
+        return weights
 
     def set_weights(self, weights: Mapping[str, npt.NDArray[Any]]) -> None:
         """Overwrite all weights; optimiser moments, statistics and states stay.
 
         Raises ValueError naming the tensors that are missing, unknown, of another shape or not finite.
         """
-        self.layout.set_weights(self._model.theta, weights)
+        weights = dict(weights)
+        if self.spec.n_regressors:
+            mine = self._model.readout.full.weight
+            given = np.asarray(weights.pop(RLS_WEIGHT, np.nan), np.float64)
+            if given.shape != mine.shape or not np.isfinite(given).all():
+                raise ValueError(f"weights: {RLS_WEIGHT} must be there, of shape {mine.shape} and finite")
+            self.layout.set_weights(self._model.theta, weights)
+            mine[...] = given
+        else:
+            self.layout.set_weights(self._model.theta, weights)
 
     def stream_state(self, key: bytes) -> dict[str, npt.NDArray[Any]]:
         """Carried state of one stream: ``h`` and, for the LSTM, ``c``, each (num_layers, hidden_size). Unknown: 0."""
@@ -219,7 +283,7 @@ class Learner:
     def model_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Everything that is not kept per stream, by name. The arrays are the live ones: copy before going on."""
         own = {"clock": self.store.clock.state(), "store_counters": self.store.counters()}
-        return {**self._model._asdict(), **own, "digest": np.array([self.digest], dtype=np.int64)}
+        return {**_flat(self._model), **own, "digest": np.array([self.digest], dtype=np.int64)}
 
     def stream_arrays(self) -> tuple[dict[str, npt.NDArray[Any]], list[bytes | None]]:
         """All that is kept per stream, slot by slot, and the slots' keys (None = free). The arrays are live ones."""
@@ -230,7 +294,18 @@ class Learner:
     def empty_stream_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Room for what ``stream_arrays`` gives, for all slots there may be; written to before ``restore``."""
         room = np.zeros((self.spec.streams.max_streams, 2), np.int64)
-        return {**{name: array[:-1] for name, array in self._streams._asdict().items()}, "seen": room}
+        return {**{name: array[:-2] for name, array in self._streams._asdict().items()}, "seen": room}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The kernels know the arrays by address, so a copy is a learner of its own that goes on from the same state.
+        streams, keys = self.stream_arrays()
+        copies = {name: array.copy() for name, array in streams.items()}
+        model = {name: array.copy() for name, array in self.model_arrays().items()}
+        return {"spec": self.spec, "model": model, "keys": keys, "streams": copies}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["spec"], 0)  # type: ignore[misc]
+        self.restore(state["model"], state["keys"], state["streams"])
 
     def restore(
         self,
@@ -249,12 +324,22 @@ class Learner:
             rows = _matching({name: streams[name][:n]}, name, (n, *array.shape[1:]), array.dtype)
             if not np.shares_memory(rows, array):
                 array[:n] = rows
-        for name, array in self._model._asdict().items():
+        for name, array in _flat(self._model).items():
             array[...] = _matching(model, name, array.shape, array.dtype)
         clock = _matching(model, "clock", (4,), np.dtype(np.int64))
         counters = _matching(model, "store_counters", (3,), np.dtype(np.int64))
         self.store.restore(clock, counters, keys, seen)
         self.digest = int(_matching(model, "digest", (1,), np.dtype(np.int64))[0])
+
+
+def _flat(model: arrays.Model) -> dict[str, npt.NDArray[Any]]:
+    """All arrays of the model by name."""
+    named = model._asdict()
+    readout = named.pop("readout")._asdict()
+    named |= {"readout_losses": readout["losses"], "readout_count": readout["count"]}
+    for part in ("full", "plain"):
+        named |= {f"readout_{part}_{name}": array for name, array in readout[part]._asdict().items()}
+    return named
 
 
 def _matching(
@@ -281,108 +366,3 @@ def _check_block(block: Block, spec: LearnerSpec) -> None:
         known = block.y[np.isfinite(block.y)]
         if ((known < 0) | (known >= len(spec.target.classes)) | (known != np.floor(known))).any():
             raise ValueError(f"block.y holds class indices outside 0 to {len(spec.target.classes) - 1}")
-
-
-def _without_absurd(values: npt.NDArray[np.float64], shape: tuple[int, int]) -> npt.NDArray[np.float64]:
-    values = np.require(values, np.float64, ["C", "W"]).reshape(shape)
-    absurd = ~(np.abs(values) <= ABSURD)
-    if absurd.any():
-        values = np.where(absurd, np.nan, values)
-    return values
-
-
-def _plan(spec: LearnerSpec) -> arrays.Plan:
-    model, learning, target = spec.model, spec.learning, spec.target
-    regression = model.readout == "linear"
-    classes = 0 if target.classes is None else len(target.classes)
-    ends = spec.has_end or spec.streams.reset_after_s is not None
-    return arrays.Plan(
-        cell=CELLS[model.cell],
-        layers=model.num_layers,
-        features=spec.n_features,
-        with_dt=int(spec.inputs.dt),
-        previous=(classes or spec.n_targets) if spec.inputs.previous_target else 0,
-        fields=spec.n_targets,
-        classes=classes,
-        loss=REGRESSION_LOSSES[model.effective_loss] if regression else CROSS_ENTROPIES[model.readout],
-        k1=learning.k1,
-        k2=learning.k2,
-        # A sequence may end at any step, and its last window starts k2 steps before.
-        stride=1 if ends else learning.k1,
-        batch_size=learning.batch_size,
-        known=KNOWN[target.known],
-        horizon=target.horizon,
-        scale=int(learning.scale),
-        shrinkage=float(learning.target_shrinkage),
-        reset_after_ms=-1 if spec.streams.reset_after_s is None else round(1000 * spec.streams.reset_after_s),
-    )
-
-
-def _hyper(spec: LearnerSpec) -> arrays.Hyper:
-    learning = spec.learning
-    return arrays.Hyper(
-        optimizer=OPTIMIZERS[learning.optimizer],
-        lr=float(learning.lr),
-        momentum=float(learning.momentum),
-        rmsprop_alpha=float(learning.rmsprop_alpha),
-        beta1=float(learning.betas[0]),
-        beta2=float(learning.betas[1]),
-        eps=float(learning.eps),
-        weight_decay=float(learning.weight_decay),
-        clip_norm=0.0 if learning.clip_norm is None else float(learning.clip_norm),
-        huber_delta=float(spec.model.huber_delta),
-    )
-
-
-def _dtype(spec: LearnerSpec) -> type:
-    return np.float32 if spec.model.dtype == "float32" else np.float64
-
-
-def _n_inputs(plan: arrays.Plan) -> int:
-    flags = plan.fields if plan.previous else 0
-    return max(1, plan.features + plan.with_dt + plan.previous + flags)
-
-
-def _new_model(plan: arrays.Plan, theta: npt.NDArray[Any]) -> arrays.Model:
-    inputs, fields = plan.features + 1, plan.fields
-    return arrays.Model(
-        theta=theta,
-        accumulated=np.zeros_like(theta),
-        moment1=np.zeros_like(theta),
-        moment2=np.zeros_like(theta),
-        x_count=np.zeros(inputs),
-        x_mean=np.zeros(inputs),
-        x_m2=np.zeros(inputs),
-        y_count=np.zeros(fields),
-        y_mean=np.zeros(fields),
-        y_m2=np.zeros(fields),
-        counters=np.zeros(len(arrays.COUNTERS), np.int64),
-        gauges=np.zeros(len(arrays.GAUGES)),
-    )
-
-
-def _new_streams(plan: arrays.Plan, layout: Layout, spec: LearnerSpec, dtype: type) -> arrays.Streams:
-    """Arrays for all streams and the blank one. They are allocated once; untouched pages take no memory."""
-    S = spec.streams.max_streams + 1
-    state = (layout.num_layers, layout.state_count, layout.hidden_size)
-    columns = 1 if plan.classes else spec.target.horizon * plan.fields
-    labels = spec.target.label_memory if spec.target.known == "label" else 0
-    remembered = spec.target.horizon if spec.target.known == "forecast" else labels
-    streams = arrays.Streams(
-        state=np.zeros((S, *state), dtype),
-        before=np.zeros((S, -(-plan.k2 // plan.stride), *state), dtype),
-        x=np.zeros((S, plan.k2, layout.n_inputs), dtype),
-        y=np.zeros((S, plan.k2, columns), dtype),
-        steps=np.zeros(S, np.int64),
-        last_ms=np.zeros(S, np.int64),
-        last_y=np.zeros((S, plan.fields)),
-        y_count=np.zeros((S, plan.fields)),
-        y_mean=np.zeros((S, plan.fields)),
-        y_m2=np.zeros((S, plan.fields)),
-        remembered=np.zeros((S, remembered, layout.n_outputs)),
-        event=np.zeros((S, labels), np.uint64),
-        event_step=np.zeros((S, labels), np.int64),
-        event_count=np.zeros(S, np.int64),
-    )
-    streams.last_y[-1] = np.nan
-    return streams

@@ -12,17 +12,29 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+LARGEST_ROOTS = 50_000_000
+"""Numbers the RLS readout may keep in its square roots: 400 MB per partition."""
+
 PositiveInt = Annotated[int, Meta(ge=1)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
 UnitInterval = Annotated[float, Meta(gt=0, lt=1)]
 
 
+_LOSSES = {
+    "linear": ("squared", "absolute", "huber", "quantile"),
+    "rls": ("squared",),
+    "softmax": ("cross_entropy",),
+    "logistic": ("cross_entropy",),
+}
+
+
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The network: recurrent trunk, readout and loss.
 
-    ``readout="linear"`` is regression and takes the losses squared, absolute, huber and quantile; ``softmax`` (any
-    number of classes) and ``logistic`` (two classes, one output) take cross_entropy. ``loss=None`` is the readout's
-    own: squared or cross_entropy.
+    ``readout="linear"`` is regression and takes the losses squared, absolute, huber and quantile; ``rls`` is regression
+    by recursive least squares on the state, the inputs and the ``lags`` newest known targets, with squared loss;
+    ``softmax`` (any number of classes) and ``logistic`` (two classes, one output) take cross_entropy. ``loss=None`` is
+    the readout's own: squared or cross_entropy.
     """
 
     cell: Annotated[Literal["rnn", "lstm", "gru"], Meta(description="Recurrent cell.")] = "lstm"
@@ -30,12 +42,12 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     num_layers: Annotated[int, Meta(ge=1, le=16, description="Stacked layers.")] = 1
     dtype: Annotated[Literal["float32", "float64"], Meta(description="Precision of weights and states.")] = "float32"
     readout: Annotated[
-        Literal["linear", "softmax", "logistic"],
-        Meta(description="linear predicts numbers, softmax classes, logistic one of two classes."),
+        Literal["linear", "rls", "softmax", "logistic"],
+        Meta(description="linear and rls predict numbers, softmax classes, logistic one of two classes."),
     ] = "linear"
     loss: Annotated[
         Literal["squared", "absolute", "huber", "quantile", "cross_entropy"] | None,
-        Meta(description="null: squared for linear, cross_entropy for softmax and logistic."),
+        Meta(description="null: squared for linear and rls, cross_entropy for softmax and logistic."),
     ] = None
     huber_delta: Annotated[
         PositiveFloat, Meta(description="With loss huber: where it turns from squared to absolute, in scaled units.")
@@ -44,21 +56,36 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         tuple[UnitInterval, ...],
         Meta(min_length=1, max_length=64, description="With loss quantile: the levels, increasing."),
     ] = (0.05, 0.5, 0.95)
+    lags: Annotated[
+        int, Meta(ge=0, le=1024, description="With readout rls: newest known targets of the stream it sees.")
+    ] = 20
+    rls_forgetting: Annotated[
+        float,
+        Meta(gt=0, le=1, description="With readout rls: what an older target still weighs after each newer one."),
+    ] = 0.9995
+    rls_prior: Annotated[
+        PositiveFloat,
+        Meta(description="With readout rls: variance of its weights before anything was learned, in scaled units."),
+    ] = 0.1
 
     def __post_init__(self) -> None:
-        regression = self.readout == "linear"
-        if self.loss is not None and regression == (self.loss == "cross_entropy"):
-            allowed = "squared, absolute, huber, quantile" if regression else "cross_entropy"
-            raise ValueError(f"loss: {self.loss!r} does not go with readout {self.readout!r}; allowed: {allowed}")
+        allowed = _LOSSES[self.readout]
+        if self.loss is not None and self.loss not in allowed:
+            raise ValueError(
+                f"loss: {self.loss!r} does not go with readout {self.readout!r}; allowed: {', '.join(allowed)}"
+            )
         if list(self.quantiles) != sorted(set(self.quantiles)):
             raise ValueError(f"quantiles: must increase strictly, got {list(self.quantiles)}")
 
     @property
     def effective_loss(self) -> str:
         """The loss in force: the one given, or the readout's own."""
-        if self.loss is not None:
-            return self.loss
-        return "squared" if self.readout == "linear" else "cross_entropy"
+        return self.loss or _LOSSES[self.readout][0]
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the readout gives probabilities of classes."""
+        return self.readout in {"softmax", "logistic"}
 
 
 class LearningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -133,9 +160,10 @@ class TargetSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """What is predicted and when it becomes known.
 
     ``known="record"``: fields of the record itself, looked at only after the prediction. ``known="forecast"``: the
-    stream's own future, the ``horizon`` next values of the fields. ``known="label"``: a later record of the same stream
-    whose ``label_field`` repeats the event's ``event_field`` and which carries the target fields; predictions of the
-    last ``label_memory`` events of a stream are kept for scoring.
+    stream's own future, the ``horizon`` next values of the fields; ``baseline`` makes the model learn the difference to
+    the last value, or to the one a period before, for series that wander or have seasons. ``known="label"``: a later
+    record of the same stream whose ``label_field`` repeats the event's ``event_field`` and which carries the target
+    fields; predictions of the last ``label_memory`` events of a stream are kept for scoring.
     ``classes`` lists the values a class field may take (softmax, logistic); leave it out for numbers.
     """
 
@@ -147,6 +175,13 @@ class TargetSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Meta(description="record: in the record itself; forecast: the stream's own future; label: a later record."),
     ] = "record"
     horizon: Annotated[PositiveInt, Meta(description="With known forecast: how many next values.")] = 1
+    baseline: Annotated[
+        Literal["last"] | Annotated[int, Meta(ge=1, le=100_000)] | None,
+        Meta(
+            description="With known forecast: forecasts are differences to the last value, or to the last one a whole "
+            "period of so many steps before; null: to nothing."
+        ),
+    ] = None
     classes: Annotated[
         Annotated[tuple[str | int | bool, ...], Meta(min_length=2, max_length=10_000)] | None,
         Meta(description="With readout softmax or logistic: the values of the field."),
@@ -164,6 +199,8 @@ class TargetSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise ValueError(f"fields: names must differ, got {list(self.fields)}")
         if self.known != "forecast" and self.horizon != 1:
             raise ValueError(f"horizon: goes with known: forecast, got {self.horizon} with known: {self.known}")
+        if self.known != "forecast" and self.baseline is not None:
+            raise ValueError(f"baseline: goes with known: forecast, got {self.baseline} with known: {self.known}")
         if (self.known == "label") != (self.event_field is not None and self.label_field is not None):
             raise ValueError("event_field, label_field: both go with known: label, and only with it")
         if self.classes is not None:
@@ -173,6 +210,11 @@ class TargetSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                 raise ValueError(f"classes: values must differ, got {list(self.classes)}")
             if self.known == "forecast":
                 raise ValueError("known: forecast predicts numbers; it does not go with classes")
+
+    @property
+    def period(self) -> int:
+        """Steps back to the value a forecast is a difference to; 0 = it is none."""
+        return 1 if self.baseline == "last" else int(self.baseline or 0)
 
 
 class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -203,7 +245,7 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def __post_init__(self) -> None:
         if self.indicator and len(self.indicator) != self.n_features:
             raise ValueError(f"indicator: needs {self.n_features} flags, got {len(self.indicator)}")
-        classify = self.model.readout != "linear"
+        classify = self.model.classifies
         if classify != (self.target.classes is not None):
             raise ValueError(
                 f"target.classes: readout {self.model.readout!r} "
@@ -218,6 +260,35 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 f"{self.target.horizon}, got k2={self.learning.k2}, k1={self.learning.k1}: a target would arrive after "
                 "its step left the window"
             )
+        if (roots := self.n_outputs * self.n_regressors**2) > LARGEST_ROOTS:
+            raise ValueError(
+                f"model.readout: rls keeps outputs x regressors^2 numbers, here {self.n_outputs} x "
+                f"{self.n_regressors}^2 = {roots:,}, more than {LARGEST_ROOTS:,}; take fewer features, lags or "
+                "horizons, or readout: linear"
+            )
+
+    @property
+    def n_inputs(self) -> int:
+        """D: columns of the network's input: features, dt, previous target (with a baseline also its last change) and
+        flags that it is known."""
+        n = self.n_features + int(self.inputs.dt)
+        if self.inputs.previous_target:
+            n += self.n_previous + self.n_targets
+        return max(1, n)
+
+    @property
+    def n_previous(self) -> int:
+        """Columns that show the previous target: one per class, or per field (two with a baseline)."""
+        if self.target.classes is not None:
+            return len(self.target.classes)
+        return self.n_targets * (2 if self.target.period else 1)
+
+    @property
+    def n_regressors(self) -> int:
+        """Regressors of the RLS readout: state, inputs, lags and a constant; 0 without it."""
+        if self.model.readout != "rls":
+            return 0
+        return self.model.hidden_size + self.n_inputs + self.model.lags * self.n_targets + 1
 
     @property
     def n_targets(self) -> int:

@@ -14,9 +14,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from streamrnn.allocation import bytes_per_stream, layout_of
 from streamrnn.evaluation import MODEL, Report
 from streamrnn.inspection import Inspection, Listed
-from streamrnn.learner import bytes_per_stream, layout_of
 from streamrnn.service.config import Config, warnings
 
 
@@ -77,8 +77,12 @@ def job(config: Config) -> RenderableType:
     table.add_row(
         "model",
         f"{model.cell}, {layers}{model.hidden_size} units, {model.dtype}, {model.effective_loss} loss: "
-        f"{layout.size:,} parameters",
+        f"{layout.size:,} parameters"
+        + (f"; readout by least squares on {spec.n_regressors} regressors" if spec.n_regressors else ""),
     )
+    if model.warm_start is not None:
+        gone = "" if Path(model.warm_start).exists() else " (gone; only partitions with checkpoints can go on)"
+        table.add_row("warm start", Text(f"{model.warm_start}{gone}"))
     learning = config.learning
     table.add_row(
         "learning", f"{learning.optimizer}, lr {learning.lr:g}; every {learning.k1} steps the last {learning.k2}"
@@ -119,9 +123,12 @@ def _target(config: Config) -> str:
     if target.classes is not None:
         names += f", one of {', '.join(map(str, target.classes))}"
     if target.known == "forecast":
-        return (
-            f"{names}: the stream's next {target.horizon} values" if target.horizon > 1 else f"{names}: the next value"
-        )
+        ahead = f"the stream's next {target.horizon} values" if target.horizon > 1 else "the next value"
+        if target.period:
+            ahead += (
+                f", as differences to the {'last one' if target.period == 1 else f'one {target.period} steps before'}"
+            )
+        return f"{names}: {ahead}"
     return f"{names}: in {'the record itself' if target.known == 'record' else 'a later label record'}"
 
 

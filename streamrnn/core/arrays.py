@@ -3,19 +3,35 @@
 Numba takes named tuples apart at compile time, so grouping costs nothing; every array is C-contiguous and writable.
 Letters: S stream slots (one more row, always blank, stands for "never seen"), D inputs, U encoded features, H hidden
 units, L layers, C vectors per layer state, O outputs, F target fields, Y target columns of a step, M remembered
-predictions, P parameters.
+predictions, Q remembered values, P parameters, R = H + D + lags * F + 1 regressors of the RLS readout.
+
+An annotation says what an array is: a letter for its type (T the model's precision, F float64, I int64, U uint64, B
+bool, K uint8) and its number of dimensions; ``handle`` reads them.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-from streamrnn.core.layout import Tensors
+from streamrnn.core.layout import Array, Tensors
 
-Array = npt.NDArray[Any]
+T1: TypeAlias = Array
+T2: TypeAlias = Array
+T3: TypeAlias = Array
+T4: TypeAlias = Array
+T5: TypeAlias = Array
+F1: TypeAlias = Array
+F2: TypeAlias = Array
+F3: TypeAlias = Array
+F4: TypeAlias = Array
+I1: TypeAlias = Array
+I2: TypeAlias = Array
+U1: TypeAlias = Array
+U2: TypeAlias = Array
+B1: TypeAlias = Array
+K1: TypeAlias = Array
 
 COUNTERS = (
     "updates",
@@ -61,6 +77,10 @@ class Plan(NamedTuple):
     fields: int  # F
     classes: int  # 0 = regression
     loss: int
+    rls: int  # 1 = the readout is recursive least squares
+    lags: int  # newest known values per field among its regressors
+    newest: int  # regressor that holds the newest value of field 0, the others follow; -1 = none does
+    period: int  # forecasts are differences to the value this many steps before; 0 = to nothing
     k1: int
     k2: int
     stride: int  # a state is kept before every stride-th step
@@ -68,14 +88,13 @@ class Plan(NamedTuple):
     known: int
     horizon: int
     scale: int
-    shrinkage: float  # observations the partition is worth to a stream's target scale
     reset_after_ms: int  # -1 = never
+    optimizer: int
 
 
 class Hyper(NamedTuple):
-    """Numbers of the optimiser and the loss."""
+    """Numbers of the optimiser, the loss and the statistics."""
 
-    optimizer: int
     lr: float
     momentum: float
     rmsprop_alpha: float
@@ -85,93 +104,140 @@ class Hyper(NamedTuple):
     weight_decay: float
     clip_norm: float  # 0 = never clip
     huber_delta: float
+    shrinkage: float  # observations the partition is worth to a stream's target scale
+    forgetting: float  # of the RLS readout, per update
+    prior: float  # variance of its weights
+
+
+class Squares(NamedTuple):
+    """One linear model per output, fitted by recursive least squares; R stands for its own number of regressors."""
+
+    weight: F2  # (O, R)
+    root: F3  # (O, R, R) square root of the weights' covariance
+    trace: F1  # (O,) of the covariance
+    noise: F1  # (O,) variance of the targets around what the model says
+    noise_sum: F1  # (O,)
+    noise_count: F1  # (O,)
+
+
+class Readout(NamedTuple):
+    """The RLS readout, see ``rls``; float64."""
+
+    full: Squares  # on [h, x, lags, 1]
+    plain: Squares  # on [x, lags, 1]
+    losses: F2  # (O, 4) discounted absolute errors of the experts
+    count: F1  # (O,) discounted number of them
+    fields: int  # F
 
 
 class Model(NamedTuple):
     """What is learned, (P,) each in the model's precision, and the running statistics in float64."""
 
-    theta: Array
-    accumulated: Array  # sum of the gradients of the batch so far
-    moment1: Array
-    moment2: Array
-    x_count: Array  # (U + 1,), the last entry is dt's
-    x_mean: Array
-    x_m2: Array
-    y_count: Array  # (F,)
-    y_mean: Array
-    y_m2: Array
-    counters: Array  # int64, see COUNTERS
-    gauges: Array  # float64, see GAUGES
+    theta: T1
+    accumulated: T1  # sum of the gradients of the batch so far
+    moment1: T1
+    moment2: T1
+    readout: Readout
+    x_count: F1  # (U + 1,), the last entry is dt's
+    x_mean: F1
+    x_m2: F1
+    y_count: F1  # (F,)
+    y_mean: F1
+    y_m2: F1
+    change_count: F1  # (Y,) differences to the baseline
+    change_m2: F1  # (Y,) sum of their squares
+    counters: I1  # see COUNTERS
+    gauges: F1  # see GAUGES
 
 
 class Streams(NamedTuple):
-    """Per stream, first axis S + 1."""
+    """Per stream, first axis S + 2: a blank row that stands for "never seen", and one to imagine in."""
 
-    state: Array  # (L, C, H): carried state
-    before: Array  # (ceil(k2 / stride), L, C, H): carried states before the steps that can start a window
-    x: Array  # (k2, D): standardised inputs, ring by step
-    y: Array  # (k2, Y): standardised targets not yet injected, NaN = none; ring by step
-    steps: Array  # () int64: steps of the sequence so far
-    last_ms: Array  # () int64: latest time of an event of the sequence
-    last_y: Array  # (F,) float64: newest known target of the sequence, NaN = none
-    y_count: Array  # (F,) float64
-    y_mean: Array
-    y_m2: Array
-    remembered: Array  # (M, O) float64: published predictions that will be scored later
-    event: Array  # (M,) uint64: their events (labels only)
-    event_step: Array  # (M,) int64: their step in the running sequence, -1 = an earlier one (labels only)
-    event_count: Array  # () int64: events so far (labels only)
+    state: T4  # (L, C, H): carried state
+    before: T5  # (ceil(k2 / stride), L, C, H): carried states before the steps that can start a window
+    x: T3  # (k2, D): standardised inputs, ring by step
+    lags: T3  # (k2, lags * F): standardised lags, ring by step
+    y: T3  # (k2, Y): standardised targets not yet injected, NaN = none; ring by step
+    steps: I1  # () steps of the sequence so far
+    last_ms: I1  # () latest time of an event of the sequence
+    last_y: F2  # (F,) newest known target of the sequence, NaN = none
+    history: F3  # (Q, F) newest values of the sequence, ring; known ones, or where they are forecast one per step
+    history_count: I2  # (F,) values so far
+    y_count: F2  # (F,)
+    y_mean: F2
+    y_m2: F2
+    change_count: F2  # (Y,)
+    change_m2: F2
+    remembered: F3  # (M, O): published predictions that will be scored later
+    regressors: F3  # (M, R): what they were made from (RLS only)
+    units: F4  # (M, F, 2): centre and width of the target then (RLS only)
+    event: U2  # (M,): their events (labels only)
+    event_step: I2  # (M,): their step in the running sequence, -1 = an earlier one (labels only)
+    event_count: I1  # () events so far (labels only)
 
 
 class Scratch(NamedTuple):
     """Work space of one learner; nothing in it outlives a record."""
 
-    x: Array  # (k2, D)
-    gates: Array  # (L, k2, G)
-    h: Array  # (L, k2 + 1, H)
-    c: Array  # (L, k2 + 1, H)
-    aux: Array  # (L, k2, H)
-    dh: Array  # (L, k2, H)
-    carry: Array  # (2, H)
-    d_ih: Array  # (k2, G)
-    d_hh: Array  # (k2, G)
-    raw: Array  # (O,)
-    draw: Array  # (O,)
-    grad: Array  # (P,)
+    x: T2  # (k2, D)
+    lags: T2  # (k2, lags * F)
+    gates: T3  # (L, k2, G)
+    h: T3  # (L, k2 + 1, H)
+    c: T3  # (L, k2 + 1, H)
+    aux: T3  # (L, k2, H)
+    dh: T3  # (L, k2, H)
+    carry: T2  # (2, H)
+    d_ih: T2  # (k2, G)
+    d_hh: T2  # (k2, G)
+    raw: T1  # (O,)
+    draw: T1  # (O,)
+    grad: T1  # (P,)
+    phi: F1  # (R,) regressors of the record at work
+    phi_replayed: F1  # (R,) regressors of a step of a window
+    units: F2  # (F, 2) centre and width of the target when the record was predicted
+    room: F2  # (3, max(R, O))
     weights: Tensors  # views of theta
     grads: Tensors  # views of grad
-    indicator: Array  # (U,) bool
-    levels: Array  # (Q,) float64
+    indicator: B1  # (U,)
+    levels: F1  # (Q,)
 
 
 class Records(NamedTuple):
     """A block of n records in log order and room for what is said about them."""
 
-    slot: Array  # (n,) int64
-    fresh: Array  # (n,) bool: the slot starts a new stream with this record
-    time_ms: Array  # (n,) int64
-    x: Array  # (n, U) float64, NaN = missing
-    y: Array  # (n, F) float64, NaN = unknown
-    end: Array  # (n,) bool
-    kind: Array  # (n,) uint8
-    event: Array  # (n,) uint64
-    prediction: Array  # (n, O) float64, out; NaN for labels
-    updates: Array  # (n,) int64, out
-    loss: Array  # (n,) float64, out: mean loss over what this record let us score, NaN = nothing
-    error: Array  # (n,) float64, out: mean absolute (0/1 for classes) error of the same
-    grad_norm: Array  # (n,) float64, out: norm before clipping of the optimiser step it led to, NaN = none
+    slot: I1  # (n,)
+    fresh: B1  # (n,) the slot starts a new stream with this record
+    time_ms: I1  # (n,)
+    x: F2  # (n, U) NaN = missing
+    y: F2  # (n, F) NaN = unknown
+    end: B1  # (n,)
+    kind: K1  # (n,)
+    event: U1  # (n,)
+    prediction: F2  # (n, O) out; NaN for labels
+    updates: I1  # (n,) out
+    loss: F1  # (n,) out: mean loss over what this record let us score, NaN = nothing
+    error: F1  # (n,) out: mean absolute (0/1 for classes) error of the same
+    grad_norm: F1  # (n,) out: norm before clipping of the optimiser step it led to, NaN = none
 
 
-def zeros_scratch(layout: Any, k2: int, theta: Array, indicator: Array, levels: Array) -> Scratch:
-    """Work space for one network and window length."""
-    L, H, G, D, O = layout.num_layers, layout.hidden_size, layout.gate_width, layout.n_inputs, layout.n_outputs  # noqa: E741
+def zeros_scratch(layout: Any, plan: Plan, n_outputs: int, theta: Array, indicator: Array, levels: Array) -> Scratch:
+    """Work space for one network with O = ``n_outputs``."""
+    L, H, G, D, k2 = layout.num_layers, layout.hidden_size, layout.gate_width, layout.n_inputs, plan.k2
+    R = n_regressors(plan, H, D)
 
     def room(*shape: int) -> Array:
         return np.zeros(shape, theta.dtype)
 
     grad = np.zeros_like(theta)
     return Scratch(
-        x=room(k2, D), gates=room(L, k2, G), h=room(L, k2 + 1, H), c=room(L, k2 + 1, H), aux=room(L, k2, H),
-        dh=room(L, k2, H), carry=room(2, H), d_ih=room(k2, G), d_hh=room(k2, G), raw=room(O), draw=room(O), grad=grad,
+        x=room(k2, D), lags=room(k2, plan.lags * plan.fields), gates=room(L, k2, G), h=room(L, k2 + 1, H),
+        c=room(L, k2 + 1, H), aux=room(L, k2, H), dh=room(L, k2, H), carry=room(2, H), d_ih=room(k2, G),
+        d_hh=room(k2, G), raw=room(n_outputs), draw=room(n_outputs), grad=grad, phi=np.zeros(R),
+        phi_replayed=np.zeros(R), units=np.zeros((plan.fields, 2)), room=np.zeros((3, max(R, n_outputs))),
         weights=layout.views(theta), grads=layout.views(grad), indicator=indicator, levels=levels,
     )  # fmt: skip
+
+
+def n_regressors(plan: Plan, hidden_size: int, n_inputs: int) -> int:
+    """R: regressors of the RLS readout, 0 without it."""
+    return hidden_size + n_inputs + plan.lags * plan.fields + 1 if plan.rls else 0

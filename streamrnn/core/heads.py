@@ -72,13 +72,19 @@ def publish(loss: int, raw: Any, out: Any) -> None:
 
 
 @jit
+def classifies(loss: int) -> bool:
+    """Whether the loss is a cross-entropy: its one target is a class index."""
+    return loss in (SOFTMAX, LOGISTIC)
+
+
+@jit
 def known_elements(loss: int, y: Any, n_outputs: int) -> int:
     """How many elements of the loss the target row y (Y,) makes known."""
     known = 0
     for k in range(y.shape[0]):
         if not np.isnan(y[k]):
             known += 1
-    return known if loss >= SOFTMAX else known * (n_outputs // y.shape[0])
+    return known if classifies(loss) else known * (n_outputs // y.shape[0])
 
 
 @jit

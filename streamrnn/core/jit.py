@@ -79,7 +79,7 @@ def cache_directory() -> Path:
     """
     if given := os.environ.get("STREAMRNN_KERNELS"):
         return Path(given)
-    stamp = (Path(__file__).parent / "walk.py").stat().st_mtime_ns
+    stamp = (Path(__file__).parent / "handle.py").stat().st_mtime_ns
     name = f"kernels-{core_digest()}-{stamp:x}"
     roots = [
         os.environ.get("STREAMRNN_CACHE_DIR"),

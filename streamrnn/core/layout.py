@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,23 +22,27 @@ import numpy.typing as npt
 from streamrnn.core.cells import GATES, LSTM, STATES
 
 Array = npt.NDArray[Any]
+T1: TypeAlias = Array  # the names are explained in ``arrays``
+T2: TypeAlias = Array
+T3: TypeAlias = Array
 
 
 class Tensors(NamedTuple):
     """Views into one flat vector, as the kernels use them (for weights, gradients alike)."""
 
-    w_ih_first: Array  # (D, G)
-    w_ih_above: Array  # (L - 1, H, G)
-    w_hh: Array  # (L, H, G)
-    b_ih: Array  # (L, G)
-    b_hh: Array  # (L, G)
-    head_w: Array  # (O, H)
-    head_b: Array  # (O,)
+    w_ih_first: T2  # (D, G)
+    w_ih_above: T3  # (L - 1, H, G)
+    w_hh: T3  # (L, H, G)
+    b_ih: T2  # (L, G)
+    b_hh: T2  # (L, G)
+    head_w: T2  # (O, H)
+    head_b: T1  # (O,)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Sizes of one network: ``cell`` code, D inputs, H hidden units, L layers, O outputs.
+    """Sizes of one network: ``cell`` code, D inputs, H hidden units, L layers, O outputs (0 where the readout is not
+    part of theta).
 
     >>> Layout(cell=1, n_inputs=8, hidden_size=32, num_layers=1, n_outputs=1).size
     5409
@@ -89,8 +93,9 @@ class Layout:
             tensors[f"rnn.weight_hh_l{layer}"] = v.w_hh[layer].T
             tensors[f"rnn.bias_ih_l{layer}"] = v.b_ih[layer]
             tensors[f"rnn.bias_hh_l{layer}"] = v.b_hh[layer]
-        tensors["head.weight"] = v.head_w
-        tensors["head.bias"] = v.head_b
+        if self.n_outputs:
+            tensors["head.weight"] = v.head_w
+            tensors["head.bias"] = v.head_b
         return tensors
 
     def get_weights(self, theta: Array) -> dict[str, Array]:

@@ -38,20 +38,22 @@ def clip_factor(norm: float, clip_norm: float) -> float:
 
 
 @jit
-def update(hyper: Any, theta: Any, grad: Any, factor: float, moment1: Any, moment2: Any, step: int) -> None:
+def update(
+    optimizer: int, hyper: Any, theta: Any, grad: Any, factor: float, moment1: Any, moment2: Any, step: int
+) -> None:
     """One step (numbered from 1) on theta (P,) with gradient ``factor * grad``; writes theta and both moments."""
     T = theta.dtype.type
     one = T(1)
     lr, eps, scale = T(hyper.lr), T(hyper.eps), T(factor)
-    if hyper.optimizer == SGD:
+    if optimizer == SGD:
         for p in range(theta.shape[0]):
             theta[p] -= lr * (scale * grad[p])
-    elif hyper.optimizer == MOMENTUM:
+    elif optimizer == MOMENTUM:
         mu = T(hyper.momentum)
         for p in range(theta.shape[0]):
             moment1[p] = mu * moment1[p] + scale * grad[p]
             theta[p] -= lr * moment1[p]
-    elif hyper.optimizer == RMSPROP:
+    elif optimizer == RMSPROP:
         alpha = T(hyper.rmsprop_alpha)
         rest = one - alpha
         for p in range(theta.shape[0]):
@@ -63,7 +65,7 @@ def update(hyper: Any, theta: Any, grad: Any, factor: float, moment1: Any, momen
         rest1, rest2 = T(1.0 - hyper.beta1), T(1.0 - hyper.beta2)
         step_size = T(hyper.lr / (1.0 - hyper.beta1**step))
         root2 = T(1.0 / math.sqrt(1.0 - hyper.beta2**step))
-        keep = T(1.0 - hyper.lr * hyper.weight_decay) if hyper.optimizer == ADAMW else one
+        keep = T(1.0 - hyper.lr * hyper.weight_decay) if optimizer == ADAMW else one
         for p in range(theta.shape[0]):
             g = scale * grad[p]
             m = b1 * moment1[p] + rest1 * g

@@ -18,6 +18,16 @@ LIMIT = 10.0
 """Standardised inputs are clamped here: one absurd value must not saturate the state for good."""
 
 
+ABSURD = 1e100
+"""Numbers beyond this count as missing: the square of one would poison every running variance for good."""
+
+
+@jit
+def usable(value: float) -> bool:
+    """Whether a number is known, finite and not absurd."""
+    return abs(value) <= ABSURD
+
+
 @jit
 def absorb(count: Any, mean: Any, m2: Any, k: int, value: float) -> None:
     """Add one observation to entry k of count, mean and m2."""
@@ -50,3 +60,12 @@ def shrunk(
     own = m2 / count if count > 0.0 else 0.0
     variance = share * own + (1.0 - share) * (pool_m2 / pool_count) + share * (1.0 - share) * distance * distance
     return pool_mean + share * distance, math.sqrt(variance) if variance > 0.0 else 1.0
+
+
+@jit
+def shrunk_rms(count: float, m2: float, pool_count: float, pool_m2: float, shrinkage: float) -> float:
+    """Root mean square in force for one stream's differences, given its partition's; 1 where there is none."""
+    if pool_count == 0.0:
+        return 1.0
+    square = (m2 + shrinkage * (pool_m2 / pool_count)) / (count + shrinkage)
+    return math.sqrt(square) if square > 0.0 else 1.0

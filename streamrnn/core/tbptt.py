@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from streamrnn.core import arrays, cells, heads, optim
+from streamrnn.core import arrays, cells, heads, optim, rls
 from streamrnn.core.jit import internal
 from streamrnn.core.linear import add_transposed, copy
 
@@ -62,12 +62,25 @@ def trunk_backward(plan: Any, scratch: Any, steps: int) -> None:
 
 
 @internal
-def window_gradient(plan: Any, hyper: Any, scratch: Any, y: Any, first: int, steps: int, known: int) -> float:
+def regressors(plan: Any, scratch: Any, phi: Any, t: int) -> None:
+    """phi (R,) of step t of the run in scratch: [h, x, lags, 1]."""
+    h, x, lags = scratch.h[plan.layers - 1, t + 1], scratch.x[t], scratch.lags[t]
+    H, D = h.shape[0], x.shape[0]
+    copy(phi[:H], h)
+    copy(phi[H : H + D], x)
+    copy(phi[H + D : phi.shape[0] - 1], lags)
+    phi[phi.shape[0] - 1] = 1.0
+
+
+@internal
+def window_gradient(
+    plan: Any, hyper: Any, model: Any, scratch: Any, y: Any, first: int, steps: int, known: int
+) -> float:
     """Mean loss of one window; its gradient overwrites scratch.grad.
 
-    The window's inputs stand in scratch.x[:steps] and its initial state is loaded; y (k2, Y) is the stream's ring of
-    targets, the window's first step being number ``first``; ``known`` elements of it are known, the last one at the
-    last step.
+    The window's inputs stand in scratch.x[:steps] (and scratch.lags) and its initial state is loaded; y (k2, Y) is the
+    stream's ring of targets, the window's first step being number ``first``; ``known`` elements of it are known, the
+    last one at the last step.
     """
     zero = scratch.grad.dtype.type(0)
     scratch.grad[:] = zero
@@ -80,15 +93,22 @@ def window_gradient(plan: Any, hyper: Any, scratch: Any, y: Any, first: int, ste
         dh[t, :] = zero
         target = y[(first + t) % plan.k2]
         if heads.known_elements(plan.loss, target, scratch.raw.shape[0]) > 0:
-            heads.linear_forward(h[t + 1], scratch.weights.head_w, scratch.weights.head_b, scratch.raw)
+            if plan.rls == 1:
+                regressors(plan, scratch, scratch.phi_replayed, t)
+                rls.replay(model.readout, scratch.phi_replayed, scratch.raw)
+            else:
+                heads.linear_forward(h[t + 1], scratch.weights.head_w, scratch.weights.head_b, scratch.raw)
             total += heads.loss_gradient(
                 plan.loss, scratch.raw, target, scratch.levels, hyper.huber_delta, scratch.draw
             )
             for o in range(scratch.draw.shape[0]):
                 scratch.draw[o] *= scale
-            heads.linear_backward(
-                h[t + 1], scratch.weights.head_w, scratch.draw, scratch.grads.head_w, scratch.grads.head_b, dh[t]
-            )
+            if plan.rls == 1:
+                rls.backward(model.readout.full.weight, scratch.draw, dh[t])
+            else:
+                heads.linear_backward(
+                    h[t + 1], scratch.weights.head_w, scratch.draw, scratch.grads.head_w, scratch.grads.head_b, dh[t]
+                )
     trunk_backward(plan, scratch, steps)
     return total / known
 
@@ -113,13 +133,14 @@ def learn_window(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, 
         return False
     for t in range(used):
         copy(scratch.x[t], streams.x[slot, (first + t) % plan.k2])
+        copy(scratch.lags[t], streams.lags[slot, (first + t) % plan.k2])
     if first == 0:
         scratch.h[:, 0, :] = scratch.h.dtype.type(0)
         scratch.c[:, 0, :] = scratch.c.dtype.type(0)
     else:
         place = ((first + plan.k2) // plan.stride) % streams.before.shape[1]
         load_state(plan, streams.before[slot, place], scratch)
-    loss = window_gradient(plan, hyper, scratch, y, first, used, known)
+    loss = window_gradient(plan, hyper, model, scratch, y, first, used, known)
     for t in range(used):
         y[(first + t) % plan.k2, :] = np.nan
 
@@ -154,7 +175,16 @@ def learn_window(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, 
     counters[arrays.CLIPPED] += 1 if factor < 1.0 else 0
     gauges[arrays.GRAD_NORM] = norm
     gauges[arrays.GRAD_NORM_SUM] += norm
-    optim.update(hyper, model.theta, gradient, mean * factor, model.moment1, model.moment2, counters[arrays.UPDATES])
+    optim.update(
+        plan.optimizer,
+        hyper,
+        model.theta,
+        gradient,
+        mean * factor,
+        model.moment1,
+        model.moment2,
+        counters[arrays.UPDATES],
+    )
     start_batch(plan, model)
     return True
 

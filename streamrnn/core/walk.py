@@ -7,6 +7,9 @@ Per event of a stream: its inputs are standardised with the statistics before it
 them and the carried state; it is scored against targets known now; only then do state, window and statistics take
 the record in; a window is learned at every k1-th step of the sequence and at its last record. Forecasts differ in that
 the record's own value is known at once: it scores and completes earlier steps before the next prediction.
+
+The RLS readout takes a target in after the window that holds it was learned, so that the gradient of the trunk passes
+through the weights from before; where targets are forecasts, before the next prediction, which may use them.
 """
 
 from __future__ import annotations
@@ -16,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from streamrnn.core import arrays, cells, heads, kinds, scaler
-from streamrnn.core.jit import entry_point, internal
+from streamrnn.core import arrays, cells, heads, kinds, rls, scaler, targets
+from streamrnn.core.jit import internal
 from streamrnn.core.linear import copy
-from streamrnn.core.tbptt import learn_window, load_state, trunk_forward
+from streamrnn.core.tbptt import learn_window, load_state, regressors, trunk_forward
 
 LARGEST = 1e30
 """Inputs are clamped here even unscaled, so that a float32 product with a weight stays finite."""
@@ -29,7 +32,7 @@ ONE, ZERO = np.int64(1), np.int64(0)
 """Typed, because Numba compiles a callee once more for every literal it is given."""
 
 
-@entry_point
+@internal
 def walk(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records: Any) -> None:
     """Process ``records`` in order; writes model, streams and the output columns of records."""
     for i in range(records.slot.shape[0]):
@@ -38,32 +41,40 @@ def walk(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records:
         records.error[i] = np.nan
         records.grad_norm[i] = np.nan
         if records.fresh[i]:
-            forget_stream(streams, slot)
+            targets.forget_stream(streams, slot)
         if records.kind[i] == kinds.LABEL:
             records.prediction[i, :] = np.nan
             records.updates[i] = model.counters[arrays.UPDATES]
             take_label(plan, hyper, model, streams, scratch, records, i)
             continue
+        kind = records.kind[i]
         gap = gap_before(plan, streams, slot, records.time_ms[i])
-        closing = gap and records.kind[i] == kinds.EVENT
+        closing = (gap and kind == kinds.EVENT) or kind == kinds.CLOSE
+        if kind == kinds.CLOSE:
+            records.prediction[i, :] = np.nan
+            records.updates[i] = model.counters[arrays.UPDATES]
         # A gap ends the stream's sequence before the record is looked at, an end mark after it. The loop runs twice for
         # a gap, so that there is one place that learns: compiling it twice would double the kernel.
         while True:
             if not closing:
                 prepare(plan, hyper, model, streams, scratch, records, i, gap)
                 trunk_forward(plan, scratch, ONE)
-                publish(plan, model, streams, scratch, records, i)
-                if records.kind[i] == kinds.PREDICT:
+                publish(plan, hyper, model, streams, scratch, records, i)
+                if kind == kinds.PREDICT:
                     break
                 settle(plan, hyper, model, streams, scratch, records, i)
+                if kind == kinds.IMAGINE:
+                    break
             last = closing or records.end[i]
             due = last or streams.steps[slot] % plan.k1 == 0
             if due and learn_window(plan, hyper, model, streams, scratch, slot):
                 records.grad_norm[i] = model.gauges[arrays.GRAD_NORM]
+            if not closing and plan.rls == 1 and plan.known == kinds.KNOWN_IN_RECORD:
+                targets.teach(plan, hyper, model, scratch, scratch.phi, scratch.units, records.y[i])
             if last:
-                reset_sequence(streams, slot)
+                targets.reset_sequence(streams, slot)
                 model.counters[arrays.SEQUENCES] += 1
-            if not closing:
+            if not closing or kind == kinds.CLOSE:
                 break
             closing = False
 
@@ -74,40 +85,53 @@ def prepare(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, recor
     slot = records.slot[i]
     event = records.kind[i] == kinds.EVENT
     # A record that would open a new sequence is predicted from the blank row when nothing may change.
-    source = streams.steps.shape[0] - 1 if gap and not event else slot
-    if event and plan.known == kinds.KNOWN_BY_FORECAST:
-        score_forecasts(plan, hyper, model, streams, scratch, records, i)
-        absorb_target(plan, model, streams, slot, records.y[i])
-        complete_forecasts(plan, model, streams, slot, records.y[i])
+    source = streams.steps.shape[0] - 2 if gap and not event else slot
+    if plan.known == kinds.KNOWN_BY_FORECAST and records.kind[i] != kinds.PREDICT:
+        if event:
+            score_forecasts(plan, hyper, model, streams, scratch, records, i)
+            targets.absorb(plan, model, streams, slot, records.y[i])
+        targets.note(plan, streams, slot, records.y[i])
+        if event:
+            complete_forecasts(plan, hyper, model, streams, scratch, slot, records.y[i])
     records.updates[i] = model.counters[arrays.UPDATES]
-    missing = encode(plan, model, streams, scratch, records, i, slot, source)
+    missing = encode(plan, hyper, model, streams, scratch, records, i, slot, source)
     if event:
         model.counters[arrays.IMPUTED] += missing
     load_state(plan, streams.state[source], scratch)
 
 
 @internal
-def publish(plan: Any, model: Any, streams: Any, scratch: Any, records: Any, i: int) -> None:
+def publish(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records: Any, i: int) -> None:
     """records.prediction[i], in the target's unit, from the state just computed."""
-    w = scratch.weights
-    heads.linear_forward(scratch.h[plan.layers - 1, 1], w.head_w, w.head_b, scratch.raw)
+    w, slot = scratch.weights, records.slot[i]
     out = records.prediction[i]
-    heads.publish(plan.loss, scratch.raw, out)
+    if plan.rls == 1:
+        for f in range(plan.fields):
+            scratch.units[f, 0], scratch.units[f, 1] = targets.level_scale(plan, hyper, model, streams, slot, f)
+        regressors(plan, scratch, scratch.phi, ZERO)
+        R, tail = model.readout.full.weight.shape[1], model.readout.plain.weight.shape[1]
+        rls.predict(model.readout, scratch.phi, plan.newest, scratch.room[0, :R], scratch.room[1, :tail], out)
+    else:
+        heads.linear_forward(scratch.h[plan.layers - 1, 1], w.head_w, w.head_b, scratch.raw)
+        heads.publish(plan.loss, scratch.raw, out)
     if plan.classes == 0:
         per_target = out.shape[0] // streams.y.shape[2]
         for o in range(out.shape[0]):
-            centre, width = target_scale(plan, model, streams, records.slot[i], (o // per_target) % plan.fields)
+            column = o // per_target
+            centre, width = targets.column_scale(plan, hyper, model, streams, slot, column)
+            if plan.period > 0:
+                centre = targets.baseline(plan, model, streams, slot, column, ZERO)
             out[o] = centre + width * out[o]
 
 
 @internal
 def settle(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records: Any, i: int) -> None:
     """What follows the prediction of event i: its score where the target is known, and the step forward."""
-    if plan.known == kinds.KNOWN_IN_RECORD:
+    if plan.known == kinds.KNOWN_IN_RECORD and records.kind[i] == kinds.EVENT:
         slot = records.slot[i]
         n, loss, error = score(plan, hyper, model, streams, scratch, slot, records.prediction[i], records.y[i], ZERO)
         report(model, records, i, n, loss, error)
-    advance(plan, model, streams, scratch, records, i)
+    advance(plan, hyper, model, streams, scratch, records, i)
 
 
 @internal
@@ -119,46 +143,19 @@ def gap_before(plan: Any, streams: Any, slot: int, time_ms: int) -> bool:
 
 
 @internal
-def reset_sequence(streams: Any, slot: int) -> None:
-    """Back to the zero state with an empty window; the stream's target statistics stay."""
-    streams.state[slot] = streams.state.dtype.type(0)
-    streams.steps[slot] = 0
-    streams.y[slot] = streams.y.dtype.type(np.nan)
-    streams.last_y[slot] = np.nan
-    streams.event_step[slot] = -1
+def encode(
+    plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records: Any, i: int, slot: int, source: int
+) -> int:
+    """Standardised inputs and lags of record i into row 0 of scratch; returns how many inputs were missing.
 
-
-@internal
-def forget_stream(streams: Any, slot: int) -> None:
-    """Everything about the slot's previous stream."""
-    reset_sequence(streams, slot)
-    streams.y_count[slot] = 0.0
-    streams.y_mean[slot] = 0.0
-    streams.y_m2[slot] = 0.0
-    streams.event[slot] = 0
-    streams.event_count[slot] = 0
-
-
-@internal
-def target_scale(plan: Any, model: Any, streams: Any, slot: int, field: int) -> tuple[float, float]:
-    """Centre and width of the stream's target in force now."""
-    if plan.scale == 0 or plan.classes > 0:
-        return 0.0, 1.0
-    return scaler.shrunk(
-        streams.y_count[slot, field], streams.y_mean[slot, field], streams.y_m2[slot, field],
-        model.y_count[field], model.y_mean[field], model.y_m2[field], plan.shrinkage,
-    )  # fmt: skip
-
-
-@internal
-def encode(plan: Any, model: Any, streams: Any, scratch: Any, records: Any, i: int, slot: int, source: int) -> int:
-    """Standardised inputs of record i into scratch.x[0]; returns how many were missing. Changes nothing else."""
+    Changes nothing else. ``slot`` has the statistics in force, ``source`` the memory of the running sequence.
+    """
     T = scratch.x.dtype.type
     x = scratch.x[0]
     missing = ZERO
     for k in range(plan.features):
         value = records.x[i, k]
-        if not math.isfinite(value):
+        if not scaler.usable(value):
             missing += 1
             value = 0.0 if plan.scale == 1 or scratch.indicator[k] else model.x_mean[k]
         elif plan.scale == 1 and not scratch.indicator[k]:
@@ -182,8 +179,14 @@ def encode(plan: Any, model: Any, streams: Any, scratch: Any, records: Any, i: i
             if plan.classes > 0:
                 x[column + int(value)] = T(1)
             else:
-                centre, width = target_scale(plan, model, streams, slot, f)
+                centre, width = targets.level_scale(plan, hyper, model, streams, slot, f)
                 x[column + f] = T(min(LARGEST, max(-LARGEST, (value - centre) / width)))
+                if plan.period > 0:
+                    x[column + plan.fields + f] = T(targets.change(plan, hyper, model, streams, slot, source, f, ZERO))
+    for lag in range(plan.lags):
+        for f in range(plan.fields):
+            value = targets.lag_value(plan, hyper, model, streams, slot, source, f, lag)
+            scratch.lags[0, lag * plan.fields + f] = T(value)
     return missing
 
 
@@ -219,9 +222,9 @@ def score(
         return n, loss, error
     per_target = prediction.shape[0] // streams.y.shape[2]
     for f in range(plan.fields):
-        if math.isfinite(y[f]):
+        if scaler.usable(y[f]):
             n += 1
-            _, width = target_scale(plan, model, streams, slot, f)
+            _, width = targets.column_scale(plan, hyper, model, streams, slot, target + f)
             first = (target + f) * per_target
             for q in range(per_target):
                 value, _ = heads.element_loss(
@@ -244,9 +247,9 @@ def report(model: Any, records: Any, i: int, n: int, loss: float, error: float) 
 
 
 @internal
-def advance(plan: Any, model: Any, streams: Any, scratch: Any, records: Any, i: int) -> None:
-    """State, window and statistics take the record in."""
-    slot = records.slot[i]
+def advance(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records: Any, i: int) -> None:
+    """State, window and statistics take the record in; an imagined one changes state and window only."""
+    slot, event = records.slot[i], records.kind[i] == kinds.EVENT
     step = streams.steps[slot]
     if (step + plan.k2) % plan.stride == 0:
         place = ((step + plan.k2) // plan.stride) % streams.before.shape[1]
@@ -259,49 +262,37 @@ def advance(plan: Any, model: Any, streams: Any, scratch: Any, records: Any, i: 
             copy(streams.state[slot, layer, 1], scratch.c[layer, 1])
     place = step % plan.k2
     copy(streams.x[slot, place], scratch.x[0])
+    copy(streams.lags[slot, place], scratch.lags[0])
     streams.y[slot, place, :] = streams.y.dtype.type(np.nan)
-    for k in range(plan.features):
-        if math.isfinite(records.x[i, k]):
-            scaler.absorb(model.x_count, model.x_mean, model.x_m2, k, records.x[i, k])
-    if plan.with_dt == 1:
-        since = log_seconds_since(streams, slot, records.time_ms[i])
-        scaler.absorb(model.x_count, model.x_mean, model.x_m2, plan.features, since)
+    since = log_seconds_since(streams, slot, records.time_ms[i])
     streams.steps[slot] = step + 1
     # A record stamped in the past must not make the stream's next one look like one after a gap.
     streams.last_ms[slot] = records.time_ms[i] if step == 0 else max(streams.last_ms[slot], records.time_ms[i])
+    if not event:
+        return
+    for k in range(plan.features):
+        if scaler.usable(records.x[i, k]):
+            scaler.absorb(model.x_count, model.x_mean, model.x_m2, k, records.x[i, k])
+    if plan.with_dt == 1:
+        scaler.absorb(model.x_count, model.x_mean, model.x_m2, plan.features, since)
     model.counters[arrays.EVENTS] += 1
     if plan.known == kinds.KNOWN_IN_RECORD:
-        absorb_target(plan, model, streams, slot, records.y[i])
-        store_target(plan, model, streams, slot, step, records.y[i], ZERO)
-    elif plan.known == kinds.KNOWN_BY_FORECAST:
-        copy(streams.remembered[slot, step % plan.horizon], records.prediction[i])
-    else:
+        targets.absorb(plan, model, streams, slot, records.y[i])
+        targets.note(plan, streams, slot, records.y[i])
+        for f in range(plan.fields):
+            targets.store(plan, hyper, model, streams, slot, step, records.y[i, f], f, ZERO)
+        return
+    place = step % plan.horizon
+    if plan.known == kinds.KNOWN_BY_LABEL:
         place = streams.event_count[slot] % streams.event.shape[1]
-        copy(streams.remembered[slot, place], records.prediction[i])
         streams.event[slot, place] = records.event[i]
         streams.event_step[slot, place] = step
         streams.event_count[slot] += 1
-
-
-@internal
-def absorb_target(plan: Any, model: Any, streams: Any, slot: int, y: Any) -> None:
-    """Known fields of y (F,) enter the statistics and become the newest known target."""
-    for f in range(plan.fields):
-        if math.isfinite(y[f]):
-            streams.last_y[slot, f] = y[f]
-            if plan.classes == 0:
-                scaler.absorb(model.y_count, model.y_mean, model.y_m2, f, y[f])
-                scaler.absorb(streams.y_count[slot], streams.y_mean[slot], streams.y_m2[slot], f, y[f])
-
-
-@internal
-def store_target(plan: Any, model: Any, streams: Any, slot: int, step: int, y: Any, first: int) -> None:
-    """Known fields of y (F,), standardised, wait at target columns from ``first`` on of the given step."""
-    T = streams.y.dtype.type
-    for f in range(plan.fields):
-        if math.isfinite(y[f]):
-            centre, width = target_scale(plan, model, streams, slot, f)
-            streams.y[slot, step % plan.k2, first + f] = T((y[f] - centre) / width)
+    copy(streams.remembered[slot, place], records.prediction[i])
+    if plan.rls == 1:
+        copy(streams.regressors[slot, place], scratch.phi)
+        for f in range(plan.fields):
+            copy(streams.units[slot, place, f], scratch.units[f])
 
 
 @internal
@@ -320,11 +311,23 @@ def score_forecasts(plan: Any, hyper: Any, model: Any, streams: Any, scratch: An
 
 
 @internal
-def complete_forecasts(plan: Any, model: Any, streams: Any, slot: int, y: Any) -> None:
+def complete_forecasts(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, slot: int, y: Any) -> None:
     """The value y (F,) at the coming step is the horizon-j target of the step j before it."""
     step = streams.steps[slot]
     for j in range(1, min(plan.horizon, step) + 1):
-        store_target(plan, model, streams, slot, step - j, y, (j - 1) * plan.fields)
+        place = (step - j) % plan.horizon
+        for f in range(plan.fields):
+            column = (j - 1) * plan.fields + f
+            if plan.period > 0:
+                targets.absorb_change(plan, model, streams, slot, y[f], column, j)
+            if plan.rls == 1:
+                target = targets.in_units(
+                    plan, hyper, model, streams, slot, streams.units[slot, place], y[f], column, j
+                )
+                if math.isfinite(target):
+                    phi = streams.regressors[slot, place]
+                    targets.teach_column(plan, hyper, model, scratch, phi, column, target)
+            targets.store(plan, hyper, model, streams, slot, step - j, y[f], column, j)
 
 
 @internal
@@ -340,14 +343,20 @@ def take_label(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, re
             y = records.y[i]
             n, loss, error = score(plan, hyper, model, streams, scratch, slot, streams.remembered[slot, place], y, ZERO)
             report(model, records, i, n, loss, error)
-            absorb_target(plan, model, streams, slot, y)
+            targets.absorb(plan, model, streams, slot, y)
+            targets.note(plan, streams, slot, y)
+            if plan.rls == 1:
+                targets.teach(
+                    plan, hyper, model, scratch, streams.regressors[slot, place], streams.units[slot, place], y
+                )
             for f in range(plan.fields):
-                if math.isfinite(y[f]):
+                if scaler.usable(y[f]):
                     streams.event[slot, place] = 0  # a repeated label must not be learned again
             step = streams.event_step[slot, place]
             next_window = (streams.steps[slot] // plan.k1 + 1) * plan.k1
             if step >= 0 and step >= next_window - plan.k2:
-                store_target(plan, model, streams, slot, step, y, ZERO)
+                for f in range(plan.fields):
+                    targets.store(plan, hyper, model, streams, slot, step, y[f], f, ZERO)
             else:
                 model.counters[arrays.LABELS_LATE] += 1
             return

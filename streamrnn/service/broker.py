@@ -18,8 +18,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-from streamrnn.errors import BrokerError
-
 Headers: TypeAlias = Sequence[tuple[str, bytes]]
 
 
@@ -82,15 +80,6 @@ class Lost:
 Event: TypeAlias = Assigned | Revoked | Lost
 
 
-class RebalanceError(BrokerError):
-    """The group changed while a request ran, so nothing of it took effect; the worker itself is still welcome.
-
-    Keep the batch's encoded outputs, call :meth:`Broker.poll` so that the group settles, drain
-    :meth:`Broker.events`, and for every partition still owned read :meth:`Broker.committed` again: at the batch's end,
-    go on; at its start, commit again; anything else, drop that learner and restore it.
-    """
-
-
 @runtime_checkable
 class Broker(Protocol):
     """A consumer of one group and a producer, as the loop needs them. Not thread-safe: one thread calls it."""
@@ -106,13 +95,13 @@ class Broker(Protocol):
 
         Offsets ascend within a partition; an empty dictionary means nothing came in time. Calling it is also what
         keeps a group member alive and lets assignments move, so call it even when every partition is paused.
-        Raises :class:`BrokerError` when the position of a partition is outside its log.
+        Raises BrokerError when the position of a partition is outside its log.
         """
 
     def seek(self, tp: TopicPartition, offset: int) -> None:
         """Make ``offset`` the next position of an assigned partition.
 
-        Outside its log, this or the next poll raises :class:`BrokerError`.
+        Outside its log, this or the next poll raises BrokerError.
         """
 
     def pause(self, tps: Iterable[TopicPartition]) -> None:
@@ -125,7 +114,7 @@ class Broker(Protocol):
         """Return the next offset :meth:`poll` would look at, already beyond gaps the client has passed.
 
         It equals the last returned offset + 1 right after a record, and moves on over transaction markers and
-        compacted records once the client has read past them. Raises :class:`BrokerError` before the first seek.
+        compacted records once the client has read past them. Raises BrokerError before the first seek.
         """
 
     def committed(self, tp: TopicPartition) -> Commit | None:
@@ -158,16 +147,16 @@ class Broker(Protocol):
     def flush(self, timeout_s: float) -> None:
         """Wait until every record sent so far is acknowledged.
 
-        Raises :class:`BrokerError` naming how many were not, and the first reason; the failed ones are then forgotten:
+        Raises BrokerError naming how many were not, and the first reason; the failed ones are then forgotten:
         send them again or stop.
         """
 
     def commit(self, offsets: Mapping[TopicPartition, Commit], timeout_s: float) -> None:
         """Store the group's positions, and return once the broker has them.
 
-        Raises :class:`streamrnn.errors.FencedError` when another worker holds this identity (stop, non-zero exit),
-        :class:`RebalanceError` when the group changed meanwhile (see there), :class:`BrokerError` when the outcome is
-        unknown or refused: read :meth:`committed` to find out.
+        Raises FencedError when another worker holds this identity (stop, non-zero exit), RebalanceError when the group
+        changed meanwhile (see ``streamrnn.errors``), BrokerError when the outcome is unknown or refused: read
+        :meth:`committed` to find out.
         """
 
     def partitions(self, topic: str) -> list[int]:

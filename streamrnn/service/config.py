@@ -7,7 +7,7 @@ literal ``${``). Values of password fields are ``Secret``: they appear in no rep
 redacted view.
 
 The text is read, and messages composed, in ``config_text``. Nothing here touches the network or looks whether a
-directory exists.
+directory exists; only ``load`` has the model file of ``model.warm_start`` looked at, by ``warm_start``.
 """
 
 from __future__ import annotations
@@ -194,6 +194,29 @@ class OutputConfig(_Section, frozen=True, kw_only=True):
     ] = 64 * 1024
 
 
+class ModelSection(ModelSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The network, and what it begins with.
+
+    What a learner has to know of it is a ``ModelSpec``; what it begins with is the job's alone.
+    """
+
+    warm_start: Annotated[
+        Text | None,
+        Meta(
+            description="Model file a partition without checkpoints begins with, written by an estimator's save(); "
+            "null: random weights. Weights, readout, optimiser and statistics come along, the memory of streams does "
+            "not. Columns are matched by name and may be more here; network, classes and kind of target must agree. "
+            "Later starts go on from checkpoints: the file may move or go, but one with other bytes is refused like "
+            "any changed setting."
+        ),
+    ] = None
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The network alone."""
+        return ModelSpec(**{name: getattr(self, name) for name in ModelSpec.__struct_fields__})
+
+
 class CheckpointConfig(_Section, frozen=True, kw_only=True):
     """When and where the learner's state is saved."""
 
@@ -233,7 +256,7 @@ class Config(_Section, frozen=True, kw_only=True):
         Meta(max_length=10_000, description="Fields that enter the network, each with its encoder."),
     ] = ()
     inputs: Annotated[InputSpec, Meta(description="Inputs derived from a stream's past.")] = InputSpec()
-    model: Annotated[ModelSpec, Meta(description="The network.")] = ModelSpec()
+    model: Annotated[ModelSection, Meta(description="The network, and what it begins with.")] = ModelSection()
     learning: Annotated[LearningSpec, Meta(description="How it learns.")] = LearningSpec()
     streams: Annotated[StreamSpec, Meta(description="How many streams are remembered, and for how long.")] = (
         StreamSpec()
@@ -307,7 +330,7 @@ class Config(_Section, frozen=True, kw_only=True):
             indicator=encoder.indicator,
             has_end=self.input.end_field is not None,
             target=self.target,
-            model=self.model,
+            model=self.model.spec,
             learning=self.learning,
             streams=self.streams,
             inputs=self.inputs,
@@ -325,7 +348,7 @@ class Config(_Section, frozen=True, kw_only=True):
 
 
 def load(path: str | Path, env: Mapping[str, str] | None = None) -> Config:
-    """Read and validate the file at ``path``; ``env`` defaults to the process's environment.
+    """Read and validate the file at ``path``, and the model file it may name; ``env`` is the process's by default.
 
     Raises ``ConfigError``, whose message begins with the path.
     """
@@ -336,7 +359,13 @@ def load(path: str | Path, env: Mapping[str, str] | None = None) -> Config:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start})") from None
     try:
-        return parse(text, env)
+        config = parse(text, env)
+        if config.model.warm_start is not None:
+            # Imported where needed: it brings the learner along, which a configuration alone does without.
+            from streamrnn.service.warm_start import check
+
+            check(config)
+        return config
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 
@@ -407,10 +436,12 @@ def fingerprint_of(config: Config) -> dict[str, Any]:
     """What determines the learner, with the log: a checkpoint written under another one of these cannot be continued.
 
     ``max_record_bytes`` is in it because it decides which records the learner sees. Defaults are spelled out, and so is
-    the loss, so that writing a default down changes nothing.
+    the loss, so that writing a default down changes nothing. ``model.warm_start`` is not in it, as the place of that
+    file does not matter: its digest does, and ``warm_start.fingerprint`` has it.
     """
     whole = redacted(config)
     parts = {name: whole[name] for name in ("job", "features", "inputs", "target", "model", "learning", "streams")}
+    del parts["model"]["warm_start"]
     parts["model"]["loss"] = config.model.effective_loss
     kept = ("topic", "stream_key", "timestamp", "end_field", "max_record_bytes")
     parts["input"] = {name: whole["input"][name] for name in kept}

@@ -138,7 +138,7 @@ class _Builder:
         if "${" in text:
             self.references[path] = text
             text = self._substitute(text, path)
-            if expected and not any(isinstance(e, mi.StrType | mi.CustomType | mi.LiteralType) for e in expected):
+            if expected and not any(_takes_text(e, text) for e in expected):
                 tag = self.loader.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
         if tag == _TAG + "null":
             return None
@@ -187,6 +187,11 @@ def _alternatives(t: mi.Type) -> list[mi.Type]:
     if isinstance(t, mi.UnionType):
         return [a for member in t.types for a in _alternatives(member)]
     return [t]
+
+
+def _takes_text(t: mi.Type, text: str) -> bool:
+    """Whether ``text`` itself is a value of the type, or any text is."""
+    return isinstance(t, mi.StrType | mi.CustomType) or (isinstance(t, mi.LiteralType) and text in t.values)
 
 
 def _field_types(struct: mi.StructType, name: str) -> list[mi.Type]:

@@ -21,14 +21,13 @@ from types import TracebackType
 
 import msgspec
 
-from streamrnn.errors import BrokerError, ConfigError
+from streamrnn.errors import BrokerError, ConfigError, RebalanceError
 from streamrnn.service.broker import (
     Assigned,
     Commit,
     Event,
     Headers,
     Lost,
-    RebalanceError,
     Record,
     Revoked,
     TopicPartition,

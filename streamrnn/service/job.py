@@ -12,6 +12,7 @@ from typing import Any
 from streamrnn.checkpoint import CheckpointStore, build_info
 from streamrnn.core.jit import CPU_TARGET, core_digest
 from streamrnn.learner import Learner, seed_of
+from streamrnn.service import warm_start
 from streamrnn.service.broker import TopicPartition
 from streamrnn.service.codec import PredictionEncoder, RecordCodec
 from streamrnn.service.config import Config, fingerprint_of
@@ -29,7 +30,7 @@ class Job:
     @cached_property
     def configuration(self) -> dict[str, Any]:
         """What a checkpoint must agree with to be continued."""
-        return fingerprint_of(self.config)
+        return {**fingerprint_of(self.config), **warm_start.fingerprint(self.config)}
 
     @cached_property
     def build(self) -> dict[str, str]:
@@ -37,8 +38,18 @@ class Job:
         return build_info(cpu=CPU_TARGET, core=core_digest())
 
     def learner(self, tp: TopicPartition) -> Learner:
-        """A new learner for one partition."""
+        """A new learner for one partition, to be restored from a checkpoint."""
         return Learner(self.spec, seed_of(self.config.job, tp.topic, tp.partition))
+
+    def first_learner(self, tp: TopicPartition) -> Learner:
+        """The learner a partition without checkpoints begins with: blank, or what ``model.warm_start`` names.
+
+        Raises ConfigError when that file cannot be used.
+        """
+        learner = self.learner(tp)
+        if self.config.model.warm_start is not None:
+            warm_start.begin(self.config, learner, self.configuration)
+        return learner
 
     def checkpoints(self, tp: TopicPartition) -> CheckpointStore:
         """The partition's checkpoints."""

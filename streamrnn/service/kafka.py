@@ -26,14 +26,13 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from kafka.net.compat import KafkaNetClient
 from kafka.structs import MemberState, OffsetAndMetadata
 
-from streamrnn.errors import BrokerError, FencedError
+from streamrnn.errors import BrokerError, FencedError, RebalanceError
 from streamrnn.service.broker import (
     Assigned,
     Commit,
     Event,
     Headers,
     Lost,
-    RebalanceError,
     Record,
     Revoked,
     TopicPartition,

@@ -1,10 +1,11 @@
 """From a newly assigned partition to a learner at the committed offset.
 
 The first assignment ever resolves the start offset, writes the genesis checkpoint of a new lineage, commits, and
-begins. Later: the newest valid checkpoint of the committed lineage at or below the committed offset is loaded and the
-log is replayed from there. If the log no longer reaches back, ``checkpoint.on_gap`` decides; if the replay arrives with
-another ordinal or digest, ``checkpoint.on_inexact`` does. Going on in either case is an intervention: it starts a new
-lineage with its own genesis checkpoint, so that recovery never mixes the two.
+begins; ``model.warm_start`` is what that checkpoint holds, or a blank learner. Later: the newest valid checkpoint of
+the committed lineage at or below the committed offset is loaded and the log is replayed from there. If the log no
+longer reaches back, ``checkpoint.on_gap`` decides; if the replay arrives with another ordinal or digest,
+``checkpoint.on_inexact`` does. Going on in either case is an intervention: it starts a new lineage with its own genesis
+checkpoint, so that recovery never mixes the two.
 
 Writes to the broker are confined to ``begin_lineage``. Nothing is ever rolled back.
 """
@@ -46,7 +47,7 @@ def _begin(job: Job, broker: Broker, metrics: Metrics, tp: TopicPartition, timeo
     earlier = job.checkpoints(tp).lineages()
     start = broker.log_start(tp) if job.config.input.start == "earliest" else broker.log_end(tp)
     partition = Partition(
-        job, tp, metrics, job.learner(tp),
+        job, tp, metrics, job.first_learner(tp),
         lineage="", position=start, ordinal=0, base=None, replay_until=start, expected=None,
     )  # fmt: skip
     try:

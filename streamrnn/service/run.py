@@ -16,7 +16,7 @@ from types import FrameType
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from streamrnn.core.jit import CACHE_DIRECTORY
-from streamrnn.errors import FencedError, StreamrnnError
+from streamrnn.errors import ConfigError, FencedError, StreamrnnError
 from streamrnn.service.broker import Broker
 from streamrnn.service.config import Config, warnings
 from streamrnn.service.embedded import EmbeddedBroker, EmbeddedLog
@@ -30,7 +30,7 @@ from streamrnn.warmup import warm_up
 
 _log = logging.getLogger(__name__)
 
-OK, FAILED, FENCED = 0, 1, 3
+OK, FAILED, MISCONFIGURED, FENCED = 0, 1, 2, 3
 CLOSE_TIMEOUT_S = 5.0
 COLD_START_HINT_S = 3.0
 
@@ -120,6 +120,9 @@ def serve(config: Config) -> int:
     except FencedError as error:
         _log.error("stopping: %s", error)
         return FENCED
+    except ConfigError as error:
+        _log.error("stopping: %s", error)
+        return MISCONFIGURED
     except StreamrnnError as error:
         _log.error("stopping: %s", error)
         return FAILED

@@ -82,6 +82,7 @@ def test_defaults_are_those_of_the_full_example_unless_it_says_otherwise() -> No
     defaults, full = redacted(parse(yaml(), {})), redacted(load(EXAMPLES / "full.yaml", {"KAFKA_PASSWORD": "x"}))
     for section in ("inputs", "learning", "checkpoint", "http"):
         assert {**full[section], "directory": 0} == {**defaults[section], "directory": 0}, section
+    assert {**full["model"], "loss": None} == defaults["model"]
     for field in ("delivery", "commit_interval_ms", "shutdown_timeout_s", "log_level"):
         assert full[field] == defaults[field]
 
@@ -125,6 +126,20 @@ def test_defaults_are_those_of_the_full_example_unless_it_says_otherwise() -> No
         (yaml(learning="{lr: 0}"), ["learning.lr: found 0", "a number > 0"]),
         (yaml(model="{quantiles: [0.5, 1.5]}"), ["model.quantiles[1]: found 1.5", "> 0 and < 1"]),
         (yaml(model="{quantiles: []}"), ["model.quantiles: found a list of 0", "a list of 1 to 64"]),
+        (yaml(model="{rls_forgetting: 1.5}"), ["model.rls_forgetting: found 1.5", "a number > 0 and <= 1"]),
+        (yaml(model="{lags: -1}"), ["model.lags: found -1", "an integer >= 0 and <= 1024"]),
+        (yaml(model="{warm_start: 3}"), ["model.warm_start: found 3", "text or null"]),
+        (yaml(model="{warm_strat: x}"), ["model.warm_strat: unknown field (did you mean 'warm_start'?)"]),
+        (yaml(model="{readout: rls, loss: huber}"), ["model.loss: 'huber' does not go with readout 'rls'", "squared"]),
+        (
+            yaml(target="{fields: [delay], known: forecast, baseline: lst}"),
+            ["target.baseline: found the text 'lst' (did you mean 'last'?)", "one of last or an integer >= 1", "null"],
+        ),
+        (
+            yaml(target="{fields: [delay], known: forecast, baseline: 0}"),
+            ["target.baseline: found 0", "one of last or"],
+        ),
+        (yaml(target="{fields: [delay], baseline: 7}"), ["target.baseline: goes with known: forecast, got 7"]),
         (yaml(inputs="{dt: 1}"), ["inputs.dt: found 1", "true or false"]),
         (yaml(target="{fields: delay}"), ["target.fields: found the text 'delay'", "a list of 1 to 256"]),
         (yaml(job="'a b'"), ["job: found the text 'a b'", "letters, digits"]),
@@ -270,6 +285,12 @@ def test_text_refers_to_the_environment() -> None:
     )
 
 
+@pytest.mark.parametrize(("given", "meant"), [("last", "last"), ("24", 24), ("null", None), ("", None)])
+def test_a_reference_may_give_a_word_or_a_number_where_both_are_allowed(given: str, meant: object) -> None:
+    config = parse(yaml(target="{fields: [delay], known: forecast, baseline: '${B}'}"), {"B": given})
+    assert config.target.baseline == meant
+
+
 def test_a_reference_without_quotes_inside_braces_gets_a_hint() -> None:
     assert "inside { } and [ ] a reference ${NAME} needs quotes" in refusal(yaml(http="{port: ${PORT}}"))
     assert "reference" not in refusal("a: [1")
@@ -382,6 +403,11 @@ def test_http_may_be_switched_off() -> None:
         {"inputs": "{dt: false}"},
         {"target": "{fields: [other]}"},
         {"model": "{cell: gru}"},
+        {"model": "{readout: rls}"},
+        {"model": "{lags: 3}"},
+        {"model": "{rls_forgetting: 0.9}"},
+        {"model": "{rls_prior: 2}"},
+        {"target": "{fields: [delay], known: forecast, baseline: last}"},
         {"learning": "{lr: 0.1}"},
         {"streams": "{ttl_s: 5}"},
     ],
@@ -404,6 +430,7 @@ def test_what_determines_the_learner_changes_the_fingerprint(change: dict[str, A
         {"checkpoint": "{directory: other, retain: 1}"},
         {"commit_interval_ms": "7", "http": "null", "log_level": "debug"},
         {"model": "{loss: squared, cell: lstm}"},
+        {"model": "{warm_start: model.safetensors}"},  # its bytes do, and the job adds them
     ],
 )
 def test_what_does_not_determine_the_learner_leaves_the_fingerprint(change: dict[str, Any]) -> None:

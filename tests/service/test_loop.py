@@ -11,8 +11,8 @@ import pytest
 
 import streamrnn.service.delivery
 import streamrnn.service.loop
-from streamrnn.errors import BrokerError, FencedError, FingerprintMismatch, RecoveryError
-from streamrnn.service.broker import Assigned, Commit, RebalanceError, TopicPartition
+from streamrnn.errors import BrokerError, FencedError, FingerprintMismatch, RebalanceError, RecoveryError
+from streamrnn.service.broker import Assigned, Commit, TopicPartition
 from streamrnn.service.embedded import EmbeddedBroker, EmbeddedLog
 from streamrnn.service.loop import Loop
 from tests.learners import Bits, differing

@@ -1,0 +1,131 @@
+"""Anomaly detection by the error of forecasting the next event.
+
+The network forecasts all features of a stream's next event; what is unusual is what it did not expect. Errors are
+taken in deviations of each feature's own errors, and an event's error is ranked among the newest ones, so scores of
+ordinary events are spread evenly over [0, 1] whatever the scale of the data and however well they can be forecast.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from river import base
+
+from streamrnn.block import EVENT
+from streamrnn.core.scaler import ABSURD
+from streamrnn.errors import ConfigError
+from streamrnn.estimators.base import RecurrentEstimator, walk_one
+from streamrnn.estimators.columns import Floats
+
+CALIBRATION = 1000
+"""Newest errors that a new one is ranked among."""
+MEMORY = 0.99
+"""What an older squared error still weighs in a feature's error variance after each newer one."""
+
+
+@dataclass(eq=False, repr=False)
+class RNNAnomalyDetector(RecurrentEstimator, base.AnomalyDetector):
+    """Scores events by how badly a recurrent network forecast them.
+
+    Parameters
+    ----------
+    readout
+        Always ``"linear"``: recursive least squares would cost its square for each feature.
+
+    All other parameters, and what is raised, are those of ``RNNRegressor``; ``loss="quantile"`` is not among its
+    losses.
+
+    Examples
+    --------
+    >>> import math
+    >>> from streamrnn import RNNAnomalyDetector
+    >>> detector = RNNAnomalyDetector()
+    >>> for t in range(1000):
+    ...     detector.learn_one({"a": math.sin(t / 8), "b": math.cos(t / 8)})
+    >>> usual = {"a": math.sin(1000 / 8), "b": math.cos(1000 / 8)}
+    >>> detector.score_one(usual) < 0.9 < detector.score_one({**usual, "b": -usual["b"]})
+    True
+    """
+
+    readout: str = "linear"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.loss == "quantile":
+            raise ConfigError("RNNAnomalyDetector: loss: 'quantile' has no single value per feature to compare with")
+        self._squares: Floats = np.zeros((2, 0))  # per feature: sum of squared errors and their number, discounted
+        self._newest: deque[float] = deque(maxlen=CALIBRATION)
+        self._sorted: list[float] = []
+
+    def _readouts(self) -> tuple[str, ...]:
+        return ("linear",)
+
+    def _target(self) -> dict[str, Any]:
+        fields = [f"x{i}" for i in range(max(1, self._columns.n_features))]
+        return {"fields": fields, "known": "forecast", "horizon": 1}
+
+    @property
+    def _n_features(self) -> int:
+        return 0  # the network sees the features as the newest values of its own targets
+
+    def learn_one(self, x: Mapping[Any, Any]) -> None:
+        """Take the event in: its error into the calibration, then learn it and forecast the next."""
+        columns = self._columns.extended(x)
+        key, row = columns.key(x), columns.row(x)
+        error = self._error(key, row, learn=True)
+        if error is not None:
+            if len(self._newest) == CALIBRATION:
+                del self._sorted[bisect.bisect_left(self._sorted, self._newest[0])]
+            self._newest.append(error)
+            bisect.insort(self._sorted, error)
+        walk_one(self._adopt(columns), key, [], row or np.nan, EVENT)
+
+    def score_one(self, x: Mapping[Any, Any]) -> float:
+        """How unusual the event is after those before it, from 0 to 1. Changes nothing.
+
+        The share of the newest errors below this one's; one beyond all of them comes the closer to 1 the larger it is.
+        0 before there is a forecast and something to compare its error with.
+        """
+        key, row = self._columns.key(x), self._columns.row(x)
+        error = self._error(key, row, learn=False)
+        if error is None or not self._sorted:
+            return 0.0
+        n, largest = len(self._sorted), self._sorted[-1]
+        below = bisect.bisect_left(self._sorted, error) if error <= largest else n + 1.0 - largest / error
+        return float(below / (n + 1))
+
+    def _error(self, key: bytes, row: list[float], learn: bool) -> float | None:
+        """Root mean square of the errors of the stream's newest forecast, each in deviations of its feature's errors.
+
+        None without a forecast, or where no feature had an error before. ``learn`` adds the errors to the deviations.
+        """
+        forecast = None if self._learner is None else self._learner.latest(key)
+        if forecast is None:
+            return None
+        known = min(len(row), len(forecast))
+        values = np.array(row[:known])
+        squares = (np.where(np.abs(values) <= ABSURD, values, np.nan) - forecast[:known]) ** 2
+        total, count = np.zeros((2, known))
+        old = min(known, self._squares.shape[1])
+        total[:old], count[:old] = self._squares[:, :old]
+        usable = np.isfinite(squares) & (total > 0.0)
+        error = float(np.sqrt(np.mean(squares[usable] * count[usable] / total[usable]))) if usable.any() else None
+        if learn:
+            seen = np.isfinite(squares)
+            self._squares = np.array(
+                [MEMORY * total + np.where(seen, squares, 0.0), MEMORY * count + seen.astype(np.float64)]
+            )
+        return error
+
+    def _own_state(self) -> dict[str, Any]:
+        return {"squares": self._squares.tolist(), "newest": list(self._newest)}
+
+    def _set_own_state(self, state: Mapping[str, Any]) -> None:
+        self._squares = np.array(state["squares"], np.float64).reshape(2, -1)
+        self._newest.extend(state["newest"])
+        self._sorted = sorted(self._newest)

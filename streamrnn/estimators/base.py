@@ -1,0 +1,325 @@
+"""What all estimators share: their parameters, and the thin way from River's calls to one ``Learner``.
+
+An estimator holds its parameters, the columns it knows and a learner; nothing else decides what it predicts. A learner
+is of fixed size, so when a feature or class appears for the first time a larger one takes over all that was learned.
+Estimators are pickled and saved through the same state, a model file, and a file says which estimator wrote it.
+
+Time plays no part here: River's events carry none. A stream's sequence ends by ``end_sequence``, or never.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+import numpy as np
+from msgspec.structs import replace
+
+from streamrnn.block import EVENT, PREDICT, Block
+from streamrnn.core.kinds import CLOSE
+from streamrnn.errors import CheckpointError, ConfigError
+from streamrnn.estimators.columns import Columns, Floats
+from streamrnn.features import FeatureSpec, canonical_text
+from streamrnn.learner import Learner
+from streamrnn.model_file import ModelFile, load_model, pack, save_model, unpack
+from streamrnn.spec import LearnerSpec
+from streamrnn.transfer import Saved, carry_over
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SECTIONS = {
+    "model": (
+        "cell", "hidden_size", "num_layers", "loss", "readout", "dtype", "lags", "rls_forgetting", "rls_prior",
+        "quantiles",
+    ),
+    "learning": ("k1", "k2", "optimizer", "lr", "clip_norm", "batch_size", "scale"),
+    "streams": ("max_streams",),
+}  # fmt: skip
+"""Where each parameter stands in the specification."""
+
+
+@dataclass(eq=False, repr=False)
+class RecurrentEstimator:
+    """Parameters common to all estimators, and what they do alike. The concrete classes document them."""
+
+    cell: str = "lstm"
+    hidden_size: int = 16
+    num_layers: int = 1
+    k1: int = 1
+    k2: int = 16
+    loss: str | None = None
+    readout: str = "rls"
+    optimizer: str = "rmsprop"
+    lr: float = 1e-2
+    clip_norm: float | None = 1.0
+    batch_size: int = 1
+    scale: bool = True
+    features: Sequence[Hashable | FeatureSpec] | None = None
+    stream_key: Hashable | None = None
+    dtype: str = "float32"
+    seed: int | None = 0
+    max_streams: int = 10_000
+    previous_target: bool | None = None
+    lags: int = 20
+    rls_forgetting: float = 0.9995
+    rls_prior: float = 0.1
+    quantiles: tuple[float, ...] = (0.05, 0.5, 0.95)
+
+    def __post_init__(self) -> None:
+        self._columns = Columns(self.features, self.stream_key)
+        self._learner: Learner | None = None
+        if self.seed is not None and (isinstance(self.seed, bool) or not isinstance(self.seed, int | np.integer)):
+            raise ConfigError(f"{type(self).__name__}: seed: expected a whole number or None, got {self.seed!r}")
+        if self.readout not in self._readouts():
+            allowed = " or ".join(map(repr, self._readouts()))
+            raise ConfigError(f"{type(self).__name__}: readout: expected {allowed}, got {self.readout!r}")
+        self._spec()
+
+    # ---- for the concrete classes
+
+    def _readouts(self) -> tuple[str, ...]:
+        """The readouts the estimator can have."""
+        raise NotImplementedError
+
+    def _target(self) -> dict[str, Any]:
+        """The ``target`` section of the specification as it is now."""
+        raise NotImplementedError
+
+    @property
+    def _n_features(self) -> int:
+        """Columns that are inputs of the network."""
+        return self._columns.n_features
+
+    def _outgrown(self, learner: Learner) -> bool:  # noqa: ARG002
+        """Whether something but a column is known now that the learner has no room for."""
+        return False
+
+    def _own_state(self) -> dict[str, Any]:
+        """What the estimator needs besides parameters, columns and learner, as JSON values."""
+        return {}
+
+    def _set_own_state(self, state: Mapping[str, Any]) -> None:
+        """The inverse of ``_own_state``; called before the learner is put in place."""
+
+    # ---- specification and learner
+
+    def _spec(self) -> LearnerSpec:
+        """The specification of the learner for what is known now. Raises ConfigError naming the parameter."""
+        shown = self.scale if self.previous_target is None else self.previous_target
+        raw: dict[str, Any] = {
+            section: {name: plain(getattr(self, name)) for name in names} for section, names in _SECTIONS.items()
+        }
+        raw |= {
+            "n_features": self._n_features,
+            "indicator": self._columns.indicator[: self._n_features],
+            "has_end": True,
+            "inputs": {"dt": False, "previous_target": plain(shown)},
+            "target": self._target(),
+        }
+        try:
+            spec = msgspec.convert(raw, LearnerSpec)
+        except msgspec.ValidationError as error:
+            text = str(error)
+            for section in ("model.", "learning.", "target.", "streams.", "inputs."):
+                text = text.replace(f"$.{section}", "").replace(section, "")
+            raise ConfigError(f"{type(self).__name__}: {text}") from None
+        # One stream needs no room for more.
+        return spec if self.stream_key is not None else replace(spec, streams=replace(spec.streams, max_streams=1))
+
+    def _make(self) -> Learner:
+        """The learner, made anew or grown to what is known now."""
+        spec = self._spec()
+        if self._learner is None:
+            seed = secrets.randbits(63) if self.seed is None else int(self.seed)
+            self._learner = Learner(spec, seed & (2**64 - 1))
+        elif spec != self._learner.spec:
+            grown = Learner(spec, 0)
+            carry_over(Saved.of(self._learner), grown, range(self._learner.spec.n_features))
+            self._learner = grown
+        return self._learner
+
+    def _adopt(self, columns: Columns) -> Learner:
+        """The learner for these columns, which are the known ones or those with new ones behind."""
+        if columns is self._columns and self._learner is not None and not self._outgrown(self._learner):
+            return self._learner
+        self._columns = columns
+        return self._make()
+
+    def _learn(self, x: Mapping[Any, Any], y: float | Sequence[float]) -> Floats:
+        """One event through the learner; returns its prediction. An event that is refused changes nothing."""
+        columns = self._columns.extended(x)
+        key, row = columns.key(x), columns.row(x)
+        return walk_one(self._adopt(columns), key, row, y, EVENT)
+
+    def _predict(self, x: Mapping[Any, Any]) -> Floats | None:
+        """The learner's prediction for one event, (n_outputs,); None before there is a learner. Changes nothing."""
+        key, row = self._columns.key(x), self._columns.row(x)
+        return None if self._learner is None else walk_one(self._learner, key, row, np.nan, PREDICT)
+
+    def _learn_frame(
+        self, frame: pd.DataFrame, targets: Callable[[int, int], Floats], cuts: Iterable[int] = ()
+    ) -> None:
+        """All rows in one call of the kernel, the same as one by one; ``targets(start, stop)`` are those of some rows.
+
+        One call more at each of ``cuts``, and at each row at which a feature appears for the first time. A frame that
+        is refused changes nothing.
+        """
+        stages = self._columns.extended_by(frame)
+        keys, rows = stages[-1][1].keys(frame), stages[-1][1].rows(frame)
+        bounds = sorted({*(start for start, _ in stages), *cuts, len(frame)})
+        for start, stop in pairwise(bounds):
+            columns = next(known for first, known in reversed(stages) if first <= start)
+            y = targets(start, stop)
+            part = block_of(keys[start:stop], rows[start:stop, : columns.n_features], y)
+            self._adopt(columns).process(part)
+
+    def _predict_frame(self, frame: pd.DataFrame) -> Floats | None:
+        """Every row predicted from the present state, (n, n_outputs); None before there is a learner."""
+        keys, rows = self._columns.keys(frame), self._columns.rows(frame)
+        if self._learner is None:
+            return None
+        unknown = np.full((len(frame), self._learner.spec.n_targets), np.nan)
+        return self._learner.predict(block_of(keys, rows, unknown)).value
+
+    # ---- public
+
+    def end_sequence(self, key: Hashable | None = None) -> None:
+        """End a stream's sequence: learn from what is left of it and go back to the zero state.
+
+        ``key`` is the stream's value of ``stream_key``; without one there is a single stream. What was learned stays.
+        """
+        if (key is None) != (self.stream_key is None):
+            raise ConfigError(
+                f"key: {'needed, since stream_key is set' if key is None else 'goes with stream_key, which is not set'}"
+            )
+        name = b"" if key is None else canonical_text(key, str(self.stream_key)).encode("utf-8", "surrogatepass")
+        if self._learner is not None and self._learner.store.find(name) != self._learner.store.blank:
+            self._learner.walk_one(name, CLOSE)
+
+    def get_weights(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Copies of all weights under PyTorch's names and shapes; with readout rls also ``rls.weight``.
+
+        Raises ConfigError before the columns are known.
+        """
+        return self._existing().get_weights()
+
+    def set_weights(self, weights: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Overwrite all weights; statistics, optimiser moments and states stay.
+
+        Raises ConfigError before the columns are known (give ``features``), ValueError for tensors that do not fit.
+        """
+        self._existing().set_weights(weights)
+
+    def _existing(self) -> Learner:
+        if self._learner is None and not self._columns.fixed:
+            raise ConfigError(
+                f"{type(self).__name__}: there are no weights before the first event, since its features decide their "
+                "shapes; name them beforehand: features=[...]"
+            )
+        return self._learner or self._make()
+
+    def counters(self) -> dict[str, int]:
+        """Running counts of what happened (events, updates, clipped, imputed, evictions ...); empty at first."""
+        return {} if self._learner is None else self._learner.counters()
+
+    def save(self, path: str | Path) -> None:
+        """Write parameters and everything learned to a safetensors file, which ``load`` and a daemon read.
+
+        Raises CheckpointError when the file cannot be written.
+        """
+        try:
+            save_model(path, self._model_file())
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(f"{type(self).__name__} cannot be saved to {path}: {error}") from error
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """The estimator that ``save`` wrote, going on exactly where it was.
+
+        Raises CheckpointError when the file is missing, damaged or of another kind of estimator.
+        """
+        model = load_model(path)
+        owner = model.owner
+        if owner.get("estimator") != cls.__name__:
+            raise CheckpointError(f"{path} holds a model of {owner.get('estimator')}, not of {cls.__name__}")
+        try:
+            parameters = dict(owner["parameters"])
+            if any(isinstance(feature, dict) for feature in parameters["features"] or ()):
+                parameters["features"] = msgspec.convert(parameters["features"], list[FeatureSpec])
+            parameters["quantiles"] = tuple(parameters["quantiles"])
+            estimator = cls(**parameters)
+            estimator._restore(model)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path} does not fit together: {error}") from error
+        return estimator
+
+    # ---- state
+
+    def _parameters(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def _model_file(self) -> ModelFile:
+        owner = {
+            "estimator": type(self).__name__,
+            "parameters": msgspec.to_builtins(self._parameters(), enc_hook=plain),
+            "columns": self._columns.state(),
+            "own": self._own_state(),
+        }
+        labels = self._columns.labels[: self._n_features]
+        return ModelFile(None if self._learner is None else Saved.of(self._learner), labels, owner)
+
+    def _restore(self, model: ModelFile) -> None:
+        self._columns = self._columns.restored(model.owner["columns"])
+        self._set_own_state(model.owner["own"])
+        if model.saved is not None:
+            learner = Learner(self._spec(), 0)
+            carry_over(model.saved, learner, range(model.saved.spec.n_features))
+            self._learner = learner
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"parameters": self._parameters(), "model": pack(self._model_file())}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state["parameters"].items():
+            setattr(self, name, value)
+        self.__post_init__()
+        self._restore(unpack(state["model"]))
+
+
+def walk_one(learner: Learner, key: bytes, row: list[float], y: float | Sequence[float], kind: int) -> Floats:
+    """One record through the learner's kernel; returns its prediction (n_outputs,)."""
+    one = learner.one
+    one.x[0] = row
+    one.y[0] = y
+    return learner.walk_one(key, kind)
+
+
+def block_of(keys: list[bytes], rows: Floats, y: Floats) -> Block:
+    """Events without time, in order; rows (n, n_features), y (n, n_targets)."""
+    n = len(keys)
+    return Block(
+        keys=keys,
+        time_ms=np.zeros(n, np.int64),
+        x=rows,
+        y=y,
+        end=np.zeros(n, np.bool_),
+        kind=np.full(n, EVENT, np.uint8),
+        event=np.zeros(n, np.uint64),
+    )
+
+
+def same_length(frame: pd.DataFrame, y: pd.Series | pd.DataFrame) -> None:
+    """Raise ValueError unless there is one target for each row."""
+    if len(frame) != len(y):
+        raise ValueError(f"X has {len(frame)} rows, y has {len(y)}")
+
+
+def plain(value: Any) -> Any:
+    """NumPy's scalars as Python's; everything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value

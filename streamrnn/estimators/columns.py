@@ -1,0 +1,184 @@
+"""Which feature of a River dict, or column of a data frame, stands in which column of the learner's input.
+
+Columns are either fixed beforehand, by names or by the daemon's encoders, or discovered: sorted within the first event,
+new ones appended as they come, so that nothing learned ever moves to another column. A feature that is absent, None or
+not finite is missing (NaN); what that is worth is the learner's to say. Only numbers are discovered: text needs an
+encoder.
+"""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import math
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streamrnn.errors import ConfigError, RecordError
+from streamrnn.features import FeatureEncoder, FeatureSpec, canonical_text, number
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = npt.NDArray[np.float64]
+
+
+class Columns:
+    """The input columns of one estimator.
+
+    Parameters
+    ----------
+    features
+        Names, or encoders, in column order; None = discovered.
+    stream_key
+        Name of the feature that tells streams apart, not an input; None = there is one stream.
+
+    >>> columns = Columns(None, None).extended({"b": 1.0, "a": 2.0}).extended({"c": 0, "a": 1})
+    >>> columns.names, columns.row({"c": 7, "a": 5})
+    (('a', 'b', 'c'), [5.0, nan, 7.0])
+    """
+
+    def __init__(self, features: Sequence[Hashable | FeatureSpec] | None, stream_key: Hashable | None) -> None:
+        self.stream_key = stream_key
+        self.fixed = features is not None
+        self.names: tuple[Hashable, ...] = ()
+        self._encoder: FeatureEncoder | None = None
+        self._ignored: frozenset[Hashable] = frozenset()
+        if isinstance(features, str):
+            raise ConfigError(f"features: got the text {features!r}, expected a sequence of names or encoders")
+        encoders = [feature for feature in features or () if isinstance(feature, FeatureSpec)]
+        if features is not None and encoders:
+            if len(encoders) < len(features):
+                raise ConfigError("features: either names or encoders, not both; a name is Numeric(field=name)")
+            self._encoder = FeatureEncoder(encoders)
+        elif features is not None:
+            self.names = tuple(features)
+            if len(set(self.names)) < len(self.names):
+                raise ConfigError(f"features: names must differ, got {list(features)}")
+        self._known = frozenset({*self.names, stream_key})
+
+    @property
+    def n_features(self) -> int:
+        """Columns so far."""
+        return len(self.names) if self._encoder is None else self._encoder.n_features
+
+    @property
+    def indicator(self) -> tuple[bool, ...]:
+        """Which columns are 0/1 or bounded and need no standardising."""
+        return (False,) * len(self.names) if self._encoder is None else self._encoder.indicator
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The columns' names as text, as the daemon's encoders name theirs."""
+        return tuple(map(str, self.names)) if self._encoder is None else self._encoder.names
+
+    def appended(self, names: Iterable[Hashable]) -> Columns:
+        """These columns and the given ones after them."""
+        more = copy.copy(self)
+        more.names = (*self.names, *names)
+        more._known = frozenset({*more.names, *self._ignored, self.stream_key})
+        return more
+
+    def extended(self, x: Mapping[Any, Any]) -> Columns:
+        """These columns and one for each feature of x not seen before; itself where there is none.
+
+        A feature appears with its first value, not with a missing one. Dates are not inputs. Raises RecordError for a
+        new feature that is no number.
+        """
+        if self.fixed or x.keys() <= self._known:
+            return self
+        new = [name for name in x if name not in self._known]
+        dates = [name for name in new if isinstance(x[name], datetime.date)]
+        present = {name: _checked(x[name], name) for name in new if name not in dates}
+        names = sorted((name for name, value in present.items() if not math.isnan(value)), key=str)
+        if not names and not dates:
+            return self
+        more = copy.copy(self)
+        more._ignored = self._ignored.union(dates)
+        return more.appended(names)
+
+    def row(self, x: Mapping[Any, Any]) -> list[float]:
+        """The columns of one event. Raises RecordError, naming the feature, for what is not a number."""
+        if self._encoder is not None:
+            return self._encoder.encode_dict(x)
+        values: list[Any] = [x.get(name) for name in self.names]
+        try:
+            # A sum is finite only if every term is, and None or text cannot be added: one call in C for all.
+            plain = math.isfinite(sum(values, 0.0))
+        except (TypeError, OverflowError):
+            plain = False
+        if plain:
+            return values
+        return [_checked(value, name) for value, name in zip(values, self.names, strict=True)]
+
+    def state(self) -> dict[str, Any]:
+        """Names discovered so far, as JSON values; raises ValueError for names JSON cannot hold."""
+        names = [name.item() if isinstance(name, np.generic) else name for name in (*self.names, *self._ignored)]
+        if bad := [name for name in names if not isinstance(name, str | int | float | bool)]:
+            raise ValueError(f"features are saved under their names, which must be text or numbers, got {bad}")
+        return {"names": names[: len(self.names)], "ignored": sorted(names[len(self.names) :], key=str)}
+
+    def restored(self, state: Mapping[str, Any]) -> Columns:
+        """The columns whose ``state`` this is."""
+        more = copy.copy(self)
+        more._ignored = frozenset(state["ignored"])
+        return more.appended(state["names"][len(self.names) :])
+
+    def key(self, x: Mapping[Any, Any]) -> bytes:
+        """The stream's key. Raises RecordError when the event does not name its stream."""
+        if self.stream_key is None:
+            return b""
+        value = x.get(self.stream_key)
+        if value is None:
+            raise RecordError("no_key", f"stream_key: the event has no feature {self.stream_key!r}, or it is None")
+        return canonical_text(value, str(self.stream_key)).encode("utf-8", "surrogatepass")
+
+    def extended_by(self, frame: pd.DataFrame) -> list[tuple[int, Columns]]:
+        """``extended`` row by row over a frame: the columns from each row on at which they change, and from row 0."""
+        stages = [(0, self)]
+        if self.fixed or self._known.issuperset(frame.columns):
+            return stages
+        new = frame[[name for name in frame.columns if name not in self._known]]
+        present = [column.notna().to_numpy() for _, column in new.items()]
+        for i in sorted({int(rows.argmax()) for rows in present if rows.any()}):
+            columns = stages[-1][1].extended(new.iloc[i].to_dict())
+            if i == 0:
+                stages = [(0, columns)]
+            elif columns is not stages[-1][1]:
+                stages.append((i, columns))
+        return stages
+
+    def rows(self, frame: pd.DataFrame) -> Floats:
+        """The columns of every row of a frame, (n, n_features)."""
+        if self._encoder is None and set(self.names) <= set(frame.columns):
+            chosen = frame[list(self.names)]
+            if all(getattr(kind, "kind", "O") in "fiub" for kind in chosen.dtypes):
+                return np.array(chosen.to_numpy(np.float64), order="C").reshape(len(frame), self.n_features)
+        names = list(frame.columns)
+        values = [self.row(dict(zip(names, row, strict=True))) for row in frame.itertuples(index=False, name=None)]
+        return np.array(values, np.float64).reshape(len(frame), self.n_features)
+
+    def keys(self, frame: pd.DataFrame) -> list[bytes]:
+        """The stream's key of every row of a frame."""
+        if self.stream_key is None:
+            return [b""] * len(frame)
+        if self.stream_key not in frame.columns:
+            raise RecordError("no_key", f"stream_key: the frame has no column {self.stream_key!r}")
+        return [self.key({self.stream_key: value}) for value in frame[self.stream_key].tolist()]
+
+
+def _checked(value: Any, name: Hashable) -> float:
+    """The number a feature stands for, NaN where missing."""
+    try:
+        return number(value, str(name))
+    except RecordError as error:
+        if isinstance(value, str):
+            raise RecordError(
+                error.reason,
+                f"{error.detail}; give text an encoder (features=[OneHot(field={str(name)!r}, categories=...), ...]) "
+                "or put a transformer in front",
+            ) from None
+        raise

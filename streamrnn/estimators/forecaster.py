@@ -1,0 +1,221 @@
+"""Forecasting a series' own future, with or without covariates.
+
+Horizons up to ``horizon`` have outputs of their own; beyond, the model is run on with its own forecasts. What is
+learned is the difference to a baseline, the last value or the last seasonal one, so that a forecast starts from there.
+
+With covariates, an event of the model is a value with the covariates of the *next* step, which its forecasts start
+from; the newest value waits for them. Without covariates a value is taken in at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from river.time_series.base import Forecaster
+
+from streamrnn.block import EVENT, PREDICT
+from streamrnn.errors import ConfigError
+from streamrnn.estimators.base import RecurrentEstimator, block_of, walk_one
+from streamrnn.estimators.intervals import AdaptiveIntervals
+from streamrnn.estimators.season import SeasonFinder
+from streamrnn.features import number
+from streamrnn.learner import Learner
+
+LONGEST_PERIOD = 60
+"""Longest season that baseline "auto" looks for."""
+RELEARNED = 1024
+"""Newest events that are learned again when the baseline changes."""
+
+
+@dataclass(eq=False, repr=False)
+class RNNForecaster(RecurrentEstimator, Forecaster):
+    """Recurrent network that forecasts a series, or with ``stream_key`` many series that share its weights.
+
+    Parameters
+    ----------
+    horizon
+        Steps ahead that have outputs of their own; needs ``k2 - k1 >= horizon``.
+    baseline
+        What forecasts are differences to: ``"last"``, the last value; a period, the value so many steps before; None,
+        nothing; ``"auto"``: a season of up to 60 steps once one is found in the values, else nothing. When that
+        changes, the model is learned anew from the last 1024 events.
+    level
+        Probability that ``forecast_interval`` aims at. Intervals adapt to the errors actually made, so the share of
+        values within them tends to the level whatever the series does.
+
+    All other parameters, and what is raised, are those of ``RNNRegressor``; ``loss="quantile"`` is not among its
+    losses.
+
+    Examples
+    --------
+    >>> from river import datasets
+    >>> from streamrnn import RNNForecaster
+    >>> model = RNNForecaster(horizon=3)
+    >>> for _, y in datasets.AirlinePassengers():
+    ...     model.learn_one(y)
+    >>> [round(y) for y in model.forecast(6)]  # the truth of the year before: 417, 391, 419, 461, 472, 535
+    [444, 419, 461, 486, 501, 568]
+    >>> [(round(low), round(high)) for low, high in model.forecast_interval(3)]
+    [(419, 469), (388, 450), (429, 494)]
+
+    References
+    ----------
+    Gibbs, I. & Candes, E. 2021. Adaptive conformal inference under distribution shift. NeurIPS 34.
+    """
+
+    horizon: int = 1
+    baseline: str | int | None = "auto"
+    level: float = 0.9
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.level, float) or not 0.0 < self.level < 1.0:
+            raise ConfigError(f"RNNForecaster: level: expected a number between 0 and 1, got {self.level!r}")
+        if isinstance(self.baseline, str) and self.baseline not in {"last", "auto"}:
+            raise ConfigError(
+                f"RNNForecaster: baseline: expected 'last', 'auto', a period or None, got {self.baseline!r}"
+            )
+        self._season = SeasonFinder(LONGEST_PERIOD) if self.baseline == "auto" else None
+        # The value of a stream with covariates waits here for those of the next step, which its forecasts start from.
+        self._waiting: OrderedDict[bytes, float] = OrderedDict()
+        self._with_covariates = False
+        self._recent: deque[tuple[bytes, list[float], float]] = deque(maxlen=RELEARNED)
+        super().__post_init__()
+        if self.loss == "quantile":
+            raise ConfigError(
+                "RNNForecaster: loss: intervals come from forecast_interval; quantile has no single value"
+            )
+        self._intervals = AdaptiveIntervals(self.level, self.horizon, self.max_streams)
+
+    def _readouts(self) -> tuple[str, ...]:
+        return ("rls", "linear")
+
+    def _target(self) -> dict[str, Any]:
+        baseline = self.baseline if self._season is None else self._season.period or None
+        return {"fields": ("y",), "known": "forecast", "horizon": self.horizon, "baseline": baseline}
+
+    def learn_one(self, y: float | None, x: Mapping[Any, Any] | None = None) -> None:
+        """Take in the series' next value, and the covariates that belong to it; None or NaN: the value is not known."""
+        x = x or {}
+        value = number(y, "y")
+        columns = self._columns.extended(x)
+        key, row = columns.key(x), columns.row(x)
+        learner = self._adopt(columns)
+        self._with_covariates = self._with_covariates or columns.n_features > 0
+        if key in self._waiting:
+            self._process(learner, key, row, self._waiting.pop(key))
+        if math.isfinite(value):
+            stream = key.decode("utf-8", "surrogatepass")
+            self._intervals.observe(stream, (value - learner.due(key)).tolist())
+            if self._season is not None and self._season.observe(stream, value):
+                learner = self._relearn()
+        if self._with_covariates:
+            self._waiting[key] = value
+            if len(self._waiting) > self.max_streams:
+                self._waiting.popitem(last=False)
+        else:
+            self._process(learner, key, row, value)
+
+    def _process(self, learner: Learner, key: bytes, row: list[float], value: float) -> None:
+        walk_one(learner, key, row, value, EVENT)
+        if self._season is not None:
+            self._recent.append((key, row, value))
+
+    def _relearn(self) -> Learner:
+        """A new learner for another baseline, taught with the newest events."""
+        self._learner = None
+        learner = self._make()
+        rows = np.full((len(self._recent), self._columns.n_features), np.nan)
+        for i, (_, row, _) in enumerate(self._recent):
+            rows[i, : len(row)] = row
+        values = np.array([[value] for _, _, value in self._recent]).reshape(-1, 1)
+        learner.process(block_of([key for key, _, _ in self._recent], rows, values))
+        return learner
+
+    def forecast(self, horizon: int, xs: Sequence[Mapping[Any, Any]] | None = None) -> list[float]:
+        """The next ``horizon`` values; zeros before anything was learned. Changes nothing.
+
+        ``xs`` are the covariates of these steps (with ``stream_key`` the first names the stream). Beyond
+        ``self.horizon`` the model is run on with its own forecasts.
+        """
+        steps = self._steps(horizon, xs)
+        key = self._columns.key(steps[0])
+        rows = [self._columns.row(step) for step in steps]
+        learner = self._learner
+        if learner is None:
+            return [0.0] * horizon
+        learner.imagine(key)
+        waiting = self._waiting.get(key)
+        if waiting is not None:
+            said = learner.imagine_one(rows[0], waiting)
+            rows = rows[1:]
+        elif (latest := learner.latest(key)) is not None:
+            said = latest
+        else:
+            said = walk_one(learner, key, rows[0], math.nan, PREDICT)
+        forecasts: list[float] = said[:horizon].tolist()
+        for row in rows:
+            if len(forecasts) == horizon:
+                break
+            said = learner.imagine_one(row, forecasts[len(forecasts) - self.horizon])
+            forecasts.append(float(said[-1]))
+        return forecasts
+
+    def forecast_interval(
+        self, horizon: int, xs: Sequence[Mapping[Any, Any]] | None = None
+    ) -> list[tuple[float, float]]:
+        """An interval for each of the next ``horizon`` values that holds it with probability ``level`` in the long run.
+
+        Infinite before the first errors are known. Raises ConfigError beyond ``self.horizon``.
+        """
+        if horizon > self.horizon:
+            raise ConfigError(
+                f"horizon: intervals reach {self.horizon} steps, got {horizon}; make the estimator's larger"
+            )
+        key = self._columns.key(self._steps(horizon, xs)[0])
+        widths = self._intervals.half_widths(key.decode("utf-8", "surrogatepass"))
+        return [(y - width, y + width) for y, width in zip(self.forecast(horizon, xs), widths, strict=False)]
+
+    def _steps(self, horizon: int, xs: Sequence[Mapping[Any, Any]] | None) -> list[Mapping[Any, Any]]:
+        if isinstance(horizon, bool) or not isinstance(horizon, int | np.integer) or horizon < 1:
+            raise ConfigError(f"horizon: expected a whole number of at least 1, got {horizon!r}")
+        if xs is None:
+            return [{}] * horizon
+        steps = list(xs)
+        if len(steps) != horizon:
+            raise ValueError(f"xs: expected covariates for each of {horizon} steps, got {len(steps)}")
+        return steps
+
+    def _own_state(self) -> dict[str, Any]:
+        return {
+            "intervals": self._intervals.state(),
+            "season": None if self._season is None else self._season.state(),
+            "with_covariates": self._with_covariates,
+            "waiting": [[key.hex(), _to_json(value)] for key, value in self._waiting.items()],
+            "recent": [
+                [key.hex(), [_to_json(cell) for cell in row], _to_json(value)] for key, row, value in self._recent
+            ],
+        }
+
+    def _set_own_state(self, state: Mapping[str, Any]) -> None:
+        self._intervals.restore(state["intervals"])
+        if self._season is not None:
+            self._season.restore(state["season"])
+        self._with_covariates = state["with_covariates"]
+        self._waiting = OrderedDict((bytes.fromhex(key), _from_json(value)) for key, value in state["waiting"])
+        self._recent.extend(
+            (bytes.fromhex(key), [_from_json(cell) for cell in row], _from_json(value))
+            for key, row, value in state["recent"]
+        )
+
+
+def _to_json(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _from_json(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -1,0 +1,251 @@
+"""Regression: one number, or several, per event.
+
+The target of an event is known right after it was predicted; a stream's newest targets are inputs of the next
+prediction. Where a series is to be forecast from its own past, with seasons, several steps ahead or with intervals,
+see ``forecaster``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from river import base
+
+from streamrnn.errors import ConfigError, RecordError
+from streamrnn.estimators.base import RecurrentEstimator, same_length
+from streamrnn.estimators.columns import Floats
+from streamrnn.features import number
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(eq=False, repr=False)
+class RNNRegressor(RecurrentEstimator, base.MiniBatchRegressor):
+    """Recurrent network for regression, with one hidden state per stream that lives between calls.
+
+    An event is predicted from the stream's carried state; ``learn_one`` then advances that state and learns by
+    truncated back-propagation through time. Feed raw numbers: inputs and targets are scaled inside. A missing, None or
+    non-finite feature counts as its running mean. Features may appear and disappear at any time.
+
+    Parameters
+    ----------
+    cell
+        ``"lstm"``, ``"gru"`` or ``"rnn"`` (Elman's).
+    hidden_size
+        Units per layer.
+    num_layers
+        Stacked layers.
+    k1
+        The network learns at every k1-th event of a stream, the readout at each.
+    k2
+        Events a gradient goes back through, at least ``k1``.
+    loss
+        ``"squared"``; with ``readout="linear"`` also ``"absolute"``, ``"huber"`` or ``"quantile"``. None: squared.
+    readout
+        ``"rls"``: recursive least squares on the hidden state, the inputs and the ``lags`` newest targets, mixed with
+        the running mean and the last target so that it does not lose to them. ``"linear"``: learned by gradient, as in
+        PyTorch.
+    optimizer
+        ``"sgd"``, ``"momentum"``, ``"rmsprop"``, ``"adam"`` or ``"adamw"``, with PyTorch's formulas.
+    lr
+        Learning rate.
+    clip_norm
+        Largest norm of a step's gradient; None never clips.
+    batch_size
+        Gradients that are averaged for one step.
+    scale
+        Standardise inputs and targets by running statistics. With False the network gets exactly what it is fed.
+    features
+        Names of the features in column order, or encoders such as ``streamrnn.OneHot``; others are ignored. None:
+        numeric features are discovered, sorted within the first event, new ones behind; dates are not inputs.
+    stream_key
+        Feature that tells streams apart, each with a hidden state of its own; not an input. None: one stream.
+    dtype
+        ``"float32"`` or ``"float64"``.
+    seed
+        Decides the initial weights; nothing else is random. None: another seed every time.
+    max_streams
+        Streams remembered; beyond it the least recently seen is dropped.
+    previous_target
+        Whether the network sees the stream's newest target; None: where ``scale`` is on.
+    lags
+        Newest targets of the stream that ``readout="rls"`` sees.
+    rls_forgetting
+        What an older target still weighs in ``readout="rls"`` after each newer one, from 0 to 1.
+    rls_prior
+        Variance of its weights before anything was learned, in scaled units.
+    quantiles
+        Levels of ``loss="quantile"``, increasing; the middle one is the prediction.
+
+    Raises
+    ------
+    ConfigError
+        For a parameter that is not usable.
+    RecordError
+        From ``learn_one`` and ``predict_one``, for a feature that is not a number, or an event that does not name its
+        stream. Such an event changes nothing.
+
+    Examples
+    --------
+    >>> from river import datasets, evaluate, metrics
+    >>> from streamrnn import RNNRegressor
+    >>> model = RNNRegressor()
+    >>> evaluate.progressive_val_score(datasets.TrumpApproval(), model, metrics.MAE())
+    MAE: 0.194...
+
+    One state for each of fifty chicks:
+
+    >>> model = RNNRegressor(stream_key="chick")
+    >>> evaluate.progressive_val_score(datasets.ChickWeights(), model, metrics.MAE())
+    MAE: 5.28...
+
+    References
+    ----------
+    Williams, R. J. & Peng, J. 1990. An efficient gradient-based algorithm for on-line training of recurrent network
+    trajectories. Neural Computation 2(4). Hochreiter, S. & Schmidhuber, J. 1997. Long short-term memory. Neural
+    Computation 9(8).
+    """
+
+    def _readouts(self) -> tuple[str, ...]:
+        return ("rls", "linear")
+
+    def _target(self) -> dict[str, Any]:
+        return {"fields": ("y",)}
+
+    def learn_one(self, x: Mapping[Any, Any], y: float | None = None) -> None:
+        """Advance the stream's state by x, then learn y; None or NaN: advance only."""
+        self._learn(x, number(y, "y"))
+
+    def predict_one(self, x: Mapping[Any, Any]) -> float:
+        """The prediction for x from the stream's present state, 0 before anything was learned. Changes nothing."""
+        said = self._predict(x)
+        return 0.0 if said is None else float(np.sort(said)[len(said) // 2]) if len(said) > 1 else float(said[0])
+
+    def predict_quantiles_one(self, x: Mapping[Any, Any]) -> dict[float, float]:
+        """With ``loss="quantile"``: level -> value, increasing. Changes nothing."""
+        if self.loss != "quantile":
+            raise ConfigError(f"predict_quantiles_one goes with loss='quantile', got loss={self.loss!r}")
+        said = self._predict(x)
+        values = [0.0] * len(self.quantiles) if said is None else np.sort(said).tolist()
+        return dict(zip(self.quantiles, values, strict=True))
+
+    def learn_many(self, X: pd.DataFrame, y: pd.Series) -> None:
+        """Learn from the rows in order, in one call; the same result as ``learn_one`` for each."""
+        same_length(X, y)
+        values = _numbers(y, "y")[:, None]
+        self._learn_frame(X, lambda i, j: values[i:j])
+
+    def predict_many(self, X: pd.DataFrame) -> pd.Series:
+        """The prediction for each row from the present state: no row advances it."""
+        import pandas as pd
+
+        said = self._predict_frame(X)
+        values = np.zeros(len(X)) if said is None else np.sort(said, axis=1)[:, said.shape[1] // 2]
+        return pd.Series(values, index=X.index)
+
+
+@dataclass(eq=False, repr=False)
+class RNNMultiTargetRegressor(RecurrentEstimator, base.MultiTargetRegressor):
+    """Recurrent network that predicts several numbers per event.
+
+    Parameters
+    ----------
+    targets
+        Names of the targets; others are ignored. None: those of the first event that has any.
+
+    All other parameters, and what is raised, are those of ``RNNRegressor``; ``loss="quantile"`` is not among its
+    losses.
+
+    Examples
+    --------
+    >>> from streamrnn import RNNMultiTargetRegressor
+    >>> model = RNNMultiTargetRegressor()
+    >>> for t in range(300):
+    ...     model.learn_one({"day": t % 7}, {"visits": 10 * (t % 7), "sales": 5 - t % 7})
+    >>> {name: round(value) for name, value in model.predict_one({"day": 300 % 7}).items()}
+    {'sales': -1, 'visits': 60}
+    """
+
+    targets: Sequence[Hashable] | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.targets, str) or (self.targets is not None and not self.targets):
+            raise ConfigError(f"RNNMultiTargetRegressor: targets: expected names or None, got {self.targets!r}")
+        self._targets: list[Hashable] = list(self.targets or ())
+        if len(set(self._targets)) < len(self._targets):
+            raise ConfigError(f"RNNMultiTargetRegressor: targets: names must differ, got {self._targets}")
+        super().__post_init__()
+        if self.loss == "quantile":
+            raise ConfigError("RNNMultiTargetRegressor: loss: 'quantile' has no single value per target to predict")
+
+    def _readouts(self) -> tuple[str, ...]:
+        return ("rls", "linear")
+
+    def _target(self) -> dict[str, Any]:
+        return {"fields": [f"y{i}" for i in range(max(1, len(self._targets)))]}
+
+    def _own_state(self) -> dict[str, Any]:
+        return {"targets": self._targets}
+
+    def _set_own_state(self, state: Mapping[str, Any]) -> None:
+        self._targets = list(state["targets"])
+
+    def learn_one(self, x: Mapping[Any, Any], y: Mapping[Any, float] | None = None, **kwargs: Any) -> None:  # noqa: ARG002
+        """Advance the stream's state by x, then learn the targets; one that is absent, None or NaN is not known.
+
+        The names are ``targets``, or those of the first y; before there are any, x is not taken in.
+        """
+        if not self._targets and y:
+            self._columns.extended(x).row(x)  # a refused event must not decide the targets
+            for name, value in y.items():
+                number(value, str(name))
+            self._targets = sorted(y, key=str)
+        if self._targets:
+            self._learn(x, self._row(y or {}))
+
+    def predict_one(self, x: Mapping[Any, Any]) -> dict[Hashable, float]:
+        """Each target's prediction for x, empty before the targets are known. Changes nothing."""
+        said = self._predict(x)
+        values = [0.0] * len(self._targets) if said is None else said.tolist()
+        return dict(zip(self._targets, values, strict=True))
+
+    def learn_many(self, X: pd.DataFrame, y: pd.DataFrame) -> None:
+        """Learn from the rows in order, in one call; the same result as ``learn_one`` for each."""
+        same_length(X, y)
+        before, names = self._targets, list(y.columns)
+        self._targets = before or sorted(names, key=str)
+        try:
+            rows = [self._row(dict(zip(names, row, strict=True))) for row in y.itertuples(index=False, name=None)]
+            values = np.array(rows, np.float64).reshape(len(y), len(self._targets))
+            self._learn_frame(X, lambda i, j: values[i:j])
+        except RecordError:
+            self._targets = before
+            raise
+
+    def predict_many(self, X: pd.DataFrame) -> pd.DataFrame:
+        """The predictions for each row from the present state: no row advances it."""
+        import pandas as pd
+
+        said = self._predict_frame(X)
+        values = np.zeros((len(X), len(self._targets))) if said is None else said
+        return pd.DataFrame(values, index=X.index, columns=self._targets)
+
+    def _row(self, y: Mapping[Any, float]) -> list[float]:
+        unknown = [name for name in y if name not in self._targets]
+        if unknown and self.targets is None:
+            raise RecordError(
+                "unknown_target",
+                f"y: targets {unknown} were not in the first event, which had {self._targets}; name all: targets=[...]",
+            )
+        return [number(y.get(name), str(name)) for name in self._targets]
+
+
+def _numbers(y: pd.Series, name: str) -> Floats:
+    """A series as float64, NaN where not known."""
+    if getattr(y.dtype, "kind", "O") in "fiub":
+        return np.array(y.to_numpy(np.float64))
+    return np.array([number(value, name) for value in y.tolist()], np.float64)

@@ -1,0 +1,135 @@
+"""A trained model as one safetensors file: written by an estimator, read by an estimator or a daemon.
+
+The weights stand under PyTorch's names, so ``safetensors.torch.load_file`` reads them too; everything else a learner
+knows stands under ``state.`` (optimiser moments, statistics, readout) and ``streams.`` (per stream). The file's
+metadata hold the specification, the names of the feature columns and, in ``owner``, whatever the writer needs to go
+on. Nothing in such a file is code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from streamrnn.allocation import dtype_of, layout_of
+from streamrnn.checkpoint_format import Segment, pack_segment, unpack_segment
+from streamrnn.errors import CheckpointError
+from streamrnn.learner import RLS_WEIGHT
+from streamrnn.spec import LearnerSpec
+from streamrnn.tensor_file import Array, decode, encode, write_atomically
+from streamrnn.transfer import Saved
+
+FORMAT = 1
+_STATE, _STREAMS = "state.", "streams."
+_DESCRIPTION = "streamrnn"
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """What is in a model file: the learner's state, the names of its feature columns, the writer's own data."""
+
+    saved: Saved | None  # None: nothing was learned yet
+    columns: tuple[str, ...]
+    owner: dict[str, Any]
+
+
+class _Description(msgspec.Struct, frozen=True, kw_only=True):
+    """The text in the file."""
+
+    format: int
+    columns: tuple[str, ...]
+    owner: dict[str, Any]
+    spec: LearnerSpec | None
+    sha256: str  # of all arrays in the order of their names
+
+
+def pack(model: ModelFile) -> bytes:
+    """The file's bytes."""
+    saved = model.saved
+    arrays = {} if saved is None else _flat(saved)
+    description = _Description(
+        format=FORMAT,
+        columns=model.columns,
+        owner=model.owner,
+        spec=None if saved is None else saved.spec,
+        sha256=_sha256(arrays),
+    )
+    # One entry, since the library writes several in an order of its own, and equal models should be equal bytes.
+    return encode(arrays, {_DESCRIPTION: msgspec.json.encode(description, order="deterministic").decode()})
+
+
+def unpack(data: bytes) -> ModelFile:
+    """The inverse of ``pack``. Raises ValueError when the bytes are not such a file."""
+    arrays = decode(data)
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    try:
+        description = msgspec.json.decode(header["__metadata__"][_DESCRIPTION], type=_Description)
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"it does not describe a model of streamrnn ({error})") from error
+    if description.format != FORMAT:
+        raise ValueError(f"its format is {description.format}, this version of streamrnn reads {FORMAT}")
+    if description.sha256 != _sha256(arrays):
+        raise ValueError("its arrays differ from their digest")
+    spec = description.spec
+    if spec is None:
+        return ModelFile(None, description.columns, description.owner)
+    layout = layout_of(spec)
+    state = _named(arrays, _STATE)
+    if spec.n_regressors:
+        state["readout_full_weight"] = arrays.get(RLS_WEIGHT, np.zeros(0))
+    theta: Array = np.zeros(layout.size, dtype_of(spec))
+    names = layout.named(theta)
+    layout.set_weights(theta, {name: array for name, array in arrays.items() if name in names})
+    state["theta"] = theta
+    packed = _named(arrays, _STREAMS)
+    segment = unpack_segment(packed, len(packed.get("steps", ())), "streams")
+    saved = Saved(spec, state, segment.arrays, list(segment.keys))
+    return ModelFile(saved, description.columns, description.owner)
+
+
+def save_model(path: str | Path, model: ModelFile) -> None:
+    """Write a model file; a crash leaves the old one or the new one. Raises CheckpointError."""
+    try:
+        write_atomically(Path(path), pack(model))
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"the model cannot be written to {path}: {error}") from error
+
+
+def load_model(path: str | Path) -> ModelFile:
+    """Read a model file. Raises CheckpointError when it is missing, damaged or of another kind."""
+    try:
+        return unpack(Path(path).read_bytes())
+    except (OSError, ValueError, CheckpointError) as error:
+        raise CheckpointError(
+            f"no model can be read from {path}: {error}; expected a file written by an estimator's save()"
+        ) from error
+
+
+def _flat(saved: Saved) -> dict[str, Array]:
+    """All arrays of a learner under the names they have in the file."""
+    state = dict(saved.model)
+    arrays = layout_of(saved.spec).get_weights(state.pop("theta"))
+    if saved.spec.n_regressors:
+        arrays[RLS_WEIGHT] = state.pop("readout_full_weight")
+    segment = pack_segment(Segment(dict(saved.streams), tuple(saved.keys)), 0)
+    arrays.update({_STATE + name: array for name, array in state.items()})
+    arrays.update({_STREAMS + name: array for name, array in segment.items()})
+    return arrays
+
+
+def _sha256(arrays: dict[str, Array]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.hexdigest()
+
+
+def _named(arrays: dict[str, Array], prefix: str) -> dict[str, Array]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

@@ -1,0 +1,127 @@
+"""Artificial sequence tasks of the recurrent-network literature, as blocks of whole sequences.
+
+Every block belongs to one stream; the last record of each sequence carries the end mark, so each sequence starts from
+the zero state. Targets are known with the record and NaN where nothing is asked.
+
+- Embedded Reber grammar (Fahlman 1991; Hochreiter & Schmidhuber 1997): predict the next symbol of a string whose
+  second symbol comes back as the last but one, a whole Reber string later.
+- Adding problem (Hochreiter & Schmidhuber 1997; one marker in each half): the sum of the two marked numbers.
+- Delay: the input of some steps ago.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from streamrnn import Block
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+REBER_SYMBOLS = "BTSXPVE"
+
+# Node to its arcs: symbol and the node it leads to. The two arcs of a node are equally likely.
+REBER_ARCS: tuple[dict[str, int], ...] = (
+    {"B": 1},
+    {"T": 2, "P": 3},
+    {"S": 2, "X": 4},
+    {"T": 3, "V": 5},
+    {"X": 3, "S": 6},
+    {"P": 4, "V": 6},
+    {"E": 7},
+)
+
+
+def sequences_block(x: Floats, y: Floats, lengths: npt.NDArray[np.int64]) -> Block:
+    """Sequences of the given lengths, one after the other in x (n, D) and y (n,), as one stream."""
+    n = len(x)
+    end = np.zeros(n, np.bool_)
+    end[np.cumsum(lengths) - 1] = True
+    return Block(
+        keys=[b"s"] * n,
+        time_ms=np.arange(n),
+        x=x,
+        y=y[:, None],
+        end=end,
+        kind=np.zeros(n, np.uint8),
+        event=np.zeros(n, np.uint64),
+    )
+
+
+# -- embedded Reber grammar --------------------------------------------------------------------------------------------
+
+
+def embedded_reber(rng: np.random.Generator) -> str:
+    """One string of the embedded grammar; 12 symbols on average, one in a hundred has 24 or more."""
+    inner, node = "", 0
+    while node < len(REBER_ARCS):
+        arcs = REBER_ARCS[node]
+        symbol = list(arcs)[rng.integers(len(arcs))]
+        inner, node = inner + symbol, arcs[symbol]
+    branch = "TP"[rng.integers(2)]
+    return "B" + branch + inner + branch + "E"
+
+
+def distinct(rng: np.random.Generator, n: int, without: frozenset[str] = frozenset()) -> list[str]:
+    """The first n different strings drawn from the embedded grammar that are not among ``without``."""
+    strings: dict[str, None] = {}
+    while len(strings) < n:
+        string = embedded_reber(rng)
+        if string not in without:
+            strings[string] = None
+    return list(strings)
+
+
+def legal_next(string: str) -> list[str]:
+    """After each symbol of an embedded string but the last: the symbols that may come next.
+
+    >>> legal_next("BPBTXSEPE")
+    ['TP', 'B', 'TP', 'SX', 'XS', 'E', 'P', 'E']
+    """
+    legal, node = ["TP"], 0
+    for symbol in string[2:-2]:
+        legal.append("".join(REBER_ARCS[node]))
+        node = REBER_ARCS[node][symbol]
+    return [*legal, string[1], "E"]
+
+
+def reber_block(strings: list[str]) -> Block:
+    """One record per symbol but the last of each string: one-hot input, index of the next symbol as target."""
+    codes = [np.array([REBER_SYMBOLS.index(symbol) for symbol in string]) for string in strings]
+    present = np.concatenate([code[:-1] for code in codes])
+    following = np.concatenate([code[1:] for code in codes])
+    lengths = np.array([len(code) - 1 for code in codes])
+    return sequences_block(np.eye(len(REBER_SYMBOLS))[present], following.astype(np.float64), lengths)
+
+
+def legal_mask(strings: list[str]) -> Bools:
+    """(n, 7), row by row with ``reber_block``: whether the symbol may come next."""
+    rows = [[symbol in legal for symbol in REBER_SYMBOLS] for string in strings for legal in legal_next(string)]
+    return np.array(rows)
+
+
+# -- numbers -----------------------------------------------------------------------------------------------------------
+
+
+def adding_block(rng: np.random.Generator, n: int, length: int) -> Block:
+    """n sequences of the adding problem: inputs are a number in [0, 1) and a mark, set once in each half.
+
+    The target, at the last step, is the sum of the two marked numbers; its variance is 1/6.
+    """
+    x = np.zeros((n, length, 2))
+    x[:, :, 0] = rng.uniform(size=(n, length))
+    rows = np.arange(n)
+    first, second = rng.integers(0, length // 2, n), rng.integers(length // 2, length, n)
+    x[rows, first, 1] = x[rows, second, 1] = 1.0
+    y = np.full((n, length), np.nan)
+    y[:, -1] = x[rows, first, 0] + x[rows, second, 0]
+    return sequences_block(x.reshape(-1, 2), y.ravel(), np.full(n, length))
+
+
+def delay_block(rng: np.random.Generator, n: int, length: int, lag: int) -> Block:
+    """n sequences of numbers in [-1, 1); the target is the number ``lag`` steps before, once there is one."""
+    x = rng.uniform(-1.0, 1.0, (n, length))
+    y = np.full((n, length), np.nan)
+    y[:, lag:] = x[:, :-lag]
+    return sequences_block(x.reshape(-1, 1), y.ravel(), np.full(n, length))
