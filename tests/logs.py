@@ -12,6 +12,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from streamrnn.block import Block
+from streamrnn.core.kinds import CLOSE, EVENT, LABEL
 from streamrnn.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
 
 GAP_S, TTL_S, JUMP_S = 10.0, 30.0, 60.0
@@ -21,19 +22,27 @@ START_MS = 1_700_000_000_000
 KEYS = (b"a", b"b", b"c", b"d", b"e")
 
 LOSSES = (
-    ("linear", "squared"), ("linear", "absolute"), ("linear", "huber"), ("linear", "quantile"),
+    ("rls", "squared"), ("linear", "squared"), ("linear", "absolute"), ("linear", "huber"), ("linear", "quantile"),
     ("softmax", "cross_entropy"), ("logistic", "cross_entropy"),
 )  # fmt: skip
 
 
 @st.composite
-def specs(draw: st.DrawFn, dtype: str = "float64", optimizers: tuple[str, ...] = ()) -> LearnerSpec:
-    """Small learners of every cell, loss, optimiser and way of knowing targets."""
-    readout, loss = draw(st.sampled_from(LOSSES))
+def specs(
+    draw: st.DrawFn,
+    dtype: str = "float64",
+    optimizers: tuple[str, ...] = (),
+    losses: tuple[tuple[str, str], ...] = LOSSES,
+    known: str | None = None,
+) -> LearnerSpec:
+    """Small learners of every cell, loss, optimiser and way of knowing targets, or of those given."""
+    readout, loss = draw(st.sampled_from(losses))
     classes = None
-    if readout != "linear":
+    if readout in ("softmax", "logistic"):
         classes = ("p", "q") if readout == "logistic" else tuple("pqr"[: draw(st.integers(2, 3))])
-    known = draw(st.sampled_from(("record", "record", "label") if classes else ("record", "forecast", "label")))
+    known = known or draw(
+        st.sampled_from(("record", "record", "label") if classes else ("record", "forecast", "label"))
+    )
     horizon = draw(st.integers(1, 3)) if known == "forecast" else 1
     k1 = draw(st.integers(1, 4))
     n_features = draw(st.integers(0, 3))
@@ -44,6 +53,7 @@ def specs(draw: st.DrawFn, dtype: str = "float64", optimizers: tuple[str, ...] =
             fields=("y",) if classes or draw(st.booleans()) else ("y", "z"),
             known=known,
             horizon=horizon,
+            baseline=draw(st.sampled_from((None, "last", 2, 3))) if known == "forecast" else None,
             classes=classes,
             label_memory=draw(st.integers(1, 8)),
             **labels,
@@ -59,6 +69,9 @@ def specs(draw: st.DrawFn, dtype: str = "float64", optimizers: tuple[str, ...] =
             loss=loss,
             huber_delta=draw(st.sampled_from((0.3, 1.0))),
             quantiles=draw(st.sampled_from(((0.05, 0.5, 0.95), (0.2, 0.7)))),
+            lags=draw(st.integers(0, 3)),
+            rls_forgetting=draw(st.sampled_from((1.0, 0.9995, 0.9, 0.5))),
+            rls_prior=draw(st.sampled_from((0.1, 1.0))),
         ),
         learning=LearningSpec(
             k1=k1,
@@ -81,8 +94,12 @@ def specs(draw: st.DrawFn, dtype: str = "float64", optimizers: tuple[str, ...] =
 
 
 @st.composite
-def logs(draw: st.DrawFn, spec: LearnerSpec, max_size: int = 50) -> Block:
-    """A log for ``spec``; labels come soon, late, twice, or for events that never were."""
+def logs(draw: st.DrawFn, spec: LearnerSpec, max_size: int = 50, closings: bool = False) -> Block:
+    """A log for ``spec``; labels come soon, late, twice, or for events that never were.
+
+    Sequences may be closed too, where the learner keeps the states that a window may then start from.
+    """
+    closings = closings and (spec.has_end or spec.streams.reset_after_s is not None)
     by_label = spec.target.known == "label"
     keys, times, ends, kinds, events = [], [], [], [], []
     issued: dict[bytes, list[int]] = {key: [] for key in KEYS}
@@ -98,11 +115,12 @@ def logs(draw: st.DrawFn, spec: LearnerSpec, max_size: int = 50) -> Block:
             times.append(time_ms)
         label = by_label and draw(st.integers(0, 2)) == 0
         keys.append(key)
-        kinds.append(int(label))
-        ends.append(not label and draw(st.integers(0, 7)) == 0)
+        closing = closings and not label and draw(st.integers(0, 11)) == 0
+        kinds.append(CLOSE if closing else LABEL if label else EVENT)
+        ends.append(not label and not closing and draw(st.integers(0, 7)) == 0)
         if label and issued[key]:
             events.append(issued[key][-1 - draw(st.integers(0, min(9, len(issued[key]) - 1)))])
-        elif label:
+        elif label or closing:
             events.append(draw(st.sampled_from((0, 10**6 + number))))
         else:
             issued[key].append(number)
@@ -116,10 +134,13 @@ def logs(draw: st.DrawFn, spec: LearnerSpec, max_size: int = 50) -> Block:
     if spec.target.classes:
         y = rng.integers(0, len(spec.target.classes), (n, 1)).astype(float)
     else:
-        y = rng.normal(5.0, 3.0, (n, spec.n_targets)) if spec.learning.scale else rng.normal(size=(n, spec.n_targets))
+        y = rng.normal(size=(n, spec.n_targets))
+        if spec.learning.scale:
+            y = 5.0 + 3.0 * (np.cumsum(y, axis=0) if draw(st.booleans()) else y)
+            y[rng.random(y.shape) < draw(st.sampled_from((0.0, 0.05)))] += 200.0
     y[rng.random(y.shape) < draw(st.sampled_from((0.0, 0.2, 0.6)))] = np.nan
     if by_label:
-        y[np.array(kinds) == 0] = np.nan
+        y[np.array(kinds) == EVENT] = np.nan
     return Block(
         keys=keys,
         time_ms=np.array(times, np.int64),

@@ -10,7 +10,7 @@ import pytest
 
 from streamrnn.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
 from tests.golden import CELL_CASES, RUN_CASES, load, run_arrays, run_spec, tensors
-from tests.naive import LABEL, Clock, NaiveLearner, Record, RunningMoments, shrunk_moments
+from tests.naive import NaiveLearner
 from tests.naive_network import (
     class_loss,
     network_backward,
@@ -19,6 +19,8 @@ from tests.naive_network import (
     regression_loss,
     zero_state,
 )
+from tests.naive_readout import LeastSquares, NaiveReadout
+from tests.naive_state import LABEL, Clock, Record, RunningMoments, shrunk_moments
 
 DAY_MS = 86_400_000
 
@@ -266,6 +268,47 @@ def test_the_least_recently_touched_stream_makes_room_and_idle_ones_go() -> None
     assert list(learner.streams) == [b"a", b"c"]
     learner.run([Record(b"c", 10_003, [0.5], [1.0])])
     assert list(learner.streams) == [b"c"]
+
+
+def test_differences_start_from_the_newest_value_whole_periods_before() -> None:
+    target = TargetSpec(fields=("y",), known="forecast", horizon=4, baseline=3)
+    spec, _ = spec_and_weights(target, LearningSpec(k1=2, k2=6, scale=False))
+    learner = NaiveLearner(spec, random_weights(np.random.default_rng(1), "rnn", 5, 3, 1, 4))
+    ys = (NAN, 2.0, 3.0, 5.0, NAN, 11.0)
+    learner.run(Record(b"a", i, [0.5], [y]) for i, y in enumerate(ys))
+    sequence = learner.streams[b"a"].sequence
+    assert sequence.values == [[2.0, 3.0, 5.0, 5.0, 11.0]]  # the last value stands for an unknown one
+    assert [learner.baseline(sequence, j, 0, 0) for j in (1, 2, 3, 4)] == [5.0, 5.0, 11.0, 5.0]
+    assert [learner.baseline(sequence, j, 0, 3) for j in (1, 2, 3, 4)] == [3.0, 2.0, 3.0, 3.0]  # none before: the last
+    assert [learner.baseline(sequence, j, 0, 5) for j in (1, 2, 3, 4)] == [5.25] * 4  # before any value: the mean
+    assert learner.change(learner.streams[b"a"], 0, 0) == 8.0
+    assert learner.change(learner.streams[b"a"], 0, 2) == 0.0
+    targets = np.array(sequence.targets)
+    np.testing.assert_array_equal(targets[1], [1.0, 3.0, NAN, 9.0])  # from its own value: there is none a period before
+    assert targets[2].tolist()[:1] == [2.0]
+
+
+def test_the_oracle_s_least_squares_are_the_textbook_s_recursion() -> None:
+    rng, R, forgetting = np.random.default_rng(2), 5, 0.95
+    model = LeastSquares(np.eye(R)[2], 0.1, forgetting)
+    w, P = np.eye(R)[2], 0.1 * np.eye(R)
+    for _ in range(40):
+        phi, noise = rng.standard_normal(R), model.noise
+        target = float(w @ phi) + float(np.clip(rng.standard_normal(), -1, 1)) * np.sqrt(noise)
+        gain = P @ phi / (forgetting * noise + phi @ P @ phi)
+        w = w + gain * (target - w @ phi)
+        P = (P - np.outer(gain, phi @ P)) / forgetting
+        model.take(phi, target)
+        close(model.w.astype(float), w, 1e-10)
+        close(model.covariance.astype(float), P, 1e-10)
+
+
+def test_the_oracle_s_mixture_prefers_the_expert_that_was_right() -> None:
+    readout = NaiveReadout(3, 1, 1, 0.1, 1.0)
+    assert readout.predict(np.array([0.5, 7.0, 1.0])) == 7.0
+    for y in (0.0, 0.0, 0.0, 0.0):
+        readout.take(np.array([0.5, 7.0, 1.0]), y)
+    assert abs(readout.predict(np.array([0.5, 7.0, 1.0]))) < 0.1
 
 
 def test_missing_inputs_become_the_running_mean_and_are_counted() -> None:

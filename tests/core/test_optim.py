@@ -12,8 +12,8 @@ from streamrnn.core.arrays import Hyper
 from tests.naive_network import Optimizer, clip_by_global_norm
 
 HYPER = Hyper(
-    optimizer=0, lr=0.02, momentum=0.8, rmsprop_alpha=0.95, beta1=0.85, beta2=0.97, eps=1e-7, weight_decay=0.3,
-    clip_norm=0.0, huber_delta=1.0,
+    lr=0.02, momentum=0.8, rmsprop_alpha=0.95, beta1=0.85, beta2=0.97, eps=1e-7, weight_decay=0.3, clip_norm=0.0,
+    huber_delta=1.0, shrinkage=10.0, forgetting=1.0, prior=1.0,
 )  # fmt: skip
 
 
@@ -25,10 +25,9 @@ def test_optimizers_follow_the_naive_formulas(name: str, dtype: type, tolerance:
     weights = {"w": theta.copy()}
     moment1, moment2 = np.zeros_like(theta), np.zeros_like(theta)
     naive = Optimizer(name, HYPER.lr, HYPER.momentum, HYPER.rmsprop_alpha, (0.85, 0.97), HYPER.eps, HYPER.weight_decay)
-    hyper = HYPER._replace(optimizer=optim.OPTIMIZERS[name])
     for step in range(1, 8):
         gradient = rng.standard_normal(19).astype(dtype)
-        optim.update(hyper, theta, gradient, 0.5, moment1, moment2, step)
+        optim.update(optim.OPTIMIZERS[name], HYPER, theta, gradient, 0.5, moment1, moment2, step)
         naive.step(weights, {"w": gradient * dtype(0.5)})
         np.testing.assert_allclose(theta, weights["w"], rtol=tolerance, atol=tolerance)
     assert theta.dtype == dtype

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
-from streamrnn.core import arrays, tbptt
+from streamrnn.allocation import hyper_of, layout_of, new_model, new_scratch, plan_of
+from streamrnn.core import tbptt
 from streamrnn.core.cells import CELLS
 from streamrnn.core.heads import CROSS_ENTROPIES, REGRESSION_LOSSES
 from streamrnn.core.jit import entry_point
-from streamrnn.core.layout import Layout
-from streamrnn.learner import Learner
 from streamrnn.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, TargetSpec
 from tests.golden import CELL_CASES, load, tensors
 from tests.naive_network import class_loss, network_backward, network_forward, random_weights, regression_loss
@@ -22,34 +23,36 @@ LOSSES = (*REGRESSION_LOSSES, *CROSS_ENTROPIES)
 
 @entry_point
 def window_gradient(
-    plan: Any, hyper: Any, scratch: Any, ring: Any, state: Any, first: int, steps: int, known: int
+    plan: Any, hyper: Any, model: Any, scratch: Any, ring: Any, state: Any, first: int, steps: int, known: int
 ) -> float:
     """What a window does between loading its state and reporting its loss; its parts cannot be called from Python."""
     tbptt.load_state(plan, state, scratch)
-    return tbptt.window_gradient(plan, hyper, scratch, ring, first, steps, known)
+    return tbptt.window_gradient(plan, hyper, model, scratch, ring, first, steps, known)
 
 
 class Window:
     """The kernels' work space for one window of ``steps`` steps, set up the way a learner sets up its own."""
 
     def __init__(self, spec: LearnerSpec, weights: dict[str, np.ndarray]) -> None:
-        learner = Learner(spec, seed=0)
-        learner.set_weights(weights)
-        self.layout: Layout = learner.layout
-        self.plan: arrays.Plan = learner._plan
-        self.hyper: arrays.Hyper = learner._hyper
-        self.scratch: arrays.Scratch = learner._scratch
-        self.theta: np.ndarray = learner._model.theta
+        self.layout = layout_of(spec)
+        self.theta = self.layout.initialise(0, np.float64)
+        self.layout.set_weights(self.theta, weights)
+        self.plan, self.hyper, self.model = plan_of(spec), hyper_of(spec), new_model(spec, self.theta)
+        self.scratch = new_scratch(self.layout, spec, self.theta)
 
-    def gradient(self, x: np.ndarray, y: np.ndarray, state: np.ndarray, first: int = 0) -> tuple[float, dict[str, Any]]:
+    def gradient(
+        self, x: np.ndarray, y: np.ndarray, state: np.ndarray, first: int = 0, lags: np.ndarray | None = None
+    ) -> tuple[float, dict[str, Any]]:
         """Mean loss and weight gradients of inputs x (T, D), targets y (T, Y) and the state before, (L, C, H)."""
         ring = np.full((self.plan.k2, y.shape[1]), np.nan)
         for t in range(len(x)):
             self.scratch.x[t] = x[t]
+            if lags is not None:
+                self.scratch.lags[t] = lags[t]
             ring[(first + t) % self.plan.k2] = y[t]
-        columns = 1 if self.plan.classes else self.layout.n_outputs // y.shape[1]
+        columns = 1 if self.plan.classes else len(self.scratch.raw) // y.shape[1]
         known = int(np.isfinite(y).sum()) * columns
-        loss = window_gradient(self.plan, self.hyper, self.scratch, ring, state, first, len(x), known)
+        loss = window_gradient(self.plan, self.hyper, self.model, self.scratch, ring, state, first, len(x), known)
         return loss, self.layout.get_weights(self.scratch.grad.copy())
 
 
@@ -121,13 +124,50 @@ def test_window_gradient_matches_the_oracle_and_central_differences(cell: str, l
     for name, g in network_backward(cell, weights, tape, d_outputs)[0].items():
         np.testing.assert_allclose(gradients[name], g, rtol=1e-10, atol=1e-12, err_msg=name)
 
+    check_central_differences(window, gradients, lambda: window.gradient(x, y, state, first=7)[0])
+
+
+def check_central_differences(window: Window, gradients: dict[str, np.ndarray], value: Callable[[], float]) -> None:
+    """``gradients`` are the slopes of ``value()`` by every weight."""
     step = 1e-5
     for name, w in window.layout.named(window.theta).items():
         for index in np.ndindex(w.shape):
             kept = w[index]
             w[index] = kept + step
-            above = window.gradient(x, y, state, first=7)[0]
+            above = value()
             w[index] = kept - step
-            below = window.gradient(x, y, state, first=7)[0]
+            below = value()
             w[index] = kept
             assert gradients[name][index] == pytest.approx((above - below) / (2 * step), rel=1e-6, abs=1e-8), name
+
+
+@pytest.mark.parametrize("cell", list(CELLS))
+def test_the_trunk_is_trained_through_the_weights_of_the_rls_readout(cell: str) -> None:
+    rng = np.random.default_rng(10)
+    steps, hidden, layers, fields, lags = 5, 3, 2, 2, 2
+    linear = spec_for(cell, hidden, layers, steps, fields)
+    spec = replace(linear, model=replace(linear.model, readout="rls", lags=lags))
+    weights = random_weights(rng, cell, 3, hidden, layers, fields, 0.8)
+    trunk = {name: w for name, w in weights.items() if not name.startswith("head")}
+    window = Window(spec, trunk)
+    readout = rng.standard_normal((fields, hidden + 3 + lags * fields + 1))
+    window.model.readout.full.weight[:] = readout
+    window.model.readout.plain.weight[:] = np.nan  # it has no part in this
+    x, past = rng.standard_normal((steps, 3)), rng.standard_normal((steps, lags * fields))
+    state = rng.uniform(-0.5, 0.5, (layers, 2 if cell == "lstm" else 1, hidden))
+    y = 2 * rng.standard_normal((steps, fields))
+    y[1, 0] = y[2, :] = np.nan
+
+    value, gradients = window.gradient(x, y, state, first=7, lags=past)
+
+    head = weights | {"head.weight": readout[:, :hidden], "head.bias": readout[:, -1]}
+    outputs, _, tape = network_forward(cell, head, x, [tuple(part for part in layer) for layer in state])
+    outputs += x @ readout[:, hidden : hidden + 3].T + past @ readout[:, hidden + 3 : -1].T
+    expected, d_outputs = regression_loss("squared", outputs, y, np.isfinite(y), np.full(fields, 0.5), 1.0)
+    assert value == pytest.approx(expected, rel=1e-12)
+    oracle = network_backward(cell, head, tape, d_outputs)[0]
+    assert gradients.keys() == trunk.keys()
+    for name, g in gradients.items():
+        np.testing.assert_allclose(g, oracle[name], rtol=1e-10, atol=1e-12, err_msg=name)
+    check_central_differences(window, gradients, lambda: window.gradient(x, y, state, first=7, lags=past)[0])
+    np.testing.assert_array_equal(window.model.readout.full.weight, readout)

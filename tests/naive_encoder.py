@@ -1,0 +1,156 @@
+"""What the naive learner shows its network of a record and of its stream's past, and in which units it sees targets.
+
+Statistics are float64 and those of all records before; inputs use one set per partition, targets one per stream, shrunk
+towards the partition's, or the partition's alone with the RLS readout. With a baseline, targets are differences to the
+newest value that lies whole periods before them. The vectors come in the spec's dtype.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+
+from streamrnn.spec import LearnerSpec
+from tests.naive_network import Array
+from tests.naive_state import (
+    History,
+    Record,
+    RunningMoments,
+    RunningSquares,
+    Stream,
+    scaled_input,
+    shrunk_moments,
+    shrunk_width,
+)
+
+LARGEST_LAG = 1e6  # deviations within which lags and changes stay
+
+
+def known_fields(y: Iterable[float]) -> Array:
+    """The fields whose values are known."""
+    return np.flatnonzero(np.isfinite(np.asarray(y)))
+
+
+class NaiveEncoder:
+    """Statistics of one partition and all that is computed from them."""
+
+    def __init__(self, spec: LearnerSpec) -> None:
+        self.spec = spec
+        self.dtype = np.dtype(spec.model.dtype)
+        self.classify = spec.target.classes is not None
+        self.rls = spec.model.readout == "rls"
+        self.indicator = list(spec.indicator) or [False] * spec.n_features
+        self.input_moments = [RunningMoments() for _ in range(spec.n_features + spec.inputs.dt)]
+        self.target_moments = [RunningMoments() for _ in range(spec.n_targets)]
+        self.change_moments = [RunningSquares() for _ in range(spec.n_targets * spec.target.horizon)]
+        self.counts: Counter[str] = Counter()
+
+    # -------------------------------------------------------------------------------------------------- inputs
+
+    def seconds_since(self, sequence: History, time_ms: int) -> float:
+        last_ms = time_ms if sequence.last_time_ms is None else sequence.last_time_ms
+        return max(0.0, (time_ms - last_ms) / 1000)
+
+    def raw_inputs(self, record: Record, sequence: History, time_ms: int) -> list[float]:
+        dt = [float(np.log1p(self.seconds_since(sequence, time_ms)))] if self.spec.inputs.dt else []
+        return [float(v) for v in record.x] + dt
+
+    def input_vector(self, record: Record, stream: Stream, time_ms: int) -> Array:
+        """[features | dt | newest targets | known flags], scaled by the statistics before this record."""
+        scale = self.spec.learning.scale
+        x: list[float] = []
+        for column, value in enumerate(self.raw_inputs(record, stream.sequence, time_ms)):
+            moments = self.input_moments[column]
+            if column < self.spec.n_features and self.indicator[column]:
+                x.append(value if np.isfinite(value) else 0.0)
+            elif not np.isfinite(value):
+                x.append(0.0 if scale else moments.mean)
+            else:
+                x.append(scaled_input(moments, value) if scale else value)
+        if self.spec.inputs.previous_target:
+            x.extend(self.previous_target(stream))
+        return np.array(x, self.dtype)
+
+    def previous_target(self, stream: Stream) -> list[float]:
+        """[newest values | with a baseline their newest changes | known flags]"""
+        newest = [stream.sequence.value(i, 0) for i in range(self.spec.n_targets)]
+        flags = [float(np.isfinite(v)) for v in newest]
+        if self.classify:
+            return [float(newest[0] == k) for k in range(len(self.spec.target.classes or ()))] + flags
+        scaled = [self.scaled_level(stream, i, v) if np.isfinite(v) else 0.0 for i, v in enumerate(newest)]
+        changes = [self.change(stream, i, 0) for i in range(self.spec.n_targets)] if self.spec.target.period else []
+        return scaled + changes + flags
+
+    def lags(self, stream: Stream) -> Array:
+        """The newest values of each field, or with a baseline their changes; 0 where unknown. Lag by lag."""
+        out = []
+        for lag in range(self.spec.model.lags):
+            for i in range(self.spec.n_targets):
+                value = stream.sequence.value(i, lag)
+                if self.spec.target.period:
+                    out.append(self.change(stream, i, lag))
+                elif np.isfinite(value):
+                    out.append(float(np.clip(self.scaled_level(stream, i, value), -LARGEST_LAG, LARGEST_LAG)))
+                else:
+                    out.append(0.0)
+        return np.array(out, self.dtype)
+
+    def change(self, stream: Stream, i: int, lag: int) -> float:
+        """The difference over one period ``lag`` before field i's newest value, in units of horizon 1's; 0 unknown."""
+        value = stream.sequence.value
+        difference = value(i, lag) - value(i, lag + self.spec.target.period)
+        if not np.isfinite(difference):
+            return 0.0
+        return float(np.clip(difference / self.width(stream, 1, i), -LARGEST_LAG, LARGEST_LAG))
+
+    def absorb_inputs(self, record: Record, sequence: History, time_ms: int) -> None:
+        for column, value in enumerate(self.raw_inputs(record, sequence, time_ms)):
+            if not np.isfinite(value):
+                self.counts["imputed"] += 1
+            elif column >= self.spec.n_features or not self.indicator[column]:
+                self.input_moments[column].absorb(value)
+
+    # ------------------------------------------------------------------------------------------------- targets
+
+    def target_scaling(self, stream: Stream, i: int) -> tuple[float, float]:
+        """Centre and width of field i's values; of all streams alike with the RLS readout, whose weights they share."""
+        if self.classify or not self.spec.learning.scale:
+            return 0.0, 1.0
+        own = RunningMoments() if self.rls else stream.moments[i]
+        return shrunk_moments(own, self.target_moments[i], self.spec.learning.target_shrinkage)
+
+    def scaled_level(self, stream: Stream, i: int, value: float) -> float:
+        mean, std = self.target_scaling(stream, i)
+        return (value - mean) / std
+
+    def width(self, stream: Stream, j: int, i: int) -> float:
+        """What field i's target at horizon j is divided by."""
+        if not self.spec.target.period or not self.spec.learning.scale:
+            return self.target_scaling(stream, i)[1]
+        column = (j - 1) * self.spec.n_targets + i
+        own = RunningSquares() if self.rls else stream.changes[column]
+        return shrunk_width(own, self.change_moments[column], self.spec.learning.target_shrinkage)
+
+    def baseline(self, sequence: History, j: int, i: int, ago: int) -> float:
+        """What a forecast at horizon j starts from that was made ``ago`` steps before the newest value."""
+        period = self.spec.target.period
+        periods_back = int(np.ceil(j / period)) * period - j
+        for back in (periods_back + ago, ago):
+            if np.isfinite(value := sequence.value(i, back)):
+                return value
+        return self.target_moments[i].mean
+
+    def absorb_targets(self, stream: Stream, y: Array) -> None:
+        for i in [] if self.classify else known_fields(y):
+            self.target_moments[i].absorb(float(y[i]))
+            stream.moments[i].absorb(float(y[i]))
+
+    def note(self, sequence: History, y: Array) -> None:
+        """Known targets become the sequence's newest; in a series of forecasts the last one stands for an unknown."""
+        for i, values in enumerate(sequence.values):
+            if np.isfinite(y[i]):
+                values.append(float(y[i]))
+            elif values and self.spec.target.known == "forecast":
+                values.append(values[-1])

@@ -1,0 +1,170 @@
+"""What the naive learner remembers: records, running statistics, streams with everything that happened in them, time.
+
+Statistics are kept as in Welford's paper, in float64. A stream's sequence keeps all its inputs, targets and carried
+states, so that "the newest k2 steps" and "the value a period ago" are slices and indices, not ring buffers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tests.naive_network import Array, State
+
+CLIP = 10.0  # scaled inputs stay within this many standard deviations
+CONFIRMATIONS = 3  # records that must agree before a far jump of time counts
+EVENT, LABEL, PREDICT, IMAGINE, CLOSE = range(5)  # kinds of records
+
+
+@dataclass
+class Record:
+    """One decoded record; ``y`` holds NaN where a target is unknown now."""
+
+    key: bytes
+    time_ms: int
+    x: Sequence[float]
+    y: Sequence[float]
+    end: bool = False
+    kind: int = EVENT
+    event: int = 0
+
+
+class RunningMoments:
+    """Count, mean and population variance of the values seen so far (Welford)."""
+
+    def __init__(self) -> None:
+        self.count, self.mean, self.m2 = 0, 0.0, 0.0
+
+    def absorb(self, value: float) -> None:
+        self.count += 1
+        delta = value - self.mean
+        self.mean += delta / self.count
+        self.m2 += delta * (value - self.mean)
+
+    @property
+    def variance(self) -> float:
+        return self.m2 / self.count if self.count else 0.0
+
+
+def scaled_input(moments: RunningMoments, value: float) -> float:
+    """(value - mean) / std within [-10, 10]; 0 before the first value; a zero variance divides by 1."""
+    if moments.count == 0:
+        return 0.0
+    std = np.sqrt(moments.variance) if moments.variance > 0 else 1.0
+    return float(np.clip((value - moments.mean) / std, -CLIP, CLIP))
+
+
+def shrunk_moments(stream: RunningMoments, partition: RunningMoments, kappa: float) -> tuple[float, float]:
+    """Mean and standard deviation of a stream's target, with the partition worth ``kappa`` observations.
+
+    The mixture's mean is n*m_s + kappa*m_p over n + kappa, written so that two equal means give exactly that mean: a
+    constant target must come out with a variance of exactly zero.
+    """
+    if partition.count == 0:
+        return 0.0, 1.0
+    n = stream.count
+    share = n / (n + kappa)
+    distance = stream.mean - partition.mean if n else 0.0
+    mean = partition.mean + share * distance
+    variance = (n * stream.variance + kappa * partition.variance) / (n + kappa) + share * (1 - share) * distance**2
+    return mean, float(np.sqrt(variance)) if variance > 0 else 1.0
+
+
+class RunningSquares:
+    """Count and mean square of the differences seen so far."""
+
+    def __init__(self) -> None:
+        self.squares: list[float] = []
+
+    def absorb(self, difference: float) -> None:
+        self.squares.append(difference**2)
+
+    @property
+    def count(self) -> int:
+        return len(self.squares)
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.squares)) if self.squares else 0.0
+
+
+def shrunk_width(stream: RunningSquares, partition: RunningSquares, kappa: float) -> float:
+    """Root mean square of a stream's differences, with the partition worth ``kappa`` observations; 0 and none: 1."""
+    if partition.count == 0:
+        return 1.0
+    mean = (stream.count * stream.mean + kappa * partition.mean) / (stream.count + kappa)
+    return float(np.sqrt(mean)) if mean > 0 else 1.0
+
+
+@dataclass
+class History:
+    """Everything since a stream's last reset. ``before[t]`` is the carried state step t was predicted from.
+
+    ``values[i]`` are field i's known values in their order of arrival; of forecasts one per step from the first known
+    one on, an unknown one being the one before it.
+    """
+
+    state: State
+    values: list[list[float]]
+    before: list[State] = field(default_factory=list)
+    inputs: list[Array] = field(default_factory=list)
+    targets: list[Array] = field(default_factory=list)  # scaled, NaN where unknown; a class index for classes
+    known: list[Array] = field(default_factory=list)
+    injected: list[Array] = field(default_factory=list)
+    predictions: list[Array] = field(default_factory=list)  # as published
+    regressors: list[Array] = field(default_factory=list)  # of the RLS readout, at the time of the prediction
+    units: list[list[tuple[float, float]]] = field(default_factory=list)  # the fields' centres and widths then
+    last_time_ms: int | None = None
+
+    @property
+    def steps(self) -> int:
+        return len(self.inputs)
+
+    def value(self, i: int, back: int) -> float:
+        """Field i's value ``back`` before its newest one; NaN where there is none."""
+        return self.values[i][-1 - back] if back < len(self.values[i]) else np.nan
+
+
+@dataclass
+class Stream:
+    sequence: History
+    moments: list[RunningMoments]  # per field
+    changes: list[RunningSquares]  # per horizon and field: differences to the baseline
+    last_seen_ms: int = 0
+    events: list[tuple[int, History, int]] = field(default_factory=list)  # id, its sequence, its step
+
+
+class Clock:
+    """Stream time: the running maximum of record times, deaf to a far jump until several records agree on it.
+
+    The first time is provisional until a record within a jump of it (or three that agree ahead of it) confirm it: a
+    record further back than that starts time again. ``candidates`` must agree with the first of them.
+    """
+
+    def __init__(self, max_jump_ms: float) -> None:
+        self.max_jump_ms = max_jump_ms
+        self.now_ms: int | None = None
+        self.provisional = False
+        self.restarted = False
+        self.candidates: list[int] = []
+
+    def advance(self, time_ms: int) -> int:
+        """Take one record's time; returns its effective time."""
+        self.restarted = False
+        if self.now_ms is None:
+            self.now_ms, self.provisional = time_ms, True
+            return time_ms
+        if self.provisional and self.now_ms - time_ms > self.max_jump_ms:
+            self.now_ms, self.restarted, self.candidates = time_ms, True, []
+            return time_ms
+        if time_ms - self.now_ms > self.max_jump_ms:
+            if self.candidates and abs(time_ms - self.candidates[0]) > self.max_jump_ms:
+                self.candidates = []
+            self.candidates.append(time_ms)
+            if len(self.candidates) < CONFIRMATIONS:
+                return self.now_ms
+        self.provisional, self.candidates = False, []
+        self.now_ms = max(self.now_ms, time_ms)
+        return time_ms
