@@ -155,6 +155,8 @@ def _new_squares(outputs: int, regressors: int) -> arrays.Squares:
         noise=np.zeros(O),
         noise_sum=np.zeros(O),
         noise_count=np.zeros(O),
+        used=np.zeros(O),
+        turn=np.zeros(O),
     )
 
 
@@ -192,6 +194,7 @@ def new_streams(layout: Layout, spec: LearnerSpec) -> arrays.Streams:
         remembered=np.zeros((S, remembered, spec.n_outputs)),
         regressors=np.zeros((S, explained, spec.n_regressors)),
         units=np.zeros((S, explained, F, 2)),
+        said=np.zeros((S, explained, spec.n_outputs, 2)),
         event=np.zeros((S, labels), np.uint64),
         event_step=np.zeros((S, labels), np.int64),
         event_count=np.zeros(S, np.int64),

@@ -24,7 +24,7 @@ from streamrnn.block import PREDICT, Block
 from streamrnn.compiled import ensure_compiled
 from streamrnn.core import arrays
 from streamrnn.core.handle import Handle, table_of
-from streamrnn.core.kinds import IMAGINE
+from streamrnn.core.kinds import CLOSE, IMAGINE
 from streamrnn.spec import LearnerSpec
 from streamrnn.state import StreamStore
 
@@ -137,8 +137,13 @@ class Learner:
         ``digest``.
         """
         one = self._one
-        if kind == PREDICT:
-            one.slot[0], one.fresh[0], one.time_ms[0] = self.store.find(key), False, time_ms
+        if kind == CLOSE and not self.spec.has_end:
+            raise ValueError("a sequence can be closed where has_end says so: its last window may start at any step")
+        if kind in (PREDICT, CLOSE):
+            slot = self.store.find(key)
+            one.slot[0], one.fresh[0], one.time_ms[0] = slot, False, time_ms
+            if kind == CLOSE:
+                self.store.touch(slot)
         else:
             one.slot[0], one.fresh[0], one.time_ms[0] = self.store.take(key, time_ms, kind)
         one.kind[0] = kind
@@ -155,11 +160,12 @@ class Learner:
     def imagine_one(self, x: Sequence[float], y: float | Sequence[float]) -> npt.NDArray[np.float64]:
         """Prediction (n_outputs,) as if a record of features x and values y came next in the imagined stream.
 
-        For forecasts only. Nothing is learned.
+        For forecasts only, and as if no time passed (``inputs.dt``). Nothing is learned.
         """
         one = self._one
         one.x[0], one.y[0] = x, y
-        one.slot[0], one.fresh[0], one.time_ms[0], one.kind[0] = self.store.blank + 1, False, 0, IMAGINE
+        one.slot[0], one.fresh[0], one.kind[0] = self.store.blank + 1, False, IMAGINE
+        one.time_ms[0] = self._streams.last_ms[-1]
         self._handle.walk(one, self._one_table)
         prediction: npt.NDArray[np.float64] = one.prediction[0]
         return prediction

@@ -126,6 +126,11 @@ class StreamStore:
         self._touched_segments.add(slot // SEGMENT_SLOTS)
         return slot, fresh, believed
 
+    def touch(self, slot: int) -> None:
+        """Note that something about the slot changed, without its stream having been seen."""
+        if slot != self.max_streams:
+            self._touched_segments.add(slot // SEGMENT_SLOTS)
+
     def _drop_idle(self, oldest_allowed: int) -> None:
         while self._slots:
             key, slot = next(iter(self._slots.items()))

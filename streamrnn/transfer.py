@@ -131,7 +131,7 @@ def carry_over(source: Saved, target: Learner, features: Sequence[int], *, strea
 def _new_variance(source: Saved, name: str, new: LearnerSpec) -> Array:
     """Prior variance of a new regressor's weight per output: where others predict well it must not unsettle them."""
     part = name.rpartition("_")[0]
-    return new.model.rls_prior * np.minimum(1.0, source.model[f"{part}_noise"])
+    return new.model.rls_prior * np.minimum(1.0, source.model[f"{part}_used"])
 
 
 def _place_roots(source: Array, target: Array, places: Array, variance: Array) -> None:

@@ -118,6 +118,8 @@ class Squares(NamedTuple):
     noise: F1  # (O,) variance of the targets around what the model says
     noise_sum: F1  # (O,)
     noise_count: F1  # (O,)
+    used: F1  # (O,) the noise that targets are weighed by
+    turn: F1  # (O,) how many weights took the prior in again
 
 
 class Readout(NamedTuple):
@@ -171,6 +173,7 @@ class Streams(NamedTuple):
     remembered: F3  # (M, O): published predictions that will be scored later
     regressors: F3  # (M, R): what they were made from (RLS only)
     units: F4  # (M, F, 2): centre and width of the target then (RLS only)
+    said: F4  # (M, O, 2): what the RLS readout's models said
     event: U2  # (M,): their events (labels only)
     event_step: I2  # (M,): their step in the running sequence, -1 = an earlier one (labels only)
     event_count: I1  # () events so far (labels only)
@@ -195,7 +198,8 @@ class Scratch(NamedTuple):
     phi: F1  # (R,) regressors of the record at work
     phi_replayed: F1  # (R,) regressors of a step of a window
     units: F2  # (F, 2) centre and width of the target when the record was predicted
-    room: F2  # (3, max(R, O))
+    said: F2  # (O, 2) what the RLS readout's models said of it
+    room: F2  # (2, R)
     weights: Tensors  # views of theta
     grads: Tensors  # views of grad
     indicator: B1  # (U,)
@@ -233,8 +237,8 @@ def zeros_scratch(layout: Any, plan: Plan, n_outputs: int, theta: Array, indicat
         x=room(k2, D), lags=room(k2, plan.lags * plan.fields), gates=room(L, k2, G), h=room(L, k2 + 1, H),
         c=room(L, k2 + 1, H), aux=room(L, k2, H), dh=room(L, k2, H), carry=room(2, H), d_ih=room(k2, G),
         d_hh=room(k2, G), raw=room(n_outputs), draw=room(n_outputs), grad=grad, phi=np.zeros(R),
-        phi_replayed=np.zeros(R), units=np.zeros((plan.fields, 2)), room=np.zeros((3, max(R, n_outputs))),
-        weights=layout.views(theta), grads=layout.views(grad), indicator=indicator, levels=levels,
+        phi_replayed=np.zeros(R), units=np.zeros((plan.fields, 2)), said=np.zeros((n_outputs, 2)), room=np.zeros((2,
+        R)), weights=layout.views(theta), grads=layout.views(grad), indicator=indicator, levels=levels,
     )  # fmt: skip
 
 

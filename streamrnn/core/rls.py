@@ -8,9 +8,11 @@ forgetting Haykin 2002, chapter 9). All in float64. An output has roots of its o
 times, or not at all.
 
 The prior says "repeat the newest value": weight 1 on it, 0 elsewhere, each with variance ``prior`` (Litterman 1986).
-The noise variance that weighs a target against the prior is a running mean of squared errors; a target more than three
-deviations off counts as noisier (Huber 1964). Old targets are forgotten with factor ``forgetting`` per update, but
-only while the total variance is small: without new directions in phi the root would otherwise grow without bound.
+Targets are weighed against it by the noise variance, a running mean of squared errors. The one in use may fall at once
+but rises no faster than the past is forgotten, so that no target counts less than the one before it: after a change,
+errors are large and the new targets are what matters. A single one more than three deviations off counts as noisier
+(Huber 1964). What older targets say is forgotten with factor ``forgetting`` per update; where phi shows no new
+directions the uncertainty would grow without bound, and the prior is taken in again.
 
 The prediction is a mean of four experts, both models, "nothing changes" (0: the mean, or the baseline) and "repeat the
 newest value", weighed by their discounted absolute errors (Vovk 1990). A model speaks through a factor min(1, noise /
@@ -26,12 +28,12 @@ from typing import Any
 import numpy as np
 
 from streamrnn.core.jit import jit
-from streamrnn.core.linear import add_product
+from streamrnn.core.linear import add_product, copy
 
 EXPERTS = 4
 FULL, PLAIN, STILL, REPEAT = range(EXPERTS)
 
-MODEL_HANDICAP = 1.05
+MODEL_HANDICAP = 1.07
 """A model's errors count this much more: it has to earn its place beside the two simple experts."""
 LOSS_MEMORY = 0.995
 """What an older error still weighs in the mixture after each newer one."""
@@ -41,7 +43,8 @@ SMALLEST_NOISE = 1e-8
 OUTLIER = 3.0
 """Deviations beyond which a target is believed less."""
 LARGEST_GROWTH = 10.0
-"""Nothing is forgotten while the total variance exceeds the prior's by this factor."""
+"""The prior is taken in again while the total variance exceeds its own by this factor."""
+LARGEST = 1e300
 
 
 @jit
@@ -84,19 +87,20 @@ def mixture(losses: Any, count: float, full: float, plain: float, newest: float)
 
 
 @jit
-def predict(readout: Any, phi: Any, place: int, f: Any, g: Any, out: Any) -> None:
-    """out (O,) from phi (R,); the newest values of the fields stand in phi from ``place`` on (-1: nowhere), one each.
+def predict(readout: Any, phi: Any, place: int, f: Any, g: Any, said: Any, out: Any) -> None:
+    """out (O,) from phi (R,), and what the two models said of it in said (O, 2).
 
-    f (R,) and g (R - H,) are room.
+    The newest values of the fields stand in phi from ``place`` on (-1: nowhere), one each. f (R,) and g (R - H,) are
+    room.
     """
     tail = phi[phi.shape[0] - g.shape[0] :]
     fields = readout.fields
     for o in range(out.shape[0]):
         newest = phi[place + o % fields] if place >= 0 else 0.0
         full, plain = readout.full, readout.plain
-        a = shrunk(dot(full.weight[o], phi), newest, full.noise[o], spread(full.root[o], phi, f))
-        b = shrunk(dot(plain.weight[o], tail), newest, plain.noise[o], spread(plain.root[o], tail, g))
-        out[o] = mixture(readout.losses[o], readout.count[o], a, b, newest)
+        said[o, FULL] = shrunk(dot(full.weight[o], phi), newest, full.used[o], spread(full.root[o], phi, f))
+        said[o, PLAIN] = shrunk(dot(plain.weight[o], tail), newest, plain.used[o], spread(plain.root[o], tail, g))
+        out[o] = mixture(readout.losses[o], readout.count[o], said[o, FULL], said[o, PLAIN], newest)
 
 
 @jit
@@ -119,62 +123,99 @@ def backward(weight: Any, draw: Any, dh: Any) -> None:
 
 @jit
 def update(
-    readout: Any, o: int, phi: Any, place: int, target: float, forgetting: float, prior: float, f: Any, g: Any, s: Any
+    readout: Any,
+    o: int,
+    phi: Any,
+    place: int,
+    said: Any,
+    target: float,
+    forgetting: float,
+    prior: float,
+    f: Any,
+    g: Any,
 ) -> None:
-    """Output o should have been ``target`` where the regressors were phi (R,): score the experts, then fit both models.
+    """Output o should have been ``target`` where the regressors were phi (R,) and the models said ``said`` (2,).
 
-    Writes row o of the readout's arrays; f (R,), g (R - H,) and s (R,) are room. Nothing happens where numbers are not
-    finite.
+    The experts are scored by what they said then, since the weights may have seen later targets by now; then both
+    models are fitted. Writes row o of the readout's arrays; f (R,) and g (R - H,) are room. Nothing happens where
+    numbers are not finite.
     """
-    tail = phi[phi.shape[0] - g.shape[0] :]
+    hidden = phi.shape[0] - g.shape[0]
+    tail = phi[hidden:]
     full, plain = readout.full, readout.plain
-    newest = phi[place + o % readout.fields] if place >= 0 else 0.0
+    where = place + o % readout.fields if place >= 0 else -1
+    newest = phi[where] if place >= 0 else 0.0
     said_full, said_plain = dot(full.weight[o], phi), dot(plain.weight[o], tail)
     spread_full, spread_plain = spread(full.root[o], phi, f), spread(plain.root[o], tail, g)
-    if not math.isfinite(said_full + said_plain + spread_full + spread_plain + target):
+    # Not isfinite: of a sum, reassociation lets the compiler prove it.
+    size = abs(said_full) + abs(said_plain) + abs(said[FULL]) + abs(said[PLAIN])
+    if not size + spread_full + spread_plain + abs(target) <= LARGEST:
         return
     losses = readout.losses[o]
     for k in range(EXPERTS):
         losses[k] *= LOSS_MEMORY
-    losses[FULL] += abs(target - shrunk(said_full, newest, full.noise[o], spread_full))
-    losses[PLAIN] += abs(target - shrunk(said_plain, newest, plain.noise[o], spread_plain))
+    losses[FULL] += abs(target - said[FULL])
+    losses[PLAIN] += abs(target - said[PLAIN])
     losses[STILL] += abs(target)
     losses[REPEAT] += abs(target - newest)
     readout.count[o] = LOSS_MEMORY * readout.count[o] + 1.0
-    fit(full, o, target - said_full, spread_full, forgetting, prior, f, s)
-    fit(plain, o, target - said_plain, spread_plain, forgetting, prior, g, s)
+    fit(full, o, target - said_full, spread_full, where, forgetting, prior, f)
+    fit(plain, o, target - said_plain, spread_plain, where - hidden, forgetting, prior, g)
 
 
 @jit
-def fit(model: Any, o: int, error: float, variance: float, forgetting: float, prior: float, f: Any, s: Any) -> None:
-    """One step of least squares on row o: ``error`` of its prediction, f (R,) = S^T phi, variance = f f; s is room."""
+def fit(
+    model: Any, o: int, error: float, variance: float, newest: int, forgetting: float, prior: float, f: Any
+) -> None:
+    """One step of least squares on row o: ``error`` of its prediction, f (R,) = S^T phi, variance = f f.
+
+    ``newest`` is the regressor that holds the newest value, -1 = none. Overwrites f.
+    """
     R = f.shape[0]
     w, S = model.weight[o], model.root[o]
-    forget = forgetting if model.trace[o] <= LARGEST_GROWTH * prior * R else 1.0
-    noise = model.noise[o]
-    limit = OUTLIER * math.sqrt(noise + variance)
-    square = error * error
+    used = min(model.noise[o], model.used[o] / forgetting)
+    model.used[o] = used
+    limit = OUTLIER * math.sqrt(model.noise[o] * (1.0 + variance / used))
+    square, noise = error * error, used
     if abs(error) > limit:
-        noise = (noise + variance) * abs(error) / limit - variance
+        noise = (used + variance) * abs(error) / limit - variance
         square = limit * abs(error)
-    noise *= forget
-    alpha = noise + variance
-    gain = error / alpha
-    shrink = 1.0 / (alpha + math.sqrt(alpha * noise))
-    grow = 1.0 / math.sqrt(forget)
-    for k in range(R):
-        s[k] = dot(S[k], f)
-    trace = 0.0
-    for k in range(R):
-        w[k] += gain * s[k]
-        row, a = S[k], shrink * s[k]
-        for j in range(R):
-            row[j] = grow * (row[j] - a * f[j])
-            trace += row[j] * row[j]
-    model.trace[o] = trace
+    model.trace[o] = observe(w, S, model.trace[o], error, variance, noise, forgetting, f)
+    if model.trace[o] > LARGEST_GROWTH * prior * R:
+        # Directions that no target tells about have become too uncertain: the prior is taken in once more, weight by
+        # weight. To stop forgetting instead would stop it for good, as two columns that say the same never recover.
+        k = int(model.turn[o]) % R
+        model.turn[o] += 1.0
+        copy(f, S[k])
+        expected = 1.0 if k == newest else 0.0
+        model.trace[o] = observe(w, S, model.trace[o], expected - w[k], dot(f, f), prior, 1.0, f)
     model.noise_sum[o] = NOISE_MEMORY * model.noise_sum[o] + square
     model.noise_count[o] = NOISE_MEMORY * model.noise_count[o] + 1.0
     model.noise[o] = max(model.noise_sum[o] / model.noise_count[o], SMALLEST_NOISE)
+
+
+@jit
+def observe(w: Any, S: Any, trace: float, error: float, variance: float, noise: float, forget: float, f: Any) -> float:
+    """Potter's update of w (R,) and S (R, R) by an observation of that error and noise; returns the trace of P."""
+    alpha = forget * noise + variance
+    gain = error / alpha
+    shrink = 1.0 / (alpha + math.sqrt(alpha * forget * noise))
+    grow = 1.0 / math.sqrt(forget)
+    known = 0.0
+    for k in range(f.shape[0]):
+        row = S[k]
+        shared = dot(row, f)
+        known += shared * shared
+        w[k] += gain * shared
+        scale_and_subtract(row, grow, grow * shrink * shared, f)
+    return (trace - known / alpha) / forget
+
+
+@jit
+def scale_and_subtract(row: Any, scale: float, factor: float, f: Any) -> None:
+    """row (R,) = scale * row - factor * f."""
+    for j in range(row.shape[0]):
+        row[j] = scale * row[j] - factor * f[j]
 
 
 def start(readout: Any, prior: float, place: int) -> None:
@@ -188,6 +229,8 @@ def start(readout: Any, prior: float, place: int) -> None:
         model.noise[:] = 1.0
         model.noise_sum[:] = 1.0
         model.noise_count[:] = 1.0
+        model.used[:] = 1.0
+        model.turn[:] = 0.0
         if place >= 0:
             for o in range(outputs):
                 model.weight[o, place - offset + o % readout.fields] = 1.0

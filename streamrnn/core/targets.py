@@ -19,9 +19,6 @@ import numpy as np
 from streamrnn.core import kinds, rls, scaler
 from streamrnn.core.jit import internal, jit
 
-FEWEST = 2.0
-"""Known values before the RLS readout learns: with fewer there is no deviation to standardise by."""
-
 LARGEST_LAG = 1e6
 """Lags are clamped here, in deviations."""
 
@@ -184,25 +181,42 @@ def in_units(
     ``units`` (F, 2) are those of the regressors then: centre and width have moved on since.
     """
     field = column % plan.fields
-    if not scaler.usable(y) or (plan.scale == 1 and model.y_count[field] <= FEWEST):
+    if not scaler.usable(y) or np.isnan(units[field, 1]):
         return np.nan
     if plan.period > 0:
+        # The lags among the regressors were in the width of then; the target is brought to it in the same proportion.
         _, width = column_scale(plan, hyper, model, streams, slot, column)
-        return (y - baseline(plan, model, streams, slot, column, ago)) / width
+        _, first = column_scale(plan, hyper, model, streams, slot, field)
+        return (y - baseline(plan, model, streams, slot, column, ago)) / width * (first / units[field, 1])
     return (y - units[field, 0]) / units[field, 1]
 
 
 @internal
-def teach(plan: Any, hyper: Any, model: Any, scratch: Any, phi: Any, units: Any, y: Any) -> None:
-    """The RLS readout takes in the known fields of y (F,), predicted from phi (R,) in those units (F, 2)."""
+def note_units(plan: Any, hyper: Any, model: Any, streams: Any, slot: int, units: Any) -> None:
+    """units (F, 2) = centre and width that a prediction's lags are in; NaN while no deviation is known.
+
+    Standardised by nothing, a target would come in as the raw number it is.
+    """
     for f in range(plan.fields):
-        if scaler.usable(y[f]) and (plan.scale == 0 or model.y_count[f] > FEWEST):
-            teach_column(plan, hyper, model, scratch, phi, f, (y[f] - units[f, 0]) / units[f, 1])
+        units[f, 0], units[f, 1] = column_scale(plan, hyper, model, streams, slot, f)
+        seen = model.change_m2[f] if plan.period > 0 else model.y_m2[f]
+        if plan.scale == 1 and not seen > 0.0:
+            units[f, 1] = np.nan
 
 
 @internal
-def teach_column(plan: Any, hyper: Any, model: Any, scratch: Any, phi: Any, column: int, target: float) -> None:
+def teach(plan: Any, hyper: Any, model: Any, scratch: Any, phi: Any, units: Any, said: Any, y: Any) -> None:
+    """The RLS readout takes in the known fields of y (F,): see ``Streams`` for phi (R,), units (F, 2), said (O, 2)."""
+    for f in range(plan.fields):
+        if scaler.usable(y[f]) and not np.isnan(units[f, 1]):
+            teach_column(plan, hyper, model, scratch, phi, said, f, (y[f] - units[f, 0]) / units[f, 1])
+
+
+@internal
+def teach_column(
+    plan: Any, hyper: Any, model: Any, scratch: Any, phi: Any, said: Any, column: int, target: float
+) -> None:
     """The RLS readout takes in one standardised target."""
     R, tail = model.readout.full.weight.shape[1], model.readout.plain.weight.shape[1]
-    rls.update(model.readout, column, phi, plan.newest, target, hyper.forgetting, hyper.prior,
-               scratch.room[0, :R], scratch.room[1, :tail], scratch.room[2])  # fmt: skip
+    rls.update(model.readout, column, phi, plan.newest, said[column], target, hyper.forgetting, hyper.prior,
+               scratch.room[0, :R], scratch.room[1, :tail])  # fmt: skip

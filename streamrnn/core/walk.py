@@ -8,8 +8,9 @@ them and the carried state; it is scored against targets known now; only then do
 the record in; a window is learned at every k1-th step of the sequence and at its last record. Forecasts differ in that
 the record's own value is known at once: it scores and completes earlier steps before the next prediction.
 
-The RLS readout takes a target in after the window that holds it was learned, so that the gradient of the trunk passes
-through the weights from before; where targets are forecasts, before the next prediction, which may use them.
+The RLS readout takes a record's target in after the window that ends with it was learned, so that its part of the
+trunk's gradient passes through the weights from before; where targets are forecasts, before the next prediction, which
+may use them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from streamrnn.core import arrays, cells, heads, kinds, rls, scaler, targets
-from streamrnn.core.jit import internal
+from streamrnn.core.jit import internal, merged
 from streamrnn.core.linear import copy
 from streamrnn.core.tbptt import learn_window, load_state, regressors, trunk_forward
 
@@ -32,7 +33,7 @@ ONE, ZERO = np.int64(1), np.int64(0)
 """Typed, because Numba compiles a callee once more for every literal it is given."""
 
 
-@internal
+@merged
 def walk(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records: Any) -> None:
     """Process ``records`` in order; writes model, streams and the output columns of records."""
     for i in range(records.slot.shape[0]):
@@ -57,9 +58,11 @@ def walk(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records:
         # a gap, so that there is one place that learns: compiling it twice would double the kernel.
         while True:
             if not closing:
-                prepare(plan, hyper, model, streams, scratch, records, i, gap)
+                # A record that would open a new sequence is predicted from the blank row when nothing may change.
+                source = streams.steps.shape[0] - 2 if gap and kind != kinds.EVENT else slot
+                prepare(plan, hyper, model, streams, scratch, records, i, source)
                 trunk_forward(plan, scratch, ONE)
-                publish(plan, hyper, model, streams, scratch, records, i)
+                publish(plan, hyper, model, streams, scratch, records, i, source)
                 if kind == kinds.PREDICT:
                     break
                 settle(plan, hyper, model, streams, scratch, records, i)
@@ -70,8 +73,8 @@ def walk(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records:
             if due and learn_window(plan, hyper, model, streams, scratch, slot):
                 records.grad_norm[i] = model.gauges[arrays.GRAD_NORM]
             if not closing and plan.rls == 1 and plan.known == kinds.KNOWN_IN_RECORD:
-                targets.teach(plan, hyper, model, scratch, scratch.phi, scratch.units, records.y[i])
-            if last:
+                targets.teach(plan, hyper, model, scratch, scratch.phi, scratch.units, scratch.said, records.y[i])
+            if last and streams.steps[slot] > 0:
                 targets.reset_sequence(streams, slot)
                 model.counters[arrays.SEQUENCES] += 1
             if not closing or kind == kinds.CLOSE:
@@ -80,12 +83,10 @@ def walk(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records:
 
 
 @internal
-def prepare(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records: Any, i: int, gap: bool) -> None:
+def prepare(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records: Any, i: int, source: int) -> None:
     """What comes before the prediction of record i: earlier targets its value completes, its inputs, its state."""
     slot = records.slot[i]
     event = records.kind[i] == kinds.EVENT
-    # A record that would open a new sequence is predicted from the blank row when nothing may change.
-    source = streams.steps.shape[0] - 2 if gap and not event else slot
     if plan.known == kinds.KNOWN_BY_FORECAST and records.kind[i] != kinds.PREDICT:
         if event:
             score_forecasts(plan, hyper, model, streams, scratch, records, i)
@@ -101,16 +102,16 @@ def prepare(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, recor
 
 
 @internal
-def publish(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records: Any, i: int) -> None:
+def publish(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records: Any, i: int, source: int) -> None:
     """records.prediction[i], in the target's unit, from the state just computed."""
     w, slot = scratch.weights, records.slot[i]
     out = records.prediction[i]
     if plan.rls == 1:
-        for f in range(plan.fields):
-            scratch.units[f, 0], scratch.units[f, 1] = targets.level_scale(plan, hyper, model, streams, slot, f)
+        targets.note_units(plan, hyper, model, streams, slot, scratch.units)
         regressors(plan, scratch, scratch.phi, ZERO)
         R, tail = model.readout.full.weight.shape[1], model.readout.plain.weight.shape[1]
-        rls.predict(model.readout, scratch.phi, plan.newest, scratch.room[0, :R], scratch.room[1, :tail], out)
+        rls.predict(model.readout, scratch.phi, plan.newest, scratch.room[0, :R], scratch.room[1, :tail],
+                    scratch.said, out)  # fmt: skip
     else:
         heads.linear_forward(scratch.h[plan.layers - 1, 1], w.head_w, w.head_b, scratch.raw)
         heads.publish(plan.loss, scratch.raw, out)
@@ -120,7 +121,7 @@ def publish(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, recor
             column = o // per_target
             centre, width = targets.column_scale(plan, hyper, model, streams, slot, column)
             if plan.period > 0:
-                centre = targets.baseline(plan, model, streams, slot, column, ZERO)
+                centre = targets.baseline(plan, model, streams, source, column, ZERO)
             out[o] = centre + width * out[o]
 
 
@@ -293,6 +294,8 @@ def advance(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, recor
         copy(streams.regressors[slot, place], scratch.phi)
         for f in range(plan.fields):
             copy(streams.units[slot, place, f], scratch.units[f])
+        for o in range(scratch.said.shape[0]):
+            copy(streams.said[slot, place, o], scratch.said[o])
 
 
 @internal
@@ -325,8 +328,8 @@ def complete_forecasts(plan: Any, hyper: Any, model: Any, streams: Any, scratch:
                     plan, hyper, model, streams, slot, streams.units[slot, place], y[f], column, j
                 )
                 if math.isfinite(target):
-                    phi = streams.regressors[slot, place]
-                    targets.teach_column(plan, hyper, model, scratch, phi, column, target)
+                    phi, said = streams.regressors[slot, place], streams.said[slot, place]
+                    targets.teach_column(plan, hyper, model, scratch, phi, said, column, target)
             targets.store(plan, hyper, model, streams, slot, step - j, y[f], column, j)
 
 
@@ -346,9 +349,8 @@ def take_label(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, re
             targets.absorb(plan, model, streams, slot, y)
             targets.note(plan, streams, slot, y)
             if plan.rls == 1:
-                targets.teach(
-                    plan, hyper, model, scratch, streams.regressors[slot, place], streams.units[slot, place], y
-                )
+                phi, units = streams.regressors[slot, place], streams.units[slot, place]
+                targets.teach(plan, hyper, model, scratch, phi, units, streams.said[slot, place], y)
             for f in range(plan.fields):
                 if scaler.usable(y[f]):
                     streams.event[slot, place] = 0  # a repeated label must not be learned again
