@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamrnn.allocation import dtype_of, hyper_of, layout_of, new_model, new_scratch, new_streams, plan_of
-from streamrnn.block import PREDICT, Block
+from streamrnn.block import EVENT, LABEL, PREDICT, Block
 from streamrnn.compiled import ensure_compiled
 from streamrnn.core import arrays
 from streamrnn.core.handle import Handle, table_of
@@ -368,6 +368,8 @@ def _check_block(block: Block, spec: LearnerSpec) -> None:
     for name, columns in (("x", spec.n_features), ("y", spec.n_targets)):
         if (shape := np.shape(getattr(block, name))) != (n, columns):
             raise ValueError(f"block.{name} has shape {shape}, expected {(n, columns)}")
+    if np.isin(block.kind, (EVENT, LABEL), invert=True).any():
+        raise ValueError(f"block.kind holds other kinds than {EVENT} (event) and {LABEL} (label)")
     if spec.target.classes is not None:
         known = block.y[np.isfinite(block.y)]
         if ((known < 0) | (known >= len(spec.target.classes)) | (known != np.floor(known))).any():

@@ -122,7 +122,7 @@ def carry_over(source: Saved, target: Learner, features: Sequence[int], *, strea
         elif name == "regressors":
             room[name][:n, :, regressors] = rows
         else:
-            if name in {"y", "last_y"}:
+            if name in {"y", "last_y", "remembered"}:
                 room[name][:n] = np.nan  # a target that did not exist is not known
             _place_rows(rows, room[name][:n])
     target.restore(model, list(source.keys), room)
@@ -159,7 +159,9 @@ def _input_places(old: LearnerSpec, new: LearnerSpec, features: Sequence[int]) -
         places.append(new.n_features)
     if old.inputs.previous_target:
         first = new.n_features + int(new.inputs.dt)
-        places.extend(first + k for k in range(old.n_previous))
+        for k in range(old.n_previous):  # kinds of columns (last values, last changes), each with all fields
+            kind, field = divmod(k, old.n_targets) if old.target.classes is None else (0, k)
+            places.append(first + kind * new.n_targets + field)
         places.extend(first + new.n_previous + f for f in range(old.n_targets))
     return np.array(places or [0], np.int64)  # a network without inputs has one column of zeros
 

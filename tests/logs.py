@@ -97,9 +97,9 @@ def specs(
 def logs(draw: st.DrawFn, spec: LearnerSpec, max_size: int = 50, closings: bool = False) -> Block:
     """A log for ``spec``; labels come soon, late, twice, or for events that never were.
 
-    Sequences may be closed too, where the learner keeps the states that a window may then start from.
+    Sequences may be closed too, where the specification has ends; such records can only be given one by one.
     """
-    closings = closings and (spec.has_end or spec.streams.reset_after_s is not None)
+    closings = closings and spec.has_end
     by_label = spec.target.known == "label"
     keys, times, ends, kinds, events = [], [], [], [], []
     issued: dict[bytes, list[int]] = {key: [] for key in KEYS}

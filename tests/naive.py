@@ -45,8 +45,6 @@ from tests.naive_state import (
     Stream,
 )
 
-FEWEST = 2  # known values before the RLS readout learns
-
 
 class NaiveLearner(NaiveEncoder):
     """A learner over one partition. ``weights`` (PyTorch's names; no head with the RLS readout) are copied."""
@@ -111,6 +109,10 @@ class NaiveLearner(NaiveEncoder):
     def take(self, record: Record) -> tuple[Array, int]:
         """One record, wholly: time, eviction, gap, predict, score, advance, learn; or the end of a sequence."""
         self.scores.append((np.nan, np.nan))
+        if record.kind == CLOSE:
+            updates = self.updates
+            self.close(record.key)
+            return np.full(self.spec.n_outputs, np.nan), updates
         time_ms = self.clock.advance(record.time_ms)
         if self.clock.restarted:
             for stream in self.streams.values():
@@ -120,10 +122,6 @@ class NaiveLearner(NaiveEncoder):
             self.counts["labels"] += 1
             self.take_label(record)
             return np.full(self.spec.n_outputs, np.nan), self.updates
-        if record.kind == CLOSE:
-            updates = self.updates
-            self.close(record.key)
-            return np.full(self.spec.n_outputs, np.nan), updates
         stream = self.touch(record.key)
         self.counts["events"] += 1
         if self.gap(stream, time_ms):
@@ -142,12 +140,11 @@ class NaiveLearner(NaiveEncoder):
         return result
 
     def close(self, key: bytes) -> None:
-        """Learn from what is left of the stream's sequence and end it."""
-        if key in self.streams:
-            stream = self.touch(key)
+        """Learn from what is left of the stream's sequence and end it. The stream was not seen by that."""
+        stream = self.streams.get(key)
+        if stream and stream.sequence.steps:
             self.learn(stream.sequence)
-            stream.sequence = self.new_sequence()
-        self.counts["sequences"] += 1
+            self.reset(stream)
 
     def predict(self, block: Any) -> Array:
         """What would be said of every record of the block now, [n, n_outputs]; changes nothing."""
@@ -224,8 +221,8 @@ class NaiveLearner(NaiveEncoder):
             for j in reached:
                 self.complete(stream, j, y)
 
-        prediction, x, after, phi, units = self.foretell(record, stream, time_ms)
-        before = sequence.state
+        prediction, x, after, phi, said = self.foretell(record, stream, time_ms)
+        before, units = sequence.state, self.units(stream)
         updates = self.updates
         if spec.target.known == "record":
             self.score(stream, [(prediction, 1)], y)
@@ -235,6 +232,7 @@ class NaiveLearner(NaiveEncoder):
         sequence.inputs.append(x)
         sequence.predictions.append(prediction)
         sequence.regressors.append(phi)
+        sequence.said.append(said)
         sequence.units.append(units)
         width = 1 if self.classify else spec.n_outputs
         sequence.targets.append(np.full(width, np.nan, self.dtype))
@@ -265,14 +263,15 @@ class NaiveLearner(NaiveEncoder):
             self.set_target(stream, sequence, step, j, i, y[i])
 
     def foretell(self, record: Record, stream: Stream, time_ms: int) -> tuple[Any, ...]:
-        """Prediction of a record, and what it was made from: inputs, state after, regressors and units (RLS only)."""
+        """Prediction of a record, and what it was made from: inputs, state after, and of RLS regressors and models."""
         x = self.input_vector(record, stream, time_ms)
         outputs, after, _ = network_step(self.spec.model.cell, self.network(), x, stream.sequence.state)
-        phi, units = np.zeros(0), [self.target_scaling(stream, i) for i in range(self.spec.n_targets)]
+        phi, said = np.zeros(0), []
         if self.rls:
             phi = np.concatenate([after[-1][0], x, self.lags(stream), [1.0]]).astype(np.float64)
+            said = [readout.models(phi) for readout in self.readouts]
             outputs = np.array([readout.predict(phi) for readout in self.readouts])
-        return self.prediction(stream, outputs), x, after, phi, units
+        return self.prediction(stream, outputs), x, after, phi, said
 
     def network(self) -> Weights:
         """The network's weights, the readout being the RLS model's columns of the state if it is that."""
@@ -328,13 +327,14 @@ class NaiveLearner(NaiveEncoder):
 
     def teach(self, stream: Stream, sequence: History, step: int, j: int, i: int, value: float) -> None:
         """The RLS readout takes in field i of ``step`` at horizon ``j``, in the units of its regressors."""
-        if self.spec.learning.scale and self.target_moments[i].count <= FEWEST:
-            return
         centre, width = sequence.units[step][i]
-        if self.spec.target.period:
-            centre, width = self.baseline(sequence, j, i, j), self.width(stream, j, i)
+        if np.isnan(width):
+            return
+        if self.spec.target.period:  # the lags among the regressors are in the width of horizon 1 then
+            centre = self.baseline(sequence, j, i, j)
+            width *= self.width(stream, j, i) / self.width(stream, 1, i)
         column = (j - 1) * self.spec.n_targets + i
-        self.readouts[column].take(sequence.regressors[step], (value - centre) / width)
+        self.readouts[column].take(sequence.regressors[step], sequence.said[step][column], (value - centre) / width)
 
     def score(self, stream: Stream, predictions: list[tuple[Array, int]], y: Array) -> None:
         """Mean loss (in the model's scale) and mean error (in y's unit) of predictions, each with its horizon."""

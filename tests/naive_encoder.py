@@ -133,6 +133,15 @@ class NaiveEncoder:
         own = RunningSquares() if self.rls else stream.changes[column]
         return shrunk_width(own, self.change_moments[column], self.spec.learning.target_shrinkage)
 
+    def units(self, stream: Stream) -> list[tuple[float, float]]:
+        """Centre and width that each field's lags are in; a width of NaN while its targets have no deviation."""
+        period, units = self.spec.target.period, []
+        for i in range(self.spec.n_targets):
+            centre = 0.0 if period else self.target_scaling(stream, i)[0]
+            seen = self.change_moments[i].mean if period else self.target_moments[i].variance
+            units.append((centre, self.width(stream, 1, i) if seen or not self.spec.learning.scale else np.nan))
+        return units
+
     def baseline(self, sequence: History, j: int, i: int, ago: int) -> float:
         """What a forecast at horizon j starts from that was made ``ago`` steps before the newest value."""
         period = self.spec.target.period

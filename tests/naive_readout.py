@@ -1,9 +1,10 @@
 """The slow, obvious RLS readout: every target taken in is kept, and the weights are solved for anew after each one.
 
 A linear model is the minimum of ``sum_i weight_i (target_i - w phi_i)^2 + rest |w - w0|^2 / prior``: each target weighs
-one over the noise variance of its time, and each later one multiplies the weights of all before it, and ``rest``, the
-prior's, by the forgetting factor. The covariance is the inverse of that quadratic form. Sums and inverses are taken in
-NumPy's long double, since the quadratic form has the squared condition of the square root that the kernel works with.
+one over the noise variance in use at its time, and each later one multiplies the weights of all before it, and
+``rest``, the prior's, by the forgetting factor. Where the covariance, the inverse of that quadratic form, has grown too
+large, the prior of a single weight is one more target. Sums and inverses are taken in NumPy's long double, since the
+quadratic form has the squared condition of the square root that the kernel works with.
 
 The experts' losses are sums over all their past errors. Dimensions: R regressors, the first H of them the state.
 """
@@ -14,11 +15,11 @@ import numpy as np
 
 from tests.naive_network import Array
 
-HANDICAP = 1.05  # on both models' losses in the mixture
+HANDICAP = 1.07  # on both models' losses in the mixture
 LOSS_MEMORY, NOISE_MEMORY = 0.995, 0.99
 SMALLEST_NOISE = 1e-8
 OUTLIER = 3.0  # deviations
-LARGEST_GROWTH = 10.0  # of the total variance, beyond which nothing is forgotten
+LARGEST_GROWTH = 10.0  # of the total variance, beyond which the prior is taken in again
 
 
 def inverse(matrix: Array) -> Array:
@@ -47,6 +48,8 @@ class LeastSquares:
         self.targets: list[float] = []
         self.weights = np.zeros(0, np.longdouble)
         self.squares = [1.0]
+        self.used = 1.0  # the noise variance that targets are weighed by
+        self.turn = 0
         self.solve()
 
     def solve(self) -> None:
@@ -67,23 +70,30 @@ class LeastSquares:
 
     def says(self, phi: Array, newest: float) -> float:
         """What it predicts, drawn to the newest value where the weights are more uncertain than the noise."""
-        return newest + min(1.0, self.noise / self.variance(phi)) * (float(self.w @ phi) - newest)
+        return newest + min(1.0, self.used / self.variance(phi)) * (float(self.w @ phi) - newest)
 
     def take(self, phi: Array, target: float) -> None:
-        error, noise, variance = target - float(self.w @ phi), self.noise, self.variance(phi)
-        limit = OUTLIER * np.sqrt(noise + variance)
+        error, variance = target - float(self.w @ phi), self.variance(phi)
+        self.used = noise = min(self.noise, self.used / self.forgetting)
+        limit = OUTLIER * np.sqrt(self.noise * (1 + variance / noise))
         square = error**2
         if abs(error) > limit:
             # As noisy as makes this error no more than the outlier's limit in effect.
             noise = (noise + variance) * abs(error) / limit - variance
             square = limit * abs(error)
-        total = float(np.trace(self.covariance))
-        forget = self.forgetting if total <= LARGEST_GROWTH * self.prior * len(self.mean) else 1.0
-        self.rest *= forget
-        self.weights = np.append(forget * self.weights, 1 / np.longdouble(noise))
+        self.rest *= self.forgetting
+        self.weights *= self.forgetting
+        self.observe(phi, target, noise)
+        if float(np.trace(self.covariance)) > LARGEST_GROWTH * self.prior * len(self.mean):
+            k = self.turn % len(self.mean)
+            self.turn += 1
+            self.observe(np.eye(len(self.mean))[k], float(self.mean[k]), self.prior)
+        self.squares.append(square)
+
+    def observe(self, phi: Array, target: float, noise: float) -> None:
+        self.weights = np.append(self.weights, 1 / np.longdouble(noise))
         self.rows.append(phi)
         self.targets.append(target)
-        self.squares.append(square)
         self.solve()
 
 
@@ -99,22 +109,26 @@ class NaiveReadout:
         self.plain = LeastSquares(mean[hidden:], prior, forgetting)
         self.errors: list[list[float]] = [[], [], [], []]
 
-    def experts(self, phi: Array) -> list[float]:
-        newest = 0.0 if self.newest is None else float(phi[self.newest])
-        return [self.full.says(phi, newest), self.plain.says(phi[self.hidden :], newest), 0.0, newest]
+    def models(self, phi: Array) -> list[float]:
+        """What the two models say."""
+        newest = self.repeat(phi)
+        return [self.full.says(phi, newest), self.plain.says(phi[self.hidden :], newest)]
+
+    def repeat(self, phi: Array) -> float:
+        return 0.0 if self.newest is None else float(phi[self.newest])
 
     def predict(self, phi: Array) -> float:
-        said = self.experts(phi)
         count = discounted([1.0] * len(self.errors[0]), LOSS_MEMORY)
         if count == 0:
-            return said[3]
+            return self.repeat(phi)
         losses = np.array([discounted(errors, LOSS_MEMORY) for errors in self.errors]) * [HANDICAP, HANDICAP, 1, 1]
         losses += 1e-12 * count
         weights = (losses / losses.min()) ** -count
-        return float(weights @ said / weights.sum())
+        return float(weights @ [*self.models(phi), 0.0, self.repeat(phi)] / weights.sum())
 
-    def take(self, phi: Array, target: float) -> None:
-        for errors, said in zip(self.errors, self.experts(phi), strict=True):
-            errors.append(abs(target - said))
+    def take(self, phi: Array, said: list[float], target: float) -> None:
+        """Learn that it should have been ``target`` where the models said ``said``."""
+        for errors, expert in zip(self.errors, [*said, 0.0, self.repeat(phi)], strict=True):
+            errors.append(abs(target - expert))
         self.full.take(phi, target)
         self.plain.take(phi[self.hidden :], target)

@@ -19,8 +19,9 @@ from streamrnn.checkpoint import CheckpointStore, Progress, new_lineage, take_sn
 from streamrnn.checkpoint_writer import BackgroundWriter
 from streamrnn.core.handle import _walk_at
 from streamrnn.core.jit import JIT_DISABLED
+from streamrnn.core.kinds import CLOSE
 from streamrnn.learner import Learner, seed_of
-from streamrnn.spec import LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+from streamrnn.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
 from streamrnn.tensor_file import load_weights, save_weights
 from tests.learners import bits_of, bits_said, differing
 from tests.logs import logs, part, specs
@@ -208,16 +209,11 @@ UNITS = {
     "forecast": TargetSpec(fields=("y",), known="forecast", horizon=3),
     "baseline": TargetSpec(fields=("y",), known="forecast", horizon=3, baseline="last"),
 }
-EARLY = pytest.mark.xfail(
-    strict=True, reason="targets of predictions made before there was a deviation count as numbers"
-)
 
 
 @pytest.mark.parametrize("readout", ["linear", "rls"])
 @pytest.mark.parametrize("known", list(UNITS))
-def test_the_target_s_unit_and_origin_do_not_matter(known: str, readout: str, request: pytest.FixtureRequest) -> None:
-    if readout == "rls" and known in ("label", "forecast"):
-        request.applymarker(EARLY)
+def test_the_target_s_unit_and_origin_do_not_matter(known: str, readout: str) -> None:
     model = ModelSpec(hidden_size=3, dtype="float64", readout=readout, lags=3)  # type: ignore[arg-type]
     spec = LearnerSpec(n_features=2, target=UNITS[known], model=model, learning=LearningSpec(k1=2, k2=8))
     block = plain_log(120, streams=1)
@@ -231,6 +227,64 @@ def test_the_target_s_unit_and_origin_do_not_matter(known: str, readout: str, re
     said, said_of_other = Learner(spec, SEED).process(block).value, Learner(spec, SEED).process(other).value
     late = slice(40, None)  # the first predictions are made without a unit
     np.testing.assert_allclose(said_of_other[late], 5.0 + 1000.0 * said[late], rtol=1e-6, atol=1e-2)
+
+
+@pytest.mark.parametrize("known", ["record", "forecast", "baseline"])
+def test_predictions_made_without_a_unit_are_never_taught(known: str) -> None:
+    """A constant tells no deviation, however long; what is foretold before its first change is in no unit."""
+    model = ModelSpec(hidden_size=3, dtype="float64", readout="rls", lags=3)
+    learner = Learner(plain_spec(model=model, learning=LearningSpec(k1=2, k2=8)), SEED)
+    if known != "record":
+        learner = Learner(LearnerSpec(n_features=2, target=UNITS[known], model=model), SEED)
+    block = plain_log(30, streams=1)
+    block.y[:20], block.y[20:] = 1000.0, 1000.0 + block.y[20:]
+    learner.process(part(block, 0, 20))
+    assert not learner.model_arrays()["readout_count"].any()
+    learner.process(part(block, 20, 21))
+    assert not learner.model_arrays()["readout_count"].any()
+    learner.process(part(block, 21, 30))
+    assert learner.model_arrays()["readout_count"].all()
+
+
+# -- single calls -----------------------------------------------------------------------------------------------------
+
+
+def test_a_sequence_is_closed_only_where_the_specification_has_ends() -> None:
+    learner = Learner(plain_spec(), SEED)
+    learner.process(plain_log(20))
+    before = bits_of(learner)
+    with pytest.raises(ValueError, match="has_end"):
+        learner.walk_one(b"s0", CLOSE)
+    assert differing(bits_of(learner), before) == []
+
+
+def test_closing_counts_sequences_with_steps_and_is_no_sign_of_life() -> None:
+    learner = Learner(plain_spec(has_end=True, learning=LearningSpec(k1=50, k2=50)), SEED)
+    learner.process(plain_log(20))
+    order, clock, seen = learner.store.keys(), learner.store.clock.state().tolist(), learner.store.slots()[1].tolist()
+    learner.take_touched_segments()
+    learner.walk_one(order[0], CLOSE, 10**15)
+    assert learner.take_touched_segments() == {0}
+    assert (learner.counters()["sequences"], learner.counters()["updates"]) == (1, 1)
+    assert not any(state.any() for state in learner.stream_state(order[0]).values())
+    learner.walk_one(order[0], CLOSE)
+    learner.walk_one(b"nobody", CLOSE)
+    assert (learner.counters()["sequences"], learner.counters()["updates"]) == (1, 1)
+    assert learner.store.keys() == order
+    assert learner.store.clock.state().tolist() == clock
+    assert learner.store.slots()[1].tolist() == seen
+
+
+def test_no_time_passes_while_a_future_is_imagined() -> None:
+    spec = LearnerSpec(n_features=2, target=UNITS["forecast"], inputs=InputSpec(dt=True))
+    said = []
+    for start in (0, -(10**13)):  # the second in 1653
+        learner, block = Learner(spec, SEED), plain_log(30, streams=1)
+        block.time_ms[:] += start
+        learner.process(block)
+        learner.imagine(b"s0")
+        said.append([learner.imagine_one([0.5, -0.5], 1.0).copy() for _ in range(3)])
+    np.testing.assert_array_equal(said[0], said[1])
 
 
 # -- time and absurd numbers ------------------------------------------------------------------------------------------

@@ -293,7 +293,7 @@ def test_the_oracle_s_least_squares_are_the_textbook_s_recursion() -> None:
     model = LeastSquares(np.eye(R)[2], 0.1, forgetting)
     w, P = np.eye(R)[2], 0.1 * np.eye(R)
     for _ in range(40):
-        phi, noise = rng.standard_normal(R), model.noise
+        phi, noise = rng.standard_normal(R), min(model.noise, model.used / forgetting)
         target = float(w @ phi) + float(np.clip(rng.standard_normal(), -1, 1)) * np.sqrt(noise)
         gain = P @ phi / (forgetting * noise + phi @ P @ phi)
         w = w + gain * (target - w @ phi)
@@ -306,9 +306,20 @@ def test_the_oracle_s_least_squares_are_the_textbook_s_recursion() -> None:
 def test_the_oracle_s_mixture_prefers_the_expert_that_was_right() -> None:
     readout = NaiveReadout(3, 1, 1, 0.1, 1.0)
     assert readout.predict(np.array([0.5, 7.0, 1.0])) == 7.0
+    phi = np.array([0.5, 7.0, 1.0])
     for y in (0.0, 0.0, 0.0, 0.0):
-        readout.take(np.array([0.5, 7.0, 1.0]), y)
-    assert abs(readout.predict(np.array([0.5, 7.0, 1.0]))) < 0.1
+        readout.take(phi, readout.models(phi), y)
+    assert abs(readout.predict(phi)) < 0.1
+
+
+def test_the_oracle_s_covariance_stays_bounded_where_the_regressors_say_nothing_new() -> None:
+    model = LeastSquares(np.zeros(3), 0.1, 0.5)
+    for _ in range(40):
+        model.take(np.array([1.0, 1.0, 0.0]), 0.4)
+        assert np.trace(model.covariance) < 2 * 10 * 0.1 * 3
+    assert model.turn > 3
+    close(float(model.w @ [1.0, 1.0, 0.0]), 0.4, 1e-2)
+    close(float(model.w[2]), 0.0, 1e-12)
 
 
 def test_missing_inputs_become_the_running_mean_and_are_counted() -> None:

@@ -116,6 +116,18 @@ def test_free_slots_are_given_out_in_the_same_order_after_a_restore() -> None:
     assert everything(again) == everything(store)
 
 
+@pytest.mark.usefixtures("tiny_segments")
+def test_to_touch_a_slot_marks_its_segment_and_nothing_else() -> None:
+    store = StreamStore(9, TTL_MS, JUMP_MS)
+    fed(store, events((b"a", 0), (b"b", 0), (b"c", 0)))
+    store.take_touched_segments()
+    before = everything(store)
+    store.touch(2)
+    store.touch(store.blank)
+    assert everything(store) == before
+    assert store.take_touched_segments() == {1}
+
+
 def test_find_changes_nothing() -> None:
     store = StreamStore(2, None, JUMP_MS)
     fed(store, events((b"a", 0), (b"b", 1)))

@@ -9,8 +9,8 @@ times, or not at all.
 
 The prior says "repeat the newest value": weight 1 on it, 0 elsewhere, each with variance ``prior`` (Litterman 1986).
 Targets are weighed against it by the noise variance, a running mean of squared errors. The one in use may fall at once
-but rises no faster than the past is forgotten, so that no target counts less than the one before it: after a change,
-errors are large and the new targets are what matters. A single one more than three deviations off counts as noisier
+but rises no faster than the past is forgotten, so that no target counts less than the one before it, however large
+errors are after a change. A single one more than three deviations off counts as noisier
 (Huber 1964). What older targets say is forgotten with factor ``forgetting`` per update; where phi shows no new
 directions the uncertainty would grow without bound, and the prior is taken in again.
 
@@ -180,7 +180,7 @@ def fit(
     if abs(error) > limit:
         noise = (used + variance) * abs(error) / limit - variance
         square = limit * abs(error)
-    model.trace[o] = observe(w, S, model.trace[o], error, variance, noise, forgetting, f)
+    model.trace[o] = observe(w, S, error, variance, noise, forgetting, f)
     if model.trace[o] > LARGEST_GROWTH * prior * R:
         # Directions that no target tells about have become too uncertain: the prior is taken in once more, weight by
         # weight. To stop forgetting instead would stop it for good, as two columns that say the same never recover.
@@ -188,23 +188,29 @@ def fit(
         model.turn[o] += 1.0
         copy(f, S[k])
         expected = 1.0 if k == newest else 0.0
-        model.trace[o] = observe(w, S, model.trace[o], expected - w[k], dot(f, f), prior, 1.0, f)
+        model.trace[o] = observe(w, S, expected - w[k], dot(f, f), prior, 1.0, f)
     model.noise_sum[o] = NOISE_MEMORY * model.noise_sum[o] + square
     model.noise_count[o] = NOISE_MEMORY * model.noise_count[o] + 1.0
     model.noise[o] = max(model.noise_sum[o] / model.noise_count[o], SMALLEST_NOISE)
 
 
 @jit
-def observe(w: Any, S: Any, trace: float, error: float, variance: float, noise: float, forget: float, f: Any) -> float:
-    """Potter's update of w (R,) and S (R, R) by an observation of that error and noise; returns the trace of P."""
+def observe(w: Any, S: Any, error: float, variance: float, noise: float, forget: float, f: Any) -> float:
+    """Potter's update of w (R,) and S (R, R) by an observation of that error and noise; returns the trace of P.
+
+    The trace before is summed up anew: carried on from update to update, its rounding would grow by 1 / forget each.
+    """
     alpha = forget * noise + variance
     gain = error / alpha
     shrink = 1.0 / (alpha + math.sqrt(alpha * forget * noise))
     grow = 1.0 / math.sqrt(forget)
-    known = 0.0
+    known = trace = 0.0
     for k in range(f.shape[0]):
         row = S[k]
-        shared = dot(row, f)
+        shared = 0.0
+        for j in range(f.shape[0]):
+            shared += row[j] * f[j]
+            trace += row[j] * row[j]
         known += shared * shared
         w[k] += gain * shared
         scale_and_subtract(row, grow, grow * shrink * shared, f)

@@ -75,8 +75,8 @@ class RNNAnomalyDetector(RecurrentEstimator, base.AnomalyDetector):
 
     def learn_one(self, x: Mapping[Any, Any]) -> None:
         """Take the event in: its error into the calibration, then learn it and forecast the next."""
-        columns = self._columns.extended(x)
-        key, row = columns.key(x), columns.row(x)
+        columns, row = self._columns.with_row(x)
+        key = columns.key(x)
         error = self._error(key, row, learn=True)
         if error is not None:
             if len(self._newest) == CALIBRATION:
@@ -105,7 +105,7 @@ class RNNAnomalyDetector(RecurrentEstimator, base.AnomalyDetector):
         None without a forecast, or where no feature had an error before. ``learn`` adds the errors to the deviations.
         """
         forecast = None if self._learner is None else self._learner.latest(key)
-        if forecast is None:
+        if self._learner is None or forecast is None:
             return None
         known = min(len(row), len(forecast))
         values = np.array(row[:known])
@@ -116,7 +116,8 @@ class RNNAnomalyDetector(RecurrentEstimator, base.AnomalyDetector):
         usable = np.isfinite(squares) & (total > 0.0)
         error = float(np.sqrt(np.mean(squares[usable] * count[usable] / total[usable]))) if usable.any() else None
         if learn:
-            seen = np.isfinite(squares)
+            # Before a feature has a deviation its errors are in no unit of its own.
+            seen = np.isfinite(squares) & (self._learner.model_arrays()["y_m2"][:known] > 0.0)
             self._squares = np.array(
                 [MEMORY * total + np.where(seen, squares, 0.0), MEMORY * count + seen.astype(np.float64)]
             )

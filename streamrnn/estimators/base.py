@@ -153,8 +153,8 @@ class RecurrentEstimator:
 
     def _learn(self, x: Mapping[Any, Any], y: float | Sequence[float]) -> Floats:
         """One event through the learner; returns its prediction. An event that is refused changes nothing."""
-        columns = self._columns.extended(x)
-        key, row = columns.key(x), columns.row(x)
+        columns, row = self._columns.with_row(x)
+        key = columns.key(x)
         return walk_one(self._adopt(columns), key, row, y, EVENT)
 
     def _predict(self, x: Mapping[Any, Any]) -> Floats | None:
@@ -194,13 +194,16 @@ class RecurrentEstimator:
 
         ``key`` is the stream's value of ``stream_key``; without one there is a single stream. What was learned stays.
         """
+        name = self._stream_name(key)
+        if self._learner is not None and self._learner.store.find(name) != self._learner.store.blank:
+            self._learner.walk_one(name, CLOSE)
+
+    def _stream_name(self, key: Hashable | None) -> bytes:
         if (key is None) != (self.stream_key is None):
             raise ConfigError(
                 f"key: {'needed, since stream_key is set' if key is None else 'goes with stream_key, which is not set'}"
             )
-        name = b"" if key is None else canonical_text(key, str(self.stream_key)).encode("utf-8", "surrogatepass")
-        if self._learner is not None and self._learner.store.find(name) != self._learner.store.blank:
-            self._learner.walk_one(name, CLOSE)
+        return b"" if key is None else canonical_text(key, str(self.stream_key)).encode("utf-8", "surrogatepass")
 
     def get_weights(self) -> dict[str, np.ndarray[Any, Any]]:
         """Copies of all weights under PyTorch's names and shapes; with readout rls also ``rls.weight``.

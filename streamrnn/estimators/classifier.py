@@ -88,8 +88,8 @@ class RNNClassifier(RecurrentEstimator, base.MiniBatchClassifier):
 
     def learn_one(self, x: Mapping[Any, Any], y: Label | None = None) -> None:
         """Advance the stream's state by x, then learn that its class is y; None: advance only."""
-        columns = self._columns.extended(x)
-        key, row = columns.key(x), columns.row(x)
+        columns, row = self._columns.with_row(x)
+        key = columns.key(x)
         index = self._index(y)
         walk_one(self._adopt(columns), key, row, index, EVENT)
 

@@ -59,6 +59,7 @@ class Columns:
             if len(set(self.names)) < len(self.names):
                 raise ConfigError(f"features: names must differ, got {list(features)}")
         self._known = frozenset({*self.names, stream_key})
+        self._n_usual = len(self.names) + (stream_key is not None)
 
     @property
     def n_features(self) -> int:
@@ -80,6 +81,7 @@ class Columns:
         more = copy.copy(self)
         more.names = (*self.names, *names)
         more._known = frozenset({*more.names, *self._ignored, self.stream_key})
+        more._n_usual = len(more.names) + (self.stream_key is not None)
         return more
 
     def extended(self, x: Mapping[Any, Any]) -> Columns:
@@ -100,6 +102,16 @@ class Columns:
         more._ignored = self._ignored.union(dates)
         return more.appended(names)
 
+    def with_row(self, x: Mapping[Any, Any]) -> tuple[Columns, list[float]]:
+        """``extended`` by x, and x's row in those columns."""
+        if self._encoder is None and len(x) == self._n_usual:
+            row = self.row(x)
+            # As many features as ever and none of them missing: there can be no other.
+            if self.fixed or not any(map(math.isnan, row)):
+                return self, row
+        columns = self.extended(x)
+        return columns, columns.row(x)
+
     def row(self, x: Mapping[Any, Any]) -> list[float]:
         """The columns of one event. Raises RecordError, naming the feature, for what is not a number."""
         if self._encoder is not None:
@@ -115,17 +127,17 @@ class Columns:
         return [_checked(value, name) for value, name in zip(values, self.names, strict=True)]
 
     def state(self) -> dict[str, Any]:
-        """Names discovered so far, as JSON values; raises ValueError for names JSON cannot hold."""
-        names = [name.item() if isinstance(name, np.generic) else name for name in (*self.names, *self._ignored)]
-        if bad := [name for name in names if not isinstance(name, str | int | float | bool)]:
-            raise ValueError(f"features are saved under their names, which must be text or numbers, got {bad}")
-        return {"names": names[: len(self.names)], "ignored": sorted(names[len(self.names) :], key=str)}
+        """Names discovered so far, as JSON values; raises TypeError for names JSON cannot hold."""
+        return {
+            "names": [_to_json(name) for name in self.names],
+            "ignored": sorted(map(_to_json, self._ignored), key=str),
+        }
 
     def restored(self, state: Mapping[str, Any]) -> Columns:
         """The columns whose ``state`` this is."""
         more = copy.copy(self)
-        more._ignored = frozenset(state["ignored"])
-        return more.appended(state["names"][len(self.names) :])
+        more._ignored = frozenset(map(_from_json, state["ignored"]))
+        return more.appended([_from_json(name) for name in state["names"][len(self.names) :]])
 
     def key(self, x: Mapping[Any, Any]) -> bytes:
         """The stream's key. Raises RecordError when the event does not name its stream."""
@@ -142,7 +154,7 @@ class Columns:
         if self.fixed or self._known.issuperset(frame.columns):
             return stages
         new = frame[[name for name in frame.columns if name not in self._known]]
-        present = [column.notna().to_numpy() for _, column in new.items()]
+        present = [(column.notna() & ~column.isin([math.inf, -math.inf])).to_numpy() for _, column in new.items()]
         for i in sorted({int(rows.argmax()) for rows in present if rows.any()}):
             columns = stages[-1][1].extended(new.iloc[i].to_dict())
             if i == 0:
@@ -168,6 +180,20 @@ class Columns:
         if self.stream_key not in frame.columns:
             raise RecordError("no_key", f"stream_key: the frame has no column {self.stream_key!r}")
         return [self.key({self.stream_key: value}) for value in frame[self.stream_key].tolist()]
+
+
+def _to_json(name: Any) -> Any:
+    """A feature's name as JSON; raises TypeError where there is none for it. River's n-grams are tuples."""
+    if isinstance(name, tuple):
+        return [_to_json(part) for part in name]
+    plain = name.item() if isinstance(name, np.generic) else name
+    if not isinstance(plain, str | int | float | bool | None):
+        raise TypeError(f"features are saved under their names, which must be text, numbers or tuples, got {name!r}")
+    return plain
+
+
+def _from_json(name: Any) -> Hashable:
+    return tuple(map(_from_json, name)) if isinstance(name, list) else name
 
 
 def _checked(value: Any, name: Hashable) -> float:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy as np
 from river.time_series.base import Forecaster
 
 from streamrnn.block import EVENT, PREDICT
+from streamrnn.core.scaler import ABSURD
 from streamrnn.errors import ConfigError
 from streamrnn.estimators.base import RecurrentEstimator, block_of, walk_one
 from streamrnn.estimators.intervals import AdaptiveIntervals
@@ -102,13 +103,13 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
         """Take in the series' next value, and the covariates that belong to it; None or NaN: the value is not known."""
         x = x or {}
         value = number(y, "y")
-        columns = self._columns.extended(x)
-        key, row = columns.key(x), columns.row(x)
+        columns, row = self._columns.with_row(x)
+        key = columns.key(x)
         learner = self._adopt(columns)
         self._with_covariates = self._with_covariates or columns.n_features > 0
         if key in self._waiting:
             self._process(learner, key, row, self._waiting.pop(key))
-        if math.isfinite(value):
+        if abs(value) <= ABSURD:  # as the learner has it
             stream = key.decode("utf-8", "surrogatepass")
             self._intervals.observe(stream, (value - learner.due(key)).tolist())
             if self._season is not None and self._season.observe(stream, value):
@@ -124,6 +125,13 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
         walk_one(learner, key, row, value, EVENT)
         if self._season is not None:
             self._recent.append((key, row, value))
+
+    def end_sequence(self, key: Hashable | None = None) -> None:
+        name = self._stream_name(key)
+        if name in self._waiting and self._learner is not None:
+            missing = [math.nan] * self._columns.n_features
+            self._process(self._learner, name, missing, self._waiting.pop(name))
+        super().end_sequence(key)
 
     def _relearn(self) -> Learner:
         """A new learner for another baseline, taught with the newest events."""
@@ -152,13 +160,12 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
         waiting = self._waiting.get(key)
         if waiting is not None:
             said = learner.imagine_one(rows[0], waiting)
-            rows = rows[1:]
         elif (latest := learner.latest(key)) is not None:
             said = latest
         else:
             said = walk_one(learner, key, rows[0], math.nan, PREDICT)
         forecasts: list[float] = said[:horizon].tolist()
-        for row in rows:
+        for row in rows[1:]:
             if len(forecasts) == horizon:
                 break
             said = learner.imagine_one(row, forecasts[len(forecasts) - self.horizon])

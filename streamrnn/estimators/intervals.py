@@ -5,7 +5,7 @@ and q, one per horizon, moves up by a little whenever a value lay outside and do
 that both balance at the wanted level. Adding up its steps, log q can only stay bounded if the share of values inside
 tends to the level: after T values they differ by at most ``|log q_T - log q_0| / (STEP T)``, without any assumption on
 the data (adaptive conformal inference, Gibbs & Candes 2021; the step on the logarithm keeps q positive and free of
-units).
+units). Where errors are all but zero q stops at ``LOWEST``, and more values than wanted lie inside.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typing import Any
 STEP = 0.05
 MEMORY = 0.98
 """What an older error still weighs in the scale after each newer one."""
+LOWEST = 0.05
+"""q does not fall below: after long without any error it must not take as long to grow again."""
 START = 2.0
 """q at first: with errors that are normal, 90 % lie within 2.06 mean absolute errors."""
 
@@ -52,7 +54,8 @@ class AdaptiveIntervals:
             size, (total, count) = abs(error), scales[j]
             if count > 0.0:
                 outside = size > math.exp(self._log_q[j]) * total / count
-                self._log_q[j] += STEP * (self.level if outside else self.level - 1.0)
+                step = STEP * (self.level if outside else self.level - 1.0)
+                self._log_q[j] = max(math.log(LOWEST), self._log_q[j] + step)
             scales[j][:] = MEMORY * total + size, MEMORY * count + 1.0
 
     def half_widths(self, stream: str) -> list[float]:

@@ -21,8 +21,8 @@ from unittest import mock
 
 import numpy as np
 
-from streamrnn import learner as learner_module
 from streamrnn.block import Block
+from streamrnn.core.handle import Handle
 from streamrnn.learner import Learner
 from streamrnn.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
 
@@ -86,14 +86,14 @@ def fill(subject: Learner, streams: int) -> None:
 @contextmanager
 def timed_walk() -> Iterator[list[float]]:
     """Collects the seconds each call of the jitted block takes."""
-    walk, seconds = learner_module.walk, []
+    walk, seconds = Handle.walk, []
 
     def timed(*arguments: Any) -> None:
         started = time.perf_counter()
         walk(*arguments)
         seconds.append(time.perf_counter() - started)
 
-    with mock.patch.object(learner_module, "walk", timed):
+    with mock.patch.object(Handle, "walk", timed):
         yield seconds
 
 

@@ -20,38 +20,48 @@ class Case(NamedTuple):
 
     readout: Readout
     place: int
+    said: np.ndarray
     f: np.ndarray
     g: np.ndarray
-    s: np.ndarray
 
 
 def new_case(regressors: int, hidden: int, place: int = -1, outputs: int = 1, fields: int = 1) -> Case:
     def squares(R: int) -> Squares:
-        one = (np.zeros(outputs) for _ in range(4))
+        one = (np.zeros(outputs) for _ in range(6))
         return Squares(np.zeros((outputs, R)), np.zeros((outputs, R, R)), *one)
 
     plain = regressors - hidden
     losses, count = np.zeros((outputs, rls.EXPERTS)), np.zeros(outputs)
     readout = Readout(squares(regressors), squares(plain), losses, count, fields)
     rls.start(readout, PRIOR, place)
-    return Case(readout, place, np.zeros(regressors), np.zeros(plain), np.zeros(regressors))
+    return Case(readout, place, np.zeros((outputs, 2)), np.zeros(regressors), np.zeros(plain))
 
 
 def predict(case: Case, phi: np.ndarray) -> np.ndarray:
     out = np.full(len(case.readout.count), np.nan)
-    rls.predict(case.readout, phi, case.place, case.f, case.g, out)
+    rls.predict(case.readout, phi, case.place, case.f, case.g, case.said, out)
     return out
 
 
 def update(case: Case, phi: np.ndarray, target: float, forgetting: float, output: int = 0) -> None:
-    rls.update(case.readout, output, phi, case.place, target, forgetting, PRIOR, case.f, case.g, case.s)
+    """What was predicted just before is what the experts are scored by."""
+    predict(case, phi)
+    rls.update(
+        case.readout, output, phi, case.place, case.said[output], target, forgetting, PRIOR, case.f, case.g
+    )  # fmt: skip
 
 
 @jit
-def take_all(readout: Any, phi: Any, targets: Any, forgetting: float, prior: float, f: Any, g: Any, s: Any) -> None:
-    """Many updates of output 0, from phi (n, R) and targets (n,)."""
+def take_all(
+    readout: Any, phi: Any, place: int, said: Any, targets: Any, forgetting: float, prior: float, f: Any, g: Any
+) -> None:
+    """Many updates of output 0, from phi (n, R) and targets (n,); the experts are not scored by what was said."""
     for i in range(targets.shape[0]):
-        rls.update(readout, 0, phi[i], -1, targets[i], forgetting, prior, f, g, s)
+        rls.update(readout, 0, phi[i], place, said, targets[i], forgetting, prior, f, g)
+
+
+def feed(case: Case, phi: np.ndarray, targets: np.ndarray, forgetting: float) -> None:
+    take_all(case.readout, phi, case.place, case.said[0], targets, forgetting, PRIOR, case.f, case.g)
 
 
 def covariance(model: Squares, output: int = 0) -> np.ndarray:
@@ -72,11 +82,11 @@ def test_with_a_known_noise_the_weights_are_those_of_ridge_regression_around_the
     phi = rng.standard_normal((n, R))
     targets = phi @ [0.1, -0.2, 0.2, 0.9, 0.1, -0.1] + 0.2 * np.clip(rng.standard_normal(n), -2, 2)
     for model in (case.readout.full, case.readout.plain):
-        model.noise[:] = noise
+        model.noise[:] = model.used[:] = noise
     for row, target in zip(phi, targets, strict=True):
         update(case, row, target, forgetting)
         for model in (case.readout.full, case.readout.plain):
-            model.noise[:] = noise  # it would follow the errors
+            model.noise[:] = model.used[:] = noise  # it would follow the errors
     age = np.arange(n)[::-1]
     for model, first in ((case.readout.full, 0), (case.readout.plain, hidden)):
         x, prior_mean = phi[:, first:], np.eye(R)[3, first:]
@@ -96,7 +106,8 @@ def test_every_output_has_a_model_of_its_own() -> None:
     np.testing.assert_array_equal(case.readout.full.weight, [[0, 1, 0, 0], [0, 0, 1, 0]] * 2)
     np.testing.assert_array_equal(case.readout.plain.weight, [[1, 0, 0], [0, 1, 0]] * 2)
     before = [array.copy() for array in every_array(case.readout)]
-    update(case, np.array([0.3, -0.5, 0.2, 1.0]), 2.0, 1.0, output=2)
+    for _ in range(8):  # until the prior was taken in again
+        update(case, np.array([0.3, -0.5, 0.2, 1.0]), 0.3, 0.5, output=2)
     for array, was in zip(every_array(case.readout), before, strict=True):
         assert not np.array_equal(array[2], was[2])
         np.testing.assert_array_equal(np.delete(array, 2, axis=0), np.delete(was, 2, axis=0))
@@ -120,17 +131,15 @@ def test_an_outlier_moves_the_weights_as_little_as_three_deviations_do() -> None
         update(case, phi, float(phi @ true + 0.1 * rng.standard_normal()), 1.0)
     model, phi = case.readout.full, np.array([1.0, -1.0, 0.5, 1.0])
     weight, noise, P = model.weight[0].copy(), model.noise[0], covariance(model)
-    error = 30 * np.sqrt(noise + phi @ P @ phi)
+    used = min(noise, model.used[0])
+    error = 30 * np.sqrt(noise * (1 + phi @ P @ phi / used))
     update(case, phi, float(weight @ phi + error), 1.0)
     moved = model.weight[0] - weight
-    least_squares = P @ phi * error / (noise + phi @ P @ phi)
+    least_squares = P @ phi * error / (used + phi @ P @ phi)
     np.testing.assert_allclose(moved, 0.1 * least_squares, rtol=1e-9)
     assert model.noise[0] < 3 * noise  # its square would make it eleven times the noise
 
 
-@pytest.mark.xfail(
-    not JIT_DISABLED, strict=True, reason="reassociation makes isfinite() of a sum true: (a + b) - (a + b) becomes 0"
-)
 @pytest.mark.parametrize(
     ("target", "regressor"), [(np.nan, 0.3), (np.inf, 0.3), (0.5, np.nan), (0.5, -np.inf), (0.5, 1e200)]
 )
@@ -156,16 +165,28 @@ def test_endless_updates_without_new_directions_leave_the_covariance_finite_and_
     if what == "silent column":
         phi[:, 5] = 0.0
     targets = 0.5 * a[:, 0] - 0.3 * a[:, 1] + 0.2 + 0.05 * rng.standard_normal(n)
-    take_all(case.readout, phi, targets, forgetting, PRIOR, case.f, case.g, case.s)
+    feed(case, phi, targets, forgetting)
     for model in (case.readout.full, case.readout.plain):
         P = covariance(model)
         assert np.isfinite(P).all()
         assert np.linalg.eigvalsh(P).min() >= -1e-12 * np.trace(P)
         assert model.trace[0] == pytest.approx(np.trace(P), rel=1e-9)
-        assert np.trace(P) <= rls.LARGEST_GROWTH * PRIOR * len(P) / forgetting
-        assert np.isfinite(model.weight).all()
+        assert np.trace(P) <= 2 * rls.LARGEST_GROWTH * PRIOR * len(P)
+        assert model.turn[0] > 0
+        assert np.abs(model.weight).max() < 2
     assert case.readout.full.weight[0] @ phi[-1] == pytest.approx(targets[-1], abs=0.25)
     assert case.readout.full.noise[0] == pytest.approx(0.0025, rel=0.5)
+
+
+@pytest.mark.parametrize("forgetting", [0.9, 0.99, 0.9995])
+def test_the_noted_trace_stays_the_covariance_s_and_rich_regressors_need_no_prior(forgetting: float) -> None:
+    rng, n, R = np.random.default_rng(13), 3_000 if JIT_DISABLED else 100_000, 6
+    case = new_case(R, 2)
+    phi = np.append(rng.standard_normal((n, R - 1)), np.ones((n, 1)), axis=1)
+    feed(case, phi, phi @ [0.1, 0.2, -0.3, 0.4, 0.5, 0.1] + 0.1 * rng.standard_normal(n), forgetting)
+    for model in (case.readout.full, case.readout.plain):
+        assert model.trace[0] == pytest.approx(np.trace(covariance(model)), rel=1e-9)
+        assert model.turn[0] <= 3  # while there were few targets
 
 
 # -- forgetting -------------------------------------------------------------------------------------------------------
@@ -179,7 +200,7 @@ def plain_errors_after_a_change(noise: float, columns: Sequence[str], before: in
     kinds = {"x": x, "one": np.ones(n), "zero": np.zeros(n), "state": 0.1 * rng.standard_normal(n)}
     phi = np.stack([kinds[name] for name in ("state", *columns)], axis=1)
     case = new_case(phi.shape[1], 1)
-    take_all(case.readout, phi[:-100], targets[:-100], 0.99, PRIOR, case.f, case.g, case.s)
+    feed(case, phi[:-100], targets[:-100], 0.99)
     errors = []
     for row, target in zip(phi[-100:], targets[-100:], strict=True):
         errors.append(abs(target - case.readout.plain.weight[0] @ row[1:]))
@@ -187,29 +208,43 @@ def plain_errors_after_a_change(noise: float, columns: Sequence[str], before: in
     return float(np.mean(errors))
 
 
-KEPT = pytest.mark.xfail(
-    strict=True, reason="a direction that is never seen again keeps the trace at its limit for good"
-)
-
-
-@pytest.mark.parametrize(
+SILENT = pytest.mark.parametrize(
     "columns",
     [
         pytest.param(("x", "one"), id="none"),
-        pytest.param(("x", "one", "one"), id="twins", marks=KEPT),
-        pytest.param(("x", "zero", "one"), id="silent", marks=KEPT),
+        pytest.param(("x", "one", "one"), id="twins"),
+        pytest.param(("x", "x", "one"), id="twins of the one that changes"),
+        pytest.param(("x", "zero", "one"), id="silent"),
     ],
 )
-def test_columns_that_say_nothing_do_not_stop_the_forgetting(columns: tuple[str, ...]) -> None:
-    assert plain_errors_after_a_change(0.3, columns) < 0.3
+LONG = 3_000 if JIT_DISABLED else 100_000
 
 
-@pytest.mark.xfail(
-    strict=True, reason="each target weighs one over the noise of its time, and a change looks like noise"
-)
-def test_a_change_is_forgotten_as_fast_as_the_forgetting_factor_says() -> None:
-    """After 900 updates at 0.99 the old targets weigh one part in ten thousand."""
-    assert plain_errors_after_a_change(0.01, ("x", "one")) < 0.02
+@SILENT
+@pytest.mark.parametrize("before", [3_000, LONG])
+def test_columns_that_say_nothing_do_not_stop_the_forgetting(columns: tuple[str, ...], before: int) -> None:
+    """Noise alone has a mean size of 0.24."""
+    assert plain_errors_after_a_change(0.3, columns, before) < 0.27
+
+
+@SILENT
+def test_a_change_far_beyond_the_noise_is_forgotten_at_the_pace_of_the_factor(columns: tuple[str, ...]) -> None:
+    """At 0.99 the noise in use takes 1000 updates to where new errors are nothing beside it; alone it leaves 0.008."""
+    assert plain_errors_after_a_change(0.01, columns, after=1000) < 0.035
+    assert plain_errors_after_a_change(0.01, columns, after=1200) < 0.01
+
+
+def test_one_huge_outlier_does_not_freeze_learning() -> None:
+    rng, n, true = np.random.default_rng(14), 1500, np.array([0.3, -0.4, 0.2, 0.5])
+    phi = np.append(rng.standard_normal((n, 3)), np.ones((n, 1)), axis=1)
+    phi = np.concatenate([phi, phi])
+    targets = np.concatenate([phi[:n] @ true, phi[n:] @ -true]) + 0.1 * rng.standard_normal(2 * n)
+    targets[n - 1] = 1e9
+    case = new_case(4, 1)
+    feed(case, phi[:n], targets[:n], 0.99)
+    np.testing.assert_allclose(case.readout.full.weight[0], true, atol=0.1)
+    feed(case, phi[n:], targets[n:], 0.99)
+    np.testing.assert_allclose(case.readout.full.weight[0], -true, atol=0.1)
 
 
 # -- the mixture ------------------------------------------------------------------------------------------------------

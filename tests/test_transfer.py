@@ -1,0 +1,284 @@
+"""What was learned goes into a larger learner, entry by entry to its place.
+
+A learner that took over says the same as the one it took over from, and learns the same where what is new to it is
+missing. What does not fit is named, all of it, before anything is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from msgspec.structs import replace as with_fields
+
+from streamrnn import Block, InputSpec, Learner, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+from streamrnn.transfer import Saved, carry_over, differences
+
+CELLS = ("rnn", "lstm", "gru")
+STREAMS = 3
+EXACT = {"rtol": 1e-11, "atol": 1e-11}
+BASELINES = (None, "last", 5)
+
+
+def spec(
+    n_features: int = 3,
+    *,
+    fields: Sequence[str] = ("y",),
+    classes: Sequence[str] | None = None,
+    dt: bool = False,
+    previous: bool = True,
+    model: dict[str, Any] | None = None,
+    learning: dict[str, Any] | None = None,
+    max_streams: int = 10,
+    **target: Any,
+) -> LearnerSpec:
+    """A small learner in double precision."""
+    return LearnerSpec(
+        n_features=n_features,
+        target=TargetSpec(fields=tuple(fields), classes=None if classes is None else tuple(classes), **target),
+        inputs=InputSpec(dt=dt, previous_target=previous),
+        model=ModelSpec(**{"hidden_size": 4, "dtype": "float64", "lags": 3, **(model or {})}),
+        learning=LearningSpec(**{"k1": 2, "k2": 6, **(learning or {})}),
+        streams=StreamSpec(max_streams=max_streams),
+    )
+
+
+def block(of: LearnerSpec, n: int, start: int = 0) -> Block:
+    """Events ``start`` to ``start + n`` of a log of three streams, the same in every call.
+
+    A target depends on its own event and the one before.
+    """
+    rng = np.random.default_rng(start)
+    x = rng.normal(size=(n, of.n_features))
+    if of.target.classes is None:
+        score = x[:, :1] + np.roll(x[:, :1], STREAMS)
+        y = score * (1.0 + np.arange(of.n_targets)) + 0.1 * rng.normal(size=(n, of.n_targets))
+    else:
+        y = rng.integers(len(of.target.classes), size=(n, 1)).astype(np.float64)
+    return Block(
+        keys=[b"%d" % (i % STREAMS) for i in range(n)],
+        time_ms=1_000 * np.arange(start, start + n),
+        x=x,
+        y=y,
+        end=np.zeros(n, np.bool_),
+        kind=np.zeros(n, np.uint8),
+        event=np.zeros(n, np.uint64),
+    )
+
+
+def widened(of: Block, spec: LearnerSpec, features: Sequence[int]) -> Block:
+    """The same events as a larger learner gets them, what they lack being missing."""
+    x, y = np.full((len(of), spec.n_features), np.nan), np.full((len(of), spec.n_targets), np.nan)
+    x[:, features] = of.x
+    y[:, : of.y.shape[1]] = of.y
+    return replace(of, x=x, y=y)
+
+
+def taken_over(old: LearnerSpec, new: LearnerSpec, features: Sequence[int], **options: Any) -> tuple[Learner, Learner]:
+    """A learner of 200 events and the one that took over from it."""
+    source, target = Learner(old, 1), Learner(new, 2)
+    source.process(block(old, 200))
+    carry_over(Saved.of(source), target, features, **options)
+    return source, target
+
+
+def assert_alike(old: LearnerSpec, new: LearnerSpec, features: Sequence[int], *, afterwards: bool = True) -> None:
+    """Both predict the same, at once and, where nothing new is known, while they go on learning."""
+    source, target = taken_over(old, new, features)
+    rest = block(old, 60, start=200)
+    more = widened(rest, new, features)
+    outputs = source.spec.n_outputs
+    expected = source.predict(rest).value
+    np.testing.assert_allclose(target.predict(more).value[:, :outputs], expected, **EXACT)
+    assert np.ptp(expected, axis=0).max() > 1e-3
+    if afterwards:
+        expected = source.process(rest).value
+        np.testing.assert_allclose(target.process(more).value[:, :outputs], expected, **EXACT)
+
+
+# ---- what may grow
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("readout", ["linear", "rls"])
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "momentum", "sgd"])
+@pytest.mark.parametrize("dt", [False, True])
+def test_features_go_to_their_places_and_new_ones_change_nothing(
+    cell: str, readout: str, optimizer: str, dt: bool
+) -> None:
+    model, learning = {"cell": cell, "readout": readout, "num_layers": 2}, {"optimizer": optimizer}
+    old, new = (spec(n, dt=dt, model=model, learning=learning) for n in (3, 5))
+    assert_alike(old, new, [3, 0, 4])
+
+
+@pytest.mark.parametrize("readout", ["linear", "rls"])
+@pytest.mark.parametrize("baseline", BASELINES)
+def test_features_of_a_forecaster_go_to_their_places(readout: str, baseline: str | int | None) -> None:
+    old, new = (spec(n, model={"readout": readout}, known="forecast", horizon=3, baseline=baseline) for n in (3, 5))
+    assert_alike(old, new, [3, 0, 4])
+
+
+def test_features_of_a_classifier_go_to_their_places() -> None:
+    old, new = (spec(n, classes="abc", model={"readout": "softmax"}) for n in (3, 4))
+    assert_alike(old, new, [2, 1, 0])
+
+
+@pytest.mark.parametrize("readout", ["linear", "rls"])
+def test_an_input_of_elapsed_time_joins_without_changing_a_prediction(readout: str) -> None:
+    old, new = (spec(3, dt=dt, model={"readout": readout}) for dt in (False, True))
+    assert_alike(old, new, [0, 1, 2], afterwards=False)
+    source, target = taken_over(old, new, [0, 1, 2])
+    rest = block(old, 60, start=200)
+    assert np.abs(target.process(rest).value - source.process(rest).value).max() > 1e-9  # it is learned from
+
+
+@pytest.mark.parametrize("readout", ["linear", "rls"])
+def test_a_new_feature_is_learned_from(readout: str) -> None:
+    # Nothing else tells the target, and the deviation of its noise is 0.1.
+    model = {"readout": readout, "dtype": "float32"}
+    old, new = (spec(n, previous=False, model=model) for n in (1, 2))
+    _, target = taken_over(old, new, [0])
+    rng = np.random.default_rng(5)
+    more = replace(block(new, 2_000, start=200), x=rng.normal(size=(2_000, 2)))
+    more = replace(more, y=3.0 * more.x[:, 1:] + 0.1 * rng.normal(size=(2_000, 1)))
+    error = np.abs(target.process(more).value - more.y)[1_500:].mean()
+    assert error < (0.15 if readout == "rls" else 0.6)
+
+
+@pytest.mark.parametrize("previous", [False, True])
+def test_a_new_class_keeps_the_order_of_the_others(previous: bool) -> None:
+    old, new = (spec(classes=c, previous=previous, model={"readout": "softmax"}) for c in ("abc", "abcde"))
+    source, target = taken_over(old, new, [0, 1, 2])
+    rest = block(old, 60, start=200)
+    before, after = source.predict(rest).value, target.predict(rest).value
+    np.testing.assert_allclose(after[:, :3] / after[:, :3].sum(axis=1, keepdims=True), before, **EXACT)
+    np.testing.assert_allclose(after[:, 3], after[:, 4])
+    assert target.get_weights()["head.bias"][3] == source.get_weights()["head.bias"].min()
+
+
+def test_new_target_fields_change_no_other_and_are_learned() -> None:
+    old, new = (spec(fields=fields, model={"loss": "huber"}) for fields in ("ab", "abcd"))
+    assert_alike(old, new, [0, 1, 2])
+    _, target = taken_over(old, new, [0, 1, 2])
+    rest = block(new, 3_000, start=200)
+    error = np.abs(target.process(rest).value - rest.y)[2_500:].mean(axis=0)
+    assert error[3] < 0.5 * np.abs(rest.y[2_500:, 3]).mean()
+
+
+@pytest.mark.parametrize(
+    "baseline",
+    [
+        None,
+        *(b for b in BASELINES[1:]),
+    ],
+)
+@pytest.mark.parametrize("fields", [("a", "ab"), ("ab", "abc")])
+def test_new_fields_of_a_forecaster_change_no_other(fields: tuple[str, str], baseline: str | int | None) -> None:
+    old, new = (spec(fields=names, known="forecast", baseline=baseline) for names in fields)
+    assert_alike(old, new, [0, 1, 2])
+
+
+def test_room_for_more_streams_keeps_those_there_are() -> None:
+    assert_alike(spec(max_streams=3), spec(max_streams=500), [0, 1, 2])
+
+
+def test_what_was_learned_stays_with_the_source_and_is_not_shared() -> None:
+    source, target = taken_over(spec(), spec(5), [0, 1, 2])
+    rest = block(spec(), 20, start=200)
+    expected = source.predict(rest).value
+    target.process(widened(rest, target.spec, [0, 1, 2]))
+    np.testing.assert_array_equal(source.predict(rest).value, expected)
+
+
+# ---- without streams
+
+
+@pytest.mark.parametrize("readout", ["linear", "rls"])
+def test_streams_and_running_counts_can_be_left_behind(readout: str) -> None:
+    of = spec(model={"readout": readout})
+    source, target = taken_over(of, of, [0, 1, 2], streams=False)
+    assert len(target.store) == 0
+    assert len(source.store) == STREAMS
+    rest = block(of, 30, start=200)
+    blank = replace(rest, keys=[b"never seen"] * 30)
+    np.testing.assert_array_equal(target.predict(rest).value, target.predict(blank).value)
+    np.testing.assert_array_equal(target.predict(blank).value, source.predict(blank).value)
+    for name, array in source.get_weights().items():
+        np.testing.assert_array_equal(target.get_weights()[name], array)
+    counters = target.counters()
+    assert counters["updates"] == source.counters()["updates"] > 0
+    assert not any(count for name, count in counters.items() if name != "updates")
+    assert target.digest == 0
+    target.process(rest)
+    assert target.counters()["events"] == 30
+
+
+# ---- what does not fit
+
+
+OF_EACH = [
+    ({"model": {"cell": "gru"}}, "model.cell"),
+    ({"model": {"hidden_size": 5}}, "model.hidden_size"),
+    ({"model": {"num_layers": 2}}, "model.num_layers"),
+    ({"model": {"dtype": "float32"}}, "model.dtype"),
+    ({"model": {"readout": "rls"}}, "model.readout"),
+    ({"model": {"loss": "huber"}}, "model.loss"),
+    ({"previous": False}, "inputs.previous_target"),
+    ({"learning": {"scale": False}}, "learning.scale"),
+    ({"learning": {"optimizer": "sgd"}}, "learning.optimizer"),
+    ({"known": "forecast"}, "target.known"),
+    ({"known": "forecast", "horizon": 2}, "target.horizon"),
+    ({"known": "forecast", "baseline": "last"}, "target.baseline"),
+]
+
+
+@pytest.mark.parametrize(("change", "named"), OF_EACH, ids=[named for _, named in OF_EACH])
+def test_every_difference_that_matters_is_named_with_both_values(change: dict[str, Any], named: str) -> None:
+    lines = differences(spec(), spec(**change))
+    assert any(line.startswith(f"{named}: ") and "in what was learned" in line for line in lines)
+    with pytest.raises(ValueError, match=named.replace(".", r"\.")):
+        carry_over(Saved.of(Learner(spec(), 1)), Learner(spec(**change), 1), [0, 1, 2])
+
+
+SHRUNK = [
+    (spec(dt=True), spec(dt=False), "inputs.dt"),
+    (spec(fields="abc"), spec(fields="ab"), "target.fields"),
+    (spec(fields="a", model={"readout": "rls"}), spec(fields="ab", model={"readout": "rls"}), "target.fields"),
+    (spec(model={"readout": "rls"}), spec(model={"readout": "rls", "lags": 4}), "model.lags"),
+    (
+        spec(model={"loss": "quantile"}),
+        spec(model={"loss": "quantile", "quantiles": (0.1, 0.9)}),
+        "model.quantiles",
+    ),
+    (
+        spec(classes="abc", model={"readout": "softmax"}),
+        spec(classes="ab", model={"readout": "softmax"}),
+        "target.classes",
+    ),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "named"), SHRUNK, ids=[f"{named}-{i}" for i, (*_, named) in enumerate(SHRUNK)])
+def test_what_cannot_shrink_or_grow_is_named(old: LearnerSpec, new: LearnerSpec, named: str) -> None:
+    assert [line.partition(":")[0] for line in differences(old, new)] == [named]
+
+
+def test_all_differences_are_named_at_once() -> None:
+    lines = differences(spec(), spec(model={"cell": "gru", "hidden_size": 9}, learning={"scale": False}))
+    assert [line.partition(":")[0] for line in lines] == ["model.cell", "model.hidden_size", "learning.scale"]
+
+
+def test_what_need_not_agree_is_no_difference() -> None:
+    old = spec(learning={"lr": 0.1, "k1": 1}, model={"rls_prior": 0.5})
+    new = spec(7, dt=True, learning={"lr": 0.2, "k1": 2, "clip_norm": None}, max_streams=99)
+    assert differences(old, new) == []
+    assert differences(old, with_fields(old, has_end=True)) == []
+
+
+@pytest.mark.parametrize("features", [[0, 1], [0, 1, 1], [0, 1, 2, 3]])
+def test_every_column_needs_a_place_of_its_own(features: list[int]) -> None:
+    with pytest.raises(ValueError, match="features"):
+        carry_over(Saved.of(Learner(spec(), 1)), Learner(spec(5), 1), features)
