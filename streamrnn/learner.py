@@ -107,6 +107,8 @@ class Learner:
 
     def process(self, block: Block) -> Predictions:
         """Predict, score, take in and learn from every record of the block, in order."""
+        if np.isin(block.kind, (EVENT, LABEL), invert=True).any():
+            raise ValueError(f"block.kind holds other kinds than {EVENT} (event) and {LABEL} (label)")
         slots, fresh, times = self.store.assign(block.keys, block.time_ms.tolist(), block.kind.tolist())
         predictions = self._walk(block, slots, fresh, times, block.kind)
         self.digest = zlib.crc32(predictions.value.tobytes(), self.digest)
@@ -368,8 +370,6 @@ def _check_block(block: Block, spec: LearnerSpec) -> None:
     for name, columns in (("x", spec.n_features), ("y", spec.n_targets)):
         if (shape := np.shape(getattr(block, name))) != (n, columns):
             raise ValueError(f"block.{name} has shape {shape}, expected {(n, columns)}")
-    if np.isin(block.kind, (EVENT, LABEL), invert=True).any():
-        raise ValueError(f"block.kind holds other kinds than {EVENT} (event) and {LABEL} (label)")
     if spec.target.classes is not None:
         known = block.y[np.isfinite(block.y)]
         if ((known < 0) | (known >= len(spec.target.classes)) | (known != np.floor(known))).any():

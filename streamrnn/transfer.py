@@ -54,13 +54,15 @@ def differences(old: LearnerSpec, new: LearnerSpec) -> list[str]:
             ),
             ("inputs", old.inputs, new.inputs, ("previous_target",)),
             ("learning", old.learning, new.learning, ("scale", "optimizer")),
-            ("target", old.target, new.target, ("horizon", "baseline")),
+            ("target", old.target, new.target, ("horizon",)),
         )
         for name in names
         if getattr(a, name) != getattr(b, name)
     ]
     if old.model.effective_loss != new.model.effective_loss:
         lines.append(f"model.loss: {old.model.effective_loss!r} in what was learned, {new.model.effective_loss!r} here")
+    if old.target.period != new.target.period:
+        lines.append(f"target.baseline: {old.target.baseline!r} in what was learned, {new.target.baseline!r} here")
     if (old.target.known == "forecast") != (new.target.known == "forecast"):
         lines.append(f"target.known: {old.target.known!r} in what was learned, {new.target.known!r} here")
     if old.n_regressors and old.model.lags != new.model.lags:

@@ -24,6 +24,10 @@ from streamrnn.estimators.columns import Floats
 
 CALIBRATION = 1000
 """Newest errors that a new one is ranked among."""
+CONSTANT = 10.0
+"""A feature with as many equal values counts as constant."""
+BROKEN = 1e6
+"""Deviations that a change of a constant feature counts as, or a value too large to be meant."""
 MEMORY = 0.99
 """What an older squared error still weighs in a feature's error variance after each newer one."""
 
@@ -55,9 +59,9 @@ class RNNAnomalyDetector(RecurrentEstimator, base.AnomalyDetector):
     readout: str = "linear"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.loss == "quantile":
             raise ConfigError("RNNAnomalyDetector: loss: 'quantile' has no single value per feature to compare with")
+        super().__post_init__()
         self._squares: Floats = np.zeros((2, 0))  # per feature: sum of squared errors and their number, discounted
         self._newest: deque[float] = deque(maxlen=CALIBRATION)
         self._sorted: list[float] = []
@@ -109,15 +113,21 @@ class RNNAnomalyDetector(RecurrentEstimator, base.AnomalyDetector):
             return None
         known = min(len(row), len(forecast))
         values = np.array(row[:known])
-        squares = (np.where(np.abs(values) <= ABSURD, values, np.nan) - forecast[:known]) ** 2
+        absurd = np.abs(values) > ABSURD
+        squares = (np.where(absurd, np.nan, values) - forecast[:known]) ** 2
         total, count = np.zeros((2, known))
         old = min(known, self._squares.shape[1])
         total[:old], count[:old] = self._squares[:, :old]
         usable = np.isfinite(squares) & (total > 0.0)
-        error = float(np.sqrt(np.mean(squares[usable] * count[usable] / total[usable]))) if usable.any() else None
+        state = self._learner.model_arrays()
+        varies, mean = state["y_m2"][:known] > 0.0, state["y_mean"][:known]
+        # What never varied has no deviation to measure a change by, and an absurd value is none to learn from.
+        broken = absurd | (~varies & np.isfinite(values) & (state["y_count"][:known] >= CONSTANT) & (values != mean))
+        parts = np.append(squares[usable] * count[usable] / total[usable], np.full(int(broken.sum()), BROKEN**2))
+        error = float(np.sqrt(np.mean(parts))) if len(parts) else None
         if learn:
             # Before a feature has a deviation its errors are in no unit of its own.
-            seen = np.isfinite(squares) & (self._learner.model_arrays()["y_m2"][:known] > 0.0)
+            seen = np.isfinite(squares) & varies
             self._squares = np.array(
                 [MEMORY * total + np.where(seen, squares, 0.0), MEMORY * count + seen.astype(np.float64)]
             )

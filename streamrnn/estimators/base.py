@@ -21,7 +21,10 @@ import numpy as np
 from msgspec.structs import replace
 
 from streamrnn.block import EVENT, PREDICT, Block
+from streamrnn.core.cells import CELLS
+from streamrnn.core.heads import REGRESSION_LOSSES
 from streamrnn.core.kinds import CLOSE
+from streamrnn.core.optim import OPTIMIZERS
 from streamrnn.errors import CheckpointError, ConfigError
 from streamrnn.estimators.columns import Columns, Floats
 from streamrnn.features import FeatureSpec, canonical_text
@@ -42,6 +45,14 @@ _SECTIONS = {
     "streams": ("max_streams",),
 }  # fmt: skip
 """Where each parameter stands in the specification."""
+
+_WORDS = {
+    "cell": tuple(CELLS),
+    "optimizer": tuple(OPTIMIZERS),
+    "loss": tuple(REGRESSION_LOSSES),
+    "dtype": ("float32", "float64"),
+}
+"""What parameters of few values may be."""
 
 
 @dataclass(eq=False, repr=False)
@@ -72,6 +83,8 @@ class RecurrentEstimator:
     quantiles: tuple[float, ...] = (0.05, 0.5, 0.95)
 
     def __post_init__(self) -> None:
+        if self.features is not None and not isinstance(self.features, str | list | tuple):
+            self.features = list(self.features)  # a frame's columns, or what can be gone through once only
         self._columns = Columns(self.features, self.stream_key)
         self._learner: Learner | None = None
         if self.seed is not None and (isinstance(self.seed, bool) or not isinstance(self.seed, int | np.integer)):
@@ -126,6 +139,11 @@ class RecurrentEstimator:
             spec = msgspec.convert(raw, LearnerSpec)
         except msgspec.ValidationError as error:
             text = str(error)
+            for section in ("model", "learning", "target", "streams", "inputs"):
+                text = text.removesuffix(f" - at `$.{section}`")
+            for name, allowed in _WORDS.items():
+                if text.startswith("Invalid enum value") and text.endswith(f".{name}`"):
+                    text = f"{name}: expected one of {', '.join(allowed)}, got {getattr(self, name)!r}"
             for section in ("model.", "learning.", "target.", "streams.", "inputs."):
                 text = text.replace(f"$.{section}", "").replace(section, "")
             raise ConfigError(f"{type(self).__name__}: {text}") from None
@@ -318,7 +336,9 @@ def block_of(keys: list[bytes], rows: Floats, y: Floats) -> Block:
 
 
 def same_length(frame: pd.DataFrame, y: pd.Series | pd.DataFrame) -> None:
-    """Raise ValueError unless there is one target for each row."""
+    """Raise ValueError unless there is one target for each row, TypeError unless they come from pandas."""
+    if not hasattr(y, "iloc"):
+        raise TypeError(f"y: expected a pandas Series, or for several targets a DataFrame, got {type(y).__name__}")
     if len(frame) != len(y):
         raise ValueError(f"X has {len(frame)} rows, y has {len(y)}")
 

@@ -99,7 +99,7 @@ class RNNClassifier(RecurrentEstimator, base.MiniBatchClassifier):
         One call, and one more at each row whose class has no output yet: the rows before know nothing of it.
         """
         same_length(X, y)
-        labels = [_checked(label) for label in y.tolist()]
+        labels = [None if missing else _checked(y) for y, missing in zip(y.tolist(), y.isna().tolist(), strict=True)]
         self._refuse_third(labels)
         first_seen = {label: i for i, label in reversed(list(enumerate(labels))) if label is not None}
         new = sorted(i for label, i in first_seen.items() if label not in self._labels)
@@ -158,7 +158,7 @@ class RNNClassifier(RecurrentEstimator, base.MiniBatchClassifier):
 def _checked(y: Any) -> Label | None:
     """The label as a plain value, None for an unknown one. Raises RecordError for what cannot be a class."""
     label = y.item() if isinstance(y, np.generic) else y
-    if label is None or label != label:
+    if label is None or (isinstance(label, float) and label != label):
         return None
     if not isinstance(label, str | int | float | bool):
         raise RecordError("wrong_type", f"y: a class is text, a number or a boolean, got {label!r}")

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 
+_DATES = (datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64)
+
 
 class Columns:
     """The input columns of one estimator.
@@ -49,15 +51,22 @@ class Columns:
         self._ignored: frozenset[Hashable] = frozenset()
         if isinstance(features, str):
             raise ConfigError(f"features: got the text {features!r}, expected a sequence of names or encoders")
-        encoders = [feature for feature in features or () if isinstance(feature, FeatureSpec)]
-        if features is not None and encoders:
-            if len(encoders) < len(features):
+        try:
+            given = None if features is None else list(features)
+            hash(stream_key)
+        except TypeError as error:
+            raise ConfigError(f"features, stream_key: expected names or encoders, and one name: {error}") from None
+        encoders = [feature for feature in given or () if isinstance(feature, FeatureSpec)]
+        if given is not None and encoders:
+            if len(encoders) < len(given):
                 raise ConfigError("features: either names or encoders, not both; a name is Numeric(field=name)")
             self._encoder = FeatureEncoder(encoders)
-        elif features is not None:
-            self.names = tuple(features)
+        elif given is not None:
+            self.names = tuple(given)
             if len(set(self.names)) < len(self.names):
-                raise ConfigError(f"features: names must differ, got {list(features)}")
+                raise ConfigError(f"features: names must differ, got {given}")
+            if stream_key is not None and stream_key in self.names:
+                raise ConfigError(f"features: {stream_key!r} is the stream_key, which is not an input")
         self._known = frozenset({*self.names, stream_key})
         self._n_usual = len(self.names) + (stream_key is not None)
 
@@ -93,7 +102,7 @@ class Columns:
         if self.fixed or x.keys() <= self._known:
             return self
         new = [name for name in x if name not in self._known]
-        dates = [name for name in new if isinstance(x[name], datetime.date)]
+        dates = [name for name in new if isinstance(x[name], _DATES)]
         present = {name: _checked(x[name], name) for name in new if name not in dates}
         names = sorted((name for name, value in present.items() if not math.isnan(value)), key=str)
         if not names and not dates:

@@ -35,6 +35,16 @@ RELEARNED = 1024
 """Newest events that are learned again when the baseline changes."""
 
 
+@dataclass
+class _Event:
+    """An event as the learner took it in, kept to be learned again."""
+
+    key: bytes
+    row: list[float]
+    value: float
+    end: bool = False
+
+
 @dataclass(eq=False, repr=False)
 class RNNForecaster(RecurrentEstimator, Forecaster):
     """Recurrent network that forecasts a series, or with ``stream_key`` many series that share its weights.
@@ -46,7 +56,8 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
     baseline
         What forecasts are differences to: ``"last"``, the last value; a period, the value so many steps before; None,
         nothing; ``"auto"``: a season of up to 60 steps once one is found in the values, else nothing. When that
-        changes, the model is learned anew from the last 1024 events.
+        changes, the model is learned anew from the last 1024 events, and weights set by hand are lost. ``period`` is
+        what was found.
     level
         Probability that ``forecast_interval`` aims at. Intervals adapt to the errors actually made, so the share of
         values within them tends to the level whatever the series does.
@@ -87,12 +98,12 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
         # The value of a stream with covariates waits here for those of the next step, which its forecasts start from.
         self._waiting: OrderedDict[bytes, float] = OrderedDict()
         self._with_covariates = False
-        self._recent: deque[tuple[bytes, list[float], float]] = deque(maxlen=RELEARNED)
-        super().__post_init__()
+        self._recent: deque[_Event] = deque(maxlen=RELEARNED)
         if self.loss == "quantile":
             raise ConfigError(
                 "RNNForecaster: loss: intervals come from forecast_interval; quantile has no single value"
             )
+        super().__post_init__()
         self._intervals = AdaptiveIntervals(self.level, self.horizon, self.max_streams)
 
     def _readouts(self) -> tuple[str, ...]:
@@ -101,6 +112,12 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
     def _target(self) -> dict[str, Any]:
         baseline = self.baseline if self._season is None else self._season.period or None
         return {"fields": ("y",), "known": "forecast", "horizon": self.horizon, "baseline": baseline}
+
+    @property
+    def period(self) -> int | None:
+        """Steps back to the value forecasts are differences to, as given or found; None: to nothing."""
+        spec = self._spec().target
+        return spec.period or None
 
     def learn_one(self, y: float | None, x: Mapping[Any, Any] | None = None) -> None:
         """Take in the series' next value, and the covariates that belong to it; None or NaN: the value is not known."""
@@ -113,7 +130,7 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
         if key in self._waiting:
             self._process(learner, key, row, self._waiting.pop(key))
         if abs(value) <= ABSURD:  # as the learner has it
-            stream = key.decode("utf-8", "surrogatepass")
+            stream = key.hex()
             self._intervals.observe(stream, (value - learner.due(key)).tolist())
             if self._season is not None and self._season.observe(stream, value):
                 learner = self._relearn()
@@ -127,13 +144,15 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
     def _process(self, learner: Learner, key: bytes, row: list[float], value: float) -> None:
         walk_one(learner, key, row, value, EVENT)
         if self._season is not None:
-            self._recent.append((key, row, value))
+            self._recent.append(_Event(key, row, value))
 
     def end_sequence(self, key: Hashable | None = None) -> None:
         name = self._stream_name(key)
         if name in self._waiting and self._learner is not None:
             missing = [math.nan] * self._columns.n_features
             self._process(self._learner, name, missing, self._waiting.pop(name))
+        if (last := next((event for event in reversed(self._recent) if event.key == name), None)) is not None:
+            last.end = True
         super().end_sequence(key)
 
     def _relearn(self) -> Learner:
@@ -141,10 +160,12 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
         self._learner = None
         learner = self._make()
         rows = np.full((len(self._recent), self._columns.n_features), np.nan)
-        for i, (_, row, _) in enumerate(self._recent):
-            rows[i, : len(row)] = row
-        values = np.array([[value] for _, _, value in self._recent]).reshape(-1, 1)
-        learner.process(block_of([key for key, _, _ in self._recent], rows, values))
+        for i, event in enumerate(self._recent):
+            rows[i, : len(event.row)] = event.row
+        values = np.array([event.value for event in self._recent], np.float64).reshape(-1, 1)
+        block = block_of([event.key for event in self._recent], rows, values)
+        block.end[:] = [event.end for event in self._recent]
+        learner.process(block)
         return learner
 
     def forecast(self, horizon: int, xs: Sequence[Mapping[Any, Any]] | None = None) -> list[float]:
@@ -196,7 +217,7 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
                 f"horizon: intervals reach {self.horizon} steps, got {horizon}; make the estimator's larger"
             )
         key = self._columns.key(self._steps(horizon, xs)[0])
-        widths = self._intervals.half_widths(key.decode("utf-8", "surrogatepass"))
+        widths = self._intervals.half_widths(key.hex())
         return [(y - width, y + width) for y, width in zip(self.forecast(horizon, xs), widths, strict=False)]
 
     def _steps(self, horizon: int, xs: Sequence[Mapping[Any, Any]] | None) -> list[Mapping[Any, Any]]:
@@ -216,7 +237,8 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
             "with_covariates": self._with_covariates,
             "waiting": [[key.hex(), _to_json(value)] for key, value in self._waiting.items()],
             "recent": [
-                [key.hex(), [_to_json(cell) for cell in row], _to_json(value)] for key, row, value in self._recent
+                [event.key.hex(), [_to_json(cell) for cell in event.row], _to_json(event.value), event.end]
+                for event in self._recent
             ],
         }
 
@@ -227,8 +249,8 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
         self._with_covariates = state["with_covariates"]
         self._waiting = OrderedDict((bytes.fromhex(key), _from_json(value)) for key, value in state["waiting"])
         self._recent.extend(
-            (bytes.fromhex(key), [_from_json(cell) for cell in row], _from_json(value))
-            for key, row, value in state["recent"]
+            _Event(bytes.fromhex(key), [_from_json(cell) for cell in row], _from_json(value), end)
+            for key, row, value, end in state["recent"]
         )
 
 

@@ -178,9 +178,9 @@ class RNNMultiTargetRegressor(RecurrentEstimator, base.MultiTargetRegressor):
         self._targets: list[Hashable] = list(self.targets or ())
         if len(set(self._targets)) < len(self._targets):
             raise ConfigError(f"RNNMultiTargetRegressor: targets: names must differ, got {self._targets}")
-        super().__post_init__()
         if self.loss == "quantile":
             raise ConfigError("RNNMultiTargetRegressor: loss: 'quantile' has no single value per target to predict")
+        super().__post_init__()
 
     def _readouts(self) -> tuple[str, ...]:
         return ("rls", "linear")
@@ -199,6 +199,8 @@ class RNNMultiTargetRegressor(RecurrentEstimator, base.MultiTargetRegressor):
 
         The names are ``targets``, or those of the first y; before there are any, x is not taken in.
         """
+        if y is not None and not isinstance(y, Mapping):
+            raise RecordError("wrong_type", f"y: expected a dict of targets, got {y!r}")
         if not self._targets and y:
             self._columns.extended(x).row(x)  # a refused event must not decide the targets
             for name, value in y.items():

@@ -151,7 +151,7 @@ def _read(config: Config, why: str) -> _Source:
             *differences(saved.spec, spec),
             *_columns(saved.spec, model.columns, encoder),
             *_encoders(model, encoder),
-            *_kind(saved.spec.target, spec.target),
+            *_estimator(model.owner),
             *_classes(model.owner, saved.spec.target, spec.target),
             *_targets(model.owner, saved.spec.target, spec.target),
         ]
@@ -198,11 +198,18 @@ def _encoders(model: ModelFile, encoder: FeatureEncoder) -> list[str]:
     return lines
 
 
-def _kind(trained: TargetSpec, here: TargetSpec) -> list[str]:
-    """A forecast is of the records after, all else of the record itself: the same shapes, another meaning."""
-    if (trained.known == "forecast") == (here.known == "forecast"):
-        return []
-    return [f"target.known: {trained.known} in what was learned, {here.known} here"]
+def _estimator(owner: Mapping[str, Any]) -> list[str]:
+    """Estimators whose events mean something else than a job's records although all shapes agree."""
+    if owner.get("estimator") == "RNNAnomalyDetector":
+        return [
+            "an RNNAnomalyDetector forecasts its features, which its file does not name; a job cannot begin with it"
+        ]
+    if owner.get("estimator") == "RNNForecaster" and owner.get("own", {}).get("with_covariates"):
+        return [
+            "an RNNForecaster with covariates sees those of the next step, a job those of the record itself; train it "
+            "without covariates, or the job from the start"
+        ]
+    return []
 
 
 def _classes(owner: Mapping[str, Any], trained: TargetSpec, here: TargetSpec) -> list[str]:

@@ -151,12 +151,21 @@ def test_missing_features_are_left_out_of_the_score() -> None:
     assert detector.score_one({"b": 100.0}) > 0.99
 
 
-def test_an_infinite_or_absurd_value_is_missing() -> None:
+def test_an_infinite_value_is_missing_and_an_absurd_one_most_unusual() -> None:
     detector = RNNAnomalyDetector()
     scores(circle(300), detector)
     usual = circle(301)[-1]
-    for bad in (math.inf, -math.inf, 1e300):
+    for bad in (math.inf, -math.inf):
         assert detector.score_one({**usual, "a": bad}) == detector.score_one({**usual, "a": None})
+    assert detector.score_one({**usual, "a": 1e300}) > 0.999
+
+
+def test_a_constant_feature_that_changes_is_most_unusual() -> None:
+    detector = RNNAnomalyDetector(hidden_size=4)
+    for x in circle(300):
+        detector.learn_one({**x, "stuck": 5.0})
+    usual = {**circle(301)[-1], "stuck": 5.0}
+    assert detector.score_one({**usual, "stuck": 1000.0}) > 0.999 > detector.score_one(usual)
 
 
 def test_a_feature_that_appears_disturbs_no_score_and_is_soon_watched() -> None:

@@ -437,7 +437,10 @@ def test_a_state_that_does_not_fit_its_own_specification_is_said(scenario: Warm,
         ({"learning": {"optimizer": "sgd"}}, "learning.optimizer: 'adam' in what was learned, 'sgd' here"),
         ({"inputs": {"previous_target": False}}, "inputs.previous_target: True in what was learned, False here"),
         ({"target": {"fields": ["y", "z"]}}, "target.fields: "),
-        ({"target": {"fields": ["y"], "known": "forecast"}}, "target.known: record in what was learned, forecast here"),
+        (
+            {"target": {"fields": ["y"], "known": "forecast"}},
+            "target.known: 'record' in what was learned, 'forecast' here",
+        ),
         (
             {"model": {"readout": "softmax"}, "target": {"fields": ["y"], "classes": [0, 1]}},
             "model.readout: 'rls' in what was learned, 'softmax' here",
