@@ -101,7 +101,11 @@ def test_a_port_in_use_is_replaced(tmp_path):
 @needs_flights
 def test_ctrl_c_ends_it_cleanly_with_an_account_of_what_was_done(tmp_path):
     command = [sys.executable, "-m", "streamrnn", "demo", "--directory", str(tmp_path), "--no-baselines", "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # A suite that runs in the background of a shell ignores Ctrl-C, and its children would too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     output = tmp_path / "log" / "topics" / "delay-predictions" / "0.jsonl"
     deadline = time.monotonic() + 300
     while process.poll() is None and time.monotonic() < deadline and not (output.is_file() and output.stat().st_size):
