@@ -13,15 +13,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from streamrnn.block import Block
     from streamrnn.errors import CheckpointError, ConfigError, RecordError, StreamrnnError
     from streamrnn.estimators.anomaly import RNNAnomalyDetector
     from streamrnn.estimators.classifier import RNNClassifier
     from streamrnn.estimators.forecaster import RNNForecaster
     from streamrnn.estimators.regressor import RNNMultiTargetRegressor, RNNRegressor
-    from streamrnn.features import Cyclic, FeatureEncoder, Hash, Log1p, Numeric, OneHot
-    from streamrnn.learner import Learner, Predictions
-    from streamrnn.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+    from streamrnn.learner.block import Block
+    from streamrnn.learner.features import Cyclic, FeatureEncoder, Hash, Log1p, Numeric, OneHot
+    from streamrnn.learner.learner import Learner, Predictions
+    from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
     from streamrnn.tensor_file import load_weights, save_weights
 
 __version__ = "0.1.0"

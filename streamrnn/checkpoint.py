@@ -49,7 +49,7 @@ from streamrnn.checkpoint_format import (
     unpack_segment,
 )
 from streamrnn.errors import CheckpointError, ConfigError, CorruptCheckpoint
-from streamrnn.state import SEGMENT_SLOTS
+from streamrnn.learner.streams import SEGMENT_SLOTS
 from streamrnn.tensor_file import Array, Arrays, decode, encode, sync_directory, write_atomically
 
 __all__ = [

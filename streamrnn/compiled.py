@@ -44,7 +44,7 @@ def ensure_compiled(dtype: str) -> None:
 
 def _compile(dtype: str) -> None:
     environment = {**os.environ, COMPILING: "1", "STREAMRNN_KERNELS": str(CACHE_DIRECTORY)}
-    command = [sys.executable, "-m", "streamrnn.warmup", dtype]
+    command = [sys.executable, "-m", "streamrnn.learner.warmup", dtype]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     if done.returncode != 0:
         raise StreamrnnError(f"compiling the {dtype} kernels failed:\n{done.stderr[-2000:]}")

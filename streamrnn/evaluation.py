@@ -23,12 +23,12 @@ import numpy as np
 import numpy.typing as npt
 
 from streamrnn.baselines import Baseline, LastValue, RunningMean, RunningMedian
-from streamrnn.block import LABEL
+from streamrnn.learner.block import LABEL
+from streamrnn.learner.spec import LearnerSpec
 from streamrnn.service.broker import Record, TopicPartition
 from streamrnn.service.codec import Decoded
 from streamrnn.service.config import Config
 from streamrnn.service.job import Job
-from streamrnn.spec import LearnerSpec
 
 MODEL: Final = "model"
 BLOCK: Final = 4_096

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from streamrnn.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, TargetSpec
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, TargetSpec
 
 DATA = Path(__file__).parent / "data"
 CELL_CASES = sorted(p.stem for p in DATA.glob("cells_*.npz"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamrnn.learner import Learner, Predictions
+from streamrnn.learner.learner import Learner, Predictions
 
 Bits = dict[str, bytes]
 

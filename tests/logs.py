@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from streamrnn.block import Block
 from streamrnn.core.kinds import CLOSE, EVENT, LABEL
-from streamrnn.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+from streamrnn.learner.block import Block
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
 
 GAP_S, TTL_S, JUMP_S = 10.0, 30.0, 60.0
 STEPS_MS = (0, 1, 500, 700, 3000, 9000, 11_000, 35_000, -4000, -20_000, 200_000, 10**13, -(10**11))

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from streamrnn.spec import LearnerSpec
+from streamrnn.learner.spec import LearnerSpec
 from tests.naive_encoder import NaiveEncoder, known_fields
 from tests.naive_network import (
     Array,

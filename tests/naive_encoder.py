@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from streamrnn.spec import LearnerSpec
+from streamrnn.learner.spec import LearnerSpec
 from tests.naive_network import Array
 from tests.naive_state import (
     History,

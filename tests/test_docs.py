@@ -14,7 +14,7 @@ import yaml
 
 import streamrnn
 from streamrnn.cli import app
-from streamrnn.features import FeatureSpec
+from streamrnn.learner.features import FeatureSpec
 from streamrnn.service import metrics
 from streamrnn.service.config import Config, parse
 

@@ -26,10 +26,10 @@ MODULES = {
 LAYERS = (
     ("streamrnn.core",),
     (
-        "streamrnn.errors", "streamrnn.spec", "streamrnn.features", "streamrnn.block", "streamrnn.clock",
-        "streamrnn.state", "streamrnn.compiled", "streamrnn.allocation", "streamrnn.learner", "streamrnn.tensor_file",
-        "streamrnn.checkpoint", "streamrnn.checkpoint_format", "streamrnn.checkpoint_writer", "streamrnn.transfer",
-        "streamrnn.model_file", "streamrnn.warmup", "streamrnn.baselines",
+        "streamrnn.errors", "streamrnn.learner.spec", "streamrnn.learner.features", "streamrnn.learner.block", "streamrnn.learner.clock",
+        "streamrnn.learner.streams", "streamrnn.compiled", "streamrnn.learner.lowering", "streamrnn.learner.learner", "streamrnn.tensor_file",
+        "streamrnn.checkpoint", "streamrnn.checkpoint_format", "streamrnn.checkpoint_writer", "streamrnn.learner.growth",
+        "streamrnn.model_file", "streamrnn.learner.warmup", "streamrnn.baselines",
     ),
     ("streamrnn.estimators",),
     ("streamrnn.service",),

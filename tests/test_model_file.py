@@ -23,11 +23,11 @@ from streamrnn import (
     load_weights,
     save_weights,
 )
-from streamrnn.learner import RLS_WEIGHT
+from streamrnn.learner.growth import Saved
+from streamrnn.learner.learner import RLS_WEIGHT
 from streamrnn.model_file import FORMAT, ModelFile, load_model, pack, save_model, unpack
 from streamrnn.tensor_file import decode, encode
-from streamrnn.transfer import Saved
-from tests.test_transfer import CELLS, block, spec
+from tests.learner.test_growth import CELLS, block, spec
 
 OWNER = {"anything": ["a", 1, None, {"ä": 0.1}], "b": True}
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from streamrnn.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
 from tests.golden import CELL_CASES, RUN_CASES, load, run_arrays, run_spec, tensors
 from tests.naive import NaiveLearner
 from tests.naive_network import (

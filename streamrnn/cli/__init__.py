@@ -324,7 +324,7 @@ def warmup(
     """Compile the kernels ahead of time, for instance while an image is built. Takes one to two minutes each."""
     from streamrnn.compiled import is_compiled
     from streamrnn.core.jit import CACHE_DIRECTORY
-    from streamrnn.warmup import warm_up
+    from streamrnn.learner.warmup import warm_up
 
     console = _stdout()
     console.print(f"cache   [cyan]{CACHE_DIRECTORY}[/cyan]", soft_wrap=True)

@@ -14,9 +14,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from streamrnn.allocation import bytes_per_stream, layout_of
 from streamrnn.evaluation import MODEL, Report
 from streamrnn.inspection import Inspection, Listed
+from streamrnn.learner.lowering import bytes_per_stream, layout_of
 from streamrnn.service.config import Config, warnings
 
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from streamrnn.baselines import Baseline, LastValue, LinearModel, RunningMean, RunningMedian, TrailingMedian
 from streamrnn.demo.flights import load_flights, stream_key
-from streamrnn.features import FeatureEncoder
+from streamrnn.learner.features import FeatureEncoder
 from streamrnn.service.config import load
 
 LAST_VALUE: Final = "last value per aircraft"

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from river import base
 
-from streamrnn.block import EVENT
 from streamrnn.core.scaler import ABSURD
 from streamrnn.errors import ConfigError
 from streamrnn.estimators.base import RecurrentEstimator, walk_one
 from streamrnn.estimators.columns import Floats
+from streamrnn.learner.block import EVENT
 
 CALIBRATION = 1000
 """Newest errors that a new one is ranked among."""

@@ -20,18 +20,18 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from streamrnn.block import EVENT, PREDICT, Block
 from streamrnn.core.cells import CELLS
 from streamrnn.core.heads import REGRESSION_LOSSES
 from streamrnn.core.kinds import CLOSE
 from streamrnn.core.optim import OPTIMIZERS
 from streamrnn.errors import CheckpointError, ConfigError
 from streamrnn.estimators.columns import Columns, Floats
-from streamrnn.features import FeatureSpec, canonical_text
-from streamrnn.learner import Learner
+from streamrnn.learner.block import EVENT, PREDICT, Block
+from streamrnn.learner.features import FeatureSpec, canonical_text
+from streamrnn.learner.growth import Saved, carry_over
+from streamrnn.learner.learner import Learner
+from streamrnn.learner.spec import LearnerSpec
 from streamrnn.model_file import ModelFile, load_model, pack, save_model, unpack
-from streamrnn.spec import LearnerSpec
-from streamrnn.transfer import Saved, carry_over
 
 if TYPE_CHECKING:
     import pandas as pd

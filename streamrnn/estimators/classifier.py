@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from river import base
 
-from streamrnn.block import EVENT
 from streamrnn.errors import RecordError
 from streamrnn.estimators.base import RecurrentEstimator, same_length, walk_one
 from streamrnn.estimators.columns import Floats
-from streamrnn.learner import Learner
+from streamrnn.learner.block import EVENT
+from streamrnn.learner.learner import Learner
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamrnn.errors import ConfigError, RecordError
-from streamrnn.features import FeatureEncoder, FeatureSpec, canonical_text, number
+from streamrnn.learner.features import FeatureEncoder, FeatureSpec, canonical_text, number
 
 if TYPE_CHECKING:
     import pandas as pd

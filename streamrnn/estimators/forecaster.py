@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 from river.time_series.base import Forecaster
 
-from streamrnn.block import EVENT, PREDICT
 from streamrnn.core.scaler import ABSURD
 from streamrnn.errors import ConfigError
 from streamrnn.estimators.base import RecurrentEstimator, block_of, walk_one
 from streamrnn.estimators.intervals import AdaptiveIntervals
 from streamrnn.estimators.season import SeasonFinder
-from streamrnn.features import number
-from streamrnn.learner import Learner
+from streamrnn.learner.block import EVENT, PREDICT
+from streamrnn.learner.features import number
+from streamrnn.learner.learner import Learner
 
 LONGEST_PERIOD = 60
 """Longest season that baseline "auto" looks for."""

@@ -17,7 +17,7 @@ from river import base
 from streamrnn.errors import ConfigError, RecordError
 from streamrnn.estimators.base import RecurrentEstimator, same_length
 from streamrnn.estimators.columns import Floats
-from streamrnn.features import number
+from streamrnn.learner.features import number
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -25,9 +25,9 @@ import msgspec
 from msgspec import Meta
 
 from streamrnn.errors import ConfigError
-from streamrnn.features import FIELD_PATH, FeatureEncoder, FeatureSpec, FieldPath, canonical_text
+from streamrnn.learner.features import FIELD_PATH, FeatureEncoder, FeatureSpec, FieldPath, canonical_text
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
 from streamrnn.service.config_text import NAME_PATTERN, explain, read
-from streamrnn.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
 
 _REDACTED = "**********"
 

@@ -23,7 +23,7 @@ import msgspec.inspect as mi
 import yaml
 
 from streamrnn.errors import ConfigError
-from streamrnn.features import FIELD_PATH
+from streamrnn.learner.features import FIELD_PATH
 
 # The lookahead keeps out a trailing newline, which `$` alone lets pass.
 NAME_PATTERN = r"^(?!\.{1,2}$)[a-zA-Z0-9._-]{1,249}$(?!\n)"

@@ -11,7 +11,7 @@ from typing import Any
 
 from streamrnn.checkpoint import CheckpointStore, build_info
 from streamrnn.core.jit import CPU_TARGET, core_digest
-from streamrnn.learner import Learner, seed_of
+from streamrnn.learner.learner import Learner, seed_of
 from streamrnn.service import warm_start
 from streamrnn.service.broker import TopicPartition
 from streamrnn.service.codec import PredictionEncoder, RecordCodec

@@ -21,7 +21,7 @@ import numpy as np
 
 from streamrnn.checkpoint import Manifest, Progress, take_snapshot
 from streamrnn.checkpoint_writer import BackgroundWriter
-from streamrnn.learner import Learner, Predictions
+from streamrnn.learner.learner import Learner, Predictions
 from streamrnn.service.broker import Record, TopicPartition
 from streamrnn.service.codec import MAX_KEY_BYTES, Decoded, encode_dead_letter
 from streamrnn.service.job import Job

@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from streamrnn.core.jit import CACHE_DIRECTORY
 from streamrnn.errors import ConfigError, FencedError, StreamrnnError
+from streamrnn.learner.warmup import warm_up
 from streamrnn.service.broker import Broker
 from streamrnn.service.config import Config, warnings
 from streamrnn.service.embedded import EmbeddedBroker, EmbeddedLog
@@ -26,7 +27,6 @@ from streamrnn.service.job import Job
 from streamrnn.service.kafka_settings import KafkaConnection, KafkaGroup
 from streamrnn.service.loop import Loop
 from streamrnn.service.metrics import Metrics
-from streamrnn.warmup import warm_up
 
 _log = logging.getLogger(__name__)
 

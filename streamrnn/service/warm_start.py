@@ -25,11 +25,11 @@ import msgspec
 from streamrnn.checkpoint import CheckpointStore
 from streamrnn.checkpoint_format import read_manifest
 from streamrnn.errors import CheckpointError, ConfigError, CorruptCheckpoint
-from streamrnn.features import Cyclic, FeatureEncoder, FeatureSpec, Hash, canonical_text
-from streamrnn.learner import Learner
+from streamrnn.learner.features import Cyclic, FeatureEncoder, FeatureSpec, Hash, canonical_text
+from streamrnn.learner.growth import Saved, carry_over, differences
+from streamrnn.learner.learner import Learner
+from streamrnn.learner.spec import LearnerSpec, TargetSpec
 from streamrnn.model_file import ModelFile, unpack
-from streamrnn.spec import LearnerSpec, TargetSpec
-from streamrnn.transfer import Saved, carry_over, differences
 
 if TYPE_CHECKING:
     from streamrnn.service.config import Config

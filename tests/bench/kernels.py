@@ -21,10 +21,10 @@ from unittest import mock
 
 import numpy as np
 
-from streamrnn.block import Block
 from streamrnn.core.handle import Handle
-from streamrnn.learner import Learner
-from streamrnn.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+from streamrnn.learner.block import Block
+from streamrnn.learner.learner import Learner
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
 
 Cell = Literal["lstm", "gru", "rnn"]
 FEATURES = 8

@@ -22,7 +22,7 @@ from river import dummy, forest, linear_model, optim, preprocessing, time_series
 
 from streamrnn.baselines import Baseline, LastValue, RunningMean
 from streamrnn.demo.rivals import rivals as demo_rivals
-from streamrnn.features import FeatureEncoder
+from streamrnn.learner.features import FeatureEncoder
 from tests.bench.quality_data import flight_features
 from tests.bench.quality_protocols import Scores
 

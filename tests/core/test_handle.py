@@ -10,16 +10,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streamrnn.allocation import hyper_of, layout_of, new_model, new_scratch, new_streams, plan_of
 from streamrnn.core import handle
 from streamrnn.core.arrays import B1, F2, F3, I1, K1, T2, U1, Squares
 from streamrnn.core.jit import JIT_DISABLED, jit
 from streamrnn.core.kinds import CLOSE
-from streamrnn.learner import Learner
-from streamrnn.spec import LearnerSpec, ModelSpec, TargetSpec
+from streamrnn.learner.learner import Learner
+from streamrnn.learner.lowering import hyper_of, layout_of, new_model, new_scratch, new_streams, plan_of
+from streamrnn.learner.spec import LearnerSpec, ModelSpec, TargetSpec
+from tests.learner.test_learner_matches_naive import one_by_one
 from tests.learners import bits_of, bits_said, differing
 from tests.logs import logs, part, specs
-from tests.test_learner_matches_naive import one_by_one
 
 compiled = pytest.mark.skipif(JIT_DISABLED, reason="tables serve compiled code alone")
 

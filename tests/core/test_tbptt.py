@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from streamrnn.allocation import hyper_of, layout_of, new_model, new_scratch, plan_of
 from streamrnn.core import tbptt
 from streamrnn.core.cells import CELLS
 from streamrnn.core.heads import CROSS_ENTROPIES, REGRESSION_LOSSES
 from streamrnn.core.jit import entry_point
-from streamrnn.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, TargetSpec
+from streamrnn.learner.lowering import hyper_of, layout_of, new_model, new_scratch, plan_of
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, TargetSpec
 from tests.golden import CELL_CASES, load, tensors
 from tests.naive_network import class_loss, network_backward, network_forward, random_weights, regression_loss
 

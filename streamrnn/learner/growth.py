@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamrnn.allocation import layout_of
 from streamrnn.core.arrays import UPDATES
-from streamrnn.learner import Learner
-from streamrnn.spec import LearnerSpec
+from streamrnn.learner.learner import Learner
+from streamrnn.learner.lowering import layout_of
+from streamrnn.learner.spec import LearnerSpec
 
 Array = npt.NDArray[Any]
 _VECTORS = ("theta", "accumulated", "moment1", "moment2")

@@ -18,7 +18,7 @@ from streamrnn.core.heads import CROSS_ENTROPIES, QUANTILE, REGRESSION_LOSSES
 from streamrnn.core.kinds import KNOWN
 from streamrnn.core.layout import Layout
 from streamrnn.core.optim import OPTIMIZERS
-from streamrnn.spec import LearnerSpec
+from streamrnn.learner.spec import LearnerSpec
 
 
 def layout_of(spec: LearnerSpec) -> Layout:

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 
 import streamrnn.checkpoint
 import streamrnn.checkpoint_writer
-import streamrnn.state
-from streamrnn.block import Block
+import streamrnn.learner.streams
 from streamrnn.checkpoint import CheckpointStore, Progress, new_lineage, take_snapshot
 from streamrnn.checkpoint_writer import BackgroundWriter
 from streamrnn.core.handle import _walk_at
 from streamrnn.core.jit import JIT_DISABLED
 from streamrnn.core.kinds import CLOSE
-from streamrnn.learner import Learner, seed_of
-from streamrnn.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+from streamrnn.learner.block import Block
+from streamrnn.learner.learner import Learner, seed_of
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
 from streamrnn.tensor_file import load_weights, save_weights
 from tests.learners import bits_of, bits_said, differing
 from tests.logs import logs, part, specs
@@ -76,7 +76,7 @@ def test_any_way_of_cutting_the_log_into_polls_gives_the_same_bits(data: st.Data
 
 @pytest.fixture
 def _tiny_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (streamrnn.state, streamrnn.checkpoint, streamrnn.checkpoint_writer):
+    for module in (streamrnn.learner.streams, streamrnn.checkpoint, streamrnn.checkpoint_writer):
         monkeypatch.setattr(module, "SEGMENT_SLOTS", 2)
 
 

@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamrnn.allocation import dtype_of, hyper_of, layout_of, new_model, new_scratch, new_streams, plan_of
-from streamrnn.block import EVENT, LABEL, PREDICT, Block
 from streamrnn.compiled import ensure_compiled
 from streamrnn.core import arrays
 from streamrnn.core.handle import Handle, table_of
 from streamrnn.core.kinds import CLOSE, IMAGINE
-from streamrnn.spec import LearnerSpec
-from streamrnn.state import StreamStore
+from streamrnn.learner.block import EVENT, LABEL, PREDICT, Block
+from streamrnn.learner.lowering import dtype_of, hyper_of, layout_of, new_model, new_scratch, new_streams, plan_of
+from streamrnn.learner.spec import LearnerSpec
+from streamrnn.learner.streams import StreamStore
 
 RLS_WEIGHT = "rls.weight"
 """The name of the RLS readout's weights (n_outputs, n_regressors) beside PyTorch's."""
@@ -76,7 +76,7 @@ class Learner:
 
     Examples
     --------
-    >>> from streamrnn.spec import LearnerSpec, TargetSpec
+    >>> from streamrnn.learner.spec import LearnerSpec, TargetSpec
     >>> learner = Learner(LearnerSpec(n_features=1, target=TargetSpec(fields=("y",))), seed=1)
     >>> block = Block(keys=[b"a"], time_ms=np.array([0]), x=np.array([[1.0]]), y=np.array([[2.0]]),
     ...               end=np.array([False]), kind=np.zeros(1, np.uint8), event=np.zeros(1, np.uint64))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamrnn.errors import ConfigError, RecordError
-from streamrnn.features import (
+from streamrnn.learner.features import (
     Cyclic,
     FeatureEncoder,
     FeatureSpec,
@@ -85,7 +85,7 @@ def test_onehot_categories_that_are_the_same_text_are_refused() -> None:
 
 def test_hash_is_the_same_in_every_process() -> None:
     code = (
-        "from streamrnn.features import *;"
+        "from streamrnn.learner.features import *;"
         "print(FeatureEncoder([Hash(field='x', buckets=64)]).encode_dict({'x': 'N14228'}).index(1.0))"
     )
     seen = {

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import streamrnn.state
+import streamrnn.learner.streams
 from streamrnn.core.kinds import EVENT, LABEL
-from streamrnn.state import StreamStore
+from streamrnn.learner.streams import StreamStore
 
 JUMP_MS, TTL_MS = 1000, 300
 YEAR_9999 = 253_402_300_799_999
@@ -170,7 +170,7 @@ def test_no_stream_outlives_ttl_and_none_exceeds_the_capacity(limit: tuple[int, 
 
 @pytest.fixture
 def tiny_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streamrnn.state, "SEGMENT_SLOTS", 2)
+    monkeypatch.setattr(streamrnn.learner.streams, "SEGMENT_SLOTS", 2)
 
 
 @pytest.mark.usefixtures("tiny_segments")

@@ -12,9 +12,9 @@ from typing import Literal, cast
 
 import numpy as np
 
-from streamrnn.block import Block
-from streamrnn.learner import Learner
-from streamrnn.spec import LearnerSpec, ModelSpec, StreamSpec, TargetSpec
+from streamrnn.learner.block import Block
+from streamrnn.learner.learner import Learner
+from streamrnn.learner.spec import LearnerSpec, ModelSpec, StreamSpec, TargetSpec
 
 Precision = Literal["float32", "float64"]
 

@@ -15,7 +15,7 @@ import pytest
 from msgspec.structs import replace as with_fields
 
 from streamrnn import Block, InputSpec, Learner, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
-from streamrnn.transfer import Saved, carry_over, differences
+from streamrnn.learner.growth import Saved, carry_over, differences
 
 CELLS = ("rnn", "lstm", "gru")
 STREAMS = 3

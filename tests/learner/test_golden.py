@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamrnn.block import Block
-from streamrnn.learner import Learner
+from streamrnn.learner.block import Block
+from streamrnn.learner.learner import Learner
 from tests.golden import RUN_CASES, load, run_arrays, run_spec, tensors
 from tests.logs import part
 

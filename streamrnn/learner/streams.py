@@ -16,8 +16,8 @@ from collections import OrderedDict
 import numpy as np
 import numpy.typing as npt
 
-from streamrnn.clock import StreamClock
 from streamrnn.core.kinds import EVENT
+from streamrnn.learner.clock import StreamClock
 
 SEGMENT_SLOTS = 4096
 """Slots that a checkpoint writes together."""

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamrnn.clock import StreamClock
+from streamrnn.learner.clock import StreamClock
 
 JUMP = 1000
 YEAR_9999 = 253_402_300_799_999

@@ -10,10 +10,10 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streamrnn.block import EVENT, LABEL, Block
 from streamrnn.core.kinds import CLOSE
-from streamrnn.learner import RLS_WEIGHT, Learner, Predictions
-from streamrnn.spec import LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+from streamrnn.learner.block import EVENT, LABEL, Block
+from streamrnn.learner.learner import RLS_WEIGHT, Learner, Predictions
+from streamrnn.learner.spec import LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
 from tests.logs import LOSSES, logs, part, specs
 from tests.naive import NaiveLearner
 from tests.naive_network import random_weights
