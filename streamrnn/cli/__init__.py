@@ -322,7 +322,7 @@ def warmup(
     ),
 ) -> None:
     """Compile the kernels ahead of time, for instance while an image is built. Takes one to two minutes each."""
-    from streamrnn.compiled import is_compiled
+    from streamrnn.core.compiled import is_compiled
     from streamrnn.core.jit import CACHE_DIRECTORY
     from streamrnn.learner.warmup import warm_up
 

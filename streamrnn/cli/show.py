@@ -160,7 +160,7 @@ class EvaluationProgress:
 
     def prepare(self, dtype: str) -> None:
         """Have the kernels ready, and say so if that takes long."""
-        from streamrnn.compiled import ensure_compiled, is_compiled
+        from streamrnn.core.compiled import ensure_compiled, is_compiled
 
         if not is_compiled(dtype):
             self._progress.update(self._task, state="compiling kernels; once, one to two minutes")

@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from streamrnn.compiled import is_compiled
+from streamrnn.core.compiled import is_compiled
 from streamrnn.demo import screen
 from streamrnn.demo.directory import LOG_FILE, PLOT_FILE, RIVALS_FILE, claimed, write_job
 from streamrnn.demo.flights import N_FLIGHTS, Flights, load_flights

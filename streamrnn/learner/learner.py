@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamrnn.compiled import ensure_compiled
 from streamrnn.core import arrays
+from streamrnn.core.compiled import ensure_compiled
 from streamrnn.core.handle import Handle, table_of
 from streamrnn.core.kinds import CLOSE, IMAGINE
 from streamrnn.learner.block import EVENT, LABEL, PREDICT, Block
