@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from streamrnn.learner.features import Cyclic, FeatureEncoder, Hash, Log1p, Numeric, OneHot
     from streamrnn.learner.learner import Learner, Predictions
     from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
-    from streamrnn.tensor_file import load_weights, save_weights
+    from streamrnn.storage.tensors import load_weights, save_weights
 
 __version__ = "0.1.0"
 

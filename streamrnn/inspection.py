@@ -14,14 +14,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from streamrnn.checkpoint import Checkpoint, CheckpointStore, Manifest
-from streamrnn.checkpoint_format import read_manifest
 from streamrnn.core.layout import Layout
 from streamrnn.errors import CheckpointError, ConfigError
 from streamrnn.learner.features import FeatureEncoder, FeatureSpec
 from streamrnn.learner.lowering import layout_of
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
 from streamrnn.service.config import Config
+from streamrnn.storage.checkpoints import Checkpoint, CheckpointStore, Manifest
+from streamrnn.storage.manifest import read_manifest
 
 
 @dataclass(frozen=True)

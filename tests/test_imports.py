@@ -27,9 +27,9 @@ LAYERS = (
     ("streamrnn.core",),
     (
         "streamrnn.errors", "streamrnn.learner.spec", "streamrnn.learner.features", "streamrnn.learner.block", "streamrnn.learner.clock",
-        "streamrnn.learner.streams", "streamrnn.core.compiled", "streamrnn.learner.lowering", "streamrnn.learner.learner", "streamrnn.tensor_file",
-        "streamrnn.checkpoint", "streamrnn.checkpoint_format", "streamrnn.checkpoint_writer", "streamrnn.learner.growth",
-        "streamrnn.model_file", "streamrnn.learner.warmup", "streamrnn.baselines",
+        "streamrnn.learner.streams", "streamrnn.core.compiled", "streamrnn.learner.lowering", "streamrnn.learner.learner", "streamrnn.storage.tensors",
+        "streamrnn.storage.checkpoints", "streamrnn.storage.manifest", "streamrnn.storage.writer", "streamrnn.learner.growth",
+        "streamrnn.storage.model_file", "streamrnn.learner.warmup", "streamrnn.baselines",
     ),
     ("streamrnn.estimators",),
     ("streamrnn.service",),

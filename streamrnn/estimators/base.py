@@ -31,7 +31,7 @@ from streamrnn.learner.features import FeatureSpec, canonical_text
 from streamrnn.learner.growth import Saved, carry_over
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.spec import LearnerSpec
-from streamrnn.model_file import ModelFile, load_model, pack, save_model, unpack
+from streamrnn.storage.model_file import ModelFile, load_model, pack, save_model, unpack
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,13 +19,13 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from streamrnn.checkpoint import Manifest, Progress, take_snapshot
-from streamrnn.checkpoint_writer import BackgroundWriter
 from streamrnn.learner.learner import Learner, Predictions
 from streamrnn.service.broker import Record, TopicPartition
 from streamrnn.service.codec import MAX_KEY_BYTES, Decoded, encode_dead_letter
 from streamrnn.service.job import Job
 from streamrnn.service.metrics import Delta, Metrics
+from streamrnn.storage.checkpoints import Manifest, Progress, take_snapshot
+from streamrnn.storage.writer import BackgroundWriter
 
 MAX_AHEAD_S = 1800.0
 """A prediction carries its record's timestamp unless that is so far in the future; then it carries the present."""

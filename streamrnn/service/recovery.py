@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import logging
 
-from streamrnn.checkpoint import build_differences, new_lineage, take_snapshot
 from streamrnn.errors import CheckpointError, RecoveryError
 from streamrnn.service.broker import Broker, Commit, TopicPartition
 from streamrnn.service.job import Job
 from streamrnn.service.metrics import Metrics
 from streamrnn.service.partition import Mark, Partition
+from streamrnn.storage.checkpoints import build_differences, new_lineage, take_snapshot
 
 _log = logging.getLogger(__name__)
 

@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from streamrnn.checkpoint import CheckpointStore
-from streamrnn.checkpoint_format import read_manifest
 from streamrnn.errors import CheckpointError, ConfigError, CorruptCheckpoint
 from streamrnn.learner.features import Cyclic, FeatureEncoder, FeatureSpec, Hash, canonical_text
 from streamrnn.learner.growth import Saved, carry_over, differences
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.spec import LearnerSpec, TargetSpec
-from streamrnn.model_file import ModelFile, unpack
+from streamrnn.storage.checkpoints import CheckpointStore
+from streamrnn.storage.manifest import read_manifest
+from streamrnn.storage.model_file import ModelFile, unpack
 
 if TYPE_CHECKING:
     from streamrnn.service.config import Config

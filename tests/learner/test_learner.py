@@ -11,18 +11,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import streamrnn.checkpoint
-import streamrnn.checkpoint_writer
 import streamrnn.learner.streams
-from streamrnn.checkpoint import CheckpointStore, Progress, new_lineage, take_snapshot
-from streamrnn.checkpoint_writer import BackgroundWriter
+import streamrnn.storage.checkpoints
+import streamrnn.storage.writer
 from streamrnn.core.handle import _walk_at
 from streamrnn.core.jit import JIT_DISABLED
 from streamrnn.core.kinds import CLOSE
 from streamrnn.learner.block import Block
 from streamrnn.learner.learner import Learner, seed_of
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
-from streamrnn.tensor_file import load_weights, save_weights
+from streamrnn.storage.checkpoints import CheckpointStore, Progress, new_lineage, take_snapshot
+from streamrnn.storage.tensors import load_weights, save_weights
+from streamrnn.storage.writer import BackgroundWriter
 from tests.learners import bits_of, bits_said, differing
 from tests.logs import logs, part, specs
 
@@ -76,11 +76,13 @@ def test_any_way_of_cutting_the_log_into_polls_gives_the_same_bits(data: st.Data
 
 @pytest.fixture
 def _tiny_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (streamrnn.learner.streams, streamrnn.checkpoint, streamrnn.checkpoint_writer):
+    for module in (streamrnn.learner.streams, streamrnn.storage.checkpoints, streamrnn.storage.writer):
         monkeypatch.setattr(module, "SEGMENT_SLOTS", 2)
 
 
-def restored(spec: LearnerSpec, store: CheckpointStore, lineage: str) -> tuple[Learner, streamrnn.checkpoint.Manifest]:
+def restored(
+    spec: LearnerSpec, store: CheckpointStore, lineage: str
+) -> tuple[Learner, streamrnn.storage.checkpoints.Manifest]:
     found = store.newest(lineage)
     assert found.checkpoint is not None
     assert not found.rejected

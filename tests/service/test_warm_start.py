@@ -24,12 +24,12 @@ from streamrnn.errors import ConfigError, FingerprintMismatch
 from streamrnn.learner.features import Cyclic, Hash, Numeric, OneHot
 from streamrnn.learner.growth import Saved
 from streamrnn.learner.spec import LearningSpec, ModelSpec
-from streamrnn.model_file import ModelFile, load_model, save_model
 from streamrnn.service import warm_start
 from streamrnn.service.broker import TopicPartition
 from streamrnn.service.config import Config, ModelSection, fingerprint_of, json_schema, load, parse
 from streamrnn.service.job import Job
-from streamrnn.tensor_file import encode
+from streamrnn.storage.model_file import ModelFile, load_model, save_model
+from streamrnn.storage.tensors import encode
 from tests.learners import Bits, bits_of, differing
 from tests.service.scenario import TP, KilledError, Scenario
 

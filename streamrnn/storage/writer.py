@@ -16,8 +16,8 @@ import threading
 import time
 from typing import NamedTuple
 
-from streamrnn.checkpoint import SEGMENT_SLOTS, CheckpointStore, Manifest, Progress, Snapshot
 from streamrnn.errors import CheckpointError, CorruptCheckpoint
+from streamrnn.storage.checkpoints import SEGMENT_SLOTS, CheckpointStore, Manifest, Progress, Snapshot
 
 _log = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ from msgspec import Meta
 
 from streamrnn import __version__
 from streamrnn.errors import CheckpointError, CorruptCheckpoint, FingerprintMismatch
-from streamrnn.tensor_file import Arrays
+from streamrnn.storage.tensors import Arrays
 
 FORMAT = 1
 

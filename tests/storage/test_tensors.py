@@ -10,7 +10,7 @@ import pytest
 import safetensors.numpy
 
 from streamrnn.errors import CheckpointError
-from streamrnn.tensor_file import decode, encode, load_weights, save_weights, weights_metadata, write_atomically
+from streamrnn.storage.tensors import decode, encode, load_weights, save_weights, weights_metadata, write_atomically
 
 WEIGHTS = {"rnn.weight_ih_l0": np.arange(6, dtype=np.float32).reshape(2, 3), "head.bias": np.array(0.5)}
 

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streamrnn.checkpoint import (
+from streamrnn.errors import CheckpointError, ConfigError, CorruptCheckpoint, FingerprintMismatch
+from streamrnn.storage.checkpoints import (
     GARBAGE_GRACE_S,
     SEGMENT_SLOTS,
     CheckpointStore,
@@ -25,9 +26,8 @@ from streamrnn.checkpoint import (
     new_lineage,
     take_snapshot,
 )
-from streamrnn.checkpoint_format import canonical_sha256
-from streamrnn.errors import CheckpointError, ConfigError, CorruptCheckpoint, FingerprintMismatch
-from streamrnn.tensor_file import decode, encode, write_atomically
+from streamrnn.storage.manifest import canonical_sha256
+from streamrnn.storage.tensors import decode, encode, write_atomically
 
 LINEAGE = "20250309-0123abcd"
 CONFIGURATION = {"model": {"cell": "lstm", "hidden_size": 4}, "features": [{"field": "x", "encoder": "numeric"}]}
@@ -489,7 +489,7 @@ def test_a_segment_collected_while_the_manifest_was_written_takes_the_manifest_b
         if path.name.startswith("manifest"):
             (path.parent / "segments" / f"{base.segments[0].sha256}.safetensors").unlink()
 
-    monkeypatch.setattr("streamrnn.checkpoint.write_atomically", rival)
+    monkeypatch.setattr("streamrnn.storage.checkpoints.write_atomically", rival)
     with pytest.raises(CorruptCheckpoint, match="vanished"):
         store.write(learner.snapshot([1]), progress(2), base)
     assert kept(store) == [1]

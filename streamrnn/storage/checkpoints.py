@@ -29,7 +29,9 @@ from urllib.parse import quote
 
 import numpy as np
 
-from streamrnn.checkpoint_format import (
+from streamrnn.errors import CheckpointError, ConfigError, CorruptCheckpoint
+from streamrnn.learner.streams import SEGMENT_SLOTS
+from streamrnn.storage.manifest import (
     FORMAT,
     Manifest,
     ModelEntry,
@@ -48,9 +50,7 @@ from streamrnn.checkpoint_format import (
     sign,
     unpack_segment,
 )
-from streamrnn.errors import CheckpointError, ConfigError, CorruptCheckpoint
-from streamrnn.learner.streams import SEGMENT_SLOTS
-from streamrnn.tensor_file import Array, Arrays, decode, encode, sync_directory, write_atomically
+from streamrnn.storage.tensors import Array, Arrays, decode, encode, sync_directory, write_atomically
 
 __all__ = [
     "SEGMENT_SLOTS",

@@ -10,9 +10,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from streamrnn.checkpoint import SEGMENT_SLOTS, CheckpointStore, Manifest, Progress, Snapshot, take_snapshot
-from streamrnn.checkpoint_writer import BackgroundWriter
 from streamrnn.errors import CheckpointError
+from streamrnn.storage.checkpoints import SEGMENT_SLOTS, CheckpointStore, Manifest, Progress, Snapshot, take_snapshot
+from streamrnn.storage.writer import BackgroundWriter
 
 LINEAGE = "20250309-0123abcd"
 N_SLOTS = 2 * SEGMENT_SLOTS + 1

@@ -25,8 +25,8 @@ from streamrnn import (
 )
 from streamrnn.learner.growth import Saved
 from streamrnn.learner.learner import RLS_WEIGHT
-from streamrnn.model_file import FORMAT, ModelFile, load_model, pack, save_model, unpack
-from streamrnn.tensor_file import decode, encode
+from streamrnn.storage.model_file import FORMAT, ModelFile, load_model, pack, save_model, unpack
+from streamrnn.storage.tensors import decode, encode
 from tests.learner.test_growth import CELLS, block, spec
 
 OWNER = {"anything": ["a", 1, None, {"ä": 0.1}], "b": True}

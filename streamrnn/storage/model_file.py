@@ -17,13 +17,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from streamrnn.checkpoint_format import Segment, pack_segment, unpack_segment
 from streamrnn.errors import CheckpointError
 from streamrnn.learner.growth import Saved
 from streamrnn.learner.learner import RLS_WEIGHT
 from streamrnn.learner.lowering import dtype_of, layout_of
 from streamrnn.learner.spec import LearnerSpec
-from streamrnn.tensor_file import Array, decode, encode, write_atomically
+from streamrnn.storage.manifest import Segment, pack_segment, unpack_segment
+from streamrnn.storage.tensors import Array, decode, encode, write_atomically
 
 FORMAT = 1
 _STATE, _STREAMS = "state.", "streams."
