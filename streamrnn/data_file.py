@@ -20,8 +20,8 @@ from typing import IO, Any
 
 import msgspec
 
+from streamrnn.broker.protocol import Record
 from streamrnn.errors import ConfigError
-from streamrnn.service.broker import Record
 from streamrnn.service.config import Config
 
 Row = Mapping[str, Any]

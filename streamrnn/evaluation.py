@@ -23,9 +23,9 @@ import numpy as np
 import numpy.typing as npt
 
 from streamrnn.baselines import Baseline, LastValue, RunningMean, RunningMedian
+from streamrnn.broker.protocol import Record, TopicPartition
 from streamrnn.learner.block import LABEL
 from streamrnn.learner.spec import LearnerSpec
-from streamrnn.service.broker import Record, TopicPartition
 from streamrnn.service.codec import Decoded
 from streamrnn.service.config import Config
 from streamrnn.service.job import Job

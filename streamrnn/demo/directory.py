@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from streamrnn.broker.embedded import EmbeddedBroker, EmbeddedLog
+from streamrnn.broker.protocol import TopicPartition
 from streamrnn.errors import ConfigError
-from streamrnn.service.broker import TopicPartition
-from streamrnn.service.embedded import EmbeddedBroker, EmbeddedLog
 
 MARKER: Final = ".streamrnn-demo"
 JOB_FILE, LOG_FILE, PLOT_FILE, RIVALS_FILE = "job.yaml", "worker.log", "errors.png", "baselines.npz"

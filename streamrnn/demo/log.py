@@ -20,12 +20,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from streamrnn.broker.embedded import EmbeddedBroker, EmbeddedLog
+from streamrnn.broker.kafka_settings import KafkaGroup
+from streamrnn.broker.protocol import Assigned, Broker, Record, TopicPartition
 from streamrnn.demo.flights import Flights, stream_key
 from streamrnn.errors import BrokerError
-from streamrnn.service.broker import Assigned, Broker, Record, TopicPartition
 from streamrnn.service.config import Config
-from streamrnn.service.embedded import EmbeddedBroker, EmbeddedLog
-from streamrnn.service.kafka_settings import KafkaGroup
 from streamrnn.service.run import kafka_settings, open_broker
 
 FLUSH_EVERY: Final = 20_000
@@ -59,7 +59,7 @@ def _quoted(text: str) -> str:
 
 def check_cluster(config: Config) -> None:
     """Raise BrokerError unless the job's cluster answers."""
-    from streamrnn.service import kafka
+    from streamrnn.broker import kafka_client as kafka
 
     connection, _ = kafka_settings(config)
     kafka.describe_topics(connection, [config.input.topic])
@@ -70,7 +70,7 @@ def create_topics(config: Config) -> None:
     if config.embedded is not None:
         open_broker(config).close(timeout_s=1.0)
         return
-    from streamrnn.service import kafka
+    from streamrnn.broker import kafka_client as kafka
 
     names = (config.input.topic, config.output.topic, config.output.dead_letter_topic)
     connection, _ = kafka_settings(config)
@@ -150,7 +150,7 @@ def _client(config: Config, group: str | None) -> Broker:
     """A client of the job's log: in ``group``, or one that only sends."""
     if config.embedded is not None:
         return EmbeddedBroker(EmbeddedLog(config.embedded.directory), group or f"{config.group_id}-writer")
-    from streamrnn.service.kafka import KafkaBroker
+    from streamrnn.broker.kafka_client import KafkaBroker
 
     connection, own = kafka_settings(config)
     return KafkaBroker(connection, None if group is None else KafkaGroup(group_id=group, instance_id=own.instance_id))

@@ -27,11 +27,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from streamrnn.broker.protocol import Record
 from streamrnn.errors import RecordError
 from streamrnn.learner.block import EVENT, LABEL, Block
 from streamrnn.learner.features import canonical_text, descend, describe, number
 from streamrnn.learner.spec import LearnerSpec, TargetSpec
-from streamrnn.service.broker import Record
 from streamrnn.service.config import Config, InputConfig
 
 # Deeper JSON is refused. Far above any real record, far below the depth at which the parser would depend on the stack.

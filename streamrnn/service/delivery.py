@@ -17,8 +17,8 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
+from streamrnn.broker.protocol import Broker, Commit, TopicPartition
 from streamrnn.errors import BrokerError, FencedError, RebalanceError
-from streamrnn.service.broker import Broker, Commit, TopicPartition
 from streamrnn.service.partition import Mark, Output, Partition
 
 _log = logging.getLogger(__name__)

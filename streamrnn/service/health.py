@@ -18,8 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from streamrnn.broker.protocol import TopicPartition
 from streamrnn.errors import ConfigError
-from streamrnn.service.broker import TopicPartition
 
 
 @dataclass

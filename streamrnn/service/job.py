@@ -9,10 +9,10 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
+from streamrnn.broker.protocol import TopicPartition
 from streamrnn.core.jit import CPU_TARGET, core_digest
 from streamrnn.learner.learner import Learner, seed_of
 from streamrnn.service import warm_start
-from streamrnn.service.broker import TopicPartition
 from streamrnn.service.codec import PredictionEncoder, RecordCodec
 from streamrnn.service.config import Config, fingerprint_of
 from streamrnn.storage.checkpoints import CheckpointStore, build_info

@@ -17,8 +17,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from streamrnn.broker.protocol import Assigned, Broker, Record, Revoked, TopicPartition
 from streamrnn.errors import BrokerError, RebalanceError
-from streamrnn.service.broker import Assigned, Broker, Record, Revoked, TopicPartition
 from streamrnn.service.delivery import REQUEST_TIMEOUT_S, AtLeastOnce
 from streamrnn.service.health import Health
 from streamrnn.service.job import Job

@@ -23,7 +23,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, Summary
 from prometheus_client.process_collector import ProcessCollector
 
-from streamrnn.service.broker import TopicPartition
+from streamrnn.broker.protocol import TopicPartition
 
 Kind = Literal["counter", "gauge", "histogram", "summary", "info"]
 

@@ -19,8 +19,8 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from streamrnn.broker.protocol import Record, TopicPartition
 from streamrnn.learner.learner import Learner, Predictions
-from streamrnn.service.broker import Record, TopicPartition
 from streamrnn.service.codec import MAX_KEY_BYTES, Decoded, encode_dead_letter
 from streamrnn.service.job import Job
 from streamrnn.service.metrics import Delta, Metrics

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import logging
 
+from streamrnn.broker.protocol import Broker, Commit, TopicPartition
 from streamrnn.errors import CheckpointError, RecoveryError
-from streamrnn.service.broker import Broker, Commit, TopicPartition
 from streamrnn.service.job import Job
 from streamrnn.service.metrics import Metrics
 from streamrnn.service.partition import Mark, Partition

@@ -15,16 +15,16 @@ from types import FrameType
 
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
+from streamrnn.broker.embedded import EmbeddedBroker, EmbeddedLog
+from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup
+from streamrnn.broker.protocol import Broker
 from streamrnn.core.jit import CACHE_DIRECTORY
 from streamrnn.errors import ConfigError, FencedError, StreamrnnError
 from streamrnn.learner.warmup import warm_up
-from streamrnn.service.broker import Broker
 from streamrnn.service.config import Config, warnings
-from streamrnn.service.embedded import EmbeddedBroker, EmbeddedLog
 from streamrnn.service.health import Health
 from streamrnn.service.http import HttpServer
 from streamrnn.service.job import Job
-from streamrnn.service.kafka_settings import KafkaConnection, KafkaGroup
 from streamrnn.service.loop import Loop
 from streamrnn.service.metrics import Metrics
 
@@ -44,7 +44,7 @@ def open_broker(config: Config) -> Broker:
                 log.create_topic(topic, config.embedded.partitions)
         return EmbeddedBroker(log, config.group_id)
     # The client takes a moment to import, and an embedded log does without.
-    from streamrnn.service.kafka import KafkaBroker
+    from streamrnn.broker.kafka_client import KafkaBroker
 
     connection, group = kafka_settings(config)
     return KafkaBroker(connection, group)

@@ -24,9 +24,9 @@ from typing import Any
 
 import msgspec
 
+from streamrnn.broker.protocol import Broker
 from streamrnn.demo.flights import load_flights
 from streamrnn.demo.log import create_topics, fill, job_text
-from streamrnn.service.broker import Broker
 from streamrnn.service.config import parse
 from streamrnn.service.loop import Loop
 from streamrnn.service.run import open_broker, run_worker

@@ -25,7 +25,7 @@ IMPORT = "import time; t = time.perf_counter(); import streamrnn; print(time.per
 FIRST_PREDICTION = """
 import sys, threading
 from streamrnn.service.config import parse
-from streamrnn.service.embedded import EmbeddedLog
+from streamrnn.broker.embedded import EmbeddedLog
 from streamrnn.service.run import open_broker, run_worker
 config = parse('''
 job: startup

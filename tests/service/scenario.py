@@ -18,9 +18,9 @@ from typing import Any
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
-from streamrnn.service.broker import Record, TopicPartition
+from streamrnn.broker.embedded import EmbeddedBroker, EmbeddedLog
+from streamrnn.broker.protocol import Record, TopicPartition
 from streamrnn.service.config import Config, parse
-from streamrnn.service.embedded import EmbeddedBroker, EmbeddedLog
 from streamrnn.service.health import Health
 from streamrnn.service.job import Job
 from streamrnn.service.loop import Loop

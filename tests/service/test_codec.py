@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from streamrnn.broker.protocol import Record
 from streamrnn.errors import RecordError
-from streamrnn.service.broker import Record
 from streamrnn.service.codec import (
     MAX_DEPTH,
     MAX_KEY_BYTES,

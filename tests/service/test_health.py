@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from streamrnn.broker.protocol import TopicPartition
 from streamrnn.errors import ConfigError
-from streamrnn.service.broker import TopicPartition
 from streamrnn.service.health import Health
 
 A, B = TopicPartition("t", 0), TopicPartition("t", 1)

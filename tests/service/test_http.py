@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client import CollectorRegistry
 
+from streamrnn.broker.protocol import TopicPartition
 from streamrnn.errors import ConfigError
-from streamrnn.service.broker import TopicPartition
 from streamrnn.service.health import Health
 from streamrnn.service.http import HttpServer
 from streamrnn.service.metrics import Metrics

@@ -11,9 +11,9 @@ import pytest
 
 import streamrnn.service.delivery
 import streamrnn.service.loop
+from streamrnn.broker.embedded import EmbeddedBroker, EmbeddedLog
+from streamrnn.broker.protocol import Assigned, Commit, TopicPartition
 from streamrnn.errors import BrokerError, FencedError, FingerprintMismatch, RebalanceError, RecoveryError
-from streamrnn.service.broker import Assigned, Commit, TopicPartition
-from streamrnn.service.embedded import EmbeddedBroker, EmbeddedLog
 from streamrnn.service.loop import Loop
 from tests.learners import Bits, differing
 from tests.service.scenario import START_MS, TP, KilledError, Scenario

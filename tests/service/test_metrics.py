@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from streamrnn.service.broker import TopicPartition
+from streamrnn.broker.protocol import TopicPartition
 from streamrnn.service.metrics import (
     METRICS,
     PHASES,

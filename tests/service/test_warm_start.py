@@ -19,13 +19,13 @@ from typer.testing import CliRunner
 import streamrnn.service.delivery
 import streamrnn.service.loop
 from streamrnn import Block, RNNClassifier, RNNMultiTargetRegressor, RNNRegressor
+from streamrnn.broker.protocol import TopicPartition
 from streamrnn.cli import app
 from streamrnn.errors import ConfigError, FingerprintMismatch
 from streamrnn.learner.features import Cyclic, Hash, Numeric, OneHot
 from streamrnn.learner.growth import Saved
 from streamrnn.learner.spec import LearningSpec, ModelSpec
 from streamrnn.service import warm_start
-from streamrnn.service.broker import TopicPartition
 from streamrnn.service.config import Config, ModelSection, fingerprint_of, json_schema, load, parse
 from streamrnn.service.job import Job
 from streamrnn.storage.model_file import ModelFile, load_model, save_model

@@ -1,7 +1,7 @@
 """The narrow seam between the service and a log: the values that cross it and the protocol both brokers keep.
 
 The loop sees a log only through :class:`Broker`: poll, pause, seek, send, commit. Two implementations exist,
-:mod:`streamrnn.service.kafka` (a real cluster) and :mod:`streamrnn.service.embedded` (files in a directory), and one
+:mod:`streamrnn.broker.kafka_client` (a real cluster) and :mod:`streamrnn.broker.embedded` (files in a directory), and one
 contract suite runs over both.
 
 Kept by every implementation: offsets of a partition ascend strictly (gaps are allowed: transaction markers and

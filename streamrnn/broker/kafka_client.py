@@ -26,8 +26,15 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from kafka.net.compat import KafkaNetClient
 from kafka.structs import MemberState, OffsetAndMetadata
 
-from streamrnn.errors import BrokerError, FencedError, RebalanceError
-from streamrnn.service.broker import (
+from streamrnn.broker.kafka_settings import (
+    KafkaConnection,
+    KafkaGroup,
+    client_kwargs,
+    consumer_kwargs,
+    keep_credentials_out_of_logs,
+    producer_kwargs,
+)
+from streamrnn.broker.protocol import (
     Assigned,
     Commit,
     Event,
@@ -37,14 +44,7 @@ from streamrnn.service.broker import (
     Revoked,
     TopicPartition,
 )
-from streamrnn.service.kafka_settings import (
-    KafkaConnection,
-    KafkaGroup,
-    client_kwargs,
-    consumer_kwargs,
-    keep_credentials_out_of_logs,
-    producer_kwargs,
-)
+from streamrnn.errors import BrokerError, FencedError, RebalanceError
 
 _FENCED = (client_errors.FencedInstanceIdError, client_errors.ProducerFencedError)
 _GROUP_CHANGED = (
@@ -143,21 +143,21 @@ class KafkaBroker:
     # consuming
 
     def subscribe(self, topic: str) -> None:
-        """See :class:`streamrnn.service.broker.Broker`. The topic must exist; polling completes the joining."""
+        """See :class:`streamrnn.broker.protocol.Broker`. The topic must exist; polling completes the joining."""
         if not self.partitions(topic):
             raise BrokerError(f"topic {topic} does not exist on {', '.join(self.connection.servers)}: create it first")
         consumer = self._consuming()
         consumer.subscribe([topic], listener=_Listener(consumer, self._events, self._positioned))
 
     def events(self) -> list[Event]:
-        """See :class:`streamrnn.service.broker.Broker`."""
+        """See :class:`streamrnn.broker.protocol.Broker`."""
         drained = []
         while self._events:
             drained.append(self._events.popleft())
         return drained
 
     def poll(self, timeout_s: float, max_records: int) -> dict[TopicPartition, list[Record]]:
-        """See :class:`streamrnn.service.broker.Broker`.
+        """See :class:`streamrnn.broker.protocol.Broker`.
 
         Records that arrive while this member's generation is unknown or the group is rebalancing are put back and an
         empty dictionary is returned: a commit for them could pass unfenced or be refused. While a join is under way, a
@@ -197,23 +197,23 @@ class KafkaBroker:
             self._events.append(Assigned(()))
 
     def seek(self, tp: TopicPartition, offset: int) -> None:
-        """See :class:`streamrnn.service.broker.Broker`."""
+        """See :class:`streamrnn.broker.protocol.Broker`."""
         self._assigned(tp).seek(ClientTopicPartition(*tp), offset)
         self._positioned.add(tp)
 
     def pause(self, tps: Iterable[TopicPartition]) -> None:
-        """See :class:`streamrnn.service.broker.Broker`."""
+        """See :class:`streamrnn.broker.protocol.Broker`."""
         for tp in tps:
             self._assigned(tp).pause(ClientTopicPartition(*tp))
 
     def resume(self, tps: Iterable[TopicPartition]) -> None:
-        """See :class:`streamrnn.service.broker.Broker`. A partition has to be positioned by a seek first."""
+        """See :class:`streamrnn.broker.protocol.Broker`. A partition has to be positioned by a seek first."""
         for tp in tps:
             self._check_positioned(tp)
             self._assigned(tp).resume(ClientTopicPartition(*tp))
 
     def position(self, tp: TopicPartition) -> int:
-        """See :class:`streamrnn.service.broker.Broker`."""
+        """See :class:`streamrnn.broker.protocol.Broker`."""
         consumer = self._assigned(tp)
         self._check_positioned(tp)
         with self._translated(f"the position of {tp} is unknown"):
@@ -223,25 +223,25 @@ class KafkaBroker:
         return int(offset)
 
     def committed(self, tp: TopicPartition) -> Commit | None:
-        """See :class:`streamrnn.service.broker.Broker`. Waits for a pending transactional commit to be decided."""
+        """See :class:`streamrnn.broker.protocol.Broker`. Waits for a pending transactional commit to be decided."""
         with self._translated(f"the committed offset of {tp} could not be read"):
             stored = self._consuming().committed(ClientTopicPartition(*tp), metadata=True, timeout_ms=self._request_ms)
         return None if stored is None else Commit(stored.offset, stored.metadata)
 
     def log_start(self, tp: TopicPartition) -> int:
-        """See :class:`streamrnn.service.broker.Broker`."""
+        """See :class:`streamrnn.broker.protocol.Broker`."""
         client_tp = ClientTopicPartition(*tp)
         with self._translated(f"the start of {tp} could not be read"):
             return int(self._consuming().beginning_offsets([client_tp], timeout_ms=self._request_ms)[client_tp])
 
     def log_end(self, tp: TopicPartition) -> int:
-        """See :class:`streamrnn.service.broker.Broker`. Records of open transactions lie beyond it."""
+        """See :class:`streamrnn.broker.protocol.Broker`. Records of open transactions lie beyond it."""
         client_tp = ClientTopicPartition(*tp)
         with self._translated(f"the end of {tp} could not be read"):
             return int(self._consuming().end_offsets([client_tp], timeout_ms=self._request_ms)[client_tp])
 
     def lag(self, tp: TopicPartition) -> int | None:
-        """See :class:`streamrnn.service.broker.Broker`. None until the partition's first fetch has been answered.
+        """See :class:`streamrnn.broker.protocol.Broker`. None until the partition's first fetch has been answered.
 
         Counted to the high watermark the client saw last, so records of an open transaction count; where that matters
         (has this partition stalled?), compare :meth:`position` with :meth:`log_end`.
@@ -253,7 +253,7 @@ class KafkaBroker:
         return None if end is None else max(0, end - self.position(tp))
 
     def commit(self, offsets: Mapping[TopicPartition, Commit], timeout_s: float) -> None:
-        """See :class:`streamrnn.service.broker.Broker`."""
+        """See :class:`streamrnn.broker.protocol.Broker`."""
         stored = {ClientTopicPartition(*tp): OffsetAndMetadata(c.offset, c.metadata, -1) for tp, c in offsets.items()}
         try:
             self._consuming().commit(stored, timeout_ms=timeout_s * 1000)
@@ -277,7 +277,7 @@ class KafkaBroker:
         partition: int | None = None,
         headers: Headers = (),
     ) -> None:
-        """See :class:`streamrnn.service.broker.Broker`.
+        """See :class:`streamrnn.broker.protocol.Broker`.
 
         Keys choose partitions by murmur2, as Java's clients do. Raises :class:`BrokerError` at once for a topic that
         is not there, a record above 1 MiB, and a record with neither key nor value, which this client does not send.
@@ -295,7 +295,7 @@ class KafkaBroker:
                 self._note(self._sent.popleft())
 
     def flush(self, timeout_s: float) -> None:
-        """See :class:`streamrnn.service.broker.Broker`.
+        """See :class:`streamrnn.broker.protocol.Broker`.
 
         When anything failed, the producer is dropped with all it still held, and the next send makes a new one.
         """
@@ -338,12 +338,12 @@ class KafkaBroker:
     # looking things up, closing
 
     def partitions(self, topic: str) -> list[int]:
-        """See :class:`streamrnn.service.broker.Broker`."""
+        """See :class:`streamrnn.broker.protocol.Broker`."""
         found = describe_topics(self.connection, [topic])[topic]
         return [] if found is None else list(range(found.partitions))
 
     def close(self, timeout_s: float) -> None:
-        """See :class:`streamrnn.service.broker.Broker`."""
+        """See :class:`streamrnn.broker.protocol.Broker`."""
         self._closed = True
         if self._producer is not None:
             self._drop_producer(timeout_s)

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from streamrnn.service.kafka_settings import (
+from streamrnn.broker.kafka_settings import (
     Hidden,
     KafkaConnection,
     KafkaGroup,

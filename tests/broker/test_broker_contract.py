@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 import pytest
 
+from streamrnn.broker.embedded import EmbeddedBroker, EmbeddedLog
+from streamrnn.broker.protocol import Assigned, Broker, Commit, Record, TopicPartition
 from streamrnn.errors import BrokerError
-from streamrnn.service.broker import Assigned, Broker, Commit, Record, TopicPartition
-from streamrnn.service.embedded import EmbeddedBroker, EmbeddedLog
 
 DEADLINE_S = 30.0
 
@@ -48,15 +48,15 @@ class EmbeddedWorld:
 
 class KafkaWorld:
     def __init__(self, bootstrap: str) -> None:
-        from streamrnn.service.kafka import KafkaBroker
-        from streamrnn.service.kafka_settings import KafkaConnection
+        from streamrnn.broker.kafka_client import KafkaBroker
+        from streamrnn.broker.kafka_settings import KafkaConnection
 
         self._connection = KafkaConnection(bootstrap_servers=bootstrap, request_timeout_s=4.0)
         self._open: list[KafkaBroker] = []
         self._topics: list[str] = []
 
     def topic(self, partitions: int = 1) -> str:
-        from streamrnn.service.kafka import create_topics
+        from streamrnn.broker.kafka_client import create_topics
 
         name = f"topic-{uuid.uuid4().hex[:8]}"
         create_topics(self._connection, {name: partitions})
@@ -64,8 +64,8 @@ class KafkaWorld:
         return name
 
     def member(self, group: str) -> Broker:
-        from streamrnn.service.kafka import KafkaBroker
-        from streamrnn.service.kafka_settings import KafkaGroup
+        from streamrnn.broker.kafka_client import KafkaBroker
+        from streamrnn.broker.kafka_settings import KafkaGroup
 
         # The same instance id each time: the next member takes over at once, as a restarted worker does.
         broker = KafkaBroker(
@@ -75,7 +75,7 @@ class KafkaWorld:
         return broker
 
     def close(self) -> None:
-        from streamrnn.service.kafka import delete_topics
+        from streamrnn.broker.kafka_client import delete_topics
 
         for broker in self._open:
             broker.close(5.0)

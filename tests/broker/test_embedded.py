@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamrnn.broker.embedded import SPILL_RECORDS, EmbeddedBroker, EmbeddedLog, partition_of
+from streamrnn.broker.partition_file import READ_BYTES
+from streamrnn.broker.protocol import Assigned, Commit, Lost, Revoked, TopicPartition
 from streamrnn.errors import BrokerError, ConfigError, RebalanceError
-from streamrnn.service.broker import Assigned, Commit, Lost, Revoked, TopicPartition
-from streamrnn.service.embedded import SPILL_RECORDS, EmbeddedBroker, EmbeddedLog, partition_of
-from streamrnn.service.partition_file import READ_BYTES
 
 TP = TopicPartition("t", 0)
 

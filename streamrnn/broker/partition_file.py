@@ -22,8 +22,8 @@ from pathlib import Path
 
 import msgspec
 
+from streamrnn.broker.protocol import Headers, Record, TopicPartition
 from streamrnn.errors import BrokerError
-from streamrnn.service.broker import Headers, Record, TopicPartition
 
 READ_BYTES = 1 << 20
 """Bytes read and decoded at once: large enough that the system call vanishes, small enough to seek away from."""

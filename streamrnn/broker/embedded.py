@@ -4,7 +4,7 @@
     directory/groups/<group>.json                  the group's commits, replaced atomically
     directory/groups/<group>.lock                  held (flock) by the group's one member, with its process id
 
-Kept: what :mod:`streamrnn.service.broker` asks of every broker; records count once flushed; a process may write a
+Kept: what :mod:`streamrnn.broker.protocol` asks of every broker; records count once flushed; a process may write a
 topic while others read it. Left out: retention, transactions, more than one member in a group.
 """
 
@@ -21,8 +21,8 @@ from types import TracebackType
 
 import msgspec
 
-from streamrnn.errors import BrokerError, ConfigError, RebalanceError
-from streamrnn.service.broker import (
+from streamrnn.broker.partition_file import PartitionFile, PartitionReader
+from streamrnn.broker.protocol import (
     Assigned,
     Commit,
     Event,
@@ -32,7 +32,7 @@ from streamrnn.service.broker import (
     Revoked,
     TopicPartition,
 )
-from streamrnn.service.partition_file import PartitionFile, PartitionReader
+from streamrnn.errors import BrokerError, ConfigError, RebalanceError
 
 SPILL_RECORDS = 20_000
 """Unflushed records of one partition that are written ahead of the flush, so that a long batch stays off the heap."""
@@ -265,7 +265,7 @@ class EmbeddedLog:
 
 
 class EmbeddedBroker:
-    """A group's one member on an :class:`EmbeddedLog`: the whole :class:`streamrnn.service.broker.Broker` protocol.
+    """A group's one member on an :class:`EmbeddedLog`: the whole :class:`streamrnn.broker.protocol.Broker` protocol.
 
     Every partition of the subscribed topics is assigned to it. A second member of the same group, in this or another
     process, is refused; the lock goes with the process that held it, however that ended. :meth:`reassign` and
@@ -342,12 +342,12 @@ class EmbeddedBroker:
             self._events.append(Lost(gone))
 
     def events(self) -> list[Event]:
-        """See :class:`streamrnn.service.broker.Broker`."""
+        """See :class:`streamrnn.broker.protocol.Broker`."""
         drained, self._events = self._events, []
         return drained
 
     def poll(self, timeout_s: float, max_records: int) -> dict[TopicPartition, list[Record]]:
-        """See :class:`streamrnn.service.broker.Broker`. Partitions take turns in being read first."""
+        """See :class:`streamrnn.broker.protocol.Broker`. Partitions take turns in being read first."""
         deadline = time.monotonic() + timeout_s
         sleep_s = _IDLE_SLEEP_S
         while True:
@@ -369,7 +369,7 @@ class EmbeddedBroker:
             sleep_s = min(sleep_s * 1.5, _IDLE_SLEEP_MAX_S)
 
     def seek(self, tp: TopicPartition, offset: int) -> None:
-        """See :class:`streamrnn.service.broker.Broker`."""
+        """See :class:`streamrnn.broker.protocol.Broker`."""
         reader = self._assigned(tp)
         fresh = self.log.reader(tp, offset)
         if reader is not None:
@@ -377,35 +377,35 @@ class EmbeddedBroker:
         self._readers[tp] = fresh
 
     def pause(self, tps: Iterable[TopicPartition]) -> None:
-        """See :class:`streamrnn.service.broker.Broker`."""
+        """See :class:`streamrnn.broker.protocol.Broker`."""
         for tp in tps:
             self._assigned(tp)
             self._resumed.discard(tp)
 
     def resume(self, tps: Iterable[TopicPartition]) -> None:
-        """See :class:`streamrnn.service.broker.Broker`. A partition has to be positioned by a seek first."""
+        """See :class:`streamrnn.broker.protocol.Broker`. A partition has to be positioned by a seek first."""
         for tp in tps:
             self._positioned(tp)
             self._resumed.add(tp)
 
     def position(self, tp: TopicPartition) -> int:
-        """See :class:`streamrnn.service.broker.Broker`."""
+        """See :class:`streamrnn.broker.protocol.Broker`."""
         return self._positioned(tp).offset
 
     def committed(self, tp: TopicPartition) -> Commit | None:
-        """See :class:`streamrnn.service.broker.Broker`."""
+        """See :class:`streamrnn.broker.protocol.Broker`."""
         return self.log.commits(self.group).get(tp)
 
     def log_start(self, tp: TopicPartition) -> int:
-        """See :class:`streamrnn.service.broker.Broker`."""
+        """See :class:`streamrnn.broker.protocol.Broker`."""
         return self.log.log_start(tp)
 
     def log_end(self, tp: TopicPartition) -> int:
-        """See :class:`streamrnn.service.broker.Broker`."""
+        """See :class:`streamrnn.broker.protocol.Broker`."""
         return self.log.log_end(tp)
 
     def lag(self, tp: TopicPartition) -> int | None:
-        """See :class:`streamrnn.service.broker.Broker`."""
+        """See :class:`streamrnn.broker.protocol.Broker`."""
         reader = self._readers.get(tp)
         return None if reader is None else max(0, self.log.log_end(tp) - reader.offset)
 
@@ -419,15 +419,15 @@ class EmbeddedBroker:
         partition: int | None = None,
         headers: Headers = (),
     ) -> None:
-        """See :class:`streamrnn.service.broker.Broker`."""
+        """See :class:`streamrnn.broker.protocol.Broker`."""
         self.log.append(topic, key, value, timestamp_ms=timestamp_ms, partition=partition, headers=headers)
 
     def flush(self, timeout_s: float) -> None:  # noqa: ARG002 - local files do not keep anyone waiting
-        """See :class:`streamrnn.service.broker.Broker`."""
+        """See :class:`streamrnn.broker.protocol.Broker`."""
         self.log.flush()
 
     def commit(self, offsets: Mapping[TopicPartition, Commit], timeout_s: float) -> None:  # noqa: ARG002
-        """See :class:`streamrnn.service.broker.Broker`."""
+        """See :class:`streamrnn.broker.protocol.Broker`."""
         if self._lock_fd < 0:
             raise RebalanceError(f"group {self.group} was not joined; call subscribe() before commit()")
         lost = sorted(self._lost.intersection(offsets))
@@ -438,11 +438,11 @@ class EmbeddedBroker:
         self.log.store_commits(self.group, offsets)
 
     def partitions(self, topic: str) -> list[int]:
-        """See :class:`streamrnn.service.broker.Broker`."""
+        """See :class:`streamrnn.broker.protocol.Broker`."""
         return self.log.partitions(topic)
 
     def close(self, timeout_s: float) -> None:  # noqa: ARG002
-        """See :class:`streamrnn.service.broker.Broker`. The log stays open: it belongs to who made it."""
+        """See :class:`streamrnn.broker.protocol.Broker`. The log stays open: it belongs to who made it."""
         self._unassign(list(self._readers))
         if self._lock_fd >= 0:
             os.close(self._lock_fd)  # releases the lock

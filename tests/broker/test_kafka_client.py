@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
+from streamrnn.broker.kafka_client import KafkaBroker, check_topics, create_topics, delete_topics, describe_topics
+from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup, KafkaSecurity
+from streamrnn.broker.protocol import Assigned, Commit, Lost, Record, Revoked, TopicPartition
 from streamrnn.errors import BrokerError, FencedError, RebalanceError
-from streamrnn.service.broker import Assigned, Commit, Lost, Record, Revoked, TopicPartition
-from streamrnn.service.kafka import KafkaBroker, check_topics, create_topics, delete_topics, describe_topics
-from streamrnn.service.kafka_settings import KafkaConnection, KafkaGroup, KafkaSecurity
 from tests.kafka.server import SASL_PASSWORD, SASL_USER, KafkaServer
 
 pytestmark = pytest.mark.kafka
