@@ -22,7 +22,7 @@ import msgspec
 
 from streamrnn.broker.protocol import Record
 from streamrnn.errors import ConfigError
-from streamrnn.service.config import Config
+from streamrnn.job.config import Config
 
 Row = Mapping[str, Any]
 

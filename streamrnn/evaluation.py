@@ -24,11 +24,11 @@ import numpy.typing as npt
 
 from streamrnn.baselines import Baseline, LastValue, RunningMean, RunningMedian
 from streamrnn.broker.protocol import Record, TopicPartition
+from streamrnn.job.codec import Decoded
+from streamrnn.job.config import Config
+from streamrnn.job.job import Job
 from streamrnn.learner.block import LABEL
 from streamrnn.learner.spec import LearnerSpec
-from streamrnn.service.codec import Decoded
-from streamrnn.service.config import Config
-from streamrnn.service.job import Job
 
 MODEL: Final = "model"
 BLOCK: Final = 4_096

@@ -16,10 +16,10 @@ import numpy as np
 
 from streamrnn.core.layout import Layout
 from streamrnn.errors import CheckpointError, ConfigError
+from streamrnn.job.config import Config
 from streamrnn.learner.features import FeatureEncoder, FeatureSpec
 from streamrnn.learner.lowering import layout_of
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
-from streamrnn.service.config import Config
 from streamrnn.storage.checkpoints import Checkpoint, CheckpointStore, Manifest
 from streamrnn.storage.manifest import read_manifest
 

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from streamrnn import __version__
 from streamrnn.broker.embedded import EmbeddedLog
 from streamrnn.cli import app
-from streamrnn.service.config import load
+from streamrnn.job.config import load
 
 COMMANDS = ("demo", "validate", "evaluate", "run", "inspect", "schema", "warmup")
 EXAMPLES = Path(__file__).parents[1] / "deploy" / "examples"
@@ -246,7 +246,7 @@ def test_inspect_finds_the_same_checkpoint_by_file_directory_and_job(learned, tm
 def test_inspected_norms_are_those_of_the_learner(learned):
     from streamrnn.broker.protocol import TopicPartition
     from streamrnn.inspection import inspect
-    from streamrnn.service.job import Job
+    from streamrnn.job.job import Job
 
     checkpoints = Path(load(learned).checkpoint.directory)
     inspection = inspect(max(checkpoints.rglob("manifest-*.json")))

@@ -14,9 +14,9 @@ import yaml
 
 import streamrnn
 from streamrnn.cli import app
+from streamrnn.job.config import Config, parse
 from streamrnn.learner.features import FeatureSpec
 from streamrnn.service import metrics
-from streamrnn.service.config import Config, parse
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

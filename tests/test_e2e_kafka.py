@@ -26,8 +26,8 @@ from streamrnn.broker.kafka_client import KafkaBroker, create_topics, delete_top
 from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup
 from streamrnn.broker.protocol import Assigned, Record, TopicPartition
 from streamrnn.demo.flights import load_flights, stream_key
-from streamrnn.service.config import parse
-from streamrnn.service.job import Job
+from streamrnn.job.config import parse
+from streamrnn.job.job import Job
 from streamrnn.service.run import open_broker, run_worker
 from tests.learners import Bits, bits_of, differing
 

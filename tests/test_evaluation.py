@@ -14,7 +14,7 @@ import pytest
 from streamrnn.data_file import Fields, parsed, read_rows, records
 from streamrnn.errors import ConfigError
 from streamrnn.evaluation import evaluate
-from streamrnn.service.config import parse
+from streamrnn.job.config import parse
 
 N = 400
 

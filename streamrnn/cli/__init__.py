@@ -167,7 +167,7 @@ def validate(
 ) -> None:
     """Check a job file and show the job it describes: columns, model, memory, warnings."""
     from streamrnn.cli import show
-    from streamrnn.service.config import load
+    from streamrnn.job.config import load
 
     job = load(config)
     console = _stdout()
@@ -215,7 +215,7 @@ def evaluate(
     from streamrnn import data_file
     from streamrnn.cli import show
     from streamrnn.evaluation import evaluate as run_over
-    from streamrnn.service.config import load
+    from streamrnn.job.config import load
 
     job = load(config)
     fields = data_file.Fields(key=key, timestamp=timestamp)
@@ -251,7 +251,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 def run(config: ConfigOption) -> None:
     """Run the daemon: consume, predict, learn, checkpoint, until SIGTERM or Ctrl-C."""
     from streamrnn.cli.logs import to_stderr
-    from streamrnn.service.config import load
+    from streamrnn.job.config import load
 
     job = load(config)
     to_stderr(job.log_level)
@@ -288,7 +288,7 @@ def inspect(
     if (checkpoint is None) == (config is None):
         raise ConfigError("inspect: give either a checkpoint (a manifest or a directory) or a job file with -c")
     if config is not None:
-        from streamrnn.service.config import load
+        from streamrnn.job.config import load
 
         checkpoint = inspection.of_config(load(config))
     assert checkpoint is not None
@@ -310,7 +310,7 @@ def inspect(
 @_command(_DEPLOY)
 def schema() -> None:
     """Print the JSON Schema of the job file, for editors."""
-    from streamrnn.service.config import json_schema
+    from streamrnn.job.config import json_schema
 
     typer.echo(json.dumps(json_schema(), indent=2))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from streamrnn.service.config import Config
+from streamrnn.job.config import Config
 from streamrnn.service.run import kafka_settings
 
 

@@ -16,8 +16,8 @@ from rich.text import Text
 
 from streamrnn.evaluation import MODEL, Report
 from streamrnn.inspection import Inspection, Listed
+from streamrnn.job.config import Config, warnings
 from streamrnn.learner.lowering import bytes_per_stream, layout_of
-from streamrnn.service.config import Config, warnings
 
 
 def _pairs() -> Table:

@@ -25,7 +25,7 @@ from streamrnn.broker.kafka_settings import KafkaGroup
 from streamrnn.broker.protocol import Assigned, Broker, Record, TopicPartition
 from streamrnn.demo.flights import Flights, stream_key
 from streamrnn.errors import BrokerError
-from streamrnn.service.config import Config
+from streamrnn.job.config import Config
 from streamrnn.service.run import kafka_settings, open_broker
 
 FLUSH_EVERY: Final = 20_000

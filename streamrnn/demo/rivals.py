@@ -20,8 +20,8 @@ import numpy.typing as npt
 
 from streamrnn.baselines import Baseline, LastValue, LinearModel, RunningMean, RunningMedian, TrailingMedian
 from streamrnn.demo.flights import load_flights, stream_key
+from streamrnn.job.config import load
 from streamrnn.learner.features import FeatureEncoder
-from streamrnn.service.config import load
 
 LAST_VALUE: Final = "last value per aircraft"
 MEAN: Final = "running mean"

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streamrnn.demo.rivals import AIRPORT, LAST_VALUE, LINEAR, MEAN, MEDIAN
-from streamrnn.service.config import Config
+from streamrnn.job.config import Config
 
 if TYPE_CHECKING:
     from streamrnn.demo.run import Result, _Worker

@@ -19,9 +19,9 @@ from collections.abc import Callable
 
 from streamrnn.broker.protocol import Assigned, Broker, Record, Revoked, TopicPartition
 from streamrnn.errors import BrokerError, RebalanceError
+from streamrnn.job.job import Job
 from streamrnn.service.delivery import REQUEST_TIMEOUT_S, AtLeastOnce
 from streamrnn.service.health import Health
-from streamrnn.service.job import Job
 from streamrnn.service.metrics import Metrics
 from streamrnn.service.partition import Partition
 from streamrnn.service.recovery import finish_replay, restore

@@ -16,7 +16,7 @@ import logging
 
 from streamrnn.broker.protocol import Broker, Commit, TopicPartition
 from streamrnn.errors import CheckpointError, RecoveryError
-from streamrnn.service.job import Job
+from streamrnn.job.job import Job
 from streamrnn.service.metrics import Metrics
 from streamrnn.service.partition import Mark, Partition
 from streamrnn.storage.checkpoints import build_differences, new_lineage, take_snapshot

@@ -20,11 +20,11 @@ from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup
 from streamrnn.broker.protocol import Broker
 from streamrnn.core.jit import CACHE_DIRECTORY
 from streamrnn.errors import ConfigError, FencedError, StreamrnnError
+from streamrnn.job.config import Config, warnings
+from streamrnn.job.job import Job
 from streamrnn.learner.warmup import warm_up
-from streamrnn.service.config import Config, warnings
 from streamrnn.service.health import Health
 from streamrnn.service.http import HttpServer
-from streamrnn.service.job import Job
 from streamrnn.service.loop import Loop
 from streamrnn.service.metrics import Metrics
 

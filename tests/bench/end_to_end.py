@@ -27,7 +27,7 @@ import msgspec
 from streamrnn.broker.protocol import Broker
 from streamrnn.demo.flights import load_flights
 from streamrnn.demo.log import create_topics, fill, job_text
-from streamrnn.service.config import parse
+from streamrnn.job.config import parse
 from streamrnn.service.loop import Loop
 from streamrnn.service.run import open_broker, run_worker
 

@@ -24,7 +24,7 @@ import numba
 IMPORT = "import time; t = time.perf_counter(); import streamrnn; print(time.perf_counter() - t)"
 FIRST_PREDICTION = """
 import sys, threading
-from streamrnn.service.config import parse
+from streamrnn.job.config import parse
 from streamrnn.broker.embedded import EmbeddedLog
 from streamrnn.service.run import open_broker, run_worker
 config = parse('''

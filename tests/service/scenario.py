@@ -20,9 +20,9 @@ from prometheus_client import CollectorRegistry
 
 from streamrnn.broker.embedded import EmbeddedBroker, EmbeddedLog
 from streamrnn.broker.protocol import Record, TopicPartition
-from streamrnn.service.config import Config, parse
+from streamrnn.job.config import Config, parse
+from streamrnn.job.job import Job
 from streamrnn.service.health import Health
-from streamrnn.service.job import Job
 from streamrnn.service.loop import Loop
 from streamrnn.service.metrics import Metrics
 from tests.learners import Bits, bits_of

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import streamrnn.service.loop
-from streamrnn.service.codec import REASONS
+from streamrnn.job.codec import REASONS
 from tests.learners import differing
 from tests.service.scenario import START_MS, TP, Scenario
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from streamrnn.errors import ConfigError
-from streamrnn.service.config import (
+from streamrnn.job.config import (
     Config,
     Secret,
     fingerprint,

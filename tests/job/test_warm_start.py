@@ -22,12 +22,12 @@ from streamrnn import Block, RNNClassifier, RNNMultiTargetRegressor, RNNRegresso
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.cli import app
 from streamrnn.errors import ConfigError, FingerprintMismatch
+from streamrnn.job import warm_start
+from streamrnn.job.config import Config, ModelSection, fingerprint_of, json_schema, load, parse
+from streamrnn.job.job import Job
 from streamrnn.learner.features import Cyclic, Hash, Numeric, OneHot
 from streamrnn.learner.growth import Saved
 from streamrnn.learner.spec import LearningSpec, ModelSpec
-from streamrnn.service import warm_start
-from streamrnn.service.config import Config, ModelSection, fingerprint_of, json_schema, load, parse
-from streamrnn.service.job import Job
 from streamrnn.storage.model_file import ModelFile, load_model, save_model
 from streamrnn.storage.tensors import encode
 from tests.learners import Bits, bits_of, differing

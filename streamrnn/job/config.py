@@ -25,9 +25,9 @@ import msgspec
 from msgspec import Meta
 
 from streamrnn.errors import ConfigError
+from streamrnn.job.config_text import NAME_PATTERN, explain, read
 from streamrnn.learner.features import FIELD_PATH, FeatureEncoder, FeatureSpec, FieldPath, canonical_text
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
-from streamrnn.service.config_text import NAME_PATTERN, explain, read
 
 _REDACTED = "**********"
 
@@ -362,7 +362,7 @@ def load(path: str | Path, env: Mapping[str, str] | None = None) -> Config:
         config = parse(text, env)
         if config.model.warm_start is not None:
             # Imported where needed: it brings the learner along, which a configuration alone does without.
-            from streamrnn.service.warm_start import check
+            from streamrnn.job.warm_start import check
 
             check(config)
         return config

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from streamrnn.broker.protocol import Record
 from streamrnn.errors import RecordError
-from streamrnn.service.codec import (
+from streamrnn.job.codec import (
     MAX_DEPTH,
     MAX_KEY_BYTES,
     REASONS,
@@ -23,7 +23,7 @@ from streamrnn.service.codec import (
     encode_dead_letter,
     event_id,
 )
-from streamrnn.service.config import Config, parse
+from streamrnn.job.config import Config, parse
 
 NAN = math.nan
 FEATURES = "[{field: a, encoder: numeric}, {field: n.b, encoder: numeric}, {field: c, encoder: hash, buckets: 2}]"

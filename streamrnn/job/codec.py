@@ -29,10 +29,10 @@ import numpy.typing as npt
 
 from streamrnn.broker.protocol import Record
 from streamrnn.errors import RecordError
+from streamrnn.job.config import Config, InputConfig
 from streamrnn.learner.block import EVENT, LABEL, Block
 from streamrnn.learner.features import canonical_text, descend, describe, number
 from streamrnn.learner.spec import LearnerSpec, TargetSpec
-from streamrnn.service.config import Config, InputConfig
 
 # Deeper JSON is refused. Far above any real record, far below the depth at which the parser would depend on the stack.
 MAX_DEPTH = 64

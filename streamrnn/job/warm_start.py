@@ -32,7 +32,7 @@ from streamrnn.storage.manifest import read_manifest
 from streamrnn.storage.model_file import ModelFile, unpack
 
 if TYPE_CHECKING:
-    from streamrnn.service.config import Config
+    from streamrnn.job.config import Config
 
 _log = logging.getLogger(__name__)
 

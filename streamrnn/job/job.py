@@ -11,10 +11,10 @@ from typing import Any
 
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.core.jit import CPU_TARGET, core_digest
+from streamrnn.job import warm_start
+from streamrnn.job.codec import PredictionEncoder, RecordCodec
+from streamrnn.job.config import Config, fingerprint_of
 from streamrnn.learner.learner import Learner, seed_of
-from streamrnn.service import warm_start
-from streamrnn.service.codec import PredictionEncoder, RecordCodec
-from streamrnn.service.config import Config, fingerprint_of
 from streamrnn.storage.checkpoints import CheckpointStore, build_info
 
 
