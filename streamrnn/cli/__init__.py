@@ -255,7 +255,7 @@ def run(config: ConfigOption) -> None:
 
     job = load(config)
     to_stderr(job.log_level)
-    from streamrnn.service.run import serve
+    from streamrnn.daemon.run import serve
 
     if status := serve(job):
         raise typer.Exit(status)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from streamrnn.daemon.run import kafka_settings
 from streamrnn.job.config import Config
-from streamrnn.service.run import kafka_settings
 
 
 def problems(config: Config) -> list[str]:

@@ -23,10 +23,10 @@ import numpy.typing as npt
 from streamrnn.broker.embedded import EmbeddedBroker, EmbeddedLog
 from streamrnn.broker.kafka_settings import KafkaGroup
 from streamrnn.broker.protocol import Assigned, Broker, Record, TopicPartition
+from streamrnn.daemon.run import kafka_settings, open_broker
 from streamrnn.demo.flights import Flights, stream_key
 from streamrnn.errors import BrokerError
 from streamrnn.job.config import Config
-from streamrnn.service.run import kafka_settings, open_broker
 
 FLUSH_EVERY: Final = 20_000
 FLUSH_TIMEOUT_S: Final = 60.0

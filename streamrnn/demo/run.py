@@ -31,6 +31,9 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from streamrnn.core.compiled import is_compiled
+from streamrnn.daemon.http import HttpServer
+from streamrnn.daemon.loop import Loop
+from streamrnn.daemon.run import open_broker, run_worker
 from streamrnn.demo import screen
 from streamrnn.demo.directory import LOG_FILE, PLOT_FILE, RIVALS_FILE, claimed, write_job
 from streamrnn.demo.flights import N_FLIGHTS, Flights, load_flights
@@ -39,9 +42,6 @@ from streamrnn.demo.plot import plot_errors
 from streamrnn.errors import ConfigError, StreamrnnError
 from streamrnn.job.config import Config, HttpConfig, parse
 from streamrnn.learner.warmup import warm_up
-from streamrnn.service.http import HttpServer
-from streamrnn.service.loop import Loop
-from streamrnn.service.run import open_broker, run_worker
 
 MODEL: Final = "LSTM"
 REFRESH_S: Final = 0.25

@@ -25,11 +25,11 @@ from typing import Any
 import msgspec
 
 from streamrnn.broker.protocol import Broker
+from streamrnn.daemon.loop import Loop
+from streamrnn.daemon.run import open_broker, run_worker
 from streamrnn.demo.flights import load_flights
 from streamrnn.demo.log import create_topics, fill, job_text
 from streamrnn.job.config import parse
-from streamrnn.service.loop import Loop
-from streamrnn.service.run import open_broker, run_worker
 
 
 class Clock:

@@ -26,7 +26,7 @@ FIRST_PREDICTION = """
 import sys, threading
 from streamrnn.job.config import parse
 from streamrnn.broker.embedded import EmbeddedLog
-from streamrnn.service.run import open_broker, run_worker
+from streamrnn.daemon.run import open_broker, run_worker
 config = parse('''
 job: startup
 embedded: {{directory: {directory}/log}}

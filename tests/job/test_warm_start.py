@@ -16,8 +16,8 @@ import yaml
 from msgspec.structs import replace
 from typer.testing import CliRunner
 
-import streamrnn.service.delivery
-import streamrnn.service.loop
+import streamrnn.daemon.delivery
+import streamrnn.daemon.loop
 from streamrnn import Block, RNNClassifier, RNNMultiTargetRegressor, RNNRegressor
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.cli import app
@@ -30,8 +30,8 @@ from streamrnn.learner.growth import Saved
 from streamrnn.learner.spec import LearningSpec, ModelSpec
 from streamrnn.storage.model_file import ModelFile, load_model, save_model
 from streamrnn.storage.tensors import encode
+from tests.daemon.scenario import TP, KilledError, Scenario
 from tests.learners import Bits, bits_of, differing
-from tests.service.scenario import TP, KilledError, Scenario
 
 N = 150
 FEATURES = (OneHot(field="b.c", categories=("x", "y")), Numeric(field="a"))
@@ -50,8 +50,8 @@ NETWORK: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streamrnn.service.delivery, "FIRST_PAUSE_S", 0.0001)
-    monkeypatch.setattr(streamrnn.service.loop, "IDLE_POLL_S", 0.001)
+    monkeypatch.setattr(streamrnn.daemon.delivery, "FIRST_PAUSE_S", 0.0001)
+    monkeypatch.setattr(streamrnn.daemon.loop, "IDLE_POLL_S", 0.001)
 
 
 def event(rng: random.Random) -> dict[str, Any]:

@@ -8,7 +8,7 @@ every series of a partition, and a late call after it brings none back.
 Sums come with counts, so that ``rate(x_sum) / rate(x_count)`` is a mean over any interval: the progressive mean
 absolute error is ``rate(streamrnn_absolute_error_sum[5m]) / rate(streamrnn_absolute_error_count[5m])``.
 
-``python -m streamrnn.service.metrics`` prints the table as Markdown.
+``python -m streamrnn.daemon.metrics`` prints the table as Markdown.
 """
 
 from __future__ import annotations

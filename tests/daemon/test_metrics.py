@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamrnn.broker.protocol import TopicPartition
-from streamrnn.service.metrics import (
+from streamrnn.daemon.metrics import (
     METRICS,
     PHASES,
     Delta,
@@ -264,7 +264,7 @@ def test_the_exposition_parses_and_carries_type_and_help(metrics: Metrics) -> No
 def test_the_reference_lists_every_metric_and_prints_as_markdown() -> None:
     assert [row[0] for row in reference()] == [metric.name for metric in METRICS]
     assert ("streamrnn_dead_letters_total", "counter", ("topic", "partition", "reason")) in [r[:3] for r in reference()]
-    command = [sys.executable, "-W", "error", "-m", "streamrnn.service.metrics"]
+    command = [sys.executable, "-W", "error", "-m", "streamrnn.daemon.metrics"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert printed.strip() == markdown()
     assert len(printed.splitlines()) == len(METRICS) + 2

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-import streamrnn.service.delivery
-import streamrnn.service.loop
+import streamrnn.daemon.delivery
+import streamrnn.daemon.loop
 from streamrnn.broker.embedded import EmbeddedBroker, EmbeddedLog
 from streamrnn.broker.protocol import Assigned, Commit, TopicPartition
+from streamrnn.daemon.loop import Loop
 from streamrnn.errors import BrokerError, FencedError, FingerprintMismatch, RebalanceError, RecoveryError
-from streamrnn.service.loop import Loop
+from tests.daemon.scenario import START_MS, TP, KilledError, Scenario
 from tests.learners import Bits, differing
-from tests.service.scenario import START_MS, TP, KilledError, Scenario
 
 N = 300
 SECOND = TopicPartition("in", 1)
@@ -24,8 +24,8 @@ SECOND = TopicPartition("in", 1)
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streamrnn.service.delivery, "FIRST_PAUSE_S", 0.0001)
-    monkeypatch.setattr(streamrnn.service.loop, "IDLE_POLL_S", 0.001)
+    monkeypatch.setattr(streamrnn.daemon.delivery, "FIRST_PAUSE_S", 0.0001)
+    monkeypatch.setattr(streamrnn.daemon.loop, "IDLE_POLL_S", 0.001)
 
 
 @pytest.fixture
@@ -460,8 +460,8 @@ def test_a_gap_at_the_log_s_end_is_no_lag(scenario: Scenario, monkeypatch: pytes
         monkeypatch.setattr(loop.health, "progress", lambda tp, position, lag: reported.append(lag))
 
     reported: list[int | None] = []
-    monkeypatch.setattr(streamrnn.service.loop, "SHOW_INTERVAL_S", 0.0)
-    monkeypatch.setattr(streamrnn.service.loop, "PROBE_INTERVAL_S", 0.0)
+    monkeypatch.setattr(streamrnn.daemon.loop, "SHOW_INTERVAL_S", 0.0)
+    monkeypatch.setattr(streamrnn.daemon.loop, "PROBE_INTERVAL_S", 0.0)
     scenario.log.append_gap("in", 0, 3)
     run = scenario.run(turn=report_to)
     assert run.value("streamrnn_input_lag_records") == 0
@@ -608,7 +608,7 @@ def test_a_stop_does_not_wait_for_a_broker_that_is_away(scenario: Scenario, monk
         raise BrokerError("nobody there")
 
     calls: list[int] = []
-    monkeypatch.setattr(streamrnn.service.delivery, "FIRST_PAUSE_S", 3600.0)
+    monkeypatch.setattr(streamrnn.daemon.delivery, "FIRST_PAUSE_S", 3600.0)
     with pytest.raises(BrokerError, match="nobody there"):
         scenario.run(before={"flush": away}, stop_after=3)
     assert calls == [1]

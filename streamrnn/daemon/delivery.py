@@ -18,8 +18,8 @@ import time
 from collections.abc import Callable, Mapping
 
 from streamrnn.broker.protocol import Broker, Commit, TopicPartition
+from streamrnn.daemon.partition import Mark, Output, Partition
 from streamrnn.errors import BrokerError, FencedError, RebalanceError
-from streamrnn.service.partition import Mark, Output, Partition
 
 _log = logging.getLogger(__name__)
 

@@ -20,10 +20,10 @@ import msgspec
 import numpy as np
 
 from streamrnn.broker.protocol import Record, TopicPartition
+from streamrnn.daemon.metrics import Delta, Metrics
 from streamrnn.job.codec import MAX_KEY_BYTES, Decoded, encode_dead_letter
 from streamrnn.job.job import Job
 from streamrnn.learner.learner import Learner, Predictions
-from streamrnn.service.metrics import Delta, Metrics
 from streamrnn.storage.checkpoints import Manifest, Progress, take_snapshot
 from streamrnn.storage.writer import BackgroundWriter
 

@@ -13,10 +13,10 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from streamrnn.broker.protocol import TopicPartition
+from streamrnn.daemon.health import Health
+from streamrnn.daemon.http import HttpServer
+from streamrnn.daemon.metrics import Metrics
 from streamrnn.errors import ConfigError
-from streamrnn.service.health import Health
-from streamrnn.service.http import HttpServer
-from streamrnn.service.metrics import Metrics
 
 TP = TopicPartition("départs", 0)
 

@@ -18,13 +18,13 @@ import time
 from collections.abc import Callable
 
 from streamrnn.broker.protocol import Assigned, Broker, Record, Revoked, TopicPartition
+from streamrnn.daemon.delivery import REQUEST_TIMEOUT_S, AtLeastOnce
+from streamrnn.daemon.health import Health
+from streamrnn.daemon.metrics import Metrics
+from streamrnn.daemon.partition import Partition
+from streamrnn.daemon.recovery import finish_replay, restore
 from streamrnn.errors import BrokerError, RebalanceError
 from streamrnn.job.job import Job
-from streamrnn.service.delivery import REQUEST_TIMEOUT_S, AtLeastOnce
-from streamrnn.service.health import Health
-from streamrnn.service.metrics import Metrics
-from streamrnn.service.partition import Partition
-from streamrnn.service.recovery import finish_replay, restore
 
 _log = logging.getLogger(__name__)
 

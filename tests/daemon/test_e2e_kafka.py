@@ -25,10 +25,10 @@ from streamrnn.broker.embedded import EmbeddedLog
 from streamrnn.broker.kafka_client import KafkaBroker, create_topics, delete_topics
 from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup
 from streamrnn.broker.protocol import Assigned, Record, TopicPartition
+from streamrnn.daemon.run import open_broker, run_worker
 from streamrnn.demo.flights import load_flights, stream_key
 from streamrnn.job.config import parse
 from streamrnn.job.job import Job
-from streamrnn.service.run import open_broker, run_worker
 from tests.learners import Bits, bits_of, differing
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]

@@ -21,8 +21,8 @@ from urllib.parse import parse_qs, urlsplit
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from streamrnn.daemon.health import Health
 from streamrnn.errors import ConfigError
-from streamrnn.service.health import Health
 
 PATHS = ("/metrics", "/healthz", "/readyz")
 

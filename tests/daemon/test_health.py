@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from streamrnn.broker.protocol import TopicPartition
+from streamrnn.daemon.health import Health
 from streamrnn.errors import ConfigError
-from streamrnn.service.health import Health
 
 A, B = TopicPartition("t", 0), TopicPartition("t", 1)
 

@@ -19,14 +19,14 @@ from streamrnn.broker.embedded import EmbeddedBroker, EmbeddedLog
 from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup
 from streamrnn.broker.protocol import Broker
 from streamrnn.core.jit import CACHE_DIRECTORY
+from streamrnn.daemon.health import Health
+from streamrnn.daemon.http import HttpServer
+from streamrnn.daemon.loop import Loop
+from streamrnn.daemon.metrics import Metrics
 from streamrnn.errors import ConfigError, FencedError, StreamrnnError
 from streamrnn.job.config import Config, warnings
 from streamrnn.job.job import Job
 from streamrnn.learner.warmup import warm_up
-from streamrnn.service.health import Health
-from streamrnn.service.http import HttpServer
-from streamrnn.service.loop import Loop
-from streamrnn.service.metrics import Metrics
 
 _log = logging.getLogger(__name__)
 

@@ -20,11 +20,11 @@ from prometheus_client import CollectorRegistry
 
 from streamrnn.broker.embedded import EmbeddedBroker, EmbeddedLog
 from streamrnn.broker.protocol import Record, TopicPartition
+from streamrnn.daemon.health import Health
+from streamrnn.daemon.loop import Loop
+from streamrnn.daemon.metrics import Metrics
 from streamrnn.job.config import Config, parse
 from streamrnn.job.job import Job
-from streamrnn.service.health import Health
-from streamrnn.service.loop import Loop
-from streamrnn.service.metrics import Metrics
 from tests.learners import Bits, bits_of
 
 START_MS = 1_700_000_000_000

@@ -15,10 +15,10 @@ from __future__ import annotations
 import logging
 
 from streamrnn.broker.protocol import Broker, Commit, TopicPartition
+from streamrnn.daemon.metrics import Metrics
+from streamrnn.daemon.partition import Mark, Partition
 from streamrnn.errors import CheckpointError, RecoveryError
 from streamrnn.job.job import Job
-from streamrnn.service.metrics import Metrics
-from streamrnn.service.partition import Mark, Partition
 from streamrnn.storage.checkpoints import build_differences, new_lineage, take_snapshot
 
 _log = logging.getLogger(__name__)

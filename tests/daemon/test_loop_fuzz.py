@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-import streamrnn.service.loop
+import streamrnn.daemon.loop
 from streamrnn.job.codec import REASONS
+from tests.daemon.scenario import START_MS, TP, Scenario
 from tests.learners import differing
-from tests.service.scenario import START_MS, TP, Scenario
 
 YEAR_9999_MS = 253_402_300_799_000
 FUZZ = settings(
@@ -65,7 +65,7 @@ marked = st.one_of(good.map(lambda row: (True, row)), broken.map(lambda row: (Fa
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streamrnn.service.loop, "IDLE_POLL_S", 0.001)
+    monkeypatch.setattr(streamrnn.daemon.loop, "IDLE_POLL_S", 0.001)
 
 
 def run(rows: list[Row], stops: list[int], within: str) -> tuple[Scenario, Any]:
