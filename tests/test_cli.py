@@ -245,8 +245,8 @@ def test_inspect_finds_the_same_checkpoint_by_file_directory_and_job(learned, tm
 
 def test_inspected_norms_are_those_of_the_learner(learned):
     from streamrnn.broker.protocol import TopicPartition
-    from streamrnn.inspection import inspect
     from streamrnn.job.job import Job
+    from streamrnn.offline.inspection import inspect
 
     checkpoints = Path(load(learned).checkpoint.directory)
     inspection = inspect(max(checkpoints.rglob("manifest-*.json")))

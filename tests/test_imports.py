@@ -29,11 +29,11 @@ LAYERS = (
         "streamrnn.errors", "streamrnn.learner.spec", "streamrnn.learner.features", "streamrnn.learner.block", "streamrnn.learner.clock",
         "streamrnn.learner.streams", "streamrnn.core.compiled", "streamrnn.learner.lowering", "streamrnn.learner.learner", "streamrnn.storage.tensors",
         "streamrnn.storage.checkpoints", "streamrnn.storage.manifest", "streamrnn.storage.writer", "streamrnn.learner.growth",
-        "streamrnn.storage.model_file", "streamrnn.learner.warmup", "streamrnn.baselines",
+        "streamrnn.storage.model_file", "streamrnn.learner.warmup", "streamrnn.offline.baselines",
     ),
     ("streamrnn.estimators",),
     ("streamrnn.service",),
-    ("streamrnn.evaluation", "streamrnn.inspection", "streamrnn.data_file", "streamrnn.demo"),
+    ("streamrnn.offline.evaluation", "streamrnn.offline.inspection", "streamrnn.offline.data_file", "streamrnn.demo"),
     ("streamrnn.cli", "streamrnn.__main__"),
 )  # fmt: skip
 ESTIMATORS = {name for name in MODULES if name.startswith("streamrnn.estimators.")}
@@ -102,7 +102,7 @@ def test_no_two_modules_import_each_other_even_by_way_of_others() -> None:
     ("library", "allowed"),
     [
         ("kafka", {"streamrnn.broker.kafka_client"}),
-        ("river", {"streamrnn.baselines", *ESTIMATORS}),
+        ("river", {"streamrnn.offline.baselines", *ESTIMATORS}),
         ("pandas", {"streamrnn.demo.flights", *ESTIMATORS}),
         ("matplotlib", {"streamrnn.demo.plot"}),
         ("pickle", set()),

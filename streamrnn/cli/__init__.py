@@ -212,10 +212,10 @@ def evaluate(
 
     Every record is predicted before it is learned from; the result is what the daemon would have achieved.
     """
-    from streamrnn import data_file
     from streamrnn.cli import show
-    from streamrnn.evaluation import evaluate as run_over
     from streamrnn.job.config import load
+    from streamrnn.offline import data_file
+    from streamrnn.offline.evaluation import evaluate as run_over
 
     job = load(config)
     fields = data_file.Fields(key=key, timestamp=timestamp)
@@ -282,8 +282,8 @@ def inspect(
 
     Of several partitions the newest checkpoint of each is shown.
     """
-    from streamrnn import inspection
     from streamrnn.cli import show
+    from streamrnn.offline import inspection
 
     if (checkpoint is None) == (config is None):
         raise ConfigError("inspect: give either a checkpoint (a manifest or a directory) or a job file with -c")

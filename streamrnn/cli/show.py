@@ -14,10 +14,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from streamrnn.evaluation import MODEL, Report
-from streamrnn.inspection import Inspection, Listed
 from streamrnn.job.config import Config, warnings
 from streamrnn.learner.lowering import bytes_per_stream, layout_of
+from streamrnn.offline.evaluation import MODEL, Report
+from streamrnn.offline.inspection import Inspection, Listed
 
 
 def _pairs() -> Table:

@@ -18,10 +18,10 @@ from typing import Any, Final, cast
 import numpy as np
 import numpy.typing as npt
 
-from streamrnn.baselines import Baseline, LastValue, LinearModel, RunningMean, RunningMedian, TrailingMedian
 from streamrnn.demo.flights import load_flights, stream_key
 from streamrnn.job.config import load
 from streamrnn.learner.features import FeatureEncoder
+from streamrnn.offline.baselines import Baseline, LastValue, LinearModel, RunningMean, RunningMedian, TrailingMedian
 
 LAST_VALUE: Final = "last value per aircraft"
 MEAN: Final = "running mean"

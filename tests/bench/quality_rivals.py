@@ -20,9 +20,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from river import dummy, forest, linear_model, optim, preprocessing, time_series
 
-from streamrnn.baselines import Baseline, LastValue, RunningMean
 from streamrnn.demo.rivals import rivals as demo_rivals
 from streamrnn.learner.features import FeatureEncoder
+from streamrnn.offline.baselines import Baseline, LastValue, RunningMean
 from tests.bench.quality_data import flight_features
 from tests.bench.quality_protocols import Scores
 

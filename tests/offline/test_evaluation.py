@@ -11,10 +11,10 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from streamrnn.data_file import Fields, parsed, read_rows, records
 from streamrnn.errors import ConfigError
-from streamrnn.evaluation import evaluate
 from streamrnn.job.config import parse
+from streamrnn.offline.data_file import Fields, parsed, read_rows, records
+from streamrnn.offline.evaluation import evaluate
 
 N = 400
 
@@ -168,7 +168,7 @@ def test_quantiles_are_scored_by_pinball_loss_and_coverage(tmp_path):
 
 def test_blocks_have_no_meaning(tmp_path, monkeypatch):
     whole, out = run(tmp_path, job(), rows())
-    monkeypatch.setattr("streamrnn.evaluation.BLOCK", 7)
+    monkeypatch.setattr("streamrnn.offline.evaluation.BLOCK", 7)
     cut, again = run(tmp_path, job(), rows())
     assert out == again
     assert whole.scores == cut.scores
@@ -267,5 +267,5 @@ def test_the_key_must_come_from_one_place():
 
 
 def test_river_is_not_imported():
-    code = "import sys, streamrnn.evaluation, streamrnn.cli.show; assert not {'river', 'pandas'} & set(sys.modules)"
+    code = "import sys, streamrnn.offline.evaluation, streamrnn.cli.show; assert not {'river', 'pandas'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
