@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from streamrnn.core import cells
-from tests.naive_network import BACKWARD, FORWARD
+from tests.oracle.network import BACKWARD, FORWARD
 
 CELLS = ("rnn", "lstm", "gru")
 SIZES = [(1, 1, 1), (5, 3, 4), (9, 10, 9)]  # steps, inputs, hidden units: inside and beyond the unrolled blocks

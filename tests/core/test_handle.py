@@ -18,8 +18,8 @@ from streamrnn.learner.learner import Learner
 from streamrnn.learner.lowering import hyper_of, layout_of, new_model, new_scratch, new_streams, plan_of
 from streamrnn.learner.spec import LearnerSpec, ModelSpec, TargetSpec
 from tests.learner.test_learner_matches_naive import one_by_one
-from tests.learners import bits_of, bits_said, differing
-from tests.logs import logs, part, specs
+from tests.support.learners import bits_of, bits_said, differing
+from tests.support.logs import logs, part, specs
 
 compiled = pytest.mark.skipif(JIT_DISABLED, reason="tables serve compiled code alone")
 

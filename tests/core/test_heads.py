@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from streamrnn.core import heads
-from tests.naive_network import class_loss, regression_loss, sigmoid, softmax
+from tests.oracle.network import class_loss, regression_loss, sigmoid, softmax
 
 NAN = np.nan
 DELTA = 0.8

@@ -9,7 +9,7 @@ import pytest
 
 from streamrnn.core.cells import CELLS, GATES
 from streamrnn.core.layout import Layout
-from tests.naive_network import random_weights, shapes
+from tests.oracle.network import random_weights, shapes
 
 SIZES = [(3, 5, 1, 2), (1, 1, 3, 1), (4, 6, 2, 3)]  # inputs, hidden units, layers, outputs
 CASES = pytest.mark.parametrize(("cell", "size"), list(itertools.product(CELLS, SIZES)))

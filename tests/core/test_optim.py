@@ -9,7 +9,7 @@ import pytest
 
 from streamrnn.core import optim
 from streamrnn.core.arrays import Hyper
-from tests.naive_network import Optimizer, clip_by_global_norm
+from tests.oracle.network import Optimizer, clip_by_global_norm
 
 HYPER = Hyper(
     lr=0.02, momentum=0.8, rmsprop_alpha=0.95, beta1=0.85, beta2=0.97, eps=1e-7, weight_decay=0.3, clip_norm=0.0,

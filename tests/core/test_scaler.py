@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamrnn.core import scaler
-from tests.naive_state import RunningMoments, scaled_input, shrunk_moments
+from tests.oracle.streams import RunningMoments, scaled_input, shrunk_moments
 
 VALUES = st.lists(st.floats(-1e6, 1e6, allow_subnormal=False), max_size=30)
 

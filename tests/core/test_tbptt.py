@@ -15,8 +15,8 @@ from streamrnn.core.heads import CROSS_ENTROPIES, REGRESSION_LOSSES
 from streamrnn.core.jit import entry_point
 from streamrnn.learner.lowering import hyper_of, layout_of, new_model, new_scratch, plan_of
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, TargetSpec
-from tests.golden import CELL_CASES, load, tensors
-from tests.naive_network import class_loss, network_backward, network_forward, random_weights, regression_loss
+from tests.oracle.network import class_loss, network_backward, network_forward, random_weights, regression_loss
+from tests.support.golden import CELL_CASES, load, tensors
 
 LOSSES = (*REGRESSION_LOSSES, *CROSS_ENTROPIES)
 

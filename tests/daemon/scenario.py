@@ -25,7 +25,7 @@ from streamrnn.daemon.loop import Loop
 from streamrnn.daemon.metrics import Metrics
 from streamrnn.job.config import Config, parse
 from streamrnn.job.job import Job
-from tests.learners import Bits, bits_of
+from tests.support.learners import Bits, bits_of
 
 START_MS = 1_700_000_000_000
 TP = TopicPartition("in", 0)

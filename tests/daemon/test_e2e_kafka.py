@@ -29,7 +29,7 @@ from streamrnn.daemon.run import open_broker, run_worker
 from streamrnn.demo.flights import load_flights, stream_key
 from streamrnn.job.config import parse
 from streamrnn.job.job import Job
-from tests.learners import Bits, bits_of, differing
+from tests.support.learners import Bits, bits_of, differing
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 

@@ -16,7 +16,7 @@ from streamrnn.broker.protocol import Assigned, Commit, TopicPartition
 from streamrnn.daemon.loop import Loop
 from streamrnn.errors import BrokerError, FencedError, FingerprintMismatch, RebalanceError, RecoveryError
 from tests.daemon.scenario import START_MS, TP, KilledError, Scenario
-from tests.learners import Bits, differing
+from tests.support.learners import Bits, differing
 
 N = 300
 SECOND = TopicPartition("in", 1)

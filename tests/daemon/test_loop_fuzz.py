@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import streamrnn.daemon.loop
 from streamrnn.job.codec import REASONS
 from tests.daemon.scenario import START_MS, TP, Scenario
-from tests.learners import differing
+from tests.support.learners import differing
 
 YEAR_9999_MS = 253_402_300_799_000
 FUZZ = settings(

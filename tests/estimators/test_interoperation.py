@@ -16,7 +16,7 @@ from river import base, datasets, evaluate, metrics, preprocessing
 
 from streamrnn import RNNClassifier, RNNForecaster, RNNMultiTargetRegressor, RNNRegressor
 from tests.estimators.contract import STREAM_KEY, Model
-from tests.golden import RUN_CASES, load, tensors
+from tests.support.golden import RUN_CASES, load, tensors
 
 TOLERANCE = 1e-9
 

@@ -7,8 +7,8 @@ import pytest
 
 from streamrnn.learner.block import Block
 from streamrnn.learner.learner import Learner
-from tests.golden import RUN_CASES, load, run_arrays, run_spec, tensors
-from tests.logs import part
+from tests.support.golden import RUN_CASES, load, run_arrays, run_spec, tensors
+from tests.support.logs import part
 
 
 @pytest.mark.parametrize("name", RUN_CASES)

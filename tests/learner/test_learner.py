@@ -23,8 +23,8 @@ from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSp
 from streamrnn.storage.checkpoints import CheckpointStore, Progress, new_lineage, take_snapshot
 from streamrnn.storage.tensors import load_weights, save_weights
 from streamrnn.storage.writer import BackgroundWriter
-from tests.learners import bits_of, bits_said, differing
-from tests.logs import logs, part, specs
+from tests.support.learners import bits_of, bits_said, differing
+from tests.support.logs import logs, part, specs
 
 SEED = 7
 QUIET = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example)

@@ -14,9 +14,9 @@ from streamrnn.core.kinds import CLOSE
 from streamrnn.learner.block import EVENT, LABEL, Block
 from streamrnn.learner.learner import RLS_WEIGHT, Learner, Predictions
 from streamrnn.learner.spec import LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
-from tests.logs import LOSSES, logs, part, specs
-from tests.naive import NaiveLearner
-from tests.naive_network import random_weights
+from tests.oracle.learner import NaiveLearner
+from tests.oracle.network import random_weights
+from tests.support.logs import LOSSES, logs, part, specs
 
 EXAMPLES = settings(
     max_examples=30 if numba.config.DISABLE_JIT else 200,

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from streamrnn import InputSpec, Learner, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
-from tests.tasks import (
+from tests.support.tasks import (
     REBER_SYMBOLS,
     Floats,
     adding_block,

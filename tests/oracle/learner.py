@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from streamrnn.learner.spec import LearnerSpec
-from tests.naive_encoder import NaiveEncoder, known_fields
-from tests.naive_network import (
+from tests.oracle.encoder import NaiveEncoder, known_fields
+from tests.oracle.network import (
     Array,
     Optimizer,
     Weights,
@@ -33,8 +33,8 @@ from tests.naive_network import (
     softmax,
     zero_state,
 )
-from tests.naive_readout import NaiveReadout
-from tests.naive_state import (
+from tests.oracle.readout import NaiveReadout
+from tests.oracle.streams import (
     CLOSE,
     LABEL,
     Clock,

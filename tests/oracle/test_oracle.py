@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
-from tests.golden import CELL_CASES, RUN_CASES, load, run_arrays, run_spec, tensors
-from tests.naive import NaiveLearner
-from tests.naive_network import (
+from tests.oracle.learner import NaiveLearner
+from tests.oracle.network import (
     class_loss,
     network_backward,
     network_forward,
@@ -19,8 +18,9 @@ from tests.naive_network import (
     regression_loss,
     zero_state,
 )
-from tests.naive_readout import LeastSquares, NaiveReadout
-from tests.naive_state import LABEL, Clock, Record, RunningMoments, shrunk_moments
+from tests.oracle.readout import LeastSquares, NaiveReadout
+from tests.oracle.streams import LABEL, Clock, Record, RunningMoments, shrunk_moments
+from tests.support.golden import CELL_CASES, RUN_CASES, load, run_arrays, run_spec, tensors
 
 DAY_MS = 86_400_000
 

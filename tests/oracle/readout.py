@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.naive_network import Array
+from tests.oracle.network import Array
 
 HANDICAP = 1.07  # on both models' losses in the mixture
 LOSS_MEMORY, NOISE_MEMORY = 0.995, 0.99

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from streamrnn.learner.spec import LearnerSpec
-from tests.naive_network import Array
-from tests.naive_state import (
+from tests.oracle.network import Array
+from tests.oracle.streams import (
     History,
     Record,
     RunningMoments,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tests.naive_network import Array, State
+from tests.oracle.network import Array, State
 
 CLIP = 10.0  # scaled inputs stay within this many standard deviations
 CONFIRMATIONS = 3  # records that must agree before a far jump of time counts
