@@ -12,6 +12,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from streamrnn.version import __version__
+
 if TYPE_CHECKING:
     from streamrnn.errors import CheckpointError, ConfigError, RecordError, StreamrnnError
     from streamrnn.estimators.anomaly import RNNAnomalyDetector
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
     from streamrnn.learner.learner import Learner, Predictions
     from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
     from streamrnn.storage.tensors import load_weights, save_weights
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Block",
@@ -57,16 +57,16 @@ __all__ = [
 ]
 
 _MODULES = {
-    "block": ("Block",),
     "errors": ("CheckpointError", "ConfigError", "RecordError", "StreamrnnError"),
     "estimators.anomaly": ("RNNAnomalyDetector",),
     "estimators.classifier": ("RNNClassifier",),
     "estimators.forecaster": ("RNNForecaster",),
     "estimators.regressor": ("RNNMultiTargetRegressor", "RNNRegressor"),
-    "features": ("Cyclic", "FeatureEncoder", "Hash", "Log1p", "Numeric", "OneHot"),
-    "learner": ("Learner", "Predictions"),
-    "spec": ("InputSpec", "LearnerSpec", "LearningSpec", "ModelSpec", "StreamSpec", "TargetSpec"),
-    "tensor_file": ("load_weights", "save_weights"),
+    "learner.block": ("Block",),
+    "learner.features": ("Cyclic", "FeatureEncoder", "Hash", "Log1p", "Numeric", "OneHot"),
+    "learner.learner": ("Learner", "Predictions"),
+    "learner.spec": ("InputSpec", "LearnerSpec", "LearningSpec", "ModelSpec", "StreamSpec", "TargetSpec"),
+    "storage.tensors": ("load_weights", "save_weights"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -1,8 +1,7 @@
 """The narrow seam between the service and a log: the values that cross it and the protocol both brokers keep.
 
-The loop sees a log only through :class:`Broker`: poll, pause, seek, send, commit. Two implementations exist,
-:mod:`streamrnn.broker.kafka_client` (a real cluster) and :mod:`streamrnn.broker.embedded` (files in a directory), and one
-contract suite runs over both.
+The loop sees a log only through :class:`Broker`: poll, pause, seek, send, commit. Two implementations exist, a real
+cluster's (``kafka_client``) and one of files in a directory (``embedded``), and one contract suite runs over both.
 
 Kept by every implementation: offsets of a partition ascend strictly (gaps are allowed: transaction markers and
 compaction leave them); bytes come back exactly as they were sent; nothing is committed that was not asked for; a newly

@@ -5,6 +5,10 @@ heavy is imported inside a command, so that ``--help`` answers at once. Results 
 
 Exit status: 0 done, 1 an error, 2 a wrong option or configuration, 3 (``run``) another worker took over, 130 Ctrl-C. An
 error a user can meet ends in one message, never in a traceback.
+
+    show     how results are laid out
+    logs     where the daemon's log goes
+    connect  what keeps a valid job from running where it is meant to
 """
 
 from __future__ import annotations
@@ -103,7 +107,7 @@ def _command(panel: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
 
 def _version(asked: bool) -> None:
     if asked:
-        from streamrnn import __version__
+        from streamrnn.version import __version__
 
         typer.echo(f"streamrnn {__version__}")
         raise typer.Exit

@@ -1,5 +1,19 @@
-"""The numeric core: NumPy and Numba only; it knows nothing of Kafka, River, files or threads.
+"""How is it computed? The numbers: NumPy and Numba only; nothing here knows of Kafka, River or files of records.
 
-``jit`` decorates, ``layout`` names the weights, ``activations``, ``cells``, ``heads``, ``optim`` and ``scaler`` do the
-arithmetic, ``tbptt`` learns one window and ``walk`` goes through a block of records in order.
+kinds        kinds of record, and when a target becomes known
+jit          how Numba is configured: CPU target, floating-point flags, cache
+compiled     machine code always comes from the cache, never from the process that compiled it
+arrays       the arrays and numbers the kernels work on
+handle       all of them behind one table of addresses
+layout       names and places of the weights in one flat vector
+activations  tanh and the logistic function over a vector
+linear       the matrix products of a recurrent step
+cells        Elman RNN, LSTM and GRU, forward and backward
+heads        readouts and losses
+optim        optimisers and clipping
+scaler       running standardisation
+targets      what a stream remembers of its targets, and in which units
+rls          readout by recursive least squares
+tbptt        learns one window
+walk         goes through a block of records in order
 """

@@ -1,1 +1,11 @@
-"""daemon"""
+"""What runs? The loop around a broker and its partitions' learners.
+
+run        a worker put together, and run until a signal or an error
+loop       poll, process, send, commit, checkpoint: start reading here
+partition  one partition's learner with its position
+recovery   from a newly assigned partition to a learner at the committed offset
+delivery   how a batch is committed
+metrics    every metric, in one table
+health     liveness and readiness
+http       the endpoint of all three
+"""

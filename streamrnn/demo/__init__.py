@@ -1,5 +1,10 @@
-"""The demonstration: a year of real departures replayed through the very loop the daemon runs.
+"""What does it look like at work? The departures of New York in 2013, from a log to a plot.
 
-``flights`` turns the data set into records in the order in which they happened, ``plot`` draws what came of it.
-Everything here needs the extra ``streamrnn[demo]``; nothing outside imports it except the command line.
+run        the demo from end to end
+directory  the files it leaves
+flights    the data set
+log        departures into a log of records
+rivals     what the network is measured against
+screen     what is shown while it runs
+plot       the error over time
 """

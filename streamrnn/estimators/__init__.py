@@ -1,4 +1,11 @@
-"""River estimators over the same learner the daemon runs: one hidden state per stream, learned event by event.
+"""How is it used from Python? River's estimators over the learner.
 
-They are imported from ``streamrnn``, each when it is first asked for: River's time series alone take a second to load.
+base        what all of them share: parameters, growth, saving
+columns     dicts of features to columns that may become more
+regressor   one number, or several
+classifier  classes that may appear at any time
+forecaster  horizons, covariates, seasons, intervals
+anomaly     how badly an event was forecast
+season      the period of a series
+intervals   bounds that hold as often as they claim
 """

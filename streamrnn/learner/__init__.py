@@ -1,1 +1,12 @@
-"""learner"""
+"""What is learned, and from what? One partition's model, statistics and streams.
+
+spec        what is learned and how, as validated values
+features    fields of a record to columns of numbers
+block       records in log order as arrays
+learner     Learner: predict, score, take in and learn, record by record
+streams     which stream has which slot of the arrays, and who has to leave
+clock       stream time, safe against absurd timestamps
+lowering    from a specification to the kernels' numbers and arrays
+growth      what was learned, moved into a larger network
+warmup      compiling and loading the kernels ahead of time
+"""

@@ -1,1 +1,7 @@
-"""offline"""
+"""What can be done without a broker? Trying a job on a file, and looking into checkpoints.
+
+evaluation  a job over a file, each record predicted before it is learned from
+baselines   the naive predictors it is measured against
+data_file   records from CSV and JSON lines
+inspection  what a checkpoint holds
+"""

@@ -27,9 +27,9 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from streamrnn import __version__
 from streamrnn.errors import CheckpointError, CorruptCheckpoint, FingerprintMismatch
 from streamrnn.storage.tensors import Arrays
+from streamrnn.version import __version__
 
 FORMAT = 1
 

@@ -22,7 +22,7 @@ from streamrnn.cli import app
 from streamrnn.job.config import load
 
 COMMANDS = ("demo", "validate", "evaluate", "run", "inspect", "schema", "warmup")
-EXAMPLES = Path(__file__).parents[1] / "deploy" / "examples"
+EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
 RECORDS = 300
 
 
@@ -335,7 +335,7 @@ def test_unknown_options_are_status_2():
 
 
 def test_the_installed_command_is_main():
-    scripts = (Path(__file__).parents[1] / "pyproject.toml").read_text()
+    scripts = (Path(__file__).parents[2] / "pyproject.toml").read_text()
     assert 'streamrnn = "streamrnn.cli:main"' in scripts
     done = subprocess.run(
         [sys.executable, "-m", "streamrnn", "--version"], capture_output=True, text=True, env=os.environ, check=True

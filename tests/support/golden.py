@@ -10,7 +10,7 @@ import numpy as np
 
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, TargetSpec
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 CELL_CASES = sorted(p.stem for p in DATA.glob("cells_*.npz"))
 RUN_CASES = sorted(p.stem for p in DATA.glob("*.npz") if p.stem.startswith(("tbptt_", "log_")))
 

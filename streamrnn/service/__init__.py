@@ -1,1 +1,0 @@
-"""The daemon around the learner: configuration, codec, brokers, loop, metrics and the HTTP endpoint."""
