@@ -24,7 +24,8 @@ from streamrnn.daemon.metrics import Delta, Metrics
 from streamrnn.job.codec import MAX_KEY_BYTES, Decoded, encode_dead_letter
 from streamrnn.job.job import Job
 from streamrnn.learner.learner import Learner, Predictions
-from streamrnn.storage.checkpoints import Manifest, Progress, take_snapshot
+from streamrnn.storage.manifest import Manifest, Progress
+from streamrnn.storage.snapshot import take_snapshot
 from streamrnn.storage.writer import BackgroundWriter
 
 MAX_AHEAD_S = 1800.0

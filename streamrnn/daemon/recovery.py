@@ -19,7 +19,8 @@ from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.partition import Mark, Partition
 from streamrnn.errors import CheckpointError, RecoveryError
 from streamrnn.job.job import Job
-from streamrnn.storage.checkpoints import build_differences, new_lineage, take_snapshot
+from streamrnn.storage.manifest import build_differences, new_lineage
+from streamrnn.storage.snapshot import take_snapshot
 
 _log = logging.getLogger(__name__)
 

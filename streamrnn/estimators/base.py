@@ -28,7 +28,7 @@ from streamrnn.errors import CheckpointError, ConfigError
 from streamrnn.estimators.columns import Columns, Floats
 from streamrnn.learner.block import EVENT, PREDICT, Block
 from streamrnn.learner.features import FeatureSpec, canonical_text
-from streamrnn.learner.growth import Saved, carry_over
+from streamrnn.learner.growth import carry_over
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.storage.model_file import ModelFile, load_model, pack, save_model, unpack
@@ -158,7 +158,7 @@ class RecurrentEstimator:
             self._learner = Learner(spec, seed & (2**64 - 1))
         elif spec != self._learner.spec:
             grown = Learner(spec, 0)
-            carry_over(Saved.of(self._learner), grown, range(self._learner.spec.n_features))
+            carry_over(self._learner.state(), grown, range(self._learner.spec.n_features))
             self._learner = grown
         return self._learner
 
@@ -293,7 +293,7 @@ class RecurrentEstimator:
             "own": self._own_state(),
         }
         labels = self._columns.labels[: self._n_features]
-        return ModelFile(None if self._learner is None else Saved.of(self._learner), labels, owner)
+        return ModelFile(None if self._learner is None else self._learner.state(), labels, owner)
 
     def _restore(self, model: ModelFile) -> None:
         self._columns = self._columns.restored(model.owner["columns"])

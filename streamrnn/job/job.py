@@ -15,7 +15,8 @@ from streamrnn.job import warm_start
 from streamrnn.job.codec import PredictionEncoder, RecordCodec
 from streamrnn.job.config import Config, fingerprint_of
 from streamrnn.learner.learner import Learner, seed_of
-from streamrnn.storage.checkpoints import CheckpointStore, build_info
+from streamrnn.storage.checkpoints import CheckpointStore
+from streamrnn.storage.manifest import build_info
 
 
 class Job:

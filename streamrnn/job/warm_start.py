@@ -24,9 +24,10 @@ import msgspec
 
 from streamrnn.errors import CheckpointError, ConfigError, CorruptCheckpoint
 from streamrnn.learner.features import Cyclic, FeatureEncoder, FeatureSpec, Hash, canonical_text
-from streamrnn.learner.growth import Saved, carry_over, differences
+from streamrnn.learner.growth import carry_over, differences
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.spec import LearnerSpec, TargetSpec
+from streamrnn.learner.state import LearnerState
 from streamrnn.storage.checkpoints import CheckpointStore
 from streamrnn.storage.manifest import read_manifest
 from streamrnn.storage.model_file import ModelFile, unpack
@@ -44,7 +45,7 @@ class _Source:
     """A model file that fits the job. ``places[i]`` is the job's column for the file's i-th."""
 
     sha256: str
-    saved: Saved
+    saved: LearnerState
     places: tuple[int, ...]
 
 

@@ -8,8 +8,7 @@ Cell, sizes, precision and the kind of target have to agree.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,26 +18,11 @@ from streamrnn.core.arrays import UPDATES
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.lowering import layout_of
 from streamrnn.learner.spec import LearnerSpec
+from streamrnn.learner.state import LearnerState
 
 Array = npt.NDArray[Any]
 _VECTORS = ("theta", "accumulated", "moment1", "moment2")
 _INPUT_STATISTICS = ("x_count", "x_mean", "x_m2")
-
-
-@dataclass(frozen=True)
-class Saved:
-    """A learner's whole state: specification, ``Learner.model_arrays`` and ``Learner.stream_arrays``."""
-
-    spec: LearnerSpec
-    model: Mapping[str, Array]
-    streams: Mapping[str, Array]
-    keys: list[bytes | None]
-
-    @classmethod
-    def of(cls, learner: Learner) -> Saved:
-        """The live arrays of a learner."""
-        streams, keys = learner.stream_arrays()
-        return cls(learner.spec, learner.model_arrays(), streams, keys)
 
 
 def differences(old: LearnerSpec, new: LearnerSpec) -> list[str]:
@@ -80,7 +64,7 @@ def differences(old: LearnerSpec, new: LearnerSpec) -> list[str]:
     return lines
 
 
-def carry_over(source: Saved, target: Learner, features: Sequence[int], *, streams: bool = True) -> None:
+def carry_over(source: LearnerState, target: Learner, features: Sequence[int], *, streams: bool = True) -> None:
     """Fill ``target``, which saw no record yet, with what ``source`` holds.
 
     ``features[i]`` is the column of the target's features that the source's column i becomes. ``streams=False`` leaves
@@ -130,7 +114,7 @@ def carry_over(source: Saved, target: Learner, features: Sequence[int], *, strea
     target.restore(model, list(source.keys), room)
 
 
-def _new_variance(source: Saved, name: str, new: LearnerSpec) -> Array:
+def _new_variance(source: LearnerState, name: str, new: LearnerSpec) -> Array:
     """Prior variance of a new regressor's weight per output: where others predict well it must not unsettle them."""
     part = name.rpartition("_")[0]
     return new.model.rls_prior * np.minimum(1.0, source.model[f"{part}_used"])

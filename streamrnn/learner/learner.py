@@ -26,6 +26,7 @@ from streamrnn.core.kinds import CLOSE, IMAGINE
 from streamrnn.learner.block import EVENT, LABEL, PREDICT, Block
 from streamrnn.learner.lowering import dtype_of, hyper_of, layout_of, new_model, new_scratch, new_streams, plan_of
 from streamrnn.learner.spec import LearnerSpec
+from streamrnn.learner.state import LearnerState
 from streamrnn.learner.streams import StreamStore
 
 RLS_WEIGHT = "rls.weight"
@@ -303,6 +304,11 @@ class Learner:
         """Room for what ``stream_arrays`` gives, for all slots there may be; written to before ``restore``."""
         room = np.zeros((self.spec.streams.max_streams, 2), np.int64)
         return {**{name: array[:-2] for name, array in self._streams._asdict().items()}, "seen": room}
+
+    def state(self) -> LearnerState:
+        """All it knows. The arrays are the live ones: copy before going on."""
+        streams, keys = self.stream_arrays()
+        return LearnerState(self.spec, self.model_arrays(), streams, keys)
 
     def __getstate__(self) -> dict[str, Any]:
         # The kernels know the arrays by address, so a copy is a learner of its own that goes on from the same state.

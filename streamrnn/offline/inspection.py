@@ -20,8 +20,9 @@ from streamrnn.job.config import Config
 from streamrnn.learner.features import FeatureEncoder, FeatureSpec
 from streamrnn.learner.lowering import layout_of
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
-from streamrnn.storage.checkpoints import Checkpoint, CheckpointStore, Manifest
-from streamrnn.storage.manifest import read_manifest
+from streamrnn.storage.checkpoints import CheckpointStore
+from streamrnn.storage.manifest import Manifest, read_manifest
+from streamrnn.storage.snapshot import Checkpoint
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ import msgspec
 import numpy as np
 
 from streamrnn.errors import CheckpointError
-from streamrnn.learner.growth import Saved
 from streamrnn.learner.learner import RLS_WEIGHT
 from streamrnn.learner.lowering import dtype_of, layout_of
 from streamrnn.learner.spec import LearnerSpec
+from streamrnn.learner.state import LearnerState
 from streamrnn.storage.manifest import Segment, pack_segment, unpack_segment
 from streamrnn.storage.tensors import Array, decode, encode, write_atomically
 
@@ -34,7 +34,7 @@ _DESCRIPTION = "streamrnn"
 class ModelFile:
     """What is in a model file: the learner's state, the names of its feature columns, the writer's own data."""
 
-    saved: Saved | None  # None: nothing was learned yet
+    saved: LearnerState | None  # None: nothing was learned yet
     columns: tuple[str, ...]
     owner: dict[str, Any]
 
@@ -89,7 +89,7 @@ def unpack(data: bytes) -> ModelFile:
     state["theta"] = theta
     packed = _named(arrays, _STREAMS)
     segment = unpack_segment(packed, len(packed.get("steps", ())), "streams")
-    saved = Saved(spec, state, segment.arrays, list(segment.keys))
+    saved = LearnerState(spec, state, segment.arrays, list(segment.keys))
     return ModelFile(saved, description.columns, description.owner)
 
 
@@ -111,7 +111,7 @@ def load_model(path: str | Path) -> ModelFile:
         ) from error
 
 
-def _flat(saved: Saved) -> dict[str, Array]:
+def _flat(saved: LearnerState) -> dict[str, Array]:
     """All arrays of a learner under the names they have in the file."""
     state = dict(saved.model)
     arrays = layout_of(saved.spec).get_weights(state.pop("theta"))

@@ -17,7 +17,10 @@ import time
 from typing import NamedTuple
 
 from streamrnn.errors import CheckpointError, CorruptCheckpoint
-from streamrnn.storage.checkpoints import SEGMENT_SLOTS, CheckpointStore, Manifest, Progress, Snapshot
+from streamrnn.learner.streams import SEGMENT_SLOTS
+from streamrnn.storage.checkpoints import CheckpointStore
+from streamrnn.storage.manifest import Manifest, Progress
+from streamrnn.storage.snapshot import Snapshot
 
 _log = logging.getLogger(__name__)
 

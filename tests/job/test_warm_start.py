@@ -26,8 +26,8 @@ from streamrnn.job import warm_start
 from streamrnn.job.config import Config, ModelSection, fingerprint_of, json_schema, load, parse
 from streamrnn.job.job import Job
 from streamrnn.learner.features import Cyclic, Hash, Numeric, OneHot
-from streamrnn.learner.growth import Saved
 from streamrnn.learner.spec import LearningSpec, ModelSpec
+from streamrnn.learner.state import LearnerState
 from streamrnn.storage.model_file import ModelFile, load_model, save_model
 from streamrnn.storage.tensors import encode
 from tests.daemon.scenario import TP, KilledError, Scenario
@@ -186,7 +186,7 @@ def test_columns_the_file_lacks_weigh_nothing_at_first(tmp_path: Path) -> None:
 def test_a_file_written_from_a_bare_learner_will_do(scenario: Warm, tmp_path: Path) -> None:
     learner = Job(scenario.config()).first_learner(TP)
     names = scenario.config().feature_encoder().names
-    save_model(tmp_path / "bare.safetensors", ModelFile(Saved.of(learner), names, {}))
+    save_model(tmp_path / "bare.safetensors", ModelFile(learner.state(), names, {}))
     scenario.file = tmp_path / "bare.safetensors"
     assert differing(bits_of(Job(scenario.config()).first_learner(TP)), bits_of(learner)) == []
 
@@ -418,7 +418,7 @@ def test_a_state_that_does_not_fit_its_own_specification_is_said(scenario: Warm,
         ({**arrays, "counters": np.zeros(0)}, r"odd\.safetensors is not usable: "),
         (without, r"odd\.safetensors is not usable: it lacks moment1, y_mean; expected a file written by"),
     ):
-        saved = Saved(model.saved.spec, odd, model.saved.streams, model.saved.keys)
+        saved = LearnerState(model.saved.spec, odd, model.saved.streams, model.saved.keys)
         save_model(scenario.file, ModelFile(saved, model.columns, model.owner))
         with pytest.raises(ConfigError, match=expected):
             scenario.run()

@@ -15,7 +15,7 @@ import pytest
 from msgspec.structs import replace as with_fields
 
 from streamrnn import Block, InputSpec, Learner, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
-from streamrnn.learner.growth import Saved, carry_over, differences
+from streamrnn.learner.growth import carry_over, differences
 
 CELLS = ("rnn", "lstm", "gru")
 STREAMS = 3
@@ -81,7 +81,7 @@ def taken_over(old: LearnerSpec, new: LearnerSpec, features: Sequence[int], **op
     """A learner of 200 events and the one that took over from it."""
     source, target = Learner(old, 1), Learner(new, 2)
     source.process(block(old, 200))
-    carry_over(Saved.of(source), target, features, **options)
+    carry_over(source.state(), target, features, **options)
     return source, target
 
 
@@ -240,7 +240,7 @@ def test_every_difference_that_matters_is_named_with_both_values(change: dict[st
     lines = differences(spec(), spec(**change))
     assert any(line.startswith(f"{named}: ") and "in what was learned" in line for line in lines)
     with pytest.raises(ValueError, match=named.replace(".", r"\.")):
-        carry_over(Saved.of(Learner(spec(), 1)), Learner(spec(**change), 1), [0, 1, 2])
+        carry_over(Learner(spec(), 1).state(), Learner(spec(**change), 1), [0, 1, 2])
 
 
 SHRUNK = [
@@ -281,4 +281,4 @@ def test_what_need_not_agree_is_no_difference() -> None:
 @pytest.mark.parametrize("features", [[0, 1], [0, 1, 1], [0, 1, 2, 3]])
 def test_every_column_needs_a_place_of_its_own(features: list[int]) -> None:
     with pytest.raises(ValueError, match="features"):
-        carry_over(Saved.of(Learner(spec(), 1)), Learner(spec(5), 1), features)
+        carry_over(Learner(spec(), 1).state(), Learner(spec(5), 1), features)

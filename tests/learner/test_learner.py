@@ -20,7 +20,9 @@ from streamrnn.core.kinds import CLOSE
 from streamrnn.learner.block import Block
 from streamrnn.learner.learner import Learner, seed_of
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
-from streamrnn.storage.checkpoints import CheckpointStore, Progress, new_lineage, take_snapshot
+from streamrnn.storage.checkpoints import CheckpointStore
+from streamrnn.storage.manifest import Progress, new_lineage
+from streamrnn.storage.snapshot import take_snapshot
 from streamrnn.storage.tensors import load_weights, save_weights
 from streamrnn.storage.writer import BackgroundWriter
 from tests.support.learners import bits_of, bits_said, differing

@@ -14,19 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamrnn.errors import CheckpointError, ConfigError, CorruptCheckpoint, FingerprintMismatch
-from streamrnn.storage.checkpoints import (
-    GARBAGE_GRACE_S,
-    SEGMENT_SLOTS,
-    CheckpointStore,
-    Manifest,
-    Progress,
-    Segment,
-    Snapshot,
-    build_differences,
-    new_lineage,
-    take_snapshot,
-)
-from streamrnn.storage.manifest import canonical_sha256
+from streamrnn.learner.streams import SEGMENT_SLOTS
+from streamrnn.storage.checkpoints import GARBAGE_GRACE_S, CheckpointStore
+from streamrnn.storage.manifest import Manifest, Progress, Segment, build_differences, canonical_sha256, new_lineage
+from streamrnn.storage.snapshot import Snapshot, take_snapshot
 from streamrnn.storage.tensors import decode, encode, write_atomically
 
 LINEAGE = "20250309-0123abcd"

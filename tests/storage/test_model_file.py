@@ -23,8 +23,8 @@ from streamrnn import (
     load_weights,
     save_weights,
 )
-from streamrnn.learner.growth import Saved
 from streamrnn.learner.learner import RLS_WEIGHT
+from streamrnn.learner.state import LearnerState
 from streamrnn.storage.model_file import FORMAT, ModelFile, load_model, pack, save_model, unpack
 from streamrnn.storage.tensors import decode, encode
 from tests.learner.test_growth import CELLS, block, spec
@@ -37,10 +37,10 @@ def model_file(cell: str = "lstm", readout: str = "linear", dtype: str = "float3
     of = spec(model={"cell": cell, "readout": readout, "dtype": dtype, "num_layers": 2})
     learner = Learner(of, 1)
     learner.process(block(of, 101))
-    return ModelFile(Saved.of(learner), ("a", "b", "c"), OWNER)
+    return ModelFile(learner.state(), ("a", "b", "c"), OWNER)
 
 
-def saved_of(model: ModelFile) -> Saved:
+def saved_of(model: ModelFile) -> LearnerState:
     assert model.saved is not None
     return model.saved
 
@@ -104,7 +104,7 @@ def test_a_learner_goes_on_from_the_file_as_from_the_original() -> None:
     of = spec(model={"readout": "rls"})
     original, other = Learner(of, 1), Learner(of, 2)
     original.process(block(of, 101))
-    saved = saved_of(unpack(pack(ModelFile(Saved.of(original), (), {}))))
+    saved = saved_of(unpack(pack(ModelFile(original.state(), (), {}))))
     other.restore(saved.model, saved.keys, saved.streams)
     rest = block(of, 50, start=101)
     np.testing.assert_array_equal(original.process(rest).value, other.process(rest).value)

@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 
 from streamrnn.errors import CheckpointError
-from streamrnn.storage.checkpoints import SEGMENT_SLOTS, CheckpointStore, Manifest, Progress, Snapshot, take_snapshot
+from streamrnn.learner.streams import SEGMENT_SLOTS
+from streamrnn.storage.checkpoints import CheckpointStore
+from streamrnn.storage.manifest import Manifest, Progress
+from streamrnn.storage.snapshot import Snapshot, take_snapshot
 from streamrnn.storage.writer import BackgroundWriter
 
 LINEAGE = "20250309-0123abcd"
