@@ -286,7 +286,8 @@ def _overview(inspection: Inspection) -> Table:
     )
     table.add_row("updates", f"{progress.updates:,}, of {progress.parameters:,} parameters each")
     counters = progress.counters
-    for name in ("clipped", "nonfinite_losses", "nonfinite_gradients", "evicted_ttl", "evicted_capacity"):
+    rare = ("gradient_clips", "windows_dropped_loss", "windows_dropped_gradient", "evictions_ttl", "evictions_capacity")
+    for name in rare:
         if counters.get(name):
             table.add_row(name.replace("_", " "), f"{counters[name]:,}")
     for target in inspection.statistics():

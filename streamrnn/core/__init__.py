@@ -5,6 +5,7 @@ jit          how Numba is configured: CPU target, floating-point flags, cache
 compiled     machine code always comes from the cache, never from the process that compiled it
 arrays       the arrays and numbers the kernels work on
 handle       all of them behind one table of addresses
+counts       what a learner counts, one row for each count
 layout       names and places of the weights in one flat vector
 activations  tanh and the logistic function over a vector
 linear       the matrix products of a recurrent step

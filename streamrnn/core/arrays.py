@@ -33,38 +33,6 @@ U2: TypeAlias = Array
 B1: TypeAlias = Array
 K1: TypeAlias = Array
 
-COUNTERS = (
-    "updates",
-    "windows",
-    "windows_in_batch",
-    "clipped",
-    "nonfinite_losses",
-    "nonfinite_gradients",
-    "imputed",
-    "sequences",
-    "events",
-    "labels",
-    "labels_late",
-    "labels_unmatched",
-)
-(
-    UPDATES,
-    WINDOWS,
-    WINDOWS_IN_BATCH,
-    CLIPPED,
-    NONFINITE_LOSSES,
-    NONFINITE_GRADIENTS,
-    IMPUTED,
-    SEQUENCES,
-    EVENTS,
-    LABELS,
-    LABELS_LATE,
-    LABELS_UNMATCHED,
-) = range(len(COUNTERS))
-
-GAUGES = ("grad_norm", "grad_norm_sum", "window_loss", "window_loss_sum", "scored", "loss_sum", "error_sum")
-GRAD_NORM, GRAD_NORM_SUM, WINDOW_LOSS, WINDOW_LOSS_SUM, SCORED, LOSS_SUM, ERROR_SUM = range(len(GAUGES))
-
 
 class Plan(NamedTuple):
     """Numbers fixed for a learner's life: sizes, switches, periods."""
@@ -148,8 +116,8 @@ class Model(NamedTuple):
     y_m2: F1
     change_count: F1  # (Y,) differences to the baseline
     change_m2: F1  # (Y,) sum of their squares
-    counters: I1  # see COUNTERS
-    gauges: F1  # see GAUGES
+    counters: I1  # see ``counts.COUNTS``
+    gauges: F1  # see ``counts.GAUGES``
 
 
 class Streams(NamedTuple):

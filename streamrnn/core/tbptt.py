@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from streamrnn.core import arrays, cells, heads, optim, rls
+from streamrnn.core import cells, counts, heads, optim, rls
 from streamrnn.core.jit import internal
 from streamrnn.core.linear import add_transposed, copy
 
@@ -146,35 +146,35 @@ def learn_window(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, 
 
     counters, gauges = model.counters, model.gauges
     norm = optim.global_norm(scratch.grad)
+    counters[counts.WINDOWS] += 1
     if not math.isfinite(loss):
-        counters[arrays.NONFINITE_LOSSES] += 1
+        counters[counts.WINDOWS_DROPPED_LOSS] += 1
         return False
     if not math.isfinite(norm):
-        counters[arrays.NONFINITE_GRADIENTS] += 1
+        counters[counts.WINDOWS_DROPPED_GRADIENT] += 1
         return False
-    counters[arrays.WINDOWS] += 1
-    gauges[arrays.WINDOW_LOSS] = loss
-    gauges[arrays.WINDOW_LOSS_SUM] += loss
+    gauges[counts.WINDOW_LOSS] = loss
+    gauges[counts.WINDOW_LOSS_SUM] += loss
     mean = 1.0
     gradient = scratch.grad
     if plan.batch_size > 1:
         for p in range(scratch.grad.shape[0]):
             model.accumulated[p] += scratch.grad[p]
-        counters[arrays.WINDOWS_IN_BATCH] += 1
-        if counters[arrays.WINDOWS_IN_BATCH] < plan.batch_size:
+        counters[counts.WINDOWS_IN_BATCH] += 1
+        if counters[counts.WINDOWS_IN_BATCH] < plan.batch_size:
             return False
         mean = 1.0 / plan.batch_size
         gradient = model.accumulated
         norm = mean * optim.global_norm(gradient)
     factor = optim.clip_factor(norm, hyper.clip_norm)
     if not norm * factor <= LARGEST_STEP:
-        counters[arrays.NONFINITE_GRADIENTS] += 1
+        counters[counts.WINDOWS_DROPPED_GRADIENT] += 1
         start_batch(plan, model)
         return False
-    counters[arrays.UPDATES] += 1
-    counters[arrays.CLIPPED] += 1 if factor < 1.0 else 0
-    gauges[arrays.GRAD_NORM] = norm
-    gauges[arrays.GRAD_NORM_SUM] += norm
+    counters[counts.UPDATES] += 1
+    counters[counts.GRADIENT_CLIPS] += 1 if factor < 1.0 else 0
+    gauges[counts.GRAD_NORM] = norm
+    gauges[counts.GRAD_NORM_SUM] += norm
     optim.update(
         plan.optimizer,
         hyper,
@@ -183,7 +183,7 @@ def learn_window(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, 
         mean * factor,
         model.moment1,
         model.moment2,
-        counters[arrays.UPDATES],
+        counters[counts.UPDATES],
     )
     start_batch(plan, model)
     return True
@@ -194,4 +194,4 @@ def start_batch(plan: Any, model: Any) -> None:
     """Forget the gradients gathered so far."""
     if plan.batch_size > 1:
         model.accumulated[:] = model.accumulated.dtype.type(0)
-        model.counters[arrays.WINDOWS_IN_BATCH] = 0
+        model.counters[counts.WINDOWS_IN_BATCH] = 0

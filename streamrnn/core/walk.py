@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from streamrnn.core import arrays, cells, heads, kinds, rls, scaler, targets
+from streamrnn.core import cells, counts, heads, kinds, rls, scaler, targets
 from streamrnn.core.jit import internal, merged
 from streamrnn.core.linear import copy
 from streamrnn.core.tbptt import learn_window, load_state, regressors, trunk_forward
@@ -45,7 +45,7 @@ def walk(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records:
             targets.forget_stream(streams, slot)
         if records.kind[i] == kinds.LABEL:
             records.prediction[i, :] = np.nan
-            records.updates[i] = model.counters[arrays.UPDATES]
+            records.updates[i] = model.counters[counts.UPDATES]
             take_label(plan, hyper, model, streams, scratch, records, i)
             continue
         kind = records.kind[i]
@@ -53,7 +53,7 @@ def walk(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records:
         closing = (gap and kind == kinds.EVENT) or kind == kinds.CLOSE
         if kind == kinds.CLOSE:
             records.prediction[i, :] = np.nan
-            records.updates[i] = model.counters[arrays.UPDATES]
+            records.updates[i] = model.counters[counts.UPDATES]
         # A gap ends the stream's sequence before the record is looked at, an end mark after it. The loop runs twice for
         # a gap, so that there is one place that learns: compiling it twice would double the kernel.
         while True:
@@ -71,12 +71,12 @@ def walk(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records:
             last = closing or records.end[i]
             due = last or streams.steps[slot] % plan.k1 == 0
             if due and learn_window(plan, hyper, model, streams, scratch, slot):
-                records.grad_norm[i] = model.gauges[arrays.GRAD_NORM]
+                records.grad_norm[i] = model.gauges[counts.GRAD_NORM]
             if not closing and plan.rls == 1 and plan.known == kinds.KNOWN_IN_RECORD:
                 targets.teach(plan, hyper, model, scratch, scratch.phi, scratch.units, scratch.said, records.y[i])
             if last and streams.steps[slot] > 0:
                 targets.reset_sequence(streams, slot)
-                model.counters[arrays.SEQUENCES] += 1
+                model.counters[counts.SEQUENCES_ENDED] += 1
             if not closing or kind == kinds.CLOSE:
                 break
             closing = False
@@ -94,10 +94,10 @@ def prepare(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, recor
         targets.note(plan, streams, slot, records.y[i])
         if event:
             complete_forecasts(plan, hyper, model, streams, scratch, slot, records.y[i])
-    records.updates[i] = model.counters[arrays.UPDATES]
+    records.updates[i] = model.counters[counts.UPDATES]
     missing = encode(plan, hyper, model, streams, scratch, records, i, slot, source)
     if event:
-        model.counters[arrays.IMPUTED] += missing
+        model.counters[counts.IMPUTED_INPUTS] += missing
     load_state(plan, streams.state[source], scratch)
 
 
@@ -242,9 +242,9 @@ def report(model: Any, records: Any, i: int, n: int, loss: float, error: float) 
     if n > 0:
         records.loss[i] = loss / n
         records.error[i] = error / n
-        model.gauges[arrays.SCORED] += n
-        model.gauges[arrays.LOSS_SUM] += loss
-        model.gauges[arrays.ERROR_SUM] += error
+        model.gauges[counts.SCORED] += n
+        model.gauges[counts.LOSS_SUM] += loss
+        model.gauges[counts.ERROR_SUM] += error
 
 
 @internal
@@ -276,7 +276,7 @@ def advance(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, recor
             scaler.absorb(model.x_count, model.x_mean, model.x_m2, k, records.x[i, k])
     if plan.with_dt == 1:
         scaler.absorb(model.x_count, model.x_mean, model.x_m2, plan.features, since)
-    model.counters[arrays.EVENTS] += 1
+    model.counters[counts.RECORDS_PREDICTED] += 1
     if plan.known == kinds.KNOWN_IN_RECORD:
         targets.absorb(plan, model, streams, slot, records.y[i])
         targets.note(plan, streams, slot, records.y[i])
@@ -339,7 +339,7 @@ def take_label(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, re
     slot = records.slot[i]
     memory = streams.event.shape[1]
     count = streams.event_count[slot]
-    model.counters[arrays.LABELS] += 1
+    model.counters[counts.LABEL_RECORDS] += 1
     for back in range(1, min(count, memory) + 1):
         place = (count - back) % memory
         if streams.event[slot, place] == records.event[i] and records.event[i] != 0:
@@ -360,6 +360,6 @@ def take_label(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, re
                 for f in range(plan.fields):
                     targets.store(plan, hyper, model, streams, slot, step, y[f], f, ZERO)
             else:
-                model.counters[arrays.LABELS_LATE] += 1
+                model.counters[counts.LATE_LABELS] += 1
             return
-    model.counters[arrays.LABELS_UNMATCHED] += 1
+    model.counters[counts.UNMATCHED_LABELS] += 1

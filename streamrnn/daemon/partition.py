@@ -251,23 +251,22 @@ def _delta(
 ) -> Delta:
     grown = {name: after[name] - before[name] for name in after}
     norms = predictions.grad_norm
-    dropped = grown["nonfinite_losses"] + grown["nonfinite_gradients"]
     scored = ~np.isnan(predictions.loss)
     return Delta(
         consumed=consumed,
-        predicted=grown["events"],
-        labels=grown["labels"],
+        predicted=grown["records_predicted"],
+        labels=grown["label_records"],
         dead_letters=Counter(error.reason for _, error in decoded.rejected),
         updates=grown["updates"],
-        windows=grown["windows"] + dropped,
-        windows_dropped=dropped,
-        clips=grown["clipped"],
-        imputed=grown["imputed"],
-        sequences_ended=grown["sequences"],
-        evicted_ttl=grown["evicted_ttl"],
-        evicted_capacity=grown["evicted_capacity"],
-        late_labels=grown["labels_late"],
-        unmatched_labels=grown["labels_unmatched"],
+        windows=grown["windows"],
+        windows_dropped=grown["windows_dropped_loss"] + grown["windows_dropped_gradient"],
+        clips=grown["gradient_clips"],
+        imputed=grown["imputed_inputs"],
+        sequences_ended=grown["sequences_ended"],
+        evicted_ttl=grown["evictions_ttl"],
+        evicted_capacity=grown["evictions_capacity"],
+        late_labels=grown["late_labels"],
+        unmatched_labels=grown["unmatched_labels"],
         gradient_norms=norms[~np.isnan(norms)],
         loss_sum=float(predictions.loss[scored].sum()),
         loss_count=int(scored.sum()),

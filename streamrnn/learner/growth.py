@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamrnn.core.arrays import UPDATES
+from streamrnn.core.counts import UPDATES
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.lowering import layout_of
 from streamrnn.learner.spec import LearnerSpec

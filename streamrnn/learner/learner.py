@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from streamrnn.core import arrays
 from streamrnn.core.compiled import ensure_compiled
+from streamrnn.core.counts import COUNTS, EVICTIONS, GAUGES
 from streamrnn.core.handle import Handle, table_of
 from streamrnn.core.kinds import CLOSE, IMAGINE
 from streamrnn.learner.block import EVENT, LABEL, PREDICT, Block
@@ -31,8 +32,6 @@ from streamrnn.learner.streams import StreamStore
 
 RLS_WEIGHT = "rls.weight"
 """The name of the RLS readout's weights (n_outputs, n_regressors) beside PyTorch's."""
-
-STORE_COUNTERS = ("evicted_ttl", "evicted_capacity")
 
 
 def seed_of(job: str, topic: str, partition: int) -> int:
@@ -83,7 +82,7 @@ class Learner:
     ...               end=np.array([False]), kind=np.zeros(1, np.uint8), event=np.zeros(1, np.uint64))
     >>> learner.process(block).value.shape
     (1, 1)
-    >>> learner.counters()["events"]
+    >>> learner.counters()["records_predicted"]
     1
     """
 
@@ -237,14 +236,14 @@ class Learner:
     # -- what there is to see -----------------------------------------------------------------------------------------
 
     def counters(self) -> dict[str, int]:
-        """Running counts of what happened, by name (``core.arrays.COUNTERS`` and evictions)."""
-        counts = dict(zip(arrays.COUNTERS, self._model.counters.tolist(), strict=True))
-        counts.update((name, getattr(self.store, name)) for name in STORE_COUNTERS)
+        """Running counts of what happened, by name (``core.counts``)."""
+        counts = dict(zip((count.name for count in COUNTS), self._model.counters.tolist(), strict=True))
+        counts.update((count.name, getattr(self.store, count.name)) for count in EVICTIONS)
         return counts
 
     def gauges(self) -> dict[str, float]:
-        """Newest gradient norm and window loss, and running sums (``core.arrays.GAUGES``)."""
-        return dict(zip(arrays.GAUGES, self._model.gauges.tolist(), strict=True))
+        """Newest gradient norm and window loss, and running sums (``core.counts.GAUGES``)."""
+        return dict(zip(GAUGES, self._model.gauges.tolist(), strict=True))
 
     def get_weights(self) -> dict[str, npt.NDArray[Any]]:
         """Copies of all weights under PyTorch's names and shapes."""

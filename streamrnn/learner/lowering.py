@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec.structs import replace
 
-from streamrnn.core import arrays, rls
+from streamrnn.core import arrays, counts, rls
 from streamrnn.core.cells import CELLS
 from streamrnn.core.heads import CROSS_ENTROPIES, QUANTILE, REGRESSION_LOSSES
 from streamrnn.core.kinds import KNOWN
@@ -139,8 +139,8 @@ def new_model(spec: LearnerSpec, theta: npt.NDArray[Any]) -> arrays.Model:
         y_m2=np.zeros(fields),
         change_count=np.zeros(columns),
         change_m2=np.zeros(columns),
-        counters=np.zeros(len(arrays.COUNTERS), np.int64),
-        gauges=np.zeros(len(arrays.GAUGES)),
+        counters=np.zeros(len(counts.COUNTS), np.int64),
+        gauges=np.zeros(len(counts.GAUGES)),
     )
     rls.start(model.readout, spec.model.rls_prior, plan.newest)
     return model

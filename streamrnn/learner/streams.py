@@ -37,7 +37,7 @@ class StreamStore:
 
     >>> store = StreamStore(max_streams=2, ttl_ms=None, max_time_jump_ms=1000)
     >>> slots, fresh, _ = store.assign([b"a", b"b", b"a", b"c"], [1, 2, 3, 4], [0, 0, 0, 0])
-    >>> slots.tolist(), fresh.tolist(), store.evicted_capacity
+    >>> slots.tolist(), fresh.tolist(), store.evictions_capacity
     ([0, 1, 0, 1], [True, True, False, True], 1)
     """
 
@@ -45,8 +45,8 @@ class StreamStore:
         self.max_streams = max_streams
         self.ttl_ms = ttl_ms
         self.clock = StreamClock(max_time_jump_ms)
-        self.evicted_ttl = 0
-        self.evicted_capacity = 0
+        self.evictions_ttl = 0
+        self.evictions_capacity = 0
         self._slots: OrderedDict[bytes, int] = OrderedDict()  # least recently seen first
         self._last_seen: list[int] = []
         self._touched: list[int] = []  # running number of the record that touched the slot last
@@ -137,12 +137,12 @@ class StreamStore:
             if self._last_seen[slot] >= oldest_allowed:
                 return
             self._release(key)
-            self.evicted_ttl += 1
+            self.evictions_ttl += 1
 
     def _allocate(self, key: bytes) -> int:
         if len(self._slots) == self.max_streams:
             self._release(next(iter(self._slots)))
-            self.evicted_capacity += 1
+            self.evictions_capacity += 1
         if self._free:
             slot = heapq.heappop(self._free)
             self._keys[slot] = key
@@ -167,7 +167,7 @@ class StreamStore:
 
     def counters(self) -> npt.NDArray[np.int64]:
         """What is not kept per slot, (3,) int64."""
-        return np.array([self._records, self.evicted_ttl, self.evicted_capacity], dtype=np.int64)
+        return np.array([self._records, self.evictions_ttl, self.evictions_capacity], dtype=np.int64)
 
     def slots(self) -> tuple[list[bytes | None], npt.NDArray[np.int64]]:
         """Key (None = free) of each slot ever used, and (n_slots, 2) int64: last seen, number of the last touch."""
@@ -183,7 +183,7 @@ class StreamStore:
     ) -> None:
         """Continue from saved state: keys of all slots and their (n_slots, 2) last seen and touch numbers."""
         self.clock.restore(clock)
-        self._records, self.evicted_ttl, self.evicted_capacity = (int(v) for v in counters)
+        self._records, self.evictions_ttl, self.evictions_capacity = (int(v) for v in counters)
         self._keys = list(keys)
         self._last_seen = seen[:, 0].tolist()
         self._touched = seen[:, 1].tolist()

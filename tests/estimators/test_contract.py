@@ -152,7 +152,7 @@ def test_an_event_without_target_advances_the_state_and_nothing_else(each: Case)
         learn(model, pairs[i][0], None)
         assert weight_bits(model) == weights
         assert model.counters()["updates"] == counters["updates"]
-        assert model.counters()["events"] == counters["events"] + 1
+        assert model.counters()["records_predicted"] == counters["records_predicted"] + 1
         assert infer(model, x) != said
 
 
@@ -380,7 +380,7 @@ def test_beyond_max_streams_the_least_recently_seen_is_forgotten() -> None:
     model = case(REGRESSOR).build(stream_key=STREAM_KEY, max_streams=2)
     for name, (x, y) in zip("ppqpr", REGRESSOR.data(5), strict=True):
         model.learn_one({**x, STREAM_KEY: name}, y)
-    assert model.counters()["evicted_capacity"] == 1
+    assert model.counters()["evictions_capacity"] == 1
     x = REGRESSOR.data(1)[0][0]
     assert model.predict_one({**x, STREAM_KEY: "q"}) == model.predict_one({**x, STREAM_KEY: "new"})
     assert model.predict_one({**x, STREAM_KEY: "p"}) != model.predict_one({**x, STREAM_KEY: "new"})
@@ -416,7 +416,7 @@ def test_targets_that_are_not_finite_never_poison_later_predictions(each: Case, 
 def test_a_feature_that_disappears_counts_as_missing(each: Case) -> None:
     pairs = each.data(40)
     models = [teach(each.build(), pairs[:20]) for _ in range(3)]
-    imputed = models[0].counters()["imputed"]
+    imputed = models[0].counters()["imputed_inputs"]
     for x, y in pairs[20:]:
         rest = {k: v for k, v in x.items() if k != "b"}
         said = [infer(m, z) for m, z in zip(models, (rest, {**rest, "b": None}, {**rest, "b": math.nan}), strict=True)]
@@ -425,5 +425,5 @@ def test_a_feature_that_disappears_counts_as_missing(each: Case) -> None:
         learn(models[1], {**rest, "b": None}, y)
         learn(models[2], {**rest, "b": math.nan}, y)
     if each.kind is not DETECTOR:  # its features are what it forecasts, so none is an input to be replaced
-        assert models[0].counters()["imputed"] == imputed + 20
+        assert models[0].counters()["imputed_inputs"] == imputed + 20
     assert weight_bits(models[0]) == weight_bits(models[1]) == weight_bits(models[2])

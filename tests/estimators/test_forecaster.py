@@ -259,7 +259,7 @@ def test_time_goes_on_where_a_value_is_missing(with_x: bool, missing: float | No
         if t > 800:
             errors.append(abs(model.forecast(1, [x])[0] - y))
         model.learn_one(missing if rng.random() < 0.1 else y, x)
-    assert model.counters()["events"] >= 1_199
+    assert model.counters()["records_predicted"] >= 1_199
     assert np.mean(errors) < 0.25
     assert all(math.isfinite(value) for value in model.forecast(5, covariates(5) if with_x else None))
 

@@ -81,7 +81,7 @@ def test_a_pipeline_is_evaluated_progressively() -> None:
     assert isinstance(model, base.Regressor)
     score = evaluate.progressive_val_score(datasets.TrumpApproval(), model, metrics.MAE())
     assert score.get() < 0.5
-    assert model["RNNRegressor"].counters()["events"] == 1001
+    assert model["RNNRegressor"].counters()["records_predicted"] == 1001
 
 
 def test_a_classifier_in_a_pipeline_is_evaluated_progressively() -> None:

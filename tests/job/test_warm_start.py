@@ -159,7 +159,7 @@ def test_weights_readout_moments_and_statistics_come_along_and_streams_do_not(sc
         np.testing.assert_array_equal(weights[name], file_weights[name], err_msg=name)
     moments = learner.layout.named(now["moment1"])["rnn.weight_hh_l0"]
     assert np.any(moments)
-    assert (learner.n_slots, len(learner.store), learner.counters()["events"]) == (0, 0, 0)
+    assert (learner.n_slots, len(learner.store), learner.counters()["records_predicted"]) == (0, 0, 0)
     assert learner.counters()["updates"] == int(before["counters"][learner_index("updates")])
     assert learner.digest == 0
 

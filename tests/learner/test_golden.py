@@ -29,7 +29,7 @@ def test_learner_reproduces_pytorch_run(name: str) -> None:
 
     close(np.reshape(values, case["pred"].shape), case["pred"])
     close(norms, case["grad_norm"])
-    assert learner.counters()["clipped"] == np.sum(case["grad_norm"] + 1e-6 > case["clip_norm"])
+    assert learner.counters()["gradient_clips"] == np.sum(case["grad_norm"] + 1e-6 > case["clip_norm"])
     assert windows == case.get("windows", len(norms))
     if "update_loss" in case:
         close(losses, case["update_loss"])

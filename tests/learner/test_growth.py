@@ -213,7 +213,7 @@ def test_streams_and_running_counts_can_be_left_behind(readout: str) -> None:
     assert not any(count for name, count in counters.items() if name != "updates")
     assert target.digest == 0
     target.process(rest)
-    assert target.counters()["events"] == 30
+    assert target.counters()["records_predicted"] == 30
 
 
 # ---- what does not fit

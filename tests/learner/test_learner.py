@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import streamrnn.learner.streams
 import streamrnn.storage.checkpoints
+import streamrnn.storage.snapshot
 import streamrnn.storage.writer
 from streamrnn.core.handle import _walk_at
 from streamrnn.core.jit import JIT_DISABLED
@@ -78,7 +79,12 @@ def test_any_way_of_cutting_the_log_into_polls_gives_the_same_bits(data: st.Data
 
 @pytest.fixture
 def _tiny_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (streamrnn.learner.streams, streamrnn.storage.checkpoints, streamrnn.storage.writer):
+    for module in (
+        streamrnn.learner.streams,
+        streamrnn.storage.checkpoints,
+        streamrnn.storage.snapshot,
+        streamrnn.storage.writer,
+    ):
         monkeypatch.setattr(module, "SEGMENT_SLOTS", 2)
 
 
@@ -269,11 +275,11 @@ def test_closing_counts_sequences_with_steps_and_is_no_sign_of_life() -> None:
     learner.take_touched_segments()
     learner.walk_one(order[0], CLOSE, 10**15)
     assert learner.take_touched_segments() == {0}
-    assert (learner.counters()["sequences"], learner.counters()["updates"]) == (1, 1)
+    assert (learner.counters()["sequences_ended"], learner.counters()["updates"]) == (1, 1)
     assert not any(state.any() for state in learner.stream_state(order[0]).values())
     learner.walk_one(order[0], CLOSE)
     learner.walk_one(b"nobody", CLOSE)
-    assert (learner.counters()["sequences"], learner.counters()["updates"]) == (1, 1)
+    assert (learner.counters()["sequences_ended"], learner.counters()["updates"]) == (1, 1)
     assert learner.store.keys() == order
     assert learner.store.clock.state().tolist() == clock
     assert learner.store.slots()[1].tolist() == seen
@@ -305,7 +311,7 @@ def test_a_record_from_the_year_9999_evicts_nothing_and_resets_nothing() -> None
     stray.time_ms[0] = 253_402_300_799_000
     learner.process(stray)
     counts = learner.counters()
-    assert (counts["evicted_ttl"], counts["sequences"]) == (0, clean.counters()["sequences"])
+    assert (counts["evictions_ttl"], counts["sequences_ended"]) == (0, clean.counters()["sequences_ended"])
     assert set(learner.store.keys()) == set(clean.store.keys())
     assert learner.store.clock.now == clean.store.clock.now
     for key in (b"s1", b"s2"):
@@ -320,7 +326,7 @@ def test_absurd_inputs_and_targets_count_as_missing_and_poison_nothing(absurd: f
     block.x[5, 0] = block.y[7, 0] = absurd
     said = learner.process(block)
     assert np.isfinite(said.value).all()
-    assert learner.counters()["imputed"] == 1
+    assert learner.counters()["imputed_inputs"] == 1
     assert np.isnan(said.loss).sum() == 1
     for name, array in learner.model_arrays().items():
         assert np.isfinite(array).all(), name

@@ -53,7 +53,7 @@ def test_the_least_recently_seen_stream_leaves_for_a_new_one() -> None:
     out = fed(store, events((b"a", 1), (b"b", 2), (b"a", 3), (b"c", 4), (b"b", 5)))
     assert [slot for slot, _, _ in out] == [0, 1, 0, 1, 0]
     assert [fresh for _, fresh, _ in out] == [True, True, False, True, True]
-    assert store.evicted_capacity == 2
+    assert store.evictions_capacity == 2
     assert store.keys() == [b"c", b"b"]
     assert store.find(b"a") == store.blank == 2
 
@@ -70,7 +70,7 @@ def test_a_stream_idle_for_longer_than_ttl_is_dropped_exactly_then() -> None:
     assert store.find(b"a") == 0
     fed(store, events((b"b", TTL_MS + 1)))
     assert store.find(b"a") == store.blank
-    assert (store.evicted_ttl, len(store)) == (1, 1)
+    assert (store.evictions_ttl, len(store)) == (1, 1)
 
 
 def test_a_stream_that_comes_back_after_ttl_starts_over_even_if_it_is_the_one_seen() -> None:
@@ -82,13 +82,13 @@ def test_a_stream_that_comes_back_after_ttl_starts_over_even_if_it_is_the_one_se
 def test_a_record_from_the_year_9999_evicts_nothing() -> None:
     store = StreamStore(9, TTL_MS, JUMP_MS)
     fed(store, events((b"a", 0), (b"b", 1), (b"c", YEAR_9999), (b"a", 2), (b"b", 3), (b"c", YEAR_9999), (b"c", 4)))
-    assert (store.evicted_ttl, store.keys()) == (0, [b"a", b"b", b"c"])
+    assert (store.evictions_ttl, store.keys()) == (0, [b"a", b"b", b"c"])
 
 
 def test_a_first_record_from_the_year_9999_evicts_nothing_and_does_not_live_forever() -> None:
     store = StreamStore(9, TTL_MS, JUMP_MS)
     fed(store, events((b"a", YEAR_9999), (b"b", 0), (b"b", 1)))
-    assert (store.evicted_ttl, store.keys()) == (0, [b"a", b"b"])
+    assert (store.evictions_ttl, store.keys()) == (0, [b"a", b"b"])
     fed(store, events((b"b", TTL_MS + 1)))
     assert store.keys() == [b"b"]
 
@@ -97,7 +97,7 @@ def test_a_label_creates_no_stream_and_evicts_none_for_room() -> None:
     store = StreamStore(1, None, JUMP_MS)
     out = fed(store, [(b"a", 0, EVENT), (b"b", 1, LABEL), (b"a", 2, LABEL)])
     assert [slot for slot, _, _ in out] == [0, store.blank, 0]
-    assert (store.keys(), store.evicted_capacity) == ([b"a"], 0)
+    assert (store.keys(), store.evictions_capacity) == ([b"a"], 0)
 
 
 def test_a_freed_slot_is_used_again_before_a_new_one() -> None:

@@ -108,7 +108,7 @@ class NaiveEncoder:
     def absorb_inputs(self, record: Record, sequence: History, time_ms: int) -> None:
         for column, value in enumerate(self.raw_inputs(record, sequence, time_ms)):
             if not np.isfinite(value):
-                self.counts["imputed"] += 1
+                self.counts["imputed_inputs"] += 1
             elif column >= self.spec.n_features or not self.indicator[column]:
                 self.input_moments[column].absorb(value)
 

@@ -119,11 +119,11 @@ class NaiveLearner(NaiveEncoder):
                 stream.last_seen_ms = time_ms
         self.evict_idle()
         if record.kind == LABEL:
-            self.counts["labels"] += 1
+            self.counts["label_records"] += 1
             self.take_label(record)
             return np.full(self.spec.n_outputs, np.nan), self.updates
         stream = self.touch(record.key)
-        self.counts["events"] += 1
+        self.counts["records_predicted"] += 1
         if self.gap(stream, time_ms):
             self.learn(stream.sequence)
             self.reset(stream)
@@ -177,13 +177,13 @@ class NaiveLearner(NaiveEncoder):
             return
         for key in [k for k, s in self.streams.items() if self.clock.now_ms - s.last_seen_ms > ttl_s * 1000]:
             del self.streams[key]
-            self.counts["evicted_ttl"] += 1
+            self.counts["evictions_ttl"] += 1
 
     def touch(self, key: bytes) -> Stream:
         if key not in self.streams:
             if len(self.streams) == self.spec.streams.max_streams:
                 self.streams.popitem(last=False)
-                self.counts["evicted_capacity"] += 1
+                self.counts["evictions_capacity"] += 1
             self.streams[key] = self.new_stream()
         self.streams.move_to_end(key)
         self.streams[key].last_seen_ms = self.clock.now_ms
@@ -205,7 +205,7 @@ class NaiveLearner(NaiveEncoder):
 
     def reset(self, stream: Stream) -> None:
         stream.sequence = self.new_sequence()
-        self.counts["sequences"] += 1
+        self.counts["sequences_ended"] += 1
 
     # -------------------------------------------------------------------------------------------------- events
 
@@ -287,13 +287,13 @@ class NaiveLearner(NaiveEncoder):
     def take_label(self, record: Record) -> None:
         """A late label: ignored unless its event is remembered, learned if its step is inside the next window."""
         if record.key not in self.streams:
-            self.counts["labels_unmatched"] += 1
+            self.counts["unmatched_labels"] += 1
             return
         stream = self.touch(record.key)
         y = np.where(np.isfinite(record.y), record.y, np.nan).astype(np.float64)
         matches = [i for i, (event, _, _) in enumerate(stream.events) if event == record.event != 0]
         if not matches:
-            self.counts["labels_unmatched"] += 1
+            self.counts["unmatched_labels"] += 1
             return
         _, sequence, step = stream.events[matches[-1]]
         if np.isfinite(y).any():
@@ -310,7 +310,7 @@ class NaiveLearner(NaiveEncoder):
             for i in known_fields(y):
                 self.set_target(stream, sequence, step, 1, i, y[i])
         else:
-            self.counts["labels_late"] += 1
+            self.counts["late_labels"] += 1
 
     # ------------------------------------------------------------------------------------------------- targets
 
@@ -402,8 +402,9 @@ class NaiveLearner(NaiveEncoder):
             loss, d_outputs = regression_loss(model.effective_loss, outputs, targets, new, levels, model.huber_delta)
         grads, _ = network_backward(model.cell, network, tape, d_outputs)
         grads = {name: grads[name] for name in self.weights}
+        self.counts["windows"] += 1
         if not np.isfinite(loss) or not np.isfinite(global_norm(grads)):
-            self.counts["nonfinite_losses" if not np.isfinite(loss) else "nonfinite_gradients"] += 1
+            self.counts["windows_dropped_loss" if not np.isfinite(loss) else "windows_dropped_gradient"] += 1
             return
         self.windows += 1
         self.losses.append(float(loss))
@@ -418,7 +419,7 @@ class NaiveLearner(NaiveEncoder):
         clipped, norm = clip_by_global_norm(mean, learning.clip_norm)
         self.steps.append((len(self.scores) - 1, norm))
         if learning.clip_norm is not None and norm + 1e-6 > learning.clip_norm:
-            self.counts["clipped"] += 1
+            self.counts["gradient_clips"] += 1
         self.optimizer.step(self.weights, clipped)
         self.updates += 1
         self.accumulated = {name: np.zeros_like(w) for name, w in self.weights.items()}

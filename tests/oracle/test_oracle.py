@@ -254,7 +254,7 @@ def test_labels_are_learned_while_their_step_is_in_the_next_window() -> None:
     learner = NaiveLearner(spec, weights)
     learner.run(Record(b"a", i, [0.5], [NAN], event=i + 1) for i in range(4))
     learner.run(Record(b"a", 9, [0.0], [1.0], kind=LABEL, event=i) for i in (1, 2, 3, 9))
-    assert learner.counts == {"events": 4, "labels": 4, "labels_late": 2, "labels_unmatched": 1}
+    assert learner.counts == {"records_predicted": 4, "label_records": 4, "late_labels": 2, "unmatched_labels": 1}
     assert [np.isfinite(loss) for loss, _ in learner.scores] == [False] * 4 + [True] * 3 + [False]
     assert learner.windows == 0
     learner.run(Record(b"a", 10 + i, [0.5], [NAN], event=50 + i) for i in range(2))
@@ -328,7 +328,7 @@ def test_missing_inputs_become_the_running_mean_and_are_counted() -> None:
     learner.run(Record(b"a", i, [v], [1.0]) for i, v in enumerate((1.0, NAN, float("inf"), 3.0, 2.0)))
     column = [float(x[0]) for x in learner.streams[b"a"].sequence.inputs]
     assert column == [0.0, 0.0, 0.0, 2.0, 0.0]
-    assert learner.counts["imputed"] == 2
+    assert learner.counts["imputed_inputs"] == 2
     assert learner.input_moments[0].count == 3
 
 
@@ -356,6 +356,6 @@ def test_a_window_with_a_non_finite_gradient_is_dropped() -> None:
     learner = NaiveLearner(spec_raw, weights)
     with np.errstate(over="ignore", invalid="ignore"):
         learner.run([Record(b"a", 0, [0.5], [1e200])])
-    assert (learner.windows, learner.counts["nonfinite_losses"]) == (0, 1)
+    assert (learner.windows, learner.counts["windows_dropped_loss"]) == (0, 1)
     learner.run([Record(b"a", 1, [0.5], [1.0])])
     assert learner.windows == 1

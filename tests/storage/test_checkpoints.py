@@ -38,7 +38,7 @@ def progress(position: int, lineage: str = LINEAGE) -> Progress:
         stream_time_ms=1_360_000_000_123,
         updates=7,
         parameters=16,
-        counters={"clipped": 3, "loss": 0.1},
+        counters={"gradient_clips": 3, "loss": 0.1},
     )
 
 
