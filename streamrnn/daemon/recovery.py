@@ -19,7 +19,8 @@ from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.partition import Mark, Partition
 from streamrnn.errors import CheckpointError, RecoveryError
 from streamrnn.job.job import Job
-from streamrnn.storage.manifest import build_differences, new_lineage
+from streamrnn.storage.fingerprints import differences
+from streamrnn.storage.manifest import new_lineage
 from streamrnn.storage.snapshot import take_snapshot
 
 _log = logging.getLogger(__name__)
@@ -107,7 +108,7 @@ def _resume(job: Job, broker: Broker, metrics: Metrics, tp: TopicPartition, comm
         replay_until=max(commit.offset, position), expected=None if gap else expected,
     )  # fmt: skip
     partition.gap_skipped = gap
-    changed = build_differences(manifest, job.build)
+    changed = differences(manifest.build, job.build)
     partition.metrics.restored(corrupt_checkpoints=len(found.rejected), build_changed=bool(changed))
     for line in changed:
         _log.info("%s: the checkpoint was written by another build: %s", tp, line)

@@ -16,7 +16,7 @@ from streamrnn.job.codec import PredictionEncoder, RecordCodec
 from streamrnn.job.config import Config, fingerprint_of
 from streamrnn.learner.learner import Learner, seed_of
 from streamrnn.storage.checkpoints import CheckpointStore
-from streamrnn.storage.manifest import build_info
+from streamrnn.storage.fingerprints import build_info
 
 
 class Job:

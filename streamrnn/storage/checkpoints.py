@@ -28,24 +28,22 @@ from urllib.parse import quote
 
 from streamrnn.errors import CheckpointError, ConfigError, CorruptCheckpoint
 from streamrnn.learner.streams import SEGMENT_SLOTS
+from streamrnn.storage.atomic_file import sync_directory, write_atomically
+from streamrnn.storage.fingerprints import as_json, build_info, canonical_sha256
 from streamrnn.storage.manifest import (
     FORMAT,
     Manifest,
     ModelEntry,
     Progress,
     SegmentEntry,
-    as_json,
-    build_info,
-    canonical_sha256,
     check_configuration,
     manifest_bytes,
-    pack_segment,
     read_manifest,
     sign,
-    unpack_segment,
 )
+from streamrnn.storage.segments import pack_segment, unpack_segment
 from streamrnn.storage.snapshot import Checkpoint, Snapshot, n_segments
-from streamrnn.storage.tensors import Arrays, decode, encode, sync_directory, write_atomically
+from streamrnn.storage.tensors import Arrays, decode, encode
 
 # An unreferenced segment younger than this may belong to a checkpoint that another process is writing right now.
 GARBAGE_GRACE_S = 900.0
@@ -75,7 +73,7 @@ class CheckpointStore:
 
     ``configuration`` is the fingerprint of everything that changes what is learned, as JSON values. It is written into
     each manifest and every checkpoint read must agree with it. None reads any checkpoint and refuses to write.
-    ``build`` (see ``build_info``) is written along; a difference is allowed and listed by ``build_differences``.
+    ``build`` (see ``build_info``) is written along; a difference is allowed and listed by ``differences``.
 
     The store keeps no state: several may look at one directory, and two workers that both believe they own the
     partition write the same bytes.

@@ -22,8 +22,9 @@ from streamrnn.learner.learner import RLS_WEIGHT
 from streamrnn.learner.lowering import dtype_of, layout_of
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import LearnerState
-from streamrnn.storage.manifest import Segment, pack_segment, unpack_segment
-from streamrnn.storage.tensors import Array, decode, encode, write_atomically
+from streamrnn.storage.atomic_file import write_atomically
+from streamrnn.storage.segments import Segment, pack_segment, unpack_segment
+from streamrnn.storage.tensors import Array, decode, encode
 
 FORMAT = 1
 _STATE, _STREAMS = "state.", "streams."

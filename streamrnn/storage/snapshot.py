@@ -9,7 +9,8 @@ import numpy as np
 
 from streamrnn.errors import CheckpointError
 from streamrnn.learner.streams import SEGMENT_SLOTS
-from streamrnn.storage.manifest import Manifest, Segment
+from streamrnn.storage.manifest import Manifest
+from streamrnn.storage.segments import Segment
 from streamrnn.storage.tensors import Array, Arrays
 
 

@@ -1,9 +1,9 @@
-"""Named arrays in safetensors files: encoded, decoded with clear errors, written so that a crash leaves old or new.
+"""Named arrays in safetensors files, encoded, and decoded with clear errors.
 
 ``encode`` copies what is not C-contiguous: the safetensors library writes ``nbytes`` from the first element on and
 would silently store a strided array's neighbours. ``decode`` returns arrays that are writable and C-contiguous.
 ``save_weights`` and ``load_weights`` move a model's weights by their PyTorch names, readable by
-``safetensors.torch.load_file``; nothing else of the learner's state is in such a file (see ``checkpoint`` for that).
+``safetensors.torch.load_file``; nothing else of the learner's state is in such a file, see ``model_file`` for that.
 
 The format holds no code: reading a file from a stranger cannot run anything. Half-precision brain floats (BF16) have no
 NumPy type and are refused.
@@ -11,17 +11,16 @@ NumPy type and are refused.
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors.numpy
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from streamrnn.errors import CheckpointError
+from streamrnn.storage.atomic_file import write_atomically
 
 Array = np.ndarray[Any, Any]
 Arrays = dict[str, Array]
@@ -58,35 +57,6 @@ def decode(data: bytes) -> Arrays:
     return {name: array if array.flags.writeable else array.copy() for name, array in sorted(arrays.items())}
 
 
-def sync_directory(directory: Path) -> None:
-    """Make the directory's entries (files created, renamed, removed) durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_atomically(path: Path, data: bytes, *, durable_name: bool = True) -> None:
-    """Write ``data`` under ``path`` so that a reader, or a crash at any moment, sees the old file or the whole new one.
-
-    The bytes are flushed to the disk before the rename. ``durable_name=False`` leaves flushing the directory to the
-    caller, who writes many files and calls ``sync_directory`` once.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    if durable_name:
-        sync_directory(path.parent)
-
-
 def save_weights(path: str | Path, weights: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> None:
     """Write ``weights`` (PyTorch name -> array) to a safetensors file, replacing one that is there.
 
@@ -96,8 +66,8 @@ def save_weights(path: str | Path, weights: Mapping[str, Array], metadata: Mappi
     >>> with tempfile.TemporaryDirectory() as directory:
     ...     path = Path(directory, "weights.safetensors")
     ...     save_weights(path, {"head.bias": np.array([0.5, -1.0])}, {"job": "flights"})
-    ...     load_weights(path), weights_metadata(path)
-    ({'head.bias': array([ 0.5, -1. ])}, {'job': 'flights'})
+    ...     load_weights(path)
+    {'head.bias': array([ 0.5, -1. ])}
     """
     path = Path(path)
     try:
@@ -116,12 +86,3 @@ def load_weights(path: str | Path) -> Arrays:
             f"weights cannot be read from {path}: {error}; expected a safetensors file as written by save_weights or "
             "safetensors.torch.save_file"
         ) from error
-
-
-def weights_metadata(path: str | Path) -> dict[str, str]:
-    """The free text stored beside the weights, empty where there is none."""
-    try:
-        with safe_open(str(path), framework="np") as file:
-            return dict(file.metadata() or {})
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"weights cannot be read from {path}: {error}") from error

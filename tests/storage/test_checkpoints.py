@@ -15,10 +15,13 @@ from hypothesis import strategies as st
 
 from streamrnn.errors import CheckpointError, ConfigError, CorruptCheckpoint, FingerprintMismatch
 from streamrnn.learner.streams import SEGMENT_SLOTS
+from streamrnn.storage.atomic_file import write_atomically
 from streamrnn.storage.checkpoints import GARBAGE_GRACE_S, CheckpointStore
-from streamrnn.storage.manifest import Manifest, Progress, Segment, build_differences, canonical_sha256, new_lineage
+from streamrnn.storage.fingerprints import canonical_sha256, differences
+from streamrnn.storage.manifest import Manifest, Progress, new_lineage
+from streamrnn.storage.segments import Segment
 from streamrnn.storage.snapshot import Snapshot, take_snapshot
-from streamrnn.storage.tensors import decode, encode, write_atomically
+from streamrnn.storage.tensors import decode, encode
 
 LINEAGE = "20250309-0123abcd"
 CONFIGURATION = {"model": {"cell": "lstm", "hidden_size": 4}, "features": [{"field": "x", "encoder": "numeric"}]}
@@ -526,8 +529,8 @@ def test_another_build_is_allowed_and_listed(tmp_path: Path) -> None:
     open_store(tmp_path).write(Learner(1).snapshot(), progress(1))
     found = open_store(tmp_path, build={"numpy": "3.0", "cpu": "zen"}).newest(LINEAGE)
     assert found.checkpoint is not None
-    differences = build_differences(found.checkpoint.manifest, {"numpy": "3.0", "cpu": "zen"})
-    assert differences == ['cpu: (absent) -> "zen"', 'numpy: "2.4" -> "3.0"']
+    lines = differences(found.checkpoint.manifest.build, {"numpy": "3.0", "cpu": "zen"})
+    assert lines == ['cpu: (absent) -> "zen"', 'numpy: "2.4" -> "3.0"']
 
 
 # ------------------------------------------------------------------------------------------------------ retention

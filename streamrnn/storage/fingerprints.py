@@ -1,0 +1,83 @@
+"""Two fingerprints travel in a manifest, and this is how they are made and compared.
+
+``configuration`` is all that changes what is learned: a difference is an error that names the fields. ``build`` is
+versions and CPU target: a difference may change last bits and is allowed, so that rolling deploys work; whoever
+restores reports it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from streamrnn.errors import CheckpointError
+from streamrnn.version import __version__
+
+_ABSENT = object()
+
+
+def build_info(**extra: str) -> dict[str, str]:
+    """What decides the bits besides the configuration; ``extra`` adds what the caller knows, such as the CPU target."""
+    return {
+        "streamrnn": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "numba": metadata.version("numba"),
+        "machine": platform.machine(),
+        "libc": " ".join(platform.libc_ver()).strip(),
+        **extra,
+    }
+
+
+def as_json(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """``configuration`` as it will look when read back: tuples as lists, structs as dicts, keys as text."""
+    try:
+        value = json.loads(json.dumps(msgspec.to_builtins(dict(configuration), str_keys=True), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"the configuration cannot be stored as JSON: {error}") from error
+    return dict(value)
+
+
+def canonical_sha256(value: object) -> str:
+    """SHA-256 over ``value`` as JSON with sorted keys and no white space."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def differences(old: object, new: object) -> list[str]:
+    """What differs between two nested values, one "path: old -> new" line for each leaf, as JSON shows it.
+
+    >>> differences({"model": {"cell": "gru"}, "q": [1]}, {"model": {"cell": "lstm"}, "q": [1.0, 2]})
+    ['model.cell: "gru" -> "lstm"', 'q[1]: (absent) -> 2']
+    """
+    before, after = dict(_leaves(old)), dict(_leaves(new))
+    lines = []
+    for path in sorted(before.keys() | after.keys()):
+        was, now = before.get(path, _ABSENT), after.get(path, _ABSENT)
+        # True == 1 in Python, not in a configuration; 1 == 1.0 in both.
+        if was != now or isinstance(was, bool) != isinstance(now, bool):
+            lines.append(f"{path or '(everything)'}: {_shown(was)} -> {_shown(now)}")
+    return lines
+
+
+def _leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
+    """Every leaf of nested dicts and lists with its path, e.g. ("features[2].encoder", "onehot")."""
+    if isinstance(value, dict) and value:
+        for name, inner in value.items():
+            yield from _leaves(inner, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, list) and value:
+        for index, inner in enumerate(value):
+            yield from _leaves(inner, f"{path}[{index}]")
+    else:
+        yield path, value
+
+
+def _shown(value: object) -> str:
+    return "(absent)" if value is _ABSENT else json.dumps(value)
