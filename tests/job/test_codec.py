@@ -23,7 +23,8 @@ from streamrnn.job.codec import (
     encode_dead_letter,
     event_id,
 )
-from streamrnn.job.config import Config, parse
+from streamrnn.job.config import Config
+from streamrnn.job.job_file import parse
 
 NAN = math.nan
 FEATURES = "[{field: a, encoder: numeric}, {field: n.b, encoder: numeric}, {field: c, encoder: hash, buckets: 2}]"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from streamrnn.errors import ConfigError
-from streamrnn.job.config import parse
+from streamrnn.job.job_file import parse
 from streamrnn.offline.data_file import Fields, parsed, read_rows, records
 from streamrnn.offline.evaluation import evaluate
 
