@@ -12,7 +12,8 @@ from typing import Any
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.core.jit import CPU_TARGET, core_digest
 from streamrnn.job import warm_start
-from streamrnn.job.codec import PredictionEncoder, RecordCodec
+from streamrnn.job.codec.predictions import PredictionEncoder
+from streamrnn.job.codec.records import RecordCodec
 from streamrnn.job.config import Config
 from streamrnn.job.fingerprint import fingerprint
 from streamrnn.learner.learner import Learner, seed_of
