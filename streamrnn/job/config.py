@@ -1,7 +1,7 @@
 """What a job file holds, as validated, immutable values.
 
 Every field has a type, a range and a description; unknown fields are refused at every level; rules that tie fields of
-different sections together stand in ``Config.__post_init__``. Values of password fields are ``Secret``: they appear in
+different sections together stand in ``Config.__post_init__``. Passwords are ``broker.security.Secret``: they appear in
 no repr, log, error message, fingerprint or redacted view.
 
 Only values stand here: reading the file is ``job_file``'s, and nothing touches disk or network.
@@ -12,53 +12,19 @@ from __future__ import annotations
 import re
 import socket
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from streamrnn.broker.kafka_settings import server_list
+from streamrnn.broker.security import KafkaSecurity
 from streamrnn.errors import ConfigError
 from streamrnn.job.config_text import NAME_PATTERN
 from streamrnn.learner.features import FIELD_PATH, FeatureEncoder, FeatureSpec, FieldPath, canonical_text
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
 
-REDACTED = "**********"
-
 MIB = 1024 * 1024
-
-
-class Secret:
-    """Text that must not be shown. ``reveal()`` is the only way to it.
-
-    >>> Secret("hunter2")
-    Secret('**********')
-    >>> f"{Secret('hunter2')}", Secret("hunter2") == Secret("hunter2")
-    ('**********', True)
-    """
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        """The text itself, for the client that needs it."""
-        return self._text
-
-    def __repr__(self) -> str:
-        return f"Secret({REDACTED!r})"
-
-    def __str__(self) -> str:
-        return REDACTED
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._text == self._text
-
-    def __hash__(self) -> int:
-        return hash(("Secret", self._text))
-
-    def __reduce__(self) -> Any:
-        raise TypeError("a Secret is not serialised")
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,39 +33,6 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 TopicName = Annotated[str, Meta(pattern=NAME_PATTERN)]
 Text = Annotated[str, Meta(min_length=1)]
-
-
-class SecurityConfig(_Section, frozen=True, kw_only=True):
-    """How to authenticate with the brokers and encrypt the connection."""
-
-    protocol: Annotated[
-        Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], Meta(description="Kafka's security.protocol.")
-    ] = "PLAINTEXT"
-    sasl_mechanism: Annotated[
-        Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None, Meta(description="Needed with a SASL_ protocol.")
-    ] = None
-    sasl_username: Annotated[Text | None, Meta(description="User name or API key.")] = None
-    sasl_password: Annotated[Secret | None, Meta(description="Best given as ${ENV_VAR}; never shown.")] = None
-    ssl_cafile: Annotated[
-        Text | None, Meta(description="PEM file of the authorities to trust; null: the system's.")
-    ] = None
-    ssl_certfile: Annotated[Text | None, Meta(description="PEM file of the client's certificate.")] = None
-    ssl_keyfile: Annotated[Text | None, Meta(description="PEM file of the client's key.")] = None
-    ssl_key_password: Annotated[Secret | None, Meta(description="Password of the key file; never shown.")] = None
-    ssl_check_hostname: Annotated[bool, Meta(description="Whether the broker's certificate must name its host.")] = True
-
-    def __post_init__(self) -> None:
-        given = [name for name in self.__struct_fields__ if getattr(self, name) not in (None, True)]
-        if not self.protocol.startswith("SASL_") and (wrong := [n for n in given if n.startswith("sasl_")]):
-            raise ValueError(f"{wrong[0]}: goes with protocol SASL_PLAINTEXT or SASL_SSL, found {self.protocol}")
-        if not self.protocol.endswith("SSL") and (wrong := [n for n in given if n.startswith("ssl_")]):
-            raise ValueError(f"{wrong[0]}: goes with protocol SSL or SASL_SSL, found {self.protocol}")
-        if self.protocol.startswith("SASL_"):
-            for name in ("sasl_mechanism", "sasl_username", "sasl_password"):
-                if getattr(self, name) is None:
-                    raise ValueError(f"{name}: required with protocol {self.protocol}, but missing")
-        if self.ssl_certfile is None and (self.ssl_keyfile is not None or self.ssl_key_password is not None):
-            raise ValueError("ssl_certfile: required with ssl_keyfile or ssl_key_password, but missing")
 
 
 class KafkaConfig(_Section, frozen=True, kw_only=True):
@@ -116,7 +49,7 @@ class KafkaConfig(_Section, frozen=True, kw_only=True):
     session_timeout_s: Annotated[
         float, Meta(ge=1, le=1800, description="Silence in seconds after which the group takes this worker for dead.")
     ] = 10.0
-    security: Annotated[SecurityConfig, Meta(description="Authentication and encryption.")] = SecurityConfig()
+    security: Annotated[KafkaSecurity, Meta(description="Authentication and encryption.")] = KafkaSecurity()
 
     def __post_init__(self) -> None:
         if not self.servers:
@@ -130,8 +63,7 @@ class KafkaConfig(_Section, frozen=True, kw_only=True):
     @property
     def servers(self) -> tuple[str, ...]:
         """The bootstrap servers, one by one."""
-        given = self.bootstrap_servers
-        return tuple(s.strip() for s in given.split(",") if s.strip()) if isinstance(given, str) else given
+        return server_list(self.bootstrap_servers)
 
 
 class EmbeddedConfig(_Section, frozen=True, kw_only=True):

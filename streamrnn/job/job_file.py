@@ -14,8 +14,9 @@ from typing import Any
 
 import msgspec
 
+from streamrnn.broker.security import REDACTED, Secret
 from streamrnn.errors import ConfigError
-from streamrnn.job.config import REDACTED, Config, Secret
+from streamrnn.job.config import Config
 from streamrnn.job.config_text import explain, read
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from streamrnn.broker.security import Secret
 from streamrnn.errors import ConfigError
-from streamrnn.job.config import Config, Secret
+from streamrnn.job.config import Config
 from streamrnn.job.fingerprint import fingerprint
 from streamrnn.job.job_file import json_schema, load, parse, redacted, warnings
 
