@@ -15,7 +15,8 @@ import yaml
 import streamrnn
 from streamrnn.cli import app
 from streamrnn.daemon import metrics
-from streamrnn.job.config import Config, parse
+from streamrnn.job.config import Config
+from streamrnn.job.job_file import parse
 from streamrnn.learner.features import FeatureSpec
 
 ROOT = Path(__file__).parents[1]

@@ -5,4 +5,5 @@ embedded        a log of files that behaves like a broker
 partition_file  one partition of it
 kafka_client    a real cluster; the only file that imports a Kafka client
 kafka_settings  how a cluster is reached, as values and client arguments
+security        how to authenticate with it; the one type in which a password travels
 """

@@ -11,7 +11,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any
+
+from streamrnn.broker.security import KafkaSecurity, Secret
 
 FETCH_PARTITION_BYTES = 4 << 20
 """Bytes fetched from a partition at once. The client fetches nothing while it hands records of a fetch out, so each
@@ -30,66 +32,20 @@ LINGER_MS = 5
 """How long the producer waits for a batch to fill: small against a commit interval, large against a send."""
 
 
-class Revealable(Protocol):
-    """A configuration's secret, which shows itself only on request."""
-
-    def reveal(self) -> str: ...
-
-
-class Security(Protocol):
-    """What a security section of a configuration offers; None means not set. Values are those of Kafka's clients."""
-
-    @property
-    def protocol(self) -> str: ...
-    @property
-    def sasl_mechanism(self) -> str | None: ...
-    @property
-    def sasl_username(self) -> str | None: ...
-    @property
-    def sasl_password(self) -> str | Revealable | None: ...
-    @property
-    def ssl_cafile(self) -> str | None: ...
-    @property
-    def ssl_certfile(self) -> str | None: ...
-    @property
-    def ssl_keyfile(self) -> str | None: ...
-    @property
-    def ssl_key_password(self) -> str | Revealable | None: ...
-    @property
-    def ssl_check_hostname(self) -> bool: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class KafkaSecurity:
-    """A plain implementation of :class:`Security`; the default is an open listener."""
-
-    protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    sasl_mechanism: str | None = None
-    sasl_username: str | None = None
-    sasl_password: str | None = field(default=None, repr=False)
-    ssl_cafile: str | None = None
-    ssl_certfile: str | None = None
-    ssl_keyfile: str | None = None
-    ssl_key_password: str | None = field(default=None, repr=False)
-    ssl_check_hostname: bool = True
-
-
 @dataclass(frozen=True, kw_only=True)
 class KafkaConnection:
     """The cluster, and how long to wait for it: ``connect_timeout_s`` for the first answer, then per request."""
 
     bootstrap_servers: str | Sequence[str]
-    security: Security = field(default=KafkaSecurity(), repr=False)
+    security: KafkaSecurity = field(default_factory=KafkaSecurity, repr=False)
     client_id: str = "streamrnn"
     connect_timeout_s: float = 10.0
     request_timeout_s: float = 10.0
 
     @property
-    def servers(self) -> list[str]:
-        """The bootstrap servers as a list of ``host:port``."""
-        given = self.bootstrap_servers
-        parts = given.split(",") if isinstance(given, str) else list(given)
-        return [part.strip() for part in parts if part.strip()]
+    def servers(self) -> tuple[str, ...]:
+        """The bootstrap servers, each as ``host:port``."""
+        return server_list(self.bootstrap_servers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,30 +63,26 @@ class KafkaGroup:
     max_poll_interval_s: float = 1800.0
 
 
-class Hidden(str):
-    """Text that works as itself and shows as ``***``: the client logs its configuration with repr().
+def server_list(given: str | Sequence[str]) -> tuple[str, ...]:
+    """Bootstrap servers one by one, given as a list or as text separated by commas.
 
-    >>> f"{ {'sasl_plain_password': Hidden('hunter2')} }"
-    "{'sasl_plain_password': '***'}"
+    >>> server_list("a:9092, b:9092")
+    ('a:9092', 'b:9092')
     """
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'***'"
+    if isinstance(given, str):
+        return tuple(server.strip() for server in given.split(",") if server.strip())
+    return tuple(server.strip() for server in given)
 
 
-def _hidden(secret: str | Revealable | None) -> Hidden | None:
-    if secret is None:
-        return None
-    return Hidden(secret if isinstance(secret, str) else secret.reveal())
+def _revealed(secret: Secret | None) -> str | None:
+    return None if secret is None else secret.reveal()
 
 
 def client_kwargs(connection: KafkaConnection) -> dict[str, Any]:
     """Return the arguments every kind of client takes: where, how long, and as whom."""
     security = connection.security
     kwargs: dict[str, Any] = {
-        "bootstrap_servers": connection.servers,
+        "bootstrap_servers": list(connection.servers),
         "client_id": connection.client_id,
         "security_protocol": security.protocol,
         "bootstrap_timeout_ms": round(connection.connect_timeout_s * 1000),
@@ -142,14 +94,14 @@ def client_kwargs(connection: KafkaConnection) -> dict[str, Any]:
             "ssl_cafile": security.ssl_cafile,
             "ssl_certfile": security.ssl_certfile,
             "ssl_keyfile": security.ssl_keyfile,
-            "ssl_password": _hidden(security.ssl_key_password),
+            "ssl_password": _revealed(security.ssl_key_password),
             "ssl_check_hostname": security.ssl_check_hostname,
         }
     if security.protocol.startswith("SASL"):
         kwargs |= {
             "sasl_mechanism": security.sasl_mechanism,
             "sasl_plain_username": security.sasl_username,
-            "sasl_plain_password": _hidden(security.sasl_password),
+            "sasl_plain_password": _revealed(security.sasl_password),
         }
     return kwargs
 

@@ -171,7 +171,7 @@ def validate(
 ) -> None:
     """Check a job file and show the job it describes: columns, model, memory, warnings."""
     from streamrnn.cli import show
-    from streamrnn.job.config import load
+    from streamrnn.job.job_file import load
 
     job = load(config)
     console = _stdout()
@@ -217,7 +217,7 @@ def evaluate(
     Every record is predicted before it is learned from; the result is what the daemon would have achieved.
     """
     from streamrnn.cli import show
-    from streamrnn.job.config import load
+    from streamrnn.job.job_file import load
     from streamrnn.offline import data_file
     from streamrnn.offline.evaluation import evaluate as run_over
 
@@ -255,7 +255,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 def run(config: ConfigOption) -> None:
     """Run the daemon: consume, predict, learn, checkpoint, until SIGTERM or Ctrl-C."""
     from streamrnn.cli.logs import to_stderr
-    from streamrnn.job.config import load
+    from streamrnn.job.job_file import load
 
     job = load(config)
     to_stderr(job.log_level)
@@ -292,7 +292,7 @@ def inspect(
     if (checkpoint is None) == (config is None):
         raise ConfigError("inspect: give either a checkpoint (a manifest or a directory) or a job file with -c")
     if config is not None:
-        from streamrnn.job.config import load
+        from streamrnn.job.job_file import load
 
         checkpoint = inspection.of_config(load(config))
     assert checkpoint is not None
@@ -314,7 +314,7 @@ def inspect(
 @_command(_DEPLOY)
 def schema() -> None:
     """Print the JSON Schema of the job file, for editors."""
-    from streamrnn.job.config import json_schema
+    from streamrnn.job.job_file import json_schema
 
     typer.echo(json.dumps(json_schema(), indent=2))
 

@@ -14,7 +14,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from streamrnn.job.config import Config, warnings
+from streamrnn.job.config import Config
+from streamrnn.job.job_file import warnings
 from streamrnn.learner.lowering import bytes_per_stream, layout_of
 from streamrnn.offline.evaluation import MODEL, Report
 from streamrnn.offline.inspection import Inspection, Listed

@@ -21,7 +21,8 @@ import numpy as np
 
 from streamrnn.broker.protocol import Record, TopicPartition
 from streamrnn.daemon.metrics import Delta, Metrics
-from streamrnn.job.codec import MAX_KEY_BYTES, Decoded, encode_dead_letter
+from streamrnn.job.codec.dead_letters import encode_dead_letter
+from streamrnn.job.codec.records import MAX_KEY_BYTES, Decoded
 from streamrnn.job.job import Job
 from streamrnn.learner.learner import Learner, Predictions
 from streamrnn.storage.manifest import Manifest, Progress

@@ -24,8 +24,9 @@ from streamrnn.daemon.http import HttpServer
 from streamrnn.daemon.loop import Loop
 from streamrnn.daemon.metrics import Metrics
 from streamrnn.errors import ConfigError, FencedError, StreamrnnError
-from streamrnn.job.config import Config, warnings
+from streamrnn.job.config import Config
 from streamrnn.job.job import Job
+from streamrnn.job.job_file import warnings
 from streamrnn.learner.warmup import warm_up
 
 _log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamrnn.demo.flights import load_flights, stream_key
-from streamrnn.job.config import load
+from streamrnn.job.job_file import load
 from streamrnn.learner.features import FeatureEncoder
 from streamrnn.offline.baselines import Baseline, LastValue, LinearModel, RunningMean, RunningMedian, TrailingMedian
 

@@ -40,7 +40,8 @@ from streamrnn.demo.flights import N_FLIGHTS, Flights, load_flights
 from streamrnn.demo.log import check_cluster, create_topics, fill, job_text, read_predictions
 from streamrnn.demo.plot import plot_errors
 from streamrnn.errors import ConfigError, StreamrnnError
-from streamrnn.job.config import Config, HttpConfig, parse
+from streamrnn.job.config import Config, HttpConfig
+from streamrnn.job.job_file import parse
 from streamrnn.learner.warmup import warm_up
 
 MODEL: Final = "LSTM"

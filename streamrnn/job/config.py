@@ -1,71 +1,30 @@
-"""The job file: one YAML document as validated, immutable values.
+"""What a job file holds, as validated, immutable values.
 
-Every field has a type, a range and a description; unknown fields and duplicate keys are refused at every level; rules
-that tie fields of different sections together stand in ``Config.__post_init__``. An error names the field by its path,
-what was found and what is allowed. Text may refer to the environment (``${NAME}``, ``${NAME:-default}``; ``$${`` is a
-literal ``${``). Values of password fields are ``Secret``: they appear in no repr, log, error message, fingerprint or
-redacted view.
+Every field has a type, a range and a description; unknown fields are refused at every level; rules that tie fields of
+different sections together stand in ``Config.__post_init__``. Passwords are ``broker.security.Secret``: they appear in
+no repr, log, error message, fingerprint or redacted view.
 
-The text is read, and messages composed, in ``config_text``. Nothing here touches the network or looks whether a
-directory exists; only ``load`` has the model file of ``model.warm_start`` looked at, by ``warm_start``.
+Only values stand here: reading the file is ``job_file``'s, and nothing touches disk or network.
 """
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import os
 import re
 import socket
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from streamrnn.broker.kafka_settings import server_list
+from streamrnn.broker.security import KafkaSecurity
 from streamrnn.errors import ConfigError
-from streamrnn.job.config_text import NAME_PATTERN, explain, read
+from streamrnn.job.config_text import NAME_PATTERN
 from streamrnn.learner.features import FIELD_PATH, FeatureEncoder, FeatureSpec, FieldPath, canonical_text
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
 
-_REDACTED = "**********"
-
 MIB = 1024 * 1024
-
-
-class Secret:
-    """Text that must not be shown. ``reveal()`` is the only way to it.
-
-    >>> Secret("hunter2")
-    Secret('**********')
-    >>> f"{Secret('hunter2')}", Secret("hunter2") == Secret("hunter2")
-    ('**********', True)
-    """
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        """The text itself, for the client that needs it."""
-        return self._text
-
-    def __repr__(self) -> str:
-        return f"Secret({_REDACTED!r})"
-
-    def __str__(self) -> str:
-        return _REDACTED
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._text == self._text
-
-    def __hash__(self) -> int:
-        return hash(("Secret", self._text))
-
-    def __reduce__(self) -> Any:
-        raise TypeError("a Secret is not serialised")
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,39 +33,6 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 TopicName = Annotated[str, Meta(pattern=NAME_PATTERN)]
 Text = Annotated[str, Meta(min_length=1)]
-
-
-class SecurityConfig(_Section, frozen=True, kw_only=True):
-    """How to authenticate with the brokers and encrypt the connection."""
-
-    protocol: Annotated[
-        Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], Meta(description="Kafka's security.protocol.")
-    ] = "PLAINTEXT"
-    sasl_mechanism: Annotated[
-        Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None, Meta(description="Needed with a SASL_ protocol.")
-    ] = None
-    sasl_username: Annotated[Text | None, Meta(description="User name or API key.")] = None
-    sasl_password: Annotated[Secret | None, Meta(description="Best given as ${ENV_VAR}; never shown.")] = None
-    ssl_cafile: Annotated[
-        Text | None, Meta(description="PEM file of the authorities to trust; null: the system's.")
-    ] = None
-    ssl_certfile: Annotated[Text | None, Meta(description="PEM file of the client's certificate.")] = None
-    ssl_keyfile: Annotated[Text | None, Meta(description="PEM file of the client's key.")] = None
-    ssl_key_password: Annotated[Secret | None, Meta(description="Password of the key file; never shown.")] = None
-    ssl_check_hostname: Annotated[bool, Meta(description="Whether the broker's certificate must name its host.")] = True
-
-    def __post_init__(self) -> None:
-        given = [name for name in self.__struct_fields__ if getattr(self, name) not in (None, True)]
-        if not self.protocol.startswith("SASL_") and (wrong := [n for n in given if n.startswith("sasl_")]):
-            raise ValueError(f"{wrong[0]}: goes with protocol SASL_PLAINTEXT or SASL_SSL, found {self.protocol}")
-        if not self.protocol.endswith("SSL") and (wrong := [n for n in given if n.startswith("ssl_")]):
-            raise ValueError(f"{wrong[0]}: goes with protocol SSL or SASL_SSL, found {self.protocol}")
-        if self.protocol.startswith("SASL_"):
-            for name in ("sasl_mechanism", "sasl_username", "sasl_password"):
-                if getattr(self, name) is None:
-                    raise ValueError(f"{name}: required with protocol {self.protocol}, but missing")
-        if self.ssl_certfile is None and (self.ssl_keyfile is not None or self.ssl_key_password is not None):
-            raise ValueError("ssl_certfile: required with ssl_keyfile or ssl_key_password, but missing")
 
 
 class KafkaConfig(_Section, frozen=True, kw_only=True):
@@ -123,7 +49,7 @@ class KafkaConfig(_Section, frozen=True, kw_only=True):
     session_timeout_s: Annotated[
         float, Meta(ge=1, le=1800, description="Silence in seconds after which the group takes this worker for dead.")
     ] = 10.0
-    security: Annotated[SecurityConfig, Meta(description="Authentication and encryption.")] = SecurityConfig()
+    security: Annotated[KafkaSecurity, Meta(description="Authentication and encryption.")] = KafkaSecurity()
 
     def __post_init__(self) -> None:
         if not self.servers:
@@ -137,8 +63,7 @@ class KafkaConfig(_Section, frozen=True, kw_only=True):
     @property
     def servers(self) -> tuple[str, ...]:
         """The bootstrap servers, one by one."""
-        given = self.bootstrap_servers
-        return tuple(s.strip() for s in given.split(",") if s.strip()) if isinstance(given, str) else given
+        return server_list(self.bootstrap_servers)
 
 
 class EmbeddedConfig(_Section, frozen=True, kw_only=True):
@@ -345,160 +270,3 @@ class Config(_Section, frozen=True, kw_only=True):
     def group_instance_id(self) -> str:
         """This worker's lasting identity in the group: the one given, or the host's name."""
         return (self.kafka.group_instance_id if self.kafka else None) or socket.gethostname()
-
-
-def load(path: str | Path, env: Mapping[str, str] | None = None) -> Config:
-    """Read and validate the file at ``path``, and the model file it may name; ``env`` is the process's by default.
-
-    Raises ``ConfigError``, whose message begins with the path.
-    """
-    try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror or type(error).__name__}") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start})") from None
-    try:
-        config = parse(text, env)
-        if config.model.warm_start is not None:
-            # Imported where needed: it brings the learner along, which a configuration alone does without.
-            from streamrnn.job.warm_start import check
-
-            check(config)
-        return config
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
-
-
-def parse(text: str, env: Mapping[str, str] | None = None) -> Config:
-    """Validate a configuration given as YAML text; ``env`` defaults to the process's environment.
-
-    >>> config = parse(
-    ...     '''
-    ... job: delays
-    ... embedded: {directory: log}
-    ... input: {topic: departures}
-    ... features: [{field: distance, encoder: numeric}]
-    ... target: {fields: [delay]}
-    ... output: {topic: predictions, dead_letter_topic: dead-letters}
-    ... checkpoint: {directory: "${STATE:-state}/checkpoints"}
-    ... ''',
-    ...     env={},
-    ... )
-    >>> config.checkpoint.directory, config.learner_spec().n_features
-    ('state/checkpoints', 1)
-    """
-    document = read(text, os.environ if env is None else env, Config)
-    try:
-        return msgspec.convert(document.data, Config, dec_hook=_to_secret)
-    except msgspec.ValidationError as error:
-        # The cause is not chained: its own message may hold what must not be shown.
-        raise explain(error, document, Config) from None
-
-
-def _to_secret(kind: type, value: Any) -> Any:
-    if kind is Secret and type(value) is str and value:
-        return Secret(value)
-    # msgspec adds the field's path; nothing of the value may be in the message.
-    raise ValueError("found a value that is not shown and is no text or empty; put text in quotes")
-
-
-def json_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of the file, for editors."""
-
-    def hook(kind: type) -> dict[str, Any]:
-        if kind is Secret:
-            return {"type": "string", "minLength": 1, "format": "password", "writeOnly": True}
-        raise NotImplementedError(kind)
-
-    schema = msgspec.json.schema(Config, schema_hook=hook)
-    # Through JSON once, so that defaults are lists and mappings as a validator expects them.
-    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(schema, enc_hook=_redact))
-    for definition in plain["$defs"].values():
-        if "description" in definition:  # a docstring, indented as it stands in the source
-            definition["description"] = inspect.cleandoc(definition["description"]).replace("``", "`")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "streamrnn job", **plain}
-
-
-def _redact(value: Any) -> Any:
-    if isinstance(value, Secret):
-        return _REDACTED
-    raise NotImplementedError(type(value).__name__)
-
-
-def redacted(config: Config) -> dict[str, Any]:
-    """The whole configuration, defaults included, as plain data for display; secrets are starred out."""
-    view: dict[str, Any] = msgspec.to_builtins(config, enc_hook=_redact)
-    return view
-
-
-def fingerprint_of(config: Config) -> dict[str, Any]:
-    """What determines the learner, with the log: a checkpoint written under another one of these cannot be continued.
-
-    ``max_record_bytes`` is in it because it decides which records the learner sees. Defaults are spelled out, and so is
-    the loss, so that writing a default down changes nothing. ``model.warm_start`` is not in it, as the place of that
-    file does not matter: its digest does, and ``warm_start.fingerprint`` has it.
-    """
-    whole = redacted(config)
-    parts = {name: whole[name] for name in ("job", "features", "inputs", "target", "model", "learning", "streams")}
-    del parts["model"]["warm_start"]
-    parts["model"]["loss"] = config.model.effective_loss
-    kept = ("topic", "stream_key", "timestamp", "end_field", "max_record_bytes")
-    parts["input"] = {name: whole["input"][name] for name in kept}
-    return parts
-
-
-def fingerprint(config: Config) -> str:
-    """SHA-256 in hex of ``fingerprint_of`` as canonical JSON."""
-    return hashlib.sha256(msgspec.json.encode(fingerprint_of(config), order="deterministic")).hexdigest()
-
-
-def fingerprint_differences(saved: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
-    """One line per field in which two fingerprints differ.
-
-    >>> fingerprint_differences({"model": {"cell": "gru"}}, {"model": {"cell": "lstm"}})
-    ["model.cell: 'gru' in the checkpoint, 'lstm' now"]
-    """
-    before, now = _flat(saved), _flat(current)
-    return [
-        f"{path}: {before.get(path, 'absent')!r} in the checkpoint, {now.get(path, 'absent')!r} now"
-        for path in sorted(before.keys() | now.keys())
-        if before.get(path, ...) != now.get(path, ...)
-    ]
-
-
-def _flat(value: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(value, Mapping):
-        return {k: v for name, x in value.items() for k, v in _flat(x, f"{path}.{name}" if path else name).items()}
-    if isinstance(value, list | tuple) and any(isinstance(x, Mapping) for x in value):
-        return {k: v for i, x in enumerate(value) for k, v in _flat(x, f"{path}[{i}]").items()}
-    return {path: list(value) if isinstance(value, tuple) else value}
-
-
-def warnings(config: Config) -> list[str]:
-    """What is allowed and probably not meant, one sentence each."""
-    found: list[str] = []
-    if config.input.stream_key is not None:
-        found.append(
-            f"input.stream_key: the stream is named by the field {config.input.stream_key!r}, not by the record key: a "
-            "stream may then span partitions, each with its own learner and its own state of the stream; produce the "
-            "topic keyed by that field"
-        )
-    if config.kafka is not None:
-        security = config.kafka.security
-        if security.protocol == "SASL_PLAINTEXT" and security.sasl_mechanism == "PLAIN":
-            found.append("kafka.security: PLAIN over SASL_PLAINTEXT sends the password unencrypted; use SASL_SSL")
-        if security.protocol.endswith("SSL") and not security.ssl_check_hostname:
-            found.append("kafka.security.ssl_check_hostname: false: another host can pass itself off as the broker")
-        if config.commit_interval_ms > 500 * config.kafka.session_timeout_s:
-            found.append(
-                "commit_interval_ms: more than half of kafka.session_timeout_s; the group may be lost between commits"
-            )
-    streams = config.streams
-    if streams.ttl_s is not None and streams.reset_after_s is not None and streams.ttl_s < streams.reset_after_s:
-        found.append("streams.ttl_s: below streams.reset_after_s, so that streams are dropped before they are reset")
-    if config.checkpoint.on_gap == "continue":
-        found.append(
-            "checkpoint.on_gap: continue: records lost from the log are skipped; the state is then not that of the log"
-        )
-    return found

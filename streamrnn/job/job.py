@@ -12,8 +12,10 @@ from typing import Any
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.core.jit import CPU_TARGET, core_digest
 from streamrnn.job import warm_start
-from streamrnn.job.codec import PredictionEncoder, RecordCodec
-from streamrnn.job.config import Config, fingerprint_of
+from streamrnn.job.codec.predictions import PredictionEncoder
+from streamrnn.job.codec.records import RecordCodec
+from streamrnn.job.config import Config
+from streamrnn.job.fingerprint import fingerprint
 from streamrnn.learner.learner import Learner, seed_of
 from streamrnn.storage.checkpoints import CheckpointStore
 from streamrnn.storage.fingerprints import build_info
@@ -31,7 +33,7 @@ class Job:
     @cached_property
     def configuration(self) -> dict[str, Any]:
         """What a checkpoint must agree with to be continued."""
-        return {**fingerprint_of(self.config), **warm_start.fingerprint(self.config)}
+        return fingerprint(self.config)
 
     @cached_property
     def build(self) -> dict[str, str]:

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamrnn.broker.protocol import Record, TopicPartition
-from streamrnn.job.codec import Decoded
+from streamrnn.job.codec.records import Decoded
 from streamrnn.job.config import Config
 from streamrnn.job.job import Job
 from streamrnn.learner.block import LABEL

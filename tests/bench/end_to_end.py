@@ -29,7 +29,7 @@ from streamrnn.daemon.loop import Loop
 from streamrnn.daemon.run import open_broker, run_worker
 from streamrnn.demo.flights import load_flights
 from streamrnn.demo.log import create_topics, fill, job_text
-from streamrnn.job.config import parse
+from streamrnn.job.job_file import parse
 
 
 class Clock:

@@ -23,7 +23,7 @@ from river import datasets
 
 from streamrnn.demo.flights import UNASSIGNED, load_flights
 from streamrnn.demo.log import job_text
-from streamrnn.job.config import parse
+from streamrnn.job.job_file import parse
 
 SHUTTLE_EVENTS: Final = 6_000
 MACKEY_GLASS_STEPS: Final = 10_000

@@ -24,7 +24,7 @@ import numba
 IMPORT = "import time; t = time.perf_counter(); import streamrnn; print(time.perf_counter() - t)"
 FIRST_PREDICTION = """
 import sys, threading
-from streamrnn.job.config import parse
+from streamrnn.job.job_file import parse
 from streamrnn.broker.embedded import EmbeddedLog
 from streamrnn.daemon.run import open_broker, run_worker
 config = parse('''

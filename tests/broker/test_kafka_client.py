@@ -12,11 +12,13 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from streamrnn.broker.kafka_client import KafkaBroker, check_topics, create_topics, delete_topics, describe_topics
-from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup, KafkaSecurity
+from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup
 from streamrnn.broker.protocol import Assigned, Commit, Lost, Record, Revoked, TopicPartition
+from streamrnn.broker.security import KafkaSecurity, Secret
 from streamrnn.errors import BrokerError, FencedError, RebalanceError
 from tests.kafka.server import SASL_PASSWORD, SASL_USER, KafkaServer
 
@@ -377,7 +379,7 @@ def test_topics_are_created_described_and_checked(connection: KafkaConnection) -
 @pytest.fixture
 def sasl(kafka_server: KafkaServer) -> KafkaConnection:
     security = KafkaSecurity(
-        protocol="SASL_PLAINTEXT", sasl_mechanism="PLAIN", sasl_username=SASL_USER, sasl_password=SASL_PASSWORD
+        protocol="SASL_PLAINTEXT", sasl_mechanism="PLAIN", sasl_username=SASL_USER, sasl_password=Secret(SASL_PASSWORD)
     )
     return KafkaConnection(bootstrap_servers=kafka_server.sasl_bootstrap, security=security, connect_timeout_s=5.0)
 
@@ -400,7 +402,7 @@ def test_passwords_are_used_and_never_logged(sasl: KafkaConnection, caplog: pyte
         wrong = dataclasses.replace(
             sasl,
             connect_timeout_s=1.0,
-            security=dataclasses.replace(sasl.security, sasl_password="wrong-7f3b"),  # type: ignore[type-var]
+            security=msgspec.structs.replace(sasl.security, sasl_password=Secret("wrong-7f3b")),
         )
         with pytest.raises(BrokerError, match="security settings") as refused:
             describe_topics(wrong, [name])

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from streamrnn import __version__
 from streamrnn.broker.embedded import EmbeddedLog
 from streamrnn.cli import app
-from streamrnn.job.config import load
+from streamrnn.job.job_file import load
 
 COMMANDS = ("demo", "validate", "evaluate", "run", "inspect", "schema", "warmup")
 EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"

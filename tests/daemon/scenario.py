@@ -23,8 +23,9 @@ from streamrnn.broker.protocol import Record, TopicPartition
 from streamrnn.daemon.health import Health
 from streamrnn.daemon.loop import Loop
 from streamrnn.daemon.metrics import Metrics
-from streamrnn.job.config import Config, parse
+from streamrnn.job.config import Config
 from streamrnn.job.job import Job
+from streamrnn.job.job_file import parse
 from tests.support.learners import Bits, bits_of
 
 START_MS = 1_700_000_000_000

@@ -27,8 +27,8 @@ from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup
 from streamrnn.broker.protocol import Assigned, Record, TopicPartition
 from streamrnn.daemon.run import open_broker, run_worker
 from streamrnn.demo.flights import load_flights, stream_key
-from streamrnn.job.config import parse
 from streamrnn.job.job import Job
+from streamrnn.job.job_file import parse
 from tests.support.learners import Bits, bits_of, differing
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]

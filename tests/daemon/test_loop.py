@@ -126,7 +126,7 @@ def test_metrics_say_what_happened(tmp_path: Path) -> None:
     consumed = run.value("streamrnn_records_consumed_total")
     predicted = run.value("streamrnn_records_predicted_total")
     taken = run.value("streamrnn_label_records_total")
-    dead = run.value("streamrnn_dead_letters_total", reason="invalid_json")
+    dead = run.value("streamrnn_dead_letters_total", reason="malformed")
     assert consumed == predicted + taken + dead
     assert consumed < 200
     assert replayed > 0
@@ -137,7 +137,7 @@ def test_metrics_say_what_happened(tmp_path: Path) -> None:
     run = whole.run()
     got = [run.value(f"streamrnn_{name}_total") for name in ("records_consumed", "records_predicted", "label_records")]
     assert got == [200, events, labels]
-    assert run.value("streamrnn_dead_letters_total", reason="invalid_json") == broken
+    assert run.value("streamrnn_dead_letters_total", reason="malformed") == broken
     assert run.value("streamrnn_replayed_records_total") == 0
     assert (len(whole.records("out")), len(whole.records("dead"))) == (events, broken)
     assert run.value("streamrnn_position_offset") == run.value("streamrnn_committed_offset") == 200

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import streamrnn.daemon.loop
-from streamrnn.job.codec import REASONS
+from streamrnn.job.codec.dead_letters import REASONS
 from tests.daemon.scenario import START_MS, TP, Scenario
 from tests.support.learners import differing
 

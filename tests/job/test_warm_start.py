@@ -21,10 +21,13 @@ import streamrnn.daemon.loop
 from streamrnn import Block, RNNClassifier, RNNMultiTargetRegressor, RNNRegressor
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.cli import app
+from streamrnn.core.counts import UPDATES
 from streamrnn.errors import ConfigError, FingerprintMismatch
 from streamrnn.job import warm_start
-from streamrnn.job.config import Config, ModelSection, fingerprint_of, json_schema, load, parse
+from streamrnn.job.config import Config, ModelSection
+from streamrnn.job.fingerprint import learner_settings
 from streamrnn.job.job import Job
+from streamrnn.job.job_file import json_schema, load, parse
 from streamrnn.learner.features import Cyclic, Hash, Numeric, OneHot
 from streamrnn.learner.spec import LearningSpec, ModelSpec
 from streamrnn.learner.state import LearnerState
@@ -160,18 +163,12 @@ def test_weights_readout_moments_and_statistics_come_along_and_streams_do_not(sc
     moments = learner.layout.named(now["moment1"])["rnn.weight_hh_l0"]
     assert np.any(moments)
     assert (learner.n_slots, len(learner.store), learner.counters()["records_predicted"]) == (0, 0, 0)
-    assert learner.counters()["updates"] == int(before["counters"][learner_index("updates")])
+    assert learner.counters()["updates"] == int(before["counters"][UPDATES])
     assert learner.digest == 0
 
 
 def trained_weights(file: Path) -> dict[str, np.ndarray[Any, Any]]:
     return RNNRegressor.load(file).get_weights()
-
-
-def learner_index(counter: str) -> int:
-    from streamrnn.core.arrays import COUNTERS
-
-    return COUNTERS.index(counter)
 
 
 def test_columns_the_file_lacks_weigh_nothing_at_first(tmp_path: Path) -> None:
@@ -595,7 +592,7 @@ def test_the_field_belongs_to_the_job_and_not_to_the_learner(tmp_path: Path, fil
     config = load(job_file(tmp_path, file), {})
     assert type(config.learner_spec().model) is ModelSpec
     assert config.learner_spec() == replace(config, model=ModelSection(**plain(config))).learner_spec()
-    assert "warm_start" not in fingerprint_of(config)["model"]
+    assert "warm_start" not in learner_settings(config)["model"]
     assert "warm_start" in json_schema()["$defs"]["ModelSection"]["properties"]
     assert config.learner_spec().learning == LearningSpec(k1=2, k2=4)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from streamrnn.errors import ConfigError
-from streamrnn.job.config import parse
+from streamrnn.job.job_file import parse
 from streamrnn.offline.data_file import Fields, parsed, read_rows, records
 from streamrnn.offline.evaluation import evaluate
 
@@ -180,8 +180,8 @@ def test_bad_records_are_counted_by_reason_and_change_nothing(tmp_path):
     clean, out = run(tmp_path, job(), data)
     dirty = [*data[:20], "{broken\n", {"t": 0, "a": 1.0, "y": 1.0}, *data[20:], {**data[0], "a": "text"}]
     report, again = run(tmp_path, job(), dirty)
-    assert dict(report.rejected) == {"invalid_json": 1, "null_key": 1, "wrong_type": 1}
-    assert report.first_rejected["invalid_json"].startswith("record 20: ")
+    assert dict(report.rejected) == {"malformed": 1, "null_key": 1, "wrong_type": 1}
+    assert report.first_rejected["malformed"].startswith("record 20: ")
     assert [o["prediction"] for o in out] == [o["prediction"] for o in again]
     assert clean.scores == report.scores
 

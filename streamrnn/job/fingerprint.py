@@ -1,0 +1,44 @@
+"""What makes a job's fingerprint: all that determines the learner, together with the log.
+
+A checkpoint carries the fingerprint of the job that wrote it (``storage.manifest`` compares the two), and one written
+under another fingerprint cannot be continued.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from streamrnn.job import warm_start
+from streamrnn.job.config import Config
+
+
+def fingerprint(config: Config) -> dict[str, Any]:
+    """The settings, and the digest of the model file the job begins with, if it does.
+
+    Raises ConfigError when that digest cannot be told.
+    """
+    whole = learner_settings(config)
+    if config.model.warm_start is not None:
+        whole[warm_start.FIELD] = {"sha256": warm_start.digest(config)}
+    return whole
+
+
+def learner_settings(config: Config) -> dict[str, Any]:
+    """The part of the fingerprint that stands in the job file.
+
+    ``max_record_bytes`` is in it because it decides which records the learner sees. Defaults are spelled out, and so is
+    the loss, so that writing a default down changes nothing. ``model.warm_start`` is not in it, as the place of that
+    file does not matter: its bytes do.
+    """
+    parts: dict[str, Any] = {
+        name: msgspec.to_builtins(getattr(config, name))
+        for name in ("job", "features", "inputs", "target", "model", "learning", "streams")
+    }
+    del parts["model"]["warm_start"]
+    parts["model"]["loss"] = config.model.effective_loss
+    source = msgspec.to_builtins(config.input)
+    kept = ("topic", "stream_key", "timestamp", "end_field", "max_record_bytes")
+    parts["input"] = {name: source[name] for name in kept}
+    return parts

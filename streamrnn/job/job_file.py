@@ -1,0 +1,134 @@
+"""The job file around its values: reading and checking it, showing it, describing it to editors, warning of it.
+
+``load`` and ``parse`` refuse what is not usable with a ``ConfigError`` that names field, line, what was found and what
+is allowed. Only ``load`` has the model file of ``model.warm_start`` looked at; nothing here touches the network.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from streamrnn.broker.security import REDACTED, Secret
+from streamrnn.errors import ConfigError
+from streamrnn.job.config import Config
+from streamrnn.job.config_text import explain, read
+
+
+def load(path: str | Path, env: Mapping[str, str] | None = None) -> Config:
+    """Read and validate the file at ``path``, and the model file it may name; ``env`` is the process's by default.
+
+    Raises ``ConfigError``, whose message begins with the path.
+    """
+    try:
+        text = Path(path).read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or type(error).__name__}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start})") from None
+    try:
+        config = parse(text, env)
+        if config.model.warm_start is not None:
+            # Imported where needed: it brings the learner along, which a job file without one does without.
+            from streamrnn.job.warm_start import check
+
+            check(config)
+        return config
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def parse(text: str, env: Mapping[str, str] | None = None) -> Config:
+    """Validate a configuration given as YAML text; ``env`` defaults to the process's environment.
+
+    >>> config = parse(
+    ...     '''
+    ... job: delays
+    ... embedded: {directory: log}
+    ... input: {topic: departures}
+    ... features: [{field: distance, encoder: numeric}]
+    ... target: {fields: [delay]}
+    ... output: {topic: predictions, dead_letter_topic: dead-letters}
+    ... checkpoint: {directory: "${STATE:-state}/checkpoints"}
+    ... ''',
+    ...     env={},
+    ... )
+    >>> config.checkpoint.directory, config.learner_spec().n_features
+    ('state/checkpoints', 1)
+    """
+    document = read(text, os.environ if env is None else env, Config)
+    try:
+        return msgspec.convert(document.data, Config, dec_hook=_to_secret)
+    except msgspec.ValidationError as error:
+        # The cause is not chained: its own message may hold what must not be shown.
+        raise explain(error, document, Config) from None
+
+
+def _to_secret(kind: type, value: Any) -> Any:
+    if kind is Secret and type(value) is str and value:
+        return Secret(value)
+    # msgspec adds the field's path; nothing of the value may be in the message.
+    raise ValueError("found a value that is not shown and is no text or empty; put text in quotes")
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of the file, for editors."""
+
+    def hook(kind: type) -> dict[str, Any]:
+        if kind is Secret:
+            return {"type": "string", "minLength": 1, "format": "password", "writeOnly": True}
+        raise NotImplementedError(kind)
+
+    schema = msgspec.json.schema(Config, schema_hook=hook)
+    # Through JSON once, so that defaults are lists and mappings as a validator expects them.
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(schema, enc_hook=_redact))
+    for definition in plain["$defs"].values():
+        if "description" in definition:  # a docstring, indented as it stands in the source
+            definition["description"] = inspect.cleandoc(definition["description"]).replace("``", "`")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "streamrnn job", **plain}
+
+
+def _redact(value: Any) -> Any:
+    if isinstance(value, Secret):
+        return REDACTED
+    raise NotImplementedError(type(value).__name__)
+
+
+def redacted(config: Config) -> dict[str, Any]:
+    """The whole configuration, defaults included, as plain data for display; secrets are starred out."""
+    view: dict[str, Any] = msgspec.to_builtins(config, enc_hook=_redact)
+    return view
+
+
+def warnings(config: Config) -> list[str]:
+    """What is allowed and probably not meant, one sentence each."""
+    found: list[str] = []
+    if config.input.stream_key is not None:
+        found.append(
+            f"input.stream_key: the stream is named by the field {config.input.stream_key!r}, not by the record key: a "
+            "stream may then span partitions, each with its own learner and its own state of the stream; produce the "
+            "topic keyed by that field"
+        )
+    if config.kafka is not None:
+        security = config.kafka.security
+        if security.protocol == "SASL_PLAINTEXT" and security.sasl_mechanism == "PLAIN":
+            found.append("kafka.security: PLAIN over SASL_PLAINTEXT sends the password unencrypted; use SASL_SSL")
+        if security.protocol.endswith("SSL") and not security.ssl_check_hostname:
+            found.append("kafka.security.ssl_check_hostname: false: another host can pass itself off as the broker")
+        if config.commit_interval_ms > 500 * config.kafka.session_timeout_s:
+            found.append(
+                "commit_interval_ms: more than half of kafka.session_timeout_s; the group may be lost between commits"
+            )
+    streams = config.streams
+    if streams.ttl_s is not None and streams.reset_after_s is not None and streams.ttl_s < streams.reset_after_s:
+        found.append("streams.ttl_s: below streams.reset_after_s, so that streams are dropped before they are reset")
+    if config.checkpoint.on_gap == "continue":
+        found.append(
+            "checkpoint.on_gap: continue: records lost from the log are skipped; the state is then not that of the log"
+        )
+    return found

@@ -1,0 +1,63 @@
+"""Jobs, records and decoding as the tests of this folder need them."""
+
+import json
+import math
+from typing import Any
+
+from streamrnn.broker.protocol import Record
+from streamrnn.errors import RecordError
+from streamrnn.job.codec.dead_letters import REASONS
+from streamrnn.job.codec.records import Decoded, RecordCodec
+from streamrnn.job.config import Config
+from streamrnn.job.job_file import parse
+
+NAN = math.nan
+FEATURES = "[{field: a, encoder: numeric}, {field: n.b, encoder: numeric}, {field: c, encoder: hash, buckets: 2}]"
+
+
+def job(
+    *,
+    features: str = FEATURES,
+    target: str = "{fields: [y]}",
+    source: str = "{topic: in}",
+    model: str = "{}",
+) -> Config:
+    return parse(
+        f"""
+job: j
+embedded: {{directory: log}}
+input: {source}
+features: {features}
+target: {target}
+model: {model}
+output: {{topic: out, dead_letter_topic: dead}}
+checkpoint: {{directory: checkpoints}}
+""",
+        {},
+    )
+
+
+PLAIN = job()
+NESTED_KEY = job(source="{topic: in, stream_key: k.id, timestamp: {field: t, unit: iso8601}, end_field: last}")
+LABELLED = job(target="{fields: [y], known: label, event_field: id, label_field: of}")
+CLASSES = job(target="{fields: [y], classes: [late, 1, true]}", model="{readout: softmax}")
+
+
+def record(value: Any, *, key: bytes | None = b"k", time_ms: int = 5, offset: int = 0) -> Record:
+    encoded = value if value is None or isinstance(value, bytes) else json.dumps(value).encode()
+    return Record("in", 3, offset, time_ms, key, encoded)
+
+
+def decode(config: Config, *values: Any, **changes: Any) -> Decoded:
+    return RecordCodec(config).decode([record(value, **changes) for value in values])
+
+
+def rejection(config: Config, value: Any, **changes: Any) -> RecordError:
+    decoded = decode(config, value, **changes)
+    assert len(decoded.block) == 0
+    assert decoded.sources == []
+    ((source, error),) = decoded.rejected
+    assert source.topic == "in"
+    assert error.reason in REASONS
+    assert len(error.detail) < 1000
+    return error

@@ -1,0 +1,203 @@
+"""Decoding: every record is a row or a rejection, by itself."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from streamrnn.broker.protocol import Record
+from streamrnn.job.codec.dead_letters import REASONS, encode_dead_letter
+from streamrnn.job.codec.fields import event_id
+from streamrnn.job.codec.records import MAX_KEY_BYTES, Decoded, RecordCodec
+from streamrnn.job.config import Config
+from tests.job.codec.jobs import CLASSES, LABELLED, NAN, NESTED_KEY, PLAIN, decode, job, record, rejection
+
+
+def test_fields_become_the_rows_of_the_block() -> None:
+    decoded = decode(PLAIN, {"a": 1, "n": {"b": 2.5}, "c": "x", "y": 7, "unused": [{}]}, {"y": None})
+    block = decoded.block
+    assert block.keys == [b"k", b"k"]
+    assert block.x[0, :2].tolist() == [1.0, 2.5]
+    assert block.x[0, 2:].sum() == 1.0
+    np.testing.assert_array_equal(block.x[1], [NAN, NAN, 0.0, 0.0])
+    np.testing.assert_array_equal(block.y, [[7.0], [NAN]])
+    assert block.time_ms.tolist() == [5, 5]
+    assert not block.end.any()
+    assert not block.kind.any()
+    assert not block.event.any()
+    assert decoded.rejected == []
+
+
+@pytest.mark.parametrize("values", [[], [b"junk"], [{}]])
+def test_arrays_have_the_learners_types_and_shapes(values: list[Any]) -> None:
+    for config in (PLAIN, job(features="[]"), job(target="{fields: [y, z]}")):
+        block = decode(config, *values).block
+        spec, n = config.learner_spec(), len(block)
+        assert n == (1 if values == [{}] else 0)
+        assert block.x.shape == (n, spec.n_features)
+        assert block.y.shape == (n, spec.n_targets)
+        expected = {
+            "time_ms": "int64",
+            "x": "float64",
+            "y": "float64",
+            "end": "bool",
+            "kind": "uint8",
+            "event": "uint64",
+        }
+        for name, dtype in expected.items():
+            array = getattr(block, name)
+            assert (array.dtype, len(array)) == (np.dtype(dtype), n)
+            assert array.flags.c_contiguous
+            assert array.flags.writeable
+            assert array.flags.aligned
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "null_value"),
+        (b"", "malformed"),
+        (b"{", "malformed"),
+        (b"{'a': 1}", "malformed"),
+        (b'{"a": 1,}', "malformed"),
+        (b'{"a": 1} x', "malformed"),
+        (b'{"a": NaN}', "malformed"),
+        (b'{"unused": Infinity}', "malformed"),
+        (b'{"a": 01}', "malformed"),
+        (b'{"c": "\xff"}', "malformed"),
+        (b'{"c": "\\ud800"}', "malformed"),
+        (b"\x00\x01\xff", "malformed"),
+        (b"[1, 2", "malformed"),
+        (b"[1, 2]", "not_an_object"),
+        (b'"text"', "not_an_object"),
+        (b"null", "not_an_object"),
+        (b"7", "not_an_object"),
+        ({"a": "1"}, "wrong_type"),
+        ({"a": [1]}, "wrong_type"),
+        ({"n": 3}, "wrong_type"),
+        ({"c": {}}, "wrong_type"),
+        ({"y": "7"}, "wrong_type"),
+        ({"y": {}}, "wrong_type"),
+        (b'{"a": 1e999}', "out_of_range"),
+        (b'{"y": -1e999}', "out_of_range"),
+        (b'{"a": ' + b"9" * 400 + b"}", "out_of_range"),
+        (b'{"a": ' + b"9" * 9000 + b"}", "out_of_range"),
+        (b'{"y": ' + b"9" * 400 + b"}", "out_of_range"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_rejected_with_its_reason(value: Any, reason: str) -> None:
+    assert rejection(PLAIN, value).reason == reason
+
+
+def test_a_rejection_names_field_found_and_expected() -> None:
+    assert rejection(PLAIN, {"n": {"b": "x"}}).detail == "field 'n.b': found the string 'x', expected a number"
+    assert rejection(PLAIN, {"n": "x"}).detail == "field 'n.b': found the string 'x' above 'b', expected an object"
+
+
+def test_a_null_key_is_rejected_when_it_names_the_stream() -> None:
+    assert rejection(PLAIN, {}, key=None).reason == "null_key"
+    assert decode(PLAIN, {}, key=b"").block.keys == [b""]
+    assert decode(NESTED_KEY, {"k": {"id": 1}, "t": "2013-01-01"}, key=None).block.keys == [b"1"]
+
+
+def test_a_large_record_is_rejected_unread() -> None:
+    codec = RecordCodec(job(source="{topic: in, max_record_bytes: 100}"))
+    exact = b'{"a":"%s"}' % (b"x" * (100 - 8 - 1))
+    assert [len(exact) + 1, len(exact) + 2] == [100, 101]
+    decoded = codec.decode([record(exact), record(exact, key=b"kk"), record(b"[" * 10_000_000)])
+    assert [error.reason for _, error in decoded.rejected] == ["wrong_type", "too_large", "too_large"]
+
+
+@pytest.mark.parametrize("time_ms", [0, -62_135_596_800_000, 253_402_300_799_999])
+def test_record_timestamps_of_every_year_are_taken(time_ms: int) -> None:
+    assert decode(PLAIN, {}, time_ms=time_ms).block.time_ms.tolist() == [time_ms]
+
+
+@pytest.mark.parametrize("time_ms", [-1, 2**63 - 1, -(2**63), 253_402_300_800_000])
+def test_record_timestamps_beyond_are_bad(time_ms: int) -> None:
+    assert rejection(PLAIN, {}, time_ms=time_ms).reason == "bad_timestamp"
+
+
+def test_label_records_bring_the_targets_of_their_event() -> None:
+    event = {"a": 1, "id": "e1", "y": "not looked at"}
+    label = {"of": "e1", "y": 3, "a": "not looked at"}
+    block = decode(LABELLED, event, label, {"a": 2}, {"of": None, "id": 7}, {"of": 7}).block
+    assert block.kind.tolist() == [0, 1, 0, 0, 1]
+    assert block.event.tolist() == [event_id("e1"), event_id("e1"), 0, event_id("7"), event_id("7")]
+    np.testing.assert_array_equal(block.y[:, 0], [NAN, 3, NAN, NAN, NAN])
+    assert np.isnan(block.x[1]).all()
+    assert rejection(LABELLED, {"of": 1.5}).reason == "wrong_type"
+    assert rejection(LABELLED, {"of": "e", "y": "x"}).reason == "wrong_type"
+    assert rejection(LABELLED, {"id": []}).reason == "wrong_type"
+
+
+def test_a_rejected_record_leaves_no_trace_in_its_neighbours() -> None:
+    good = {"a": 1, "n": {"b": 2}, "c": "x", "y": 3}
+    alone = decode(PLAIN, good, good)
+    mixed = decode(PLAIN, {**good, "y": "x"}, good, b"junk", {"a": 9, "c": []}, good, None)
+    for name in ("x", "y", "time_ms", "end", "kind", "event"):
+        np.testing.assert_array_equal(getattr(mixed.block, name), getattr(alone.block, name))
+    assert [error.reason for _, error in mixed.rejected] == ["wrong_type", "malformed", "wrong_type", "null_value"]
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+json_values = st.recursive(
+    scalars, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=3), v, max_size=3), max_leaves=6
+)
+documents = st.dictionaries(st.sampled_from(["a", "n", "c", "y", "k", "t", "last", "id", "of"]), json_values)
+payloads = (
+    st.none()
+    | st.binary(max_size=40)
+    | st.text(max_size=40).map(lambda text: text.encode("utf-8", "replace"))
+    | json_values.map(lambda v: json.dumps(v).encode())
+    | documents.map(lambda v: json.dumps(v).encode())
+    | st.tuples(documents.map(lambda v: json.dumps(v).encode()), st.integers(0, 60)).map(lambda p: p[0][: p[1]])
+)
+timestamps = st.integers(-(2**63), 2**63 - 1) | st.integers(-1, 10**13)
+records = st.builds(
+    Record, st.just("in"), st.just(3), st.integers(0, 2**63 - 1), timestamps, st.none() | st.binary(), payloads
+)
+
+
+def row(decoded: Decoded, i: int) -> tuple[Any, ...]:
+    b = decoded.block
+    return (b.keys[i], *(getattr(b, name)[i].tobytes() for name in ("time_ms", "x", "y", "end", "kind", "event")))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from([PLAIN, NESTED_KEY, LABELLED, CLASSES]), st.lists(records, max_size=6))
+@example(PLAIN, [record(b"[" * 200_000), record(b'{"a":' * 200_000), record(b'{"a":"' + b"[" * 200_000)])
+@example(PLAIN, [record(b"x" * 10_000_000), record({}), record(b'{"a": 1e400}')])
+def test_every_record_is_a_row_or_a_rejection_whatever_surrounds_it(config: Config, batch: list[Record]) -> None:
+    codec = RecordCodec(config)
+    together = codec.decode(batch)
+    assert len(together.sources) == len(together.block)
+    assert len(together.sources) + len(together.rejected) == len(batch)
+    assert not np.isinf(together.block.x).any()
+    assert not np.isinf(together.block.y).any()
+    rows, rejected = iter(range(len(together.block))), iter(together.rejected)
+    for one in batch:
+        alone = RecordCodec(config).decode([one])
+        if alone.sources:
+            i = next(rows)
+            assert together.sources[i] == one
+            assert row(together, i) == row(alone, 0)
+        else:
+            source, error = next(rejected)
+            assert (source, error.reason, error.detail) == (one, *vars(alone.rejected[0][1]).values())
+            assert error.reason in REASONS
+            letter = json.loads(encode_dead_letter(source, error))
+            assert letter["reason"] == error.reason
+
+
+def test_keys_too_long_for_an_output_record_are_refused() -> None:
+    """A prediction carries the key twice; one that no broker takes would stop the job for ever."""
+    by_field = job(source="{topic: in, stream_key: k}")
+    long = "k" * (MAX_KEY_BYTES + 1)
+    assert rejection(PLAIN, {}, key=long.encode()).reason == "too_large"
+    assert rejection(by_field, {"k": "short"}, key=long.encode()).reason == "too_large"
+    assert rejection(by_field, {"k": long}).reason == "too_large"
+    assert decode(by_field, {"k": long[1:]}, key=long[1:].encode()).rejected == []
