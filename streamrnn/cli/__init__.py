@@ -7,7 +7,6 @@ Exit status: 0 done, 1 an error, 2 a wrong option or configuration, 3 (``run``) 
 error a user can meet ends in one message, never in a traceback.
 
     show     how results are laid out
-    logs     where the daemon's log goes
     connect  what keeps a valid job from running where it is meant to
 """
 
@@ -254,7 +253,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 @_command(_JOB)
 def run(config: ConfigOption) -> None:
     """Run the daemon: consume, predict, learn, checkpoint, until SIGTERM or Ctrl-C."""
-    from streamrnn.cli.logs import to_stderr
+    from streamrnn.daemon.logs import to_stderr
     from streamrnn.job.job_file import load
 
     job = load(config)

@@ -6,6 +6,7 @@ partition  one partition's learner with its position
 recovery   from a newly assigned partition to a learner at the committed offset
 delivery   how a batch is committed
 metrics    every metric, in one table
+logs       where the log goes
 health     liveness and readiness
 http       the endpoint of all three
 """

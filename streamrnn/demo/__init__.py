@@ -1,10 +1,13 @@
 """What does it look like at work? The departures of New York in 2013, from a log to a plot.
 
-run        the demo from end to end
+run        the demo from end to end: start reading here
 directory  the files it leaves
 flights    the data set
-log        departures into a log of records
+log        departures into a log of records, predictions out of it
 rivals     what the network is measured against
+prepare    kernels, departures, log and rivals, side by side
+worker     the daemon's worker on a thread, watched
+account    what came of a run
 screen     what is shown while it runs
 plot       the error over time
 """

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
@@ -16,11 +16,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from streamrnn.demo.account import Result
+from streamrnn.demo.plot import error_table
 from streamrnn.demo.rivals import AIRPORT, LAST_VALUE, LINEAR, MEAN, MEDIAN
+from streamrnn.demo.worker import Worker
 from streamrnn.job.config import Config
-
-if TYPE_CHECKING:
-    from streamrnn.demo.run import Result, _Worker
 
 FIRST: Final = 100_000
 _PHASES: Final = {
@@ -52,7 +52,7 @@ def introduce(console: Console, config: Config, job_file: Path) -> None:
     console.print(f"job file  [cyan]{_short(job_file)}[/cyan]", soft_wrap=True)
 
 
-def progress(worker: _Worker, errors: dict[str, float]) -> RenderableType:
+def progress(worker: Worker, errors: dict[str, float]) -> RenderableType:
     """One frame of the display while the worker runs; without errors, the last one."""
     if worker.loop is None:
         return Text("starting the worker")
@@ -90,8 +90,6 @@ def progress(worker: _Worker, errors: dict[str, float]) -> RenderableType:
 
 def conclude(console: Console, config: Config, result: Result, job_file: Path, plot: Path | None) -> None:
     """The account: errors, months, rate, where the time went, where things are."""
-    from streamrnn.demo.plot import error_table
-
     console.print()
     console.print(_errors(result))
     if len(result.errors) > 1:

@@ -9,6 +9,7 @@ Time plays no part here: River's events carry none. A stream's sequence ends by 
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -20,39 +21,29 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from streamrnn.core.cells import CELLS
-from streamrnn.core.heads import REGRESSION_LOSSES
 from streamrnn.core.kinds import CLOSE
-from streamrnn.core.optim import OPTIMIZERS
 from streamrnn.errors import CheckpointError, ConfigError
 from streamrnn.estimators.columns import Columns, Floats
+from streamrnn.estimators.parameters import checked, plain, section
 from streamrnn.learner.block import EVENT, PREDICT, Block
 from streamrnn.learner.features import FeatureSpec, canonical_text
 from streamrnn.learner.growth import carry_over
 from streamrnn.learner.learner import Learner
-from streamrnn.learner.spec import LearnerSpec
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
 from streamrnn.storage.model_file import ModelFile, load_model, pack, save_model, unpack
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_SECTIONS = {
-    "model": (
-        "cell", "hidden_size", "num_layers", "loss", "readout", "dtype", "lags", "rls_forgetting", "rls_prior",
-        "quantiles",
-    ),
-    "learning": ("k1", "k2", "optimizer", "lr", "clip_norm", "batch_size", "scale"),
-    "streams": ("max_streams",),
-}  # fmt: skip
-"""Where each parameter stands in the specification."""
+_MODEL = (
+    "cell", "hidden_size", "num_layers", "loss", "readout", "dtype", "lags", "rls_forgetting", "rls_prior", "quantiles",
+)  # fmt: skip
+_LEARNING = ("k1", "k2", "optimizer", "lr", "clip_norm", "batch_size", "scale")
+_STREAMS = ("max_streams",)
+"""The parameters that stand in each section of the specification."""
 
-_WORDS = {
-    "cell": tuple(CELLS),
-    "optimizer": tuple(OPTIMIZERS),
-    "loss": tuple(REGRESSION_LOSSES),
-    "dtype": ("float32", "float64"),
-}
-"""What parameters of few values may be."""
+_SECTION = re.compile(r"\b(?:model|learning|streams|target)\.(?=[a-z])")
+"""What a specification's rules put in front of a parameter's name."""
 
 
 @dataclass(eq=False, repr=False)
@@ -83,15 +74,19 @@ class RecurrentEstimator:
     quantiles: tuple[float, ...] = (0.05, 0.5, 0.95)
 
     def __post_init__(self) -> None:
-        if self.features is not None and not isinstance(self.features, str | list | tuple):
+        if isinstance(self.features, Iterable) and not isinstance(self.features, str | list | tuple):
             self.features = list(self.features)  # a frame's columns, or what can be gone through once only
-        self._columns = Columns(self.features, self.stream_key)
+        owner = type(self).__name__
+        try:
+            self._columns = Columns(self.features, self.stream_key)
+        except ConfigError as error:
+            raise ConfigError(f"{owner}: {error}") from None
         self._learner: Learner | None = None
         if self.seed is not None and (isinstance(self.seed, bool) or not isinstance(self.seed, int | np.integer)):
-            raise ConfigError(f"{type(self).__name__}: seed: expected a whole number or None, got {self.seed!r}")
+            raise ConfigError(f"{owner}: seed: expected a whole number or None, got {self.seed!r}")
         if self.readout not in self._readouts():
             allowed = " or ".join(map(repr, self._readouts()))
-            raise ConfigError(f"{type(self).__name__}: readout: expected {allowed}, got {self.readout!r}")
+            raise ConfigError(f"{owner}: readout: expected {allowed}, got {self.readout!r}")
         self._spec()
 
     # ---- for the concrete classes
@@ -124,31 +119,29 @@ class RecurrentEstimator:
 
     def _spec(self) -> LearnerSpec:
         """The specification of the learner for what is known now. Raises ConfigError naming the parameter."""
-        shown = self.scale if self.previous_target is None else self.previous_target
-        raw: dict[str, Any] = {
-            section: {name: plain(getattr(self, name)) for name in names} for section, names in _SECTIONS.items()
-        }
-        raw |= {
-            "n_features": self._n_features,
-            "indicator": self._columns.indicator[: self._n_features],
-            "has_end": True,
-            "inputs": {"dt": False, "previous_target": plain(shown)},
-            "target": self._target(),
-        }
+        owner = type(self).__name__
+        model = section(owner, ModelSpec, self._values(_MODEL))
+        learning = section(owner, LearningSpec, self._values(_LEARNING))
+        streams = section(owner, StreamSpec, self._values(_STREAMS))
+        target = section(owner, TargetSpec, self._target())
+        shown = checked(owner, "previous_target", self.previous_target, bool | None)
         try:
-            spec = msgspec.convert(raw, LearnerSpec)
-        except msgspec.ValidationError as error:
-            text = str(error)
-            for section in ("model", "learning", "target", "streams", "inputs"):
-                text = text.removesuffix(f" - at `$.{section}`")
-            for name, allowed in _WORDS.items():
-                if text.startswith("Invalid enum value") and text.endswith(f".{name}`"):
-                    text = f"{name}: expected one of {', '.join(allowed)}, got {getattr(self, name)!r}"
-            for section in ("model.", "learning.", "target.", "streams.", "inputs."):
-                text = text.replace(f"$.{section}", "").replace(section, "")
-            raise ConfigError(f"{type(self).__name__}: {text}") from None
-        # One stream needs no room for more.
-        return spec if self.stream_key is not None else replace(spec, streams=replace(spec.streams, max_streams=1))
+            return LearnerSpec(
+                n_features=self._n_features,
+                indicator=self._columns.indicator[: self._n_features],
+                has_end=True,
+                inputs=InputSpec(dt=False, previous_target=learning.scale if shown is None else shown),
+                target=target,
+                model=model,
+                learning=learning,
+                # Without a key there is one stream, and arrays for more would lie idle.
+                streams=streams if self.stream_key is not None else replace(streams, max_streams=1),
+            )
+        except ValueError as error:  # a rule that ties parameters of two sections together
+            raise ConfigError(f"{owner}: {_SECTION.sub('', str(error))}") from None
+
+    def _values(self, names: Sequence[str]) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in names}
 
     def _make(self) -> Learner:
         """The learner, made anew or grown to what is known now."""
@@ -341,8 +334,3 @@ def same_length(frame: pd.DataFrame, y: pd.Series | pd.DataFrame) -> None:
         raise TypeError(f"y: expected a pandas Series, or for several targets a DataFrame, got {type(y).__name__}")
     if len(frame) != len(y):
         raise ValueError(f"X has {len(frame)} rows, y has {len(y)}")
-
-
-def plain(value: Any) -> Any:
-    """NumPy's scalars as Python's; everything else as it is."""
-    return value.item() if isinstance(value, np.generic) else value

@@ -49,13 +49,11 @@ class Columns:
         self.names: tuple[Hashable, ...] = ()
         self._encoder: FeatureEncoder | None = None
         self._ignored: frozenset[Hashable] = frozenset()
-        if isinstance(features, str):
-            raise ConfigError(f"features: got the text {features!r}, expected a sequence of names or encoders")
-        try:
-            given = None if features is None else list(features)
-            hash(stream_key)
-        except TypeError as error:
-            raise ConfigError(f"features, stream_key: expected names or encoders, and one name: {error}") from None
+        if not is_name(stream_key):
+            raise ConfigError(f"stream_key: expected the name of a feature or None, got {stream_key!r}")
+        if features is not None and (isinstance(features, str) or not isinstance(features, Iterable)):
+            raise ConfigError(f"features: expected a sequence of names or encoders, or None, got {features!r}")
+        given = None if features is None else list(features)
         encoders = [feature for feature in given or () if isinstance(feature, FeatureSpec)]
         if given is not None and encoders:
             if len(encoders) < len(given):
@@ -63,6 +61,8 @@ class Columns:
             self._encoder = FeatureEncoder(encoders)
         elif given is not None:
             self.names = tuple(given)
+            if not all(map(is_name, given)):
+                raise ConfigError(f"features: expected names or encoders, got {given}")
             if len(set(self.names)) < len(self.names):
                 raise ConfigError(f"features: names must differ, got {given}")
             if stream_key is not None and stream_key in self.names:
@@ -189,6 +189,15 @@ class Columns:
         if self.stream_key not in frame.columns:
             raise RecordError("no_key", f"stream_key: the frame has no column {self.stream_key!r}")
         return [self.key({self.stream_key: value}) for value in frame[self.stream_key].tolist()]
+
+
+def is_name(value: Any) -> bool:
+    """Whether a feature can be called so: whether it can be a dict's key."""
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
 
 
 def _to_json(name: Any) -> Any:

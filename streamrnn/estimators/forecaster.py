@@ -13,7 +13,7 @@ import math
 from collections import OrderedDict, deque
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from river.time_series.base import Forecaster
@@ -22,10 +22,12 @@ from streamrnn.core.scaler import ABSURD
 from streamrnn.errors import ConfigError
 from streamrnn.estimators.base import RecurrentEstimator, block_of, walk_one
 from streamrnn.estimators.intervals import AdaptiveIntervals
+from streamrnn.estimators.parameters import checked, field_types
 from streamrnn.estimators.season import SeasonFinder
 from streamrnn.learner.block import EVENT, PREDICT
 from streamrnn.learner.features import number
 from streamrnn.learner.learner import Learner
+from streamrnn.learner.spec import TargetSpec, UnitInterval
 
 LONGEST_PERIOD = 60
 """Longest season that baseline "auto" looks for."""
@@ -88,12 +90,8 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
     level: float = 0.9
 
     def __post_init__(self) -> None:
-        if not isinstance(self.level, float) or not 0.0 < self.level < 1.0:
-            raise ConfigError(f"RNNForecaster: level: expected a number between 0 and 1, got {self.level!r}")
-        if isinstance(self.baseline, str) and self.baseline not in {"last", "auto"}:
-            raise ConfigError(
-                f"RNNForecaster: baseline: expected 'last', 'auto', a period or None, got {self.baseline!r}"
-            )
+        checked("RNNForecaster", "level", self.level, UnitInterval)
+        checked("RNNForecaster", "baseline", self.baseline, Literal["auto"] | field_types(TargetSpec)["baseline"])
         self._season = SeasonFinder(LONGEST_PERIOD) if self.baseline == "auto" else None
         # The value of a stream with covariates waits here for those of the next step, which its forecasts start from.
         self._waiting: OrderedDict[bytes, float] = OrderedDict()
@@ -104,7 +102,7 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
                 "RNNForecaster: loss: intervals come from forecast_interval; quantile has no single value"
             )
         super().__post_init__()
-        self._intervals = AdaptiveIntervals(self.level, self.horizon, self.max_streams)
+        self._intervals = AdaptiveIntervals(float(self.level), self.horizon, self.max_streams)
 
     def _readouts(self) -> tuple[str, ...]:
         return ("rls", "linear")

@@ -7,7 +7,7 @@ see ``forecaster``.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from river import base
 
 from streamrnn.errors import ConfigError, RecordError
 from streamrnn.estimators.base import RecurrentEstimator, same_length
-from streamrnn.estimators.columns import Floats
+from streamrnn.estimators.columns import Floats, is_name
 from streamrnn.learner.features import number
 
 if TYPE_CHECKING:
@@ -173,9 +173,9 @@ class RNNMultiTargetRegressor(RecurrentEstimator, base.MultiTargetRegressor):
     targets: Sequence[Hashable] | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.targets, str) or (self.targets is not None and not self.targets):
+        if self.targets is not None and not _are_names(self.targets):
             raise ConfigError(f"RNNMultiTargetRegressor: targets: expected names or None, got {self.targets!r}")
-        self._targets: list[Hashable] = list(self.targets or ())
+        self._targets: list[Hashable] = [] if self.targets is None else list(self.targets)
         if len(set(self._targets)) < len(self._targets):
             raise ConfigError(f"RNNMultiTargetRegressor: targets: names must differ, got {self._targets}")
         if self.loss == "quantile":
@@ -244,6 +244,10 @@ class RNNMultiTargetRegressor(RecurrentEstimator, base.MultiTargetRegressor):
                 f"y: targets {unknown} were not in the first event, which had {self._targets}; name all: targets=[...]",
             )
         return [number(y.get(name), str(name)) for name in self._targets]
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, Collection) and not isinstance(value, str) and len(value) > 0 and all(map(is_name, value))
 
 
 def _numbers(y: pd.Series, name: str) -> Floats:

@@ -1,6 +1,6 @@
-"""How long it takes until something happens: import, warm start, cold start.
+"""How long it takes until something happens: imports, warm start, cold start.
 
-    python -m tests.bench.startup               all three; the cold start compiles for about a minute
+    python -m tests.bench.startup               all of them; the cold start compiles for about a minute
     python -m tests.bench.startup --no-cold     without it
 
 Every start is a fresh interpreter. A start ends with the first prediction: interpreter, imports, kernels, a worker over
@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numba
 
-IMPORT = "import time; t = time.perf_counter(); import streamrnn; print(time.perf_counter() - t)"
+IMPORT = "import time; t = time.perf_counter(); {}; print(time.perf_counter() - t)"
 FIRST_PREDICTION = """
 import sys, threading
 from streamrnn.job.job_file import parse
@@ -55,9 +55,9 @@ def run(script: str, **environment: str) -> float:
     return time.perf_counter() - started
 
 
-def import_s(times: int) -> float:
-    """Median seconds of ``import streamrnn`` within the interpreter."""
-    command = [sys.executable, "-c", IMPORT]
+def import_s(statement: str, times: int = 5) -> float:
+    """Median seconds of an import within the interpreter."""
+    command = [sys.executable, "-c", IMPORT.format(statement)]
     return statistics.median(float(subprocess.check_output(command, text=True)) for _ in range(times))
 
 
@@ -73,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--no-cold", action="store_true", help="leave out the start that compiles")
     options = parser.parse_args(arguments)
     print(f"python {sys.version.split()[0]}, numba {numba.__version__}")
-    print(f"import streamrnn                    {import_s(5):6.3f} s", flush=True)
+    for statement in ("import streamrnn", "from streamrnn import RNNRegressor"):
+        print(f"{statement:35} {import_s(statement):6.3f} s", flush=True)
     start_s()  # fills the cache if need be
     print(f"warm start to first prediction      {statistics.median(start_s() for _ in range(3)):6.2f} s", flush=True)
     if not options.no_cold:

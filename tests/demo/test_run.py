@@ -139,10 +139,9 @@ def test_metrics_are_served_while_it_runs(tmp_path, monkeypatch):
 
 @needs_flights
 def test_an_error_of_the_baselines_process_is_told(tmp_path, monkeypatch):
-    from streamrnn.demo import run as module
     from streamrnn.errors import StreamrnnError
 
-    monkeypatch.setattr(module.sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(StreamrnnError, match=r"baselines' process ended with status 1.*--no-baselines"):
         demo(tmp_path, limit=50)
 

@@ -1,4 +1,4 @@
-"""A million events of a hundred thousand streams fit into the memory of the ten thousand that are remembered.
+"""Events of a hundred thousand streams fit into the memory of the ten thousand that are remembered, however many come.
 
 Measured is the resident size of this process, which counts everything: arrays, the index of streams, pandas' frames.
 Who is evicted when is known from a plain ordered dict that keeps the same number of least recently seen streams.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import os
-import time
 from collections import OrderedDict
 from pathlib import Path
 
@@ -18,9 +17,9 @@ import pytest
 
 from streamrnn import RNNRegressor
 
-EVENTS, STREAMS, REMEMBERED, BATCH = 1_000_000, 100_000, 10_000, 10_000
-MAX_GROWTH_BYTES, MAX_GROWTH = 20 * 2**20, 0.05
-MAX_S = 60.0
+EVENTS, STREAMS, REMEMBERED, BATCH = 300_000, 100_000, 10_000, 10_000
+MAX_GROWTH_BYTES = 6 * 2**20
+"""Between the first quarter and the end: 28 bytes an event. Measured are none."""
 
 
 def resident_bytes() -> int:
@@ -30,22 +29,18 @@ def resident_bytes() -> int:
 
 
 @pytest.mark.slow
-def test_memory_is_flat_over_a_million_events_of_a_hundred_thousand_streams() -> None:
+def test_memory_is_flat_over_three_hundred_thousand_events_of_a_hundred_thousand_streams() -> None:
     rng = np.random.default_rng(0)
     # Some streams are seen often, most of them rarely, all of them at some time.
     ids = (STREAMS * rng.random(EVENTS) ** 2).astype(np.int64)
     ids[:STREAMS] = rng.permutation(STREAMS)
     model = RNNRegressor(hidden_size=8, k1=4, k2=8, stream_key="id", max_streams=REMEMBERED)
     seen: OrderedDict[int, None] = OrderedDict()
-    evicted, learning_s, sizes = 0, 0.0, []
+    evicted, sizes = 0, []
     for start in range(0, EVENTS, BATCH):
         part = ids[start : start + BATCH]
         x = rng.normal(size=(BATCH, 4))
-        X = pd.DataFrame(x, columns=list("abcd")).assign(id=part)
-        y = pd.Series(x[:, 0] + part % 7)
-        started = time.perf_counter()
-        model.learn_many(X, y)
-        learning_s += time.perf_counter() - started
+        model.learn_many(pd.DataFrame(x, columns=list("abcd")).assign(id=part), pd.Series(x[:, 0] + part % 7))
         for stream in part.tolist():
             seen[stream] = None
             seen.move_to_end(stream)
@@ -58,5 +53,4 @@ def test_memory_is_flat_over_a_million_events_of_a_hundred_thousand_streams() ->
     assert model.counters()["evictions_capacity"] == evicted
     quarter = sizes[len(sizes) // 4]
     growth = max(sizes[len(sizes) // 4 :]) - quarter
-    assert growth < max(MAX_GROWTH_BYTES, MAX_GROWTH * quarter), f"grew by {growth / 2**20:.0f} MB"
-    assert learning_s < MAX_S
+    assert growth < MAX_GROWTH_BYTES, f"grew by {growth / 2**20:.0f} MB"

@@ -1,0 +1,141 @@
+"""A refused parameter is named, with what was expected and what was received, whatever the value looks like."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pytest
+
+from streamrnn import (
+    ConfigError,
+    RNNAnomalyDetector,
+    RNNClassifier,
+    RNNForecaster,
+    RNNMultiTargetRegressor,
+    RNNRegressor,
+)
+from streamrnn.learner.spec import StreamSpec
+from tests.estimators.contract import KINDS
+
+POSITIVE, SHARE = "a number above 0", "a number above 0 and below 1"
+ONE_OR_MORE = "a whole number of at least 1"
+NAMES = "names or None"
+
+# For each parameter: what is expected, a value of a wrong type, and where there is a range, values outside it.
+COMMON: dict[str, tuple[str, list[Any]]] = {
+    "cell": ("'gru', 'lstm' or 'rnn'", ["model.lstm", "LSTM", 3, None]),
+    "hidden_size": ("a whole number of at least 1 and at most 4,096", ["16", 2.5, None, True, 0, 4097]),
+    "num_layers": ("a whole number of at least 1 and at most 16", ["two", 1.0, 0, 17]),
+    "k1": (ONE_OR_MORE, ["learning.k1", 1.5, None, 0, -1]),
+    "k2": (ONE_OR_MORE, ["20", 16.0, 0]),
+    "loss": ("text or None", [3, ["squared"]]),
+    "optimizer": ("'adam', 'adamw', 'momentum', 'rmsprop' or 'sgd'", ["learning.adam", "lbfgs", 1, None]),
+    "lr": (POSITIVE, ["learning.lr", "0.1", None, -1, 0.0, -1e-3, float("nan")]),
+    "clip_norm": (f"{POSITIVE} or None", ["1", False, 0.0, -2]),
+    "batch_size": (ONE_OR_MORE, ["1", 2.0, 0]),
+    "scale": ("True or False", ["yes", 1, None]),
+    "features": ("a sequence of names or encoders, or None", ["abc", 5]),
+    "stream_key": ("the name of a feature or None", [["id"], {}]),
+    "dtype": ("'float32' or 'float64'", ["model.dtype", "float16", np.float32]),
+    "seed": ("a whole number or None", ["seven", 1.5, True]),
+    "max_streams": ("a whole number of at least 1 and at most 100,000,000", ["streams.max_streams", 1e3, 0, 10**9]),
+    "previous_target": ("True, False or None", ["inputs.yes", 1]),
+    "lags": ("a whole number of at least 0 and at most 1,024", ["20", 0.5, -1, 1025]),
+    "rls_forgetting": ("a number above 0 and at most 1", ["1", None, 0.0, 1.5]),
+    "rls_prior": (POSITIVE, ["0.1", None, 0, -0.1]),
+    "quantiles": (
+        f"a sequence of 1 to 64 values, each {SHARE}",
+        [0.5, "0.5", (0.1, "0.5"), (), (0.5, 1.0), [0.5] * 65],
+    ),
+}
+OWN: list[tuple[type, str, str, list[Any]]] = [
+    (RNNRegressor, "readout", "'rls' or 'linear'", ["softmax", 1, None, ["rls"]]),
+    (RNNMultiTargetRegressor, "readout", "'rls' or 'linear'", ["logistic"]),
+    (RNNClassifier, "readout", "'softmax' or 'logistic'", ["rls"]),
+    (RNNForecaster, "readout", "'rls' or 'linear'", ["softmax"]),
+    (RNNAnomalyDetector, "readout", "'linear'", ["rls"]),
+    (RNNMultiTargetRegressor, "targets", NAMES, ["u", 5, (), ([1],)]),
+    (RNNForecaster, "horizon", ONE_OR_MORE, ["target.horizon", 1.5, None, True, 0]),
+    (
+        RNNForecaster,
+        "baseline",
+        "'auto', 'last', a whole number of at least 1 and at most 100,000 or None",
+        ["mean", 1.5, True, 0, -3],
+    ),
+    (RNNForecaster, "level", SHARE, ["0.9", None, True, 0.0, 1.0, 1]),
+]
+
+
+def refusal(estimator: type, **arguments: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        estimator(**arguments)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.estimator.__name__)
+def test_the_tables_above_hold_every_parameter(kind: Any) -> None:
+    own = {name for estimator, name, *_ in OWN if estimator is kind.estimator}
+    assert {field.name for field in fields(kind.estimator)} == {*COMMON, *own}
+
+
+@pytest.mark.parametrize("name", COMMON)
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.estimator.__name__)
+def test_a_refusal_names_the_parameter_what_was_expected_and_what_was_received(kind: Any, name: str) -> None:
+    expected, values = COMMON[name]
+    for value in values:
+        message = refusal(kind.estimator, **{name: value})
+        assert message == f"{kind.estimator.__name__}: {name}: expected {expected}, got {shown(value)}"
+
+
+@pytest.mark.parametrize(
+    ("estimator", "name", "expected", "values"), OWN, ids=lambda each: getattr(each, "__name__", "")
+)
+def test_so_does_a_refusal_of_a_parameter_of_one_estimator(
+    estimator: type, name: str, expected: str, values: list[Any]
+) -> None:
+    for value in values:
+        assert (
+            refusal(estimator, **{name: value}) == f"{estimator.__name__}: {name}: expected {expected}, got {value!r}"
+        )
+
+
+def shown(value: Any) -> str:
+    """As the message has it, which cuts what is very long."""
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]} ..."
+
+
+@pytest.mark.parametrize(
+    ("estimator", "arguments", "message"),
+    [
+        (RNNRegressor, {"k1": 9, "k2": 8}, "k1: must be at most k2, got k1=9 and k2=8: "),
+        (RNNRegressor, {"quantiles": (0.5, 0.1)}, "quantiles: must increase strictly, got [0.5, 0.1]"),
+        (RNNRegressor, {"loss": "model.huber"}, "loss: 'model.huber' does not go with readout 'rls'; allowed: squared"),
+        (RNNClassifier, {"loss": "squared"}, "loss: 'squared' does not go with readout 'softmax'; allowed: "),
+        (
+            RNNForecaster,
+            {"horizon": 5, "k1": 4, "k2": 8},
+            "horizon: 5 steps ahead needs k2 - k1 >= 5, got k2=8, k1=4: ",
+        ),
+        (RNNRegressor, {"lags": 1024, "features": range(8000)}, "readout: rls keeps outputs x regressors^2 numbers, "),
+        (RNNRegressor, {"features": ("a", "a")}, "features: names must differ, got ['a', 'a']"),
+        (RNNRegressor, {"features": [["a"]]}, "features: expected names or encoders, got [['a']]"),
+        (RNNMultiTargetRegressor, {"targets": ("u", "u")}, "targets: names must differ, got ['u', 'u']"),
+    ],
+)
+def test_parameters_that_do_not_go_together_are_named_without_the_section_of_a_job_file(
+    estimator: type, arguments: dict[str, Any], message: str
+) -> None:
+    assert refusal(estimator, **arguments).startswith(f"{estimator.__name__}: {message}")
+
+
+def test_numpy_scalars_count_as_the_numbers_they_are() -> None:
+    model = RNNRegressor(hidden_size=np.int64(4), lr=np.float32(0.5), scale=np.bool_(True), clip_norm=np.float64(1.0))
+    assert (model._spec().model.hidden_size, model._spec().learning.lr, model._spec().learning.scale) == (4, 0.5, True)
+
+
+def test_one_stream_gets_arrays_for_one_stream() -> None:
+    assert RNNRegressor(max_streams=50)._spec().streams == StreamSpec(max_streams=1)
+    assert RNNRegressor(max_streams=50, stream_key="id")._spec().streams == StreamSpec(max_streams=50)
