@@ -40,7 +40,7 @@ class Loop:
     """Runs one job on one broker until ``stop`` is set.
 
     ``idle`` is called when a poll returned nothing while every partition is restored and everything is committed; an
-    offline run uses it to stop.
+    offline run uses it to stop. ``clock`` says when a commit, a report or the end of a stop is due; it must be monotonic.
     """
 
     def __init__(
@@ -51,13 +51,15 @@ class Loop:
         health: Health,
         stop: threading.Event,
         idle: Callable[[], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.job, self.broker, self.metrics, self.health, self.stop = job, broker, metrics, health, stop
         self.partitions: dict[TopicPartition, Partition] = {}
         self._to_restore: dict[TopicPartition, None] = {}  # assigned, paused, without a learner yet; in order
         self._idle = idle
         self._stopped_at: float | None = None
-        self._committed_at = self._shown_at = self._probed_at = time.monotonic()
+        self._clock = clock
+        self._committed_at = self._shown_at = self._probed_at = clock()
 
     def run(self) -> None:
         """Consume until told to stop; returns after a clean drain. Raises what cannot be survived."""
@@ -89,7 +91,7 @@ class Loop:
             if partition is not None and partition is polled_for.get(tp):
                 self._take(partition, records)
         self._finish_replays()
-        if 1000 * (time.monotonic() - self._committed_at) >= self.job.config.commit_interval_ms:
+        if 1000 * (self._clock() - self._committed_at) >= self.job.config.commit_interval_ms:
             self._commit()
         self._report()
         if not polled and self._idle is not None and self._settled():
@@ -183,7 +185,7 @@ class Loop:
         return caught_up and not self._to_restore and not self._dirty()
 
     def _commit(self) -> None:
-        self._committed_at = time.monotonic()
+        self._committed_at = self._clock()
         batch = self._dirty()
         if batch:
             started = time.perf_counter()
@@ -218,12 +220,12 @@ class Loop:
         if not self.stop.is_set():
             return REQUEST_TIMEOUT_S
         if self._stopped_at is None:
-            self._stopped_at = time.monotonic()
-        left = self._stopped_at + self.job.config.shutdown_timeout_s - time.monotonic()
+            self._stopped_at = self._clock()
+        left = self._stopped_at + self.job.config.shutdown_timeout_s - self._clock()
         return min(REQUEST_TIMEOUT_S, max(0.0, left))
 
     def _report(self) -> None:
-        now = time.monotonic()
+        now = self._clock()
         self.health.beat()
         if now - self._shown_at < SHOW_INTERVAL_S:
             return
@@ -249,7 +251,7 @@ class Loop:
         if not self._dirty():
             return IDLE_POLL_S
         due = self._committed_at + self.job.config.commit_interval_ms / 1000
-        return min(IDLE_POLL_S, max(0.0, due - time.monotonic()))
+        return min(IDLE_POLL_S, max(0.0, due - self._clock()))
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

@@ -1,12 +1,13 @@
 """A small job on an embedded log, runs of it with faults, and what is left afterwards.
 
-Nothing here waits for the wall clock: polls return at once, pauses between attempts last a millisecond, every turn
-commits. ``run`` ends when the log is read to its end or ``stop_after`` polls have passed; a fault may end it before.
+Nothing here depends on the wall clock: polls return at once, pauses between attempts last a millisecond, and the loop's
+clock is one that moves on by a commit interval whenever it is read, so that every turn commits. ``run`` ends when the log is read to its end or ``stop_after`` polls have passed; a fault may end it before.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import random
 import threading
@@ -197,13 +198,17 @@ class Scenario:
             run.learners = {tp: bits_of(partition.learner) for tp, partition in loop.partitions.items()}
             stop.set()
 
-        loop = Loop(job, broker, metrics, health, stop, idle)
+        clock = itertools.count(0.0, 2 * job.config.commit_interval_ms / 1000).__next__
+        loop = Loop(job, broker, metrics, health, stop, idle, clock)
         run = Run({}, metrics.registry, health, loop, broker)
         # Series go with their partition: what they said at the end is read just before.
         drop = loop._drain
 
         def drain() -> None:
             for tp, partition in loop.partitions.items():
+                writer = partition.writer
+                with writer._state:
+                    assert writer._state.wait_for(writer._idle, 60.0), "a checkpoint was not written"
                 partition.show(inner.lag(tp))
             for family in metrics.registry.collect():
                 for sample in family.samples:
