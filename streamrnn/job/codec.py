@@ -143,7 +143,7 @@ class RecordCodec:
         self, record: Record, row: list[float]
     ) -> tuple[tuple[bytes, int, bool, int, int], Sequence[float]]:
         """Fill ``row`` with the features; return (key, time, end, kind, event) and the targets."""
-        _, _, _, time_ms, key, value = record
+        _, _, _, time_ms, key, value, _ = record
         if value is None:
             raise RecordError("null_value", "found a null value (a tombstone), expected a JSON object")
         size = len(value) if key is None else len(value) + len(key)
