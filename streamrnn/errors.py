@@ -9,7 +9,8 @@
     ├── RecoveryError            the log and the checkpoints do not lead back to the committed position
     └── BrokerError              the broker refused or could not be reached in time
         ├── FencedError          another worker took over; this one must stop
-        └── RebalanceError       the group changed while a request ran; ask again
+        ├── RebalanceError       the group changed while a request ran; ask again
+        └── UndeliveredError     outputs did not arrive, so no offset was committed; send them again
 
 A message says what is wrong, what was received, what is expected and, where there is one, the remedy.
 """
@@ -63,3 +64,7 @@ class RebalanceError(BrokerError):
     for every partition still owned read ``committed`` again: at the batch's end, go on; at its start, commit again;
     anything else, drop that learner and restore it.
     """
+
+
+class UndeliveredError(BrokerError):
+    """Some outputs of a batch did not arrive, and none of its offsets was committed: deliver the whole batch again."""

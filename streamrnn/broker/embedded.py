@@ -27,10 +27,12 @@ from streamrnn.broker.protocol import (
     Commit,
     Event,
     Headers,
-    Lost,
+    Membership,
+    Output,
+    Polled,
     Record,
-    Revoked,
     TopicPartition,
+    send_and_flush,
 )
 from streamrnn.errors import BrokerError, ConfigError, RebalanceError
 
@@ -144,12 +146,6 @@ class EmbeddedLog:
         if len(file.pending) >= SPILL_RECORDS:
             self._write(file)
 
-    def append_gap(self, topic: str, partition: int, count: int = 1) -> None:
-        """Pass ``count`` offsets without records, as a transaction's marker or compaction does in Kafka."""
-        file = self._file(TopicPartition(topic, partition))
-        self._write(file)
-        file.write_gap(count, self.fsync)
-
     def flush(self) -> None:
         """Write what is queued. Raises :class:`BrokerError` naming how many records did not reach their file."""
         first: Exception | None = None
@@ -172,7 +168,7 @@ class EmbeddedLog:
         """Yield the records from offset ``start`` (None: the first one there) to the end as it is when reached."""
         tp = TopicPartition(topic, partition)
         reader = self.reader(tp, self.log_start(tp) if start is None else start)
-        while records := reader.take(8192):
+        while records := reader.next_records(8192):
             yield from records
 
     def reader(self, tp: TopicPartition, offset: int) -> PartitionReader:
@@ -187,12 +183,6 @@ class EmbeddedLog:
     def log_end(self, tp: TopicPartition) -> int:
         """Return the offset after the last whole line."""
         return self._file(tp).log_end()
-
-    def delete_before(self, tp: TopicPartition, offset: int) -> None:
-        """Drop records below ``offset``, as retention would. Open readers notice at their next seek."""
-        file = self._file(tp)
-        self._write(file)
-        file.delete_before(offset)
 
     def commits(self, group: str) -> dict[TopicPartition, Commit]:
         """Return a group's committed positions."""
@@ -268,8 +258,7 @@ class EmbeddedBroker:
     """A group's one member on an :class:`EmbeddedLog`: the whole :class:`streamrnn.broker.protocol.Broker` protocol.
 
     Every partition of the subscribed topics is assigned to it. A second member of the same group, in this or another
-    process, is refused; the lock goes with the process that held it, however that ended. :meth:`reassign` and
-    :meth:`lose` move partitions by hand, to show a loop what a real group would.
+    process, is refused; the lock goes with the process that held it, however that ended. So nothing is ever revoked.
     """
 
     def __init__(self, log: EmbeddedLog, group: str) -> None:
@@ -278,7 +267,6 @@ class EmbeddedBroker:
         self._lock_fd = -1
         self._readers: dict[TopicPartition, PartitionReader | None] = {}  # the assignment; None until the first seek
         self._resumed: set[TopicPartition] = set()
-        self._lost: set[TopicPartition] = set()
         self._events: list[Event] = []
 
     def __repr__(self) -> str:
@@ -313,7 +301,6 @@ class EmbeddedBroker:
     def _assign(self, tps: Iterable[TopicPartition]) -> None:
         fresh = tuple(tp for tp in tps if tp not in self._readers)
         self._readers.update(dict.fromkeys(fresh))
-        self._lost.difference_update(fresh)
         if fresh:
             self._events.append(Assigned(fresh))
 
@@ -326,27 +313,12 @@ class EmbeddedBroker:
         self._resumed.difference_update(gone)
         return gone
 
-    def reassign(self, tps: Iterable[TopicPartition]) -> None:
-        """Make the assignment exactly ``tps``, as an orderly rebalance would: Revoked, then Assigned events."""
-        wanted = list(tps)
-        gone = self._unassign([tp for tp in self._readers if tp not in wanted])
-        if gone:
-            self._events.append(Revoked(gone))
-        self._assign(wanted)
-
-    def lose(self, tps: Iterable[TopicPartition]) -> None:
-        """Take these partitions away as an expired session would: a Lost event, and commits for them are refused."""
-        gone = self._unassign(tps)
-        self._lost.update(gone)
-        if gone:
-            self._events.append(Lost(gone))
-
     def events(self) -> list[Event]:
         """See :class:`streamrnn.broker.protocol.Broker`."""
         drained, self._events = self._events, []
         return drained
 
-    def poll(self, timeout_s: float, max_records: int) -> dict[TopicPartition, list[Record]]:
+    def poll(self, timeout_s: float, max_records: int) -> Polled:
         """See :class:`streamrnn.broker.protocol.Broker`. Partitions take turns in being read first."""
         deadline = time.monotonic() + timeout_s
         sleep_s = _IDLE_SLEEP_S
@@ -355,7 +327,7 @@ class EmbeddedBroker:
             left = max_records
             for tp in [tp for tp in self._readers if tp in self._resumed]:
                 reader = self._positioned(tp)
-                records = reader.take(left)
+                records = reader.next_records(left)
                 if records:
                     polled[tp] = records
                     left -= len(records)
@@ -364,7 +336,7 @@ class EmbeddedBroker:
                         break
             remaining = deadline - time.monotonic()
             if polled or remaining <= 0:
-                return polled
+                return Polled(polled)
             time.sleep(min(sleep_s, remaining))
             sleep_s = min(sleep_s * 1.5, _IDLE_SLEEP_MAX_S)
 
@@ -417,25 +389,31 @@ class EmbeddedBroker:
         *,
         timestamp_ms: int | None = None,
         partition: int | None = None,
-        headers: Headers = (),
     ) -> None:
         """See :class:`streamrnn.broker.protocol.Broker`."""
-        self.log.append(topic, key, value, timestamp_ms=timestamp_ms, partition=partition, headers=headers)
+        self.log.append(topic, key, value, timestamp_ms=timestamp_ms, partition=partition)
 
     def flush(self, timeout_s: float) -> None:  # noqa: ARG002 - local files do not keep anyone waiting
         """See :class:`streamrnn.broker.protocol.Broker`."""
         self.log.flush()
 
-    def commit(self, offsets: Mapping[TopicPartition, Commit], timeout_s: float) -> None:  # noqa: ARG002
+    def commit(self, offsets: Mapping[TopicPartition, Commit], membership: Membership | None, timeout_s: float) -> None:  # noqa: ARG002
         """See :class:`streamrnn.broker.protocol.Broker`."""
         if self._lock_fd < 0:
             raise RebalanceError(f"group {self.group} was not joined; call subscribe() before commit()")
-        lost = sorted(self._lost.intersection(offsets))
-        if lost:
-            raise RebalanceError(
-                f"{', '.join(map(str, lost))} was lost to another member; drop its learner, do not commit"
-            )
         self.log.store_commits(self.group, offsets)
+
+    def deliver(
+        self,
+        outputs: Iterable[Output],
+        offsets: Mapping[TopicPartition, Commit],
+        membership: Membership | None,
+        timeout_s: float,
+    ) -> None:
+        """See :class:`streamrnn.broker.protocol.Broker`."""
+        deadline = time.monotonic() + timeout_s
+        send_and_flush(self, outputs, timeout_s)
+        self.commit(offsets, membership, max(0.0, deadline - time.monotonic()))
 
     def partitions(self, topic: str) -> list[int]:
         """See :class:`streamrnn.broker.protocol.Broker`."""

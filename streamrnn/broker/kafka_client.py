@@ -38,11 +38,15 @@ from streamrnn.broker.protocol import (
     Assigned,
     Commit,
     Event,
-    Headers,
     Lost,
+    Membership,
+    NothingAssigned,
+    Output,
+    Polled,
     Record,
     Revoked,
     TopicPartition,
+    send_and_flush,
 )
 from streamrnn.errors import BrokerError, FencedError, RebalanceError
 
@@ -53,7 +57,8 @@ _GROUP_CHANGED = (
     client_errors.IllegalGenerationError,
     client_errors.UnknownMemberIdError,
 )
-_NEEDED_FIELDS = itemgetter(0, 1, 3, 4, 6, 7)  # of ConsumerRecord: topic, partition, offset, timestamp, key, value
+# Of ConsumerRecord: topic, partition, offset, timestamp, key, value, headers.
+_NEEDED_FIELDS = itemgetter(0, 1, 3, 4, 6, 7, 8)
 # The least a poll waits for a join under way: the client drops an answer that comes between two polls and asks anew.
 _JOIN_WAIT_S = 0.5
 # A first answer of the group may be empty because its leader had not yet heard of the topic; it joins again at once.
@@ -115,17 +120,14 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
 class KafkaBroker:
     """One worker's consumer and producer on a Kafka cluster.
 
-    ``group=None`` makes a broker that only sends and looks things up. ``compression`` applies to what is sent.
+    ``group=None`` makes a broker that only sends and looks things up.
     Static members do not leave on :meth:`close`: their partitions move on once the session timeout has passed, or come
     back to a process that starts before.
     """
 
-    def __init__(
-        self, connection: KafkaConnection, group: KafkaGroup | None = None, *, compression: str | None = None
-    ) -> None:
+    def __init__(self, connection: KafkaConnection, group: KafkaGroup | None = None) -> None:
         self.connection = connection
         self.group = group
-        self._compression = compression
         self._consumer: Any = None
         self._producer: Any = None
         self._events: deque[Event] = deque()
@@ -156,11 +158,11 @@ class KafkaBroker:
             drained.append(self._events.popleft())
         return drained
 
-    def poll(self, timeout_s: float, max_records: int) -> dict[TopicPartition, list[Record]]:
+    def poll(self, timeout_s: float, max_records: int) -> Polled:
         """See :class:`streamrnn.broker.protocol.Broker`.
 
-        Records that arrive while this member's generation is unknown or the group is rebalancing are put back and an
-        empty dictionary is returned: a commit for them could pass unfenced or be refused. While a join is under way, a
+        Records that arrive while this member's generation is unknown or the group is rebalancing are put back and none
+        are returned: a commit for them could pass unfenced or be refused. While a join is under way, a
         poll may take half a second whatever its timeout.
         """
         consumer = self._consuming()
@@ -173,28 +175,31 @@ class KafkaBroker:
             polled = consumer.poll(timeout_ms=timeout_s * 1000, max_records=max_records)
         except (client_errors.KafkaError, OSError) as error:
             self._fail("polling failed", error)
+        group = consumer.group_metadata()
+        membership = Membership(group.generation_id, group.member_id)
         if not polled:
-            self._tell_of_nothing(consumer)
-            return {}
-        membership = consumer.group_metadata()
-        if membership.generation_id < 0 or membership.state != MemberState.STABLE:
+            self._tell_of_nothing(consumer, group)
+        elif group.generation_id < 0 or group.state != MemberState.STABLE:
             still_ours = consumer.assignment()
             for tp, records in polled.items():
                 if tp in still_ours:
                     consumer.seek(tp, records[0].offset)
-            return {}
-        return {
-            TopicPartition(*tp): list(map(Record._make, map(_NEEDED_FIELDS, records))) for tp, records in polled.items()
-        }
+            polled = {}
+        return Polled(
+            {
+                TopicPartition(*tp): list(map(Record._make, map(_NEEDED_FIELDS, records)))
+                for tp, records in polled.items()
+            },
+            membership,
+        )
 
-    def _tell_of_nothing(self, consumer: KafkaConsumer) -> None:
+    def _tell_of_nothing(self, consumer: KafkaConsumer, membership: Any) -> None:
         """Once per generation: the group has answered and this worker has no partition. The client tells nobody."""
-        membership = consumer.group_metadata()
         if consumer.assignment() or membership.state != MemberState.STABLE or membership.generation_id < 0:
             self._idle_since = time.monotonic()
         elif membership.generation_id != self._idle_generation and time.monotonic() - self._idle_since >= _IDLE_AFTER_S:
             self._idle_generation = membership.generation_id
-            self._events.append(Assigned(()))
+            self._events.append(NothingAssigned())
 
     def seek(self, tp: TopicPartition, offset: int) -> None:
         """See :class:`streamrnn.broker.protocol.Broker`."""
@@ -252,8 +257,18 @@ class KafkaBroker:
         end = self._consumer.highwater(client_tp)
         return None if end is None else max(0, end - self.position(tp))
 
-    def commit(self, offsets: Mapping[TopicPartition, Commit], timeout_s: float) -> None:
-        """See :class:`streamrnn.broker.protocol.Broker`."""
+    def commit(self, offsets: Mapping[TopicPartition, Commit], membership: Membership | None, timeout_s: float) -> None:
+        """See :class:`streamrnn.broker.protocol.Broker`.
+
+        The client commits under the generation it has by now, whatever the records were polled under: another member
+        may have had these partitions in between, so the two are compared here.
+        """
+        now = self._consuming().group_metadata()
+        if membership is not None and membership != (now.generation_id, now.member_id):
+            raise RebalanceError(
+                f"commit of {_positions(offsets)} failed: the group changed meanwhile (polled in generation "
+                f"{membership.generation}, now in {now.generation_id})"
+            )
         stored = {ClientTopicPartition(*tp): OffsetAndMetadata(c.offset, c.metadata, -1) for tp, c in offsets.items()}
         try:
             self._consuming().commit(stored, timeout_ms=timeout_s * 1000)
@@ -265,6 +280,18 @@ class KafkaBroker:
         except (client_errors.KafkaError, OSError) as error:
             self._fail(f"commit of {_positions(offsets)} failed", error)
 
+    def deliver(
+        self,
+        outputs: Iterable[Output],
+        offsets: Mapping[TopicPartition, Commit],
+        membership: Membership | None,
+        timeout_s: float,
+    ) -> None:
+        """See :class:`streamrnn.broker.protocol.Broker`."""
+        deadline = time.monotonic() + timeout_s
+        send_and_flush(self, outputs, timeout_s)
+        self.commit(offsets, membership, max(0.0, deadline - time.monotonic()))
+
     # producing
 
     def send(
@@ -275,7 +302,6 @@ class KafkaBroker:
         *,
         timestamp_ms: int | None = None,
         partition: int | None = None,
-        headers: Headers = (),
     ) -> None:
         """See :class:`streamrnn.broker.protocol.Broker`.
 
@@ -284,9 +310,7 @@ class KafkaBroker:
         """
         producer = self._producing()
         try:
-            future = producer.send(
-                topic, value=value, key=key, headers=list(headers), partition=partition, timestamp_ms=timestamp_ms
-            )
+            future = producer.send(topic, value=value, key=key, partition=partition, timestamp_ms=timestamp_ms)
         except (client_errors.KafkaError, ValueError) as error:
             self._fail(f"sending to topic {topic} failed", error)
         self._sent.append(future)
@@ -373,7 +397,7 @@ class KafkaBroker:
         if self._producer is None:
             if self._closed:
                 raise BrokerError("this broker is closed; make a new one")
-            kwargs = producer_kwargs(self.connection, self._compression)
+            kwargs = producer_kwargs(self.connection)
             self._producer = _connect(KafkaProducer, self.connection, kwargs)
         return self._producer
 

@@ -126,15 +126,14 @@ def consumer_kwargs(connection: KafkaConnection, group: KafkaGroup) -> dict[str,
     }
 
 
-def producer_kwargs(connection: KafkaConnection, compression: str | None = None) -> dict[str, Any]:
-    """Return the producer's arguments. ``compression``: None, gzip, or what an installed codec offers (lz4, ...)."""
+def producer_kwargs(connection: KafkaConnection) -> dict[str, Any]:
+    """Return the producer's arguments."""
     request_ms = round(connection.request_timeout_s * 1000)
     return client_kwargs(connection) | {
         "acks": "all",
         "enable_idempotence": True,
         "linger_ms": LINGER_MS,
         "batch_size": BATCH_BYTES,
-        "compression_type": compression,
         "max_block_ms": request_ms,
         "delivery_timeout_ms": 6 * request_ms,
         "allow_auto_create_topics": False,

@@ -82,7 +82,7 @@ class PartitionFile:
         self._end: tuple[int, int] = (-1, 0)  # (file size, log end it was computed for)
 
     def fd(self) -> int:
-        """Return the file's descriptor; a file replaced meanwhile by :meth:`delete_before` is opened anew."""
+        """Return the file's descriptor; a file replaced meanwhile is opened anew."""
         try:
             inode = self.path.stat().st_ino
         except FileNotFoundError:
@@ -121,11 +121,6 @@ class PartitionFile:
             self._append(fd, _ENCODER.encode_lines(lines), offset + len(lines), fsync)
         self.pending.clear()
 
-    def write_gap(self, count: int, fsync: bool) -> None:
-        with self._locked() as fd:
-            end = self._cut_torn_line(fd) + count
-            self._append(fd, _ENCODER.encode_lines([_Line(end - 1, gap=True)]), end, fsync)
-
     def _cut_torn_line(self, fd: int) -> int:
         """Leave the file at a line's end with the descriptor there, and return the log end."""
         end = self.log_end()
@@ -143,16 +138,6 @@ class PartitionFile:
         if fsync:
             os.fsync(fd)
         self._end = (os.lseek(fd, 0, os.SEEK_CUR), end)
-
-    def delete_before(self, offset: int) -> None:
-        """Drop records below ``offset``: the file is rewritten beside itself and replaced."""
-        with self._locked() as fd:
-            end = self._cut_torn_line(fd)
-            offset = min(offset, end)
-            head = _ENCODER.encode_lines([_Line(offset - 1, gap=True)]) if offset > 0 else b""
-            fresh = self.path.with_suffix(".tmp")
-            fresh.write_bytes(head + self.path.read_bytes()[self.find(offset) :])
-            fresh.replace(self.path)
 
     def log_end(self) -> int:
         """Return the offset after the last whole line. Cached while the file keeps its size."""
@@ -249,7 +234,7 @@ class PartitionReader:
         self._ahead: list[_Line] = []
         self._next = 0
 
-    def take(self, max_records: int) -> list[Record]:
+    def next_records(self, max_records: int) -> list[Record]:
         """Return up to ``max_records`` next records; gaps met on the way are passed."""
         topic, partition = self.tp
         while True:
@@ -269,6 +254,7 @@ class PartitionReader:
                     line.timestamp_ms,
                     _bytes_of(line.key, line.key_base64),
                     _bytes_of(line.value, line.value_base64),
+                    () if line.headers is None else [(name, b64decode(content)) for name, content in line.headers],
                 )
                 for line in lines
                 if not line.gap

@@ -1,6 +1,6 @@
 """The narrow seam between the service and a log: the values that cross it and the protocol both brokers keep.
 
-The loop sees a log only through :class:`Broker`: poll, pause, seek, send, commit. Two implementations exist, a real
+The loop sees a log only through :class:`Broker`: poll, pause, seek, send, deliver. Two implementations exist, a real
 cluster's (``kafka_client``) and one of files in a directory (``embedded``), and one contract suite runs over both.
 
 Kept by every implementation: offsets of a partition ascend strictly (gaps are allowed: transaction markers and
@@ -8,7 +8,8 @@ compaction leave them); bytes come back exactly as they were sent; nothing is co
 assigned partition stays paused until the loop has restored its learner and resumes it; every blocking call ends by its
 timeout. Offsets are positions, never counts.
 
-Left out: decoding, delivery guarantees (the loop's), transactions.
+Left out: decoding, transactions. What a batch's outputs and offsets mean together is :meth:`Broker.deliver`'s business;
+what to do when the outcome is in doubt is the worker's (``streamrnn.daemon.delivery``).
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+from streamrnn.errors import BrokerError, FencedError, UndeliveredError
 
 Headers: TypeAlias = Sequence[tuple[str, bytes]]
 
@@ -43,6 +46,35 @@ class Record(NamedTuple):
     timestamp_ms: int
     key: bytes | None
     value: bytes | None
+    headers: Headers = ()
+
+
+class Output(NamedTuple):
+    """One record to send. Without ``timestamp_ms``, now; without ``partition``, the same for the same key."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    timestamp_ms: int | None = None
+    partition: int | None = None
+
+
+class Membership(NamedTuple):
+    """A worker's place in its group at one moment. Whoever commits under a former one is refused."""
+
+    generation: int
+    member_id: str
+
+
+class Polled(NamedTuple):
+    """What a poll returned, and the membership it was returned under; None where a group has one member for ever.
+
+    Work on these records is committed under that membership, not under a later one: between the two, the partitions
+    may have been somebody else's.
+    """
+
+    records: Mapping[TopicPartition, Sequence[Record]]
+    membership: Membership | None = None
 
 
 class Commit(NamedTuple):
@@ -54,12 +86,14 @@ class Commit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """These partitions are now this worker's, and paused: restore, :meth:`Broker.seek`, :meth:`Broker.resume`.
-
-    None at all: the group answered, and has nothing more for this worker.
-    """
+    """These partitions are now this worker's, and paused: restore, :meth:`Broker.seek`, :meth:`Broker.resume`."""
 
     partitions: tuple[TopicPartition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NothingAssigned:
+    """The group answered, and has no partition for this worker; others may come later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +110,7 @@ class Lost:
     partitions: tuple[TopicPartition, ...]
 
 
-Event: TypeAlias = Assigned | Revoked | Lost
+Event: TypeAlias = Assigned | NothingAssigned | Revoked | Lost
 
 
 @runtime_checkable
@@ -89,10 +123,10 @@ class Broker(Protocol):
     def events(self) -> list[Event]:
         """Return and forget what happened to the assignment, in order. Call it before and after every poll."""
 
-    def poll(self, timeout_s: float, max_records: int) -> dict[TopicPartition, list[Record]]:
+    def poll(self, timeout_s: float, max_records: int) -> Polled:
         """Return up to ``max_records`` records of resumed partitions, waiting at most ``timeout_s`` for the first.
 
-        Offsets ascend within a partition; an empty dictionary means nothing came in time. Calling it is also what
+        Offsets ascend within a partition; no records at all means that none came in time. Calling it is also what
         keeps a group member alive and lets assignments move, so call it even when every partition is paused.
         Raises BrokerError when the position of a partition is outside its log.
         """
@@ -136,9 +170,8 @@ class Broker(Protocol):
         *,
         timestamp_ms: int | None = None,
         partition: int | None = None,
-        headers: Headers = (),
     ) -> None:
-        """Hand one record over for sending; :meth:`flush` says whether it arrived.
+        """Hand one record over for sending; :meth:`flush` and :meth:`deliver` say whether it arrived.
 
         Without ``partition``, the same key always goes to the same partition. Without ``timestamp_ms``, now.
         """
@@ -150,12 +183,30 @@ class Broker(Protocol):
         send them again or stop.
         """
 
-    def commit(self, offsets: Mapping[TopicPartition, Commit], timeout_s: float) -> None:
-        """Store the group's positions, and return once the broker has them.
+    def commit(self, offsets: Mapping[TopicPartition, Commit], membership: Membership | None, timeout_s: float) -> None:
+        """Store positions that no output belongs to, such as a start, and return once the broker has them.
 
-        Raises FencedError when another worker holds this identity (stop, non-zero exit), RebalanceError when the group
-        changed meanwhile (see ``streamrnn.errors``), BrokerError when the outcome is unknown or refused: read
-        :meth:`committed` to find out.
+        ``membership`` is that of the poll after which they were arrived at. Raises FencedError when another worker
+        holds this identity (stop, non-zero exit), RebalanceError when the group changed since that poll (see
+        ``streamrnn.errors``), BrokerError when the outcome is unknown or refused: read :meth:`committed` to find out.
+        """
+
+    def deliver(
+        self,
+        outputs: Iterable[Output],
+        offsets: Mapping[TopicPartition, Commit],
+        membership: Membership | None,
+        timeout_s: float,
+    ) -> None:
+        """Hand over these outputs and these offsets, together or in doubt, within ``timeout_s`` altogether.
+
+        The offsets are stored only once these outputs, and all that was sent before, are acknowledged. A broker
+        without transactions does one after the other (:func:`send_and_flush`, then :meth:`commit`), so that a crash
+        between the two repeats outputs; one with transactions makes them visible at once.
+
+        Raises UndeliveredError when outputs are missing: no offset was stored, and the broker has forgotten what it
+        could not send, so deliver the whole batch again. Otherwise raises what :meth:`commit` raises: the outcome
+        is in doubt, and :meth:`committed` tells. Without transactions the outputs are there in that case.
         """
 
     def partitions(self, topic: str) -> list[int]:
@@ -163,3 +214,15 @@ class Broker(Protocol):
 
     def close(self, timeout_s: float) -> None:
         """Leave and release everything. Sends nothing that was not flushed and commits nothing. Idempotent."""
+
+
+def send_and_flush(broker: Broker, outputs: Iterable[Output], timeout_s: float) -> None:
+    """The first half of :meth:`Broker.deliver` without transactions; raises UndeliveredError or FencedError."""
+    try:
+        for topic, key, value, timestamp_ms, partition in outputs:
+            broker.send(topic, key, value, timestamp_ms=timestamp_ms, partition=partition)
+        broker.flush(timeout_s)
+    except FencedError:
+        raise
+    except BrokerError as error:
+        raise UndeliveredError(str(error)) from error

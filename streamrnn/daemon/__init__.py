@@ -3,6 +3,7 @@
 run        a worker put together, and run until a signal or an error
 loop       poll, process, send, commit, checkpoint: start reading here
 partition  one partition's learner with its position
+mark       what a committed offset says of the learner that got there
 recovery   from a newly assigned partition to a learner at the committed offset
 delivery   how a batch is committed
 metrics    every metric, in one table

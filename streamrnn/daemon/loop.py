@@ -1,4 +1,4 @@
-"""The loop: poll, decode, process, send, commit, checkpoint.
+"""The loop: poll, process, send, commit, checkpoint.
 
 One thread runs it and is the only one that calls the broker. A batch is what was processed since the last commit.
 Assignment changes are taken up between polls: new partitions arrive paused, are restored, sought and resumed;
@@ -15,14 +15,23 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from streamrnn.broker.protocol import Assigned, Broker, Record, Revoked, TopicPartition
-from streamrnn.daemon.delivery import REQUEST_TIMEOUT_S, AtLeastOnce
+from streamrnn.broker.protocol import (
+    Assigned,
+    Broker,
+    Lost,
+    Membership,
+    NothingAssigned,
+    Record,
+    Revoked,
+    TopicPartition,
+)
+from streamrnn.daemon.delivery import DELIVERIES, REQUEST_TIMEOUT_S, Settled
 from streamrnn.daemon.health import Health
 from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.partition import Partition
-from streamrnn.daemon.recovery import finish_replay, restore
+from streamrnn.daemon.recovery import Recovery
 from streamrnn.errors import BrokerError, RebalanceError
 from streamrnn.job.job import Job
 
@@ -35,12 +44,15 @@ SHOW_INTERVAL_S = 1.0
 PROBE_INTERVAL_S = 10.0
 """How often the end of each partition's log is asked for, to judge liveness by what can really be read."""
 
+_KINDS = {Assigned: "assigned", NothingAssigned: "assigned", Revoked: "revoked", Lost: "lost"}
+
 
 class Loop:
     """Runs one job on one broker until ``stop`` is set.
 
     ``idle`` is called when a poll returned nothing while every partition is restored and everything is committed; an
-    offline run uses it to stop.
+    offline run uses it to stop. ``clock`` says when a commit, a report or the end of a stop is due, and must be
+    monotonic.
     """
 
     def __init__(
@@ -51,13 +63,17 @@ class Loop:
         health: Health,
         stop: threading.Event,
         idle: Callable[[], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.job, self.broker, self.metrics, self.health, self.stop = job, broker, metrics, health, stop
         self.partitions: dict[TopicPartition, Partition] = {}
         self._to_restore: dict[TopicPartition, None] = {}  # assigned, paused, without a learner yet; in order
+        self._membership: Membership | None = None  # of the newest poll
+        self._recovery = Recovery(job, broker, metrics, REQUEST_TIMEOUT_S)
         self._idle = idle
         self._stopped_at: float | None = None
-        self._committed_at = self._shown_at = self._probed_at = time.monotonic()
+        self._clock = clock
+        self._committed_at = self._shown_at = self._probed_at = clock()
 
     def run(self) -> None:
         """Consume until told to stop; returns after a clean drain. Raises what cannot be survived."""
@@ -66,7 +82,8 @@ class Loop:
         counts = {topic: len(broker.partitions(topic)) for topic in (config.input.topic, *topics)}
         if missing := [topic for topic, count in counts.items() if count == 0]:
             raise BrokerError(f"topics {', '.join(missing)} do not exist: create them first")
-        self.delivery = AtLeastOnce(broker, {t: counts[t] for t in topics}, counts[config.input.topic], self._patience)
+        deliver = DELIVERIES[config.delivery]
+        self.delivery = deliver(broker, {t: counts[t] for t in topics}, counts[config.input.topic], self._patience)
         broker.subscribe(config.input.topic)
         try:
             while not self.stop.is_set():
@@ -80,27 +97,27 @@ class Loop:
         self._follow_assignment()
         polled_for = dict(self.partitions)
         started = time.perf_counter()
-        polled = self.broker.poll(self._poll_timeout(), MAX_POLL_RECORDS)
+        polled, self._membership = self.broker.poll(self._poll_timeout(), MAX_POLL_RECORDS)
         self.metrics.phase("poll", time.perf_counter() - started)
         self.metrics.polled(sum(map(len, polled.values())))
         self._follow_assignment()
         for tp, records in polled.items():
             partition = self.partitions.get(tp)
             if partition is not None and partition is polled_for.get(tp):
-                self._take(partition, records)
+                self._process(partition, records)
         self._finish_replays()
-        if 1000 * (time.monotonic() - self._committed_at) >= self.job.config.commit_interval_ms:
+        if 1000 * (self._clock() - self._committed_at) >= self.job.config.commit_interval_ms:
             self._commit()
         self._report()
         if not polled and self._idle is not None and self._settled():
             self._idle()
 
-    def _take(self, partition: Partition, records: list[Record]) -> None:
+    def _process(self, partition: Partition, records: Sequence[Record]) -> None:
         live = partition.replay(records)
         if live and self._caught_up(partition):
-            outputs = partition.take(live)
+            outputs = partition.process(live)
             started = time.perf_counter()
-            self.delivery.send(partition.tp, outputs)
+            self.delivery.collect(partition, outputs)
             self.metrics.phase("send", time.perf_counter() - started)
 
     # -- assignment ---------------------------------------------------------------------------------------------------
@@ -112,15 +129,15 @@ class Loop:
 
     def _note_assignment(self) -> None:
         for event in self.broker.events():
-            for tp in event.partitions:
+            tps = () if isinstance(event, NothingAssigned) else event.partitions
+            for tp in tps:
                 self._drop(tp)
                 if isinstance(event, Assigned):
                     self._expect(tp)
-            if not (event.partitions or self.partitions or self._to_restore):
+            if isinstance(event, NothingAssigned) and not (self.partitions or self._to_restore):
                 self.health.standby()
-            kind = {Assigned: "assigned", Revoked: "revoked"}.get(type(event), "lost")
-            self.metrics.rebalanced(kind, len(self.partitions) + len(self._to_restore))
-            _log.info("%s: %s", kind, ", ".join(map(str, event.partitions)) or "no partition")
+            self.metrics.rebalanced(_KINDS[type(event)], len(self.partitions) + len(self._to_restore))
+            _log.info("%s: %s", _KINDS[type(event)], ", ".join(map(str, tps)) or "no partition")
 
     def _expect(self, tp: TopicPartition) -> None:
         self._to_restore[tp] = None
@@ -128,7 +145,7 @@ class Loop:
 
     def _restore(self, tp: TopicPartition) -> None:
         try:
-            partition = restore(self.job, self.broker, self.metrics, tp, REQUEST_TIMEOUT_S)
+            partition = self._recovery.restore(tp, self._membership)
         except RebalanceError as error:
             _log.warning("%s: the group changed while it was restored, trying again: %s", tp, error)
             return
@@ -162,7 +179,7 @@ class Loop:
         if partition.replaying or partition.caught_up:
             return partition.caught_up
         try:
-            finish_replay(partition, self.broker, REQUEST_TIMEOUT_S)
+            self._recovery.finish_replay(partition, self._membership)
         except RebalanceError as error:
             _log.warning("%s: the group changed at the end of its replay, restoring again: %s", partition.tp, error)
             self._restore_again(partition.tp)
@@ -183,18 +200,18 @@ class Loop:
         return caught_up and not self._to_restore and not self._dirty()
 
     def _commit(self) -> None:
-        self._committed_at = time.monotonic()
+        self._committed_at = self._clock()
         batch = self._dirty()
         if batch:
             started = time.perf_counter()
             try:
-                in_doubt = self.delivery.commit(batch, self._settle)
+                to_restore = self.delivery.commit(batch, self._membership, self._settle)
             except BrokerError:
                 self.metrics.commit_failed()
                 raise
             self.metrics.committed(time.perf_counter() - started)
             self.metrics.phase("commit", time.perf_counter() - started)
-            for partition in in_doubt:
+            for partition in to_restore:
                 if self.partitions.get(partition.tp) is partition:
                     _log.warning("%s: another position is committed; restoring", partition.tp)
                     self._restore_again(partition.tp)
@@ -202,15 +219,16 @@ class Loop:
             if partition.caught_up and partition.position == partition.committed and partition.checkpoint_due():
                 partition.checkpoint()
 
-    def _settle(self) -> set[TopicPartition]:
-        """Let the group come to rest after a failed commit; returns the partitions still owned with their learner."""
+    def _settle(self) -> Settled:
+        """Let the group come to rest after a failed commit."""
         before = dict(self.partitions)
         self._note_assignment()
         self.broker.pause(self.partitions)
-        self.broker.poll(0.5, 1)
+        self._membership = self.broker.poll(0.5, 1).membership
         self._note_assignment()
         self.broker.resume(self.partitions)
-        return {tp for tp, partition in self.partitions.items() if before.get(tp) is partition}
+        owned = {tp for tp, partition in self.partitions.items() if before.get(tp) is partition}
+        return Settled(owned, self._membership)
 
     def _patience(self) -> float:
         """A sign of life, and the seconds a request may take: less and less once a stop was asked for."""
@@ -218,12 +236,12 @@ class Loop:
         if not self.stop.is_set():
             return REQUEST_TIMEOUT_S
         if self._stopped_at is None:
-            self._stopped_at = time.monotonic()
-        left = self._stopped_at + self.job.config.shutdown_timeout_s - time.monotonic()
+            self._stopped_at = self._clock()
+        left = self._stopped_at + self.job.config.shutdown_timeout_s - self._clock()
         return min(REQUEST_TIMEOUT_S, max(0.0, left))
 
     def _report(self) -> None:
-        now = time.monotonic()
+        now = self._clock()
         self.health.beat()
         if now - self._shown_at < SHOW_INTERVAL_S:
             return
@@ -249,7 +267,7 @@ class Loop:
         if not self._dirty():
             return IDLE_POLL_S
         due = self._committed_at + self.job.config.commit_interval_ms / 1000
-        return min(IDLE_POLL_S, max(0.0, due - time.monotonic()))
+        return min(IDLE_POLL_S, max(0.0, due - self._clock()))
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

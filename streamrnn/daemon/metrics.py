@@ -5,6 +5,7 @@ the case now. Records replayed during recovery are counted as replayed and nothi
 Invariants: stream keys never become labels; a gauge has no sample while its value is unknown; ``remove`` deletes
 every series of a partition, and a late call after it brings none back.
 
+What a learner counts is declared in ``streamrnn.core.counts``, with its help; here each of those rows becomes a metric.
 Sums come with counts, so that ``rate(x_sum) / rate(x_count)`` is a mean over any interval: the progressive mean
 absolute error is ``rate(streamrnn_absolute_error_sum[5m]) / rate(streamrnn_absolute_error_count[5m])``.
 
@@ -14,7 +15,6 @@ absolute error is ``rate(streamrnn_absolute_error_sum[5m]) / rate(streamrnn_abso
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -24,11 +24,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.process_collector import ProcessCollector
 
 from streamrnn.broker.protocol import TopicPartition
+from streamrnn.core.counts import COUNTS, EVICTIONS, WINDOWS_IN_BATCH, Count
 
 Kind = Literal["counter", "gauge", "histogram", "summary", "info"]
 
 PHASES = ("poll", "decode", "process", "send", "commit", "checkpoint")
-EVICTION_CAUSES = ("ttl", "capacity")
 REBALANCES = ("assigned", "revoked", "lost")
 
 # From a cached fsync to a disk that is about to fail.
@@ -54,11 +54,27 @@ class Metric(NamedTuple):
         return (*(("topic", "partition") if self.partition else ()), *self.labels)
 
 
+RECORDS_CONSUMED = Count("records_consumed", "Records read from the input topic, replayed ones excluded.")
+REPLAYED_RECORDS = Count("replayed_records", "Records processed again in recovery, silently.")
+LEARNER_COUNTS = tuple(count for count in COUNTS if count is not COUNTS[WINDOWS_IN_BATCH])
+PARTITION_COUNTS = (RECORDS_CONSUMED, *LEARNER_COUNTS, *EVICTIONS, REPLAYED_RECORDS)
+"""All that is counted for a partition, whoever counts it; dead letters apart, whose reasons the codec has."""
+
+
+def name_of(count: Count) -> str:
+    """The metric of a count."""
+    return f"streamrnn_{count.stem}_total"
+
+
+def _rows(*counts: Count) -> tuple[Metric, ...]:
+    """The metrics of these counts, one for all causes of the same."""
+    rows = [Metric(name_of(c), "counter", c.help, labels=("cause",) if c.cause else ()) for c in counts]
+    return tuple(dict.fromkeys(rows))
+
+
 METRICS: tuple[Metric, ...] = (
     # What came in and went out
-    Metric("streamrnn_records_consumed_total", "counter", "Records read from the input topic, replayed ones excluded."),
-    Metric("streamrnn_records_predicted_total", "counter", "Records a prediction was made for."),
-    Metric("streamrnn_label_records_total", "counter", "Records that carried a label for an earlier event."),
+    *_rows(RECORDS_CONSUMED),
     Metric(
         "streamrnn_dead_letters_total",
         "counter",
@@ -66,16 +82,7 @@ METRICS: tuple[Metric, ...] = (
         labels=("reason",),
     ),
     # Learning
-    Metric("streamrnn_updates_total", "counter", "Optimiser steps taken."),
-    Metric("streamrnn_windows_total", "counter", "Windows back-propagated through, dropped ones included."),
-    Metric("streamrnn_windows_dropped_total", "counter", "Windows dropped for a loss or gradient that was not finite."),
-    Metric("streamrnn_gradient_clips_total", "counter", "Optimiser steps whose gradient was clipped to clip_norm."),
-    Metric("streamrnn_imputed_inputs_total", "counter", "Missing or non-finite inputs replaced by the running mean."),
-    Metric("streamrnn_sequences_ended_total", "counter", "Sequences ended by their end mark or by a gap in time."),
-    Metric(
-        "streamrnn_late_labels_total", "counter", "Labels too late to be learned, since their step left the window."
-    ),
-    Metric("streamrnn_unmatched_labels_total", "counter", "Labels that named no remembered event."),
+    *_rows(*LEARNER_COUNTS),
     Metric(
         "streamrnn_gradient_norm",
         "histogram",
@@ -95,13 +102,8 @@ METRICS: tuple[Metric, ...] = (
     ),
     # Streams
     Metric("streamrnn_active_streams", "gauge", "Streams with a hidden state."),
-    Metric("streamrnn_stream_capacity", "gauge", "Streams there is room for (streams.max_streams)."),
-    Metric(
-        "streamrnn_evictions_total",
-        "counter",
-        "Streams whose state was dropped: idle beyond ttl_s, or least recently seen for lack of capacity.",
-        labels=("cause",),
-    ),
+    Metric("streamrnn_stream_capacity", "gauge", "Streams whose state can be kept at once (streams.max_streams)."),
+    *_rows(*EVICTIONS),
     # Position in the log
     Metric("streamrnn_stream_timestamp_seconds", "gauge", "Stream time: the running maximum of record timestamps."),
     Metric(
@@ -123,7 +125,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("streamrnn_checkpoint_failures_total", "counter", "Checkpoints that could not be written."),
     Metric("streamrnn_corrupt_checkpoints_total", "counter", "Checkpoints found unusable and passed over in recovery."),
     Metric("streamrnn_build_changes_total", "counter", "Restores from a checkpoint written by another build."),
-    Metric("streamrnn_replayed_records_total", "counter", "Records processed again in recovery, silently."),
+    *_rows(REPLAYED_RECORDS),
     Metric("streamrnn_inexact_replays_total", "counter", "Recoveries that did not arrive at the committed digest."),
     # The process
     Metric(
@@ -163,48 +165,18 @@ _BY_NAME = {metric.name: metric for metric in METRICS}
 class Delta:
     """What happened in one partition since the previous call; everything starts at nothing.
 
-    ``gradient_norms`` holds one norm per optimiser step. ``loss_sum`` over ``loss_count`` and ``error_sum`` over
-    ``error_count`` are means of loss and of absolute error; a sum that is not finite is left out with its count.
+    ``counts`` has what was added to each of ``PARTITION_COUNTS``, by name; those left out and further ones do not
+    matter. ``gradient_norms`` holds one norm per optimiser step. ``loss_sum`` over ``loss_count`` and ``error_sum``
+    over ``error_count`` are means of loss and of absolute error; a sum that is not finite is left out with its count.
     """
 
-    consumed: int = 0
-    predicted: int = 0
-    labels: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
     dead_letters: Mapping[str, int] = field(default_factory=dict)
-    updates: int = 0
-    windows: int = 0
-    windows_dropped: int = 0
-    clips: int = 0
-    imputed: int = 0
-    sequences_ended: int = 0
-    evicted_ttl: int = 0
-    evicted_capacity: int = 0
-    late_labels: int = 0
-    unmatched_labels: int = 0
-    replayed: int = 0
     gradient_norms: Sequence[float] | np.ndarray[Any, Any] = ()
     loss_sum: float = 0.0
     loss_count: int = 0
     error_sum: float = 0.0
     error_count: int = 0
-
-
-# Fields of Delta that are plain counters.
-_COUNTERS = {
-    "consumed": "streamrnn_records_consumed_total",
-    "predicted": "streamrnn_records_predicted_total",
-    "labels": "streamrnn_label_records_total",
-    "updates": "streamrnn_updates_total",
-    "windows": "streamrnn_windows_total",
-    "windows_dropped": "streamrnn_windows_dropped_total",
-    "clips": "streamrnn_gradient_clips_total",
-    "imputed": "streamrnn_imputed_inputs_total",
-    "sequences_ended": "streamrnn_sequences_ended_total",
-    "late_labels": "streamrnn_late_labels_total",
-    "unmatched_labels": "streamrnn_unmatched_labels_total",
-    "replayed": "streamrnn_replayed_records_total",
-}
-_EVICTIONS = {"evicted_ttl": "ttl", "evicted_capacity": "capacity"}
 
 
 class _BulkSummary(Summary):
@@ -293,7 +265,7 @@ class Metrics:
 
 
 class PartitionMetrics:
-    """The metrics of one partition. After ``remove`` every call does nothing.
+    """The metrics of one partition, reported by the loop's thread alone. After ``remove`` every call does nothing.
 
     Counters, histograms and summaries exist from the start; gauges only once they are shown.
     """
@@ -301,37 +273,32 @@ class PartitionMetrics:
     def __init__(self, collectors: Mapping[str, Any], tp: TopicPartition) -> None:
         self._collectors = collectors
         self._labels = (tp.topic, str(tp.partition))
-        self._lock = threading.Lock()  # remove() may come while another thread reports a finished checkpoint
         self._removed = False
         self._series: set[tuple[str, tuple[str, ...]]] = set()
         self._children: dict[tuple[str, str], Any] = {}
         for metric in METRICS:
             if metric.partition and metric.kind != "gauge" and not metric.labels:
                 self._child(metric.name)
-        for cause in EVICTION_CAUSES:
-            self._child("streamrnn_evictions_total", cause)
+        for count in PARTITION_COUNTS:
+            self._child(name_of(count), count.cause)
 
     def add(self, delta: Delta) -> None:
         """Count what happened since the previous call."""
-        with self._lock:
-            if self._removed:
-                return
-            for name, metric in _COUNTERS.items():
-                if amount := getattr(delta, name):
-                    self._child(metric).inc(amount)
-            for name, cause in _EVICTIONS.items():
-                if amount := getattr(delta, name):
-                    self._child("streamrnn_evictions_total", cause).inc(amount)
-            for reason, amount in delta.dead_letters.items():
-                self._child("streamrnn_dead_letters_total", reason).inc(amount)
-            if len(delta.gradient_norms):
-                self._child("streamrnn_gradient_norm").add(delta.gradient_norms)
-                self._child("streamrnn_gradient_norm_last").set(float(delta.gradient_norms[-1]))
-            # One infinite loss would make the sum useless for the life of the process.
-            if delta.loss_count and math.isfinite(delta.loss_sum):
-                self._child("streamrnn_prediction_loss").add(delta.loss_sum, delta.loss_count)
-            if delta.error_count and math.isfinite(delta.error_sum):
-                self._child("streamrnn_absolute_error").add(delta.error_sum, delta.error_count)
+        if self._removed:
+            return
+        for count in PARTITION_COUNTS:
+            if amount := delta.counts.get(count.name):
+                self._child(name_of(count), count.cause).inc(amount)
+        for reason, amount in delta.dead_letters.items():
+            self._child("streamrnn_dead_letters_total", reason).inc(amount)
+        if len(delta.gradient_norms):
+            self._child("streamrnn_gradient_norm").add(delta.gradient_norms)
+            self._child("streamrnn_gradient_norm_last").set(float(delta.gradient_norms[-1]))
+        # One infinite loss would make the sum useless for the life of the process.
+        if delta.loss_count and math.isfinite(delta.loss_sum):
+            self._child("streamrnn_prediction_loss").add(delta.loss_sum, delta.loss_count)
+        if delta.error_count and math.isfinite(delta.error_sum):
+            self._child("streamrnn_absolute_error").add(delta.error_sum, delta.error_count)
 
     def show(
         self,
@@ -353,9 +320,8 @@ class PartitionMetrics:
 
     def checkpoint_written(self, *, seconds: float, size_bytes: int, at_s: float) -> None:
         """A checkpoint was written: how long it took, all it names, and when (seconds since the epoch)."""
-        with self._lock:
-            if not self._removed:
-                self._child("streamrnn_checkpoint_duration_seconds").observe(seconds)
+        if not self._removed:
+            self._child("streamrnn_checkpoint_duration_seconds").observe(seconds)
         self._set("streamrnn_checkpoint_size_bytes", size_bytes)
         self._set("streamrnn_checkpoint_last_success_timestamp_seconds", at_s)
 
@@ -374,27 +340,24 @@ class PartitionMetrics:
 
     def remove(self) -> None:
         """Delete every series of this partition: it belongs to another worker now."""
-        with self._lock:
-            self._removed = True
-            self._children.clear()
-            for name, labels in self._series:
-                self._collectors[name].remove(*labels)
-            self._series.clear()
+        self._removed = True
+        self._children.clear()
+        for name, labels in self._series:
+            self._collectors[name].remove(*labels)
+        self._series.clear()
 
     def _count(self, name: str, amount: int) -> None:
-        with self._lock:
-            if not self._removed:
-                self._child(name).inc(amount)
+        if not self._removed:
+            self._child(name).inc(amount)
 
     def _set(self, name: str, value: float | None) -> None:
-        with self._lock:
-            if self._removed:
-                return
-            if value is not None:
-                self._child(name).set(value)
-            elif self._children.pop((name, ""), None) is not None:
-                self._collectors[name].remove(*self._labels)
-                self._series.discard((name, self._labels))
+        if self._removed:
+            return
+        if value is not None:
+            self._child(name).set(value)
+        elif self._children.pop((name, ""), None) is not None:
+            self._collectors[name].remove(*self._labels)
+            self._series.discard((name, self._labels))
 
     def _child(self, name: str, last_label: str = "") -> Any:
         child = self._children.get((name, last_label))

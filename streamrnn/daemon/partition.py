@@ -1,10 +1,10 @@
 """One assigned partition at work: its learner, where it is in the log, and what it has to send.
 
 Delivered records run through codec and learner. Up to the committed offset that is a ``replay``: the same arithmetic,
-no output. From there on ``take`` gives one output for every record, a prediction or a dead letter (label records
+no output. From there on ``process`` gives one output for every record, a prediction or a dead letter (label records
 none). The ordinal counts delivered records, decodable or not; offsets are positions only.
 
-When a replay ends, and before the next record is taken, ordinal and digest of the predictions must be those the
+When a replay ends, and before the next record is processed, ordinal and digest of the predictions must be those the
 committed offset carries in its metadata. Nothing here talks to the broker: the loop sends, commits and says when to
 checkpoint.
 """
@@ -14,13 +14,13 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
-import msgspec
 import numpy as np
 
-from streamrnn.broker.protocol import Record, TopicPartition
-from streamrnn.daemon.metrics import Delta, Metrics
+from streamrnn.broker.protocol import Output, Record, TopicPartition
+from streamrnn.daemon.mark import Mark
+from streamrnn.daemon.metrics import RECORDS_CONSUMED, REPLAYED_RECORDS, Delta, Metrics
 from streamrnn.job.codec.dead_letters import encode_dead_letter
 from streamrnn.job.codec.records import MAX_KEY_BYTES, Decoded
 from streamrnn.job.job import Job
@@ -33,71 +33,43 @@ MAX_AHEAD_S = 1800.0
 """A prediction carries its record's timestamp unless that is so far in the future; then it carries the present."""
 
 
-class Output(NamedTuple):
-    """One record to send."""
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Where a partition begins: at a checkpoint's position, or at a position of its own (``base`` None).
 
-    topic: str
-    key: bytes | None
-    value: bytes
-    timestamp_ms: int | None
-
-
-class Mark(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
-    """What a committed offset says, in its metadata, of the learner that got there."""
+    Records before ``replay_until`` are replayed; ``expected`` is what the commit there says of the run that got there,
+    None where it cannot be compared. ``gap_skipped``: records behind the checkpoint are gone from the log.
+    """
 
     lineage: str
+    position: int
     ordinal: int
-    digest: int
-    partitions: int = 0
-
-    def to_metadata(self) -> str:
-        """The text stored beside the offset."""
-        return msgspec.json.encode(self).decode()
-
-    @classmethod
-    def from_metadata(cls, text: str) -> Mark | None:
-        """The mark, or None when the text was not written by us."""
-        try:
-            return msgspec.json.decode(text, type=cls)
-        except msgspec.MsgspecError:
-            return None
+    replay_until: int
+    base: Manifest | None = None
+    expected: Mark | None = None
+    gap_skipped: bool = False
 
 
 class Partition:
     """A partition whose learner is at ``position`` (the next offset), having been given ``ordinal`` records."""
 
-    def __init__(
-        self,
-        job: Job,
-        tp: TopicPartition,
-        metrics: Metrics,
-        learner: Learner,
-        *,
-        lineage: str,
-        position: int,
-        ordinal: int,
-        base: Manifest | None,
-        replay_until: int,
-        expected: Mark | None,
-    ) -> None:
+    def __init__(self, job: Job, tp: TopicPartition, metrics: Metrics, learner: Learner, start: Start) -> None:
         self.job, self.tp, self.learner = job, tp, learner
-        self.lineage = lineage
-        self.position, self.ordinal = position, ordinal
-        self.committed = replay_until
-        self.replay_until = replay_until
-        self.expected = expected
+        self.lineage = start.lineage
+        self.position, self.ordinal = start.position, start.ordinal
+        self.committed = self.replay_until = start.replay_until
+        self.expected, self.gap_skipped = start.expected, start.gap_skipped
         self.caught_up = False
-        self.gap_skipped = False
         self.outputs: list[Output] = []  # since the last confirmed commit
         self.metrics = metrics.partition(tp)
         self._timing = metrics
-        self.start_writer(base)
+        self.start_writer(start.base)
 
     # -- records ------------------------------------------------------------------------------------------------------
 
     @property
     def replaying(self) -> bool:
-        """Whether records are still taken silently."""
+        """Whether records are still learned from silently."""
         return self.position < self.replay_until
 
     def replay(self, records: Sequence[Record]) -> Sequence[Record]:
@@ -106,16 +78,16 @@ class Partition:
             return records
         silent = sum(record.offset < self.replay_until for record in records)
         if silent:
-            self._process(records[:silent])
-            self.metrics.add(Delta(replayed=silent))
+            self._learn(records[:silent])
+            self.metrics.add(Delta(counts={REPLAYED_RECORDS.name: silent}))
         if silent < len(records):
             self.position = self.replay_until  # no record lay between
         return records[silent:]
 
-    def take(self, records: Sequence[Record]) -> list[Output]:
-        """Learn from delivered records in order; returns what is to be sent for them."""
+    def process(self, records: Sequence[Record]) -> list[Output]:
+        """Predict and learn from delivered records in order; returns what is to be sent for them."""
         before = self.learner.counters()
-        decoded, predictions = self._process(records)
+        decoded, predictions = self._learn(records)
         started = time.perf_counter()
         outputs = self._outputs(decoded, predictions)
         self._timing.phase("send", time.perf_counter() - started)
@@ -127,7 +99,7 @@ class Partition:
         """The client reads on at ``position``: what lay before holds no records (markers, compacted ones)."""
         self.position = max(self.position, position)
 
-    def _process(self, records: Sequence[Record]) -> tuple[Decoded, Predictions]:
+    def _learn(self, records: Sequence[Record]) -> tuple[Decoded, Predictions]:
         started = time.perf_counter()
         decoded = self.job.codec.decode(records)
         between = time.perf_counter()
@@ -182,7 +154,7 @@ class Partition:
 
     @property
     def changed(self) -> bool:
-        """Whether records were taken since the last checkpoint."""
+        """Whether records were processed since the last checkpoint."""
         return self._since_checkpoint > 0
 
     def checkpoint_due(self) -> bool:
@@ -254,20 +226,8 @@ def _delta(
     norms = predictions.grad_norm
     scored = ~np.isnan(predictions.loss)
     return Delta(
-        consumed=consumed,
-        predicted=grown["records_predicted"],
-        labels=grown["label_records"],
+        counts={**grown, RECORDS_CONSUMED.name: consumed},
         dead_letters=Counter(error.reason for _, error in decoded.rejected),
-        updates=grown["updates"],
-        windows=grown["windows"],
-        windows_dropped=grown["windows_dropped_loss"] + grown["windows_dropped_gradient"],
-        clips=grown["gradient_clips"],
-        imputed=grown["imputed_inputs"],
-        sequences_ended=grown["sequences_ended"],
-        evicted_ttl=grown["evictions_ttl"],
-        evicted_capacity=grown["evictions_capacity"],
-        late_labels=grown["late_labels"],
-        unmatched_labels=grown["unmatched_labels"],
         gradient_norms=norms[~np.isnan(norms)],
         loss_sum=float(predictions.loss[scored].sum()),
         loss_count=int(scored.sum()),

@@ -7,162 +7,205 @@ longer reaches back, ``checkpoint.on_gap`` decides; if the replay arrives with a
 ``checkpoint.on_inexact`` does. Going on in either case is an intervention: it starts a new lineage with its own genesis
 checkpoint, so that recovery never mixes the two.
 
-Writes to the broker are confined to ``begin_lineage``. Nothing is ever rolled back.
+The only thing written to the broker is the commit that begins a lineage. Nothing is ever rolled back.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 
-from streamrnn.broker.protocol import Broker, Commit, TopicPartition
+from streamrnn.broker.protocol import Broker, Commit, Membership, TopicPartition
+from streamrnn.daemon.mark import Mark
 from streamrnn.daemon.metrics import Metrics
-from streamrnn.daemon.partition import Mark, Partition
+from streamrnn.daemon.partition import Partition, Start
 from streamrnn.errors import CheckpointError, RecoveryError
 from streamrnn.job.job import Job
+from streamrnn.learner.learner import Learner
+from streamrnn.storage.checkpoints import Rejected
 from streamrnn.storage.fingerprints import differences
-from streamrnn.storage.manifest import new_lineage
-from streamrnn.storage.snapshot import take_snapshot
+from streamrnn.storage.manifest import Manifest, new_lineage
+from streamrnn.storage.snapshot import Checkpoint, take_snapshot
 
 _log = logging.getLogger(__name__)
 
 
-def restore(job: Job, broker: Broker, metrics: Metrics, tp: TopicPartition, timeout_s: float) -> Partition:
-    """The partition, positioned at its checkpoint and sought there; it replays until the committed offset.
+class Recovery:
+    """Restores the partitions of one job from one broker's log and the job's checkpoints."""
 
-    Raises RecoveryError when checkpoints and log do not lead back, FingerprintMismatch when the checkpoint is of
-    another configuration, BrokerError when the broker does not answer.
-    """
-    commit = broker.committed(tp)
-    if commit is None:
-        return _begin(job, broker, metrics, tp, timeout_s)
-    mark = Mark.from_metadata(commit.metadata)
-    if mark is None:
-        raise RecoveryError(
-            f"{tp}: the committed offset {commit.offset} of group {job.config.group_id} was not written by streamrnn "
-            f"(its metadata is {commit.metadata[:80]!r}), so no checkpoint belongs to it. To start afresh, delete the "
-            "group's offsets or give the job another name"
+    def __init__(self, job: Job, broker: Broker, metrics: Metrics, timeout_s: float) -> None:
+        self._job, self._broker, self._metrics, self._timeout_s = job, broker, metrics, timeout_s
+
+    def restore(self, tp: TopicPartition, membership: Membership | None) -> Partition:
+        """The partition, positioned at its checkpoint and sought there; it replays until the committed offset.
+
+        Raises RecoveryError when checkpoints and log do not lead back, FingerprintMismatch when the checkpoint is of
+        another configuration, BrokerError when the broker does not answer.
+        """
+        commit = self._broker.committed(tp)
+        if commit is None:
+            return self._begin(tp, membership)
+        mark = Mark.from_metadata(commit.metadata)
+        if mark is None:
+            raise RecoveryError(
+                f"{tp}: the committed offset {commit.offset} of group {self._job.config.group_id} was not written by "
+                f"streamrnn (its metadata is {commit.metadata[:80]!r}), so no checkpoint belongs to it. To start "
+                "afresh, delete the group's offsets or give the job another name"
+            )
+        return self._resume(tp, commit, mark)
+
+    def finish_replay(self, partition: Partition, membership: Membership | None) -> None:
+        """Called once the partition has caught up with the committed offset: was it the run that had been committed?"""
+        expected, partition.expected = partition.expected, None
+        if partition.gap_skipped:
+            partition.gap_skipped = False
+            self._begin_lineage(partition, membership)
+            return
+        if expected is None:
+            return
+        arrived = (partition.ordinal, partition.learner.digest)
+        if arrived == (expected.ordinal, expected.digest):
+            return
+        partition.metrics.replay_inexact()
+        text = (
+            f"{partition.tp}: the replay reached offset {partition.position} with ordinal {arrived[0]} and digest "
+            f"{arrived[1]:08x}, committed were {expected.ordinal} and {expected.digest:08x}: the log or the build "
+            "changed"
         )
-    return _resume(job, broker, metrics, tp, commit, mark)
+        if self._job.config.checkpoint.on_inexact == "fail":
+            raise RecoveryError(f"{text}. Set checkpoint.on_inexact: continue to go on from the state reached")
+        _log.warning("%s; going on in a new lineage", text)
+        self._begin_lineage(partition, membership)
 
+    # -- the first start ----------------------------------------------------------------------------------------------
 
-def _begin(job: Job, broker: Broker, metrics: Metrics, tp: TopicPartition, timeout_s: float) -> Partition:
-    earlier = job.checkpoints(tp).lineages()
-    start = broker.log_start(tp) if job.config.input.start == "earliest" else broker.log_end(tp)
-    partition = Partition(
-        job, tp, metrics, job.first_learner(tp),
-        lineage="", position=start, ordinal=0, base=None, replay_until=start, expected=None,
-    )  # fmt: skip
-    try:
-        begin_lineage(partition, broker, timeout_s)
-        broker.seek(tp, start)
-    except BaseException:
-        partition.close(timeout_s=0.0)
-        raise
-    if earlier:
-        _log.warning(
-            "%s: group %s has no committed offset although checkpoints of lineages %s exist: learning starts anew from "
-            "offset %d. Were the group's offsets deleted, or did they expire?",
-            tp, job.config.group_id, ", ".join(earlier), start,
-        )  # fmt: skip
-    _log.info("%s: first start at offset %d, lineage %s", tp, start, partition.lineage)
-    return partition
+    def _begin(self, tp: TopicPartition, membership: Membership | None) -> Partition:
+        job, broker = self._job, self._broker
+        earlier = job.checkpoints(tp).lineages()
+        first = broker.log_start(tp) if job.config.input.start == "earliest" else broker.log_end(tp)
+        start = Start(lineage="", position=first, ordinal=0, replay_until=first)
+        partition = Partition(job, tp, self._metrics, job.first_learner(tp), start)
+        with _closed_on_error(partition):
+            self._begin_lineage(partition, membership)
+            broker.seek(tp, first)
+        if earlier:
+            _log.warning(
+                "%s: group %s has no committed offset although checkpoints of lineages %s exist: learning starts anew "
+                "from offset %d. Were the group's offsets deleted, or did they expire?",
+                tp, job.config.group_id, ", ".join(earlier), first,
+            )  # fmt: skip
+        _log.info("%s: first start at offset %d, lineage %s", tp, first, partition.lineage)
+        return partition
 
+    def _begin_lineage(self, partition: Partition, membership: Membership | None) -> None:
+        """Start a new lineage at the partition's present state: genesis checkpoint first, then the commit naming it."""
+        partition.lineage = new_lineage()
+        arrays, keys = partition.learner.stream_arrays()
+        snapshot = take_snapshot(partition.learner.model_arrays(), arrays, keys, len(keys))
+        partition.learner.take_touched_segments()
+        manifest = partition.job.checkpoints(partition.tp).write(snapshot, partition.progress())
+        partition.writer.close(self._timeout_s)
+        partition.start_writer(manifest)
+        count = len(self._broker.partitions(partition.tp.topic))
+        commit = Commit(partition.position, partition.mark(count).to_metadata())
+        self._broker.commit({partition.tp: commit}, membership, self._timeout_s)
+        partition.confirmed()
 
-def _resume(job: Job, broker: Broker, metrics: Metrics, tp: TopicPartition, commit: Commit, mark: Mark) -> Partition:
-    found = job.checkpoints(tp).newest(mark.lineage, at_or_below=commit.offset)
-    if found.checkpoint is None:
-        bad = "".join(f"\n  {r.path}: {r.reason}" for r in found.rejected)
-        raise RecoveryError(
-            f"{tp}: no usable checkpoint of lineage {mark.lineage} at or below the committed offset {commit.offset} in "
-            f"{job.checkpoints(tp).directory}{bad or ' (none there)'}. Bring the directory back (every worker must "
-            "reach it), or start afresh: delete the group's offsets or give the job another name"
+    # -- later starts -------------------------------------------------------------------------------------------------
+
+    def _resume(self, tp: TopicPartition, commit: Commit, mark: Mark) -> Partition:
+        checkpoint, rejected = self._newest_checkpoint(tp, commit, mark)
+        manifest = checkpoint.manifest
+        learner = _learner_at(self._job, tp, checkpoint)
+        self._warn_if_keys_moved(tp, mark)
+        start = self._start_behind(tp, manifest, commit, mark)
+        partition = Partition(self._job, tp, self._metrics, learner, start)
+        changed = differences(manifest.build, self._job.build)
+        partition.metrics.restored(corrupt_checkpoints=len(rejected), build_changed=bool(changed))
+        for line in changed:
+            _log.info("%s: the checkpoint was written by another build: %s", tp, line)
+        with _closed_on_error(partition):
+            self._broker.seek(tp, start.position)
+        _log.info(
+            "%s: restored the checkpoint at %d, replaying to %d", tp, manifest.progress.position, start.replay_until
         )
-    manifest = found.checkpoint.manifest
+        return partition
+
+    def _newest_checkpoint(self, tp: TopicPartition, commit: Commit, mark: Mark) -> tuple[Checkpoint, list[Rejected]]:
+        store = self._job.checkpoints(tp)
+        checkpoint, rejected = store.newest(mark.lineage, at_or_below=commit.offset)
+        if checkpoint is None:
+            bad = "".join(f"\n  {r.path}: {r.reason}" for r in rejected)
+            raise RecoveryError(
+                f"{tp}: no usable checkpoint of lineage {mark.lineage} at or below the committed offset "
+                f"{commit.offset} in {store.directory}{bad or ' (none there)'}. Bring the directory back (every worker "
+                "must reach it), or start afresh: delete the group's offsets or give the job another name"
+            )
+        return checkpoint, rejected
+
+    def _warn_if_keys_moved(self, tp: TopicPartition, mark: Mark) -> None:
+        if not mark.partitions:
+            return
+        now = len(self._broker.partitions(tp.topic))
+        if mark.partitions != now:
+            _log.warning(
+                "topic %s had %d partitions and now has %d: keys moved, so streams go on in other partitions with a "
+                "new hidden state", tp.topic, mark.partitions, now,
+            )  # fmt: skip
+
+    def _start_behind(self, tp: TopicPartition, manifest: Manifest, commit: Commit, mark: Mark) -> Start:
+        """Where the log lets the checkpoint go on, and how far the replay has to get."""
+        position = manifest.progress.position
+        first, end = self._broker.log_start(tp), self._broker.log_end(tp)
+        if commit.offset > end:
+            raise RecoveryError(
+                f"{tp}: offset {commit.offset} is committed, the log ends at {end}: the topic was made anew or lost "
+                "its end. To start afresh, delete the group's offsets or give the job another name"
+            )
+        gap = first > position
+        if gap:
+            self._refuse_gap(tp, position, first)
+            position = first
+        return Start(
+            lineage=mark.lineage,
+            position=position,
+            ordinal=manifest.progress.ordinal,
+            replay_until=max(commit.offset, position),
+            base=manifest,
+            expected=None if gap else mark,  # without the missing records, nobody arrives at the same ordinal
+            gap_skipped=gap,
+        )
+
+    def _refuse_gap(self, tp: TopicPartition, position: int, first: int) -> None:
+        text = f"{tp}: the log begins at {first}, the checkpoint is at {position}: {first - position} offsets are gone"
+        if self._job.config.checkpoint.on_gap == "fail":
+            raise RecoveryError(
+                f"{text}. Set checkpoint.on_gap: continue to go on without them, or use a longer retention"
+            )
+        _log.warning("%s; going on without them in a new lineage", text)
+
+
+def _learner_at(job: Job, tp: TopicPartition, checkpoint: Checkpoint) -> Learner:
+    """The learner as it was at the checkpoint."""
+    manifest = checkpoint.manifest
     learner = job.learner(tp)
     room = learner.empty_stream_arrays()
-    keys = found.checkpoint.restore_streams(room)
+    keys = checkpoint.restore_streams(room)
     try:
-        learner.restore(found.checkpoint.model, keys, room)
+        learner.restore(checkpoint.model, keys, room)
     except ValueError as error:
         raise CheckpointError(f"{tp}: checkpoint at {manifest.progress.position}: {error}") from error
     if learner.digest != manifest.progress.digest:
         raise CheckpointError(f"{tp}: checkpoint at {manifest.progress.position} disagrees with its own digest")
-    if mark.partitions and mark.partitions != len(broker.partitions(tp.topic)):
-        _log.warning(
-            "topic %s had %d partitions and now has %d: keys moved, so streams go on in other partitions with a new "
-            "hidden state", tp.topic, mark.partitions, len(broker.partitions(tp.topic)),
-        )  # fmt: skip
-    position, expected = manifest.progress.position, mark
-    first, end = broker.log_start(tp), broker.log_end(tp)
-    if commit.offset > end:
-        raise RecoveryError(
-            f"{tp}: offset {commit.offset} is committed, the log ends at {end}: the topic was made anew or lost its "
-            "end. To start afresh, delete the group's offsets or give the job another name"
-        )
-    if gap := first > position:
-        _refuse_gap(job, tp, position, first)
-        position = first
-    partition = Partition(
-        job, tp, metrics, learner,
-        lineage=mark.lineage, position=position, ordinal=manifest.progress.ordinal, base=manifest,
-        replay_until=max(commit.offset, position), expected=None if gap else expected,
-    )  # fmt: skip
-    partition.gap_skipped = gap
-    changed = differences(manifest.build, job.build)
-    partition.metrics.restored(corrupt_checkpoints=len(found.rejected), build_changed=bool(changed))
-    for line in changed:
-        _log.info("%s: the checkpoint was written by another build: %s", tp, line)
+    return learner
+
+
+@contextlib.contextmanager
+def _closed_on_error(partition: Partition) -> Iterator[None]:
+    """Nobody will own a partition that could not be brought to its start."""
     try:
-        broker.seek(tp, position)
+        yield
     except BaseException:
         partition.close(timeout_s=0.0)
         raise
-    _log.info(
-        "%s: restored the checkpoint at %d, replaying to %d", tp, manifest.progress.position, partition.replay_until
-    )
-    return partition
-
-
-def _refuse_gap(job: Job, tp: TopicPartition, position: int, first: int) -> None:
-    text = f"{tp}: the log begins at {first}, the checkpoint is at {position}: {first - position} offsets are gone"
-    if job.config.checkpoint.on_gap == "fail":
-        raise RecoveryError(f"{text}. Set checkpoint.on_gap: continue to go on without them, or use a longer retention")
-    _log.warning("%s; going on without them in a new lineage", text)
-
-
-def finish_replay(partition: Partition, broker: Broker, timeout_s: float) -> None:
-    """Called once the partition has caught up with the committed offset: was it the run that had been committed?"""
-    expected, partition.expected = partition.expected, None
-    if partition.gap_skipped:
-        partition.gap_skipped = False
-        begin_lineage(partition, broker, timeout_s)
-        return
-    if expected is None:
-        return
-    arrived = (partition.ordinal, partition.learner.digest)
-    if arrived == (expected.ordinal, expected.digest):
-        return
-    partition.metrics.replay_inexact()
-    text = (
-        f"{partition.tp}: the replay reached offset {partition.position} with ordinal {arrived[0]} and digest "
-        f"{arrived[1]:08x}, committed were {expected.ordinal} and {expected.digest:08x}: the log or the build changed"
-    )
-    if partition.job.config.checkpoint.on_inexact == "fail":
-        raise RecoveryError(f"{text}. Set checkpoint.on_inexact: continue to go on from the state reached")
-    _log.warning("%s; going on in a new lineage", text)
-    begin_lineage(partition, broker, timeout_s)
-
-
-def begin_lineage(partition: Partition, broker: Broker, timeout_s: float) -> None:
-    """Start a new lineage at the partition's present state: genesis checkpoint first, then the commit naming it."""
-    partition.lineage = new_lineage()
-    arrays, keys = partition.learner.stream_arrays()
-    snapshot = take_snapshot(partition.learner.model_arrays(), arrays, keys, len(keys))
-    partition.learner.take_touched_segments()
-    manifest = partition.job.checkpoints(partition.tp).write(snapshot, partition.progress())
-    partition.writer.close(timeout_s)
-    partition.start_writer(manifest)
-    count = len(broker.partitions(partition.tp.topic))
-    commit = Commit(partition.position, partition.mark(count).to_metadata())
-    broker.commit({partition.tp: commit}, timeout_s)
-    partition.confirmed()

@@ -131,7 +131,7 @@ def read_all(broker: Broker, topic: str) -> Iterator[Record]:
         while not ends or any(broker.position(tp) < end for tp, end in ends.items()):
             if time.monotonic() - moved > READ_TIMEOUT_S:
                 raise BrokerError(f"reading topic {topic} back came to a halt for {READ_TIMEOUT_S:g} s")
-            polled = broker.poll(0.2, 10_000)
+            polled = broker.poll(0.2, 10_000).records
             for event in broker.events():
                 if isinstance(event, Assigned):
                     for tp in event.partitions:

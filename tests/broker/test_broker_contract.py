@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 
 from streamrnn.broker.embedded import EmbeddedBroker, EmbeddedLog
-from streamrnn.broker.protocol import Assigned, Broker, Commit, Record, TopicPartition
-from streamrnn.errors import BrokerError
+from streamrnn.broker.protocol import Assigned, Broker, Commit, Output, Record, TopicPartition
+from streamrnn.errors import BrokerError, UndeliveredError
 
 DEADLINE_S = 30.0
+
+
+HEADERS = [("schema", b"\x00\x00\x07"), ("schema", b""), ("trace", b"\xff\xfe"), ("", b"unnamed")]
 
 
 class World(Protocol):
     """A log with topics, and brokers on it that end with the test."""
 
     def topic(self, partitions: int = 1) -> str: ...
+    def append(self, topic: str, value: bytes, headers: Sequence[tuple[str, bytes]]) -> None: ...
     def member(self, group: str) -> Broker: ...
 
 
@@ -34,6 +38,11 @@ class EmbeddedWorld:
         with EmbeddedLog(self._directory) as log:
             log.create_topic(name, partitions)
         return name
+
+    def append(self, topic: str, value: bytes, headers: Sequence[tuple[str, bytes]]) -> None:
+        with EmbeddedLog(self._directory) as log:
+            log.append(topic, b"k", value, headers=headers)
+            log.flush()
 
     def member(self, group: str) -> Broker:
         log = EmbeddedLog(self._directory)  # each with files of its own, as processes would
@@ -62,6 +71,15 @@ class KafkaWorld:
         create_topics(self._connection, {name: partitions})
         self._topics.append(name)
         return name
+
+    def append(self, topic: str, value: bytes, headers: Sequence[tuple[str, bytes]]) -> None:
+        from kafka import KafkaProducer
+
+        producer = KafkaProducer(bootstrap_servers=self._connection.servers)
+        try:
+            producer.send(topic, value=value, key=b"k", headers=list(headers)).get(10.0)
+        finally:
+            producer.close(5)
 
     def member(self, group: str) -> Broker:
         from streamrnn.broker.kafka_client import KafkaBroker
@@ -107,7 +125,7 @@ def joined(broker: Broker, topic: str) -> list[TopicPartition]:
     broker.subscribe(topic)
 
     def assigned() -> list[TopicPartition]:
-        assert broker.poll(0.05, 100) == {}
+        assert broker.poll(0.05, 100).records == {}
         return [tp for event in broker.events() if isinstance(event, Assigned) for tp in event.partitions]
 
     return until("assignment", assigned)
@@ -126,11 +144,11 @@ def drained(broker: Broker, count: int, max_records: int = 1000) -> list[Record]
     records: list[Record] = []
     deadline = time.monotonic() + DEADLINE_S
     while len(records) < count and time.monotonic() < deadline:
-        for tp, polled in broker.poll(0.2, max_records).items():
+        for tp, polled in broker.poll(0.2, max_records).records.items():
             assert len(polled) <= max_records
             assert all(record[:2] == tp for record in polled)
             records += polled
-    records += [record for polled in broker.poll(0.2, 1000).values() for record in polled]
+    records += [record for polled in broker.poll(0.2, 1000).records.values() for record in polled]
     assert len(records) == count
     return records
 
@@ -194,11 +212,19 @@ def test_a_key_stays_in_one_partition_and_a_named_partition_is_kept(world: World
 def test_a_timestamp_left_out_is_now(world: World) -> None:
     topic, broker = world.topic(), world.member("g")
     before = time.time_ns() // 1_000_000
-    broker.send(topic, b"k", b"v", headers=[("reason", b"test")])
+    broker.send(topic, b"k", b"v")
     broker.flush(10.0)
     started(broker, topic)
     (record,) = drained(broker, 1)
     assert before <= record.timestamp_ms <= time.time_ns() // 1_000_000
+
+
+def test_headers_come_back_in_order_with_the_bytes_they_were_sent_with(world: World) -> None:
+    topic, broker = world.topic(), world.member("g")
+    for headers in (HEADERS, [], HEADERS[:1]):
+        world.append(topic, b"v", headers)
+    started(broker, topic)
+    assert [list(record.headers) for record in drained(broker, 3)] == [HEADERS, [], HEADERS[:1]]
 
 
 def test_seek_moves_both_ways_while_paused_or_not(world: World) -> None:
@@ -239,7 +265,7 @@ def test_poll_returns_no_more_than_asked_for(world: World) -> None:
     started(broker, topic)
     seen = 0
     while seen < 40:
-        polled = sum(map(len, broker.poll(1.0, 3).values()))
+        polled = sum(map(len, broker.poll(1.0, 3).records.values()))
         assert polled <= 3
         seen += polled
 
@@ -248,7 +274,7 @@ def test_poll_waits_no_longer_than_its_timeout(world: World) -> None:
     topic, broker = world.topic(), world.member("g")
     started(broker, topic)
     begin = time.monotonic()
-    assert broker.poll(0.3, 10) == {}
+    assert broker.poll(0.3, 10).records == {}
     assert 0.2 < time.monotonic() - begin < 2.0
 
 
@@ -269,9 +295,9 @@ def test_what_is_assigned_stays_paused_until_it_is_resumed(world: World) -> None
     broker.flush(10.0)
     (tp,) = joined(broker, topic)
     for _ in range(5):
-        assert broker.poll(0.1, 10) == {}
+        assert broker.poll(0.1, 10).records == {}
     broker.seek(tp, 0)
-    assert broker.poll(0.3, 10) == {}
+    assert broker.poll(0.3, 10).records == {}
     broker.resume([tp])
     assert len(drained(broker, 1)) == 1
 
@@ -302,8 +328,9 @@ def test_commits_with_metadata_survive_the_member(world: World) -> None:
     topic, broker = world.topic(partitions=2), world.member("g")
     first, second = sorted(joined(broker, topic))
     assert broker.committed(first) is None
-    broker.commit({first: Commit(3, '{"lineage":"ä","ordinal":3}')}, 10.0)
-    broker.commit({first: Commit(4, "four"), second: Commit(0, "")}, 10.0)
+    membership = broker.poll(0.05, 1).membership
+    broker.commit({first: Commit(3, '{"lineage":"ä","ordinal":3}')}, membership, 10.0)
+    broker.commit({first: Commit(4, "four"), second: Commit(0, "")}, membership, 10.0)
     assert broker.committed(first) == Commit(4, "four")
     broker.close(5.0)
 
@@ -321,7 +348,7 @@ def test_a_restarted_member_goes_on_where_it_committed(world: World) -> None:
     broker.flush(10.0)
     (tp,) = started(broker, topic)
     drained(broker, 10)
-    broker.commit({tp: Commit(6)}, 10.0)
+    broker.commit({tp: Commit(6)}, broker.poll(0.05, 1).membership, 10.0)
     broker.close(5.0)
 
     again = world.member("g")
@@ -331,6 +358,36 @@ def test_a_restarted_member_goes_on_where_it_committed(world: World) -> None:
     again.seek(tp, commit.offset)
     again.resume([tp])
     assert [r.offset for r in drained(again, 4)] == [6, 7, 8, 9]
+
+
+def test_outputs_and_offsets_are_delivered_together(world: World) -> None:
+    source, sink, broker = world.topic(), world.topic(partitions=2), world.member("g")
+    (tp,) = started(broker, source)
+    broker.send(sink, b"k", b"early", partition=1)
+    outputs = [Output(sink, b"k", b"late", 7, 1), Output(sink, None, b"later", None, 0)]
+    broker.deliver(iter(outputs), {tp: Commit(3, "three")}, broker.poll(0.05, 1).membership, 10.0)
+    assert broker.committed(tp) == Commit(3, "three")
+    broker.deliver((), {tp: Commit(4, "four")}, broker.poll(0.05, 1).membership, 10.0)
+    assert broker.committed(tp) == Commit(4, "four")
+    broker.close(5.0)
+
+    reader = world.member("reader")
+    started(reader, sink)
+    records = drained(reader, 3)
+    assert [r.value for r in records if r.partition == 1] == [b"early", b"late"]
+    assert [r.value for r in records if r.partition == 0] == [b"later"]
+    assert [r.timestamp_ms for r in records if r.value == b"late"] == [7]
+
+
+def test_no_offset_is_committed_when_an_output_is_missing(world: World) -> None:
+    source, broker = world.topic(), world.member("g")
+    (tp,) = started(broker, source)
+    membership = broker.poll(0.05, 1).membership
+    with pytest.raises(UndeliveredError, match="nowhere"):
+        broker.deliver([Output("nowhere", b"k", b"v")], {tp: Commit(3)}, membership, 10.0)
+    assert broker.committed(tp) is None
+    broker.deliver((), {tp: Commit(3)}, membership, 10.0)  # what could not be sent is forgotten
+    assert broker.committed(tp) == Commit(3)
 
 
 def test_a_topic_that_is_not_there_has_no_partitions_and_refuses(world: World) -> None:

@@ -20,6 +20,7 @@ from streamrnn.broker.embedded import SPILL_RECORDS, EmbeddedBroker, EmbeddedLog
 from streamrnn.broker.partition_file import READ_BYTES
 from streamrnn.broker.protocol import Assigned, Commit, Lost, Revoked, TopicPartition
 from streamrnn.errors import BrokerError, ConfigError, RebalanceError
+from tests.support.rebalancing import RebalancingBroker, append_gap, delete_before
 
 TP = TopicPartition("t", 0)
 
@@ -60,7 +61,7 @@ def test_any_bytes_round_trip_however_they_are_polled(
         log.flush()
         reader = log.reader(TP, 0)
         read = []
-        while polled := reader.take(cut):
+        while polled := reader.next_records(cut):
             assert len(polled) <= cut
             read += polled
         reader.file.close()
@@ -114,11 +115,11 @@ def test_a_reader_standing_in_a_torn_line_reads_what_replaces_it(log: EmbeddedLo
     with path_of(log).open("ab") as file:
         file.write(b'{"offset":2,"timestamp_ms":0,"key":"gone')
     reader = log.reader(TP, 0)
-    assert len(reader.take(10)) == 2
-    assert reader.take(10) == []
+    assert len(reader.next_records(10)) == 2
+    assert reader.next_records(10) == []
     log.append("t", b"kept", b"v")
     log.flush()
-    assert [r.key for r in reader.take(10)] == [b"kept"]
+    assert [r.key for r in reader.next_records(10)] == [b"kept"]
 
 
 def test_a_line_that_is_no_record_names_the_file(log: EmbeddedLog) -> None:
@@ -132,7 +133,7 @@ def test_a_line_that_is_no_record_names_the_file(log: EmbeddedLog) -> None:
 def test_every_offset_is_found_by_seeking(log: EmbeddedLog) -> None:
     for i in range(400):
         log.append("t", b"k", b"x" * (i * 37 % 900), timestamp_ms=i)
-    log.append_gap("t", 0, 5)
+    append_gap(log, "t", 0, 5)
     fill(log, 20)
     for start in range(426):
         found = offsets(log, start)
@@ -152,25 +153,25 @@ def test_lines_longer_than_the_read_buffer_are_read(log: EmbeddedLog) -> None:
 
 def test_gaps_move_the_position_and_are_never_returned(log: EmbeddedLog) -> None:
     fill(log, 2)
-    log.append_gap("t", 0, 3)
+    append_gap(log, "t", 0, 3)
     broker = EmbeddedBroker(log, "g")
     broker.subscribe("t")
     broker.seek(TP, 0)
     broker.resume([TP])
-    assert [r.offset for r in broker.poll(0, 2)[TP]] == [0, 1]
+    assert [r.offset for r in broker.poll(0, 2).records[TP]] == [0, 1]
     assert broker.position(TP) == 2
-    assert broker.poll(0, 10) == {}
+    assert broker.poll(0, 10).records == {}
     assert (broker.position(TP), broker.log_end(TP), broker.lag(TP)) == (5, 5, 0)
     fill(log, 1)
-    assert [r.offset for r in broker.poll(0, 10)[TP]] == [5]
+    assert [r.offset for r in broker.poll(0, 10).records[TP]] == [5]
     broker.close(1)
 
 
 def test_deleting_moves_the_log_start_and_the_writer_goes_on(log: EmbeddedLog) -> None:
     fill(log, 10)
-    log.delete_before(TP, 4)
+    delete_before(log, TP, 4)
     assert (log.log_start(TP), log.log_end(TP), offsets(log)) == (4, 10, [4, 5, 6, 7, 8, 9])
-    log.delete_before(TP, 99)
+    delete_before(log, TP, 99)
     assert (log.log_start(TP), log.log_end(TP), offsets(log)) == (10, 10, [])
     fill(log, 1)
     assert offsets(log) == [10]
@@ -214,7 +215,7 @@ def test_a_reader_and_two_writing_processes_share_a_partition(log: EmbeddedLog) 
     read = []
     deadline = time.monotonic() + 60
     while len(read) < 1000 and time.monotonic() < deadline:
-        read += reader.take(64)
+        read += reader.next_records(64)
     for writer in writers:
         writer.join(10)
         assert writer.exitcode == 0
@@ -269,7 +270,7 @@ def test_reassigning_reports_revoked_and_assigned_partitions_and_keeps_the_other
     for p in range(3):
         log.append("t", None, b"v", partition=p)
     log.flush()
-    broker = EmbeddedBroker(log, "g")
+    broker = RebalancingBroker(log, "g")
     broker.subscribe("t")
     assert broker.events() == [Assigned((p0, p1, p2))]
     for tp in (p0, p1, p2):
@@ -277,8 +278,8 @@ def test_reassigning_reports_revoked_and_assigned_partitions_and_keeps_the_other
     broker.resume([p0, p1, p2])
     broker.reassign([p1])
     assert broker.events() == [Revoked((p0, p2))]
-    assert set(broker.poll(0, 10)) == {p1}
-    broker.commit({p0: Commit(1)}, 1.0)  # a revoked partition's last batch may still be committed
+    assert set(broker.poll(0, 10).records) == {p1}
+    broker.commit({p0: Commit(1)}, None, 1.0)  # a revoked partition's last batch may still be committed
     broker.reassign([p1, p2])
     assert broker.events() == [Assigned((p2,))]
     with pytest.raises(BrokerError, match="seek"):
@@ -286,14 +287,14 @@ def test_reassigning_reports_revoked_and_assigned_partitions_and_keeps_the_other
     broker.lose([p1])
     assert broker.events() == [Lost((p1,))]
     with pytest.raises(RebalanceError, match="t/1 was lost"):
-        broker.commit({p1: Commit(1)}, 1.0)
+        broker.commit({p1: Commit(1)}, None, 1.0)
     assert broker.committed(p1) is None
     broker.close(1)
 
 
 def test_committing_without_having_joined_is_refused(log: EmbeddedLog) -> None:
     with pytest.raises(RebalanceError, match="subscribe"):
-        EmbeddedBroker(log, "g").commit({TP: Commit(1)}, 1.0)
+        EmbeddedBroker(log, "g").commit({TP: Commit(1)}, None, 1.0)
 
 
 def test_a_broken_commit_file_is_named_and_a_crashed_rewrite_leaves_the_old_one(log: EmbeddedLog) -> None:
@@ -371,5 +372,5 @@ def test_partitions_take_turns_so_that_none_starves(tmp_path: Path) -> None:
         for tp in tps:
             broker.seek(tp, 0)
         broker.resume(tps)
-        assert {tp for _ in range(2) for tp in broker.poll(0, 50)} == set(tps)
+        assert {tp for _ in range(2) for tp in broker.poll(0, 50).records} == set(tps)
         broker.close(1)

@@ -17,7 +17,16 @@ import pytest
 
 from streamrnn.broker.kafka_client import KafkaBroker, check_topics, create_topics, delete_topics, describe_topics
 from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup
-from streamrnn.broker.protocol import Assigned, Commit, Lost, Record, Revoked, TopicPartition
+from streamrnn.broker.protocol import (
+    Assigned,
+    Commit,
+    Lost,
+    Membership,
+    NothingAssigned,
+    Record,
+    Revoked,
+    TopicPartition,
+)
 from streamrnn.broker.security import KafkaSecurity, Secret
 from streamrnn.errors import BrokerError, FencedError, RebalanceError
 from tests.kafka.server import SASL_PASSWORD, SASL_USER, KafkaServer
@@ -68,8 +77,9 @@ def follow(broker: KafkaBroker, owned: set[TopicPartition], seen: list[Any]) -> 
     """Poll once, and keep ``owned`` and ``seen`` up to date as a loop would, resuming what is assigned at its start."""
     broker.poll(0.05, 100)
     for event in broker.events():
-        if event.partitions:
-            seen.append(event)
+        if isinstance(event, NothingAssigned):
+            continue
+        seen.append(event)
         if isinstance(event, Assigned):
             owned.update(event.partitions)
             for tp in event.partitions:
@@ -77,6 +87,10 @@ def follow(broker: KafkaBroker, owned: set[TopicPartition], seen: list[Any]) -> 
             broker.resume(event.partitions)
         else:
             owned.difference_update(event.partitions)
+
+
+def membership_of(broker: KafkaBroker) -> Membership | None:
+    return broker.poll(0.0, 1).membership
 
 
 def started(broker: KafkaBroker, topic: str) -> list[TopicPartition]:
@@ -137,7 +151,7 @@ def test_partitions_move_to_a_second_member_and_back_when_it_dies(
 
         def committed() -> bool:
             try:
-                first.commit({tp: Commit(0) for tp in owned}, 5.0)
+                first.commit({tp: Commit(0) for tp in owned}, membership_of(first), 5.0)
             except RebalanceError:  # the group may still be settling: poll and try again, as a loop does
                 follow(first, owned, seen)
                 return False
@@ -174,8 +188,8 @@ def test_a_member_that_gets_no_partition_is_told_so(member: Callable[..., KafkaB
         until("both to have one", lambda: time.sleep(0.05) or all(len(p.owned) == 1 for p in places[:2]))
         idle.subscribe(topic)
         events: list[Any] = []
-        until("an answer", lambda: idle.poll(0.05, 10) or events.extend(idle.events()) or events)
-        assert events == [Assigned(())]
+        until("an answer", lambda: idle.poll(0.05, 10).records or events.extend(idle.events()) or events)
+        assert events == [NothingAssigned()]
     finally:
         for place in places[:2]:
             place.stop()
@@ -199,8 +213,8 @@ def test_a_join_that_outlasts_the_poll_that_began_it_is_not_forgotten(
     broker.poll(0.02, 10)
     broker.send(topic, b"k", b"v", partition=0)
     broker.flush(5.0)
-    until("record after the join", lambda: broker.poll(0.02, 10).get(tp))
-    broker.commit({tp: Commit(1)}, 5.0)
+    until("record after the join", lambda: broker.poll(0.02, 10).records.get(tp))
+    broker.commit({tp: Commit(1)}, membership_of(broker), 5.0)
 
 
 def test_a_member_whose_session_expired_cannot_commit_and_is_told_what_it_lost(
@@ -208,17 +222,21 @@ def test_a_member_whose_session_expired_cannot_commit_and_is_told_what_it_lost(
 ) -> None:
     broker = member(session_timeout_s=1.5)
     tps = started(broker, topic)
+    polled_under = membership_of(broker)
     # As when the process is stopped and continued: no heartbeats, and the broker forgets the member.
     broker._consumer._coordinator._disable_heartbeat()
     time.sleep(3.0)
     with pytest.raises(RebalanceError, match="the group changed"):
-        broker.commit({tps[0]: Commit(1)}, 5.0)
+        broker.commit({tps[0]: Commit(1)}, polled_under, 5.0)
     assert broker.committed(tps[0]) is None
     owned = set(tps)
     seen: list[Any] = []
     until("new assignment", lambda: follow(broker, owned, seen) or len(seen) == 2)
     assert seen == [Lost(tuple(tps)), Assigned(tuple(tps))]
-    broker.commit({tps[0]: Commit(1)}, 5.0)
+    with pytest.raises(RebalanceError, match="the group changed"):  # work of the former life is not committed
+        broker.commit({tps[0]: Commit(1)}, polled_under, 5.0)
+    assert broker.committed(tps[0]) is None
+    broker.commit({tps[0]: Commit(1)}, membership_of(broker), 5.0)
     assert broker.committed(tps[0]) == Commit(1)
 
 
@@ -235,10 +253,10 @@ def test_records_polled_while_the_group_is_not_stable_are_put_back(
     with monkeypatch.context() as patched:
         patched.setattr(broker._consumer, "group_metadata", lambda: unknown)
         for _ in range(5):
-            assert broker.poll(0.2, 2) == {}
+            assert broker.poll(0.2, 2).records == {}
     assert broker.position(tp) == 0
     records: list[Record] = []
-    until("records", lambda: records.extend(broker.poll(0.2, 2).get(tp, [])) or len(records) == 5)
+    until("records", lambda: records.extend(broker.poll(0.2, 2).records.get(tp, [])) or len(records) == 5)
     assert [r.offset for r in records] == [0, 1, 2, 3, 4]
 
 
@@ -247,10 +265,11 @@ def test_a_second_process_with_the_same_instance_id_fences_the_first(
 ) -> None:
     first, second = member("same"), member("same")
     tps = started(first, topic)
+    polled_under = membership_of(first)
     assert started(second, topic) == tps
     with pytest.raises(FencedError, match=r"'same'.*must stop"):
-        first.commit({tps[0]: Commit(1)}, 5.0)
-    second.commit({tps[0]: Commit(2)}, 5.0)
+        first.commit({tps[0]: Commit(1)}, polled_under, 5.0)
+    second.commit({tps[0]: Commit(2)}, membership_of(second), 5.0)
     assert second.committed(tps[0]) == Commit(2)
 
 
@@ -273,12 +292,12 @@ def test_aborted_records_are_hidden_and_the_position_passes_the_markers(
         producer.send(topic, value=b"open", partition=0).get(5)
         assert broker.log_end(tp) == 12  # three records and a marker each; the open one is not stable
         records: list[Record] = []
-        until("position", lambda: records.extend(broker.poll(0.1, 2).get(tp, [])) or broker.position(tp) == 12)
+        until("position", lambda: records.extend(broker.poll(0.1, 2).records.get(tp, [])) or broker.position(tp) == 12)
         assert [(r.offset, r.value) for r in records] == [(o, b"committed") for o in (4, 5, 6)]
-        assert broker.poll(0.3, 10) == {}
+        assert broker.poll(0.3, 10).records == {}
         producer.commit_transaction()
-        until("open record", lambda: records.extend(broker.poll(0.1, 10).get(tp, [])) or len(records) == 4)
-        until("end", lambda: broker.poll(0.1, 10) or broker.position(tp) == 14)
+        until("open record", lambda: records.extend(broker.poll(0.1, 10).records.get(tp, [])) or len(records) == 4)
+        until("end", lambda: broker.poll(0.1, 10).records or broker.position(tp) == 14)
         assert broker.lag(tp) == 0
     finally:
         producer.close(5)
@@ -343,18 +362,20 @@ def test_records_too_large_or_empty_are_refused_at_once(connection: KafkaConnect
 
 
 def test_gzip_is_read_back(connection: KafkaConnection, topic: str, member: Callable[..., KafkaBroker]) -> None:
-    sender = KafkaBroker(connection, compression="gzip")
+    from kafka import KafkaProducer
+
+    sender = KafkaProducer(bootstrap_servers=connection.servers, compression_type="gzip", linger_ms=100)
     try:
         for i in range(100):
-            sender.send(topic, b"k", str(i).encode(), partition=0)
+            sender.send(topic, key=b"k", value=str(i).encode(), partition=0)
         sender.flush(5.0)
     finally:
-        sender.close(5.0)
+        sender.close(5)
     broker = member()
     tp, _ = started(broker, topic)
     broker.seek(tp, 37)  # inside the compressed batch
     records: list[Record] = []
-    until("records", lambda: records.extend(broker.poll(0.1, 10).get(tp, [])) or len(records) >= 63)
+    until("records", lambda: records.extend(broker.poll(0.1, 10).records.get(tp, [])) or len(records) >= 63)
     assert [r.value for r in records] == [str(i).encode() for i in range(37, 100)]
 
 
@@ -393,8 +414,8 @@ def test_passwords_are_used_and_never_logged(sasl: KafkaConnection, caplog: pyte
             (tp,) = started(broker, name)
             broker.send(name, b"k", b"v")
             broker.flush(5.0)
-            until("record", lambda: broker.poll(0.2, 10))
-            broker.commit({tp: Commit(1)}, 5.0)
+            until("record", lambda: broker.poll(0.2, 10).records)
+            broker.commit({tp: Commit(1)}, membership_of(broker), 5.0)
         finally:
             broker.close(5.0)
         delete_topics(sasl, [name])

@@ -43,8 +43,8 @@ def test_consumers_read_committed_and_leave_offsets_to_the_service() -> None:
 
 
 def test_producers_are_idempotent_and_wait_for_every_replica() -> None:
-    kwargs = producer_kwargs(KafkaConnection(bootstrap_servers="a:1", request_timeout_s=5.0), "gzip")
-    assert (kwargs["acks"], kwargs["enable_idempotence"], kwargs["compression_type"]) == ("all", True, "gzip")
+    kwargs = producer_kwargs(KafkaConnection(bootstrap_servers="a:1", request_timeout_s=5.0))
+    assert (kwargs["acks"], kwargs["enable_idempotence"]) == ("all", True)
     assert kwargs["allow_auto_create_topics"] is False
     assert kwargs["max_block_ms"] == kwargs["request_timeout_ms"] == 5000
     assert kwargs["delivery_timeout_ms"] >= kwargs["request_timeout_ms"] + kwargs["linger_ms"]

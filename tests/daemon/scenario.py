@@ -1,12 +1,14 @@
 """A small job on an embedded log, runs of it with faults, and what is left afterwards.
 
-Nothing here waits for the wall clock: polls return at once, pauses between attempts last a millisecond, every turn
-commits. ``run`` ends when the log is read to its end or ``stop_after`` polls have passed; a fault may end it before.
+Nothing here depends on the wall clock: polls return at once, pauses between attempts last a millisecond, and the loop's
+clock is one that moves on by more than a commit interval whenever it is read, so that every turn commits. ``run`` ends
+when the log is read to its end or ``stop_after`` polls have passed; a fault may end it before.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import random
 import threading
@@ -18,7 +20,7 @@ from typing import Any
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
-from streamrnn.broker.embedded import EmbeddedBroker, EmbeddedLog
+from streamrnn.broker.embedded import EmbeddedLog
 from streamrnn.broker.protocol import Record, TopicPartition
 from streamrnn.daemon.health import Health
 from streamrnn.daemon.loop import Loop
@@ -27,6 +29,7 @@ from streamrnn.job.config import Config
 from streamrnn.job.job import Job
 from streamrnn.job.job_file import parse
 from tests.support.learners import Bits, bits_of
+from tests.support.rebalancing import RebalancingBroker, append_gap
 
 START_MS = 1_700_000_000_000
 TP = TopicPartition("in", 0)
@@ -69,7 +72,7 @@ class ScriptedBroker:
 
     def __init__(
         self,
-        broker: EmbeddedBroker,
+        broker: RebalancingBroker,
         before: Mapping[str, Hook] | None = None,
         after: Mapping[str, Hook] | None = None,
         seed: int = 0,
@@ -78,6 +81,10 @@ class ScriptedBroker:
         self._before, self._after = dict(before or {}), dict(after or {})
         self._random = random.Random(seed)
         self.calls: dict[str, int] = {}
+
+    def deliver(self, *args: Any) -> None:
+        """As the embedded broker does, with this one's hooks around its parts."""
+        RebalancingBroker.deliver(self, *args)  # type: ignore[arg-type]
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self.inner, name)
@@ -157,7 +164,7 @@ class Scenario:
             value = {"a": rng.gauss(0, 1), "b": {"c": rng.choice("xyz")}, "y": rng.gauss(stream, 1)}
             self.append(b"s%d" % stream, json.dumps(value).encode(), START_MS + 1000 * i, partition)
             if gaps and gap_rng.random() < 0.15:
-                self.log.append_gap("in", partition, gap_rng.randint(1, 30))
+                append_gap(self.log, "in", partition, gap_rng.randint(1, 30))
 
     def append(self, key: bytes | None, value: bytes | None, time_ms: int = START_MS, partition: int = 0) -> None:
         """Append one record, durable at once."""
@@ -171,13 +178,13 @@ class Scenario:
         after: Mapping[str, Hook] | None = None,
         stop_after: int | None = None,
         seed: int = 0,
-        turn: Callable[[Loop, EmbeddedBroker], None] | None = None,
+        turn: Callable[[Loop, RebalancingBroker], None] | None = None,
         **changes: str,
     ) -> Run:
         """Run the job until the log is read; ``turn`` is called at every poll. Raises what the loop raises."""
         job = Job(self.config(**changes))
         stop = threading.Event()
-        inner = EmbeddedBroker(EmbeddedLog(self.directory / "log"), job.config.group_id)
+        inner = RebalancingBroker(EmbeddedLog(self.directory / "log"), job.config.group_id)
         hooks = dict(before or {})
         given = hooks.get("poll")
 
@@ -198,13 +205,17 @@ class Scenario:
             run.learners = {tp: bits_of(partition.learner) for tp, partition in loop.partitions.items()}
             stop.set()
 
-        loop = Loop(job, broker, metrics, health, stop, idle)
+        clock = itertools.count(0.0, 2 * job.config.commit_interval_ms / 1000).__next__
+        loop = Loop(job, broker, metrics, health, stop, idle, clock)
         run = Run({}, metrics.registry, health, loop, broker)
         # Series go with their partition: what they said at the end is read just before.
         drop = loop._drain
 
         def drain() -> None:
             for tp, partition in loop.partitions.items():
+                writer = partition.writer
+                with writer._state:
+                    assert writer._state.wait_for(writer._idle, 60.0), "a checkpoint was not written"
                 partition.show(inner.lag(tp))
             for family in metrics.registry.collect():
                 for sample in family.samples:

@@ -144,7 +144,7 @@ class Place:
         deadline = time.monotonic() + DEADLINE_S
         while len(ends) < PARTITIONS or any(broker.position(tp) < end for tp, end in ends.items()):
             assert time.monotonic() < deadline
-            for tp, records in broker.poll(0.1, 10_000).items():
+            for tp, records in broker.poll(0.1, 10_000).records.items():
                 found.setdefault(TopicPartition(self.topics[0], tp.partition), []).extend(records)
             for event in broker.events():
                 assert isinstance(event, Assigned)

@@ -11,12 +11,13 @@ import pytest
 
 import streamrnn.daemon.delivery
 import streamrnn.daemon.loop
-from streamrnn.broker.embedded import EmbeddedBroker, EmbeddedLog
-from streamrnn.broker.protocol import Assigned, Commit, TopicPartition
+from streamrnn.broker.embedded import EmbeddedLog
+from streamrnn.broker.protocol import Commit, NothingAssigned, TopicPartition
 from streamrnn.daemon.loop import Loop
 from streamrnn.errors import BrokerError, FencedError, FingerprintMismatch, RebalanceError, RecoveryError
 from tests.daemon.scenario import START_MS, TP, KilledError, Scenario
 from tests.support.learners import Bits, differing
+from tests.support.rebalancing import RebalancingBroker, append_gap, delete_before
 
 N = 300
 SECOND = TopicPartition("in", 1)
@@ -156,9 +157,9 @@ def test_a_partition_s_series_go_with_it(scenario: Scenario) -> None:
 
 def test_offsets_with_gaps_are_positions_and_not_counts(tmp_path: Path) -> None:
     scenario = Scenario(tmp_path)
-    scenario.log.append_gap("in", 0, 7)
+    append_gap(scenario.log, "in", 0, 7)
     scenario.fill(120, gaps=True)
-    scenario.log.append_gap("in", 0, 5)
+    append_gap(scenario.log, "in", 0, 5)
     for k in (10, 25, 5, 20):
         with pytest.raises(KilledError):
             scenario.run(after={"send": nth(k, KilledError())}, seed=k)
@@ -315,7 +316,7 @@ def kill_behind_the_checkpoint(scenario: Scenario) -> tuple[int, int]:
 
 def test_a_log_that_no_longer_reaches_back_stops_the_worker(scenario: Scenario) -> None:
     _, committed = kill_behind_the_checkpoint(scenario)
-    scenario.log.delete_before(TP, committed - 5)
+    delete_before(scenario.log, TP, committed - 5)
     with pytest.raises(RecoveryError, match=rf"begins at {committed - 5}.*{committed - 5} offsets are gone"):
         scenario.run()
 
@@ -324,7 +325,7 @@ def test_a_log_that_no_longer_reaches_back_stops_the_worker(scenario: Scenario) 
 def test_a_gap_may_be_skipped_in_a_new_lineage(scenario: Scenario, beyond: int) -> None:
     _, committed = kill_behind_the_checkpoint(scenario)
     before = scenario.mark()["lineage"]
-    scenario.log.delete_before(TP, committed + beyond)
+    delete_before(scenario.log, TP, committed + beyond)
     run = scenario.run(checkpoint="on_gap: continue, max_replay_records: 25")
     assert run.value("streamrnn_replayed_records_total") == max(0, -beyond)
     mark = scenario.mark()
@@ -384,7 +385,7 @@ def test_a_missing_record_shows_in_the_ordinal(scenario: Scenario) -> None:
 
 @pytest.mark.parametrize("how", ["reassign", "lose"])
 def test_partitions_that_leave_and_come_back_go_on_exactly(tmp_path: Path, how: str) -> None:
-    def turn(loop: Loop, broker: EmbeddedBroker) -> None:
+    def turn(loop: Loop, broker: RebalancingBroker) -> None:
         polls.append(sorted(loop.partitions))
         n = len(polls)
         if n in (3, 9):
@@ -419,7 +420,7 @@ def test_records_polled_for_a_former_assignment_are_not_given_to_its_successor(
             inner.reassign([])
             inner.reassign([TP])
 
-    run_broker: list[EmbeddedBroker] = []
+    run_broker: list[RebalancingBroker] = []
     scenario.run(turn=lambda loop, broker: run_broker.append(broker), after={"poll": leave_and_return})
     assert_same(scenario, reference)
 
@@ -445,24 +446,24 @@ def test_a_worker_is_ready_only_once_its_partition_has_caught_up(scenario: Scena
 def test_a_worker_without_partitions_is_ready_once_the_group_has_answered(
     scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def answer(self: EmbeddedBroker, tps: list[TopicPartition]) -> None:
+    def answer(self: RebalancingBroker, tps: list[TopicPartition]) -> None:
         assert tps == [TP]
-        self._events.append(Assigned(()))
+        self._events.append(NothingAssigned())
 
-    monkeypatch.setattr(EmbeddedBroker, "_assign", answer)
+    monkeypatch.setattr(RebalancingBroker, "_assign", answer)
     run = scenario.run(stop_after=2)
     assert run.ready == [True, True]
     assert run.loop.partitions == {}
 
 
 def test_a_gap_at_the_log_s_end_is_no_lag(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
-    def report_to(loop: Loop, _: EmbeddedBroker) -> None:
+    def report_to(loop: Loop, _: RebalancingBroker) -> None:
         monkeypatch.setattr(loop.health, "progress", lambda tp, position, lag: reported.append(lag))
 
     reported: list[int | None] = []
     monkeypatch.setattr(streamrnn.daemon.loop, "SHOW_INTERVAL_S", 0.0)
     monkeypatch.setattr(streamrnn.daemon.loop, "PROBE_INTERVAL_S", 0.0)
-    scenario.log.append_gap("in", 0, 3)
+    append_gap(scenario.log, "in", 0, 3)
     run = scenario.run(turn=report_to)
     assert run.value("streamrnn_input_lag_records") == 0
     assert (reported[0], reported[-1]) != (0, 3)
@@ -495,7 +496,7 @@ def test_a_flush_that_lost_the_records_sends_the_whole_batch_again(
                 file.pending.clear()
             raise BrokerError("some were not acknowledged")
 
-    inner: list[EmbeddedBroker] = []
+    inner: list[RebalancingBroker] = []
     scenario.run(turn=lambda loop, broker: inner.append(broker), before={"flush": lose})
     assert_same(scenario, reference)
     assert len(scenario.records("out")) == N
@@ -577,7 +578,7 @@ def test_a_partition_lost_during_a_commit_is_not_committed(tmp_path: Path) -> No
         if n == 8:
             inner[0].lose([SECOND])
 
-    inner: list[EmbeddedBroker] = []
+    inner: list[RebalancingBroker] = []
     scenario = Scenario(tmp_path, partitions=2)
     scenario.fill(N)
     run = scenario.run(turn=lambda loop, broker: inner.append(broker), before={"commit": lose})

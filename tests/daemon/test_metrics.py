@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamrnn.broker.protocol import TopicPartition
+from streamrnn.core.counts import COUNTS, EVICTIONS
 from streamrnn.daemon.metrics import (
     METRICS,
     PHASES,
@@ -32,25 +33,32 @@ def metrics() -> Metrics:
     return Metrics(CollectorRegistry(), {"version": "0.1.0", "numpy": "2.4"})
 
 
+COUNTED = {
+    "records_consumed": 10,
+    "records_predicted": 7,
+    "label_records": 2,
+    "updates": 3,
+    "windows": 4,
+    "windows_dropped_loss": 1,
+    "windows_dropped_gradient": 14,
+    "gradient_clips": 2,
+    "imputed_inputs": 5,
+    "sequences_ended": 6,
+    "evictions_ttl": 8,
+    "evictions_capacity": 9,
+    "late_labels": 11,
+    "unmatched_labels": 12,
+    "replayed_records": 13,
+    "windows_in_batch": -2,
+}
+
+
 def report_everything(metrics: Metrics) -> PartitionMetrics:
     handle = metrics.partition(TP)
     handle.add(
         Delta(
-            consumed=10,
-            predicted=7,
-            labels=2,
+            counts=dict(COUNTED),
             dead_letters={"json": 1, "key": 2},
-            updates=3,
-            windows=4,
-            windows_dropped=1,
-            clips=2,
-            imputed=5,
-            sequences_ended=6,
-            evicted_ttl=8,
-            evicted_capacity=9,
-            late_labels=11,
-            unmatched_labels=12,
-            replayed=13,
             gradient_norms=np.array([0.5, 0.1, 2.0]),
             loss_sum=1.5,
             loss_count=7,
@@ -87,7 +95,6 @@ EXPECTED = {
     "streamrnn_label_records_total": 2,
     "streamrnn_updates_total": 3,
     "streamrnn_windows_total": 4,
-    "streamrnn_windows_dropped_total": 1,
     "streamrnn_gradient_clips_total": 2,
     "streamrnn_imputed_inputs_total": 5,
     "streamrnn_sequences_ended_total": 6,
@@ -125,6 +132,8 @@ def test_each_report_shows_as_exactly_its_sample(metrics: Metrics) -> None:
     assert sample(metrics, "streamrnn_dead_letters_total", **LABELS, reason="key") == 2
     assert sample(metrics, "streamrnn_evictions_total", **LABELS, cause="ttl") == 8
     assert sample(metrics, "streamrnn_evictions_total", **LABELS, cause="capacity") == 9
+    assert sample(metrics, "streamrnn_windows_dropped_total", **LABELS, cause="loss") == 1
+    assert sample(metrics, "streamrnn_windows_dropped_total", **LABELS, cause="gradient") == 14
     assert sample(metrics, "streamrnn_phase_seconds_total", phase="poll") == 0.5
     assert sample(metrics, "streamrnn_phase_seconds_total", phase="send") == 0
     assert sample(metrics, "streamrnn_poll_size_records_sum") == 100
@@ -146,9 +155,24 @@ def test_the_samples_expected_above_cover_the_whole_table(metrics: Metrics) -> N
     assert {m.name + suffixes.get(m.kind, "") for m in METRICS} <= names, "every metric of the table has a sample"
 
 
+def test_every_count_of_a_learner_is_a_metric_under_its_own_name(metrics: Metrics) -> None:
+    handle = metrics.partition(TP)
+    counts = {count.name: i + 1 for i, count in enumerate((*COUNTS, *EVICTIONS))}
+    handle.add(Delta(counts=counts))
+    for count in (*COUNTS, *EVICTIONS):
+        name, cause = f"streamrnn_{count.stem}_total", {"cause": count.cause} if count.cause else {}
+        shown = None if count.name == "windows_in_batch" else counts[count.name]
+        assert sample(metrics, name, **LABELS, **cause) == shown
+        assert shown is None or (name, count.help) in {(metric.name, metric.help) for metric in METRICS}
+
+
 def test_deltas_add_up_and_states_replace(metrics: Metrics) -> None:
     handle = report_everything(metrics)
-    handle.add(Delta(consumed=5, dead_letters={"json": 1}, loss_sum=0.5, loss_count=1, gradient_norms=[0.25]))
+    handle.add(
+        Delta(
+            counts={"records_consumed": 5}, dead_letters={"json": 1}, loss_sum=0.5, loss_count=1, gradient_norms=[0.25]
+        )
+    )
     handle.show(active_streams=3, capacity=100, position=60, committed=60, lag=2, stream_time_ms=1_000)
     assert sample(metrics, "streamrnn_records_consumed_total", **LABELS) == 15
     assert sample(metrics, "streamrnn_dead_letters_total", **LABELS, reason="json") == 2
@@ -190,6 +214,7 @@ def test_counters_exist_from_the_start_and_gauges_only_once_known(metrics: Metri
     handle = metrics.partition(TP)
     assert sample(metrics, "streamrnn_records_consumed_total", **LABELS) == 0
     assert sample(metrics, "streamrnn_evictions_total", **LABELS, cause="ttl") == 0
+    assert sample(metrics, "streamrnn_windows_dropped_total", **LABELS, cause="loss") == 0
     gauges = [m.name for m in METRICS if m.partition and m.kind == "gauge"]
     assert [sample(metrics, name, **LABELS) for name in gauges] == [None] * len(gauges)
     handle.show(active_streams=0, capacity=9, position=0, committed=None, lag=None, stream_time_ms=None)
@@ -208,10 +233,10 @@ def test_lag_disappears_when_it_becomes_unknown_and_comes_back(metrics: Metrics)
 def test_a_removed_partition_leaves_no_series_and_late_reports_bring_none_back(metrics: Metrics) -> None:
     handle = report_everything(metrics)
     other = metrics.partition(TopicPartition("departures", 4))
-    other.add(Delta(consumed=1))
+    other.add(Delta(counts={"records_consumed": 1}))
     handle.remove()
     assert not {s.name for f in metrics.registry.collect() for s in f.samples if s.labels.get("partition") == "3"}
-    handle.add(Delta(consumed=1, dead_letters={"json": 1}, gradient_norms=[1.0]))
+    handle.add(Delta(counts={"records_consumed": 1}, dead_letters={"json": 1}, gradient_norms=[1.0]))
     handle.show(active_streams=4, capacity=100, position=50, committed=48, lag=1, stream_time_ms=0)
     handle.checkpoint_written(seconds=0.2, size_bytes=1, at_s=1.0)
     handle.checkpoint_failed()

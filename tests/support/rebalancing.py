@@ -1,0 +1,65 @@
+"""What a real log and a real group do to a reader, on the embedded one: gaps, retention, partitions that move."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+
+from streamrnn.broker.embedded import EmbeddedBroker, EmbeddedLog
+from streamrnn.broker.protocol import Commit, Lost, Membership, Revoked, TopicPartition
+from streamrnn.errors import RebalanceError
+
+
+def append_gap(log: EmbeddedLog, topic: str, partition: int, count: int = 1) -> None:
+    """Pass ``count`` offsets without records, as a transaction's marker or compaction does in Kafka."""
+    log.flush()
+    end = log.log_end(TopicPartition(topic, partition)) + count
+    with (log.directory / "topics" / topic / f"{partition}.jsonl").open("ab") as file:
+        file.write(_gap_up_to(end - 1))
+
+
+def delete_before(log: EmbeddedLog, tp: TopicPartition, offset: int) -> None:
+    """Drop records below ``offset``, as retention would. Open readers notice at their next seek."""
+    log.flush()
+    offset = min(offset, log.log_end(tp))
+    path = log.directory / "topics" / tp.topic / f"{tp.partition}.jsonl"
+    kept = [line for line in path.read_bytes().splitlines(keepends=True) if json.loads(line)["offset"] >= offset]
+    fresh = path.with_suffix(".tmp")
+    fresh.write_bytes(b"".join([_gap_up_to(offset - 1), *kept]) if offset > 0 else b"".join(kept))
+    fresh.replace(path)
+
+
+def _gap_up_to(offset: int) -> bytes:
+    return b'{"offset":%d,"gap":true}\n' % offset
+
+
+class RebalancingBroker(EmbeddedBroker):
+    """An embedded broker whose partitions are moved by hand, to show a loop what a real group would."""
+
+    def __init__(self, log: EmbeddedLog, group: str) -> None:
+        super().__init__(log, group)
+        self._lost: set[TopicPartition] = set()
+
+    def reassign(self, tps: Iterable[TopicPartition]) -> None:
+        """Make the assignment exactly ``tps``, as an orderly rebalance would: Revoked, then Assigned events."""
+        wanted = list(tps)
+        gone = self._unassign([tp for tp in self._readers if tp not in wanted])
+        if gone:
+            self._events.append(Revoked(gone))
+        self._lost.difference_update(wanted)
+        self._assign(wanted)
+
+    def lose(self, tps: Iterable[TopicPartition]) -> None:
+        """Take these partitions away as an expired session would: a Lost event, and commits for them are refused."""
+        gone = self._unassign(tps)
+        self._lost.update(gone)
+        if gone:
+            self._events.append(Lost(gone))
+
+    def commit(self, offsets: Mapping[TopicPartition, Commit], membership: Membership | None, timeout_s: float) -> None:
+        """Store the positions, unless one is of a partition that was lost."""
+        if lost := sorted(self._lost.intersection(offsets)):
+            raise RebalanceError(
+                f"{', '.join(map(str, lost))} was lost to another member; drop its learner, do not commit"
+            )
+        super().commit(offsets, membership, timeout_s)
