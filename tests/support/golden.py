@@ -50,7 +50,7 @@ def run_spec(name: str, case: dict[str, Any]) -> LearnerSpec:
             dtype="float64",
             readout=loss if classes else "linear",
             loss="cross_entropy" if classes else loss,
-            **parameters(case, ModelSpec),
+            **parameters_of(case, ModelSpec),
         ),
         learning=LearningSpec(
             k1=int(case["k1"]),
@@ -60,7 +60,7 @@ def run_spec(name: str, case: dict[str, Any]) -> LearnerSpec:
             lr=float(case["lr"]),
             clip_norm=float(case["clip_norm"]),
             scale=False,
-            **parameters(case, LearningSpec),
+            **parameters_of(case, LearningSpec),
         ),
     )
 
@@ -70,7 +70,7 @@ def fields_of(case: dict[str, Any]) -> tuple[str, ...]:
     return tuple(f"y{i}" for i in range(columns))
 
 
-def parameters(case: dict[str, Any], group: type) -> dict[str, Any]:
+def parameters_of(case: dict[str, Any], group: type) -> dict[str, Any]:
     """Those of a group's parameters that the case gives, as plain numbers and tuples."""
     given = {name: case[name] for name in PARAMETERS[group] if name in case}
     return {name: tuple(value.tolist()) if value.ndim else float(value) for name, value in given.items()}
