@@ -7,7 +7,7 @@ import pytest
 
 from streamrnn.learner.block import Block
 from streamrnn.learner.learner import Learner
-from tests.support.golden import RUN_CASES, load, run_arrays, run_spec, tensors
+from tests.support.golden import RUN_CASES, last_states, last_stream, load, run_arrays, run_spec, tensors
 from tests.support.logs import part
 
 
@@ -20,9 +20,9 @@ def test_learner_reproduces_pytorch_run(name: str) -> None:
     # Record by record, so that the loss of every window can be read.
     values, norms, losses, windows = [], [], [], 0
     for i in range(len(block)):
-        said = learner.process(part(block, i, i + 1))
-        values.append(said.value[0])
-        norms += said.grad_norm[np.isfinite(said.grad_norm)].tolist()
+        predictions = learner.process(part(block, i, i + 1))
+        values.append(predictions.value[0])
+        norms += predictions.grad_norm[np.isfinite(predictions.grad_norm)].tolist()
         if learner.counters()["windows"] > windows:
             windows += 1
             losses.append(learner.gauges()["window_loss"])
@@ -33,8 +33,8 @@ def test_learner_reproduces_pytorch_run(name: str) -> None:
     assert windows == case.get("windows", len(norms))
     if "update_loss" in case:
         close(losses, case["update_loss"])
-        for name_of_part, state in learner.stream_state(b"stream-0").items():
-            close(state, case[f"last_{name_of_part}"])
+    for name_of_part, expected in last_states(case).items():
+        close(learner.stream_state(last_stream(case))[name_of_part], expected)
     for key, expected in tensors(case, "v").items():
         close(learner.get_weights()[key], expected)
 

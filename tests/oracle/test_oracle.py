@@ -8,6 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from streamrnn.core.heads import CROSS_ENTROPIES, REGRESSION_LOSSES
+from streamrnn.core.optim import OPTIMIZERS
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
 from tests.oracle.learner import NaiveLearner
 from tests.oracle.network import (
@@ -20,7 +22,17 @@ from tests.oracle.network import (
 )
 from tests.oracle.readout import LeastSquares, NaiveReadout
 from tests.oracle.streams import LABEL, Clock, Record, RunningMoments, shrunk_moments
-from tests.support.golden import CELL_CASES, RUN_CASES, load, run_arrays, run_spec, tensors
+from tests.support.golden import (
+    CELL_CASES,
+    RUN_CASES,
+    RUN_FAMILIES,
+    last_states,
+    last_stream,
+    load,
+    run_arrays,
+    run_spec,
+    tensors,
+)
 
 DAY_MS = 86_400_000
 
@@ -34,8 +46,15 @@ def close(actual: object, expected: object, tolerance: float) -> None:
 
 def test_every_golden_family_is_present() -> None:
     assert len(CELL_CASES) == 6
-    assert sum(name.startswith("tbptt_") for name in RUN_CASES) == 36
-    assert sum(name.startswith("log_") for name in RUN_CASES) == 24
+    counts = {family: sum(name.startswith(f"{family}_") for name in RUN_CASES) for family in RUN_FAMILIES}
+    assert counts == {"tbptt": 36, "log": 24, "loss": 7, "optimizer": 7}
+
+
+def test_golden_runs_cover_every_loss_and_every_optimiser() -> None:
+    specs = [run_spec(name, load(name)) for name in RUN_CASES]
+    losses = {spec.model.readout if spec.model.classifies else spec.model.effective_loss for spec in specs}
+    assert losses == {*REGRESSION_LOSSES, *CROSS_ENTROPIES}
+    assert {spec.learning.optimizer for spec in specs} == set(OPTIMIZERS)
 
 
 @pytest.mark.parametrize("name", CELL_CASES)
@@ -67,9 +86,9 @@ def test_oracle_runs_reproduce_pytorch(name: str) -> None:
         assert learner.windows == case["windows"]
     if "update_loss" in case:
         close(learner.losses, case["update_loss"], 1e-9)
-        state = learner.streams[b"stream-0"].sequence.state
-        for part, key in enumerate(k for k in ("last_h", "last_c") if k in case):
-            close([layer[part] for layer in state], case[key], 1e-9)
+    state = learner.streams[last_stream(case)].sequence.state
+    for part, expected in enumerate(last_states(case).values()):
+        close([layer[part] for layer in state], expected, 1e-9)
     for key, expected in tensors(case, "v").items():
         close(learner.weights[key], expected, 1e-9)
 

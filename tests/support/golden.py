@@ -11,8 +11,15 @@ import numpy as np
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, TargetSpec
 
 DATA = Path(__file__).parents[1] / "data"
-CELL_CASES = sorted(p.stem for p in DATA.glob("cells_*.npz"))
-RUN_CASES = sorted(p.stem for p in DATA.glob("*.npz") if p.stem.startswith(("tbptt_", "log_")))
+CELL_CASES = sorted(path.stem for path in DATA.glob("cells_*.npz"))
+RUN_FAMILIES = ("tbptt", "log", "loss", "optimizer")
+RUN_CASES = sorted(path.stem for family in RUN_FAMILIES for path in DATA.glob(f"{family}_*.npz"))
+
+PARAMETERS = {
+    ModelSpec: ("huber_delta", "quantiles"),
+    LearningSpec: ("momentum", "rmsprop_alpha", "betas", "eps", "weight_decay"),
+}
+"""What a run may say of its loss and its optimiser, under the spec's names; what it leaves out is PyTorch's default."""
 
 
 def load(name: str) -> dict[str, Any]:
@@ -26,12 +33,14 @@ def tensors(case: dict[str, Any], prefix: str) -> dict[str, np.ndarray]:
 
 
 def run_spec(name: str, case: dict[str, Any]) -> LearnerSpec:
-    """The spec of a ``tbptt_*`` or ``log_*`` run: raw inputs and targets, squared loss, float64."""
+    """The spec of an online run: raw inputs and targets, float64, the loss and the optimiser that the case names."""
     weights = tensors(case, "w")
     n_outputs, hidden = weights["head.weight"].shape
+    loss = str(case.get("loss", "squared"))
+    classes = {"softmax": tuple(range(n_outputs)), "logistic": (0, 1)}.get(loss)
     return LearnerSpec(
         n_features=case["x"].shape[1],
-        target=TargetSpec(fields=tuple(f"y{i}" for i in range(n_outputs))),
+        target=TargetSpec(fields=fields_of(case), classes=classes),
         has_end="end" in case,
         inputs=InputSpec(dt=False, previous_target=False),
         model=ModelSpec(
@@ -39,6 +48,9 @@ def run_spec(name: str, case: dict[str, Any]) -> LearnerSpec:
             hidden_size=hidden,
             num_layers=sum(key.startswith("rnn.weight_hh") for key in weights),
             dtype="float64",
+            readout=loss if classes else "linear",
+            loss="cross_entropy" if classes else loss,
+            **parameters_of(case, ModelSpec),
         ),
         learning=LearningSpec(
             k1=int(case["k1"]),
@@ -48,8 +60,30 @@ def run_spec(name: str, case: dict[str, Any]) -> LearnerSpec:
             lr=float(case["lr"]),
             clip_norm=float(case["clip_norm"]),
             scale=False,
+            **parameters_of(case, LearningSpec),
         ),
     )
+
+
+def fields_of(case: dict[str, Any]) -> tuple[str, ...]:
+    columns = case["y"].reshape(len(case["x"]), -1).shape[1]
+    return tuple(f"y{i}" for i in range(columns))
+
+
+def parameters_of(case: dict[str, Any], group: type) -> dict[str, Any]:
+    """Those of a group's parameters that the case gives, as plain numbers and tuples."""
+    given = {name: case[name] for name in PARAMETERS[group] if name in case}
+    return {name: tuple(value.tolist()) if value.ndim else float(value) for name, value in given.items()}
+
+
+def last_states(case: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The state that the last record's stream was left in, by "h" and "c": (L, H). Only some families hold it."""
+    return {key.removeprefix("last_"): value for key, value in case.items() if key.startswith("last_")}
+
+
+def last_stream(case: dict[str, Any]) -> bytes:
+    """The key of the last record's stream."""
+    return run_arrays(case).keys[-1]
 
 
 def run_arrays(case: dict[str, Any]) -> SimpleNamespace:
