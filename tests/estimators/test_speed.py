@@ -84,15 +84,7 @@ def test_learning_in_batches_costs_at_most_half_more_than_the_learner_alone() ->
         streams=StreamSpec(max_streams=10_000),
     )
     learner = Learner(spec, seed=0)
-    block = Block(
-        keys=[b""] * ROWS,
-        time_ms=np.zeros(ROWS, np.int64),
-        x=x,
-        y=y[:, None].copy(),
-        end=np.zeros(ROWS, np.bool_),
-        kind=np.zeros(ROWS, np.uint8),
-        event=np.zeros(ROWS, np.uint64),
-    )
+    block = Block.events([b""] * ROWS, x, y[:, None].copy())
     times: dict[str, list[float]] = {"learn_many": [], "process": []}
     for _ in range(REPEATS):
         times["learn_many"].append(seconds(lambda: subject.learn_many(X, target)))
