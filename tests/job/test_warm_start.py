@@ -21,6 +21,7 @@ import streamrnn.daemon.loop
 from streamrnn import Block, RNNClassifier, RNNMultiTargetRegressor, RNNRegressor
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.cli import app
+from streamrnn.core.counts import UPDATES
 from streamrnn.errors import ConfigError, FingerprintMismatch
 from streamrnn.job import warm_start
 from streamrnn.job.config import Config, ModelSection, fingerprint_of, json_schema, load, parse
@@ -153,18 +154,12 @@ def test_weights_readout_moments_and_statistics_come_along_and_streams_do_not(sc
     moments = learner.layout.named(now["moment1"])["rnn.weight_hh_l0"]
     assert np.any(moments)
     assert (learner.streams.n_slots, learner.progress().streams, learner.counters()["records_predicted"]) == (0, 0, 0)
-    assert learner.counters()["updates"] == int(before["counters"][learner_index("updates")])
+    assert learner.counters()["updates"] == int(before["counters"][UPDATES])
     assert learner.digest == 0
 
 
 def trained_weights(file: Path) -> dict[str, np.ndarray[Any, Any]]:
     return RNNRegressor.load(file).get_weights()
-
-
-def learner_index(counter: str) -> int:
-    from streamrnn.core.arrays import COUNTERS
-
-    return COUNTERS.index(counter)
 
 
 def test_columns_the_file_lacks_weigh_nothing_at_first(tmp_path: Path) -> None:
