@@ -168,7 +168,7 @@ class Partition:
     def checkpoint(self) -> None:
         """Copy the learner's state and have it written in the background; the position must be committed."""
         started = time.perf_counter()
-        touched = self.learner.take_touched_segments()
+        touched = self.learner.pop_touched_segments()
         arrays, keys = self.learner.stream_arrays()
         snapshot = take_snapshot(
             self.learner.model_arrays(), arrays, keys, len(keys), None if self.writer.needs_complete() else touched
@@ -180,30 +180,30 @@ class Partition:
 
     def progress(self) -> Progress:
         """Where the learner is, for a checkpoint's manifest."""
-        clock, counters = self.learner.store.clock, self.learner.counters()
+        reached = self.learner.progress()
         return Progress(
             lineage=self.lineage,
             position=self.position,
             ordinal=self.ordinal,
-            digest=self.learner.digest,
-            stream_time_ms=clock.now if clock.started else None,
-            updates=counters["updates"],
-            parameters=self.learner.layout.size,
-            counters={**counters, "streams": len(self.learner.store)},
+            digest=reached.digest,
+            stream_time_ms=reached.stream_time_ms,
+            updates=reached.updates,
+            parameters=reached.parameters,
+            counters={**reached.counters, "streams": reached.streams},
         )
 
     # -- what there is to see -----------------------------------------------------------------------------------------
 
     def show(self, lag: int | None) -> None:
         """Bring the partition's gauges up to date and report finished checkpoints."""
-        clock = self.learner.store.clock
+        reached = self.learner.progress()
         self.metrics.show(
-            active_streams=len(self.learner.store),
-            capacity=self.learner.store.max_streams,
+            active_streams=reached.streams,
+            capacity=reached.capacity,
             position=self.position,
             committed=self.committed,
             lag=lag,
-            stream_time_ms=clock.now if clock.started else None,
+            stream_time_ms=reached.stream_time_ms,
         )
         for outcome in self.writer.outcomes():
             if outcome.manifest is None:

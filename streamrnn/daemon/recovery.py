@@ -103,7 +103,7 @@ class Recovery:
         partition.lineage = new_lineage()
         arrays, keys = partition.learner.stream_arrays()
         snapshot = take_snapshot(partition.learner.model_arrays(), arrays, keys, len(keys))
-        partition.learner.take_touched_segments()
+        partition.learner.pop_touched_segments()
         manifest = partition.job.checkpoints(partition.tp).write(snapshot, partition.progress())
         partition.writer.close(self._timeout_s)
         partition.start_writer(manifest)

@@ -67,7 +67,7 @@ class Worker:
         if partitions:
             gauges = [p.learner.gauges() for p in partitions]
             self.done = sum(p.position for p in partitions)
-            self.streams = sum(len(p.learner.store) for p in partitions)
+            self.streams = sum(p.learner.progress().streams for p in partitions)
             self.error_sum = sum(g["error_sum"] for g in gauges)
             self.scored = int(sum(g["scored"] for g in gauges))
         self.phases = {name: total - self._before.get(name, 0.0) for name, total in self._phase_seconds().items()}

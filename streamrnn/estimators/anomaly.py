@@ -18,7 +18,7 @@ from river import base
 
 from streamrnn.core.scaler import ABSURD
 from streamrnn.errors import ConfigError
-from streamrnn.estimators.base import RecurrentEstimator, walk_one
+from streamrnn.estimators.base import RecurrentEstimator
 from streamrnn.estimators.columns import Floats
 from streamrnn.learner.block import EVENT
 
@@ -87,7 +87,7 @@ class RNNAnomalyDetector(RecurrentEstimator, base.AnomalyDetector):
                 del self._sorted[bisect.bisect_left(self._sorted, self._newest[0])]
             self._newest.append(error)
             bisect.insort(self._sorted, error)
-        walk_one(self._adopt(columns), key, [], row or np.nan, EVENT)
+        self._adopt(columns).step(key, EVENT, [], row or np.nan)
 
     def score_one(self, x: Mapping[Any, Any]) -> float:
         """How unusual the event is after those before it, from 0 to 1. Changes nothing.
@@ -119,10 +119,10 @@ class RNNAnomalyDetector(RecurrentEstimator, base.AnomalyDetector):
         old = min(known, self._squares.shape[1])
         total[:old], count[:old] = self._squares[:, :old]
         usable = np.isfinite(squares) & (total > 0.0)
-        state = self._learner.model_arrays()
-        varies, mean = state["y_m2"][:known] > 0.0, state["y_mean"][:known]
+        statistics = self._learner.target_statistics()
+        varies, mean = statistics.deviation[:known] > 0.0, statistics.mean[:known]
         # What never varied has no deviation to measure a change by, and an absurd value is none to learn from.
-        broken = absurd | (~varies & np.isfinite(values) & (state["y_count"][:known] >= CONSTANT) & (values != mean))
+        broken = absurd | (~varies & np.isfinite(values) & (statistics.count[:known] >= CONSTANT) & (values != mean))
         parts = np.append(squares[usable] * count[usable] / total[usable], np.full(int(broken.sum()), BROKEN**2))
         error = float(np.sqrt(np.mean(parts))) if len(parts) else None
         if learn:

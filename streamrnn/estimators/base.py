@@ -21,7 +21,6 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from streamrnn.core.kinds import CLOSE
 from streamrnn.errors import CheckpointError, ConfigError
 from streamrnn.estimators.columns import Columns, Floats
 from streamrnn.estimators.parameters import checked, plain, section
@@ -166,12 +165,12 @@ class RecurrentEstimator:
         """One event through the learner; returns its prediction. An event that is refused changes nothing."""
         columns, row = self._columns.with_row(x)
         key = columns.key(x)
-        return walk_one(self._adopt(columns), key, row, y, EVENT)
+        return self._adopt(columns).step(key, EVENT, row, y)
 
     def _predict(self, x: Mapping[Any, Any]) -> Floats | None:
         """The learner's prediction for one event, (n_outputs,); None before there is a learner. Changes nothing."""
         key, row = self._columns.key(x), self._columns.row(x)
-        return None if self._learner is None else walk_one(self._learner, key, row, np.nan, PREDICT)
+        return None if self._learner is None else self._learner.step(key, PREDICT, row, np.nan)
 
     def _learn_frame(
         self, frame: pd.DataFrame, targets: Callable[[int, int], Floats], cuts: Iterable[int] = ()
@@ -187,7 +186,7 @@ class RecurrentEstimator:
         for start, stop in pairwise(bounds):
             columns = next(known for first, known in reversed(stages) if first <= start)
             y = targets(start, stop)
-            part = block_of(keys[start:stop], rows[start:stop, : columns.n_features], y)
+            part = Block.events(keys[start:stop], rows[start:stop, : columns.n_features], y)
             self._adopt(columns).process(part)
 
     def _predict_frame(self, frame: pd.DataFrame) -> Floats | None:
@@ -196,7 +195,7 @@ class RecurrentEstimator:
         if self._learner is None:
             return None
         unknown = np.full((len(frame), self._learner.spec.n_targets), np.nan)
-        return self._learner.predict(block_of(keys, rows, unknown)).value
+        return self._learner.predict(Block.events(keys, rows, unknown)).value
 
     # ---- public
 
@@ -206,8 +205,8 @@ class RecurrentEstimator:
         ``key`` is the stream's value of ``stream_key``; without one there is a single stream. What was learned stays.
         """
         name = self._stream_name(key)
-        if self._learner is not None and self._learner.store.find(name) != self._learner.store.blank:
-            self._learner.walk_one(name, CLOSE)
+        if self._learner is not None:
+            self._learner.close(name)
 
     def _stream_name(self, key: Hashable | None) -> bytes:
         if (key is None) != (self.stream_key is None):
@@ -304,28 +303,6 @@ class RecurrentEstimator:
             setattr(self, name, value)
         self.__post_init__()
         self._restore(unpack(state["model"]))
-
-
-def walk_one(learner: Learner, key: bytes, row: list[float], y: float | Sequence[float], kind: int) -> Floats:
-    """One record through the learner's kernel; returns its prediction (n_outputs,)."""
-    one = learner.one
-    one.x[0] = row
-    one.y[0] = y
-    return learner.walk_one(key, kind)
-
-
-def block_of(keys: list[bytes], rows: Floats, y: Floats) -> Block:
-    """Events without time, in order; rows (n, n_features), y (n, n_targets)."""
-    n = len(keys)
-    return Block(
-        keys=keys,
-        time_ms=np.zeros(n, np.int64),
-        x=rows,
-        y=y,
-        end=np.zeros(n, np.bool_),
-        kind=np.full(n, EVENT, np.uint8),
-        event=np.zeros(n, np.uint64),
-    )
 
 
 def same_length(frame: pd.DataFrame, y: pd.Series | pd.DataFrame) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from river import base
 
 from streamrnn.errors import RecordError
-from streamrnn.estimators.base import RecurrentEstimator, same_length, walk_one
+from streamrnn.estimators.base import RecurrentEstimator, same_length
 from streamrnn.estimators.columns import Floats
 from streamrnn.learner.block import EVENT
 from streamrnn.learner.learner import Learner
@@ -91,7 +91,7 @@ class RNNClassifier(RecurrentEstimator, base.MiniBatchClassifier):
         columns, row = self._columns.with_row(x)
         key = columns.key(x)
         index = self._index(y)
-        walk_one(self._adopt(columns), key, row, index, EVENT)
+        self._adopt(columns).step(key, EVENT, row, index)
 
     def learn_many(self, X: pd.DataFrame, y: pd.Series) -> None:
         """Learn from the rows in order; the same result as ``learn_one`` for each.

@@ -20,11 +20,11 @@ from river.time_series.base import Forecaster
 
 from streamrnn.core.scaler import ABSURD
 from streamrnn.errors import ConfigError
-from streamrnn.estimators.base import RecurrentEstimator, block_of, walk_one
+from streamrnn.estimators.base import RecurrentEstimator
 from streamrnn.estimators.intervals import AdaptiveIntervals
 from streamrnn.estimators.parameters import checked, field_types
 from streamrnn.estimators.season import SeasonFinder
-from streamrnn.learner.block import EVENT, PREDICT
+from streamrnn.learner.block import EVENT, PREDICT, Block
 from streamrnn.learner.features import number
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.spec import TargetSpec, UnitInterval
@@ -140,7 +140,7 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
             self._process(learner, key, row, value)
 
     def _process(self, learner: Learner, key: bytes, row: list[float], value: float) -> None:
-        walk_one(learner, key, row, value, EVENT)
+        learner.step(key, EVENT, row, value)
         if self._season is not None:
             self._recent.append(_Event(key, row, value))
 
@@ -161,9 +161,8 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
         for i, event in enumerate(self._recent):
             rows[i, : len(event.row)] = event.row
         values = np.array([event.value for event in self._recent], np.float64).reshape(-1, 1)
-        block = block_of([event.key for event in self._recent], rows, values)
-        block.end[:] = [event.end for event in self._recent]
-        learner.process(block)
+        keys, ends = [event.key for event in self._recent], [event.end for event in self._recent]
+        learner.process(Block.events(keys, rows, values, end=ends))
         return learner
 
     def forecast(self, horizon: int, xs: Sequence[Mapping[Any, Any]] | None = None) -> list[float]:
@@ -185,7 +184,7 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
         elif (latest := learner.latest(key)) is not None:
             said = latest
         else:
-            said = walk_one(learner, key, rows[0], math.nan, PREDICT)
+            said = learner.step(key, PREDICT, rows[0], math.nan)
         forecasts: list[float] = said[:horizon].tolist()
         low, high = self._plausible(learner)
         for row in rows[1:]:
@@ -198,9 +197,9 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
     @staticmethod
     def _plausible(learner: Learner) -> tuple[float, float]:
         """The range a model run on with its own forecasts must stay in, lest it runs away."""
-        state = learner.model_arrays()
-        count, mean = float(state["y_count"][0]), float(state["y_mean"][0])
-        deviation = math.sqrt(float(state["y_m2"][0]) / count) if count else math.inf
+        statistics = learner.target_statistics()
+        mean = float(statistics.mean[0])
+        deviation = float(statistics.deviation[0]) if statistics.count[0] else math.inf
         return mean - PLAUSIBLE * deviation, mean + PLAUSIBLE * deviation
 
     def forecast_interval(

@@ -6,6 +6,7 @@ a log is cut into blocks has no meaning. Nothing here computes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,3 +49,35 @@ class Block:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @classmethod
+    def events(
+        cls,
+        keys: Sequence[bytes],
+        x: npt.ArrayLike,
+        y: npt.ArrayLike,
+        *,
+        time_ms: npt.ArrayLike | None = None,
+        end: npt.ArrayLike | None = None,
+        kind: npt.ArrayLike | None = None,
+        event: npt.ArrayLike | None = None,
+    ) -> Block:
+        """A block of which only keys, features and targets need be said.
+
+        Left out, every record is an event at time 0, in the middle of its sequence, and without an id. Arrays of the
+        right type are taken as they are, not copied.
+
+        >>> block = Block.events([b"a", b"a"], x=[[1.0], [2.0]], y=[[0.5], [0.7]], end=[False, True])
+        >>> len(block), block.x.shape, block.kind.tolist()
+        (2, (2, 1), [0, 0])
+        """
+        n = len(keys)
+        return cls(
+            keys=list(keys),
+            time_ms=np.zeros(n, np.int64) if time_ms is None else np.asarray(time_ms, np.int64),
+            x=np.asarray(x, np.float64),
+            y=np.asarray(y, np.float64),
+            end=np.zeros(n, np.bool_) if end is None else np.asarray(end, np.bool_),
+            kind=np.full(n, EVENT, np.uint8) if kind is None else np.asarray(kind, np.uint8),
+            event=np.zeros(n, np.uint64) if event is None else np.asarray(event, np.uint64),
+        )

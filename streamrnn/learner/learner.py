@@ -27,8 +27,8 @@ from streamrnn.core.kinds import CLOSE, IMAGINE
 from streamrnn.learner.block import EVENT, LABEL, PREDICT, Block
 from streamrnn.learner.lowering import dtype_of, hyper_of, layout_of, new_model, new_scratch, new_streams, plan_of
 from streamrnn.learner.spec import LearnerSpec
-from streamrnn.learner.state import LearnerState
-from streamrnn.learner.streams import StreamStore
+from streamrnn.learner.state import LearnerProgress, LearnerState, TargetStatistics
+from streamrnn.learner.streams import StreamIndex
 
 RLS_WEIGHT = "rls.weight"
 """The name of the RLS readout's weights (n_outputs, n_regressors) beside PyTorch's."""
@@ -78,9 +78,7 @@ class Learner:
     --------
     >>> from streamrnn.learner.spec import LearnerSpec, TargetSpec
     >>> learner = Learner(LearnerSpec(n_features=1, target=TargetSpec(fields=("y",))), seed=1)
-    >>> block = Block(keys=[b"a"], time_ms=np.array([0]), x=np.array([[1.0]]), y=np.array([[2.0]]),
-    ...               end=np.array([False]), kind=np.zeros(1, np.uint8), event=np.zeros(1, np.uint64))
-    >>> learner.process(block).value.shape
+    >>> learner.process(Block.events([b"a"], x=[[1.0]], y=[[2.0]])).value.shape
     (1, 1)
     >>> learner.counters()["records_predicted"]
     1
@@ -90,18 +88,19 @@ class Learner:
         ensure_compiled(spec.model.dtype)
         self.spec = spec
         self.digest = 0
-        self.store = StreamStore(
+        self.streams = StreamIndex(
             spec.streams.max_streams,
             None if spec.streams.ttl_s is None else round(1000 * spec.streams.ttl_s),
             round(1000 * spec.streams.max_time_jump_s),
         )
         self.layout = layout_of(spec)
         self._model = new_model(spec, self.layout.initialise(seed, dtype_of(spec)))
-        self._streams = new_streams(self.layout, spec)
+        self._per_stream = new_streams(self.layout, spec)
         scratch = new_scratch(self.layout, spec, self._model.theta)
         self._one = self._records(1)
         self._one_table = table_of(self._one)
-        self._handle = Handle(plan_of(spec), hyper_of(spec), self._model, self._streams, scratch)
+        self._one_prediction: npt.NDArray[np.float64] = self._one.prediction[0]
+        self._handle = Handle(plan_of(spec), hyper_of(spec), self._model, self._per_stream, scratch)
 
     # -- the log ------------------------------------------------------------------------------------------------------
 
@@ -109,7 +108,7 @@ class Learner:
         """Predict, score, take in and learn from every record of the block, in order."""
         if np.isin(block.kind, (EVENT, LABEL), invert=True).any():
             raise ValueError(f"block.kind holds other kinds than {EVENT} (event) and {LABEL} (label)")
-        slots, fresh, times = self.store.assign(block.keys, block.time_ms.tolist(), block.kind.tolist())
+        slots, fresh, times = self.streams.assign(block.keys, block.time_ms.tolist(), block.kind.tolist())
         predictions = self._walk(block, slots, fresh, times, block.kind)
         self.digest = zlib.crc32(predictions.value.tobytes(), self.digest)
         return predictions
@@ -120,43 +119,64 @@ class Learner:
         Unlike ``process`` it takes no notice of the stream's idle time (``ttl_s``), believes any timestamp, and does
         not look at the record's own value where targets are forecasts.
         """
-        slots = np.array([self.store.find(key) for key in block.keys], dtype=np.int64)
+        slots = np.array([self.streams.find(key) for key in block.keys], dtype=np.int64)
         kind = np.full(len(block), PREDICT, dtype=np.uint8)
         return self._walk(block, slots, np.zeros(len(block), np.bool_), block.time_ms, kind)
 
     # -- one record at a time -----------------------------------------------------------------------------------------
 
-    @property
-    def one(self) -> arrays.Records:
-        """Room for a single record: write its ``x``, ``y`` and ``kind``, then call ``walk_one``."""
-        return self._one
+    def step(
+        self,
+        key: bytes,
+        kind: int,
+        x: Sequence[float],
+        y: float | Sequence[float],
+        time_ms: int = 0,
+        *,
+        end: bool = False,
+        event: int = 0,
+    ) -> npt.NDArray[np.float64]:
+        """Process one record; returns its prediction (n_outputs,), valid until the next call.
 
-    def walk_one(self, key: bytes, kind: int, time_ms: int = 0) -> npt.NDArray[np.float64]:
-        """Process the record that stands in ``one``; returns its prediction (n_outputs,), valid until the next call.
+        The same arithmetic as ``process`` for a block of one, at a fraction of the cost of its arrays; it does not
+        enter ``digest``. ``kind`` may also be ``PREDICT``, which changes nothing.
 
-        The same arithmetic as ``process`` for a block of one, at a fraction of the cost of its arrays. ``kind`` may
-        also be ``PREDICT``, which changes nothing, or ``CLOSE``, which ends the stream's sequence. It does not enter
-        ``digest``.
+        Parameters
+        ----------
+        x
+            Encoded features (n_features,), NaN = missing.
+        y
+            Targets (n_targets,), or one number for all of them; NaN = unknown.
+        time_ms, end, event
+            As in ``Block``.
         """
         one = self._one
-        if kind == CLOSE and not self.spec.has_end:
-            raise ValueError("a sequence can be closed where has_end says so: its last window may start at any step")
-        if kind in (PREDICT, CLOSE):
-            slot = self.store.find(key)
-            one.slot[0], one.fresh[0], one.time_ms[0] = slot, False, time_ms
-            if kind == CLOSE:
-                self.store.touch(slot)
+        one.x[0], one.y[0] = x, y
+        if kind == PREDICT:
+            one.slot[0], one.fresh[0], one.time_ms[0] = self.streams.find(key), False, time_ms
         else:
-            one.slot[0], one.fresh[0], one.time_ms[0] = self.store.take(key, time_ms, kind)
-        one.kind[0] = kind
+            one.slot[0], one.fresh[0], one.time_ms[0] = self.streams.assign_one(key, time_ms, kind)
+        one.kind[0], one.end[0], one.event[0] = kind, end and self.spec.has_end, event
         self._handle.walk(one, self._one_table)
-        prediction: npt.NDArray[np.float64] = one.prediction[0]
-        return prediction
+        return self._one_prediction
+
+    def close(self, key: bytes) -> None:
+        """End the stream's sequence: learn from what is left of it and go back to the zero state.
+
+        No sign of life of the stream, and nothing where there is no such stream. Raises ValueError unless the
+        specification ``has_end``, since only then is the state kept that the last window of any length starts from.
+        """
+        if not self.spec.has_end:
+            raise ValueError("a sequence can be closed where has_end says so: its last window may start at any step")
+        one, slot = self._one, self.streams.find(key)
+        one.slot[0], one.fresh[0], one.kind[0], one.end[0] = slot, False, CLOSE, False
+        self.streams.touch(slot)
+        self._handle.walk(one, self._one_table)
 
     def imagine(self, key: bytes) -> None:
         """Make a copy of the stream to go on from with ``imagine_one``; the stream itself is not changed."""
-        slot = self.store.find(key)
-        for array in self._streams:
+        slot = self.streams.find(key)
+        for array in self._per_stream:
             array[-1] = array[slot]
 
     def imagine_one(self, x: Sequence[float], y: float | Sequence[float]) -> npt.NDArray[np.float64]:
@@ -166,19 +186,19 @@ class Learner:
         """
         one = self._one
         one.x[0], one.y[0] = x, y
-        one.slot[0], one.fresh[0], one.kind[0] = self.store.blank + 1, False, IMAGINE
-        one.time_ms[0] = self._streams.last_ms[-1]
+        one.slot[0], one.fresh[0], one.kind[0] = self.streams.blank + 1, False, IMAGINE
+        one.time_ms[0] = self._per_stream.last_ms[-1]
         self._handle.walk(one, self._one_table)
-        prediction: npt.NDArray[np.float64] = one.prediction[0]
-        return prediction
+        return self._one_prediction
 
     def latest(self, key: bytes) -> npt.NDArray[np.float64] | None:
         """The forecast made at the stream's newest event, (n_outputs,); None before its sequence had one."""
-        slot = self.store.find(key)
-        step = int(self._streams.steps[slot])
+        slot = self.streams.find(key)
+        step = int(self._per_stream.steps[slot])
         if step == 0 or self.spec.target.known != "forecast":
             return None
-        forecast: npt.NDArray[np.float64] = self._streams.remembered[slot, (step - 1) % self.spec.target.horizon].copy()
+        newest = (step - 1) % self.spec.target.horizon
+        forecast: npt.NDArray[np.float64] = self._per_stream.remembered[slot, newest].copy()
         return forecast
 
     def due(self, key: bytes) -> npt.NDArray[np.float64]:
@@ -186,11 +206,11 @@ class Learner:
 
         For one field and one output per horizon.
         """
-        slot, horizon = self.store.find(key), self.spec.target.horizon
-        step = int(self._streams.steps[slot])
+        slot, horizon = self.streams.find(key), self.spec.target.horizon
+        step = int(self._per_stream.steps[slot])
         forecasts = np.full(horizon, np.nan)
         for j in range(min(horizon, step)):
-            forecasts[j] = self._streams.remembered[slot, (step - 1 - j) % horizon, j]
+            forecasts[j] = self._per_stream.remembered[slot, (step - 1 - j) % horizon, j]
         return forecasts
 
     def _walk(
@@ -235,10 +255,28 @@ class Learner:
 
     # -- what there is to see -----------------------------------------------------------------------------------------
 
+    def progress(self) -> LearnerProgress:
+        """How far it has come: streams, stream time, counts, digest."""
+        clock, counters = self.streams.clock, self.counters()
+        return LearnerProgress(
+            streams=len(self.streams),
+            capacity=self.streams.max_streams,
+            stream_time_ms=clock.now if clock.started else None,
+            updates=counters["updates"],
+            parameters=self.layout.size,
+            counters=counters,
+            digest=self.digest,
+        )
+
+    def target_statistics(self) -> TargetStatistics:
+        """Count, mean and deviation of each target field over all streams so far; not kept for classes."""
+        model = self._model
+        return TargetStatistics.of(model.y_count, model.y_mean, model.y_m2)
+
     def counters(self) -> dict[str, int]:
         """Running counts of what happened, by name (``core.counts``)."""
         counts = dict(zip((count.name for count in COUNTS), self._model.counters.tolist(), strict=True))
-        counts.update((count.name, getattr(self.store, count.name)) for count in EVICTIONS)
+        counts.update((count.name, getattr(self.streams, count.name)) for count in EVICTIONS)
         return counts
 
     def gauges(self) -> dict[str, float]:
@@ -270,39 +308,39 @@ class Learner:
 
     def stream_state(self, key: bytes) -> dict[str, npt.NDArray[Any]]:
         """Carried state of one stream: ``h`` and, for the LSTM, ``c``, each (num_layers, hidden_size). Unknown: 0."""
-        state = self._streams.state[self.store.find(key)].copy()
+        state = self._per_stream.state[self.streams.find(key)].copy()
         return {name: np.ascontiguousarray(state[:, i]) for i, name in enumerate("hc"[: self.layout.state_count])}
 
     def bytes_per_stream(self) -> int:
         """Bytes of array memory one stream takes."""
-        return sum(a[0].nbytes for a in self._streams)
+        return sum(a[0].nbytes for a in self._per_stream)
 
     # -- saving -------------------------------------------------------------------------------------------------------
 
     @property
     def n_slots(self) -> int:
         """Slots ever used: rows of the stream arrays that hold something."""
-        return self.store.n_slots
+        return self.streams.n_slots
 
-    def take_touched_segments(self) -> set[int]:
+    def pop_touched_segments(self) -> set[int]:
         """Segments of slots touched since the last call."""
-        return self.store.take_touched_segments()
+        return self.streams.pop_touched_segments()
 
     def model_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Everything that is not kept per stream, by name. The arrays are the live ones: copy before going on."""
-        own = {"clock": self.store.clock.state(), "store_counters": self.store.counters()}
+        own = {"clock": self.streams.clock.state(), "store_counters": self.streams.counters()}
         return {**_flat(self._model), **own, "digest": np.array([self.digest], dtype=np.int64)}
 
     def stream_arrays(self) -> tuple[dict[str, npt.NDArray[Any]], list[bytes | None]]:
         """All that is kept per stream, slot by slot, and the slots' keys (None = free). The arrays are live ones."""
-        keys, seen = self.store.slots()
+        keys, seen = self.streams.slots()
         n = len(keys)
-        return {**{name: array[:n] for name, array in self._streams._asdict().items()}, "seen": seen}, keys
+        return {**{name: array[:n] for name, array in self._per_stream._asdict().items()}, "seen": seen}, keys
 
     def empty_stream_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Room for what ``stream_arrays`` gives, for all slots there may be; written to before ``restore``."""
         room = np.zeros((self.spec.streams.max_streams, 2), np.int64)
-        return {**{name: array[:-2] for name, array in self._streams._asdict().items()}, "seen": room}
+        return {**{name: array[:-2] for name, array in self._per_stream._asdict().items()}, "seen": room}
 
     def state(self) -> LearnerState:
         """All it knows. The arrays are the live ones: copy before going on."""
@@ -333,7 +371,7 @@ class Learner:
         """
         n = len(keys)
         seen = streams["seen"][:n]
-        for name, array in self._streams._asdict().items():
+        for name, array in self._per_stream._asdict().items():
             rows = _matching({name: streams[name][:n]}, name, (n, *array.shape[1:]), array.dtype)
             if not np.shares_memory(rows, array):
                 array[:n] = rows
@@ -341,7 +379,7 @@ class Learner:
             array[...] = _matching(model, name, array.shape, array.dtype)
         clock = _matching(model, "clock", (4,), np.dtype(np.int64))
         counters = _matching(model, "store_counters", (3,), np.dtype(np.int64))
-        self.store.restore(clock, counters, keys, seen)
+        self.streams.restore(clock, counters, keys, seen)
         self.digest = int(_matching(model, "digest", (1,), np.dtype(np.int64))[0])
 
 

@@ -1,10 +1,10 @@
-"""StreamStore: which slot of the arrays belongs to which stream, and who has to leave.
+"""StreamIndex: which slot of the arrays belongs to which stream, and who has to leave.
 
 Slots are numbered from 0; the row after the last one stays blank and stands for streams never seen. A stream is dropped
 when it was idle longer than ``ttl`` in stream time, or when a new stream needs room and it is the least recently seen.
 Both are decided record by record from keys and timestamps alone, so they are the same for any cut of the log.
 
-The store knows nothing of what the arrays hold: it says ``fresh`` where a slot starts over, and the kernel clears it
+The index knows nothing of what the arrays hold: it says ``fresh`` where a slot starts over, and the kernel clears it
 when it comes to that record. It also notes which segments of slots were touched, for incremental checkpoints.
 """
 
@@ -23,7 +23,7 @@ SEGMENT_SLOTS = 4096
 """Slots that a checkpoint writes together."""
 
 
-class StreamStore:
+class StreamIndex:
     """Slots of at most ``max_streams`` streams, kept in the order they were last seen.
 
     Parameters
@@ -35,9 +35,9 @@ class StreamStore:
     max_time_jump_ms
         See ``StreamClock``.
 
-    >>> store = StreamStore(max_streams=2, ttl_ms=None, max_time_jump_ms=1000)
-    >>> slots, fresh, _ = store.assign([b"a", b"b", b"a", b"c"], [1, 2, 3, 4], [0, 0, 0, 0])
-    >>> slots.tolist(), fresh.tolist(), store.evictions_capacity
+    >>> index = StreamIndex(max_streams=2, ttl_ms=None, max_time_jump_ms=1000)
+    >>> slots, fresh, _ = index.assign([b"a", b"b", b"a", b"c"], [1, 2, 3, 4], [0, 0, 0, 0])
+    >>> slots.tolist(), fresh.tolist(), index.evictions_capacity
     ([0, 1, 0, 1], [True, True, False, True], 1)
     """
 
@@ -77,10 +77,6 @@ class StreamStore:
         """The stream's slot, or the blank one; changes nothing."""
         return self._slots.get(key, self.max_streams)
 
-    def last_seen(self, slot: int) -> int:
-        """Stream time (ms) when the slot's stream was last seen."""
-        return self._last_seen[slot]
-
     def assign(
         self, keys: list[bytes], times_ms: list[int], kinds: list[int]
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
@@ -93,7 +89,7 @@ class StreamStore:
         # Many records of one stream at one time, as from a data frame: from the third on nothing new is decided.
         same = n > 2 and keys.count(keys[0]) == n and times_ms.count(times_ms[0]) == n and kinds.count(EVENT) == n
         for i in range(2 if same else n):
-            slots[i], fresh[i], times[i] = self.take(keys[i], times_ms[i], kinds[i])
+            slots[i], fresh[i], times[i] = self.assign_one(keys[i], times_ms[i], kinds[i])
         if same:
             slots[2:] = [slots[1]] * (n - 2)
             times[2:] = [times[1]] * (n - 2)
@@ -101,7 +97,7 @@ class StreamStore:
             self._touched[slots[1]] = self._records
         return np.array(slots, np.int64), np.array(fresh, np.bool_), np.array(times, np.int64)
 
-    def take(self, key: bytes, time_ms: int, kind: int) -> tuple[int, bool, int]:
+    def assign_one(self, key: bytes, time_ms: int, kind: int) -> tuple[int, bool, int]:
         """Slot, whether it starts over, and the time to believe, for one record."""
         before = self.clock.now
         believed = self.clock.observe(time_ms)
@@ -160,7 +156,7 @@ class StreamStore:
         heapq.heappush(self._free, slot)
         self._touched_segments.add(slot // SEGMENT_SLOTS)
 
-    def take_touched_segments(self) -> set[int]:
+    def pop_touched_segments(self) -> set[int]:
         """Segments touched since the last call."""
         touched, self._touched_segments = self._touched_segments, set()
         return touched

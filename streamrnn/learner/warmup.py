@@ -28,16 +28,7 @@ def warm_up(dtype: Precision = "float32") -> float:
         model=ModelSpec(hidden_size=1, dtype=dtype),
         streams=StreamSpec(max_streams=1),
     )
-    empty = Block(
-        keys=[],
-        time_ms=np.zeros(0, np.int64),
-        x=np.zeros((0, 1)),
-        y=np.zeros((0, 1)),
-        end=np.zeros(0, np.bool_),
-        kind=np.zeros(0, np.uint8),
-        event=np.zeros(0, np.uint64),
-    )
-    Learner(spec, seed=0).process(empty)
+    Learner(spec, seed=0).process(Block.events([], np.zeros((0, 1)), np.zeros((0, 1))))
     return time.perf_counter() - started
 
 

@@ -103,7 +103,8 @@ def evaluate(
         if predictions is not None:
             lines = encoder.encode_block(decoded, result.value, result.updates)
             predictions.writelines(line + b"\n" for line in lines if line is not None)
-        report.streams, report.updates = len(learner.store), learner.counters()["updates"]
+        reached = learner.progress()
+        report.streams, report.updates = reached.streams, reached.updates
         if progress is not None:
             report.scores = scorer.scores()
             progress(report)

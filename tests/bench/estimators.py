@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streamrnn import Learner, RNNRegressor
-from streamrnn.estimators.base import block_of
+from streamrnn.learner.block import Block
 
 FEATURES, HIDDEN, WINDOW = 8, 32, 16
 CELLS = ("lstm", "gru", "rnn")
@@ -59,7 +59,7 @@ def calls(parameters: dict[str, Any], rows: int) -> dict[str, Callable[[], objec
     X, target = pd.DataFrame(x, columns=NAMES), pd.Series(y)
     single, batched = (RNNRegressor(**parameters, features=NAMES) for _ in range(2))
     learner = Learner(single._spec(), seed=0)
-    block = block_of([b""] * rows, x, y[:, None].copy())
+    block = Block.events([b""] * rows, x, y[:, None].copy())
 
     def predict() -> None:
         for row, _ in pairs:

@@ -61,15 +61,8 @@ def block(streams: Iterable[int], known: bool = True) -> Block:
     """One record per entry of ``streams``, in that order, its target known or not."""
     keys = [b"%d" % stream for stream in streams]
     rng, n = np.random.default_rng(1), len(keys)
-    return Block(
-        keys=keys,
-        time_ms=np.arange(n, dtype=np.int64),
-        x=rng.standard_normal((n, FEATURES)),
-        y=rng.standard_normal((n, 1)) if known else np.full((n, 1), np.nan),
-        end=np.zeros(n, np.bool_),
-        kind=np.zeros(n, np.uint8),
-        event=np.zeros(n, np.uint64),
-    )
+    x, y = rng.standard_normal((n, FEATURES)), rng.standard_normal((n, 1)) if known else np.full((n, 1), np.nan)
+    return Block.events(keys, x, y, time_ms=np.arange(n, dtype=np.int64))
 
 
 def fill(subject: Learner, streams: int) -> None:

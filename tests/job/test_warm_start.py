@@ -116,15 +116,8 @@ def test_the_first_predictions_are_those_of_the_notebook_for_a_stream_it_never_s
     job = Job(Warm(tmp_path / "job", path, readout).config())
     rng = random.Random(2)
     events = [event(rng) | {"s": "unseen"} for _ in range(20)]
-    block = Block(
-        keys=[b"unseen"] * 20,
-        time_ms=np.zeros(20, np.int64),
-        x=np.array([job.config.feature_encoder().encode_dict(x) for x in events]),
-        y=np.full((20, 1), np.nan),
-        end=np.zeros(20, np.bool_),
-        kind=np.zeros(20, np.uint8),
-        event=np.zeros(20, np.uint64),
-    )
+    rows = [job.config.feature_encoder().encode_dict(x) for x in events]
+    block = Block.events([b"unseen"] * 20, rows, np.full((20, 1), np.nan))
     said = job.first_learner(TP).predict(block).value[:, 0]
     expected = [model.predict_one(x) for x in events]
     np.testing.assert_allclose(said, expected, rtol=1e-5)
@@ -162,7 +155,7 @@ def test_weights_readout_moments_and_statistics_come_along_and_streams_do_not(sc
         np.testing.assert_array_equal(weights[name], file_weights[name], err_msg=name)
     moments = learner.layout.named(now["moment1"])["rnn.weight_hh_l0"]
     assert np.any(moments)
-    assert (learner.n_slots, len(learner.store), learner.counters()["records_predicted"]) == (0, 0, 0)
+    assert (learner.streams.n_slots, learner.progress().streams, learner.counters()["records_predicted"]) == (0, 0, 0)
     assert learner.counters()["updates"] == int(before["counters"][UPDATES])
     assert learner.digest == 0
 

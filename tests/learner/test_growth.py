@@ -58,15 +58,7 @@ def block(of: LearnerSpec, n: int, start: int = 0) -> Block:
         y = score * (1.0 + np.arange(of.n_targets)) + 0.1 * rng.normal(size=(n, of.n_targets))
     else:
         y = rng.integers(len(of.target.classes), size=(n, 1)).astype(np.float64)
-    return Block(
-        keys=[b"%d" % (i % STREAMS) for i in range(n)],
-        time_ms=1_000 * np.arange(start, start + n),
-        x=x,
-        y=y,
-        end=np.zeros(n, np.bool_),
-        kind=np.zeros(n, np.uint8),
-        event=np.zeros(n, np.uint64),
-    )
+    return Block.events([b"%d" % (i % STREAMS) for i in range(n)], x, y, time_ms=1_000 * np.arange(start, start + n))
 
 
 def widened(of: Block, spec: LearnerSpec, features: Sequence[int]) -> Block:
@@ -200,8 +192,8 @@ def test_what_was_learned_stays_with_the_source_and_is_not_shared() -> None:
 def test_streams_and_running_counts_can_be_left_behind(readout: str) -> None:
     of = spec(model={"readout": readout})
     source, target = taken_over(of, of, [0, 1, 2], streams=False)
-    assert len(target.store) == 0
-    assert len(source.store) == STREAMS
+    assert target.progress().streams == 0
+    assert source.progress().streams == STREAMS
     rest = block(of, 30, start=200)
     blank = replace(rest, keys=[b"never seen"] * 30)
     np.testing.assert_array_equal(target.predict(rest).value, target.predict(blank).value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,6 @@ import streamrnn.storage.snapshot
 import streamrnn.storage.writer
 from streamrnn.core.handle import _walk_at
 from streamrnn.core.jit import JIT_DISABLED
-from streamrnn.core.kinds import CLOSE
 from streamrnn.learner.block import Block
 from streamrnn.learner.learner import Learner, seed_of
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
@@ -48,15 +48,9 @@ def plain_spec(**changes: object) -> LearnerSpec:
 
 def plain_log(n: int, streams: int = 3, seed: int = 0) -> Block:
     rng = np.random.default_rng(seed)
-    return Block(
-        keys=[b"s%d" % i for i in rng.integers(0, streams, n)],
-        time_ms=1_700_000_000_000 + np.cumsum(rng.integers(0, 1000, n)),
-        x=rng.normal(size=(n, 2)),
-        y=rng.normal(size=(n, 1)),
-        end=np.zeros(n, np.bool_),
-        kind=np.zeros(n, np.uint8),
-        event=np.zeros(n, np.uint64),
-    )
+    keys = [b"s%d" % i for i in rng.integers(0, streams, n)]
+    time_ms = 1_700_000_000_000 + np.cumsum(rng.integers(0, 1000, n))
+    return Block.events(keys, rng.normal(size=(n, 2)), rng.normal(size=(n, 1)), time_ms=time_ms)
 
 
 # -- cuts, checkpoints, questions -------------------------------------------------------------------------------------
@@ -119,7 +113,7 @@ def test_checkpoints_on_disk_and_restores_at_any_record_give_the_same_bits(data:
             what = data.draw(st.sampled_from(("nothing", "checkpoint", "restore", "restore")), label="then")
             if what == "nothing":
                 continue
-            touched = learner.take_touched_segments()
+            touched = learner.pop_touched_segments()
             arrays, keys = learner.stream_arrays()
             snapshot = take_snapshot(
                 learner.model_arrays(), arrays, keys, len(keys), None if writer.needs_complete() else touched
@@ -233,7 +227,7 @@ def test_the_target_s_unit_and_origin_do_not_matter(known: str, readout: str) ->
         block.event[:] = np.cumsum(block.kind == 0)
         block.event[block.kind == 1] -= np.uint64(5)
         block.y[block.kind == 0] = np.nan
-    other = Block(**{name: getattr(block, name) for name in Block.__slots__} | {"y": 5.0 + 1000.0 * block.y})
+    other = replace(block, y=5.0 + 1000.0 * block.y)
     said, said_of_other = Learner(spec, SEED).process(block).value, Learner(spec, SEED).process(other).value
     late = slice(40, None)  # the first predictions are made without a unit
     np.testing.assert_allclose(said_of_other[late], 5.0 + 1000.0 * said[late], rtol=1e-6, atol=1e-2)
@@ -264,25 +258,24 @@ def test_a_sequence_is_closed_only_where_the_specification_has_ends() -> None:
     learner.process(plain_log(20))
     before = bits_of(learner)
     with pytest.raises(ValueError, match="has_end"):
-        learner.walk_one(b"s0", CLOSE)
+        learner.close(b"s0")
     assert differing(bits_of(learner), before) == []
 
 
 def test_closing_counts_sequences_with_steps_and_is_no_sign_of_life() -> None:
     learner = Learner(plain_spec(has_end=True, learning=LearningSpec(k1=50, k2=50)), SEED)
     learner.process(plain_log(20))
-    order, clock, seen = learner.store.keys(), learner.store.clock.state().tolist(), learner.store.slots()[1].tolist()
-    learner.take_touched_segments()
-    learner.walk_one(order[0], CLOSE, 10**15)
-    assert learner.take_touched_segments() == {0}
+    index = learner.streams
+    order, clock, seen = index.keys(), index.clock.state().tolist(), index.slots()[1].tolist()
+    learner.pop_touched_segments()
+    learner.close(order[0])
+    assert learner.pop_touched_segments() == {0}
     assert (learner.counters()["sequences_ended"], learner.counters()["updates"]) == (1, 1)
     assert not any(state.any() for state in learner.stream_state(order[0]).values())
-    learner.walk_one(order[0], CLOSE)
-    learner.walk_one(b"nobody", CLOSE)
+    learner.close(order[0])
+    learner.close(b"nobody")
     assert (learner.counters()["sequences_ended"], learner.counters()["updates"]) == (1, 1)
-    assert learner.store.keys() == order
-    assert learner.store.clock.state().tolist() == clock
-    assert learner.store.slots()[1].tolist() == seen
+    assert (index.keys(), index.clock.state().tolist(), index.slots()[1].tolist()) == (order, clock, seen)
 
 
 def test_no_time_passes_while_a_future_is_imagined() -> None:
@@ -312,8 +305,8 @@ def test_a_record_from_the_year_9999_evicts_nothing_and_resets_nothing() -> None
     learner.process(stray)
     counts = learner.counters()
     assert (counts["evictions_ttl"], counts["sequences_ended"]) == (0, clean.counters()["sequences_ended"])
-    assert set(learner.store.keys()) == set(clean.store.keys())
-    assert learner.store.clock.now == clean.store.clock.now
+    assert set(learner.streams.keys()) == set(clean.streams.keys())
+    assert learner.streams.clock.now == clean.streams.clock.now
     for key in (b"s1", b"s2"):
         for name, state in learner.stream_state(key).items():
             assert state.tobytes() == clean.stream_state(key)[name].tobytes()

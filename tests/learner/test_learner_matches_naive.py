@@ -5,6 +5,8 @@ The log is given in pieces, as blocks or record by record; in between both are a
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numba
 import numpy as np
 from hypothesis import HealthCheck, given, settings
@@ -43,13 +45,18 @@ def pair(spec: LearnerSpec) -> tuple[Learner, NaiveLearner]:
 
 def one_by_one(learner: Learner, block: Block) -> Predictions:
     """What ``process`` says of the block, from single calls."""
-    n, one = len(block), learner.one
+    n, one = len(block), learner._one
     value = np.zeros((n, learner.spec.n_outputs))
     said = Predictions(value, np.zeros(n, np.int64), np.zeros(n), np.zeros(n), np.zeros(n))
     for i in range(len(block)):
-        one.x[0], one.y[0], one.event[0] = block.x[i], block.y[i], block.event[i]
-        one.end[0] = block.end[i] and learner.spec.has_end
-        said.value[i] = learner.walk_one(block.keys[i], block.kind[i], block.time_ms[i])
+        if block.kind[i] == CLOSE:
+            learner.close(block.keys[i])
+            said.value[i] = np.nan
+        else:
+            said.value[i] = learner.step(
+                block.keys[i], block.kind[i], block.x[i], block.y[i], block.time_ms[i],
+                end=block.end[i], event=block.event[i],
+            )  # fmt: skip
         said.updates[i], said.loss[i] = one.updates[0], one.loss[0]
         said.error[i], said.grad_norm[i] = one.error[0], one.grad_norm[0]
     return said
@@ -94,7 +101,7 @@ def check_agreement(spec: LearnerSpec, block: Block, cuts: list[tuple[int, bool]
         close(learner.gauges()["grad_norm"], naive.grad_norms[-1], "gradient norm")
     for name, weights in learner.get_weights().items():
         close(weights, naive.rls_weights() if name == RLS_WEIGHT else naive.weights[name], name)
-    assert learner.store.keys() == list(naive.streams)
+    assert learner.streams.keys() == list(naive.streams)
     for key, stream in naive.streams.items():
         for i, (name, state) in enumerate(learner.stream_state(key).items()):
             close(state, [layer[i] for layer in stream.sequence.state], f"{name} of {key!r}")
@@ -163,15 +170,9 @@ LABELLED = LearnerSpec(
 def labelled_log(rows: list[tuple[int, int, float]]) -> Block:
     """One stream's log from (kind, event, y) by record, a second apart."""
     n = len(rows)
-    return Block(
-        keys=[b"a"] * n,
-        time_ms=1000 * np.arange(n, dtype=np.int64),
-        x=np.linspace(-1, 1, n)[:, None],
-        y=np.array([[y] for _, _, y in rows]),
-        end=np.zeros(n, bool),
-        kind=np.array([kind for kind, _, _ in rows], np.uint8),
-        event=np.array([event for _, event, _ in rows], np.uint64),
-    )
+    kinds, events, y = zip(*rows, strict=True)
+    x = np.linspace(-1, 1, n)[:, None]
+    return Block.events([b"a"] * n, x, np.array(y)[:, None], time_ms=1000 * np.arange(n), kind=kinds, event=events)
 
 
 def test_a_repeated_label_is_learned_once() -> None:
@@ -200,7 +201,7 @@ def test_a_question_after_a_gap_is_answered_as_from_a_new_sequence() -> None:
     )
     learner, naive = pair(spec)
     log = labelled_log([(EVENT, 0, float(y)) for y in (3, 4, 6, 9)])
-    log = Block(log.keys, log.time_ms, np.zeros((4, 0)), log.y, log.end, log.kind, log.event)
+    log = replace(log, x=np.zeros((4, 0)))
     learner.process(log)
     naive.process(log)
     later = part(log, 3, 4)

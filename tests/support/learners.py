@@ -14,7 +14,7 @@ def bits_of(learner: Learner) -> Bits:
     streams, keys = learner.stream_arrays()
     bits = {f"model.{name}": array.tobytes() for name, array in learner.model_arrays().items()}
     bits |= {f"streams.{name}": array.tobytes() for name, array in streams.items()}
-    return bits | {"keys": repr(keys).encode(), "order": repr(learner.store.keys()).encode()}
+    return bits | {"keys": repr(keys).encode(), "order": repr(learner.streams.keys()).encode()}
 
 
 def bits_said(*parts: Predictions) -> Bits:

@@ -38,15 +38,7 @@ def sequences_block(x: Floats, y: Floats, lengths: npt.NDArray[np.int64]) -> Blo
     n = len(x)
     end = np.zeros(n, np.bool_)
     end[np.cumsum(lengths) - 1] = True
-    return Block(
-        keys=[b"s"] * n,
-        time_ms=np.arange(n),
-        x=x,
-        y=y[:, None],
-        end=end,
-        kind=np.zeros(n, np.uint8),
-        event=np.zeros(n, np.uint64),
-    )
+    return Block.events([b"s"] * n, x, y[:, None], time_ms=np.arange(n), end=end)
 
 
 # -- embedded Reber grammar --------------------------------------------------------------------------------------------
