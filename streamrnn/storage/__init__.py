@@ -1,4 +1,4 @@
-"""Where is kept what was learned? Files that a crash leaves old or whole, and that hold no code.
+"""Where is what was learned kept? Files that a crash leaves old or whole, and that hold no code.
 
 tensors      named arrays as safetensors, written atomically; weights for PyTorch
 manifest     what a checkpoint says about itself, and the fingerprints that must agree
