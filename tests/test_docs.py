@@ -1,7 +1,10 @@
-"""The documentation is complete and true: commands, options, sections, metrics and exports are in it, snippets work."""
+"""The documents are complete and true: all that should be named is named, what is named exists, and snippets run."""
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -14,21 +17,51 @@ import yaml
 
 import streamrnn
 from streamrnn.cli import app
+from streamrnn.core import cells, heads, optim
 from streamrnn.daemon import metrics
 from streamrnn.job.config import Config
 from streamrnn.job.job_file import parse
 from streamrnn.learner.features import FeatureSpec
+from tests.bench import kernels
+from tests.test_imports import ALLOWED
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text()
+    for folder in ("", "deploy", "docker", "streamrnn", "tests")
+    for path in sorted((ROOT / folder).glob("**/*.md" if folder else "*.md"))
+}
+README = PAGES["README.md"]
+HANDBOOK = PAGES["deploy/README.md"]
+FROM_PYTHON = PAGES["streamrnn/estimators/README.md"]
+NUMBERS = PAGES["streamrnn/core/README.md"]
+BENCH = PAGES["tests/bench/README.md"]
 EXAMPLES = sorted((ROOT / "deploy" / "examples").glob("*.yaml"))
 ENVIRONMENT = {"KAFKA_PASSWORD": "not-shown"}
+README_LINES, README_WORDS = 190, 1_500
+INTERNAL_VARIABLES = {"STREAMRNN_COMPILING", "STREAMRNN_KERNELS", "STREAMRNN_TEST_JOB"}
+"""Set by a process for its child, or by one test for itself."""
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+SECTIONS = {field.name: field.type for field in msgspec.structs.fields(Config)}
+page = pytest.mark.parametrize("name", PAGES)
 
 
-def snippets(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def snippets(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def spans(text: str) -> list[str]:
+    """What stands in backticks in the running text and in tables."""
+    prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose)]
+
+
+def rows(text: str, title: str) -> dict[str, str]:
+    """The table whose first column has this title: rest of each row by what its first column has in backticks."""
+    (table,) = re.findall(rf"^\| {title} \|.*\n\|[-:|]+\|\n((?:\|.*\n)+)", text, re.MULTILINE)
+    cells_of_rows = [row.removeprefix("| ").split(" | ", 1) for row in table.splitlines()]
+    return {name.strip("`"): rest for name, rest in cells_of_rows}
 
 
 def options() -> Iterator[tuple[str, str]]:
@@ -39,111 +72,39 @@ def options() -> Iterator[tuple[str, str]]:
                     yield name, flag
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_is_in_the_readme(name: str) -> None:
-    assert f"| `streamrnn {name}` |" in README
+def names(pattern: str, text: str) -> set[str]:
+    return set(re.findall(rf"(?<![\w-]){pattern}", text))
 
 
-@pytest.mark.parametrize(("name", "flag"), [pair for pair in options() if pair[1] not in ("--help", "-h")])
-def test_every_option_is_in_its_command_s_row(name: str, flag: str) -> None:
-    (row,) = re.findall(rf"^\| `streamrnn {name}` \|.*$", README, re.MULTILINE)
-    assert re.search(rf"(?<![\w-]){flag}(?![\w-])", row), f"streamrnn {name} {flag}"
+# ---- the README
 
 
-def test_the_readme_names_no_command_and_no_option_that_is_not_there() -> None:
-    known = {*dict(options()).values()} | {flag for _, flag in options()} | {"--version", "--help"}
-    for row in re.findall(r"^\| `streamrnn \w+` \|.*$", README, re.MULTILINE):
-        assert set(re.findall(r"(?<![\w-])--[a-z-]+", row)) <= known
-    for line in "\n".join(snippets("bash")).splitlines():
-        for name in re.findall(r"streamrnn (?!-)([a-z]+)", line.partition("#")[0]):
-            assert name in COMMANDS, line
-        if found := re.search(r"streamrnn ([a-z]+) ([^#&]*)", line):
-            own = {flag for name, flag in options() if name == found[1]}
-            assert set(re.findall(r"(?:^| )(--?[a-z-]+)", found[2])) <= own, line
+def test_the_readme_is_short_enough_to_be_read() -> None:
+    assert len(README.splitlines()) <= README_LINES
+    assert len(README.split()) <= README_WORDS
 
 
-@pytest.mark.parametrize("section", [field.name for field in msgspec.structs.fields(Config)])
-def test_every_configuration_section_is_in_the_readme(section: str) -> None:
-    assert f"\n| `{section}` |" in README
-
-
-def test_every_encoder_is_in_the_readme() -> None:
-    for encoder in FeatureSpec.__args__:  # type: ignore[attr-defined]
-        assert f"`{encoder.__struct_config__.tag}`" in README
-
-
-def struct_fields(kind: type) -> Iterator[str]:
-    """Names of all fields of a section and of the sections in it."""
-    for field in msgspec.structs.fields(kind):
-        yield field.name
-        for inner in re.findall(r"streamrnn\.[\w.]+", str(field.type)):
-            module, _, name = inner.rpartition(".")
-            section = getattr(__import__(module, fromlist=[name]), name, None)
-            if isinstance(section, type) and issubclass(section, msgspec.Struct):
-                yield from struct_fields(section)
-
-
-def test_every_field_is_in_the_full_example() -> None:
-    text = (ROOT / "deploy/examples/full.yaml").read_text()
-    missing = {name for name in struct_fields(Config) if not re.search(rf"\b{name}:", text)}
-    assert len(set(struct_fields(Config))) > 60
-    assert not missing
-
-
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
-def test_example_jobs_are_valid(path: Path) -> None:
-    parse(path.read_text(), env=ENVIRONMENT)
-
-
-def test_yaml_snippets_of_the_readme_are_valid_jobs() -> None:
-    assert snippets("yaml")
-    for text in snippets("yaml"):
-        parse(text, env=ENVIRONMENT)
-
-
-def test_json_snippets_are_what_the_daemon_writes() -> None:
-    (text,) = snippets("json")
-    assert list(msgspec.json.decode(text)) == [
-        "stream", "topic", "partition", "offset", "timestamp", "prediction", "target", "updates",
-    ]  # fmt: skip
-
-
-def test_python_snippets_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    namespace: dict[str, object] = {}
-    assert snippets("python")
-    for text in snippets("python"):
-        exec(compile(text, "README.md", "exec"), namespace)
-
-
-def test_every_export_is_in_the_readme() -> None:
-    for name in streamrnn.__all__:
-        assert f"`{name}`" in README, name
-
-
-def test_the_metrics_reference_is_up_to_date() -> None:
-    assert metrics.markdown() in (ROOT / "deploy" / "METRICS.md").read_text()
-
-
-def test_metrics_named_in_the_readme_exist() -> None:
-    known = {name for name, *_ in metrics.reference()}
-    for name in re.findall(r"\bstreamrnn_\w+", README):
-        assert name.removesuffix("_sum").removesuffix("_count") in known, name
-
-
-@pytest.mark.parametrize("document", ["README.md", "deploy/README.md", "deploy/METRICS.md"])
-def test_links_and_paths_lead_somewhere(document: str) -> None:
-    text, folder = (ROOT / document).read_text(), (ROOT / document).parent
-    targets = set(re.findall(r"\]\(([^)#]+)\)", text))
-    targets |= {
-        path for row in re.findall(r"^\| (`\w+/.*?`) \|", text, re.MULTILINE) for path in re.findall(r"`(.*?)`", row)
+def test_the_readme_leads_to_every_page() -> None:
+    linked = {target.partition("#")[0] for target in re.findall(r"\]\(([^)]+)\)", README)}
+    reached = linked | {
+        os.path.normpath(Path(name).parent / target.partition("#")[0])
+        for name in linked & PAGES.keys()
+        for target in re.findall(r"\]\(([^)]+)\)", PAGES[name])
     }
-    for target in targets:
-        assert (folder / target).exists(), target
-    for anchor in re.findall(r"\]\(#([^)]+)\)", text):
-        assert anchor in {
-            re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in re.findall(r"^#+ (.*)$", text, re.M)
-        }
+    assert PAGES.keys() - {"README.md"} <= reached
+
+
+def test_the_map_shows_every_folder_and_what_a_folder_may_import_stands_above_it() -> None:
+    shown = [row.split("/")[1] for row in rows(README, "where") if row.startswith("streamrnn/")]
+    assert shown == [name for name in ALLOWED if (ROOT / "streamrnn" / name).is_dir()]
+
+
+def test_the_map_asks_what_the_folder_s_docstring_asks() -> None:
+    for folder, text in rows(README, "where").items():
+        if folder.startswith("streamrnn/"):
+            documentation = importlib.import_module(folder.strip("/").replace("/", ".")).__doc__ or ""
+            question, mark, _ = documentation.partition("?")
+            assert text.startswith(f"{question}?") or not mark, folder
 
 
 def test_ci_runs_the_test_command_of_the_readme() -> None:
@@ -157,6 +118,113 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert found.rstrip().endswith(".venv/bin/python -m pytest")
 
 
+# ---- the command line
+
+
+def test_the_table_of_commands_has_every_command_and_no_other() -> None:
+    assert rows(HANDBOOK, "command").keys() == {f"streamrnn {name}" for name in COMMANDS}
+
+
+@pytest.mark.parametrize(("name", "flag"), [pair for pair in options() if pair[1] not in ("--help", "-h")])
+def test_every_option_is_in_its_command_s_row(name: str, flag: str) -> None:
+    assert flag in names("--?[a-z-]+", rows(HANDBOOK, "command")[f"streamrnn {name}"])
+
+
+def test_the_table_of_commands_has_no_option_that_is_not_there() -> None:
+    for command, row in rows(HANDBOOK, "command").items():
+        own = {flag for name, flag in options() if f"streamrnn {name}" == command}
+        assert names("--?[a-z-]+", row.rpartition(" | ")[0]) <= own, command
+
+
+@page
+def test_command_lines_name_commands_options_and_modules_that_exist(name: str) -> None:
+    lines = "\n".join(snippets(PAGES[name], "bash")).splitlines() + spans(PAGES[name])
+    for line in (line.partition("#")[0] for line in lines):
+        for call in re.split("&&|;", line):
+            if found := re.search(r"(?:^|[ /])streamrnn ([a-z]+)(.*)", call):
+                own = {flag for command, flag in options() if command == found[1]}
+                assert found[1] in COMMANDS, line
+                assert names("--?[a-z][a-z-]*", found[2].replace("/", " ")) <= own, line
+            if found := re.search(r"python[0-9]? -m ((?:streamrnn|tests)\.[\w.]+)(.*)", call):
+                source = (ROOT / f"{found[1].replace('.', '/')}.py").read_text()
+                assert all(f'"{flag}"' in source for flag in names("--[a-z-]+", found[2])), line
+            if found := re.search(r"python[0-9]? (\w+/[\w/]+\.py)", call):
+                assert (ROOT / found[1]).exists(), line
+            if found := re.search(r"-m pytest(.*)", call):
+                known = (ROOT / "pyproject.toml").read_text()
+                marks = set(re.findall(r'-m "([^"]*)"', found[1]))
+                for mark in {word for marked in marks for word in marked.split()} - {"not", "and", "or"}:
+                    assert f'"{mark}: ' in known, line
+                for path in re.findall(r"(?<!\S)tests/\S+", found[1]):
+                    assert (ROOT / path).exists(), line
+
+
+def test_exit_codes_are_those_of_the_code() -> None:
+    from streamrnn import cli
+    from streamrnn.daemon import run
+
+    given = {run.OK, run.FAILED, run.MISCONFIGURED, run.FENCED, cli.ERROR, cli.USAGE, cli.INTERRUPTED}
+    assert {int(code) for code in rows(HANDBOOK, "exit status")} == given
+
+
+# ---- the job file
+
+
+def struct_fields(kind: type) -> Iterator[str]:
+    """Names of all fields of a section and of the sections in it."""
+    for field in msgspec.structs.fields(kind):
+        yield field.name
+        for section in sections_in(field.type):
+            yield from struct_fields(section)
+
+
+def sections_in(kind: object) -> Iterator[type]:
+    for inner in re.findall(r"streamrnn\.[\w.]+", str(kind)):
+        module, _, name = inner.rpartition(".")
+        section = getattr(importlib.import_module(module), name, None)
+        if isinstance(section, type) and issubclass(section, msgspec.Struct):
+            yield section
+
+
+def test_the_table_of_sections_has_every_section_and_no_other() -> None:
+    assert rows(HANDBOOK, "section").keys() == SECTIONS.keys()
+
+
+def test_the_table_of_encoders_has_every_encoder_and_no_other() -> None:
+    tags = {encoder.__struct_config__.tag for encoder in FeatureSpec.__args__}  # type: ignore[attr-defined]
+    assert rows(HANDBOOK, "encoder").keys() == tags
+
+
+@page
+def test_fields_of_the_job_file_named_on_a_page_exist(name: str) -> None:
+    for span in spans(PAGES[name]):
+        section, dot, field = span.partition(".")
+        if dot and section in SECTIONS and re.fullmatch(r"[\w.]+", field):
+            inside = {name for kind in sections_in(SECTIONS[section]) for name in struct_fields(kind)}
+            assert set(field.split(".")) <= inside or not inside, span
+
+
+def test_every_field_is_in_the_full_example() -> None:
+    text = (ROOT / "deploy/examples/full.yaml").read_text()
+    missing = {name for name in struct_fields(Config) if not re.search(rf"\b{name}:", text)}
+    assert len(set(struct_fields(Config))) > 60
+    assert not missing
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
+def test_example_jobs_are_valid_and_listed(path: Path) -> None:
+    parse(path.read_text(), env=ENVIRONMENT)
+    assert f"](examples/{path.name})" in HANDBOOK
+
+
+@page
+def test_yaml_snippets_are_jobs_or_parts_of_one(name: str) -> None:
+    whole = yaml.safe_load((ROOT / "deploy/examples/minimal.yaml").read_text())
+    for text in snippets(PAGES[name], "yaml"):
+        part = yaml.safe_load(text)
+        parse(text if "job" in part else yaml.safe_dump(whole | part), env=ENVIRONMENT)
+
+
 def test_compose_file_names_what_exists() -> None:
     compose = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())
     worker = compose["services"]["worker"]
@@ -167,3 +235,113 @@ def test_compose_file_names_what_exists() -> None:
     assert job.kafka is not None
     assert job.kafka.servers == ("kafka:9092",)
     assert (ROOT / "docker" / worker["build"]["context"] / worker["build"]["dockerfile"]).exists()
+
+
+# ---- what goes in and comes out
+
+
+@page
+def test_json_snippets_are_what_the_daemon_writes(name: str) -> None:
+    for text in snippets(PAGES[name], "json"):
+        assert list(msgspec.json.decode(text)) == [
+            "stream", "topic", "partition", "offset", "timestamp", "prediction", "target", "updates",
+        ]  # fmt: skip
+
+
+def test_the_table_of_dead_letters_has_every_reason_and_no_other() -> None:
+    from streamrnn.job.codec.dead_letters import REASONS
+
+    assert rows(HANDBOOK, "reason").keys() == set(REASONS)
+
+
+def test_the_metrics_reference_is_up_to_date() -> None:
+    assert metrics.markdown() in PAGES["deploy/METRICS.md"]
+
+
+@page
+def test_metrics_named_on_a_page_exist(name: str) -> None:
+    known = {name for name, *_ in metrics.reference()}
+    for found in re.findall(r"\bstreamrnn_\w+", PAGES[name]):
+        assert found in known or found.removesuffix("_sum").removesuffix("_count") in known, found
+
+
+# ---- what is computed
+
+
+def test_every_cell_loss_and_optimiser_is_listed_and_no_other() -> None:
+    losses = {*heads.REGRESSION_LOSSES, "cross_entropy"}
+    table = re.findall(r"^\| `(cell|loss|optimizer)`.*? \| (.*) \|$", NUMBERS, re.MULTILINE)
+    listed = {kind: {n for k, row in table if k == kind for n in re.findall(r"`(\w+)`", row)} for kind, _ in table}
+    assert listed == {"cell": {*cells.CELLS}, "loss": losses, "optimizer": {*optim.OPTIMIZERS}}
+
+
+def test_bytes_per_stream_are_those_of_the_bench() -> None:
+    table = re.findall(r"^\| (lstm|gru|rnn) \| (\d+) \|.* ([\d,]+) \|$", BENCH, re.MULTILINE)
+    assert len(table) == len(kernels.CELLS) * len(kernels.HIDDEN) * len(kernels.STREAMS)
+    for cell, hidden, size in table:
+        assert size == f"{kernels.bytes_per_stream(cell, int(hidden)):,}", (cell, hidden)
+
+
+def test_every_bench_has_its_command_on_its_page() -> None:
+    for path in (ROOT / "tests" / "bench").glob("*.py"):
+        if "__main__" in path.read_text():
+            assert f"python -m tests.bench.{path.stem}\n" in BENCH, path.name
+
+
+# ---- Python
+
+
+@page
+def test_python_snippets_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, object] = {}
+    for text in snippets(PAGES[name], "python"):
+        exec(compile(text, name, "exec"), namespace)
+
+
+def test_every_export_is_named() -> None:
+    for name in streamrnn.__all__:
+        assert f"`{name}`" in FROM_PYTHON, name
+
+
+def test_every_parameter_of_the_estimators_is_named() -> None:
+    estimators = {getattr(streamrnn, name) for name in rows(FROM_PYTHON, "estimator")}
+    assert estimators == {getattr(streamrnn, name) for name in streamrnn.__all__ if name.startswith("RNN")}
+    parameters = {field.name for estimator in estimators for field in dataclasses.fields(estimator)}
+    assert not {name for name in parameters if f"`{name}`" not in FROM_PYTHON}
+
+
+def test_environment_variables_are_named_if_and_only_if_they_are_read() -> None:
+    sources = [*(ROOT / "streamrnn").rglob("*.py"), *(ROOT / "tests").rglob("*.py"), ROOT / ".ci" / "run"]
+    variable = re.compile(r"\b(?:STREAMRNN|HYPOTHESIS|NUMBA)_[A-Z_]+\b")
+    read = {name for path in sources if path != Path(__file__) for name in variable.findall(path.read_text())}
+    named = {name for text in PAGES.values() for name in variable.findall(text)}
+    assert named <= read
+    assert {name for name in read - named if name.startswith("STREAMRNN")} <= INTERNAL_VARIABLES
+
+
+# ---- links
+
+
+def anchors(text: str) -> set[str]:
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
+
+
+@page
+def test_links_lead_somewhere(name: str) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", PAGES[name]):
+        path, _, anchor = target.partition("#")
+        if "://" in path:
+            continue
+        found = (ROOT / name).parent / path if path else ROOT / name
+        assert found.exists(), target
+        if anchor:
+            assert anchor in anchors(PAGES[str(found.resolve().relative_to(ROOT))]), target
+
+
+@page
+def test_paths_named_on_a_page_exist(name: str) -> None:
+    for span in spans(PAGES[name]):
+        if re.fullmatch(r"(?:streamrnn|tests|deploy|docker|\.ci)/[\w./]*", span):
+            assert (ROOT / span).exists(), span

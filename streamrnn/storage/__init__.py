@@ -1,4 +1,4 @@
-"""Where is kept what was learned? Files that a crash leaves old or whole, and that hold no code.
+"""Where is what was learned kept? Files that a crash leaves old or whole, and that hold no code.
 
 atomic_file   writes a file so that a crash leaves the old one or the new one
 tensors       named arrays as safetensors; weights for PyTorch
