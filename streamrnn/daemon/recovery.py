@@ -71,10 +71,10 @@ def _begin(job: Job, broker: Broker, metrics: Metrics, tp: TopicPartition, timeo
 def _resume(job: Job, broker: Broker, metrics: Metrics, tp: TopicPartition, commit: Commit, mark: Mark) -> Partition:
     found = job.checkpoints(tp).newest(mark.lineage, at_or_below=commit.offset)
     if found.checkpoint is None:
-        bad = "".join(f"\n  {r.path}: {r.reason}" for r in found.rejected)
+        bad = "".join(f"\n  {r.place}: {r.reason}" for r in found.rejected)
         raise RecoveryError(
             f"{tp}: no usable checkpoint of lineage {mark.lineage} at or below the committed offset {commit.offset} in "
-            f"{job.checkpoints(tp).directory}{bad or ' (none there)'}. Bring the directory back (every worker must "
+            f"{job.checkpoints(tp).place}{bad or ' (none there)'}. Bring the directory back (every worker must "
             "reach it), or start afresh: delete the group's offsets or give the job another name"
         )
     manifest = found.checkpoint.manifest

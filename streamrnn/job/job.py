@@ -15,6 +15,7 @@ from streamrnn.job import warm_start
 from streamrnn.job.codec import PredictionEncoder, RecordCodec
 from streamrnn.job.config import Config, fingerprint_of
 from streamrnn.learner.learner import Learner, seed_of
+from streamrnn.storage.blobs import DirectoryBlobs
 from streamrnn.storage.checkpoints import CheckpointStore
 from streamrnn.storage.fingerprints import build_info
 
@@ -55,7 +56,7 @@ class Job:
     def checkpoints(self, tp: TopicPartition) -> CheckpointStore:
         """The partition's checkpoints."""
         return CheckpointStore(
-            self.config.checkpoint.directory,
+            DirectoryBlobs(self.config.checkpoint.directory),
             self.config.job,
             tp.topic,
             tp.partition,

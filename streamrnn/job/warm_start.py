@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from streamrnn.errors import CheckpointError, ConfigError, CorruptCheckpoint
+from streamrnn.errors import CheckpointError, ConfigError
 from streamrnn.learner.features import Cyclic, FeatureEncoder, FeatureSpec, Hash, canonical_text
 from streamrnn.learner.growth import carry_over, differences
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.spec import LearnerSpec, TargetSpec
 from streamrnn.learner.state import LearnerState
-from streamrnn.storage.checkpoints import CheckpointStore
-from streamrnn.storage.manifest import read_manifest
+from streamrnn.storage.blobs import DirectoryBlobs
+from streamrnn.storage.checkpoints import manifests_of
 from streamrnn.storage.model_file import ModelFile, unpack
 
 if TYPE_CHECKING:
@@ -122,13 +122,8 @@ def _damaged(config: Config, error: object) -> ConfigError:
 
 def _recorded(config: Config) -> str | None:
     """The digest in the newest checkpoint of the job's topic; None where there is none or it began otherwise."""
-    place = CheckpointStore(config.checkpoint.directory, config.job, config.input.topic, 0).directory.parent
     newest, digest = "", None
-    for path in place.rglob("manifest-*.json"):
-        try:
-            manifest = read_manifest(path)
-        except CorruptCheckpoint:
-            continue
+    for manifest in manifests_of(DirectoryBlobs(config.checkpoint.directory), config.job):
         if manifest.topic == config.input.topic and manifest.created > newest:
             newest, digest = manifest.created, manifest.configuration.get(FIELD, {}).get("sha256")
     return digest

@@ -15,13 +15,15 @@ import msgspec
 import numpy as np
 
 from streamrnn.core.layout import Layout
-from streamrnn.errors import CheckpointError, ConfigError
+from streamrnn.errors import CheckpointError, ConfigError, CorruptCheckpoint
 from streamrnn.job.config import Config
 from streamrnn.learner.features import FeatureEncoder, FeatureSpec
 from streamrnn.learner.lowering import layout_of
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+from streamrnn.storage.blobs import DirectoryBlobs
 from streamrnn.storage.checkpoints import CheckpointStore
 from streamrnn.storage.manifest import Manifest, read_manifest
+from streamrnn.storage.names import PartitionNames, folder_of
 from streamrnn.storage.snapshot import Checkpoint
 
 
@@ -55,8 +57,7 @@ def find(path: Path) -> list[Listed]:
 
 def of_config(config: Config) -> Path:
     """Where the checkpoints of a configuration's job and topic are."""
-    store = CheckpointStore(config.checkpoint.directory, config.job, config.input.topic, 0)
-    return store.directory.parent
+    return Path(config.checkpoint.directory) / folder_of(config.job)
 
 
 def newest(listed: list[Listed]) -> list[Listed]:
@@ -166,11 +167,17 @@ class Inspection:
 
 def inspect(path: Path) -> Inspection:
     """Read and verify the checkpoint of one manifest. Raises CorruptCheckpoint with the reason."""
-    manifest = read_manifest(path)
+    manifest = _manifest(path)
     # <directory>/<job>/<topic>-<partition>/<lineage>/manifest-*.json
-    directory = path.resolve().parents[3]
-    store = CheckpointStore(directory, manifest.job, manifest.topic, manifest.partition)
-    checkpoint = store.load(store.read(path.resolve()))
+    place = path.resolve()
+    directory = place.parents[min(3, len(place.parents) - 1)]
+    owner = (manifest.job, manifest.topic, manifest.partition)
+    name = PartitionNames(*owner).manifest(manifest.progress.lineage, manifest.progress.position)
+    if place != directory / name:
+        raise CorruptCheckpoint(
+            f"{path}: it says that in a directory of checkpoints its place is {name}; was it copied here by hand?"
+        )
+    checkpoint = CheckpointStore(DirectoryBlobs(directory), *owner).load(manifest)
     spec = _spec(manifest)
     layout = layout_of(spec)
     if (found := checkpoint.model["theta"].size) != layout.size:
@@ -182,9 +189,13 @@ def inspect(path: Path) -> Inspection:
 
 def _listed(path: Path) -> Listed:
     try:
-        return Listed(path, read_manifest(path))
+        return Listed(path, _manifest(path))
     except CheckpointError as error:
         return Listed(path, None, str(error))
+
+
+def _manifest(path: Path) -> Manifest:
+    return read_manifest(DirectoryBlobs(path.parent), path.name)
 
 
 def _place(listed: Listed) -> tuple[str, int, str, int, str]:

@@ -10,13 +10,13 @@ import json
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from streamrnn.errors import CorruptCheckpoint, FingerprintMismatch
+from streamrnn.errors import BlobError, CorruptCheckpoint, FingerprintMismatch
+from streamrnn.storage.blobs import Blobs
 from streamrnn.storage.fingerprints import canonical_sha256, differences
 from streamrnn.version import __version__
 
@@ -46,19 +46,17 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class SegmentEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One stream segment as a manifest names it: its rows are slots ``index * slots_per_segment`` and following."""
+    """A segment as a manifest names it: digest and number of its bytes."""
+
+    sha256: _Sha256
+    bytes: _Natural
+
+
+class StreamsEntry(SegmentEntry, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A segment of streams: its rows are slots ``index * slots_per_segment`` and following."""
 
     index: _Natural
-    sha256: _Sha256
     rows: Annotated[int, Meta(ge=1)]
-    bytes: _Natural
-
-
-class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The model segment as a manifest names it."""
-
-    sha256: _Sha256
-    bytes: _Natural
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,8 +73,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     build: dict[str, str]
     slots_per_segment: Annotated[int, Meta(ge=1)]
     n_slots: _Natural
-    model: ModelEntry
-    segments: tuple[SegmentEntry, ...]
+    model: SegmentEntry
+    segments: tuple[StreamsEntry, ...]
     sha256: _Sha256
 
     @property
@@ -118,11 +116,11 @@ def manifest_bytes(manifest: Manifest) -> bytes:
     return text.encode() + b"\n"
 
 
-def read_manifest(path: Path) -> Manifest:
+def read_manifest(blobs: Blobs, name: str) -> Manifest:
     """Read one manifest, verifying its self-check and that its parts fit together; raises CorruptCheckpoint."""
     try:
-        raw = json.loads(path.read_bytes())
-    except OSError as error:
+        raw = json.loads(blobs.get(name))
+    except BlobError as error:
         raise CorruptCheckpoint(f"the manifest cannot be read: {error}") from error
     except ValueError as error:
         raise CorruptCheckpoint(f"the manifest is not JSON: {error}") from error

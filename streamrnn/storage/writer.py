@@ -158,6 +158,6 @@ class BackgroundWriter:
         duration_s = time.perf_counter() - started
         try:
             self._store.retire(job.progress.lineage, retain=self._retain, committed=job.committed)
-        except (OSError, CheckpointError) as error:
+        except Exception as error:  # as above; and the checkpoint is written, whatever becomes of the old ones
             _log.warning("old checkpoints could not be removed: %s", error)
         return Outcome(manifest, None, duration_s)

@@ -12,6 +12,7 @@ import pytest
 
 from streamrnn.errors import CheckpointError
 from streamrnn.learner.streams import SEGMENT_SLOTS
+from streamrnn.storage.blobs import DirectoryBlobs
 from streamrnn.storage.checkpoints import CheckpointStore
 from streamrnn.storage.manifest import Manifest, Progress
 from streamrnn.storage.snapshot import Snapshot, take_snapshot
@@ -25,7 +26,7 @@ class GatedStore(CheckpointStore):
     """Writes only when let through, and fails on request."""
 
     def __init__(self, directory: Path) -> None:
-        super().__init__(directory, "job", "topic", 0, configuration={}, build={})
+        super().__init__(DirectoryBlobs(directory), "job", "topic", 0, configuration={}, build={})
         self.gate = threading.Semaphore(0)
         self.begun = threading.Semaphore(0)
         self.fail: Exception | None = None
@@ -120,7 +121,7 @@ def test_a_skipped_checkpoint_leaves_its_segments_to_the_next(store: GatedStore,
     writer.submit(learner.touch(0, 3.0), progress(4), 4)
     store.gate.release(2)
     assert writer.drain(10)
-    assert [m.progress.position for m in store.manifests(LINEAGE)[0]] == [1, 4]
+    assert store.positions(LINEAGE) == [1, 4]
     assert store.value_at(4) == [3.0, 2.0, 0.0]
 
 
@@ -168,7 +169,7 @@ def test_a_damaged_base_is_overcome_by_a_complete_snapshot(store: GatedStore, wr
     writer.submit(learner.snapshot(), progress(1), 1)
     assert writer.drain(10)
     assert writer.base is not None
-    (store.directory / LINEAGE / "segments" / f"{writer.base.segments[1].sha256}.safetensors").unlink()
+    (Path(store.place) / LINEAGE / "segments" / f"{writer.base.segments[1].sha256}.safetensors").unlink()
     writer.submit(learner.touch(0, 1.5), progress(2), 2)
     assert writer.drain(10)
     assert "gone" in str(writer.failure())
@@ -191,7 +192,7 @@ def test_drain_and_close_give_up_in_time(store: GatedStore) -> None:
         writer.submit(learner.snapshot(), progress(3), 3)
     store.gate.release(1)
     assert writer.drain(10), "the one being written is finished, the one that waited is dropped"
-    assert [m.progress.position for m in store.manifests(LINEAGE)[0]] == [1]
+    assert store.positions(LINEAGE) == [1]
     writer.close(10)
 
 
@@ -222,7 +223,7 @@ def test_old_checkpoints_are_retired_and_a_failing_retirement_is_no_failure(
     for position in (1, 2, 3, 4):
         writer.submit(Learner().snapshot(), progress(position), position)
         assert writer.drain(10)
-    assert [m.progress.position for m in store.manifests(LINEAGE)[0]] == [3, 4]
+    assert store.positions(LINEAGE) == [3, 4]
 
     def refuse(*_: object, **__: object) -> list[Path]:
         raise PermissionError("read-only")
