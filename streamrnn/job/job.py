@@ -61,5 +61,6 @@ class Job:
             tp.topic,
             tp.partition,
             configuration=self.configuration,
+            spec=self.spec,
             build=self.build,
         )

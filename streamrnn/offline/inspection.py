@@ -1,7 +1,7 @@
 """What a checkpoint holds, read without a broker, a configuration file or a compiled kernel.
 
-A checkpoint describes itself: its manifest carries the configuration that determines the learner, from which names and
-shapes of all tensors follow. Everything is verified against its digests on the way, as a recovery would.
+A checkpoint describes itself: its manifest carries the learner's specification, from which names and shapes of all
+tensors follow. Everything is verified against its digests on the way, as a recovery would.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ import numpy as np
 from streamrnn.core.layout import Layout
 from streamrnn.errors import CheckpointError, ConfigError, CorruptCheckpoint
 from streamrnn.job.config import Config
-from streamrnn.learner.features import FeatureEncoder, FeatureSpec
 from streamrnn.learner.lowering import layout_of
-from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+from streamrnn.learner.spec import LearnerSpec
 from streamrnn.storage.blobs import DirectoryBlobs
 from streamrnn.storage.checkpoints import CheckpointStore
 from streamrnn.storage.manifest import Manifest, read_manifest
@@ -75,17 +74,21 @@ def newest(listed: list[Listed]) -> list[Listed]:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A checkpoint, verified, with what its configuration says of the arrays."""
+    """A checkpoint, verified, with what its specification says of the arrays."""
 
     path: Path
     checkpoint: Checkpoint
     layout: Layout
-    spec: LearnerSpec
 
     @property
     def manifest(self) -> Manifest:
         """The manifest."""
         return self.checkpoint.manifest
+
+    @property
+    def spec(self) -> LearnerSpec:
+        """The learner's specification."""
+        return self.manifest.spec
 
     def tensors(self) -> list[dict[str, Any]]:
         """Name, shape, norm and largest magnitude of each tensor of the network, under PyTorch's names."""
@@ -178,13 +181,12 @@ def inspect(path: Path) -> Inspection:
             f"{path}: it says that in a directory of checkpoints its place is {name}; was it copied here by hand?"
         )
     checkpoint = CheckpointStore(DirectoryBlobs(directory), *owner).load(manifest)
-    spec = _spec(manifest)
-    layout = layout_of(spec)
+    layout = layout_of(manifest.spec)
     if (found := checkpoint.model["theta"].size) != layout.size:
         raise CheckpointError(
-            f"{path}: holds {found} parameters, its configuration means {layout.size}; is it another version's?"
+            f"{path}: holds {found} parameters, its specification means {layout.size}; is it another version's?"
         )
-    return Inspection(path, checkpoint, layout, spec)
+    return Inspection(path, checkpoint, layout)
 
 
 def _listed(path: Path) -> Listed:
@@ -207,28 +209,6 @@ def _place(listed: Listed) -> tuple[str, int, str, int, str]:
 
 def _age(manifest: Manifest) -> tuple[str, int]:
     return manifest.created, manifest.progress.position
-
-
-def _spec(manifest: Manifest) -> LearnerSpec:
-    """The learner's specification, from the configuration a checkpoint carries."""
-    kept = manifest.configuration
-    try:
-        encoder = FeatureEncoder(msgspec.convert(kept["features"], tuple[FeatureSpec, ...]))
-        return LearnerSpec(
-            n_features=encoder.n_features,
-            indicator=encoder.indicator,
-            has_end=kept["input"]["end_field"] is not None,
-            target=msgspec.convert(kept["target"], TargetSpec),
-            model=msgspec.convert(kept["model"], ModelSpec),
-            learning=msgspec.convert(kept["learning"], LearningSpec),
-            streams=msgspec.convert(kept["streams"], StreamSpec),
-            inputs=msgspec.convert(kept["inputs"], InputSpec),
-        )
-    except (KeyError, TypeError, msgspec.ValidationError) as error:
-        raise CheckpointError(
-            f"the configuration in the checkpoint at {manifest.progress.position} cannot be read ({error}); it was "
-            f"written by streamrnn {manifest.build.get('streamrnn', 'of an unknown version')}"
-        ) from error
 
 
 def _deviation(count: float, m2: float) -> float:

@@ -22,10 +22,12 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
 
 from streamrnn.errors import BlobError, CheckpointError, ConfigError, CorruptCheckpoint
+from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.streams import SEGMENT_SLOTS
 from streamrnn.storage.blobs import Blob, Blobs
 from streamrnn.storage.fingerprints import as_json, build_info, canonical_sha256
 from streamrnn.storage.manifest import (
+    DIGEST_END,
     FORMAT,
     Manifest,
     Progress,
@@ -65,7 +67,8 @@ class CheckpointStore:
     """The checkpoints of one partition of one job among ``blobs``.
 
     ``configuration`` is the fingerprint of everything that changes what is learned, as JSON values. It is written into
-    each manifest and every checkpoint read must agree with it. None reads any checkpoint and refuses to write.
+    each manifest and every checkpoint read must agree with it. ``spec`` is the learner's, written along. Without these
+    two the store reads any checkpoint and refuses to write.
     ``build`` (see ``build_info``) is written along; a difference is allowed, and ``fingerprints.differences`` lists it.
 
     The store keeps no state: several may look at one place, and two workers that both believe they own the partition
@@ -80,10 +83,12 @@ class CheckpointStore:
         partition: int,
         *,
         configuration: Mapping[str, Any] | None = None,
+        spec: LearnerSpec | None = None,
         build: Mapping[str, str] | None = None,
     ) -> None:
         self.job, self.topic, self.partition = job, topic, partition
         self.configuration = None if configuration is None else as_json(configuration)
+        self.spec = spec
         self.build = dict(build_info() if build is None else build)
         self._blobs = blobs
         self._names = PartitionNames(job, topic, partition)
@@ -205,10 +210,10 @@ class CheckpointStore:
         return manifest
 
     def _check_writable(self, progress: Progress, base: Manifest | None) -> None:
-        if self.configuration is None:
-            raise CheckpointError("this store was opened without a configuration; it can only read")
-        if not 0 <= progress.digest < 1 << 64:
-            raise CheckpointError(f"digest: an unsigned 64-bit number, got {progress.digest}")
+        if self.configuration is None or self.spec is None:
+            raise CheckpointError("this store was opened without a configuration or without a spec; it can only read")
+        if not 0 <= progress.digest < DIGEST_END:
+            raise CheckpointError(f"digest: a CRC-32, so an unsigned number of 32 bits, got {progress.digest}")
         if base is not None and (base.progress.lineage, base.slots_per_segment) != (progress.lineage, SEGMENT_SLOTS):
             raise CheckpointError(
                 f"base is of lineage {base.progress.lineage} with {base.slots_per_segment} slots per segment, the "
@@ -241,7 +246,8 @@ class CheckpointStore:
     def _manifest(
         self, snapshot: Snapshot, progress: Progress, model: SegmentEntry, segments: Mapping[int, StreamsEntry]
     ) -> Manifest:
-        assert self.configuration is not None
+        assert self.configuration is not None  # held by _check_writable
+        assert self.spec is not None
         unsigned = Manifest(
             format=FORMAT,
             job=self.job,
@@ -251,6 +257,7 @@ class CheckpointStore:
             progress=progress,
             configuration=self.configuration,
             configuration_sha256=canonical_sha256(self.configuration),
+            spec=self.spec,
             build=self.build,
             slots_per_segment=SEGMENT_SLOTS,
             n_slots=snapshot.n_slots,

@@ -16,11 +16,15 @@ import msgspec
 from msgspec import Meta
 
 from streamrnn.errors import BlobError, CorruptCheckpoint, FingerprintMismatch
+from streamrnn.learner.spec import LearnerSpec
 from streamrnn.storage.blobs import Blobs
 from streamrnn.storage.fingerprints import canonical_sha256, differences
 from streamrnn.version import __version__
 
-FORMAT = 1
+FORMAT = 2
+
+DIGEST_END = 1 << 32
+"""A digest of predictions is a CRC-32: enough to tell a replay that went another way, no proof against an attacker."""
 
 _Natural = Annotated[int, Meta(ge=0)]
 # \Z, since $ would also allow a line feed behind the digest.
@@ -31,14 +35,14 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Where in the log a state belongs.
 
     ``position`` is the next offset to read, ``ordinal`` the number of records delivered to the learner, ``digest`` the
-    running 64-bit digest of its predictions, ``stream_time_ms`` the stream time (None before the first record),
+    running CRC-32 of its predictions, ``stream_time_ms`` the stream time (None before the first record),
     ``updates`` and ``parameters`` summarise the model, ``counters`` are whatever else goes with the state.
     """
 
     lineage: str
     position: _Natural
     ordinal: _Natural
-    digest: _Natural
+    digest: Annotated[int, Meta(ge=0, lt=DIGEST_END)]
     stream_time_ms: int | None = None
     updates: _Natural = 0
     parameters: _Natural = 0
@@ -60,7 +64,11 @@ class StreamsEntry(SegmentEntry, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything about a checkpoint but its arrays. ``sha256`` covers all other fields."""
+    """Everything about a checkpoint but its arrays.
+
+    ``spec`` is that of the learner, so that the arrays can be read without knowing how a job's configuration leads to
+    it. ``sha256`` covers all other fields.
+    """
 
     format: int
     job: str
@@ -70,6 +78,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     progress: Progress
     configuration: dict[str, Any]
     configuration_sha256: _Sha256
+    spec: LearnerSpec
     build: dict[str, str]
     slots_per_segment: Annotated[int, Meta(ge=1)]
     n_slots: _Natural

@@ -112,7 +112,7 @@ def test_checkpoints_on_disk_and_restores_at_any_record_give_the_same_bits(data:
     lineage = new_lineage()
     parts = []
     with tempfile.TemporaryDirectory() as directory:
-        store = CheckpointStore(DirectoryBlobs(directory), "job", "topic", 0, configuration={})
+        store = CheckpointStore(DirectoryBlobs(directory), "job", "topic", 0, configuration={}, spec=spec)
         learner = Learner(spec, SEED)
         writer = BackgroundWriter(store)
         for a, b in bounds(block, data.draw(cuts, label="cuts")):

@@ -1,9 +1,7 @@
-"""Checkpoints survive everything a disk can do to them, or say so and give way to the one before."""
+"""Checkpoints restore what was written, appear whole, are found again, and go when nobody needs them."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -18,22 +16,24 @@ from streamrnn.errors import CheckpointError, ConfigError, CorruptCheckpoint, Fi
 from streamrnn.learner.streams import SEGMENT_SLOTS
 from streamrnn.storage.blobs import Blobs, DirectoryBlobs
 from streamrnn.storage.checkpoints import CheckpointStore
-from streamrnn.storage.fingerprints import canonical_sha256, differences
-from streamrnn.storage.manifest import Manifest, Progress, new_lineage
+from streamrnn.storage.fingerprints import differences
+from streamrnn.storage.manifest import new_lineage
 from streamrnn.storage.retention import GARBAGE_GRACE_S
-from streamrnn.storage.segments import Segment
 from streamrnn.storage.snapshot import Snapshot, take_snapshot
-from streamrnn.storage.tensors import decode, encode
 from tests.support.blobs import MemoryBlobs
-
-LINEAGE = "20250309-0123abcd"
-CONFIGURATION = {"model": {"cell": "lstm", "hidden_size": 4}, "features": [{"field": "x", "encoder": "numeric"}]}
-
-
-def open_store(place: Path | Blobs, **changes: object) -> CheckpointStore:
-    settings = {"configuration": CONFIGURATION, "build": {"numpy": "2.4"}} | changes
-    blobs = DirectoryBlobs(place) if isinstance(place, Path) else place
-    return CheckpointStore(blobs, "job", "in.put-1_x", 3, **settings)  # type: ignore[arg-type]
+from tests.support.checkpoints import (
+    CONFIGURATION,
+    LINEAGE,
+    SPEC,
+    Learner,
+    assert_restores,
+    flip,
+    folder,
+    open_store,
+    paths,
+    progress,
+    resign,
+)
 
 
 @pytest.fixture(params=["directory", "memory"])
@@ -42,74 +42,7 @@ def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
     return DirectoryBlobs(tmp_path) if request.param == "directory" else MemoryBlobs()
 
 
-def folder(store: CheckpointStore) -> Path:
-    """Where the checkpoints of a store in a directory are."""
-    return Path(store.place)
-
-
-def progress(position: int, lineage: str = LINEAGE) -> Progress:
-    return Progress(
-        lineage=lineage,
-        position=position,
-        ordinal=position,
-        digest=2**64 - 1,
-        stream_time_ms=1_360_000_000_123,
-        updates=7,
-        parameters=16,
-        counters={"gradient_clips": 3, "loss": 0.1},
-    )
-
-
-class Learner:
-    """Stands for the real one: arrays that change, and a record of the segments touched."""
-
-    def __init__(self, n_slots: int, seed: int = 0) -> None:
-        rng = np.random.default_rng(seed)
-        rows = n_slots + 1
-        self.n_slots = n_slots
-        self.model = {"theta": rng.normal(size=16).astype(np.float32), "updates": np.array(7, np.int64)}
-        self.streams = {
-            "h": rng.normal(size=(rows, 2, 4)).astype(np.float32),
-            "seen_ms": rng.integers(0, 2**60, rows),
-            "used": rng.integers(0, 2, rows).astype(bool),
-        }
-        self.keys: list[bytes | None] = [None if i % 7 == 3 else b"\xff%d" % i for i in range(n_slots)]
-
-    def snapshot(self, touched: list[int] | None = None) -> Snapshot:
-        return take_snapshot(self.model, self.streams, self.keys, self.n_slots, touched)
-
-    def blank(self) -> dict[str, np.ndarray]:
-        return {name: np.zeros_like(array) for name, array in self.streams.items()}
-
-
-def assert_restores(store: CheckpointStore, manifest: Manifest, learner: Learner) -> None:
-    checkpoint = store.load(manifest)
-    streams = learner.blank()
-    keys = checkpoint.restore_streams(streams)
-    assert keys == learner.keys
-    for name, array in streams.items():
-        np.testing.assert_array_equal(array[: learner.n_slots], learner.streams[name][: learner.n_slots])
-        assert not array[learner.n_slots :].any()
-    assert checkpoint.model.keys() == learner.model.keys()
-    for name, array in checkpoint.model.items():
-        np.testing.assert_array_equal(array, learner.model[name])
-        assert array.dtype == learner.model[name].dtype
-        assert array.flags.writeable
-        assert array.flags.c_contiguous
-
-
-def paths(store: CheckpointStore, pattern: str) -> list[Path]:
-    return sorted(folder(store).glob(f"{LINEAGE}/{pattern}"))
-
-
-def resign(path: Path, change: dict[str, object]) -> None:
-    """Alter a manifest and give it a valid self-check: what only this code's bug or an attacker would produce."""
-    raw = json.loads(path.read_bytes()) | change
-    raw["sha256"] = canonical_sha256({name: value for name, value in raw.items() if name != "sha256"})
-    path.write_text(json.dumps(raw))
-
-
-# ---------------------------------------------------------------------------------------------------- round trips
+# ---- round trips
 
 
 @pytest.mark.parametrize("n_slots", [0, 1, SEGMENT_SLOTS, SEGMENT_SLOTS + 1])
@@ -122,6 +55,8 @@ def test_a_checkpoint_restores_every_array_and_key(blobs: Blobs, n_slots: int) -
     assert found.checkpoint.manifest == manifest
     assert found.rejected == []
     assert manifest.progress == progress(42)
+    assert found.checkpoint.manifest.spec == SPEC
+    assert [type(label) for label in found.checkpoint.manifest.spec.target.classes or ()] == [str, int, bool]
 
 
 def test_a_second_checkpoint_writes_only_the_touched_segment(blobs: Blobs) -> None:
@@ -209,7 +144,7 @@ def test_strided_arrays_are_stored_as_what_they_show(tmp_path: Path) -> None:
     np.testing.assert_array_equal(model["c"], [1, 5, 9])
 
 
-# ------------------------------------------------------------------------------------------------------ selection
+# ---- selection
 
 
 def test_newest_respects_the_committed_position(blobs: Blobs) -> None:
@@ -225,7 +160,8 @@ def test_newest_respects_the_committed_position(blobs: Blobs) -> None:
 def test_partitions_and_jobs_do_not_see_each_other(tmp_path: Path) -> None:
     names = [("j", "a-1", 1), ("j", "a", 11), ("j", "a-1-1", 0), ("j", "a/1", 1), ("j-a", "1", 1), ("..", "..", 0)]
     stores = [
-        CheckpointStore(DirectoryBlobs(tmp_path), job, topic, n, configuration={}, build={}) for job, topic, n in names
+        CheckpointStore(DirectoryBlobs(tmp_path), job, topic, n, configuration={}, spec=SPEC, build={})
+        for job, topic, n in names
     ]
     assert len({store.place for store in stores}) == len(stores)
     for store in stores:
@@ -252,7 +188,9 @@ def test_new_lineages_differ_and_are_usable(tmp_path: Path) -> None:
 
 def test_a_checkpoint_copied_from_another_partition_is_refused(tmp_path: Path) -> None:
     store = open_store(tmp_path)
-    other = CheckpointStore(DirectoryBlobs(tmp_path), "job", "in.put-1_x", 4, configuration=CONFIGURATION, build={})
+    other = CheckpointStore(
+        DirectoryBlobs(tmp_path), "job", "in.put-1_x", 4, configuration=CONFIGURATION, spec=SPEC, build={}
+    )
     other.write(Learner(1).snapshot(), progress(1))
     folder(other).rename(folder(store))
     found = store.newest(LINEAGE)
@@ -260,190 +198,7 @@ def test_a_checkpoint_copied_from_another_partition_is_refused(tmp_path: Path) -
     assert "copied here by hand" in found.rejected[0].reason
 
 
-# ----------------------------------------------------------------------------------------------------- corruption
-
-
-def flip(path: Path, at: float) -> None:
-    data = bytearray(path.read_bytes())
-    data[int(at * (len(data) - 1))] ^= 0x10
-    path.write_bytes(data)
-
-
-DAMAGES = {
-    "first byte flipped": lambda path: flip(path, 0.0),
-    "middle byte flipped": lambda path: flip(path, 0.5),
-    "last byte flipped": lambda path: flip(path, 1.0),
-    "one byte short": lambda path: path.write_bytes(path.read_bytes()[:-2]),
-    "half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
-    "one byte more": lambda path: path.write_bytes(path.read_bytes() + b"x"),
-    "empty": lambda path: path.write_bytes(b""),
-    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
-    "a directory": lambda path: (path.unlink(), path.mkdir()),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("victim", ["manifest", "model", "segment"])
-def test_a_damaged_checkpoint_is_reported_and_the_one_before_used(tmp_path: Path, damage: str, victim: str) -> None:
-    store, old, new = open_store(tmp_path), Learner(20, seed=1), Learner(20, seed=2)
-    store.write(old.snapshot(), progress(10))
-    manifest = store.write(new.snapshot(), progress(20))
-    name = {
-        "manifest": "manifest-00000000000000000020.json",
-        "model": f"segments/{manifest.model.sha256}.safetensors",
-        "segment": f"segments/{manifest.segments[0].sha256}.safetensors",
-    }[victim]
-    DAMAGES[damage](folder(store) / LINEAGE / name)
-    found = store.newest(LINEAGE)
-    assert found.checkpoint is not None
-    assert found.checkpoint.manifest.progress.position == 10
-    assert_restores(store, found.checkpoint.manifest, old)
-    assert [(Path(bad.place).name, bool(bad.reason)) for bad in found.rejected] == [
-        ("manifest-00000000000000000020.json", True)
-    ]
-
-
-@pytest.mark.parametrize("victim", ["model", "segment"])
-def test_a_deleted_file_is_reported_and_the_one_before_used(tmp_path: Path, victim: str) -> None:
-    store = open_store(tmp_path)
-    store.write(Learner(20, seed=1).snapshot(), progress(10))
-    manifest = store.write(Learner(20, seed=2).snapshot(), progress(20))
-    entry = manifest.model if victim == "model" else manifest.segments[0]
-    (folder(store) / LINEAGE / "segments" / f"{entry.sha256}.safetensors").unlink()
-    found = store.newest(LINEAGE)
-    assert found.checkpoint is not None
-    assert found.checkpoint.manifest.progress.position == 10
-    assert "cannot be read" in found.rejected[0].reason
-
-
-def test_no_flipped_byte_of_a_manifest_passes_unnoticed(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
-    manifest = store.write(Learner(2).snapshot(), progress(20))
-    (path,) = paths(store, "manifest-*")
-    good = path.read_bytes()
-    for at in range(len(good)):
-        bit = (0x01, 0x20, 0x80)[at % 3]
-        path.write_bytes(good[:at] + bytes([good[at] ^ bit]) + good[at + 1 :])
-        try:
-            read = store.read(LINEAGE, 20)
-        except CorruptCheckpoint:
-            continue
-        assert read == manifest, f"byte {at}"  # white space
-
-
-def test_when_every_checkpoint_is_corrupt_all_reasons_are_given(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
-    for position in (1, 2, 3):
-        store.write(Learner(2, seed=position).snapshot(), progress(position))
-    for path in paths(store, "manifest-*"):
-        path.write_bytes(b"{}")
-    found = store.newest(LINEAGE)
-    assert found.checkpoint is None
-    assert len(found.rejected) == 3
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"format": 2}, "format 2, this version"),
-        ({"format": None}, "format None"),
-        ({"model": {"sha256": "../x", "bytes": 3}}, "malformed"),
-        ({"model": {"sha256": "0" * 64 + "\n", "bytes": 3}}, "malformed"),
-        ({"segments": [{"index": 0, "sha256": "../../" + "0" * 58, "rows": 20, "bytes": 1}]}, "malformed"),
-        ({"segments": [{"index": 1, "sha256": "0" * 64, "rows": 20, "bytes": 1}]}, "do not make up"),
-        ({"segments": []}, "do not make up"),
-        ({"n_slots": 10**9}, "do not make up"),
-        ({"unknown": 1}, "malformed"),
-        ({"partition": "3"}, "malformed"),
-        ({"job": "another"}, "copied here by hand"),
-    ],
-)
-def test_a_manifest_that_is_signed_but_wrong_is_refused(tmp_path: Path, change: dict[str, object], reason: str) -> None:
-    store = open_store(tmp_path)
-    store.write(Learner(20).snapshot(), progress(20))
-    resign(paths(store, "manifest-*")[0], change)
-    found = store.newest(LINEAGE)
-    assert found.checkpoint is None
-    assert reason in found.rejected[0].reason
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"h": np.zeros((19, 2))}, "expected 20 rows"),
-        ({"h": np.zeros(())}, "expected 20 rows"),
-        ({"keys.blob": np.zeros(3, np.int8)}, "keys.blob must be a vector of uint8, found int8"),
-        ({"keys.offsets": np.zeros((21, 1), np.int64)}, "keys.offsets must be a vector"),
-        ({"keys.offsets": np.zeros(20, np.int64)}, "expected 20 rows"),
-        ({"keys.offsets": np.zeros(21, np.int64)}, "do not match"),
-        ({"keys.present": None}, "keys.present must be a vector of uint8, found nothing"),
-    ],
-)
-def test_a_segment_of_wrong_shapes_or_types_is_refused(
-    tmp_path: Path, change: dict[str, np.ndarray | None], reason: str
-) -> None:
-    store = open_store(tmp_path)
-    manifest = store.write(Learner(20).snapshot(), progress(20))
-    segments = folder(store) / LINEAGE / "segments"
-    arrays = decode((segments / f"{manifest.segments[0].sha256}.safetensors").read_bytes())
-    changed = {name: array for name, array in (arrays | change).items() if array is not None}
-    data = encode(changed)
-    sha256 = hashlib.sha256(data).hexdigest()
-    (segments / f"{sha256}.safetensors").write_bytes(data)
-    entry = {"index": 0, "sha256": sha256, "rows": 20, "bytes": len(data)}
-    resign(paths(store, "manifest-*")[0], {"segments": [entry]})
-    found = store.newest(LINEAGE)
-    assert found.checkpoint is None
-    assert reason in found.rejected[0].reason
-
-
-def test_restoring_into_arrays_of_another_build_changes_nothing_and_says_what_differs(tmp_path: Path) -> None:
-    store, learner = open_store(tmp_path), Learner(20)
-    checkpoint = store.load(store.write(learner.snapshot(), progress(20)))
-    for change, reason in [
-        ({"h": np.zeros((21, 2, 5), np.float32)}, "float32\\[2, 4\\], expected float32\\[2, 5\\]"),
-        ({"h": np.zeros((21, 2, 4))}, "expected float64"),
-        ({"h": np.zeros((19, 2, 4), np.float32)}, "raise streams.max_streams"),
-        ({"extra": np.zeros(21)}, "this build keeps"),
-    ]:
-        streams = learner.blank() | change
-        with pytest.raises(CheckpointError, match=reason):
-            checkpoint.restore_streams(streams)
-        assert not any(array.any() for array in streams.values())
-
-
-@pytest.mark.parametrize(
-    ("snapshot", "reason"),
-    [
-        (Snapshot({"w": np.array(["text"])}, {}, 0), "dtype"),
-        (Snapshot({"w": np.array([None])}, {}, 0), "dtype object"),
-        (Snapshot({}, {0: Segment({"h": np.zeros(2)}, (b"a",))}, 1), "expected 1 rows"),
-        (Snapshot({}, {0: Segment({"keys.x": np.zeros(1)}, (b"a",))}, 1), "reserved"),
-        (Snapshot({}, {0: Segment({"h": np.zeros(1)}, (b"a",))}, 2), "has 1 rows, 2 slots need 2"),
-        (Snapshot({}, {1: Segment({"h": np.zeros(1)}, (b"a",))}, 0), "go beyond"),
-    ],
-)
-def test_a_snapshot_that_does_not_fit_together_is_refused(tmp_path: Path, snapshot: Snapshot, reason: str) -> None:
-    store = open_store(tmp_path)
-    with pytest.raises(CheckpointError, match=reason):
-        store.write(snapshot, progress(1))
-    assert store.newest(LINEAGE).checkpoint is None
-
-
-@pytest.mark.parametrize("changes", [{"digest": 2**64}, {"counters": {"loss": float("nan")}}])
-def test_numbers_json_cannot_hold_are_refused(tmp_path: Path, changes: dict[str, object]) -> None:
-    store = open_store(tmp_path)
-    with pytest.raises(CheckpointError):
-        store.write(
-            Learner(1).snapshot(), Progress(**{"lineage": LINEAGE, "position": 1, "ordinal": 1, "digest": 1} | changes)
-        )  # type: ignore[arg-type]
-    assert paths(store, "manifest-*") == []
-
-
-def test_an_unwritable_directory_is_a_checkpoint_error_that_names_it(tmp_path: Path) -> None:
-    (tmp_path / "job").write_text("a file where a directory should be")
-    with pytest.raises(CheckpointError, match="cannot be written below"):
-        open_store(tmp_path).write(Learner(1).snapshot(), progress(1))
+# ---- writing
 
 
 def test_a_crash_before_the_manifest_leaves_the_previous_checkpoint(
@@ -533,7 +288,7 @@ def test_a_segment_collected_while_the_manifest_was_written_takes_the_manifest_b
     assert store.positions(LINEAGE) == [1]
 
 
-# --------------------------------------------------------------------------------------------------- fingerprints
+# ---- fingerprints
 
 
 def test_another_configuration_is_refused_with_the_fields_that_differ(tmp_path: Path) -> None:
@@ -561,12 +316,13 @@ def test_the_same_configuration_written_as_tuples_agrees(tmp_path: Path) -> None
 
 def test_a_store_without_configuration_reads_and_does_not_write(tmp_path: Path) -> None:
     open_store(tmp_path).write(Learner(1).snapshot(), progress(1))
-    reader = open_store(tmp_path, configuration=None)
+    reader = open_store(tmp_path, configuration=None, spec=None)
     found = reader.newest(LINEAGE)
     assert found.checkpoint is not None
     assert found.checkpoint.manifest.configuration == CONFIGURATION
-    with pytest.raises(CheckpointError, match="only read"):
-        reader.write(Learner(1).snapshot(), progress(2))
+    for blind in (reader, open_store(tmp_path, configuration=None), open_store(tmp_path, spec=None)):
+        with pytest.raises(CheckpointError, match="only read"):
+            blind.write(Learner(1).snapshot(), progress(2))
 
 
 def test_another_build_is_allowed_and_listed(tmp_path: Path) -> None:
@@ -577,7 +333,7 @@ def test_another_build_is_allowed_and_listed(tmp_path: Path) -> None:
     assert lines == ['cpu: (absent) -> "zen"', 'numpy: "2.4" -> "3.0"']
 
 
-# ------------------------------------------------------------------------------------------------------ retention
+# ---- retention
 
 
 def age(store: CheckpointStore) -> None:
@@ -669,7 +425,7 @@ def test_segments_shared_with_an_older_checkpoint_survive_its_removal(tmp_path: 
 def test_nothing_is_collected_while_a_manifest_of_a_newer_version_is_there(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     written(store, 10, 20, 30)
-    resign(paths(store, "manifest-*30.json")[0], {"format": 2})
+    resign(paths(store, "manifest-*30.json")[0], {"format": 3})
     age(store)
     store.retire(LINEAGE, retain=1, committed=20)
     assert store.positions(LINEAGE) == [20, 30]

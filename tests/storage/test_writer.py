@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from streamrnn.errors import CheckpointError
+from streamrnn.learner.spec import LearnerSpec, TargetSpec
 from streamrnn.learner.streams import SEGMENT_SLOTS
 from streamrnn.storage.blobs import DirectoryBlobs
 from streamrnn.storage.checkpoints import CheckpointStore
@@ -18,6 +19,7 @@ from streamrnn.storage.manifest import Manifest, Progress
 from streamrnn.storage.snapshot import Snapshot, take_snapshot
 from streamrnn.storage.writer import BackgroundWriter
 
+SPEC = LearnerSpec(n_features=1, target=TargetSpec(fields=("y",)))
 LINEAGE = "20250309-0123abcd"
 N_SLOTS = 2 * SEGMENT_SLOTS + 1
 
@@ -26,7 +28,7 @@ class GatedStore(CheckpointStore):
     """Writes only when let through, and fails on request."""
 
     def __init__(self, directory: Path) -> None:
-        super().__init__(DirectoryBlobs(directory), "job", "topic", 0, configuration={}, build={})
+        super().__init__(DirectoryBlobs(directory), "job", "topic", 0, configuration={}, spec=SPEC, build={})
         self.gate = threading.Semaphore(0)
         self.begun = threading.Semaphore(0)
         self.fail: Exception | None = None
