@@ -32,7 +32,7 @@ class Blobs(Protocol):
     """A place for blobs that several processes may share. ``str()`` of it says to people where it is.
 
     A name is one or more components with a slash between them; none is empty or begins with a dot. Every verb raises
-    BlobError when the place refuses or cannot be reached.
+    BlobError for a name that is none, and when the place refuses or cannot be reached.
     """
 
     def list(self, prefix: str = "") -> Sequence[Blob]:
@@ -124,7 +124,7 @@ class DirectoryBlobs:
     def _path(self, name: str) -> Path:
         """Where a blob is; a name can lead neither out of the directory nor to a temporary file."""
         if any(part == "" or part.startswith(".") for part in name.split("/")):
-            raise ValueError(f"a blob's name has components that are not empty and begin with no dot, got {name!r}")
+            raise BlobError(f"a blob's name has components that are not empty and begin with no dot, got {name!r}")
         return self._root / name
 
     def _below(self, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:

@@ -93,7 +93,7 @@ def test_a_name_that_is_none_is_refused(place: Place, tmp_path: Path, name: str)
         lambda: place.blobs.put([(name, b"")]),
         lambda: place.blobs.delete([name]),
     ):
-        with pytest.raises(ValueError, match="name"):
+        with pytest.raises(BlobError, match="name"):
             use()
     assert list(tmp_path.rglob("*")) == []
 

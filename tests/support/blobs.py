@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 
-from streamrnn.errors import BlobNotFound
+from streamrnn.errors import BlobError, BlobNotFound
 from streamrnn.storage.blobs import Blob
 
 
@@ -47,5 +47,5 @@ class MemoryBlobs:
 
 def _checked(name: str) -> str:
     if any(part == "" or part.startswith(".") for part in name.split("/")):
-        raise ValueError(f"not the name of a blob: {name!r}")
+        raise BlobError(f"not the name of a blob: {name!r}")
     return name
