@@ -131,7 +131,7 @@ def read_manifest(blobs: Blobs, name: str) -> Manifest:
         raw = json.loads(blobs.get(name))
     except BlobError as error:
         raise CorruptCheckpoint(f"the manifest cannot be read: {error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CorruptCheckpoint(f"the manifest is not JSON: {error}") from error
     if not isinstance(raw, dict):
         raise CorruptCheckpoint(f"the manifest is not a JSON object but a {type(raw).__name__}")
@@ -148,11 +148,19 @@ def read_manifest(blobs: Blobs, name: str) -> Manifest:
         raise CorruptCheckpoint(f"the manifest is malformed: {error}") from error
     if not intact:
         raise CorruptCheckpoint("the manifest's bytes differ from its own digest")
-    size = manifest.slots_per_segment
-    rows = [min(size, manifest.n_slots - start) for start in range(0, manifest.n_slots, size)]
-    if [(entry.index, entry.rows) for entry in manifest.segments] != list(enumerate(rows)):
+    if not _complete(manifest):
         raise CorruptCheckpoint(f"the manifest's segments do not make up its {manifest.n_slots} slots")
     return manifest
+
+
+def _complete(manifest: Manifest) -> bool:
+    """Whether the segments follow each other without a hole, all full but the last."""
+    size, left = manifest.slots_per_segment, manifest.n_slots
+    for index, entry in enumerate(manifest.segments):
+        if (entry.index, entry.rows) != (index, min(size, left)):
+            return False
+        left -= entry.rows
+    return left == 0
 
 
 def _self_check(raw: Mapping[str, Any]) -> str:

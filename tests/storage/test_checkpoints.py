@@ -410,6 +410,29 @@ def test_a_segment_found_on_disk_and_used_again_is_young_again(tmp_path: Path) -
     assert len(paths(store, "segments/*")) == 4, "those of 10, used again for 30, are spared"
 
 
+def test_manifests_go_before_segments_and_one_put_again_in_the_meantime_is_spared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    blobs = MemoryBlobs()
+    store = open_store(blobs)
+    written(store, 10, 20)
+    blobs.age(GARBAGE_GRACE_S + 10)
+    delete, seen = blobs.delete, []
+
+    def with_a_rival(names: Iterable[str], *, put_before: float | None = None) -> None:
+        names = list(names)
+        seen.append(["segments" if "/segments/" in name else "manifest" for name in names])
+        if "segments" in seen[-1]:  # another process writes a checkpoint that holds the first of them
+            blobs.put([(names[0], blobs.get(names[0]))])
+        delete(names, put_before=put_before)
+
+    monkeypatch.setattr(blobs, "delete", with_a_rival)
+    store.retire(LINEAGE, retain=1, committed=20)
+    assert seen == [["manifest"], ["segments", "segments"]]
+    assert store.positions(LINEAGE) == [20]
+    assert len([blob for blob in blobs.list() if "/segments/" in blob.name]) == 3, "two of 20, and the one put again"
+
+
 def test_segments_shared_with_an_older_checkpoint_survive_its_removal(tmp_path: Path) -> None:
     store, learner = open_store(tmp_path), Learner(SEGMENT_SLOTS + 1)
     base = store.write(learner.snapshot(), progress(10))

@@ -99,6 +99,15 @@ def test_when_every_checkpoint_is_corrupt_all_reasons_are_given(tmp_path: Path) 
     assert len(found.rejected) == 3
 
 
+@pytest.mark.parametrize("data", [b"\xff", b"[]", b"null", b"[" * 100_000, b'{"format":' + b"9" * 5000 + b"}"])
+def test_any_bytes_in_place_of_a_manifest_are_reported(tmp_path: Path, data: bytes) -> None:
+    store = open_store(tmp_path)
+    store.write(Learner(2).snapshot(), progress(20))
+    paths(store, "manifest-*")[0].write_bytes(data)
+    (rejected,) = store.newest(LINEAGE).rejected
+    assert rejected.reason.startswith("the manifest is not ")
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -111,6 +120,7 @@ def test_when_every_checkpoint_is_corrupt_all_reasons_are_given(tmp_path: Path) 
         ({"segments": [{"index": 1, "sha256": "0" * 64, "rows": 20, "bytes": 1}]}, "do not make up"),
         ({"segments": []}, "do not make up"),
         ({"n_slots": 10**9}, "do not make up"),
+        ({"n_slots": 10**18, "slots_per_segment": 1}, "do not make up"),
         ({"unknown": 1}, "malformed"),
         ({"spec": {"n_features": 1}}, r"malformed: .*target"),
         ({"spec": {"n_features": 1, "target": {"fields": ["y"]}, "indicator": [True, True]}}, "malformed: indicator"),
