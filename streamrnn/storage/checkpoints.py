@@ -240,7 +240,7 @@ class CheckpointStore:
 
     def _missing(self, lineage: str, entries: Iterable[_Entry]) -> list[_Entry]:
         """Those of which the bytes are gone or have another length (the cheap check: contents are not read)."""
-        sizes = {blob.name: blob.size for blob in self._segments(lineage)}
+        sizes = {blob.name: blob.size for blob in self._listed_segments(lineage)}
         return [entry for entry in entries if sizes.get(self._names.segment(lineage, entry.sha256)) != entry.bytes]
 
     def _manifest(
@@ -276,7 +276,7 @@ class CheckpointStore:
         put_before = time.time() - GARBAGE_GRACE_S
         # Manifests before segments: what a manifest names was there before it, so none looks damaged for being new.
         manifests = [self._candidate(lineage, position) for position in self.positions(lineage)]
-        segments = self._segments(lineage)
+        segments = self._listed_segments(lineage)
         gone = superfluous(manifests, segments, retain=retain, committed=committed, put_before=put_before)
         self._blobs.delete(gone.manifests)
         self._blobs.delete(gone.segments, put_before=put_before)
@@ -291,7 +291,7 @@ class CheckpointStore:
         entries = (manifest.model, *manifest.segments)
         return Candidate(name, position, {self._names.segment(lineage, e.sha256): e.bytes for e in entries})
 
-    def _segments(self, lineage: str) -> list[Blob]:
+    def _listed_segments(self, lineage: str) -> list[Blob]:
         listed = self._blobs.list(f"{self._names.lineage(lineage)}/segments/")
         return [blob for blob in listed if blob.name.endswith(".safetensors")]
 
