@@ -5,7 +5,9 @@
     ├── RecordError              one record cannot be used; it becomes a dead letter
     ├── CheckpointError          a checkpoint cannot be written or used
     │   ├── CorruptCheckpoint    bytes are missing or differ from their digest
-    │   └── FingerprintMismatch  it was written under another configuration
+    │   ├── FingerprintMismatch  it was written under another configuration
+    │   └── BlobError            the place where checkpoints are kept refused or could not be reached
+    │       └── BlobNotFound     it holds nothing of that name
     ├── RecoveryError            the log and the checkpoints do not lead back to the committed position
     └── BrokerError              the broker refused or could not be reached in time
         ├── FencedError          another worker took over; this one must stop
@@ -43,6 +45,14 @@ class CorruptCheckpoint(CheckpointError):  # noqa: N818 - reads as the noun it i
 
 class FingerprintMismatch(CheckpointError):  # noqa: N818 - as above
     """A checkpoint was written under a different configuration."""
+
+
+class BlobError(CheckpointError):
+    """The place where checkpoints are kept refused or could not be reached."""
+
+
+class BlobNotFound(BlobError):  # noqa: N818 - as above
+    """There is no blob of that name."""
 
 
 class RecoveryError(StreamrnnError):

@@ -136,10 +136,10 @@ class Recovery:
         store = self._job.checkpoints(tp)
         checkpoint, rejected = store.newest(mark.lineage, at_or_below=commit.offset)
         if checkpoint is None:
-            bad = "".join(f"\n  {r.path}: {r.reason}" for r in rejected)
+            bad = "".join(f"\n  {r.place}: {r.reason}" for r in rejected)
             raise RecoveryError(
                 f"{tp}: no usable checkpoint of lineage {mark.lineage} at or below the committed offset "
-                f"{commit.offset} in {store.directory}{bad or ' (none there)'}. Bring the directory back (every worker "
+                f"{commit.offset} in {store.place}{bad or ' (none there)'}. Bring the directory back (every worker "
                 "must reach it), or start afresh: delete the group's offsets or give the job another name"
             )
         return checkpoint, rejected

@@ -17,6 +17,7 @@ from streamrnn.job.codec.records import RecordCodec
 from streamrnn.job.config import Config
 from streamrnn.job.fingerprint import fingerprint
 from streamrnn.learner.learner import Learner, seed_of
+from streamrnn.storage.blobs import DirectoryBlobs
 from streamrnn.storage.checkpoints import CheckpointStore
 from streamrnn.storage.fingerprints import build_info
 
@@ -57,10 +58,11 @@ class Job:
     def checkpoints(self, tp: TopicPartition) -> CheckpointStore:
         """The partition's checkpoints."""
         return CheckpointStore(
-            self.config.checkpoint.directory,
+            DirectoryBlobs(self.config.checkpoint.directory),
             self.config.job,
             tp.topic,
             tp.partition,
             configuration=self.configuration,
+            spec=self.spec,
             build=self.build,
         )

@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from streamrnn.errors import CheckpointError, ConfigError, CorruptCheckpoint
+from streamrnn.errors import CheckpointError, ConfigError
 from streamrnn.job.compatibility import misfits
 from streamrnn.job.config import Config
 from streamrnn.learner.growth import carry_over
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.state import LearnerState
-from streamrnn.storage.checkpoints import CheckpointStore
-from streamrnn.storage.manifest import read_manifest
+from streamrnn.storage.blobs import DirectoryBlobs
+from streamrnn.storage.checkpoints import manifests_of
 from streamrnn.storage.model_file import unpack
 
 _log = logging.getLogger(__name__)
@@ -119,13 +119,8 @@ def _damaged(config: Config, error: object) -> ConfigError:
 
 def _recorded(config: Config) -> str | None:
     """The digest in the newest checkpoint of the job's topic; None where there is none or it began otherwise."""
-    place = CheckpointStore(config.checkpoint.directory, config.job, config.input.topic, 0).directory.parent
     newest, recorded = "", None
-    for path in place.rglob("manifest-*.json"):
-        try:
-            manifest = read_manifest(path)
-        except CorruptCheckpoint:
-            continue
+    for manifest in manifests_of(DirectoryBlobs(config.checkpoint.directory), config.job):
         if manifest.topic == config.input.topic and manifest.created > newest:
             newest, recorded = manifest.created, begun_with(manifest.configuration)
     return recorded

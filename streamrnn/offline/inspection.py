@@ -1,7 +1,7 @@
 """What a checkpoint holds, read without a broker, a configuration file or a compiled kernel.
 
-A checkpoint describes itself: its manifest carries the configuration that determines the learner, from which names and
-shapes of all tensors follow. Everything is verified against its digests on the way, as a recovery would.
+A checkpoint describes itself: its manifest carries the learner's specification, from which names and shapes of all
+tensors follow. Everything is verified against its digests on the way, as a recovery would.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import msgspec
 import numpy as np
 
 from streamrnn.core.layout import Layout
-from streamrnn.errors import CheckpointError, ConfigError
+from streamrnn.errors import CheckpointError, ConfigError, CorruptCheckpoint
 from streamrnn.job.config import Config
-from streamrnn.learner.features import FeatureEncoder, FeatureSpec
 from streamrnn.learner.lowering import layout_of
-from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+from streamrnn.learner.spec import LearnerSpec
+from streamrnn.storage.blobs import DirectoryBlobs
 from streamrnn.storage.checkpoints import CheckpointStore
 from streamrnn.storage.manifest import Manifest, read_manifest
+from streamrnn.storage.names import PartitionNames, folder_of
 from streamrnn.storage.snapshot import Checkpoint
 
 
@@ -55,8 +56,7 @@ def find(path: Path) -> list[Listed]:
 
 def of_config(config: Config) -> Path:
     """Where the checkpoints of a configuration's job and topic are."""
-    store = CheckpointStore(config.checkpoint.directory, config.job, config.input.topic, 0)
-    return store.directory.parent
+    return Path(config.checkpoint.directory) / folder_of(config.job)
 
 
 def newest(listed: list[Listed]) -> list[Listed]:
@@ -74,17 +74,21 @@ def newest(listed: list[Listed]) -> list[Listed]:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A checkpoint, verified, with what its configuration says of the arrays."""
+    """A checkpoint, verified, with what its specification says of the arrays."""
 
     path: Path
     checkpoint: Checkpoint
     layout: Layout
-    spec: LearnerSpec
 
     @property
     def manifest(self) -> Manifest:
         """The manifest."""
         return self.checkpoint.manifest
+
+    @property
+    def spec(self) -> LearnerSpec:
+        """The learner's specification."""
+        return self.manifest.spec
 
     def tensors(self) -> list[dict[str, Any]]:
         """Name, shape, norm and largest magnitude of each tensor of the network, under PyTorch's names."""
@@ -166,25 +170,34 @@ class Inspection:
 
 def inspect(path: Path) -> Inspection:
     """Read and verify the checkpoint of one manifest. Raises CorruptCheckpoint with the reason."""
-    manifest = read_manifest(path)
+    manifest = _manifest(path)
     # <directory>/<job>/<topic>-<partition>/<lineage>/manifest-*.json
-    directory = path.resolve().parents[3]
-    store = CheckpointStore(directory, manifest.job, manifest.topic, manifest.partition)
-    checkpoint = store.load(store.read(path.resolve()))
-    spec = _spec(manifest)
-    layout = layout_of(spec)
+    place = path.resolve()
+    directory = place.parents[min(3, len(place.parents) - 1)]
+    owner = (manifest.job, manifest.topic, manifest.partition)
+    name = PartitionNames(*owner).manifest(manifest.progress.lineage, manifest.progress.position)
+    if place != directory / name:
+        raise CorruptCheckpoint(
+            f"{path}: it says that in a directory of checkpoints its place is {name}; was it copied here by hand?"
+        )
+    checkpoint = CheckpointStore(DirectoryBlobs(directory), *owner).load(manifest)
+    layout = layout_of(manifest.spec)
     if (found := checkpoint.model["theta"].size) != layout.size:
         raise CheckpointError(
-            f"{path}: holds {found} parameters, its configuration means {layout.size}; is it another version's?"
+            f"{path}: holds {found} parameters, its specification means {layout.size}; is it another version's?"
         )
-    return Inspection(path, checkpoint, layout, spec)
+    return Inspection(path, checkpoint, layout)
 
 
 def _listed(path: Path) -> Listed:
     try:
-        return Listed(path, read_manifest(path))
+        return Listed(path, _manifest(path))
     except CheckpointError as error:
         return Listed(path, None, str(error))
+
+
+def _manifest(path: Path) -> Manifest:
+    return read_manifest(DirectoryBlobs(path.parent), path.name)
 
 
 def _place(listed: Listed) -> tuple[str, int, str, int, str]:
@@ -196,28 +209,6 @@ def _place(listed: Listed) -> tuple[str, int, str, int, str]:
 
 def _age(manifest: Manifest) -> tuple[str, int]:
     return manifest.created, manifest.progress.position
-
-
-def _spec(manifest: Manifest) -> LearnerSpec:
-    """The learner's specification, from the configuration a checkpoint carries."""
-    kept = manifest.configuration
-    try:
-        encoder = FeatureEncoder(msgspec.convert(kept["features"], tuple[FeatureSpec, ...]))
-        return LearnerSpec(
-            n_features=encoder.n_features,
-            indicator=encoder.indicator,
-            has_end=kept["input"]["end_field"] is not None,
-            target=msgspec.convert(kept["target"], TargetSpec),
-            model=msgspec.convert(kept["model"], ModelSpec),
-            learning=msgspec.convert(kept["learning"], LearningSpec),
-            streams=msgspec.convert(kept["streams"], StreamSpec),
-            inputs=msgspec.convert(kept["inputs"], InputSpec),
-        )
-    except (KeyError, TypeError, msgspec.ValidationError) as error:
-        raise CheckpointError(
-            f"the configuration in the checkpoint at {manifest.progress.position} cannot be read ({error}); it was "
-            f"written by streamrnn {manifest.build.get('streamrnn', 'of an unknown version')}"
-        ) from error
 
 
 def _deviation(count: float, m2: float) -> float:

@@ -1,55 +1,50 @@
-"""Local checkpoints: a JSON manifest naming immutable, content-addressed safetensors segments.
+"""Checkpoints: a JSON manifest naming immutable, content-addressed safetensors segments.
 
-A checkpoint is (position, state). The state is cut into segments of 4,096 stream slots plus one for the model; a file
+A checkpoint is (position, state). The state is cut into segments of 4,096 stream slots plus one for the model; a blob
 is named by the SHA-256 of its bytes and never changes, so a checkpoint that touched one segment writes one and names
-the others. Invariant: a manifest appears, by rename, only after every byte it names is on the disk; therefore a crash
-at any moment leaves the previous checkpoint usable. Nothing read from disk is trusted: manifest and segments are
-checked against their digests, and a checkpoint that fails is reported with its reason while the one before is used.
+the others. Invariant: a manifest is put only after every byte it names is durable; therefore a crash at any moment
+leaves the previous checkpoint usable. Nothing that was read is trusted: manifest and segments are checked against
+their digests, and a checkpoint that fails is reported with its reason while the one before is used.
 
-    <directory>/<job>/<topic>-<partition>/<lineage>/manifest-<position, 20 digits>.json
-                                                    segments/<sha256>.safetensors
-
-Segments belong to one lineage, so lineages can be copied or deleted as directories. Left out: removing whole lineages,
-object stores, and deciding what to do when no checkpoint is usable; the recovery decides that.
+Segments belong to one lineage, so lineages can be copied or deleted as a whole. Left out: what blobs are called, see
+``names``; where they are and how they survive a crash, see ``blobs``; which may go, see ``retention``; removing whole
+lineages; and what to do when no checkpoint is usable, which the recovery decides.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import re
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import quote
+from typing import Any, NamedTuple, TypeVar
 
-from streamrnn.errors import CheckpointError, ConfigError, CorruptCheckpoint
+from streamrnn.errors import BlobError, CheckpointError, ConfigError, CorruptCheckpoint
+from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.streams import SEGMENT_SLOTS
-from streamrnn.storage.atomic_file import sync_directory, write_atomically
+from streamrnn.storage.blobs import Blob, Blobs
 from streamrnn.storage.fingerprints import as_json, build_info, canonical_sha256
 from streamrnn.storage.manifest import (
+    DIGEST_END,
     FORMAT,
     Manifest,
-    ModelEntry,
     Progress,
     SegmentEntry,
+    StreamsEntry,
     check_configuration,
     manifest_bytes,
     read_manifest,
     sign,
 )
+from streamrnn.storage.names import PartitionNames, folder_of, last, position_in
+from streamrnn.storage.retention import GARBAGE_GRACE_S, Candidate, superfluous
 from streamrnn.storage.segments import pack_segment, unpack_segment
 from streamrnn.storage.snapshot import Checkpoint, Snapshot, n_segments
 from streamrnn.storage.tensors import Arrays, decode, encode
 
-# An unreferenced segment younger than this may belong to a checkpoint that another process is writing right now.
-GARBAGE_GRACE_S = 900.0
-
-_LINEAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_MANIFEST_NAME = re.compile(r"manifest-([0-9]{20})\.json")
+_Entry = TypeVar("_Entry", bound=SegmentEntry)
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +52,7 @@ _log = logging.getLogger(__name__)
 class Rejected(NamedTuple):
     """A checkpoint that exists and cannot be used."""
 
-    path: Path
+    place: str
     reason: str
 
 
@@ -69,49 +64,51 @@ class Found(NamedTuple):
 
 
 class CheckpointStore:
-    """The checkpoints of one partition of one job below ``directory``.
+    """The checkpoints of one partition of one job among ``blobs``.
 
     ``configuration`` is the fingerprint of everything that changes what is learned, as JSON values. It is written into
-    each manifest and every checkpoint read must agree with it. None reads any checkpoint and refuses to write.
-    ``build`` (see ``build_info``) is written along; a difference is allowed and listed by ``differences``.
+    each manifest and every checkpoint read must agree with it. ``spec`` is the learner's, written along. Without these
+    two the store reads any checkpoint and refuses to write.
+    ``build`` (see ``build_info``) is written along; a difference is allowed, and ``fingerprints.differences`` lists it.
 
-    The store keeps no state: several may look at one directory, and two workers that both believe they own the
-    partition write the same bytes.
+    The store keeps no state: several may look at one place, and two workers that both believe they own the partition
+    write the same bytes.
     """
 
     def __init__(
         self,
-        directory: str | Path,
+        blobs: Blobs,
         job: str,
         topic: str,
         partition: int,
         *,
         configuration: Mapping[str, Any] | None = None,
+        spec: LearnerSpec | None = None,
         build: Mapping[str, str] | None = None,
     ) -> None:
-        if partition < 0:
-            raise ConfigError(f"partition: must be at least 0, got {partition}")
         self.job, self.topic, self.partition = job, topic, partition
         self.configuration = None if configuration is None else as_json(configuration)
+        self.spec = spec
         self.build = dict(build_info() if build is None else build)
-        self.directory = Path(directory) / _safe(job) / f"{_safe(topic)}-{partition}"
+        self._blobs = blobs
+        self._names = PartitionNames(job, topic, partition)
+
+    @property
+    def place(self) -> str:
+        """Where the partition's checkpoints are, for people."""
+        return f"{self._blobs}/{self._names.folder}"
+
+    # -- reading ------------------------------------------------------------------------------------------------------
 
     def lineages(self) -> list[str]:
-        """The lineages that have a directory, sorted (new_lineage's ids sort by day)."""
-        if not self.directory.is_dir():
-            return []
-        return sorted(p.name for p in self.directory.iterdir() if p.is_dir() and _LINEAGE.fullmatch(p.name))
+        """The lineages of which there is something, sorted (new_lineage's ids sort by day)."""
+        listed = self._blobs.list(f"{self._names.folder}/")
+        return sorted({lineage for blob in listed if (lineage := self._names.lineage_in(blob.name)) is not None})
 
-    def manifests(self, lineage: str) -> tuple[list[Manifest], list[Rejected]]:
-        """The readable manifests of a lineage by ascending position, and the unreadable ones; segments are not read."""
-        manifests: list[Manifest] = []
-        rejected: list[Rejected] = []
-        for path in self._manifest_paths(lineage):
-            try:
-                manifests.append(self.read(path))
-            except CorruptCheckpoint as error:
-                rejected.append(Rejected(path, str(error)))
-        return manifests, rejected
+    def positions(self, lineage: str) -> list[int]:
+        """The positions of a lineage's checkpoints, ascending; none of them is read."""
+        listed = self._blobs.list(f"{self._names.lineage(lineage)}/manifest-")
+        return sorted(position for blob in listed if (position := position_in(blob.name)) is not None)
 
     def newest(self, lineage: str, at_or_below: int | None = None) -> Found:
         """Load the newest usable checkpoint of ``lineage`` whose position is at most ``at_or_below`` (None: any).
@@ -120,22 +117,23 @@ class CheckpointStore:
         the newest readable one was written under another configuration.
         """
         rejected: list[Rejected] = []
-        for path in reversed(self._manifest_paths(lineage)):
-            if at_or_below is not None and _position(path) > at_or_below:
+        for position in reversed(self.positions(lineage)):
+            if at_or_below is not None and position > at_or_below:
                 continue
             try:
-                return Found(self.load(self.read(path)), rejected)
+                return Found(self.load(self.read(lineage, position)), rejected)
             except CorruptCheckpoint as error:
-                _log.error("checkpoint %s cannot be used: %s", path, error)
-                rejected.append(Rejected(path, str(error)))
+                place = f"{self._blobs}/{self._names.manifest(lineage, position)}"
+                _log.error("checkpoint %s cannot be used: %s", place, error)
+                rejected.append(Rejected(place, str(error)))
         return Found(None, rejected)
 
-    def read(self, path: Path) -> Manifest:
+    def read(self, lineage: str, position: int) -> Manifest:
         """Read and verify one manifest of this partition. Raises CorruptCheckpoint with the reason."""
-        manifest = read_manifest(path)
+        manifest = read_manifest(self._blobs, self._names.manifest(lineage, position))
         progress = manifest.progress
         owner = (manifest.job, manifest.topic, manifest.partition, progress.lineage, progress.position)
-        expected = (self.job, self.topic, self.partition, path.parent.name, _position(path))
+        expected = (self.job, self.topic, self.partition, lineage, position)
         if owner != expected:
             raise CorruptCheckpoint(
                 f"it says it is of job, topic, partition, lineage, position {owner}, its place says {expected}; was it "
@@ -150,19 +148,35 @@ class CheckpointStore:
         """
         if self.configuration is not None:
             check_configuration(manifest, self.configuration)
-        folder = self._segments_directory(manifest.progress.lineage)
-        model = _read_arrays(folder, manifest.model.sha256, manifest.model.bytes, "model segment")
+        lineage = manifest.progress.lineage
+        model = self._read_arrays(lineage, manifest.model, "model segment")
         segments = []
         for entry in manifest.segments:
             what = f"segment {entry.index}"
-            arrays = _read_arrays(folder, entry.sha256, entry.bytes, what)
-            segments.append(unpack_segment(arrays, entry.rows, what))
+            segments.append(unpack_segment(self._read_arrays(lineage, entry, what), entry.rows, what))
         first = segments[0].arrays if segments else {}
         for index, segment in enumerate(segments):
             layout = {name: (a.dtype, a.shape[1:]) for name, a in segment.arrays.items()}
             if layout != {name: (a.dtype, a.shape[1:]) for name, a in first.items()}:
                 raise CorruptCheckpoint(f"segment {index} holds other arrays than segment 0")
         return Checkpoint(manifest, model, tuple(segments))
+
+    def _read_arrays(self, lineage: str, entry: SegmentEntry, what: str) -> Arrays:
+        name = self._names.segment(lineage, entry.sha256)
+        try:
+            data = self._blobs.get(name)
+        except BlobError as error:
+            raise CorruptCheckpoint(f"{what}: {last(name)} cannot be read: {error}") from error
+        if len(data) != entry.bytes:
+            raise CorruptCheckpoint(f"{what}: {last(name)} has {len(data)} bytes, expected {entry.bytes}")
+        if hashlib.sha256(data).hexdigest() != entry.sha256:
+            raise CorruptCheckpoint(f"{what}: the bytes of {last(name)} differ from their digest")
+        try:
+            return decode(data)
+        except ValueError as error:
+            raise CorruptCheckpoint(f"{what}: {error}") from error
+
+    # -- writing ------------------------------------------------------------------------------------------------------
 
     def write(self, snapshot: Snapshot, progress: Progress, base: Manifest | None = None) -> Manifest:
         """Make ``snapshot`` durable and return its manifest.
@@ -172,101 +186,68 @@ class CheckpointStore:
         CorruptCheckpoint when a segment of ``base`` is gone (then write a complete snapshot), CheckpointError when the
         disk refuses or the arguments do not fit together.
         """
-        if self.configuration is None:
-            raise CheckpointError("this store was opened without a configuration; it can only read")
-        if not 0 <= progress.digest < 1 << 64:
-            raise CheckpointError(f"digest: an unsigned 64-bit number, got {progress.digest}")
-        if base is not None and (base.progress.lineage, base.slots_per_segment) != (progress.lineage, SEGMENT_SLOTS):
-            raise CheckpointError(
-                f"base is of lineage {base.progress.lineage} with {base.slots_per_segment} slots per segment, the "
-                f"snapshot of {progress.lineage} with {SEGMENT_SLOTS}; write a complete snapshot without a base"
-            )
-        folder = self._segments_directory(progress.lineage)
+        self._check_writable(progress, base)
+        reused = _reused(snapshot, base)
+        name = self._names.manifest(progress.lineage, progress.position)
         try:
-            _make_directories(folder)
-            model = _put(folder, encode(snapshot.model))
-            entries = self._put_segments(folder, snapshot, base)
-            sync_directory(folder)
-            manifest = self._manifest(snapshot, progress, ModelEntry(sha256=model[0], bytes=model[1]), entries)
-            path = self._manifest_path(progress.lineage, progress.position)
-            write_atomically(path, manifest_bytes(manifest))
+            if missing := self._missing(progress.lineage, reused.values()):
+                which = missing[0].index
+                raise CorruptCheckpoint(f"segment {which} of the checkpoint to build on is gone or cut short")
+            model, written = self._put_arrays(progress.lineage, snapshot)
+            manifest = self._manifest(snapshot, progress, model, {**reused, **written})
+            self._blobs.put([(name, manifest_bytes(manifest))])
             # Another process's retention may have removed a segment of base since it was seen above.
-            if _missing(folder, manifest):
-                path.unlink(missing_ok=True)
-                raise CorruptCheckpoint(f"a segment of {path.name} vanished while it was written; write a complete one")
-        except OSError as error:
+            if self._missing(progress.lineage, (manifest.model, *manifest.segments)):
+                self._blobs.delete([name])
+                raise CorruptCheckpoint(f"a segment of {name} vanished while it was written; write a complete one")
+        except BlobError as error:
             raise CheckpointError(
-                f"a checkpoint at {progress.position} cannot be written below {folder.parent}: {error}; the previous "
+                f"a checkpoint at {progress.position} cannot be written below {self.place}: {error}; the previous "
                 "one stays valid. Check space and permissions"
             ) from error
         except ValueError as error:  # a dtype, a name, or a number that is not finite
             raise CheckpointError(f"a checkpoint at {progress.position} cannot be encoded: {error}") from error
         return manifest
 
-    def retire(self, lineage: str, *, retain: int, committed: int | None) -> list[Path]:
-        """Remove checkpoints nobody needs and segments nothing names; return the paths removed.
+    def _check_writable(self, progress: Progress, base: Manifest | None) -> None:
+        if self.configuration is None or self.spec is None:
+            raise CheckpointError("this store was opened without a configuration or without a spec; it can only read")
+        if not 0 <= progress.digest < DIGEST_END:
+            raise CheckpointError(f"digest: a CRC-32, so an unsigned number of 32 bits, got {progress.digest}")
+        if base is not None and (base.progress.lineage, base.slots_per_segment) != (progress.lineage, SEGMENT_SLOTS):
+            raise CheckpointError(
+                f"base is of lineage {base.progress.lineage} with {base.slots_per_segment} slots per segment, the "
+                f"snapshot of {progress.lineage} with {SEGMENT_SLOTS}; write a complete snapshot without a base"
+            )
 
-        Kept are the ``retain`` newest usable ones and the newest usable one at or below ``committed`` (without one, or
-        with None for "nothing committed yet", all stay). Unusable ones stay until they are older than all of these.
-        """
-        if retain < 1:
-            raise ConfigError(f"retain: must be at least 1, got {retain}")
-        folder = self._segments_directory(lineage)
-        manifests, unreadable = self.manifests(lineage)
-        usable = [m.progress.position for m in manifests if not _missing(folder, m)]
-        keep = set(usable[-retain:])
-        reachable = [p for p in usable if committed is not None and p <= committed]
-        if committed is None or not reachable:
-            keep.update(usable)
-        else:
-            keep.add(reachable[-1])
-        removed = []
-        for path in self._manifest_paths(lineage):
-            # An unusable one is removed only once usable ones are older: until then it is evidence.
-            position = _position(path)
-            if position not in keep and (position in usable or (keep and position < min(keep))):
-                path.unlink(missing_ok=True)
-                removed.append(path)
-        if removed:
-            sync_directory(folder.parent)
-        gone = set(removed)
-        if any(bad.path not in gone for bad in unreadable):
-            return removed  # perhaps written by a newer version: what it names is unknown, so nothing is garbage
-        kept = [m for m in manifests if self._manifest_path(lineage, m.progress.position) not in gone]
-        named = {_file(m.model.sha256) for m in kept} | {_file(e.sha256) for m in kept for e in m.segments}
-        return removed + _collect(folder, named) + _collect(folder.parent, ())
+    def _put_arrays(self, lineage: str, snapshot: Snapshot) -> tuple[SegmentEntry, dict[int, StreamsEntry]]:
+        """Put the model and the segments that ``snapshot`` holds; return how the manifest names them."""
+        model = encode(snapshot.model)
+        model_entry = SegmentEntry(sha256=_sha256(model), bytes=len(model))
+        entries: dict[int, StreamsEntry] = {}
 
-    def _put_segments(self, folder: Path, snapshot: Snapshot, base: Manifest | None) -> tuple[SegmentEntry, ...]:
-        earlier = {} if base is None else {entry.index: entry for entry in base.segments}
-        entries = []
-        last = n_segments(snapshot.n_slots)
-        if snapshot.segments and not 0 <= min(snapshot.segments) <= max(snapshot.segments) < last:
-            raise CheckpointError(f"segments {sorted(snapshot.segments)} go beyond {snapshot.n_slots} slots")
-        for index in range(last):
-            rows = min(SEGMENT_SLOTS, snapshot.n_slots - index * SEGMENT_SLOTS)
-            segment, old = snapshot.segments.get(index), earlier.get(index)
-            if segment is not None:
-                if segment.rows != rows:
-                    raise CheckpointError(
-                        f"segment {index} has {segment.rows} rows, {snapshot.n_slots} slots need {rows}"
-                    )
-                sha256, size = _put(folder, encode(pack_segment(segment, index)))
-                entries.append(SegmentEntry(index=index, sha256=sha256, rows=rows, bytes=size))
-            elif old is None or old.rows != rows:
-                raise CheckpointError(
-                    f"segment {index} ({rows} rows) is neither in the snapshot nor in the checkpoint it builds on; "
-                    "take a complete snapshot (touched=None)"
-                )
-            elif _size(folder / _file(old.sha256)) != old.bytes:
-                raise CorruptCheckpoint(f"segment {index} of the checkpoint to build on is gone or cut short")
-            else:
-                entries.append(old)
-        return tuple(entries)
+        def named() -> Iterator[tuple[str, bytes]]:
+            yield self._names.segment(lineage, model_entry.sha256), model
+            # One after the other, so that no more than one of them is in memory a second time.
+            for index, segment in snapshot.segments.items():
+                data = encode(pack_segment(segment, index))
+                entry = StreamsEntry(index=index, sha256=_sha256(data), rows=segment.rows, bytes=len(data))
+                entries[index] = entry
+                yield self._names.segment(lineage, entry.sha256), data
+
+        self._blobs.put(named())
+        return model_entry, entries
+
+    def _missing(self, lineage: str, entries: Iterable[_Entry]) -> list[_Entry]:
+        """Those of which the bytes are gone or have another length (the cheap check: contents are not read)."""
+        sizes = {blob.name: blob.size for blob in self._listed_segments(lineage)}
+        return [entry for entry in entries if sizes.get(self._names.segment(lineage, entry.sha256)) != entry.bytes]
 
     def _manifest(
-        self, snapshot: Snapshot, progress: Progress, model: ModelEntry, segments: tuple[SegmentEntry, ...]
+        self, snapshot: Snapshot, progress: Progress, model: SegmentEntry, segments: Mapping[int, StreamsEntry]
     ) -> Manifest:
-        assert self.configuration is not None
+        assert self.configuration is not None  # held by _check_writable
+        assert self.spec is not None
         unsigned = Manifest(
             format=FORMAT,
             job=self.job,
@@ -276,119 +257,75 @@ class CheckpointStore:
             progress=progress,
             configuration=self.configuration,
             configuration_sha256=canonical_sha256(self.configuration),
+            spec=self.spec,
             build=self.build,
             slots_per_segment=SEGMENT_SLOTS,
             n_slots=snapshot.n_slots,
             model=model,
-            segments=segments,
+            segments=tuple(segments[index] for index in sorted(segments)),
             sha256="",
         )
         return sign(unsigned)
 
-    def _lineage_directory(self, lineage: str) -> Path:
-        if not _LINEAGE.fullmatch(lineage):
-            raise CheckpointError(f"lineage: letters, digits, '-' and '_', at most 64, got {lineage!r}")
-        return self.directory / lineage
+    # -- retention ----------------------------------------------------------------------------------------------------
 
-    def _segments_directory(self, lineage: str) -> Path:
-        return self._lineage_directory(lineage) / "segments"
+    def retire(self, lineage: str, *, retain: int, committed: int | None) -> None:
+        """Remove the checkpoints that nobody needs and the segments that nothing names, as ``retention`` decides."""
+        if retain < 1:
+            raise ConfigError(f"retain: must be at least 1, got {retain}")
+        put_before = time.time() - GARBAGE_GRACE_S
+        # Manifests before segments: what a manifest names was there before it, so none looks damaged for being new.
+        manifests = [self._candidate(lineage, position) for position in self.positions(lineage)]
+        segments = self._listed_segments(lineage)
+        gone = superfluous(manifests, segments, retain=retain, committed=committed, put_before=put_before)
+        self._blobs.delete(gone.manifests)
+        self._blobs.delete(gone.segments, put_before=put_before)
+        self._blobs.sweep(f"{self._names.lineage(lineage)}/", put_before=put_before)
 
-    def _manifest_path(self, lineage: str, position: int) -> Path:
-        return self._lineage_directory(lineage) / f"manifest-{position:020d}.json"
-
-    def _manifest_paths(self, lineage: str) -> list[Path]:
-        folder = self._lineage_directory(lineage)
-        if not folder.is_dir():
-            return []
-        return sorted(p for p in folder.iterdir() if _MANIFEST_NAME.fullmatch(p.name))
-
-
-def _safe(name: str) -> str:
-    """``name`` as one path component, reversible: anything but letters, digits and "_.-~" percent-encoded.
-
-    >>> _safe("orders.v1-eu"), _safe("a/b"), _safe("..")
-    ('orders.v1-eu', 'a%2Fb', '%2E.')
-    """
-    if not name:
-        raise ConfigError("job, topic: must not be empty")
-    quoted = quote(name, safe="")
-    return "%2E" + quoted[1:] if quoted.startswith(".") else quoted
-
-
-def _file(sha256: str) -> str:
-    return f"{sha256}.safetensors"
-
-
-def _position(path: Path) -> int:
-    match = _MANIFEST_NAME.fullmatch(path.name)
-    if match is None:
-        raise CorruptCheckpoint(f"{path.name} is not the name of a manifest")
-    return int(match[1])
-
-
-def _size(path: Path) -> int | None:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return None
-
-
-def _make_directories(folder: Path) -> None:
-    """Create ``folder`` and its parents, each entry durable."""
-    missing = []
-    at = folder
-    while not at.is_dir():
-        missing.append(at)
-        at = at.parent
-    for directory in reversed(missing):
-        directory.mkdir(exist_ok=True)
-        sync_directory(directory.parent)
-
-
-def _put(folder: Path, data: bytes) -> tuple[str, int]:
-    """Store ``data`` under its digest; one that is there already is compared, since bits can rot."""
-    sha256 = hashlib.sha256(data).hexdigest()
-    path = folder / _file(sha256)
-    if _size(path) == len(data) and path.read_bytes() == data:
-        os.utime(path)  # young again, so that a concurrent collection spares it until a manifest names it
-    else:
-        write_atomically(path, data, durable_name=False)
-    return sha256, len(data)
-
-
-def _read_arrays(folder: Path, sha256: str, size: int, what: str) -> Arrays:
-    path = folder / _file(sha256)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise CorruptCheckpoint(f"{what}: {path.name} cannot be read: {error}") from error
-    if len(data) != size:
-        raise CorruptCheckpoint(f"{what}: {path.name} has {len(data)} bytes, expected {size}")
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise CorruptCheckpoint(f"{what}: the bytes of {path.name} differ from their digest")
-    try:
-        return decode(data)
-    except ValueError as error:
-        raise CorruptCheckpoint(f"{what}: {error}") from error
-
-
-def _missing(folder: Path, manifest: Manifest) -> bool:
-    """Whether a segment of ``manifest`` is gone or has another size (the cheap check; contents are not read)."""
-    entries = [(manifest.model.sha256, manifest.model.bytes), *((e.sha256, e.bytes) for e in manifest.segments)]
-    return any(_size(folder / _file(sha256)) != size for sha256, size in entries)
-
-
-def _collect(folder: Path, named: Collection[str]) -> list[Path]:
-    """Remove old segments that are not ``named``, and what interrupted writes left behind."""
-    removed: list[Path] = []
-    if not folder.is_dir():
-        return removed
-    for path in sorted(folder.iterdir()):
-        stale = path.suffix == ".tmp" or (path.suffix == ".safetensors" and path.name not in named)
+    def _candidate(self, lineage: str, position: int) -> Candidate:
+        name = self._names.manifest(lineage, position)
         try:
-            if stale and time.time() - path.stat().st_mtime > GARBAGE_GRACE_S:
-                path.unlink()
-                removed.append(path)
-        except FileNotFoundError:
-            continue  # another worker collects here too
-    return removed
+            manifest = self.read(lineage, position)
+        except CorruptCheckpoint:
+            return Candidate(name, position, None)
+        entries = (manifest.model, *manifest.segments)
+        return Candidate(name, position, {self._names.segment(lineage, e.sha256): e.bytes for e in entries})
+
+    def _listed_segments(self, lineage: str) -> list[Blob]:
+        listed = self._blobs.list(f"{self._names.lineage(lineage)}/segments/")
+        return [blob for blob in listed if blob.name.endswith(".safetensors")]
+
+
+def manifests_of(blobs: Blobs, job: str) -> Iterator[Manifest]:
+    """Every manifest of a job that can be read, of whatever topic, partition and lineage."""
+    for blob in blobs.list(f"{folder_of(job)}/"):
+        if position_in(blob.name) is not None:
+            with suppress(CorruptCheckpoint):
+                yield read_manifest(blobs, blob.name)
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _reused(snapshot: Snapshot, base: Manifest | None) -> dict[int, StreamsEntry]:
+    """The segments ``snapshot`` lacks, as ``base`` names them. Raises CheckpointError when the two leave a hole."""
+    count = n_segments(snapshot.n_slots)
+    if snapshot.segments and not 0 <= min(snapshot.segments) <= max(snapshot.segments) < count:
+        raise CheckpointError(f"segments {sorted(snapshot.segments)} go beyond {snapshot.n_slots} slots")
+    earlier = {} if base is None else {entry.index: entry for entry in base.segments}
+    reused = {}
+    for index in range(count):
+        rows = min(SEGMENT_SLOTS, snapshot.n_slots - index * SEGMENT_SLOTS)
+        segment, old = snapshot.segments.get(index), earlier.get(index)
+        if segment is not None:
+            if segment.rows != rows:
+                raise CheckpointError(f"segment {index} has {segment.rows} rows, {snapshot.n_slots} slots need {rows}")
+        elif old is None or old.rows != rows:
+            raise CheckpointError(
+                f"segment {index} ({rows} rows) is neither in the snapshot nor in the checkpoint it builds on; "
+                "take a complete snapshot (touched=None)"
+            )
+        else:
+            reused[index] = old
+    return reused

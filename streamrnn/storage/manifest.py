@@ -10,17 +10,21 @@ import json
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from streamrnn.errors import CorruptCheckpoint, FingerprintMismatch
+from streamrnn.errors import BlobError, CorruptCheckpoint, FingerprintMismatch
+from streamrnn.learner.spec import LearnerSpec
+from streamrnn.storage.blobs import Blobs
 from streamrnn.storage.fingerprints import canonical_sha256, differences
 from streamrnn.version import __version__
 
-FORMAT = 1
+FORMAT = 2
+
+DIGEST_END = 1 << 32
+"""A digest of predictions is a CRC-32: enough to tell a replay that went another way, no proof against an attacker."""
 
 _Natural = Annotated[int, Meta(ge=0)]
 # \Z, since $ would also allow a line feed behind the digest.
@@ -31,14 +35,14 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Where in the log a state belongs.
 
     ``position`` is the next offset to read, ``ordinal`` the number of records delivered to the learner, ``digest`` the
-    running 64-bit digest of its predictions, ``stream_time_ms`` the stream time (None before the first record),
+    running CRC-32 of its predictions, ``stream_time_ms`` the stream time (None before the first record),
     ``updates`` and ``parameters`` summarise the model, ``counters`` are whatever else goes with the state.
     """
 
     lineage: str
     position: _Natural
     ordinal: _Natural
-    digest: _Natural
+    digest: Annotated[int, Meta(ge=0, lt=DIGEST_END)]
     stream_time_ms: int | None = None
     updates: _Natural = 0
     parameters: _Natural = 0
@@ -46,23 +50,25 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class SegmentEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One stream segment as a manifest names it: its rows are slots ``index * slots_per_segment`` and following."""
+    """A segment as a manifest names it: digest and number of its bytes."""
+
+    sha256: _Sha256
+    bytes: _Natural
+
+
+class StreamsEntry(SegmentEntry, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A segment of streams: its rows are slots ``index * slots_per_segment`` and following."""
 
     index: _Natural
-    sha256: _Sha256
     rows: Annotated[int, Meta(ge=1)]
-    bytes: _Natural
-
-
-class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The model segment as a manifest names it."""
-
-    sha256: _Sha256
-    bytes: _Natural
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything about a checkpoint but its arrays. ``sha256`` covers all other fields."""
+    """Everything about a checkpoint but its arrays.
+
+    ``spec`` is that of the learner, so that the arrays can be read without knowing how a job's configuration leads to
+    it. ``sha256`` covers all other fields.
+    """
 
     format: int
     job: str
@@ -72,11 +78,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     progress: Progress
     configuration: dict[str, Any]
     configuration_sha256: _Sha256
+    spec: LearnerSpec
     build: dict[str, str]
     slots_per_segment: Annotated[int, Meta(ge=1)]
     n_slots: _Natural
-    model: ModelEntry
-    segments: tuple[SegmentEntry, ...]
+    model: SegmentEntry
+    segments: tuple[StreamsEntry, ...]
     sha256: _Sha256
 
     @property
@@ -118,13 +125,13 @@ def manifest_bytes(manifest: Manifest) -> bytes:
     return text.encode() + b"\n"
 
 
-def read_manifest(path: Path) -> Manifest:
+def read_manifest(blobs: Blobs, name: str) -> Manifest:
     """Read one manifest, verifying its self-check and that its parts fit together; raises CorruptCheckpoint."""
     try:
-        raw = json.loads(path.read_bytes())
-    except OSError as error:
+        raw = json.loads(blobs.get(name))
+    except BlobError as error:
         raise CorruptCheckpoint(f"the manifest cannot be read: {error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CorruptCheckpoint(f"the manifest is not JSON: {error}") from error
     if not isinstance(raw, dict):
         raise CorruptCheckpoint(f"the manifest is not a JSON object but a {type(raw).__name__}")
@@ -141,11 +148,19 @@ def read_manifest(path: Path) -> Manifest:
         raise CorruptCheckpoint(f"the manifest is malformed: {error}") from error
     if not intact:
         raise CorruptCheckpoint("the manifest's bytes differ from its own digest")
-    size = manifest.slots_per_segment
-    rows = [min(size, manifest.n_slots - start) for start in range(0, manifest.n_slots, size)]
-    if [(entry.index, entry.rows) for entry in manifest.segments] != list(enumerate(rows)):
+    if not _complete(manifest):
         raise CorruptCheckpoint(f"the manifest's segments do not make up its {manifest.n_slots} slots")
     return manifest
+
+
+def _complete(manifest: Manifest) -> bool:
+    """Whether the segments follow each other without a hole, all full but the last."""
+    size, left = manifest.slots_per_segment, manifest.n_slots
+    for index, entry in enumerate(manifest.segments):
+        if (entry.index, entry.rows) != (index, min(size, left)):
+            return False
+        left -= entry.rows
+    return left == 0
 
 
 def _self_check(raw: Mapping[str, Any]) -> str:

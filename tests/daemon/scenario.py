@@ -263,4 +263,4 @@ class Scenario:
 
     def manifests(self, tp: TopicPartition = TP) -> list[Path]:
         """The manifests of the committed lineage, oldest first."""
-        return sorted((Job(self.config()).checkpoints(tp).directory / self.mark(tp)["lineage"]).glob("manifest-*"))
+        return sorted((Path(Job(self.config()).checkpoints(tp).place) / self.mark(tp)["lineage"]).glob("manifest-*"))

@@ -21,6 +21,7 @@ from streamrnn.core.jit import JIT_DISABLED
 from streamrnn.learner.block import Block
 from streamrnn.learner.learner import Learner, seed_of
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+from streamrnn.storage.blobs import DirectoryBlobs
 from streamrnn.storage.checkpoints import CheckpointStore
 from streamrnn.storage.manifest import Progress, new_lineage
 from streamrnn.storage.snapshot import take_snapshot
@@ -105,7 +106,7 @@ def test_checkpoints_on_disk_and_restores_at_any_record_give_the_same_bits(data:
     lineage = new_lineage()
     parts = []
     with tempfile.TemporaryDirectory() as directory:
-        store = CheckpointStore(directory, "job", "topic", 0, configuration={})
+        store = CheckpointStore(DirectoryBlobs(directory), "job", "topic", 0, configuration={}, spec=spec)
         learner = Learner(spec, SEED)
         writer = BackgroundWriter(store)
         for a, b in bounds(block, data.draw(cuts, label="cuts")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,12 +12,15 @@ import numpy as np
 import pytest
 
 from streamrnn.errors import CheckpointError
+from streamrnn.learner.spec import LearnerSpec, TargetSpec
 from streamrnn.learner.streams import SEGMENT_SLOTS
+from streamrnn.storage.blobs import DirectoryBlobs
 from streamrnn.storage.checkpoints import CheckpointStore
 from streamrnn.storage.manifest import Manifest, Progress
 from streamrnn.storage.snapshot import Snapshot, take_snapshot
-from streamrnn.storage.writer import BackgroundWriter
+from streamrnn.storage.writer import BackgroundWriter, Outcome
 
+SPEC = LearnerSpec(n_features=1, target=TargetSpec(fields=("y",)))
 LINEAGE = "20250309-0123abcd"
 N_SLOTS = 2 * SEGMENT_SLOTS + 1
 
@@ -25,7 +29,7 @@ class GatedStore(CheckpointStore):
     """Writes only when let through, and fails on request."""
 
     def __init__(self, directory: Path) -> None:
-        super().__init__(directory, "job", "topic", 0, configuration={}, build={})
+        super().__init__(DirectoryBlobs(directory), "job", "topic", 0, configuration={}, spec=SPEC, build={})
         self.gate = threading.Semaphore(0)
         self.begun = threading.Semaphore(0)
         self.fail: Exception | None = None
@@ -62,6 +66,18 @@ def progress(position: int) -> Progress:
     return Progress(lineage=LINEAGE, position=position, ordinal=position, digest=0)
 
 
+def finished(writer: BackgroundWriter, count: int) -> list[Outcome]:
+    """The next ``count`` outcomes."""
+    outcomes: list[Outcome] = []
+    give_up = time.monotonic() + 30.0
+    while len(outcomes) < count:
+        assert time.monotonic() < give_up, f"{len(outcomes)} of {count} attempts finished"
+        outcomes += writer.outcomes()
+        time.sleep(0.001)
+    assert len(outcomes) == count
+    return outcomes
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> GatedStore:
     return GatedStore(tmp_path)
@@ -83,14 +99,13 @@ def test_the_first_snapshot_must_be_complete_and_later_ones_need_not(
     writer.submit(learner.snapshot(), progress(1), 1)
     assert not writer.needs_complete(), "a later one can already build on the one being written"
     store.gate.release(2)
-    assert writer.drain(10)
+    outcomes = finished(writer, 1)
     writer.submit(learner.touch(1, 5.0), progress(2), 2)
-    assert writer.drain(10)
+    outcomes += finished(writer, 1)
     assert store.value_at(2) == [0.0, 5.0, 0.0]
-    assert [outcome.manifest is not None for outcome in writer.outcomes()] == [True, True]
+    assert [outcome.manifest and outcome.manifest.progress.position for outcome in outcomes] == [1, 2]
+    assert [outcome.error for outcome in outcomes] == [None, None]
     assert writer.outcomes() == []
-    assert writer.base is not None
-    assert writer.base.progress.position == 2
 
 
 def test_a_restored_base_is_built_upon(store: GatedStore) -> None:
@@ -119,8 +134,8 @@ def test_a_skipped_checkpoint_leaves_its_segments_to_the_next(store: GatedStore,
     writer.submit(learner.touch(1, 2.0), progress(3), 3)
     writer.submit(learner.touch(0, 3.0), progress(4), 4)
     store.gate.release(2)
-    assert writer.drain(10)
-    assert [m.progress.position for m in store.manifests(LINEAGE)[0]] == [1, 4]
+    finished(writer, 2)
+    assert store.positions(LINEAGE) == [1, 4]
     assert store.value_at(4) == [3.0, 2.0, 0.0]
 
 
@@ -131,21 +146,19 @@ def test_a_failure_is_reported_and_its_segments_go_into_the_next_checkpoint(
     learner = Learner()
     store.gate.release(10)
     writer.submit(learner.snapshot(), progress(1), 1)
-    assert writer.drain(10)
-    assert writer.failure() is None
+    assert finished(writer, 1)[0].error is None
     store.fail = error
     writer.submit(learner.touch(0, 1.0), progress(2), 2)
-    assert writer.drain(10)
-    failure = writer.failure()
-    assert isinstance(failure, CheckpointError)
-    assert error in (failure, failure.__cause__)
+    (outcome,) = finished(writer, 1)
+    assert outcome.manifest is None
+    assert isinstance(outcome.error, CheckpointError)
+    assert error in (outcome.error, outcome.error.__cause__)
     assert not writer.needs_complete()
     store.fail = None
     writer.submit(learner.touch(1, 2.0), progress(3), 3)
-    assert writer.drain(10)
-    assert writer.failure() is None
-    assert [o.error is None for o in writer.outcomes()] == [True, False, True]
+    assert finished(writer, 1)[0].error is None
     assert store.value_at(3) == [1.0, 2.0, 0.0]
+    assert writer.close(10), "the last attempt succeeded"
 
 
 def test_the_very_first_write_may_fail(store: GatedStore, writer: BackgroundWriter) -> None:
@@ -153,11 +166,11 @@ def test_the_very_first_write_may_fail(store: GatedStore, writer: BackgroundWrit
     store.gate.release(10)
     store.fail = CheckpointError("disk full")
     writer.submit(learner.snapshot(), progress(1), 1)
-    assert writer.drain(10)
+    finished(writer, 1)
     assert not writer.needs_complete(), "the failed one is still held and complete"
     store.fail = None
     writer.submit(learner.touch(2, 2.0), progress(2), 2)
-    assert writer.drain(10)
+    finished(writer, 1)
     assert store.value_at(2) == [0.0, 0.0, 2.0]
 
 
@@ -166,33 +179,29 @@ def test_a_damaged_base_is_overcome_by_a_complete_snapshot(store: GatedStore, wr
     store.gate.release(10)
     learner.h[SEGMENT_SLOTS] = 1.0  # segments 0 and 1 must not be one and the same file
     writer.submit(learner.snapshot(), progress(1), 1)
-    assert writer.drain(10)
-    assert writer.base is not None
-    (store.directory / LINEAGE / "segments" / f"{writer.base.segments[1].sha256}.safetensors").unlink()
+    base = finished(writer, 1)[0].manifest
+    assert base is not None
+    (Path(store.place) / LINEAGE / "segments" / f"{base.segments[1].sha256}.safetensors").unlink()
     writer.submit(learner.touch(0, 1.5), progress(2), 2)
-    assert writer.drain(10)
-    assert "gone" in str(writer.failure())
+    assert "gone" in str(finished(writer, 1)[0].error)
     assert writer.needs_complete()
     writer.submit(learner.snapshot(), progress(3), 3)
-    assert writer.drain(10)
-    assert writer.failure() is None
+    assert finished(writer, 1)[0].error is None
     assert store.value_at(3) == [1.5, 1.0, 0.0]
 
 
-def test_drain_and_close_give_up_in_time(store: GatedStore) -> None:
+def test_close_gives_up_in_time_and_drops_what_waits(store: GatedStore) -> None:
     writer = BackgroundWriter(store)
     learner = Learner()
     writer.submit(learner.snapshot(), progress(1), 1)
     assert store.begun.acquire(timeout=10)
     writer.submit(learner.snapshot(), progress(2), 2)
-    assert not writer.drain(0.01)
     assert not writer.close(0.01)
     with pytest.raises(CheckpointError, match="closed"):
         writer.submit(learner.snapshot(), progress(3), 3)
     store.gate.release(1)
-    assert writer.drain(10), "the one being written is finished, the one that waited is dropped"
-    assert [m.progress.position for m in store.manifests(LINEAGE)[0]] == [1]
-    writer.close(10)
+    assert writer.close(10), "the one being written is finished, the one that waited is dropped"
+    assert store.positions(LINEAGE) == [1]
 
 
 def test_close_writes_what_was_handed_in_and_ends_the_thread(store: GatedStore) -> None:
@@ -221,8 +230,8 @@ def test_old_checkpoints_are_retired_and_a_failing_retirement_is_no_failure(
     store.gate.release(10)
     for position in (1, 2, 3, 4):
         writer.submit(Learner().snapshot(), progress(position), position)
-        assert writer.drain(10)
-    assert [m.progress.position for m in store.manifests(LINEAGE)[0]] == [3, 4]
+        finished(writer, 1)
+    assert store.positions(LINEAGE) == [3, 4]
 
     def refuse(*_: object, **__: object) -> list[Path]:
         raise PermissionError("read-only")

@@ -1,0 +1,195 @@
+"""The seam below checkpoints: named blobs of bytes, in a directory today, in an object store some day.
+
+``Blobs`` asks for what S3, Google's and Azure's stores all give. There is no rename, no fsync and no directory in it:
+a put is atomic and durable, and a slash in a name is a letter like any other. How that is made true is the
+implementation's matter; for ``DirectoryBlobs`` it is done with temporary files, fsync and rename.
+
+Left out: ranges and streams. A blob is at most some megabytes and is read and written whole.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from streamrnn.errors import BlobError, BlobNotFound
+from streamrnn.storage.atomic_file import TEMPORARY, sync_directory, write_atomically
+
+
+class Blob(NamedTuple):
+    """What a listing says of one blob."""
+
+    name: str
+    size: int
+    modified: float
+    """When it was last put, in seconds since 1970, by the clock of whoever keeps it."""
+
+
+class Blobs(Protocol):
+    """A place for blobs that several processes may share. ``str()`` of it says to people where it is.
+
+    A name is one or more components with a slash between them; none is empty or begins with a dot. Every verb raises
+    BlobError for a name that is none, and when the place refuses or cannot be reached.
+    """
+
+    def list(self, prefix: str = "") -> Sequence[Blob]:
+        """All blobs whose names begin with ``prefix``, in the order of their names; those just put are among them.
+
+        Where a listing comes in pages, all of them are read.
+        """
+
+    def get(self, name: str) -> bytes:
+        """The bytes of a blob. Raises BlobNotFound when there is none of that name."""
+
+    def put(self, blobs: Iterable[tuple[str, bytes]]) -> None:
+        """Store each pair of name and bytes, replacing what is there. All are durable when this returns.
+
+        No reader ever sees half a blob, whenever this process dies. A blob that holds these bytes already is as new as
+        if they had been sent again: ``modified`` says so. The pairs are asked for one at a time, so that they need not
+        all be in memory; they come together so that a store may send several at once, a directory flush once.
+        """
+
+    def delete(self, names: Iterable[str], *, put_before: float | None = None) -> None:
+        """Remove these blobs for good; one that does not exist is none to remove.
+
+        With ``put_before`` a blob that was put again since that moment stays. It is looked at just before it is
+        removed, since it may be part of a checkpoint that another process is writing.
+        """
+
+    def sweep(self, prefix: str, *, put_before: float) -> None:
+        """Remove what puts below ``prefix`` left behind that were interrupted before that moment, if they leave any."""
+
+
+class DirectoryBlobs:
+    """Blobs as files below ``directory``, which is made when it is first written to."""
+
+    def __init__(self, directory: str | Path) -> None:
+        self._root = Path(directory)
+
+    def __str__(self) -> str:
+        return str(self._root)
+
+    def list(self, prefix: str = "") -> Sequence[Blob]:
+        """See ``Blobs``. What stands in a blob's place without being a file (a directory with nothing in it) is listed
+        too: whoever reads it learns that something is wrong."""
+        found = []
+        for name, entry in self._below(prefix):
+            with _as_blob_errors(f"{entry.path} cannot be listed"), suppress(FileNotFoundError):  # removed since
+                if not entry.name.startswith("."):
+                    status = entry.stat()
+                    found.append(Blob(name, status.st_size, status.st_mtime))
+        return sorted(found)
+
+    def get(self, name: str) -> bytes:
+        """See ``Blobs``."""
+        path = self._path(name)
+        try:
+            return path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise BlobNotFound(f"{path} does not exist") from error
+        except OSError as error:
+            raise BlobError(f"{path} cannot be read: {error}") from error
+
+    def put(self, blobs: Iterable[tuple[str, bytes]]) -> None:
+        """See ``Blobs``. Bytes are flushed before their file gets its name, the names at the end."""
+        changed: set[Path] = set()
+        for name, data in blobs:
+            path = self._path(name)
+            with _as_blob_errors(f"{path} cannot be written"):
+                if path.parent not in changed:
+                    _make_directories(path.parent)
+                    changed.add(path.parent)
+                if not _refreshed(path, data):
+                    write_atomically(path, data, durable_name=False)
+        _sync(changed)
+
+    def delete(self, names: Iterable[str], *, put_before: float | None = None) -> None:
+        """See ``Blobs``."""
+        changed: set[Path] = set()
+        for name in names:
+            path = self._path(name)
+            if _removed(path, put_before):
+                changed.add(path.parent)
+        _sync(changed)
+
+    def sweep(self, prefix: str, *, put_before: float) -> None:
+        """See ``Blobs``. An interrupted write leaves a temporary file."""
+        for _, entry in self._below(prefix):
+            if TEMPORARY.fullmatch(entry.name):
+                _removed(Path(entry.path), put_before)
+
+    def _path(self, name: str) -> Path:
+        """Where a blob is; a name can lead neither out of the directory nor to a temporary file."""
+        if any(part == "" or part.startswith(".") for part in name.split("/")):
+            raise BlobError(f"a blob's name has components that are not empty and begin with no dot, got {name!r}")
+        return self._root / name
+
+    def _below(self, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        """Everything whose name begins with ``prefix``, with its name: files, and directories that hold nothing."""
+        folder = prefix[: prefix.rfind("/") + 1]
+        with _as_blob_errors(f"{self._root / folder} cannot be listed"):
+            try:
+                entries = [*os.scandir(self._root / folder)]
+            except (FileNotFoundError, NotADirectoryError):
+                return
+            for entry in entries:
+                name = folder + entry.name
+                if not name.startswith(prefix):
+                    continue
+                if not entry.is_dir(follow_symlinks=False):
+                    yield name, entry
+                elif not entry.name.startswith("."):
+                    yield from [*self._below(f"{name}/")] or [(name, entry)]
+
+
+@contextmanager
+def _as_blob_errors(what: str) -> Iterator[None]:
+    """The operating system's errors as those of ``Blobs``."""
+    try:
+        yield
+    except OSError as error:
+        raise BlobError(f"{what}: {error}") from error
+
+
+def _make_directories(folder: Path) -> None:
+    """Create ``folder`` and its parents, each entry durable."""
+    missing = []
+    at = folder
+    while not at.is_dir():
+        missing.append(at)
+        at = at.parent
+    for directory in reversed(missing):
+        directory.mkdir(exist_ok=True)
+        sync_directory(directory.parent)
+
+
+def _refreshed(path: Path, data: bytes) -> bool:
+    """Whether the file holds ``data`` already; it is then young again. All of it is compared, since bits can rot."""
+    try:
+        if path.stat().st_size != len(data) or path.read_bytes() != data:
+            return False
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _removed(path: Path, put_before: float | None) -> bool:
+    """Remove a file unless it is younger than that; whether it was there and old enough."""
+    with _as_blob_errors(f"{path} cannot be removed"):
+        try:
+            if put_before is not None and path.stat().st_mtime >= put_before:
+                return False
+            path.unlink()
+        except (FileNotFoundError, NotADirectoryError):
+            return False  # another worker removes here too
+    return True
+
+
+def _sync(directories: Iterable[Path]) -> None:
+    for directory in sorted(directories):
+        with _as_blob_errors(f"{directory} cannot be flushed"):
+            sync_directory(directory)

@@ -1,0 +1,105 @@
+"""A store of checkpoints and a stand-in for the learner whose state it keeps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from streamrnn.learner.spec import LearnerSpec, ModelSpec, StreamSpec, TargetSpec
+from streamrnn.storage.blobs import Blobs, DirectoryBlobs
+from streamrnn.storage.checkpoints import CheckpointStore
+from streamrnn.storage.fingerprints import canonical_sha256
+from streamrnn.storage.manifest import Manifest, Progress
+from streamrnn.storage.snapshot import Snapshot, take_snapshot
+
+LINEAGE = "20250309-0123abcd"
+SPEC = LearnerSpec(
+    n_features=2,
+    indicator=(True, False),
+    target=TargetSpec(fields=("delay",), classes=("late", 3, True)),
+    model=ModelSpec(readout="softmax", hidden_size=4),
+    streams=StreamSpec(ttl_s=0.1),
+)
+CONFIGURATION = {"model": {"cell": "lstm", "hidden_size": 4}, "features": [{"field": "x", "encoder": "numeric"}]}
+
+
+def open_store(place: Path | Blobs, **changes: object) -> CheckpointStore:
+    settings = {"configuration": CONFIGURATION, "spec": SPEC, "build": {"numpy": "2.4"}} | changes
+    blobs = DirectoryBlobs(place) if isinstance(place, Path) else place
+    return CheckpointStore(blobs, "job", "in.put-1_x", 3, **settings)  # type: ignore[arg-type]
+
+
+def folder(store: CheckpointStore) -> Path:
+    """Where the checkpoints of a store in a directory are."""
+    return Path(store.place)
+
+
+def progress(position: int, lineage: str = LINEAGE) -> Progress:
+    return Progress(
+        lineage=lineage,
+        position=position,
+        ordinal=position,
+        digest=2**32 - 1,
+        stream_time_ms=1_360_000_000_123,
+        updates=7,
+        parameters=16,
+        counters={"gradient_clips": 3, "loss": 0.1},
+    )
+
+
+class Learner:
+    """Stands for the real one: arrays that change, and a record of the segments touched."""
+
+    def __init__(self, n_slots: int, seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        rows = n_slots + 1
+        self.n_slots = n_slots
+        self.model = {"theta": rng.normal(size=16).astype(np.float32), "updates": np.array(7, np.int64)}
+        self.streams = {
+            "h": rng.normal(size=(rows, 2, 4)).astype(np.float32),
+            "seen_ms": rng.integers(0, 2**60, rows),
+            "used": rng.integers(0, 2, rows).astype(bool),
+        }
+        self.keys: list[bytes | None] = [None if i % 7 == 3 else b"\xff%d" % i for i in range(n_slots)]
+
+    def snapshot(self, touched: list[int] | None = None) -> Snapshot:
+        return take_snapshot(self.model, self.streams, self.keys, self.n_slots, touched)
+
+    def blank(self) -> dict[str, np.ndarray]:
+        return {name: np.zeros_like(array) for name, array in self.streams.items()}
+
+
+def assert_restores(store: CheckpointStore, manifest: Manifest, learner: Learner) -> None:
+    checkpoint = store.load(manifest)
+    streams = learner.blank()
+    keys = checkpoint.restore_streams(streams)
+    assert keys == learner.keys
+    for name, array in streams.items():
+        np.testing.assert_array_equal(array[: learner.n_slots], learner.streams[name][: learner.n_slots])
+        assert not array[learner.n_slots :].any()
+    assert checkpoint.model.keys() == learner.model.keys()
+    for name, array in checkpoint.model.items():
+        np.testing.assert_array_equal(array, learner.model[name])
+        assert array.dtype == learner.model[name].dtype
+        assert array.flags.writeable
+        assert array.flags.c_contiguous
+
+
+def paths(store: CheckpointStore, pattern: str) -> list[Path]:
+    return sorted(folder(store).glob(f"{LINEAGE}/{pattern}"))
+
+
+def resign(path: Path, change: dict[str, object]) -> None:
+    """Alter a manifest and give it a valid self-check: what only this code's bug or an attacker would produce."""
+    raw = json.loads(path.read_bytes()) | change
+    raw["sha256"] = canonical_sha256({name: value for name, value in raw.items() if name != "sha256"})
+    path.write_text(json.dumps(raw))
+
+
+def flip(path: Path, at: float) -> None:
+    """Flip a bit of the byte ``at`` that part of the file."""
+    data = bytearray(path.read_bytes())
+    data[int(at * (len(data) - 1))] ^= 0x10
+    path.write_bytes(data)
