@@ -33,7 +33,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from streamrnn.core.compiled import is_compiled
 from streamrnn.daemon.http import HttpServer
 from streamrnn.daemon.loop import Loop
-from streamrnn.daemon.run import open_broker, run_worker
+from streamrnn.daemon.opening import open_broker
+from streamrnn.daemon.run import run_worker
 from streamrnn.demo import screen
 from streamrnn.demo.directory import LOG_FILE, PLOT_FILE, RIVALS_FILE, claimed, write_job
 from streamrnn.demo.flights import N_FLIGHTS, Flights, load_flights

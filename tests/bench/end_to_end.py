@@ -26,7 +26,8 @@ import msgspec
 
 from streamrnn.broker.protocol import Broker
 from streamrnn.daemon.loop import Loop
-from streamrnn.daemon.run import open_broker, run_worker
+from streamrnn.daemon.opening import open_broker
+from streamrnn.daemon.run import run_worker
 from streamrnn.demo.flights import load_flights
 from streamrnn.demo.log import create_topics, fill, job_text
 from streamrnn.job.config import parse

@@ -20,7 +20,7 @@ from typing import Any
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
-from streamrnn.broker.embedded import EmbeddedLog
+from streamrnn.broker.embedded_log import EmbeddedLog
 from streamrnn.broker.protocol import Record, TopicPartition
 from streamrnn.daemon.health import Health
 from streamrnn.daemon.loop import Loop

@@ -11,7 +11,7 @@ import pytest
 
 import streamrnn.daemon.delivery
 import streamrnn.daemon.loop
-from streamrnn.broker.embedded import EmbeddedLog
+from streamrnn.broker.embedded_log import EmbeddedLog
 from streamrnn.broker.protocol import Commit, NothingAssigned, TopicPartition
 from streamrnn.daemon.loop import Loop
 from streamrnn.errors import BrokerError, FencedError, FingerprintMismatch, RebalanceError, RecoveryError

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from streamrnn.broker.embedded import EmbeddedBroker, EmbeddedLog
+from streamrnn.broker.embedded import EmbeddedBroker
+from streamrnn.broker.embedded_log import EmbeddedLog
 from streamrnn.demo.directory import MARKER, claimed, write_job
 from streamrnn.demo.log import job_text, read_all, read_predictions
 from streamrnn.errors import BrokerError, ConfigError
