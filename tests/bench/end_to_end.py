@@ -45,7 +45,7 @@ class Clock:
     def poll(self, *arguments: Any) -> Any:
         started = time.perf_counter()
         polled = self._poll(*arguments)
-        if polled and not self.began_s:
+        if polled.records and not self.began_s:
             self.began_s = started
         if self.began_s:
             self._polling_s += time.perf_counter() - started

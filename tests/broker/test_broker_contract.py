@@ -305,9 +305,13 @@ def test_poll_returns_no_more_than_asked_for(world: World) -> None:
 def test_poll_waits_no_longer_than_its_timeout(world: World) -> None:
     topic, broker = world.topic(), world.member("g")
     started(broker, topic)
-    begin = time.monotonic()
-    assert broker.poll(0.3, 10).records == {}
-    assert 0.2 < time.monotonic() - begin < 2.0
+    waited = []
+    for timeout_s in (0.1, 2.5):
+        begin = time.monotonic()
+        assert broker.poll(timeout_s, 10).records == {}
+        waited.append(time.monotonic() - begin)
+    assert 0.05 < waited[0] < waited[1]  # compared with each other: how fast this machine is does not matter
+    assert waited[1] > 2.0
 
 
 def test_a_partition_needs_a_seek_before_it_has_a_position(world: World) -> None:

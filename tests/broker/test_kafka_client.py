@@ -323,7 +323,7 @@ def test_a_cluster_that_is_not_there_gives_a_prompt_error_with_its_name(caplog: 
             begin = time.monotonic()
             with pytest.raises(BrokerError, match=rf"no answer from Kafka at {address}.*check bootstrap_servers"):
                 call(broker)
-            assert time.monotonic() - begin < 5.0
+            assert time.monotonic() - begin < DEADLINE_S
             broker.close(1.0)
         gc.collect()
 
@@ -341,7 +341,7 @@ def test_a_flush_that_gets_no_answer_counts_its_records_and_starts_afresh(
         begin = time.monotonic()
         with pytest.raises(BrokerError, match=r"3 of the last 3 records were not acknowledged.*within 0\.5 s"):
             broker.flush(0.5)
-        assert time.monotonic() - begin < 4.0
+        assert time.monotonic() - begin < DEADLINE_S
         broker.send(topic, b"k", b"arrives again", partition=0)
         broker.flush(5.0)
     finally:

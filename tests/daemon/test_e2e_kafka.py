@@ -203,12 +203,12 @@ def check(place: Place, messages: Sequence[Message], directory: Path, *, duplica
         tp = TopicPartition(place.topics[0], p)
         expected = [record.value for record in log.read(place.topics[1], p)]
         assert len(expected) == sum(message[3] == p for message in messages)
-        said: dict[int, Any] = {}
+        predicted: dict[int, Any] = {}
         for record in found[tp]:
             offset = json.loads(record.value or b"")["offset"]
-            assert said.setdefault(offset, record.value) == record.value, "a duplicate with other bytes"
-        assert [said.get(offset) for offset in range(len(expected))] == expected
-        repeated += len(found[tp]) - len(said)
+            assert predicted.setdefault(offset, record.value) == record.value, "a duplicate with other bytes"
+        assert [predicted.get(offset) for offset in range(len(expected))] == expected
+        repeated += len(found[tp]) - len(predicted)
         assert differing(saved(place.kafka_text(), tp), saved(text, tp)) == []
     assert duplicates or repeated == 0
     log.close()
