@@ -2,8 +2,12 @@
 
 protocol        what a broker can be asked, and the values that cross the seam
 embedded        a log of files that behaves like a broker
+embedded_log    that log: topics and commits in a directory
 partition_file  one partition of it
-kafka_client    a real cluster; the only file that imports a Kafka client
-kafka_settings  how a cluster is reached, as values and client arguments
+kafka_client    a real cluster: consuming, committing, delivering
+kafka_sender    its producing half
+kafka_admin     its topics
+kafka_connect   how its clients are made, and what their errors mean
+kafka_settings  how it is reached, as values and client arguments
 security        how to authenticate with it; the one type in which a password travels
 """

@@ -1,127 +1,43 @@
 """A log of plain files that behaves like a broker, so that the same loop runs with none: demo, evaluation, tests.
 
-    directory/topics/<topic>/<partition>.jsonl     one record a line, appended only (partition_file.py)
-    directory/groups/<group>.json                  the group's commits, replaced atomically
-    directory/groups/<group>.lock                  held (flock) by the group's one member, with its process id
-
-Kept: what :mod:`streamrnn.broker.protocol` asks of every broker; records count once flushed; a process may write a
-topic while others read it. Left out: retention, transactions, more than one member in a group.
+Kept: what :mod:`streamrnn.broker.protocol` asks of every broker; records count once flushed. A group is a lock: it has
+one member, which is assigned everything. Left out: transactions, more than one member in a group.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import re
 import time
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
-from types import TracebackType
+from collections.abc import Iterable, Mapping
 
-import msgspec
-
-from streamrnn.broker.partition_file import PartitionFile, PartitionReader
+from streamrnn.broker.embedded_log import EmbeddedLog, checked_name
+from streamrnn.broker.partition_file import PartitionReader
 from streamrnn.broker.protocol import (
     Assigned,
     Commit,
     Event,
-    Headers,
     Membership,
     Output,
     Polled,
     Record,
+    TopicDescription,
     TopicPartition,
     send_and_flush,
 )
-from streamrnn.errors import BrokerError, ConfigError, RebalanceError
-
-SPILL_RECORDS = 20_000
-"""Unflushed records of one partition that are written ahead of the flush, so that a long batch stays off the heap."""
+from streamrnn.errors import BrokerError, RebalanceError
 
 _IDLE_SLEEP_S = 0.002
 _IDLE_SLEEP_MAX_S = 0.02
-_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
-_COMMITS = msgspec.json.Decoder(dict[str, dict[str, Commit]])
-_ENCODER = msgspec.json.Encoder()
 
 
-def partition_of(key: bytes, partitions: int) -> int:
-    """Return the partition of a key: CRC-32 (zlib's) modulo their number. Stable across runs and machines.
+class EmbeddedSender:
+    """A writer of an :class:`EmbeddedLog`: the whole :class:`streamrnn.broker.protocol.Sender` protocol."""
 
-    Not Kafka's murmur2, which costs microseconds a key in Python: the same keys meet in one partition either way.
+    def __init__(self, log: EmbeddedLog) -> None:
+        self.log = log
 
-    >>> partition_of(b"N14228", 4) == partition_of(b"N14228", 4)
-    True
-    """
-    return zlib.crc32(key) % partitions
-
-
-def _checked_name(kind: str, name: str) -> str:
-    if not _NAME.fullmatch(name) or name in (".", ".."):
-        raise ConfigError(f"{kind}: {name!r} is not a name; expected 1 to 249 of the characters a-z A-Z 0-9 . _ -")
-    return name
-
-
-class EmbeddedLog:
-    """Topics in a directory, written and read directly. :class:`EmbeddedBroker` is a group's view of it.
-
-    ``fsync=True`` makes every flush and commit survive a power failure, not only a crash of the process.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as directory, EmbeddedLog(directory) as log:
-    ...     log.create_topic("departures", partitions=1)
-    ...     log.append("departures", b"N14228", b'{"delay":2}', timestamp_ms=0)
-    ...     log.flush()
-    ...     [(record.offset, record.key, record.value) for record in log.read("departures", 0)]
-    [(0, b'N14228', b'{"delay":2}')]
-    """
-
-    def __init__(self, directory: str | Path, *, fsync: bool = False) -> None:
-        self.directory = Path(directory)
-        self.fsync = fsync
-        self._files: dict[TopicPartition, PartitionFile] = {}
-        self._partitions: dict[str, int] = {}
-        self._turn = 0
-        for kind in ("topics", "groups"):
-            try:
-                (self.directory / kind).mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise BrokerError(f"embedded log {self.directory}: cannot be created ({error})") from error
-
-    def __enter__(self) -> EmbeddedLog:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-    def create_topic(self, topic: str, partitions: int = 1) -> None:
-        """Create a topic, or do nothing when it has that many partitions already; another number raises."""
-        if partitions < 1:
-            raise ConfigError(f"partitions of topic {topic}: got {partitions}, expected at least 1")
-        existing = self.partitions(topic)
-        if existing and len(existing) != partitions:
-            raise BrokerError(
-                f"topic {topic} has {len(existing)} partitions, not {partitions}, and keys would move: use another name"
-            )
-        if existing:
-            return
-        # Built aside and renamed, so that nobody ever sees a topic with some of its partitions.
-        fresh = self.directory / "topics" / f"{topic}.tmp.{os.getpid()}"
-        fresh.mkdir()
-        for partition in range(partitions):
-            (fresh / f"{partition}.jsonl").touch()
-        fresh.rename(self._topic_directory(topic))
-
-    def topics(self) -> list[str]:
-        """Return the names of all topics, sorted."""
-        return sorted(p.name for p in (self.directory / "topics").iterdir() if ".tmp." not in p.name)
-
-    def partitions(self, topic: str) -> list[int]:
-        """Return the topic's partition numbers, ``[]`` when it does not exist."""
-        return sorted(int(p.stem) for p in self._topic_directory(topic).glob("*.jsonl"))
-
-    def append(
+    def send(
         self,
         topic: str,
         key: bytes | None,
@@ -129,132 +45,23 @@ class EmbeddedLog:
         *,
         timestamp_ms: int | None = None,
         partition: int | None = None,
-        headers: Headers = (),
     ) -> None:
-        """Queue one record for :meth:`flush`. Without a key and a partition, records take turns."""
-        if timestamp_ms is None:
-            timestamp_ms = time.time_ns() // 1_000_000
-        if partition is None:
-            count = self._partition_count(topic)
-            if key is not None:
-                partition = partition_of(key, count) if count > 1 else 0
-            else:
-                self._turn += 1
-                partition = self._turn % count
-        file = self._file(TopicPartition(topic, partition))
-        file.pending.append((key, value, timestamp_ms, headers))
-        if len(file.pending) >= SPILL_RECORDS:
-            self._write(file)
+        """See :class:`streamrnn.broker.protocol.Broker`."""
+        self.log.append(topic, key, value, timestamp_ms=timestamp_ms, partition=partition)
 
-    def flush(self) -> None:
-        """Write what is queued. Raises :class:`BrokerError` naming how many records did not reach their file."""
-        first: Exception | None = None
-        for file in self._files.values():
-            try:
-                file.write_pending(self.fsync)
-            except (OSError, BrokerError) as error:
-                first = first or error
-        if first is not None:
-            lost = self.unflushed()
-            for file in self._files.values():
-                file.pending.clear()
-            raise BrokerError(f"{lost} records were not written to {self.directory}; first reason: {first}") from first
+    def flush(self, timeout_s: float) -> None:  # noqa: ARG002 - local files do not keep anyone waiting
+        """See :class:`streamrnn.broker.protocol.Broker`."""
+        self.log.flush()
 
-    def unflushed(self) -> int:
-        """Return how many queued records are not in their files yet."""
-        return sum(len(file.pending) for file in self._files.values())
+    def partitions(self, topic: str) -> list[int]:
+        """See :class:`streamrnn.broker.protocol.Broker`."""
+        return self.log.partitions(topic)
 
-    def read(self, topic: str, partition: int, start: int | None = None) -> Iterator[Record]:
-        """Yield the records from offset ``start`` (None: the first one there) to the end as it is when reached."""
-        tp = TopicPartition(topic, partition)
-        reader = self.reader(tp, self.log_start(tp) if start is None else start)
-        while records := reader.next_records(8192):
-            yield from records
-
-    def reader(self, tp: TopicPartition, offset: int) -> PartitionReader:
-        """Return a reader standing at ``offset``, with a file descriptor of its own."""
-        self._file(tp)
-        return PartitionReader(tp, PartitionFile(self._path(tp)), offset)
-
-    def log_start(self, tp: TopicPartition) -> int:
-        """Return the first offset still there."""
-        return self._file(tp).log_start()
-
-    def log_end(self, tp: TopicPartition) -> int:
-        """Return the offset after the last whole line."""
-        return self._file(tp).log_end()
-
-    def commits(self, group: str) -> dict[TopicPartition, Commit]:
-        """Return a group's committed positions."""
-        path = self.directory / "groups" / f"{_checked_name('group', group)}.json"
-        try:
-            stored = _COMMITS.decode(path.read_bytes())
-        except FileNotFoundError:
-            return {}
-        except msgspec.DecodeError as error:
-            raise BrokerError(
-                f"{path}: not a commit file ({error}); restore it or remove it to start afresh"
-            ) from error
-        return {TopicPartition(t, int(p)): c for t, of_topic in stored.items() for p, c in of_topic.items()}
-
-    def store_commits(self, group: str, offsets: Mapping[TopicPartition, Commit]) -> None:
-        """Merge positions into a group's commits: written beside, then renamed over the old file."""
-        merged = self.commits(group) | dict(offsets)
-        stored: dict[str, dict[str, Commit]] = {}
-        for tp in sorted(merged):
-            stored.setdefault(tp.topic, {})[str(tp.partition)] = merged[tp]
-        path = self.directory / "groups" / f"{group}.json"
-        fresh = path.with_suffix(f".tmp.{os.getpid()}")
-        try:
-            with fresh.open("wb") as out:
-                out.write(_ENCODER.encode(stored))
-                if self.fsync:
-                    out.flush()
-                    os.fsync(out.fileno())
-            fresh.replace(path)
-        except OSError as error:
-            raise BrokerError(f"commits of group {group} were not written to {path} ({error})") from error
-
-    def close(self) -> None:
-        """Close the files. Queued records that were not flushed are forgotten. Idempotent."""
-        for file in self._files.values():
-            file.close()
-        self._files.clear()
-
-    def _write(self, file: PartitionFile) -> None:
-        try:
-            file.write_pending(self.fsync)
-        except OSError as error:
-            raise BrokerError(f"{len(file.pending)} records were not written to {file.path} ({error})") from error
-
-    def _topic_directory(self, topic: str) -> Path:
-        return self.directory / "topics" / _checked_name("topic", topic)
-
-    def _path(self, tp: TopicPartition) -> Path:
-        return self._topic_directory(tp.topic) / f"{tp.partition}.jsonl"
-
-    def _partition_count(self, topic: str) -> int:
-        count = self._partitions.get(topic)
-        if count is None:
-            count = len(self.partitions(topic))
-            if not count:
-                raise BrokerError(
-                    f"topic {topic} does not exist in {self.directory}; there are {self.topics()}: create it first"
-                )
-            self._partitions[topic] = count
-        return count
-
-    def _file(self, tp: TopicPartition) -> PartitionFile:
-        file = self._files.get(tp)
-        if file is None:
-            count = self._partition_count(tp.topic)
-            if not 0 <= tp.partition < count:
-                raise BrokerError(f"{tp} does not exist; topic {tp.topic} has partitions 0 to {count - 1}")
-            file = self._files[tp] = PartitionFile(self._path(tp))
-        return file
+    def close(self, timeout_s: float) -> None:
+        """See :class:`streamrnn.broker.protocol.Sender`. The log stays open: it belongs to who made it."""
 
 
-class EmbeddedBroker:
+class EmbeddedBroker(EmbeddedSender):
     """A group's one member on an :class:`EmbeddedLog`: the whole :class:`streamrnn.broker.protocol.Broker` protocol.
 
     Every partition of the subscribed topics is assigned to it. A second member of the same group, in this or another
@@ -262,8 +69,8 @@ class EmbeddedBroker:
     """
 
     def __init__(self, log: EmbeddedLog, group: str) -> None:
-        self.log = log
-        self.group = _checked_name("group", group)
+        super().__init__(log)
+        self.group = checked_name("group", group)
         self._lock_fd = -1
         self._readers: dict[TopicPartition, PartitionReader | None] = {}  # the assignment; None until the first seek
         self._resumed: set[TopicPartition] = set()
@@ -381,22 +188,6 @@ class EmbeddedBroker:
         reader = self._readers.get(tp)
         return None if reader is None else max(0, self.log.log_end(tp) - reader.offset)
 
-    def send(
-        self,
-        topic: str,
-        key: bytes | None,
-        value: bytes | None,
-        *,
-        timestamp_ms: int | None = None,
-        partition: int | None = None,
-    ) -> None:
-        """See :class:`streamrnn.broker.protocol.Broker`."""
-        self.log.append(topic, key, value, timestamp_ms=timestamp_ms, partition=partition)
-
-    def flush(self, timeout_s: float) -> None:  # noqa: ARG002 - local files do not keep anyone waiting
-        """See :class:`streamrnn.broker.protocol.Broker`."""
-        self.log.flush()
-
     def commit(self, offsets: Mapping[TopicPartition, Commit], membership: Membership | None, timeout_s: float) -> None:  # noqa: ARG002
         """See :class:`streamrnn.broker.protocol.Broker`."""
         if self._lock_fd < 0:
@@ -415,10 +206,6 @@ class EmbeddedBroker:
         send_and_flush(self, outputs, timeout_s)
         self.commit(offsets, membership, max(0.0, deadline - time.monotonic()))
 
-    def partitions(self, topic: str) -> list[int]:
-        """See :class:`streamrnn.broker.protocol.Broker`."""
-        return self.log.partitions(topic)
-
     def close(self, timeout_s: float) -> None:  # noqa: ARG002
         """See :class:`streamrnn.broker.protocol.Broker`. The log stays open: it belongs to who made it."""
         self._unassign(list(self._readers))
@@ -436,3 +223,27 @@ class EmbeddedBroker:
         if reader is None:
             raise BrokerError(f"{tp} has no position yet; call seek() first")
         return reader
+
+
+class EmbeddedAdministration:
+    """The topics of an :class:`EmbeddedLog`: all of :class:`streamrnn.broker.protocol.Administration`."""
+
+    def __init__(self, log: EmbeddedLog) -> None:
+        self.log = log
+
+    def create_topics(self, topics: Mapping[str, int], *, keep_forever: bool = False) -> None:  # noqa: ARG002
+        """See :class:`streamrnn.broker.protocol.Administration`. An embedded log keeps everything anyway."""
+        for topic, partitions in topics.items():
+            self.log.create_topic(topic, partitions)
+
+    def delete_topics(self, topics: Iterable[str]) -> None:
+        """See :class:`streamrnn.broker.protocol.Administration`."""
+        for topic in topics:
+            self.log.delete_topic(topic)
+
+    def describe_topics(self, topics: Iterable[str]) -> dict[str, TopicDescription | None]:
+        """See :class:`streamrnn.broker.protocol.Administration`. Rights are those on the directory."""
+        rights = {"READ": os.R_OK, "WRITE": os.W_OK}
+        allowed = frozenset(name for name, mode in rights.items() if os.access(self.log.directory, mode))
+        counts = {topic: len(self.log.partitions(topic)) for topic in topics}
+        return {topic: TopicDescription(count, allowed) if count else None for topic, count in counts.items()}

@@ -1,7 +1,8 @@
-"""The narrow seam between the service and a log: the values that cross it and the protocol both brokers keep.
+"""The narrow seam between the service and a log: the values that cross it and the protocols both brokers keep.
 
 The loop sees a log only through :class:`Broker`: poll, pause, seek, send, deliver. Two implementations exist, a real
 cluster's (``kafka_client``) and one of files in a directory (``embedded``), and one contract suite runs over both.
+:class:`Sender` is the half of it that only writes, :class:`Administration` makes and removes topics.
 
 Kept by every implementation: offsets of a partition ascend strictly (gaps are allowed: transaction markers and
 compaction leave them); bytes come back exactly as they were sent; nothing is committed that was not asked for; a newly
@@ -114,7 +115,39 @@ Event: TypeAlias = Assigned | NothingAssigned | Revoked | Lost
 
 
 @runtime_checkable
-class Broker(Protocol):
+class Sender(Protocol):
+    """A producer. Not thread-safe: one thread calls it."""
+
+    def send(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        *,
+        timestamp_ms: int | None = None,
+        partition: int | None = None,
+    ) -> None:
+        """Hand one record over for sending; :meth:`flush` and :meth:`deliver` say whether it arrived.
+
+        Without ``partition``, the same key always goes to the same partition. Without ``timestamp_ms``, now.
+        """
+
+    def flush(self, timeout_s: float) -> None:
+        """Wait until every record sent so far is acknowledged.
+
+        Raises BrokerError naming how many were not, and the first reason; the failed ones are then forgotten:
+        send them again or stop.
+        """
+
+    def partitions(self, topic: str) -> list[int]:
+        """Return the topic's partition numbers, ascending; ``[]`` when it does not exist."""
+
+    def close(self, timeout_s: float) -> None:
+        """Leave and release everything. Sends nothing that was not flushed and commits nothing. Idempotent."""
+
+
+@runtime_checkable
+class Broker(Sender, Protocol):
     """A consumer of one group and a producer, as the loop needs them. Not thread-safe: one thread calls it."""
 
     def subscribe(self, topic: str) -> None:
@@ -162,27 +195,6 @@ class Broker(Protocol):
     def lag(self, tp: TopicPartition) -> int | None:
         """Return log end minus position from what the client knows already; None while unknown. Never blocks."""
 
-    def send(
-        self,
-        topic: str,
-        key: bytes | None,
-        value: bytes | None,
-        *,
-        timestamp_ms: int | None = None,
-        partition: int | None = None,
-    ) -> None:
-        """Hand one record over for sending; :meth:`flush` and :meth:`deliver` say whether it arrived.
-
-        Without ``partition``, the same key always goes to the same partition. Without ``timestamp_ms``, now.
-        """
-
-    def flush(self, timeout_s: float) -> None:
-        """Wait until every record sent so far is acknowledged.
-
-        Raises BrokerError naming how many were not, and the first reason; the failed ones are then forgotten:
-        send them again or stop.
-        """
-
     def commit(self, offsets: Mapping[TopicPartition, Commit], membership: Membership | None, timeout_s: float) -> None:
         """Store positions that no output belongs to, such as a start, and return once the broker has them.
 
@@ -209,20 +221,54 @@ class Broker(Protocol):
         is in doubt, and :meth:`committed` tells. Without transactions the outputs are there in that case.
         """
 
-    def partitions(self, topic: str) -> list[int]:
-        """Return the topic's partition numbers, ascending; ``[]`` when it does not exist."""
 
-    def close(self, timeout_s: float) -> None:
-        """Leave and release everything. Sends nothing that was not flushed and commits nothing. Idempotent."""
-
-
-def send_and_flush(broker: Broker, outputs: Iterable[Output], timeout_s: float) -> None:
+def send_and_flush(sender: Sender, outputs: Iterable[Output], timeout_s: float) -> None:
     """The first half of :meth:`Broker.deliver` without transactions; raises UndeliveredError or FencedError."""
     try:
         for topic, key, value, timestamp_ms, partition in outputs:
-            broker.send(topic, key, value, timestamp_ms=timestamp_ms, partition=partition)
-        broker.flush(timeout_s)
+            sender.send(topic, key, value, timestamp_ms=timestamp_ms, partition=partition)
+        sender.flush(timeout_s)
     except FencedError:
         raise
     except BrokerError as error:
         raise UndeliveredError(str(error)) from error
+
+
+@dataclass(frozen=True)
+class TopicDescription:
+    """A topic as it is: how many partitions, and what this user may do with it (READ, WRITE, ...)."""
+
+    partitions: int
+    operations: frozenset[str]
+
+
+@runtime_checkable
+class Administration(Protocol):
+    """What happens to topics before and after a job. Everything here may ask the broker; BrokerError: no answer."""
+
+    def create_topics(self, topics: Mapping[str, int], *, keep_forever: bool = False) -> None:
+        """Create topics with these numbers of partitions and wait until they can be used.
+
+        ``keep_forever`` keeps records however old their timestamps are. A topic that is there with that number is left
+        alone; another number raises BrokerError.
+        """
+
+    def delete_topics(self, topics: Iterable[str]) -> None:
+        """Delete topics with all their records; those that are not there are passed over."""
+
+    def describe_topics(self, topics: Iterable[str]) -> dict[str, TopicDescription | None]:
+        """Return what is known of each topic, None for those that do not exist."""
+
+
+def check_topics(administration: Administration, *, read: Iterable[str], write: Iterable[str]) -> list[str]:
+    """Return what would keep a job from reading and writing these topics, one sentence each; empty when all is well."""
+    wanted = [(name, "READ") for name in read] + [(name, "WRITE") for name in write]
+    described = administration.describe_topics({name: None for name, _ in wanted})
+    problems = []
+    for name, operation in wanted:
+        found = described[name]
+        if found is None:
+            problems.append(f"topic {name} does not exist, or this user may not see it: create it or grant DESCRIBE")
+        elif operation not in found.operations:
+            problems.append(f"topic {name}: this user may not {operation.lower()}; grant {operation}")
+    return list(dict.fromkeys(problems))

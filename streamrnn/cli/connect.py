@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from streamrnn.daemon.run import kafka_settings
+from streamrnn.broker.protocol import check_topics
+from streamrnn.daemon.opening import open_administration
 from streamrnn.job.config import Config
 
 
@@ -14,11 +15,8 @@ def problems(config: Config) -> list[str]:
     found = _writable("checkpoint.directory", Path(config.checkpoint.directory))
     if config.embedded is not None:
         return found + _writable("embedded.directory", Path(config.embedded.directory))
-    from streamrnn.broker.kafka_client import check_topics
-
-    connection, _ = kafka_settings(config)
     written = (config.output.topic, config.output.dead_letter_topic)
-    return found + check_topics(connection, read=[config.input.topic], write=written)
+    return found + check_topics(open_administration(config), read=[config.input.topic], write=written)
 
 
 def _writable(name: str, directory: Path) -> list[str]:

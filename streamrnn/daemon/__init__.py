@@ -1,6 +1,7 @@
 """What runs? The loop around a broker and its partitions' learners.
 
 run        a worker put together, and run until a signal or an error
+opening    a configuration's log: broker, writer, topics
 loop       poll, process, send, commit, checkpoint: start reading here
 partition  one partition's learner with its position
 mark       what a committed offset says of the learner that got there

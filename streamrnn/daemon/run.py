@@ -15,14 +15,13 @@ from types import FrameType
 
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
-from streamrnn.broker.embedded import EmbeddedBroker, EmbeddedLog
-from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup
 from streamrnn.broker.protocol import Broker
 from streamrnn.core.jit import CACHE_DIRECTORY
 from streamrnn.daemon.health import Health
 from streamrnn.daemon.http import HttpServer
 from streamrnn.daemon.loop import Loop
 from streamrnn.daemon.metrics import Metrics
+from streamrnn.daemon.opening import open_broker
 from streamrnn.errors import ConfigError, FencedError, StreamrnnError
 from streamrnn.job.config import Config
 from streamrnn.job.job import Job
@@ -34,35 +33,6 @@ _log = logging.getLogger(__name__)
 OK, FAILED, MISCONFIGURED, FENCED = 0, 1, 2, 3
 CLOSE_TIMEOUT_S = 5.0
 COLD_START_HINT_S = 3.0
-
-
-def open_broker(config: Config) -> Broker:
-    """The broker a configuration names. An embedded log's topics are created as needed; a cluster's must exist."""
-    if config.embedded is not None:
-        log = EmbeddedLog(config.embedded.directory)
-        for topic in (config.input.topic, config.output.topic, config.output.dead_letter_topic):
-            if not log.partitions(topic):
-                log.create_topic(topic, config.embedded.partitions)
-        return EmbeddedBroker(log, config.group_id)
-    # The client takes a moment to import, and an embedded log does without.
-    from streamrnn.broker.kafka_client import KafkaBroker
-
-    connection, group = kafka_settings(config)
-    return KafkaBroker(connection, group)
-
-
-def kafka_settings(config: Config) -> tuple[KafkaConnection, KafkaGroup]:
-    """Connection and group of the configuration's cluster."""
-    kafka = config.kafka
-    if kafka is None:
-        raise ValueError("the configuration names no Kafka cluster")
-    connection = KafkaConnection(
-        bootstrap_servers=kafka.servers, security=kafka.security, client_id=f"streamrnn-{config.job}"
-    )
-    group = KafkaGroup(
-        group_id=config.group_id, instance_id=config.group_instance_id, session_timeout_s=kafka.session_timeout_s
-    )
-    return connection, group
 
 
 def run_worker(

@@ -18,7 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from streamrnn.broker.embedded import EmbeddedBroker, EmbeddedLog
+from streamrnn.broker.embedded import EmbeddedBroker
+from streamrnn.broker.embedded_log import EmbeddedLog
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.errors import ConfigError
 

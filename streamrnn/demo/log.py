@@ -20,10 +20,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from streamrnn.broker.embedded import EmbeddedBroker, EmbeddedLog
-from streamrnn.broker.kafka_settings import KafkaGroup
 from streamrnn.broker.protocol import Assigned, Broker, Record, TopicPartition
-from streamrnn.daemon.run import kafka_settings, open_broker
+from streamrnn.daemon.opening import open_administration, open_broker, open_sender, topics_of
 from streamrnn.demo.flights import Flights, stream_key
 from streamrnn.errors import BrokerError
 from streamrnn.job.config import Config
@@ -59,27 +57,17 @@ def _quoted(text: str) -> str:
 
 def check_cluster(config: Config) -> None:
     """Raise BrokerError unless the job's cluster answers."""
-    from streamrnn.broker import kafka_client as kafka
-
-    connection, _ = kafka_settings(config)
-    kafka.describe_topics(connection, [config.input.topic])
+    open_administration(config).describe_topics([config.input.topic])
 
 
 def create_topics(config: Config) -> None:
     """Create the job's topics with one partition each."""
-    if config.embedded is not None:
-        open_broker(config).close(timeout_s=1.0)
-        return
-    from streamrnn.broker import kafka_client as kafka
-
-    names = (config.input.topic, config.output.topic, config.output.dead_letter_topic)
-    connection, _ = kafka_settings(config)
-    kafka.create_topics(connection, dict.fromkeys(names, 1), settings={"retention.ms": "-1"})
+    open_administration(config).create_topics(dict.fromkeys(topics_of(config), 1), keep_forever=True)
 
 
 def fill(config: Config, flights: Flights, report: Callable[[int], None]) -> None:
     """Write every departure to the input topic, keyed by aircraft and stamped with its time."""
-    broker = _client(config, None)
+    broker = open_sender(config)
     encode = msgspec.json.Encoder().encode
     topic = config.input.topic
     try:
@@ -115,7 +103,7 @@ def read_predictions(config: Config, n: int) -> ReadBack:
     decode = msgspec.json.Decoder(_Prediction).decode
     values = np.full(n, np.nan)
     total = 0
-    for record in read_all(_client(config, f"{config.group_id}-reader"), config.output.topic):
+    for record in read_all(open_broker(config, f"{config.group_id}-reader"), config.output.topic):
         if record.value is not None and (found := decode(record.value)).topic == config.input.topic:
             total += 1
             values[found.offset] = found.prediction
@@ -144,13 +132,3 @@ def read_all(broker: Broker, topic: str) -> Iterator[Record]:
                 yield from records
     finally:
         broker.close(timeout_s=5.0)
-
-
-def _client(config: Config, group: str | None) -> Broker:
-    """A client of the job's log: in ``group``, or one that only sends."""
-    if config.embedded is not None:
-        return EmbeddedBroker(EmbeddedLog(config.embedded.directory), group or f"{config.group_id}-writer")
-    from streamrnn.broker.kafka_client import KafkaBroker
-
-    connection, own = kafka_settings(config)
-    return KafkaBroker(connection, None if group is None else KafkaGroup(group_id=group, instance_id=own.instance_id))

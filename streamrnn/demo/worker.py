@@ -10,7 +10,8 @@ import time
 
 from streamrnn.daemon.http import HttpServer
 from streamrnn.daemon.loop import Loop
-from streamrnn.daemon.run import open_broker, run_worker
+from streamrnn.daemon.opening import open_broker
+from streamrnn.daemon.run import run_worker
 from streamrnn.job.config import Config
 
 

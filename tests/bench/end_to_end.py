@@ -26,7 +26,8 @@ import msgspec
 
 from streamrnn.broker.protocol import Broker
 from streamrnn.daemon.loop import Loop
-from streamrnn.daemon.run import open_broker, run_worker
+from streamrnn.daemon.opening import open_broker
+from streamrnn.daemon.run import run_worker
 from streamrnn.demo.flights import load_flights
 from streamrnn.demo.log import create_topics, fill, job_text
 from streamrnn.job.job_file import parse
@@ -44,7 +45,7 @@ class Clock:
     def poll(self, *arguments: Any) -> Any:
         started = time.perf_counter()
         polled = self._poll(*arguments)
-        if polled and not self.began_s:
+        if polled.records and not self.began_s:
             self.began_s = started
         if self.began_s:
             self._polling_s += time.perf_counter() - started

@@ -25,8 +25,9 @@ IMPORT = "import time; t = time.perf_counter(); {}; print(time.perf_counter() - 
 FIRST_PREDICTION = """
 import sys, threading
 from streamrnn.job.job_file import parse
-from streamrnn.broker.embedded import EmbeddedLog
-from streamrnn.daemon.run import open_broker, run_worker
+from streamrnn.broker.embedded_log import EmbeddedLog
+from streamrnn.daemon.opening import open_broker
+from streamrnn.daemon.run import run_worker
 config = parse('''
 job: startup
 embedded: {{directory: {directory}/log}}

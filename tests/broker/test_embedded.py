@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamrnn.broker.embedded import SPILL_RECORDS, EmbeddedBroker, EmbeddedLog, partition_of
+from streamrnn.broker.embedded import EmbeddedBroker
+from streamrnn.broker.embedded_log import SPILL_RECORDS, EmbeddedLog, partition_of
 from streamrnn.broker.partition_file import READ_BYTES
 from streamrnn.broker.protocol import Assigned, Commit, Lost, Revoked, TopicPartition
 from streamrnn.errors import BrokerError, ConfigError, RebalanceError

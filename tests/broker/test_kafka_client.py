@@ -15,7 +15,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamrnn.broker.kafka_client import KafkaBroker, check_topics, create_topics, delete_topics, describe_topics
+from streamrnn.broker.kafka_admin import KafkaAdministration
+from streamrnn.broker.kafka_client import KafkaBroker
+from streamrnn.broker.kafka_sender import KafkaSender
 from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup
 from streamrnn.broker.protocol import (
     Assigned,
@@ -26,6 +28,7 @@ from streamrnn.broker.protocol import (
     Record,
     Revoked,
     TopicPartition,
+    check_topics,
 )
 from streamrnn.broker.security import KafkaSecurity, Secret
 from streamrnn.errors import BrokerError, FencedError, RebalanceError
@@ -44,9 +47,9 @@ def connection(kafka_bootstrap: str) -> KafkaConnection:
 @pytest.fixture
 def topic(connection: KafkaConnection) -> Iterator[str]:
     name = f"topic-{uuid.uuid4().hex[:8]}"
-    create_topics(connection, {name: 2})
+    KafkaAdministration(connection).create_topics({name: 2})
     yield name
-    delete_topics(connection, [name])
+    KafkaAdministration(connection).delete_topics([name])
 
 
 @pytest.fixture
@@ -322,7 +325,7 @@ def test_a_cluster_that_is_not_there_gives_a_prompt_error_with_its_name(caplog: 
             begin = time.monotonic()
             with pytest.raises(BrokerError, match=rf"no answer from Kafka at {address}.*check bootstrap_servers"):
                 call(broker)
-            assert time.monotonic() - begin < 5.0
+            assert time.monotonic() - begin < DEADLINE_S
             broker.close(1.0)
         gc.collect()
 
@@ -330,7 +333,7 @@ def test_a_cluster_that_is_not_there_gives_a_prompt_error_with_its_name(caplog: 
 def test_a_flush_that_gets_no_answer_counts_its_records_and_starts_afresh(
     connection: KafkaConnection, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broker = KafkaBroker(connection)
+    broker = KafkaSender(connection)
     try:
         broker.send(topic, b"k", b"arrives", partition=0)
         broker.flush(5.0)
@@ -340,7 +343,7 @@ def test_a_flush_that_gets_no_answer_counts_its_records_and_starts_afresh(
         begin = time.monotonic()
         with pytest.raises(BrokerError, match=r"3 of the last 3 records were not acknowledged.*within 0\.5 s"):
             broker.flush(0.5)
-        assert time.monotonic() - begin < 4.0
+        assert time.monotonic() - begin < DEADLINE_S
         broker.send(topic, b"k", b"arrives again", partition=0)
         broker.flush(5.0)
     finally:
@@ -348,14 +351,12 @@ def test_a_flush_that_gets_no_answer_counts_its_records_and_starts_afresh(
 
 
 def test_records_too_large_or_empty_are_refused_at_once(connection: KafkaConnection, topic: str) -> None:
-    broker = KafkaBroker(connection)
+    broker = KafkaSender(connection)
     try:
         with pytest.raises(BrokerError, match="larger than"):
             broker.send(topic, b"k", b"x" * 2_000_000)
         with pytest.raises(BrokerError, match="key or value"):
             broker.send(topic, None, None)
-        with pytest.raises(BrokerError, match="only sends"):
-            broker.poll(0.1, 1)
         broker.flush(1.0)
     finally:
         broker.close(5.0)
@@ -379,24 +380,6 @@ def test_gzip_is_read_back(connection: KafkaConnection, topic: str, member: Call
     assert [r.value for r in records] == [str(i).encode() for i in range(37, 100)]
 
 
-def test_topics_are_created_described_and_checked(connection: KafkaConnection) -> None:
-    name = f"topic-{uuid.uuid4().hex[:8]}"
-    create_topics(connection, {name: 3}, settings={"cleanup.policy": "compact"})
-    create_topics(connection, {name: 3})
-    with pytest.raises(BrokerError, match="has 3 partitions, not 2"):
-        create_topics(connection, {name: 2})
-    described = describe_topics(connection, [name, "nowhere"])
-    found = described[name]
-    assert found is not None
-    assert (found.partitions, found.cleanup_policy, described["nowhere"]) == (3, "compact", None)
-    assert {"READ", "WRITE", "DESCRIBE"} <= found.operations
-    assert check_topics(connection, read=[name], write=[name]) == []
-    (problem,) = check_topics(connection, read=["nowhere"], write=[name])
-    assert problem.startswith("topic nowhere does not exist")
-    delete_topics(connection, [name, "nowhere"])
-    until("deletion", lambda: describe_topics(connection, [name])[name] is None)
-
-
 @pytest.fixture
 def sasl(kafka_server: KafkaServer) -> KafkaConnection:
     security = KafkaSecurity(
@@ -408,7 +391,7 @@ def sasl(kafka_server: KafkaServer) -> KafkaConnection:
 def test_passwords_are_used_and_never_logged(sasl: KafkaConnection, caplog: pytest.LogCaptureFixture) -> None:
     name = f"topic-{uuid.uuid4().hex[:8]}"
     with caplog.at_level(logging.DEBUG):
-        create_topics(sasl, {name: 1})
+        KafkaAdministration(sasl).create_topics({name: 1})
         broker = KafkaBroker(sasl, KafkaGroup(group_id=f"g-{name}", instance_id="i"))
         try:
             (tp,) = started(broker, name)
@@ -418,7 +401,7 @@ def test_passwords_are_used_and_never_logged(sasl: KafkaConnection, caplog: pyte
             broker.commit({tp: Commit(1)}, membership_of(broker), 5.0)
         finally:
             broker.close(5.0)
-        delete_topics(sasl, [name])
+        KafkaAdministration(sasl).delete_topics([name])
 
         wrong = dataclasses.replace(
             sasl,
@@ -426,7 +409,7 @@ def test_passwords_are_used_and_never_logged(sasl: KafkaConnection, caplog: pyte
             security=msgspec.structs.replace(sasl.security, sasl_password=Secret("wrong-7f3b")),
         )
         with pytest.raises(BrokerError, match="security settings") as refused:
-            describe_topics(wrong, [name])
+            KafkaAdministration(wrong).describe_topics([name])
     assert len(caplog.records) > 50, "the client's debug log was not captured"
     for shown in (caplog.text, repr(broker), repr(sasl), str(refused.value)):
         assert SASL_PASSWORD not in shown
@@ -439,7 +422,7 @@ def test_missing_rights_are_named(sasl: KafkaConnection, kafka_server: KafkaServ
 
     plain = KafkaConnection(bootstrap_servers=kafka_server.bootstrap)
     name = f"topic-{uuid.uuid4().hex[:8]}"
-    create_topics(plain, {name: 1})
+    KafkaAdministration(plain).create_topics({name: 1})
     admin = KafkaAdminClient(bootstrap_servers=kafka_server.bootstrap)
     try:
         admin.create_acls(
@@ -456,13 +439,13 @@ def test_missing_rights_are_named(sasl: KafkaConnection, kafka_server: KafkaServ
         )
     finally:
         admin.close()
-    problems = until("rights", lambda: check_topics(sasl, read=[name], write=[name]))
+    problems = until("rights", lambda: check_topics(KafkaAdministration(sasl), read=[name], write=[name]))
     assert problems == [f"topic {name}: this user may not write; grant WRITE"]
-    broker = KafkaBroker(sasl)
+    broker = KafkaSender(sasl)
     try:
         with pytest.raises(BrokerError, match=r"1 of the last 1 records were not acknowledged.*TopicAuthorization"):
             broker.send(name, b"k", b"v")
             broker.flush(5.0)
     finally:
         broker.close(5.0)
-        delete_topics(plain, [name])
+        KafkaAdministration(plain).delete_topics([name])

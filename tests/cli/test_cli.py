@@ -17,7 +17,7 @@ import yaml
 from typer.testing import CliRunner
 
 from streamrnn import __version__
-from streamrnn.broker.embedded import EmbeddedLog
+from streamrnn.broker.embedded_log import EmbeddedLog
 from streamrnn.cli import app
 from streamrnn.job.job_file import load
 

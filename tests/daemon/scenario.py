@@ -20,7 +20,7 @@ from typing import Any
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
-from streamrnn.broker.embedded import EmbeddedLog
+from streamrnn.broker.embedded_log import EmbeddedLog
 from streamrnn.broker.protocol import Record, TopicPartition
 from streamrnn.daemon.health import Health
 from streamrnn.daemon.loop import Loop
@@ -208,7 +208,7 @@ class Scenario:
         clock = itertools.count(0.0, 2 * job.config.commit_interval_ms / 1000).__next__
         loop = Loop(job, broker, metrics, health, stop, idle, clock)
         run = Run({}, metrics.registry, health, loop, broker)
-        # Series go with their partition: what they said at the end is read just before.
+        # Series go with their partition: what they showed at the end is read just before.
         drop = loop._drain
 
         def drain() -> None:
@@ -236,14 +236,14 @@ class Scenario:
         """Everything in a topic's partition."""
         return list(self.log.read(topic, partition))
 
-    def said(self, partition: int = 0) -> dict[int, bytes]:
+    def predictions(self, partition: int = 0) -> dict[int, bytes]:
         """The prediction of every input offset; fails when one offset was predicted in two ways."""
-        said: dict[int, bytes] = {}
+        found: dict[int, bytes] = {}
         for record in self.records("out", partition):
             assert record.value is not None
             offset = json.loads(record.value)["offset"]
-            assert said.setdefault(offset, record.value) == record.value, "a duplicate with other bytes"
-        return said
+            assert found.setdefault(offset, record.value) == record.value, "a duplicate with other bytes"
+        return found
 
     def saved(self, tp: TopicPartition = TP) -> Bits:
         """The learner in the newest checkpoint of the committed lineage, bit for bit, restored."""

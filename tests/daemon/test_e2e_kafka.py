@@ -21,11 +21,14 @@ from typing import Any
 
 import pytest
 
-from streamrnn.broker.embedded import EmbeddedLog
-from streamrnn.broker.kafka_client import KafkaBroker, create_topics, delete_topics
+from streamrnn.broker.embedded_log import EmbeddedLog
+from streamrnn.broker.kafka_admin import KafkaAdministration
+from streamrnn.broker.kafka_client import KafkaBroker
+from streamrnn.broker.kafka_sender import KafkaSender
 from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup
 from streamrnn.broker.protocol import Assigned, Record, TopicPartition
-from streamrnn.daemon.run import open_broker, run_worker
+from streamrnn.daemon.opening import open_broker
+from streamrnn.daemon.run import run_worker
 from streamrnn.demo.flights import load_flights, stream_key
 from streamrnn.job.job import Job
 from streamrnn.job.job_file import parse
@@ -79,7 +82,7 @@ class Place:
         self.topics = [f"{self.job}-{name}" for name in ("departures", "predictions", "dead-letters")]
         self._max_replay_records = max_replay_records
         # Records stamped 2013 would be removed by the first look of the broker's retention.
-        create_topics(self.connection, dict.fromkeys(self.topics, PARTITIONS), settings={"retention.ms": "-1"})
+        KafkaAdministration(self.connection).create_topics(dict.fromkeys(self.topics, PARTITIONS), keep_forever=True)
         # Looks up what is committed; it never joins.
         self._observer = KafkaBroker(self.connection, KafkaGroup(group_id=self.job, instance_id="observer"))
 
@@ -93,10 +96,10 @@ class Place:
 
     def close(self) -> None:
         self._observer.close(5.0)
-        delete_topics(self.connection, self.topics)
+        KafkaAdministration(self.connection).delete_topics(self.topics)
 
     def produce(self, messages: Sequence[Message]) -> None:
-        broker = KafkaBroker(self.connection)
+        broker = KafkaSender(self.connection)
         for key, value, time_ms, partition in messages:
             broker.send(self.topics[0], key, value, timestamp_ms=time_ms, partition=partition)
         broker.flush(60.0)
@@ -200,12 +203,12 @@ def check(place: Place, messages: Sequence[Message], directory: Path, *, duplica
         tp = TopicPartition(place.topics[0], p)
         expected = [record.value for record in log.read(place.topics[1], p)]
         assert len(expected) == sum(message[3] == p for message in messages)
-        said: dict[int, Any] = {}
+        predicted: dict[int, Any] = {}
         for record in found[tp]:
             offset = json.loads(record.value or b"")["offset"]
-            assert said.setdefault(offset, record.value) == record.value, "a duplicate with other bytes"
-        assert [said.get(offset) for offset in range(len(expected))] == expected
-        repeated += len(found[tp]) - len(said)
+            assert predicted.setdefault(offset, record.value) == record.value, "a duplicate with other bytes"
+        assert [predicted.get(offset) for offset in range(len(expected))] == expected
+        repeated += len(found[tp]) - len(predicted)
         assert differing(saved(place.kafka_text(), tp), saved(text, tp)) == []
     assert duplicates or repeated == 0
     log.close()

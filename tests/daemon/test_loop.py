@@ -11,7 +11,7 @@ import pytest
 
 import streamrnn.daemon.delivery
 import streamrnn.daemon.loop
-from streamrnn.broker.embedded import EmbeddedLog
+from streamrnn.broker.embedded_log import EmbeddedLog
 from streamrnn.broker.protocol import Commit, NothingAssigned, TopicPartition
 from streamrnn.daemon.loop import Loop
 from streamrnn.errors import BrokerError, FencedError, FingerprintMismatch, RebalanceError, RecoveryError
@@ -43,12 +43,12 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bits, dict[int,
     undisturbed.fill(N)
     run = undisturbed.run()
     assert differing(run.learners[TP], undisturbed.saved()) == []
-    return run.learners[TP], undisturbed.said()
+    return run.learners[TP], undisturbed.predictions()
 
 
 def assert_same(scenario: Scenario, reference: tuple[Bits, dict[int, bytes]]) -> None:
     assert differing(scenario.saved(), reference[0]) == []
-    assert scenario.said() == reference[1]
+    assert scenario.predictions() == reference[1]
     # At least once is in order: what is repeated was sent before, and nothing is skipped.
     seen = -1
     for record in scenario.records("out"):
@@ -146,7 +146,7 @@ def test_metrics_say_what_happened(tmp_path: Path) -> None:
     assert run.value("streamrnn_active_streams") == 1
     assert run.value("streamrnn_imputed_inputs_total") > 0
     assert run.value("streamrnn_updates_total") == json.loads(whole.records("out")[-1].value or b"")["updates"] > 0
-    assert whole.said() == scenario.said()
+    assert whole.predictions() == scenario.predictions()
 
 
 def test_a_partition_s_series_go_with_it(scenario: Scenario) -> None:
@@ -170,7 +170,7 @@ def test_offsets_with_gaps_are_positions_and_not_counts(tmp_path: Path) -> None:
     dense.run()
     assert differing(scenario.saved(), dense.saved()) == []
     assert scenario.mark()["ordinal"] == 120
-    assert sorted(scenario.said()) == [r.offset for r in scenario.records("in")]
+    assert sorted(scenario.predictions()) == [r.offset for r in scenario.records("in")]
 
 
 def test_partitions_learn_apart(tmp_path: Path) -> None:
@@ -181,14 +181,14 @@ def test_partitions_learn_apart(tmp_path: Path) -> None:
             scenario.run(after={"commit": nth(3, KilledError())}, seed=seed)
     run = scenario.run()
     inputs = {p: [r.offset for r in scenario.records("in", p)] for p in (0, 1)}
-    assert {p: sorted(scenario.said(p)) for p in (0, 1)} == inputs
+    assert {p: sorted(scenario.predictions(p)) for p in (0, 1)} == inputs
     assert run.learners[TP]["model.theta"] != run.learners[SECOND]["model.theta"]
 
     alone = Scenario(tmp_path / "alone", partitions=2)
     for record in scenario.records("in", 1):
         alone.append(record.key, record.value, record.timestamp_ms, partition=1)
     assert differing(alone.run().learners[SECOND], run.learners[SECOND]) == []
-    assert alone.said(1) == scenario.said(1)
+    assert alone.predictions(1) == scenario.predictions(1)
 
 
 # -- stops, kills, restarts -------------------------------------------------------------------------------------------
@@ -253,7 +253,7 @@ def test_the_first_start_begins_at_the_earliest_or_the_latest_record(tmp_path: P
         scenario.run(stop_after=1)
         scenario.fill(3, seed=1)
         scenario.run()
-        assert sorted(scenario.said()) == expected
+        assert sorted(scenario.predictions()) == expected
         assert scenario.mark()["ordinal"] == len(expected)
 
 
@@ -331,7 +331,7 @@ def test_a_gap_may_be_skipped_in_a_new_lineage(scenario: Scenario, beyond: int) 
     mark = scenario.mark()
     assert mark["lineage"] != before
     assert (mark["offset"], mark["ordinal"]) == (N, N - committed - beyond)
-    assert sorted(scenario.said()) == [*range(committed), *range(max(committed, committed + beyond), N)]
+    assert sorted(scenario.predictions()) == [*range(committed), *range(max(committed, committed + beyond), N)]
     # The new lineage stands by itself: it recovers without the old one, and exactly.
     again = scenario.run()
     assert again.value("streamrnn_inexact_replays_total") == 0
@@ -353,7 +353,7 @@ def test_a_replay_that_arrives_elsewhere_stops_the_worker(scenario: Scenario) ->
     tamper(scenario, committed - 10)
     with pytest.raises(RecoveryError, match=rf"replay reached offset {committed} .*digest"):
         scenario.run()
-    assert len(scenario.said()) == committed
+    assert len(scenario.predictions()) == committed
 
 
 def test_a_replay_that_arrives_elsewhere_may_go_on_in_a_new_lineage(scenario: Scenario) -> None:
@@ -363,7 +363,7 @@ def test_a_replay_that_arrives_elsewhere_may_go_on_in_a_new_lineage(scenario: Sc
     run = scenario.run(checkpoint="on_inexact: continue, interval_s: 3600")
     assert run.value("streamrnn_inexact_replays_total") == 1
     assert scenario.mark()["lineage"] != before
-    assert sorted(scenario.said()) == list(range(N))
+    assert sorted(scenario.predictions()) == list(range(N))
     assert scenario.run().value("streamrnn_inexact_replays_total") == 0
     assert differing(scenario.saved(), run.learners[TP]) == []
 
@@ -377,7 +377,7 @@ def test_a_missing_record_shows_in_the_ordinal(scenario: Scenario) -> None:
         scenario.run()
     # A replay that ends in a gap swallows nothing of what comes after.
     scenario.run(checkpoint="on_inexact: continue")
-    assert sorted(scenario.said()) == list(range(N))
+    assert sorted(scenario.predictions()) == list(range(N))
 
 
 # -- assignment -------------------------------------------------------------------------------------------------------
@@ -407,7 +407,7 @@ def test_partitions_that_leave_and_come_back_go_on_exactly(tmp_path: Path, how: 
     expected = undisturbed.run()
     for tp in (TP, SECOND):
         assert differing(run.learners[tp], expected.learners[tp]) == []
-        assert scenario.said(tp.partition) == undisturbed.said(tp.partition)
+        assert scenario.predictions(tp.partition) == undisturbed.predictions(tp.partition)
     assert run.value("streamrnn_replayed_records_total", partition="0") == 0
 
 
@@ -583,13 +583,13 @@ def test_a_partition_lost_during_a_commit_is_not_committed(tmp_path: Path) -> No
     scenario.fill(N)
     run = scenario.run(turn=lambda loop, broker: inner.append(broker), before={"commit": lose})
     assert set(run.learners) == {TP}
-    assert sorted(scenario.said(0)) == [r.offset for r in scenario.records("in", 0)]
+    assert sorted(scenario.predictions(0)) == [r.offset for r in scenario.records("in", 0)]
     assert scenario.mark(SECOND)["offset"] < len(scenario.records("in", 1))
     whole = Scenario(tmp_path / "whole", partitions=2)
     whole.fill(N)
     whole.run()
     scenario.run()
-    assert {p: scenario.said(p) for p in (0, 1)} == {p: whole.said(p) for p in (0, 1)}
+    assert {p: scenario.predictions(p) for p in (0, 1)} == {p: whole.predictions(p) for p in (0, 1)}
 
 
 @pytest.mark.parametrize("method", ["send", "flush", "commit"])

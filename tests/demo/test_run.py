@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from streamrnn.broker.embedded import EmbeddedBroker, EmbeddedLog
+from streamrnn.broker.embedded import EmbeddedBroker
+from streamrnn.broker.embedded_log import EmbeddedLog
+from streamrnn.broker.protocol import Polled
 from streamrnn.demo.directory import MARKER, claimed, write_job
 from streamrnn.demo.log import job_text, read_all, read_predictions
 from streamrnn.errors import BrokerError, ConfigError
@@ -246,7 +248,7 @@ def test_reading_back_gives_up_when_nothing_comes(tmp_path, monkeypatch):
     log.append("out", b"k", b"v")
     log.flush()
     broker = EmbeddedBroker(log, "reader")
-    monkeypatch.setattr(broker, "poll", lambda *_: {})
+    monkeypatch.setattr(broker, "poll", lambda *_: Polled({}))
     monkeypatch.setattr(broker, "events", list)
     with pytest.raises(BrokerError, match="came to a halt"):
         list(read_all(broker, "out"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
-from streamrnn.broker.embedded import EmbeddedBroker, EmbeddedLog
+from streamrnn.broker.embedded import EmbeddedBroker
+from streamrnn.broker.embedded_log import EmbeddedLog
 from streamrnn.broker.protocol import Commit, Lost, Membership, Revoked, TopicPartition
 from streamrnn.errors import RebalanceError
 

@@ -1,0 +1,77 @@
+"""Making clients of a Kafka cluster, and turning their errors into ours, each with what to do about it.
+
+A client that cannot be made leaves nothing open behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+import kafka.errors as client_errors
+from kafka.net.compat import KafkaNetClient
+
+from streamrnn.broker.kafka_settings import KafkaConnection, keep_credentials_out_of_logs
+from streamrnn.errors import BrokerError, FencedError, RebalanceError
+
+FENCED = (client_errors.FencedInstanceIdError, client_errors.ProducerFencedError)
+_GROUP_CHANGED = (
+    client_errors.CommitFailedError,
+    client_errors.RebalanceInProgressError,
+    client_errors.IllegalGenerationError,
+    client_errors.UnknownMemberIdError,
+)
+
+
+def connect(kind: Callable[..., Any], connection: KafkaConnection, kwargs: dict[str, Any]) -> Any:
+    """Make a client, or release what it had opened and raise a BrokerError that names the servers."""
+    keep_credentials_out_of_logs()
+    opened: list[Any] = []
+
+    def remember(**config: Any) -> Any:
+        opened.append(KafkaNetClient(**config))
+        return opened[-1]
+
+    try:
+        return kind(**kwargs, kafka_client=remember)
+    except client_errors.KafkaConfigurationError as error:
+        raise BrokerError(f"Kafka client configuration refused: {error}") from error
+    except (client_errors.KafkaError, OSError, ValueError) as error:
+        for net in opened:
+            net.close()
+        raise BrokerError(
+            f"no answer from Kafka at {', '.join(connection.servers)} within {connection.connect_timeout_s:g} s "
+            f"({error}); check bootstrap_servers, that the brokers run and advertise reachable addresses, and the "
+            f"security settings (protocol {connection.security.protocol})"
+        ) from error
+
+
+@contextlib.contextmanager
+def translated(what: str, connection: KafkaConnection, instance: str) -> Iterator[None]:
+    """Raise errors of the client as ours; ``what`` failed, and ``instance`` is who may be told to stop."""
+    try:
+        yield
+    except (client_errors.KafkaError, OSError) as error:
+        fail(what, error, connection, instance)
+
+
+def fail(what: str, error: Exception, connection: KafkaConnection, instance: str) -> NoReturn:
+    """Raise an error of the client as one of ours."""
+    if isinstance(error, FENCED):
+        raise FencedError(
+            f"{what}: another process runs as {instance}; this one must stop. Give each worker its own "
+            "kafka.group_instance_id"
+        ) from error
+    if isinstance(error, _GROUP_CHANGED):
+        raise RebalanceError(f"{what}: the group changed meanwhile ({error})") from error
+    if isinstance(error, client_errors.OffsetOutOfRangeError):
+        raise BrokerError(
+            f"{what}: an offset is no longer, or not yet, in the log ({error}); restore a checkpoint the log still "
+            "reaches, or start afresh"
+        ) from error
+    if isinstance(error, client_errors.AuthorizationError):
+        raise BrokerError(
+            f"{what}: not allowed ({error}); run `streamrnn validate --connect` for the rights"
+        ) from error
+    raise BrokerError(f"{what}: {error} (Kafka at {', '.join(connection.servers)})") from error

@@ -1,0 +1,65 @@
+"""Opens what a configuration's log offers, embedded or a Kafka cluster: a worker's broker, a writer, its topics.
+
+The one place that knows which kinds of log there are. A Kafka client takes a moment to import and an embedded log does
+without, so each is imported only where it is used.
+"""
+
+from __future__ import annotations
+
+from streamrnn.broker.embedded import EmbeddedAdministration, EmbeddedBroker, EmbeddedSender
+from streamrnn.broker.embedded_log import EmbeddedLog
+from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup
+from streamrnn.broker.protocol import Administration, Broker, Sender
+from streamrnn.job.config import Config
+
+
+def open_broker(config: Config, group: str | None = None) -> Broker:
+    """A member of the job's group, or of another ``group`` that reads beside it.
+
+    An embedded log's topics are created as needed; a cluster's must exist.
+    """
+    if config.embedded is not None:
+        log = EmbeddedLog(config.embedded.directory)
+        for topic in topics_of(config):
+            if not log.partitions(topic):
+                log.create_topic(topic, config.embedded.partitions)
+        return EmbeddedBroker(log, group or config.group_id)
+    from streamrnn.broker.kafka_client import KafkaBroker
+
+    assert config.kafka is not None
+    place = KafkaGroup(
+        group_id=group or config.group_id,
+        instance_id=config.group_instance_id,
+        session_timeout_s=config.kafka.session_timeout_s,
+    )
+    return KafkaBroker(_connection(config), place)
+
+
+def open_sender(config: Config) -> Sender:
+    """A writer of any topic."""
+    if config.embedded is not None:
+        return EmbeddedSender(EmbeddedLog(config.embedded.directory))
+    from streamrnn.broker.kafka_sender import KafkaSender
+
+    return KafkaSender(_connection(config))
+
+
+def open_administration(config: Config) -> Administration:
+    """The log's topics."""
+    if config.embedded is not None:
+        return EmbeddedAdministration(EmbeddedLog(config.embedded.directory))
+    from streamrnn.broker.kafka_admin import KafkaAdministration
+
+    return KafkaAdministration(_connection(config))
+
+
+def topics_of(config: Config) -> tuple[str, str, str]:
+    """The topics a job reads and writes."""
+    return config.input.topic, config.output.topic, config.output.dead_letter_topic
+
+
+def _connection(config: Config) -> KafkaConnection:
+    assert config.kafka is not None
+    return KafkaConnection(
+        bootstrap_servers=config.kafka.servers, security=config.kafka.security, client_id=f"streamrnn-{config.job}"
+    )
