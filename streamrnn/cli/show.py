@@ -16,8 +16,9 @@ from rich.text import Text
 
 from streamrnn.job.config import Config, warnings
 from streamrnn.learner.lowering import bytes_per_stream, layout_of
-from streamrnn.offline.evaluation import MODEL, Report
+from streamrnn.offline.evaluation import Report
 from streamrnn.offline.inspection import Inspection, Listed
+from streamrnn.offline.scoring import HIGHER_IS_BETTER, MODEL
 
 
 def _pairs() -> Table:
@@ -184,7 +185,7 @@ class EvaluationProgress:
 def evaluation(console: Console, report: Report) -> None:
     """Result table, then what else there is to know."""
     first, *_ = report.metrics
-    best_is_high = first in report.higher
+    best_is_high = first in HIGHER_IS_BETTER
     targets = list(dict.fromkeys(score.target for score in report.scores))
     table = Table(title="Progressive validation, best first", title_justify="left", title_style="bold")
     if len(targets) > 1:
