@@ -230,10 +230,7 @@ def evaluate(
         raise ConfigError(f"--data: {data} holds no record")
     if timestamp is None and job.input.timestamp.field is None:
         error.print("[yellow]no --timestamp: records are taken to be a second apart[/yellow]")
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(contextlib.closing(rows))
-        out = None if predictions is None else stack.enter_context(_opened(predictions))
-        stack.enter_context(bar)
+    with contextlib.closing(rows), _opened(predictions) as out, bar:
         bar.prepare(job.model.dtype)
         report = run_over(job, chain([first], source), limit=limit, progress=bar.update, predictions=out)
     show.evaluation(_stdout(), report)
@@ -242,7 +239,11 @@ def evaluate(
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def _opened(path: Path | None) -> Iterator[IO[bytes] | None]:
+    """A file to write, or none where none is wanted."""
+    if path is None:
+        yield None
+        return
     try:
         with path.open("wb") as out:
             yield out
