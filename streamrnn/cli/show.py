@@ -76,9 +76,8 @@ def job(config: Config) -> RenderableType:
         gone = "" if Path(config.model.warm_start).exists() else " (gone; only partitions with checkpoints can go on)"
         table.add_row("warm start", Text(f"{config.model.warm_start}{gone}"))
     learning = config.learning
-    table.add_row(
-        "learning", f"{learning.optimizer}, lr {learning.lr:g}; every {learning.k1} steps the last {learning.k2}"
-    )
+    windows = f"every {learning.k1} steps, from the last {learning.k2} steps"
+    table.add_row("learning", f"{learning.optimizer}, lr {learning.lr:g}; {windows}")
     each, most = bytes_per_stream(spec), config.streams.max_streams
     table.add_row("streams", f"at most {most:,}, {size(each)} each: at most {size(each * most)} per partition")
     table.add_row("output", f"{config.output.topic}; dead letters to {config.output.dead_letter_topic}")
