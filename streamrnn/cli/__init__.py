@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
-from typing import IO, Annotated, ParamSpec
+from typing import IO, TYPE_CHECKING, Annotated, ParamSpec
 
 import typer
 from rich.console import Console
@@ -27,21 +27,24 @@ from rich.text import Text
 
 from streamrnn.errors import ConfigError, StreamrnnError
 
+if TYPE_CHECKING:
+    from streamrnn.broker.protocol import Record
+
 P = ParamSpec("P")
 
 ERROR, USAGE, INTERRUPTED = 1, 2, 130
 
 _HELP = """
-A daemon that learns recurrent networks online from Kafka: one hidden state per stream, a prediction for every record,
-and a lesson from it a moment later.
+A daemon that learns recurrent networks online from Kafka. It keeps a hidden state for every stream, predicts every
+record as it arrives, and learns from it a moment later.
 
 See it at work on real data, with no broker:  [bold cyan]streamrnn demo[/bold cyan]
 
 Then write a job file and go through these:
 
-  [cyan]streamrnn validate -c job.yaml --connect[/cyan]        is it right? are the topics?
-  [cyan]streamrnn evaluate -c job.yaml --data past.csv[/cyan]  would it have been good?
-  [cyan]streamrnn run -c job.yaml[/cyan]                       the daemon
+  [cyan]streamrnn validate -c job.yaml --connect[/cyan]        is the file valid, and do the topics exist?
+  [cyan]streamrnn evaluate -c job.yaml --data past.csv[/cyan]  how well would it have predicted these records?
+  [cyan]streamrnn run -c job.yaml[/cyan]                       run the daemon
   [cyan]streamrnn inspect -c job.yaml[/cyan]                   what has it learned?
 """
 _FIRST, _JOB, _DEPLOY = "See it work", "A job, from file to daemon", "For editors and images"
@@ -131,26 +134,30 @@ def demo(
     ] = None,
     bootstrap: Annotated[
         str | None,
-        typer.Option(metavar="HOST:PORT", help="Go through this Kafka, on fresh topics, instead of the embedded log."),
+        typer.Option(metavar="HOST:PORT", help="Use this Kafka, with new topics, instead of the embedded log."),
     ] = None,
     directory: Annotated[
         Path, typer.Option(help="Job file, log, checkpoints and plot go here; an earlier demo in it is replaced.")
     ] = Path("streamrnn-demo"),
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port for /metrics; another one is taken if it is in use.")
+        int, typer.Option(min=0, max=65535, help="Port for /metrics; a free one is chosen if it is in use.")
     ] = 9308,
     baselines: Annotated[
-        bool, typer.Option("--baselines/--no-baselines", help="Compute what the network is measured against.")
+        bool,
+        typer.Option(
+            "--baselines/--no-baselines", help="Also compute the baselines that the network is measured against."
+        ),
     ] = True,
     plot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.png", help="Where the error over time is drawn; default: in the directory."),
+        typer.Option(metavar="FILE.png", help="File for the plot of the error over time; default: in the directory."),
     ] = None,
 ) -> None:
     r"""Predict the departures of New York in 2013: the daemon, end to end, on real data.
 
-    Takes a minute or two for the year, and another minute the first time, when kernels are compiled. Needs the extra
-    streamrnn\[demo].
+    The whole year takes a minute or two. The first time, compiling the kernels takes another minute.
+
+    Needs the extra streamrnn\[demo].
     """
     from streamrnn.demo.run import Options, run_demo
 
@@ -165,7 +172,8 @@ def demo(
 def validate(
     config: ConfigOption,
     connect: Annotated[
-        bool, typer.Option("--connect", help="Also look whether the topics exist and may be read and written.")
+        bool,
+        typer.Option("--connect", help="Also check that the topics exist and that this job may read and write them."),
     ] = False,
 ) -> None:
     """Check a job file and show the job it describes: columns, model, memory, warnings."""
@@ -195,16 +203,17 @@ def validate(
 def evaluate(
     config: ConfigOption,
     data: Annotated[
-        Path, typer.Option(metavar="FILE", help="Records in the order to learn them: .csv, .jsonl or .ndjson.")
+        Path,
+        typer.Option(
+            metavar="FILE", help="The records, in the order in which they are learned: .csv, .jsonl or .ndjson."
+        ),
     ],
     key: Annotated[
-        str | None, typer.Option(metavar="FIELD", help="Field that stands in for the record key: names the stream.")
+        str | None, typer.Option(metavar="FIELD", help="Field to use as the record key, which names the stream.")
     ] = None,
     timestamp: Annotated[
         str | None,
-        typer.Option(
-            metavar="FIELD", help="Field that stands in for the record's timestamp: milliseconds or ISO 8601 text."
-        ),
+        typer.Option(metavar="FIELD", help="Field to use as the record's timestamp: milliseconds or ISO 8601 text."),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Use the first N records only.")] = None,
     predictions: Annotated[
@@ -225,24 +234,30 @@ def evaluate(
     error = _stderr()
     bar = show.EvaluationProgress(data, limit, error)
     rows = data_file.read_rows(data, bar.read)
-    source = data_file.records(job, rows, fields)
-    if (first := next(source, None)) is None:  # also what is wrong with the options shows before anything starts
-        raise ConfigError(f"--data: {data} holds no record")
+    source = _begun(data_file.records(job, rows, fields), data)
     if timestamp is None and job.input.timestamp.field is None:
-        error.print("[yellow]no --timestamp: records are taken to be a second apart[/yellow]")
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(contextlib.closing(rows))
-        out = None if predictions is None else stack.enter_context(_opened(predictions))
-        stack.enter_context(bar)
+        error.print("[yellow]no --timestamp given: the records are assumed to be one second apart[/yellow]")
+    with contextlib.closing(rows), _opened(predictions) as out, bar:
         bar.prepare(job.model.dtype)
-        report = run_over(job, chain([first], source), limit=limit, progress=bar.update, predictions=out)
+        report = run_over(job, source, limit=limit, progress=bar.update, predictions=out)
     show.evaluation(_stdout(), report)
     if report.records == report.rejected.total():
         raise ConfigError(f"{data}: none of its {report.records} records could be used; the reasons are above")
 
 
+def _begun(records: Iterator[Record], data: Path) -> Iterator[Record]:
+    """The same records, the first one read already: what is wrong with file or options shows before anything starts."""
+    if (first := next(records, None)) is None:
+        raise ConfigError(f"--data: {data} holds no record")
+    return chain([first], records)
+
+
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def _opened(path: Path | None) -> Iterator[IO[bytes] | None]:
+    """A file to write, or none where none is wanted."""
+    if path is None:
+        yield None
+        return
     try:
         with path.open("wb") as out:
             yield out
@@ -268,12 +283,16 @@ def run(config: ConfigOption) -> None:
 def inspect(
     checkpoint: Annotated[
         Path | None,
-        typer.Argument(metavar="[CHECKPOINT]", help="A manifest, or any directory above some.", show_default=False),
+        typer.Argument(
+            metavar="[CHECKPOINT]",
+            help="A checkpoint's manifest, or a directory with checkpoints anywhere below it.",
+            show_default=False,
+        ),
     ] = None,
     config: Annotated[
         Path | None,
         typer.Option(
-            "--config", "-c", metavar="JOB.YAML", help="Instead: the checkpoints of this job.", show_default=False
+            "--config", "-c", metavar="JOB.YAML", help="Show the checkpoints of this job instead.", show_default=False
         ),
     ] = None,
     stream: Annotated[
@@ -281,21 +300,15 @@ def inspect(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
-    """Look into checkpoints: position, streams, norms, configuration.
+    """Show what checkpoints hold: position, streams, norms of the weights, configuration.
 
-    Of several partitions the newest checkpoint of each is shown.
+    Where there are several partitions, the newest checkpoint of each is shown.
     """
     from streamrnn.cli import show
     from streamrnn.offline import inspection
 
-    if (checkpoint is None) == (config is None):
-        raise ConfigError("inspect: give either a checkpoint (a manifest or a directory) or a job file with -c")
-    if config is not None:
-        from streamrnn.job.job_file import load
-
-        checkpoint = inspection.of_config(load(config))
-    assert checkpoint is not None
-    listed = inspection.find(checkpoint)
+    place = _place(checkpoint, config)
+    listed = inspection.find(place)
     chosen = [inspection.inspect(one.path) for one in inspection.newest(listed)]
     states = [] if stream is None else [state for one in chosen if (state := one.stream(stream.encode())) is not None]
     if as_json:
@@ -307,7 +320,20 @@ def inspect(
     if stream is not None and not states:
         raise StreamrnnError(f"--stream: {stream!r} is in none of these checkpoints; it was not seen, or was evicted")
     if not chosen:
-        raise StreamrnnError(f"{checkpoint}: none of its {len(listed)} checkpoints can be read")
+        raise StreamrnnError(f"{place}: none of its {len(listed)} checkpoints can be read")
+
+
+def _place(checkpoint: Path | None, config: Path | None) -> Path:
+    """Where to look for checkpoints: what was named, or where the job keeps them."""
+    if (checkpoint is None) == (config is None):
+        raise ConfigError("inspect: give either a checkpoint (a manifest or a directory) or a job file with -c")
+    if checkpoint is not None:
+        return checkpoint
+    assert config is not None
+    from streamrnn.job.job_file import load
+    from streamrnn.offline.inspection import of_config
+
+    return of_config(load(config))
 
 
 @_command(_DEPLOY)
@@ -320,9 +346,9 @@ def schema() -> None:
 
 @_command(_DEPLOY)
 def warmup(
-    dtype: Annotated[Precision, typer.Option(help="Precision to compile for; a job's is in model.dtype.")] = (
-        Precision.float32
-    ),
+    dtype: Annotated[
+        Precision, typer.Option(help="Precision to compile for: the one that jobs name in model.dtype.")
+    ] = (Precision.float32),
 ) -> None:
     """Compile the kernels ahead of time, for instance while an image is built. Takes one to two minutes each."""
     from streamrnn.core.compiled import is_compiled

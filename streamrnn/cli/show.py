@@ -17,8 +17,9 @@ from rich.text import Text
 from streamrnn.job.config import Config
 from streamrnn.job.job_file import warnings
 from streamrnn.learner.lowering import bytes_per_stream, layout_of
-from streamrnn.offline.evaluation import MODEL, Report
+from streamrnn.offline.evaluation import Report
 from streamrnn.offline.inspection import Inspection, Listed
+from streamrnn.offline.scoring import HIGHER_IS_BETTER, MODEL
 
 
 def _pairs() -> Table:
@@ -57,8 +58,6 @@ def when(time_ms: int | None) -> str:
 def job(config: Config) -> RenderableType:
     """A valid job as it was understood."""
     spec = config.learner_spec()
-    layout = layout_of(spec)
-    each = bytes_per_stream(spec)
     table = _pairs()
     table.add_row("job", Text(config.job, "bold"))
     if config.kafka is not None:
@@ -70,25 +69,17 @@ def job(config: Config) -> RenderableType:
     table.add_row("features", _features(config))
     derived = [name for name in ("dt", "previous_target") if getattr(config.inputs, name)]
     table.add_row(
-        "inputs", f"{layout.n_inputs} columns: {spec.n_features} of features; {', '.join(derived) or 'no dt'}"
+        "inputs", f"{layout_of(spec).n_inputs} columns: {spec.n_features} of features; {', '.join(derived) or 'no dt'}"
     )
     table.add_row("target", _target(config))
-    model = config.model
-    layers = "" if model.num_layers == 1 else f"{model.num_layers} layers of "
-    table.add_row(
-        "model",
-        f"{model.cell}, {layers}{model.hidden_size} units, {model.dtype}, {model.effective_loss} loss: "
-        f"{layout.size:,} parameters"
-        + (f"; readout by least squares on {spec.n_regressors} regressors" if spec.n_regressors else ""),
-    )
-    if model.warm_start is not None:
-        gone = "" if Path(model.warm_start).exists() else " (gone; only partitions with checkpoints can go on)"
-        table.add_row("warm start", Text(f"{model.warm_start}{gone}"))
+    table.add_row("model", _model(config))
+    if config.model.warm_start is not None:
+        gone = "" if Path(config.model.warm_start).exists() else " (gone; only partitions with checkpoints can go on)"
+        table.add_row("warm start", Text(f"{config.model.warm_start}{gone}"))
     learning = config.learning
-    table.add_row(
-        "learning", f"{learning.optimizer}, lr {learning.lr:g}; every {learning.k1} steps the last {learning.k2}"
-    )
-    most = config.streams.max_streams
+    windows = f"every {learning.k1} steps, from the last {learning.k2} steps"
+    table.add_row("learning", f"{learning.optimizer}, lr {learning.lr:g}; {windows}")
+    each, most = bytes_per_stream(spec), config.streams.max_streams
     table.add_row("streams", f"at most {most:,}, {size(each)} each: at most {size(each * most)} per partition")
     table.add_row("output", f"{config.output.topic}; dead letters to {config.output.dead_letter_topic}")
     table.add_row("checkpoints", f"{config.checkpoint.directory}, every {config.checkpoint.interval_s:g} s")
@@ -116,6 +107,16 @@ def _features(config: Config) -> str:
         width = len(feature.columns)
         parts.append(f"{feature.field} ({encoder}{f', {width}' if width > 1 else ''})")
     return ", ".join(parts)
+
+
+def _model(config: Config) -> str:
+    model, spec = config.model, config.learner_spec()
+    layers = "" if model.num_layers == 1 else f"{model.num_layers} layers of "
+    readout = f"; readout by least squares on {spec.n_regressors} regressors" if spec.n_regressors else ""
+    return (
+        f"{model.cell}, {layers}{model.hidden_size} units, {model.dtype}, {model.effective_loss} loss: "
+        f"{layout_of(spec).size:,} parameters{readout}"
+    )
 
 
 def _target(config: Config) -> str:
@@ -185,7 +186,7 @@ class EvaluationProgress:
 def evaluation(console: Console, report: Report) -> None:
     """Result table, then what else there is to know."""
     first, *_ = report.metrics
-    best_is_high = first in report.higher
+    best_is_high = first in HIGHER_IS_BETTER
     targets = list(dict.fromkeys(score.target for score in report.scores))
     table = Table(title="Progressive validation, best first", title_justify="left", title_style="bold")
     if len(targets) > 1:

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 TIMEZONE: Final = "America/New_York"
 N_FLIGHTS: Final = 336_776
-CARRIERS: Final = ("9E", "AA", "AS", "B6", "DL", "EV", "F9", "FL", "HA", "MQ", "OO", "UA", "US", "VX", "WN", "YV")
-ORIGINS: Final = ("EWR", "JFK", "LGA")
 
 FIELDS: Final = (
     "id", "carrier", "number", "tailnum", "origin", "dest", "distance", "month", "day", "weekday", "hour", "minute",
@@ -44,14 +42,8 @@ FIELDS: Final = (
 # Of 10 and 30 departures, ten made the better feature: a linear model errs 16.0 minutes with it and 16.2 with thirty.
 RECENT: Final = 10
 
-# What a flight is a step of. `None` in a part becomes UNASSIGNED: a flight cancelled before it was given an aircraft.
-STREAM_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
-    "aircraft": ("tailnum",),
-    "airport": ("origin",),
-    "airport_carrier": ("origin", "carrier"),
-    "all": (),
-}
 UNASSIGNED: Final = "unassigned"
+"""The stream of flights that were cancelled before they were given an aircraft."""
 
 # The only columns read. The clock time of departure is redundant with the schedule and the delay.
 _COLUMNS: Final = (
@@ -66,10 +58,10 @@ class Flights:
 
     ================  ========================================================================================
     ``id``            ``"2013-01-01/UA1545/EWR"``: scheduled local day, carrier and number, origin; unique
-    ``carrier``       two characters, one of `CARRIERS`
+    ``carrier``       two characters
     ``number``        the flight's number
     ``tailnum``       the aircraft; ``None`` when the flight was cancelled before it had one
-    ``origin``        one of `ORIGINS`
+    ``origin``        ``EWR``, ``JFK`` or ``LGA``
     ``dest``          airport of destination
     ``distance``      miles
     ``month``         1-12, scheduled local time like the next five
@@ -116,17 +108,13 @@ def load_flights(limit: int | None = None) -> Flights:
     return _in_order(pd.read_csv(path, usecols=list(_COLUMNS)), limit)
 
 
-def stream_key(record: Mapping[str, Any], by: str = "aircraft") -> str:
-    """The key of the stream a record belongs to; ``by`` is a name in `STREAM_KEYS`.
+def stream_key(record: Mapping[str, Any]) -> str:
+    """The key of the stream a record belongs to: its aircraft.
 
-    >>> stream_key({"origin": "JFK", "carrier": "B6", "tailnum": None}, "airport_carrier")
-    'JFK/B6'
-    >>> stream_key({"origin": "JFK", "carrier": "B6", "tailnum": None})
-    'unassigned'
+    >>> stream_key({"tailnum": "N14228"}), stream_key({"tailnum": None})
+    ('N14228', 'unassigned')
     """
-    if by not in STREAM_KEYS:
-        raise ConfigError(f"stream key: got {by!r}; allowed: {', '.join(STREAM_KEYS)}")
-    return "/".join(record[name] or UNASSIGNED for name in STREAM_KEYS[by]) or by
+    return record["tailnum"] or UNASSIGNED
 
 
 def _data_file() -> Path:

@@ -10,6 +10,7 @@ Matplotlib is imported when a plot is drawn, with a figure of its own and no glo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -43,19 +44,11 @@ def rolling_mean(values: Floats, width: int) -> Floats:
     return means
 
 
-def plot_errors(
-    path: Path,
-    timestamps_ms: npt.ArrayLike,
-    errors: Mapping[str, npt.ArrayLike],
-    *,
-    title: str,
-    unit: str = "minutes",
-    width: int = ROLLING,
-) -> None:
+def plot_errors(path: Path, timestamps_ms: npt.ArrayLike, errors: Mapping[str, npt.ArrayLike], *, title: str) -> None:
     """Draws the rolling mean absolute error of each column over time and writes it to ``path`` as PNG.
 
     Above, the model and every baseline; below, how much less the model errs than each of them, since the common ups and
-    downs of a hard week hide the difference. ``width`` is in records and is cut to a tenth of what there is.
+    downs of a hard week hide the difference.
 
     Raises:
         ConfigError: matplotlib is not installed; or no record was scored; or columns of different length.
@@ -68,42 +61,14 @@ def plot_errors(
         raise ConfigError(f"the plot needs matplotlib, which is not installed; remedy: {_REMEDY}") from error
 
     times, columns = _scored(timestamps_ms, errors)
-    width = max(1, min(width, len(times) // 10))
-    when = times[width - 1 :].astype("datetime64[ms]")
-    step = max(1, len(when) // 2_000)  # more points than pixels only blur the line
-    smooth = {name: rolling_mean(column, width)[::step] for name, column in columns.items()}
-    when = when[::step]
-    model, *others = smooth
-
+    curves = _Curves.of(times, columns)
     figure = Figure(figsize=(10, 7.5), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     figure.suptitle(title, x=0.012, ha="left", fontsize=14, fontweight="bold")
-
-    colours = dict(zip(others, _COLOURS * len(others), strict=False)) | {model: _MODEL_COLOUR}
-    for name in (*others, model):
-        mine = name == model
-        style: dict[str, Any] = {"color": colours[name], "linewidth": 2.2 if mine else 1.3, "zorder": 3 if mine else 2}
-        top.plot(when, smooth[name], **style, label=f"{name}: {columns[name].mean():.2f}")
-        if not mine:
-            bottom.plot(when, smooth[name] - smooth[model], **style)
-    handles, labels = top.get_legend_handles_labels()
-    ranked = sorted(range(len(labels)), key=lambda i: columns[(*others, model)[i]].mean())
-    figure.legend(
-        [handles[i] for i in ranked], [labels[i] for i in ranked], loc="outside lower left", ncols=3, frameon=False,
-        title=f"Mean over all {len(times):,} scored records, {unit}", alignment="left",
-    )  # fmt: skip
-    top.set_ylabel(f"mean absolute error, {unit}")
-    top.set_title(f"Rolling over {width:,} records: lower is better", loc="left", fontsize=10, color="#444444")
-    top.set_ylim(bottom=0)
-    bottom.axhline(0, color=_MODEL_COLOUR, linewidth=2.2, zorder=3)
-    bottom.set_title(
-        f"Error above {model}'s: over the line, {model} is better", loc="left", fontsize=10, color="#444444"
-    )
-    bottom.set_ylabel(unit)
-    # One hopeless baseline must not flatten the differences that matter.
-    gaps = np.concatenate([smooth[name] - smooth[model] for name in others]) if others else np.zeros(1)
-    bottom.set_ylim(min(-0.5, float(np.quantile(gaps, 0.005)) - 0.5), max(1.0, float(np.quantile(gaps, 0.9)) * 1.05))
+    _draw_errors(top, curves, columns)
+    _draw_gaps(bottom, curves)
+    _draw_legend(figure, top, columns)
     for axes in (top, bottom):
         axes.grid(axis="y", color="#dddddd", linewidth=0.8)
         axes.set_axisbelow(True)
@@ -115,7 +80,67 @@ def plot_errors(
     figure.savefig(path, format="png")
 
 
-def error_table(timestamps_ms: npt.ArrayLike, errors: Mapping[str, npt.ArrayLike], *, unit: str = "minutes") -> Table:
+@dataclass(frozen=True)
+class _Curves:
+    """What is drawn: per name the rolling means over ``width`` records, ``when`` each window ends, and how it looks.
+
+    The model comes last, so that it is drawn over the others.
+    """
+
+    width: int
+    when: npt.NDArray[np.datetime64]
+    smooth: dict[str, Floats]
+    style: dict[str, dict[str, Any]]
+
+    @classmethod
+    def of(cls, times: npt.NDArray[np.int64], columns: Mapping[str, Floats]) -> _Curves:
+        """Windows of ``ROLLING`` records, or of a tenth of what there is."""
+        width = max(1, min(ROLLING, len(times) // 10))
+        when = times[width - 1 :].astype("datetime64[ms]")
+        step = max(1, len(when) // 2_000)  # more points than pixels only blur the line
+        model, *others = columns
+        style = {
+            name: {"color": colour, "linewidth": 1.3, "zorder": 2}
+            for name, colour in zip(others, _COLOURS * len(others), strict=False)
+        }
+        style[model] = {"color": _MODEL_COLOUR, "linewidth": 2.2, "zorder": 3}
+        smooth = {name: rolling_mean(columns[name], width)[::step] for name in (*others, model)}
+        return cls(width, when[::step], smooth, style)
+
+
+def _draw_errors(axes: Any, curves: _Curves, columns: Mapping[str, Floats]) -> None:
+    for name, smooth in curves.smooth.items():
+        axes.plot(curves.when, smooth, **curves.style[name], label=f"{name}: {columns[name].mean():.2f}")
+    axes.set_ylabel("mean absolute error, minutes")
+    axes.set_title(f"Rolling over {curves.width:,} records: lower is better", loc="left", fontsize=10, color="#444444")
+    axes.set_ylim(bottom=0)
+
+
+def _draw_gaps(axes: Any, curves: _Curves) -> None:
+    *others, model = curves.smooth
+    gaps = {name: curves.smooth[name] - curves.smooth[model] for name in others}
+    for name, gap in gaps.items():
+        axes.plot(curves.when, gap, **curves.style[name])
+    axes.axhline(0, color=_MODEL_COLOUR, linewidth=2.2, zorder=3)
+    axes.set_title(f"Error above {model}'s: over the line, {model} is better", loc="left", fontsize=10, color="#444444")
+    axes.set_ylabel("minutes")
+    # One hopeless baseline must not flatten the differences that matter.
+    every = np.concatenate(list(gaps.values())) if gaps else np.zeros(1)
+    axes.set_ylim(min(-0.5, float(np.quantile(every, 0.005)) - 0.5), max(1.0, float(np.quantile(every, 0.9)) * 1.05))
+
+
+def _draw_legend(figure: Any, axes: Any, columns: Mapping[str, Floats]) -> None:
+    """Names and means, best first."""
+    model, *others = columns
+    handles, labels = axes.get_legend_handles_labels()
+    ranked = sorted(range(len(labels)), key=lambda i: columns[(*others, model)[i]].mean())
+    figure.legend(
+        [handles[i] for i in ranked], [labels[i] for i in ranked], loc="outside lower left", ncols=3, frameon=False,
+        title=f"Mean over all {len(columns[model]):,} scored records, minutes", alignment="left",
+    )  # fmt: skip
+
+
+def error_table(timestamps_ms: npt.ArrayLike, errors: Mapping[str, npt.ArrayLike]) -> Table:
     """Mean absolute error per month (UTC) and over all, one column per column of errors, for ``rich`` to print.
 
     The best of each row is bold, the bars draw the model's months. A month with less than a hundredth of the records,
@@ -132,7 +157,7 @@ def error_table(timestamps_ms: npt.ArrayLike, errors: Mapping[str, npt.ArrayLike
     model = next(iter(columns))
     course = [float(columns[model][period].mean()) for period in periods]
 
-    table = Table(title=f"Mean absolute error, {unit}", title_justify="left", show_edge=False, pad_edge=False)
+    table = Table(title="Mean absolute error, minutes", title_justify="left", show_edge=False, pad_edge=False)
     table.add_column("month")
     table.add_column("records", justify="right")
     for name in columns:

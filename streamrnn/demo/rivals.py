@@ -33,7 +33,6 @@ MEAN: Final = "running mean"
 MEDIAN: Final = "running median"
 AIRPORT: Final = "trailing-30 median per airport"
 LINEAR: Final = "River linear regression"
-RIVALS: Final = (LAST_VALUE, MEAN, MEDIAN, AIRPORT, LINEAR)
 
 _REPORT_EVERY: Final = 1_000
 

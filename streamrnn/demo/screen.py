@@ -27,9 +27,9 @@ _PHASES: Final = {
     "poll": "reading and waiting for records",
     "decode": "decoding JSON",
     "process": "predicting and learning",
-    "send": "encoding and handing over",
+    "send": "encoding and sending predictions",
     "commit": "flushing and committing",
-    "checkpoint": "copying checkpoints",
+    "checkpoint": "copying state for checkpoints",
 }
 _SHORT: Final = {LAST_VALUE: "last", MEAN: "mean", MEDIAN: "median", AIRPORT: "airport", LINEAR: "linear"}
 """Names of columns where there is a row for each month."""
@@ -44,10 +44,10 @@ def introduce(console: Console, config: Config, job_file: Path) -> None:
         "from it, with one hidden state per aircraft."
     )
     console.print(
-        "[dim]Why aircraft, when streams of airports err less? An airport's previous departure is minutes old: its "
-        "time tells the present minute, and the present minute tells the delay of a flight that is overdue. Measured "
-        "at departure such a model errs by 12.1 minutes; asked just before the schedule, when it would be of use, by "
-        "18.4. Aircraft: 15.8 and 16.8.[/dim]"
+        "[dim]Why one state per aircraft, when one per airport gives smaller errors? Because an airport's previous "
+        "departure is only minutes old: its time gives the present minute away, and with it how late a flight is that "
+        "should have left already. At departure such a model errs by 12.1 minutes, but by 18.4 when it is asked just "
+        "before the scheduled time, when the answer would be of use. With aircraft it is 15.8 and 16.8.[/dim]"
     )
     console.print(f"job file  [cyan]{_short(job_file)}[/cyan]", soft_wrap=True)
 
@@ -105,7 +105,7 @@ def conclude(console: Console, config: Config, result: Result, job_file: Path, p
     rate = result.records / result.seconds
     console.print(
         f"[bold]{result.records:,} records in {result.seconds:.1f} s: {rate:,.0f} records/s[/bold]"
-        " through the daemon, log to log, baselines not included"
+        " through the daemon, from the input topic to the output topic"
     )
     console.print(_phases(result))
     matched = f"every one of {result.records:,} records has its prediction in the output topic"
@@ -185,7 +185,7 @@ def _places(console: Console, config: Config, job_file: Path, plot: Path | None)
         table.add_row("plot", _short(plot))
     table.add_row("checkpoints", _short(Path(config.checkpoint.directory)))
     table.add_row("look inside", f"streamrnn inspect -c {_short(job_file)}")
-    table.add_row("go on", f"streamrnn run -c {_short(job_file)}")
+    table.add_row("continue", f"streamrnn run -c {_short(job_file)}")
     console.print(table)
 
 

@@ -4,7 +4,7 @@ An estimator holds its parameters, the columns it knows and a learner; nothing e
 is of fixed size, so when a feature or class appears for the first time a larger one takes over all that was learned.
 Estimators are pickled and saved through the same state, a model file, and a file says which estimator wrote it.
 
-Time plays no part here: River's events carry none. A stream's sequence ends by ``end_sequence``, or never.
+River's events carry no time, so nothing here depends on one: a sequence ends by ``end_sequence``, or never.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class RecurrentEstimator:
         return self._columns.n_features
 
     def _outgrown(self, learner: Learner) -> bool:  # noqa: ARG002
-        """Whether something but a column is known now that the learner has no room for."""
+        """Whether something but a column is known now that the learner is too small for."""
         return False
 
     def _own_state(self) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class RNNClassifier(RecurrentEstimator, base.MiniBatchClassifier):
         classes persist and costs a little where they do not.
 
     All other parameters, and what is raised, are those of ``RNNRegressor``; ``loss`` is always the cross-entropy, and
-    ``lags``, ``rls_forgetting``, ``rls_prior`` and ``quantiles`` play no part.
+    ``lags``, ``rls_forgetting``, ``rls_prior`` and ``quantiles`` have no effect.
 
     Examples
     --------
@@ -111,8 +111,8 @@ class RNNClassifier(RecurrentEstimator, base.MiniBatchClassifier):
 
         With ``readout="logistic"`` those of False and True until other classes are seen.
         """
-        said = self._predict(x)
-        labels, probabilities = self._probabilities(None if said is None else said[None, :], 1)
+        outputs = self._predict(x)
+        labels, probabilities = self._probabilities(None if outputs is None else outputs[None, :], 1)
         return dict(zip(labels, probabilities[0].tolist(), strict=True))
 
     def predict_proba_many(self, X: pd.DataFrame) -> pd.DataFrame:
@@ -122,16 +122,16 @@ class RNNClassifier(RecurrentEstimator, base.MiniBatchClassifier):
         labels, probabilities = self._probabilities(self._predict_frame(X), len(X))
         return pd.DataFrame(probabilities, index=X.index, columns=labels)
 
-    def _probabilities(self, said: Floats | None, n: int) -> tuple[list[Label], Floats]:
+    def _probabilities(self, outputs: Floats | None, n: int) -> tuple[list[Label], Floats]:
         """The classes to show and their probabilities (n, classes), from the learner's outputs, if there are any."""
         labels = list(self._labels)
         if self.readout == "logistic":
             if len(labels) < 2 and all(label in (False, True) for label in labels):
                 labels = [*labels, *({False, True}.difference(labels))]
-            said = np.full((n, 2), 0.5) if said is None else np.column_stack([1.0 - said[:, 0], said[:, 0]])
-        elif said is None:
-            said = np.ones((n, max(1, len(labels))))
-        shown = said[:, : len(labels)]
+            outputs = np.full((n, 2), 0.5) if outputs is None else np.column_stack([1.0 - outputs[:, 0], outputs[:, 0]])
+        elif outputs is None:
+            outputs = np.ones((n, max(1, len(labels))))
+        shown = outputs[:, : len(labels)]
         probabilities: Floats = shown / shown.sum(axis=1, keepdims=True) if labels else shown
         return labels, probabilities
 

@@ -1,7 +1,7 @@
 """Forecasting a series' own future, with or without covariates.
 
-Horizons up to ``horizon`` have outputs of their own; beyond, the model is run on with its own forecasts. What is
-learned is the difference to a baseline, the last value or the last seasonal one, so that a forecast starts from there.
+Steps up to ``horizon`` have outputs of their own; for later ones the model is fed its own forecasts. What is learned is
+the difference to a baseline, the last value or the last seasonal one, so that a forecast starts from there.
 
 With covariates, an event of the model is a value with the covariates of the *next* step, which its forecasts start
 from; the newest value waits for them. Without covariates a value is taken in at once.
@@ -169,7 +169,7 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
         """The next ``horizon`` values; zeros before anything was learned. Changes nothing.
 
         ``xs`` are the covariates of these steps (with ``stream_key`` the first names the stream). Beyond
-        ``self.horizon`` the model is run on with its own forecasts.
+        ``self.horizon`` the model is fed its own forecasts.
         """
         steps = self._steps(horizon, xs)
         key = self._columns.key(steps[0])
@@ -180,23 +180,23 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
         learner.imagine(key)
         waiting = self._waiting.get(key)
         if waiting is not None:
-            said = learner.imagine_one(rows[0], waiting)
+            outputs = learner.imagine_one(rows[0], waiting)
         elif (latest := learner.latest(key)) is not None:
-            said = latest
+            outputs = latest
         else:
-            said = learner.step(key, PREDICT, rows[0], math.nan)
-        forecasts: list[float] = said[:horizon].tolist()
+            outputs = learner.step(key, PREDICT, rows[0], math.nan)
+        forecasts: list[float] = outputs[:horizon].tolist()
         low, high = self._plausible(learner)
         for row in rows[1:]:
             if len(forecasts) == horizon:
                 break
-            said = learner.imagine_one(row, forecasts[len(forecasts) - self.horizon])
-            forecasts.append(min(high, max(low, float(said[-1]))))
+            outputs = learner.imagine_one(row, forecasts[len(forecasts) - self.horizon])
+            forecasts.append(min(high, max(low, float(outputs[-1]))))
         return forecasts
 
     @staticmethod
     def _plausible(learner: Learner) -> tuple[float, float]:
-        """The range a model run on with its own forecasts must stay in, lest it runs away."""
+        """The range that a model fed its own forecasts must stay in, lest they grow without bound."""
         statistics = learner.target_statistics()
         mean = float(statistics.mean[0])
         deviation = float(statistics.deviation[0]) if statistics.count[0] else math.inf

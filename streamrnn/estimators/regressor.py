@@ -122,15 +122,17 @@ class RNNRegressor(RecurrentEstimator, base.MiniBatchRegressor):
 
     def predict_one(self, x: Mapping[Any, Any]) -> float:
         """The prediction for x from the stream's present state, 0 before anything was learned. Changes nothing."""
-        said = self._predict(x)
-        return 0.0 if said is None else float(np.sort(said)[len(said) // 2]) if len(said) > 1 else float(said[0])
+        outputs = self._predict(x)
+        if outputs is None:
+            return 0.0
+        return float(outputs[0] if len(outputs) == 1 else np.sort(outputs)[len(outputs) // 2])  # the middle quantile
 
     def predict_quantiles_one(self, x: Mapping[Any, Any]) -> dict[float, float]:
         """With ``loss="quantile"``: level -> value, increasing. Changes nothing."""
         if self.loss != "quantile":
             raise ConfigError(f"predict_quantiles_one goes with loss='quantile', got loss={self.loss!r}")
-        said = self._predict(x)
-        values = [0.0] * len(self.quantiles) if said is None else np.sort(said).tolist()
+        outputs = self._predict(x)
+        values = [0.0] * len(self.quantiles) if outputs is None else np.sort(outputs).tolist()
         return dict(zip(self.quantiles, values, strict=True))
 
     def learn_many(self, X: pd.DataFrame, y: pd.Series) -> None:
@@ -143,8 +145,8 @@ class RNNRegressor(RecurrentEstimator, base.MiniBatchRegressor):
         """The prediction for each row from the present state: no row advances it."""
         import pandas as pd
 
-        said = self._predict_frame(X)
-        values = np.zeros(len(X)) if said is None else np.sort(said, axis=1)[:, said.shape[1] // 2]
+        outputs = self._predict_frame(X)
+        values = np.zeros(len(X)) if outputs is None else np.sort(outputs, axis=1)[:, outputs.shape[1] // 2]
         return pd.Series(values, index=X.index)
 
 
@@ -211,8 +213,8 @@ class RNNMultiTargetRegressor(RecurrentEstimator, base.MultiTargetRegressor):
 
     def predict_one(self, x: Mapping[Any, Any]) -> dict[Hashable, float]:
         """Each target's prediction for x, empty before the targets are known. Changes nothing."""
-        said = self._predict(x)
-        values = [0.0] * len(self._targets) if said is None else said.tolist()
+        outputs = self._predict(x)
+        values = [0.0] * len(self._targets) if outputs is None else outputs.tolist()
         return dict(zip(self._targets, values, strict=True))
 
     def learn_many(self, X: pd.DataFrame, y: pd.DataFrame) -> None:
@@ -232,8 +234,8 @@ class RNNMultiTargetRegressor(RecurrentEstimator, base.MultiTargetRegressor):
         """The predictions for each row from the present state: no row advances it."""
         import pandas as pd
 
-        said = self._predict_frame(X)
-        values = np.zeros((len(X), len(self._targets))) if said is None else said
+        outputs = self._predict_frame(X)
+        values = np.zeros((len(X), len(self._targets))) if outputs is None else outputs
         return pd.DataFrame(values, index=X.index, columns=self._targets)
 
     def _row(self, y: Mapping[Any, float]) -> list[float]:

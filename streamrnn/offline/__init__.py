@@ -1,6 +1,7 @@
 """What can be done without a broker? Trying a job on a file, and looking into checkpoints.
 
 evaluation  a job over a file, each record predicted before it is learned from
+scoring     predictions kept until their target is known, and how well they did
 baselines   the naive predictors it is measured against
 data_file   records from CSV and JSON lines
 inspection  what a checkpoint holds

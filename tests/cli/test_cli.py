@@ -277,7 +277,7 @@ def test_inspect_reports_what_it_cannot_read(learned, tmp_path):
 
 
 def test_inspect_says_what_is_missing(learned, tmp_path):
-    for arguments, status, said in [
+    for arguments, status, message in [
         ((), 2, "either a checkpoint"),
         ((tmp_path / "nowhere",), 2, "does not exist"),
         ((tmp_path / "log",), 1, "holds no checkpoint"),
@@ -285,7 +285,7 @@ def test_inspect_says_what_is_missing(learned, tmp_path):
     ]:
         result = call("inspect", *arguments)
         assert result.exit_code == status, result.output
-        assert said in result.stderr
+        assert message in result.stderr
 
 
 # -- evaluate, warmup -------------------------------------------------------------------------------------------------

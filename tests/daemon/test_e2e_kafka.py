@@ -67,7 +67,7 @@ def messages() -> list[Message]:
     encode = json.JSONEncoder().encode
     found = []
     for flight in load_flights(50_000):
-        key = stream_key(flight, "aircraft").encode()
+        key = stream_key(flight).encode()
         found.append((key, encode(flight).encode(), flight["timestamp"], zlib.crc32(key) % PARTITIONS))
     return found
 

@@ -43,12 +43,12 @@ def demo(directory, **options):
 @needs_flights
 def test_the_demo_runs_end_to_end(tmp_path):
     from streamrnn.demo.flights import load_flights, stream_key
-    from streamrnn.demo.rivals import LAST_VALUE, MEDIAN, RIVALS
+    from streamrnn.demo.rivals import AIRPORT, LAST_VALUE, LINEAR, MEAN, MEDIAN
     from streamrnn.offline.baselines import LastValue, RunningMedian
 
     result, printed = demo(tmp_path / "demo", limit=3_000)
     assert (result.status, result.records, result.unmatched, result.repeated) == (0, 3_000, 0, 0)
-    assert list(result.errors) == ["LSTM", *RIVALS]
+    assert list(result.errors) == ["LSTM", LAST_VALUE, MEAN, MEDIAN, AIRPORT, LINEAR]
 
     flights = list(load_flights(3_000))
     log = EmbeddedLog(tmp_path / "demo" / "log")

@@ -181,11 +181,11 @@ def infer(model: Model, x: Row) -> Any:
 
 def run(model: Model, pairs: Iterable[Pair]) -> list[Any]:
     """Infer, then learn, event by event; what was inferred."""
-    said = []
+    predictions = []
     for x, y in pairs:
-        said.append(infer(model, x))
+        predictions.append(infer(model, x))
         learn(model, x, y)
-    return said
+    return predictions
 
 
 def teach(model: Model, pairs: Iterable[Pair]) -> Model:
@@ -195,13 +195,13 @@ def teach(model: Model, pairs: Iterable[Pair]) -> Model:
     return model
 
 
-def numbers(said: Any) -> list[float]:
+def numbers(prediction: Any) -> list[float]:
     """All numbers of whatever was inferred, in a fixed order."""
-    if isinstance(said, dict):
-        return [number for key in sorted(said, key=repr) for number in numbers(said[key])]
-    if isinstance(said, list | tuple):
-        return [number for part in said for number in numbers(part)]
-    return [float(said)]
+    if isinstance(prediction, dict):
+        return [number for key in sorted(prediction, key=repr) for number in numbers(prediction[key])]
+    if isinstance(prediction, list | tuple):
+        return [number for part in prediction for number in numbers(part)]
+    return [float(prediction)]
 
 
 def assert_close(a: Any, b: Any, tolerance: float = 1e-6) -> None:

@@ -24,11 +24,11 @@ WARM = 1_000
 def scores(rows: Iterable[Row], detector: RNNAnomalyDetector | None = None) -> np.ndarray:
     """Score, then learn, event by event."""
     detector = RNNAnomalyDetector() if detector is None else detector
-    said = []
+    scored = []
     for x in rows:
-        said.append(detector.score_one(x))
+        scored.append(detector.score_one(x))
         detector.learn_one(x)
-    return np.array(said)
+    return np.array(scored)
 
 
 def circle(n: int, seed: int = 0, noise: float = 0.1, jumps: Iterable[int] = ()) -> list[Row]:
@@ -46,9 +46,9 @@ def single(values: np.ndarray) -> list[Row]:
     return [{"a": value} for value in values.tolist()]
 
 
-def area_under_curve(said: np.ndarray, unusual: np.ndarray) -> float:
+def area_under_curve(scored: np.ndarray, unusual: np.ndarray) -> float:
     """Probability that an unusual event scores higher than another one; equal scores count half."""
-    high, low = said[unusual], said[~unusual]
+    high, low = scored[unusual], scored[~unusual]
     return float(np.mean((high[:, None] > low) + 0.5 * (high[:, None] == low)))
 
 
@@ -64,9 +64,9 @@ ORDINARY: dict[str, Callable[[np.random.Generator], list[Row]]] = {
 
 @pytest.mark.parametrize("kind", ORDINARY)
 def test_scores_of_ordinary_events_are_spread_evenly(kind: str) -> None:
-    said = scores(ORDINARY[kind](np.random.default_rng(1)))
-    assert ((said >= 0.0) & (said < 1.0)).all()
-    late = np.sort(said[WARM:])
+    scored = scores(ORDINARY[kind](np.random.default_rng(1)))
+    assert ((scored >= 0.0) & (scored < 1.0)).all()
+    late = np.sort(scored[WARM:])
     assert late.mean() == pytest.approx(0.5, abs=0.05)
     # Largest distance from the uniform distribution: 1.63 / sqrt(2000) at 1 %, and errors are not independent.
     assert np.abs(late - (np.arange(len(late)) + 0.5) / len(late)).max() < 0.06
@@ -80,9 +80,9 @@ def test_a_jump_that_no_single_value_shows_ranks_among_the_highest(seed: int) ->
     unusual = np.isin(np.arange(WARM, 4_000), jumps)
     values = np.array([[x["a"], x["b"]] for x in rows])
     marginal = np.abs((values - values.mean(axis=0)) / values.std(axis=0)).max(axis=1)
-    said, blind = area_under_curve(scores(rows)[WARM:], unusual), area_under_curve(marginal[WARM:], unusual)
-    print(f"seed {seed}: area under the curve {said:.3f}, of marginal z-scores {blind:.3f}")
-    assert said > 0.95
+    scored, blind = area_under_curve(scores(rows)[WARM:], unusual), area_under_curve(marginal[WARM:], unusual)
+    print(f"seed {seed}: area under the curve {scored:.3f}, of marginal z-scores {blind:.3f}")
+    assert scored > 0.95
     assert blind < 0.65
 
 
@@ -100,10 +100,10 @@ def test_the_larger_the_error_the_higher_the_score_even_beyond_all_seen() -> Non
     detector = RNNAnomalyDetector()
     scores(rows[:1_000], detector)
     usual = rows[1_000]
-    said = [detector.score_one({**usual, "a": usual["a"] + step}) for step in (0.3, 0.6, 2, 10, 100, 1e4, 1e6)]
-    assert said == sorted(said)
-    assert len(set(said[2:])) == 5
-    assert 0.99 < said[2] < said[-1] < 1.0
+    scored = [detector.score_one({**usual, "a": usual["a"] + step}) for step in (0.3, 0.6, 2, 10, 100, 1e4, 1e6)]
+    assert scored == sorted(scored)
+    assert len(set(scored[2:])) == 5
+    assert 0.99 < scored[2] < scored[-1] < 1.0
 
 
 def test_an_anomaly_is_seen_in_each_feature_whatever_its_unit() -> None:
@@ -143,9 +143,9 @@ def test_missing_features_are_left_out_of_the_score() -> None:
         if rng.random() < 0.2:
             x["ab"[int(rng.integers(2))]] = math.nan
     detector = RNNAnomalyDetector()
-    said = scores(rows, detector)
-    assert np.isfinite(said).all()
-    assert said[WARM:].mean() == pytest.approx(0.5, abs=0.07)
+    scored = scores(rows, detector)
+    assert np.isfinite(scored).all()
+    assert scored[WARM:].mean() == pytest.approx(0.5, abs=0.07)
     assert detector.score_one({"a": math.nan, "b": None}) == 0.0
     assert detector.score_one({"a": math.nan, "b": 100.0}) > 0.99
     assert detector.score_one({"b": 100.0}) > 0.99
@@ -173,9 +173,9 @@ def test_a_feature_that_appears_disturbs_no_score_and_is_soon_watched() -> None:
     rows = circle(2_000)
     late = [x if t < 1_000 else {**x, "c": 1_000.0 + rng.normal()} for t, x in enumerate(rows)]
     detector = RNNAnomalyDetector()
-    said = scores(late, detector)
-    assert said[:1_001].tolist() == scores(rows[:1_001]).tolist()
-    assert said[1_000:1_100].mean() < 0.65
+    scored = scores(late, detector)
+    assert scored[:1_001].tolist() == scores(rows[:1_001]).tolist()
+    assert scored[1_000:1_100].mean() < 0.65
     assert detector.score_one({**late[-1], "c": 1_000.0}) < 0.95 < detector.score_one({**late[-1], "c": 1_010.0})
 
 

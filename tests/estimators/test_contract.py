@@ -94,47 +94,47 @@ def test_predicting_in_between_does_not_change_later_predictions(each: Case) -> 
 @every
 def test_a_model_that_has_seen_nothing_has_an_answer(each: Case) -> None:
     x = each.data(1)[0][0]
-    said = infer(each.build(), x)
-    assert all(math.isfinite(number) for number in numbers(said))
+    prediction = infer(each.build(), x)
+    assert all(math.isfinite(number) for number in numbers(prediction))
     if each.kind is CLASSIFIER and "readout" not in each.parameters:
-        assert said == {}
+        assert prediction == {}
         assert each.build().predict_one(x) is None
     if each.kind is REGRESSOR:
-        assert isinstance(said, float)
+        assert isinstance(prediction, float)
     if each.kind is FORECASTER:
-        assert len(said) == HORIZON
+        assert len(prediction) == HORIZON
 
 
 @every
 def test_predictions_have_the_form_of_their_kind(each: Case) -> None:
     pairs = each.data(41)
     model, x = teach(each.build(), pairs[:-1]), pairs[-1][0]
-    said = infer(model, x)
-    assert all(math.isfinite(number) for number in numbers(said))
+    prediction = infer(model, x)
+    assert all(math.isfinite(number) for number in numbers(prediction))
     if each.kind is REGRESSOR:
-        assert type(said) is float
+        assert type(prediction) is float
     elif each.kind is MULTI_TARGET:
-        assert set(said) == {"u", "v"}
-        assert all(type(value) is float for value in said.values())
+        assert set(prediction) == {"u", "v"}
+        assert all(type(value) is float for value in prediction.values())
     elif each.kind is CLASSIFIER:
-        assert set(said) == {y for _, y in pairs}
-        assert math.isclose(sum(said.values()), 1.0)
-        assert model.predict_one(x) == max(said, key=said.__getitem__)
+        assert set(prediction) == {y for _, y in pairs}
+        assert math.isclose(sum(prediction.values()), 1.0)
+        assert model.predict_one(x) == max(prediction, key=prediction.__getitem__)
     elif each.kind is FORECASTER:
-        assert [len(said), len(model.forecast(1, [x]))] == [HORIZON, 1]
-        assert model.forecast(1, [x]) == said[:1]
+        assert [len(prediction), len(model.forecast(1, [x]))] == [HORIZON, 1]
+        assert model.forecast(1, [x]) == prediction[:1]
         assert all(low <= high for low, high in model.forecast_interval(HORIZON, [x] * HORIZON))
     elif each.kind is DETECTOR:
-        assert 0.0 <= said <= 1.0
+        assert 0.0 <= prediction <= 1.0
 
 
 def test_quantiles_come_by_level() -> None:
     model = case(REGRESSOR).build(loss="quantile", readout="linear")
     pairs = REGRESSOR.data(400)
     teach(model, pairs)
-    said = [model.predict_quantiles_one(x) for x, _ in pairs[-50:]]
-    assert all(set(levels) == {0.05, 0.5, 0.95} for levels in said)
-    assert np.mean([levels[0.05] for levels in said]) < np.mean([levels[0.95] for levels in said])
+    predictions = [model.predict_quantiles_one(x) for x, _ in pairs[-50:]]
+    assert all(set(levels) == {0.05, 0.5, 0.95} for levels in predictions)
+    assert np.mean([levels[0.05] for levels in predictions]) < np.mean([levels[0.95] for levels in predictions])
 
 
 # ---- targets that are unknown
@@ -148,12 +148,12 @@ def test_an_event_without_target_advances_the_state_and_nothing_else(each: Case)
     if each.kind is FORECASTER:  # with covariates the newest value is learned when those of the next step come
         learn(model, x, None)
     for i in range(NOTHING_LEFT, NOTHING_LEFT + 2 * K1):
-        weights, counters, said = weight_bits(model), model.counters(), infer(model, x)
+        weights, counters, prediction = weight_bits(model), model.counters(), infer(model, x)
         learn(model, pairs[i][0], None)
         assert weight_bits(model) == weights
         assert model.counters()["updates"] == counters["updates"]
         assert model.counters()["records_predicted"] == counters["records_predicted"] + 1
-        assert infer(model, x) != said
+        assert infer(model, x) != prediction
 
 
 @told
@@ -215,14 +215,14 @@ def test_predicting_a_batch_is_predicting_each_row_from_the_present_state(each: 
     X.loc[104, "b"] = math.nan
     rows: list[Any] = [dict(row) for row in X.to_dict("records")]
     before = everything(model)
-    said = model.predict_many(X)
-    assert list(said.index) == list(X.index)
+    predictions = model.predict_many(X)
+    assert list(predictions.index) == list(X.index)
     if each.kind is MULTI_TARGET:
-        assert isinstance(said, pd.DataFrame)
-        assert said.to_dict("records") == [model.predict_one(x) for x in rows]
+        assert isinstance(predictions, pd.DataFrame)
+        assert predictions.to_dict("records") == [model.predict_one(x) for x in rows]
     else:
-        assert isinstance(said, pd.Series)
-        assert said.tolist() == [model.predict_one(x) for x in rows]
+        assert isinstance(predictions, pd.Series)
+        assert predictions.tolist() == [model.predict_one(x) for x in rows]
     if each.kind is CLASSIFIER:
         probabilities = model.predict_proba_many(X)
         assert list(probabilities.index) == list(X.index)
@@ -284,9 +284,9 @@ def test_a_deep_copy_is_independent_and_goes_on_identically(each: Case) -> None:
     model = teach(each.build(), pairs[:31])
     twin = copy.deepcopy(model)
     before = everything(twin)
-    said = run(model, pairs[31:])
+    predictions = run(model, pairs[31:])
     assert everything(twin) == before
-    assert run(twin, pairs[31:]) == said
+    assert run(twin, pairs[31:]) == predictions
 
 
 @every
@@ -325,10 +325,10 @@ def test_nothing_random_is_taken_from_or_left_to_others(each: Case) -> None:
     pairs = each.data(20)
     np.random.seed(3)
     before = np.random.get_state()[1].tolist()  # type: ignore[index]
-    said = run(each.build(), pairs)
+    predictions = run(each.build(), pairs)
     assert np.random.get_state()[1].tolist() == before  # type: ignore[index]
     np.random.seed(4)
-    assert run(each.build(), pairs) == said
+    assert run(each.build(), pairs) == predictions
 
 
 # ---- streams
@@ -397,8 +397,8 @@ def test_inputs_that_are_missing_or_not_finite_never_poison_later_predictions(
 ) -> None:
     pairs = [({k: bad.get((i, k), v) for k, v in x.items()}, y) for i, (x, y) in enumerate(each.data(40))]
     model = each.build()
-    for said in [*run(model, pairs), *run(model, each.data(2 * K2, seed=1))]:
-        assert all(math.isfinite(number) for number in numbers(said))
+    for prediction in [*run(model, pairs), *run(model, each.data(2 * K2, seed=1))]:
+        assert all(math.isfinite(number) for number in numbers(prediction))
     assert all(np.isfinite(array).all() for array in model.get_weights().values())
 
 
@@ -419,8 +419,10 @@ def test_a_feature_that_disappears_counts_as_missing(each: Case) -> None:
     imputed = models[0].counters()["imputed_inputs"]
     for x, y in pairs[20:]:
         rest = {k: v for k, v in x.items() if k != "b"}
-        said = [infer(m, z) for m, z in zip(models, (rest, {**rest, "b": None}, {**rest, "b": math.nan}), strict=True)]
-        assert said[0] == said[1] == said[2]
+        predictions = [
+            infer(m, z) for m, z in zip(models, (rest, {**rest, "b": None}, {**rest, "b": math.nan}), strict=True)
+        ]
+        assert predictions[0] == predictions[1] == predictions[2]
         learn(models[0], rest, y)
         learn(models[1], {**rest, "b": None}, y)
         learn(models[2], {**rest, "b": math.nan}, y)

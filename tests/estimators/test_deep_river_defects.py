@@ -35,7 +35,7 @@ def python(script: str, **environment: str) -> str:
 
 
 def test_all_estimators_import_on_the_river_that_is_installed() -> None:
-    said = python(
+    printed = python(
         "from river import base\n"
         "from river.time_series.base import Forecaster\n"
         "from streamrnn import RNNAnomalyDetector, RNNClassifier, RNNForecaster\n"
@@ -47,7 +47,7 @@ def test_all_estimators_import_on_the_river_that_is_installed() -> None:
         "assert issubclass(RNNAnomalyDetector, base.AnomalyDetector)\n"
         "print('imported')"
     )
-    assert said == "imported\n"
+    assert printed == "imported\n"
 
 
 @cells
@@ -61,8 +61,8 @@ def test_saving_and_loading_keeps_the_weights(cell: str, tmp_path: Path) -> None
 
 def mean_error(model: RNNRegressor, pairs: list[Pair]) -> float:
     """Progressive mean absolute error."""
-    said = run(model, pairs)
-    return statistics.mean(abs(value - y) for value, (_, y) in zip(said, pairs, strict=True))
+    predictions = run(model, pairs)
+    return statistics.mean(abs(value - y) for value, (_, y) in zip(predictions, pairs, strict=True))
 
 
 @cells

@@ -58,25 +58,25 @@ def test_beyond_the_horizon_a_model_runs_on_with_its_own_forecasts(
     series = wave(140, with_x)
     taught(model, series[:120])
     xs = [x for _, x in series[120:130]]
-    said = model.forecast(10, xs)
+    forecasts = model.forecast(10, xs)
     by_hand = copy.deepcopy(model)
     expected = by_hand.forecast(horizon, xs[:horizon])
     for j in range(10 - horizon):
         by_hand.learn_one(expected[j], xs[j])
         expected.append(by_hand.forecast(horizon, xs[j + 1 : j + 1 + horizon])[-1])
-    assert said == expected
-    assert np.ptp(said) > 0.01
+    assert forecasts == expected
+    assert np.ptp(forecasts) > 0.01
 
 
 def test_a_readout_by_least_squares_runs_on_as_well() -> None:
     model = taught(RNNForecaster(baseline=None, scale=False, previous_target=True, k1=50, k2=60), wave(330, False))
-    said, by_hand = model.forecast(12), copy.deepcopy(model)
+    forecasts, by_hand = model.forecast(12), copy.deepcopy(model)
     expected = []
     for _ in range(12):
         expected += by_hand.forecast(1)
         by_hand.learn_one(expected[-1])  # what was forecast without error teaches the readout next to nothing
-    assert said == pytest.approx(expected, abs=0.02)
-    assert said == pytest.approx([math.sin(t / 3.0) for t in range(330, 342)], abs=0.05)
+    assert forecasts == pytest.approx(expected, abs=0.02)
+    assert forecasts == pytest.approx([math.sin(t / 3.0) for t in range(330, 342)], abs=0.05)
 
 
 @pytest.mark.parametrize("readout", READOUTS)
@@ -134,8 +134,8 @@ def test_a_stream_never_seen_is_forecast_with_the_covariates_of_each_step() -> N
     a = np.random.default_rng(4).normal(size=2_000).tolist()
     series = [(3.0 * value, {"a": value, "id": "pq"[t % 2]}) for t, value in enumerate(a)]
     model = taught(RNNForecaster(readout="linear", baseline=None, stream_key="id"), series)
-    said = model.forecast(4, [{"a": value, "id": "new"} for value in (1.5, -1.5, 1.5, -1.5)])
-    assert [math.copysign(1.0, value) for value in said] == [1.0, -1.0, 1.0, -1.0]
+    forecasts = model.forecast(4, [{"a": value, "id": "new"} for value in (1.5, -1.5, 1.5, -1.5)])
+    assert [math.copysign(1.0, value) for value in forecasts] == [1.0, -1.0, 1.0, -1.0]
 
 
 def test_covariates_come_in_any_sequence() -> None:

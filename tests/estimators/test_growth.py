@@ -175,8 +175,8 @@ def test_a_new_class_keeps_the_rows_of_the_others(each: Case) -> None:
     assert after["head.weight"].shape[0] == before["head.weight"].shape[0] + 1 == 3
     np.testing.assert_array_equal(after["head.weight"][:2], before["head.weight"])
     np.testing.assert_array_equal(after["rnn.weight_hh_l0"], before["rnn.weight_hh_l0"])
-    said, expected = model.predict_proba_one(x), same.predict_proba_one(x)
-    assert math.isclose(said["low"] / said["mid"], expected["low"] / expected["mid"], rel_tol=1e-4)
+    probabilities, expected = model.predict_proba_one(x), same.predict_proba_one(x)
+    assert math.isclose(probabilities["low"] / probabilities["mid"], expected["low"] / expected["mid"], rel_tol=1e-4)
 
 
 @pytest.mark.parametrize("each", CLASSIFIERS, ids=str)

@@ -55,21 +55,21 @@ def test_learn_one_and_predict_one_reproduce_pytorch_run(name: str) -> None:
     y = case["y"].reshape(n, -1)
     names = [f"y{i}" for i in range(y.shape[1])]
     model = golden_model(name, case, names)
-    said = np.empty_like(y)
+    predicted = np.empty_like(y)
     for i in range(n):
         x = {f"x{j}": value for j, value in enumerate(case["x"][i].tolist())}
         if "stream" in case:
             x[STREAM_KEY] = int(case["stream"][i])
         if len(names) == 1:
-            said[i] = model.predict_one(x)
+            predicted[i] = model.predict_one(x)
             model.learn_one(x, float(y[i, 0]))
         else:
-            said[i] = [model.predict_one(x)[target] for target in names]
+            predicted[i] = [model.predict_one(x)[target] for target in names]
             model.learn_one(x, dict(zip(names, y[i].tolist(), strict=True)))
         if "end" in case and case["end"][i]:
             model.end_sequence(x.get(STREAM_KEY))
 
-    np.testing.assert_allclose(said, case["pred"].reshape(n, -1), rtol=TOLERANCE, atol=TOLERANCE)
+    np.testing.assert_allclose(predicted, case["pred"].reshape(n, -1), rtol=TOLERANCE, atol=TOLERANCE)
     weights = model.get_weights()
     for key, expected in tensors(case, "v").items():
         np.testing.assert_allclose(weights[key], expected, rtol=TOLERANCE, atol=TOLERANCE)
@@ -106,8 +106,8 @@ def test_a_pipeline_takes_batches_and_single_events_alike() -> None:
     score = metrics.MAE()
     for start in range(0, 800, 50):
         batch = slice(start, start + 50)
-        for truth, said in zip(y[batch], model.predict_many(X[batch]), strict=True):
-            score.update(truth, said)
+        for truth, predicted in zip(y[batch], model.predict_many(X[batch]), strict=True):
+            score.update(truth, predicted)
         model.learn_many(X[batch], y[batch])
     assert math.isfinite(score.get())
     assert evaluate.progressive_val_score(pairs[800:], model, metrics.MAE()).get() < 0.5

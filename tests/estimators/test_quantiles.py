@@ -31,7 +31,7 @@ def noisy(kind: str, n: int = N, seed: int = 0) -> list[tuple[dict[str, float], 
     return [({"a": u, "size": v}, 2.0 * u + e) for (u, v), e in zip(inputs, noise.tolist(), strict=True)]
 
 
-def said(subject: Model, pairs: list[tuple[dict[str, float], float]]) -> np.ndarray:
+def predicted_quantiles(subject: Model, pairs: list[tuple[dict[str, float], float]]) -> np.ndarray:
     """The quantiles before each event is learned, (n, levels)."""
     rows = []
     for x, y in pairs:
@@ -45,7 +45,7 @@ def said(subject: Model, pairs: list[tuple[dict[str, float], float]]) -> np.ndar
 @pytest.mark.parametrize("kind", ["normal", "skewed"])
 def test_each_level_is_exceeded_as_rarely_as_it_says(kind: str, cell: str) -> None:
     pairs = noisy(kind)
-    quantiles, y = said(model(cell=cell), pairs)[WARM:], np.array([y for _, y in pairs[WARM:]])
+    quantiles, y = predicted_quantiles(model(cell=cell), pairs)[WARM:], np.array([y for _, y in pairs[WARM:]])
     below = (y[:, None] < quantiles).mean(axis=0)
     print(f"{cell} {kind}: below {below.round(3).tolist()}")
     assert below == pytest.approx([0.05, 0.5, 0.95], abs=0.035)
@@ -53,7 +53,7 @@ def test_each_level_is_exceeded_as_rarely_as_it_says(kind: str, cell: str) -> No
 
 
 def test_intervals_are_wide_where_the_noise_is() -> None:
-    quantiles = said(model(), pairs := noisy("told"))[WARM:]
+    quantiles = predicted_quantiles(model(), pairs := noisy("told"))[WARM:]
     large = np.array([x["size"] > 1 for x, _ in pairs[WARM:]])
     width = quantiles[:, 2] - quantiles[:, 0]
     assert np.median(width[large]) > 2.0 * np.median(width[~large])
@@ -62,7 +62,7 @@ def test_intervals_are_wide_where_the_noise_is() -> None:
 @pytest.mark.parametrize("lr", [1e-2, 0.5])
 def test_levels_never_cross(lr: float) -> None:
     subject = model(lr=lr, quantiles=(0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9))
-    quantiles = said(subject, noisy("told", 1_000))
+    quantiles = predicted_quantiles(subject, noisy("told", 1_000))
     assert (np.diff(quantiles, axis=1) >= 0.0).all()
     assert (np.diff(quantiles[1:], axis=1) > 0.0).any()
 
@@ -80,7 +80,7 @@ def test_the_prediction_is_the_middle_level(levels: tuple[float, ...]) -> None:
 def test_asking_for_quantiles_changes_nothing() -> None:
     subject = model(hidden_size=4)
     assert subject.predict_quantiles_one({"a": 1.0}) == {0.05: 0.0, 0.5: 0.0, 0.95: 0.0}
-    said(subject, noisy("normal", 50))
+    predicted_quantiles(subject, noisy("normal", 50))
     before = everything(subject)
     assert all(math.isfinite(value) for value in subject.predict_quantiles_one({"a": 1.0}).values())
     assert everything(subject) == before

@@ -236,7 +236,7 @@ def test_times_may_be_iso_text(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("a.txt", "", "expected .csv, .jsonl or .ndjson"),
         ("a.csv", "", "is empty"),
@@ -247,10 +247,10 @@ def test_times_may_be_iso_text(tmp_path):
         ("a.csv", b"k\n\xff\n", "not UTF-8"),
     ],
 )
-def test_files_that_cannot_be_used_are_refused(tmp_path, name, content, said):
+def test_files_that_cannot_be_used_are_refused(tmp_path, name, content, message):
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with closing(read_rows(path)) as source, pytest.raises(ConfigError, match=said):
+    with closing(read_rows(path)) as source, pytest.raises(ConfigError, match=message):
         list(records(job(), source, Fields(key="k")))
 
 

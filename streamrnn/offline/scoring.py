@@ -1,0 +1,257 @@
+"""Predictions kept until their target is known, then scored, the model's beside those of naive baselines.
+
+When a target becomes known decides how long a prediction waits: none at all when the record brings its target itself,
+up to the horizon for a forecast (which is dropped when the stream's sequence ends), until the label record otherwise.
+The baselines learn a target only after they were scored on it, as the model does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from streamrnn.job.codec import Decoded
+from streamrnn.learner.block import LABEL
+from streamrnn.learner.spec import LearnerSpec
+from streamrnn.offline.baselines import Baseline, LastValue, RunningMean, RunningMedian
+
+MODEL: Final = "model"
+HIGHER_IS_BETTER: Final = frozenset({"accuracy"})
+"""Metrics; of all others the lowest is the best."""
+_TINY: Final = 1e-15  # a probability of zero costs this much and not infinity
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One line of the result: how one predictor did on one target. ``values`` maps a metric's name to its value."""
+
+    target: str
+    predictor: str
+    scored: int
+    values: dict[str, float]
+
+
+class Scorer:
+    """Keeps predictions until their target is known, has them scored and the baselines learn.
+
+    ``metrics`` are the names in ``Score.values``, the one to rank by first.
+    """
+
+    metrics: tuple[str, ...]
+
+    def __init__(self, spec: LearnerSpec) -> None:
+        self._spec = spec
+        self._known = spec.target.known
+        # Forecasts by stream: predictions of the newest steps, newest last. Labels: by stream and event.
+        self._steps: dict[bytes, deque[Any]] = {}
+        self._ended: set[bytes] = set()
+        self._last_time_ms: dict[bytes, int] = {}
+        self._waiting: dict[tuple[bytes, int], Any] = {}
+
+    def score(self, decoded: Decoded, value: npt.NDArray[np.float64]) -> None:
+        """Score what these records bring the targets of; ``value`` are the model's predictions, (n, n_outputs)."""
+        block = decoded.block
+        each = {"record": self._with_record, "forecast": self._with_future, "label": self._with_label}[self._known]
+        for row in zip(
+            block.keys,
+            block.y.tolist(),
+            value.tolist(),
+            block.kind.tolist(),
+            block.event.tolist(),
+            block.end.tolist(),
+            block.time_ms.tolist(),
+            strict=True,
+        ):
+            each(*row)
+
+    def scores(self) -> list[Score]:
+        """How every predictor did so far, the model first on each target."""
+        raise NotImplementedError
+
+    # ---- for the concrete classes
+
+    def _predictions(self, key: bytes, value: list[float]) -> Any:
+        """The model's prediction and those of all baselines at this moment."""
+        raise NotImplementedError
+
+    def _score(self, predictions: Any, y: list[float], horizon: int, /) -> None:
+        """Compare what ``_predictions`` gave with the targets, which lie ``horizon`` + 1 steps ahead of it."""
+        raise NotImplementedError
+
+    def _learn(self, key: bytes, y: list[float]) -> None:
+        """Let the baselines learn."""
+        raise NotImplementedError
+
+    # ---- when a target becomes known
+
+    def _with_record(self, key: bytes, y: list[float], value: list[float], *_: Any) -> None:
+        self._score(self._predictions(key, value), y, 0)
+        self._learn(key, y)
+
+    def _with_future(self, key: bytes, y: list[float], value: list[float], *more: Any) -> None:
+        _, _, end, time_ms = more
+        gap = self._spec.streams.reset_after_s
+        if key in self._ended or (gap is not None and time_ms - self._last_time_ms.get(key, time_ms) > 1000 * gap):
+            self._steps.pop(key, None)
+            self._ended.discard(key)
+        self._last_time_ms[key] = time_ms
+        if end and self._spec.has_end:
+            self._ended.add(key)
+        steps = self._steps.setdefault(key, deque(maxlen=self._spec.target.horizon))
+        for horizon, predictions in enumerate(reversed(steps)):
+            self._score(predictions, y, horizon)
+        self._learn(key, y)  # known before the forecast is made
+        steps.append(self._predictions(key, value))
+
+    def _with_label(self, key: bytes, y: list[float], value: list[float], kind: int, event: int, *_: Any) -> None:
+        if kind == LABEL:
+            if (predictions := self._waiting.pop((key, event), None)) is not None:
+                self._score(predictions, y, 0)
+                self._learn(key, y)
+        elif event:
+            self._waiting[key, event] = self._predictions(key, value)
+
+
+def scorer_of(spec: LearnerSpec) -> Scorer:
+    """The scorer for what the specification predicts: numbers or classes."""
+    return _Numbers(spec) if spec.target.classes is None else _Classes(spec)
+
+
+@dataclass(slots=True)
+class _Errors:
+    """What one predictor's errors on one target add up to. ``inside``: targets between the outer quantiles."""
+
+    absolute: float = 0.0
+    squared: float = 0.0
+    pinball: float = 0.0
+    inside: int = 0
+
+
+class _Numbers(Scorer):
+    """Regression: per target (and step ahead), mean absolute and root mean squared error; with quantiles more."""
+
+    BASELINES: Final = ("running mean", "running median", "last value of the stream")
+
+    def __init__(self, spec: LearnerSpec) -> None:
+        super().__init__(spec)
+        self._levels = spec.model.quantiles if spec.model.effective_loss == "quantile" else ()
+        self._point = min(range(len(self._levels)), key=lambda i: abs(self._levels[i] - 0.5)) if self._levels else 0
+        self._baselines: list[list[Baseline]] = [
+            [RunningMean(), RunningMedian(), LastValue("key")] for _ in spec.target.fields
+        ]
+        self.metrics = ("MAE", "RMSE")
+        if self._levels:
+            self.metrics += ("pinball", f"within {self._levels[0]:g}-{self._levels[-1]:g}")
+        # For each column (targets within steps ahead, as in a prediction): how often scored, and each predictor's sums.
+        n = spec.target.horizon * spec.n_targets
+        self._count = [0] * n
+        self._errors = [[_Errors() for _ in (MODEL, *self.BASELINES)] for _ in range(n)]
+
+    def _predictions(self, key: bytes, value: list[float]) -> tuple[list[float], list[list[float]]]:
+        record = {"key": key}
+        return value, [[b.predict(record) for b in each] for each in self._baselines]
+
+    def _learn(self, key: bytes, y: list[float]) -> None:
+        record = {"key": key}
+        for each, known in zip(self._baselines, y, strict=True):
+            if known == known:
+                for baseline in each:
+                    baseline.learn(record, known)
+
+    def _score(self, predictions: tuple[list[float], list[list[float]]], y: list[float], horizon: int) -> None:
+        value, baselines = predictions
+        n_levels = max(1, len(self._levels))
+        for t, known in enumerate(y):
+            if known != known:
+                continue
+            column = horizon * len(y) + t
+            outputs = value[column * n_levels : (column + 1) * n_levels]
+            self._count[column] += 1
+            model, *others = self._errors[column]
+            self._add(model, outputs[self._point], outputs, known)
+            for errors, point in zip(others, baselines[t], strict=True):
+                self._add(errors, point, [point] * n_levels, known)
+
+    def _add(self, errors: _Errors, point: float, outputs: Sequence[float], known: float) -> None:
+        error = point - known
+        errors.absolute += abs(error)
+        errors.squared += error * error
+        if self._levels:
+            errors.pinball += sum(
+                max(level * (known - q), (level - 1) * (known - q))
+                for level, q in zip(self._levels, outputs, strict=True)
+            ) / len(outputs)
+            errors.inside += outputs[0] <= known <= outputs[-1]
+
+    def scores(self) -> list[Score]:
+        target = self._spec.target
+        scores = []
+        for column, n in enumerate(self._count):
+            horizon, t = divmod(column, len(target.fields))
+            name = target.fields[t]
+            label = f"{name} +{horizon + 1}" if target.known == "forecast" else name
+            for predictor, errors in zip((MODEL, *self.BASELINES), self._errors[column], strict=True):
+                values = [_mean(errors.absolute, n), math.sqrt(_mean(errors.squared, n)), _mean(errors.pinball, n)]
+                if predictor == MODEL:  # a baseline's one number has no interval
+                    values.append(_mean(errors.inside, n))
+                scores.append(Score(label, predictor, n, dict(zip(self.metrics, values, strict=False))))
+        return scores
+
+
+class _Classes(Scorer):
+    """Classification: accuracy and log-loss against the frequencies so far and the stream's last class."""
+
+    BASELINES: Final = ("class frequencies", "last class of the stream")
+    metrics = ("accuracy", "log-loss")
+
+    def __init__(self, spec: LearnerSpec) -> None:
+        super().__init__(spec)
+        assert spec.target.classes is not None
+        self._logistic = spec.model.readout == "logistic"
+        self._counts = [0] * len(spec.target.classes)
+        self._last: dict[bytes, int] = {}
+        self._n = 0
+        self._right = [0, 0, 0]
+        self._loss = [0.0, 0.0]
+
+    def _predictions(self, key: bytes, value: list[float]) -> tuple[list[float], list[float], int]:
+        model = [1.0 - value[0], value[0]] if self._logistic else value
+        total = sum(self._counts) + len(self._counts)  # each class seen once more than it was: none is impossible
+        frequencies = [(count + 1) / total for count in self._counts]
+        majority = frequencies.index(max(frequencies))
+        return model, frequencies, self._last.get(key, majority)
+
+    def _learn(self, key: bytes, y: list[float]) -> None:
+        if y[0] == y[0]:
+            self._counts[int(y[0])] += 1
+            self._last[key] = int(y[0])
+
+    def _score(self, predictions: tuple[list[float], list[float], int], y: list[float], _horizon: int) -> None:
+        if y[0] != y[0]:
+            return
+        known = int(y[0])
+        model, frequencies, last = predictions
+        self._n += 1
+        for i, probabilities in enumerate((model, frequencies)):
+            self._right[i] += probabilities.index(max(probabilities)) == known
+            self._loss[i] -= math.log(max(_TINY, probabilities[known]))
+        self._right[2] += last == known
+
+    def scores(self) -> list[Score]:
+        scores = []
+        for i, predictor in enumerate((MODEL, *self.BASELINES)):
+            values = {"accuracy": _mean(self._right[i], self._n)}
+            if i < len(self._loss):  # the last class alone has no probability
+                values["log-loss"] = _mean(self._loss[i], self._n)
+            scores.append(Score(self._spec.target.fields[0], predictor, self._n, values))
+        return scores
+
+
+def _mean(total: float, n: int) -> float:
+    return total / n if n else math.nan
