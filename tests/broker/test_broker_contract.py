@@ -245,11 +245,16 @@ def test_poll_returns_no_more_than_asked_for(world: World) -> None:
 
 
 def test_poll_waits_no_longer_than_its_timeout(world: World) -> None:
+    """The shortest of several short waits is compared with one long wait, whatever else the machine does."""
     topic, broker = world.topic(), world.member("g")
     started(broker, topic)
-    begin = time.monotonic()
-    assert broker.poll(0.3, 10) == {}
-    assert 0.2 < time.monotonic() - begin < 2.0
+
+    def waited_s(timeout_s: float) -> float:
+        began = time.monotonic()
+        assert broker.poll(timeout_s, 10) == {}
+        return time.monotonic() - began
+
+    assert 3 * min(waited_s(0.05) for _ in range(5)) < waited_s(0.6)
 
 
 def test_a_partition_needs_a_seek_before_it_has_a_position(world: World) -> None:
