@@ -1,8 +1,8 @@
 """Shared by the whole suite: compiled kernels, how tests are dealt out to processes, one real Kafka broker, Hypothesis.
 
 Tests run in two processes (pytest-xdist). All tests of a file go to one of them, so that what a file sets up is set up
-once; those with "kafka" in their names go to one as well, which therefore starts the only broker. What takes longest
-goes first. ``-n 0`` runs everything in the present process, in the same order.
+once; those with kafka in their names go to one as well, which therefore starts the only broker. ``-n 0`` runs
+everything in the present process.
 
 Examples are the same in every run unless ``HYPOTHESIS_PROFILE=explore`` asks for new ones.
 """
@@ -38,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class ByFile(LoadScopeScheduling):
-    """Deals out whole files, and what needs the broker as if it were one file."""
+    """Deals out whole files, and what needs the broker as if it were one file. All it is told of a test is its id."""
 
     def _split_scope(self, nodeid: str) -> str:
         return "kafka" if "kafka" in nodeid else nodeid.partition("::")[0]
@@ -49,8 +49,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What waits for the broker first, then what is slow: neither should be all that is left at the end."""
-    items.sort(key=lambda item: ("kafka" not in item.nodeid, item.get_closest_marker("slow") is None))
+    """What needs the broker comes first and files with slow tests next, lest one of them be left alone at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    for item in items:
+        if item.get_closest_marker("kafka") and "kafka" not in item.nodeid:
+            raise pytest.UsageError(
+                f"{item.nodeid}: a test marked kafka has it in its name, which decides where it runs"
+            )
+    items.sort(key=lambda item: ("kafka" not in item.nodeid, item.path not in slow))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -184,7 +184,7 @@ def test_a_directory_that_cannot_be_written_is_reported(job, tmp_path):
 
 
 @pytest.mark.kafka
-def test_validate_connect_names_topics_that_are_missing(job, kafka_bootstrap):
+def test_validate_connect_names_topics_that_are_missing_in_kafka(job, kafka_bootstrap):
     document = yaml.safe_load(job.read_text())
     del document["embedded"]
     job.write_text(yaml.safe_dump(document | {"kafka": {"bootstrap_servers": kafka_bootstrap}}))
