@@ -338,6 +338,7 @@ def test_a_restarted_member_goes_on_where_it_committed(world: World) -> None:
     assert [r.offset for r in drained(again, 4)] == [6, 7, 8, 9]
 
 
+@pytest.mark.slow
 def test_a_topic_that_is_not_there_has_no_partitions_and_refuses(world: World) -> None:
     broker = world.member("g")
     assert broker.partitions("nowhere") == []

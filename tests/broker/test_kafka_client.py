@@ -111,6 +111,7 @@ class Following(threading.Thread):
             raise self.error
 
 
+@pytest.mark.slow
 def test_partitions_move_to_a_second_member_and_back_when_it_dies(
     member: Callable[..., KafkaBroker], topic: str
 ) -> None:
@@ -162,6 +163,7 @@ def test_the_assignment_arrives_however_short_the_polls_are(
     assert events == [Assigned((TopicPartition(topic, 0), TopicPartition(topic, 1)))]
 
 
+@pytest.mark.slow
 def test_a_member_that_gets_no_partition_is_told_so(member: Callable[..., KafkaBroker], topic: str) -> None:
     places = [Following(member(f"worker-{i}")) for i in range(3)]
     for place in places[:2]:
@@ -201,6 +203,7 @@ def test_a_join_that_outlasts_the_poll_that_began_it_is_not_forgotten(
     broker.commit({tp: Commit(1)}, 5.0)
 
 
+@pytest.mark.slow
 def test_a_member_whose_session_expired_cannot_commit_and_is_told_what_it_lost(
     member: Callable[..., KafkaBroker], topic: str
 ) -> None:

@@ -39,6 +39,7 @@ def demo(directory, **options):
     return result, console.file.getvalue()
 
 
+@pytest.mark.slow
 @needs_flights
 def test_the_demo_runs_end_to_end(tmp_path):
     from streamrnn.demo.flights import load_flights, stream_key
@@ -99,6 +100,7 @@ def test_a_port_in_use_is_replaced(tmp_path):
     assert f"port {port} is taken" in console.file.getvalue()
 
 
+@pytest.mark.slow
 @needs_flights
 def test_ctrl_c_ends_it_cleanly_with_an_account_of_what_was_done(tmp_path):
     command = [sys.executable, "-m", "streamrnn", "demo", "--directory", str(tmp_path), "--no-baselines", "--port", "0"]
@@ -148,6 +150,7 @@ def test_an_error_of_the_baselines_process_is_told(tmp_path, monkeypatch):
         demo(tmp_path, limit=50)
 
 
+@pytest.mark.slow
 @needs_flights
 @pytest.mark.kafka
 def test_the_demo_runs_through_a_real_kafka(tmp_path, kafka_bootstrap):
