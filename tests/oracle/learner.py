@@ -1,9 +1,9 @@
 """The slow, obvious learner: what a log of records means, one record at a time, with Python lists and NumPy.
 
-Everything that happened in a stream's sequence is kept (``naive_state``), inputs and targets are scaled by running
-statistics (``naive_encoder``), the network runs in the spec's dtype (``naive_network``), and the RLS readout solves for
-its weights after each target (``naive_readout``). The package's learner must agree with this one on every log. It
-shares no code with it, checks no input and is meant for a few hundred records.
+Everything that happened in a stream's sequence is kept (``streams``), inputs and targets are scaled by running
+statistics (``encoder``), the network runs in the spec's dtype (``network``), and the RLS readout solves for its weights
+after each target (``readout``). The package's learner must agree with this one on every log. It shares no code with it,
+checks no input and is meant for a few hundred records.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class NaiveLearner(NaiveEncoder):
     def run(self, records: Iterable[Record]) -> tuple[Array, Array]:
         values, updates = [], []
         for record in records:
-            value, count = self.take(record)
+            value, count = self.process_record(record)
             values.append(value)
             updates.append(count)
         return np.array(values, np.float64).reshape(-1, self.spec.n_outputs), np.array(updates, np.int64)
@@ -106,7 +106,7 @@ class NaiveLearner(NaiveEncoder):
         """Gradient norms before clipping of all optimiser steps so far."""
         return [norm for _, norm in self.steps]
 
-    def take(self, record: Record) -> tuple[Array, int]:
+    def process_record(self, record: Record) -> tuple[Array, int]:
         """One record, wholly: time, eviction, gap, predict, score, advance, learn; or the end of a sequence."""
         self.scores.append((np.nan, np.nan))
         if record.kind == CLOSE:
@@ -120,14 +120,14 @@ class NaiveLearner(NaiveEncoder):
         self.evict_idle()
         if record.kind == LABEL:
             self.counts["label_records"] += 1
-            self.take_label(record)
+            self.process_label(record)
             return np.full(self.spec.n_outputs, np.nan), self.updates
         stream = self.touch(record.key)
         self.counts["records_predicted"] += 1
         if self.gap(stream, time_ms):
             self.learn(stream.sequence)
             self.reset(stream)
-        result = self.take_event(record, stream, time_ms)
+        result = self.process_event(record, stream, time_ms)
         sequence = stream.sequence
         ends = self.spec.has_end and record.end
         if ends or sequence.steps % self.spec.learning.k1 == 0:
@@ -147,27 +147,27 @@ class NaiveLearner(NaiveEncoder):
             self.reset(stream)
 
     def predict(self, block: Any) -> Array:
-        """What would be said of every record of the block now, [n, n_outputs]; changes nothing."""
-        said = []
+        """What would be predicted for every record of the block now, [n, n_outputs]; changes nothing."""
+        predictions = []
         for key, time_ms, x, y in zip(block.keys, block.time_ms, block.x, block.y, strict=True):
             stream = copy.deepcopy(self.streams.get(key) or self.new_stream())
             if self.gap(stream, int(time_ms)):
                 stream.sequence = self.new_sequence()
-            said.append(self.foretell(Record(key, int(time_ms), x, y), stream, int(time_ms))[0])
-        return np.array(said, np.float64).reshape(-1, self.spec.n_outputs)
+            predictions.append(self.foretell(Record(key, int(time_ms), x, y), stream, int(time_ms))[0])
+        return np.array(predictions, np.float64).reshape(-1, self.spec.n_outputs)
 
     def imagine(self, key: bytes, xs: Array, ys: Array) -> Array:
-        """What would be said of these records [n, ...] if they came next in a stream, one after the other, at once."""
+        """Predictions for these records [n, ...] if they came next in a stream, one after the other, at once."""
         stream = copy.deepcopy(self.streams.get(key) or self.new_stream())
-        sequence, said = stream.sequence, []
+        sequence, predictions = stream.sequence, []
         for x, y in zip(xs, ys, strict=True):
             time_ms = sequence.last_time_ms or 0
             if self.spec.target.known == "forecast":
                 self.note(sequence, y)
             prediction, inputs, sequence.state = self.foretell(Record(key, time_ms, x, y), stream, time_ms)[:3]
             sequence.inputs.append(inputs)
-            said.append(prediction)
-        return np.array(said, np.float64).reshape(-1, self.spec.n_outputs)
+            predictions.append(prediction)
+        return np.array(predictions, np.float64).reshape(-1, self.spec.n_outputs)
 
     # ------------------------------------------------------------------------------------------------- streams
 
@@ -209,7 +209,7 @@ class NaiveLearner(NaiveEncoder):
 
     # -------------------------------------------------------------------------------------------------- events
 
-    def take_event(self, record: Record, stream: Stream, time_ms: int) -> tuple[Array, int]:
+    def process_event(self, record: Record, stream: Stream, time_ms: int) -> tuple[Array, int]:
         spec, sequence = self.spec, stream.sequence
         forecast = spec.target.known == "forecast"
         y = np.where(np.isfinite(record.y), record.y, np.nan).astype(np.float64)
@@ -221,7 +221,7 @@ class NaiveLearner(NaiveEncoder):
             for j in reached:
                 self.complete(stream, j, y)
 
-        prediction, x, after, phi, said = self.foretell(record, stream, time_ms)
+        prediction, x, after, phi, experts = self.foretell(record, stream, time_ms)
         before, units = sequence.state, self.units(stream)
         updates = self.updates
         if spec.target.known == "record":
@@ -232,7 +232,7 @@ class NaiveLearner(NaiveEncoder):
         sequence.inputs.append(x)
         sequence.predictions.append(prediction)
         sequence.regressors.append(phi)
-        sequence.said.append(said)
+        sequence.expert_predictions.append(experts)
         sequence.units.append(units)
         width = 1 if self.classify else spec.n_outputs
         sequence.targets.append(np.full(width, np.nan, self.dtype))
@@ -263,15 +263,15 @@ class NaiveLearner(NaiveEncoder):
             self.set_target(stream, sequence, step, j, i, y[i])
 
     def foretell(self, record: Record, stream: Stream, time_ms: int) -> tuple[Any, ...]:
-        """Prediction of a record, and what it was made from: inputs, state after, and of RLS regressors and models."""
+        """Prediction of a record, and what made it: inputs, state after, RLS regressors, both models' predictions."""
         x = self.input_vector(record, stream, time_ms)
         outputs, after, _ = network_step(self.spec.model.cell, self.network(), x, stream.sequence.state)
-        phi, said = np.zeros(0), []
+        phi, experts = np.zeros(0), []
         if self.rls:
             phi = np.concatenate([after[-1][0], x, self.lags(stream), [1.0]]).astype(np.float64)
-            said = [readout.models(phi) for readout in self.readouts]
+            experts = [readout.models(phi) for readout in self.readouts]
             outputs = np.array([readout.predict(phi) for readout in self.readouts])
-        return self.prediction(stream, outputs), x, after, phi, said
+        return self.prediction(stream, outputs), x, after, phi, experts
 
     def network(self) -> Weights:
         """The network's weights, the readout being the RLS model's columns of the state if it is that."""
@@ -284,7 +284,7 @@ class NaiveLearner(NaiveEncoder):
         """[n_outputs, regressors]"""
         return np.array([readout.full.w for readout in self.readouts], np.float64)
 
-    def take_label(self, record: Record) -> None:
+    def process_label(self, record: Record) -> None:
         """A late label: ignored unless its event is remembered, learned if its step is inside the next window."""
         if record.key not in self.streams:
             self.counts["unmatched_labels"] += 1
@@ -334,7 +334,8 @@ class NaiveLearner(NaiveEncoder):
             centre = self.baseline(sequence, j, i, j)
             width *= self.width(stream, j, i) / self.width(stream, 1, i)
         column = (j - 1) * self.spec.n_targets + i
-        self.readouts[column].take(sequence.regressors[step], sequence.said[step][column], (value - centre) / width)
+        experts = sequence.expert_predictions[step][column]
+        self.readouts[column].update(sequence.regressors[step], experts, (value - centre) / width)
 
     def score(self, stream: Stream, predictions: list[tuple[Array, int]], y: Array) -> None:
         """Mean loss (in the model's scale) and mean error (in y's unit) of predictions, each with its horizon."""
@@ -391,7 +392,7 @@ class NaiveLearner(NaiveEncoder):
         outputs, _, tape = network_forward(
             model.cell, network, np.array(sequence.inputs[start:]), sequence.before[start]
         )
-        if self.rls:  # what the other regressors say; the network gave what the state says
+        if self.rls:  # the other regressors' share; the network gave that of the state
             others = np.array(sequence.regressors[start:])[:, model.hidden_size :]
             outputs += (others @ self.rls_weights()[:, model.hidden_size :].T).astype(self.dtype)
         targets, new = np.array(sequence.targets)[start:], new[start:]

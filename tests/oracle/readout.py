@@ -68,11 +68,11 @@ class LeastSquares:
     def variance(self, phi: Array) -> float:
         return float(phi @ self.covariance @ phi)
 
-    def says(self, phi: Array, newest: float) -> float:
-        """What it predicts, drawn to the newest value where the weights are more uncertain than the noise."""
+    def predict(self, phi: Array, newest: float) -> float:
+        """The prediction, drawn to the newest value where the weights are more uncertain than the noise."""
         return newest + min(1.0, self.used / self.variance(phi)) * (float(self.w @ phi) - newest)
 
-    def take(self, phi: Array, target: float) -> None:
+    def update(self, phi: Array, target: float) -> None:
         error, variance = target - float(self.w @ phi), self.variance(phi)
         self.used = noise = min(self.noise, self.used / self.forgetting)
         limit = OUTLIER * np.sqrt(self.noise * (1 + variance / noise))
@@ -110,9 +110,9 @@ class NaiveReadout:
         self.errors: list[list[float]] = [[], [], [], []]
 
     def models(self, phi: Array) -> list[float]:
-        """What the two models say."""
+        """The two models' predictions."""
         newest = self.repeat(phi)
-        return [self.full.says(phi, newest), self.plain.says(phi[self.hidden :], newest)]
+        return [self.full.predict(phi, newest), self.plain.predict(phi[self.hidden :], newest)]
 
     def repeat(self, phi: Array) -> float:
         return 0.0 if self.newest is None else float(phi[self.newest])
@@ -126,9 +126,9 @@ class NaiveReadout:
         weights = (losses / losses.min()) ** -count
         return float(weights @ [*self.models(phi), 0.0, self.repeat(phi)] / weights.sum())
 
-    def take(self, phi: Array, said: list[float], target: float) -> None:
-        """Learn that it should have been ``target`` where the models said ``said``."""
-        for errors, expert in zip(self.errors, [*said, 0.0, self.repeat(phi)], strict=True):
+    def update(self, phi: Array, predictions: list[float], target: float) -> None:
+        """Learn the ``target`` of what the two models predicted; each expert is judged by its prediction then."""
+        for errors, expert in zip(self.errors, [*predictions, 0.0, self.repeat(phi)], strict=True):
             errors.append(abs(target - expert))
-        self.full.take(phi, target)
-        self.plain.take(phi[self.hidden :], target)
+        self.full.update(phi, target)
+        self.plain.update(phi[self.hidden :], target)

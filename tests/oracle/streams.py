@@ -115,7 +115,7 @@ class History:
     injected: list[Array] = field(default_factory=list)
     predictions: list[Array] = field(default_factory=list)  # as published
     regressors: list[Array] = field(default_factory=list)  # of the RLS readout, at the time of the prediction
-    said: list[list[list[float]]] = field(default_factory=list)  # what its models said then, output by output
+    expert_predictions: list[list[list[float]]] = field(default_factory=list)  # its two models' then, by output
     units: list[list[tuple[float, float]]] = field(default_factory=list)  # the fields' centres and widths then
     last_time_ms: int | None = None
 

@@ -317,7 +317,7 @@ def test_the_oracle_s_least_squares_are_the_textbook_s_recursion() -> None:
         gain = P @ phi / (forgetting * noise + phi @ P @ phi)
         w = w + gain * (target - w @ phi)
         P = (P - np.outer(gain, phi @ P)) / forgetting
-        model.take(phi, target)
+        model.update(phi, target)
         close(model.w.astype(float), w, 1e-10)
         close(model.covariance.astype(float), P, 1e-10)
 
@@ -327,14 +327,14 @@ def test_the_oracle_s_mixture_prefers_the_expert_that_was_right() -> None:
     assert readout.predict(np.array([0.5, 7.0, 1.0])) == 7.0
     phi = np.array([0.5, 7.0, 1.0])
     for y in (0.0, 0.0, 0.0, 0.0):
-        readout.take(phi, readout.models(phi), y)
+        readout.update(phi, readout.models(phi), y)
     assert abs(readout.predict(phi)) < 0.1
 
 
 def test_the_oracle_s_covariance_stays_bounded_where_the_regressors_say_nothing_new() -> None:
     model = LeastSquares(np.zeros(3), 0.1, 0.5)
     for _ in range(40):
-        model.take(np.array([1.0, 1.0, 0.0]), 0.4)
+        model.update(np.array([1.0, 1.0, 0.0]), 0.4)
         assert np.trace(model.covariance) < 2 * 10 * 0.1 * 3
     assert model.turn > 3
     close(float(model.w @ [1.0, 1.0, 0.0]), 0.4, 1e-2)
