@@ -11,10 +11,10 @@ Adam: Kingma & Ba 2015; AdamW (decay decoupled from the gradient): Loshchilov & 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
+from streamrnn.core.arrays import T1, Hyper
 from streamrnn.core.jit import jit
 
 SGD, MOMENTUM, RMSPROP, ADAM, ADAMW = 0, 1, 2, 3, 4
@@ -22,7 +22,7 @@ OPTIMIZERS = {"sgd": SGD, "momentum": MOMENTUM, "rmsprop": RMSPROP, "adam": ADAM
 
 
 @jit
-def global_norm(grad: Any) -> float:
+def global_norm(grad: T1) -> float:
     """Euclidean norm of grad (P,), summed in float64: finite exactly when every element is (for float32)."""
     total = 0.0
     for p in range(grad.shape[0]):
@@ -39,7 +39,7 @@ def clip_factor(norm: float, clip_norm: float) -> float:
 
 @jit
 def update(
-    optimizer: int, hyper: Any, theta: Any, grad: Any, factor: float, moment1: Any, moment2: Any, step: int
+    optimizer: int, hyper: Hyper, theta: T1, grad: T1, factor: float, moment1: T1, moment2: T1, step: int
 ) -> None:
     """One step (numbered from 1) on theta (P,) with gradient ``factor * grad``; writes theta and both moments."""
     T = theta.dtype.type

@@ -21,8 +21,8 @@ import numpy as np
 from msgspec.structs import replace
 
 from streamrnn.core.cells import CELLS
-from streamrnn.core.heads import REGRESSION_LOSSES
 from streamrnn.core.kinds import CLOSE
+from streamrnn.core.losses import REGRESSION_LOSSES
 from streamrnn.core.optim import OPTIMIZERS
 from streamrnn.errors import CheckpointError, ConfigError
 from streamrnn.estimators.columns import Columns, Floats

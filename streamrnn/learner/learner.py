@@ -22,8 +22,9 @@ import numpy.typing as npt
 from streamrnn.core import arrays
 from streamrnn.core.compiled import ensure_compiled
 from streamrnn.core.counts import COUNTS, EVICTIONS, GAUGES
-from streamrnn.core.handle import Handle, table_of
+from streamrnn.core.handle import Handle
 from streamrnn.core.kinds import CLOSE, IMAGINE
+from streamrnn.core.tables import table_of
 from streamrnn.learner.block import EVENT, LABEL, PREDICT, Block
 from streamrnn.learner.lowering import dtype_of, hyper_of, layout_of, new_model, new_scratch, new_streams, plan_of
 from streamrnn.learner.spec import LearnerSpec
@@ -149,7 +150,7 @@ class Learner:
         else:
             one.slot[0], one.fresh[0], one.time_ms[0] = self.store.take(key, time_ms, kind)
         one.kind[0] = kind
-        self._handle.walk(one, self._one_table)
+        self._handle.process(one, self._one_table)
         prediction: npt.NDArray[np.float64] = one.prediction[0]
         return prediction
 
@@ -168,7 +169,7 @@ class Learner:
         one.x[0], one.y[0] = x, y
         one.slot[0], one.fresh[0], one.kind[0] = self.store.blank + 1, False, IMAGINE
         one.time_ms[0] = self._streams.last_ms[-1]
-        self._handle.walk(one, self._one_table)
+        self._handle.process(one, self._one_table)
         prediction: npt.NDArray[np.float64] = one.prediction[0]
         return prediction
 
@@ -213,7 +214,7 @@ class Learner:
             kind=np.require(kind, np.uint8, ["C", "W"]),
             event=np.require(block.event, np.uint64, ["C", "W"]),
         )
-        self._handle.walk(records)
+        self._handle.process(records)
         return Predictions(records.prediction, records.updates, records.loss, records.error, records.grad_norm)
 
     def _records(self, n: int) -> arrays.Records:
@@ -349,7 +350,7 @@ def _flat(model: arrays.Model) -> dict[str, npt.NDArray[Any]]:
     """All arrays of the model by name."""
     named = model._asdict()
     readout = named.pop("readout")._asdict()
-    named |= {"readout_losses": readout["losses"], "readout_count": readout["count"]}
+    named |= {"readout_losses": readout["losses"], "readout_loss_count": readout["loss_count"]}
     for part in ("full", "plain"):
         named |= {f"readout_{part}_{name}": array for name, array in readout[part]._asdict().items()}
     return named
