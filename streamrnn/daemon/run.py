@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 from streamrnn.broker.embedded import EmbeddedBroker, EmbeddedLog
 from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup
 from streamrnn.broker.protocol import Broker
+from streamrnn.core.compiled import warm_up
 from streamrnn.core.jit import CACHE_DIRECTORY
 from streamrnn.daemon.health import Health
 from streamrnn.daemon.http import HttpServer
@@ -26,7 +27,6 @@ from streamrnn.daemon.metrics import Metrics
 from streamrnn.errors import ConfigError, FencedError, StreamrnnError
 from streamrnn.job.config import Config, warnings
 from streamrnn.job.job import Job
-from streamrnn.learner.warmup import warm_up
 
 _log = logging.getLogger(__name__)
 

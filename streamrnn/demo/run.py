@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from streamrnn.core.compiled import is_compiled
+from streamrnn.core.compiled import is_compiled, warm_up
 from streamrnn.daemon.http import HttpServer
 from streamrnn.daemon.loop import Loop
 from streamrnn.daemon.run import open_broker, run_worker
@@ -41,7 +41,6 @@ from streamrnn.demo.log import check_cluster, create_topics, fill, job_text, rea
 from streamrnn.demo.plot import plot_errors
 from streamrnn.errors import ConfigError, StreamrnnError
 from streamrnn.job.config import Config, HttpConfig, parse
-from streamrnn.learner.warmup import warm_up
 
 MODEL: Final = "LSTM"
 REFRESH_S: Final = 0.25
