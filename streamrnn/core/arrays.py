@@ -1,12 +1,12 @@
 """The arrays and numbers the kernels work on, grouped into named tuples.
 
-Numba takes named tuples apart at compile time, so grouping costs nothing; every array is C-contiguous and writable.
-Letters: S stream slots (one more row, always blank, stands for "never seen"), D inputs, U encoded features, H hidden
-units, L layers, C vectors per layer state, O outputs, F target fields, Y target columns of a step, M remembered
+Numba breaks named tuples up at compile time, so grouping costs nothing; every array is C-contiguous and writable.
+Letters: S rows of streams (see ``Streams``), D inputs, U encoded features, H hidden units, L layers, C vectors a layer
+carries, G the length of its gates together, O outputs, F target fields, Y target columns of a step, M remembered
 predictions, Q remembered values, P parameters, R = H + D + lags * F + 1 regressors of the RLS readout.
 
 An annotation says what an array is: a letter for its type (T the model's precision, F float64, I int64, U uint64, B
-bool, K uint8) and its number of dimensions; ``handle`` reads them.
+bool, K uint8) and its number of dimensions; ``tables`` reads them.
 """
 
 from __future__ import annotations
@@ -36,8 +36,6 @@ K1: TypeAlias = Array
 class Plan(NamedTuple):
     """Numbers fixed for a learner's life: sizes, switches, periods."""
 
-    cell: int
-    layers: int
     features: int  # U
     with_dt: int
     previous: int  # columns that show the previous target, flags excluded; 0 = not shown

@@ -58,6 +58,7 @@ def complete_forecasts(
     for j in range(1, min(plan.horizon, step) + 1):
         for f in range(plan.fields):
             column = (j - 1) * plan.fields + f
+            # As everywhere, statistics come first: the target is scaled by those that know it already.
             if plan.period > 0:
                 targets.absorb_change(plan, model, streams, slot, y[f], column, j)
             if plan.rls == 1:
@@ -88,6 +89,7 @@ def process_label(
         if scaler.usable(y[f]):
             streams.event[slot, place] = 0  # a repeated label must not be learned again
     step = streams.event_step[slot, place]
+    # The stream's next window covers the k2 steps before this one; an older step will not be replayed again.
     next_window = (streams.steps[slot] // plan.k1 + 1) * plan.k1
     if step >= 0 and step >= next_window - plan.k2:
         for f in range(plan.fields):

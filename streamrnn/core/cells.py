@@ -53,11 +53,12 @@ def backward(layer: Layer, steps: int) -> None:
         recurrent = layer.d_hh
     else:
         rnn_backward(steps, layer.w_hh, h, layer.dh, layer.d_ih)
+    # Weights last, all steps at once: the recursion above needs the pre-activations' gradients only.
     add_outer(layer.dw_ih, layer.x, layer.d_ih, steps)
     add_outer(layer.dw_hh, h, recurrent, steps)
     add_rows(layer.db_ih, layer.d_ih, steps)
     add_rows(layer.db_hh, recurrent, steps)
-    for t in range(min(steps, layer.dx.shape[0])):
+    for t in range(min(steps, layer.dx.shape[0])):  # no row where nobody asks for the gradient of the inputs
         layer.dx[t, :] = layer.dx.dtype.type(0)
         add_transposed(layer.dx[t], layer.w_ih, layer.d_ih[t])
 
@@ -152,7 +153,7 @@ def gru_forward(steps: int, x: T2, w_ih: T2, w_hh: T2, b_ih: T1, b_hh: T1, gates
         add_product(a, w_hh, h_old)
         copy(q, a[2 * H :])
         rz, r, z, n = a[: 2 * H], a[:H], a[H : 2 * H], a[2 * H :]
-        n[:] = a.dtype.type(0)
+        n[:] = a.dtype.type(0)  # the recurrent product of n stands in q alone: r scales it, but not the input's
         for j in range(3 * H):
             a[j] += b_ih[j]
         add_product(a, w_ih, x[t])

@@ -10,7 +10,7 @@ has its own way of learning (see ``rls``) and through whose weights the trunk is
 from __future__ import annotations
 
 from streamrnn.core import losses, rls
-from streamrnn.core.arrays import F1, T1, T2, Array, Hyper, Model, Plan, Scratch
+from streamrnn.core.arrays import F1, T1, T2, Hyper, Model, Plan, Scratch
 from streamrnn.core.jit import ZERO, internal, jit
 from streamrnn.core.linear import copy
 
@@ -72,7 +72,7 @@ def regressors(scratch: Scratch, phi: F1, t: int) -> None:
 
 
 @jit
-def linear_forward(h: Array, w: Array, b: Array, raw: Array) -> None:
+def linear_forward(h: T1, w: T2, b: T1, raw: T1) -> None:
     """raw (O,) = w (O, H) h (H,) + b (O,)."""
     for o in range(raw.shape[0]):
         row = w[o]
@@ -83,7 +83,7 @@ def linear_forward(h: Array, w: Array, b: Array, raw: Array) -> None:
 
 
 @jit
-def linear_backward(h: Array, w: Array, draw: Array, dw: Array, db: Array, dh: Array) -> None:
+def linear_backward(h: T1, w: T2, draw: T1, dw: T2, db: T1, dh: T1) -> None:
     """Adds to dw (O, H), db (O,) and dh (H,) from draw (O,), the gradient of the raw output."""
     zero = draw.dtype.type(0)
     for o in range(draw.shape[0]):

@@ -53,7 +53,7 @@ def encode_features(plan: Plan, model: Model, scratch: Scratch, records: Records
     for k in range(plan.features):
         value = records.x[i, k]
         if not scaler.usable(value):
-            missing += 1
+            missing += 1  # the mean is the best guess; standardised it is 0
             value = 0.0 if plan.scale == 1 or scratch.indicator[k] else model.x_mean[k]
         elif plan.scale == 1 and not scratch.indicator[k]:
             value = scaler.standardise(model.x_count, model.x_mean, model.x_m2, k, value)

@@ -30,7 +30,7 @@ def add_product(out: Array, w: Array, v: Array) -> None:
     for block in range(whole):
         k = 4 * block
         a0, a1, a2, a3 = v[k], v[k + 1], v[k + 2], v[k + 3]
-        # Rows taken outside the loop: their addresses would otherwise be computed anew for every vector.
+        # Rows are bound outside the loop: their addresses would otherwise be computed anew for every vector.
         w0, w1, w2, w3 = w[k], w[k + 1], w[k + 2], w[k + 3]
         for j in range(m):
             out[j] += (a0 * w0[j] + a1 * w1[j]) + (a2 * w2[j] + a3 * w3[j])

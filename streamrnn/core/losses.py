@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from streamrnn.core.arrays import Array
+from streamrnn.core.arrays import F1, T1
 from streamrnn.core.jit import jit
 
 SQUARED, ABSOLUTE, HUBER, QUANTILE, SOFTMAX, LOGISTIC = 0, 1, 2, 3, 4, 5
@@ -23,7 +23,7 @@ CROSS_ENTROPIES = {"softmax": SOFTMAX, "logistic": LOGISTIC}
 
 
 @jit
-def largest(raw: Array) -> float:
+def largest(raw: T1) -> float:
     """The largest of raw (O,), float64. Taken off before exponentials, which would overflow otherwise."""
     highest = np.float64(raw[0])
     for o in range(1, raw.shape[0]):
@@ -32,7 +32,7 @@ def largest(raw: Array) -> float:
 
 
 @jit
-def publish(loss: int, raw: Array, out: Array) -> None:
+def publish(loss: int, raw: T1, out: F1) -> None:
     """out (O,) float64: the prediction that raw (O,) stands for."""
     n = raw.shape[0]
     if loss == SOFTMAX:
@@ -57,7 +57,7 @@ def classifies(loss: int) -> bool:
 
 
 @jit
-def known_elements(loss: int, y: Array, n_outputs: int) -> int:
+def known_elements(loss: int, y: T1, n_outputs: int) -> int:
     """How many elements of the loss the target row y (Y,) makes known."""
     known = 0
     for k in range(y.shape[0]):
@@ -67,7 +67,7 @@ def known_elements(loss: int, y: Array, n_outputs: int) -> int:
 
 
 @jit
-def any_known(y: Array) -> bool:
+def any_known(y: T1) -> bool:
     """Whether the target row y (Y,) makes any element of a loss known."""
     known = False
     for k in range(y.shape[0]):
@@ -91,7 +91,7 @@ def element_loss(loss: int, e: float, level: float, delta: float) -> tuple[float
 
 
 @jit
-def loss_gradient(loss: int, raw: Array, y: Array, levels: Array, delta: float, draw: Array) -> float:
+def loss_gradient(loss: int, raw: T1, y: T1, levels: F1, delta: float, draw: T1) -> float:
     """Sum of losses of one step over its known elements; draw (O,) receives the gradient of that sum.
 
     raw (O,), y (Y,) and draw in the model's precision, levels (Q,) float64 (quantile only). The value is float64.
@@ -113,7 +113,7 @@ def loss_gradient(loss: int, raw: Array, y: Array, levels: Array, delta: float, 
 
 
 @jit
-def logistic_gradient(raw: Array, y: float, draw: Array) -> float:
+def logistic_gradient(raw: T1, y: float, draw: T1) -> float:
     """log(1 + exp(z)) - y z of the one logit z and the class y, 0 or 1, written so that no exponential overflows."""
     z, target = np.float64(raw[0]), np.float64(y)
     draw[0] = raw.dtype.type(0.5 + 0.5 * math.tanh(0.5 * z) - target)
@@ -121,7 +121,7 @@ def logistic_gradient(raw: Array, y: float, draw: Array) -> float:
 
 
 @jit
-def softmax_gradient(raw: Array, index: int, draw: Array) -> float:
+def softmax_gradient(raw: T1, index: int, draw: T1) -> float:
     """log(sum exp(z)) - z[index] of the logits z = raw (O,)."""
     T = raw.dtype.type
     highest, total = largest(raw), 0.0

@@ -33,7 +33,7 @@ def global_norm(grad: T1) -> float:
 
 @jit
 def clip_factor(norm: float, clip_norm: float) -> float:
-    """What the gradient is multiplied by; ``clip_norm <= 0`` never clips."""
+    """What the gradient is multiplied by: min(1, c / (norm + 1e-6)); ``clip_norm <= 0`` never clips."""
     return min(1.0, clip_norm / (norm + 1e-6)) if clip_norm > 0.0 else 1.0
 
 
@@ -61,6 +61,7 @@ def update(
             moment2[p] = alpha * moment2[p] + rest * (g * g)
             theta[p] -= lr * g / (T(math.sqrt(moment2[p])) + eps)
     else:
+        # theta -= lr * m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps), both corrections taken out of the loop.
         b1, b2 = T(hyper.beta1), T(hyper.beta2)
         rest1, rest2 = T(1.0 - hyper.beta1), T(1.0 - hyper.beta2)
         step_size = T(hyper.lr / (1.0 - hyper.beta1**step))

@@ -29,7 +29,7 @@ import math
 
 import numpy as np
 
-from streamrnn.core.arrays import F1, F2, T1, Array, Hyper, Readout, Squares
+from streamrnn.core.arrays import F1, F2, T1, Hyper, Readout, Squares
 from streamrnn.core.jit import jit
 from streamrnn.core.linear import add_product, copy
 
@@ -51,7 +51,7 @@ LARGEST = 1e300
 
 
 @jit
-def dot(a: Array, b: Array) -> float:
+def dot(a: F1, b: F1) -> float:
     """a (n,) times b (n,)."""
     s = 0.0
     for k in range(a.shape[0]):
@@ -60,7 +60,7 @@ def dot(a: Array, b: Array) -> float:
 
 
 @jit
-def spread(root: Array, phi: Array, f: Array) -> float:
+def spread(root: F2, phi: F1, f: F1) -> float:
     """f (R,) = S^T phi; returns phi^T P phi = f f, the variance of the weights' prediction for phi (R,)."""
     for k in range(f.shape[0]):
         f[k] = 0.0
@@ -211,7 +211,7 @@ def refresh(model: Squares, o: int, newest: int, prior: float, f: F1) -> None:
 
 
 @jit
-def observe(w: Array, S: Array, error: float, variance: float, noise: float, forget: float, f: Array) -> float:
+def observe(w: F1, S: F2, error: float, variance: float, noise: float, forget: float, f: F1) -> float:
     """Potter's update of w (R,) and S (R, R) by an observation of that error and noise; returns the trace of P.
 
     With f = S^T phi, variance = f f, alpha = forget * noise + variance:
@@ -240,7 +240,7 @@ def observe(w: Array, S: Array, error: float, variance: float, noise: float, for
 
 
 @jit
-def scale_and_subtract(row: Array, scale: float, factor: float, f: Array) -> None:
+def scale_and_subtract(row: F1, scale: float, factor: float, f: F1) -> None:
     """row (R,) = scale * row - factor * f."""
     for j in range(row.shape[0]):
         row[j] = scale * row[j] - factor * f[j]

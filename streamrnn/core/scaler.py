@@ -49,7 +49,14 @@ def standardise(count: F1, mean: F1, m2: F1, k: int, value: float) -> float:
 def shrunk(
     count: float, mean: float, m2: float, pool_count: float, pool_mean: float, pool_m2: float, shrinkage: float
 ) -> tuple[float, float]:
-    """Mean and standard deviation in force for one target of one stream, given its partition's statistics."""
+    """Mean and standard deviation in force for one target of one stream, given its partition's statistics.
+
+    With share = count / (count + shrinkage) they are those of a mixture:
+
+        mean      =  share * own mean      +  (1 - share) * pool mean
+        variance  =  share * own variance  +  (1 - share) * pool variance
+                                           +  share * (1 - share) * (own mean - pool mean)^2
+    """
     if pool_count == 0.0:
         return 0.0, 1.0
     # Written around the pool's mean, so that equal means stay equal: otherwise rounding would pass for a variance.

@@ -84,6 +84,8 @@ def reader(group: Callable[..., Group]) -> Reader[Group]:
 
 
 def interpreted(group: Any) -> Reader[Any]:
+    """``reader`` in Python."""
+
     def build(cls: Any, numbers: Iterator[int], precision: Any) -> Any:
         members: list[Any] = []
         for kind in kinds(cls):
@@ -106,6 +108,11 @@ def interpreted(group: Any) -> Reader[Any]:
 
 
 def compiled(group: Any) -> Reader[Any]:
+    """``reader`` for kernels: an intrinsic, whose code is written out where it is called.
+
+    Numba can make an array of an address too (``carray``), but not the nested tuples around it.
+    """
+
     @intrinsic  # type: ignore[untyped-decorator]
     def read(_context: Any, sample: Any, table: Any, _start: Any) -> Any:
         result = _numba_type(group, sample.dtype)

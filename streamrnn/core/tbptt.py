@@ -38,6 +38,7 @@ def learn(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scr
         return False
     load_window(plan, streams, scratch, slot, first, steps)
     loss = window_gradient(plan, hyper, model, scratch, steps)
+    # Sums of squares in float64: the norm is finite exactly when every element is, so one test serves them all.
     norm = optim.global_norm(scratch.grad)
     return accept(model, loss, norm) and finish_window(plan, hyper, model, scratch, norm)
 
@@ -67,6 +68,7 @@ def load_window(plan: Plan, streams: Streams, scratch: Scratch, slot: int, first
     if first == 0:
         trunk.zero_state(scratch)
     else:
+        # Windows end at multiples of the stride and start k2 steps before: states are kept, and found, by first + k2.
         place = ((first + plan.k2) // plan.stride) % streams.before.shape[1]
         trunk.load_state(streams.before[slot, place], scratch)
 

@@ -33,11 +33,11 @@ def walk(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scra
             arrivals.process_label(plan, hyper, model, streams, scratch, records, i)
             continue
         gap = gap_before(plan, streams, slot, records.time_ms[i])
-        # A gap ends the stream's sequence before the record is looked at, an end mark after it. So there are two turns
-        # for a gap, rather than two places that learn: compiling them would double the kernel.
-        turns = 2 if gap and kind == kinds.EVENT else 1
-        for turn in range(turns):
-            closing = kind == kinds.CLOSE or turn < turns - 1
+        # A gap ends the stream's sequence before the record is looked at, an end mark after it. So a gap takes two
+        # rounds, not two calls of ``learn``: that is most of the kernel, and compiling it twice would double it.
+        rounds = 2 if gap and kind == kinds.EVENT else 1
+        for r in range(rounds):
+            closing = kind == kinds.CLOSE or r < rounds - 1
             if not closing:
                 # A record that would open a new sequence is predicted from the blank row when nothing may change.
                 source = streams.steps.shape[0] - 2 if gap and kind != kinds.EVENT else slot
@@ -145,9 +145,9 @@ def take_in(
 def advance(plan: Plan, streams: Streams, scratch: Scratch, slot: int, time_ms: int) -> None:
     """The state just computed becomes the carried one, and the inputs enter the window."""
     step = streams.steps[slot]
-    if (step + plan.k2) % plan.stride == 0:  # a window may start here: counted so that a sequence's first k2 steps do
+    if (step + plan.k2) % plan.stride == 0:  # a window that ends k2 steps from here starts from this state
         place = ((step + plan.k2) // plan.stride) % streams.before.shape[1]
-        for layer in range(plan.layers):
+        for layer in range(streams.state.shape[1]):
             for part in range(streams.state.shape[2]):
                 copy(streams.before[slot, place, layer, part], streams.state[slot, layer, part])
     trunk.keep_state(scratch, streams.state[slot])

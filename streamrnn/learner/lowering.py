@@ -52,8 +52,6 @@ def plan_of(spec: LearnerSpec) -> arrays.Plan:
     model, learning, target = spec.model, spec.learning, spec.target
     ends = spec.has_end or spec.streams.reset_after_s is not None
     return arrays.Plan(
-        cell=CELLS[model.cell],
-        layers=model.num_layers,
         features=spec.n_features,
         with_dt=int(spec.inputs.dt),
         previous=spec.n_previous if spec.inputs.previous_target else 0,
