@@ -351,9 +351,8 @@ def warmup(
     ] = (Precision.float32),
 ) -> None:
     """Compile the kernels ahead of time, for instance while an image is built. Takes one to two minutes each."""
-    from streamrnn.core.compiled import is_compiled
+    from streamrnn.core.compiled import is_compiled, warm_up
     from streamrnn.core.jit import CACHE_DIRECTORY
-    from streamrnn.learner.warmup import warm_up
 
     console = _stdout()
     console.print(f"cache   [cyan]{CACHE_DIRECTORY}[/cyan]", soft_wrap=True)

@@ -15,6 +15,7 @@ import numba
 import numpy as np
 from numba.extending import overload
 
+from streamrnn.core.arrays import T1
 from streamrnn.core.jit import FAST_MATH, jit
 
 f32 = np.float32
@@ -39,7 +40,7 @@ def _tanh(x: Any) -> Any:
     return _rational_tanh(x) if isinstance(x, np.float32) else np.tanh(x)
 
 
-@overload(_tanh, strict=False, inline="always", jit_options={"fastmath": set(FAST_MATH)})
+@overload(_tanh, strict=False, inline="always", jit_options={"fastmath": set(FAST_MATH)})  # type: ignore[untyped-decorator]
 def _tanh_overload(x: Any) -> Callable[[Any], Any]:
     if x == numba.float32:
         return lambda x: _rational_tanh(x)
@@ -47,14 +48,14 @@ def _tanh_overload(x: Any) -> Callable[[Any], Any]:
 
 
 @jit
-def tanh_inplace(v: Any) -> None:
+def tanh_inplace(v: T1) -> None:
     """v (n,) becomes tanh(v)."""
     for j in range(v.shape[0]):
         v[j] = _tanh(v[j])
 
 
 @jit
-def sigmoid_inplace(v: Any) -> None:
+def sigmoid_inplace(v: T1) -> None:
     """v (n,) becomes 1 / (1 + exp(-v))."""
     half = v.dtype.type(0.5)
     for j in range(v.shape[0]):

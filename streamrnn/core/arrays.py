@@ -1,22 +1,21 @@
 """The arrays and numbers the kernels work on, grouped into named tuples.
 
-Numba takes named tuples apart at compile time, so grouping costs nothing; every array is C-contiguous and writable.
-Letters: S stream slots (one more row, always blank, stands for "never seen"), D inputs, U encoded features, H hidden
-units, L layers, C vectors per layer state, O outputs, F target fields, Y target columns of a step, M remembered
+Numba breaks named tuples up at compile time, so grouping costs nothing; every array is C-contiguous and writable.
+Letters: S rows of streams (see ``Streams``), D inputs, U encoded features, H hidden units, L layers, C vectors a layer
+carries, G the length of its gates together, O outputs, F target fields, Y target columns of a step, M remembered
 predictions, Q remembered values, P parameters, R = H + D + lags * F + 1 regressors of the RLS readout.
 
 An annotation says what an array is: a letter for its type (T the model's precision, F float64, I int64, U uint64, B
-bool, K uint8) and its number of dimensions; ``handle`` reads them.
+bool, K uint8) and its number of dimensions; ``tables`` reads them.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple, TypeAlias
 
-import numpy as np
+import numpy.typing as npt
 
-from streamrnn.core.layout import Array, Tensors
-
+Array: TypeAlias = npt.NDArray[Any]
 T1: TypeAlias = Array
 T2: TypeAlias = Array
 T3: TypeAlias = Array
@@ -37,8 +36,6 @@ K1: TypeAlias = Array
 class Plan(NamedTuple):
     """Numbers fixed for a learner's life: sizes, switches, periods."""
 
-    cell: int
-    layers: int
     features: int  # U
     with_dt: int
     previous: int  # columns that show the previous target, flags excluded; 0 = not shown
@@ -58,6 +55,7 @@ class Plan(NamedTuple):
     scale: int
     reset_after_ms: int  # -1 = never
     optimizer: int
+    rule: int  # how weights are learned, see ``rules``
 
 
 class Hyper(NamedTuple):
@@ -83,11 +81,11 @@ class Squares(NamedTuple):
     weight: F2  # (O, R)
     root: F3  # (O, R, R) square root of the weights' covariance
     trace: F1  # (O,) of the covariance
-    noise: F1  # (O,) variance of the targets around what the model says
+    noise: F1  # (O,) variance of the targets around the model's predictions
     noise_sum: F1  # (O,)
     noise_count: F1  # (O,)
-    used: F1  # (O,) the noise that targets are weighed by
-    turn: F1  # (O,) how many weights took the prior in again
+    noise_in_use: F1  # (O,) the noise that targets are weighed by
+    refreshed: F1  # (O,) how many weights took the prior in again
 
 
 class Readout(NamedTuple):
@@ -96,7 +94,7 @@ class Readout(NamedTuple):
     full: Squares  # on [h, x, lags, 1]
     plain: Squares  # on [x, lags, 1]
     losses: F2  # (O, 4) discounted absolute errors of the experts
-    count: F1  # (O,) discounted number of them
+    loss_count: F1  # (O,) discounted number of them
     fields: int  # F
 
 
@@ -130,7 +128,7 @@ class Streams(NamedTuple):
     y: T3  # (k2, Y): standardised targets not yet injected, NaN = none; ring by step
     steps: I1  # () steps of the sequence so far
     last_ms: I1  # () latest time of an event of the sequence
-    last_y: F2  # (F,) newest known target of the sequence, NaN = none
+    newest: F2  # (F,) newest known target of the sequence, NaN = none
     history: F3  # (Q, F) newest values of the sequence, ring; known ones, or where they are forecast one per step
     history_count: I2  # (F,) values so far
     y_count: F2  # (F,)
@@ -140,42 +138,67 @@ class Streams(NamedTuple):
     change_m2: F2
     remembered: F3  # (M, O): published predictions that will be scored later
     regressors: F3  # (M, R): what they were made from (RLS only)
-    units: F4  # (M, F, 2): centre and width of the target then (RLS only)
-    said: F4  # (M, O, 2): what the RLS readout's models said
+    scaling: F4  # (M, F, 2): centre and width of the lags among them (RLS only)
+    expert_predictions: F4  # (M, O, 2): of the RLS readout's models
     event: U2  # (M,): their events (labels only)
     event_step: I2  # (M,): their step in the running sequence, -1 = an earlier one (labels only)
     event_count: I1  # () events so far (labels only)
 
 
+class Layer(NamedTuple):
+    """One row of the table of layers: a cell, where its weights stand in theta, and its tape over T = k2 steps.
+
+    I is the length of its input vectors: D, or what the layer below hands up.
+    """
+
+    cell: int
+    x: T2  # (T, I) its inputs
+    w_ih: T2  # (I, G)
+    w_hh: T2  # (H, G)
+    b_ih: T1  # (G,)
+    b_hh: T1  # (G,)
+    gates: T2  # (T, G) after their non-linearity
+    state: T3  # (C, T + 1, H): what it carries; row 0 before the run, row t + 1 after step t
+    aux: T2  # (T, H) what else its backward needs
+    dh: T2  # (T, H) gradient of its h
+    dx: T2  # (T, I) gradient of its inputs, written to the layer below; (0, I) where nobody asks for it
+    carry: T1  # (H,) gradient that backward hands from step to step
+    d_ih: T2  # (T, G) gradients of the pre-activations, input side
+    d_hh: T2  # (T, G) and recurrent side
+    dw_ih: T2
+    dw_hh: T2
+    db_ih: T1
+    db_hh: T1
+
+
 class Scratch(NamedTuple):
     """Work space of one learner; nothing in it outlives a record."""
 
-    x: T2  # (k2, D)
-    lags: T2  # (k2, lags * F)
-    gates: T3  # (L, k2, G)
-    h: T3  # (L, k2 + 1, H)
-    c: T3  # (L, k2 + 1, H)
-    aux: T3  # (L, k2, H)
-    dh: T3  # (L, k2, H)
-    carry: T2  # (2, H)
-    d_ih: T2  # (k2, G)
-    d_hh: T2  # (k2, G)
-    raw: T1  # (O,)
+    x: T2  # (k2, D) inputs of the steps that are run
+    lags: T2  # (k2, lags * F) their lags
+    targets: T2  # (k2, Y) their targets, NaN = unknown
+    layers: I2  # (L, .) the table of layers, see ``tables``: each row names the arrays of a ``Layer``
+    tape: T1  # what layers write, one after the other
+    h: T2  # (k2, H) the states a head reads: the top layer's
+    dh: T2  # (k2, H) their gradient
+    head_w: T2  # (O, H), in theta; (0, H) where the readout is not part of it
+    head_b: T1  # (O,)
+    dhead_w: T2  # the same in grad
+    dhead_b: T1
+    raw: T1  # (O,) outputs of the head
     draw: T1  # (O,)
     grad: T1  # (P,)
     phi: F1  # (R,) regressors of the record at work
     phi_replayed: F1  # (R,) regressors of a step of a window
-    units: F2  # (F, 2) centre and width of the target when the record was predicted
-    said: F2  # (O, 2) what the RLS readout's models said of it
-    room: F2  # (2, R)
-    weights: Tensors  # views of theta
-    grads: Tensors  # views of grad
+    scaling: F2  # (F, 2) centre and width of the lags among them
+    expert_predictions: F2  # (O, 2) of the RLS readout's models for it
+    workspace: F2  # (2, R) for the RLS readout's arithmetic
     indicator: B1  # (U,)
     levels: F1  # (Q,)
 
 
 class Records(NamedTuple):
-    """A block of n records in log order and room for what is said about them."""
+    """A block of n records in log order, and columns for what comes out."""
 
     slot: I1  # (n,)
     fresh: B1  # (n,) the slot starts a new stream with this record
@@ -190,26 +213,3 @@ class Records(NamedTuple):
     loss: F1  # (n,) out: mean loss over what this record let us score, NaN = nothing
     error: F1  # (n,) out: mean absolute (0/1 for classes) error of the same
     grad_norm: F1  # (n,) out: norm before clipping of the optimiser step it led to, NaN = none
-
-
-def zeros_scratch(layout: Any, plan: Plan, n_outputs: int, theta: Array, indicator: Array, levels: Array) -> Scratch:
-    """Work space for one network with O = ``n_outputs``."""
-    L, H, G, D, k2 = layout.num_layers, layout.hidden_size, layout.gate_width, layout.n_inputs, plan.k2
-    R = n_regressors(plan, H, D)
-
-    def room(*shape: int) -> Array:
-        return np.zeros(shape, theta.dtype)
-
-    grad = np.zeros_like(theta)
-    return Scratch(
-        x=room(k2, D), lags=room(k2, plan.lags * plan.fields), gates=room(L, k2, G), h=room(L, k2 + 1, H),
-        c=room(L, k2 + 1, H), aux=room(L, k2, H), dh=room(L, k2, H), carry=room(2, H), d_ih=room(k2, G),
-        d_hh=room(k2, G), raw=room(n_outputs), draw=room(n_outputs), grad=grad, phi=np.zeros(R),
-        phi_replayed=np.zeros(R), units=np.zeros((plan.fields, 2)), said=np.zeros((n_outputs, 2)), room=np.zeros((2,
-        R)), weights=layout.views(theta), grads=layout.views(grad), indicator=indicator, levels=levels,
-    )  # fmt: skip
-
-
-def n_regressors(plan: Plan, hidden_size: int, n_inputs: int) -> int:
-    """R: regressors of the RLS readout, 0 without it."""
-    return hidden_size + n_inputs + plan.lags * plan.fields + 1 if plan.rls else 0

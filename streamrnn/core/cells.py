@@ -4,19 +4,19 @@ Letters: T steps, D inputs, H hidden units, G = gates * H. Formulas, gate order 
 after the recurrent product) and both biases are PyTorch's; matrices are stored transposed, (D, G) and (H, G), so
 that the inner loops run over the gates. A single step is a run of length one: prediction and replay share the code.
 
-Forward writes ``h`` and ``c`` (row 0 is the state before the run, row t + 1 the one after step t) and the tape its
-backward reads: ``gates`` after their non-linearity and ``aux`` (LSTM: tanh(c); GRU: W_hn h + b_hn). Backward takes
-``dh`` (T, H), the loss's gradient with respect to each h from above, overwrites it, writes the gradients of both
-pre-activations (``d_ih``, ``d_hh``; they differ only for the GRU's n gate) and adds the weights' gradients.
+Forward writes ``h`` and ``c``, the parts of a layer's state (row 0 is the one before the run, row t + 1 the one after
+step t), and the tape its backward reads: ``gates`` after their non-linearity and ``aux`` (LSTM: tanh(c); GRU:
+W_hn h + b_hn). Backward takes ``dh`` (T, H), the loss's gradient with respect to each h from above, overwrites it,
+writes the gradients of both pre-activations (``d_ih``, ``d_hh``; they differ only for the GRU's n gate) and adds the
+weights' gradients. What a cell carries is its own business: outside, a state is C vectors.
 Sources: Elman 1990; Hochreiter & Schmidhuber 1997 with Gers et al. 2000's forget gate; Cho et al. 2014.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from streamrnn.core.activations import sigmoid_inplace, tanh_inplace
-from streamrnn.core.jit import jit
+from streamrnn.core.arrays import T1, T2, Layer
+from streamrnn.core.jit import internal, jit
 from streamrnn.core.linear import add_outer, add_product, add_rows, add_transposed, copy
 
 RNN, LSTM, GRU = 0, 1, 2
@@ -24,43 +24,47 @@ CELLS = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
 GATES = {RNN: 1, LSTM: 4, GRU: 3}
 """Gate vectors per cell: G = GATES[cell] * H."""
 STATES = {RNN: 1, LSTM: 2, GRU: 1}
-"""Vectors of length H carried from step to step: h, and c for the LSTM."""
+"""C: vectors of length H carried from step to step: h, and c for the LSTM."""
+OPEN_GATE = {LSTM: 1}
+"""The gate whose bias starts at one, so that a fresh cell remembers: the LSTM's forget gate."""
 
 
-@jit
-def forward(
-    cell: int, steps: int, x: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, gates: Any, h: Any, c: Any, aux: Any
-) -> None:
-    """Run ``steps`` steps of one layer: x (T, D), gates (T, G), h and c (T + 1, H), aux (T, H)."""
-    if cell == LSTM:
-        lstm_forward(steps, x, w_ih, w_hh, b_ih, b_hh, gates, h, c, aux)
-    elif cell == GRU:
-        gru_forward(steps, x, w_ih, w_hh, b_ih, b_hh, gates, h, aux)
+@internal
+def forward(layer: Layer, steps: int) -> None:
+    """Run the first ``steps`` steps of one layer."""
+    h = layer.state[0]
+    if layer.cell == LSTM:
+        lstm_forward(steps, layer.x, layer.w_ih, layer.w_hh, layer.b_ih, layer.b_hh,
+                     layer.gates, h, layer.state[1], layer.aux)  # fmt: skip
+    elif layer.cell == GRU:
+        gru_forward(steps, layer.x, layer.w_ih, layer.w_hh, layer.b_ih, layer.b_hh, layer.gates, h, layer.aux)
     else:
-        rnn_forward(steps, x, w_ih, w_hh, b_ih, b_hh, gates, h)
+        rnn_forward(steps, layer.x, layer.w_ih, layer.w_hh, layer.b_ih, layer.b_hh, layer.gates, h)
 
 
-@jit
-def backward(
-    cell: int, steps: int, x: Any, w_hh: Any, gates: Any, h: Any, c: Any, aux: Any, dh: Any, carry: Any,
-    d_ih: Any, d_hh: Any, dw_ih: Any, dw_hh: Any, db_ih: Any, db_hh: Any,
-) -> None:  # fmt: skip
-    """Back-propagate through one layer; adds to dw_* and db_*, overwrites dh, carry (2, H), d_ih and d_hh (T, G)."""
-    if cell == LSTM:
-        lstm_backward(steps, w_hh, gates, c, aux, dh, carry, d_ih)
-    elif cell == GRU:
-        gru_backward(steps, w_hh, gates, h, aux, dh, d_ih, d_hh)
+@internal
+def backward(layer: Layer, steps: int) -> None:
+    """Back-propagate through one layer from its dh; adds to its dw_* and db_*, overwrites dh, dx, d_ih and d_hh."""
+    h, recurrent = layer.state[0], layer.d_ih
+    if layer.cell == LSTM:
+        lstm_backward(steps, layer.w_hh, layer.gates, layer.state[1], layer.aux, layer.dh, layer.carry, layer.d_ih)
+    elif layer.cell == GRU:
+        gru_backward(steps, layer.w_hh, layer.gates, h, layer.aux, layer.dh, layer.d_ih, layer.d_hh)
+        recurrent = layer.d_hh
     else:
-        rnn_backward(steps, w_hh, h, dh, d_ih)
-    recurrent = d_hh if cell == GRU else d_ih
-    add_outer(dw_ih, x, d_ih, steps)
-    add_outer(dw_hh, h, recurrent, steps)
-    add_rows(db_ih, d_ih, steps)
-    add_rows(db_hh, recurrent, steps)
+        rnn_backward(steps, layer.w_hh, h, layer.dh, layer.d_ih)
+    # Weights last, all steps at once: the recursion above needs the pre-activations' gradients only.
+    add_outer(layer.dw_ih, layer.x, layer.d_ih, steps)
+    add_outer(layer.dw_hh, h, recurrent, steps)
+    add_rows(layer.db_ih, layer.d_ih, steps)
+    add_rows(layer.db_hh, recurrent, steps)
+    for t in range(min(steps, layer.dx.shape[0])):  # no row where nobody asks for the gradient of the inputs
+        layer.dx[t, :] = layer.dx.dtype.type(0)
+        add_transposed(layer.dx[t], layer.w_ih, layer.d_ih[t])
 
 
 @jit
-def rnn_forward(steps: int, x: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, gates: Any, h: Any) -> None:
+def rnn_forward(steps: int, x: T2, w_ih: T2, w_hh: T2, b_ih: T1, b_hh: T1, gates: T2, h: T2) -> None:
     """h' = tanh(W_ih x + b_ih + W_hh h + b_hh)."""
     for t in range(steps):
         a = gates[t]
@@ -73,7 +77,7 @@ def rnn_forward(steps: int, x: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, 
 
 
 @jit
-def rnn_backward(steps: int, w_hh: Any, h: Any, dh: Any, d: Any) -> None:
+def rnn_backward(steps: int, w_hh: T2, h: T2, dh: T2, d: T2) -> None:
     """d = dh (1 - h'^2); the previous h receives W_hh d."""
     one = h.dtype.type(1)
     for t in range(steps - 1, -1, -1):
@@ -86,7 +90,16 @@ def rnn_backward(steps: int, w_hh: Any, h: Any, dh: Any, d: Any) -> None:
 
 @jit
 def lstm_forward(
-    steps: int, x: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, gates: Any, h: Any, c: Any, tanh_c: Any
+    steps: int,
+    x: T2,
+    w_ih: T2,
+    w_hh: T2,
+    b_ih: T1,
+    b_hh: T1,
+    gates: T2,
+    h: T2,
+    c: T2,
+    tanh_c: T2,
 ) -> None:
     """c' = f c + i g, h' = o tanh(c')."""
     H = h.shape[1]
@@ -110,11 +123,10 @@ def lstm_forward(
 
 
 @jit
-def lstm_backward(steps: int, w_hh: Any, gates: Any, c: Any, tanh_c: Any, dh: Any, carry: Any, d: Any) -> None:
-    """Gradients of the four pre-activations; ``carry[0]`` holds dc between steps."""
+def lstm_backward(steps: int, w_hh: T2, gates: T2, c: T2, tanh_c: T2, dh: T2, dc: T1, d: T2) -> None:
+    """Gradients of the four pre-activations; dc (H,) is carried from step to step."""
     H = tanh_c.shape[1]
     zero, one = gates.dtype.type(0), gates.dtype.type(1)
-    dc = carry[0]
     dc[:] = zero
     for t in range(steps - 1, -1, -1):
         a, d_t, dh_t, u, c_old = gates[t], d[t], dh[t], tanh_c[t], c[t]
@@ -132,9 +144,7 @@ def lstm_backward(steps: int, w_hh: Any, gates: Any, c: Any, tanh_c: Any, dh: An
 
 
 @jit
-def gru_forward(
-    steps: int, x: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, gates: Any, h: Any, recurrent_n: Any
-) -> None:
+def gru_forward(steps: int, x: T2, w_ih: T2, w_hh: T2, b_ih: T1, b_hh: T1, gates: T2, h: T2, recurrent_n: T2) -> None:
     """h' = (1 - z) n + z h with n = tanh(W_in x + b_in + r (W_hn h + b_hn))."""
     H = h.shape[1]
     for t in range(steps):
@@ -143,7 +153,7 @@ def gru_forward(
         add_product(a, w_hh, h_old)
         copy(q, a[2 * H :])
         rz, r, z, n = a[: 2 * H], a[:H], a[H : 2 * H], a[2 * H :]
-        n[:] = a.dtype.type(0)
+        n[:] = a.dtype.type(0)  # the recurrent product of n stands in q alone: r scales it, but not the input's
         for j in range(3 * H):
             a[j] += b_ih[j]
         add_product(a, w_ih, x[t])
@@ -156,7 +166,7 @@ def gru_forward(
 
 
 @jit
-def gru_backward(steps: int, w_hh: Any, gates: Any, h: Any, recurrent_n: Any, dh: Any, d_ih: Any, d_hh: Any) -> None:
+def gru_backward(steps: int, w_hh: T2, gates: T2, h: T2, recurrent_n: T2, dh: T2, d_ih: T2, d_hh: T2) -> None:
     """Gradients of the pre-activations on the input side and on the recurrent side (n scaled by r)."""
     H = h.shape[1]
     one = gates.dtype.type(1)

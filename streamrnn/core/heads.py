@@ -1,30 +1,78 @@
-"""Readouts and losses: one prediction, its loss and the gradient of the raw output, together.
+"""Heads: from the states of the trunk to predictions, and back from a window's targets to the gradient of its states.
 
-A head computes ``raw = W h + b`` with O outputs; ``publish`` turns raw outputs into the prediction (softmax and
-logistic into probabilities, the others as they are). Targets come as Y numbers, NaN where unknown; output o belongs to
-target ``o // (O // Y)``, so the quantile levels of one target stand together. For cross-entropy the one target is the
-class index. Sums, not means, are returned, with the number of elements they run over (outputs; one for cross-entropy):
-the caller divides by the number of known elements of its whole window.
-
-Squared is PyTorch's MSELoss, huber its HuberLoss(delta), quantile the pinball loss of Koenker & Bassett 1978.
+``predict`` reads the one state just computed. ``window_gradient`` owns a window whole: it is given the states h (T, H)
+and the targets (T, Y), and gives the mean loss and dh (T, H), while the gradient of its own weights is added to theirs.
+How states and targets belong together is the head's business alone; the heads here look at each step by itself, so
+one loop serves both of them: a linear readout ``raw = W h + b``, learned with the trunk, and the RLS readout, which
+has its own way of learning (see ``rls``) and through whose weights the trunk is trained.
 """
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from streamrnn.core import losses, rls
+from streamrnn.core.arrays import F1, T1, T2, Hyper, Model, Plan, Scratch
+from streamrnn.core.jit import ZERO, internal, jit
+from streamrnn.core.linear import copy
 
-import numpy as np
 
-from streamrnn.core.jit import jit
+@internal
+def predict(plan: Plan, model: Model, scratch: Scratch, out: F1) -> None:
+    """out (O,) float64: standardised values or probabilities, from the first state in scratch."""
+    if plan.rls == 1:
+        regressors(scratch, scratch.phi, ZERO)
+        rls.predict(model.readout, scratch.phi, plan.newest, scratch.workspace, scratch.expert_predictions, out)
+    else:
+        linear_forward(scratch.h[0], scratch.head_w, scratch.head_b, scratch.raw)
+        losses.publish(plan.loss, scratch.raw, out)
 
-SQUARED, ABSOLUTE, HUBER, QUANTILE, SOFTMAX, LOGISTIC = 0, 1, 2, 3, 4, 5
-REGRESSION_LOSSES = {"squared": SQUARED, "absolute": ABSOLUTE, "huber": HUBER, "quantile": QUANTILE}
-CROSS_ENTROPIES = {"softmax": SOFTMAX, "logistic": LOGISTIC}
+
+@internal
+def window_gradient(plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, h: T2, targets: T2, dh: T2) -> float:
+    """Mean loss over the known elements of targets (T, Y), NaN = unknown; overwrites dh (T, H)."""
+    known = ZERO
+    for t in range(h.shape[0]):
+        known += losses.known_elements(plan.loss, targets[t], scratch.raw.shape[0])
+    share = dh.dtype.type(1.0 / known)
+    total = 0.0
+    for t in range(h.shape[0]):
+        dh[t, :] = dh.dtype.type(0)
+        if losses.any_known(targets[t]):
+            raw_output(plan, model, scratch, h[t], t)
+            total += losses.loss_gradient(
+                plan.loss, scratch.raw, targets[t], scratch.levels, hyper.huber_delta, scratch.draw
+            )
+            for o in range(scratch.draw.shape[0]):
+                scratch.draw[o] *= share
+            if plan.rls == 1:
+                rls.backward(model.readout.full.weight, scratch.draw, dh[t])
+            else:
+                linear_backward(h[t], scratch.head_w, scratch.draw, scratch.dhead_w, scratch.dhead_b, dh[t])
+    return total / known
+
+
+@internal
+def raw_output(plan: Plan, model: Model, scratch: Scratch, h: T1, t: int) -> None:
+    """scratch.raw (O,) from the state h (H,) of step t of the run in scratch."""
+    if plan.rls == 1:
+        regressors(scratch, scratch.phi_replayed, t)
+        rls.replay(model.readout, scratch.phi_replayed, scratch.raw)
+    else:
+        linear_forward(h, scratch.head_w, scratch.head_b, scratch.raw)
+
+
+@internal
+def regressors(scratch: Scratch, phi: F1, t: int) -> None:
+    """phi (R,) of step t of the run in scratch: [h, x, lags, 1]."""
+    h, x, lags = scratch.h[t], scratch.x[t], scratch.lags[t]
+    H, D = h.shape[0], x.shape[0]
+    copy(phi[:H], h)
+    copy(phi[H : H + D], x)
+    copy(phi[H + D : phi.shape[0] - 1], lags)
+    phi[phi.shape[0] - 1] = 1.0
 
 
 @jit
-def linear_forward(h: Any, w: Any, b: Any, raw: Any) -> None:
+def linear_forward(h: T1, w: T2, b: T1, raw: T1) -> None:
     """raw (O,) = w (O, H) h (H,) + b (O,)."""
     for o in range(raw.shape[0]):
         row = w[o]
@@ -35,7 +83,7 @@ def linear_forward(h: Any, w: Any, b: Any, raw: Any) -> None:
 
 
 @jit
-def linear_backward(h: Any, w: Any, draw: Any, dw: Any, db: Any, dh: Any) -> None:
+def linear_backward(h: T1, w: T2, draw: T1, dw: T2, db: T1, dh: T1) -> None:
     """Adds to dw (O, H), db (O,) and dh (H,) from draw (O,), the gradient of the raw output."""
     zero = draw.dtype.type(0)
     for o in range(draw.shape[0]):
@@ -47,95 +95,3 @@ def linear_backward(h: Any, w: Any, draw: Any, dw: Any, db: Any, dh: Any) -> Non
             drow[j] += d * h[j]
             dh[j] += d * row[j]
         db[o] += d
-
-
-@jit
-def publish(loss: int, raw: Any, out: Any) -> None:
-    """out (O,) float64: the prediction that raw (O,) stands for."""
-    n = raw.shape[0]
-    if loss == SOFTMAX:
-        highest = np.float64(raw[0])
-        for o in range(1, n):
-            highest = max(highest, np.float64(raw[o]))
-        total = 0.0
-        for o in range(n):
-            out[o] = math.exp(np.float64(raw[o]) - highest)
-            total += out[o]
-        for o in range(n):
-            out[o] /= total
-    elif loss == LOGISTIC:
-        for o in range(n):
-            out[o] = 0.5 + 0.5 * math.tanh(0.5 * np.float64(raw[o]))
-    else:
-        for o in range(n):
-            out[o] = np.float64(raw[o])
-
-
-@jit
-def classifies(loss: int) -> bool:
-    """Whether the loss is a cross-entropy: its one target is a class index."""
-    return loss in (SOFTMAX, LOGISTIC)
-
-
-@jit
-def known_elements(loss: int, y: Any, n_outputs: int) -> int:
-    """How many elements of the loss the target row y (Y,) makes known."""
-    known = 0
-    for k in range(y.shape[0]):
-        if not np.isnan(y[k]):
-            known += 1
-    return known if classifies(loss) else known * (n_outputs // y.shape[0])
-
-
-@jit
-def element_loss(loss: int, e: float, level: float, delta: float) -> tuple[float, float]:
-    """Loss and its slope for one regression error e = output - target."""
-    if loss == SQUARED:
-        return e * e, 2.0 * e
-    if loss == ABSOLUTE:
-        return abs(e), np.sign(e)
-    if loss == HUBER:
-        if abs(e) <= delta:
-            return 0.5 * e * e, e
-        return delta * (abs(e) - 0.5 * delta), delta * np.sign(e)
-    slope = 1.0 - level if e > 0.0 else -level
-    return slope * e, slope if e != 0.0 else 0.0
-
-
-@jit
-def loss_gradient(loss: int, raw: Any, y: Any, levels: Any, delta: float, draw: Any) -> float:
-    """Sum of losses of one step over its known elements; draw (O,) receives the gradient of that sum.
-
-    raw (O,), y (Y,) and draw in the model's precision, levels (Q,) float64 (quantile only). The value is float64.
-    """
-    n = raw.shape[0]
-    T = raw.dtype.type
-    draw[:] = T(0)
-    total = 0.0
-    if loss == LOGISTIC:
-        if np.isnan(y[0]):
-            return 0.0
-        z, target = np.float64(raw[0]), np.float64(y[0])
-        draw[0] = T(0.5 + 0.5 * math.tanh(0.5 * z) - target)
-        return max(z, 0.0) - z * target + math.log1p(math.exp(-abs(z)))
-    if loss == SOFTMAX:
-        if np.isnan(y[0]):
-            return 0.0
-        index = int(y[0])
-        highest = np.float64(raw[0])
-        for o in range(1, n):
-            highest = max(highest, np.float64(raw[o]))
-        for o in range(n):
-            total += math.exp(np.float64(raw[o]) - highest)
-        for o in range(n):
-            draw[o] = T(math.exp(np.float64(raw[o]) - highest) / total)
-        draw[index] -= T(1)
-        return math.log(total) + highest - np.float64(raw[index])
-    per_target = n // y.shape[0]
-    for o in range(n):
-        target = np.float64(y[o // per_target])
-        if not np.isnan(target):
-            value, slope = element_loss(loss, np.float64(raw[o]) - target, levels[o % per_target], delta)
-            total += value
-            draw[o] = T(slope)
-    return total

@@ -35,6 +35,7 @@ FALLBACK_CPU = "x86-64-v2"
 FAST_MATH = frozenset({"contract", "reassoc", "nsz"})
 
 import numba  # noqa: E402 - after the constants that configure it
+import numpy as np  # noqa: E402
 from llvmlite import binding as llvm  # noqa: E402
 from numba.core import config  # noqa: E402
 
@@ -100,6 +101,10 @@ def cache_directory() -> Path:
 
 CACHE_DIRECTORY = cache_directory()
 JIT_DISABLED = bool(config.DISABLE_JIT)
+
+
+ZERO = cast(int, np.int64(0))
+"""Typed, because Numba compiles a callee once more for every literal it is given."""
 
 
 OPTIONS: dict[str, Any] = {

@@ -1,8 +1,8 @@
 """Names, shapes and places of every tensor inside the flat vector theta, and the initial weights.
 
 PyTorch's names at the border (``rnn.weight_ih_l0`` ... ``head.bias``), one contiguous vector inside, so that an
-optimiser is one loop. Order in theta: w_ih of layer 0 (D, G); w_ih of the layers above (L - 1, H, G); w_hh (L, H, G);
-b_ih and b_hh (L, G); head weight (O, H); head bias (O,). Recurrent matrices are stored transposed, see ``cells``.
+optimiser is one loop. Order in theta: per layer w_ih (D or H, G), w_hh (H, G), b_ih (G,), b_hh (G,), from the inputs
+upwards; then the head's weight (O, H) and bias (O,). Matrices of layers are stored transposed, see ``cells``.
 
 Initial weights: input matrices Glorot uniform, recurrent blocks orthogonal (one per gate; Saxe et al. 2014), biases
 zero but the LSTM's forget bias of one (Jozefowicz et al. 2015), the head a tenth of Glorot so that first predictions
@@ -12,31 +12,41 @@ stay near the running mean.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from streamrnn.core.cells import GATES, LSTM, STATES
+from streamrnn.core.arrays import T1, T2, Array
+from streamrnn.core.cells import GATES, OPEN_GATE, STATES
 
-Array = npt.NDArray[Any]
-T1: TypeAlias = Array  # the names are explained in ``arrays``
-T2: TypeAlias = Array
-T3: TypeAlias = Array
+
+class LayerTensors(NamedTuple):
+    """One layer's part of a flat vector; I is the length of its input vectors."""
+
+    w_ih: T2  # (I, G)
+    w_hh: T2  # (H, G)
+    b_ih: T1  # (G,)
+    b_hh: T1  # (G,)
 
 
 class Tensors(NamedTuple):
     """Views into one flat vector, as the kernels use them (for weights, gradients alike)."""
 
-    w_ih_first: T2  # (D, G)
-    w_ih_above: T3  # (L - 1, H, G)
-    w_hh: T3  # (L, H, G)
-    b_ih: T2  # (L, G)
-    b_hh: T2  # (L, G)
+    layers: tuple[LayerTensors, ...]  # from the inputs upwards
     head_w: T2  # (O, H)
     head_b: T1  # (O,)
+
+
+def cut(vector: Array, shapes: Iterable[tuple[int, ...]]) -> list[Array]:
+    """Views of these shapes, one after the other from the vector's start, without copying."""
+    views, start = [], 0
+    for shape in shapes:
+        length = math.prod(shape)
+        views.append(vector[start : start + length].reshape(shape))
+        start += length
+    return views
 
 
 @dataclass(frozen=True)
@@ -65,34 +75,34 @@ class Layout:
         return STATES[self.cell]
 
     @property
-    def shapes(self) -> tuple[tuple[int, ...], ...]:
+    def shapes(self) -> list[tuple[int, ...]]:
         """Shapes in theta's order."""
-        D, H, G, L, O = self.n_inputs, self.hidden_size, self.gate_width, self.num_layers, self.n_outputs  # noqa: E741
-        return (D, G), (L - 1, H, G), (L, H, G), (L, G), (L, G), (O, H), (O,)
+        H, G, O = self.hidden_size, self.gate_width, self.n_outputs  # noqa: E741
+        inputs = (self.n_inputs, *[H] * (self.num_layers - 1))
+        layers = [shape for I in inputs for shape in ((I, G), (H, G), (G,), (G,))]  # noqa: E741
+        return [*layers, (O, H), (O,)]
 
     @property
     def size(self) -> int:
         """P: number of parameters."""
-        return sum(math.prod(shape) for shape in self.shapes)
+        return sum(map(math.prod, self.shapes))
 
     def views(self, theta: Array) -> Tensors:
         """Cut theta (P,) into its tensors without copying."""
-        views, start = [], 0
-        for shape in self.shapes:
-            length = math.prod(shape)
-            views.append(theta[start : start + length].reshape(shape))
-            start += length
-        return Tensors(*views)
+        *rest, head_w, head_b = cut(theta, self.shapes)
+        size = len(LayerTensors._fields)
+        layers = tuple(LayerTensors(*rest[size * k : size * (k + 1)]) for k in range(self.num_layers))
+        return Tensors(layers, head_w, head_b)
 
     def named(self, theta: Array) -> dict[str, Array]:
         """PyTorch's names to views of theta in PyTorch's shapes (transposed views, writable)."""
         v = self.views(theta)
         tensors: dict[str, Array] = {}
-        for layer in range(self.num_layers):
-            tensors[f"rnn.weight_ih_l{layer}"] = (v.w_ih_first if layer == 0 else v.w_ih_above[layer - 1]).T
-            tensors[f"rnn.weight_hh_l{layer}"] = v.w_hh[layer].T
-            tensors[f"rnn.bias_ih_l{layer}"] = v.b_ih[layer]
-            tensors[f"rnn.bias_hh_l{layer}"] = v.b_hh[layer]
+        for k, layer in enumerate(v.layers):
+            tensors[f"rnn.weight_ih_l{k}"] = layer.w_ih.T
+            tensors[f"rnn.weight_hh_l{k}"] = layer.w_hh.T
+            tensors[f"rnn.bias_ih_l{k}"] = layer.b_ih
+            tensors[f"rnn.bias_hh_l{k}"] = layer.b_hh
         if self.n_outputs:
             tensors["head.weight"] = v.head_w
             tensors["head.bias"] = v.head_b
@@ -136,8 +146,9 @@ class Layout:
             elif name == "head.weight":
                 bound = 0.1 * np.sqrt(6.0 / (view.shape[0] + H))
                 view[...] = rng.uniform(-bound, bound, view.shape)
-            elif name.startswith("rnn.bias_ih") and self.cell == LSTM:
-                view[H : 2 * H] = 1.0
+            elif name.startswith("rnn.bias_ih") and self.cell in OPEN_GATE:
+                gate = OPEN_GATE[self.cell]
+                view[gate * H : (gate + 1) * H] = 1.0
         return theta
 
 

@@ -11,27 +11,26 @@ once for four multiply-adds. LLVM vectorises each inner loop.
 
 from __future__ import annotations
 
-from typing import Any
-
+from streamrnn.core.arrays import Array
 from streamrnn.core.jit import jit
 
 
 @jit
-def copy(target: Any, source: Any) -> None:
+def copy(target: Array, source: Array) -> None:
     """target (m,) = source (m,). Numba's own array assignment may allocate a temporary for fear of overlap."""
     for j in range(target.shape[0]):
         target[j] = source[j]
 
 
 @jit
-def add_product(out: Any, w: Any, v: Any) -> None:
+def add_product(out: Array, w: Array, v: Array) -> None:
     """out (m,) += v (n,) @ w (n, m)."""
     n, m = v.shape[0], out.shape[0]
     whole = n // 4
     for block in range(whole):
         k = 4 * block
         a0, a1, a2, a3 = v[k], v[k + 1], v[k + 2], v[k + 3]
-        # Rows taken outside the loop: their addresses would otherwise be computed anew for every vector.
+        # Rows are bound outside the loop: their addresses would otherwise be computed anew for every vector.
         w0, w1, w2, w3 = w[k], w[k + 1], w[k + 2], w[k + 3]
         for j in range(m):
             out[j] += (a0 * w0[j] + a1 * w1[j]) + (a2 * w2[j] + a3 * w3[j])
@@ -42,7 +41,7 @@ def add_product(out: Any, w: Any, v: Any) -> None:
 
 
 @jit
-def add_transposed(dv: Any, w: Any, dout: Any) -> None:
+def add_transposed(dv: Array, w: Array, dout: Array) -> None:
     """dv (n,) += w (n, m) @ dout (m,)."""
     n, m = dv.shape[0], dout.shape[0]
     zero = dv.dtype.type(0)
@@ -69,7 +68,7 @@ def add_transposed(dv: Any, w: Any, dout: Any) -> None:
 
 
 @jit
-def add_outer(dw: Any, v: Any, dout: Any, steps: int) -> None:
+def add_outer(dw: Array, v: Array, dout: Array, steps: int) -> None:
     """dw (n, m) += v[:steps].T (n, steps) @ dout[:steps] (steps, m)."""
     n, m = dw.shape
     whole = steps // 4
@@ -90,7 +89,7 @@ def add_outer(dw: Any, v: Any, dout: Any, steps: int) -> None:
 
 
 @jit
-def add_rows(out: Any, rows: Any, steps: int) -> None:
+def add_rows(out: Array, rows: Array, steps: int) -> None:
     """out (m,) += the sum of rows[:steps] (steps, m)."""
     for t in range(steps):
         row = rows[t]

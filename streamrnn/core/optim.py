@@ -11,10 +11,10 @@ Adam: Kingma & Ba 2015; AdamW (decay decoupled from the gradient): Loshchilov & 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
+from streamrnn.core.arrays import T1, Hyper
 from streamrnn.core.jit import jit
 
 SGD, MOMENTUM, RMSPROP, ADAM, ADAMW = 0, 1, 2, 3, 4
@@ -22,7 +22,7 @@ OPTIMIZERS = {"sgd": SGD, "momentum": MOMENTUM, "rmsprop": RMSPROP, "adam": ADAM
 
 
 @jit
-def global_norm(grad: Any) -> float:
+def global_norm(grad: T1) -> float:
     """Euclidean norm of grad (P,), summed in float64: finite exactly when every element is (for float32)."""
     total = 0.0
     for p in range(grad.shape[0]):
@@ -33,13 +33,13 @@ def global_norm(grad: Any) -> float:
 
 @jit
 def clip_factor(norm: float, clip_norm: float) -> float:
-    """What the gradient is multiplied by; ``clip_norm <= 0`` never clips."""
+    """What the gradient is multiplied by: min(1, c / (norm + 1e-6)); ``clip_norm <= 0`` never clips."""
     return min(1.0, clip_norm / (norm + 1e-6)) if clip_norm > 0.0 else 1.0
 
 
 @jit
 def update(
-    optimizer: int, hyper: Any, theta: Any, grad: Any, factor: float, moment1: Any, moment2: Any, step: int
+    optimizer: int, hyper: Hyper, theta: T1, grad: T1, factor: float, moment1: T1, moment2: T1, step: int
 ) -> None:
     """One step (numbered from 1) on theta (P,) with gradient ``factor * grad``; writes theta and both moments."""
     T = theta.dtype.type
@@ -61,6 +61,7 @@ def update(
             moment2[p] = alpha * moment2[p] + rest * (g * g)
             theta[p] -= lr * g / (T(math.sqrt(moment2[p])) + eps)
     else:
+        # theta -= lr * m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps), both corrections taken out of the loop.
         b1, b2 = T(hyper.beta1), T(hyper.beta2)
         rest1, rest2 = T(1.0 - hyper.beta1), T(1.0 - hyper.beta2)
         step_size = T(hyper.lr / (1.0 - hyper.beta1**step))

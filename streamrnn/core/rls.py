@@ -15,18 +15,21 @@ errors are after a change. A single one more than three deviations off counts as
 directions the uncertainty would grow without bound, and the prior is taken in again.
 
 The prediction is a mean of four experts, both models, "nothing changes" (0: the mean, or the baseline) and "repeat the
-newest value", weighed by their discounted absolute errors (Vovk 1990). A model speaks through a factor min(1, noise /
-phi^T P phi): where its weights are still uncertain it repeats the newest value. On short or unpredictable series this
-is what keeps it from losing to the last value.
+newest value", weighed by their discounted absolute errors (Vovk 1990). Where a model's weights are still uncertain it
+repeats the newest value in part: by the factor min(1, noise / phi^T P phi). On short or unpredictable series this is
+what keeps it from losing to the last value.
+
+Indices: o is an output, ``newest`` the regressor in phi that holds the newest known value (of field 0, or of the
+output's own field where that is said; -1 = none does). In phi[H:] it stands H places before.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
+from streamrnn.core.arrays import F1, F2, T1, Hyper, Readout, Squares
 from streamrnn.core.jit import jit
 from streamrnn.core.linear import add_product, copy
 
@@ -48,7 +51,7 @@ LARGEST = 1e300
 
 
 @jit
-def dot(a: Any, b: Any) -> float:
+def dot(a: F1, b: F1) -> float:
     """a (n,) times b (n,)."""
     s = 0.0
     for k in range(a.shape[0]):
@@ -57,8 +60,8 @@ def dot(a: Any, b: Any) -> float:
 
 
 @jit
-def spread(root: Any, phi: Any, f: Any) -> float:
-    """f (R,) = S^T phi; returns phi^T P phi = f f, the variance of what the weights say about phi (R,)."""
+def spread(root: F2, phi: F1, f: F1) -> float:
+    """f (R,) = S^T phi; returns phi^T P phi = f f, the variance of the weights' prediction for phi (R,)."""
     for k in range(f.shape[0]):
         f[k] = 0.0
     add_product(f, root, phi)
@@ -66,14 +69,18 @@ def spread(root: Any, phi: Any, f: Any) -> float:
 
 
 @jit
-def shrunk(said: float, newest: float, noise: float, variance: float) -> float:
-    """What a model says, drawn to the newest value where its weights are more uncertain than the noise."""
-    return newest + min(1.0, noise / variance) * (said - newest) if variance > 0.0 else said
+def shrunk(prediction: float, newest: float, noise: float, variance: float) -> float:
+    """A model's prediction, drawn to the newest value where its weights are more uncertain than the noise."""
+    return newest + min(1.0, noise / variance) * (prediction - newest) if variance > 0.0 else prediction
 
 
 @jit
-def mixture(losses: Any, count: float, full: float, plain: float, newest: float) -> float:
-    """The experts' mean, weighed by (loss / smallest)^-count; losses (4,). The newest value before any is scored."""
+def mixture(losses: F1, count: float, full: float, plain: float, newest: float) -> float:
+    """The experts' mean, weighed by (loss / smallest)^-count; losses (4,). The newest value before any is scored.
+
+    A loss is a discounted sum of ``count`` absolute errors. Divided by the smallest, the best expert weighs 1 and no
+    power leaves the range of numbers.
+    """
     if count == 0.0:
         return newest
     floor = 1e-12 * count
@@ -87,31 +94,38 @@ def mixture(losses: Any, count: float, full: float, plain: float, newest: float)
 
 
 @jit
-def predict(readout: Any, phi: Any, place: int, f: Any, g: Any, said: Any, out: Any) -> None:
-    """out (O,) from phi (R,), and what the two models said of it in said (O, 2).
-
-    The newest values of the fields stand in phi from ``place`` on (-1: nowhere), one each. f (R,) and g (R - H,) are
-    room.
-    """
-    tail = phi[phi.shape[0] - g.shape[0] :]
-    fields = readout.fields
-    for o in range(out.shape[0]):
-        newest = phi[place + o % fields] if place >= 0 else 0.0
-        full, plain = readout.full, readout.plain
-        said[o, FULL] = shrunk(dot(full.weight[o], phi), newest, full.used[o], spread(full.root[o], phi, f))
-        said[o, PLAIN] = shrunk(dot(plain.weight[o], tail), newest, plain.used[o], spread(plain.root[o], tail, g))
-        out[o] = mixture(readout.losses[o], readout.count[o], said[o, FULL], said[o, PLAIN], newest)
+def newest_of(newest: int, o: int, fields: int) -> int:
+    """The regressor that holds the newest value of output o's own field; ``newest`` is field 0's, others follow it."""
+    return newest + o % fields if newest >= 0 else -1
 
 
 @jit
-def replay(readout: Any, phi: Any, out: Any) -> None:
-    """out (O,) = what the full model says of phi (R,), undiluted: what the trunk is trained through."""
+def predict(readout: Readout, phi: F1, newest: int, workspace: F2, predictions: F2, out: F1) -> None:
+    """out (O,) from phi (R,), and what the two models predict in predictions (O, 2); workspace (2, R)."""
+    full, plain = readout.full, readout.plain
+    R, hidden = phi.shape[0], phi.shape[0] - plain.weight.shape[1]
+    tail, f, g = phi[hidden:], workspace[0, :R], workspace[1, : R - hidden]
+    for o in range(out.shape[0]):
+        k = newest_of(newest, o, readout.fields)
+        value = phi[k] if k >= 0 else 0.0
+        predictions[o, FULL] = shrunk(
+            dot(full.weight[o], phi), value, full.noise_in_use[o], spread(full.root[o], phi, f)
+        )
+        predictions[o, PLAIN] = shrunk(
+            dot(plain.weight[o], tail), value, plain.noise_in_use[o], spread(plain.root[o], tail, g)
+        )
+        out[o] = mixture(readout.losses[o], readout.loss_count[o], predictions[o, FULL], predictions[o, PLAIN], value)
+
+
+@jit
+def replay(readout: Readout, phi: F1, out: T1) -> None:
+    """out (O,) = the full model's prediction for phi (R,), undiluted: what the trunk is trained through."""
     for o in range(out.shape[0]):
         out[o] = dot(readout.full.weight[o], phi)
 
 
 @jit
-def backward(weight: Any, draw: Any, dh: Any) -> None:
+def backward(weight: F2, draw: T1, dh: T1) -> None:
     """dh (H,) += draw (O,) @ weight[:, :H]: the gradient with respect to h, the first H regressors."""
     T = dh.dtype.type
     for o in range(draw.shape[0]):
@@ -123,82 +137,90 @@ def backward(weight: Any, draw: Any, dh: Any) -> None:
 
 @jit
 def update(
-    readout: Any,
-    o: int,
-    phi: Any,
-    place: int,
-    said: Any,
-    target: float,
-    forgetting: float,
-    prior: float,
-    f: Any,
-    g: Any,
+    readout: Readout, hyper: Hyper, o: int, phi: F1, newest: int, predictions: F1, target: float, workspace: F2
 ) -> None:
-    """Output o should have been ``target`` where the regressors were phi (R,) and the models said ``said`` (2,).
+    """Output o should have been ``target`` where the regressors were phi (R,) and its models predicted (2,).
 
-    The experts are scored by what they said then, since the weights may have seen later targets by now; then both
-    models are fitted. Writes row o of the readout's arrays; f (R,) and g (R - H,) are room. Nothing happens where
-    numbers are not finite.
+    ``newest`` is field 0's. The experts are scored by what they predicted then, since the weights may have seen later
+    targets by now; then both models are fitted. Writes row o of the readout's arrays. Nothing happens where numbers are
+    not finite.
     """
-    hidden = phi.shape[0] - g.shape[0]
-    tail = phi[hidden:]
     full, plain = readout.full, readout.plain
-    where = place + o % readout.fields if place >= 0 else -1
-    newest = phi[where] if place >= 0 else 0.0
-    said_full, said_plain = dot(full.weight[o], phi), dot(plain.weight[o], tail)
-    spread_full, spread_plain = spread(full.root[o], phi, f), spread(plain.root[o], tail, g)
+    R, hidden = phi.shape[0], phi.shape[0] - plain.weight.shape[1]
+    tail, f, g = phi[hidden:], workspace[0, :R], workspace[1, : R - hidden]
+    now_full, now_plain = dot(full.weight[o], phi), dot(plain.weight[o], tail)
+    variance_full, variance_plain = spread(full.root[o], phi, f), spread(plain.root[o], tail, g)
     # Not isfinite: of a sum, reassociation lets the compiler prove it.
-    size = abs(said_full) + abs(said_plain) + abs(said[FULL]) + abs(said[PLAIN])
-    if not size + spread_full + spread_plain + abs(target) <= LARGEST:
+    size = abs(now_full) + abs(now_plain) + abs(predictions[FULL]) + abs(predictions[PLAIN])
+    if not size + variance_full + variance_plain + abs(target) <= LARGEST:
         return
-    losses = readout.losses[o]
-    for k in range(EXPERTS):
-        losses[k] *= LOSS_MEMORY
-    losses[FULL] += abs(target - said[FULL])
-    losses[PLAIN] += abs(target - said[PLAIN])
-    losses[STILL] += abs(target)
-    losses[REPEAT] += abs(target - newest)
-    readout.count[o] = LOSS_MEMORY * readout.count[o] + 1.0
-    fit(full, o, target - said_full, spread_full, where, forgetting, prior, f)
-    fit(plain, o, target - said_plain, spread_plain, where - hidden, forgetting, prior, g)
+    k = newest_of(newest, o, readout.fields)
+    score_experts(readout, o, predictions, phi[k] if k >= 0 else 0.0, target)
+    fit(full, hyper, o, target - now_full, variance_full, k, f)
+    fit(plain, hyper, o, target - now_plain, variance_plain, k - hidden, g)
 
 
 @jit
-def fit(
-    model: Any, o: int, error: float, variance: float, newest: int, forgetting: float, prior: float, f: Any
-) -> None:
+def score_experts(readout: Readout, o: int, predictions: F1, newest: float, target: float) -> None:
+    """Discount the experts' absolute errors on output o and add those of this target."""
+    losses = readout.losses[o]
+    for expert in range(EXPERTS):
+        losses[expert] *= LOSS_MEMORY
+    losses[FULL] += abs(target - predictions[FULL])
+    losses[PLAIN] += abs(target - predictions[PLAIN])
+    losses[STILL] += abs(target)
+    losses[REPEAT] += abs(target - newest)
+    readout.loss_count[o] = LOSS_MEMORY * readout.loss_count[o] + 1.0
+
+
+@jit
+def fit(model: Squares, hyper: Hyper, o: int, error: float, variance: float, newest: int, f: F1) -> None:
     """One step of least squares on row o: ``error`` of its prediction, f (R,) = S^T phi, variance = f f.
 
-    ``newest`` is the regressor that holds the newest value, -1 = none. Overwrites f.
+    ``newest`` is its own regressor with the newest value of the output's field, negative = none. Overwrites f.
     """
-    R = f.shape[0]
-    w, S = model.weight[o], model.root[o]
-    used = min(model.noise[o], model.used[o] / forgetting)
-    model.used[o] = used
-    limit = OUTLIER * math.sqrt(model.noise[o] * (1.0 + variance / used))
-    square, noise = error * error, used
+    noise = min(model.noise[o], model.noise_in_use[o] / hyper.forgetting)
+    model.noise_in_use[o] = noise
+    limit = OUTLIER * math.sqrt(model.noise[o] * (1.0 + variance / noise))
+    square, assumed = error * error, noise
     if abs(error) > limit:
-        noise = (used + variance) * abs(error) / limit - variance
+        # Weights move by P phi error / (noise + variance). With this noise they move as if the error were the limit.
+        assumed = (noise + variance) * abs(error) / limit - variance
         square = limit * abs(error)
-    model.trace[o] = observe(w, S, error, variance, noise, forgetting, f)
-    if model.trace[o] > LARGEST_GROWTH * prior * R:
-        # Directions that no target tells about have become too uncertain: the prior is taken in once more, weight by
-        # weight. To stop forgetting instead would stop it for good, as two columns that say the same never recover.
-        k = int(model.turn[o]) % R
-        model.turn[o] += 1.0
-        copy(f, S[k])
-        expected = 1.0 if k == newest else 0.0
-        model.trace[o] = observe(w, S, expected - w[k], dot(f, f), prior, 1.0, f)
+    model.trace[o] = observe(model.weight[o], model.root[o], error, variance, assumed, hyper.forgetting, f)
+    if model.trace[o] > LARGEST_GROWTH * hyper.prior * f.shape[0]:
+        refresh(model, o, newest, hyper.prior, f)
     model.noise_sum[o] = NOISE_MEMORY * model.noise_sum[o] + square
     model.noise_count[o] = NOISE_MEMORY * model.noise_count[o] + 1.0
     model.noise[o] = max(model.noise_sum[o] / model.noise_count[o], SMALLEST_NOISE)
 
 
 @jit
-def observe(w: Any, S: Any, error: float, variance: float, noise: float, forget: float, f: Any) -> float:
+def refresh(model: Squares, o: int, newest: int, prior: float, f: F1) -> None:
+    """Take in the prior of one weight as if it had been observed: the weights come up in turn. Overwrites f.
+
+    Directions that no target tells about grow by 1 / forgetting per update. To stop forgetting instead would stop it
+    for good, as two columns that say the same never recover.
+    """
+    w, S = model.weight[o], model.root[o]
+    k = int(model.refreshed[o]) % f.shape[0]
+    model.refreshed[o] += 1.0
+    copy(f, S[k])  # S^T phi of the regressors that are 1 at k and 0 elsewhere
+    expected = 1.0 if k == newest else 0.0
+    model.trace[o] = observe(w, S, expected - w[k], dot(f, f), prior, 1.0, f)
+
+
+@jit
+def observe(w: F1, S: F2, error: float, variance: float, noise: float, forget: float, f: F1) -> float:
     """Potter's update of w (R,) and S (R, R) by an observation of that error and noise; returns the trace of P.
 
-    The trace before is summed up anew: carried on from update to update, its rounding would grow by 1 / forget each.
+    With f = S^T phi, variance = f f, alpha = forget * noise + variance:
+
+        w  <-  w + S f * error / alpha
+        S  <-  (S - S f f^T / (alpha + sqrt(alpha * forget * noise))) / sqrt(forget)
+
+    which makes P = S S^T the textbook's (P - P phi phi^T P / alpha) / forget. S f is ``shared``, row by row. The trace
+    before is summed up anew: carried on from update to update, its rounding would grow by 1 / forget each.
     """
     alpha = forget * noise + variance
     gain = error / alpha
@@ -218,27 +240,25 @@ def observe(w: Any, S: Any, error: float, variance: float, noise: float, forget:
 
 
 @jit
-def scale_and_subtract(row: Any, scale: float, factor: float, f: Any) -> None:
+def scale_and_subtract(row: F1, scale: float, factor: float, f: F1) -> None:
     """row (R,) = scale * row - factor * f."""
     for j in range(row.shape[0]):
         row[j] = scale * row[j] - factor * f[j]
 
 
-def start(readout: Any, prior: float, place: int) -> None:
-    """Fill a ``Readout`` with the prior; see ``predict`` for ``place``."""
-    first = readout.full.weight.shape[1] - readout.plain.weight.shape[1]
-    for model, offset in ((readout.full, 0), (readout.plain, first)):
+def start(readout: Readout, prior: float, newest: int) -> None:
+    """Fill a ``Readout`` with the prior; ``newest`` is field 0's."""
+    hidden = readout.full.weight.shape[1] - readout.plain.weight.shape[1]
+    for model, first in ((readout.full, 0), (readout.plain, hidden)):
         outputs, R = model.weight.shape
         model.weight[:] = 0.0
         model.root[:] = math.sqrt(prior) * np.eye(R)
         model.trace[:] = prior * R
-        model.noise[:] = 1.0
-        model.noise_sum[:] = 1.0
-        model.noise_count[:] = 1.0
-        model.used[:] = 1.0
-        model.turn[:] = 0.0
-        if place >= 0:
+        for ones in (model.noise, model.noise_in_use, model.noise_sum, model.noise_count):
+            ones[:] = 1.0
+        model.refreshed[:] = 0.0
+        if newest >= 0:
             for o in range(outputs):
-                model.weight[o, place - offset + o % readout.fields] = 1.0
+                model.weight[o, newest_of(newest, o, readout.fields) - first] = 1.0
     readout.losses[:] = 0.0
-    readout.count[:] = 0.0
+    readout.loss_count[:] = 0.0

@@ -10,14 +10,12 @@ Welford 1962; the pooling is the mixture's mean and variance.
 from __future__ import annotations
 
 import math
-from typing import Any
 
+from streamrnn.core.arrays import F1
 from streamrnn.core.jit import jit
 
 LIMIT = 10.0
 """Standardised inputs are clamped here: one absurd value must not saturate the state for good."""
-
-
 ABSURD = 1e100
 """Numbers beyond this count as missing: the square of one would poison every running variance for good."""
 
@@ -29,7 +27,7 @@ def usable(value: float) -> bool:
 
 
 @jit
-def absorb(count: Any, mean: Any, m2: Any, k: int, value: float) -> None:
+def absorb(count: F1, mean: F1, m2: F1, k: int, value: float) -> None:
     """Add one observation to entry k of count, mean and m2."""
     count[k] += 1.0
     delta = value - mean[k]
@@ -38,20 +36,27 @@ def absorb(count: Any, mean: Any, m2: Any, k: int, value: float) -> None:
 
 
 @jit
-def standardise(count: Any, mean: Any, m2: Any, k: int, value: float) -> float:
+def standardise(count: F1, mean: F1, m2: F1, k: int, value: float) -> float:
     """(value - mean) / std of entry k, clamped; 0 when nothing was observed yet."""
     if count[k] == 0.0:
         return 0.0
     variance = m2[k] / count[k]
-    std = math.sqrt(variance) if variance > 0.0 else 1.0
-    return min(LIMIT, max(-LIMIT, (value - mean[k]) / std))
+    deviations: float = (value - mean[k]) / (math.sqrt(variance) if variance > 0.0 else 1.0)
+    return min(LIMIT, max(-LIMIT, deviations))
 
 
 @jit
 def shrunk(
     count: float, mean: float, m2: float, pool_count: float, pool_mean: float, pool_m2: float, shrinkage: float
 ) -> tuple[float, float]:
-    """Mean and standard deviation in force for one target of one stream, given its partition's statistics."""
+    """Mean and standard deviation in force for one target of one stream, given its partition's statistics.
+
+    With share = count / (count + shrinkage) they are those of a mixture:
+
+        mean      =  share * own mean      +  (1 - share) * pool mean
+        variance  =  share * own variance  +  (1 - share) * pool variance
+                                           +  share * (1 - share) * (own mean - pool mean)^2
+    """
     if pool_count == 0.0:
         return 0.0, 1.0
     # Written around the pool's mean, so that equal means stay equal: otherwise rounding would pass for a variance.

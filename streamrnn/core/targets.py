@@ -1,22 +1,27 @@
-"""What a stream remembers of its targets, in which units they are learned, and the baseline forecasts start from.
+"""What a stream remembers of its targets, how they are standardised, and the baseline forecasts start from.
 
-A target is learned standardised: by the running mean and deviation of its stream, shrunk towards the partition's (by
-the partition's alone with the RLS readout); or, where forecasts are differences to a baseline, by the root mean square
-of these differences, kept per horizon. The baseline of the value j steps ahead is the newest value one or more whole
-periods before it, ``y[t + j - period * ceil(j / period)]`` (period 1: the last value), and the last value while the
-stream is younger than that.
+A target y is learned as ``(y - centre) / width``. Centre and width are the running mean and deviation of its stream,
+shrunk towards the partition's (the partition's alone with the RLS readout). Where forecasts are differences to a
+baseline, that is the centre, and the width is the root mean square of these differences, kept per horizon. The
+baseline of the value j steps ahead is the newest value one or more whole periods before it,
 
-``history`` holds the newest known values of the running sequence, for lags and baselines. Where targets are the
-stream's own future it holds one value per step, an unknown one being replaced by the value before it.
+    y[t + j - period * ceil(j / period)]        (period 1: the last value)
+
+and the last value while the stream is younger than that.
+
+A *column* is one target of a step: horizon j of field f stands in column (j - 1) * F + f. ``history`` holds the newest
+known values of the running sequence, for lags and baselines. Where targets are the stream's own future it holds one
+value per step, an unknown one being replaced by the value before it. ``ago`` counts steps back from its newest value.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
 import numpy as np
 
 from streamrnn.core import kinds, rls, scaler
+from streamrnn.core.arrays import F1, F2, I1, Hyper, Model, Plan, Scratch, Streams
 from streamrnn.core.jit import internal, jit
 
 LARGEST_LAG = 1e6
@@ -24,18 +29,18 @@ LARGEST_LAG = 1e6
 
 
 @internal
-def reset_sequence(streams: Any, slot: int) -> None:
+def reset_sequence(streams: Streams, slot: int) -> None:
     """Back to the zero state with an empty window; the stream's target statistics stay."""
     streams.state[slot] = streams.state.dtype.type(0)
     streams.steps[slot] = 0
     streams.y[slot] = streams.y.dtype.type(np.nan)
-    streams.last_y[slot] = np.nan
+    streams.newest[slot] = np.nan
     streams.history_count[slot] = 0
     streams.event_step[slot] = -1
 
 
 @internal
-def forget_stream(streams: Any, slot: int) -> None:
+def forget_stream(streams: Streams, slot: int) -> None:
     """Everything about the slot's previous stream."""
     reset_sequence(streams, slot)
     streams.y_count[slot] = 0.0
@@ -48,11 +53,11 @@ def forget_stream(streams: Any, slot: int) -> None:
 
 
 @internal
-def level_scale(plan: Any, hyper: Any, model: Any, streams: Any, slot: int, field: int) -> tuple[float, float]:
+def level_scale(plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, field: int) -> tuple[float, float]:
     """Centre and width of the stream's field in force now."""
     if plan.scale == 0 or plan.classes > 0:
         return 0.0, 1.0
-    if plan.rls == 1:  # all streams share its weights, which would mean something else in each stream's own units
+    if plan.rls == 1:  # all streams share its weights, which would mean something else in each stream's own scaling
         return scaler.shrunk(0.0, 0.0, 0.0, model.y_count[field], model.y_mean[field], model.y_m2[field], 1.0)
     return scaler.shrunk(
         streams.y_count[slot, field], streams.y_mean[slot, field], streams.y_m2[slot, field],
@@ -61,7 +66,9 @@ def level_scale(plan: Any, hyper: Any, model: Any, streams: Any, slot: int, fiel
 
 
 @internal
-def column_scale(plan: Any, hyper: Any, model: Any, streams: Any, slot: int, column: int) -> tuple[float, float]:
+def column_scale(
+    plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, column: int
+) -> tuple[float, float]:
     """Centre and width of a target column in force now; of a difference to the baseline the centre is 0."""
     if plan.period == 0:
         return level_scale(plan, hyper, model, streams, slot, column % plan.fields)
@@ -76,35 +83,39 @@ def column_scale(plan: Any, hyper: Any, model: Any, streams: Any, slot: int, col
 
 
 @jit
-def value_before(history: Any, counts: Any, field: int, back: int) -> float:
-    """The value ``back`` steps before a sequence's newest one, NaN where there is none or it is forgotten.
+def value_before(history: F2, counts: I1, field: int, ago: int) -> float:
+    """The value ``ago`` steps before a sequence's newest one, NaN where there is none or it is forgotten.
 
     history (Q, F) and counts (F,) of one stream.
     """
     size, count = history.shape[0], counts[field]
-    if back >= count or back >= size:
-        return np.nan
-    return history[(count - 1 - back) % size, field]
+    known = ago < min(count, size)
+    return history[(count - 1 - ago) % size, field] if known else np.nan
 
 
 @internal
-def baseline(plan: Any, model: Any, streams: Any, slot: int, column: int, ago: int) -> float:
+def baseline(plan: Plan, model: Model, streams: Streams, slot: int, column: int, ago: int) -> float:
     """What a forecast made ``ago`` steps before the newest value starts from in this column.
 
     The partition's mean where the sequence had no value then.
     """
     j, field = column // plan.fields + 1, column % plan.fields
-    whole = (j + plan.period - 1) // plan.period * plan.period
+    periods = (j + plan.period - 1) // plan.period * plan.period
     history, counts = streams.history[slot], streams.history_count[slot]
-    value = value_before(history, counts, field, whole - j + ago)
+    value = value_before(history, counts, field, periods - j + ago)
     if np.isnan(value):
         value = value_before(history, counts, field, ago)
     return model.y_mean[field] if np.isnan(value) else value
 
 
 @internal
-def change(plan: Any, hyper: Any, model: Any, streams: Any, slot: int, source: int, field: int, lag: int) -> float:
-    """Difference over one period, ``lag`` steps before the newest value, in widths; 0 where unknown."""
+def change(
+    plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, source: int, field: int, lag: int
+) -> float:
+    """Difference over one period, ``lag`` steps before the newest value, in widths; 0 where unknown.
+
+    Here and in ``lag_value`` slot's statistics are in force for the values of source's sequence.
+    """
     history, counts = streams.history[source], streams.history_count[source]
     newer = value_before(history, counts, field, lag)
     older = value_before(history, counts, field, lag + plan.period)
@@ -115,7 +126,9 @@ def change(plan: Any, hyper: Any, model: Any, streams: Any, slot: int, source: i
 
 
 @internal
-def lag_value(plan: Any, hyper: Any, model: Any, streams: Any, slot: int, source: int, field: int, lag: int) -> float:
+def lag_value(
+    plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, source: int, field: int, lag: int
+) -> float:
     """Regressor ``lag`` of a field: a known value, or with a baseline a difference; 0 where unknown."""
     if plan.period > 0:
         return change(plan, hyper, model, streams, slot, source, field, lag)
@@ -127,7 +140,7 @@ def lag_value(plan: Any, hyper: Any, model: Any, streams: Any, slot: int, source
 
 
 @internal
-def absorb(plan: Any, model: Any, streams: Any, slot: int, y: Any) -> None:
+def absorb(plan: Plan, model: Model, streams: Streams, slot: int, y: F1) -> None:
     """Known fields of y (F,) enter the statistics."""
     for f in range(plan.fields):
         if scaler.usable(y[f]) and plan.classes == 0:
@@ -136,21 +149,21 @@ def absorb(plan: Any, model: Any, streams: Any, slot: int, y: Any) -> None:
 
 
 @internal
-def note(plan: Any, streams: Any, slot: int, y: Any) -> None:
-    """Known fields of y (F,) become the newest known target, and enter the sequence's history."""
+def remember(plan: Plan, streams: Streams, slot: int, y: F1) -> None:
+    """Known fields of y (F,) become the newest known values, and enter the sequence's history."""
     size = streams.history.shape[1]
     for f in range(plan.fields):
         if scaler.usable(y[f]):
-            streams.last_y[slot, f] = y[f]
-        elif plan.known != kinds.KNOWN_BY_FORECAST or np.isnan(streams.last_y[slot, f]):
+            streams.newest[slot, f] = y[f]
+        elif plan.known != kinds.KNOWN_BY_FORECAST or np.isnan(streams.newest[slot, f]):
             continue
         if size > 0:
-            streams.history[slot, streams.history_count[slot, f] % size, f] = streams.last_y[slot, f]
+            streams.history[slot, streams.history_count[slot, f] % size, f] = streams.newest[slot, f]
             streams.history_count[slot, f] += 1
 
 
 @internal
-def absorb_change(plan: Any, model: Any, streams: Any, slot: int, y: float, column: int, ago: int) -> None:
+def absorb_change(plan: Plan, model: Model, streams: Streams, slot: int, y: float, column: int, ago: int) -> None:
     """The difference of a known value to the baseline it had ``ago`` steps before enters the statistics."""
     if scaler.usable(y):
         difference = y - baseline(plan, model, streams, slot, column, ago)
@@ -161,8 +174,8 @@ def absorb_change(plan: Any, model: Any, streams: Any, slot: int, y: float, colu
 
 
 @internal
-def store(
-    plan: Any, hyper: Any, model: Any, streams: Any, slot: int, step: int, y: float, column: int, ago: int
+def enqueue(
+    plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, step: int, y: float, column: int, ago: int
 ) -> None:
     """A known target, standardised, waits in its column of the given step for the next window."""
     if scaler.usable(y):
@@ -172,51 +185,60 @@ def store(
         streams.y[slot, step % plan.k2, column] = streams.y.dtype.type((y - centre) / width)
 
 
-@internal
-def in_units(
-    plan: Any, hyper: Any, model: Any, streams: Any, slot: int, units: Any, y: float, column: int, ago: int
-) -> float:
-    """What the RLS readout should have said in this column ``ago`` steps before; NaN = unknown, or too early to tell.
-
-    ``units`` (F, 2) are those of the regressors then: centre and width have moved on since.
-    """
-    field = column % plan.fields
-    if not scaler.usable(y) or np.isnan(units[field, 1]):
-        return np.nan
-    if plan.period > 0:
-        # The lags among the regressors were in the width of then; the target is brought to it in the same proportion.
-        _, width = column_scale(plan, hyper, model, streams, slot, column)
-        _, first = column_scale(plan, hyper, model, streams, slot, field)
-        return (y - baseline(plan, model, streams, slot, column, ago)) / width * (first / units[field, 1])
-    return (y - units[field, 0]) / units[field, 1]
+# -- the RLS readout --------------------------------------------------------------------------------------------------
+#
+# Its regressors hold lags, standardised when the prediction was made; centre and width move on until the target is
+# known. A target is therefore brought into the scaling of its regressors before the readout learns it.
 
 
 @internal
-def note_units(plan: Any, hyper: Any, model: Any, streams: Any, slot: int, units: Any) -> None:
-    """units (F, 2) = centre and width that a prediction's lags are in; NaN while no deviation is known.
+def write_scaling(plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, scaling: F2) -> None:
+    """scaling (F, 2) = centre and width that the lags are in now; width NaN while no deviation is known.
 
     Standardised by nothing, a target would come in as the raw number it is.
     """
     for f in range(plan.fields):
-        units[f, 0], units[f, 1] = column_scale(plan, hyper, model, streams, slot, f)
-        seen = model.change_m2[f] if plan.period > 0 else model.y_m2[f]
-        if plan.scale == 1 and not seen > 0.0:
-            units[f, 1] = np.nan
+        scaling[f, 0], scaling[f, 1] = column_scale(plan, hyper, model, streams, slot, f)
+        deviations = model.change_m2[f] if plan.period > 0 else model.y_m2[f]
+        if plan.scale == 1 and not deviations > 0.0:
+            scaling[f, 1] = np.nan
 
 
 @internal
-def teach(plan: Any, hyper: Any, model: Any, scratch: Any, phi: Any, units: Any, said: Any, y: Any) -> None:
-    """The RLS readout takes in the known fields of y (F,): see ``Streams`` for phi (R,), units (F, 2), said (O, 2)."""
+def fit_readout(plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, phi: F1, scaling: F2, predictions: F2,
+                y: F1) -> None:  # fmt: skip
+    """The readout learns the known fields of y (F,), from what the prediction was made with.
+
+    phi (R,) are its regressors, scaling (F, 2) theirs, predictions (O, 2) those of its models.
+    """
     for f in range(plan.fields):
-        if scaler.usable(y[f]) and not np.isnan(units[f, 1]):
-            teach_column(plan, hyper, model, scratch, phi, said, f, (y[f] - units[f, 0]) / units[f, 1])
+        if scaler.usable(y[f]) and not np.isnan(scaling[f, 1]):
+            target = (y[f] - scaling[f, 0]) / scaling[f, 1]
+            rls.update(model.readout, hyper, f, phi, plan.newest, predictions[f], target, scratch.workspace)
 
 
 @internal
-def teach_column(
-    plan: Any, hyper: Any, model: Any, scratch: Any, phi: Any, said: Any, column: int, target: float
-) -> None:
-    """The RLS readout takes in one standardised target."""
-    R, tail = model.readout.full.weight.shape[1], model.readout.plain.weight.shape[1]
-    rls.update(model.readout, column, phi, plan.newest, said[column], target, hyper.forgetting, hyper.prior,
-               scratch.room[0, :R], scratch.room[1, :tail])  # fmt: skip
+def fit_readout_to_forecast(
+    plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, place: int, y: float,
+    column: int, ago: int,
+) -> None:  # fmt: skip
+    """The readout learns y, which was forecast ``ago`` steps before in this column and remembered at ``place``.
+
+    With a baseline, columns of different horizons have different widths, but the lags were in the width of the first
+    as it was then. The target is brought to it in the same proportion:
+
+        (y - baseline) / width now * (first width now / first width then)
+    """
+    field = column % plan.fields
+    scaling = streams.scaling[slot, place, field]
+    if not scaler.usable(y) or np.isnan(scaling[1]):
+        return
+    if plan.period > 0:
+        _, width = column_scale(plan, hyper, model, streams, slot, column)
+        _, first = column_scale(plan, hyper, model, streams, slot, field)
+        target = (y - baseline(plan, model, streams, slot, column, ago)) / width * (first / scaling[1])
+    else:
+        target = (y - scaling[0]) / scaling[1]
+    if math.isfinite(target):
+        rls.update(model.readout, hyper, column, streams.regressors[slot, place], plan.newest,
+                   streams.expert_predictions[slot, place, column], target, scratch.workspace)  # fmt: skip

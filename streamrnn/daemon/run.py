@@ -16,6 +16,7 @@ from types import FrameType
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from streamrnn.broker.protocol import Broker
+from streamrnn.core.compiled import warm_up
 from streamrnn.core.jit import CACHE_DIRECTORY
 from streamrnn.daemon.health import Health
 from streamrnn.daemon.http import HttpServer
@@ -26,7 +27,6 @@ from streamrnn.errors import ConfigError, FencedError, StreamrnnError
 from streamrnn.job.config import Config
 from streamrnn.job.job import Job
 from streamrnn.job.job_file import warnings
-from streamrnn.learner.warmup import warm_up
 
 _log = logging.getLogger(__name__)
 

@@ -10,13 +10,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from streamrnn.core.compiled import is_compiled
+from streamrnn.core.compiled import Precision, is_compiled, warm_up
 from streamrnn.demo.directory import RIVALS_FILE
 from streamrnn.demo.flights import N_FLIGHTS, Flights, load_flights
 from streamrnn.demo.log import fill
 from streamrnn.demo.rivals import Errors, RivalsProcess
 from streamrnn.job.config import Config
-from streamrnn.learner.warmup import Precision, warm_up
 
 
 def prepare(

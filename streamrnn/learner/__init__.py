@@ -9,5 +9,4 @@ streams     which stream has which slot of the arrays, and who has to leave
 clock       stream time, safe against absurd timestamps
 lowering    from a specification to the kernels' numbers and arrays
 growth      what was learned, moved into a larger network
-warmup      compiling and loading the kernels ahead of time
 """

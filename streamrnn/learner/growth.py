@@ -108,7 +108,7 @@ def carry_over(source: LearnerState, target: Learner, features: Sequence[int], *
         elif name == "regressors":
             room[name][:n, :, regressors] = rows
         else:
-            if name in {"y", "last_y", "remembered"}:
+            if name in {"y", "newest", "remembered"}:
                 room[name][:n] = np.nan  # a target that did not exist is not known
             _place_rows(rows, room[name][:n])
     target.restore(model, list(source.keys), room)
@@ -117,7 +117,7 @@ def carry_over(source: LearnerState, target: Learner, features: Sequence[int], *
 def _new_variance(source: LearnerState, name: str, new: LearnerSpec) -> Array:
     """Prior variance of a new regressor's weight per output: where others predict well it must not unsettle them."""
     part = name.rpartition("_")[0]
-    return new.model.rls_prior * np.minimum(1.0, source.model[f"{part}_used"])
+    return new.model.rls_prior * np.minimum(1.0, source.model[f"{part}_noise_in_use"])
 
 
 def _place_roots(source: Array, target: Array, places: Array, variance: Array) -> None:

@@ -22,8 +22,9 @@ import numpy.typing as npt
 from streamrnn.core import arrays
 from streamrnn.core.compiled import ensure_compiled
 from streamrnn.core.counts import COUNTS, EVICTIONS, GAUGES
-from streamrnn.core.handle import Handle, table_of
+from streamrnn.core.handle import Handle
 from streamrnn.core.kinds import CLOSE, IMAGINE
+from streamrnn.core.tables import table_of
 from streamrnn.learner.block import EVENT, LABEL, PREDICT, Block
 from streamrnn.learner.lowering import dtype_of, hyper_of, layout_of, new_model, new_scratch, new_streams, plan_of
 from streamrnn.learner.spec import LearnerSpec
@@ -157,7 +158,7 @@ class Learner:
         else:
             one.slot[0], one.fresh[0], one.time_ms[0] = self.streams.assign_one(key, time_ms, kind)
         one.kind[0], one.end[0], one.event[0] = kind, end and self.spec.has_end, event
-        self._handle.walk(one, self._one_table)
+        self._handle.process(one, self._one_table)
         return self._one_prediction
 
     def close(self, key: bytes) -> None:
@@ -171,7 +172,7 @@ class Learner:
         one, slot = self._one, self.streams.find(key)
         one.slot[0], one.fresh[0], one.kind[0], one.end[0] = slot, False, CLOSE, False
         self.streams.touch(slot)
-        self._handle.walk(one, self._one_table)
+        self._handle.process(one, self._one_table)
 
     def imagine(self, key: bytes) -> None:
         """Make a copy of the stream to go on from with ``imagine_one``; the stream itself is not changed."""
@@ -188,7 +189,7 @@ class Learner:
         one.x[0], one.y[0] = x, y
         one.slot[0], one.fresh[0], one.kind[0] = self.streams.blank + 1, False, IMAGINE
         one.time_ms[0] = self._per_stream.last_ms[-1]
-        self._handle.walk(one, self._one_table)
+        self._handle.process(one, self._one_table)
         return self._one_prediction
 
     def latest(self, key: bytes) -> npt.NDArray[np.float64] | None:
@@ -233,7 +234,7 @@ class Learner:
             kind=np.require(kind, np.uint8, ["C", "W"]),
             event=np.require(block.event, np.uint64, ["C", "W"]),
         )
-        self._handle.walk(records)
+        self._handle.process(records)
         return Predictions(records.prediction, records.updates, records.loss, records.error, records.grad_norm)
 
     def _records(self, n: int) -> arrays.Records:
@@ -387,7 +388,7 @@ def _flat(model: arrays.Model) -> dict[str, npt.NDArray[Any]]:
     """All arrays of the model by name."""
     named = model._asdict()
     readout = named.pop("readout")._asdict()
-    named |= {"readout_losses": readout["losses"], "readout_count": readout["count"]}
+    named |= {"readout_losses": readout["losses"], "readout_loss_count": readout["loss_count"]}
     for part in ("full", "plain"):
         named |= {f"readout_{part}_{name}": array for name, array in readout[part]._asdict().items()}
     return named

@@ -14,10 +14,12 @@ from msgspec.structs import replace
 
 from streamrnn.core import arrays, counts, rls
 from streamrnn.core.cells import CELLS
-from streamrnn.core.heads import CROSS_ENTROPIES, QUANTILE, REGRESSION_LOSSES
 from streamrnn.core.kinds import KNOWN
 from streamrnn.core.layout import Layout
+from streamrnn.core.losses import CROSS_ENTROPIES, QUANTILE, REGRESSION_LOSSES
 from streamrnn.core.optim import OPTIMIZERS
+from streamrnn.core.rules import TBPTT
+from streamrnn.core.workspace import zeros_scratch
 from streamrnn.learner.spec import LearnerSpec
 
 
@@ -43,15 +45,13 @@ def new_scratch(layout: Layout, spec: LearnerSpec, theta: npt.NDArray[Any]) -> a
     plan = plan_of(spec)
     indicator = np.array(spec.indicator or (False,) * spec.n_features, dtype=np.bool_)
     levels = spec.model.quantiles if plan.loss == QUANTILE else (0.5,)
-    return arrays.zeros_scratch(layout, plan, spec.n_outputs, theta, indicator, np.array(levels, dtype=np.float64))
+    return zeros_scratch(layout, plan, spec.n_outputs, theta, indicator, np.array(levels, dtype=np.float64))
 
 
 def plan_of(spec: LearnerSpec) -> arrays.Plan:
     model, learning, target = spec.model, spec.learning, spec.target
     ends = spec.has_end or spec.streams.reset_after_s is not None
     return arrays.Plan(
-        cell=CELLS[model.cell],
-        layers=model.num_layers,
         features=spec.n_features,
         with_dt=int(spec.inputs.dt),
         previous=spec.n_previous if spec.inputs.previous_target else 0,
@@ -72,6 +72,7 @@ def plan_of(spec: LearnerSpec) -> arrays.Plan:
         scale=int(learning.scale),
         reset_after_ms=-1 if spec.streams.reset_after_s is None else round(1000 * spec.streams.reset_after_s),
         optimizer=OPTIMIZERS[learning.optimizer],
+        rule=TBPTT,
     )
 
 
@@ -128,7 +129,7 @@ def new_model(spec: LearnerSpec, theta: npt.NDArray[Any]) -> arrays.Model:
             full=_new_squares(outputs, spec.n_regressors),
             plain=_new_squares(outputs, plain),
             losses=np.zeros((outputs, rls.EXPERTS)),
-            count=np.zeros(outputs),
+            loss_count=np.zeros(outputs),
             fields=fields,
         ),
         x_count=np.zeros(inputs),
@@ -155,8 +156,8 @@ def _new_squares(outputs: int, regressors: int) -> arrays.Squares:
         noise=np.zeros(O),
         noise_sum=np.zeros(O),
         noise_count=np.zeros(O),
-        used=np.zeros(O),
-        turn=np.zeros(O),
+        noise_in_use=np.zeros(O),
+        refreshed=np.zeros(O),
     )
 
 
@@ -183,7 +184,7 @@ def new_streams(layout: Layout, spec: LearnerSpec) -> arrays.Streams:
         y=np.zeros((S, k2, Y), dtype),
         steps=np.zeros(S, np.int64),
         last_ms=np.zeros(S, np.int64),
-        last_y=np.zeros((S, F)),
+        newest=np.zeros((S, F)),
         history=np.zeros((S, history, F)),
         history_count=np.zeros((S, F), np.int64),
         y_count=np.zeros((S, F)),
@@ -193,11 +194,11 @@ def new_streams(layout: Layout, spec: LearnerSpec) -> arrays.Streams:
         change_m2=np.zeros((S, Y)),
         remembered=np.zeros((S, remembered, spec.n_outputs)),
         regressors=np.zeros((S, explained, spec.n_regressors)),
-        units=np.zeros((S, explained, F, 2)),
-        said=np.zeros((S, explained, spec.n_outputs, 2)),
+        scaling=np.zeros((S, explained, F, 2)),
+        expert_predictions=np.zeros((S, explained, spec.n_outputs, 2)),
         event=np.zeros((S, labels), np.uint64),
         event_step=np.zeros((S, labels), np.int64),
         event_count=np.zeros(S, np.int64),
     )
-    streams.last_y[-2:] = np.nan
+    streams.newest[-2:] = np.nan
     return streams

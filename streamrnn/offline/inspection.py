@@ -139,7 +139,7 @@ class Inspection:
                 "last_record_ms": int(arrays["last_ms"]),
                 "last_seen_ms": int(arrays["seen"][0]),
                 "state_norms": norms,
-                "previous_target": [_number(value) for value in arrays["last_y"]],
+                "previous_target": [_number(value) for value in arrays["newest"]],
                 "targets": [
                     {"count": int(count), "mean": float(mean), "deviation": _deviation(count, m2)}
                     for count, mean, m2 in zip(arrays["y_count"], arrays["y_mean"], arrays["y_m2"], strict=True)

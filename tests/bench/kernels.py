@@ -79,14 +79,14 @@ def fill(subject: Learner, streams: int) -> None:
 @contextmanager
 def timed_walk() -> Iterator[list[float]]:
     """Collects the seconds each call of the jitted block takes."""
-    walk, seconds = Handle.walk, []
+    walk, seconds = Handle.process, []
 
     def timed(*arguments: Any) -> None:
         started = time.perf_counter()
         walk(*arguments)
         seconds.append(time.perf_counter() - started)
 
-    with mock.patch.object(Handle, "walk", timed):
+    with mock.patch.object(Handle, "process", timed):
         yield seconds
 
 

@@ -9,10 +9,23 @@ import numpy as np
 import pytest
 
 from streamrnn.core import cells
+from streamrnn.core.arrays import Layer
+from streamrnn.core.jit import entry_point
 from tests.oracle.network import BACKWARD, FORWARD
 
 CELLS = ("rnn", "lstm", "gru")
 SIZES = [(1, 1, 1), (5, 3, 4), (9, 10, 9)]  # steps, inputs, hidden units: inside and beyond the unrolled blocks
+
+
+@entry_point
+def forward(layer: Layer, steps: int) -> None:
+    """The kernel is part of its caller and cannot be called from Python."""
+    cells.forward(layer, steps)
+
+
+@entry_point
+def backward(layer: Layer, steps: int) -> None:
+    cells.backward(layer, steps)
 
 
 @dataclass
@@ -48,38 +61,37 @@ class Run:
             draw(steps, hidden),
         )
 
-    def kernel_forward(self) -> dict[str, np.ndarray]:
-        """The kernel's forward on fresh tapes filled with NaN: it must write all it later reads."""
-        steps, hidden, rows = len(self.x), len(self.h0), len(self.b_ih)
-        dtype = self.x.dtype
-        tape = {
-            "gates": np.full((steps, rows), np.nan, dtype),
-            "h": np.full((steps + 1, hidden), np.nan, dtype),
-            "c": np.full((steps + 1, hidden), np.nan, dtype),
-            "aux": np.full((steps, hidden), np.nan, dtype),
-        }
-        tape["h"][0], tape["c"][0] = self.h0, self.c0
-        w_ih, w_hh = np.ascontiguousarray(self.w_ih.T), np.ascontiguousarray(self.w_hh.T)
-        cells.forward(
-            cells.CELLS[self.cell], steps, self.x, w_ih, w_hh, self.b_ih, self.b_hh,
-            tape["gates"], tape["h"], tape["c"], tape["aux"],
+    def layer(self) -> Layer:
+        """The layer on a fresh tape filled with NaN: the kernel must write all it later reads."""
+        (steps, inputs), hidden, rows, dtype = self.x.shape, len(self.h0), len(self.b_ih), self.x.dtype
+
+        def unwritten(*shape: int) -> np.ndarray:
+            return np.full(shape, np.nan, dtype)
+
+        code = cells.CELLS[self.cell]
+        state = unwritten(cells.STATES[code], steps + 1, hidden)
+        state[:, 0] = (self.h0, self.c0)[: len(state)]
+        return Layer(
+            cell=code, x=self.x, w_ih=np.ascontiguousarray(self.w_ih.T), w_hh=np.ascontiguousarray(self.w_hh.T),
+            b_ih=self.b_ih, b_hh=self.b_hh, gates=unwritten(steps, rows), state=state, aux=unwritten(steps, hidden),
+            dh=self.dh.copy(), dx=unwritten(steps, inputs), carry=unwritten(hidden), d_ih=unwritten(steps, rows),
+            d_hh=unwritten(steps, rows), dw_ih=np.zeros((inputs, rows), dtype), dw_hh=np.zeros((hidden, rows), dtype),
+            db_ih=np.zeros(rows, dtype), db_hh=np.zeros(rows, dtype),
         )  # fmt: skip
-        return tape
+
+    def kernel_states(self) -> np.ndarray:
+        """What the kernel's forward carries, (C, T + 1, H)."""
+        layer = self.layer()
+        forward(layer, len(self.x))
+        return layer.state
 
     def kernel_gradients(self) -> dict[str, np.ndarray]:
-        """All weight gradients in PyTorch's orientation, and d_ih, on which the gradient of x depends."""
-        tape = self.kernel_forward()
-        steps, hidden, rows = len(self.x), len(self.h0), len(self.b_ih)
-        dtype = self.x.dtype
-        dw_ih, dw_hh = np.zeros((self.x.shape[1], rows), dtype), np.zeros((hidden, rows), dtype)
-        db_ih, db_hh = np.zeros(rows, dtype), np.zeros(rows, dtype)
-        carry = np.full((2, hidden), np.nan, dtype)
-        d_ih, d_hh = np.full((steps, rows), np.nan, dtype), np.full((steps, rows), np.nan, dtype)
-        cells.backward(
-            cells.CELLS[self.cell], steps, self.x, np.ascontiguousarray(self.w_hh.T), tape["gates"], tape["h"],
-            tape["c"], tape["aux"], self.dh.copy(), carry, d_ih, d_hh, dw_ih, dw_hh, db_ih, db_hh,
-        )  # fmt: skip
-        return {"w_ih": dw_ih.T, "w_hh": dw_hh.T, "b_ih": db_ih, "b_hh": db_hh, "x": d_ih @ self.w_ih}
+        """All weight gradients in PyTorch's orientation, and that of x."""
+        layer = self.layer()
+        forward(layer, len(self.x))
+        backward(layer, len(self.x))
+        gradients = {"w_ih": layer.dw_ih.T, "w_hh": layer.dw_hh.T, "b_ih": layer.db_ih, "b_hh": layer.db_hh}
+        return {**gradients, "x": layer.dx}
 
     def naive(self) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
         """h and c by step, and all gradients, from the oracle."""
@@ -109,10 +121,10 @@ def test_forward_matches_the_naive_cell(cell: str, dtype: type, atol: float) -> 
     for size in SIZES:
         run = Run.random(cell, *size, dtype)
         h, c, _ = run.naive()
-        tape = run.kernel_forward()
-        np.testing.assert_allclose(tape["h"][1:], h, rtol=0, atol=atol, err_msg=str(size))
+        states = run.kernel_states()
+        np.testing.assert_allclose(states[0, 1:], h, rtol=0, atol=atol, err_msg=str(size))
         if cell == "lstm":
-            np.testing.assert_allclose(tape["c"][1:], c, rtol=0, atol=atol, err_msg=str(size))
+            np.testing.assert_allclose(states[1, 1:], c, rtol=0, atol=atol, err_msg=str(size))
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -132,7 +144,7 @@ def test_backward_matches_central_difference(cell: str) -> None:
     run, step = Run.random(cell, 4, 2, 3, np.float64), 1e-5
 
     def value() -> float:
-        return float((run.kernel_forward()["h"][1:] * run.dh).sum())
+        return float((run.kernel_states()[0, 1:] * run.dh).sum())
 
     for name, gradient in run.kernel_gradients().items():
         array = getattr(run, name)
@@ -151,10 +163,10 @@ def test_a_run_equals_its_steps_one_by_one_to_the_bit(cell: str) -> None:
     """Prediction takes single steps and replay a whole window: with the same weights they must agree exactly."""
     for dtype in (np.float32, np.float64):
         run = Run.random(cell, 6, 5, 9, dtype)
-        whole = run.kernel_forward()
+        whole = run.kernel_states()
         x, run_h, run_c = run.x, run.h0, run.c0
         for t in range(len(x)):
             single = Run(**{**vars(run), "x": np.ascontiguousarray(x[t : t + 1]), "h0": run_h, "c0": run_c})
-            tape = single.kernel_forward()
-            run_h, run_c = tape["h"][1], tape["c"][1]
-            assert run_h.tobytes() == whole["h"][t + 1].tobytes()
+            states = single.kernel_states()
+            run_h, run_c = states[0, 1], states[-1, 1]
+            assert run_h.tobytes() == whole[0, t + 1].tobytes()

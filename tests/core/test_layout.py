@@ -32,7 +32,8 @@ def test_weights_round_trip_and_fill_theta(cell: str, size: tuple[int, int, int,
     assert np.isfinite(theta).all()
     for name, w in layout.get_weights(theta).items():
         np.testing.assert_array_equal(w, weights[name])
-    for view in layout.views(theta):
+    tensors = layout.views(theta)
+    for view in (*itertools.chain(*tensors.layers), tensors.head_w, tensors.head_b):
         assert view.flags.c_contiguous
         assert np.shares_memory(view, theta) or view.size == 0
 

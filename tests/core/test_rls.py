@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 from streamrnn.core import rls
-from streamrnn.core.arrays import Readout, Squares
+from streamrnn.core.arrays import Hyper, Readout, Squares
 from streamrnn.core.jit import JIT_DISABLED, jit
 
 PRIOR = 0.1
@@ -19,13 +19,16 @@ class Case(NamedTuple):
     """A readout of one or more outputs, where its newest values stand, and its work space."""
 
     readout: Readout
-    place: int
-    said: np.ndarray
-    f: np.ndarray
-    g: np.ndarray
+    newest: int
+    predictions: np.ndarray
+    workspace: np.ndarray
 
 
-def new_case(regressors: int, hidden: int, place: int = -1, outputs: int = 1, fields: int = 1) -> Case:
+def hyper(forgetting: float) -> Hyper:
+    return Hyper(*[np.nan] * (len(Hyper._fields) - 2), forgetting=forgetting, prior=PRIOR)
+
+
+def new_case(regressors: int, hidden: int, newest: int = -1, outputs: int = 1, fields: int = 1) -> Case:
     def squares(R: int) -> Squares:
         one = (np.zeros(outputs) for _ in range(6))
         return Squares(np.zeros((outputs, R)), np.zeros((outputs, R, R)), *one)
@@ -33,35 +36,32 @@ def new_case(regressors: int, hidden: int, place: int = -1, outputs: int = 1, fi
     plain = regressors - hidden
     losses, count = np.zeros((outputs, rls.EXPERTS)), np.zeros(outputs)
     readout = Readout(squares(regressors), squares(plain), losses, count, fields)
-    rls.start(readout, PRIOR, place)
-    return Case(readout, place, np.zeros((outputs, 2)), np.zeros(regressors), np.zeros(plain))
+    rls.start(readout, PRIOR, newest)
+    return Case(readout, newest, np.zeros((outputs, 2)), np.zeros((2, regressors)))
 
 
 def predict(case: Case, phi: np.ndarray) -> np.ndarray:
-    out = np.full(len(case.readout.count), np.nan)
-    rls.predict(case.readout, phi, case.place, case.f, case.g, case.said, out)
+    out = np.full(len(case.readout.loss_count), np.nan)
+    rls.predict(case.readout, phi, case.newest, case.workspace, case.predictions, out)
     return out
 
 
 def update(case: Case, phi: np.ndarray, target: float, forgetting: float, output: int = 0) -> None:
     """What was predicted just before is what the experts are scored by."""
     predict(case, phi)
-    rls.update(
-        case.readout, output, phi, case.place, case.said[output], target, forgetting, PRIOR, case.f, case.g
-    )  # fmt: skip
+    predictions = case.predictions[output]
+    rls.update(case.readout, hyper(forgetting), output, phi, case.newest, predictions, target, case.workspace)
 
 
 @jit
-def take_all(
-    readout: Any, phi: Any, place: int, said: Any, targets: Any, forgetting: float, prior: float, f: Any, g: Any
-) -> None:
-    """Many updates of output 0, from phi (n, R) and targets (n,); the experts are not scored by what was said."""
+def update_many(case: Case, hyper: Hyper, phi: np.ndarray, targets: np.ndarray) -> None:
+    """Updates of output 0 from phi (n, R) and targets (n,); the experts are not scored by their predictions."""
     for i in range(targets.shape[0]):
-        rls.update(readout, 0, phi[i], place, said, targets[i], forgetting, prior, f, g)
+        rls.update(case.readout, hyper, 0, phi[i], case.newest, case.predictions[0], targets[i], case.workspace)
 
 
 def feed(case: Case, phi: np.ndarray, targets: np.ndarray, forgetting: float) -> None:
-    take_all(case.readout, phi, case.place, case.said[0], targets, forgetting, PRIOR, case.f, case.g)
+    update_many(case, hyper(forgetting), phi, targets)
 
 
 def covariance(model: Squares, output: int = 0) -> np.ndarray:
@@ -69,7 +69,7 @@ def covariance(model: Squares, output: int = 0) -> np.ndarray:
 
 
 def every_array(readout: Readout) -> list[np.ndarray]:
-    return [*readout.full, *readout.plain, readout.losses, readout.count]
+    return [*readout.full, *readout.plain, readout.losses, readout.loss_count]
 
 
 # -- least squares ----------------------------------------------------------------------------------------------------
@@ -78,15 +78,15 @@ def every_array(readout: Readout) -> list[np.ndarray]:
 @pytest.mark.parametrize("forgetting", [1.0, 0.98])
 def test_with_a_known_noise_the_weights_are_those_of_ridge_regression_around_the_prior(forgetting: float) -> None:
     rng, n, R, hidden, noise = np.random.default_rng(3), 60, 6, 2, 0.04
-    case = new_case(R, hidden, place=3)
+    case = new_case(R, hidden, newest=3)
     phi = rng.standard_normal((n, R))
     targets = phi @ [0.1, -0.2, 0.2, 0.9, 0.1, -0.1] + 0.2 * np.clip(rng.standard_normal(n), -2, 2)
     for model in (case.readout.full, case.readout.plain):
-        model.noise[:] = model.used[:] = noise
+        model.noise[:] = model.noise_in_use[:] = noise
     for row, target in zip(phi, targets, strict=True):
         update(case, row, target, forgetting)
         for model in (case.readout.full, case.readout.plain):
-            model.noise[:] = model.used[:] = noise  # it would follow the errors
+            model.noise[:] = model.noise_in_use[:] = noise  # it would follow the errors
     age = np.arange(n)[::-1]
     for model, first in ((case.readout.full, 0), (case.readout.plain, hidden)):
         x, prior_mean = phi[:, first:], np.eye(R)[3, first:]
@@ -102,7 +102,7 @@ def test_with_a_known_noise_the_weights_are_those_of_ridge_regression_around_the
 
 
 def test_every_output_has_a_model_of_its_own() -> None:
-    case = new_case(4, 1, place=1, outputs=4, fields=2)
+    case = new_case(4, 1, newest=1, outputs=4, fields=2)
     np.testing.assert_array_equal(case.readout.full.weight, [[0, 1, 0, 0], [0, 0, 1, 0]] * 2)
     np.testing.assert_array_equal(case.readout.plain.weight, [[1, 0, 0], [0, 1, 0]] * 2)
     before = [array.copy() for array in every_array(case.readout)]
@@ -131,7 +131,7 @@ def test_an_outlier_moves_the_weights_as_little_as_three_deviations_do() -> None
         update(case, phi, float(phi @ true + 0.1 * rng.standard_normal()), 1.0)
     model, phi = case.readout.full, np.array([1.0, -1.0, 0.5, 1.0])
     weight, noise, P = model.weight[0].copy(), model.noise[0], covariance(model)
-    used = min(noise, model.used[0])
+    used = min(noise, model.noise_in_use[0])
     error = 30 * np.sqrt(noise * (1 + phi @ P @ phi / used))
     update(case, phi, float(weight @ phi + error), 1.0)
     moved = model.weight[0] - weight
@@ -144,7 +144,7 @@ def test_an_outlier_moves_the_weights_as_little_as_three_deviations_do() -> None
     ("target", "regressor"), [(np.nan, 0.3), (np.inf, 0.3), (0.5, np.nan), (0.5, -np.inf), (0.5, 1e200)]
 )
 def test_numbers_that_are_not_finite_change_nothing(target: float, regressor: float) -> None:
-    case = new_case(3, 1, place=1)
+    case = new_case(3, 1, newest=1)
     update(case, np.array([0.3, -0.5, 1.0]), 0.5, 0.9)
     before = [array.copy() for array in every_array(case.readout)]
     with np.errstate(all="ignore"):  # without the compiler NumPy would warn
@@ -172,7 +172,7 @@ def test_endless_updates_without_new_directions_leave_the_covariance_finite_and_
         assert np.linalg.eigvalsh(P).min() >= -1e-12 * np.trace(P)
         assert model.trace[0] == pytest.approx(np.trace(P), rel=1e-9)
         assert np.trace(P) <= 2 * rls.LARGEST_GROWTH * PRIOR * len(P)
-        assert model.turn[0] > 0
+        assert model.refreshed[0] > 0
         assert np.abs(model.weight).max() < 2
     assert case.readout.full.weight[0] @ phi[-1] == pytest.approx(targets[-1], abs=0.25)
     assert case.readout.full.noise[0] == pytest.approx(0.0025, rel=0.5)
@@ -186,7 +186,7 @@ def test_the_noted_trace_stays_the_covariance_s_and_rich_regressors_need_no_prio
     feed(case, phi, phi @ [0.1, 0.2, -0.3, 0.4, 0.5, 0.1] + 0.1 * rng.standard_normal(n), forgetting)
     for model in (case.readout.full, case.readout.plain):
         assert model.trace[0] == pytest.approx(np.trace(covariance(model)), rel=1e-9)
-        assert model.turn[0] <= 3  # while there were few targets
+        assert model.refreshed[0] <= 3  # while there were few targets
 
 
 # -- forgetting -------------------------------------------------------------------------------------------------------
@@ -256,7 +256,7 @@ def run(y: np.ndarray, lags: int = 3, hidden: int = 4) -> tuple[float, float, fl
     The state is noise of the same size as the values, as from a trunk that has learned nothing.
     """
     rng = np.random.default_rng(8)
-    case = new_case(hidden + lags + 1, hidden, place=hidden)
+    case = new_case(hidden + lags + 1, hidden, newest=hidden)
     errors = []
     for t in range(lags, len(y)):
         phi = np.concatenate([rng.uniform(-1, 1, hidden), y[t - lags : t][::-1], [1.0]])
@@ -290,7 +290,7 @@ def test_where_there_is_something_to_learn_the_mixture_learns_it() -> None:
 
 
 def test_before_any_target_the_newest_value_is_repeated() -> None:
-    case = new_case(6, 2, place=3, outputs=4, fields=2)
+    case = new_case(6, 2, newest=3, outputs=4, fields=2)
     assert predict(case, np.array([0.5, -0.5, 0.1, 1.5, -2.5, 1.0])).tolist() == [1.5, -2.5] * 2
     assert predict(new_case(3, 1), np.array([0.5, -0.5, 1.0])).tolist() == [0.0]
 
@@ -303,13 +303,13 @@ def test_where_the_weights_are_uncertain_a_model_repeats_the_newest_value() -> N
 
 def test_predict_has_no_side_effect() -> None:
     rng = np.random.default_rng(10)
-    case = new_case(5, 2, place=2)
+    case = new_case(5, 2, newest=2)
     for _ in range(30):
         update(case, rng.standard_normal(5), float(rng.standard_normal()), 0.99)
     phi = rng.standard_normal(5)
     before = [array.copy() for array in [*every_array(case.readout), phi]]
     first = predict(case, phi)
-    case.f[:] = case.g[:] = np.nan  # work space is written before it is read
+    case.workspace[:] = np.nan  # work space is written before it is read
     assert predict(case, phi).tolist() == first.tolist()
     for array, was in zip([*every_array(case.readout), phi], before, strict=True):
         assert array.tobytes() == was.tobytes()

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from streamrnn.core import tbptt
+from streamrnn.core import tbptt, trunk
+from streamrnn.core.arrays import Hyper, Layer, Model, Plan, Scratch
 from streamrnn.core.cells import CELLS
-from streamrnn.core.heads import CROSS_ENTROPIES, REGRESSION_LOSSES
 from streamrnn.core.jit import entry_point
+from streamrnn.core.losses import CROSS_ENTROPIES, REGRESSION_LOSSES
+from streamrnn.core.tables import interpreted
 from streamrnn.learner.lowering import hyper_of, layout_of, new_model, new_scratch, plan_of
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, TargetSpec
 from tests.oracle.network import class_loss, network_backward, network_forward, random_weights, regression_loss
@@ -22,12 +24,10 @@ LOSSES = (*REGRESSION_LOSSES, *CROSS_ENTROPIES)
 
 
 @entry_point
-def window_gradient(
-    plan: Any, hyper: Any, model: Any, scratch: Any, ring: Any, state: Any, first: int, steps: int, known: int
-) -> float:
+def window_gradient(plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, state: np.ndarray, steps: int) -> float:
     """What a window does between loading its state and reporting its loss; its parts cannot be called from Python."""
-    tbptt.load_state(plan, state, scratch)
-    return tbptt.window_gradient(plan, hyper, model, scratch, ring, first, steps, known)
+    trunk.load_state(state, scratch)
+    return tbptt.window_gradient(plan, hyper, model, scratch, steps)
 
 
 class Window:
@@ -40,19 +40,20 @@ class Window:
         self.plan, self.hyper, self.model = plan_of(spec), hyper_of(spec), new_model(spec, self.theta)
         self.scratch = new_scratch(self.layout, spec, self.theta)
 
+    def layers(self) -> list[Layer]:
+        """The rows of the table of layers."""
+        read = interpreted(Layer)
+        return [read(self.scratch.x, row, 0) for row in self.scratch.layers]
+
     def gradient(
-        self, x: np.ndarray, y: np.ndarray, state: np.ndarray, first: int = 0, lags: np.ndarray | None = None
+        self, x: np.ndarray, y: np.ndarray, state: np.ndarray, lags: np.ndarray | None = None
     ) -> tuple[float, dict[str, Any]]:
         """Mean loss and weight gradients of inputs x (T, D), targets y (T, Y) and the state before, (L, C, H)."""
-        ring = np.full((self.plan.k2, y.shape[1]), np.nan)
-        for t in range(len(x)):
-            self.scratch.x[t] = x[t]
-            if lags is not None:
-                self.scratch.lags[t] = lags[t]
-            ring[(first + t) % self.plan.k2] = y[t]
-        columns = 1 if self.plan.classes else len(self.scratch.raw) // y.shape[1]
-        known = int(np.isfinite(y).sum()) * columns
-        loss = window_gradient(self.plan, self.hyper, self.model, self.scratch, ring, state, first, len(x), known)
+        steps = len(x)
+        self.scratch.x[:steps], self.scratch.targets[:steps] = x, y
+        if lags is not None:
+            self.scratch.lags[:steps] = lags
+        loss = window_gradient(self.plan, self.hyper, self.model, self.scratch, state, steps)
         return loss, self.layout.get_weights(self.scratch.grad.copy())
 
 
@@ -86,13 +87,14 @@ def test_a_pass_reproduces_pytorch(name: str) -> None:
     assert loss == pytest.approx(float(case["loss"]), rel=1e-12)
     for key, expected in tensors(case, "g").items():
         np.testing.assert_allclose(gradients[key], expected, rtol=1e-10, atol=1e-10, err_msg=key)
-    scratch, w = window.scratch, window.scratch.weights
-    outputs_by_step = scratch.h[-1, 1 : steps + 1] @ w.head_w.T + w.head_b
+    scratch, stack = window.scratch, window.layers()
+    outputs_by_step = scratch.h[:steps] @ scratch.head_w.T + scratch.head_b
     np.testing.assert_allclose(outputs_by_step, case["pred"], rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(scratch.h[:, steps], case["last_h"], rtol=1e-12, atol=1e-12)
-    if cell == "lstm":
-        np.testing.assert_allclose(scratch.c[:, steps], case["last_c"], rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(scratch.d_ih[:steps] @ w.w_ih_first.T, case["dx"], rtol=1e-10, atol=1e-10)
+    for part, name in enumerate(("last_h", "last_c")[: window.layout.state_count]):
+        last = np.stack([layer.state[part, steps] for layer in stack])
+        np.testing.assert_allclose(last, case[name], rtol=1e-12, atol=1e-12)
+    dx = stack[0].d_ih[:steps] @ stack[0].w_ih.T  # backward ends with the first layer
+    np.testing.assert_allclose(dx, case["dx"], rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -108,7 +110,7 @@ def test_window_gradient_matches_the_oracle_and_central_differences(cell: str, l
     y[1, 0] = np.nan
 
     window = Window(spec, weights)
-    value, gradients = window.gradient(x, y, state, first=7)
+    value, gradients = window.gradient(x, y, state)
 
     naive_state = [tuple(part for part in layer) for layer in state]
     outputs, _, tape = network_forward(cell, weights, x, naive_state)
@@ -124,7 +126,7 @@ def test_window_gradient_matches_the_oracle_and_central_differences(cell: str, l
     for name, g in network_backward(cell, weights, tape, d_outputs)[0].items():
         np.testing.assert_allclose(gradients[name], g, rtol=1e-10, atol=1e-12, err_msg=name)
 
-    check_central_differences(window, gradients, lambda: window.gradient(x, y, state, first=7)[0])
+    check_central_differences(window, gradients, lambda: window.gradient(x, y, state)[0])
 
 
 def check_central_differences(window: Window, gradients: dict[str, np.ndarray], value: Callable[[], float]) -> None:
@@ -158,7 +160,7 @@ def test_the_trunk_is_trained_through_the_weights_of_the_rls_readout(cell: str) 
     y = 2 * rng.standard_normal((steps, fields))
     y[1, 0] = y[2, :] = np.nan
 
-    value, gradients = window.gradient(x, y, state, first=7, lags=past)
+    value, gradients = window.gradient(x, y, state, lags=past)
 
     head = weights | {"head.weight": readout[:, :hidden], "head.bias": readout[:, -1]}
     outputs, _, tape = network_forward(cell, head, x, [tuple(part for part in layer) for layer in state])
@@ -169,5 +171,5 @@ def test_the_trunk_is_trained_through_the_weights_of_the_rls_readout(cell: str) 
     assert gradients.keys() == trunk.keys()
     for name, g in gradients.items():
         np.testing.assert_allclose(g, oracle[name], rtol=1e-10, atol=1e-12, err_msg=name)
-    check_central_differences(window, gradients, lambda: window.gradient(x, y, state, first=7, lags=past)[0])
+    check_central_differences(window, gradients, lambda: window.gradient(x, y, state, lags=past)[0])
     np.testing.assert_array_equal(window.model.readout.full.weight, readout)

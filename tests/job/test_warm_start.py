@@ -139,7 +139,7 @@ def test_weights_readout_moments_and_statistics_come_along_and_streams_do_not(sc
     saved = load_model(file).saved
     assert saved is not None
     before, now = saved.model, learner.model_arrays()
-    for name in ("y_count", "y_mean", "y_m2", "readout_count"):
+    for name in ("y_count", "y_mean", "y_m2", "readout_loss_count"):
         np.testing.assert_array_equal(now[name], before[name], err_msg=name)
         assert np.any(now[name]), name
     # The file's columns are b.c=x, b.c=y, a; the job's are a, b.c=x, b.c=y and dt; the last input is the known target.

@@ -16,7 +16,7 @@ import streamrnn.learner.streams
 import streamrnn.storage.checkpoints
 import streamrnn.storage.snapshot
 import streamrnn.storage.writer
-from streamrnn.core.handle import _walk_at
+from streamrnn.core import handle
 from streamrnn.core.jit import JIT_DISABLED
 from streamrnn.learner.block import Block
 from streamrnn.learner.learner import Learner, seed_of
@@ -183,12 +183,12 @@ def test_read_only_strided_and_unaligned_blocks_give_the_same_bits() -> None:
     y = np.asfortranarray(block.y)
     y.flags.writeable = False
     said = plain.process(block)
-    compiled = None if JIT_DISABLED else list(_walk_at.signatures)  # type: ignore[attr-defined]
+    compiled = None if JIT_DISABLED else list(handle.process.signatures)  # type: ignore[attr-defined]
     odd_said = odd.process(Block(block.keys, block.time_ms.astype(">i8"), x, y, block.end, block.kind, block.event))
     assert differing(bits_said(odd_said), bits_said(said)) == []
     assert differing(bits_of(odd), bits_of(plain)) == []
     if compiled is not None:
-        assert _walk_at.signatures == compiled  # type: ignore[attr-defined]
+        assert handle.process.signatures == compiled  # type: ignore[attr-defined]
 
 
 def test_the_seed_decides_the_initial_weights_and_follows_from_job_topic_and_partition() -> None:
@@ -244,11 +244,11 @@ def test_predictions_made_without_a_unit_are_never_taught(known: str) -> None:
     block = plain_log(30, streams=1)
     block.y[:20], block.y[20:] = 1000.0, 1000.0 + block.y[20:]
     learner.process(part(block, 0, 20))
-    assert not learner.model_arrays()["readout_count"].any()
+    assert not learner.model_arrays()["readout_loss_count"].any()
     learner.process(part(block, 20, 21))
-    assert not learner.model_arrays()["readout_count"].any()
+    assert not learner.model_arrays()["readout_loss_count"].any()
     learner.process(part(block, 21, 30))
-    assert learner.model_arrays()["readout_count"].all()
+    assert learner.model_arrays()["readout_loss_count"].all()
 
 
 # -- single calls -----------------------------------------------------------------------------------------------------
@@ -412,7 +412,7 @@ def test_one_compilation_per_precision_serves_every_specification() -> None:
                     learner = Learner(spec, SEED)
                     learner.process(plain_log(20))
                     learner.predict(plain_log(3))
-    assert 1 <= len(_walk_at.signatures) <= 2  # type: ignore[attr-defined]
+    assert 1 <= len(handle.process.signatures) <= 2  # type: ignore[attr-defined]
 
 
 def test_a_stream_takes_less_than_three_kilobytes() -> None:

@@ -113,9 +113,9 @@ def check_agreement(spec: LearnerSpec, block: Block, cuts: list[tuple[int, bool]
             close(root @ root.T, model.covariance.astype(float), f"covariance {name} {o}")
             close(arrays[f"readout_{name}_weight"][o], model.w.astype(float), f"weights {name} {o}")
             close(arrays[f"readout_{name}_noise"][o], model.noise, f"noise {name} {o}")
-            close(arrays[f"readout_{name}_used"][o], model.used, f"noise in use {name} {o}")
+            close(arrays[f"readout_{name}_noise_in_use"][o], model.used, f"noise in use {name} {o}")
             close(arrays[f"readout_{name}_trace"][o], float(np.trace(model.covariance)), f"trace {name} {o}")
-            assert arrays[f"readout_{name}_turn"][o] == model.turn
+            assert arrays[f"readout_{name}_refreshed"][o] == model.turn
 
 
 def imagined(learner: Learner, key: bytes, block: Block) -> np.ndarray:

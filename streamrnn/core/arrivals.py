@@ -1,0 +1,109 @@
+"""Targets that arrive after the prediction they belong to: values that were forecast, and labels of earlier events.
+
+Each prediction is remembered with what it was made from and in which scaling. A target that arrives is scored against
+it, enters the statistics, and waits at its own step of the sequence for the stream's next window.
+"""
+
+from __future__ import annotations
+
+from streamrnn.core import counts, kinds, scaler, scoring, targets
+from streamrnn.core.arrays import F1, Hyper, Model, Plan, Records, Scratch, Streams
+from streamrnn.core.jit import ZERO, internal
+from streamrnn.core.linear import copy
+
+
+@internal
+def remember(plan: Plan, streams: Streams, scratch: Scratch, records: Records, i: int, step: int) -> None:
+    """Keep the prediction of record i, at this step of its sequence, until its targets arrive."""
+    slot = records.slot[i]
+    place = step % plan.horizon
+    if plan.known == kinds.KNOWN_BY_LABEL:
+        place = streams.event_count[slot] % streams.event.shape[1]
+        streams.event[slot, place] = records.event[i]
+        streams.event_step[slot, place] = step
+        streams.event_count[slot] += 1
+    copy(streams.remembered[slot, place], records.prediction[i])
+    if plan.rls == 1:
+        copy(streams.regressors[slot, place], scratch.phi)
+        for f in range(plan.fields):
+            copy(streams.scaling[slot, place, f], scratch.scaling[f])
+        for o in range(scratch.expert_predictions.shape[0]):
+            copy(streams.expert_predictions[slot, place, o], scratch.expert_predictions[o])
+
+
+@internal
+def score_forecasts(
+    plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, records: Records, i: int
+) -> None:
+    """Score all earlier predictions of the value that record i brings."""
+    slot = records.slot[i]
+    step = streams.steps[slot]
+    n, loss, error = ZERO, 0.0, 0.0
+    for j in range(1, min(plan.horizon, step) + 1):
+        prediction = streams.remembered[slot, (step - j) % plan.horizon]
+        column = (j - 1) * plan.fields
+        more = scoring.score(plan, hyper, model, streams, scratch, slot, prediction, records.y[i], column)
+        n += more[0]
+        loss += more[1]
+        error += more[2]
+    scoring.report(model, records, i, (n, loss, error))
+
+
+@internal
+def complete_forecasts(
+    plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, y: F1
+) -> None:
+    """The value y (F,) at the coming step is the horizon-j target of the step j before it."""
+    step = streams.steps[slot]
+    for j in range(1, min(plan.horizon, step) + 1):
+        for f in range(plan.fields):
+            column = (j - 1) * plan.fields + f
+            # As everywhere, statistics come first: the target is scaled by those that know it already.
+            if plan.period > 0:
+                targets.absorb_change(plan, model, streams, slot, y[f], column, j)
+            if plan.rls == 1:
+                place = (step - j) % plan.horizon
+                targets.fit_readout_to_forecast(plan, hyper, model, streams, scratch, slot, place, y[f], column, j)
+            targets.enqueue(plan, hyper, model, streams, slot, step - j, y[f], column, j)
+
+
+@internal
+def process_label(
+    plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, records: Records, i: int
+) -> None:
+    """A label, record i: scored if its event is remembered, learned if its step is inside the stream's next window."""
+    slot, y = records.slot[i], records.y[i]
+    model.counters[counts.LABEL_RECORDS] += 1
+    place = place_of_event(streams, slot, records.event[i])
+    if place < 0:
+        model.counters[counts.UNMATCHED_LABELS] += 1
+        return
+    prediction = streams.remembered[slot, place]
+    scoring.report(model, records, i, scoring.score(plan, hyper, model, streams, scratch, slot, prediction, y, ZERO))
+    targets.absorb(plan, model, streams, slot, y)
+    targets.remember(plan, streams, slot, y)
+    if plan.rls == 1:
+        targets.fit_readout(plan, hyper, model, scratch, streams.regressors[slot, place], streams.scaling[slot, place],
+                            streams.expert_predictions[slot, place], y)  # fmt: skip
+    for f in range(plan.fields):
+        if scaler.usable(y[f]):
+            streams.event[slot, place] = 0  # a repeated label must not be learned again
+    step = streams.event_step[slot, place]
+    # The stream's next window covers the k2 steps before this one; an older step will not be replayed again.
+    next_window = (streams.steps[slot] // plan.k1 + 1) * plan.k1
+    if step >= 0 and step >= next_window - plan.k2:
+        for f in range(plan.fields):
+            targets.enqueue(plan, hyper, model, streams, slot, step, y[f], f, ZERO)
+    else:
+        model.counters[counts.LATE_LABELS] += 1
+
+
+@internal
+def place_of_event(streams: Streams, slot: int, event: int) -> int:
+    """Where the newest prediction for this event is remembered; -1 = nowhere. No event has the number 0."""
+    memory, count = streams.event.shape[1], streams.event_count[slot]
+    for back in range(1, min(count, memory) + 1):
+        place = int((count - back) % memory)
+        if streams.event[slot, place] == event and event != 0:
+            return place
+    return ZERO - 1

@@ -1,0 +1,97 @@
+"""A record's columns of numbers become the network's inputs: standardised, imputed, with what the stream brings along.
+
+The inputs of a step are, in this order: U encoded features; dt, the logarithm of the time since the stream's previous
+event; the previous target with one flag per field that says it is known. Beside them stand the lags, which only the RLS
+readout sees. Nothing is changed but row 0 of the work space, so predicting alone and predicting before learning are the
+same.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from streamrnn.core import scaler, targets
+from streamrnn.core.arrays import T1, Hyper, Model, Plan, Records, Scratch, Streams
+from streamrnn.core.jit import ZERO, internal, jit
+
+LARGEST = 1e30
+"""Inputs are clamped here even unscaled, so that a float32 product with a weight stays finite."""
+
+
+@internal
+def encode(
+    plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, records: Records, i: int, source: int
+) -> int:
+    """Inputs and lags of record i into row 0 of scratch; returns how many features were missing.
+
+    The record's slot has the statistics in force, ``source`` the memory of the running sequence.
+    """
+    slot, x = records.slot[i], scratch.x[0]
+    missing = encode_features(plan, model, scratch, records, i)
+    column = plan.features
+    if plan.with_dt == 1:
+        value = log_seconds_since(streams, source, records.time_ms[i])
+        if plan.scale == 1:
+            value = scaler.standardise(model.x_count, model.x_mean, model.x_m2, plan.features, value)
+        x[column] = x.dtype.type(value)
+        column += 1
+    if plan.previous > 0:
+        encode_previous(plan, hyper, model, streams, slot, source, x[column:])
+    for lag in range(plan.lags):
+        for f in range(plan.fields):
+            value = targets.lag_value(plan, hyper, model, streams, slot, source, f, lag)
+            scratch.lags[0, lag * plan.fields + f] = x.dtype.type(value)
+    return missing
+
+
+@internal
+def encode_features(plan: Plan, model: Model, scratch: Scratch, records: Records, i: int) -> int:
+    """The U features; one that is missing becomes the running mean, an indicator 0. Returns how many were."""
+    x, missing = scratch.x[0], ZERO
+    for k in range(plan.features):
+        value = records.x[i, k]
+        if not scaler.usable(value):
+            missing += 1  # the mean is the best guess; standardised it is 0
+            value = 0.0 if plan.scale == 1 or scratch.indicator[k] else model.x_mean[k]
+        elif plan.scale == 1 and not scratch.indicator[k]:
+            value = scaler.standardise(model.x_count, model.x_mean, model.x_m2, k, value)
+        x[k] = x.dtype.type(clamped(value))
+    return missing
+
+
+@internal
+def encode_previous(plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, source: int, x: T1) -> None:
+    """x becomes the newest known value of each field, or its class, then the flags; 0 where unknown.
+
+    With a baseline the newest change of each field stands behind the values.
+    """
+    T = x.dtype.type
+    x[:] = T(0)
+    for f in range(plan.fields):
+        value = streams.newest[source, f]
+        if np.isnan(value):
+            continue
+        x[plan.previous + f] = T(1)
+        if plan.classes > 0:
+            x[int(value)] = T(1)
+        else:
+            centre, width = targets.level_scale(plan, hyper, model, streams, slot, f)
+            x[f] = T(clamped((value - centre) / width))
+            if plan.period > 0:
+                x[plan.fields + f] = T(targets.change(plan, hyper, model, streams, slot, source, f, ZERO))
+
+
+@jit
+def clamped(value: float) -> float:
+    """The value, or ``LARGEST`` with its sign."""
+    return min(LARGEST, max(-LARGEST, value))
+
+
+@internal
+def log_seconds_since(streams: Streams, slot: int, time_ms: int) -> float:
+    """log(1 + seconds since the sequence's previous event); 0 for its first, and when time runs backwards."""
+    if streams.steps[slot] == 0:
+        return 0.0
+    return math.log1p(max(0.0, 0.001 * (time_ms - streams.last_ms[slot])))

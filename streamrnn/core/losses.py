@@ -1,0 +1,133 @@
+"""Losses of one step: their value, the gradient of the raw output, and the prediction that raw outputs stand for.
+
+Raw outputs are O numbers; ``publish`` turns them into the prediction (softmax and logistic into probabilities, the
+others as they are). Targets come as Y numbers, NaN where unknown; output o belongs to target ``o // (O // Y)``, so the
+quantile levels of one target stand together. For cross-entropy the one target is the class index. Sums, not means, are
+returned: the caller divides by the number of known elements of its whole window (``known_elements``).
+
+Squared is PyTorch's MSELoss, huber its HuberLoss(delta), quantile the pinball loss of Koenker & Bassett 1978.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from streamrnn.core.arrays import F1, T1
+from streamrnn.core.jit import jit
+
+SQUARED, ABSOLUTE, HUBER, QUANTILE, SOFTMAX, LOGISTIC = 0, 1, 2, 3, 4, 5
+REGRESSION_LOSSES = {"squared": SQUARED, "absolute": ABSOLUTE, "huber": HUBER, "quantile": QUANTILE}
+CROSS_ENTROPIES = {"softmax": SOFTMAX, "logistic": LOGISTIC}
+
+
+@jit
+def largest(raw: T1) -> float:
+    """The largest of raw (O,), float64. Taken off before exponentials, which would overflow otherwise."""
+    highest = np.float64(raw[0])
+    for o in range(1, raw.shape[0]):
+        highest = max(highest, np.float64(raw[o]))
+    return highest
+
+
+@jit
+def publish(loss: int, raw: T1, out: F1) -> None:
+    """out (O,) float64: the prediction that raw (O,) stands for."""
+    n = raw.shape[0]
+    if loss == SOFTMAX:
+        highest, total = largest(raw), 0.0
+        for o in range(n):
+            out[o] = math.exp(np.float64(raw[o]) - highest)
+            total += out[o]
+        for o in range(n):
+            out[o] /= total
+    elif loss == LOGISTIC:
+        for o in range(n):
+            out[o] = 0.5 + 0.5 * math.tanh(0.5 * np.float64(raw[o]))
+    else:
+        for o in range(n):
+            out[o] = np.float64(raw[o])
+
+
+@jit
+def classifies(loss: int) -> bool:
+    """Whether the loss is a cross-entropy: its one target is a class index."""
+    return loss in (SOFTMAX, LOGISTIC)
+
+
+@jit
+def known_elements(loss: int, y: T1, n_outputs: int) -> int:
+    """How many elements of the loss the target row y (Y,) makes known."""
+    known = 0
+    for k in range(y.shape[0]):
+        if not np.isnan(y[k]):
+            known += 1
+    return known if classifies(loss) else known * (n_outputs // y.shape[0])
+
+
+@jit
+def any_known(y: T1) -> bool:
+    """Whether the target row y (Y,) makes any element of a loss known."""
+    known = False
+    for k in range(y.shape[0]):
+        known = known or not np.isnan(y[k])
+    return known
+
+
+@jit
+def element_loss(loss: int, e: float, level: float, delta: float) -> tuple[float, float]:
+    """Loss and its slope for one regression error e = output - target."""
+    if loss == SQUARED:
+        return e * e, 2.0 * e
+    if loss == ABSOLUTE:
+        return abs(e), np.sign(e)
+    if loss == HUBER:
+        if abs(e) <= delta:
+            return 0.5 * e * e, e
+        return delta * (abs(e) - 0.5 * delta), delta * np.sign(e)
+    slope = 1.0 - level if e > 0.0 else -level
+    return slope * e, slope if e != 0.0 else 0.0
+
+
+@jit
+def loss_gradient(loss: int, raw: T1, y: T1, levels: F1, delta: float, draw: T1) -> float:
+    """Sum of losses of one step over its known elements; draw (O,) receives the gradient of that sum.
+
+    raw (O,), y (Y,) and draw in the model's precision, levels (Q,) float64 (quantile only). The value is float64.
+    """
+    draw[:] = raw.dtype.type(0)
+    if classifies(loss):
+        if np.isnan(y[0]):
+            return 0.0
+        return logistic_gradient(raw, y[0], draw) if loss == LOGISTIC else softmax_gradient(raw, int(y[0]), draw)
+    total = 0.0
+    per_target = raw.shape[0] // y.shape[0]
+    for o in range(raw.shape[0]):
+        target = np.float64(y[o // per_target])
+        if not np.isnan(target):
+            value, slope = element_loss(loss, np.float64(raw[o]) - target, levels[o % per_target], delta)
+            total += value
+            draw[o] = raw.dtype.type(slope)
+    return total
+
+
+@jit
+def logistic_gradient(raw: T1, y: float, draw: T1) -> float:
+    """log(1 + exp(z)) - y z of the one logit z and the class y, 0 or 1, written so that no exponential overflows."""
+    z, target = np.float64(raw[0]), np.float64(y)
+    draw[0] = raw.dtype.type(0.5 + 0.5 * math.tanh(0.5 * z) - target)
+    return max(z, 0.0) - z * target + math.log1p(math.exp(-abs(z)))
+
+
+@jit
+def softmax_gradient(raw: T1, index: int, draw: T1) -> float:
+    """log(sum exp(z)) - z[index] of the logits z = raw (O,)."""
+    T = raw.dtype.type
+    highest, total = largest(raw), 0.0
+    for o in range(raw.shape[0]):
+        total += math.exp(np.float64(raw[o]) - highest)
+    for o in range(raw.shape[0]):
+        draw[o] = T(math.exp(np.float64(raw[o]) - highest) / total)
+    draw[index] -= T(1)
+    return math.log(total) + highest - np.float64(raw[index])

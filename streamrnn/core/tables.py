@@ -1,0 +1,167 @@
+"""Named tuples of arrays as one row of numbers, so that a call into the kernels costs under a microsecond.
+
+Numba takes apart every array it is given, on every call: with the hundred arrays of a learner that costs twenty times a
+step of the network. A table does it once. It is a vector of int64 in the order of the tuple's fields: an integer as it
+is, a float by its bits, an array as its address and its shape, a nested tuple field by field. ``reader`` gives the way
+back. What is where follows from the annotations in ``arrays`` alone.
+
+The arrays must stay where they are: whoever holds a table keeps them alive, and nobody may resize them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+import numpy as np
+from numba import types
+from numba.core import cgutils
+from numba.core.types import BaseTuple  # type: ignore[attr-defined]
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array, populate_array
+from numba.np.numpy_support import from_dtype
+
+from streamrnn.core.arrays import Array, Readout, Squares
+from streamrnn.core.jit import JIT_DISABLED
+
+Group = TypeVar("Group")
+Reader = Callable[[Array, Array, int], Group]
+
+_DTYPES = {"F": np.float64, "I": np.int64, "U": np.uint64, "B": np.bool_, "K": np.uint8}
+_NESTED = {group.__name__: group for group in (Squares, Readout)}
+
+
+def kinds(group: Any) -> list[str]:
+    """The annotations of a named tuple as they are written: "int", "float", "F2", "Squares" ..."""
+    return [group.__annotations__[name].__forward_arg__ for name in group._fields]
+
+
+def width(group: Any) -> int:
+    """Entries of the table that a named tuple takes."""
+    return sum(map(entries, kinds(group)))
+
+
+def entries(kind: str) -> int:
+    """Entries that a field of this annotation takes."""
+    if kind in _NESTED:
+        return width(_NESTED[kind])
+    return 1 if kind in {"int", "float"} else 1 + int(kind[1])
+
+
+def table_of(*groups: Any) -> Array:
+    """The table (n,) int64 of some named tuples, one after the other.
+
+    Raises ValueError for an array that an address and a shape do not describe.
+    """
+    return np.fromiter(itertools.chain.from_iterable(map(_numbers, groups)), np.int64)
+
+
+def _numbers(group: Any) -> Iterator[int]:
+    for kind, value in zip(kinds(group), group, strict=True):
+        if kind in _NESTED:
+            yield from _numbers(value)
+        elif kind == "int":
+            yield value
+        elif kind == "float":
+            yield int(np.float64(value).view(np.int64))
+        else:
+            if not value.flags.c_contiguous or not value.flags.writeable or value.ndim != int(kind[1]):
+                raise ValueError(f"a kernel's array must be C-contiguous, writable and {kind[1]}-dimensional")
+            yield value.__array_interface__["data"][0]
+            yield from value.shape
+
+
+def reader(group: Callable[..., Group]) -> Reader[Group]:
+    """A function ``(sample, table, start) -> group``: the named tuple that stands in the table from ``start`` on.
+
+    ``sample`` tells by its type what T means, the model's precision. Kernels call it, and so does Python where the
+    compiler is off.
+    """
+    return interpreted(group) if JIT_DISABLED else compiled(group)
+
+
+def interpreted(group: Any) -> Reader[Any]:
+    """``reader`` in Python."""
+
+    def build(cls: Any, numbers: Iterator[int], precision: Any) -> Any:
+        members: list[Any] = []
+        for kind in kinds(cls):
+            if kind in _NESTED:
+                members.append(build(_NESTED[kind], numbers, precision))
+            elif kind == "int":
+                members.append(next(numbers))
+            elif kind == "float":
+                members.append(float(np.int64(next(numbers)).view(np.float64)))
+            else:
+                address, shape = next(numbers), tuple(itertools.islice(numbers, int(kind[1])))
+                typestr = np.dtype(_DTYPES.get(kind[0], precision)).str
+                memory = {"data": (address, False), "shape": shape, "typestr": typestr, "version": 3}
+                # No memory is reserved for an array without elements, so there may be none at its address.
+                there = SimpleNamespace(__array_interface__=memory)
+                members.append(np.asarray(there) if math.prod(shape) else np.zeros(shape, typestr))
+        return cls(*members)
+
+    return lambda sample, table, start: build(group, iter(table[start:].tolist()), sample.dtype)
+
+
+def compiled(group: Any) -> Reader[Any]:
+    """``reader`` for kernels: an intrinsic, whose code is written out where it is called.
+
+    Numba can make an array of an address too (``carray``), but not the nested tuples around it.
+    """
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def read(_context: Any, sample: Any, table: Any, _start: Any) -> Any:
+        result = _numba_type(group, sample.dtype)
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            source = make_array(signature.args[1])(context, builder, arguments[1]).data
+            intp = context.get_value_type(types.intp)
+            places = (builder.add(arguments[2], intp(place)) for place in itertools.count())
+            numbers = (builder.load(builder.gep(source, [place])) for place in places)
+            return _build(context, builder, result, numbers)
+
+        return result(sample, table, types.intp), generate
+
+    return read  # type: ignore[no-any-return]
+
+
+def _numba_type(group: Any, precision: Any) -> Any:
+    """What the compiler calls the named tuple."""
+    members = []
+    for kind in kinds(group):
+        if kind in _NESTED:
+            members.append(_numba_type(_NESTED[kind], precision))
+        elif kind in {"int", "float"}:
+            members.append(types.int64 if kind == "int" else types.float64)
+        else:
+            dtype = from_dtype(np.dtype(_DTYPES[kind[0]])) if kind[0] in _DTYPES else precision
+            members.append(types.Array(dtype, int(kind[1]), "C"))
+    return BaseTuple.from_types(members, group)
+
+
+def _build(context: Any, builder: Any, kind: Any, numbers: Iterator[Any]) -> Any:
+    """Code that makes a value of this type out of the next entries."""
+    if isinstance(kind, BaseTuple):
+        return context.make_tuple(builder, kind, [_build(context, builder, member, numbers) for member in kind])
+    if kind == types.int64:
+        return next(numbers)
+    if kind == types.float64:
+        return builder.bitcast(next(numbers), context.get_value_type(types.float64))
+    view = make_array(kind)(context, builder)
+    data = builder.inttoptr(next(numbers), view.data.type)
+    shape = list(itertools.islice(numbers, kind.ndim))
+    itemsize = context.get_value_type(types.intp)(context.get_abi_sizeof(context.get_data_type(kind.dtype)))
+    strides: list[Any] = []
+    stride = itemsize
+    for length in reversed(shape):
+        strides.insert(0, stride)
+        stride = builder.mul(stride, length)
+    populate_array(
+        view, data=data, shape=cgutils.pack_array(builder, shape), strides=cgutils.pack_array(builder, strides),
+        itemsize=itemsize, meminfo=None,
+    )  # fmt: skip
+    return view._getvalue()

@@ -1,0 +1,68 @@
+"""The work space of one learner: allocated once, cut into the arrays that kernels write to while a record is at work.
+
+Here the network becomes a table: one row per layer, from the inputs upwards, that names its weights, its part of the
+tape and whose gradient it writes. Kernels loop over the rows and know of no first or last layer.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from streamrnn.core.arrays import Array, Layer, Plan, Scratch
+from streamrnn.core.layout import Layout, cut
+from streamrnn.core.tables import table_of
+
+
+def zeros_scratch(layout: Layout, plan: Plan, n_outputs: int, theta: Array, indicator: Array, levels: Array) -> Scratch:
+    """Work space for one network with O = ``n_outputs`` and weights theta (P,)."""
+    H, D, k2 = layout.hidden_size, layout.n_inputs, plan.k2
+    R = n_regressors(plan, H, D)
+
+    def zeros(*shape: int) -> Array:
+        return np.zeros(shape, theta.dtype)
+
+    x, grad = zeros(k2, D), np.zeros_like(theta)
+    tape, layers = stack(layout, plan, x, theta, grad)
+    head, dhead, top = layout.views(theta), layout.views(grad), layers[-1]
+    return Scratch(
+        x=x, lags=zeros(k2, plan.lags * plan.fields), targets=zeros(k2, n_columns(plan)),
+        layers=np.stack([table_of(layer) for layer in layers]), tape=tape, h=top.state[0, 1:], dh=top.dh,
+        head_w=head.head_w, head_b=head.head_b, dhead_w=dhead.head_w, dhead_b=dhead.head_b,
+        raw=zeros(n_outputs), draw=zeros(n_outputs), grad=grad, phi=np.zeros(R), phi_replayed=np.zeros(R),
+        scaling=np.zeros((plan.fields, 2)), expert_predictions=np.zeros((n_outputs, 2)), workspace=np.zeros((2, R)),
+        indicator=indicator, levels=levels,
+    )  # fmt: skip
+
+
+def stack(layout: Layout, plan: Plan, x: Array, theta: Array, grad: Array) -> tuple[Array, list[Layer]]:
+    """The tape, and the layers over inputs x (k2, D) that write to it."""
+    H, G, C, T = layout.hidden_size, layout.gate_width, layout.state_count, plan.k2
+    shared = [(H,), (T, G), (T, G)]  # carry, d_ih and d_hh: backward goes through one layer at a time
+    own = [(T, G), (C, T + 1, H), (T, H), (T, H)]
+    shapes = shared + own * layout.num_layers
+    tape = np.zeros(sum(map(math.prod, shapes)), theta.dtype)
+    pieces = iter(cut(tape, shapes))
+    carry, d_ih, d_hh = next(pieces), next(pieces), next(pieces)
+    layers: list[Layer] = []
+    dx = x[:0]
+    for w, dw in zip(layout.views(theta).layers, layout.views(grad).layers, strict=True):
+        gates, state, aux, dh = next(pieces), next(pieces), next(pieces), next(pieces)
+        layers.append(Layer(
+            cell=layout.cell, x=x, w_ih=w.w_ih, w_hh=w.w_hh, b_ih=w.b_ih, b_hh=w.b_hh, gates=gates, state=state,
+            aux=aux, dh=dh, dx=dx, carry=carry, d_ih=d_ih, d_hh=d_hh, dw_ih=dw.w_ih, dw_hh=dw.w_hh, db_ih=dw.b_ih,
+            db_hh=dw.b_hh,
+        ))  # fmt: skip
+        x, dx = state[0, 1:], dh
+    return tape, layers
+
+
+def n_regressors(plan: Plan, hidden_size: int, n_inputs: int) -> int:
+    """R: regressors of the RLS readout, 0 without it."""
+    return hidden_size + n_inputs + plan.lags * plan.fields + 1 if plan.rls else 0
+
+
+def n_columns(plan: Plan) -> int:
+    """Y: target columns of a step."""
+    return 1 if plan.classes else plan.horizon * plan.fields
