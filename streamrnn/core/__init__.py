@@ -4,6 +4,8 @@ kinds        kinds of record, and when a target becomes known
 jit          how Numba is configured: CPU target, floating-point flags, cache
 compiled     machine code always comes from the cache, never from the process that compiled it
 arrays       the arrays and numbers the kernels work on
+declarations  how an array is declared: its axes, who clears it, how it grows
+clearing     blanks what is kept of a stream, as declared
 handle       all of them behind one table of addresses
 counts       what a learner counts, one row for each count
 layout       names and places of the weights in one flat vector

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from streamrnn.core import cells, counts, heads, kinds, rls, scaler, targets
+from streamrnn.core import cells, clearing, counts, heads, kinds, rls, scaler, targets
 from streamrnn.core.jit import internal, merged
 from streamrnn.core.linear import copy
 from streamrnn.core.tbptt import learn_window, load_state, regressors, trunk_forward
@@ -42,7 +42,7 @@ def walk(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records:
         records.error[i] = np.nan
         records.grad_norm[i] = np.nan
         if records.fresh[i]:
-            targets.forget_stream(streams, slot)
+            clearing.forget_stream(streams, slot)
         if records.kind[i] == kinds.LABEL:
             records.prediction[i, :] = np.nan
             records.updates[i] = model.counters[counts.UPDATES]
@@ -75,7 +75,7 @@ def walk(plan: Any, hyper: Any, model: Any, streams: Any, scratch: Any, records:
             if not closing and plan.rls == 1 and plan.known == kinds.KNOWN_IN_RECORD:
                 targets.teach(plan, hyper, model, scratch, scratch.phi, scratch.units, scratch.said, records.y[i])
             if last and streams.steps[slot] > 0:
-                targets.reset_sequence(streams, slot)
+                clearing.reset_sequence(streams, slot)
                 model.counters[counts.SEQUENCES_ENDED] += 1
             if not closing or kind == kinds.CLOSE:
                 break

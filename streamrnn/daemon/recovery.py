@@ -78,12 +78,13 @@ def _resume(job: Job, broker: Broker, metrics: Metrics, tp: TopicPartition, comm
         )
     manifest = found.checkpoint.manifest
     learner = job.learner(tp)
-    room = learner.empty_stream_arrays()
-    keys = found.checkpoint.restore_streams(room)
     try:
-        learner.restore(found.checkpoint.model, keys, room)
+        learner.resume(found.checkpoint.state(job.spec))
     except ValueError as error:
-        raise CheckpointError(f"{tp}: checkpoint at {manifest.progress.position}: {error}") from error
+        raise CheckpointError(
+            f"{tp}: checkpoint at {manifest.progress.position}: {error}. Go back to the version of streamrnn that "
+            "wrote it, or learn from scratch by giving the job another name"
+        ) from error
     if learner.digest != manifest.progress.digest:
         raise CheckpointError(f"{tp}: checkpoint at {manifest.progress.position} disagrees with its own digest")
     if mark.partitions and mark.partitions != len(broker.partitions(tp.topic)):
@@ -155,8 +156,7 @@ def finish_replay(partition: Partition, broker: Broker, timeout_s: float) -> Non
 def begin_lineage(partition: Partition, broker: Broker, timeout_s: float) -> None:
     """Start a new lineage at the partition's present state: genesis checkpoint first, then the commit naming it."""
     partition.lineage = new_lineage()
-    arrays, keys = partition.learner.stream_arrays()
-    snapshot = take_snapshot(partition.learner.model_arrays(), arrays, keys, len(keys))
+    snapshot = take_snapshot(partition.learner.state())
     partition.learner.pop_touched_segments()
     manifest = partition.job.checkpoints(partition.tp).write(snapshot, partition.progress())
     partition.writer.close(timeout_s)

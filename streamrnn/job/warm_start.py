@@ -79,11 +79,9 @@ def begin(config: Config, learner: Learner, configuration: Mapping[str, Any]) ->
     source = _read(config, "and a partition without a committed offset is to begin with it")
     if configuration.get(FIELD) != {"sha256": source.sha256}:
         raise ConfigError(f"{FIELD}: {_path(config)} was replaced while this worker ran; start the worker again")
-    if lacking := learner.model_arrays().keys() - source.saved.model.keys():
-        raise _damaged(config, f"it lacks {', '.join(sorted(lacking))}")
     try:
         carry_over(source.saved, learner, source.places, streams=False)
-    except (KeyError, ValueError, IndexError) as error:
+    except ValueError as error:
         raise _damaged(config, error) from error
     _log.info("beginning with %s, after %d updates", _path(config), learner.counters()["updates"])
 

@@ -20,7 +20,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,6 +33,7 @@ from streamrnn.storage.manifest import (
     Manifest,
     ModelEntry,
     Progress,
+    Segment,
     SegmentEntry,
     as_json,
     build_info,
@@ -44,7 +45,7 @@ from streamrnn.storage.manifest import (
     sign,
     unpack_segment,
 )
-from streamrnn.storage.snapshot import Checkpoint, Snapshot, n_segments
+from streamrnn.storage.snapshot import Checkpoint, Snapshot, join_segments, n_segments
 from streamrnn.storage.tensors import Arrays, decode, encode, sync_directory, write_atomically
 
 # An unreferenced segment younger than this may belong to a checkpoint that another process is writing right now.
@@ -154,17 +155,14 @@ class CheckpointStore:
             check_configuration(manifest, self.configuration)
         folder = self._segments_directory(manifest.progress.lineage)
         model = _read_arrays(folder, manifest.model.sha256, manifest.model.bytes, "model segment")
-        segments = []
+        streams, keys = join_segments(self._segments(manifest), manifest.n_slots)
+        return Checkpoint(manifest, model, streams, keys)
+
+    def _segments(self, manifest: Manifest) -> Iterator[Segment]:
+        folder = self._segments_directory(manifest.progress.lineage)
         for entry in manifest.segments:
             what = f"segment {entry.index}"
-            arrays = _read_arrays(folder, entry.sha256, entry.bytes, what)
-            segments.append(unpack_segment(arrays, entry.rows, what))
-        first = segments[0].arrays if segments else {}
-        for index, segment in enumerate(segments):
-            layout = {name: (a.dtype, a.shape[1:]) for name, a in segment.arrays.items()}
-            if layout != {name: (a.dtype, a.shape[1:]) for name, a in first.items()}:
-                raise CorruptCheckpoint(f"segment {index} holds other arrays than segment 0")
-        return Checkpoint(manifest, model, tuple(segments))
+            yield unpack_segment(_read_arrays(folder, entry.sha256, entry.bytes, what), entry.rows, what)
 
     def write(self, snapshot: Snapshot, progress: Progress, base: Manifest | None = None) -> Manifest:
         """Make ``snapshot`` durable and return its manifest.

@@ -25,7 +25,7 @@ from streamrnn.learner.state import LearnerState
 from streamrnn.storage.manifest import Segment, pack_segment, unpack_segment
 from streamrnn.storage.tensors import Array, decode, encode, write_atomically
 
-FORMAT = 1
+FORMAT = 2
 _STATE, _STREAMS = "state.", "streams."
 _DESCRIPTION = "streamrnn"
 

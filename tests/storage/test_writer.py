@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 
 from streamrnn.errors import CheckpointError
+from streamrnn.learner.spec import LearnerSpec, TargetSpec
+from streamrnn.learner.state import LearnerState
 from streamrnn.learner.streams import SEGMENT_SLOTS
 from streamrnn.storage.checkpoints import CheckpointStore
 from streamrnn.storage.manifest import Manifest, Progress
 from streamrnn.storage.snapshot import Snapshot, take_snapshot
 from streamrnn.storage.writer import BackgroundWriter
 
+SPEC = LearnerSpec(n_features=1, target=TargetSpec(fields=("y",)))
 LINEAGE = "20250309-0123abcd"
 N_SLOTS = 2 * SEGMENT_SLOTS + 1
 
@@ -42,7 +45,7 @@ class GatedStore(CheckpointStore):
         checkpoint = self.newest(LINEAGE, position).checkpoint
         assert checkpoint is not None
         assert checkpoint.manifest.progress.position == position
-        return [float(segment.arrays["h"][0]) for segment in checkpoint.segments]
+        return [float(value) for value in checkpoint.streams["h"][::SEGMENT_SLOTS]]
 
 
 class Learner:
@@ -55,7 +58,7 @@ class Learner:
         return self.snapshot([segment])
 
     def snapshot(self, touched: list[int] | None = None) -> Snapshot:
-        return take_snapshot({"theta": np.ones(2)}, {"h": self.h}, self.keys, N_SLOTS, touched)
+        return take_snapshot(LearnerState(SPEC, {"theta": np.ones(2)}, {"h": self.h}, self.keys), touched)
 
 
 def progress(position: int) -> Progress:
