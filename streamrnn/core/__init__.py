@@ -4,6 +4,8 @@ kinds        kinds of record, and when a target becomes known
 jit          how Numba is configured: CPU target, floating-point flags, cache
 compiled     compiles and loads the kernels: machine code always comes from the cache
 arrays       the arrays and numbers the kernels work on
+declarations  how an array is declared: its axes, who clears it, how it grows
+clearing     blanks what is kept of a stream, as declared
 tables       named tuples of arrays as rows of addresses
 handle       the one function that Python calls, and a learner's table for it
 counts       what a learner counts, one row for each count

@@ -3,17 +3,22 @@
 Numba breaks named tuples up at compile time, so grouping costs nothing; every array is C-contiguous and writable.
 Letters: S rows of streams (see ``Streams``), D inputs, U encoded features, H hidden units, L layers, C vectors a layer
 carries, G the length of its gates together, O outputs, F target fields, Y target columns of a step, M remembered
-predictions, Q remembered values, P parameters, R = H + D + lags * F + 1 regressors of the RLS readout.
+predictions, Q remembered values, P parameters, R = H + D + lags * F + 1 regressors of the RLS readout; all of them in
+``learner.axes``.
 
 An annotation says what an array is: a letter for its type (T the model's precision, F float64, I int64, U uint64, B
-bool, K uint8) and its number of dimensions; ``tables`` reads them.
+bool, K uint8) and its number of dimensions; ``tables`` reads them. What is behind the annotation of an array that
+outlives a record is its declaration (``declarations``): to add such an array, declare it here, and nowhere else.
 """
 
 from __future__ import annotations
 
+from math import nan
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy.typing as npt
+
+from streamrnn.core.declarations import SEQUENCE, STREAM, part, size, stored
 
 Array: TypeAlias = npt.NDArray[Any]
 T1: TypeAlias = Array
@@ -78,71 +83,75 @@ class Hyper(NamedTuple):
 class Squares(NamedTuple):
     """One linear model per output, fitted by recursive least squares; R stands for its own number of regressors."""
 
-    weight: F2  # (O, R)
-    root: F3  # (O, R, R) square root of the weights' covariance
-    trace: F1  # (O,) of the covariance
-    noise: F1  # (O,) variance of the targets around the model's predictions
-    noise_sum: F1  # (O,)
-    noise_count: F1  # (O,)
-    noise_in_use: F1  # (O,) the noise that targets are weighed by
-    refreshed: F1  # (O,) how many weights took the prior in again
+    weight: F2 = stored("O R")
+    root: F3 = stored("O R R", growth="root")  # square root of the weights' covariance
+    trace: F1 = stored("O", growth="trace")  # of the covariance
+    noise: F1 = stored("O")  # variance of the targets around the model's predictions
+    noise_sum: F1 = stored("O")
+    noise_count: F1 = stored("O")
+    noise_in_use: F1 = stored("O")  # the noise that targets are weighed by
+    refreshed: F1 = stored("O")  # how many weights took the prior in again
 
 
 class Readout(NamedTuple):
     """The RLS readout, see ``rls``; float64."""
 
-    full: Squares  # on [h, x, lags, 1]
-    plain: Squares  # on [x, lags, 1]
-    losses: F2  # (O, 4) discounted absolute errors of the experts
-    loss_count: F1  # (O,) discounted number of them
-    fields: int  # F
+    full: Squares = part(Squares)  # on [h, x, lags, 1]
+    plain: Squares = part(Squares, R="R-H")  # on [x, lags, 1]
+    losses: F2 = stored("O experts")  # discounted absolute errors of the experts
+    loss_count: F1 = stored("O")  # discounted number of them
+    fields: int = size("F")
 
 
 class Model(NamedTuple):
-    """What is learned, (P,) each in the model's precision, and the running statistics in float64."""
+    """What is learned, in the model's precision, and the running statistics in float64."""
 
-    theta: T1
-    accumulated: T1  # sum of the gradients of the batch so far
-    moment1: T1
-    moment2: T1
-    readout: Readout
-    x_count: F1  # (U + 1,), the last entry is dt's
-    x_mean: F1
-    x_m2: F1
-    y_count: F1  # (F,)
-    y_mean: F1
-    y_m2: F1
-    change_count: F1  # (Y,) differences to the baseline
-    change_m2: F1  # (Y,) sum of their squares
-    counters: I1  # see ``counts.COUNTS``
-    gauges: F1  # see ``counts.GAUGES``
+    theta: T1 = stored("P", growth="weights")
+    accumulated: T1 = stored("P", growth="tensors")  # sum of the gradients of the batch so far
+    moment1: T1 = stored("P", growth="tensors")
+    moment2: T1 = stored("P", growth="second moments")
+    readout: Readout = part(Readout, O="readouts")
+    x_count: F1 = stored("U+1")  # the last entry is dt's
+    x_mean: F1 = stored("U+1")
+    x_m2: F1 = stored("U+1")
+    y_count: F1 = stored("F")
+    y_mean: F1 = stored("F")
+    y_m2: F1 = stored("F")
+    change_count: F1 = stored("Y")  # differences to the baseline
+    change_m2: F1 = stored("Y")  # sum of their squares
+    counters: I1 = stored("counts", learned=False)  # see ``counts.COUNTS``
+    gauges: F1 = stored("gauges", learned=False)  # see ``counts.GAUGES``
 
 
 class Streams(NamedTuple):
-    """Per stream, first axis S + 2: a blank row that stands for "never seen", and one to imagine in."""
+    """Per stream, first axis S + 2: a blank row that stands for "never seen", and one to imagine in.
 
-    state: T4  # (L, C, H): carried state
-    before: T5  # (ceil(k2 / stride), L, C, H): carried states before the steps that can start a window
-    x: T3  # (k2, D): standardised inputs, ring by step
-    lags: T3  # (k2, lags * F): standardised lags, ring by step
-    y: T3  # (k2, Y): standardised targets not yet injected, NaN = none; ring by step
-    steps: I1  # () steps of the sequence so far
-    last_ms: I1  # () latest time of an event of the sequence
-    newest: F2  # (F,) newest known target of the sequence, NaN = none
-    history: F3  # (Q, F) newest values of the sequence, ring; known ones, or where they are forecast one per step
-    history_count: I2  # (F,) values so far
-    y_count: F2  # (F,)
-    y_mean: F2
-    y_m2: F2
-    change_count: F2  # (Y,)
-    change_m2: F2
-    remembered: F3  # (M, O): published predictions that will be scored later
-    regressors: F3  # (M, R): what they were made from (RLS only)
-    scaling: F4  # (M, F, 2): centre and width of the lags among them (RLS only)
-    expert_predictions: F4  # (M, O, 2): of the RLS readout's models
-    event: U2  # (M,): their events (labels only)
-    event_step: I2  # (M,): their step in the running sequence, -1 = an earlier one (labels only)
-    event_count: I1  # () events so far (labels only)
+    Rings (``before``, ``x``, ``lags``, ``history``, ``remembered`` and what goes with it) need no clearing: ``steps``,
+    ``history_count`` and ``event_count`` tell how much of them is of this sequence or stream.
+    """
+
+    state: T4 = stored("L C H", cleared=SEQUENCE)  # carried state
+    before: T5 = stored("B L C H")  # carried states before the steps that can start a window
+    x: T3 = stored("K D")  # standardised inputs, ring by step
+    lags: T3 = stored("K lags")  # standardised lags, ring by step
+    y: T3 = stored("K Y", blank=nan, cleared=SEQUENCE)  # standardised targets not yet injected; ring by step
+    steps: I1 = stored(cleared=SEQUENCE)  # of the sequence so far
+    last_ms: I1 = stored()  # latest time of an event of the sequence; means nothing before its first step
+    newest: F2 = stored("F", blank=nan, cleared=SEQUENCE)  # newest known target of the sequence
+    history: F3 = stored("Q F")  # newest values of the sequence, ring; known ones, or where forecast one per step
+    history_count: I2 = stored("F", cleared=SEQUENCE)  # values so far
+    y_count: F2 = stored("F", cleared=STREAM)
+    y_mean: F2 = stored("F", cleared=STREAM)
+    y_m2: F2 = stored("F", cleared=STREAM)
+    change_count: F2 = stored("Y", cleared=STREAM)
+    change_m2: F2 = stored("Y", cleared=STREAM)
+    remembered: F3 = stored("M O", blank=nan)  # published predictions that will be scored later
+    regressors: F3 = stored("N R")  # what they were made from
+    scaling: F4 = stored("N F 2")  # centre and width of the lags among them
+    expert_predictions: F4 = stored("N O 2")  # of the RLS readout's models
+    event: U2 = stored("E", cleared=STREAM)  # their events
+    event_step: I2 = stored("E", blank=-1, cleared=SEQUENCE)  # their step, -1 = in an earlier sequence
+    event_count: I1 = stored(cleared=STREAM)  # events so far
 
 
 class Layer(NamedTuple):

@@ -29,30 +29,6 @@ LARGEST_LAG = 1e6
 
 
 @internal
-def reset_sequence(streams: Streams, slot: int) -> None:
-    """Back to the zero state with an empty window; the stream's target statistics stay."""
-    streams.state[slot] = streams.state.dtype.type(0)
-    streams.steps[slot] = 0
-    streams.y[slot] = streams.y.dtype.type(np.nan)
-    streams.newest[slot] = np.nan
-    streams.history_count[slot] = 0
-    streams.event_step[slot] = -1
-
-
-@internal
-def forget_stream(streams: Streams, slot: int) -> None:
-    """Everything about the slot's previous stream."""
-    reset_sequence(streams, slot)
-    streams.y_count[slot] = 0.0
-    streams.y_mean[slot] = 0.0
-    streams.y_m2[slot] = 0.0
-    streams.change_count[slot] = 0.0
-    streams.change_m2[slot] = 0.0
-    streams.event[slot] = 0
-    streams.event_count[slot] = 0
-
-
-@internal
 def level_scale(plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, field: int) -> tuple[float, float]:
     """Centre and width of the stream's field in force now."""
     if plan.scale == 0 or plan.classes > 0:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamrnn.core import arrivals, counts, heads, inputs, kinds, rules, scaler, scoring, targets, trunk
+from streamrnn.core import arrivals, clearing, counts, heads, inputs, kinds, rules, scaler, scoring, targets, trunk
 from streamrnn.core.arrays import Hyper, Model, Plan, Records, Scratch, Streams
 from streamrnn.core.jit import ZERO, internal, merged
 from streamrnn.core.linear import copy
@@ -59,7 +59,7 @@ def start_record(model: Model, streams: Streams, records: Records, i: int) -> No
     records.error[i] = np.nan
     records.grad_norm[i] = np.nan
     if records.fresh[i]:
-        targets.forget_stream(streams, records.slot[i])
+        clearing.forget_stream(streams, records.slot[i])
 
 
 @internal
@@ -184,5 +184,5 @@ def learn(
             plan, hyper, model, scratch, scratch.phi, scratch.scaling, scratch.expert_predictions, records.y[i]
         )
     if last and streams.steps[slot] > 0:
-        targets.reset_sequence(streams, slot)
+        clearing.reset_sequence(streams, slot)
         model.counters[counts.SEQUENCES_ENDED] += 1

@@ -169,10 +169,7 @@ class Partition:
         """Copy the learner's state and have it written in the background; the position must be committed."""
         started = time.perf_counter()
         touched = self.learner.pop_touched_segments()
-        arrays, keys = self.learner.stream_arrays()
-        snapshot = take_snapshot(
-            self.learner.model_arrays(), arrays, keys, len(keys), None if self.writer.needs_complete() else touched
-        )
+        snapshot = take_snapshot(self.learner.state(), None if self.writer.needs_complete() else touched)
         self.writer.submit(snapshot, self.progress(), self.committed)
         self._since_checkpoint = 0
         self._checkpoint_at = time.monotonic()

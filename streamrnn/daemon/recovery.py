@@ -101,8 +101,7 @@ class Recovery:
     def _begin_lineage(self, partition: Partition, membership: Membership | None) -> None:
         """Start a new lineage at the partition's present state: genesis checkpoint first, then the commit naming it."""
         partition.lineage = new_lineage()
-        arrays, keys = partition.learner.stream_arrays()
-        snapshot = take_snapshot(partition.learner.model_arrays(), arrays, keys, len(keys))
+        snapshot = take_snapshot(partition.learner.state())
         partition.learner.pop_touched_segments()
         manifest = partition.job.checkpoints(partition.tp).write(snapshot, partition.progress())
         partition.writer.close(self._timeout_s)
@@ -190,12 +189,13 @@ def _learner_at(job: Job, tp: TopicPartition, checkpoint: Checkpoint) -> Learner
     """The learner as it was at the checkpoint."""
     manifest = checkpoint.manifest
     learner = job.learner(tp)
-    room = learner.empty_stream_arrays()
-    keys = checkpoint.restore_streams(room)
     try:
-        learner.restore(checkpoint.model, keys, room)
+        learner.resume(checkpoint.state())
     except ValueError as error:
-        raise CheckpointError(f"{tp}: checkpoint at {manifest.progress.position}: {error}") from error
+        raise CheckpointError(
+            f"{tp}: checkpoint at {manifest.progress.position}: {error}. Go back to the version of streamrnn that "
+            "wrote it, or learn from scratch by giving the job another name"
+        ) from error
     if learner.digest != manifest.progress.digest:
         raise CheckpointError(f"{tp}: checkpoint at {manifest.progress.position} disagrees with its own digest")
     return learner

@@ -63,6 +63,5 @@ class Job:
             tp.topic,
             tp.partition,
             configuration=self.configuration,
-            spec=self.spec,
             build=self.build,
         )

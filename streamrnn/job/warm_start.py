@@ -76,11 +76,9 @@ def begin(config: Config, learner: Learner, fingerprint: Mapping[str, Any]) -> N
     file = _read_fitting(config, "and a partition without a committed offset is to begin with it")
     if begun_with(fingerprint) != file.sha256:
         raise ConfigError(f"{FIELD}: {_path(config)} was replaced while this worker ran; start the worker again")
-    if lacking := learner.model_arrays().keys() - file.saved.model.keys():
-        raise _damaged(config, f"it lacks {', '.join(sorted(lacking))}")
     try:
         carry_over(file.saved, learner, file.places, streams=False)
-    except (KeyError, ValueError, IndexError) as error:
+    except ValueError as error:
         raise _damaged(config, error) from error
     _log.info("beginning with %s, after %d updates", _path(config), learner.counters()["updates"])
 

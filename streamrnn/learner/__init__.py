@@ -4,9 +4,10 @@ spec        what is learned and how, as validated values
 features    fields of a record to columns of numbers
 block       records in log order as arrays
 learner     Learner: predict, score, take in and learn, record by record
-state       LearnerState: all that a learner knows, as one value
+state       LearnerState: all that a learner knows, as one value; how far it has come
 streams     which stream has which slot of the arrays, and who has to leave
 clock       stream time, safe against absurd timestamps
+axes        what the axes of its arrays mean, how long they are, how they grow
 lowering    from a specification to the kernels' numbers and arrays
 growth      what was learned, moved into a larger network
 """

@@ -4,25 +4,28 @@ New columns of the input matrices start at zero, so that a prediction is the sam
 optimiser moments, statistics, the RLS readout with its covariance and the streams' windows come along, each entry to
 its place. A new class starts with zero weights and the lowest bias of the others: the order of the old ones stays.
 Cell, sizes, precision and the kind of target have to agree.
+
+How an array grows stands with its declaration: entry by entry to the places of its axes (``axes``), what is new being
+blank, or by another of ``RULES``. An array, axis or rule that nobody declared is an error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from streamrnn.core.counts import UPDATES
+from streamrnn.core.declarations import Stored
+from streamrnn.learner.axes import Move, index_of, input_places, places_on
 from streamrnn.learner.learner import Learner
-from streamrnn.learner.lowering import layout_of
+from streamrnn.learner.lowering import dtype_of, layout_of, sizes_of
 from streamrnn.learner.spec import LearnerSpec
-from streamrnn.learner.state import LearnerState
+from streamrnn.learner.state import MODEL, STREAMS, LearnerState
 
 Array = npt.NDArray[Any]
-_VECTORS = ("theta", "accumulated", "moment1", "moment2")
-_INPUT_STATISTICS = ("x_count", "x_mean", "x_m2")
 
 
 def differences(old: LearnerSpec, new: LearnerSpec) -> list[str]:
@@ -65,118 +68,137 @@ def differences(old: LearnerSpec, new: LearnerSpec) -> list[str]:
 
 
 def carry_over(source: LearnerState, target: Learner, features: Sequence[int], *, streams: bool = True) -> None:
-    """Fill ``target``, which saw no record yet, with what ``source`` holds.
+    """Have ``target``, which saw no record yet, go on from what ``source`` holds.
 
     ``features[i]`` is the column of the target's features that the source's column i becomes. ``streams=False`` leaves
-    the memory of single streams, and the running counts, behind. Raises ValueError where the two do not fit.
+    the memory of single streams, and the running counts, behind. Raises ValueError where the two do not fit; nothing is
+    changed then.
     """
     old, new = source.spec, target.spec
     if lines := differences(old, new):
         raise ValueError("; ".join(lines))
-    if missing := sorted(target.model_arrays().keys() - source.model.keys()):
-        raise ValueError(f"what was learned lacks {', '.join(missing)}")
     if len(features) != old.n_features or len(set(features)) != len(features):
         raise ValueError(f"features: needs a column of its own for each of {old.n_features}, got {list(features)}")
-    inputs = _input_places(old, new, features)
-    regressors = _regressor_places(old, new, inputs)
-    model = {name: array.copy() for name, array in target.model_arrays().items()}
-    for name, array in source.model.items():
-        if name in _VECTORS:
-            _place_vector(old, new, array, model[name], inputs, name)
-        elif name in _INPUT_STATISTICS:
-            model[name][[*features, new.n_features]] = array
-        elif name.startswith("readout_") and name.endswith(("_weight", "_root", "_trace")):
-            places = regressors if "full" in name else regressors[old.model.hidden_size :] - new.model.hidden_size
-            if name.endswith("_weight"):
-                model[name][:] = 0.0
-                model[name][:, places] = array
-            elif name.endswith("_root"):
-                _place_roots(array, model[name], places, _new_variance(source, name, new))
-            else:
-                model[name][:] = array + _new_variance(source, name, new) * (new.n_regressors - old.n_regressors)
-        elif streams or name.startswith(("y_", "change_", "readout_")):
-            _place_rows(array, model[name])
-    if not streams:
-        model["counters"][UPDATES] = source.model["counters"][UPDATES]  # the optimiser counts on from there
-        target.restore(model, [], {name: rows[:0] for name, rows in target.empty_stream_arrays().items()})
+    source.require_fit(old)
+    move = Move(old, new, features)
+    if streams:
+        model, rows = grown(MODEL, source.model, move), grown(STREAMS, source.streams, move)
+        target.resume(LearnerState(new, model, rows, source.keys))
         return
-    n = len(source.keys)
-    room = target.empty_stream_arrays()
-    for name, rows in source.streams.items():
-        if name == "x":
-            room[name][:n, :, inputs] = rows
-        elif name == "regressors":
-            room[name][:n, :, regressors] = rows
+    blank = target.state()
+    learned = {name: array for name, array in MODEL.items() if array.learned}
+    counters = blank.model["counters"].copy()
+    counters[UPDATES] = source.model["counters"][UPDATES]  # the optimiser counts on from there
+    model = {**blank.model, **grown(learned, source.model, move), "counters": counters}
+    target.resume(LearnerState(new, model, blank.streams, blank.keys))
+
+
+class Growing(NamedTuple):
+    """One array on its way: all arrays of the smaller learner, and its own in the larger one, still blank."""
+
+    name: str
+    declaration: Stored
+    source: Mapping[str, Array]
+    target: Array
+    move: Move
+
+    @property
+    def old(self) -> Array:
+        """The array in the smaller learner."""
+        return self.source[self.name]
+
+
+def grown(table: Mapping[str, Stored], source: Mapping[str, Array], move: Move) -> dict[str, Array]:
+    """The arrays of ``table`` as they are in the larger learner. Raises ValueError for one that cannot grow so."""
+    sizes, precision = sizes_of(move.new), dtype_of(move.new)
+    result = {}
+    for name, declaration in table.items():
+        if declaration.growth not in RULES:
+            raise ValueError(f"{name!r} grows by {declaration.growth!r}, which is no rule; known: {', '.join(RULES)}")
+        slots = source[name].shape[: source[name].ndim - len(declaration.axes)]  # (), or one axis, which stays
+        shape = (*slots, *declaration.shape(sizes))
+        result[name] = np.full(shape, declaration.blank, declaration.dtype(precision))
+        RULES[declaration.growth](Growing(name, declaration, source, result[name], move))
+    return result
+
+
+# ---- rules
+
+
+def _to_places(array: Growing) -> None:
+    axes = array.declaration.axes
+    first = array.target.ndim - len(axes)
+    index = index_of(array.name, axes, array.old.shape[first:], array.target.shape[first:], array.move)
+    array.target[(slice(None),) * first + index] = array.old
+
+
+def _tensor_by_tensor(array: Growing) -> None:
+    """A vector laid out as theta; what is new is zero."""
+    for old, new, inputs in _tensors(array):
+        if inputs is None:
+            new[: len(old)] = old
         else:
-            if name in {"y", "newest", "remembered"}:
-                room[name][:n] = np.nan  # a target that did not exist is not known
-            _place_rows(rows, room[name][:n])
-    target.restore(model, list(source.keys), room)
+            new[:, inputs] = old
 
 
-def _new_variance(source: LearnerState, name: str, new: LearnerSpec) -> Array:
-    """Prior variance of a new regressor's weight per output: where others predict well it must not unsettle them."""
-    part = name.rpartition("_")[0]
-    return new.model.rls_prior * np.minimum(1.0, source.model[f"{part}_noise_in_use"])
+def _weights(array: Growing) -> None:
+    """The same; the bias of a new class is the lowest of the others."""
+    _tensor_by_tensor(array)
+    new = layout_of(array.move.new).named(array.target)
+    if "head.bias" in new:
+        old = layout_of(array.move.old).named(array.old)["head.bias"]
+        new["head.bias"][len(old) :] = old.min()
 
 
-def _place_roots(source: Array, target: Array, places: Array, variance: Array) -> None:
+def _second_moments(array: Growing) -> None:
+    """The same; new entries are the mean of their neighbours': from zero the first steps would be far too long."""
+    for old, new, inputs in _tensors(array):
+        if inputs is not None:
+            new[...] = old.mean(axis=1, keepdims=True)
+        elif len(new) > len(old):
+            new[...] = old.mean(axis=0)
+    _tensor_by_tensor(array)
+
+
+def _root(array: Growing) -> None:
     """Square roots (O, R, R) of covariances, each extended by independent regressors."""
-    regressors = np.arange(target.shape[1])
-    target[:] = 0.0
-    target[:, regressors, regressors] = np.sqrt(variance)[:, None]
-    target[:, places[:, None], places] = source
+    places = places_on(array.declaration.axes[-1], array.move)
+    regressors = np.arange(array.target.shape[1])
+    array.target[:, regressors, regressors] = np.sqrt(_new_variance(array))[:, None]
+    array.target[:, places[:, None], places] = array.old
+
+
+def _trace(array: Growing) -> None:
+    """Traces (O,) of the same covariances."""
+    added = array.move.new.n_regressors - array.move.old.n_regressors
+    array.target[:] = array.old + _new_variance(array) * added
+
+
+RULES: Mapping[str, Callable[[Growing], None]] = {
+    "places": _to_places,
+    "tensors": _tensor_by_tensor,
+    "weights": _weights,
+    "second moments": _second_moments,
+    "root": _root,
+    "trace": _trace,
+}
+"""How an array gets what was learned, by the name that stands in its declaration."""
+
+
+def _tensors(array: Growing) -> list[tuple[Array, Array, Array | None]]:
+    """Each tensor of a vector laid out as theta, old and new; with the places of its columns where these are inputs."""
+    old, new = layout_of(array.move.old).named(array.old), layout_of(array.move.new).named(array.target)
+    inputs = input_places(array.move)
+    return [(tensor, new[name], inputs if name == "rnn.weight_ih_l0" else None) for name, tensor in old.items()]
+
+
+def _new_variance(array: Growing) -> Array:
+    """Prior variance of a new regressor's weight per output: where others predict well it must not unsettle them."""
+    part = array.name.rpartition("_")[0]
+    variance: Array = array.move.new.model.rls_prior * np.minimum(1.0, array.source[f"{part}_noise_in_use"])
+    return variance
 
 
 def _may_gain_fields(spec: LearnerSpec) -> bool:
     """Whether a further target field stands behind the others in every array: one horizon, no RLS readout."""
     return spec.target.horizon == 1 and not spec.n_regressors and spec.model.effective_loss != "quantile"
-
-
-def _place_rows(source: Array, target: Array) -> None:
-    """Copy to the front of every axis."""
-    target[tuple(slice(length) for length in source.shape)] = source
-
-
-def _input_places(old: LearnerSpec, new: LearnerSpec, features: Sequence[int]) -> Array:
-    """Where each input column of the old network stands in the new one, (D_old,) int64."""
-    places = list(features)
-    if old.inputs.dt:
-        places.append(new.n_features)
-    if old.inputs.previous_target:
-        first = new.n_features + int(new.inputs.dt)
-        for k in range(old.n_previous):  # kinds of columns (last values, last changes), each with all fields
-            kind, field = divmod(k, old.n_targets) if old.target.classes is None else (0, k)
-            places.append(first + kind * new.n_targets + field)
-        places.extend(first + new.n_previous + f for f in range(old.n_targets))
-    return np.array(places or [0], np.int64)  # a network without inputs has one column of zeros
-
-
-def _regressor_places(old: LearnerSpec, new: LearnerSpec, inputs: Array) -> Array:
-    """Where each regressor of the old RLS readout stands in the new one; (0,) without it."""
-    if not old.n_regressors:
-        return np.zeros(0, np.int64)
-    hidden = new.model.hidden_size
-    rest = new.n_regressors - hidden - new.n_inputs
-    return np.concatenate([np.arange(hidden), hidden + inputs, hidden + new.n_inputs + np.arange(rest)])
-
-
-def _place_vector(old: LearnerSpec, new: LearnerSpec, source: Array, target: Array, inputs: Array, name: str) -> None:
-    """Copy a vector laid out as theta, tensor by tensor. New weights are zero.
-
-    New second moments are the mean of their neighbours': from zero the first steps would be several times too long.
-    """
-    before, now = layout_of(old).named(source), layout_of(new).named(target)
-    target[:] = 0.0
-    for tensor_name, tensor in before.items():
-        place = now[tensor_name]
-        if tensor_name == "rnn.weight_ih_l0":
-            if name == "moment2":
-                place[...] = tensor.mean(axis=1, keepdims=True)
-            place[:, inputs] = tensor
-        else:
-            if name == "moment2" and len(place) > len(tensor):
-                place[...] = tensor.mean(axis=0)
-            place[: len(tensor)] = tensor
-    if name == "theta" and "head.bias" in now:
-        now["head.bias"][len(before["head.bias"]) :] = before["head.bias"].min()

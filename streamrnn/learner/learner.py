@@ -22,13 +22,14 @@ import numpy.typing as npt
 from streamrnn.core import arrays
 from streamrnn.core.compiled import ensure_compiled
 from streamrnn.core.counts import COUNTS, EVICTIONS, GAUGES
+from streamrnn.core.declarations import by_name
 from streamrnn.core.handle import Handle
 from streamrnn.core.kinds import CLOSE, IMAGINE
 from streamrnn.core.tables import table_of
 from streamrnn.learner.block import EVENT, LABEL, PREDICT, Block
 from streamrnn.learner.lowering import dtype_of, hyper_of, layout_of, new_model, new_scratch, new_streams, plan_of
 from streamrnn.learner.spec import LearnerSpec
-from streamrnn.learner.state import LearnerProgress, LearnerState, TargetStatistics
+from streamrnn.learner.state import Beside, LearnerProgress, LearnerState, Slots, TargetStatistics
 from streamrnn.learner.streams import StreamIndex
 
 RLS_WEIGHT = "rls.weight"
@@ -96,7 +97,7 @@ class Learner:
         )
         self.layout = layout_of(spec)
         self._model = new_model(spec, self.layout.initialise(seed, dtype_of(spec)))
-        self._per_stream = new_streams(self.layout, spec)
+        self._per_stream = new_streams(spec)
         scratch = new_scratch(self.layout, spec, self._model.theta)
         self._one = self._records(1)
         self._one_table = table_of(self._one)
@@ -312,97 +313,44 @@ class Learner:
         state = self._per_stream.state[self.streams.find(key)].copy()
         return {name: np.ascontiguousarray(state[:, i]) for i, name in enumerate("hc"[: self.layout.state_count])}
 
-    def bytes_per_stream(self) -> int:
-        """Bytes of array memory one stream takes."""
-        return sum(a[0].nbytes for a in self._per_stream)
-
     # -- saving -------------------------------------------------------------------------------------------------------
-
-    @property
-    def n_slots(self) -> int:
-        """Slots ever used: rows of the stream arrays that hold something."""
-        return self.streams.n_slots
 
     def pop_touched_segments(self) -> set[int]:
         """Segments of slots touched since the last call."""
         return self.streams.pop_touched_segments()
 
-    def model_arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Everything that is not kept per stream, by name. The arrays are the live ones: copy before going on."""
-        own = {"clock": self.streams.clock.state(), "store_counters": self.streams.counters()}
-        return {**_flat(self._model), **own, "digest": np.array([self.digest], dtype=np.int64)}
-
-    def stream_arrays(self) -> tuple[dict[str, npt.NDArray[Any]], list[bytes | None]]:
-        """All that is kept per stream, slot by slot, and the slots' keys (None = free). The arrays are live ones."""
-        keys, seen = self.streams.slots()
-        n = len(keys)
-        return {**{name: array[:n] for name, array in self._per_stream._asdict().items()}, "seen": seen}, keys
-
-    def empty_stream_arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Room for what ``stream_arrays`` gives, for all slots there may be; written to before ``restore``."""
-        room = np.zeros((self.spec.streams.max_streams, 2), np.int64)
-        return {**{name: array[:-2] for name, array in self._per_stream._asdict().items()}, "seen": room}
-
     def state(self) -> LearnerState:
-        """All it knows. The arrays are the live ones: copy before going on."""
-        streams, keys = self.stream_arrays()
-        return LearnerState(self.spec, self.model_arrays(), streams, keys)
+        """All it knows. Arrays and keys are the live ones: copy before going on."""
+        clock, arrivals, keys, seen = self.streams.state()
+        beside = Beside(clock, arrivals, np.array([self.digest], np.int64))
+        rows = {name: array[: len(keys)] for name, array in self._per_stream._asdict().items()}
+        model = {**by_name(self._model), **by_name(beside)}
+        return LearnerState(self.spec, model, {**rows, **by_name(Slots(seen))}, keys)
+
+    def resume(self, state: LearnerState) -> None:
+        """Go on from a state, instead of from what it holds now. The state's arrays are copied.
+
+        Raises ValueError, and changes nothing, when the state lacks an array, holds one of another shape or type or one
+        that nobody knows, or has more slots than there are here.
+        """
+        state.require_fit(self.spec)
+        for name, array in by_name(self._model).items():
+            array[...] = state.model[name]
+        n = len(state.keys)
+        for name, array in self._per_stream._asdict().items():
+            array[:n] = state.streams[name]
+            array[n : self.streams.n_slots] = 0  # as of slots never used, so that what is saved tells nothing of before
+        self.streams.resume(state.model["clock"], state.model["arrivals"], state.keys, state.streams["seen"])
+        self.digest = state.digest
 
     def __getstate__(self) -> dict[str, Any]:
         # The kernels know the arrays by address, so a copy is a learner of its own that goes on from the same state.
-        streams, keys = self.stream_arrays()
-        copies = {name: array.copy() for name, array in streams.items()}
-        model = {name: array.copy() for name, array in self.model_arrays().items()}
-        return {"spec": self.spec, "model": model, "keys": keys, "streams": copies}
+        return {"state": self.state().copy()}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["spec"], 0)  # type: ignore[misc]
-        self.restore(state["model"], state["keys"], state["streams"])
-
-    def restore(
-        self,
-        model: Mapping[str, npt.NDArray[Any]],
-        keys: list[bytes | None],
-        streams: Mapping[str, npt.NDArray[Any]],
-    ) -> None:
-        """Continue from what ``model_arrays`` and ``stream_arrays`` gave; for a learner that saw no record yet.
-
-        ``streams`` may be what ``empty_stream_arrays`` gave, filled in, which saves a copy. Raises ValueError naming an
-        array that is missing or has another shape or type.
-        """
-        n = len(keys)
-        seen = streams["seen"][:n]
-        for name, array in self._per_stream._asdict().items():
-            rows = _matching({name: streams[name][:n]}, name, (n, *array.shape[1:]), array.dtype)
-            if not np.shares_memory(rows, array):
-                array[:n] = rows
-        for name, array in _flat(self._model).items():
-            array[...] = _matching(model, name, array.shape, array.dtype)
-        clock = _matching(model, "clock", (4,), np.dtype(np.int64))
-        counters = _matching(model, "store_counters", (3,), np.dtype(np.int64))
-        self.streams.restore(clock, counters, keys, seen)
-        self.digest = int(_matching(model, "digest", (1,), np.dtype(np.int64))[0])
-
-
-def _flat(model: arrays.Model) -> dict[str, npt.NDArray[Any]]:
-    """All arrays of the model by name."""
-    named = model._asdict()
-    readout = named.pop("readout")._asdict()
-    named |= {"readout_losses": readout["losses"], "readout_loss_count": readout["loss_count"]}
-    for part in ("full", "plain"):
-        named |= {f"readout_{part}_{name}": array for name, array in readout[part]._asdict().items()}
-    return named
-
-
-def _matching(
-    source: Mapping[str, npt.NDArray[Any]], name: str, shape: tuple[int, ...], dtype: np.dtype[Any]
-) -> npt.NDArray[Any]:
-    array = source.get(name)
-    if array is None:
-        raise ValueError(f"saved state lacks {name!r}")
-    if array.shape != shape or array.dtype != dtype:
-        raise ValueError(f"saved state: {name!r} is {array.dtype}{array.shape}, expected {dtype}{shape}")
-    return array
+    def __setstate__(self, saved: dict[str, Any]) -> None:
+        state: LearnerState = saved["state"]
+        self.__init__(state.spec, 0)  # type: ignore[misc]
+        self.resume(state)
 
 
 def _check_block(block: Block, spec: LearnerSpec) -> None:

@@ -10,16 +10,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from msgspec.structs import replace
 
-from streamrnn.core import arrays, counts, rls
+from streamrnn.core import arrays, rls
 from streamrnn.core.cells import CELLS
+from streamrnn.core.declarations import allocate, declared, row_bytes
 from streamrnn.core.kinds import KNOWN
 from streamrnn.core.layout import Layout
 from streamrnn.core.losses import CROSS_ENTROPIES, QUANTILE, REGRESSION_LOSSES
 from streamrnn.core.optim import OPTIMIZERS
 from streamrnn.core.rules import TBPTT
 from streamrnn.core.workspace import zeros_scratch
+from streamrnn.learner.axes import AXES, Network
 from streamrnn.learner.spec import LearnerSpec
 
 
@@ -34,10 +35,15 @@ def layout_of(spec: LearnerSpec) -> Layout:
     )
 
 
+def sizes_of(spec: LearnerSpec) -> dict[str, int]:
+    """The length of every axis of ``axes.AXES``."""
+    network = Network(spec, layout_of(spec), plan_of(spec))
+    return {name: axis.size(network) for name, axis in AXES.items()}
+
+
 def bytes_per_stream(spec: LearnerSpec) -> int:
     """Bytes of array memory one stream takes."""
-    one = replace(spec, streams=replace(spec.streams, max_streams=1))
-    return sum(array[0].nbytes for array in new_streams(layout_of(one), one))
+    return row_bytes(arrays.Streams, sizes_of(spec), dtype_of(spec))
 
 
 def new_scratch(layout: Layout, spec: LearnerSpec, theta: npt.NDArray[Any]) -> arrays.Scratch:
@@ -111,94 +117,19 @@ def dtype_of(spec: LearnerSpec) -> type:
     return np.float32 if spec.model.dtype == "float32" else np.float64
 
 
-def _n_columns(spec: LearnerSpec) -> int:
-    """Y: target columns of a step."""
-    return 1 if spec.target.classes is not None else spec.target.horizon * spec.n_targets
-
-
 def new_model(spec: LearnerSpec, theta: npt.NDArray[Any]) -> arrays.Model:
-    inputs, fields, columns = spec.n_features + 1, spec.n_targets, _n_columns(spec)
-    outputs, plan = spec.n_outputs if spec.n_regressors else 0, plan_of(spec)
-    plain = max(0, spec.n_regressors - spec.model.hidden_size)
-    model = arrays.Model(
-        theta=theta,
-        accumulated=np.zeros_like(theta),
-        moment1=np.zeros_like(theta),
-        moment2=np.zeros_like(theta),
-        readout=arrays.Readout(
-            full=_new_squares(outputs, spec.n_regressors),
-            plain=_new_squares(outputs, plain),
-            losses=np.zeros((outputs, rls.EXPERTS)),
-            loss_count=np.zeros(outputs),
-            fields=fields,
-        ),
-        x_count=np.zeros(inputs),
-        x_mean=np.zeros(inputs),
-        x_m2=np.zeros(inputs),
-        y_count=np.zeros(fields),
-        y_mean=np.zeros(fields),
-        y_m2=np.zeros(fields),
-        change_count=np.zeros(columns),
-        change_m2=np.zeros(columns),
-        counters=np.zeros(len(counts.COUNTS), np.int64),
-        gauges=np.zeros(len(counts.GAUGES)),
-    )
-    rls.start(model.readout, spec.model.rls_prior, plan.newest)
+    """A model that has learned nothing, with the weights theta (P,)."""
+    model = allocate(arrays.Model, sizes_of(spec), dtype_of(spec))._replace(theta=theta)
+    rls.start(model.readout, spec.model.rls_prior, plan_of(spec).newest)
     return model
 
 
-def _new_squares(outputs: int, regressors: int) -> arrays.Squares:
-    O, R = outputs, regressors  # noqa: E741
-    return arrays.Squares(
-        weight=np.zeros((O, R)),
-        root=np.zeros((O, R, R)),
-        trace=np.zeros(O),
-        noise=np.zeros(O),
-        noise_sum=np.zeros(O),
-        noise_count=np.zeros(O),
-        noise_in_use=np.zeros(O),
-        refreshed=np.zeros(O),
-    )
-
-
-def new_streams(layout: Layout, spec: LearnerSpec) -> arrays.Streams:
+def new_streams(spec: LearnerSpec) -> arrays.Streams:
     """Arrays for all streams, the blank one and the imagined one.
 
-    They are allocated once; untouched pages take no memory.
+    A stream's row is zero until the kernel clears it for its first record; the last two are never cleared.
     """
-    dtype, k2 = dtype_of(spec), spec.learning.k2
-    S, F, Y = spec.streams.max_streams + 2, spec.n_targets, _n_columns(spec)
-    horizon, period = spec.target.horizon, spec.target.period
-    stride = plan_of(spec).stride
-    state = (layout.num_layers, layout.state_count, layout.hidden_size)
-    labels = spec.target.label_memory if spec.target.known == "label" else 0
-    remembered = horizon if spec.target.known == "forecast" else labels
-    explained = remembered if spec.n_regressors else 0
-    lags = spec.model.lags if spec.n_regressors else 0
-    history = max(lags + period, -(-horizon // period) * period + 1) if period else lags
-    streams = arrays.Streams(
-        state=np.zeros((S, *state), dtype),
-        before=np.zeros((S, -(-k2 // stride), *state), dtype),
-        x=np.zeros((S, k2, layout.n_inputs), dtype),
-        lags=np.zeros((S, k2, lags * F), dtype),
-        y=np.zeros((S, k2, Y), dtype),
-        steps=np.zeros(S, np.int64),
-        last_ms=np.zeros(S, np.int64),
-        newest=np.zeros((S, F)),
-        history=np.zeros((S, history, F)),
-        history_count=np.zeros((S, F), np.int64),
-        y_count=np.zeros((S, F)),
-        y_mean=np.zeros((S, F)),
-        y_m2=np.zeros((S, F)),
-        change_count=np.zeros((S, Y)),
-        change_m2=np.zeros((S, Y)),
-        remembered=np.zeros((S, remembered, spec.n_outputs)),
-        regressors=np.zeros((S, explained, spec.n_regressors)),
-        scaling=np.zeros((S, explained, F, 2)),
-        expert_predictions=np.zeros((S, explained, spec.n_outputs, 2)),
-        event=np.zeros((S, labels), np.uint64),
-        event_step=np.zeros((S, labels), np.int64),
-        event_count=np.zeros(S, np.int64),
-    )
-    streams.newest[-2:] = np.nan
+    streams = allocate(arrays.Streams, sizes_of(spec), dtype_of(spec), rows=(spec.streams.max_streams + 2,))
+    for name, array in declared(arrays.Streams).items():
+        getattr(streams, name)[-2:] = array.blank
     return streams

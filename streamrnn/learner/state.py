@@ -7,17 +7,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from streamrnn.core.arrays import I1, I2, Model, Streams
+from streamrnn.core.declarations import Stored, declared, stored
+from streamrnn.learner.lowering import dtype_of, sizes_of
 from streamrnn.learner.spec import LearnerSpec
 
 Array = npt.NDArray[Any]
 
 
-@dataclass(frozen=True)
+class Beside(NamedTuple):
+    """What a learner keeps beside the arrays of its kernels, and not per stream; it tells of the log so far."""
+
+    clock: I1 = stored("4", learned=False)  # see ``StreamClock.state``
+    arrivals: I1 = stored("3", learned=False)  # records seen, streams dropped for ttl, for capacity
+    digest: I1 = stored("1", learned=False)  # CRC-32 over all predictions of ``process``
+
+
+class Slots(NamedTuple):
+    """The same per slot."""
+
+    seen: I2 = stored("2")  # stream time when the stream was last seen, and the number of the record then
+
+
+MODEL: Mapping[str, Stored] = {**declared(Model), **declared(Beside)}
+"""Everything in a state that is not kept per stream, by name."""
+
+STREAMS: Mapping[str, Stored] = {**declared(Streams), **declared(Slots)}
+"""Everything that is: one row for each slot."""
+
+
+@dataclass(frozen=True, eq=False)
 class LearnerState:
     """What a learner of ``spec`` goes on from.
 
@@ -26,9 +50,9 @@ class LearnerState:
     spec
         Its specification.
     model
-        All that is not kept per stream, by name.
+        The arrays of ``MODEL``.
     streams
-        All that is kept per stream, by name: one row for each slot.
+        The arrays of ``STREAMS``.
     keys
         The stream of each slot, None = the slot is free.
     """
@@ -37,6 +61,49 @@ class LearnerState:
     model: Mapping[str, Array]
     streams: Mapping[str, Array]
     keys: list[bytes | None]
+
+    @property
+    def digest(self) -> int:
+        """The learner's running digest."""
+        return int(self.model["digest"][0])
+
+    def copy(self) -> LearnerState:
+        """The same in arrays of its own, so that the learner may go on."""
+        model = {name: array.copy() for name, array in self.model.items()}
+        streams = {name: array.copy() for name, array in self.streams.items()}
+        return LearnerState(self.spec, model, streams, list(self.keys))
+
+    def require_fit(self, spec: LearnerSpec) -> None:
+        """Raise ValueError, saying what is wrong, unless a learner of ``spec`` can go on from this."""
+        slots, capacity = len(self.keys), spec.streams.max_streams
+        if slots > capacity:
+            raise ValueError(f"the state has {slots} slots, the learner has {capacity}; raise streams.max_streams")
+        used = [key for key in self.keys if key is not None]
+        if len(set(used)) != len(used):
+            raise ValueError("the state gives one stream two slots")
+        sizes, precision = sizes_of(spec), dtype_of(spec)
+        for arrays, table, rows in ((self.model, MODEL, ()), (self.streams, STREAMS, (slots,))):
+            require_declared(arrays, table)
+            for name, declaration in table.items():
+                array, dtype = arrays[name], np.dtype(declaration.dtype(precision))
+                shape = (*rows, *declaration.shape(sizes))
+                if array.shape != shape or array.dtype != dtype:
+                    found = f"{array.dtype}{list(array.shape)}"
+                    raise ValueError(f"the state's {name!r} is {found}, expected {dtype}{list(shape)}")
+
+
+def no_streams(spec: LearnerSpec) -> dict[str, Array]:
+    """``LearnerState.streams`` of a learner that saw no record yet."""
+    sizes, precision = sizes_of(spec), dtype_of(spec)
+    return {name: np.zeros((0, *array.shape(sizes)), array.dtype(precision)) for name, array in STREAMS.items()}
+
+
+def require_declared(arrays: Mapping[str, Array], table: Mapping[str, Stored]) -> None:
+    """Raise ValueError unless these are the arrays that are declared, all of them and no others."""
+    if lacking := [name for name in table if name not in arrays]:
+        raise ValueError(f"the state lacks {', '.join(lacking)}")
+    if unknown := [name for name in arrays if name not in table]:
+        raise ValueError(f"the state holds {', '.join(unknown)}, which no learner of this version keeps")
 
 
 @dataclass(frozen=True, slots=True)

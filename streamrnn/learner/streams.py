@@ -19,6 +19,8 @@ import numpy.typing as npt
 from streamrnn.core.kinds import EVENT
 from streamrnn.learner.clock import StreamClock
 
+Integers = npt.NDArray[np.int64]
+
 SEGMENT_SLOTS = 4096
 """Slots that a checkpoint writes together."""
 
@@ -54,6 +56,8 @@ class StreamIndex:
         self._free: list[int] = []  # heap
         self._records = 0
         self._touched_segments: set[int] = set()
+        self._seen = np.zeros((max_streams, 2), np.int64)  # what ``state`` gives of ``_last_seen`` and ``_touched``
+        self._stale_segments: set[int] = set()  # of it, beside the touched ones
 
     def __len__(self) -> int:
         """Number of streams remembered now."""
@@ -79,7 +83,7 @@ class StreamIndex:
 
     def assign(
         self, keys: list[bytes], times_ms: list[int], kinds: list[int]
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    ) -> tuple[Integers, npt.NDArray[np.bool_], Integers]:
         """Slots, whether they start over, and the times to believe, for a block of records in log order.
 
         A label for a stream that is not remembered gets the blank slot: it must not create one.
@@ -159,33 +163,35 @@ class StreamIndex:
     def pop_touched_segments(self) -> set[int]:
         """Segments touched since the last call."""
         touched, self._touched_segments = self._touched_segments, set()
+        self._stale_segments |= touched
         return touched
 
-    def counters(self) -> npt.NDArray[np.int64]:
-        """What is not kept per slot, (3,) int64."""
-        return np.array([self._records, self.evictions_ttl, self.evictions_capacity], dtype=np.int64)
+    def state(self) -> tuple[Integers, Integers, list[bytes | None], Integers]:
+        """What it knows: clock, arrivals (3,), the key of each slot ever used (None = free), and ``seen`` (n_slots, 2).
 
-    def slots(self) -> tuple[list[bytes | None], npt.NDArray[np.int64]]:
-        """Key (None = free) of each slot ever used, and (n_slots, 2) int64: last seen, number of the last touch."""
-        seen = np.array([self._last_seen, self._touched], dtype=np.int64).T
-        return list(self._keys), np.ascontiguousarray(seen).reshape(-1, 2)
+        Keys and ``seen`` are the live ones. Only rows of segments that were touched since the last call are written
+        anew: with many streams to make all of them would take longer than the records between two checkpoints.
+        """
+        arrivals = np.array([self._records, self.evictions_ttl, self.evictions_capacity], dtype=np.int64)
+        for segment in self._stale_segments | self._touched_segments:
+            rows = slice(segment * SEGMENT_SLOTS, (segment + 1) * SEGMENT_SLOTS)
+            last_seen, touched = self._last_seen[rows], self._touched[rows]
+            stop = rows.start + len(touched)
+            self._seen[rows.start : stop, 0] = last_seen
+            self._seen[rows.start : stop, 1] = touched
+        self._stale_segments = set()
+        return self.clock.state(), arrivals, self._keys, self._seen[: self.n_slots]
 
-    def restore(
-        self,
-        clock: npt.NDArray[np.int64],
-        counters: npt.NDArray[np.int64],
-        keys: list[bytes | None],
-        seen: npt.NDArray[np.int64],
-    ) -> None:
-        """Continue from saved state: keys of all slots and their (n_slots, 2) last seen and touch numbers."""
+    def resume(self, clock: Integers, arrivals: Integers, keys: list[bytes | None], seen: Integers) -> None:
+        """Go on from what ``state`` gave."""
         self.clock.restore(clock)
-        self._records, self.evictions_ttl, self.evictions_capacity = (int(v) for v in counters)
+        self._records, self.evictions_ttl, self.evictions_capacity = arrivals.tolist()
         self._keys = list(keys)
-        self._last_seen = seen[:, 0].tolist()
-        self._touched = seen[:, 1].tolist()
+        self._seen[: len(keys)] = seen
+        self._last_seen, self._touched = seen[:, 0].tolist(), seen[:, 1].tolist()
         used = [slot for slot, key in enumerate(keys) if key is not None]
         used.sort(key=self._touched.__getitem__)
         self._slots = OrderedDict((key, slot) for slot in used if (key := keys[slot]) is not None)
         self._free = [slot for slot, key in enumerate(keys) if key is None]
         heapq.heapify(self._free)
-        self._touched_segments = set()
+        self._touched_segments, self._stale_segments = set(), set()

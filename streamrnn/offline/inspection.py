@@ -121,31 +121,28 @@ class Inspection:
 
     def stream(self, key: bytes) -> dict[str, Any] | None:
         """What is kept of one stream; None when it is not known."""
-        per_segment = self.manifest.slots_per_segment
-        for index, segment in enumerate(self.checkpoint.segments):
-            if key not in segment.keys:
-                continue
-            row = segment.keys.index(key)
-            arrays = {name: array[row] for name, array in segment.arrays.items()}
-            state = arrays["state"].astype(np.float64)  # [layers, vectors, hidden]
-            norms = [
-                {name: float(np.sqrt(np.square(layer[i]).sum())) for i, name in enumerate("hc"[: state.shape[1]])}
-                for layer in state
-            ]
-            return {
-                "key": key.decode(errors="replace"),
-                "slot": index * per_segment + row,
-                "steps": int(arrays["steps"]),
-                "last_record_ms": int(arrays["last_ms"]),
-                "last_seen_ms": int(arrays["seen"][0]),
-                "state_norms": norms,
-                "previous_target": [_number(value) for value in arrays["newest"]],
-                "targets": [
-                    {"count": int(count), "mean": float(mean), "deviation": _deviation(count, m2)}
-                    for count, mean, m2 in zip(arrays["y_count"], arrays["y_mean"], arrays["y_m2"], strict=True)
-                ],
-            }
-        return None
+        if key not in self.checkpoint.keys:
+            return None
+        slot = self.checkpoint.keys.index(key)
+        arrays = {name: array[slot] for name, array in self.checkpoint.streams.items()}
+        state = arrays["state"].astype(np.float64)  # [layers, vectors, hidden]
+        norms = [
+            {name: float(np.sqrt(np.square(layer[i]).sum())) for i, name in enumerate("hc"[: state.shape[1]])}
+            for layer in state
+        ]
+        return {
+            "key": key.decode(errors="replace"),
+            "slot": slot,
+            "steps": int(arrays["steps"]),
+            "last_record_ms": int(arrays["last_ms"]),
+            "last_seen_ms": int(arrays["seen"][0]),
+            "state_norms": norms,
+            "previous_target": [_number(value) for value in arrays["newest"]],
+            "targets": [
+                {"count": int(count), "mean": float(mean), "deviation": _deviation(count, m2)}
+                for count, mean, m2 in zip(arrays["y_count"], arrays["y_mean"], arrays["y_m2"], strict=True)
+            ],
+        }
 
     def as_data(self) -> dict[str, Any]:
         """Everything shown, as plain data for JSON."""

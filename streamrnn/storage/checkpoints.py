@@ -22,7 +22,6 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
 
 from streamrnn.errors import BlobError, CheckpointError, ConfigError, CorruptCheckpoint
-from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.streams import SEGMENT_SLOTS
 from streamrnn.storage.blobs import Blob, Blobs
 from streamrnn.storage.fingerprints import as_json, build_info, canonical_sha256
@@ -40,8 +39,8 @@ from streamrnn.storage.manifest import (
 )
 from streamrnn.storage.names import PartitionNames, folder_of, last, position_in
 from streamrnn.storage.retention import GARBAGE_GRACE_S, Candidate, superfluous
-from streamrnn.storage.segments import pack_segment, unpack_segment
-from streamrnn.storage.snapshot import Checkpoint, Snapshot, n_segments
+from streamrnn.storage.segments import Segment, pack_segment, unpack_segment
+from streamrnn.storage.snapshot import Checkpoint, Snapshot, join_segments, n_segments
 from streamrnn.storage.tensors import Arrays, decode, encode
 
 _Entry = TypeVar("_Entry", bound=SegmentEntry)
@@ -67,8 +66,7 @@ class CheckpointStore:
     """The checkpoints of one partition of one job among ``blobs``.
 
     ``configuration`` is the fingerprint of everything that changes what is learned, as JSON values. It is written into
-    each manifest and every checkpoint read must agree with it. ``spec`` is the learner's, written along. Without these
-    two the store reads any checkpoint and refuses to write.
+    each manifest and every checkpoint read must agree with it. None reads any checkpoint and refuses to write.
     ``build`` (see ``build_info``) is written along; a difference is allowed, and ``fingerprints.differences`` lists it.
 
     The store keeps no state: several may look at one place, and two workers that both believe they own the partition
@@ -83,12 +81,10 @@ class CheckpointStore:
         partition: int,
         *,
         configuration: Mapping[str, Any] | None = None,
-        spec: LearnerSpec | None = None,
         build: Mapping[str, str] | None = None,
     ) -> None:
         self.job, self.topic, self.partition = job, topic, partition
         self.configuration = None if configuration is None else as_json(configuration)
-        self.spec = spec
         self.build = dict(build_info() if build is None else build)
         self._blobs = blobs
         self._names = PartitionNames(job, topic, partition)
@@ -148,18 +144,14 @@ class CheckpointStore:
         """
         if self.configuration is not None:
             check_configuration(manifest, self.configuration)
-        lineage = manifest.progress.lineage
-        model = self._read_arrays(lineage, manifest.model, "model segment")
-        segments = []
+        model = self._read_arrays(manifest.progress.lineage, manifest.model, "model segment")
+        streams, keys = join_segments(self._segments(manifest), manifest.n_slots)
+        return Checkpoint(manifest, model, streams, keys)
+
+    def _segments(self, manifest: Manifest) -> Iterator[Segment]:
         for entry in manifest.segments:
             what = f"segment {entry.index}"
-            segments.append(unpack_segment(self._read_arrays(lineage, entry, what), entry.rows, what))
-        first = segments[0].arrays if segments else {}
-        for index, segment in enumerate(segments):
-            layout = {name: (a.dtype, a.shape[1:]) for name, a in segment.arrays.items()}
-            if layout != {name: (a.dtype, a.shape[1:]) for name, a in first.items()}:
-                raise CorruptCheckpoint(f"segment {index} holds other arrays than segment 0")
-        return Checkpoint(manifest, model, tuple(segments))
+            yield unpack_segment(self._read_arrays(manifest.progress.lineage, entry, what), entry.rows, what)
 
     def _read_arrays(self, lineage: str, entry: SegmentEntry, what: str) -> Arrays:
         name = self._names.segment(lineage, entry.sha256)
@@ -210,8 +202,8 @@ class CheckpointStore:
         return manifest
 
     def _check_writable(self, progress: Progress, base: Manifest | None) -> None:
-        if self.configuration is None or self.spec is None:
-            raise CheckpointError("this store was opened without a configuration or without a spec; it can only read")
+        if self.configuration is None:
+            raise CheckpointError("this store was opened without a configuration; it can only read")
         if not 0 <= progress.digest < DIGEST_END:
             raise CheckpointError(f"digest: a CRC-32, so an unsigned number of 32 bits, got {progress.digest}")
         if base is not None and (base.progress.lineage, base.slots_per_segment) != (progress.lineage, SEGMENT_SLOTS):
@@ -247,7 +239,6 @@ class CheckpointStore:
         self, snapshot: Snapshot, progress: Progress, model: SegmentEntry, segments: Mapping[int, StreamsEntry]
     ) -> Manifest:
         assert self.configuration is not None  # held by _check_writable
-        assert self.spec is not None
         unsigned = Manifest(
             format=FORMAT,
             job=self.job,
@@ -257,7 +248,7 @@ class CheckpointStore:
             progress=progress,
             configuration=self.configuration,
             configuration_sha256=canonical_sha256(self.configuration),
-            spec=self.spec,
+            spec=snapshot.spec,
             build=self.build,
             slots_per_segment=SEGMENT_SLOTS,
             n_slots=snapshot.n_slots,

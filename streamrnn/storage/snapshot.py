@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from streamrnn.errors import CheckpointError
+from streamrnn.errors import CheckpointError, CorruptCheckpoint
+from streamrnn.learner.spec import LearnerSpec
+from streamrnn.learner.state import LearnerState, no_streams
 from streamrnn.learner.streams import SEGMENT_SLOTS
 from streamrnn.storage.manifest import Manifest
 from streamrnn.storage.segments import Segment
-from streamrnn.storage.tensors import Array, Arrays
+from streamrnn.storage.tensors import Arrays
 
 
 @dataclass(frozen=True)
 class Snapshot:
     """A consistent copy of a learner: the model, and the segments touched since the snapshot before (or all)."""
 
+    spec: LearnerSpec
     model: Arrays
     segments: dict[int, Segment]
     n_slots: int
@@ -31,53 +34,42 @@ class Snapshot:
         """This snapshot, with the segments of an ``earlier`` one that was never written and that this one lacks."""
         if earlier is None:
             return self
-        return Snapshot(self.model, {**earlier.segments, **self.segments}, self.n_slots)
+        return Snapshot(self.spec, self.model, {**earlier.segments, **self.segments}, self.n_slots)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A verified checkpoint in memory."""
+    """A verified checkpoint in memory: its manifest, and a learner's state but for the specification."""
 
     manifest: Manifest
     model: Arrays
-    segments: tuple[Segment, ...]
+    streams: Arrays  # one row for each of the ``n_slots``; none at all where there is no slot
+    keys: list[bytes | None]
 
-    @property
-    def keys(self) -> list[bytes | None]:
-        """The key of each slot below ``n_slots``; None marks a free one."""
-        return [key for segment in self.segments for key in segment.keys]
+    def state(self) -> LearnerState:
+        """What a learner goes on from. Whether it fits is for the learner to say."""
+        spec = self.manifest.spec
+        return LearnerState(spec, self.model, self.streams if self.keys else no_streams(spec), self.keys)
 
-    def restore_streams(self, streams: Mapping[str, Array]) -> list[bytes | None]:
-        """Copy the stream arrays into ``streams`` and return the key of each slot.
 
-        Every array of ``streams`` has the slot as its leading dimension. Rows from ``n_slots`` on are left as they are.
-        Raises CheckpointError, before anything is copied, when names, dtypes or shapes differ or the slots do not fit.
-        """
-        for index, segment in enumerate(self.segments):
-            if segment.arrays.keys() != streams.keys():
-                raise CheckpointError(
-                    f"the checkpoint at {self.manifest.progress.position} holds stream arrays "
-                    f"{sorted(segment.arrays)}, this build keeps {sorted(streams)}; replay from an older "
-                    "checkpoint or start a new lineage"
-                )
-            for name, array in segment.arrays.items():
-                want = streams[name]
-                if array.dtype != want.dtype or array.shape[1:] != want.shape[1:]:
-                    raise CheckpointError(
-                        f"stream array {name!r} in segment {index} has rows of {array.dtype}{list(array.shape[1:])}, "
-                        f"expected {want.dtype}{list(want.shape[1:])}; replay from an older checkpoint or start a new "
-                        "lineage"
-                    )
-                if self.manifest.n_slots > len(want):
-                    raise CheckpointError(
-                        f"the checkpoint at {self.manifest.progress.position} has {self.manifest.n_slots} slots, "
-                        f"stream array {name!r} has room for {len(want)}; raise streams.max_streams"
-                    )
-        for index, segment in enumerate(self.segments):
-            start = index * self.manifest.slots_per_segment
-            for name, array in segment.arrays.items():
-                streams[name][start : start + segment.rows] = array
-        return self.keys
+def join_segments(segments: Iterable[Segment], n_slots: int) -> tuple[Arrays, list[bytes | None]]:
+    """The stream arrays and keys of consecutive segments, ``n_slots`` rows in all.
+
+    Each segment is let go of before the next is asked for: of a large checkpoint there is one copy in memory, not two.
+    Raises CorruptCheckpoint when one holds other arrays than the first.
+    """
+    streams: Arrays = {}
+    keys: list[bytes | None] = []
+    for index, segment in enumerate(segments):
+        if index == 0:
+            streams = {name: np.empty((n_slots, *a.shape[1:]), a.dtype) for name, a in segment.arrays.items()}
+        layout = {name: (a.dtype, a.shape[1:]) for name, a in segment.arrays.items()}
+        if layout != {name: (a.dtype, a.shape[1:]) for name, a in streams.items()}:
+            raise CorruptCheckpoint(f"segment {index} holds other arrays than segment 0")
+        for name, array in segment.arrays.items():
+            streams[name][len(keys) : len(keys) + segment.rows] = array
+        keys += segment.keys
+    return streams, keys
 
 
 def n_segments(n_slots: int) -> int:
@@ -89,19 +81,13 @@ def n_segments(n_slots: int) -> int:
     return -(-n_slots // SEGMENT_SLOTS)
 
 
-def take_snapshot(
-    model: Mapping[str, Array],
-    streams: Mapping[str, Array],
-    keys: Sequence[bytes | None],
-    n_slots: int,
-    touched: Collection[int] | None = None,
-) -> Snapshot:
+def take_snapshot(state: LearnerState, touched: Collection[int] | None = None) -> Snapshot:
     """Copy a learner's state, memory to memory, so that it may go on while the copy is written.
 
-    ``streams`` have the slot as leading dimension; only rows below ``n_slots`` are copied, and of those only the
-    segments numbered in ``touched`` (None: all). A segment counts as touched when any of its rows, keys or its number
-    of rows changed since the previous snapshot.
+    Of what is kept per stream only the segments numbered in ``touched`` are copied (None: all). A segment counts as
+    touched when any of its rows, keys or its number of rows changed since the previous snapshot.
     """
+    n_slots = len(state.keys)
     last = n_segments(n_slots)
     chosen = range(last) if touched is None else sorted(touched)
     segments = {}
@@ -109,5 +95,7 @@ def take_snapshot(
         if not 0 <= index < last:
             raise CheckpointError(f"touched: segment {index} does not exist, {n_slots} slots make {last}")
         rows = slice(index * SEGMENT_SLOTS, min((index + 1) * SEGMENT_SLOTS, n_slots))
-        segments[index] = Segment({name: array[rows].copy() for name, array in streams.items()}, tuple(keys[rows]))
-    return Snapshot({name: np.array(array, order="C") for name, array in model.items()}, segments, n_slots)
+        arrays = {name: array[rows].copy() for name, array in state.streams.items()}
+        segments[index] = Segment(arrays, tuple(state.keys[rows]))
+    model = {name: np.array(array, order="C") for name, array in state.model.items()}
+    return Snapshot(state.spec, model, segments, n_slots)

@@ -22,6 +22,7 @@ from unittest import mock
 import numpy as np
 
 from streamrnn.core.handle import Handle
+from streamrnn.learner import lowering
 from streamrnn.learner.block import Block
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
@@ -111,7 +112,7 @@ def measure(cell: Cell, hidden: int, streams: int, runs: int, budget_s: float) -
 
 def bytes_per_stream(cell: Cell, hidden: int) -> int:
     """Array memory of one stream at the default window."""
-    return learner(cell, hidden, *DEFAULT_WINDOW, streams=2).bytes_per_stream()
+    return lowering.bytes_per_stream(learner(cell, hidden, *DEFAULT_WINDOW, streams=2).spec)
 
 
 def table(rows: Sequence[Row]) -> str:

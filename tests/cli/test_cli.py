@@ -252,8 +252,7 @@ def test_inspected_norms_are_those_of_the_learner(learned):
     checkpoints = Path(load(learned).checkpoint.directory)
     inspection = inspect(max(checkpoints.rglob("manifest-*.json")))
     learner = Job(load(learned)).learner(TopicPartition("in", 0))
-    room = learner.empty_stream_arrays()
-    learner.restore(inspection.checkpoint.model, inspection.checkpoint.restore_streams(room), room)
+    learner.resume(inspection.checkpoint.state(inspection.spec))
     for tensor in inspection.tensors():
         weights = learner.get_weights()[tensor["name"]]
         assert tensor["shape"] == list(weights.shape)

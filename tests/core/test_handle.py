@@ -25,7 +25,7 @@ def test_a_learner_s_table_names_every_array_once_where_the_kernels_look_for_it(
     spec = LearnerSpec(n_features=2, target=TargetSpec(fields=("y", "z")), model=ModelSpec(readout="rls", lags=3))
     layout = layout_of(spec)
     model = new_model(spec, layout.initialise(0, np.float32))
-    groups = (plan_of(spec), hyper_of(spec), model, new_streams(layout, spec), new_scratch(layout, spec, model.theta))
+    groups = (plan_of(spec), hyper_of(spec), model, new_streams(spec), new_scratch(layout, spec, model.theta))
     table = table_of(*groups)
     starts = [0, handle.HYPER, handle.MODEL, handle.STREAMS, handle.SCRATCH]
     assert starts == np.cumsum([0, *(len(table_of(group)) for group in groups[:-1])]).tolist()

@@ -252,8 +252,7 @@ class Scenario:
         found = job.checkpoints(tp).newest(lineage)
         assert found.checkpoint is not None
         learner = job.learner(tp)
-        room = learner.empty_stream_arrays()
-        learner.restore(found.checkpoint.model, found.checkpoint.restore_streams(room), room)
+        learner.resume(found.checkpoint.state())
         return bits_of(learner)
 
     def mark(self, tp: TopicPartition = TP) -> dict[str, Any]:

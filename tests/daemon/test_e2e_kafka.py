@@ -174,8 +174,7 @@ def saved(text: str, tp: TopicPartition) -> Bits:
     found = store.newest(lineage)
     assert found.checkpoint is not None
     learner = job.learner(tp)
-    room = learner.empty_stream_arrays()
-    learner.restore(found.checkpoint.model, found.checkpoint.restore_streams(room), room)
+    learner.resume(found.checkpoint.state())
     return bits_of(learner)
 
 

@@ -138,7 +138,7 @@ def test_weights_readout_moments_and_statistics_come_along_and_streams_do_not(sc
     learner = Job(scenario.config()).first_learner(TP)
     saved = load_model(file).saved
     assert saved is not None
-    before, now = saved.model, learner.model_arrays()
+    before, now = saved.model, learner.state().model
     for name in ("y_count", "y_mean", "y_m2", "readout_loss_count"):
         np.testing.assert_array_equal(now[name], before[name], err_msg=name)
         assert np.any(now[name]), name
@@ -406,7 +406,7 @@ def test_a_state_that_does_not_fit_its_own_specification_is_said(scenario: Warm,
     for odd, expected in (
         ({**arrays, "y_mean": np.zeros(7)}, r"odd\.safetensors is not usable: "),
         ({**arrays, "counters": np.zeros(0)}, r"odd\.safetensors is not usable: "),
-        (without, r"odd\.safetensors is not usable: it lacks moment1, y_mean; expected a file written by"),
+        (without, r"odd\.safetensors is not usable: the state lacks moment1, y_mean; expected a file written by"),
     ):
         saved = LearnerState(model.saved.spec, odd, model.saved.streams, model.saved.keys)
         save_model(scenario.file, ModelFile(saved, model.columns, model.owner))

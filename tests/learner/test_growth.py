@@ -8,17 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from msgspec.structs import replace as with_fields
 
+import streamrnn.learner.growth
+import streamrnn.learner.state
 from streamrnn import Block, InputSpec, Learner, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
-from streamrnn.learner.growth import carry_over, differences
+from streamrnn.core.arrays import I2, T3
+from streamrnn.core.declarations import SEQUENCE, allocate, by_name, declared, stored
+from streamrnn.learner.axes import Move
+from streamrnn.learner.growth import carry_over, differences, grown
+from streamrnn.learner.lowering import sizes_of
+from streamrnn.learner.state import STREAMS
+from streamrnn.storage.model_file import ModelFile, load_model, save_model
+from tests.support.learners import bits_of, differing
 
 CELLS = ("rnn", "lstm", "gru")
-STREAMS = 3
+STREAMS_SEEN = 3
 EXACT = {"rtol": 1e-11, "atol": 1e-11}
 BASELINES = (None, "last", 5)
 
@@ -54,11 +64,13 @@ def block(of: LearnerSpec, n: int, start: int = 0) -> Block:
     rng = np.random.default_rng(start)
     x = rng.normal(size=(n, of.n_features))
     if of.target.classes is None:
-        score = x[:, :1] + np.roll(x[:, :1], STREAMS)
+        score = x[:, :1] + np.roll(x[:, :1], STREAMS_SEEN)
         y = score * (1.0 + np.arange(of.n_targets)) + 0.1 * rng.normal(size=(n, of.n_targets))
     else:
         y = rng.integers(len(of.target.classes), size=(n, 1)).astype(np.float64)
-    return Block.events([b"%d" % (i % STREAMS) for i in range(n)], x, y, time_ms=1_000 * np.arange(start, start + n))
+    return Block.events(
+        [b"%d" % (i % STREAMS_SEEN) for i in range(n)], x, y, time_ms=1_000 * np.arange(start, start + n)
+    )
 
 
 def widened(of: Block, spec: LearnerSpec, features: Sequence[int]) -> Block:
@@ -193,7 +205,7 @@ def test_streams_and_running_counts_can_be_left_behind(readout: str) -> None:
     of = spec(model={"readout": readout})
     source, target = taken_over(of, of, [0, 1, 2], streams=False)
     assert target.progress().streams == 0
-    assert source.progress().streams == STREAMS
+    assert source.progress().streams == STREAMS_SEEN
     rest = block(of, 30, start=200)
     blank = replace(rest, keys=[b"never seen"] * 30)
     np.testing.assert_array_equal(target.predict(rest).value, target.predict(blank).value)
@@ -274,3 +286,75 @@ def test_what_need_not_agree_is_no_difference() -> None:
 def test_every_column_needs_a_place_of_its_own(features: list[int]) -> None:
     with pytest.raises(ValueError, match="features"):
         carry_over(Learner(spec(), 1).state(), Learner(spec(5), 1), features)
+
+
+# ---- arrays and their declarations
+
+
+def test_arrays_that_nobody_declared_are_refused() -> None:
+    source, target = Learner(spec(), 1), Learner(spec(5), 1)
+    source.process(block(spec(), 9))
+    before = bits_of(target)
+    state = source.state()
+    for part in ("model", "streams"):
+        more = {**getattr(state, part), "y_more": np.zeros((3, 1))}
+        with pytest.raises(ValueError, match="holds y_more, which no learner of this version keeps"):
+            carry_over(replace(state, **{part: more}), target, [0, 1, 2])
+    assert differing(bits_of(target), before) == []
+
+
+@pytest.mark.parametrize(
+    ("declaration", "said"),
+    [
+        (stored("unheard"), "'more' has an axis 'unheard' that nobody has told how to grow"),
+        (stored("D", growth="guess"), "'more' grows by 'guess', which is no rule; known: places"),
+        (stored("D H", growth="places"), None),
+    ],
+)
+def test_an_array_that_growth_does_not_know_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, declaration: Any, said: str | None
+) -> None:
+    """It is never placed by guesswork, whatever it is called."""
+    move = Move(spec(3), spec(5), [0, 1, 2])
+    sizes = sizes_of(spec(3)) | {"unheard": 2}
+    monkeypatch.setattr(streamrnn.learner.growth, "sizes_of", lambda of: sizes_of(of) | {"unheard": 2})
+    table = {"more": declaration._replace(letter="F")}
+    source = {"more": np.ones(table["more"].shape(sizes))}
+    if said is None:
+        assert grown(table, source, move)["more"].sum() == source["more"].size
+    else:
+        with pytest.raises(ValueError, match=said):
+            grown(table, source, move)
+
+
+class More(NamedTuple):
+    """Per-stream arrays that no learner has yet, declared here and nowhere else."""
+
+    trace: T3 = stored("D H", blank=-1.0, cleared=SEQUENCE)
+    tally: I2 = stored("F")
+
+
+def test_a_new_array_is_told_in_one_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Allocated, cleared (tests/core/test_clearing), grown, checked and saved from its declaration alone."""
+    old, new = spec(3), spec(5)
+    for module in (streamrnn.learner.state, streamrnn.learner.growth):
+        monkeypatch.setattr(module, "STREAMS", {**STREAMS, **declared(More)})
+    source = Learner(old, 1)
+    source.process(block(old, 200))
+    more = allocate(More, sizes_of(old), np.float64, rows=(STREAMS_SEEN,))
+    more.trace[...] = np.arange(more.trace.size).reshape(more.trace.shape)
+    more.tally[...] = 7
+    lacking = source.state()
+    with pytest.raises(ValueError, match="lacks trace, tally"):
+        lacking.require_fit(old)
+    state = replace(lacking, streams={**lacking.streams, **by_name(more)})
+    state.require_fit(old)
+    move = Move(old, new, [3, 0, 4])
+    moved = grown({**STREAMS, **declared(More)}, state.streams, move)
+    np.testing.assert_array_equal(moved["trace"][:, [3, 0, 4, 5, 6]], more.trace)
+    np.testing.assert_array_equal(moved["trace"][:, [1, 2]], -1.0)
+    assert moved["tally"].tolist() == more.tally.tolist()
+    save_model(tmp_path / "m.safetensors", ModelFile(state, ("a", "b", "c"), {}))
+    saved = load_model(tmp_path / "m.safetensors").saved
+    assert saved is not None
+    np.testing.assert_array_equal(saved.streams["trace"], more.trace)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import tempfile
 from collections.abc import Iterator
@@ -20,7 +21,9 @@ from streamrnn.core import handle
 from streamrnn.core.jit import JIT_DISABLED
 from streamrnn.learner.block import Block
 from streamrnn.learner.learner import Learner, seed_of
+from streamrnn.learner.lowering import bytes_per_stream
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+from streamrnn.learner.state import LearnerState
 from streamrnn.storage.blobs import DirectoryBlobs
 from streamrnn.storage.checkpoints import CheckpointStore
 from streamrnn.storage.manifest import Progress, new_lineage
@@ -90,8 +93,7 @@ def restored(
     assert found.checkpoint is not None
     assert not found.rejected
     learner = Learner(spec, SEED + 1)  # nothing of the seed may survive the restore
-    room = learner.empty_stream_arrays()
-    learner.restore(found.checkpoint.model, found.checkpoint.restore_streams(room), room)
+    learner.resume(found.checkpoint.state())
     return learner, found.checkpoint.manifest
 
 
@@ -106,7 +108,7 @@ def test_checkpoints_on_disk_and_restores_at_any_record_give_the_same_bits(data:
     lineage = new_lineage()
     parts = []
     with tempfile.TemporaryDirectory() as directory:
-        store = CheckpointStore(DirectoryBlobs(directory), "job", "topic", 0, configuration={}, spec=spec)
+        store = CheckpointStore(DirectoryBlobs(directory), "job", "topic", 0, configuration={})
         learner = Learner(spec, SEED)
         writer = BackgroundWriter(store)
         for a, b in bounds(block, data.draw(cuts, label="cuts")):
@@ -115,10 +117,7 @@ def test_checkpoints_on_disk_and_restores_at_any_record_give_the_same_bits(data:
             if what == "nothing":
                 continue
             touched = learner.pop_touched_segments()
-            arrays, keys = learner.stream_arrays()
-            snapshot = take_snapshot(
-                learner.model_arrays(), arrays, keys, len(keys), None if writer.needs_complete() else touched
-            )
+            snapshot = take_snapshot(learner.state(), None if writer.needs_complete() else touched)
             progress = Progress(
                 lineage=lineage, position=b, ordinal=b, digest=learner.digest, stream_time_ms=0, updates=0,
                 parameters=0, counters={},
@@ -244,11 +243,11 @@ def test_predictions_made_without_a_unit_are_never_taught(known: str) -> None:
     block = plain_log(30, streams=1)
     block.y[:20], block.y[20:] = 1000.0, 1000.0 + block.y[20:]
     learner.process(part(block, 0, 20))
-    assert not learner.model_arrays()["readout_loss_count"].any()
+    assert not learner.state().model["readout_loss_count"].any()
     learner.process(part(block, 20, 21))
-    assert not learner.model_arrays()["readout_loss_count"].any()
+    assert not learner.state().model["readout_loss_count"].any()
     learner.process(part(block, 21, 30))
-    assert learner.model_arrays()["readout_loss_count"].all()
+    assert learner.state().model["readout_loss_count"].all()
 
 
 # -- single calls -----------------------------------------------------------------------------------------------------
@@ -267,7 +266,7 @@ def test_closing_counts_sequences_with_steps_and_is_no_sign_of_life() -> None:
     learner = Learner(plain_spec(has_end=True, learning=LearningSpec(k1=50, k2=50)), SEED)
     learner.process(plain_log(20))
     index = learner.streams
-    order, clock, seen = index.keys(), index.clock.state().tolist(), index.slots()[1].tolist()
+    order, clock, seen = index.keys(), index.clock.state().tolist(), index.state()[3].tolist()
     learner.pop_touched_segments()
     learner.close(order[0])
     assert learner.pop_touched_segments() == {0}
@@ -276,7 +275,7 @@ def test_closing_counts_sequences_with_steps_and_is_no_sign_of_life() -> None:
     learner.close(order[0])
     learner.close(b"nobody")
     assert (learner.counters()["sequences_ended"], learner.counters()["updates"]) == (1, 1)
-    assert (index.keys(), index.clock.state().tolist(), index.slots()[1].tolist()) == (order, clock, seen)
+    assert (index.keys(), index.clock.state().tolist(), index.state()[3].tolist()) == (order, clock, seen)
 
 
 def test_no_time_passes_while_a_future_is_imagined() -> None:
@@ -322,7 +321,7 @@ def test_absurd_inputs_and_targets_count_as_missing_and_poison_nothing(absurd: f
     assert np.isfinite(said.value).all()
     assert learner.counters()["imputed_inputs"] == 1
     assert np.isnan(said.loss).sum() == 1
-    for name, array in learner.model_arrays().items():
+    for name, array in learner.state().model.items():
         assert np.isfinite(array).all(), name
 
 
@@ -336,7 +335,7 @@ def test_weights_make_the_round_trip(spec: LearnerSpec) -> None:
     other.set_weights(one.get_weights())
     for name, array in one.get_weights().items():
         assert array.tobytes() == other.get_weights()[name].tobytes(), name
-    assert one.model_arrays()["theta"].tobytes() == other.model_arrays()["theta"].tobytes()
+    assert one.state().model["theta"].tobytes() == other.state().model["theta"].tobytes()
 
 
 def test_weights_travel_as_a_safetensors_file(tmp_path: pytest.TempPathFactory) -> None:
@@ -345,7 +344,7 @@ def test_weights_travel_as_a_safetensors_file(tmp_path: pytest.TempPathFactory) 
     path = tmp_path / "weights.safetensors"  # type: ignore[operator]
     save_weights(path, one.get_weights())
     other.set_weights(load_weights(path))
-    assert one.model_arrays()["theta"].tobytes() == other.model_arrays()["theta"].tobytes()
+    assert one.state().model["theta"].tobytes() == other.state().model["theta"].tobytes()
     assert sorted(one.get_weights()) == [
         "head.bias", "head.weight", "rnn.bias_hh_l0", "rnn.bias_ih_l0", "rnn.weight_hh_l0", "rnn.weight_ih_l0",
     ]  # fmt: skip
@@ -378,17 +377,81 @@ def test_weights_that_do_not_fit_are_refused_and_change_nothing(change: object, 
     assert differing(bits_of(learner), before) == []
 
 
-@pytest.mark.parametrize("broken", ["theta", "clock", "digest", "readout_full_root"])
-def test_saved_state_that_lacks_an_array_is_refused(broken: str) -> None:
-    learner = Learner(plain_spec(), SEED)
+# -- states -----------------------------------------------------------------------------------------------------------
+
+
+def broken_states() -> Iterator[tuple[str, LearnerState, str]]:
+    """States that a learner of ``plain_spec`` must refuse: what is wrong, the state, what is said."""
+    learner = Learner(plain_spec(has_end=True), SEED)
     learner.process(plain_log(10))
-    streams, keys = learner.stream_arrays()
-    model = {name: array.copy() for name, array in learner.model_arrays().items() if name != broken}
-    with pytest.raises(ValueError, match=broken):
-        Learner(plain_spec(), SEED).restore(model, keys, streams)
-    model[broken] = np.zeros(99)
-    with pytest.raises(ValueError, match=f"{broken}.*expected"):
-        Learner(plain_spec(), SEED).restore(model, keys, streams)
+    state = learner.state().copy()
+    for name in ("theta", "clock", "digest", "readout_full_root"):
+        rest = {other: array for other, array in state.model.items() if other != name}
+        yield f"without {name}", replace(state, model=rest), f"lacks {name}$"
+        yield f"odd {name}", replace(state, model={**rest, name: np.zeros(99)}), f"'{name}' is .*, expected "
+    for name in ("x", "y_count", "seen"):
+        rest = {other: array for other, array in state.streams.items() if other != name}
+        yield f"without {name}", replace(state, streams=rest), f"lacks {name}$"
+        yield f"short {name}", replace(state, streams={**rest, name: state.streams[name][:1]}), f"'{name}' is .*\\[1"
+        other = state.streams[name].astype(np.int32)
+        yield f"other type of {name}", replace(state, streams={**rest, name: other}), f"'{name}' is int32"
+    more = {"more": np.zeros(3)}
+    yield "unknown", replace(state, model={**state.model, **more}), "holds more, which no learner"
+    yield "unknown stream array", replace(state, streams={**state.streams, **more}), "holds more, which no learner"
+    yield "one key twice", replace(state, keys=[state.keys[0]] * 3), "one stream two slots"
+    rows = {name: array.repeat(5, axis=0) for name, array in state.streams.items()}
+    keys: list[bytes | None] = [b"%d" % i for i in range(15)]
+    yield "many slots", replace(state, streams=rows, keys=keys), "has 15 slots, the learner has 9; raise"
+
+
+BROKEN = list(broken_states())
+
+
+@pytest.mark.parametrize(("state", "said"), [b[1:] for b in BROKEN], ids=[b[0] for b in BROKEN])
+def test_a_state_that_is_refused_leaves_every_bit_as_it_was(state: LearnerState, said: str) -> None:
+    learner = Learner(plain_spec(has_end=True, streams=StreamSpec(max_streams=9)), SEED)
+    learner.process(plain_log(30, seed=1))
+    before = bits_of(learner)
+    with pytest.raises(ValueError, match=said):
+        learner.resume(state)
+    assert differing(bits_of(learner), before) == []
+
+
+def test_a_learner_that_resumes_forgets_what_it_was() -> None:
+    other, learner = Learner(plain_spec(), SEED), Learner(plain_spec(), SEED + 1)
+    other.process(plain_log(30))
+    learner.process(plain_log(60, streams=9, seed=1))
+    learner.resume(other.state())
+    assert differing(bits_of(learner), bits_of(other)) == []
+    rest = plain_log(60, streams=9, seed=2)
+    assert differing(bits_said(learner.process(rest)), bits_said(other.process(rest))) == []
+    assert differing(bits_of(learner), bits_of(other)) == []
+
+
+def test_a_copied_learner_goes_on_by_itself() -> None:
+    learner = Learner(plain_spec(), SEED)
+    learner.process(plain_log(30))
+    again = copy.deepcopy(learner)
+    before = bits_of(learner)
+    assert differing(bits_of(again), before) == []
+    again.process(plain_log(30, seed=1))
+    assert differing(bits_of(learner), before) == []
+
+
+def test_what_a_learner_tells_of_itself_agrees_with_its_state() -> None:
+    learner = Learner(plain_spec(), SEED)
+    assert learner.progress().stream_time_ms is None
+    block = plain_log(40)
+    learner.process(block)
+    progress, state = learner.progress(), learner.state()
+    assert (progress.streams, progress.capacity) == (3, 100_000)
+    assert progress.stream_time_ms == block.time_ms[-1]
+    assert progress.counters == learner.counters()
+    assert (progress.updates, progress.digest) == (progress.counters["updates"], state.digest)
+    assert progress.parameters == state.model["theta"].size
+    statistics = learner.target_statistics()
+    assert statistics.count.tolist() == [40]
+    np.testing.assert_allclose([statistics.mean[0], statistics.deviation[0]], [block.y.mean(), block.y.std()])
 
 
 # -- cost -------------------------------------------------------------------------------------------------------------
@@ -422,5 +485,6 @@ def test_a_stream_takes_less_than_three_kilobytes() -> None:
         model=ModelSpec(cell="lstm", hidden_size=32),
         learning=LearningSpec(k1=8, k2=32),
     )
+    assert bytes_per_stream(spec) < 3_000
     learner = Learner(spec, SEED)
-    assert learner.bytes_per_stream() < 3_000
+    assert bytes_per_stream(spec) == sum(array[0].nbytes for array in learner._per_stream)

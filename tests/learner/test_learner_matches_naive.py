@@ -106,7 +106,7 @@ def check_agreement(spec: LearnerSpec, block: Block, cuts: list[tuple[int, bool]
     for key, stream in naive.streams.items():
         for i, (name, state) in enumerate(learner.stream_state(key).items()):
             close(state, [layer[i] for layer in stream.sequence.state], f"{name} of {key!r}")
-    arrays = learner.model_arrays()
+    arrays = learner.state().model
     for o, readout in enumerate(naive.readouts):
         for name, model in (("full", readout.full), ("plain", readout.plain)):
             root = arrays[f"readout_{name}_root"][o]

@@ -33,14 +33,13 @@ def fed(index: StreamIndex, log: Sequence[Row]) -> list[tuple[int, bool, int]]:
 
 
 def everything(index: StreamIndex) -> tuple[object, ...]:
-    keys, seen = index.slots()
-    return keys, seen.tolist(), index.keys(), index.clock.state().tolist(), index.counters().tolist(), index.n_slots
+    clock, arrivals, keys, seen = index.state()
+    return list(keys), seen.tolist(), index.keys(), clock.tolist(), arrivals.tolist(), index.n_slots
 
 
 def restored(index: StreamIndex) -> StreamIndex:
     again = StreamIndex(index.max_streams, index.ttl_ms, JUMP_MS)
-    keys, seen = index.slots()
-    again.restore(index.clock.state(), index.counters(), keys, seen)
+    again.resume(*index.state())
     return again
 
 
@@ -103,7 +102,7 @@ def test_a_label_creates_no_stream_and_evicts_none_for_room() -> None:
 def test_a_freed_slot_is_used_again_before_a_new_one() -> None:
     index = StreamIndex(9, TTL_MS, JUMP_MS)
     fed(index, events((b"a", 0), (b"b", 200), (b"c", 400)))
-    assert index.slots()[0] == [b"c", b"b"]
+    assert index.state()[2] == [b"c", b"b"]
 
 
 def test_free_slots_are_given_out_in_the_same_order_after_a_restore() -> None:
@@ -162,7 +161,7 @@ def test_no_stream_outlives_ttl_and_none_exceeds_the_capacity(limit: tuple[int, 
         slots = [index.find(key) for key in list(index.keys())]
         assert len(set(slots)) == len(slots)
         if index.ttl_ms is not None:
-            assert (index.clock.now - index.slots()[1][slots, 0] <= index.ttl_ms).all()
+            assert (index.clock.now - index.state()[3][slots, 0] <= index.ttl_ms).all()
         if row[2] == EVENT:
             assert index.keys()[-1] == row[0]
 
@@ -189,7 +188,7 @@ def test_a_withdrawn_first_time_touches_every_stream_seen_under_it() -> None:
     fed(index, [(b"%d" % i, first if i == 0 else YEAR_9999 - 2 * JUMP_MS * i, EVENT) for i in range(5)])
     index.pop_touched_segments()
     fed(index, events((b"4", 0)))
-    assert index.slots()[1][:, 0].tolist() == [0] * 5
+    assert index.state()[3][:, 0].tolist() == [0] * 5
     assert index.pop_touched_segments() == {0, 1, 2}
 
 
@@ -201,10 +200,10 @@ def test_segments_that_are_not_reported_as_touched_did_not_change(
     index = StreamIndex(*limit, JUMP_MS)
     fed(index, log[:cut])
     index.pop_touched_segments()
-    keys, seen = index.slots()
+    keys, seen = list(index.state()[2]), index.state()[3].copy()
     fed(index, log[cut:])
     touched = index.pop_touched_segments()
-    later_keys, later_seen = index.slots()
+    _, _, later_keys, later_seen = index.state()
     for slot in range(len(later_keys)):
         if slot // 2 not in touched:
             assert later_keys[slot] == keys[slot]

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamrnn.errors import CheckpointError, ConfigError, CorruptCheckpoint, FingerprintMismatch
+from streamrnn.learner.state import LearnerState
 from streamrnn.learner.streams import SEGMENT_SLOTS
 from streamrnn.storage.blobs import Blobs, DirectoryBlobs
 from streamrnn.storage.checkpoints import CheckpointStore
@@ -126,19 +127,18 @@ def test_any_keys_and_arrays_survive_the_round_trip(
             raw = bytes(byte & 1 for byte in raw)
         streams[name] = np.frombuffer(raw, dtype).reshape(n, width)
     store = open_store(tmp_path)
-    manifest = store.write(take_snapshot({}, streams, keys, n), progress(0))
+    manifest = store.write(take_snapshot(LearnerState(SPEC, {}, streams, keys)), progress(0))
     checkpoint = store.load(store.read(LINEAGE, 0))
     assert checkpoint.manifest == manifest
-    restored = {name: np.zeros_like(array) for name, array in streams.items()}
-    assert checkpoint.restore_streams(restored) == keys
-    for name, array in streams.items():
-        assert restored[name].tobytes() == array.tobytes()
+    assert checkpoint.keys == keys
+    for name, array in streams.items() if keys else ():
+        assert checkpoint.streams[name].tobytes() == array.tobytes()
 
 
 def test_strided_arrays_are_stored_as_what_they_show(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     weights = np.arange(12.0).reshape(3, 4)
-    manifest = store.write(Snapshot({"w": weights.T, "c": weights[:, 1]}, {}, 0), progress(0))
+    manifest = store.write(Snapshot(SPEC, {"w": weights.T, "c": weights[:, 1]}, {}, 0), progress(0))
     model = store.load(manifest).model
     np.testing.assert_array_equal(model["w"], weights.T)
     np.testing.assert_array_equal(model["c"], [1, 5, 9])
@@ -160,8 +160,7 @@ def test_newest_respects_the_committed_position(blobs: Blobs) -> None:
 def test_partitions_and_jobs_do_not_see_each_other(tmp_path: Path) -> None:
     names = [("j", "a-1", 1), ("j", "a", 11), ("j", "a-1-1", 0), ("j", "a/1", 1), ("j-a", "1", 1), ("..", "..", 0)]
     stores = [
-        CheckpointStore(DirectoryBlobs(tmp_path), job, topic, n, configuration={}, spec=SPEC, build={})
-        for job, topic, n in names
+        CheckpointStore(DirectoryBlobs(tmp_path), job, topic, n, configuration={}, build={}) for job, topic, n in names
     ]
     assert len({store.place for store in stores}) == len(stores)
     for store in stores:
@@ -188,9 +187,7 @@ def test_new_lineages_differ_and_are_usable(tmp_path: Path) -> None:
 
 def test_a_checkpoint_copied_from_another_partition_is_refused(tmp_path: Path) -> None:
     store = open_store(tmp_path)
-    other = CheckpointStore(
-        DirectoryBlobs(tmp_path), "job", "in.put-1_x", 4, configuration=CONFIGURATION, spec=SPEC, build={}
-    )
+    other = CheckpointStore(DirectoryBlobs(tmp_path), "job", "in.put-1_x", 4, configuration=CONFIGURATION, build={})
     other.write(Learner(1).snapshot(), progress(1))
     folder(other).rename(folder(store))
     found = store.newest(LINEAGE)
@@ -316,13 +313,12 @@ def test_the_same_configuration_written_as_tuples_agrees(tmp_path: Path) -> None
 
 def test_a_store_without_configuration_reads_and_does_not_write(tmp_path: Path) -> None:
     open_store(tmp_path).write(Learner(1).snapshot(), progress(1))
-    reader = open_store(tmp_path, configuration=None, spec=None)
+    reader = open_store(tmp_path, configuration=None)
     found = reader.newest(LINEAGE)
     assert found.checkpoint is not None
     assert found.checkpoint.manifest.configuration == CONFIGURATION
-    for blind in (reader, open_store(tmp_path, configuration=None), open_store(tmp_path, spec=None)):
-        with pytest.raises(CheckpointError, match="only read"):
-            blind.write(Learner(1).snapshot(), progress(2))
+    with pytest.raises(CheckpointError, match="only read"):
+        reader.write(Learner(1).snapshot(), progress(2))
 
 
 def test_another_build_is_allowed_and_listed(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_a_learner_goes_on_from_the_file_as_from_the_original() -> None:
     original, other = Learner(of, 1), Learner(of, 2)
     original.process(block(of, 101))
     saved = saved_of(unpack(pack(ModelFile(original.state(), (), {}))))
-    other.restore(saved.model, saved.keys, saved.streams)
+    other.resume(saved)
     rest = block(of, 50, start=101)
     np.testing.assert_array_equal(original.process(rest).value, other.process(rest).value)
     assert original.digest == other.digest

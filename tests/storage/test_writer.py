@@ -13,6 +13,7 @@ import pytest
 
 from streamrnn.errors import CheckpointError
 from streamrnn.learner.spec import LearnerSpec, TargetSpec
+from streamrnn.learner.state import LearnerState
 from streamrnn.learner.streams import SEGMENT_SLOTS
 from streamrnn.storage.blobs import DirectoryBlobs
 from streamrnn.storage.checkpoints import CheckpointStore
@@ -29,7 +30,7 @@ class GatedStore(CheckpointStore):
     """Writes only when let through, and fails on request."""
 
     def __init__(self, directory: Path) -> None:
-        super().__init__(DirectoryBlobs(directory), "job", "topic", 0, configuration={}, spec=SPEC, build={})
+        super().__init__(DirectoryBlobs(directory), "job", "topic", 0, configuration={}, build={})
         self.gate = threading.Semaphore(0)
         self.begun = threading.Semaphore(0)
         self.fail: Exception | None = None
@@ -46,7 +47,7 @@ class GatedStore(CheckpointStore):
         checkpoint = self.newest(LINEAGE, position).checkpoint
         assert checkpoint is not None
         assert checkpoint.manifest.progress.position == position
-        return [float(segment.arrays["h"][0]) for segment in checkpoint.segments]
+        return [float(value) for value in checkpoint.streams["h"][::SEGMENT_SLOTS]]
 
 
 class Learner:
@@ -59,7 +60,7 @@ class Learner:
         return self.snapshot([segment])
 
     def snapshot(self, touched: list[int] | None = None) -> Snapshot:
-        return take_snapshot({"theta": np.ones(2)}, {"h": self.h}, self.keys, N_SLOTS, touched)
+        return take_snapshot(LearnerState(SPEC, {"theta": np.ones(2)}, {"h": self.h}, self.keys), touched)
 
 
 def progress(position: int) -> Progress:

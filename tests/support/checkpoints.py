@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from streamrnn.learner.spec import LearnerSpec, ModelSpec, StreamSpec, TargetSpec
+from streamrnn.learner.state import LearnerState
 from streamrnn.storage.blobs import Blobs, DirectoryBlobs
 from streamrnn.storage.checkpoints import CheckpointStore
 from streamrnn.storage.fingerprints import canonical_sha256
@@ -26,7 +27,7 @@ CONFIGURATION = {"model": {"cell": "lstm", "hidden_size": 4}, "features": [{"fie
 
 
 def open_store(place: Path | Blobs, **changes: object) -> CheckpointStore:
-    settings = {"configuration": CONFIGURATION, "spec": SPEC, "build": {"numpy": "2.4"}} | changes
+    settings = {"configuration": CONFIGURATION, "build": {"numpy": "2.4"}} | changes
     blobs = DirectoryBlobs(place) if isinstance(place, Path) else place
     return CheckpointStore(blobs, "job", "in.put-1_x", 3, **settings)  # type: ignore[arg-type]
 
@@ -65,20 +66,21 @@ class Learner:
         self.keys: list[bytes | None] = [None if i % 7 == 3 else b"\xff%d" % i for i in range(n_slots)]
 
     def snapshot(self, touched: list[int] | None = None) -> Snapshot:
-        return take_snapshot(self.model, self.streams, self.keys, self.n_slots, touched)
+        return take_snapshot(self.state(), touched)
 
-    def blank(self) -> dict[str, np.ndarray]:
-        return {name: np.zeros_like(array) for name, array in self.streams.items()}
+    def state(self) -> LearnerState:
+        rows = {name: array[: self.n_slots] for name, array in self.streams.items()}
+        return LearnerState(SPEC, self.model, rows, self.keys[: self.n_slots])
 
 
 def assert_restores(store: CheckpointStore, manifest: Manifest, learner: Learner) -> None:
     checkpoint = store.load(manifest)
-    streams = learner.blank()
-    keys = checkpoint.restore_streams(streams)
-    assert keys == learner.keys
-    for name, array in streams.items():
-        np.testing.assert_array_equal(array[: learner.n_slots], learner.streams[name][: learner.n_slots])
-        assert not array[learner.n_slots :].any()
+    state, expected = checkpoint.state(), learner.state()
+    assert (state.spec, state.keys) == (SPEC, expected.keys)
+    assert not state.keys or state.streams.keys() == expected.streams.keys()
+    for name, array in checkpoint.streams.items():
+        np.testing.assert_array_equal(array, expected.streams[name])
+        assert array.dtype == expected.streams[name].dtype
     assert checkpoint.model.keys() == learner.model.keys()
     for name, array in checkpoint.model.items():
         np.testing.assert_array_equal(array, learner.model[name])

@@ -11,10 +11,10 @@ Bits = dict[str, bytes]
 
 def bits_of(learner: Learner) -> Bits:
     """Every array that is saved, and the keys, bit for bit. Text is for reading a failure."""
-    streams, keys = learner.stream_arrays()
-    bits = {f"model.{name}": array.tobytes() for name, array in learner.model_arrays().items()}
-    bits |= {f"streams.{name}": array.tobytes() for name, array in streams.items()}
-    return bits | {"keys": repr(keys).encode(), "order": repr(learner.streams.keys()).encode()}
+    state = learner.state()
+    bits = {f"model.{name}": array.tobytes() for name, array in state.model.items()}
+    bits |= {f"streams.{name}": array.tobytes() for name, array in state.streams.items()}
+    return bits | {"keys": repr(state.keys).encode(), "order": repr(learner.streams.keys()).encode()}
 
 
 def bits_said(*parts: Predictions) -> Bits:

@@ -1,0 +1,164 @@
+"""The axes of a learner's arrays: what each counts, how long it is, and where its entries go in a larger learner.
+
+Arrays name their axes where they are declared (``core.arrays``); this is the one place that knows what the names mean.
+An axis that grows gives the place of each old entry: new ones stand behind the old, or between them where columns of
+several origins follow one another. An axis that does not grow must be as long in the larger learner as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from streamrnn.core import counts, rls
+from streamrnn.core.arrays import Plan
+from streamrnn.core.layout import Layout
+from streamrnn.learner.spec import LearnerSpec
+
+Places = npt.NDArray[np.int64]
+
+
+class Move(NamedTuple):
+    """From the learner of one specification to that of another: ``features[i]`` is the new column of old column i."""
+
+    old: LearnerSpec
+    new: LearnerSpec
+    features: Sequence[int]
+
+
+class Network(NamedTuple):
+    """What the length of an axis follows from."""
+
+    spec: LearnerSpec
+    layout: Layout
+    plan: Plan
+
+
+class Axis(NamedTuple):
+    """One axis: its meaning, its length, and the place of each old entry.
+
+    BEHIND: new entries stand behind the old ones. None: it does not grow.
+    """
+
+    meaning: str
+    size: Callable[[Network], int]
+    places: Callable[[Move], Places] | Literal["behind"] | None = None
+
+
+BEHIND: Literal["behind"] = "behind"
+
+
+def _columns(spec: LearnerSpec) -> int:
+    return 1 if spec.target.classes is not None else spec.target.horizon * spec.n_targets
+
+
+def _remembered(spec: LearnerSpec) -> int:
+    return {"record": 0, "forecast": spec.target.horizon, "label": spec.target.label_memory}[spec.target.known]
+
+
+def _history(spec: LearnerSpec, plan: Plan) -> int:
+    """Enough for the lags (each may be a difference over one period) and for the baseline of the last horizon."""
+    period = plan.period
+    return max(plan.lags + period, -(-spec.target.horizon // period) * period + 1) if period else plan.lags
+
+
+def statistics_places(move: Move) -> Places:
+    """Of each feature's statistics, and of dt's, which are the last."""
+    return np.array([*move.features, move.new.n_features], np.int64)
+
+
+def input_places(move: Move) -> Places:
+    """Of each input column: features, dt, previous targets, flags that they are known."""
+    old, new, features = move
+    places = list(features)
+    if old.inputs.dt:
+        places.append(new.n_features)
+    if old.inputs.previous_target:
+        first = new.n_features + int(new.inputs.dt)
+        for k in range(old.n_previous):  # kinds of columns (last values, last changes), each with all fields
+            kind, field = divmod(k, old.n_targets) if old.target.classes is None else (0, k)
+            places.append(first + kind * new.n_targets + field)
+        places.extend(first + new.n_previous + f for f in range(old.n_targets))
+    return np.array(places or [0], np.int64)  # a network without inputs has one column of zeros
+
+
+def regressor_places(move: Move) -> Places:
+    """Of each regressor of the RLS readout: state, inputs, then lags and the constant."""
+    old, new, _ = move
+    if not old.n_regressors:
+        return np.zeros(0, np.int64)
+    hidden = new.model.hidden_size
+    rest = new.n_regressors - hidden - new.n_inputs
+    return np.concatenate([np.arange(hidden), hidden + input_places(move), hidden + new.n_inputs + np.arange(rest)])
+
+
+def plain_places(move: Move) -> Places:
+    """The same where the state is not among them."""
+    return regressor_places(move)[move.old.model.hidden_size :] - move.new.model.hidden_size
+
+
+AXES: Mapping[str, Axis] = {
+    "P": Axis("parameters", lambda of: of.layout.size),
+    "L": Axis("layers", lambda of: of.layout.num_layers),
+    "C": Axis("vectors per layer state", lambda of: of.layout.state_count),
+    "H": Axis("hidden units", lambda of: of.layout.hidden_size),
+    "D": Axis("inputs of the network", lambda of: of.layout.n_inputs, input_places),
+    "U+1": Axis("encoded features and dt", lambda of: of.spec.n_features + 1, statistics_places),
+    "O": Axis("outputs", lambda of: of.spec.n_outputs, BEHIND),
+    "F": Axis("target fields", lambda of: of.spec.n_targets, BEHIND),
+    "Y": Axis("target columns of a step", lambda of: _columns(of.spec), BEHIND),
+    "K": Axis("steps of a window (k2)", lambda of: of.plan.k2),
+    "B": Axis("states kept for windows to start from", lambda of: -(-of.plan.k2 // of.plan.stride)),
+    "lags": Axis("lagged values of all fields", lambda of: of.plan.lags * of.spec.n_targets),
+    "Q": Axis("values of a field remembered", lambda of: _history(of.spec, of.plan)),
+    "M": Axis("predictions remembered", lambda of: _remembered(of.spec)),
+    "N": Axis("of these, with what they were made from", lambda of: of.plan.rls * _remembered(of.spec)),
+    "E": Axis(
+        "events that wait for labels",
+        lambda of: _remembered(of.spec) if of.spec.target.known == "label" else 0,
+    ),
+    "readouts": Axis("outputs of the RLS readout", lambda of: of.plan.rls * of.spec.n_outputs),
+    "R": Axis("regressors of the RLS readout", lambda of: of.spec.n_regressors, regressor_places),
+    "R-H": Axis(
+        "regressors without the state",
+        lambda of: max(0, of.spec.n_regressors - of.layout.hidden_size),
+        plain_places,
+    ),
+    "experts": Axis("experts of the RLS readout", lambda _: rls.EXPERTS),
+    "counts": Axis("counts", lambda _: len(counts.COUNTS)),
+    "gauges": Axis("gauges", lambda _: len(counts.GAUGES)),
+}
+
+
+def places_on(axis: str, move: Move) -> Places:
+    """The place of each old entry on an axis that says it. Raises ValueError for another."""
+    known = AXES[axis].places if axis in AXES else None
+    if known is None or known == BEHIND:
+        raise ValueError(f"axis {axis!r} does not say where its entries go")
+    return known(move)
+
+
+def index_of(array: str, axes: Sequence[str], old: Sequence[int], new: Sequence[int], move: Move) -> tuple[Any, ...]:
+    """Where the entries of an array with these axes go in a larger one; ``old`` and ``new`` are the two shapes.
+
+    Raises ValueError naming the array and the axis, when nobody knows the axis or it cannot grow.
+    """
+    index: list[Any] = []
+    for axis, before, now in zip(axes, old, new, strict=True):
+        if not axis.isdecimal() and axis not in AXES:
+            known = ", ".join(AXES)
+            raise ValueError(f"{array!r} has an axis {axis!r} that nobody has told how to grow; known: {known}")
+        places = None if axis.isdecimal() else AXES[axis].places
+        if places is not None and places != BEHIND:
+            index.append(places(move))
+        elif before == now or places == BEHIND:
+            index.append(slice(before))
+        else:
+            meaning = "entries" if axis.isdecimal() else AXES[axis].meaning
+            raise ValueError(f"{array!r} cannot go from {before} to {now} {meaning}")
+    if all(isinstance(places, slice) for places in index):
+        return tuple(index)
+    return np.ix_(*(np.arange(places.stop) if isinstance(places, slice) else places for places in index))
