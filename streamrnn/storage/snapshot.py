@@ -19,7 +19,6 @@ from streamrnn.storage.tensors import Arrays
 class Snapshot:
     """A consistent copy of a learner: the model, and the segments touched since the snapshot before (or all)."""
 
-    spec: LearnerSpec
     model: Arrays
     segments: dict[int, Segment]
     n_slots: int
@@ -33,7 +32,7 @@ class Snapshot:
         """This snapshot, with the segments of an ``earlier`` one that was never written and that this one lacks."""
         if earlier is None:
             return self
-        return Snapshot(self.spec, self.model, {**earlier.segments, **self.segments}, self.n_slots)
+        return Snapshot(self.model, {**earlier.segments, **self.segments}, self.n_slots)
 
 
 @dataclass(frozen=True)
@@ -96,4 +95,4 @@ def take_snapshot(state: LearnerState, touched: Collection[int] | None = None) -
         arrays = {name: array[rows].copy() for name, array in state.streams.items()}
         segments[index] = Segment(arrays, tuple(state.keys[rows]))
     model = {name: np.array(array, order="C") for name, array in state.model.items()}
-    return Snapshot(state.spec, model, segments, n_slots)
+    return Snapshot(model, segments, n_slots)

@@ -189,7 +189,7 @@ def test_any_keys_and_arrays_survive_the_round_trip(
 def test_strided_arrays_are_stored_as_what_they_show(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     weights = np.arange(12.0).reshape(3, 4)
-    manifest = store.write(Snapshot(SPEC, {"w": weights.T, "c": weights[:, 1]}, {}, 0), progress(0))
+    manifest = store.write(Snapshot({"w": weights.T, "c": weights[:, 1]}, {}, 0), progress(0))
     model = store.load(manifest).model
     np.testing.assert_array_equal(model["w"], weights.T)
     np.testing.assert_array_equal(model["c"], [1, 5, 9])
@@ -395,12 +395,12 @@ def test_a_checkpoint_of_no_slots_has_the_arrays_of_a_learner_that_saw_nothing(t
 @pytest.mark.parametrize(
     ("snapshot", "reason"),
     [
-        (Snapshot(SPEC, {"w": np.array(["text"])}, {}, 0), "dtype"),
-        (Snapshot(SPEC, {"w": np.array([None])}, {}, 0), "dtype object"),
-        (Snapshot(SPEC, {}, {0: Segment({"h": np.zeros(2)}, (b"a",))}, 1), "expected 1 rows"),
-        (Snapshot(SPEC, {}, {0: Segment({"keys.x": np.zeros(1)}, (b"a",))}, 1), "reserved"),
-        (Snapshot(SPEC, {}, {0: Segment({"h": np.zeros(1)}, (b"a",))}, 2), "has 1 rows, 2 slots need 2"),
-        (Snapshot(SPEC, {}, {1: Segment({"h": np.zeros(1)}, (b"a",))}, 0), "go beyond"),
+        (Snapshot({"w": np.array(["text"])}, {}, 0), "dtype"),
+        (Snapshot({"w": np.array([None])}, {}, 0), "dtype object"),
+        (Snapshot({}, {0: Segment({"h": np.zeros(2)}, (b"a",))}, 1), "expected 1 rows"),
+        (Snapshot({}, {0: Segment({"keys.x": np.zeros(1)}, (b"a",))}, 1), "reserved"),
+        (Snapshot({}, {0: Segment({"h": np.zeros(1)}, (b"a",))}, 2), "has 1 rows, 2 slots need 2"),
+        (Snapshot({}, {1: Segment({"h": np.zeros(1)}, (b"a",))}, 0), "go beyond"),
     ],
 )
 def test_a_snapshot_that_does_not_fit_together_is_refused(tmp_path: Path, snapshot: Snapshot, reason: str) -> None:
