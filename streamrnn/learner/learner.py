@@ -108,10 +108,11 @@ class Learner:
 
     def process(self, block: Block) -> Predictions:
         """Predict, score, take in and learn from every record of the block, in order."""
+        _check_block(block, self.spec)
         if np.isin(block.kind, (EVENT, LABEL), invert=True).any():
             raise ValueError(f"block.kind holds other kinds than {EVENT} (event) and {LABEL} (label)")
         slots, fresh, times = self.streams.assign(block.keys, block.time_ms.tolist(), block.kind.tolist())
-        predictions = self._walk(block, slots, fresh, times, block.kind)
+        predictions = self._run(block, slots, fresh, times, block.kind)
         self.digest = zlib.crc32(predictions.value.tobytes(), self.digest)
         return predictions
 
@@ -121,9 +122,10 @@ class Learner:
         Unlike ``process`` it takes no notice of the stream's idle time (``ttl_s``), believes any timestamp, and does
         not look at the record's own value where targets are forecasts.
         """
+        _check_block(block, self.spec)
         slots = np.array([self.streams.find(key) for key in block.keys], dtype=np.int64)
         kind = np.full(len(block), PREDICT, dtype=np.uint8)
-        return self._walk(block, slots, np.zeros(len(block), np.bool_), block.time_ms, kind)
+        return self._run(block, slots, np.zeros(len(block), np.bool_), block.time_ms, kind)
 
     # -- one record at a time -----------------------------------------------------------------------------------------
 
@@ -215,7 +217,7 @@ class Learner:
             forecasts[j] = self._per_stream.remembered[slot, (step - 1 - j) % horizon, j]
         return forecasts
 
-    def _walk(
+    def _run(
         self,
         block: Block,
         slots: npt.NDArray[np.int64],
@@ -223,9 +225,7 @@ class Learner:
         times: npt.NDArray[np.int64],
         kind: npt.NDArray[np.uint8],
     ) -> Predictions:
-        n = len(block)
-        _check_block(block, self.spec)
-        records = self._records(n)._replace(
+        records = self._records(len(block))._replace(
             slot=slots,
             fresh=fresh,
             time_ms=np.require(times, np.int64, ["C", "W"]),

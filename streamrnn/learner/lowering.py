@@ -55,6 +55,7 @@ def new_scratch(layout: Layout, spec: LearnerSpec, theta: npt.NDArray[Any]) -> a
 
 
 def plan_of(spec: LearnerSpec) -> arrays.Plan:
+    """Sizes, switches and periods of the kernels."""
     model, learning, target = spec.model, spec.learning, spec.target
     ends = spec.has_end or spec.streams.reset_after_s is not None
     return arrays.Plan(
@@ -96,6 +97,7 @@ def _newest(spec: LearnerSpec) -> int:
 
 
 def hyper_of(spec: LearnerSpec) -> arrays.Hyper:
+    """The kernels' real numbers."""
     learning = spec.learning
     return arrays.Hyper(
         lr=float(learning.lr),
@@ -114,6 +116,7 @@ def hyper_of(spec: LearnerSpec) -> arrays.Hyper:
 
 
 def dtype_of(spec: LearnerSpec) -> type:
+    """The model's precision."""
     return np.float32 if spec.model.dtype == "float32" else np.float64
 
 

@@ -19,6 +19,7 @@ import streamrnn.storage.snapshot
 import streamrnn.storage.writer
 from streamrnn.core import handle
 from streamrnn.core.jit import JIT_DISABLED
+from streamrnn.core.kinds import CLOSE
 from streamrnn.learner.block import Block
 from streamrnn.learner.learner import Learner, seed_of
 from streamrnn.learner.lowering import bytes_per_stream
@@ -170,6 +171,23 @@ def test_an_empty_block_changes_nothing() -> None:
     learner.process(block)
     before = bits_of(learner)
     assert learner.process(part(block, 3, 3)).value.shape == (0, 1)
+    assert differing(bits_of(learner), before) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"x": np.zeros((40, 3))}, r"block\.x has shape \(40, 3\), expected \(40, 2\)"),
+        ({"y": np.zeros(40)}, r"block\.y has shape \(40,\), expected \(40, 1\)"),
+        ({"time_ms": np.zeros(39, np.int64)}, r"block\.time_ms has shape \(39,\), expected \(40,\)"),
+        ({"kind": np.full(40, CLOSE, np.uint8)}, r"block\.kind holds other kinds"),
+    ],
+)
+def test_a_block_that_is_refused_changes_nothing(change: dict[str, np.ndarray], said: str) -> None:
+    learner, block = Learner(plain_spec(), SEED), plain_log(40)
+    before = bits_of(learner)
+    with pytest.raises(ValueError, match=said):
+        learner.process(replace(block, **change))
     assert differing(bits_of(learner), before) == []
 
 
