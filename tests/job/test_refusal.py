@@ -7,11 +7,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec.inspect as mi
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamrnn.errors import ConfigError
+from streamrnn.job.config import Config
+from streamrnn.job.field_types import alternatives, item_types
 from streamrnn.job.job_file import parse
 
 EXAMPLE = yaml.safe_load((Path(__file__).parents[2] / "deploy" / "examples" / "full.yaml").read_text())
@@ -64,3 +67,15 @@ def test_a_damaged_job_file_is_valid_or_refused_in_our_words_at_a_place_of_its_o
         assert re.match(r"(line \d+: )?[a-z0-9_.\[\]]+(: |, )|topics must differ|top level: ", message), message
         for words in ("Expected `", "Object ", "Invalid "):  # msgspec's
             assert words not in message
+
+
+def test_a_job_file_holds_only_kinds_of_values_that_a_refusal_can_look_into() -> None:
+    known = {
+        *(mi.StructType, mi.VarTupleType, mi.TupleType, mi.CustomType, mi.LiteralType),
+        *(mi.BoolType, mi.IntType, mi.FloatType, mi.StrType, mi.NoneType),
+    }
+    to_visit: list[mi.Type] = [mi.type_info(Config)]
+    while to_visit:
+        for t in alternatives(to_visit.pop()):
+            assert type(t) in known, f"{t}: see refusal._Search"
+            to_visit += [f.type for f in t.fields] if isinstance(t, mi.StructType) else item_types(t)
