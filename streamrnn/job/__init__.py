@@ -1,8 +1,10 @@
 """What is a job, online or offline? The job file, and all that follows from it before anything runs.
 
 config         what a job file holds, as validated values
-config_text    its text, read with line numbers; messages for what is wrong in it
 job_file       loads, shows and describes it, and warns of what is probably not meant
+yaml_text      its text as plain data, with the line of everything
+refusal        what is wrong in these data, as a message to act on
+field_types    which types may stand where in it
 fingerprint    all that determines the learner; checkpoints of another one are refused
 codec          records to the learner's arrays, predictions and dead letters to records
 warm_start     a job that begins with a trained model

@@ -20,9 +20,11 @@ from msgspec import Meta
 from streamrnn.broker.kafka_settings import server_list
 from streamrnn.broker.security import KafkaSecurity
 from streamrnn.errors import ConfigError
-from streamrnn.job.config_text import NAME_PATTERN
 from streamrnn.learner.features import FIELD_PATH, FeatureEncoder, FeatureSpec, FieldPath, canonical_text
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+
+# The lookahead keeps out a trailing newline, which `$` alone lets pass.
+NAME_PATTERN = r"^(?!\.{1,2}$)[a-zA-Z0-9._-]{1,249}$(?!\n)"
 
 MIB = 1024 * 1024
 

@@ -17,7 +17,8 @@ import msgspec
 from streamrnn.broker.security import REDACTED, Secret
 from streamrnn.errors import ConfigError
 from streamrnn.job.config import Config
-from streamrnn.job.config_text import explain, read
+from streamrnn.job.refusal import explain
+from streamrnn.job.yaml_text import read
 
 
 def load(path: str | Path, env: Mapping[str, str] | None = None) -> Config:
@@ -63,10 +64,15 @@ def parse(text: str, env: Mapping[str, str] | None = None) -> Config:
     """
     document = read(text, os.environ if env is None else env, Config)
     try:
-        return msgspec.convert(document.data, Config, dec_hook=_to_secret)
-    except msgspec.ValidationError as error:
-        # The cause is not chained: its own message may hold what must not be shown.
-        raise explain(error, document, Config) from None
+        config: Config = _convert(document.data, Config)
+    except msgspec.ValidationError:
+        # Not chained: its message may hold what must not be shown.
+        raise explain(document, Config, _convert) from None
+    return config
+
+
+def _convert(data: Any, kind: Any) -> Any:
+    return msgspec.convert(data, kind, dec_hook=_to_secret)
 
 
 def _to_secret(kind: type, value: Any) -> Any:

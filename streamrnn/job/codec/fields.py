@@ -36,6 +36,7 @@ def _id_text(value: Any, field: str) -> str:
 
 
 def key_reader(field: str, layout: Layout) -> Callable[[Any], bytes]:
+    """The stream's key: the canonical text of a field that must be there."""
     read = layout.reader(field)
 
     def key(document: Any) -> bytes:
@@ -53,6 +54,7 @@ def event_id(text: str) -> int:
 
 
 def event_reader(field: str, layout: Layout) -> Callable[[Any], int]:
+    """The id of the event that the field names; 0 when it names none."""
     read = layout.reader(field)
 
     def identify(document: Any) -> int:
@@ -63,6 +65,7 @@ def event_reader(field: str, layout: Layout) -> Callable[[Any], int]:
 
 
 def end_reader(field: str, layout: Layout) -> Callable[[Any], bool]:
+    """Whether the record is the last of its sequence."""
     read = layout.reader(field)
 
     def end(document: Any) -> bool:
@@ -77,6 +80,7 @@ def end_reader(field: str, layout: Layout) -> Callable[[Any], bool]:
 
 
 def target_reader(target: TargetSpec, layout: Layout) -> Callable[[Any], Sequence[float]]:
+    """The targets, NaN where unknown; of classes, the index of the class."""
     if target.classes is not None:
         return _class_reader(target.fields[0], target.classes, layout)
     fields = target.fields
@@ -105,41 +109,45 @@ def _class_reader(field: str, classes: Sequence[str | int | bool], layout: Layou
 
 
 def time_reader(source: InputConfig, layout: Layout) -> Callable[[Any], int]:
+    """The record's time in milliseconds since the epoch, from the field and in the unit that the job names."""
     field, unit = source.timestamp.field, source.timestamp.unit
     assert field is not None
     read = layout.reader(field)
+    in_ms = _iso8601_in_ms if unit == "iso8601" else _number_in_ms(unit)
     expected = "ISO 8601 text" if unit == "iso8601" else f"a number ({unit} since the epoch)"
 
-    def bad(value: Any) -> RecordError:
-        found = "nothing" if value is None else describe(value)
-        return RecordError(
-            "bad_timestamp", f"field {field!r}: found {found}, expected {expected} in the years 1 to 9999"
-        )
-
-    def from_text(document: Any) -> int:
+    def time(document: Any) -> int:
         value = read(document)
-        if type(value) is not str:
-            raise bad(value)
-        try:
-            time = datetime.fromisoformat(value)
-            ms = ((time if time.tzinfo is not None else time.replace(tzinfo=UTC)) - _EPOCH) // _MS
-        except (ValueError, OverflowError):
-            raise bad(value) from None
-        if not MIN_TIME_MS <= ms <= MAX_TIME_MS:
-            raise bad(value)
+        ms = in_ms(value)
+        if ms is None or not MIN_TIME_MS <= ms <= MAX_TIME_MS:
+            found = "nothing" if value is None else describe(value)
+            raise RecordError(
+                "bad_timestamp", f"field {field!r}: found {found}, expected {expected} in the years 1 to 9999"
+            )
         return ms
 
-    def from_number(document: Any) -> int:
-        value = read(document)
+    return time
+
+
+def _iso8601_in_ms(value: Any) -> int | None:
+    """Milliseconds since the epoch, None for what is no time. Without an offset, the text means UTC."""
+    if type(value) is not str:
+        return None
+    try:
+        time = datetime.fromisoformat(value)
+        return ((time if time.tzinfo is not None else time.replace(tzinfo=UTC)) - _EPOCH) // _MS
+    except (ValueError, OverflowError):
+        return None
+
+
+def _number_in_ms(unit: str) -> Callable[[Any], int | None]:
+    """As ``_iso8601_in_ms``, of a number in ``unit``. Rounded down: a record belongs to the millisecond it falls in."""
+
+    def in_ms(value: Any) -> int | None:
         if type(value) is int:
-            ms = value if unit == "ms" else value * 1000 if unit == "s" else value // 1000
-        elif type(value) is float and abs(value) < 1e18:
-            # Rounded down, as every other unit is: a record belongs to the millisecond it falls in.
-            ms = math.floor(value if unit == "ms" else value * 1000.0 if unit == "s" else value / 1000.0)
-        else:
-            raise bad(value)
-        if not MIN_TIME_MS <= ms <= MAX_TIME_MS:
-            raise bad(value)
-        return ms
+            return value if unit == "ms" else value * 1000 if unit == "s" else value // 1000
+        if type(value) is float and abs(value) < 1e18:
+            return math.floor(value if unit == "ms" else value * 1000.0 if unit == "s" else value / 1000.0)
+        return None
 
-    return from_text if unit == "iso8601" else from_number
+    return in_ms

@@ -54,6 +54,7 @@ def _check_depth(value: bytes) -> None:
 def _refusal(value: bytes, error: Exception) -> RecordError:
     if isinstance(error, UnicodeDecodeError):
         return RecordError("malformed", "found bytes that are not UTF-8, expected JSON")
+    # msgspec has no class of error for this, only these words; a test per kind of number holds that they stay.
     if "out of range" in str(error):
         return RecordError("out_of_range", "found a number in a field of the job that is beyond float64")
     if isinstance(error, msgspec.ValidationError):

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec import UNSET, UnsetType
 
 from streamrnn.broker.protocol import Record
 from streamrnn.job.codec.records import Decoded
@@ -27,7 +28,7 @@ class _Prediction(msgspec.Struct, gc=False):
     prediction: Any
     target: Any
     updates: int
-    stream_base64: str | msgspec.UnsetType = msgspec.UNSET
+    stream_base64: str | UnsetType = UNSET
 
 
 class PredictionEncoder:
@@ -69,14 +70,18 @@ class PredictionEncoder:
             else:
                 known = dict(zip(self._fields, target, strict=True))
         stream: str | None
-        encoded: str | msgspec.UnsetType
+        encoded: str | UnsetType
         try:
-            stream, encoded = key.decode(), msgspec.UNSET
+            stream, encoded = key.decode(), UNSET
         except UnicodeDecodeError:
             stream, encoded = None, base64.b64encode(key).decode("ascii")
-        topic, partition, offset = record.topic, record.partition, record.offset
         # Positional, and non-finite numbers left to the encoder, which writes them as null: both for speed.
-        return self._encode(_Prediction(stream, topic, partition, offset, time_ms, prediction, known, updates, encoded))
+        return self._encode(
+            _Prediction(
+                stream, record.topic, record.partition, record.offset,
+                time_ms, prediction, known, updates, encoded,
+            )
+        )  # fmt: skip
 
     def encode_block(
         self, decoded: Decoded, value: npt.NDArray[np.float64], updates: npt.NDArray[np.int64]
