@@ -174,7 +174,6 @@ def test_a_missing_file_is_status_2(tmp_path):
     assert "none.yaml: cannot be read" in result.stderr
 
 
-@pytest.mark.slow
 def test_a_cluster_that_does_not_answer_is_status_1(job):
     document = yaml.safe_load(job.read_text())
     del document["embedded"]

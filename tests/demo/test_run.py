@@ -156,7 +156,6 @@ def test_the_demo_runs_through_a_real_kafka(tmp_path, kafka_bootstrap):
     assert np.isfinite(back.prediction).all()
 
 
-@pytest.mark.slow
 def test_a_cluster_that_does_not_answer_costs_nothing(tmp_path):
     (tmp_path / MARKER).write_text("")
     (tmp_path / "errors.png").write_text("an earlier one")
