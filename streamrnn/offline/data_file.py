@@ -130,10 +130,7 @@ def records(config: Config, rows: Iterable[bytes | Row], fields: Fields) -> Iter
             value = encode(document)
         if i == 0:
             _check_fields(document, fields)
-        key = None if fields.key is None else _key(_at(document, fields.key))
-        # Its text as it stands: 1.10 and 1.1 are two names.
-        if key is not None and fields.key is not None and not isinstance(row, bytes) and fields.key in row:
-            key = str(row[fields.key]).encode()
+        key = None if fields.key is None else _key(row, document, fields.key)
         time_ms = 1_000 * i if fields.timestamp is None else _time(_at(document, fields.timestamp))
         yield Record(config.input.topic, 0, i, time_ms, key, value)
 
@@ -173,8 +170,14 @@ def _check_fields(document: Any, fields: Fields) -> None:
             raise ConfigError(f"{option}: the first record has no field {name!r}; it has {', '.join(document)}")
 
 
-def _key(value: Any) -> bytes | None:
-    return None if value is None else (value if isinstance(value, str) else json.dumps(value)).encode()
+def _key(row: bytes | Row, document: Any, name: str) -> bytes | None:
+    """The value of a field as a record key; None when it has none."""
+    value = _at(document, name)
+    if value is None:
+        return None
+    if not isinstance(row, bytes) and name in row:
+        return str(row[name]).encode()  # the text as it stands in the CSV file: 1.10 and 1.1 are two names
+    return (value if isinstance(value, str) else json.dumps(value)).encode()
 
 
 def _time(value: Any) -> int:

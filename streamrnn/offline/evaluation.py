@@ -1,13 +1,9 @@
 """Progressive validation of a job over a file: every record is predicted, then scored, then learned from.
 
-The records of a CSV or JSON-lines file go, in the file's order, through the codec and the learner a daemon with one
-partition would use, with the same seed: the same records give the same predictions. Nothing else is needed, no broker
-and no checkpoint. Beside the model, predictors so simple that they must be beaten see the same targets at the same
-moments.
-
-A prediction is scored when its target becomes known: with the record itself, when the stream's future arrives
-(forecasts; not across the end of a sequence) or when the label record does. What never becomes known is not scored.
-River is not imported.
+The records of a CSV or JSON-lines file go, in the file's order, through the codec and the learner of a daemon with one
+partition, with the same seed, so that the same records give the same predictions. Neither a broker nor a checkpoint is
+needed. Beside the model, naive predictors see the same targets at the same moments (``scoring`` says which moments
+these are); a target that never becomes known is not scored. River is not imported.
 """
 
 from __future__ import annotations

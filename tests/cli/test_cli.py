@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,6 +36,10 @@ def call(*arguments):
 @pytest.fixture
 def job(tmp_path):
     """The path of a small valid job file over an embedded log."""
+    return write_job(tmp_path)
+
+
+def write_job(tmp_path):
     path = tmp_path / "job.yaml"
     path.write_text(
         yaml.safe_dump(
@@ -81,12 +86,20 @@ def run_until(job, log, n, number=signal.SIGTERM):
     return process.returncode, stderr
 
 
-@pytest.fixture
-def learned(job):
-    """A job that has run over its records, been stopped, and left a checkpoint."""
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory):
+    """A job that has run over its records, been stopped, and left a checkpoint; to be read only."""
+    job = write_job(tmp_path_factory.mktemp("learned"))
     log = fill(job)
     assert run_until(job, log, RECORDS)[0] == 0
     return job
+
+
+@pytest.fixture
+def learned_copy(learned, tmp_path):
+    """The same job in a directory of its own, to be spoiled."""
+    shutil.copytree(learned.parent, tmp_path, dirs_exist_ok=True)
+    return write_job(tmp_path)
 
 
 # -- help -------------------------------------------------------------------------------------------------------------
@@ -232,11 +245,11 @@ def test_inspect_shows_position_streams_and_norms(learned):
     assert "|h| = " in result.output
 
 
-def test_inspect_finds_the_same_checkpoint_by_file_directory_and_job(learned, tmp_path):
-    manifest = max((tmp_path / "checkpoints").rglob("manifest-*.json"))
+def test_inspect_finds_the_same_checkpoint_by_file_directory_and_job(learned):
+    checkpoints = learned.parent / "checkpoints"
+    manifest = max(checkpoints.rglob("manifest-*.json"))
     by_job, by_directory, by_file = (
-        json.loads(call("inspect", *how, "--json").output)
-        for how in (("-c", learned), (tmp_path / "checkpoints",), (manifest,))
+        json.loads(call("inspect", *how, "--json").output) for how in (("-c", learned), (checkpoints,), (manifest,))
     )
     assert {one[0].pop("path") for one in (by_job, by_directory, by_file)} == {str(manifest)}
     assert by_job == by_directory == by_file
@@ -263,15 +276,15 @@ def test_inspected_norms_are_those_of_the_learner(learned):
     assert inspection.stream(b"nobody") is None
 
 
-def test_inspect_reports_what_it_cannot_read(learned, tmp_path):
+def test_inspect_reports_what_it_cannot_read(learned_copy, tmp_path):
     manifests = sorted((tmp_path / "checkpoints").rglob("manifest-*.json"))
     manifests[0].write_text("{}")
-    result = call("inspect", "-c", learned)
+    result = call("inspect", "-c", learned_copy)
     assert result.exit_code == 0
     assert "unreadable" in result.output
     for segment in (tmp_path / "checkpoints").rglob("*.safetensors"):
         segment.write_bytes(b"rot" + segment.read_bytes()[3:])
-    result = call("inspect", "-c", learned)
+    result = call("inspect", "-c", learned_copy)
     assert result.exit_code == 1
     assert "differ from their digest" in result.stderr
 
@@ -280,7 +293,7 @@ def test_inspect_says_what_is_missing(learned, tmp_path):
     for arguments, status, message in [
         ((), 2, "either a checkpoint"),
         ((tmp_path / "nowhere",), 2, "does not exist"),
-        ((tmp_path / "log",), 1, "holds no checkpoint"),
+        ((learned.parent / "log",), 1, "holds no checkpoint"),
         (("-c", learned, "--stream", "nobody"), 1, "'nobody' is in none"),
     ]:
         result = call("inspect", *arguments)
