@@ -34,14 +34,14 @@ _DTYPES = {"F": np.float64, "I": np.int64, "U": np.uint64, "B": np.bool_, "K": n
 _NESTED = {group.__name__: group for group in (Squares, Readout)}
 
 
-def kinds(group: Any) -> list[str]:
+def fields_of(group: Any) -> list[str]:
     """The annotations of a named tuple as they are written: "int", "float", "F2", "Squares" ..."""
     return [group.__annotations__[name].__forward_arg__ for name in group._fields]
 
 
 def width(group: Any) -> int:
     """Entries of the table that a named tuple takes."""
-    return sum(map(entries, kinds(group)))
+    return sum(map(entries, fields_of(group)))
 
 
 def entries(kind: str) -> int:
@@ -60,7 +60,7 @@ def table_of(*groups: Any) -> Array:
 
 
 def _numbers(group: Any) -> Iterator[int]:
-    for kind, value in zip(kinds(group), group, strict=True):
+    for kind, value in zip(fields_of(group), group, strict=True):
         if kind in _NESTED:
             yield from _numbers(value)
         elif kind == "int":
@@ -88,7 +88,7 @@ def interpreted(group: Any) -> Reader[Any]:
 
     def build(cls: Any, numbers: Iterator[int], precision: Any) -> Any:
         members: list[Any] = []
-        for kind in kinds(cls):
+        for kind in fields_of(cls):
             if kind in _NESTED:
                 members.append(build(_NESTED[kind], numbers, precision))
             elif kind == "int":
@@ -132,7 +132,7 @@ def compiled(group: Any) -> Reader[Any]:
 def _numba_type(group: Any, precision: Any) -> Any:
     """What the compiler calls the named tuple."""
     members = []
-    for kind in kinds(group):
+    for kind in fields_of(group):
         if kind in _NESTED:
             members.append(_numba_type(_NESTED[kind], precision))
         elif kind in {"int", "float"}:

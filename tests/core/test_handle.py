@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from streamrnn.core import handle
 from streamrnn.core.jit import JIT_DISABLED
 from streamrnn.core.kinds import CLOSE
-from streamrnn.core.tables import entries, kinds, table_of
+from streamrnn.core.tables import entries, fields_of, table_of
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.lowering import hyper_of, layout_of, new_model, new_scratch, new_streams, plan_of
 from streamrnn.learner.spec import LearnerSpec, ModelSpec, TargetSpec
@@ -41,7 +41,7 @@ def test_a_learner_s_table_names_every_array_once_where_the_kernels_look_for_it(
 
 def places(group: Any) -> list[int]:
     """Where each member of a named tuple starts in its table."""
-    return np.cumsum([0, *map(entries, kinds(group)[:-1])]).tolist()
+    return np.cumsum([0, *map(entries, fields_of(group)[:-1])]).tolist()
 
 
 @settings(max_examples=10 if JIT_DISABLED else 60, suppress_health_check=list(HealthCheck))
