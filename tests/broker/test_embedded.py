@@ -280,15 +280,18 @@ def test_reassigning_reports_revoked_and_assigned_partitions_and_keeps_the_other
     broker.reassign([p1])
     assert broker.events() == [Revoked((p0, p2))]
     assert set(broker.poll(0, 10).records) == {p1}
-    broker.commit({p0: Commit(1)}, None, 1.0)  # a revoked partition's last batch may still be committed
+    membership = broker.poll(0, 10).membership
+    broker.commit({p0: Commit(1)}, membership, 1.0)  # a revoked partition's last batch may still be committed
     broker.reassign([p1, p2])
     assert broker.events() == [Assigned((p2,))]
     with pytest.raises(BrokerError, match="seek"):
         broker.resume([p2])
     broker.lose([p1])
     assert broker.events() == [Lost((p1,))]
+    with pytest.raises(RebalanceError, match="the group changed"):
+        broker.commit({p1: Commit(1)}, membership, 1.0)
     with pytest.raises(RebalanceError, match="t/1 was lost"):
-        broker.commit({p1: Commit(1)}, None, 1.0)
+        broker.commit({p1: Commit(1)}, broker.poll(0, 10).membership, 1.0)
     assert broker.committed(p1) is None
     broker.close(1)
 
