@@ -70,8 +70,8 @@ class Membership(NamedTuple):
 class Polled(NamedTuple):
     """What a poll returned, and the membership it was returned under; None where a group has one member for ever.
 
-    Work on these records is committed under that membership, not under a later one: between the two, the partitions
-    may have been somebody else's.
+    A commit takes the newest poll's membership and no later one. Whatever left this worker up to that poll is in
+    :meth:`Broker.events`, so what it still works on has been its own all the time.
     """
 
     records: Mapping[TopicPartition, Sequence[Record]]

@@ -21,6 +21,7 @@ from tests.support.rebalancing import RebalancingBroker, append_gap, delete_befo
 
 N = 300
 SECOND = TopicPartition("in", 1)
+CHANGED = "the group changed during a commit"
 
 
 @pytest.fixture(autouse=True)
@@ -384,7 +385,9 @@ def test_a_missing_record_shows_in_the_ordinal(scenario: Scenario) -> None:
 
 
 @pytest.mark.parametrize("how", ["reassign", "lose"])
-def test_partitions_that_leave_and_come_back_go_on_exactly(tmp_path: Path, how: str) -> None:
+def test_partitions_that_leave_and_come_back_go_on_exactly(
+    tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
     def turn(loop: Loop, broker: RebalancingBroker) -> None:
         polls.append(sorted(loop.partitions))
         n = len(polls)
@@ -399,6 +402,7 @@ def test_partitions_that_leave_and_come_back_go_on_exactly(tmp_path: Path, how: 
     scenario = Scenario(tmp_path, partitions=2)
     scenario.fill(N)
     run = scenario.run(turn=turn)
+    assert CHANGED not in caplog.text, "each commit was made under the membership of the newest poll"
     assert [TP] in polls
     assert [TP, SECOND] in polls
 
@@ -530,6 +534,21 @@ def test_a_commit_in_doubt_is_settled_by_what_is_committed(
     assert_same(scenario, reference)
     assert len(scenario.records("out")) == N
     assert run.value("streamrnn_replayed_records_total") == 0
+
+
+def test_a_commit_refused_in_a_new_generation_is_made_again_under_that_one(
+    scenario: Scenario, reference: tuple[Bits, dict[int, bytes]], caplog: pytest.LogCaptureFixture
+) -> None:
+    def begin_generation(n: int) -> None:
+        if n in (3, 7):
+            inner[0].reassign([TP])  # nothing moves, the membership is another one
+
+    inner: list[RebalancingBroker] = []
+    run = scenario.run(turn=lambda loop, broker: inner.append(broker), before={"commit": begin_generation})
+    assert caplog.text.count(CHANGED) == 2
+    assert run.value("streamrnn_replayed_records_total") == 0
+    assert len(scenario.records("out")) == N
+    assert_same(scenario, reference)
 
 
 def test_a_partition_found_committed_by_somebody_else_is_restored(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from streamrnn.broker.embedded import EmbeddedBroker
 from streamrnn.broker.embedded_log import EmbeddedLog
-from streamrnn.broker.protocol import Commit, Lost, Membership, Revoked, TopicPartition
+from streamrnn.broker.protocol import Commit, Lost, Membership, Polled, Revoked, TopicPartition
 from streamrnn.errors import RebalanceError
 
 
@@ -35,15 +35,20 @@ def _gap_up_to(offset: int) -> bytes:
 
 
 class RebalancingBroker(EmbeddedBroker):
-    """An embedded broker whose partitions are moved by hand, to show a loop what a real group would."""
+    """An embedded broker whose partitions are moved by hand, to show a loop what a real group would.
+
+    Each move begins a generation, and work that was polled in a former one cannot be committed any more.
+    """
 
     def __init__(self, log: EmbeddedLog, group: str) -> None:
         super().__init__(log, group)
+        self._generation = 0  # the first needs no name: nothing came before it
         self._lost: set[TopicPartition] = set()
 
     def reassign(self, tps: Iterable[TopicPartition]) -> None:
         """Make the assignment exactly ``tps``, as an orderly rebalance would: Revoked, then Assigned events."""
         wanted = list(tps)
+        self._generation += 1
         gone = self._unassign([tp for tp in self._readers if tp not in wanted])
         if gone:
             self._events.append(Revoked(gone))
@@ -53,12 +58,22 @@ class RebalancingBroker(EmbeddedBroker):
     def lose(self, tps: Iterable[TopicPartition]) -> None:
         """Take these partitions away as an expired session would: a Lost event, and commits for them are refused."""
         gone = self._unassign(tps)
+        self._generation += 1
         self._lost.update(gone)
         if gone:
             self._events.append(Lost(gone))
 
+    def poll(self, timeout_s: float, max_records: int) -> Polled:
+        """Records, and the generation they were polled in."""
+        return super().poll(timeout_s, max_records)._replace(membership=self._membership())
+
+    def _membership(self) -> Membership | None:
+        return Membership(self._generation, "by hand") if self._generation else None
+
     def commit(self, offsets: Mapping[TopicPartition, Commit], membership: Membership | None, timeout_s: float) -> None:
-        """Store the positions, unless one is of a partition that was lost."""
+        """Store the positions, unless one is of a partition that was lost, or was arrived at in a former generation."""
+        if membership != self._membership():
+            raise RebalanceError(f"the group changed meanwhile: {membership}, now {self._membership()}")
         if lost := sorted(self._lost.intersection(offsets)):
             raise RebalanceError(
                 f"{', '.join(map(str, lost))} was lost to another member; drop its learner, do not commit"
