@@ -68,13 +68,17 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Compile the kernels of both precisions, side by side, before any process needs them; all load them from disk."""
-    if hasattr(session.config, "workerinput") or session.config.option.collectonly:
-        return
-    from streamrnn.core.compiled import ensure_compiled
+    """Before the whole suite, compile the kernels of both precisions side by side; all processes load them from disk.
 
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(ensure_compiled, ("float32", "float64")))
+    Where some files alone are run, they have compiled what they need and when they need it.
+    """
+    config = session.config
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.collectonly
+    if whole and not hasattr(config, "workerinput"):
+        from streamrnn.core.compiled import ensure_compiled
+
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(ensure_compiled, ("float32", "float64")))
 
 
 # ---- Kafka
