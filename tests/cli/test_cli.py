@@ -265,7 +265,7 @@ def test_inspected_norms_are_those_of_the_learner(learned):
     checkpoints = Path(load(learned).checkpoint.directory)
     inspection = inspect(max(checkpoints.rglob("manifest-*.json")))
     learner = Job(load(learned)).learner(TopicPartition("in", 0))
-    learner.resume(inspection.checkpoint.state(inspection.spec))
+    learner.resume(inspection.checkpoint.state())
     for tensor in inspection.tensors():
         weights = learner.get_weights()[tensor["name"]]
         assert tensor["shape"] == list(weights.shape)

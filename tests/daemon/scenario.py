@@ -214,8 +214,8 @@ class Scenario:
         def drain() -> None:
             for tp, partition in loop.partitions.items():
                 writer = partition.writer
-                with writer._state:
-                    assert writer._state.wait_for(writer._idle, 60.0), "a checkpoint was not written"
+                with writer._changed:
+                    assert writer._changed.wait_for(writer._idle, 60.0), "a checkpoint was not written"
                 partition.show(inner.lag(tp))
             for family in metrics.registry.collect():
                 for sample in family.samples:

@@ -19,7 +19,7 @@ from streamrnn.demo import flights as module  # noqa: E402
 from streamrnn.demo.flights import N_FLIGHTS, load_flights, stream_key  # noqa: E402
 from streamrnn.demo.log import job_text  # noqa: E402
 from streamrnn.errors import ConfigError  # noqa: E402
-from streamrnn.job.config import parse  # noqa: E402
+from streamrnn.job.job_file import parse  # noqa: E402
 
 FIELDS = {
     "id", "carrier", "number", "tailnum", "origin", "dest", "distance", "month", "day", "weekday", "hour", "minute",

@@ -198,7 +198,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory, notebook: RNNRegressor) 
     undisturbed = Warm(directory / "job", directory / "model.safetensors")
     undisturbed.fill(N)
     undisturbed.run()
-    return undisturbed.saved(), undisturbed.said()
+    return undisturbed.saved(), undisturbed.predictions()
 
 
 def killed_at(number: int) -> dict[str, Callable[[int], None]]:
@@ -232,7 +232,7 @@ def test_a_restart_goes_on_exactly_whether_the_file_stays_moves_or_goes(
     for stop_after in (3, None):
         scenario.run(stop_after=stop_after)
     assert differing(scenario.saved(), reference[0]) == []
-    assert scenario.said() == reference[1]
+    assert scenario.predictions() == reference[1]
     assert ("does not exist; going on from the checkpoints" in caplog.text) == (then is gone)
 
 
@@ -243,7 +243,7 @@ def test_a_kill_before_the_genesis_commit_begins_with_the_file_again(
         scenario.run(before=killed_at(1))
     scenario.run()
     assert differing(scenario.saved(), reference[0]) == []
-    assert scenario.said() == reference[1]
+    assert scenario.predictions() == reference[1]
 
 
 def test_another_file_another_model_or_none_under_a_running_job_is_a_changed_setting(

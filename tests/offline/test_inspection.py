@@ -16,7 +16,7 @@ from tests.support.checkpoints import LINEAGE, SPEC, Learner, open_store, paths,
 
 
 def theta(size: int) -> Snapshot:
-    return Snapshot({"theta": np.arange(size, dtype=np.float32)}, {}, 0)
+    return Snapshot(SPEC, {"theta": np.arange(size, dtype=np.float32)}, {}, 0)
 
 
 def written(directory: Path, *positions: int) -> list[Path]:
