@@ -44,9 +44,9 @@ FOLDERS = sorted(str(p.parent.relative_to(PACKAGE)) for p in PACKAGE.rglob("__in
 ESTIMATORS = {name for name in MODULES if name.startswith("streamrnn.estimators.")}
 MAX_LINES = 450
 MAX_LINES_OF_A_FUNCTION = 40
-LONG_FUNCTIONS = 14
+LONG_FUNCTIONS = 2
 """How many functions may be longer all the same. Lower it with each that is made shorter; never raise it."""
-ANY_IN_CORE = 340
+ANY_IN_CORE = 60
 """How often ``core`` may fall back on ``Any``. Lower it too: what is typed by its tuple is checked by mypy."""
 
 
