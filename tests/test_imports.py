@@ -44,13 +44,13 @@ FOLDERS = sorted(str(p.parent.relative_to(PACKAGE)) for p in PACKAGE.rglob("__in
 ESTIMATORS = {name for name in MODULES if name.startswith("streamrnn.estimators.")}
 MAX_LINES = 450
 MAX_LINES_OF_A_FUNCTION = 40
-LONG_FUNCTIONS = 14
+LONG_FUNCTIONS = 2
 """How many functions may be longer all the same. Lower it with each that is made shorter; never raise it."""
 ANY_IN_CORE = 340
 """How often ``core`` may fall back on ``Any``. Lower it too: what is typed by its tuple is checked by mypy."""
 
 
-def room(module: str) -> str:
+def folder_of(module: str) -> str:
     """The folder of a module, or the module itself where it stands at the top."""
     return module.split(".")[1]
 
@@ -73,8 +73,8 @@ def own_imports(module: str) -> set[str]:
 
 
 def test_every_folder_has_its_place_in_the_order() -> None:
-    rooms = {room(module) for module in MODULES if module != "streamrnn"}
-    assert rooms == set(ALLOWED)
+    folders = {folder_of(module) for module in MODULES if module != "streamrnn"}
+    assert folders == set(ALLOWED)
     order = list(ALLOWED)
     for name, allowed in ALLOWED.items():
         after = [below for below in allowed if order.index(below) >= order.index(name)]
@@ -83,8 +83,8 @@ def test_every_folder_has_its_place_in_the_order() -> None:
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name != "streamrnn"])
 def test_imports_go_one_way(module: str) -> None:
-    imported = {room(name) for name in own_imports(module) if name != "streamrnn"}
-    assert imported <= {room(module), *ALLOWED[room(module)]}
+    imported = {folder_of(name) for name in own_imports(module) if name != "streamrnn"}
+    assert imported <= {folder_of(module), *ALLOWED[folder_of(module)]}
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

@@ -107,7 +107,7 @@ class Learner:
     # -- the log ------------------------------------------------------------------------------------------------------
 
     def process(self, block: Block) -> Predictions:
-        """Predict, score, take in and learn from every record of the block, in order."""
+        """Predict, score and learn every record of the block, in order."""
         _check_block(block, self.spec)
         if np.isin(block.kind, (EVENT, LABEL), invert=True).any():
             raise ValueError(f"block.kind holds other kinds than {EVENT} (event) and {LABEL} (label)")
@@ -154,6 +154,7 @@ class Learner:
         time_ms, end, event
             As in ``Block``.
         """
+        # The arrays of one record, and their table, are made once: making them costs more than the record itself.
         one = self._one
         one.x[0], one.y[0] = x, y
         if kind == PREDICT:
@@ -195,7 +196,7 @@ class Learner:
         self._handle.process(one, self._one_table)
         return self._one_prediction
 
-    def latest(self, key: bytes) -> npt.NDArray[np.float64] | None:
+    def newest_forecast(self, key: bytes) -> npt.NDArray[np.float64] | None:
         """The forecast made at the stream's newest event, (n_outputs,); None before its sequence had one."""
         slot = self.streams.find(key)
         step = int(self._per_stream.steps[slot])
@@ -307,11 +308,6 @@ class Learner:
             mine[...] = given
         else:
             self.layout.set_weights(self._model.theta, weights)
-
-    def stream_state(self, key: bytes) -> dict[str, npt.NDArray[Any]]:
-        """Carried state of one stream: ``h`` and, for the LSTM, ``c``, each (num_layers, hidden_size). Unknown: 0."""
-        state = self._per_stream.state[self.streams.find(key)].copy()
-        return {name: np.ascontiguousarray(state[:, i]) for i, name in enumerate("hc"[: self.layout.state_count])}
 
     # -- saving -------------------------------------------------------------------------------------------------------
 
