@@ -118,6 +118,7 @@ class CheckpointStore:
                 continue
             try:
                 return Found(self.load(self.read(lineage, position)), rejected)
+            # Another configuration is no damage: the checkpoints before were written under it as well.
             except CorruptCheckpoint as error:
                 place = f"{self._blobs}/{self._names.manifest(lineage, position)}"
                 _log.error("checkpoint %s cannot be used: %s", place, error)
@@ -173,7 +174,7 @@ class CheckpointStore:
     def write(self, snapshot: Snapshot, progress: Progress, base: Manifest | None = None) -> Manifest:
         """Make ``snapshot`` durable and return its manifest.
 
-        Segments the snapshot lacks are taken from ``base``: the checkpoint of the same lineage that was current when
+        Segments the snapshot lacks are those of ``base``: the checkpoint of the same lineage that was current when
         the snapshot's touched segments were last cleared. Without a base the snapshot must be complete. Raises
         CorruptCheckpoint when a segment of ``base`` is gone (then write a complete snapshot), CheckpointError when the
         disk refuses or the arguments do not fit together.

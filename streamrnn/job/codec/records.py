@@ -72,6 +72,7 @@ class RecordCodec:
 
     def decode(self, records: Sequence[Record]) -> Decoded:
         """Decode ``records``; rows of the block and rejected records keep their order."""
+        # For speed one row is overwritten again and again, and numbers become arrays once, at the end.
         decode_one = self._decode_one
         row = [0.0] * self._encoder.n_features
         rows: list[tuple[bytes, int, bool, int, int]] = []
