@@ -44,10 +44,8 @@ FOLDERS = sorted(str(p.parent.relative_to(PACKAGE)) for p in PACKAGE.rglob("__in
 ESTIMATORS = {name for name in MODULES if name.startswith("streamrnn.estimators.")}
 MAX_LINES = 450
 MAX_LINES_OF_A_FUNCTION = 40
-LONG_FUNCTIONS = 2
-"""How many functions may be longer all the same. Lower it with each that is made shorter; never raise it."""
-ANY_IN_CORE = 340
-"""How often ``core`` may fall back on ``Any``. Lower it too: what is typed by its tuple is checked by mypy."""
+ANY_IN_CORE = 57
+"""How often ``core`` may fall back on ``Any``: mypy checks what is typed by its tuple. Lower it, never raise it."""
 
 
 def folder_of(module: str) -> str:
@@ -195,7 +193,7 @@ def test_a_file_is_short_enough_to_be_read(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= limit
 
 
-def test_hardly_a_function_is_too_long_to_be_read_at_once() -> None:
+def test_no_function_is_too_long_to_be_read_at_once() -> None:
     long = [
         f"{module}.{node.name}: {length} lines"
         for module, path in MODULES.items()
@@ -203,7 +201,7 @@ def test_hardly_a_function_is_too_long_to_be_read_at_once() -> None:
         if isinstance(node, ast.FunctionDef)
         and (length := (node.end_lineno or 0) - node.lineno + 1) > MAX_LINES_OF_A_FUNCTION
     ]
-    assert len(long) <= LONG_FUNCTIONS, "\n".join(long)
+    assert not long, "\n".join(long)
 
 
 def test_core_is_typed() -> None:
