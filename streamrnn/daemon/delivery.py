@@ -36,7 +36,7 @@ REQUEST_TIMEOUT_S = 20.0
 
 
 Patience = Callable[[], float]
-"""Shows a sign of life and says how many seconds a request may take; less and less once a stop was asked for."""
+"""Gives a sign of life; returns the seconds a request may take, fewer and fewer once a stop was asked for."""
 
 
 class Settled(NamedTuple):

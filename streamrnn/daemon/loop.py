@@ -238,7 +238,7 @@ class Loop:
         return Settled(owned, self._membership)
 
     def _patience(self) -> float:
-        """A sign of life, and the seconds a request may take: less and less once a stop was asked for."""
+        """Give a sign of life; returns the seconds a request may take, fewer and fewer once a stop was asked for."""
         self.health.beat()
         if not self.stop.is_set():
             return REQUEST_TIMEOUT_S

@@ -124,6 +124,7 @@ class RNNAnomalyDetector(RecurrentEstimator, base.AnomalyDetector):
         varies, mean = statistics.deviation[:known] > 0.0, statistics.mean[:known]
         # What never varied has no deviation to measure a change by, and an absurd value is none to learn from.
         broken = absurd | (~varies & np.isfinite(values) & (statistics.count[:known] >= CONSTANT) & (values != mean))
+        # Squared error / (total / count), the variance of this feature's errors: units cancel.
         parts = np.append(squares[usable] * count[usable] / total[usable], np.full(int(broken.sum()), BROKEN**2))
         error = float(np.sqrt(np.mean(parts))) if len(parts) else None
         if learn:

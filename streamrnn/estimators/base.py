@@ -105,7 +105,7 @@ class RecurrentEstimator:
         return self._columns.n_features
 
     def _outgrown(self, learner: Learner) -> bool:  # noqa: ARG002
-        """Whether something but a column is known now that the learner is too small for."""
+        """Whether the learner is too small for what is known now, columns apart: for a new class, say."""
         return False
 
     def _own_state(self) -> dict[str, Any]:
@@ -177,10 +177,10 @@ class RecurrentEstimator:
     def _learn_frame(
         self, frame: pd.DataFrame, targets: Callable[[int, int], Floats], cuts: Iterable[int] = ()
     ) -> None:
-        """All rows in one call of the kernel, the same as one by one; ``targets(start, stop)`` are those of some rows.
+        """Learn all rows in one call of the kernel; the result is the same as row by row.
 
-        One call more at each of ``cuts``, and at each row at which a feature appears for the first time. A frame that
-        is refused changes nothing.
+        ``targets(start, stop)`` gives the targets of these rows. The call is split at each of ``cuts``, and wherever a
+        feature appears for the first time. A frame that is refused changes nothing.
         """
         stages = self._columns.extended_by(frame)
         keys, rows = stages[-1][1].keys(frame), stages[-1][1].rows(frame)

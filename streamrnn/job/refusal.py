@@ -75,6 +75,7 @@ class _Search:
                 return refusal
         # Types without a tag cannot be told apart, so msgspec allows one of them at most.
         (struct,) = (s for s in structs if tag is None or s.tag == value[tag])
+        # As msgspec does: fields in the file's order, then what is missing, then the rules that tie fields together.
         for name, item in value.items():
             at = f"{path}.{name}" if path else name
             if not (types := field_types(struct, name)):

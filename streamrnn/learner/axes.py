@@ -115,7 +115,7 @@ AXES: Mapping[str, Axis] = {
     "lags": Axis("lagged values of all fields", lambda of: of.plan.lags * of.spec.n_targets),
     "Q": Axis("values of a field remembered", lambda of: _history(of.spec, of.plan)),
     "M": Axis("predictions remembered", lambda of: _remembered(of.spec)),
-    "N": Axis("of these, with what they were made from", lambda of: of.plan.rls * _remembered(of.spec)),
+    "N": Axis("predictions remembered with what they were made from", lambda of: of.plan.rls * _remembered(of.spec)),
     "E": Axis(
         "events that wait for labels",
         lambda of: _remembered(of.spec) if of.spec.target.known == "label" else 0,

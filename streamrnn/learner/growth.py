@@ -29,7 +29,7 @@ Array = npt.NDArray[Any]
 
 
 def differences(old: LearnerSpec, new: LearnerSpec) -> list[str]:
-    """Why ``new`` cannot take over what a learner of ``old`` has learned, one line each; empty where it can."""
+    """Why a learner of ``new`` cannot go on from one of ``old``, one reason a line; empty where it can."""
     lines = [
         f"{where}.{name}: {getattr(a, name)!r} in what was learned, {getattr(b, name)!r} here"
         for where, a, b, names in (
@@ -92,7 +92,7 @@ def carry_over(source: LearnerState, target: Learner, features: Sequence[int], *
 
 
 class Growing(NamedTuple):
-    """One array on its way: all arrays of the smaller learner, and its own in the larger one, still blank."""
+    """An array that is being grown: all arrays of the smaller learner, and the blank one to fill in the larger."""
 
     name: str
     declaration: Stored

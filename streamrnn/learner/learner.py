@@ -119,8 +119,8 @@ class Learner:
     def predict(self, block: Block) -> Predictions:
         """Predict every record from its stream's present state, and change nothing.
 
-        Unlike ``process`` it takes no notice of the stream's idle time (``ttl_s``), believes any timestamp, and does
-        not look at the record's own value where targets are forecasts.
+        Unlike ``process`` it ignores how long the stream was idle (``ttl_s``), believes any timestamp, and does not
+        look at the record's own value where targets are forecasts.
         """
         _check_block(block, self.spec)
         slots = np.array([self.streams.find(key) for key in block.keys], dtype=np.int64)
@@ -168,8 +168,8 @@ class Learner:
     def close(self, key: bytes) -> None:
         """End the stream's sequence: learn from what is left of it and go back to the zero state.
 
-        No sign of life of the stream, and nothing where there is no such stream. Raises ValueError unless the
-        specification ``has_end``, since only then is the state kept that the last window of any length starts from.
+        The stream does not count as seen by that; for a stream that is not there nothing happens. Raises ValueError
+        unless the specification ``has_end``: only then is the state kept that a last window of any length starts from.
         """
         if not self.spec.has_end:
             raise ValueError("a sequence can be closed where has_end says so: its last window may start at any step")

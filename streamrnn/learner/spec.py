@@ -213,7 +213,7 @@ class TargetSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     @property
     def period(self) -> int:
-        """Steps back to the value a forecast is a difference to; 0 = it is none."""
+        """Steps back to the value that forecasts are differences to; 0 = forecasts are no differences."""
         return 1 if self.baseline == "last" else int(self.baseline or 0)
 
 

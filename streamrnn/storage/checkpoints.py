@@ -97,7 +97,7 @@ class CheckpointStore:
     # -- reading ------------------------------------------------------------------------------------------------------
 
     def lineages(self) -> list[str]:
-        """The lineages of which there is something, sorted (new_lineage's ids sort by day)."""
+        """The lineages that have anything stored, sorted (new_lineage's ids sort by day)."""
         listed = self._blobs.list(f"{self._names.folder}/")
         return sorted({lineage for blob in listed if (lineage := self._names.lineage_in(blob.name)) is not None})
 
@@ -180,6 +180,7 @@ class CheckpointStore:
         disk refuses or the arguments do not fit together.
         """
         self._check_writable(progress, base)
+        # Cheap checks before any byte is written, so that a refused snapshot leaves nothing behind.
         reused = _reused(snapshot, base)
         name = self._names.manifest(progress.lineage, progress.position)
         try:
@@ -188,7 +189,7 @@ class CheckpointStore:
                 raise CorruptCheckpoint(f"segment {which} of the checkpoint to build on is gone or cut short")
             model, written = self._put_arrays(progress.lineage, snapshot)
             manifest = self._manifest(snapshot, progress, model, {**reused, **written})
-            self._blobs.put([(name, manifest_bytes(manifest))])
+            self._blobs.put([(name, manifest_bytes(manifest))])  # by itself, after all that it names is durable
             # Another process's retention may have removed a segment of base since it was seen above.
             if self._missing(progress.lineage, (manifest.model, *manifest.segments)):
                 self._blobs.delete([name])

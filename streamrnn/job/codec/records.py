@@ -129,6 +129,7 @@ class RecordCodec:
                 "bad_timestamp", f"found the record timestamp {time_ms}, expected one in the years 1 to 9999"
             )
 
+        # A record that names an earlier event is a label: of the rest only its targets count.
         if self._label is not None:
             event = self._label(document)
             if event:
