@@ -44,13 +44,11 @@ FOLDERS = sorted(str(p.parent.relative_to(PACKAGE)) for p in PACKAGE.rglob("__in
 ESTIMATORS = {name for name in MODULES if name.startswith("streamrnn.estimators.")}
 MAX_LINES = 450
 MAX_LINES_OF_A_FUNCTION = 40
-LONG_FUNCTIONS = 2
-"""How many functions may be longer all the same. Lower it with each that is made shorter; never raise it."""
-ANY_IN_CORE = 60
-"""How often ``core`` may fall back on ``Any``. Lower it too: what is typed by its tuple is checked by mypy."""
+ANY_IN_CORE = 57
+"""How often ``core`` may fall back on ``Any``: mypy checks what is typed by its tuple. Lower it, never raise it."""
 
 
-def room(module: str) -> str:
+def folder_of(module: str) -> str:
     """The folder of a module, or the module itself where it stands at the top."""
     return module.split(".")[1]
 
@@ -73,8 +71,8 @@ def own_imports(module: str) -> set[str]:
 
 
 def test_every_folder_has_its_place_in_the_order() -> None:
-    rooms = {room(module) for module in MODULES if module != "streamrnn"}
-    assert rooms == set(ALLOWED)
+    folders = {folder_of(module) for module in MODULES if module != "streamrnn"}
+    assert folders == set(ALLOWED)
     order = list(ALLOWED)
     for name, allowed in ALLOWED.items():
         after = [below for below in allowed if order.index(below) >= order.index(name)]
@@ -83,8 +81,8 @@ def test_every_folder_has_its_place_in_the_order() -> None:
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name != "streamrnn"])
 def test_imports_go_one_way(module: str) -> None:
-    imported = {room(name) for name in own_imports(module) if name != "streamrnn"}
-    assert imported <= {room(module), *ALLOWED[room(module)]}
+    imported = {folder_of(name) for name in own_imports(module) if name != "streamrnn"}
+    assert imported <= {folder_of(module), *ALLOWED[folder_of(module)]}
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -195,7 +193,7 @@ def test_a_file_is_short_enough_to_be_read(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= limit
 
 
-def test_hardly_a_function_is_too_long_to_be_read_at_once() -> None:
+def test_no_function_is_too_long_to_be_read_at_once() -> None:
     long = [
         f"{module}.{node.name}: {length} lines"
         for module, path in MODULES.items()
@@ -203,7 +201,7 @@ def test_hardly_a_function_is_too_long_to_be_read_at_once() -> None:
         if isinstance(node, ast.FunctionDef)
         and (length := (node.end_lineno or 0) - node.lineno + 1) > MAX_LINES_OF_A_FUNCTION
     ]
-    assert len(long) <= LONG_FUNCTIONS, "\n".join(long)
+    assert not long, "\n".join(long)
 
 
 def test_core_is_typed() -> None:

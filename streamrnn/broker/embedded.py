@@ -23,7 +23,7 @@ from streamrnn.broker.protocol import (
     Record,
     TopicDescription,
     TopicPartition,
-    send_and_flush,
+    send_then_commit,
 )
 from streamrnn.errors import BrokerError, RebalanceError
 
@@ -202,9 +202,7 @@ class EmbeddedBroker(EmbeddedSender):
         timeout_s: float,
     ) -> None:
         """See :class:`streamrnn.broker.protocol.Broker`."""
-        deadline = time.monotonic() + timeout_s
-        send_and_flush(self, outputs, timeout_s)
-        self.commit(offsets, membership, max(0.0, deadline - time.monotonic()))
+        send_then_commit(self, outputs, offsets, membership, timeout_s)
 
     def close(self, timeout_s: float) -> None:  # noqa: ARG002
         """See :class:`streamrnn.broker.protocol.Broker`. The log stays open: it belongs to who made it."""

@@ -119,7 +119,7 @@ class PartitionFile:
             offset = self._cut_torn_line(fd)
             lines = [_to_line(offset + i, *entry) for i, entry in enumerate(self.pending)]
             self._append(fd, _ENCODER.encode_lines(lines), offset + len(lines), fsync)
-        self.pending.clear()
+        self.pending.clear()  # only now: after a failure they are counted as what did not reach the file
 
     def _cut_torn_line(self, fd: int) -> int:
         """Leave the file at a line's end with the descriptor there, and return the log end."""
@@ -160,6 +160,7 @@ class PartitionFile:
         """Return the byte where the first line with an offset >= ``offset`` starts."""
         fd = self.fd()
         low, high = 0, self._line_start(fd, os.fstat(fd).st_size)
+        # Both are always the start of a line: those before low have smaller offsets, the one at high has not.
         while low < high:
             start = self._line_start(fd, (low + high) // 2)
             found = self._offset_at(fd, start)
@@ -196,7 +197,7 @@ class PartitionFile:
             if found >= 0:
                 return start + found + 1
             before = start
-            step *= 2
+            step *= 2  # nearly all lines are short; a long one must not cost a read for every 4 KiB
         return 0
 
     @staticmethod

@@ -62,6 +62,18 @@ app = typer.Typer(
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", metavar="JOB.YAML", help="The job file.", show_default=False)
 ]
+DataOption = Annotated[
+    Path,
+    typer.Option(metavar="FILE", help="The records, in the order in which they are learned: .csv, .jsonl or .ndjson."),
+]
+CheckpointArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[CHECKPOINT]",
+        help="A checkpoint's manifest, or a directory with checkpoints anywhere below it.",
+        show_default=False,
+    ),
+]
 
 
 class Precision(StrEnum):
@@ -202,12 +214,7 @@ def validate(
 @_command(_JOB)
 def evaluate(
     config: ConfigOption,
-    data: Annotated[
-        Path,
-        typer.Option(
-            metavar="FILE", help="The records, in the order in which they are learned: .csv, .jsonl or .ndjson."
-        ),
-    ],
+    data: DataOption,
     key: Annotated[
         str | None, typer.Option(metavar="FIELD", help="Field to use as the record key, which names the stream.")
     ] = None,
@@ -281,14 +288,7 @@ def run(config: ConfigOption) -> None:
 
 @_command(_JOB)
 def inspect(
-    checkpoint: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="[CHECKPOINT]",
-            help="A checkpoint's manifest, or a directory with checkpoints anywhere below it.",
-            show_default=False,
-        ),
-    ] = None,
+    checkpoint: CheckpointArgument = None,
     config: Annotated[
         Path | None,
         typer.Option(

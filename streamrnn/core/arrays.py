@@ -90,7 +90,7 @@ class Squares(NamedTuple):
     noise_sum: F1 = stored("O")
     noise_count: F1 = stored("O")
     noise_in_use: F1 = stored("O")  # the noise that targets are weighed by
-    refreshed: F1 = stored("O")  # how many weights took the prior in again
+    refreshed: F1 = stored("O")  # how many weights had their prior observed again
 
 
 class Readout(NamedTuple):

@@ -102,6 +102,7 @@ def process_label(
 def place_of_event(streams: Streams, slot: int, event: int) -> int:
     """Where the newest prediction for this event is remembered; -1 = nowhere. No event has the number 0."""
     memory, count = streams.event.shape[1], streams.event_count[slot]
+    # Newest first: an event that was sent twice is labelled where it was seen last.
     for back in range(1, min(count, memory) + 1):
         place = int((count - back) % memory)
         if streams.event[slot, place] == event and event != 0:

@@ -32,7 +32,7 @@ def window_gradient(plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, h:
     known = ZERO
     for t in range(h.shape[0]):
         known += losses.known_elements(plan.loss, targets[t], scratch.raw.shape[0])
-    share = dh.dtype.type(1.0 / known)
+    share = dh.dtype.type(1.0 / known)  # a window ends with a step whose target waits, so there is at least one
     total = 0.0
     for t in range(h.shape[0]):
         dh[t, :] = dh.dtype.type(0)

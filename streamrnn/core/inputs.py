@@ -28,7 +28,7 @@ def encode(
 
     The record's slot has the statistics in force, ``source`` the memory of the running sequence.
     """
-    slot, x = records.slot[i], scratch.x[0]
+    slot, x = records.slot[i], scratch.x[0]  # row 0: the record is a run of one step
     missing = encode_features(plan, model, scratch, records, i)
     column = plan.features
     if plan.with_dt == 1:

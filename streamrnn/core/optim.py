@@ -61,7 +61,10 @@ def update(
             moment2[p] = alpha * moment2[p] + rest * (g * g)
             theta[p] -= lr * g / (T(math.sqrt(moment2[p])) + eps)
     else:
-        # theta -= lr * m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps), both corrections taken out of the loop.
+        #   m = b1 m + (1 - b1) g        v = b2 v + (1 - b2) g^2
+        #   theta -= lr * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
+        # Both corrections for the start from zero are constants of the step, computed before the loop. They are
+        # float64 until then: in float32, 1 - b2 would keep four digits.
         b1, b2 = T(hyper.beta1), T(hyper.beta2)
         rest1, rest2 = T(1.0 - hyper.beta1), T(1.0 - hyper.beta2)
         step_size = T(hyper.lr / (1.0 - hyper.beta1**step))

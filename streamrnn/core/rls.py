@@ -12,15 +12,16 @@ Targets are weighed against it by the noise variance, a running mean of squared 
 but rises no faster than the past is forgotten, so that no target counts less than the one before it, however large
 errors are after a change. A single one more than three deviations off counts as noisier
 (Huber 1964). What older targets say is forgotten with factor ``forgetting`` per update; where phi shows no new
-directions the uncertainty would grow without bound, and the prior is taken in again.
+directions the uncertainty would grow without bound, and the prior is observed once more (``refresh``).
 
 The prediction is a mean of four experts, both models, "nothing changes" (0: the mean, or the baseline) and "repeat the
 newest value", weighed by their discounted absolute errors (Vovk 1990). Where a model's weights are still uncertain it
 repeats the newest value in part: by the factor min(1, noise / phi^T P phi). On short or unpredictable series this is
 what keeps it from losing to the last value.
 
-Indices: o is an output, ``newest`` the regressor in phi that holds the newest known value (of field 0, or of the
-output's own field where that is said; -1 = none does). In phi[H:] it stands H places before.
+Indices: o is an output, ``newest`` the regressor in phi that holds the newest known value, -1 = none does. Functions
+that see all outputs are given field 0's and find each output's own by ``newest_of``; those that see one model of one
+output are given that output's. In phi[H:] it stands H places before its place in phi.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ SMALLEST_NOISE = 1e-8
 OUTLIER = 3.0
 """Deviations beyond which a target is believed less."""
 LARGEST_GROWTH = 10.0
-"""The prior is taken in again while the total variance exceeds its own by this factor."""
+"""The prior is observed once more while the total variance exceeds its own by this factor."""
 LARGEST = 1e300
 
 
@@ -83,13 +84,14 @@ def mixture(losses: F1, count: float, full: float, plain: float, newest: float) 
     """
     if count == 0.0:
         return newest
-    floor = 1e-12 * count
+    floor = 1e-12 * count  # an expert that never erred still has a logarithm; losses grow with count, and so does this
     lf = MODEL_HANDICAP * losses[FULL] + floor
     lp = MODEL_HANDICAP * losses[PLAIN] + floor
     ls, lr = losses[STILL] + floor, losses[REPEAT] + floor
     least = min(min(lf, lp), min(ls, lr))
     wf, wp = math.exp(-count * math.log(lf / least)), math.exp(-count * math.log(lp / least))
     ws, wr = math.exp(-count * math.log(ls / least)), math.exp(-count * math.log(lr / least))
+    # "Nothing changes" predicts 0, so that it stands in the denominator alone.
     return (wf * full + wp * plain + wr * newest) / (wf + wp + ws + wr)
 
 
@@ -148,9 +150,10 @@ def update(
     full, plain = readout.full, readout.plain
     R, hidden = phi.shape[0], phi.shape[0] - plain.weight.shape[1]
     tail, f, g = phi[hidden:], workspace[0, :R], workspace[1, : R - hidden]
+    # Not the predictions of then: least squares needs the error that the weights of now make on the same regressors.
     now_full, now_plain = dot(full.weight[o], phi), dot(plain.weight[o], tail)
     variance_full, variance_plain = spread(full.root[o], phi, f), spread(plain.root[o], tail, g)
-    # Not isfinite: of a sum, reassociation lets the compiler prove it.
+    # Compared with a bound instead of isfinite: allowed to reorder sums, the compiler may take that for always true.
     size = abs(now_full) + abs(now_plain) + abs(predictions[FULL]) + abs(predictions[PLAIN])
     if not size + variance_full + variance_plain + abs(target) <= LARGEST:
         return
@@ -179,14 +182,17 @@ def fit(model: Squares, hyper: Hyper, o: int, error: float, variance: float, new
 
     ``newest`` is its own regressor with the newest value of the output's field, negative = none. Overwrites f.
     """
+    # Forgetting lets this target weigh 1 / forgetting as much as the one before. Were its noise to rise by more than
+    # that, a whole stretch of new targets would count less than the old ones they should replace.
     noise = min(model.noise[o], model.noise_in_use[o] / hyper.forgetting)
     model.noise_in_use[o] = noise
+    # What an error may be: the noise, and the weights' own uncertainty, which P holds in units of the noise in use.
     limit = OUTLIER * math.sqrt(model.noise[o] * (1.0 + variance / noise))
     square, assumed = error * error, noise
     if abs(error) > limit:
         # Weights move by P phi error / (noise + variance). With this noise they move as if the error were the limit.
         assumed = (noise + variance) * abs(error) / limit - variance
-        square = limit * abs(error)
+        square = limit * abs(error)  # in the noise it counts likewise: one outlier must not excuse all that follow
     model.trace[o] = observe(model.weight[o], model.root[o], error, variance, assumed, hyper.forgetting, f)
     if model.trace[o] > LARGEST_GROWTH * hyper.prior * f.shape[0]:
         refresh(model, o, newest, hyper.prior, f)
@@ -197,10 +203,11 @@ def fit(model: Squares, hyper: Hyper, o: int, error: float, variance: float, new
 
 @jit
 def refresh(model: Squares, o: int, newest: int, prior: float, f: F1) -> None:
-    """Take in the prior of one weight as if it had been observed: the weights come up in turn. Overwrites f.
+    """Observe the prior of one weight as if it were a target. Overwrites f.
 
     Directions that no target tells about grow by 1 / forgetting per update. To stop forgetting instead would stop it
-    for good, as two columns that say the same never recover.
+    for good, as two columns that say the same never recover. Weights come up in turn, one at each update: an
+    observation costs R^2, and all of them at once R^3.
     """
     w, S = model.weight[o], model.root[o]
     k = int(model.refreshed[o]) % f.shape[0]

@@ -1,7 +1,7 @@
 """Learning rules: how the weights follow from what a stream has seen, chosen by ``plan.rule``.
 
-A rule is asked after every record that its stream took in, and once more where a sequence ends. When it learns, what
-from and whether that leads to an optimiser step is its own business; so is what of a stream's window it needs.
+A rule is asked after every step of a stream, and once more where a sequence ends. When it learns, from what, and
+whether that leads to an optimiser step is its own business; so is how much of a stream's window it needs.
 """
 
 from __future__ import annotations

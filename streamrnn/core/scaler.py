@@ -28,7 +28,13 @@ def usable(value: float) -> bool:
 
 @jit
 def absorb(count: F1, mean: F1, m2: F1, k: int, value: float) -> None:
-    """Add one observation to entry k of count, mean and m2."""
+    """Add one observation to entry k of count, mean and m2:
+
+        mean'  =  mean + (value - mean) / count'
+        m2'    =  m2 + (value - mean) (value - mean')
+
+    The difference of sum of squares and squared sum, the textbook's way, cancels where the mean is large.
+    """
     count[k] += 1.0
     delta = value - mean[k]
     mean[k] += delta / count[k]
@@ -69,7 +75,10 @@ def shrunk(
 
 @jit
 def shrunk_rms(count: float, m2: float, pool_count: float, pool_m2: float, shrinkage: float) -> float:
-    """Root mean square in force for one stream's differences, given its partition's; 1 where there is none."""
+    """Root mean square in force for one stream's differences, given its partition's; 1 where there is none.
+
+    square  =  share * own square  +  (1 - share) * pool square        share as in ``shrunk``
+    """
     if pool_count == 0.0:
         return 1.0
     square = (m2 + shrinkage * (pool_m2 / pool_count)) / (count + shrinkage)

@@ -33,6 +33,7 @@ def level_scale(plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: 
     """Centre and width of the stream's field in force now."""
     if plan.scale == 0 or plan.classes > 0:
         return 0.0, 1.0
+    # With none of its own observations a stream's share is 0: the partition's statistics alone.
     if plan.rls == 1:  # all streams share its weights, which would mean something else in each stream's own scaling
         return scaler.shrunk(0.0, 0.0, 0.0, model.y_count[field], model.y_mean[field], model.y_m2[field], 1.0)
     return scaler.shrunk(
@@ -77,6 +78,7 @@ def baseline(plan: Plan, model: Model, streams: Streams, slot: int, column: int,
     """
     j, field = column // plan.fields + 1, column % plan.fields
     periods = (j + plan.period - 1) // plan.period * plan.period
+    # y[t + j - periods] lies periods - j steps before t, and t itself ``ago`` steps before the newest value.
     history, counts = streams.history[slot], streams.history_count[slot]
     value = value_before(history, counts, field, periods - j + ago)
     if np.isnan(value):
@@ -133,6 +135,7 @@ def remember(plan: Plan, streams: Streams, slot: int, y: F1) -> None:
             streams.newest[slot, f] = y[f]
         elif plan.known != kinds.KNOWN_BY_FORECAST or np.isnan(streams.newest[slot, f]):
             continue
+        # An unknown value of a forecast series is entered as the one before it: lags and seasons count steps.
         if size > 0:
             streams.history[slot, streams.history_count[slot, f] % size, f] = streams.newest[slot, f]
             streams.history_count[slot, f] += 1
@@ -143,6 +146,7 @@ def absorb_change(plan: Plan, model: Model, streams: Streams, slot: int, y: floa
     """The difference of a known value to the baseline it had ``ago`` steps before enters the statistics."""
     if scaler.usable(y):
         difference = y - baseline(plan, model, streams, slot, column, ago)
+        # Squares around zero, not around their mean: an output of zero has to mean the baseline itself.
         model.change_count[column] += 1.0
         model.change_m2[column] += difference * difference
         streams.change_count[slot, column] += 1.0

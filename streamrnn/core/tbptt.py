@@ -40,6 +40,7 @@ def learn(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scr
     loss = window_gradient(plan, hyper, model, scratch, steps)
     # Sums of squares in float64: the norm is finite exactly when every element is, so one test serves them all.
     norm = optim.global_norm(scratch.grad)
+    # Accepted before it enters a batch, where one NaN would spoil the gradients of all other windows.
     return accept(model, loss, norm) and finish_window(plan, hyper, model, scratch, norm)
 
 
@@ -64,7 +65,7 @@ def load_window(plan: Plan, streams: Streams, scratch: Scratch, slot: int, first
         copy(scratch.x[t], streams.x[slot, place])
         copy(scratch.lags[t], streams.lags[slot, place])
         copy(scratch.targets[t], streams.y[slot, place])
-        streams.y[slot, place, :] = np.nan
+        streams.y[slot, place, :] = np.nan  # windows overlap when k1 < k2; a target is learned from once
     if first == 0:
         trunk.zero_state(scratch)
     else:
@@ -111,7 +112,7 @@ def finish_window(plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, norm
         if model.counters[counts.WINDOWS_IN_BATCH] < plan.batch_size:
             return False
         gradient, mean = model.accumulated, 1.0 / plan.batch_size
-        norm = mean * optim.global_norm(gradient)
+        norm = mean * optim.global_norm(gradient)  # clipping looks at the step to be made, not at its last window
     factor = optim.clip_factor(norm, hyper.clip_norm)
     taken = norm * factor <= LARGEST_STEP  # False for NaN too
     if taken:
@@ -123,7 +124,7 @@ def finish_window(plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, norm
                      model.counters[counts.UPDATES])  # fmt: skip
     else:
         model.counters[counts.WINDOWS_DROPPED_GRADIENT] += 1
-    if plan.batch_size > 1:
+    if plan.batch_size > 1:  # dropped or not, the batch is over
         model.accumulated[:] = model.accumulated.dtype.type(0)
         model.counters[counts.WINDOWS_IN_BATCH] = 0
     return taken

@@ -4,11 +4,11 @@ This is the only loop that touches a learner: live records, silent replay and si
 through it, and no arithmetic mixes two records of a block. How the log was cut into blocks therefore cannot matter.
 
 Per event of a stream: its inputs are standardised with the statistics before it; the prediction is a pure function of
-them and the carried state; it is scored against targets known now; only then do state, window and statistics take
-the record in; then the learning rule is asked. Forecasts differ in that the record's own value is known at once: it
-scores and completes earlier steps before the next prediction.
+them and the carried state; it is scored against targets known now; only then does the record enter
+state, window and statistics; then the learning rule is asked. Forecasts differ in that the record's own value is known
+at once: it scores and completes earlier steps before the next prediction.
 
-The RLS readout takes a record's target in after the window that ends with it was learned, so that its part of the
+The RLS readout learns a record's target after the window that ends with it was learned, so that its part of the
 trunk's gradient passes through the weights from before; where targets are forecasts, before the next prediction, which
 may use them.
 """
@@ -44,7 +44,7 @@ def walk(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scra
                 predict(plan, hyper, model, streams, scratch, records, i, source)
                 if kind == kinds.PREDICT:
                     break
-                take_in(plan, hyper, model, streams, scratch, records, i)
+                score_and_advance(plan, hyper, model, streams, scratch, records, i)
                 if kind == kinds.IMAGINE:
                     break
             learn(plan, hyper, model, streams, scratch, records, i, closing)
@@ -79,6 +79,8 @@ def predict(
     """
     slot, event = records.slot[i], records.kind[i] == kinds.EVENT
     if plan.known == kinds.KNOWN_BY_FORECAST and records.kind[i] != kinds.PREDICT:
+        # Scored in the scaling from before this value. Completed last: baselines count steps back from the newest
+        # value, which has to be this one.
         if event:
             arrivals.score_forecasts(plan, hyper, model, streams, scratch, records, i)
             targets.absorb(plan, model, streams, slot, records.y[i])
@@ -102,7 +104,7 @@ def predict(
 def unscale(plan: Plan, hyper: Hyper, model: Model, streams: Streams, records: Records, i: int, source: int) -> None:
     """The standardised prediction of record i is brought to the target's unit: centre + width * prediction."""
     out = records.prediction[i]
-    per_target = out.shape[0] // streams.y.shape[2]
+    per_target = out.shape[0] // streams.y.shape[2]  # several with quantiles, which stand together
     for o in range(out.shape[0]):
         column = o // per_target
         centre, width = targets.column_scale(plan, hyper, model, streams, records.slot[i], column)
@@ -112,7 +114,7 @@ def unscale(plan: Plan, hyper: Hyper, model: Model, streams: Streams, records: R
 
 
 @internal
-def take_in(
+def score_and_advance(
     plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, records: Records, i: int
 ) -> None:
     """What follows the prediction of event i: its score where the target is known, and the step forward.
@@ -174,7 +176,7 @@ def absorb_inputs(plan: Plan, model: Model, records: Records, i: int, since: flo
 def learn(
     plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, records: Records, i: int, closing: bool
 ) -> None:
-    """Learn after record i was taken in, or, ``closing``, what is left of a sequence; then end the sequence if due."""
+    """Learn after the step of record i, or, ``closing``, what is left of a sequence; then end the sequence if due."""
     slot = records.slot[i]
     last = closing or records.end[i]
     if rules.learn(plan, hyper, model, streams, scratch, slot, last):

@@ -54,7 +54,7 @@ def stack(layout: Layout, plan: Plan, x: Array, theta: Array, grad: Array) -> tu
             aux=aux, dh=dh, dx=dx, carry=carry, d_ih=d_ih, d_hh=d_hh, dw_ih=dw.w_ih, dw_hh=dw.w_hh, db_ih=dw.b_ih,
             db_hh=dw.b_hh,
         ))  # fmt: skip
-        x, dx = state[0, 1:], dh
+        x, dx = state[0, 1:], dh  # the layer above reads this one's h, and writes what this one's backward reads
     return tape, layers
 
 

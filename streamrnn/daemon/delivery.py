@@ -36,7 +36,7 @@ REQUEST_TIMEOUT_S = 20.0
 
 
 Patience = Callable[[], float]
-"""Shows a sign of life and says how many seconds a request may take; less and less once a stop was asked for."""
+"""Gives a sign of life; returns the seconds a request may take, fewer and fewer once a stop was asked for."""
 
 
 class Settled(NamedTuple):
@@ -58,7 +58,7 @@ class Delivery(Protocol):
         """Deliver and commit everything these partitions did; returns those that must be dropped and restored.
 
         ``membership`` is that of the newest poll. ``settle`` lets the group come to rest after a failure. Raises
-        FencedError when another worker has taken over, BrokerError when the broker stays away.
+        FencedError when another worker holds this one's place, BrokerError when the broker stays away.
         """
 
 
@@ -78,7 +78,7 @@ class AtLeastOnce:
     def collect(self, partition: Partition, outputs: list[Output]) -> None:
         """Send the outputs right away; ``commit`` makes sure of them."""
         if self._incomplete:
-            return  # the whole batch goes again at its commit
+            return  # the whole batch goes again at its commit, in order: nothing may overtake what failed
         try:
             for topic, key, value, timestamp_ms, _ in outputs:
                 number = partition.tp.partition if topic in self._same else None
@@ -124,6 +124,7 @@ class AtLeastOnce:
             to_restore += dropped
             if not waiting:
                 return to_restore
+        # Out of attempts with the offsets in doubt each time: the restored partition reads what is committed.
         return to_restore + waiting
 
     def _outputs_of(self, partitions: list[Partition]) -> Iterator[Output]:
@@ -134,6 +135,7 @@ class AtLeastOnce:
     def _wait(self, attempt: int) -> bool:
         """Pause before the next attempt; False when there is none."""
         pause = FIRST_PAUSE_S * 2**attempt
+        # No pause that would use up the patience: once a stop was asked for, the checkpoints need what is left of it.
         if attempt == ATTEMPTS - 1 or self._patience() <= pause:
             return False
         time.sleep(pause)
@@ -156,7 +158,7 @@ def judge(broker: Broker, partitions: list[Partition]) -> tuple[list[Partition],
         try:
             stored = broker.committed(partition.tp)
         except BrokerError:
-            again.append(partition)
+            again.append(partition)  # without an answer: to commit the same offset twice does no harm
             continue
         mark = None if stored is None else Mark.from_metadata(stored.metadata)
         if stored is None or mark is None or mark.lineage != partition.lineage:
@@ -165,6 +167,6 @@ def judge(broker: Broker, partitions: list[Partition]) -> tuple[list[Partition],
             partition.confirmed()
         elif stored.offset == partition.committed:
             again.append(partition)
-        else:
+        else:  # somebody else has worked on this partition
             restore.append(partition)
     return again, restore

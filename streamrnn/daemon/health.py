@@ -84,7 +84,7 @@ class Health:
             state = self._partitions.get(tp)
             if state is None:
                 return
-            if not lag:
+            if not lag:  # None as well: what is not known is no evidence
                 state.behind_since = None
             elif state.behind_since is None or position != state.position:
                 state.behind_since = now

@@ -1,11 +1,11 @@
 """The loop: poll, process, send, commit, checkpoint.
 
 One thread runs it and is the only one that calls the broker. A batch is what was processed since the last commit.
-Assignment changes are taken up between polls: new partitions arrive paused, are restored, sought and resumed;
+Changes of the assignment are followed between polls: new partitions arrive paused, are restored, sought and resumed;
 partitions given up or lost drop their learner, uncommitted work included, since whoever has them now does the same work
 again. Records polled for a learner that is gone are not given to its successor, which seeks for itself.
 
-A checkpoint is only taken right after its position was committed. On a stop the batch is finished, committed and
+A checkpoint is only made right after its position was committed. On a stop the batch is finished, committed and
 checkpointed, within ``shutdown_timeout_s``.
 """
 
@@ -94,6 +94,8 @@ class Loop:
                 partition.close(timeout_s=1.0)
 
     def _turn(self) -> None:
+        # Before the poll, so that partitions waiting for a learner get one; after it, so that no record meets a learner
+        # whose partition the poll itself took away.
         self._follow_assignment()
         polled_for = dict(self.partitions)
         started = time.perf_counter()
@@ -103,17 +105,20 @@ class Loop:
         self._follow_assignment()
         for tp, records in polled.items():
             partition = self.partitions.get(tp)
+            # The same object: one lost and assigned again within the poll has a new learner, which seeks for itself.
             if partition is not None and partition is polled_for.get(tp):
                 self._process(partition, records)
         self._finish_replays()
         if 1000 * (self._clock() - self._committed_at) >= self.job.config.commit_interval_ms:
             self._commit()
         self._report()
+        # After the commit, since an idle run may stop here.
         if not polled and self._idle is not None and self._settled():
             self._idle()
 
     def _process(self, partition: Partition, records: Sequence[Record]) -> None:
         live = partition.replay(records)
+        # The replay is judged before the first record is predicted: with another digest its outputs would be wrong.
         if live and self._caught_up(partition):
             outputs = partition.process(live)
             started = time.perf_counter()
@@ -131,7 +136,7 @@ class Loop:
         for event in self.broker.events():
             tps = () if isinstance(event, NothingAssigned) else event.partitions
             for tp in tps:
-                self._drop(tp)
+                self._drop(tp)  # even when assigned: whoever had it in between may have committed more than we know
                 if isinstance(event, Assigned):
                     self._expect(tp)
             if isinstance(event, NothingAssigned) and not (self.partitions or self._to_restore):
@@ -215,6 +220,7 @@ class Loop:
                 if self.partitions.get(partition.tp) is partition:
                     _log.warning("%s: another position is committed; restoring", partition.tp)
                     self._restore_again(partition.tp)
+        # Only where the commit went through: a checkpoint ahead of the committed offset could not be recovered from.
         for partition in self.partitions.values():
             if partition.caught_up and partition.position == partition.committed and partition.checkpoint_due():
                 partition.checkpoint()
@@ -223,6 +229,7 @@ class Loop:
         """Let the group come to rest after a failed commit."""
         before = dict(self.partitions)
         self._note_assignment()
+        # A client rejoins its group while it polls. Paused, so that this poll brings no records, which would be lost.
         self.broker.pause(self.partitions)
         self._membership = self.broker.poll(0.5, 1).membership
         self._note_assignment()
@@ -231,7 +238,7 @@ class Loop:
         return Settled(owned, self._membership)
 
     def _patience(self) -> float:
-        """A sign of life, and the seconds a request may take: less and less once a stop was asked for."""
+        """Give a sign of life; returns the seconds a request may take, fewer and fewer once a stop was asked for."""
         self.health.beat()
         if not self.stop.is_set():
             return REQUEST_TIMEOUT_S

@@ -58,7 +58,7 @@ RECORDS_CONSUMED = Count("records_consumed", "Records read from the input topic,
 REPLAYED_RECORDS = Count("replayed_records", "Records processed again in recovery, silently.")
 LEARNER_COUNTS = tuple(count for count in COUNTS if count is not COUNTS[WINDOWS_IN_BATCH])
 PARTITION_COUNTS = (RECORDS_CONSUMED, *LEARNER_COUNTS, *EVICTIONS, REPLAYED_RECORDS)
-"""All that is counted for a partition, whoever counts it; dead letters apart, whose reasons the codec has."""
+"""Everything counted for a partition, by its learner or by the loop. Dead letters are counted by reason, apart."""
 
 
 def name_of(count: Count) -> str:
@@ -67,7 +67,7 @@ def name_of(count: Count) -> str:
 
 
 def _rows(*counts: Count) -> tuple[Metric, ...]:
-    """The metrics of these counts, one for all causes of the same."""
+    """The metrics of these counts; counts that differ only in their cause share one."""
     rows = [Metric(name_of(c), "counter", c.help, labels=("cause",) if c.cause else ()) for c in counts]
     return tuple(dict.fromkeys(rows))
 

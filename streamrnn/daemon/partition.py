@@ -81,12 +81,14 @@ class Partition:
             self._learn(records[:silent])
             self.metrics.add(Delta(counts={REPLAYED_RECORDS.name: silent}))
         if silent < len(records):
-            self.position = self.replay_until  # no record lay between
+            # A record from beyond is here, so no other one lies before the committed offset: the replay has ended.
+            self.position = self.replay_until
         return records[silent:]
 
     def process(self, records: Sequence[Record]) -> list[Output]:
         """Predict and learn from delivered records in order; returns what is to be sent for them."""
         before = self.learner.counters()
+        # One call learns the whole batch; how the log was cut into batches does not show in the predictions.
         decoded, predictions = self._learn(records)
         started = time.perf_counter()
         outputs = self._outputs(decoded, predictions)
@@ -115,16 +117,16 @@ class Partition:
         to = self.job.config.output
         encoded = self.job.encoder.encode_block(decoded, predictions.value, predictions.updates)
         # Brokers refuse timestamps of a future more than an hour away, and the batch with them.
-        latest = 1000 * int(time.time() + MAX_AHEAD_S)
+        limit_ms = 1000 * int(time.time() + MAX_AHEAD_S)
         outputs = [
-            Output(to.topic, key, value, record.timestamp_ms if 0 <= record.timestamp_ms <= latest else None)
+            Output(to.topic, key, value, record.timestamp_ms if 0 <= record.timestamp_ms <= limit_ms else None)
             for record, key, value in zip(decoded.sources, decoded.block.keys, encoded, strict=True)
             if value is not None
         ]
         outputs.extend(
             Output(
                 to.dead_letter_topic,
-                None if record.key is None else record.key[:MAX_KEY_BYTES],
+                None if record.key is None else record.key[:MAX_KEY_BYTES],  # too long a key may be why it is here
                 encode_dead_letter(record, error, to.dead_letter_value_bytes),
                 None,
             )
@@ -141,7 +143,7 @@ class Partition:
     def confirmed(self) -> None:
         """The present position is committed and everything up to it was delivered."""
         self.committed = self.replay_until = self.position
-        self.expected = None
+        self.expected = None  # what an earlier commit said is overtaken
         self.outputs = []
 
     def start_writer(self, base: Manifest | None) -> None:
@@ -168,7 +170,7 @@ class Partition:
     def checkpoint(self) -> None:
         """Copy the learner's state and have it written in the background; the position must be committed."""
         started = time.perf_counter()
-        touched = self.learner.pop_touched_segments()
+        touched = self.learner.pop_touched_segments()  # for a complete snapshot, too, which holds them all the same
         snapshot = take_snapshot(self.learner.state(), None if self.writer.needs_complete() else touched)
         self.writer.submit(snapshot, self.progress(), self.committed)
         self._since_checkpoint = 0
@@ -206,11 +208,12 @@ class Partition:
             if outcome.manifest is None:
                 self.metrics.checkpoint_failed()
             else:
-                size = outcome.manifest.model.bytes + sum(entry.bytes for entry in outcome.manifest.segments)
-                self.metrics.checkpoint_written(seconds=outcome.duration_s, size_bytes=size, at_s=time.time())
+                self.metrics.checkpoint_written(
+                    seconds=outcome.duration_s, size_bytes=outcome.manifest.bytes, at_s=time.time()
+                )
 
     def close(self, timeout_s: float) -> bool:
-        """Wait for checkpoints handed in, and take the partition's series away; False when they are not durable."""
+        """Wait for checkpoints handed in, and remove the partition's metrics; False when they are not durable."""
         done = self.writer.close(timeout_s)
         self.metrics.remove()
         return done

@@ -57,7 +57,8 @@ class Recovery:
 
     def finish_replay(self, partition: Partition, membership: Membership | None) -> None:
         """Called once the partition has caught up with the committed offset: was it the run that had been committed?"""
-        expected, partition.expected = partition.expected, None
+        expected, partition.expected = partition.expected, None  # asked once, whatever comes of it
+        # Behind a gap the replay cannot arrive where the commit says, so there is nothing to compare.
         if partition.gap_skipped:
             partition.gap_skipped = False
             self._begin_lineage(partition, membership)
@@ -82,7 +83,7 @@ class Recovery:
 
     def _begin(self, tp: TopicPartition, membership: Membership | None) -> Partition:
         job, broker = self._job, self._broker
-        earlier = job.checkpoints(tp).lineages()
+        earlier = job.checkpoints(tp).lineages()  # asked first: the genesis checkpoint below would be among them
         first = broker.log_start(tp) if job.config.input.start == "earliest" else broker.log_end(tp)
         start = Start(lineage="", position=first, ordinal=0, replay_until=first)
         partition = Partition(job, tp, self._metrics, job.first_learner(tp), start)
@@ -101,8 +102,9 @@ class Recovery:
     def _begin_lineage(self, partition: Partition, membership: Membership | None) -> None:
         """Start a new lineage at the partition's present state: genesis checkpoint first, then the commit naming it."""
         partition.lineage = new_lineage()
+        # The other way round, a crash between the two would leave a commit that no checkpoint leads to.
         snapshot = take_snapshot(partition.learner.state())
-        partition.learner.pop_touched_segments()
+        partition.learner.pop_touched_segments()  # all of them are in the snapshot
         manifest = partition.job.checkpoints(partition.tp).write(snapshot, partition.progress())
         partition.writer.close(self._timeout_s)
         partition.start_writer(manifest)
@@ -170,7 +172,7 @@ class Recovery:
             lineage=mark.lineage,
             position=position,
             ordinal=manifest.progress.ordinal,
-            replay_until=max(commit.offset, position),
+            replay_until=max(commit.offset, position),  # the log may begin behind the committed offset
             base=manifest,
             expected=None if gap else mark,  # without the missing records, nobody arrives at the same ordinal
             gap_skipped=gap,
@@ -196,6 +198,7 @@ def _learner_at(job: Job, tp: TopicPartition, checkpoint: Checkpoint) -> Learner
             f"{tp}: checkpoint at {manifest.progress.position}: {error}. Go back to the version of streamrnn that "
             "wrote it, or learn from scratch by giving the job another name"
         ) from error
+    # The manifest and the model's arrays both hold it: files that each are intact may still not belong together.
     if learner.digest != manifest.progress.digest:
         raise CheckpointError(f"{tp}: checkpoint at {manifest.progress.position} disagrees with its own digest")
     return learner

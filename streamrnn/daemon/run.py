@@ -1,7 +1,7 @@
 """Puts a worker together: broker, metrics, endpoint and loop, and runs it until a signal or an error ends it.
 
 SIGTERM and SIGINT ask for a drain; a second one ends the process at once. Errors end it with a clear last line and a
-non-zero status: 1 for what an operator has to look at, 3 when another worker has taken this one's place.
+non-zero status: 1 for what an operator has to look at, 3 when another worker holds this one's place.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Anomaly detection by the error of forecasting the next event.
 
 The network forecasts all features of a stream's next event; what is unusual is what it did not expect. Errors are
-taken in deviations of each feature's own errors, and an event's error is ranked among the newest ones, so scores of
+measured in deviations of each feature's own errors, and an event's error is ranked among the newest ones, so scores of
 ordinary events are spread evenly over [0, 1] whatever the scale of the data and however well they can be forecast.
 """
 
@@ -78,12 +78,13 @@ class RNNAnomalyDetector(RecurrentEstimator, base.AnomalyDetector):
         return 0  # the network sees the features as the newest values of its own targets
 
     def learn_one(self, x: Mapping[Any, Any]) -> None:
-        """Take the event in: its error into the calibration, then learn it and forecast the next."""
+        """Rank the event's error from now on, then learn the event and forecast the next."""
         columns, row = self._columns.with_row(x)
         key = columns.key(x)
         error = self._error(key, row, learn=True)
         if error is not None:
             if len(self._newest) == CALIBRATION:
+                # The deque drops its oldest by itself; the sorted list has to be told.
                 del self._sorted[bisect.bisect_left(self._sorted, self._newest[0])]
             self._newest.append(error)
             bisect.insort(self._sorted, error)
@@ -108,7 +109,7 @@ class RNNAnomalyDetector(RecurrentEstimator, base.AnomalyDetector):
 
         None without a forecast, or where no feature had an error before. ``learn`` adds the errors to the deviations.
         """
-        forecast = None if self._learner is None else self._learner.latest(key)
+        forecast = None if self._learner is None else self._learner.newest_forecast(key)
         if self._learner is None or forecast is None:
             return None
         known = min(len(row), len(forecast))
@@ -123,6 +124,7 @@ class RNNAnomalyDetector(RecurrentEstimator, base.AnomalyDetector):
         varies, mean = statistics.deviation[:known] > 0.0, statistics.mean[:known]
         # What never varied has no deviation to measure a change by, and an absurd value is none to learn from.
         broken = absurd | (~varies & np.isfinite(values) & (statistics.count[:known] >= CONSTANT) & (values != mean))
+        # Squared error / (total / count), the variance of this feature's errors: units cancel.
         parts = np.append(squares[usable] * count[usable] / total[usable], np.full(int(broken.sum()), BROKEN**2))
         error = float(np.sqrt(np.mean(parts))) if len(parts) else None
         if learn:

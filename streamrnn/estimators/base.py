@@ -1,8 +1,9 @@
 """What all estimators share: their parameters, and the thin way from River's calls to one ``Learner``.
 
 An estimator holds its parameters, the columns it knows and a learner; nothing else decides what it predicts. A learner
-is of fixed size, so when a feature or class appears for the first time a larger one takes over all that was learned.
-Estimators are pickled and saved through the same state, a model file, and a file says which estimator wrote it.
+is of fixed size, so when a feature or class appears for the first time, what was learned is carried over to a larger
+one. Estimators are pickled and saved through the same state, a model file, and a file says which estimator wrote
+it.
 
 River's events carry no time, so nothing here depends on one: a sequence ends by ``end_sequence``, or never.
 """
@@ -104,7 +105,7 @@ class RecurrentEstimator:
         return self._columns.n_features
 
     def _outgrown(self, learner: Learner) -> bool:  # noqa: ARG002
-        """Whether something but a column is known now that the learner is too small for."""
+        """Whether the learner is too small for what is known now, columns apart: for a new class, say."""
         return False
 
     def _own_state(self) -> dict[str, Any]:
@@ -149,7 +150,7 @@ class RecurrentEstimator:
             seed = secrets.randbits(63) if self.seed is None else int(self.seed)
             self._learner = Learner(spec, seed & (2**64 - 1))
         elif spec != self._learner.spec:
-            grown = Learner(spec, 0)
+            grown = Learner(spec, 0)  # the seed does not matter: all weights are overwritten, or start from zero
             carry_over(self._learner.state(), grown, range(self._learner.spec.n_features))
             self._learner = grown
         return self._learner
@@ -163,6 +164,7 @@ class RecurrentEstimator:
 
     def _learn(self, x: Mapping[Any, Any], y: float | Sequence[float]) -> Floats:
         """One event through the learner; returns its prediction. An event that is refused changes nothing."""
+        # Whatever may refuse the event comes before the learner, or the estimator's columns, change.
         columns, row = self._columns.with_row(x)
         key = columns.key(x)
         return self._adopt(columns).step(key, EVENT, row, y)
@@ -175,10 +177,10 @@ class RecurrentEstimator:
     def _learn_frame(
         self, frame: pd.DataFrame, targets: Callable[[int, int], Floats], cuts: Iterable[int] = ()
     ) -> None:
-        """All rows in one call of the kernel, the same as one by one; ``targets(start, stop)`` are those of some rows.
+        """Learn all rows in one call of the kernel; the result is the same as row by row.
 
-        One call more at each of ``cuts``, and at each row at which a feature appears for the first time. A frame that
-        is refused changes nothing.
+        ``targets(start, stop)`` gives the targets of these rows. The call is split at each of ``cuts``, and wherever a
+        feature appears for the first time. A frame that is refused changes nothing.
         """
         stages = self._columns.extended_by(frame)
         keys, rows = stages[-1][1].keys(frame), stages[-1][1].rows(frame)

@@ -103,6 +103,7 @@ class RNNClassifier(RecurrentEstimator, base.MiniBatchClassifier):
         self._refuse_third(labels)
         first_seen = {label: i for i, label in reversed(list(enumerate(labels))) if label is not None}
         new = sorted(i for label, i in first_seen.items() if label not in self._labels)
+        # Two classes have outputs from the start, and before row 0 there is nothing to learn.
         cuts = [i for n, i in enumerate(new, len(self._labels) + 1) if n > 2 and i > 0]
         self._learn_frame(X, lambda i, j: np.array([[self._index(label)] for label in labels[i:j]]), cuts)
 

@@ -4,7 +4,7 @@ Steps up to ``horizon`` have outputs of their own; for later ones the model is f
 the difference to a baseline, the last value or the last seasonal one, so that a forecast starts from there.
 
 With covariates, an event of the model is a value with the covariates of the *next* step, which its forecasts start
-from; the newest value waits for them. Without covariates a value is taken in at once.
+from; the newest value waits for them. Without covariates a value is learned at once.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ RELEARNED = 1024
 
 @dataclass
 class _Event:
-    """An event as the learner took it in, kept to be learned again."""
+    """An event as the learner was given it, kept to be learned again."""
 
     key: bytes
     row: list[float]
@@ -118,16 +118,17 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
         return spec.period or None
 
     def learn_one(self, y: float | None, x: Mapping[Any, Any] | None = None) -> None:
-        """Take in the series' next value, and the covariates that belong to it; None or NaN: the value is not known."""
+        """Learn the series' next value, and the covariates that belong to it; None or NaN: the value is not known."""
         x = x or {}
         value = number(y, "y")
         columns, row = self._columns.with_row(x)
         key = columns.key(x)
         learner = self._adopt(columns)
         self._with_covariates = self._with_covariates or columns.n_features > 0
+        # First the value that waited: the event it makes with these covariates is what forecasts today's value.
         if key in self._waiting:
             self._process(learner, key, row, self._waiting.pop(key))
-        if abs(value) <= ABSURD:  # as the learner has it
+        if abs(value) <= ABSURD:  # to the learner larger ones are missing, too
             stream = key.hex()
             self._intervals.observe(stream, (value - learner.due(key)).tolist())
             if self._season is not None and self._season.observe(stream, value):
@@ -157,6 +158,7 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
         """A new learner for another baseline, taught with the newest events."""
         self._learner = None
         learner = self._make()
+        # Events from before a feature appeared have shorter rows: it is missing in them.
         rows = np.full((len(self._recent), self._columns.n_features), np.nan)
         for i, event in enumerate(self._recent):
             rows[i, : len(event.row)] = event.row
@@ -181,12 +183,13 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
         waiting = self._waiting.get(key)
         if waiting is not None:
             outputs = learner.imagine_one(rows[0], waiting)
-        elif (latest := learner.latest(key)) is not None:
-            outputs = latest
+        elif (newest := learner.newest_forecast(key)) is not None:
+            outputs = newest
         else:
             outputs = learner.step(key, PREDICT, rows[0], math.nan)
         forecasts: list[float] = outputs[:horizon].tolist()
         low, high = self._plausible(learner)
+        # The outputs reach self.horizon steps ahead; each further step is fed the oldest forecast not fed yet.
         for row in rows[1:]:
             if len(forecasts) == horizon:
                 break

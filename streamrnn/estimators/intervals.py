@@ -52,6 +52,7 @@ class AdaptiveIntervals:
             if not math.isfinite(error):
                 continue
             size, (total, count) = abs(error), scales[j]
+            # Before the error enters the scale: it is judged by the half-width that was given for it.
             if count > 0.0:
                 outside = size > math.exp(self._log_q[j]) * total / count
                 step = STEP * (self.level if outside else self.level - 1.0)

@@ -199,7 +199,7 @@ class RNNMultiTargetRegressor(RecurrentEstimator, base.MultiTargetRegressor):
     def learn_one(self, x: Mapping[Any, Any], y: Mapping[Any, float] | None = None, **kwargs: Any) -> None:  # noqa: ARG002
         """Advance the stream's state by x, then learn the targets; one that is absent, None or NaN is not known.
 
-        The names are ``targets``, or those of the first y; before there are any, x is not taken in.
+        The names are ``targets``, or those of the first y; before there are any, x is not learned.
         """
         if y is not None and not isinstance(y, Mapping):
             raise RecordError("wrong_type", f"y: expected a dict of targets, got {y!r}")

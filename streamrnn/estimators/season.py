@@ -17,7 +17,7 @@ import numpy as np
 MEMORY = 0.995
 """What an older error still weighs after each newer one."""
 CLEARLY = 0.7
-"""A period is taken up when its ratio of errors is below this part of the present one's."""
+"""A period is chosen when its ratio of errors is below this part of the present one's."""
 STREAMS = 16
 """Streams whose values are looked at; what they say is added up."""
 
@@ -43,7 +43,7 @@ class SeasonFinder:
         self._values: dict[str, list[float]] = {}
 
     def observe(self, stream: str, value: float) -> bool:
-        """Take in a stream's next value; returns whether the period is another one now."""
+        """Observe a stream's next value; returns whether the period is another one now."""
         if stream not in self._values and len(self._values) == STREAMS:
             return False
         values = self._values.setdefault(stream, [])
@@ -60,6 +60,7 @@ class SeasonFinder:
         if known < 1:
             return
         backwards = values[::-1]
+        # Position k of these holds the value for candidate period m = k + 2, so that one operation serves all of them.
         ago, before = backwards[1 : known + 1], backwards[2 : known + 2]  # y[t - m], y[t - m - 1]
         errors = self._errors[:, :known]
         errors *= MEMORY
@@ -76,10 +77,12 @@ class SeasonFinder:
         usable = (other > 0.0) & (self._n >= self._periods)
         np.divide(self._errors[:2].min(axis=0), other, out=ratios, where=usable)
         present = 1.0 if self.period == 0 else float(ratios[self.period - 2])
-        if self.period and present > 1.0:
+        if self.period and present > 1.0:  # the rules without season are better by now: it has ended
             self.period = 0
             return True
         best = int(np.argmin(ratios))
+        # The error of a ratio that rests on n values is about 1 / sqrt(n). It is asked for twice that, and n is at most
+        # 1 / (1 - MEMORY) = 200, all that a discounted sum can rest on.
         clearly = min(CLEARLY, 1.0 - 2.0 / np.sqrt(min(self._n[best], 200.0))) if self._n[best] > 0 else 0.0
         if self._periods[best] != self.period and ratios[best] < clearly * present:
             self.period = int(self._periods[best])

@@ -20,7 +20,7 @@ from streamrnn.storage.model_file import ModelFile
 
 
 def misfits(model: ModelFile, trained: LearnerSpec, encoder: FeatureEncoder, here: LearnerSpec) -> list[str]:
-    """All in which ``model``, learned under ``trained``, does not fit a job of ``here``; empty where it does."""
+    """Every reason why ``model``, learned under ``trained``, does not fit a job of ``here``; empty where it fits."""
     return [
         *differences(trained, here),
         *_columns(trained, model.columns, encoder),

@@ -2,7 +2,7 @@
 
 Every field has a type, a range and a description; unknown fields are refused at every level; rules that tie fields of
 different sections together stand in ``Config.__post_init__``. Passwords are ``broker.security.Secret``: they appear in
-no repr, log, error message, fingerprint or redacted view.
+no repr, log, error message or fingerprint.
 
 Only values stand here: reading the file is ``job_file``'s, and nothing touches disk or network.
 """
@@ -49,7 +49,7 @@ class KafkaConfig(_Section, frozen=True, kw_only=True):
         Text | None, Meta(description="Lasting identity of this worker within the group; null: the host's name.")
     ] = None
     session_timeout_s: Annotated[
-        float, Meta(ge=1, le=1800, description="Silence in seconds after which the group takes this worker for dead.")
+        float, Meta(ge=1, le=1800, description="Silence in seconds after which the group considers this worker dead.")
     ] = 10.0
     security: Annotated[KafkaSecurity, Meta(description="Authentication and encryption.")] = KafkaSecurity()
 

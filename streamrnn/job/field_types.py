@@ -6,7 +6,7 @@ import msgspec.inspect as mi
 
 
 def alternatives(t: mi.Type) -> list[mi.Type]:
-    """The types of which a value may be one, unions and annotations taken apart."""
+    """The types of which a value may be one, unions and annotations resolved."""
     if isinstance(t, mi.Metadata):
         return alternatives(t.type)
     if isinstance(t, mi.UnionType):

@@ -48,6 +48,7 @@ class _Search:
 
     def check(self, value: Any, types: Sequence[mi.Type], path: str, hidden: bool) -> ConfigError | None:
         """Of a value that may be one of ``types``; ``hidden`` says that it stands in a section with secrets."""
+        # What has parts comes first, so that the part that fails is named and not the whole.
         structs = [t for t in types if isinstance(t, mi.StructType)]
         if isinstance(value, dict) and structs:
             return self._mapping(value, structs, path, hidden or any(_has_secret(t) for t in structs))
@@ -72,7 +73,9 @@ class _Search:
             tags = [t for s in structs for t in field_types(s, tag)]
             if refusal := self.check(value[tag], tags, f"{path}.{tag}", hidden):
                 return refusal
+        # Types without a tag cannot be told apart, so msgspec allows one of them at most.
         (struct,) = (s for s in structs if tag is None or s.tag == value[tag])
+        # As msgspec does: fields in the file's order, then what is missing, then the rules that tie fields together.
         for name, item in value.items():
             at = f"{path}.{name}" if path else name
             if not (types := field_types(struct, name)):
@@ -96,7 +99,7 @@ class _Search:
         try:
             self.convert(value, kind)
         except msgspec.ValidationError as error:
-            broken = error.__cause__
+            broken = error.__cause__  # msgspec wraps what a rule raises, and adds words of its own
         else:
             return None
         assert isinstance(broken, ValueError), f"{path}: refused, and not by a rule"
@@ -108,6 +111,7 @@ class _Search:
 
     def _wrong_value(self, value: Any, types: Sequence[mi.Type], path: str, hidden: bool) -> ConfigError:
         literals = [str(v) for t in types if isinstance(t, mi.LiteralType) for v in t.values]
+        # One of a few words allowed is no secret, so a misspelt one may be shown.
         hidden = (hidden and not literals) or any(_has_secret(t) for t in types)
         found = "a value that is not shown" if hidden else self.document.references.get(path) or _found(value)
         hint = _suggest(value, literals) if isinstance(value, str) and not hidden else ""

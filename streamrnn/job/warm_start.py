@@ -1,10 +1,10 @@
 """``model.warm_start``: a lineage that begins with what an estimator, or another learner, has learned.
 
-The file is read when the job file is loaded, so that whatever does not fit is said before anything runs, all of it at
-once; and again by a partition that begins its first lineage. From there on that lineage's genesis checkpoint holds what
-was taken over. The digest of the file's bytes is part of the job's configuration: a file with other bytes is a changed
-setting, the same bytes elsewhere are not. A file that is gone hinders nobody who has a checkpoint to go on from; the
-digest is then the one that the newest checkpoint names.
+The file is read when the job file is loaded, so that whatever does not fit is reported before anything runs, all of it
+at once; and again by a partition that begins its first lineage. From there on that lineage's genesis checkpoint holds
+what was carried over. The digest of the file's bytes is part of the job's configuration: a file with other bytes is a
+changed setting, the same bytes elsewhere are not. A job that has a checkpoint to go on from does not
+need the file any more; if it is gone, the digest is the one that the newest checkpoint names.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def _recorded(config: Config) -> str | None:
 
 
 def _read_fitting(config: Config, why: str) -> _FittingFile:
-    """The file, if it fits; a ConfigError that says all that does not."""
+    """The file if it fits; otherwise raises a ConfigError that lists everything that does not."""
     data = _bytes(config, why)
     encoder, spec = config.feature_encoder(), config.learner_spec()
     try:

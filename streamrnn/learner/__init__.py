@@ -3,7 +3,7 @@
 spec        what is learned and how, as validated values
 features    fields of a record to columns of numbers
 block       records in log order as arrays
-learner     Learner: predict, score, take in and learn, record by record
+learner     Learner: predict, score and learn, record by record
 state       LearnerState: all that a learner knows, as one value; how far it has come
 streams     which stream has which slot of the arrays, and who has to leave
 clock       stream time, safe against absurd timestamps

@@ -61,7 +61,7 @@ def _remembered(spec: LearnerSpec) -> int:
 
 def _history(spec: LearnerSpec, plan: Plan) -> int:
     """Enough for the lags (each may be a difference over one period) and for the baseline of the last horizon."""
-    period = plan.period
+    period = plan.period  # -(-a // b) is a / b rounded up, as below
     return max(plan.lags + period, -(-spec.target.horizon // period) * period + 1) if period else plan.lags
 
 
@@ -90,7 +90,7 @@ def regressor_places(move: Move) -> Places:
     old, new, _ = move
     if not old.n_regressors:
         return np.zeros(0, np.int64)
-    hidden = new.model.hidden_size
+    hidden = new.model.hidden_size  # the same in both
     rest = new.n_regressors - hidden - new.n_inputs
     return np.concatenate([np.arange(hidden), hidden + input_places(move), hidden + new.n_inputs + np.arange(rest)])
 
@@ -115,7 +115,7 @@ AXES: Mapping[str, Axis] = {
     "lags": Axis("lagged values of all fields", lambda of: of.plan.lags * of.spec.n_targets),
     "Q": Axis("values of a field remembered", lambda of: _history(of.spec, of.plan)),
     "M": Axis("predictions remembered", lambda of: _remembered(of.spec)),
-    "N": Axis("of these, with what they were made from", lambda of: of.plan.rls * _remembered(of.spec)),
+    "N": Axis("predictions remembered with what they were made from", lambda of: of.plan.rls * _remembered(of.spec)),
     "E": Axis(
         "events that wait for labels",
         lambda of: _remembered(of.spec) if of.spec.target.known == "label" else 0,
@@ -161,4 +161,5 @@ def index_of(array: str, axes: Sequence[str], old: Sequence[int], new: Sequence[
             raise ValueError(f"{array!r} cannot go from {before} to {now} {meaning}")
     if all(isinstance(places, slice) for places in index):
         return tuple(index)
+    # Crosswise: every old row with every old column. Plain arrays of places would be paired off, entry by entry.
     return np.ix_(*(np.arange(places.stop) if isinstance(places, slice) else places for places in index))

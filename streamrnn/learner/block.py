@@ -62,10 +62,10 @@ class Block:
         kind: npt.ArrayLike | None = None,
         event: npt.ArrayLike | None = None,
     ) -> Block:
-        """A block of which only keys, features and targets need be said.
+        """A block of keys, features and targets; the rest has defaults.
 
         Left out, every record is an event at time 0, in the middle of its sequence, and without an id. Arrays of the
-        right type are taken as they are, not copied.
+        right type are used as they are, not copied.
 
         >>> block = Block.events([b"a", b"a"], x=[[1.0], [2.0]], y=[[0.5], [0.7]], end=[False, True])
         >>> len(block), block.x.shape, block.kind.tolist()

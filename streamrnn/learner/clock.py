@@ -38,7 +38,7 @@ class StreamClock:
         self._agreeing = 0
 
     def observe(self, time_ms: int) -> int:
-        """Take one record in; returns the time it counts as having, ``time_ms`` unless that is not believed."""
+        """Observe one record; returns the time it counts as having, ``time_ms`` unless that is not believed."""
         now = self.now
         if time_ms <= now + self.max_jump_ms and self._phase == RUNNING:
             if time_ms > now:

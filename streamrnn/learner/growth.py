@@ -29,16 +29,11 @@ Array = npt.NDArray[Any]
 
 
 def differences(old: LearnerSpec, new: LearnerSpec) -> list[str]:
-    """Why ``new`` cannot take over what a learner of ``old`` has learned, one line each; empty where it can."""
+    """Why a learner of ``new`` cannot go on from one of ``old``, one reason a line; empty where it can."""
     lines = [
         f"{where}.{name}: {getattr(a, name)!r} in what was learned, {getattr(b, name)!r} here"
         for where, a, b, names in (
-            (
-                "model",
-                old.model,
-                new.model,
-                ("cell", "hidden_size", "num_layers", "dtype", "readout"),
-            ),
+            ("model", old.model, new.model, ("cell", "hidden_size", "num_layers", "dtype", "readout")),
             ("inputs", old.inputs, new.inputs, ("previous_target",)),
             ("learning", old.learning, new.learning, ("scale", "optimizer")),
             ("target", old.target, new.target, ("horizon",)),
@@ -52,9 +47,10 @@ def differences(old: LearnerSpec, new: LearnerSpec) -> list[str]:
         lines.append(f"target.baseline: {old.target.baseline!r} in what was learned, {new.target.baseline!r} here")
     if (old.target.known == "forecast") != (new.target.known == "forecast"):
         lines.append(f"target.known: {old.target.known!r} in what was learned, {new.target.known!r} here")
+    # Only the RLS readout has weights for lags.
     if old.n_regressors and old.model.lags != new.model.lags:
         lines.append(f"model.lags: {old.model.lags} in what was learned, {new.model.lags} here")
-    if old.inputs.dt and not new.inputs.dt:
+    if old.inputs.dt and not new.inputs.dt:  # inputs may be added; what was learned of one cannot be left out
         lines.append("inputs.dt: true in what was learned, false here")
     if old.n_targets > new.n_targets or (old.n_targets < new.n_targets and not _may_gain_fields(old)):
         lines.append(f"target.fields: {old.n_targets} in what was learned, {new.n_targets} here")
@@ -62,6 +58,7 @@ def differences(old: LearnerSpec, new: LearnerSpec) -> list[str]:
         lines.append(f"model.quantiles: {old.model.quantiles} in what was learned, {new.model.quantiles} here")
     if old.target.classes is not None and new.target.classes is not None:
         before, now = len(old.target.classes), len(new.target.classes)
+        # The one output of a logistic readout tells two classes apart; a third would need others.
         if now < before or (now > before and old.model.readout == "logistic"):
             lines.append(f"target.classes: {before} in what was learned, {now} here")
     return lines
@@ -81,6 +78,7 @@ def carry_over(source: LearnerState, target: Learner, features: Sequence[int], *
         raise ValueError(f"features: needs a column of its own for each of {old.n_features}, got {list(features)}")
     source.require_fit(old)
     move = Move(old, new, features)
+    # Everything is grown before the target changes: an array that cannot grow leaves it as it was.
     if streams:
         model, rows = grown(MODEL, source.model, move), grown(STREAMS, source.streams, move)
         target.resume(LearnerState(new, model, rows, source.keys))
@@ -94,7 +92,7 @@ def carry_over(source: LearnerState, target: Learner, features: Sequence[int], *
 
 
 class Growing(NamedTuple):
-    """One array on its way: all arrays of the smaller learner, and its own in the larger one, still blank."""
+    """An array that is being grown: all arrays of the smaller learner, and the blank one to fill in the larger."""
 
     name: str
     declaration: Stored
@@ -152,6 +150,7 @@ def _weights(array: Growing) -> None:
 
 def _second_moments(array: Growing) -> None:
     """The same; new entries are the mean of their neighbours': from zero the first steps would be far too long."""
+    # All of the tensor first; what is old then goes to its places.
     for old, new, inputs in _tensors(array):
         if inputs is not None:
             new[...] = old.mean(axis=1, keepdims=True)
@@ -161,15 +160,20 @@ def _second_moments(array: Growing) -> None:
 
 
 def _root(array: Growing) -> None:
-    """Square roots (O, R, R) of covariances, each extended by independent regressors."""
+    """Square roots (O, R, R) of covariances, each extended by independent regressors of variance v:
+
+    P' = | P   0  |        S' = | S     0      |
+         | 0  v I |             | 0  sqrt(v) I |
+    """
     places = places_on(array.declaration.axes[-1], array.move)
     regressors = np.arange(array.target.shape[1])
+    # The whole diagonal; the old block then overwrites its own part of it.
     array.target[:, regressors, regressors] = np.sqrt(_new_variance(array))[:, None]
     array.target[:, places[:, None], places] = array.old
 
 
 def _trace(array: Growing) -> None:
-    """Traces (O,) of the same covariances."""
+    """Traces (O,) of the same covariances: v more for each new regressor."""
     added = array.move.new.n_regressors - array.move.old.n_regressors
     array.target[:] = array.old + _new_variance(array) * added
 

@@ -107,7 +107,7 @@ class Learner:
     # -- the log ------------------------------------------------------------------------------------------------------
 
     def process(self, block: Block) -> Predictions:
-        """Predict, score, take in and learn from every record of the block, in order."""
+        """Predict, score and learn every record of the block, in order."""
         _check_block(block, self.spec)
         if np.isin(block.kind, (EVENT, LABEL), invert=True).any():
             raise ValueError(f"block.kind holds other kinds than {EVENT} (event) and {LABEL} (label)")
@@ -119,8 +119,8 @@ class Learner:
     def predict(self, block: Block) -> Predictions:
         """Predict every record from its stream's present state, and change nothing.
 
-        Unlike ``process`` it takes no notice of the stream's idle time (``ttl_s``), believes any timestamp, and does
-        not look at the record's own value where targets are forecasts.
+        Unlike ``process`` it ignores how long the stream was idle (``ttl_s``), believes any timestamp, and does not
+        look at the record's own value where targets are forecasts.
         """
         _check_block(block, self.spec)
         slots = np.array([self.streams.find(key) for key in block.keys], dtype=np.int64)
@@ -154,6 +154,7 @@ class Learner:
         time_ms, end, event
             As in ``Block``.
         """
+        # The arrays of one record, and their table, are made once: making them costs more than the record itself.
         one = self._one
         one.x[0], one.y[0] = x, y
         if kind == PREDICT:
@@ -167,8 +168,8 @@ class Learner:
     def close(self, key: bytes) -> None:
         """End the stream's sequence: learn from what is left of it and go back to the zero state.
 
-        No sign of life of the stream, and nothing where there is no such stream. Raises ValueError unless the
-        specification ``has_end``, since only then is the state kept that the last window of any length starts from.
+        The stream does not count as seen by that; for a stream that is not there nothing happens. Raises ValueError
+        unless the specification ``has_end``: only then is the state kept that a last window of any length starts from.
         """
         if not self.spec.has_end:
             raise ValueError("a sequence can be closed where has_end says so: its last window may start at any step")
@@ -195,7 +196,7 @@ class Learner:
         self._handle.process(one, self._one_table)
         return self._one_prediction
 
-    def latest(self, key: bytes) -> npt.NDArray[np.float64] | None:
+    def newest_forecast(self, key: bytes) -> npt.NDArray[np.float64] | None:
         """The forecast made at the stream's newest event, (n_outputs,); None before its sequence had one."""
         slot = self.streams.find(key)
         step = int(self._per_stream.steps[slot])
@@ -307,11 +308,6 @@ class Learner:
             mine[...] = given
         else:
             self.layout.set_weights(self._model.theta, weights)
-
-    def stream_state(self, key: bytes) -> dict[str, npt.NDArray[Any]]:
-        """Carried state of one stream: ``h`` and, for the LSTM, ``c``, each (num_layers, hidden_size). Unknown: 0."""
-        state = self._per_stream.state[self.streams.find(key)].copy()
-        return {name: np.ascontiguousarray(state[:, i]) for i, name in enumerate("hc"[: self.layout.state_count])}
 
     # -- saving -------------------------------------------------------------------------------------------------------
 

@@ -213,7 +213,7 @@ class TargetSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     @property
     def period(self) -> int:
-        """Steps back to the value a forecast is a difference to; 0 = it is none."""
+        """Steps back to the value that forecasts are differences to; 0 = forecasts are no differences."""
         return 1 if self.baseline == "last" else int(self.baseline or 0)
 
 
@@ -253,8 +253,9 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             )
         if self.model.readout == "logistic" and self.target.classes is not None and len(self.target.classes) != 2:
             raise ValueError(f"target.classes: readout 'logistic' needs exactly 2, got {len(self.target.classes)}")
-        room = self.learning.k2 - self.learning.k1
-        if self.target.known == "forecast" and self.target.horizon > room:
+        # A step is sure to be in the next window, whenever that comes, only while it is so many steps old.
+        reach = self.learning.k2 - self.learning.k1
+        if self.target.known == "forecast" and self.target.horizon > reach:
             raise ValueError(
                 f"target.horizon: {self.target.horizon} steps ahead needs learning.k2 - learning.k1 >= "
                 f"{self.target.horizon}, got k2={self.learning.k2}, k1={self.learning.k1}: a target would arrive after "

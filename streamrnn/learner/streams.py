@@ -1,8 +1,9 @@
 """StreamIndex: which slot of the arrays belongs to which stream, and who has to leave.
 
 Slots are numbered from 0; the row after the last one stays blank and stands for streams never seen. A stream is dropped
-when it was idle longer than ``ttl`` in stream time, or when a new stream needs room and it is the least recently seen.
-Both are decided record by record from keys and timestamps alone, so they are the same for any cut of the log.
+when it was idle longer than ``ttl`` in stream time, or when all slots are used, a new stream comes and this one is the
+least recently seen. Both are decided record by record from keys and timestamps alone, so they are the same for any cut
+of the log.
 
 The index knows nothing of what the arrays hold: it says ``fresh`` where a slot starts over, and the kernel clears it
 when it comes to that record. It also notes which segments of slots were touched, for incremental checkpoints.
@@ -53,7 +54,9 @@ class StreamIndex:
         self._last_seen: list[int] = []
         self._touched: list[int] = []  # running number of the record that touched the slot last
         self._keys: list[bytes | None] = []
-        self._free: list[int] = []  # heap
+        # A heap: which slot is next must follow from the set of free ones, not from the order in which they became so,
+        # which a restart forgets.
+        self._free: list[int] = []
         self._records = 0
         self._touched_segments: set[int] = set()
         self._seen = np.zeros((max_streams, 2), np.int64)  # what ``state`` gives of ``_last_seen`` and ``_touched``
@@ -106,10 +109,11 @@ class StreamIndex:
         before = self.clock.now
         believed = self.clock.observe(time_ms)
         now = self.clock.now
-        if now < before:  # the provisional first timestamp was withdrawn
+        if now < before:  # the provisional first timestamp was withdrawn: nobody was seen later than now
             for slot in self._slots.values():
                 self._last_seen[slot] = now
             self._touched_segments.update(slot // SEGMENT_SLOTS for slot in self._slots.values())
+        # Before the key is looked up: a stream that was idle for too long starts over with this very record.
         if self.ttl_ms is not None:
             self._drop_idle(now - self.ttl_ms)
         self._records += 1
@@ -135,7 +139,7 @@ class StreamIndex:
         while self._slots:
             key, slot = next(iter(self._slots.items()))
             if self._last_seen[slot] >= oldest_allowed:
-                return
+                return  # stream time never falls, so those behind it were seen no earlier
             self._release(key)
             self.evictions_ttl += 1
 
@@ -170,7 +174,7 @@ class StreamIndex:
         """What it knows: clock, arrivals (3,), the key of each slot ever used (None = free), and ``seen`` (n_slots, 2).
 
         Keys and ``seen`` are the live ones. Only rows of segments that were touched since the last call are written
-        anew: with many streams to make all of them would take longer than the records between two checkpoints.
+        anew: with many streams, to make all of them would cost more time than the records between two checkpoints.
         """
         arrivals = np.array([self._records, self.evictions_ttl, self.evictions_capacity], dtype=np.int64)
         for segment in self._stale_segments | self._touched_segments:
@@ -189,6 +193,7 @@ class StreamIndex:
         self._keys = list(keys)
         self._seen[: len(keys)] = seen
         self._last_seen, self._touched = seen[:, 0].tolist(), seen[:, 1].tolist()
+        # The order in which streams were last seen is not saved: the running numbers of their records tell it.
         used = [slot for slot, key in enumerate(keys) if key is not None]
         used.sort(key=self._touched.__getitem__)
         self._slots = OrderedDict((key, slot) for slot in used if (key := keys[slot]) is not None)

@@ -38,7 +38,7 @@ class Baseline(Protocol):
         ...
 
     def learn(self, record: Record, y: float) -> None:
-        """Takes in the record's finite target, after it was predicted."""
+        """Learns the record's finite target, after it was predicted."""
         ...
 
 

@@ -90,6 +90,7 @@ def evaluate(
     scorer = scorer_of(job.spec)
     report = Report(metrics=scorer.metrics)
     records = iter(source if limit is None else islice(source, limit))
+    # A block at a time, as the daemon does it, bounds memory whatever the file's size.
     while batch := list(islice(records, BLOCK)):
         decoded = codec.decode(batch)
         result = learner.process(decoded.block)

@@ -60,7 +60,7 @@ def of_config(config: Config) -> Path:
 
 
 def newest(listed: list[Listed]) -> list[Listed]:
-    """The newest readable checkpoint of each partition: by when it was written, which tells lineages apart."""
+    """The newest readable checkpoint of each partition: the last one written, of whatever lineage."""
     best: dict[tuple[str, str, int], Listed] = {}
     for one in listed:
         if (manifest := one.manifest) is None:

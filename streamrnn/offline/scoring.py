@@ -101,6 +101,7 @@ class Scorer:
             self._steps.pop(key, None)
             self._ended.discard(key)
         self._last_time_ms[key] = time_ms
+        # Ended for the record after this one, whose own value the forecasts so far still are about.
         if end and self._spec.has_end:
             self._ended.add(key)
         steps = self._steps.setdefault(key, deque(maxlen=self._spec.target.horizon))
@@ -111,6 +112,7 @@ class Scorer:
 
     def _with_label(self, key: bytes, y: list[float], value: list[float], kind: int, event: int, *_: Any) -> None:
         if kind == LABEL:
+            # Taken out, as a label sent twice is scored once.
             if (predictions := self._waiting.pop((key, event), None)) is not None:
                 self._score(predictions, y, 0)
                 self._learn(key, y)
@@ -160,7 +162,7 @@ class _Numbers(Scorer):
     def _learn(self, key: bytes, y: list[float]) -> None:
         record = {"key": key}
         for each, known in zip(self._baselines, y, strict=True):
-            if known == known:
+            if known == known:  # all but NaN, unknown
                 for baseline in each:
                     baseline.learn(record, known)
 

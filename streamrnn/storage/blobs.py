@@ -32,7 +32,7 @@ class Blobs(Protocol):
     """A place for blobs that several processes may share. ``str()`` of it says to people where it is.
 
     A name is one or more components with a slash between them; none is empty or begins with a dot. Every verb raises
-    BlobError for a name that is none, and when the place refuses or cannot be reached.
+    BlobError for what is not such a name, and when the place refuses or cannot be reached.
     """
 
     def list(self, prefix: str = "") -> Sequence[Blob]:
@@ -53,14 +53,14 @@ class Blobs(Protocol):
         """
 
     def delete(self, names: Iterable[str], *, put_before: float | None = None) -> None:
-        """Remove these blobs for good; one that does not exist is none to remove.
+        """Remove these blobs for good; names of which there is no blob are passed over.
 
         With ``put_before`` a blob that was put again since that moment stays. It is looked at just before it is
         removed, since it may be part of a checkpoint that another process is writing.
         """
 
     def sweep(self, prefix: str, *, put_before: float) -> None:
-        """Remove what puts below ``prefix`` left behind that were interrupted before that moment, if they leave any."""
+        """Remove the remains, if there are any, of puts below ``prefix`` that were interrupted before that moment."""
 
 
 class DirectoryBlobs:
@@ -95,7 +95,7 @@ class DirectoryBlobs:
 
     def put(self, blobs: Iterable[tuple[str, bytes]]) -> None:
         """See ``Blobs``. Bytes are flushed before their file gets its name, the names at the end."""
-        changed: set[Path] = set()
+        changed: set[Path] = set()  # flushed once at the end, and not once for each blob
         for name, data in blobs:
             path = self._path(name)
             with _as_blob_errors(f"{path} cannot be written"):

@@ -97,7 +97,7 @@ class CheckpointStore:
     # -- reading ------------------------------------------------------------------------------------------------------
 
     def lineages(self) -> list[str]:
-        """The lineages of which there is something, sorted (new_lineage's ids sort by day)."""
+        """The lineages that have anything stored, sorted (new_lineage's ids sort by day)."""
         listed = self._blobs.list(f"{self._names.folder}/")
         return sorted({lineage for blob in listed if (lineage := self._names.lineage_in(blob.name)) is not None})
 
@@ -118,6 +118,7 @@ class CheckpointStore:
                 continue
             try:
                 return Found(self.load(self.read(lineage, position)), rejected)
+            # Another configuration is no damage: the checkpoints before were written under it as well.
             except CorruptCheckpoint as error:
                 place = f"{self._blobs}/{self._names.manifest(lineage, position)}"
                 _log.error("checkpoint %s cannot be used: %s", place, error)
@@ -173,12 +174,13 @@ class CheckpointStore:
     def write(self, snapshot: Snapshot, progress: Progress, base: Manifest | None = None) -> Manifest:
         """Make ``snapshot`` durable and return its manifest.
 
-        Segments the snapshot lacks are taken from ``base``: the checkpoint of the same lineage that was current when
+        Segments the snapshot lacks are those of ``base``: the checkpoint of the same lineage that was current when
         the snapshot's touched segments were last cleared. Without a base the snapshot must be complete. Raises
         CorruptCheckpoint when a segment of ``base`` is gone (then write a complete snapshot), CheckpointError when the
         disk refuses or the arguments do not fit together.
         """
         self._check_writable(progress, base)
+        # Cheap checks before any byte is written, so that a refused snapshot leaves nothing behind.
         reused = _reused(snapshot, base)
         name = self._names.manifest(progress.lineage, progress.position)
         try:
@@ -187,7 +189,7 @@ class CheckpointStore:
                 raise CorruptCheckpoint(f"segment {which} of the checkpoint to build on is gone or cut short")
             model, written = self._put_arrays(progress.lineage, snapshot)
             manifest = self._manifest(snapshot, progress, model, {**reused, **written})
-            self._blobs.put([(name, manifest_bytes(manifest))])
+            self._blobs.put([(name, manifest_bytes(manifest))])  # by itself, after all that it names is durable
             # Another process's retention may have removed a segment of base since it was seen above.
             if self._missing(progress.lineage, (manifest.model, *manifest.segments)):
                 self._blobs.delete([name])

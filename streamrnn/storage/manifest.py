@@ -141,6 +141,7 @@ def read_manifest(blobs: Blobs, name: str) -> Manifest:
             f"the manifest has format {raw.get('format')!r}, this version of streamrnn ({__version__}) reads {FORMAT}; "
             f"it was written by {raw.get('build')}"
         )
+    # Malformed is reported before altered, since it names the field.
     try:
         intact = raw.get("sha256") == _self_check(raw)
         manifest = msgspec.convert(raw, Manifest)

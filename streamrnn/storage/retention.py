@@ -80,10 +80,11 @@ def _usable(manifests: Sequence[Candidate], segments: Sequence[Blob]) -> list[in
 
 def _kept(usable: Sequence[int], retain: int, committed: int | None) -> set[int]:
     at_or_below = [position for position in usable if committed is not None and position <= committed]
-    if not at_or_below:
+    if not at_or_below:  # a recovery finds nothing as it is: whatever can be read may be the way out
         return set(usable)
     return {*usable[-retain:], at_or_below[-1]}
 
 
 def _older_than_all(manifest: Candidate, kept: set[int]) -> bool:
+    # With nothing kept everything would be older; then the damaged ones are all there is to look into.
     return bool(kept) and manifest.position < min(kept)

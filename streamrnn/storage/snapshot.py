@@ -97,5 +97,6 @@ def take_snapshot(state: LearnerState, touched: Collection[int] | None = None) -
         rows = slice(index * SEGMENT_SLOTS, min((index + 1) * SEGMENT_SLOTS, n_slots))
         arrays = {name: array[rows].copy() for name, array in state.streams.items()}
         segments[index] = Segment(arrays, tuple(state.keys[rows]))
+    # The model changes with nearly every record, so all of it is copied, and into C order, which tensors are stored in.
     model = {name: np.array(array, order="C") for name, array in state.model.items()}
     return Snapshot(state.spec, model, segments, n_slots)

@@ -41,8 +41,8 @@ class _HandedIn(NamedTuple):
 class BackgroundWriter:
     """Writes snapshots of one lineage into ``store``.
 
-    ``base`` is the checkpoint the learner was restored from (None for a new lineage): what its snapshots leave out is
-    taken from there. ``retain`` newest checkpoints are kept. Take each snapshot like this::
+    ``base`` is the checkpoint the learner was restored from (None for a new lineage): what its snapshots leave out
+    is there. ``retain`` newest checkpoints are kept. Make each snapshot like this::
 
         touched = None if writer.needs_complete() else learner.touched
         writer.submit(take_snapshot(..., touched), progress, committed)
@@ -80,6 +80,7 @@ class BackgroundWriter:
             if self._closed:
                 raise CheckpointError("the checkpoint writer is closed")
             waiting = self._waiting.snapshot if self._waiting else None
+            # The one that waited will never be written; its segments live on in this one.
             self._waiting = _HandedIn(snapshot.over(waiting), progress, committed)
             self._changed.notify_all()
 
@@ -99,7 +100,7 @@ class BackgroundWriter:
             self._changed.notify_all()
             done = self._changed.wait_for(self._idle, timeout_s)
             self._waiting = None
-        if done:
+        if done:  # otherwise it hangs in the disk, and would keep us from leaving
             self._thread.join()
         return done and not self._failed
 
@@ -116,6 +117,7 @@ class BackgroundWriter:
             self._changed.wait_for(lambda: self._waiting is not None or self._closed)
             if self._waiting is None:
                 return None
+            # Not in ``submit``: before the attempt under way has ended, nobody knows what it leaves unwritten.
             snapshot = self._waiting.snapshot.over(self._unwritten)
             self._running = self._waiting._replace(snapshot=snapshot)
             self._waiting, self._unwritten = None, None

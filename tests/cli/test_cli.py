@@ -22,6 +22,7 @@ from streamrnn.broker.embedded_log import EmbeddedLog
 from streamrnn.cli import app
 from streamrnn.job.job_file import load
 from tests.support import impatient
+from tests.support.learners import carried_state
 
 COMMANDS = ("demo", "validate", "evaluate", "run", "inspect", "schema", "warmup")
 EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
@@ -271,7 +272,7 @@ def test_inspected_norms_are_those_of_the_learner(learned):
         assert tensor["shape"] == list(weights.shape)
         assert tensor["norm"] == pytest.approx(np.linalg.norm(weights.astype(float)), rel=1e-6)
     (layer,) = inspection.stream(b"s2")["state_norms"]
-    for name, state in learner.stream_state(b"s2").items():
+    for name, state in carried_state(learner, b"s2").items():
         assert layer[name] == pytest.approx(np.linalg.norm(state.astype(float)), rel=1e-6)
     assert inspection.stream(b"nobody") is None
 

@@ -17,7 +17,7 @@ from streamrnn.learner.learner import Learner
 from streamrnn.learner.lowering import hyper_of, layout_of, new_model, new_scratch, new_streams, plan_of
 from streamrnn.learner.spec import LearnerSpec, ModelSpec, TargetSpec
 from tests.learner.test_learner_matches_naive import one_by_one
-from tests.support.learners import bits_of, bits_said, differing
+from tests.support.learners import bits_of, bits_of_predictions, differing
 from tests.support.logs import logs, part, specs
 
 
@@ -53,7 +53,7 @@ def test_single_records_and_blocks_give_the_same_bits(data: st.DataObject) -> No
     parts = []  # sequences are closed by single calls alone
     for a, b in itertools.pairwise(sorted({0, *np.flatnonzero(block.kind == CLOSE).tolist(), len(block)})):
         parts += [one_by_one(whole, part(block, a, a + 1)), whole.process(part(block, a + 1, b))]
-    said, said_singly = bits_said(*parts), one_by_one(single, block)
-    assert differing(bits_said(said_singly), said) == []
+    predictions, singly = bits_of_predictions(*parts), one_by_one(single, block)
+    assert differing(bits_of_predictions(singly), predictions) == []
     whole.digest = single.digest = 0  # of blocks alone
     assert differing(bits_of(single), bits_of(whole)) == []

@@ -118,12 +118,12 @@ def test_the_first_predictions_are_those_of_the_notebook_for_a_stream_it_never_s
     events = [event(rng) | {"s": "unseen"} for _ in range(20)]
     rows = [job.config.feature_encoder().encode_dict(x) for x in events]
     block = Block.events([b"unseen"] * 20, rows, np.full((20, 1), np.nan))
-    said = job.first_learner(TP).predict(block).value[:, 0]
+    predictions = job.first_learner(TP).predict(block).value[:, 0]
     expected = [model.predict_one(x) for x in events]
-    np.testing.assert_allclose(said, expected, rtol=1e-5)
+    np.testing.assert_allclose(predictions, expected, rtol=1e-5)
     blank = job.learner(TP).predict(block).value[:, 0]
     np.testing.assert_allclose(blank, 0.0, atol=1.0)
-    np.testing.assert_allclose(said, 10.0, atol=9.0)
+    np.testing.assert_allclose(predictions, 10.0, atol=9.0)
 
 
 def test_the_daemon_s_first_output_is_the_notebook_s_prediction(scenario: Warm, notebook: RNNRegressor) -> None:

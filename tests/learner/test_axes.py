@@ -56,7 +56,7 @@ def test_places_of_several_axes_are_combined() -> None:
 
 
 @pytest.mark.parametrize(
-    ("axes", "old", "new", "said"),
+    ("axes", "old", "new", "message"),
     [
         (("what",), (1,), (1,), "'a' has an axis 'what' that nobody has told how to grow; known: P, L"),
         (("H",), (3,), (4,), "'a' cannot go from 3 to 4 hidden units"),
@@ -64,9 +64,9 @@ def test_places_of_several_axes_are_combined() -> None:
     ],
 )
 def test_an_axis_that_is_unknown_or_cannot_grow_is_named(
-    axes: tuple[str, ...], old: tuple[int, ...], new: tuple[int, ...], said: str
+    axes: tuple[str, ...], old: tuple[int, ...], new: tuple[int, ...], message: str
 ) -> None:
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         index_of("a", axes, old, new, Move(spec(), spec(), range(3)))
 
 

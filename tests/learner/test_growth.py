@@ -304,7 +304,7 @@ def test_arrays_that_nobody_declared_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("declaration", "said"),
+    ("declaration", "message"),
     [
         (stored("unheard"), "'more' has an axis 'unheard' that nobody has told how to grow"),
         (stored("D", growth="guess"), "'more' grows by 'guess', which is no rule; known: places"),
@@ -312,7 +312,7 @@ def test_arrays_that_nobody_declared_are_refused() -> None:
     ],
 )
 def test_an_array_that_growth_does_not_know_is_an_error(
-    monkeypatch: pytest.MonkeyPatch, declaration: Any, said: str | None
+    monkeypatch: pytest.MonkeyPatch, declaration: Any, message: str | None
 ) -> None:
     """It is never placed by guesswork, whatever it is called."""
     move = Move(spec(3), spec(5), [0, 1, 2])
@@ -320,10 +320,10 @@ def test_an_array_that_growth_does_not_know_is_an_error(
     monkeypatch.setattr(streamrnn.learner.growth, "sizes_of", lambda of: sizes_of(of) | {"unheard": 2})
     table = {"more": declaration._replace(letter="F")}
     source = {"more": np.ones(table["more"].shape(sizes))}
-    if said is None:
+    if message is None:
         assert grown(table, source, move)["more"].sum() == source["more"].size
     else:
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             grown(table, source, move)
 
 

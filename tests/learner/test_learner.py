@@ -31,7 +31,7 @@ from streamrnn.storage.manifest import Progress, new_lineage
 from streamrnn.storage.snapshot import take_snapshot
 from streamrnn.storage.tensors import load_weights, save_weights
 from streamrnn.storage.writer import BackgroundWriter
-from tests.support.learners import bits_of, bits_said, differing
+from tests.support.learners import bits_of, bits_of_predictions, carried_state, differing
 from tests.support.logs import logs, part, specs
 
 SEED = 7
@@ -67,11 +67,11 @@ def test_any_way_of_cutting_the_log_into_polls_gives_the_same_bits(data: st.Data
     spec = data.draw(any_spec, label="spec")
     block = data.draw(logs(spec), label="log")
     whole = Learner(spec, SEED)
-    said = bits_said(whole.process(block))
+    predictions = bits_of_predictions(whole.process(block))
     for at in (data.draw(cuts, label="cuts"), list(range(len(block)))):
         learner = Learner(spec, SEED)
         parts = [learner.process(part(block, a, b)) for a, b in bounds(block, at)]
-        assert differing(bits_said(*parts), said) == []
+        assert differing(bits_of_predictions(*parts), predictions) == []
         assert differing(bits_of(learner), bits_of(whole)) == []
         assert learner.digest == whole.digest
 
@@ -105,7 +105,7 @@ def test_checkpoints_on_disk_and_restores_at_any_record_give_the_same_bits(data:
     spec = data.draw(any_spec, label="spec")
     block = data.draw(logs(spec), label="log")
     whole = Learner(spec, SEED)
-    said = bits_said(whole.process(block))
+    predictions = bits_of_predictions(whole.process(block))
     lineage = new_lineage()
     parts = []
     with tempfile.TemporaryDirectory() as directory:
@@ -132,7 +132,7 @@ def test_checkpoints_on_disk_and_restores_at_any_record_give_the_same_bits(data:
                 assert learner.digest == base.progress.digest
                 writer = BackgroundWriter(store, base=base)
         assert writer.close(10.0)
-    assert differing(bits_said(*parts), said) == []
+    assert differing(bits_of_predictions(*parts), predictions) == []
     assert differing(bits_of(learner), bits_of(whole)) == []
 
 
@@ -142,15 +142,15 @@ def test_predict_changes_nothing(data: st.DataObject) -> None:
     spec = data.draw(any_spec, label="spec")
     block = data.draw(logs(spec), label="log")
     learner, undisturbed = Learner(spec, SEED), Learner(spec, SEED)
-    said, undisturbed_said = [], []
+    predictions, undisturbed_predictions = [], []
     for a, b in bounds(block, data.draw(cuts, label="cuts")):
         before = bits_of(learner)
         learner.predict(block)
         assert differing(bits_of(learner), before) == []
-        said.append(learner.process(part(block, a, b)))
-        undisturbed_said.append(undisturbed.process(part(block, a, b)))
+        predictions.append(learner.process(part(block, a, b)))
+        undisturbed_predictions.append(undisturbed.process(part(block, a, b)))
     # Nor does what lies behind the saved state (work space, the blank row) remember the question.
-    assert differing(bits_said(*said), bits_said(*undisturbed_said)) == []
+    assert differing(bits_of_predictions(*predictions), bits_of_predictions(*undisturbed_predictions)) == []
     assert differing(bits_of(learner), bits_of(undisturbed)) == []
 
 
@@ -159,9 +159,9 @@ def test_predict_says_what_process_says_next() -> None:
     block = plain_log(60)
     for i in range(60):
         asked = learner.predict(part(block, i, i + 1))
-        said = learner.process(part(block, i, i + 1))
-        assert asked.value.tobytes() == said.value.tobytes()
-        assert asked.updates.tolist() == said.updates.tolist()
+        predictions = learner.process(part(block, i, i + 1))
+        assert asked.value.tobytes() == predictions.value.tobytes()
+        assert asked.updates.tolist() == predictions.updates.tolist()
     assert learner.counters()["updates"] > 0
 
 
@@ -175,7 +175,7 @@ def test_an_empty_block_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"x": np.zeros((40, 3))}, r"block\.x has shape \(40, 3\), expected \(40, 2\)"),
         ({"y": np.zeros(40)}, r"block\.y has shape \(40,\), expected \(40, 1\)"),
@@ -183,10 +183,10 @@ def test_an_empty_block_changes_nothing() -> None:
         ({"kind": np.full(40, CLOSE, np.uint8)}, r"block\.kind holds other kinds"),
     ],
 )
-def test_a_block_that_is_refused_changes_nothing(change: dict[str, np.ndarray], said: str) -> None:
+def test_a_block_that_is_refused_changes_nothing(change: dict[str, np.ndarray], message: str) -> None:
     learner, block = Learner(plain_spec(), SEED), plain_log(40)
     before = bits_of(learner)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         learner.process(replace(block, **change))
     assert differing(bits_of(learner), before) == []
 
@@ -199,10 +199,12 @@ def test_read_only_strided_and_unaligned_blocks_give_the_same_bits() -> None:
     x = wide[:, 1:4:2]
     y = np.asfortranarray(block.y)
     y.flags.writeable = False
-    said = plain.process(block)
+    predictions = plain.process(block)
     compiled = None if JIT_DISABLED else list(handle.process.signatures)  # type: ignore[attr-defined]
-    odd_said = odd.process(Block(block.keys, block.time_ms.astype(">i8"), x, y, block.end, block.kind, block.event))
-    assert differing(bits_said(odd_said), bits_said(said)) == []
+    odd_predictions = odd.process(
+        Block(block.keys, block.time_ms.astype(">i8"), x, y, block.end, block.kind, block.event)
+    )
+    assert differing(bits_of_predictions(odd_predictions), bits_of_predictions(predictions)) == []
     assert differing(bits_of(odd), bits_of(plain)) == []
     if compiled is not None:
         assert handle.process.signatures == compiled  # type: ignore[attr-defined]
@@ -246,9 +248,9 @@ def test_the_target_s_unit_and_origin_do_not_matter(known: str, readout: str) ->
         block.event[block.kind == 1] -= np.uint64(5)
         block.y[block.kind == 0] = np.nan
     other = replace(block, y=5.0 + 1000.0 * block.y)
-    said, said_of_other = Learner(spec, SEED).process(block).value, Learner(spec, SEED).process(other).value
+    predictions, of_other = Learner(spec, SEED).process(block).value, Learner(spec, SEED).process(other).value
     late = slice(40, None)  # the first predictions are made without a unit
-    np.testing.assert_allclose(said_of_other[late], 5.0 + 1000.0 * said[late], rtol=1e-6, atol=1e-2)
+    np.testing.assert_allclose(of_other[late], 5.0 + 1000.0 * predictions[late], rtol=1e-6, atol=1e-2)
 
 
 @pytest.mark.parametrize("known", ["record", "forecast", "baseline"])
@@ -289,7 +291,7 @@ def test_closing_counts_sequences_with_steps_and_is_no_sign_of_life() -> None:
     learner.close(order[0])
     assert learner.pop_touched_segments() == {0}
     assert (learner.counters()["sequences_ended"], learner.counters()["updates"]) == (1, 1)
-    assert not any(state.any() for state in learner.stream_state(order[0]).values())
+    assert not any(state.any() for state in carried_state(learner, order[0]).values())
     learner.close(order[0])
     learner.close(b"nobody")
     assert (learner.counters()["sequences_ended"], learner.counters()["updates"]) == (1, 1)
@@ -298,14 +300,14 @@ def test_closing_counts_sequences_with_steps_and_is_no_sign_of_life() -> None:
 
 def test_no_time_passes_while_a_future_is_imagined() -> None:
     spec = LearnerSpec(n_features=2, target=UNITS["forecast"], inputs=InputSpec(dt=True))
-    said = []
+    predictions = []
     for start in (0, -(10**13)):  # the second in 1653
         learner, block = Learner(spec, SEED), plain_log(30, streams=1)
         block.time_ms[:] += start
         learner.process(block)
         learner.imagine(b"s0")
-        said.append([learner.imagine_one([0.5, -0.5], 1.0).copy() for _ in range(3)])
-    np.testing.assert_array_equal(said[0], said[1])
+        predictions.append([learner.imagine_one([0.5, -0.5], 1.0).copy() for _ in range(3)])
+    np.testing.assert_array_equal(predictions[0], predictions[1])
 
 
 # -- time and absurd numbers ------------------------------------------------------------------------------------------
@@ -326,8 +328,8 @@ def test_a_record_from_the_year_9999_evicts_nothing_and_resets_nothing() -> None
     assert set(learner.streams.keys()) == set(clean.streams.keys())
     assert learner.streams.clock.now == clean.streams.clock.now
     for key in (b"s1", b"s2"):
-        for name, state in learner.stream_state(key).items():
-            assert state.tobytes() == clean.stream_state(key)[name].tobytes()
+        for name, state in carried_state(learner, key).items():
+            assert state.tobytes() == carried_state(clean, key)[name].tobytes()
 
 
 @pytest.mark.parametrize("absurd", [np.inf, -np.inf, 1e200, np.nan])
@@ -335,10 +337,10 @@ def test_absurd_inputs_and_targets_count_as_missing_and_poison_nothing(absurd: f
     learner = Learner(plain_spec(), SEED)
     block = plain_log(80)
     block.x[5, 0] = block.y[7, 0] = absurd
-    said = learner.process(block)
-    assert np.isfinite(said.value).all()
+    predictions = learner.process(block)
+    assert np.isfinite(predictions.value).all()
     assert learner.counters()["imputed_inputs"] == 1
-    assert np.isnan(said.loss).sum() == 1
+    assert np.isnan(predictions.loss).sum() == 1
     for name, array in learner.state().model.items():
         assert np.isfinite(array).all(), name
 
@@ -377,7 +379,7 @@ def test_get_weights_are_copies() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda w: w.pop("head.bias"), "head.bias"),
         (lambda w: w.update({"what": np.zeros(1)}), "what"),
@@ -385,12 +387,12 @@ def test_get_weights_are_copies() -> None:
         (lambda w: w.update({"head.bias": np.array([np.nan])}), "head.bias"),
     ],
 )
-def test_weights_that_do_not_fit_are_refused_and_change_nothing(change: object, said: str) -> None:
+def test_weights_that_do_not_fit_are_refused_and_change_nothing(change: object, message: str) -> None:
     learner = Learner(plain_spec(), SEED)
     before = bits_of(learner)
     weights = learner.get_weights()
     change(weights)  # type: ignore[operator]
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         learner.set_weights(weights)
     assert differing(bits_of(learner), before) == []
 
@@ -399,7 +401,7 @@ def test_weights_that_do_not_fit_are_refused_and_change_nothing(change: object, 
 
 
 def broken_states() -> Iterator[tuple[str, LearnerState, str]]:
-    """States that a learner of ``plain_spec`` must refuse: what is wrong, the state, what is said."""
+    """States that a learner of ``plain_spec`` must refuse: what is wrong, the state, the message."""
     learner = Learner(plain_spec(has_end=True), SEED)
     learner.process(plain_log(10))
     state = learner.state().copy()
@@ -425,12 +427,12 @@ def broken_states() -> Iterator[tuple[str, LearnerState, str]]:
 BROKEN = list(broken_states())
 
 
-@pytest.mark.parametrize(("state", "said"), [b[1:] for b in BROKEN], ids=[b[0] for b in BROKEN])
-def test_a_state_that_is_refused_leaves_every_bit_as_it_was(state: LearnerState, said: str) -> None:
+@pytest.mark.parametrize(("state", "message"), [b[1:] for b in BROKEN], ids=[b[0] for b in BROKEN])
+def test_a_state_that_is_refused_leaves_every_bit_as_it_was(state: LearnerState, message: str) -> None:
     learner = Learner(plain_spec(has_end=True, streams=StreamSpec(max_streams=9)), SEED)
     learner.process(plain_log(30, seed=1))
     before = bits_of(learner)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         learner.resume(state)
     assert differing(bits_of(learner), before) == []
 
@@ -442,7 +444,7 @@ def test_a_learner_that_resumes_forgets_what_it_was() -> None:
     learner.resume(other.state())
     assert differing(bits_of(learner), bits_of(other)) == []
     rest = plain_log(60, streams=9, seed=2)
-    assert differing(bits_said(learner.process(rest)), bits_said(other.process(rest))) == []
+    assert differing(bits_of_predictions(learner.process(rest)), bits_of_predictions(other.process(rest))) == []
     assert differing(bits_of(learner), bits_of(other)) == []
 
 

@@ -20,6 +20,7 @@ from streamrnn.learner.learner import RLS_WEIGHT, Learner, Predictions
 from streamrnn.learner.spec import LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
 from tests.oracle.learner import NaiveLearner
 from tests.oracle.network import random_weights
+from tests.support.learners import carried_state
 from tests.support.logs import LOSSES, logs, part, specs
 
 EXAMPLES = settings(
@@ -48,19 +49,19 @@ def one_by_one(learner: Learner, block: Block) -> Predictions:
     """What ``process`` says of the block, from single calls."""
     n, one = len(block), learner._one
     value = np.zeros((n, learner.spec.n_outputs))
-    said = Predictions(value, np.zeros(n, np.int64), np.zeros(n), np.zeros(n), np.zeros(n))
+    predictions = Predictions(value, np.zeros(n, np.int64), np.zeros(n), np.zeros(n), np.zeros(n))
     for i in range(len(block)):
         if block.kind[i] == CLOSE:
             learner.close(block.keys[i])
-            said.value[i] = np.nan
+            predictions.value[i] = np.nan
         else:
-            said.value[i] = learner.step(
+            predictions.value[i] = learner.step(
                 block.keys[i], block.kind[i], block.x[i], block.y[i], block.time_ms[i],
                 end=block.end[i], event=block.event[i],
             )  # fmt: skip
-        said.updates[i], said.loss[i] = one.updates[0], one.loss[0]
-        said.error[i], said.grad_norm[i] = one.error[0], one.grad_norm[0]
-    return said
+        predictions.updates[i], predictions.loss[i] = one.updates[0], one.loss[0]
+        predictions.error[i], predictions.grad_norm[i] = one.error[0], one.grad_norm[0]
+    return predictions
 
 
 def check_agreement(spec: LearnerSpec, block: Block, cuts: list[tuple[int, bool]], tolerance: float) -> None:
@@ -70,12 +71,12 @@ def check_agreement(spec: LearnerSpec, block: Block, cuts: list[tuple[int, bool]
         np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance, err_msg=what)
 
     learner, naive = pair(spec)
-    start, said, expected = 0, [], []
+    start, predictions, expected = 0, [], []
     for cut, whole in [*sorted(cuts), (len(block), True)]:
         piece = part(block, start, min(cut, len(block)))
         start = min(cut, len(block))
         whole = whole and CLOSE not in piece.kind
-        said.append(learner.process(piece) if whole else one_by_one(learner, piece))
+        predictions.append(learner.process(piece) if whole else one_by_one(learner, piece))
         # On some CPUs NumPy's float32 products raise the flag from lanes they do not use. A NaN that counts is found.
         with np.errstate(invalid="ignore"):
             expected.append(naive.process(piece))
@@ -83,15 +84,17 @@ def check_agreement(spec: LearnerSpec, block: Block, cuts: list[tuple[int, bool]
             close(learner.predict(rest).value, naive.predict(rest), "questions")
             for key in rest.keys[:1] if spec.target.known == "forecast" else []:
                 close(imagined(learner, key, rest), naive.imagine(key, rest.x, rest.y), "imagination")
-    close(np.concatenate([p.value for p in said]), np.concatenate([value for value, _ in expected]), "predictions")
+    close(
+        np.concatenate([p.value for p in predictions]), np.concatenate([value for value, _ in expected]), "predictions"
+    )
     updates = np.concatenate([count for _, count in expected])
-    assert np.concatenate([p.updates for p in said]).tolist() == updates.tolist()
-    close(np.concatenate([p.loss for p in said]), [loss for loss, _ in naive.scores], "losses")
-    close(np.concatenate([p.error for p in said]), [error for _, error in naive.scores], "errors")
+    assert np.concatenate([p.updates for p in predictions]).tolist() == updates.tolist()
+    close(np.concatenate([p.loss for p in predictions]), [loss for loss, _ in naive.scores], "losses")
+    close(np.concatenate([p.error for p in predictions]), [error for _, error in naive.scores], "errors")
     norms = np.full(len(block), np.nan)
     for record, norm in naive.steps:
         norms[record] = norm
-    close(np.concatenate([p.grad_norm for p in said]), norms, "gradient norms")
+    close(np.concatenate([p.grad_norm for p in predictions]), norms, "gradient norms")
 
     counts = learner.counters()
     assert {name: counts[name] for name in SHARED_COUNTS} == {name: naive.counts[name] for name in SHARED_COUNTS}
@@ -104,7 +107,7 @@ def check_agreement(spec: LearnerSpec, block: Block, cuts: list[tuple[int, bool]
         close(weights, naive.rls_weights() if name == RLS_WEIGHT else naive.weights[name], name)
     assert learner.streams.keys() == list(naive.streams)
     for key, stream in naive.streams.items():
-        for i, (name, state) in enumerate(learner.stream_state(key).items()):
+        for i, (name, state) in enumerate(carried_state(learner, key).items()):
             close(state, [layer[i] for layer in stream.sequence.state], f"{name} of {key!r}")
     arrays = learner.state().model
     for o, readout in enumerate(naive.readouts):
@@ -121,8 +124,8 @@ def check_agreement(spec: LearnerSpec, block: Block, cuts: list[tuple[int, bool]
 def imagined(learner: Learner, key: bytes, block: Block) -> np.ndarray:
     """Predictions of the block's records as if they came next in the stream."""
     learner.imagine(key)
-    said = [learner.imagine_one(x, y).copy() for x, y in zip(block.x, block.y, strict=True)]
-    return np.reshape(said, (-1, learner.spec.n_outputs))
+    predictions = [learner.imagine_one(x, y).copy() for x, y in zip(block.x, block.y, strict=True)]
+    return np.reshape(predictions, (-1, learner.spec.n_outputs))
 
 
 pieces = st.lists(st.tuples(st.integers(0, 50), st.booleans()), max_size=3)

@@ -28,6 +28,7 @@ _MS = timedelta(milliseconds=1)
 
 
 def _id_text(value: Any, field: str) -> str:
+    # By exact type: to isinstance, True is an integer. Decoded JSON holds no subclasses.
     if type(value) is str:
         return value
     if type(value) is int or type(value) is bool:

@@ -43,6 +43,7 @@ class JsonParser:
 
 def _check_depth(value: bytes) -> None:
     """Raise when brackets nest deeper than ``MAX_DEPTH``; exact for valid JSON, which is all that matters."""
+    # Brackets inside strings do not nest.
     codes = np.frombuffer(_STRINGS.sub(b"", value), dtype=np.uint8)
     step = np.zeros(len(codes), dtype=np.int32)
     step[(codes == ord("{")) | (codes == ord("["))] = 1

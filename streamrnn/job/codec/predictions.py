@@ -59,7 +59,7 @@ class PredictionEncoder:
         """One output record: ``value`` holds the ``n_outputs`` of a prediction, ``target`` the targets, NaN unknown."""
         if self._classes is not None:
             prediction: Any = self._class(value)
-            label = target[0]
+            label = target[0]  # NaN where unknown, which alone differs from itself
             known: Any = None if label != label else self._classes[int(label)]
         else:
             prediction = value[0] if self._single else _fill(self._plan, value)

@@ -72,6 +72,7 @@ class RecordCodec:
 
     def decode(self, records: Sequence[Record]) -> Decoded:
         """Decode ``records``; rows of the block and rejected records keep their order."""
+        # For speed one row is overwritten again and again, and numbers become arrays once, at the end.
         decode_one = self._decode_one
         row = [0.0] * self._encoder.n_features
         rows: list[tuple[bytes, int, bool, int, int]] = []
@@ -128,6 +129,7 @@ class RecordCodec:
                 "bad_timestamp", f"found the record timestamp {time_ms}, expected one in the years 1 to 9999"
             )
 
+        # A record that names an earlier event is a label: of the rest only its targets count.
         if self._label is not None:
             event = self._label(document)
             if event:
