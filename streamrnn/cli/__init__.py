@@ -1,6 +1,7 @@
-"""The command line. ``main`` is what the installed command ``streamrnn`` calls.
+"""How is it called? ``main`` is what the installed command ``streamrnn`` calls.
 
-Commands parse their options here and leave the work to the package; ``show`` lays out what they print. Everything
+The commands and their options are in this very file and leave the work to the package; ``show`` lays out what they
+print. Everything
 heavy is imported inside a command, so that ``--help`` answers at once. Results go to stdout, the rest to stderr.
 
 Exit status: 0 done, 1 an error, 2 a wrong option or configuration, 3 (``run``) another worker took over, 130 Ctrl-C. An
@@ -42,8 +43,8 @@ See it at work on real data, with no broker:  [bold cyan]streamrnn demo[/bold cy
 
 Then write a job file and go through these:
 
-  [cyan]streamrnn validate -c job.yaml --connect[/cyan]        is the file valid, and do the topics exist?
-  [cyan]streamrnn evaluate -c job.yaml --data past.csv[/cyan]  how well would it have predicted these records?
+  [cyan]streamrnn validate -c job.yaml --connect[/cyan]        are job and topics right?
+  [cyan]streamrnn evaluate -c job.yaml --data past.csv[/cyan]  how well does it predict?
   [cyan]streamrnn run -c job.yaml[/cyan]                       run the daemon
   [cyan]streamrnn inspect -c job.yaml[/cyan]                   what has it learned?
 """
@@ -222,7 +223,8 @@ def evaluate(
 ) -> None:
     """Run a job over a file, without a broker, and measure it against naive baselines.
 
-    Every record is predicted before it is learned from; the result is what the daemon would have achieved.
+    Every record is predicted before it is learned from; the result is what the daemon would have achieved on a topic of
+    one partition.
     """
     from streamrnn.cli import show
     from streamrnn.job.job_file import load
@@ -284,7 +286,7 @@ def inspect(
     checkpoint: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[CHECKPOINT]",
+            metavar="CHECKPOINT",
             help="A checkpoint's manifest, or a directory with checkpoints anywhere below it.",
             show_default=False,
         ),
@@ -350,7 +352,10 @@ def warmup(
         Precision, typer.Option(help="Precision to compile for: the one that jobs name in model.dtype.")
     ] = (Precision.float32),
 ) -> None:
-    """Compile the kernels ahead of time, for instance while an image is built. Takes one to two minutes each."""
+    """Compile the kernels ahead of time, for instance while an image is built.
+
+    Takes one to two minutes each, more on a busy machine.
+    """
     from streamrnn.core.compiled import is_compiled, warm_up
     from streamrnn.core.jit import CACHE_DIRECTORY
 

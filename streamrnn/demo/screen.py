@@ -46,8 +46,8 @@ def introduce(console: Console, config: Config, job_file: Path) -> None:
     console.print(
         "[dim]Why one state per aircraft, when one per airport gives smaller errors? Because an airport's previous "
         "departure is only minutes old: its time gives the present minute away, and with it how late a flight is that "
-        "should have left already. At departure such a model errs by 12.1 minutes, but by 18.4 when it is asked just "
-        "before the scheduled time, when the answer would be of use. With aircraft it is 15.8 and 16.8.[/dim]"
+        "should have left already. Such a model errs little at departure, but much when it is asked just before "
+        "the scheduled time, when the answer would be of use. With aircraft the two lie close together.[/dim]"
     )
     console.print(f"job file  [cyan]{_short(job_file)}[/cyan]", soft_wrap=True)
 
