@@ -298,7 +298,8 @@ def inspect(
         ),
     ] = None,
     stream: Annotated[
-        str | None, typer.Option(metavar="KEY", help="Show what is kept of this stream.", show_default=False)
+        str | None,
+        typer.Option(metavar="KEY", help="Show this stream only: what is kept of it.", show_default=False),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
@@ -312,14 +313,16 @@ def inspect(
     place = _place(checkpoint, config)
     listed = inspection.find(place)
     chosen = [inspection.inspect(one.path) for one in inspection.newest(listed)]
-    states = [] if stream is None else [state for one in chosen if (state := one.stream(stream.encode())) is not None]
+    kept = [] if stream is None else [(one, state) for one in chosen if (state := one.stream(stream.encode()))]
     if as_json:
-        typer.echo(json.dumps([one.as_data() for one in chosen] if stream is None else states, indent=2))
-    else:
+        typer.echo(json.dumps([one.as_data() for one in chosen] if stream is None else [s for _, s in kept], indent=2))
+    elif stream is None:
         show.checkpoints(_stdout(), listed, chosen)
-        for state in states:
-            show.stream(_stdout(), state)
-    if stream is not None and not states:
+    else:
+        show.unreadable(_stderr(), listed)
+        for one, state in kept:
+            show.stream(_stdout(), state, one)
+    if stream is not None and not kept:
         raise StreamrnnError(f"--stream: {stream!r} is in none of these checkpoints; it was not seen, or was evicted")
     if not chosen:
         raise StreamrnnError(f"{place}: none of its {len(listed)} checkpoints can be read")
