@@ -236,7 +236,8 @@ def evaluate(
     error = _stderr()
     bar = show.EvaluationProgress(data, limit, error)
     rows = data_file.read_rows(data, bar.read)
-    source = _begun(data_file.records(job, rows, fields), data)
+    records = data_file.records(job, rows, fields, lambda text: error.print(Text(text, "yellow"), soft_wrap=True))
+    first, source = _begun(records, data)
     if timestamp is None and job.input.timestamp.field is None:
         error.print("[yellow]no --timestamp given: the records are assumed to be one second apart[/yellow]")
     with contextlib.closing(rows), _opened(predictions) as out, bar:
@@ -245,13 +246,19 @@ def evaluate(
     show.evaluation(_stdout(), report)
     if report.records == report.rejected.total():
         raise ConfigError(f"{data}: none of its {report.records} records could be used; the reasons are above")
+    for name, known in zip(job.target.fields, report.known.tolist(), strict=True):
+        if not known:
+            raise ConfigError(
+                f"{data}: none of its {report.records} records has a value in the target field {name!r}; the fields of "
+                f"the first one: {data_file.fields_of(first)}"
+            )
 
 
-def _begun(records: Iterator[Record], data: Path) -> Iterator[Record]:
-    """The same records, the first one read already: what is wrong with file or options shows before anything starts."""
+def _begun(records: Iterator[Record], data: Path) -> tuple[Record, Iterator[Record]]:
+    """The first record, and all of them: what is wrong with file or options shows before anything starts."""
     if (first := next(records, None)) is None:
         raise ConfigError(f"--data: {data} holds no record")
-    return chain([first], records)
+    return first, chain([first], records)
 
 
 @contextlib.contextmanager

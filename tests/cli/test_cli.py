@@ -343,6 +343,16 @@ def test_evaluate_says_when_no_record_could_be_used(job, tmp_path):
     assert "null_key: 1" in result.output
 
 
+def test_evaluate_says_when_the_target_is_nowhere(job, tmp_path):
+    data = tmp_path / "data.csv"
+    data.write_text("k,a,delay\n" + "s,1,2\n" * 5)
+    result = call("evaluate", "-c", job, "--data", data, "--key", "k")
+    assert result.exit_code == 2
+    assert "none of its 5 records has a value in the target field 'y'; the fields of the first one: k, a, delay" in (
+        result.stderr
+    )
+
+
 def test_evaluate_needs_a_key(job, tmp_path):
     data = tmp_path / "data.csv"
     data.write_text("a,y\n1,2\n")
