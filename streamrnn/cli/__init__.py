@@ -1,6 +1,7 @@
-"""The command line. ``main`` is what the installed command ``streamrnn`` calls.
+"""How is it called? ``main`` is what the installed command ``streamrnn`` calls.
 
-Commands parse their options here and leave the work to the package; ``show`` lays out what they print. Everything
+The commands and their options are in this very file and leave the work to the package; ``show`` lays out what they
+print. Everything
 heavy is imported inside a command, so that ``--help`` answers at once. Results go to stdout, the rest to stderr.
 
 Exit status: 0 done, 1 an error, 2 a wrong option or configuration, 3 (``run``) another worker took over, 130 Ctrl-C. An
@@ -42,8 +43,8 @@ See it at work on real data, with no broker:  [bold cyan]streamrnn demo[/bold cy
 
 Then write a job file and go through these:
 
-  [cyan]streamrnn validate -c job.yaml --connect[/cyan]        is the file valid, and do the topics exist?
-  [cyan]streamrnn evaluate -c job.yaml --data past.csv[/cyan]  how well would it have predicted these records?
+  [cyan]streamrnn validate -c job.yaml --connect[/cyan]        are job and topics right?
+  [cyan]streamrnn evaluate -c job.yaml --data past.csv[/cyan]  how well does it predict?
   [cyan]streamrnn run -c job.yaml[/cyan]                       run the daemon
   [cyan]streamrnn inspect -c job.yaml[/cyan]                   what has it learned?
 """
@@ -69,7 +70,7 @@ DataOption = Annotated[
 CheckpointArgument = Annotated[
     Path | None,
     typer.Argument(
-        metavar="[CHECKPOINT]",
+        metavar="CHECKPOINT",
         help="A checkpoint's manifest, or a directory with checkpoints anywhere below it.",
         show_default=False,
     ),
@@ -229,7 +230,8 @@ def evaluate(
 ) -> None:
     """Run a job over a file, without a broker, and measure it against naive baselines.
 
-    Every record is predicted before it is learned from; the result is what the daemon would have achieved.
+    Every record is predicted before it is learned from; the result is what the daemon would have achieved on a topic of
+    one partition.
     """
     from streamrnn.cli import show
     from streamrnn.job.job_file import load
@@ -241,7 +243,8 @@ def evaluate(
     error = _stderr()
     bar = show.EvaluationProgress(data, limit, error)
     rows = data_file.read_rows(data, bar.read)
-    source = _begun(data_file.records(job, rows, fields), data)
+    records = data_file.records(job, rows, fields, lambda text: error.print(Text(text, "yellow"), soft_wrap=True))
+    first, source = _begun(records, data)
     if timestamp is None and job.input.timestamp.field is None:
         error.print("[yellow]no --timestamp given: the records are assumed to be one second apart[/yellow]")
     with contextlib.closing(rows), _opened(predictions) as out, bar:
@@ -250,13 +253,19 @@ def evaluate(
     show.evaluation(_stdout(), report)
     if report.records == report.rejected.total():
         raise ConfigError(f"{data}: none of its {report.records} records could be used; the reasons are above")
+    for name, known in zip(job.target.fields, report.known.tolist(), strict=True):
+        if not known:
+            raise ConfigError(
+                f"{data}: none of its {report.records} records has a value in the target field {name!r}; the fields of "
+                f"the first one: {data_file.fields_of(first)}"
+            )
 
 
-def _begun(records: Iterator[Record], data: Path) -> Iterator[Record]:
-    """The same records, the first one read already: what is wrong with file or options shows before anything starts."""
+def _begun(records: Iterator[Record], data: Path) -> tuple[Record, Iterator[Record]]:
+    """The first record, and all of them: what is wrong with file or options shows before anything starts."""
     if (first := next(records, None)) is None:
         raise ConfigError(f"--data: {data} holds no record")
-    return chain([first], records)
+    return first, chain([first], records)
 
 
 @contextlib.contextmanager
@@ -296,7 +305,8 @@ def inspect(
         ),
     ] = None,
     stream: Annotated[
-        str | None, typer.Option(metavar="KEY", help="Show what is kept of this stream.", show_default=False)
+        str | None,
+        typer.Option(metavar="KEY", help="Show this stream only: what is kept of it.", show_default=False),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
@@ -310,14 +320,16 @@ def inspect(
     place = _place(checkpoint, config)
     listed = inspection.find(place)
     chosen = [inspection.inspect(one.path) for one in inspection.newest(listed)]
-    states = [] if stream is None else [state for one in chosen if (state := one.stream(stream.encode())) is not None]
+    kept = [] if stream is None else [(one, state) for one in chosen if (state := one.stream(stream.encode()))]
     if as_json:
-        typer.echo(json.dumps([one.as_data() for one in chosen] if stream is None else states, indent=2))
-    else:
+        typer.echo(json.dumps([one.as_data() for one in chosen] if stream is None else [s for _, s in kept], indent=2))
+    elif stream is None:
         show.checkpoints(_stdout(), listed, chosen)
-        for state in states:
-            show.stream(_stdout(), state)
-    if stream is not None and not states:
+    else:
+        show.unreadable(_stderr(), listed)
+        for one, state in kept:
+            show.stream(_stdout(), state, one)
+    if stream is not None and not kept:
         raise StreamrnnError(f"--stream: {stream!r} is in none of these checkpoints; it was not seen, or was evicted")
     if not chosen:
         raise StreamrnnError(f"{place}: none of its {len(listed)} checkpoints can be read")
@@ -350,7 +362,10 @@ def warmup(
         Precision, typer.Option(help="Precision to compile for: the one that jobs name in model.dtype.")
     ] = (Precision.float32),
 ) -> None:
-    """Compile the kernels ahead of time, for instance while an image is built. Takes one to two minutes each."""
+    """Compile the kernels ahead of time, for instance while an image is built.
+
+    Takes one to two minutes each, more on a busy machine.
+    """
     from streamrnn.core.compiled import is_compiled, warm_up
     from streamrnn.core.jit import CACHE_DIRECTORY
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -67,10 +67,7 @@ def job(config: Config) -> RenderableType:
         table.add_row("broker", f"embedded log in {config.embedded.directory}")
     table.add_row("input", _input(config))
     table.add_row("features", _features(config))
-    derived = [name for name in ("dt", "previous_target") if getattr(config.inputs, name)]
-    table.add_row(
-        "inputs", f"{layout_of(spec).n_inputs} columns: {spec.n_features} of features; {', '.join(derived) or 'no dt'}"
-    )
+    table.add_row("inputs", _inputs(config))
     table.add_row("target", _target(config))
     table.add_row("model", _model(config))
     if config.model.warm_start is not None:
@@ -107,6 +104,18 @@ def _features(config: Config) -> str:
         width = len(feature.columns)
         parts.append(f"{feature.field} ({encoder}{f', {width}' if width > 1 else ''})")
     return ", ".join(parts)
+
+
+def _inputs(config: Config) -> str:
+    spec = config.learner_spec()
+    parts = [f"{spec.n_features} of features"]
+    if config.inputs.dt:
+        parts.append("1 dt")
+    if config.inputs.previous_target:
+        parts.append(f"{spec.n_previous + spec.n_targets} previous_target (value, known or not)")
+    if len(parts) == 1:
+        parts.append("none derived")
+    return f"{layout_of(spec).n_inputs} columns: {', '.join(parts)}"
 
 
 def _model(config: Config) -> str:
@@ -165,7 +174,7 @@ class EvaluationProgress:
         from streamrnn.core.compiled import ensure_compiled, is_compiled
 
         if not is_compiled(dtype):
-            self._progress.update(self._task, state="compiling kernels; once, one to two minutes")
+            self._progress.update(self._task, state="compiling: one to two minutes, more on a busy machine")
         ensure_compiled(dtype)
         self._progress.update(self._task, description="evaluating", state="")
 
@@ -231,21 +240,43 @@ def _number(value: float) -> str:
 
 # -- inspect ----------------------------------------------------------------------------------------------------------
 
+_ONLY_WITH: Final = {
+    "learning.betas": ("optimizer", ("adam", "adamw")),
+    "learning.eps": ("optimizer", ("rmsprop", "adam", "adamw")),
+    "learning.momentum": ("optimizer", ("momentum",)),
+    "learning.rmsprop_alpha": ("optimizer", ("rmsprop",)),
+    "learning.weight_decay": ("optimizer", ("adamw",)),
+    "model.huber_delta": ("loss", ("huber",)),
+    "model.quantiles": ("loss", ("quantile",)),
+    "model.lags": ("readout", ("rls",)),
+    "model.rls_forgetting": ("readout", ("rls",)),
+    "model.rls_prior": ("readout", ("rls",)),
+    "target.horizon": ("known", ("forecast",)),
+    "target.label_memory": ("known", ("label",)),
+}
+"""Settings that count only where another setting of their section has one of these values."""
+
 
 def checkpoints(console: Console, listed: list[Listed], chosen: list[Inspection]) -> None:
-    """The list of what is on disk, then each chosen checkpoint in full."""
+    """The list of what is on disk, then each chosen checkpoint in full. Paths are not folded, so they can be copied."""
     if len(listed) > 1:
         console.print(_listing(listed))
-    for one in listed:
-        if one.manifest is None:
-            console.print(Text(f"unreadable: {one.path}: {one.reason}", "red"), soft_wrap=True)
+    unreadable(console, listed)
     for inspection in chosen:
         console.print()
+        console.print(Text.assemble(("checkpoint   ", "dim"), (str(inspection.path), "cyan")), soft_wrap=True)
         console.print(_overview(inspection))
         console.print()
         console.print(_tensors(inspection))
         console.print()
         console.print(_configuration(inspection.manifest.configuration))
+
+
+def unreadable(console: Console, listed: list[Listed]) -> None:
+    """A line for each checkpoint that cannot be read."""
+    for one in listed:
+        if one.manifest is None:
+            console.print(Text(f"unreadable: {one.path}: {one.reason}", "red"), soft_wrap=True)
 
 
 def _listing(listed: list[Listed]) -> Table:
@@ -266,7 +297,7 @@ def _listing(listed: list[Listed]) -> Table:
             f"{manifest.progress.position:,}",
             f"{manifest.progress.ordinal:,}",
             size(manifest.bytes),
-            manifest.created[:19].replace("T", " "),
+            _written(manifest.created),
         )
     return table
 
@@ -275,18 +306,18 @@ def _overview(inspection: Inspection) -> Table:
     manifest, spec = inspection.manifest, inspection.spec
     progress = manifest.progress
     table = _pairs()
-    table.add_row("checkpoint", Text(str(inspection.path), "cyan"))
     table.add_row("job", Text(f"{manifest.job}, partition {manifest.topic}/{manifest.partition}", "bold"))
     table.add_row("position", f"offset {progress.position:,}, after {progress.ordinal:,} records")
     table.add_row("lineage", f"{progress.lineage}, digest {progress.digest:08x}")
     table.add_row("stream time", when(progress.stream_time_ms))
-    table.add_row("written", manifest.created[:19].replace("T", " ") + " UTC")
+    table.add_row("written", _written(manifest.created))
     table.add_row(
         "streams",
-        f"{inspection.streams():,} of {spec.streams.max_streams:,}, in {len(manifest.segments)} segments; "
-        f"{size(manifest.bytes)} in all",
+        f"{inspection.streams():,} of {spec.streams.max_streams:,}, in "
+        f"{_counted(len(manifest.segments), 'segment')}; {size(manifest.bytes)} in all",
     )
-    table.add_row("updates", f"{progress.updates:,}, of {progress.parameters:,} parameters each")
+    table.add_row("parameters", f"{progress.parameters:,}")
+    table.add_row("updates", f"{progress.updates:,}")
     counters = progress.counters
     rare = ("gradient_clips", "windows_dropped_loss", "windows_dropped_gradient", "evictions_ttl", "evictions_capacity")
     for name in rare:
@@ -296,6 +327,14 @@ def _overview(inspection: Inspection) -> Table:
         table.add_row(f"target {target['name']}", _spread(target))
     table.add_row("build", ", ".join(f"{name} {value}" for name, value in manifest.build.items()))
     return table
+
+
+def _written(created: str) -> str:
+    return created[:19].replace("T", " ") + " UTC"
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def _spread(of: Mapping[str, Any]) -> str:
@@ -315,15 +354,18 @@ def _tensors(inspection: Inspection) -> Table:
 
 
 def _configuration(configuration: Mapping[str, Any]) -> Table:
+    """One setting a line, without those that another setting switches off."""
     table = _pairs()
     for name, value in configuration.items():
         if isinstance(value, dict):
-            shown = ", ".join(f"{k}: {_plain(v)}" for k, v in value.items() if v is not None)
+            for setting, inner in value.items():
+                switch, choices = _ONLY_WITH.get(f"{name}.{setting}", ("", ()))
+                if inner is not None and (not switch or value.get(switch) in choices):
+                    table.add_row(f"{name}.{setting}", Text(_plain(inner)))
         elif isinstance(value, list):
-            shown = ", ".join(f"{f['field']} ({f['encoder']})" for f in value) or "none"
+            table.add_row(name, Text(", ".join(f"{f['field']} ({f['encoder']})" for f in value) or "none"))
         else:
-            shown = str(value)
-        table.add_row(name, Text(shown))
+            table.add_row(name, Text(str(value)))
     return table
 
 
@@ -337,10 +379,14 @@ def _plain(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def stream(console: Console, state: Mapping[str, Any]) -> None:
+def stream(console: Console, state: Mapping[str, Any], of: Inspection) -> None:
     """What a checkpoint keeps of one stream."""
     table = _pairs()
     table.add_row("stream", Text(state["key"], "bold"))
+    manifest = of.manifest
+    table.add_row(
+        "checkpoint", f"partition {manifest.topic}/{manifest.partition}, offset {manifest.progress.position:,}"
+    )
     table.add_row("steps", f"{state['steps']:,} in its sequence; slot {state['slot']}")
     table.add_row("last record", when(state["last_record_ms"]))
     for layer, norms in enumerate(state["state_norms"]):
@@ -350,5 +396,4 @@ def stream(console: Console, state: Mapping[str, Any]) -> None:
     for target in state["targets"]:
         if target["count"]:
             table.add_row("its targets", _spread(target))
-    console.print()
     console.print(table)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
+from typing import Final
 
 from streamrnn.broker.protocol import Broker, Commit, Membership, TopicPartition
 from streamrnn.daemon.mark import Mark
@@ -29,6 +30,7 @@ from streamrnn.storage.manifest import Manifest, new_lineage
 from streamrnn.storage.snapshot import Checkpoint, take_snapshot
 
 _log = logging.getLogger(__name__)
+_AFRESH: Final = "delete the group's offsets or give the job another name, and another kafka.group_id if you set one"
 
 
 class Recovery:
@@ -50,8 +52,8 @@ class Recovery:
         if mark is None:
             raise RecoveryError(
                 f"{tp}: the committed offset {commit.offset} of group {self._job.config.group_id} was not written by "
-                f"streamrnn (its metadata is {commit.metadata[:80]!r}), so no checkpoint belongs to it. To start "
-                "afresh, delete the group's offsets or give the job another name"
+                f"streamrnn (its metadata is {commit.metadata[:80]!r}), so no checkpoint belongs to it. "
+                f"To start afresh, {_AFRESH}"
             )
         return self._resume(tp, commit, mark)
 
@@ -141,7 +143,7 @@ class Recovery:
             raise RecoveryError(
                 f"{tp}: no usable checkpoint of lineage {mark.lineage} at or below the committed offset "
                 f"{commit.offset} in {store.place}{bad or ' (none there)'}. Bring the directory back (every worker "
-                "must reach it), or start afresh: delete the group's offsets or give the job another name"
+                f"must reach it), or start afresh: {_AFRESH}"
             )
         return checkpoint, rejected
 
@@ -162,7 +164,7 @@ class Recovery:
         if commit.offset > end:
             raise RecoveryError(
                 f"{tp}: offset {commit.offset} is committed, the log ends at {end}: the topic was made anew or lost "
-                "its end. To start afresh, delete the group's offsets or give the job another name"
+                f"its end. To start afresh, {_AFRESH}"
             )
         gap = first > position
         if gap:
@@ -196,7 +198,8 @@ def _learner_at(job: Job, tp: TopicPartition, checkpoint: Checkpoint) -> Learner
     except ValueError as error:
         raise CheckpointError(
             f"{tp}: checkpoint at {manifest.progress.position}: {error}. Go back to the version of streamrnn that "
-            "wrote it, or learn from scratch by giving the job another name"
+            "wrote it, or learn from scratch: give the job another name, and another kafka.group_id if "
+            "you set one"
         ) from error
     # The manifest and the model's arrays both hold it: files that each are intact may still not belong together.
     if learner.digest != manifest.progress.digest:

@@ -67,7 +67,8 @@ def _compile(config: Config) -> None:
     timer = threading.Timer(
         COLD_START_HINT_S,
         lambda: _log.info(
-            "compiling kernels, which takes one to two minutes, into %s; `streamrnn warmup` does it ahead of time",
+            "compiling kernels into %s, which takes one to two minutes, more on a busy machine; `streamrnn warmup` "
+            "does it ahead of time",
             CACHE_DIRECTORY,
         ),
     )

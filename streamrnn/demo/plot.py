@@ -48,7 +48,7 @@ def plot_errors(path: Path, timestamps_ms: npt.ArrayLike, errors: Mapping[str, n
     """Draws the rolling mean absolute error of each column over time and writes it to ``path`` as PNG.
 
     Above, the model and every baseline; below, how much less the model errs than each of them, since the common ups and
-    downs of a hard week hide the difference.
+    downs of a hard week hide the difference. Without baselines there is nothing below.
 
     Raises:
         ConfigError: matplotlib is not installed; or no record was scored; or columns of different length.
@@ -62,21 +62,23 @@ def plot_errors(path: Path, timestamps_ms: npt.ArrayLike, errors: Mapping[str, n
 
     times, columns = _scored(timestamps_ms, errors)
     curves = _Curves.of(times, columns)
-    figure = Figure(figsize=(10, 7.5), dpi=120, layout="constrained")
+    ratios = (3, 2) if len(columns) > 1 else (3,)
+    figure = Figure(figsize=(10, 1.5 * sum(ratios)), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    panels = figure.subplots(len(ratios), 1, sharex=True, height_ratios=ratios, squeeze=False)[:, 0]
     figure.suptitle(title, x=0.012, ha="left", fontsize=14, fontweight="bold")
-    _draw_errors(top, curves, columns)
-    _draw_gaps(bottom, curves)
-    _draw_legend(figure, top, columns)
-    for axes in (top, bottom):
+    _draw_errors(panels[0], curves, columns)
+    for axes in panels[1:]:
+        _draw_gaps(axes, curves)
+    _draw_legend(figure, panels[0], columns)
+    for axes in panels:
         axes.grid(axis="y", color="#dddddd", linewidth=0.8)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
         axes.margins(x=0)
     locator = AutoDateLocator()  # type: ignore[no-untyped-call]
-    bottom.xaxis.set_major_locator(locator)
-    bottom.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    panels[-1].xaxis.set_major_locator(locator)
+    panels[-1].xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
     figure.savefig(path, format="png")
 
 
@@ -122,11 +124,15 @@ def _draw_gaps(axes: Any, curves: _Curves) -> None:
     for name, gap in gaps.items():
         axes.plot(curves.when, gap, **curves.style[name])
     axes.axhline(0, color=_MODEL_COLOUR, linewidth=2.2, zorder=3)
-    axes.set_title(f"Error above {model}'s: over the line, {model} is better", loc="left", fontsize=10, color="#444444")
-    axes.set_ylabel("minutes")
     # One hopeless baseline must not flatten the differences that matter.
-    every = np.concatenate(list(gaps.values())) if gaps else np.zeros(1)
-    axes.set_ylim(min(-0.5, float(np.quantile(every, 0.005)) - 0.5), max(1.0, float(np.quantile(every, 0.9)) * 1.05))
+    every = np.concatenate(list(gaps.values()))
+    low, high = min(-0.5, float(np.quantile(every, 0.005)) - 0.5), max(1.0, float(np.quantile(every, 0.9)) * 1.05)
+    axes.set_ylim(low, high)
+    axes.set_ylabel("minutes")
+    title = f"How much more each rival errs; above the line the {model} is better"
+    if every.min() < low or every.max() > high:
+        title += " (curves that leave the panel are cut off)"
+    axes.set_title(title, loc="left", fontsize=10, color="#444444")
 
 
 def _draw_legend(figure: Any, axes: Any, columns: Mapping[str, Floats]) -> None:
@@ -141,7 +147,7 @@ def _draw_legend(figure: Any, axes: Any, columns: Mapping[str, Floats]) -> None:
 
 
 def error_table(timestamps_ms: npt.ArrayLike, errors: Mapping[str, npt.ArrayLike]) -> Table:
-    """Mean absolute error per month (UTC) and over all, one column per column of errors, for ``rich`` to print.
+    """Mean absolute error per month (UTC) and, of several, over all; one column per column of errors, for ``rich``.
 
     The best of each row is bold, the bars draw the model's months. A month with less than a hundredth of the records,
     such as the last night's flights that left in the new year, is counted with the one before.
@@ -159,15 +165,16 @@ def error_table(timestamps_ms: npt.ArrayLike, errors: Mapping[str, npt.ArrayLike
 
     table = Table(title="Mean absolute error, minutes", title_justify="left", show_edge=False, pad_edge=False)
     table.add_column("month")
-    table.add_column("records", justify="right")
+    table.add_column("scored", justify="right")
     for name in columns:
         table.add_column(name, justify="right", max_width=12, header_style="bold" if name == model else "")
     table.add_column("", no_wrap=True)
     for start, period, value in zip(starts, periods, course, strict=True):
         bar = "█" * round(_BAR * value / max(course))
         table.add_row(str(start), f"{period.stop - period.start:,}", *_cells(columns, period), bar)
-    table.add_section()
-    table.add_row("all", f"{len(times):,}", *_cells(columns, slice(None)))
+    if len(periods) > 1:
+        table.add_section()
+        table.add_row("all", f"{len(times):,}", *_cells(columns, slice(None)))
     return table
 
 

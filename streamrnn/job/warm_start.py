@@ -103,7 +103,8 @@ def _bytes(config: Config, why: str) -> bytes:
     except FileNotFoundError:
         raise ConfigError(
             f"{FIELD}: {path.absolute()} does not exist, {why}. Put the file there, which an estimator's save() "
-            "writes, or begin with random weights: leave the field out and give the job another name if it ran before"
+            "writes, or begin with random weights: leave the field out and, if the job ran before, give it another "
+            "name, and another kafka.group_id if you set one"
         ) from None
     except OSError as error:
         raise ConfigError(f"{FIELD}: {path} cannot be read: {error.strerror or type(error).__name__}") from None

@@ -82,6 +82,8 @@ def read(text: str, env: Mapping[str, str], root: type) -> Document:
 def _unquoted(problem: str) -> str:
     # PyYAML quotes pieces of the file (a tag, an alias), which may be a password written without quotes; tokens such as
     # '<block end>' and single characters are its own words.
+    if problem.startswith(r"found character '\t'"):
+        return "a tab; indent with spaces"
     head = re.match(r"(?:[^'\"]|'<[^']*>'|'.')*", problem)
     return (head.group() if head else "").strip() or "syntax error"
 

@@ -1,7 +1,8 @@
 """What a recurrent network has to beat: predictors so simple that losing to one is news.
 
 All are progressive: each record is predicted from the records before it, scored, and only then learned. They share one
-small protocol, `Baseline`, so that ``streamrnn evaluate`` and the demo score them beside the model on the same targets.
+small protocol, `Baseline`, so that they are scored beside the model on the same targets: by
+``streamrnn evaluate`` the mean, the median and the last value, by the demo these and two more.
 
 Invariant: ``predict`` changes nothing, and a running median is the exact median of everything learned so far. River's
 own running quantile (P2) is an approximation and is not used here for that reason: a baseline must not

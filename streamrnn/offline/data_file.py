@@ -23,11 +23,14 @@ import msgspec
 from streamrnn.broker.protocol import Record
 from streamrnn.errors import ConfigError
 from streamrnn.job.config import Config
+from streamrnn.learner.features import describe
 
 Row = Mapping[str, Any]
 
 _NUMBER = re.compile(r"[+-]?(?=\.?[0-9])(0|[1-9][0-9]*)?(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 _MISSING = frozenset({"", "nan", "NaN"})
+_NO_TIME = -1
+"""Kafka's own word for it, which the codec refuses."""
 
 
 def read_rows(path: Path, progress: Callable[[int], None] | None = None) -> Generator[bytes | Row]:
@@ -108,10 +111,13 @@ class Fields:
     timestamp: str | None = None
 
 
-def records(config: Config, rows: Iterable[bytes | Row], fields: Fields) -> Iterator[Record]:
+def records(
+    config: Config, rows: Iterable[bytes | Row], fields: Fields, remark: Callable[[str], None] | None = None
+) -> Iterator[Record]:
     """Rows as the records a topic would hold: offset by number, key and time as ``fields`` says.
 
-    Without a time of any kind, records follow each other by a second. Raises ConfigError when the job takes its stream
+    Without a time of any kind, records follow each other by a second. ``remark`` is told of the first record whose
+    time cannot be read. Raises ConfigError when the job takes its stream
     from the record key and ``fields`` names none, or a field that the first row lacks.
     """
     if config.input.stream_key is None and fields.key is None:
@@ -132,7 +138,20 @@ def records(config: Config, rows: Iterable[bytes | Row], fields: Fields) -> Iter
             _check_fields(document, fields)
         key = None if fields.key is None else _key(row, document, fields.key)
         time_ms = 1_000 * i if fields.timestamp is None else _time(_at(document, fields.timestamp))
+        if time_ms == _NO_TIME and remark is not None and isinstance(document, dict) and document:
+            found = _at(document, fields.timestamp or "")
+            remark(
+                f"--timestamp: record {i} (the first is 0), field {fields.timestamp!r}: found "
+                f"{'nothing' if found is None else describe(found)}, expected milliseconds or ISO 8601 text"
+            )
+            remark = None
         yield Record(config.input.topic, 0, i, time_ms, key, value)
+
+
+def fields_of(record: Record) -> str:
+    """The names of a record's fields, for a message; "none" where it is no object."""
+    document = _document(record.value or b"")
+    return (", ".join(document) if isinstance(document, dict) else "") or "none"
 
 
 def _document(line: bytes) -> Any:
@@ -181,13 +200,13 @@ def _key(row: bytes | Row, document: Any, name: str) -> bytes | None:
 
 
 def _time(value: Any) -> int:
-    """Milliseconds since the epoch from such a number or ISO 8601 text; -1, which the codec refuses, otherwise."""
+    """Milliseconds since the epoch from such a number or ISO 8601 text."""
     if isinstance(value, bool) or value is None:
-        return -1
+        return _NO_TIME
     if isinstance(value, int | float):
-        return math.floor(value) if math.isfinite(value) else -1
+        return math.floor(value) if math.isfinite(value) else _NO_TIME
     try:
         time = datetime.fromisoformat(value)
     except (ValueError, TypeError):
-        return -1
+        return _NO_TIME
     return math.floor((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1_000)

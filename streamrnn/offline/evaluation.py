@@ -34,8 +34,8 @@ class Report:
     """What an evaluation found.
 
     ``metrics`` are the names in ``Score.values``, the one to rank by first. ``loss`` is the model's mean loss in scaled
-    units over the ``losses`` records that have one, as the learner and the daemon's metrics count it. ``backwards``
-    counts records that are older than one before them.
+    units over the ``losses`` records that have one, as the learner and the daemon's metrics count it. ``known`` counts,
+    for each target, the records that bring its value; ``backwards`` records that are older than one before them.
     """
 
     metrics: tuple[str, ...]
@@ -44,6 +44,7 @@ class Report:
     labels: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     first_rejected: dict[str, str] = field(default_factory=dict)
+    known: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
     backwards: int = 0
     latest_ms: int = -(1 << 62)
     streams: int = 0
@@ -61,6 +62,7 @@ class Report:
         block = decoded.block
         self.records += len(batch)
         self.labels += int((block.kind == LABEL).sum())
+        self.known = self.known + (~np.isnan(block.y)).sum(axis=0)
         for record, error in decoded.rejected:
             self.rejected[error.reason] += 1
             self.first_rejected.setdefault(error.reason, f"record {record.offset}: {error.detail}")

@@ -109,8 +109,8 @@ def check_configuration(manifest: Manifest, configuration: Mapping[str, Any]) ->
         raise FingerprintMismatch(
             f"the checkpoint at position {manifest.progress.position} of {manifest.topic}/{manifest.partition} was "
             f"written under another configuration (old -> new):{listed}\nEither put the old values back, or learn "
-            "from scratch under the new ones by giving the job another name (its consumer group and checkpoints start "
-            "afresh; the old ones stay)"
+            "from scratch under the new ones: give the job another name, and another kafka.group_id if you set one "
+            "(consumer group and checkpoints start afresh; the old ones stay)"
         )
 
 

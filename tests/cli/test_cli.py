@@ -146,6 +146,7 @@ def test_validate_shows_the_job_it_understood(job):
         assert text in result.output
     parameters = 4 * 4 * (1 + 1 + 2 + 4 + 2) + 5  # feature, dt, previous target and its flag; state; two biases; head
     assert f"{parameters} parameters" in result.output
+    assert "4 columns: 1 of features, 1 dt, 2 previous_target" in result.output
 
 
 @pytest.mark.parametrize("name", ["minimal.yaml", "flights.yaml"])
@@ -237,13 +238,29 @@ def test_run_reports_an_error_with_status_1(job, tmp_path):
 
 
 def test_inspect_shows_position_streams_and_norms(learned):
-    result = call("inspect", "-c", learned, "--stream", "s1")
+    result = call("inspect", "-c", learned)
     assert result.exit_code == 0
     assert f"offset {RECORDS}, after {RECORDS} records" in result.output
-    assert "3 of 10" in result.output
+    assert "3 of 10, in 1 segment;" in result.output
     assert "rnn.weight_hh_l0" in result.output
+    assert re.search(r"^learning\.betas +\[0\.9, 0\.999\] *$", result.output, re.MULTILINE)
+    assert "learning.momentum" not in result.output, "Adam has none"
+
+
+def test_inspect_shows_a_stream_and_nothing_else(learned):
+    result = call("inspect", "-c", learned, "--stream", "s1")
+    assert result.exit_code == 0
+    assert f"partition in/0, offset {RECORDS}" in result.output
     assert "100 in its sequence" in result.output
     assert "|h| = " in result.output
+    assert "rnn.weight_hh_l0" not in result.output
+
+
+def test_inspect_leaves_the_path_in_one_piece(learned):
+    narrow = CliRunner(env={"COLUMNS": "40", "NO_COLOR": "1", "TERM": "dumb"}).invoke(
+        app, ["inspect", "-c", str(learned)]
+    )
+    assert str(max((learned.parent / "checkpoints").rglob("manifest-*.json"))) in narrow.output
 
 
 def test_inspect_finds_the_same_checkpoint_by_file_directory_and_job(learned):
@@ -325,6 +342,16 @@ def test_evaluate_says_when_no_record_could_be_used(job, tmp_path):
     assert result.exit_code == 2
     assert "none of its 2 records could be used" in result.stderr
     assert "null_key: 1" in result.output
+
+
+def test_evaluate_says_when_the_target_is_nowhere(job, tmp_path):
+    data = tmp_path / "data.csv"
+    data.write_text("k,a,delay\n" + "s,1,2\n" * 5)
+    result = call("evaluate", "-c", job, "--data", data, "--key", "k")
+    assert result.exit_code == 2
+    assert "none of its 5 records has a value in the target field 'y'; the fields of the first one: k, a, delay" in (
+        result.stderr
+    )
 
 
 def test_evaluate_needs_a_key(job, tmp_path):

@@ -36,13 +36,14 @@ def test_rolling_mean_is_the_mean_of_each_window():
 
 @pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="the extra streamrnn[demo] is not installed")
 @pytest.mark.parametrize("n", [1, 30, 3_650])
-def test_the_plot_is_a_png_with_something_on_it(tmp_path, n):
-    times, errors = year(n, LSTM=10.0, median=12.0, mean=20.0)
+@pytest.mark.parametrize("rivals", [{"median": 12.0, "mean": 20.0}, {}])
+def test_the_plot_is_a_png_with_something_on_it(tmp_path, n, rivals):
+    times, errors = year(n, LSTM=10.0, **rivals)
     plot_errors(tmp_path / "errors.png", times, errors, title="Delays")
     from matplotlib.image import imread
 
     image = imread(tmp_path / "errors.png")
-    assert image.shape[0] > 500 and image.shape[1] > 800
+    assert image.shape[0] == (900 if rivals else 540) and image.shape[1] > 800
     assert image.std() > 0.05
 
 
@@ -72,6 +73,12 @@ def test_a_few_records_after_the_last_month_do_not_make_a_row():
     times[-3:] = np.datetime64("2014-01-01T04:00", "ms").astype(np.int64)
     text = printed(error_table(times, errors))
     assert "2014" not in text and "2013-12" in text
+
+
+def test_a_single_month_is_not_repeated_as_all():
+    times, errors = year(100, LSTM=10.0)
+    text = printed(error_table(times[:5], {"LSTM": errors["LSTM"][:5]}))
+    assert "2013-01" in text and "all" not in text
 
 
 def test_nothing_to_draw_is_said_in_words(tmp_path):

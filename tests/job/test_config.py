@@ -241,6 +241,7 @@ def test_duplicate_keys_are_refused_at_every_level() -> None:
         ("job", "found a single value"),
         ("a: [1", "line 1, column 6: not valid YAML"),
         ("a: b: c", "not valid YAML"),
+        ("a:\n\tb: 1", "line 2, column 1: not valid YAML: a tab; indent with spaces"),
         ("a: \x00", "not valid YAML"),
         ("a: 1\n---\nb: 1", "not valid YAML"),
         ("? [a]\n: b", "must be plain text"),

@@ -613,7 +613,7 @@ def test_inspect_names_the_bytes_a_lineage_began_with(scenario: Warm) -> None:
     digest = Job(scenario.config()).configuration[warm_start.FIELD]["sha256"]
     result = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["inspect", str(scenario.directory / "checkpoints")])
     assert result.exit_code == 0
-    assert re.search(rf"(?m)^model\.warm_start +sha256: {digest}", result.output)
+    assert re.search(rf"(?m)^model\.warm_start\.sha256 +{digest}", result.output)
 
 
 def test_what_was_begun_with_is_logged(scenario: Warm, caplog: pytest.LogCaptureFixture) -> None:

@@ -232,7 +232,12 @@ def test_dotted_csv_columns_are_nested_and_keys_stay_text(tmp_path):
 def test_times_may_be_iso_text(tmp_path):
     path = tmp_path / "data.jsonl"
     path.write_text('{"k": 1, "t": "1970-01-01T00:00:02Z"}\n{"k": 1, "t": "1970-01-01T00:00:03"}\n{"k": 1, "t": "x"}\n')
-    assert [r.timestamp_ms for r in records(job(), read_rows(path), Fields(key="k", timestamp="t"))] == [2000, 3000, -1]
+    told = []
+    found = records(job(), read_rows(path), Fields(key="k", timestamp="t"), told.append)
+    assert [r.timestamp_ms for r in found] == [2000, 3000, -1]
+    assert told == [
+        "--timestamp: record 2 (the first is 0), field 't': found the string 'x', expected milliseconds or ISO 8601 text"
+    ]
 
 
 @pytest.mark.parametrize(
