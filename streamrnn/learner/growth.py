@@ -85,6 +85,7 @@ def carry_over(source: LearnerState, target: Learner, features: Sequence[int], *
         model, rows = grown(MODEL, source.model, move), grown(STREAMS, source.streams, move)
         target.resume(LearnerState(new, model, rows, source.keys))
         return
+    # The log begins anew for the target: its streams, clock and counts stay its own, blank.
     blank = target.state()
     learned = {name: array for name, array in MODEL.items() if array.learned}
     counters = blank.model["counters"].copy()
@@ -161,7 +162,11 @@ def _second_moments(array: Growing) -> None:
 
 
 def _root(array: Growing) -> None:
-    """Square roots (O, R, R) of covariances, each extended by independent regressors."""
+    """Square roots S (O, R, R) of covariances P = S S^T, each extended by independent regressors.
+
+    With no covariance between old and new, P is block diagonal, and so is a root of it: the old block moves as it is,
+    and a new regressor brings the square root of its variance.
+    """
     places = places_on(array.declaration.axes[-1], array.move)
     regressors = np.arange(array.target.shape[1])
     array.target[:, regressors, regressors] = np.sqrt(_new_variance(array))[:, None]
@@ -169,7 +174,7 @@ def _root(array: Growing) -> None:
 
 
 def _trace(array: Growing) -> None:
-    """Traces (O,) of the same covariances."""
+    """Traces (O,) of the same covariances: each new regressor adds its variance."""
     added = array.move.new.n_regressors - array.move.old.n_regressors
     array.target[:] = array.old + _new_variance(array) * added
 
