@@ -1,30 +1,30 @@
 """How is it computed? The numbers: NumPy and Numba only; nothing here knows of Kafka, River or files of records.
 
-kinds        kinds of record, and when a target becomes known
-jit          how Numba is configured: CPU target, floating-point flags, cache
-compiled     compiles and loads the kernels: machine code always comes from the cache
-arrays       the arrays and numbers the kernels work on
+kinds         kinds of record, and when a target becomes known
+jit           how Numba is configured: CPU target, floating-point flags, cache
+compiled      compiles and loads the kernels: machine code always comes from the cache
+arrays        the arrays and numbers the kernels work on
 declarations  how an array is declared: its axes, who clears it, how it grows
-clearing     blanks what is kept of a stream, as declared
-tables       named tuples of arrays as rows of addresses
-handle       the one function that Python calls, and a learner's table for it
-counts       what a learner counts, one row for each count
-layout       names and places of the weights in one flat vector
-workspace    what kernels write to while a record is at work; the table of layers
-activations  tanh and the logistic function over a vector
-linear       the matrix products of a recurrent step
-cells        Elman RNN, LSTM and GRU, forward and backward
-trunk        a stack of layers over a run of steps
-heads        from states to predictions, and from a window's targets to the gradient of its states
-losses       losses of one step and their gradients
-rls          readout by recursive least squares
-optim        optimisers and clipping
-tbptt        learns one window
-rules        learning rules, of which TBPTT is the first
-scaler       running standardisation
-inputs       a record's columns become the network's inputs
-targets      what a stream remembers of its targets, and how they are standardised
-scoring      loss and error of a prediction whose target is known
-arrivals     targets that arrive after their prediction: forecasts' values and labels
-walk         goes through a block of records in order
+clearing      blanks what is kept of a stream, as declared
+tables        named tuples of arrays as rows of addresses
+handle        the one function that Python calls, and a learner's table for it
+counts        what a learner counts, one row for each count
+layout        names and places of the weights in one flat vector
+workspace     what kernels write to while a record is at work; the table of layers
+activations   tanh and the logistic function over a vector
+linear        the matrix products of a recurrent step
+cells         Elman RNN, LSTM and GRU, forward and backward
+trunk         a stack of layers over a run of steps
+heads         from states to predictions, and from a window's targets to the gradient of its states
+losses        losses of one step and their gradients
+rls           readout by recursive least squares
+optim         optimisers and clipping
+tbptt         learns one window
+rules         learning rules, of which TBPTT is the first
+scaler        running standardisation
+inputs        a record's columns become the network's inputs
+targets       what a stream remembers of its targets, and how they are standardised
+scoring       loss and error of a prediction whose target is known
+arrivals      targets that arrive after their prediction: forecasts' values and labels
+walk          goes through a block of records in order
 """

@@ -49,7 +49,7 @@ class Plan(NamedTuple):
     loss: int
     rls: int  # 1 = the readout is recursive least squares
     lags: int  # newest known values per field among its regressors
-    newest: int  # regressor that holds the newest value of field 0, the others follow; -1 = none does
+    newest_at: int  # regressor that holds the newest value of field 0, the others follow; -1 = none does
     period: int  # forecasts are differences to the value this many steps before; 0 = to nothing
     k1: int
     k2: int
@@ -157,7 +157,9 @@ class Streams(NamedTuple):
 class Layer(NamedTuple):
     """One row of the table of layers: a cell, where its weights stand in theta, and its tape over T = k2 steps.
 
-    I is the length of its input vectors: D, or what the layer below hands up.
+    I is the length of its input vectors: D, or what the layer below hands up. Every layer runs forwards in time: one
+    that runs backwards starts from the window's end and has no state to carry from record to record. Where it is wanted
+    after all, it adds a column ``direction`` (+1 or -1), by which cells go through the steps.
     """
 
     cell: int

@@ -8,7 +8,10 @@ Forward writes ``h`` and ``c``, the parts of a layer's state (row 0 is the one b
 step t), and the tape its backward reads: ``gates`` after their non-linearity and ``aux`` (LSTM: tanh(c); GRU:
 W_hn h + b_hn). Backward takes ``dh`` (T, H), the loss's gradient with respect to each h from above, overwrites it,
 writes the gradients of both pre-activations (``d_ih``, ``d_hh``; they differ only for the GRU's n gate) and adds the
-weights' gradients. What a cell carries is its own business: outside, a state is C vectors.
+weights' gradients. What a cell carries is its own business: outside, a state is C vectors. In formulas a prime marks
+what stands after the step (h', c'), and ``di`` is the gradient of gate i's pre-activation.
+
+A kernel cannot raise, so the last case of each choice is the default; ``Layout`` knows no other codes than these.
 Sources: Elman 1990; Hochreiter & Schmidhuber 1997 with Gers et al. 2000's forget gate; Cho et al. 2014.
 """
 
@@ -78,7 +81,7 @@ def rnn_forward(steps: int, x: T2, w_ih: T2, w_hh: T2, b_ih: T1, b_hh: T1, gates
 
 @jit
 def rnn_backward(steps: int, w_hh: T2, h: T2, dh: T2, d: T2) -> None:
-    """d = dh (1 - h'^2); the previous h receives W_hh d."""
+    """d = dh (1 - h'^2), the gradient of the pre-activation; the dh of the step before receives W_hh d."""
     one = h.dtype.type(1)
     for t in range(steps - 1, -1, -1):
         dh_t, d_t, h_t = dh[t], d[t], h[t + 1]
@@ -124,7 +127,18 @@ def lstm_forward(
 
 @jit
 def lstm_backward(steps: int, w_hh: T2, gates: T2, c: T2, tanh_c: T2, dh: T2, dc: T1, d: T2) -> None:
-    """Gradients of the four pre-activations; dc (H,) is carried from step to step."""
+    """Gradients of the four pre-activations; dc (H,) is carried from step to step, from the last to the first.
+
+    With u = tanh(c') of the step's own new c', and c the one before it:
+
+        dc  +=  dh o (1 - u^2)         to what came down from the step after
+        di   =  dc g i (1 - i)
+        df   =  dc c f (1 - f)
+        dg   =  dc i (1 - g^2)
+        do   =  dh u o (1 - o)
+
+    To the step before go dc f as its dc, and W_hh [di df dg do] on top of its dh.
+    """
     H = tanh_c.shape[1]
     zero, one = gates.dtype.type(0), gates.dtype.type(1)
     dc[:] = zero
@@ -167,7 +181,17 @@ def gru_forward(steps: int, x: T2, w_ih: T2, w_hh: T2, b_ih: T1, b_hh: T1, gates
 
 @jit
 def gru_backward(steps: int, w_hh: T2, gates: T2, h: T2, recurrent_n: T2, dh: T2, d_ih: T2, d_hh: T2) -> None:
-    """Gradients of the pre-activations on the input side and on the recurrent side (n scaled by r)."""
+    """Gradients of the pre-activations on the input side, d_ih, and on the recurrent side, d_hh.
+
+    With q = W_hn h + b_hn, which r scales, and h the state before the step:
+
+        dn  =  dh (1 - z) (1 - n^2)
+        dz  =  dh (h - n) z (1 - z)
+        dr  =  dn q r (1 - r)
+
+    They are both sides' but for n, whose recurrent side receives dn r. To the dh of the step before go dh z, since
+    h' keeps that share of h, and W_hh [dr dz dn*r].
+    """
     H = h.shape[1]
     one = gates.dtype.type(1)
     for t in range(steps - 1, -1, -1):

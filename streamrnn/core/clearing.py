@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from streamrnn.core.arrays import Streams
-from streamrnn.core.declarations import SEQUENCE, STREAM, Cleared, declared
+from streamrnn.core.declarations import SEQUENCE, STREAM, Cleared, declared, nested_in
 from streamrnn.core.jit import internal
 
 Clearing = Callable[[Any, int], None]
@@ -25,7 +25,12 @@ def nothing(streams: Any, slot: int) -> None:
 
 
 def clearing(group: Any, when: Cleared, first: Clearing = nothing) -> Clearing:
-    """A kernel ``(streams, slot)`` that blanks the arrays of ``group`` that are cleared then, after ``first``."""
+    """A kernel ``(streams, slot)`` that blanks the arrays of ``group`` that are cleared then, after ``first``.
+
+    Raises TypeError where one named tuple is inside the other: what is kept per stream is a flat row of arrays.
+    """
+    if nested := [inner.__name__ for inner in nested_in(group)]:
+        raise TypeError(f"{group.__name__} holds {', '.join(nested)}; what is kept per stream has no part(...)")
     chosen = ((name, array.blank) for name, array in declared(group).items() if array.cleared == when)
     return functools.reduce(_then, ((group._fields.index(name), blank) for name, blank in chosen), first)
 

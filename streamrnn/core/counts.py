@@ -1,7 +1,8 @@
 """What a learner counts, one row for each count: metrics, checkpoints and documents take name and help from here.
 
 A kernel adds to ``model.counters`` at the index that stands below the table; evictions are counted where slots are
-given out. ``windows_in_batch`` is no count but part of the optimiser's state, and is shown nowhere.
+given out. ``windows_in_batch`` is part of the optimiser's state and falls back to 0 with every step: no metric, but it
+stands beside the others in ``Learner.counters`` and in what is made of that.
 """
 
 from __future__ import annotations
@@ -41,23 +42,28 @@ COUNTS = (
     Count("late_labels", "Labels too late to be learned, since their step left the window."),
     Count("unmatched_labels", "Labels that named no remembered event."),
 )
-(
-    UPDATES,
-    WINDOWS,
-    WINDOWS_IN_BATCH,
-    GRADIENT_CLIPS,
-    WINDOWS_DROPPED_LOSS,
-    WINDOWS_DROPPED_GRADIENT,
-    IMPUTED_INPUTS,
-    SEQUENCES_ENDED,
-    RECORDS_PREDICTED,
-    LABEL_RECORDS,
-    LATE_LABELS,
-    UNMATCHED_LABELS,
-) = range(len(COUNTS))
+_INDEX = {count.name: index for index, count in enumerate(COUNTS)}
+UPDATES = _INDEX["updates"]
+WINDOWS = _INDEX["windows"]
+WINDOWS_IN_BATCH = _INDEX["windows_in_batch"]
+GRADIENT_CLIPS = _INDEX["gradient_clips"]
+WINDOWS_DROPPED_LOSS = _INDEX["windows_dropped_loss"]
+WINDOWS_DROPPED_GRADIENT = _INDEX["windows_dropped_gradient"]
+IMPUTED_INPUTS = _INDEX["imputed_inputs"]
+SEQUENCES_ENDED = _INDEX["sequences_ended"]
+RECORDS_PREDICTED = _INDEX["records_predicted"]
+LABEL_RECORDS = _INDEX["label_records"]
+LATE_LABELS = _INDEX["late_labels"]
+UNMATCHED_LABELS = _INDEX["unmatched_labels"]
 
 _EVICTED = "Streams whose state was dropped: idle beyond ttl_s, or least recently seen for lack of capacity."
 EVICTIONS = (Count("evictions", _EVICTED, "ttl"), Count("evictions", _EVICTED, "capacity"))
 
 GAUGES = ("grad_norm", "grad_norm_sum", "window_loss", "window_loss_sum", "scored", "loss_sum", "error_sum")
-GRAD_NORM, GRAD_NORM_SUM, WINDOW_LOSS, WINDOW_LOSS_SUM, SCORED, LOSS_SUM, ERROR_SUM = range(len(GAUGES))
+GRAD_NORM = GAUGES.index("grad_norm")
+GRAD_NORM_SUM = GAUGES.index("grad_norm_sum")
+WINDOW_LOSS = GAUGES.index("window_loss")
+WINDOW_LOSS_SUM = GAUGES.index("window_loss_sum")
+SCORED = GAUGES.index("scored")
+LOSS_SUM = GAUGES.index("loss_sum")
+ERROR_SUM = GAUGES.index("error_sum")

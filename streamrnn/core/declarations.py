@@ -14,7 +14,7 @@ A field without a declaration is an error.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -30,6 +30,9 @@ Cleared = Literal["never", "sequence", "stream"]
 """When a stream's row is cleared: never (nothing reads what another stream left), when its sequence ends, or when its
 slot is given to another stream. What goes with a sequence goes with the stream too."""
 
+Growth = Literal["places", "tensors", "weights", "second moments", "root", "trace"]
+"""How an array gets into a larger learner: the names of ``learner.growth.RULES``."""
+
 DTYPES: Mapping[str, type] = {"F": np.float64, "I": np.int64, "U": np.uint64, "B": np.bool_, "K": np.uint8}
 """Types by the letter of an annotation; T, the model's precision, is the learner's choice."""
 
@@ -40,8 +43,9 @@ class Stored(NamedTuple):
     axes: tuple[str, ...]
     blank: float
     cleared: Cleared
-    growth: str
+    growth: Growth
     learned: bool
+    name: str = ""
     letter: str = ""
 
     def dtype(self, precision: type) -> type:
@@ -49,8 +53,8 @@ class Stored(NamedTuple):
         return precision if self.letter == "T" else DTYPES[self.letter]
 
     def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
-        """Its shape where the axes have these sizes."""
-        return tuple(int(axis) if axis.isdecimal() else sizes[axis] for axis in self.axes)
+        """Its shape where the axes have these sizes. Raises ValueError for an axis that is not among them."""
+        return tuple(int(axis) if axis.isdecimal() else _length(self.name, axis, sizes) for axis in self.axes)
 
 
 class Part(NamedTuple):
@@ -67,7 +71,7 @@ class Size(NamedTuple):
 
 
 def stored(
-    axes: str = "", *, blank: float = 0.0, cleared: Cleared = NEVER, growth: str = "places", learned: bool = True
+    axes: str = "", *, blank: float = 0.0, cleared: Cleared = NEVER, growth: Growth = "places", learned: bool = True
 ) -> Any:
     """Declare an array.
 
@@ -104,11 +108,11 @@ def declared(group: Any) -> dict[str, Stored]:
     for name in _fields(group):
         what = _declaration(group, name)
         if isinstance(what, Stored):
-            found[name] = what._replace(letter=group.__annotations__[name].__forward_arg__[0])
+            found[name] = what._replace(name=name, letter=group.__annotations__[name].__forward_arg__[0])
         elif isinstance(what, Part):
             for inner, array in declared(what.group).items():
                 axes = tuple(what.renamed.get(axis, axis) for axis in array.axes)
-                found[f"{name}_{inner}"] = array._replace(axes=axes)
+                found[f"{name}_{inner}"] = array._replace(name=f"{name}_{inner}", axes=axes)
     return found
 
 
@@ -134,12 +138,12 @@ def allocate(group: type[Group], sizes: Mapping[str, int], precision: type, rows
     for name in _fields(group):
         what = _declaration(group, name)
         if isinstance(what, Stored):
-            values.append(np.zeros((*rows, *what.shape(sizes)), found[name].dtype(precision)))
+            values.append(np.zeros((*rows, *found[name].shape(sizes)), found[name].dtype(precision)))
         elif isinstance(what, Part):
-            inside = {**sizes, **{axis: sizes[other] for axis, other in what.renamed.items()}}
+            inside = {**sizes, **{axis: _length(name, other, sizes) for axis, other in what.renamed.items()}}
             values.append(allocate(what.group, inside, precision, rows))
         else:
-            values.append(sizes[what.axis])
+            values.append(_length(name, what.axis, sizes))
     return group(*values)
 
 
@@ -148,6 +152,21 @@ def row_bytes(group: Any, sizes: Mapping[str, int], precision: type) -> int:
     return sum(
         math.prod(array.shape(sizes)) * np.dtype(array.dtype(precision)).itemsize for array in declared(group).values()
     )
+
+
+def nested_in(group: Any) -> Iterator[type]:
+    """The named tuples inside a named tuple, at any depth."""
+    for name in _fields(group):
+        what = _declaration(group, name)
+        if isinstance(what, Part):
+            yield what.group
+            yield from nested_in(what.group)
+
+
+def _length(name: str, axis: str, sizes: Mapping[str, int]) -> int:
+    if axis not in sizes:
+        raise ValueError(f"{name!r} has an axis {axis!r} of unknown length; known: {', '.join(sizes)}")
+    return sizes[axis]
 
 
 def _fields(group: Any) -> tuple[str, ...]:

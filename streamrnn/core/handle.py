@@ -12,12 +12,20 @@ import numpy as np
 
 from streamrnn.core.arrays import I1, T1, Array, Hyper, Model, Plan, Records, Scratch, Streams
 from streamrnn.core.jit import entry_point
+from streamrnn.core.kinds import KNOWN
+from streamrnn.core.losses import CROSS_ENTROPIES, REGRESSION_LOSSES
+from streamrnn.core.optim import OPTIMIZERS
+from streamrnn.core.rules import RULES
 from streamrnn.core.tables import reader, table_of, width
 from streamrnn.core.walk import walk
 
 plan_at, hyper_at, model_at = reader(Plan), reader(Hyper), reader(Model)
 streams_at, scratch_at, records_at = reader(Streams), reader(Scratch), reader(Records)
 HYPER, MODEL, STREAMS, SCRATCH = itertools.accumulate(map(width, (Plan, Hyper, Model, Streams)))
+
+
+CODES = {"loss": {**REGRESSION_LOSSES, **CROSS_ENTROPIES}, "optimizer": OPTIMIZERS, "rule": RULES, "known": KNOWN}
+"""The numbers of a plan that choose between cases, and the tables they come from."""
 
 
 @entry_point
@@ -34,9 +42,10 @@ def process(sample: T1, learner: I1, records: I1) -> None:
 
 
 class Handle:
-    """A learner's arrays behind one table, which it keeps alive."""
+    """A learner's arrays behind one table, which it keeps alive. Raises ValueError for a code that no kernel knows."""
 
     def __init__(self, plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch) -> None:
+        require_known_codes(plan)
         self._groups = (plan, hyper, model, streams, scratch)
         self._sample = np.zeros(0, model.theta.dtype)
         self._table = table_of(*self._groups)
@@ -44,3 +53,13 @@ class Handle:
     def process(self, records: Records, table: Array | None = None) -> None:
         """Process records; ``table`` is ``table_of(records)`` where the caller kept it from an earlier call."""
         process(self._sample, self._table, table_of(records) if table is None else table)
+
+
+def require_known_codes(plan: Plan) -> None:
+    """Raise ValueError for a code that is in no table.
+
+    Kernels cannot raise: with an unknown code they would quietly run the last of their cases, or none.
+    """
+    for field, table in CODES.items():
+        if (code := getattr(plan, field)) not in table.values():
+            raise ValueError(f"plan.{field} is {code}, which no kernel knows; expected one of {table}")

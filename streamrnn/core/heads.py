@@ -1,10 +1,11 @@
 """Heads: from the states of the trunk to predictions, and back from a window's targets to the gradient of its states.
 
-``predict`` reads the one state just computed. ``window_gradient`` owns a window whole: it is given the states h (T, H)
-and the targets (T, Y), and gives the mean loss and dh (T, H), while the gradient of its own weights is added to theirs.
-How states and targets belong together is the head's business alone; the heads here look at each step by itself, so
-one loop serves both of them: a linear readout ``raw = W h + b``, learned with the trunk, and the RLS readout, which
-has its own way of learning (see ``rls``) and through whose weights the trunk is trained.
+``predict`` reads the one state just computed. ``window_gradient`` owns a window whole: it is given a run's states h
+(T, H), the inputs x (T, D) and lags beside them and the targets (T, Y), and gives the mean loss and dh (T, H), while
+the gradient of its own weights is added to theirs. How states and targets belong together is the head's business alone;
+the heads here look at each step by itself, so one loop serves both of them: a linear readout ``raw = W h + b``, learned
+with the trunk, and the RLS readout, which has its own way of learning (see ``rls``) and through whose weights the trunk
+is trained.
 """
 
 from __future__ import annotations
@@ -19,15 +20,17 @@ from streamrnn.core.linear import copy
 def predict(plan: Plan, model: Model, scratch: Scratch, out: F1) -> None:
     """out (O,) float64: standardised values or probabilities, from the first state in scratch."""
     if plan.rls == 1:
-        regressors(scratch, scratch.phi, ZERO)
-        rls.predict(model.readout, scratch.phi, plan.newest, scratch.workspace, scratch.expert_predictions, out)
+        regressors(scratch.h[0], scratch.x[0], scratch.lags[0], scratch.phi)
+        rls.predict(model.readout, scratch.phi, plan.newest_at, scratch.workspace, scratch.expert_predictions, out)
     else:
         linear_forward(scratch.h[0], scratch.head_w, scratch.head_b, scratch.raw)
         losses.publish(plan.loss, scratch.raw, out)
 
 
 @internal
-def window_gradient(plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, h: T2, targets: T2, dh: T2) -> float:
+def window_gradient(
+    plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, h: T2, x: T2, lags: T2, targets: T2, dh: T2
+) -> float:
     """Mean loss over the known elements of targets (T, Y), NaN = unknown; overwrites dh (T, H)."""
     known = ZERO
     for t in range(h.shape[0]):
@@ -37,7 +40,7 @@ def window_gradient(plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, h:
     for t in range(h.shape[0]):
         dh[t, :] = dh.dtype.type(0)
         if losses.any_known(targets[t]):
-            raw_output(plan, model, scratch, h[t], t)
+            raw_output(plan, model, scratch, h[t], x[t], lags[t])
             total += losses.loss_gradient(
                 plan.loss, scratch.raw, targets[t], scratch.levels, hyper.huber_delta, scratch.draw
             )
@@ -51,19 +54,19 @@ def window_gradient(plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, h:
 
 
 @internal
-def raw_output(plan: Plan, model: Model, scratch: Scratch, h: T1, t: int) -> None:
-    """scratch.raw (O,) from the state h (H,) of step t of the run in scratch."""
+def raw_output(plan: Plan, model: Model, scratch: Scratch, h: T1, x: T1, lags: T1) -> None:
+    """scratch.raw (O,) from the state h (H,) of a step, its inputs x (D,) and its lags."""
     if plan.rls == 1:
-        regressors(scratch, scratch.phi_replayed, t)
+        # Not into scratch.phi: the record at work is learned from that after the window.
+        regressors(h, x, lags, scratch.phi_replayed)
         rls.replay(model.readout, scratch.phi_replayed, scratch.raw)
     else:
         linear_forward(h, scratch.head_w, scratch.head_b, scratch.raw)
 
 
-@internal
-def regressors(scratch: Scratch, phi: F1, t: int) -> None:
-    """phi (R,) of step t of the run in scratch: [h, x, lags, 1]."""
-    h, x, lags = scratch.h[t], scratch.x[t], scratch.lags[t]
+@jit
+def regressors(h: T1, x: T1, lags: T1, phi: F1) -> None:
+    """phi (R,) of a step = [h, x, lags, 1]."""
     H, D = h.shape[0], x.shape[0]
     copy(phi[:H], h)
     copy(phi[H : H + D], x)

@@ -5,6 +5,9 @@ others as they are). Targets come as Y numbers, NaN where unknown; output o belo
 quantile levels of one target stand together. For cross-entropy the one target is the class index. Sums, not means, are
 returned: the caller divides by the number of known elements of its whole window (``known_elements``).
 
+Arithmetic is float64 whatever the model's precision: it costs nothing beside the trunk, and sums are shown. A kernel
+cannot raise, so the last case of each choice is the default; ``handle`` refuses codes that are in neither table.
+
 Squared is PyTorch's MSELoss, huber its HuberLoss(delta), quantile the pinball loss of Koenker & Bassett 1978.
 """
 
@@ -77,7 +80,16 @@ def any_known(y: T1) -> bool:
 
 @jit
 def element_loss(loss: int, e: float, level: float, delta: float) -> tuple[float, float]:
-    """Loss and its slope for one regression error e = output - target."""
+    """Loss and its slope for one regression error e = output - target.
+
+        squared   e^2                                            2 e
+        absolute  |e|                                            sign(e)
+        huber     e^2 / 2 where |e| <= delta                     e
+                  delta (|e| - delta / 2) beyond                 delta sign(e)
+        quantile  (1 - level) e where e > 0, -level e elsewhere  the factor of e
+
+    At e = 0 the slope is 0 where the loss has a kink: a target that was met asks for no change.
+    """
     if loss == SQUARED:
         return e * e, 2.0 * e
     if loss == ABSOLUTE:
@@ -96,7 +108,7 @@ def loss_gradient(loss: int, raw: T1, y: T1, levels: F1, delta: float, draw: T1)
 
     raw (O,), y (Y,) and draw in the model's precision, levels (Q,) float64 (quantile only). The value is float64.
     """
-    draw[:] = raw.dtype.type(0)
+    draw[:] = raw.dtype.type(0)  # an output whose target is unknown has no gradient, and is not visited below
     if classifies(loss):
         if np.isnan(y[0]):
             return 0.0
@@ -114,7 +126,11 @@ def loss_gradient(loss: int, raw: T1, y: T1, levels: F1, delta: float, draw: T1)
 
 @jit
 def logistic_gradient(raw: T1, y: float, draw: T1) -> float:
-    """log(1 + exp(z)) - y z of the one logit z and the class y, 0 or 1, written so that no exponential overflows."""
+    """log(1 + exp(z)) - y z of the one logit z and the class y, 0 or 1; the gradient is 1 / (1 + exp(-z)) - y.
+
+    The logarithm is written max(z, 0) + log(1 + exp(-|z|)), and the logistic function by tanh: so no exponential
+    overflows.
+    """
     z, target = np.float64(raw[0]), np.float64(y)
     draw[0] = raw.dtype.type(0.5 + 0.5 * math.tanh(0.5 * z) - target)
     return max(z, 0.0) - z * target + math.log1p(math.exp(-abs(z)))
@@ -122,7 +138,7 @@ def logistic_gradient(raw: T1, y: float, draw: T1) -> float:
 
 @jit
 def softmax_gradient(raw: T1, index: int, draw: T1) -> float:
-    """log(sum exp(z)) - z[index] of the logits z = raw (O,)."""
+    """log(sum exp(z)) - z[index] of the logits z = raw (O,); the gradient is exp(z) / sum exp(z), less 1 at index."""
     T = raw.dtype.type
     highest, total = largest(raw), 0.0
     for o in range(raw.shape[0]):

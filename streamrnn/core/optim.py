@@ -33,7 +33,7 @@ def global_norm(grad: T1) -> float:
 
 @jit
 def clip_factor(norm: float, clip_norm: float) -> float:
-    """What the gradient is multiplied by: min(1, c / (norm + 1e-6)); ``clip_norm <= 0`` never clips."""
+    """What the gradient is multiplied by: min(1, clip_norm / (norm + 1e-6)); ``clip_norm <= 0`` never clips."""
     return min(1.0, clip_norm / (norm + 1e-6)) if clip_norm > 0.0 else 1.0
 
 
@@ -45,15 +45,17 @@ def update(
     T = theta.dtype.type
     one = T(1)
     lr, eps, scale = T(hyper.lr), T(hyper.eps), T(factor)
-    if optimizer == SGD:
+    # In the formulas g = factor * grad. A kernel cannot raise: the last case is the default, and ``handle`` refuses a
+    # code that is not in OPTIMIZERS.
+    if optimizer == SGD:  # theta -= lr g
         for p in range(theta.shape[0]):
             theta[p] -= lr * (scale * grad[p])
-    elif optimizer == MOMENTUM:
+    elif optimizer == MOMENTUM:  # m = mu m + g; theta -= lr m. As in PyTorch, g is not damped by 1 - mu
         mu = T(hyper.momentum)
         for p in range(theta.shape[0]):
             moment1[p] = mu * moment1[p] + scale * grad[p]
             theta[p] -= lr * moment1[p]
-    elif optimizer == RMSPROP:
+    elif optimizer == RMSPROP:  # v = alpha v + (1 - alpha) g^2; theta -= lr g / (sqrt(v) + eps)
         alpha = T(hyper.rmsprop_alpha)
         rest = one - alpha
         for p in range(theta.shape[0]):
@@ -65,6 +67,7 @@ def update(
         #   theta -= lr * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
         # Both corrections for the start from zero are constants of the step, computed before the loop. They are
         # float64 until then: in float32, 1 - b2 would keep four digits.
+        # AdamW shrinks theta by lr * weight_decay first, beside the moments, which never see the decay.
         b1, b2 = T(hyper.beta1), T(hyper.beta2)
         rest1, rest2 = T(1.0 - hyper.beta1), T(1.0 - hyper.beta2)
         step_size = T(hyper.lr / (1.0 - hyper.beta1**step))

@@ -19,9 +19,14 @@ newest value", weighed by their discounted absolute errors (Vovk 1990). Where a 
 repeats the newest value in part: by the factor min(1, noise / phi^T P phi). On short or unpredictable series this is
 what keeps it from losing to the last value.
 
-Indices: o is an output, ``newest`` the regressor in phi that holds the newest known value, -1 = none does. Functions
-that see all outputs are given field 0's and find each output's own by ``newest_of``; those that see one model of one
-output are given that output's. In phi[H:] it stands H places before its place in phi.
+Indices: o is an output. The regressor that holds the newest known value has three names, by where counting begins;
+negative = none does:
+
+    newest_at        its place in phi for field 0; the other fields follow it
+    own_newest_at    its place in phi for the field that output o predicts
+    model_newest_at  the same among a model's own regressors: in phi[H:] it stands H places before
+
+``newest_value`` is what stands there, standardised.
 """
 
 from __future__ import annotations
@@ -70,20 +75,20 @@ def spread(root: F2, phi: F1, f: F1) -> float:
 
 
 @jit
-def shrunk(prediction: float, newest: float, noise: float, variance: float) -> float:
+def shrunk(prediction: float, newest_value: float, noise: float, variance: float) -> float:
     """A model's prediction, drawn to the newest value where its weights are more uncertain than the noise."""
-    return newest + min(1.0, noise / variance) * (prediction - newest) if variance > 0.0 else prediction
+    return newest_value + min(1.0, noise / variance) * (prediction - newest_value) if variance > 0.0 else prediction
 
 
 @jit
-def mixture(losses: F1, count: float, full: float, plain: float, newest: float) -> float:
+def mixture(losses: F1, count: float, full: float, plain: float, newest_value: float) -> float:
     """The experts' mean, weighed by (loss / smallest)^-count; losses (4,). The newest value before any is scored.
 
     A loss is a discounted sum of ``count`` absolute errors. Divided by the smallest, the best expert weighs 1 and no
     power leaves the range of numbers.
     """
     if count == 0.0:
-        return newest
+        return newest_value
     floor = 1e-12 * count  # an expert that never erred still has a logarithm; losses grow with count, and so does this
     lf = MODEL_HANDICAP * losses[FULL] + floor
     lp = MODEL_HANDICAP * losses[PLAIN] + floor
@@ -92,31 +97,33 @@ def mixture(losses: F1, count: float, full: float, plain: float, newest: float) 
     wf, wp = math.exp(-count * math.log(lf / least)), math.exp(-count * math.log(lp / least))
     ws, wr = math.exp(-count * math.log(ls / least)), math.exp(-count * math.log(lr / least))
     # "Nothing changes" predicts 0, so that it stands in the denominator alone.
-    return (wf * full + wp * plain + wr * newest) / (wf + wp + ws + wr)
+    return (wf * full + wp * plain + wr * newest_value) / (wf + wp + ws + wr)
 
 
 @jit
-def newest_of(newest: int, o: int, fields: int) -> int:
-    """The regressor that holds the newest value of output o's own field; ``newest`` is field 0's, others follow it."""
-    return newest + o % fields if newest >= 0 else -1
+def own_newest(newest_at: int, o: int, fields: int) -> int:
+    """``own_newest_at`` of output o. Outputs run through the fields, once for each horizon."""
+    return newest_at + o % fields if newest_at >= 0 else -1
 
 
 @jit
-def predict(readout: Readout, phi: F1, newest: int, workspace: F2, predictions: F2, out: F1) -> None:
+def predict(readout: Readout, phi: F1, newest_at: int, workspace: F2, predictions: F2, out: F1) -> None:
     """out (O,) from phi (R,), and what the two models predict in predictions (O, 2); workspace (2, R)."""
     full, plain = readout.full, readout.plain
     R, hidden = phi.shape[0], phi.shape[0] - plain.weight.shape[1]
     tail, f, g = phi[hidden:], workspace[0, :R], workspace[1, : R - hidden]
     for o in range(out.shape[0]):
-        k = newest_of(newest, o, readout.fields)
-        value = phi[k] if k >= 0 else 0.0
+        own_newest_at = own_newest(newest_at, o, readout.fields)
+        newest_value = phi[own_newest_at] if own_newest_at >= 0 else 0.0
         predictions[o, FULL] = shrunk(
-            dot(full.weight[o], phi), value, full.noise_in_use[o], spread(full.root[o], phi, f)
+            dot(full.weight[o], phi), newest_value, full.noise_in_use[o], spread(full.root[o], phi, f)
         )
         predictions[o, PLAIN] = shrunk(
-            dot(plain.weight[o], tail), value, plain.noise_in_use[o], spread(plain.root[o], tail, g)
+            dot(plain.weight[o], tail), newest_value, plain.noise_in_use[o], spread(plain.root[o], tail, g)
         )
-        out[o] = mixture(readout.losses[o], readout.loss_count[o], predictions[o, FULL], predictions[o, PLAIN], value)
+        out[o] = mixture(
+            readout.losses[o], readout.loss_count[o], predictions[o, FULL], predictions[o, PLAIN], newest_value
+        )
 
 
 @jit
@@ -139,13 +146,12 @@ def backward(weight: F2, draw: T1, dh: T1) -> None:
 
 @jit
 def update(
-    readout: Readout, hyper: Hyper, o: int, phi: F1, newest: int, predictions: F1, target: float, workspace: F2
+    readout: Readout, hyper: Hyper, o: int, phi: F1, newest_at: int, predictions: F1, target: float, workspace: F2
 ) -> None:
     """Output o should have been ``target`` where the regressors were phi (R,) and its models predicted (2,).
 
-    ``newest`` is field 0's. The experts are scored by what they predicted then, since the weights may have seen later
-    targets by now; then both models are fitted. Writes row o of the readout's arrays. Nothing happens where numbers are
-    not finite.
+    The experts are scored by what they predicted then, since the weights may have seen later targets by now; then both
+    models are fitted. Writes row o of the readout's arrays. Nothing happens where numbers are not finite.
     """
     full, plain = readout.full, readout.plain
     R, hidden = phi.shape[0], phi.shape[0] - plain.weight.shape[1]
@@ -157,14 +163,14 @@ def update(
     size = abs(now_full) + abs(now_plain) + abs(predictions[FULL]) + abs(predictions[PLAIN])
     if not size + variance_full + variance_plain + abs(target) <= LARGEST:
         return
-    k = newest_of(newest, o, readout.fields)
-    score_experts(readout, o, predictions, phi[k] if k >= 0 else 0.0, target)
-    fit(full, hyper, o, target - now_full, variance_full, k, f)
-    fit(plain, hyper, o, target - now_plain, variance_plain, k - hidden, g)
+    own_newest_at = own_newest(newest_at, o, readout.fields)
+    score_experts(readout, o, predictions, phi[own_newest_at] if own_newest_at >= 0 else 0.0, target)
+    fit(full, hyper, o, target - now_full, variance_full, own_newest_at, f)
+    fit(plain, hyper, o, target - now_plain, variance_plain, own_newest_at - hidden, g)
 
 
 @jit
-def score_experts(readout: Readout, o: int, predictions: F1, newest: float, target: float) -> None:
+def score_experts(readout: Readout, o: int, predictions: F1, newest_value: float, target: float) -> None:
     """Discount the experts' absolute errors on output o and add those of this target."""
     losses = readout.losses[o]
     for expert in range(EXPERTS):
@@ -172,15 +178,15 @@ def score_experts(readout: Readout, o: int, predictions: F1, newest: float, targ
     losses[FULL] += abs(target - predictions[FULL])
     losses[PLAIN] += abs(target - predictions[PLAIN])
     losses[STILL] += abs(target)
-    losses[REPEAT] += abs(target - newest)
+    losses[REPEAT] += abs(target - newest_value)
     readout.loss_count[o] = LOSS_MEMORY * readout.loss_count[o] + 1.0
 
 
 @jit
-def fit(model: Squares, hyper: Hyper, o: int, error: float, variance: float, newest: int, f: F1) -> None:
+def fit(model: Squares, hyper: Hyper, o: int, error: float, variance: float, model_newest_at: int, f: F1) -> None:
     """One step of least squares on row o: ``error`` of its prediction, f (R,) = S^T phi, variance = f f.
 
-    ``newest`` is its own regressor with the newest value of the output's field, negative = none. Overwrites f.
+    Overwrites f.
     """
     # Forgetting lets this target weigh 1 / forgetting as much as the one before. Were its noise to rise by more than
     # that, a whole stretch of new targets would count less than the old ones they should replace.
@@ -195,14 +201,15 @@ def fit(model: Squares, hyper: Hyper, o: int, error: float, variance: float, new
         square = limit * abs(error)  # in the noise it counts likewise: one outlier must not excuse all that follow
     model.trace[o] = observe(model.weight[o], model.root[o], error, variance, assumed, hyper.forgetting, f)
     if model.trace[o] > LARGEST_GROWTH * hyper.prior * f.shape[0]:
-        refresh(model, o, newest, hyper.prior, f)
+        refresh(model, o, model_newest_at, hyper.prior, f)
+    # Only now, so that the noise a target is weighed by does not hold its own error.
     model.noise_sum[o] = NOISE_MEMORY * model.noise_sum[o] + square
     model.noise_count[o] = NOISE_MEMORY * model.noise_count[o] + 1.0
     model.noise[o] = max(model.noise_sum[o] / model.noise_count[o], SMALLEST_NOISE)
 
 
 @jit
-def refresh(model: Squares, o: int, newest: int, prior: float, f: F1) -> None:
+def refresh(model: Squares, o: int, model_newest_at: int, prior: float, f: F1) -> None:
     """Observe the prior of one weight as if it were a target. Overwrites f.
 
     Directions that no target tells about grow by 1 / forgetting per update. To stop forgetting instead would stop it
@@ -213,7 +220,7 @@ def refresh(model: Squares, o: int, newest: int, prior: float, f: F1) -> None:
     k = int(model.refreshed[o]) % f.shape[0]
     model.refreshed[o] += 1.0
     copy(f, S[k])  # S^T phi of the regressors that are 1 at k and 0 elsewhere
-    expected = 1.0 if k == newest else 0.0
+    expected = 1.0 if k == model_newest_at else 0.0
     model.trace[o] = observe(w, S, expected - w[k], dot(f, f), prior, 1.0, f)
 
 
@@ -253,8 +260,8 @@ def scale_and_subtract(row: F1, scale: float, factor: float, f: F1) -> None:
         row[j] = scale * row[j] - factor * f[j]
 
 
-def start(readout: Readout, prior: float, newest: int) -> None:
-    """Fill a ``Readout`` with the prior; ``newest`` is field 0's."""
+def start(readout: Readout, prior: float, newest_at: int) -> None:
+    """Fill a ``Readout`` with the prior."""
     hidden = readout.full.weight.shape[1] - readout.plain.weight.shape[1]
     for model, first in ((readout.full, 0), (readout.plain, hidden)):
         outputs, R = model.weight.shape
@@ -264,8 +271,8 @@ def start(readout: Readout, prior: float, newest: int) -> None:
         for ones in (model.noise, model.noise_in_use, model.noise_sum, model.noise_count):
             ones[:] = 1.0
         model.refreshed[:] = 0.0
-        if newest >= 0:
+        if newest_at >= 0:
             for o in range(outputs):
-                model.weight[o, newest_of(newest, o, readout.fields) - first] = 1.0
+                model.weight[o, own_newest(newest_at, o, readout.fields) - first] = 1.0
     readout.losses[:] = 0.0
     readout.loss_count[:] = 0.0

@@ -11,6 +11,8 @@ from streamrnn.core.arrays import Hyper, Model, Plan, Scratch, Streams
 from streamrnn.core.jit import internal
 
 TBPTT = 0
+RULES = {"tbptt": TBPTT}
+"""A kernel cannot raise: ``handle`` refuses a plan with a code that is not among these."""
 
 
 @internal

@@ -24,14 +24,14 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 from numba.np.numpy_support import from_dtype
 
-from streamrnn.core.arrays import Array, Readout, Squares
+from streamrnn.core.arrays import Array, Model
+from streamrnn.core.declarations import DTYPES, nested_in
 from streamrnn.core.jit import JIT_DISABLED
 
 Group = TypeVar("Group")
 Reader = Callable[[Array, Array, int], Group]
 
-_DTYPES = {"F": np.float64, "I": np.int64, "U": np.uint64, "B": np.bool_, "K": np.uint8}
-_NESTED = {group.__name__: group for group in (Squares, Readout)}
+_NESTED = {group.__name__: group for group in nested_in(Model)}
 
 
 def fields_of(group: Any) -> list[str]:
@@ -97,7 +97,7 @@ def interpreted(group: Any) -> Reader[Any]:
                 members.append(float(np.int64(next(numbers)).view(np.float64)))
             else:
                 address, shape = next(numbers), tuple(itertools.islice(numbers, int(kind[1])))
-                typestr = np.dtype(_DTYPES.get(kind[0], precision)).str
+                typestr = np.dtype(DTYPES.get(kind[0], precision)).str
                 memory = {"data": (address, False), "shape": shape, "typestr": typestr, "version": 3}
                 # No memory is reserved for an array without elements, so there may be none at its address.
                 there = SimpleNamespace(__array_interface__=memory)
@@ -120,6 +120,7 @@ def compiled(group: Any) -> Reader[Any]:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             source = make_array(signature.args[1])(context, builder, arguments[1]).data
             intp = context.get_value_type(types.intp)
+            # Lazily, one load for each entry that ``_build`` asks for: only the fields know how many there are.
             places = (builder.add(arguments[2], intp(place)) for place in itertools.count())
             numbers = (builder.load(builder.gep(source, [place])) for place in places)
             return _build(context, builder, result, numbers)
@@ -138,7 +139,7 @@ def _numba_type(group: Any, precision: Any) -> Any:
         elif kind in {"int", "float"}:
             members.append(types.int64 if kind == "int" else types.float64)
         else:
-            dtype = from_dtype(np.dtype(_DTYPES[kind[0]])) if kind[0] in _DTYPES else precision
+            dtype = from_dtype(np.dtype(DTYPES[kind[0]])) if kind[0] in DTYPES else precision
             members.append(types.Array(dtype, int(kind[1]), "C"))
     return BaseTuple.from_types(members, group)
 
@@ -151,11 +152,13 @@ def _build(context: Any, builder: Any, kind: Any, numbers: Iterator[Any]) -> Any
         return next(numbers)
     if kind == types.float64:
         return builder.bitcast(next(numbers), context.get_value_type(types.float64))
+    # Numba's own record of an array, filled in by hand. meminfo, the owner that is counted, stays empty: the memory
+    # belongs to whoever holds the table, and kernels are compiled without reference counting.
     view = make_array(kind)(context, builder)
     data = builder.inttoptr(next(numbers), view.data.type)
     shape = list(itertools.islice(numbers, kind.ndim))
     itemsize = context.get_value_type(types.intp)(context.get_abi_sizeof(context.get_data_type(kind.dtype)))
-    strides: list[Any] = []
+    strides: list[Any] = []  # C order: the last axis is the one whose entries are neighbours
     stride = itemsize
     for length in reversed(shape):
         strides.insert(0, stride)

@@ -194,7 +194,7 @@ def fit_readout(plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, phi: F
     for f in range(plan.fields):
         if scaler.usable(y[f]) and not np.isnan(scaling[f, 1]):
             target = (y[f] - scaling[f, 0]) / scaling[f, 1]
-            rls.update(model.readout, hyper, f, phi, plan.newest, predictions[f], target, scratch.workspace)
+            rls.update(model.readout, hyper, f, phi, plan.newest_at, predictions[f], target, scratch.workspace)
 
 
 @internal
@@ -220,5 +220,5 @@ def fit_readout_to_forecast(
     else:
         target = (y - scaling[0]) / scaling[1]
     if math.isfinite(target):
-        rls.update(model.readout, hyper, column, streams.regressors[slot, place], plan.newest,
+        rls.update(model.readout, hyper, column, streams.regressors[slot, place], plan.newest_at,
                    streams.expert_predictions[slot, place, column], target, scratch.workspace)  # fmt: skip

@@ -79,9 +79,8 @@ def window_gradient(plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, st
     """Mean loss of the first ``steps`` steps in scratch from the loaded state; the gradient overwrites scratch.grad."""
     scratch.grad[:] = scratch.grad.dtype.type(0)
     trunk.forward(scratch, steps)
-    loss = heads.window_gradient(
-        plan, hyper, model, scratch, scratch.h[:steps], scratch.targets[:steps], scratch.dh[:steps]
-    )
+    h, x, lags, targets = scratch.h[:steps], scratch.x[:steps], scratch.lags[:steps], scratch.targets[:steps]
+    loss = heads.window_gradient(plan, hyper, model, scratch, h, x, lags, targets, scratch.dh[:steps])
     trunk.backward(scratch, steps)
     return loss
 

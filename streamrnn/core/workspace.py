@@ -7,6 +7,7 @@ tape and whose gradient it writes. Kernels loop over the rows and know of no fir
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -15,23 +16,24 @@ from streamrnn.core.layout import Layout, cut
 from streamrnn.core.tables import table_of
 
 
-def zeros_scratch(layout: Layout, plan: Plan, n_outputs: int, theta: Array, indicator: Array, levels: Array) -> Scratch:
-    """Work space for one network with O = ``n_outputs`` and weights theta (P,)."""
-    H, D, k2 = layout.hidden_size, layout.n_inputs, plan.k2
-    R = n_regressors(plan, H, D)
+def zeros_scratch(
+    layout: Layout, plan: Plan, sizes: Mapping[str, int], theta: Array, indicator: Array, levels: Array
+) -> Scratch:
+    """Work space for one network with weights theta (P,); ``sizes`` has the length of each axis that arrays name."""
+    D, O, F, Y, R, K = (sizes[axis] for axis in ("D", "O", "F", "Y", "R", "K"))  # noqa: E741
 
     def zeros(*shape: int) -> Array:
         return np.zeros(shape, theta.dtype)
 
-    x, grad = zeros(k2, D), np.zeros_like(theta)
+    x, grad = zeros(K, D), np.zeros_like(theta)
     tape, layers = stack(layout, plan, x, theta, grad)
     head, dhead, top = layout.views(theta), layout.views(grad), layers[-1]
     return Scratch(
-        x=x, lags=zeros(k2, plan.lags * plan.fields), targets=zeros(k2, n_columns(plan)),
+        x=x, lags=zeros(K, sizes["lags"]), targets=zeros(K, Y),
         layers=np.stack([table_of(layer) for layer in layers]), tape=tape, h=top.state[0, 1:], dh=top.dh,
         head_w=head.head_w, head_b=head.head_b, dhead_w=dhead.head_w, dhead_b=dhead.head_b,
-        raw=zeros(n_outputs), draw=zeros(n_outputs), grad=grad, phi=np.zeros(R), phi_replayed=np.zeros(R),
-        scaling=np.zeros((plan.fields, 2)), expert_predictions=np.zeros((n_outputs, 2)), workspace=np.zeros((2, R)),
+        raw=zeros(O), draw=zeros(O), grad=grad, phi=np.zeros(R), phi_replayed=np.zeros(R),
+        scaling=np.zeros((F, 2)), expert_predictions=np.zeros((O, 2)), workspace=np.zeros((2, R)),
         indicator=indicator, levels=levels,
     )  # fmt: skip
 
@@ -56,13 +58,3 @@ def stack(layout: Layout, plan: Plan, x: Array, theta: Array, grad: Array) -> tu
         ))  # fmt: skip
         x, dx = state[0, 1:], dh  # the layer above reads this one's h, and writes what this one's backward reads
     return tape, layers
-
-
-def n_regressors(plan: Plan, hidden_size: int, n_inputs: int) -> int:
-    """R: regressors of the RLS readout, 0 without it."""
-    return hidden_size + n_inputs + plan.lags * plan.fields + 1 if plan.rls else 0
-
-
-def n_columns(plan: Plan) -> int:
-    """Y: target columns of a step."""
-    return 1 if plan.classes else plan.horizon * plan.fields

@@ -83,6 +83,7 @@ def carry_over(source: LearnerState, target: Learner, features: Sequence[int], *
         model, rows = grown(MODEL, source.model, move), grown(STREAMS, source.streams, move)
         target.resume(LearnerState(new, model, rows, source.keys))
         return
+    # The log begins anew for the target: its streams, clock and counts stay its own, blank.
     blank = target.state()
     learned = {name: array for name, array in MODEL.items() if array.learned}
     counters = blank.model["counters"].copy()

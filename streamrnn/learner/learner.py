@@ -326,8 +326,9 @@ class Learner:
     def resume(self, state: LearnerState) -> None:
         """Go on from a state, instead of from what it holds now. The state's arrays are copied.
 
-        Raises ValueError, and changes nothing, when the state lacks an array, holds one of another shape or type or one
-        that nobody knows, or has more slots than there are here.
+        Raises ValueError, and changes nothing, when the state is of another specification (``streams.max_streams``
+        apart), lacks an array, holds one of another shape or type or one that nobody knows, or has more slots than
+        there are here.
         """
         state.require_fit(self.spec)
         for name, array in by_name(self._model).items():

@@ -18,7 +18,7 @@ from streamrnn.core.kinds import KNOWN
 from streamrnn.core.layout import Layout
 from streamrnn.core.losses import CROSS_ENTROPIES, QUANTILE, REGRESSION_LOSSES
 from streamrnn.core.optim import OPTIMIZERS
-from streamrnn.core.rules import TBPTT
+from streamrnn.core.rules import RULES
 from streamrnn.core.workspace import zeros_scratch
 from streamrnn.learner.axes import AXES, Network
 from streamrnn.learner.spec import LearnerSpec
@@ -51,7 +51,7 @@ def new_scratch(layout: Layout, spec: LearnerSpec, theta: npt.NDArray[Any]) -> a
     plan = plan_of(spec)
     indicator = np.array(spec.indicator or (False,) * spec.n_features, dtype=np.bool_)
     levels = spec.model.quantiles if plan.loss == QUANTILE else (0.5,)
-    return zeros_scratch(layout, plan, spec.n_outputs, theta, indicator, np.array(levels, dtype=np.float64))
+    return zeros_scratch(layout, plan, sizes_of(spec), theta, indicator, np.array(levels, dtype=np.float64))
 
 
 def plan_of(spec: LearnerSpec) -> arrays.Plan:
@@ -67,7 +67,7 @@ def plan_of(spec: LearnerSpec) -> arrays.Plan:
         loss=CROSS_ENTROPIES[model.readout] if model.classifies else REGRESSION_LOSSES[model.effective_loss],
         rls=int(model.readout == "rls"),
         lags=model.lags if model.readout == "rls" else 0,
-        newest=_newest(spec),
+        newest_at=_newest_at(spec),
         period=target.period,
         k1=learning.k1,
         k2=learning.k2,
@@ -79,11 +79,11 @@ def plan_of(spec: LearnerSpec) -> arrays.Plan:
         scale=int(learning.scale),
         reset_after_ms=-1 if spec.streams.reset_after_s is None else round(1000 * spec.streams.reset_after_s),
         optimizer=OPTIMIZERS[learning.optimizer],
-        rule=TBPTT,
+        rule=RULES["tbptt"],
     )
 
 
-def _newest(spec: LearnerSpec) -> int:
+def _newest_at(spec: LearnerSpec) -> int:
     """The regressor of the RLS readout that holds the newest value of the first field; -1 = none does."""
     if not spec.n_regressors:
         return -1
@@ -123,7 +123,7 @@ def dtype_of(spec: LearnerSpec) -> type:
 def new_model(spec: LearnerSpec, theta: npt.NDArray[Any]) -> arrays.Model:
     """A model that has learned nothing, with the weights theta (P,)."""
     model = allocate(arrays.Model, sizes_of(spec), dtype_of(spec))._replace(theta=theta)
-    rls.start(model.readout, spec.model.rls_prior, plan_of(spec).newest)
+    rls.start(model.readout, spec.model.rls_prior, plan_of(spec).newest_at)
     return model
 
 

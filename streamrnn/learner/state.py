@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -74,7 +75,13 @@ class LearnerState:
         return LearnerState(self.spec, model, streams, list(self.keys))
 
     def require_fit(self, spec: LearnerSpec) -> None:
-        """Raise ValueError, saying what is wrong, unless a learner of ``spec`` can go on from this."""
+        """Raise ValueError, saying what is wrong, unless a learner of ``spec`` can go on from this.
+
+        The specifications are compared as well as the shapes: another loss, optimiser or order of fields gives what
+        was learned another meaning in arrays of the same shape. Only ``streams.max_streams`` may differ.
+        """
+        if lines := spec_differences(self.spec, spec):
+            raise ValueError(f"the state is of another specification: {'; '.join(lines)}")
         slots, capacity = len(self.keys), spec.streams.max_streams
         if slots > capacity:
             raise ValueError(f"the state has {slots} slots, the learner has {capacity}; raise streams.max_streams")
@@ -90,6 +97,40 @@ class LearnerState:
                 if array.shape != shape or array.dtype != dtype:
                     found = f"{array.dtype}{list(array.shape)}"
                     raise ValueError(f"the state's {name!r} is {found}, expected {dtype}{list(shape)}")
+
+
+def spec_differences(old: LearnerSpec, new: LearnerSpec) -> list[str]:
+    """What ``new`` says otherwise than the state's ``old``, one line a field, ``streams.max_streams`` apart.
+
+    >>> from streamrnn.learner.spec import TargetSpec
+    >>> spec = LearnerSpec(n_features=1, target=TargetSpec(fields=("y",)))
+    >>> spec_differences(spec, msgspec.structs.replace(spec, has_end=True))
+    ['has_end: False in the state, True here']
+    """
+    before, now = _leaves(_as_json(old)), _leaves(_as_json(new))
+    return [
+        f"{name}: {before[name]!r} in the state, {now[name]!r} here"
+        for name in before
+        if before[name] != now[name] and name != "streams.max_streams"
+    ]
+
+
+def _as_json(spec: LearnerSpec) -> dict[str, Any]:
+    """The specification as it looks when read back from a manifest, where a tuple and a list are the same.
+
+    The loss is spelled out, since writing the default down changes nothing.
+    """
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(spec))
+    plain["model"]["loss"] = spec.model.effective_loss
+    return plain
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of nested mappings under dotted names."""
+    leaves: dict[str, Any] = {}
+    for name, value in tree.items():
+        leaves |= _leaves(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return leaves
 
 
 def no_streams(spec: LearnerSpec) -> dict[str, Array]:

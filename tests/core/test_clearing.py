@@ -11,7 +11,7 @@ import pytest
 
 from streamrnn.core import clearing
 from streamrnn.core.arrays import F2, I1, T3, U2, Streams
-from streamrnn.core.declarations import NEVER, SEQUENCE, STREAM, Cleared, allocate, by_name, declared, stored
+from streamrnn.core.declarations import NEVER, SEQUENCE, STREAM, Cleared, allocate, by_name, declared, part, stored
 from streamrnn.core.jit import OPTIONS
 from streamrnn.learner.lowering import sizes_of
 from streamrnn.learner.spec import LearnerSpec, LearningSpec, ModelSpec, TargetSpec
@@ -63,6 +63,15 @@ def test_the_end_of_a_sequence_clears_what_is_declared_to_end_with_it() -> None:
 
 def test_a_new_stream_in_a_slot_clears_everything_that_is_ever_cleared() -> None:
     check(Streams, clearing.forget_stream, {SEQUENCE, STREAM})
+
+
+def test_a_tuple_inside_what_is_kept_per_stream_is_refused() -> None:
+    class Nested(NamedTuple):
+        a: F2 = stored("2", cleared=SEQUENCE)
+        inner: Fewer = part(Fewer)
+
+    with pytest.raises(TypeError, match=r"Nested holds Fewer; what is kept per stream has no part\("):
+        clearing.clearing(Nested, SEQUENCE)
 
 
 @pytest.mark.parametrize("when", [SEQUENCE, STREAM, NEVER])

@@ -16,6 +16,7 @@ from streamrnn.core.declarations import (
     allocate,
     by_name,
     declared,
+    nested_in,
     part,
     row_bytes,
     size,
@@ -82,6 +83,28 @@ def test_a_field_without_a_declaration_is_an_error_that_names_it() -> None:
     for use in (declared, lambda group: allocate(group, SIZES, np.float64)):
         with pytest.raises(TypeError, match=r"Forgotten\.forgotten is not declared; expected stored"):
             use(Forgotten)
+
+
+def test_an_axis_of_unknown_length_is_an_error_that_names_the_array() -> None:
+    class Odd(NamedTuple):
+        known: F1 = stored("A")
+        odd: F2 = stored("A nope")
+
+    class Around(NamedTuple):
+        inner: Inner = part(Inner, A="nope")
+
+    for use in (lambda group: allocate(group, SIZES, np.float64), lambda group: row_bytes(group, SIZES, np.float64)):
+        with pytest.raises(ValueError, match="'odd' has an axis 'nope' of unknown length; known: A, B, other"):
+            use(Odd)
+        with pytest.raises(ValueError, match=r"'inner.*' has an axis 'nope' of unknown length"):
+            use(Around)
+
+
+def test_the_tuples_inside_a_tuple_are_found_at_any_depth() -> None:
+    class Around(NamedTuple):
+        outer: Outer = part(Outer)
+
+    assert list(nested_in(Around)) == [Outer, Inner, Inner]
 
 
 @pytest.mark.parametrize("group", [Model, Streams])

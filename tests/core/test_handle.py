@@ -6,6 +6,7 @@ import itertools
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -37,6 +38,17 @@ def test_a_learner_s_table_names_every_array_once_where_the_kernels_look_for_it(
             here = starts[2] + place
             assert table[here] == member.ctypes.data
             assert table[here + 1 : here + 1 + member.ndim].tolist() == list(member.shape)
+
+
+@pytest.mark.parametrize("field", list(handle.CODES))
+def test_a_plan_with_a_code_that_no_kernel_knows_is_refused(field: str) -> None:
+    """Kernels cannot raise: they would run whichever case comes last."""
+    plan = plan_of(LearnerSpec(n_features=1, target=TargetSpec(fields=("y",))))
+    for code in handle.CODES[field].values():
+        handle.require_known_codes(plan._replace(**{field: code}))
+    for code in (-1, 99):
+        with pytest.raises(ValueError, match=f"plan.{field} is {code}, which no kernel knows"):
+            handle.require_known_codes(plan._replace(**{field: code}))
 
 
 def places(group: Any) -> list[int]:

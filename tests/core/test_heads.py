@@ -20,3 +20,11 @@ def test_linear_readout_and_its_gradients(dtype: type, tolerance: float) -> None
     heads.linear_backward(h, w, draw, dw, db, dh)
     for actual, value in zip((dw, db, dh), expected, strict=True):
         np.testing.assert_allclose(actual, value, rtol=10 * tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_regressors_of_a_step_are_what_the_head_is_given_and_a_constant(dtype: type) -> None:
+    h, x, lags = (np.arange(n, dtype=dtype) + 10 * n for n in (3, 2, 4))
+    phi = np.full(10, np.nan)
+    heads.regressors(h, x, lags, phi)
+    np.testing.assert_array_equal(phi, [*h, *x, *lags, 1])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import pytest
@@ -19,11 +19,11 @@ import streamrnn.learner.growth
 import streamrnn.learner.state
 from streamrnn import Block, InputSpec, Learner, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
 from streamrnn.core.arrays import I2, T3
-from streamrnn.core.declarations import SEQUENCE, allocate, by_name, declared, stored
+from streamrnn.core.declarations import SEQUENCE, Growth, allocate, by_name, declared, stored
 from streamrnn.learner.axes import Move
-from streamrnn.learner.growth import carry_over, differences, grown
+from streamrnn.learner.growth import RULES, carry_over, differences, grown
 from streamrnn.learner.lowering import sizes_of
-from streamrnn.learner.state import STREAMS
+from streamrnn.learner.state import MODEL, STREAMS
 from streamrnn.storage.model_file import ModelFile, load_model, save_model
 from tests.support.learners import bits_of, differing
 
@@ -325,6 +325,13 @@ def test_an_array_that_growth_does_not_know_is_an_error(
     else:
         with pytest.raises(ValueError, match=message):
             grown(table, source, move)
+
+
+def test_every_array_grows_by_a_rule_that_there_is() -> None:
+    """Whether or not it grows in any test."""
+    assert set(get_args(Growth)) == set(RULES)
+    for name, array in {**MODEL, **STREAMS}.items():
+        assert array.growth in RULES, name
 
 
 class More(NamedTuple):

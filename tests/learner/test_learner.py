@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -419,6 +420,13 @@ def broken_states() -> Iterator[tuple[str, LearnerState, str]]:
     yield "unknown", replace(state, model={**state.model, **more}), "holds more, which no learner"
     yield "unknown stream array", replace(state, streams={**state.streams, **more}), "holds more, which no learner"
     yield "one key twice", replace(state, keys=[state.keys[0]] * 3), "one stream two slots"
+    other_field = msgspec.structs.replace(state.spec, target=TargetSpec(fields=("z",)))
+    for name, spec, text in (
+        ("loss", plain_spec(has_end=True, model=ModelSpec(loss="absolute")), "model.loss: 'absolute' in the state"),
+        ("rate", plain_spec(has_end=True, learning=LearningSpec(lr=0.5)), "learning.lr: 0.5 in the state, 0.003 here"),
+        ("field", other_field, r"target.fields: \['z'\] in the state, \['y'\] here"),
+    ):
+        yield f"another {name}", replace(state, spec=spec), text
     rows = {name: array.repeat(5, axis=0) for name, array in state.streams.items()}
     keys: list[bytes | None] = [b"%d" % i for i in range(15)]
     yield "many slots", replace(state, streams=rows, keys=keys), "has 15 slots, the learner has 9; raise"
@@ -435,6 +443,11 @@ def test_a_state_that_is_refused_leaves_every_bit_as_it_was(state: LearnerState,
     with pytest.raises(ValueError, match=message):
         learner.resume(state)
     assert differing(bits_of(learner), before) == []
+
+
+def test_a_default_that_was_written_down_and_more_capacity_are_no_other_specification() -> None:
+    state = Learner(plain_spec(), SEED).state()
+    state.require_fit(plain_spec(model=ModelSpec(loss="squared"), streams=StreamSpec(max_streams=200_000)))
 
 
 def test_a_learner_that_resumes_forgets_what_it_was() -> None:
