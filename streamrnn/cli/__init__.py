@@ -29,6 +29,7 @@ from streamrnn.errors import ConfigError, StreamrnnError
 
 if TYPE_CHECKING:
     from streamrnn.broker.protocol import Record
+    from streamrnn.offline.inspection import Place
 
 P = ParamSpec("P")
 
@@ -309,7 +310,7 @@ def inspect(
 
     place = _place(checkpoint, config)
     listed = inspection.find(place)
-    chosen = [inspection.inspect(one.path) for one in inspection.newest(listed)]
+    chosen = [inspection.inspect(one) for one in inspection.newest(listed)]
     states = [] if stream is None else [state for one in chosen if (state := one.stream(stream.encode())) is not None]
     if as_json:
         typer.echo(json.dumps([one.as_data() for one in chosen] if stream is None else states, indent=2))
@@ -323,7 +324,7 @@ def inspect(
         raise StreamrnnError(f"{place}: none of its {len(listed)} checkpoints can be read")
 
 
-def _place(checkpoint: Path | None, config: Path | None) -> Path:
+def _place(checkpoint: Path | None, config: Path | None) -> Place | Path:
     """Where to look for checkpoints: what was named, or where the job keeps them."""
     if (checkpoint is None) == (config is None):
         raise ConfigError("inspect: give either a checkpoint (a manifest or a directory) or a job file with -c")

@@ -238,7 +238,7 @@ def checkpoints(console: Console, listed: list[Listed], chosen: list[Inspection]
         console.print(_listing(listed))
     for one in listed:
         if one.manifest is None:
-            console.print(Text(f"unreadable: {one.path}: {one.reason}", "red"), soft_wrap=True)
+            console.print(Text(f"unreadable: {one.place}: {one.reason}", "red"), soft_wrap=True)
     for inspection in chosen:
         console.print()
         console.print(_overview(inspection))
@@ -275,7 +275,7 @@ def _overview(inspection: Inspection) -> Table:
     manifest, spec = inspection.manifest, inspection.spec
     progress = manifest.progress
     table = _pairs()
-    table.add_row("checkpoint", Text(str(inspection.path), "cyan"))
+    table.add_row("checkpoint", Text(inspection.place, "cyan"))
     table.add_row("job", Text(f"{manifest.job}, partition {manifest.topic}/{manifest.partition}", "bold"))
     table.add_row("position", f"offset {progress.position:,}, after {progress.ordinal:,} records")
     table.add_row("lineage", f"{progress.lineage}, digest {progress.digest:08x}")
