@@ -105,12 +105,6 @@ def _redact(value: Any) -> Any:
     raise NotImplementedError(type(value).__name__)
 
 
-def redacted(config: Config) -> dict[str, Any]:
-    """The whole configuration, defaults included, as plain data for display; secrets are starred out."""
-    view: dict[str, Any] = msgspec.to_builtins(config, enc_hook=_redact)
-    return view
-
-
 def warnings(config: Config) -> list[str]:
     """What is allowed and probably not meant, one sentence each."""
     found: list[str] = []

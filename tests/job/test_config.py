@@ -8,12 +8,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from streamrnn.broker.security import Secret
 from streamrnn.errors import ConfigError
 from streamrnn.job.config import Config
 from streamrnn.job.fingerprint import fingerprint
-from streamrnn.job.job_file import json_schema, load, parse, redacted, warnings
+from streamrnn.job.job_file import json_schema, load, parse, warnings
 
 EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
 PASSWORD = "correct-horse-battery"
@@ -70,12 +71,11 @@ def test_the_full_example_mentions_every_field_of_the_schema() -> None:
 
 
 def test_defaults_are_those_of_the_full_example_unless_it_says_otherwise() -> None:
-    defaults, full = redacted(parse(yaml(), {})), redacted(load(EXAMPLES / "full.yaml", {"KAFKA_PASSWORD": "x"}))
-    for section in ("inputs", "learning", "checkpoint", "http"):
-        assert {**full[section], "directory": 0} == {**defaults[section], "directory": 0}, section
-    assert {**full["model"], "loss": None} == defaults["model"]
-    for field in ("delivery", "commit_interval_ms", "shutdown_timeout_s", "log_level"):
-        assert full[field] == defaults[field]
+    defaults, full = parse(yaml(), {}), load(EXAMPLES / "full.yaml", {"KAFKA_PASSWORD": "x"})
+    assert replace(full.checkpoint, directory="") == replace(defaults.checkpoint, directory="")
+    assert replace(full.model, loss=None) == defaults.model
+    for field in ("inputs", "learning", "http", "delivery", "commit_interval_ms", "shutdown_timeout_s", "log_level"):
+        assert getattr(full, field) == getattr(defaults, field), field
 
 
 @pytest.mark.parametrize(
@@ -318,12 +318,10 @@ def test_secrets_are_shown_nowhere(caplog: pytest.LogCaptureFixture) -> None:
         str(config),
         f"{security.sasl_password} {security!r}",
         caplog.text,
-        json.dumps(redacted(config)),
     ]
     shown += [json.dumps(fingerprint(config)), str(warnings(config)), json.dumps(json_schema())]
     for text in shown:
         assert PASSWORD not in text
-    assert redacted(config)["kafka"]["security"]["sasl_password"] == "**********"
     for serialise in (msgspec.json.encode, msgspec.to_builtins, pickle.dumps):
         with pytest.raises(TypeError) as caught:
             serialise(config)
