@@ -38,7 +38,7 @@ from streamrnn.broker.protocol import (
     Record,
     Revoked,
     TopicPartition,
-    send_and_flush,
+    send_then_commit,
 )
 from streamrnn.errors import BrokerError, RebalanceError
 
@@ -241,9 +241,7 @@ class KafkaBroker(KafkaSender):
         timeout_s: float,
     ) -> None:
         """See :class:`streamrnn.broker.protocol.Broker`."""
-        deadline = time.monotonic() + timeout_s
-        send_and_flush(self, outputs, timeout_s)
-        self.commit(offsets, membership, max(0.0, deadline - time.monotonic()))
+        send_then_commit(self, outputs, offsets, membership, timeout_s)
 
     def close(self, timeout_s: float) -> None:
         """See :class:`streamrnn.broker.protocol.Broker`."""

@@ -15,6 +15,7 @@ what to do when the outcome is in doubt is the worker's (``streamrnn.daemon.deli
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
@@ -214,7 +215,7 @@ class Broker(Sender, Protocol):
         """Hand over these outputs and these offsets, together or in doubt, within ``timeout_s`` altogether.
 
         The offsets are stored only once these outputs, and all that was sent before, are acknowledged. A broker
-        without transactions does one after the other (:func:`send_and_flush`, then :meth:`commit`), so that a crash
+        without transactions does one after the other (:func:`send_then_commit`), so that a crash
         between the two repeats outputs; one with transactions makes them visible at once.
 
         Raises UndeliveredError when outputs are missing: no offset was stored, and the broker has forgotten what it
@@ -223,16 +224,24 @@ class Broker(Sender, Protocol):
         """
 
 
-def send_and_flush(sender: Sender, outputs: Iterable[Output], timeout_s: float) -> None:
-    """The first half of :meth:`Broker.deliver` without transactions; raises UndeliveredError or FencedError."""
+def send_then_commit(
+    broker: Broker,
+    outputs: Iterable[Output],
+    offsets: Mapping[TopicPartition, Commit],
+    membership: Membership | None,
+    timeout_s: float,
+) -> None:
+    """:meth:`Broker.deliver` without transactions."""
+    deadline = time.monotonic() + timeout_s
     try:
         for topic, key, value, timestamp_ms, partition in outputs:
-            sender.send(topic, key, value, timestamp_ms=timestamp_ms, partition=partition)
-        sender.flush(timeout_s)
+            broker.send(topic, key, value, timestamp_ms=timestamp_ms, partition=partition)
+        broker.flush(timeout_s)
     except FencedError:
         raise
     except BrokerError as error:
         raise UndeliveredError(str(error)) from error
+    broker.commit(offsets, membership, max(0.0, deadline - time.monotonic()))
 
 
 @dataclass(frozen=True)
