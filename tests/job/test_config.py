@@ -15,24 +15,9 @@ from streamrnn.errors import ConfigError
 from streamrnn.job.config import Config
 from streamrnn.job.fingerprint import fingerprint
 from streamrnn.job.job_file import json_schema, load, parse, warnings
+from tests.support.jobs import EXAMPLES, yaml
 
-EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
 PASSWORD = "correct-horse-battery"
-SECTIONS = {
-    "job": "job: delays",
-    "kafka": "kafka: {bootstrap_servers: 'localhost:9092'}",
-    "input": "input: {topic: departures}",
-    "features": "features: [{field: distance, encoder: numeric}]",
-    "target": "target: {fields: [delay]}",
-    "output": "output: {topic: predictions, dead_letter_topic: dead-letters}",
-    "checkpoint": "checkpoint: {directory: ./checkpoints}",
-}
-
-
-def yaml(**changes: str | None) -> str:
-    """A minimal configuration with some sections replaced (text), added, or left out (None)."""
-    sections: dict[str, str | None] = {**SECTIONS, **{n: t if t is None else f"{n}: {t}" for n, t in changes.items()}}
-    return "\n".join(text for text in sections.values() if text is not None)
 
 
 def refusal(text: str, env: dict[str, str] | None = None) -> str:
