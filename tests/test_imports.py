@@ -40,6 +40,10 @@ ALLOWED = {
 }
 """Which folders (or files of the top level) a folder may import, beside itself. Read downwards, imports point up: a
 folder knows only those above it."""
+VALUES_OF_BROKER = {"job": {"protocol", "kafka_settings", "security"}, "offline": {"protocol"}}
+"""These folders know of ``broker`` only modules that hold values: no client, no log."""
+IMPORTS_THE_PACKAGE = {"streamrnn.core.compiled"}
+"""Needs to know where the package lies. Nobody else writes ``import streamrnn``: every name can be had from it."""
 FOLDERS = sorted(str(p.parent.relative_to(PACKAGE)) for p in PACKAGE.rglob("__init__.py") if p.parent != PACKAGE)
 ESTIMATORS = {name for name in MODULES if name.startswith("streamrnn.estimators.")}
 MAX_LINES = 450
@@ -83,6 +87,32 @@ def test_every_folder_has_its_place_in_the_order() -> None:
 def test_imports_go_one_way(module: str) -> None:
     imported = {folder_of(name) for name in own_imports(module) if name != "streamrnn"}
     assert imported <= {folder_of(module), *ALLOWED[folder_of(module)]}
+
+
+@pytest.mark.parametrize("folder", VALUES_OF_BROKER)
+def test_jobs_and_what_runs_without_a_broker_know_values_of_it_only(folder: str) -> None:
+    known = {
+        name.split(".")[2]
+        for module in MODULES
+        if module.startswith(f"streamrnn.{folder}.")
+        for name in own_imports(module)
+        if name.startswith("streamrnn.broker.")
+    }
+    assert known == VALUES_OF_BROKER[folder]
+
+
+def test_nothing_inside_is_imported_from_the_package_itself() -> None:
+    """The package gives out names of every folder, so that such an import would hide which one it reaches for."""
+    hidden = set()
+    for module, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == "streamrnn":
+                hidden |= {
+                    f"{module}: {alias.name}" for alias in node.names if f"streamrnn.{alias.name}" not in MODULES
+                }
+            elif isinstance(node, ast.Import) and module not in IMPORTS_THE_PACKAGE:
+                hidden |= {module for alias in node.names if alias.name == "streamrnn"}
+    assert not hidden
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

@@ -6,10 +6,9 @@ one member, which is assigned everything. Left out: transactions, more than one 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from streamrnn.broker.embedded_log import EmbeddedLog, checked_name
 from streamrnn.broker.partition_file import PartitionReader
@@ -84,41 +83,21 @@ class EmbeddedBroker(EmbeddedSender):
         partitions = self.partitions(topic)
         if not partitions:
             raise BrokerError(f"topic {topic} does not exist in {self.log.directory}: create it first")
-        self._lock_group()
-        self._assign([TopicPartition(topic, p) for p in partitions])
+        if self._lock_fd < 0:
+            self._lock_fd = self.log.lock_group(self.group)
+        if fresh := [tp for p in partitions if (tp := TopicPartition(topic, p)) not in self._readers]:
+            self._assign(fresh)
 
-    def _lock_group(self) -> None:
-        if self._lock_fd >= 0:
-            return
-        path = self.log.directory / "groups" / f"{self.group}.lock"
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(fd, 32).decode(errors="replace").strip() or "unknown"
-            os.close(fd)
-            raise BrokerError(
-                f"group {self.group} of {self.log.directory} is consumed by process {holder} already; an embedded "
-                "group has one member: stop that process or use another group"
-            ) from None
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        self._lock_fd = fd
+    def _assign(self, tps: Sequence[TopicPartition]) -> None:
+        self._readers.update(dict.fromkeys(tps))
+        self._events.append(Assigned(tuple(tps)))
 
-    def _assign(self, tps: Iterable[TopicPartition]) -> None:
-        fresh = tuple(tp for tp in tps if tp not in self._readers)
-        self._readers.update(dict.fromkeys(fresh))
-        if fresh:
-            self._events.append(Assigned(fresh))
-
-    def _unassign(self, tps: Iterable[TopicPartition]) -> tuple[TopicPartition, ...]:
-        gone = tuple(tp for tp in tps if tp in self._readers)
-        for tp in gone:
+    def _unassign(self, tps: Iterable[TopicPartition]) -> None:
+        for tp in tps:
             reader = self._readers.pop(tp)
             if reader is not None:
                 reader.file.close()
-        self._resumed.difference_update(gone)
-        return gone
+            self._resumed.discard(tp)
 
     def events(self) -> list[Event]:
         """See :class:`streamrnn.broker.protocol.Broker`."""

@@ -10,6 +10,8 @@ topic while others read it. Left out: retention, transactions, more than one mem
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -184,7 +186,7 @@ class EmbeddedLog:
 
     def commits(self, group: str) -> dict[TopicPartition, Commit]:
         """Return a group's committed positions."""
-        path = self.directory / "groups" / f"{checked_name('group', group)}.json"
+        path = self._group_file(group, ".json")
         try:
             stored = _COMMITS.decode(path.read_bytes())
         except FileNotFoundError:
@@ -201,7 +203,7 @@ class EmbeddedLog:
         stored: dict[str, dict[str, Commit]] = {}
         for tp in sorted(merged):
             stored.setdefault(tp.topic, {})[str(tp.partition)] = merged[tp]
-        path = self.directory / "groups" / f"{group}.json"
+        path = self._group_file(group, ".json")
         fresh = path.with_suffix(f".tmp.{os.getpid()}")
         try:
             with fresh.open("wb") as out:
@@ -212,6 +214,42 @@ class EmbeddedLog:
             fresh.replace(path)
         except OSError as error:
             raise BrokerError(f"commits of group {group} were not written to {path} ({error})") from error
+
+    def lock_group(self, group: str) -> int:
+        """Become the group's one member; returns a file descriptor, and who closes it leaves.
+
+        Raises BrokerError naming the process that is the member by now.
+        """
+        path = self._group_file(group, ".lock")
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(fd, 32).decode(errors="replace").strip() or "unknown"
+            os.close(fd)
+            raise BrokerError(
+                f"group {group} of {self.directory} is consumed by process {holder} already; an embedded "
+                "group has one member: stop that process or use another group"
+            ) from None
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        return fd
+
+    def delete_group(self, group: str) -> None:
+        """Forget a group with its commits. Raises BrokerError naming the process while it has a member."""
+        lock = self.lock_group(group)
+        try:
+            for suffix in (".json", ".lock"):
+                self._group_file(group, suffix).unlink(missing_ok=True)
+        finally:
+            os.close(lock)
+
+    def remove_if_empty(self) -> None:
+        """Close the log and remove its directories, except those in which there is something."""
+        self.close()
+        for path in (self.directory / "topics", self.directory / "groups", self.directory):
+            with contextlib.suppress(OSError):
+                path.rmdir()
 
     def close(self) -> None:
         """Close the files. Queued records that were not flushed are forgotten. Idempotent."""
@@ -227,6 +265,9 @@ class EmbeddedLog:
 
     def _topic_directory(self, topic: str) -> Path:
         return self.directory / "topics" / checked_name("topic", topic)
+
+    def _group_file(self, group: str, suffix: str) -> Path:
+        return self.directory / "groups" / f"{checked_name('group', group)}{suffix}"
 
     def _path(self, tp: TopicPartition) -> Path:
         return self._topic_directory(tp.topic) / f"{tp.partition}.jsonl"

@@ -212,10 +212,13 @@ class KafkaBroker(KafkaSender):
         """See :class:`streamrnn.broker.protocol.Broker`.
 
         The client commits under the generation it has by now, whatever the records were polled under: another member
-        may have had these partitions in between, so the two are compared here.
+        may have had these partitions in between, so the two are compared here. Work polled under no membership, or
+        before the group had given one, is refused as well: nothing would fence it.
         """
         now = self._consuming().group_metadata()
-        if membership is not None and membership != (now.generation_id, now.member_id):
+        if membership is None or membership.generation < 0:
+            raise RebalanceError(f"commit of {_positions(offsets)} failed: it was arrived at outside the group")
+        if membership != (now.generation_id, now.member_id):
             raise RebalanceError(
                 f"commit of {_positions(offsets)} failed: the group changed meanwhile (polled in generation "
                 f"{membership.generation}, now in {now.generation_id})"

@@ -199,9 +199,10 @@ class Broker(Sender, Protocol):
     def commit(self, offsets: Mapping[TopicPartition, Commit], membership: Membership | None, timeout_s: float) -> None:
         """Store positions that no output belongs to, such as a start, and return once the broker has them.
 
-        ``membership`` is that of the poll after which they were arrived at. Raises FencedError when another worker
-        holds this identity (stop, non-zero exit), RebalanceError when the group changed since that poll (see
-        ``streamrnn.errors``), BrokerError when the outcome is unknown or refused: read :meth:`committed` to find out.
+        ``membership`` is that of the poll after which they were arrived at; None goes with a group of one member for
+        ever and is refused by others. Raises FencedError when another worker holds this identity (stop, non-zero
+        exit), RebalanceError when the group changed since that poll (see ``streamrnn.errors``), BrokerError when the
+        outcome is unknown or refused: read :meth:`committed` to find out.
         """
 
     def deliver(

@@ -30,6 +30,7 @@ from streamrnn.errors import ConfigError, StreamrnnError
 
 if TYPE_CHECKING:
     from streamrnn.broker.protocol import Record
+    from streamrnn.offline.inspection import Place
 
 P = ParamSpec("P")
 
@@ -319,7 +320,7 @@ def inspect(
 
     place = _place(checkpoint, config)
     listed = inspection.find(place)
-    chosen = [inspection.inspect(one.path) for one in inspection.newest(listed)]
+    chosen = [inspection.inspect(one) for one in inspection.newest(listed)]
     kept = [] if stream is None else [(one, state) for one in chosen if (state := one.stream(stream.encode()))]
     if as_json:
         typer.echo(json.dumps([one.as_data() for one in chosen] if stream is None else [s for _, s in kept], indent=2))
@@ -335,7 +336,7 @@ def inspect(
         raise StreamrnnError(f"{place}: none of its {len(listed)} checkpoints can be read")
 
 
-def _place(checkpoint: Path | None, config: Path | None) -> Path:
+def _place(checkpoint: Path | None, config: Path | None) -> Place | Path:
     """Where to look for checkpoints: what was named, or where the job keeps them."""
     if (checkpoint is None) == (config is None):
         raise ConfigError("inspect: give either a checkpoint (a manifest or a directory) or a job file with -c")

@@ -264,7 +264,7 @@ def checkpoints(console: Console, listed: list[Listed], chosen: list[Inspection]
     unreadable(console, listed)
     for inspection in chosen:
         console.print()
-        console.print(Text.assemble(("checkpoint   ", "dim"), (str(inspection.path), "cyan")), soft_wrap=True)
+        console.print(Text.assemble(("checkpoint   ", "dim"), (inspection.place, "cyan")), soft_wrap=True)
         console.print(_overview(inspection))
         console.print()
         console.print(_tensors(inspection))
@@ -276,7 +276,7 @@ def unreadable(console: Console, listed: list[Listed]) -> None:
     """A line for each checkpoint that cannot be read."""
     for one in listed:
         if one.manifest is None:
-            console.print(Text(f"unreadable: {one.path}: {one.reason}", "red"), soft_wrap=True)
+            console.print(Text(f"unreadable: {one.place}: {one.reason}", "red"), soft_wrap=True)
 
 
 def _listing(listed: list[Listed]) -> Table:

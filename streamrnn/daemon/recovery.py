@@ -25,7 +25,7 @@ from streamrnn.errors import CheckpointError, RecoveryError
 from streamrnn.job.job import Job
 from streamrnn.learner.learner import Learner
 from streamrnn.storage.checkpoints import Rejected
-from streamrnn.storage.fingerprints import differences
+from streamrnn.storage.fingerprints import changes
 from streamrnn.storage.manifest import Manifest, new_lineage
 from streamrnn.storage.snapshot import Checkpoint, take_snapshot
 
@@ -124,7 +124,7 @@ class Recovery:
         self._warn_if_keys_moved(tp, mark)
         start = self._start_behind(tp, manifest, commit, mark)
         partition = Partition(self._job, tp, self._metrics, learner, start)
-        changed = differences(manifest.build, self._job.build)
+        changed = changes(manifest.build, self._job.build)
         partition.metrics.restored(corrupt_checkpoints=len(rejected), build_changed=bool(changed))
         for line in changed:
             _log.info("%s: the checkpoint was written by another build: %s", tp, line)

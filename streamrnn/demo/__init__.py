@@ -10,4 +10,6 @@ worker     the daemon's worker on a thread, watched
 account    what came of a run
 screen     what is shown while it runs
 plot       the error over time
+
+``flights.yaml`` is its job, into which ``log`` writes directory and broker.
 """

@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from streamrnn.broker.embedded import EmbeddedBroker
 from streamrnn.broker.embedded_log import EmbeddedLog
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.errors import ConfigError
@@ -71,34 +70,30 @@ def write_job(directory: Path, text: str) -> Path:
 def _cleared(directory: Path) -> list[str]:
     remarks = []
     log, checkpoints = directory / "log", directory / "checkpoints"
-    for path in (log, checkpoints, log / "topics", log / "groups"):
+    for path in (log, checkpoints, *(log.glob("*") if log.is_dir() else ())):
         if path.is_symlink():
             raise ConfigError(f"--directory: {path} is a link, which the demo did not make; remove it or name another")
-    if (log / "topics" / INPUT.topic).is_dir():
-        _refuse_if_consumed(log)
+    if log.is_dir() and _emptied(EmbeddedLog(log)):
         remarks.append(f"{directory} held an earlier run, which was removed")
-    for topic in TOPICS:
-        shutil.rmtree(log / "topics" / topic, ignore_errors=True)
-    for group in (JOB, f"{JOB}-reader"):
-        for suffix in (".json", ".lock"):
-            (log / "groups" / f"{group}{suffix}").unlink(missing_ok=True)
     shutil.rmtree(checkpoints / JOB, ignore_errors=True)
     if (aside := _put_aside(directory)) is not None:
         remarks.append(f"the job file had been edited; it is kept as {aside}")
     for name in (JOB_FILE, LOG_FILE, PLOT_FILE, RIVALS_FILE):
         (directory / name).unlink(missing_ok=True)
-    for path in (log / "topics", log / "groups", log, checkpoints):
-        with contextlib.suppress(OSError):  # not there, or somebody else's files are in it
-            path.rmdir()
+    with contextlib.suppress(OSError):  # not there, or somebody else's files are in it
+        checkpoints.rmdir()
     return remarks
 
 
-def _refuse_if_consumed(log: Path) -> None:
-    broker = EmbeddedBroker(EmbeddedLog(log), JOB)
-    try:
-        broker.subscribe(INPUT.topic)  # raises, naming the process, when a worker holds the group
-    finally:
-        broker.close(timeout_s=1.0)
+def _emptied(log: EmbeddedLog) -> bool:
+    """Remove what an earlier run left in the log; whether there was any."""
+    there = INPUT.topic in log.topics()
+    for group in (JOB, f"{JOB}-reader"):  # first of all: refuses, naming the process, while a worker is at it
+        log.delete_group(group)
+    for topic in TOPICS:
+        log.delete_topic(topic)
+    log.remove_if_empty()
+    return there
 
 
 def _put_aside(directory: Path) -> Path | None:

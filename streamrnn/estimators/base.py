@@ -10,7 +10,6 @@ River's events carry no time, so nothing here depends on one: a sequence ends by
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -29,7 +28,7 @@ from streamrnn.learner.block import EVENT, PREDICT, Block
 from streamrnn.learner.features import FeatureSpec, canonical_text
 from streamrnn.learner.growth import carry_over
 from streamrnn.learner.learner import Learner
-from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, RuleError, StreamSpec, TargetSpec
 from streamrnn.storage.model_file import ModelFile, load_model, pack, save_model, unpack
 
 if TYPE_CHECKING:
@@ -41,9 +40,6 @@ _MODEL = (
 _LEARNING = ("k1", "k2", "optimizer", "lr", "clip_norm", "batch_size", "scale")
 _STREAMS = ("max_streams",)
 """The parameters that stand in each section of the specification."""
-
-_SECTION = re.compile(r"\b(?:model|learning|streams|target)\.(?=[a-z])")
-"""What a specification's rules put in front of a parameter's name."""
 
 
 @dataclass(eq=False, repr=False)
@@ -137,8 +133,8 @@ class RecurrentEstimator:
                 # Without a key there is one stream, and arrays for more would lie idle.
                 streams=streams if self.stream_key is not None else replace(streams, max_streams=1),
             )
-        except ValueError as error:  # a rule that ties parameters of two sections together
-            raise ConfigError(f"{owner}: {_SECTION.sub('', str(error))}") from None
+        except RuleError as error:
+            raise ConfigError(f"{owner}: {error.field}: {error.reason}") from None
 
     def _values(self, names: Sequence[str]) -> dict[str, Any]:
         return {name: getattr(self, name) for name in names}

@@ -7,6 +7,7 @@ refusal        what is wrong in these data, as a message to act on
 field_types    which types may stand where in it
 fingerprint    all that determines the learner; checkpoints of another one are refused
 codec          records to the learner's arrays, predictions and dead letters to records
+opening        opens the place of its checkpoints
 warm_start     a job that begins with a trained model
 compatibility  whether a trained model fits the job
 job            what all partitions of a running job share

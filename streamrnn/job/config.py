@@ -2,7 +2,7 @@
 
 Every field has a type, a range and a description; unknown fields are refused at every level; rules that tie fields of
 different sections together stand in ``Config.__post_init__``. Passwords are ``broker.security.Secret``: they appear in
-no repr, log, error message or fingerprint.
+no repr, log, error message, fingerprint or schema.
 
 Only values stand here: reading the file is ``job_file``'s, and nothing touches disk or network.
 """

@@ -16,8 +16,8 @@ from streamrnn.job.codec.predictions import PredictionEncoder
 from streamrnn.job.codec.records import RecordCodec
 from streamrnn.job.config import Config
 from streamrnn.job.fingerprint import fingerprint
+from streamrnn.job.opening import open_blobs
 from streamrnn.learner.learner import Learner, seed_of
-from streamrnn.storage.blobs import DirectoryBlobs
 from streamrnn.storage.checkpoints import CheckpointStore
 from streamrnn.storage.fingerprints import build_info
 
@@ -58,7 +58,7 @@ class Job:
     def checkpoints(self, tp: TopicPartition) -> CheckpointStore:
         """The partition's checkpoints."""
         return CheckpointStore(
-            DirectoryBlobs(self.config.checkpoint.directory),
+            open_blobs(self.config),
             self.config.job,
             tp.topic,
             tp.partition,

@@ -19,10 +19,10 @@ from typing import Any
 from streamrnn.errors import CheckpointError, ConfigError
 from streamrnn.job.compatibility import misfits
 from streamrnn.job.config import Config
+from streamrnn.job.opening import open_blobs
 from streamrnn.learner.growth import carry_over
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.state import LearnerState
-from streamrnn.storage.blobs import DirectoryBlobs
 from streamrnn.storage.checkpoints import manifests_of
 from streamrnn.storage.model_file import unpack
 
@@ -119,7 +119,7 @@ def _damaged(config: Config, error: object) -> ConfigError:
 def _recorded(config: Config) -> str | None:
     """The digest in the newest checkpoint of the job's topic; None where there is none or it began otherwise."""
     newest, recorded = "", None
-    for manifest in manifests_of(DirectoryBlobs(config.checkpoint.directory), config.job):
+    for manifest in manifests_of(open_blobs(config), config.job):
         if manifest.topic == config.input.topic and manifest.created > newest:
             newest, recorded = manifest.created, begun_with(manifest.configuration)
     return recorded

@@ -15,6 +15,16 @@ from msgspec import Meta
 LARGEST_ROOTS = 50_000_000
 """Numbers the RLS readout may keep in its square roots: 400 MB per partition."""
 
+
+class RuleError(ValueError):
+    """Fields of several sections do not go together. ``field`` is the one to change, without its section."""
+
+    def __init__(self, section: str, field: str, reason: str) -> None:
+        super().__init__(f"{section}.{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
 PositiveInt = Annotated[int, Meta(ge=1)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
 UnitInterval = Annotated[float, Meta(gt=0, lt=1)]
@@ -247,25 +257,30 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise ValueError(f"indicator: needs {self.n_features} flags, got {len(self.indicator)}")
         classify = self.model.classifies
         if classify != (self.target.classes is not None):
-            raise ValueError(
-                f"target.classes: readout {self.model.readout!r} "
-                + ("needs the list of classes" if classify else "predicts numbers and takes no classes")
+            raise RuleError(
+                "target",
+                "classes",
+                f"readout {self.model.readout!r} "
+                + ("needs the list of classes" if classify else "predicts numbers and takes no classes"),
             )
         if self.model.readout == "logistic" and self.target.classes is not None and len(self.target.classes) != 2:
-            raise ValueError(f"target.classes: readout 'logistic' needs exactly 2, got {len(self.target.classes)}")
-        # A step is sure to be in the next window, whenever that comes, only while it is so many steps old.
-        reach = self.learning.k2 - self.learning.k1
-        if self.target.known == "forecast" and self.target.horizon > reach:
-            raise ValueError(
-                f"target.horizon: {self.target.horizon} steps ahead needs learning.k2 - learning.k1 >= "
-                f"{self.target.horizon}, got k2={self.learning.k2}, k1={self.learning.k1}: a target would arrive after "
-                "its step left the window"
+            raise RuleError("target", "classes", f"readout 'logistic' needs exactly 2, got {len(self.target.classes)}")
+        horizon, k1, k2 = self.target.horizon, self.learning.k1, self.learning.k2
+        # A step is sure to be in the next window, whenever that comes, only while it is k2 - k1 steps old.
+        if self.target.known == "forecast" and horizon > k2 - k1:
+            raise RuleError(
+                "target",
+                "horizon",
+                f"{horizon} steps ahead needs k2 - k1 >= {horizon}, got k2={k2}, k1={k1}: a target would arrive after "
+                "its step left the window",
             )
         if (roots := self.n_outputs * self.n_regressors**2) > LARGEST_ROOTS:
-            raise ValueError(
-                f"model.readout: rls keeps outputs x regressors^2 numbers, here {self.n_outputs} x "
+            raise RuleError(
+                "model",
+                "readout",
+                f"rls keeps outputs x regressors^2 numbers, here {self.n_outputs} x "
                 f"{self.n_regressors}^2 = {roots:,}, more than {LARGEST_ROOTS:,}; take fewer features, lags or "
-                "horizons, or readout: linear"
+                "horizons, or readout: linear",
             )
 
     @property

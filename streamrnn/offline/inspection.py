@@ -6,10 +6,9 @@ tensors follow. Everything is verified against its digests on the way, as a reco
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,46 +16,62 @@ import numpy as np
 from streamrnn.core.layout import Layout
 from streamrnn.errors import CheckpointError, ConfigError, CorruptCheckpoint
 from streamrnn.job.config import Config
+from streamrnn.job.opening import open_blobs
 from streamrnn.learner.lowering import layout_of
 from streamrnn.learner.spec import LearnerSpec
-from streamrnn.storage.blobs import DirectoryBlobs
+from streamrnn.storage.blobs import Blobs, DirectoryBlobs
 from streamrnn.storage.checkpoints import CheckpointStore
 from streamrnn.storage.manifest import Manifest, read_manifest
-from streamrnn.storage.names import PartitionNames, folder_of
+from streamrnn.storage.names import PartitionNames, folder_of, position_in
 from streamrnn.storage.snapshot import Checkpoint
+
+
+class Place(NamedTuple):
+    """Where checkpoints of one job are: all blobs whose names begin so."""
+
+    blobs: Blobs
+    prefix: str
+
+    def __str__(self) -> str:
+        return f"{self.blobs}/{self.prefix}"
 
 
 @dataclass(frozen=True)
 class Listed:
-    """One checkpoint on disk: its manifest, or why it cannot be read."""
+    """One checkpoint, known by its manifest: which blob that is, and what it says or why it cannot be read."""
 
-    path: Path
+    place: str
+    """Where it is, as people are told."""
+    blobs: Blobs
+    name: str
     manifest: Manifest | None
     reason: str = ""
 
 
-def find(path: Path) -> list[Listed]:
-    """The checkpoints at ``path``, a manifest or any directory above some, by partition and then oldest first.
+def find(place: Place | Path) -> list[Listed]:
+    """The checkpoints at a place, or at a path: a manifest or any directory above some. By partition, oldest first.
 
     Raises CheckpointError when there are none.
     """
-    if path.is_file():
-        paths: Iterable[Path] = [path]
-    elif path.is_dir():
-        paths = path.rglob("manifest-*.json")
+    if isinstance(place, Place):
+        listed = [_listed(f"{place.blobs}/{name}", place.blobs, name) for name in _manifests(place.blobs, place.prefix)]
+    elif place.is_file():
+        listed = [_by_hand(place)]
+    elif place.is_dir():
+        listed = [_by_hand(place / name) for name in _manifests(DirectoryBlobs(place))]
     else:
-        raise ConfigError(f"{path}: does not exist; give a manifest or a directory of checkpoints")
-    listed = [_listed(p) for p in paths]
+        raise ConfigError(f"{place}: does not exist; give a manifest or a directory of checkpoints")
     if not listed:
         raise CheckpointError(
-            f"{path}: holds no checkpoint; expected manifest-*.json below it. A job writes its first one when it starts"
+            f"{place}: holds no checkpoint; expected manifest-*.json below it. "
+            "A job writes its first one when it starts"
         )
-    return sorted(listed, key=_place)
+    return sorted(listed, key=_order)
 
 
-def of_config(config: Config) -> Path:
-    """Where the checkpoints of a configuration's job and topic are."""
-    return Path(config.checkpoint.directory) / folder_of(config.job)
+def of_config(config: Config) -> Place:
+    """Where the checkpoints of a configuration's job are."""
+    return Place(open_blobs(config), f"{folder_of(config.job)}/")
 
 
 def newest(listed: list[Listed]) -> list[Listed]:
@@ -76,7 +91,7 @@ def newest(listed: list[Listed]) -> list[Listed]:
 class Inspection:
     """A checkpoint, verified, with what its specification says of the arrays."""
 
-    path: Path
+    place: str
     checkpoint: Checkpoint
     layout: Layout
 
@@ -148,7 +163,7 @@ class Inspection:
         """Everything shown, as plain data for JSON."""
         manifest = self.manifest
         return {
-            "path": str(self.path),
+            "path": self.place,
             "job": manifest.job,
             "topic": manifest.topic,
             "partition": manifest.partition,
@@ -165,43 +180,52 @@ class Inspection:
         }
 
 
-def inspect(path: Path) -> Inspection:
-    """Read and verify the checkpoint of one manifest. Raises CorruptCheckpoint with the reason."""
-    manifest = _manifest(path)
-    # <directory>/<job>/<topic>-<partition>/<lineage>/manifest-*.json
-    place = path.resolve()
-    directory = place.parents[min(3, len(place.parents) - 1)]
+def inspect(listed: Listed) -> Inspection:
+    """Read and verify a checkpoint that was found. Raises CorruptCheckpoint with the reason."""
+    manifest = listed.manifest
+    if manifest is None:
+        raise CorruptCheckpoint(f"{listed.place}: {listed.reason}")
     owner = (manifest.job, manifest.topic, manifest.partition)
     name = PartitionNames(*owner).manifest(manifest.progress.lineage, manifest.progress.position)
-    if place != directory / name:
+    if listed.name != name:
         raise CorruptCheckpoint(
-            f"{path}: it says that in a directory of checkpoints its place is {name}; was it copied here by hand?"
+            f"{listed.place}: it says that in a directory of checkpoints its place is {name}; was it copied here by "
+            "hand?"
         )
-    checkpoint = CheckpointStore(DirectoryBlobs(directory), *owner).load(manifest)
+    checkpoint = CheckpointStore(listed.blobs, *owner).load(manifest)
     layout = layout_of(manifest.spec)
     if (found := checkpoint.model["theta"].size) != layout.size:
         raise CheckpointError(
-            f"{path}: holds {found} parameters, its specification means {layout.size}; is it another version's?"
+            f"{listed.place}: holds {found} parameters, its specification means {layout.size}; is it another version's?"
         )
-    return Inspection(path, checkpoint, layout)
+    return Inspection(listed.place, checkpoint, layout)
 
 
-def _listed(path: Path) -> Listed:
+def _manifests(blobs: Blobs, prefix: str = "") -> list[str]:
+    return [blob.name for blob in blobs.list(prefix) if position_in(blob.name) is not None]
+
+
+def _by_hand(path: Path) -> Listed:
+    """What is at a path that somebody gave, or below one: as a blob of the directory that checkpoints there are in."""
+    alone = _listed(str(path), DirectoryBlobs(path.parent), path.name)
+    # <directory>/<job>/<topic>-<partition>/<lineage>/manifest-*.json
+    place = path.resolve()
+    directory = place.parents[min(3, len(place.parents) - 1)]
+    return replace(alone, blobs=DirectoryBlobs(directory), name=place.relative_to(directory).as_posix())
+
+
+def _listed(place: str, blobs: Blobs, name: str) -> Listed:
     try:
-        return Listed(path, _manifest(path))
+        return Listed(place, blobs, name, read_manifest(blobs, name))
     except CheckpointError as error:
-        return Listed(path, None, str(error))
+        return Listed(place, blobs, name, None, str(error))
 
 
-def _manifest(path: Path) -> Manifest:
-    return read_manifest(DirectoryBlobs(path.parent), path.name)
-
-
-def _place(listed: Listed) -> tuple[str, int, str, int, str]:
+def _order(listed: Listed) -> tuple[str, int, str, int, str]:
     manifest = listed.manifest
     if manifest is None:
-        return ("", 0, "", 0, str(listed.path))
-    return (manifest.topic, manifest.partition, *_age(manifest), str(listed.path))
+        return ("", 0, "", 0, listed.place)
+    return (manifest.topic, manifest.partition, *_age(manifest), listed.place)
 
 
 def _age(manifest: Manifest) -> tuple[str, int]:

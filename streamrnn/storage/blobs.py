@@ -60,7 +60,11 @@ class Blobs(Protocol):
         """
 
     def sweep(self, prefix: str, *, put_before: float) -> None:
-        """Remove the remains, if there are any, of puts below ``prefix`` that were interrupted before that moment."""
+        """Remove what puts below ``prefix`` left behind that were interrupted before that moment, if they leave any.
+
+        Temporary files in a directory; in an object store the parts of uploads, which are billed and never listed.
+        A verb, since no other one comes by them: they have no names to be deleted by.
+        """
 
 
 class DirectoryBlobs:

@@ -67,7 +67,7 @@ class CheckpointStore:
 
     ``configuration`` is the fingerprint of everything that changes what is learned, as JSON values. It is written into
     each manifest and every checkpoint read must agree with it. None reads any checkpoint and refuses to write.
-    ``build`` (see ``build_info``) is written along; a difference is allowed, and ``fingerprints.differences`` lists it.
+    ``build`` (see ``build_info``) is written along; a difference is allowed, and ``fingerprints.changes`` lists it.
 
     The store keeps no state: several may look at one place, and two workers that both believe they own the partition
     write the same bytes.

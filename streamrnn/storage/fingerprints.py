@@ -51,10 +51,10 @@ def canonical_sha256(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def differences(old: object, new: object) -> list[str]:
+def changes(old: object, new: object) -> list[str]:
     """What differs between two nested values, one "path: old -> new" line for each leaf, as JSON shows it.
 
-    >>> differences({"model": {"cell": "gru"}, "q": [1]}, {"model": {"cell": "lstm"}, "q": [1.0, 2]})
+    >>> changes({"model": {"cell": "gru"}, "q": [1]}, {"model": {"cell": "lstm"}, "q": [1.0, 2]})
     ['model.cell: "gru" -> "lstm"', 'q[1]: (absent) -> 2']
     """
     before, after = dict(_leaves(old)), dict(_leaves(new))

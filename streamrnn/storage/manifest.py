@@ -18,7 +18,7 @@ from msgspec import Meta
 from streamrnn.errors import BlobError, CorruptCheckpoint, FingerprintMismatch
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.storage.blobs import Blobs
-from streamrnn.storage.fingerprints import canonical_sha256, differences
+from streamrnn.storage.fingerprints import canonical_sha256, changes
 from streamrnn.version import __version__
 
 FORMAT = 2
@@ -103,7 +103,7 @@ def new_lineage(now: datetime | None = None) -> str:
 
 def check_configuration(manifest: Manifest, configuration: Mapping[str, Any]) -> None:
     """Raise FingerprintMismatch, naming each differing field, unless the checkpoint is of this ``configuration``."""
-    differing = differences(manifest.configuration, configuration)
+    differing = changes(manifest.configuration, configuration)
     if differing:
         listed = "".join(f"\n  {line}" for line in differing)
         raise FingerprintMismatch(

@@ -44,7 +44,7 @@ class BackgroundWriter:
     ``base`` is the checkpoint the learner was restored from (None for a new lineage): what its snapshots leave out
     is there. ``retain`` newest checkpoints are kept. Make each snapshot like this::
 
-        touched = None if writer.needs_complete() else learner.touched
+        touched = None if writer.needs_complete() else learner.pop_touched_segments()
         writer.submit(take_snapshot(..., touched), progress, committed)
     """
 

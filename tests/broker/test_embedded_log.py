@@ -282,3 +282,33 @@ def test_fsync_is_asked_for_only_when_wanted(tmp_path: Path, monkeypatch: pytest
             fill(log, 3)
             log.store_commits("g", {TP: Commit(1)})
         assert len(synced) == expected
+
+
+def test_a_group_is_forgotten_with_its_commits_but_not_while_it_has_a_member(log: EmbeddedLog) -> None:
+    for group in ("g", "other"):
+        log.store_commits(group, {TP: Commit(1)})
+    broker = EmbeddedBroker(log, "g")
+    broker.subscribe("t")
+    with pytest.raises(BrokerError, match=f"group g of .* by process {os.getpid()} already"):
+        log.delete_group("g")
+    assert log.commits("g") == {TP: Commit(1)}
+    broker.close(1.0)
+    log.delete_group("g")
+    assert log.commits("g") == {}
+    assert log.commits("other") == {TP: Commit(1)}
+    assert [path.name for path in (log.directory / "groups").iterdir()] == ["other.json"]
+    log.delete_group("g")  # one that is not there is none to forget
+    with pytest.raises(ConfigError, match="is not a name"):
+        log.delete_group("../topics")
+
+
+def test_an_empty_log_can_be_removed_and_one_with_anything_in_it_stays(log: EmbeddedLog) -> None:
+    log.remove_if_empty()
+    assert log.partitions("t") == [0]
+    log.delete_topic("t")
+    (log.directory / "note").touch()
+    log.remove_if_empty()
+    assert [path.name for path in log.directory.iterdir()] == ["note"]
+    (log.directory / "note").unlink()
+    log.remove_if_empty()
+    assert not log.directory.exists()

@@ -246,6 +246,23 @@ def test_a_member_whose_session_expired_cannot_commit_and_is_told_what_it_lost(
     assert broker.committed(tps[0]) == Commit(1)
 
 
+def test_work_that_was_arrived_at_outside_the_group_is_not_committed(
+    member: Callable[..., KafkaBroker], topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = member()
+    tp, _ = started(broker, topic)
+    with pytest.raises(RebalanceError, match="outside the group"):
+        broker.commit({tp: Commit(1)}, None, 5.0)
+    unknown = broker._consumer.group_metadata()._replace(generation_id=-1)
+    with monkeypatch.context() as patched:
+        patched.setattr(broker._consumer, "group_metadata", lambda: unknown)
+        with pytest.raises(RebalanceError, match="outside the group"):  # although it is the same as when it was polled
+            broker.commit({tp: Commit(1)}, Membership(-1, unknown.member_id), 5.0)
+    assert broker.committed(tp) is None
+    broker.commit({tp: Commit(1)}, membership_of(broker), 5.0)
+    assert broker.committed(tp) == Commit(1)
+
+
 def test_records_polled_while_the_group_is_not_stable_are_put_back(
     member: Callable[..., KafkaBroker], topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

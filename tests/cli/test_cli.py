@@ -278,10 +278,10 @@ def test_inspect_finds_the_same_checkpoint_by_file_directory_and_job(learned):
 def test_inspected_norms_are_those_of_the_learner(learned):
     from streamrnn.broker.protocol import TopicPartition
     from streamrnn.job.job import Job
-    from streamrnn.offline.inspection import inspect
+    from streamrnn.offline.inspection import find, inspect
 
     checkpoints = Path(load(learned).checkpoint.directory)
-    inspection = inspect(max(checkpoints.rglob("manifest-*.json")))
+    inspection = inspect(*find(max(checkpoints.rglob("manifest-*.json"))))
     learner = Job(load(learned)).learner(TopicPartition("in", 0))
     learner.resume(inspection.checkpoint.state())
     for tensor in inspection.tensors():

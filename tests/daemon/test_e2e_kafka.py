@@ -217,12 +217,13 @@ def check(place: Place, messages: Sequence[Message], directory: Path, *, duplica
 def test_fifty_thousand_flights_with_a_stop_in_the_middle(
     place: Place, messages: list[Message], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place.produce(messages)
+    place.produce(messages[:25_000])
     with place.running() as process:
         stopped_at = place.wait_for(12_000, process)
         place.stop(process)
     left = place.committed()
     assert stopped_at <= left < len(messages)
+    place.produce(messages[25_000:])
     with place.running() as process:
         first = place.wait_for(left + 1, process)
         began = time.monotonic()
@@ -238,13 +239,15 @@ def test_fifty_thousand_flights_with_a_stop_in_the_middle(
 def test_kills_lose_nothing_and_change_nothing(
     place: Place, messages: list[Message], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # Records arrive in portions, large enough for each kill to fall into work and not behind it, on a busy machine too.
+    # The worker is held while the rest of a portion arrives: there is work left when it is killed, however fast it was.
     portions = [messages[:14_000], messages[14_000:28_000], messages[28_000:42_000]]
     produced = 0
     for portion in portions:
-        place.produce(portion)
+        place.produce(portion[:10_000])
         with place.running() as process:
             place.wait_for(produced + 3_000, process)
+            process.send_signal(signal.SIGSTOP)
+            place.produce(portion[10_000:])
             process.kill()
             assert process.wait(10.0) == -signal.SIGKILL
         produced += len(portion)

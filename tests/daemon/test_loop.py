@@ -15,9 +15,9 @@ from streamrnn.broker.embedded_log import EmbeddedLog
 from streamrnn.broker.protocol import Commit, NothingAssigned, TopicPartition
 from streamrnn.daemon.loop import Loop
 from streamrnn.errors import BrokerError, FencedError, FingerprintMismatch, RebalanceError, RecoveryError
-from tests.daemon.scenario import START_MS, TP, KilledError, Scenario
 from tests.support.learners import Bits, differing
 from tests.support.rebalancing import RebalancingBroker, append_gap, delete_before
+from tests.support.scenario import START_MS, TP, KilledError, Scenario
 
 N = 300
 SECOND = TopicPartition("in", 1)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 import streamrnn.daemon.loop
 from streamrnn.job.codec.dead_letters import REASONS
-from tests.daemon.scenario import START_MS, TP, Scenario
 from tests.support.learners import differing
+from tests.support.scenario import START_MS, TP, Scenario
 
 YEAR_9999_MS = 253_402_300_799_000
 FUZZ = settings(

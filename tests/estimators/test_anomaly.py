@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from streamrnn import RNNAnomalyDetector
-from tests.estimators.contract import Row
+from tests.support.contract import Row
 
 N = 3_000
 WARM = 1_000

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamrnn import load_weights
-from tests.estimators.contract import (
+from tests.support.contract import (
     ALL,
     BATCHED,
     CLASSIFIER,

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from streamrnn import RNNClassifier, RNNRegressor
-from tests.estimators.contract import CELLS, REGRESSOR, Pair, case, run, teach, weight_bits
+from tests.support.contract import CELLS, REGRESSOR, Pair, case, run, teach, weight_bits
 
 cells = pytest.mark.parametrize("cell", CELLS)
 

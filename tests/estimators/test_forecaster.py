@@ -18,7 +18,7 @@ from river import datasets, evaluate, metrics
 from streamrnn import RNNForecaster
 from streamrnn.estimators.forecaster import LONGEST_PERIOD, RELEARNED
 from streamrnn.estimators.season import SeasonFinder
-from tests.estimators.contract import Model, Row, everything
+from tests.support.contract import Model, Row, everything
 
 SEASONAL_NAIVE = 29.2
 """Mean absolute error of repeating the last year of AirlinePassengers on River's forecasting track, 3 steps ahead."""

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from streamrnn import Numeric, OneHot, RNNClassifier, RNNMultiTargetRegressor, RNNRegressor
-from tests.estimators.contract import (
+from tests.support.contract import (
     BATCHED,
     CASES,
     CLASSIFIER,

@@ -15,7 +15,7 @@ import pytest
 from river import base, datasets, evaluate, metrics, preprocessing
 
 from streamrnn import RNNClassifier, RNNForecaster, RNNMultiTargetRegressor, RNNRegressor
-from tests.estimators.contract import STREAM_KEY, Model
+from tests.support.contract import STREAM_KEY, Model
 from tests.support.golden import RUN_CASES, load, tensors
 
 TOLERANCE = 1e-9

@@ -17,7 +17,7 @@ from streamrnn import (
     RNNRegressor,
 )
 from streamrnn.learner.spec import StreamSpec
-from tests.estimators.contract import KINDS
+from tests.support.contract import KINDS
 
 POSITIVE, SHARE = "a number above 0", "a number above 0 and below 1"
 ONE_OR_MORE = "a whole number of at least 1"

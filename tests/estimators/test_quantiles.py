@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from streamrnn import RNNRegressor
-from tests.estimators.contract import CELLS, Model, everything
+from tests.support.contract import CELLS, Model, everything
 
 N, WARM = 4_000, 1_500
 

@@ -25,7 +25,7 @@ from streamrnn import (
     RNNRegressor,
     save_weights,
 )
-from tests.estimators.contract import (
+from tests.support.contract import (
     BATCHED,
     CASES,
     CLASSIFIER,

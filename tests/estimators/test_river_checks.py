@@ -17,7 +17,7 @@ import pytest
 import river.datasets
 from river import checks
 
-from tests.estimators.contract import ALL, CLASSIFIER, KINDS, REGRESSOR, Case, Kind, Model, case
+from tests.support.contract import ALL, CLASSIFIER, KINDS, REGRESSOR, Case, Kind, Model, case
 
 CASES = [
     *ALL,

@@ -8,7 +8,7 @@ import pytest
 from streamrnn.job.fingerprint import fingerprint, learner_settings
 from streamrnn.job.job_file import load, parse
 from streamrnn.storage.fingerprints import as_json
-from tests.job.test_config import EXAMPLES, yaml
+from tests.support.jobs import EXAMPLES, yaml
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,8 @@ from streamrnn.learner.spec import LearningSpec, ModelSpec
 from streamrnn.learner.state import LearnerState
 from streamrnn.storage.model_file import ModelFile, load_model, save_model
 from streamrnn.storage.tensors import encode
-from tests.daemon.scenario import TP, KilledError, Scenario
 from tests.support.learners import Bits, bits_of, differing
+from tests.support.scenario import TP, KilledError, Scenario
 
 N = 150
 FEATURES = (OneHot(field="b.c", categories=("x", "y")), Numeric(field="a"))

@@ -9,7 +9,7 @@ from streamrnn.learner.axes import AXES, Move, index_of, places_on
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.lowering import sizes_of
 from streamrnn.learner.state import MODEL, STREAMS
-from tests.learner.test_growth import spec
+from tests.support.small_learners import spec
 
 SPECS = [
     spec(),

@@ -17,7 +17,7 @@ from msgspec.structs import replace as with_fields
 
 import streamrnn.learner.growth
 import streamrnn.learner.state
-from streamrnn import Block, InputSpec, Learner, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+from streamrnn import Block, Learner, LearnerSpec
 from streamrnn.core.arrays import I2, T3
 from streamrnn.core.declarations import SEQUENCE, Growth, allocate, by_name, declared, stored
 from streamrnn.learner.axes import Move
@@ -26,51 +26,10 @@ from streamrnn.learner.lowering import sizes_of
 from streamrnn.learner.state import MODEL, STREAMS
 from streamrnn.storage.model_file import ModelFile, load_model, save_model
 from tests.support.learners import bits_of, differing
+from tests.support.small_learners import CELLS, STREAMS_SEEN, block, spec
 
-CELLS = ("rnn", "lstm", "gru")
-STREAMS_SEEN = 3
 EXACT = {"rtol": 1e-11, "atol": 1e-11}
 BASELINES = (None, "last", 5)
-
-
-def spec(
-    n_features: int = 3,
-    *,
-    fields: Sequence[str] = ("y",),
-    classes: Sequence[str] | None = None,
-    dt: bool = False,
-    previous: bool = True,
-    model: dict[str, Any] | None = None,
-    learning: dict[str, Any] | None = None,
-    max_streams: int = 10,
-    **target: Any,
-) -> LearnerSpec:
-    """A small learner in double precision."""
-    return LearnerSpec(
-        n_features=n_features,
-        target=TargetSpec(fields=tuple(fields), classes=None if classes is None else tuple(classes), **target),
-        inputs=InputSpec(dt=dt, previous_target=previous),
-        model=ModelSpec(**{"hidden_size": 4, "dtype": "float64", "lags": 3, **(model or {})}),
-        learning=LearningSpec(**{"k1": 2, "k2": 6, **(learning or {})}),
-        streams=StreamSpec(max_streams=max_streams),
-    )
-
-
-def block(of: LearnerSpec, n: int, start: int = 0) -> Block:
-    """Events ``start`` to ``start + n`` of a log of three streams, the same in every call.
-
-    A target depends on its own event and the one before.
-    """
-    rng = np.random.default_rng(start)
-    x = rng.normal(size=(n, of.n_features))
-    if of.target.classes is None:
-        score = x[:, :1] + np.roll(x[:, :1], STREAMS_SEEN)
-        y = score * (1.0 + np.arange(of.n_targets)) + 0.1 * rng.normal(size=(n, of.n_targets))
-    else:
-        y = rng.integers(len(of.target.classes), size=(n, 1)).astype(np.float64)
-    return Block.events(
-        [b"%d" % (i % STREAMS_SEEN) for i in range(n)], x, y, time_ms=1_000 * np.arange(start, start + n)
-    )
 
 
 def widened(of: Block, spec: LearnerSpec, features: Sequence[int]) -> Block:

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from streamrnn.core.counts import COUNTS, EVICTIONS
 from streamrnn.core.kinds import CLOSE
 from streamrnn.learner.block import EVENT, LABEL, Block
-from streamrnn.learner.learner import RLS_WEIGHT, Learner, Predictions
+from streamrnn.learner.learner import RLS_WEIGHT, Learner
 from streamrnn.learner.spec import LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
 from tests.oracle.learner import NaiveLearner
 from tests.oracle.network import random_weights
-from tests.support.learners import carried_state
+from tests.support.learners import carried_state, one_by_one
 from tests.support.logs import LOSSES, logs, part, specs
 
 EXAMPLES = settings(
@@ -43,25 +43,6 @@ def pair(spec: LearnerSpec) -> tuple[Learner, NaiveLearner]:
     else:
         learner.set_weights(weights)
     return learner, NaiveLearner(spec, weights)
-
-
-def one_by_one(learner: Learner, block: Block) -> Predictions:
-    """What ``process`` says of the block, from single calls."""
-    n, one = len(block), learner._one
-    value = np.zeros((n, learner.spec.n_outputs))
-    predictions = Predictions(value, np.zeros(n, np.int64), np.zeros(n), np.zeros(n), np.zeros(n))
-    for i in range(len(block)):
-        if block.kind[i] == CLOSE:
-            learner.close(block.keys[i])
-            predictions.value[i] = np.nan
-        else:
-            predictions.value[i] = learner.step(
-                block.keys[i], block.kind[i], block.x[i], block.y[i], block.time_ms[i],
-                end=block.end[i], event=block.event[i],
-            )  # fmt: skip
-        predictions.updates[i], predictions.loss[i] = one.updates[0], one.loss[0]
-        predictions.error[i], predictions.grad_norm[i] = one.error[0], one.grad_norm[0]
-    return predictions
 
 
 def check_agreement(spec: LearnerSpec, block: Block, cuts: list[tuple[int, bool]], tolerance: float) -> None:

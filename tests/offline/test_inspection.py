@@ -10,8 +10,9 @@ import pytest
 
 from streamrnn.errors import CheckpointError, ConfigError, CorruptCheckpoint
 from streamrnn.learner.lowering import layout_of
-from streamrnn.offline.inspection import find, inspect, newest
+from streamrnn.offline.inspection import Place, find, inspect, newest
 from streamrnn.storage.snapshot import Snapshot
+from tests.support.blobs import MemoryBlobs
 from tests.support.checkpoints import LINEAGE, SPEC, Learner, open_store, paths, progress
 
 
@@ -28,7 +29,7 @@ def written(directory: Path, *positions: int) -> list[Path]:
 
 
 def test_tensors_are_named_and_shaped_by_the_specification_in_the_manifest(tmp_path: Path) -> None:
-    inspection = inspect(written(tmp_path, 10)[0])
+    inspection = inspect(*find(written(tmp_path, 10)[0]))
     assert inspection.spec == SPEC
     assert inspection.layout == layout_of(SPEC)
     shapes = {tensor["name"]: tensor["shape"] for tensor in inspection.tensors()}
@@ -41,7 +42,7 @@ def test_arrays_of_another_size_than_the_specification_means_are_refused(tmp_pat
     store = open_store(tmp_path)
     store.write(Learner(3).snapshot(), progress(10))
     with pytest.raises(CheckpointError, match=rf"holds 16 parameters, its specification means {layout_of(SPEC).size}"):
-        inspect(paths(store, "manifest-*")[0])
+        inspect(*find(paths(store, "manifest-*")[0]))
 
 
 def test_checkpoints_are_found_below_any_directory_oldest_first_and_unreadable_ones_say_why(tmp_path: Path) -> None:
@@ -49,10 +50,21 @@ def test_checkpoints_are_found_below_any_directory_oldest_first_and_unreadable_o
     second.write_text("{}")
     for place in (tmp_path, first.parent, first.parents[2]):
         listed = find(place)
-        assert [one.path for one in listed] == [second, first, third]
+        assert [one.place for one in listed] == [str(second), str(first), str(third)]
         assert [bool(one.reason) for one in listed] == [True, False, False]
-        assert [one.path for one in newest(listed)] == [third]
-    assert [one.path for one in find(first)] == [first]
+        assert [one.place for one in newest(listed)] == [str(third)]
+    assert [one.place for one in find(first)] == [str(first)]
+
+
+def test_checkpoints_are_found_and_read_wherever_blobs_are() -> None:
+    store = open_store(blobs := MemoryBlobs())
+    for position in (10, 20):
+        store.write(theta(layout_of(SPEC).size), progress(position))
+    listed = find(Place(blobs, "job/"))
+    assert [one.manifest and one.manifest.progress.position for one in listed] == [10, 20]
+    assert inspect(listed[0]).as_data()["path"] == f"memory:/{listed[0].name}"
+    with pytest.raises(CheckpointError, match="memory:/another/: holds no checkpoint"):
+        find(Place(blobs, "another/"))
 
 
 def test_any_file_can_be_asked_about(tmp_path: Path) -> None:
@@ -80,15 +92,15 @@ def test_a_manifest_that_was_copied_elsewhere_is_refused_with_its_own_place(tmp_
         copy.parent.mkdir(exist_ok=True)
         shutil.copy(manifest, copy)
         with pytest.raises(CorruptCheckpoint, match=place):
-            inspect(copy)
-    assert inspect(manifest).manifest.progress.position == 10
+            inspect(*find(copy))
+    assert inspect(*find(manifest)).manifest.progress.position == 10
 
 
 def test_a_manifest_at_the_root_of_the_file_system_is_no_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (manifest,) = written(tmp_path, 10)
     monkeypatch.setattr(Path, "resolve", lambda self: Path("/", self.name))
     with pytest.raises(CorruptCheckpoint, match="copied here by hand"):
-        inspect(manifest)
+        inspect(*find(manifest))
 
 
 def test_damaged_segments_are_refused(tmp_path: Path) -> None:
@@ -96,4 +108,4 @@ def test_damaged_segments_are_refused(tmp_path: Path) -> None:
     for segment in manifest.parent.glob("segments/*"):
         segment.write_bytes(b"rot")
     with pytest.raises(CorruptCheckpoint, match="has 3 bytes"):
-        inspect(manifest)
+        inspect(*find(manifest))

@@ -17,7 +17,7 @@ from streamrnn.learner.state import LearnerState
 from streamrnn.learner.streams import SEGMENT_SLOTS
 from streamrnn.storage.blobs import Blobs, DirectoryBlobs
 from streamrnn.storage.checkpoints import CheckpointStore
-from streamrnn.storage.fingerprints import differences
+from streamrnn.storage.fingerprints import changes
 from streamrnn.storage.manifest import new_lineage
 from streamrnn.storage.retention import GARBAGE_GRACE_S
 from streamrnn.storage.snapshot import Snapshot, take_snapshot
@@ -325,7 +325,7 @@ def test_another_build_is_allowed_and_listed(tmp_path: Path) -> None:
     open_store(tmp_path).write(Learner(1).snapshot(), progress(1))
     found = open_store(tmp_path, build={"numpy": "3.0", "cpu": "zen"}).newest(LINEAGE)
     assert found.checkpoint is not None
-    lines = differences(found.checkpoint.manifest.build, {"numpy": "3.0", "cpu": "zen"})
+    lines = changes(found.checkpoint.manifest.build, {"numpy": "3.0", "cpu": "zen"})
     assert lines == ['cpu: (absent) -> "zen"', 'numpy: "2.4" -> "3.0"']
 
 

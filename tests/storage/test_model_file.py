@@ -27,7 +27,7 @@ from streamrnn.learner.learner import RLS_WEIGHT
 from streamrnn.learner.state import LearnerState
 from streamrnn.storage.model_file import FORMAT, ModelFile, load_model, pack, save_model, unpack
 from streamrnn.storage.tensors import decode, encode
-from tests.learner.test_growth import CELLS, block, spec
+from tests.support.small_learners import CELLS, block, spec
 
 OWNER = {"anything": ["a", 1, None, {"ä": 0.1}], "b": True}
 

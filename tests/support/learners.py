@@ -1,9 +1,11 @@
-"""A learner's whole state as comparable bits, and the state it carries for one stream."""
+"""A learner's predictions and whole state as comparable bits, and how it is asked record by record."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from streamrnn.core.kinds import CLOSE
+from streamrnn.learner.block import Block
 from streamrnn.learner.learner import Learner, Predictions
 
 Bits = dict[str, bytes]
@@ -21,6 +23,25 @@ def bits_of_predictions(*parts: Predictions) -> Bits:
     """The predictions of consecutive blocks, bit for bit."""
     names = ("value", "updates", "loss", "error", "grad_norm")
     return {name: np.concatenate([getattr(p, name) for p in parts]).tobytes() for name in names}
+
+
+def one_by_one(learner: Learner, block: Block) -> Predictions:
+    """What ``process`` says of the block, from single calls."""
+    n, one = len(block), learner._one
+    value = np.zeros((n, learner.spec.n_outputs))
+    predictions = Predictions(value, np.zeros(n, np.int64), np.zeros(n), np.zeros(n), np.zeros(n))
+    for i in range(len(block)):
+        if block.kind[i] == CLOSE:
+            learner.close(block.keys[i])
+            predictions.value[i] = np.nan
+        else:
+            predictions.value[i] = learner.step(
+                block.keys[i], block.kind[i], block.x[i], block.y[i], block.time_ms[i],
+                end=block.end[i], event=block.event[i],
+            )  # fmt: skip
+        predictions.updates[i], predictions.loss[i] = one.updates[0], one.loss[0]
+        predictions.error[i], predictions.grad_norm[i] = one.error[0], one.grad_norm[0]
+    return predictions
 
 
 def differing(a: Bits, b: Bits) -> list[str]:

@@ -49,18 +49,19 @@ class RebalancingBroker(EmbeddedBroker):
         """Make the assignment exactly ``tps``, as an orderly rebalance would: Revoked, then Assigned events."""
         wanted = list(tps)
         self._generation += 1
-        gone = self._unassign([tp for tp in self._readers if tp not in wanted])
-        if gone:
+        if gone := tuple(tp for tp in self._readers if tp not in wanted):
+            self._unassign(gone)
             self._events.append(Revoked(gone))
         self._lost.difference_update(wanted)
-        self._assign(wanted)
+        if fresh := [tp for tp in wanted if tp not in self._readers]:
+            self._assign(fresh)
 
     def lose(self, tps: Iterable[TopicPartition]) -> None:
         """Take these partitions away as an expired session would: a Lost event, and commits for them are refused."""
-        gone = self._unassign(tps)
         self._generation += 1
-        self._lost.update(gone)
-        if gone:
+        if gone := tuple(tp for tp in tps if tp in self._readers):
+            self._unassign(gone)
+            self._lost.update(gone)
             self._events.append(Lost(gone))
 
     def poll(self, timeout_s: float, max_records: int) -> Polled:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from streamrnn.errors import RecordError
-from streamrnn.job.codec.parser import Layout
+from streamrnn.job.codec.parser import DocumentLayout
 from streamrnn.job.config import InputConfig
 from streamrnn.learner.features import canonical_text, describe, number
 from streamrnn.learner.spec import TargetSpec
@@ -36,7 +36,7 @@ def _id_text(value: Any, field: str) -> str:
     raise RecordError("wrong_type", f"field {field!r}: found {describe(value)}, expected a string, integer or boolean")
 
 
-def key_reader(field: str, layout: Layout) -> Callable[[Any], bytes]:
+def key_reader(field: str, layout: DocumentLayout) -> Callable[[Any], bytes]:
     """The stream's key: the canonical text of a field that must be there."""
     read = layout.reader(field)
 
@@ -54,7 +54,7 @@ def event_id(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") or 1
 
 
-def event_reader(field: str, layout: Layout) -> Callable[[Any], int]:
+def event_reader(field: str, layout: DocumentLayout) -> Callable[[Any], int]:
     """The id of the event that the field names; 0 when it names none."""
     read = layout.reader(field)
 
@@ -65,7 +65,7 @@ def event_reader(field: str, layout: Layout) -> Callable[[Any], int]:
     return identify
 
 
-def end_reader(field: str, layout: Layout) -> Callable[[Any], bool]:
+def end_reader(field: str, layout: DocumentLayout) -> Callable[[Any], bool]:
     """Whether the record is the last of its sequence."""
     read = layout.reader(field)
 
@@ -80,7 +80,7 @@ def end_reader(field: str, layout: Layout) -> Callable[[Any], bool]:
     return end
 
 
-def target_reader(target: TargetSpec, layout: Layout) -> Callable[[Any], Sequence[float]]:
+def target_reader(target: TargetSpec, layout: DocumentLayout) -> Callable[[Any], Sequence[float]]:
     """The targets, NaN where unknown; of classes, the index of the class."""
     if target.classes is not None:
         return _class_reader(target.fields[0], target.classes, layout)
@@ -92,7 +92,9 @@ def target_reader(target: TargetSpec, layout: Layout) -> Callable[[Any], Sequenc
     return lambda document: [number(v, field) for v, field in zip(read_all(document), fields, strict=True)]
 
 
-def _class_reader(field: str, classes: Sequence[str | int | bool], layout: Layout) -> Callable[[Any], Sequence[float]]:
+def _class_reader(
+    field: str, classes: Sequence[str | int | bool], layout: DocumentLayout
+) -> Callable[[Any], Sequence[float]]:
     read = layout.reader(field)
     index_of = {canonical_text(label, field): float(i) for i, label in enumerate(classes)}
     listed = ", ".join(list(index_of)[:10]) + (", ..." if len(index_of) > 10 else "")
@@ -109,7 +111,7 @@ def _class_reader(field: str, classes: Sequence[str | int | bool], layout: Layou
     return target
 
 
-def time_reader(source: InputConfig, layout: Layout) -> Callable[[Any], int]:
+def time_reader(source: InputConfig, layout: DocumentLayout) -> Callable[[Any], int]:
     """The record's time in milliseconds since the epoch, from the field and in the unit that the job names."""
     field, unit = source.timestamp.field, source.timestamp.unit
     assert field is not None

@@ -23,7 +23,7 @@ _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
 class JsonParser:
-    """Parses JSON objects into documents of a given class (see ``Layout``)."""
+    """Parses JSON objects into documents of a given class (see ``DocumentLayout``)."""
 
     expected = "a JSON object"
 

@@ -1,8 +1,8 @@
 """The seam for formats: a parser makes a document of a record's bytes, and knows nothing of what its fields mean.
 
-Whatever the format, a document is an instance of one class that a ``Layout`` makes: it has one attribute for each
-top-level field that the job names and none for others, so that a parser can skip what nobody asks for. A value is what
-JSON could hold: None, a boolean, number or string, a list, a mapping; missing and null are both None.
+Whatever the format, a document is an instance of one class that a ``DocumentLayout`` makes: it has one attribute for
+each top-level field that the job names and none for others, so that a parser can skip what nobody asks for. A value is
+what JSON could hold: None, a boolean, number or string, a list, a mapping; missing and null are both None.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Parser(Protocol):
         """
 
 
-class Layout:
+class DocumentLayout:
     """The class of a job's documents, and access to their fields by path (``a.b`` is field b inside a)."""
 
     def __init__(self, fields: Iterable[str]) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -27,12 +28,16 @@ from streamrnn.job.codec.fields import (
     time_reader,
 )
 from streamrnn.job.codec.json_parser import JsonParser
-from streamrnn.job.codec.parser import Layout, Parser
+from streamrnn.job.codec.parser import DocumentLayout, Parser
 from streamrnn.job.config import Config
 from streamrnn.learner.block import EVENT, LABEL, Block
 
 # Longer keys are refused: the output record of a longer one could exceed what a broker accepts.
 MAX_KEY_BYTES = 64 * 1024
+
+PARSERS: Mapping[str, Callable[[type[msgspec.Struct]], Parser]] = {"json": JsonParser}
+FORMAT = "json"
+"""What a record's value is parsed by. There is one format; the configuration will choose once there are two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +62,8 @@ class RecordCodec:
         self._max_bytes = source.max_record_bytes
         fields = [*self._encoder.fields, *target.fields, source.stream_key, source.timestamp.field, source.end_field]
         fields += [target.event_field, target.label_field]
-        layout = Layout(field for field in fields if field is not None)
-        parser: Parser = JsonParser(layout.document)
+        layout = DocumentLayout(field for field in fields if field is not None)
+        parser = PARSERS[FORMAT](layout.document)
         self._expected, self._parse = parser.expected, parser.parse
         self._features = layout.readers(self._encoder.fields)
         self._targets = target_reader(target, layout)

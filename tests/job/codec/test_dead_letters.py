@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from streamrnn.errors import RecordError
 from streamrnn.job.codec.dead_letters import encode_dead_letter
-from tests.job.codec.jobs import record
+from tests.support.jobs import record
 
 ERROR = RecordError("wrong_type", "field 'a': found x, expected y")
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamrnn.job.codec.fields import event_id
-from tests.job.codec.jobs import CLASSES, NAN, NESTED_KEY, decode, job, rejection
+from tests.support.jobs import CLASSES, NAN, NESTED_KEY, decode, job, rejection
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 
 from streamrnn.job.codec.json_parser import MAX_DEPTH
 from streamrnn.job.codec.records import RecordCodec
-from tests.job.codec.jobs import PLAIN, decode, record
+from tests.support.jobs import PLAIN, decode, record
 
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH, MAX_DEPTH + 1, 900, 1100, 100_000])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from streamrnn.job.codec.predictions import PredictionEncoder
 from streamrnn.job.config import Config
-from tests.job.codec.jobs import CLASSES, LABELLED, NAN, PLAIN, decode, job, record
+from tests.support.jobs import CLASSES, LABELLED, NAN, PLAIN, decode, job, record
 
 
 def output(config: Config, value: list[float], target: list[float], key: bytes = b"k") -> dict[str, Any]:

@@ -13,7 +13,7 @@ from streamrnn.job.codec.dead_letters import REASONS, encode_dead_letter
 from streamrnn.job.codec.fields import event_id
 from streamrnn.job.codec.records import MAX_KEY_BYTES, Decoded, RecordCodec
 from streamrnn.job.config import Config
-from tests.job.codec.jobs import CLASSES, LABELLED, NAN, NESTED_KEY, PLAIN, decode, job, record, rejection
+from tests.support.jobs import CLASSES, LABELLED, NAN, NESTED_KEY, PLAIN, decode, job, record, rejection
 
 
 def test_fields_become_the_rows_of_the_block() -> None:

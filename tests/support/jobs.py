@@ -1,7 +1,8 @@
-"""Jobs, records and decoding as the tests of this folder need them."""
+"""Jobs, records and decoding as the tests of a job need them."""
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 from streamrnn.broker.protocol import Record
@@ -13,6 +14,23 @@ from streamrnn.job.job_file import parse
 
 NAN = math.nan
 FEATURES = "[{field: a, encoder: numeric}, {field: n.b, encoder: numeric}, {field: c, encoder: hash, buckets: 2}]"
+
+EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
+SECTIONS = {
+    "job": "job: delays",
+    "kafka": "kafka: {bootstrap_servers: 'localhost:9092'}",
+    "input": "input: {topic: departures}",
+    "features": "features: [{field: distance, encoder: numeric}]",
+    "target": "target: {fields: [delay]}",
+    "output": "output: {topic: predictions, dead_letter_topic: dead-letters}",
+    "checkpoint": "checkpoint: {directory: ./checkpoints}",
+}
+
+
+def yaml(**changes: str | None) -> str:
+    """A minimal configuration with some sections replaced (text), added, or left out (None)."""
+    sections: dict[str, str | None] = {**SECTIONS, **{n: t if t is None else f"{n}: {t}" for n, t in changes.items()}}
+    return "\n".join(text for text in sections.values() if text is not None)
 
 
 def job(
