@@ -30,6 +30,8 @@ from streamrnn.errors import ConfigError, StreamrnnError
 
 if TYPE_CHECKING:
     from streamrnn.broker.protocol import Record
+    from streamrnn.job.config import Config
+    from streamrnn.offline.evaluation import Report
     from streamrnn.offline.inspection import Place
 
 P = ParamSpec("P")
@@ -252,13 +254,18 @@ def evaluate(
         bar.prepare(job.model.dtype)
         report = run_over(job, source, limit=limit, progress=bar.update, predictions=out)
     show.evaluation(_stdout(), report)
+    _require_targets(job, data, report, data_file.fields_of(first))
+
+
+def _require_targets(job: Config, data: Path, report: Report, fields: str) -> None:
+    """Refuse a file that taught nothing: a misspelt target would otherwise pass for a job that cannot be measured."""
     if report.records == report.rejected.total():
         raise ConfigError(f"{data}: none of its {report.records} records could be used; the reasons are above")
     for name, known in zip(job.target.fields, report.known.tolist(), strict=True):
         if not known:
             raise ConfigError(
                 f"{data}: none of its {report.records} records has a value in the target field {name!r}; the fields of "
-                f"the first one: {data_file.fields_of(first)}"
+                f"the first one: {fields}"
             )
 
 

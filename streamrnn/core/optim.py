@@ -45,8 +45,7 @@ def update(
     T = theta.dtype.type
     one = T(1)
     lr, eps, scale = T(hyper.lr), T(hyper.eps), T(factor)
-    # In the formulas g = factor * grad. A kernel cannot raise: the last case is the default, and ``handle`` refuses a
-    # code that is not in OPTIMIZERS.
+    # Below, g = factor * grad. A kernel cannot raise: ``handle`` refuses codes beyond the last case, the default.
     if optimizer == SGD:  # theta -= lr g
         for p in range(theta.shape[0]):
             theta[p] -= lr * (scale * grad[p])
@@ -63,8 +62,7 @@ def update(
             moment2[p] = alpha * moment2[p] + rest * (g * g)
             theta[p] -= lr * g / (T(math.sqrt(moment2[p])) + eps)
     else:
-        #   m = b1 m + (1 - b1) g        v = b2 v + (1 - b2) g^2
-        #   theta -= lr * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
+        # m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; theta -= lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
         # Both corrections for the start from zero are constants of the step, computed before the loop. They are
         # float64 until then: in float32, 1 - b2 would keep four digits.
         # AdamW shrinks theta by lr * weight_decay first, beside the moments, which never see the decay.

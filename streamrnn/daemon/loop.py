@@ -280,7 +280,7 @@ class Loop:
 
     def _drain(self) -> None:
         self._patience()  # the budget begins
-        _log.info("stopping: committing, writing checkpoints of the partitions (%d)", len(self.partitions))
+        _log.info("stopping: committing and checkpointing; partitions: %d", len(self.partitions))
         self._commit()
         for partition in self.partitions.values():
             if partition.caught_up and partition.position == partition.committed and partition.changed:

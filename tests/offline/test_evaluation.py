@@ -236,8 +236,8 @@ def test_times_may_be_iso_text(tmp_path):
     found = records(job(), read_rows(path), Fields(key="k", timestamp="t"), told.append)
     assert [r.timestamp_ms for r in found] == [2000, 3000, -1]
     assert told == [
-        "--timestamp: record 2 (the first is 0), field 't': found the string 'x', expected milliseconds or "
-        "ISO 8601 text"
+        "--timestamp: record 2 (the first is 0), field 't': found the string 'x', "
+        "expected milliseconds or ISO 8601 text"
     ]
 
 
