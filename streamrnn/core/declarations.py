@@ -154,7 +154,7 @@ def row_bytes(group: Any, sizes: Mapping[str, int], precision: type) -> int:
     )
 
 
-def nested_in(group: Any) -> Iterator[type]:
+def nested_in(group: type) -> Iterator[type]:
     """The named tuples inside a named tuple, at any depth."""
     for name in _fields(group):
         what = _declaration(group, name)
