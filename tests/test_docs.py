@@ -20,6 +20,7 @@ from streamrnn.cli import app
 from streamrnn.daemon import metrics
 from streamrnn.job.config import Config
 from streamrnn.job.job_file import parse
+from streamrnn.learner import state
 from streamrnn.learner.features import FeatureSpec
 from streamrnn.learner.spec import LearningSpec, ModelSpec
 from tests.bench import kernels
@@ -256,6 +257,10 @@ def test_the_table_of_dead_letters_has_every_reason_and_no_other() -> None:
 
 def test_the_metrics_reference_is_up_to_date() -> None:
     assert metrics.markdown() in PAGES["deploy/METRICS.md"]
+
+
+def test_the_tables_of_a_learner_s_arrays_are_up_to_date() -> None:
+    assert state.markdown() in PAGES["streamrnn/learner/ARRAYS.md"]
 
 
 @page

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from streamrnn.core.arrays import I1, I2, Model, Streams
-from streamrnn.core.declarations import Stored, declared, stored
+from streamrnn.core.declarations import DTYPES, Stored, declared, stored
+from streamrnn.learner.axes import AXES
 from streamrnn.learner.lowering import dtype_of, sizes_of
 from streamrnn.learner.spec import LearnerSpec
 
@@ -192,3 +193,37 @@ class TargetStatistics:
         [2.0]
         """
         return cls(count.copy(), mean.copy(), np.sqrt(m2 / np.maximum(count, 1.0)))
+
+
+def markdown() -> str:
+    """All arrays of a state as Markdown tables: what stands in ``learner/ARRAYS.md``."""
+    return "\n".join(
+        [
+            "Of the model:",
+            "",
+            *_rows(MODEL),
+            "",
+            "Of each stream, one row for its slot:",
+            "",
+            *_rows(STREAMS),
+            "",
+            "| axis | counts |",
+            "|---|---|",
+            *(f"| `{name}` | {axis.meaning} |" for name, axis in AXES.items()),
+        ]
+    )
+
+
+def _rows(table: Mapping[str, Stored]) -> list[str]:
+    kinds = {letter: np.dtype(kind).name for letter, kind in DTYPES.items()} | {"T": "the model's precision"}
+    rows = ["| array | type | axes | cleared | blank | grows by |", "|---|---|---|---|--:|---|"]
+    for name, array in table.items():
+        axes = " ".join(f"`{axis}`" for axis in array.axes)
+        rows.append(
+            f"| `{name}` | {kinds[array.letter]} | {axes} | {array.cleared} | {array.blank:g} | {array.growth} |"
+        )
+    return rows
+
+
+if __name__ == "__main__":
+    print(markdown())
