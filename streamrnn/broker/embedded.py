@@ -167,7 +167,7 @@ class EmbeddedBroker(EmbeddedSender):
         reader = self._readers.get(tp)
         return None if reader is None else max(0, self.log.log_end(tp) - reader.offset)
 
-    def commit(self, offsets: Mapping[TopicPartition, Commit], membership: Membership | None, timeout_s: float) -> None:  # noqa: ARG002
+    def commit(self, offsets: Mapping[TopicPartition, Commit], membership: Membership | None, timeout_s: float) -> None:  # noqa: ARG002 - one member
         """See :class:`streamrnn.broker.protocol.Broker`."""
         if self._lock_fd < 0:
             raise RebalanceError(f"group {self.group} was not joined; call subscribe() before commit()")
@@ -183,7 +183,7 @@ class EmbeddedBroker(EmbeddedSender):
         """See :class:`streamrnn.broker.protocol.Broker`."""
         send_then_commit(self, outputs, offsets, membership, timeout_s)
 
-    def close(self, timeout_s: float) -> None:  # noqa: ARG002
+    def close(self, timeout_s: float) -> None:  # noqa: ARG002 - nothing to wait for
         """See :class:`streamrnn.broker.protocol.Broker`. The log stays open: it belongs to who made it."""
         self._unassign(list(self._readers))
         if self._lock_fd >= 0:
@@ -208,7 +208,7 @@ class EmbeddedAdministration:
     def __init__(self, log: EmbeddedLog) -> None:
         self.log = log
 
-    def create_topics(self, topics: Mapping[str, int], *, keep_forever: bool = False) -> None:  # noqa: ARG002
+    def create_topics(self, topics: Mapping[str, int], *, keep_forever: bool = False) -> None:  # noqa: ARG002 - it always does
         """See :class:`streamrnn.broker.protocol.Administration`. An embedded log keeps everything anyway."""
         for topic, partitions in topics.items():
             self.log.create_topic(topic, partitions)

@@ -215,7 +215,8 @@ class KafkaBroker(KafkaSender):
         may have had these partitions in between, so the two are compared here. Work polled under no membership, or
         before the group had given one, is refused as well: nothing would fence it.
         """
-        now = self._consuming().group_metadata()
+        consumer = self._consuming()
+        now = consumer.group_metadata()
         if membership is None or membership.generation < 0:
             raise RebalanceError(f"commit of {_positions(offsets)} failed: it was arrived at outside the group")
         if membership != (now.generation_id, now.member_id):
@@ -226,7 +227,7 @@ class KafkaBroker(KafkaSender):
         stored = {ClientTopicPartition(*tp): OffsetAndMetadata(c.offset, c.metadata, -1) for tp, c in offsets.items()}
         with self._translated(f"commit of {_positions(offsets)} failed"):
             try:
-                self._consuming().commit(stored, timeout_ms=timeout_s * 1000)
+                consumer.commit(stored, timeout_ms=timeout_s * 1000)
             except client_errors.KafkaTimeoutError as error:
                 raise BrokerError(
                     f"commit of {_positions(offsets)} was not answered within {timeout_s:g} s; whether it took effect "
