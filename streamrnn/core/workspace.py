@@ -34,7 +34,7 @@ def zeros_scratch(
         head_w=head.head_w, head_b=head.head_b, dhead_w=dhead.head_w, dhead_b=dhead.head_b,
         raw=zeros(O), draw=zeros(O), grad=grad, phi=np.zeros(R), phi_replayed=np.zeros(R),
         scaling=np.zeros((F, 2)), expert_predictions=np.zeros((O, 2)), workspace=np.zeros((2, R)),
-        indicator=indicator, levels=levels,
+        counted=np.full(F, np.nan), kept=np.full(F, np.nan), indicator=indicator, levels=levels,
     )  # fmt: skip
 
 

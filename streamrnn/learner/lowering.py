@@ -110,6 +110,7 @@ def hyper_of(spec: LearnerSpec) -> arrays.Hyper:
         clip_norm=0.0 if learning.clip_norm is None else float(learning.clip_norm),
         huber_delta=float(spec.model.huber_delta),
         shrinkage=float(learning.target_shrinkage),
+        memory=float(learning.scale_memory),
         forgetting=float(spec.model.rls_forgetting),
         prior=float(spec.model.rls_prior),
     )
