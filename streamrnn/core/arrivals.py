@@ -83,8 +83,10 @@ def process_label(
     targets.absorb(plan, hyper, model, streams, scratch, slot, y)
     targets.remember(plan, streams, slot, scratch.kept)
     if plan.rls == 1:
-        targets.fit_readout(plan, hyper, model, scratch, streams.regressors[slot, place], streams.scaling[slot, place],
-                            streams.expert_predictions[slot, place], scratch.counted)  # fmt: skip
+        targets.fit_readout(
+            plan, hyper, model, streams, scratch, slot, streams.regressors[slot, place], streams.scaling[slot, place],
+            streams.expert_predictions[slot, place],
+        )  # fmt: skip
     for f in range(plan.fields):
         if scaler.usable(y[f]):
             streams.event[slot, place] = 0  # a repeated label must not be learned again

@@ -258,28 +258,68 @@ def enqueue(
 
 
 @internal
-def write_scaling(plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, scaling: F2) -> None:
-    """scaling (F, 2) = centre and width that the lags are in now; width NaN while no deviation is known.
+def write_scaling(
+    plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, source: int, scaling: F2
+) -> None:
+    """scaling (F, 2) = centre and width that the lags are in now; width NaN where nothing may be learned from them.
 
-    Standardised by nothing, a target would come in as the raw number it is.
+    That is while no deviation is known: standardised by nothing, a target would come in as the raw number it is. And
+    while a lag is out of bounds, since least squares would rather give up its weight than leave such an error.
     """
+    sound = True
+    for f in range(plan.fields):
+        sound = sound and lags_within_bounds(plan, hyper, model, streams, slot, source, f)
     for f in range(plan.fields):
         scaling[f, 0], scaling[f, 1] = column_scale(plan, hyper, model, streams, slot, f)
         deviations = model.change_m2[f] if plan.period > 0 else model.y_m2[f]
-        if plan.scale == 1 and not deviations > 0.0:
+        if plan.scale == 1 and not (sound and deviations > 0.0):
             scaling[f, 1] = np.nan
 
 
 @internal
-def fit_readout(plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, phi: F1, scaling: F2, predictions: F2,
-                y: F1) -> None:  # fmt: skip
-    """The readout learns the known fields of y (F,), from what the prediction was made with.
+def lags_within_bounds(
+    plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, source: int, field: int
+) -> bool:
+    """Whether no lag of a field lies beyond ten deviations of its own stream."""
+    history, known = streams.history[source], streams.history_count[source]
+    centre, width = own_scale(hyper, model, streams, slot, field)
+    if plan.period > 0:
+        centre, width = 0.0, own_change(hyper, model, streams, slot, field)
+    for lag in range(plan.lags):
+        value = value_before(history, known, field, lag)
+        if plan.period > 0:
+            value -= value_before(history, known, field, lag + plan.period)
+        if abs(value - centre) > scaler.BOUND * width:
+            return False
+    return True
+
+
+@internal
+def is_in_question(plan: Plan, model: Model, streams: Streams, slot: int, column: int) -> bool:
+    """Whether a column's newest value is far out, and not known for a new level yet: least squares had better wait."""
+    field = column % plan.fields
+    if plan.scale == 0:
+        return False
+    if plan.period > 0:
+        return bool(
+            streams.change_watch[slot, column, scaler.RUN] < 0.0 or model.change_watch[column, scaler.RUN] < 0.0
+        )
+    return bool(streams.y_watch[slot, field, scaler.RUN] < 0.0 or model.y_watch[field, scaler.RUN] < 0.0)
+
+
+@internal
+def fit_readout(
+    plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, phi: F1, scaling: F2,
+    predictions: F2,
+) -> None:  # fmt: skip
+    """The readout learns the known targets of the record at work, from what the prediction was made with.
 
     phi (R,) are its regressors, scaling (F, 2) theirs, predictions (O, 2) those of its models.
     """
     for f in range(plan.fields):
-        if scaler.usable(y[f]) and not np.isnan(scaling[f, 1]):
-            target = (y[f] - scaling[f, 0]) / scaling[f, 1]
+        y = scratch.counted[f]
+        if scaler.usable(y) and not np.isnan(scaling[f, 1]) and not is_in_question(plan, model, streams, slot, f):
+            target = (y - scaling[f, 0]) / scaling[f, 1]
             rls.update(model.readout, hyper, f, phi, plan.newest_at, predictions[f], target, scratch.workspace)
 
 
@@ -297,7 +337,7 @@ def fit_readout_to_forecast(
     """
     field = column % plan.fields
     scaling = streams.scaling[slot, place, field]
-    if not scaler.usable(y) or np.isnan(scaling[1]):
+    if not scaler.usable(y) or np.isnan(scaling[1]) or is_in_question(plan, model, streams, slot, column):
         return
     if plan.period > 0:
         _, width = column_scale(plan, hyper, model, streams, slot, column)

@@ -95,7 +95,7 @@ def predict(
     trunk.load_state(streams.state[source], scratch)
     trunk.forward(scratch, ZERO + 1)
     if plan.rls == 1:
-        targets.write_scaling(plan, hyper, model, streams, slot, scratch.scaling)
+        targets.write_scaling(plan, hyper, model, streams, slot, source, scratch.scaling)
     heads.predict(plan, model, scratch, records.prediction[i])
     if plan.classes == 0:
         unscale(plan, hyper, model, streams, records, i, source)
@@ -190,7 +190,7 @@ def learn(
         records.grad_norm[i] = model.gauges[counts.GRAD_NORM]
     if not closing and plan.rls == 1 and plan.known == kinds.KNOWN_IN_RECORD:
         targets.fit_readout(
-            plan, hyper, model, scratch, scratch.phi, scratch.scaling, scratch.expert_predictions, scratch.counted
+            plan, hyper, model, streams, scratch, slot, scratch.phi, scratch.scaling, scratch.expert_predictions
         )
     if last and streams.steps[slot] > 0:
         clearing.reset_sequence(streams, slot)

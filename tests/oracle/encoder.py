@@ -154,13 +154,36 @@ class NaiveEncoder:
         return float(np.clip(self.scaled_level(stream, i, value), -LARGEST_LAG, LARGEST_LAG))
 
     def units(self, stream: Stream) -> list[tuple[float, float]]:
-        """Centre and width that each field's lags are in; a width of NaN while its targets have no deviation."""
+        """Centre and width that each field's lags are in; a width of NaN where nothing is learned from them."""
         period, units = self.spec.target.period, []
         for i in range(self.spec.n_targets):
             centre = 0.0 if period else self.target_scaling(stream, i)[0]
             seen = self.change_moments[i].variance if period else self.target_moments[i].variance
-            units.append((centre, self.width(stream, 1, i) if seen or not self.spec.learning.scale else np.nan))
+            learnable = not self.spec.learning.scale or (seen and self.lags_are_sound(stream))
+            units.append((centre, self.width(stream, 1, i) if learnable else np.nan))
         return units
+
+    def lags_are_sound(self, stream: Stream) -> bool:
+        """Whether no lag of any field lies beyond the stream's bounds."""
+        period = self.spec.target.period
+        for i in range(self.spec.n_targets):
+            for lag in range(self.spec.model.lags):
+                value = stream.sequence.value(i, lag)
+                centre, width = self.own_scaling(stream, i)
+                if period:
+                    value -= stream.sequence.value(i, lag + period)
+                    centre, width = 0.0, self.own_width(stream, i)
+                if abs(value - centre) > BOUND * width:
+                    return False
+        return True
+
+    def in_question(self, stream: Stream, column: int) -> bool:
+        """Whether the newest value is in a run of such far out, in its stream or among those of the partition."""
+        both = (stream.moments, self.target_moments)
+        i = column % self.spec.n_targets
+        if self.spec.target.period:
+            both, i = (stream.changes, self.change_moments), column
+        return self.spec.learning.scale and any(m[i].run_beyond and len(m[i].run) > 0 for m in both)
 
     def baseline(self, sequence: History, j: int, i: int, ago: int) -> float:
         """What a forecast at horizon j starts from that was made ``ago`` steps before the newest value."""

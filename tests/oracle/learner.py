@@ -325,13 +325,13 @@ class NaiveLearner(NaiveEncoder):
     def teach(self, stream: Stream, sequence: History, step: int, j: int, i: int, value: float) -> None:
         """The RLS readout takes in field i of ``step`` at horizon ``j``, in the units of its regressors."""
         centre, width = sequence.units[step][i]
-        if np.isnan(width):
+        column = (j - 1) * self.spec.n_targets + i
+        if np.isnan(width) or self.in_question(stream, column):
             return
         distance = value - centre
         if self.spec.target.period:  # the lags among the regressors are in the width of horizon 1 then
             distance = self.difference(stream, j, i, value)
             width *= self.width(stream, j, i) / self.width(stream, 1, i)
-        column = (j - 1) * self.spec.n_targets + i
         experts = sequence.expert_predictions[step][column]
         self.readouts[column].update(sequence.regressors[step], experts, distance / width)
 
