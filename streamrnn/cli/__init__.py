@@ -237,6 +237,7 @@ def evaluate(
     one partition.
     """
     from streamrnn.cli import show
+    from streamrnn.daemon import collector
     from streamrnn.job.job_file import load
     from streamrnn.offline import data_file
     from streamrnn.offline.evaluation import evaluate as run_over
@@ -250,7 +251,7 @@ def evaluate(
     first, source = _begun(records, data)
     if timestamp is None and job.input.timestamp.field is None:
         error.print("[yellow]no --timestamp given: the records are assumed to be one second apart[/yellow]")
-    with contextlib.closing(rows), _opened(predictions) as out, bar:
+    with contextlib.closing(rows), _opened(predictions) as out, bar, collector.seldom():
         bar.prepare(job.model.dtype)
         report = run_over(job, source, limit=limit, progress=bar.update, predictions=out)
     show.evaluation(_stdout(), report)
