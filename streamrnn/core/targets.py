@@ -177,7 +177,8 @@ def absorb_field(
     if counted != y:
         model.counters[counts.OUTLYING_TARGETS] += 1
     if plan.scale == 1:
-        scratch.counted[f] = counted
+        # Of a run out of bounds only the first is learned: whether they are a new level is not known before the last.
+        scratch.counted[f] = np.nan if streams.y_watch[slot, f, scaler.RUN] <= -2.0 else counted
         scratch.kept[f] = np.nan if lone else y
 
 
@@ -292,6 +293,12 @@ def lags_within_bounds(
         if abs(value - centre) > scaler.BOUND * width:
             return False
     return True
+
+
+@internal
+def is_learnable(plan: Plan, scaling: F2, field: int) -> bool:
+    """Whether something may be learned from a prediction in that scaling (F, 2): by the readout, and by the trunk."""
+    return plan.rls == 0 or not np.isnan(scaling[field, 1])
 
 
 @internal
