@@ -371,15 +371,13 @@ def warmup(
         Precision, typer.Option(help="Precision to compile for: the one that jobs name in model.dtype.")
     ] = (Precision.float32),
 ) -> None:
-    """Compile the kernels ahead of time, for instance while an image is built.
+    """Compile the kernels ahead of time. An installed wheel brings them along.
 
-    Takes one to two minutes each, more on a busy machine.
+    Takes about half a minute each, more on a busy machine.
     """
-    from streamrnn.core.compiled import is_compiled, warm_up
-    from streamrnn.core.jit import CACHE_DIRECTORY
+    from streamrnn.core.compiled import is_compiled, kernels, warm_up
 
     console = _stdout()
-    console.print(f"cache   [cyan]{CACHE_DIRECTORY}[/cyan]", soft_wrap=True)
     for precision in ("float32", "float64"):
         if dtype not in (precision, Precision.both):
             continue
@@ -387,3 +385,4 @@ def warmup(
         with _stderr().status(f"{precision}: {'loading' if before else 'compiling'}"):
             seconds = warm_up(precision)
         console.print(f"{precision} {'was compiled; loaded' if before else 'compiled'} in {seconds:.1f} s")
+        console.print(f"        [cyan]{kernels(precision).path}[/cyan]", soft_wrap=True)
