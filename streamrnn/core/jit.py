@@ -32,7 +32,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 X86 = platform.machine().lower() in {"x86_64", "amd64"}
 PINNED_CPU = "x86-64-v3"
 FALLBACK_CPU = "x86-64-v2"
-FAST_MATH = frozenset({"contract", "reassoc", "nsz"})
 
 import numba  # noqa: E402 - after the constants that configure it
 import numpy as np  # noqa: E402
@@ -109,7 +108,6 @@ ZERO = cast(int, np.int64(0))
 
 OPTIONS: dict[str, Any] = {
     "error_model": "numpy",  # a zero-division check would keep every loop with a division from vectorising
-    "fastmath": set(FAST_MATH),
     "nogil": True,
     # Kernels own no memory: without Numba's reference counting a step is four times faster. It also means that a kernel
     # which allocates does not compile.
