@@ -15,12 +15,13 @@ doing some twice: at widths that are no multiple of eight the last tile overlaps
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeAlias
 
 from streamrnn.core.arrays import Array
 from streamrnn.core.jit import internal, jit
 from streamrnn.core.vector import (
     LANES,
+    Vector,
     add,
     fma,
     load_8,
@@ -42,7 +43,7 @@ def copy(target: Array, source: Array) -> None:
 
 
 @jit
-def dot(a: Array, b: Array) -> Any:
+def dot(a: Array, b: Array) -> Vector:
     """a (n,) @ b (n,) in their precision."""
     n = a.shape[0]
     lanes = zeros_8(a)
@@ -54,9 +55,9 @@ def dot(a: Array, b: Array) -> Any:
     return s
 
 
-def _one_row(load: Callable[[Array, int], Any]) -> Callable[..., Any]:
+def _one_row(load: Callable[[Array, int], Vector]) -> Callable[..., Vector]:
     @internal
-    def tile(out: Array, w: Array, v: Array, j: int) -> Any:
+    def tile(out: Array, w: Array, v: Array, j: int) -> Vector:
         """out + v @ w, the columns from j on: as many as ``load`` loads."""
         x = load(out, j)
         for k in range(v.shape[0]):
@@ -66,9 +67,13 @@ def _one_row(load: Callable[[Array, int], Any]) -> Callable[..., Any]:
     return tile
 
 
-def _four_rows(load: Callable[[Array, int], Any]) -> Callable[..., Any]:
+Rows: TypeAlias = tuple[Array, Array, Array, Array]
+Tiles: TypeAlias = tuple[Vector, Vector, Vector, Vector]
+
+
+def _four_rows(load: Callable[[Array, int], Vector]) -> Callable[[Rows, Array, Rows, int], Tiles]:
     @internal
-    def tile(out: Any, w: Array, v: Any, j: int) -> Any:
+    def tile(out: Rows, w: Array, v: Rows, j: int) -> Tiles:
         """As ``_one_row`` for four rows of out and of v at once, so that w is loaded once for all."""
         v0, v1, v2, v3 = v
         x0, x1, x2, x3 = load(out[0], j), load(out[1], j), load(out[2], j), load(out[3], j)
@@ -130,7 +135,7 @@ def add_products(out: Array, w: Array, v: Array) -> None:
 
 
 @internal
-def store_four(out: Any, j: int, tiles: Any) -> None:
+def store_four(out: Rows, j: int, tiles: Tiles) -> None:
     """A tile of four rows to its place."""
     store(out[0], j, tiles[0])
     store(out[1], j, tiles[1])
