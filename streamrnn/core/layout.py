@@ -20,6 +20,7 @@ import numpy as np
 
 from streamrnn.core.arrays import T1, T2, Array
 from streamrnn.core.cells import GATES, OPEN_GATE, STATES
+from streamrnn.core.declarations import zeros
 
 
 class LayerTensors(NamedTuple):
@@ -134,7 +135,7 @@ class Layout:
     def initialise(self, seed: int, dtype: type) -> Array:
         """A fresh theta (P,), the same on every machine for the same seed."""
         rng = np.random.Generator(np.random.PCG64(seed))
-        theta: Array = np.zeros(self.size, dtype=dtype)
+        theta = zeros(self.size, dtype)
         H = self.hidden_size
         for name, view in self.named(theta).items():
             if name.startswith("rnn.weight_hh"):

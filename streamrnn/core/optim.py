@@ -16,6 +16,7 @@ import numpy as np
 
 from streamrnn.core.arrays import T1, Hyper
 from streamrnn.core.jit import jit
+from streamrnn.core.vector import fma, load_32, total, widen, zeros_32
 
 SGD, MOMENTUM, RMSPROP, ADAM, ADAMW = 0, 1, 2, 3, 4
 OPTIMIZERS = {"sgd": SGD, "momentum": MOMENTUM, "rmsprop": RMSPROP, "adam": ADAM, "adamw": ADAMW}
@@ -24,11 +25,14 @@ OPTIMIZERS = {"sgd": SGD, "momentum": MOMENTUM, "rmsprop": RMSPROP, "adam": ADAM
 @jit
 def global_norm(grad: T1) -> float:
     """Euclidean norm of grad (P,), summed in float64: finite exactly when every element is (for float32)."""
-    total = 0.0
-    for p in range(grad.shape[0]):
-        g = np.float64(grad[p])
-        total += g * g
-    return math.sqrt(total)
+    lanes, P = widen(zeros_32(grad)), grad.shape[0]
+    for p in range(0, P - 31, 32):
+        g = widen(load_32(grad, p))
+        lanes = fma(g, g, lanes)
+    squares = total(lanes)
+    for p in range(P - P % 32, P):
+        squares += np.float64(grad[p]) * np.float64(grad[p])
+    return math.sqrt(squares)
 
 
 @jit
