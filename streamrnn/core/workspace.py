@@ -32,7 +32,7 @@ def zeros_scratch(
         x=x, lags=zeros(K, sizes["lags"]), targets=zeros(K, Y),
         layers=np.stack([table_of(layer) for layer in layers]), tape=tape, h=top.state[0, 1:], dh=top.dh,
         head_w=head.head_w, head_b=head.head_b, dhead_w=dhead.head_w, dhead_b=dhead.head_b,
-        raw=zeros(O), draw=zeros(O), grad=grad, phi=np.zeros(R), phi_replayed=np.zeros(R),
+        raw=zeros(O), draw=zeros(O), grad=grad, step=np.zeros_like(theta), phi=np.zeros(R), phi_replayed=np.zeros(R),
         scaling=np.zeros((F, 2)), expert_predictions=np.zeros((O, 2)), workspace=np.zeros((2, R)),
         indicator=indicator, levels=levels,
     )  # fmt: skip
