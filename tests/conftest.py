@@ -19,8 +19,12 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
+from streamrnn.core import jit
+
 if TYPE_CHECKING:
     from tests.kafka.server import KafkaServer
+
+jit.use_numba()  # tests/core call single kernels; learners load the object file here as everywhere
 
 collect_ignore = ["data/make_golden.py"]  # the only file that needs PyTorch
 

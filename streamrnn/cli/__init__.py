@@ -237,6 +237,7 @@ def evaluate(
     one partition.
     """
     from streamrnn.cli import show
+    from streamrnn.daemon import collector
     from streamrnn.job.job_file import load
     from streamrnn.offline import data_file
     from streamrnn.offline.evaluation import evaluate as run_over
@@ -250,7 +251,7 @@ def evaluate(
     first, source = _begun(records, data)
     if timestamp is None and job.input.timestamp.field is None:
         error.print("[yellow]no --timestamp given: the records are assumed to be one second apart[/yellow]")
-    with contextlib.closing(rows), _opened(predictions) as out, bar:
+    with contextlib.closing(rows), _opened(predictions) as out, bar, collector.seldom():
         bar.prepare(job.model.dtype)
         report = run_over(job, source, limit=limit, progress=bar.update, predictions=out)
     show.evaluation(_stdout(), report)
@@ -370,15 +371,13 @@ def warmup(
         Precision, typer.Option(help="Precision to compile for: the one that jobs name in model.dtype.")
     ] = (Precision.float32),
 ) -> None:
-    """Compile the kernels ahead of time, for instance while an image is built.
+    """Compile the kernels ahead of time. An installed wheel brings them along.
 
-    Takes one to two minutes each, more on a busy machine.
+    Takes about half a minute each, more on a busy machine.
     """
-    from streamrnn.core.compiled import is_compiled, warm_up
-    from streamrnn.core.jit import CACHE_DIRECTORY
+    from streamrnn.core.compiled import is_compiled, kernels, warm_up
 
     console = _stdout()
-    console.print(f"cache   [cyan]{CACHE_DIRECTORY}[/cyan]", soft_wrap=True)
     for precision in ("float32", "float64"):
         if dtype not in (precision, Precision.both):
             continue
@@ -386,3 +385,4 @@ def warmup(
         with _stderr().status(f"{precision}: {'loading' if before else 'compiling'}"):
             seconds = warm_up(precision)
         console.print(f"{precision} {'was compiled; loaded' if before else 'compiled'} in {seconds:.1f} s")
+        console.print(f"        [cyan]{kernels(precision).path}[/cyan]", soft_wrap=True)

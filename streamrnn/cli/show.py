@@ -174,7 +174,7 @@ class EvaluationProgress:
         from streamrnn.core.compiled import ensure_compiled, is_compiled
 
         if not is_compiled(dtype):
-            self._progress.update(self._task, state="compiling: one to two minutes, more on a busy machine")
+            self._progress.update(self._task, state="compiling: about half a minute, more on a busy machine")
         ensure_compiled(dtype)
         self._progress.update(self._task, description="evaluating", state="")
 

@@ -1,8 +1,10 @@
-"""How is it computed? The numbers: NumPy and Numba only; nothing here knows of Kafka, River or files of records.
+"""How is it computed? The numbers: NumPy, llvmlite and Numba only. Nothing here knows of Kafka, River or files.
 
 kinds         kinds of record, and when a target becomes known
-jit           how Numba is configured: CPU target, floating-point flags, cache
-compiled      compiles and loads the kernels: machine code always comes from the cache
+jit           how a kernel is marked, and how Numba is configured: CPU target, floating-point flags
+object_file   the file that holds the kernels' machine code: name, place, format
+compiled      loads that file, and has it compiled where there is none
+emit          compiles the kernels into it, in a process of its own
 arrays        the arrays and numbers the kernels work on
 declarations  how an array is declared: its axes, who clears it, how it grows
 clearing      blanks what is kept of a stream, as declared

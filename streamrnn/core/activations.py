@@ -11,12 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
-from numba.extending import overload
 
 from streamrnn.core.arrays import T1
-from streamrnn.core.jit import FAST_MATH, jit
+from streamrnn.core.jit import FAST_MATH, compiling, jit
 
 f32 = np.float32
 CLAMP = f32(7.90531110763549805)
@@ -40,11 +38,14 @@ def _tanh(x: Any) -> Any:
     return _rational_tanh(x) if isinstance(x, np.float32) else np.tanh(x)
 
 
-@overload(_tanh, strict=False, inline="always", jit_options={"fastmath": set(FAST_MATH)})  # type: ignore[untyped-decorator]
-def _tanh_overload(x: Any) -> Callable[[Any], Any]:
-    if x == numba.float32:
-        return lambda x: _rational_tanh(x)
-    return lambda x: np.tanh(x)
+if compiling():  # the types of the two branches differ, so one of them has to be chosen before the code is typed
+    from numba import extending, types
+
+    @extending.overload(_tanh, strict=False, inline="always", jit_options={"fastmath": set(FAST_MATH)})  # type: ignore[untyped-decorator]
+    def _tanh_overload(x: Any) -> Callable[[Any], Any]:
+        if x == types.float32:
+            return lambda x: _rational_tanh(x)
+        return lambda x: np.tanh(x)
 
 
 @jit

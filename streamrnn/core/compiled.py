@@ -1,50 +1,63 @@
-"""Compiles and loads the kernels, and sees to it that they run from the on-disk cache alone.
+"""Has the kernels at hand: loads their object file, and has it compiled where there is none.
 
-The compiling process holds every kernel twice, once as a unit of its own and once inside its caller, optimised
-differently, and may run either; a process that loads the cached machine code has one of each. The two differ in the
-last bits (measured), so "the same on every machine and after every restart" needs the second kind everywhere. Hence a
-missing cache is filled by a child process, and this one then loads it; that it would have to compile after all is an
-error.
+Everybody loads, also the process that had to have the file made: a child process compiles, and this one never does. So
+all processes run the same machine code, whatever they have used Numba for, and Numba need not be imported.
 
-One compilation per precision serves every cell, loss, optimiser and size: they are switches inside the kernel. A
-container image fills the cache while it is built (``streamrnn warmup``).
+One file per precision serves every cell, loss, optimiser and size: they are switches inside the kernels. An installed
+wheel brings both files along.
 """
 
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from ctypes import CFUNCTYPE, c_int32, c_int64
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-from numba import types
-from numba.np.numpy_support import from_dtype
+from typing import Any, Literal, NamedTuple
 
 import streamrnn
-from streamrnn.core.handle import process
-from streamrnn.core.jit import CACHE_DIRECTORY, JIT_DISABLED
+from streamrnn.core import object_file
+from streamrnn.core.jit import JIT_DISABLED, cpu_features, cpu_target
 from streamrnn.errors import StreamrnnError
 
 Precision = Literal["float32", "float64"]
 TIMEOUT_S = 900.0
+ENTRY_POINT = "streamrnn_process"
 
 CHILD = """
 import importlib.util, sys
-file, dtype, *sys.path = sys.argv[1:]
+file, dtype, output, *sys.path = sys.argv[1:]
 spec = importlib.util.spec_from_file_location("streamrnn", file)
 sys.modules["streamrnn"] = package = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(package)
-from streamrnn.core.compiled import compile_kernels
-compile_kernels(dtype)
+from streamrnn.core import jit
+jit.use_numba(callable_from_python=False)
+from streamrnn.core.emit import write_object
+write_object(dtype, output)
 """
 """The child is given the very package that this process runs, and its path for all others: whatever stands in the
 working directory (which -P keeps out) or came to stand in front of the package is not imported instead."""
 
-_ready: set[str] = set()
+_log = logging.getLogger(__name__)
+_engines: list[Any] = []  # own the code they loaded
+
+Process = Callable[[int, int, int, int], int]
+
+
+class Kernels(NamedTuple):
+    """The loaded kernels of one precision, and what made them."""
+
+    process: Process
+    path: Path
+    versions: dict[str, str]
+
+
+_loaded: dict[str, Kernels] = {}
 
 
 def warm_up(dtype: Precision = "float32") -> float:
@@ -55,52 +68,88 @@ def warm_up(dtype: Precision = "float32") -> float:
 
 
 def is_compiled(dtype: str) -> bool:
-    """Whether a process would find the kernels of this precision in the cache."""
-    return JIT_DISABLED or _marker(dtype).exists()
+    """Whether a process would find the kernels of this precision."""
+    return JIT_DISABLED or object_file.find(dtype) is not None
 
 
 def ensure_compiled(dtype: str) -> None:
-    """Load the kernels of "float32" or "float64"; have them compiled by a child process unless the cache has them.
+    """Have the kernels of "float32" or "float64" loaded; does nothing where they are interpreted."""
+    if not JIT_DISABLED:
+        kernels(dtype)
 
-    Raises StreamrnnError where they cannot be compiled, or are not in the cache although they were.
+
+def kernels(dtype: str) -> Kernels:
+    """The kernels of one precision, from their object file; a child process writes that where there is none.
+
+    Raises StreamrnnError where they cannot be compiled or stored, or came with the package and are damaged.
     """
-    if dtype in _ready or JIT_DISABLED:
-        return
-    if not is_compiled(dtype):
-        with Path(f"{_marker(dtype)}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # a second process waits instead of compiling too
-            if not is_compiled(dtype):
-                _compile_in_child(dtype)
-    compile_kernels(dtype)
-    if _cache_misses():
+    if dtype not in _loaded:
+        path = object_file.find(dtype)
+        content = None if path is None else _intact(path)
+        if path is None or content is None:
+            path = compile_once(dtype)
+            content = object_file.read(path)
+        _loaded[dtype] = Kernels(_load(content.data), path, content.versions)
+    return _loaded[dtype]
+
+
+def _intact(path: Path) -> object_file.ObjectFile | None:
+    """What the file holds; None where it is damaged and can be compiled anew."""
+    try:
+        return object_file.read(path)
+    except object_file.DamagedError as error:
+        if path.parent == object_file.SHIPPED:
+            raise StreamrnnError(f"{error}; install streamrnn again") from None
+        _log.warning("%s; compiling anew", error)
+        return None
+
+
+def compile_once(dtype: str) -> Path:
+    """Have the kernels compiled into the cache, unless another process did so meanwhile, and return their path."""
+    directory = object_file.writable_directory()
+    if directory is None:
         raise StreamrnnError(
-            f"the {dtype} kernels were compiled into {CACHE_DIRECTORY}, but are not found there: remove that "
-            "directory and start again"
+            f"the {dtype} kernels have to be compiled, and no directory to keep them in can be written to: name one in "
+            "STREAMRNN_CACHE_DIR, or install a wheel, which brings them along"
         )
-    _ready.add(dtype)
+    path = directory / object_file.cached_name(dtype)
+    # Opened for reading, since the file may be another user's; a lock needs no more.
+    lock = os.open(f"{path}.lock", os.O_RDONLY | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists() or _intact(path) is None:
+            compile_in_child(dtype, path)
+    finally:
+        os.close(lock)
+    return path
 
 
-def compile_kernels(dtype: str) -> None:
-    """Load the kernels from the cache; compile them into it where it lacks them."""
-    entry: Any = process
-    table = types.Array(types.int64, 1, "C")
-    entry.compile((types.Array(from_dtype(np.dtype(dtype)), 1, "C"), table, table))
+def compile_in_child(dtype: str, path: Path) -> None:
+    """Write the object file by a process of its own. Raises StreamrnnError with its last words where that fails.
 
-
-def _cache_misses() -> int:
-    entry: Any = process
-    return sum(entry.stats.cache_misses.values())
-
-
-def _compile_in_child(dtype: str) -> None:
-    path = [entry for entry in sys.path if Path(entry).is_absolute()]
-    command = [sys.executable, "-P", "-c", CHILD, str(streamrnn.__file__), dtype, *path]
-    environment = {**os.environ, "STREAMRNN_KERNELS": str(CACHE_DIRECTORY)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    Hash seed, working directory and Numba's settings are fixed, so that the same sources give the same bytes.
+    """
+    imported = [entry for entry in sys.path if Path(entry).is_absolute()]
+    command = [sys.executable, "-P", "-c", CHILD, str(streamrnn.__file__), dtype, str(path.absolute()), *imported]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("NUMBA_", "PYTHON"))}
+    environment |= {"NUMBA_CPU_NAME": cpu_target(), "NUMBA_CPU_FEATURES": cpu_features(), "PYTHONHASHSEED": "0"}
+    done = subprocess.run(
+        command, env=environment, cwd=path.parent, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+    )
     if done.returncode != 0:
         raise StreamrnnError(f"compiling the {dtype} kernels failed:\n{done.stderr[-2000:]}")
-    _marker(dtype).touch()
 
 
-def _marker(dtype: str) -> Path:
-    return CACHE_DIRECTORY / f"{dtype}.compiled"
+def _load(data: bytes) -> Process:
+    """The entry point of an object, linked into this process."""
+    from llvmlite import binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(cpu=cpu_target(), jit=True)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(data))
+    engine.finalize_object()
+    _engines.append(engine)
+    # Called without the GIL, as all of ctypes' functions.
+    return CFUNCTYPE(c_int32, c_int64, c_int64, c_int64, c_int64)(engine.get_function_address(ENTRY_POINT))

@@ -1,7 +1,7 @@
 """A learner's arrays, ready for the kernels: the one function that Python calls, and what it is called with.
 
-``process`` is compiled once per precision for all learners, since its three arguments are vectors whatever the network
-is (see ``tables``).
+``process`` is compiled once per precision for all learners, since its arguments are vectors whatever the network is
+(see ``tables``). What runs is the object that was made of it (``compiled``), unless the kernels are interpreted.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import itertools
 import numpy as np
 
 from streamrnn.core.arrays import I1, T1, Array, Hyper, Model, Plan, Records, Scratch, Streams
-from streamrnn.core.jit import entry_point
+from streamrnn.core.compiled import kernels
+from streamrnn.core.jit import JIT_DISABLED, jit
 from streamrnn.core.kinds import KNOWN
 from streamrnn.core.losses import CROSS_ENTROPIES, REGRESSION_LOSSES
 from streamrnn.core.optim import OPTIMIZERS
@@ -28,7 +29,7 @@ CODES = {"loss": {**REGRESSION_LOSSES, **CROSS_ENTROPIES}, "optimizer": OPTIMIZE
 """The numbers of a plan that choose between cases, and the tables they come from."""
 
 
-@entry_point
+@jit
 def process(sample: T1, learner: I1, records: I1) -> None:
     """``walk`` over the arrays that two tables name; sample (0,) tells the model's precision."""
     walk(
@@ -49,10 +50,21 @@ class Handle:
         self._groups = (plan, hyper, model, streams, scratch)
         self._sample = np.zeros(0, model.theta.dtype)
         self._table = table_of(*self._groups)
+        self._address = address_of(self._table)
+        self._process = None if JIT_DISABLED else kernels(str(model.theta.dtype)).process
 
     def process(self, records: Records, table: Array | None = None) -> None:
         """Process records; ``table`` is ``table_of(records)`` where the caller kept it from an earlier call."""
-        process(self._sample, self._table, table_of(records) if table is None else table)
+        rows = table_of(records) if table is None else table
+        if self._process is None:
+            process(self._sample, self._table, rows)
+        elif status := self._process(self._address, len(self._table), address_of(rows), len(rows)):
+            raise RuntimeError(f"a kernel failed with status {status}")
+
+
+def address_of(table: Array) -> int:
+    """Where a table's numbers are."""
+    return int(table.__array_interface__["data"][0])
 
 
 def require_known_codes(plan: Plan) -> None:

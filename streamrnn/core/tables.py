@@ -14,19 +14,19 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from numba import types
-from numba.core import cgutils
-from numba.core.types import BaseTuple  # type: ignore[attr-defined]
-from numba.extending import intrinsic
-from numba.np.arrayobj import make_array, populate_array
-from numba.np.numpy_support import from_dtype
 
 from streamrnn.core.arrays import Array, Model
 from streamrnn.core.declarations import DTYPES, nested_in
-from streamrnn.core.jit import JIT_DISABLED
+from streamrnn.core.jit import intrinsic
+
+if TYPE_CHECKING:
+    from llvmlite.ir import IRBuilder, Value
+    from numba.core.base import BaseContext
+    from numba.core.types import Array as ArrayType
+    from numba.core.types import Type
 
 Group = TypeVar("Group")
 Reader = Callable[[Array, Array, int], Group]
@@ -78,9 +78,17 @@ def reader(group: Callable[..., Group]) -> Reader[Group]:
     """A function ``(sample, table, start) -> group``: the named tuple that stands in the table from ``start`` on.
 
     ``sample`` tells by its type what T means, the model's precision. Kernels call it, and so does Python where the
-    compiler is off.
+    compiler is off. Numba can make an array of an address too (``carray``), but not the nested tuples around it.
     """
-    return interpreted(group) if JIT_DISABLED else compiled(group)
+
+    @intrinsic(interpreted(group))
+    def read(_context: BaseContext, sample: ArrayType, table: Type, _start: Type) -> Any:
+        from numba import types
+
+        result = _numba_type(group, sample.dtype)
+        return result(sample, table, types.intp), _generate
+
+    return read
 
 
 def interpreted(group: Any) -> Reader[Any]:
@@ -107,31 +115,27 @@ def interpreted(group: Any) -> Reader[Any]:
     return lambda sample, table, start: build(group, iter(table[start:].tolist()), sample.dtype)
 
 
-def compiled(group: Any) -> Reader[Any]:
-    """``reader`` for kernels: an intrinsic, whose code is written out where it is called.
-
-    Numba can make an array of an address too (``carray``), but not the nested tuples around it.
-    """
-
-    @intrinsic  # type: ignore[untyped-decorator]
-    def read(_context: Any, sample: Any, table: Any, _start: Any) -> Any:
-        result = _numba_type(group, sample.dtype)
-
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            source = make_array(signature.args[1])(context, builder, arguments[1]).data
-            intp = context.get_value_type(types.intp)
-            # Lazily, one load for each entry that ``_build`` asks for: only the fields know how many there are.
-            places = (builder.add(arguments[2], intp(place)) for place in itertools.count())
-            numbers = (builder.load(builder.gep(source, [place])) for place in places)
-            return _build(context, builder, result, numbers)
-
-        return result(sample, table, types.intp), generate
-
-    return read  # type: ignore[no-any-return]
+# ---- what the compiler makes of a reader; Numba is imported where code is generated, and nowhere else
 
 
-def _numba_type(group: Any, precision: Any) -> Any:
+def _generate(context: BaseContext, builder: IRBuilder, signature: Any, arguments: list[Value]) -> Value:
+    """The code of a reader, written out where it is called."""
+    from numba import types
+    from numba.np.arrayobj import make_array
+
+    source = make_array(signature.args[1])(context, builder, arguments[1]).data
+    intp = context.get_value_type(types.intp)
+    # Lazily, one load for each entry that ``_build`` asks for: only the fields know how many there are.
+    places = (builder.add(arguments[2], intp(place)) for place in itertools.count())
+    numbers = (builder.load(builder.gep(source, [place])) for place in places)
+    return _build(context, builder, signature.return_type, numbers)
+
+
+def _numba_type(group: Any, precision: Type) -> Type:
     """What the compiler calls the named tuple."""
+    from numba import types
+    from numba.np.numpy_support import from_dtype
+
     members = []
     for kind in fields_of(group):
         if kind in _NESTED:
@@ -141,30 +145,44 @@ def _numba_type(group: Any, precision: Any) -> Any:
         else:
             dtype = from_dtype(np.dtype(DTYPES[kind[0]])) if kind[0] in DTYPES else precision
             members.append(types.Array(dtype, int(kind[1]), "C"))
-    return BaseTuple.from_types(members, group)
+    whole: Type = types.BaseTuple.from_types(members, group)
+    return whole
 
 
-def _build(context: Any, builder: Any, kind: Any, numbers: Iterator[Any]) -> Any:
+def _build(context: BaseContext, builder: IRBuilder, kind: Type, numbers: Iterator[Value]) -> Value:
     """Code that makes a value of this type out of the next entries."""
-    if isinstance(kind, BaseTuple):
+    from numba import types
+
+    if isinstance(kind, types.BaseTuple):
         return context.make_tuple(builder, kind, [_build(context, builder, member, numbers) for member in kind])
     if kind == types.int64:
         return next(numbers)
     if kind == types.float64:
         return builder.bitcast(next(numbers), context.get_value_type(types.float64))
-    # Numba's own record of an array, filled in by hand. meminfo, the owner that is counted, stays empty: the memory
-    # belongs to whoever holds the table, and kernels are compiled without reference counting.
+    assert isinstance(kind, types.Array)
+    address, *shape = itertools.islice(numbers, 1 + kind.ndim)
+    return array_at(context, builder, kind, address, shape)
+
+
+def array_at(context: BaseContext, builder: IRBuilder, kind: ArrayType, address: Value, shape: list[Value]) -> Value:
+    """Code that makes an array of this type of memory that belongs to somebody else.
+
+    It is Numba's own record of an array, filled in by hand. meminfo, the owner that is counted, stays empty: whoever
+    holds the table keeps the memory, and kernels are compiled without reference counting.
+    """
+    from numba import types
+    from numba.core import cgutils
+    from numba.np.arrayobj import make_array, populate_array
+
     view = make_array(kind)(context, builder)
-    data = builder.inttoptr(next(numbers), view.data.type)
-    shape = list(itertools.islice(numbers, kind.ndim))
     itemsize = context.get_value_type(types.intp)(context.get_abi_sizeof(context.get_data_type(kind.dtype)))
-    strides: list[Any] = []  # C order: the last axis is the one whose entries are neighbours
+    strides: list[Value] = []  # C order: the last axis is the one whose entries are neighbours
     stride = itemsize
     for length in reversed(shape):
         strides.insert(0, stride)
         stride = builder.mul(stride, length)
     populate_array(
-        view, data=data, shape=cgutils.pack_array(builder, shape), strides=cgutils.pack_array(builder, strides),
-        itemsize=itemsize, meminfo=None,
+        view, data=builder.inttoptr(address, view.data.type), shape=cgutils.pack_array(builder, shape),
+        strides=cgutils.pack_array(builder, strides), itemsize=itemsize, meminfo=None,
     )  # fmt: skip
     return view._getvalue()

@@ -19,11 +19,11 @@ import numpy as np
 
 from streamrnn.core import arrivals, clearing, counts, heads, inputs, kinds, rules, scaler, scoring, targets, trunk
 from streamrnn.core.arrays import Hyper, Model, Plan, Records, Scratch, Streams
-from streamrnn.core.jit import ZERO, internal, merged
+from streamrnn.core.jit import ZERO, internal
 from streamrnn.core.linear import copy
 
 
-@merged
+@internal
 def walk(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, records: Records) -> None:
     """Process ``records`` in order; writes model, streams and the output columns of records."""
     for i in range(records.slot.shape[0]):

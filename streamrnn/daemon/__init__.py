@@ -7,6 +7,7 @@ partition  one partition's learner with its position
 mark       what a committed offset says of the learner that got there
 recovery   from a newly assigned partition to a learner at the committed offset
 delivery   how a batch is committed
+collector  Python's garbage collector in a process that lives long
 metrics    every metric, in one table
 logs       where the log goes
 health     liveness and readiness

@@ -52,7 +52,7 @@ class Loop:
 
     ``idle`` is called when a poll returned nothing while every partition is restored and everything is committed; an
     offline run uses it to stop. ``clock`` says when a commit, a report or the end of a stop is due, and must be
-    monotonic.
+    monotonic. ``restored`` is called whenever all partitions assigned have their learners.
     """
 
     def __init__(
@@ -64,13 +64,14 @@ class Loop:
         stop: threading.Event,
         idle: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        restored: Callable[[], None] | None = None,
     ) -> None:
         self.job, self.broker, self.metrics, self.health, self.stop = job, broker, metrics, health, stop
         self.partitions: dict[TopicPartition, Partition] = {}
         self._to_restore: dict[TopicPartition, None] = {}  # assigned, paused, without a learner yet; in order
         self._membership: Membership | None = None  # of the newest poll
         self._recovery = Recovery(job, broker, metrics, REQUEST_TIMEOUT_S)
-        self._idle = idle
+        self._idle, self._restored = idle, restored
         self._stopped_at: float | None = None
         self._clock = clock
         self._committed_at = self._shown_at = self._probed_at = clock()
@@ -129,8 +130,11 @@ class Loop:
 
     def _follow_assignment(self) -> None:
         self._note_assignment()
+        waiting = bool(self._to_restore)
         for tp in list(self._to_restore):
             self._restore(tp)
+        if waiting and not self._to_restore and self._restored is not None:
+            self._restored()
 
     def _note_assignment(self) -> None:
         for event in self.broker.events():

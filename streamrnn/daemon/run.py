@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from streamrnn.broker.protocol import Broker
 from streamrnn.core.compiled import warm_up
-from streamrnn.core.jit import CACHE_DIRECTORY
+from streamrnn.daemon import collector
 from streamrnn.daemon.health import Health
 from streamrnn.daemon.http import HttpServer
 from streamrnn.daemon.loop import Loop
@@ -57,7 +57,8 @@ def run_worker(
             server = stack.enter_context(HttpServer(config.http.host, config.http.port, metrics.registry, health))
             _log.info("serving /metrics, /healthz and /readyz on http://%s:%d", config.http.host, server.port)
         _compile(config)
-        loop = Loop(job, broker, metrics, health, stop, idle)
+        stack.enter_context(collector.seldom())  # with the kernels' compiler among what is frozen
+        loop = Loop(job, broker, metrics, health, stop, idle, restored=collector.freeze)
         if started is not None:
             started(loop, server)
         loop.run()
@@ -67,9 +68,8 @@ def _compile(config: Config) -> None:
     timer = threading.Timer(
         COLD_START_HINT_S,
         lambda: _log.info(
-            "compiling kernels into %s, which takes one to two minutes, more on a busy machine; `streamrnn warmup` "
-            "does it ahead of time",
-            CACHE_DIRECTORY,
+            "compiling kernels, which takes about half a minute, more on a busy machine, and once on this machine; "
+            "`streamrnn warmup` does it ahead of time"
         ),
     )
     timer.daemon = True

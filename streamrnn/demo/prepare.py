@@ -75,7 +75,7 @@ def _follow(rivals: RivalsProcess, tasks: _Tasks, records: int) -> None:
 
 def _prepare_kernels(dtype: Precision, tasks: _Tasks) -> _Background:
     compiled = is_compiled(dtype)
-    tasks.start("kernels", None, "loading" if compiled else "compiling: one to two minutes, more on a busy machine")
+    tasks.start("kernels", None, "loading" if compiled else "compiling: about half a minute, more on a busy machine")
     return _Background(
         lambda: warm_up(dtype),
         lambda seconds: tasks.finish("kernels", "loaded" if compiled else f"compiled in {seconds:.0f} s"),

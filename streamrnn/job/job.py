@@ -10,7 +10,8 @@ from functools import cached_property
 from typing import Any
 
 from streamrnn.broker.protocol import TopicPartition
-from streamrnn.core.jit import CPU_TARGET, core_digest
+from streamrnn.core.jit import cpu_target
+from streamrnn.core.object_file import source_digest
 from streamrnn.job import warm_start
 from streamrnn.job.codec.predictions import PredictionEncoder
 from streamrnn.job.codec.records import RecordCodec
@@ -39,7 +40,7 @@ class Job:
     @cached_property
     def build(self) -> dict[str, str]:
         """What decides the bits besides the configuration."""
-        return build_info(cpu=CPU_TARGET, core=core_digest())
+        return build_info(cpu=cpu_target(), core=source_digest())
 
     def learner(self, tp: TopicPartition) -> Learner:
         """A new learner for one partition, to be restored from a checkpoint."""

@@ -108,8 +108,18 @@ class BackgroundWriter:
         return self._waiting is None and self._running is None
 
     def _run(self) -> None:
-        while (handed_in := self._next()) is not None:
-            self._settle(handed_in, self._attempt(handed_in))
+        while self._write_next():
+            pass
+
+    def _write_next(self) -> bool:
+        """Wait for a snapshot and write it; False once the writer is closed and all is done.
+
+        Not in the loop itself, whose variable would keep a written snapshot in memory until the next one comes.
+        """
+        if (handed_in := self._next()) is None:
+            return False
+        self._settle(handed_in, self._attempt(handed_in))
+        return True
 
     def _next(self) -> _HandedIn | None:
         """What is to be written now, together with what earlier failures left unwritten; None once all is done."""
@@ -145,6 +155,7 @@ class BackgroundWriter:
             _log.error("checkpoint at %d failed: %s", handed_in.progress.position, error)
             failure = error if isinstance(error, CheckpointError) else CheckpointError(f"unexpected {error!r}")
             failure.__cause__ = failure.__cause__ or (None if failure is error else error)
+            _drop_tracebacks(failure)
             return Outcome(None, failure, time.perf_counter() - started)
         duration_s = time.perf_counter() - started
         try:
@@ -152,3 +163,10 @@ class BackgroundWriter:
         except Exception as error:  # as above; and the checkpoint is written, whatever becomes of the old ones
             _log.warning("old checkpoints could not be removed: %s", error)
         return Outcome(manifest, None, duration_s)
+
+
+def _drop_tracebacks(error: BaseException | None) -> None:
+    """Of an error and what led to it: the frames in them hold the snapshot, and this error, in a cycle."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__

@@ -362,10 +362,10 @@ def test_evaluate_needs_a_key(job, tmp_path):
     assert result.stderr.startswith("error: --key: ")
 
 
-def test_warmup_says_where_the_cache_is():
+def test_warmup_says_where_the_kernels_are():
     result = call("warmup")
     assert result.exit_code == 0
-    assert "cache " in result.output
+    assert ".kernels\n" in result.output
     assert re.search(r"float32 .* in [0-9.]+ s", result.output)
 
 

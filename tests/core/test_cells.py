@@ -10,20 +10,20 @@ import pytest
 
 from streamrnn.core import cells
 from streamrnn.core.arrays import Layer
-from streamrnn.core.jit import entry_point
+from streamrnn.core.jit import jit
 from tests.oracle.network import BACKWARD, FORWARD
 
 CELLS = list(cells.CELLS)  # each against a formula of its own: none may run as another's default
 SIZES = [(1, 1, 1), (5, 3, 4), (9, 10, 9)]  # steps, inputs, hidden units: inside and beyond the unrolled blocks
 
 
-@entry_point
+@jit
 def forward(layer: Layer, steps: int) -> None:
     """The kernel is part of its caller and cannot be called from Python."""
     cells.forward(layer, steps)
 
 
-@entry_point
+@jit
 def backward(layer: Layer, steps: int) -> None:
     cells.backward(layer, steps)
 

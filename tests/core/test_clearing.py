@@ -5,14 +5,13 @@ from __future__ import annotations
 from math import nan
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 import pytest
 
 from streamrnn.core import clearing
 from streamrnn.core.arrays import F2, I1, T3, U2, Streams
 from streamrnn.core.declarations import NEVER, SEQUENCE, STREAM, Cleared, allocate, by_name, declared, part, stored
-from streamrnn.core.jit import OPTIONS
+from streamrnn.core.jit import jit
 from streamrnn.learner.lowering import sizes_of
 from streamrnn.learner.spec import LearnerSpec, LearningSpec, ModelSpec, TargetSpec
 
@@ -37,7 +36,7 @@ class Fewer(NamedTuple):
 def compiled(clear: clearing.Clearing) -> clearing.Clearing:
     """Callable from Python, which kernels are not."""
 
-    @numba.njit(**OPTIONS)
+    @jit
     def call(streams: Any, slot: int) -> None:
         clear(streams, slot)
 

@@ -1,31 +1,37 @@
-"""Kernels come from the cache: filled by a child that runs this very package, and an error where they are not there."""
+"""Kernels come from an object file: written by a child that runs this very package, once, and checked when read."""
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections import Counter
+import threading
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from streamrnn.core import compiled
+from streamrnn.core import compiled, object_file
+from streamrnn.core.object_file import ObjectFile
 from streamrnn.errors import StreamrnnError
 
 
 @pytest.fixture(autouse=True)
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache that nothing was compiled into, whatever this process has loaded already."""
-    monkeypatch.setattr(compiled, "CACHE_DIRECTORY", tmp_path)
+    monkeypatch.setenv("STREAMRNN_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(object_file, "cache_directories", lambda: iter([tmp_path / "streamrnn"]))
     monkeypatch.setattr(compiled, "JIT_DISABLED", False)
-    monkeypatch.setattr(compiled, "_ready", set())
+    monkeypatch.setattr(compiled, "_loaded", {})
+    monkeypatch.setattr(compiled, "_load", lambda data: data)
     return tmp_path
 
 
-def entry_point(misses: int) -> SimpleNamespace:
-    """A stand-in for the kernels' entry point that found so many of its compilations missing from the cache."""
-    stats = SimpleNamespace(cache_misses=Counter(signature=misses))
-    return SimpleNamespace(compile=lambda signature: None, stats=stats)
+def let_the_child(statement: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have it run this in place of the compiler."""
+    head, _, _ = compiled.CHILD.partition("jit.use_numba")
+    monkeypatch.setattr(compiled, "CHILD", head + statement)
+
+
+WRITE = "from streamrnn.core import object_file as o; o.write(o.Path(output), o.ObjectFile({}, {{}}))"
 
 
 def test_the_child_runs_this_package_whatever_stands_in_the_working_directory_or_on_the_path(
@@ -36,26 +42,56 @@ def test_the_child_runs_this_package_whatever_stands_in_the_working_directory_or
     (imposter / "__init__.py").write_text("raise SystemExit('the wrong package')")
     monkeypatch.chdir(empty_cache)
     monkeypatch.setattr(sys, "path", [str(empty_cache), "", *sys.path])
-    note = "open(f'{sys.path[0]}/{dtype}', 'w').write(sys.modules[compile_kernels.__module__].__file__)"
-    monkeypatch.setattr(compiled, "CHILD", compiled.CHILD.replace("compile_kernels(dtype)", note))
-    monkeypatch.setattr(compiled, "process", entry_point(misses=0))
+    let_the_child(WRITE.format("o.__file__.encode()"), monkeypatch)
     assert not compiled.is_compiled("float32")
-    compiled.ensure_compiled("float32")
-    assert (empty_cache / "float32").read_text() == compiled.__file__
+    assert compiled.kernels("float32").process == object_file.__file__.encode()  # type: ignore[comparison-overlap]
     assert compiled.is_compiled("float32")
 
 
 def test_a_child_that_fails_is_an_error_and_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "CHILD", "raise SystemExit('no compiler')")
+    let_the_child("raise SystemExit('no compiler')", monkeypatch)
     with pytest.raises(StreamrnnError, match="compiling the float64 kernels failed:\nno compiler"):
         compiled.ensure_compiled("float64")
     assert not compiled.is_compiled("float64")
 
 
-def test_kernels_that_are_not_where_they_were_compiled_to_are_an_error(
+def test_two_that_start_at_once_compile_once(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    note = f"open({str(empty_cache / 'runs')!r}, 'a').write('compiled\\n')"
+    let_the_child(f"{WRITE.format('bytes()')}; {note}", monkeypatch)
+    both = [threading.Thread(target=compiled.compile_once, args=("float32",)) for _ in range(2)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    assert (empty_cache / "runs").read_text() == "compiled\n"
+
+
+def test_a_damaged_file_is_noticed_and_compiled_anew(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    let_the_child(WRITE.format("b'machine code'"), monkeypatch)
+    path = compiled.compile_once("float32")
+    content = path.read_bytes()
+    for place in (0, 70, len(content) - 1):
+        compiled._loaded.clear()
+        caplog.clear()
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with caplog.at_level(logging.WARNING):
+            assert compiled.kernels("float32").process == b"machine code"  # type: ignore[comparison-overlap]
+        assert "is damaged: its SHA-256 is not the one it begins with; compiling anew" in caplog.text
+        assert path.read_bytes() == content
+
+
+def test_a_damaged_file_that_came_with_the_package_is_refused(
     empty_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (empty_cache / "float32.compiled").touch()
-    monkeypatch.setattr(compiled, "process", entry_point(misses=1))
-    with pytest.raises(StreamrnnError, match="are not found there: remove that directory"):
-        compiled.ensure_compiled("float32")
+    monkeypatch.setattr(object_file, "SHIPPED", empty_cache)
+    (empty_cache / object_file.name("float32")).write_bytes(object_file.pack(ObjectFile(b"code", {}))[:-1])
+    with pytest.raises(StreamrnnError, match=r"is damaged: .* install streamrnn again"):
+        compiled.kernels("float32")
+
+
+def test_where_nothing_can_be_written_the_error_names_the_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(object_file, "cache_directories", lambda: iter([Path("/proc/streamrnn")]))
+    with pytest.raises(StreamrnnError, match=r"STREAMRNN_CACHE_DIR, or install a wheel"):
+        compiled.kernels("float32")

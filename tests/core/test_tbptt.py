@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from streamrnn.core import tbptt, trunk
 from streamrnn.core.arrays import Hyper, Layer, Model, Plan, Scratch
 from streamrnn.core.cells import CELLS
-from streamrnn.core.jit import entry_point
+from streamrnn.core.jit import jit
 from streamrnn.core.losses import CROSS_ENTROPIES, REGRESSION_LOSSES
 from streamrnn.core.tables import interpreted
 from streamrnn.learner.lowering import hyper_of, layout_of, new_model, new_scratch, plan_of
@@ -23,7 +23,7 @@ from tests.support.golden import CELL_CASES, load, tensors
 LOSSES = (*REGRESSION_LOSSES, *CROSS_ENTROPIES)
 
 
-@entry_point
+@jit
 def window_gradient(plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, state: np.ndarray, steps: int) -> float:
     """What a window does between loading its state and reporting its loss; its parts cannot be called from Python."""
     trunk.load_state(state, scratch)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,6 +79,21 @@ def finished(writer: BackgroundWriter, count: int) -> list[Outcome]:
         time.sleep(0.001)
     assert len(outcomes) == count
     return outcomes
+
+
+def wait_until_gone(snapshot: weakref.ref[Snapshot]) -> None:
+    """Wait for the writer's thread to let go; the garbage collector is not to do it."""
+    give_up = time.monotonic() + 10.0
+    while snapshot() is not None:
+        assert time.monotonic() < give_up, "something still holds the snapshot"
+        time.sleep(0.001)
+
+
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture
@@ -240,3 +257,34 @@ def test_old_checkpoints_are_retired_and_a_failing_retirement_is_no_failure(
     monkeypatch.setattr(store, "retire", refuse)
     writer.submit(Learner().snapshot(), progress(5), 5)
     assert writer.close(10)
+
+
+@pytest.mark.usefixtures("no_collection")
+def test_nothing_holds_a_snapshot_that_was_written(store: GatedStore, writer: BackgroundWriter) -> None:
+    snapshot = Learner().snapshot()
+    held = weakref.ref(snapshot)
+    store.gate.release(10)
+    writer.submit(snapshot, progress(1), 1)
+    del snapshot
+    finished(writer, 1)
+    wait_until_gone(held)
+
+
+@pytest.mark.usefixtures("no_collection")
+@pytest.mark.parametrize("kind", [CheckpointError, RuntimeError])
+def test_nothing_holds_a_snapshot_that_failed_once_its_segments_are_written(
+    store: GatedStore, writer: BackgroundWriter, kind: type[Exception]
+) -> None:
+    learner = Learner()
+    snapshot = learner.snapshot()
+    held = weakref.ref(snapshot)
+    store.gate.release(10)
+    store.fail = kind("disk full")
+    writer.submit(snapshot, progress(1), 1)
+    del snapshot
+    outcomes = finished(writer, 1)
+    store.fail = None
+    writer.submit(learner.touch(1, 2.0), progress(2), 2)
+    outcomes += finished(writer, 1)
+    wait_until_gone(held)
+    assert [outcome.manifest is None for outcome in outcomes] == [True, False]

@@ -1,0 +1,132 @@
+"""The file that holds the kernels' machine code: what it is called, where it is looked for, what is in it.
+
+One file per precision and CPU target. Its name is a digest of what produced it: the sources, and where it was compiled
+on this machine also the versions that compiled it. So a changed source, a new Numba or another CPU target finds no file
+rather than a wrong one, and no time stamp, path or owner matters. A file that came with the package counts whatever
+Numba is installed, since nobody needs Numba to load it.
+
+It is looked for in the package, then in ``$STREAMRNN_CACHE_DIR``, the user's cache directory and a directory of the
+user's own among the temporary ones; reading it needs no right to write. Format: one line with the SHA-256 of all that
+follows, one line of JSON with versions, then a relocatable object.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+from streamrnn.core.jit import cpu_features, cpu_target
+
+SHIPPED = Path(__file__).parent / "objects"
+WITHOUT_CODE = frozenset({"__init__.py", "compiled.py", "object_file.py"})
+"""Sources that decide nothing about the code."""
+
+
+class DamagedError(ValueError):
+    """The file is not what was written."""
+
+
+class ObjectFile(NamedTuple):
+    """Machine code, and the versions that made it."""
+
+    data: bytes
+    versions: dict[str, str]
+
+
+def pack(content: ObjectFile) -> bytes:
+    """The bytes of a file."""
+    header = json.dumps(content.versions, sort_keys=True).encode()
+    body = header + b"\n" + content.data
+    return hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+
+
+def read(path: Path) -> ObjectFile:
+    """Raises DamagedError where the bytes do not have the digest they begin with."""
+    digest, _, body = path.read_bytes().partition(b"\n")
+    if hashlib.sha256(body).hexdigest().encode() != digest:
+        raise DamagedError(f"{path} is damaged: its SHA-256 is not the one it begins with")
+    header, _, data = body.partition(b"\n")
+    return ObjectFile(data, json.loads(header))
+
+
+def write(path: Path, content: ObjectFile) -> None:
+    """Write the file so that a reader, or a crash at any moment, sees none or the whole of it; anyone may read it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(pack(content))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@functools.cache
+def source_digest() -> str:
+    """Twelve hex digits over the sources of ``core`` that decide the generated code."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        if path.name not in WITHOUT_CODE:
+            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def name(dtype: str, *versions: str) -> str:
+    """What the file is called that these versions make; none for one that comes with the package."""
+    decisive = "\0".join((source_digest(), cpu_target(), cpu_features(), *versions))
+    return f"{dtype}-{cpu_target()}-{hashlib.sha256(decisive.encode()).hexdigest()[:12]}.kernels"
+
+
+def cached_name(dtype: str) -> str:
+    """What the file is called that this machine would compile."""
+    return name(dtype, platform.python_version(), metadata.version("numba"), metadata.version("llvmlite"))
+
+
+def find(dtype: str) -> Path | None:
+    """Where the kernels of one precision are; None where they have not been compiled."""
+    if (shipped := SHIPPED / name(dtype)).exists():
+        return shipped
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        for directory in cache_directories():
+            if (cached := directory / cached_name(dtype)).exists():
+                return cached
+    return None
+
+
+def cache_directories() -> Iterator[Path]:
+    """Where compiled kernels are kept, the first choice first; they need not exist."""
+    if given := os.environ.get("STREAMRNN_CACHE_DIR"):
+        yield Path(given) / "streamrnn"
+    if given := os.environ.get("XDG_CACHE_HOME"):
+        yield Path(given) / "streamrnn"
+    else:
+        with contextlib.suppress(RuntimeError):  # no HOME, and no entry among the users
+            yield Path("~/.cache").expanduser() / "streamrnn"
+    # Everybody may write there and could have put code under this name: only a directory of the user's own will do.
+    path = Path(tempfile.gettempdir()) / f"streamrnn-{os.getuid()}"
+    with contextlib.suppress(OSError):
+        path.mkdir(mode=0o700, exist_ok=True)
+        status = path.lstat()
+        if status.st_uid == os.getuid() and not status.st_mode & 0o022 and not path.is_symlink():
+            yield path
+
+
+def writable_directory() -> Path | None:
+    """The first of the cache directories that a file can be written to."""
+    for directory in cache_directories():
+        with contextlib.suppress(OSError):
+            directory.mkdir(parents=True, exist_ok=True)
+            if os.access(directory, os.W_OK | os.X_OK):
+                return directory
+    return None
