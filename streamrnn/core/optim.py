@@ -37,7 +37,7 @@ def inner_product(a: T1, b: T1) -> float:
     lanes, P = widen(zeros_32(a)), a.shape[0]
     for p in range(0, P - 31, 32):
         lanes = fma(widen(load_32(a, p)), widen(load_32(b, p)), lanes)
-    s = total(lanes)
+    s: float = total(lanes)
     for p in range(P - P % 32, P):
         s += np.float64(a[p]) * np.float64(b[p])
     return s
