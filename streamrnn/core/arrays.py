@@ -74,6 +74,7 @@ class Hyper(NamedTuple):
     eps: float
     weight_decay: float
     clip_norm: float  # 0 = never clip
+    polyak_bound: float  # 0 = steps are not bounded by the loss
     huber_delta: float
     shrinkage: float  # observations the partition is worth to a stream's target scale
     memory: float  # values that the running statistics remember
@@ -109,6 +110,7 @@ class Model(NamedTuple):
 
     theta: T1 = stored("P", growth="weights")
     accumulated: T1 = stored("P", growth="tensors")  # sum of the gradients of the batch so far
+    accumulated_loss: F1 = stored("1")  # and of their losses
     moment1: T1 = stored("P", growth="tensors")
     moment2: T1 = stored("P", growth="second moments")
     readout: Readout = part(Readout, O="readouts")
@@ -208,6 +210,7 @@ class Scratch(NamedTuple):
     raw: T1  # (O,) outputs of the head
     draw: T1  # (O,)
     grad: T1  # (P,)
+    step: T1  # (P,) what the optimiser would subtract from theta
     phi: F1  # (R,) regressors of the record at work
     phi_replayed: F1  # (R,) regressors of a step of a window
     scaling: F2  # (F, 2) centre and width of the lags among them

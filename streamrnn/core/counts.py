@@ -33,6 +33,7 @@ COUNTS = (
     Count("windows", "Windows back-propagated through, dropped ones included."),
     Count("windows_in_batch", "Windows whose gradients wait for the next optimiser step."),
     Count("gradient_clips", "Optimiser steps whose gradient was clipped to clip_norm."),
+    Count("steps_shortened", "Optimiser steps shortened because they promised more than their loss (polyak_bound)."),
     Count("windows_dropped", _DROPPED, "loss"),
     Count("windows_dropped", _DROPPED, "gradient"),
     Count("imputed_inputs", "Missing or non-finite inputs replaced by the running mean."),
@@ -48,6 +49,7 @@ UPDATES = _INDEX["updates"]
 WINDOWS = _INDEX["windows"]
 WINDOWS_IN_BATCH = _INDEX["windows_in_batch"]
 GRADIENT_CLIPS = _INDEX["gradient_clips"]
+STEPS_SHORTENED = _INDEX["steps_shortened"]
 WINDOWS_DROPPED_LOSS = _INDEX["windows_dropped_loss"]
 WINDOWS_DROPPED_GRADIENT = _INDEX["windows_dropped_gradient"]
 IMPUTED_INPUTS = _INDEX["imputed_inputs"]

@@ -421,6 +421,9 @@ class NaiveLearner(NaiveEncoder):
         self.steps.append((len(self.scores) - 1, norm))
         if learning.clip_norm is not None and norm + 1e-6 > learning.clip_norm:
             self.counts["gradient_clips"] += 1
-        self.optimizer.step(self.weights, clipped)
+        loss = float(np.mean(self.losses[-learning.batch_size :]))
+        limit = np.inf if learning.polyak_bound is None else learning.polyak_bound * loss
+        if self.optimizer.step(self.weights, clipped, mean, limit):
+            self.counts["steps_shortened"] += 1
         self.updates += 1
         self.accumulated = {name: np.zeros_like(w) for name, w in self.weights.items()}
