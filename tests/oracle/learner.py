@@ -313,10 +313,11 @@ class NaiveLearner(NaiveEncoder):
 
     def set_target(self, stream: Stream, sequence: History, step: int, j: int, i: int, value: float) -> None:
         """Field i of ``step`` at horizon ``j`` becomes known: scaled as of now, waiting for the next window."""
-        if self.rls and np.isnan(sequence.units[step][i][1]):
+        column = (j - 1) * self.spec.n_targets + i
+        if self.rls and (np.isnan(sequence.units[step][i][1]) or self.in_question(stream, column)):
             return
         levels = 1 if self.classify else len(self.levels)
-        first = ((j - 1) * self.spec.n_targets + i) * levels
+        first = column * levels
         if self.spec.target.period:
             target = self.difference(stream, j, i, value) / self.width(stream, j, i)
         else:
