@@ -31,6 +31,10 @@ STATES = {RNN: 1, LSTM: 2, GRU: 1}
 """C: vectors of length H carried from step to step: h, and c for the LSTM."""
 OPEN_GATE = {LSTM: 1}
 """The gate whose bias starts at one, so that a fresh cell remembers: the LSTM's forget gate."""
+KEEPING_GATE = {LSTM: 1, GRU: 1}
+"""The gate that says how much of the state stays: f, and z in h' = (1 - z) n + z h, which says what is written too."""
+WRITING_GATE = {LSTM: 0}
+"""The gate that says how much is written, where it is another one."""
 
 
 @internal

@@ -198,7 +198,7 @@ def losses_with_recurrence(gain: float, clip_norm: float | None, seed: int) -> t
         1,
         TargetSpec(fields=("past",)),
         ModelSpec(cell="rnn", hidden_size=16),
-        LearningSpec(k1=50, k2=50, optimizer="sgd", lr=0.2, clip_norm=clip_norm),
+        LearningSpec(k1=50, k2=50, optimizer="sgd", lr=0.2, clip_norm=clip_norm, polyak_bound=None),
     )
     learner = Learner(spec, seed)
     weights = learner.get_weights()
