@@ -21,6 +21,7 @@ import numpy as np
 
 from streamrnn.core.arrays import T1, T2, Array
 from streamrnn.core.cells import GATES, KEEPING_GATE, OPEN_GATE, STATES, WRITING_GATE
+from streamrnn.core.declarations import zeros
 
 
 class LayerTensors(NamedTuple):
@@ -135,7 +136,7 @@ class Layout:
     def initialise(self, seed: int, dtype: type, memory: int | None = None) -> Array:
         """A fresh theta (P,), the same on every machine for the same seed; ``memory``: steps, None = none is spread."""
         rng = np.random.Generator(np.random.PCG64(seed))
-        theta: Array = np.zeros(self.size, dtype=dtype)
+        theta = zeros(self.size, dtype)
         H = self.hidden_size
         for name, view in self.named(theta).items():
             if name.startswith("rnn.weight_hh"):

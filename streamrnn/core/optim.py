@@ -25,19 +25,28 @@ import numpy as np
 
 from streamrnn.core.arrays import T1, Hyper
 from streamrnn.core.jit import jit
+from streamrnn.core.vector import fma, load_32, total, widen, zeros_32
 
 SGD, MOMENTUM, RMSPROP, ADAM, ADAMW = 0, 1, 2, 3, 4
 OPTIMIZERS = {"sgd": SGD, "momentum": MOMENTUM, "rmsprop": RMSPROP, "adam": ADAM, "adamw": ADAMW}
 
 
 @jit
+def inner_product(a: T1, b: T1) -> float:
+    """a (P,) times b (P,), summed in float64."""
+    lanes, P = widen(zeros_32(a)), a.shape[0]
+    for p in range(0, P - 31, 32):
+        lanes = fma(widen(load_32(a, p)), widen(load_32(b, p)), lanes)
+    s: float = total(lanes)
+    for p in range(P - P % 32, P):
+        s += np.float64(a[p]) * np.float64(b[p])
+    return s
+
+
+@jit
 def global_norm(grad: T1) -> float:
-    """Euclidean norm of grad (P,), summed in float64: finite exactly when every element is (for float32)."""
-    total = 0.0
-    for p in range(grad.shape[0]):
-        g = np.float64(grad[p])
-        total += g * g
-    return math.sqrt(total)
+    """Euclidean norm of grad (P,): finite exactly when every element is (for float32)."""
+    return math.sqrt(inner_product(grad, grad))
 
 
 @jit
@@ -121,7 +130,5 @@ def propose(
 @jit
 def share_within(grad: T1, step: T1, limit: float) -> float:
     """The share of step (P,) to take so that grad . step is at most ``limit``."""
-    promise = 0.0
-    for p in range(grad.shape[0]):
-        promise += np.float64(grad[p]) * np.float64(step[p])
+    promise = inner_product(grad, step)
     return limit / promise if promise > limit else 1.0

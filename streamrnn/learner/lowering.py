@@ -117,6 +117,7 @@ def hyper_of(spec: LearnerSpec) -> arrays.Hyper:
         polyak_bound=0.0 if learning.polyak_bound is None else float(learning.polyak_bound),
         huber_delta=float(spec.model.huber_delta),
         shrinkage=float(learning.target_shrinkage),
+        memory=float(learning.scale_memory),
         forgetting=float(spec.model.rls_forgetting),
         prior=float(spec.model.rls_prior),
     )

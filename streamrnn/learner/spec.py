@@ -148,6 +148,10 @@ class LearningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             "short or heavy-tailed streams."
         ),
     ] = 10.0
+    scale_memory: Annotated[
+        int,
+        Meta(ge=100, description="Newest values that running statistics remember; older ones fade."),
+    ] = 20_000
 
     def __post_init__(self) -> None:
         if self.k1 > self.k2:

@@ -13,7 +13,7 @@ from tests.oracle.network import Optimizer, clip_by_global_norm
 
 HYPER = Hyper(
     lr=0.02, momentum=0.8, rmsprop_alpha=0.95, beta1=0.85, beta2=0.97, eps=1e-7, weight_decay=0.3, clip_norm=0.0,
-    polyak_bound=0.0, huber_delta=1.0, shrinkage=10.0, forgetting=1.0, prior=1.0,
+    polyak_bound=0.0, huber_delta=1.0, shrinkage=10.0, memory=1e9, forgetting=1.0, prior=1.0,
 )  # fmt: skip
 
 

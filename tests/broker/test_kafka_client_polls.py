@@ -1,0 +1,120 @@
+"""When a Kafka client is polled, and when it is left alone for a moment. The client is a double, and so is time."""
+
+from __future__ import annotations
+
+import itertools
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from kafka.structs import MemberState
+
+import streamrnn.broker.kafka_client
+from streamrnn.broker.kafka_client import _FEW, _FRESH_MS, _PAUSE_S, KafkaBroker
+from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup
+from streamrnn.broker.protocol import TopicPartition
+
+TP = TopicPartition("in", 0)
+
+
+class Client:
+    """A consumer that brings as many records at each poll as it was told; time passes only where somebody sleeps."""
+
+    def __init__(self, *brings: int) -> None:
+        self.now = 1000.0
+        self.slept: list[float] = []
+        self.asked: list[tuple[float, int]] = []  # timeout in ms and limit of each poll
+        self._brings, self._offsets = iter(brings), itertools.count()
+        self._coordinator = SimpleNamespace(_join_task=None)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+    def poll(self, timeout_ms: float, max_records: int) -> dict[TopicPartition, list[tuple[Any, ...]]]:
+        self.asked.append((timeout_ms, max_records))
+        n = next(self._brings)
+        rows = [
+            ("in", 0, None, offset, 0, 0, b"k", b"v", (), None, 1, 1, 0)
+            for offset in itertools.islice(self._offsets, n)
+        ]
+        return {TP: rows} if rows else {}
+
+    def group_metadata(self) -> SimpleNamespace:
+        return SimpleNamespace(generation_id=1, member_id="m", state=MemberState.STABLE)
+
+    def assignment(self) -> set[TopicPartition]:
+        return {TP}
+
+
+def broker_of(client: Client, monkeypatch: pytest.MonkeyPatch) -> KafkaBroker:
+    monkeypatch.setattr(streamrnn.broker.kafka_client, "time", client)
+    broker = KafkaBroker(KafkaConnection(bootstrap_servers="nowhere:1"), KafkaGroup(group_id="g", instance_id="w"))
+    broker._consumer = client
+    return broker
+
+
+def offsets(broker: KafkaBroker, timeout_s: float = 0.2, max_records: int = 5000) -> list[int]:
+    return [record.offset for record in broker.poll(timeout_s, max_records).records.get(TP, [])]
+
+
+def test_after_few_records_the_next_poll_waits_and_also_brings_what_came_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = Client(1, 1, 3)
+    broker = broker_of(client, monkeypatch)
+    assert offsets(broker) == [0]
+    assert client.slept == []
+    assert offsets(broker) == [1, 2, 3, 4]
+    assert client.slept == [pytest.approx(_PAUSE_S)]
+    assert client.asked == [
+        (pytest.approx(200), 5000), (pytest.approx(200 - 1000 * _PAUSE_S), 5000), (_FRESH_MS, 4999),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("brings", [0, _FEW, 5000])
+def test_nobody_waits_after_a_poll_that_brought_nothing_or_was_worth_it(
+    monkeypatch: pytest.MonkeyPatch, brings: int
+) -> None:
+    client = Client(brings, 1)
+    broker = broker_of(client, monkeypatch)
+    offsets(broker)
+    assert len(offsets(broker)) == 1
+    assert client.slept == []
+    assert len(client.asked) == 2
+
+
+def test_the_time_that_the_records_took_is_part_of_the_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client(1, 1, 0, 1)
+    broker = broker_of(client, monkeypatch)
+    offsets(broker)
+    client.now += _PAUSE_S / 4
+    offsets(broker)
+    assert client.slept == [pytest.approx(_PAUSE_S * 3 / 4)]
+    client.now += _PAUSE_S
+    offsets(broker)
+    assert len(client.slept) == 1
+
+
+@pytest.mark.parametrize("timeout_s", [0.0, _PAUSE_S / 2])
+def test_a_pause_is_not_longer_than_the_poll_may_take(monkeypatch: pytest.MonkeyPatch, timeout_s: float) -> None:
+    client = Client(1, 0)
+    broker = broker_of(client, monkeypatch)
+    offsets(broker)
+    assert offsets(broker, timeout_s) == []
+    assert sum(client.slept) == timeout_s
+    assert client.asked[1] == (0.0, 5000)
+
+
+def test_two_polls_of_the_client_bring_no_more_than_one_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client(1, 2, 2, 4)
+    broker = broker_of(client, monkeypatch)
+    offsets(broker)
+    assert offsets(broker, max_records=4) == [1, 2, 3, 4]
+    assert client.asked[-2:] == [(pytest.approx(180), 4), (_FRESH_MS, 2)]
+    assert offsets(broker, max_records=4) == [5, 6, 7, 8], "the limit was reached, so more is waiting"
+    assert len(client.slept) == 1
+    assert len(client.asked) == 4
