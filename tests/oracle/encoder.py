@@ -47,6 +47,7 @@ class NaiveEncoder:
         self.target_moments = self.moments(spec.n_targets)
         self.change_moments = self.moments(spec.n_targets * spec.target.horizon, centred=False)
         self.counts: Counter[str] = Counter()
+        self.kept = np.zeros(0)  # targets of the record at work, where they are remembered
 
     def moments(self, n: int, centred: bool = True) -> list[RunningMoments]:
         return [RunningMoments(self.spec.learning.scale_memory, centred) for _ in range(n)]
@@ -216,8 +217,8 @@ class NaiveEncoder:
             if within != value:
                 self.counts["outlying_targets"] += 1
             if self.spec.learning.scale:
-                counted[i] = np.nan if own.run_beyond and len(own.run) > 1 else within
-                kept[i] = np.nan if lone else value
+                counted[i], kept[i] = within, np.nan if lone else value
+        self.kept = kept
         return counted, kept
 
     def within_bounds(self, stream: Stream, i: int, value: float) -> float:
@@ -225,6 +226,13 @@ class NaiveEncoder:
         if not self.spec.learning.scale or self.target_moments[i].count < 3:
             return value
         return stream.moments[i].counted(value, *self.own_scaling(stream, i))
+
+    def judged(self, stream: Stream, i: int) -> float:
+        """What experts are judged by where nothing is fitted; NaN where it is the first value out of bounds."""
+        own, (centre, width) = stream.moments[i], self.own_scaling(stream, i)
+        if own.run_beyond and len(own.run) == 1:
+            return np.nan
+        return float(np.clip(self.kept[i], centre - FAR * width, centre + FAR * width))
 
     def absorb_change(self, stream: Stream, column: int, change: float) -> None:
         """A difference to the baseline enters the statistics of its horizon and field."""
