@@ -61,10 +61,11 @@ def complete_forecasts(
             # As everywhere, statistics come first: the target is scaled by those that know it already.
             if plan.period > 0:
                 targets.absorb_change(plan, hyper, model, streams, slot, y[f], column, j)
+            place = (step - j) % plan.horizon
             if plan.rls == 1:
-                place = (step - j) % plan.horizon
                 targets.fit_readout_to_forecast(plan, hyper, model, streams, scratch, slot, place, y[f], column, j)
-            targets.enqueue(plan, hyper, model, streams, slot, step - j, y[f], column, j)
+            if targets.is_learnable(plan, model, streams, slot, streams.scaling[slot, place], column):
+                targets.enqueue(plan, hyper, model, streams, slot, step - j, y[f], column, j)
 
 
 @internal
@@ -95,7 +96,8 @@ def process_label(
     next_window = (streams.steps[slot] // plan.k1 + 1) * plan.k1
     if step >= 0 and step >= next_window - plan.k2:
         for f in range(plan.fields):
-            targets.enqueue(plan, hyper, model, streams, slot, step, scratch.counted[f], f, ZERO)
+            if targets.is_learnable(plan, model, streams, slot, streams.scaling[slot, place], f):
+                targets.enqueue(plan, hyper, model, streams, slot, step, scratch.counted[f], f, ZERO)
     else:
         model.counters[counts.LATE_LABELS] += 1
 

@@ -177,7 +177,8 @@ def absorb_field(
     if counted != y:
         model.counters[counts.OUTLYING_TARGETS] += 1
     if plan.scale == 1:
-        scratch.counted[f] = counted
+        # Of a run out of bounds only the first is learned: whether they are a new level is not known before the last.
+        scratch.counted[f] = np.nan if streams.y_watch[slot, f, scaler.RUN] <= -2.0 else counted
         scratch.kept[f] = np.nan if lone else y
 
 
@@ -295,16 +296,21 @@ def lags_within_bounds(
 
 
 @internal
-def is_in_question(plan: Plan, model: Model, streams: Streams, slot: int, column: int) -> bool:
-    """Whether a column's newest value is far out, and not known for a new level yet: least squares had better wait."""
+def is_learnable(plan: Plan, model: Model, streams: Streams, slot: int, scaling: F2, column: int) -> bool:
+    """Whether the readout, and the trunk beneath it, may learn a column's newest value from what was predicted.
+
+    Not where ``scaling`` (F, 2) of the prediction says so. Nor while the value is far out and not known for a new level
+    yet, in its stream or in the partition, in whose units weights are.
+    """
+    if plan.rls == 0:
+        return True
     field = column % plan.fields
-    if plan.scale == 0:
-        return False
     if plan.period > 0:
-        return bool(
-            streams.change_watch[slot, column, scaler.RUN] < 0.0 or model.change_watch[column, scaler.RUN] < 0.0
-        )
-    return bool(streams.y_watch[slot, field, scaler.RUN] < 0.0 or model.y_watch[field, scaler.RUN] < 0.0)
+        own, pool = streams.change_watch[slot, column], model.change_watch[column]
+    else:
+        own, pool = streams.y_watch[slot, field], model.y_watch[field]
+    in_question = own[scaler.RUN] < 0.0 or pool[scaler.RUN] < 0.0
+    return not (np.isnan(scaling[field, 1]) or (plan.scale == 1 and in_question))
 
 
 @internal
@@ -318,7 +324,7 @@ def fit_readout(
     """
     for f in range(plan.fields):
         y = scratch.counted[f]
-        if scaler.usable(y) and not np.isnan(scaling[f, 1]) and not is_in_question(plan, model, streams, slot, f):
+        if scaler.usable(y) and is_learnable(plan, model, streams, slot, scaling, f):
             target = (y - scaling[f, 0]) / scaling[f, 1]
             rls.update(model.readout, hyper, f, phi, plan.newest_at, predictions[f], target, scratch.workspace)
 
@@ -337,7 +343,7 @@ def fit_readout_to_forecast(
     """
     field = column % plan.fields
     scaling = streams.scaling[slot, place, field]
-    if not scaler.usable(y) or np.isnan(scaling[1]) or is_in_question(plan, model, streams, slot, column):
+    if not (scaler.usable(y) and is_learnable(plan, model, streams, slot, streams.scaling[slot, place], column)):
         return
     if plan.period > 0:
         _, width = column_scale(plan, hyper, model, streams, slot, column)

@@ -139,7 +139,8 @@ def score_and_advance(
         targets.absorb(plan, hyper, model, streams, scratch, slot, records.y[i])
         targets.remember(plan, streams, slot, scratch.kept)
         for f in range(plan.fields):
-            targets.enqueue(plan, hyper, model, streams, slot, step, scratch.counted[f], f, ZERO)
+            if targets.is_learnable(plan, model, streams, slot, scratch.scaling, f):
+                targets.enqueue(plan, hyper, model, streams, slot, step, scratch.counted[f], f, ZERO)
     else:
         arrivals.remember(plan, streams, scratch, records, i, step)
 

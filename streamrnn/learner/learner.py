@@ -40,6 +40,10 @@ from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import Beside, LearnerProgress, LearnerState, Slots, TargetStatistics
 from streamrnn.learner.streams import StreamIndex
 
+FEW = 64
+"""Blocks up to this size go through arrays that the learner keeps: for a single record, to make arrays and their table
+costs ten times what the record does."""
+
 RLS_WEIGHT = "rls.weight"
 """The name of the RLS readout's weights (n_outputs, n_regressors) beside PyTorch's."""
 
@@ -110,6 +114,8 @@ class Learner:
         self._one = self._records(1)
         self._one_table = table_of(self._one)
         self._one_prediction: npt.NDArray[np.float64] = self._one.prediction[0]
+        self._few = self._records(FEW)
+        self._firsts: dict[int, tuple[arrays.Records, arrays.Array]] = {}
         self._handle = Handle(plan_of(spec), hyper_of(spec), self._model, self._per_stream, scratch)
 
     # -- the log ------------------------------------------------------------------------------------------------------
@@ -117,11 +123,12 @@ class Learner:
     def process(self, block: Block) -> Predictions:
         """Predict, score and learn every record of the block, in order."""
         _check_block(block, self.spec)
-        if np.isin(block.kind, (EVENT, LABEL), invert=True).any():
+        kinds = block.kind.tolist()
+        if kinds.count(EVENT) + kinds.count(LABEL) != len(kinds):
             raise ValueError(f"block.kind holds other kinds than {EVENT} (event) and {LABEL} (label)")
-        slots, fresh, times = self.streams.assign(block.keys, block.time_ms.tolist(), block.kind.tolist())
+        slots, fresh, times = self.streams.assign(block.keys, block.time_ms.tolist(), kinds)
         predictions = self._run(block, slots, fresh, times, block.kind)
-        self.digest = zlib.crc32(predictions.value.tobytes(), self.digest)
+        self.digest = zlib.crc32(predictions.value.data, self.digest)
         return predictions
 
     def predict(self, block: Block) -> Predictions:
@@ -234,18 +241,25 @@ class Learner:
         times: npt.NDArray[np.int64],
         kind: npt.NDArray[np.uint8],
     ) -> Predictions:
-        records = self._records(len(block))._replace(
-            slot=slots,
-            fresh=fresh,
-            time_ms=np.require(times, np.int64, ["C", "W"]),
-            x=np.require(block.x, np.float64, ["C", "W"]),
-            y=np.require(block.y, np.float64, ["C", "W"]),
-            end=np.require(block.end & self.spec.has_end, np.bool_, ["C", "W"]),
-            kind=np.require(kind, np.uint8, ["C", "W"]),
-            event=np.require(block.event, np.uint64, ["C", "W"]),
-        )
-        self._handle.process(records)
-        return Predictions(records.prediction, records.updates, records.loss, records.error, records.grad_norm)
+        end = block.end & self.spec.has_end
+        given = (slots, fresh, times, block.x, block.y, end, kind, block.event)  # in the order of Records
+        if len(block) <= FEW:
+            records, table = self._first_of_few(len(block))
+            for kept, array in zip(records, given, strict=False):
+                kept[...] = array
+            self._handle.process(records, table)
+            return Predictions(*(out.copy() for out in records[len(given) :]))
+        inputs = (np.require(array, kept.dtype, ["C", "W"]) for array, kept in zip(given, self._few, strict=False))
+        outputs = self._records(len(block))[len(given) :]
+        self._handle.process(arrays.Records(*inputs, *outputs))
+        return Predictions(*outputs)
+
+    def _first_of_few(self, n: int) -> tuple[arrays.Records, arrays.Array]:
+        """The first ``n`` rows of the arrays that are kept, and their table."""
+        if (first := self._firsts.get(n)) is None:
+            rows = arrays.Records(*(array[:n] for array in self._few))
+            first = self._firsts[n] = rows, table_of(rows)
+        return first
 
     def _records(self, n: int) -> arrays.Records:
         return arrays.Records(
@@ -361,12 +375,12 @@ class Learner:
 def _check_block(block: Block, spec: LearnerSpec) -> None:
     """Refuse what would make a kernel read or write outside its arrays; codecs never give such blocks."""
     n = len(block)
-    for name in ("time_ms", "end", "kind", "event"):
-        if (shape := np.shape(getattr(block, name))) != (n,):
-            raise ValueError(f"block.{name} has shape {shape}, expected ({n},): one entry for each of the {n} keys")
-    for name, columns in (("x", spec.n_features), ("y", spec.n_targets)):
-        if (shape := np.shape(getattr(block, name))) != (n, columns):
-            raise ValueError(f"block.{name} has shape {shape}, expected {(n, columns)}")
+    column, x, y = (n,), (n, spec.n_features), (n, spec.n_targets)
+    for name, expected in (
+        ("time_ms", column), ("end", column), ("kind", column), ("event", column), ("x", x), ("y", y),
+    ):  # fmt: skip
+        if (shape := getattr(block, name).shape) != expected:
+            raise ValueError(f"block.{name} has shape {shape}, expected {expected}: one row for each of the {n} keys")
     if spec.target.classes is not None:
         known = block.y[np.isfinite(block.y)]
         if ((known < 0) | (known >= len(spec.target.classes)) | (known != np.floor(known))).any():

@@ -30,7 +30,9 @@ LABELS = {"topic": "departures", "partition": "3"}
 
 @pytest.fixture
 def metrics() -> Metrics:
-    return Metrics(CollectorRegistry(), {"version": "0.1.0", "numpy": "2.4"})
+    metrics = Metrics(CollectorRegistry())
+    metrics.name_build({"version": "0.1.0", "numpy": "2.4"})
+    return metrics
 
 
 COUNTED = {

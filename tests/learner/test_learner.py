@@ -23,7 +23,7 @@ from streamrnn.core import compiled, handle
 from streamrnn.core.jit import JIT_DISABLED
 from streamrnn.core.kinds import CLOSE
 from streamrnn.learner.block import Block
-from streamrnn.learner.learner import Learner, seed_of
+from streamrnn.learner.learner import FEW, Learner, seed_of
 from streamrnn.learner.lowering import bytes_per_stream
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
 from streamrnn.learner.state import LearnerState
@@ -193,10 +193,35 @@ def test_a_block_that_is_refused_changes_nothing(change: dict[str, np.ndarray], 
     assert differing(bits_of(learner), before) == []
 
 
-def test_read_only_strided_and_unaligned_blocks_give_the_same_bits() -> None:
-    block = plain_log(40)
+@pytest.mark.parametrize("spec", [plain_spec(), plain_spec(has_end=True)], ids=["endless", "ends"])
+def test_blocks_small_and_large_give_the_same_bits(spec: LearnerSpec) -> None:
+    block = plain_log(3 * FEW)
+    block = replace(block, end=np.arange(3 * FEW) % 7 == 6)
+    large, small = Learner(spec, SEED), Learner(spec, SEED)
+    predictions = bits_of_predictions(large.process(block))
+    parts = [small.process(part(block, a, b)) for a, b in bounds(block, [1, 2, 5, 5 + FEW, 6 + 2 * FEW, 8 + 2 * FEW])]
+    assert differing(bits_of_predictions(*parts), predictions) == []
+    assert differing(bits_of(small), bits_of(large)) == []
+    assert small.digest == large.digest
+    asked = [large.predict(part(block, a, b)) for a, b in bounds(block, [FEW + 1])]
+    assert differing(bits_of_predictions(*asked), bits_of_predictions(large.predict(block))) == []
+
+
+@pytest.mark.parametrize("n", [1, FEW, FEW + 1])
+def test_predictions_are_the_callers_to_keep(n: int) -> None:
+    learner, block = Learner(plain_spec(), SEED), plain_log(2 * n)
+    kept = learner.process(part(block, 0, n))
+    before = bits_of_predictions(kept)
+    learner.process(part(block, n, 2 * n))
+    learner.predict(part(block, 0, n))
+    assert differing(bits_of_predictions(kept), before) == []
+
+
+@pytest.mark.parametrize("n", [40, FEW + 40])
+def test_read_only_strided_and_unaligned_blocks_give_the_same_bits(n: int) -> None:
+    block = plain_log(n)
     plain, odd = Learner(plain_spec(), SEED), Learner(plain_spec(), SEED)
-    wide = np.zeros((40, 5))
+    wide = np.zeros((n, 5))
     wide[:, 1:4:2] = block.x
     x = wide[:, 1:4:2]
     y = np.asfortranarray(block.y)

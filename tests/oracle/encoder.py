@@ -211,7 +211,8 @@ class NaiveEncoder:
             if within != value:
                 self.counts["outlying_targets"] += 1
             if self.spec.learning.scale:
-                counted[i], kept[i] = within, np.nan if lone else value
+                counted[i] = np.nan if own.run_beyond and len(own.run) > 1 else within
+                kept[i] = np.nan if lone else value
         return counted, kept
 
     def within_bounds(self, stream: Stream, i: int, value: float) -> float:

@@ -132,7 +132,7 @@ class NaiveLearner(NaiveEncoder):
         if ends or sequence.steps % self.spec.learning.k1 == 0:
             self.learn(sequence)
         if self.rls and self.spec.target.known == "record":
-            for i in known_fields(record.y):
+            for i in known_fields(self.counted):
                 self.teach(stream, sequence, sequence.steps - 1, 1, i, self.counted[i])
         if ends:
             self.reset(stream)
@@ -240,7 +240,7 @@ class NaiveLearner(NaiveEncoder):
         if spec.target.known == "record":
             self.counted, kept = self.absorb_targets(stream, y)
             self.note(sequence, kept)
-            for i in known_fields(y):
+            for i in known_fields(self.counted):
                 self.set_target(stream, sequence, sequence.steps - 1, 1, i, self.counted[i])
         sequence.last_time_ms = time_ms if sequence.last_time_ms is None else max(sequence.last_time_ms, time_ms)
         if spec.target.known == "label":
@@ -299,12 +299,12 @@ class NaiveLearner(NaiveEncoder):
         counted, kept = self.absorb_targets(stream, y)
         self.note(stream.sequence, kept)
         if self.rls:
-            for i in known_fields(y):
+            for i in known_fields(counted):
                 self.teach(stream, sequence, step, 1, i, counted[i])
         k1, k2 = self.spec.learning.k1, self.spec.learning.k2
         next_due = (sequence.steps // k1 + 1) * k1
         if sequence is stream.sequence and step >= next_due - k2:
-            for i in known_fields(y):
+            for i in known_fields(counted):
                 self.set_target(stream, sequence, step, 1, i, counted[i])
         else:
             self.counts["late_labels"] += 1
@@ -313,8 +313,11 @@ class NaiveLearner(NaiveEncoder):
 
     def set_target(self, stream: Stream, sequence: History, step: int, j: int, i: int, value: float) -> None:
         """Field i of ``step`` at horizon ``j`` becomes known: scaled as of now, waiting for the next window."""
+        column = (j - 1) * self.spec.n_targets + i
+        if self.rls and (np.isnan(sequence.units[step][i][1]) or self.in_question(stream, column)):
+            return
         levels = 1 if self.classify else len(self.levels)
-        first = ((j - 1) * self.spec.n_targets + i) * levels
+        first = column * levels
         if self.spec.target.period:
             target = self.difference(stream, j, i, value) / self.width(stream, j, i)
         else:
