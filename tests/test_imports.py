@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 import streamrnn
+from streamrnn.core.compiled import ensure_compiled
+from streamrnn.core.jit import JIT_DISABLED
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "streamrnn"
@@ -175,9 +177,9 @@ def test_core_knows_numpy_and_numba_only() -> None:
 
 def loaded_by(statement: str) -> set[str]:
     """Top-level names of all modules in memory after a statement, in a fresh interpreter."""
-    script = f"import json, sys; {statement}; print(json.dumps(sorted({{n.partition('.')[0] for n in sys.modules}})))"
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
-    return set(json.loads(run.stdout.splitlines()[-1]))
+    script = f"import json, sys\n{statement}\nprint(json.dumps(sorted({{n.partition('.')[0] for n in sys.modules}})))"
+    printed = subprocess.check_output([sys.executable, "-c", script], text=True, timeout=120, cwd=ROOT)
+    return set(json.loads(printed.splitlines()[-1]))
 
 
 def test_the_daemon_starts_without_numba_river_pandas_or_matplotlib() -> None:
@@ -188,6 +190,31 @@ def test_the_daemon_starts_without_numba_river_pandas_or_matplotlib() -> None:
 
 def test_the_command_line_starts_without_numba_or_the_kafka_client() -> None:
     assert not loaded_by("import streamrnn.cli") & {"numba", "kafka", "river", "pandas", "matplotlib"}
+
+
+EMBEDDED_WORKER = """
+import tempfile
+from tests.bench.startup import FIRST_PREDICTION
+with tempfile.TemporaryDirectory() as directory:
+    exec(FIRST_PREDICTION.format(directory=directory))
+"""
+LEARNER = """
+from streamrnn import Block, Learner, LearnerSpec, TargetSpec
+learner = Learner(LearnerSpec(n_features=1, target=TargetSpec(fields=("y",))), seed=1)
+learner.process(Block.events([b"a"], x=[[1.0]], y=[[2.0]]))
+"""
+ESTIMATOR = """
+from streamrnn import RNNRegressor
+RNNRegressor().learn_one({"a": 1.0}, 2.0)
+"""
+
+
+@pytest.mark.skipif(JIT_DISABLED, reason="nothing is compiled")
+@pytest.mark.parametrize("work", [EMBEDDED_WORKER, LEARNER, ESTIMATOR], ids=["worker", "learner", "estimator"])
+def test_predictions_are_made_without_numba(work: str) -> None:
+    """It takes a second to import, and the kernels' object file is loaded without it."""
+    ensure_compiled("float32")
+    assert "numba" not in loaded_by(work)
 
 
 def test_importing_the_package_loads_no_other_library() -> None:

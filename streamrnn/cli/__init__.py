@@ -171,7 +171,8 @@ def demo(
 ) -> None:
     r"""Predict the departures of New York in 2013: the daemon, end to end, on real data.
 
-    The whole year takes a minute or two. The first time, compiling the kernels takes another minute.
+    The whole year takes a minute or two. From a source tree the first time takes half a minute
+    more, to compile the kernels.
 
     Needs the extra streamrnn\[demo].
     """

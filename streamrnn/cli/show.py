@@ -319,7 +319,14 @@ def _overview(inspection: Inspection) -> Table:
     table.add_row("parameters", f"{progress.parameters:,}")
     table.add_row("updates", f"{progress.updates:,}")
     counters = progress.counters
-    rare = ("gradient_clips", "windows_dropped_loss", "windows_dropped_gradient", "evictions_ttl", "evictions_capacity")
+    rare = (
+        "gradient_clips",
+        "steps_shortened",
+        "windows_dropped_loss",
+        "windows_dropped_gradient",
+        "evictions_ttl",
+        "evictions_capacity",
+    )
     for name in rare:
         if counters.get(name):
             table.add_row(name.replace("_", " "), f"{counters[name]:,}")

@@ -14,6 +14,7 @@ counts        what a learner counts, one row for each count
 layout        names and places of the weights in one flat vector
 workspace     what kernels write to while a record is at work; the table of layers
 activations   tanh and the logistic function over a vector
+vector        vectors of lanes, for sums whose order of additions is ours
 linear        the matrix products of a recurrent step
 cells         Elman RNN, LSTM and GRU, forward and backward
 trunk         a stack of layers over a run of steps

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from streamrnn.core.arrays import T1
-from streamrnn.core.jit import FAST_MATH, compiling, jit
+from streamrnn.core.jit import compiling, jit
+from streamrnn.core.vector import fma
 
 f32 = np.float32
 CLAMP = f32(7.90531110763549805)
@@ -29,8 +30,8 @@ def _rational_tanh(x: Any) -> Any:
     x = CLAMP if x > CLAMP else x
     x = -CLAMP if x < -CLAMP else x
     x2 = x * x
-    numerator = x * (P1 + x2 * (P3 + x2 * (P5 + x2 * (P7 + x2 * (P9 + x2 * (P11 + x2 * P13))))))
-    return numerator / (Q0 + x2 * (Q2 + x2 * (Q4 + x2 * Q6)))
+    numerator = fma(x2, fma(x2, fma(x2, fma(x2, fma(x2, fma(x2, P13, P11), P9), P7), P5), P3), P1)
+    return x * numerator / fma(x2, fma(x2, fma(x2, Q6, Q4), Q2), Q0)
 
 
 def _tanh(x: Any) -> Any:
@@ -41,7 +42,7 @@ def _tanh(x: Any) -> Any:
 if compiling():  # the types of the two branches differ, so one of them has to be chosen before the code is typed
     from numba import extending, types
 
-    @extending.overload(_tanh, strict=False, inline="always", jit_options={"fastmath": set(FAST_MATH)})  # type: ignore[untyped-decorator]
+    @extending.overload(_tanh, strict=False, inline="always")  # type: ignore[untyped-decorator]
     def _tanh_overload(x: Any) -> Callable[[Any], Any]:
         if x == types.float32:
             return lambda x: _rational_tanh(x)
@@ -60,4 +61,4 @@ def sigmoid_inplace(v: T1) -> None:
     """v (n,) becomes 1 / (1 + exp(-v))."""
     half = v.dtype.type(0.5)
     for j in range(v.shape[0]):
-        v[j] = half + half * _tanh(half * v[j])
+        v[j] = fma(half, _tanh(half * v[j]), half)

@@ -74,8 +74,10 @@ class Hyper(NamedTuple):
     eps: float
     weight_decay: float
     clip_norm: float  # 0 = never clip
+    polyak_bound: float  # 0 = steps are not bounded by the loss
     huber_delta: float
     shrinkage: float  # observations the partition is worth to a stream's target scale
+    memory: float  # values that the running statistics remember
     forgetting: float  # of the RLS readout, per update
     prior: float  # variance of its weights
 
@@ -108,17 +110,24 @@ class Model(NamedTuple):
 
     theta: T1 = stored("P", growth="weights")
     accumulated: T1 = stored("P", growth="tensors")  # sum of the gradients of the batch so far
+    accumulated_loss: F1 = stored("1")  # and of their losses
     moment1: T1 = stored("P", growth="tensors")
     moment2: T1 = stored("P", growth="second moments")
     readout: Readout = part(Readout, O="readouts")
     x_count: F1 = stored("U+1")  # the last entry is dt's
     x_mean: F1 = stored("U+1")
     x_m2: F1 = stored("U+1")
+    x_watch: F2 = stored("U+1 6")  # what makes statistics resist, see ``scaler``
+    x_first: F2 = stored("U+1 8")  # their first values
     y_count: F1 = stored("F")
     y_mean: F1 = stored("F")
     y_m2: F1 = stored("F")
+    y_watch: F2 = stored("F 6")
+    y_first: F2 = stored("F 8")
     change_count: F1 = stored("Y")  # differences to the baseline
     change_m2: F1 = stored("Y")  # sum of their squares
+    change_watch: F2 = stored("Y 6")
+    change_first: F2 = stored("Y 8")
     counters: I1 = stored("counts", learned=False)  # see ``counts.COUNTS``
     gauges: F1 = stored("gauges", learned=False)  # see ``counts.GAUGES``
 
@@ -143,8 +152,10 @@ class Streams(NamedTuple):
     y_count: F2 = stored("F", cleared=STREAM)
     y_mean: F2 = stored("F", cleared=STREAM)
     y_m2: F2 = stored("F", cleared=STREAM)
+    y_watch: F3 = stored("F 6", cleared=STREAM)
     change_count: F2 = stored("Y", cleared=STREAM)
     change_m2: F2 = stored("Y", cleared=STREAM)
+    change_watch: F3 = stored("Y 6", cleared=STREAM)
     remembered: F3 = stored("M O", blank=nan)  # published predictions that will be scored later
     regressors: F3 = stored("N R")  # what they were made from
     scaling: F4 = stored("N F 2")  # centre and width of the lags among them
@@ -199,11 +210,14 @@ class Scratch(NamedTuple):
     raw: T1  # (O,) outputs of the head
     draw: T1  # (O,)
     grad: T1  # (P,)
+    step: T1  # (P,) what the optimiser would subtract from theta
     phi: F1  # (R,) regressors of the record at work
     phi_replayed: F1  # (R,) regressors of a step of a window
     scaling: F2  # (F, 2) centre and width of the lags among them
     expert_predictions: F2  # (O, 2) of the RLS readout's models for it
     workspace: F2  # (2, R) for the RLS readout's arithmetic
+    counted: F1  # (F,) targets of the record at work, as far as they count
+    kept: F1  # (F,) what the stream remembers of them, NaN = nothing
     indicator: B1  # (U,)
     levels: F1  # (Q,)
 

@@ -60,11 +60,12 @@ def complete_forecasts(
             column = (j - 1) * plan.fields + f
             # As everywhere, statistics come first: the target is scaled by those that know it already.
             if plan.period > 0:
-                targets.absorb_change(plan, model, streams, slot, y[f], column, j)
+                targets.absorb_change(plan, hyper, model, streams, slot, y[f], column, j)
+            place = (step - j) % plan.horizon
             if plan.rls == 1:
-                place = (step - j) % plan.horizon
                 targets.fit_readout_to_forecast(plan, hyper, model, streams, scratch, slot, place, y[f], column, j)
-            targets.enqueue(plan, hyper, model, streams, slot, step - j, y[f], column, j)
+            if targets.is_learnable(plan, model, streams, slot, streams.scaling[slot, place], column):
+                targets.enqueue(plan, hyper, model, streams, slot, step - j, y[f], column, j)
 
 
 @internal
@@ -80,11 +81,13 @@ def process_label(
         return
     prediction = streams.remembered[slot, place]
     scoring.report(model, records, i, scoring.score(plan, hyper, model, streams, scratch, slot, prediction, y, ZERO))
-    targets.absorb(plan, model, streams, slot, y)
-    targets.remember(plan, streams, slot, y)
+    targets.absorb(plan, hyper, model, streams, scratch, slot, y)
+    targets.remember(plan, streams, slot, scratch.kept)
     if plan.rls == 1:
-        targets.fit_readout(plan, hyper, model, scratch, streams.regressors[slot, place], streams.scaling[slot, place],
-                            streams.expert_predictions[slot, place], y)  # fmt: skip
+        targets.fit_readout(
+            plan, hyper, model, streams, scratch, slot, streams.regressors[slot, place], streams.scaling[slot, place],
+            streams.expert_predictions[slot, place],
+        )  # fmt: skip
     for f in range(plan.fields):
         if scaler.usable(y[f]):
             streams.event[slot, place] = 0  # a repeated label must not be learned again
@@ -93,7 +96,8 @@ def process_label(
     next_window = (streams.steps[slot] // plan.k1 + 1) * plan.k1
     if step >= 0 and step >= next_window - plan.k2:
         for f in range(plan.fields):
-            targets.enqueue(plan, hyper, model, streams, slot, step, y[f], f, ZERO)
+            if targets.is_learnable(plan, model, streams, slot, streams.scaling[slot, place], f):
+                targets.enqueue(plan, hyper, model, streams, slot, step, scratch.counted[f], f, ZERO)
     else:
         model.counters[counts.LATE_LABELS] += 1
 

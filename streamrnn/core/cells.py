@@ -20,7 +20,8 @@ from __future__ import annotations
 from streamrnn.core.activations import sigmoid_inplace, tanh_inplace
 from streamrnn.core.arrays import T1, T2, Layer
 from streamrnn.core.jit import internal, jit
-from streamrnn.core.linear import add_outer, add_product, add_rows, add_transposed, copy
+from streamrnn.core.linear import add_outer, add_product, add_products, add_rows, add_transposed, copy
+from streamrnn.core.vector import fma
 
 RNN, LSTM, GRU = 0, 1, 2
 CELLS = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
@@ -30,6 +31,10 @@ STATES = {RNN: 1, LSTM: 2, GRU: 1}
 """C: vectors of length H carried from step to step: h, and c for the LSTM."""
 OPEN_GATE = {LSTM: 1}
 """The gate whose bias starts at one, so that a fresh cell remembers: the LSTM's forget gate."""
+KEEPING_GATE = {LSTM: 1, GRU: 1}
+"""The gate that says how much of the state stays: f, and z in h' = (1 - z) n + z h, which says what is written too."""
+WRITING_GATE = {LSTM: 0}
+"""The gate that says how much is written, where it is another one."""
 
 
 @internal
@@ -40,7 +45,8 @@ def forward(layer: Layer, steps: int) -> None:
         lstm_forward(steps, layer.x, layer.w_ih, layer.w_hh, layer.b_ih, layer.b_hh,
                      layer.gates, h, layer.state[1], layer.aux)  # fmt: skip
     elif layer.cell == GRU:
-        gru_forward(steps, layer.x, layer.w_ih, layer.w_hh, layer.b_ih, layer.b_hh, layer.gates, h, layer.aux)
+        gru_forward(steps, layer.x, layer.w_ih, layer.w_hh, layer.b_ih, layer.b_hh,
+                    layer.gates, h, layer.aux, layer.d_hh[0])  # fmt: skip
     else:
         rnn_forward(steps, layer.x, layer.w_ih, layer.w_hh, layer.b_ih, layer.b_hh, layer.gates, h)
 
@@ -67,13 +73,21 @@ def backward(layer: Layer, steps: int) -> None:
 
 
 @jit
-def rnn_forward(steps: int, x: T2, w_ih: T2, w_hh: T2, b_ih: T1, b_hh: T1, gates: T2, h: T2) -> None:
-    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh)."""
-    for t in range(steps):
+def input_part(gates: T2, w_ih: T2, b_ih: T1, b_hh: T1, x: T2) -> None:
+    """gates (T, G) = W_ih x + b_ih + b_hh, of all steps at once: only what comes from h has to wait."""
+    for t in range(gates.shape[0]):
         a = gates[t]
         for j in range(a.shape[0]):
             a[j] = b_ih[j] + b_hh[j]
-        add_product(a, w_ih, x[t])
+    add_products(gates, w_ih, x)
+
+
+@jit
+def rnn_forward(steps: int, x: T2, w_ih: T2, w_hh: T2, b_ih: T1, b_hh: T1, gates: T2, h: T2) -> None:
+    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh)."""
+    input_part(gates[:steps], w_ih, b_ih, b_hh, x)
+    for t in range(steps):
+        a = gates[t]
         add_product(a, w_hh, h[t])
         tanh_inplace(a)
         copy(h[t + 1], a)
@@ -106,11 +120,9 @@ def lstm_forward(
 ) -> None:
     """c' = f c + i g, h' = o tanh(c')."""
     H = h.shape[1]
+    input_part(gates[:steps], w_ih, b_ih, b_hh, x)
     for t in range(steps):
         a = gates[t]
-        for j in range(4 * H):
-            a[j] = b_ih[j] + b_hh[j]
-        add_product(a, w_ih, x[t])
         add_product(a, w_hh, h[t])
         sigmoid_inplace(a[: 2 * H])
         tanh_inplace(a[2 * H : 3 * H])
@@ -118,7 +130,7 @@ def lstm_forward(
         i, f, g, o = a[:H], a[H : 2 * H], a[2 * H : 3 * H], a[3 * H :]
         c_old, c_new, u, h_new = c[t], c[t + 1], tanh_c[t], h[t + 1]
         for j in range(H):
-            c_new[j] = f[j] * c_old[j] + i[j] * g[j]
+            c_new[j] = fma(f[j], c_old[j], i[j] * g[j])
         copy(u, c_new)
         tanh_inplace(u)
         for j in range(H):
@@ -158,25 +170,37 @@ def lstm_backward(steps: int, w_hh: T2, gates: T2, c: T2, tanh_c: T2, dh: T2, dc
 
 
 @jit
-def gru_forward(steps: int, x: T2, w_ih: T2, w_hh: T2, b_ih: T1, b_hh: T1, gates: T2, h: T2, recurrent_n: T2) -> None:
-    """h' = (1 - z) n + z h with n = tanh(W_in x + b_in + r (W_hn h + b_hn))."""
+def gru_forward(
+    steps: int,
+    x: T2,
+    w_ih: T2,
+    w_hh: T2,
+    b_ih: T1,
+    b_hh: T1,
+    gates: T2,
+    h: T2,
+    recurrent_n: T2,
+    recurrent: T1,
+) -> None:
+    """h' = (1 - z) n + z h with n = tanh(W_in x + b_in + r (W_hn h + b_hn)); ``recurrent`` (G,) is work space."""
     H = h.shape[1]
     for t in range(steps):
+        copy(gates[t], b_ih)
+    add_products(gates[:steps], w_ih, x)
+    for t in range(steps):
         a, q, h_old, h_new = gates[t], recurrent_n[t], h[t], h[t + 1]
-        copy(a, b_hh)
-        add_product(a, w_hh, h_old)
-        copy(q, a[2 * H :])
         rz, r, z, n = a[: 2 * H], a[:H], a[H : 2 * H], a[2 * H :]
-        n[:] = a.dtype.type(0)  # the recurrent product of n stands in q alone: r scales it, but not the input's
-        for j in range(3 * H):
-            a[j] += b_ih[j]
-        add_product(a, w_ih, x[t])
+        copy(recurrent, b_hh)
+        add_product(recurrent, w_hh, h_old)
+        copy(q, recurrent[2 * H :])
+        for j in range(2 * H):
+            rz[j] += recurrent[j]
         sigmoid_inplace(rz)
         for j in range(H):
-            n[j] += r[j] * q[j]
+            n[j] = fma(r[j], q[j], n[j])
         tanh_inplace(n)
         for j in range(H):
-            h_new[j] = n[j] + z[j] * (h_old[j] - n[j])
+            h_new[j] = fma(z[j], h_old[j] - n[j], n[j])
 
 
 @jit

@@ -54,6 +54,7 @@ class Kernels(NamedTuple):
 
     process: Process
     path: Path
+    digest: str
     versions: dict[str, str]
 
 
@@ -89,8 +90,17 @@ def kernels(dtype: str) -> Kernels:
         if path is None or content is None:
             path = compile_once(dtype)
             content = object_file.read(path)
-        _loaded[dtype] = Kernels(_load(content.data), path, content.versions)
+        _loaded[dtype] = Kernels(_load(content.data), path, content.digest, content.versions)
     return _loaded[dtype]
+
+
+def build(dtype: str) -> dict[str, str]:
+    """What decides the bits of these kernels, the digest of the object that this process runs among it."""
+    if JIT_DISABLED:
+        return {"core": object_file.source_digest(), "kernels": "interpreted"}
+    loaded = kernels(dtype)
+    made_by: dict[str, str] = {name: version for name, version in loaded.versions.items() if name in ("numba", "llvm")}
+    return {"cpu": cpu_target(), "core": object_file.source_digest(), "kernels": loaded.digest, **made_by}
 
 
 def _intact(path: Path) -> object_file.ObjectFile | None:

@@ -33,9 +33,11 @@ COUNTS = (
     Count("windows", "Windows back-propagated through, dropped ones included."),
     Count("windows_in_batch", "Windows whose gradients wait for the next optimiser step."),
     Count("gradient_clips", "Optimiser steps whose gradient was clipped to clip_norm."),
+    Count("steps_shortened", "Optimiser steps shortened because they promised more than their loss (polyak_bound)."),
     Count("windows_dropped", _DROPPED, "loss"),
     Count("windows_dropped", _DROPPED, "gradient"),
     Count("imputed_inputs", "Missing or non-finite inputs replaced by the running mean."),
+    Count("outlying_targets", "Targets out of bounds, which count only as far as the bound of their stream."),
     Count("sequences_ended", "Sequences ended by their end mark or by a gap in time."),
     Count("records_predicted", "Records a prediction was made for."),
     Count("label_records", "Records that carried a label for an earlier event."),
@@ -47,9 +49,11 @@ UPDATES = _INDEX["updates"]
 WINDOWS = _INDEX["windows"]
 WINDOWS_IN_BATCH = _INDEX["windows_in_batch"]
 GRADIENT_CLIPS = _INDEX["gradient_clips"]
+STEPS_SHORTENED = _INDEX["steps_shortened"]
 WINDOWS_DROPPED_LOSS = _INDEX["windows_dropped_loss"]
 WINDOWS_DROPPED_GRADIENT = _INDEX["windows_dropped_gradient"]
 IMPUTED_INPUTS = _INDEX["imputed_inputs"]
+OUTLYING_TARGETS = _INDEX["outlying_targets"]
 SEQUENCES_ENDED = _INDEX["sequences_ended"]
 RECORDS_PREDICTED = _INDEX["records_predicted"]
 LABEL_RECORDS = _INDEX["label_records"]

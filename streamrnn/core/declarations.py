@@ -128,6 +128,18 @@ def by_name(values: Any) -> dict[str, Array]:
     return found
 
 
+CACHE_LINE = 64
+
+
+def zeros(shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+    """As ``np.zeros``, but beginning at a cache line: vectors that straddle two cost up to two fifths of a product."""
+    kind = np.dtype(dtype)
+    size = math.prod((shape,) if isinstance(shape, int) else shape) * kind.itemsize
+    memory = np.zeros(size + CACHE_LINE, np.uint8)
+    start = -memory.ctypes.data % CACHE_LINE
+    return memory[start : start + size].view(kind).reshape(shape)
+
+
 def allocate(group: type[Group], sizes: Mapping[str, int], precision: type, rows: tuple[int, ...] = ()) -> Group:
     """A named tuple of zeros; ``rows`` come before the declared axes.
 
@@ -138,7 +150,7 @@ def allocate(group: type[Group], sizes: Mapping[str, int], precision: type, rows
     for name in _fields(group):
         what = _declaration(group, name)
         if isinstance(what, Stored):
-            values.append(np.zeros((*rows, *found[name].shape(sizes)), found[name].dtype(precision)))
+            values.append(zeros((*rows, *found[name].shape(sizes)), found[name].dtype(precision)))
         elif isinstance(what, Part):
             inside = {**sizes, **{axis: _length(name, other, sizes) for axis, other in what.renamed.items()}}
             values.append(allocate(what.group, inside, precision, rows))

@@ -33,7 +33,7 @@ from streamrnn.core.handle import process
 from streamrnn.core.object_file import ObjectFile, write
 from streamrnn.core.tables import array_at
 
-FOREIGN = frozenset({"cos", "exp", "log", "log1p", "memcpy", "memmove", "memset", "pow", "sin", "tanh"})
+FOREIGN = frozenset({"cos", "exp", "fma", "fmaf", "log", "log1p", "memcpy", "memmove", "memset", "pow", "sin", "tanh"})
 """What the object may ask of the C library."""
 
 
@@ -103,8 +103,7 @@ def emit(dtype: str) -> bytes:
     ):
         passes.run(module, builder)
     data: bytes = generator._tm.emit_object(module)
-    if foreign := undefined(data) - FOREIGN:
-        raise RuntimeError(f"the kernels ask for {', '.join(sorted(foreign))}, which no C library has")
+    require_c_library_only(data)
     return data
 
 
@@ -135,6 +134,12 @@ def _entry_point(context: BaseContext, signature: tuple[types.Type, ...], name: 
     outcome, _ = context.call_conv.call_function(builder, native, types.none, signature, arguments)
     builder.ret(outcome.code)
     return llvm.parse_assembly(cgutils.normalize_ir_text(str(module)))
+
+
+def require_c_library_only(data: bytes) -> None:
+    """Raises RuntimeError for an object that asks for more, since that would end the process which calls it."""
+    if foreign := undefined(data) - FOREIGN:
+        raise RuntimeError(f"the kernels ask for {', '.join(sorted(foreign))}, which is not known to be in libm")
 
 
 def undefined(data: bytes) -> set[str]:

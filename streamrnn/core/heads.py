@@ -13,7 +13,8 @@ from __future__ import annotations
 from streamrnn.core import losses, rls
 from streamrnn.core.arrays import F1, T1, T2, Hyper, Model, Plan, Scratch
 from streamrnn.core.jit import ZERO, internal, jit
-from streamrnn.core.linear import copy
+from streamrnn.core.linear import copy, dot
+from streamrnn.core.vector import fma
 
 
 @internal
@@ -78,11 +79,7 @@ def regressors(h: T1, x: T1, lags: T1, phi: F1) -> None:
 def linear_forward(h: T1, w: T2, b: T1, raw: T1) -> None:
     """raw (O,) = w (O, H) h (H,) + b (O,)."""
     for o in range(raw.shape[0]):
-        row = w[o]
-        s = b[o]
-        for j in range(h.shape[0]):
-            s += row[j] * h[j]
-        raw[o] = s
+        raw[o] = b[o] + dot(w[o], h)
 
 
 @jit
@@ -95,6 +92,6 @@ def linear_backward(h: T1, w: T2, draw: T1, dw: T2, db: T1, dh: T1) -> None:
             continue
         row, drow = w[o], dw[o]
         for j in range(h.shape[0]):
-            drow[j] += d * h[j]
-            dh[j] += d * row[j]
+            drow[j] = fma(d, h[j], drow[j])
+            dh[j] = fma(d, row[j], dh[j])
         db[o] += d

@@ -8,12 +8,11 @@ compiling     after ``use_numba()``, which has to come before any other module o
               writes the object file, and tests that call a single kernel. The decorators are Numba's.
 interpreting  with ``NUMBA_DISABLE_JIT=1``: the functions run as the Python they are.
 
-Bits must not depend on the machine, so the CPU target is pinned to x86-64-v3 (AVX2 and FMA): the vector width decides
-the order of additions. ``NUMBA_CPU_NAME`` overrides it, and a host without AVX2 falls back to x86-64-v2 with a warning.
-Intel's SVML, where installed, is switched off for the same reason.
-
-Fast-math is limited to contraction (FMA), reassociation (vectorised sums) and unsigned zeros. ``nnan`` and ``ninf``
-stay off: with them ``isfinite(nan)`` compiles to True and the guards would vanish.
+Bits must not depend on the machine or on the compiler's version, so nothing is left to them: no fast-math flag is set,
+which makes every operation round as IEEE 754 says and stay where it was written. What that would cost is written out:
+sums over lanes and fused multiply-adds (``vector``). The CPU target, x86-64-v3 (AVX2 and FMA), decides speed only.
+``NUMBA_CPU_NAME`` overrides it, and a host without AVX2 falls back to x86-64-v2 with a warning: without a fused
+multiply-add its results do differ. Intel's SVML, where installed, is switched off: its exp is not the C library's.
 """
 
 from __future__ import annotations
@@ -32,12 +31,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 X86 = platform.machine().lower() in {"x86_64", "amd64"}
 PINNED_CPU = "x86-64-v3"
 FALLBACK_CPU = "x86-64-v2"
-FAST_MATH = frozenset({"contract", "reassoc", "nsz"})
 JIT_DISABLED = os.environ.get("NUMBA_DISABLE_JIT", "0") not in {"", "0"}
 
 OPTIONS: dict[str, Any] = {
     "error_model": "numpy",  # a zero-division check would keep every loop with a division from vectorising
-    "fastmath": set(FAST_MATH),
     "nogil": True,
     # Kernels own no memory: without Numba's reference counting a step is four times faster. It also means that a kernel
     # which allocates does not compile.

@@ -6,7 +6,8 @@ upwards; then the head's weight (O, H) and bias (O,). Matrices of layers are sto
 
 Initial weights: input matrices Glorot uniform, recurrent blocks orthogonal (one per gate; Saxe et al. 2014), biases
 zero but the LSTM's forget bias of one (Jozefowicz et al. 2015), the head a tenth of Glorot so that first predictions
-stay near the running mean.
+stay near the running mean. With a memory of T steps half of a layer's units begin with time constants spread over it
+(Tallec & Ollivier 2018), see ``_spread_memory``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from typing import NamedTuple
 import numpy as np
 
 from streamrnn.core.arrays import T1, T2, Array
-from streamrnn.core.cells import GATES, OPEN_GATE, STATES
+from streamrnn.core.cells import GATES, KEEPING_GATE, OPEN_GATE, STATES, WRITING_GATE
+from streamrnn.core.declarations import zeros
 
 
 class LayerTensors(NamedTuple):
@@ -131,10 +133,10 @@ class Layout:
         for name, view in mine.items():
             view[...] = weights[name]
 
-    def initialise(self, seed: int, dtype: type) -> Array:
-        """A fresh theta (P,), the same on every machine for the same seed."""
+    def initialise(self, seed: int, dtype: type, memory: int | None = None) -> Array:
+        """A fresh theta (P,), the same on every machine for the same seed; ``memory``: steps, None = none is spread."""
         rng = np.random.Generator(np.random.PCG64(seed))
-        theta: Array = np.zeros(self.size, dtype=dtype)
+        theta = zeros(self.size, dtype)
         H = self.hidden_size
         for name, view in self.named(theta).items():
             if name.startswith("rnn.weight_hh"):
@@ -149,7 +151,27 @@ class Layout:
             elif name.startswith("rnn.bias_ih") and self.cell in OPEN_GATE:
                 gate = OPEN_GATE[self.cell]
                 view[gate * H : (gate + 1) * H] = 1.0
+            if memory is not None and name.startswith("rnn.bias_ih"):
+                _spread_memory(view, self.cell, H, memory)
         return theta
+
+
+def _spread_memory(bias: Array, cell: int, hidden_size: int, memory: int) -> None:
+    """Let the first half of a layer's units forget after 2 to ``memory`` steps each, by their part of b_ih (G,).
+
+    A unit that keeps the share sigmoid(b) of its state forgets with the time constant 1 / (1 - sigmoid(b)), which is
+    1 + exp(b). Hence b = log u on the gate that keeps, u spread evenly over [1, T - 1], and -b on the gate that writes
+    where that is another one. The source draws u at random; evenly spread, no seed is without long memory. Half of the
+    units only: the others learn tasks of short memory as fast as ever. Elman's cell has no gates.
+    """
+    units = (hidden_size + 1) // 2
+    log_u = np.log(1.0 + (memory - 2.0) * (np.arange(units) + 0.5) / units)
+    if cell in KEEPING_GATE:
+        at = KEEPING_GATE[cell] * hidden_size
+        bias[at : at + units] = log_u
+    if cell in WRITING_GATE:
+        at = WRITING_GATE[cell] * hidden_size
+        bias[at : at + units] = -log_u
 
 
 def _orthogonal(rng: np.random.Generator, n: int) -> Array:

@@ -5,9 +5,10 @@ on this machine also the versions that compiled it. So a changed source, a new N
 rather than a wrong one, and no time stamp, path or owner matters. A file that came with the package counts whatever
 Numba is installed, since nobody needs Numba to load it.
 
-It is looked for in the package, then in ``$STREAMRNN_CACHE_DIR``, the user's cache directory and a directory of the
-user's own among the temporary ones; reading it needs no right to write. Format: one line with the SHA-256 of all that
-follows, one line of JSON with versions, then a relocatable object.
+It is looked for in the package, then in ``$STREAMRNN_CACHE_DIR``, or, where that is not set, in the user's cache
+directory and a directory of the user's own among the temporary ones. Reading it needs no right to write.
+
+Format: one line with the SHA-256 of all that follows, one line of JSON with versions, then a relocatable object.
 """
 
 from __future__ import annotations
@@ -40,6 +41,11 @@ class ObjectFile(NamedTuple):
 
     data: bytes
     versions: dict[str, str]
+
+    @property
+    def digest(self) -> str:
+        """Twelve hex digits over the machine code alone."""
+        return hashlib.sha256(self.data).hexdigest()[:12]
 
 
 def pack(content: ObjectFile) -> bytes:
@@ -108,6 +114,7 @@ def cache_directories() -> Iterator[Path]:
     """Where compiled kernels are kept, the first choice first; they need not exist."""
     if given := os.environ.get("STREAMRNN_CACHE_DIR"):
         yield Path(given) / "streamrnn"
+        return
     if given := os.environ.get("XDG_CACHE_HOME"):
         yield Path(given) / "streamrnn"
     else:

@@ -1,7 +1,16 @@
-"""SGD, momentum, RMSprop, Adam and AdamW with PyTorch's formulas, and clipping by global norm.
+"""SGD, momentum, RMSprop, Adam and AdamW with PyTorch's formulas, clipping by global norm, and a bound by the loss.
 
 All weights are one flat vector, so an optimiser is one loop over it. ``moment1`` and ``moment2`` have its length;
 momentum uses the first, RMSprop the second. The clip factor is folded into the loop instead of a pass of its own.
+A step is worked out aside before it is taken, because the bound looks at all of it.
+
+The bound: going by its gradient g, a step d takes g . d off the loss. No loss can fall below zero, so a step that
+promises much more goes where the gradient means nothing; one such step can undo all that was learned, and clipping does
+not prevent it: RMSprop and Adam make up for the length of a gradient, and a short one can be just as steep. The step is
+shortened until it promises no more than ``polyak_bound`` times the loss. With plain SGD this is the stochastic Polyak
+step with a largest rate (Loizou et al. 2021); for momentum and Adam, whose direction is of the past as well, compare
+Schaipp et al. 2024. These keep less of the momentum by the same factor, or it would be taken in the steps after.
+
 Constants are cast to the vector's precision first: a float64 scalar would promote the whole float32 loop.
 
 Adam: Kingma & Ba 2015; AdamW (decay decoupled from the gradient): Loshchilov & Hutter 2019; RMSprop: Tieleman & Hinton
@@ -16,19 +25,28 @@ import numpy as np
 
 from streamrnn.core.arrays import T1, Hyper
 from streamrnn.core.jit import jit
+from streamrnn.core.vector import fma, load_32, total, widen, zeros_32
 
 SGD, MOMENTUM, RMSPROP, ADAM, ADAMW = 0, 1, 2, 3, 4
 OPTIMIZERS = {"sgd": SGD, "momentum": MOMENTUM, "rmsprop": RMSPROP, "adam": ADAM, "adamw": ADAMW}
 
 
 @jit
+def inner_product(a: T1, b: T1) -> float:
+    """a (P,) times b (P,), summed in float64."""
+    lanes, P = widen(zeros_32(a)), a.shape[0]
+    for p in range(0, P - 31, 32):
+        lanes = fma(widen(load_32(a, p)), widen(load_32(b, p)), lanes)
+    s: float = total(lanes)
+    for p in range(P - P % 32, P):
+        s += np.float64(a[p]) * np.float64(b[p])
+    return s
+
+
+@jit
 def global_norm(grad: T1) -> float:
-    """Euclidean norm of grad (P,), summed in float64: finite exactly when every element is (for float32)."""
-    total = 0.0
-    for p in range(grad.shape[0]):
-        g = np.float64(grad[p])
-        total += g * g
-    return math.sqrt(total)
+    """Euclidean norm of grad (P,): finite exactly when every element is (for float32)."""
+    return math.sqrt(inner_product(grad, grad))
 
 
 @jit
@@ -39,42 +57,78 @@ def clip_factor(norm: float, clip_norm: float) -> float:
 
 @jit
 def update(
-    optimizer: int, hyper: Hyper, theta: T1, grad: T1, factor: float, moment1: T1, moment2: T1, step: int
-) -> None:
-    """One step (numbered from 1) on theta (P,) with gradient ``factor * grad``; writes theta and both moments."""
+    optimizer: int,
+    hyper: Hyper,
+    theta: T1,
+    grad: T1,
+    factor: float,
+    limit: float,
+    step: T1,
+    moment1: T1,
+    moment2: T1,
+    number: int,
+) -> bool:
+    """One step, the ``number``-th from 1, on theta (P,) with gradient ``factor * grad``; writes theta and both moments.
+
+    ``limit`` is the most that grad . step may be, inf = no bound; step (P,) is overwritten. Returns whether the step
+    was shortened.
+    """
     T = theta.dtype.type
+    propose(optimizer, hyper, grad, factor, step, moment1, moment2, number)
+    share = share_within(grad, step, limit) if limit < math.inf else 1.0
+    # AdamW shrinks theta by lr * weight_decay first, beside the moments, which never see the decay.
+    keep, taken = T(1.0 - hyper.lr * hyper.weight_decay) if optimizer == ADAMW else T(1), T(share)
+    for p in range(theta.shape[0]):
+        theta[p] = keep * theta[p] - taken * step[p]
+    if share < 1.0 and (optimizer == MOMENTUM or optimizer >= ADAM):
+        for p in range(theta.shape[0]):
+            moment1[p] *= taken
+    return share < 1.0
+
+
+@jit
+def propose(
+    optimizer: int, hyper: Hyper, grad: T1, factor: float, step: T1, moment1: T1, moment2: T1, number: int
+) -> None:
+    """What the optimiser would subtract from theta goes to step (P,); writes both moments."""
+    T = grad.dtype.type
     one = T(1)
     lr, eps, scale = T(hyper.lr), T(hyper.eps), T(factor)
     # Below, g = factor * grad. A kernel cannot raise: ``handle`` refuses codes beyond the last case, the default.
-    if optimizer == SGD:  # theta -= lr g
-        for p in range(theta.shape[0]):
-            theta[p] -= lr * (scale * grad[p])
-    elif optimizer == MOMENTUM:  # m = mu m + g; theta -= lr m. As in PyTorch, g is not damped by 1 - mu
+    if optimizer == SGD:  # lr g
+        for p in range(grad.shape[0]):
+            step[p] = lr * (scale * grad[p])
+    elif optimizer == MOMENTUM:  # m = mu m + g; lr m. As in PyTorch, g is not damped by 1 - mu
         mu = T(hyper.momentum)
-        for p in range(theta.shape[0]):
+        for p in range(grad.shape[0]):
             moment1[p] = mu * moment1[p] + scale * grad[p]
-            theta[p] -= lr * moment1[p]
-    elif optimizer == RMSPROP:  # v = alpha v + (1 - alpha) g^2; theta -= lr g / (sqrt(v) + eps)
+            step[p] = lr * moment1[p]
+    elif optimizer == RMSPROP:  # v = alpha v + (1 - alpha) g^2; lr g / (sqrt(v) + eps)
         alpha = T(hyper.rmsprop_alpha)
         rest = one - alpha
-        for p in range(theta.shape[0]):
+        for p in range(grad.shape[0]):
             g = scale * grad[p]
             moment2[p] = alpha * moment2[p] + rest * (g * g)
-            theta[p] -= lr * g / (T(math.sqrt(moment2[p])) + eps)
+            step[p] = lr * g / (T(math.sqrt(moment2[p])) + eps)
     else:
-        # m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; theta -= lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
+        # m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
         # Both corrections for the start from zero are constants of the step, computed before the loop. They are
         # float64 until then: in float32, 1 - b2 would keep four digits.
-        # AdamW shrinks theta by lr * weight_decay first, beside the moments, which never see the decay.
         b1, b2 = T(hyper.beta1), T(hyper.beta2)
         rest1, rest2 = T(1.0 - hyper.beta1), T(1.0 - hyper.beta2)
-        step_size = T(hyper.lr / (1.0 - hyper.beta1**step))
-        root2 = T(1.0 / math.sqrt(1.0 - hyper.beta2**step))
-        keep = T(1.0 - hyper.lr * hyper.weight_decay) if optimizer == ADAMW else one
-        for p in range(theta.shape[0]):
+        step_size = T(hyper.lr / (1.0 - hyper.beta1**number))
+        root2 = T(1.0 / math.sqrt(1.0 - hyper.beta2**number))
+        for p in range(grad.shape[0]):
             g = scale * grad[p]
             m = b1 * moment1[p] + rest1 * g
             v = b2 * moment2[p] + rest2 * (g * g)
             moment1[p] = m
             moment2[p] = v
-            theta[p] = keep * theta[p] - step_size * m / (T(math.sqrt(v)) * root2 + eps)
+            step[p] = step_size * m / (T(math.sqrt(v)) * root2 + eps)
+
+
+@jit
+def share_within(grad: T1, step: T1, limit: float) -> float:
+    """The share of step (P,) to take so that grad . step is at most ``limit``."""
+    promise = inner_product(grad, step)
+    return limit / promise if promise > limit else 1.0

@@ -37,7 +37,8 @@ import numpy as np
 
 from streamrnn.core.arrays import F1, F2, T1, Hyper, Readout, Squares
 from streamrnn.core.jit import jit
-from streamrnn.core.linear import add_product, copy
+from streamrnn.core.linear import add_product, copy, dot
+from streamrnn.core.vector import fma
 
 EXPERTS = 4
 FULL, PLAIN, STILL, REPEAT = range(EXPERTS)
@@ -57,21 +58,13 @@ LARGEST = 1e300
 
 
 @jit
-def dot(a: F1, b: F1) -> float:
-    """a (n,) times b (n,)."""
-    s = 0.0
-    for k in range(a.shape[0]):
-        s += a[k] * b[k]
-    return s
-
-
-@jit
 def spread(root: F2, phi: F1, f: F1) -> float:
     """f (R,) = S^T phi; returns phi^T P phi = f f, the variance of the weights' prediction for phi (R,)."""
     for k in range(f.shape[0]):
         f[k] = 0.0
     add_product(f, root, phi)
-    return dot(f, f)
+    variance: float = dot(f, f)
+    return variance
 
 
 @jit
@@ -141,7 +134,7 @@ def backward(weight: F2, draw: T1, dh: T1) -> None:
         d, row = draw[o], weight[o]
         if d != draw.dtype.type(0):
             for j in range(dh.shape[0]):
-                dh[j] += d * T(row[j])
+                dh[j] = fma(d, T(row[j]), dh[j])
 
 
 @jit
@@ -243,10 +236,8 @@ def observe(w: F1, S: F2, error: float, variance: float, noise: float, forget: f
     known = trace = 0.0
     for k in range(f.shape[0]):
         row = S[k]
-        shared = 0.0
-        for j in range(f.shape[0]):
-            shared += row[j] * f[j]
-            trace += row[j] * row[j]
+        shared = dot(row, f)
+        trace += dot(row, row)
         known += shared * shared
         w[k] += gain * shared
         scale_and_subtract(row, grow, grow * shrink * shared, f)

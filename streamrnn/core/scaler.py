@@ -1,23 +1,55 @@
-"""Running standardisation in float64: Welford's count, mean and sum of squared deviations.
+"""Running standardisation in float64, which forgets slowly and resists what does not belong.
+
+Of each variable count, mean and sum of squared deviations are kept (Welford 1962), the count at most ``memory``: from
+then on the newest value weighs 1 / memory, and older ones fade. Variances are the population's; a variance of zero, or
+no observation at all, scales by one.
+
+One absurd number must not spoil a scale, and a change for good must not take as many records as came before it. So:
+
+- A value counts only as far as its *bound*, ``BOUND`` deviations from the mean (Winsorising; Huber 1964). With every
+  value that lies beyond it the bound widens, and with others it slowly comes back: what happens once in some hundred
+  records is not absurd, however far out.
+- ``NEWCOMERS`` values in a row more than ``BOUND`` deviations away are a new level: the statistics begin anew with
+  these.
+- ``QUIET`` values in a row within ``BOUND`` deviations whose own deviation is ``COLLAPSE`` times smaller tell that the
+  scale is that of something which has gone: the statistics begin anew with these.
+- Of the first ``FIRST`` values of a partition the one furthest from their median counts only as far as the bound that
+  the others give.
 
 Inputs use one set of statistics per partition. Targets use one per stream, shrunk towards the partition's while the
-stream is young: the partition counts as ``shrinkage`` observations with its own mean and variance. Variances are
-the population's; a variance of zero, or no observation at all, scales by one.
-
-Welford 1962; the pooling is the mixture's mean and variance.
+stream is young: the partition counts as ``shrinkage`` observations with its own mean and variance. The pooling is the
+mixture's mean and variance.
 """
 
 from __future__ import annotations
 
 import math
 
-from streamrnn.core.arrays import F1
-from streamrnn.core.jit import jit
+from streamrnn.core.arrays import F1, F2
+from streamrnn.core.jit import ZERO, jit
 
 LIMIT = 10.0
 """Standardised inputs are clamped here: one absurd value must not saturate the state for good."""
 ABSURD = 1e100
-"""Numbers beyond this count as missing: the square of one would poison every running variance for good."""
+"""Numbers beyond this count as missing: nothing may be computed with their squares."""
+
+BOUND = 10.0
+"""Deviations beyond which a value counts less than it is. Also how many a stream's remembered values may show."""
+WIDENING = 1.5
+"""Factor of the bound with each value beyond it."""
+NARROWING = 0.999
+"""The same with each other value: the bound stays wide for what comes more often than once in 400 records."""
+NEWCOMERS = 8
+QUIET = 512
+COLLAPSE = 30.0
+FIRST = 8
+NORMAL_MEDIAN = 0.6745
+"""Half of all normal values are no further from their mean, in deviations."""
+
+# What is watched of a variable, beside its moments: one row (6,) of an array. The run are the newest values that were
+# all within BOUND deviations, or, its length being negative, all beyond; those before the first of them are held on to,
+# since such values widen what they are measured by.
+WIDENED, RUN, RUN_MEAN, RUN_M2, HELD_CENTRE, HELD_WIDTH = range(6)
 
 
 @jit
@@ -27,14 +59,23 @@ def usable(value: float) -> bool:
 
 
 @jit
-def absorb(count: F1, mean: F1, m2: F1, k: int, value: float) -> None:
-    """Add one observation to entry k of count, mean and m2:
+def clipped(value: float, centre: float, reach: float) -> float:
+    """The value, or the nearest one no further than ``reach`` from centre."""
+    return min(centre + reach, max(centre - reach, value))
+
+
+@jit
+def add(count: F1, mean: F1, m2: F1, k: int, value: float, memory: float) -> None:
+    """Add one observation to entry k of count, mean and m2; the count stays within ``memory``:
 
         mean'  =  mean + (value - mean) / count'
         m2'    =  m2 + (value - mean) (value - mean')
 
     The difference of sum of squares and squared sum, the textbook's way, cancels where the mean is large.
     """
+    if count[k] + 1.0 > memory:
+        m2[k] *= (memory - 1.0) / count[k]
+        count[k] = memory - 1.0
     count[k] += 1.0
     delta = value - mean[k]
     mean[k] += delta / count[k]
@@ -42,12 +83,192 @@ def absorb(count: F1, mean: F1, m2: F1, k: int, value: float) -> None:
 
 
 @jit
+def add_square(count: F1, m2: F1, k: int, difference: float, memory: float) -> None:
+    """The same for a sum of squares around zero."""
+    if count[k] + 1.0 > memory:
+        m2[k] *= (memory - 1.0) / count[k]
+        count[k] = memory - 1.0
+    count[k] += 1.0
+    m2[k] += difference * difference
+
+
+@jit
+def reach(watch: F2, k: int, width: float) -> float:
+    """How far from its centre a value of variable k counts in full."""
+    bound: float = max(BOUND, watch[k, WIDENED])
+    return bound * width
+
+
+@jit
+def is_lone(watch: F2, k: int, value: float, centre: float, width: float) -> bool:
+    """Whether a value is out of bounds and the one before it was not. To be asked before ``absorb``."""
+    return bool(abs(value - centre) > reach(watch, k, width) and watch[k, RUN] >= 0.0)
+
+
+@jit
+def absorb(
+    count: F1, mean: F1, m2: F1, watch: F2, k: int, value: float, centre: float, width: float, memory: float
+) -> float:
+    """A value of variable k enters its statistics; returns as what it counts.
+
+    centre and width are what it is held against: those in force before it.
+    """
+    run = watch[k]
+    counts = within_bound(run, value, centre, width)
+    extend_run(run, value, is_beyond(run, value, centre, width), True)
+    if is_news(run, count[k], m2[k]):
+        count[k], mean[k], m2[k] = abs(run[RUN]), run[RUN_MEAN], run[RUN_M2]
+        run[:] = 0.0
+        return value
+    add(count, mean, m2, k, counts, memory)
+    return counts
+
+
+@jit
+def absorb_square(count: F1, m2: F1, watch: F2, k: int, difference: float, width: float, memory: float) -> float:
+    """The same where squares around zero are summed up instead of those around the mean."""
+    run = watch[k]
+    counts = within_bound(run, difference, 0.0, width)
+    extend_run(run, difference, is_beyond(run, difference, 0.0, width), False)
+    if is_news(run, count[k], m2[k]):
+        count[k], m2[k] = abs(run[RUN]), run[RUN_M2]
+        run[:] = 0.0
+        return difference
+    add_square(count, m2, k, counts, memory)
+    return counts
+
+
+@jit
+def within_bound(run: F1, value: float, centre: float, width: float) -> float:
+    """The value as far as it counts; its bound widens or narrows."""
+    bound = max(BOUND, run[WIDENED])
+    counts = clipped(value, centre, bound * width)
+    run[WIDENED] = run[WIDENED] * NARROWING if counts == value else bound * WIDENING
+    return counts
+
+
+@jit
+def is_beyond(run: F1, value: float, centre: float, width: float) -> bool:
+    """Whether the value is further out than a run of such values may be."""
+    if run[RUN] >= 0.0:
+        run[HELD_CENTRE], run[HELD_WIDTH] = centre, width
+    return bool(abs(value - run[HELD_CENTRE]) > BOUND * run[HELD_WIDTH])
+
+
+@jit
+def extend_run(run: F1, value: float, beyond: bool, moving: bool) -> None:
+    """The value joins the run, or starts another; ``moving``: around its mean, else around zero."""
+    if (run[RUN] < 0.0) != beyond or run[RUN] >= QUIET:
+        run[RUN] = run[RUN_MEAN] = run[RUN_M2] = 0.0
+    run[RUN] += -1.0 if beyond else 1.0
+    delta = value - run[RUN_MEAN]
+    if moving:
+        run[RUN_MEAN] += delta / abs(run[RUN])
+    run[RUN_M2] += delta * (value - run[RUN_MEAN])
+
+
+@jit
+def is_news(run: F1, count: float, m2: float) -> bool:
+    """Whether the run is long enough to become the statistics, and tells of something else than they do."""
+    if run[RUN] < 0.0:
+        return bool(run[RUN] <= -NEWCOMERS)
+    return bool(run[RUN] >= QUIET and COLLAPSE * COLLAPSE * run[RUN_M2] / run[RUN] < m2 / max(1.0, count))
+
+
+@jit
+def is_young(count: F1, k: int) -> bool:
+    """Whether a partition's variable k is among its first values yet."""
+    return bool(count[k] < FIRST)
+
+
+@jit
+def begin(count: F1, mean: F1, m2: F1, first: F2, k: int, value: float) -> None:
+    """One of a partition's first values of variable k. first (., FIRST) keeps them.
+
+    The furthest from the median is added last, and only as far as the bound that the others give.
+    """
+    n = int(count[k]) + 1
+    values = first[k]
+    values[n - 1] = value
+    odd = furthest_from_median(values, n) if n > 2 else ZERO - 1
+    count[k] = mean[k] = m2[k] = 0.0
+    for i in range(n):
+        if i != odd:
+            add(count, mean, m2, k, values[i], ABSURD)
+    if odd >= 0:
+        add(count, mean, m2, k, clipped(values[odd], mean[k], BOUND * deviation(count[k], m2[k])), ABSURD)
+
+
+@jit
+def furthest_from_median(values: F1, n: int) -> int:
+    """Which of the first n values that is."""
+    median = lower_median(values, n)
+    odd, most = ZERO, -1.0
+    for i in range(n):
+        if abs(values[i] - median) > most:
+            odd, most = ZERO + i, abs(values[i] - median)
+    return odd
+
+
+@jit
+def lower_median(values: F1, n: int) -> float:
+    """The smallest of the first n values that half of them do not exceed."""
+    found = math.inf
+    for i in range(n):
+        no_larger = 0
+        for j in range(n):
+            no_larger += 1 if values[j] <= values[i] else 0
+        if 2 * no_larger >= n:
+            found = min(found, values[i])
+    return found
+
+
+@jit
+def begin_squares(count: F1, m2: F1, first: F2, k: int, difference: float) -> None:
+    """The same for a sum of squares around zero: each counts as far as the bound that the median's size gives.
+
+    A wild value makes two wild differences, so it is not enough to hold one back.
+    """
+    n = int(count[k]) + 1
+    values = first[k]
+    values[n - 1] = abs(difference)
+    half = lower_median(values, n)
+    count[k] = m2[k] = 0.0
+    for i in range(n):
+        counts = clipped(values[i], 0.0, BOUND * half / NORMAL_MEDIAN) if n > 2 and half > 0.0 else values[i]
+        add_square(count, m2, k, counts, ABSURD)
+
+
+@jit
+def deviation(count: float, m2: float) -> float:
+    """Standard deviation, 1 where none is known."""
+    return math.sqrt(m2 / count) if count > 0.0 and m2 > 0.0 else 1.0
+
+
+@jit
+def take_in(count: F1, mean: F1, m2: F1, watch: F2, first: F2, k: int, value: float, memory: float) -> None:
+    """A value of a partition's variable k enters its statistics, held against these themselves."""
+    if is_young(count, k):
+        begin(count, mean, m2, first, k, value)
+    else:
+        absorb(count, mean, m2, watch, k, value, mean[k], deviation(count[k], m2[k]), memory)
+
+
+@jit
+def take_in_square(count: F1, m2: F1, watch: F2, first: F2, k: int, difference: float, memory: float) -> None:
+    """The same for a sum of squares around zero."""
+    if is_young(count, k):
+        begin_squares(count, m2, first, k, difference)
+    else:
+        absorb_square(count, m2, watch, k, difference, deviation(count[k], m2[k]), memory)
+
+
+@jit
 def standardise(count: F1, mean: F1, m2: F1, k: int, value: float) -> float:
     """(value - mean) / std of entry k, clamped; 0 when nothing was observed yet."""
     if count[k] == 0.0:
         return 0.0
-    variance = m2[k] / count[k]
-    deviations: float = (value - mean[k]) / (math.sqrt(variance) if variance > 0.0 else 1.0)
+    deviations: float = (value - mean[k]) / deviation(count[k], m2[k])
     return min(LIMIT, max(-LIMIT, deviations))
 
 

@@ -20,7 +20,10 @@ def score(
     plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, prediction: F1, y: F1,
     column: int,
 ) -> Score:  # fmt: skip
-    """Compare a published prediction (O,) with the fields y (F,), standing at its columns from ``column`` on."""
+    """Compare a published prediction (O,) with the fields y (F,), standing at its columns from ``column`` on.
+
+    With these as far as they count: the error of one absurd value would be all that the running sums ever show.
+    """
     if plan.classes > 0:
         return score_class(plan.loss, prediction, y[0])
     n, loss, error = ZERO, 0.0, 0.0
@@ -28,14 +31,15 @@ def score(
     for f in range(plan.fields):
         if scaler.usable(y[f]):
             n += 1
+            target = targets.within_bounds(plan, hyper, model, streams, slot, f, y[f])
             _, width = targets.column_scale(plan, hyper, model, streams, slot, column + f)
             first = (column + f) * per_target
             for q in range(per_target):
                 value, _ = losses.element_loss(
-                    plan.loss, (prediction[first + q] - y[f]) / width, scratch.levels[q], hyper.huber_delta
+                    plan.loss, (prediction[first + q] - target) / width, scratch.levels[q], hyper.huber_delta
                 )
                 loss += value / per_target
-            error += abs(prediction[first + per_target // 2] - y[f])
+            error += abs(prediction[first + per_target // 2] - target)
     return n, loss, error
 
 

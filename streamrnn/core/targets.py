@@ -20,12 +20,30 @@ import math
 
 import numpy as np
 
-from streamrnn.core import kinds, rls, scaler
+from streamrnn.core import counts, kinds, rls, scaler
 from streamrnn.core.arrays import F1, F2, I1, Hyper, Model, Plan, Scratch, Streams
 from streamrnn.core.jit import internal, jit
 
 LARGEST_LAG = 1e6
 """Lags are clamped here, in deviations."""
+
+
+@internal
+def own_scale(hyper: Hyper, model: Model, streams: Streams, slot: int, field: int) -> tuple[float, float]:
+    """Centre and width of the stream's field: what tells whether a value of it is out of bounds."""
+    return scaler.shrunk(
+        streams.y_count[slot, field], streams.y_mean[slot, field], streams.y_m2[slot, field],
+        model.y_count[field], model.y_mean[field], model.y_m2[field], hyper.shrinkage,
+    )  # fmt: skip
+
+
+@internal
+def own_change(hyper: Hyper, model: Model, streams: Streams, slot: int, column: int) -> float:
+    """The same of its differences to the baseline, which are around zero."""
+    return scaler.shrunk_rms(
+        streams.change_count[slot, column], streams.change_m2[slot, column],
+        model.change_count[column], model.change_m2[column], hyper.shrinkage,
+    )  # fmt: skip
 
 
 @internal
@@ -36,10 +54,7 @@ def level_scale(plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: 
     # With none of its own observations a stream's share is 0: the partition's statistics alone.
     if plan.rls == 1:  # all streams share its weights, which would mean something else in each stream's own scaling
         return scaler.shrunk(0.0, 0.0, 0.0, model.y_count[field], model.y_mean[field], model.y_m2[field], 1.0)
-    return scaler.shrunk(
-        streams.y_count[slot, field], streams.y_mean[slot, field], streams.y_m2[slot, field],
-        model.y_count[field], model.y_mean[field], model.y_m2[field], hyper.shrinkage,
-    )  # fmt: skip
+    return own_scale(hyper, model, streams, slot, field)
 
 
 @internal
@@ -53,10 +68,7 @@ def column_scale(
         return 0.0, 1.0
     if plan.rls == 1:
         return 0.0, scaler.shrunk_rms(0.0, 0.0, model.change_count[column], model.change_m2[column], 1.0)
-    return 0.0, scaler.shrunk_rms(
-        streams.change_count[slot, column], streams.change_m2[slot, column],
-        model.change_count[column], model.change_m2[column], hyper.shrinkage,
-    )  # fmt: skip
+    return 0.0, own_change(hyper, model, streams, slot, column)
 
 
 @jit
@@ -99,8 +111,11 @@ def change(
     older = value_before(history, counts, field, lag + plan.period)
     if np.isnan(newer) or np.isnan(older):
         return 0.0
+    difference = newer - older
+    if plan.scale == 1:
+        difference = scaler.clipped(difference, 0.0, scaler.BOUND * own_change(hyper, model, streams, slot, field))
     _, width = column_scale(plan, hyper, model, streams, slot, field)
-    return min(LARGEST_LAG, max(-LARGEST_LAG, (newer - older) / width))
+    return min(LARGEST_LAG, max(-LARGEST_LAG, difference / width))
 
 
 @internal
@@ -113,17 +128,67 @@ def lag_value(
     value = value_before(streams.history[source], streams.history_count[source], field, lag)
     if np.isnan(value):
         return 0.0
+    return level(plan, hyper, model, streams, slot, field, value)
+
+
+@internal
+def level(plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, field: int, value: float) -> float:
+    """A remembered value of a field, standardised; no further out than ten deviations of its own stream."""
+    if plan.scale == 1:
+        own_centre, own_width = own_scale(hyper, model, streams, slot, field)
+        value = scaler.clipped(value, own_centre, scaler.BOUND * own_width)
     centre, width = level_scale(plan, hyper, model, streams, slot, field)
     return min(LARGEST_LAG, max(-LARGEST_LAG, (value - centre) / width))
 
 
 @internal
-def absorb(plan: Plan, model: Model, streams: Streams, slot: int, y: F1) -> None:
-    """Known fields of y (F,) enter the statistics."""
+def absorb(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, y: F1) -> None:
+    """Known fields of y (F,) enter the statistics; scratch says as what they count, and what to remember of them.
+
+    A stream's own statistics begin when the partition has some to hold its values against. A value out of bounds is
+    remembered only if the one before it was, too: a forecast from "the last value" should not start there.
+    """
     for f in range(plan.fields):
+        scratch.counted[f] = scratch.kept[f] = y[f]
         if scaler.usable(y[f]) and plan.classes == 0:
-            scaler.absorb(model.y_count, model.y_mean, model.y_m2, f, y[f])
-            scaler.absorb(streams.y_count[slot], streams.y_mean[slot], streams.y_m2[slot], f, y[f])
+            absorb_field(plan, hyper, model, streams, scratch, slot, f, y[f])
+
+
+@internal
+def absorb_field(
+    plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, f: int, y: float
+) -> None:
+    """The known value y of field f, as above."""
+    if scaler.is_young(model.y_count, f):
+        scaler.begin(model.y_count, model.y_mean, model.y_m2, model.y_first, f, y)
+        counted, lone = within_bounds(plan, hyper, model, streams, slot, f, y), False
+    else:
+        watch = streams.y_watch[slot]
+        centre, width = own_scale(hyper, model, streams, slot, f)
+        lone = scaler.is_lone(watch, f, y, centre, width)
+        counted = scaler.absorb(
+            streams.y_count[slot], streams.y_mean[slot], streams.y_m2[slot], watch, f, y, centre, width, hyper.memory
+        )
+        # In the partition's only if the stream takes it for its own, or is too young to tell: none speaks for others.
+        if counted == y or streams.y_count[slot, f] < scaler.NEWCOMERS:
+            scaler.take_in(
+                model.y_count, model.y_mean, model.y_m2, model.y_watch, model.y_first, f, counted, hyper.memory
+            )
+    if counted != y:
+        model.counters[counts.OUTLYING_TARGETS] += 1
+    if plan.scale == 1:
+        # Of a run out of bounds only the first is learned: whether they are a new level is not known before the last.
+        scratch.counted[f] = np.nan if streams.y_watch[slot, f, scaler.RUN] <= -2.0 else counted
+        scratch.kept[f] = np.nan if lone else y
+
+
+@internal
+def within_bounds(plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, field: int, y: float) -> float:
+    """A value of the stream as far as it counts now; the first two of a partition as they are."""
+    if plan.scale == 0 or model.y_count[field] < 3.0:
+        return y
+    centre, width = own_scale(hyper, model, streams, slot, field)
+    return scaler.clipped(y, centre, scaler.reach(streams.y_watch[slot], field, width))
 
 
 @internal
@@ -142,15 +207,38 @@ def remember(plan: Plan, streams: Streams, slot: int, y: F1) -> None:
 
 
 @internal
-def absorb_change(plan: Plan, model: Model, streams: Streams, slot: int, y: float, column: int, ago: int) -> None:
-    """The difference of a known value to the baseline it had ``ago`` steps before enters the statistics."""
-    if scaler.usable(y):
-        difference = y - baseline(plan, model, streams, slot, column, ago)
-        # Squares around zero, not around their mean: an output of zero has to mean the baseline itself.
-        model.change_count[column] += 1.0
-        model.change_m2[column] += difference * difference
-        streams.change_count[slot, column] += 1.0
-        streams.change_m2[slot, column] += difference * difference
+def absorb_change(
+    plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, y: float, column: int, ago: int
+) -> None:
+    """The difference of a known value to the baseline it had ``ago`` steps before enters the statistics.
+
+    Squares around zero, not around their mean: an output of zero has to mean the baseline itself.
+    """
+    if not scaler.usable(y):
+        return
+    counted = change = y - baseline(plan, model, streams, slot, column, ago)
+    if not scaler.is_young(model.change_count, column):
+        width = own_change(hyper, model, streams, slot, column)
+        counted = scaler.absorb_square(
+            streams.change_count[slot], streams.change_m2[slot], streams.change_watch[slot], column, change, width,
+            hyper.memory,
+        )  # fmt: skip
+    if counted == change or streams.change_count[slot, column] < scaler.NEWCOMERS:
+        scaler.take_in_square(
+            model.change_count, model.change_m2, model.change_watch, model.change_first, column, counted, hyper.memory
+        )
+
+
+@internal
+def difference(
+    plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, y: float, column: int, ago: int
+) -> float:
+    """The known value minus the baseline it had ``ago`` steps before, as far as it counts."""
+    change = y - baseline(plan, model, streams, slot, column, ago)
+    if plan.scale == 0:
+        return change
+    width = own_change(hyper, model, streams, slot, column)
+    return scaler.clipped(change, 0.0, scaler.reach(streams.change_watch[slot], column, width))
 
 
 @internal
@@ -160,9 +248,8 @@ def enqueue(
     """A known target, standardised, waits in its column of the given step for the next window."""
     if scaler.usable(y):
         centre, width = column_scale(plan, hyper, model, streams, slot, column)
-        if plan.period > 0:
-            centre = baseline(plan, model, streams, slot, column, ago)
-        streams.y[slot, step % plan.k2, column] = streams.y.dtype.type((y - centre) / width)
+        distance = difference(plan, hyper, model, streams, slot, y, column, ago) if plan.period > 0 else y - centre
+        streams.y[slot, step % plan.k2, column] = streams.y.dtype.type(distance / width)
 
 
 # -- the RLS readout --------------------------------------------------------------------------------------------------
@@ -172,28 +259,73 @@ def enqueue(
 
 
 @internal
-def write_scaling(plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, scaling: F2) -> None:
-    """scaling (F, 2) = centre and width that the lags are in now; width NaN while no deviation is known.
+def write_scaling(
+    plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, source: int, scaling: F2
+) -> None:
+    """scaling (F, 2) = centre and width that the lags are in now; width NaN where nothing may be learned from them.
 
-    Standardised by nothing, a target would come in as the raw number it is.
+    That is while no deviation is known: standardised by nothing, a target would come in as the raw number it is. And
+    while a lag is out of bounds, since least squares would rather give up its weight than leave such an error.
     """
+    sound = True
+    for f in range(plan.fields):
+        sound = sound and lags_within_bounds(plan, hyper, model, streams, slot, source, f)
     for f in range(plan.fields):
         scaling[f, 0], scaling[f, 1] = column_scale(plan, hyper, model, streams, slot, f)
         deviations = model.change_m2[f] if plan.period > 0 else model.y_m2[f]
-        if plan.scale == 1 and not deviations > 0.0:
+        if plan.scale == 1 and not (sound and deviations > 0.0):
             scaling[f, 1] = np.nan
 
 
 @internal
-def fit_readout(plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, phi: F1, scaling: F2, predictions: F2,
-                y: F1) -> None:  # fmt: skip
-    """The readout learns the known fields of y (F,), from what the prediction was made with.
+def lags_within_bounds(
+    plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, source: int, field: int
+) -> bool:
+    """Whether no lag of a field lies beyond ten deviations of its own stream."""
+    history, known = streams.history[source], streams.history_count[source]
+    centre, width = own_scale(hyper, model, streams, slot, field)
+    if plan.period > 0:
+        centre, width = 0.0, own_change(hyper, model, streams, slot, field)
+    for lag in range(plan.lags):
+        value = value_before(history, known, field, lag)
+        if plan.period > 0:
+            value -= value_before(history, known, field, lag + plan.period)
+        if abs(value - centre) > scaler.BOUND * width:
+            return False
+    return True
+
+
+@internal
+def is_learnable(plan: Plan, model: Model, streams: Streams, slot: int, scaling: F2, column: int) -> bool:
+    """Whether the readout, and the trunk beneath it, may learn a column's newest value from what was predicted.
+
+    Not where ``scaling`` (F, 2) of the prediction says so. Nor while the value is far out and not known for a new level
+    yet, in its stream or in the partition, in whose units weights are.
+    """
+    if plan.rls == 0:
+        return True
+    field = column % plan.fields
+    if plan.period > 0:
+        own, pool = streams.change_watch[slot, column], model.change_watch[column]
+    else:
+        own, pool = streams.y_watch[slot, field], model.y_watch[field]
+    in_question = own[scaler.RUN] < 0.0 or pool[scaler.RUN] < 0.0
+    return not (np.isnan(scaling[field, 1]) or (plan.scale == 1 and in_question))
+
+
+@internal
+def fit_readout(
+    plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, phi: F1, scaling: F2,
+    predictions: F2,
+) -> None:  # fmt: skip
+    """The readout learns the known targets of the record at work, from what the prediction was made with.
 
     phi (R,) are its regressors, scaling (F, 2) theirs, predictions (O, 2) those of its models.
     """
     for f in range(plan.fields):
-        if scaler.usable(y[f]) and not np.isnan(scaling[f, 1]):
-            target = (y[f] - scaling[f, 0]) / scaling[f, 1]
+        y = scratch.counted[f]
+        if scaler.usable(y) and is_learnable(plan, model, streams, slot, scaling, f):
+            target = (y - scaling[f, 0]) / scaling[f, 1]
             rls.update(model.readout, hyper, f, phi, plan.newest_at, predictions[f], target, scratch.workspace)
 
 
@@ -211,12 +343,12 @@ def fit_readout_to_forecast(
     """
     field = column % plan.fields
     scaling = streams.scaling[slot, place, field]
-    if not scaler.usable(y) or np.isnan(scaling[1]):
+    if not (scaler.usable(y) and is_learnable(plan, model, streams, slot, streams.scaling[slot, place], column)):
         return
     if plan.period > 0:
         _, width = column_scale(plan, hyper, model, streams, slot, column)
         _, first = column_scale(plan, hyper, model, streams, slot, field)
-        target = (y - baseline(plan, model, streams, slot, column, ago)) / width * (first / scaling[1])
+        target = difference(plan, hyper, model, streams, slot, y, column, ago) / width * (first / scaling[1])
     else:
         target = (y - scaling[0]) / scaling[1]
     if math.isfinite(target):

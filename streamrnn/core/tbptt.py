@@ -41,7 +41,7 @@ def learn(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scr
     # Sums of squares in float64: the norm is finite exactly when every element is, so one test serves them all.
     norm = optim.global_norm(scratch.grad)
     # Accepted before it enters a batch, where one NaN would spoil the gradients of all other windows.
-    return accept(model, loss, norm) and finish_window(plan, hyper, model, scratch, norm)
+    return accept(model, loss, norm) and finish_window(plan, hyper, model, scratch, loss, norm)
 
 
 @internal
@@ -101,16 +101,17 @@ def accept(model: Model, loss: float, norm: float) -> bool:
 
 
 @internal
-def finish_window(plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, norm: float) -> bool:
-    """Take the optimiser step if scratch.grad, of that norm, completes the batch; returns whether it was taken."""
+def finish_window(plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, loss: float, norm: float) -> bool:
+    """Take the optimiser step if scratch.grad, of that loss and norm, completes the batch; returns whether it did."""
     gradient, mean = scratch.grad, 1.0
     if plan.batch_size > 1:
         for p in range(scratch.grad.shape[0]):
             model.accumulated[p] += scratch.grad[p]
+        model.accumulated_loss[0] += loss
         model.counters[counts.WINDOWS_IN_BATCH] += 1
         if model.counters[counts.WINDOWS_IN_BATCH] < plan.batch_size:
             return False
-        gradient, mean = model.accumulated, 1.0 / plan.batch_size
+        gradient, loss, mean = model.accumulated, model.accumulated_loss[0], 1.0 / plan.batch_size
         norm = mean * optim.global_norm(gradient)  # clipping looks at the step to be made, not at its last window
     factor = optim.clip_factor(norm, hyper.clip_norm)
     taken = norm * factor <= LARGEST_STEP  # False for NaN too
@@ -119,11 +120,15 @@ def finish_window(plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, norm
         model.counters[counts.GRADIENT_CLIPS] += 1 if factor < 1.0 else 0
         model.gauges[counts.GRAD_NORM] = norm
         model.gauges[counts.GRAD_NORM_SUM] += norm
-        optim.update(plan.optimizer, hyper, model.theta, gradient, mean * factor, model.moment1, model.moment2,
-                     model.counters[counts.UPDATES])  # fmt: skip
+        # Gradient and loss are both means over the batch or, as here, both sums.
+        limit = hyper.polyak_bound * loss if hyper.polyak_bound > 0.0 else math.inf
+        shortened = optim.update(plan.optimizer, hyper, model.theta, gradient, mean * factor, limit, scratch.step,
+                                 model.moment1, model.moment2, model.counters[counts.UPDATES])  # fmt: skip
+        model.counters[counts.STEPS_SHORTENED] += 1 if shortened else 0
     else:
         model.counters[counts.WINDOWS_DROPPED_GRADIENT] += 1
     if plan.batch_size > 1:  # dropped or not, the batch is over
         model.accumulated[:] = model.accumulated.dtype.type(0)
+        model.accumulated_loss[0] = 0.0
         model.counters[counts.WINDOWS_IN_BATCH] = 0
     return taken

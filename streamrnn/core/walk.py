@@ -83,10 +83,11 @@ def predict(
         # value, which has to be this one.
         if event:
             arrivals.score_forecasts(plan, hyper, model, streams, scratch, records, i)
-            targets.absorb(plan, model, streams, slot, records.y[i])
-        targets.remember(plan, streams, slot, records.y[i])
-        if event:
-            arrivals.complete_forecasts(plan, hyper, model, streams, scratch, slot, records.y[i])
+            targets.absorb(plan, hyper, model, streams, scratch, slot, records.y[i])
+            targets.remember(plan, streams, slot, scratch.kept)
+            arrivals.complete_forecasts(plan, hyper, model, streams, scratch, slot, scratch.counted)
+        else:
+            targets.remember(plan, streams, slot, records.y[i])
     records.updates[i] = model.counters[counts.UPDATES]  # an update may have come with the gap
     missing = inputs.encode(plan, hyper, model, streams, scratch, records, i, source)
     if event:
@@ -94,7 +95,7 @@ def predict(
     trunk.load_state(streams.state[source], scratch)
     trunk.forward(scratch, ZERO + 1)
     if plan.rls == 1:
-        targets.write_scaling(plan, hyper, model, streams, slot, scratch.scaling)
+        targets.write_scaling(plan, hyper, model, streams, slot, source, scratch.scaling)
     heads.predict(plan, model, scratch, records.prediction[i])
     if plan.classes == 0:
         unscale(plan, hyper, model, streams, records, i, source)
@@ -132,13 +133,14 @@ def score_and_advance(
     advance(plan, streams, scratch, slot, records.time_ms[i])
     if not event:
         return
-    absorb_inputs(plan, model, records, i, since)
+    absorb_inputs(plan, hyper, model, records, i, since)
     model.counters[counts.RECORDS_PREDICTED] += 1
     if known_now:
-        targets.absorb(plan, model, streams, slot, records.y[i])
-        targets.remember(plan, streams, slot, records.y[i])
+        targets.absorb(plan, hyper, model, streams, scratch, slot, records.y[i])
+        targets.remember(plan, streams, slot, scratch.kept)
         for f in range(plan.fields):
-            targets.enqueue(plan, hyper, model, streams, slot, step, records.y[i, f], f, ZERO)
+            if targets.is_learnable(plan, model, streams, slot, scratch.scaling, f):
+                targets.enqueue(plan, hyper, model, streams, slot, step, scratch.counted[f], f, ZERO)
     else:
         arrivals.remember(plan, streams, scratch, records, i, step)
 
@@ -163,13 +165,19 @@ def advance(plan: Plan, streams: Streams, scratch: Scratch, slot: int, time_ms: 
 
 
 @internal
-def absorb_inputs(plan: Plan, model: Model, records: Records, i: int, since: float) -> None:
+def absorb_inputs(plan: Plan, hyper: Hyper, model: Model, records: Records, i: int, since: float) -> None:
     """Inputs of record i enter the statistics that standardise those to come."""
     for k in range(plan.features):
         if scaler.usable(records.x[i, k]):
-            scaler.absorb(model.x_count, model.x_mean, model.x_m2, k, records.x[i, k])
+            absorb_input(hyper, model, k, records.x[i, k])
     if plan.with_dt == 1:
-        scaler.absorb(model.x_count, model.x_mean, model.x_m2, plan.features, since)
+        absorb_input(hyper, model, plan.features, since)
+
+
+@internal
+def absorb_input(hyper: Hyper, model: Model, k: int, value: float) -> None:
+    """A value of input k enters its statistics."""
+    scaler.take_in(model.x_count, model.x_mean, model.x_m2, model.x_watch, model.x_first, k, value, hyper.memory)
 
 
 @internal
@@ -183,7 +191,7 @@ def learn(
         records.grad_norm[i] = model.gauges[counts.GRAD_NORM]
     if not closing and plan.rls == 1 and plan.known == kinds.KNOWN_IN_RECORD:
         targets.fit_readout(
-            plan, hyper, model, scratch, scratch.phi, scratch.scaling, scratch.expert_predictions, records.y[i]
+            plan, hyper, model, streams, scratch, slot, scratch.phi, scratch.scaling, scratch.expert_predictions
         )
     if last and streams.steps[slot] > 0:
         clearing.reset_sequence(streams, slot)

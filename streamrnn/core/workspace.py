@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from streamrnn.core.arrays import Array, Layer, Plan, Scratch
+from streamrnn.core.declarations import zeros
 from streamrnn.core.layout import Layout, cut
 from streamrnn.core.tables import table_of
 
@@ -22,18 +23,19 @@ def zeros_scratch(
     """Work space for one network with weights theta (P,); ``sizes`` has the length of each axis that arrays name."""
     D, O, F, Y, R, K = (sizes[axis] for axis in ("D", "O", "F", "Y", "R", "K"))  # noqa: E741
 
-    def zeros(*shape: int) -> Array:
-        return np.zeros(shape, theta.dtype)
+    def blank(*shape: int) -> Array:
+        return zeros(shape, theta.dtype)
 
-    x, grad = zeros(K, D), np.zeros_like(theta)
+    x, grad = blank(K, D), blank(*theta.shape)
     tape, layers = stack(layout, plan, x, theta, grad)
     head, dhead, top = layout.views(theta), layout.views(grad), layers[-1]
     return Scratch(
-        x=x, lags=zeros(K, sizes["lags"]), targets=zeros(K, Y),
+        x=x, lags=blank(K, sizes["lags"]), targets=blank(K, Y),
         layers=np.stack([table_of(layer) for layer in layers]), tape=tape, h=top.state[0, 1:], dh=top.dh,
         head_w=head.head_w, head_b=head.head_b, dhead_w=dhead.head_w, dhead_b=dhead.head_b,
-        raw=zeros(O), draw=zeros(O), grad=grad, phi=np.zeros(R), phi_replayed=np.zeros(R),
-        scaling=np.zeros((F, 2)), expert_predictions=np.zeros((O, 2)), workspace=np.zeros((2, R)),
+        raw=blank(O), draw=blank(O), grad=grad, step=blank(*theta.shape), phi=zeros(R, np.float64),
+        phi_replayed=zeros(R, np.float64), scaling=np.zeros((F, 2)), expert_predictions=np.zeros((O, 2)),
+        workspace=zeros((2, R), np.float64), counted=np.full(F, np.nan), kept=np.full(F, np.nan),
         indicator=indicator, levels=levels,
     )  # fmt: skip
 
@@ -44,7 +46,7 @@ def stack(layout: Layout, plan: Plan, x: Array, theta: Array, grad: Array) -> tu
     shared = [(H,), (T, G), (T, G)]  # carry, d_ih and d_hh: backward goes through one layer at a time
     own = [(T, G), (C, T + 1, H), (T, H), (T, H)]
     shapes = shared + own * layout.num_layers
-    tape = np.zeros(sum(map(math.prod, shapes)), theta.dtype)
+    tape = zeros(sum(map(math.prod, shapes)), theta.dtype)
     pieces = iter(cut(tape, shapes))
     carry, d_ih, d_hh = next(pieces), next(pieces), next(pieces)
     layers: list[Layer] = []

@@ -213,10 +213,10 @@ _TYPES: dict[Kind, type] = {
 class Metrics:
     """All metrics, registered in ``registry``; process metrics (``process_*``) come along.
 
-    ``build`` labels ``streamrnn_build_info``. One per registry: a second one raises the client library's ValueError.
+    One per registry: a second one raises the client library's ValueError.
     """
 
-    def __init__(self, registry: CollectorRegistry, build: Mapping[str, str]) -> None:
+    def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
         self._collectors: dict[str, Any] = {}
         for metric in METRICS:
@@ -225,11 +225,14 @@ class Metrics:
             name = metric.name.removesuffix("_info") if metric.kind == "info" else metric.name
             self._collectors[metric.name] = create(name, metric.help, metric.all_labels, registry=registry, **more)
         ProcessCollector(registry=registry)
-        self._collectors["streamrnn_build_info"].info(dict(build))
         # Series that exist from the start, so that their first increase is seen as one.
         self._phases = {phase: self._collectors["streamrnn_phase_seconds_total"].labels(phase) for phase in PHASES}
         for event in REBALANCES:
             self._collectors["streamrnn_rebalances_total"].labels(event)
+
+    def name_build(self, build: Mapping[str, str]) -> None:
+        """``build`` labels ``streamrnn_build_info``; it is known when the kernels are loaded."""
+        self._collectors["streamrnn_build_info"].info(dict(build))
 
     def partition(self, tp: TopicPartition) -> PartitionMetrics:
         """The handle for one partition; its counters start (or, without ``remove``, go on) existing now."""

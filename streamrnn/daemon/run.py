@@ -49,7 +49,7 @@ def run_worker(
     """
     job = Job(config)
     disable_created_metrics()
-    metrics, health = Metrics(CollectorRegistry(), job.build), Health()
+    metrics, health = Metrics(CollectorRegistry()), Health()
     with contextlib.ExitStack() as stack:
         stack.callback(broker.close, CLOSE_TIMEOUT_S)
         server = None
@@ -57,6 +57,7 @@ def run_worker(
             server = stack.enter_context(HttpServer(config.http.host, config.http.port, metrics.registry, health))
             _log.info("serving /metrics, /healthz and /readyz on http://%s:%d", config.http.host, server.port)
         _compile(config)
+        metrics.name_build(job.build)
         stack.enter_context(collector.seldom())  # with the kernels' compiler among what is frozen
         loop = Loop(job, broker, metrics, health, stop, idle, restored=collector.freeze)
         if started is not None:
@@ -68,8 +69,8 @@ def _compile(config: Config) -> None:
     timer = threading.Timer(
         COLD_START_HINT_S,
         lambda: _log.info(
-            "compiling kernels, which takes about half a minute, more on a busy machine, and once on this machine; "
-            "`streamrnn warmup` does it ahead of time"
+            "compiling the kernels, once on this machine: about half a minute, more when it is busy; "
+            "`streamrnn warmup` does it ahead of time, and a wheel brings them along"
         ),
     )
     timer.daemon = True

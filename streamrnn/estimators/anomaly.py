@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from river import base
 
-from streamrnn.core.scaler import ABSURD
+from streamrnn.core.scaler import ABSURD, BOUND
 from streamrnn.errors import ConfigError
 from streamrnn.estimators.base import RecurrentEstimator
 from streamrnn.estimators.columns import Floats
@@ -130,8 +130,9 @@ class RNNAnomalyDetector(RecurrentEstimator, base.AnomalyDetector):
         if learn:
             # Before a feature has a deviation its errors are in no unit of its own.
             seen = np.isfinite(squares) & varies
+            bounded = np.where(usable, np.minimum(squares, BOUND**2 * total / np.maximum(count, 1.0)), squares)
             self._squares = np.array(
-                [MEMORY * total + np.where(seen, squares, 0.0), MEMORY * count + seen.astype(np.float64)]
+                [MEMORY * total + np.where(seen, bounded, 0.0), MEMORY * count + seen.astype(np.float64)]
             )
         return error
 

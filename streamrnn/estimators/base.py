@@ -35,9 +35,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MODEL = (
-    "cell", "hidden_size", "num_layers", "loss", "readout", "dtype", "lags", "rls_forgetting", "rls_prior", "quantiles",
+    "cell", "hidden_size", "num_layers", "memory", "loss", "readout", "dtype", "lags", "rls_forgetting", "rls_prior",
+    "quantiles",
 )  # fmt: skip
-_LEARNING = ("k1", "k2", "optimizer", "lr", "clip_norm", "batch_size", "scale")
+_LEARNING = ("k1", "k2", "optimizer", "lr", "clip_norm", "polyak_bound", "batch_size", "scale")
 _STREAMS = ("max_streams",)
 """The parameters that stand in each section of the specification."""
 
@@ -49,6 +50,7 @@ class RecurrentEstimator:
     cell: str = "lstm"
     hidden_size: int = 16
     num_layers: int = 1
+    memory: int | str | None = None
     k1: int = 1
     k2: int = 16
     loss: str | None = None
@@ -56,6 +58,7 @@ class RecurrentEstimator:
     optimizer: str = "rmsprop"
     lr: float = 1e-2
     clip_norm: float | None = 1.0
+    polyak_bound: float | None = 1.0
     batch_size: int = 1
     scale: bool = True
     features: Sequence[Hashable | FeatureSpec] | None = None

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from river.time_series.base import Forecaster
 
-from streamrnn.core.scaler import ABSURD
+from streamrnn.core.scaler import ABSURD, BOUND, FIRST
 from streamrnn.errors import ConfigError
 from streamrnn.estimators.base import RecurrentEstimator
 from streamrnn.estimators.intervals import AdaptiveIntervals
@@ -131,7 +131,7 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
         if abs(value) <= ABSURD:  # to the learner larger ones are missing, too
             stream = key.hex()
             self._intervals.observe(stream, (value - learner.due(key)).tolist())
-            if self._season is not None and self._season.observe(stream, value):
+            if self._season is not None and self._season.observe(stream, self._within_bounds(learner, value)):
                 learner = self._relearn()
         if self._with_covariates:
             self._waiting[key] = value
@@ -139,6 +139,15 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
                 self._waiting.popitem(last=False)
         else:
             self._process(learner, key, row, value)
+
+    @staticmethod
+    def _within_bounds(learner: Learner, value: float) -> float:
+        """The value as far as it counts: to the finder of seasons, which compares errors, too."""
+        statistics = learner.target_statistics()
+        mean, deviation = float(statistics.mean[0]), float(statistics.deviation[0])
+        if statistics.count[0] < FIRST or not deviation > 0.0:
+            return value
+        return min(mean + BOUND * deviation, max(mean - BOUND * deviation, value))
 
     def _process(self, learner: Learner, key: bytes, row: list[float], value: float) -> None:
         learner.step(key, EVENT, row, value)

@@ -20,6 +20,8 @@ MEMORY = 0.98
 """What an older error still weighs in the scale after each newer one."""
 LOWEST = 0.05
 """q does not fall below: after long without any error it must not take as long to grow again."""
+OUTLIER = 10.0
+"""An error counts in the scale as at most so many of it: one absurd value must not make intervals wide for long."""
 START = 2.0
 """q at first: with errors that are normal, 90 % lie within 2.06 mean absolute errors."""
 
@@ -57,6 +59,7 @@ class AdaptiveIntervals:
                 outside = size > math.exp(self._log_q[j]) * total / count
                 step = STEP * (self.level if outside else self.level - 1.0)
                 self._log_q[j] = max(math.log(LOWEST), self._log_q[j] + step)
+                size = min(size, OUTLIER * total / count) if total > 0.0 else size
             scales[j][:] = MEMORY * total + size, MEMORY * count + 1.0
 
     def half_widths(self, stream: str) -> list[float]:

@@ -39,6 +39,9 @@ class RNNRegressor(RecurrentEstimator, base.MiniBatchRegressor):
         Units per layer.
     num_layers
         Stacked layers.
+    memory
+        Steps over which half of the units of an LSTM or GRU remember before anything was learned, for what matters tens
+        of events later; ``"auto"``: ``k2``. None: gates begin as they are.
     k1
         The network learns at every k1-th event of a stream, the readout at each.
     k2
@@ -55,6 +58,9 @@ class RNNRegressor(RecurrentEstimator, base.MiniBatchRegressor):
         Learning rate.
     clip_norm
         Largest norm of a step's gradient; None never clips.
+    polyak_bound
+        Most that a step may promise to take off its loss, as a multiple of that loss; a longer one is shortened. It
+        keeps all cells stable at the default rate. None: steps are not bounded.
     batch_size
         Gradients that are averaged for one step.
     scale

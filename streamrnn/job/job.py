@@ -10,8 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from streamrnn.broker.protocol import TopicPartition
-from streamrnn.core.jit import cpu_target
-from streamrnn.core.object_file import source_digest
+from streamrnn.core import compiled
 from streamrnn.job import warm_start
 from streamrnn.job.codec.predictions import PredictionEncoder
 from streamrnn.job.codec.records import RecordCodec
@@ -39,8 +38,8 @@ class Job:
 
     @cached_property
     def build(self) -> dict[str, str]:
-        """What decides the bits besides the configuration."""
-        return build_info(cpu=cpu_target(), core=source_digest())
+        """What decides the bits besides the configuration; loads the kernels, or has them compiled."""
+        return build_info(**compiled.build(self.config.model.dtype))
 
     def learner(self, tp: TopicPartition) -> Learner:
         """A new learner for one partition, to be restored from a checkpoint."""

@@ -27,7 +27,15 @@ from streamrnn.core.handle import Handle
 from streamrnn.core.kinds import CLOSE, IMAGINE
 from streamrnn.core.tables import table_of
 from streamrnn.learner.block import EVENT, LABEL, PREDICT, Block
-from streamrnn.learner.lowering import dtype_of, hyper_of, layout_of, new_model, new_scratch, new_streams, plan_of
+from streamrnn.learner.lowering import (
+    hyper_of,
+    initial_weights,
+    layout_of,
+    new_model,
+    new_scratch,
+    new_streams,
+    plan_of,
+)  # fmt: skip
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import Beside, LearnerProgress, LearnerState, Slots, TargetStatistics
 from streamrnn.learner.streams import StreamIndex
@@ -100,7 +108,7 @@ class Learner:
             round(1000 * spec.streams.max_time_jump_s),
         )
         self.layout = layout_of(spec)
-        self._model = new_model(spec, self.layout.initialise(seed, dtype_of(spec)))
+        self._model = new_model(spec, initial_weights(spec, seed))
         self._per_stream = new_streams(spec)
         scratch = new_scratch(self.layout, spec, self._model.theta)
         self._one = self._records(1)

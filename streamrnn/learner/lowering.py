@@ -35,6 +35,12 @@ def layout_of(spec: LearnerSpec) -> Layout:
     )
 
 
+def initial_weights(spec: LearnerSpec, seed: int) -> npt.NDArray[Any]:
+    """A fresh theta (P,)."""
+    memory = max(2, spec.learning.k2) if spec.model.memory == "auto" else spec.model.memory
+    return layout_of(spec).initialise(seed, dtype_of(spec), memory)
+
+
 def sizes_of(spec: LearnerSpec) -> dict[str, int]:
     """The length of every axis of ``axes.AXES``."""
     network = Network(spec, layout_of(spec), plan_of(spec))
@@ -108,8 +114,10 @@ def hyper_of(spec: LearnerSpec) -> arrays.Hyper:
         eps=float(learning.eps),
         weight_decay=float(learning.weight_decay),
         clip_norm=0.0 if learning.clip_norm is None else float(learning.clip_norm),
+        polyak_bound=0.0 if learning.polyak_bound is None else float(learning.polyak_bound),
         huber_delta=float(spec.model.huber_delta),
         shrinkage=float(learning.target_shrinkage),
+        memory=float(learning.scale_memory),
         forgetting=float(spec.model.rls_forgetting),
         prior=float(spec.model.rls_prior),
     )

@@ -50,6 +50,13 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     cell: Annotated[Literal["rnn", "lstm", "gru"], Meta(description="Recurrent cell.")] = "lstm"
     hidden_size: Annotated[int, Meta(ge=1, le=4096, description="Units per layer.")] = 32
     num_layers: Annotated[int, Meta(ge=1, le=16, description="Stacked layers.")] = 1
+    memory: Annotated[
+        Literal["auto"] | Annotated[int, Meta(ge=2, le=1_000_000)] | None,
+        Meta(
+            description="With cell lstm or gru: steps over which half of the units remember before anything was "
+            "learned, for what matters tens of steps later; auto: k2; null: gates begin as they are."
+        ),
+    ] = None
     dtype: Annotated[Literal["float32", "float64"], Meta(description="Precision of weights and states.")] = "float32"
     readout: Annotated[
         Literal["linear", "rls", "softmax", "logistic"],
@@ -102,8 +109,9 @@ class LearningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Truncated back-propagation through time and the optimiser.
 
     Every ``k1`` steps of a stream the newest ``k2`` are replayed; after ``batch_size`` windows of the partition one
-    optimiser step is taken with PyTorch's formula. ``clip_norm=None`` never clips. ``scale`` standardises inputs and
-    regression targets with running statistics.
+    optimiser step is taken with PyTorch's formula. ``clip_norm=None`` never clips. ``polyak_bound`` shortens a step
+    that promises more than all of its loss, so that no single one can undo what was learned; None leaves PyTorch's
+    steps as they are. ``scale`` standardises inputs and regression targets with running statistics.
     """
 
     k1: Annotated[PositiveInt, Meta(description="Learn at every k1-th step of a stream.")] = 8
@@ -116,6 +124,13 @@ class LearningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     lr: Annotated[PositiveFloat, Meta(description="Learning rate.")] = 3e-3
     clip_norm: Annotated[
         PositiveFloat | None, Meta(description="Largest gradient norm of a step; null: never clipped.")
+    ] = 1.0
+    polyak_bound: Annotated[
+        PositiveFloat | None,
+        Meta(
+            description="Most that a step may promise to take off its loss, going by the gradient, as a multiple of "
+            "that loss; a longer step is shortened. null: steps are not bounded."
+        ),
     ] = 1.0
     momentum: Annotated[float, Meta(ge=0, lt=1, description="With optimizer momentum.")] = 0.9
     rmsprop_alpha: Annotated[UnitInterval, Meta(description="With optimizer rmsprop.")] = 0.99
@@ -133,6 +148,10 @@ class LearningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             "short or heavy-tailed streams."
         ),
     ] = 10.0
+    scale_memory: Annotated[
+        int,
+        Meta(ge=100, description="Newest values that running statistics remember; older ones fade."),
+    ] = 20_000
 
     def __post_init__(self) -> None:
         if self.k1 > self.k2:

@@ -11,7 +11,6 @@ import hashlib
 import json
 import platform
 from collections.abc import Iterator, Mapping
-from importlib import metadata
 from typing import Any
 
 import msgspec
@@ -24,12 +23,11 @@ _ABSENT = object()
 
 
 def build_info(**extra: str) -> dict[str, str]:
-    """What decides the bits besides the configuration; ``extra`` adds what the caller knows, such as the CPU target."""
+    """What decides the bits besides the configuration; ``extra`` adds what the caller knows: what made the kernels."""
     return {
         "streamrnn": __version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "numba": metadata.version("numba"),
         "machine": platform.machine(),
         "libc": " ".join(platform.libc_ver()).strip(),
         **extra,

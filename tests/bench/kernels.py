@@ -2,6 +2,8 @@
 
     python -m tests.bench.kernels            all cells and sizes, a few minutes
     python -m tests.bench.kernels --quick    one cell and size, a few seconds
+    python -m tests.bench.kernels --beside ../before --streams 1
+                                             another checkout and this one in turn, the least of all rounds
 
 What is timed is the one call that walks a block: decoding, the lookup of slots and everything else in Python stays
 outside. One thread. Every figure is the median over runs of blocks of thousands of records, wall clock. ``predict``
@@ -12,10 +14,15 @@ scores nothing and changes nothing; the others predict, score, advance and learn
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from unittest import mock
 
@@ -91,23 +98,83 @@ def timed_walk() -> Iterator[list[float]]:
         yield seconds
 
 
-def measure(cell: Cell, hidden: int, streams: int, runs: int, budget_s: float) -> Row:
-    """Median microseconds per record, each figure over ``runs`` blocks of about ``budget_s`` seconds."""
-    figures = []
-    for window in WINDOWS.values():
-        k1, k2 = window or (16, 16)
-        subject = learner(cell, hidden, k1, k2, streams)
-        fill(subject, streams)
-        run = subject.process if window else subject.predict
-        with timed_walk() as seconds:
-            run(block(np.arange(800) % streams))
+class Case:
+    """One cell, size and number of streams, ready to be timed."""
+
+    def __init__(self, cell: Cell, hidden: int, streams: int, budget_s: float) -> None:
+        self.cell, self.hidden, self.streams = cell, hidden, streams
+        self._runs: list[tuple[Callable[[Block], Any], Block]] = []
+        for window in WINDOWS.values():
+            k1, k2 = window or (16, 16)
+            subject = learner(cell, hidden, k1, k2, streams)
+            fill(subject, streams)
+            run = subject.process if window else subject.predict
+            with timed_walk() as seconds:
+                run(block(np.arange(800) % streams))
             # A whole number of rounds for one stream: as many records learn in one block as in another.
             n = 16 * max(1, round(min(40_000, budget_s * 800 / seconds.pop()) / 16))
-            sample = block(np.arange(n) % streams)
-            for _ in range(runs):
+            self._runs.append((run, block(np.arange(n) % streams)))
+
+    def round(self) -> list[float]:
+        """Microseconds per record, one block of each window."""
+        figures = []
+        for run, sample in self._runs:
+            with timed_walk() as seconds:
                 run(sample)
-        figures.append(1e6 * statistics.median(seconds) / n)
-    return Row(cell, hidden, streams, tuple(figures))
+            figures.append(1e6 * seconds.pop() / len(sample))
+        return figures
+
+    def row(self, rounds: Sequence[Sequence[float]], kind: Callable[[Sequence[float]], float]) -> Row:
+        """A line of the table: the median or the least of the rounds."""
+        return Row(self.cell, self.hidden, self.streams, tuple(kind(figures) for figures in zip(*rounds, strict=True)))
+
+
+class Checkout:
+    """A process that times the kernels of the checkout at ``path`` when told to."""
+
+    def __init__(self, path: Path) -> None:
+        command = [sys.executable, __file__, "--serve"]
+        environment = {**os.environ, "PYTHONPATH": str(path.resolve())}
+        self._process = subprocess.Popen(
+            command, cwd=path, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def ask(self, question: Sequence[Any]) -> Any:
+        """Send a line, wait for one."""
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write(json.dumps(question) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+    def stop(self) -> None:
+        """Let the process end."""
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def serve() -> None:
+    """Answer lines from the standard input: a case to prepare, or an empty list for a round of it."""
+    case: Case | None = None
+    for line in sys.stdin:
+        if question := json.loads(line):
+            case = Case(*question)
+        print(json.dumps(case.round() if case else []), flush=True)
+
+
+def compare(path: Path, cases: Sequence[tuple[Cell, int, int]], rounds: int, budget_s: float) -> None:
+    """Print the least of ``rounds`` of the checkout at ``path`` and of this one, which take turns."""
+    checkouts = [Checkout(path), Checkout(Path(__file__).parents[2])]
+    columns = [f"{name}{when}" for name in WINDOWS for when in (" before", ", us")]
+    print("| cell | hidden | streams |" + "".join(f" {c} |" for c in columns) + "\n|---|" + "--:|" * (2 + len(columns)))
+    for case in cases:
+        for checkout in checkouts:
+            checkout.ask([*case, budget_s])
+        times = np.array([[checkout.ask([]) for checkout in checkouts] for _ in range(rounds)]).min(axis=0)
+        figures = "".join(f" {figure:.3g} |" for figure in times.T.flatten())
+        print(f"| {case[0]} | {case[1]} | {case[2]:,} |{figures}", flush=True)
+    for checkout in checkouts:
+        checkout.stop()
 
 
 def bytes_per_stream(cell: Cell, hidden: int) -> int:
@@ -134,16 +201,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Time the jitted block: microseconds per record, one thread.")
     parser.add_argument("--quick", action="store_true", help="LSTM 32 only, short runs")
     parser.add_argument("--runs", type=int, default=7, help="blocks per figure (default 7)")
+    parser.add_argument("--beside", type=Path, help="another checkout, to be timed in turn with this one")
+    parser.add_argument("--cells", nargs="+", default=CELLS, choices=CELLS, help="default: all")
+    parser.add_argument("--hidden", nargs="+", default=HIDDEN, type=int, help="default: 16 32 64 128")
+    parser.add_argument("--streams", nargs="+", default=STREAMS, type=int, help="default: 1 10000")
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    print(f"features {FEATURES}, float32, Adam, one thread; median of {options.runs} runs", flush=True)
-    cases = (
-        [("lstm", 32, s) for s in STREAMS]
-        if options.quick
-        else [(cell, hidden, streams) for cell in CELLS for hidden in HIDDEN for streams in STREAMS]
-    )
+    if options.serve:
+        serve()
+        return
+    sizes = [("lstm", 32, s) for s in STREAMS]
+    if not options.quick:
+        sizes = [(cell, hidden, s) for cell in options.cells for hidden in options.hidden for s in options.streams]
+    budget_s = 0.01 if options.quick or options.beside else 0.2
+    kind = "least" if options.beside else "median"
+    print(f"features {FEATURES}, float32, Adam, one thread; {kind} of {options.runs} runs", flush=True)
+    if options.beside:
+        compare(options.beside, sizes, options.runs, budget_s)
+        return
     rows = []
-    for cell, hidden, streams in cases:
-        rows.append(measure(cell, hidden, streams, options.runs, 0.01 if options.quick else 0.2))
+    for size in sizes:
+        case = Case(*size, budget_s)
+        rows.append(case.row([case.round() for _ in range(options.runs)], statistics.median))
         if not options.quick:
             print(f"  {rows[-1]}", flush=True)
     print(table(rows))

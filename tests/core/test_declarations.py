@@ -10,6 +10,7 @@ import pytest
 
 from streamrnn.core.arrays import F1, F2, I2, T3, U1, Model, Streams
 from streamrnn.core.declarations import (
+    CACHE_LINE,
     DTYPES,
     SEQUENCE,
     STREAM,
@@ -72,6 +73,7 @@ def test_arrays_are_allocated_as_declared(precision: type) -> None:
     }
     assert (made.left.length, made.right.length) == (2, 5)
     assert not any(array.any() for array in by_name(made).values())
+    assert {array.ctypes.data % CACHE_LINE for array in by_name(made).values()} == {0}
     assert row_bytes(Outer, SIZES, precision) == sum(array[0].nbytes for array in by_name(made).values())
 
 

@@ -76,6 +76,37 @@ def test_initial_weights_are_orthogonal_with_an_open_forget_gate(cell: str) -> N
         np.testing.assert_array_equal(bias, expected)
 
 
+@pytest.mark.parametrize("memory", [2, 16, 1000])
+@pytest.mark.parametrize("hidden_size", [1, 7, 8])
+@pytest.mark.parametrize("cell", list(CELLS))
+def test_a_memory_spreads_the_biases_of_half_the_units_and_changes_nothing_else(
+    cell: str, hidden_size: int, memory: int
+) -> None:
+    layout = Layout(CELLS[cell], 3, hidden_size, 2, 2)
+    plain = layout.get_weights(layout.initialise(5, np.float64))
+    spread = layout.get_weights(layout.initialise(5, np.float64, memory))
+    half = -(-hidden_size // 2)
+    for k in range(2):
+        before, bias = plain.pop(f"rnn.bias_ih_l{k}"), spread.pop(f"rnn.bias_ih_l{k}")
+        if cell == "rnn":
+            np.testing.assert_array_equal(bias, before)
+            continue
+        gates = dict(zip("ifgo" if cell == "lstm" else "rzn", np.split(bias, GATES[CELLS[cell]]), strict=True))
+        kept = gates["f" if cell == "lstm" else "z"][:half]
+        # Tallec & Ollivier 2018: exp(b) is uniform on [1, T - 1]; here in the middle of each of as many equal parts.
+        width = (memory - 2) / half
+        np.testing.assert_allclose(np.exp(kept), 1 + width * (np.arange(half) + 0.5), rtol=1e-12)
+        # With no input a unit keeps sigmoid(b) of its state, so its time constant is at most T.
+        assert 2 <= 1 / (1 - 1 / (1 + np.exp(-kept[0]))) <= 1 / (1 - 1 / (1 + np.exp(-kept[-1]))) <= memory + 1e-9
+        expected = np.split(before, GATES[CELLS[cell]])
+        expected[1][:half] = kept
+        if cell == "lstm":
+            expected[0][:half] = -kept
+        np.testing.assert_array_equal(bias, np.concatenate(expected))
+    for name, w in plain.items():
+        np.testing.assert_array_equal(spread[name], w, err_msg=name)
+
+
 def test_initial_weights_depend_on_the_seed_alone() -> None:
     layout = Layout(CELLS["lstm"], 3, 4, 1, 1)
     first = layout.initialise(5, np.float64)

@@ -1,13 +1,13 @@
-"""The matrix products against NumPy's, at sizes that end inside and outside the unrolled blocks."""
+"""The matrix products against NumPy's, at widths that end inside and outside tiles, and against their own order."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from streamrnn.core.linear import add_outer, add_product, add_rows, add_transposed
+from streamrnn.core.linear import add_outer, add_product, add_products, add_rows, add_transposed, dot
 
-SIZES = [(1, 1), (3, 5), (8, 4), (9, 12), (16, 7), (19, 33)]
+SIZES = [(1, 1), (3, 5), (8, 4), (9, 12), (16, 7), (19, 33), (8, 8), (17, 64), (5, 100), (33, 119)]
 
 
 @pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
@@ -44,3 +44,63 @@ def test_outer_products_take_the_first_steps_only(steps: int, dtype: type) -> No
     expected = total + dout[:steps].sum(axis=0)
     add_rows(total, dout, steps)
     np.testing.assert_allclose(total, expected, **tolerance(dtype))
+
+
+@pytest.mark.parametrize("m", [*range(1, 35), 39, 40, 63, 64, 65, 95, 96, 103, 104, 127, 128, 129, 200])
+def test_products_of_every_width_agree_with_numpy_and_stay_inside_their_output(m: int, dtype: type) -> None:
+    rng, n, T = np.random.default_rng(m), 5, 6
+    w, v, dout = (rng.standard_normal(shape).astype(dtype) for shape in ((n, m), (T, n), (T, m)))
+    memory = np.full((T + 2) * m, 7, dtype)
+    out = memory[m:-m].reshape(T, m)
+    add_products(out, w, v)
+    np.testing.assert_allclose(out, 7 + v @ w, **tolerance(dtype))
+    out[:] = 7
+    add_product(out[2], w, v[2])
+    np.testing.assert_allclose(out[2], 7 + v[2] @ w, **tolerance(dtype))
+    memory[:] = 7
+    dw = memory[m : (1 + n) * m].reshape(n, m)
+    add_outer(dw, v, dout, T)
+    np.testing.assert_allclose(dw, 7 + v.T @ dout, **tolerance(dtype))
+    assert set(memory[:m]) | set(memory[(1 + n) * m :]) == {7}
+    dv = memory[: n + 2]
+    dv[:] = 7
+    add_transposed(dv[1:-1], w, dout[0])
+    np.testing.assert_allclose(dv[1:-1], 7 + w @ dout[0], **tolerance(dtype))
+    assert dv[0] == dv[-1] == 7
+    np.testing.assert_allclose(dot(w[0], dout[0]), w[0] @ dout[0], **tolerance(dtype))
+
+
+def test_an_output_has_the_same_bits_alone_and_among_any_others(dtype: type) -> None:
+    rng, n, T, m = np.random.default_rng(0), 37, 9, 130
+    w, v = rng.standard_normal((n, m)).astype(dtype), rng.standard_normal((T, n)).astype(dtype)
+    expected = np.zeros((T, m), dtype)
+    add_products(expected, w, v)
+    for first, width in [(0, 1), (3, 7), (1, 8), (5, 30), (2, 67), (11, 119)]:
+        out = np.zeros((T, width), dtype)
+        part = np.ascontiguousarray(w[:, first : first + width])
+        for t in range(T):
+            add_product(out[t], part, v[t])
+        np.testing.assert_array_equal(out, expected[:, first : first + width])
+        out[:] = 0
+        add_outer(out, np.ascontiguousarray(v.T), part, n)
+        np.testing.assert_array_equal(out, expected[:, first : first + width])
+
+
+@pytest.mark.parametrize("m", [7, 8, 19, 64])
+def test_lanes_share_a_row_and_what_is_left_of_it_comes_last(m: int, dtype: type) -> None:
+    rng = np.random.default_rng(m)
+    a, b = rng.integers(-9, 9, (2, m)).astype(dtype)  # products are exact, so only the order of additions rounds
+    a *= dtype(2.0**10) ** rng.integers(-2, 3, m).astype(dtype)
+    whole = m - m % 8
+    lanes = np.zeros(8, dtype)
+    for j in range(0, whole, 8):
+        lanes += a[j : j + 8] * b[j : j + 8]
+    while len(lanes) > 1:
+        lanes = lanes[::2] + lanes[1::2]
+    expected = lanes[0]
+    for j in range(whole, m):
+        expected += a[j] * b[j]
+    assert dot(a, b) == expected
+    dv = np.zeros(9, dtype)
+    add_transposed(dv, np.tile(a, (9, 1)), b)
+    assert set(dv) == {expected}

@@ -13,24 +13,48 @@ from tests.oracle.network import Optimizer, clip_by_global_norm
 
 HYPER = Hyper(
     lr=0.02, momentum=0.8, rmsprop_alpha=0.95, beta1=0.85, beta2=0.97, eps=1e-7, weight_decay=0.3, clip_norm=0.0,
-    huber_delta=1.0, shrinkage=10.0, forgetting=1.0, prior=1.0,
+    polyak_bound=0.0, huber_delta=1.0, shrinkage=10.0, memory=1e9, forgetting=1.0, prior=1.0,
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", list(optim.OPTIMIZERS))
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 2e-5), (np.float64, 1e-13)])
-def test_optimizers_follow_the_naive_formulas(name: str, dtype: type, tolerance: float) -> None:
+@pytest.mark.parametrize("limit", [math.inf, 0.05])
+def test_optimizers_follow_the_naive_formulas(name: str, dtype: type, tolerance: float, limit: float) -> None:
+    # A limit on what a step may promise cuts some of these steps and not others.
     rng = np.random.default_rng(2)
     theta = rng.standard_normal(19).astype(dtype)
     weights = {"w": theta.copy()}
-    moment1, moment2 = np.zeros_like(theta), np.zeros_like(theta)
+    moment1, moment2, proposed = np.zeros_like(theta), np.zeros_like(theta), np.empty_like(theta)
+    shortened = []
     naive = Optimizer(name, HYPER.lr, HYPER.momentum, HYPER.rmsprop_alpha, (0.85, 0.97), HYPER.eps, HYPER.weight_decay)
     for step in range(1, 8):
         gradient = rng.standard_normal(19).astype(dtype)
-        optim.update(optim.OPTIMIZERS[name], HYPER, theta, gradient, 0.5, moment1, moment2, step)
-        naive.step(weights, {"w": gradient * dtype(0.5)})
+        code = optim.OPTIMIZERS[name]
+        short = optim.update(code, HYPER, theta, gradient, 0.5, limit, proposed, moment1, moment2, step)
+        shortened.append(short)
+        assert short == naive.step(weights, {"w": gradient * dtype(0.5)}, {"w": gradient}, limit)
         np.testing.assert_allclose(theta, weights["w"], rtol=tolerance, atol=tolerance)
     assert theta.dtype == dtype
+    assert any(shortened) == (limit < math.inf)
+
+
+@pytest.mark.parametrize("name", list(optim.OPTIMIZERS))
+def test_a_shortened_step_promises_as_much_as_it_may_and_no_more(name: str) -> None:
+    rng = np.random.default_rng(4)
+    theta, gradient = np.zeros(19), 30.0 * rng.standard_normal(19)  # from zero weights there is nothing to decay
+    moment1, moment2, proposed = np.zeros(19), np.zeros(19), np.empty(19)
+    assert optim.update(optim.OPTIMIZERS[name], HYPER, theta, gradient, 1.0, 0.7, proposed, moment1, moment2, 1)
+    assert -theta @ gradient == pytest.approx(0.7, rel=1e-12)
+    if moment1.any():  # what was not done now is not done later either
+        whole = gradient if name == "momentum" else (1.0 - HYPER.beta1) * gradient
+        np.testing.assert_allclose(moment1, whole * 0.7 / (proposed @ gradient), rtol=1e-12)
+
+
+def test_a_step_whose_loss_is_nothing_is_not_taken() -> None:
+    theta, gradient = np.zeros(3), np.ones(3)
+    assert optim.update(optim.SGD, HYPER, theta, gradient, 1.0, 0.0, np.empty(3), np.zeros(3), np.zeros(3), 1)
+    assert not theta.any()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamrnn.core import scaler
-from tests.oracle.streams import RunningMoments, scaled_input, shrunk_moments
+from tests.oracle.statistics import RunningMoments, scaled_input, shrunk_moments
 
 VALUES = st.lists(st.floats(-1e6, 1e6, allow_subnormal=False), max_size=30)
 
@@ -17,8 +17,8 @@ def both(values: list[float]) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray]
     count, mean, m2 = np.zeros(2), np.zeros(2), np.zeros(2)
     naive = RunningMoments()
     for v in values:
-        scaler.absorb(count, mean, m2, 1, v)
-        naive.absorb(v)
+        scaler.add(count, mean, m2, 1, v, 1e9)
+        naive.add(v)
     assert count[0] == mean[0] == m2[0] == 0.0
     return (count, mean, m2), naive
 

@@ -25,7 +25,7 @@ class Fixture:
     def __init__(self) -> None:
         self.now = 0.0
         self.registry = CollectorRegistry()
-        self.metrics = Metrics(self.registry, {"version": "1"})
+        self.metrics = Metrics(self.registry)
         self.health = Health(60, clock=lambda: self.now)
         self.server = HttpServer("127.0.0.1", 0, self.registry, self.health)
 

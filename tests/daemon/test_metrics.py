@@ -30,7 +30,9 @@ LABELS = {"topic": "departures", "partition": "3"}
 
 @pytest.fixture
 def metrics() -> Metrics:
-    return Metrics(CollectorRegistry(), {"version": "0.1.0", "numpy": "2.4"})
+    metrics = Metrics(CollectorRegistry())
+    metrics.name_build({"version": "0.1.0", "numpy": "2.4"})
+    return metrics
 
 
 COUNTED = {
@@ -42,7 +44,9 @@ COUNTED = {
     "windows_dropped_loss": 1,
     "windows_dropped_gradient": 14,
     "gradient_clips": 2,
+    "steps_shortened": 15,
     "imputed_inputs": 5,
+    "outlying_targets": 15,
     "sequences_ended": 6,
     "evictions_ttl": 8,
     "evictions_capacity": 9,
@@ -96,7 +100,9 @@ EXPECTED = {
     "streamrnn_updates_total": 3,
     "streamrnn_windows_total": 4,
     "streamrnn_gradient_clips_total": 2,
+    "streamrnn_steps_shortened_total": 15,
     "streamrnn_imputed_inputs_total": 5,
+    "streamrnn_outlying_targets_total": 15,
     "streamrnn_sequences_ended_total": 6,
     "streamrnn_late_labels_total": 11,
     "streamrnn_unmatched_labels_total": 12,

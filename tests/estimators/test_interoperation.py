@@ -37,6 +37,7 @@ def golden_model(name: str, case: dict[str, Any], names: list[str]) -> Model:
         "optimizer": str(case["optimizer"]),
         "lr": float(case["lr"]),
         "clip_norm": float(case["clip_norm"]),
+        "polyak_bound": None,
         "batch_size": int(case.get("batch_size", 1)),
         "scale": False,
         "features": [f"x{i}" for i in range(case["x"].shape[1])],

@@ -235,8 +235,9 @@ def test_all_differences_are_named_at_once() -> None:
 
 
 def test_what_need_not_agree_is_no_difference() -> None:
-    old = spec(learning={"lr": 0.1, "k1": 1}, model={"rls_prior": 0.5})
-    new = spec(7, dt=True, learning={"lr": 0.2, "k1": 2, "clip_norm": None}, max_streams=99)
+    old = spec(learning={"lr": 0.1, "k1": 1}, model={"rls_prior": 0.5, "memory": 50})
+    learning = {"lr": 0.2, "k1": 2, "clip_norm": None, "polyak_bound": None}
+    new = spec(7, dt=True, learning=learning, max_streams=99)
     assert differences(old, new) == []
     assert differences(old, with_fields(old, has_end=True)) == []
 

@@ -7,6 +7,7 @@ import itertools
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -445,6 +446,7 @@ def broken_states() -> Iterator[tuple[str, LearnerState, str]]:
     other_field = msgspec.structs.replace(state.spec, target=TargetSpec(fields=("z",)))
     for name, spec, text in (
         ("loss", plain_spec(has_end=True, model=ModelSpec(loss="absolute")), "model.loss: 'absolute' in the state"),
+        ("start", plain_spec(has_end=True, model=ModelSpec(memory=9)), "model.memory: 9 in the state, None here"),
         ("rate", plain_spec(has_end=True, learning=LearningSpec(lr=0.5)), "learning.lr: 0.5 in the state, 0.003 here"),
         ("field", other_field, r"target.fields: \['z'\] in the state, \['y'\] here"),
     ):
@@ -544,3 +546,23 @@ def test_a_stream_takes_less_than_three_kilobytes() -> None:
     assert bytes_per_stream(spec) < 3_000
     learner = Learner(spec, SEED)
     assert bytes_per_stream(spec) == sum(array[0].nbytes for array in learner._per_stream)
+
+
+# ---- initial weights
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize(("memory", "steps"), [(None, None), (40, 40), ("auto", 8)])
+def test_a_learner_begins_with_the_memory_that_it_is_told(
+    cell: Literal["rnn", "lstm", "gru"], memory: int | Literal["auto"] | None, steps: int | None
+) -> None:
+    spec = plain_spec(model=ModelSpec(cell=cell, memory=memory), learning=LearningSpec(k1=2, k2=8))
+    learner = Learner(spec, SEED)
+    expected = learner.layout.get_weights(learner.layout.initialise(SEED, np.float32, steps))
+    for name, weights in learner.get_weights().items():
+        np.testing.assert_array_equal(weights, expected[name], err_msg=name)
+
+
+def test_auto_has_no_memory_to_spread_over_a_window_of_one_step() -> None:
+    spec = plain_spec(model=ModelSpec(cell="gru", memory="auto"), learning=LearningSpec(k1=1, k2=1))
+    assert not Learner(spec, SEED).get_weights()["rnn.bias_ih_l0"].any()

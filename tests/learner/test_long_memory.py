@@ -31,6 +31,7 @@ from tests.support.tasks import (
     embedded_reber,
     legal_mask,
     reber_block,
+    temporal_order_block,
 )
 
 pytestmark = pytest.mark.slow
@@ -185,6 +186,37 @@ def test_elman_cell_of_the_same_size_and_settings_does_not(lr: float, floor: flo
         assert min(adding_errors("rnn", lr, seed, 20_000)) > floor
 
 
+# -- initial memory ----------------------------------------------------------------------------------------------------
+
+
+def orders_until_known(cell: Cell, memory: Literal["auto"] | None, seed: int, limit: int) -> int | None:
+    """Sequences of 100 to 110 steps until at most 1 % of the newest 500 were answered wrong, or None at the limit."""
+    spec = sequence_spec(
+        8,
+        TargetSpec(fields=("order",), classes=("XX", "XY", "YX", "YY")),
+        ModelSpec(cell=cell, hidden_size=32, readout="softmax", memory=memory),
+        LearningSpec(k1=110, k2=110),
+        indicator=True,
+    )
+    learner, rng = Learner(spec, seed), np.random.default_rng([5, seed])
+    wrong = np.empty(0)
+    while len(wrong) < limit:
+        block = temporal_order_block(rng, 250, 100)
+        wrong = np.append(wrong, learner.process(block).error[block.end])
+        if len(wrong) >= 500 and wrong[-500:].mean() <= 0.01:
+            print(f"{cell}, memory {memory}, seed {seed}: {len(wrong)} sequences")
+            return len(wrong)
+    return None
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_with_initial_memory_gated_cells_tell_the_order_of_two_events_tens_of_steps_ago(cell: Cell) -> None:
+    for seed in SEEDS:
+        assert orders_until_known(cell, "auto", seed, 6_000) is not None
+    # The start decides, not the seed: without it none of them is near.
+    assert orders_until_known(cell, None, 0, 6_000) is None
+
+
 # -- clipping ----------------------------------------------------------------------------------------------------------
 
 
@@ -198,7 +230,7 @@ def losses_with_recurrence(gain: float, clip_norm: float | None, seed: int) -> t
         1,
         TargetSpec(fields=("past",)),
         ModelSpec(cell="rnn", hidden_size=16),
-        LearningSpec(k1=50, k2=50, optimizer="sgd", lr=0.2, clip_norm=clip_norm),
+        LearningSpec(k1=50, k2=50, optimizer="sgd", lr=0.2, clip_norm=clip_norm, polyak_bound=None),
     )
     learner = Learner(spec, seed)
     weights = learner.get_weights()

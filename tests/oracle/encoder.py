@@ -14,16 +14,15 @@ import numpy as np
 
 from streamrnn.learner.spec import LearnerSpec
 from tests.oracle.network import Array
-from tests.oracle.streams import (
-    History,
-    Record,
+from tests.oracle.statistics import (
+    BOUND,
+    NEWCOMERS,
     RunningMoments,
-    RunningSquares,
-    Stream,
     scaled_input,
     shrunk_moments,
     shrunk_width,
 )
+from tests.oracle.streams import History, Record, Stream
 
 LARGEST_LAG = 1e6  # deviations within which lags and changes stay
 
@@ -42,10 +41,13 @@ class NaiveEncoder:
         self.classify = spec.target.classes is not None
         self.rls = spec.model.readout == "rls"
         self.indicator = list(spec.indicator) or [False] * spec.n_features
-        self.input_moments = [RunningMoments() for _ in range(spec.n_features + spec.inputs.dt)]
-        self.target_moments = [RunningMoments() for _ in range(spec.n_targets)]
-        self.change_moments = [RunningSquares() for _ in range(spec.n_targets * spec.target.horizon)]
+        self.input_moments = self.moments(spec.n_features + spec.inputs.dt)
+        self.target_moments = self.moments(spec.n_targets)
+        self.change_moments = self.moments(spec.n_targets * spec.target.horizon, centred=False)
         self.counts: Counter[str] = Counter()
+
+    def moments(self, n: int, centred: bool = True) -> list[RunningMoments]:
+        return [RunningMoments(self.spec.learning.scale_memory, centred) for _ in range(n)]
 
     # -------------------------------------------------------------------------------------------------- inputs
 
@@ -79,7 +81,7 @@ class NaiveEncoder:
         flags = [float(np.isfinite(v)) for v in newest]
         if self.classify:
             return [float(newest[0] == k) for k in range(len(self.spec.target.classes or ()))] + flags
-        scaled = [self.scaled_level(stream, i, v) if np.isfinite(v) else 0.0 for i, v in enumerate(newest)]
+        scaled = [self.recalled(stream, i, v) if np.isfinite(v) else 0.0 for i, v in enumerate(newest)]
         changes = [self.change(stream, i, 0) for i in range(self.spec.n_targets)] if self.spec.target.period else []
         return scaled + changes + flags
 
@@ -92,7 +94,7 @@ class NaiveEncoder:
                 if self.spec.target.period:
                     out.append(self.change(stream, i, lag))
                 elif np.isfinite(value):
-                    out.append(float(np.clip(self.scaled_level(stream, i, value), -LARGEST_LAG, LARGEST_LAG)))
+                    out.append(self.recalled(stream, i, value))
                 else:
                     out.append(0.0)
         return np.array(out, self.dtype)
@@ -103,6 +105,9 @@ class NaiveEncoder:
         difference = value(i, lag) - value(i, lag + self.spec.target.period)
         if not np.isfinite(difference):
             return 0.0
+        if self.spec.learning.scale:
+            reach = BOUND * self.own_width(stream, i)
+            difference = np.clip(difference, -reach, reach)
         return float(np.clip(difference / self.width(stream, 1, i), -LARGEST_LAG, LARGEST_LAG))
 
     def absorb_inputs(self, record: Record, sequence: History, time_ms: int) -> None:
@@ -110,7 +115,7 @@ class NaiveEncoder:
             if not np.isfinite(value):
                 self.counts["imputed_inputs"] += 1
             elif column >= self.spec.n_features or not self.indicator[column]:
-                self.input_moments[column].absorb(value)
+                self.input_moments[column].take_in(value)
 
     # ------------------------------------------------------------------------------------------------- targets
 
@@ -118,7 +123,11 @@ class NaiveEncoder:
         """Centre and width of field i's values; of all streams alike with the RLS readout, whose weights they share."""
         if self.classify or not self.spec.learning.scale:
             return 0.0, 1.0
-        own = RunningMoments() if self.rls else stream.moments[i]
+        return self.own_scaling(None if self.rls else stream, i)
+
+    def own_scaling(self, stream: Stream | None, i: int) -> tuple[float, float]:
+        """Centre and width of field i's values in the stream, which tell whether one is out of bounds."""
+        own = RunningMoments() if stream is None else stream.moments[i]
         return shrunk_moments(own, self.target_moments[i], self.spec.learning.target_shrinkage)
 
     def scaled_level(self, stream: Stream, i: int, value: float) -> float:
@@ -130,17 +139,51 @@ class NaiveEncoder:
         if not self.spec.target.period or not self.spec.learning.scale:
             return self.target_scaling(stream, i)[1]
         column = (j - 1) * self.spec.n_targets + i
-        own = RunningSquares() if self.rls else stream.changes[column]
+        return self.own_width(None if self.rls else stream, column)
+
+    def own_width(self, stream: Stream | None, column: int) -> float:
+        """The same of differences to the baseline."""
+        own = RunningMoments(centred=False) if stream is None else stream.changes[column]
         return shrunk_width(own, self.change_moments[column], self.spec.learning.target_shrinkage)
 
+    def recalled(self, stream: Stream, i: int, value: float) -> float:
+        """A remembered value of field i, scaled; within ten of the stream's own deviations."""
+        if self.spec.learning.scale:
+            centre, width = self.own_scaling(stream, i)
+            value = np.clip(value, centre - BOUND * width, centre + BOUND * width)
+        return float(np.clip(self.scaled_level(stream, i, value), -LARGEST_LAG, LARGEST_LAG))
+
     def units(self, stream: Stream) -> list[tuple[float, float]]:
-        """Centre and width that each field's lags are in; a width of NaN while its targets have no deviation."""
+        """Centre and width that each field's lags are in; a width of NaN where nothing is learned from them."""
         period, units = self.spec.target.period, []
         for i in range(self.spec.n_targets):
             centre = 0.0 if period else self.target_scaling(stream, i)[0]
-            seen = self.change_moments[i].mean if period else self.target_moments[i].variance
-            units.append((centre, self.width(stream, 1, i) if seen or not self.spec.learning.scale else np.nan))
+            seen = self.change_moments[i].variance if period else self.target_moments[i].variance
+            learnable = not self.spec.learning.scale or (seen and self.lags_are_sound(stream))
+            units.append((centre, self.width(stream, 1, i) if learnable else np.nan))
         return units
+
+    def lags_are_sound(self, stream: Stream) -> bool:
+        """Whether no lag of any field lies beyond the stream's bounds."""
+        period = self.spec.target.period
+        for i in range(self.spec.n_targets):
+            for lag in range(self.spec.model.lags):
+                value = stream.sequence.value(i, lag)
+                centre, width = self.own_scaling(stream, i)
+                if period:
+                    value -= stream.sequence.value(i, lag + period)
+                    centre, width = 0.0, self.own_width(stream, i)
+                if abs(value - centre) > BOUND * width:
+                    return False
+        return True
+
+    def in_question(self, stream: Stream, column: int) -> bool:
+        """Whether the newest value is in a run of such far out, in its stream or among those of the partition."""
+        both = (stream.moments, self.target_moments)
+        i = column % self.spec.n_targets
+        if self.spec.target.period:
+            both, i = (stream.changes, self.change_moments), column
+        return self.spec.learning.scale and any(m[i].run_beyond and len(m[i].run) > 0 for m in both)
 
     def baseline(self, sequence: History, j: int, i: int, ago: int) -> float:
         """What a forecast at horizon j starts from that was made ``ago`` steps before the newest value."""
@@ -151,10 +194,48 @@ class NaiveEncoder:
                 return value
         return self.target_moments[i].mean
 
-    def absorb_targets(self, stream: Stream, y: Array) -> None:
+    def absorb_targets(self, stream: Stream, y: Array) -> tuple[Array, Array]:
+        """The targets as far as they count, and those that are remembered: not the lone ones out of bounds."""
+        counted, kept = y.copy(), y.copy()
         for i in [] if self.classify else known_fields(y):
-            self.target_moments[i].absorb(float(y[i]))
-            stream.moments[i].absorb(float(y[i]))
+            partition, own, value = self.target_moments[i], stream.moments[i], float(y[i])
+            if partition.is_young:
+                partition.take_in(value)
+                within, lone = self.within_bounds(stream, i, value), False
+            else:
+                scaling = self.own_scaling(stream, i)
+                lone = own.is_lone(value, *scaling)
+                within = own.absorb(value, *scaling)
+                if within == value or own.count < NEWCOMERS:
+                    partition.take_in(within)
+            if within != value:
+                self.counts["outlying_targets"] += 1
+            if self.spec.learning.scale:
+                counted[i] = np.nan if own.run_beyond and len(own.run) > 1 else within
+                kept[i] = np.nan if lone else value
+        return counted, kept
+
+    def within_bounds(self, stream: Stream, i: int, value: float) -> float:
+        """A value as far as it would count now."""
+        if not self.spec.learning.scale or self.target_moments[i].count < 3:
+            return value
+        return stream.moments[i].counted(value, *self.own_scaling(stream, i))
+
+    def absorb_change(self, stream: Stream, column: int, change: float) -> None:
+        """A difference to the baseline enters the statistics of its horizon and field."""
+        partition, own, within = self.change_moments[column], stream.changes[column], change
+        if not partition.is_young:
+            within = own.absorb(change, 0.0, self.own_width(stream, column))
+        if within == change or own.count < NEWCOMERS:
+            partition.take_in(within)
+
+    def difference(self, stream: Stream, j: int, i: int, value: float) -> float:
+        """How far a value is from the baseline that it had j steps before, as far as that counts."""
+        change = value - self.baseline(stream.sequence, j, i, j)
+        if not self.spec.learning.scale:
+            return change
+        column = (j - 1) * self.spec.n_targets + i
+        return stream.changes[column].counted(change, 0.0, self.own_width(stream, column))
 
     def note(self, sequence: History, y: Array) -> None:
         """Known targets become the sequence's newest; in a series of forecasts the last one stands for an unknown."""

@@ -40,8 +40,6 @@ from tests.oracle.streams import (
     Clock,
     History,
     Record,
-    RunningMoments,
-    RunningSquares,
     Stream,
 )
 
@@ -66,6 +64,7 @@ class NaiveLearner(NaiveEncoder):
         self.readouts = self.new_readouts() if self.rls else []
         self.streams: OrderedDict[bytes, Stream] = OrderedDict()  # least recently touched first
         self.clock = Clock(spec.streams.max_time_jump_s * 1000)
+        self.counted = np.zeros(0)  # the targets of the record at work, as far as they count
         self.updates = 0
         self.windows = 0
         self.accumulated = {name: np.zeros_like(w) for name, w in self.weights.items()}
@@ -133,8 +132,8 @@ class NaiveLearner(NaiveEncoder):
         if ends or sequence.steps % self.spec.learning.k1 == 0:
             self.learn(sequence)
         if self.rls and self.spec.target.known == "record":
-            for i in known_fields(record.y):
-                self.teach(stream, sequence, sequence.steps - 1, 1, i, record.y[i])
+            for i in known_fields(self.counted):
+                self.teach(stream, sequence, sequence.steps - 1, 1, i, self.counted[i])
         if ends:
             self.reset(stream)
         return result
@@ -191,8 +190,7 @@ class NaiveLearner(NaiveEncoder):
 
     def new_stream(self) -> Stream:
         fields, horizon = self.spec.n_targets, self.spec.target.horizon
-        moments = [RunningMoments() for _ in range(fields)]
-        return Stream(self.new_sequence(), moments, [RunningSquares() for _ in range(fields * horizon)])
+        return Stream(self.new_sequence(), self.moments(fields), self.moments(fields * horizon, centred=False))
 
     def new_sequence(self) -> History:
         model = self.spec.model
@@ -216,10 +214,10 @@ class NaiveLearner(NaiveEncoder):
         if forecast:
             reached = range(1, min(spec.target.horizon, sequence.steps) + 1)
             self.score(stream, [(sequence.predictions[-j], j) for j in reached], y)
-            self.absorb_targets(stream, y)
-            self.note(sequence, y)
+            counted, kept = self.absorb_targets(stream, y)
+            self.note(sequence, kept)
             for j in reached:
-                self.complete(stream, j, y)
+                self.complete(stream, j, counted)
 
         prediction, x, after, phi, experts = self.foretell(record, stream, time_ms)
         before, units = sequence.state, self.units(stream)
@@ -240,10 +238,10 @@ class NaiveLearner(NaiveEncoder):
         sequence.injected.append(np.zeros(width, bool))
         self.absorb_inputs(record, sequence, time_ms)
         if spec.target.known == "record":
-            self.absorb_targets(stream, y)
-            self.note(sequence, y)
-            for i in known_fields(y):
-                self.set_target(stream, sequence, sequence.steps - 1, 1, i, y[i])
+            self.counted, kept = self.absorb_targets(stream, y)
+            self.note(sequence, kept)
+            for i in known_fields(self.counted):
+                self.set_target(stream, sequence, sequence.steps - 1, 1, i, self.counted[i])
         sequence.last_time_ms = time_ms if sequence.last_time_ms is None else max(sequence.last_time_ms, time_ms)
         if spec.target.known == "label":
             stream.events = [*stream.events, (record.event, sequence, sequence.steps - 1)][-spec.target.label_memory :]
@@ -256,8 +254,7 @@ class NaiveLearner(NaiveEncoder):
         for i in known_fields(y):
             if self.spec.target.period:
                 change = y[i] - self.baseline(sequence, j, i, j)
-                for moments in (self.change_moments, stream.changes):
-                    moments[(j - 1) * self.spec.n_targets + i].absorb(change)
+                self.absorb_change(stream, (j - 1) * self.spec.n_targets + i, change)
             if self.rls:
                 self.teach(stream, sequence, step, j, i, y[i])
             self.set_target(stream, sequence, step, j, i, y[i])
@@ -299,16 +296,16 @@ class NaiveLearner(NaiveEncoder):
         if np.isfinite(y).any():
             stream.events[matches[-1]] = (0, sequence, step)  # a repeated label finds nothing
         self.score(stream, [(sequence.predictions[step], 1)], y)
-        self.absorb_targets(stream, y)
-        self.note(stream.sequence, y)
+        counted, kept = self.absorb_targets(stream, y)
+        self.note(stream.sequence, kept)
         if self.rls:
-            for i in known_fields(y):
-                self.teach(stream, sequence, step, 1, i, y[i])
+            for i in known_fields(counted):
+                self.teach(stream, sequence, step, 1, i, counted[i])
         k1, k2 = self.spec.learning.k1, self.spec.learning.k2
         next_due = (sequence.steps // k1 + 1) * k1
         if sequence is stream.sequence and step >= next_due - k2:
-            for i in known_fields(y):
-                self.set_target(stream, sequence, step, 1, i, y[i])
+            for i in known_fields(counted):
+                self.set_target(stream, sequence, step, 1, i, counted[i])
         else:
             self.counts["late_labels"] += 1
 
@@ -316,10 +313,13 @@ class NaiveLearner(NaiveEncoder):
 
     def set_target(self, stream: Stream, sequence: History, step: int, j: int, i: int, value: float) -> None:
         """Field i of ``step`` at horizon ``j`` becomes known: scaled as of now, waiting for the next window."""
+        column = (j - 1) * self.spec.n_targets + i
+        if self.rls and (np.isnan(sequence.units[step][i][1]) or self.in_question(stream, column)):
+            return
         levels = 1 if self.classify else len(self.levels)
-        first = ((j - 1) * self.spec.n_targets + i) * levels
+        first = column * levels
         if self.spec.target.period:
-            target = (value - self.baseline(sequence, j, i, j)) / self.width(stream, j, i)
+            target = self.difference(stream, j, i, value) / self.width(stream, j, i)
         else:
             target = value if self.classify else self.scaled_level(stream, i, value)
         sequence.known[step][first : first + levels] = True
@@ -328,14 +328,15 @@ class NaiveLearner(NaiveEncoder):
     def teach(self, stream: Stream, sequence: History, step: int, j: int, i: int, value: float) -> None:
         """The RLS readout takes in field i of ``step`` at horizon ``j``, in the units of its regressors."""
         centre, width = sequence.units[step][i]
-        if np.isnan(width):
-            return
-        if self.spec.target.period:  # the lags among the regressors are in the width of horizon 1 then
-            centre = self.baseline(sequence, j, i, j)
-            width *= self.width(stream, j, i) / self.width(stream, 1, i)
         column = (j - 1) * self.spec.n_targets + i
+        if np.isnan(width) or self.in_question(stream, column):
+            return
+        distance = value - centre
+        if self.spec.target.period:  # the lags among the regressors are in the width of horizon 1 then
+            distance = self.difference(stream, j, i, value)
+            width *= self.width(stream, j, i) / self.width(stream, 1, i)
         experts = sequence.expert_predictions[step][column]
-        self.readouts[column].update(sequence.regressors[step], experts, (value - centre) / width)
+        self.readouts[column].update(sequence.regressors[step], experts, distance / width)
 
     def score(self, stream: Stream, predictions: list[tuple[Array, int]], y: Array) -> None:
         """Mean loss (in the model's scale) and mean error (in y's unit) of predictions, each with its horizon."""
@@ -350,7 +351,7 @@ class NaiveLearner(NaiveEncoder):
                     continue
                 width = self.width(stream, j, i)
                 first = ((j - 1) * self.spec.n_targets + i) * len(levels)
-                distances = prediction[first : first + len(levels)] - y[i]
+                distances = prediction[first : first + len(levels)] - self.within_bounds(stream, i, float(y[i]))
                 elements = [
                     element_loss(model.effective_loss, d / width, q, model.huber_delta)[0]
                     for d, q in zip(distances, levels, strict=True)
@@ -421,6 +422,9 @@ class NaiveLearner(NaiveEncoder):
         self.steps.append((len(self.scores) - 1, norm))
         if learning.clip_norm is not None and norm + 1e-6 > learning.clip_norm:
             self.counts["gradient_clips"] += 1
-        self.optimizer.step(self.weights, clipped)
+        loss = float(np.mean(self.losses[-learning.batch_size :]))
+        limit = np.inf if learning.polyak_bound is None else learning.polyak_bound * loss
+        if self.optimizer.step(self.weights, clipped, mean, limit):
+            self.counts["steps_shortened"] += 1
         self.updates += 1
         self.accumulated = {name: np.zeros_like(w) for name, w in self.weights.items()}

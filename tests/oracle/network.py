@@ -249,28 +249,43 @@ class Optimizer:
     first: Weights = field(default_factory=dict)
     second: Weights = field(default_factory=dict)
 
-    def step(self, weights: Weights, grads: Weights) -> None:
+    def step(self, weights: Weights, grads: Weights, unclipped: Weights | None = None, limit: float = np.inf) -> bool:
+        """One step; whether it was shortened: by the unclipped gradient it may lower the loss by ``limit`` at most.
+
+        Momentum is shortened with it.
+        """
         self.steps += 1
+        moves = {name: self.move(name, grads[name]) for name in weights}
+        share = 1.0
+        if np.isfinite(limit):
+            slopes = grads if unclipped is None else unclipped
+            promise = sum(float((slopes[n].astype(np.float64) * moves[n].astype(np.float64)).sum()) for n in weights)
+            if promise > limit:
+                share = limit / promise
         for name, w in weights.items():
-            g = grads[name]
-            m = self.first.setdefault(name, np.zeros_like(w))
-            v = self.second.setdefault(name, np.zeros_like(w))
-            if self.name == "sgd":
-                w -= self.lr * g
-            elif self.name == "momentum":
-                m[...] = self.momentum * m + g
-                w -= self.lr * m
-            elif self.name == "rmsprop":
-                v[...] = self.rmsprop_alpha * v + (1 - self.rmsprop_alpha) * g * g
-                w -= self.lr * g / (np.sqrt(v) + self.eps)
-            elif self.name in ("adam", "adamw"):
-                b1, b2 = self.betas
-                if self.name == "adamw":
-                    w *= 1 - self.lr * self.weight_decay
-                m[...] = b1 * m + (1 - b1) * g
-                v[...] = b2 * v + (1 - b2) * g * g
-                m_hat = m / (1 - b1**self.steps)
-                v_hat = v / (1 - b2**self.steps)
-                w -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)
-            else:
-                raise ValueError(self.name)
+            if self.name == "adamw":
+                w *= 1 - self.lr * self.weight_decay
+            w -= w.dtype.type(share) * moves[name]
+            self.first[name] *= w.dtype.type(share)
+        return share < 1.0
+
+    def move(self, name: str, g: Array) -> Array:
+        """What one tensor's step subtracts."""
+        m = self.first.setdefault(name, np.zeros_like(g))
+        v = self.second.setdefault(name, np.zeros_like(g))
+        if self.name == "sgd":
+            return self.lr * g
+        if self.name == "momentum":
+            m[...] = self.momentum * m + g
+            return self.lr * m
+        if self.name == "rmsprop":
+            v[...] = self.rmsprop_alpha * v + (1 - self.rmsprop_alpha) * g * g
+            return self.lr * g / (np.sqrt(v) + self.eps)
+        if self.name in ("adam", "adamw"):
+            b1, b2 = self.betas
+            m[...] = b1 * m + (1 - b1) * g
+            v[...] = b2 * v + (1 - b2) * g * g
+            m_hat = m / (1 - b1**self.steps)
+            v_hat = v / (1 - b2**self.steps)
+            return self.lr * m_hat / (np.sqrt(v_hat) + self.eps)
+        raise ValueError(self.name)

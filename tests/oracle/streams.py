@@ -1,6 +1,6 @@
-"""What the naive learner remembers: records, running statistics, streams with everything that happened in them, time.
+"""What the naive learner remembers: records, streams with everything that happened in them, time.
 
-Statistics are kept as in Welford's paper, in float64. A stream's sequence keeps all its inputs, targets and carried
+A stream's sequence keeps all its inputs, targets and carried
 states, so that "the newest k2 steps" and "the value a period ago" are slices and indices, not ring buffers.
 """
 
@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tests.oracle.network import Array, State
+from tests.oracle.statistics import RunningMoments
 
-CLIP = 10.0  # scaled inputs stay within this many standard deviations
 CONFIRMATIONS = 3  # records that must agree before a far jump of time counts
 EVENT, LABEL, PREDICT, IMAGINE, CLOSE = range(5)  # kinds of records
 
@@ -29,73 +29,6 @@ class Record:
     end: bool = False
     kind: int = EVENT
     event: int = 0
-
-
-class RunningMoments:
-    """Count, mean and population variance of the values seen so far (Welford)."""
-
-    def __init__(self) -> None:
-        self.count, self.mean, self.m2 = 0, 0.0, 0.0
-
-    def absorb(self, value: float) -> None:
-        self.count += 1
-        delta = value - self.mean
-        self.mean += delta / self.count
-        self.m2 += delta * (value - self.mean)
-
-    @property
-    def variance(self) -> float:
-        return self.m2 / self.count if self.count else 0.0
-
-
-def scaled_input(moments: RunningMoments, value: float) -> float:
-    """(value - mean) / std within [-10, 10]; 0 before the first value; a zero variance divides by 1."""
-    if moments.count == 0:
-        return 0.0
-    std = np.sqrt(moments.variance) if moments.variance > 0 else 1.0
-    return float(np.clip((value - moments.mean) / std, -CLIP, CLIP))
-
-
-def shrunk_moments(stream: RunningMoments, partition: RunningMoments, kappa: float) -> tuple[float, float]:
-    """Mean and standard deviation of a stream's target, with the partition worth ``kappa`` observations.
-
-    The mixture's mean is n*m_s + kappa*m_p over n + kappa, written so that two equal means give exactly that mean: a
-    constant target must come out with a variance of exactly zero.
-    """
-    if partition.count == 0:
-        return 0.0, 1.0
-    n = stream.count
-    share = n / (n + kappa)
-    distance = stream.mean - partition.mean if n else 0.0
-    mean = partition.mean + share * distance
-    variance = (n * stream.variance + kappa * partition.variance) / (n + kappa) + share * (1 - share) * distance**2
-    return mean, float(np.sqrt(variance)) if variance > 0 else 1.0
-
-
-class RunningSquares:
-    """Count and mean square of the differences seen so far."""
-
-    def __init__(self) -> None:
-        self.squares: list[float] = []
-
-    def absorb(self, difference: float) -> None:
-        self.squares.append(difference**2)
-
-    @property
-    def count(self) -> int:
-        return len(self.squares)
-
-    @property
-    def mean(self) -> float:
-        return float(np.mean(self.squares)) if self.squares else 0.0
-
-
-def shrunk_width(stream: RunningSquares, partition: RunningSquares, kappa: float) -> float:
-    """Root mean square of a stream's differences, with the partition worth ``kappa`` observations; 0 and none: 1."""
-    if partition.count == 0:
-        return 1.0
-    mean = (stream.count * stream.mean + kappa * partition.mean) / (stream.count + kappa)
-    return float(np.sqrt(mean)) if mean > 0 else 1.0
 
 
 @dataclass
@@ -132,7 +65,7 @@ class History:
 class Stream:
     sequence: History
     moments: list[RunningMoments]  # per field
-    changes: list[RunningSquares]  # per horizon and field: differences to the baseline
+    changes: list[RunningMoments]  # per horizon and field: differences to the baseline
     last_seen_ms: int = 0
     events: list[tuple[int, History, int]] = field(default_factory=list)  # id, its sequence, its step
 

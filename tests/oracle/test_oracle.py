@@ -21,7 +21,8 @@ from tests.oracle.network import (
     zero_state,
 )
 from tests.oracle.readout import LeastSquares, NaiveReadout
-from tests.oracle.streams import LABEL, Clock, Record, RunningMoments, shrunk_moments
+from tests.oracle.statistics import RunningMoments, shrunk_moments
+from tests.oracle.streams import LABEL, Clock, Record
 from tests.support.golden import (
     CELL_CASES,
     RUN_CASES,
@@ -147,7 +148,7 @@ def test_oracle_gradients_match_central_differences(cell: str, loss: str) -> Non
 def test_running_moments_are_the_population_moments() -> None:
     values, moments = np.random.default_rng(3).normal(1e6, 2.0, 500), RunningMoments()
     for v in values:
-        moments.absorb(float(v))
+        moments.add(float(v))
     close([moments.mean, moments.variance], [values.mean(), values.var()], 1e-9)
 
 
@@ -156,9 +157,9 @@ def test_stream_moments_are_shrunk_by_kappa_observations_of_the_partition(kappa:
     rng = np.random.default_rng(4)
     stream, partition = RunningMoments(), RunningMoments()
     for v in rng.normal(3.0, 1.0, 7):
-        stream.absorb(float(v))
+        stream.add(float(v))
     for v in rng.normal(-1.0, 4.0, 90):
-        partition.absorb(float(v))
+        partition.add(float(v))
     mean = (7 * stream.mean + kappa * partition.mean) / (7 + kappa)
     own = stream.variance + (stream.mean - mean) ** 2
     pool = partition.variance + (partition.mean - mean) ** 2
@@ -169,8 +170,8 @@ def test_stream_moments_are_shrunk_by_kappa_observations_of_the_partition(kappa:
 def test_a_constant_target_has_unit_scale() -> None:
     stream, partition = RunningMoments(), RunningMoments()
     for _ in range(13):
-        stream.absorb(0.1)
-        partition.absorb(0.1)
+        stream.add(0.1)
+        partition.add(0.1)
         assert shrunk_moments(stream, partition, 10.0) == (0.1, 1.0)
 
 
@@ -253,7 +254,7 @@ def test_an_end_learns_what_is_left_at_its_record_and_once() -> None:
     learner.run([Record(b"a", 2, [0.5], [1.0], end=True)])
     assert learner.updates == 2
     assert learner.streams[b"a"].sequence.steps == 0
-    assert learner.streams[b"a"].moments[0].count == 3
+    assert learner.target_moments[0].count == 3
 
 
 def test_a_forecast_target_is_learned_once_by_every_step_that_foretold_it() -> None:

@@ -59,6 +59,7 @@ def run_spec(name: str, case: dict[str, Any]) -> LearnerSpec:
             optimizer=str(case["optimizer"]),
             lr=float(case["lr"]),
             clip_norm=float(case["clip_norm"]),
+            polyak_bound=None,
             scale=False,
             **parameters_of(case, LearningSpec),
         ),

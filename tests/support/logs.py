@@ -80,6 +80,7 @@ def specs(
             optimizer=draw(st.sampled_from(optimizers or ("sgd", "momentum", "rmsprop", "adam", "adamw"))),
             lr=draw(st.sampled_from((0.003, 0.03))),
             clip_norm=draw(st.sampled_from((None, 0.2, 1.0))),
+            polyak_bound=draw(st.sampled_from((None, 1.0, 0.01))),
             scale=draw(st.booleans()),
             target_shrinkage=draw(st.sampled_from((10.0, 0.5, 200.0))),
         ),

@@ -199,7 +199,7 @@ class Scenario:
 
         hooks["poll"] = on_poll
         broker = ScriptedBroker(inner, hooks, after, seed)
-        metrics, health = Metrics(CollectorRegistry(), job.build), Health()
+        metrics, health = Metrics(CollectorRegistry()), Health()
 
         def idle() -> None:
             run.learners = {tp: bits_of(partition.learner) for tp, partition in loop.partitions.items()}

@@ -6,6 +6,8 @@ the zero state. Targets are known with the record and NaN where nothing is asked
 - Embedded Reber grammar (Fahlman 1991; Hochreiter & Schmidhuber 1997): predict the next symbol of a string whose
   second symbol comes back as the last but one, a whole Reber string later.
 - Adding problem (Hochreiter & Schmidhuber 1997; one marker in each half): the sum of the two marked numbers.
+- Temporal order (Hochreiter & Schmidhuber 1997, task 6a): which of two symbols came first, tens of steps ago.
+- Copying (Hochreiter & Schmidhuber 1997; Arjovsky et al. 2016, here three symbols): say again what was shown.
 - Delay: the input of some steps ago.
 """
 
@@ -117,3 +119,42 @@ def delay_block(rng: np.random.Generator, n: int, length: int, lag: int) -> Bloc
     y = np.full((n, length), np.nan)
     y[:, lag:] = x[:, :-lag]
     return sequences_block(x.reshape(-1, 1), y.ravel(), np.full(n, length))
+
+
+def temporal_order_block(rng: np.random.Generator, n: int, length: int) -> Block:
+    """n sequences of the temporal order problem: which of X and Y came first, and which second, among other symbols?
+
+    One-hot inputs: four symbols that mean nothing, X, Y, and marks of beginning and end. A sequence has ``length`` to
+    1.1 ``length`` steps; the first of X or Y comes after a tenth to a fifth of it, the second after a half to six
+    tenths. The target, at the last step, is one of four classes: XX, XY, YX, YY.
+    """
+    lengths = rng.integers(length, length + length // 10 + 1, n)
+    ends = np.cumsum(lengths)
+    starts, total = ends - lengths, int(ends[-1])
+    symbols = rng.integers(0, 4, total)
+    symbols[starts], symbols[ends - 1] = 6, 7
+    pair = rng.integers(0, 2, (n, 2))
+    symbols[starts + rng.integers(length // 10, length // 5 + 1, n)] = 4 + pair[:, 0]
+    symbols[starts + rng.integers(length // 2, length // 2 + length // 10 + 1, n)] = 4 + pair[:, 1]
+    y = np.full(total, np.nan)
+    y[ends - 1] = 2 * pair[:, 0] + pair[:, 1]
+    return sequences_block(np.eye(8)[symbols], y, lengths)
+
+
+COPIED, COPIED_SYMBOLS = 3, 4
+
+
+def copy_block(rng: np.random.Generator, n: int, length: int) -> Block:
+    """n sequences of the copying problem: three symbols out of four are shown, and asked for ``length`` steps later.
+
+    One-hot inputs: the four symbols, a blank, and a mark at the step before the first that is asked for. The targets
+    are the symbols, at the last three steps.
+    """
+    steps = COPIED + length + COPIED
+    symbols = np.full((n, steps), COPIED_SYMBOLS)
+    symbols[:, :COPIED] = rng.integers(0, COPIED_SYMBOLS, (n, COPIED))
+    symbols[:, -COPIED - 1] = COPIED_SYMBOLS + 1
+    y = np.full((n, steps), np.nan)
+    y[:, -COPIED:] = symbols[:, :COPIED]
+    x = np.eye(COPIED_SYMBOLS + 2)[symbols]
+    return sequences_block(x.reshape(n * steps, -1), y.ravel(), np.full(n, steps))

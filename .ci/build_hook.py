@@ -1,0 +1,46 @@
+"""Puts the compiled kernels of both precisions into the wheel, so that an installed package never compiles.
+
+They are object files of the CPU target that the code is pinned to, whatever machine builds the wheel; a machine that
+lacks it compiles its own at the first start. An editable install and a source distribution hold none.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+
+class KernelsBuildHook(BuildHookInterface[Any]):
+    """Runs when hatchling builds a wheel."""
+
+    PLUGIN_NAME = "custom"
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Compile, name the files that join the wheel, and say that it is for this platform."""
+        if version == "editable":
+            return
+        sys.path.insert(0, self.root)
+        from streamrnn.core import compiled, jit, object_file
+
+        if jit.X86:
+            os.environ["NUMBA_CPU_NAME"] = jit.PINNED_CPU
+        self.folder = tempfile.TemporaryDirectory(prefix="streamrnn-kernels-")
+        paths = {dtype: Path(self.folder.name) / object_file.name(dtype) for dtype in ("float32", "float64")}
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(compiled.compile_in_child, paths, paths.values()))
+        for path in paths.values():
+            build_data["force_include"][str(path)] = f"streamrnn/core/objects/{path.name}"
+        build_data["pure_python"] = False
+        build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
+        """The files are in the wheel."""
+        if version != "editable":
+            self.folder.cleanup()

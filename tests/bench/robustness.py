@@ -1,0 +1,266 @@
+"""What absurd numbers, shifts and heavy tails cost the learner.
+
+    python -m tests.bench.robustness                      every table
+    python -m tests.bench.robustness --only shifts        one of them
+    python -m tests.bench.robustness --records 30000      another length of the series with sentinels
+
+Columns are learners: "job" is what a job file has that says nothing of its model (LSTM 32, Adam), by readout or loss;
+"estimator" is RNNRegressor or RNNForecaster without arguments.
+
+sentinels   One number in 10,000 is replaced: 999999 (and its negative, and 1e29). Shown is by how many per cent the
+            mean absolute error of all other records rises over that of the same data without them; aim: at most 5.
+streams     100 streams of one partition, and a sentinel in one of them: the same figure for the 99 others over the
+            1,000 steps after it, and for the first 100 steps of a stream that begins just after it.
+shifts      All values rise by 20 deviations after 100,000 records, in one stream, and in each of 20 streams after 5,000
+            of its own: error from record 500 to 2,000 after the shift over the error in the 2,000 before it.
+tails       Noise of Student's t with 1.5 degrees of freedom upon a predictable target: mean absolute error over that of
+            the job with squared loss and linear readout.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.table import Table
+
+from streamrnn import Block, Learner, LearnerSpec, ModelSpec, RNNForecaster, RNNRegressor, TargetSpec
+
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+Predict = Callable[["Data"], Floats]
+
+SENTINELS: Final = (999_999.0, -999_999.0, 1e29)
+EVERY: Final = 10_000
+SKIPPED: Final = 1_000
+SHIFT_AT: Final = 100_000
+DEVIATIONS: Final = 20.0
+WIDTH: Final = 140
+
+
+class Data(NamedTuple):
+    """A log: ``y`` is what to predict, from ``x`` or, where forecast, from its own past."""
+
+    x: Floats
+    y: Floats
+    streams: int = 1
+    baseline: str | None = None
+
+    @property
+    def forecast(self) -> bool:
+        """Whether the target is the stream's next value."""
+        return not self.x.shape[1]
+
+
+def job(readout: str, loss: str | None = None) -> Predict:
+    """What a job of this readout and loss predicts for each y; NaN where it was not asked."""
+
+    def predict(data: Data) -> Floats:
+        target = TargetSpec(fields=("y",), known="forecast" if data.forecast else "record", baseline=data.baseline)
+        model = ModelSpec(readout=readout, loss=loss)
+        learner = Learner(LearnerSpec(n_features=data.x.shape[1], target=target, model=model), seed=1)
+        n, S = len(data.y), data.streams
+        names = [b"%d" % s for s in range(S)]
+        keys = [names[i % S] for i in range(n)]
+        said = learner.process(Block.events(keys, data.x, data.y[:, None], time_ms=np.arange(n) // S * 1000)).value[
+            :, 0
+        ]
+        return np.concatenate([np.full(S, np.nan), said[:-S]]) if data.forecast else said
+
+    return predict
+
+
+def estimator(data: Data) -> Floats:
+    """The same of an estimator without arguments; several streams are told apart by their key."""
+    said = np.full(len(data.y), np.nan)
+    if data.forecast:
+        forecaster = RNNForecaster(stream_key="s" if data.streams > 1 else None, **_given(data.baseline))
+        for i, y in enumerate(data.y):
+            forecaster.learn_one(y, {"s": i % data.streams} if data.streams > 1 else None)
+            if i + data.streams < len(said):
+                key = [{"s": i % data.streams}] if data.streams > 1 else None
+                said[i + data.streams] = forecaster.forecast(1, key)[0]
+        return said
+    regressor = RNNRegressor()
+    for i, (row, y) in enumerate(zip(data.x, data.y, strict=True)):
+        x = {str(k): float(value) for k, value in enumerate(row)}
+        said[i] = regressor.predict_one(x)
+        regressor.learn_one(x, y)
+    return said
+
+
+def _given(baseline: str | None) -> dict[str, Any]:
+    return {} if baseline is None else {"baseline": baseline}
+
+
+LEARNERS: Final[Mapping[str, Predict]] = {
+    "job, squared": job("linear"),
+    "job, huber": job("linear", "huber"),
+    "job, absolute": job("linear", "absolute"),
+    "job, rls": job("rls"),
+    "estimator": estimator,
+}
+
+
+# -- series -----------------------------------------------------------------------------------------------------------
+
+
+def sine(n: int, streams: int = 1) -> Data:
+    """Sine waves with noise, each stream with a phase and a frequency of its own."""
+    rng = np.random.default_rng(0)
+    phase, frequency = rng.uniform(0, 6.28, streams), rng.uniform(0.1, 0.6, streams)
+    t, s = np.divmod(np.arange(n), streams)
+    return Data(np.zeros((n, 0)), np.sin(phase[s] + frequency[s] * t) + 0.05 * rng.standard_normal(n), streams)
+
+
+def walk(n: int) -> Data:
+    """A random walk whose steps are alike, forecast as differences to the last value."""
+    rng, steps = np.random.default_rng(0), np.zeros(n)
+    for t, noise in enumerate(rng.standard_normal(n - 1)):
+        steps[t + 1] = 0.7 * steps[t] + noise
+    return Data(np.zeros((n, 0)), np.cumsum(steps), baseline="last")
+
+
+def regression(n: int) -> Data:
+    """A target that follows from three inputs and what they were a record ago."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((n, 3))
+    before = np.roll(x[:, 1], 1)
+    return Data(x, 5.0 + np.tanh(x[:, 0]) + 0.5 * before + 0.1 * rng.standard_normal(n))
+
+
+def with_sentinels(values: Floats, sentinel: float) -> tuple[Floats, Flags]:
+    """One value in ``EVERY`` replaced, and which."""
+    where = np.arange(len(values)) % EVERY == EVERY // 2
+    return np.where(where, sentinel, values), where
+
+
+# -- tables -----------------------------------------------------------------------------------------------------------
+
+
+class Row(NamedTuple):
+    """One line of a table: what happened, and a figure for a learner."""
+
+    name: str
+    figure: Callable[[Predict], float]
+
+
+def cost(predict: Predict, clean: Data, dirty: Data, scored: Flags) -> float:
+    """Per cent by which the mean absolute error of the scored records rises."""
+    if (key := (predict, id(clean))) not in _clean:
+        _clean[key] = clean, predict(clean)
+    before, after = (np.abs(said - clean.y)[scored].mean() for said in (_clean[key][1], predict(dirty)))
+    return float(100 * (after / before - 1))
+
+
+_clean: dict[tuple[Predict, int], tuple[Data, Floats]] = {}
+"""Predictions without sentinels, which several rows are compared with; the data stay alive with their id."""
+
+
+def sentinels(records: int) -> Iterator[Row]:
+    """Of a single stream."""
+    everything = {"target": regression(records), "forecast": sine(records), "walk": walk(records)}
+    for sentinel in SENTINELS:
+        for name, data in everything.items():
+            y, where = with_sentinels(data.y, sentinel)
+            scored = ~where & (np.arange(records) >= SKIPPED)
+            yield Row(f"{name}, {sentinel:g}", _costs(data, data._replace(y=y), scored))
+        data = everything["target"]
+        x = data.x.copy()
+        x[:, 0], where = with_sentinels(x[:, 0], sentinel)
+        scored = ~where & (np.arange(records) >= SKIPPED)
+        yield Row(f"input, {sentinel:g}", _costs(data, data._replace(x=x), scored))
+
+
+def _costs(clean: Data, dirty: Data, scored: Flags) -> Callable[[Predict], float]:
+    return lambda predict: cost(predict, clean, dirty, scored)
+
+
+def streams(_: int) -> Iterator[Row]:
+    """One sentinel in one of 100."""
+    S, steps, at = 100, 1_500, 500
+    clean = sine(S * steps, S)
+    for sentinel in SENTINELS:
+        y = clean.y.copy()
+        y[at * S + 7] = sentinel
+        others = (np.arange(S * steps) // S >= at) & (np.arange(S * steps) % S != 7)
+        yield Row(f"others, {sentinel:g}", _costs(clean, clean._replace(y=y), others))
+    # Stream 99 has no values before the sentinel.
+    y = clean.y.copy()
+    y[(np.arange(S * steps) % S == 99) & (np.arange(S * steps) // S <= at)] = np.nan
+    first = (np.arange(S * steps) % S == 99) & (abs(np.arange(S * steps) // S - at - 52) <= 50)
+    late = clean._replace(y=y)
+    dirty = late.y.copy()
+    dirty[at * S + 7] = SENTINELS[0]
+    yield Row("a new stream", _costs(late, late._replace(y=dirty), first))
+
+
+def shifts(_: int) -> Iterator[Row]:
+    """Error after a shift over the error before."""
+    for S in (1, 20):
+        clean = sine(SHIFT_AT + 2_000 * S, S)
+        moved = np.arange(len(clean.y)) >= SHIFT_AT
+        data = clean._replace(y=clean.y + DEVIATIONS * clean.y.std() * moved)
+        yield Row(f"{S} stream{'s' * (S > 1)}", _after_shift(data))
+    data = regression(SHIFT_AT + 2_000)
+    moved = np.arange(len(data.y)) >= SHIFT_AT
+    yield Row("target", _after_shift(data._replace(y=data.y + DEVIATIONS * data.y.std() * moved)))
+
+
+def _after_shift(data: Data) -> Callable[[Predict], float]:
+    def figure(predict: Predict) -> float:
+        error, S = np.abs(predict(data) - data.y), data.streams
+        return float(np.nanmean(error[SHIFT_AT + 500 * S :]) / np.nanmean(error[SHIFT_AT - 2_000 * S : SHIFT_AT]))
+
+    return figure
+
+
+def tails(records: int) -> Iterator[Row]:
+    """Error over that of squared loss with a linear readout."""
+    noise = 0.1 * np.random.default_rng(1).standard_t(1.5, records)
+    for name, data in (("target", regression(records)), ("forecast", sine(records))):
+        noisy = data._replace(y=data.y + noise)
+        yield Row(name, _over_squared(noisy))
+
+
+def _over_squared(data: Data) -> Callable[[Predict], float]:
+    base = float(np.nanmean(np.abs(LEARNERS["job, squared"](data) - data.y)[SKIPPED:]))
+    return lambda predict: float(np.nanmean(np.abs(predict(data) - data.y)[SKIPPED:])) / base
+
+
+TABLES: Final[Mapping[str, tuple[str, Callable[[int], Iterator[Row]]]]] = {
+    "sentinels": ("cost of a sentinel in 10,000, per cent", sentinels),
+    "streams": ("cost of a sentinel in one of 100 streams, per cent", streams),
+    "shifts": ("error 500 records after a shift of 20 deviations, before = 1", shifts),
+    "tails": ("error with Student-t noise (1.5), squared and linear = 1", tails),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description="What absurd numbers, shifts and heavy tails cost.")
+    parser.add_argument("--only", nargs="+", choices=tuple(TABLES), metavar="NAME", default=tuple(TABLES))
+    parser.add_argument("--learners", nargs="+", choices=tuple(LEARNERS), metavar="NAME", default=tuple(LEARNERS))
+    parser.add_argument("--records", type=int, metavar="N", default=30_000, help="of a series with sentinels")
+    options = parser.parse_args(arguments)
+    output = Console()
+    if not output.is_terminal:
+        output = Console(width=WIDTH)
+    for name in options.only:
+        title, rows = TABLES[name]
+        table = Table(title=title, title_justify="left")
+        table.add_column(name)
+        for learner in options.learners:
+            table.add_column(learner, justify="right")
+        for row in rows(options.records):
+            figures = [row.figure(LEARNERS[learner]) for learner in options.learners]
+            table.add_row(row.name, *(f"{figure:.3g}" for figure in figures))
+        output.print(table)
+
+
+if __name__ == "__main__":
+    main()

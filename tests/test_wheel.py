@@ -1,0 +1,38 @@
+"""A wheel brings the kernels along: an installed package compiles nothing, and needs no home and no Numba."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from streamrnn.core import compiled, object_file
+from streamrnn.core.jit import JIT_DISABLED
+from tests.bench.startup import FIRST_PREDICTION, build_wheel
+
+REPORT = """
+import sys
+from streamrnn.core import compiled
+print(compiled.kernels("float32").path, compiled.kernels("float64").path, "numba" in sys.modules)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(JIT_DISABLED, reason="nothing is compiled")
+def test_an_installed_wheel_predicts_with_the_kernels_it_brought_and_they_are_the_same_bytes(tmp_path: Path) -> None:
+    installed = build_wheel(tmp_path)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert "-py3-none-linux_" in wheel.name
+    folder = installed / "streamrnn" / "core" / "objects"
+    brought = {dtype: folder / object_file.name(dtype) for dtype in ("float32", "float64")}
+    assert set(folder.iterdir()) == set(brought.values())
+    for dtype, path in brought.items():  # compiled here a second time, elsewhere, and reproducible
+        assert path.read_bytes() == compiled.kernels(dtype).path.read_bytes()
+    alone = {"PYTHONPATH": str(installed), "STREAMRNN_CACHE_DIR": "/nonexistent"}
+    script = FIRST_PREDICTION.format(directory=tmp_path) + REPORT
+    printed = subprocess.check_output([sys.executable, "-c", script], env=alone, cwd=tmp_path, text=True)
+    assert printed.split() == [str(brought["float32"]), str(brought["float64"]), "False"]
+    shutil.rmtree(installed)
