@@ -135,8 +135,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     print(f"python {sys.version.split()[0]}, numba {metadata.version('numba')}")
     print("| what | seconds |\n|---|---|")
-    for statement in ("import streamrnn", "from streamrnn import Learner", "from streamrnn import RNNRegressor"):
-        show(f"`{statement}`", import_s(statement))
+    show("import of `streamrnn`", import_s("import streamrnn"))
+    for name in ("Learner", "RNNRegressor"):
+        show(f"import of `{name}`", import_s(f"from streamrnn import {name}"))
     start_s()  # fills the cache if need be
     before = cpu_s()
     show("warm start to the first prediction", statistics.median(start_s() for _ in range(5)))
