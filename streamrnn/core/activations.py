@@ -2,7 +2,7 @@
 
 float32 uses a rational approximation (numerator of degree 13, denominator of degree 6, the coefficients known from
 Eigen) with the argument clamped where tanh rounds to one: absolute error below 3e-7, and LLVM turns it into
-vector instructions. float64 uses the library's tanh: there correctness to the last bits matters more than speed.
+vector instructions. float64 uses the C library's tanh: there correctness to the last bits matters more than speed.
 The logistic function is ``0.5 + 0.5 tanh(x / 2)``, so there is one approximation to trust.
 """
 

@@ -67,9 +67,9 @@ def backward(layer: Layer, steps: int) -> None:
     add_outer(layer.dw_hh, h, recurrent, steps)
     add_rows(layer.db_ih, layer.d_ih, steps)
     add_rows(layer.db_hh, recurrent, steps)
-    for t in range(min(steps, layer.dx.shape[0])):  # no row where nobody asks for the gradient of the inputs
-        layer.dx[t, :] = layer.dx.dtype.type(0)
-        add_transposed(layer.dx[t], layer.w_ih, layer.d_ih[t])
+    dx = layer.dx[:steps]  # no row where nobody asks for the gradient of the inputs
+    dx[:] = dx.dtype.type(0)
+    add_transposed(dx, layer.w_ih, layer.d_ih)
 
 
 @jit
@@ -102,7 +102,7 @@ def rnn_backward(steps: int, w_hh: T2, h: T2, dh: T2, d: T2) -> None:
         for j in range(h_t.shape[0]):
             d_t[j] = dh_t[j] * (one - h_t[j] * h_t[j])
         if t > 0:
-            add_transposed(dh[t - 1], w_hh, d_t)
+            add_transposed(dh[t - 1 : t], w_hh, d[t : t + 1])
 
 
 @jit
@@ -166,7 +166,7 @@ def lstm_backward(steps: int, w_hh: T2, gates: T2, c: T2, tanh_c: T2, dh: T2, dc
             do[j] = dh_t[j] * u[j] * o[j] * (one - o[j])
             dc[j] = dc_j * f[j]
         if t > 0:
-            add_transposed(dh[t - 1], w_hh, d_t)
+            add_transposed(dh[t - 1 : t], w_hh, d[t : t + 1])
 
 
 @jit
@@ -238,4 +238,4 @@ def gru_backward(steps: int, w_hh: T2, gates: T2, h: T2, recurrent_n: T2, dh: T2
             dh_before = dh[t - 1]
             for j in range(H):
                 dh_before[j] += dh_t[j] * z[j]
-            add_transposed(dh_before, w_hh, dr)
+            add_transposed(dh[t - 1 : t], w_hh, d_hh[t : t + 1])

@@ -33,7 +33,7 @@ from streamrnn.core.handle import process
 from streamrnn.core.object_file import ObjectFile, write
 from streamrnn.core.tables import array_at
 
-FOREIGN = frozenset({"cos", "exp", "fma", "fmaf", "log", "log1p", "memcpy", "memmove", "memset", "pow", "sin", "tanh"})
+FOREIGN = frozenset({"cos", "exp", "fma", "fmaf", "log", "log1p", "memcpy", "memmove", "memset", "sin", "tanh"})
 """What the object may ask of the C library."""
 
 

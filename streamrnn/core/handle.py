@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 
@@ -53,13 +54,22 @@ class Handle:
         self._address = address_of(self._table)
         self._process = None if JIT_DISABLED else kernels(str(model.theta.dtype)).process
 
-    def process(self, records: Records, table: Array | None = None) -> None:
-        """Process records; ``table`` is ``table_of(records)`` where the caller kept it from an earlier call."""
-        rows = table_of(records) if table is None else table
-        if self._process is None:
-            process(self._sample, self._table, rows)
-        elif status := self._process(self._address, len(self._table), address_of(rows), len(rows)):
-            raise RuntimeError(f"a kernel failed with status {status}")
+    def process(self, records: Records) -> None:
+        """Process records."""
+        self.prepared(records)()
+
+    def prepared(self, records: Records) -> Callable[[], None]:
+        """``process`` for these very arrays, to be called again and again with other contents; it keeps them alive."""
+        rows, run = table_of(records), self._process
+        if run is None:
+            return lambda: process(self._sample, self._table, rows)
+        arguments = (self._address, len(self._table), address_of(rows), len(rows))
+
+        def call(_alive: tuple[Handle, Array, Records] = (self, rows, records)) -> None:
+            if status := run(*arguments):
+                raise RuntimeError(f"a kernel failed with status {status}")
+
+        return call
 
 
 def address_of(table: Array) -> int:

@@ -2,7 +2,7 @@
 
     add_product      out  += v @ W        forward, one step
     add_products     Out  += V @ W        forward, the inputs of all steps of one window at once
-    add_transposed   dv   += W @ dout     gradient of the input
+    add_transposed   dV   += dOut @ W.T   gradient of the inputs, of one step or of all at once
     add_outer        dW   += V.T @ dOut   gradient of the weights, all steps of one window at once
 
 No BLAS: its threading and blocking decide the order of additions. Here an output is what was there plus its products,
@@ -145,33 +145,33 @@ def store_four(out: Rows, j: int, tiles: Tiles) -> None:
 
 @jit
 def add_transposed(dv: Array, w: Array, dout: Array) -> None:
-    """dv (n,) += w (n, m) @ dout (m,)."""
-    n, m = dv.shape[0], dout.shape[0]
+    """dv (T, n) += dout (T, m) @ w (n, m).T."""
+    T, n = dv.shape
     for k in range(0, n - 7, 8):
-        # Eight rows, because one alone would wait for its own sum, and to add their lanes up at once.
-        w0, w1, w2, w3 = w[k], w[k + 1], w[k + 2], w[k + 3]
-        w4, w5, w6, w7 = w[k + 4], w[k + 5], w[k + 6], w[k + 7]
-        s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = zeros_8(dout)
-        for j in range(0, m - 7, LANES):
-            d = load_8(dout, j)
-            s0, s1, s2, s3 = (
-                fma(load_8(w0, j), d, s0),
-                fma(load_8(w1, j), d, s1),
-                fma(load_8(w2, j), d, s2),
-                fma(load_8(w3, j), d, s3),
-            )
-            s4, s5, s6, s7 = (
-                fma(load_8(w4, j), d, s4),
-                fma(load_8(w5, j), d, s5),
-                fma(load_8(w6, j), d, s6),
-                fma(load_8(w7, j), d, s7),
-            )
-        store(dv, k, add(load_8(dv, k), totals_8(s0, s1, s2, s3, s4, s5, s6, s7)))
-        for j in range(m - m % LANES, m):
-            for r in range(k, k + 8):
-                dv[r] = fma(w[r, j], dout[j], dv[r])
+        # Rows outside, steps inside: eight rows stay in the nearest cache.
+        for t in range(T):
+            add_eight(dv[t], w, dout[t], k)
     for k in range(n - n % 8, n):
-        dv[k] += dot(w[k], dout)
+        for t in range(T):
+            dv[t, k] += dot(w[k], dout[t])
+
+
+@internal
+def add_eight(dv: Array, w: Array, dout: Array, k: int) -> None:
+    """dv[k : k + 8] of one step: a row alone would wait for its own sum, and here eight sums of lanes become one."""
+    m = dout.shape[0]
+    w0, w1, w2, w3, w4, w5, w6, w7 = w[k], w[k + 1], w[k + 2], w[k + 3], w[k + 4], w[k + 5], w[k + 6], w[k + 7]
+    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = zeros_8(dout)
+    for j in range(0, m - 7, LANES):
+        d = load_8(dout, j)
+        s0, s1 = fma(load_8(w0, j), d, s0), fma(load_8(w1, j), d, s1)
+        s2, s3 = fma(load_8(w2, j), d, s2), fma(load_8(w3, j), d, s3)
+        s4, s5 = fma(load_8(w4, j), d, s4), fma(load_8(w5, j), d, s5)
+        s6, s7 = fma(load_8(w6, j), d, s6), fma(load_8(w7, j), d, s7)
+    store(dv, k, add(load_8(dv, k), totals_8(s0, s1, s2, s3, s4, s5, s6, s7)))
+    for j in range(m - m % LANES, m):
+        for r in range(k, k + 8):
+            dv[r] = fma(w[r, j], dout[j], dv[r])
 
 
 @jit

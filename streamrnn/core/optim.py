@@ -87,6 +87,18 @@ def update(
 
 
 @jit
+def power(base: float, exponent: int) -> float:
+    """base ** exponent by squaring; the C library's pow has other bits on another machine. exponent >= 0."""
+    result = 1.0
+    while exponent > 0:
+        if exponent % 2 == 1:
+            result *= base
+        base *= base
+        exponent //= 2
+    return result
+
+
+@jit
 def propose(
     optimizer: int, hyper: Hyper, grad: T1, factor: float, step: T1, moment1: T1, moment2: T1, number: int
 ) -> None:
@@ -116,8 +128,8 @@ def propose(
         # float64 until then: in float32, 1 - b2 would keep four digits.
         b1, b2 = T(hyper.beta1), T(hyper.beta2)
         rest1, rest2 = T(1.0 - hyper.beta1), T(1.0 - hyper.beta2)
-        step_size = T(hyper.lr / (1.0 - hyper.beta1**number))
-        root2 = T(1.0 / math.sqrt(1.0 - hyper.beta2**number))
+        step_size = T(hyper.lr / (1.0 - power(hyper.beta1, number)))
+        root2 = T(1.0 / math.sqrt(1.0 - power(hyper.beta2, number)))
         for p in range(grad.shape[0]):
             g = scale * grad[p]
             m = b1 * moment1[p] + rest1 * g

@@ -152,7 +152,7 @@ def update(
     # Not the predictions of then: least squares needs the error that the weights of now make on the same regressors.
     now_full, now_plain = dot(full.weight[o], phi), dot(plain.weight[o], tail)
     variance_full, variance_plain = spread(full.root[o], phi, f), spread(plain.root[o], tail, g)
-    # Compared with a bound instead of isfinite: allowed to reorder sums, the compiler may take that for always true.
+    # Compared with a bound, for isfinite would let numbers pass whose squares are not. False for NaN too.
     size = abs(now_full) + abs(now_plain) + abs(predictions[FULL]) + abs(predictions[PLAIN])
     if not size + variance_full + variance_plain + abs(target) <= LARGEST:
         return

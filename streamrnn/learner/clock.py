@@ -47,6 +47,10 @@ class StreamClock:
             return time_ms
         return self._observe_unusual(time_ms)
 
+    def pass_usual(self, newest_ms: int) -> None:
+        """As ``observe`` for records none of which is far ahead, once ``settled``. Afterwards it is ``newest_ms``."""
+        self.now, self._agreeing = newest_ms, 0
+
     def _observe_unusual(self, time_ms: int) -> int:
         if self._phase == UNSET:
             self._phase, self.now = PROVISIONAL, time_ms
@@ -68,6 +72,11 @@ class StreamClock:
             return self.now
         self._phase, self.now, self._agreeing = RUNNING, time_ms, 0
         return time_ms
+
+    @property
+    def settled(self) -> bool:
+        """Whether the first timestamp was confirmed: from then on stream time never falls."""
+        return self._phase == RUNNING
 
     @property
     def started(self) -> bool:

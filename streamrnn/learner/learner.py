@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,6 @@ from streamrnn.core.counts import COUNTS, EVICTIONS, GAUGES
 from streamrnn.core.declarations import by_name
 from streamrnn.core.handle import Handle
 from streamrnn.core.kinds import CLOSE, IMAGINE
-from streamrnn.core.tables import table_of
 from streamrnn.learner.block import EVENT, LABEL, PREDICT, Block
 from streamrnn.learner.lowering import (
     hyper_of,
@@ -112,11 +111,11 @@ class Learner:
         self._per_stream = new_streams(spec)
         scratch = new_scratch(self.layout, spec, self._model.theta)
         self._one = self._records(1)
-        self._one_table = table_of(self._one)
         self._one_prediction: npt.NDArray[np.float64] = self._one.prediction[0]
         self._few = self._records(FEW)
-        self._firsts: dict[int, tuple[arrays.Records, arrays.Array]] = {}
+        self._firsts: dict[int, tuple[arrays.Records, Callable[[], None]]] = {}
         self._handle = Handle(plan_of(spec), hyper_of(spec), self._model, self._per_stream, scratch)
+        self._process_one = self._handle.prepared(self._one)
 
     # -- the log ------------------------------------------------------------------------------------------------------
 
@@ -177,7 +176,7 @@ class Learner:
         else:
             one.slot[0], one.fresh[0], one.time_ms[0] = self.streams.assign_one(key, time_ms, kind)
         one.kind[0], one.end[0], one.event[0] = kind, end and self.spec.has_end, event
-        self._handle.process(one, self._one_table)
+        self._process_one()
         return self._one_prediction
 
     def close(self, key: bytes) -> None:
@@ -191,7 +190,7 @@ class Learner:
         one, slot = self._one, self.streams.find(key)
         one.slot[0], one.fresh[0], one.kind[0], one.end[0] = slot, False, CLOSE, False
         self.streams.touch(slot)
-        self._handle.process(one, self._one_table)
+        self._process_one()
 
     def imagine(self, key: bytes) -> None:
         """Make a copy of the stream to go on from with ``imagine_one``; the stream itself is not changed."""
@@ -208,7 +207,7 @@ class Learner:
         one.x[0], one.y[0] = x, y
         one.slot[0], one.fresh[0], one.kind[0] = self.streams.blank + 1, False, IMAGINE
         one.time_ms[0] = self._per_stream.last_ms[-1]
-        self._handle.process(one, self._one_table)
+        self._process_one()
         return self._one_prediction
 
     def newest_forecast(self, key: bytes) -> npt.NDArray[np.float64] | None:
@@ -244,21 +243,21 @@ class Learner:
         end = block.end & self.spec.has_end
         given = (slots, fresh, times, block.x, block.y, end, kind, block.event)  # in the order of Records
         if len(block) <= FEW:
-            records, table = self._first_of_few(len(block))
+            records, process = self._first_of_few(len(block))
             for kept, array in zip(records, given, strict=False):
                 kept[...] = array
-            self._handle.process(records, table)
+            process()
             return Predictions(*(out.copy() for out in records[len(given) :]))
         inputs = (np.require(array, kept.dtype, ["C", "W"]) for array, kept in zip(given, self._few, strict=False))
         outputs = self._records(len(block))[len(given) :]
         self._handle.process(arrays.Records(*inputs, *outputs))
         return Predictions(*outputs)
 
-    def _first_of_few(self, n: int) -> tuple[arrays.Records, arrays.Array]:
-        """The first ``n`` rows of the arrays that are kept, and their table."""
+    def _first_of_few(self, n: int) -> tuple[arrays.Records, Callable[[], None]]:
+        """The first ``n`` rows of the arrays that are kept, and what processes them."""
         if (first := self._firsts.get(n)) is None:
             rows = arrays.Records(*(array[:n] for array in self._few))
-            first = self._firsts[n] = rows, table_of(rows)
+            first = self._firsts[n] = rows, self._handle.prepared(rows)
         return first
 
     def _records(self, n: int) -> arrays.Records:

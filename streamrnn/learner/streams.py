@@ -25,6 +25,11 @@ Integers = npt.NDArray[np.int64]
 SEGMENT_SLOTS = 4096
 """Slots that a checkpoint writes together."""
 
+FEW = 64
+"""Records up to which it does not pay to prepare for many."""
+
+_BEFORE_ALL_TIME = -(1 << 80)
+
 
 class StreamIndex:
     """Slots of at most ``max_streams`` streams, kept in the order they were last seen.
@@ -92,17 +97,74 @@ class StreamIndex:
         A label for a stream that is not remembered gets the blank slot: it must not create one.
         """
         n = len(keys)
-        slots, fresh, times = [0] * n, [False] * n, [0] * n
-        # Many records of one stream at one time, as from a data frame: from the third on nothing new is decided.
+        slots, fresh, times = [self.max_streams] * n, [False] * n, list(times_ms)
+        # Records of one stream at one time, as from a data frame: from the third on nothing new is decided.
         same = n > 2 and keys.count(keys[0]) == n and times_ms.count(times_ms[0]) == n and kinds.count(EVENT) == n
-        for i in range(2 if same else n):
-            slots[i], fresh[i], times[i] = self.assign_one(keys[i], times_ms[i], kinds[i])
         if same:
+            for i in range(2):
+                slots[i], fresh[i], times[i] = self.assign_one(keys[i], times_ms[i], kinds[i])
             slots[2:] = [slots[1]] * (n - 2)
             times[2:] = [times[1]] * (n - 2)
             self._records += n - 2
             self._touched[slots[1]] = self._records
+        elif n > FEW:
+            self._assign_many(keys, times, kinds, slots, fresh)
+        else:
+            for i in range(n):
+                slots[i], fresh[i], times[i] = self.assign_one(keys[i], times_ms[i], kinds[i])
         return np.array(slots, np.int64), np.array(fresh, np.bool_), np.array(times, np.int64)
+
+    def _assign_many(
+        self, keys: list[bytes], times: list[int], kinds: list[int], slots: list[int], fresh: list[bool]
+    ) -> None:
+        """``assign_one`` for each, written out for records at which clock and ``ttl`` have nothing to decide.
+
+        ``slots``, ``fresh`` and ``times`` are changed in place, where they are not as for a label without a stream.
+        """
+        slot_of, to_end, last_seen, touched = self._slots.get, self._slots.move_to_end, self._last_seen, self._touched
+        jump = self.clock.max_jump_ms
+        now, nobody_leaves_until = self._usual_times()
+        record = self._records
+        for i, key in enumerate(keys):
+            time_ms = times[i]
+            if time_ms > now:
+                if time_ms > now + jump or time_ms > nobody_leaves_until:
+                    self._pass_usual(now, record)
+                    slots[i], fresh[i], times[i] = self.assign_one(key, time_ms, kinds[i])
+                    now, nobody_leaves_until = self._usual_times()
+                    record = self._records
+                    continue
+                now = time_ms
+            record += 1
+            slot = slot_of(key, -1)
+            if slot >= 0:
+                to_end(key)
+            elif kinds[i] == EVENT:
+                slot, fresh[i] = self._allocate(key), True
+            else:
+                continue
+            last_seen[slot], touched[slot], slots[i] = now, record, slot
+        self._pass_usual(now, record)
+        given = np.array(slots, np.int64)
+        self._touched_segments.update(np.unique(given[given != self.max_streams] // SEGMENT_SLOTS).tolist())
+
+    def _usual_times(self) -> tuple[int, int]:
+        """Stream time, and until when no stream is idle for too long; no time is usual while the first is in doubt."""
+        now = self.clock.now
+        if not self.clock.settled:
+            return _BEFORE_ALL_TIME, _BEFORE_ALL_TIME
+        if self.ttl_ms is None:
+            return now, now - _BEFORE_ALL_TIME
+        self._drop_idle(now - self.ttl_ms)
+        # Those who come or are seen again are idle later than the one that is first in line now.
+        oldest = self._last_seen[next(iter(self._slots.values()))] if self._slots else now
+        return now, oldest + self.ttl_ms
+
+    def _pass_usual(self, now: int, record: int) -> None:
+        """Note that the records up to this one had usual times, the newest ``now``."""
+        if record > self._records:
+            self._records = record
+            self.clock.pass_usual(now)
 
     def assign_one(self, key: bytes, time_ms: int, kind: int) -> tuple[int, bool, int]:
         """Slot, whether it starts over, and the time to believe, for one record."""

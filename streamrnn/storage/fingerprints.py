@@ -1,8 +1,8 @@
 """Two fingerprints travel in a manifest, and this is how they are made and compared.
 
 ``configuration`` is all that changes what is learned: a difference is an error that names the fields. ``build`` is
-versions and CPU target: a difference may change last bits and is allowed, so that rolling deploys work; whoever
-restores reports it.
+versions, CPU target and C library: a difference may change last bits, or none (``core`` says when), and is allowed, so
+that rolling deploys work; whoever restores reports it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ABSENT = object()
 
 
 def build_info(**extra: str) -> dict[str, str]:
-    """What decides the bits besides the configuration; ``extra`` adds what the caller knows: what made the kernels."""
+    """What may decide bits besides the configuration; ``extra`` adds what the caller knows: what made the kernels."""
     return {
         "streamrnn": __version__,
         "python": platform.python_version(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,17 @@ def test_a_plan_with_a_code_that_no_kernel_knows_is_refused(field: str) -> None:
     for code in (-1, 99):
         with pytest.raises(ValueError, match=f"plan.{field} is {code}, which no kernel knows"):
             handle.require_known_codes(plan._replace(**{field: code}))
+
+
+def test_a_prepared_call_keeps_all_it_works_on_in_memory() -> None:
+    learner = Learner(LearnerSpec(n_features=1, target=TargetSpec(fields=("y",))), 7)
+    call = learner._handle.prepared(learner._records(1))
+    held = [weakref.ref(array) for array in (learner._model.theta, learner._per_stream.state)]
+    del learner
+    assert all(array() is not None for array in held)
+    call()
+    del call
+    assert all(array() is None for array in held)
 
 
 def places(group: Any) -> list[int]:

@@ -27,8 +27,8 @@ def test_products_agree_with_numpy_and_add_to_what_is_there(n: int, m: int, dtyp
     add_product(out, w, v)
     np.testing.assert_allclose(out, expected, **tolerance(dtype))
 
-    dv, dout = rng.standard_normal(n).astype(dtype), rng.standard_normal(m).astype(dtype)
-    expected = dv + w @ dout
+    dv, dout = rng.standard_normal((3, n)).astype(dtype), rng.standard_normal((3, m)).astype(dtype)
+    expected = dv + dout @ w.T
     add_transposed(dv, w, dout)
     np.testing.assert_allclose(dv, expected, **tolerance(dtype))
 
@@ -50,8 +50,8 @@ def test_outer_products_take_the_first_steps_only(steps: int, dtype: type) -> No
 def test_products_of_every_width_agree_with_numpy_and_stay_inside_their_output(m: int, dtype: type) -> None:
     rng, n, T = np.random.default_rng(m), 5, 6
     w, v, dout = (rng.standard_normal(shape).astype(dtype) for shape in ((n, m), (T, n), (T, m)))
-    memory = np.full((T + 2) * m, 7, dtype)
-    out = memory[m:-m].reshape(T, m)
+    memory = np.full((T + 2) * max(m, n), 7, dtype)
+    out = memory[m : (1 + T) * m].reshape(T, m)
     add_products(out, w, v)
     np.testing.assert_allclose(out, 7 + v @ w, **tolerance(dtype))
     out[:] = 7
@@ -62,11 +62,11 @@ def test_products_of_every_width_agree_with_numpy_and_stay_inside_their_output(m
     add_outer(dw, v, dout, T)
     np.testing.assert_allclose(dw, 7 + v.T @ dout, **tolerance(dtype))
     assert set(memory[:m]) | set(memory[(1 + n) * m :]) == {7}
-    dv = memory[: n + 2]
-    dv[:] = 7
-    add_transposed(dv[1:-1], w, dout[0])
-    np.testing.assert_allclose(dv[1:-1], 7 + w @ dout[0], **tolerance(dtype))
-    assert dv[0] == dv[-1] == 7
+    memory[:] = 7
+    dv = memory[1 : T * n + 1].reshape(T, n)
+    add_transposed(dv, w, dout)
+    np.testing.assert_allclose(dv, 7 + dout @ w.T, **tolerance(dtype))
+    assert memory[0] == memory[T * n + 1] == 7
     np.testing.assert_allclose(dot(w[0], dout[0]), w[0] @ dout[0], **tolerance(dtype))
 
 
@@ -101,6 +101,6 @@ def test_lanes_share_a_row_and_what_is_left_of_it_comes_last(m: int, dtype: type
     for j in range(whole, m):
         expected += a[j] * b[j]
     assert dot(a, b) == expected
-    dv = np.zeros(9, dtype)
-    add_transposed(dv, np.tile(a, (9, 1)), b)
-    assert set(dv) == {expected}
+    dv = np.zeros((2, 9), dtype)
+    add_transposed(dv, np.tile(a, (9, 1)), np.stack([b, b]))
+    assert set(dv.flat) == {expected}

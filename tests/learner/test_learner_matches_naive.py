@@ -6,6 +6,7 @@ The log is given in pieces, as blocks or record by record; in between both are a
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import numba
 import numpy as np
@@ -195,3 +196,24 @@ def test_a_question_after_a_gap_is_answered_as_from_a_new_sequence() -> None:
     later = part(log, 3, 4)
     later.time_ms[0] += 20_000
     np.testing.assert_allclose(learner.predict(later).value, naive.predict(later), rtol=1e-9)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "rmsprop", "adam", "adamw"])
+def test_steps_that_promise_more_than_their_batch_s_loss_are_shortened_as_in_the_naive_one(
+    optimizer: Literal["sgd", "momentum", "rmsprop", "adam", "adamw"], batch_size: int
+) -> None:
+    lr = 0.5 if optimizer == "sgd" else 0.1  # the others make up for the length of the gradient
+    spec = LearnerSpec(
+        n_features=2,
+        target=TargetSpec(fields=("y",)),
+        model=ModelSpec(cell="gru", hidden_size=3, dtype="float64"),
+        learning=LearningSpec(k1=1, k2=3, optimizer=optimizer, lr=lr, batch_size=batch_size, polyak_bound=0.3),
+    )
+    rng = np.random.default_rng(6)
+    x = rng.standard_normal((60, 2))
+    log = Block.events([b"a"] * 60, x, x[:, :1] + rng.standard_normal((60, 1)), time_ms=1000 * np.arange(60))
+    check_agreement(spec, log, [], 1e-9)
+    learner, _ = pair(spec)
+    learner.process(log)
+    assert learner.counters()["steps_shortened"] > 0

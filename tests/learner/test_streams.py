@@ -151,6 +151,44 @@ def test_any_cut_and_any_restore_gives_the_same(
     assert everything(index) == everything(whole)
 
 
+@pytest.mark.usefixtures("tiny_segments", "any_block_counts_as_large")
+@given(limits, st.lists(rows, max_size=60), st.integers(0, 60))
+def test_a_block_gives_what_its_records_give_one_by_one(
+    limit: tuple[int, int | None], log: list[Row], cut: int
+) -> None:
+    index, twin = StreamIndex(*limit, JUMP_MS), StreamIndex(*limit, JUMP_MS)
+    for part in (log[:cut], log[cut:]):
+        assert fed(index, part) == [twin.assign_one(*row) for row in part]
+        assert everything(index) == everything(twin)
+        assert index.clock.state().tolist() == twin.clock.state().tolist()
+        assert index.pop_touched_segments() == twin.pop_touched_segments()
+
+
+@pytest.mark.usefixtures("any_block_counts_as_large")
+def test_far_jumps_in_a_block_must_agree_in_a_row() -> None:
+    log = events((b"a", 0), (b"a", 1), (b"b", 10**9), (b"b", 10**9), (b"a", 2), (b"c", 10**9), (b"c", 10**9), (b"a", 3))
+    index = StreamIndex(9, TTL_MS, JUMP_MS)
+    assert [time for _, _, time in fed(index, log)] == [0, 1, 1, 1, 2, 2, 2, 3]
+    assert (index.clock.now, index.keys()) == (3, [b"b", b"c", b"a"])
+
+
+@pytest.mark.usefixtures("any_block_counts_as_large")
+def test_the_first_stream_of_all_may_leave_within_the_block_it_came_in() -> None:
+    index = StreamIndex(9, TTL_MS, JUMP_MS)
+    fed(index, [(b"a", 0, LABEL), (b"a", 1, LABEL)])
+    fed(index, events((b"a", 2), (b"b", 2 + TTL_MS), (b"b", 3 + TTL_MS)))
+    assert (index.keys(), index.evictions_ttl) == ([b"b"], 1)
+
+
+@pytest.mark.usefixtures("any_block_counts_as_large")
+def test_a_shorter_ttl_holds_from_the_first_record_on() -> None:
+    longer, shorter = StreamIndex(9, None, JUMP_MS), StreamIndex(9, TTL_MS, JUMP_MS)
+    fed(longer, events((b"a", 0), (b"b", 900)))
+    shorter.resume(*longer.state())
+    assert fed(shorter, events((b"a", 900), (b"b", 900))) == [(0, True, 900), (1, False, 900)]
+    assert shorter.evictions_ttl == 1
+
+
 @given(limits, st.lists(rows, max_size=40))
 def test_no_stream_outlives_ttl_and_none_exceeds_the_capacity(limit: tuple[int, int | None], log: list[Row]) -> None:
     index = StreamIndex(*limit, JUMP_MS)
@@ -164,6 +202,11 @@ def test_no_stream_outlives_ttl_and_none_exceeds_the_capacity(limit: tuple[int, 
             assert (index.clock.now - index.state()[3][slots, 0] <= index.ttl_ms).all()
         if row[2] == EVENT:
             assert index.keys()[-1] == row[0]
+
+
+@pytest.fixture
+def any_block_counts_as_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streamrnn.learner.streams, "FEW", 0)
 
 
 @pytest.fixture
