@@ -10,6 +10,9 @@ from streamrnn.core import counts, losses, scaler, targets
 from streamrnn.core.arrays import F1, Hyper, Model, Plan, Records, Scratch, Streams
 from streamrnn.core.jit import ZERO, internal, jit
 
+UNSCORED = 3
+"""First values of a partition, of which nothing tells yet whether they are absurd."""
+
 Score = tuple[int, float, float]
 """The number of known fields, and the sums over them of the loss in the model's scale and of the error: absolute in the
 target's unit, at the middle quantile; 0 or 1 for a class."""
@@ -22,16 +25,16 @@ def score(
 ) -> Score:  # fmt: skip
     """Compare a published prediction (O,) with the fields y (F,), standing at its columns from ``column`` on.
 
-    With these as far as they count: the error of one absurd value would be all that the running sums ever show.
+    With these no further out than lags may be: the error of one absurd value would be all that running sums ever show.
     """
     if plan.classes > 0:
         return score_class(plan.loss, prediction, y[0])
     n, loss, error = ZERO, 0.0, 0.0
     per_target = prediction.shape[0] // streams.y.shape[2]
     for f in range(plan.fields):
-        if scaler.usable(y[f]):
+        if scaler.usable(y[f]) and (plan.scale == 0 or model.y_count[f] >= UNSCORED):
             n += 1
-            target = targets.within_bounds(plan, hyper, model, streams, slot, f, y[f])
+            target = targets.within_reach(plan, hyper, model, streams, slot, f, y[f])
             _, width = targets.column_scale(plan, hyper, model, streams, slot, column + f)
             first = (column + f) * per_target
             for q in range(per_target):

@@ -127,7 +127,8 @@ def lag_value(
     value = value_before(streams.history[source], streams.history_count[source], field, lag)
     if np.isnan(value):
         return 0.0
-    return level(plan, hyper, model, streams, slot, field, value, scaler.FAR)
+    value = level(plan, hyper, model, streams, slot, field, value, scaler.FAR)
+    return min(LARGEST_LAG, max(-LARGEST_LAG, value))
 
 
 @internal
@@ -139,7 +140,7 @@ def level(
         own_centre, own_width = own_scale(hyper, model, streams, slot, field)
         value = scaler.clipped(value, own_centre, limit * own_width)
     centre, width = level_scale(plan, hyper, model, streams, slot, field)
-    return min(LARGEST_LAG, max(-LARGEST_LAG, (value - centre) / width))
+    return (value - centre) / width
 
 
 @internal
@@ -175,11 +176,20 @@ def absorb_field(
             scaler.take_in(
                 model.y_count, model.y_mean, model.y_m2, model.y_watch, model.y_first, f, counted, hyper.memory
             )
-    if counted != y:
-        model.counters[counts.OUTLYING_TARGETS] += 1
     if plan.scale == 1:
+        if counted != y:
+            model.counters[counts.OUTLYING_TARGETS] += 1
         scratch.counted[f] = counted
         scratch.kept[f] = np.nan if lone else y
+
+
+@internal
+def within_reach(plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, field: int, y: float) -> float:
+    """A value of the stream as far as predictions are scored by it."""
+    if plan.scale == 0:
+        return y
+    centre, width = own_scale(hyper, model, streams, slot, field)
+    return scaler.clipped(y, centre, scaler.FAR * width)
 
 
 @internal

@@ -99,7 +99,7 @@ class NaiveEncoder:
                 if self.spec.target.period:
                     out.append(self.change(stream, i, lag, FAR))
                 elif np.isfinite(value):
-                    out.append(self.recalled(stream, i, value, FAR))
+                    out.append(float(np.clip(self.recalled(stream, i, value, FAR), -LARGEST_LAG, LARGEST_LAG)))
                 else:
                     out.append(0.0)
         return np.array(out, self.dtype)
@@ -156,7 +156,7 @@ class NaiveEncoder:
         if self.spec.learning.scale:
             centre, width = self.own_scaling(stream, i)
             value = np.clip(value, centre - limit * width, centre + limit * width)
-        return float(np.clip(self.scaled_level(stream, i, value), -LARGEST_LAG, LARGEST_LAG))
+        return self.scaled_level(stream, i, value)
 
     def units(self, stream: Stream) -> list[tuple[float, float]]:
         """Centre and width that each field's lags are in; a width of NaN while its targets have no deviation."""
@@ -214,12 +214,19 @@ class NaiveEncoder:
                 within = own.absorb(value, *scaling)
                 if within == value or own.count < NEWCOMERS:
                     partition.take_in(within)
-            if within != value:
-                self.counts["outlying_targets"] += 1
             if self.spec.learning.scale:
+                if within != value:
+                    self.counts["outlying_targets"] += 1
                 counted[i], kept[i] = within, np.nan if lone else value
         self.kept = kept
         return counted, kept
+
+    def within_reach(self, stream: Stream, i: int, value: float) -> float:
+        """A value as far as predictions are scored by it."""
+        if not self.spec.learning.scale:
+            return value
+        centre, width = self.own_scaling(stream, i)
+        return float(np.clip(value, centre - FAR * width, centre + FAR * width))
 
     def within_bounds(self, stream: Stream, i: int, value: float) -> float:
         """A value as far as it would count now."""

@@ -363,9 +363,11 @@ class NaiveLearner(NaiveEncoder):
                     losses.append(-np.log(max(probabilities[int(y[i])], 1e-15)))
                     errors.append(float(np.argmax(probabilities) != y[i]))
                     continue
+                if self.spec.learning.scale and self.target_moments[i].count < 3:
+                    continue  # nothing tells yet whether such a value is absurd
                 width = self.width(stream, j, i)
                 first = ((j - 1) * self.spec.n_targets + i) * len(levels)
-                distances = prediction[first : first + len(levels)] - self.within_bounds(stream, i, float(y[i]))
+                distances = prediction[first : first + len(levels)] - self.within_reach(stream, i, float(y[i]))
                 elements = [
                     element_loss(model.effective_loss, d / width, q, model.huber_delta)[0]
                     for d, q in zip(distances, levels, strict=True)
