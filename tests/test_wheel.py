@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -31,7 +32,7 @@ def test_an_installed_wheel_predicts_with_the_kernels_it_brought_and_they_are_th
     assert set(folder.iterdir()) == set(brought.values())
     for dtype, path in brought.items():  # compiled here a second time, elsewhere, and reproducible
         assert path.read_bytes() == compiled.kernels(dtype).path.read_bytes()
-    alone = {"PYTHONPATH": str(installed), "STREAMRNN_CACHE_DIR": "/nonexistent"}
+    alone = {"PYTHONPATH": str(installed), "STREAMRNN_CACHE_DIR": os.devnull}
     script = FIRST_PREDICTION.format(directory=tmp_path) + REPORT
     printed = subprocess.check_output([sys.executable, "-c", script], env=alone, cwd=tmp_path, text=True)
     assert printed.split() == [str(brought["float32"]), str(brought["float64"]), "False"]

@@ -158,7 +158,7 @@ class Streams(NamedTuple):
     change_watch: F3 = stored("Y 6", cleared=STREAM)
     remembered: F3 = stored("M O", blank=nan)  # published predictions that will be scored later
     regressors: F3 = stored("N R")  # what they were made from
-    scaling: F4 = stored("N F 2")  # centre and width of the lags among them
+    scaling: F4 = stored("N F 3")  # centre and width of the lags among them, and whether to learn from them
     expert_predictions: F4 = stored("N O 2")  # of the RLS readout's models
     event: U2 = stored("E", cleared=STREAM)  # their events
     event_step: I2 = stored("E", blank=-1, cleared=SEQUENCE)  # their step, -1 = in an earlier sequence
@@ -213,7 +213,7 @@ class Scratch(NamedTuple):
     step: T1  # (P,) what the optimiser would subtract from theta
     phi: F1  # (R,) regressors of the record at work
     phi_replayed: F1  # (R,) regressors of a step of a window
-    scaling: F2  # (F, 2) centre and width of the lags among them
+    scaling: F2  # (F, 3) centre and width of the lags among them, and whether to learn from them
     expert_predictions: F2  # (O, 2) of the RLS readout's models for it
     workspace: F2  # (2, R) for the RLS readout's arithmetic
     counted: F1  # (F,) targets of the record at work, as far as they count

@@ -163,6 +163,14 @@ def update(
 
 
 @jit
+def judge(readout: Readout, o: int, phi: F1, newest_at: int, predictions: F1, target: float) -> None:
+    """As ``update``, where the target says who predicts well, and is not to be fitted."""
+    own_newest_at = own_newest(newest_at, o, readout.fields)
+    if abs(predictions[FULL]) + abs(predictions[PLAIN]) + abs(target) <= LARGEST:
+        score_experts(readout, o, predictions, phi[own_newest_at] if own_newest_at >= 0 else 0.0, target)
+
+
+@jit
 def score_experts(readout: Readout, o: int, predictions: F1, newest_value: float, target: float) -> None:
     """Discount the experts' absolute errors on output o and add those of this target."""
     losses = readout.losses[o]

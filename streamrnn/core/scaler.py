@@ -34,7 +34,10 @@ ABSURD = 1e100
 """Numbers beyond this count as missing: nothing may be computed with their squares."""
 
 BOUND = 10.0
-"""Deviations beyond which a value counts less than it is. Also how many a stream's remembered values may show."""
+"""Deviations beyond which a value counts less than it is."""
+FAR = 100.0
+"""Deviations beyond which a stream remembers a value only if the one before was out of bounds, too; its lags show no
+more. A jump by less is followed at once."""
 WIDENING = 1.5
 """Factor of the bound with each value beyond it."""
 NARROWING = 0.999
@@ -101,8 +104,8 @@ def reach(watch: F2, k: int, width: float) -> float:
 
 @jit
 def is_lone(watch: F2, k: int, value: float, centre: float, width: float) -> bool:
-    """Whether a value is out of bounds and the one before it was not. To be asked before ``absorb``."""
-    return bool(abs(value - centre) > reach(watch, k, width) and watch[k, RUN] >= 0.0)
+    """Whether a value is far off, and the one before it was not out of bounds. To be asked before ``absorb``."""
+    return bool(abs(value - centre) > FAR * width and watch[k, RUN] >= 0.0)
 
 
 @jit

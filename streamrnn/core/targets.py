@@ -16,8 +16,6 @@ value per step, an unknown one being replaced by the value before it. ``ago`` co
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from streamrnn.core import counts, kinds, rls, scaler
@@ -100,11 +98,12 @@ def baseline(plan: Plan, model: Model, streams: Streams, slot: int, column: int,
 
 @internal
 def change(
-    plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, source: int, field: int, lag: int
+    plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, source: int, field: int, lag: int, limit: float
 ) -> float:
     """Difference over one period, ``lag`` steps before the newest value, in widths; 0 where unknown.
 
-    Here and in ``lag_value`` slot's statistics are in force for the values of source's sequence.
+    It is cut off at ``limit`` deviations of its own stream. Here and in ``lag_value`` slot's statistics are in force
+    for the values of source's sequence.
     """
     history, counts = streams.history[source], streams.history_count[source]
     newer = value_before(history, counts, field, lag)
@@ -113,7 +112,7 @@ def change(
         return 0.0
     difference = newer - older
     if plan.scale == 1:
-        difference = scaler.clipped(difference, 0.0, scaler.BOUND * own_change(hyper, model, streams, slot, field))
+        difference = scaler.clipped(difference, 0.0, limit * own_change(hyper, model, streams, slot, field))
     _, width = column_scale(plan, hyper, model, streams, slot, field)
     return min(LARGEST_LAG, max(-LARGEST_LAG, difference / width))
 
@@ -124,19 +123,21 @@ def lag_value(
 ) -> float:
     """Regressor ``lag`` of a field: a known value, or with a baseline a difference; 0 where unknown."""
     if plan.period > 0:
-        return change(plan, hyper, model, streams, slot, source, field, lag)
+        return change(plan, hyper, model, streams, slot, source, field, lag, scaler.FAR)
     value = value_before(streams.history[source], streams.history_count[source], field, lag)
     if np.isnan(value):
         return 0.0
-    return level(plan, hyper, model, streams, slot, field, value)
+    return level(plan, hyper, model, streams, slot, field, value, scaler.FAR)
 
 
 @internal
-def level(plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, field: int, value: float) -> float:
-    """A remembered value of a field, standardised; no further out than ten deviations of its own stream."""
+def level(
+    plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, field: int, value: float, limit: float
+) -> float:
+    """A remembered value of a field, standardised; cut off at ``limit`` deviations of its own stream."""
     if plan.scale == 1:
         own_centre, own_width = own_scale(hyper, model, streams, slot, field)
-        value = scaler.clipped(value, own_centre, scaler.BOUND * own_width)
+        value = scaler.clipped(value, own_centre, limit * own_width)
     centre, width = level_scale(plan, hyper, model, streams, slot, field)
     return min(LARGEST_LAG, max(-LARGEST_LAG, (value - centre) / width))
 
@@ -145,8 +146,8 @@ def level(plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, f
 def absorb(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, y: F1) -> None:
     """Known fields of y (F,) enter the statistics; scratch says as what they count, and what to remember of them.
 
-    A stream's own statistics begin when the partition has some to hold its values against. A value out of bounds is
-    remembered only if the one before it was, too: a forecast from "the last value" should not start there.
+    A stream's own statistics begin when the partition has some to hold its values against. A value far off is
+    remembered only if the one before it was out of bounds, too: forecasts from "the last value" should not start there.
     """
     for f in range(plan.fields):
         scratch.counted[f] = scratch.kept[f] = y[f]
@@ -262,18 +263,20 @@ def enqueue(
 def write_scaling(
     plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, source: int, scaling: F2
 ) -> None:
-    """scaling (F, 2) = centre and width that the lags are in now; width NaN where nothing may be learned from them.
+    """scaling (F, 3) = centre and width that the lags are in now, and whether weights may be learned from them: 1 or 0.
 
-    That is while no deviation is known: standardised by nothing, a target would come in as the raw number it is. And
-    while a lag is out of bounds, since least squares would rather give up its weight than leave such an error.
+    The width is NaN while no deviation is known: standardised by nothing, a target would come in as the raw number it
+    is. Nothing is learned while a lag is out of bounds: least squares would rather give up its weight than leave such
+    an error.
     """
     sound = True
     for f in range(plan.fields):
         sound = sound and lags_within_bounds(plan, hyper, model, streams, slot, source, f)
     for f in range(plan.fields):
         scaling[f, 0], scaling[f, 1] = column_scale(plan, hyper, model, streams, slot, f)
+        scaling[f, 2] = 1.0 if sound or plan.scale == 0 else 0.0
         deviations = model.change_m2[f] if plan.period > 0 else model.y_m2[f]
-        if plan.scale == 1 and not (sound and deviations > 0.0):
+        if plan.scale == 1 and not deviations > 0.0:
             scaling[f, 1] = np.nan
 
 
@@ -299,7 +302,7 @@ def lags_within_bounds(
 def is_learnable(plan: Plan, model: Model, streams: Streams, slot: int, scaling: F2, column: int) -> bool:
     """Whether the readout, and the trunk beneath it, may learn a column's newest value from what was predicted.
 
-    Not where ``scaling`` (F, 2) of the prediction says so. Nor while the value is far out and not known for a new level
+    Not where ``scaling`` (F, 3) of the prediction says so. Nor while the value is far out and not known for a new level
     yet, in its stream or in the partition, in whose units weights are.
     """
     if plan.rls == 0:
@@ -310,7 +313,8 @@ def is_learnable(plan: Plan, model: Model, streams: Streams, slot: int, scaling:
     else:
         own, pool = streams.y_watch[slot, field], model.y_watch[field]
     in_question = own[scaler.RUN] < 0.0 or pool[scaler.RUN] < 0.0
-    return not (np.isnan(scaling[field, 1]) or (plan.scale == 1 and in_question))
+    known = scaling[field, 2] > 0.0 and not np.isnan(scaling[field, 1])
+    return bool(known and (plan.scale == 0 or not in_question))
 
 
 @internal
@@ -320,13 +324,16 @@ def fit_readout(
 ) -> None:  # fmt: skip
     """The readout learns the known targets of the record at work, from what the prediction was made with.
 
-    phi (R,) are its regressors, scaling (F, 2) theirs, predictions (O, 2) those of its models.
+    phi (R,) are its regressors, scaling (F, 3) theirs, predictions (O, 2) those of its models.
     """
     for f in range(plan.fields):
         y = scratch.counted[f]
-        if scaler.usable(y) and is_learnable(plan, model, streams, slot, scaling, f):
+        if scaler.usable(y) and not np.isnan(scaling[f, 1]):
             target = (y - scaling[f, 0]) / scaling[f, 1]
-            rls.update(model.readout, hyper, f, phi, plan.newest_at, predictions[f], target, scratch.workspace)
+            if is_learnable(plan, model, streams, slot, scaling, f):
+                rls.update(model.readout, hyper, f, phi, plan.newest_at, predictions[f], target, scratch.workspace)
+            else:
+                rls.judge(model.readout, f, phi, plan.newest_at, predictions[f], target)
 
 
 @internal
@@ -343,7 +350,7 @@ def fit_readout_to_forecast(
     """
     field = column % plan.fields
     scaling = streams.scaling[slot, place, field]
-    if not (scaler.usable(y) and is_learnable(plan, model, streams, slot, streams.scaling[slot, place], column)):
+    if not scaler.usable(y) or np.isnan(scaling[1]):
         return
     if plan.period > 0:
         _, width = column_scale(plan, hyper, model, streams, slot, column)
@@ -351,6 +358,8 @@ def fit_readout_to_forecast(
         target = difference(plan, hyper, model, streams, slot, y, column, ago) / width * (first / scaling[1])
     else:
         target = (y - scaling[0]) / scaling[1]
-    if math.isfinite(target):
-        rls.update(model.readout, hyper, column, streams.regressors[slot, place], plan.newest_at,
-                   streams.expert_predictions[slot, place, column], target, scratch.workspace)  # fmt: skip
+    phi, predictions = streams.regressors[slot, place], streams.expert_predictions[slot, place, column]
+    if is_learnable(plan, model, streams, slot, streams.scaling[slot, place], column):
+        rls.update(model.readout, hyper, column, phi, plan.newest_at, predictions, target, scratch.workspace)
+    else:
+        rls.judge(model.readout, column, phi, plan.newest_at, predictions, target)

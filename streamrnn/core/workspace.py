@@ -34,7 +34,7 @@ def zeros_scratch(
         layers=np.stack([table_of(layer) for layer in layers]), tape=tape, h=top.state[0, 1:], dh=top.dh,
         head_w=head.head_w, head_b=head.head_b, dhead_w=dhead.head_w, dhead_b=dhead.head_b,
         raw=blank(O), draw=blank(O), grad=grad, step=blank(*theta.shape), phi=zeros(R, np.float64),
-        phi_replayed=zeros(R, np.float64), scaling=np.zeros((F, 2)), expert_predictions=np.zeros((O, 2)),
+        phi_replayed=zeros(R, np.float64), scaling=np.zeros((F, 3)), expert_predictions=np.zeros((O, 2)),
         workspace=zeros((2, R), np.float64), counted=np.full(F, np.nan), kept=np.full(F, np.nan),
         indicator=indicator, levels=levels,
     )  # fmt: skip

@@ -108,6 +108,7 @@ class DirectoryBlobs:
                     changed.add(path.parent)
                 if not _refreshed(path, data):
                     write_atomically(path, data, durable_name=False)
+            del data  # before the next one is asked for
         _sync(changed)
 
     def delete(self, names: Iterable[str], *, put_before: float | None = None) -> None:

@@ -228,6 +228,7 @@ class CheckpointStore:
                 entry = StreamsEntry(index=index, sha256=_sha256(data), rows=segment.rows, bytes=len(data))
                 entries[index] = entry
                 yield self._names.segment(lineage, entry.sha256), data
+                del data
 
         self._blobs.put(named())
         return model_entry, entries

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
@@ -60,15 +61,18 @@ def join_segments(segments: Iterable[Segment], n_slots: int) -> tuple[Arrays, li
     """
     streams: Arrays = {}
     keys: list[bytes | None] = []
-    for index, segment in enumerate(segments):
+    numbers = itertools.count()  # enumerate() would hold on to the segment before
+    for segment in segments:
+        index = next(numbers)
         if index == 0:
             streams = {name: np.empty((n_slots, *a.shape[1:]), a.dtype) for name, a in segment.arrays.items()}
         layout = {name: (a.dtype, a.shape[1:]) for name, a in segment.arrays.items()}
         if layout != {name: (a.dtype, a.shape[1:]) for name, a in streams.items()}:
             raise CorruptCheckpoint(f"segment {index} holds other arrays than segment 0")
-        for name, array in segment.arrays.items():
-            streams[name][len(keys) : len(keys) + segment.rows] = array
+        for name in layout:
+            streams[name][len(keys) : len(keys) + segment.rows] = segment.arrays[name]
         keys += segment.keys
+        del segment
     return streams, keys
 
 

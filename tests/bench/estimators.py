@@ -4,9 +4,9 @@
     python -m tests.bench.estimators --quick    one of them, a second
 
 All work on the same rows: 8 features in a dict (``predict_one``, ``learn_one``), a data frame (``learn_many``) or a
-block (``Learner.process``). A hidden state of 32 and TBPTT(16, 16), except for the estimator's own defaults. Wall
-clock, one thread, one stream; every figure is the median over repeats, each of which goes over all rows. Before that
-each model has learned them once.
+block (``Learner.process``; "one by one" is the same with a block for each row). A hidden state of 32 and TBPTT(16, 16),
+except for the estimator's own defaults. Wall clock, one thread, one stream; every figure is the median over repeats,
+each of which goes over all rows. Before that each model has learned them once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from streamrnn.learner.block import Block
 FEATURES, HIDDEN, WINDOW = 8, 32, 16
 CELLS = ("lstm", "gru", "rnn")
 READOUTS = ("linear", "rls")
-COLUMNS = ("predict_one", "learn_one", "both", "learn_many", "Learner.process")
+COLUMNS = ("predict_one", "learn_one", "both", "learn_many", "Learner.process", "one by one")
 NAMES = [f"f{i}" for i in range(FEATURES)]
 SIZED: dict[str, Any] = {"hidden_size": HIDDEN, "k1": WINDOW, "k2": WINDOW}
 CASES: dict[str, dict[str, Any]] = {
@@ -60,6 +60,7 @@ def calls(parameters: dict[str, Any], rows: int) -> dict[str, Callable[[], objec
     single, batched = (RNNRegressor(**parameters, features=NAMES) for _ in range(2))
     learner = Learner(single._spec(), seed=0)
     block = Block.events([b""] * rows, x, y[:, None].copy())
+    blocks = [Block.events([b""], x[i : i + 1], y[i : i + 1, None]) for i in range(rows)]
 
     def predict() -> None:
         for row, _ in pairs:
@@ -74,12 +75,17 @@ def calls(parameters: dict[str, Any], rows: int) -> dict[str, Callable[[], objec
             single.predict_one(row)
             single.learn_one(row, value)
 
+    def one_by_one() -> None:
+        for each in blocks:
+            learner.process(each)
+
     return {
         "predict_one": predict,
         "learn_one": learn,
         "both": both,
         "learn_many": lambda: batched.learn_many(X, target),
         "Learner.process": lambda: learner.process(block),
+        "one by one": one_by_one,
     }
 
 

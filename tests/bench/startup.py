@@ -64,7 +64,8 @@ ROOT = Path(__file__).parents[2]
 def run(script: str, environment: Mapping[str, str]) -> float:
     """Seconds from starting an interpreter with this script to its end; shows what it printed when it fails."""
     started = time.perf_counter()
-    subprocess.run([sys.executable, "-c", script], env={**os.environ, **environment}, check=True, timeout=1200)
+    # -P: the package is the installed one, even where the working directory holds another.
+    subprocess.run([sys.executable, "-P", "-c", script], env={**os.environ, **environment}, check=True, timeout=1200)
     return time.perf_counter() - started
 
 
@@ -78,6 +79,12 @@ def start_s(before: str = "", **environment: str) -> float:
     """Seconds from nothing to the first prediction written, by an interpreter that did something before."""
     with tempfile.TemporaryDirectory() as directory:
         return run(before + FIRST_PREDICTION.format(directory=Path(directory)), environment)
+
+
+def cpu_s() -> float:
+    """Seconds of CPU that all ended children have used; what others do on the machine hardly changes it."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def build_wheel(directory: Path) -> Path:
@@ -128,21 +135,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     print(f"python {sys.version.split()[0]}, numba {metadata.version('numba')}")
     print("| what | seconds |\n|---|---|")
-    for statement in ("import streamrnn", "from streamrnn import Learner", "from streamrnn import RNNRegressor"):
-        show(f"`{statement}`", import_s(statement))
+    show("import of `streamrnn`", import_s("import streamrnn"))
+    for name in ("Learner", "RNNRegressor"):
+        show(f"import of `{name}`", import_s(f"from streamrnn import {name}"))
     start_s()  # fills the cache if need be
+    before = cpu_s()
     show("warm start to the first prediction", statistics.median(start_s() for _ in range(5)))
-    show("the same, after compiling a function with Numba", start_s(NUMBA_FIRST))
+    show("the same, seconds of CPU", (cpu_s() - before) / 5)
+    show("after compiling a function with Numba in the same process", start_s(NUMBA_FIRST))
     if not options.no_cold:
         with tempfile.TemporaryDirectory() as cache:
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            before = cpu_s()
             show("cold start to the first prediction", start_s(STREAMRNN_CACHE_DIR=cache))
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            show("of it, seconds of CPU", after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+            show("the same, seconds of CPU", cpu_s() - before)
         with tempfile.TemporaryDirectory() as directory:
             Path(directory).chmod(0o755)
             installed = build_wheel(Path(directory))
-            alone = {"PYTHONPATH": str(installed), "STREAMRNN_CACHE_DIR": "/nonexistent"}
+            alone = {"PYTHONPATH": str(installed), "STREAMRNN_CACHE_DIR": os.devnull}
             times = (start_s(**alone) for _ in range(5))
             show("installed wheel, no cache, first start", next(times))
             show("later ones", statistics.median(times))

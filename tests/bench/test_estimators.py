@@ -20,10 +20,11 @@ def test_the_quick_bench_prints_a_figure_for_every_column(
     (line,) = (line for line in printed.splitlines() if "lstm 32, linear" in line)
     figures = [float(text) for text in re.findall(r"\d+\.\d+", line)]
     assert len(figures) == len(estimators.COLUMNS)
-    predict, learn, both, _, process = figures
+    predict, learn, both, _, process, one_by_one = figures
     assert all(0.0 < figure < 10_000.0 for figure in figures)
     # Columns in this order, with room for whatever else the machine does.
     assert process < 2 * learn
+    assert process < one_by_one
     assert predict < 3 * both
 
 

@@ -16,6 +16,8 @@ from streamrnn.learner.spec import LearnerSpec
 from tests.oracle.network import Array
 from tests.oracle.statistics import (
     BOUND,
+    CLIP,
+    FAR,
     NEWCOMERS,
     RunningMoments,
     scaled_input,
@@ -81,8 +83,10 @@ class NaiveEncoder:
         flags = [float(np.isfinite(v)) for v in newest]
         if self.classify:
             return [float(newest[0] == k) for k in range(len(self.spec.target.classes or ()))] + flags
-        scaled = [self.recalled(stream, i, v) if np.isfinite(v) else 0.0 for i, v in enumerate(newest)]
-        changes = [self.change(stream, i, 0) for i in range(self.spec.n_targets)] if self.spec.target.period else []
+        scaled = [self.recalled(stream, i, v, CLIP) if np.isfinite(v) else 0.0 for i, v in enumerate(newest)]
+        changes = (
+            [self.change(stream, i, 0, CLIP) for i in range(self.spec.n_targets)] if self.spec.target.period else []
+        )
         return scaled + changes + flags
 
     def lags(self, stream: Stream) -> Array:
@@ -92,21 +96,21 @@ class NaiveEncoder:
             for i in range(self.spec.n_targets):
                 value = stream.sequence.value(i, lag)
                 if self.spec.target.period:
-                    out.append(self.change(stream, i, lag))
+                    out.append(self.change(stream, i, lag, FAR))
                 elif np.isfinite(value):
-                    out.append(self.recalled(stream, i, value))
+                    out.append(self.recalled(stream, i, value, FAR))
                 else:
                     out.append(0.0)
         return np.array(out, self.dtype)
 
-    def change(self, stream: Stream, i: int, lag: int) -> float:
+    def change(self, stream: Stream, i: int, lag: int, limit: float) -> float:
         """The difference over one period ``lag`` before field i's newest value, in units of horizon 1's; 0 unknown."""
         value = stream.sequence.value
         difference = value(i, lag) - value(i, lag + self.spec.target.period)
         if not np.isfinite(difference):
             return 0.0
         if self.spec.learning.scale:
-            reach = BOUND * self.own_width(stream, i)
+            reach = limit * self.own_width(stream, i)
             difference = np.clip(difference, -reach, reach)
         return float(np.clip(difference / self.width(stream, 1, i), -LARGEST_LAG, LARGEST_LAG))
 
@@ -146,25 +150,26 @@ class NaiveEncoder:
         own = RunningMoments(centred=False) if stream is None else stream.changes[column]
         return shrunk_width(own, self.change_moments[column], self.spec.learning.target_shrinkage)
 
-    def recalled(self, stream: Stream, i: int, value: float) -> float:
-        """A remembered value of field i, scaled; within ten of the stream's own deviations."""
+    def recalled(self, stream: Stream, i: int, value: float, limit: float) -> float:
+        """A remembered value of field i, scaled; within ``limit`` of the stream's own deviations."""
         if self.spec.learning.scale:
             centre, width = self.own_scaling(stream, i)
-            value = np.clip(value, centre - BOUND * width, centre + BOUND * width)
+            value = np.clip(value, centre - limit * width, centre + limit * width)
         return float(np.clip(self.scaled_level(stream, i, value), -LARGEST_LAG, LARGEST_LAG))
 
     def units(self, stream: Stream) -> list[tuple[float, float]]:
-        """Centre and width that each field's lags are in; a width of NaN where nothing is learned from them."""
+        """Centre and width that each field's lags are in; a width of NaN while its targets have no deviation."""
         period, units = self.spec.target.period, []
         for i in range(self.spec.n_targets):
             centre = 0.0 if period else self.target_scaling(stream, i)[0]
             seen = self.change_moments[i].variance if period else self.target_moments[i].variance
-            learnable = not self.spec.learning.scale or (seen and self.lags_are_sound(stream))
-            units.append((centre, self.width(stream, 1, i) if learnable else np.nan))
+            units.append((centre, self.width(stream, 1, i) if seen or not self.spec.learning.scale else np.nan))
         return units
 
     def lags_are_sound(self, stream: Stream) -> bool:
-        """Whether no lag of any field lies beyond the stream's bounds."""
+        """Whether no lag of any field lies beyond the stream's bounds, so that weights may be learned from them."""
+        if not self.spec.learning.scale:
+            return True
         period = self.spec.target.period
         for i in range(self.spec.n_targets):
             for lag in range(self.spec.model.lags):

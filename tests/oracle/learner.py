@@ -220,7 +220,7 @@ class NaiveLearner(NaiveEncoder):
                 self.complete(stream, j, counted)
 
         prediction, x, after, phi, experts = self.foretell(record, stream, time_ms)
-        before, units = sequence.state, self.units(stream)
+        before, units, sound = sequence.state, self.units(stream), self.lags_are_sound(stream)
         updates = self.updates
         if spec.target.known == "record":
             self.score(stream, [(prediction, 1)], y)
@@ -232,6 +232,7 @@ class NaiveLearner(NaiveEncoder):
         sequence.regressors.append(phi)
         sequence.expert_predictions.append(experts)
         sequence.units.append(units)
+        sequence.sound.append(sound)
         width = 1 if self.classify else spec.n_outputs
         sequence.targets.append(np.full(width, np.nan, self.dtype))
         sequence.known.append(np.zeros(width, bool))
@@ -314,7 +315,7 @@ class NaiveLearner(NaiveEncoder):
     def set_target(self, stream: Stream, sequence: History, step: int, j: int, i: int, value: float) -> None:
         """Field i of ``step`` at horizon ``j`` becomes known: scaled as of now, waiting for the next window."""
         column = (j - 1) * self.spec.n_targets + i
-        if self.rls and (np.isnan(sequence.units[step][i][1]) or self.in_question(stream, column)):
+        if self.rls and not self.learnable(stream, sequence, step, column):
             return
         levels = 1 if self.classify else len(self.levels)
         first = column * levels
@@ -329,14 +330,20 @@ class NaiveLearner(NaiveEncoder):
         """The RLS readout takes in field i of ``step`` at horizon ``j``, in the units of its regressors."""
         centre, width = sequence.units[step][i]
         column = (j - 1) * self.spec.n_targets + i
-        if np.isnan(width) or self.in_question(stream, column):
+        if np.isnan(width):
             return
         distance = value - centre
         if self.spec.target.period:  # the lags among the regressors are in the width of horizon 1 then
             distance = self.difference(stream, j, i, value)
             width *= self.width(stream, j, i) / self.width(stream, 1, i)
         experts = sequence.expert_predictions[step][column]
-        self.readouts[column].update(sequence.regressors[step], experts, distance / width)
+        fit = self.learnable(stream, sequence, step, column)
+        self.readouts[column].update(sequence.regressors[step], experts, distance / width, fit)
+
+    def learnable(self, stream: Stream, sequence: History, step: int, column: int) -> bool:
+        """Whether weights may be learned from what the step predicted in this column and the newest value of it."""
+        unknown = np.isnan(sequence.units[step][column % self.spec.n_targets][1])
+        return sequence.sound[step] and not unknown and not self.in_question(stream, column)
 
     def score(self, stream: Stream, predictions: list[tuple[Array, int]], y: Array) -> None:
         """Mean loss (in the model's scale) and mean error (in y's unit) of predictions, each with its horizon."""

@@ -126,9 +126,14 @@ class NaiveReadout:
         weights = (losses / losses.min()) ** -count
         return float(weights @ [*self.models(phi), 0.0, self.repeat(phi)] / weights.sum())
 
-    def update(self, phi: Array, predictions: list[float], target: float) -> None:
-        """Learn the ``target`` of what the two models predicted; each expert is judged by its prediction then."""
+    def update(self, phi: Array, predictions: list[float], target: float, fit: bool = True) -> None:
+        """Learn the ``target`` of what the two models predicted; each expert is judged by its prediction then.
+
+        Without ``fit`` that is all.
+        """
         for errors, expert in zip(self.errors, [*predictions, 0.0, self.repeat(phi)], strict=True):
             errors.append(abs(target - expert))
+        if not fit:
+            return
         self.full.update(phi, target)
         self.plain.update(phi[self.hidden :], target)

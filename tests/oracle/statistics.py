@@ -11,6 +11,7 @@ import numpy as np
 
 CLIP = 10.0  # scaled inputs stay within this many standard deviations
 BOUND = 10.0  # deviations beyond which a value counts less
+FAR = 100.0  # deviations beyond which a lone value is not remembered, and that lags may show
 WIDENING, NARROWING = 1.5, 0.999  # of the bound, with a value beyond it and with any other
 NEWCOMERS = 8  # values in a row, each far out, that the statistics begin anew with
 QUIET, COLLAPSE = 512, 30.0  # values in a row, their deviation so many times smaller, that do so too
@@ -93,8 +94,8 @@ class RunningMoments:
         return recent.variance * COLLAPSE**2 < self.variance
 
     def is_lone(self, value: float, centre: float, width: float) -> bool:
-        """Whether the value is out of bounds and the one before was not far out."""
-        return self.counted(value, centre, width) != value and not (self.run and self.run_beyond)
+        """Whether the value is far off and the one before was not out of bounds."""
+        return abs(value - centre) > FAR * width and not (self.run and self.run_beyond)
 
     # ---- of a partition
 

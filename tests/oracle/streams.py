@@ -50,6 +50,7 @@ class History:
     regressors: list[Array] = field(default_factory=list)  # of the RLS readout, at the time of the prediction
     expert_predictions: list[list[list[float]]] = field(default_factory=list)  # its two models' then, by output
     units: list[list[tuple[float, float]]] = field(default_factory=list)  # the fields' centres and widths then
+    sound: list[bool] = field(default_factory=list)  # whether weights may be learned from them
     last_time_ms: int | None = None
 
     @property

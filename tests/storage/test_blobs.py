@@ -316,3 +316,26 @@ def test_two_that_look_at_one_directory_see_the_same(tmp_path: Path) -> None:
     other.delete(["a"])
     assert names(one) == []
     assert str(one) == str(other) == str(tmp_path)
+
+
+class _Bytes(bytes):
+    """Bytes that are counted while they are in memory; Python has no weak references to bytes."""
+
+    alive = 0
+
+    def __init__(self, _: bytes) -> None:
+        _Bytes.alive += 1
+
+    def __del__(self) -> None:
+        _Bytes.alive -= 1
+
+
+def test_bytes_that_were_put_are_let_go_of_before_the_next_are_asked_for(tmp_path: Path) -> None:
+    def blobs() -> Iterator[tuple[str, bytes]]:
+        for name in "abc":
+            assert _Bytes.alive == 0
+            data = _Bytes(name.encode())
+            yield name, data
+            del data
+
+    DirectoryBlobs(tmp_path).put(blobs())
