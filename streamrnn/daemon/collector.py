@@ -1,14 +1,14 @@
 """The garbage collector in a process that lives for weeks.
 
 Python's collector walks every live container object again and again, and nearly all of them stay for as long as the
-process does: modules, classes, the job, learners. That was a sixth of the time of a record on the embedded log and a
-third on Kafka. So what is there after the start and after a partition was restored is taken out of its sight
-(``gc.freeze``), and it looks at the rest less often.
+process does: modules, classes, the job, learners. That was a sixth of the processor's time of a record on the embedded
+log and a quarter on Kafka. So what is there after the start and after a partition was restored is taken out of its
+sight (``gc.freeze``), and it looks at the rest less often.
 
-Memory stays bounded. Objects without cycles are freed at once as ever; the records and outputs of a batch are such.
-Cyclic garbage is found after at most 100,000 container objects more than were freed, a few dozen megabytes, and what
-became garbage in later life after twenty times that. A partition that leaves may be cyclic garbage too, and frozen:
-hence everything is looked at once more before it is frozen again.
+Memory stays bounded. Objects without cycles are freed at once as ever, and batches leave no others, however many they
+are. Garbage in cycles is found once 100,000 more container objects were made than freed, a few dozen megabytes. Only
+what lived through two such looks stays for long. A partition that left may be of that kind, or frozen: hence everything
+is looked at once more before it is frozen again.
 
 These are settings of the process, so only those whose process it is ask for them: the commands, never an import.
 """
@@ -33,11 +33,13 @@ def freeze() -> None:
 
 @contextlib.contextmanager
 def seldom() -> Iterator[None]:
-    """Freeze what is there now, and collect by ``THRESHOLDS`` inside."""
-    before = gc.get_threshold()
+    """Freeze what is there now, and collect by ``THRESHOLDS`` inside; afterwards all is as before."""
+    before, others_froze = gc.get_threshold(), gc.get_freeze_count() > 0
     freeze()
     gc.set_threshold(*THRESHOLDS)
     try:
         yield
     finally:
         gc.set_threshold(*before)
+        if not others_froze:
+            gc.unfreeze()
