@@ -33,11 +33,13 @@ def freeze() -> None:
 
 @contextlib.contextmanager
 def seldom() -> Iterator[None]:
-    """Freeze what is there now, and collect by ``THRESHOLDS`` inside."""
-    before = gc.get_threshold()
+    """Freeze what is there now, and collect by ``THRESHOLDS`` inside; afterwards all is as before."""
+    before, others_froze = gc.get_threshold(), gc.get_freeze_count() > 0
     freeze()
     gc.set_threshold(*THRESHOLDS)
     try:
         yield
     finally:
         gc.set_threshold(*before)
+        if not others_froze:
+            gc.unfreeze()

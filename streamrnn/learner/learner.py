@@ -378,7 +378,7 @@ def _check_block(block: Block, spec: LearnerSpec) -> None:
     for name, expected in (
         ("time_ms", column), ("end", column), ("kind", column), ("event", column), ("x", x), ("y", y),
     ):  # fmt: skip
-        if (shape := getattr(block, name).shape) != expected:
+        if (shape := np.shape(getattr(block, name))) != expected:
             raise ValueError(f"block.{name} has shape {shape}, expected {expected}: one row for each of the {n} keys")
     if spec.target.classes is not None:
         known = block.y[np.isfinite(block.y)]

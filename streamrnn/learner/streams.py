@@ -25,7 +25,7 @@ Integers = npt.NDArray[np.int64]
 SEGMENT_SLOTS = 4096
 """Slots that a checkpoint writes together."""
 
-FEW = 64
+ONE_BY_ONE = 64
 """Records up to which it does not pay to prepare for many."""
 
 _BEFORE_ALL_TIME = -(1 << 80)
@@ -107,7 +107,7 @@ class StreamIndex:
             times[2:] = [times[1]] * (n - 2)
             self._records += n - 2
             self._touched[slots[1]] = self._records
-        elif n > FEW:
+        elif n > ONE_BY_ONE:
             self._assign_many(keys, times, kinds, slots, fresh)
         else:
             for i in range(n):

@@ -58,11 +58,14 @@ def work(scenario: Scenario, *idle: Callable[[Loop, RebalancingBroker], None]) -
 
 
 def test_inside_it_looks_seldom_and_afterwards_as_before() -> None:
+    gc.unfreeze()
     before = gc.get_threshold()
     with pytest.raises(KeyError), collector.seldom():
         assert gc.get_threshold() == collector.THRESHOLDS
+        assert gc.get_freeze_count() > 0
         raise KeyError
     assert gc.get_threshold() == before
+    assert gc.get_freeze_count() == 0
 
 
 def test_what_is_garbage_already_is_not_kept_for_ever_by_freezing() -> None:

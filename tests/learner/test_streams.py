@@ -206,7 +206,7 @@ def test_no_stream_outlives_ttl_and_none_exceeds_the_capacity(limit: tuple[int, 
 
 @pytest.fixture
 def any_block_counts_as_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streamrnn.learner.streams, "FEW", 0)
+    monkeypatch.setattr(streamrnn.learner.streams, "ONE_BY_ONE", 0)
 
 
 @pytest.fixture
