@@ -10,9 +10,6 @@ from streamrnn.core import counts, losses, scaler, targets
 from streamrnn.core.arrays import F1, Hyper, Model, Plan, Records, Scratch, Streams
 from streamrnn.core.jit import ZERO, internal, jit
 
-UNSCORED = 3
-"""First values of a partition, of which nothing tells yet whether they are absurd."""
-
 Score = tuple[int, float, float]
 """The number of known fields, and the sums over them of the loss in the model's scale and of the error: absolute in the
 target's unit, at the middle quantile; 0 or 1 for a class."""
@@ -25,24 +22,26 @@ def score(
 ) -> Score:  # fmt: skip
     """Compare a published prediction (O,) with the fields y (F,), standing at its columns from ``column`` on.
 
-    With these no further out than lags may be: the error of one absurd value would be all that running sums ever show.
+    The loss is that of what is learned, the error that of the true value, though no further out than lags may be: one
+    absurd value would be all that running sums ever show.
     """
     if plan.classes > 0:
         return score_class(plan.loss, prediction, y[0])
     n, loss, error = ZERO, 0.0, 0.0
     per_target = prediction.shape[0] // streams.y.shape[2]
     for f in range(plan.fields):
-        if scaler.usable(y[f]) and (plan.scale == 0 or model.y_count[f] >= UNSCORED):
+        if scaler.usable(y[f]):
             n += 1
-            target = targets.within_reach(plan, hyper, model, streams, slot, f, y[f])
+            learned = targets.within_bounds(plan, hyper, model, streams, slot, f, y[f])
+            scored = targets.within_reach(plan, hyper, model, streams, slot, f, y[f])
             _, width = targets.column_scale(plan, hyper, model, streams, slot, column + f)
             first = (column + f) * per_target
             for q in range(per_target):
                 value, _ = losses.element_loss(
-                    plan.loss, (prediction[first + q] - target) / width, scratch.levels[q], hyper.huber_delta
+                    plan.loss, (prediction[first + q] - learned) / width, scratch.levels[q], hyper.huber_delta
                 )
                 loss += value / per_target
-            error += abs(prediction[first + per_target // 2] - target)
+            error += abs(prediction[first + per_target // 2] - scored)
     return n, loss, error
 
 

@@ -185,8 +185,8 @@ def absorb_field(
 
 @internal
 def within_reach(plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, field: int, y: float) -> float:
-    """A value of the stream as far as predictions are scored by it."""
-    if plan.scale == 0:
+    """A value of the stream as far as errors are those to it; as it is while no deviation is known."""
+    if plan.scale == 0 or model.y_count[field] < 3.0 or not model.y_m2[field] > 0.0:
         return y
     centre, width = own_scale(hyper, model, streams, slot, field)
     return scaler.clipped(y, centre, scaler.FAR * width)

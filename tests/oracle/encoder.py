@@ -222,8 +222,9 @@ class NaiveEncoder:
         return counted, kept
 
     def within_reach(self, stream: Stream, i: int, value: float) -> float:
-        """A value as far as predictions are scored by it."""
-        if not self.spec.learning.scale:
+        """A value as far as errors are those to it."""
+        moments = self.target_moments[i]
+        if not self.spec.learning.scale or moments.count < 3 or not moments.variance:
             return value
         centre, width = self.own_scaling(stream, i)
         return float(np.clip(value, centre - FAR * width, centre + FAR * width))

@@ -363,17 +363,16 @@ class NaiveLearner(NaiveEncoder):
                     losses.append(-np.log(max(probabilities[int(y[i])], 1e-15)))
                     errors.append(float(np.argmax(probabilities) != y[i]))
                     continue
-                if self.spec.learning.scale and self.target_moments[i].count < 3:
-                    continue  # nothing tells yet whether such a value is absurd
                 width = self.width(stream, j, i)
                 first = ((j - 1) * self.spec.n_targets + i) * len(levels)
-                distances = prediction[first : first + len(levels)] - self.within_reach(stream, i, float(y[i]))
+                published = prediction[first : first + len(levels)]
+                distances = published - self.within_bounds(stream, i, float(y[i]))
                 elements = [
                     element_loss(model.effective_loss, d / width, q, model.huber_delta)[0]
                     for d, q in zip(distances, levels, strict=True)
                 ]
                 losses.append(np.mean(elements))
-                errors.append(abs(distances[len(levels) // 2]))
+                errors.append(abs(published[len(levels) // 2] - self.within_reach(stream, i, float(y[i]))))
         if losses:
             self.scores[-1] = (float(np.mean(losses)), float(np.mean(errors)))
 
