@@ -107,7 +107,7 @@ class RNNRegressor(RecurrentEstimator, base.MiniBatchRegressor):
 
     >>> model = RNNRegressor(stream_key="chick")
     >>> evaluate.progressive_val_score(datasets.ChickWeights(), model, metrics.MAE())
-    MAE: 5.5...
+    MAE: 5.7...
 
     References
     ----------

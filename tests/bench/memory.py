@@ -4,7 +4,7 @@
     python -m tests.bench.memory --only order-100        some of it
 
 Sequences are learned in one pass, each as it comes and a step of the optimiser for each: 32 units, Adam at 3e-3 and
-everything else as by default, windows that cover whole sequences. "today" is the start without ``model.memory``,
+everything else as by default, windows that cover whole sequences. "as is" is the start without ``model.memory``,
 "memory" that with ``memory: auto``, which is the length of the window. Figures are the sequences that were needed until
 the newest 500 were solved, seed by seed, the median in front: at most 1 % of the answers wrong, for adding a mean
 squared error of 0.01 (always answering the mean costs 0.167). "-" is not solved within ``--limit`` sequences.
@@ -26,7 +26,7 @@ from tests.support.tasks import COPIED_SYMBOLS, adding_block, copy_block, tempor
 
 Cell = Literal["lstm", "gru", "rnn"]
 CELLS: Final[tuple[Cell, ...]] = ("lstm", "gru", "rnn")
-STARTS: Final[dict[str, Literal["auto"] | None]] = {"today": None, "memory": "auto"}
+STARTS: Final[dict[str, Literal["auto"] | None]] = {"as is": None, "memory": "auto"}
 HIDDEN, LR = 32, 3e-3
 SOLVED_ERROR = 0.01
 NEWEST = 500

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from river import evaluate, metrics, time_series
 
-from tests.bench import kernels, quality
+from tests.bench import kernels, memory, quality
 from tests.bench.quality_data import Events, mackey_glass
 from tests.bench.quality_protocols import normalised_errors, river_track
 from tests.bench.quality_rivals import RecursiveLeastSquares, SeasonalRule
@@ -27,6 +27,13 @@ def test_the_quick_kernel_bench_prints_a_figure_for_every_column(capsys: pytest.
         assert len(microseconds) == len(kernels.WINDOWS)
         assert all(value > 0 for value in microseconds)
         assert 0 < size < 3_000
+
+
+def test_the_bench_of_long_memory_has_a_figure_for_every_cell_and_start(capsys: pytest.CaptureFixture[str]) -> None:
+    memory.main(["--only", "adding-100", "--seeds", "2", "--limit", "250"])
+    printed = capsys.readouterr().out
+    for cell in memory.CELLS:  # a limit of one block is too low for anybody
+        assert re.search(rf"^. adding-100 . {cell} +. - \(- -\) +. (- \(- -\)|has no gates) +.$", printed, re.MULTILINE)
 
 
 def quality_figures(directory: Path, *arguments: str) -> dict[str, Any]:
