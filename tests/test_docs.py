@@ -40,7 +40,7 @@ BENCH = PAGES["tests/bench/README.md"]
 EXAMPLES = sorted((ROOT / "deploy" / "examples").glob("*.yaml"))
 ENVIRONMENT = {"KAFKA_PASSWORD": "not-shown"}
 README_LINES, README_WORDS = 190, 1_500
-INTERNAL_VARIABLES = {"STREAMRNN_COMPILING", "STREAMRNN_KERNELS", "STREAMRNN_TEST_JOB"}
+INTERNAL_VARIABLES = {"STREAMRNN_TEST_JOB"}
 """Set by a process for its child, or by one test for itself."""
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]

@@ -61,12 +61,12 @@ class Handle:
     def prepared(self, records: Records) -> Callable[[], None]:
         """``process`` for these very arrays, to be called again and again with other contents; it keeps them alive."""
         rows, run = table_of(records), self._process
-        if run is None:
-            return lambda: process(self._sample, self._table, rows)
         arguments = (self._address, len(self._table), address_of(rows), len(rows))
 
         def call(_alive: tuple[Handle, Array, Records] = (self, rows, records)) -> None:
-            if status := run(*arguments):
+            if run is None:
+                process(self._sample, self._table, rows)
+            elif status := run(*arguments):
                 raise RuntimeError(f"a kernel failed with status {status}")
 
         return call

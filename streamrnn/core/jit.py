@@ -8,11 +8,12 @@ compiling     after ``use_numba()``, which has to come before any other module o
               writes the object file, and tests that call a single kernel. The decorators are Numba's.
 interpreting  with ``NUMBA_DISABLE_JIT=1``: the functions run as the Python they are.
 
-Bits must not depend on the machine or on the compiler's version, so nothing is left to them: no fast-math flag is set,
-which makes every operation round as IEEE 754 says and stay where it was written. What that would cost is written out:
-sums over lanes and fused multiply-adds (``vector``). The CPU target, x86-64-v3 (AVX2 and FMA), decides speed only.
-``NUMBA_CPU_NAME`` overrides it, and a host without AVX2 falls back to x86-64-v2 with a warning: without a fused
-multiply-add its results do differ. Intel's SVML, where installed, is switched off: its exp is not the C library's.
+No fast-math flag is set, so that every operation rounds as IEEE 754 says and stays where it was written, whatever the
+compiler's version and its target; sums over lanes and fused multiply-adds are written out (``vector``). Only functions
+of the C library (exp, log, log1p, and tanh of float64) may differ from one machine to another. The target, x86-64-v3
+(AVX2 and FMA), decides speed. ``NUMBA_CPU_NAME`` overrides it, and a host without AVX2 falls back to x86-64-v2 with a
+warning: there a multiply-add rounds twice, so that its results do differ. Intel's SVML, where installed, is switched
+off: its exp is not the C library's.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ any number of lanes, which the compiler cuts into the registers that the machine
     total(x)            sum of the lanes: of neighbours, then of neighbouring pairs, and so on
     totals_8(a, ..., h) eight totals of eight lanes each, as a vector
 
-Nothing checks bounds. Interpreted, a vector is a NumPy array, and ``fma`` rounds twice.
+Arrays are contiguous (others are refused while compiling), and nothing checks bounds. Interpreted, a vector is a NumPy
+array, and ``fma`` rounds twice.
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ def _loader(lanes: int) -> Callable[[T1, int], Vector]:
     def load(_context: BaseContext, v: Kind, _j: Kind) -> Typed:
         from numba.core import types
 
+        require_neighbours(v)
         vector = vector_type()(v.dtype, lanes)
 
         def generate(context: BaseContext, builder: IRBuilder, _signature: Typed, arguments: Sequence[Value]) -> Value:
@@ -93,6 +95,14 @@ def _zeros(lanes: int) -> Callable[[T1], Vector]:
     return zeros
 
 
+def require_neighbours(v: Kind) -> None:
+    """Raise Numba's TypingError unless the numbers of v (n,) stand side by side, as far as its type tells."""
+    from numba.core.errors import TypingError
+
+    if v.layout != "C" or v.ndim != 1:
+        raise TypingError(f"lanes are read from and written to contiguous vectors, not {v}")
+
+
 def _place(context: BaseContext, builder: IRBuilder, v: Kind, arguments: Sequence[Value], vector: Kind) -> Value:
     """The address of v[j] as one of a vector; v and j come first among the arguments."""
     from numba.np.arrayobj import make_array
@@ -108,6 +118,8 @@ def _store_python(v: T1, j: int, x: Vector) -> None:
 @intrinsic(_store_python)
 def store(_context: BaseContext, v: Kind, _j: Kind, x: Kind) -> Typed:
     from numba.core import types
+
+    require_neighbours(v)
 
     def generate(context: BaseContext, builder: IRBuilder, _signature: Typed, arguments: Sequence[Value]) -> Value:
         builder.store(arguments[2], _place(context, builder, v, arguments, x), align=v.dtype.bitwidth // 8)
@@ -133,7 +145,8 @@ def _fma_python(a: Vector, b: Vector, c: Vector) -> Vector:
 def fma(_context: BaseContext, a: Kind, b: Kind, c: Kind) -> Typed:
     lanes = getattr(c, "lanes", 0)
     element = c.element if lanes else c
-    # Without the instruction every product would call the C library, a hundred times slower.
+    # Where there is no such instruction llvm.fma calls the C library: the same bits, far slower. A target that somebody
+    # named gets that. The one an old processor falls back to gets two roundings, and a warning (``jit``).
     name = "llvm.fmuladd" if cpu_target() == FALLBACK_CPU else "llvm.fma"
 
     def generate(context: BaseContext, builder: IRBuilder, signature: Typed, arguments: Sequence[Value]) -> Value:

@@ -111,8 +111,9 @@ class Case:
             run = subject.process if window else subject.predict
             with timed_walk() as seconds:
                 run(block(np.arange(800) % streams))
-            # A whole number of rounds for one stream: as many records learn in one block as in another.
-            n = 16 * max(1, round(min(40_000, budget_s * 800 / seconds.pop()) / 16))
+            # A whole number of rounds for one stream: as many records learn in one block as in another. Never only a
+            # few, which a learner hands to the kernels in another way.
+            n = 16 * max(8, round(min(40_000, budget_s * 800 / seconds.pop()) / 16))
             self._runs.append((run, block(np.arange(n) % streams)))
 
     def round(self) -> list[float]:

@@ -66,6 +66,15 @@ def test_two_that_start_at_once_compile_once(empty_cache: Path, monkeypatch: pyt
     assert (empty_cache / "runs").read_text() == "compiled\n"
 
 
+def test_kernels_that_are_there_are_loaded_without_a_right_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    let_the_child(WRITE.format("b'machine code'"), monkeypatch)
+    path = compiled.compile_once("float32")
+    before = {file.name: file.stat().st_mtime_ns for file in path.parent.iterdir()}
+    monkeypatch.setattr(object_file, "writable_directory", lambda: None)
+    assert compiled.kernels("float32").process == b"machine code"  # type: ignore[comparison-overlap]
+    assert {file.name: file.stat().st_mtime_ns for file in path.parent.iterdir()} == before
+
+
 def test_a_damaged_file_is_noticed_and_compiled_anew(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -15,6 +15,7 @@ from streamrnn.core import handle
 from streamrnn.core.jit import JIT_DISABLED
 from streamrnn.core.kinds import CLOSE
 from streamrnn.core.tables import entries, fields_of, table_of
+from streamrnn.learner.block import Block
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.lowering import hyper_of, layout_of, new_model, new_scratch, new_streams, plan_of
 from streamrnn.learner.spec import LearnerSpec, ModelSpec, TargetSpec
@@ -60,6 +61,13 @@ def test_a_prepared_call_keeps_all_it_works_on_in_memory() -> None:
     call()
     del call
     assert all(array() is None for array in held)
+
+
+def test_a_kernel_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = Learner(LearnerSpec(n_features=1, target=TargetSpec(fields=("y",))), 7)
+    monkeypatch.setattr(learner._handle, "_process", lambda *tables: len(tables))
+    with pytest.raises(RuntimeError, match="a kernel failed with status 4"):
+        learner.process(Block.events([b"a"], x=[[1.0]], y=[[2.0]]))
 
 
 def places(group: Any) -> list[int]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streamrnn.core.jit import JIT_DISABLED, jit
+from streamrnn.core.jit import FALLBACK_CPU, JIT_DISABLED, cpu_target, jit
 from streamrnn.core.vector import add, fma, load_8, load_16, load_32, load_64, store, total, totals_8, widen, zeros_8
 
 LOADS = [load_8, load_16, load_32, load_64]
@@ -52,7 +52,26 @@ def test_fma_takes_a_number_for_all_lanes_and_numbers_alone(dtype: type) -> None
     np.testing.assert_array_equal(out, [*(a[1] * b + c), *(a * b + c), a[0] * b[0] + c[0]])
 
 
-@pytest.mark.skipif(JIT_DISABLED, reason="Python has no fused multiply-add before 3.13")
+@pytest.mark.skipif(JIT_DISABLED, reason="NumPy strides by itself")
+def test_a_strided_array_is_refused_while_compiling() -> None:
+    from numba.core.errors import TypingError
+
+    @jit
+    def read(v: Any) -> Any:
+        return total(load_8(v, 0))
+
+    @jit
+    def write(v: Any) -> None:
+        store(v, 0, zeros_8(v))
+
+    for kernel in (read, write):
+        with pytest.raises(TypingError, match="contiguous"):
+            kernel(np.zeros(16)[::2])
+
+
+@pytest.mark.skipif(
+    JIT_DISABLED or cpu_target() == FALLBACK_CPU, reason="neither such a processor nor Python before 3.13 can"
+)
 def test_fma_rounds_once(dtype: type) -> None:
     @jit
     def rest(a: Any, out: Any) -> None:
