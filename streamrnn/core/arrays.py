@@ -117,17 +117,17 @@ class Model(NamedTuple):
     x_count: F1 = stored("U+1")  # the last entry is dt's
     x_mean: F1 = stored("U+1")
     x_m2: F1 = stored("U+1")
-    x_watch: F2 = stored("U+1 6")  # what makes statistics resist, see ``scaler``
+    x_watch: F2 = stored("U+1 9")  # what makes statistics resist, see ``scaler``
     x_first: F2 = stored("U+1 8")  # their first values
     y_count: F1 = stored("F")
     y_mean: F1 = stored("F")
     y_m2: F1 = stored("F")
-    y_watch: F2 = stored("F 6")
+    y_watch: F2 = stored("F 9")
     y_first: F2 = stored("F 8")
-    change_count: F1 = stored("Y")  # differences to the baseline
-    change_m2: F1 = stored("Y")  # sum of their squares
-    change_watch: F2 = stored("Y 6")
-    change_first: F2 = stored("Y 8")
+    change_count: F1 = stored("changes")  # differences to the baseline
+    change_m2: F1 = stored("changes")  # sum of their squares
+    change_watch: F2 = stored("changes 9")
+    change_first: F2 = stored("changes 8")
     counters: I1 = stored("counts", learned=False)  # see ``counts.COUNTS``
     gauges: F1 = stored("gauges", learned=False)  # see ``counts.GAUGES``
 
@@ -152,10 +152,10 @@ class Streams(NamedTuple):
     y_count: F2 = stored("F", cleared=STREAM)
     y_mean: F2 = stored("F", cleared=STREAM)
     y_m2: F2 = stored("F", cleared=STREAM)
-    y_watch: F3 = stored("F 6", cleared=STREAM)
-    change_count: F2 = stored("Y", cleared=STREAM)
-    change_m2: F2 = stored("Y", cleared=STREAM)
-    change_watch: F3 = stored("Y 6", cleared=STREAM)
+    y_watch: F3 = stored("F 9", cleared=STREAM)
+    change_count: F2 = stored("changes", cleared=STREAM)
+    change_m2: F2 = stored("changes", cleared=STREAM)
+    change_watch: F3 = stored("changes 9", cleared=STREAM)
     remembered: F3 = stored("M O", blank=nan)  # published predictions that will be scored later
     regressors: F3 = stored("N R")  # what they were made from
     scaling: F4 = stored("N F 3")  # centre and width of the lags among them, and whether to learn from them

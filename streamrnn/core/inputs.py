@@ -77,7 +77,7 @@ def encode_previous(plan: Plan, hyper: Hyper, model: Model, streams: Streams, sl
         if plan.classes > 0:
             x[int(value)] = T(1)
         else:
-            x[f] = T(targets.level(plan, hyper, model, streams, slot, f, value, scaler.LIMIT))
+            x[f] = T(clamped(targets.level(plan, hyper, model, streams, slot, f, value, scaler.LIMIT)))
             if plan.period > 0:
                 x[plan.fields + f] = T(targets.change(plan, hyper, model, streams, slot, source, f, ZERO, scaler.LIMIT))
 

@@ -10,9 +10,12 @@ One absurd number must not spoil a scale, and a change for good must not take as
   value that lies beyond it the bound widens, and with others it slowly comes back: what happens once in some hundred
   records is not absurd, however far out.
 - ``NEWCOMERS`` values in a row more than ``BOUND`` deviations away are a new level: the statistics begin anew with
-  these.
-- ``QUIET`` values in a row within ``BOUND`` deviations whose own deviation is ``COLLAPSE`` times smaller tell that the
-  scale is that of something which has gone: the statistics begin anew with these.
+  these, and those of the level left are put aside. If that comes back they are taken up again, and the other's put
+  aside: it may have been nonsense. Once a level put aside so comes back as well, the variable is one that changes
+  between levels, and its statistics are those of all of them together. The price: of such a variable the scale changes
+  twice before it is known for one; and nonsense that comes back in rows counts as a level.
+- ``QUIET`` values in a row within ``BOUND`` deviations whose own deviation is ``COLLAPSE`` times smaller tell that
+  statistics which began not long before did so with nonsense: they begin anew with these.
 - Of the first ``FIRST`` values of a partition the one furthest from their median counts only as far as the bound that
   the others give.
 
@@ -45,14 +48,17 @@ NARROWING = 0.999
 NEWCOMERS = 8
 QUIET = 512
 COLLAPSE = 30.0
+SETTLED = 1024.0
+"""Values after which statistics are no longer new; levels taken together count as no more."""
 FIRST = 8
 NORMAL_MEDIAN = 0.6745
 """Half of all normal values are no further from their mean, in deviations."""
 
-# What is watched of a variable, beside its moments: one row (6,) of an array. The run are the newest values that were
+# What is watched of a variable, beside its moments: one row (9,) of an array. The run are the newest values that were
 # all within BOUND deviations, or, its length being negative, all beyond; those before the first of them are held on to,
-# since such values widen what they are measured by.
-WIDENED, RUN, RUN_MEAN, RUN_M2, HELD_CENTRE, HELD_WIDTH = range(6)
+# since such values widen what they are measured by. Put aside are the moments of a level left, the count being negative
+# if they are of one that was left for a level come back.
+WIDENED, RUN, RUN_MEAN, RUN_M2, HELD_CENTRE, HELD_WIDTH, ASIDE, ASIDE_MEAN, ASIDE_M2 = range(9)
 
 
 @jit
@@ -120,8 +126,7 @@ def absorb(
     counts = within_bound(run, value, centre, width)
     extend_run(run, value, is_beyond(run, value, centre, width), True)
     if is_news(run, count[k], m2[k]):
-        count[k], mean[k], m2[k] = abs(run[RUN]), run[RUN_MEAN], run[RUN_M2]
-        run[:] = 0.0
+        count[k], mean[k], m2[k] = renewed(run, count[k], mean[k], m2[k])
         return value
     add(count, mean, m2, k, counts, memory)
     return counts
@@ -134,8 +139,7 @@ def absorb_square(count: F1, m2: F1, watch: F2, k: int, difference: float, width
     counts = within_bound(run, difference, 0.0, width)
     extend_run(run, difference, is_beyond(run, difference, 0.0, width), False)
     if is_news(run, count[k], m2[k]):
-        count[k], m2[k] = abs(run[RUN]), run[RUN_M2]
-        run[:] = 0.0
+        count[k], _, m2[k] = renewed(run, count[k], 0.0, m2[k])
         return difference
     add_square(count, m2, k, counts, memory)
     return counts
@@ -146,7 +150,9 @@ def within_bound(run: F1, value: float, centre: float, width: float) -> float:
     """The value as far as it counts; its bound widens or narrows."""
     bound = max(BOUND, run[WIDENED])
     counts = clipped(value, centre, bound * width)
-    run[WIDENED] = run[WIDENED] * NARROWING if counts == value else bound * WIDENING
+    run[WIDENED] = bound * NARROWING if counts == value else bound * WIDENING
+    if run[WIDENED] < BOUND:
+        run[WIDENED] = 0.0
     return counts
 
 
@@ -175,7 +181,45 @@ def is_news(run: F1, count: float, m2: float) -> bool:
     """Whether the run is long enough to become the statistics, and tells of something else than they do."""
     if run[RUN] < 0.0:
         return bool(run[RUN] <= -NEWCOMERS)
-    return bool(run[RUN] >= QUIET and COLLAPSE * COLLAPSE * run[RUN_M2] / run[RUN] < m2 / max(1.0, count))
+    if run[RUN] < QUIET or count > SETTLED:
+        return False
+    # A constant has no deviation that could be a scale.
+    return bool(0.0 < COLLAPSE * COLLAPSE * run[RUN_M2] / run[RUN] < m2 / max(1.0, count))
+
+
+@jit
+def renewed(run: F1, count: float, mean: float, m2: float) -> tuple[float, float, float]:
+    """Moments after news, of the run alone or with what was put aside; count, mean and m2 are those before."""
+    length, run_mean, run_m2 = abs(run[RUN]), run[RUN_MEAN], run[RUN_M2]
+    aside, aside_mean, aside_m2 = run[ASIDE], run[ASIDE_MEAN], run[ASIDE_M2]
+    quiet = run[RUN] > 0.0
+    run[:] = 0.0
+    if quiet:
+        return length, run_mean, run_m2
+    size = abs(aside)
+    variance = max(run_m2 / length, aside_m2 / max(1.0, size))
+    known = aside != 0.0 and (run_mean - aside_mean) ** 2 <= BOUND * BOUND * variance
+    if known and aside < 0.0:
+        size, aside_mean, aside_m2 = together(size, aside_mean, aside_m2, count, mean, m2)
+        return together(size, aside_mean, aside_m2, length, run_mean, run_m2)
+    if known:
+        run[ASIDE], run[ASIDE_MEAN], run[ASIDE_M2] = -count, mean, m2
+        return together(size, aside_mean, aside_m2, length, run_mean, run_m2)
+    if aside != 0.0 and count <= SETTLED:  # left soon: one of several levels, all of which may come back
+        count, mean, m2 = together(size, aside_mean, aside_m2, count, mean, m2)
+    run[ASIDE], run[ASIDE_MEAN], run[ASIDE_M2] = count, mean, m2
+    return length, run_mean, run_m2
+
+
+@jit
+def together(
+    count: float, mean: float, m2: float, other: float, other_mean: float, other_m2: float
+) -> tuple[float, float, float]:
+    """Moments of two sets of values (Chan, Golub & LeVeque 1979), each counting as at most ``SETTLED``."""
+    a, b = min(count, SETTLED), min(other, SETTLED)
+    n, distance = a + b, other_mean - mean
+    squares = m2 * (a / count) + other_m2 * (b / other) + distance * distance * a * b / n
+    return n, mean + distance * b / n, squares
 
 
 @jit

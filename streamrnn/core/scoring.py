@@ -22,7 +22,8 @@ def score(
 ) -> Score:  # fmt: skip
     """Compare a published prediction (O,) with the fields y (F,), standing at its columns from ``column`` on.
 
-    With these as far as they count: the error of one absurd value would be all that the running sums ever show.
+    The loss is that of what is learned, the error that of the true value, though no further out than lags may be: one
+    absurd value would be all that running sums ever show.
     """
     if plan.classes > 0:
         return score_class(plan.loss, prediction, y[0])
@@ -31,15 +32,16 @@ def score(
     for f in range(plan.fields):
         if scaler.usable(y[f]):
             n += 1
-            target = targets.within_bounds(plan, hyper, model, streams, slot, f, y[f])
+            learned = targets.within_bounds(plan, hyper, model, streams, slot, f, y[f])
+            scored = targets.within_reach(plan, hyper, model, streams, slot, f, y[f])
             _, width = targets.column_scale(plan, hyper, model, streams, slot, column + f)
             first = (column + f) * per_target
             for q in range(per_target):
                 value, _ = losses.element_loss(
-                    plan.loss, (prediction[first + q] - target) / width, scratch.levels[q], hyper.huber_delta
+                    plan.loss, (prediction[first + q] - learned) / width, scratch.levels[q], hyper.huber_delta
                 )
                 loss += value / per_target
-            error += abs(prediction[first + per_target // 2] - target)
+            error += abs(prediction[first + per_target // 2] - scored)
     return n, loss, error
 
 

@@ -127,7 +127,8 @@ def lag_value(
     value = value_before(streams.history[source], streams.history_count[source], field, lag)
     if np.isnan(value):
         return 0.0
-    return level(plan, hyper, model, streams, slot, field, value, scaler.FAR)
+    value = level(plan, hyper, model, streams, slot, field, value, scaler.FAR)
+    return min(LARGEST_LAG, max(-LARGEST_LAG, value))
 
 
 @internal
@@ -139,7 +140,7 @@ def level(
         own_centre, own_width = own_scale(hyper, model, streams, slot, field)
         value = scaler.clipped(value, own_centre, limit * own_width)
     centre, width = level_scale(plan, hyper, model, streams, slot, field)
-    return min(LARGEST_LAG, max(-LARGEST_LAG, (value - centre) / width))
+    return (value - centre) / width
 
 
 @internal
@@ -175,12 +176,20 @@ def absorb_field(
             scaler.take_in(
                 model.y_count, model.y_mean, model.y_m2, model.y_watch, model.y_first, f, counted, hyper.memory
             )
-    if counted != y:
-        model.counters[counts.OUTLYING_TARGETS] += 1
     if plan.scale == 1:
-        # Of a run out of bounds only the first is learned: whether they are a new level is not known before the last.
-        scratch.counted[f] = np.nan if streams.y_watch[slot, f, scaler.RUN] <= -2.0 else counted
+        if counted != y:
+            model.counters[counts.OUTLYING_TARGETS] += 1
+        scratch.counted[f] = counted
         scratch.kept[f] = np.nan if lone else y
+
+
+@internal
+def within_reach(plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, field: int, y: float) -> float:
+    """A value of the stream as far as errors are those to it; as it is while no deviation is known."""
+    if plan.scale == 0 or model.y_count[field] < 3.0 or not model.y_m2[field] > 0.0:
+        return y
+    centre, width = own_scale(hyper, model, streams, slot, field)
+    return scaler.clipped(y, centre, scaler.FAR * width)
 
 
 @internal
@@ -300,14 +309,15 @@ def lags_within_bounds(
 
 @internal
 def is_learnable(plan: Plan, model: Model, streams: Streams, slot: int, scaling: F2, column: int) -> bool:
-    """Whether the readout, and the trunk beneath it, may learn a column's newest value from what was predicted.
+    """Whether weights may learn a column's newest value from what was predicted.
 
-    Not where ``scaling`` (F, 3) of the prediction says so. Nor while the value is far out and not known for a new level
-    yet, in its stream or in the partition, in whose units weights are.
+    Of a run out of bounds only the first: whether they are a new level is not known before the last. Least squares, and
+    the trunk beneath them, learn none of it, be it of the stream or of the partition, in whose units their weights are;
+    and nothing where ``scaling`` (F, 3) of the prediction says so.
     """
-    if plan.rls == 0:
-        return True
     field = column % plan.fields
+    if plan.rls == 0:
+        return bool(plan.scale == 0 or streams.y_watch[slot, field, scaler.RUN] > -2.0)
     if plan.period > 0:
         own, pool = streams.change_watch[slot, column], model.change_watch[column]
     else:
@@ -333,7 +343,20 @@ def fit_readout(
             if is_learnable(plan, model, streams, slot, scaling, f):
                 rls.update(model.readout, hyper, f, phi, plan.newest_at, predictions[f], target, scratch.workspace)
             else:
+                target = (judged(hyper, model, streams, scratch, slot, f) - scaling[f, 0]) / scaling[f, 1]
                 rls.judge(model.readout, f, phi, plan.newest_at, predictions[f], target)
+
+
+@internal
+def judged(hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, field: int) -> float:
+    """What experts are judged by where nothing is fitted: the value remembered, as far out as lags may be.
+
+    NaN where it is the first out of bounds. None of them foresaw it, and equal errors would make all look alike.
+    """
+    if streams.y_watch[slot, field, scaler.RUN] == -1.0:
+        return np.nan
+    centre, width = own_scale(hyper, model, streams, slot, field)
+    return scaler.clipped(scratch.kept[field], centre, scaler.FAR * width)
 
 
 @internal
@@ -362,4 +385,7 @@ def fit_readout_to_forecast(
     if is_learnable(plan, model, streams, slot, streams.scaling[slot, place], column):
         rls.update(model.readout, hyper, column, phi, plan.newest_at, predictions, target, scratch.workspace)
     else:
+        seen = judged(hyper, model, streams, scratch, slot, field)
+        if plan.period == 0 or np.isnan(seen):
+            target = (seen - scaling[0]) / scaling[1]
         rls.judge(model.readout, column, phi, plan.newest_at, predictions, target)

@@ -110,6 +110,9 @@ AXES: Mapping[str, Axis] = {
     "O": Axis("outputs", lambda of: of.spec.n_outputs, BEHIND),
     "F": Axis("target fields", lambda of: of.spec.n_targets, BEHIND),
     "Y": Axis("target columns of a step", lambda of: _columns(of.spec), BEHIND),
+    "changes": Axis(
+        "target columns that are differences to a baseline", lambda of: _columns(of.spec) * (of.plan.period > 0), BEHIND
+    ),
     "K": Axis("steps of a window (k2)", lambda of: of.plan.k2),
     "B": Axis("states kept for windows to start from", lambda of: -(-of.plan.k2 // of.plan.stride)),
     "lags": Axis("lagged values of all fields", lambda of: of.plan.lags * of.spec.n_targets),

@@ -13,6 +13,8 @@ streams     100 streams of one partition, and a sentinel in one of them: the sam
             1,000 steps after it, and for the first 100 steps of a stream that begins just after it.
 shifts      All values rise by 20 deviations after 100,000 records, in one stream, and in each of 20 streams after 5,000
             of its own: error from record 500 to 2,000 after the shift over the error in the 2,000 before it.
+levels      Series that are stationary and yet go from one level to another for a while (0 and 100, for 50 or 500
+            records; a solar plant by the minute, dark for 900 of 1,440): error over that of "the last value".
 tails       Noise of Student's t with 1.5 degrees of freedom upon a predictable target: mean absolute error over that of
             the job with squared loss and linear readout.
 """
@@ -66,31 +68,30 @@ def job(readout: str, loss: str | None = None) -> Predict:
         n, S = len(data.y), data.streams
         names = [b"%d" % s for s in range(S)]
         keys = [names[i % S] for i in range(n)]
-        said = learner.process(Block.events(keys, data.x, data.y[:, None], time_ms=np.arange(n) // S * 1000)).value[
-            :, 0
-        ]
-        return np.concatenate([np.full(S, np.nan), said[:-S]]) if data.forecast else said
+        block = Block.events(keys, data.x, data.y[:, None], time_ms=np.arange(n) // S * 1000)
+        predicted = learner.process(block).value[:, 0]
+        return np.concatenate([np.full(S, np.nan), predicted[:-S]]) if data.forecast else predicted
 
     return predict
 
 
 def estimator(data: Data) -> Floats:
     """The same of an estimator without arguments; several streams are told apart by their key."""
-    said = np.full(len(data.y), np.nan)
+    predicted = np.full(len(data.y), np.nan)
     if data.forecast:
         forecaster = RNNForecaster(stream_key="s" if data.streams > 1 else None, **_given(data.baseline))
         for i, y in enumerate(data.y):
             forecaster.learn_one(y, {"s": i % data.streams} if data.streams > 1 else None)
-            if i + data.streams < len(said):
+            if i + data.streams < len(predicted):
                 key = [{"s": i % data.streams}] if data.streams > 1 else None
-                said[i + data.streams] = forecaster.forecast(1, key)[0]
-        return said
+                predicted[i + data.streams] = forecaster.forecast(1, key)[0]
+        return predicted
     regressor = RNNRegressor()
     for i, (row, y) in enumerate(zip(data.x, data.y, strict=True)):
         x = {str(k): float(value) for k, value in enumerate(row)}
-        said[i] = regressor.predict_one(x)
+        predicted[i] = regressor.predict_one(x)
         regressor.learn_one(x, y)
-    return said
+    return predicted
 
 
 def _given(baseline: str | None) -> dict[str, Any]:
@@ -153,7 +154,7 @@ def cost(predict: Predict, clean: Data, dirty: Data, scored: Flags) -> float:
     """Per cent by which the mean absolute error of the scored records rises."""
     if (key := (predict, id(clean))) not in _clean:
         _clean[key] = clean, predict(clean)
-    before, after = (np.abs(said - clean.y)[scored].mean() for said in (_clean[key][1], predict(dirty)))
+    before, after = (np.abs(predicted - clean.y)[scored].mean() for predicted in (_clean[key][1], predict(dirty)))
     return float(100 * (after / before - 1))
 
 
@@ -227,6 +228,23 @@ def tails(records: int) -> Iterator[Row]:
         yield Row(name, _over_squared(noisy))
 
 
+def levels(records: int) -> Iterator[Row]:
+    """Error over that of the last value."""
+    rng, t = np.random.default_rng(2), np.arange(records)
+    day = np.maximum(0.0, np.sin(2 * np.pi * (t % 1440 - 900) / 1080)) * (t % 1440 >= 900)
+    for name, y in (
+        ("dwell 50", 100.0 * (t // 50 % 2) + rng.standard_normal(records)),
+        ("dwell 500", 100.0 * (t // 500 % 2) + rng.standard_normal(records)),
+        ("solar", 5_000.0 * day * (1 + 0.1 * rng.standard_normal(records))),
+    ):
+        yield Row(name, _over_last(Data(np.zeros((records, 0)), y)))
+
+
+def _over_last(data: Data) -> Callable[[Predict], float]:
+    base = np.abs(np.diff(data.y))[SKIPPED:].mean()
+    return lambda predict: float(np.nanmean(np.abs(predict(data) - data.y)[SKIPPED:]) / base)
+
+
 def _over_squared(data: Data) -> Callable[[Predict], float]:
     base = float(np.nanmean(np.abs(LEARNERS["job, squared"](data) - data.y)[SKIPPED:]))
     return lambda predict: float(np.nanmean(np.abs(predict(data) - data.y)[SKIPPED:])) / base
@@ -236,6 +254,7 @@ TABLES: Final[Mapping[str, tuple[str, Callable[[int], Iterator[Row]]]]] = {
     "sentinels": ("cost of a sentinel in 10,000, per cent", sentinels),
     "streams": ("cost of a sentinel in one of 100 streams, per cent", streams),
     "shifts": ("error 500 records after a shift of 20 deviations, before = 1", shifts),
+    "levels": ("error where levels come and go, last value = 1", levels),
     "tails": ("error with Student-t noise (1.5), squared and linear = 1", tails),
 }
 

@@ -31,7 +31,7 @@ class Statistics(NamedTuple):
 
 
 def fresh() -> Statistics:
-    return Statistics(*np.zeros((3, 1)), np.zeros((1, 6)), np.zeros((1, scaler.FIRST)))
+    return Statistics(*np.zeros((3, 1)), np.zeros((1, 9)), np.zeros((1, scaler.FIRST)))
 
 
 def of(values: Iterable[float], memory: float = MEMORY) -> Statistics:
@@ -115,6 +115,27 @@ def test_a_value_that_comes_once_in_a_hundred_is_part_of_the_variable() -> None:
     values[::100] = 200.0
     one = of(values)
     assert one.deviation == pytest.approx(values.std(), rel=0.1)
+
+
+@pytest.mark.parametrize("dwell", [20, 50, 500])
+@pytest.mark.parametrize("width", [0.0, 1.0])
+def test_a_variable_that_changes_between_levels_has_the_scale_of_all_of_them(dwell: int, width: float) -> None:
+    levels = np.where(np.arange(40 * dwell) // dwell % 2 == 0, 0.0, 1e4)
+    for units in (1e-6, 1.0):
+        one = of(units * (levels + width * normal(len(levels))), 20_000)
+        assert one.deviation == pytest.approx(units * 5_000, rel=0.15)
+
+
+def test_levels_in_bursts_are_taken_together() -> None:
+    levels = np.random.default_rng(0).normal(0, 1_000, 12)
+    values = np.repeat(levels[np.random.default_rng(1).integers(0, 12, 250)], 40) + normal(10_000)
+    assert of(values, 20_000).deviation == pytest.approx(values.std(), rel=0.3)
+
+
+def test_a_constant_stretch_does_not_take_the_scale_away() -> None:
+    for units in (1e-5, 1.0, 1e5):
+        values = units * np.concatenate([3 * normal(3_000), np.zeros(900), 3 * normal(50, 1)])
+        assert of(values, 20_000).deviation == pytest.approx(units * 2.65, rel=0.1)
 
 
 @pytest.mark.parametrize("spoiled", [normal(9, 3) * 1e6, np.full(40, 999_999.0)])

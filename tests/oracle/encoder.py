@@ -47,6 +47,7 @@ class NaiveEncoder:
         self.target_moments = self.moments(spec.n_targets)
         self.change_moments = self.moments(spec.n_targets * spec.target.horizon, centred=False)
         self.counts: Counter[str] = Counter()
+        self.kept = np.zeros(0)  # targets of the record at work, where they are remembered
 
     def moments(self, n: int, centred: bool = True) -> list[RunningMoments]:
         return [RunningMoments(self.spec.learning.scale_memory, centred) for _ in range(n)]
@@ -98,7 +99,7 @@ class NaiveEncoder:
                 if self.spec.target.period:
                     out.append(self.change(stream, i, lag, FAR))
                 elif np.isfinite(value):
-                    out.append(self.recalled(stream, i, value, FAR))
+                    out.append(float(np.clip(self.recalled(stream, i, value, FAR), -LARGEST_LAG, LARGEST_LAG)))
                 else:
                     out.append(0.0)
         return np.array(out, self.dtype)
@@ -155,7 +156,7 @@ class NaiveEncoder:
         if self.spec.learning.scale:
             centre, width = self.own_scaling(stream, i)
             value = np.clip(value, centre - limit * width, centre + limit * width)
-        return float(np.clip(self.scaled_level(stream, i, value), -LARGEST_LAG, LARGEST_LAG))
+        return self.scaled_level(stream, i, value)
 
     def units(self, stream: Stream) -> list[tuple[float, float]]:
         """Centre and width that each field's lags are in; a width of NaN while its targets have no deviation."""
@@ -213,18 +214,33 @@ class NaiveEncoder:
                 within = own.absorb(value, *scaling)
                 if within == value or own.count < NEWCOMERS:
                     partition.take_in(within)
-            if within != value:
-                self.counts["outlying_targets"] += 1
             if self.spec.learning.scale:
-                counted[i] = np.nan if own.run_beyond and len(own.run) > 1 else within
-                kept[i] = np.nan if lone else value
+                if within != value:
+                    self.counts["outlying_targets"] += 1
+                counted[i], kept[i] = within, np.nan if lone else value
+        self.kept = kept
         return counted, kept
+
+    def within_reach(self, stream: Stream, i: int, value: float) -> float:
+        """A value as far as errors are those to it."""
+        moments = self.target_moments[i]
+        if not self.spec.learning.scale or moments.count < 3 or not moments.variance:
+            return value
+        centre, width = self.own_scaling(stream, i)
+        return float(np.clip(value, centre - FAR * width, centre + FAR * width))
 
     def within_bounds(self, stream: Stream, i: int, value: float) -> float:
         """A value as far as it would count now."""
         if not self.spec.learning.scale or self.target_moments[i].count < 3:
             return value
         return stream.moments[i].counted(value, *self.own_scaling(stream, i))
+
+    def judged(self, stream: Stream, i: int) -> float:
+        """What experts are judged by where nothing is fitted; NaN where it is the first value out of bounds."""
+        own, (centre, width) = stream.moments[i], self.own_scaling(stream, i)
+        if own.run_beyond and len(own.run) == 1:
+            return np.nan
+        return float(np.clip(self.kept[i], centre - FAR * width, centre + FAR * width))
 
     def absorb_change(self, stream: Stream, column: int, change: float) -> None:
         """A difference to the baseline enters the statistics of its horizon and field."""

@@ -315,7 +315,7 @@ class NaiveLearner(NaiveEncoder):
     def set_target(self, stream: Stream, sequence: History, step: int, j: int, i: int, value: float) -> None:
         """Field i of ``step`` at horizon ``j`` becomes known: scaled as of now, waiting for the next window."""
         column = (j - 1) * self.spec.n_targets + i
-        if self.rls and not self.learnable(stream, sequence, step, column):
+        if not self.learnable(stream, sequence, step, column):
             return
         levels = 1 if self.classify else len(self.levels)
         first = column * levels
@@ -338,10 +338,17 @@ class NaiveLearner(NaiveEncoder):
             width *= self.width(stream, j, i) / self.width(stream, 1, i)
         experts = sequence.expert_predictions[step][column]
         fit = self.learnable(stream, sequence, step, column)
+        if not fit and np.isnan(seen := self.judged(stream, i)):
+            return
+        if not fit and not self.spec.target.period:
+            distance = seen - centre
         self.readouts[column].update(sequence.regressors[step], experts, distance / width, fit)
 
     def learnable(self, stream: Stream, sequence: History, step: int, column: int) -> bool:
         """Whether weights may be learned from what the step predicted in this column and the newest value of it."""
+        if not self.rls:
+            own = stream.moments[column % self.spec.n_targets]
+            return not (self.spec.learning.scale and own.run_beyond and len(own.run) > 1)
         unknown = np.isnan(sequence.units[step][column % self.spec.n_targets][1])
         return sequence.sound[step] and not unknown and not self.in_question(stream, column)
 
@@ -358,13 +365,14 @@ class NaiveLearner(NaiveEncoder):
                     continue
                 width = self.width(stream, j, i)
                 first = ((j - 1) * self.spec.n_targets + i) * len(levels)
-                distances = prediction[first : first + len(levels)] - self.within_bounds(stream, i, float(y[i]))
+                published = prediction[first : first + len(levels)]
+                distances = published - self.within_bounds(stream, i, float(y[i]))
                 elements = [
                     element_loss(model.effective_loss, d / width, q, model.huber_delta)[0]
                     for d, q in zip(distances, levels, strict=True)
                 ]
                 losses.append(np.mean(elements))
-                errors.append(abs(distances[len(levels) // 2]))
+                errors.append(abs(published[len(levels) // 2] - self.within_reach(stream, i, float(y[i]))))
         if losses:
             self.scores[-1] = (float(np.mean(losses)), float(np.mean(errors)))
 

@@ -15,6 +15,7 @@ FAR = 100.0  # deviations beyond which a lone value is not remembered, and that 
 WIDENING, NARROWING = 1.5, 0.999  # of the bound, with a value beyond it and with any other
 NEWCOMERS = 8  # values in a row, each far out, that the statistics begin anew with
 QUIET, COLLAPSE = 512, 30.0  # values in a row, their deviation so many times smaller, that do so too
+SETTLED = 1024  # values after which statistics are no longer new; what levels taken together count as, each
 FIRST = 8  # values of a partition that are looked at together
 NORMAL_MEDIAN = 0.6745  # of a normal variable's size
 
@@ -30,6 +31,8 @@ class RunningMoments:
         self.run_beyond = False
         self.held = (0.0, 1.0)
         self.first: list[float] = []
+        self.aside: RunningMoments | None = None  # those of a level left
+        self.aside_for_known = False  # left for a level that had come back
 
     def clear(self) -> None:
         self.count, self.mean, self.m2 = 0.0, 0.0, 0.0
@@ -78,20 +81,47 @@ class RunningMoments:
             self.run = []
         self.run, self.run_beyond = [*self.run, value], beyond
         if self.is_news():
-            self.begin_with(self.run)
+            self.renew()
             self.run, self.widened = [], 0.0
             return value
         self.add(counted)
         return counted
 
+    def of(self, values: Iterable[float]) -> RunningMoments:
+        moments = RunningMoments(np.inf, self.centred)
+        moments.begin_with(values)
+        return moments
+
     def is_news(self) -> bool:
         if self.run_beyond:
             return len(self.run) == NEWCOMERS
-        if len(self.run) < QUIET:
+        if len(self.run) < QUIET or self.count > SETTLED:
             return False
-        recent = RunningMoments(np.inf, self.centred)
-        recent.begin_with(self.run)
-        return recent.variance * COLLAPSE**2 < self.variance
+        return 0 < self.of(self.run).variance * COLLAPSE**2 < self.variance
+
+    def renew(self) -> None:
+        """Begin anew with the run; or go on with the level put aside, or with all levels together, if it comes back."""
+        recent, present, aside = self.of(self.run), RunningMoments(), self.aside
+        present.count, present.mean, present.m2 = self.count, self.mean, self.m2
+        if not self.run_beyond:
+            self.aside = None
+        elif aside and abs(recent.mean - aside.mean) <= BOUND * np.sqrt(max(recent.variance, aside.variance)):
+            self.aside = None if self.aside_for_known else present
+            recent = (aside.joined(present) if self.aside_for_known else aside).joined(recent)
+            self.aside_for_known = not self.aside_for_known
+        else:
+            self.aside = aside.joined(present) if aside and self.count <= SETTLED else present
+            self.aside_for_known = False
+        self.count, self.mean, self.m2 = recent.count, recent.mean, recent.m2
+
+    def joined(self, other: RunningMoments) -> RunningMoments:
+        """Moments of both, each counting as at most ``SETTLED`` values."""
+        a, b = min(self.count, SETTLED), min(other.count, SETTLED)
+        both = RunningMoments()
+        both.count = a + b
+        both.mean = self.mean + (other.mean - self.mean) * b / (a + b)
+        both.m2 = a * self.variance + b * other.variance + (other.mean - self.mean) ** 2 * a * b / (a + b)
+        return both
 
     def is_lone(self, value: float, centre: float, width: float) -> bool:
         """Whether the value is far off and the one before was not out of bounds."""

@@ -301,8 +301,8 @@ def test_differences_start_from_the_newest_value_whole_periods_before() -> None:
     assert [learner.baseline(sequence, j, 0, 0) for j in (1, 2, 3, 4)] == [5.0, 5.0, 11.0, 5.0]
     assert [learner.baseline(sequence, j, 0, 3) for j in (1, 2, 3, 4)] == [3.0, 2.0, 3.0, 3.0]  # none before: the last
     assert [learner.baseline(sequence, j, 0, 5) for j in (1, 2, 3, 4)] == [5.25] * 4  # before any value: the mean
-    assert learner.change(learner.streams[b"a"], 0, 0) == 8.0
-    assert learner.change(learner.streams[b"a"], 0, 2) == 0.0
+    assert learner.change(learner.streams[b"a"], 0, 0, np.inf) == 8.0
+    assert learner.change(learner.streams[b"a"], 0, 2, np.inf) == 0.0
     targets = np.array(sequence.targets)
     np.testing.assert_array_equal(targets[1], [1.0, 3.0, NAN, 9.0])  # from its own value: there is none a period before
     assert targets[2].tolist()[:1] == [2.0]
