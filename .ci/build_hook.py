@@ -29,8 +29,9 @@ class KernelsBuildHook(BuildHookInterface[Any]):
         sys.path.insert(0, self.root)
         from streamrnn.core import compiled, jit, object_file
 
-        if jit.X86:
-            os.environ["NUMBA_CPU_NAME"] = jit.PINNED_CPU
+        for name in [name for name in os.environ if name.startswith("NUMBA_")]:
+            del os.environ[name]  # the builder's own settings
+        os.environ["NUMBA_CPU_NAME"] = jit.PINNED_CPU
         self.folder = tempfile.TemporaryDirectory(prefix="streamrnn-kernels-")
         paths = {dtype: Path(self.folder.name) / object_file.name(dtype) for dtype in ("float32", "float64")}
         with ThreadPoolExecutor() as pool:

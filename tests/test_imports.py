@@ -165,7 +165,7 @@ def test_a_library_is_imported_where_it_belongs_and_nowhere_else(library: str, a
     assert users <= allowed
 
 
-def test_core_knows_numpy_and_numba_only() -> None:
+def test_core_knows_numpy_llvmlite_and_numba_only() -> None:
     outside = {
         name.partition(".")[0]
         for module, path in MODULES.items()

@@ -22,12 +22,11 @@ from typing import Any, Literal, NamedTuple
 
 import streamrnn
 from streamrnn.core import object_file
-from streamrnn.core.jit import JIT_DISABLED, cpu_features, cpu_target
+from streamrnn.core.jit import ENTRY_POINT, JIT_DISABLED, cpu_features, cpu_target
 from streamrnn.errors import StreamrnnError
 
 Precision = Literal["float32", "float64"]
 TIMEOUT_S = 900.0
-ENTRY_POINT = "streamrnn_process"
 
 CHILD = """
 import importlib.util, sys
@@ -107,6 +106,8 @@ def _intact(path: Path) -> object_file.ObjectFile | None:
     """What the file holds; None where it is damaged and can be compiled anew."""
     try:
         return object_file.read(path)
+    except OSError as error:  # it was readable a moment ago
+        raise StreamrnnError(f"{path} cannot be read: {error}") from error
     except object_file.DamagedError as error:
         if path.parent == object_file.SHIPPED:
             raise StreamrnnError(f"{error}; install streamrnn again") from None
@@ -128,6 +129,7 @@ def compile_once(dtype: str) -> Path:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists() or _intact(path) is None:
+            _log.warning("compiling the %s kernels, once on this machine: half a minute, more when it is busy", dtype)
             compile_in_child(dtype, path)
     finally:
         os.close(lock)
@@ -137,17 +139,25 @@ def compile_once(dtype: str) -> Path:
 def compile_in_child(dtype: str, path: Path) -> None:
     """Write the object file by a process of its own. Raises StreamrnnError with its last words where that fails.
 
-    Hash seed, working directory and Numba's settings are fixed, so that the same sources give the same bytes.
+    Hash seed, working directory and the settings of Numba and Python are fixed, so that the same sources give the same
+    bytes.
     """
     imported = [entry for entry in sys.path if Path(entry).is_absolute()]
     command = [sys.executable, "-P", "-c", CHILD, str(streamrnn.__file__), dtype, str(path.absolute()), *imported]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("NUMBA_", "PYTHON"))}
-    environment |= {"NUMBA_CPU_NAME": cpu_target(), "NUMBA_CPU_FEATURES": cpu_features(), "PYTHONHASHSEED": "0"}
-    done = subprocess.run(
-        command, env=environment, cwd=path.parent, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-    )
-    if done.returncode != 0:
-        raise StreamrnnError(f"compiling the {dtype} kernels failed:\n{done.stderr[-2000:]}")
+    fixed = {"NUMBA_CPU_NAME": cpu_target(), "NUMBA_CPU_FEATURES": cpu_features(), "PYTHONHASHSEED": "0"}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("NUMBA_", "PYTHON"))}
+    if home := os.environ.get("PYTHONHOME"):  # without it a relocated interpreter does not start
+        fixed["PYTHONHOME"] = home
+    failed = f"compiling the {dtype} kernels failed"
+    run: dict[str, Any] = {"env": kept | fixed, "cwd": path.parent, "capture_output": True, "text": True}
+    try:
+        done = subprocess.run(command, **run, timeout=TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise StreamrnnError(f"{failed}: not done after {TIMEOUT_S:.0f} s; try when the machine is idle") from None
+    except OSError as error:
+        raise StreamrnnError(f"{failed}, since {sys.executable} could not be started: {error}") from error
+    if done.returncode != 0 or not path.exists():
+        raise StreamrnnError(f"{failed}, with status {done.returncode}:\n{done.stderr[-2000:]}")
 
 
 def _load(data: bytes) -> Process:
@@ -161,5 +171,7 @@ def _load(data: bytes) -> Process:
     engine.add_object_file(llvm.ObjectFileRef.from_data(data))
     engine.finalize_object()
     _engines.append(engine)
+    if not (address := engine.get_function_address(ENTRY_POINT)):
+        raise StreamrnnError(f"the kernels' object file holds no {ENTRY_POINT}; remove it and start again")
     # Called without the GIL, as all of ctypes' functions.
-    return CFUNCTYPE(c_int32, c_int64, c_int64, c_int64, c_int64)(engine.get_function_address(ENTRY_POINT))
+    return CFUNCTYPE(c_int32, c_int64, c_int64, c_int64, c_int64)(address)

@@ -28,8 +28,8 @@ from numba.core.base import BaseContext
 from numba.core.registry import cpu_target
 from numba.np.numpy_support import from_dtype
 
-from streamrnn.core.compiled import ENTRY_POINT
 from streamrnn.core.handle import process
+from streamrnn.core.jit import ENTRY_POINT
 from streamrnn.core.object_file import ObjectFile, write
 from streamrnn.core.tables import array_at
 

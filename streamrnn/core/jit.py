@@ -30,8 +30,12 @@ import numpy as np
 F = TypeVar("F", bound=Callable[..., Any])
 
 X86 = platform.machine().lower() in {"x86_64", "amd64"}
-PINNED_CPU = "x86-64-v3"
+PINNED_CPU = "x86-64-v3" if X86 else "generic"
 FALLBACK_CPU = "x86-64-v2"
+OF_PINNED_CPU = frozenset({"avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "xsave"})
+"""What x86-64-v3 has beyond x86-64-v2; the code may use any of it."""
+ENTRY_POINT = "streamrnn_process"
+"""The function of the object file that Python calls."""
 JIT_DISABLED = os.environ.get("NUMBA_DISABLE_JIT", "0") not in {"", "0"}
 
 OPTIONS: dict[str, Any] = {
@@ -82,12 +86,14 @@ def cpu_target() -> str:
     if given := os.environ.get("NUMBA_CPU_NAME"):
         return given
     if not X86:
-        return str(llvm.get_host_cpu_name())
+        return PINNED_CPU
     features = llvm.get_host_cpu_features()
-    if features.get("avx2") and features.get("fma"):
+    lacking = sorted(name for name in OF_PINNED_CPU if not features.get(name))
+    if not lacking:
         return PINNED_CPU
     warnings.warn(
-        "this CPU lacks AVX2 or FMA: kernels are slower, and results differ in their last bits from other machines",
+        f"this CPU lacks {', '.join(lacking)}: kernels are slower, and results differ in their last bits from those of "
+        "other machines",
         RuntimeWarning,
         stacklevel=2,
     )

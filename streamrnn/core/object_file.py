@@ -6,7 +6,8 @@ rather than a wrong one, and no time stamp, path or owner matters. A file that c
 Numba is installed, since nobody needs Numba to load it.
 
 It is looked for in the package, then in ``$STREAMRNN_CACHE_DIR``, or, where that is not set, in the user's cache
-directory and a directory of the user's own among the temporary ones. Reading it needs no right to write.
+directory and a directory of the user's own among the temporary ones. Reading it needs no right to write. Files
+that a change has left behind are not removed: they are small, and another version may still run.
 
 Format: one line with the SHA-256 of all that follows, one line of JSON with versions, then a relocatable object.
 """
@@ -17,8 +18,10 @@ import contextlib
 import functools
 import hashlib
 import json
+import logging
 import os
 import platform
+import stat
 import tempfile
 from collections.abc import Iterator
 from importlib import metadata
@@ -26,10 +29,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from streamrnn.core.jit import cpu_features, cpu_target
+from streamrnn.errors import StreamrnnError
 
 SHIPPED = Path(__file__).parent / "objects"
 WITHOUT_CODE = frozenset({"__init__.py", "compiled.py", "object_file.py"})
 """Sources that decide nothing about the code."""
+
+TRUSTED_OWNERS = frozenset({0, os.getuid()})
+_log = logging.getLogger(__name__)
 
 
 class DamagedError(ValueError):
@@ -81,16 +88,19 @@ def write(path: Path, content: ObjectFile) -> None:
 @functools.cache
 def source_digest() -> str:
     """Twelve hex digits over the sources of ``core`` that decide the generated code."""
+    sources = [path for path in sorted(Path(__file__).parent.glob("*.py")) if path.name not in WITHOUT_CODE]
+    if not sources:
+        raise StreamrnnError(f"{Path(__file__).parent} holds no sources, whose digest tells which kernels are theirs")
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        if path.name not in WITHOUT_CODE:
-            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in sources:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
 
 
 def name(dtype: str, *versions: str) -> str:
     """What the file is called that these versions make; none for one that comes with the package."""
-    decisive = "\0".join((source_digest(), cpu_target(), cpu_features(), *versions))
+    machine = (platform.system(), platform.machine(), cpu_target(), cpu_features())
+    decisive = "\0".join((source_digest(), *machine, *versions))
     return f"{dtype}-{cpu_target()}-{hashlib.sha256(decisive.encode()).hexdigest()[:12]}.kernels"
 
 
@@ -101,12 +111,13 @@ def cached_name(dtype: str) -> str:
 
 def find(dtype: str) -> Path | None:
     """Where the kernels of one precision are; None where they have not been compiled."""
-    if (shipped := SHIPPED / name(dtype)).exists():
+    if os.access(shipped := SHIPPED / name(dtype), os.R_OK):
         return shipped
     with contextlib.suppress(metadata.PackageNotFoundError):
+        cached = cached_name(dtype)
         for directory in cache_directories():
-            if (cached := directory / cached_name(dtype)).exists():
-                return cached
+            if os.access(directory / cached, os.R_OK) and is_trusted(directory):
+                return directory / cached
     return None
 
 
@@ -120,20 +131,30 @@ def cache_directories() -> Iterator[Path]:
     else:
         with contextlib.suppress(RuntimeError):  # no HOME, and no entry among the users
             yield Path("~/.cache").expanduser() / "streamrnn"
-    # Everybody may write there and could have put code under this name: only a directory of the user's own will do.
-    path = Path(tempfile.gettempdir()) / f"streamrnn-{os.getuid()}"
-    with contextlib.suppress(OSError):
-        path.mkdir(mode=0o700, exist_ok=True)
-        status = path.lstat()
-        if status.st_uid == os.getuid() and not status.st_mode & 0o022 and not path.is_symlink():
-            yield path
+    with contextlib.suppress(OSError):  # no temporary directory that can be written to
+        yield Path(tempfile.gettempdir()) / f"streamrnn-{os.getuid()}"
+
+
+def is_trusted(directory: Path) -> bool:
+    """Whether code may be loaded from this directory, which exists.
+
+    Nobody else may be able to put a file there: it is the user's own or root's, and not open to everybody. Whose it is
+    does not matter where the user names it.
+    """
+    status = directory.lstat()
+    named = bool(os.environ.get("STREAMRNN_CACHE_DIR"))
+    own = stat.S_ISDIR(status.st_mode) and status.st_uid in TRUSTED_OWNERS
+    trusted = (own or named) and not directory.stat().st_mode & stat.S_IWOTH
+    if not trusted:
+        _log.warning("kernels in %s are not used, since other users can write there", directory)
+    return trusted
 
 
 def writable_directory() -> Path | None:
-    """The first of the cache directories that a file can be written to."""
+    """The first of the cache directories that a file can be written to, and read from again."""
     for directory in cache_directories():
         with contextlib.suppress(OSError):
-            directory.mkdir(parents=True, exist_ok=True)
-            if os.access(directory, os.W_OK | os.X_OK):
+            directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+            if os.access(directory, os.W_OK | os.X_OK) and is_trusted(directory):
                 return directory
     return None

@@ -143,4 +143,5 @@ def propose(
 def share_within(grad: T1, step: T1, limit: float) -> float:
     """The share of step (P,) to take so that grad . step is at most ``limit``."""
     promise = inner_product(grad, step)
-    return limit / promise if promise > limit else 1.0
+    # The loss of a certain and right class may round to just below zero.
+    return max(0.0, limit) / promise if promise > max(0.0, limit) else 1.0

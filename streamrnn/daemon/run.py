@@ -32,7 +32,6 @@ _log = logging.getLogger(__name__)
 
 OK, FAILED, MISCONFIGURED, FENCED = 0, 1, 2, 3
 CLOSE_TIMEOUT_S = 5.0
-COLD_START_HINT_S = 3.0
 
 
 def run_worker(
@@ -56,30 +55,13 @@ def run_worker(
         if config.http is not None:
             server = stack.enter_context(HttpServer(config.http.host, config.http.port, metrics.registry, health))
             _log.info("serving /metrics, /healthz and /readyz on http://%s:%d", config.http.host, server.port)
-        _compile(config)
+        _log.info("kernels ready after %.1f s", warm_up(config.model.dtype))
         metrics.name_build(job.build)
         stack.enter_context(collector.seldom())  # with the kernels' compiler among what is frozen
         loop = Loop(job, broker, metrics, health, stop, idle, restored=collector.freeze)
         if started is not None:
             started(loop, server)
         loop.run()
-
-
-def _compile(config: Config) -> None:
-    timer = threading.Timer(
-        COLD_START_HINT_S,
-        lambda: _log.info(
-            "compiling the kernels, once on this machine: about half a minute, more when it is busy; "
-            "`streamrnn warmup` does it ahead of time, and a wheel brings them along"
-        ),
-    )
-    timer.daemon = True
-    timer.start()
-    try:
-        seconds = warm_up(config.model.dtype)
-    finally:
-        timer.cancel()
-    _log.info("kernels ready after %.1f s", seconds)
 
 
 def serve(config: Config) -> int:

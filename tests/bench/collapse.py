@@ -18,10 +18,11 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from streamrnn import Block, RNNClassifier, RNNRegressor
+from streamrnn import RNNClassifier, RNNRegressor
 
 CELLS: Final = ("lstm", "gru", "rnn")
 EVENTS: Final = 20_000
@@ -61,13 +62,18 @@ def events(task: str, seed: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[n
 
 
 def last_quarter(case: Case, cell: str, seed: int, bound: dict[str, Any]) -> float:
-    """Mean 0/1 or absolute error over the last quarter of the events."""
+    """Mean 0/1 or absolute error over the last quarter of the events, each predicted before it is learned."""
     kind = RNNClassifier if case.task == "sign" else RNNRegressor
     model = kind(cell=cell, features=["x"], seed=seed, **case.arguments, **bound)
     x, y = events(case.task, seed)
-    learner = model._existing()
-    errors = learner.process(Block.events([b""] * EVENTS, x[:, None], y[:, None])).error
-    return float(errors[-EVENTS // 4 :].mean())
+    before = EVENTS - EVENTS // 4
+    model.learn_many(pd.DataFrame({"x": x[:before]}), pd.Series(y[:before]))
+    errors = []
+    for value, target in zip(x[before:].tolist(), y[before:].tolist(), strict=True):
+        prediction = model.predict_one({"x": value})
+        errors.append(float(prediction != target) if case.task == "sign" else abs(prediction - target))
+        model.learn_one({"x": value}, target)
+    return float(np.mean(errors))
 
 
 def figures(case: Case, cell: str, bound: dict[str, Any], seeds: int) -> str:

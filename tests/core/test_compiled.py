@@ -12,6 +12,7 @@ import pytest
 from streamrnn.core import compiled, object_file
 from streamrnn.core.object_file import ObjectFile
 from streamrnn.errors import StreamrnnError
+from tests.core.test_emit import emitted
 
 
 @pytest.fixture(autouse=True)
@@ -25,10 +26,12 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+IMPORTS = compiled.CHILD.partition("jit.use_numba")[0]
+
+
 def let_the_child(statement: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have it run this in place of the compiler."""
-    head, _, _ = compiled.CHILD.partition("jit.use_numba")
-    monkeypatch.setattr(compiled, "CHILD", head + statement)
+    monkeypatch.setattr(compiled, "CHILD", IMPORTS + statement)
 
 
 WRITE = "from streamrnn.core import object_file as o; o.write(o.Path(output), o.ObjectFile({}, {{}}))"
@@ -50,9 +53,41 @@ def test_the_child_runs_this_package_whatever_stands_in_the_working_directory_or
 
 def test_a_child_that_fails_is_an_error_and_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     let_the_child("raise SystemExit('no compiler')", monkeypatch)
-    with pytest.raises(StreamrnnError, match="compiling the float64 kernels failed:\nno compiler"):
+    with pytest.raises(StreamrnnError, match="compiling the float64 kernels failed, with status 1:\nno compiler"):
         compiled.ensure_compiled("float64")
     assert not compiled.is_compiled("float64")
+
+
+def test_a_child_that_ends_without_a_file_or_not_at_all_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    let_the_child("pass", monkeypatch)
+    with pytest.raises(StreamrnnError, match="failed, with status 0"):
+        compiled.ensure_compiled("float32")
+    let_the_child("import time; time.sleep(60)", monkeypatch)
+    monkeypatch.setattr(compiled, "TIMEOUT_S", 0.5)
+    with pytest.raises(StreamrnnError, match="not done after 0 s; try when the machine is idle"):
+        compiled.ensure_compiled("float32")
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+    with pytest.raises(StreamrnnError, match="/nonexistent/python could not be started"):
+        compiled.ensure_compiled("float32")
+
+
+def test_it_is_said_that_something_is_compiled(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A program that makes its first prediction would otherwise be silent for half a minute."""
+    let_the_child(WRITE.format("bytes()"), monkeypatch)
+    compiled.kernels("float32")
+    assert "compiling the float32 kernels, once on this machine: half a minute" in caplog.text
+    compiled._loaded.clear()
+    caplog.clear()
+    compiled.kernels("float32")
+    assert caplog.text == ""
+
+
+def test_an_object_without_the_entry_point_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    with pytest.raises(StreamrnnError, match="holds no streamrnn_process; remove it"):
+        compiled._load(emitted("define void @f() { ret void }"))
 
 
 def test_two_that_start_at_once_compile_once(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

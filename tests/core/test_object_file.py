@@ -10,6 +10,7 @@ import pytest
 
 from streamrnn.core import object_file
 from streamrnn.core.object_file import ObjectFile
+from streamrnn.errors import StreamrnnError
 
 CODE = ObjectFile(b"\x7fELF\nand\x00so on", {"numba": "0.61"})
 
@@ -86,22 +87,60 @@ def test_without_a_home_the_user_has_a_directory_among_the_temporary_ones(
 
     monkeypatch.setattr(Path, "expanduser", nowhere)
     own = home / f"streamrnn-{os.getuid()}"
-    assert object_file.writable_directory() == own
-    assert own.stat().st_mode & 0o777 == 0o700
     assert object_file.find("float32") is None
+    assert not own.exists()  # looking creates nothing
+    assert object_file.writable_directory() == own
+    assert own.stat().st_mode & 0o022 == 0
     assert put(own / object_file.cached_name("float32")) == object_file.find("float32")
 
 
-def test_a_temporary_directory_that_others_can_write_to_is_not_trusted(
-    home: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_machine_where_nothing_can_be_read_or_written_has_no_kernels_and_no_place_for_them(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    def nowhere() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", nowhere)
     monkeypatch.setenv("HOME", "/proc/nowhere")
-    own = home / f"streamrnn-{os.getuid()}"
-    put(own / object_file.cached_name("float32"))
-    own.chmod(0o777)
     assert object_file.find("float32") is None
     assert object_file.writable_directory() is None
-    own.rename(home / "elsewhere")
-    own.symlink_to(home / "elsewhere")
-    (home / "elsewhere").chmod(0o700)
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["the user's", "named"])
+def test_a_directory_that_everybody_can_write_to_is_not_trusted(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, named: bool
+) -> None:
+    root = home / "home" / ".cache"
+    if named:
+        monkeypatch.setenv("STREAMRNN_CACHE_DIR", str(root))
+    path = put(root / "streamrnn" / object_file.cached_name("float32"))
+    assert object_file.find("float32") == path
+    path.parent.chmod(0o777)
     assert object_file.find("float32") is None
+    assert "are not used, since other users can write there" in caplog.text
+    assert object_file.writable_directory() == (None if named else home / f"streamrnn-{os.getuid()}")
+
+
+def test_somebody_else_s_directory_is_trusted_where_it_is_named_only(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = home / "home" / ".cache"
+    path = put(root / "streamrnn" / object_file.cached_name("float32"))
+    monkeypatch.setattr(object_file, "TRUSTED_OWNERS", frozenset({4711}))
+    assert object_file.find("float32") is None
+    monkeypatch.setenv("STREAMRNN_CACHE_DIR", str(root))
+    assert object_file.find("float32") == path
+
+
+def test_a_link_among_the_temporary_directories_is_not_followed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/proc/nowhere")
+    put(home / "elsewhere" / object_file.cached_name("float32"))
+    (home / f"streamrnn-{os.getuid()}").symlink_to(home / "elsewhere")
+    assert object_file.find("float32") is None
+    assert object_file.writable_directory() is None
+
+
+def test_a_package_without_its_sources_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "glob", lambda _path, _pattern: iter(()))
+    with pytest.raises(StreamrnnError, match="holds no sources"):
+        object_file.source_digest.__wrapped__()

@@ -51,10 +51,13 @@ def test_a_shortened_step_promises_as_much_as_it_may_and_no_more(name: str) -> N
         np.testing.assert_allclose(moment1, whole * 0.7 / (proposed @ gradient), rtol=1e-12)
 
 
-def test_a_step_whose_loss_is_nothing_is_not_taken() -> None:
-    theta, gradient = np.zeros(3), np.ones(3)
-    assert optim.update(optim.SGD, HYPER, theta, gradient, 1.0, 0.0, np.empty(3), np.zeros(3), np.zeros(3), 1)
-    assert not theta.any()
+@pytest.mark.parametrize("loss", [0.0, -1e-16])
+@pytest.mark.parametrize("slope", [0.0, 1.0])
+def test_a_step_whose_loss_is_nothing_or_rounds_to_less_is_not_taken(slope: float, loss: float) -> None:
+    theta, gradient = np.zeros(3), np.full(3, slope)
+    shortened = optim.update(optim.SGD, HYPER, theta, gradient, 1.0, loss, np.empty(3), np.zeros(3), np.zeros(3), 1)
+    assert shortened == (slope > 0.0)
+    np.testing.assert_array_equal(theta, np.zeros(3))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
