@@ -123,12 +123,24 @@ def lag_value(
 ) -> float:
     """Regressor ``lag`` of a field: a known value, or with a baseline a difference; 0 where unknown."""
     if plan.period > 0:
-        return change(plan, hyper, model, streams, slot, source, field, lag, scaler.FAR)
+        return change(plan, hyper, model, streams, slot, source, field, lag, lag_limit(plan, streams, slot, field))
     value = value_before(streams.history[source], streams.history_count[source], field, lag)
     if np.isnan(value):
         return 0.0
-    value = level(plan, hyper, model, streams, slot, field, value, scaler.FAR)
+    value = level(plan, hyper, model, streams, slot, field, value, lag_limit(plan, streams, slot, field))
     return min(LARGEST_LAG, max(-LARGEST_LAG, value))
+
+
+@internal
+def lag_limit(plan: Plan, streams: Streams, slot: int, field: int) -> float:
+    """Deviations at which a stream's lags are cut off: far out while it is new, or in a run that may be a new level.
+
+    Else a value out of bounds is likely to be alone, and would be felt in all lags, one after the other.
+    """
+    count, run = streams.y_count[slot, field], streams.y_watch[slot, field, scaler.RUN]
+    if plan.period > 0:
+        count, run = streams.change_count[slot, field], streams.change_watch[slot, field, scaler.RUN]
+    return scaler.FAR if count <= scaler.SETTLED or run <= -2.0 else scaler.BOUND
 
 
 @internal

@@ -19,6 +19,7 @@ from tests.oracle.statistics import (
     CLIP,
     FAR,
     NEWCOMERS,
+    SETTLED,
     RunningMoments,
     scaled_input,
     shrunk_moments,
@@ -97,12 +98,23 @@ class NaiveEncoder:
             for i in range(self.spec.n_targets):
                 value = stream.sequence.value(i, lag)
                 if self.spec.target.period:
-                    out.append(self.change(stream, i, lag, FAR))
+                    out.append(self.change(stream, i, lag, self.lag_limit(stream, i)))
                 elif np.isfinite(value):
-                    out.append(float(np.clip(self.recalled(stream, i, value, FAR), -LARGEST_LAG, LARGEST_LAG)))
+                    out.append(
+                        float(
+                            np.clip(
+                                self.recalled(stream, i, value, self.lag_limit(stream, i)), -LARGEST_LAG, LARGEST_LAG
+                            )
+                        )
+                    )
                 else:
                     out.append(0.0)
         return np.array(out, self.dtype)
+
+    def lag_limit(self, stream: Stream, i: int) -> float:
+        """Deviations within which lags stay: more while the stream is new, or in a run out of bounds."""
+        own = (stream.changes if self.spec.target.period else stream.moments)[i]
+        return FAR if own.count <= SETTLED or (own.run_beyond and len(own.run) > 1) else BOUND
 
     def change(self, stream: Stream, i: int, lag: int, limit: float) -> float:
         """The difference over one period ``lag`` before field i's newest value, in units of horizon 1's; 0 unknown."""
