@@ -64,7 +64,7 @@ def complete_forecasts(
             place = (step - j) % plan.horizon
             if plan.rls == 1:
                 targets.fit_readout_to_forecast(plan, hyper, model, streams, scratch, slot, place, y[f], column, j)
-            if targets.is_learnable(plan, model, streams, slot, streams.scaling[slot, place], column):
+            if targets.is_learnable_from(plan, model, streams, slot, place, column):
                 targets.enqueue(plan, hyper, model, streams, slot, step - j, y[f], column, j)
 
 
@@ -96,7 +96,7 @@ def process_label(
     next_window = (streams.steps[slot] // plan.k1 + 1) * plan.k1
     if step >= 0 and step >= next_window - plan.k2:
         for f in range(plan.fields):
-            if targets.is_learnable(plan, model, streams, slot, streams.scaling[slot, place], f):
+            if targets.is_learnable_from(plan, model, streams, slot, place, f):
                 targets.enqueue(plan, hyper, model, streams, slot, step, scratch.counted[f], f, ZERO)
     else:
         model.counters[counts.LATE_LABELS] += 1

@@ -329,7 +329,7 @@ def is_learnable(plan: Plan, model: Model, streams: Streams, slot: int, scaling:
     """
     field = column % plan.fields
     if plan.rls == 0:
-        return bool(plan.scale == 0 or streams.y_watch[slot, field, scaler.RUN] > -2.0)
+        return is_first_or_within(plan, streams, slot, field)
     if plan.period > 0:
         own, pool = streams.change_watch[slot, column], model.change_watch[column]
     else:
@@ -337,6 +337,20 @@ def is_learnable(plan: Plan, model: Model, streams: Streams, slot: int, scaling:
     in_question = own[scaler.RUN] < 0.0 or pool[scaler.RUN] < 0.0
     known = scaling[field, 2] > 0.0 and not np.isnan(scaling[field, 1])
     return bool(known and (plan.scale == 0 or not in_question))
+
+
+@internal
+def is_first_or_within(plan: Plan, streams: Streams, slot: int, field: int) -> bool:
+    """Whether a field's newest value is within bounds, or the first of a run that is not."""
+    return bool(plan.scale == 0 or streams.y_watch[slot, field, scaler.RUN] > -2.0)
+
+
+@internal
+def is_learnable_from(plan: Plan, model: Model, streams: Streams, slot: int, place: int, column: int) -> bool:
+    """As ``is_learnable``, from what was predicted and is remembered at ``place``."""
+    if plan.rls == 0:  # nothing remembers a scaling
+        return is_first_or_within(plan, streams, slot, column % plan.fields)
+    return is_learnable(plan, model, streams, slot, streams.scaling[slot, place], column)
 
 
 @internal
@@ -394,7 +408,7 @@ def fit_readout_to_forecast(
     else:
         target = (y - scaling[0]) / scaling[1]
     phi, predictions = streams.regressors[slot, place], streams.expert_predictions[slot, place, column]
-    if is_learnable(plan, model, streams, slot, streams.scaling[slot, place], column):
+    if is_learnable_from(plan, model, streams, slot, place, column):
         rls.update(model.readout, hyper, column, phi, plan.newest_at, predictions, target, scratch.workspace)
     else:
         seen = judged(hyper, model, streams, scratch, slot, field)
