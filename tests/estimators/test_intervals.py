@@ -6,6 +6,7 @@ grows and shrinks twenty-fold. Errors alone are as bad as they can be: growing a
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Sequence
@@ -137,10 +138,9 @@ def test_an_absurd_value_is_no_error(absurd: float) -> None:
     model = RNNForecaster(hidden_size=4, baseline="last")
     for t in range(100):
         model.learn_one(math.sin(t))
-    ((low, high),) = model.forecast_interval(1)
+    before = copy.deepcopy(model._own_state()["intervals"])
     model.learn_one(absurd)
-    ((low_after, high_after),) = model.forecast_interval(1)
-    assert high_after - low_after == high - low
+    assert model._own_state()["intervals"] == before  # the forecast they are around may be another, and round
 
 
 def test_an_interval_is_infinite_before_its_first_error() -> None:
