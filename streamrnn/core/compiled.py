@@ -170,8 +170,8 @@ def _load(data: bytes) -> Process:
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
     engine.add_object_file(llvm.ObjectFileRef.from_data(data))
     engine.finalize_object()
-    _engines.append(engine)
     if not (address := engine.get_function_address(ENTRY_POINT)):
         raise StreamrnnError(f"the kernels' object file holds no {ENTRY_POINT}; remove it and start again")
+    _engines.append(engine)
     # Called without the GIL, as all of ctypes' functions.
     return CFUNCTYPE(c_int32, c_int64, c_int64, c_int64, c_int64)(address)
