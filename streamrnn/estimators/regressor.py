@@ -60,7 +60,7 @@ class RNNRegressor(RecurrentEstimator, base.MiniBatchRegressor):
         Largest norm of a step's gradient; None never clips.
     polyak_bound
         Most that a step may promise to take off its loss, as a multiple of that loss; a longer one is shortened. It
-        keeps all cells stable at the default rate. None: steps are not bounded.
+        keeps all cells stable at the default rate. None: steps are not bounded, nor are they with quantile loss.
     batch_size
         Gradients that are averaged for one step.
     scale

@@ -103,8 +103,13 @@ def _newest_at(spec: LearnerSpec) -> int:
 
 
 def hyper_of(spec: LearnerSpec) -> arrays.Hyper:
-    """The kernels' real numbers."""
+    """The kernels' real numbers.
+
+    Steps of quantile loss are not bounded. Its outermost levels live on rare and long corrections, which promise far
+    more than their loss, against frequent short ones: shortening the rare draws quantiles together.
+    """
     learning = spec.learning
+    bound = None if spec.model.effective_loss == "quantile" else learning.polyak_bound
     return arrays.Hyper(
         lr=float(learning.lr),
         momentum=float(learning.momentum),
@@ -114,7 +119,7 @@ def hyper_of(spec: LearnerSpec) -> arrays.Hyper:
         eps=float(learning.eps),
         weight_decay=float(learning.weight_decay),
         clip_norm=0.0 if learning.clip_norm is None else float(learning.clip_norm),
-        polyak_bound=0.0 if learning.polyak_bound is None else float(learning.polyak_bound),
+        polyak_bound=0.0 if bound is None else float(bound),
         huber_delta=float(spec.model.huber_delta),
         shrinkage=float(learning.target_shrinkage),
         memory=float(learning.scale_memory),

@@ -129,7 +129,7 @@ class LearningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         PositiveFloat | None,
         Meta(
             description="Most that a step may promise to take off its loss, going by the gradient, as a multiple of "
-            "that loss; a longer step is shortened. null: steps are not bounded."
+            "that loss; a longer step is shortened. null: steps are not bounded, nor are they with loss quantile."
         ),
     ] = 1.0
     momentum: Annotated[float, Meta(ge=0, lt=1, description="With optimizer momentum.")] = 0.9

@@ -217,3 +217,21 @@ def test_steps_that_promise_more_than_their_batch_s_loss_are_shortened_as_in_the
     learner, _ = pair(spec)
     learner.process(log)
     assert learner.counters()["steps_shortened"] > 0
+
+
+def test_quantile_loss_learns_as_if_steps_were_not_bounded() -> None:
+    def learned(bound: float | None) -> Learner:
+        spec = LearnerSpec(
+            n_features=2,
+            target=TargetSpec(fields=("y",)),
+            model=ModelSpec(hidden_size=3, loss="quantile"),
+            learning=LearningSpec(k1=1, k2=3, lr=0.1, polyak_bound=bound),
+        )
+        rng = np.random.default_rng(7)
+        x = rng.standard_normal((60, 2))
+        learner = Learner(spec, seed=1)
+        learner.process(Block.events([b"a"] * 60, x, x[:, :1], time_ms=1000 * np.arange(60)))
+        return learner
+
+    assert learned(0.1).digest == learned(None).digest
+    assert learned(0.1).counters()["steps_shortened"] == 0

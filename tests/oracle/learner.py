@@ -438,7 +438,8 @@ class NaiveLearner(NaiveEncoder):
         if learning.clip_norm is not None and norm + 1e-6 > learning.clip_norm:
             self.counts["gradient_clips"] += 1
         loss = float(np.mean(self.losses[-learning.batch_size :]))
-        limit = np.inf if learning.polyak_bound is None else max(0.0, learning.polyak_bound * loss)
+        unbounded = learning.polyak_bound is None or self.spec.model.effective_loss == "quantile"
+        limit = np.inf if unbounded else max(0.0, learning.polyak_bound * loss)
         if self.optimizer.step(self.weights, clipped, mean, limit):
             self.counts["steps_shortened"] += 1
         self.updates += 1
