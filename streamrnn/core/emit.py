@@ -33,8 +33,11 @@ from streamrnn.core.jit import ENTRY_POINT
 from streamrnn.core.object_file import ObjectFile, write
 from streamrnn.core.tables import array_at
 
-FOREIGN = frozenset({"cos", "exp", "fma", "fmaf", "log", "log1p", "memcpy", "memmove", "memset", "sin", "tanh"})
-"""What the object may ask of the C library."""
+FOREIGN = frozenset(
+    {"cos", "exp", "fma", "fmaf", "log", "log1p", "memcpy", "memmove", "memset", "sin", "sqrt", "sqrtf", "tanh"}
+)
+"""What the object may ask of the C library. Where a processor has no instruction for fma, or an older Numba does not
+use the one for sqrt, the library's rounds the same."""
 
 
 class Unemitted(codegen.JITCodeLibrary):  # type: ignore[misc]
