@@ -171,8 +171,8 @@ def demo(
 ) -> None:
     r"""Predict the departures of New York in 2013: the daemon, end to end, on real data.
 
-    The whole year takes a minute or two. From a source tree the first time takes half a minute
-    more, to compile the kernels.
+    The whole year takes about half a minute, more on a busy machine. From a source tree the
+    first time takes as long again, to compile the kernels.
 
     Needs the extra streamrnn\[demo].
     """

@@ -57,7 +57,7 @@ def run_worker(
             _log.info("serving /metrics, /healthz and /readyz on http://%s:%d", config.http.host, server.port)
         _log.info("kernels ready after %.1f s", warm_up(config.model.dtype))
         metrics.name_build(job.build)
-        stack.enter_context(collector.seldom())  # with the kernels' compiler among what is frozen
+        stack.enter_context(collector.seldom())  # with all that was imported by now frozen
         loop = Loop(job, broker, metrics, health, stop, idle, restored=collector.freeze)
         if started is not None:
             started(loop, server)

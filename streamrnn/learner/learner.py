@@ -110,12 +110,11 @@ class Learner:
         self._model = new_model(spec, initial_weights(spec, seed))
         self._per_stream = new_streams(spec)
         scratch = new_scratch(self.layout, spec, self._model.theta)
-        self._one = self._records(1)
-        self._one_prediction: npt.NDArray[np.float64] = self._one.prediction[0]
         self._few = self._records(FEW)
         self._firsts: dict[int, tuple[arrays.Records, Callable[[], None]]] = {}
         self._handle = Handle(plan_of(spec), hyper_of(spec), self._model, self._per_stream, scratch)
-        self._process_one = self._handle.prepared(self._one)
+        self._one, self._process_one = self._first_of_few(1)
+        self._one_prediction: npt.NDArray[np.float64] = self._one.prediction[0]
 
     # -- the log ------------------------------------------------------------------------------------------------------
 
