@@ -67,7 +67,7 @@ def test_a_kernel_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch) -> Non
     learner = Learner(LearnerSpec(n_features=1, target=TargetSpec(fields=("y",))), 7)
     monkeypatch.setattr(learner._handle, "_process", lambda *tables: len(tables))
     with pytest.raises(RuntimeError, match="a kernel failed with status 4"):
-        learner.process(Block.events([b"a"], x=[[1.0]], y=[[2.0]]))
+        learner.process(Block.events([b"a", b"a"], x=[[1.0], [1.0]], y=[[2.0], [2.0]]))
 
 
 def places(group: Any) -> list[int]:
