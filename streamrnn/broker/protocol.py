@@ -328,10 +328,16 @@ class Administration(Protocol):
 
 def check_topics(administration: Administration, *, read: Iterable[str], write: Iterable[str]) -> list[str]:
     """Return what would keep a job from reading and writing these topics, one sentence each; empty when all is well."""
-    wanted = [(name, "READ") for name in read] + [(name, "WRITE") for name in write]
-    described = administration.describe_topics({name: None for name, _ in wanted})
+    read, write = list(read), list(write)
+    return missing_rights(administration.describe_topics(dict.fromkeys((*read, *write))), read=read, write=write)
+
+
+def missing_rights(
+    described: Mapping[str, TopicDescription | None], *, read: Iterable[str], write: Iterable[str]
+) -> list[str]:
+    """Return what would keep a job from reading and writing topics that are so described, one sentence each."""
     problems = []
-    for name, operation in wanted:
+    for name, operation in (*((name, "READ") for name in read), *((name, "WRITE") for name in write)):
         found = described[name]
         if found is None:
             problems.append(f"topic {name} does not exist, or this user may not see it: create it or grant DESCRIBE")
