@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from streamrnn.daemon.preflight.checks import Preflight
-from streamrnn.daemon.preflight.findings import Kind
+from streamrnn.daemon.preflight.findings import Kind, count
 from streamrnn.job.config import Config
 
 _LABELS: Final = {
@@ -37,11 +37,7 @@ def summary(counts: dict[Kind, int]) -> Text:
     """The last line."""
     problems, warnings = counts[Kind.PROBLEM], counts[Kind.WARNING]
     if problems:
-        return Text(f"{_number(problems, 'problem')} to solve before it can run, {_number(warnings, 'warning')}", "red")
+        return Text(f"{count(problems, 'problem')} to solve before it can run, {count(warnings, 'warning')}", "red")
     if warnings:
-        return Text(f"the job can run; {_number(warnings, 'warning')} above", "yellow")
+        return Text(f"the job can run; {count(warnings, 'warning')} above", "yellow")
     return Text("the job can run", "green")
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -44,22 +44,32 @@ def fine(text: str) -> Finding:
 def share(part: int, whole: int) -> str:
     """A part of something as people say it.
 
-    >>> share(3, 400), share(400, 400)
-    ('3 of 400 (0.8 %)', 'all 400')
+    >>> share(6, 400), share(400, 400)
+    ('6 of 400 (1.5 %)', 'all 400')
     """
     return f"all {whole:,}" if part == whole else f"{part:,} of {whole:,} ({100 * part / whole:.2g} %)"
+
+
+def count(number: int, what: str) -> str:
+    """A number of things.
+
+    >>> count(1, "partition"), count(2_000, "record")
+    ('1 partition', '2,000 records')
+    """
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def duration(milliseconds: float) -> str:
     """A span of time as people say it.
 
-    >>> duration(1500), duration(90_000), duration(7 * 86_400_000), duration(1.7e12)
-    ('1.5 seconds', '1.5 minutes', '7 days', '53.9 years')
+    >>> duration(1500), duration(60_000), duration(7 * 86_400_000), duration(1.7e12)
+    ('1.5 seconds', '1 minute', '7 days', '53.9 years')
     """
     span = timedelta(milliseconds=milliseconds)
     for unit, each in _UNITS:
         if span >= 1.0 * each or unit == "seconds":
-            return f"{round(span / each, 1):g} {unit}"
+            number = round(span / each, 1)
+            return f"{number:g} {unit.removesuffix('s') if number == 1 else unit}"
     raise AssertionError
 
 

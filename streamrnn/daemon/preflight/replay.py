@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from streamrnn.broker.protocol import Bounds, Commit, TopicPartition
 from streamrnn.daemon.mark import Mark
 from streamrnn.daemon.preflight.facts import Facts
-from streamrnn.daemon.preflight.findings import Finding, duration, fine, problem, warning
+from streamrnn.daemon.preflight.findings import Finding, count, duration, fine, problem, warning
 from streamrnn.job.config import Config
 
 
@@ -120,9 +120,10 @@ def resumes(config: Config, facts: Facts, tp: TopicPartition, bounds: Bounds, co
         else:
             yield warning(f"{gone} and are passed over (checkpoint.on_gap: continue)")
     if mark.partitions and mark.partitions != len(facts.bounds):
+        had, has = count(mark.partitions, "partition"), len(facts.bounds)
         yield warning(
-            f"{tp}: the topic had {mark.partitions} partitions when it was committed and has {len(facts.bounds)}: keys "
-            "moved, so streams go on in other partitions with a new hidden state"
+            f"{tp}: the topic had {had} when it was committed and has {has}: keys moved, so streams go on in other "
+            "partitions with a new hidden state"
         )
 
 
@@ -139,5 +140,5 @@ def first_starts(config: Config, facts: Facts, new: Sequence[TopicPartition], *,
         return
     where = "end" if config.input.start == "latest" and not begun else "beginning"
     waiting = sum(facts.bounds[tp].end - facts.bounds[tp].start for tp in blank)
-    behind = f"; offsets waiting there: {waiting:,}" if where == "beginning" else ", so what is there now is not read"
-    yield fine(f"{len(blank)} partitions would start for the first time, at the {where} of their logs{behind}")
+    behind = f"; offsets waiting: {waiting:,}" if where == "beginning" else ", so what is there now is not read"
+    yield fine(f"first start of {count(len(blank), 'partition')}, at the {where} of the log{behind}")

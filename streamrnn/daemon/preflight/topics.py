@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from streamrnn.broker.protocol import Record, TopicDescription, missing_rights
 from streamrnn.daemon.partition import MAX_AHEAD_S
 from streamrnn.daemon.preflight.facts import Facts
-from streamrnn.daemon.preflight.findings import Finding, duration, fine, problem, share, warning
+from streamrnn.daemon.preflight.findings import Finding, count, duration, fine, problem, share, warning
 from streamrnn.errors import RecordError
 from streamrnn.job.codec.dead_letters import encode_dead_letter
 from streamrnn.job.codec.predictions import PredictionEncoder
@@ -68,12 +68,13 @@ def partition_counts(config: Config, there: Mapping[str, TopicDescription]) -> I
     source = config.input.topic
     if source not in there:
         return
-    count = there[source].partitions
+    wanted = there[source].partitions
     for name in (config.output.topic, config.output.dead_letter_topic):
-        if name in there and there[name].partitions != count:
+        if name in there and there[name].partitions != wanted:
+            has = count(there[name].partitions, "partition")
             yield warning(
-                f"topic {name} has {there[name].partitions} partitions, {source} has {count}: a stream's records stay "
-                "in order there, but under another partition number, chosen by the key; give both as many"
+                f"topic {name} has {has}, {source} has {wanted}: a stream's records stay in order there, but under "
+                "another partition number, chosen by the key; give both as many"
             )
 
 
@@ -123,7 +124,7 @@ def replicas(name: str, settings: Mapping[str, str], found: TopicDescription) ->
     needed = int(settings.get("min.insync.replicas", 1))
     if needed > found.replicas:
         yield problem(
-            f"topic {name}: min.insync.replicas is {needed}, a partition has {found.replicas} replicas, so nothing is "
+            f"topic {name}: min.insync.replicas is {needed}, and there are {found.replicas} replicas, so nothing is "
             "ever acknowledged; lower the one or raise the other"
         )
     elif needed == found.replicas > 1:
