@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from streamrnn.version import __version__
 
 if TYPE_CHECKING:
-    from streamrnn.errors import CheckpointError, ConfigError, RecordError, StreamrnnError
+    from streamrnn.errors import CheckpointError, ConfigError, RecordError, StreamKeyWarning, StreamrnnError
     from streamrnn.estimators.anomaly import RNNAnomalyDetector
     from streamrnn.estimators.classifier import RNNClassifier
     from streamrnn.estimators.forecaster import RNNForecaster
@@ -48,6 +48,7 @@ __all__ = [
     "RNNMultiTargetRegressor",
     "RNNRegressor",
     "RecordError",
+    "StreamKeyWarning",
     "StreamSpec",
     "StreamrnnError",
     "TargetSpec",
@@ -57,7 +58,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "errors": ("CheckpointError", "ConfigError", "RecordError", "StreamrnnError"),
+    "errors": ("CheckpointError", "ConfigError", "RecordError", "StreamKeyWarning", "StreamrnnError"),
     "estimators.anomaly": ("RNNAnomalyDetector",),
     "estimators.classifier": ("RNNClassifier",),
     "estimators.forecaster": ("RNNForecaster",),

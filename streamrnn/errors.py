@@ -14,6 +14,11 @@
         ├── RebalanceError       the group changed while a request ran; ask again
         └── UndeliveredError     outputs did not arrive, so no offset was committed; send them again
 
+and every warning
+
+    StreamrnnWarning
+    └── StreamKeyWarning         nearly every event begins a stream, which cannot be meant
+
 A message says what is wrong, what was received, what is expected and, where there is one, the remedy.
 """
 
@@ -78,3 +83,11 @@ class RebalanceError(BrokerError):
 
 class UndeliveredError(BrokerError):
     """Some outputs of a batch did not arrive, and none of its offsets was committed: deliver the whole batch again."""
+
+
+class StreamrnnWarning(UserWarning):
+    """Base of everything streamrnn warns of."""
+
+
+class StreamKeyWarning(StreamrnnWarning):
+    """The streams that events name can hardly be meant."""

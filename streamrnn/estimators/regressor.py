@@ -28,8 +28,8 @@ class RNNRegressor(RecurrentEstimator, base.MiniBatchRegressor):
     """Recurrent network for regression, with one hidden state per stream that lives between calls.
 
     An event is predicted from the stream's carried state; ``learn_one`` then advances that state and learns by
-    truncated back-propagation through time. Feed raw numbers: inputs and targets are scaled inside. A missing, None or
-    non-finite feature counts as its running mean. Features may appear and disappear at any time.
+    truncated back-propagation through time. Feed raw numbers: inputs and targets are scaled inside. Features may appear
+    and disappear at any time.
 
     All methods may be called from several threads, as by a service that answers while it learns: calls of one estimator
     run one after the other, so a prediction sees it as it was between two events. Predicting changes nothing.
@@ -89,6 +89,16 @@ class RNNRegressor(RecurrentEstimator, base.MiniBatchRegressor):
         Variance of its weights before anything was learned, in scaled units.
     quantiles
         Levels of ``loss="quantile"``, increasing; the middle one is the prediction.
+    missing
+        What a feature counts as that an event lacks. ``"auto"``: None, NaN and pandas' NA as the running mean; a key
+        that is absent as 0 where absence is ordinary, since River's transformers leave zeros out, and as the mean
+        where it is not. Absence is ordinary for a feature that never varied, that is absent more often than there, or
+        in more than a quarter of the events if 0 is close to its values; events from before it first came count as
+        such that lacked it, at most eight of them. ``"zero"``, ``"mean"`` and ``"last"``, the stream's last value,
+        make no difference between absent and None. Encoders have a ``missing`` each.
+
+    All but a few can be set after events were learned, and hold from the next one on; one that what was learned cannot
+    take up is refused when it is set.
 
     Raises
     ------

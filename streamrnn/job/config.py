@@ -255,6 +255,7 @@ class Config(_Section, frozen=True, kw_only=True):
         return LearnerSpec(
             n_features=encoder.n_features,
             indicator=encoder.indicator,
+            missing=encoder.missing,
             has_end=self.input.end_field is not None,
             target=self.target,
             model=self.model.spec,

@@ -52,6 +52,7 @@ class History:
     units: list[list[tuple[float, float]]] = field(default_factory=list)  # the fields' centres and widths then
     sound: list[bool] = field(default_factory=list)  # whether weights may be learned from them
     last_time_ms: int | None = None
+    last_x: dict[int, float] = field(default_factory=dict)  # each feature's newest known value
 
     @property
     def steps(self) -> int:
