@@ -22,6 +22,7 @@ from typing import NamedTuple, Protocol
 from streamrnn.broker.protocol import Broker, Commit, Membership, Output, TopicPartition
 from streamrnn.daemon.mark import Mark
 from streamrnn.daemon.partition import Partition
+from streamrnn.daemon.placement import Placement
 from streamrnn.errors import BrokerError, FencedError, RebalanceError, UndeliveredError
 
 _log = logging.getLogger(__name__)
@@ -65,14 +66,8 @@ class Delivery(Protocol):
 class AtLeastOnce:
     """Sends outputs as they come and commits offsets behind them."""
 
-    def __init__(
-        self, broker: Broker, output_partitions: Mapping[str, int], input_partitions: int, patience: Patience
-    ) -> None:
-        self._broker = broker
-        # Same number of partitions: a stream's predictions keep the number of its records, and their order.
-        self._same = {topic for topic, count in output_partitions.items() if count == input_partitions}
-        self._input_partitions = input_partitions
-        self._patience = patience
+    def __init__(self, broker: Broker, placement: Placement, patience: Patience) -> None:
+        self._broker, self._placement, self._patience = broker, placement, patience
         self._incomplete = False  # some output of the batch could not be handed over, or was not acknowledged
 
     def collect(self, partition: Partition, outputs: list[Output]) -> None:
@@ -80,8 +75,8 @@ class AtLeastOnce:
         if self._incomplete:
             return  # the whole batch goes again at its commit, in order: nothing may overtake what failed
         try:
-            for topic, key, value, timestamp_ms, _ in outputs:
-                number = partition.tp.partition if topic in self._same else None
+            for output in outputs:
+                topic, key, value, timestamp_ms, number = self._placement.of(output, partition.tp.partition)
                 self._broker.send(topic, key, value, timestamp_ms=timestamp_ms, partition=number)
         except FencedError:
             raise
@@ -95,7 +90,9 @@ class AtLeastOnce:
         """See :class:`Delivery`."""
         waiting, to_restore = list(partitions), list[Partition]()
         for attempt in range(ATTEMPTS):
-            offsets = {p.tp: Commit(p.position, p.mark(self._input_partitions).to_metadata()) for p in waiting}
+            offsets = {
+                p.tp: Commit(p.position, p.mark(self._placement.input_partitions).to_metadata()) for p in waiting
+            }
             outputs = self._outputs_of(waiting) if self._incomplete else ()
             try:
                 self._broker.deliver(outputs, offsets, membership, self._patience())
@@ -106,6 +103,7 @@ class AtLeastOnce:
                 if not self._wait(attempt):
                     raise
                 _log.warning("outputs were not acknowledged, sending the batch again: %s", error)
+                self._placement.look_again()
                 continue
             except RebalanceError as error:
                 _log.warning("the group changed during a commit, reading back what is committed: %s", error)
@@ -127,10 +125,13 @@ class AtLeastOnce:
         # Out of attempts with the offsets in doubt each time: the restored partition reads what is committed.
         return to_restore + waiting
 
+    def _mark(self, partition: Partition) -> Mark:
+        return partition.mark(self._placement.input_partitions)
+
     def _outputs_of(self, partitions: list[Partition]) -> Iterator[Output]:
         for partition in partitions:
             for output in partition.outputs:
-                yield output._replace(partition=partition.tp.partition) if output.topic in self._same else output
+                yield self._placement.of(output, partition.tp.partition)
 
     def _wait(self, attempt: int) -> bool:
         """Pause before the next attempt; False when there is none."""
@@ -142,7 +143,7 @@ class AtLeastOnce:
         return True
 
 
-DELIVERIES: Mapping[str, Callable[[Broker, Mapping[str, int], int, Patience], Delivery]] = {
+DELIVERIES: Mapping[str, Callable[[Broker, Placement, Patience], Delivery]] = {
     "at_least_once": AtLeastOnce,
 }
 """By the configuration's ``delivery``."""

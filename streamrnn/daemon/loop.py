@@ -31,6 +31,7 @@ from streamrnn.daemon.delivery import DELIVERIES, REQUEST_TIMEOUT_S, Settled
 from streamrnn.daemon.health import Health
 from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.partition import Partition
+from streamrnn.daemon.placement import Placement
 from streamrnn.daemon.recovery import Recovery
 from streamrnn.errors import BrokerError, RebalanceError
 from streamrnn.job.job import Job
@@ -79,12 +80,8 @@ class Loop:
     def run(self) -> None:
         """Consume until told to stop; returns after a clean drain. Raises what cannot be survived."""
         config, broker = self.job.config, self.broker
-        topics = (config.output.topic, config.output.dead_letter_topic)
-        counts = {topic: len(broker.partitions(topic)) for topic in (config.input.topic, *topics)}
-        if missing := [topic for topic, count in counts.items() if count == 0]:
-            raise BrokerError(f"topics {', '.join(missing)} do not exist: create them first")
-        deliver = DELIVERIES[config.delivery]
-        self.delivery = deliver(broker, {t: counts[t] for t in topics}, counts[config.input.topic], self._patience)
+        self.placement = Placement(broker, config.input.topic, (config.output.topic, config.output.dead_letter_topic))
+        self.delivery = DELIVERIES[config.delivery](broker, self.placement, self._patience)
         broker.subscribe(config.input.topic)
         try:
             while not self.stop.is_set():
@@ -154,6 +151,7 @@ class Loop:
 
     def _restore(self, tp: TopicPartition) -> None:
         try:
+            self.placement.cover(tp.partition)
             partition = self._recovery.restore(tp, self._membership)
         except RebalanceError as error:
             _log.warning("%s: the group changed while it was restored, trying again: %s", tp, error)
