@@ -6,6 +6,7 @@ loop       poll, process, send, commit, checkpoint: start reading here
 partition  one partition's learner with its position
 mark       what a committed offset says of the learner that got there
 recovery   from a newly assigned partition to a learner at the committed offset
+changeover going on under other settings than a checkpoint's
 delivery   how a batch is committed
 collector  Python's garbage collector in a process that lives long
 metrics    every metric, in one table
