@@ -207,10 +207,9 @@ def _feature_changes(old: Config, new: Config) -> Iterator[Change]:
     shared = [key for key in before if key in now]
     for key in shared:
         yield from _changes_of_feature(before[key], now[key])
-    if len(shared) == len(before) and list(now)[: len(shared)] != shared:
-        yield Change(
-            "features", [key[0] for key in before], [key[0] for key in now], Way.GROWTH, "columns change places"
-        )
+    if (order := [key for key in now if key in before]) != shared:
+        was, is_now = ([key[0] for key in features] for features in (shared, order))
+        yield Change("features", was, is_now, Way.GROWTH, "columns change places")
 
 
 def _changes_of_feature(old: FeatureSpec, new: FeatureSpec) -> Iterator[Change]:
