@@ -127,6 +127,10 @@ class Partition:
         """The client reads on at ``position``: what lay before holds no records (markers, compacted ones)."""
         self.position = max(self.position, position)
 
+    def go_on(self, job: Job, learner: Learner) -> None:
+        """Go on from the present position under another job, with the learner that took over."""
+        self.job, self.learner = job, learner
+
     def _learn(self, records: Sequence[Record]) -> tuple[Decoded, Predictions]:
         started = time.perf_counter()
         decoded = self.job.codec.decode(records)
