@@ -81,7 +81,7 @@ class Loop:
         """Consume until told to stop; returns after a clean drain. Raises what cannot be survived."""
         config, broker = self.job.config, self.broker
         self.placement = Placement(broker, config.input.topic, (config.output.topic, config.output.dead_letter_topic))
-        self.delivery = DELIVERIES[config.delivery](broker, self.placement, self._patience)
+        self.delivery = DELIVERIES[config.delivery](broker, config.output, self.placement, self._patience)
         broker.subscribe(config.input.topic)
         try:
             while not self.stop.is_set():

@@ -82,6 +82,24 @@ METRICS: tuple[Metric, ...] = (
         "Records that could not be used and went to the dead-letter topic, by reason.",
         labels=("reason",),
     ),
+    Metric(
+        "streamrnn_amended_outputs_total",
+        "counter",
+        "Outputs that their topic took only shortened, with a key, or stamped with the present, by what it refused.",
+        labels=("reason",),
+    ),
+    Metric(
+        "streamrnn_undeliverable_predictions_total",
+        "counter",
+        "Predictions that their topic refused for good, by what it refused; a dead letter holds each.",
+        labels=("reason",),
+    ),
+    Metric(
+        "streamrnn_undeliverable_dead_letters_total",
+        "counter",
+        "Dead letters that their topic refused for good, by what it refused.",
+        labels=("reason",),
+    ),
     # Learning
     *_rows(*LEARNER_COUNTS),
     Metric(
@@ -338,6 +356,16 @@ class PartitionMetrics:
         """A checkpoint was loaded: how many newer ones were unusable, and whether another build wrote it."""
         self._count("streamrnn_corrupt_checkpoints_total", corrupt_checkpoints)
         self._count("streamrnn_build_changes_total", int(build_changed))
+
+    def amended(self, reason: str) -> None:
+        """An output was taken only in another form."""
+        if not self._removed:
+            self._child("streamrnn_amended_outputs_total", reason).inc()
+
+    def undeliverable(self, kind: Literal["prediction", "dead_letter"], reason: str) -> None:
+        """An output was refused for good."""
+        if not self._removed:
+            self._child(f"streamrnn_undeliverable_{kind}s_total", reason).inc()
 
     def replay_inexact(self) -> None:
         """A replay did not arrive at the committed ordinal and digest."""

@@ -130,6 +130,10 @@ class Partition:
         """The client reads on at ``position``: what lay before holds no records (markers, compacted ones)."""
         self.position = max(self.position, position)
 
+    def go_on(self, job: Job, learner: Learner) -> None:
+        """Go on from the present position under another job, with the learner that took over."""
+        self.job, self.learner = job, learner
+
     def _learn(self, records: Sequence[Record]) -> tuple[Decoded, Predictions]:
         started = time.perf_counter()
         decoded = self.job.codec.decode(records)
@@ -148,7 +152,13 @@ class Partition:
         # Brokers refuse timestamps of a future more than an hour away, and the batch with them.
         limit_ms = 1000 * int(time.time() + MAX_AHEAD_S)
         outputs = [
-            Output(to.topic, key, value, record.timestamp_ms if 0 <= record.timestamp_ms <= limit_ms else None)
+            Output(
+                to.topic,
+                key,
+                value,
+                record.timestamp_ms if 0 <= record.timestamp_ms <= limit_ms else None,
+                offset=record.offset,
+            )
             for record, key, value in zip(decoded.sources, decoded.block.keys, encoded, strict=True)
             if value is not None
         ]
@@ -157,7 +167,7 @@ class Partition:
                 to.dead_letter_topic,
                 None if record.key is None else record.key[:MAX_KEY_BYTES],  # too long a key may be why it is here
                 encode_dead_letter(record, error, to.dead_letter_value_bytes),
-                None,
+                offset=record.offset,
             )
             for record, error in decoded.rejected
         )

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import logging
 
-from streamrnn.broker.protocol import Output, Sender
+from streamrnn.broker.protocol import Sender
 from streamrnn.errors import BrokerError
 
 _log = logging.getLogger(__name__)
@@ -57,6 +57,6 @@ class Placement:
         if partition >= self.input_partitions:
             self.refresh()
 
-    def of(self, output: Output, partition: int) -> Output:
-        """The output of a record from this input partition, with its place."""
-        return output._replace(partition=partition) if output.topic in self._same else output
+    def of(self, topic: str, partition: int) -> int | None:
+        """Which partition of an output topic takes what came of an input partition; None: the key decides."""
+        return partition if topic in self._same else None

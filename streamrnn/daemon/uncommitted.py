@@ -35,7 +35,7 @@ def newest_of_all(store: CheckpointStore) -> tuple[Checkpoint | None, list[Rejec
     ]
     rejected: list[Rejected] = []
     for _, lineage in sorted(dated, reverse=True):
-        checkpoint, more = store.newest(lineage)
+        checkpoint, more = store.newest(lineage, of_any_configuration=True)
         rejected += more
         if checkpoint is not None:
             return checkpoint, rejected
@@ -56,6 +56,8 @@ def began_with(job: Job, broker: Broker, tp: TopicPartition) -> int:
             before.append(mark.partitions)  # by an earlier version: as many as there were when its worker started
     if before:
         return min(before)
+    if job.config.checkpoint.on_lost_offsets == "restart":
+        return len(numbers)  # whatever checkpoints tell is to be forgotten
     for other in others:
         store = job.checkpoints(other)
         for lineage in store.lineages():

@@ -332,6 +332,19 @@ class Learner:
         """Newest gradient norm and window loss, and running sums (``core.counts.GAUGES``)."""
         return dict(zip(GAUGES, self._model.gauges.tolist(), strict=True))
 
+    def add_zeros(self, counts: npt.NDArray[np.int64]) -> None:
+        """To the statistics of the features, as if each had been 0 in so many (n_features,) more records, long ago."""
+        model, memory = self._model, float(self.spec.learning.scale_memory)
+        for k in np.flatnonzero(counts).tolist():
+            known, new = model.x_count[k], float(counts[k])
+            total = known + new
+            model.x_first[k, int(known) : int(total)] = 0.0
+            # Two sets of values put together; see ``scaler.together``, of which one has no deviation.
+            model.x_m2[k] += model.x_mean[k] ** 2 * known * new / total
+            model.x_mean[k] *= known / total
+            model.x_count[k] = min(total, memory)
+            model.x_m2[k] *= model.x_count[k] / total
+
     def get_weights(self) -> dict[str, npt.NDArray[Any]]:
         """Copies of all weights under PyTorch's names and shapes."""
         weights = self.layout.get_weights(self._model.theta)
