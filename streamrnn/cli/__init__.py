@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import os
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from itertools import chain
@@ -68,7 +69,12 @@ ConfigOption = Annotated[
 ]
 DataOption = Annotated[
     Path,
-    typer.Option(metavar="FILE", help="The records, in the order in which they are learned: .csv, .jsonl or .ndjson."),
+    typer.Option(
+        metavar="FILE",
+        help="The records, in the order in which they are learned: .csv, .jsonl or .ndjson.",
+        exists=True,
+        dir_okay=False,
+    ),
 ]
 CheckpointArgument = Annotated[
     Path | None,
@@ -247,17 +253,21 @@ def evaluate(
     first, source = _begun(records, data)
     if timestamp is None and job.input.timestamp.field is None:
         error.print("[yellow]no --timestamp given: the records are assumed to be one second apart[/yellow]")
-    with contextlib.closing(rows), _opened(predictions) as out, bar, collector.seldom():
+    with contextlib.closing(rows), _opened(predictions, data) as out, bar, collector.seldom():
         bar.prepare(job.model.dtype)
         report = run_over(job, source, limit=limit, progress=bar.update, predictions=out)
-    show.evaluation(_stdout(), report)
     _require_targets(job, data, report, data_file.fields_of(first))
+    show.evaluation(_stdout(), report)
 
 
 def _require_targets(job: Config, data: Path, report: Report, fields: str) -> None:
     """Refuse a file that taught nothing: a misspelt target would otherwise pass for a job that cannot be measured."""
     if report.records == report.rejected.total():
-        raise ConfigError(f"{data}: none of its {report.records} records could be used; the reasons are above")
+        reasons = "".join(
+            f"\n  {reason}: {count:,}; the first: {report.first_rejected[reason]}"
+            for reason, count in report.rejected.most_common()
+        )
+        raise ConfigError(f"{data}: none of its {report.records} records could be used{reasons}")
     for name, known in zip(job.target.fields, report.known.tolist(), strict=True):
         if not known:
             raise ConfigError(
@@ -274,12 +284,14 @@ def _begun(records: Iterator[Record], data: Path) -> tuple[Record, Iterator[Reco
 
 
 @contextlib.contextmanager
-def _opened(path: Path | None) -> Iterator[IO[bytes] | None]:
+def _opened(path: Path | None, data: Path) -> Iterator[IO[bytes] | None]:
     """A file to write, or none where none is wanted."""
     if path is None:
         yield None
         return
     try:
+        if path.exists() and path.samefile(data):
+            raise ConfigError(f"--predictions: {path} is the file of --data and would be overwritten; name another")
         with path.open("wb") as out:
             yield out
     except OSError as error:
@@ -325,7 +337,16 @@ def inspect(
     place = _place(checkpoint, config)
     listed = inspection.find(place)
     chosen = [inspection.inspect(one) for one in inspection.newest(listed)]
-    kept = [] if stream is None else [(one, state) for one in chosen if (state := one.stream(stream.encode()))]
+    if not chosen and isinstance(place, Path) and place.is_file():
+        raise StreamrnnError(f"{place}: {listed[0].reason}; give a manifest-*.json, or a directory above some")
+    if not chosen:
+        reasons = "".join(f"\n  {one.place}: {one.reason}" for one in listed)
+        raise StreamrnnError(f"{place}: none of its {len(listed)} checkpoints can be read{reasons}")
+    key = None if stream is None else os.fsencode(stream)  # the very bytes that were typed
+    kept = [] if key is None else [(one, state) for one in chosen if (state := one.stream(key))]
+    if key is not None and not kept:
+        name = key.decode(errors="replace")
+        raise StreamrnnError(f"--stream: {name!r} is in none of these checkpoints; it was not seen, or was evicted")
     if as_json:
         typer.echo(json.dumps([one.as_data() for one in chosen] if stream is None else [s for _, s in kept], indent=2))
     elif stream is None:
@@ -334,10 +355,6 @@ def inspect(
         show.unreadable(_stderr(), listed)
         for one, state in kept:
             show.stream(_stdout(), state, one)
-    if stream is not None and not kept:
-        raise StreamrnnError(f"--stream: {stream!r} is in none of these checkpoints; it was not seen, or was evicted")
-    if not chosen:
-        raise StreamrnnError(f"{place}: none of its {len(listed)} checkpoints can be read")
 
 
 def _place(checkpoint: Path | None, config: Path | None) -> Place | Path:
