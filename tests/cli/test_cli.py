@@ -24,7 +24,7 @@ from streamrnn.job.job_file import load
 from tests.support import impatient
 from tests.support.learners import carried_state
 
-COMMANDS = ("demo", "validate", "evaluate", "run", "inspect", "schema", "warmup")
+COMMANDS = ("demo", "validate", "topics", "evaluate", "run", "inspect", "schema", "warmup")
 EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
 RECORDS = 300
 
@@ -206,6 +206,26 @@ def test_validate_connect_names_topics_that_are_missing_in_kafka(job, kafka_boot
     result = call("validate", "-c", job, "--connect")
     assert result.exit_code == 1
     assert "topic dead does not exist" in result.output
+
+
+def test_topics_that_are_missing_are_created_with_as_many_partitions_as_the_input(job):
+    result = call("topics", "-c", job)
+    assert result.exit_code == 2
+    assert "input.topic: in does not exist" in result.stderr
+    assert call("topics", "-c", job, "--partitions", 3).exit_code == 0
+    log = EmbeddedLog(load(job).embedded.directory)
+    assert [len(log.partitions(name)) for name in ("in", "out", "dead")] == [3, 3, 3]
+    log.delete_topic("out")
+    result = call("topics", "-c", job)
+    assert result.exit_code == 0
+    assert [line.strip() for line in result.stdout.splitlines()] == [
+        "in: there already, 3 partitions",
+        "out: created, 3 partitions",
+        "dead: there already, 3 partitions",
+    ]
+    result = call("topics", "-c", job, "--partitions", 4)
+    assert result.exit_code == 2
+    assert "in exists and has 3 partitions, found 4" in result.stderr
 
 
 def test_schema_is_json_and_accepts_what_the_loader_accepts(job):
