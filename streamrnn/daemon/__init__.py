@@ -8,6 +8,7 @@ mark        what a committed offset says of the learner that got there
 recovery    from a newly assigned partition to a learner at the committed offset
 changeover  going on under other settings than a checkpoint's
 delivery    how a batch is committed
+refused     what becomes of an output that its topic does not take
 collector   Python's garbage collector in a process that lives long
 metrics     every metric, in one table
 logs        where the log goes

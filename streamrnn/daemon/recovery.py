@@ -21,8 +21,9 @@ from streamrnn.broker.protocol import Broker, Commit, Membership, TopicPartition
 from streamrnn.daemon import changeover
 from streamrnn.daemon.mark import Mark
 from streamrnn.daemon.metrics import Metrics
+from streamrnn.daemon.opening import open_administration
 from streamrnn.daemon.partition import Partition, Start
-from streamrnn.errors import CheckpointError, RecoveryError
+from streamrnn.errors import BrokerError, CheckpointError, RecoveryError
 from streamrnn.job.job import Job
 from streamrnn.learner.learner import Learner
 from streamrnn.storage.checkpoints import Rejected
@@ -87,12 +88,26 @@ class Recovery:
         text = (
             f"{partition.tp}: the replay reached offset {partition.position} with ordinal {arrived[0]} and digest "
             f"{arrived[1]:08x}, committed were {expected.ordinal} and {expected.digest:08x}: the log or the build "
-            "changed"
+            f"changed{self._compaction(partition.tp.topic)}"
         )
         if self._job.config.checkpoint.on_inexact == "fail":
             raise RecoveryError(f"{text}. Set checkpoint.on_inexact: continue to go on from the state reached")
         _log.warning("%s; going on in a new lineage", text)
         return True
+
+    def _compaction(self, topic: str) -> str:
+        """Why records may be missing from a replay, where the topic's settings say so."""
+        try:
+            settings = open_administration(self._job.config).topic_configs([topic])[topic]
+        except BrokerError:
+            return ""  # what cannot be asked now must not hide what is wrong
+        if "compact" not in settings.get("cleanup.policy", ""):
+            return ""
+        return (
+            f". Topic {topic} is compacted: records between the checkpoint and the committed offset may be gone; use "
+            "one that is not compacted, or a min.compaction.lag.ms longer than the time between checkpoints and any "
+            "stop of the job"
+        )
 
     # -- the first start ----------------------------------------------------------------------------------------------
 
