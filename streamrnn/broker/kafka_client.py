@@ -95,6 +95,7 @@ class KafkaBroker(KafkaSender):
         super().__init__(connection)
         self.group = group
         self._consumer: Any = None
+        self._topic = ""  # the subscribed one
         self._events: deque[Event] = deque()
         self._positioned: set[TopicPartition] = set()  # partitions the loop has sought since their assignment
         self._next_poll_at = 0.0
@@ -108,7 +109,7 @@ class KafkaBroker(KafkaSender):
         """See :class:`streamrnn.broker.protocol.Broker`. The topic must exist; polling completes the joining."""
         if not self.partitions(topic):
             raise BrokerError(f"topic {topic} does not exist on {', '.join(self.connection.servers)}: create it first")
-        consumer = self._consuming()
+        consumer, self._topic = self._consuming(), topic
         consumer.subscribe([topic], listener=_Listener(consumer, self._events, self._positioned))
 
     def events(self) -> list[Event]:
@@ -131,7 +132,7 @@ class KafkaBroker(KafkaSender):
             # times out: never assigned anything, never heartbeating. Asking again makes it wait for that join.
             consumer._coordinator.request_rejoin()
             timeout_s = max(timeout_s, _JOIN_WAIT_S)
-        with self._translated("polling failed"):
+        with self._translated(f"reading topic {self._topic} failed"):
             polled = self._poll_seldom(consumer, timeout_s, max_records)
         group = consumer.group_metadata()
         membership = Membership(group.generation_id, group.member_id)
