@@ -25,6 +25,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.core.counts import COUNTS, EVICTIONS, WINDOWS_IN_BATCH, Count
+from streamrnn.learner.clock import JUMPS
 
 Kind = Literal["counter", "gauge", "histogram", "summary", "info"]
 
@@ -57,7 +58,7 @@ class Metric(NamedTuple):
 RECORDS_CONSUMED = Count("records_consumed", "Records read from the input topic, replayed ones excluded.")
 REPLAYED_RECORDS = Count("replayed_records", "Records processed again in recovery, silently.")
 LEARNER_COUNTS = tuple(count for count in COUNTS if count is not COUNTS[WINDOWS_IN_BATCH])
-PARTITION_COUNTS = (RECORDS_CONSUMED, *LEARNER_COUNTS, *EVICTIONS, REPLAYED_RECORDS)
+PARTITION_COUNTS = (RECORDS_CONSUMED, *LEARNER_COUNTS, *EVICTIONS, *JUMPS, REPLAYED_RECORDS)
 """Everything counted for a partition, by its learner or by the loop. Dead letters are counted by reason, apart."""
 
 
@@ -124,6 +125,7 @@ METRICS: tuple[Metric, ...] = (
     *_rows(*EVICTIONS),
     # Position in the log
     Metric("streamrnn_stream_timestamp_seconds", "gauge", "Stream time: the running maximum of record timestamps."),
+    *_rows(*JUMPS),
     Metric(
         "streamrnn_input_lag_records",
         "gauge",
