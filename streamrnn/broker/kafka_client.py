@@ -253,6 +253,7 @@ class KafkaBroker(KafkaSender):
                 f"commit of {_positions(offsets)} failed: the group changed meanwhile (polled in generation "
                 f"{membership.generation}, now in {now.generation_id})"
             )
+        timeout_s = self._within(timeout_s)
         stored = {ClientTopicPartition(*tp): OffsetAndMetadata(c.offset, c.metadata, -1) for tp, c in offsets.items()}
         with self._translated(f"commit of {_positions(offsets)} failed"):
             try:
@@ -279,21 +280,22 @@ class KafkaBroker(KafkaSender):
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             with contextlib.suppress(client_errors.KafkaError):
-                consumer.close(autocommit=False, timeout_ms=timeout_s * 1000)
+                consumer.close(autocommit=False, timeout_ms=self._within(timeout_s) * 1000)
         self._events.clear()
         self._positioned.clear()
 
     @property
     def _request_ms(self) -> float:
-        return self.connection.request_timeout_s * 1000
+        return self._within(self.connection.request_timeout_s) * 1000
 
     def _consuming(self) -> Any:
         if self._consumer is None:
             if self._closed:
                 raise BrokerError("this broker is closed; make a new one")
-            kwargs = consumer_kwargs(self.connection, self.group)
+            hurried = self._hurried()
+            kwargs = consumer_kwargs(hurried, self.group)
             kwargs["partition_assignment_strategy"] = (CooperativeStickyAssignor,)
-            self._consumer = connect(KafkaConsumer, self.connection, kwargs)
+            self._consumer = connect(KafkaConsumer, hurried, kwargs)
         return self._consumer
 
     def _assigned(self, tp: TopicPartition) -> Any:

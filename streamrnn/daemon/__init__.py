@@ -9,6 +9,7 @@ recovery    from a newly assigned partition to a learner at the committed offset
 changeover  going on under other settings than a checkpoint's
 delivery    how a batch is committed
 refused     what becomes of an output that its topic does not take
+stopping    from a signal to the end of the process, in time
 collector   Python's garbage collector in a process that lives long
 metrics     every metric, in one table
 logs        where the log goes
