@@ -11,11 +11,13 @@ is of all of these until each is sent by itself; newer brokers name up to three 
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import kafka.errors as client_errors
@@ -35,6 +37,8 @@ _REFUSALS = {
     client_errors.PolicyViolationError: "invalid",
 }
 """What a broker has against single records, as reasons of a RefusedError. The rest concerns a topic or the cluster."""
+
+_LEAST_S = 0.1  # what is tried at all is given so much
 
 _RANGE = re.compile(r"\[(-?\d+), (-?\d+)\]")
 
@@ -56,6 +60,7 @@ class KafkaSender:
         self._noted = 0  # how many were taken off since the last flush
         self._failures: dict[int, BaseException] = {}  # by their place in the order of sending
         self._closed = False
+        self._time_left: Callable[[], float] = lambda: math.inf
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.connection!r})"
@@ -112,6 +117,7 @@ class KafkaSender:
 
         When anything failed, the producer is dropped with all it still held, and the next send makes a new one.
         """
+        timeout_s = self._within(timeout_s)
         deadline = time.monotonic() + timeout_s
         total = self._noted + len(self._sent)
         timed_out = False
@@ -153,20 +159,34 @@ class KafkaSender:
 
     def partitions(self, topic: str) -> list[int]:
         """See :class:`streamrnn.broker.protocol.Sender`."""
-        found = KafkaAdministration(self.connection).describe_topics([topic])[topic]
+        found = KafkaAdministration(self._hurried()).describe_topics([topic])[topic]
         return [] if found is None else list(range(found.partitions))
+
+    def hurry(self, time_left: Callable[[], float]) -> None:
+        """See :class:`streamrnn.broker.protocol.Sender`."""
+        self._time_left = time_left
+
+    def _within(self, timeout_s: float) -> float:
+        return min(timeout_s, self._time_left())
+
+    def _hurried(self) -> KafkaConnection:
+        """How to reach the cluster in the time that is left."""
+        given = self.connection
+        connect_s, request_s = self._within(given.connect_timeout_s), self._within(given.request_timeout_s)
+        return replace(given, connect_timeout_s=max(_LEAST_S, connect_s), request_timeout_s=max(_LEAST_S, request_s))
 
     def close(self, timeout_s: float) -> None:
         """See :class:`streamrnn.broker.protocol.Sender`."""
         self._closed = True
         if self._producer is not None:
-            self._drop_producer(timeout_s)
+            self._drop_producer(self._within(timeout_s))
 
     def _producing(self) -> Any:
         if self._producer is None:
             if self._closed:
                 raise BrokerError("this broker is closed; make a new one")
-            self._producer = connect(KafkaProducer, self.connection, producer_kwargs(self.connection))
+            hurried = self._hurried()
+            self._producer = connect(KafkaProducer, hurried, producer_kwargs(hurried))
         return self._producer
 
 

@@ -11,6 +11,7 @@ changeover   going on under other settings than a checkpoint's
 delivery     how a batch is committed
 placement    which partition of an output topic a record goes to
 refused      what becomes of an output that its topic does not take
+stopping     from a signal to the end of the process, in time
 collector    Python's garbage collector in a process that lives long
 metrics      every metric, in one table
 logs         where the log goes

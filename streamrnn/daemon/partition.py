@@ -195,8 +195,8 @@ class Partition:
 
     @property
     def changed(self) -> bool:
-        """Whether records were processed since the last checkpoint."""
-        return self._since_checkpoint > 0
+        """Whether there is more than the last checkpoint holds: records since then, or one that was not written."""
+        return self._since_checkpoint > 0 or self.writer.behind
 
     def checkpoint_due(self) -> bool:
         """Whether time or records since the last checkpoint ask for one."""
