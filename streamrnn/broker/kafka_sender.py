@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import math
 import re
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -45,6 +46,8 @@ _BESIDE = (client_errors.KafkaError, client_errors.OutOfOrderSequenceNumberError
 """What befalls records that were sent with, or behind, one that was refused."""
 
 _ACKNOWLEDGED_SWEEP = 4096  # sends between two sweeps of acknowledged ones, so that a long batch holds few of them
+
+_METADATA_WAIT_S, _METADATA_PAUSE_S = 2.0, 0.2
 
 
 class KafkaSender:
@@ -81,7 +84,12 @@ class KafkaSender:
             raise RefusedError("invalid", f"sending to topic {topic} failed: a record needs a key or value")
         producer = self._producing()
         try:
-            future = producer.send(topic, value=value, key=key, partition=partition, timestamp_ms=timestamp_ms)
+            try:
+                future = producer.send(topic, value=value, key=key, partition=partition, timestamp_ms=timestamp_ms)
+            except ValueError:
+                if partition is None or not self._finds(topic, partition):
+                    raise
+                future = producer.send(topic, value=value, key=key, partition=partition, timestamp_ms=timestamp_ms)
         except client_errors.MessageSizeTooLargeError as error:
             raise RefusedError("too_large", f"sending to topic {topic} failed: {error}") from error
         except (client_errors.KafkaError, ValueError) as error:
@@ -90,6 +98,19 @@ class KafkaSender:
         if not len(self._sent) % _ACKNOWLEDGED_SWEEP:
             while self._sent and self._sent[0].is_done:
                 self._note(self._sent.popleft())
+
+    def _finds(self, topic: str, partition: int) -> bool:
+        """Whether the cluster has a partition that the client does not know: it asks again only every few minutes."""
+        producer, deadline = self._producing(), time.monotonic() + _METADATA_WAIT_S
+        while time.monotonic() < deadline:
+            answered = threading.Event()
+            producer._metadata.request_update().add_both(lambda _, answered=answered: answered.set())
+            producer._sender.wakeup()
+            answered.wait(max(0.0, deadline - time.monotonic()))
+            if partition in (producer._metadata.partitions_for_topic(topic) or ()):
+                return True
+            time.sleep(_METADATA_PAUSE_S)  # a broker may be a moment behind the one that added it
+        return False
 
     def flush(self, timeout_s: float) -> None:
         """See :class:`streamrnn.broker.protocol.Sender`.

@@ -351,7 +351,9 @@ def missing_rights(
     for name, operation in (*((name, "READ") for name in read), *((name, "WRITE") for name in write)):
         found = described[name]
         if found is None:
-            problems.append(f"topic {name} does not exist, or this user may not see it: create it or grant DESCRIBE")
+            problems.append(
+                f"topic {name} does not exist, or this user may not see it: run `streamrnn topics` or grant DESCRIBE"
+            )
         elif operation not in found.operations:
             problems.append(f"topic {name}: this user may not {operation.lower()}; grant {operation}")
     return list(dict.fromkeys(problems))

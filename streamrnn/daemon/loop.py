@@ -32,6 +32,7 @@ from streamrnn.daemon.delivery import DELIVERIES, REQUEST_TIMEOUT_S, Settled
 from streamrnn.daemon.health import Health
 from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.partition import Partition
+from streamrnn.daemon.placement import Placement
 from streamrnn.daemon.recovery import Recovery
 from streamrnn.daemon.stopping import WORK_SHARE
 from streamrnn.errors import BrokerError, RebalanceError, UnsavedError
@@ -82,13 +83,8 @@ class Loop:
     def run(self) -> None:
         """Consume until told to stop; returns after a clean drain. Raises what cannot be survived."""
         config, broker = self.job.config, self.broker
-        topics = (config.output.topic, config.output.dead_letter_topic)
-        counts = {topic: len(broker.partitions(topic)) for topic in (config.input.topic, *topics)}
-        if missing := [topic for topic, count in counts.items() if count == 0]:
-            raise BrokerError(f"topics {', '.join(missing)} do not exist: create them first")
-        deliver = DELIVERIES[config.delivery]
-        written = {topic: counts[topic] for topic in topics}
-        self.delivery = deliver(broker, config.output, written, counts[config.input.topic], self._patience)
+        self.placement = Placement(broker, config.input.topic, (config.output.topic, config.output.dead_letter_topic))
+        self.delivery = DELIVERIES[config.delivery](broker, config.output, self.placement, self._patience)
         broker.subscribe(config.input.topic)
         try:
             while not self.stop.is_set():
@@ -161,6 +157,7 @@ class Loop:
 
     def _restore(self, tp: TopicPartition) -> None:
         try:
+            self.placement.cover(tp.partition)
             partition = self._recovery.restore(tp, self._membership)
         except RebalanceError as error:
             _log.warning("%s: the group changed while it was restored, trying again: %s", tp, error)
