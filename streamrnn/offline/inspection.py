@@ -7,6 +7,7 @@ tensors follow. Everything is verified against its digests on the way, as a reco
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,6 +23,14 @@ from streamrnn.storage.manifest import Manifest
 from streamrnn.storage.snapshot import Checkpoint
 
 __all__ = ["Inspection", "Listed", "Place", "find", "inspect", "newest", "of_config"]
+
+
+def no_use(place: Place | Path, listed: list[Listed]) -> str:
+    """Why nothing that was found at a place can be read."""
+    if isinstance(place, Path) and place.is_file():
+        return f"{place}: {listed[0].reason}; give a manifest-*.json, or a directory above some"
+    reasons = "".join(f"\n  {one.place}: {one.reason}" for one in listed)
+    return f"{place}: none of its {len(listed)} checkpoints can be read{reasons}"
 
 
 @dataclass(frozen=True)
