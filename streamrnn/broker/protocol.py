@@ -17,7 +17,7 @@ what to do when the outcome is in doubt is the worker's (``streamrnn.daemon.deli
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -148,6 +148,12 @@ class Sender(Protocol):
 
     def partitions(self, topic: str) -> list[int]:
         """Return the topic's partition numbers, ascending; ``[]`` when it does not exist."""
+
+    def hurry(self, time_left: Callable[[], float]) -> None:
+        """Let no call take longer than ``time_left`` says when it begins, in seconds, whatever it is given itself.
+
+        That is infinite until a stop is asked for.
+        """
 
     def close(self, timeout_s: float) -> None:
         """Leave and release everything. Sends nothing that was not flushed and commits nothing. Idempotent."""
