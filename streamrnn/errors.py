@@ -5,6 +5,7 @@
     ├── RecordError              one record cannot be used; it becomes a dead letter
     ├── CheckpointError          a checkpoint cannot be written or used
     │   ├── CorruptCheckpoint    bytes are missing or differ from their digest
+    │   ├── UnsavedError         a worker was stopped, and its last checkpoint was not written; the log has the records
     │   ├── FingerprintMismatch  it was written under another configuration
     │   └── BlobError            the place where checkpoints are kept refused or could not be reached
     │       └── BlobNotFound     it holds nothing of that name
@@ -12,7 +13,8 @@
     └── BrokerError              the broker refused or could not be reached in time
         ├── FencedError          another worker took over; this one must stop
         ├── RebalanceError       the group changed while a request ran; ask again
-        └── UndeliveredError     outputs did not arrive, so no offset was committed; send them again
+        ├── UndeliveredError     outputs did not arrive, so no offset was committed; send them again
+        └── RefusedError         the broker does not take one record, whatever it is sent with
 
 and every warning
 
@@ -21,6 +23,10 @@ and every warning
 
 A message says what is wrong, what was received, what is expected and, where there is one, the remedy.
 """
+
+from __future__ import annotations
+
+from collections.abc import Mapping
 
 
 class StreamrnnError(Exception):
@@ -46,6 +52,10 @@ class CheckpointError(StreamrnnError):
 
 class CorruptCheckpoint(CheckpointError):  # noqa: N818 - reads as the noun it is in logs
     """A checkpoint's bytes are missing or differ from their digest."""
+
+
+class UnsavedError(CheckpointError):
+    """A worker has stopped in good order, except that its last checkpoint was not written: the next start replays."""
 
 
 class FingerprintMismatch(CheckpointError):  # noqa: N818 - as above
@@ -81,8 +91,29 @@ class RebalanceError(BrokerError):
     """
 
 
+class RefusedError(BrokerError):
+    """The broker does not take one record, however often it is sent.
+
+    ``reason`` is a short code: a metric's label. ``timestamps`` are the first and last (ms) that are taken, if it says.
+    """
+
+    def __init__(self, reason: str, detail: str, timestamps: tuple[int, int] | None = None) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.timestamps = timestamps
+
+
 class UndeliveredError(BrokerError):
-    """Some outputs of a batch did not arrive, and none of its offsets was committed: deliver the whole batch again."""
+    """Some outputs of a batch did not arrive, and none of its offsets was committed: deliver the whole batch again.
+
+    Unless ``refused`` says which they were: then all others have arrived. Its keys count what was sent since the last
+    flush, from 0. A value is what the broker has against that record or, since brokers refuse records in groups,
+    against one it was sent with: sent alone, it may arrive. None stands for one that certainly fell with another.
+    """
+
+    def __init__(self, message: str, refused: Mapping[int, RefusedError | None] | None = None) -> None:
+        super().__init__(message)
+        self.refused = refused or {}
 
 
 class StreamrnnWarning(UserWarning):

@@ -17,7 +17,7 @@ what to do when the outcome is in doubt is the worker's (``streamrnn.daemon.deli
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -53,13 +53,17 @@ class Record(NamedTuple):
 
 
 class Output(NamedTuple):
-    """One record to send. Without ``timestamp_ms``, now; without ``partition``, the same for the same key."""
+    """One record to send. Without ``timestamp_ms``, now; without ``partition``, the same for the same key.
+
+    ``offset`` is that of the input record it was made from; brokers do not look at it.
+    """
 
     topic: str
     key: bytes | None
     value: bytes | None
     timestamp_ms: int | None = None
     partition: int | None = None
+    offset: int = -1
 
 
 class Membership(NamedTuple):
@@ -132,17 +136,24 @@ class Sender(Protocol):
         """Hand one record over for sending; :meth:`flush` and :meth:`deliver` say whether it arrived.
 
         Without ``partition``, the same key always goes to the same partition. Without ``timestamp_ms``, now.
+        Raises RefusedError for a record that no broker would take; it does not count as sent.
         """
 
     def flush(self, timeout_s: float) -> None:
         """Wait until every record sent so far is acknowledged.
 
-        Raises BrokerError naming how many were not, and the first reason; the failed ones are then forgotten:
-        send them again or stop.
+        Raises UndeliveredError naming how many were not, and the first reason; the failed ones are then forgotten:
+        send them again or stop. Where all that failed was refused, it says which they were.
         """
 
     def partitions(self, topic: str) -> list[int]:
         """Return the topic's partition numbers, ascending; ``[]`` when it does not exist."""
+
+    def hurry(self, time_left: Callable[[], float]) -> None:
+        """Let no call take longer than ``time_left`` says when it begins, in seconds, whatever it is given itself.
+
+        That is infinite until a stop is asked for.
+        """
 
     def close(self, timeout_s: float) -> None:
         """Leave and release everything. Sends nothing that was not flushed and commits nothing. Idempotent."""
@@ -235,10 +246,10 @@ def send_then_commit(
     """:meth:`Broker.deliver` of a broker without transactions: the outputs, and once they are there the offsets."""
     deadline = time.monotonic() + timeout_s
     try:
-        for topic, key, value, timestamp_ms, partition in outputs:
+        for topic, key, value, timestamp_ms, partition, _ in outputs:
             broker.send(topic, key, value, timestamp_ms=timestamp_ms, partition=partition)
         broker.flush(timeout_s)
-    except FencedError:  # to send again would not help
+    except (FencedError, UndeliveredError):  # to send again would not help; it says more than we could
         raise
     except BrokerError as error:
         raise UndeliveredError(str(error)) from error
@@ -340,7 +351,9 @@ def missing_rights(
     for name, operation in (*((name, "READ") for name in read), *((name, "WRITE") for name in write)):
         found = described[name]
         if found is None:
-            problems.append(f"topic {name} does not exist, or this user may not see it: create it or grant DESCRIBE")
+            problems.append(
+                f"topic {name} does not exist, or this user may not see it: run `streamrnn topics` or grant DESCRIBE"
+            )
         elif operation not in found.operations:
             problems.append(f"topic {name}: this user may not {operation.lower()}; grant {operation}")
     return list(dict.fromkeys(problems))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -31,8 +32,10 @@ from streamrnn.daemon.delivery import DELIVERIES, REQUEST_TIMEOUT_S, Settled
 from streamrnn.daemon.health import Health
 from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.partition import Partition
+from streamrnn.daemon.placement import Placement
 from streamrnn.daemon.recovery import Recovery
-from streamrnn.errors import BrokerError, RebalanceError
+from streamrnn.daemon.stopping import WORK_SHARE
+from streamrnn.errors import BrokerError, RebalanceError, UnsavedError
 from streamrnn.job.job import Job
 
 _log = logging.getLogger(__name__)
@@ -74,25 +77,23 @@ class Loop:
         self._idle, self._restored = idle, restored
         self._stopped_at: float | None = None
         self._clock = clock
+        broker.hurry(self._time_left)
         self._committed_at = self._shown_at = self._probed_at = clock()
 
     def run(self) -> None:
         """Consume until told to stop; returns after a clean drain. Raises what cannot be survived."""
         config, broker = self.job.config, self.broker
-        topics = (config.output.topic, config.output.dead_letter_topic)
-        counts = {topic: len(broker.partitions(topic)) for topic in (config.input.topic, *topics)}
-        if missing := [topic for topic, count in counts.items() if count == 0]:
-            raise BrokerError(f"topics {', '.join(missing)} do not exist: create them first")
-        deliver = DELIVERIES[config.delivery]
-        self.delivery = deliver(broker, {t: counts[t] for t in topics}, counts[config.input.topic], self._patience)
+        self.placement = Placement(broker, config.input.topic, (config.output.topic, config.output.dead_letter_topic))
+        self.delivery = DELIVERIES[config.delivery](broker, config.output, self.placement, self._patience)
         broker.subscribe(config.input.topic)
         try:
             while not self.stop.is_set():
                 self._turn()
             self._drain()
         finally:
+            until = self._clock() + 1.0  # for all of them, however many hang in the same disk
             for partition in self.partitions.values():
-                partition.close(timeout_s=1.0)
+                partition.close(max(0.0, min(until - self._clock(), self._time_left())))
 
     def _turn(self) -> None:
         # Before the poll, so that partitions waiting for a learner get one; after it, so that no record meets a learner
@@ -132,6 +133,8 @@ class Loop:
         self._note_assignment()
         waiting = bool(self._to_restore)
         for tp in list(self._to_restore):
+            if self.stop.is_set():  # a learner that nobody will use
+                return
             self._restore(tp)
         if waiting and not self._to_restore and self._restored is not None:
             self._restored()
@@ -154,6 +157,7 @@ class Loop:
 
     def _restore(self, tp: TopicPartition) -> None:
         try:
+            self.placement.cover(tp.partition)
             partition = self._recovery.restore(tp, self._membership)
         except RebalanceError as error:
             _log.warning("%s: the group changed while it was restored, trying again: %s", tp, error)
@@ -173,7 +177,7 @@ class Loop:
     def _drop(self, tp: TopicPartition) -> None:
         self._to_restore.pop(tp, None)
         if (partition := self.partitions.pop(tp, None)) is not None:
-            partition.close(timeout_s=5.0)
+            partition.close(min(5.0, self._time_left()))
         self.health.removed(tp)
 
     def _finish_replays(self) -> None:
@@ -244,12 +248,15 @@ class Loop:
     def _patience(self) -> float:
         """Give a sign of life; returns the seconds a request may take, fewer and fewer once a stop was asked for."""
         self.health.beat()
+        return min(REQUEST_TIMEOUT_S, self._time_left())
+
+    def _time_left(self) -> float:
+        """Seconds until the work has to be done; infinite while no stop was asked for."""
         if not self.stop.is_set():
-            return REQUEST_TIMEOUT_S
+            return math.inf
         if self._stopped_at is None:
             self._stopped_at = self._clock()
-        left = self._stopped_at + self.job.config.shutdown_timeout_s - self._clock()
-        return min(REQUEST_TIMEOUT_S, max(0.0, left))
+        return max(0.0, self._stopped_at + WORK_SHARE * self.job.config.shutdown_timeout_s - self._clock())
 
     def _report(self) -> None:
         now = self._clock()
@@ -289,8 +296,16 @@ class Loop:
         for partition in self.partitions.values():
             if partition.caught_up and partition.position == partition.committed and partition.changed:
                 partition.checkpoint()
+        unsaved: list[TopicPartition] = []
         for tp, partition in self.partitions.items():
             partition.show(self.broker.lag(tp))
             if not partition.close(max(0.1, self._patience())):
                 _log.error("%s: the last checkpoint was not written; the next start replays more", tp)
+                unsaved.append(tp)
         self.partitions.clear()
+        if unsaved:
+            raise UnsavedError(
+                f"the last checkpoint of {', '.join(map(str, unsaved))} was not written to "
+                f"{self.job.config.checkpoint.directory}: the next start replays the log since the one before, which "
+                "must still be there then"
+            )

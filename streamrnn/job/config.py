@@ -97,7 +97,10 @@ class InputConfig(_Section, frozen=True, kw_only=True):
         FieldPath | None, Meta(description="Field that names a record's stream; null: the record key, which is best.")
     ] = None
     timestamp: Annotated[TimestampConfig, Meta(description="A record's time.")] = TimestampConfig()
-    start: Annotated[Literal["earliest", "latest"], Meta(description="Where the very first start begins.")] = "earliest"
+    start: Annotated[
+        Literal["earliest", "latest"],
+        Meta(description="Where the very first start begins; partitions added later are read from their beginning."),
+    ] = "earliest"
     end_field: Annotated[FieldPath | None, Meta(description="Field that is true on a sequence's last record.")] = None
     max_record_bytes: Annotated[
         int, Meta(ge=1, le=64 * MIB, description="Larger records (key and value) go to the dead letters unread.")
@@ -130,11 +133,12 @@ class ModelSection(ModelSpec, frozen=True, kw_only=True, forbid_unknown_fields=T
     warm_start: Annotated[
         Text | None,
         Meta(
-            description="Model file a partition without checkpoints begins with, written by an estimator's save(); "
-            "null: random weights. Weights, readout, optimiser and statistics come along, the memory of streams does "
-            "not. Columns are matched by name and may be more here; network, classes and kind of target must agree. "
-            "Later starts go on from checkpoints: the file may move or go, but one with other bytes is refused like "
-            "any changed setting."
+            description="What a partition without checkpoints begins with: a model file, written by an estimator's "
+            "save() or by streamrnn export, or a checkpoint of another job, named by its manifest or by a directory "
+            "above it (the newest one there); null: random weights. Weights, readout, optimiser and statistics come "
+            "along, the memory of streams does not. Columns are matched by name and may be more here, layers may be "
+            "wider; cell, classes and kind of target must agree. Later starts go on from checkpoints: what is named "
+            "here may move or go, but a file with other bytes is refused like any setting that cannot be changed."
         ),
     ] = None
 
@@ -156,6 +160,13 @@ class CheckpointConfig(_Section, frozen=True, kw_only=True):
     on_gap: Annotated[
         Literal["fail", "continue"], Meta(description="When records after the checkpoint are gone from the log.")
     ] = "fail"
+    on_lost_offsets: Annotated[
+        Literal["resume", "fail", "restart"],
+        Meta(
+            description="When checkpoints exist and the group has no committed offset: it expired or was deleted. "
+            "resume: go on from the newest checkpoint; restart: learn anew from input.start."
+        ),
+    ] = "resume"
     on_inexact: Annotated[
         Literal["fail", "continue"], Meta(description="When a replay does not lead to the state that was committed.")
     ] = "fail"
