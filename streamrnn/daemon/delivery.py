@@ -6,10 +6,13 @@ At least once, in this order:
 A crash between the two sends the batch again after the restart: duplicates with the same bytes, nothing lost. The
 learner is never rolled back; it is deterministic, and what it predicted stays true.
 
-When 1 fails the same bytes are sent again. When the outcome of 2 is in doubt, the committed offset of each partition
-still owned is read: at the batch's end, go on; at its start, commit again; anything else, the partition is dropped
-and restored. A delivery by transactions differs in that 1 and 2 fail together, so that it hands over outputs whenever
-it commits again.
+When 1 fails the same bytes are sent again. A commit that a rebalance refuses is not repeated on the spot, which would
+keep the group from coming to rest: the batch grows until the group is stable and is committed then. Before, the
+committed offset of each partition that was refused is read: one that this learner has offered itself is no surprise;
+anything else, somebody else has worked on the partition, and it is dropped and restored. When a commit gets no answer,
+it is read at once. A partition that is given up is committed on the way out, in one attempt: whoever has it next does
+again what this one could not commit. A delivery by transactions differs in that 1 and 2 fail together, so that it hands
+over outputs whenever it commits again.
 """
 
 from __future__ import annotations
@@ -34,16 +37,19 @@ FIRST_PAUSE_S = 1.0
 
 REQUEST_TIMEOUT_S = 20.0
 
+HAND_OVER_S = 0.5
+"""How long what is given up may keep the partitions that stay waiting."""
 
 Patience = Callable[[], float]
 """Gives a sign of life; returns the seconds a request may take, fewer and fewer once a stop was asked for."""
 
 
 class Settled(NamedTuple):
-    """The group come to rest: partitions that are still owned with their learners, and under which membership."""
+    """After a failure: partitions still owned with their learners, under which membership, and if commits may pass."""
 
     owned: set[TopicPartition]
     membership: Membership | None
+    stable: bool = True
 
 
 class Delivery(Protocol):
@@ -57,8 +63,15 @@ class Delivery(Protocol):
     ) -> list[Partition]:
         """Deliver and commit everything these partitions did; returns those that must be dropped and restored.
 
-        ``membership`` is that of the newest poll. ``settle`` lets the group come to rest after a failure. Raises
+        ``membership`` is that of the newest poll, which found the group stable. What a rebalance refuses stays
+        uncommitted: call again once it is over. ``settle`` polls, after a failure, to see what is still owned. Raises
         FencedError when another worker holds this one's place, BrokerError when the broker stays away.
+        """
+
+    def hand_over(self, partitions: list[Partition], membership: Membership | None) -> None:
+        """Deliver and commit, in one attempt, what these partitions did, because they are being given up.
+
+        Raises BrokerError when that failed: their next owner does it again.
         """
 
 
@@ -93,39 +106,58 @@ class AtLeastOnce:
         self, partitions: list[Partition], membership: Membership | None, settle: Callable[[], Settled]
     ) -> list[Partition]:
         """See :class:`Delivery`."""
-        waiting, to_restore = list(partitions), list[Partition]()
+        doubtful = [p for p in partitions if p.offered]
+        again, to_restore = judge(self._broker, doubtful)
+        waiting = [p for p in partitions if p not in doubtful or p in again]
         for attempt in range(ATTEMPTS):
-            offsets = {p.tp: Commit(p.position, p.mark(self._input_partitions).to_metadata()) for p in waiting}
-            outputs = self._outputs_of(waiting) if self._incomplete else ()
+            if not waiting:
+                break
             try:
-                self._broker.deliver(outputs, offsets, membership, self._patience())
+                self._deliver(waiting, membership, self._patience())
+                self._incomplete = False
+                break
             except FencedError:
                 raise
             except UndeliveredError as error:
-                self._incomplete = True
                 if not self._wait(attempt):
                     raise
                 _log.warning("outputs were not acknowledged, sending the batch again: %s", error)
                 continue
             except RebalanceError as error:
-                _log.warning("the group changed during a commit, reading back what is committed: %s", error)
+                self._incomplete = False  # the offsets were refused, the outputs are there
+                _log.warning("the group changed during a commit, committing once it is stable: %s", error)
+                break
             except BrokerError as error:
+                self._incomplete = False  # the offsets are in doubt, the outputs are not
                 if not self._wait(attempt):
                     raise
                 _log.warning("commit in doubt, reading back what is committed: %s", error)
-            else:
-                self._incomplete = False
-                for partition in waiting:
-                    partition.confirmed()
-                return to_restore
-            self._incomplete = False  # the offsets are in doubt, the outputs are not
-            owned, membership = settle()
+            owned, membership, stable = settle()
             waiting, dropped = judge(self._broker, [p for p in waiting if p.tp in owned])
             to_restore += dropped
-            if not waiting:
-                return to_restore
-        # Out of attempts with the offsets in doubt each time: the restored partition reads what is committed.
-        return to_restore + waiting
+            if not stable:
+                break
+        return to_restore
+
+    def hand_over(self, partitions: list[Partition], membership: Membership | None) -> None:
+        """See :class:`Delivery`."""
+        self._deliver(partitions, membership, min(HAND_OVER_S, self._patience()))
+
+    def _deliver(self, partitions: list[Partition], membership: Membership | None, timeout_s: float) -> None:
+        """Outputs, if some are missing, and offsets of these partitions. Says what is in doubt, and raises the rest."""
+        offsets = {p.tp: Commit(p.position, p.mark(self._input_partitions).to_metadata()) for p in partitions}
+        outputs = self._outputs_of(partitions) if self._incomplete else ()
+        try:
+            self._broker.deliver(outputs, offsets, membership, timeout_s)
+        except UndeliveredError:
+            self._incomplete = True
+            raise
+        except BrokerError:
+            for partition in partitions:
+                partition.offered.add(partition.position)
+            raise
+        for partition in partitions:
+            partition.confirmed()
 
     def _outputs_of(self, partitions: list[Partition]) -> Iterator[Output]:
         for partition in partitions:
@@ -165,7 +197,7 @@ def judge(broker: Broker, partitions: list[Partition]) -> tuple[list[Partition],
             restore.append(partition)
         elif stored.offset == partition.position:
             partition.confirmed()
-        elif stored.offset == partition.committed:
+        elif stored.offset == partition.committed or stored.offset in partition.offered:
             again.append(partition)
         else:  # somebody else has worked on this partition
             restore.append(partition)

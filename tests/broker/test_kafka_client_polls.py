@@ -25,7 +25,7 @@ class Client:
         self.slept: list[float] = []
         self.asked: list[tuple[float, int]] = []  # timeout in ms and limit of each poll
         self._brings, self._offsets = iter(brings), itertools.count()
-        self._coordinator = SimpleNamespace(_join_task=None)
+        self._coordinator = SimpleNamespace(_join_task=None, need_rejoin=lambda: False)
 
     def monotonic(self) -> float:
         return self.now
