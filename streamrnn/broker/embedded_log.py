@@ -235,6 +235,20 @@ class EmbeddedLog:
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         return fd
 
+    def group_holder(self, group: str) -> str | None:
+        """Return the id of the process that is the group's member, None when there is none. Changes nothing."""
+        try:
+            fd = os.open(self._group_file(group, ".lock"), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return os.read(fd, 32).decode(errors="replace").strip() or "unknown"
+        finally:
+            os.close(fd)
+        return None
+
     def delete_group(self, group: str) -> None:
         """Forget a group with its commits. Raises BrokerError naming the process while it has a member."""
         lock = self.lock_group(group)

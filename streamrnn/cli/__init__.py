@@ -190,7 +190,10 @@ def validate(
     config: ConfigOption,
     connect: Annotated[
         bool,
-        typer.Option("--connect", help="Also check that the topics exist and that this job may read and write them."),
+        typer.Option(
+            "--connect",
+            help="Also look at the cluster and this machine: topics, rights, limits, group, checkpoints, records.",
+        ),
     ] = False,
 ) -> None:
     """Check a job file and show the job it describes: columns, model, memory, warnings."""
@@ -202,18 +205,10 @@ def validate(
     console.print(show.job(job))
     console.print("[green]the job file is valid[/green]")
     if connect:
-        from streamrnn.cli.connect import problems
+        from streamrnn.cli.connect import look
 
-        found = problems(job)
-        for problem in found:
-            console.print(Text.assemble(("error: ", "bold red"), (problem, "red")), soft_wrap=True)
-        if found:
+        if look(job, console, _stderr()):
             raise typer.Exit(ERROR)
-        console.print(
-            "[green]topics are there and may be read and written[/green]"
-            if job.embedded is None
-            else "[green]directories may be written; the embedded log's topics are made as needed[/green]"
-        )
 
 
 @_command(_JOB)

@@ -12,4 +12,5 @@ metrics    every metric, in one table
 logs       where the log goes
 health     liveness and readiness
 http       the endpoint of all three
+preflight  what would keep a job from running well, looked at before it runs
 """

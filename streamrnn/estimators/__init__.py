@@ -1,6 +1,7 @@
 """How is it used from Python? River's estimators over the learner.
 
 base        what all of them share: parameters, growth, saving
+lock        one call at a time, from whichever thread
 parameters  checking them one by one
 columns     dicts of features to columns that may become more
 regressor   one number, or several

@@ -6,6 +6,9 @@ one. Estimators are pickled and saved through the same state, a model file, and 
 it.
 
 River's events carry no time, so nothing here depends on one: a sequence ends by ``end_sequence``, or never.
+
+Every public method holds the estimator's lock from its first look at columns or learner to its last; what starts with
+an underscore expects it to be held.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from msgspec.structs import replace
 
 from streamrnn.errors import CheckpointError, ConfigError
 from streamrnn.estimators.columns import Columns, Floats
+from streamrnn.estimators.lock import EstimatorLock
 from streamrnn.estimators.parameters import checked, plain, section
 from streamrnn.learner.block import EVENT, PREDICT, Block
 from streamrnn.learner.features import FeatureSpec, canonical_text
@@ -81,6 +85,7 @@ class RecurrentEstimator:
         except ConfigError as error:
             raise ConfigError(f"{owner}: {error}") from None
         self._learner: Learner | None = None
+        self._lock = EstimatorLock()
         if self.seed is not None and (isinstance(self.seed, bool) or not isinstance(self.seed, int | np.integer)):
             raise ConfigError(f"{owner}: seed: expected a whole number or None, got {self.seed!r}")
         if self.readout not in self._readouts():
@@ -205,9 +210,10 @@ class RecurrentEstimator:
 
         ``key`` is the stream's value of ``stream_key``; without one there is a single stream. What was learned stays.
         """
-        name = self._stream_name(key)
-        if self._learner is not None:
-            self._learner.close(name)
+        with self._lock:
+            name = self._stream_name(key)
+            if self._learner is not None:
+                self._learner.close(name)
 
     def _stream_name(self, key: Hashable | None) -> bytes:
         if (key is None) != (self.stream_key is None):
@@ -221,14 +227,16 @@ class RecurrentEstimator:
 
         Raises ConfigError before the columns are known.
         """
-        return self._existing().get_weights()
+        with self._lock:
+            return self._existing().get_weights()
 
     def set_weights(self, weights: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Overwrite all weights; statistics, optimiser moments and states stay.
 
         Raises ConfigError before the columns are known (give ``features``), ValueError for tensors that do not fit.
         """
-        self._existing().set_weights(weights)
+        with self._lock:
+            self._existing().set_weights(weights)
 
     def _existing(self) -> Learner:
         if self._learner is None and not self._columns.fixed:
@@ -240,7 +248,8 @@ class RecurrentEstimator:
 
     def counters(self) -> dict[str, int]:
         """Running counts of what happened (events, updates, clipped, imputed, evictions ...); empty at first."""
-        return {} if self._learner is None else self._learner.counters()
+        with self._lock:
+            return {} if self._learner is None else self._learner.counters()
 
     def save(self, path: str | Path) -> None:
         """Write parameters and everything learned to a safetensors file, which ``load`` and a daemon read.
@@ -248,7 +257,8 @@ class RecurrentEstimator:
         Raises CheckpointError when the file cannot be written.
         """
         try:
-            save_model(path, self._model_file())
+            with self._lock:
+                save_model(path, self._model_file())
         except (TypeError, ValueError) as error:
             raise CheckpointError(f"{type(self).__name__} cannot be saved to {path}: {error}") from error
 
@@ -297,7 +307,8 @@ class RecurrentEstimator:
             self._learner = learner
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"parameters": self._parameters(), "model": pack(self._model_file())}
+        with self._lock:
+            return {"parameters": self._parameters(), "model": pack(self._model_file())}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state["parameters"].items():
