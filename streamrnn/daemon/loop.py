@@ -183,6 +183,8 @@ class Loop:
         self.health.assigned(tp)
 
     def _restore(self, tp: TopicPartition) -> None:
+        if not self._stable and self.broker.committed(tp) is None:
+            return  # a first start commits, which would be refused now
         try:
             partition = self._recovery.restore(tp, self._membership)
         except RebalanceError as error:

@@ -47,8 +47,8 @@ class KafkaConfig(_Section, frozen=True, kw_only=True):
     group_instance_id: Annotated[
         Text | None,
         Meta(
-            description="Lasting identity of this worker within the group, which no two may have at a time; null: made of "
-            "the host's name, another one for each worker on it."
+            description="Lasting identity of this worker within the group, which no two may have at a time; null: made "
+            "of the host's name, another one for each worker on it."
         ),
     ] = None
     session_timeout_s: Annotated[

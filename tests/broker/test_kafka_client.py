@@ -218,7 +218,8 @@ def test_a_join_that_outlasts_the_poll_that_began_it_is_not_forgotten(
     broker.poll(0.02, 10)
     broker.send(topic, b"k", b"v", partition=0)
     broker.flush(5.0)
-    until("record after the join", lambda: broker.poll(0.02, 10).records.get(tp))
+    until("record during the join", lambda: broker.poll(0.02, 10).records.get(tp))
+    until("the join's end", lambda: broker.poll(0.02, 10).stable)
     broker.commit({tp: Commit(1)}, membership_of(broker), 5.0)
 
 
