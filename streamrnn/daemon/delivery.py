@@ -6,7 +6,8 @@ At least once, in this order:
 A crash between the two sends the batch again after the restart: duplicates with the same bytes, nothing lost. The
 learner is never rolled back; it is deterministic, and what it predicted stays true.
 
-When 1 fails the same bytes are sent again. A commit that a rebalance refuses is not repeated on the spot, which would
+What a topic refuses for the sake of single records is sorted out (:mod:`streamrnn.daemon.refused`). When 1 fails
+otherwise, the same bytes are sent again. A commit that a rebalance refuses is not repeated on the spot, which would
 keep the group from coming to rest: the batch grows until the group is stable and is committed then. Before, the
 committed offset of each partition that was refused is read: one that this learner has offered itself is no surprise;
 anything else, somebody else has worked on the partition, and it is dropped and restored. When a commit gets no answer,
@@ -17,15 +18,18 @@ over outputs whenever it commits again.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from streamrnn.broker.protocol import Broker, Commit, Membership, Output, TopicPartition
 from streamrnn.daemon.mark import Mark
 from streamrnn.daemon.partition import Partition
-from streamrnn.errors import BrokerError, FencedError, RebalanceError, UndeliveredError
+from streamrnn.daemon.refused import Refused, Sent
+from streamrnn.errors import BrokerError, FencedError, RebalanceError, RefusedError, UndeliveredError
+from streamrnn.job.config import OutputConfig
 
 _log = logging.getLogger(__name__)
 
@@ -79,9 +83,16 @@ class AtLeastOnce:
     """Sends outputs as they come and commits offsets behind them."""
 
     def __init__(
-        self, broker: Broker, output_partitions: Mapping[str, int], input_partitions: int, patience: Patience
+        self,
+        broker: Broker,
+        to: OutputConfig,
+        output_partitions: Mapping[str, int],
+        input_partitions: int,
+        patience: Patience,
     ) -> None:
         self._broker = broker
+        self._refused = Refused(to, self._send, self._flush)
+        self._sent: list[tuple[Partition, Sequence[Output]]] = []  # since the last flush, in order
         # Same number of partitions: a stream's predictions keep the number of its records, and their order.
         self._same = {topic for topic, count in output_partitions.items() if count == input_partitions}
         self._input_partitions = input_partitions
@@ -93,9 +104,7 @@ class AtLeastOnce:
         if self._incomplete:
             return  # the whole batch goes again at its commit, in order: nothing may overtake what failed
         try:
-            for topic, key, value, timestamp_ms, _ in outputs:
-                number = partition.tp.partition if topic in self._same else None
-                self._broker.send(topic, key, value, timestamp_ms=timestamp_ms, partition=number)
+            self._send_all(partition, outputs)
         except FencedError:
             raise
         except BrokerError as error:
@@ -113,7 +122,7 @@ class AtLeastOnce:
             if not waiting:
                 break
             try:
-                self._deliver(waiting, membership, self._patience())
+                self._deliver(waiting, membership)
                 self._incomplete = False
                 break
             except FencedError:
@@ -141,14 +150,18 @@ class AtLeastOnce:
 
     def hand_over(self, partitions: list[Partition], membership: Membership | None) -> None:
         """See :class:`Delivery`."""
-        self._deliver(partitions, membership, min(HAND_OVER_S, self._patience()))
+        self._deliver(partitions, membership, HAND_OVER_S)
 
-    def _deliver(self, partitions: list[Partition], membership: Membership | None, timeout_s: float) -> None:
-        """Outputs, if some are missing, and offsets of these partitions. Says what is in doubt, and raises the rest."""
+    def _deliver(
+        self, partitions: list[Partition], membership: Membership | None, most_s: float = REQUEST_TIMEOUT_S
+    ) -> None:
+        """Have every output acknowledged, or given up where its topic refuses it, and commit the offsets behind them.
+
+        Raises what :meth:`Broker.deliver` raises, and keeps in mind what is in doubt by that.
+        """
         offsets = {p.tp: Commit(p.position, p.mark(self._input_partitions).to_metadata()) for p in partitions}
-        outputs = self._outputs_of(partitions) if self._incomplete else ()
         try:
-            self._broker.deliver(outputs, offsets, membership, timeout_s)
+            self._deliver_offsets(partitions, offsets, membership, most_s)
         except UndeliveredError:
             self._incomplete = True
             raise
@@ -159,10 +172,53 @@ class AtLeastOnce:
         for partition in partitions:
             partition.confirmed()
 
-    def _outputs_of(self, partitions: list[Partition]) -> Iterator[Output]:
-        for partition in partitions:
-            for output in partition.outputs:
-                yield output._replace(partition=partition.tp.partition) if output.topic in self._same else output
+    def _deliver_offsets(
+        self,
+        partitions: list[Partition],
+        offsets: Mapping[TopicPartition, Commit],
+        membership: Membership | None,
+        most_s: float,
+    ) -> None:
+        with _undelivered():
+            self._send_again(partitions)
+        try:
+            self._broker.deliver((), offsets, membership, min(most_s, self._patience()))
+        except UndeliveredError as error:
+            if not error.refused:
+                raise
+            sent = [Sent(partition, output, output) for partition, outputs in self._sent for output in outputs]
+            with _undelivered():
+                self._refused.sort_out(sent, error.refused)
+            self._broker.deliver((), offsets, membership, min(most_s, self._patience()))
+        finally:
+            self._sent = []
+
+    def _send_again(self, partitions: list[Partition]) -> None:
+        if self._incomplete:
+            self._sent = []
+            for partition in partitions:
+                self._send_all(partition, list(partition.outputs))
+
+    def _send_all(self, partition: Partition, outputs: Sequence[Output]) -> None:
+        if self._refused.warned:
+            self._sent.append((partition, self._refused.send(partition, outputs)))
+            return
+        for place, output in enumerate(outputs):
+            try:
+                self._send(partition, output)
+            except RefusedError:  # the client knows without asking the broker; from here on we are warned
+                self._sent.append((partition, outputs[:place]))
+                self._sent.append((partition, self._refused.send(partition, outputs[place:])))
+                return
+        self._sent.append((partition, outputs))
+
+    def _send(self, partition: Partition, output: Output) -> None:
+        topic, key, value, timestamp_ms, _, _ = output
+        number = partition.tp.partition if topic in self._same else None
+        self._broker.send(topic, key, value, timestamp_ms=timestamp_ms, partition=number)
+
+    def _flush(self) -> None:
+        self._broker.flush(self._patience())
 
     def _wait(self, attempt: int) -> bool:
         """Pause before the next attempt; False when there is none."""
@@ -174,7 +230,18 @@ class AtLeastOnce:
         return True
 
 
-DELIVERIES: Mapping[str, Callable[[Broker, Mapping[str, int], int, Patience], Delivery]] = {
+@contextlib.contextmanager
+def _undelivered() -> Iterator[None]:
+    """Whatever keeps outputs from being sent leaves the batch undelivered."""
+    try:
+        yield
+    except (FencedError, UndeliveredError):
+        raise
+    except BrokerError as error:
+        raise UndeliveredError(str(error)) from error
+
+
+DELIVERIES: Mapping[str, Callable[[Broker, OutputConfig, Mapping[str, int], int, Patience], Delivery]] = {
     "at_least_once": AtLeastOnce,
 }
 """By the configuration's ``delivery``."""

@@ -93,7 +93,7 @@ class RNNClassifier(RecurrentEstimator, base.MiniBatchClassifier):
             columns, row = self._columns.with_row(x)
             key = columns.key(x)
             index = self._index(y)
-            self._adopt(columns).step(key, EVENT, row, index)
+            self._adopt_event(columns, x, row).step(key, EVENT, row, index)
 
     def learn_many(self, X: pd.DataFrame, y: pd.Series) -> None:
         """Learn from the rows in order; the same result as ``learn_one`` for each.
