@@ -144,7 +144,8 @@ class KafkaBroker(KafkaSender):
         }
         for tp in self._taken_away_unnoticed(consumer, group.member_id):
             found.pop(tp, None)
-        return Polled(found, Membership(group.generation_id, group.member_id), group.state == MemberState.STABLE)
+        stable = group.state == MemberState.STABLE and not kafka_group.joining(consumer)
+        return Polled(found, Membership(group.generation_id, group.member_id), stable)
 
     def _taken_away_unnoticed(self, consumer: Any, member_id: str) -> tuple[TopicPartition, ...]:
         """Partitions that another member may have had in between; told as lost, and assigned anew.

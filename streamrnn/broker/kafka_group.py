@@ -52,17 +52,21 @@ def keep_answers(consumer: Any) -> None:
     coordinator.join_group_async = join_or_take_answer
 
 
+def joining(consumer: Any) -> bool:
+    """Whether a join is under way, or its answer has not been taken."""
+    return consumer._coordinator._join_task is not None
+
+
 def rebalancing(consumer: Any) -> bool:
     """Whether this member has to join its group, or is joining it."""
-    coordinator = consumer._coordinator
-    return coordinator._join_task is not None or bool(coordinator.need_rejoin())
+    return joining(consumer) or bool(consumer._coordinator.need_rejoin())
 
 
 def poll_rebalancing(consumer: Any, timeout_s: float, max_records: int) -> dict[Any, list[Any]]:
     """Move the rebalance on by one step at most, and return records of the partitions this member has meanwhile."""
     coordinator = consumer._coordinator
-    if coordinator._join_task is None or coordinator._join_task.is_done:
-        if coordinator._join_task is not None:
+    if not joining(consumer) or coordinator._join_task.is_done:
+        if joining(consumer):
             # A join begun because the topic's metadata changed is forgotten by the client otherwise.
             coordinator.request_rejoin()
         coordinator.poll(timeout_ms=_JOIN_MS)
