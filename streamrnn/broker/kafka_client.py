@@ -154,7 +154,7 @@ class KafkaBroker(KafkaSender):
         and the client tells nobody.
         """
         before, self._member_id = self._member_id, member_id or self._member_id
-        if before == self._member_id or not (stale := tuple(sorted(self._positioned))):
+        if before in ("", self._member_id) or not (stale := tuple(sorted(self._positioned))):
             return ()
         for tp in stale:
             consumer.pause(ClientTopicPartition(*tp))
