@@ -5,6 +5,7 @@
     ├── RecordError              one record cannot be used; it becomes a dead letter
     ├── CheckpointError          a checkpoint cannot be written or used
     │   ├── CorruptCheckpoint    bytes are missing or differ from their digest
+    │   ├── UnsavedError         a worker was stopped, and its last checkpoint was not written; the log has the records
     │   ├── FingerprintMismatch  it was written under another configuration
     │   └── BlobError            the place where checkpoints are kept refused or could not be reached
     │       └── BlobNotFound     it holds nothing of that name
@@ -46,6 +47,10 @@ class CheckpointError(StreamrnnError):
 
 class CorruptCheckpoint(CheckpointError):  # noqa: N818 - reads as the noun it is in logs
     """A checkpoint's bytes are missing or differ from their digest."""
+
+
+class UnsavedError(CheckpointError):
+    """A worker has stopped in good order, except that its last checkpoint was not written: the next start replays."""
 
 
 class FingerprintMismatch(CheckpointError):  # noqa: N818 - as above

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 
 from streamrnn.broker.embedded_log import EmbeddedLog, checked_name
@@ -59,6 +59,9 @@ class EmbeddedSender:
     def partitions(self, topic: str) -> list[int]:
         """See :class:`streamrnn.broker.protocol.Broker`."""
         return self.log.partitions(topic)
+
+    def hurry(self, time_left: Callable[[], float]) -> None:
+        """See :class:`streamrnn.broker.protocol.Sender`. Local files do not keep anyone waiting."""
 
     def close(self, timeout_s: float) -> None:
         """See :class:`streamrnn.broker.protocol.Sender`. The log stays open: it belongs to who made it."""

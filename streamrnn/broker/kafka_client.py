@@ -97,6 +97,7 @@ class KafkaBroker(KafkaSender):
         self._name = None if group.instance_id else InstanceName(group.group_id)
         self.group = group if self._name is None else dataclasses.replace(group, instance_id=str(self._name))
         self._consumer: Any = None
+        self._topic = ""  # the subscribed one
         self._events: deque[Event] = deque()
         self._positioned: set[TopicPartition] = set()  # partitions the loop has sought since their assignment
         self._member_id = ""
@@ -111,7 +112,7 @@ class KafkaBroker(KafkaSender):
         """See :class:`streamrnn.broker.protocol.Broker`. The topic must exist; polling completes the joining."""
         if not self.partitions(topic):
             raise BrokerError(f"topic {topic} does not exist on {', '.join(self.connection.servers)}: create it first")
-        consumer = self._consuming()
+        consumer, self._topic = self._consuming(), topic
         consumer.subscribe([topic], listener=_Listener(consumer, self._events, self._positioned))
 
     def events(self) -> list[Event]:
@@ -128,7 +129,7 @@ class KafkaBroker(KafkaSender):
         generation are put back and none are returned: it has been thrown out of the group.
         """
         consumer = self._consuming()
-        with self._translated("polling failed"):
+        with self._translated(f"reading topic {self._topic} failed"):
             polled = self._poll_seldom(consumer, timeout_s, max_records)
         group = consumer.group_metadata()
         if not polled:
@@ -266,6 +267,7 @@ class KafkaBroker(KafkaSender):
                 f"commit of {_positions(offsets)} failed: the group changed meanwhile (polled in generation "
                 f"{membership.generation}, now in {now.generation_id})"
             )
+        timeout_s = self._within(timeout_s)
         stored = {ClientTopicPartition(*tp): OffsetAndMetadata(c.offset, c.metadata, -1) for tp, c in offsets.items()}
         with self._translated(f"commit of {_positions(offsets)} failed"):
             try:
@@ -291,6 +293,7 @@ class KafkaBroker(KafkaSender):
         if self._consumer is None:
             self.close(timeout_s)
             return False
+        timeout_s = self._within(timeout_s)
         deadline = time.monotonic() + timeout_s
         group = self._consumer.group_metadata()
         self._close_consumer(timeout_s / 4)  # first, so that no heartbeat of its own finds it gone
@@ -312,21 +315,22 @@ class KafkaBroker(KafkaSender):
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             with contextlib.suppress(client_errors.KafkaError):
-                consumer.close(autocommit=False, timeout_ms=timeout_s * 1000)
+                consumer.close(autocommit=False, timeout_ms=self._within(timeout_s) * 1000)
         self._events.clear()
         self._positioned.clear()
 
     @property
     def _request_ms(self) -> float:
-        return self.connection.request_timeout_s * 1000
+        return self._within(self.connection.request_timeout_s) * 1000
 
     def _consuming(self) -> Any:
         if self._consumer is None:
             if self._closed:
                 raise BrokerError("this broker is closed; make a new one")
-            kwargs = consumer_kwargs(self.connection, self.group)
+            hurried = self._hurried()
+            kwargs = consumer_kwargs(hurried, self.group)
             kwargs["partition_assignment_strategy"] = (CooperativeStickyAssignor,)
-            self._consumer = connect(KafkaConsumer, self.connection, kwargs)
+            self._consumer = connect(KafkaConsumer, hurried, kwargs)
             kafka_group.keep_answers(self._consumer)
         return self._consumer
 

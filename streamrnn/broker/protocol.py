@@ -17,7 +17,7 @@ what to do when the outcome is in doubt is the worker's (``streamrnn.daemon.deli
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -154,6 +154,12 @@ class Sender(Protocol):
 
     def partitions(self, topic: str) -> list[int]:
         """Return the topic's partition numbers, ascending; ``[]`` when it does not exist."""
+
+    def hurry(self, time_left: Callable[[], float]) -> None:
+        """Let no call take longer than ``time_left`` says when it begins, in seconds, whatever it is given itself.
+
+        That is infinite until a stop is asked for.
+        """
 
     def close(self, timeout_s: float) -> None:
         """Leave and release everything. Sends nothing that was not flushed and commits nothing. Idempotent."""
@@ -358,7 +364,9 @@ def missing_rights(
     for name, operation in (*((name, "READ") for name in read), *((name, "WRITE") for name in write)):
         found = described[name]
         if found is None:
-            problems.append(f"topic {name} does not exist, or this user may not see it: create it or grant DESCRIBE")
+            problems.append(
+                f"topic {name} does not exist, or this user may not see it: run `streamrnn topics` or grant DESCRIBE"
+            )
         elif operation not in found.operations:
             problems.append(f"topic {name}: this user may not {operation.lower()}; grant {operation}")
     return list(dict.fromkeys(problems))

@@ -27,6 +27,7 @@ from typing import NamedTuple, Protocol
 from streamrnn.broker.protocol import Broker, Commit, Membership, Output, TopicPartition
 from streamrnn.daemon.mark import Mark
 from streamrnn.daemon.partition import Partition
+from streamrnn.daemon.placement import Placement
 from streamrnn.daemon.refused import Refused, Sent
 from streamrnn.errors import BrokerError, FencedError, RebalanceError, RefusedError, UndeliveredError
 from streamrnn.job.config import OutputConfig
@@ -82,21 +83,10 @@ class Delivery(Protocol):
 class AtLeastOnce:
     """Sends outputs as they come and commits offsets behind them."""
 
-    def __init__(
-        self,
-        broker: Broker,
-        to: OutputConfig,
-        output_partitions: Mapping[str, int],
-        input_partitions: int,
-        patience: Patience,
-    ) -> None:
-        self._broker = broker
+    def __init__(self, broker: Broker, to: OutputConfig, placement: Placement, patience: Patience) -> None:
+        self._broker, self._placement, self._patience = broker, placement, patience
         self._refused = Refused(to, self._send, self._flush)
         self._sent: list[tuple[Partition, Sequence[Output]]] = []  # since the last flush, in order
-        # Same number of partitions: a stream's predictions keep the number of its records, and their order.
-        self._same = {topic for topic, count in output_partitions.items() if count == input_partitions}
-        self._input_partitions = input_partitions
-        self._patience = patience
         self._incomplete = False  # some output of the batch could not be handed over, or was not acknowledged
 
     def collect(self, partition: Partition, outputs: list[Output]) -> None:
@@ -131,6 +121,7 @@ class AtLeastOnce:
                 if not self._wait(attempt):
                     raise
                 _log.warning("outputs were not acknowledged, sending the batch again: %s", error)
+                self._placement.look_again()
                 continue
             except RebalanceError as error:
                 self._incomplete = False  # the offsets were refused, the outputs are there
@@ -159,7 +150,7 @@ class AtLeastOnce:
 
         Raises what :meth:`Broker.deliver` raises, and keeps in mind what is in doubt by that.
         """
-        offsets = {p.tp: Commit(p.position, p.mark(self._input_partitions).to_metadata()) for p in partitions}
+        offsets = {p.tp: Commit(p.position, p.mark(self._placement.input_partitions).to_metadata()) for p in partitions}
         try:
             self._deliver_offsets(partitions, offsets, membership, most_s)
         except UndeliveredError:
@@ -214,7 +205,7 @@ class AtLeastOnce:
 
     def _send(self, partition: Partition, output: Output) -> None:
         topic, key, value, timestamp_ms, _, _ = output
-        number = partition.tp.partition if topic in self._same else None
+        number = self._placement.of(topic, partition.tp.partition)
         self._broker.send(topic, key, value, timestamp_ms=timestamp_ms, partition=number)
 
     def _flush(self) -> None:
@@ -241,7 +232,7 @@ def _undelivered() -> Iterator[None]:
         raise UndeliveredError(str(error)) from error
 
 
-DELIVERIES: Mapping[str, Callable[[Broker, OutputConfig, Mapping[str, int], int, Patience], Delivery]] = {
+DELIVERIES: Mapping[str, Callable[[Broker, OutputConfig, Placement, Patience], Delivery]] = {
     "at_least_once": AtLeastOnce,
 }
 """By the configuration's ``delivery``."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -35,8 +36,10 @@ from streamrnn.daemon.delivery import DELIVERIES, REQUEST_TIMEOUT_S, Settled
 from streamrnn.daemon.health import Health
 from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.partition import Partition
+from streamrnn.daemon.placement import Placement
 from streamrnn.daemon.recovery import Recovery
-from streamrnn.errors import BrokerError, FencedError, RebalanceError
+from streamrnn.daemon.stopping import WORK_SHARE
+from streamrnn.errors import BrokerError, FencedError, RebalanceError, UnsavedError
 from streamrnn.job.job import Job
 
 _log = logging.getLogger(__name__)
@@ -86,26 +89,23 @@ class Loop:
         self._idle, self._restored = idle, restored
         self._stopped_at: float | None = None
         self._clock = clock
+        broker.hurry(self._time_left)
         self._committed_at = self._shown_at = self._probed_at = clock()
 
     def run(self) -> None:
         """Consume until told to stop; returns after a clean drain. Raises what cannot be survived."""
         config, broker = self.job.config, self.broker
-        topics = (config.output.topic, config.output.dead_letter_topic)
-        counts = {topic: len(broker.partitions(topic)) for topic in (config.input.topic, *topics)}
-        if missing := [topic for topic, count in counts.items() if count == 0]:
-            raise BrokerError(f"topics {', '.join(missing)} do not exist: create them first")
-        deliver = DELIVERIES[config.delivery]
-        written = {topic: counts[topic] for topic in topics}
-        self.delivery = deliver(broker, config.output, written, counts[config.input.topic], self._patience)
+        self.placement = Placement(broker, config.input.topic, (config.output.topic, config.output.dead_letter_topic))
+        self.delivery = DELIVERIES[config.delivery](broker, config.output, self.placement, self._patience)
         broker.subscribe(config.input.topic)
         try:
             while not self.stop.is_set():
                 self._turn()
             self._drain()
         finally:
+            until = self._clock() + 1.0  # for all of them, however many hang in the same disk
             for partition in self.partitions.values():
-                partition.close(timeout_s=1.0)
+                partition.close(max(0.0, min(until - self._clock(), self._time_left())))
 
     def _turn(self) -> None:
         # Before the poll, so that partitions waiting for a learner get one; after it, so that no record meets a learner
@@ -145,7 +145,7 @@ class Loop:
 
     def _follow_assignment(self) -> None:
         self._note_assignment()
-        if not self._to_restore:
+        if not self._to_restore or self.stop.is_set():  # on a stop, a learner that nobody will use
             return
         # One a turn: restoring takes a moment, in which the other partitions are silent and the group may be waiting.
         self._restore(next(iter(self._to_restore)))
@@ -187,6 +187,7 @@ class Loop:
         if not self._stable and self.broker.committed(tp) is None:
             return  # a first start commits, which would be refused now
         try:
+            self.placement.cover(tp.partition)
             partition = self._recovery.restore(tp, self._membership)
         except RebalanceError as error:
             _log.warning("%s: the group changed while it was restored, trying again: %s", tp, error)
@@ -206,7 +207,7 @@ class Loop:
     def _drop(self, tp: TopicPartition) -> None:
         self._to_restore.pop(tp, None)
         if (partition := self.partitions.pop(tp, None)) is not None:
-            partition.close(HAND_OVER_S)
+            partition.close(min(HAND_OVER_S, self._time_left()))
         self.health.removed(tp)
 
     def _finish_replays(self) -> None:
@@ -280,12 +281,15 @@ class Loop:
     def _patience(self) -> float:
         """Give a sign of life; returns the seconds a request may take, fewer and fewer once a stop was asked for."""
         self.health.beat()
+        return min(REQUEST_TIMEOUT_S, self._time_left())
+
+    def _time_left(self) -> float:
+        """Seconds until the work has to be done; infinite while no stop was asked for."""
         if not self.stop.is_set():
-            return REQUEST_TIMEOUT_S
+            return math.inf
         if self._stopped_at is None:
             self._stopped_at = self._clock()
-        left = self._stopped_at + self.job.config.shutdown_timeout_s - self._clock()
-        return min(REQUEST_TIMEOUT_S, max(0.0, left))
+        return max(0.0, self._stopped_at + WORK_SHARE * self.job.config.shutdown_timeout_s - self._clock())
 
     def _report(self) -> None:
         now = self._clock()
@@ -329,12 +333,20 @@ class Loop:
         for partition in self.partitions.values():
             if partition.caught_up and partition.position == partition.committed and partition.changed:
                 partition.checkpoint()
+        unsaved: list[TopicPartition] = []
         for tp, partition in self.partitions.items():
             partition.show(self.broker.lag(tp))
             if not partition.close(max(0.1, self._patience())):
                 _log.error("%s: the last checkpoint was not written; the next start replays more", tp)
+                unsaved.append(tp)
         self.partitions.clear()
         self._leave()
+        if unsaved:
+            raise UnsavedError(
+                f"the last checkpoint of {', '.join(map(str, unsaved))} was not written to "
+                f"{self.job.config.checkpoint.directory}: the next start replays the log since the one before, which "
+                "must still be there then"
+            )
 
     def _commit_for_good(self) -> None:
         """Commit what is left, after a rebalance that may be under way."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamrnn.broker.protocol import Output, Record, TopicPartition
-from streamrnn.daemon.mark import Mark
+from streamrnn.daemon.mark import BEGAN_WITH, Mark
 from streamrnn.daemon.metrics import RECORDS_CONSUMED, REPLAYED_RECORDS, Delta, Metrics
 from streamrnn.job.codec.dead_letters import encode_dead_letter
 from streamrnn.job.codec.records import MAX_KEY_BYTES, Decoded
@@ -43,6 +43,7 @@ class Start:
 
     Records before ``replay_until`` are replayed; ``expected`` is what the commit there says of the run that got there,
     None where it cannot be compared. ``gap_skipped``: records behind the checkpoint are gone from the log.
+    ``began_with``: how many partitions there were when the group began.
     """
 
     lineage: str
@@ -52,6 +53,7 @@ class Start:
     base: Manifest | None = None
     expected: Mark | None = None
     gap_skipped: bool = False
+    began_with: int = 0
 
 
 class Partition:
@@ -64,6 +66,7 @@ class Partition:
         self.committed = self.replay_until = start.replay_until
         self.offered: set[int] = set()  # positions whose commit was refused or got no answer, since the last confirmed
         self.expected, self.gap_skipped = start.expected, start.gap_skipped
+        self.began_with = start.began_with
         self.caught_up = False
         self.outputs: list[Output] = []  # since the last confirmed commit
         self.metrics = metrics.partition(tp)
@@ -175,7 +178,7 @@ class Partition:
 
     def mark(self, partitions: int) -> Mark:
         """What a commit of the present position says."""
-        return Mark(self.lineage, self.ordinal, self.learner.digest, partitions)
+        return Mark(self.lineage, self.ordinal, self.learner.digest, partitions, self.began_with)
 
     def confirmed(self) -> None:
         """The present position is committed and everything up to it was delivered."""
@@ -199,8 +202,8 @@ class Partition:
 
     @property
     def changed(self) -> bool:
-        """Whether records were processed since the last checkpoint."""
-        return self._since_checkpoint > 0
+        """Whether there is more than the last checkpoint holds: records since then, or one that was not written."""
+        return self._since_checkpoint > 0 or self.writer.behind
 
     def checkpoint_due(self) -> bool:
         """Whether time or records since the last checkpoint ask for one."""
@@ -231,7 +234,7 @@ class Partition:
             stream_time_ms=reached.stream_time_ms,
             updates=reached.updates,
             parameters=reached.parameters,
-            counters={**reached.counters, "streams": reached.streams},
+            counters={**reached.counters, "streams": reached.streams, BEGAN_WITH: self.began_with},
         )
 
     # -- what there is to see -----------------------------------------------------------------------------------------

@@ -107,7 +107,10 @@ class InputConfig(_Section, frozen=True, kw_only=True):
         FieldPath | None, Meta(description="Field that names a record's stream; null: the record key, which is best.")
     ] = None
     timestamp: Annotated[TimestampConfig, Meta(description="A record's time.")] = TimestampConfig()
-    start: Annotated[Literal["earliest", "latest"], Meta(description="Where the very first start begins.")] = "earliest"
+    start: Annotated[
+        Literal["earliest", "latest"],
+        Meta(description="Where the very first start begins; partitions added later are read from their beginning."),
+    ] = "earliest"
     end_field: Annotated[FieldPath | None, Meta(description="Field that is true on a sequence's last record.")] = None
     max_record_bytes: Annotated[
         int, Meta(ge=1, le=64 * MIB, description="Larger records (key and value) go to the dead letters unread.")
@@ -166,6 +169,13 @@ class CheckpointConfig(_Section, frozen=True, kw_only=True):
     on_gap: Annotated[
         Literal["fail", "continue"], Meta(description="When records after the checkpoint are gone from the log.")
     ] = "fail"
+    on_lost_offsets: Annotated[
+        Literal["resume", "fail", "restart"],
+        Meta(
+            description="When checkpoints exist and the group has no committed offset: it expired or was deleted. "
+            "resume: go on from the newest checkpoint; restart: learn anew from input.start."
+        ),
+    ] = "resume"
     on_inexact: Annotated[
         Literal["fail", "continue"], Meta(description="When a replay does not lead to the state that was committed.")
     ] = "fail"

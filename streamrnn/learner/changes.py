@@ -89,6 +89,12 @@ def _lags(old: LearnerSpec, new: LearnerSpec) -> Verdict:
     return if_more(lambda of: of.model.lags, more, "the readout's weights for lags cannot be taken out")(old, new)
 
 
+def _max_streams(old: LearnerSpec, new: LearnerSpec) -> Verdict:
+    fewer = new.streams.max_streams < old.streams.max_streams
+    why = "where there are more streams than that, those least recently seen are dropped" if fewer else ""
+    return Verdict(Way.AT_ONCE, why)
+
+
 def _reset_after(old: LearnerSpec, new: LearnerSpec) -> Verdict:
     if (old.streams.reset_after_s is None) == (new.streams.reset_after_s is None):
         return Verdict(Way.AT_ONCE, "")
@@ -180,7 +186,7 @@ SETTINGS: Mapping[str, Rule] = {
     "learning.scale": impossible("weights learned on standardised numbers mean nothing to raw ones"),
     "learning.target_shrinkage": at_once(),
     "learning.scale_memory": at_once(),
-    "streams.max_streams": at_once("of more streams than there is room for, those least recently seen are dropped"),
+    "streams.max_streams": _max_streams,
     "streams.ttl_s": at_once("a stream idle for longer is dropped with the next record"),
     "streams.reset_after_s": _reset_after,
     "streams.max_time_jump_s": at_once(),

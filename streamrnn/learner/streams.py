@@ -292,7 +292,7 @@ class StreamIndex:
         for segment in self._stale_segments | self._touched_segments:
             rows = slice(segment * SEGMENT_SLOTS, (segment + 1) * SEGMENT_SLOTS)
             stop = min(rows.stop, self.n_slots)
-            for column, values in enumerate((self._last_seen, self._lived, self._touched)):
+            for column, values in enumerate((self._last_seen, self._touched, self._lived)):
                 self._seen[rows.start : stop, column] = values[rows]
         self._stale_segments = set()
         return self.clock.state(), arrivals, self._keys, self._seen[: self.n_slots]
@@ -303,7 +303,7 @@ class StreamIndex:
         self.records, self.evictions_ttl, self.evictions_capacity = arrivals.tolist()
         self._keys = list(keys)
         self._seen[: len(keys)] = seen
-        self._last_seen, self._lived, self._touched = (seen[:, column].tolist() for column in range(3))
+        self._last_seen, self._touched, self._lived = (seen[:, column].tolist() for column in range(3))
         # The order in which streams were last seen is not saved: the running numbers of their records tell it.
         used = [slot for slot, key in enumerate(keys) if key is not None]
         used.sort(key=self._touched.__getitem__)

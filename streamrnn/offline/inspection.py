@@ -92,6 +92,14 @@ def newest(listed: list[Listed]) -> list[Listed]:
     return [best[owner] for owner in sorted(best)]
 
 
+def no_use(place: Place | Path, listed: list[Listed]) -> str:
+    """Why nothing that was found at a place can be read."""
+    if isinstance(place, Path) and place.is_file():
+        return f"{place}: {listed[0].reason}; give a manifest-*.json, or a directory above some"
+    reasons = "".join(f"\n  {one.place}: {one.reason}" for one in listed)
+    return f"{place}: none of its {len(listed)} checkpoints can be read{reasons}"
+
+
 @dataclass(frozen=True)
 class Inspection:
     """A checkpoint, verified, with what its specification says of the arrays."""

@@ -16,6 +16,7 @@ import pytest
 
 from streamrnn.broker.kafka_admin import KafkaAdministration
 from streamrnn.broker.kafka_client import KafkaBroker
+from streamrnn.broker.kafka_compression import PACKAGES
 from streamrnn.broker.kafka_sender import KafkaSender
 from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup
 from streamrnn.broker.protocol import (
@@ -289,13 +290,20 @@ def test_records_too_large_or_empty_are_refused_at_once(connection: KafkaConnect
         broker.close(5.0)
 
 
-def test_gzip_is_read_back(connection: KafkaConnection, topic: str, member: Callable[..., KafkaBroker]) -> None:
+@pytest.mark.parametrize("codec", [*PACKAGES])
+@pytest.mark.parametrize("padding", [0, 20_000])
+def test_every_codec_is_read_back(
+    connection: KafkaConnection, topic: str, member: Callable[..., KafkaBroker], codec: str, padding: int
+) -> None:
     from kafka import KafkaProducer
 
-    sender = KafkaProducer(bootstrap_servers=connection.servers, compression_type="gzip", linger_ms=100)
+    # Padded, a batch of a few kilobytes holds two megabytes.
+    sender = KafkaProducer(
+        bootstrap_servers=connection.servers, compression_type=codec, linger_ms=100, batch_size=4 << 20
+    )
     try:
         for i in range(100):
-            sender.send(topic, key=b"k", value=str(i).encode(), partition=0)
+            sender.send(topic, key=b"k", value=str(i).encode() + b" " * padding, partition=0)
         sender.flush(5.0)
     finally:
         sender.close(5)
@@ -304,7 +312,7 @@ def test_gzip_is_read_back(connection: KafkaConnection, topic: str, member: Call
     broker.seek(tp, 37)  # inside the compressed batch
     records: list[Record] = []
     until("records", lambda: records.extend(broker.poll(0.1, 10).records.get(tp, [])) or len(records) >= 63)
-    assert [r.value for r in records] == [str(i).encode() for i in range(37, 100)]
+    assert [r.value for r in records] == [str(i).encode() + b" " * padding for i in range(37, 100)]
 
 
 @pytest.fixture

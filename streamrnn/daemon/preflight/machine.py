@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from streamrnn.broker.kafka_compression import PACKAGES, missing_codecs, what_is_missing
 from streamrnn.core.compiled import is_compiled
 from streamrnn.daemon.preflight.findings import Finding, fine, problem, warning
 from streamrnn.job.config import Config, HttpConfig
@@ -27,6 +28,15 @@ def machine(config: Config) -> Iterator[Finding]:
     if config.http is not None:
         yield from port(config.http)
     yield from kernels(config)
+    if config.kafka is not None:
+        yield codecs(config)
+
+
+def codecs(config: Config) -> Finding:
+    """Whether every codec that a producer may choose can be read."""
+    if missing := missing_codecs():
+        return problem(f"topic {config.input.topic}: {what_is_missing(missing)}")
+    return fine(f"compressed records can be read: {', '.join(PACKAGES)}")
 
 
 def writable(name: str, directory: Path) -> Iterator[Finding]:

@@ -96,8 +96,11 @@ def sizes(config: Config, facts: Facts) -> Iterator[Finding]:
         if size <= limit:
             yield fine(f"topic {name}: max.message.bytes {limit:,}, {what} {size:,} bytes")
             continue
-        text = f"topic {name}: {what} {size:,} bytes, max.message.bytes is {limit:,}; raise it{otherwise}"
-        yield problem(text) if name == output.topic else warning(text)
+        text = f"topic {name}: {what} {size:,} bytes, max.message.bytes is {limit:,}"
+        if name == output.topic:
+            yield problem(f"{text}, and a prediction that is refused becomes a dead letter; raise it")
+        else:
+            yield warning(f"{text}, so that long ones are shortened; raise it{otherwise}")
 
 
 def largest_prediction(config: Config, sample: Sequence[Record]) -> int:
@@ -148,16 +151,16 @@ def times(name: str, settings: Mapping[str, str], facts: Facts, *, stamped: bool
     if refused:
         yield warning(
             f"topic {name}: refuses records older than {duration(min(limits))} (message.timestamp.before.max.ms), as "
-            f"{share(refused, len(ages))} of the sampled input records are; raise it, or set message.timestamp.type: "
-            "LogAppendTime"
+            f"{share(refused, len(ages))} of the sampled input records are: their predictions are stamped with the "
+            "present; raise it to have them keep their time"
         )
     ahead = int(settings.get("message.timestamp.after.max.ms", _NEVER_MS))
     early = sum(-age > ahead for age in ages)
     if early and ahead < 1000 * MAX_AHEAD_S:
         yield warning(
             f"topic {name}: refuses records more than {duration(ahead)} in the future "
-            f"(message.timestamp.after.max.ms), as {share(early, len(ages))} of the sampled input records are; "
-            f"raise it to {duration(1000 * MAX_AHEAD_S)}, beyond which predictions carry the present"
+            f"(message.timestamp.after.max.ms), as {share(early, len(ages))} of the sampled input records are: their "
+            f"predictions are stamped with the present, as they are beyond {duration(1000 * MAX_AHEAD_S)} anyway"
         )
     kept = int(settings.get("retention.ms", -1))
     gone = sum(age > kept for age in ages)
@@ -174,7 +177,7 @@ def compacted_outputs(config: Config, facts: Facts) -> Iterator[Finding]:
     output = config.output
     meaning = {
         output.topic: "keeps the newest prediction of each stream only",
-        output.dead_letter_topic: "keeps the newest dead letter of each key only, and takes none without a key",
+        output.dead_letter_topic: "keeps the newest dead letter of each key only",
     }
     for name, text in meaning.items():
         if "compact" in facts.settings.get(name, {}).get("cleanup.policy", ""):

@@ -99,7 +99,7 @@ def test_missing_topics_and_rights_are_problems() -> None:
     found = problems(facts(topics=topics, bounds={}, newest={}, settings={}))
     assert found == [
         f"topic {IN}: this user may not read; grant READ",
-        f"topic {OUT} does not exist, or this user may not see it: create it or grant DESCRIBE",
+        f"topic {OUT} does not exist, or this user may not see it: run `streamrnn topics` or grant DESCRIBE",
     ]
 
 
@@ -129,12 +129,13 @@ def test_settings_that_may_not_be_seen_are_a_warning_and_checked_no_further() ->
 def test_a_topic_too_small_for_predictions_is_a_problem() -> None:
     (found,) = problems(settings(OUT, max_message_bytes="300"))
     assert found.startswith(f"topic {OUT}: a prediction may have ")
-    assert found.endswith(" bytes, max.message.bytes is 300; raise it")
+    assert found.endswith("max.message.bytes is 300, and a prediction that is refused becomes a dead letter; raise it")
 
 
 def test_a_topic_too_small_for_dead_letters_is_a_warning_with_the_setting_that_shortens_them() -> None:
     (found,) = warnings(settings(DEAD, max_message_bytes="20000"))
-    assert "max.message.bytes is 20,000; raise it, or lower output.dead_letter_value_bytes from 65536" in found
+    assert "max.message.bytes is 20,000, so that long ones are shortened" in found
+    assert found.endswith("; raise it, or lower output.dead_letter_value_bytes from 65536")
     small = "{topic: predictions, dead_letter_topic: dead-letters, dead_letter_value_bytes: 100}"
     assert warnings(settings(DEAD, max_message_bytes="100000"), output=small) == []
 
@@ -168,7 +169,7 @@ def test_records_further_ahead_than_the_topic_takes_are_a_warning() -> None:
 
 
 def test_compacted_topics_of_output_are_warnings() -> None:
-    for topic, text in ((OUT, "the newest prediction of each stream only"), (DEAD, "takes none without a key")):
+    for topic, text in ((OUT, "newest prediction of each stream only"), (DEAD, "newest dead letter of each key only")):
         (found,) = warnings(settings(topic, cleanup_policy="compact"))
         assert found.startswith(f"topic {topic}: is compacted")
         assert text in found
