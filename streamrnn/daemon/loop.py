@@ -49,6 +49,8 @@ IDLE_POLL_S = 0.2
 """How long a poll waits when nothing is due: also how late a stop is noticed."""
 REBALANCE_POLL_S, REBALANCE_RECORDS = 0.05, 500
 """While the group rebalances: every member waits for the others, so nobody is away for long."""
+MAX_UNCOMMITTED = 200_000
+"""Outputs kept for a commit that waits for the group. Beyond that, records wait as well: memory has an end."""
 HAND_OVER_S = 0.5
 """How long the checkpoint of a partition that is given up may keep the others waiting. It saves a replay."""
 REST_S = 5.0
@@ -111,6 +113,10 @@ class Loop:
         # Before the poll, so that partitions waiting for a learner get one; after it, so that no record meets a learner
         # whose partition the poll itself took away.
         self._follow_assignment()
+        if not self._stable and sum(len(p.outputs) for p in self.partitions.values()) >= MAX_UNCOMMITTED:
+            self._poll_without_records()
+            self._report()
+            return
         polled_for = dict(self.partitions)
         started = time.perf_counter()
         limit = MAX_POLL_RECORDS if self._stable else REBALANCE_RECORDS
