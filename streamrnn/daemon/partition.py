@@ -64,6 +64,7 @@ class Partition:
         self.lineage = start.lineage
         self.position, self.ordinal = start.position, start.ordinal
         self.committed = self.replay_until = start.replay_until
+        self.offered: set[int] = set()  # positions whose commit was refused or got no answer, since the last confirmed
         self.expected, self.gap_skipped = start.expected, start.gap_skipped
         self.began_with = start.began_with
         self.caught_up = False
@@ -183,6 +184,7 @@ class Partition:
         """The present position is committed and everything up to it was delivered."""
         self.committed = self.replay_until = self.position
         self.expected = None  # what an earlier commit said is overtaken
+        self.offered.clear()
         self.outputs = []
 
     def start_writer(self, base: Manifest | None) -> None:
@@ -192,6 +194,11 @@ class Partition:
         )
         self._since_checkpoint = 0
         self._checkpoint_at = time.monotonic()
+
+    @property
+    def dirty(self) -> bool:
+        """Whether something was done that is not committed. A replay repeats what is."""
+        return self.caught_up and self.position != self.committed
 
     @property
     def changed(self) -> bool:

@@ -10,7 +10,6 @@ Only values stand here: reading the file is ``job_file``'s, and nothing touches 
 from __future__ import annotations
 
 import re
-import socket
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -46,11 +45,22 @@ class KafkaConfig(_Section, frozen=True, kw_only=True):
     ]
     group_id: Annotated[Text | None, Meta(description="Consumer group; null: the job's name.")] = None
     group_instance_id: Annotated[
-        Text | None, Meta(description="Lasting identity of this worker within the group; null: the host's name.")
+        Text | None,
+        Meta(
+            description="Lasting identity of this worker within the group, which no two may have at a time; null: made "
+            "of the host's name, another one for each worker on it."
+        ),
     ] = None
     session_timeout_s: Annotated[
         float, Meta(ge=1, le=1800, description="Silence in seconds after which the group considers this worker dead.")
     ] = 10.0
+    leave_on_stop: Annotated[
+        bool,
+        Meta(
+            description="Whether a worker that is stopped gives its partitions to the others at once; false: they wait "
+            "for it until the session is over."
+        ),
+    ] = True
     security: Annotated[KafkaSecurity, Meta(description="Authentication and encryption.")] = KafkaSecurity()
 
     def __post_init__(self) -> None:
@@ -279,8 +289,3 @@ class Config(_Section, frozen=True, kw_only=True):
     def group_id(self) -> str:
         """The consumer group: the one given, or the job's name."""
         return (self.kafka.group_id if self.kafka else None) or self.job
-
-    @property
-    def group_instance_id(self) -> str:
-        """This worker's lasting identity in the group: the one given, or the host's name."""
-        return (self.kafka.group_instance_id if self.kafka else None) or socket.gethostname()
