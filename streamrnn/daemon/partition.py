@@ -123,7 +123,8 @@ class Partition:
             self._told_of_refused = True
             _log.warning(
                 "%s: a record is more than streams.max_time_jump_s (%g s) ahead of stream time, %s; such records count "
-                "as now until enough streams confirm them. Said once; streamrnn_time_jumps_total counts them",
+                "as now until enough streams confirm them. Where pauses are usually as long, raise the setting. Said "
+                "once; streamrnn_time_jumps_total counts them",
                 self.tp, self.job.config.streams.max_time_jump_s, _utc(self.learner.streams.clock.now),
             )  # fmt: skip
 

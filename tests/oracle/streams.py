@@ -158,7 +158,7 @@ class Clock:
         assert self.now_ms is not None
         needed = CONFIRMATIONS * 2**self.doublings
         believed = None
-        if self.enough(needed, needed):
+        if self.enough(needed, 0 if self.provisional else needed):
             believed = time_ms
         elif len(self.row) >= UNCONTRADICTED:
             believed = min(s.time_ms for s in self.row)
