@@ -18,7 +18,7 @@ from streamrnn.job.codec.predictions import PredictionEncoder
 from streamrnn.job.codec.records import MAX_KEY_BYTES
 from streamrnn.job.config import Config
 
-BATCH_OVERHEAD_BYTES = 200
+BATCH_OVERHEAD_BYTES = 100
 """What a batch of one record takes beside key and value."""
 
 _NEVER_MS = 10 * 365 * 86_400_000
