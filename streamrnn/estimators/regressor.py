@@ -15,8 +15,9 @@ import numpy as np
 from river import base
 
 from streamrnn.errors import ConfigError, RecordError
-from streamrnn.estimators.base import RecurrentEstimator, same_length
+from streamrnn.estimators.base import same_length
 from streamrnn.estimators.columns import Floats, is_name
+from streamrnn.estimators.delayed import LabelledEstimator
 from streamrnn.learner.features import number
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(eq=False, repr=False)
-class RNNRegressor(RecurrentEstimator, base.MiniBatchRegressor):
+class RNNRegressor(LabelledEstimator, base.MiniBatchRegressor):
     """Recurrent network for regression, with one hidden state per stream that lives between calls.
 
     An event is predicted from the stream's carried state; ``learn_one`` then advances that state and learns by
@@ -167,7 +168,7 @@ class RNNRegressor(RecurrentEstimator, base.MiniBatchRegressor):
 
 
 @dataclass(eq=False, repr=False)
-class RNNMultiTargetRegressor(RecurrentEstimator, base.MultiTargetRegressor):
+class RNNMultiTargetRegressor(LabelledEstimator, base.MultiTargetRegressor):
     """Recurrent network that predicts several numbers per event.
 
     Parameters
@@ -206,10 +207,14 @@ class RNNMultiTargetRegressor(RecurrentEstimator, base.MultiTargetRegressor):
     def _target(self) -> dict[str, Any]:
         return {"fields": [f"y{i}" for i in range(max(1, len(self._targets)))]}
 
+    def _is_ready(self) -> bool:
+        return bool(self._targets)
+
     def _own_state(self) -> dict[str, Any]:
-        return {"targets": self._targets}
+        return {**super()._own_state(), "targets": self._targets}
 
     def _set_own_state(self, state: Mapping[str, Any]) -> None:
+        super()._set_own_state(state)
         self._targets = list(state["targets"])
 
     def learn_one(self, x: Mapping[Any, Any], y: Mapping[Any, float] | None = None, **kwargs: Any) -> None:  # noqa: ARG002
