@@ -53,13 +53,17 @@ class Record(NamedTuple):
 
 
 class Output(NamedTuple):
-    """One record to send. Without ``timestamp_ms``, now; without ``partition``, the same for the same key."""
+    """One record to send. Without ``timestamp_ms``, now; without ``partition``, the same for the same key.
+
+    ``offset`` is that of the input record it was made from; brokers do not look at it.
+    """
 
     topic: str
     key: bytes | None
     value: bytes | None
     timestamp_ms: int | None = None
     partition: int | None = None
+    offset: int = -1
 
 
 class Membership(NamedTuple):
@@ -132,13 +136,14 @@ class Sender(Protocol):
         """Hand one record over for sending; :meth:`flush` and :meth:`deliver` say whether it arrived.
 
         Without ``partition``, the same key always goes to the same partition. Without ``timestamp_ms``, now.
+        Raises RefusedError for a record that no broker would take; it does not count as sent.
         """
 
     def flush(self, timeout_s: float) -> None:
         """Wait until every record sent so far is acknowledged.
 
-        Raises BrokerError naming how many were not, and the first reason; the failed ones are then forgotten:
-        send them again or stop.
+        Raises UndeliveredError naming how many were not, and the first reason; the failed ones are then forgotten:
+        send them again or stop. Where all that failed was refused, it says which they were.
         """
 
     def partitions(self, topic: str) -> list[int]:
@@ -235,10 +240,10 @@ def send_then_commit(
     """:meth:`Broker.deliver` of a broker without transactions: the outputs, and once they are there the offsets."""
     deadline = time.monotonic() + timeout_s
     try:
-        for topic, key, value, timestamp_ms, partition in outputs:
+        for topic, key, value, timestamp_ms, partition, _ in outputs:
             broker.send(topic, key, value, timestamp_ms=timestamp_ms, partition=partition)
         broker.flush(timeout_s)
-    except FencedError:  # to send again would not help
+    except (FencedError, UndeliveredError):  # to send again would not help; it says more than we could
         raise
     except BrokerError as error:
         raise UndeliveredError(str(error)) from error

@@ -8,6 +8,7 @@ Exit status: 0 done, 1 an error, 2 a wrong option or configuration, 3 (``run``) 
 error a user can meet ends in one message, never in a traceback.
 
     show     how results are laid out
+    changes  which settings changed since the job's checkpoints were written
     connect  what keeps a valid job from running where it is meant to
 """
 
@@ -196,19 +197,25 @@ def validate(
         ),
     ] = False,
 ) -> None:
-    """Check a job file and show the job it describes: columns, model, memory, warnings."""
-    from streamrnn.cli import show
+    """Check a job file and show the job it describes: columns, model, memory, warnings.
+
+    Where the job has checkpoints, each setting that changed since is told with what becomes of what was learned: taken
+    up at once, taken up by growth, or not possible, and then the exit status is not 0.
+    """
+    from streamrnn.cli import changes, show
     from streamrnn.job.job_file import load
 
     job = load(config)
     console = _stdout()
     console.print(show.job(job))
     console.print("[green]the job file is valid[/green]")
+    sound = changes.tell(job, console)
     if connect:
         from streamrnn.cli.connect import look
 
-        if look(job, console, _stderr()):
-            raise typer.Exit(ERROR)
+        sound = not look(job, console, _stderr()) and sound
+    if not sound:
+        raise typer.Exit(ERROR)
 
 
 @_command(_JOB)

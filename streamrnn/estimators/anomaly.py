@@ -89,7 +89,7 @@ class RNNAnomalyDetector(RecurrentEstimator, base.AnomalyDetector):
                     del self._sorted[bisect.bisect_left(self._sorted, self._newest[0])]
                 self._newest.append(error)
                 bisect.insort(self._sorted, error)
-            self._adopt(columns).step(key, EVENT, [], row or np.nan)
+            self._adopt_event(columns, x, row).step(key, EVENT, [], row or np.nan)
 
     def score_one(self, x: Mapping[Any, Any]) -> float:
         """How unusual the event is after those before it, from 0 to 1. Changes nothing.

@@ -179,13 +179,20 @@ class RecurrentEstimator:
     def _teach(
         self,
         columns: Columns,
-        x: Mapping[Any, Any],  # noqa: ARG002
+        x: Mapping[Any, Any],
         key: bytes,
         row: list[float],
         y: float | Sequence[float],
     ) -> None:
         """``_learn`` for an event that was encoded."""
-        self._adopt(columns).step(key, EVENT, row, y)
+        self._adopt_event(columns, x, row).step(key, EVENT, row, y)
+
+    def _adopt_event(self, columns: Columns, x: Mapping[Any, Any], row: Sequence[float]) -> Learner:
+        """``_adopt`` for an event that is about to be learned: the keys it lacks count for those to come."""
+        learner = self._adopt(columns)
+        if (zeros := columns.note(x, row)) is not None and learner.spec.n_features:
+            learner.add_zeros(zeros)
+        return learner
 
     def _predict(self, x: Mapping[Any, Any]) -> Floats | None:
         """The learner's prediction for one event, (n_outputs,); None before there is a learner. Changes nothing."""
@@ -200,14 +207,31 @@ class RecurrentEstimator:
         ``targets(start, stop)`` gives the targets of these rows. The call is split at each of ``cuts``, and wherever a
         feature appears for the first time. A frame that is refused changes nothing.
         """
+        if not self._columns.has_all(frame):
+            self._learn_row_by_row(frame, targets)
+            return
         stages = self._columns.extended_by(frame)
         keys, rows = stages[-1][1].keys(frame), stages[-1][1].rows(frame)
         bounds = sorted({*(start for start, _ in stages), *cuts, len(frame)})
         for start, stop in pairwise(bounds):
             columns = next(known for first, known in reversed(stages) if first <= start)
             y = targets(start, stop)
-            part = Block.events(keys[start:stop], rows[start:stop, : columns.n_features], y)
-            self._adopt(columns).process(part)
+            part = rows[start:stop, : columns.n_features]
+            learner = self._adopt(columns)
+            columns.note_rows(part)
+            learner.process(Block.events(keys[start:stop], part, y))
+
+    def _learn_row_by_row(self, frame: pd.DataFrame, targets: Callable[[int, int], Floats]) -> None:
+        """The same for a frame that lacks known features, which each of its rows may change the meaning of."""
+        events = [dict(zip(frame.columns, row, strict=True)) for row in frame.itertuples(index=False, name=None)]
+        known = self._columns
+        for x in events:  # what is refused must be so before anything changes
+            known = known.with_row(x)[0]
+            known.key(x)
+        for i, x in enumerate(events):
+            y = targets(i, i + 1)[0]
+            columns, row = self._columns.with_row(x)
+            self._adopt_event(columns, x, row).step(columns.key(x), EVENT, row, y)
 
     def _predict_frame(self, frame: pd.DataFrame) -> Floats | None:
         """Every row predicted from the present state, (n, n_outputs); None before there is a learner."""

@@ -94,6 +94,8 @@ class LabelledEstimator(RecurrentEstimator):
     def _set_own_state(self, state: Mapping[str, Any]) -> None:
         saved = state.get("awaited")
         self._awaited = None if saved is None else Awaited.restored(saved, self._most_streams)
+        if self._awaited is not None and self._awaited.mode is not Seen.EVALUATED:
+            self._watch = None
 
     # ---- for users
 
@@ -136,7 +138,7 @@ class LabelledEstimator(RecurrentEstimator):
             return self._predict_event(self._awaited, x)
         key, row = self._columns.key(x), self._columns.row(x)
         if (watch := self._watch) is not None:
-            if watch.is_quiet:
+            if watch.single is None and not watch.asked:
                 watch.single = dict(x)
             elif self._is_evaluated(watch):
                 return self._see_one(x)
@@ -174,13 +176,15 @@ class LabelledEstimator(RecurrentEstimator):
     def _teach(
         self, columns: Columns, x: Mapping[Any, Any], key: bytes, row: list[float], y: float | Sequence[float]
     ) -> None:
-        if self._awaited is None:
-            if (watch := self._watch) is not None and not watch.is_quiet:
+        if (watch := self._watch) is not None:
+            if watch.single is not None:  # as a rule it is the one that is learned now
+                watch.single, watch.checks = None, 0
+            elif watch.asked and self._awaited is None:
                 self._weigh(watch, key, row)
-            if self._awaited is None:
-                super()._teach(columns, x, key, row, y)
-                return
-        self._teach_event(self._awaited, columns, x, key, row, y)
+        if self._awaited is None:
+            self._adopt_event(columns, x, row).step(key, EVENT, row, y)
+        else:
+            self._teach_event(self._awaited, columns, x, key, row, y)
 
     def _teach_event(
         self,
@@ -208,10 +212,10 @@ class LabelledEstimator(RecurrentEstimator):
         found = awaited.take(key, mark, name)
         if found is None and not known:
             awaited.pass_by(key)
-            self._adopt(columns).step(key, EVENT, row, np.nan)
+            self._adopt_event(columns, x, row).step(key, EVENT, row, np.nan)
             return
         if found is None:
-            if (watch := self._watch) is not None and not watch.is_quiet:
+            if (watch := self._watch) is not None and watch.asked:
                 self._weigh(watch, key, row)
             self._see(columns, x, key, row, name)
             found = awaited.take(key, mark, name)
@@ -254,7 +258,7 @@ class LabelledEstimator(RecurrentEstimator):
     def _see(
         self,
         columns: Columns,
-        x: Mapping[Any, Any],  # noqa: ARG002
+        x: Mapping[Any, Any],
         key: bytes,
         row: list[float],
         name: str | None,
@@ -270,15 +274,14 @@ class LabelledEstimator(RecurrentEstimator):
             return None
         if awaited.unlearned:
             self._catch_up(awaited)
-        return self._adopt(columns).step(key, EVENT, row, np.nan, event=number)
+        return self._adopt_event(columns, x, row).step(key, EVENT, row, np.nan, event=number)
 
     def _catch_up(self, awaited: Awaited) -> None:
         """Events from before there was a learner go through it."""
         unlearned, awaited.unlearned = awaited.unlearned, []
         learner = self._adopt(self._columns)
         for key, row, number in unlearned:
-            row = row + [np.nan] * (learner.spec.n_features - len(row))
-            learner.step(key, EVENT, row, np.nan, event=number)
+            learner.step(key, EVENT, row + self._columns.without_keys()[len(row) :], np.nan, event=number)
 
     def _make_room(self, awaited: Awaited, key: bytes) -> None:
         """Before an event: the oldest that waits stays remembered, or is given up."""
@@ -326,7 +329,7 @@ class LabelledEstimator(RecurrentEstimator):
         watch.checks += 1
         if watch.checks > CHECKED or (asks := evaluation()) is None:
             return False
-        before = watch.asked
+        before = watch.events()
         self._begin(Seen.EVALUATED)
         assert self._awaited is not None
         self._awaited.in_order = asks.in_order
@@ -336,10 +339,6 @@ class LabelledEstimator(RecurrentEstimator):
 
     def _weigh(self, watch: Watch, key: bytes, row: list[float]) -> None:
         """Before a lesson: whether what was predicted before it were events."""
-        if watch.single is not None:
-            watch.single = None
-            watch.checks = 0
-            return
         verdict = watch.learn(key, row)
         if verdict is Verdict.LATE:
             self._warn(
@@ -348,7 +347,7 @@ class LabelledEstimator(RecurrentEstimator):
                 "later: their labels are taken to be delayed, and from now on every prediction counts as seeing its "
                 f"event and moves the state. {_REMEDY}",
             )
-            before = watch.asked
+            before = watch.events()
             self._begin(Seen.PREDICTED)
             for x in before:
                 self._see_one(x)

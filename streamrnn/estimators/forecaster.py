@@ -125,7 +125,7 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
             value = number(y, "y")
             columns, row = self._columns.with_row(x)
             key = columns.key(x)
-            learner = self._adopt(columns)
+            learner = self._adopt_event(columns, x, row)
             self._with_covariates = self._with_covariates or columns.n_features > 0
             # First the value that waited: the event it makes with these covariates is what forecasts today's value.
             if key in self._waiting:
@@ -170,8 +170,8 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
         """A new learner for another baseline, taught with the newest events."""
         self._learner = None
         learner = self._make()
-        # Events from before a feature appeared have shorter rows: it is missing in them.
-        rows = np.full((len(self._recent), self._columns.n_features), np.nan)
+        # Events from before a feature appeared have shorter rows: they lack it.
+        rows = np.tile(np.array(self._columns.without_keys(), np.float64), (len(self._recent), 1))
         for i, event in enumerate(self._recent):
             rows[i, : len(event.row)] = event.row
         values = np.array([event.value for event in self._recent], np.float64).reshape(-1, 1)

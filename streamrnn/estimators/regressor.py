@@ -90,6 +90,14 @@ class RNNRegressor(LabelledEstimator, base.MiniBatchRegressor):
         Variance of its weights before anything was learned, in scaled units.
     quantiles
         Levels of ``loss="quantile"``, increasing; the middle one is the prediction.
+    delayed
+        Whether labels come later than their events. True: a prediction counts as seeing its event and moves the state;
+        the lesson comes with ``learn_one``, whose event is recognised by its features. False: ``learn_one`` sees the
+        event. None: as False, until River's evaluation says that labels are delayed, or predictions and lessons show
+        it, of which a ``DelayedLabelsWarning`` tells.
+    event_key
+        Feature that names the event, not an input: labels may come late, in any order, or never. The first call that
+        names an event sees it; predictions without a name are questions and change nothing.
 
     Raises
     ------

@@ -72,12 +72,16 @@ class Watch:
     ----------
     single
         Features of the only event in doubt, if there is just one: the usual case costs next to nothing.
+    asked
+        Events in doubt by number, oldest first, where there are more.
+    checks
+        Predictions since the newest lesson whose callers were looked at.
     """
 
     def __init__(self) -> None:
         self.single: dict[Any, Any] | None = None
         self.checks = 0
-        self._asked: OrderedDict[int, Asked] = OrderedDict()
+        self.asked: OrderedDict[int, Asked] = OrderedDict()
         self._of_mark: dict[Mark, deque[int]] = {}
         self._number = 0
         self._lessons = 0
@@ -92,15 +96,9 @@ class Watch:
         self._recent: OrderedDict[Mark, None] = OrderedDict()
         self._different = 0  # predictions since one looked like a recent one
 
-    @property
-    def is_quiet(self) -> bool:
-        """Whether no prediction is in doubt."""
-        return self.single is None and not self._asked
-
-    @property
-    def asked(self) -> list[dict[Any, Any]]:
+    def events(self) -> list[dict[Any, Any]]:
         """The events predicted and not learned, oldest first."""
-        return ([] if self.single is None else [self.single]) + [each.x for each in self._asked.values()]
+        return ([] if self.single is None else [self.single]) + [each.x for each in self.asked.values()]
 
     def ask(self, columns: Columns, x: Mapping[Any, Any]) -> None:
         """Another event was predicted while one was in doubt."""
@@ -113,17 +111,17 @@ class Watch:
         self._number += 1
         # In the columns that its features will have, not only in those known now.
         mark = _mark(columns.key(x), columns.with_row(x)[1])
-        self._asked[self._number] = Asked(mark, x, self._lessons)
+        self.asked[self._number] = Asked(mark, x, self._lessons)
         self._of_mark.setdefault(mark, deque()).append(self._number)
         self._different = 0 if mark in self._recent else self._different + 1
         self._recent[mark] = None
         if len(self._recent) > RECENT:
             self._recent.popitem(last=False)
-        if len(self._asked) > REMEMBERED:
-            self._remove(next(iter(self._asked)))
+        if len(self.asked) > REMEMBERED:
+            self._remove(next(iter(self.asked)))
 
     def _remove(self, number: int) -> None:
-        mark = self._asked.pop(number).mark
+        mark = self.asked.pop(number).mark
         alike = self._of_mark[mark]
         alike.remove(number)
         if not alike:
@@ -132,7 +130,7 @@ class Watch:
     def clear(self) -> None:
         """Forget all that was asked."""
         self.single = None
-        self._asked.clear()
+        self.asked.clear()
         self._of_mark.clear()
         self._in_order = self._unclear = 0
 
@@ -146,11 +144,11 @@ class Watch:
         if alike is None:
             self._in_order = 0
             return self._learn_changed(mark)
-        if mark == before and len(alike) == len(self._asked) > 1:
+        if mark == before and len(alike) == len(self.asked) > 1:
             return self._all_alike(alike)
         newest, due = alike[-1], self._due
         in_order = due in alike
-        if self._asked[newest].lessons < self._lessons - 1:
+        if self.asked[newest].lessons < self._lessons - 1:
             return self._learn_late(due if in_order else newest, in_order)
         # Asked since the lesson before: what was asked earlier, and not learned by now, were questions. But if the one
         # that is due looks the same, it may be the one that is learned.
@@ -160,11 +158,11 @@ class Watch:
     @property
     def _due(self) -> int:
         """The event whose label comes next if labels come in order."""
-        return next((number for number in self._asked if number > self._settled), next(iter(self._asked)))
+        return next((number for number in self.asked if number > self._settled), next(iter(self.asked)))
 
     def _settle(self, number: int, *, with_earlier: bool = False) -> None:
         self._settled = number
-        for each in [each for each in self._asked if each < number] if with_earlier else []:
+        for each in [each for each in self.asked if each < number] if with_earlier else []:
             self._remove(each)
         self._remove(number)
 
@@ -172,7 +170,7 @@ class Watch:
         self._in_order = self._in_order + 1 if in_order else 0
         are_different = self._different > IN_ORDER
         if are_different and self._in_order >= IN_ORDER:
-            for each in [each for each in self._asked if each < number]:
+            for each in [each for each in self.asked if each < number]:
                 self._remove(each)  # labels have passed them by: they were questions
             return Verdict.LATE  # this event included, all that was asked since waits for its label
         self._settle(number)
@@ -183,9 +181,9 @@ class Watch:
     def _learn_changed(self, mark: Mark) -> Verdict:
         """An event that was not predicted, or not with these values: a transformer in front may go on learning."""
         due = self._due
-        candidates = [due, *islice(reversed(self._asked), COMPARED)]
-        nearest = min(candidates, key=lambda number: _distance(self._asked[number].mark, mark))
-        is_due = nearest == due and self._asked[due].lessons < self._lessons - 1
+        candidates = [*islice(reversed(self.asked), COMPARED), due]  # of those that look alike the newest
+        nearest = min(candidates, key=lambda number: _distance(self.asked[number].mark, mark))
+        is_due = nearest == due and self.asked[due].lessons < self._lessons - 1
         self._changed = min(UNCLEAR + 1, max(-COMPARED, self._changed + (1 if is_due else -1)))
         # A transformer changes most at its beginning, so until many lessons agree the one that is due is meant.
         if self._changed == -COMPARED:
