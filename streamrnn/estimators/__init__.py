@@ -6,6 +6,9 @@ parameters  checking them one by one
 settings    setting one of an estimator that has learned
 columns     dicts of features to columns that may become more
 absence     what it means that an event lacks a feature
+delayed     labels that come later than their events
+awaited     which events wait for labels
+watch       finds out whether labels come late, where nobody said so
 regressor   one number, or several
 classifier  classes that may appear at any time
 forecaster  horizons, covariates, seasons, intervals

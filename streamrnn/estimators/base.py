@@ -139,6 +139,10 @@ class RecurrentEstimator:
         """Columns that are inputs of the network."""
         return self._columns.n_features
 
+    def _target_when(self) -> dict[str, Any]:
+        """What the same section says about when targets become known; nothing: with their event."""
+        return {}
+
     def _outgrown(self, learner: Learner) -> bool:  # noqa: ARG002
         """Whether the learner is too small for what is known now, columns apart: for a new class, say."""
         return False
@@ -158,7 +162,7 @@ class RecurrentEstimator:
         model = section(owner, ModelSpec, self._values(_MODEL))
         learning = section(owner, LearningSpec, self._values(_LEARNING))
         streams = section(owner, StreamSpec, self._values(_STREAMS))
-        target = section(owner, TargetSpec, self._target())
+        target = section(owner, TargetSpec, {**self._target(), **self._target_when()})
         shown = checked(owner, "previous_target", self.previous_target, bool | None)
         try:
             return LearnerSpec(
@@ -198,12 +202,22 @@ class RecurrentEstimator:
         self._columns = columns
         return self._make()
 
-    def _learn(self, x: Mapping[Any, Any], y: float | Sequence[float]) -> Floats:
-        """One event through the learner; returns its prediction. An event that is refused changes nothing."""
+    def _learn(self, x: Mapping[Any, Any], y: float | Sequence[float]) -> None:
+        """One event through the learner. An event that is refused changes nothing."""
         # Whatever may refuse the event comes before the learner, or the estimator's columns, change.
         columns, row = self._columns.with_row(x)
-        key = columns.key(x)
-        return self._adopt_event(columns, x, row).step(key, EVENT, row, y)
+        self._teach(columns, x, columns.key(x), row, y)
+
+    def _teach(
+        self,
+        columns: Columns,
+        x: Mapping[Any, Any],
+        key: bytes,
+        row: list[float],
+        y: float | Sequence[float],
+    ) -> None:
+        """``_learn`` for an event that was encoded."""
+        self._adopt_event(columns, x, row).step(key, EVENT, row, y)
 
     def _adopt_event(self, columns: Columns, x: Mapping[Any, Any], row: Sequence[float]) -> Learner:
         """``_adopt`` for an event that is about to be learned: the keys it lacks count for those to come."""

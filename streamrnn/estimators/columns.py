@@ -119,6 +119,14 @@ class Columns:
         more._name((*self.names, *names))
         return more
 
+    def without(self, name: Hashable) -> Columns:
+        """These columns, and a feature that is never one of them."""
+        if name in self.names:
+            raise ConfigError(f"features: {name!r} is the event_key, which is not an input")
+        fewer = copy.copy(self)
+        fewer._ignored = self._ignored | {name}
+        return fewer.appended(())
+
     def extended(self, x: Mapping[Any, Any]) -> Columns:
         """These columns and one for each feature of x not seen before; itself where there is none.
 

@@ -62,6 +62,14 @@ OWN: list[tuple[type, str, str, list[Any]]] = [
     (RNNClassifier, "readout", "'softmax' or 'logistic'", ["rls"]),
     (RNNForecaster, "readout", "'rls' or 'linear'", ["softmax"]),
     (RNNAnomalyDetector, "readout", "'linear'", ["rls"]),
+    *(
+        (estimator, name, expected, values)
+        for estimator in (RNNRegressor, RNNMultiTargetRegressor, RNNClassifier)
+        for name, expected, values in (
+            ("delayed", "True, False or None", ["yes", 2, 1]),
+            ("event_key", "the name of a feature or None", [["id"], {}]),
+        )
+    ),
     (RNNMultiTargetRegressor, "targets", NAMES, ["u", 5, (), ([1],)]),
     (RNNForecaster, "horizon", ONE_OR_MORE, ["target.horizon", 1.5, None, True, 0]),
     (
