@@ -39,6 +39,6 @@ def learner_settings(config: Config) -> dict[str, Any]:
     del parts["model"]["warm_start"]
     parts["model"]["loss"] = config.model.effective_loss
     source = msgspec.to_builtins(config.input)
-    kept = ("topic", "stream_key", "timestamp", "end_field", "max_record_bytes")
+    kept = ("topic", "stream_key", "timestamp", "end_field", "where", "tombstones", "numbers", "max_record_bytes")
     parts["input"] = {name: source[name] for name in kept}
     return parts

@@ -36,6 +36,7 @@ from tests.oracle.network import (
 from tests.oracle.readout import NaiveReadout
 from tests.oracle.streams import (
     CLOSE,
+    FORGET,
     LABEL,
     Clock,
     History,
@@ -106,12 +107,16 @@ class NaiveLearner(NaiveEncoder):
         return [norm for _, norm in self.steps]
 
     def process_record(self, record: Record) -> tuple[Array, int]:
-        """One record, wholly: time, eviction, gap, predict, score, advance, learn; or the end of a sequence."""
+        """One record, wholly: time, eviction, gap, predict, score, advance, learn; or a sequence or stream ends."""
         self.scores.append((np.nan, np.nan))
         if record.kind == CLOSE:
             updates = self.updates
             self.close(record.key)
             return np.full(self.spec.n_outputs, np.nan), updates
+        if record.kind == FORGET:  # outside time: no clock moves, and nobody else leaves
+            if self.streams.pop(record.key, None) is not None:
+                self.counts["evictions_tombstone"] += 1
+            return np.full(self.spec.n_outputs, np.nan), self.updates
         time_ms = self.clock.advance(record.time_ms)
         if self.clock.restarted:
             for stream in self.streams.values():

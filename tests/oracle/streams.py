@@ -15,7 +15,7 @@ from tests.oracle.network import Array, State
 from tests.oracle.statistics import RunningMoments
 
 CONFIRMATIONS = 3  # records that must agree before a far jump of time counts
-EVENT, LABEL, PREDICT, IMAGINE, CLOSE = range(5)  # kinds of records
+EVENT, LABEL, PREDICT, IMAGINE, CLOSE, FORGET = range(6)  # kinds of records
 
 
 @dataclass
