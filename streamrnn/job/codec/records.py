@@ -141,10 +141,7 @@ class RecordCodec:
         return Decoded(block, sources, rejected, passed_over - ignored, ignored + kinds.count(FORGET), seen)
 
     def _decode_one(self, record: Record, row: list[float], noted: bytearray) -> tuple[Head, Sequence[float]] | None:
-        """Fill ``row`` with the features; return the row's head and its targets, None for a record that is passed over.
-
-        ``noted`` takes a byte for each feature, 1 where it is missing, of a record where one is that arrays hide.
-        """
+        """Fill ``row`` with the features; return the row's head and its targets, None for a record that is passed over."""
         _, _, _, time_ms, key, value, _ = record
         if value is None:
             return self._tombstone(record, row)
@@ -179,7 +176,7 @@ class RecordCodec:
             event, targets = 0, self._targets(document)
         else:  # what the record itself says of the target is not looked at: the label will tell
             event, targets = self._event(document), self._unknown
-        if self._notes and None in values:
+        if self._notes and None in values:  # a byte for each feature, 1 where it is missing
             noted.extend(map(is_, values, repeat(None)))
         return (key, time_ms, end, EVENT, event), targets
 

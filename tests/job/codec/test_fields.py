@@ -105,7 +105,8 @@ STRICT, LENIENT = (job(source=f"{{topic: in, numbers: {mode}}}") for mode in ("s
 @pytest.mark.parametrize(
     ("text", "value"),
     [("1.5", 1.5), (" -2 ", -2.0), ("1e3", 1000.0), ("+.5", 0.5), ("5.", 5.0), ("007", 7.0)]
-    + [("123456789012345678", 1.2345678901234568e17), ("-1.50E-2", -0.015), ("\t7\r\n", 7.0), ("true", 1.0), ("False", 0.0)]
+    + [("123456789012345678", 1.2345678901234568e17), ("-1.50E-2", -0.015), ("\t7\r\n", 7.0)]
+    + [("true", 1.0), ("False", 0.0)]
     + [(word, NAN) for word in ("", "  ", "NaN", "nan", "-NaN", "Infinity", "-Infinity", "inf", "NA", "null", "None")],
 )  # fmt: skip
 def test_a_number_may_be_text_unless_numbers_are_strict(text: str, value: float) -> None:
