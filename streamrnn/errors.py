@@ -12,10 +12,15 @@
     └── BrokerError              the broker refused or could not be reached in time
         ├── FencedError          another worker took over; this one must stop
         ├── RebalanceError       the group changed while a request ran; ask again
-        └── UndeliveredError     outputs did not arrive, so no offset was committed; send them again
+        ├── UndeliveredError     outputs did not arrive, so no offset was committed; send them again
+        └── RefusedError         the broker does not take one record, whatever it is sent with
 
 A message says what is wrong, what was received, what is expected and, where there is one, the remedy.
 """
+
+from __future__ import annotations
+
+from collections.abc import Mapping
 
 
 class StreamrnnError(Exception):
@@ -76,5 +81,26 @@ class RebalanceError(BrokerError):
     """
 
 
+class RefusedError(BrokerError):
+    """The broker does not take one record, however often it is sent.
+
+    ``reason`` is a short code: a metric's label. ``timestamps`` are the first and last (ms) that are taken, if it says.
+    """
+
+    def __init__(self, reason: str, detail: str, timestamps: tuple[int, int] | None = None) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.timestamps = timestamps
+
+
 class UndeliveredError(BrokerError):
-    """Some outputs of a batch did not arrive, and none of its offsets was committed: deliver the whole batch again."""
+    """Some outputs of a batch did not arrive, and none of its offsets was committed: deliver the whole batch again.
+
+    Unless ``refused`` says which they were: then all others have arrived. Its keys count what was sent since the last
+    flush, from 0. A value is what the broker has against that record or, since brokers refuse records in groups,
+    against one it was sent with: sent alone, it may arrive. None stands for one that certainly fell with another.
+    """
+
+    def __init__(self, message: str, refused: Mapping[int, RefusedError | None] | None = None) -> None:
+        super().__init__(message)
+        self.refused = refused or {}

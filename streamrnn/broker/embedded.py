@@ -9,13 +9,17 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 
 from streamrnn.broker.embedded_log import EmbeddedLog, checked_name
 from streamrnn.broker.partition_file import PartitionReader
 from streamrnn.broker.protocol import (
     Assigned,
+    Bounds,
     Commit,
     Event,
+    GroupDescription,
+    Member,
     Membership,
     Output,
     Polled,
@@ -224,3 +228,34 @@ class EmbeddedAdministration:
         allowed = frozenset(name for name, mode in rights.items() if os.access(self.log.directory, mode))
         counts = {topic: len(self.log.partitions(topic)) for topic in topics}
         return {topic: TopicDescription(count, allowed) if count else None for topic, count in counts.items()}
+
+    def topic_configs(self, topics: Iterable[str]) -> dict[str, Mapping[str, str]]:
+        """See :class:`streamrnn.broker.protocol.Administration`. Files take everything and keep it."""
+        return {topic: {"cleanup.policy": "delete", "retention.ms": "-1"} for topic in topics}
+
+    def describe_group(self, group: str) -> GroupDescription:
+        """See :class:`streamrnn.broker.protocol.Administration`. Its member is whoever holds the lock."""
+        holder = self.log.group_holder(group)
+        members = () if holder is None else (Member(None, f"process {holder}", "localhost", frozenset()),)
+        allowed = os.access(self.log.directory, os.R_OK | os.W_OK)
+        return GroupDescription(frozenset({"READ", "DESCRIBE"}) if allowed else frozenset(), members)
+
+    def commits(self, group: str) -> dict[TopicPartition, Commit]:
+        """See :class:`streamrnn.broker.protocol.Administration`."""
+        return self.log.commits(group)
+
+    def bounds(self, topic: str) -> dict[TopicPartition, Bounds]:
+        """See :class:`streamrnn.broker.protocol.Administration`."""
+        tps = [TopicPartition(topic, partition) for partition in self.log.partitions(topic)]
+        return {tp: Bounds(self.log.log_start(tp), self.log.log_end(tp)) for tp in tps}
+
+    def read(
+        self, offsets: Mapping[TopicPartition, int], max_records: int, timeout_s: float
+    ) -> dict[TopicPartition, list[Record]]:
+        """See :class:`streamrnn.broker.protocol.Administration`."""
+        deadline = time.monotonic() + timeout_s
+        found: dict[TopicPartition, list[Record]] = {tp: [] for tp in offsets}
+        for tp, offset in offsets.items():
+            if time.monotonic() < deadline:
+                found[tp] = list(islice(self.log.read(*tp, start=offset), max_records))
+        return found

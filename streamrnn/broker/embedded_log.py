@@ -25,7 +25,7 @@ import msgspec
 
 from streamrnn.broker.partition_file import PartitionFile, PartitionReader
 from streamrnn.broker.protocol import Commit, Headers, Record, TopicPartition
-from streamrnn.errors import BrokerError, ConfigError
+from streamrnn.errors import BrokerError, ConfigError, UndeliveredError
 
 SPILL_RECORDS = 20_000
 """Unflushed records of one partition that are written ahead of the flush, so that a long batch stays off the heap."""
@@ -147,7 +147,7 @@ class EmbeddedLog:
             self._write(file)
 
     def flush(self) -> None:
-        """Write what is queued. Raises :class:`BrokerError` naming how many records did not reach their file."""
+        """Write what is queued. Raises :class:`UndeliveredError` naming how many records did not reach their file."""
         first: Exception | None = None
         for file in self._files.values():
             try:
@@ -158,7 +158,8 @@ class EmbeddedLog:
             lost = self.unflushed()
             for file in self._files.values():
                 file.pending.clear()
-            raise BrokerError(f"{lost} records were not written to {self.directory}; first reason: {first}") from first
+            text = f"{lost} records were not written to {self.directory}; first reason: {first}"
+            raise UndeliveredError(text) from first
 
     def unflushed(self) -> int:
         """Return how many queued records are not in their files yet."""
@@ -234,6 +235,20 @@ class EmbeddedLog:
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         return fd
+
+    def group_holder(self, group: str) -> str | None:
+        """Return the id of the process that is the group's member, None when there is none. Changes nothing."""
+        try:
+            fd = os.open(self._group_file(group, ".lock"), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return os.read(fd, 32).decode(errors="replace").strip() or "unknown"
+        finally:
+            os.close(fd)
+        return None
 
     def delete_group(self, group: str) -> None:
         """Forget a group with its commits. Raises BrokerError naming the process while it has a member."""

@@ -1,22 +1,41 @@
-"""Topics of a Kafka cluster: creating, deleting and describing them. Each call opens a client of its own."""
+"""Topics of a Kafka cluster: creating and deleting them, and looking at them, at groups and at records from outside.
+
+Each call opens a client of its own. Nothing here joins a group or commits.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import kafka.errors as client_errors
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaConsumer
+from kafka import TopicPartition as ClientTopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType, MemberToRemove
 
 from streamrnn.broker.kafka_connect import connect
-from streamrnn.broker.kafka_settings import KafkaConnection, client_kwargs
-from streamrnn.broker.protocol import TopicDescription
+from streamrnn.broker.kafka_settings import KafkaConnection, client_kwargs, reader_kwargs
+from streamrnn.broker.protocol import (
+    Bounds,
+    Commit,
+    GroupDescription,
+    Member,
+    Record,
+    TopicDescription,
+    TopicPartition,
+)
 from streamrnn.errors import BrokerError
+
+_EARLIEST, _LATEST = -2, -1
+_NO_COORDINATOR_YET = (client_errors.CoordinatorNotAvailableError, client_errors.CoordinatorLoadInProgressError)
+_COORDINATOR_PAUSE_S = 0.2
 
 
 class KafkaAdministration:
-    """A cluster's topics: the whole :class:`streamrnn.broker.protocol.Administration` protocol."""
+    """A cluster's topics, seen from outside: the whole :class:`streamrnn.broker.protocol.Administration` protocol."""
 
     def __init__(self, connection: KafkaConnection) -> None:
         self.connection = connection
@@ -54,13 +73,100 @@ class KafkaAdministration:
             for topic in admin.describe_topics(list(described)) if described else ():
                 name, error = topic["name"], client_errors.for_code(topic["error_code"])
                 if error is client_errors.NoError:
-                    rights = frozenset(topic["authorized_operations"])
-                    described[name] = TopicDescription(len(topic["partitions"]), rights)
+                    described[name] = _topic(topic)
                 elif not issubclass(
                     error, (client_errors.UnknownTopicOrPartitionError, client_errors.AuthorizationError)
                 ):
                     raise error(name)
         return described
+
+    def topic_configs(self, topics: Iterable[str]) -> dict[str, Mapping[str, str]]:
+        """See :class:`streamrnn.broker.protocol.Administration`. It takes the right DESCRIBE_CONFIGS."""
+        wanted = list(topics)
+        with self._client(f"reading the settings of the topics {', '.join(wanted)}") as admin:
+            resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in wanted]
+            found = admin.describe_configs(resources, config_filter="all").get("topic", {}) if wanted else {}
+        return {
+            name: {key: entry["value"] for key, entry in found.get(name, {}).items() if entry["value"] is not None}
+            for name in wanted
+        }
+
+    def describe_group(self, group: str) -> GroupDescription:
+        """See :class:`streamrnn.broker.protocol.Administration`."""
+        with self._client(f"describing the group {group}") as admin:
+            try:
+                found = self._coordinated(lambda: admin.describe_groups([group]))[group]
+                operations = found["authorized_operations"]
+                if operations is None:  # of a group that does not exist yet brokers say no rights
+                    operations = ["READ"] if _may_leave(admin, group) else []
+            except client_errors.GroupAuthorizationFailedError as error:
+                return GroupDescription(frozenset(), refused=f"not authorized to describe it ({type(error).__name__})")
+        refused = "" if found["error"] is None or "GroupIdNotFound" in found["error"] else found["error"]
+        if found["protocol_type"] not in ("", "consumer"):
+            refused = f"it is a group of {found['protocol_type']!r}, not of consumers"
+        members = tuple(_member(member) for member in found["members"])
+        return GroupDescription(frozenset(operations), members, found["protocol_data"], refused)
+
+    def commits(self, group: str) -> dict[TopicPartition, Commit]:
+        """See :class:`streamrnn.broker.protocol.Administration`."""
+        with self._client(f"reading the offsets of the group {group}") as admin:
+            found = self._coordinated(lambda: admin.list_group_offsets({group: None}))[group]
+        return {
+            TopicPartition(*tp): Commit(stored.offset, stored.metadata)
+            for tp, stored in found.items()
+            if stored.offset >= 0
+        }
+
+    def bounds(self, topic: str) -> dict[TopicPartition, Bounds]:
+        """See :class:`streamrnn.broker.protocol.Administration`. The end is the last stable offset."""
+        described = self.describe_topics([topic])[topic]
+        tps = [ClientTopicPartition(topic, p) for p in range(0 if described is None else described.partitions)]
+        if not tps:
+            return {}
+        with self._client(f"reading the bounds of {topic}") as admin:
+            starts = admin.list_partition_offsets(dict.fromkeys(tps, _EARLIEST))
+            ends = admin.list_partition_offsets(dict.fromkeys(tps, _LATEST), isolation_level="read_committed")
+        return {TopicPartition(*tp): Bounds(starts[tp].offset, ends[tp].offset) for tp in tps}
+
+    def read(
+        self, offsets: Mapping[TopicPartition, int], max_records: int, timeout_s: float
+    ) -> dict[TopicPartition, list[Record]]:
+        """See :class:`streamrnn.broker.protocol.Administration`."""
+        found: dict[TopicPartition, list[Record]] = {tp: [] for tp in offsets}
+        if not offsets:
+            return found
+        deadline = time.monotonic() + timeout_s
+        topics = ", ".join(sorted({tp.topic for tp in offsets}))
+        consumer = connect(KafkaConsumer, self.connection, reader_kwargs(self.connection))
+        try:
+            ends = consumer.end_offsets([ClientTopicPartition(*tp) for tp in offsets], timeout_ms=timeout_s * 1000)
+            open_ = {ClientTopicPartition(*tp) for tp, offset in offsets.items() if offset < ends[tp]}
+            consumer.assign(list(open_))
+            for tp in open_:
+                consumer.seek(tp, offsets[TopicPartition(*tp)])
+            while open_ and (left := deadline - time.monotonic()) > 0:
+                for tp, records in consumer.poll(timeout_ms=1000 * min(left, 0.5)).items():
+                    found[TopicPartition(*tp)] += map(_record, records)
+                for tp in list(open_):
+                    if len(found[TopicPartition(*tp)]) >= max_records or consumer.position(tp) >= ends[tp]:
+                        open_.remove(tp)
+                        consumer.pause(tp)
+        except (client_errors.KafkaError, OSError) as error:
+            raise BrokerError(f"records of {topics} could not be read: {error}") from error
+        finally:
+            consumer.close(autocommit=False)
+        return {tp: records[:max_records] for tp, records in found.items()}
+
+    def _coordinated(self, ask: Callable[[], Any]) -> Any:
+        """Ask a group's coordinator, which a new cluster makes when it is first asked for."""
+        deadline = time.monotonic() + self.connection.request_timeout_s
+        while True:
+            try:
+                return ask()
+            except _NO_COORDINATOR_YET:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_COORDINATOR_PAUSE_S)
 
     @contextlib.contextmanager
     def _client(self, what: str) -> Iterator[Any]:
@@ -71,3 +177,35 @@ class KafkaAdministration:
             raise BrokerError(f"{what} failed: {error} (Kafka at {', '.join(self.connection.servers)})") from error
         finally:
             admin.close()
+
+
+def _topic(found: Mapping[str, Any]) -> TopicDescription:
+    partitions = found["partitions"]
+    return TopicDescription(
+        partitions=len(partitions),
+        operations=frozenset(found["authorized_operations"] or ()),
+        replicas=min((len(partition["replica_nodes"]) for partition in partitions), default=1),
+        leaderless=tuple(sorted(p["partition_index"] for p in partitions if p["leader_id"] < 0)),
+    )
+
+
+def _member(found: Mapping[str, Any]) -> Member:
+    subscribed = found["member_metadata"] or {}
+    topics = subscribed.get("topics", ()) if isinstance(subscribed, Mapping) else ()
+    return Member(found["group_instance_id"], found["client_id"], found["client_host"], frozenset(topics))
+
+
+def _record(found: Any) -> Record:
+    return Record(
+        found.topic, found.partition, found.offset, found.timestamp, found.key, found.value, tuple(found.headers)
+    )
+
+
+def _may_leave(admin: Any, group: str) -> bool:
+    """Whether this user may READ a group: somebody who is no member leaves it, which takes that right and no more."""
+    nobody = MemberToRemove(member_id=f"nobody-{uuid.uuid4().hex}")
+    try:
+        admin.remove_group_members(group, [nobody])
+    except client_errors.GroupAuthorizationFailedError:
+        return False
+    return True

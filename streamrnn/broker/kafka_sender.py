@@ -2,13 +2,19 @@
 
 Kept: a failed flush drops the producer, so that nothing given up on arrives later. The producer is made when first
 needed.
+
+A broker takes or refuses the records of a partition that were sent together as a whole, for the sake of one of them;
+and this client, which numbers what it sends, gives up on everything it holds once something was refused. So a refusal
+is of all of these until each is sent by itself; newer brokers name up to three culprits.
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 import kafka.errors as client_errors
@@ -17,7 +23,22 @@ from kafka import KafkaProducer
 from streamrnn.broker.kafka_admin import KafkaAdministration
 from streamrnn.broker.kafka_connect import FENCED, connect, fail
 from streamrnn.broker.kafka_settings import KafkaConnection, producer_kwargs
-from streamrnn.errors import BrokerError, FencedError
+from streamrnn.errors import BrokerError, FencedError, RefusedError, UndeliveredError
+
+_REFUSALS = {
+    client_errors.MessageSizeTooLargeError: "too_large",
+    client_errors.RecordListTooLargeError: "too_large",
+    client_errors.InvalidTimestampError: "bad_timestamp",
+    client_errors.InvalidRecordError: "invalid",
+    client_errors.CorruptRecordError: "invalid",  # what brokers before 2.4 say of a record without a key
+    client_errors.PolicyViolationError: "invalid",
+}
+"""What a broker has against single records, as reasons of a RefusedError. The rest concerns a topic or the cluster."""
+
+_RANGE = re.compile(r"\[(-?\d+), (-?\d+)\]")
+
+_BESIDE = (client_errors.KafkaError, client_errors.OutOfOrderSequenceNumberError, client_errors.UnknownProducerIdError)
+"""What befalls records that were sent with, or behind, one that was refused."""
 
 _ACKNOWLEDGED_SWEEP = 4096  # sends between two sweeps of acknowledged ones, so that a long batch holds few of them
 
@@ -28,9 +49,9 @@ class KafkaSender:
     def __init__(self, connection: KafkaConnection) -> None:
         self.connection = connection
         self._producer: Any = None
-        self._sent: deque[Any] = deque()  # futures in the order of sending
-        self._failed = 0
-        self._first_failure: BaseException | None = None
+        self._sent: deque[Any] = deque()  # futures in the order of sending, those in the front taken off when done
+        self._noted = 0  # how many were taken off since the last flush
+        self._failures: dict[int, BaseException] = {}  # by their place in the order of sending
         self._closed = False
 
     def __repr__(self) -> str:
@@ -47,12 +68,17 @@ class KafkaSender:
     ) -> None:
         """See :class:`streamrnn.broker.protocol.Sender`.
 
-        Keys choose partitions by murmur2, as Java's clients do. Raises :class:`BrokerError` at once for a topic that
-        is not there, a record above 1 MiB, and a record with neither key nor value, which this client does not send.
+        Keys choose partitions by murmur2, as Java's clients do. Raises at once: :class:`BrokerError` for a topic that
+        is not there, :class:`RefusedError` for a record above 1 MiB or with neither key nor value, which this client
+        does not send.
         """
+        if key is None and value is None:
+            raise RefusedError("invalid", f"sending to topic {topic} failed: a record needs a key or value")
         producer = self._producing()
         try:
             future = producer.send(topic, value=value, key=key, partition=partition, timestamp_ms=timestamp_ms)
+        except client_errors.MessageSizeTooLargeError as error:
+            raise RefusedError("too_large", f"sending to topic {topic} failed: {error}") from error
         except (client_errors.KafkaError, ValueError) as error:
             fail(f"sending to topic {topic} failed", error, self.connection, "this producer")
         self._sent.append(future)
@@ -66,7 +92,7 @@ class KafkaSender:
         When anything failed, the producer is dropped with all it still held, and the next send makes a new one.
         """
         deadline = time.monotonic() + timeout_s
-        total = self._failed + len(self._sent)
+        total = self._noted + len(self._sent)
         timed_out = False
         while self._sent:
             future = self._sent[0]
@@ -78,24 +104,27 @@ class KafkaSender:
                     timed_out = True
                     break
             self._note(self._sent.popleft())
-        if not self._failed and not timed_out:
+        self._noted, failures, self._failures = 0, self._failures, {}
+        if not failures and not timed_out:
             return
-        missing, first = self._failed + len(self._sent), self._first_failure
+        missing, first = len(failures) + len(self._sent), next(iter(failures.values()), None)
         self._drop_producer()
         reason = first if first is not None else f"no answer within {timeout_s:g} s"
         message = f"{missing} of the last {total} records were not acknowledged; first reason: {reason}"
-        raise (FencedError if isinstance(first, FENCED) else BrokerError)(message) from first
+        if isinstance(first, FENCED):
+            raise FencedError(message) from first
+        raise UndeliveredError(message, None if timed_out else _refused(failures)) from first
 
     def _note(self, done: Any) -> None:
         if done.failed():
-            self._failed += 1
-            self._first_failure = self._first_failure or done.exception
+            self._failures[self._noted] = done.exception
+        self._noted += 1
 
     def _drop_producer(self, timeout_s: float = 1.0) -> None:
         """Let go of the producer and of every record it has not sent."""
         producer, self._producer = self._producer, None
         self._sent.clear()
-        self._failed, self._first_failure = 0, None
+        self._noted, self._failures = 0, {}
         if producer is not None:
             producer._sender.force_close()  # the public close() would first wait for the unsent records
             with contextlib.suppress(client_errors.KafkaError):
@@ -118,3 +147,19 @@ class KafkaSender:
                 raise BrokerError("this broker is closed; make a new one")
             self._producer = connect(KafkaProducer, self.connection, producer_kwargs(self.connection))
         return self._producer
+
+
+def _refused(failures: Mapping[int, BaseException]) -> dict[int, RefusedError | None] | None:
+    """What became of each, where refusals of single records explain all failures; else None."""
+    kinds = {type(error) for error in failures.values()}
+    if kinds.isdisjoint(_REFUSALS) or not kinds <= {*_REFUSALS, *_BESIDE}:
+        return None
+    return {place: _refusal(error) for place, error in failures.items()}
+
+
+def _refusal(error: BaseException) -> RefusedError | None:
+    if (reason := _REFUSALS.get(type(error))) is None:
+        return None
+    # Brokers say "The timestamp should be within [1, 2]" or nothing of the kind.
+    said = _RANGE.search(str(error)) if reason == "bad_timestamp" else None
+    return RefusedError(reason, str(error), None if said is None else (int(said[1]), int(said[2])))

@@ -126,6 +126,19 @@ def consumer_kwargs(connection: KafkaConnection, group: KafkaGroup) -> dict[str,
     }
 
 
+def reader_kwargs(connection: KafkaConnection) -> dict[str, Any]:
+    """Return the arguments of a consumer that belongs to no group: it looks at records and leaves no trace."""
+    return client_kwargs(connection) | {
+        "group_id": None,
+        "isolation_level": "read_committed",
+        "enable_auto_commit": False,
+        "auto_offset_reset": "none",
+        "allow_auto_create_topics": False,
+        "fetch_max_wait_ms": FETCH_WAIT_MS,
+        "metrics_enabled": False,
+    }
+
+
 def producer_kwargs(connection: KafkaConnection) -> dict[str, Any]:
     """Return the producer's arguments."""
     request_ms = round(connection.request_timeout_s * 1000)

@@ -2,7 +2,8 @@
 
 The loop sees a log only through :class:`Broker`: poll, pause, seek, send, deliver. Two implementations exist, a real
 cluster's (``kafka_client``) and one of files in a directory (``embedded``), and one contract suite runs over both.
-:class:`Sender` is the half of it that only writes, :class:`Administration` makes and removes topics.
+:class:`Sender` is the half of it that only writes; :class:`Administration` makes and removes topics, and looks at
+topics, groups and records from outside, without being a member of anything.
 
 Kept by every implementation: offsets of a partition ascend strictly (gaps are allowed: transaction markers and
 compaction leave them); bytes come back exactly as they were sent; nothing is committed that was not asked for; a newly
@@ -52,13 +53,17 @@ class Record(NamedTuple):
 
 
 class Output(NamedTuple):
-    """One record to send. Without ``timestamp_ms``, now; without ``partition``, the same for the same key."""
+    """One record to send. Without ``timestamp_ms``, now; without ``partition``, the same for the same key.
+
+    ``offset`` is that of the input record it was made from; brokers do not look at it.
+    """
 
     topic: str
     key: bytes | None
     value: bytes | None
     timestamp_ms: int | None = None
     partition: int | None = None
+    offset: int = -1
 
 
 class Membership(NamedTuple):
@@ -131,13 +136,14 @@ class Sender(Protocol):
         """Hand one record over for sending; :meth:`flush` and :meth:`deliver` say whether it arrived.
 
         Without ``partition``, the same key always goes to the same partition. Without ``timestamp_ms``, now.
+        Raises RefusedError for a record that no broker would take; it does not count as sent.
         """
 
     def flush(self, timeout_s: float) -> None:
         """Wait until every record sent so far is acknowledged.
 
-        Raises BrokerError naming how many were not, and the first reason; the failed ones are then forgotten:
-        send them again or stop.
+        Raises UndeliveredError naming how many were not, and the first reason; the failed ones are then forgotten:
+        send them again or stop. Where all that failed was refused, it says which they were.
         """
 
     def partitions(self, topic: str) -> list[int]:
@@ -234,10 +240,10 @@ def send_then_commit(
     """:meth:`Broker.deliver` of a broker without transactions: the outputs, and once they are there the offsets."""
     deadline = time.monotonic() + timeout_s
     try:
-        for topic, key, value, timestamp_ms, partition in outputs:
+        for topic, key, value, timestamp_ms, partition, _ in outputs:
             broker.send(topic, key, value, timestamp_ms=timestamp_ms, partition=partition)
         broker.flush(timeout_s)
-    except FencedError:  # to send again would not help
+    except (FencedError, UndeliveredError):  # to send again would not help; it says more than we could
         raise
     except BrokerError as error:
         raise UndeliveredError(str(error)) from error
@@ -246,10 +252,44 @@ def send_then_commit(
 
 @dataclass(frozen=True)
 class TopicDescription:
-    """A topic as it is: how many partitions, and what this user may do with it (READ, WRITE, ...)."""
+    """A topic as it is: how many partitions and copies of each, and what this user may do with it (READ, WRITE, ...).
+
+    ``leaderless`` are the partitions that nobody can read or write at the moment.
+    """
 
     partitions: int
     operations: frozenset[str]
+    replicas: int = 1
+    leaderless: tuple[int, ...] = ()
+
+
+class Member(NamedTuple):
+    """A process in a group, as the group knows it. ``topics`` are those it subscribed to."""
+
+    instance_id: str | None
+    client_id: str
+    host: str
+    topics: frozenset[str]
+
+
+@dataclass(frozen=True)
+class GroupDescription:
+    """A group as it is: its members, how they share partitions, and what this user may do with it (READ, ...).
+
+    ``refused`` is why the broker did not describe it, "" where it did; a group that does not exist yet has no members.
+    """
+
+    operations: frozenset[str]
+    members: tuple[Member, ...] = ()
+    assignor: str = ""
+    refused: str = ""
+
+
+class Bounds(NamedTuple):
+    """The first offset of a partition's log, and the one beyond its last record that a consumer may see."""
+
+    start: int
+    end: int
 
 
 @runtime_checkable
@@ -269,13 +309,40 @@ class Administration(Protocol):
     def describe_topics(self, topics: Iterable[str]) -> dict[str, TopicDescription | None]:
         """Return what is known of each topic, None for those that do not exist."""
 
+    def topic_configs(self, topics: Iterable[str]) -> dict[str, Mapping[str, str]]:
+        """Return the settings in force for each topic, under Kafka's names; none where this user may not see them."""
+
+    def describe_group(self, group: str) -> GroupDescription:
+        """Return what is known of a group. Changes nothing in it and joins nothing."""
+
+    def commits(self, group: str) -> dict[TopicPartition, Commit]:
+        """Return all that a group has committed, of whatever topic."""
+
+    def bounds(self, topic: str) -> dict[TopicPartition, Bounds]:
+        """Return where the log of each partition of a topic begins and ends; ``{}`` when it does not exist."""
+
+    def read(
+        self, offsets: Mapping[TopicPartition, int], max_records: int, timeout_s: float
+    ) -> dict[TopicPartition, list[Record]]:
+        """Return up to ``max_records`` records of each partition from an offset on, as far as they come in time.
+
+        Nothing is joined and nothing is committed. Raises BrokerError where an offset is outside its log or records
+        cannot be unpacked.
+        """
+
 
 def check_topics(administration: Administration, *, read: Iterable[str], write: Iterable[str]) -> list[str]:
     """Return what would keep a job from reading and writing these topics, one sentence each; empty when all is well."""
-    wanted = [(name, "READ") for name in read] + [(name, "WRITE") for name in write]
-    described = administration.describe_topics({name: None for name, _ in wanted})
+    read, write = list(read), list(write)
+    return missing_rights(administration.describe_topics(dict.fromkeys((*read, *write))), read=read, write=write)
+
+
+def missing_rights(
+    described: Mapping[str, TopicDescription | None], *, read: Iterable[str], write: Iterable[str]
+) -> list[str]:
+    """Return what would keep a job from reading and writing topics that are so described, one sentence each."""
     problems = []
-    for name, operation in wanted:
+    for name, operation in (*((name, "READ") for name in read), *((name, "WRITE") for name in write)):
         found = described[name]
         if found is None:
             problems.append(f"topic {name} does not exist, or this user may not see it: create it or grant DESCRIBE")

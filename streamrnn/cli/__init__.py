@@ -8,6 +8,7 @@ Exit status: 0 done, 1 an error, 2 a wrong option or configuration, 3 (``run``) 
 error a user can meet ends in one message, never in a traceback.
 
     show     how results are laid out
+    changes  which settings changed since the job's checkpoints were written
     connect  what keeps a valid job from running where it is meant to
 """
 
@@ -190,30 +191,31 @@ def validate(
     config: ConfigOption,
     connect: Annotated[
         bool,
-        typer.Option("--connect", help="Also check that the topics exist and that this job may read and write them."),
+        typer.Option(
+            "--connect",
+            help="Also look at the cluster and this machine: topics, rights, limits, group, checkpoints, records.",
+        ),
     ] = False,
 ) -> None:
-    """Check a job file and show the job it describes: columns, model, memory, warnings."""
-    from streamrnn.cli import show
+    """Check a job file and show the job it describes: columns, model, memory, warnings.
+
+    Where the job has checkpoints, each setting that changed since is told with what becomes of what was learned: taken
+    up at once, taken up by growth, or not possible, and then the exit status is not 0.
+    """
+    from streamrnn.cli import changes, show
     from streamrnn.job.job_file import load
 
     job = load(config)
     console = _stdout()
     console.print(show.job(job))
     console.print("[green]the job file is valid[/green]")
+    sound = changes.tell(job, console)
     if connect:
-        from streamrnn.cli.connect import problems
+        from streamrnn.cli.connect import look
 
-        found = problems(job)
-        for problem in found:
-            console.print(Text.assemble(("error: ", "bold red"), (problem, "red")), soft_wrap=True)
-        if found:
-            raise typer.Exit(ERROR)
-        console.print(
-            "[green]topics are there and may be read and written[/green]"
-            if job.embedded is None
-            else "[green]directories may be written; the embedded log's topics are made as needed[/green]"
-        )
+        sound = not look(job, console, _stderr()) and sound
+    if not sound:
+        raise typer.Exit(ERROR)
 
 
 @_command(_JOB)

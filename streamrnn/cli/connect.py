@@ -1,31 +1,43 @@
-"""``validate --connect``: what would keep a valid job from running where it is meant to. Changes nothing there."""
+"""``validate --connect``: what would keep a valid job from running well where it is meant to. Changes nothing there."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from typing import Final
 
-from streamrnn.broker.protocol import check_topics
-from streamrnn.daemon.opening import open_administration
+from rich.console import Console
+from rich.text import Text
+
+from streamrnn.daemon.preflight.checks import Preflight
+from streamrnn.daemon.preflight.findings import Kind, count
 from streamrnn.job.config import Config
 
-
-def problems(config: Config) -> list[str]:
-    """One sentence each; empty when all is well. Raises BrokerError when the cluster does not answer."""
-    found = _writable("checkpoint.directory", Path(config.checkpoint.directory))
-    if config.embedded is not None:
-        return found + _writable("embedded.directory", Path(config.embedded.directory))
-    written = (config.output.topic, config.output.dead_letter_topic)
-    return found + check_topics(open_administration(config), read=[config.input.topic], write=written)
+_LABELS: Final = {
+    Kind.PROBLEM: ("problem: ", "red"),
+    Kind.WARNING: ("warning: ", "yellow"),
+    Kind.FINE: ("ok: ", "green"),
+}
 
 
-def _writable(name: str, directory: Path) -> list[str]:
-    """Whether the directory can be written, or made."""
-    at = directory.absolute()
-    while not at.exists():
-        at = at.parent
-    if not at.is_dir():
-        return [f"{name}: {at} is a file, expected a directory"]
-    if not os.access(at, os.W_OK | os.X_OK):
-        return [f"{name}: {at} may not be written by this user; grant it or choose another directory"]
-    return []
+def look(config: Config, out: Console, progress: Console) -> int:
+    """Print what was looked at as it is found; returns how many problems there are.
+
+    Raises BrokerError when the cluster does not answer.
+    """
+    counts = dict.fromkeys(Kind, 0)
+    with progress.status("looking") as status:
+        for finding in Preflight(config).findings(lambda what: status.update(f"looking at {what}")):
+            counts[finding.kind] += 1
+            label, colour = _LABELS[finding.kind]
+            out.print(Text.assemble((label, f"bold {colour}"), finding.text), soft_wrap=True)
+    out.print(summary(counts))
+    return counts[Kind.PROBLEM]
+
+
+def summary(counts: dict[Kind, int]) -> Text:
+    """The last line."""
+    problems, warnings = counts[Kind.PROBLEM], counts[Kind.WARNING]
+    if problems:
+        return Text(f"{count(problems, 'problem')} to solve before it can run, {count(warnings, 'warning')}", "red")
+    if warnings:
+        return Text(f"the job can run; {count(warnings, 'warning')} above", "yellow")
+    return Text("the job can run", "green")

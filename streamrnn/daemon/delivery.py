@@ -6,7 +6,8 @@ At least once, in this order:
 A crash between the two sends the batch again after the restart: duplicates with the same bytes, nothing lost. The
 learner is never rolled back; it is deterministic, and what it predicted stays true.
 
-When 1 fails the same bytes are sent again. When the outcome of 2 is in doubt, the committed offset of each partition
+What a topic refuses for the sake of single records is sorted out (:mod:`streamrnn.daemon.refused`). When 1 fails
+otherwise, the same bytes are sent again. When the outcome of 2 is in doubt, the committed offset of each partition
 still owned is read: at the batch's end, go on; at its start, commit again; anything else, the partition is dropped
 and restored. A delivery by transactions differs in that 1 and 2 fail together, so that it hands over outputs whenever
 it commits again.
@@ -14,15 +15,18 @@ it commits again.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from streamrnn.broker.protocol import Broker, Commit, Membership, Output, TopicPartition
 from streamrnn.daemon.mark import Mark
 from streamrnn.daemon.partition import Partition
-from streamrnn.errors import BrokerError, FencedError, RebalanceError, UndeliveredError
+from streamrnn.daemon.refused import Refused, Sent
+from streamrnn.errors import BrokerError, FencedError, RebalanceError, RefusedError, UndeliveredError
+from streamrnn.job.config import OutputConfig
 
 _log = logging.getLogger(__name__)
 
@@ -66,9 +70,16 @@ class AtLeastOnce:
     """Sends outputs as they come and commits offsets behind them."""
 
     def __init__(
-        self, broker: Broker, output_partitions: Mapping[str, int], input_partitions: int, patience: Patience
+        self,
+        broker: Broker,
+        to: OutputConfig,
+        output_partitions: Mapping[str, int],
+        input_partitions: int,
+        patience: Patience,
     ) -> None:
         self._broker = broker
+        self._refused = Refused(to, self._send, self._flush)
+        self._sent: list[tuple[Partition, Sequence[Output]]] = []  # since the last flush, in order
         # Same number of partitions: a stream's predictions keep the number of its records, and their order.
         self._same = {topic for topic, count in output_partitions.items() if count == input_partitions}
         self._input_partitions = input_partitions
@@ -80,9 +91,7 @@ class AtLeastOnce:
         if self._incomplete:
             return  # the whole batch goes again at its commit, in order: nothing may overtake what failed
         try:
-            for topic, key, value, timestamp_ms, _ in outputs:
-                number = partition.tp.partition if topic in self._same else None
-                self._broker.send(topic, key, value, timestamp_ms=timestamp_ms, partition=number)
+            self._send_all(partition, outputs)
         except FencedError:
             raise
         except BrokerError as error:
@@ -95,10 +104,8 @@ class AtLeastOnce:
         """See :class:`Delivery`."""
         waiting, to_restore = list(partitions), list[Partition]()
         for attempt in range(ATTEMPTS):
-            offsets = {p.tp: Commit(p.position, p.mark(self._input_partitions).to_metadata()) for p in waiting}
-            outputs = self._outputs_of(waiting) if self._incomplete else ()
             try:
-                self._broker.deliver(outputs, offsets, membership, self._patience())
+                self._deliver(waiting, membership)
             except FencedError:
                 raise
             except UndeliveredError as error:
@@ -127,10 +134,52 @@ class AtLeastOnce:
         # Out of attempts with the offsets in doubt each time: the restored partition reads what is committed.
         return to_restore + waiting
 
-    def _outputs_of(self, partitions: list[Partition]) -> Iterator[Output]:
-        for partition in partitions:
-            for output in partition.outputs:
-                yield output._replace(partition=partition.tp.partition) if output.topic in self._same else output
+    def _deliver(self, partitions: list[Partition], membership: Membership | None) -> None:
+        """Have every output acknowledged, or given up where its topic refuses it, and commit the offsets behind them.
+
+        Raises what :meth:`Broker.deliver` raises.
+        """
+        offsets = {p.tp: Commit(p.position, p.mark(self._input_partitions).to_metadata()) for p in partitions}
+        with _undelivered():
+            self._send_again(partitions)
+        try:
+            self._broker.deliver((), offsets, membership, self._patience())
+        except UndeliveredError as error:
+            if not error.refused:
+                raise
+            sent = [Sent(partition, output, output) for partition, outputs in self._sent for output in outputs]
+            with _undelivered():
+                self._refused.sort_out(sent, error.refused)
+            self._broker.deliver((), offsets, membership, self._patience())
+        finally:
+            self._sent = []
+
+    def _send_again(self, partitions: list[Partition]) -> None:
+        if self._incomplete:
+            self._sent = []
+            for partition in partitions:
+                self._send_all(partition, list(partition.outputs))
+
+    def _send_all(self, partition: Partition, outputs: Sequence[Output]) -> None:
+        if self._refused.warned:
+            self._sent.append((partition, self._refused.send(partition, outputs)))
+            return
+        for place, output in enumerate(outputs):
+            try:
+                self._send(partition, output)
+            except RefusedError:  # the client knows without asking the broker; from here on we are warned
+                self._sent.append((partition, outputs[:place]))
+                self._sent.append((partition, self._refused.send(partition, outputs[place:])))
+                return
+        self._sent.append((partition, outputs))
+
+    def _send(self, partition: Partition, output: Output) -> None:
+        topic, key, value, timestamp_ms, _, _ = output
+        number = partition.tp.partition if topic in self._same else None
+        self._broker.send(topic, key, value, timestamp_ms=timestamp_ms, partition=number)
+
+    def _flush(self) -> None:
+        self._broker.flush(self._patience())
 
     def _wait(self, attempt: int) -> bool:
         """Pause before the next attempt; False when there is none."""
@@ -142,7 +191,18 @@ class AtLeastOnce:
         return True
 
 
-DELIVERIES: Mapping[str, Callable[[Broker, Mapping[str, int], int, Patience], Delivery]] = {
+@contextlib.contextmanager
+def _undelivered() -> Iterator[None]:
+    """Whatever keeps outputs from being sent leaves the batch undelivered."""
+    try:
+        yield
+    except (FencedError, UndeliveredError):
+        raise
+    except BrokerError as error:
+        raise UndeliveredError(str(error)) from error
+
+
+DELIVERIES: Mapping[str, Callable[[Broker, OutputConfig, Mapping[str, int], int, Patience], Delivery]] = {
     "at_least_once": AtLeastOnce,
 }
 """By the configuration's ``delivery``."""

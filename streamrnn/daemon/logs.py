@@ -8,10 +8,29 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
+
+class Seldom:
+    """Says when it is time for another line about the same: at first, and then at most once in ``interval_s``."""
+
+    def __init__(self, interval_s: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._interval_s, self._clock = interval_s, clock
+        self._said_at: float | None = None
+        self._since = 0
+
+    def due(self, count: int = 1) -> int | None:
+        """Add to what has happened; returns how much that is since the last line, when another one is due."""
+        self._since += count
+        now = self._clock()
+        if self._said_at is not None and now - self._said_at < self._interval_s:
+            return None
+        self._said_at, total, self._since = now, self._since, 0
+        return total
 
 
 def to_stderr(level: str) -> None:

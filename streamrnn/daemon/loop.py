@@ -84,7 +84,8 @@ class Loop:
         if missing := [topic for topic, count in counts.items() if count == 0]:
             raise BrokerError(f"topics {', '.join(missing)} do not exist: create them first")
         deliver = DELIVERIES[config.delivery]
-        self.delivery = deliver(broker, {t: counts[t] for t in topics}, counts[config.input.topic], self._patience)
+        written = {topic: counts[topic] for topic in topics}
+        self.delivery = deliver(broker, config.output, written, counts[config.input.topic], self._patience)
         broker.subscribe(config.input.topic)
         try:
             while not self.stop.is_set():

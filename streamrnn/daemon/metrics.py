@@ -25,6 +25,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.core.counts import COUNTS, EVICTIONS, WINDOWS_IN_BATCH, Count
+from streamrnn.learner.clock import JUMPS
 
 Kind = Literal["counter", "gauge", "histogram", "summary", "info"]
 
@@ -57,7 +58,7 @@ class Metric(NamedTuple):
 RECORDS_CONSUMED = Count("records_consumed", "Records read from the input topic, replayed ones excluded.")
 REPLAYED_RECORDS = Count("replayed_records", "Records processed again in recovery, silently.")
 LEARNER_COUNTS = tuple(count for count in COUNTS if count is not COUNTS[WINDOWS_IN_BATCH])
-PARTITION_COUNTS = (RECORDS_CONSUMED, *LEARNER_COUNTS, *EVICTIONS, REPLAYED_RECORDS)
+PARTITION_COUNTS = (RECORDS_CONSUMED, *LEARNER_COUNTS, *EVICTIONS, *JUMPS, REPLAYED_RECORDS)
 """Everything counted for a partition, by its learner or by the loop. Dead letters are counted by reason, apart."""
 
 
@@ -79,6 +80,24 @@ METRICS: tuple[Metric, ...] = (
         "streamrnn_dead_letters_total",
         "counter",
         "Records that could not be used and went to the dead-letter topic, by reason.",
+        labels=("reason",),
+    ),
+    Metric(
+        "streamrnn_amended_outputs_total",
+        "counter",
+        "Outputs that their topic took only shortened, with a key, or stamped with the present, by what it refused.",
+        labels=("reason",),
+    ),
+    Metric(
+        "streamrnn_undeliverable_predictions_total",
+        "counter",
+        "Predictions that their topic refused for good, by what it refused; a dead letter holds each.",
+        labels=("reason",),
+    ),
+    Metric(
+        "streamrnn_undeliverable_dead_letters_total",
+        "counter",
+        "Dead letters that their topic refused for good, by what it refused.",
         labels=("reason",),
     ),
     # Learning
@@ -106,6 +125,7 @@ METRICS: tuple[Metric, ...] = (
     *_rows(*EVICTIONS),
     # Position in the log
     Metric("streamrnn_stream_timestamp_seconds", "gauge", "Stream time: the running maximum of record timestamps."),
+    *_rows(*JUMPS),
     Metric(
         "streamrnn_input_lag_records",
         "gauge",
@@ -336,6 +356,16 @@ class PartitionMetrics:
         """A checkpoint was loaded: how many newer ones were unusable, and whether another build wrote it."""
         self._count("streamrnn_corrupt_checkpoints_total", corrupt_checkpoints)
         self._count("streamrnn_build_changes_total", int(build_changed))
+
+    def amended(self, reason: str) -> None:
+        """An output was taken only in another form."""
+        if not self._removed:
+            self._child("streamrnn_amended_outputs_total", reason).inc()
+
+    def undeliverable(self, kind: Literal["prediction", "dead_letter"], reason: str) -> None:
+        """An output was refused for good."""
+        if not self._removed:
+            self._child(f"streamrnn_undeliverable_{kind}s_total", reason).inc()
 
     def replay_inexact(self) -> None:
         """A replay did not arrive at the committed ordinal and digest."""

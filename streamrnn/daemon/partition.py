@@ -11,6 +11,7 @@ checkpoint.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -25,10 +26,13 @@ from streamrnn.job.codec.dead_letters import encode_dead_letter
 from streamrnn.job.codec.fields import MAX_KEY_BYTES
 from streamrnn.job.codec.records import Decoded
 from streamrnn.job.job import Job
+from streamrnn.learner.clock import JUMPS
 from streamrnn.learner.learner import Learner, Predictions
 from streamrnn.storage.manifest import Manifest, Progress
 from streamrnn.storage.snapshot import take_snapshot
 from streamrnn.storage.writer import BackgroundWriter
+
+_log = logging.getLogger(__name__)
 
 MAX_AHEAD_S = 1800.0
 """A prediction carries its record's timestamp unless that is so far in the future; then it carries the present."""
@@ -64,6 +68,7 @@ class Partition:
         self.outputs: list[Output] = []  # since the last confirmed commit
         self.metrics = metrics.partition(tp)
         self._timing = metrics
+        self._told_of_refused = False
         self.start_writer(start.base)
 
     # -- records ------------------------------------------------------------------------------------------------------
@@ -88,19 +93,44 @@ class Partition:
 
     def process(self, records: Sequence[Record]) -> list[Output]:
         """Predict and learn from delivered records in order; returns what is to be sent for them."""
-        before = self.learner.counters()
+        before, clock = self.learner.counters(), self.learner.streams.clock
+        time_before, settled = clock.now, clock.settled
         # One call learns the whole batch; how the log was cut into batches does not show in the predictions.
         decoded, predictions = self._learn(records)
         started = time.perf_counter()
         outputs = self._outputs(decoded, predictions)
         self._timing.phase("send", time.perf_counter() - started)
-        self.metrics.add(_delta(len(records), decoded, predictions, before, self.learner.counters()))
+        after = self.learner.counters()
+        self.metrics.add(_delta(len(records), decoded, predictions, before, after))
+        if settled:
+            self._tell_of_jumps(before, after, time_before)
         self.outputs += outputs
         return outputs
+
+    def _tell_of_jumps(self, before: dict[str, int], after: dict[str, int], time_before: int) -> None:
+        """A line when stream time jumped or came back in this batch, and one for the first record it did not follow."""
+        refused, believed, taken_back = (after[count.name] - before[count.name] for count in JUMPS)
+        if believed or taken_back:
+            _log.warning(
+                "%s: stream time went from %s to %s: jumps of more than streams.max_time_jump_s that enough streams "
+                "confirmed: %d, taken back: %d",
+                self.tp, _utc(time_before), _utc(self.learner.streams.clock.now), believed, taken_back,
+            )  # fmt: skip
+        if refused and not self._told_of_refused:
+            self._told_of_refused = True
+            _log.warning(
+                "%s: a record is more than streams.max_time_jump_s (%g s) ahead of stream time, %s; such records count "
+                "as now until enough streams confirm them. Said once; streamrnn_time_jumps_total counts them",
+                self.tp, self.job.config.streams.max_time_jump_s, _utc(self.learner.streams.clock.now),
+            )  # fmt: skip
 
     def pass_gap(self, position: int) -> None:
         """The client reads on at ``position``: what lay before holds no records (markers, compacted ones)."""
         self.position = max(self.position, position)
+
+    def go_on(self, job: Job, learner: Learner) -> None:
+        """Go on from the present position under another job, with the learner that took over."""
+        self.job, self.learner = job, learner
 
     def _learn(self, records: Sequence[Record]) -> tuple[Decoded, Predictions]:
         started = time.perf_counter()
@@ -120,7 +150,13 @@ class Partition:
         # Brokers refuse timestamps of a future more than an hour away, and the batch with them.
         limit_ms = 1000 * int(time.time() + MAX_AHEAD_S)
         outputs = [
-            Output(to.topic, key, value, record.timestamp_ms if 0 <= record.timestamp_ms <= limit_ms else None)
+            Output(
+                to.topic,
+                key,
+                value,
+                record.timestamp_ms if 0 <= record.timestamp_ms <= limit_ms else None,
+                offset=record.offset,
+            )
             for record, key, value in zip(decoded.sources, decoded.block.keys, encoded, strict=True)
             if value is not None
         ]
@@ -129,7 +165,7 @@ class Partition:
                 to.dead_letter_topic,
                 None if record.key is None else record.key[:MAX_KEY_BYTES],  # too long a key may be why it is here
                 encode_dead_letter(record, error, to.dead_letter_value_bytes),
-                None,
+                offset=record.offset,
             )
             for record, error in decoded.rejected
         )
@@ -218,6 +254,10 @@ class Partition:
         done = self.writer.close(timeout_s)
         self.metrics.remove()
         return done
+
+
+def _utc(time_ms: int) -> str:
+    return str(np.datetime64(time_ms, "ms")) + "Z"
 
 
 def _delta(

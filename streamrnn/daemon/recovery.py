@@ -5,7 +5,7 @@ begins; ``model.warm_start`` is what that checkpoint holds, or a blank learner. 
 the committed lineage at or below the committed offset is loaded and the log is replayed from there. If the log no
 longer reaches back, ``checkpoint.on_gap`` decides; if the replay arrives with another ordinal or digest,
 ``checkpoint.on_inexact`` does. Going on in either case is an intervention: it starts a new lineage with its own genesis
-checkpoint, so that recovery never mixes the two.
+checkpoint, so that recovery never mixes the two. So is going on under other settings, see ``changeover``.
 
 The only thing written to the broker is the commit that begins a lineage. Nothing is ever rolled back.
 """
@@ -18,10 +18,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from streamrnn.broker.protocol import Broker, Commit, Membership, TopicPartition
+from streamrnn.daemon import changeover
 from streamrnn.daemon.mark import Mark
 from streamrnn.daemon.metrics import Metrics
+from streamrnn.daemon.opening import open_administration
 from streamrnn.daemon.partition import Partition, Start
-from streamrnn.errors import CheckpointError, RecoveryError
+from streamrnn.errors import BrokerError, CheckpointError, RecoveryError
 from streamrnn.job.job import Job
 from streamrnn.learner.learner import Learner
 from streamrnn.storage.checkpoints import Rejected
@@ -58,28 +60,54 @@ class Recovery:
         return self._resume(tp, commit, mark)
 
     def finish_replay(self, partition: Partition, membership: Membership | None) -> None:
-        """Called once the partition has caught up with the committed offset: was it the run that had been committed?"""
+        """Called once the partition has caught up with the committed offset: was it the run that had been committed?
+
+        What comes next is predicted under the settings of today.
+        """
+        before, intervened = partition.lineage, self._judge_replay(partition)
+        if partition.job is not self._job:
+            changeover.take_up(partition, self._job)
+        elif not intervened:
+            return
+        self._begin_lineage(partition, membership)
+        _log.info("%s: lineage %s goes on as %s", partition.tp, before, partition.lineage)
+
+    def _judge_replay(self, partition: Partition) -> bool:
+        """Whether the replay led to another state than the committed one, and going on from it was chosen."""
         expected, partition.expected = partition.expected, None  # asked once, whatever comes of it
         # Behind a gap the replay cannot arrive where the commit says, so there is nothing to compare.
         if partition.gap_skipped:
             partition.gap_skipped = False
-            self._begin_lineage(partition, membership)
-            return
+            return True
         if expected is None:
-            return
+            return False
         arrived = (partition.ordinal, partition.learner.digest)
         if arrived == (expected.ordinal, expected.digest):
-            return
+            return False
         partition.metrics.replay_inexact()
         text = (
             f"{partition.tp}: the replay reached offset {partition.position} with ordinal {arrived[0]} and digest "
             f"{arrived[1]:08x}, committed were {expected.ordinal} and {expected.digest:08x}: the log or the build "
-            "changed"
+            f"changed{self._compaction(partition.tp.topic)}"
         )
         if self._job.config.checkpoint.on_inexact == "fail":
             raise RecoveryError(f"{text}. Set checkpoint.on_inexact: continue to go on from the state reached")
         _log.warning("%s; going on in a new lineage", text)
-        self._begin_lineage(partition, membership)
+        return True
+
+    def _compaction(self, topic: str) -> str:
+        """Why records may be missing from a replay, where the topic's settings say so."""
+        try:
+            settings = open_administration(self._job.config).topic_configs([topic])[topic]
+        except BrokerError:
+            return ""  # what cannot be asked now must not hide what is wrong
+        if "compact" not in settings.get("cleanup.policy", ""):
+            return ""
+        return (
+            f". Topic {topic} is compacted: records between the checkpoint and the committed offset may be gone; use "
+            "one that is not compacted, or a min.compaction.lag.ms longer than the time between checkpoints and any "
+            "stop of the job"
+        )
 
     # -- the first start ----------------------------------------------------------------------------------------------
 
@@ -120,10 +148,11 @@ class Recovery:
     def _resume(self, tp: TopicPartition, commit: Commit, mark: Mark) -> Partition:
         checkpoint, rejected = self._newest_checkpoint(tp, commit, mark)
         manifest = checkpoint.manifest
-        learner = _learner_at(self._job, tp, checkpoint)
+        job = changeover.job_of(self._job, manifest)
+        learner = _learner_at(job, tp, checkpoint)
         self._warn_if_keys_moved(tp, mark)
         start = self._start_behind(tp, manifest, commit, mark)
-        partition = Partition(self._job, tp, self._metrics, learner, start)
+        partition = Partition(job, tp, self._metrics, learner, start)
         changed = changes(manifest.build, self._job.build)
         partition.metrics.restored(corrupt_checkpoints=len(rejected), build_changed=bool(changed))
         for line in changed:
@@ -137,7 +166,7 @@ class Recovery:
 
     def _newest_checkpoint(self, tp: TopicPartition, commit: Commit, mark: Mark) -> tuple[Checkpoint, list[Rejected]]:
         store = self._job.checkpoints(tp)
-        checkpoint, rejected = store.newest(mark.lineage, at_or_below=commit.offset)
+        checkpoint, rejected = store.newest(mark.lineage, at_or_below=commit.offset, of_any_configuration=True)
         if checkpoint is None:
             bad = "".join(f"\n  {r.place}: {r.reason}" for r in rejected)
             raise RecoveryError(

@@ -1,8 +1,10 @@
 """How is it used from Python? River's estimators over the learner.
 
 base        what all of them share: parameters, growth, saving
+lock        one call at a time, from whichever thread
 parameters  checking them one by one
 columns     dicts of features to columns that may become more
+absence     what it means that an event lacks a feature
 regressor   one number, or several
 classifier  classes that may appear at any time
 forecaster  horizons, covariates, seasons, intervals

@@ -79,16 +79,17 @@ class RNNAnomalyDetector(RecurrentEstimator, base.AnomalyDetector):
 
     def learn_one(self, x: Mapping[Any, Any]) -> None:
         """Rank the event's error from now on, then learn the event and forecast the next."""
-        columns, row = self._columns.with_row(x)
-        key = columns.key(x)
-        error = self._error(key, row, learn=True)
-        if error is not None:
-            if len(self._newest) == CALIBRATION:
-                # The deque drops its oldest by itself; the sorted list has to be told.
-                del self._sorted[bisect.bisect_left(self._sorted, self._newest[0])]
-            self._newest.append(error)
-            bisect.insort(self._sorted, error)
-        self._adopt(columns).step(key, EVENT, [], row or np.nan)
+        with self._lock:
+            columns, row = self._columns.with_row(x)
+            key = columns.key(x)
+            error = self._error(key, row, learn=True)
+            if error is not None:
+                if len(self._newest) == CALIBRATION:
+                    # The deque drops its oldest by itself; the sorted list has to be told.
+                    del self._sorted[bisect.bisect_left(self._sorted, self._newest[0])]
+                self._newest.append(error)
+                bisect.insort(self._sorted, error)
+            self._adopt_event(columns, x, row).step(key, EVENT, [], row or np.nan)
 
     def score_one(self, x: Mapping[Any, Any]) -> float:
         """How unusual the event is after those before it, from 0 to 1. Changes nothing.
@@ -96,13 +97,14 @@ class RNNAnomalyDetector(RecurrentEstimator, base.AnomalyDetector):
         The share of the newest errors below this one's; one beyond all of them comes the closer to 1 the larger it is.
         0 before there is a forecast and something to compare its error with.
         """
-        key, row = self._columns.key(x), self._columns.row(x)
-        error = self._error(key, row, learn=False)
-        if error is None or not self._sorted:
-            return 0.0
-        n, largest = len(self._sorted), self._sorted[-1]
-        below = bisect.bisect_left(self._sorted, error) if error <= largest else n + 1.0 - largest / error
-        return float(below / (n + 1))
+        with self._lock:
+            key, row = self._columns.key(x), self._columns.row(x)
+            error = self._error(key, row, learn=False)
+            if error is None or not self._sorted:
+                return 0.0
+            n, largest = len(self._sorted), self._sorted[-1]
+            below = bisect.bisect_left(self._sorted, error) if error <= largest else n + 1.0 - largest / error
+            return float(below / (n + 1))
 
     def _error(self, key: bytes, row: list[float], learn: bool) -> float | None:
         """Root mean square of the errors of the stream's newest forecast, each in deviations of its feature's errors.

@@ -6,6 +6,9 @@ one. Estimators are pickled and saved through the same state, a model file, and 
 it.
 
 River's events carry no time, so nothing here depends on one: a sequence ends by ``end_sequence``, or never.
+
+Every public method holds the estimator's lock from its first look at columns or learner to its last; what starts with
+an underscore expects it to be held.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from msgspec.structs import replace
 
 from streamrnn.errors import CheckpointError, ConfigError
 from streamrnn.estimators.columns import Columns, Floats
+from streamrnn.estimators.lock import EstimatorLock
 from streamrnn.estimators.parameters import checked, plain, section
 from streamrnn.learner.block import EVENT, PREDICT, Block
 from streamrnn.learner.features import FeatureSpec, canonical_text
@@ -81,6 +85,7 @@ class RecurrentEstimator:
         except ConfigError as error:
             raise ConfigError(f"{owner}: {error}") from None
         self._learner: Learner | None = None
+        self._lock = EstimatorLock()
         if self.seed is not None and (isinstance(self.seed, bool) or not isinstance(self.seed, int | np.integer)):
             raise ConfigError(f"{owner}: seed: expected a whole number or None, got {self.seed!r}")
         if self.readout not in self._readouts():
@@ -166,7 +171,14 @@ class RecurrentEstimator:
         # Whatever may refuse the event comes before the learner, or the estimator's columns, change.
         columns, row = self._columns.with_row(x)
         key = columns.key(x)
-        return self._adopt(columns).step(key, EVENT, row, y)
+        return self._adopt_event(columns, x, row).step(key, EVENT, row, y)
+
+    def _adopt_event(self, columns: Columns, x: Mapping[Any, Any], row: Sequence[float]) -> Learner:
+        """``_adopt`` for an event that is about to be learned: the keys it lacks count for those to come."""
+        learner = self._adopt(columns)
+        if (zeros := columns.note(x, row)) is not None and learner.spec.n_features:
+            learner.add_zeros(zeros)
+        return learner
 
     def _predict(self, x: Mapping[Any, Any]) -> Floats | None:
         """The learner's prediction for one event, (n_outputs,); None before there is a learner. Changes nothing."""
@@ -181,14 +193,31 @@ class RecurrentEstimator:
         ``targets(start, stop)`` gives the targets of these rows. The call is split at each of ``cuts``, and wherever a
         feature appears for the first time. A frame that is refused changes nothing.
         """
+        if not self._columns.has_all(frame):
+            self._learn_row_by_row(frame, targets)
+            return
         stages = self._columns.extended_by(frame)
         keys, rows = stages[-1][1].keys(frame), stages[-1][1].rows(frame)
         bounds = sorted({*(start for start, _ in stages), *cuts, len(frame)})
         for start, stop in pairwise(bounds):
             columns = next(known for first, known in reversed(stages) if first <= start)
             y = targets(start, stop)
-            part = Block.events(keys[start:stop], rows[start:stop, : columns.n_features], y)
-            self._adopt(columns).process(part)
+            part = rows[start:stop, : columns.n_features]
+            learner = self._adopt(columns)
+            columns.note_rows(part)
+            learner.process(Block.events(keys[start:stop], part, y))
+
+    def _learn_row_by_row(self, frame: pd.DataFrame, targets: Callable[[int, int], Floats]) -> None:
+        """The same for a frame that lacks known features, which each of its rows may change the meaning of."""
+        events = [dict(zip(frame.columns, row, strict=True)) for row in frame.itertuples(index=False, name=None)]
+        known = self._columns
+        for x in events:  # what is refused must be so before anything changes
+            known = known.with_row(x)[0]
+            known.key(x)
+        for i, x in enumerate(events):
+            y = targets(i, i + 1)[0]
+            columns, row = self._columns.with_row(x)
+            self._adopt_event(columns, x, row).step(columns.key(x), EVENT, row, y)
 
     def _predict_frame(self, frame: pd.DataFrame) -> Floats | None:
         """Every row predicted from the present state, (n, n_outputs); None before there is a learner."""
@@ -205,9 +234,10 @@ class RecurrentEstimator:
 
         ``key`` is the stream's value of ``stream_key``; without one there is a single stream. What was learned stays.
         """
-        name = self._stream_name(key)
-        if self._learner is not None:
-            self._learner.close(name)
+        with self._lock:
+            name = self._stream_name(key)
+            if self._learner is not None:
+                self._learner.close(name)
 
     def _stream_name(self, key: Hashable | None) -> bytes:
         if (key is None) != (self.stream_key is None):
@@ -221,14 +251,16 @@ class RecurrentEstimator:
 
         Raises ConfigError before the columns are known.
         """
-        return self._existing().get_weights()
+        with self._lock:
+            return self._existing().get_weights()
 
     def set_weights(self, weights: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Overwrite all weights; statistics, optimiser moments and states stay.
 
         Raises ConfigError before the columns are known (give ``features``), ValueError for tensors that do not fit.
         """
-        self._existing().set_weights(weights)
+        with self._lock:
+            self._existing().set_weights(weights)
 
     def _existing(self) -> Learner:
         if self._learner is None and not self._columns.fixed:
@@ -240,7 +272,8 @@ class RecurrentEstimator:
 
     def counters(self) -> dict[str, int]:
         """Running counts of what happened (events, updates, clipped, imputed, evictions ...); empty at first."""
-        return {} if self._learner is None else self._learner.counters()
+        with self._lock:
+            return {} if self._learner is None else self._learner.counters()
 
     def save(self, path: str | Path) -> None:
         """Write parameters and everything learned to a safetensors file, which ``load`` and a daemon read.
@@ -248,7 +281,8 @@ class RecurrentEstimator:
         Raises CheckpointError when the file cannot be written.
         """
         try:
-            save_model(path, self._model_file())
+            with self._lock:
+                save_model(path, self._model_file())
         except (TypeError, ValueError) as error:
             raise CheckpointError(f"{type(self).__name__} cannot be saved to {path}: {error}") from error
 
@@ -297,7 +331,8 @@ class RecurrentEstimator:
             self._learner = learner
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"parameters": self._parameters(), "model": pack(self._model_file())}
+        with self._lock:
+            return {"parameters": self._parameters(), "model": pack(self._model_file())}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state["parameters"].items():

@@ -71,7 +71,8 @@ class RNNClassifier(RecurrentEstimator, base.MiniBatchClassifier):
     @property
     def classes(self) -> list[Label]:
         """The classes seen so far, in the order in which they appeared."""
-        return list(self._labels)
+        with self._lock:
+            return list(self._labels)
 
     def _target(self) -> dict[str, Any]:
         # Two outputs from the start: the kernels know no classifier of one class. One without a class is not shown.
@@ -88,40 +89,46 @@ class RNNClassifier(RecurrentEstimator, base.MiniBatchClassifier):
 
     def learn_one(self, x: Mapping[Any, Any], y: Label | None = None) -> None:
         """Advance the stream's state by x, then learn that its class is y; None: advance only."""
-        columns, row = self._columns.with_row(x)
-        key = columns.key(x)
-        index = self._index(y)
-        self._adopt(columns).step(key, EVENT, row, index)
+        with self._lock:
+            columns, row = self._columns.with_row(x)
+            key = columns.key(x)
+            index = self._index(y)
+            self._adopt_event(columns, x, row).step(key, EVENT, row, index)
 
     def learn_many(self, X: pd.DataFrame, y: pd.Series) -> None:
         """Learn from the rows in order; the same result as ``learn_one`` for each.
 
         One call, and one more at each row whose class has no output yet: the rows before know nothing of it.
         """
-        same_length(X, y)
-        labels = [None if missing else _checked(y) for y, missing in zip(y.tolist(), y.isna().tolist(), strict=True)]
-        self._refuse_third(labels)
-        first_seen = {label: i for i, label in reversed(list(enumerate(labels))) if label is not None}
-        new = sorted(i for label, i in first_seen.items() if label not in self._labels)
-        # Two classes have outputs from the start, and before row 0 there is nothing to learn.
-        cuts = [i for n, i in enumerate(new, len(self._labels) + 1) if n > 2 and i > 0]
-        self._learn_frame(X, lambda i, j: np.array([[self._index(label)] for label in labels[i:j]]), cuts)
+        with self._lock:
+            same_length(X, y)
+            labels = [
+                None if missing else _checked(y) for y, missing in zip(y.tolist(), y.isna().tolist(), strict=True)
+            ]
+            self._refuse_third(labels)
+            first_seen = {label: i for i, label in reversed(list(enumerate(labels))) if label is not None}
+            new = sorted(i for label, i in first_seen.items() if label not in self._labels)
+            # Two classes have outputs from the start, and before row 0 there is nothing to learn.
+            cuts = [i for n, i in enumerate(new, len(self._labels) + 1) if n > 2 and i > 0]
+            self._learn_frame(X, lambda i, j: np.array([[self._index(label)] for label in labels[i:j]]), cuts)
 
     def predict_proba_one(self, x: Mapping[Any, Any], **kwargs: Any) -> dict[Label, float]:  # type: ignore[override] # noqa: ARG002
         """The probability of each class seen so far, none at first. Changes nothing.
 
         With ``readout="logistic"`` those of False and True until other classes are seen.
         """
-        outputs = self._predict(x)
-        labels, probabilities = self._probabilities(None if outputs is None else outputs[None, :], 1)
-        return dict(zip(labels, probabilities[0].tolist(), strict=True))
+        with self._lock:
+            outputs = self._predict(x)
+            labels, probabilities = self._probabilities(None if outputs is None else outputs[None, :], 1)
+            return dict(zip(labels, probabilities[0].tolist(), strict=True))
 
     def predict_proba_many(self, X: pd.DataFrame) -> pd.DataFrame:
         """The probabilities for each row from the present state: no row advances it."""
         import pandas as pd
 
-        labels, probabilities = self._probabilities(self._predict_frame(X), len(X))
-        return pd.DataFrame(probabilities, index=X.index, columns=labels)
+        with self._lock:
+            labels, probabilities = self._probabilities(self._predict_frame(X), len(X))
+            return pd.DataFrame(probabilities, index=X.index, columns=labels)
 
     def _probabilities(self, outputs: Floats | None, n: int) -> tuple[list[Label], Floats]:
         """The classes to show and their probabilities (n, classes), from the learner's outputs, if there are any."""

@@ -1,9 +1,9 @@
 """Which feature of a River dict, or column of a data frame, stands in which column of the learner's input.
 
 Columns are either fixed beforehand, by names or by the daemon's encoders, or discovered: sorted within the first event,
-new ones appended as they come, so that nothing learned ever moves to another column. A feature that is absent, None or
-not finite is missing (NaN); what that is worth is the learner's to say. Only numbers are discovered: text needs an
-encoder.
+new ones appended as they come, so that nothing learned ever moves to another column. A feature that is None or not
+finite is missing (NaN); what that is worth is the learner's to say. One whose key is absent is missing too, or 0, as
+``absence`` judges. Only numbers are discovered: text needs an encoder.
 """
 
 from __future__ import annotations
@@ -12,18 +12,21 @@ import copy
 import datetime
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from streamrnn.errors import ConfigError, RecordError
-from streamrnn.learner.features import FeatureEncoder, FeatureSpec, canonical_text, number
+from streamrnn.estimators.absence import Absence
+from streamrnn.learner.features import FeatureEncoder, FeatureSpec, canonical_text, is_missing, number
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+Missing = Literal["auto", "mean", "zero", "last"]
 
 _DATES = (datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64)
 
@@ -37,13 +40,20 @@ class Columns:
         Names, or encoders, in column order; None = discovered.
     stream_key
         Name of the feature that tells streams apart, not an input; None = there is one stream.
+    missing
+        What a feature is worth that an event lacks; with ``"auto"`` an absent one may be 0. The rest is the learner's.
 
     >>> columns = Columns(None, None).extended({"b": 1.0, "a": 2.0}).extended({"c": 0, "a": 1})
     >>> columns.names, columns.row({"c": 7, "a": 5})
     (('a', 'b', 'c'), [5.0, nan, 7.0])
     """
 
-    def __init__(self, features: Sequence[Hashable | FeatureSpec] | None, stream_key: Hashable | None) -> None:
+    def __init__(
+        self,
+        features: Sequence[Hashable | FeatureSpec] | None,
+        stream_key: Hashable | None,
+        missing: Missing = "auto",
+    ) -> None:
         self.stream_key = stream_key
         self.fixed = features is not None
         self.names: tuple[Hashable, ...] = ()
@@ -67,8 +77,15 @@ class Columns:
                 raise ConfigError(f"features: names must differ, got {given}")
             if stream_key is not None and stream_key in self.names:
                 raise ConfigError(f"features: {stream_key!r} is the stream_key, which is not an input")
-        self._known = frozenset({*self.names, stream_key})
-        self._n_usual = len(self.names) + (stream_key is not None)
+        self._missing = missing
+        self._absence = Absence() if missing == "auto" and not encoders else None
+        self._name(self.names)
+
+    def _name(self, names: tuple[Hashable, ...]) -> None:
+        """Give the columns their names."""
+        self.names = names
+        self._column_of = {name: column for column, name in enumerate(names)}
+        self._known = frozenset({*names, *self._ignored, self.stream_key})
 
     @property
     def n_features(self) -> int:
@@ -88,9 +105,7 @@ class Columns:
     def appended(self, names: Iterable[Hashable]) -> Columns:
         """These columns and the given ones after them."""
         more = copy.copy(self)
-        more.names = (*self.names, *names)
-        more._known = frozenset({*more.names, *self._ignored, self.stream_key})
-        more._n_usual = len(more.names) + (self.stream_key is not None)
+        more._name((*self.names, *names))
         return more
 
     def extended(self, x: Mapping[Any, Any]) -> Columns:
@@ -102,7 +117,7 @@ class Columns:
         if self.fixed or x.keys() <= self._known:
             return self
         new = [name for name in x if name not in self._known]
-        dates = [name for name in new if isinstance(x[name], _DATES)]
+        dates = [name for name in new if isinstance(x[name], _DATES) and not is_missing(x[name])]
         present = {name: _checked(x[name], name) for name in new if name not in dates}
         names = sorted((name for name, value in present.items() if not math.isnan(value)), key=str)
         if not names and not dates:
@@ -113,11 +128,6 @@ class Columns:
 
     def with_row(self, x: Mapping[Any, Any]) -> tuple[Columns, list[float]]:
         """``extended`` by x, and x's row in those columns."""
-        if self._encoder is None and len(x) == self._n_usual:
-            row = self.row(x)
-            # As many features as ever and none of them missing: there can be no other.
-            if self.fixed or not any(map(math.isnan, row)):
-                return self, row
         columns = self.extended(x)
         return columns, columns.row(x)
 
@@ -125,27 +135,63 @@ class Columns:
         """The columns of one event. Raises RecordError, naming the feature, for what is not a number."""
         if self._encoder is not None:
             return self._encoder.encode_dict(x)
-        values: list[Any] = [x.get(name) for name in self.names]
-        try:
-            # A sum is finite only if every term is, and None or text cannot be added: one call in C for all.
-            plain = math.isfinite(sum(values, 0.0))
-        except (TypeError, OverflowError):
-            plain = False
-        if plain:
-            return values
-        return [_checked(value, name) for value, name in zip(values, self.names, strict=True)]
+        if len(x) >= len(self.names):
+            values: list[Any] = [x.get(name) for name in self.names]
+            try:
+                # A sum is finite only if every term is, and None or text cannot be added: one call in C for all.
+                total = sum(values, 0.0)
+                plain = isinstance(total, float) and math.isfinite(total)
+            except (TypeError, OverflowError):
+                plain = False
+            if plain:
+                return values
+        row = self.without_keys()
+        for name, value in x.items():
+            if (column := self._column_of.get(name)) is not None:
+                row[column] = _checked(value, name)
+        return row
+
+    def without_keys(self) -> list[float]:
+        """The row of an event that has no feature at all."""
+        known = [] if self._absence is None else self._absence.values()
+        return known + [math.nan] * (len(self.names) - len(known))
+
+    def note(self, x: Mapping[Any, Any], row: Sequence[float]) -> Integers | None:
+        """Which keys an event has counts for those to come; to be called when it is learned, and its row is known.
+
+        Returns how many zeros each column's statistics lack that stand for earlier events; None where they lack none.
+        """
+        if self._absence is None:
+            return None
+        self._absence.grow(len(self.names))
+        if x.keys() >= self._column_of.keys():
+            self._absence.note_complete(row)
+            return None
+        return self._absence.note([column for name in x if (column := self._column_of.get(name)) is not None], row)
+
+    def note_rows(self, rows: Floats) -> None:
+        """The same for rows (n, n_features) of a frame that ``has_all`` names."""
+        if self._absence is not None:
+            self._absence.grow(len(self.names))
+            self._absence.note_complete_rows(rows)
+
+    def has_all(self, frame: pd.DataFrame) -> bool:
+        """Whether no row of a frame lacks a key of which that would have to be noted."""
+        return self._absence is None or self._column_of.keys() <= set(frame.columns)
 
     def state(self) -> dict[str, Any]:
         """Names discovered so far, as JSON values; raises TypeError for names JSON cannot hold."""
         return {
             "names": [_to_json(name) for name in self.names],
             "ignored": sorted(map(_to_json, self._ignored), key=str),
+            "absence": None if self._absence is None else self._absence.state(),
         }
 
     def restored(self, state: Mapping[str, Any]) -> Columns:
         """The columns whose ``state`` this is."""
         more = copy.copy(self)
         more._ignored = frozenset(map(_from_json, state["ignored"]))
+        more._absence = None if state["absence"] is None else Absence.restored(state["absence"])
         return more.appended([_from_json(name) for name in state["names"][len(self.names) :]])
 
     def key(self, x: Mapping[Any, Any]) -> bytes:
@@ -153,8 +199,8 @@ class Columns:
         if self.stream_key is None:
             return b""
         value = x.get(self.stream_key)
-        if value is None:
-            raise RecordError("no_key", f"stream_key: the event has no feature {self.stream_key!r}, or it is None")
+        if is_missing(value) or value != value:
+            raise RecordError("no_key", f"stream_key: the event has no feature {self.stream_key!r}, or it is {value}")
         return canonical_text(value, str(self.stream_key)).encode("utf-8", "surrogatepass")
 
     def extended_by(self, frame: pd.DataFrame) -> list[tuple[int, Columns]]:

@@ -114,31 +114,33 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
     @property
     def period(self) -> int | None:
         """Steps back to the value forecasts are differences to, as given or found; None: to nothing."""
-        spec = self._spec().target
-        return spec.period or None
+        with self._lock:
+            spec = self._spec().target
+            return spec.period or None
 
     def learn_one(self, y: float | None, x: Mapping[Any, Any] | None = None) -> None:
         """Learn the series' next value, and the covariates that belong to it; None or NaN: the value is not known."""
-        x = x or {}
-        value = number(y, "y")
-        columns, row = self._columns.with_row(x)
-        key = columns.key(x)
-        learner = self._adopt(columns)
-        self._with_covariates = self._with_covariates or columns.n_features > 0
-        # First the value that waited: the event it makes with these covariates is what forecasts today's value.
-        if key in self._waiting:
-            self._process(learner, key, row, self._waiting.pop(key))
-        if abs(value) <= ABSURD:  # to the learner larger ones are missing, too
-            stream = key.hex()
-            self._intervals.observe(stream, (value - learner.due(key)).tolist())
-            if self._season is not None and self._season.observe(stream, self._within_bounds(learner, value)):
-                learner = self._relearn()
-        if self._with_covariates:
-            self._waiting[key] = value
-            if len(self._waiting) > self.max_streams:
-                self._waiting.popitem(last=False)
-        else:
-            self._process(learner, key, row, value)
+        with self._lock:
+            x = x or {}
+            value = number(y, "y")
+            columns, row = self._columns.with_row(x)
+            key = columns.key(x)
+            learner = self._adopt_event(columns, x, row)
+            self._with_covariates = self._with_covariates or columns.n_features > 0
+            # First the value that waited: the event it makes with these covariates is what forecasts today's value.
+            if key in self._waiting:
+                self._process(learner, key, row, self._waiting.pop(key))
+            if abs(value) <= ABSURD:  # to the learner larger ones are missing, too
+                stream = key.hex()
+                self._intervals.observe(stream, (value - learner.due(key)).tolist())
+                if self._season is not None and self._season.observe(stream, self._within_bounds(learner, value)):
+                    learner = self._relearn()
+            if self._with_covariates:
+                self._waiting[key] = value
+                if len(self._waiting) > self.max_streams:
+                    self._waiting.popitem(last=False)
+            else:
+                self._process(learner, key, row, value)
 
     @staticmethod
     def _within_bounds(learner: Learner, value: float) -> float:
@@ -155,20 +157,21 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
             self._recent.append(_Event(key, row, value))
 
     def end_sequence(self, key: Hashable | None = None) -> None:
-        name = self._stream_name(key)
-        if name in self._waiting and self._learner is not None:
-            missing = [math.nan] * self._columns.n_features
-            self._process(self._learner, name, missing, self._waiting.pop(name))
-        if (last := next((event for event in reversed(self._recent) if event.key == name), None)) is not None:
-            last.end = True
-        super().end_sequence(key)
+        with self._lock:
+            name = self._stream_name(key)
+            if name in self._waiting and self._learner is not None:
+                missing = [math.nan] * self._columns.n_features
+                self._process(self._learner, name, missing, self._waiting.pop(name))
+            if (last := next((event for event in reversed(self._recent) if event.key == name), None)) is not None:
+                last.end = True
+            super().end_sequence(key)
 
     def _relearn(self) -> Learner:
         """A new learner for another baseline, taught with the newest events."""
         self._learner = None
         learner = self._make()
-        # Events from before a feature appeared have shorter rows: it is missing in them.
-        rows = np.full((len(self._recent), self._columns.n_features), np.nan)
+        # Events from before a feature appeared have shorter rows: they lack it.
+        rows = np.tile(np.array(self._columns.without_keys(), np.float64), (len(self._recent), 1))
         for i, event in enumerate(self._recent):
             rows[i, : len(event.row)] = event.row
         values = np.array([event.value for event in self._recent], np.float64).reshape(-1, 1)
@@ -182,29 +185,30 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
         ``xs`` are the covariates of these steps (with ``stream_key`` the first names the stream). Beyond
         ``self.horizon`` the model is fed its own forecasts.
         """
-        steps = self._steps(horizon, xs)
-        key = self._columns.key(steps[0])
-        rows = [self._columns.row(step) for step in steps]
-        learner = self._learner
-        if learner is None:
-            return [0.0] * horizon
-        learner.imagine(key)
-        waiting = self._waiting.get(key)
-        if waiting is not None:
-            outputs = learner.imagine_one(rows[0], waiting)
-        elif (newest := learner.newest_forecast(key)) is not None:
-            outputs = newest
-        else:
-            outputs = learner.step(key, PREDICT, rows[0], math.nan)
-        forecasts: list[float] = outputs[:horizon].tolist()
-        low, high = self._plausible(learner)
-        # The outputs reach self.horizon steps ahead; each further step is fed the oldest forecast not fed yet.
-        for row in rows[1:]:
-            if len(forecasts) == horizon:
-                break
-            outputs = learner.imagine_one(row, forecasts[len(forecasts) - self.horizon])
-            forecasts.append(min(high, max(low, float(outputs[-1]))))
-        return forecasts
+        with self._lock:
+            steps = self._steps(horizon, xs)
+            key = self._columns.key(steps[0])
+            rows = [self._columns.row(step) for step in steps]
+            learner = self._learner
+            if learner is None:
+                return [0.0] * horizon
+            learner.imagine(key)
+            waiting = self._waiting.get(key)
+            if waiting is not None:
+                outputs = learner.imagine_one(rows[0], waiting)
+            elif (newest := learner.newest_forecast(key)) is not None:
+                outputs = newest
+            else:
+                outputs = learner.step(key, PREDICT, rows[0], math.nan)
+            forecasts: list[float] = outputs[:horizon].tolist()
+            low, high = self._plausible(learner)
+            # The outputs reach self.horizon steps ahead; each further step is fed the oldest forecast not fed yet.
+            for row in rows[1:]:
+                if len(forecasts) == horizon:
+                    break
+                outputs = learner.imagine_one(row, forecasts[len(forecasts) - self.horizon])
+                forecasts.append(min(high, max(low, float(outputs[-1]))))
+            return forecasts
 
     @staticmethod
     def _plausible(learner: Learner) -> tuple[float, float]:
@@ -221,13 +225,14 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
 
         Infinite before the first errors are known. Raises ConfigError beyond ``self.horizon``.
         """
-        if horizon > self.horizon:
-            raise ConfigError(
-                f"horizon: intervals reach {self.horizon} steps, got {horizon}; make the estimator's larger"
-            )
-        key = self._columns.key(self._steps(horizon, xs)[0])
-        widths = self._intervals.half_widths(key.hex())
-        return [(y - width, y + width) for y, width in zip(self.forecast(horizon, xs), widths, strict=False)]
+        with self._lock:
+            if horizon > self.horizon:
+                raise ConfigError(
+                    f"horizon: intervals reach {self.horizon} steps, got {horizon}; make the estimator's larger"
+                )
+            key = self._columns.key(self._steps(horizon, xs)[0])
+            widths = self._intervals.half_widths(key.hex())
+            return [(y - width, y + width) for y, width in zip(self.forecast(horizon, xs), widths, strict=False)]
 
     def _steps(self, horizon: int, xs: Sequence[Mapping[Any, Any]] | None) -> list[Mapping[Any, Any]]:
         if isinstance(horizon, bool) or not isinstance(horizon, int | np.integer) or horizon < 1:

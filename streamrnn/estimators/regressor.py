@@ -31,6 +31,9 @@ class RNNRegressor(RecurrentEstimator, base.MiniBatchRegressor):
     truncated back-propagation through time. Feed raw numbers: inputs and targets are scaled inside. A missing, None or
     non-finite feature counts as its running mean. Features may appear and disappear at any time.
 
+    All methods may be called from several threads, as by a service that answers while it learns: calls of one estimator
+    run one after the other, so a prediction sees it as it was between two events. Predicting changes nothing.
+
     Parameters
     ----------
     cell
@@ -124,36 +127,43 @@ class RNNRegressor(RecurrentEstimator, base.MiniBatchRegressor):
 
     def learn_one(self, x: Mapping[Any, Any], y: float | None = None) -> None:
         """Advance the stream's state by x, then learn y; None or NaN: advance only."""
-        self._learn(x, number(y, "y"))
+        with self._lock:
+            self._learn(x, number(y, "y"))
 
     def predict_one(self, x: Mapping[Any, Any]) -> float:
         """The prediction for x from the stream's present state, 0 before anything was learned. Changes nothing."""
-        outputs = self._predict(x)
-        if outputs is None:
-            return 0.0
-        return float(outputs[0] if len(outputs) == 1 else np.sort(outputs)[len(outputs) // 2])  # the middle quantile
+        with self._lock:
+            outputs = self._predict(x)
+            if outputs is None:
+                return 0.0
+            return float(
+                outputs[0] if len(outputs) == 1 else np.sort(outputs)[len(outputs) // 2]
+            )  # the middle quantile
 
     def predict_quantiles_one(self, x: Mapping[Any, Any]) -> dict[float, float]:
         """With ``loss="quantile"``: level -> value, increasing. Changes nothing."""
-        if self.loss != "quantile":
-            raise ConfigError(f"predict_quantiles_one goes with loss='quantile', got loss={self.loss!r}")
-        outputs = self._predict(x)
-        values = [0.0] * len(self.quantiles) if outputs is None else np.sort(outputs).tolist()
-        return dict(zip(self.quantiles, values, strict=True))
+        with self._lock:
+            if self.loss != "quantile":
+                raise ConfigError(f"predict_quantiles_one goes with loss='quantile', got loss={self.loss!r}")
+            outputs = self._predict(x)
+            values = [0.0] * len(self.quantiles) if outputs is None else np.sort(outputs).tolist()
+            return dict(zip(self.quantiles, values, strict=True))
 
     def learn_many(self, X: pd.DataFrame, y: pd.Series) -> None:
         """Learn from the rows in order, in one call; the same result as ``learn_one`` for each."""
-        same_length(X, y)
-        values = _numbers(y, "y")[:, None]
-        self._learn_frame(X, lambda i, j: values[i:j])
+        with self._lock:
+            same_length(X, y)
+            values = _numbers(y, "y")[:, None]
+            self._learn_frame(X, lambda i, j: values[i:j])
 
     def predict_many(self, X: pd.DataFrame) -> pd.Series:
         """The prediction for each row from the present state: no row advances it."""
         import pandas as pd
 
-        outputs = self._predict_frame(X)
-        values = np.zeros(len(X)) if outputs is None else np.sort(outputs, axis=1)[:, outputs.shape[1] // 2]
-        return pd.Series(values, index=X.index)
+        with self._lock:
+            outputs = self._predict_frame(X)
+            values = np.zeros(len(X)) if outputs is None else np.sort(outputs, axis=1)[:, outputs.shape[1] // 2]
+            return pd.Series(values, index=X.index)
 
 
 @dataclass(eq=False, repr=False)
@@ -207,42 +217,46 @@ class RNNMultiTargetRegressor(RecurrentEstimator, base.MultiTargetRegressor):
 
         The names are ``targets``, or those of the first y; before there are any, x is not learned.
         """
-        if y is not None and not isinstance(y, Mapping):
-            raise RecordError("wrong_type", f"y: expected a dict of targets, got {y!r}")
-        if not self._targets and y:
-            self._columns.extended(x).row(x)  # a refused event must not decide the targets
-            for name, value in y.items():
-                number(value, str(name))
-            self._targets = sorted(y, key=str)
-        if self._targets:
-            self._learn(x, self._row(y or {}))
+        with self._lock:
+            if y is not None and not isinstance(y, Mapping):
+                raise RecordError("wrong_type", f"y: expected a dict of targets, got {y!r}")
+            if not self._targets and y:
+                self._columns.extended(x).row(x)  # a refused event must not decide the targets
+                for name, value in y.items():
+                    number(value, str(name))
+                self._targets = sorted(y, key=str)
+            if self._targets:
+                self._learn(x, self._row(y or {}))
 
     def predict_one(self, x: Mapping[Any, Any]) -> dict[Hashable, float]:
         """Each target's prediction for x, empty before the targets are known. Changes nothing."""
-        outputs = self._predict(x)
-        values = [0.0] * len(self._targets) if outputs is None else outputs.tolist()
-        return dict(zip(self._targets, values, strict=True))
+        with self._lock:
+            outputs = self._predict(x)
+            values = [0.0] * len(self._targets) if outputs is None else outputs.tolist()
+            return dict(zip(self._targets, values, strict=True))
 
     def learn_many(self, X: pd.DataFrame, y: pd.DataFrame) -> None:
         """Learn from the rows in order, in one call; the same result as ``learn_one`` for each."""
-        same_length(X, y)
-        before, names = self._targets, list(y.columns)
-        self._targets = before or sorted(names, key=str)
-        try:
-            rows = [self._row(dict(zip(names, row, strict=True))) for row in y.itertuples(index=False, name=None)]
-            values = np.array(rows, np.float64).reshape(len(y), len(self._targets))
-            self._learn_frame(X, lambda i, j: values[i:j])
-        except RecordError:
-            self._targets = before
-            raise
+        with self._lock:
+            same_length(X, y)
+            before, names = self._targets, list(y.columns)
+            self._targets = before or sorted(names, key=str)
+            try:
+                rows = [self._row(dict(zip(names, row, strict=True))) for row in y.itertuples(index=False, name=None)]
+                values = np.array(rows, np.float64).reshape(len(y), len(self._targets))
+                self._learn_frame(X, lambda i, j: values[i:j])
+            except RecordError:
+                self._targets = before
+                raise
 
     def predict_many(self, X: pd.DataFrame) -> pd.DataFrame:
         """The predictions for each row from the present state: no row advances it."""
         import pandas as pd
 
-        outputs = self._predict_frame(X)
-        values = np.zeros((len(X), len(self._targets))) if outputs is None else outputs
-        return pd.DataFrame(values, index=X.index, columns=self._targets)
+        with self._lock:
+            outputs = self._predict_frame(X)
+            values = np.zeros((len(X), len(self._targets))) if outputs is None else outputs
+            return pd.DataFrame(values, index=X.index, columns=self._targets)
 
     def _row(self, y: Mapping[Any, float]) -> list[float]:
         unknown = [name for name in y if name not in self._targets]

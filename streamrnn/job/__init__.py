@@ -5,7 +5,8 @@ job_file       loads, shows and describes it, and warns of what is probably not 
 yaml_text      its text as plain data, with the line of everything
 refusal        what is wrong in these data, as a message to act on
 field_types    which types may stand where in it
-fingerprint    all that determines the learner; checkpoints of another one are refused
+fingerprint    all that determines the learner
+changes        what becomes of a learned job when its settings change
 codec          records to the learner's arrays, predictions and dead letters to records
 opening        opens the place of its checkpoints
 warm_start     a job that begins with a trained model

@@ -2,7 +2,7 @@
 
 Columns, classes and several targets are matched by name, since their order means nothing. What a name does not tell
 has to agree: whether a column is standardised, over how many buckets a hash spreads, how long a cycle is. What the
-network itself must agree on is ``learner.growth``'s to say.
+network itself must agree on is ``learner.changes``'s to say.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
+from streamrnn.learner.changes import refusals
 from streamrnn.learner.features import Cyclic, FeatureEncoder, FeatureSpec, Hash, canonical_text
-from streamrnn.learner.growth import differences
 from streamrnn.learner.spec import LearnerSpec, TargetSpec
 from streamrnn.storage.model_file import ModelFile
 
@@ -22,7 +22,7 @@ from streamrnn.storage.model_file import ModelFile
 def misfits(model: ModelFile, trained: LearnerSpec, encoder: FeatureEncoder, here: LearnerSpec) -> list[str]:
     """Every reason why ``model``, learned under ``trained``, does not fit a job of ``here``; empty where it fits."""
     return [
-        *differences(trained, here),
+        *(line for line in refusals(trained, here) if not line.startswith("n_features:")),  # columns are named below
         *_columns(trained, model.columns, encoder),
         *_encoders(model, encoder),
         *_estimator(model.owner),

@@ -1,7 +1,7 @@
 """What makes a job's fingerprint: all that determines the learner, together with the log.
 
-A checkpoint carries the fingerprint of the job that wrote it (``storage.manifest`` compares the two), and one written
-under another fingerprint cannot be continued.
+A checkpoint carries the fingerprint of the job that wrote it; what becomes of one written under another fingerprint is
+for ``changes`` to say.
 """
 
 from __future__ import annotations
@@ -12,6 +12,11 @@ import msgspec
 
 from streamrnn.job import warm_start
 from streamrnn.job.config import Config
+
+INPUT_SETTINGS = (
+    "topic", "stream_key", "timestamp", "end_field", "where", "tombstones", "numbers", "max_record_bytes",
+)  # fmt: skip
+"""What in the section ``input`` decides which records the learner sees, and as what."""
 
 
 def fingerprint(config: Config) -> dict[str, Any]:
@@ -39,6 +44,5 @@ def learner_settings(config: Config) -> dict[str, Any]:
     del parts["model"]["warm_start"]
     parts["model"]["loss"] = config.model.effective_loss
     source = msgspec.to_builtins(config.input)
-    kept = ("topic", "stream_key", "timestamp", "end_field", "where", "tombstones", "numbers", "max_record_bytes")
-    parts["input"] = {name: source[name] for name in kept}
+    parts["input"] = {name: source[name] for name in INPUT_SETTINGS}
     return parts

@@ -6,6 +6,7 @@ that there is one place where seeds, fingerprints and directories are derived fr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -23,10 +24,14 @@ from streamrnn.storage.fingerprints import build_info
 
 
 class Job:
-    """A validated configuration with all that follows from it."""
+    """A validated configuration with all that follows from it.
 
-    def __init__(self, config: Config) -> None:
+    ``written_under`` is the fingerprint of a job as it was before its settings changed.
+    """
+
+    def __init__(self, config: Config, written_under: Mapping[str, Any] | None = None) -> None:
         self.config = config
+        self._written_under = written_under
         self.spec = config.learner_spec()
         self.codec = RecordCodec(config)
         self.encoder = PredictionEncoder(self.spec)
@@ -34,7 +39,7 @@ class Job:
     @cached_property
     def configuration(self) -> dict[str, Any]:
         """What a checkpoint must agree with to be continued."""
-        return fingerprint(self.config)
+        return fingerprint(self.config) if self._written_under is None else dict(self._written_under)
 
     @cached_property
     def build(self) -> dict[str, str]:

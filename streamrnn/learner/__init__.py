@@ -10,5 +10,7 @@ streams     which stream has which slot of the arrays, and who has to leave
 clock       stream time, safe against absurd timestamps
 axes        what the axes of its arrays mean, how long they are, how they grow
 lowering    from a specification to the kernels' numbers and arrays
+changes     what becomes of what was learned when a setting changes
 growth      what was learned, moved into a larger network
+rings       what streams remember, laid out anew for other windows
 """

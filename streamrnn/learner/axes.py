@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from streamrnn.core import counts, rls
 from streamrnn.core.arrays import Plan
+from streamrnn.core.cells import CELLS, GATES
 from streamrnn.core.layout import Layout
 from streamrnn.learner.spec import LearnerSpec
 
@@ -22,11 +23,15 @@ Places = npt.NDArray[np.int64]
 
 
 class Move(NamedTuple):
-    """From the learner of one specification to that of another: ``features[i]`` is the new column of old column i."""
+    """From the learner of one specification to that of another: ``features[i]`` is the new column of old column i.
+
+    ``fresh`` is theta (P,) of the latter before it took over: what its new units hear by. None: there are no new units.
+    """
 
     old: LearnerSpec
     new: LearnerSpec
     features: Sequence[int]
+    fresh: npt.NDArray[Any] | None = None
 
 
 class Network(NamedTuple):
@@ -72,7 +77,7 @@ def statistics_places(move: Move) -> Places:
 
 def input_places(move: Move) -> Places:
     """Of each input column: features, dt, previous targets, flags that they are known."""
-    old, new, features = move
+    old, new, features = move.old, move.new, move.features
     places = list(features)
     if old.inputs.dt:
         places.append(new.n_features)
@@ -87,12 +92,13 @@ def input_places(move: Move) -> Places:
 
 def regressor_places(move: Move) -> Places:
     """Of each regressor of the RLS readout: state, inputs, then lags and the constant."""
-    old, new, _ = move
+    old, new = move.old, move.new
     if not old.n_regressors:
         return np.zeros(0, np.int64)
-    hidden = new.model.hidden_size  # the same in both
-    rest = new.n_regressors - hidden - new.n_inputs
-    return np.concatenate([np.arange(hidden), hidden + input_places(move), hidden + new.n_inputs + np.arange(rest)])
+    hidden = new.model.hidden_size
+    lags = hidden + new.n_inputs + np.arange(old.model.lags * old.n_targets)  # the newest of all fields first
+    units = np.arange(old.model.hidden_size)
+    return np.concatenate([units, hidden + input_places(move), lags, [new.n_regressors - 1]])
 
 
 def plain_places(move: Move) -> Places:
@@ -100,11 +106,18 @@ def plain_places(move: Move) -> Places:
     return regressor_places(move)[move.old.model.hidden_size :] - move.new.model.hidden_size
 
 
+def gate_places(move: Move) -> Places:
+    """Of each row of a layer's matrices: the gates one after the other, in each of them the units."""
+    gates = GATES[CELLS[move.old.model.cell]]
+    units = np.arange(move.old.model.hidden_size)
+    return np.concatenate([gate * move.new.model.hidden_size + units for gate in range(gates)])
+
+
 AXES: Mapping[str, Axis] = {
     "P": Axis("parameters", lambda of: of.layout.size),
     "L": Axis("layers", lambda of: of.layout.num_layers),
     "C": Axis("vectors per layer state", lambda of: of.layout.state_count),
-    "H": Axis("hidden units", lambda of: of.layout.hidden_size),
+    "H": Axis("hidden units", lambda of: of.layout.hidden_size, BEHIND),
     "D": Axis("inputs of the network", lambda of: of.layout.n_inputs, input_places),
     "U+1": Axis("encoded features and dt", lambda of: of.spec.n_features + 1, statistics_places),
     "O": Axis("outputs", lambda of: of.spec.n_outputs, BEHIND),
@@ -115,7 +128,7 @@ AXES: Mapping[str, Axis] = {
     ),
     "K": Axis("steps of a window (k2)", lambda of: of.plan.k2),
     "B": Axis("states kept for windows to start from", lambda of: -(-of.plan.k2 // of.plan.stride)),
-    "lags": Axis("lagged values of all fields", lambda of: of.plan.lags * of.spec.n_targets),
+    "lags": Axis("lagged values of all fields", lambda of: of.plan.lags * of.spec.n_targets, BEHIND),
     "Q": Axis("values of a field remembered", lambda of: _history(of.spec, of.plan)),
     "M": Axis("predictions remembered", lambda of: _remembered(of.spec)),
     "N": Axis("predictions remembered with what they were made from", lambda of: of.plan.rls * _remembered(of.spec)),

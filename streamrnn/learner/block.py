@@ -51,6 +51,10 @@ class Block:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def rows(self, rows: slice) -> Block:
+        """The block of some of its records."""
+        return Block(*(getattr(self, name)[rows] for name in self.__slots__))
+
     @classmethod
     def events(
         cls,

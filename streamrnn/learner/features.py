@@ -32,6 +32,7 @@ _NAN = math.nan
 # Integers up to here are exact in float64; larger ones take the careful path.
 _EXACT_INT = 2**53
 _NUMBERS = (Real, np.bool_, Decimal)
+_NOTHING = frozenset({"NAType", "NaTType", "MaskedConstant"})
 # A found value is quoted in messages up to this length, so that a message stays a line.
 _QUOTED_LENGTH = 60
 
@@ -113,7 +114,7 @@ class OneHot(_Feature, frozen=True, kw_only=True, tag="onehot"):
         def write(value: Any, row: Row) -> None:
             for column in columns:
                 row[column] = 0.0
-            if value is not None:
+            if not is_missing(value) and value == value:  # NaN, which alone differs from itself, is no category
                 hit = column_of.get(value if type(value) is str else canonical_text(value, field))
                 if hit is not None:
                     row[hit] = 1.0
@@ -138,7 +139,7 @@ class Hash(_Feature, frozen=True, kw_only=True, tag="hash"):
         def write(value: Any, row: Row) -> None:
             for column in columns:
                 row[column] = 0.0
-            if value is not None and value == value:  # NaN, which alone differs from itself, is missing too
+            if not is_missing(value) and value == value:  # NaN, which alone differs from itself, is no category
                 text = canonical_text(value, field)
                 row[at + crc32(text.encode("utf-8", "surrogatepass")) % buckets] = 1.0
 
@@ -235,7 +236,8 @@ class FeatureEncoder:
             try:
                 # Adding to a float fails for whatever is not a number and for integers beyond float64, and a sum is
                 # finite only if every term is: one call in C instead of a test per value.
-                plain = isfinite(sum(run, 0.0))
+                total = sum(run, 0.0)
+                plain = isinstance(total, float) and isfinite(total)
             except (TypeError, OverflowError):
                 plain = False
             if plain:
@@ -282,7 +284,19 @@ def number(value: object, field: str) -> float:
                 "out_of_range", f"field {field!r}: found {describe(value)}, expected a number within float64"
             ) from None
         return x if x - x == 0.0 else _NAN
+    if is_missing(value):
+        return _NAN
     raise RecordError("wrong_type", f"field {field!r}: found {describe(value)}, expected a number")
+
+
+def is_missing(value: object) -> bool:
+    """Whether a value stands for one that is not there: None, or pandas' or NumPy's word for it; not a NaN.
+
+    >>> is_missing(None), is_missing(np.ma.masked), is_missing(0)
+    (True, True, False)
+    """
+    # By name, since importing pandas takes longer than all of this package.
+    return value is None or type(value).__name__ in _NOTHING
 
 
 def canonical_text(value: object, field: str) -> str:

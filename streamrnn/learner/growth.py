@@ -1,12 +1,14 @@
-"""Moving what one learner has learned into another with more inputs, classes or streams.
+"""Moving what one learner has learned into another: with more inputs, units, classes or streams, or other windows.
 
 New columns of the input matrices start at zero, so that a prediction is the same before and after a feature appeared;
 optimiser moments, statistics, the RLS readout with its covariance and the streams' windows come along, each entry to
-its place. A new class starts with zero weights and the lowest bias of the others: the order of the old ones stays.
-Cell, sizes, precision and the kind of target have to agree.
+its place. A new class starts with zero weights and the lowest bias of the others: the order of the old ones stays. A
+new unit hears the others and the inputs by weights that are drawn as at a beginning, or it would never learn, and is
+heard by weights of zero (Chen et al. 2016, Net2Net: the function stays). What may change, and how, says ``changes``.
 
 How an array grows stands with its declaration: entry by entry to the places of its axes (``axes``), what is new being
-blank, or by another of ``RULES``. An array, axis or rule that nobody declared is an error.
+blank, or by another of ``RULES``; before that, rings are laid out anew (``rings``). An array, axis or rule that nobody
+declared is an error.
 """
 
 from __future__ import annotations
@@ -17,79 +19,69 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streamrnn.core.counts import UPDATES
+from streamrnn.core.counts import UPDATES, WINDOWS_IN_BATCH
 from streamrnn.core.declarations import Stored
-from streamrnn.learner.axes import Move, index_of, input_places, places_on
+from streamrnn.learner import rings
+from streamrnn.learner.axes import Move, gate_places, index_of, input_places, places_on
+from streamrnn.learner.changes import refusals
 from streamrnn.learner.learner import Learner
-from streamrnn.learner.lowering import dtype_of, layout_of, sizes_of
-from streamrnn.learner.spec import LearnerSpec
+from streamrnn.learner.lowering import dtype_of, initial_weights, layout_of, sizes_of
 from streamrnn.learner.state import MODEL, STREAMS, LearnerState
 
 Array = npt.NDArray[Any]
-
-
-def differences(old: LearnerSpec, new: LearnerSpec) -> list[str]:
-    """Why a learner of ``new`` cannot go on from one of ``old``, one reason a line; empty where it can."""
-    lines = [
-        f"{where}.{name}: {getattr(a, name)!r} in what was learned, {getattr(b, name)!r} here"
-        for where, a, b, names in (
-            ("model", old.model, new.model, ("cell", "hidden_size", "num_layers", "dtype", "readout")),
-            ("inputs", old.inputs, new.inputs, ("previous_target",)),
-            ("learning", old.learning, new.learning, ("scale", "optimizer")),
-            ("target", old.target, new.target, ("horizon",)),
-        )
-        for name in names
-        if getattr(a, name) != getattr(b, name)
-    ]
-    if old.model.effective_loss != new.model.effective_loss:
-        lines.append(f"model.loss: {old.model.effective_loss!r} in what was learned, {new.model.effective_loss!r} here")
-    if old.target.period != new.target.period:
-        lines.append(f"target.baseline: {old.target.baseline!r} in what was learned, {new.target.baseline!r} here")
-    if (old.target.known == "forecast") != (new.target.known == "forecast"):
-        lines.append(f"target.known: {old.target.known!r} in what was learned, {new.target.known!r} here")
-    # Only the RLS readout has weights for lags.
-    if old.n_regressors and old.model.lags != new.model.lags:
-        lines.append(f"model.lags: {old.model.lags} in what was learned, {new.model.lags} here")
-    if old.inputs.dt and not new.inputs.dt:  # inputs may be added; what was learned of one cannot be left out
-        lines.append("inputs.dt: true in what was learned, false here")
-    if old.n_targets > new.n_targets or (old.n_targets < new.n_targets and not _may_gain_fields(old)):
-        lines.append(f"target.fields: {old.n_targets} in what was learned, {new.n_targets} here")
-    if old.model.effective_loss == "quantile" and old.model.quantiles != new.model.quantiles:
-        lines.append(f"model.quantiles: {old.model.quantiles} in what was learned, {new.model.quantiles} here")
-    if old.target.classes is not None and new.target.classes is not None:
-        before, now = len(old.target.classes), len(new.target.classes)
-        # The one output of a logistic readout tells two classes apart; a third would need others.
-        if now < before or (now > before and old.model.readout == "logistic"):
-            lines.append(f"target.classes: {before} in what was learned, {now} here")
-    return lines
 
 
 def carry_over(source: LearnerState, target: Learner, features: Sequence[int], *, streams: bool = True) -> None:
     """Have ``target``, which saw no record yet, go on from what ``source`` holds.
 
     ``features[i]`` is the column of the target's features that the source's column i becomes. ``streams=False`` leaves
-    the memory of single streams, and the running counts, behind. Raises ValueError where the two do not fit; nothing is
-    changed then.
+    the memory of single streams, and the running counts, behind. Of more streams than the target has room for, those
+    least recently seen are dropped. Raises ValueError where the two do not fit; nothing is changed then.
     """
     old, new = source.spec, target.spec
-    if lines := differences(old, new):
+    if lines := refusals(old, new):
         raise ValueError("; ".join(lines))
     if len(features) != old.n_features or len(set(features)) != len(features):
         raise ValueError(f"features: needs a column of its own for each of {old.n_features}, got {list(features)}")
     source.require_fit(old)
-    move = Move(old, new, features)
+    blank = target.state()
+    move = Move(old, new, features, blank.model["theta"])
     # Everything is grown before the target changes: an array that cannot grow leaves it as it was.
     if streams:
-        model, rows = grown(MODEL, source.model, move), grown(STREAMS, source.streams, move)
-        target.resume(LearnerState(new, model, rows, source.keys))
+        kept = _newest_streams(source, new.streams.max_streams)
+        model, rows = grown(MODEL, kept.model, move), grown(STREAMS, kept.streams, move)
+        if old.learning.batch_size != new.learning.batch_size:
+            _give_up_batch(model)
+        target.resume(LearnerState(new, model, rows, kept.keys))
         return
     # The log begins anew for the target: its streams, clock and counts stay its own, blank.
-    blank = target.state()
     learned = {name: array for name, array in MODEL.items() if array.learned}
     counters = blank.model["counters"].copy()
     counters[UPDATES] = source.model["counters"][UPDATES]  # the optimiser counts on from there
     model = {**blank.model, **grown(learned, source.model, move), "counters": counters}
+    _give_up_batch(model)
     target.resume(LearnerState(new, model, blank.streams, blank.keys))
+
+
+def _newest_streams(source: LearnerState, most: int) -> LearnerState:
+    """The state with at most so many slots: the streams least recently seen are dropped, the others move together."""
+    if len(source.keys) <= most:
+        return source
+    used = [slot for slot, key in enumerate(source.keys) if key is not None]
+    newest = sorted(used, key=source.streams["seen"][:, 1].__getitem__)[-most:]
+    slots = sorted(newest)
+    arrivals = source.model["arrivals"].copy()
+    arrivals[2] += len(used) - len(slots)  # dropped for want of room
+    rows = {name: array[slots] for name, array in source.streams.items()}
+    return LearnerState(source.spec, {**source.model, "arrivals": arrivals}, rows, [source.keys[s] for s in slots])
+
+
+def _give_up_batch(model: dict[str, Array]) -> None:
+    """Gradients that wait for the rest of their batch are forgotten."""
+    model["accumulated"] = np.zeros_like(model["accumulated"])
+    model["accumulated_loss"] = np.zeros_like(model["accumulated_loss"])
+    model["counters"] = model["counters"].copy()
+    model["counters"][WINDOWS_IN_BATCH] = 0
 
 
 class Growing(NamedTuple):
@@ -110,6 +102,8 @@ class Growing(NamedTuple):
 def grown(table: Mapping[str, Stored], source: Mapping[str, Array], move: Move) -> dict[str, Array]:
     """The arrays of ``table`` as they are in the larger learner. Raises ValueError for one that cannot grow so."""
     sizes, precision = sizes_of(move.new), dtype_of(move.new)
+    if "steps" in table and rings.changed(move.old, move.new):
+        source = _relaid(table, source, rings.Relaying(move.old, move.new, source))
     result = {}
     for name, declaration in table.items():
         if declaration.growth not in RULES:
@@ -119,6 +113,17 @@ def grown(table: Mapping[str, Stored], source: Mapping[str, Array], move: Move) 
         result[name] = np.full(shape, declaration.blank, declaration.dtype(precision))
         RULES[declaration.growth](Growing(name, declaration, source, result[name], move))
     return result
+
+
+def _relaid(table: Mapping[str, Stored], source: Mapping[str, Array], of: rings.Relaying) -> dict[str, Array]:
+    """The arrays of streams with their rings as the new learner has them, all else as it was."""
+    found = {}
+    for name, declaration in table.items():
+        array = rings.recounted(name, source[name], of)
+        if declaration.axes and declaration.axes[0] in rings.RINGS:
+            array = rings.relaid(declaration.axes[0], array, declaration.blank, of)
+        found[name] = array
+    return found
 
 
 # ---- rules
@@ -133,31 +138,41 @@ def _to_places(array: Growing) -> None:
 
 def _tensor_by_tensor(array: Growing) -> None:
     """A vector laid out as theta; what is new is zero."""
-    for old, new, inputs in _tensors(array):
-        if inputs is None:
-            new[: len(old)] = old
-        else:
-            new[:, inputs] = old
+    for tensor in _tensors(array):
+        tensor.new[tensor.places] = tensor.old
 
 
 def _weights(array: Growing) -> None:
-    """The same; the bias of a new class is the lowest of the others."""
+    """The same; new units hear by weights as at a beginning, and the bias of a new class is the lowest of the others.
+
+    What hears new units, and how others hear new inputs, is zero.
+    """
+    move = array.move
+    if move.new.model.hidden_size > move.old.model.hidden_size:
+        fresh = initial_weights(move.new, 0) if move.fresh is None else move.fresh
+        begun = layout_of(move.new).named(fresh)
+        for tensor in _tensors(array):
+            if tensor.name.startswith("rnn."):
+                tensor.new[...] = begun[tensor.name]
+                tensor.new[gate_places(move)] = 0.0
     _tensor_by_tensor(array)
-    new = layout_of(array.move.new).named(array.target)
+    new = layout_of(move.new).named(array.target)
     if "head.bias" in new:
-        old = layout_of(array.move.old).named(array.old)["head.bias"]
+        old = layout_of(move.old).named(array.old)["head.bias"]
         new["head.bias"][len(old) :] = old.min()
 
 
 def _second_moments(array: Growing) -> None:
     """The same; new entries are the mean of their neighbours': from zero the first steps would be far too long."""
-    # All of the tensor first; what is old then goes to its places.
-    for old, new, inputs in _tensors(array):
-        if inputs is not None:
-            new[...] = old.mean(axis=1, keepdims=True)
-        elif len(new) > len(old):
-            new[...] = old.mean(axis=0)
-    _tensor_by_tensor(array)
+    for _, old, new, rows, columns in _tensors(array):
+        # All of the tensor first; what is old then goes to its places.
+        new[...] = old.mean()
+        if columns is None:
+            new[rows] = old
+        else:
+            new[:, columns] = old.mean(axis=0)
+            new[rows] = old.mean(axis=1, keepdims=True)
+            new[np.ix_(rows, columns)] = old
 
 
 def _root(array: Growing) -> None:
@@ -175,8 +190,9 @@ def _root(array: Growing) -> None:
 
 def _trace(array: Growing) -> None:
     """Traces (O,) of the same covariances: v more for each new regressor."""
-    added = array.move.new.n_regressors - array.move.old.n_regressors
-    array.target[:] = array.old + _new_variance(array) * added
+    part = array.name.rpartition("_")[0]
+    now = sizes_of(array.move.new)["R-H" if part.endswith("plain") else "R"]
+    array.target[:] = array.old + _new_variance(array) * (now - array.source[f"{part}_root"].shape[1])
 
 
 RULES: Mapping[str, Callable[[Growing], None]] = {
@@ -190,11 +206,36 @@ RULES: Mapping[str, Callable[[Growing], None]] = {
 """How an array gets what was learned, by the name that stands in its declaration."""
 
 
-def _tensors(array: Growing) -> list[tuple[Array, Array, Array | None]]:
-    """Each tensor of a vector laid out as theta, old and new; with the places of its columns where these are inputs."""
-    old, new = layout_of(array.move.old).named(array.old), layout_of(array.move.new).named(array.target)
-    inputs = input_places(array.move)
-    return [(tensor, new[name], inputs if name == "rnn.weight_ih_l0" else None) for name, tensor in old.items()]
+class _Tensor(NamedTuple):
+    """A tensor of a vector laid out as theta, old and new, with the places of its old rows and columns (None: it has
+    none)."""
+
+    name: str
+    old: Array
+    new: Array
+    rows: Array
+    columns: Array | None
+
+    @property
+    def places(self) -> Any:
+        """Of all its old entries in the new tensor."""
+        return self.rows if self.columns is None else np.ix_(self.rows, self.columns)
+
+
+def _tensors(array: Growing) -> list[_Tensor]:
+    move, hidden = array.move, np.arange(array.move.old.model.hidden_size)
+    old, new = layout_of(move.old).named(array.old), layout_of(move.new).named(array.target)
+    gates, inputs = gate_places(move), input_places(move)
+    return [
+        _Tensor(
+            name,
+            tensor,
+            new[name],
+            gates if name.startswith("rnn.") else np.arange(len(tensor)),
+            None if tensor.ndim == 1 else inputs if name == "rnn.weight_ih_l0" else hidden,
+        )
+        for name, tensor in old.items()
+    ]
 
 
 def _new_variance(array: Growing) -> Array:
@@ -202,8 +243,3 @@ def _new_variance(array: Growing) -> Array:
     part = array.name.rpartition("_")[0]
     variance: Array = array.move.new.model.rls_prior * np.minimum(1.0, array.source[f"{part}_noise_in_use"])
     return variance
-
-
-def _may_gain_fields(spec: LearnerSpec) -> bool:
-    """Whether a further target field stands behind the others in every array: one horizon, no RLS readout."""
-    return spec.target.horizon == 1 and not spec.n_regressors and spec.model.effective_loss != "quantile"

@@ -26,6 +26,7 @@ from streamrnn.core.declarations import by_name
 from streamrnn.core.handle import Handle
 from streamrnn.core.kinds import CLOSE, IMAGINE
 from streamrnn.learner.block import EVENT, FORGET, LABEL, PREDICT, Block
+from streamrnn.learner.clock import JUMPS
 from streamrnn.learner.lowering import (
     hyper_of,
     initial_weights,
@@ -75,6 +76,11 @@ class Predictions:
     loss: npt.NDArray[np.float64]
     error: npt.NDArray[np.float64]
     grad_norm: npt.NDArray[np.float64]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Predictions]) -> Predictions:
+        """What is said about consecutive blocks as what is said about all their records."""
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__slots__))
 
 
 class Learner:
@@ -126,8 +132,18 @@ class Learner:
             raise ValueError(
                 f"block.kind holds other kinds than {EVENT} (event), {LABEL} (label) and {FORGET} (tombstone)"
             )
+        before = self.streams.records
         slots, fresh, times = self.streams.assign(block.keys, block.time_ms.tolist(), kinds)
-        predictions = self._run(block, slots, fresh, times, block.kind)
+        if not self.streams.returns:
+            predictions = self._run(block, slots, fresh, times, block.kind)
+        else:
+            parts, start = [], 0
+            for record, now in (*self.streams.returns, (before + len(block), None)):
+                rows = slice(start, start := record - before)
+                parts.append(self._run(block.rows(rows), slots[rows], fresh[rows], times[rows], block.kind[rows]))
+                if now is not None:
+                    self._go_back(now)
+            predictions = Predictions.joined(parts)
         self.digest = zlib.crc32(predictions.value.data, self.digest)
         return predictions
 
@@ -176,6 +192,8 @@ class Learner:
             one.slot[0], one.fresh[0], one.time_ms[0] = self.streams.find(key), False, time_ms
         else:
             one.slot[0], one.fresh[0], one.time_ms[0] = self.streams.assign_one(key, time_ms, kind)
+            if self.streams.returns:
+                self._go_back(self.streams.returns.pop()[1])
         one.kind[0], one.end[0], one.event[0] = kind, end and self.spec.has_end, event
         self._process_one()
         return self._one_prediction
@@ -232,6 +250,13 @@ class Learner:
         for j in range(min(horizon, step)):
             forecasts[j] = self._per_stream.remembered[slot, (step - 1 - j) % horizon, j]
         return forecasts
+
+    def _go_back(self, now_ms: int) -> None:
+        """Stream time went back: streams that followed the wrong one must not seem to have no pauses until it comes."""
+        newest = self._per_stream.last_ms[: self.streams.n_slots]
+        for slot in np.flatnonzero(newest > now_ms).tolist():
+            newest[slot] = now_ms
+            self.streams.touch(slot)
 
     def _run(
         self,
@@ -302,11 +327,25 @@ class Learner:
         """Running counts of what happened, by name (``core.counts``)."""
         counts = dict(zip((count.name for count in COUNTS), self._model.counters.tolist(), strict=True))
         counts.update((count.name, getattr(self.streams, count.name)) for count in EVICTIONS)
+        counts.update((count.name, getattr(self.streams.clock, count.name)) for count in JUMPS)
         return counts
 
     def gauges(self) -> dict[str, float]:
         """Newest gradient norm and window loss, and running sums (``core.counts.GAUGES``)."""
         return dict(zip(GAUGES, self._model.gauges.tolist(), strict=True))
+
+    def add_zeros(self, counts: npt.NDArray[np.int64]) -> None:
+        """To the statistics of the features, as if each had been 0 in so many (n_features,) more records, long ago."""
+        model, memory = self._model, float(self.spec.learning.scale_memory)
+        for k in np.flatnonzero(counts).tolist():
+            known, new = model.x_count[k], float(counts[k])
+            total = known + new
+            model.x_first[k, int(known) : int(total)] = 0.0
+            # Two sets of values put together; see ``scaler.together``, of which one has no deviation.
+            model.x_m2[k] += model.x_mean[k] ** 2 * known * new / total
+            model.x_mean[k] *= known / total
+            model.x_count[k] = min(total, memory)
+            model.x_m2[k] *= model.x_count[k] / total
 
     def get_weights(self) -> dict[str, npt.NDArray[Any]]:
         """Copies of all weights under PyTorch's names and shapes."""

@@ -167,7 +167,7 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     ``max_streams`` bounds memory: the least recently seen stream is dropped for a new one. ``ttl_s`` drops streams idle
     for longer. ``reset_after_s`` ends a stream's sequence when its next record comes later than that. A record whose
-    timestamp is more than ``max_time_jump_s`` ahead of stream time moves time only once two more confirm it.
+    timestamp is more than ``max_time_jump_s`` ahead of stream time counts as now until several streams confirm it.
     """
 
     max_streams: Annotated[
@@ -182,7 +182,7 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     ] = None
     max_time_jump_s: Annotated[
         PositiveFloat,
-        Meta(description="A single record further ahead than this many seconds does not move stream time."),
+        Meta(description="Records further ahead than this many seconds count as now until several streams agree."),
     ] = 7 * 86_400.0
 
 

@@ -25,7 +25,7 @@ Array = npt.NDArray[Any]
 class Beside(NamedTuple):
     """What a learner keeps beside the arrays of its kernels, and not per stream; it tells of the log so far."""
 
-    clock: I1 = stored("4", learned=False)  # see ``StreamClock.state``
+    clock: I1 = stored("18", learned=False)  # see ``StreamClock.state``
     arrivals: I1 = stored("4", learned=False)  # records seen, streams dropped for ttl, for capacity, by tombstones
     digest: I1 = stored("1", learned=False)  # CRC-32 over all predictions of ``process``
 
@@ -33,7 +33,7 @@ class Beside(NamedTuple):
 class Slots(NamedTuple):
     """The same per slot."""
 
-    seen: I2 = stored("2")  # stream time when the stream was last seen, and the number of the record then
+    seen: I2 = stored("3")  # when the stream was last seen: stream time, that without its jumps, the record's number
 
 
 MODEL: Mapping[str, Stored] = {**declared(Model), **declared(Beside)}

@@ -5,6 +5,10 @@ when it was idle longer than ``ttl`` in stream time, or when all slots are used,
 least recently seen. Both are decided record by record from keys and timestamps alone, so they are the same for any cut
 of the log.
 
+A far jump of stream time (see ``clock``) makes nobody idle: whoever stays away is idle in the time that was *lived*
+through, whoever comes back by the time of its record. So after a pause of the whole partition a stream starts over when
+it returns, and after a jump that proves wrong those that did not follow it are still there.
+
 The index knows nothing of what the arrays hold: it says ``fresh`` where a slot starts over, and the kernel clears it
 when it comes to that record. It also notes which segments of slots were touched, for incremental checkpoints.
 """
@@ -12,13 +16,14 @@ when it comes to that record. It also notes which segments of slots were touched
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections import OrderedDict
 
 import numpy as np
 import numpy.typing as npt
 
 from streamrnn.core.kinds import EVENT, FORGET
-from streamrnn.learner.clock import StreamClock
+from streamrnn.learner.clock import UNCONTRADICTED, StreamClock
 
 Integers = npt.NDArray[np.int64]
 
@@ -29,6 +34,7 @@ ONE_BY_ONE = 64
 """Records up to which it does not pay to prepare for many."""
 
 _BEFORE_ALL_TIME = -(1 << 80)
+_NEVER_MS = 1 << 80
 
 
 class StreamIndex:
@@ -42,6 +48,13 @@ class StreamIndex:
         Idle time in stream time after which a stream is dropped; ``None`` = never.
     max_time_jump_ms
         See ``StreamClock``.
+
+    Attributes
+    ----------
+    records
+        How many were assigned so far.
+    returns
+        Where stream time went back in the newest block: before which record (of all, from 0), and to what time.
 
     >>> index = StreamIndex(max_streams=2, ttl_ms=None, max_time_jump_ms=1000)
     >>> slots, fresh, _ = index.assign([b"a", b"b", b"a", b"c"], [1, 2, 3, 4], [0, 0, 0, 0])
@@ -57,15 +70,17 @@ class StreamIndex:
         self.evictions_capacity = 0
         self.evictions_tombstone = 0
         self._slots: OrderedDict[bytes, int] = OrderedDict()  # least recently seen first
-        self._last_seen: list[int] = []
+        self.records = 0
+        self.returns: list[tuple[int, int]] = []
+        self._last_seen: list[int] = []  # stream time then
+        self._lived: list[int] = []  # the time lived through until then, in which the order of ``_slots`` ascends
         self._touched: list[int] = []  # running number of the record that touched the slot last
         self._keys: list[bytes | None] = []
         # A heap: which slot is next must follow from the set of free ones, not from the order in which they became so,
         # which a restart forgets.
         self._free: list[int] = []
-        self._records = 0
         self._touched_segments: set[int] = set()
-        self._seen = np.zeros((max_streams, 2), np.int64)  # what ``state`` gives of ``_last_seen`` and ``_touched``
+        self._seen = np.zeros((max_streams, 3), np.int64)  # what ``state`` gives of the three lists above
         self._stale_segments: set[int] = set()  # of it, beside the touched ones
 
     def __len__(self) -> int:
@@ -98,21 +113,25 @@ class StreamIndex:
         A label for a stream that is not remembered gets the blank slot: it must not create one. So does its tombstone;
         that of a stream that is remembered gets its slot, which starts over and is free from then on.
         """
-        n = len(keys)
+        n, done = len(keys), 0
         slots, fresh, times = [self.max_streams] * n, [False] * n, list(times_ms)
-        # Records of one stream at one time, as from a data frame: from the third on nothing new is decided.
-        same = n > 2 and keys.count(keys[0]) == n and times_ms.count(times_ms[0]) == n and kinds.count(EVENT) == n
-        if same:
+        self.returns = []
+        # Records of one stream at one time, as from a data frame: from the third on nothing new is decided, unless they
+        # might move time.
+        if n > 2 and keys.count(keys[0]) == n and times_ms.count(times_ms[0]) == n and kinds.count(EVENT) == n:
             for i in range(2):
                 slots[i], fresh[i], times[i] = self.assign_one(keys[i], times_ms[i], kinds[i])
-            slots[2:] = [slots[1]] * (n - 2)
-            times[2:] = [times[1]] * (n - 2)
-            self._records += n - 2
-            self._touched[slots[1]] = self._records
-        elif n > ONE_BY_ONE and kinds.count(FORGET) == 0:
+            done = 2
+            if self.clock.settled and not self.clock.in_question:
+                slots[2:] = [slots[1]] * (n - 2)
+                times[2:] = [times[1]] * (n - 2)
+                self.records += n - 2
+                self._touched[slots[1]] = self.records
+                done = n
+        if n > ONE_BY_ONE and not done and kinds.count(FORGET) == 0:
             self._assign_many(keys, times, kinds, slots, fresh)
         else:
-            for i in range(n):
+            for i in range(done, n):
                 slots[i], fresh[i], times[i] = self.assign_one(keys[i], times_ms[i], kinds[i])
         return np.array(slots, np.int64), np.array(fresh, np.bool_), np.array(times, np.int64)
 
@@ -123,67 +142,80 @@ class StreamIndex:
 
         ``slots``, ``fresh`` and ``times`` are changed in place, where they are not as for a label without a stream.
         """
-        slot_of, to_end, last_seen, touched = self._slots.get, self._slots.move_to_end, self._last_seen, self._touched
-        jump = self.clock.max_jump_ms
-        now, nobody_leaves_until = self._usual_times()
-        record = self._records
+        slot_of, to_end = self._slots.get, self._slots.move_to_end
+        last_seen, lived, touched = self._last_seen, self._lived, self._touched
+        jump, ttl = self.clock.max_jump_ms, _NEVER_MS if self.ttl_ms is None else self.ttl_ms
+        now, nobody_leaves_until, jumped = self._usual_times()
+        record = self.records
         for i, key in enumerate(keys):
             time_ms = times[i]
-            if time_ms > now:
-                if time_ms > now + jump or time_ms > nobody_leaves_until:
-                    self._pass_usual(now, record)
-                    slots[i], fresh[i], times[i] = self.assign_one(key, time_ms, kinds[i])
-                    now, nobody_leaves_until = self._usual_times()
-                    record = self._records
-                    continue
-                now = time_ms
-            record += 1
             slot = slot_of(key, -1)
+            newest = time_ms if time_ms > now else now
+            if (
+                time_ms > now + jump
+                or time_ms > nobody_leaves_until
+                or time_ms < now - jump
+                or (slot >= 0 and time_ms - last_seen[slot] > ttl)
+            ):
+                self._pass_usual(now, record)
+                slots[i], fresh[i], times[i] = self.assign_one(key, time_ms, kinds[i])
+                now, nobody_leaves_until, jumped = self._usual_times()
+                record = self.records
+                continue
+            now = newest
+            record += 1
             if slot >= 0:
                 to_end(key)
             elif kinds[i] == EVENT:
                 slot, fresh[i] = self._allocate(key), True
             else:
                 continue
-            last_seen[slot], touched[slot], slots[i] = now, record, slot
+            last_seen[slot], lived[slot], touched[slot], slots[i] = now, now - jumped, record, slot
         self._pass_usual(now, record)
         given = np.array(slots, np.int64)
         self._touched_segments.update(np.unique(given[given != self.max_streams] // SEGMENT_SLOTS).tolist())
 
-    def _usual_times(self) -> tuple[int, int]:
-        """Stream time, and until when no stream is idle for too long; no time is usual while the first is in doubt."""
-        now = self.clock.now
+    def _usual_times(self) -> tuple[int, int, int]:
+        """Stream time, until when no stream is idle for too long, and how much of stream time was not lived through.
+
+        No time is usual while the first is in doubt.
+        """
+        now, lived = self.clock.now, self.clock.lived
         if not self.clock.settled:
-            return _BEFORE_ALL_TIME, _BEFORE_ALL_TIME
+            return _BEFORE_ALL_TIME, _BEFORE_ALL_TIME, 0
         if self.ttl_ms is None:
-            return now, now - _BEFORE_ALL_TIME
-        self._drop_idle(now - self.ttl_ms)
+            return now, now + _NEVER_MS, now - lived
+        self._drop_idle(lived - self.ttl_ms)
         # Those who come or are seen again are idle later than the one that is first in line now.
-        oldest = self._last_seen[next(iter(self._slots.values()))] if self._slots else now
-        return now, oldest + self.ttl_ms
+        oldest = self._lived[next(iter(self._slots.values()))] if self._slots else lived
+        return now, oldest + self.ttl_ms + now - lived, now - lived
 
     def _pass_usual(self, now: int, record: int) -> None:
         """Note that the records up to this one had usual times, the newest ``now``."""
-        if record > self._records:
-            self._records = record
+        if record > self.records:
+            self.records = record
             self.clock.pass_usual(now)
 
     def assign_one(self, key: bytes, time_ms: int, kind: int) -> tuple[int, bool, int]:
         """Slot, whether it starts over, and the time to believe, for one record."""
         if kind == FORGET:
             return *self._forget(key), time_ms
-        before = self.clock.now
-        believed = self.clock.observe(time_ms)
-        now = self.clock.now
-        if now < before:  # the provisional first timestamp was withdrawn: nobody was seen later than now
-            for slot in self._slots.values():
-                self._last_seen[slot] = now
-            self._touched_segments.update(slot // SEGMENT_SLOTS for slot in self._slots.values())
-        # Before the key is looked up: a stream that was idle for too long starts over with this very record.
-        if self.ttl_ms is not None:
-            self._drop_idle(now - self.ttl_ms)
-        self._records += 1
+        clock, before = self.clock, self.clock.now
         slot = self._slots.get(key, -1)
+        seen = 0 if slot < 0 else self._touched[slot]
+        believed = clock.observe(time_ms, self.records + 1, seen, self._live)
+        now, lived = clock.now, clock.lived
+        if now < before:
+            self._go_back(now)
+        self.records += 1
+        if self.ttl_ms is not None:
+            # Before the record is given a slot: a stream that was idle for too long starts over with this very record.
+            self._drop_idle(lived - self.ttl_ms)
+            slot = self._slots.get(key, -1)
+            if slot >= 0 and believed - self._last_seen[slot] > self.ttl_ms:
+                self._release(key)
+                self.evictions_ttl += 1
+                slot = -1
         fresh = slot < 0
         if fresh:
             if kind != EVENT:
@@ -191,10 +223,27 @@ class StreamIndex:
             slot = self._allocate(key)
         else:
             self._slots.move_to_end(key)
-        self._last_seen[slot] = now
-        self._touched[slot] = self._records
+        self._last_seen[slot], self._lived[slot], self._touched[slot] = now, lived, self.records
         self._touched_segments.add(slot // SEGMENT_SLOTS)
         return slot, fresh, believed
+
+    def _go_back(self, now: int) -> None:
+        """Stream time was wrong: nobody was seen later than now."""
+        self.returns.append((self.records, now))
+        for slot in self._slots.values():
+            if self._last_seen[slot] > now:
+                self._last_seen[slot] = now
+                self._touched_segments.add(slot // SEGMENT_SLOTS)
+
+    def _live(self, most: int) -> int:
+        """How many streams the newest ``UNCONTRADICTED`` records were of, counted up to ``most``."""
+        oldest = self.records - UNCONTRADICTED
+        count = 0
+        for slot in itertools.islice(reversed(self._slots.values()), most):
+            if self._touched[slot] <= oldest:
+                break
+            count += 1
+        return count
 
     def touch(self, slot: int) -> None:
         """Note that something about the slot changed, without its stream having been seen."""
@@ -206,6 +255,7 @@ class StreamIndex:
 
         Outside time: a tombstone moves no clock, as its timestamp need not be of the records' time.
         """
+        self.records += 1
         slot = self._slots.get(key, -1)
         if slot < 0:
             return self.max_streams, False
@@ -216,8 +266,8 @@ class StreamIndex:
     def _drop_idle(self, oldest_allowed: int) -> None:
         while self._slots:
             key, slot = next(iter(self._slots.items()))
-            if self._last_seen[slot] >= oldest_allowed:
-                return  # stream time never falls, so those behind it were seen no earlier
+            if self._lived[slot] >= oldest_allowed:
+                return  # the time lived through never falls, so those behind it were seen no earlier
             self._release(key)
             self.evictions_ttl += 1
 
@@ -232,6 +282,7 @@ class StreamIndex:
             slot = len(self._keys)
             self._keys.append(key)
             self._last_seen.append(0)
+            self._lived.append(0)
             self._touched.append(0)
         self._slots[key] = slot
         return slot
@@ -249,29 +300,28 @@ class StreamIndex:
         return touched
 
     def state(self) -> tuple[Integers, Integers, list[bytes | None], Integers]:
-        """What it knows: clock, arrivals (4,), the key of each slot ever used (None = free), and ``seen`` (n_slots, 2).
+        """What it knows: clock, arrivals (4,), the key of each slot ever used (None = free), and ``seen`` (n_slots, 3).
 
         Keys and ``seen`` are the live ones. Only rows of segments that were touched since the last call are written
         anew: with many streams, to make all of them would cost more time than the records between two checkpoints.
         """
-        counts = [self._records, self.evictions_ttl, self.evictions_capacity, self.evictions_tombstone]
+        counts = [self.records, self.evictions_ttl, self.evictions_capacity, self.evictions_tombstone]
         arrivals = np.array(counts, dtype=np.int64)
         for segment in self._stale_segments | self._touched_segments:
             rows = slice(segment * SEGMENT_SLOTS, (segment + 1) * SEGMENT_SLOTS)
-            last_seen, touched = self._last_seen[rows], self._touched[rows]
-            stop = rows.start + len(touched)
-            self._seen[rows.start : stop, 0] = last_seen
-            self._seen[rows.start : stop, 1] = touched
+            stop = min(rows.stop, self.n_slots)
+            for column, values in enumerate((self._last_seen, self._lived, self._touched)):
+                self._seen[rows.start : stop, column] = values[rows]
         self._stale_segments = set()
         return self.clock.state(), arrivals, self._keys, self._seen[: self.n_slots]
 
     def resume(self, clock: Integers, arrivals: Integers, keys: list[bytes | None], seen: Integers) -> None:
         """Go on from what ``state`` gave."""
         self.clock.restore(clock)
-        self._records, self.evictions_ttl, self.evictions_capacity, self.evictions_tombstone = arrivals.tolist()
+        self.records, self.evictions_ttl, self.evictions_capacity, self.evictions_tombstone = arrivals.tolist()
         self._keys = list(keys)
         self._seen[: len(keys)] = seen
-        self._last_seen, self._touched = seen[:, 0].tolist(), seen[:, 1].tolist()
+        self._last_seen, self._lived, self._touched = (seen[:, column].tolist() for column in range(3))
         # The order in which streams were last seen is not saved: the running numbers of their records tell it.
         used = [slot for slot, key in enumerate(keys) if key is not None]
         used.sort(key=self._touched.__getitem__)

@@ -54,7 +54,7 @@ def find(place: Place | Path) -> list[Listed]:
     Raises CheckpointError when there are none.
     """
     if isinstance(place, Place):
-        listed = [_listed(f"{place.blobs}/{name}", place.blobs, name) for name in _manifests(place.blobs, place.prefix)]
+        listed = at(place)
     elif place.is_file():
         listed = [_by_hand(place)]
     elif place.is_dir():
@@ -67,6 +67,11 @@ def find(place: Place | Path) -> list[Listed]:
             "A job writes its first one when it starts"
         )
     return sorted(listed, key=_order)
+
+
+def at(place: Place) -> list[Listed]:
+    """The checkpoints at a place, in no order; there may be none."""
+    return [_listed(f"{place.blobs}/{name}", place.blobs, name) for name in _manifests(place.blobs, place.prefix)]
 
 
 def of_config(config: Config) -> Place:

@@ -106,18 +106,19 @@ class CheckpointStore:
         listed = self._blobs.list(f"{self._names.lineage(lineage)}/manifest-")
         return sorted(position for blob in listed if (position := position_in(blob.name)) is not None)
 
-    def newest(self, lineage: str, at_or_below: int | None = None) -> Found:
+    def newest(self, lineage: str, at_or_below: int | None = None, *, of_any_configuration: bool = False) -> Found:
         """Load the newest usable checkpoint of ``lineage`` whose position is at most ``at_or_below`` (None: any).
 
         A corrupt one is logged, listed in ``rejected``, and the one before is tried. Raises FingerprintMismatch when
-        the newest readable one was written under another configuration.
+        the newest readable one was written under another configuration, unless it may be ``of_any_configuration``.
         """
         rejected: list[Rejected] = []
         for position in reversed(self.positions(lineage)):
             if at_or_below is not None and position > at_or_below:
                 continue
             try:
-                return Found(self.load(self.read(lineage, position)), rejected)
+                manifest = self.read(lineage, position)
+                return Found(self.load(manifest, of_any_configuration=of_any_configuration), rejected)
             # Another configuration is no damage: the checkpoints before were written under it as well.
             except CorruptCheckpoint as error:
                 place = f"{self._blobs}/{self._names.manifest(lineage, position)}"
@@ -138,12 +139,13 @@ class CheckpointStore:
             )
         return manifest
 
-    def load(self, manifest: Manifest) -> Checkpoint:
+    def load(self, manifest: Manifest, *, of_any_configuration: bool = False) -> Checkpoint:
         """Read and verify every array ``manifest`` names.
 
-        Raises CorruptCheckpoint when bytes are missing or wrong, FingerprintMismatch for another configuration.
+        Raises CorruptCheckpoint when bytes are missing or wrong, FingerprintMismatch for another configuration, unless
+        it may be ``of_any_configuration``.
         """
-        if self.configuration is not None:
+        if self.configuration is not None and not of_any_configuration:
             check_configuration(manifest, self.configuration)
         model = self._read_arrays(manifest.progress.lineage, manifest.model, "model segment")
         streams, keys = join_segments(self._segments(manifest), manifest.n_slots)

@@ -26,7 +26,7 @@ from streamrnn.storage.atomic_file import write_atomically
 from streamrnn.storage.segments import Segment, pack_segment, unpack_segment
 from streamrnn.storage.tensors import Array, decode, encode
 
-FORMAT = 3
+FORMAT = 4
 _STATE, _STREAMS = "state.", "streams."
 _DESCRIPTION = "streamrnn"
 

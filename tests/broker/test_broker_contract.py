@@ -471,3 +471,57 @@ def test_topics_are_created_described_checked_and_deleted(world: World) -> None:
     assert problem.startswith("topic nowhere does not exist")
     administration.delete_topics([name, "nowhere"])
     until("deletion", lambda: administration.describe_topics([name])[name] is None)
+
+
+# -- looking from outside ---------------------------------------------------------------------------------------------
+
+
+def test_a_topic_tells_its_settings(world: World) -> None:
+    topic, administration = world.topic(), world.administration()
+    settings = administration.topic_configs([topic])[topic]
+    assert settings["cleanup.policy"] == "delete"
+    assert int(settings["retention.ms"]) >= -1
+
+
+def test_the_bounds_of_a_topic_are_those_a_consumer_may_read(world: World) -> None:
+    topic, administration = world.topic(2), world.administration()
+    sender = world.sender()
+    for _ in range(3):
+        sender.send(topic, b"k", b"v", partition=1)
+    sender.flush(10.0)
+    assert administration.bounds(topic) == {TopicPartition(topic, 0): (0, 0), TopicPartition(topic, 1): (0, 3)}
+    assert administration.bounds("nowhere") == {}
+
+
+def test_records_are_read_from_outside_and_nobody_can_tell(world: World) -> None:
+    topic, administration, sender = world.topic(2), world.administration(), world.sender()
+    for i in range(5):
+        sender.send(topic, b"k", b"%d" % i, timestamp_ms=1_700_000_000_000 + i, partition=1)
+    sender.flush(10.0)
+    left, right = TopicPartition(topic, 0), TopicPartition(topic, 1)
+    found = administration.read({left: 0, right: 2}, max_records=2, timeout_s=10.0)
+    assert [(r.offset, r.value, r.timestamp_ms) for r in found[right]] == [
+        (2, b"2", 1_700_000_000_002),
+        (3, b"3", 1_700_000_000_003),
+    ]
+    assert found[left] == []
+    group = f"g-{uuid.uuid4().hex[:8]}"
+    assert administration.commits(group) == {}
+    assert administration.describe_group(group).members == ()
+
+
+def test_a_group_tells_its_members_and_what_they_committed(world: World) -> None:
+    name = f"g-{uuid.uuid4().hex[:8]}"
+    topic, administration, broker = world.topic(), world.administration(), world.member(name)
+    (tp,) = started(broker, topic)
+    broker.commit({tp: Commit(0, "text")}, broker.poll(0.0, 1).membership, 5.0)
+    group = administration.describe_group(name)
+    assert "READ" in group.operations
+    assert len(group.members) == 1
+    assert group.refused == ""
+    assert administration.commits(name) == {tp: Commit(0, "text")}
+
+
+def test_a_group_that_nobody_made_yet_has_no_members_and_may_be_joined(world: World) -> None:
+    group = world.administration().describe_group(f"g-{uuid.uuid4().hex[:8]}")
+    assert (group.members, "READ" in group.operations, group.refused) == ((), True, "")

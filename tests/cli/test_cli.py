@@ -142,7 +142,7 @@ def test_version():
 def test_validate_shows_the_job_it_understood(job):
     result = call("validate", "-c", job, "--connect")
     assert result.exit_code == 0
-    for text in ("small", "embedded log", "a (numeric)", "lstm, 4 units", "valid", "directories may be written"):
+    for text in ("small", "embedded log", "a (numeric)", "lstm, 4 units", "valid", "can be made"):
         assert text in result.output
     parameters = 4 * 4 * (1 + 1 + 2 + 4 + 2) + 5  # feature, dt, previous target and its flag; state; two biases; head
     assert f"{parameters} parameters" in result.output

@@ -64,6 +64,7 @@ group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 transaction.max.timeout.ms=900000
 log.cleaner.dedupe.buffer.size=4194304
+log.cleaner.backoff.ms=500
 num.network.threads=2
 num.io.threads=2
 """

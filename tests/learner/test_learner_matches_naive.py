@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from streamrnn.core.counts import COUNTS, EVICTIONS
 from streamrnn.core.kinds import CLOSE
 from streamrnn.learner.block import EVENT, LABEL, Block
+from streamrnn.learner.clock import JUMPS
 from streamrnn.learner.learner import RLS_WEIGHT, Learner
-from streamrnn.learner.spec import LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
 from tests.oracle.learner import NaiveLearner
 from tests.oracle.network import random_weights
 from tests.support.learners import carried_state, one_by_one
@@ -28,7 +29,9 @@ EXAMPLES = settings(
     max_examples=30 if numba.config.DISABLE_JIT else 200,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
 )
-SHARED_COUNTS = [count.name for count in (*COUNTS, *EVICTIONS) if count.name not in {"updates", "windows_in_batch"}]
+SHARED_COUNTS = [
+    count.name for count in (*COUNTS, *EVICTIONS, *JUMPS) if count.name not in {"updates", "windows_in_batch"}
+]
 
 
 def pair(spec: LearnerSpec) -> tuple[Learner, NaiveLearner]:
@@ -235,3 +238,36 @@ def test_quantile_loss_learns_as_if_steps_were_not_bounded() -> None:
 
     assert learned(0.1).digest == learned(None).digest
     assert learned(0.1).counters()["steps_shortened"] == 0
+
+
+@pytest.mark.parametrize("ttl_s", [None, 30.0])
+@pytest.mark.parametrize("cuts", [[], [(60, True)], [(i, i % 3 == 0) for i in range(0, 130, 7)]])
+def test_a_jump_of_time_that_is_taken_back_leaves_pauses_and_streams_as_the_naive_learner_has_them(
+    cuts: list[tuple[int, bool]], ttl_s: float | None
+) -> None:
+    streams = StreamSpec(max_streams=9, ttl_s=ttl_s, reset_after_s=10.0, max_time_jump_s=60.0)
+    spec = LearnerSpec(
+        n_features=2, target=TargetSpec(fields=("y",)), streams=streams, inputs=InputSpec(dt=True),
+        model=ModelSpec(hidden_size=3, dtype="float64"),
+    )  # fmt: skip
+    block = log_with_a_jump(spec)
+    check_agreement(spec, block, cuts, 1e-9)
+    learner, _ = pair(spec)
+    learner.process(block)
+    counts = learner.counters()
+    assert (counts["time_jumps_believed"], counts["time_jumps_taken_back"]) == (1, 1)
+    assert counts["sequences_ended" if ttl_s is None else "evictions_ttl"] > 0
+
+
+def log_with_a_jump(spec: LearnerSpec) -> Block:
+    """Six streams; three go on a year ahead, and then only the others come."""
+    year_ms, rng = 365 * 86_400_000, np.random.default_rng(3)
+    keys = [f"s{i % 6}".encode() for i in range(48)]
+    times = [1000 * i for i in range(48)]
+    for i in range(60):
+        ahead = i % 3 > 0 and i < 40
+        keys.append(f"s{i % 3 if ahead else 3 + i % 3}".encode() if i < 50 else f"s{i % 6}".encode())
+        times.append(48_000 + 1000 * i + (year_ms if ahead else 0))
+    keys[48:52], times[48:52] = [b"s0", b"s1", b"s2", b"s0"], [year_ms + 48_000 + i for i in range(4)]
+    n = len(keys)
+    return Block.events(keys, rng.normal(size=(n, spec.n_features)), rng.normal(size=(n, 1)), time_ms=times)

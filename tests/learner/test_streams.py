@@ -38,7 +38,7 @@ def everything(index: StreamIndex) -> tuple[object, ...]:
 
 
 def restored(index: StreamIndex) -> StreamIndex:
-    again = StreamIndex(index.max_streams, index.ttl_ms, JUMP_MS)
+    again = StreamIndex(index.max_streams, index.ttl_ms, index.clock.max_jump_ms)
     again.resume(*index.state())
     return again
 
@@ -199,7 +199,7 @@ def test_no_stream_outlives_ttl_and_none_exceeds_the_capacity(limit: tuple[int, 
         slots = [index.find(key) for key in list(index.keys())]
         assert len(set(slots)) == len(slots)
         if index.ttl_ms is not None:
-            assert (index.clock.now - index.state()[3][slots, 0] <= index.ttl_ms).all()
+            assert (index.clock.lived - index.state()[3][slots, 1] <= index.ttl_ms).all()
         if row[2] == EVENT:
             assert index.keys()[-1] == row[0]
 

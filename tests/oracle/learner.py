@@ -65,6 +65,8 @@ class NaiveLearner(NaiveEncoder):
         self.readouts = self.new_readouts() if self.rls else []
         self.streams: OrderedDict[bytes, Stream] = OrderedDict()  # least recently touched first
         self.clock = Clock(spec.streams.max_time_jump_s * 1000)
+        self.clock.counts = self.counts
+        self.number = 0  # of the record at work
         self.counted = np.zeros(0)  # the targets of the record at work, as far as they count
         self.updates = 0
         self.windows = 0
@@ -113,15 +115,19 @@ class NaiveLearner(NaiveEncoder):
             updates = self.updates
             self.close(record.key)
             return np.full(self.spec.n_outputs, np.nan), updates
+        self.number += 1
         if record.kind == FORGET:  # outside time: no clock moves, and nobody else leaves
             if self.streams.pop(record.key, None) is not None:
                 self.counts["evictions_tombstone"] += 1
             return np.full(self.spec.n_outputs, np.nan), self.updates
-        time_ms = self.clock.advance(record.time_ms)
-        if self.clock.restarted:
+        seen = {key: stream.last_number for key, stream in self.streams.items()}
+        time_ms = self.clock.advance(record.time_ms, record.key, seen, self.number)
+        if self.clock.went_back:
             for stream in self.streams.values():
-                stream.last_seen_ms = time_ms
-        self.evict_idle()
+                stream.last_seen_ms = min(stream.last_seen_ms, time_ms)
+                if (last_ms := stream.sequence.last_time_ms) is not None:
+                    stream.sequence.last_time_ms = min(last_ms, time_ms)
+        self.evict_idle(record.key, time_ms)
         if record.kind == LABEL:
             self.counts["label_records"] += 1
             self.process_label(record)
@@ -175,11 +181,15 @@ class NaiveLearner(NaiveEncoder):
 
     # ------------------------------------------------------------------------------------------------- streams
 
-    def evict_idle(self) -> None:
+    def evict_idle(self, returning: bytes, time_ms: int) -> None:
+        """Drop who was idle too long in the time lived through, and the one at hand if its record comes too late."""
         ttl_s = self.spec.streams.ttl_s
         if ttl_s is None:
             return
-        for key in [k for k, s in self.streams.items() if self.clock.now_ms - s.last_seen_ms > ttl_s * 1000]:
+        idle = [k for k, s in self.streams.items() if self.clock.lived_ms - s.last_lived_ms > ttl_s * 1000]
+        if returning in self.streams and time_ms - self.streams[returning].last_seen_ms > ttl_s * 1000:
+            idle.append(returning)
+        for key in set(idle):
             del self.streams[key]
             self.counts["evictions_ttl"] += 1
 
@@ -191,6 +201,7 @@ class NaiveLearner(NaiveEncoder):
             self.streams[key] = self.new_stream()
         self.streams.move_to_end(key)
         self.streams[key].last_seen_ms = self.clock.now_ms
+        self.streams[key].last_lived_ms, self.streams[key].last_number = self.clock.lived_ms, self.number
         return self.streams[key]
 
     def new_stream(self) -> Stream:

@@ -6,7 +6,8 @@ states, so that "the newest k2 steps" and "the value a period ago" are slices an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +15,9 @@ import numpy as np
 from tests.oracle.network import Array, State
 from tests.oracle.statistics import RunningMoments
 
-CONFIRMATIONS = 3  # records that must agree before a far jump of time counts
+CONFIRMATIONS = 3  # streams that must agree before a far jump of time counts
+RETURNS = 10  # records in a row that take it back
+UNCONTRADICTED = 100  # records in a row after which whoever is left decides
 EVENT, LABEL, PREDICT, IMAGINE, CLOSE, FORGET = range(6)  # kinds of records
 
 
@@ -68,38 +71,114 @@ class Stream:
     moments: list[RunningMoments]  # per field
     changes: list[RunningMoments]  # per horizon and field: differences to the baseline
     last_seen_ms: int = 0
+    last_lived_ms: int = 0  # the time lived through by then
+    last_number: int = 0  # that record's
     events: list[tuple[int, History, int]] = field(default_factory=list)  # id, its sequence, its step
 
 
-class Clock:
-    """Stream time: the running maximum of record times, deaf to a far jump until several records agree on it.
+@dataclass
+class Sighting:
+    """A record that is far from stream time: ``history`` says when its stream was seen before, None = never."""
 
-    The first time is provisional until a record within a jump of it (or three that agree ahead of it) confirm it: a
-    record further back than that starts time again. ``candidates`` must agree with the first of them.
+    time_ms: int
+    number: int
+    key: bytes
+    history: int | None
+    live: int
+
+
+class Clock:
+    """Stream time: the running maximum of record times, deaf to a far jump until several streams agree on it.
+
+    The first time is provisional until a record within a jump of it (or enough that agree ahead of it) confirm it: a
+    record further back than that starts time again. ``row`` are the records in a row that are far from now on the same
+    side, ``agreeing`` those at its end that agree with the first of them. ``lived_ms`` is time without its jumps.
     """
 
     def __init__(self, max_jump_ms: float) -> None:
         self.max_jump_ms = max_jump_ms
         self.now_ms: int | None = None
+        self.lived_ms = 0
         self.provisional = False
-        self.restarted = False
-        self.candidates: list[int] = []
+        self.went_back = False
+        self.row: list[Sighting] = []
+        self.agreeing: list[Sighting] = []
+        self.trial: tuple[int, int] | None = None  # the time before the newest jump, and what was lived until then
+        self.doublings = 0
+        self.counts: Counter[str] = Counter()
 
-    def advance(self, time_ms: int) -> int:
-        """Take one record's time; returns its effective time."""
-        self.restarted = False
+    def near(self, a: int, b: int) -> bool:
+        return abs(a - b) <= self.max_jump_ms
+
+    def advance(self, time_ms: int, key: bytes = b"", seen: Mapping[bytes, int] | None = None, number: int = 0) -> int:
+        """Take one record's time; returns its effective time. ``seen``: the newest record of each remembered stream."""
+        self.went_back = False
         if self.now_ms is None:
             self.now_ms, self.provisional = time_ms, True
             return time_ms
-        if self.provisional and self.now_ms - time_ms > self.max_jump_ms:
-            self.now_ms, self.restarted, self.candidates = time_ms, True, []
-            return time_ms
-        if time_ms - self.now_ms > self.max_jump_ms:
-            if self.candidates and abs(time_ms - self.candidates[0]) > self.max_jump_ms:
-                self.candidates = []
-            self.candidates.append(time_ms)
-            if len(self.candidates) < CONFIRMATIONS:
-                return self.now_ms
-        self.provisional, self.candidates = False, []
+        ahead = time_ms > self.now_ms
+        far = not self.near(time_ms, self.now_ms)
+        if not far or (self.provisional and not ahead):
+            if far:
+                self.now_ms, self.went_back = time_ms, True
+            else:
+                self.provisional = False
+            return self.usual(time_ms)
+        if self.trial and self.lived_ms - self.trial[1] > self.max_jump_ms:
+            self.trial, self.doublings = None, 0
+        if self.trial and not ahead:
+            if not self.near(time_ms, self.trial[0]):
+                return time_ms
+            self.trial = max(self.trial[0], time_ms), self.trial[1]
+        if self.row and (self.row[-1].time_ms > self.now_ms) != ahead:
+            self.row, self.agreeing = [], []
+        seen = seen or {}
+        live = sum(n > number - 1 - UNCONTRADICTED for n in seen.values())
+        self.row.append(Sighting(time_ms, number, key, seen.get(key), live))
+        if self.agreeing and not self.near(time_ms, self.agreeing[0].time_ms):
+            self.agreeing = []
+        self.agreeing.append(self.row[-1])
+        return self.far_ahead(time_ms) if ahead else self.far_behind(time_ms)
+
+    def usual(self, time_ms: int) -> int:
+        assert self.now_ms is not None
+        self.lived_ms += max(0, time_ms - self.now_ms)
         self.now_ms = max(self.now_ms, time_ms)
+        self.row, self.agreeing = [], []
+        return time_ms
+
+    def enough(self, records: int, streams: int) -> bool:
+        """Whether so many records agree, of so many streams that were seen before, or all that were live."""
+        first = self.agreeing[0]
+        old = {s.key for s in self.agreeing if s.history is not None and s.history < first.number}
+        return len(self.agreeing) >= records and len(old) >= min(streams, first.live)
+
+    def far_ahead(self, time_ms: int) -> int:
+        assert self.now_ms is not None
+        needed = CONFIRMATIONS * 2**self.doublings
+        believed = None
+        if self.enough(needed, needed):
+            believed = time_ms
+        elif len(self.row) >= UNCONTRADICTED:
+            believed = min(s.time_ms for s in self.row)
+        if believed is not None:
+            self.trial = self.now_ms, self.lived_ms
+            self.now_ms, self.provisional = believed, False
+            self.row, self.agreeing = [], []
+            self.counts["time_jumps_believed"] += 1
+            if self.near(time_ms, believed):
+                return self.usual(time_ms)
+        self.counts["time_jumps_refused"] += 1
+        return self.now_ms
+
+    def far_behind(self, time_ms: int) -> int:
+        if self.trial:
+            wrong = self.enough(RETURNS, CONFIRMATIONS) or len(self.agreeing) >= UNCONTRADICTED
+        else:
+            wrong = self.enough(UNCONTRADICTED, CONFIRMATIONS)
+        if wrong:
+            self.now_ms, self.went_back, self.trial = time_ms, True, None
+            self.row, self.agreeing = [], []
+            self.doublings = min(self.doublings + 1, 5)
+            self.counts["time_jumps_taken_back"] += 1
         return time_ms

@@ -179,12 +179,13 @@ class Scenario:
         stop_after: int | None = None,
         seed: int = 0,
         turn: Callable[[Loop, RebalancingBroker], None] | None = None,
+        broker: type[RebalancingBroker] = RebalancingBroker,
         **changes: str,
     ) -> Run:
         """Run the job until the log is read; ``turn`` is called at every poll. Raises what the loop raises."""
         job = Job(self.config(**changes))
         stop = threading.Event()
-        inner = RebalancingBroker(EmbeddedLog(self.directory / "log"), job.config.group_id)
+        inner = broker(EmbeddedLog(self.directory / "log"), job.config.group_id)
         hooks = dict(before or {})
         given = hooks.get("poll")
 
@@ -198,7 +199,7 @@ class Scenario:
                 given(n)
 
         hooks["poll"] = on_poll
-        broker = ScriptedBroker(inner, hooks, after, seed)
+        scripted = ScriptedBroker(inner, hooks, after, seed)
         metrics, health = Metrics(CollectorRegistry()), Health()
 
         def idle() -> None:
@@ -206,8 +207,8 @@ class Scenario:
             stop.set()
 
         clock = itertools.count(0.0, 2 * job.config.commit_interval_ms / 1000).__next__
-        loop = Loop(job, broker, metrics, health, stop, idle, clock)
-        run = Run({}, metrics.registry, health, loop, broker)
+        loop = Loop(job, scripted, metrics, health, stop, idle, clock)
+        run = Run({}, metrics.registry, health, loop, scripted)
         # Series go with their partition: what they showed at the end is read just before.
         drop = loop._drain
 
@@ -226,7 +227,7 @@ class Scenario:
         try:
             loop.run()
         finally:
-            broker.close(1.0)
+            scripted.close(1.0)
             inner.log.close()
         return run
 

@@ -21,6 +21,7 @@ REASONS = (
     "out_of_range",
     "bad_timestamp",
     "unknown_class",
+    "undeliverable",
 )
 """Every reason of a RecordError, as used in dead letters and metric labels. None of them names a format."""
 
@@ -72,6 +73,24 @@ def encode_dead_letter(record: Record, error: RecordError, max_value_bytes: int 
             value_bytes=None if record.value is None else len(record.value),
         )
     )
+
+
+def shorten_dead_letter(encoded: bytes, max_bytes: int) -> bytes:
+    """The same dead letter in at most ``max_bytes``, or as short as it gets: less of the value, the detail, the key.
+
+    Where and why always stay, and so do the original sizes.
+    """
+    letter = msgspec.json.decode(encoded, type=_DeadLetter)
+    for name, encoding in (("value", letter.value_encoding), ("detail", None), ("key", letter.key_encoding)):
+        if (excess := len(encoded) - max_bytes) <= 0:
+            break
+        text = getattr(letter, name) or ""
+        # A character takes a byte or more in JSON, so taking away so many of them is enough.
+        kept = max(0, len(text) - excess)
+        if text:
+            setattr(letter, name, text[: kept // 4 * 4 if encoding == "base64" else kept])
+        encoded = msgspec.json.encode(letter)
+    return encoded
 
 
 def _shown(data: bytes | None, limit: int) -> tuple[str | None, str | None]:

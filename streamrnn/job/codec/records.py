@@ -141,7 +141,7 @@ class RecordCodec:
         return Decoded(block, sources, rejected, passed_over - ignored, ignored + kinds.count(FORGET), seen)
 
     def _decode_one(self, record: Record, row: list[float], noted: bytearray) -> tuple[Head, Sequence[float]] | None:
-        """Fill ``row`` with the features; return the row's head and its targets, None for a record that is passed over."""
+        """Fill ``row`` with the features; return its head and the targets, None for a record that is passed over."""
         _, _, _, time_ms, key, value, _ = record
         if value is None:
             return self._tombstone(record, row)

@@ -1,0 +1,117 @@
+"""Directories, space, port and kernels: what the job needs of the machine on which this runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from streamrnn.core.compiled import is_compiled
+from streamrnn.daemon.preflight.findings import Finding, fine, problem, warning
+from streamrnn.job.config import Config, HttpConfig
+from streamrnn.learner.lowering import bytes_per_stream, layout_of
+from streamrnn.storage.names import folder_of
+
+_GB = 1_000_000_000
+
+
+def machine(config: Config) -> Iterator[Finding]:
+    """What can be said without asking the broker."""
+    directory = Path(config.checkpoint.directory)
+    yield from writable("checkpoint.directory", directory)
+    yield from owned(directory / folder_of(config.job))
+    if config.embedded is not None:
+        yield from writable("embedded.directory", Path(config.embedded.directory))
+    if config.http is not None:
+        yield from port(config.http)
+    yield from kernels(config)
+
+
+def writable(name: str, directory: Path) -> Iterator[Finding]:
+    """Whether the directory can be written, or made."""
+    at = _nearest(directory)
+    if not at.is_dir():
+        yield problem(f"{name}: {at} is a file, expected a directory")
+    elif not os.access(at, os.W_OK | os.X_OK):
+        yield problem(f"{name}: {at} may not be written by this user; grant it or choose another directory")
+    elif at == directory.absolute():
+        yield fine(f"{name}: {directory} may be written")
+    else:
+        yield fine(f"{name}: {directory} is not there yet and can be made")
+
+
+def owned(folder: Path) -> Iterator[Finding]:
+    """Whether the folders of earlier checkpoints may be written: another user may have made them."""
+    for at in (folder, *(sorted(folder.iterdir()) if os.access(folder, os.R_OK | os.X_OK) else ())):
+        if at.is_dir() and not os.access(at, os.R_OK | os.W_OK | os.X_OK):
+            yield problem(
+                f"checkpoint.directory: {at} holds checkpoints of this job and may not be read and written by this "
+                f"user (uid {os.getuid()}); give it to that user"
+            )
+
+
+def space(config: Config, partitions: int) -> Iterator[Finding]:
+    """Whether the checkpoints of full learners would fit; ``partitions`` is how many the input topic has.
+
+    A slot that did not change is stored once for all checkpoints that have it, so this is the most they can take.
+    """
+    spec = config.learner_spec()
+    # Three vectors of the weights' size: the weights and an optimiser's two moments, in eight bytes at most.
+    each = bytes_per_stream(spec) * config.streams.max_streams + 3 * 8 * layout_of(spec).size
+    most = each * (config.checkpoint.retain + 1) * max(1, partitions)
+    free = shutil.disk_usage(_directory(Path(config.checkpoint.directory))).free
+    where = f"checkpoint.directory: {config.checkpoint.directory}"
+    have = f"{free / _GB:.1f} GB are free"
+    if free < each:
+        yield problem(f"{where}: {have}, and one checkpoint of a full learner takes {each / _GB:.1f} GB; make room")
+    elif free < most:
+        yield warning(
+            f"{where}: {have}; with all streams in use {config.checkpoint.retain} checkpoints of {max(1, partitions)} "
+            f"partitions may take {most / _GB:.1f} GB; lower checkpoint.retain or streams.max_streams, or make room"
+        )
+    else:
+        yield fine(f"{where}: {have}, at most {most / _GB:.2g} GB are needed")
+
+
+def port(http: HttpConfig) -> Iterator[Finding]:
+    """Whether the endpoint for metrics can be opened."""
+    address = f"http: {http.host}:{http.port}"
+    try:
+        family, kind, proto, _, at = socket.getaddrinfo(http.host, http.port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, proto) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(at)
+    except OSError as error:
+        yield warning(
+            f"{address} cannot be opened on this machine now ({error.strerror}); if no worker of this job runs here, "
+            "choose another http.port or http.host"
+        )
+    else:
+        yield fine(f"{address} can be opened")
+
+
+def kernels(config: Config) -> Iterator[Finding]:
+    """Whether the first start has to compile."""
+    dtype = config.model.dtype
+    if is_compiled(dtype):
+        yield fine(f"kernels for {dtype} are compiled")
+    else:
+        yield warning(
+            f"kernels for {dtype} are not compiled for this machine: the first start takes about half a minute longer; "
+            "run `streamrnn warmup` before, or install the wheel"
+        )
+
+
+def _nearest(directory: Path) -> Path:
+    """The directory, or the nearest thing above it that is there."""
+    at = directory.absolute()
+    while not os.access(at, os.F_OK):  # which says no where it may not look; Path.exists raises there
+        at = at.parent
+    return at
+
+
+def _directory(path: Path) -> Path:
+    at = _nearest(path)
+    return at if at.is_dir() else at.parent

@@ -1,0 +1,144 @@
+"""Can a restart find its way back? It loads a checkpoint and replays the log from there to the committed offset.
+
+What is checked here is what recovery decides at the start (``streamrnn.daemon.recovery``), told before it does, and
+what may be missing from the log by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from streamrnn.broker.protocol import Bounds, Commit, TopicPartition
+from streamrnn.daemon.mark import Mark
+from streamrnn.daemon.preflight.facts import Facts
+from streamrnn.daemon.preflight.findings import Finding, count, duration, fine, problem, warning
+from streamrnn.job.config import Config
+
+
+def replay(config: Config, facts: Facts) -> Iterator[Finding]:
+    """The input topic's retention and compaction, and where each partition would begin."""
+    yield from compaction(config, facts)
+    yield from retention(config, facts)
+    if facts.commits is not None and facts.bounds:
+        yield from starts(config, facts)
+
+
+def compaction(config: Config, facts: Facts) -> Iterator[Finding]:
+    """A compacted log loses records that a replay needs."""
+    settings = facts.settings.get(config.input.topic, {})
+    if "compact" not in settings.get("cleanup.policy", ""):
+        return
+    lag_ms = int(settings.get("min.compaction.lag.ms", 0))
+    needed_ms = 2000 * config.checkpoint.interval_s
+    text = (
+        f"topic {config.input.topic}: is compacted, so records between a checkpoint and the committed offset may be "
+        "gone when a restart replays them; the state reached is then another one, and checkpoint.on_inexact decides "
+        f"({config.checkpoint.on_inexact})"
+    )
+    if lag_ms >= needed_ms:
+        yield fine(
+            f"topic {config.input.topic}: is compacted, and min.compaction.lag.ms keeps the newest {duration(lag_ms)} "
+            "whole for replays"
+        )
+        return
+    yield warning(
+        f"{text}; use a topic that is not compacted, or raise min.compaction.lag.ms to more than the time between "
+        f"checkpoints and the longest the job may be down (now {duration(lag_ms)})"
+    )
+
+
+def retention(config: Config, facts: Facts) -> Iterator[Finding]:
+    """The log has to reach back to the newest checkpoint, which is as old as the interval, or the job's absence."""
+    settings, name = facts.settings.get(config.input.topic, {}), config.input.topic
+    if "delete" not in settings.get("cleanup.policy", "delete"):
+        return
+    kept_ms, kept_bytes = (int(settings.get(key, -1)) for key in ("retention.ms", "retention.bytes"))
+    needed_ms = 2000 * config.checkpoint.interval_s
+    if 0 <= kept_ms < needed_ms:
+        yield warning(
+            f"topic {name}: keeps {duration(kept_ms)} (retention.ms), and a restart replays up to "
+            f"{duration(needed_ms / 2)} (checkpoint.interval_s): records it needs may be gone, and then "
+            f"checkpoint.on_gap decides ({config.checkpoint.on_gap}); raise the one or lower the other"
+        )
+    sample = facts.sample()
+    mean = sum(len(r.value or b"") + len(r.key or b"") for r in sample) / max(1, len(sample))
+    needed = mean * config.checkpoint.max_replay_records
+    if 0 <= kept_bytes < needed:
+        yield warning(
+            f"topic {name}: keeps {kept_bytes:,} bytes of a partition (retention.bytes), and a restart replays up to "
+            f"{config.checkpoint.max_replay_records:,} records (checkpoint.max_replay_records) of {mean:,.0f} bytes: "
+            f"some may be gone, and then checkpoint.on_gap decides ({config.checkpoint.on_gap}); raise the one or "
+            "lower the other"
+        )
+
+
+def starts(config: Config, facts: Facts) -> Iterator[Finding]:
+    """Where each partition would begin, and what would keep it from it."""
+    assert facts.commits is not None
+    new, waiting = [], 0
+    for tp, bounds in facts.bounds.items():
+        commit = facts.commits.get(tp)
+        if commit is None:
+            new.append(tp)
+            continue
+        waiting += max(0, bounds.end - commit.offset)
+        yield from resumes(config, facts, tp, bounds, commit)
+    known = len(facts.bounds) - len(new)
+    if known:
+        yield fine(f"{known} of {len(facts.bounds)} partitions have been committed by this group; offsets waiting: "
+                   f"{waiting:,}")  # fmt: skip
+    yield from first_starts(config, facts, new, begun=known > 0)
+
+
+def resumes(config: Config, facts: Facts, tp: TopicPartition, bounds: Bounds, commit: Commit) -> Iterator[Finding]:
+    """A committed partition: are its checkpoints there, and does the log reach from one to the commit?"""
+    afresh = "to start afresh, delete the group's offsets or give the job another name"
+    mark = Mark.from_metadata(commit.metadata)
+    if mark is None:
+        yield problem(
+            f"{tp}: offset {commit.offset} of group {config.group_id} was not committed by streamrnn (its metadata is "
+            f"{commit.metadata[:40]!r}); give the job a kafka.group_id of its own"
+        )
+        return
+    if commit.offset > bounds.end:
+        yield problem(
+            f"{tp}: offset {commit.offset} is committed, the log ends at {bounds.end}: the topic was made anew or lost "
+            f"its end; {afresh}"
+        )
+        return
+    there = facts.checkpoints.get(tp, {}).get(mark.lineage, ())
+    usable = [position for position in there if position <= commit.offset]
+    if not usable:
+        yield problem(
+            f"{tp}: no checkpoint of lineage {mark.lineage} at or below the committed offset {commit.offset} in "
+            f"{config.checkpoint.directory}; bring the directory back, or {afresh}"
+        )
+    elif usable[-1] < bounds.start:
+        gone = f"{tp}: the log begins at {bounds.start}, the newest checkpoint is at {usable[-1]}: records are gone"
+        if config.checkpoint.on_gap == "fail":
+            yield problem(f"{gone}; set checkpoint.on_gap: continue to go on without them")
+        else:
+            yield warning(f"{gone} and are passed over (checkpoint.on_gap: continue)")
+    if mark.partitions and mark.partitions != len(facts.bounds):
+        had, has = count(mark.partitions, "partition"), len(facts.bounds)
+        yield warning(
+            f"{tp}: the topic had {had} when it was committed and has {has}: keys moved, so streams go on in other "
+            "partitions with a new hidden state"
+        )
+
+
+def first_starts(config: Config, facts: Facts, new: Sequence[TopicPartition], *, begun: bool) -> Iterator[Finding]:
+    """Partitions of which nothing is committed."""
+    left = [tp for tp in new if facts.checkpoints.get(tp)]
+    if left:
+        yield warning(
+            f"{', '.join(map(str, left[:10]))}: group {config.group_id} has no committed offset although checkpoints "
+            "exist: its offsets expired or were deleted"
+        )
+    blank = [tp for tp in new if tp not in left]
+    if not blank:
+        return
+    where = "end" if config.input.start == "latest" and not begun else "beginning"
+    waiting = sum(facts.bounds[tp].end - facts.bounds[tp].start for tp in blank)
+    behind = f"; offsets waiting: {waiting:,}" if where == "beginning" else ", so what is there now is not read"
+    yield fine(f"first start of {count(len(blank), 'partition')}, at the {where} of the log{behind}")

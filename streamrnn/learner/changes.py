@@ -1,0 +1,245 @@
+"""What becomes of what was learned when a setting changes: for every field of a specification, in one table.
+
+A change is taken up at once (only what comes is computed otherwise), by growth (arrays get new entries or are laid out
+anew, see ``growth``), or not at all, for a reason that ``SETTINGS`` gives. A field without a row there cannot be
+changed, and a test asks for its row. Names of columns are not known here: whether the columns of two specifications
+mean the same is for those to say who named them, a job or an estimator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import msgspec
+
+from streamrnn.learner.spec import LearnerSpec
+
+
+class Way(StrEnum):
+    """How a change is taken up."""
+
+    AT_ONCE = "at once"
+    GROWTH = "by growth"
+    IMPOSSIBLE = "not possible"
+
+
+class Verdict(NamedTuple):
+    """How, and what comes of it or why it cannot be."""
+
+    way: Way
+    why: str
+
+
+class Change(NamedTuple):
+    """A setting that changes: its path, what it was and what it is to be, how that is taken up, and what it means."""
+
+    path: str
+    before: Any
+    now: Any
+    way: Way
+    why: str
+
+
+Rule = Callable[[LearnerSpec, LearnerSpec], Verdict]
+"""From the old and the new specification, which differ in the setting that the rule stands for."""
+
+
+def at_once(why: str = "") -> Rule:
+    """A setting that concerns what comes only."""
+    return lambda old, new: Verdict(Way.AT_ONCE, why)  # noqa: ARG005
+
+
+def growth(why: str) -> Rule:
+    """A setting whose arrays are laid out anew, whatever it changes to."""
+    return lambda old, new: Verdict(Way.GROWTH, why)  # noqa: ARG005
+
+
+def impossible(why: str) -> Rule:
+    """A setting that gives what was learned its meaning."""
+    return lambda old, new: Verdict(Way.IMPOSSIBLE, why)  # noqa: ARG005
+
+
+def if_more(of: Callable[[LearnerSpec], int], grown: str, shrunk: str) -> Rule:
+    """A size that can grow and not shrink."""
+
+    def rule(old: LearnerSpec, new: LearnerSpec) -> Verdict:
+        before, now = of(old), of(new)
+        return Verdict(Way.GROWTH, grown) if now >= before else Verdict(Way.IMPOSSIBLE, shrunk)
+
+    return rule
+
+
+# -- rules that look closer -------------------------------------------------------------------------------------------
+
+_WINDOWS = "windows are laid out anew; those that reach back behind the change begin from the nearest state kept"
+
+
+def _quantiles(old: LearnerSpec, new: LearnerSpec) -> Verdict:  # noqa: ARG001
+    if old.model.effective_loss != "quantile":
+        return Verdict(Way.AT_ONCE, "without effect")
+    return Verdict(Way.IMPOSSIBLE, "each output was learned for its level")
+
+
+def _lags(old: LearnerSpec, new: LearnerSpec) -> Verdict:
+    if not old.n_regressors:
+        return Verdict(Way.AT_ONCE, "without effect")
+    more = "weights of the new lags begin at zero; a stream knows them once it has seen as many values"
+    return if_more(lambda of: of.model.lags, more, "the readout's weights for lags cannot be taken out")(old, new)
+
+
+def _reset_after(old: LearnerSpec, new: LearnerSpec) -> Verdict:
+    if (old.streams.reset_after_s is None) == (new.streams.reset_after_s is None):
+        return Verdict(Way.AT_ONCE, "")
+    return Verdict(Way.GROWTH, _WINDOWS)
+
+
+def _fields(old: LearnerSpec, new: LearnerSpec) -> Verdict:
+    if old.n_targets == new.n_targets:
+        return Verdict(Way.AT_ONCE, "under other names")
+    if old.n_targets > new.n_targets:
+        return Verdict(Way.IMPOSSIBLE, "what was learned of a field cannot be taken out")
+    # A further field stands behind the others in every array only where each field has one output and one lag less.
+    if old.target.horizon > 1 or old.n_regressors or old.model.effective_loss == "quantile":
+        return Verdict(Way.IMPOSSIBLE, "fields are added with one horizon, and neither readout rls nor loss quantile")
+    return Verdict(Way.GROWTH, "weights of the new outputs begin at zero")
+
+
+def _known(old: LearnerSpec, new: LearnerSpec) -> Verdict:
+    if "forecast" in (old.target.known, new.target.known):
+        return Verdict(Way.IMPOSSIBLE, "a forecast of the next values is another target than a value of the record")
+    if new.target.known == "record":
+        return Verdict(Way.GROWTH, "predictions that still wait for a label are given up")
+    return Verdict(Way.GROWTH, "predictions are remembered from now on")
+
+
+def _classes(old: LearnerSpec, new: LearnerSpec) -> Verdict:
+    if old.target.classes is None or new.target.classes is None:
+        return Verdict(Way.IMPOSSIBLE, "numbers and classes are learned by different outputs")
+    before, now = len(old.target.classes), len(new.target.classes)
+    if now < before:
+        return Verdict(Way.IMPOSSIBLE, "what was learned of a class cannot be taken out")
+    if now == before:
+        return Verdict(Way.AT_ONCE, "under other names")
+    if old.model.readout == "logistic":
+        return Verdict(Way.IMPOSSIBLE, "the one output of readout logistic tells two classes apart")
+    return Verdict(Way.GROWTH, "a new class begins with zero weights and the lowest bias of the others")
+
+
+def _baseline(old: LearnerSpec, new: LearnerSpec) -> Verdict:
+    if old.target.period == new.target.period:
+        return Verdict(Way.AT_ONCE, "the same, written otherwise")
+    return Verdict(Way.IMPOSSIBLE, "outputs were learned as differences to another value")
+
+
+def _dt(old: LearnerSpec, new: LearnerSpec) -> Verdict:  # noqa: ARG001
+    if new.inputs.dt:
+        return Verdict(Way.GROWTH, "the new column begins at zero")
+    return Verdict(Way.IMPOSSIBLE, "what was learned of an input cannot be taken out")
+
+
+# -- the table --------------------------------------------------------------------------------------------------------
+
+SETTINGS: Mapping[str, Rule] = {
+    "n_features": if_more(
+        lambda of: of.n_features,
+        "new columns begin at zero",
+        "what was learned of a column cannot be taken out; a field that no longer comes counts as missing",
+    ),
+    "indicator": at_once(),  # which column it belongs to is for those to say who named the columns
+    "has_end": growth(_WINDOWS),
+    "model.cell": impossible("gates and states of one cell mean nothing to another"),
+    "model.hidden_size": if_more(
+        lambda of: of.model.hidden_size,
+        "predictions go on as they were: the weights by which new units are heard begin at zero",
+        "units that were learned cannot be taken out",
+    ),
+    "model.num_layers": impossible("a layer that is put in or taken out changes what the others are given"),
+    "model.memory": at_once("it tells how units begin, which concerns new ones only"),
+    "model.dtype": impossible("numbers of another precision lead to other states"),
+    "model.readout": impossible("the weights of one readout mean nothing to another"),
+    "model.loss": impossible("outputs that were learned for one loss mean something else under another"),
+    "model.huber_delta": at_once(),
+    "model.quantiles": _quantiles,
+    "model.lags": _lags,
+    "model.rls_forgetting": at_once(),
+    "model.rls_prior": at_once(),
+    "learning.k1": growth(_WINDOWS),
+    "learning.k2": growth(_WINDOWS),
+    "learning.batch_size": at_once("a batch that was begun is given up"),
+    "learning.optimizer": impossible("the running means of one optimiser mean nothing to another"),
+    "learning.lr": at_once(),
+    "learning.clip_norm": at_once(),
+    "learning.polyak_bound": at_once(),
+    "learning.momentum": at_once(),
+    "learning.rmsprop_alpha": at_once(),
+    "learning.betas": at_once(),
+    "learning.eps": at_once(),
+    "learning.weight_decay": at_once(),
+    "learning.scale": impossible("weights learned on standardised numbers mean nothing to raw ones"),
+    "learning.target_shrinkage": at_once(),
+    "learning.scale_memory": at_once(),
+    "streams.max_streams": at_once("of more streams than there is room for, those least recently seen are dropped"),
+    "streams.ttl_s": at_once("a stream idle for longer is dropped with the next record"),
+    "streams.reset_after_s": _reset_after,
+    "streams.max_time_jump_s": at_once(),
+    "target.fields": _fields,
+    "target.known": _known,
+    "target.horizon": impossible("each output was learned for its number of steps ahead"),
+    "target.baseline": _baseline,
+    "target.classes": _classes,
+    "target.missing": at_once("of the records to come"),
+    "target.event_field": at_once("events that wait for a label keep the names they have"),
+    "target.label_field": at_once("events that wait for a label keep the names they have"),
+    "target.label_memory": growth("the newest events that wait for a label are kept"),
+    "inputs.dt": _dt,
+    "inputs.previous_target": impossible("what was learned of these inputs cannot be taken out, nor put in later"),
+}
+"""For every field of ``LearnerSpec``, by its path, what becomes of what was learned when it changes."""
+
+
+def changes(old: LearnerSpec, new: LearnerSpec) -> list[Change]:
+    """Every field in which the two differ, in the order of the table, with how that is taken up.
+
+    >>> from streamrnn.learner.spec import LearningSpec, TargetSpec
+    >>> spec = LearnerSpec(n_features=1, target=TargetSpec(fields=("y",)))
+    >>> [c.way.value for c in changes(spec, msgspec.structs.replace(spec, learning=LearningSpec(lr=0.1)))]
+    ['at once']
+    """
+    before, now = settings(old), settings(new)
+    order = {path: i for i, path in enumerate(SETTINGS)}
+    found = []
+    for path in sorted(before, key=lambda name: order.get(name, len(order))):
+        if before[path] != now[path]:
+            rule = SETTINGS.get(path, impossible("nobody has said what becomes of what was learned"))
+            found.append(Change(path, before[path], now[path], *rule(old, new)))
+    return found
+
+
+def settings(of: LearnerSpec) -> dict[str, Any]:
+    """Its fields by path. The loss is spelled out, since writing the default down changes nothing."""
+    return {**_leaves(of), "model.loss": of.model.effective_loss}
+
+
+def refusals(old: LearnerSpec, new: LearnerSpec) -> list[str]:
+    """Why a learner of ``new`` cannot go on from one of ``old``, one reason a line; empty where it can."""
+    return [
+        f"{path}: {_shown(path, before)} in what was learned, {_shown(path, now)} here: {why}"
+        for path, before, now, way, why in changes(old, new)
+        if way is Way.IMPOSSIBLE
+    ]
+
+
+def _shown(path: str, value: Any) -> str:
+    """A value in a message; of names that mean nothing here, their number."""
+    counted = path in {"target.fields", "target.classes"} and value is not None
+    return str(len(value)) if counted else repr(value)
+
+
+def _leaves(of: msgspec.Struct, prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in of.__struct_fields__:
+        value = getattr(of, name)
+        found |= _leaves(value, f"{prefix}{name}.") if isinstance(value, msgspec.Struct) else {prefix + name: value}
+    return found

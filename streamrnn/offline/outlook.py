@@ -1,0 +1,58 @@
+"""What would become of what a job has learned if it ran with its settings of today? Told before it runs.
+
+The newest checkpoint of each partition is compared with the job, as recovery will do with the one that the committed
+offset names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamrnn.errors import CheckpointError
+from streamrnn.job.changes import changes
+from streamrnn.job.config import Config
+from streamrnn.job.fingerprint import fingerprint
+from streamrnn.learner.changes import Change, Way
+from streamrnn.offline import inspection
+
+
+@dataclass
+class Outlook:
+    """Partitions of which the same is to be said: what changes for them; nothing does where there is no change."""
+
+    partitions: list[int]
+    changes: list[Change]
+
+    @property
+    def possible(self) -> bool:
+        """Whether they can go on from what they have learned."""
+        return all(change.way is not Way.IMPOSSIBLE for change in self.changes)
+
+
+def outlook(config: Config) -> list[Outlook]:
+    """Of all partitions of the job's topic that have a checkpoint.
+
+    Raises CheckpointError when one was written under settings that this version does not know, ConfigError when the
+    model that the job begins with cannot be told.
+    """
+    found: list[Outlook] = []
+    manifests = [one.manifest for one in inspection.newest(inspection.at(inspection.of_config(config))) if one.manifest]
+    here = fingerprint(config) if manifests else {}
+    for manifest in manifests:
+        if manifest.topic != config.input.topic:
+            continue
+        try:
+            said = changes(manifest.configuration, config, here)
+        except CheckpointError as error:
+            raise CheckpointError(f"the checkpoint of {manifest.topic}/{manifest.partition}: {error}") from error
+        same = next((one for one in found if one.changes == said), None)
+        if same is None:
+            found.append(same := Outlook([], said))
+        same.partitions.append(manifest.partition)
+    return found
+
+
+def topics(config: Config) -> list[str]:
+    """The topics that checkpoints of the job are of."""
+    listed = inspection.at(inspection.of_config(config))
+    return sorted({one.manifest.topic for one in listed if one.manifest is not None})

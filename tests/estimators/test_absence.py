@@ -1,0 +1,245 @@
+"""What an absent feature means: 0 where absence is ordinary, missing where a sensor drops its key now and then.
+
+The events before decide, so a prediction sees the very row that is learned afterwards, and so does whoever goes on from
+a file or a pickle.
+"""
+
+from __future__ import annotations
+
+import math
+import pickle
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from river import feature_extraction, linear_model, preprocessing
+
+from streamrnn import (
+    RNNAnomalyDetector,
+    RNNClassifier,
+    RNNForecaster,
+    RNNMultiTargetRegressor,
+    RNNRegressor,
+)
+from streamrnn.estimators.columns import Columns
+
+Event = dict[Any, Any]
+MISSING, ZERO = [math.nan], [0.0]
+
+
+def learned(*events: Event, features: list[str] | None = None) -> Columns:
+    """The columns after these events were learned."""
+    columns = Columns(features, None)
+    for x in events:
+        columns, row = columns.with_row(x)
+        columns.note(x, row)
+    return columns
+
+
+def worth(columns: Columns, name: str) -> list[float]:
+    """What the feature counts as in an event that lacks its key."""
+    return [columns.row({})[columns.names.index(name)]]
+
+
+def same(a: list[float], b: list[float]) -> bool:
+    return np.array_equal(a, b, equal_nan=True)
+
+
+# ---- the rule
+
+
+def test_a_feature_that_never_varied_is_zero_where_it_is_absent() -> None:
+    columns = learned(*[{"a": 1.0, "b": float(t)} for t in range(50)])
+    assert same(worth(columns, "a"), ZERO)
+    assert same(worth(columns, "b"), MISSING)
+
+
+def test_a_sensor_that_drops_its_key_now_and_then_is_missing_then() -> None:
+    events = [{"t": 20.0 + t % 3, "u": float(t)} for t in range(100)]
+    for t in range(0, 100, 5):
+        del events[t]["t"]
+    assert same(worth(learned(*events), "t"), MISSING)
+
+
+def test_a_feature_that_is_absent_more_often_than_there_is_zero_then() -> None:
+    events = [{"u": 5.0, **({"price": 100.0 + t} if t % 3 == 0 else {})} for t in range(30)]
+    assert same(worth(learned(*events), "price"), ZERO)
+    events = [{"u": 5.0, **({"price": 100.0 + t} if t % 3 else {})} for t in range(30)]
+    assert same(worth(learned(*events), "price"), MISSING)
+
+
+def test_a_third_is_enough_where_zero_would_be_an_ordinary_value() -> None:
+    events = [{"u": 5.0, **({"items": 1 + t % 4} if t % 3 else {})} for t in range(30)]
+    assert same(worth(learned(*events), "items"), ZERO)
+
+
+@pytest.mark.parametrize("late", [1, 2, 500])
+def test_a_sensor_installed_late_soon_counts_as_dense(late: int) -> None:
+    events = [{"u": float(t), **({"t": 20.0 + t % 3} if t >= late else {})} for t in range(late + 10)]
+    columns = learned(*events)
+    assert same(worth(columns, "t"), MISSING)
+    few = learned(*events[: late + 3])
+    assert same(worth(few, "t"), ZERO if late > 3 else MISSING)
+
+
+@pytest.mark.parametrize("nothing", [None, math.nan, pd.NA, pd.NaT, np.ma.masked])
+def test_a_missing_value_is_missing_whatever_absence_means(nothing: Any) -> None:
+    columns = learned(*[{"a": 1.0, "b": float(t)} for t in range(50)])
+    assert same(columns.row({"a": nothing, "b": 3.0}), [math.nan, 3.0])
+    assert same(columns.row({"b": nothing, "a": 1.0}), [1.0, math.nan])
+
+
+def test_declared_names_are_judged_as_discovered_ones() -> None:
+    events = [{"good" if t % 3 else "bad": 1.0, "t": float(t)} for t in range(20)]
+    declared = learned(*events, features=["t", "good", "bad"])
+    assert declared.row({"t": 1.0}) == [1.0, 0.0, 0.0]
+    assert same(declared.row({"good": 1.0}), [math.nan, 1.0, 0.0])
+
+
+def test_columns_come_back_with_what_they_know_of_absence() -> None:
+    events = sparse_events(40)
+    columns = learned(*events)
+    again = Columns(None, None).restored(columns.state())
+    assert again.state() == columns.state()
+    assert same(again.row({}), columns.row({}))
+
+
+# ---- estimators
+
+
+def sparse_events(n: int, seed: int = 4) -> list[Event]:
+    """Three of ten indicators each, and a dense feature that drops its key now and then."""
+    r = random.Random(seed)
+    events = []
+    for t in range(n):
+        x: Event = {f"k{k}": 1.0 for k in r.sample(range(10), 3)}
+        if r.random() > 0.1:
+            x["dense"] = 20.0 + math.sin(t)
+        events.append(x)
+    return events
+
+
+def total(x: Event) -> float:
+    return float(sum(int(name[1:]) for name in x if name[0] == "k"))
+
+
+ESTIMATORS = [
+    (RNNRegressor, lambda m, x: m.learn_one(x, total(x)), lambda m, x: m.predict_one(x)),
+    (RNNMultiTargetRegressor, lambda m, x: m.learn_one(x, {"y": total(x)}), lambda m, x: m.predict_one(x)),
+    (RNNClassifier, lambda m, x: m.learn_one(x, total(x) > 13), lambda m, x: m.predict_proba_one(x)),
+    (RNNForecaster, lambda m, x: m.learn_one(total(x), x), lambda m, x: m.forecast(1, [x])),
+    (RNNAnomalyDetector, lambda m, x: m.learn_one(x), lambda m, x: m.score_one(x)),
+]
+estimators = pytest.mark.parametrize(("estimator", "learn", "ask"), ESTIMATORS, ids=lambda each: each.__name__)
+SMALL = {"hidden_size": 4, "k2": 4}
+
+
+@estimators
+def test_an_estimator_goes_on_alike_from_file_and_pickle(estimator: Any, learn: Any, ask: Any, tmp_path: Path) -> None:
+    model, events = estimator(**SMALL), sparse_events(60)
+    for x in events[:7]:
+        learn(model, x)
+    model.save(tmp_path / "model")
+    others = [estimator.load(tmp_path / "model"), pickle.loads(pickle.dumps(model))]  # noqa: S301
+    for x in events[7:]:
+        for each in (model, *others):
+            learn(each, x)
+        assert all(ask(each, x) == ask(model, x) for each in others)
+
+
+@estimators
+def test_a_prediction_changes_nothing_of_what_absence_means(estimator: Any, learn: Any, ask: Any) -> None:
+    asked, silent = estimator(**SMALL), estimator(**SMALL)
+    for x in sparse_events(60):
+        ask(asked, {"k0": 1.0})
+        ask(asked, x)
+        learn(asked, x)
+        learn(silent, x)
+    assert asked._columns.state() == silent._columns.state()
+    assert ask(asked, {"k1": 1.0}) == ask(silent, {"k1": 1.0})
+
+
+def test_a_refused_event_changes_nothing_of_what_absence_means() -> None:
+    model = RNNRegressor(**SMALL, stream_key="id")
+    model.learn_one({"a": 1.0, "id": 1}, 1.0)
+    before = model._columns.state()
+    for x in ({"b": 2.0}, {"b": "text", "id": 1}, {"a": "text", "id": 1}):
+        with pytest.raises(ValueError, match=r"id|text"):
+            model.learn_one(x, 1.0)
+    assert model._columns.state() == before
+
+
+def frames(cuts: list[int]) -> Iterator[tuple[pd.DataFrame, pd.Series]]:
+    """Dense rows with a gap now and then and a feature that comes late; the last frame lacks two columns."""
+    r = np.random.default_rng(3)
+    whole = pd.DataFrame(r.normal(20, 1, (60, 3)), columns=["a", "b", "c"])
+    whole["one"] = 1.0
+    whole.iloc[::7, 1] = np.nan
+    whole.iloc[:25, 2] = np.nan
+    y = whole.a - whole.b.fillna(20)
+    for start, stop in zip([0, *cuts], [*cuts, len(whole)], strict=True):
+        part = whole.iloc[start:stop]
+        yield (part.drop(columns=["a", "one"]) if stop == len(whole) else part), y.iloc[start:stop]
+
+
+@pytest.mark.parametrize("cuts", [[40], [20, 40], [1, 26, 50]])
+def test_a_frame_means_what_its_rows_mean(cuts: list[int]) -> None:
+    one, many = (RNNRegressor(**SMALL, dtype="float64") for _ in range(2))
+    for X, y in frames(cuts):
+        many.learn_many(X, y)
+        for x, target in zip(X.to_dict("records"), y, strict=True):
+            one.learn_one(x, target)
+        assert one._columns.state() == many._columns.state()
+        assert one.predict_one({"a": 20.0}) == many.predict_one({"a": 20.0})
+
+
+def test_statistics_hold_the_zeros_from_before_a_feature_came() -> None:
+    model = RNNRegressor(**SMALL)
+    for t in range(20):
+        model.learn_one({"u": float(t)}, 1.0)
+    for _ in range(5):
+        model.learn_one({"w": 1.0}, 1.0)
+    statistics = model._learner._model  # type: ignore[union-attr]
+    assert (statistics.x_count[1], statistics.x_mean[1]) == (25, pytest.approx(5 / 25))
+    assert statistics.x_m2[1] == pytest.approx(5 * 20 / 25)
+
+
+# ---- with River
+
+
+def accuracy(model: Any, n: int = 1500) -> float:
+    r, right = random.Random(1), []
+    for _ in range(n):
+        y = r.random() < 0.5
+        x = " ".join(["good" if y else "bad"] + [f"word{r.randrange(5)}" for _ in range(3)])
+        right.append(model.predict_one(x) == y)
+        model.learn_one(x, y)
+    return sum(right[-500:]) / 500
+
+
+TEXT = {
+    "BagOfWords": feature_extraction.BagOfWords,
+    "TFIDF": feature_extraction.TFIDF,
+    "BagOfWords | FeatureHasher": lambda: feature_extraction.BagOfWords() | preprocessing.FeatureHasher(50, seed=1),
+}
+
+
+@pytest.mark.parametrize("transformer", TEXT)
+def test_words_are_told_apart_as_well_as_by_logistic_regression(transformer: str) -> None:
+    rival = accuracy(TEXT[transformer]() | linear_model.LogisticRegression())
+    assert accuracy(TEXT[transformer]() | RNNClassifier(seed=1)) >= max(0.99, rival)
+
+
+def test_indicators_that_are_left_out_are_learned_as_if_they_were_zeros() -> None:
+    left_out, given, errors = RNNRegressor(seed=1), RNNRegressor(seed=1), np.zeros((1500, 2))
+    for t, x in enumerate(sparse_events(1500)):
+        x.pop("dense", None)
+        full = {f"k{k}": x.get(f"k{k}", 0.0) for k in range(10)}
+        errors[t] = abs(left_out.predict_one(x) - total(x)), abs(given.predict_one(full) - total(x))
+        left_out.learn_one(x, total(x))
+        given.learn_one(full, total(x))
+    assert errors[-500:].mean(axis=0).max() < 0.05  # the mean's error is 3.5

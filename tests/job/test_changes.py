@@ -1,0 +1,160 @@
+"""Every setting of the fingerprint has its row, and what is a job's own is judged by it."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+
+from streamrnn.job.changes import FEATURE_SETTINGS, SETTINGS, changes, described, places, settings
+from streamrnn.job.config import Config
+from streamrnn.job.fingerprint import fingerprint
+from streamrnn.job.job_file import parse
+from streamrnn.learner.changes import SETTINGS as OF_LEARNER
+from streamrnn.learner.features import FeatureSpec
+from streamrnn.storage.fingerprints import as_json
+from tests.support.jobs import yaml
+
+
+def test_every_setting_of_the_fingerprint_has_its_row() -> None:
+    of_job = settings(parse(yaml(), {})).keys()
+    assert sorted(of_job - SETTINGS.keys() - OF_LEARNER.keys()) == []
+    assert sorted(SETTINGS.keys() - of_job) == ["model.warm_start.sha256"]  # there where a job begins with a model
+    told = {"n_features", "indicator", "has_end"}  # what of these changes is told by features and input.end_field
+    assert OF_LEARNER.keys() - of_job == told
+
+
+def test_every_setting_of_an_encoder_has_its_row() -> None:
+    expected = {
+        (encoder, name) for encoder in get_args(FeatureSpec) for name in encoder.__struct_fields__ if name != "field"
+    }
+    assert FEATURE_SETTINGS.keys() == expected
+
+
+def lines(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """What is said of a job that changes so."""
+    old, new = parse(yaml(**before), {}), parse(yaml(**after), {})
+    return [described(change) for change in changes(as_json(fingerprint(old)), new, fingerprint(new))]
+
+
+def test_nothing_is_said_where_nothing_changed() -> None:
+    assert lines({}, {}) == []
+    assert lines({}, {"output": "{topic: a, dead_letter_topic: b}", "log_level": "debug"}) == []
+    assert lines({}, {"model": "{loss: squared}", "learning": "{lr: 0.003}"}) == []
+
+
+NEW = "new columns begin at zero"
+CASES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    (
+        {"features": "[{field: a, encoder: numeric}]"},
+        {"features": "[{field: a, encoder: numeric}, {field: z, encoder: log1p}]"},
+        f'features[z]: (absent) -> "log1p": by growth: {NEW}',
+    ),
+    (
+        {"features": "[{field: a, encoder: numeric}, {field: z, encoder: log1p}]"},
+        {"features": "[{field: a, encoder: numeric}]"},
+        'features[z]: "log1p" -> (absent): not possible: what was learned of a column cannot be taken out; declared '
+        "and not sent, a field counts as missing",
+    ),
+    (
+        {"features": "[{field: a, encoder: numeric}]"},
+        {"features": "[{field: a, encoder: log1p}]"},
+        'features[a]: "numeric" -> "log1p": not possible: the column would hold other numbers; the new encoder may '
+        "stand beside the old one",
+    ),
+    (
+        {"features": "[{field: a, encoder: numeric}]"},
+        {"features": "[{field: a, encoder: log1p}, {field: a, encoder: numeric}]"},
+        f'features[a]: (absent) -> "log1p": by growth: {NEW}',
+    ),
+    (
+        {"features": "[{field: a, encoder: numeric}, {field: b, encoder: numeric}]"},
+        {"features": "[{field: b, encoder: numeric}, {field: a, encoder: numeric}]"},
+        'features: ["a", "b"] -> ["b", "a"]: by growth: columns change places',
+    ),
+    (
+        {"features": "[{field: a, encoder: onehot, categories: [x, 1]}]"},
+        {"features": "[{field: a, encoder: onehot, categories: [y, '1', x]}]"},
+        f'features[a].categories: ["x", 1] -> ["y", "1", "x"]: by growth: {NEW}',
+    ),
+    (
+        {"features": "[{field: a, encoder: onehot, categories: [x, y]}]"},
+        {"features": "[{field: a, encoder: onehot, categories: [x]}]"},
+        'features[a].categories: ["x", "y"] -> ["x"]: not possible: what was learned of a column cannot be taken out; '
+        "one that no longer comes costs nothing",
+    ),
+    (
+        {"features": "[{field: a, encoder: hash, buckets: 4}]"},
+        {"features": "[{field: a, encoder: hash, buckets: 8}]"},
+        "features[a].buckets: 4 -> 8: not possible: each bucket would hold other values",
+    ),
+    (
+        {"features": "[{field: a, encoder: cyclic, period: 24}]"},
+        {"features": "[{field: a, encoder: cyclic, period: 7}]"},
+        "features[a].period: 24.0 -> 7.0: not possible: the columns would turn at another pace",
+    ),
+    (
+        {},
+        {"target": "{fields: [other]}"},
+        'target.fields: ["delay"] -> ["other"]: not possible: what was learned is of other fields, or of fields in '
+        "another order",
+    ),
+    (
+        {},
+        {"target": "{fields: [delay, other]}"},
+        'target.fields: ["delay"] -> ["delay", "other"]: by growth: weights of the new outputs begin at zero',
+    ),
+    (
+        {"model": "{readout: softmax}", "target": "{fields: [c], classes: [a, 1]}"},
+        {"model": "{readout: softmax}", "target": "{fields: [c], classes: [a, '1', b]}"},
+        'target.classes: ["a", 1] -> ["a", "1", "b"]: by growth: a new class begins with zero weights and the lowest '
+        "bias of the others",
+    ),
+    (
+        {"model": "{readout: softmax}", "target": "{fields: [c], classes: [a, b]}"},
+        {"model": "{readout: softmax}", "target": "{fields: [c], classes: [c, a, b]}"},
+        'target.classes: ["a", "b"] -> ["c", "a", "b"]: not possible: classes are known by their place: keep the old '
+        "ones in their order, new behind",
+    ),
+    (
+        {},
+        {"input": "{topic: departures, stream_key: k}"},
+        'input.stream_key: null -> "k": not possible: streams are remembered under the names they have',
+    ),
+    (
+        {},
+        {"input": "{topic: departures, timestamp: {field: t}}"},
+        'input.timestamp.field: null -> "t": not possible: stream time and the gaps between records were told by the '
+        "other",
+    ),
+    (
+        {},
+        {"input": "{topic: departures, max_record_bytes: 10}"},
+        "input.max_record_bytes: 1048576 -> 10: at once: of the records to come",
+    ),
+    (
+        {"input": "{topic: departures, end_field: e}"},
+        {"input": "{topic: departures, end_field: f}"},
+        'input.end_field: "e" -> "f": at once',
+    ),
+    ({}, {"streams": "{ttl_s: 5}"}, "streams.ttl_s: null -> 5.0: at once: a stream idle for longer is dropped with "
+     "the next record"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "after", "said"), CASES, ids=[said.partition(" ")[0] for *_, said in CASES])
+def test_a_change_is_told_with_both_values_and_what_comes_of_it(
+    before: dict[str, Any], after: dict[str, Any], said: str
+) -> None:
+    assert lines(before, after) == [said]
+
+
+def test_an_end_of_sequences_that_is_new_lays_windows_out_anew() -> None:
+    (line,) = lines({}, {"input": "{topic: departures, end_field: e}"})
+    assert line.startswith('input.end_field: null -> "e": by growth: windows are laid out anew')
+
+
+def test_columns_go_to_the_places_of_their_names() -> None:
+    old: Config = parse(yaml(features="[{field: a, encoder: numeric}, {field: b, encoder: cyclic, period: 7}]"), {})
+    new = parse(yaml(features="[{field: b, encoder: cyclic, period: 7}, {field: a, encoder: numeric}]"), {})
+    assert places(old, new) == (2, 0, 1)

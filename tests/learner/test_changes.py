@@ -1,0 +1,62 @@
+"""Every setting has its row: what becomes of what was learned when it changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from streamrnn import LearnerSpec
+from streamrnn.learner.changes import SETTINGS, Way, changes, refusals, settings
+from tests.support.small_learners import spec
+
+
+def test_every_setting_has_its_row_and_every_row_its_setting() -> None:
+    assert sorted(SETTINGS) == sorted(settings(spec()))
+
+
+def test_nothing_changed_is_no_change() -> None:
+    assert changes(spec(), spec()) == []
+    assert changes(spec(), spec(model={"loss": "squared"})) == []
+
+
+RLS: dict[str, Any] = {"readout": "rls"}
+QUANTILE: dict[str, Any] = {"loss": "quantile"}
+CASES: list[tuple[LearnerSpec, LearnerSpec, str, Way]] = [
+    (spec(), spec(learning={"lr": 0.1}), "learning.lr", Way.AT_ONCE),
+    (spec(), spec(learning={"k1": 3}), "learning.k1", Way.GROWTH),
+    (spec(), spec(learning={"k2": 9}), "learning.k2", Way.GROWTH),
+    (spec(), spec(max_streams=3), "streams.max_streams", Way.AT_ONCE),
+    (spec(), spec(max_streams=30), "streams.max_streams", Way.AT_ONCE),
+    (spec(), spec(4), "n_features", Way.GROWTH),
+    (spec(), spec(2), "n_features", Way.IMPOSSIBLE),
+    (spec(), spec(dt=True), "inputs.dt", Way.GROWTH),
+    (spec(dt=True), spec(), "inputs.dt", Way.IMPOSSIBLE),
+    (spec(), spec(model={"hidden_size": 5}), "model.hidden_size", Way.GROWTH),
+    (spec(), spec(model={"hidden_size": 3}), "model.hidden_size", Way.IMPOSSIBLE),
+    (spec(), spec(model={"lags": 9}), "model.lags", Way.AT_ONCE),
+    (spec(model=RLS), spec(model=RLS | {"lags": 9}), "model.lags", Way.GROWTH),
+    (spec(model=RLS), spec(model=RLS | {"lags": 1}), "model.lags", Way.IMPOSSIBLE),
+    (spec(), spec(model={"quantiles": (0.5,)}), "model.quantiles", Way.AT_ONCE),
+    (spec(model=QUANTILE), spec(model=QUANTILE | {"quantiles": (0.5,)}), "model.quantiles", Way.IMPOSSIBLE),
+    (spec(), spec(model={"loss": "absolute"}), "model.loss", Way.IMPOSSIBLE),
+    (spec(), spec(fields=("y", "z")), "target.fields", Way.GROWTH),
+    (spec(), spec(fields=("z",)), "target.fields", Way.AT_ONCE),
+    (spec(), replace(spec(), has_end=True), "has_end", Way.GROWTH),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "path", "way"), CASES, ids=[f"{c[2]}-{i}" for i, c in enumerate(CASES)])
+def test_a_change_is_taken_up_at_once_by_growth_or_not_at_all(
+    old: LearnerSpec, new: LearnerSpec, path: str, way: Way
+) -> None:
+    (change,) = changes(old, new)
+    assert (change.path, change.way) == (path, way)
+    assert bool(refusals(old, new)) == (way is Way.IMPOSSIBLE)
+
+
+def test_a_setting_without_a_row_cannot_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(SETTINGS, "learning.lr")  # type: ignore[arg-type]
+    (change,) = changes(spec(), spec(learning={"lr": 0.1}))
+    assert change.way is Way.IMPOSSIBLE
