@@ -60,8 +60,8 @@ LABEL_RECORDS = _INDEX["label_records"]
 LATE_LABELS = _INDEX["late_labels"]
 UNMATCHED_LABELS = _INDEX["unmatched_labels"]
 
-_EVICTED = "Streams whose state was dropped: idle beyond ttl_s, or least recently seen for lack of capacity."
-EVICTIONS = (Count("evictions", _EVICTED, "ttl"), Count("evictions", _EVICTED, "capacity"))
+_EVICTED = "Streams whose state was dropped: idle beyond ttl_s, least recently seen for lack of capacity, tombstone."
+EVICTIONS = tuple(Count("evictions", _EVICTED, cause) for cause in ("ttl", "capacity", "tombstone"))
 
 GAUGES = ("grad_norm", "grad_norm_sum", "window_loss", "window_loss_sum", "scored", "loss_sum", "error_sum")
 GRAD_NORM = GAUGES.index("grad_norm")

@@ -29,6 +29,8 @@ def walk(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scra
     for i in range(records.slot.shape[0]):
         slot, kind = records.slot[i], records.kind[i]
         start_record(model, streams, records, i)
+        if kind == kinds.FORGET:  # whose slot was just cleared, if it had one
+            continue
         if kind == kinds.LABEL:
             arrivals.process_label(plan, hyper, model, streams, scratch, records, i)
             continue

@@ -23,7 +23,8 @@ from streamrnn.broker.protocol import Output, Record, TopicPartition
 from streamrnn.daemon.mark import BEGAN_WITH, Mark
 from streamrnn.daemon.metrics import RECORDS_CONSUMED, REPLAYED_RECORDS, Delta, Metrics
 from streamrnn.job.codec.dead_letters import encode_dead_letter
-from streamrnn.job.codec.records import MAX_KEY_BYTES, Decoded
+from streamrnn.job.codec.fields import MAX_KEY_BYTES
+from streamrnn.job.codec.records import Decoded
 from streamrnn.job.job import Job
 from streamrnn.learner.clock import JUMPS
 from streamrnn.learner.learner import Learner, Predictions

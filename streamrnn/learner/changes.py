@@ -202,6 +202,7 @@ SETTINGS: Mapping[str, Rule] = {
     "target.horizon": impossible("each output was learned for its number of steps ahead"),
     "target.baseline": _baseline,
     "target.classes": _classes,
+    "target.missing": at_once("of the records to come"),
     "target.event_field": at_once("events that wait for a label keep the names they have"),
     "target.label_field": at_once("events that wait for a label keep the names they have"),
     "target.label_memory": growth("the newest events that wait for a label are kept"),

@@ -26,10 +26,8 @@ import numpy.typing as npt
 from msgspec import Meta
 
 from streamrnn.errors import ConfigError, RecordError
+from streamrnn.learner.paths import FieldPath, Step, parse_path
 from streamrnn.learner.spec import MEAN, Imputed
-
-FIELD_PATH = r"^[^.]+(\.[^.]+)*$"
-FieldPath = Annotated[str, Meta(pattern=FIELD_PATH, description="Field of the record; `a.b` is field b of object a.")]
 
 _NAN = math.nan
 # Integers up to here are exact in float64; larger ones take the careful path.
@@ -146,7 +144,7 @@ class OneHot(_Feature, frozen=True, kw_only=True, tag="onehot"):
         def write(value: Any, row: Row) -> None:
             for column in columns:
                 row[column] = 0.0
-            if not is_missing(value):
+            if not is_missing(value) and value == value:  # NaN, which alone differs from itself, is no category
                 hit = column_of.get(value if type(value) is str else canonical_text(value, field))
                 if hit is not None:
                     row[hit] = 1.0
@@ -171,7 +169,7 @@ class Hash(_Feature, frozen=True, kw_only=True, tag="hash"):
         def write(value: Any, row: Row) -> None:
             for column in columns:
                 row[column] = 0.0
-            if not is_missing(value):
+            if not is_missing(value) and value == value:  # NaN, which alone differs from itself, is no category
                 text = canonical_text(value, field)
                 row[at + crc32(text.encode("utf-8", "surrogatepass")) % buckets] = 1.0
 
@@ -245,7 +243,7 @@ class FeatureEncoder:
         if len(set(self.names)) != self.n_features:
             twice = sorted({name for name in self.names if self.names.count(name) > 1})
             raise ConfigError(f"features: every column needs its own name, found more than once: {', '.join(twice)}")
-        self._paths = tuple(tuple(field.split(".")) for field in self.fields)
+        self._paths = tuple(map(_steps, self.fields))
         # Consecutive numeric features form a run (first value, end, first column, end): checked and copied at once.
         self._runs: list[tuple[int, int, int, int]] = []
         self._others: list[tuple[int, Write]] = []
@@ -362,20 +360,35 @@ def _integer_text(value: int, field: str) -> str:
         raise RecordError("out_of_range", f"field {field!r}: found {describe(value)}") from None
 
 
-def descend(value: object, path: Sequence[str], field: str) -> object:
-    """Follow ``path`` into nested objects; None when something on the way is missing or null.
+def _steps(field: str) -> tuple[Step, ...]:
+    """The path that the name of a feature is; in a plain dict any other text is a key and nothing else."""
+    try:
+        return parse_path(field)
+    except ValueError:
+        return (field,)
 
-    Raises ``RecordError`` when something on the way is not an object. ``field`` is the whole path, for the message.
+
+def descend(value: object, path: Sequence[Step], field: str) -> object:
+    """Follow ``path`` into nested objects and arrays; None when something on the way is missing or null.
+
+    Raises ``RecordError`` when something on the way is of the wrong kind. ``field`` is the whole path, for the message.
     """
-    for part in path:
+    for step in path:
         if value is None:
             return None
-        if not isinstance(value, Mapping):
-            raise RecordError(
-                "wrong_type", f"field {field!r}: found {describe(value)} above {part!r}, expected an object"
-            )
-        value = value.get(part)
+        if isinstance(step, int):
+            if not isinstance(value, list | tuple):
+                raise _not_inside(value, step, field, "an array")
+            value = value[step] if -len(value) <= step < len(value) else None
+        elif isinstance(value, Mapping):
+            value = value.get(step)
+        else:
+            raise _not_inside(value, step, field, "an object")
     return value
+
+
+def _not_inside(value: object, step: Step, field: str, expected: str) -> RecordError:
+    return RecordError("wrong_type", f"field {field!r}: found {describe(value)} above {step!r}, expected {expected}")
 
 
 def describe(value: object) -> str:

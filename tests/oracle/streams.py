@@ -18,7 +18,7 @@ from tests.oracle.statistics import RunningMoments
 CONFIRMATIONS = 3  # streams that must agree before a far jump of time counts
 RETURNS = 10  # records in a row that take it back
 UNCONTRADICTED = 100  # records in a row after which whoever is left decides
-EVENT, LABEL, PREDICT, IMAGINE, CLOSE = range(5)  # kinds of records
+EVENT, LABEL, PREDICT, IMAGINE, CLOSE, FORGET = range(6)  # kinds of records
 
 
 @dataclass
