@@ -342,7 +342,7 @@ def inspect(
 def _place(checkpoint: Path | None, config: Path | None) -> Place | Path:
     """Where to look for checkpoints: what was named, or where the job keeps them."""
     if (checkpoint is None) == (config is None):
-        raise ConfigError("inspect: give either a checkpoint (a manifest or a directory) or a job file with -c")
+        raise ConfigError("give either a checkpoint (a manifest or a directory) or a job file with -c")
     if checkpoint is not None:
         return checkpoint
     assert config is not None
@@ -350,6 +350,39 @@ def _place(checkpoint: Path | None, config: Path | None) -> Place | Path:
     from streamrnn.offline.inspection import of_config
 
     return of_config(load(config))
+
+
+@_command(_JOB)
+def export(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="[CHECKPOINT] OUT.safetensors",
+            help="A checkpoint's manifest or a directory with checkpoints, unless a job file is given; and the file.",
+            show_default=False,
+        ),
+    ],
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", metavar="JOB.YAML", help="Export a checkpoint of this job.", show_default=False),
+    ] = None,
+    partition: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="The partition whose learner is wanted; default: the newest.")
+    ] = None,
+) -> None:
+    """Write a model file from the newest checkpoint, for an estimator, for PyTorch, or to begin another job with.
+
+    The estimator's load() reads it and goes on where the daemon was. Weights stand under PyTorch's names.
+    """
+    from streamrnn.cli import show
+    from streamrnn.offline import export as exporting
+    from streamrnn.offline.inspection import find
+
+    *checkpoint, out = paths
+    if len(checkpoint) > 1:
+        raise ConfigError(f"export: expected at most a checkpoint and a file, got {' '.join(map(str, paths))}")
+    listed = find(_place(checkpoint[0] if checkpoint else None, config))
+    show.exported(_stdout(), exporting.export(exporting.choose(listed, partition), out), out, listed)
 
 
 @_command(_DEPLOY)

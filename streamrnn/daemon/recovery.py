@@ -28,6 +28,7 @@ from streamrnn.daemon.mark import BEGAN_WITH, Mark
 from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.opening import open_administration
 from streamrnn.daemon.partition import Partition, Start
+from streamrnn.daemon.placement import KEYS_MOVED
 from streamrnn.daemon.uncommitted import began_with, newest_of_all
 from streamrnn.errors import BrokerError, CheckpointError, RecoveryError
 from streamrnn.job.job import Job
@@ -244,10 +245,7 @@ class Recovery:
             return
         now = len(self._broker.partitions(tp.topic))
         if mark.partitions != now:
-            _log.warning(
-                "topic %s had %d partitions and now has %d: keys moved, so streams go on in other partitions with a "
-                "new hidden state", tp.topic, mark.partitions, now,
-            )  # fmt: skip
+            _log.warning(KEYS_MOVED, tp.topic, mark.partitions, now)
 
     def _start_behind(self, tp: TopicPartition, manifest: Manifest, commit: Commit, mark: Mark) -> Start:
         """Where the log lets the checkpoint go on, and how far the replay has to get."""

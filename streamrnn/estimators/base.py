@@ -294,6 +294,8 @@ class RecurrentEstimator:
         """
         model = load_model(path)
         owner = model.owner
+        if (why := owner.get("why")) is not None:
+            raise CheckpointError(f"{path} holds a model of a job that no estimator can go on from: {'; '.join(why)}")
         if owner.get("estimator") != cls.__name__:
             raise CheckpointError(f"{path} holds a model of {owner.get('estimator')}, not of {cls.__name__}")
         try:
@@ -323,7 +325,8 @@ class RecurrentEstimator:
         return ModelFile(None if self._learner is None else self._learner.state(), labels, owner)
 
     def _restore(self, model: ModelFile) -> None:
-        self._columns = self._columns.restored(model.owner["columns"])
+        if (columns := model.owner["columns"]) is not None:  # None: the features tell all, as of a job
+            self._columns = self._columns.restored(columns)
         self._set_own_state(model.owner["own"])
         if model.saved is not None:
             learner = Learner(self._spec(), 0)

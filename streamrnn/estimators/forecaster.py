@@ -257,6 +257,8 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
         }
 
     def _set_own_state(self, state: Mapping[str, Any]) -> None:
+        if not state:  # of a job, which knows nothing of these
+            return
         self._intervals.restore(state["intervals"])
         if self._season is not None:
             self._season.restore(state["season"])

@@ -133,11 +133,12 @@ class ModelSection(ModelSpec, frozen=True, kw_only=True, forbid_unknown_fields=T
     warm_start: Annotated[
         Text | None,
         Meta(
-            description="Model file a partition without checkpoints begins with, written by an estimator's save(); "
-            "null: random weights. Weights, readout, optimiser and statistics come along, the memory of streams does "
-            "not. Columns are matched by name and may be more here; network, classes and kind of target must agree. "
-            "Later starts go on from checkpoints: the file may move or go, but one with other bytes is refused like "
-            "any changed setting."
+            description="What a partition without checkpoints begins with: a model file, written by an estimator's "
+            "save() or by streamrnn export, or a checkpoint of another job, named by its manifest or by a directory "
+            "above it (the newest one there); null: random weights. Weights, readout, optimiser and statistics come "
+            "along, the memory of streams does not. Columns are matched by name and may be more here, layers may be "
+            "wider; cell, classes and kind of target must agree. Later starts go on from checkpoints: what is named "
+            "here may move or go, but a file with other bytes is refused like any setting that cannot be changed."
         ),
     ] = None
 

@@ -68,8 +68,8 @@ def _newest_streams(source: LearnerState, most: int) -> LearnerState:
     if len(source.keys) <= most:
         return source
     used = [slot for slot, key in enumerate(source.keys) if key is not None]
-    newest = sorted(used, key=source.streams["seen"][:, 1].__getitem__)[-most:]
-    slots = sorted(newest)
+    records = source.streams["seen"][:, -1]  # the number of the record that each was last seen with
+    slots = sorted(sorted(used, key=records.__getitem__)[-most:])
     arrivals = source.model["arrivals"].copy()
     arrivals[2] += len(used) - len(slots)  # dropped for want of room
     rows = {name: array[slots] for name, array in source.streams.items()}

@@ -30,6 +30,12 @@ def delete_before(log: EmbeddedLog, tp: TopicPartition, offset: int) -> None:
     fresh.replace(path)
 
 
+def add_partitions(log: EmbeddedLog, topic: str, count: int) -> None:
+    """Let a topic have ``count`` partitions, as an operator would while others read and write it."""
+    for partition in range(count):
+        (log.directory / "topics" / topic / f"{partition}.jsonl").touch()
+
+
 def _gap_up_to(offset: int) -> bytes:
     return b'{"offset":%d,"gap":true}\n' % offset
 

@@ -48,6 +48,7 @@ def topics(config: Config, facts: Facts) -> Iterator[Finding]:
             yield warning(
                 f"topic {name}: its settings may not be seen, so what it refuses is not checked; grant DESCRIBE_CONFIGS"
             )
+    yield from largest_input(config, facts)
     yield from sizes(config, facts)
     for name in written:
         if settings := facts.settings.get(name):
@@ -76,6 +77,17 @@ def partition_counts(config: Config, there: Mapping[str, TopicDescription]) -> I
                 f"topic {name} has {has}, {source} has {wanted}: a stream's records stay in order there, but under "
                 "another partition number, chosen by the key; give both as many"
             )
+
+
+def largest_input(config: Config, facts: Facts) -> Iterator[Finding]:
+    """Whether records may come that the job refuses for their size."""
+    allowed = int(facts.settings.get(config.input.topic, {}).get("max.message.bytes", 0))
+    if allowed > config.input.max_record_bytes + BATCH_OVERHEAD_BYTES:
+        yield warning(
+            f"topic {config.input.topic}: takes batches of {allowed:,} bytes (max.message.bytes), and records of more "
+            f"than {config.input.max_record_bytes:,} become dead letters (input.max_record_bytes); raise that if such "
+            "records come"
+        )
 
 
 def sizes(config: Config, facts: Facts) -> Iterator[Finding]:

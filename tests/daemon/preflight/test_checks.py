@@ -126,6 +126,15 @@ def test_settings_that_may_not_be_seen_are_a_warning_and_checked_no_further() ->
     ]
 
 
+def test_an_input_topic_that_takes_larger_records_than_the_job_is_a_warning() -> None:
+    (found,) = warnings(settings(IN, max_message_bytes="10485760"))
+    assert "records of more than 1,048,576 become dead letters (input.max_record_bytes)" in found
+    assert (
+        warnings(settings(IN, max_message_bytes="10485760"), input="{topic: departures, max_record_bytes: 10485760}")
+        == []
+    )
+
+
 def test_a_topic_too_small_for_predictions_is_a_problem() -> None:
     (found,) = problems(settings(OUT, max_message_bytes="300"))
     assert found.startswith(f"topic {OUT}: a prediction may have ")
@@ -293,6 +302,12 @@ def test_dead_letters_to_come_are_a_warning_and_nothing_else_a_problem() -> None
     assert "25 of 100 (25 %) records would become dead letters as malformed; the first is departures/0 at 1000" in found
     (found,) = problems(facts(newest={TP: broken}))
     assert "all 25 records would become dead letters as malformed" in found
+
+
+def test_values_of_a_schema_registry_are_told() -> None:
+    registered = [record._replace(value=b"\0\0\0\0\7" + (record.value or b"")) for record in records()]
+    (found,) = problems(facts(newest={TP: registered}))
+    assert found.endswith("values begin with a zero byte, as formats of a schema registry do, which are not read yet")
 
 
 def test_times_in_another_unit_are_a_warning() -> None:
