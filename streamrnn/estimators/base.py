@@ -25,7 +25,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from streamrnn.errors import CheckpointError, ConfigError
-from streamrnn.estimators.columns import Columns, Floats
+from streamrnn.estimators.columns import Columns, Floats, in_rows
 from streamrnn.estimators.lock import EstimatorLock
 from streamrnn.estimators.parameters import checked, plain, section
 from streamrnn.learner.block import EVENT, PREDICT, Block
@@ -211,9 +211,13 @@ class RecurrentEstimator:
         """The same for a frame that lacks known features, which each of its rows may change the meaning of."""
         events = [dict(zip(frame.columns, row, strict=True)) for row in frame.itertuples(index=False, name=None)]
         known = self._columns
-        for x in events:  # what is refused must be so before anything changes
+
+        def check(x: dict[Any, Any]) -> None:
+            nonlocal known
             known = known.with_row(x)[0]
             known.key(x)
+
+        in_rows(check, events, frame.index)  # what is refused must be so before anything changes
         for i, x in enumerate(events):
             y = targets(i, i + 1)[0]
             columns, row = self._columns.with_row(x)
