@@ -26,7 +26,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from streamrnn.errors import CheckpointError, ConfigError
-from streamrnn.estimators.columns import Columns, Floats, Missing
+from streamrnn.estimators.columns import Columns, Floats, Missing, in_rows
 from streamrnn.estimators.lock import EstimatorLock
 from streamrnn.estimators.parameters import checked, plain, section
 from streamrnn.estimators.settings import FIXED, change, parameters_of, require_possible
@@ -261,9 +261,13 @@ class RecurrentEstimator:
         """The same for a frame that lacks known features, which each of its rows may change the meaning of."""
         events = [dict(zip(frame.columns, row, strict=True)) for row in frame.itertuples(index=False, name=None)]
         known = self._columns
-        for x in events:  # what is refused must be so before anything changes
+
+        def check(x: dict[Any, Any]) -> None:
+            nonlocal known
             known = known.with_row(x)[0]
             known.key(x)
+
+        in_rows(check, events, frame.index)  # what is refused must be so before anything changes
         for i, x in enumerate(events):
             y = targets(i, i + 1)[0]
             columns, row = self._columns.with_row(x)

@@ -11,8 +11,8 @@ from __future__ import annotations
 import copy
 import datetime
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,9 @@ from streamrnn.learner.spec import LAST, MEAN, Imputed
 
 if TYPE_CHECKING:
     import pandas as pd
+
+V = TypeVar("V")
+W = TypeVar("W")
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -278,7 +281,8 @@ class Columns:
             if all(getattr(kind, "kind", "O") in "fiub" for kind in chosen.dtypes):
                 return np.array(chosen.to_numpy(np.float64), order="C").reshape(len(frame), self.n_features)
         names = list(frame.columns)
-        values = [self.row(dict(zip(names, row, strict=True))) for row in frame.itertuples(index=False, name=None)]
+        events = (dict(zip(names, row, strict=True)) for row in frame.itertuples(index=False, name=None))
+        values = in_rows(self.row, events, frame.index)
         return np.array(values, np.float64).reshape(len(frame), self.n_features)
 
     def keys(self, frame: pd.DataFrame) -> list[bytes]:
@@ -287,7 +291,22 @@ class Columns:
             return [b""] * len(frame)
         if self.stream_key not in frame.columns:
             raise RecordError("no_key", f"stream_key: the frame has no column {self.stream_key!r}")
-        return [self.key({self.stream_key: value}) for value in frame[self.stream_key].tolist()]
+        events = ({self.stream_key: value} for value in frame[self.stream_key].tolist())
+        return in_rows(self.key, events, frame.index)
+
+
+def in_rows(convert: Callable[[V], W], values: Iterable[V], index: pd.Index) -> list[W]:
+    """Every row's value converted; a RecordError says which row it was."""
+    converted: list[W] = []
+    for value in values:
+        try:
+            converted.append(convert(value))
+        except RecordError as error:
+            place = len(converted)
+            label = index[place]
+            where = f"row {place}" + ("" if label == place else f", labelled {label}")
+            raise RecordError(error.reason, f"{where}: {error.detail}") from error
+    return converted
 
 
 def is_name(value: Any) -> bool:

@@ -16,7 +16,7 @@ from river import base
 
 from streamrnn.errors import ConfigError, RecordError
 from streamrnn.estimators.base import same_length
-from streamrnn.estimators.columns import Floats, is_name
+from streamrnn.estimators.columns import Floats, in_rows, is_name
 from streamrnn.estimators.delayed import LabelledEstimator
 from streamrnn.learner.features import number
 
@@ -265,7 +265,8 @@ class RNNMultiTargetRegressor(LabelledEstimator, base.MultiTargetRegressor):
             before, names = self._targets, list(y.columns)
             self._targets = before or sorted(names, key=str)
             try:
-                rows = [self._row(dict(zip(names, row, strict=True))) for row in y.itertuples(index=False, name=None)]
+                events = (dict(zip(names, row, strict=True)) for row in y.itertuples(index=False, name=None))
+                rows = in_rows(self._row, events, y.index)
                 values = np.array(rows, np.float64).reshape(len(y), len(self._targets))
                 self._learn_frame(X, lambda i, j: values[i:j])
             except RecordError:
@@ -299,4 +300,4 @@ def _numbers(y: pd.Series, name: str) -> Floats:
     """A series as float64, NaN where not known."""
     if getattr(y.dtype, "kind", "O") in "fiub":
         return np.array(y.to_numpy(np.float64))
-    return np.array([number(value, name) for value in y.tolist()], np.float64)
+    return np.array(in_rows(lambda value: number(value, name), y.tolist(), y.index), np.float64)

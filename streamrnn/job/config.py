@@ -348,13 +348,6 @@ class Config(_Section, frozen=True, kw_only=True):
     def group_id(self) -> str:
         """The consumer group: the one given, or the job's name."""
         return (self.kafka.group_id if self.kafka else None) or self.job
-<<<<<<< HEAD
-=======
-
-    @property
-    def group_instance_id(self) -> str:
-        """This worker's lasting identity in the group: the one given, or the host's name."""
-        return (self.kafka.group_instance_id if self.kafka else None) or socket.gethostname()
 
 
 def _require_path(name: str, path: str) -> None:
@@ -362,4 +355,3 @@ def _require_path(name: str, path: str) -> None:
         parse_path(path)
     except ValueError as error:
         raise ConfigError(f"{name}: found {path!r}: {error}") from None
->>>>>>> fields

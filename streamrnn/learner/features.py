@@ -13,6 +13,7 @@ every machine and in every process. Nothing here learns, scales or keeps state.
 from __future__ import annotations
 
 import math
+import reprlib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
@@ -36,6 +37,8 @@ _NUMBERS = (Real, np.bool_, Decimal)
 _NOTHING = frozenset({"NAType", "NaTType", "MaskedConstant"})
 # A found value is quoted in messages up to this length, so that a message stays a line.
 _QUOTED_LENGTH = 60
+_SHORT = reprlib.Repr()  # the first few elements of each, however deep
+_SHORT.maxdict = _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxset = 4
 
 
 Row = list[float] | npt.NDArray[np.float64]
@@ -395,16 +398,16 @@ def describe(value: object) -> str:
     """A value for a message: what it is in JSON's words, and its text if short.
 
     >>> describe("abc"), describe([1, 2]), describe(None)
-    ("the string 'abc'", 'an array', 'null')
+    ("the string 'abc'", 'the array [1, 2]', 'null')
     """
     if value is None:
         return "null"
     if isinstance(value, bool):
         return f"the boolean {str(value).lower()}"
     if isinstance(value, Mapping):
-        return "an object"
+        return f"the object {_SHORT.repr(dict(value))}"
     if isinstance(value, list | tuple | set | np.ndarray):
-        return "an array"
+        return f"the array {_SHORT.repr(value.ravel()[:10].tolist() if isinstance(value, np.ndarray) else value)}"
     if isinstance(value, int) and value.bit_length() > 200:
         # Not printed: it is long, and beyond 4300 digits Python refuses to.
         return "an integer of more than 60 digits"
