@@ -20,6 +20,7 @@ import numpy.typing as npt
 from streamrnn.errors import ConfigError, RecordError
 from streamrnn.estimators.absence import Absence
 from streamrnn.learner.features import FeatureEncoder, FeatureSpec, canonical_text, is_missing, number
+from streamrnn.learner.spec import LAST, MEAN, Imputed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,6 +72,8 @@ class Columns:
         if given is not None and encoders:
             if len(encoders) < len(given):
                 raise ConfigError("features: either names or encoders, not both; a name is Numeric(field=name)")
+            if missing != "auto":
+                raise ConfigError(f"missing: goes with names, got {missing!r}; encoders have a `missing` each")
             self._encoder = FeatureEncoder(encoders)
         elif given is not None:
             self.names = tuple(given)
@@ -101,6 +104,14 @@ class Columns:
         return (False,) * len(self.names) if self._encoder is None else self._encoder.indicator
 
     @property
+    def imputed(self) -> tuple[Imputed, ...]:
+        """What each column counts as where its feature is missing, to the learner; empty: all as their mean."""
+        if self._encoder is not None:
+            return self._encoder.missing if {*self._encoder.missing} > {MEAN} else ()
+        what: dict[Missing, Imputed] = {"zero": 0.0, "last": LAST}
+        return (what[self._missing],) * len(self.names) if self._missing in what else ()
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """The columns' names as text, as the daemon's encoders name theirs."""
         return tuple(map(str, self.names)) if self._encoder is None else self._encoder.names
@@ -110,6 +121,14 @@ class Columns:
         more = copy.copy(self)
         more._name((*self.names, *names))
         return more
+
+    def without(self, name: Hashable) -> Columns:
+        """These columns, and a feature that is never one of them."""
+        if name in self.names:
+            raise ConfigError(f"features: {name!r} is the event_key, which is not an input")
+        fewer = copy.copy(self)
+        fewer._ignored = self._ignored | {name}
+        return fewer.appended(())
 
     def extended(self, x: Mapping[Any, Any]) -> Columns:
         """These columns and one for each feature of x not seen before; itself where there is none.
@@ -159,6 +178,14 @@ class Columns:
         known = [] if self._absence is None else self._absence.values()
         return known + [math.nan] * (len(self.names) - len(known))
 
+    def with_numbers(self, row: list[float]) -> list[float]:
+        """The row with the number that a missing feature stands for, if any, where no learner would put it in."""
+        if not (imputed := self.imputed):
+            return row
+        return [
+            what if isinstance(what, float) and cell != cell else cell for cell, what in zip(row, imputed, strict=True)
+        ]
+
     def note(self, x: Mapping[Any, Any], row: Sequence[float]) -> Integers | None:
         """Which keys an event has counts for those to come; to be called when it is learned, and its row is known.
 
@@ -182,6 +209,28 @@ class Columns:
         """Whether no row of a frame lacks a key of which that would have to be noted."""
         return self._absence is None or self._column_of.keys() <= set(frame.columns)
 
+    def changed(self, features: Sequence[Hashable | FeatureSpec] | None, missing: Missing) -> Columns:
+        """These columns where ``features`` and ``missing`` are others, with new columns behind those there are.
+
+        Raises ConfigError where columns would not stand where they stood.
+        """
+        more = Columns(features, self.stream_key, missing)
+        if more.fixed:
+            before, now = self.labels, more.labels
+            if now[: len(before)] != before or more.indicator[: len(before)] != self.indicator:
+                raise ConfigError(
+                    "features: columns that were learned keep their places, and new ones stand behind them; expected "
+                    f"{list(before)} first, got {list(now)}"
+                )
+        else:
+            if self._encoder is not None:
+                raise ConfigError("features: the columns of encoders cannot become names that are discovered")
+            more._ignored = self._ignored
+            more._name(self.names)
+        if more._absence is not None and self._absence is not None:
+            more._absence = self._absence
+        return more
+
     def state(self) -> dict[str, Any]:
         """Names discovered so far, as JSON values; raises TypeError for names JSON cannot hold."""
         return {
@@ -203,7 +252,11 @@ class Columns:
             return b""
         value = x.get(self.stream_key)
         if is_missing(value) or value != value:
-            raise RecordError("no_key", f"stream_key: the event has no feature {self.stream_key!r}, or it is {value}")
+            raise RecordError(
+                "no_key",
+                f"stream_key: the event has no feature {self.stream_key!r}, or it is None or NaN; a transformer in "
+                "front may have changed or dropped it",
+            )
         return canonical_text(value, str(self.stream_key)).encode("utf-8", "surrogatepass")
 
     def extended_by(self, frame: pd.DataFrame) -> list[tuple[int, Columns]]:
