@@ -85,6 +85,7 @@ class Loop:
         self.job, self.broker, self.metrics, self.health, self.stop = job, broker, metrics, health, stop
         self.partitions: dict[TopicPartition, Partition] = {}
         self._to_restore: dict[TopicPartition, None] = {}  # assigned, paused, without a learner yet; in order
+        self._held: set[TopicPartition] = set()  # replayed, paused until the group is stable
         self._membership: Membership | None = None  # of the newest poll
         self._stable = True  # as the newest poll found the group
         self._recovery = Recovery(job, broker, metrics, REQUEST_TIMEOUT_S)
@@ -117,7 +118,7 @@ class Loop:
             self._poll_without_records()
             self._report()
             return
-        polled_for = dict(self.partitions)
+        polled_for, of_all = dict(self.partitions), not self._held
         started = time.perf_counter()
         limit = MAX_POLL_RECORDS if self._stable else REBALANCE_RECORDS
         polled, self._membership, self._stable = self.broker.poll(self._poll_timeout(), limit)
@@ -135,7 +136,7 @@ class Loop:
             self._commit()
         self._report()
         # After the commit, since an idle run may stop here.
-        if not polled and self._idle is not None and self._settled():
+        if not polled and of_all and self._idle is not None and self._settled():
             self._idle()
 
     def _process(self, partition: Partition, records: Sequence[Record]) -> None:
@@ -212,6 +213,7 @@ class Loop:
 
     def _drop(self, tp: TopicPartition) -> None:
         self._to_restore.pop(tp, None)
+        self._held.discard(tp)
         if (partition := self.partitions.pop(tp, None)) is not None:
             partition.close(min(HAND_OVER_S, self._time_left()))
         self.health.removed(tp)
@@ -227,6 +229,9 @@ class Loop:
         """Whether the partition may predict: no replay, or one that ended where the committed run had been."""
         if partition.replaying or partition.caught_up:
             return partition.caught_up
+        if not self._stable and self._recovery.will_commit(partition):
+            self._hold(partition)
+            return False
         try:
             self._recovery.finish_replay(partition, self._membership)
         except RebalanceError as error:
@@ -234,9 +239,19 @@ class Loop:
             self._restore_again(partition.tp)
             return False
         partition.caught_up = True
+        if partition.tp in self._held:
+            self._held.discard(partition.tp)
+            self.broker.resume([partition.tp])
         self.health.restored(partition.tp)
         _log.info("%s: caught up at offset %d, predicting", partition.tp, partition.position)
         return True
+
+    def _hold(self, partition: Partition) -> None:
+        """Let records from here on come once the group is stable: a commit has to be made before them."""
+        if partition.tp not in self._held:
+            self._held.add(partition.tp)
+            self.broker.pause([partition.tp])
+            self.broker.seek(partition.tp, partition.position)
 
     # -- commit, checkpoint, report -----------------------------------------------------------------------------------
 
@@ -282,7 +297,7 @@ class Loop:
         self.broker.pause(self.partitions)
         _, self._membership, self._stable = self.broker.poll(REBALANCE_POLL_S, 1)
         self._note_assignment()
-        self.broker.resume(self.partitions)
+        self.broker.resume(tp for tp in self.partitions if tp not in self._held)
 
     def _patience(self) -> float:
         """Give a sign of life; returns the seconds a request may take, fewer and fewer once a stop was asked for."""

@@ -70,6 +70,10 @@ class Recovery:
             )
         return self._resume(tp, commit, mark)
 
+    def will_commit(self, partition: Partition) -> bool:
+        """Whether a new lineage begins where this replay ends, as far as that is known before."""
+        return partition.gap_skipped or partition.job is not self._job
+
     def finish_replay(self, partition: Partition, membership: Membership | None) -> None:
         """Called once the partition has caught up with the committed offset: was it the run that had been committed?
 

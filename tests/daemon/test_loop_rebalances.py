@@ -15,8 +15,8 @@ from streamrnn.broker.protocol import TopicPartition
 from streamrnn.daemon.loop import Loop
 from streamrnn.errors import FencedError, RebalanceError
 from tests.support.learners import differing
-from tests.support.rebalancing import RebalancingBroker
-from tests.support.scenario import TP, Run, Scenario
+from tests.support.rebalancing import RebalancingBroker, delete_before
+from tests.support.scenario import TP, KilledError, Run, Scenario
 
 N = 300
 SECOND = TopicPartition("in", 1)
@@ -245,4 +245,39 @@ def test_a_first_start_waits_for_a_stable_group_and_leaves_one_lineage(
     for tp in (TP, SECOND):
         assert run.loop.job.checkpoints(tp).lineages() == [scenario.mark(tp)["lineage"]]
     assert "trying again" not in caplog.text
+    assert_complete(scenario, run)
+
+
+def test_a_new_lineage_behind_a_gap_waits_for_a_stable_group(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def kill(n: int) -> None:
+        if n == 9:
+            raise KilledError
+
+    scenario = Scenario(tmp_path)
+    scenario.fill(N)
+    with pytest.raises(KilledError):
+        scenario.run(after={"commit": kill}, checkpoint="interval_s: 3600")
+    before = scenario.mark()
+    delete_before(scenario.log, TP, before["offset"] - 5)
+    caplog.clear()
+    turns = at(poll_1=begin, poll_6=assign(TP))
+    run = scenario.run(turn=turns, checkpoint="on_gap: continue, max_replay_records: 25")
+    lineages = run.loop.job.checkpoints(TP).lineages()
+    assert sorted(lineages) == sorted([before["lineage"], scenario.mark()["lineage"]])
+    assert len(set(lineages)) == 2
+    assert "restoring again" not in caplog.text
+    assert sorted(scenario.predictions()) == list(range(N))
+    assert len(scenario.records("out")) == N
+
+
+def test_records_wait_when_too_many_outputs_wait_for_the_group(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(loop: Loop, _: RebalancingBroker) -> None:
+        waiting.append(sum(len(partition.outputs) for partition in loop.partitions.values()))
+
+    waiting: list[int] = []
+    monkeypatch.setattr(streamrnn.daemon.loop, "MAX_UNCOMMITTED", 60)
+    run = scenario.run(turn=at(poll_4=begin, poll_20=look, poll_30=look, poll_31=nothing_moves))
+    assert 60 <= waiting[0] == waiting[1] < N
     assert_complete(scenario, run)
