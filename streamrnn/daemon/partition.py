@@ -23,7 +23,8 @@ from streamrnn.broker.protocol import Output, Record, TopicPartition
 from streamrnn.daemon.mark import BEGAN_WITH, Mark
 from streamrnn.daemon.metrics import RECORDS_CONSUMED, REPLAYED_RECORDS, Delta, Metrics
 from streamrnn.job.codec.dead_letters import encode_dead_letter
-from streamrnn.job.codec.records import MAX_KEY_BYTES, Decoded
+from streamrnn.job.codec.fields import MAX_KEY_BYTES
+from streamrnn.job.codec.records import Decoded
 from streamrnn.job.job import Job
 from streamrnn.learner.clock import JUMPS
 from streamrnn.learner.learner import Learner, Predictions
@@ -123,7 +124,8 @@ class Partition:
             self._told_of_refused = True
             _log.warning(
                 "%s: a record is more than streams.max_time_jump_s (%g s) ahead of stream time, %s; such records count "
-                "as now until enough streams confirm them. Said once; streamrnn_time_jumps_total counts them",
+                "as now until enough streams confirm them. Where pauses are usually as long, raise the setting. Said "
+                "once; streamrnn_time_jumps_total counts them",
                 self.tp, self.job.config.streams.max_time_jump_s, _utc(self.learner.streams.clock.now),
             )  # fmt: skip
 
