@@ -32,6 +32,7 @@ from streamrnn.broker.protocol import (
     Revoked,
     TopicPartition,
 )
+from streamrnn.daemon.background import Background
 from streamrnn.daemon.delivery import DELIVERIES, REQUEST_TIMEOUT_S, Settled
 from streamrnn.daemon.health import Health
 from streamrnn.daemon.metrics import Metrics
@@ -49,6 +50,8 @@ IDLE_POLL_S = 0.2
 """How long a poll waits when nothing is due: also how late a stop is noticed."""
 REBALANCE_POLL_S, REBALANCE_RECORDS = 0.05, 500
 """While the group rebalances: every member waits for the others, so nobody is away for long."""
+RESTORE_POLL_S = 0.01
+"""While partitions wait for their learners."""
 MAX_UNCOMMITTED = 200_000
 """Outputs kept for a commit that waits for the group. Beyond that, records wait as well: memory has an end."""
 HAND_OVER_S = 0.5
@@ -68,7 +71,8 @@ class Loop:
 
     ``idle`` is called when a poll returned nothing while every partition is restored and everything is committed; an
     offline run uses it to stop. ``clock`` says when a commit, a report or the end of a stop is due, and must be
-    monotonic. ``restored`` is called whenever all partitions assigned have their learners.
+    monotonic. ``restored`` is called whenever all partitions assigned have their learners. Checkpoints are read in the
+    ``background`` where there is one, so that polls and other partitions go on.
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class Loop:
         idle: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         restored: Callable[[], None] | None = None,
+        background: Background | None = None,
     ) -> None:
         self.job, self.broker, self.metrics, self.health, self.stop = job, broker, metrics, health, stop
         self.partitions: dict[TopicPartition, Partition] = {}
@@ -88,7 +93,7 @@ class Loop:
         self._held: set[TopicPartition] = set()  # replayed, paused until the group is stable
         self._membership: Membership | None = None  # of the newest poll
         self._stable = True  # as the newest poll found the group
-        self._recovery = Recovery(job, broker, metrics, REQUEST_TIMEOUT_S)
+        self._recovery = Recovery(job, broker, metrics, REQUEST_TIMEOUT_S, background)
         self._idle, self._restored = idle, restored
         self._stopped_at: float | None = None
         self._clock = clock
@@ -155,7 +160,8 @@ class Loop:
         if not self._to_restore or self.stop.is_set():  # on a stop, a learner that nobody will use
             return
         # One a turn: restoring takes a moment, in which the other partitions are silent and the group may be waiting.
-        self._restore(next(iter(self._to_restore)))
+        if (tp := next(filter(self._recovery.ready, self._to_restore), None)) is not None:
+            self._restore(tp)
         if not self._to_restore and self._restored is not None:
             self._restored()
 
@@ -214,6 +220,7 @@ class Loop:
     def _drop(self, tp: TopicPartition) -> None:
         self._to_restore.pop(tp, None)
         self._held.discard(tp)
+        self._recovery.forget(tp)
         if (partition := self.partitions.pop(tp, None)) is not None:
             partition.close(min(HAND_OVER_S, self._time_left()))
         self.health.removed(tp)
@@ -339,7 +346,7 @@ class Loop:
         if not self._stable:
             return REBALANCE_POLL_S
         if self._to_restore:
-            return 0.0
+            return RESTORE_POLL_S
         if not self._dirty():
             return IDLE_POLL_S
         due = self._committed_at + self.job.config.commit_interval_ms / 1000
