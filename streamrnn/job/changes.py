@@ -82,6 +82,12 @@ SETTINGS: Mapping[str, Rule] = {
 """What is the job's own. All else in sections of the learner is told by ``learner.changes.SETTINGS``."""
 
 
+_NAMES_ALONE = {
+    "input.topic", "input.stream_key", "input.timestamp.field", "input.timestamp.unit", "target.fields",
+}  # fmt: skip
+"""What streams or targets are known by; what the network has learned fits all the same."""
+
+
 def _categories(old: FeatureSpec, new: FeatureSpec) -> Verdict:
     before, now = set(old.columns), set(new.columns)
     if not before <= now:
@@ -162,6 +168,18 @@ def described(change: Change) -> str:
     """
     why = f": {change.why}" if change.why else ""
     return f"{change.path}: {_shown(change.before)} -> {_shown(change.now)}: {change.way.value}{why}"
+
+
+def ways_out(found: list[Change]) -> str:
+    """What to do where some of the changes are not possible."""
+    refused = {change.path for change in found if change.way is Way.IMPOSSIBLE}
+    anew = (
+        "Either put the old values back, or begin anew under the new ones: give the job another name, and another "
+        "kafka.group_id if you set one (consumer group and checkpoints start afresh; the old ones stay)"
+    )
+    if not refused <= _NAMES_ALONE:
+        return anew
+    return f"{anew}. With model.warm_start the new job can begin with the model in these checkpoints"
 
 
 def settings(config: Config) -> dict[str, Any]:
