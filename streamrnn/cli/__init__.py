@@ -4,8 +4,8 @@ The commands and their options are in this very file and leave the work to the p
 print. Everything
 heavy is imported inside a command, so that ``--help`` answers at once. Results go to stdout, the rest to stderr.
 
-Exit status: 0 done, 1 an error, 2 a wrong option or configuration, 3 (``run``) another worker took over, 130 Ctrl-C. An
-error a user can meet ends in one message, never in a traceback.
+Exit status: 0 done, 1 an error, 2 a wrong option or configuration, 3 (``run``) another worker took over, 4 (``run``)
+stopped without its last checkpoint, 130 Ctrl-C. An error a user can meet ends in one message, never in a traceback.
 
     show        how results are laid out
     changes     which settings changed since the job's checkpoints were written

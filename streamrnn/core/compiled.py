@@ -160,10 +160,14 @@ def compile_once(dtype: str, cancelled: Cancelled = _never) -> Path:
 
 def _lock(file: int, cancelled: Cancelled) -> None:
     """Wait until no other process compiles the same."""
+    told = False
     while True:
         try:
             return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if not told:
+                _log.info("another process compiles the kernels; waiting for it")
+                told = True
             if cancelled():
                 raise CompilationCancelled("waiting for another process that compiles the kernels: stopped") from None
             time.sleep(_ASKED_EVERY_S)

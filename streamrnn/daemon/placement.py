@@ -18,6 +18,8 @@ from streamrnn.errors import BrokerError
 
 _log = logging.getLogger(__name__)
 
+KEYS_MOVED = "topic %s had %d partitions and now has %d: keys moved, and streams go on elsewhere in a new state"
+
 
 class Placement:
     """The counts of partitions as they were last asked for, and what follows from them.
@@ -37,6 +39,8 @@ class Placement:
         if missing := [topic for topic, count in counts.items() if count == 0]:
             raise BrokerError(f"topics {', '.join(missing)} do not exist: create them first")
         before, self.input_partitions = self.input_partitions, counts[self._source]
+        if before not in (0, self.input_partitions):
+            _log.warning(KEYS_MOVED, self._source, before, self.input_partitions)
         same = frozenset(topic for topic in self._outputs if counts[topic] == self.input_partitions)
         for topic in sorted(self._same ^ same) if before else ():
             _log.warning(

@@ -20,7 +20,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
-from typing import Final
 
 from streamrnn.broker.protocol import Broker, Commit, Membership, TopicPartition
 from streamrnn.daemon import changeover
@@ -28,7 +27,8 @@ from streamrnn.daemon.mark import BEGAN_WITH, Mark
 from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.opening import open_administration
 from streamrnn.daemon.partition import Partition, Start
-from streamrnn.daemon.uncommitted import began_with, newest_of_all
+from streamrnn.daemon.placement import KEYS_MOVED
+from streamrnn.daemon.uncommitted import AFRESH, began_with, newest_of_all
 from streamrnn.errors import BrokerError, CheckpointError, RecoveryError
 from streamrnn.job.job import Job
 from streamrnn.learner.learner import Learner
@@ -38,10 +38,6 @@ from streamrnn.storage.manifest import Manifest, new_lineage
 from streamrnn.storage.snapshot import Checkpoint, take_snapshot
 
 _log = logging.getLogger(__name__)
-_AFRESH: Final = (
-    "give the job another name, and another kafka.group_id if you set one; or delete the group's offsets and set "
-    "checkpoint.on_lost_offsets: restart"
-)
 
 
 class Recovery:
@@ -65,7 +61,7 @@ class Recovery:
             raise RecoveryError(
                 f"{tp}: the committed offset {commit.offset} of group {self._job.config.group_id} was not written by "
                 f"streamrnn (its metadata is {commit.metadata[:80]!r}), so no checkpoint belongs to it. "
-                f"To start afresh, {_AFRESH}"
+                f"To start afresh, {AFRESH}"
             )
         return self._resume(tp, commit, mark)
 
@@ -235,7 +231,7 @@ class Recovery:
             raise RecoveryError(
                 f"{tp}: no usable checkpoint of lineage {mark.lineage} at or below the committed offset "
                 f"{commit.offset} in {store.place}{bad or ' (none there)'}. Bring the directory back (every worker "
-                f"must reach it), or start afresh: {_AFRESH}"
+                f"must reach it), or start afresh: {AFRESH}"
             )
         return checkpoint, rejected
 
@@ -244,10 +240,7 @@ class Recovery:
             return
         now = len(self._broker.partitions(tp.topic))
         if mark.partitions != now:
-            _log.warning(
-                "topic %s had %d partitions and now has %d: keys moved, so streams go on in other partitions with a "
-                "new hidden state", tp.topic, mark.partitions, now,
-            )  # fmt: skip
+            _log.warning(KEYS_MOVED, tp.topic, mark.partitions, now)
 
     def _start_behind(self, tp: TopicPartition, manifest: Manifest, commit: Commit, mark: Mark) -> Start:
         """Where the log lets the checkpoint go on, and how far the replay has to get."""
@@ -257,7 +250,7 @@ class Recovery:
             known = "committed" if commit.metadata else "where its checkpoint is"
             raise RecoveryError(
                 f"{tp}: offset {commit.offset} is {known}, the log ends at {end}: the topic was made anew or lost its "
-                f"end. To start afresh, {_AFRESH}"
+                f"end. To start afresh, {AFRESH}"
             )
         gap = first > position
         if gap:

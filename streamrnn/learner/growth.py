@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from streamrnn.core.counts import UPDATES, WINDOWS_IN_BATCH
 from streamrnn.core.declarations import Stored
 from streamrnn.learner import rings
-from streamrnn.learner.axes import OUT, Move, gate_places, index_of, input_places, kept_of, places_on
+from streamrnn.learner.axes import OUT, Move, gate_places, index_of, input_places, kept_of, last_places, places_on
 from streamrnn.learner.changes import refusals
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.lowering import dtype_of, initial_weights, layout_of, sizes_of
@@ -221,6 +221,12 @@ def _trace(array: Growing) -> None:
     array.target[:] = before + _new_variance(array) * (sizes_of(array.move.new)[axis] - int(stay.sum()))
 
 
+def _last_values(array: Growing) -> None:
+    """Of features whose last value was kept and still is."""
+    for before, now in last_places(array.move):
+        array.target[:, now] = array.old[:, before]
+
+
 RULES: Mapping[str, Callable[[Growing], None]] = {
     "places": _to_places,
     "tensors": _tensor_by_tensor,
@@ -228,6 +234,7 @@ RULES: Mapping[str, Callable[[Growing], None]] = {
     "second moments": _second_moments,
     "root": _root,
     "trace": _trace,
+    "last values": _last_values,
 }
 """How an array gets what was learned, by the name that stands in its declaration."""
 

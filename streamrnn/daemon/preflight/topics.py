@@ -14,11 +14,11 @@ from streamrnn.daemon.preflight.facts import Facts
 from streamrnn.daemon.preflight.findings import Finding, count, duration, fine, problem, share, warning
 from streamrnn.errors import RecordError
 from streamrnn.job.codec.dead_letters import encode_dead_letter
+from streamrnn.job.codec.fields import MAX_KEY_BYTES
 from streamrnn.job.codec.predictions import PredictionEncoder
-from streamrnn.job.codec.records import MAX_KEY_BYTES
 from streamrnn.job.config import Config
 
-BATCH_OVERHEAD_BYTES = 200
+BATCH_OVERHEAD_BYTES = 100
 """What a batch of one record takes beside key and value."""
 
 _NEVER_MS = 10 * 365 * 86_400_000
@@ -48,6 +48,7 @@ def topics(config: Config, facts: Facts) -> Iterator[Finding]:
             yield warning(
                 f"topic {name}: its settings may not be seen, so what it refuses is not checked; grant DESCRIBE_CONFIGS"
             )
+    yield from largest_input(config, facts)
     yield from sizes(config, facts)
     for name in written:
         if settings := facts.settings.get(name):
@@ -76,6 +77,17 @@ def partition_counts(config: Config, there: Mapping[str, TopicDescription]) -> I
                 f"topic {name} has {has}, {source} has {wanted}: a stream's records stay in order there, but under "
                 "another partition number, chosen by the key; give both as many"
             )
+
+
+def largest_input(config: Config, facts: Facts) -> Iterator[Finding]:
+    """Whether records may come that the job refuses for their size."""
+    allowed = int(facts.settings.get(config.input.topic, {}).get("max.message.bytes", 0))
+    if allowed > config.input.max_record_bytes + BATCH_OVERHEAD_BYTES:
+        yield warning(
+            f"topic {config.input.topic}: takes batches of {allowed:,} bytes (max.message.bytes), and records of more "
+            f"than {config.input.max_record_bytes:,} become dead letters (input.max_record_bytes); raise that if such "
+            "records come"
+        )
 
 
 def sizes(config: Config, facts: Facts) -> Iterator[Finding]:

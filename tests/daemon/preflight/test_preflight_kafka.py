@@ -178,14 +178,14 @@ def test_foreign_records_are_counted_with_their_reason(topics: Place) -> None:
 
 
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
-def test_compressed_batches_can_be_read_or_their_codec_is_named(place: Place, codec: str) -> None:
+def test_compressed_batches_can_be_read(place: Place, codec: str) -> None:
     place.create(place.source, compression_type=codec)
     for topic in (place.out, place.dead):
         place.create(topic)
     place.produce([b'{"x": 1, "y": 2}'] * 20)
     found = place.said()
-    problems = found[Kind.PROBLEM]
-    assert "sample: all 20 records can be used" in found[Kind.FINE] or codec in only(problems, f"topic {place.source}")
+    assert found[Kind.PROBLEM] == []
+    assert "sample: all 20 records can be used" in found[Kind.FINE]
 
 
 # -- the group and a restart ------------------------------------------------------------------------------------------
