@@ -127,14 +127,24 @@ def resumes(config: Config, facts: Facts, tp: TopicPartition, bounds: Bounds, co
         )
 
 
+def lost_offsets(config: Config, left: Sequence[TopicPartition]) -> Finding:
+    """Partitions with checkpoints, and without the offset that they belong to."""
+    policy = config.checkpoint.on_lost_offsets
+    text = (
+        f"{', '.join(map(str, left[:10]))}: group {config.group_id} has no committed offset although checkpoints "
+        "exist: it was deleted, or away for so long that its offsets expired, or another group has them"
+    )
+    if policy == "fail":
+        return problem(f"{text}; set checkpoint.on_lost_offsets: resume to go on from the newest, or restart")
+    then = {"resume": "the newest one is gone on from", "restart": "learning starts anew"}[policy]
+    return warning(f"{text}; {then} (checkpoint.on_lost_offsets: {policy})")
+
+
 def first_starts(config: Config, facts: Facts, new: Sequence[TopicPartition], *, begun: bool) -> Iterator[Finding]:
     """Partitions of which nothing is committed."""
     left = [tp for tp in new if facts.checkpoints.get(tp)]
     if left:
-        yield warning(
-            f"{', '.join(map(str, left[:10]))}: group {config.group_id} has no committed offset although checkpoints "
-            "exist: its offsets expired or were deleted"
-        )
+        yield lost_offsets(config, left)
     blank = [tp for tp in new if tp not in left]
     if not blank:
         return

@@ -242,6 +242,12 @@ def test_another_number_of_partitions_than_committed_is_a_warning() -> None:
 def test_checkpoints_without_a_commit_are_a_warning() -> None:
     (found,) = warnings(committed(commits={}))
     assert f"{TP}: group delays has no committed offset although checkpoints exist" in found
+    assert found.endswith("the newest one is gone on from (checkpoint.on_lost_offsets: resume)")
+    anew = "{directory: ./checkpoints, on_lost_offsets: restart}"
+    (found,) = warnings(committed(commits={}), checkpoint=anew)
+    assert found.endswith("learning starts anew (checkpoint.on_lost_offsets: restart)")
+    (found,) = problems(committed(commits={}), checkpoint="{directory: ./checkpoints, on_lost_offsets: fail}")
+    assert "set checkpoint.on_lost_offsets: resume" in found
 
 
 def test_a_first_start_says_where_it_begins() -> None:
