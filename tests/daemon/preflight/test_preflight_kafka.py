@@ -214,8 +214,14 @@ def test_a_job_that_has_run_goes_on_and_what_became_of_its_surroundings_is_told(
 
     kept = topics.directory / "checkpoints"
     kept.rename(topics.directory / "moved")
-    assert only(topics.said()[Kind.PROBLEM], "no checkpoint of lineage")
+    assert only(topics.said()[Kind.PROBLEM], "no usable checkpoint of lineage")
     (topics.directory / "moved").rename(kept)
+
+    (last,) = kept.rglob("manifest-*100.json")
+    text = last.read_text()
+    last.write_text(text.replace("1", "2", 1))
+    assert only(topics.said()[Kind.WARNING], "the checkpoint at 100 cannot be used, and an earlier one has to do")
+    last.write_text(text)
 
     until(lambda: not topics.administration.describe_group(topics.job).members)
     admin = KafkaAdminClient(bootstrap_servers=topics.bootstrap)
