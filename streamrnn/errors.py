@@ -16,6 +16,11 @@
         ├── UndeliveredError     outputs did not arrive, so no offset was committed; send them again
         └── RefusedError         the broker does not take one record, whatever it is sent with
 
+and every warning
+
+    StreamrnnWarning
+    └── StreamKeyWarning         nearly every event begins a stream, which cannot be meant
+
 A message says what is wrong, what was received, what is expected and, where there is one, the remedy.
 """
 
@@ -109,3 +114,11 @@ class UndeliveredError(BrokerError):
     def __init__(self, message: str, refused: Mapping[int, RefusedError | None] | None = None) -> None:
         super().__init__(message)
         self.refused = refused or {}
+
+
+class StreamrnnWarning(UserWarning):
+    """Base of everything streamrnn warns of."""
+
+
+class StreamKeyWarning(StreamrnnWarning):
+    """The streams that events name can hardly be meant."""

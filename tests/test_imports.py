@@ -148,7 +148,10 @@ def test_no_two_modules_import_each_other_even_by_way_of_others() -> None:
     [
         (
             "kafka",
-            {f"streamrnn.broker.kafka_{name}" for name in ("admin", "client", "compression", "connect", "sender")},
+            {
+                f"streamrnn.broker.kafka_{name}"
+                for name in ("admin", "client", "compression", "connect", "group", "sender")
+            },
         ),
         ("river", {"streamrnn.offline.baselines", *ESTIMATORS}),
         ("pandas", {"streamrnn.demo.flights", *ESTIMATORS}),

@@ -191,6 +191,11 @@ class EmbeddedBroker(EmbeddedSender):
         """See :class:`streamrnn.broker.protocol.Broker`."""
         send_then_commit(self, outputs, offsets, membership, timeout_s)
 
+    def leave(self, timeout_s: float) -> bool:
+        """See :class:`streamrnn.broker.protocol.Broker`. The group has no other member."""
+        self.close(timeout_s)
+        return False
+
     def close(self, timeout_s: float) -> None:  # noqa: ARG002 - nothing to wait for
         """See :class:`streamrnn.broker.protocol.Broker`. The log stays open: it belongs to who made it."""
         self._unassign(list(self._readers))

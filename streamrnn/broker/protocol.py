@@ -81,11 +81,14 @@ class Polled(NamedTuple):
     """What a poll returned, and the membership it was returned under; None where a group has one member for ever.
 
     A commit takes the newest poll's membership and no later one. Whatever left this worker up to that poll is in
-    :meth:`Broker.events`, so what it still works on has been its own all the time.
+    :meth:`Broker.events`, so what it still works on has been its own all the time. While the group rebalances it is
+    not ``stable``: work goes on, and its commits wait for a poll that finds it so. Partitions that a stable poll
+    reports as :class:`Revoked` may still be committed under its membership, until the next poll: nobody has them yet.
     """
 
     records: Mapping[TopicPartition, Sequence[Record]]
     membership: Membership | None = None
+    stable: bool = True
 
 
 class Commit(NamedTuple):
@@ -109,7 +112,10 @@ class NothingAssigned:
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """These partitions were given up in an orderly way; they were still owned until just before this event."""
+    """These partitions were given up in an orderly way; they were still owned until just before this event.
+
+    What was done for them can be committed until the next poll, see :class:`Polled`.
+    """
 
     partitions: tuple[TopicPartition, ...]
 
@@ -237,6 +243,13 @@ class Broker(Sender, Protocol):
         Raises UndeliveredError when outputs are missing: no offset was stored, and the broker has forgotten what it
         could not send, so deliver the whole batch again. Otherwise raises what :meth:`commit` raises: the outcome
         is in doubt, and :meth:`committed` tells. Without transactions the outputs are there in that case.
+        """
+
+    def leave(self, timeout_s: float) -> bool:
+        """Give this worker's place in the group up, so that others have its partitions at once; closes the broker.
+
+        False when the place is kept, because nobody else is there. Raises BrokerError when the group did not hear of
+        it: the partitions then wait until it considers this worker dead.
         """
 
 

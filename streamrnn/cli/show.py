@@ -63,7 +63,8 @@ def job(config: Config) -> RenderableType:
     table.add_row("job", Text(config.job, "bold"))
     if config.kafka is not None:
         table.add_row("broker", f"Kafka {', '.join(config.kafka.servers)} ({config.kafka.security.protocol})")
-        table.add_row("group", f"{config.group_id}, this worker as {config.group_instance_id}")
+        name = config.kafka.group_instance_id
+        table.add_row("group", f"{config.group_id}, this worker {f'as {name}' if name else 'named after its host'}")
     elif config.embedded is not None:
         table.add_row("broker", f"embedded log in {config.embedded.directory}")
     table.add_row("input", _input(config))

@@ -34,7 +34,7 @@ def open_broker(config: Config, group: str | None = None) -> Broker:
     assert config.kafka is not None
     place = KafkaGroup(
         group_id=group or config.group_id,
-        instance_id=config.group_instance_id,
+        instance_id=config.kafka.group_instance_id,
         session_timeout_s=config.kafka.session_timeout_s,
     )
     return KafkaBroker(_connection(config), place)

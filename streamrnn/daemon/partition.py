@@ -23,7 +23,8 @@ from streamrnn.broker.protocol import Output, Record, TopicPartition
 from streamrnn.daemon.mark import BEGAN_WITH, Mark
 from streamrnn.daemon.metrics import RECORDS_CONSUMED, REPLAYED_RECORDS, Delta, Metrics
 from streamrnn.job.codec.dead_letters import encode_dead_letter
-from streamrnn.job.codec.records import MAX_KEY_BYTES, Decoded
+from streamrnn.job.codec.fields import MAX_KEY_BYTES
+from streamrnn.job.codec.records import Decoded
 from streamrnn.job.job import Job
 from streamrnn.learner.clock import JUMPS
 from streamrnn.learner.learner import Learner, Predictions
@@ -64,6 +65,7 @@ class Partition:
         self.lineage = start.lineage
         self.position, self.ordinal = start.position, start.ordinal
         self.committed = self.replay_until = start.replay_until
+        self.offered: set[int] = set()  # positions whose commit was refused or got no answer, since the last confirmed
         self.expected, self.gap_skipped = start.expected, start.gap_skipped
         self.began_with = start.began_with
         self.caught_up = False
@@ -122,7 +124,8 @@ class Partition:
             self._told_of_refused = True
             _log.warning(
                 "%s: a record is more than streams.max_time_jump_s (%g s) ahead of stream time, %s; such records count "
-                "as now until enough streams confirm them. Said once; streamrnn_time_jumps_total counts them",
+                "as now until enough streams confirm them. Where pauses are usually as long, raise the setting. Said "
+                "once; streamrnn_time_jumps_total counts them",
                 self.tp, self.job.config.streams.max_time_jump_s, _utc(self.learner.streams.clock.now),
             )  # fmt: skip
 
@@ -183,6 +186,7 @@ class Partition:
         """The present position is committed and everything up to it was delivered."""
         self.committed = self.replay_until = self.position
         self.expected = None  # what an earlier commit said is overtaken
+        self.offered.clear()
         self.outputs = []
 
     def start_writer(self, base: Manifest | None) -> None:
@@ -192,6 +196,11 @@ class Partition:
         )
         self._since_checkpoint = 0
         self._checkpoint_at = time.monotonic()
+
+    @property
+    def dirty(self) -> bool:
+        """Whether something was done that is not committed. A replay repeats what is."""
+        return self.caught_up and self.position != self.committed
 
     @property
     def changed(self) -> bool:

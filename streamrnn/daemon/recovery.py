@@ -20,7 +20,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
-from typing import Final
 
 from streamrnn.broker.protocol import Broker, Commit, Membership, TopicPartition
 from streamrnn.daemon import changeover
@@ -29,7 +28,7 @@ from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.opening import open_administration
 from streamrnn.daemon.partition import Partition, Start
 from streamrnn.daemon.placement import KEYS_MOVED
-from streamrnn.daemon.uncommitted import began_with, newest_of_all
+from streamrnn.daemon.uncommitted import AFRESH, began_with, newest_of_all
 from streamrnn.errors import BrokerError, CheckpointError, RecoveryError
 from streamrnn.job.job import Job
 from streamrnn.learner.learner import Learner
@@ -39,10 +38,6 @@ from streamrnn.storage.manifest import Manifest, new_lineage
 from streamrnn.storage.snapshot import Checkpoint, take_snapshot
 
 _log = logging.getLogger(__name__)
-_AFRESH: Final = (
-    "give the job another name, and another kafka.group_id if you set one; or delete the group's offsets and set "
-    "checkpoint.on_lost_offsets: restart"
-)
 
 
 class Recovery:
@@ -66,7 +61,7 @@ class Recovery:
             raise RecoveryError(
                 f"{tp}: the committed offset {commit.offset} of group {self._job.config.group_id} was not written by "
                 f"streamrnn (its metadata is {commit.metadata[:80]!r}), so no checkpoint belongs to it. "
-                f"To start afresh, {_AFRESH}"
+                f"To start afresh, {AFRESH}"
             )
         return self._resume(tp, commit, mark)
 
@@ -236,7 +231,7 @@ class Recovery:
             raise RecoveryError(
                 f"{tp}: no usable checkpoint of lineage {mark.lineage} at or below the committed offset "
                 f"{commit.offset} in {store.place}{bad or ' (none there)'}. Bring the directory back (every worker "
-                f"must reach it), or start afresh: {_AFRESH}"
+                f"must reach it), or start afresh: {AFRESH}"
             )
         return checkpoint, rejected
 
@@ -255,7 +250,7 @@ class Recovery:
             known = "committed" if commit.metadata else "where its checkpoint is"
             raise RecoveryError(
                 f"{tp}: offset {commit.offset} is {known}, the log ends at {end}: the topic was made anew or lost its "
-                f"end. To start afresh, {_AFRESH}"
+                f"end. To start afresh, {AFRESH}"
             )
         gap = first > position
         if gap:

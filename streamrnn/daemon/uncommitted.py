@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Final
 
 from streamrnn.broker.protocol import Broker, TopicPartition
 from streamrnn.daemon.mark import BEGAN_WITH, Mark
@@ -21,6 +22,12 @@ from streamrnn.job.job import Job
 from streamrnn.storage.checkpoints import CheckpointStore, Rejected
 from streamrnn.storage.manifest import Manifest
 from streamrnn.storage.snapshot import Checkpoint
+
+AFRESH: Final = (
+    "give the job another name, and another kafka.group_id if you set one; or delete the group's offsets and set "
+    "checkpoint.on_lost_offsets: restart"
+)
+"""How to learn from scratch: offsets alone may be deleted by accident, so checkpoints outlive them."""
 
 
 def newest_of_all(store: CheckpointStore) -> tuple[Checkpoint | None, list[Rejected]]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from streamrnn.learner.spec import LearnerSpec
+from streamrnn.learner.spec import LAST, LearnerSpec
 
 
 class Way(StrEnum):
@@ -133,6 +133,12 @@ def _classes(old: LearnerSpec, new: LearnerSpec) -> Verdict:
     return Verdict(Way.GROWTH, "a new class begins with zero weights and the lowest bias of the others")
 
 
+def _missing(old: LearnerSpec, new: LearnerSpec) -> Verdict:
+    if old.missing.count(LAST) == new.missing.count(LAST):
+        return Verdict(Way.AT_ONCE, "")
+    return Verdict(Way.GROWTH, "last values are remembered from now on")
+
+
 def _baseline(old: LearnerSpec, new: LearnerSpec) -> Verdict:
     if old.target.period == new.target.period:
         return Verdict(Way.AT_ONCE, "the same, written otherwise")
@@ -154,6 +160,7 @@ SETTINGS: Mapping[str, Rule] = {
         "what was learned of a column cannot be taken out; a field that no longer comes counts as missing",
     ),
     "indicator": at_once(),  # which column it belongs to is for those to say who named the columns
+    "missing": _missing,
     "has_end": growth(_WINDOWS),
     "model.cell": impossible("gates and states of one cell mean nothing to another"),
     "model.hidden_size": if_more(
@@ -195,6 +202,7 @@ SETTINGS: Mapping[str, Rule] = {
     "target.horizon": impossible("each output was learned for its number of steps ahead"),
     "target.baseline": _baseline,
     "target.classes": _classes,
+    "target.missing": at_once("of the records to come"),
     "target.event_field": at_once("events that wait for a label keep the names they have"),
     "target.label_field": at_once("events that wait for a label keep the names they have"),
     "target.label_memory": growth("the newest events that wait for a label are kept"),

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from streamrnn.core.counts import UPDATES, WINDOWS_IN_BATCH
 from streamrnn.core.declarations import Stored
 from streamrnn.learner import rings
-from streamrnn.learner.axes import Move, gate_places, index_of, input_places, places_on
+from streamrnn.learner.axes import Move, gate_places, index_of, input_places, last_places, places_on
 from streamrnn.learner.changes import refusals
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.lowering import dtype_of, initial_weights, layout_of, sizes_of
@@ -195,6 +195,12 @@ def _trace(array: Growing) -> None:
     array.target[:] = array.old + _new_variance(array) * (now - array.source[f"{part}_root"].shape[1])
 
 
+def _last_values(array: Growing) -> None:
+    """Of features whose last value was kept and still is."""
+    for before, now in last_places(array.move):
+        array.target[:, now] = array.old[:, before]
+
+
 RULES: Mapping[str, Callable[[Growing], None]] = {
     "places": _to_places,
     "tensors": _tensor_by_tensor,
@@ -202,6 +208,7 @@ RULES: Mapping[str, Callable[[Growing], None]] = {
     "second moments": _second_moments,
     "root": _root,
     "trace": _trace,
+    "last values": _last_values,
 }
 """How an array gets what was learned, by the name that stands in its declaration."""
 

@@ -84,12 +84,11 @@ def gather(config: Config, tell: Tell) -> Facts | None:
     tell("the group")
     group = administration.describe_group(config.group_id)
     commits = None if group.refused else administration.commits(config.group_id)
-    described = topics[config.input.topic]
     bounds: Mapping[TopicPartition, Bounds] = {}
     newest: Mapping[TopicPartition, Sequence[Record]] = {}
     following: Mapping[TopicPartition, Sequence[Record]] = {}
     unreadable = ""
-    if described is not None and "READ" in described.operations and not described.leaderless:
+    if _readable(topics[config.input.topic]):
         tell("a sample of records")
         bounds = administration.bounds(config.input.topic)
         try:
@@ -99,18 +98,13 @@ def gather(config: Config, tell: Tell) -> Facts | None:
     tell("checkpoints")
     checkpoints, flaws = _kept(config, bounds, commits or {})
     return Facts(
-        topics=topics,
-        settings=settings,
-        group=group,
-        bounds=bounds,
-        commits=commits,
-        checkpoints=checkpoints,
-        flaws=flaws,
-        newest=newest,
-        next=following,
-        unreadable=unreadable,
-        now_ms=time.time_ns() // 1_000_000,
-    )
+        topics=topics, settings=settings, group=group, bounds=bounds, commits=commits, checkpoints=checkpoints,
+        flaws=flaws, newest=newest, next=following, unreadable=unreadable, now_ms=time.time_ns() // 1_000_000,
+    )  # fmt: skip
+
+
+def _readable(described: TopicDescription | None) -> bool:
+    return described is not None and "READ" in described.operations and not described.leaderless
 
 
 def _sampled(

@@ -14,8 +14,8 @@ from streamrnn.daemon.preflight.facts import Facts
 from streamrnn.daemon.preflight.findings import Finding, count, duration, fine, problem, share, warning
 from streamrnn.errors import RecordError
 from streamrnn.job.codec.dead_letters import encode_dead_letter
+from streamrnn.job.codec.fields import MAX_KEY_BYTES
 from streamrnn.job.codec.predictions import PredictionEncoder
-from streamrnn.job.codec.records import MAX_KEY_BYTES
 from streamrnn.job.config import Config
 
 BATCH_OVERHEAD_BYTES = 100

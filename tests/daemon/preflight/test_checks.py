@@ -248,15 +248,25 @@ def test_another_number_of_partitions_than_committed_is_a_warning() -> None:
     assert "the topic had 1 partition when it was committed and has 2" in found[0]
 
 
-def test_checkpoints_without_a_commit_are_a_warning() -> None:
+def test_checkpoints_without_a_commit_are_what_on_lost_offsets_says() -> None:
     (found,) = warnings(committed(commits={}))
     assert f"{TP}: group delays has no committed offset although checkpoints exist" in found
-    assert found.endswith("the newest one is gone on from (checkpoint.on_lost_offsets: resume)")
-    anew = "{directory: ./checkpoints, on_lost_offsets: restart}"
-    (found,) = warnings(committed(commits={}), checkpoint=anew)
-    assert found.endswith("learning starts anew (checkpoint.on_lost_offsets: restart)")
+    assert "go on from the newest checkpoint (checkpoint.on_lost_offsets: resume)" in found
     (found,) = problems(committed(commits={}), checkpoint="{directory: ./checkpoints, on_lost_offsets: fail}")
-    assert "set checkpoint.on_lost_offsets: resume" in found
+    assert "set checkpoint.on_lost_offsets" in found
+    (found,) = warnings(committed(commits={}), checkpoint="{directory: ./checkpoints, on_lost_offsets: restart}")
+    assert "learn anew from input.start" in found
+
+
+def test_of_two_partitions_without_a_commit_the_one_that_was_added_later_is_read_from_its_beginning() -> None:
+    tps = [TP, TopicPartition(IN, 1), TopicPartition(IN, 2)]
+    commits = {TP: Commit(50, Mark("one", 50, 7, 2, 2).to_metadata())}
+    three = committed(commits=commits, bounds={tp: Bounds(0, 100) for tp in tps})
+    found = [text for text in said(three, Kind.FINE, input=f"{{topic: {IN}, start: latest}}") if "first start" in text]
+    assert found == [
+        "first start of 1 partition, at the beginning of the log; offsets waiting: 100",
+        "first start of 1 partition, at the end of the log, so what is there now is not read",
+    ]
 
 
 def test_a_first_start_says_where_it_begins() -> None:
