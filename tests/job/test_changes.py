@@ -101,7 +101,8 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (
         {},
         {"input": "{topic: departures, where: [{field: op, equals: d, not: true}]}"},
-        'input.where: [] -> [{"field": "op", "equals": "d", "in": null, "exists": null, "not": true}]: at once: of the records to come',
+        'input.where: [] -> [{"field": "op", "equals": "d", "in": null, "exists": null, "not": true}]: at once: of the '
+        "records to come",
     ),
     (
         {"features": "[{field: a, encoder: hash, buckets: 4}]"},
