@@ -14,6 +14,7 @@ from itertools import islice
 from streamrnn.broker.embedded_log import EmbeddedLog, checked_name
 from streamrnn.broker.partition_file import PartitionReader
 from streamrnn.broker.protocol import (
+    MAX_READ_BYTES,
     Assigned,
     Bounds,
     Commit,
@@ -264,9 +265,12 @@ class EmbeddedAdministration:
         self, offsets: Mapping[TopicPartition, int], max_records: int, timeout_s: float
     ) -> dict[TopicPartition, list[Record]]:
         """See :class:`streamrnn.broker.protocol.Administration`."""
-        deadline = time.monotonic() + timeout_s
+        deadline, size = time.monotonic() + timeout_s, 0
         found: dict[TopicPartition, list[Record]] = {tp: [] for tp in offsets}
         for tp, offset in offsets.items():
-            if time.monotonic() < deadline:
-                found[tp] = list(islice(self.log.read(*tp, start=offset), max_records))
+            for record in islice(self.log.read(*tp, start=offset), max_records):
+                if size > MAX_READ_BYTES or time.monotonic() > deadline:
+                    return found
+                found[tp].append(record)
+                size += len(record.value or b"")
         return found

@@ -18,11 +18,15 @@ rolled back.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from collections.abc import Iterator
+from concurrent.futures import Future
+from typing import NamedTuple
 
 from streamrnn.broker.protocol import Broker, Commit, Membership, TopicPartition
 from streamrnn.daemon import changeover
+from streamrnn.daemon.background import Background
 from streamrnn.daemon.mark import BEGAN_WITH, Mark
 from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.opening import open_administration
@@ -40,12 +44,45 @@ from streamrnn.storage.snapshot import Checkpoint, take_snapshot
 _log = logging.getLogger(__name__)
 
 
+class _Read(NamedTuple):
+    """A checkpoint, those that could not be used, the job it belongs to, and the learner it holds."""
+
+    manifest: Manifest
+    rejected: list[Rejected]
+    job: Job
+    learner: Learner
+
+
 class Recovery:
     """Restores the partitions of one job from one broker's log and the job's checkpoints."""
 
-    def __init__(self, job: Job, broker: Broker, metrics: Metrics, timeout_s: float) -> None:
+    def __init__(
+        self, job: Job, broker: Broker, metrics: Metrics, timeout_s: float, background: Background | None = None
+    ) -> None:
         self._job, self._broker, self._metrics, self._timeout_s = job, broker, metrics, timeout_s
+        self._background = background
+        self._reading: dict[TopicPartition, tuple[Commit, Future[_Read]]] = {}
         self._began_with = 0  # partitions that the group began with, once known; to find out takes many requests
+
+    def ready(self, tp: TopicPartition) -> bool:
+        """Whether :meth:`restore` would not take long by now; begins to read the checkpoint in the background if not.
+
+        Without a background, and where there is nothing to read, it is as ready as it will be.
+        """
+        if self._background is None:
+            return True
+        if tp not in self._reading:
+            commit = self._broker.committed(tp)
+            mark = None if commit is None else Mark.from_metadata(commit.metadata)
+            if commit is None or mark is None:
+                return True
+            self._reading[tp] = commit, self._background.submit(functools.partial(self._read, tp, commit, mark))
+        return self._reading[tp][1].done()
+
+    def forget(self, tp: TopicPartition) -> None:
+        """It is somebody else's now, or begins anew: whatever was read for it is of no use."""
+        if (reading := self._reading.pop(tp, None)) is not None:
+            reading[1].cancel()
 
     def restore(self, tp: TopicPartition, membership: Membership | None) -> Partition:
         """The partition, positioned at its checkpoint and sought there; it replays until the committed offset.
@@ -64,6 +101,10 @@ class Recovery:
                 f"To start afresh, {AFRESH}"
             )
         return self._resume(tp, commit, mark)
+
+    def will_commit(self, partition: Partition) -> bool:
+        """Whether a new lineage begins where this replay ends, as far as that is known before."""
+        return partition.gap_skipped or partition.job is not self._job
 
     def finish_replay(self, partition: Partition, membership: Membership | None) -> None:
         """Called once the partition has caught up with the committed offset: was it the run that had been committed?
@@ -173,7 +214,7 @@ class Recovery:
         progress = checkpoint.manifest.progress
         count = int(progress.counters.get(BEGAN_WITH, 0))
         mark = Mark(progress.lineage, progress.ordinal, progress.digest, 0, count)
-        partition = self._restored(tp, checkpoint, rejected, Commit(progress.position), mark)
+        partition = self._restored(tp, self._read_from(tp, checkpoint, rejected), Commit(progress.position), mark)
         if not partition.gap_skipped:  # behind a gap a new lineage begins, which commits
             with _closed_on_error(partition):
                 self._commit_position(partition, membership)
@@ -223,16 +264,20 @@ class Recovery:
     # -- later starts -------------------------------------------------------------------------------------------------
 
     def _resume(self, tp: TopicPartition, commit: Commit, mark: Mark) -> Partition:
-        checkpoint, rejected = self._newest_checkpoint(tp, commit, mark)
-        return self._restored(tp, checkpoint, rejected, commit, mark)
+        reading = self._reading.pop(tp, None)
+        read = reading[1].result() if reading and reading[0] == commit else self._read(tp, commit, mark)
+        return self._restored(tp, read, commit, mark)
 
-    def _restored(
-        self, tp: TopicPartition, checkpoint: Checkpoint, rejected: list[Rejected], commit: Commit, mark: Mark
-    ) -> Partition:
+    def _read(self, tp: TopicPartition, commit: Commit, mark: Mark) -> _Read:
+        return self._read_from(tp, *self._newest_checkpoint(tp, commit, mark))
+
+    def _read_from(self, tp: TopicPartition, checkpoint: Checkpoint, rejected: list[Rejected]) -> _Read:
+        job = changeover.job_of(self._job, checkpoint.manifest)
+        return _Read(checkpoint.manifest, rejected, job, _learner_at(job, tp, checkpoint))
+
+    def _restored(self, tp: TopicPartition, read: _Read, commit: Commit, mark: Mark) -> Partition:
         """The partition at a checkpoint, sought there, with the replay up to ``commit`` before it."""
-        manifest = checkpoint.manifest
-        job = changeover.job_of(self._job, manifest)
-        learner = _learner_at(job, tp, checkpoint)
+        manifest, rejected, job, learner = read
         self._warn_if_keys_moved(tp, mark)
         start = self._start_behind(tp, manifest, commit, mark)
         partition = Partition(job, tp, self._metrics, learner, start)
