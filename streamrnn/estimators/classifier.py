@@ -18,7 +18,6 @@ from streamrnn.errors import RecordError
 from streamrnn.estimators.base import same_length
 from streamrnn.estimators.columns import Floats, in_rows
 from streamrnn.estimators.delayed import LabelledEstimator
-from streamrnn.learner.block import EVENT
 from streamrnn.learner.learner import Learner
 
 if TYPE_CHECKING:
