@@ -22,7 +22,7 @@ from streamrnn.job.config import Config, InputConfig, ModelSection
 from streamrnn.job.fingerprint import INPUT_SETTINGS, learner_settings
 from streamrnn.learner import changes as learner_changes
 from streamrnn.learner.changes import Change, Verdict, Way
-from streamrnn.learner.features import Cyclic, FeatureSpec, Hash, OneHot, canonical_text
+from streamrnn.learner.features import Cyclic, FeatureSpec, Hash, Log1p, Numeric, OneHot, canonical_text
 from streamrnn.learner.spec import InputSpec, LearningSpec, StreamSpec, TargetSpec
 
 _BEGAN_WITH = f"{warm_start.FIELD}.sha256"
@@ -98,6 +98,12 @@ def _categories(old: FeatureSpec, new: FeatureSpec) -> Verdict:
     return Verdict(Way.GROWTH, "new columns begin at zero" if before < now else "columns change places")
 
 
+def _missing(old: Any, new: Any) -> Verdict:  # noqa: ARG001
+    if new.missing == "last":
+        return Verdict(Way.GROWTH, "last values are remembered from now on")
+    return Verdict(Way.AT_ONCE, "of the records to come")
+
+
 def _feature_impossible(why: str) -> Callable[[FeatureSpec, FeatureSpec], Verdict]:
     return lambda old, new: Verdict(Way.IMPOSSIBLE, why)  # noqa: ARG005
 
@@ -107,6 +113,7 @@ _KEEP = "what was learned of a column cannot be taken out"
 FEATURE_SETTINGS: Mapping[tuple[type, str], Callable[[Any, Any], Verdict]] = {
     (OneHot, "categories"): _categories,
     (Hash, "buckets"): _feature_impossible("each bucket would hold other values"),
+    **{(encoder, "missing"): _missing for encoder in (Numeric, Log1p, Cyclic)},
     (Cyclic, "period"): _feature_impossible("the columns would turn at another pace"),
 }
 """What an encoder has besides its field."""
