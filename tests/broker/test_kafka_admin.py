@@ -20,7 +20,7 @@ class Unreachable:
     def __init__(self, error: Exception) -> None:
         self.error = error
 
-    def describe_topics(self, topics: list[str]) -> NoReturn:
+    def describe_topics(self, topics: list[str]) -> NoReturn:  # noqa: ARG002 - its client's signature
         raise self.error
 
     def close(self) -> None:
