@@ -198,6 +198,7 @@ def _topic(found: Mapping[str, Any]) -> TopicDescription:
         operations=frozenset(found["authorized_operations"] or ()),
         replicas=min((len(partition["replica_nodes"]) for partition in partitions), default=1),
         leaderless=tuple(sorted(p["partition_index"] for p in partitions if p["leader_id"] < 0)),
+        id=str(found.get("topic_id") or ""),  # brokers before 2.8 have none
     )
 
 

@@ -277,13 +277,15 @@ def send_then_commit(
 class TopicDescription:
     """A topic as it is: how many partitions and copies of each, and what this user may do with it (READ, WRITE, ...).
 
-    ``leaderless`` are the partitions that nobody can read or write at the moment.
+    ``leaderless`` are the partitions that nobody can read or write at the moment. ``id`` is another one once the topic
+    was deleted and made anew; "" where the log gives none.
     """
 
     partitions: int
     operations: frozenset[str]
     replicas: int = 1
     leaderless: tuple[int, ...] = ()
+    id: str = ""
 
 
 class Member(NamedTuple):

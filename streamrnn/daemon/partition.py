@@ -44,7 +44,7 @@ class Start:
 
     Records before ``replay_until`` are replayed; ``expected`` is what the commit there says of the run that got there,
     None where it cannot be compared. ``gap_skipped``: records behind the checkpoint are gone from the log.
-    ``began_with``: how many partitions there were when the group began.
+    ``began_with``: how many partitions there were when the group began. ``topic_id``: see ``Progress``.
     """
 
     lineage: str
@@ -55,6 +55,7 @@ class Start:
     expected: Mark | None = None
     gap_skipped: bool = False
     began_with: int = 0
+    topic_id: str = ""
 
 
 class Partition:
@@ -67,7 +68,7 @@ class Partition:
         self.committed = self.replay_until = start.replay_until
         self.offered: set[int] = set()  # positions whose commit was refused or got no answer, since the last confirmed
         self.expected, self.gap_skipped = start.expected, start.gap_skipped
-        self.began_with = start.began_with
+        self.began_with, self.topic_id = start.began_with, start.topic_id
         self.caught_up = False
         self.outputs: list[Output] = []  # since the last confirmed commit
         self.metrics = metrics.partition(tp)
@@ -237,6 +238,7 @@ class Partition:
             updates=reached.updates,
             parameters=reached.parameters,
             counters={**reached.counters, "streams": reached.streams, BEGAN_WITH: self.began_with},
+            topic_id=self.topic_id,
         )
 
     # -- what there is to see -----------------------------------------------------------------------------------------
