@@ -21,6 +21,7 @@ import json
 import os
 from collections.abc import Callable
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ParamSpec
 
@@ -31,6 +32,7 @@ from rich.text import Text
 from streamrnn.errors import ConfigError, StreamrnnError
 
 if TYPE_CHECKING:
+    from streamrnn.job.config import Config
     from streamrnn.offline.inspection import Place
 
 P = ParamSpec("P")
@@ -74,6 +76,17 @@ DataOption = Annotated[
         exists=True,
         dir_okay=False,
     ),
+]
+SampleOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Also decode records of a file: .csv, .jsonl or .ndjson.", show_default=False),
+]
+KeyOption = Annotated[
+    str | None, typer.Option(metavar="FIELD", help="Field to use as the record key, which names the stream.")
+]
+TimestampOption = Annotated[
+    str | None,
+    typer.Option(metavar="FIELD", help="Field to use as the record's timestamp: milliseconds or ISO 8601 text."),
 ]
 CheckpointArgument = Annotated[
     Path | None,
@@ -200,8 +213,16 @@ def validate(
             help="Also look at the cluster and this machine: topics, rights, limits, group, checkpoints, records.",
         ),
     ] = False,
+    data: SampleOption = None,
+    key: KeyOption = None,
+    timestamp: TimestampOption = None,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="With --data: records that are looked at.")] = 10_000,
 ) -> None:
     """Check a job file and show the job it describes: columns, model, memory, warnings.
+
+    With --data, also what records of a file are to the job: how many can be used, how often each field is missing,
+    which never come and what was probably meant. The exit status is not 0 where none can be used or a field never
+    comes.
 
     Where the job has checkpoints, each setting that changed since is told with what becomes of what was learned: taken
     up at once, taken up by growth, or not possible, and then the exit status is not 0.
@@ -214,12 +235,28 @@ def validate(
     console.print(show.job(job))
     console.print("[green]the job file is valid[/green]")
     sound = changes.tell(job, console)
+    if data is not None:
+        sound = _fits(job, data, key, timestamp, limit) and sound
     if connect:
         from streamrnn.cli.connect import look
 
         sound = not look(job, console, _stderr()) and sound
     if not sound:
         raise typer.Exit(ERROR)
+
+
+def _fits(job: Config, data: Path, key: str | None, timestamp: str | None, limit: int) -> bool:
+    """Show what the file's records are to the job; whether they are what it needs."""
+    from streamrnn.cli import evaluating, show
+    from streamrnn.job.sample import examine
+    from streamrnn.offline import data_file
+
+    fields = data_file.Fields(key=key, timestamp=timestamp)
+    with contextlib.closing(data_file.read_rows(data)) as rows:
+        _, source = evaluating.begun(data_file.records(job, rows, fields), data)
+        sample = examine(job, islice(source, limit))
+    show.show_sample(_stdout(), sample)
+    return sample.used > 0 and not sample.never()
 
 
 @_command(_JOB)
@@ -244,13 +281,8 @@ def topics(
 def evaluate(
     config: ConfigOption,
     data: DataOption,
-    key: Annotated[
-        str | None, typer.Option(metavar="FIELD", help="Field to use as the record key, which names the stream.")
-    ] = None,
-    timestamp: Annotated[
-        str | None,
-        typer.Option(metavar="FIELD", help="Field to use as the record's timestamp: milliseconds or ISO 8601 text."),
-    ] = None,
+    key: KeyOption = None,
+    timestamp: TimestampOption = None,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Use the first N records only.")] = None,
     predictions: Annotated[
         Path | None, typer.Option(metavar="OUT.jsonl", help="Write the predictions here, as the daemon would.")

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from streamrnn.job.config import Config
 from streamrnn.job.job_file import warnings
+from streamrnn.job.sample import Sample
 from streamrnn.learner.lowering import bytes_per_stream, layout_of
 from streamrnn.offline.evaluation import Report
 from streamrnn.offline.export import Exported
@@ -219,21 +220,47 @@ def evaluation(console: Console, report: Report) -> None:
         table.add_section()
     console.print(table)
     facts = _pairs()
-    facts.add_row("records", f"{report.records:,}" + (f", {report.labels:,} of them labels" if report.labels else ""))
     facts.add_row("streams", f"{report.streams:,} at the end")
     facts.add_row("updates", f"{report.updates:,}")
     facts.add_row("loss", f"{_number(report.loss)} in scaled units, as in the daemon's metrics")
-    if not report.rejected:
-        facts.add_row("rejected", "none")
     console.print(facts)
-    for reason, count in report.rejected.most_common():
-        line = f"rejected, {reason}: {count:,}; the first: {report.first_rejected[reason]}"
-        console.print(Text(line, "yellow"), soft_wrap=True)
+    show_sample(console, report.sample)
     if report.backwards:
         console.print(
             f"[yellow]{report.backwards:,} records are older than one before them; they were learned in the file's "
             "order: sort the file by time for an honest result[/yellow]"
         )
+
+
+def show_sample(console: Console, sample: Sample) -> None:
+    """What records are to the job, what is missing in them, and what is probably not meant."""
+    facts = _pairs()
+    kinds = {"labels": sample.labels, "tombstones": sample.tombstones, "passed over by input.where": sample.filtered}
+    told = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items() if count)
+    facts.add_row("records", f"{sample.records:,}" + (f", of them {told}" if told else ""))
+    absent = [f"{s.field.path} in {_percent(s.missing_share)}" for s in sample.shares() if s.missing]
+    facts.add_row("missing", Text(", ".join(absent) or "nothing"))
+    if not sample.rejected:
+        facts.add_row("rejected", "none")
+    console.print(facts)
+    for reason, count in sample.rejected.most_common():
+        of = f"{count:,} ({_percent(count / sample.records)})"
+        console.print(
+            Text(f"rejected, {reason}: {of}; the first: {sample.first_rejected[reason]}", "yellow"), soft_wrap=True
+        )
+    for remark in sample.remarks():
+        console.print(Text(remark, "yellow"), soft_wrap=True)
+
+
+def _percent(share: float) -> str:
+    """A share for people: nothing that is there is shown as 0 %, nor all but everything as 100 %.
+
+    >>> _percent(0.75), _percent(0.0001), _percent(0.9999), _percent(1.0)
+    ('75 %', 'under 1 %', 'over 99 %', '100 %')
+    """
+    if 0 < share < 0.01:
+        return "under 1 %"
+    return "over 99 %" if 0.99 < share < 1 else f"{share:.0%}".replace("%", " %")
 
 
 def _number(value: float) -> str:
