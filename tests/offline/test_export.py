@@ -22,6 +22,7 @@ from streamrnn.job.job import Job
 from streamrnn.learner.spec import InputSpec, LearningSpec, TargetSpec
 from streamrnn.offline.export import Exported, choose, export
 from streamrnn.storage.listing import find
+from streamrnn.storage.model_file import load_model
 from tests.support.scenario import START_MS, TP, Scenario
 
 N, MORE = 150, 60
@@ -194,6 +195,16 @@ def test_weights_stand_under_pytorch_s_names(tmp_path: Path) -> None:
     for name, weights in RNNRegressor.load(out).get_weights().items():
         np.testing.assert_array_equal(tensors[name], weights, err_msg=name)
     assert scenario.mark()["offset"] == N + MORE
+
+
+def test_times_stay_behind(tmp_path: Path) -> None:
+    _, _, out = learned(tmp_path, as_it_is)
+    saved = load_model(out).saved
+    assert saved is not None
+    assert not saved.model["clock"].any()  # not begun
+    assert not saved.streams["last_ms"].any()
+    assert not saved.streams["seen"][:, :-1].any()
+    assert len(set(saved.streams["seen"][:, -1])) == len(saved.keys) == 5  # the order in which they were seen
 
 
 def test_settings_that_estimators_lack_are_told(tmp_path: Path) -> None:
