@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from streamrnn.errors import CheckpointError, ConfigError, RecordError, StreamrnnError
     from streamrnn.estimators.anomaly import RNNAnomalyDetector
     from streamrnn.estimators.classifier import RNNClassifier
-    from streamrnn.estimators.delayed import DelayedLabelsWarning
     from streamrnn.estimators.forecaster import RNNForecaster
     from streamrnn.estimators.regressor import RNNMultiTargetRegressor, RNNRegressor
+    from streamrnn.estimators.seeing import DelayedLabelsWarning
     from streamrnn.learner.block import Block
     from streamrnn.learner.features import Cyclic, FeatureEncoder, Hash, Log1p, Numeric, OneHot
     from streamrnn.learner.learner import Learner, Predictions
@@ -62,7 +62,7 @@ _MODULES = {
     "errors": ("CheckpointError", "ConfigError", "RecordError", "StreamrnnError"),
     "estimators.anomaly": ("RNNAnomalyDetector",),
     "estimators.classifier": ("RNNClassifier",),
-    "estimators.delayed": ("DelayedLabelsWarning",),
+    "estimators.seeing": ("DelayedLabelsWarning",),
     "estimators.forecaster": ("RNNForecaster",),
     "estimators.regressor": ("RNNMultiTargetRegressor", "RNNRegressor"),
     "learner.block": ("Block",),

@@ -31,6 +31,8 @@ LARGEST_MEMORY = 4096
 """More are not remembered, however late labels come."""
 NAMES = 10_000
 """Newest events with names that are known to need no label any more."""
+GUESSES = 8
+"""So many labels whose event their values did not tell are worth a warning."""
 ALIKE = 0.5
 """Another event than the oldest is meant where its distance is less than so much of the oldest one's."""
 
@@ -160,6 +162,11 @@ class Awaited:
         distances = {number: _distance(event.mark, mark) for number, event in stream.waiting.items()}
         nearest = min(distances, key=distances.__getitem__)
         return nearest if distances[nearest] < ALIKE * distances[oldest] else oldest
+
+    @property
+    def is_guessing(self) -> bool:
+        """Whether most labels belong to an event that their values do not tell."""
+        return not self.in_order and self._unrecognised >= GUESSES and self._unrecognised > self._recognised
 
     def is_full(self, key: bytes) -> bool:
         """Whether one more event of the stream would push out one that waits."""
