@@ -161,8 +161,21 @@ class LabelledEstimator(SeeingEstimator):
             if awaited.number(key, name) is None:
                 self._see(columns, x, key, row, name)
             return
-        mark = mark_of(row)
-        found = awaited.take(key, mark, name)
+        found = self._take(awaited, key, row, name)
+        if found is None and (watch := self._watch) is not None and watch.asked:
+            self._weigh(watch, key, row)
+            found = self._take(awaited, key, row, name)
+        if found is None and known:
+            self._see(columns, x, key, row, name)
+            found = self._take(awaited, key, row, name)
+        elif found is None:
+            awaited.pass_by(key)
+            self._adopt_event(columns, x, row).step(key, EVENT, row, np.nan)
+        if known and found is not None:
+            self._label(columns, key, row, y, found)
+
+    def _take(self, awaited: Awaited, key: bytes, row: list[float], name: str | None) -> Found | None:
+        found = awaited.take(key, mark_of(row), name)
         if awaited.is_guessing:
             self._warn(
                 "guessing",
@@ -170,17 +183,7 @@ class LabelledEstimator(SeeingEstimator):
                 "labels are taken to come in the order of the events. Where they do not, name the feature that names "
                 "the event (event_key=...), and let it pass by the transformer",
             )
-        if found is None and not known:
-            awaited.pass_by(key)
-            self._adopt_event(columns, x, row).step(key, EVENT, row, np.nan)
-            return
-        if found is None:
-            if (watch := self._watch) is not None and watch.asked:
-                self._weigh(watch, key, row)
-            self._see(columns, x, key, row, name)
-            found = awaited.take(key, mark, name)
-        if known and found is not None:
-            self._label(columns, key, row, y, found)
+        return found
 
     def _label(self, columns: Columns, key: bytes, row: list[float], y: float | Sequence[float], found: Found) -> None:
         self._adopt(columns).step(key, LABEL, row, y, event=found.number)
