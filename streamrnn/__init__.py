@@ -15,12 +15,18 @@ from typing import TYPE_CHECKING, Any
 from streamrnn.version import __version__
 
 if TYPE_CHECKING:
-    from streamrnn.errors import CheckpointError, ConfigError, RecordError, StreamrnnError
+    from streamrnn.errors import (
+        CheckpointError,
+        ConfigError,
+        DelayedLabelsWarning,
+        RecordError,
+        StreamKeyWarning,
+        StreamrnnError,
+    )
     from streamrnn.estimators.anomaly import RNNAnomalyDetector
     from streamrnn.estimators.classifier import RNNClassifier
     from streamrnn.estimators.forecaster import RNNForecaster
     from streamrnn.estimators.regressor import RNNMultiTargetRegressor, RNNRegressor
-    from streamrnn.estimators.seeing import DelayedLabelsWarning
     from streamrnn.learner.block import Block
     from streamrnn.learner.features import Cyclic, FeatureEncoder, Hash, Log1p, Numeric, OneHot
     from streamrnn.learner.learner import Learner, Predictions
@@ -50,6 +56,7 @@ __all__ = [
     "RNNMultiTargetRegressor",
     "RNNRegressor",
     "RecordError",
+    "StreamKeyWarning",
     "StreamSpec",
     "StreamrnnError",
     "TargetSpec",
@@ -59,10 +66,16 @@ __all__ = [
 ]
 
 _MODULES = {
-    "errors": ("CheckpointError", "ConfigError", "RecordError", "StreamrnnError"),
+    "errors": (
+        "CheckpointError",
+        "ConfigError",
+        "DelayedLabelsWarning",
+        "RecordError",
+        "StreamKeyWarning",
+        "StreamrnnError",
+    ),
     "estimators.anomaly": ("RNNAnomalyDetector",),
     "estimators.classifier": ("RNNClassifier",),
-    "estimators.seeing": ("DelayedLabelsWarning",),
     "estimators.forecaster": ("RNNForecaster",),
     "estimators.regressor": ("RNNMultiTargetRegressor", "RNNRegressor"),
     "learner.block": ("Block",),

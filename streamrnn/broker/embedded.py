@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 
 from streamrnn.broker.embedded_log import EmbeddedLog, checked_name
@@ -59,6 +59,9 @@ class EmbeddedSender:
     def partitions(self, topic: str) -> list[int]:
         """See :class:`streamrnn.broker.protocol.Broker`."""
         return self.log.partitions(topic)
+
+    def hurry(self, time_left: Callable[[], float]) -> None:
+        """See :class:`streamrnn.broker.protocol.Sender`. Local files do not keep anyone waiting."""
 
     def close(self, timeout_s: float) -> None:
         """See :class:`streamrnn.broker.protocol.Sender`. The log stays open: it belongs to who made it."""
@@ -186,6 +189,11 @@ class EmbeddedBroker(EmbeddedSender):
     ) -> None:
         """See :class:`streamrnn.broker.protocol.Broker`."""
         send_then_commit(self, outputs, offsets, membership, timeout_s)
+
+    def leave(self, timeout_s: float) -> bool:
+        """See :class:`streamrnn.broker.protocol.Broker`. The group has no other member."""
+        self.close(timeout_s)
+        return False
 
     def close(self, timeout_s: float) -> None:  # noqa: ARG002 - nothing to wait for
         """See :class:`streamrnn.broker.protocol.Broker`. The log stays open: it belongs to who made it."""

@@ -302,6 +302,9 @@ class EmbeddedLog:
         file = self._files.get(tp)
         if file is None:
             count = self._partition_count(tp.topic)
+            if tp.partition >= count:  # added since they were counted?
+                del self._partitions[tp.topic]
+                count = self._partition_count(tp.topic)
             if not 0 <= tp.partition < count:
                 raise BrokerError(f"{tp} does not exist; topic {tp.topic} has partitions 0 to {count - 1}")
             file = self._files[tp] = PartitionFile(self._path(tp))

@@ -36,7 +36,7 @@ COUNTS = (
     Count("steps_shortened", "Optimiser steps shortened because they promised more than their loss (polyak_bound)."),
     Count("windows_dropped", _DROPPED, "loss"),
     Count("windows_dropped", _DROPPED, "gradient"),
-    Count("imputed_inputs", "Missing or non-finite inputs replaced by the running mean."),
+    Count("imputed_inputs", "Missing or non-finite inputs, whatever they counted as instead."),
     Count("outlying_targets", "Targets out of bounds, which count only as far as the bound of their stream."),
     Count("sequences_ended", "Sequences ended by their end mark or by a gap in time."),
     Count("records_predicted", "Records a prediction was made for."),
@@ -60,8 +60,8 @@ LABEL_RECORDS = _INDEX["label_records"]
 LATE_LABELS = _INDEX["late_labels"]
 UNMATCHED_LABELS = _INDEX["unmatched_labels"]
 
-_EVICTED = "Streams whose state was dropped: idle beyond ttl_s, or least recently seen for lack of capacity."
-EVICTIONS = (Count("evictions", _EVICTED, "ttl"), Count("evictions", _EVICTED, "capacity"))
+_EVICTED = "Streams whose state was dropped: idle beyond ttl_s, least recently seen for lack of capacity, tombstone."
+EVICTIONS = tuple(Count("evictions", _EVICTED, cause) for cause in ("ttl", "capacity", "tombstone"))
 
 GAUGES = ("grad_norm", "grad_norm_sum", "window_loss", "window_loss_sum", "scored", "loss_sum", "error_sum")
 GRAD_NORM = GAUGES.index("grad_norm")

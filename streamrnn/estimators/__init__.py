@@ -3,6 +3,7 @@
 base        what all of them share: parameters, growth, saving
 lock        one call at a time, from whichever thread
 parameters  checking them one by one
+settings    setting one of an estimator that has learned
 columns     dicts of features to columns that may become more
 absence     what it means that an event lacks a feature
 seeing      events that may be seen before they are learned: how that is said, or found out
@@ -13,6 +14,7 @@ regressor   one number, or several
 classifier  classes that may appear at any time
 forecaster  horizons, covariates, seasons, intervals
 anomaly     how badly an event was forecast
+stream_key  whether the streams that events name can be meant
 season      the period of a series
 intervals   bounds that hold as often as they claim
 """

@@ -89,6 +89,7 @@ class RNNAnomalyDetector(SeeingEstimator, base.AnomalyDetector):
         """
         with self._lock:
             columns, row = self._columns.with_row(x)
+            row = columns.with_numbers(row)
             key = columns.key(x)
             if (watch := self._watch) is not None:
                 if watch.single is not None:
@@ -115,7 +116,7 @@ class RNNAnomalyDetector(SeeingEstimator, base.AnomalyDetector):
         0 before there is a forecast and something to compare its error with.
         """
         with self._lock:
-            key, row = self._columns.key(x), self._columns.row(x)
+            key, row = self._columns.key(x), self._columns.with_numbers(self._columns.row(x))
             return self._see_one(x) if self._sees(x) else self._score(key, row)
 
     def _score(self, key: bytes, row: list[float]) -> float:
@@ -131,6 +132,7 @@ class RNNAnomalyDetector(SeeingEstimator, base.AnomalyDetector):
         awaited = self._awaited
         assert awaited is not None
         columns, row = self._columns.with_row(x)
+        row = columns.with_numbers(row)
         key = columns.key(x)
         score = self._score(key, row)
         while awaited.is_full(key):

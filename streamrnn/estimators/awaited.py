@@ -98,7 +98,7 @@ class Awaited:
         self.in_order = False  # labels are known to come in the order of their events
         self.unlearned: list[Unlearned] = []
         self.counts = {"given_up": 0, "repeated_labels": 0}
-        self._max_streams = max_streams
+        self.max_streams = max_streams
         self._newest = 0
         self._recognised, self._unrecognised = 0, 0  # events met again by their exact values, and lessons without any
         self._streams: OrderedDict[bytes, Stream] = OrderedDict()  # the one that saw an event last behind
@@ -118,7 +118,7 @@ class Awaited:
         stream.seen += 1
         if name is not None:
             self._numbers[key, name] = self._newest
-        if len(self._streams) > self._max_streams:
+        if len(self._streams) > self.max_streams:
             self.forget(next(iter(self._streams)))
         return self._newest
 

@@ -16,7 +16,7 @@ from river import base
 
 from streamrnn.errors import RecordError
 from streamrnn.estimators.base import same_length
-from streamrnn.estimators.columns import Floats
+from streamrnn.estimators.columns import Floats, in_rows
 from streamrnn.estimators.delayed import LabelledEstimator
 from streamrnn.learner.learner import Learner
 
@@ -102,9 +102,8 @@ class RNNClassifier(LabelledEstimator, base.MiniBatchClassifier):
         """
         with self._lock:
             same_length(X, y)
-            labels = [
-                None if missing else _checked(y) for y, missing in zip(y.tolist(), y.isna().tolist(), strict=True)
-            ]
+            given = (None if missing else y for y, missing in zip(y.tolist(), y.isna().tolist(), strict=True))
+            labels = in_rows(lambda label: None if label is None else _checked(label), given, y.index)
             self._refuse_third(labels)
             first_seen = {label: i for i, label in reversed(list(enumerate(labels))) if label is not None}
             new = sorted(i for label, i in first_seen.items() if label not in self._labels)

@@ -11,14 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from streamrnn.errors import ConfigError, DelayedLabelsWarning
 from streamrnn.estimators.awaited import Awaited, Seen
 from streamrnn.estimators.base import RecurrentEstimator
 from streamrnn.estimators.parameters import checked
 from streamrnn.estimators.watch import CHECKED, Verdict, Watch, evaluation
-
-
-class DelayedLabelsWarning(UserWarning):
-    """Events are learned later than they are seen, or seem to be."""
 
 
 @dataclass(eq=False, repr=False)
@@ -61,6 +58,21 @@ class SeeingEstimator(RecurrentEstimator):
         with self._lock:
             counts, awaited = super().counters(), self._awaited
             return counts if awaited is None else {**counts, "waiting": len(awaited), **awaited.counts}
+
+    def _take_up(self, name: str) -> None:
+        if name == "delayed":
+            before = self._awaited, self._watch
+            self._awaited = Awaited(Seen.PREDICTED, self._most_streams) if self.delayed else None
+            self._watch = Watch() if self.delayed is None else None
+            try:
+                super()._take_up(name)
+            except ConfigError:
+                self._awaited, self._watch = before
+                raise
+        else:
+            super()._take_up(name)
+            if self._awaited is not None:
+                self._awaited.max_streams = self._most_streams
 
     def _see_one(self, x: Mapping[Any, Any]) -> Any:
         """An event is seen; returns what is predicted of it."""

@@ -10,6 +10,7 @@ changes        what becomes of a learned job when its settings change
 codec          records to the learner's arrays, predictions and dead letters to records
 opening        opens the place of its checkpoints
 warm_start     a job that begins with a trained model
+trained        a model file, or a checkpoint, that a job can begin with
 compatibility  whether a trained model fits the job
 job            what all partitions of a running job share
 """

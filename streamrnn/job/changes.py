@@ -25,6 +25,8 @@ from streamrnn.learner.changes import Change, Verdict, Way
 from streamrnn.learner.features import Cyclic, FeatureSpec, Hash, OneHot, canonical_text
 from streamrnn.learner.spec import InputSpec, LearningSpec, StreamSpec, TargetSpec
 
+_BEGAN_WITH = f"{warm_start.FIELD}.sha256"
+
 ABSENT = "(absent)"
 """Stands for a value where there is none."""
 
@@ -73,9 +75,12 @@ SETTINGS: Mapping[str, Rule] = {
     "input.timestamp.unit": _impossible(_TIME),
     "input.end_field": _end_field,
     "input.max_record_bytes": _at_once("of the records to come"),
+    "input.where": _at_once("of the records to come"),
+    "input.tombstones": _at_once("of the records to come"),
+    "input.numbers": _at_once("of the records to come"),
     "target.fields": _target_fields,
     "target.classes": _classes,
-    f"{warm_start.FIELD}.sha256": _impossible("a model can only be begun with, and this job has begun"),
+    _BEGAN_WITH: _impossible("a model can only be begun with, and this job has begun"),
 }
 """What is the job's own. All else in sections of the learner is told by ``learner.changes.SETTINGS``."""
 
@@ -136,6 +141,8 @@ def changes(configuration: Mapping[str, Any], config: Config, fingerprint: Mappi
     """
     old = former(config, configuration)
     before, now = _settings(old, configuration), _settings(config, fingerprint)
+    if _BEGAN_WITH in before.keys() & now.keys() and not warm_start.is_told(config):
+        now[_BEGAN_WITH] = before[_BEGAN_WITH]
     found = []
     for path in sorted(before.keys() | now.keys()):
         was, is_now = before.get(path, ABSENT), now.get(path, ABSENT)
@@ -172,7 +179,7 @@ def settings(config: Config) -> dict[str, Any]:
 
 def _settings(config: Config, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
     digest = warm_start.begun_with(fingerprint)
-    return settings(config) | ({} if digest is None else {f"{warm_start.FIELD}.sha256": digest})
+    return settings(config) | ({} if digest is None else {_BEGAN_WITH: digest})
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

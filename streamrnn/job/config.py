@@ -10,7 +10,6 @@ Only values stand here: reading the file is ``job_file``'s, and nothing touches 
 from __future__ import annotations
 
 import re
-import socket
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,7 +19,8 @@ from msgspec import Meta
 from streamrnn.broker.kafka_settings import server_list
 from streamrnn.broker.security import KafkaSecurity
 from streamrnn.errors import ConfigError
-from streamrnn.learner.features import FIELD_PATH, FeatureEncoder, FeatureSpec, FieldPath, canonical_text
+from streamrnn.learner.features import FeatureEncoder, FeatureSpec, canonical_text
+from streamrnn.learner.paths import FieldPath, parse_path
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
 
 # The lookahead keeps out a trailing newline, which `$` alone lets pass.
@@ -35,6 +35,7 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 TopicName = Annotated[str, Meta(pattern=NAME_PATTERN)]
 Text = Annotated[str, Meta(min_length=1)]
+Scalar = str | int | float | bool
 
 
 class KafkaConfig(_Section, frozen=True, kw_only=True):
@@ -46,11 +47,22 @@ class KafkaConfig(_Section, frozen=True, kw_only=True):
     ]
     group_id: Annotated[Text | None, Meta(description="Consumer group; null: the job's name.")] = None
     group_instance_id: Annotated[
-        Text | None, Meta(description="Lasting identity of this worker within the group; null: the host's name.")
+        Text | None,
+        Meta(
+            description="Lasting identity of this worker within the group, which no two may have at a time; null: made "
+            "of the host's name, another one for each worker on it."
+        ),
     ] = None
     session_timeout_s: Annotated[
         float, Meta(ge=1, le=1800, description="Silence in seconds after which the group considers this worker dead.")
     ] = 10.0
+    leave_on_stop: Annotated[
+        bool,
+        Meta(
+            description="Whether a worker that is stopped gives its partitions to the others at once; false: they wait "
+            "for it until the session is over."
+        ),
+    ] = True
     security: Annotated[KafkaSecurity, Meta(description="Authentication and encryption.")] = KafkaSecurity()
 
     def __post_init__(self) -> None:
@@ -89,6 +101,41 @@ class TimestampConfig(_Section, frozen=True, kw_only=True):
     ] = "ms"
 
 
+class Condition(_Section, frozen=True, kw_only=True):
+    """What a field of a record must be for the record to count; exactly one of equals, in and exists.
+
+    Values are compared by their text, as everywhere: 1 and "1" are the same. A field that is missing, null, an object
+    or an array equals nothing.
+    """
+
+    field: FieldPath
+    equals: Annotated[Scalar | None, Meta(description="The value it must have.")] = None
+    any_of: Annotated[
+        Annotated[tuple[Scalar, ...], Meta(min_length=1, max_length=10_000)] | None,
+        Meta(description="The values of which it must have one."),
+    ] = msgspec.field(default=None, name="in")
+    exists: Annotated[bool | None, Meta(description="Whether it must be there, and not null, or must not.")] = None
+    negate: Annotated[bool, Meta(description="true: the opposite must hold.")] = msgspec.field(
+        default=False, name="not"
+    )
+
+    def __post_init__(self) -> None:
+        given = [name for name, value in self._asked.items() if value is not None]
+        if len(given) != 1:
+            found = " and ".join(given) or "none of them"
+            raise ValueError(f"field: {self.field!r} needs exactly one of equals, in and exists; found {found}")
+
+    @property
+    def _asked(self) -> dict[str, object]:
+        return {"equals": self.equals, "in": self.any_of, "exists": self.exists}
+
+    @property
+    def values(self) -> frozenset[str]:
+        """The texts of the values that the field may have; none where it is only asked whether it is there."""
+        listed = self.any_of if self.equals is None else (self.equals,)
+        return frozenset(canonical_text(value, self.field) for value in listed or ())
+
+
 class InputConfig(_Section, frozen=True, kw_only=True):
     """The topic that is learned from."""
 
@@ -97,8 +144,28 @@ class InputConfig(_Section, frozen=True, kw_only=True):
         FieldPath | None, Meta(description="Field that names a record's stream; null: the record key, which is best.")
     ] = None
     timestamp: Annotated[TimestampConfig, Meta(description="A record's time.")] = TimestampConfig()
-    start: Annotated[Literal["earliest", "latest"], Meta(description="Where the very first start begins.")] = "earliest"
+    start: Annotated[
+        Literal["earliest", "latest"],
+        Meta(description="Where the very first start begins; partitions added later are read from their beginning."),
+    ] = "earliest"
     end_field: Annotated[FieldPath | None, Meta(description="Field that is true on a sequence's last record.")] = None
+    where: Annotated[
+        tuple[Condition, ...],
+        Meta(max_length=100, description="Conditions that a record must meet, all of them; others are passed over."),
+    ] = ()
+    tombstones: Annotated[
+        Literal["forget", "dead_letter", "ignore"],
+        Meta(
+            description="What a record with a key and no value does: forget its stream, become a dead letter, or none."
+        ),
+    ] = "forget"
+    numbers: Annotated[
+        Literal["strict", "lenient"],
+        Meta(
+            description='lenient: a number, truth value or time in milliseconds may also be text, as in "1.5"; strict: '
+            "text is of the wrong type."
+        ),
+    ] = "lenient"
     max_record_bytes: Annotated[
         int, Meta(ge=1, le=64 * MIB, description="Larger records (key and value) go to the dead letters unread.")
     ] = MIB
@@ -130,11 +197,12 @@ class ModelSection(ModelSpec, frozen=True, kw_only=True, forbid_unknown_fields=T
     warm_start: Annotated[
         Text | None,
         Meta(
-            description="Model file a partition without checkpoints begins with, written by an estimator's save(); "
-            "null: random weights. Weights, readout, optimiser and statistics come along, the memory of streams does "
-            "not. Columns are matched by name and may be more here; network, classes and kind of target must agree. "
-            "Later starts go on from checkpoints: the file may move or go, but one with other bytes is refused like "
-            "any changed setting."
+            description="What a partition without checkpoints begins with: a model file, written by an estimator's "
+            "save() or by streamrnn export, or a checkpoint of another job, named by its manifest or by a directory "
+            "above it (the newest one there); null: random weights. Weights, readout, optimiser and statistics come "
+            "along, the memory of streams does not. Columns are matched by name and may be more here, layers may be "
+            "wider; cell, classes and kind of target must agree. Later starts go on from checkpoints: what is named "
+            "here may move or go, but a file with other bytes is refused like any setting that cannot be changed."
         ),
     ] = None
 
@@ -156,6 +224,13 @@ class CheckpointConfig(_Section, frozen=True, kw_only=True):
     on_gap: Annotated[
         Literal["fail", "continue"], Meta(description="When records after the checkpoint are gone from the log.")
     ] = "fail"
+    on_lost_offsets: Annotated[
+        Literal["resume", "fail", "restart"],
+        Meta(
+            description="When checkpoints exist and the group has no committed offset: it expired or was deleted. "
+            "resume: go on from the newest checkpoint; restart: learn anew from input.start."
+        ),
+    ] = "resume"
     on_inexact: Annotated[
         Literal["fail", "continue"], Meta(description="When a replay does not lead to the state that was committed.")
     ] = "fail"
@@ -226,16 +301,21 @@ class Config(_Section, frozen=True, kw_only=True):
             ("target.event_field", target.event_field),
             ("target.label_field", target.label_field),
         ):
-            if path is not None and not re.search(FIELD_PATH, path):
-                raise ConfigError(f"{name}: found {path!r}, expected a field path such as a or a.b")
+            if path is not None:
+                _require_path(name, path)
         if target.known == "record":
+            targets = set(map(parse_path, target.fields))
             for i, spec in enumerate(self.features):
-                if spec.field in target.fields:
+                if parse_path(spec.field) in targets:
                     raise ConfigError(
                         f"features[{i}].field: {spec.field!r} is the target itself, which would be its own prediction; "
                         "drop it (inputs.previous_target gives the network the one before)"
                     )
-        if target.event_field is not None and target.event_field == target.label_field:
+        if (
+            target.event_field
+            and target.label_field
+            and parse_path(target.event_field) == parse_path(target.label_field)
+        ):
             raise ConfigError(
                 f"target.label_field: found {target.label_field!r}, which is target.event_field too; records that have "
                 "label_field are labels, all others events, so the fields must differ"
@@ -255,6 +335,7 @@ class Config(_Section, frozen=True, kw_only=True):
         return LearnerSpec(
             n_features=encoder.n_features,
             indicator=encoder.indicator,
+            missing=encoder.missing,
             has_end=self.input.end_field is not None,
             target=self.target,
             model=self.model.spec,
@@ -268,7 +349,9 @@ class Config(_Section, frozen=True, kw_only=True):
         """The consumer group: the one given, or the job's name."""
         return (self.kafka.group_id if self.kafka else None) or self.job
 
-    @property
-    def group_instance_id(self) -> str:
-        """This worker's lasting identity in the group: the one given, or the host's name."""
-        return (self.kafka.group_instance_id if self.kafka else None) or socket.gethostname()
+
+def _require_path(name: str, path: str) -> None:
+    try:
+        parse_path(path)
+    except ValueError as error:
+        raise ConfigError(f"{name}: found {path!r}: {error}") from None

@@ -13,7 +13,9 @@ import msgspec
 from streamrnn.job import warm_start
 from streamrnn.job.config import Config
 
-INPUT_SETTINGS = ("topic", "stream_key", "timestamp", "end_field", "max_record_bytes")
+INPUT_SETTINGS = (
+    "topic", "stream_key", "timestamp", "end_field", "where", "tombstones", "numbers", "max_record_bytes",
+)  # fmt: skip
 """What in the section ``input`` decides which records the learner sees, and as what."""
 
 

@@ -23,12 +23,15 @@ from streamrnn.errors import ConfigError
 from streamrnn.job.config import NAME_PATTERN
 from streamrnn.job.field_types import alternatives, field_names, field_types, item_types
 from streamrnn.job.yaml_text import Document
-from streamrnn.learner.features import FIELD_PATH
+from streamrnn.learner.paths import FIELD_PATH, parse_path
 
 Convert = Callable[[Any, Any], Any]
 """Converts data to a type, or raises msgspec.ValidationError."""
 
-_MEANING = {NAME_PATTERN: "1 to 249 letters, digits and . _ -", FIELD_PATH: "the name of a field, a.b for b inside a"}
+_MEANING = {
+    NAME_PATTERN: "1 to 249 letters, digits and . _ -",
+    FIELD_PATH: "the name of a field, a.b for b inside a, a[0] for an element of a",
+}
 _PYTHON = {mi.BoolType: bool, mi.IntType: int, mi.FloatType: float, mi.StrType: str, mi.NoneType: None}
 
 
@@ -114,6 +117,9 @@ class _Search:
         # One of a few words allowed is no secret, so a misspelt one may be shown.
         hidden = (hidden and not literals) or any(_has_secret(t) for t in types)
         found = "a value that is not shown" if hidden else self.document.references.get(path) or _found(value)
+        paths = any(isinstance(t, mi.StrType) and t.pattern == FIELD_PATH for t in types)
+        if paths and isinstance(value, str) and path not in self.document.references:
+            found += f": {_no_path(value)}"
         hint = _suggest(value, literals) if isinstance(value, str) and not hidden else ""
         return _message(self.document, path, f"found {found}", hint, f"allowed: {_allowed(types)}")
 
@@ -133,6 +139,15 @@ class _Search:
         except msgspec.ValidationError:
             return False
         return True
+
+
+def _no_path(text: str) -> str:
+    """Where a text that is no path goes wrong."""
+    try:
+        parse_path(text)
+    except ValueError as error:
+        return str(error)
+    raise AssertionError(f"{text!r} is a path, and was refused as none")
 
 
 def _has_secret(t: mi.Type) -> bool:

@@ -1,6 +1,7 @@
 """What is learned, and from what? One partition's model, statistics and streams.
 
 spec        what is learned and how, as validated values
+paths       how a field of a record is named
 features    fields of a record to columns of numbers
 block       records in log order as arrays
 learner     Learner: predict, score and learn, record by record

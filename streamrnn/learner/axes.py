@@ -17,7 +17,7 @@ from streamrnn.core import counts, rls
 from streamrnn.core.arrays import Plan
 from streamrnn.core.cells import CELLS, GATES
 from streamrnn.core.layout import Layout
-from streamrnn.learner.spec import LearnerSpec
+from streamrnn.learner.spec import LAST, LearnerSpec
 
 Places = npt.NDArray[np.int64]
 
@@ -113,6 +113,18 @@ def gate_places(move: Move) -> Places:
     return np.concatenate([gate * move.new.model.hidden_size + units for gate in range(gates)])
 
 
+def last_places(move: Move) -> list[tuple[int, int]]:
+    """Of each feature whose last value is kept in both: where it stands in the old learner, and where in the new."""
+    now = {column: place for place, column in enumerate(last_columns(move.new))}
+    columns = (move.features[column] for column in last_columns(move.old))
+    return [(place, now[column]) for place, column in enumerate(columns) if column in now]
+
+
+def last_columns(spec: LearnerSpec) -> list[int]:
+    """The features whose last value is kept, in the order in which it stands in the stream's row."""
+    return [column for column, what in enumerate(spec.missing) if what == LAST]
+
+
 AXES: Mapping[str, Axis] = {
     "P": Axis("parameters", lambda of: of.layout.size),
     "L": Axis("layers", lambda of: of.layout.num_layers),
@@ -120,6 +132,7 @@ AXES: Mapping[str, Axis] = {
     "H": Axis("hidden units", lambda of: of.layout.hidden_size, BEHIND),
     "D": Axis("inputs of the network", lambda of: of.layout.n_inputs, input_places),
     "U+1": Axis("encoded features and dt", lambda of: of.spec.n_features + 1, statistics_places),
+    "V": Axis("features whose last value is kept", lambda of: of.spec.missing.count(LAST)),
     "O": Axis("outputs", lambda of: of.spec.n_outputs, BEHIND),
     "F": Axis("target fields", lambda of: of.spec.n_targets, BEHIND),
     "Y": Axis("target columns of a step", lambda of: _columns(of.spec), BEHIND),

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from streamrnn.core.kinds import EVENT, LABEL, PREDICT
+from streamrnn.core.kinds import EVENT, FORGET, LABEL, PREDICT
 
-__all__ = ["EVENT", "LABEL", "PREDICT", "Block"]
+__all__ = ["EVENT", "FORGET", "LABEL", "PREDICT", "Block"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +34,8 @@ class Block:
     end : bool [n]
         Last record of its sequence.
     kind : uint8 [n]
-        0 (``EVENT``) or 1 (``LABEL``, a later record that brings an event's targets).
+        0 (``EVENT``), 1 (``LABEL``, a later record that brings an event's targets) or 5 (``FORGET``, a tombstone: its
+        stream is forgotten, the rest of its row has no meaning).
     event : uint64 [n]
         Id of the event, or of the event a label belongs to; 0 = none.
     """

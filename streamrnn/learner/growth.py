@@ -22,7 +22,7 @@ import numpy.typing as npt
 from streamrnn.core.counts import UPDATES, WINDOWS_IN_BATCH
 from streamrnn.core.declarations import Stored
 from streamrnn.learner import rings
-from streamrnn.learner.axes import Move, gate_places, index_of, input_places, places_on
+from streamrnn.learner.axes import Move, gate_places, index_of, input_places, last_places, places_on
 from streamrnn.learner.changes import refusals
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.lowering import dtype_of, initial_weights, layout_of, sizes_of
@@ -68,8 +68,8 @@ def _newest_streams(source: LearnerState, most: int) -> LearnerState:
     if len(source.keys) <= most:
         return source
     used = [slot for slot, key in enumerate(source.keys) if key is not None]
-    newest = sorted(used, key=source.streams["seen"][:, 1].__getitem__)[-most:]
-    slots = sorted(newest)
+    records = source.streams["seen"][:, -1]  # the number of the record that each was last seen with
+    slots = sorted(sorted(used, key=records.__getitem__)[-most:])
     arrivals = source.model["arrivals"].copy()
     arrivals[2] += len(used) - len(slots)  # dropped for want of room
     rows = {name: array[slots] for name, array in source.streams.items()}
@@ -195,6 +195,12 @@ def _trace(array: Growing) -> None:
     array.target[:] = array.old + _new_variance(array) * (now - array.source[f"{part}_root"].shape[1])
 
 
+def _last_values(array: Growing) -> None:
+    """Of features whose last value was kept and still is."""
+    for before, now in last_places(array.move):
+        array.target[:, now] = array.old[:, before]
+
+
 RULES: Mapping[str, Callable[[Growing], None]] = {
     "places": _to_places,
     "tensors": _tensor_by_tensor,
@@ -202,6 +208,7 @@ RULES: Mapping[str, Callable[[Growing], None]] = {
     "second moments": _second_moments,
     "root": _root,
     "trace": _trace,
+    "last values": _last_values,
 }
 """How an array gets what was learned, by the name that stands in its declaration."""
 

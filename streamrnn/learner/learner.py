@@ -25,7 +25,7 @@ from streamrnn.core.counts import COUNTS, EVICTIONS, GAUGES
 from streamrnn.core.declarations import by_name
 from streamrnn.core.handle import Handle
 from streamrnn.core.kinds import CLOSE, IMAGINE
-from streamrnn.learner.block import EVENT, LABEL, PREDICT, Block
+from streamrnn.learner.block import EVENT, FORGET, LABEL, PREDICT, Block
 from streamrnn.learner.clock import JUMPS
 from streamrnn.learner.lowering import (
     hyper_of,
@@ -128,8 +128,10 @@ class Learner:
         """Predict, score and learn every record of the block, in order."""
         _check_block(block, self.spec)
         kinds = block.kind.tolist()
-        if kinds.count(EVENT) + kinds.count(LABEL) != len(kinds):
-            raise ValueError(f"block.kind holds other kinds than {EVENT} (event) and {LABEL} (label)")
+        if kinds.count(EVENT) + kinds.count(LABEL) + kinds.count(FORGET) != len(kinds):
+            raise ValueError(
+                f"block.kind holds other kinds than {EVENT} (event), {LABEL} (label) and {FORGET} (tombstone)"
+            )
         before = self.streams.records
         slots, fresh, times = self.streams.assign(block.keys, block.time_ms.tolist(), kinds)
         if not self.streams.returns:

@@ -7,6 +7,7 @@ seconds and say so in their names. Nothing here imports Kafka, River or Numba.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 import msgspec
@@ -215,6 +216,13 @@ class TargetSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Annotated[tuple[str | int | bool, ...], Meta(min_length=2, max_length=10_000)] | None,
         Meta(description="With readout softmax or logistic: the values of the field."),
     ] = None
+    missing: Annotated[
+        Literal["unknown", "zero"],
+        Meta(
+            description="What a target that is missing or null stands for: nothing is known, or 0 (of classes the one "
+            "that is false, 0 or empty), for producers that leave zeros out."
+        ),
+    ] = "unknown"
     event_field: Annotated[str | None, Meta(description="With known label: names the event.")] = None
     label_field: Annotated[
         str | None, Meta(description="With known label: names, in a later record, the event whose target it brings.")
@@ -239,11 +247,28 @@ class TargetSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                 raise ValueError(f"classes: values must differ, got {list(self.classes)}")
             if self.known == "forecast":
                 raise ValueError("known: forecast predicts numbers; it does not go with classes")
+            if self.missing == "zero" and sum(map(_is_zero, self.classes)) != 1:
+                raise ValueError(
+                    "missing: zero needs exactly one class that is left out, which is false, 0 or empty text; found "
+                    f"classes {list(self.classes)}"
+                )
+
+    @property
+    def left_out(self) -> float:
+        """What a target that was left out stands for, as the learner's number: NaN = unknown."""
+        if self.missing == "unknown":
+            return math.nan
+        return 0.0 if self.classes is None else float([_is_zero(label) for label in self.classes].index(True))
 
     @property
     def period(self) -> int:
         """Steps back to the value that forecasts are differences to; 0 = forecasts are no differences."""
         return 1 if self.baseline == "last" else int(self.baseline or 0)
+
+
+def _is_zero(label: str | int | bool) -> bool:
+    """Whether a producer that leaves zeros out leaves out this class."""
+    return str(label).lower() in ("false", "0", "")
 
 
 class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -257,14 +282,22 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     previous_target: Annotated[bool, Meta(description="The newest known target, and whether there is one.")] = True
 
 
+MEAN: Literal["mean"] = "mean"
+LAST: Literal["last"] = "last"
+Imputed = Literal["mean", "last"] | float
+"""What a missing feature counts as: the running mean, the last value that the stream's sequence knows, or a number."""
+
+
 class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that, with the log, determines a learner. ``n_features`` counts the encoded columns; ``indicator``
-    flags those which are 0/1 or already bounded and are therefore not standardised. ``has_end`` says that records
-    may carry an end-of-sequence mark."""
+    flags those which are 0/1 or already bounded and are therefore not standardised; ``missing`` says what each counts
+    as where it is missing (the mean of an indicator being 0), by default all as their mean. ``has_end`` says that
+    records may carry an end-of-sequence mark."""
 
     n_features: Annotated[int, Meta(ge=0)]
     target: TargetSpec
     indicator: tuple[bool, ...] = ()
+    missing: tuple[Imputed, ...] = ()
     has_end: bool = False
     model: ModelSpec = ModelSpec()
     learning: LearningSpec = LearningSpec()
@@ -274,6 +307,8 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def __post_init__(self) -> None:
         if self.indicator and len(self.indicator) != self.n_features:
             raise ValueError(f"indicator: needs {self.n_features} flags, got {len(self.indicator)}")
+        if self.missing and len(self.missing) != self.n_features:
+            raise ValueError(f"missing: needs {self.n_features} entries, got {len(self.missing)}")
         classify = self.model.classifies
         if classify != (self.target.classes is not None):
             raise RuleError(

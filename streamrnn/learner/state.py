@@ -26,14 +26,14 @@ class Beside(NamedTuple):
     """What a learner keeps beside the arrays of its kernels, and not per stream; it tells of the log so far."""
 
     clock: I1 = stored("18", learned=False)  # see ``StreamClock.state``
-    arrivals: I1 = stored("3", learned=False)  # records seen, streams dropped for ttl, for capacity
+    arrivals: I1 = stored("4", learned=False)  # records seen, streams dropped for ttl, for capacity, by tombstones
     digest: I1 = stored("1", learned=False)  # CRC-32 over all predictions of ``process``
 
 
 class Slots(NamedTuple):
     """The same per slot."""
 
-    seen: I2 = stored("3")  # when the stream was last seen: stream time, that without its jumps, the record's number
+    seen: I2 = stored("3")  # when the stream was last seen: stream time, the record's number, time lived through
 
 
 MODEL: Mapping[str, Stored] = {**declared(Model), **declared(Beside)}

@@ -22,7 +22,7 @@ from collections import OrderedDict
 import numpy as np
 import numpy.typing as npt
 
-from streamrnn.core.kinds import EVENT
+from streamrnn.core.kinds import EVENT, FORGET
 from streamrnn.learner.clock import UNCONTRADICTED, StreamClock
 
 Integers = npt.NDArray[np.int64]
@@ -65,9 +65,10 @@ class StreamIndex:
     def __init__(self, max_streams: int, ttl_ms: int | None, max_time_jump_ms: int) -> None:
         self.max_streams = max_streams
         self.ttl_ms = ttl_ms
-        self.clock = StreamClock(max_time_jump_ms)
+        self.clock = StreamClock(max_time_jump_ms, self._live)
         self.evictions_ttl = 0
         self.evictions_capacity = 0
+        self.evictions_tombstone = 0
         self._slots: OrderedDict[bytes, int] = OrderedDict()  # least recently seen first
         self.records = 0
         self.returns: list[tuple[int, int]] = []
@@ -109,7 +110,8 @@ class StreamIndex:
     ) -> tuple[Integers, npt.NDArray[np.bool_], Integers]:
         """Slots, whether they start over, and the times to believe, for a block of records in log order.
 
-        A label for a stream that is not remembered gets the blank slot: it must not create one.
+        A label for a stream that is not remembered gets the blank slot: it must not create one. So does its tombstone;
+        that of a stream that is remembered gets its slot, which starts over and is free from then on.
         """
         n, done = len(keys), 0
         slots, fresh, times = [self.max_streams] * n, [False] * n, list(times_ms)
@@ -126,7 +128,7 @@ class StreamIndex:
                 self.records += n - 2
                 self._touched[slots[1]] = self.records
                 done = n
-        if n > ONE_BY_ONE and not done:
+        if n > ONE_BY_ONE and not done and kinds.count(FORGET) == 0:
             self._assign_many(keys, times, kinds, slots, fresh)
         else:
             for i in range(done, n):
@@ -142,25 +144,21 @@ class StreamIndex:
         """
         slot_of, to_end = self._slots.get, self._slots.move_to_end
         last_seen, lived, touched = self._last_seen, self._lived, self._touched
-        jump, ttl = self.clock.max_jump_ms, _NEVER_MS if self.ttl_ms is None else self.ttl_ms
-        now, nobody_leaves_until, jumped = self._usual_times()
+        jump, ttl = self.clock.max_jump_ms, self.ttl_ms or 0
+        now, nobody_leaves_until, jumped, jumped_since = self._usual_times()
         record = self.records
         for i, key in enumerate(keys):
             time_ms = times[i]
             slot = slot_of(key, -1)
-            newest = time_ms if time_ms > now else now
-            if (
-                time_ms > now + jump
-                or time_ms > nobody_leaves_until
-                or time_ms < now - jump
-                or (slot >= 0 and time_ms - last_seen[slot] > ttl)
-            ):
+            unusual = time_ms > nobody_leaves_until or time_ms > now + jump if time_ms > now else time_ms < now - jump
+            if unusual or (jumped_since and slot >= 0 and time_ms - last_seen[slot] > ttl):
                 self._pass_usual(now, record)
                 slots[i], fresh[i], times[i] = self.assign_one(key, time_ms, kinds[i])
-                now, nobody_leaves_until, jumped = self._usual_times()
+                now, nobody_leaves_until, jumped, jumped_since = self._usual_times()
                 record = self.records
                 continue
-            now = newest
+            if time_ms > now:
+                now = time_ms
             record += 1
             if slot >= 0:
                 to_end(key)
@@ -173,20 +171,25 @@ class StreamIndex:
         given = np.array(slots, np.int64)
         self._touched_segments.update(np.unique(given[given != self.max_streams] // SEGMENT_SLOTS).tolist())
 
-    def _usual_times(self) -> tuple[int, int, int]:
-        """Stream time, until when no stream is idle for too long, and how much of stream time was not lived through.
+    def _usual_times(self) -> tuple[int, int, int, bool]:
+        """Stream time, until when no stream is idle for too long, how much of stream time was not lived through, and
+        whether any of that came since the stream was seen that is first in line: then some may return from a jump.
 
         No time is usual while the first is in doubt.
         """
         now, lived = self.clock.now, self.clock.lived
         if not self.clock.settled:
-            return _BEFORE_ALL_TIME, _BEFORE_ALL_TIME, 0
+            return _BEFORE_ALL_TIME, _BEFORE_ALL_TIME, 0, False
+        jumped = now - lived
         if self.ttl_ms is None:
-            return now, now + _NEVER_MS, now - lived
+            return now, now + _NEVER_MS, jumped, False
         self._drop_idle(lived - self.ttl_ms)
+        if not self._slots:
+            return now, now + self.ttl_ms, jumped, False
         # Those who come or are seen again are idle later than the one that is first in line now.
-        oldest = self._lived[next(iter(self._slots.values()))] if self._slots else lived
-        return now, oldest + self.ttl_ms + now - lived, now - lived
+        first = next(iter(self._slots.values()))
+        since = self._last_seen[first] != self._lived[first] + jumped
+        return now, self._lived[first] + self.ttl_ms + jumped, jumped, since
 
     def _pass_usual(self, now: int, record: int) -> None:
         """Note that the records up to this one had usual times, the newest ``now``."""
@@ -196,10 +199,12 @@ class StreamIndex:
 
     def assign_one(self, key: bytes, time_ms: int, kind: int) -> tuple[int, bool, int]:
         """Slot, whether it starts over, and the time to believe, for one record."""
+        if kind == FORGET:
+            return *self._forget(key), time_ms
         clock, before = self.clock, self.clock.now
         slot = self._slots.get(key, -1)
         seen = 0 if slot < 0 else self._touched[slot]
-        believed = clock.observe(time_ms, self.records + 1, seen, self._live)
+        believed = clock.observe(time_ms, self.records + 1, seen)
         now, lived = clock.now, clock.lived
         if now < before:
             self._go_back(now)
@@ -246,6 +251,19 @@ class StreamIndex:
         if slot != self.max_streams:
             self._touched_segments.add(slot // SEGMENT_SLOTS)
 
+    def _forget(self, key: bytes) -> tuple[int, bool]:
+        """Drop a stream because it is told to; its slot and True, or the blank one and False where there is none.
+
+        Outside time: a tombstone moves no clock, as its timestamp need not be of the records' time.
+        """
+        self.records += 1
+        slot = self._slots.get(key, -1)
+        if slot < 0:
+            return self.max_streams, False
+        self._release(key)
+        self.evictions_tombstone += 1
+        return slot, True
+
     def _drop_idle(self, oldest_allowed: int) -> None:
         while self._slots:
             key, slot = next(iter(self._slots.items()))
@@ -283,16 +301,17 @@ class StreamIndex:
         return touched
 
     def state(self) -> tuple[Integers, Integers, list[bytes | None], Integers]:
-        """What it knows: clock, arrivals (3,), the key of each slot ever used (None = free), and ``seen`` (n_slots, 3).
+        """What it knows: clock, arrivals (4,), the key of each slot ever used (None = free), and ``seen`` (n_slots, 3).
 
         Keys and ``seen`` are the live ones. Only rows of segments that were touched since the last call are written
         anew: with many streams, to make all of them would cost more time than the records between two checkpoints.
         """
-        arrivals = np.array([self.records, self.evictions_ttl, self.evictions_capacity], dtype=np.int64)
+        counts = [self.records, self.evictions_ttl, self.evictions_capacity, self.evictions_tombstone]
+        arrivals = np.array(counts, dtype=np.int64)
         for segment in self._stale_segments | self._touched_segments:
             rows = slice(segment * SEGMENT_SLOTS, (segment + 1) * SEGMENT_SLOTS)
             stop = min(rows.stop, self.n_slots)
-            for column, values in enumerate((self._last_seen, self._lived, self._touched)):
+            for column, values in enumerate((self._last_seen, self._touched, self._lived)):
                 self._seen[rows.start : stop, column] = values[rows]
         self._stale_segments = set()
         return self.clock.state(), arrivals, self._keys, self._seen[: self.n_slots]
@@ -300,10 +319,10 @@ class StreamIndex:
     def resume(self, clock: Integers, arrivals: Integers, keys: list[bytes | None], seen: Integers) -> None:
         """Go on from what ``state`` gave."""
         self.clock.restore(clock)
-        self.records, self.evictions_ttl, self.evictions_capacity = arrivals.tolist()
+        self.records, self.evictions_ttl, self.evictions_capacity, self.evictions_tombstone = arrivals.tolist()
         self._keys = list(keys)
         self._seen[: len(keys)] = seen
-        self._last_seen, self._lived, self._touched = (seen[:, column].tolist() for column in range(3))
+        self._last_seen, self._touched, self._lived = (seen[:, column].tolist() for column in range(3))
         # The order in which streams were last seen is not saved: the running numbers of their records tell it.
         used = [slot for slot, key in enumerate(keys) if key is not None]
         used.sort(key=self._touched.__getitem__)

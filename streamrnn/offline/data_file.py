@@ -1,8 +1,9 @@
 """Records out of a CSV or JSON-lines file, as a topic would hold them.
 
 A CSV value is parsed to what it plainly is: nothing, a truth value, a number, else text; a column ``a.b`` is field b of
-object a. JSON lines stay the bytes they are, broken ones included: the codec judges them as it does in the daemon.
-Offsets count the records; key and timestamp come from fields, since a file has neither.
+object a, unless the job names a field ``["a.b"]``. JSON lines stay the bytes they are, broken ones included: the codec
+judges them as it does in the daemon. Offsets count the records; key and timestamp come from fields, since a file has
+neither.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from typing import IO, Any
 import msgspec
 
 from streamrnn.broker.protocol import Record
-from streamrnn.errors import ConfigError
+from streamrnn.errors import ConfigError, RecordError
+from streamrnn.job.codec.json_parser import parse_all
 from streamrnn.job.config import Config
-from streamrnn.learner.features import describe
+from streamrnn.learner.features import descend, describe
+from streamrnn.learner.paths import Step, parse_path
 
 Row = Mapping[str, Any]
 
@@ -127,12 +130,13 @@ def records(
     if config.input.stream_key is not None and fields.key is not None:
         raise ConfigError(f"--key: the job takes its streams from the field {config.input.stream_key!r}; leave it out")
     encode = msgspec.json.Encoder().encode
+    named = _named_flat(config)
     for i, row in enumerate(rows):
         if isinstance(row, bytes):
             value = row
             document = _document(row) if fields.key or fields.timestamp else {}
         else:
-            document = _nested(row)
+            document = _nested(row, named)
             value = encode(document)
         if i == 0:
             _check_fields(document, fields)
@@ -155,17 +159,24 @@ def fields_of(record: Record) -> str:
 
 
 def _document(line: bytes) -> Any:
-    try:
-        return msgspec.json.decode(line)
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        return {}  # the codec says what is wrong with it
+    document = parse_all(line)
+    return {} if document is None else document  # the codec says what is wrong with it
 
 
-def _nested(row: Row) -> dict[str, Any]:
-    """A row's values parsed; a column ``a.b`` becomes field b of object a, as the job's field paths have it."""
+def _named_flat(config: Config) -> frozenset[str]:
+    """Names with a dot that the job gives to fields of the record itself."""
+    target, source = config.target, config.input
+    paths = [*(feature.field for feature in config.features), *target.fields, *(c.field for c in source.where)]
+    paths += filter(None, (source.stream_key, source.timestamp.field, source.end_field))
+    paths += filter(None, (target.event_field, target.label_field))
+    return frozenset(str(steps[0]) for path in paths if len(steps := parse_path(path)) == 1)
+
+
+def _nested(row: Row, flat: frozenset[str]) -> dict[str, Any]:
+    """A row's values parsed; a column ``a.b`` becomes field b of object a, unless it is one of ``flat``."""
     document: dict[str, Any] = {}
     for name, text in row.items():
-        at, path = document, name.split(".")
+        at, path = document, [name] if name in flat else name.split(".")
         for part in path[:-1]:
             inner = at.setdefault(part, {})
             if not isinstance(inner, dict):
@@ -176,16 +187,27 @@ def _nested(row: Row) -> dict[str, Any]:
 
 
 def _at(document: Any, path: str) -> Any:
-    for part in path.split("."):
-        if not isinstance(document, dict):
-            return None
-        document = document.get(part)
-    return document
+    """The value of a field, as the codec finds it; None where there is none."""
+    if not isinstance(document, dict):
+        return None
+    try:
+        return document[path] if path in document else descend(document, _steps(path), path)
+    except RecordError:
+        return None
+
+
+def _steps(path: str) -> tuple[Step, ...]:
+    try:
+        return parse_path(path)
+    except ValueError as error:
+        raise ConfigError(f"--key, --timestamp: found {path!r}: {error}") from None
 
 
 def _check_fields(document: Any, fields: Fields) -> None:
     for option, name in (("--key", fields.key), ("--timestamp", fields.timestamp)):
-        if name is not None and isinstance(document, dict) and document and name.split(".")[0] not in document:
+        if name is None or not isinstance(document, dict) or not document or name in document:
+            continue
+        if _steps(name)[0] not in document:
             raise ConfigError(f"{option}: the first record has no field {name!r}; it has {', '.join(document)}")
 
 

@@ -12,8 +12,9 @@ from streamrnn.errors import CheckpointError
 from streamrnn.job.changes import changes
 from streamrnn.job.config import Config
 from streamrnn.job.fingerprint import fingerprint
+from streamrnn.job.opening import of_config
 from streamrnn.learner.changes import Change, Way
-from streamrnn.offline import inspection
+from streamrnn.storage.listing import at, newest
 
 
 @dataclass
@@ -36,7 +37,7 @@ def outlook(config: Config) -> list[Outlook]:
     model that the job begins with cannot be told.
     """
     found: list[Outlook] = []
-    manifests = [one.manifest for one in inspection.newest(inspection.at(inspection.of_config(config))) if one.manifest]
+    manifests = [one.manifest for one in newest(at(of_config(config))) if one.manifest]
     here = fingerprint(config) if manifests else {}
     for manifest in manifests:
         if manifest.topic != config.input.topic:
@@ -54,5 +55,5 @@ def outlook(config: Config) -> list[Outlook]:
 
 def topics(config: Config) -> list[str]:
     """The topics that checkpoints of the job are of."""
-    listed = inspection.at(inspection.of_config(config))
+    listed = at(of_config(config))
     return sorted({one.manifest.topic for one in listed if one.manifest is not None})

@@ -147,9 +147,13 @@ class CheckpointStore:
         """
         if self.configuration is not None and not of_any_configuration:
             check_configuration(manifest, self.configuration)
-        model = self._read_arrays(manifest.progress.lineage, manifest.model, "model segment")
+        model = self.load_model(manifest)
         streams, keys = join_segments(self._segments(manifest), manifest.n_slots)
         return Checkpoint(manifest, model, streams, keys)
+
+    def load_model(self, manifest: Manifest) -> Arrays:
+        """Read and verify what is not kept per stream. Raises CorruptCheckpoint."""
+        return self._read_arrays(manifest.progress.lineage, manifest.model, "model segment")
 
     def _segments(self, manifest: Manifest) -> Iterator[Segment]:
         for entry in manifest.segments:

@@ -36,6 +36,7 @@ from tests.oracle.network import (
 from tests.oracle.readout import NaiveReadout
 from tests.oracle.streams import (
     CLOSE,
+    FORGET,
     LABEL,
     Clock,
     History,
@@ -108,13 +109,17 @@ class NaiveLearner(NaiveEncoder):
         return [norm for _, norm in self.steps]
 
     def process_record(self, record: Record) -> tuple[Array, int]:
-        """One record, wholly: time, eviction, gap, predict, score, advance, learn; or the end of a sequence."""
+        """One record, wholly: time, eviction, gap, predict, score, advance, learn; or a sequence or stream ends."""
         self.scores.append((np.nan, np.nan))
         if record.kind == CLOSE:
             updates = self.updates
             self.close(record.key)
             return np.full(self.spec.n_outputs, np.nan), updates
         self.number += 1
+        if record.kind == FORGET:  # outside time: no clock moves, and nobody else leaves
+            if self.streams.pop(record.key, None) is not None:
+                self.counts["evictions_tombstone"] += 1
+            return np.full(self.spec.n_outputs, np.nan), self.updates
         seen = {key: stream.last_number for key, stream in self.streams.items()}
         time_ms = self.clock.advance(record.time_ms, record.key, seen, self.number)
         if self.clock.went_back:
@@ -171,6 +176,7 @@ class NaiveLearner(NaiveEncoder):
                 self.note(sequence, y)
             prediction, inputs, sequence.state = self.foretell(Record(key, time_ms, x, y), stream, time_ms)[:3]
             sequence.inputs.append(inputs)
+            sequence.last_x.update({k: float(v) for k, v in enumerate(x) if np.isfinite(v)})
             predictions.append(prediction)
         return np.array(predictions, np.float64).reshape(-1, self.spec.n_outputs)
 
@@ -239,6 +245,7 @@ class NaiveLearner(NaiveEncoder):
         sequence.state = after
         sequence.before.append(before)
         sequence.inputs.append(x)
+        sequence.last_x.update({k: float(v) for k, v in enumerate(record.x) if np.isfinite(v)})
         sequence.predictions.append(prediction)
         sequence.regressors.append(phi)
         sequence.expert_predictions.append(experts)

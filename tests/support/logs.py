@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from streamrnn.core.kinds import CLOSE, EVENT, LABEL
+from streamrnn.core.kinds import CLOSE, EVENT, FORGET, LABEL
 from streamrnn.learner.block import Block
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
 
@@ -59,6 +59,9 @@ def specs(
             **labels,
         ),
         indicator=tuple(draw(st.lists(st.booleans(), min_size=n_features, max_size=n_features))),
+        missing=tuple(
+            draw(st.lists(st.sampled_from(("mean", "last", 0.0, 1.0)), min_size=n_features, max_size=n_features))
+        ),
         has_end=draw(st.booleans()),
         model=ModelSpec(
             cell=draw(st.sampled_from(("rnn", "lstm", "gru"))),
@@ -96,7 +99,7 @@ def specs(
 
 @st.composite
 def logs(draw: st.DrawFn, spec: LearnerSpec, max_size: int = 50, closings: bool = False) -> Block:
-    """A log for ``spec``; labels come soon, late, twice, or for events that never were.
+    """A log for ``spec``; labels come soon, late, twice, or for events that never were; tombstones, too.
 
     Sequences may be closed too, where the specification has ends; such records can only be given one by one.
     """
@@ -117,11 +120,12 @@ def logs(draw: st.DrawFn, spec: LearnerSpec, max_size: int = 50, closings: bool 
         label = by_label and draw(st.integers(0, 2)) == 0
         keys.append(key)
         closing = closings and not label and draw(st.integers(0, 11)) == 0
-        kinds.append(CLOSE if closing else LABEL if label else EVENT)
-        ends.append(not label and not closing and draw(st.integers(0, 7)) == 0)
+        forgotten = not label and not closing and draw(st.integers(0, 14)) == 14
+        kinds.append(CLOSE if closing else FORGET if forgotten else LABEL if label else EVENT)
+        ends.append(kinds[-1] == EVENT and draw(st.integers(0, 7)) == 0)
         if label and issued[key]:
             events.append(issued[key][-1 - draw(st.integers(0, min(9, len(issued[key]) - 1)))])
-        elif label or closing:
+        elif kinds[-1] != EVENT:
             events.append(draw(st.sampled_from((0, 10**6 + number))))
         else:
             issued[key].append(number)

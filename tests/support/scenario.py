@@ -258,7 +258,7 @@ class Scenario:
 
     def mark(self, tp: TopicPartition = TP) -> dict[str, Any]:
         """The metadata of the committed offset, with the offset."""
-        commit = self.log.commits("j")[tp]
+        commit = self.log.commits(self.config().group_id)[tp]
         return {**json.loads(commit.metadata), "offset": commit.offset}
 
     def manifests(self, tp: TopicPartition = TP) -> list[Path]:

@@ -15,6 +15,7 @@ _YEAR_2000_MS = 946_684_800_000
 _FUTURE_MS = 3_600_000
 _FEW = 100
 """Fewer records than this say nothing about how streams recur."""
+_REGISTERED = "; values begin with a zero byte, as formats of a schema registry do, which are not read yet"
 
 
 def records(config: Config, facts: Facts) -> Iterator[Finding]:
@@ -42,9 +43,10 @@ def rejected(decoded: Decoded, sample: Sequence[Record]) -> Iterator[Finding]:
     first = {error.reason: (record, error) for record, error in reversed(decoded.rejected)}
     for reason, count in reasons.most_common():
         record, error = first[reason]
+        other = _REGISTERED if (record.value or b"").startswith(b"\0") else ""
         text = (
             f"sample: {share(count, len(sample))} records would become dead letters as {reason}; the first is "
-            f"{record.topic}/{record.partition} at {record.offset}: {error.detail}"
+            f"{record.topic}/{record.partition} at {record.offset}: {error.detail}{other}"
         )
         yield problem(text) if len(decoded.rejected) == len(sample) else warning(text)
 

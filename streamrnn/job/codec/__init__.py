@@ -1,9 +1,12 @@
 """How does a record become rows of the learner's arrays, and a prediction a record?
 
 parser        the seam for formats: bytes to a document, of which the job names the fields
-json_parser   the format JSON
+json_parser   the format JSON, and what producers write instead of it
 fields        what the fields of a document mean: keys, event ids, end marks, times, targets
+where         which records count, and which are passed over
+presence      how often each field of the job had a value
 records       the rules around them: sizes, tombstones, key and time, label or event; rows of a block
+names         which fields records have, and which of them may have been meant
 predictions   the output record of a prediction
 dead_letters  why a record may be rejected, and the record that says so
 """

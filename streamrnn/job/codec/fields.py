@@ -1,13 +1,20 @@
 """What the fields of a document mean: stream keys, event ids, end marks, times and targets.
 
 Each function here makes, from the configuration, a reader: a function of a document that gives the field's meaning,
-or raises RecordError naming the field, what was found and what was expected. Missing and null are the same everywhere.
+or raises RecordError naming the field, what was found and what was expected. Missing and null are the same everywhere,
+and so is NaN, which alone differs from itself; only of a target is it told apart, since no producer leaves NaN out.
+
+With ``input.numbers: lenient`` text may hold a number, as CSV converters, proto3 (64-bit integers, "NaN") and Debezium
+(``decimal.handling.mode: string``) write it: decimal, with an exponent or without, spaces around it. Text that is empty
+or a usual word for nothing is missing. Debezium's default writes decimals as base64 of an integer whose scale stands in
+the schema alone, which nobody can tell from text; such a field is refused, with that remedy.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,6 +25,12 @@ from streamrnn.job.config import InputConfig
 from streamrnn.learner.features import canonical_text, describe, number
 from streamrnn.learner.spec import TargetSpec
 
+LEFT_OUT = math.inf
+"""What a reader of targets gives for one that is missing or null and means zero, as no number is infinite."""
+
+# Longer keys are refused: the output record of a longer one could exceed what a broker accepts.
+MAX_KEY_BYTES = 64 * 1024
+
 # The years 1 to 9999, in milliseconds since the epoch.
 MIN_TIME_MS = -62_135_596_800_000
 MAX_TIME_MS = 253_402_300_799_999
@@ -25,6 +38,15 @@ MAX_TIME_MS = 253_402_300_799_999
 _NAN = math.nan
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
+
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,9})?", re.ASCII)
+_NOTHING = frozenset(("", "nan", "-nan", "+nan", "na", "null", "none"))
+_INFINITE = frozenset(sign + word for sign in ("", "+", "-") for word in ("inf", "infinity"))
+_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?", re.ASCII)
+_SPACES = " \t\r\n"
+
+Quantity = Callable[[object, str], float]
+"""A value of a field as a number, NaN when missing or not finite."""
 
 
 def _id_text(value: Any, field: str) -> str:
@@ -36,17 +58,55 @@ def _id_text(value: Any, field: str) -> str:
     raise RecordError("wrong_type", f"field {field!r}: found {describe(value)}, expected a string, integer or boolean")
 
 
+def number_or_text(value: object, field: str) -> float:
+    """As ``number``, of text too.
+
+    >>> number_or_text(" -1.5e3 ", "price"), number_or_text("true", "late"), number_or_text("NaN", "price")
+    (-1500.0, 1.0, nan)
+    """
+    return number(value if type(value) is not str else number_in(value, field), field)
+
+
+def number_in(text: str, field: str) -> float | bool:
+    """The number, or truth value, that a text holds; NaN for nothing and for what is not finite."""
+    plain = text.strip(_SPACES)
+    if _NUMBER.fullmatch(plain):
+        value = float(plain)
+        if math.isinf(value):
+            raise RecordError(
+                "out_of_range", f"field {field!r}: found {describe(text)}, expected a number within float64"
+            )
+        return value
+    word = plain[:10].lower() if len(plain) <= 10 else "long"
+    if word in _NOTHING or word in _INFINITE:
+        return _NAN
+    if word in ("true", "false"):
+        return word == "true"
+    remedy = ""
+    if plain.strip("0123456789") and _BASE64.fullmatch(plain):
+        remedy = " (if it is a decimal of Debezium in base64: set its decimal.handling.mode to string)"
+    raise RecordError("wrong_type", f"field {field!r}: found {describe(text)}, expected a number{remedy}")
+
+
 def key_reader(field: str, layout: DocumentLayout) -> Callable[[Any], bytes]:
     """The stream's key: the canonical text of a field that must be there."""
     read = layout.reader(field)
 
     def key(document: Any) -> bytes:
         value = read(document)
-        if value is None:
+        if value is None or value != value:
             raise RecordError("null_key", f"field {field!r}: missing or null, expected the name of the stream")
-        return _id_text(value, field).encode()
+        name = _id_text(value, field).encode()
+        if len(name) > MAX_KEY_BYTES:
+            raise too_large_key("a stream key", name)
+        return name
 
     return key
+
+
+def too_large_key(what: str, key: bytes) -> RecordError:
+    """The refusal of a key that no output record could carry."""
+    return RecordError("too_large", f"found {what} of {len(key)} bytes, expected at most {MAX_KEY_BYTES}")
 
 
 def event_id(text: str) -> int:
@@ -60,40 +120,53 @@ def event_reader(field: str, layout: DocumentLayout) -> Callable[[Any], int]:
 
     def identify(document: Any) -> int:
         value = read(document)
-        return 0 if value is None else event_id(_id_text(value, field))
+        return 0 if value is None or value != value else event_id(_id_text(value, field))
 
     return identify
 
 
-def end_reader(field: str, layout: DocumentLayout) -> Callable[[Any], bool]:
-    """Whether the record is the last of its sequence."""
+def end_reader(field: str, layout: DocumentLayout, lenient: bool) -> Callable[[Any], bool | None]:
+    """Whether the record is the last of its sequence; None, which is no, where the field is missing."""
     read = layout.reader(field)
 
-    def end(document: Any) -> bool:
+    def end(document: Any) -> bool | None:
         value = read(document)
-        if value is None or value is False:
-            return False
-        if value is True:
-            return True
+        if value is None or value is True or value is False:
+            return value
+        if lenient and not isinstance(value, list | dict):
+            meant = number_or_text(value, field)
+            if meant != meant:
+                return None
+            if meant in (0.0, 1.0):
+                return meant == 1.0
         raise RecordError("wrong_type", f"field {field!r}: found {describe(value)}, expected true or false")
 
     return end
 
 
-def target_reader(target: TargetSpec, layout: DocumentLayout) -> Callable[[Any], Sequence[float]]:
-    """The targets, NaN where unknown; of classes, the index of the class."""
+def target_reader(target: TargetSpec, layout: DocumentLayout, quantity: Quantity) -> Callable[[Any], Sequence[float]]:
+    """The targets, NaN where unknown, LEFT_OUT where that means zero; of classes, the index of the class."""
+    left_out = _NAN if math.isnan(target.left_out) else LEFT_OUT
     if target.classes is not None:
-        return _class_reader(target.fields[0], target.classes, layout)
+        return _class_reader(target.fields[0], target.classes, left_out, layout)
     fields = target.fields
-    read_all = layout.readers(fields)
     if len(fields) == 1:
         field, read = fields[0], layout.reader(fields[0])
-        return lambda document: (number(read(document), field),)
-    return lambda document: [number(v, field) for v, field in zip(read_all(document), fields, strict=True)]
+
+        def one(document: Any) -> Sequence[float]:
+            value = read(document)
+            return (left_out if value is None else quantity(value, field),)
+
+        return one
+    read_all = layout.readers(fields)
+    return lambda document: [
+        left_out if value is None else quantity(value, field)
+        for value, field in zip(read_all(document), fields, strict=True)
+    ]
 
 
 def _class_reader(
-    field: str, classes: Sequence[str | int | bool], layout: DocumentLayout
+    field: str, classes: Sequence[str | int | bool], left_out: float, layout: DocumentLayout
 ) -> Callable[[Any], Sequence[float]]:
     read = layout.reader(field)
     index_of = {canonical_text(label, field): float(i) for i, label in enumerate(classes)}
@@ -102,6 +175,8 @@ def _class_reader(
     def target(document: Any) -> Sequence[float]:
         value = read(document)
         if value is None:
+            return (left_out,)
+        if value != value:
             return (_NAN,)
         index = index_of.get(canonical_text(value, field))
         if index is None:
@@ -116,14 +191,14 @@ def time_reader(source: InputConfig, layout: DocumentLayout) -> Callable[[Any], 
     field, unit = source.timestamp.field, source.timestamp.unit
     assert field is not None
     read = layout.reader(field)
-    in_ms = _iso8601_in_ms if unit == "iso8601" else _number_in_ms(unit)
+    in_ms = _iso8601_in_ms if unit == "iso8601" else _number_in_ms(unit, source.numbers == "lenient")
     expected = "ISO 8601 text" if unit == "iso8601" else f"a number ({unit} since the epoch)"
 
     def time(document: Any) -> int:
         value = read(document)
         ms = in_ms(value)
         if ms is None or not MIN_TIME_MS <= ms <= MAX_TIME_MS:
-            found = "nothing" if value is None else describe(value)
+            found = "nothing" if value is None or value != value else describe(value)
             raise RecordError(
                 "bad_timestamp", f"field {field!r}: found {found}, expected {expected} in the years 1 to 9999"
             )
@@ -143,10 +218,12 @@ def _iso8601_in_ms(value: Any) -> int | None:
         return None
 
 
-def _number_in_ms(unit: str) -> Callable[[Any], int | None]:
+def _number_in_ms(unit: str, lenient: bool) -> Callable[[Any], int | None]:
     """As ``_iso8601_in_ms``, of a number in ``unit``. Rounded down: a record belongs to the millisecond it falls in."""
 
     def in_ms(value: Any) -> int | None:
+        if lenient and type(value) is str:
+            value = _time_in(value)
         if type(value) is int:
             return value if unit == "ms" else value * 1000 if unit == "s" else value // 1000
         if type(value) is float and abs(value) < 1e18:
@@ -154,3 +231,11 @@ def _number_in_ms(unit: str) -> Callable[[Any], int | None]:
         return None
 
     return in_ms
+
+
+def _time_in(text: str) -> int | float | None:
+    """The number in a text, whole ones exactly."""
+    plain = text.strip(_SPACES)
+    if len(plain) > 40 or not _NUMBER.fullmatch(plain):  # no time in any unit is longer
+        return None
+    return int(plain) if plain.lstrip("+-").isdigit() else float(plain)

@@ -1,44 +1,136 @@
-"""JSON: only the fields the job names are built, the rest is skipped over.
+"""JSON, and what producers write instead of it: only the fields the job names are built, the rest is skipped over.
 
-What is skipped must be JSON all the same: NaN or a trailing comma anywhere makes a value malformed. A float64 cannot
-hold every JSON number: one out of its range is refused in a field of the job, not rounded to infinity. Nesting is
-limited long before the depth at which the parser, or Python, would depend on the stack.
+Most records are JSON, which is taken as it is. For one that is not, three habits are known: a byte order mark before
+it; NaN, Infinity and the like where a number stands, as Python's ``json`` and others write them, which all become NaN;
+half a surrogate pair in text that was cut, in a field that the job does not use. Nothing else is guessed at: what is
+skipped must be JSON all the same, and a trailing comma anywhere makes a value malformed.
+
+A float64 cannot hold every JSON number: one out of its range is refused in a field of the job, not rounded to infinity.
+Nesting is limited long before the depth at which the parser, or Python, would depend on the stack. Everything takes
+time in proportion to the bytes, whatever they are.
 """
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from streamrnn.errors import RecordError
+from streamrnn.job.codec.parser import DocumentLayout
 from streamrnn.learner.features import describe
 
 # Far above any real record, far below the depth at which the parser would depend on the stack.
 MAX_DEPTH = 64
 
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+# A string that is never closed reaches to the end: otherwise the search would begin again behind each of its quotes,
+# and take quadratic time. Possessive, so that nothing is gone through twice.
+_STRING = rb'"(?:[^"\\]++|\\.)*+"?'
+_STRINGS = re.compile(_STRING, re.DOTALL)
+_NO_NUMBERS = re.compile(_STRING + rb"|(?<![\w.+-])[+-]?(?:NaN|Inf(?:inity)?)(?![\w.+-])", re.DOTALL | re.IGNORECASE)
+
+_HIGH, _LOW = rb"u[dD][89abAB][0-9a-fA-F]{2}", rb"u[dD][c-fC-F][0-9a-fA-F]{2}"
+_ESCAPES = re.compile(rb"\\(?:" + _HIGH + rb"\\" + _LOW + rb"|(" + _HIGH + rb"|" + _LOW + rb")|.)", re.DOTALL)
+
+# How half a surrogate pair is written on its way through the parser: a code point that is no character.
+_HALF = "\ufdd0"
+
+# How NaN is written on its way through the parser, which knows no such number: a zero that nobody writes like this.
+_NAN_LITERAL = "0e-077007"
 
 
 class JsonParser:
-    """Parses JSON objects into documents of a given class (see ``DocumentLayout``)."""
+    """Parses JSON objects into documents of a layout."""
 
     expected = "a JSON object"
 
-    def __init__(self, document: type[msgspec.Struct]) -> None:
-        self._decode = msgspec.json.Decoder(document).decode
+    def __init__(self, layout: DocumentLayout) -> None:
+        self._decode = _decoder(layout, None)
+        self._decode_with_nan = _decoder(layout, _float)
 
     def parse(self, value: bytes) -> Any:
         """The document; raises RecordError (see ``Parser.parse``)."""
-        # Cheap to count, and too few brackets cannot nest too deep.
-        if value.count(b"{") + value.count(b"[") > MAX_DEPTH:
+        # Cheap to count, and too few brackets cannot nest too deep; what is short cannot even close as many.
+        if len(value) > 2 * MAX_DEPTH and value.count(b"{") + value.count(b"[") > MAX_DEPTH:
             _check_depth(value)
         try:
             return self._decode(value)
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            raise _refusal(value, error) from None
+            if (mended := _mended(value)) == value:
+                raise _refusal(value, error) from None
+        try:
+            document = self._decode_with_nan(mended)
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            raise _refusal(mended, error) from None
+        if _HALF.encode() in mended and _holds_half(msgspec.structs.astuple(document)):
+            raise RecordError("malformed", "found half a surrogate pair in a field of the job, expected text")
+        return document
+
+
+def parse_all(value: bytes) -> Any:
+    """Everything that ``value`` holds, None where it cannot be told: to look at, not to learn from."""
+    try:
+        if value.count(b"{") + value.count(b"[") > MAX_DEPTH:
+            _check_depth(value)
+        return msgspec.json.decode(_mended(value))
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return None
+
+
+def _decoder(layout: DocumentLayout, float_hook: Callable[[str], Any] | None) -> Callable[[bytes], Any]:
+    attributes = layout.attributes
+    try:
+        named = layout.document(rename={attribute: name for name, attribute in attributes.items()})
+    except ValueError:
+        # msgspec knows no struct with a quote, backslash or control character in the name of a field.
+        document = layout.document()
+        whole = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+        one = msgspec.json.Decoder(Any, float_hook=float_hook).decode
+
+        def decode(value: bytes) -> Any:
+            raw = whole(value)
+            return document(*[one(raw[name]) if name in raw else None for name in attributes])
+
+        return decode
+    return msgspec.json.Decoder(named, float_hook=float_hook).decode
+
+
+def _float(text: str) -> float:
+    if text == _NAN_LITERAL:
+        return math.nan
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError("number out of range")
+    return value
+
+
+def _mended(value: bytes) -> bytes:
+    """JSON, where ``value`` is JSON but for habits of producers; itself otherwise."""
+
+    return _NO_NUMBERS.sub(_mended_token, value.removeprefix(_BYTE_ORDER_MARK))
+
+
+def _mended_token(match: re.Match[bytes]) -> bytes:
+    token = match[0]
+    if token[:1] != b'"':
+        return _NAN_LITERAL.encode()
+    if b"\\u" not in token:
+        return token
+    return _ESCAPES.sub(lambda escape: _HALF.encode() if escape[1] else escape[0], token)
+
+
+def _holds_half(value: Any) -> bool:
+    if isinstance(value, dict):
+        return _holds_half([*value, *value.values()])
+    return (
+        any(map(_holds_half, value)) if isinstance(value, list | tuple) else isinstance(value, str) and _HALF in value
+    )
 
 
 def _check_depth(value: bytes) -> None:

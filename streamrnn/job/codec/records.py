@@ -11,65 +11,90 @@ import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
+from operator import is_
+from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from streamrnn.broker.protocol import Record
 from streamrnn.errors import RecordError
 from streamrnn.job.codec.fields import (
+    MAX_KEY_BYTES,
     MAX_TIME_MS,
     MIN_TIME_MS,
     end_reader,
     event_reader,
     key_reader,
+    number_in,
+    number_or_text,
     target_reader,
     time_reader,
+    too_large_key,
 )
 from streamrnn.job.codec.json_parser import JsonParser
 from streamrnn.job.codec.parser import DocumentLayout, Parser
+from streamrnn.job.codec.presence import Presence, Seen
+from streamrnn.job.codec.where import question
 from streamrnn.job.config import Config
-from streamrnn.learner.block import EVENT, LABEL, Block
+from streamrnn.learner.block import EVENT, FORGET, LABEL, Block
+from streamrnn.learner.features import Hash, OneHot, number
 
-# Longer keys are refused: the output record of a longer one could exceed what a broker accepts.
-MAX_KEY_BYTES = 64 * 1024
-
-PARSERS: Mapping[str, Callable[[type[msgspec.Struct]], Parser]] = {"json": JsonParser}
+PARSERS: Mapping[str, Callable[[DocumentLayout], Parser]] = {"json": JsonParser}
 FORMAT = "json"
 """What a record's value is parsed by. There is one format; the configuration will choose once there are two."""
 
 
-@dataclass(frozen=True, slots=True)
+Head = tuple[bytes, int, bool | None, int, int]
+"""Key, time, end mark, kind and event of one row of a block."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Decoded:
-    """A batch of records, decoded: the block, the record behind each of its rows, and the records that have none."""
+    """A batch of records, decoded: the block, the record behind each of its rows, and the records that have none.
+
+    Those are rejected, or passed over: by ``input.where``, and tombstones where they are ignored. ``seen`` says in how
+    many records each field of the job had a value.
+    """
 
     block: Block
     sources: list[Record]
     rejected: list[tuple[Record, RecordError]]
+    filtered: int
+    tombstones: int
+    seen: Seen
 
 
 class RecordCodec:
     """Decodes the records of a job.
 
-    ``decode`` never raises for what a record holds; ``dead_letters.REASONS`` lists why one may be rejected.
+    ``decode`` never raises for what a record holds; ``dead_letters.REASONS`` lists why one may be rejected. ``fields``
+    are the fields that the job names, in the order of ``Decoded.seen``.
     """
 
     def __init__(self, config: Config) -> None:
         source, target = config.input, config.target
         self._encoder = config.feature_encoder()
+        self._encode = self._encoder.encode
         self._n_targets = len(target.fields)
+        self._left_out = target.left_out
         self._max_bytes = source.max_record_bytes
-        fields = [*self._encoder.fields, *target.fields, source.stream_key, source.timestamp.field, source.end_field]
-        fields += [target.event_field, target.label_field]
-        layout = DocumentLayout(field for field in fields if field is not None)
-        parser = PARSERS[FORMAT](layout.document)
+        self._tombstones = source.tombstones
+        self._lenient = source.numbers == "lenient"
+        self._is_number = [not isinstance(spec, OneHot | Hash) for spec in self._encoder.specs]
+        self._presence = Presence(config, self._encoder)
+        self._notes = not self._presence.told_by_arrays
+        self.fields = self._presence.fields
+        layout = DocumentLayout([*(f.path for f in self.fields), *(c.field for c in source.where)])
+        parser = PARSERS[FORMAT](layout)
         self._expected, self._parse = parser.expected, parser.parse
+        self._counts = question(source.where, layout)
         self._features = layout.readers(self._encoder.fields)
-        self._targets = target_reader(target, layout)
+        self._targets = target_reader(target, layout, number_or_text if self._lenient else number)
         self._key = None if source.stream_key is None else key_reader(source.stream_key, layout)
         self._time = None if source.timestamp.field is None else time_reader(source, layout)
-        self._end = None if source.end_field is None else end_reader(source.end_field, layout)
+        self._end = None if source.end_field is None else end_reader(source.end_field, layout, self._lenient)
         self._event = None if target.event_field is None else event_reader(target.event_field, layout)
         self._label = None if target.label_field is None else event_reader(target.label_field, layout)
         self._unknown = (math.nan,) * self._n_targets
@@ -80,72 +105,107 @@ class RecordCodec:
         # For speed one row is overwritten again and again, and numbers become arrays once, at the end.
         decode_one = self._decode_one
         row = [0.0] * self._encoder.n_features
-        rows: list[tuple[bytes, int, bool, int, int]] = []
+        rows: list[Head] = []
         x: list[float] = []
         y: list[float] = []
         sources: list[Record] = []
         rejected: list[tuple[Record, RecordError]] = []
+        noted = bytearray()
         for record in records:
             try:
-                head, targets = decode_one(record, row)
+                decoded = decode_one(record, row, noted)
             except RecordError as error:
                 rejected.append((record, error))
                 continue
-            rows.append(head)
-            x += row
-            y += targets
-            sources.append(record)
-        n = len(rows)
+            if decoded is not None:
+                head, targets = decoded
+                rows.append(head)
+                x += row
+                y += targets
+                sources.append(record)
         keys, times, ends, kinds, events = zip(*rows, strict=True) if rows else ((),) * 5
         block = Block(
             keys=list(keys),
             time_ms=np.array(times, dtype=np.int64),
-            x=_matrix(x, n, self._encoder.n_features),
-            y=_matrix(y, n, self._n_targets),
+            x=_matrix(x, len(rows), self._encoder.n_features),
+            y=_matrix(y, len(rows), self._n_targets),
             end=np.array(ends, dtype=np.bool_),
             kind=np.array(kinds, dtype=np.uint8),
             event=np.array(events, dtype=np.uint64),
         )
-        return Decoded(block, sources, rejected)
+        seen = self._presence.count(block, kinds, ends, noted, rejected)
+        if not math.isnan(self._left_out):
+            block.y[np.isinf(block.y)] = self._left_out
+        passed_over = len(records) - len(rows) - len(rejected)
+        ignored = sum(r.value is None for r in records) if passed_over and self._tombstones == "ignore" else 0
+        return Decoded(block, sources, rejected, passed_over - ignored, ignored + kinds.count(FORGET), seen)
 
-    def _decode_one(
-        self, record: Record, row: list[float]
-    ) -> tuple[tuple[bytes, int, bool, int, int], Sequence[float]]:
-        """Fill ``row`` with the features; return (key, time, end, kind, event) and the targets."""
-        key, value, time_ms = record.key, record.value, record.timestamp_ms
+    def _decode_one(self, record: Record, row: list[float], noted: bytearray) -> tuple[Head, Sequence[float]] | None:
+        """Fill ``row`` with the features; return its head and the targets, None for a record that is passed over."""
+        _, _, _, time_ms, key, value, _ = record
         if value is None:
-            raise RecordError("null_value", f"found a null value (a tombstone), expected {self._expected}")
-        if len(value) + (0 if key is None else len(key)) > self._max_bytes:
-            raise _too_large_record(record, self._max_bytes)
-        if key is not None and len(key) > MAX_KEY_BYTES:
-            raise _too_large_key("a key", key)
+            return self._tombstone(record, row)
+        key_bytes = 0 if key is None else len(key)
+        if key_bytes > MAX_KEY_BYTES or key_bytes + len(value) > self._max_bytes:
+            raise _too_large(record, self._max_bytes)
         document = self._parse(value)
+        # Before anything else is asked of it: a foreign record has no key, time or fields as the job expects them.
+        if self._counts is not None and not self._counts(document):
+            return None
 
         if self._key is not None:
             key = self._key(document)
-        if key is None:
+        elif key is None:
             raise RecordError("null_key", "found no stream key; expected every record to name its stream")
-        if len(key) > MAX_KEY_BYTES:
-            raise _too_large_key("a stream key", key)
         if self._time is not None:
             time_ms = self._time(document)
         elif time_ms == -1 or not MIN_TIME_MS <= time_ms <= MAX_TIME_MS:
-            raise RecordError(
-                "bad_timestamp", f"found the record timestamp {time_ms}, expected one in the years 1 to 9999"
-            )
+            raise _bad_timestamp(time_ms)
 
         # A record that names an earlier event is a label: of the rest only its targets count.
-        if self._label is not None:
-            event = self._label(document)
-            if event:
-                row[:] = self._no_features
-                return (key, time_ms, False, LABEL, event), self._targets(document)
-        self._encoder.encode(self._features(document), row)
+        if self._label is not None and (event := self._label(document)):
+            row[:] = self._no_features
+            return (key, time_ms, False, LABEL, event), self._targets(document)
+        values = self._features(document)
+        try:
+            self._encode(values, row)
+        except RecordError as error:
+            self._encode(self._with_numbers(values, error), row)
         end = False if self._end is None else self._end(document)
-        if self._event is not None:
-            # What the record itself says of the target is not looked at: the label will tell.
-            return (key, time_ms, end, EVENT, self._event(document)), self._unknown
-        return (key, time_ms, end, EVENT, 0), self._targets(document)
+        if self._event is None:
+            event, targets = 0, self._targets(document)
+        else:  # what the record itself says of the target is not looked at: the label will tell
+            event, targets = self._event(document), self._unknown
+        if self._notes and None in values:  # a byte for each feature, 1 where it is missing
+            noted.extend(map(is_, values, repeat(None)))
+        return (key, time_ms, end, EVENT, event), targets
+
+    def _tombstone(self, record: Record, row: list[float]) -> tuple[Head, Sequence[float]] | None:
+        """As ``_decode_one``, of a record without a value."""
+        key = record.key
+        if self._tombstones == "ignore":
+            return None
+        if self._tombstones == "dead_letter":
+            raise RecordError("null_value", f"found a null value (a tombstone), expected {self._expected}")
+        if self._key is not None or key is None:
+            why = "no key" if key is None else "streams are named by a field, which it does not have"
+            raise RecordError(
+                "null_value",
+                f"found a tombstone (a null value) that names no stream: {why}; input.tombstones: ignore drops it",
+            )
+        if len(key) > MAX_KEY_BYTES:
+            raise too_large_key("a key", key)
+        row[:] = self._no_features
+        return (key, record.timestamp_ms, False, FORGET, 0), self._unknown
+
+    def _with_numbers(self, values: Sequence[Any], error: RecordError) -> list[Any]:
+        """Values of features in which text that stands for a number has become one; ``error`` where it may not."""
+        if not self._lenient:
+            raise error
+        return [
+            number_in(value, field) if is_number and type(value) is str else value
+            for value, field, is_number in zip(values, self._encoder.fields, self._is_number, strict=True)
+        ]
 
 
 def _matrix(values: list[float], rows: int, columns: int) -> npt.NDArray[np.float64]:
@@ -157,10 +217,14 @@ def _matrix(values: list[float], rows: int, columns: int) -> npt.NDArray[np.floa
     return np.frombuffer(packed, dtype=np.float64).reshape(rows, columns)
 
 
-def _too_large_record(record: Record, limit: int) -> RecordError:
-    size = len(record.value or b"") + len(record.key or b"")
-    return RecordError("too_large", f"found {size} bytes of key and value, expected at most {limit} (max_record_bytes)")
+def _too_large(record: Record, limit: int) -> RecordError:
+    key = record.key or b""
+    if (size := len(key) + len(record.value or b"")) > limit:
+        return RecordError(
+            "too_large", f"found {size} bytes of key and value, expected at most {limit} (max_record_bytes)"
+        )
+    return too_large_key("a key", key)
 
 
-def _too_large_key(what: str, key: bytes) -> RecordError:
-    return RecordError("too_large", f"found {what} of {len(key)} bytes, expected at most {MAX_KEY_BYTES}")
+def _bad_timestamp(time_ms: int) -> RecordError:
+    return RecordError("bad_timestamp", f"found the record timestamp {time_ms}, expected one in the years 1 to 9999")

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from streamrnn.broker.protocol import Record
 from streamrnn.job.codec.dead_letters import REASONS, encode_dead_letter
-from streamrnn.job.codec.fields import event_id
-from streamrnn.job.codec.records import MAX_KEY_BYTES, Decoded, RecordCodec
+from streamrnn.job.codec.fields import MAX_KEY_BYTES, event_id
+from streamrnn.job.codec.records import Decoded, RecordCodec
 from streamrnn.job.config import Config
+from streamrnn.learner.block import FORGET
 from tests.support.jobs import CLASSES, LABELLED, NAN, NESTED_KEY, PLAIN, decode, job, record, rejection
 
 
@@ -58,14 +59,18 @@ def test_arrays_have_the_learners_types_and_shapes(values: list[Any]) -> None:
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        (None, "null_value"),
         (b"", "malformed"),
         (b"{", "malformed"),
         (b"{'a': 1}", "malformed"),
         (b'{"a": 1,}', "malformed"),
         (b'{"a": 1} x', "malformed"),
-        (b'{"a": NaN}', "malformed"),
-        (b'{"unused": Infinity}', "malformed"),
+        (b'{"a": NaNs}', "malformed"),
+        (b'{"unused": Infinite}', "malformed"),
+        (b'{"unused": 1NaN}', "malformed"),
+        (b'{"a": NaN, "y": 1e999}', "out_of_range"),
+        (b'{"a": NaN,}', "malformed"),
+        (b"[NaN]", "not_an_object"),
+        (b"\xef\xbb\xbf[1]", "not_an_object"),
         (b'{"a": 01}', "malformed"),
         (b'{"c": "\xff"}', "malformed"),
         (b'{"c": "\\ud800"}', "malformed"),
@@ -75,11 +80,11 @@ def test_arrays_have_the_learners_types_and_shapes(values: list[Any]) -> None:
         (b'"text"', "not_an_object"),
         (b"null", "not_an_object"),
         (b"7", "not_an_object"),
-        ({"a": "1"}, "wrong_type"),
+        ({"a": "one"}, "wrong_type"),
         ({"a": [1]}, "wrong_type"),
         ({"n": 3}, "wrong_type"),
         ({"c": {}}, "wrong_type"),
-        ({"y": "7"}, "wrong_type"),
+        ({"y": "seven"}, "wrong_type"),
         ({"y": {}}, "wrong_type"),
         (b'{"a": 1e999}', "out_of_range"),
         (b'{"y": -1e999}', "out_of_range"),
@@ -137,10 +142,10 @@ def test_label_records_bring_the_targets_of_their_event() -> None:
 def test_a_rejected_record_leaves_no_trace_in_its_neighbours() -> None:
     good = {"a": 1, "n": {"b": 2}, "c": "x", "y": 3}
     alone = decode(PLAIN, good, good)
-    mixed = decode(PLAIN, {**good, "y": "x"}, good, b"junk", {"a": 9, "c": []}, good, None)
+    mixed = decode(PLAIN, {**good, "y": "x"}, good, b"junk", {"a": 9, "c": []}, good, b"")
     for name in ("x", "y", "time_ms", "end", "kind", "event"):
         np.testing.assert_array_equal(getattr(mixed.block, name), getattr(alone.block, name))
-    assert [error.reason for _, error in mixed.rejected] == ["wrong_type", "malformed", "wrong_type", "null_value"]
+    assert [error.reason for _, error in mixed.rejected] == ["wrong_type", "malformed", "wrong_type", "malformed"]
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
@@ -201,3 +206,82 @@ def test_keys_too_long_for_an_output_record_are_refused() -> None:
     assert rejection(by_field, {"k": "short"}, key=long.encode()).reason == "too_large"
     assert rejection(by_field, {"k": long}).reason == "too_large"
     assert decode(by_field, {"k": long[1:]}, key=long[1:].encode()).rejected == []
+
+
+def test_a_tombstone_is_a_row_that_forgets_its_stream() -> None:
+    decoded = decode(PLAIN, {"a": 1}, None, time_ms=-1)
+    assert [error.reason for _, error in decoded.rejected] == ["bad_timestamp"]
+    assert decoded.block.keys == [b"k"]
+    assert decoded.block.kind.tolist() == [FORGET]
+    assert np.isnan(decoded.block.x).all()
+    assert np.isnan(decoded.block.y).all()
+    assert (decoded.tombstones, decoded.filtered) == (1, 0)
+    assert rejection(PLAIN, None, key=b"k" * (MAX_KEY_BYTES + 1)).reason == "too_large"
+
+
+def test_a_tombstone_that_names_no_stream_is_a_dead_letter_with_the_remedy() -> None:
+    for error in (rejection(PLAIN, None, key=None), rejection(job(source="{topic: in, stream_key: k}"), None)):
+        assert error.reason == "null_value"
+        assert "input.tombstones: ignore" in error.detail
+
+
+def test_tombstones_may_be_dead_letters_or_ignored() -> None:
+    assert rejection(job(source="{topic: in, tombstones: dead_letter}"), None).reason == "null_value"
+    for source in ("{topic: in, tombstones: ignore}", "{topic: in, tombstones: ignore, stream_key: a}"):
+        decoded = decode(job(source=source), None, {"a": 1}, None)
+        assert (len(decoded.block), decoded.tombstones, decoded.filtered, decoded.rejected) == (1, 2, 0, [])
+
+
+def seen(config: Config, *values: Any, **changes: Any) -> dict[str, tuple[int, int]]:
+    """Of each field of the job: records with a value, and records without."""
+    codec = RecordCodec(config)
+    counts = codec.decode([record(value, **changes) for value in values]).seen
+    assert counts.present.dtype == counts.missing.dtype == np.int64
+    return {
+        field.path: (int(present), int(missing))
+        for field, present, missing in zip(codec.fields, counts.present, counts.missing, strict=True)
+    }
+
+
+def test_it_counts_in_how_many_records_each_field_has_a_value() -> None:
+    values: list[Any] = [{"a": 1, "c": "x", "y": 1}, {"n": {"b": 2}, "c": None}, {"a": 0, "c": "", "y": 0}, b"junk"]
+    assert seen(PLAIN, *values) == {"a": (2, 1), "n.b": (1, 2), "c": (2, 1), "y": (2, 1)}
+    assert seen(PLAIN) == {"a": (0, 0), "n.b": (0, 0), "c": (0, 0), "y": (0, 0)}
+    assert seen(PLAIN, b'{"a": NaN, "c": "x"}', None) == {"a": (0, 1), "n.b": (0, 1), "c": (1, 0), "y": (0, 1)}
+    zero = job(target="{fields: [y, z], missing: zero}", features="[]")
+    assert seen(zero, {"y": 0}, {"y": 5, "z": None}, b'{"y": NaN}') == {"y": (2, 1), "z": (0, 3)}
+
+
+def test_a_category_that_is_not_declared_is_there_all_the_same() -> None:
+    config = job(features="[{field: c, encoder: onehot, categories: [x]}, {field: a, encoder: numeric}]")
+    assert seen(config, {"c": "other"}, {"a": 1}, {"c": "x", "a": 2}, {"c": [], "a": 1}) == {
+        "c": (2, 1), "a": (2, 1), "y": (0, 3),
+    }  # fmt: skip
+
+
+def test_fields_of_other_roles_are_counted_where_they_are_looked_at() -> None:
+    base: dict[str, Any] = {"k": {"id": 1}, "t": "2013-01-01"}
+    values = [base, {**base, "last": False}, {**base, "t": 1}, {"t": "2013-01-01"}]
+    found = seen(NESTED_KEY, *values)
+    assert {name: found[name] for name in ("k.id", "t", "last")} == {"k.id": (2, 1), "t": (2, 1), "last": (1, 1)}
+    labels = seen(LABELLED, {"id": 1, "a": 1}, {"of": 1, "y": 3}, {"of": 1}, {"a": 2}, {"of": "", "id": 2})
+    assert {name: labels[name] for name in ("id", "of", "y", "a")} == {
+        "id": (1, 1), "of": (3, 2), "y": (1, 2), "a": (2, 0),
+    }  # fmt: skip
+
+
+def test_a_flat_name_with_dots_is_found_by_the_path_of_that_text() -> None:
+    config = job(features="[{field: cpu.load, encoder: numeric}, {field: 'r[0].v', encoder: numeric}]")
+    values: list[Any] = [{"cpu.load": 3, "r[0].v": 1}, {"cpu": {"load": 4}, "r": [{"v": 2}]}]
+    both = {"cpu.load": 5, "cpu": {"load": 6}, "r": [{"v": 3}]}
+    block = decode(config, *values, both, {"cpu.load": 7, "cpu": 8, "r": []}).block
+    np.testing.assert_array_equal(block.x, [[3, 1], [4, 2], [5, 3], [7, NAN]])
+    quoted = job(features="""[{field: '["cpu.load"]', encoder: numeric}]""")
+    np.testing.assert_array_equal(decode(quoted, *values).block.x, [[3], [NAN]])
+
+
+def test_elements_of_arrays_are_found_from_either_end() -> None:
+    config = job(features="[{field: 'r[0]', encoder: numeric}, {field: 'r[-1].v', encoder: numeric}]")
+    block = decode(config, {"r": [1, 2, {"v": 3}]}, {"r": []}, {}).block
+    np.testing.assert_array_equal(block.x, [[1, 3], [NAN, NAN], [NAN, NAN]])
+    assert rejection(config, {"r": {"v": 1}}).detail == "field 'r[0]': found an object above 0, expected an array"

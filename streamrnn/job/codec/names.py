@@ -1,0 +1,51 @@
+"""Which fields records have, and which of them may have been meant: for messages about a field that never came.
+
+Values are gone through whole, which is slow; done for a few records, when there is something to say.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from streamrnn.job.codec.json_parser import parse_all
+from streamrnn.learner.paths import Step, parse_path, path_text
+
+MAX_NAMES = 1_000
+"""Names told apart; records with keys that never repeat would otherwise fill the memory."""
+
+_MAX_DEPTH, _MAX_ELEMENTS = 8, 3
+
+
+def names_in(values: Iterable[bytes | None]) -> list[str]:
+    """Paths of the fields that hold a value in these records, the most frequent first."""
+    counted: Counter[str] = Counter()
+    for value in values:
+        for steps in _leaves(parse_all(value) if value is not None else None, ()):
+            name = path_text(steps)
+            if name in counted or len(counted) < MAX_NAMES:
+                counted[name] += 1
+    return [name for name, _ in counted.most_common()]
+
+
+def nearest(path: str, names: Iterable[str], n: int = 3) -> list[str]:
+    """Those names that a path was probably meant to be, the likeliest first."""
+    known = list(names)
+    last = str(parse_path(path)[-1]).lower()
+    # A field that is there under the same name elsewhere, as behind an envelope, is likelier than one spelt alike.
+    same = [name for name in known if str(parse_path(name)[-1]).lower() == last]
+    spelt = {name.lower(): name for name in reversed(known)}
+    alike = [spelt[name] for name in difflib.get_close_matches(path.lower(), spelt, n=n)]
+    return list(dict.fromkeys([*same, *alike]))[:n]
+
+
+def _leaves(value: object, steps: tuple[Step, ...]) -> Iterator[tuple[Step, ...]]:
+    if isinstance(value, dict) and len(steps) < _MAX_DEPTH:
+        for name, inner in value.items():
+            yield from _leaves(inner, (*steps, name))
+    elif isinstance(value, list) and steps and len(steps) < _MAX_DEPTH:
+        for place, inner in enumerate(value[:_MAX_ELEMENTS]):
+            yield from _leaves(inner, (*steps, place))
+    elif steps and value is not None:
+        yield steps

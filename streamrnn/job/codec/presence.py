@@ -1,0 +1,124 @@
+"""How often each field of the job had a value in the records that were looked at for it.
+
+Counted over a batch at once, on the arrays wherever they tell: a number that is missing is NaN there. Where they do not
+(a category that is missing is all zeros, as is one that is not declared), the codec notes the records in which
+something is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from streamrnn.errors import RecordError
+from streamrnn.job.config import Config
+from streamrnn.learner.block import EVENT, LABEL, Block
+from streamrnn.learner.features import Cyclic, FeatureEncoder, Log1p, Numeric
+
+Integers = npt.NDArray[np.int64]
+
+
+class Field(NamedTuple):
+    """A field that the job names, and what for."""
+
+    path: str
+    role: str
+
+
+class Seen(NamedTuple):
+    """For each field (see ``Presence.fields``): records with a value in it, and records without."""
+
+    present: Integers
+    missing: Integers
+
+
+class Presence:
+    """Counts fields. ``fields`` are those of the job, each once, under the first role it has."""
+
+    def __init__(self, config: Config, encoder: FeatureEncoder) -> None:
+        source, target = config.input, config.target
+        self._in_labels = target.known == "label"
+        named = (
+            *((path, "feature") for path in encoder.fields),
+            *((path, "target") for path in target.fields),
+            (source.stream_key, "stream_key"),
+            (source.timestamp.field, "timestamp"),
+            (source.end_field, "end_field"),
+            (target.event_field, "event_field"),
+            (target.label_field, "label_field"),
+        )
+        self._uses = [(path, role) for path, role in named if path is not None]
+        roles: dict[str, str] = {}
+        for path, role in self._uses:
+            roles.setdefault(path, role)
+        self.fields = tuple(Field(path, role) for path, role in roles.items())
+        self._first_use = np.array([self._uses.index(field) for field in self.fields], np.int64)
+        widths = [len(spec.columns) for spec in encoder.specs]
+        self._columns = np.cumsum([0, *widths[:-1]]) if widths else np.zeros(0, np.int64)
+        self._all_columns = len(widths) == encoder.n_features
+        self._to_note = np.array([not _becomes_nan(spec) for spec in encoder.specs], np.bool_)
+        self.told_by_arrays = not self._to_note.any()
+
+    def count(
+        self,
+        block: Block,
+        kinds: tuple[int, ...],
+        ends: tuple[bool | None, ...],
+        noted: bytearray,
+        rejected: Sequence[tuple[object, RecordError]],
+    ) -> Seen:
+        """Counts of a batch: its block, kinds and end marks (None = missing), a byte for each feature of records in
+        which one is missing, and the records rejected."""
+        n_events, n_labels = kinds.count(EVENT), kinds.count(LABEL)
+        n_targets = n_labels if self._in_labels else n_events
+        x, y = block.x, block.y
+        if n_events < len(kinds):
+            x = x[block.kind == EVENT]
+        if n_targets < len(kinds):
+            y = y[block.kind == (LABEL if self._in_labels else EVENT)]
+        looked = [n_events] * len(self._columns) + [n_targets] * y.shape[1]
+        # A target is infinite where it was left out and means zero, unless that is unknown as well.
+        missing = [*self._features(x, noted), *np.count_nonzero(~np.isfinite(y), axis=0)]
+        for _, role in self._uses[len(looked) :]:
+            n, without = self._other(role, block, n_events, n_events + n_labels, ends, rejected)
+            looked.append(n)
+            missing.append(without)
+        counts = np.array((looked, missing), np.int64)[:, self._first_use]
+        return Seen(counts[0] - counts[1], counts[1])
+
+    @staticmethod
+    def _other(
+        role: str,
+        block: Block,
+        n_events: int,
+        n: int,
+        ends: tuple[bool | None, ...],
+        rejected: Sequence[tuple[object, RecordError]],
+    ) -> tuple[int, int]:
+        """Records looked at for a field that is no feature and no target, and those without it."""
+        if role == "end_field":
+            return n_events, ends.count(None)
+        if role == "event_field":
+            return n_events, int(np.count_nonzero((block.event == 0) & (block.kind == EVENT)))
+        if role == "label_field":
+            return n, n_events
+        reason = "null_key" if role == "stream_key" else "bad_timestamp"
+        refused = sum(error.reason == reason for _, error in rejected)
+        return n + refused, refused
+
+    def _features(self, x: npt.NDArray[np.float64], noted: bytearray) -> Iterable[int]:
+        if not len(self._columns):
+            return ()
+        missing = np.count_nonzero(np.isnan(x if self._all_columns else x[:, self._columns]), axis=0)
+        if noted:
+            each = np.frombuffer(noted, np.uint8).reshape(-1, len(self._columns)).sum(axis=0, dtype=np.int64)
+            missing = missing + each * self._to_note
+        return [int(count) for count in missing]
+
+
+def _becomes_nan(spec: object) -> bool:
+    """Whether a missing value of the feature is NaN in its columns."""
+    return isinstance(spec, Numeric | Log1p | Cyclic) and getattr(spec, "missing", "mean") != "zero"
