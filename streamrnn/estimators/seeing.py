@@ -125,6 +125,7 @@ class SeeingEstimator(RecurrentEstimator):
             for x in before:
                 self._see_one(x)
         elif verdict is Verdict.UNCLEAR:
+            watch.clear()
             self._warn(
                 "unclear",
                 "predictions were made before earlier events were learned, and which of them were events whose labels "
