@@ -21,6 +21,7 @@ from streamrnn.errors import ConfigError, RecordError
 from streamrnn.estimators.awaited import Awaited, Found, Seen, Unlearned, mark_of
 from streamrnn.estimators.columns import Columns, Floats, is_name
 from streamrnn.estimators.seeing import SeeingEstimator
+from streamrnn.estimators.watch import Verdict
 from streamrnn.learner.block import EVENT, LABEL, PREDICT
 from streamrnn.learner.features import canonical_text
 
@@ -115,6 +116,8 @@ class LabelledEstimator(SeeingEstimator):
 
     def _predict_frame(self, frame: pd.DataFrame) -> Floats | None:
         if self._awaited is None:
+            if self._watch is not None and len(frame):
+                self._frames.ask_frame(self._columns.rows(frame))
             return super()._predict_frame(frame)
         # Encoded beforehand, so that a frame that is refused changes nothing.
         self._columns.keys(frame), self._columns.rows(frame)
@@ -200,6 +203,8 @@ class LabelledEstimator(SeeingEstimator):
         self, frame: pd.DataFrame, targets: Callable[[int, int], Floats], cuts: Iterable[int] = ()
     ) -> None:
         if self._awaited is None:
+            if self._watch is not None and self._frames.asked:
+                self._weigh_frame(frame)
             super()._learn_frame(frame, targets, cuts)
             return
         events, known = _events(frame), self._columns
@@ -211,6 +216,12 @@ class LabelledEstimator(SeeingEstimator):
         for i, x in enumerate(events):
             columns, row = self._columns.with_row(x)
             self._teach_event(self._awaited, columns, x, columns.key(x), row, targets(i, i + 1)[0])
+
+    def _weigh_frame(self, frame: pd.DataFrame) -> None:
+        """Before a frame is learned: whether frames are learned late. That is only told; no rows are kept."""
+        if self._frames.learn_frame(self._columns.rows(frame)) is not Verdict.NOTHING:
+            self._frames.clear()
+            self._warn_of_doubt()
 
     # ---- seeing
 

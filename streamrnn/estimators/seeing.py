@@ -6,9 +6,12 @@ or ``watch`` finds out; then a prediction sees its event, and ``awaited`` knows 
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
 from typing import Any, ClassVar
 
 from streamrnn.errors import ConfigError, DelayedLabelsWarning
@@ -16,6 +19,8 @@ from streamrnn.estimators.awaited import Awaited, Seen
 from streamrnn.estimators.base import RecurrentEstimator
 from streamrnn.estimators.parameters import checked
 from streamrnn.estimators.watch import CHECKED, Verdict, Watch, evaluation
+
+_PACKAGE = str(Path(__file__).parent.parent)
 
 
 @dataclass(eq=False, repr=False)
@@ -33,6 +38,7 @@ class SeeingEstimator(RecurrentEstimator):
         checked(type(self).__name__, "delayed", self.delayed, bool | None)
         self._awaited = Awaited(Seen.PREDICTED, self._most_streams) if self.delayed else None
         self._watch = Watch() if self.delayed is None else None
+        self._frames = Watch()
         self._warned: set[str] = set()
         super().__post_init__()
 
@@ -126,11 +132,14 @@ class SeeingEstimator(RecurrentEstimator):
                 self._see_one(x)
         elif verdict is Verdict.UNCLEAR:
             watch.clear()
-            self._warn(
-                "unclear",
-                "predictions were made before earlier events were learned, and which of them were events whose labels "
-                f"came later and which only questions cannot be told; they are taken for questions. {self.remedy}",
-            )
+            self._warn_of_doubt()
+
+    def _warn_of_doubt(self) -> None:
+        self._warn(
+            "unclear",
+            "predictions were made before earlier events were learned, and which of them were events whose labels came "
+            f"later and which only questions cannot be told; they are taken for questions. {self.remedy}",
+        )
 
     def _begin(self, mode: Seen) -> None:
         """From now on labels are delayed."""
@@ -148,4 +157,15 @@ class SeeingEstimator(RecurrentEstimator):
         """Once for each estimator."""
         if what not in self._warned:
             self._warned.add(what)
-            warnings.warn(f"{type(self).__name__}: {text}", DelayedLabelsWarning, stacklevel=2)
+            warnings.warn(
+                f"{type(self).__name__}: {text}", DelayedLabelsWarning, stacklevel=_calls_within_the_package()
+            )
+
+
+def _level_of_the_caller() -> int:
+    """How far up from ``_warn`` the caller of streamrnn is: a warning should name a line that can be changed."""
+    frame: FrameType | None = sys._getframe(1)
+    level = 1
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame, level = frame.f_back, level + 1
+    return level

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 import sys
+import zlib
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from enum import Enum, auto
@@ -24,7 +25,10 @@ from itertools import islice, zip_longest
 from types import FrameType
 from typing import Any, NamedTuple
 
-from streamrnn.estimators.columns import Columns
+import numpy as np
+
+from streamrnn.errors import RecordError
+from streamrnn.estimators.columns import Columns, Floats
 
 IN_ORDER = 5
 """So many events in a row that are learned late and in order, all of them different, are no accident."""
@@ -108,9 +112,22 @@ class Watch:
         self._add(columns, dict(x))
 
     def _add(self, columns: Columns, x: dict[Any, Any]) -> None:
+        try:  # in the columns that its features will have, not only in those known now
+            mark = _mark(columns.key(x), columns.with_row(x)[1])
+        except RecordError:
+            return  # what cannot be learned is only a question
+        self._note(mark, x)
+
+    def ask_frame(self, rows: Floats) -> None:
+        """The events of a data frame were predicted."""
+        self._note(_mark(b"", _digest(rows)), {})
+
+    def learn_frame(self, rows: Floats) -> Verdict:
+        """The events of a data frame are learned."""
+        return self.learn(b"", _digest(rows)) if self.asked else Verdict.NOTHING
+
+    def _note(self, mark: Mark, x: dict[Any, Any]) -> None:
         self._number += 1
-        # In the columns that its features will have, not only in those known now.
-        mark = _mark(columns.key(x), columns.with_row(x)[1])
         self.asked[self._number] = Asked(mark, x, self._lessons)
         self._of_mark.setdefault(mark, deque()).append(self._number)
         self._different = 0 if mark in self._recent else self._different + 1
@@ -207,6 +224,11 @@ def _mark(key: bytes, row: list[float]) -> Mark:
     while values and values[-1] == 0.0:
         values.pop()
     return key, *values
+
+
+def _digest(rows: Floats) -> list[float]:
+    """Numbers that tell one frame from another."""
+    return [float(len(rows)), float(zlib.crc32(np.ascontiguousarray(rows).data))]
 
 
 def _distance(one: Mark, other: Mark) -> float:

@@ -250,6 +250,13 @@ def test_events_are_named_beside_a_scaler() -> None:
     assert mean_error(predictions, remembered(1000)) < 0.9
 
 
+@quiet
+def test_behind_a_scaler_labels_in_any_order_are_warned_of() -> None:
+    model = preprocessing.StandardScaler() | RNNRegressor(**SMALL, delayed=True)
+    with pytest.warns(DelayedLabelsWarning, match="events are not met again by their features"):
+        served(model, remembered(100), irregular(10))
+
+
 # ---- observed and predicted events
 
 
@@ -423,6 +430,23 @@ def test_batches_are_their_rows_one_by_one(kind: str) -> None:
             rows = many.to_dict("records") if hasattr(many, "columns") else many.tolist()
             assert rows == one
     assert everything(batched) == everything(single)
+
+
+def test_delayed_may_be_set_when_events_were_learned() -> None:
+    pairs = remembered(100)
+    model = RNNRegressor(**SMALL)
+    served(model, pairs[:50], always(1))
+    model.delayed = True
+    served(model, pairs[50:], always(5))
+    assert model.counters()["label_records"] == 50
+    model.predict_one({"x": 1.0})
+    model.delayed = False  # what waits for its label is given up
+    assert "waiting" not in model.counters()
+    before = everything(model)
+    model.predict_one({"x": 1.0})
+    assert everything(model) == before
+    with pytest.raises(ConfigError, match="event_key: None cannot become 'event' once events were learned"):
+        model.event_key = "event"
 
 
 def test_a_clone_waits_for_nothing() -> None:

@@ -10,10 +10,12 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import pandas as pd
 import pytest
 from river import preprocessing
 
 from streamrnn import DelayedLabelsWarning, RNNAnomalyDetector, RNNRegressor
+from tests.support import delays
 from tests.support.contract import everything
 from tests.support.delays import always, irregular, mean_error, moments, remembered, served
 
@@ -180,12 +182,48 @@ def test_a_warning_comes_once_for_each_estimator() -> None:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             served(RNNRegressor(hidden_size=4), remembered(200), irregular(12))
-        assert len(caught) == 1
+        assert [warning.filename for warning in caught] == [delays.__file__]
 
 
 def test_no_parameter_is_needed_to_be_rid_of_it_but_one() -> None:
     served(RNNRegressor(hidden_size=4, delayed=False), remembered(200), always(5))
     served(RNNRegressor(hidden_size=4, delayed=True), remembered(200), always(5))
+
+
+# ---- frames
+
+
+def frames(pairs: Any, rows: int) -> list[tuple[pd.DataFrame, pd.Series]]:
+    return [
+        (pd.DataFrame([x for x, _ in pairs[i : i + rows]]), pd.Series([y for _, y in pairs[i : i + rows]]))
+        for i in range(0, len(pairs), rows)
+    ]
+
+
+def test_frames_that_are_learned_late_are_warned_of() -> None:
+    model = RNNRegressor(hidden_size=4)
+    parts = frames(remembered(300), 20)
+    with pytest.warns(DelayedLabelsWarning, match="cannot be told; they are taken for questions"):
+        for what, i in moments(len(parts), always(2)):
+            model.predict_many(parts[i][0]) if what == "seen" else model.learn_many(*parts[i])
+
+
+def test_frames_that_are_predicted_and_learned_are_not() -> None:
+    model = RNNRegressor(hidden_size=4)
+    for X, y in frames(remembered(600), 5):
+        model.predict_many(X)
+        model.predict_many(X.iloc[:2] + 1.0)
+        model.learn_many(X, y)
+
+
+# ---- what cannot be learned
+
+
+def test_a_question_that_could_not_be_learned_is_answered() -> None:
+    model = RNNRegressor(hidden_size=4)
+    served(model, remembered(20), always(1))
+    answers = [model.predict_one({"x": 1.0, "city": "Ulm"}) for _ in range(3)]
+    assert answers == [model.predict_one({"x": 1.0})] * 3
 
 
 # ---- detectors
