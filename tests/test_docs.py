@@ -174,7 +174,7 @@ def test_exit_codes_are_those_of_the_code() -> None:
 def struct_fields(kind: type) -> Iterator[str]:
     """Names of all fields of a section and of the sections in it."""
     for field in msgspec.structs.fields(kind):
-        yield field.name
+        yield field.encode_name
         for section in sections_in(field.type):
             yield from struct_fields(section)
 

@@ -14,6 +14,7 @@ from itertools import islice
 from streamrnn.broker.embedded_log import EmbeddedLog, checked_name
 from streamrnn.broker.partition_file import PartitionReader
 from streamrnn.broker.protocol import (
+    MAX_READ_BYTES,
     Assigned,
     Bounds,
     Commit,
@@ -235,7 +236,10 @@ class EmbeddedAdministration:
         rights = {"READ": os.R_OK, "WRITE": os.W_OK}
         allowed = frozenset(name for name, mode in rights.items() if os.access(self.log.directory, mode))
         counts = {topic: len(self.log.partitions(topic)) for topic in topics}
-        return {topic: TopicDescription(count, allowed) if count else None for topic, count in counts.items()}
+        return {
+            topic: TopicDescription(count, allowed, id=self.log.topic_id(topic)) if count else None
+            for topic, count in counts.items()
+        }
 
     def topic_configs(self, topics: Iterable[str]) -> dict[str, Mapping[str, str]]:
         """See :class:`streamrnn.broker.protocol.Administration`. Files take everything and keep it."""
@@ -261,9 +265,12 @@ class EmbeddedAdministration:
         self, offsets: Mapping[TopicPartition, int], max_records: int, timeout_s: float
     ) -> dict[TopicPartition, list[Record]]:
         """See :class:`streamrnn.broker.protocol.Administration`."""
-        deadline = time.monotonic() + timeout_s
+        deadline, size = time.monotonic() + timeout_s, 0
         found: dict[TopicPartition, list[Record]] = {tp: [] for tp in offsets}
         for tp, offset in offsets.items():
-            if time.monotonic() < deadline:
-                found[tp] = list(islice(self.log.read(*tp, start=offset), max_records))
+            for record in islice(self.log.read(*tp, start=offset), max_records):
+                if size > MAX_READ_BYTES or time.monotonic() > deadline:
+                    return found
+                found[tp].append(record)
+                size += len(record.value or b"")
         return found

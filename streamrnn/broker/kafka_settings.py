@@ -141,6 +141,7 @@ def reader_kwargs(connection: KafkaConnection) -> dict[str, Any]:
         "auto_offset_reset": "none",
         "allow_auto_create_topics": False,
         "fetch_max_wait_ms": FETCH_WAIT_MS,
+        "max_poll_records": 100,  # how closely the reader looks at how much it has read
         "metrics_enabled": False,
     }
 

@@ -26,6 +26,10 @@ from streamrnn.errors import BrokerError, FencedError, UndeliveredError
 Headers: TypeAlias = Sequence[tuple[str, bytes]]
 
 
+MAX_READ_BYTES = 64 << 20
+"""Values that are read from outside at once, so that a look at long records does not fill the memory."""
+
+
 class TopicPartition(NamedTuple):
     """One partition of a topic.
 
@@ -273,13 +277,15 @@ def send_then_commit(
 class TopicDescription:
     """A topic as it is: how many partitions and copies of each, and what this user may do with it (READ, WRITE, ...).
 
-    ``leaderless`` are the partitions that nobody can read or write at the moment.
+    ``leaderless`` are the partitions that nobody can read or write at the moment. ``id`` is another one once the topic
+    was deleted and made anew; "" where the log gives none.
     """
 
     partitions: int
     operations: frozenset[str]
     replicas: int = 1
     leaderless: tuple[int, ...] = ()
+    id: str = ""
 
 
 class Member(NamedTuple):
@@ -343,10 +349,10 @@ class Administration(Protocol):
     def read(
         self, offsets: Mapping[TopicPartition, int], max_records: int, timeout_s: float
     ) -> dict[TopicPartition, list[Record]]:
-        """Return up to ``max_records`` records of each partition from an offset on, as far as they come in time.
+        """Return up to ``max_records`` records of each partition from an offset on.
 
-        Nothing is joined and nothing is committed. Raises BrokerError where an offset is outside its log or records
-        cannot be unpacked.
+        Fewer where they do not come in time, or where all together have more than ``MAX_READ_BYTES``. Nothing is joined
+        and nothing is committed. Raises BrokerError where an offset is outside its log or records cannot be unpacked.
         """
 
 

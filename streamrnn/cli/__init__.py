@@ -1,16 +1,17 @@
 """How is it called? ``main`` is what the installed command ``streamrnn`` calls.
 
 The commands and their options are in this very file and leave the work to the package; ``show`` lays out what they
-print. Everything
-heavy is imported inside a command, so that ``--help`` answers at once. Results go to stdout, the rest to stderr.
+print. Everything heavy is imported inside a command, so that ``--help`` answers at once. Results go to stdout, the rest
+to stderr.
 
 Exit status: 0 done, 1 an error, 2 a wrong option or configuration, 3 (``run``) another worker took over, 4 (``run``)
 stopped without its last checkpoint, 130 Ctrl-C. An error a user can meet ends in one message, never in a traceback.
 
-    show        how results are laid out
-    changes     which settings changed since the job's checkpoints were written
-    connect     a job's cluster: what keeps the job from running there, and the topics it lacks
-    evaluating  the files that an evaluation reads and writes, and what it refuses
+    show              how jobs, evaluations and samples of records are laid out
+    show_checkpoints  how checkpoints are
+    changes           which settings changed since the job's checkpoints were written
+    connect           a job's cluster: what keeps the job from running there, and the topics it lacks
+    evaluating        the files that an evaluation reads and writes, and what it refuses
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import json
 import os
 from collections.abc import Callable
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ParamSpec
 
@@ -31,6 +33,7 @@ from rich.text import Text
 from streamrnn.errors import ConfigError, StreamrnnError
 
 if TYPE_CHECKING:
+    from streamrnn.job.config import Config
     from streamrnn.offline.inspection import Place
 
 P = ParamSpec("P")
@@ -74,6 +77,17 @@ DataOption = Annotated[
         exists=True,
         dir_okay=False,
     ),
+]
+SampleOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Also decode records of a file: .csv, .jsonl or .ndjson.", show_default=False),
+]
+KeyOption = Annotated[
+    str | None, typer.Option(metavar="FIELD", help="Field to use as the record key, which names the stream.")
+]
+TimestampOption = Annotated[
+    str | None,
+    typer.Option(metavar="FIELD", help="Field to use as the record's timestamp: milliseconds or ISO 8601 text."),
 ]
 CheckpointArgument = Annotated[
     Path | None,
@@ -200,8 +214,16 @@ def validate(
             help="Also look at the cluster and this machine: topics, rights, limits, group, checkpoints, records.",
         ),
     ] = False,
+    data: SampleOption = None,
+    key: KeyOption = None,
+    timestamp: TimestampOption = None,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="With --data: records that are looked at.")] = 10_000,
 ) -> None:
     """Check a job file and show the job it describes: columns, model, memory, warnings.
+
+    With --data, also what records of a file are to the job: how many can be used, how often each field is missing,
+    which never come and what was probably meant. The exit status is not 0 where none can be used or a field never
+    comes.
 
     Where the job has checkpoints, each setting that changed since is told with what becomes of what was learned: taken
     up at once, taken up by growth, or not possible, and then the exit status is not 0.
@@ -214,12 +236,28 @@ def validate(
     console.print(show.job(job))
     console.print("[green]the job file is valid[/green]")
     sound = changes.tell(job, console)
+    if data is not None:
+        sound = _fits(job, data, key, timestamp, limit) and sound
     if connect:
         from streamrnn.cli.connect import look
 
         sound = not look(job, console, _stderr()) and sound
     if not sound:
         raise typer.Exit(ERROR)
+
+
+def _fits(job: Config, data: Path, key: str | None, timestamp: str | None, limit: int) -> bool:
+    """Show what the file's records are to the job; whether they are what it needs."""
+    from streamrnn.cli import evaluating, show
+    from streamrnn.job.sample import examine
+    from streamrnn.offline import data_file
+
+    fields = data_file.Fields(key=key, timestamp=timestamp)
+    with contextlib.closing(data_file.read_rows(data)) as rows:
+        _, source = evaluating.begun(data_file.records(job, rows, fields), data)
+        sample = examine(job, islice(source, limit))
+    show.show_sample(_stdout(), sample)
+    return sample.used > 0 and not sample.never()
 
 
 @_command(_JOB)
@@ -244,13 +282,8 @@ def topics(
 def evaluate(
     config: ConfigOption,
     data: DataOption,
-    key: Annotated[
-        str | None, typer.Option(metavar="FIELD", help="Field to use as the record key, which names the stream.")
-    ] = None,
-    timestamp: Annotated[
-        str | None,
-        typer.Option(metavar="FIELD", help="Field to use as the record's timestamp: milliseconds or ISO 8601 text."),
-    ] = None,
+    key: KeyOption = None,
+    timestamp: TimestampOption = None,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Use the first N records only.")] = None,
     predictions: Annotated[
         Path | None, typer.Option(metavar="OUT.jsonl", help="Write the predictions here, as the daemon would.")
@@ -316,7 +349,7 @@ def inspect(
 
     Where there are several partitions, the newest checkpoint of each is shown.
     """
-    from streamrnn.cli import show
+    from streamrnn.cli import show_checkpoints
     from streamrnn.offline import inspection
 
     place = _place(checkpoint, config)
@@ -332,11 +365,11 @@ def inspect(
     if as_json:
         typer.echo(json.dumps([one.as_data() for one in chosen] if stream is None else [s for _, s in kept], indent=2))
     elif stream is None:
-        show.checkpoints(_stdout(), listed, chosen)
+        show_checkpoints.checkpoints(_stdout(), listed, chosen)
     else:
-        show.unreadable(_stderr(), listed)
+        show_checkpoints.unreadable(_stderr(), listed)
         for one, state in kept:
-            show.stream(_stdout(), state, one)
+            show_checkpoints.stream(_stdout(), state, one)
 
 
 def _place(checkpoint: Path | None, config: Path | None) -> Place | Path:
@@ -374,7 +407,7 @@ def export(
 
     The estimator's load() reads it and goes on where the daemon was. Weights stand under PyTorch's names.
     """
-    from streamrnn.cli import show
+    from streamrnn.cli import show_checkpoints
     from streamrnn.offline import export as exporting
     from streamrnn.offline.inspection import find
 
@@ -382,7 +415,7 @@ def export(
     if len(checkpoint) > 1:
         raise ConfigError(f"export: expected at most a checkpoint and a file, got {' '.join(map(str, paths))}")
     listed = find(_place(checkpoint[0] if checkpoint else None, config))
-    show.exported(_stdout(), exporting.export(exporting.choose(listed, partition), out), out, listed)
+    show_checkpoints.exported(_stdout(), exporting.export(exporting.choose(listed, partition), out), out, listed)
 
 
 @_command(_DEPLOY)

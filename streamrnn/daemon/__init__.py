@@ -4,8 +4,10 @@ run          a worker put together, and run until a signal or an error
 opening      a configuration's log: broker, writer, topics
 loop         poll, process, send, commit, checkpoint: start reading here
 partition    one partition's learner with its position
+watch        what is probably not meant: fields that never come, a job that learns nothing
 mark         what a committed offset says of the learner that got there
 recovery     from a newly assigned partition to a learner at the committed offset
+background   one thread beside the loop, which reads checkpoints
 uncommitted  a partition without a committed offset: new, or its offset lost
 changeover   going on under other settings than a checkpoint's
 delivery     how a batch is committed

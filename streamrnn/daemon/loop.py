@@ -32,6 +32,7 @@ from streamrnn.broker.protocol import (
     Revoked,
     TopicPartition,
 )
+from streamrnn.daemon.background import Background
 from streamrnn.daemon.delivery import DELIVERIES, REQUEST_TIMEOUT_S, Settled
 from streamrnn.daemon.health import Health
 from streamrnn.daemon.metrics import Metrics
@@ -49,6 +50,8 @@ IDLE_POLL_S = 0.2
 """How long a poll waits when nothing is due: also how late a stop is noticed."""
 REBALANCE_POLL_S, REBALANCE_RECORDS = 0.05, 500
 """While the group rebalances: every member waits for the others, so nobody is away for long."""
+RESTORE_POLL_S = 0.01
+"""While partitions wait for their learners."""
 MAX_UNCOMMITTED = 200_000
 """Outputs kept for a commit that waits for the group. Beyond that, records wait as well: memory has an end."""
 HAND_OVER_S = 0.5
@@ -68,7 +71,8 @@ class Loop:
 
     ``idle`` is called when a poll returned nothing while every partition is restored and everything is committed; an
     offline run uses it to stop. ``clock`` says when a commit, a report or the end of a stop is due, and must be
-    monotonic. ``restored`` is called whenever all partitions assigned have their learners.
+    monotonic. ``restored`` is called whenever all partitions assigned have their learners. Checkpoints are read in the
+    ``background`` where there is one, so that polls and other partitions go on.
     """
 
     def __init__(
@@ -81,13 +85,15 @@ class Loop:
         idle: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         restored: Callable[[], None] | None = None,
+        background: Background | None = None,
     ) -> None:
         self.job, self.broker, self.metrics, self.health, self.stop = job, broker, metrics, health, stop
         self.partitions: dict[TopicPartition, Partition] = {}
         self._to_restore: dict[TopicPartition, None] = {}  # assigned, paused, without a learner yet; in order
+        self._held: set[TopicPartition] = set()  # replayed, paused until the group is stable
         self._membership: Membership | None = None  # of the newest poll
         self._stable = True  # as the newest poll found the group
-        self._recovery = Recovery(job, broker, metrics, REQUEST_TIMEOUT_S)
+        self._recovery = Recovery(job, broker, metrics, REQUEST_TIMEOUT_S, background)
         self._idle, self._restored = idle, restored
         self._stopped_at: float | None = None
         self._clock = clock
@@ -117,7 +123,7 @@ class Loop:
             self._poll_without_records()
             self._report()
             return
-        polled_for = dict(self.partitions)
+        polled_for, of_all = dict(self.partitions), not self._held
         started = time.perf_counter()
         limit = MAX_POLL_RECORDS if self._stable else REBALANCE_RECORDS
         polled, self._membership, self._stable = self.broker.poll(self._poll_timeout(), limit)
@@ -135,7 +141,7 @@ class Loop:
             self._commit()
         self._report()
         # After the commit, since an idle run may stop here.
-        if not polled and self._idle is not None and self._settled():
+        if not polled and of_all and self._idle is not None and self._settled():
             self._idle()
 
     def _process(self, partition: Partition, records: Sequence[Record]) -> None:
@@ -154,7 +160,8 @@ class Loop:
         if not self._to_restore or self.stop.is_set():  # on a stop, a learner that nobody will use
             return
         # One a turn: restoring takes a moment, in which the other partitions are silent and the group may be waiting.
-        self._restore(next(iter(self._to_restore)))
+        if (tp := next(filter(self._recovery.ready, self._to_restore), None)) is not None:
+            self._restore(tp)
         if not self._to_restore and self._restored is not None:
             self._restored()
 
@@ -212,6 +219,8 @@ class Loop:
 
     def _drop(self, tp: TopicPartition) -> None:
         self._to_restore.pop(tp, None)
+        self._held.discard(tp)
+        self._recovery.forget(tp)
         if (partition := self.partitions.pop(tp, None)) is not None:
             partition.close(min(HAND_OVER_S, self._time_left()))
         self.health.removed(tp)
@@ -227,6 +236,9 @@ class Loop:
         """Whether the partition may predict: no replay, or one that ended where the committed run had been."""
         if partition.replaying or partition.caught_up:
             return partition.caught_up
+        if not self._stable and self._recovery.will_commit(partition):
+            self._hold(partition)
+            return False
         try:
             self._recovery.finish_replay(partition, self._membership)
         except RebalanceError as error:
@@ -234,9 +246,19 @@ class Loop:
             self._restore_again(partition.tp)
             return False
         partition.caught_up = True
+        if partition.tp in self._held:
+            self._held.discard(partition.tp)
+            self.broker.resume([partition.tp])
         self.health.restored(partition.tp)
         _log.info("%s: caught up at offset %d, predicting", partition.tp, partition.position)
         return True
+
+    def _hold(self, partition: Partition) -> None:
+        """Let records from here on come once the group is stable: a commit has to be made before them."""
+        if partition.tp not in self._held:
+            self._held.add(partition.tp)
+            self.broker.pause([partition.tp])
+            self.broker.seek(partition.tp, partition.position)
 
     # -- commit, checkpoint, report -----------------------------------------------------------------------------------
 
@@ -282,7 +304,7 @@ class Loop:
         self.broker.pause(self.partitions)
         _, self._membership, self._stable = self.broker.poll(REBALANCE_POLL_S, 1)
         self._note_assignment()
-        self.broker.resume(self.partitions)
+        self.broker.resume(tp for tp in self.partitions if tp not in self._held)
 
     def _patience(self) -> float:
         """Give a sign of life; returns the seconds a request may take, fewer and fewer once a stop was asked for."""
@@ -324,7 +346,7 @@ class Loop:
         if not self._stable:
             return REBALANCE_POLL_S
         if self._to_restore:
-            return 0.0
+            return RESTORE_POLL_S
         if not self._dirty():
             return IDLE_POLL_S
         due = self._committed_at + self.job.config.commit_interval_ms / 1000

@@ -56,9 +56,12 @@ class Metric(NamedTuple):
 
 
 RECORDS_CONSUMED = Count("records_consumed", "Records read from the input topic, replayed ones excluded.")
+RECORDS_FILTERED = Count("records_filtered", "Records that input.where passed over.")
+TOMBSTONES = Count("tombstones", "Records with a key and no value, which end their stream, or are ignored.")
 REPLAYED_RECORDS = Count("replayed_records", "Records processed again in recovery, silently.")
 LEARNER_COUNTS = tuple(count for count in COUNTS if count is not COUNTS[WINDOWS_IN_BATCH])
-PARTITION_COUNTS = (RECORDS_CONSUMED, *LEARNER_COUNTS, *EVICTIONS, *JUMPS, REPLAYED_RECORDS)
+READ = (RECORDS_CONSUMED, RECORDS_FILTERED, TOMBSTONES)
+PARTITION_COUNTS = (*READ, *LEARNER_COUNTS, *EVICTIONS, *JUMPS, REPLAYED_RECORDS)
 """Everything counted for a partition, by its learner or by the loop. Dead letters are counted by reason, apart."""
 
 
@@ -75,7 +78,19 @@ def _rows(*counts: Count) -> tuple[Metric, ...]:
 
 METRICS: tuple[Metric, ...] = (
     # What came in and went out
-    *_rows(RECORDS_CONSUMED),
+    *_rows(*READ),
+    Metric(
+        "streamrnn_field_present_total",
+        "counter",
+        "Records that had a value in a field of the job, of those that were looked at for it.",
+        labels=("field",),
+    ),
+    Metric(
+        "streamrnn_field_missing_total",
+        "counter",
+        "Records in which a field of the job was missing or null, or no number where one is expected.",
+        labels=("field",),
+    ),
     Metric(
         "streamrnn_dead_letters_total",
         "counter",
@@ -322,6 +337,12 @@ class PartitionMetrics:
             self._child("streamrnn_prediction_loss").add(delta.loss_sum, delta.loss_count)
         if delta.error_count and math.isfinite(delta.error_sum):
             self._child("streamrnn_absolute_error").add(delta.error_sum, delta.error_count)
+
+    def fields(self, records: Mapping[str, tuple[int, int]]) -> None:
+        """Count records with and without each field since the previous call; from the first one on its series exist."""
+        for name, (present, missing) in records.items() if not self._removed else ():
+            self._child("streamrnn_field_present_total", name).inc(present)
+            self._child("streamrnn_field_missing_total", name).inc(missing)
 
     def show(
         self,

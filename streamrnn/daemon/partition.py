@@ -1,8 +1,9 @@
 """One assigned partition at work: its learner, where it is in the log, and what it has to send.
 
 Delivered records run through codec and learner. Up to the committed offset that is a ``replay``: the same arithmetic,
-no output. From there on ``process`` gives one output for every record, a prediction or a dead letter (label records
-none). The ordinal counts delivered records, decodable or not; offsets are positions only.
+no output. From there on ``process`` gives one output for every record, a prediction or a dead letter (labels,
+tombstones and records that ``input.where`` passes over: none). The ordinal counts delivered records, decodable or not;
+offsets are positions only.
 
 When a replay ends, and before the next record is processed, ordinal and digest of the predictions must be those the
 committed offset carries in its metadata. Nothing here talks to the broker: the loop sends, commits and says when to
@@ -21,7 +22,15 @@ import numpy as np
 
 from streamrnn.broker.protocol import Output, Record, TopicPartition
 from streamrnn.daemon.mark import BEGAN_WITH, Mark
-from streamrnn.daemon.metrics import RECORDS_CONSUMED, REPLAYED_RECORDS, Delta, Metrics
+from streamrnn.daemon.metrics import (
+    RECORDS_CONSUMED,
+    RECORDS_FILTERED,
+    REPLAYED_RECORDS,
+    TOMBSTONES,
+    Delta,
+    Metrics,
+)
+from streamrnn.daemon.watch import Watch
 from streamrnn.job.codec.dead_letters import encode_dead_letter
 from streamrnn.job.codec.fields import MAX_KEY_BYTES
 from streamrnn.job.codec.records import Decoded
@@ -44,7 +53,7 @@ class Start:
 
     Records before ``replay_until`` are replayed; ``expected`` is what the commit there says of the run that got there,
     None where it cannot be compared. ``gap_skipped``: records behind the checkpoint are gone from the log.
-    ``began_with``: how many partitions there were when the group began.
+    ``began_with``: how many partitions there were when the group began. ``topic_id``: see ``Progress``.
     """
 
     lineage: str
@@ -55,6 +64,7 @@ class Start:
     expected: Mark | None = None
     gap_skipped: bool = False
     began_with: int = 0
+    topic_id: str = ""
 
 
 class Partition:
@@ -67,12 +77,13 @@ class Partition:
         self.committed = self.replay_until = start.replay_until
         self.offered: set[int] = set()  # positions whose commit was refused or got no answer, since the last confirmed
         self.expected, self.gap_skipped = start.expected, start.gap_skipped
-        self.began_with = start.began_with
+        self.began_with, self.topic_id = start.began_with, start.topic_id
         self.caught_up = False
         self.outputs: list[Output] = []  # since the last confirmed commit
         self.metrics = metrics.partition(tp)
         self._timing = metrics
         self._told_of_refused = False
+        self._watch = Watch(tp, job, learner)
         self.start_writer(start.base)
 
     # -- records ------------------------------------------------------------------------------------------------------
@@ -105,6 +116,7 @@ class Partition:
         outputs = self._outputs(decoded, predictions)
         self._timing.phase("send", time.perf_counter() - started)
         after = self.learner.counters()
+        self._watch.tell(after, decoded.seen)
         self.metrics.add(_delta(len(records), decoded, predictions, before, after))
         if settled:
             self._tell_of_jumps(before, after, time_before)
@@ -135,13 +147,15 @@ class Partition:
 
     def go_on(self, job: Job, learner: Learner) -> None:
         """Go on from the present position under another job, with the learner that took over."""
-        self.job, self.learner = job, learner
+        self._show_fields()
+        self.job, self.learner, self._watch = job, learner, Watch(self.tp, job, learner)
 
     def _learn(self, records: Sequence[Record]) -> tuple[Decoded, Predictions]:
         started = time.perf_counter()
         decoded = self.job.codec.decode(records)
         between = time.perf_counter()
         predictions = self.learner.process(decoded.block)
+        self._watch.look(records, decoded)
         self._timing.phase("decode", between - started)
         self._timing.phase("process", time.perf_counter() - between)
         self.position = records[-1].offset + 1
@@ -237,6 +251,7 @@ class Partition:
             updates=reached.updates,
             parameters=reached.parameters,
             counters={**reached.counters, "streams": reached.streams, BEGAN_WITH: self.began_with},
+            topic_id=self.topic_id,
         )
 
     # -- what there is to see -----------------------------------------------------------------------------------------
@@ -252,6 +267,7 @@ class Partition:
             lag=lag,
             stream_time_ms=reached.stream_time_ms,
         )
+        self._show_fields()
         for outcome in self.writer.outcomes():
             if outcome.manifest is None:
                 self.metrics.checkpoint_failed()
@@ -259,6 +275,10 @@ class Partition:
                 self.metrics.checkpoint_written(
                     seconds=outcome.duration_s, size_bytes=outcome.manifest.bytes, at_s=time.time()
                 )
+
+    def _show_fields(self) -> None:
+        """Report which fields came: seldom, as there may be thousands of them."""
+        self.metrics.fields(self._watch.take())
 
     def close(self, timeout_s: float) -> bool:
         """Wait for checkpoints handed in, and remove the partition's metrics; False when they are not durable."""
@@ -278,7 +298,12 @@ def _delta(
     norms = predictions.grad_norm
     scored = ~np.isnan(predictions.loss)
     return Delta(
-        counts={**grown, RECORDS_CONSUMED.name: consumed},
+        counts={
+            **grown,
+            RECORDS_CONSUMED.name: consumed,
+            RECORDS_FILTERED.name: decoded.filtered,
+            TOMBSTONES.name: decoded.tombstones,
+        },
         dead_letters=Counter(error.reason for _, error in decoded.rejected),
         gradient_norms=norms[~np.isnan(norms)],
         loss_sum=float(predictions.loss[scored].sum()),

@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 from streamrnn.broker.protocol import Broker
 from streamrnn.core.compiled import CompilationCancelled, warm_up
 from streamrnn.daemon import collector
+from streamrnn.daemon.background import Background
 from streamrnn.daemon.health import Health
 from streamrnn.daemon.http import HttpServer
 from streamrnn.daemon.loop import Loop
@@ -61,7 +62,7 @@ def run_worker(
             return  # there was nothing to finish yet
         metrics.name_build(job.build)
         stack.enter_context(collector.seldom())  # with all that was imported by now frozen
-        loop = Loop(job, broker, metrics, health, stop, idle, restored=collector.freeze)
+        loop = Loop(job, broker, metrics, health, stop, idle, restored=collector.freeze, background=Background())
         if started is not None:
             started(loop, server)
         loop.run()

@@ -9,6 +9,7 @@ fingerprint    all that determines the learner
 changes        what becomes of a learned job when its settings change
 codec          records to the learner's arrays, predictions and dead letters to records
 opening        opens the place of its checkpoints
+sample         what some records are to a job: how many can be used, which fields they have
 warm_start     a job that begins with a trained model
 trained        a model file, or a checkpoint, that a job can begin with
 compatibility  whether a trained model fits the job

@@ -22,7 +22,7 @@ from streamrnn.job.config import Config, InputConfig, ModelSection
 from streamrnn.job.fingerprint import INPUT_SETTINGS, learner_settings
 from streamrnn.learner import changes as learner_changes
 from streamrnn.learner.changes import Change, Verdict, Way
-from streamrnn.learner.features import Cyclic, FeatureSpec, Hash, OneHot, canonical_text
+from streamrnn.learner.features import Cyclic, FeatureSpec, Hash, Log1p, Numeric, OneHot, canonical_text
 from streamrnn.learner.spec import InputSpec, LearningSpec, StreamSpec, TargetSpec
 
 _BEGAN_WITH = f"{warm_start.FIELD}.sha256"
@@ -85,11 +85,23 @@ SETTINGS: Mapping[str, Rule] = {
 """What is the job's own. All else in sections of the learner is told by ``learner.changes.SETTINGS``."""
 
 
+_NAMES_ALONE = {
+    "input.topic", "input.stream_key", "input.timestamp.field", "input.timestamp.unit", "target.fields",
+}  # fmt: skip
+"""What streams or targets are known by; what the network has learned fits all the same."""
+
+
 def _categories(old: FeatureSpec, new: FeatureSpec) -> Verdict:
     before, now = set(old.columns), set(new.columns)
     if not before <= now:
         return Verdict(Way.IMPOSSIBLE, f"{_KEEP}; one that no longer comes costs nothing")
     return Verdict(Way.GROWTH, "new columns begin at zero" if before < now else "columns change places")
+
+
+def _missing(old: Any, new: Any) -> Verdict:  # noqa: ARG001
+    if new.missing == "last":
+        return Verdict(Way.GROWTH, "last values are remembered from now on")
+    return Verdict(Way.AT_ONCE, "of the records to come")
 
 
 def _feature_impossible(why: str) -> Callable[[FeatureSpec, FeatureSpec], Verdict]:
@@ -101,6 +113,7 @@ _KEEP = "what was learned of a column cannot be taken out"
 FEATURE_SETTINGS: Mapping[tuple[type, str], Callable[[Any, Any], Verdict]] = {
     (OneHot, "categories"): _categories,
     (Hash, "buckets"): _feature_impossible("each bucket would hold other values"),
+    **{(encoder, "missing"): _missing for encoder in (Numeric, Log1p, Cyclic)},
     (Cyclic, "period"): _feature_impossible("the columns would turn at another pace"),
 }
 """What an encoder has besides its field."""
@@ -165,6 +178,18 @@ def described(change: Change) -> str:
     """
     why = f": {change.why}" if change.why else ""
     return f"{change.path}: {_shown(change.before)} -> {_shown(change.now)}: {change.way.value}{why}"
+
+
+def ways_out(found: list[Change]) -> str:
+    """What to do where some of the changes are not possible."""
+    refused = {change.path for change in found if change.way is Way.IMPOSSIBLE}
+    anew = (
+        "Either put the old values back, or begin anew under the new ones: give the job another name, and another "
+        "kafka.group_id if you set one (consumer group and checkpoints start afresh; the old ones stay)"
+    )
+    if not refused <= _NAMES_ALONE:
+        return anew
+    return f"{anew}. With model.warm_start the new job can begin with the model in these checkpoints"
 
 
 def settings(config: Config) -> dict[str, Any]:

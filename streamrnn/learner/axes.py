@@ -34,6 +34,10 @@ class Move(NamedTuple):
     fresh: npt.NDArray[Any] | None = None
 
 
+OUT = -1
+"""The place of an entry that is taken out."""
+
+
 class Network(NamedTuple):
     """What the length of an axis follows from."""
 
@@ -80,7 +84,7 @@ def input_places(move: Move) -> Places:
     old, new, features = move.old, move.new, move.features
     places = list(features)
     if old.inputs.dt:
-        places.append(new.n_features)
+        places.append(new.n_features if new.inputs.dt else OUT)
     if old.inputs.previous_target:
         first = new.n_features + int(new.inputs.dt)
         for k in range(old.n_previous):  # kinds of columns (last values, last changes), each with all fields
@@ -97,13 +101,15 @@ def regressor_places(move: Move) -> Places:
         return np.zeros(0, np.int64)
     hidden = new.model.hidden_size
     lags = hidden + new.n_inputs + np.arange(old.model.lags * old.n_targets)  # the newest of all fields first
-    units = np.arange(old.model.hidden_size)
-    return np.concatenate([units, hidden + input_places(move), lags, [new.n_regressors - 1]])
+    units, inputs = np.arange(old.model.hidden_size), input_places(move)
+    inputs = np.where(inputs == OUT, OUT, hidden + inputs)
+    return np.concatenate([units, inputs, lags, [new.n_regressors - 1]])
 
 
 def plain_places(move: Move) -> Places:
     """The same where the state is not among them."""
-    return regressor_places(move)[move.old.model.hidden_size :] - move.new.model.hidden_size
+    places = regressor_places(move)[move.old.model.hidden_size :]
+    return np.where(places == OUT, OUT, places - move.new.model.hidden_size)
 
 
 def gate_places(move: Move) -> Places:
@@ -182,13 +188,31 @@ def index_of(array: str, axes: Sequence[str], old: Sequence[int], new: Sequence[
             raise ValueError(f"{array!r} has an axis {axis!r} that nobody has told how to grow; known: {known}")
         places = None if axis.isdecimal() else AXES[axis].places
         if places is not None and places != BEHIND:
-            index.append(places(move))
+            to = places(move)
+            index.append(to[to != OUT])
         elif before == now or places == BEHIND:
             index.append(slice(before))
         else:
             meaning = "entries" if axis.isdecimal() else AXES[axis].meaning
             raise ValueError(f"{array!r} cannot go from {before} to {now} {meaning}")
+    return _crosswise(index)
+
+
+def kept_of(axes: Sequence[str], old: Sequence[int], move: Move) -> tuple[Any, ...]:
+    """The entries of an array with these axes that ``index_of`` has a place for: all but those that are taken out."""
+    kept: list[Any] = []
+    for axis, before in zip(axes, old, strict=True):
+        places = None if axis.isdecimal() else AXES[axis].places
+        told = places is not None and places != BEHIND
+        kept.append(np.flatnonzero(places_on(axis, move) != OUT) if told else slice(before))
+    return _crosswise(kept)
+
+
+def _crosswise(index: Sequence[Any]) -> tuple[Any, ...]:
+    """An index to every entry along one axis with every one along the others.
+
+    Plain arrays of places would be paired off, entry by entry.
+    """
     if all(isinstance(places, slice) for places in index):
         return tuple(index)
-    # Crosswise: every old row with every old column. Plain arrays of places would be paired off, entry by entry.
     return np.ix_(*(np.arange(places.stop) if isinstance(places, slice) else places for places in index))

@@ -22,7 +22,8 @@ from streamrnn.broker.protocol import Record, TopicPartition
 from streamrnn.job.codec.records import Decoded
 from streamrnn.job.config import Config
 from streamrnn.job.job import Job
-from streamrnn.learner.block import LABEL
+from streamrnn.job.sample import Sample
+from streamrnn.learner.block import FORGET
 from streamrnn.offline.scoring import Score, scorer_of
 
 BLOCK: Final = 4_096
@@ -31,7 +32,7 @@ BLOCK: Final = 4_096
 
 @dataclass
 class Report:
-    """What an evaluation found.
+    """What an evaluation found. ``sample`` counts its records, and which of them have which fields.
 
     ``metrics`` are the names in ``Score.values``, the one to rank by first. ``loss`` is the model's mean loss in scaled
     units over the ``losses`` records that have one, as the learner and the daemon's metrics count it. ``known`` counts,
@@ -39,11 +40,8 @@ class Report:
     """
 
     metrics: tuple[str, ...]
+    sample: Sample
     scores: list[Score] = field(default_factory=list)
-    records: int = 0
-    labels: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
-    first_rejected: dict[str, str] = field(default_factory=dict)
     known: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
     backwards: int = 0
     latest_ms: int = -(1 << 62)
@@ -53,6 +51,26 @@ class Report:
     total_loss: float = 0.0
 
     @property
+    def records(self) -> int:
+        """All records, whatever became of them."""
+        return self.sample.records
+
+    @property
+    def labels(self) -> int:
+        """Records that are labels."""
+        return self.sample.labels
+
+    @property
+    def first_rejected(self) -> dict[str, str]:
+        """The first of them, by reason."""
+        return self.sample.first_rejected
+
+    @property
+    def rejected(self) -> Counter[str]:
+        """Records that would become dead letters, by reason."""
+        return self.sample.rejected
+
+    @property
     def loss(self) -> float:
         """The mean loss; NaN while no record has one."""
         return self.total_loss / self.losses if self.losses else math.nan
@@ -60,13 +78,9 @@ class Report:
     def count(self, batch: list[Record], decoded: Decoded, loss: npt.NDArray[np.float64]) -> None:
         """Note what came of a batch: ``loss`` is NaN where a record has none."""
         block = decoded.block
-        self.records += len(batch)
-        self.labels += int((block.kind == LABEL).sum())
+        self.sample.add(batch, decoded)
         self.known = self.known + (~np.isnan(block.y)).sum(axis=0)
-        for record, error in decoded.rejected:
-            self.rejected[error.reason] += 1
-            self.first_rejected.setdefault(error.reason, f"record {record.offset}: {error.detail}")
-        for time_ms in block.time_ms.tolist():
+        for time_ms in block.time_ms[block.kind != FORGET].tolist():
             self.backwards += time_ms < self.latest_ms
             self.latest_ms = max(self.latest_ms, time_ms)
         known = loss[~np.isnan(loss)]
@@ -90,7 +104,7 @@ def evaluate(
     codec, encoder = job.codec, job.encoder
     learner = job.first_learner(TopicPartition(config.input.topic, 0))
     scorer = scorer_of(job.spec)
-    report = Report(metrics=scorer.metrics)
+    report = Report(metrics=scorer.metrics, sample=Sample(config, codec))
     records = iter(source if limit is None else islice(source, limit))
     # A block at a time, as the daemon does it, bounds memory whatever the file's size.
     while batch := list(islice(records, BLOCK)):

@@ -18,6 +18,7 @@ import numpy as np
 
 from streamrnn.errors import CheckpointError
 from streamrnn.job.trained import encoder_of
+from streamrnn.learner.growth import without_elapsed_time
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import LearnerState
 from streamrnn.storage.listing import Listed, newest, store_of
@@ -71,9 +72,11 @@ def export(listed: Listed, out: Path) -> Exported:
     """Write the checkpoint to a model file. Raises CheckpointError when one cannot be read or the other written."""
     store, manifest = store_of(listed)
     state, source = store.load(manifest).state(), manifest.configuration["input"]
+    name, reasons = estimator_of(manifest.spec, manifest.configuration["features"])
+    if name is not None and manifest.spec.inputs.dt:
+        state = without_elapsed_time(state)
     encoder = encoder_of(manifest)
     stream_key = source["stream_key"] or STREAM
-    name, reasons = estimator_of(manifest.spec, manifest.configuration["features"])
     owner: dict[str, Any] = {
         "estimator": name,
         "parameters": {
@@ -106,8 +109,8 @@ def export(listed: Listed, out: Path) -> Exported:
 def estimator_of(spec: LearnerSpec, features: list[Any]) -> tuple[str | None, list[str]]:
     """The estimator that can go on from a learner of this specification; None, and why, where there is none."""
     target, reasons = spec.target, []
-    if spec.inputs.dt:
-        reasons.append("inputs.dt: an estimator's events carry no time; a job without that input can be exported")
+    if spec.inputs.dt and not spec.learning.scale:
+        reasons.append("inputs.dt: an estimator's events carry no time, which only standardised inputs can do without")
     if target.known == "forecast":
         if features:
             reasons.append("features: an estimator's forecasts see features of the next step, a job's those of its own")
@@ -129,6 +132,11 @@ def estimator_of(spec: LearnerSpec, features: list[Any]) -> tuple[str | None, li
 
 def _left(spec: LearnerSpec) -> Iterator[str]:
     """What the estimator lacks that the job had."""
+    if spec.inputs.dt:
+        yield (
+            "inputs.dt: left out, since an estimator's events carry no time; it predicts as if each came after the "
+            "usual time"
+        )
     for section, names in _LEFT.items():
         values = getattr(spec, section)
         for name in names:

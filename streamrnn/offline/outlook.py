@@ -14,7 +14,8 @@ from streamrnn.job.config import Config
 from streamrnn.job.fingerprint import fingerprint
 from streamrnn.job.opening import of_config
 from streamrnn.learner.changes import Change, Way
-from streamrnn.storage.listing import at, newest
+from streamrnn.storage.listing import Listed, at, newest
+from streamrnn.storage.names import PartitionNames
 
 
 @dataclass
@@ -51,6 +52,19 @@ def outlook(config: Config) -> list[Outlook]:
             found.append(same := Outlook([], said))
         same.partitions.append(manifest.partition)
     return found
+
+
+def unreadable(config: Config) -> list[Listed]:
+    """Of each partition of the topic that has checkpoints, none of which can be read, the newest."""
+    by_folder: dict[str, list[Listed]] = {}
+    for one in at(of_config(config)):
+        by_folder.setdefault(one.name.rpartition("/")[0].rpartition("/")[0], []).append(one)
+    return [
+        max(there, key=lambda one: one.name)
+        for folder, there in sorted(by_folder.items())
+        if folder.removeprefix(PartitionNames(config.job, config.input.topic, 0).folder[:-1]).isdigit()
+        and all(one.manifest is None for one in there)
+    ]
 
 
 def topics(config: Config) -> list[str]:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamrnn.job.codec.records import Decoded
-from streamrnn.learner.block import LABEL
+from streamrnn.learner.block import FORGET, LABEL
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.offline.baselines import Baseline, LastValue, RunningMean, RunningMedian
 
@@ -52,13 +52,13 @@ class Scorer:
         self._steps: dict[bytes, deque[Any]] = {}
         self._ended: set[bytes] = set()
         self._last_time_ms: dict[bytes, int] = {}
-        self._waiting: dict[tuple[bytes, int], Any] = {}
+        self._waiting: dict[bytes, dict[int, Any]] = {}
 
     def score(self, decoded: Decoded, value: npt.NDArray[np.float64]) -> None:
         """Score what these records bring the targets of; ``value`` are the model's predictions, (n, n_outputs)."""
         block = decoded.block
         each = {"record": self._with_record, "forecast": self._with_future, "label": self._with_label}[self._known]
-        for row in zip(
+        for key, y, outputs, kind, *more in zip(
             block.keys,
             block.y.tolist(),
             value.tolist(),
@@ -68,7 +68,10 @@ class Scorer:
             block.time_ms.tolist(),
             strict=True,
         ):
-            each(*row)
+            if kind == FORGET:
+                self._forget(key)
+            else:
+                each(key, y, outputs, kind, *more)
 
     def scores(self) -> list[Score]:
         """How every predictor did so far, the model first on each target."""
@@ -87,6 +90,12 @@ class Scorer:
     def _learn(self, key: bytes, y: list[float]) -> None:
         """Let the baselines learn."""
         raise NotImplementedError
+
+    def _forget(self, key: bytes) -> None:
+        """A tombstone: no target of the stream's predictions will be known. Baselines are not told."""
+        for by_stream in (self._steps, self._last_time_ms, self._waiting):
+            by_stream.pop(key, None)
+        self._ended.discard(key)
 
     # ---- when a target becomes known
 
@@ -113,11 +122,11 @@ class Scorer:
     def _with_label(self, key: bytes, y: list[float], value: list[float], kind: int, event: int, *_: Any) -> None:
         if kind == LABEL:
             # Taken out, as a label sent twice is scored once.
-            if (predictions := self._waiting.pop((key, event), None)) is not None:
+            if (predictions := self._waiting.get(key, {}).pop(event, None)) is not None:
                 self._score(predictions, y, 0)
                 self._learn(key, y)
         elif event:
-            self._waiting[key, event] = self._predictions(key, value)
+            self._waiting.setdefault(key, {})[event] = self._predictions(key, value)
 
 
 def scorer_of(spec: LearnerSpec) -> Scorer:

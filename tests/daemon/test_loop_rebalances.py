@@ -5,18 +5,21 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import streamrnn.daemon.delivery
 import streamrnn.daemon.loop
 from streamrnn.broker.protocol import TopicPartition
+from streamrnn.daemon.background import Background
 from streamrnn.daemon.loop import Loop
-from streamrnn.errors import FencedError, RebalanceError
+from streamrnn.errors import FencedError, RebalanceError, RecoveryError
 from tests.support.learners import differing
-from tests.support.rebalancing import RebalancingBroker
-from tests.support.scenario import TP, Run, Scenario
+from tests.support.rebalancing import RebalancingBroker, delete_before
+from tests.support.scenario import TP, KilledError, Run, Scenario
 
 N = 300
 SECOND = TopicPartition("in", 1)
@@ -246,3 +249,103 @@ def test_a_first_start_waits_for_a_stable_group_and_leaves_one_lineage(
         assert run.loop.job.checkpoints(tp).lineages() == [scenario.mark(tp)["lineage"]]
     assert "trying again" not in caplog.text
     assert_complete(scenario, run)
+
+
+def test_a_new_lineage_behind_a_gap_waits_for_a_stable_group(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def kill(n: int) -> None:
+        if n == 9:
+            raise KilledError
+
+    scenario = Scenario(tmp_path)
+    scenario.fill(N)
+    with pytest.raises(KilledError):
+        scenario.run(after={"commit": kill}, checkpoint="interval_s: 3600")
+    before = scenario.mark()
+    delete_before(scenario.log, TP, before["offset"] - 5)
+    caplog.clear()
+    turns = at(poll_1=begin, poll_6=assign(TP))
+    run = scenario.run(turn=turns, checkpoint="on_gap: continue, max_replay_records: 25")
+    lineages = run.loop.job.checkpoints(TP).lineages()
+    assert sorted(lineages) == sorted([before["lineage"], scenario.mark()["lineage"]])
+    assert len(set(lineages)) == 2
+    assert "restoring again" not in caplog.text
+    assert sorted(scenario.predictions()) == list(range(N))
+    assert len(scenario.records("out")) == N
+
+
+def test_records_wait_when_too_many_outputs_wait_for_the_group(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(loop: Loop, _: RebalancingBroker) -> None:
+        waiting.append(sum(len(partition.outputs) for partition in loop.partitions.values()))
+
+    waiting: list[int] = []
+    monkeypatch.setattr(streamrnn.daemon.loop, "MAX_UNCOMMITTED", 60)
+    run = scenario.run(turn=at(poll_4=begin, poll_20=look, poll_30=look, poll_31=nothing_moves))
+    assert 60 <= waiting[0] == waiting[1] < N
+    assert_complete(scenario, run)
+
+
+class ByHand(Background):
+    """Does what it was given when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: list[tuple[Future[Any], Callable[[], Any]]] = []
+
+    def submit(self, work: Callable[[], Any]) -> Future[Any]:
+        self.given.append((Future(), work))
+        return self.given[-1][0]
+
+    def do(self, *_: object) -> None:
+        for future, work in self.given:
+            if future.set_running_or_notify_cancel():
+                future.set_result(work())
+
+
+def test_what_stays_is_predicted_while_the_checkpoint_of_another_partition_is_read(scenario: Scenario) -> None:
+    def look(loop: Loop, _: RebalancingBroker) -> None:
+        seen.append({tp: partition.position for tp, partition in loop.partitions.items()})
+
+    seen: list[dict[TopicPartition, int]] = []
+    background = ByHand()
+    run = scenario.run(
+        turn=at(
+            poll_4=second_moves, poll_6=nothing_moves, poll_8=look, poll_12=look, poll_13=background.do, poll_16=look
+        ),
+        background=background,
+    )
+    before, meanwhile, after = seen
+    assert before.keys() == meanwhile.keys() == {TP}
+    assert meanwhile[TP] > before[TP]
+    assert after.keys() == {TP, SECOND}
+    assert len(background.given) == 1
+    assert_complete(scenario, run)
+
+
+def test_what_was_read_for_a_partition_that_is_gone_again_is_not_given_to_its_next_assignment(
+    scenario: Scenario,
+) -> None:
+    background = ByHand()
+    turns = at(
+        poll_4=second_moves,
+        poll_6=nothing_moves,
+        poll_8=second_moves,
+        poll_10=nothing_moves,
+        poll_12=background.do,
+    )
+    run = scenario.run(turn=turns, background=background)
+    assert [future.cancelled() for future, _ in background.given] == [True, False]
+    assert_complete(scenario, run)
+
+
+def test_a_checkpoint_that_cannot_be_read_in_the_background_stops_the_worker_with_its_reason(
+    scenario: Scenario,
+) -> None:
+    def damage(_: Loop, broker: RebalancingBroker) -> None:
+        for manifest in scenario.manifests(SECOND):
+            manifest.write_text("{}")
+        broker.reassign([TP, SECOND])
+
+    with pytest.raises(RecoveryError, match="no usable checkpoint"):
+        scenario.run(turn=at(poll_4=second_moves, poll_6=damage), background=Background())

@@ -37,6 +37,8 @@ def metrics() -> Metrics:
 
 COUNTED = {
     "records_consumed": 10,
+    "records_filtered": 16,
+    "tombstones": 17,
     "records_predicted": 7,
     "label_records": 2,
     "updates": 3,
@@ -50,6 +52,7 @@ COUNTED = {
     "sequences_ended": 6,
     "evictions_ttl": 8,
     "evictions_capacity": 9,
+    "evictions_tombstone": 18,
     "late_labels": 11,
     "unmatched_labels": 12,
     "replayed_records": 13,
@@ -78,6 +81,8 @@ def report_everything(metrics: Metrics) -> PartitionMetrics:
     handle.amended("bad_timestamp")
     handle.undeliverable("prediction", "too_large")
     handle.undeliverable("dead_letter", "too_large")
+    handle.fields({"a.b": (3, 0)})
+    handle.fields({"a.b": (4, 1)})
     metrics.phase("poll", 0.5)
     metrics.polled(100)
     metrics.committed(0.004)
@@ -98,6 +103,8 @@ def series(metrics: Metrics) -> set[str]:
 
 EXPECTED = {
     "streamrnn_records_consumed_total": 10,
+    "streamrnn_records_filtered_total": 16,
+    "streamrnn_tombstones_total": 17,
     "streamrnn_records_predicted_total": 7,
     "streamrnn_label_records_total": 2,
     "streamrnn_updates_total": 3,
@@ -144,6 +151,9 @@ def test_each_report_shows_as_exactly_its_sample(metrics: Metrics) -> None:
     assert sample(metrics, "streamrnn_undeliverable_dead_letters_total", **LABELS, reason="too_large") == 1
     assert sample(metrics, "streamrnn_evictions_total", **LABELS, cause="ttl") == 8
     assert sample(metrics, "streamrnn_evictions_total", **LABELS, cause="capacity") == 9
+    assert sample(metrics, "streamrnn_evictions_total", **LABELS, cause="tombstone") == 18
+    assert sample(metrics, "streamrnn_field_present_total", **LABELS, field="a.b") == 7
+    assert sample(metrics, "streamrnn_field_missing_total", **LABELS, field="a.b") == 1
     assert sample(metrics, "streamrnn_windows_dropped_total", **LABELS, cause="loss") == 1
     assert sample(metrics, "streamrnn_windows_dropped_total", **LABELS, cause="gradient") == 14
     assert sample(metrics, "streamrnn_phase_seconds_total", phase="poll") == 0.5
@@ -279,7 +289,7 @@ def test_every_metric_follows_the_naming_conventions_and_explains_itself(metric:
     assert bool(metric.buckets) == (metric.kind == "histogram")
     assert metric.help.endswith(".")
     assert len(metric.help) > 15
-    assert set(metric.all_labels) <= {"topic", "partition", "reason", "cause", "phase", "event"}
+    assert set(metric.all_labels) <= {"topic", "partition", "reason", "cause", "phase", "event", "field"}
     assert not set(metric.all_labels) & {"key", "stream", "stream_key", "le", "quantile"}
     assert all(part not in metric.name for label in metric.labels for part in (f"_by_{label}", f"_{label}_total"))
 

@@ -12,8 +12,10 @@ import pytest
 
 import streamrnn.daemon.delivery
 import streamrnn.daemon.loop
+from streamrnn.broker.embedded import EmbeddedBroker
 from streamrnn.broker.protocol import Commit, TopicPartition
 from streamrnn.daemon.loop import Loop
+from streamrnn.daemon.uncommitted import began_with
 from streamrnn.errors import RecoveryError
 from streamrnn.job.job import Job
 from tests.support.learners import Bits, differing
@@ -129,7 +131,7 @@ def test_without_any_usable_checkpoint_it_stops_and_names_them(scenario: Scenari
     for manifest in scenario.manifests():
         manifest.write_bytes(b"{}")
     lose_offsets(scenario)
-    with pytest.raises(RecoveryError, match=r"none of them can be used(.|\n)*on_lost_offsets: restart"):
+    with pytest.raises(RecoveryError, match=r"none can be used(.|\n)*on_lost_offsets: restart"):
         scenario.run()
 
 
@@ -158,12 +160,32 @@ def test_to_resume_does_not_ask_where_a_first_start_would_begin(scenario: Scenar
     assert scenario.mark()["ordinal"] == N
 
 
-def test_a_log_that_was_made_anew_is_not_resumed(scenario: Scenario) -> None:
+@pytest.mark.parametrize("records", [3, N + 50], ids=["shorter", "longer"])
+@pytest.mark.parametrize("start", ["earliest", "latest"])
+def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
+    scenario: Scenario, start: str, records: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Brokers delete a group's offsets with the topic."""
+    scenario.run()
+    lineage = scenario.mark()["lineage"]
+    lose_offsets(scenario)
+    scenario.log.delete_topic("in")
+    scenario.log.create_topic("in", 1)
+    append(scenario, 0, records)
+    scenario.run(input=f"start: {start}")
+    assert scenario.mark()["lineage"] != lineage
+    assert scenario.mark()["ordinal"] == records
+    assert "the topic was made anew" in caplog.text
+
+
+def test_a_log_that_ends_before_the_checkpoint_is_read_from_its_beginning(scenario: Scenario) -> None:
     scenario.run()
     lose_offsets(scenario)
+    (scenario.directory / "log" / "topics" / "in" / "id").unlink()  # a log that says nothing of its topics
     (scenario.directory / "log" / "topics" / "in" / "0.jsonl").write_text("")
-    with pytest.raises(RecoveryError, match=f"offset {N} is where its checkpoint is, the log ends at 0.*restart"):
-        scenario.run()
+    append(scenario, 0)
+    scenario.run()
+    assert scenario.mark()["ordinal"] == 5
 
 
 @pytest.mark.parametrize("on_gap", ["fail", "continue"])
@@ -280,6 +302,9 @@ def test_a_restart_forgets_what_checkpoints_tell_of_the_beginning(tmp_path: Path
     scenario = started_latest(tmp_path)
     lose_offsets(scenario)
     add_partitions(scenario.log, "in", 2)
+    for policy, count in (("resume", 1), ("restart", 2)):
+        job = Job(scenario.config(checkpoint=f"{FREQUENT}, on_lost_offsets: {policy}"))
+        assert began_with(job, EmbeddedBroker(scenario.log, "j"), SECOND) == count
     append(scenario, 1)
     scenario.run(checkpoint=f"{FREQUENT}, on_lost_offsets: restart")
     assert [scenario.mark(tp)["ordinal"] for tp in (TP, SECOND)] == [0, 0]

@@ -209,6 +209,38 @@ def test_settings_that_estimators_lack_are_told(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("readout", ["linear", "rls"])
+def test_the_time_between_events_is_left_out_and_said(tmp_path: Path, readout: str) -> None:
+    class Timed(Kind):
+        def config(self, **changes: str) -> Config:
+            return replace(super().config(**changes), inputs=InputSpec(dt=True))
+
+    scenario = Timed(tmp_path / "job", streams="{max_streams: 9}")
+    scenario.edit = of_model(readout=readout, lags=3)  # type: ignore[method-assign]
+    scenario.fill(N)
+    scenario.run()
+    done = export(choose(find(tmp_path / "job" / "checkpoints"), None), tmp_path / "m.safetensors")
+    assert done.estimator == "RNNRegressor"
+    assert done.notes[0].startswith("inputs.dt: left out, since an estimator's events carry no time")
+    model = RNNRegressor.load(tmp_path / "m.safetensors")
+    job = Job(scenario.config())
+    learner = job.learner(TP)
+    newest = job.checkpoints(TP).newest(scenario.mark()["lineage"]).checkpoint
+    assert newest is not None
+    learner.resume(newest.state())
+    mine, theirs = model.get_weights(), learner.get_weights()
+    columns = [0, 1, 2, 4, 5]  # a, b.c=x, b.c=y, without dt, the previous target and its flag
+    np.testing.assert_array_equal(mine["rnn.weight_ih_l0"], theirs["rnn.weight_ih_l0"][:, columns])
+    errors, of_daemon = [], []
+    scenario.fill(MORE, seed=1)
+    scenario.run()
+    for event, output in later(scenario):
+        errors.append(abs(model.predict_one(event) - event["y"]))
+        of_daemon.append(abs(output["prediction"] - event["y"]))
+        model.learn_one(event, event["y"])
+    assert np.mean(errors) < 1.3 * np.mean(of_daemon)
+
+
 def test_what_no_estimator_can_go_on_from_is_a_model_file_all_the_same(tmp_path: Path) -> None:
     def edit(config: Config) -> Config:
         return replace(of_forecasts("linear", None)(config), features=config.features)

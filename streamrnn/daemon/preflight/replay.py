@@ -108,10 +108,13 @@ def resumes(config: Config, facts: Facts, tp: TopicPartition, bounds: Bounds, co
         )
         return
     there = facts.checkpoints.get(tp, {}).get(mark.lineage, ())
-    usable = [position for position in there if position <= commit.offset]
+    flaws = facts.flaws.get(tp, {})
+    usable = [position for position in there if position <= commit.offset and position not in flaws]
+    for position, flaw in flaws.items():
+        yield warning(f"{tp}: the checkpoint at {position} cannot be used, and an earlier one has to do: {flaw}")
     if not usable:
         yield problem(
-            f"{tp}: no checkpoint of lineage {mark.lineage} at or below the committed offset {commit.offset} in "
+            f"{tp}: no usable checkpoint of lineage {mark.lineage} at or below the committed offset {commit.offset} in "
             f"{config.checkpoint.directory}; bring the directory back, or {afresh}"
         )
     elif usable[-1] < bounds.start:

@@ -43,10 +43,11 @@ def topics(config: Config, facts: Facts) -> Iterator[Finding]:
         counts = ", ".join(f"{name} ({found.partitions})" for name, found in there.items())
         yield fine(f"topics are there and may be read and written; partitions: {counts}")
     yield from partition_counts(config, there)
-    for name in written:
-        if name in there and not facts.settings.get(name):
+    for name in there:
+        if not facts.settings.get(name):
+            unchecked = "what it refuses" if name in written else "whether it is compacted and for how long it keeps"
             yield warning(
-                f"topic {name}: its settings may not be seen, so what it refuses is not checked; grant DESCRIBE_CONFIGS"
+                f"topic {name}: its settings may not be seen, so {unchecked} is not checked; grant DESCRIBE_CONFIGS"
             )
     yield from largest_input(config, facts)
     yield from sizes(config, facts)
@@ -118,7 +119,7 @@ def sizes(config: Config, facts: Facts) -> Iterator[Finding]:
 def largest_prediction(config: Config, sample: Sequence[Record]) -> int:
     """Bytes of a prediction with the longest numbers and the longest of the sampled keys."""
     spec = config.learner_spec()
-    key = max((record.key or b"" for record in sample), key=len, default=b"") or bytes(64)
+    key = max((record.key or b"" for record in sample), key=len, default=b"") or b"k" * 64
     longest = -1.2345678901234567e-300
     target = [0.0] if spec.target.classes is not None else [longest] * spec.n_targets
     record = Record(config.input.topic, 1 << 30, 1 << 62, 1 << 42, key, b"")

@@ -49,3 +49,12 @@ def _leaves(value: object, steps: tuple[Step, ...]) -> Iterator[tuple[Step, ...]
             yield from _leaves(inner, (*steps, place))
     elif steps and value is not None:
         yield steps
+
+
+def told(path: str, names: list[str]) -> str:
+    """What to say beside a path that never came: the nearest names that did, or else some of them."""
+    if near := nearest(path, names):
+        return f"the nearest names that come: {', '.join(near)}"
+    if not names:
+        return "no names come at all"
+    return f"names that come: {', '.join(names[:10])}" + (", ..." if len(names) > 10 else "")

@@ -122,7 +122,7 @@ def test_other_numbers_of_partitions_are_a_warning_for_each_topic_written() -> N
 def test_settings_that_may_not_be_seen_are_a_warning_and_checked_no_further() -> None:
     found = warnings(facts(settings={}))
     assert [text.split(",")[0] for text in found] == [
-        f"topic {name}: its settings may not be seen" for name in (OUT, DEAD)
+        f"topic {name}: its settings may not be seen" for name in (IN, OUT, DEAD)
     ]
 
 
@@ -220,7 +220,16 @@ def test_a_commit_beyond_the_log_is_a_problem() -> None:
 @pytest.mark.parametrize("there", [{}, {"other": [0, 40]}, {"one": [60]}])
 def test_a_commit_without_a_checkpoint_at_or_below_it_is_a_problem(there: dict[str, Any]) -> None:
     (found,) = problems(replace(committed(), checkpoints={TP: there}))
-    assert f"{TP}: no checkpoint of lineage one at or below the committed offset 50" in found
+    assert f"{TP}: no usable checkpoint of lineage one at or below the committed offset 50" in found
+
+
+def test_a_damaged_checkpoint_is_a_warning_and_the_only_one_a_problem() -> None:
+    damaged = replace(committed(), flaws={TP: {40: "rotten"}})
+    assert problems(damaged) == []
+    (found,) = warnings(damaged)
+    assert found == f"{TP}: the checkpoint at 40 cannot be used, and an earlier one has to do: rotten"
+    (found,) = problems(replace(damaged, flaws={TP: {40: "rotten", 0: "gone"}}))
+    assert "no usable checkpoint of lineage one" in found
 
 
 def test_a_log_that_no_longer_reaches_the_checkpoint_is_what_on_gap_says() -> None:

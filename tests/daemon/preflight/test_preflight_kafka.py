@@ -94,13 +94,25 @@ def place(kafka_bootstrap: str, tmp_path: Path) -> Iterator[Place]:
     made.close()
 
 
-@pytest.fixture
-def topics(place: Place) -> Place:
-    """The place with three topics as they should be, and a hundred records."""
+def filled(place: Place) -> Place:
     for topic in (place.source, place.out, place.dead):
         place.create(topic)
     place.produce([json.dumps({"x": i, "y": i % 3}).encode() for i in range(100)])
     return place
+
+
+@pytest.fixture
+def topics(place: Place) -> Place:
+    """The place with three topics as they should be, and a hundred records."""
+    return filled(place)
+
+
+@pytest.fixture
+def own(kafka_server: KafkaServer, tmp_path: Path) -> Iterator[Place]:
+    """The same on a broker whose users and process are at hand."""
+    made = filled(Place(kafka_server.bootstrap, tmp_path))
+    yield made
+    made.close()
 
 
 def only(texts: list[str], part: str) -> str:
@@ -202,8 +214,14 @@ def test_a_job_that_has_run_goes_on_and_what_became_of_its_surroundings_is_told(
 
     kept = topics.directory / "checkpoints"
     kept.rename(topics.directory / "moved")
-    assert only(topics.said()[Kind.PROBLEM], "no checkpoint of lineage")
+    assert only(topics.said()[Kind.PROBLEM], "no usable checkpoint of lineage")
     (topics.directory / "moved").rename(kept)
+
+    (last,) = kept.rglob("manifest-*100.json")
+    text = last.read_text()
+    last.write_text(text.replace("1", "2", 1))
+    assert only(topics.said()[Kind.WARNING], "the checkpoint at 100 cannot be used, and an earlier one has to do")
+    last.write_text(text)
 
     until(lambda: not topics.administration.describe_group(topics.job).members)
     admin = KafkaAdminClient(bootstrap_servers=topics.bootstrap)
@@ -226,7 +244,7 @@ def test_a_group_that_another_program_uses_is_told(topics: Place) -> None:
     broker.close(5.0)
 
 
-def test_rights_that_are_missing_are_told(topics: Place, kafka_server: KafkaServer) -> None:
+def test_rights_that_are_missing_are_told(own: Place, kafka_server: KafkaServer) -> None:
     from kafka.admin import ACL, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
 
     def allow(user: str, operation: ACLOperation, kind: ResourceType, name: str) -> ACL:
@@ -243,24 +261,24 @@ def test_rights_that_are_missing_are_told(topics: Place, kafka_server: KafkaServ
         f"bootstrap_servers: '{kafka_server.sasl_bootstrap}', security: {{protocol: SASL_PLAINTEXT, sasl_mechanism: "
         f"PLAIN, sasl_username: {SASL_USER}, sasl_password: {SASL_PASSWORD}}}"
     )
-    group = (ResourceType.GROUP, topics.job)
+    group = (ResourceType.GROUP, own.job)
     admin.create_acls(
         [
-            allow(SASL_USER, ACLOperation.READ, ResourceType.TOPIC, topics.source),
-            allow(SASL_USER, ACLOperation.WRITE, ResourceType.TOPIC, topics.out),
-            allow("somebody", ACLOperation.WRITE, ResourceType.TOPIC, topics.dead),
+            allow(SASL_USER, ACLOperation.READ, ResourceType.TOPIC, own.source),
+            allow(SASL_USER, ACLOperation.WRITE, ResourceType.TOPIC, own.out),
+            allow("somebody", ACLOperation.WRITE, ResourceType.TOPIC, own.dead),
             allow("somebody", ACLOperation.READ, *group),
         ]
     )
-    config = topics.config(kafka=kafka)
-    found = until(lambda: (said := topics.said(config))[Kind.PROBLEM] and said)
-    assert only(found[Kind.PROBLEM], f"topic {topics.dead} does not exist, or this user may not see it")
-    assert only(found[Kind.PROBLEM], f"group {topics.job} could not be described: not authorized")
-    assert only(found[Kind.WARNING], f"topic {topics.out}: its settings may not be seen")
+    config = own.config(kafka=kafka)
+    found = until(lambda: (said := own.said(config))[Kind.PROBLEM] and said)
+    assert only(found[Kind.PROBLEM], f"topic {own.dead} does not exist, or this user may not see it")
+    assert only(found[Kind.PROBLEM], f"group {own.job} could not be described: not authorized")
+    assert only(found[Kind.WARNING], f"topic {own.out}: its settings may not be seen")
     admin.create_acls([allow(SASL_USER, ACLOperation.DESCRIBE, *group)])
-    until(lambda: only_read_is_missing(topics, config))
+    until(lambda: only_read_is_missing(own, config))
     admin.create_acls([allow(SASL_USER, ACLOperation.READ, *group)])
-    until(lambda: not any("group" in text for text in topics.said(config)[Kind.PROBLEM]))
+    until(lambda: not any("group" in text for text in own.said(config)[Kind.PROBLEM]))
     admin.close()
 
 
@@ -270,10 +288,8 @@ def only_read_is_missing(topics: Place, config: Config) -> bool:
 
 
 @pytest.mark.slow
-def test_a_cluster_that_stops_answering_ends_the_look(topics: Place, kafka_server: KafkaServer) -> None:
+def test_a_cluster_that_stops_answering_ends_the_look(own: Place, kafka_server: KafkaServer) -> None:
     assert kafka_server.pid is not None
-    if kafka_server.bootstrap != topics.bootstrap:
-        pytest.skip("the broker in use is not the one that can be stopped")
 
     def tell(what: str) -> None:
         if what == "the group":
@@ -283,7 +299,7 @@ def test_a_cluster_that_stops_answering_ends_the_look(topics: Place, kafka_serve
     resumed.start()
     try:
         with pytest.raises(BrokerError, match="no answer from Kafka"):
-            list(Preflight(topics.config()).findings(tell))
+            list(Preflight(own.config()).findings(tell))
         assert resumed.is_alive(), "it waited until the broker was there again"
     finally:
         resumed.cancel()

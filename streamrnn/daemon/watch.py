@@ -1,0 +1,191 @@
+"""What is probably not meant, said once: a field that never comes, a job that learns nothing.
+
+A job with a mistyped field is valid and runs, and learns nothing of it. So the watch counts in how many records of a
+partition each field had a value: one that came in none of the first ``FIRST`` gets a warning with the nearest names
+that do come, and a line when it comes after all. Where no optimiser step was taken for many records, the warning gives
+the likeliest reason, and there is a line when learning goes on.
+
+Nothing of this is saved or enters the learner. A restored learner shows which fields it has had before, and records
+that are replayed are counted in silence, so a restart does not repeat what is no longer true.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from streamrnn.broker.protocol import Record, TopicPartition
+from streamrnn.job.codec.names import names_in, told
+from streamrnn.job.codec.presence import Field, Seen, becomes_nan
+from streamrnn.job.codec.records import Decoded
+from streamrnn.job.job import Job
+from streamrnn.learner.block import LABEL
+from streamrnn.learner.learner import Learner
+
+_log = logging.getLogger(__name__)
+
+FIRST = 1_000
+"""Records after which a field that never came, or learning that cannot happen, is worth a word."""
+PATIENCE = 10_000
+"""Records without an optimiser step after which that is worth a word whatever the reason."""
+_SAMPLE = 100
+"""Newest records whose names are read when there is something to say."""
+
+
+class Watch:
+    """Watches what one partition's records bring, under one job, from the given state of its learner on."""
+
+    def __init__(self, tp: TopicPartition, job: Job, learner: Learner) -> None:
+        self._tp, self._job, self._learner = tp, job, learner
+        self.fields = job.codec.fields
+        counters = learner.counters()
+        self._unseen = {i: field for i, field in enumerate(self.fields) if not _had(learner, job, field, counters)}
+        self._warned: set[int] = set()
+        self._newest: deque[bytes | None] = deque(maxlen=_SAMPLE)
+        self._records = 0
+        self._total = np.zeros((2, len(self.fields)), np.int64)
+        self._shown = np.zeros_like(self._total)  # counted since ``take``
+        self._learned = counters  # as they were at the newest optimiser step
+        self._idle = Counter[str]()  # since then
+        self._idle_seen = np.zeros_like(self._total)
+        self._idle_reasons = Counter[str]()
+        self._told_idle = False
+
+    def look(self, records: Sequence[Record], decoded: Decoded) -> None:
+        """Count a batch, replayed or live."""
+        self._records += len(records)
+        self._total += decoded.seen
+        self._idle_seen += decoded.seen
+        self._idle["records"] += len(records)
+        self._idle["filtered"] += decoded.filtered
+        self._idle["tombstones"] += decoded.tombstones
+        if self._job.config.target.label_field is not None:
+            self._idle["labels"] += int(np.count_nonzero(decoded.block.kind == LABEL))
+        for _, error in decoded.rejected:
+            self._idle_reasons[error.reason] += 1
+        if self._unseen or not self._learned["updates"]:
+            self._newest.extend(record.value for record in records[-_SAMPLE:])
+
+    def tell(self, counters: Mapping[str, int], seen: Seen) -> None:
+        """Log what there is to say after a live batch; ``counters`` are the learner's now."""
+        self._shown += seen
+        if self._unseen and self._records >= FIRST:
+            self._tell_of_fields()
+        if counters["updates"] != self._learned["updates"]:
+            if self._told_idle:
+                _log.info("%s: learning after %d records without it", self._tp, self._idle["records"])
+            self._told_idle = False
+            self._learned = dict(counters)
+            self._idle.clear()
+            self._idle_reasons.clear()
+            self._idle_seen[:] = 0
+        elif self._idle["records"] >= FIRST and not self._told_idle:
+            reason, certain = self._why_idle(counters)
+            if certain or self._idle["records"] >= PATIENCE:
+                self._told_idle = True
+                _log.warning("%s: no optimiser step in %d records: %s", self._tp, self._idle["records"], reason)
+
+    def take(self) -> dict[str, tuple[int, int]]:
+        """Records with and without each field since the last call, replayed ones left out."""
+        present, missing = self._shown.tolist()
+        self._shown[:] = 0
+        return {field.path: (a, b) for field, a, b in zip(self.fields, present, missing, strict=True)}
+
+    # -- fields -------------------------------------------------------------------------------------------------------
+
+    def _tell_of_fields(self) -> None:
+        names: list[str] | None = None
+        for i, (path, role) in list(self._unseen.items()):
+            present, missing = self._total[:, i].tolist()
+            if present:
+                del self._unseen[i]
+                if i in self._warned:
+                    _log.info("%s: %s %r comes now, after %d records without it", self._tp, role, path, missing)
+            elif i not in self._warned and missing >= FIRST // 2:  # of the others little is known
+                names = names_in(self._newest) if names is None else names
+                self._warned.add(i)
+                _log.warning(
+                    "%s: %s %r came in none of %d records; %s",
+                    self._tp, role, path, missing, told(path, names),
+                )  # fmt: skip
+
+    # -- learning -----------------------------------------------------------------------------------------------------
+
+    def _why_idle(self, counters: Mapping[str, int]) -> tuple[str, bool]:
+        """The likeliest reason that nothing was learned, and whether more records could not change it."""
+        config, idle = self._job.config, self._idle
+        if idle["records"] == idle["filtered"] + idle["tombstones"] + self._idle_reasons.total():
+            return self._why_unused(), True
+        targets = [i for i, field in enumerate(self.fields) if field.path in config.target.fields]
+        present, missing = self._idle_seen[:, targets]
+        if missing.any() and not present.any():
+            listed = ", ".join(repr(self.fields[i].path) for i in targets)
+            near = told(config.target.fields[0], names_in(self._newest))
+            return f"none of them had a value in the target {listed}; {near}", True
+        grown = {name: counters[name] - self._learned[name] for name in counters}
+        if config.target.label_field is not None and (why := self._why_unlabelled(grown)) is not None:
+            return why
+        if dropped := grown["windows_dropped_loss"] + grown["windows_dropped_gradient"]:
+            return f"{dropped} windows were dropped, as their loss or gradient was not finite", True
+        if windows := grown["windows"]:
+            return f"{windows} windows are fewer than learning.batch_size ({config.learning.batch_size})", False
+        return f"no stream had learning.k1 ({config.learning.k1}) records in its sequence", False
+
+    def _why_unused(self) -> str:
+        conditions, filtered = self._job.config.input.where, self._idle["filtered"]
+        parts = [f"{n} dead letters as {reason}" for reason, n in self._idle_reasons.most_common()]
+        if self._idle["tombstones"]:
+            parts.append(f"{self._idle['tombstones']} tombstones")
+        if filtered:
+            names = names_in(self._newest)
+            asked = "; ".join(f"{c.field!r}: {told(c.field, names)}" for c in conditions if c.field not in names)
+            parts.append(f"{filtered} passed over by input.where" + (f" ({asked})" if asked else ""))
+        return f"none of them could be learned from: {', '.join(parts)}"
+
+    def _why_unlabelled(self, grown: Mapping[str, int]) -> tuple[str, bool] | None:
+        target, labels = self._job.config.target, self._idle["labels"]
+        if not labels:
+            return f"no label came, a record with a value in target.label_field ({target.label_field!r})", False
+        if grown["unmatched_labels"] == labels:
+            return (
+                f"none of {labels} labels named an event that its stream remembers: do target.event_field "
+                f"({target.event_field!r}) and label_field ({target.label_field!r}) hold the same ids, and both "
+                "records the same stream key?"
+            ), labels >= FIRST // 2
+        if grown["late_labels"] + grown["unmatched_labels"] == labels:
+            return f"all of {labels} labels came after their event had left the window: raise learning.k2", True
+        return None
+
+
+def _had(learner: Learner, job: Job, field: Field, counters: Mapping[str, int]) -> bool:
+    """Whether a learner's state shows that the field has come before."""
+    path, role = field
+    if role == "target":
+        if job.spec.target.classes is not None:
+            return counters["updates"] > 0
+        return bool(learner.target_statistics().count[job.config.target.fields.index(path)] > 0)
+    if role == "feature":
+        return _had_feature(learner, job, path)
+    if role == "label_field":
+        return counters["label_records"] > 0
+    if role == "event_field":
+        return counters["label_records"] > counters["unmatched_labels"]
+    if role == "end_field":
+        return counters["sequences_ended"] > 0
+    return counters["records_predicted"] > 0
+
+
+def _had_feature(learner: Learner, job: Job, path: str) -> bool:
+    """Of a feature: its columns held something else than what stands there while it is missing."""
+    model, at = learner.state().model, 0
+    for feature in job.config.features:
+        columns = slice(at, at := at + len(feature.columns))
+        held = model["x_count"][columns] > 0
+        if not becomes_nan(feature):
+            held &= model["x_mean"][columns] != 0
+        if feature.field == path and held.any():
+            return True
+    return False
