@@ -157,9 +157,8 @@ class SeeingEstimator(RecurrentEstimator):
         """Once for each estimator."""
         if what not in self._warned:
             self._warned.add(what)
-            warnings.warn(
-                f"{type(self).__name__}: {text}", DelayedLabelsWarning, stacklevel=_calls_within_the_package()
-            )
+            message = f"{type(self).__name__}: {text}"
+            warnings.warn(message, DelayedLabelsWarning, stacklevel=_level_of_the_caller())
 
 
 def _level_of_the_caller() -> int:
