@@ -3,8 +3,8 @@
 What a Python program needs is importable from here: the River estimators ``RNNRegressor``, ``RNNMultiTargetRegressor``,
 ``RNNClassifier``, ``RNNForecaster`` and ``RNNAnomalyDetector``; ``Learner`` with the specifications that describe one,
 ``Block`` for the records it is given, ``FeatureEncoder`` with its encoders to fill a block, ``save_weights``,
-``load_weights`` and the errors. Everything is loaded when it is first asked for: ``import streamrnn`` itself costs
-next to nothing.
+``load_weights``, the errors and warnings. Everything is loaded when it is first asked for: ``import streamrnn`` itself
+costs next to nothing.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from streamrnn.version import __version__
 
 if TYPE_CHECKING:
-    from streamrnn.errors import CheckpointError, ConfigError, RecordError, StreamrnnError
+    from streamrnn.errors import CheckpointError, ConfigError, RecordError, StreamKeyWarning, StreamrnnError
     from streamrnn.estimators.anomaly import RNNAnomalyDetector
     from streamrnn.estimators.classifier import RNNClassifier
+    from streamrnn.estimators.delayed import DelayedLabelsWarning
     from streamrnn.estimators.forecaster import RNNForecaster
     from streamrnn.estimators.regressor import RNNMultiTargetRegressor, RNNRegressor
     from streamrnn.learner.block import Block
@@ -31,6 +32,7 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "Cyclic",
+    "DelayedLabelsWarning",
     "FeatureEncoder",
     "Hash",
     "InputSpec",
@@ -48,6 +50,7 @@ __all__ = [
     "RNNMultiTargetRegressor",
     "RNNRegressor",
     "RecordError",
+    "StreamKeyWarning",
     "StreamSpec",
     "StreamrnnError",
     "TargetSpec",
@@ -57,9 +60,10 @@ __all__ = [
 ]
 
 _MODULES = {
-    "errors": ("CheckpointError", "ConfigError", "RecordError", "StreamrnnError"),
+    "errors": ("CheckpointError", "ConfigError", "RecordError", "StreamKeyWarning", "StreamrnnError"),
     "estimators.anomaly": ("RNNAnomalyDetector",),
     "estimators.classifier": ("RNNClassifier",),
+    "estimators.delayed": ("DelayedLabelsWarning",),
     "estimators.forecaster": ("RNNForecaster",),
     "estimators.regressor": ("RNNMultiTargetRegressor", "RNNRegressor"),
     "learner.block": ("Block",),

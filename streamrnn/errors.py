@@ -5,6 +5,7 @@
     ├── RecordError              one record cannot be used; it becomes a dead letter
     ├── CheckpointError          a checkpoint cannot be written or used
     │   ├── CorruptCheckpoint    bytes are missing or differ from their digest
+    │   ├── UnsavedError         a worker was stopped, and its last checkpoint was not written; the log has the records
     │   ├── FingerprintMismatch  it was written under another configuration
     │   └── BlobError            the place where checkpoints are kept refused or could not be reached
     │       └── BlobNotFound     it holds nothing of that name
@@ -14,6 +15,11 @@
         ├── RebalanceError       the group changed while a request ran; ask again
         ├── UndeliveredError     outputs did not arrive, so no offset was committed; send them again
         └── RefusedError         the broker does not take one record, whatever it is sent with
+
+and every warning
+
+    StreamrnnWarning
+    └── StreamKeyWarning         nearly every event begins a stream, which cannot be meant
 
 A message says what is wrong, what was received, what is expected and, where there is one, the remedy.
 """
@@ -46,6 +52,10 @@ class CheckpointError(StreamrnnError):
 
 class CorruptCheckpoint(CheckpointError):  # noqa: N818 - reads as the noun it is in logs
     """A checkpoint's bytes are missing or differ from their digest."""
+
+
+class UnsavedError(CheckpointError):
+    """A worker has stopped in good order, except that its last checkpoint was not written: the next start replays."""
 
 
 class FingerprintMismatch(CheckpointError):  # noqa: N818 - as above
@@ -104,3 +114,11 @@ class UndeliveredError(BrokerError):
     def __init__(self, message: str, refused: Mapping[int, RefusedError | None] | None = None) -> None:
         super().__init__(message)
         self.refused = refused or {}
+
+
+class StreamrnnWarning(UserWarning):
+    """Base of everything streamrnn warns of."""
+
+
+class StreamKeyWarning(StreamrnnWarning):
+    """The streams that events name can hardly be meant."""

@@ -164,7 +164,7 @@ def test_exit_codes_are_those_of_the_code() -> None:
     from streamrnn import cli
     from streamrnn.daemon import run
 
-    given = {run.OK, run.FAILED, run.MISCONFIGURED, run.FENCED, cli.ERROR, cli.USAGE, cli.INTERRUPTED}
+    given = {run.OK, run.FAILED, run.MISCONFIGURED, run.FENCED, run.UNSAVED, cli.ERROR, cli.USAGE, cli.INTERRUPTED}
     assert {int(code) for code in rows(HANDBOOK, "exit status")} == given
 
 

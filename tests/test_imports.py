@@ -146,7 +146,13 @@ def test_no_two_modules_import_each_other_even_by_way_of_others() -> None:
 @pytest.mark.parametrize(
     ("library", "allowed"),
     [
-        ("kafka", {f"streamrnn.broker.kafka_{name}" for name in ("admin", "client", "connect", "sender")}),
+        (
+            "kafka",
+            {
+                f"streamrnn.broker.kafka_{name}"
+                for name in ("admin", "client", "compression", "connect", "group", "sender")
+            },
+        ),
         ("river", {"streamrnn.offline.baselines", *ESTIMATORS}),
         ("pandas", {"streamrnn.demo.flights", *ESTIMATORS}),
         ("matplotlib", {"streamrnn.demo.plot"}),

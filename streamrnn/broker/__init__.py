@@ -1,13 +1,16 @@
 """Where do records come from, and where do predictions go? It knows nothing of learners.
 
-protocol        what a broker can be asked, and the values that cross the seam
-embedded        a log of files that behaves like a broker
-embedded_log    that log: topics and commits in a directory
-partition_file  one partition of it
-kafka_client    a real cluster: consuming, committing, delivering
-kafka_sender    its producing half
-kafka_admin     its topics
-kafka_connect   how its clients are made, and what their errors mean
-kafka_settings  how it is reached, as values and client arguments
-security        how to authenticate with it; the one type in which a password travels
+protocol           what a broker can be asked, and the values that cross the seam
+embedded           a log of files that behaves like a broker
+embedded_log       that log: topics and commits in a directory
+partition_file     one partition of it
+kafka_client       a real cluster: consuming, committing, delivering
+kafka_group        the consumer's life in its group: polls during a rebalance, leaving
+kafka_sender       its producing half
+kafka_admin        its topics
+kafka_connect      how its clients are made, and what their errors mean
+kafka_compression  which compressed records can be read
+instance_name      the name under which a worker is known to its group, unless it is given one
+kafka_settings     how it is reached, as values and client arguments
+security           how to authenticate with it; the one type in which a password travels
 """

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 
 from streamrnn.broker.embedded_log import EmbeddedLog, checked_name
 from streamrnn.broker.partition_file import PartitionReader
 from streamrnn.broker.protocol import (
+    MAX_READ_BYTES,
     Assigned,
     Bounds,
     Commit,
@@ -59,6 +60,9 @@ class EmbeddedSender:
     def partitions(self, topic: str) -> list[int]:
         """See :class:`streamrnn.broker.protocol.Broker`."""
         return self.log.partitions(topic)
+
+    def hurry(self, time_left: Callable[[], float]) -> None:
+        """See :class:`streamrnn.broker.protocol.Sender`. Local files do not keep anyone waiting."""
 
     def close(self, timeout_s: float) -> None:
         """See :class:`streamrnn.broker.protocol.Sender`. The log stays open: it belongs to who made it."""
@@ -187,6 +191,11 @@ class EmbeddedBroker(EmbeddedSender):
         """See :class:`streamrnn.broker.protocol.Broker`."""
         send_then_commit(self, outputs, offsets, membership, timeout_s)
 
+    def leave(self, timeout_s: float) -> bool:
+        """See :class:`streamrnn.broker.protocol.Broker`. The group has no other member."""
+        self.close(timeout_s)
+        return False
+
     def close(self, timeout_s: float) -> None:  # noqa: ARG002 - nothing to wait for
         """See :class:`streamrnn.broker.protocol.Broker`. The log stays open: it belongs to who made it."""
         self._unassign(list(self._readers))
@@ -227,7 +236,10 @@ class EmbeddedAdministration:
         rights = {"READ": os.R_OK, "WRITE": os.W_OK}
         allowed = frozenset(name for name, mode in rights.items() if os.access(self.log.directory, mode))
         counts = {topic: len(self.log.partitions(topic)) for topic in topics}
-        return {topic: TopicDescription(count, allowed) if count else None for topic, count in counts.items()}
+        return {
+            topic: TopicDescription(count, allowed, id=self.log.topic_id(topic)) if count else None
+            for topic, count in counts.items()
+        }
 
     def topic_configs(self, topics: Iterable[str]) -> dict[str, Mapping[str, str]]:
         """See :class:`streamrnn.broker.protocol.Administration`. Files take everything and keep it."""
@@ -253,9 +265,12 @@ class EmbeddedAdministration:
         self, offsets: Mapping[TopicPartition, int], max_records: int, timeout_s: float
     ) -> dict[TopicPartition, list[Record]]:
         """See :class:`streamrnn.broker.protocol.Administration`."""
-        deadline = time.monotonic() + timeout_s
+        deadline, size = time.monotonic() + timeout_s, 0
         found: dict[TopicPartition, list[Record]] = {tp: [] for tp in offsets}
         for tp, offset in offsets.items():
-            if time.monotonic() < deadline:
-                found[tp] = list(islice(self.log.read(*tp, start=offset), max_records))
+            for record in islice(self.log.read(*tp, start=offset), max_records):
+                if size > MAX_READ_BYTES or time.monotonic() > deadline:
+                    return found
+                found[tp].append(record)
+                size += len(record.value or b"")
         return found

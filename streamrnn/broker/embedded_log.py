@@ -1,6 +1,7 @@
 """A log of plain files that behaves like a broker, so that the same loop runs with none: demo, evaluation, tests.
 
     directory/topics/<topic>/<partition>.jsonl     one record a line, appended only (partition_file.py)
+    directory/topics/<topic>/id                    tells the topic from one that is made anew under its name
     directory/groups/<group>.json                  the group's commits, replaced atomically
     directory/groups/<group>.lock                  held (flock) by the group's one member, with its process id
 
@@ -14,6 +15,7 @@ import contextlib
 import fcntl
 import os
 import re
+import secrets
 import shutil
 import time
 import zlib
@@ -100,6 +102,7 @@ class EmbeddedLog:
         fresh.mkdir()
         for partition in range(partitions):
             (fresh / f"{partition}.jsonl").touch()
+        (fresh / "id").write_text(secrets.token_hex(8))
         fresh.rename(self._topic_directory(topic))
 
     def delete_topic(self, topic: str) -> None:
@@ -112,6 +115,13 @@ class EmbeddedLog:
         self._partitions.pop(topic, None)
         # Renamed first, so that nobody ever sees a topic with some of its partitions.
         shutil.rmtree(directory.rename(directory.with_name(f"{topic}.tmp.{os.getpid()}")))
+
+    def topic_id(self, topic: str) -> str:
+        """Return what tells a topic from another one of its name, "" where an earlier version made it."""
+        try:
+            return (self._topic_directory(topic) / "id").read_text()
+        except FileNotFoundError:
+            return ""
 
     def topics(self) -> list[str]:
         """Return the names of all topics, sorted."""
@@ -302,6 +312,9 @@ class EmbeddedLog:
         file = self._files.get(tp)
         if file is None:
             count = self._partition_count(tp.topic)
+            if tp.partition >= count:  # added since they were counted?
+                del self._partitions[tp.topic]
+                count = self._partition_count(tp.topic)
             if not 0 <= tp.partition < count:
                 raise BrokerError(f"{tp} does not exist; topic {tp.topic} has partitions 0 to {count - 1}")
             file = self._files[tp] = PartitionFile(self._path(tp))

@@ -19,6 +19,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, MemberToRemove
 from streamrnn.broker.kafka_connect import connect
 from streamrnn.broker.kafka_settings import KafkaConnection, client_kwargs, reader_kwargs
 from streamrnn.broker.protocol import (
+    MAX_READ_BYTES,
     Bounds,
     Commit,
     GroupDescription,
@@ -144,9 +145,11 @@ class KafkaAdministration:
             consumer.assign(list(open_))
             for tp in open_:
                 consumer.seek(tp, offsets[TopicPartition(*tp)])
-            while open_ and (left := deadline - time.monotonic()) > 0:
+            size = 0
+            while open_ and size <= MAX_READ_BYTES and (left := deadline - time.monotonic()) > 0:
                 for tp, records in consumer.poll(timeout_ms=1000 * min(left, 0.5)).items():
                     found[TopicPartition(*tp)] += map(_record, records)
+                    size += sum(len(record.value or b"") for record in records)
                 for tp in list(open_):
                     if len(found[TopicPartition(*tp)]) >= max_records or consumer.position(tp) >= ends[tp]:
                         open_.remove(tp)
@@ -186,6 +189,7 @@ def _topic(found: Mapping[str, Any]) -> TopicDescription:
         operations=frozenset(found["authorized_operations"] or ()),
         replicas=min((len(partition["replica_nodes"]) for partition in partitions), default=1),
         leaderless=tuple(sorted(p["partition_index"] for p in partitions if p["leader_id"] < 0)),
+        id=str(found.get("topic_id") or ""),  # brokers before 2.8 have none
     )
 
 

@@ -1,9 +1,9 @@
 """A real Kafka cluster behind the broker protocol.
 
 Kept: what kafka_settings.py lists; rebalance callbacks, which run on the client's IO thread, only pause new partitions
-and queue events; records polled while the group is not stable are put back, since their offsets could not be committed
-safely; every call ends by its timeout, and every error of the client becomes a BrokerError with a remedy. Clients are
-made when first needed.
+and queue events; records go on coming while the group rebalances (kafka_group.py), and those polled by a member that
+has no generation are put back; every call ends by its timeout, and every error of the client becomes a BrokerError with
+a remedy. Clients are made when first needed.
 
 Left out: transactions; creating the topics a job reads or writes (kafka_admin.py can, and the demo does).
 """
@@ -11,6 +11,7 @@ Left out: transactions; creating the topics a job reads or writes (kafka_admin.p
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -23,6 +24,8 @@ from kafka import TopicPartition as ClientTopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.structs import MemberState, OffsetAndMetadata
 
+from streamrnn.broker import kafka_group
+from streamrnn.broker.instance_name import InstanceName
 from streamrnn.broker.kafka_connect import connect, translated
 from streamrnn.broker.kafka_sender import KafkaSender
 from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup, consumer_kwargs
@@ -44,8 +47,6 @@ from streamrnn.errors import BrokerError, RebalanceError
 
 # Of ConsumerRecord: topic, partition, offset, timestamp, key, value, headers.
 _NEEDED_FIELDS = itemgetter(0, 1, 3, 4, 6, 7, 8)
-# The least a poll waits for a join under way: the client drops an answer that comes between two polls and asks anew.
-_JOIN_WAIT_S = 0.5
 # A poll that brings records costs the client a millisecond and a half, however few they are. At 400 records/s nearly
 # every record came by itself, and the daemon took nearly twice the processor's time that it takes with polls 20 ms
 # apart. Hundreds of records are worth a poll.
@@ -88,15 +89,18 @@ class KafkaBroker(KafkaSender):
     """One worker's consumer and producer on a Kafka cluster: all of :class:`streamrnn.broker.protocol.Broker`.
 
     Static members do not leave on :meth:`close`: their partitions move on once the session timeout has passed, or come
-    back to a process that starts before.
+    back to a process that starts before. :meth:`leave` is for those that are not expected back.
     """
 
     def __init__(self, connection: KafkaConnection, group: KafkaGroup) -> None:
         super().__init__(connection)
-        self.group = group
+        self._name = None if group.instance_id else InstanceName(group.group_id)
+        self.group = group if self._name is None else dataclasses.replace(group, instance_id=str(self._name))
         self._consumer: Any = None
+        self._topic = ""  # the subscribed one
         self._events: deque[Event] = deque()
         self._positioned: set[TopicPartition] = set()  # partitions the loop has sought since their assignment
+        self._member_id = ""
         self._next_poll_at = 0.0
         self._idle_since = time.monotonic()
         self._idle_generation = -1  # the newest in which this worker was told that it has no partition
@@ -108,7 +112,7 @@ class KafkaBroker(KafkaSender):
         """See :class:`streamrnn.broker.protocol.Broker`. The topic must exist; polling completes the joining."""
         if not self.partitions(topic):
             raise BrokerError(f"topic {topic} does not exist on {', '.join(self.connection.servers)}: create it first")
-        consumer = self._consuming()
+        consumer, self._topic = self._consuming(), topic
         consumer.subscribe([topic], listener=_Listener(consumer, self._events, self._positioned))
 
     def events(self) -> list[Event]:
@@ -121,35 +125,44 @@ class KafkaBroker(KafkaSender):
     def poll(self, timeout_s: float, max_records: int) -> Polled:
         """See :class:`streamrnn.broker.protocol.Broker`.
 
-        Records that arrive while this member's generation is unknown or the group is rebalancing are put back and none
-        are returned: a commit for them could pass unfenced or be refused. While a join is under way, a poll may take
-        half a second whatever its timeout.
+        Partitions that this member keeps bring records while the group rebalances. Those that arrive while it has no
+        generation are put back and none are returned: it has been thrown out of the group.
         """
         consumer = self._consuming()
-        if consumer._coordinator._join_task is not None:
-            # A join begun because the topic's metadata changed is forgotten by the client when the poll that began it
-            # times out: never assigned anything, never heartbeating. Asking again makes it wait for that join.
-            consumer._coordinator.request_rejoin()
-            timeout_s = max(timeout_s, _JOIN_WAIT_S)
-        with self._translated("polling failed"):
+        with self._translated(f"reading topic {self._topic} failed"):
             polled = self._poll_seldom(consumer, timeout_s, max_records)
         group = consumer.group_metadata()
-        membership = Membership(group.generation_id, group.member_id)
         if not polled:
             self._tell_of_nothing(consumer, group)
-        elif group.generation_id < 0 or group.state != MemberState.STABLE:
+        elif group.generation_id < 0:
             still_ours = consumer.assignment()
             for tp, records in polled.items():
                 if tp in still_ours:
                     consumer.seek(tp, records[0].offset)
             polled = {}
-        return Polled(
-            {
-                TopicPartition(*tp): list(map(Record._make, map(_NEEDED_FIELDS, records)))
-                for tp, records in polled.items()
-            },
-            membership,
-        )
+        found = {
+            TopicPartition(*tp): list(map(Record._make, map(_NEEDED_FIELDS, records))) for tp, records in polled.items()
+        }
+        for tp in self._taken_away_unnoticed(consumer, group.member_id):
+            found.pop(tp, None)
+        stable = group.state == MemberState.STABLE and not kafka_group.joining(consumer)
+        return Polled(found, Membership(group.generation_id, group.member_id), stable)
+
+    def _taken_away_unnoticed(self, consumer: Any, member_id: str) -> tuple[TopicPartition, ...]:
+        """Partitions that another member may have had in between; told as lost, and assigned anew.
+
+        A member that is thrown out of its group while it joins gets another id and goes on with the partitions it had,
+        and the client tells nobody.
+        """
+        before, self._member_id = self._member_id, member_id or self._member_id
+        if before in ("", self._member_id) or not (stale := tuple(sorted(self._positioned))):
+            return ()
+        for tp in stale:
+            consumer.pause(ClientTopicPartition(*tp))
+            consumer.seek(ClientTopicPartition(*tp), 0)
+        self._positioned.difference_update(stale)
+        self._events += (Lost(stale), Assigned(stale))
+        return stale
 
     def _poll_seldom(self, consumer: KafkaConsumer, timeout_s: float, max_records: int) -> dict[Any, list[Any]]:
         """The client's poll, at least 20 ms after one that brought few records; the timeout covers the pause as well.
@@ -160,9 +173,11 @@ class KafkaBroker(KafkaSender):
         if pause_s > 0:
             time.sleep(pause_s)
             timeout_s -= pause_s
+        if kafka_group.rebalancing(consumer):
+            return kafka_group.poll_rebalancing(consumer, timeout_s, max_records)
         polled: dict[Any, list[Any]] = consumer.poll(timeout_ms=timeout_s * 1000, max_records=max_records)
         count = sum(map(len, polled.values()))
-        if pause_s > 0 and 0 < count < max_records:
+        if pause_s > 0 and 0 < count < max_records and not kafka_group.rebalancing(consumer):
             # The client asked for these when it handed out the ones before, and was answered when the first one came.
             # It has only now asked for those that came during the pause; without them they would wait for another one.
             fresh = consumer.poll(timeout_ms=_FRESH_MS, max_records=max_records - count)
@@ -252,6 +267,7 @@ class KafkaBroker(KafkaSender):
                 f"commit of {_positions(offsets)} failed: the group changed meanwhile (polled in generation "
                 f"{membership.generation}, now in {now.generation_id})"
             )
+        timeout_s = self._within(timeout_s)
         stored = {ClientTopicPartition(*tp): OffsetAndMetadata(c.offset, c.metadata, -1) for tp, c in offsets.items()}
         with self._translated(f"commit of {_positions(offsets)} failed"):
             try:
@@ -272,27 +288,50 @@ class KafkaBroker(KafkaSender):
         """See :class:`streamrnn.broker.protocol.Broker`."""
         send_then_commit(self, outputs, offsets, membership, timeout_s)
 
+    def leave(self, timeout_s: float) -> bool:
+        """See :class:`streamrnn.broker.protocol.Broker`."""
+        if self._consumer is None:
+            self.close(timeout_s)
+            return False
+        timeout_s = self._within(timeout_s)
+        deadline = time.monotonic() + timeout_s
+        group = self._consumer.group_metadata()
+        self._close_consumer(timeout_s / 4)  # first, so that no heartbeat of its own finds it gone
+        try:
+            with self._translated("leaving the group failed"):
+                left_s = max(0.1, deadline - time.monotonic())
+                return kafka_group.leave(self.connection, self.group, group.member_id, left_s)
+        finally:
+            self.close(timeout_s / 4)
+
     def close(self, timeout_s: float) -> None:
         """See :class:`streamrnn.broker.protocol.Broker`."""
         super().close(timeout_s)
+        self._close_consumer(timeout_s)
+        if self._name is not None:
+            self._name.close()
+
+    def _close_consumer(self, timeout_s: float) -> None:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             with contextlib.suppress(client_errors.KafkaError):
-                consumer.close(autocommit=False, timeout_ms=timeout_s * 1000)
+                consumer.close(autocommit=False, timeout_ms=self._within(timeout_s) * 1000)
         self._events.clear()
         self._positioned.clear()
 
     @property
     def _request_ms(self) -> float:
-        return self.connection.request_timeout_s * 1000
+        return self._within(self.connection.request_timeout_s) * 1000
 
     def _consuming(self) -> Any:
         if self._consumer is None:
             if self._closed:
                 raise BrokerError("this broker is closed; make a new one")
-            kwargs = consumer_kwargs(self.connection, self.group)
+            hurried = self._hurried()
+            kwargs = consumer_kwargs(hurried, self.group)
             kwargs["partition_assignment_strategy"] = (CooperativeStickyAssignor,)
-            self._consumer = connect(KafkaConsumer, self.connection, kwargs)
+            self._consumer = connect(KafkaConsumer, hurried, kwargs)
+            kafka_group.keep_answers(self._consumer)
         return self._consumer
 
     def _assigned(self, tp: TopicPartition) -> Any:

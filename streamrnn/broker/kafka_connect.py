@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import kafka.errors as client_errors
 from kafka.net.compat import KafkaNetClient
 
+from streamrnn.broker.kafka_compression import remedy
 from streamrnn.broker.kafka_settings import KafkaConnection, keep_credentials_out_of_logs
 from streamrnn.errors import BrokerError, FencedError, RebalanceError
 
@@ -65,6 +66,8 @@ def fail(what: str, error: Exception, connection: KafkaConnection, instance: str
         ) from error
     if isinstance(error, _GROUP_CHANGED):
         raise RebalanceError(f"{what}: the group changed meanwhile ({error})") from error
+    if isinstance(error, client_errors.UnsupportedCodecError):
+        raise BrokerError(f"{what}: {remedy(str(error))}") from error
     if isinstance(error, client_errors.OffsetOutOfRangeError):
         raise BrokerError(
             f"{what}: an offset is no longer, or not yet, in the log ({error}); restore a checkpoint the log still "

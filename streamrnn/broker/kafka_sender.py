@@ -11,10 +11,13 @@ is of all of these until each is sent by itself; newer brokers name up to three 
 from __future__ import annotations
 
 import contextlib
+import math
 import re
+import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import kafka.errors as client_errors
@@ -35,12 +38,16 @@ _REFUSALS = {
 }
 """What a broker has against single records, as reasons of a RefusedError. The rest concerns a topic or the cluster."""
 
+_LEAST_S = 0.1  # what is tried at all is given so much
+
 _RANGE = re.compile(r"\[(-?\d+), (-?\d+)\]")
 
 _BESIDE = (client_errors.KafkaError, client_errors.OutOfOrderSequenceNumberError, client_errors.UnknownProducerIdError)
 """What befalls records that were sent with, or behind, one that was refused."""
 
 _ACKNOWLEDGED_SWEEP = 4096  # sends between two sweeps of acknowledged ones, so that a long batch holds few of them
+
+_METADATA_WAIT_S, _METADATA_PAUSE_S = 2.0, 0.2
 
 
 class KafkaSender:
@@ -53,6 +60,7 @@ class KafkaSender:
         self._noted = 0  # how many were taken off since the last flush
         self._failures: dict[int, BaseException] = {}  # by their place in the order of sending
         self._closed = False
+        self._time_left: Callable[[], float] = lambda: math.inf
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.connection!r})"
@@ -76,7 +84,12 @@ class KafkaSender:
             raise RefusedError("invalid", f"sending to topic {topic} failed: a record needs a key or value")
         producer = self._producing()
         try:
-            future = producer.send(topic, value=value, key=key, partition=partition, timestamp_ms=timestamp_ms)
+            try:
+                future = producer.send(topic, value=value, key=key, partition=partition, timestamp_ms=timestamp_ms)
+            except ValueError:
+                if partition is None or not self._finds(topic, partition):
+                    raise
+                future = producer.send(topic, value=value, key=key, partition=partition, timestamp_ms=timestamp_ms)
         except client_errors.MessageSizeTooLargeError as error:
             raise RefusedError("too_large", f"sending to topic {topic} failed: {error}") from error
         except (client_errors.KafkaError, ValueError) as error:
@@ -86,11 +99,25 @@ class KafkaSender:
             while self._sent and self._sent[0].is_done:
                 self._note(self._sent.popleft())
 
+    def _finds(self, topic: str, partition: int) -> bool:
+        """Whether the cluster has a partition that the client does not know: it asks again only every few minutes."""
+        producer, deadline = self._producing(), time.monotonic() + _METADATA_WAIT_S
+        while time.monotonic() < deadline:
+            answered = threading.Event()
+            producer._metadata.request_update().add_both(lambda _, answered=answered: answered.set())
+            producer._sender.wakeup()
+            answered.wait(max(0.0, deadline - time.monotonic()))
+            if partition in (producer._metadata.partitions_for_topic(topic) or ()):
+                return True
+            time.sleep(_METADATA_PAUSE_S)  # a broker may be a moment behind the one that added it
+        return False
+
     def flush(self, timeout_s: float) -> None:
         """See :class:`streamrnn.broker.protocol.Sender`.
 
         When anything failed, the producer is dropped with all it still held, and the next send makes a new one.
         """
+        timeout_s = self._within(timeout_s)
         deadline = time.monotonic() + timeout_s
         total = self._noted + len(self._sent)
         timed_out = False
@@ -132,20 +159,34 @@ class KafkaSender:
 
     def partitions(self, topic: str) -> list[int]:
         """See :class:`streamrnn.broker.protocol.Sender`."""
-        found = KafkaAdministration(self.connection).describe_topics([topic])[topic]
+        found = KafkaAdministration(self._hurried()).describe_topics([topic])[topic]
         return [] if found is None else list(range(found.partitions))
+
+    def hurry(self, time_left: Callable[[], float]) -> None:
+        """See :class:`streamrnn.broker.protocol.Sender`."""
+        self._time_left = time_left
+
+    def _within(self, timeout_s: float) -> float:
+        return min(timeout_s, self._time_left())
+
+    def _hurried(self) -> KafkaConnection:
+        """How to reach the cluster in the time that is left."""
+        given = self.connection
+        connect_s, request_s = self._within(given.connect_timeout_s), self._within(given.request_timeout_s)
+        return replace(given, connect_timeout_s=max(_LEAST_S, connect_s), request_timeout_s=max(_LEAST_S, request_s))
 
     def close(self, timeout_s: float) -> None:
         """See :class:`streamrnn.broker.protocol.Sender`."""
         self._closed = True
         if self._producer is not None:
-            self._drop_producer(timeout_s)
+            self._drop_producer(self._within(timeout_s))
 
     def _producing(self) -> Any:
         if self._producer is None:
             if self._closed:
                 raise BrokerError("this broker is closed; make a new one")
-            self._producer = connect(KafkaProducer, self.connection, producer_kwargs(self.connection))
+            hurried = self._hurried()
+            self._producer = connect(KafkaProducer, hurried, producer_kwargs(hurried))
         return self._producer
 
 

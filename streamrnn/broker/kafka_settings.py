@@ -28,6 +28,10 @@ FETCH_WAIT_MS = 100
 BATCH_BYTES = 256 << 10
 """Bytes of one produced batch: a commit interval's predictions of a partition in one or a few requests."""
 
+HEARTBEAT_MS = 500
+"""Between two heartbeats. Kafka's own 3 s would keep a partition that moves waiting for as long: its old owner has
+given it up, and the others have not heard yet that they should join again. A heartbeat costs next to nothing."""
+
 LINGER_MS = 5
 """How long the producer waits for a batch to fill: small against a commit interval, large against a send."""
 
@@ -53,12 +57,13 @@ class KafkaGroup:
     """This worker's place in its consumer group.
 
     ``instance_id`` makes the membership static: a restart within ``session_timeout_s`` takes its partitions back, and
-    a second process with the same id fences the first. ``max_poll_interval_s`` is generous because a restore replays
-    records between two polls; a dead process is noticed by its session all the same.
+    a second process with the same id fences the first; None: a name that no other process has.
+    ``max_poll_interval_s`` is generous because a restore replays records between two polls; a dead process is noticed
+    by its session all the same.
     """
 
     group_id: str
-    instance_id: str
+    instance_id: str | None = None
     session_timeout_s: float = 10.0
     max_poll_interval_s: float = 1800.0
 
@@ -107,12 +112,13 @@ def client_kwargs(connection: KafkaConnection) -> dict[str, Any]:
 
 
 def consumer_kwargs(connection: KafkaConnection, group: KafkaGroup) -> dict[str, Any]:
-    """Return the consumer's arguments, its assignor excepted."""
+    """Return the consumer's arguments, its assignor excepted. The group's ``instance_id`` must be known by now."""
     return client_kwargs(connection) | {
         "group_id": group.group_id,
         "group_instance_id": group.instance_id,
         "session_timeout_ms": round(group.session_timeout_s * 1000),
-        "heartbeat_interval_ms": round(group.session_timeout_s * 1000 / 4),
+        # By its heartbeat a member learns that the group rebalances, twice when partitions move.
+        "heartbeat_interval_ms": round(min(HEARTBEAT_MS, group.session_timeout_s * 1000 / 4)),
         "max_poll_interval_ms": round(group.max_poll_interval_s * 1000),
         "isolation_level": "read_committed",  # also what makes pending offset commits be waited for
         "enable_auto_commit": False,
@@ -135,6 +141,7 @@ def reader_kwargs(connection: KafkaConnection) -> dict[str, Any]:
         "auto_offset_reset": "none",
         "allow_auto_create_topics": False,
         "fetch_max_wait_ms": FETCH_WAIT_MS,
+        "max_poll_records": 100,  # how closely the reader looks at how much it has read
         "metrics_enabled": False,
     }
 

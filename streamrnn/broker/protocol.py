@@ -17,13 +17,17 @@ what to do when the outcome is in doubt is the worker's (``streamrnn.daemon.deli
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from streamrnn.errors import BrokerError, FencedError, UndeliveredError
 
 Headers: TypeAlias = Sequence[tuple[str, bytes]]
+
+
+MAX_READ_BYTES = 64 << 20
+"""Values that are read from outside at once, so that a look at long records does not fill the memory."""
 
 
 class TopicPartition(NamedTuple):
@@ -77,11 +81,14 @@ class Polled(NamedTuple):
     """What a poll returned, and the membership it was returned under; None where a group has one member for ever.
 
     A commit takes the newest poll's membership and no later one. Whatever left this worker up to that poll is in
-    :meth:`Broker.events`, so what it still works on has been its own all the time.
+    :meth:`Broker.events`, so what it still works on has been its own all the time. While the group rebalances it is
+    not ``stable``: work goes on, and its commits wait for a poll that finds it so. Partitions that a stable poll
+    reports as :class:`Revoked` may still be committed under its membership, until the next poll: nobody has them yet.
     """
 
     records: Mapping[TopicPartition, Sequence[Record]]
     membership: Membership | None = None
+    stable: bool = True
 
 
 class Commit(NamedTuple):
@@ -105,7 +112,10 @@ class NothingAssigned:
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """These partitions were given up in an orderly way; they were still owned until just before this event."""
+    """These partitions were given up in an orderly way; they were still owned until just before this event.
+
+    What was done for them can be committed until the next poll, see :class:`Polled`.
+    """
 
     partitions: tuple[TopicPartition, ...]
 
@@ -148,6 +158,12 @@ class Sender(Protocol):
 
     def partitions(self, topic: str) -> list[int]:
         """Return the topic's partition numbers, ascending; ``[]`` when it does not exist."""
+
+    def hurry(self, time_left: Callable[[], float]) -> None:
+        """Let no call take longer than ``time_left`` says when it begins, in seconds, whatever it is given itself.
+
+        That is infinite until a stop is asked for.
+        """
 
     def close(self, timeout_s: float) -> None:
         """Leave and release everything. Sends nothing that was not flushed and commits nothing. Idempotent."""
@@ -229,6 +245,13 @@ class Broker(Sender, Protocol):
         is in doubt, and :meth:`committed` tells. Without transactions the outputs are there in that case.
         """
 
+    def leave(self, timeout_s: float) -> bool:
+        """Give this worker's place in the group up, so that others have its partitions at once; closes the broker.
+
+        False when the place is kept, because nobody else is there. Raises BrokerError when the group did not hear of
+        it: the partitions then wait until it considers this worker dead.
+        """
+
 
 def send_then_commit(
     broker: Broker,
@@ -254,13 +277,15 @@ def send_then_commit(
 class TopicDescription:
     """A topic as it is: how many partitions and copies of each, and what this user may do with it (READ, WRITE, ...).
 
-    ``leaderless`` are the partitions that nobody can read or write at the moment.
+    ``leaderless`` are the partitions that nobody can read or write at the moment. ``id`` is another one once the topic
+    was deleted and made anew; "" where the log gives none.
     """
 
     partitions: int
     operations: frozenset[str]
     replicas: int = 1
     leaderless: tuple[int, ...] = ()
+    id: str = ""
 
 
 class Member(NamedTuple):
@@ -324,10 +349,10 @@ class Administration(Protocol):
     def read(
         self, offsets: Mapping[TopicPartition, int], max_records: int, timeout_s: float
     ) -> dict[TopicPartition, list[Record]]:
-        """Return up to ``max_records`` records of each partition from an offset on, as far as they come in time.
+        """Return up to ``max_records`` records of each partition from an offset on.
 
-        Nothing is joined and nothing is committed. Raises BrokerError where an offset is outside its log or records
-        cannot be unpacked.
+        Fewer where they do not come in time, or where all together have more than ``MAX_READ_BYTES``. Nothing is joined
+        and nothing is committed. Raises BrokerError where an offset is outside its log or records cannot be unpacked.
         """
 
 
@@ -345,7 +370,9 @@ def missing_rights(
     for name, operation in (*((name, "READ") for name in read), *((name, "WRITE") for name in write)):
         found = described[name]
         if found is None:
-            problems.append(f"topic {name} does not exist, or this user may not see it: create it or grant DESCRIBE")
+            problems.append(
+                f"topic {name} does not exist, or this user may not see it: run `streamrnn topics` or grant DESCRIBE"
+            )
         elif operation not in found.operations:
             problems.append(f"topic {name}: this user may not {operation.lower()}; grant {operation}")
     return list(dict.fromkeys(problems))

@@ -4,12 +4,13 @@ The commands and their options are in this very file and leave the work to the p
 print. Everything
 heavy is imported inside a command, so that ``--help`` answers at once. Results go to stdout, the rest to stderr.
 
-Exit status: 0 done, 1 an error, 2 a wrong option or configuration, 3 (``run``) another worker took over, 130 Ctrl-C. An
-error a user can meet ends in one message, never in a traceback.
+Exit status: 0 done, 1 an error, 2 a wrong option or configuration, 3 (``run``) another worker took over, 4 (``run``)
+stopped without its last checkpoint, 130 Ctrl-C. An error a user can meet ends in one message, never in a traceback.
 
-    show     how results are laid out
-    changes  which settings changed since the job's checkpoints were written
-    connect  what keeps a valid job from running where it is meant to
+    show        how results are laid out
+    changes     which settings changed since the job's checkpoints were written
+    connect     a job's cluster: what keeps the job from running there, and the topics it lacks
+    evaluating  the files that an evaluation reads and writes, and what it refuses
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable
 from enum import StrEnum
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, ParamSpec
+from typing import TYPE_CHECKING, Annotated, ParamSpec
 
 import typer
 from rich.console import Console
@@ -30,9 +32,6 @@ from rich.text import Text
 from streamrnn.errors import ConfigError, StreamrnnError
 
 if TYPE_CHECKING:
-    from streamrnn.broker.protocol import Record
-    from streamrnn.job.config import Config
-    from streamrnn.offline.evaluation import Report
     from streamrnn.offline.inspection import Place
 
 P = ParamSpec("P")
@@ -47,7 +46,8 @@ See it at work on real data, with no broker:  [bold cyan]streamrnn demo[/bold cy
 
 Then write a job file and go through these:
 
-  [cyan]streamrnn validate -c job.yaml --connect[/cyan]        are job and topics right?
+  [cyan]streamrnn topics -c job.yaml[/cyan]                    create the topics it writes
+  [cyan]streamrnn validate -c job.yaml --connect[/cyan]        will it run, and run well?
   [cyan]streamrnn evaluate -c job.yaml --data past.csv[/cyan]  how well does it predict?
   [cyan]streamrnn run -c job.yaml[/cyan]                       run the daemon
   [cyan]streamrnn inspect -c job.yaml[/cyan]                   what has it learned?
@@ -69,7 +69,12 @@ ConfigOption = Annotated[
 ]
 DataOption = Annotated[
     Path,
-    typer.Option(metavar="FILE", help="The records, in the order in which they are learned: .csv, .jsonl or .ndjson."),
+    typer.Option(
+        metavar="FILE",
+        help="The records, in the order in which they are learned: .csv, .jsonl or .ndjson.",
+        exists=True,
+        dir_okay=False,
+    ),
 ]
 SampleOption = Annotated[
     Path | None,
@@ -230,7 +235,10 @@ def validate(
     console.print("[green]the job file is valid[/green]")
     sound = changes.tell(job, console)
     if data is not None:
-        sound = _fits(job, data, key, timestamp, limit) and sound
+        from streamrnn.cli.evaluating import fits
+        from streamrnn.offline.data_file import Fields
+
+        sound = fits(job, data, Fields(key=key, timestamp=timestamp), limit, console) and sound
     if connect:
         from streamrnn.cli.connect import look
 
@@ -239,18 +247,22 @@ def validate(
         raise typer.Exit(ERROR)
 
 
-def _fits(job: Config, data: Path, key: str | None, timestamp: str | None, limit: int) -> bool:
-    """Show what the file's records are to the job; whether they are what it needs."""
-    from streamrnn.cli import show
-    from streamrnn.job.sample import examine
-    from streamrnn.offline import data_file
+@_command(_JOB)
+def topics(
+    config: ConfigOption,
+    partitions: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Partitions of the input topic, where it does not exist yet."),
+    ] = None,
+) -> None:
+    """Create the topics of a job that do not exist yet; the others stay as they are.
 
-    fields = data_file.Fields(key=key, timestamp=timestamp)
-    with contextlib.closing(data_file.read_rows(data)) as rows:
-        _, source = _begun(data_file.records(job, rows, fields), data)
-        sample = examine(job, islice(source, limit))
-    show.show_sample(_stdout(), sample)
-    return sample.used > 0 and not sample.never()
+    Those it writes get as many partitions as the input topic, so that a prediction has its record's partition number.
+    """
+    from streamrnn.cli.connect import create_topics
+    from streamrnn.job.job_file import load
+
+    create_topics(load(config), partitions, _stdout())
 
 
 @_command(_JOB)
@@ -269,7 +281,7 @@ def evaluate(
     Every record is predicted before it is learned from; the result is what the daemon would have achieved on a topic of
     one partition.
     """
-    from streamrnn.cli import show
+    from streamrnn.cli import evaluating, show
     from streamrnn.daemon import collector
     from streamrnn.job.job_file import load
     from streamrnn.offline import data_file
@@ -281,46 +293,14 @@ def evaluate(
     bar = show.EvaluationProgress(data, limit, error)
     rows = data_file.read_rows(data, bar.read)
     records = data_file.records(job, rows, fields, lambda text: error.print(Text(text, "yellow"), soft_wrap=True))
-    first, source = _begun(records, data)
+    first, source = evaluating.begun(records, data)
     if timestamp is None and job.input.timestamp.field is None:
         error.print("[yellow]no --timestamp given: the records are assumed to be one second apart[/yellow]")
-    with contextlib.closing(rows), _opened(predictions) as out, bar, collector.seldom():
+    with contextlib.closing(rows), evaluating.opened(predictions, data) as out, bar, collector.seldom():
         bar.prepare(job.model.dtype)
         report = run_over(job, source, limit=limit, progress=bar.update, predictions=out)
+    evaluating.require_targets(job, data, report, data_file.fields_of(first))
     show.evaluation(_stdout(), report)
-    _require_targets(job, data, report, data_file.fields_of(first))
-
-
-def _require_targets(job: Config, data: Path, report: Report, fields: str) -> None:
-    """Refuse a file that taught nothing: a misspelt target would otherwise pass for a job that cannot be measured."""
-    if not report.sample.used:
-        raise ConfigError(f"{data}: none of its {report.records} records could be used; the reasons are above")
-    for name, known in zip(job.target.fields, report.known.tolist(), strict=True):
-        if not known:
-            raise ConfigError(
-                f"{data}: none of its {report.records} records has a value in the target field {name!r}; the fields of "
-                f"the first one: {fields}"
-            )
-
-
-def _begun(records: Iterator[Record], data: Path) -> tuple[Record, Iterator[Record]]:
-    """The first record, and all of them: what is wrong with file or options shows before anything starts."""
-    if (first := next(records, None)) is None:
-        raise ConfigError(f"--data: {data} holds no record")
-    return first, chain([first], records)
-
-
-@contextlib.contextmanager
-def _opened(path: Path | None) -> Iterator[IO[bytes] | None]:
-    """A file to write, or none where none is wanted."""
-    if path is None:
-        yield None
-        return
-    try:
-        with path.open("wb") as out:
-            yield out
-    except OSError as error:
-        raise StreamrnnError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 @_command(_JOB)
@@ -362,7 +342,13 @@ def inspect(
     place = _place(checkpoint, config)
     listed = inspection.find(place)
     chosen = [inspection.inspect(one) for one in inspection.newest(listed)]
-    kept = [] if stream is None else [(one, state) for one in chosen if (state := one.stream(stream.encode()))]
+    if not chosen:
+        raise StreamrnnError(inspection.no_use(place, listed))
+    key = None if stream is None else os.fsencode(stream)  # the very bytes that were typed
+    kept = [] if key is None else [(one, state) for one in chosen if (state := one.stream(key))]
+    if key is not None and not kept:
+        name = key.decode(errors="replace")
+        raise StreamrnnError(f"--stream: {name!r} is in none of these checkpoints; it was not seen, or was evicted")
     if as_json:
         typer.echo(json.dumps([one.as_data() for one in chosen] if stream is None else [s for _, s in kept], indent=2))
     elif stream is None:
@@ -371,16 +357,12 @@ def inspect(
         show.unreadable(_stderr(), listed)
         for one, state in kept:
             show.stream(_stdout(), state, one)
-    if stream is not None and not kept:
-        raise StreamrnnError(f"--stream: {stream!r} is in none of these checkpoints; it was not seen, or was evicted")
-    if not chosen:
-        raise StreamrnnError(f"{place}: none of its {len(listed)} checkpoints can be read")
 
 
 def _place(checkpoint: Path | None, config: Path | None) -> Place | Path:
     """Where to look for checkpoints: what was named, or where the job keeps them."""
     if (checkpoint is None) == (config is None):
-        raise ConfigError("inspect: give either a checkpoint (a manifest or a directory) or a job file with -c")
+        raise ConfigError("give either a checkpoint (a manifest or a directory) or a job file with -c")
     if checkpoint is not None:
         return checkpoint
     assert config is not None
@@ -388,6 +370,39 @@ def _place(checkpoint: Path | None, config: Path | None) -> Place | Path:
     from streamrnn.offline.inspection import of_config
 
     return of_config(load(config))
+
+
+@_command(_JOB)
+def export(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="[CHECKPOINT] OUT.safetensors",
+            help="A checkpoint's manifest or a directory with checkpoints, unless a job file is given; and the file.",
+            show_default=False,
+        ),
+    ],
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", metavar="JOB.YAML", help="Export a checkpoint of this job.", show_default=False),
+    ] = None,
+    partition: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="The partition whose learner is wanted; default: the newest.")
+    ] = None,
+) -> None:
+    """Write a model file from the newest checkpoint, for an estimator, for PyTorch, or to begin another job with.
+
+    The estimator's load() reads it and goes on where the daemon was. Weights stand under PyTorch's names.
+    """
+    from streamrnn.cli import show
+    from streamrnn.offline import export as exporting
+    from streamrnn.offline.inspection import find
+
+    *checkpoint, out = paths
+    if len(checkpoint) > 1:
+        raise ConfigError(f"export: expected at most a checkpoint and a file, got {' '.join(map(str, paths))}")
+    listed = find(_place(checkpoint[0] if checkpoint else None, config))
+    show.exported(_stdout(), exporting.export(exporting.choose(listed, partition), out), out, listed)
 
 
 @_command(_DEPLOY)

@@ -5,23 +5,26 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
-from streamrnn.job.changes import described
+from streamrnn.job.changes import described, ways_out
 from streamrnn.job.config import Config
 from streamrnn.learner.changes import Way
-from streamrnn.offline.outlook import Outlook, outlook, topics
+from streamrnn.offline.outlook import Outlook, outlook, topics, unreadable
 
 _COLOURS = {Way.AT_ONCE: "green", Way.GROWTH: "green", Way.IMPOSSIBLE: "red"}
 
 
 def tell(config: Config, out: Console) -> bool:
-    """Print every setting that changed; nothing where none did. False where what was learned cannot be gone on from.
+    """Print every setting that changed; nothing where none did. False where it cannot go on from what it has learned.
 
     Raises CheckpointError for checkpoints that this version does not know the settings of.
     """
-    found = outlook(config)
+    found, lost = outlook(config), unreadable(config)
     for each in found:
         _tell(config, each, out)
-    if not found and (others := topics(config)):
+    for one in lost:
+        text = f"no checkpoint of a partition can be read, the newest is {one.place}: {one.reason}"
+        out.print(Text.assemble(("error: ", "bold red"), (text, "red")), soft_wrap=True)
+    if not found and not lost and (others := topics(config)):
         out.print(
             Text(
                 f"input.topic: the job's checkpoints are of {', '.join(others)}; of {config.input.topic} it begins "
@@ -30,7 +33,7 @@ def tell(config: Config, out: Console) -> bool:
             ),
             soft_wrap=True,
         )
-    return all(each.possible for each in found)
+    return not lost and all(each.possible for each in found)
 
 
 def _tell(config: Config, each: Outlook, out: Console) -> None:
@@ -43,18 +46,8 @@ def _tell(config: Config, each: Outlook, out: Console) -> None:
     if each.possible:
         out.print("[green]the job goes on from what it has learned, in a new lineage[/green]")
         return
-    refused = "Put the old values back, or give the job another name (and another kafka.group_id if you set one)"
-    out.print(
-        Text.assemble(
-            ("error: ", "bold red"),
-            (
-                f"the job cannot go on from what it has learned. {refused}: it then begins anew, or, with "
-                "model.warm_start: the directory of these checkpoints, from what fits of them",
-                "red",
-            ),
-        ),
-        soft_wrap=True,
-    )
+    refused = f"the job cannot go on from what it has learned. {ways_out(each.changes)}"
+    out.print(Text.assemble(("error: ", "bold red"), (refused, "red")), soft_wrap=True)
 
 
 def _listed(partitions: list[int]) -> str:

@@ -1,4 +1,4 @@
-"""``validate --connect``: what would keep a valid job from running well where it is meant to. Changes nothing there."""
+"""A job's cluster: ``validate --connect`` looks at it and changes nothing, ``topics`` creates what is not there."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
+from streamrnn.daemon.opening import open_administration, topics_of
 from streamrnn.daemon.preflight.checks import Preflight
 from streamrnn.daemon.preflight.findings import Kind, count
+from streamrnn.errors import ConfigError
 from streamrnn.job.config import Config
 
 _LABELS: Final = {
@@ -41,3 +43,29 @@ def summary(counts: dict[Kind, int]) -> Text:
     if warnings:
         return Text(f"the job can run; {count(warnings, 'warning')} above", "yellow")
     return Text("the job can run", "green")
+
+
+def create_topics(config: Config, partitions: int | None, out: Console) -> None:
+    """Create the job's topics that do not exist; those that are written get as many partitions as the input topic."""
+    administration = open_administration(config)
+    source, *written = topics_of(config)
+    described = administration.describe_topics([source, *written])
+    found = described[source]
+    if found is None and partitions is None:
+        raise ConfigError(
+            f"input.topic: {source} does not exist, or this user may not see it; with --partitions N it is created, "
+            "with as many partitions as workers will ever share"
+        )
+    if found is not None and partitions not in (None, found.partitions):
+        raise ConfigError(
+            f"--partitions: {source} exists and has {count(found.partitions, 'partition')}, found {partitions}; leave "
+            "the option out"
+        )
+    wanted = partitions if found is None else found.partitions
+    assert wanted is not None
+    missing = [name for name, there in described.items() if there is None]
+    administration.create_topics(dict.fromkeys(missing, wanted))
+    for name, there in described.items():
+        state = "created" if there is None else "there already"
+        number = count(wanted if there is None else there.partitions, "partition")
+        out.print(Text(f"{name}: {state}, {number}", "green" if there is None else ""), soft_wrap=True)

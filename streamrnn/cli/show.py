@@ -19,6 +19,7 @@ from streamrnn.job.job_file import warnings
 from streamrnn.job.sample import Sample
 from streamrnn.learner.lowering import bytes_per_stream, layout_of
 from streamrnn.offline.evaluation import Report
+from streamrnn.offline.export import Exported
 from streamrnn.offline.inspection import Inspection, Listed
 from streamrnn.offline.scoring import HIGHER_IS_BETTER, MODEL
 
@@ -63,7 +64,8 @@ def job(config: Config) -> RenderableType:
     table.add_row("job", Text(config.job, "bold"))
     if config.kafka is not None:
         table.add_row("broker", f"Kafka {', '.join(config.kafka.servers)} ({config.kafka.security.protocol})")
-        table.add_row("group", f"{config.group_id}, this worker as {config.group_instance_id}")
+        name = config.kafka.group_instance_id
+        table.add_row("group", f"{config.group_id}, this worker {f'as {name}' if name else 'named after its host'}")
     elif config.embedded is not None:
         table.add_row("broker", f"embedded log in {config.embedded.directory}")
     table.add_row("input", _input(config))
@@ -304,6 +306,25 @@ def unreadable(console: Console, listed: list[Listed]) -> None:
     for one in listed:
         if one.manifest is None:
             console.print(Text(f"unreadable: {one.place}: {one.reason}", "red"), soft_wrap=True)
+
+
+def exported(console: Console, done: Exported, out: Path, listed: list[Listed]) -> None:
+    """What was written, how it is loaded, and what did not come along."""
+    at = done.manifest
+    partition = f"{at.topic}/{at.partition}"
+    console.print(Text.assemble(("checkpoint   ", "dim"), (done.place, "cyan")), soft_wrap=True)
+    console.print(f"written to {out}: the learner of {partition} at offset {at.progress.position:,}", soft_wrap=True)
+    others = {one.manifest.partition for one in listed if one.manifest is not None} - {at.partition}
+    if others:
+        numbers = ", ".join(map(str, sorted(others)))
+        console.print(f"partitions with learners of their own: {numbers} (--partition)", soft_wrap=True)
+    if done.estimator is None:
+        console.print("[yellow]no estimator can go on from it; PyTorch and model.warm_start can read it:[/yellow]")
+    else:
+        console.print(f'{done.estimator}.load("{out}") goes on from it', soft_wrap=True, style="green", markup=False)
+        console.print(f"streams are told apart by the feature {done.stream_key!r}", soft_wrap=True, markup=False)
+    for note in done.notes:
+        console.print(Text(f"  {note}", "yellow"), soft_wrap=True)
 
 
 def _listing(listed: list[Listed]) -> Table:

@@ -1,10 +1,10 @@
 """The arrays and numbers the kernels work on, grouped into named tuples.
 
 Numba breaks named tuples up at compile time, so grouping costs nothing; every array is C-contiguous and writable.
-Letters: S rows of streams (see ``Streams``), D inputs, U encoded features, H hidden units, L layers, C vectors a layer
-carries, G the length of its gates together, O outputs, F target fields, Y target columns of a step, M remembered
-predictions, Q remembered values, P parameters, R = H + D + lags * F + 1 regressors of the RLS readout; all of them in
-``learner.axes``.
+Letters: S rows of streams (see ``Streams``), D inputs, U encoded features, V of them whose last value is kept, H hidden
+units, L layers, C vectors a layer carries, G the length of its gates together, O outputs, F target fields, Y target
+columns of a step, M remembered predictions, Q remembered values, P parameters, R = H + D + lags * F + 1 regressors of
+the RLS readout; all of them in ``learner.axes``.
 
 An annotation says what an array is: a letter for its type (T the model's precision, F float64, I int64, U uint64, B
 bool, K uint8) and its number of dimensions; ``tables`` reads them. What is behind the annotation of an array that
@@ -163,6 +163,7 @@ class Streams(NamedTuple):
     event: U2 = stored("E", cleared=STREAM)  # their events
     event_step: I2 = stored("E", blank=-1, cleared=SEQUENCE)  # their step, -1 = in an earlier sequence
     event_count: I1 = stored(cleared=STREAM)  # events so far
+    last_x: F2 = stored("V", blank=nan, cleared=SEQUENCE, growth="last values")  # newest known value of these features
 
 
 class Layer(NamedTuple):
@@ -219,6 +220,8 @@ class Scratch(NamedTuple):
     counted: F1  # (F,) targets of the record at work, as far as they count
     kept: F1  # (F,) what the stream remembers of them, NaN = nothing
     indicator: B1  # (U,)
+    imputed: F1  # (U,) what a missing feature counts as, NaN = its running mean, unless ...
+    last_at: I1  # (U,) ... this is not -1: its last value of the sequence, which stands there in ``last_x``
     levels: F1  # (Q,)
 
 

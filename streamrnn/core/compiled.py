@@ -9,6 +9,7 @@ wheel brings both files along.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -27,9 +28,14 @@ from streamrnn.errors import StreamrnnError
 
 Precision = Literal["float32", "float64"]
 TIMEOUT_S = 900.0
+_ASKED_EVERY_S = 0.1
 
 CHILD = """
-import importlib.util, sys
+import ctypes, importlib.util, os, signal, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: not to outlive whoever waits for it, however it ends
+    if os.getppid() != int(sys.argv.pop(1)):
+        sys.exit("nobody waits for this any more")
 file, dtype, output, *sys.path = sys.argv[1:]
 spec = importlib.util.spec_from_file_location("streamrnn", file)
 sys.modules["streamrnn"] = package = importlib.util.module_from_spec(spec)
@@ -48,6 +54,18 @@ _engines: list[Any] = []  # own the code they loaded
 Process = Callable[[int, int, int, int], int]
 
 
+Cancelled = Callable[[], bool]
+"""Asked while kernels are compiled: whether nobody wants them any more."""
+
+
+class CompilationCancelled(StreamrnnError):  # noqa: N818 - no error, but what was asked for
+    """The kernels were not compiled, since the process is to end."""
+
+
+def _never() -> bool:
+    return False
+
+
 class Kernels(NamedTuple):
     """The loaded kernels of one precision, and what made them."""
 
@@ -60,10 +78,14 @@ class Kernels(NamedTuple):
 _loaded: dict[str, Kernels] = {}
 
 
-def warm_up(dtype: Precision = "float32") -> float:
-    """Have the kernels of one precision compiled and loaded, so that no record waits; returns the seconds it took."""
+def warm_up(dtype: Precision = "float32", cancelled: Cancelled = _never) -> float:
+    """Have the kernels of one precision compiled and loaded, so that no record waits; returns the seconds it took.
+
+    Raises CompilationCancelled, with the compiler ended, once ``cancelled`` says so.
+    """
     started = time.perf_counter()
-    ensure_compiled(dtype)
+    if not JIT_DISABLED:
+        kernels(dtype, cancelled)
     return time.perf_counter() - started
 
 
@@ -78,7 +100,7 @@ def ensure_compiled(dtype: str) -> None:
         kernels(dtype)
 
 
-def kernels(dtype: str) -> Kernels:
+def kernels(dtype: str, cancelled: Cancelled = _never) -> Kernels:
     """The kernels of one precision, from their object file; a child process writes that where there is none.
 
     Raises StreamrnnError where they cannot be compiled or stored, or came with the package and are damaged.
@@ -87,7 +109,7 @@ def kernels(dtype: str) -> Kernels:
         path = object_file.find(dtype)
         content = None if path is None else _intact(path)
         if path is None or content is None:
-            path = compile_once(dtype)
+            path = compile_once(dtype, cancelled)
             content = object_file.read(path)
         _loaded[dtype] = Kernels(_load(content.data), path, content.digest, content.versions)
     return _loaded[dtype]
@@ -115,7 +137,7 @@ def _intact(path: Path) -> object_file.ObjectFile | None:
         return None
 
 
-def compile_once(dtype: str) -> Path:
+def compile_once(dtype: str, cancelled: Cancelled = _never) -> Path:
     """Have the kernels compiled into the cache, unless another process did so meanwhile, and return their path."""
     directory = object_file.writable_directory()
     if directory is None:
@@ -127,37 +149,69 @@ def compile_once(dtype: str) -> Path:
     # Opened for reading, since the file may be another user's; a lock needs no more.
     lock = os.open(f"{path}.lock", os.O_RDONLY | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        _lock(lock, cancelled)
         if not path.exists() or _intact(path) is None:
             _log.warning("compiling the %s kernels, once on this machine: half a minute, more when it is busy", dtype)
-            compile_in_child(dtype, path)
+            compile_in_child(dtype, path, cancelled)
     finally:
         os.close(lock)
     return path
 
 
-def compile_in_child(dtype: str, path: Path) -> None:
+def _lock(file: int, cancelled: Cancelled) -> None:
+    """Wait until no other process compiles the same."""
+    told = False
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not told:
+                _log.info("another process compiles the kernels; waiting for it")
+                told = True
+            if cancelled():
+                raise CompilationCancelled("waiting for another process that compiles the kernels: stopped") from None
+            time.sleep(_ASKED_EVERY_S)
+
+
+def compile_in_child(dtype: str, path: Path, cancelled: Cancelled = _never) -> None:
     """Write the object file by a process of its own. Raises StreamrnnError with its last words where that fails.
 
     Hash seed, working directory and the settings of Numba and Python are fixed, so that the same sources give the same
     bytes.
     """
     imported = [entry for entry in sys.path if Path(entry).is_absolute()]
-    command = [sys.executable, "-P", "-c", CHILD, str(streamrnn.__file__), dtype, str(path.absolute()), *imported]
+    parent = [str(os.getpid())] if sys.platform == "linux" else []
+    given = [*parent, str(streamrnn.__file__), dtype, str(path.absolute()), *imported]
+    command = [sys.executable, "-P", "-c", CHILD, *given]
     fixed = {"NUMBA_CPU_NAME": cpu_target(), "NUMBA_CPU_FEATURES": cpu_features(), "PYTHONHASHSEED": "0"}
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("NUMBA_", "PYTHON"))}
     if home := os.environ.get("PYTHONHOME"):  # without it a relocated interpreter does not start
         fixed["PYTHONHOME"] = home
     failed = f"compiling the {dtype} kernels failed"
-    run: dict[str, Any] = {"env": kept | fixed, "cwd": path.parent, "capture_output": True, "text": True}
+    run: dict[str, Any] = {"env": kept | fixed, "cwd": path.parent, "stdin": subprocess.DEVNULL, "text": True}
     try:
-        done = subprocess.run(command, **run, timeout=TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired:
-        raise StreamrnnError(f"{failed}: not done after {TIMEOUT_S:.0f} s; try when the machine is idle") from None
+        child = subprocess.Popen(command, **run, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     except OSError as error:
         raise StreamrnnError(f"{failed}, since {sys.executable} could not be started: {error}") from error
-    if done.returncode != 0 or not path.exists():
-        raise StreamrnnError(f"{failed}, with status {done.returncode}:\n{done.stderr[-2000:]}")
+    with child:
+        try:
+            said = _said(child, cancelled, failed)
+        finally:  # whatever ends the waiting ends the child
+            child.kill()
+    if child.returncode != 0 or not path.exists():
+        raise StreamrnnError(f"{failed}, with status {child.returncode}:\n{said[-2000:]}")
+
+
+def _said(child: subprocess.Popen[str], cancelled: Cancelled, failed: str) -> str:
+    """Wait for the child; returns what it printed."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return child.communicate(timeout=_ASKED_EVERY_S)[0]
+        if cancelled():
+            raise CompilationCancelled(f"{failed}: stopped")
+        if time.monotonic() > deadline:
+            raise StreamrnnError(f"{failed}: not done after {TIMEOUT_S:.0f} s; try when the machine is idle")
 
 
 def _load(data: bytes) -> Process:

@@ -36,7 +36,7 @@ COUNTS = (
     Count("steps_shortened", "Optimiser steps shortened because they promised more than their loss (polyak_bound)."),
     Count("windows_dropped", _DROPPED, "loss"),
     Count("windows_dropped", _DROPPED, "gradient"),
-    Count("imputed_inputs", "Missing or non-finite inputs replaced by the running mean."),
+    Count("imputed_inputs", "Missing or non-finite inputs, whatever they counted as instead."),
     Count("outlying_targets", "Targets out of bounds, which count only as far as the bound of their stream."),
     Count("sequences_ended", "Sequences ended by their end mark or by a gap in time."),
     Count("records_predicted", "Records a prediction was made for."),

@@ -1,4 +1,4 @@
-"""A record's columns of numbers become the network's inputs: standardised, imputed, with what the stream brings along.
+"""A record's columns of numbers become the network's inputs: imputed, standardised, with what the stream brings along.
 
 The inputs of a step are, in this order: U encoded features; dt, the logarithm of the time since the stream's previous
 event; the previous target with one flag per field that says it is known. Beside them stand the lags, which only the RLS
@@ -29,7 +29,7 @@ def encode(
     The record's slot has the statistics in force, ``source`` the memory of the running sequence.
     """
     slot, x = records.slot[i], scratch.x[0]  # row 0: the record is a run of one step
-    missing = encode_features(plan, model, scratch, records, i)
+    missing = encode_features(plan, model, streams, scratch, records, i, source)
     column = plan.features
     if plan.with_dt == 1:
         value = log_seconds_since(streams, source, records.time_ms[i])
@@ -47,18 +47,39 @@ def encode(
 
 
 @internal
-def encode_features(plan: Plan, model: Model, scratch: Scratch, records: Records, i: int) -> int:
-    """The U features; one that is missing becomes the running mean, an indicator 0. Returns how many were."""
+def encode_features(
+    plan: Plan, model: Model, streams: Streams, scratch: Scratch, records: Records, i: int, source: int
+) -> int:
+    """The U features; one that is missing becomes what ``imputed`` says. Returns how many were."""
     x, missing = scratch.x[0], ZERO
     for k in range(plan.features):
         value = records.x[i, k]
         if not scaler.usable(value):
-            missing += 1  # the mean is the best guess; standardised it is 0
+            missing += 1
+            value = imputed(streams, scratch, source, k)
+        if np.isnan(value):  # the mean is the best guess; standardised it is 0, and so is an indicator that is missing
             value = 0.0 if plan.scale == 1 or scratch.indicator[k] else model.x_mean[k]
         elif plan.scale == 1 and not scratch.indicator[k]:
             value = scaler.standardise(model.x_count, model.x_mean, model.x_m2, k, value)
         x[k] = x.dtype.type(clamped(value))
     return missing
+
+
+@internal
+def imputed(streams: Streams, scratch: Scratch, source: int, k: int) -> float:
+    """What feature k counts as where it is missing; NaN where that is the running mean."""
+    at = scratch.last_at[k]
+    value: float = scratch.imputed[k] if at < 0 else streams.last_x[source, at]
+    return value
+
+
+@internal
+def remember_last(plan: Plan, streams: Streams, scratch: Scratch, records: Records, i: int) -> None:
+    """The known features of record i become the last values of its stream, where these are kept."""
+    if streams.last_x.shape[1] > 0:
+        for k in range(plan.features):
+            if scratch.last_at[k] >= 0 and scaler.usable(records.x[i, k]):
+                streams.last_x[records.slot[i], scratch.last_at[k]] = records.x[i, k]
 
 
 @internal

@@ -133,9 +133,10 @@ def score_and_advance(
         scoring.report(model, records, i, scored)
     since = inputs.log_seconds_since(streams, slot, records.time_ms[i])
     advance(plan, streams, scratch, slot, records.time_ms[i])
+    inputs.remember_last(plan, streams, scratch, records, i)
     if not event:
         return
-    absorb_inputs(plan, hyper, model, records, i, since)
+    absorb_inputs(plan, hyper, model, scratch, records, i, since)
     model.counters[counts.RECORDS_PREDICTED] += 1
     if known_now:
         targets.absorb(plan, hyper, model, streams, scratch, slot, records.y[i])
@@ -167,11 +168,17 @@ def advance(plan: Plan, streams: Streams, scratch: Scratch, slot: int, time_ms: 
 
 
 @internal
-def absorb_inputs(plan: Plan, hyper: Hyper, model: Model, records: Records, i: int, since: float) -> None:
-    """Inputs of record i enter the statistics that standardise those to come."""
+def absorb_inputs(
+    plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, records: Records, i: int, since: float
+) -> None:
+    """Inputs of record i enter the statistics that standardise those to come.
+
+    A missing one that stands for a number does, too; a last value was observed only once.
+    """
     for k in range(plan.features):
-        if scaler.usable(records.x[i, k]):
-            absorb_input(hyper, model, k, records.x[i, k])
+        value = records.x[i, k] if scaler.usable(records.x[i, k]) else scratch.imputed[k]
+        if scaler.usable(value):
+            absorb_input(hyper, model, k, value)
     if plan.with_dt == 1:
         absorb_input(hyper, model, plan.features, since)
 

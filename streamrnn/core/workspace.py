@@ -18,7 +18,14 @@ from streamrnn.core.tables import table_of
 
 
 def zeros_scratch(
-    layout: Layout, plan: Plan, sizes: Mapping[str, int], theta: Array, indicator: Array, levels: Array
+    layout: Layout,
+    plan: Plan,
+    sizes: Mapping[str, int],
+    theta: Array,
+    indicator: Array,
+    levels: Array,
+    imputed: Array,
+    last_at: Array,
 ) -> Scratch:
     """Work space for one network with weights theta (P,); ``sizes`` has the length of each axis that arrays name."""
     D, O, F, Y, R, K = (sizes[axis] for axis in ("D", "O", "F", "Y", "R", "K"))  # noqa: E741
@@ -36,7 +43,7 @@ def zeros_scratch(
         raw=blank(O), draw=blank(O), grad=grad, step=blank(*theta.shape), phi=zeros(R, np.float64),
         phi_replayed=zeros(R, np.float64), scaling=np.zeros((F, 3)), expert_predictions=np.zeros((O, 2)),
         workspace=zeros((2, R), np.float64), counted=np.full(F, np.nan), kept=np.full(F, np.nan),
-        indicator=indicator, levels=levels,
+        indicator=indicator, levels=levels, imputed=imputed, last_at=last_at,
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ import logging
 
 from streamrnn.daemon.partition import Partition
 from streamrnn.errors import CheckpointError, FingerprintMismatch
-from streamrnn.job.changes import changes, described, former, places
+from streamrnn.job.changes import changes, described, former, places, ways_out
 from streamrnn.job.job import Job
 from streamrnn.learner.changes import Change, Way
 from streamrnn.learner.growth import carry_over
@@ -53,9 +53,7 @@ def refusal(found: list[Change]) -> str:
     return (
         f"was written under another configuration, which cannot be changed to this one (old -> new):{text}"
         + (f"\nThese changes would be taken up:{others}" if possible else "")
-        + "\nEither put the old values back, or begin anew under the new ones: give the job another name, and another "
-        "kafka.group_id if you set one (consumer group and checkpoints start afresh; the old ones stay). A new job can "
-        "begin with what this one has learned, as far as it fits: model.warm_start takes its checkpoints"
+        + f"\n{ways_out(found)}"
     )
 
 

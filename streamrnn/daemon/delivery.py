@@ -7,10 +7,13 @@ A crash between the two sends the batch again after the restart: duplicates with
 learner is never rolled back; it is deterministic, and what it predicted stays true.
 
 What a topic refuses for the sake of single records is sorted out (:mod:`streamrnn.daemon.refused`). When 1 fails
-otherwise, the same bytes are sent again. When the outcome of 2 is in doubt, the committed offset of each partition
-still owned is read: at the batch's end, go on; at its start, commit again; anything else, the partition is dropped
-and restored. A delivery by transactions differs in that 1 and 2 fail together, so that it hands over outputs whenever
-it commits again.
+otherwise, the same bytes are sent again. A commit that a rebalance refuses is not repeated on the spot, which would
+keep the group from coming to rest: the batch grows until the group is stable and is committed then. Before, the
+committed offset of each partition that was refused is read: one that this learner has offered itself is no surprise;
+anything else, somebody else has worked on the partition, and it is dropped and restored. When a commit gets no answer,
+it is read at once. A partition that is given up is committed on the way out, in one attempt: whoever has it next does
+again what this one could not commit. A delivery by transactions differs in that 1 and 2 fail together, so that it hands
+over outputs whenever it commits again.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from typing import NamedTuple, Protocol
 from streamrnn.broker.protocol import Broker, Commit, Membership, Output, TopicPartition
 from streamrnn.daemon.mark import Mark
 from streamrnn.daemon.partition import Partition
+from streamrnn.daemon.placement import Placement
 from streamrnn.daemon.refused import Refused, Sent
 from streamrnn.errors import BrokerError, FencedError, RebalanceError, RefusedError, UndeliveredError
 from streamrnn.job.config import OutputConfig
@@ -38,16 +42,19 @@ FIRST_PAUSE_S = 1.0
 
 REQUEST_TIMEOUT_S = 20.0
 
+HAND_OVER_S = 0.5
+"""How long what is given up may keep the partitions that stay waiting."""
 
 Patience = Callable[[], float]
 """Gives a sign of life; returns the seconds a request may take, fewer and fewer once a stop was asked for."""
 
 
 class Settled(NamedTuple):
-    """The group come to rest: partitions that are still owned with their learners, and under which membership."""
+    """After a failure: partitions still owned with their learners, under which membership, and if commits may pass."""
 
     owned: set[TopicPartition]
     membership: Membership | None
+    stable: bool = True
 
 
 class Delivery(Protocol):
@@ -61,29 +68,25 @@ class Delivery(Protocol):
     ) -> list[Partition]:
         """Deliver and commit everything these partitions did; returns those that must be dropped and restored.
 
-        ``membership`` is that of the newest poll. ``settle`` lets the group come to rest after a failure. Raises
+        ``membership`` is that of the newest poll, which found the group stable. What a rebalance refuses stays
+        uncommitted: call again once it is over. ``settle`` polls, after a failure, to see what is still owned. Raises
         FencedError when another worker holds this one's place, BrokerError when the broker stays away.
+        """
+
+    def hand_over(self, partitions: list[Partition], membership: Membership | None) -> None:
+        """Deliver and commit, in one attempt, what these partitions did, because they are being given up.
+
+        Raises BrokerError when that failed: their next owner does it again.
         """
 
 
 class AtLeastOnce:
     """Sends outputs as they come and commits offsets behind them."""
 
-    def __init__(
-        self,
-        broker: Broker,
-        to: OutputConfig,
-        output_partitions: Mapping[str, int],
-        input_partitions: int,
-        patience: Patience,
-    ) -> None:
-        self._broker = broker
+    def __init__(self, broker: Broker, to: OutputConfig, placement: Placement, patience: Patience) -> None:
+        self._broker, self._placement, self._patience = broker, placement, patience
         self._refused = Refused(to, self._send, self._flush)
         self._sent: list[tuple[Partition, Sequence[Output]]] = []  # since the last flush, in order
-        # Same number of partitions: a stream's predictions keep the number of its records, and their order.
-        self._same = {topic for topic, count in output_partitions.items() if count == input_partitions}
-        self._input_partitions = input_partitions
-        self._patience = patience
         self._incomplete = False  # some output of the batch could not be handed over, or was not acknowledged
 
     def collect(self, partition: Partition, outputs: list[Output]) -> None:
@@ -102,55 +105,82 @@ class AtLeastOnce:
         self, partitions: list[Partition], membership: Membership | None, settle: Callable[[], Settled]
     ) -> list[Partition]:
         """See :class:`Delivery`."""
-        waiting, to_restore = list(partitions), list[Partition]()
+        doubtful = [p for p in partitions if p.offered]
+        again, to_restore = judge(self._broker, doubtful)
+        waiting = [p for p in partitions if p not in doubtful or p in again]
         for attempt in range(ATTEMPTS):
+            if not waiting:
+                break
             try:
                 self._deliver(waiting, membership)
+                self._incomplete = False
+                break
             except FencedError:
                 raise
             except UndeliveredError as error:
-                self._incomplete = True
                 if not self._wait(attempt):
                     raise
                 _log.warning("outputs were not acknowledged, sending the batch again: %s", error)
+                self._placement.look_again()
                 continue
             except RebalanceError as error:
-                _log.warning("the group changed during a commit, reading back what is committed: %s", error)
+                self._incomplete = False  # the offsets were refused, the outputs are there
+                _log.warning("the group changed during a commit, committing once it is stable: %s", error)
+                break
             except BrokerError as error:
+                self._incomplete = False  # the offsets are in doubt, the outputs are not
                 if not self._wait(attempt):
                     raise
                 _log.warning("commit in doubt, reading back what is committed: %s", error)
-            else:
-                self._incomplete = False
-                for partition in waiting:
-                    partition.confirmed()
-                return to_restore
-            self._incomplete = False  # the offsets are in doubt, the outputs are not
-            owned, membership = settle()
+            owned, membership, stable = settle()
             waiting, dropped = judge(self._broker, [p for p in waiting if p.tp in owned])
             to_restore += dropped
-            if not waiting:
-                return to_restore
-        # Out of attempts with the offsets in doubt each time: the restored partition reads what is committed.
-        return to_restore + waiting
+            if not stable:
+                break
+        return to_restore
 
-    def _deliver(self, partitions: list[Partition], membership: Membership | None) -> None:
+    def hand_over(self, partitions: list[Partition], membership: Membership | None) -> None:
+        """See :class:`Delivery`."""
+        self._deliver(partitions, membership, HAND_OVER_S)
+
+    def _deliver(
+        self, partitions: list[Partition], membership: Membership | None, most_s: float = REQUEST_TIMEOUT_S
+    ) -> None:
         """Have every output acknowledged, or given up where its topic refuses it, and commit the offsets behind them.
 
-        Raises what :meth:`Broker.deliver` raises.
+        Raises what :meth:`Broker.deliver` raises, and keeps in mind what is in doubt by that.
         """
-        offsets = {p.tp: Commit(p.position, p.mark(self._input_partitions).to_metadata()) for p in partitions}
+        offsets = {p.tp: Commit(p.position, p.mark(self._placement.input_partitions).to_metadata()) for p in partitions}
+        try:
+            self._deliver_offsets(partitions, offsets, membership, most_s)
+        except UndeliveredError:
+            self._incomplete = True
+            raise
+        except BrokerError:
+            for partition in partitions:
+                partition.offered.add(partition.position)
+            raise
+        for partition in partitions:
+            partition.confirmed()
+
+    def _deliver_offsets(
+        self,
+        partitions: list[Partition],
+        offsets: Mapping[TopicPartition, Commit],
+        membership: Membership | None,
+        most_s: float,
+    ) -> None:
         with _undelivered():
             self._send_again(partitions)
         try:
-            self._broker.deliver((), offsets, membership, self._patience())
+            self._broker.deliver((), offsets, membership, min(most_s, self._patience()))
         except UndeliveredError as error:
             if not error.refused:
                 raise
             sent = [Sent(partition, output, output) for partition, outputs in self._sent for output in outputs]
             with _undelivered():
                 self._refused.sort_out(sent, error.refused)
-            self._broker.deliver((), offsets, membership, self._patience())
+            self._broker.deliver((), offsets, membership, min(most_s, self._patience()))
         finally:
             self._sent = []
 
@@ -175,7 +205,7 @@ class AtLeastOnce:
 
     def _send(self, partition: Partition, output: Output) -> None:
         topic, key, value, timestamp_ms, _, _ = output
-        number = partition.tp.partition if topic in self._same else None
+        number = self._placement.of(topic, partition.tp.partition)
         self._broker.send(topic, key, value, timestamp_ms=timestamp_ms, partition=number)
 
     def _flush(self) -> None:
@@ -202,7 +232,7 @@ def _undelivered() -> Iterator[None]:
         raise UndeliveredError(str(error)) from error
 
 
-DELIVERIES: Mapping[str, Callable[[Broker, OutputConfig, Mapping[str, int], int, Patience], Delivery]] = {
+DELIVERIES: Mapping[str, Callable[[Broker, OutputConfig, Placement, Patience], Delivery]] = {
     "at_least_once": AtLeastOnce,
 }
 """By the configuration's ``delivery``."""
@@ -225,7 +255,7 @@ def judge(broker: Broker, partitions: list[Partition]) -> tuple[list[Partition],
             restore.append(partition)
         elif stored.offset == partition.position:
             partition.confirmed()
-        elif stored.offset == partition.committed:
+        elif stored.offset == partition.committed or stored.offset in partition.offered:
             again.append(partition)
         else:  # somebody else has worked on this partition
             restore.append(partition)

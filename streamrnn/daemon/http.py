@@ -1,12 +1,14 @@
 """/metrics, /healthz and /readyz over HTTP, on background threads of the standard library's server.
 
 Answers come from the metrics registry and from ``Health`` alone, so a probe never waits for the loop or the broker.
+Clients that connect and say nothing keep nobody from an answer, however many they are.
 Probes answer 200 or 503 with the reasons as JSON. Only GET and HEAD are served. There is neither authentication nor
 TLS: bind to an address only the cluster reaches. Requests are logged at debug level and nowhere else.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import logging
@@ -23,6 +25,9 @@ from prometheus_client.exposition import choose_encoder
 
 from streamrnn.daemon.health import Health
 from streamrnn.errors import ConfigError
+
+MAX_SILENT = 64
+"""Clients that may be connected without having asked for anything: each takes a thread."""
 
 PATHS = ("/metrics", "/healthz", "/readyz")
 
@@ -66,6 +71,8 @@ class HttpServer:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    # Connections that are made but not accepted yet. Of more than these, a client's system tries again in seconds only.
+    request_queue_size = 128
     registry: CollectorRegistry
     health: Health
 
@@ -73,6 +80,34 @@ class _Server(ThreadingHTTPServer):
         # HTTPServer's own asks the name service for the host's full name, which may take seconds.
         TCPServer.server_bind(self)
         self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
+
+    def __init__(self, *args: Any) -> None:
+        self._silent: dict[socket.socket, None] = {}  # connections without a request so far, oldest first
+        self._lock = threading.Lock()
+        super().__init__(*args)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer on a thread; among too many clients that say nothing, the oldest loses its own."""
+        with self._lock:
+            self._silent[request] = None
+            surplus = next(iter(self._silent)) if len(self._silent) > MAX_SILENT else None
+            if surplus is not None:
+                del self._silent[surplus]
+        if surplus is not None:
+            _log.debug("more than %d clients are connected and ask nothing; the oldest is cut off", MAX_SILENT)
+            with contextlib.suppress(OSError):  # it may just have left by itself
+                surplus.shutdown(socket.SHUT_RDWR)
+        super().process_request(request, client_address)
+
+    def has_asked(self, request: Any) -> None:
+        """This client is not kept waiting for the others' sake."""
+        with self._lock:
+            self._silent.pop(request, None)
+
+    def shutdown_request(self, request: Any) -> None:
+        """The connection is done with."""
+        self.has_asked(request)
+        super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base class calls it so
         # A prober that hangs up is nobody's problem; the standard server prints a traceback.
@@ -86,6 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 10.0  # seconds until a client that sends nothing loses its thread
 
     def do_GET(self) -> None:
+        self.server.has_asked(self.connection)
         try:
             self._route()
         except OSError:
@@ -152,7 +188,7 @@ def _bind(host: str, port: int, registry: CollectorRegistry, health: Health) -> 
         address_family = family
 
     try:
-        server = Server(address[:2], _Handler)  # type: ignore[arg-type]
+        server = Server(address[:2], _Handler)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             remedy = "is in use by another process; stop it, choose another port, or set http: null to serve nothing"

@@ -2,6 +2,9 @@
 
 The Kafka client is told to be quieter than the daemon by one level, unless the daemon is being debugged; Numba, whose
 compiler logs every step it takes, is always quiet.
+
+A warning or an error that comes again and again is a line when it begins and then one a minute, with how many there
+were: a client that does not find its topic says so ten times a second.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+_KINDS = 1000  # how many kinds of lines are told apart; with more, all are forgotten
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
@@ -33,9 +37,46 @@ class Seldom:
         return total
 
 
+class _Repeated(logging.Filter):
+    """Lets one warning or error of a kind through a minute; ``_Formatter`` adds how many were held back.
+
+    Of a kind are a library's lines made by the same call, and our own with the same text.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._seldom: dict[tuple[str, int, str], Seldom] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING or logging.getLogger().level <= logging.DEBUG:
+            return True
+        text = record.getMessage() if record.name.startswith("streamrnn") else str(record.msg)
+        kind = (record.name, record.levelno, text)
+        if kind not in self._seldom and len(self._seldom) >= _KINDS:
+            self._seldom.clear()
+        seldom = self._seldom.setdefault(kind, Seldom(clock=self._clock))
+        if (count := seldom.due()) is None:
+            return False
+        record.held_back = count - 1
+        return True
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        held_back = record.__dict__.get("held_back", 0)
+        return super().format(record) + (f" ({held_back} more like it since the last such line)" if held_back else "")
+
+
+def _prepared(handler: logging.Handler) -> logging.Handler:
+    handler.setFormatter(_Formatter(_FORMAT))
+    handler.addFilter(_Repeated())
+    return handler
+
+
 def to_stderr(level: str) -> None:
     """Log to stderr at ``level`` (any case) for as long as the process lives."""
-    logging.basicConfig(level=level.upper(), format=_FORMAT)
+    logging.basicConfig(level=level.upper(), handlers=[_prepared(logging.StreamHandler())])
     _quieten_libraries()
 
 
@@ -44,8 +85,7 @@ def to_file(path: Path) -> Iterator[None]:
     """Log to a file at INFO for as long as the context lasts; afterwards levels are what they were before."""
     root = logging.getLogger()
     before = {logger: logger.level for logger in (root, logging.getLogger("kafka"), logging.getLogger("numba"))}
-    handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter(_FORMAT))
+    handler = _prepared(logging.FileHandler(path))
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     _quieten_libraries()

@@ -1,18 +1,23 @@
 """The loop: poll, process, send, commit, checkpoint.
 
 One thread runs it and is the only one that calls the broker. A batch is what was processed since the last commit.
-Changes of the assignment are followed between polls: new partitions arrive paused, are restored, sought and resumed;
-partitions given up or lost drop their learner, uncommitted work included, since whoever has them now does the same work
-again. Records polled for a learner that is gone are not given to its successor, which seeks for itself.
+Changes of the assignment are followed between polls: new partitions arrive paused and are restored, sought and resumed,
+one a turn; partitions given up are committed and checkpointed on the way out; those lost drop their learner,
+uncommitted work included, since whoever has them now does the same work again. Records polled for a learner that is
+gone are not given to its successor, which seeks for itself.
+
+A rebalance stops nothing that it does not move: records of the other partitions go on being predicted, and what they
+did is committed once the group is stable. It is their own then as it was before, see ``Polled``.
 
 A checkpoint is only made right after its position was committed. On a stop the batch is finished, committed and
-checkpointed, within ``shutdown_timeout_s``.
+checkpointed, and the worker leaves its group, within ``shutdown_timeout_s``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -27,12 +32,15 @@ from streamrnn.broker.protocol import (
     Revoked,
     TopicPartition,
 )
+from streamrnn.daemon.background import Background
 from streamrnn.daemon.delivery import DELIVERIES, REQUEST_TIMEOUT_S, Settled
 from streamrnn.daemon.health import Health
 from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.partition import Partition
+from streamrnn.daemon.placement import Placement
 from streamrnn.daemon.recovery import Recovery
-from streamrnn.errors import BrokerError, RebalanceError
+from streamrnn.daemon.stopping import WORK_SHARE
+from streamrnn.errors import BrokerError, FencedError, RebalanceError, UnsavedError
 from streamrnn.job.job import Job
 
 _log = logging.getLogger(__name__)
@@ -40,6 +48,17 @@ _log = logging.getLogger(__name__)
 MAX_POLL_RECORDS = 5_000
 IDLE_POLL_S = 0.2
 """How long a poll waits when nothing is due: also how late a stop is noticed."""
+REBALANCE_POLL_S, REBALANCE_RECORDS = 0.05, 500
+"""While the group rebalances: every member waits for the others, so nobody is away for long."""
+RESTORE_POLL_S = 0.01
+"""While partitions wait for their learners."""
+MAX_UNCOMMITTED = 200_000
+"""Outputs kept for a commit that waits for the group. Beyond that, records wait as well: memory has an end."""
+HAND_OVER_S = 0.5
+"""How long the checkpoint of a partition that is given up may keep the others waiting. It saves a replay."""
+REST_S = 5.0
+"""How long a stop waits for a rebalance to end, before it leaves without a commit."""
+LEAVE_S = 4.0
 SHOW_INTERVAL_S = 1.0
 PROBE_INTERVAL_S = 10.0
 """How often the end of each partition's log is asked for, to judge liveness by what can really be read."""
@@ -52,7 +71,8 @@ class Loop:
 
     ``idle`` is called when a poll returned nothing while every partition is restored and everything is committed; an
     offline run uses it to stop. ``clock`` says when a commit, a report or the end of a stop is due, and must be
-    monotonic. ``restored`` is called whenever all partitions assigned have their learners.
+    monotonic. ``restored`` is called whenever all partitions assigned have their learners. Checkpoints are read in the
+    ``background`` where there is one, so that polls and other partitions go on.
     """
 
     def __init__(
@@ -65,57 +85,63 @@ class Loop:
         idle: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         restored: Callable[[], None] | None = None,
+        background: Background | None = None,
     ) -> None:
         self.job, self.broker, self.metrics, self.health, self.stop = job, broker, metrics, health, stop
         self.partitions: dict[TopicPartition, Partition] = {}
         self._to_restore: dict[TopicPartition, None] = {}  # assigned, paused, without a learner yet; in order
+        self._held: set[TopicPartition] = set()  # replayed, paused until the group is stable
         self._membership: Membership | None = None  # of the newest poll
-        self._recovery = Recovery(job, broker, metrics, REQUEST_TIMEOUT_S)
+        self._stable = True  # as the newest poll found the group
+        self._recovery = Recovery(job, broker, metrics, REQUEST_TIMEOUT_S, background)
         self._idle, self._restored = idle, restored
         self._stopped_at: float | None = None
         self._clock = clock
+        broker.hurry(self._time_left)
         self._committed_at = self._shown_at = self._probed_at = clock()
 
     def run(self) -> None:
         """Consume until told to stop; returns after a clean drain. Raises what cannot be survived."""
         config, broker = self.job.config, self.broker
-        topics = (config.output.topic, config.output.dead_letter_topic)
-        counts = {topic: len(broker.partitions(topic)) for topic in (config.input.topic, *topics)}
-        if missing := [topic for topic, count in counts.items() if count == 0]:
-            raise BrokerError(f"topics {', '.join(missing)} do not exist: create them first")
-        deliver = DELIVERIES[config.delivery]
-        written = {topic: counts[topic] for topic in topics}
-        self.delivery = deliver(broker, config.output, written, counts[config.input.topic], self._patience)
+        self.placement = Placement(broker, config.input.topic, (config.output.topic, config.output.dead_letter_topic))
+        self.delivery = DELIVERIES[config.delivery](broker, config.output, self.placement, self._patience)
         broker.subscribe(config.input.topic)
         try:
             while not self.stop.is_set():
                 self._turn()
             self._drain()
         finally:
+            until = self._clock() + 1.0  # for all of them, however many hang in the same disk
             for partition in self.partitions.values():
-                partition.close(timeout_s=1.0)
+                partition.close(max(0.0, min(until - self._clock(), self._time_left())))
 
     def _turn(self) -> None:
         # Before the poll, so that partitions waiting for a learner get one; after it, so that no record meets a learner
         # whose partition the poll itself took away.
         self._follow_assignment()
-        polled_for = dict(self.partitions)
+        if not self._stable and sum(len(p.outputs) for p in self.partitions.values()) >= MAX_UNCOMMITTED:
+            self._poll_without_records()
+            self._report()
+            return
+        polled_for, of_all = dict(self.partitions), not self._held
         started = time.perf_counter()
-        polled, self._membership = self.broker.poll(self._poll_timeout(), MAX_POLL_RECORDS)
+        limit = MAX_POLL_RECORDS if self._stable else REBALANCE_RECORDS
+        polled, self._membership, self._stable = self.broker.poll(self._poll_timeout(), limit)
         self.metrics.phase("poll", time.perf_counter() - started)
         self.metrics.polled(sum(map(len, polled.values())))
-        self._follow_assignment()
+        self._note_assignment()
         for tp, records in polled.items():
             partition = self.partitions.get(tp)
             # The same object: one lost and assigned again within the poll has a new learner, which seeks for itself.
             if partition is not None and partition is polled_for.get(tp):
                 self._process(partition, records)
         self._finish_replays()
-        if 1000 * (self._clock() - self._committed_at) >= self.job.config.commit_interval_ms:
+        due = 1000 * (self._clock() - self._committed_at) >= self.job.config.commit_interval_ms
+        if due and self._stable:
             self._commit()
         self._report()
         # After the commit, since an idle run may stop here.
-        if not polled and self._idle is not None and self._settled():
+        if not polled and of_all and self._idle is not None and self._settled():
             self._idle()
 
     def _process(self, partition: Partition, records: Sequence[Record]) -> None:
@@ -131,15 +157,19 @@ class Loop:
 
     def _follow_assignment(self) -> None:
         self._note_assignment()
-        waiting = bool(self._to_restore)
-        for tp in list(self._to_restore):
+        if not self._to_restore or self.stop.is_set():  # on a stop, a learner that nobody will use
+            return
+        # One a turn: restoring takes a moment, in which the other partitions are silent and the group may be waiting.
+        if (tp := next(filter(self._recovery.ready, self._to_restore), None)) is not None:
             self._restore(tp)
-        if waiting and not self._to_restore and self._restored is not None:
+        if not self._to_restore and self._restored is not None:
             self._restored()
 
     def _note_assignment(self) -> None:
         for event in self.broker.events():
             tps = () if isinstance(event, NothingAssigned) else event.partitions
+            if isinstance(event, Revoked):
+                self._hand_over([self.partitions[tp] for tp in tps if tp in self.partitions])
             for tp in tps:
                 self._drop(tp)  # even when assigned: whoever had it in between may have committed more than we know
                 if isinstance(event, Assigned):
@@ -149,12 +179,28 @@ class Loop:
             self.metrics.rebalanced(_KINDS[type(event)], len(self.partitions) + len(self._to_restore))
             _log.info("%s: %s", _KINDS[type(event)], ", ".join(map(str, tps)) or "no partition")
 
+    def _hand_over(self, partitions: Sequence[Partition]) -> None:
+        """Commit and checkpoint what is being given up, so that its next owner goes on where this one was."""
+        if (dirty := [p for p in partitions if p.dirty]) and self._stable:
+            try:
+                self.delivery.hand_over(dirty, self._membership)
+            except FencedError:
+                raise
+            except BrokerError as error:
+                _log.info("given up without a commit, the next owner does some records again: %s", error)
+        for partition in partitions:
+            if partition.caught_up and not partition.dirty and partition.changed:
+                partition.checkpoint()
+
     def _expect(self, tp: TopicPartition) -> None:
         self._to_restore[tp] = None
         self.health.assigned(tp)
 
     def _restore(self, tp: TopicPartition) -> None:
+        if not self._stable and self.broker.committed(tp) is None:
+            return  # a first start commits, which would be refused now
         try:
+            self.placement.cover(tp.partition)
             partition = self._recovery.restore(tp, self._membership)
         except RebalanceError as error:
             _log.warning("%s: the group changed while it was restored, trying again: %s", tp, error)
@@ -173,8 +219,10 @@ class Loop:
 
     def _drop(self, tp: TopicPartition) -> None:
         self._to_restore.pop(tp, None)
+        self._held.discard(tp)
+        self._recovery.forget(tp)
         if (partition := self.partitions.pop(tp, None)) is not None:
-            partition.close(timeout_s=5.0)
+            partition.close(min(HAND_OVER_S, self._time_left()))
         self.health.removed(tp)
 
     def _finish_replays(self) -> None:
@@ -188,6 +236,9 @@ class Loop:
         """Whether the partition may predict: no replay, or one that ended where the committed run had been."""
         if partition.replaying or partition.caught_up:
             return partition.caught_up
+        if not self._stable and self._recovery.will_commit(partition):
+            self._hold(partition)
+            return False
         try:
             self._recovery.finish_replay(partition, self._membership)
         except RebalanceError as error:
@@ -195,14 +246,24 @@ class Loop:
             self._restore_again(partition.tp)
             return False
         partition.caught_up = True
+        if partition.tp in self._held:
+            self._held.discard(partition.tp)
+            self.broker.resume([partition.tp])
         self.health.restored(partition.tp)
         _log.info("%s: caught up at offset %d, predicting", partition.tp, partition.position)
         return True
 
+    def _hold(self, partition: Partition) -> None:
+        """Let records from here on come once the group is stable: a commit has to be made before them."""
+        if partition.tp not in self._held:
+            self._held.add(partition.tp)
+            self.broker.pause([partition.tp])
+            self.broker.seek(partition.tp, partition.position)
+
     # -- commit, checkpoint, report -----------------------------------------------------------------------------------
 
     def _dirty(self) -> list[Partition]:
-        return [p for p in self.partitions.values() if p.caught_up and p.position != p.committed]
+        return [p for p in self.partitions.values() if p.dirty]
 
     def _settled(self) -> bool:
         """Whether all partitions are restored, and all they did is committed."""
@@ -231,26 +292,32 @@ class Loop:
                 partition.checkpoint()
 
     def _settle(self) -> Settled:
-        """Let the group come to rest after a failed commit."""
+        """See what the group says after a failed commit."""
         before = dict(self.partitions)
-        self._note_assignment()
-        # A client rejoins its group while it polls. Paused, so that this poll brings no records, which would be lost.
-        self.broker.pause(self.partitions)
-        self._membership = self.broker.poll(0.5, 1).membership
-        self._note_assignment()
-        self.broker.resume(self.partitions)
+        self._poll_without_records()
         owned = {tp for tp, partition in self.partitions.items() if before.get(tp) is partition}
-        return Settled(owned, self._membership)
+        return Settled(owned, self._membership, self._stable)
+
+    def _poll_without_records(self) -> None:
+        self._note_assignment()
+        # A client moves a rebalance on while it polls. Paused, since records that this poll brought would be lost.
+        self.broker.pause(self.partitions)
+        _, self._membership, self._stable = self.broker.poll(REBALANCE_POLL_S, 1)
+        self._note_assignment()
+        self.broker.resume(tp for tp in self.partitions if tp not in self._held)
 
     def _patience(self) -> float:
         """Give a sign of life; returns the seconds a request may take, fewer and fewer once a stop was asked for."""
         self.health.beat()
+        return min(REQUEST_TIMEOUT_S, self._time_left())
+
+    def _time_left(self) -> float:
+        """Seconds until the work has to be done; infinite while no stop was asked for."""
         if not self.stop.is_set():
-            return REQUEST_TIMEOUT_S
+            return math.inf
         if self._stopped_at is None:
             self._stopped_at = self._clock()
-        left = self._stopped_at + self.job.config.shutdown_timeout_s - self._clock()
-        return min(REQUEST_TIMEOUT_S, max(0.0, left))
+        return max(0.0, self._stopped_at + WORK_SHARE * self.job.config.shutdown_timeout_s - self._clock())
 
     def _report(self) -> None:
         now = self._clock()
@@ -276,6 +343,10 @@ class Loop:
             return None
 
     def _poll_timeout(self) -> float:
+        if not self._stable:
+            return REBALANCE_POLL_S
+        if self._to_restore:
+            return RESTORE_POLL_S
         if not self._dirty():
             return IDLE_POLL_S
         due = self._committed_at + self.job.config.commit_interval_ms / 1000
@@ -286,12 +357,43 @@ class Loop:
     def _drain(self) -> None:
         self._patience()  # the budget begins
         _log.info("stopping: committing and checkpointing; partitions: %d", len(self.partitions))
-        self._commit()
+        self._commit_for_good()
         for partition in self.partitions.values():
             if partition.caught_up and partition.position == partition.committed and partition.changed:
                 partition.checkpoint()
+        unsaved: list[TopicPartition] = []
         for tp, partition in self.partitions.items():
             partition.show(self.broker.lag(tp))
             if not partition.close(max(0.1, self._patience())):
                 _log.error("%s: the last checkpoint was not written; the next start replays more", tp)
+                unsaved.append(tp)
         self.partitions.clear()
+        self._leave()
+        if unsaved:
+            raise UnsavedError(
+                f"the last checkpoint of {', '.join(map(str, unsaved))} was not written to "
+                f"{self.job.config.checkpoint.directory}: the next start replays the log since the one before, which "
+                "must still be there then"
+            )
+
+    def _commit_for_good(self) -> None:
+        """Commit what is left, after a rebalance that may be under way."""
+        deadline = self._clock() + min(REST_S, self.job.config.shutdown_timeout_s / 2)
+        while True:
+            if self._stable:
+                self._commit()
+            if not self._dirty():
+                return
+            if self._clock() >= deadline:
+                _log.warning("stopping in the middle of a rebalance, without a commit: records since are done again")
+                return
+            self._poll_without_records()
+
+    def _leave(self) -> None:
+        if self.job.config.kafka is None or not self.job.config.kafka.leave_on_stop:
+            return
+        try:
+            if self.broker.leave(min(LEAVE_S, self._patience())):
+                _log.info("left the group; others have the partitions")
+        except BrokerError as error:
+            _log.warning("the group was not told of the stop, its partitions wait until the session ends: %s", error)

@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import msgspec
 
+BEGAN_WITH = "began_with"
+"""How many partitions the input topic had when the group began: a checkpoint's counters hold it as well."""
+
 
 class Mark(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     """What a committed offset says of the learner that got there.
 
     ``partitions`` is how many the input topic had then: with another number, keys live in other partitions.
+    ``began_with`` is how many it had when the group began, and every later commit repeats it; 0 where an earlier
+    version wrote the mark.
     """
 
     lineage: str
     ordinal: int
     digest: int
     partitions: int = 0
+    began_with: int = 0
 
     def to_metadata(self) -> str:
         """The text stored beside the offset."""

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from streamrnn.broker.embedded import EmbeddedAdministration, EmbeddedBroker, EmbeddedSender
 from streamrnn.broker.embedded_log import EmbeddedLog
+from streamrnn.broker.kafka_compression import missing_codecs, what_is_missing
 from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup
 from streamrnn.broker.protocol import Administration, Broker, Sender
+from streamrnn.errors import ConfigError
 from streamrnn.job.config import Config
 
 
 def open_broker(config: Config, group: str | None = None) -> Broker:
     """A member of the job's group, or of another ``group`` that reads beside it.
 
-    An embedded log's topics are created as needed; a cluster's must exist.
+    An embedded log's topics are created as needed; a cluster's must exist. Raises ConfigError where records could come
+    that cannot be decompressed here: better now than with the first of them.
     """
     if config.embedded is not None:
         log = EmbeddedLog(config.embedded.directory)
@@ -24,12 +27,14 @@ def open_broker(config: Config, group: str | None = None) -> Broker:
             if not log.partitions(topic):
                 log.create_topic(topic, config.embedded.partitions)
         return EmbeddedBroker(log, group or config.group_id)
+    if missing := missing_codecs():
+        raise ConfigError(f"topic {config.input.topic}: {what_is_missing(missing)}")
     from streamrnn.broker.kafka_client import KafkaBroker
 
     assert config.kafka is not None
     place = KafkaGroup(
         group_id=group or config.group_id,
-        instance_id=config.group_instance_id,
+        instance_id=config.kafka.group_instance_id,
         session_timeout_s=config.kafka.session_timeout_s,
     )
     return KafkaBroker(_connection(config), place)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamrnn.broker.protocol import Output, Record, TopicPartition
-from streamrnn.daemon.mark import Mark
+from streamrnn.daemon.mark import BEGAN_WITH, Mark
 from streamrnn.daemon.metrics import (
     RECORDS_CONSUMED,
     RECORDS_FILTERED,
@@ -53,6 +53,7 @@ class Start:
 
     Records before ``replay_until`` are replayed; ``expected`` is what the commit there says of the run that got there,
     None where it cannot be compared. ``gap_skipped``: records behind the checkpoint are gone from the log.
+    ``began_with``: how many partitions there were when the group began. ``topic_id``: see ``Progress``.
     """
 
     lineage: str
@@ -62,6 +63,8 @@ class Start:
     base: Manifest | None = None
     expected: Mark | None = None
     gap_skipped: bool = False
+    began_with: int = 0
+    topic_id: str = ""
 
 
 class Partition:
@@ -72,7 +75,9 @@ class Partition:
         self.lineage = start.lineage
         self.position, self.ordinal = start.position, start.ordinal
         self.committed = self.replay_until = start.replay_until
+        self.offered: set[int] = set()  # positions whose commit was refused or got no answer, since the last confirmed
         self.expected, self.gap_skipped = start.expected, start.gap_skipped
+        self.began_with, self.topic_id = start.began_with, start.topic_id
         self.caught_up = False
         self.outputs: list[Output] = []  # since the last confirmed commit
         self.metrics = metrics.partition(tp)
@@ -131,7 +136,8 @@ class Partition:
             self._told_of_refused = True
             _log.warning(
                 "%s: a record is more than streams.max_time_jump_s (%g s) ahead of stream time, %s; such records count "
-                "as now until enough streams confirm them. Said once; streamrnn_time_jumps_total counts them",
+                "as now until enough streams confirm them. Where pauses are usually as long, raise the setting. Said "
+                "once; streamrnn_time_jumps_total counts them",
                 self.tp, self.job.config.streams.max_time_jump_s, _utc(self.learner.streams.clock.now),
             )  # fmt: skip
 
@@ -188,12 +194,13 @@ class Partition:
 
     def mark(self, partitions: int) -> Mark:
         """What a commit of the present position says."""
-        return Mark(self.lineage, self.ordinal, self.learner.digest, partitions)
+        return Mark(self.lineage, self.ordinal, self.learner.digest, partitions, self.began_with)
 
     def confirmed(self) -> None:
         """The present position is committed and everything up to it was delivered."""
         self.committed = self.replay_until = self.position
         self.expected = None  # what an earlier commit said is overtaken
+        self.offered.clear()
         self.outputs = []
 
     def start_writer(self, base: Manifest | None) -> None:
@@ -205,9 +212,14 @@ class Partition:
         self._checkpoint_at = time.monotonic()
 
     @property
+    def dirty(self) -> bool:
+        """Whether something was done that is not committed. A replay repeats what is."""
+        return self.caught_up and self.position != self.committed
+
+    @property
     def changed(self) -> bool:
-        """Whether records were processed since the last checkpoint."""
-        return self._since_checkpoint > 0
+        """Whether there is more than the last checkpoint holds: records since then, or one that was not written."""
+        return self._since_checkpoint > 0 or self.writer.behind
 
     def checkpoint_due(self) -> bool:
         """Whether time or records since the last checkpoint ask for one."""
@@ -238,7 +250,8 @@ class Partition:
             stream_time_ms=reached.stream_time_ms,
             updates=reached.updates,
             parameters=reached.parameters,
-            counters={**reached.counters, "streams": reached.streams},
+            counters={**reached.counters, "streams": reached.streams, BEGAN_WITH: self.began_with},
+            topic_id=self.topic_id,
         )
 
     # -- what there is to see -----------------------------------------------------------------------------------------

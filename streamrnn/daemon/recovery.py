@@ -1,28 +1,38 @@
 """From a newly assigned partition to a learner at the committed offset.
 
 The first assignment ever resolves the start offset, writes the genesis checkpoint of a new lineage, commits, and
-begins; ``model.warm_start`` is what that checkpoint holds, or a blank learner. Later: the newest valid checkpoint of
-the committed lineage at or below the committed offset is loaded and the log is replayed from there. If the log no
-longer reaches back, ``checkpoint.on_gap`` decides; if the replay arrives with another ordinal or digest,
-``checkpoint.on_inexact`` does. Going on in either case is an intervention: it starts a new lineage with its own genesis
-checkpoint, so that recovery never mixes the two. So is going on under other settings, see ``changeover``.
+begins; ``model.warm_start`` is what that checkpoint holds, or a blank learner. A partition that was added after the
+group began is read from its beginning; of one that has checkpoints and no committed offset the offset was lost, and
+``checkpoint.on_lost_offsets`` decides (see ``uncommitted``).
 
-The only thing written to the broker is the commit that begins a lineage. Nothing is ever rolled back.
+Later: the newest valid checkpoint of the committed lineage at or below the committed offset is loaded and the log is
+replayed from there. If the log no longer reaches back, ``checkpoint.on_gap`` decides; if the replay arrives with
+another ordinal or digest, ``checkpoint.on_inexact`` does. Going on in either case is an intervention: it starts a new
+lineage with its own genesis checkpoint, so that recovery never mixes the two. So is going on under other settings, see
+``changeover``.
+
+The only thing written to the broker is the commit that begins a lineage, or that replaces a lost one. Nothing is ever
+rolled back.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from collections.abc import Iterator
-from typing import Final
+from concurrent.futures import Future
+from typing import NamedTuple
 
 from streamrnn.broker.protocol import Broker, Commit, Membership, TopicPartition
 from streamrnn.daemon import changeover
-from streamrnn.daemon.mark import Mark
+from streamrnn.daemon.background import Background
+from streamrnn.daemon.mark import BEGAN_WITH, Mark
 from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.opening import open_administration
 from streamrnn.daemon.partition import Partition, Start
+from streamrnn.daemon.placement import KEYS_MOVED
+from streamrnn.daemon.uncommitted import AFRESH, began_with, newest_of_all
 from streamrnn.errors import BrokerError, CheckpointError, RecoveryError
 from streamrnn.job.job import Job
 from streamrnn.learner.learner import Learner
@@ -32,14 +42,47 @@ from streamrnn.storage.manifest import Manifest, new_lineage
 from streamrnn.storage.snapshot import Checkpoint, take_snapshot
 
 _log = logging.getLogger(__name__)
-_AFRESH: Final = "delete the group's offsets or give the job another name, and another kafka.group_id if you set one"
+
+
+class _Read(NamedTuple):
+    """A checkpoint, those that could not be used, the job it belongs to, and the learner it holds."""
+
+    manifest: Manifest
+    rejected: list[Rejected]
+    job: Job
+    learner: Learner
 
 
 class Recovery:
     """Restores the partitions of one job from one broker's log and the job's checkpoints."""
 
-    def __init__(self, job: Job, broker: Broker, metrics: Metrics, timeout_s: float) -> None:
+    def __init__(
+        self, job: Job, broker: Broker, metrics: Metrics, timeout_s: float, background: Background | None = None
+    ) -> None:
         self._job, self._broker, self._metrics, self._timeout_s = job, broker, metrics, timeout_s
+        self._background = background
+        self._reading: dict[TopicPartition, tuple[Commit, Future[_Read]]] = {}
+        self._began_with = 0  # partitions that the group began with, once known; to find out takes many requests
+
+    def ready(self, tp: TopicPartition) -> bool:
+        """Whether :meth:`restore` would not take long by now; begins to read the checkpoint in the background if not.
+
+        Without a background, and where there is nothing to read, it is as ready as it will be.
+        """
+        if self._background is None:
+            return True
+        if tp not in self._reading:
+            commit = self._broker.committed(tp)
+            mark = None if commit is None else Mark.from_metadata(commit.metadata)
+            if commit is None or mark is None:
+                return True
+            self._reading[tp] = commit, self._background.submit(functools.partial(self._read, tp, commit, mark))
+        return self._reading[tp][1].done()
+
+    def forget(self, tp: TopicPartition) -> None:
+        """It is somebody else's now, or begins anew: whatever was read for it is of no use."""
+        if (reading := self._reading.pop(tp, None)) is not None:
+            reading[1].cancel()
 
     def restore(self, tp: TopicPartition, membership: Membership | None) -> Partition:
         """The partition, positioned at its checkpoint and sought there; it replays until the committed offset.
@@ -49,15 +92,19 @@ class Recovery:
         """
         commit = self._broker.committed(tp)
         if commit is None:
-            return self._begin(tp, membership)
+            return self._begin_without_offset(tp, membership)
         mark = Mark.from_metadata(commit.metadata)
         if mark is None:
             raise RecoveryError(
                 f"{tp}: the committed offset {commit.offset} of group {self._job.config.group_id} was not written by "
                 f"streamrnn (its metadata is {commit.metadata[:80]!r}), so no checkpoint belongs to it. "
-                f"To start afresh, {_AFRESH}"
+                f"To start afresh, {AFRESH}"
             )
         return self._resume(tp, commit, mark)
+
+    def will_commit(self, partition: Partition) -> bool:
+        """Whether a new lineage begins where this replay ends, as far as that is known before."""
+        return partition.gap_skipped or partition.job is not self._job
 
     def finish_replay(self, partition: Partition, membership: Membership | None) -> None:
         """Called once the partition has caught up with the committed offset: was it the run that had been committed?
@@ -111,23 +158,90 @@ class Recovery:
 
     # -- the first start ----------------------------------------------------------------------------------------------
 
-    def _begin(self, tp: TopicPartition, membership: Membership | None) -> Partition:
+    def _begin(self, tp: TopicPartition, membership: Membership | None, *, anew: bool = False) -> Partition:
+        """A first start; ``anew``: the topic is not the one that checkpoints are of, so all in it came later."""
         job, broker = self._job, self._broker
-        earlier = job.checkpoints(tp).lineages()  # asked first: the genesis checkpoint below would be among them
-        first = broker.log_start(tp) if job.config.input.start == "earliest" else broker.log_end(tp)
-        start = Start(lineage="", position=first, ordinal=0, replay_until=first)
+        count = self._began_with = self._began_with or began_with(job, broker, tp)
+        added = tp.partition >= count
+        at_end = job.config.input.start == "latest" and not (added or anew)
+        first = broker.log_end(tp) if at_end else broker.log_start(tp)
+        start = Start(
+            lineage="", position=first, ordinal=0, replay_until=first, began_with=count, topic_id=self._id_of(tp.topic)
+        )
         partition = Partition(job, tp, self._metrics, job.first_learner(tp), start)
         with _closed_on_error(partition):
             self._begin_lineage(partition, membership)
             broker.seek(tp, first)
-        if earlier:
-            _log.warning(
-                "%s: group %s has no committed offset although checkpoints of lineages %s exist: learning starts anew "
-                "from offset %d. Were the group's offsets deleted, or did they expire?",
-                tp, job.config.group_id, ", ".join(earlier), first,
-            )  # fmt: skip
-        _log.info("%s: first start at offset %d, lineage %s", tp, first, partition.lineage)
+        why = f"; it was added after the group began with {count}, so it is read from its beginning" if added else ""
+        _log.info("%s: first start at offset %d, lineage %s%s", tp, first, partition.lineage, why)
         return partition
+
+    def _begin_without_offset(self, tp: TopicPartition, membership: Membership | None) -> Partition:
+        """A first start, unless checkpoints say that there was a committed offset, which was lost."""
+        job, policy = self._job, self._job.config.checkpoint.on_lost_offsets
+        store = job.checkpoints(tp)
+        if not (lineages := store.lineages()):
+            return self._begin(tp, membership)
+        lost = (
+            f"{tp}: group {job.config.group_id} has no committed offset although checkpoints exist in {store.place} "
+            "(offsets expire when a group is away for long; was it deleted?)"
+        )
+        if policy == "fail":
+            raise RecoveryError(
+                f"{lost}. Set checkpoint.on_lost_offsets: resume to go on from the newest checkpoint, or restart to "
+                "learn anew"
+            )
+        if policy == "restart":
+            _log.warning("%s: learning starts anew (checkpoint.on_lost_offsets: restart)", lost)
+            return self._begin(tp, membership)
+        checkpoint, rejected = newest_of_all(store)
+        if checkpoint is None:
+            bad = "".join(f"\n  {r.place}: {r.reason}" for r in rejected)
+            raise RecoveryError(
+                f"{lost}, and of lineages {', '.join(lineages)} none can be used{bad}. Bring the directory back, or "
+                "set checkpoint.on_lost_offsets: restart to learn anew"
+            )
+        if other := self._other_topic(tp, checkpoint.manifest):
+            _log.warning("%s: %s; learning starts anew from the beginning of its log", tp, other)
+            return self._begin(tp, membership, anew=True)
+        _log.warning("%s", lost)
+        return self._resume_without_offset(tp, membership, checkpoint, rejected)
+
+    def _resume_without_offset(
+        self, tp: TopicPartition, membership: Membership | None, checkpoint: Checkpoint, rejected: list[Rejected]
+    ) -> Partition:
+        """Go on from a checkpoint. Nothing is replayed, since nobody knows how far it would have to be."""
+        progress = checkpoint.manifest.progress
+        count = int(progress.counters.get(BEGAN_WITH, 0))
+        mark = Mark(progress.lineage, progress.ordinal, progress.digest, 0, count)
+        partition = self._restored(tp, self._read_from(tp, checkpoint, rejected), Commit(progress.position), mark)
+        if not partition.gap_skipped:  # behind a gap a new lineage begins, which commits
+            with _closed_on_error(partition):
+                self._commit_position(partition, membership)
+        _log.warning(
+            "%s: going on from the newest checkpoint, at offset %d of lineage %s (checkpoint.on_lost_offsets: resume). "
+            "Predictions written behind it before the offset was lost are written again%s",
+            tp, progress.position, progress.lineage,
+            ", with the same bytes" if partition.job is self._job else " under the settings of today",
+        )  # fmt: skip
+        return partition
+
+    def _other_topic(self, tp: TopicPartition, manifest: Manifest) -> str:
+        """Why a checkpoint is not of the topic as it is now, which brokers delete a group's offsets with; or ""."""
+        was, now = manifest.progress.topic_id, self._id_of(tp.topic)
+        if was and now and was != now:
+            return f"the topic was made anew since the checkpoint at {manifest.progress.position} was written"
+        end = self._broker.log_end(tp)
+        if manifest.progress.position > end:
+            return (
+                f"the newest checkpoint is at {manifest.progress.position} and the log ends at {end}, so the topic was "
+                "made anew or lost its end"
+            )
+        return ""
+
+    def _id_of(self, topic: str) -> str:
+        described = open_administration(self._job.config).describe_topics([topic])[topic]
+        return "" if described is None else described.id
 
     def _begin_lineage(self, partition: Partition, membership: Membership | None) -> None:
         """Start a new lineage at the partition's present state: genesis checkpoint first, then the commit naming it."""
@@ -138,6 +252,10 @@ class Recovery:
         manifest = partition.job.checkpoints(partition.tp).write(snapshot, partition.progress())
         partition.writer.close(self._timeout_s)
         partition.start_writer(manifest)
+        self._commit_position(partition, membership)
+
+    def _commit_position(self, partition: Partition, membership: Membership | None) -> None:
+        """Commit where the partition is, though no output belongs to it."""
         count = len(self._broker.partitions(partition.tp.topic))
         commit = Commit(partition.position, partition.mark(count).to_metadata())
         self._broker.commit({partition.tp: commit}, membership, self._timeout_s)
@@ -146,10 +264,20 @@ class Recovery:
     # -- later starts -------------------------------------------------------------------------------------------------
 
     def _resume(self, tp: TopicPartition, commit: Commit, mark: Mark) -> Partition:
-        checkpoint, rejected = self._newest_checkpoint(tp, commit, mark)
-        manifest = checkpoint.manifest
-        job = changeover.job_of(self._job, manifest)
-        learner = _learner_at(job, tp, checkpoint)
+        reading = self._reading.pop(tp, None)
+        read = reading[1].result() if reading and reading[0] == commit else self._read(tp, commit, mark)
+        return self._restored(tp, read, commit, mark)
+
+    def _read(self, tp: TopicPartition, commit: Commit, mark: Mark) -> _Read:
+        return self._read_from(tp, *self._newest_checkpoint(tp, commit, mark))
+
+    def _read_from(self, tp: TopicPartition, checkpoint: Checkpoint, rejected: list[Rejected]) -> _Read:
+        job = changeover.job_of(self._job, checkpoint.manifest)
+        return _Read(checkpoint.manifest, rejected, job, _learner_at(job, tp, checkpoint))
+
+    def _restored(self, tp: TopicPartition, read: _Read, commit: Commit, mark: Mark) -> Partition:
+        """The partition at a checkpoint, sought there, with the replay up to ``commit`` before it."""
+        manifest, rejected, job, learner = read
         self._warn_if_keys_moved(tp, mark)
         start = self._start_behind(tp, manifest, commit, mark)
         partition = Partition(job, tp, self._metrics, learner, start)
@@ -172,7 +300,7 @@ class Recovery:
             raise RecoveryError(
                 f"{tp}: no usable checkpoint of lineage {mark.lineage} at or below the committed offset "
                 f"{commit.offset} in {store.place}{bad or ' (none there)'}. Bring the directory back (every worker "
-                f"must reach it), or start afresh: {_AFRESH}"
+                f"must reach it), or start afresh: {AFRESH}"
             )
         return checkpoint, rejected
 
@@ -181,10 +309,7 @@ class Recovery:
             return
         now = len(self._broker.partitions(tp.topic))
         if mark.partitions != now:
-            _log.warning(
-                "topic %s had %d partitions and now has %d: keys moved, so streams go on in other partitions with a "
-                "new hidden state", tp.topic, mark.partitions, now,
-            )  # fmt: skip
+            _log.warning(KEYS_MOVED, tp.topic, mark.partitions, now)
 
     def _start_behind(self, tp: TopicPartition, manifest: Manifest, commit: Commit, mark: Mark) -> Start:
         """Where the log lets the checkpoint go on, and how far the replay has to get."""
@@ -193,7 +318,7 @@ class Recovery:
         if commit.offset > end:
             raise RecoveryError(
                 f"{tp}: offset {commit.offset} is committed, the log ends at {end}: the topic was made anew or lost "
-                f"its end. To start afresh, {_AFRESH}"
+                f"its end. To start afresh, {AFRESH}"
             )
         gap = first > position
         if gap:
@@ -207,6 +332,8 @@ class Recovery:
             base=manifest,
             expected=None if gap else mark,  # without the missing records, nobody arrives at the same ordinal
             gap_skipped=gap,
+            began_with=mark.began_with or mark.partitions,
+            topic_id=manifest.progress.topic_id,
         )
 
     def _refuse_gap(self, tp: TopicPartition, position: int, first: int) -> None:

@@ -1,36 +1,37 @@
 """Puts a worker together: broker, metrics, endpoint and loop, and runs it until a signal or an error ends it.
 
 SIGTERM and SIGINT ask for a drain; a second one ends the process at once. Errors end it with a clear last line and a
-non-zero status: 1 for what an operator has to look at, 3 when another worker holds this one's place.
+non-zero status: 1 for what an operator has to look at, 3 when another worker holds this one's place, 4 when it was
+stopped and all is committed, but a last checkpoint could not be written.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import signal
 import threading
-from collections.abc import Callable, Iterator
-from types import FrameType
+from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from streamrnn.broker.protocol import Broker
-from streamrnn.core.compiled import warm_up
+from streamrnn.core.compiled import CompilationCancelled, warm_up
 from streamrnn.daemon import collector
+from streamrnn.daemon.background import Background
 from streamrnn.daemon.health import Health
 from streamrnn.daemon.http import HttpServer
 from streamrnn.daemon.loop import Loop
 from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.opening import open_broker
-from streamrnn.errors import ConfigError, FencedError, StreamrnnError
+from streamrnn.daemon.stopping import stopping
+from streamrnn.errors import ConfigError, FencedError, StreamrnnError, UnsavedError
 from streamrnn.job.config import Config
 from streamrnn.job.job import Job
 from streamrnn.job.job_file import warnings
 
 _log = logging.getLogger(__name__)
 
-OK, FAILED, MISCONFIGURED, FENCED = 0, 1, 2, 3
+OK, FAILED, MISCONFIGURED, FENCED, UNSAVED = 0, 1, 2, 3, 4
 CLOSE_TIMEOUT_S = 5.0
 
 
@@ -50,15 +51,18 @@ def run_worker(
     disable_created_metrics()
     metrics, health = Metrics(CollectorRegistry()), Health()
     with contextlib.ExitStack() as stack:
-        stack.callback(broker.close, CLOSE_TIMEOUT_S)
+        stack.callback(broker.close, CLOSE_TIMEOUT_S)  # or what is left of a stop
         server = None
         if config.http is not None:
             server = stack.enter_context(HttpServer(config.http.host, config.http.port, metrics.registry, health))
             _log.info("serving /metrics, /healthz and /readyz on http://%s:%d", config.http.host, server.port)
-        _log.info("kernels ready after %.1f s", warm_up(config.model.dtype))
+        try:
+            _log.info("kernels ready after %.1f s", warm_up(config.model.dtype, stop.is_set))
+        except CompilationCancelled:
+            return  # there was nothing to finish yet
         metrics.name_build(job.build)
         stack.enter_context(collector.seldom())  # with all that was imported by now frozen
-        loop = Loop(job, broker, metrics, health, stop, idle, restored=collector.freeze)
+        loop = Loop(job, broker, metrics, health, stop, idle, restored=collector.freeze, background=Background())
         if started is not None:
             started(loop, server)
         loop.run()
@@ -70,7 +74,7 @@ def serve(config: Config) -> int:
     for text in warnings(config):
         _log.warning("%s", text)
     try:
-        with _signals(stop):
+        with stopping(stop, config.shutdown_timeout_s, FAILED):
             run_worker(config, open_broker(config), stop)
     except FencedError as error:
         _log.error("stopping: %s", error)
@@ -78,28 +82,11 @@ def serve(config: Config) -> int:
     except ConfigError as error:
         _log.error("stopping: %s", error)
         return MISCONFIGURED
+    except UnsavedError as error:
+        _log.error("stopped, all committed, but %s", error)
+        return UNSAVED
     except StreamrnnError as error:
         _log.error("stopping: %s", error)
         return FAILED
     _log.info("stopped cleanly")
     return OK
-
-
-@contextlib.contextmanager
-def _signals(stop: threading.Event) -> Iterator[None]:
-    """SIGTERM and SIGINT set ``stop`` once; the second one has its usual effect."""
-
-    def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        _log.info("%s received, draining; once more to stop at once", signal.Signals(number).name)
-        stop.set()
-        for each in before:
-            signal.signal(each, before[each])
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    for number in before:
-        signal.signal(number, handle)
-    try:
-        yield
-    finally:
-        for number, action in before.items():
-            signal.signal(number, action)

@@ -79,7 +79,10 @@ def plot_errors(path: Path, timestamps_ms: npt.ArrayLike, errors: Mapping[str, n
     locator = AutoDateLocator()  # type: ignore[no-untyped-call]
     panels[-1].xaxis.set_major_locator(locator)
     panels[-1].xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
-    figure.savefig(path, format="png")
+    try:
+        figure.savefig(path, format="png")
+    except OSError as error:
+        raise ConfigError(f"{path}: the plot cannot be written: {error.strerror}") from error
 
 
 @dataclass(frozen=True)

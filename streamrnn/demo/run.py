@@ -59,6 +59,8 @@ def run_demo(options: Options, console: Console) -> Result | None:
     directory = options.directory.resolve()
     if options.limit is not None and options.limit < 1:
         raise ConfigError(f"--limit: expected at least 1, got {options.limit}")
+    if options.plot is not None and not options.plot.resolve().parent.is_dir():
+        raise ConfigError(f"--plot: the directory of {options.plot} does not exist")
     if options.bootstrap is not None:  # before anything is removed
         check_cluster(parse(job_text(directory, options.bootstrap), env={}))
     with claimed(directory) as remarks, _sigterm_as_interrupt():

@@ -3,12 +3,17 @@
 base        what all of them share: parameters, growth, saving
 lock        one call at a time, from whichever thread
 parameters  checking them one by one
+settings    setting one of an estimator that has learned
 columns     dicts of features to columns that may become more
 absence     what it means that an event lacks a feature
+delayed     labels that come later than their events
+awaited     which events wait for labels
+watch       finds out whether labels come late, where nobody said so
 regressor   one number, or several
 classifier  classes that may appear at any time
 forecaster  horizons, covariates, seasons, intervals
 anomaly     how badly an event was forecast
+stream_key  whether the streams that events name can be meant
 season      the period of a series
 intervals   bounds that hold as often as they claim
 """

@@ -81,6 +81,7 @@ class RNNAnomalyDetector(RecurrentEstimator, base.AnomalyDetector):
         """Rank the event's error from now on, then learn the event and forecast the next."""
         with self._lock:
             columns, row = self._columns.with_row(x)
+            row = columns.with_numbers(row)
             key = columns.key(x)
             error = self._error(key, row, learn=True)
             if error is not None:
@@ -98,7 +99,7 @@ class RNNAnomalyDetector(RecurrentEstimator, base.AnomalyDetector):
         0 before there is a forecast and something to compare its error with.
         """
         with self._lock:
-            key, row = self._columns.key(x), self._columns.row(x)
+            key, row = self._columns.key(x), self._columns.with_numbers(self._columns.row(x))
             error = self._error(key, row, learn=False)
             if error is None or not self._sorted:
                 return 0.0

@@ -16,6 +16,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -25,9 +26,11 @@ import numpy as np
 from msgspec.structs import replace
 
 from streamrnn.errors import CheckpointError, ConfigError
-from streamrnn.estimators.columns import Columns, Floats
+from streamrnn.estimators.columns import Columns, Floats, Missing, in_rows
 from streamrnn.estimators.lock import EstimatorLock
 from streamrnn.estimators.parameters import checked, plain, section
+from streamrnn.estimators.settings import FIXED, change, parameters_of, require_possible
+from streamrnn.estimators.stream_key import StreamKeyWatch
 from streamrnn.learner.block import EVENT, PREDICT, Block
 from streamrnn.learner.features import FeatureSpec, canonical_text
 from streamrnn.learner.growth import carry_over
@@ -75,15 +78,18 @@ class RecurrentEstimator:
     rls_forgetting: float = 0.9995
     rls_prior: float = 0.1
     quantiles: tuple[float, ...] = (0.05, 0.5, 0.95)
+    missing: str = "auto"
 
     def __post_init__(self) -> None:
         if isinstance(self.features, Iterable) and not isinstance(self.features, str | list | tuple):
             self.features = list(self.features)  # a frame's columns, or what can be gone through once only
         owner = type(self).__name__
+        missing = checked(owner, "missing", self.missing, Missing)
         try:
-            self._columns = Columns(self.features, self.stream_key)
+            self._columns = Columns(self.features, self.stream_key, missing)
         except ConfigError as error:
             raise ConfigError(f"{owner}: {error}") from None
+        self._keys = None if self.stream_key is None else StreamKeyWatch(owner, self.stream_key)
         self._learner: Learner | None = None
         self._lock = EstimatorLock()
         if self.seed is not None and (isinstance(self.seed, bool) or not isinstance(self.seed, int | np.integer)):
@@ -92,6 +98,31 @@ class RecurrentEstimator:
             allowed = " or ".join(map(repr, self._readouts()))
             raise ConfigError(f"{owner}: readout: expected {allowed}, got {self.readout!r}")
         self._spec()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name[0] == "_" or "_learner" not in self.__dict__ or name not in parameters_of(self):
+            object.__setattr__(self, name, value)
+        else:
+            change(self, name, value, partial(object.__setattr__, self))
+
+    @property
+    def _mutable_attributes(self) -> set[str]:
+        return {*parameters_of(self)} - FIXED.keys()
+
+    def _take_up(self, name: str) -> None:
+        """Have what was learned go on with a parameter that was just set. Raises ConfigError where it cannot."""
+        learner, columns = self._learner, self._columns
+        assert learner is not None
+        owner = type(self).__name__
+        missing = checked(owner, "missing", self.missing, Missing)
+        try:
+            if name in {"features", "missing"}:
+                self._columns = columns.changed(self.features, missing)
+            require_possible(self, name, learner.spec, self._spec())
+        except ConfigError as error:
+            self._columns = columns
+            raise error if str(error).startswith(owner) else ConfigError(f"{owner}: {error}") from None
+        self._make()
 
     # ---- for the concrete classes
 
@@ -107,6 +138,10 @@ class RecurrentEstimator:
     def _n_features(self) -> int:
         """Columns that are inputs of the network."""
         return self._columns.n_features
+
+    def _target_when(self) -> dict[str, Any]:
+        """What the same section says about when targets become known; nothing: with their event."""
+        return {}
 
     def _outgrown(self, learner: Learner) -> bool:  # noqa: ARG002
         """Whether the learner is too small for what is known now, columns apart: for a new class, say."""
@@ -127,12 +162,13 @@ class RecurrentEstimator:
         model = section(owner, ModelSpec, self._values(_MODEL))
         learning = section(owner, LearningSpec, self._values(_LEARNING))
         streams = section(owner, StreamSpec, self._values(_STREAMS))
-        target = section(owner, TargetSpec, self._target())
+        target = section(owner, TargetSpec, {**self._target(), **self._target_when()})
         shown = checked(owner, "previous_target", self.previous_target, bool | None)
         try:
             return LearnerSpec(
                 n_features=self._n_features,
                 indicator=self._columns.indicator[: self._n_features],
+                missing=self._columns.imputed[: self._n_features],
                 has_end=True,
                 inputs=InputSpec(dt=False, previous_target=learning.scale if shown is None else shown),
                 target=target,
@@ -166,15 +202,27 @@ class RecurrentEstimator:
         self._columns = columns
         return self._make()
 
-    def _learn(self, x: Mapping[Any, Any], y: float | Sequence[float]) -> Floats:
-        """One event through the learner; returns its prediction. An event that is refused changes nothing."""
+    def _learn(self, x: Mapping[Any, Any], y: float | Sequence[float]) -> None:
+        """One event through the learner. An event that is refused changes nothing."""
         # Whatever may refuse the event comes before the learner, or the estimator's columns, change.
         columns, row = self._columns.with_row(x)
-        key = columns.key(x)
-        return self._adopt_event(columns, x, row).step(key, EVENT, row, y)
+        self._teach(columns, x, columns.key(x), row, y)
+
+    def _teach(
+        self,
+        columns: Columns,
+        x: Mapping[Any, Any],
+        key: bytes,
+        row: list[float],
+        y: float | Sequence[float],
+    ) -> None:
+        """``_learn`` for an event that was encoded."""
+        self._adopt_event(columns, x, row).step(key, EVENT, row, y)
 
     def _adopt_event(self, columns: Columns, x: Mapping[Any, Any], row: Sequence[float]) -> Learner:
         """``_adopt`` for an event that is about to be learned: the keys it lacks count for those to come."""
+        if self._keys is not None and self._learner is not None:
+            self._keys.note((x.get(self.stream_key),), self._learner.streams)
         learner = self._adopt(columns)
         if (zeros := columns.note(x, row)) is not None and learner.spec.n_features:
             learner.add_zeros(zeros)
@@ -203,6 +251,8 @@ class RecurrentEstimator:
             columns = next(known for first, known in reversed(stages) if first <= start)
             y = targets(start, stop)
             part = rows[start:stop, : columns.n_features]
+            if self._keys is not None and self._learner is not None:
+                self._keys.note(frame[self.stream_key].iloc[start:stop].tolist(), self._learner.streams)
             learner = self._adopt(columns)
             columns.note_rows(part)
             learner.process(Block.events(keys[start:stop], part, y))
@@ -211,9 +261,13 @@ class RecurrentEstimator:
         """The same for a frame that lacks known features, which each of its rows may change the meaning of."""
         events = [dict(zip(frame.columns, row, strict=True)) for row in frame.itertuples(index=False, name=None)]
         known = self._columns
-        for x in events:  # what is refused must be so before anything changes
+
+        def check(x: dict[Any, Any]) -> None:
+            nonlocal known
             known = known.with_row(x)[0]
             known.key(x)
+
+        in_rows(check, events, frame.index)  # what is refused must be so before anything changes
         for i, x in enumerate(events):
             y = targets(i, i + 1)[0]
             columns, row = self._columns.with_row(x)
@@ -294,6 +348,8 @@ class RecurrentEstimator:
         """
         model = load_model(path)
         owner = model.owner
+        if (why := owner.get("why")) is not None:
+            raise CheckpointError(f"{path} holds a model of a job that no estimator can go on from: {'; '.join(why)}")
         if owner.get("estimator") != cls.__name__:
             raise CheckpointError(f"{path} holds a model of {owner.get('estimator')}, not of {cls.__name__}")
         try:
@@ -323,7 +379,8 @@ class RecurrentEstimator:
         return ModelFile(None if self._learner is None else self._learner.state(), labels, owner)
 
     def _restore(self, model: ModelFile) -> None:
-        self._columns = self._columns.restored(model.owner["columns"])
+        if (columns := model.owner["columns"]) is not None:  # None: the features tell all, as of a job
+            self._columns = self._columns.restored(columns)
         self._set_own_state(model.owner["own"])
         if model.saved is not None:
             learner = Learner(self._spec(), 0)

@@ -15,9 +15,9 @@ import numpy as np
 from river import base
 
 from streamrnn.errors import RecordError
-from streamrnn.estimators.base import RecurrentEstimator, same_length
-from streamrnn.estimators.columns import Floats
-from streamrnn.learner.block import EVENT
+from streamrnn.estimators.base import same_length
+from streamrnn.estimators.columns import Floats, in_rows
+from streamrnn.estimators.delayed import LabelledEstimator
 from streamrnn.learner.learner import Learner
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ Label = str | int | float | bool
 
 
 @dataclass(eq=False, repr=False)
-class RNNClassifier(RecurrentEstimator, base.MiniBatchClassifier):
+class RNNClassifier(LabelledEstimator, base.MiniBatchClassifier):
     """Recurrent network for binary and multiclass classification, with one hidden state per stream.
 
     Labels are text, numbers or booleans.
@@ -82,9 +82,10 @@ class RNNClassifier(RecurrentEstimator, base.MiniBatchClassifier):
         return len(self._labels) > len(learner.spec.target.classes or ())
 
     def _own_state(self) -> dict[str, Any]:
-        return {"labels": list(self._labels)}
+        return {**super()._own_state(), "labels": list(self._labels)}
 
     def _set_own_state(self, state: Mapping[str, Any]) -> None:
+        super()._set_own_state(state)
         self._labels = {label: i for i, label in enumerate(state["labels"])}
 
     def learn_one(self, x: Mapping[Any, Any], y: Label | None = None) -> None:
@@ -92,8 +93,7 @@ class RNNClassifier(RecurrentEstimator, base.MiniBatchClassifier):
         with self._lock:
             columns, row = self._columns.with_row(x)
             key = columns.key(x)
-            index = self._index(y)
-            self._adopt_event(columns, x, row).step(key, EVENT, row, index)
+            self._teach(columns, x, key, row, self._index(y))
 
     def learn_many(self, X: pd.DataFrame, y: pd.Series) -> None:
         """Learn from the rows in order; the same result as ``learn_one`` for each.
@@ -102,9 +102,8 @@ class RNNClassifier(RecurrentEstimator, base.MiniBatchClassifier):
         """
         with self._lock:
             same_length(X, y)
-            labels = [
-                None if missing else _checked(y) for y, missing in zip(y.tolist(), y.isna().tolist(), strict=True)
-            ]
+            given = (None if missing else y for y, missing in zip(y.tolist(), y.isna().tolist(), strict=True))
+            labels = in_rows(lambda label: None if label is None else _checked(label), given, y.index)
             self._refuse_third(labels)
             first_seen = {label: i for i, label in reversed(list(enumerate(labels))) if label is not None}
             new = sorted(i for label, i in first_seen.items() if label not in self._labels)

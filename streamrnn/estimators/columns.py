@@ -11,8 +11,8 @@ from __future__ import annotations
 import copy
 import datetime
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +20,13 @@ import numpy.typing as npt
 from streamrnn.errors import ConfigError, RecordError
 from streamrnn.estimators.absence import Absence
 from streamrnn.learner.features import FeatureEncoder, FeatureSpec, canonical_text, is_missing, number
+from streamrnn.learner.spec import LAST, MEAN, Imputed
 
 if TYPE_CHECKING:
     import pandas as pd
+
+V = TypeVar("V")
+W = TypeVar("W")
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -68,6 +72,8 @@ class Columns:
         if given is not None and encoders:
             if len(encoders) < len(given):
                 raise ConfigError("features: either names or encoders, not both; a name is Numeric(field=name)")
+            if missing != "auto":
+                raise ConfigError(f"missing: goes with names, got {missing!r}; encoders have a `missing` each")
             self._encoder = FeatureEncoder(encoders)
         elif given is not None:
             self.names = tuple(given)
@@ -98,6 +104,14 @@ class Columns:
         return (False,) * len(self.names) if self._encoder is None else self._encoder.indicator
 
     @property
+    def imputed(self) -> tuple[Imputed, ...]:
+        """What each column counts as where its feature is missing, to the learner; empty: all as their mean."""
+        if self._encoder is not None:
+            return self._encoder.missing if {*self._encoder.missing} > {MEAN} else ()
+        what: dict[Missing, Imputed] = {"zero": 0.0, "last": LAST}
+        return (what[self._missing],) * len(self.names) if self._missing in what else ()
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """The columns' names as text, as the daemon's encoders name theirs."""
         return tuple(map(str, self.names)) if self._encoder is None else self._encoder.names
@@ -107,6 +121,14 @@ class Columns:
         more = copy.copy(self)
         more._name((*self.names, *names))
         return more
+
+    def without(self, name: Hashable) -> Columns:
+        """These columns, and a feature that is never one of them."""
+        if name in self.names:
+            raise ConfigError(f"features: {name!r} is the event_key, which is not an input")
+        fewer = copy.copy(self)
+        fewer._ignored = self._ignored | {name}
+        return fewer.appended(())
 
     def extended(self, x: Mapping[Any, Any]) -> Columns:
         """These columns and one for each feature of x not seen before; itself where there is none.
@@ -156,6 +178,14 @@ class Columns:
         known = [] if self._absence is None else self._absence.values()
         return known + [math.nan] * (len(self.names) - len(known))
 
+    def with_numbers(self, row: list[float]) -> list[float]:
+        """The row with the number that a missing feature stands for, if any, where no learner would put it in."""
+        if not (imputed := self.imputed):
+            return row
+        return [
+            what if isinstance(what, float) and cell != cell else cell for cell, what in zip(row, imputed, strict=True)
+        ]
+
     def note(self, x: Mapping[Any, Any], row: Sequence[float]) -> Integers | None:
         """Which keys an event has counts for those to come; to be called when it is learned, and its row is known.
 
@@ -179,6 +209,28 @@ class Columns:
         """Whether no row of a frame lacks a key of which that would have to be noted."""
         return self._absence is None or self._column_of.keys() <= set(frame.columns)
 
+    def changed(self, features: Sequence[Hashable | FeatureSpec] | None, missing: Missing) -> Columns:
+        """These columns where ``features`` and ``missing`` are others, with new columns behind those there are.
+
+        Raises ConfigError where columns would not stand where they stood.
+        """
+        more = Columns(features, self.stream_key, missing)
+        if more.fixed:
+            before, now = self.labels, more.labels
+            if now[: len(before)] != before or more.indicator[: len(before)] != self.indicator:
+                raise ConfigError(
+                    "features: columns that were learned keep their places, and new ones stand behind them; expected "
+                    f"{list(before)} first, got {list(now)}"
+                )
+        else:
+            if self._encoder is not None:
+                raise ConfigError("features: the columns of encoders cannot become names that are discovered")
+            more._ignored = self._ignored
+            more._name(self.names)
+        if more._absence is not None and self._absence is not None:
+            more._absence = self._absence
+        return more
+
     def state(self) -> dict[str, Any]:
         """Names discovered so far, as JSON values; raises TypeError for names JSON cannot hold."""
         return {
@@ -200,7 +252,11 @@ class Columns:
             return b""
         value = x.get(self.stream_key)
         if is_missing(value) or value != value:
-            raise RecordError("no_key", f"stream_key: the event has no feature {self.stream_key!r}, or it is {value}")
+            raise RecordError(
+                "no_key",
+                f"stream_key: the event has no feature {self.stream_key!r}, or it is None or NaN; a transformer in "
+                "front may have changed or dropped it",
+            )
         return canonical_text(value, str(self.stream_key)).encode("utf-8", "surrogatepass")
 
     def extended_by(self, frame: pd.DataFrame) -> list[tuple[int, Columns]]:
@@ -225,7 +281,8 @@ class Columns:
             if all(getattr(kind, "kind", "O") in "fiub" for kind in chosen.dtypes):
                 return np.array(chosen.to_numpy(np.float64), order="C").reshape(len(frame), self.n_features)
         names = list(frame.columns)
-        values = [self.row(dict(zip(names, row, strict=True))) for row in frame.itertuples(index=False, name=None)]
+        events = (dict(zip(names, row, strict=True)) for row in frame.itertuples(index=False, name=None))
+        values = in_rows(self.row, events, frame.index)
         return np.array(values, np.float64).reshape(len(frame), self.n_features)
 
     def keys(self, frame: pd.DataFrame) -> list[bytes]:
@@ -234,7 +291,22 @@ class Columns:
             return [b""] * len(frame)
         if self.stream_key not in frame.columns:
             raise RecordError("no_key", f"stream_key: the frame has no column {self.stream_key!r}")
-        return [self.key({self.stream_key: value}) for value in frame[self.stream_key].tolist()]
+        events = ({self.stream_key: value} for value in frame[self.stream_key].tolist())
+        return in_rows(self.key, events, frame.index)
+
+
+def in_rows(convert: Callable[[V], W], values: Iterable[V], index: pd.Index) -> list[W]:
+    """Every row's value converted; a RecordError says which row it was."""
+    converted: list[W] = []
+    for value in values:
+        try:
+            converted.append(convert(value))
+        except RecordError as error:
+            place = len(converted)
+            label = index[place]
+            where = f"row {place}" + ("" if label == place else f", labelled {label}")
+            raise RecordError(error.reason, f"{where}: {error.detail}") from error
+    return converted
 
 
 def is_name(value: Any) -> bool:

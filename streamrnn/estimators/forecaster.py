@@ -137,7 +137,7 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
                     learner = self._relearn()
             if self._with_covariates:
                 self._waiting[key] = value
-                if len(self._waiting) > self.max_streams:
+                while len(self._waiting) > self.max_streams:
                     self._waiting.popitem(last=False)
             else:
                 self._process(learner, key, row, value)
@@ -244,6 +244,11 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
             raise ValueError(f"xs: expected covariates for each of {horizon} steps, got {len(steps)}")
         return steps
 
+    def _take_up(self, name: str) -> None:
+        checked("RNNForecaster", "level", self.level, UnitInterval)
+        super()._take_up(name)
+        self._intervals.level, self._intervals.max_streams = float(self.level), self.max_streams
+
     def _own_state(self) -> dict[str, Any]:
         return {
             "intervals": self._intervals.state(),
@@ -257,6 +262,8 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
         }
 
     def _set_own_state(self, state: Mapping[str, Any]) -> None:
+        if not state:  # of a job, which knows nothing of these
+            return
         self._intervals.restore(state["intervals"])
         if self._season is not None:
             self._season.restore(state["season"])

@@ -48,7 +48,7 @@ class AdaptiveIntervals:
             return
         scales = self._scales.setdefault(stream, [[0.0, 0.0] for _ in self._log_q])
         self._scales.move_to_end(stream)
-        if len(self._scales) > self.max_streams:
+        while len(self._scales) > self.max_streams:
             self._scales.popitem(last=False)
         for j, error in enumerate(errors):
             if not math.isfinite(error):

@@ -15,8 +15,9 @@ import numpy as np
 from river import base
 
 from streamrnn.errors import ConfigError, RecordError
-from streamrnn.estimators.base import RecurrentEstimator, same_length
-from streamrnn.estimators.columns import Floats, is_name
+from streamrnn.estimators.base import same_length
+from streamrnn.estimators.columns import Floats, in_rows, is_name
+from streamrnn.estimators.delayed import LabelledEstimator
 from streamrnn.learner.features import number
 
 if TYPE_CHECKING:
@@ -24,12 +25,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(eq=False, repr=False)
-class RNNRegressor(RecurrentEstimator, base.MiniBatchRegressor):
+class RNNRegressor(LabelledEstimator, base.MiniBatchRegressor):
     """Recurrent network for regression, with one hidden state per stream that lives between calls.
 
     An event is predicted from the stream's carried state; ``learn_one`` then advances that state and learns by
-    truncated back-propagation through time. Feed raw numbers: inputs and targets are scaled inside. A missing, None or
-    non-finite feature counts as its running mean. Features may appear and disappear at any time.
+    truncated back-propagation through time. Feed raw numbers: inputs and targets are scaled inside. Features may appear
+    and disappear at any time.
 
     All methods may be called from several threads, as by a service that answers while it learns: calls of one estimator
     run one after the other, so a prediction sees it as it was between two events. Predicting changes nothing.
@@ -89,6 +90,24 @@ class RNNRegressor(RecurrentEstimator, base.MiniBatchRegressor):
         Variance of its weights before anything was learned, in scaled units.
     quantiles
         Levels of ``loss="quantile"``, increasing; the middle one is the prediction.
+    missing
+        What a feature counts as that an event lacks. ``"auto"``: None, NaN and pandas' NA as the running mean; a key
+        that is absent as 0 where absence is ordinary, since River's transformers leave zeros out, and as the mean
+        where it is not. Absence is ordinary for a feature that never varied, that is absent more often than there, or
+        in more than a quarter of the events if 0 is close to its values; events from before it first came count as
+        such that lacked it, at most eight of them. ``"zero"``, ``"mean"`` and ``"last"``, the stream's last value,
+        make no difference between absent and None. Encoders have a ``missing`` each.
+    delayed
+        Whether labels come later than their events. True: a prediction counts as seeing its event and moves the state;
+        the lesson comes with ``learn_one``, whose event is recognised by its features. False: ``learn_one`` sees the
+        event. None: as False, until River's evaluation says that labels are delayed, or predictions and lessons show
+        it, of which a ``DelayedLabelsWarning`` tells.
+    event_key
+        Feature that names the event, not an input: labels may come late, in any order, or never. The first call that
+        names an event sees it; predictions without a name are questions and change nothing.
+
+    All but a few can be set after events were learned, and hold from the next one on; one that what was learned cannot
+    take up is refused when it is set.
 
     Raises
     ------
@@ -167,7 +186,7 @@ class RNNRegressor(RecurrentEstimator, base.MiniBatchRegressor):
 
 
 @dataclass(eq=False, repr=False)
-class RNNMultiTargetRegressor(RecurrentEstimator, base.MultiTargetRegressor):
+class RNNMultiTargetRegressor(LabelledEstimator, base.MultiTargetRegressor):
     """Recurrent network that predicts several numbers per event.
 
     Parameters
@@ -206,10 +225,14 @@ class RNNMultiTargetRegressor(RecurrentEstimator, base.MultiTargetRegressor):
     def _target(self) -> dict[str, Any]:
         return {"fields": [f"y{i}" for i in range(max(1, len(self._targets)))]}
 
+    def _is_ready(self) -> bool:
+        return bool(self._targets)
+
     def _own_state(self) -> dict[str, Any]:
-        return {"targets": self._targets}
+        return {**super()._own_state(), "targets": self._targets}
 
     def _set_own_state(self, state: Mapping[str, Any]) -> None:
+        super()._set_own_state(state)
         self._targets = list(state["targets"])
 
     def learn_one(self, x: Mapping[Any, Any], y: Mapping[Any, float] | None = None, **kwargs: Any) -> None:  # noqa: ARG002
@@ -242,7 +265,8 @@ class RNNMultiTargetRegressor(RecurrentEstimator, base.MultiTargetRegressor):
             before, names = self._targets, list(y.columns)
             self._targets = before or sorted(names, key=str)
             try:
-                rows = [self._row(dict(zip(names, row, strict=True))) for row in y.itertuples(index=False, name=None)]
+                events = (dict(zip(names, row, strict=True)) for row in y.itertuples(index=False, name=None))
+                rows = in_rows(self._row, events, y.index)
                 values = np.array(rows, np.float64).reshape(len(y), len(self._targets))
                 self._learn_frame(X, lambda i, j: values[i:j])
             except RecordError:
@@ -276,4 +300,4 @@ def _numbers(y: pd.Series, name: str) -> Floats:
     """A series as float64, NaN where not known."""
     if getattr(y.dtype, "kind", "O") in "fiub":
         return np.array(y.to_numpy(np.float64))
-    return np.array([number(value, name) for value in y.tolist()], np.float64)
+    return np.array(in_rows(lambda value: number(value, name), y.tolist(), y.index), np.float64)

@@ -11,6 +11,7 @@ codec          records to the learner's arrays, predictions and dead letters to 
 opening        opens the place of its checkpoints
 sample         what some records are to a job: how many can be used, which fields they have
 warm_start     a job that begins with a trained model
+trained        a model file, or a checkpoint, that a job can begin with
 compatibility  whether a trained model fits the job
 job            what all partitions of a running job share
 """

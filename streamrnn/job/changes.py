@@ -22,8 +22,10 @@ from streamrnn.job.config import Config, InputConfig, ModelSection
 from streamrnn.job.fingerprint import INPUT_SETTINGS, learner_settings
 from streamrnn.learner import changes as learner_changes
 from streamrnn.learner.changes import Change, Verdict, Way
-from streamrnn.learner.features import Cyclic, FeatureSpec, Hash, OneHot, canonical_text
+from streamrnn.learner.features import Cyclic, FeatureSpec, Hash, Log1p, Numeric, OneHot, canonical_text
 from streamrnn.learner.spec import InputSpec, LearningSpec, StreamSpec, TargetSpec
+
+_BEGAN_WITH = f"{warm_start.FIELD}.sha256"
 
 ABSENT = "(absent)"
 """Stands for a value where there is none."""
@@ -78,9 +80,15 @@ SETTINGS: Mapping[str, Rule] = {
     "input.numbers": _at_once("of the records to come"),
     "target.fields": _target_fields,
     "target.classes": _classes,
-    f"{warm_start.FIELD}.sha256": _impossible("a model can only be begun with, and this job has begun"),
+    _BEGAN_WITH: _impossible("a model can only be begun with, and this job has begun"),
 }
 """What is the job's own. All else in sections of the learner is told by ``learner.changes.SETTINGS``."""
+
+
+_NAMES_ALONE = {
+    "input.topic", "input.stream_key", "input.timestamp.field", "input.timestamp.unit", "target.fields",
+}  # fmt: skip
+"""What streams or targets are known by; what the network has learned fits all the same."""
 
 
 def _categories(old: FeatureSpec, new: FeatureSpec) -> Verdict:
@@ -88,6 +96,12 @@ def _categories(old: FeatureSpec, new: FeatureSpec) -> Verdict:
     if not before <= now:
         return Verdict(Way.IMPOSSIBLE, f"{_KEEP}; one that no longer comes costs nothing")
     return Verdict(Way.GROWTH, "new columns begin at zero" if before < now else "columns change places")
+
+
+def _missing(old: Any, new: Any) -> Verdict:  # noqa: ARG001
+    if new.missing == "last":
+        return Verdict(Way.GROWTH, "last values are remembered from now on")
+    return Verdict(Way.AT_ONCE, "of the records to come")
 
 
 def _feature_impossible(why: str) -> Callable[[FeatureSpec, FeatureSpec], Verdict]:
@@ -99,6 +113,7 @@ _KEEP = "what was learned of a column cannot be taken out"
 FEATURE_SETTINGS: Mapping[tuple[type, str], Callable[[Any, Any], Verdict]] = {
     (OneHot, "categories"): _categories,
     (Hash, "buckets"): _feature_impossible("each bucket would hold other values"),
+    **{(encoder, "missing"): _missing for encoder in (Numeric, Log1p, Cyclic)},
     (Cyclic, "period"): _feature_impossible("the columns would turn at another pace"),
 }
 """What an encoder has besides its field."""
@@ -139,6 +154,8 @@ def changes(configuration: Mapping[str, Any], config: Config, fingerprint: Mappi
     """
     old = former(config, configuration)
     before, now = _settings(old, configuration), _settings(config, fingerprint)
+    if _BEGAN_WITH in before.keys() & now.keys() and not warm_start.is_told(config):
+        now[_BEGAN_WITH] = before[_BEGAN_WITH]
     found = []
     for path in sorted(before.keys() | now.keys()):
         was, is_now = before.get(path, ABSENT), now.get(path, ABSENT)
@@ -163,6 +180,18 @@ def described(change: Change) -> str:
     return f"{change.path}: {_shown(change.before)} -> {_shown(change.now)}: {change.way.value}{why}"
 
 
+def ways_out(found: list[Change]) -> str:
+    """What to do where some of the changes are not possible."""
+    refused = {change.path for change in found if change.way is Way.IMPOSSIBLE}
+    anew = (
+        "Either put the old values back, or begin anew under the new ones: give the job another name, and another "
+        "kafka.group_id if you set one (consumer group and checkpoints start afresh; the old ones stay)"
+    )
+    if not refused <= _NAMES_ALONE:
+        return anew
+    return f"{anew}. With model.warm_start the new job can begin with the model in these checkpoints"
+
+
 def settings(config: Config) -> dict[str, Any]:
     """The settings of the job's fingerprint by dotted path, but for the features."""
     whole = learner_settings(config)
@@ -175,7 +204,7 @@ def settings(config: Config) -> dict[str, Any]:
 
 def _settings(config: Config, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
     digest = warm_start.begun_with(fingerprint)
-    return settings(config) | ({} if digest is None else {f"{warm_start.FIELD}.sha256": digest})
+    return settings(config) | ({} if digest is None else {_BEGAN_WITH: digest})
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -10,7 +10,6 @@ Only values stand here: reading the file is ``job_file``'s, and nothing touches 
 from __future__ import annotations
 
 import re
-import socket
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -48,11 +47,22 @@ class KafkaConfig(_Section, frozen=True, kw_only=True):
     ]
     group_id: Annotated[Text | None, Meta(description="Consumer group; null: the job's name.")] = None
     group_instance_id: Annotated[
-        Text | None, Meta(description="Lasting identity of this worker within the group; null: the host's name.")
+        Text | None,
+        Meta(
+            description="Lasting identity of this worker within the group, which no two may have at a time; null: made "
+            "of the host's name, another one for each worker on it."
+        ),
     ] = None
     session_timeout_s: Annotated[
         float, Meta(ge=1, le=1800, description="Silence in seconds after which the group considers this worker dead.")
     ] = 10.0
+    leave_on_stop: Annotated[
+        bool,
+        Meta(
+            description="Whether a worker that is stopped gives its partitions to the others at once; false: they wait "
+            "for it until the session is over."
+        ),
+    ] = True
     security: Annotated[KafkaSecurity, Meta(description="Authentication and encryption.")] = KafkaSecurity()
 
     def __post_init__(self) -> None:
@@ -134,7 +144,10 @@ class InputConfig(_Section, frozen=True, kw_only=True):
         FieldPath | None, Meta(description="Field that names a record's stream; null: the record key, which is best.")
     ] = None
     timestamp: Annotated[TimestampConfig, Meta(description="A record's time.")] = TimestampConfig()
-    start: Annotated[Literal["earliest", "latest"], Meta(description="Where the very first start begins.")] = "earliest"
+    start: Annotated[
+        Literal["earliest", "latest"],
+        Meta(description="Where the very first start begins; partitions added later are read from their beginning."),
+    ] = "earliest"
     end_field: Annotated[FieldPath | None, Meta(description="Field that is true on a sequence's last record.")] = None
     where: Annotated[
         tuple[Condition, ...],
@@ -184,11 +197,12 @@ class ModelSection(ModelSpec, frozen=True, kw_only=True, forbid_unknown_fields=T
     warm_start: Annotated[
         Text | None,
         Meta(
-            description="Model file a partition without checkpoints begins with, written by an estimator's save(); "
-            "null: random weights. Weights, readout, optimiser and statistics come along, the memory of streams does "
-            "not. Columns are matched by name and may be more here; network, classes and kind of target must agree. "
-            "Later starts go on from checkpoints: the file may move or go, but one with other bytes is refused like "
-            "any changed setting."
+            description="What a partition without checkpoints begins with: a model file, written by an estimator's "
+            "save() or by streamrnn export, or a checkpoint of another job, named by its manifest or by a directory "
+            "above it (the newest one there); null: random weights. Weights, readout, optimiser and statistics come "
+            "along, the memory of streams does not. Columns are matched by name and may be more here, layers may be "
+            "wider; cell, classes and kind of target must agree. Later starts go on from checkpoints: what is named "
+            "here may move or go, but a file with other bytes is refused like any setting that cannot be changed."
         ),
     ] = None
 
@@ -210,6 +224,13 @@ class CheckpointConfig(_Section, frozen=True, kw_only=True):
     on_gap: Annotated[
         Literal["fail", "continue"], Meta(description="When records after the checkpoint are gone from the log.")
     ] = "fail"
+    on_lost_offsets: Annotated[
+        Literal["resume", "fail", "restart"],
+        Meta(
+            description="When checkpoints exist and the group has no committed offset: it expired or was deleted. "
+            "resume: go on from the newest checkpoint; restart: learn anew from input.start."
+        ),
+    ] = "resume"
     on_inexact: Annotated[
         Literal["fail", "continue"], Meta(description="When a replay does not lead to the state that was committed.")
     ] = "fail"
@@ -314,6 +335,7 @@ class Config(_Section, frozen=True, kw_only=True):
         return LearnerSpec(
             n_features=encoder.n_features,
             indicator=encoder.indicator,
+            missing=encoder.missing,
             has_end=self.input.end_field is not None,
             target=self.target,
             model=self.model.spec,
@@ -326,11 +348,6 @@ class Config(_Section, frozen=True, kw_only=True):
     def group_id(self) -> str:
         """The consumer group: the one given, or the job's name."""
         return (self.kafka.group_id if self.kafka else None) or self.job
-
-    @property
-    def group_instance_id(self) -> str:
-        """This worker's lasting identity in the group: the one given, or the host's name."""
-        return (self.kafka.group_instance_id if self.kafka else None) or socket.gethostname()
 
 
 def _require_path(name: str, path: str) -> None:

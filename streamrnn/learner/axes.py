@@ -17,7 +17,7 @@ from streamrnn.core import counts, rls
 from streamrnn.core.arrays import Plan
 from streamrnn.core.cells import CELLS, GATES
 from streamrnn.core.layout import Layout
-from streamrnn.learner.spec import LearnerSpec
+from streamrnn.learner.spec import LAST, LearnerSpec
 
 Places = npt.NDArray[np.int64]
 
@@ -32,6 +32,10 @@ class Move(NamedTuple):
     new: LearnerSpec
     features: Sequence[int]
     fresh: npt.NDArray[Any] | None = None
+
+
+OUT = -1
+"""The place of an entry that is taken out."""
 
 
 class Network(NamedTuple):
@@ -80,7 +84,7 @@ def input_places(move: Move) -> Places:
     old, new, features = move.old, move.new, move.features
     places = list(features)
     if old.inputs.dt:
-        places.append(new.n_features)
+        places.append(new.n_features if new.inputs.dt else OUT)
     if old.inputs.previous_target:
         first = new.n_features + int(new.inputs.dt)
         for k in range(old.n_previous):  # kinds of columns (last values, last changes), each with all fields
@@ -97,13 +101,15 @@ def regressor_places(move: Move) -> Places:
         return np.zeros(0, np.int64)
     hidden = new.model.hidden_size
     lags = hidden + new.n_inputs + np.arange(old.model.lags * old.n_targets)  # the newest of all fields first
-    units = np.arange(old.model.hidden_size)
-    return np.concatenate([units, hidden + input_places(move), lags, [new.n_regressors - 1]])
+    units, inputs = np.arange(old.model.hidden_size), input_places(move)
+    inputs = np.where(inputs == OUT, OUT, hidden + inputs)
+    return np.concatenate([units, inputs, lags, [new.n_regressors - 1]])
 
 
 def plain_places(move: Move) -> Places:
     """The same where the state is not among them."""
-    return regressor_places(move)[move.old.model.hidden_size :] - move.new.model.hidden_size
+    places = regressor_places(move)[move.old.model.hidden_size :]
+    return np.where(places == OUT, OUT, places - move.new.model.hidden_size)
 
 
 def gate_places(move: Move) -> Places:
@@ -113,6 +119,18 @@ def gate_places(move: Move) -> Places:
     return np.concatenate([gate * move.new.model.hidden_size + units for gate in range(gates)])
 
 
+def last_places(move: Move) -> list[tuple[int, int]]:
+    """Of each feature whose last value is kept in both: where it stands in the old learner, and where in the new."""
+    now = {column: place for place, column in enumerate(last_columns(move.new))}
+    columns = (move.features[column] for column in last_columns(move.old))
+    return [(place, now[column]) for place, column in enumerate(columns) if column in now]
+
+
+def last_columns(spec: LearnerSpec) -> list[int]:
+    """The features whose last value is kept, in the order in which it stands in the stream's row."""
+    return [column for column, what in enumerate(spec.missing) if what == LAST]
+
+
 AXES: Mapping[str, Axis] = {
     "P": Axis("parameters", lambda of: of.layout.size),
     "L": Axis("layers", lambda of: of.layout.num_layers),
@@ -120,6 +138,7 @@ AXES: Mapping[str, Axis] = {
     "H": Axis("hidden units", lambda of: of.layout.hidden_size, BEHIND),
     "D": Axis("inputs of the network", lambda of: of.layout.n_inputs, input_places),
     "U+1": Axis("encoded features and dt", lambda of: of.spec.n_features + 1, statistics_places),
+    "V": Axis("features whose last value is kept", lambda of: of.spec.missing.count(LAST)),
     "O": Axis("outputs", lambda of: of.spec.n_outputs, BEHIND),
     "F": Axis("target fields", lambda of: of.spec.n_targets, BEHIND),
     "Y": Axis("target columns of a step", lambda of: _columns(of.spec), BEHIND),
@@ -169,13 +188,31 @@ def index_of(array: str, axes: Sequence[str], old: Sequence[int], new: Sequence[
             raise ValueError(f"{array!r} has an axis {axis!r} that nobody has told how to grow; known: {known}")
         places = None if axis.isdecimal() else AXES[axis].places
         if places is not None and places != BEHIND:
-            index.append(places(move))
+            to = places(move)
+            index.append(to[to != OUT])
         elif before == now or places == BEHIND:
             index.append(slice(before))
         else:
             meaning = "entries" if axis.isdecimal() else AXES[axis].meaning
             raise ValueError(f"{array!r} cannot go from {before} to {now} {meaning}")
+    return _crosswise(index)
+
+
+def kept_of(axes: Sequence[str], old: Sequence[int], move: Move) -> tuple[Any, ...]:
+    """The entries of an array with these axes that ``index_of`` has a place for: all but those that are taken out."""
+    kept: list[Any] = []
+    for axis, before in zip(axes, old, strict=True):
+        places = None if axis.isdecimal() else AXES[axis].places
+        told = places is not None and places != BEHIND
+        kept.append(np.flatnonzero(places_on(axis, move) != OUT) if told else slice(before))
+    return _crosswise(kept)
+
+
+def _crosswise(index: Sequence[Any]) -> tuple[Any, ...]:
+    """An index to every entry along one axis with every one along the others.
+
+    Plain arrays of places would be paired off, entry by entry.
+    """
     if all(isinstance(places, slice) for places in index):
         return tuple(index)
-    # Crosswise: every old row with every old column. Plain arrays of places would be paired off, entry by entry.
     return np.ix_(*(np.arange(places.stop) if isinstance(places, slice) else places for places in index))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from streamrnn.learner.spec import LearnerSpec
+from streamrnn.learner.spec import LAST, LearnerSpec
 
 
 class Way(StrEnum):
@@ -89,6 +89,12 @@ def _lags(old: LearnerSpec, new: LearnerSpec) -> Verdict:
     return if_more(lambda of: of.model.lags, more, "the readout's weights for lags cannot be taken out")(old, new)
 
 
+def _max_streams(old: LearnerSpec, new: LearnerSpec) -> Verdict:
+    fewer = new.streams.max_streams < old.streams.max_streams
+    why = "where there are more streams than that, those least recently seen are dropped" if fewer else ""
+    return Verdict(Way.AT_ONCE, why)
+
+
 def _reset_after(old: LearnerSpec, new: LearnerSpec) -> Verdict:
     if (old.streams.reset_after_s is None) == (new.streams.reset_after_s is None):
         return Verdict(Way.AT_ONCE, "")
@@ -127,6 +133,12 @@ def _classes(old: LearnerSpec, new: LearnerSpec) -> Verdict:
     return Verdict(Way.GROWTH, "a new class begins with zero weights and the lowest bias of the others")
 
 
+def _missing(old: LearnerSpec, new: LearnerSpec) -> Verdict:
+    if old.missing.count(LAST) == new.missing.count(LAST):
+        return Verdict(Way.AT_ONCE, "")
+    return Verdict(Way.GROWTH, "last values are remembered from now on")
+
+
 def _baseline(old: LearnerSpec, new: LearnerSpec) -> Verdict:
     if old.target.period == new.target.period:
         return Verdict(Way.AT_ONCE, "the same, written otherwise")
@@ -148,6 +160,7 @@ SETTINGS: Mapping[str, Rule] = {
         "what was learned of a column cannot be taken out; a field that no longer comes counts as missing",
     ),
     "indicator": at_once(),  # which column it belongs to is for those to say who named the columns
+    "missing": _missing,
     "has_end": growth(_WINDOWS),
     "model.cell": impossible("gates and states of one cell mean nothing to another"),
     "model.hidden_size": if_more(
@@ -180,7 +193,7 @@ SETTINGS: Mapping[str, Rule] = {
     "learning.scale": impossible("weights learned on standardised numbers mean nothing to raw ones"),
     "learning.target_shrinkage": at_once(),
     "learning.scale_memory": at_once(),
-    "streams.max_streams": at_once("of more streams than there is room for, those least recently seen are dropped"),
+    "streams.max_streams": _max_streams,
     "streams.ttl_s": at_once("a stream idle for longer is dropped with the next record"),
     "streams.reset_after_s": _reset_after,
     "streams.max_time_jump_s": at_once(),

@@ -7,8 +7,9 @@ fewer were ``live`` just before, all of those have to. So a topic of one device 
 is believed after ``UNCONTRADICTED`` records in a row, so that streams that are gone for good, or new keys after a long
 pause, cannot stop time.
 
-Going back never moves time, with two exceptions. The very first timestamp is provisional: if a following record lies
-more than ``max_jump_ms`` before it, time starts again there. And a jump is on trial until time has gone on by
+Going back never moves time, with two exceptions. The very first timestamp is provisional until a record agrees with it:
+if a following one lies more than ``max_jump_ms`` before it, time starts again there; if ``CONFIRMATIONS`` records in a
+row of whatever streams agree ahead of it, there. And a jump is on trial until time has gone on by
 ``max_jump_ms``: when meanwhile ``RETURNS`` records in a row come at the time before the jump, from several streams and
 none at the later one, it is taken back, and the next jump needs twice as many confirmations. A time that was wrong from
 the start on is corrected when ``UNCONTRADICTED`` records in a row of several streams agree on an earlier one.
@@ -67,6 +68,14 @@ _STATE = (
 class StreamClock:
     """Stream time in milliseconds since the epoch.
 
+    Parameters
+    ----------
+    max_jump_ms
+        How far ahead a record may be without being confirmed.
+    live
+        Says how many streams the newest ``UNCONTRADICTED`` records were of, counted up to its argument. Without it, all
+        records are of one stream.
+
     >>> clock = StreamClock(max_jump_ms=1000)
     >>> [clock.observe(t) for t in (100, 300, 200, 999_999, 400)]
     [100, 300, 200, 300, 400]
@@ -74,8 +83,9 @@ class StreamClock:
     (400, 300)
     """
 
-    def __init__(self, max_jump_ms: int) -> None:
+    def __init__(self, max_jump_ms: int, live: Live | None = None) -> None:
         self.max_jump_ms = max_jump_ms
+        self._live_now = live
         self.now = self.lived = 0
         self.time_jumps_refused = self.time_jumps_believed = self.time_jumps_taken_back = 0
         self._phase = UNSET
@@ -85,7 +95,7 @@ class StreamClock:
         # The newest jump, and what came of those before:
         self._on_trial = self._before_jump = self._jumped_at = self._taken_back_lately = 0
 
-    def observe(self, time_ms: int, number: int = 1, previous: int = 0, live: Live | None = None) -> int:
+    def observe(self, time_ms: int, number: int = 1, previous: int = 0) -> int:
         """Observe one record; returns the time it counts as having, ``time_ms`` unless that is not believed.
 
         Parameters
@@ -94,9 +104,6 @@ class StreamClock:
             The record's running number, from 1.
         previous
             The number of the record in which its stream was seen last; 0 = it is not remembered.
-        live
-            Says how many streams the newest ``UNCONTRADICTED`` records were of, counted up to its argument. Without it,
-            all records are of one stream.
         """
         now, jump = self.now, self.max_jump_ms
         if now - jump <= time_ms <= now + jump and self._phase == RUNNING:
@@ -105,7 +112,7 @@ class StreamClock:
                 self.now = time_ms
             self._in_a_row = self._agreeing = 0
             return time_ms
-        return self._observe_unusual(time_ms, number, previous, live)
+        return self._observe_unusual(time_ms, number, previous)
 
     def pass_usual(self, newest_ms: int) -> None:
         """As ``observe`` for records none of which is far from now, once ``settled``; then it is ``newest_ms``."""
@@ -113,7 +120,7 @@ class StreamClock:
         self.now = newest_ms
         self._in_a_row = self._agreeing = 0
 
-    def _observe_unusual(self, time_ms: int, number: int, previous: int, live: Live | None) -> int:
+    def _observe_unusual(self, time_ms: int, number: int, previous: int) -> int:
         if self._phase == UNSET:
             self._phase, self.now = PROVISIONAL, time_ms
             return time_ms
@@ -131,7 +138,7 @@ class StreamClock:
             self._on_trial = self._taken_back_lately = 0
         if not ahead and not self._may_lead_back(time_ms):
             return time_ms
-        self._note(_AHEAD if ahead else _BEHIND, time_ms, number, previous, live)
+        self._note(_AHEAD if ahead else _BEHIND, time_ms, number, previous)
         return self._judge_ahead(time_ms) if ahead else self._judge_behind(time_ms)
 
     def _may_lead_back(self, time_ms: int) -> bool:
@@ -143,7 +150,7 @@ class StreamClock:
         self._before_jump = max(self._before_jump, time_ms)
         return True
 
-    def _note(self, direction: int, time_ms: int, number: int, previous: int, live: Live | None) -> None:
+    def _note(self, direction: int, time_ms: int, number: int, previous: int) -> None:
         """Count a record far from now among those that agree with it."""
         if direction != self._direction or not self._in_a_row:
             self._direction, self._in_a_row, self._nearest, self._agreeing = direction, 0, time_ms, 0
@@ -151,7 +158,7 @@ class StreamClock:
         self._nearest = min(self._nearest, time_ms)
         if not self._agreeing or abs(time_ms - self._candidate) > self.max_jump_ms:
             self._candidate, self._since, self._agreeing, self._streams = time_ms, number - 1, 0, 0
-            self._live = 0 if live is None else live(CONFIRMATIONS << self._taken_back_lately)
+            self._live = 0 if self._live_now is None else self._live_now(CONFIRMATIONS << self._taken_back_lately)
         self._agreeing += 1
         # Seen before the first of these records, and not since: every one of them is noted.
         if 0 < previous <= self._since:
@@ -159,7 +166,8 @@ class StreamClock:
 
     def _judge_ahead(self, time_ms: int) -> int:
         needed = CONFIRMATIONS << self._taken_back_lately
-        if self._agreeing >= needed and self._streams >= min(needed, self._live):
+        # While the first timestamp is in doubt nobody has a history yet: then so many records are enough.
+        if self._agreeing >= needed and (not self.settled or self._streams >= min(needed, self._live)):
             self._jump(time_ms)
         elif self._in_a_row >= UNCONTRADICTED:
             self._jump(self._nearest)  # they need not agree, and the nearest one claims least

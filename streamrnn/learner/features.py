@@ -1,9 +1,9 @@
 """Encoders: the fields of a record, or a plain dict, become the input vector of the network.
 
 Each encoder writes a fixed number of columns, every one of them for every record, so a row never keeps anything of
-the record before it. Missing, null and non-finite numbers become NaN: what a missing input is worth is the learner's
-to say (it takes the running mean and counts them), not the encoder's. A category that is missing or was not declared
-is all zeros. Values of a wrong type raise ``RecordError``, naming the field.
+the record before it. Missing, null and non-finite numbers become NaN: the learner counts them, and takes the running
+mean instead, or what the encoder's ``missing`` says. A category that is missing or was not declared is all zeros.
+Values of a wrong type raise ``RecordError``, naming the field.
 
 Scalars are compared by one canonical text everywhere (categories, hash buckets, classes, stream keys, event ids): the
 number 1, the number 1.0 and the string "1" are the same category. Hashing is CRC-32 of that text, which is the same on
@@ -13,12 +13,13 @@ every machine and in every process. Nothing here learns, scales or keeps state.
 from __future__ import annotations
 
 import math
+import reprlib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from math import isfinite
 from numbers import Real
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 import numpy as np
@@ -27,6 +28,7 @@ from msgspec import Meta
 
 from streamrnn.errors import ConfigError, RecordError
 from streamrnn.learner.paths import FieldPath, Step, parse_path
+from streamrnn.learner.spec import MEAN, Imputed
 
 _NAN = math.nan
 # Integers up to here are exact in float64; larger ones take the careful path.
@@ -35,6 +37,8 @@ _NUMBERS = (Real, np.bool_, Decimal)
 _NOTHING = frozenset({"NAType", "NaTType", "MaskedConstant"})
 # A found value is quoted in messages up to this length, so that a message stays a line.
 _QUOTED_LENGTH = 60
+_SHORT = reprlib.Repr()  # the first few elements of each, however deep
+_SHORT.maxdict = _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxset = 4
 
 
 Row = list[float] | npt.NDArray[np.float64]
@@ -53,12 +57,41 @@ class _Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """Names of the columns written, in order."""
         return (self.field,)
 
+    @property
+    def imputed(self) -> tuple[Imputed, ...]:
+        """What each column counts as where it is missing, to the learner."""
+        return (MEAN,) * len(self.columns)
+
     def writer(self, at: int) -> Write:
         """A function that encodes one value into the columns from ``at`` on."""
         raise NotImplementedError
 
 
-class Numeric(_Feature, frozen=True, kw_only=True, tag="numeric"):
+Missing = Annotated[
+    Literal["zero", "mean", "last"],
+    Meta(
+        description="What a missing or null value counts as: mean: the running mean; zero: 0, for producers that leave "
+        "zeros out (proto3, omitempty); last: the stream's last value of the sequence, for what is sent only when it "
+        "changes."
+    ),
+]
+
+
+class _Quantity(_Feature, frozen=True, kw_only=True):
+    """A feature made of a number; ``missing`` says which number it is where there is none."""
+
+    missing: Missing = "mean"
+
+    @property
+    def imputed(self) -> tuple[Imputed, ...]:
+        if self.missing != "zero":
+            return (self.missing,) * len(self.columns)
+        row = [0.0] * len(self.columns)
+        self.writer(0)(0, row)
+        return tuple(row)
+
+
+class Numeric(_Quantity, frozen=True, kw_only=True, tag="numeric"):
     """The number as it is; true and false are 1 and 0."""
 
     def writer(self, at: int) -> Write:
@@ -70,7 +103,7 @@ class Numeric(_Feature, frozen=True, kw_only=True, tag="numeric"):
         return write
 
 
-class Log1p(_Feature, frozen=True, kw_only=True, tag="log1p"):
+class Log1p(_Quantity, frozen=True, kw_only=True, tag="log1p"):
     """``sign(x) * log(1 + |x|)``: for amounts that span orders of magnitude, of either sign."""
 
     @property
@@ -146,7 +179,7 @@ class Hash(_Feature, frozen=True, kw_only=True, tag="hash"):
         return write
 
 
-class Cyclic(_Feature, frozen=True, kw_only=True, tag="cyclic"):
+class Cyclic(_Quantity, frozen=True, kw_only=True, tag="cyclic"):
     """Sine and cosine of ``2 pi x / period``, so that hour 23 lies next to hour 0."""
 
     indicator: ClassVar[bool] = True
@@ -187,6 +220,8 @@ class FeatureEncoder:
         Field path of each spec, the order in which ``encode`` expects the values.
     names, indicator
         Per column: its name, and whether it is 0/1 or bounded (not to be standardised).
+    missing
+        Per column: what it counts as where it is missing, to the learner.
 
     Examples
     --------
@@ -206,6 +241,7 @@ class FeatureEncoder:
         self.fields = tuple(spec.field for spec in self.specs)
         self.names = tuple(name for spec in self.specs for name in spec.columns)
         self.indicator = tuple(spec.indicator for spec in self.specs for _ in spec.columns)
+        self.missing = tuple(what for spec in self.specs for what in spec.imputed)
         self.n_features = len(self.names)
         if len(set(self.names)) != self.n_features:
             twice = sorted({name for name in self.names if self.names.count(name) > 1})
@@ -362,16 +398,16 @@ def describe(value: object) -> str:
     """A value for a message: what it is in JSON's words, and its text if short.
 
     >>> describe("abc"), describe([1, 2]), describe(None)
-    ("the string 'abc'", 'an array', 'null')
+    ("the string 'abc'", 'the array [1, 2]', 'null')
     """
     if value is None:
         return "null"
     if isinstance(value, bool):
         return f"the boolean {str(value).lower()}"
     if isinstance(value, Mapping):
-        return "an object"
+        return f"the object {_SHORT.repr(dict(value))}"
     if isinstance(value, list | tuple | set | np.ndarray):
-        return "an array"
+        return f"the array {_SHORT.repr(value.ravel()[:10].tolist() if isinstance(value, np.ndarray) else value)}"
     if isinstance(value, int) and value.bit_length() > 200:
         # Not printed: it is long, and beyond 4300 digits Python refuses to.
         return "an integer of more than 60 digits"

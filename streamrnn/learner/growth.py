@@ -18,11 +18,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from streamrnn.core.counts import UPDATES, WINDOWS_IN_BATCH
 from streamrnn.core.declarations import Stored
 from streamrnn.learner import rings
-from streamrnn.learner.axes import Move, gate_places, index_of, input_places, places_on
+from streamrnn.learner.axes import OUT, Move, gate_places, index_of, input_places, kept_of, last_places, places_on
 from streamrnn.learner.changes import refusals
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.lowering import dtype_of, initial_weights, layout_of, sizes_of
@@ -63,13 +64,26 @@ def carry_over(source: LearnerState, target: Learner, features: Sequence[int], *
     target.resume(LearnerState(new, model, blank.streams, blank.keys))
 
 
+def without_elapsed_time(source: LearnerState) -> LearnerState:
+    """The state of a learner that is not shown ``dt``: it goes on as if every event came after the usual time.
+
+    With standardised inputs that is exactly what a column of zeros says. Raises ValueError where they are not.
+    """
+    old = source.spec
+    if not old.learning.scale:
+        raise ValueError("learning.scale: without it, nothing stands for the usual time between events")
+    new = replace(old, inputs=replace(old.inputs, dt=False))
+    move = Move(old, new, range(old.n_features))
+    return LearnerState(new, grown(MODEL, source.model, move), grown(STREAMS, source.streams, move), source.keys)
+
+
 def _newest_streams(source: LearnerState, most: int) -> LearnerState:
     """The state with at most so many slots: the streams least recently seen are dropped, the others move together."""
     if len(source.keys) <= most:
         return source
     used = [slot for slot, key in enumerate(source.keys) if key is not None]
-    newest = sorted(used, key=source.streams["seen"][:, 1].__getitem__)[-most:]
-    slots = sorted(newest)
+    records = source.streams["seen"][:, -1]  # the number of the record that each was last seen with
+    slots = sorted(sorted(used, key=records.__getitem__)[-most:])
     arrivals = source.model["arrivals"].copy()
     arrivals[2] += len(used) - len(slots)  # dropped for want of room
     rows = {name: array[slots] for name, array in source.streams.items()}
@@ -132,14 +146,15 @@ def _relaid(table: Mapping[str, Stored], source: Mapping[str, Array], of: rings.
 def _to_places(array: Growing) -> None:
     axes = array.declaration.axes
     first = array.target.ndim - len(axes)
-    index = index_of(array.name, axes, array.old.shape[first:], array.target.shape[first:], array.move)
-    array.target[(slice(None),) * first + index] = array.old
+    before, rows = array.old.shape[first:], (slice(None),) * first
+    index = index_of(array.name, axes, before, array.target.shape[first:], array.move)
+    array.target[rows + index] = array.old[rows + kept_of(axes, before, array.move)]
 
 
 def _tensor_by_tensor(array: Growing) -> None:
     """A vector laid out as theta; what is new is zero."""
     for tensor in _tensors(array):
-        tensor.new[tensor.places] = tensor.old
+        tensor.new[tensor.places] = tensor.kept
 
 
 def _weights(array: Growing) -> None:
@@ -164,15 +179,14 @@ def _weights(array: Growing) -> None:
 
 def _second_moments(array: Growing) -> None:
     """The same; new entries are the mean of their neighbours': from zero the first steps would be far too long."""
-    for _, old, new, rows, columns in _tensors(array):
+    for tensor in _tensors(array):
         # All of the tensor first; what is old then goes to its places.
-        new[...] = old.mean()
-        if columns is None:
-            new[rows] = old
-        else:
-            new[:, columns] = old.mean(axis=0)
-            new[rows] = old.mean(axis=1, keepdims=True)
-            new[np.ix_(rows, columns)] = old
+        tensor.new[...] = tensor.old.mean()
+        if tensor.columns is not None:
+            stay = tensor.columns != OUT
+            tensor.new[:, tensor.columns[stay]] = tensor.old.mean(axis=0)[stay]
+            tensor.new[tensor.rows] = tensor.old.mean(axis=1, keepdims=True)
+        tensor.new[tensor.places] = tensor.kept
 
 
 def _root(array: Growing) -> None:
@@ -185,14 +199,32 @@ def _root(array: Growing) -> None:
     regressors = np.arange(array.target.shape[1])
     # The whole diagonal; the old block then overwrites its own part of it.
     array.target[:, regressors, regressors] = np.sqrt(_new_variance(array))[:, None]
-    array.target[:, places[:, None], places] = array.old
+    stay, to = places != OUT, places[places != OUT]
+    array.target[:, to[:, None], to] = array.old if stay.all() else _square(array.old[:, stay])
+
+
+def _square(rows: Array) -> Array:
+    """Square roots (O, K, K) of the covariances that these rows (O, K, R) of larger ones make up.
+
+    S_k S_k' = (Q L')' (Q L') = L L', with the triangle L' of S_k' = Q L'.
+    """
+    triangles: list[Array] = [np.linalg.qr(of_output.T).R for of_output in rows]
+    return np.stack([triangle.T for triangle in triangles])
 
 
 def _trace(array: Growing) -> None:
     """Traces (O,) of the same covariances: v more for each new regressor."""
     part = array.name.rpartition("_")[0]
-    now = sizes_of(array.move.new)["R-H" if part.endswith("plain") else "R"]
-    array.target[:] = array.old + _new_variance(array) * (now - array.source[f"{part}_root"].shape[1])
+    axis, root = "R-H" if part.endswith("plain") else "R", array.source[f"{part}_root"]
+    stay = places_on(axis, array.move) != OUT
+    before = array.old if stay.all() else np.square(root[:, stay]).sum(axis=(1, 2))
+    array.target[:] = before + _new_variance(array) * (sizes_of(array.move.new)[axis] - int(stay.sum()))
+
+
+def _last_values(array: Growing) -> None:
+    """Of features whose last value was kept and still is."""
+    for before, now in last_places(array.move):
+        array.target[:, now] = array.old[:, before]
 
 
 RULES: Mapping[str, Callable[[Growing], None]] = {
@@ -202,6 +234,7 @@ RULES: Mapping[str, Callable[[Growing], None]] = {
     "second moments": _second_moments,
     "root": _root,
     "trace": _trace,
+    "last values": _last_values,
 }
 """How an array gets what was learned, by the name that stands in its declaration."""
 
@@ -218,8 +251,13 @@ class _Tensor(NamedTuple):
 
     @property
     def places(self) -> Any:
-        """Of all its old entries in the new tensor."""
-        return self.rows if self.columns is None else np.ix_(self.rows, self.columns)
+        """In the new tensor, of all that is kept."""
+        return self.rows if self.columns is None else np.ix_(self.rows, self.columns[self.columns != OUT])
+
+    @property
+    def kept(self) -> Array:
+        """The old tensor without the columns that are taken out."""
+        return self.old if self.columns is None else self.old[:, self.columns != OUT]
 
 
 def _tensors(array: Growing) -> list[_Tensor]:

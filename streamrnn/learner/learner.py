@@ -239,6 +239,16 @@ class Learner:
         forecast: npt.NDArray[np.float64] = self._per_stream.remembered[slot, newest].copy()
         return forecast
 
+    def knows(self, key: bytes) -> bool:
+        """Whether the stream is remembered."""
+        return self.streams.find(key) != self.streams.blank
+
+    def prediction_of(self, key: bytes, event: int) -> npt.NDArray[np.float64] | None:
+        """What was predicted of an event whose label has not come, (n_outputs,); None where that is not remembered."""
+        slot = self.streams.find(key)
+        places = np.flatnonzero(self._per_stream.event[slot] == event)
+        return self._per_stream.remembered[slot, places[0]].copy() if event and len(places) else None
+
     def due(self, key: bytes) -> npt.NDArray[np.float64]:
         """Forecasts of the stream's next value made 1, 2, ... ``horizon`` events before it, NaN where there was none.
 

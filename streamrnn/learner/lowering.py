@@ -20,8 +20,8 @@ from streamrnn.core.losses import CROSS_ENTROPIES, QUANTILE, REGRESSION_LOSSES
 from streamrnn.core.optim import OPTIMIZERS
 from streamrnn.core.rules import RULES
 from streamrnn.core.workspace import zeros_scratch
-from streamrnn.learner.axes import AXES, Network
-from streamrnn.learner.spec import LearnerSpec
+from streamrnn.learner.axes import AXES, Network, last_columns
+from streamrnn.learner.spec import LAST, LearnerSpec
 
 
 def layout_of(spec: LearnerSpec) -> Layout:
@@ -57,7 +57,14 @@ def new_scratch(layout: Layout, spec: LearnerSpec, theta: npt.NDArray[Any]) -> a
     plan = plan_of(spec)
     indicator = np.array(spec.indicator or (False,) * spec.n_features, dtype=np.bool_)
     levels = spec.model.quantiles if plan.loss == QUANTILE else (0.5,)
-    return zeros_scratch(layout, plan, sizes_of(spec), theta, indicator, np.array(levels, dtype=np.float64))
+    numbers = [what if isinstance(what, float) else np.nan for what in spec.missing]
+    last_at = np.full(spec.n_features, -1, np.int64)
+    last_at[last_columns(spec)] = np.arange(spec.missing.count(LAST))
+    return zeros_scratch(
+        layout, plan, sizes_of(spec), theta,
+        indicator=indicator, levels=np.array(levels, dtype=np.float64),
+        imputed=np.array(numbers or [np.nan] * spec.n_features, dtype=np.float64), last_at=last_at,
+    )  # fmt: skip
 
 
 def plan_of(spec: LearnerSpec) -> arrays.Plan:

@@ -282,14 +282,22 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     previous_target: Annotated[bool, Meta(description="The newest known target, and whether there is one.")] = True
 
 
+MEAN: Literal["mean"] = "mean"
+LAST: Literal["last"] = "last"
+Imputed = Literal["mean", "last"] | float
+"""What a missing feature counts as: the running mean, the last value that the stream's sequence knows, or a number."""
+
+
 class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that, with the log, determines a learner. ``n_features`` counts the encoded columns; ``indicator``
-    flags those which are 0/1 or already bounded and are therefore not standardised. ``has_end`` says that records
-    may carry an end-of-sequence mark."""
+    flags those which are 0/1 or already bounded and are therefore not standardised; ``missing`` says what each counts
+    as where it is missing (the mean of an indicator being 0), by default all as their mean. ``has_end`` says that
+    records may carry an end-of-sequence mark."""
 
     n_features: Annotated[int, Meta(ge=0)]
     target: TargetSpec
     indicator: tuple[bool, ...] = ()
+    missing: tuple[Imputed, ...] = ()
     has_end: bool = False
     model: ModelSpec = ModelSpec()
     learning: LearningSpec = LearningSpec()
@@ -299,6 +307,8 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def __post_init__(self) -> None:
         if self.indicator and len(self.indicator) != self.n_features:
             raise ValueError(f"indicator: needs {self.n_features} flags, got {len(self.indicator)}")
+        if self.missing and len(self.missing) != self.n_features:
+            raise ValueError(f"missing: needs {self.n_features} entries, got {len(self.missing)}")
         classify = self.model.classifies
         if classify != (self.target.classes is not None):
             raise RuleError(

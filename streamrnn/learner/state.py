@@ -33,7 +33,7 @@ class Beside(NamedTuple):
 class Slots(NamedTuple):
     """The same per slot."""
 
-    seen: I2 = stored("3")  # when the stream was last seen: stream time, that without its jumps, the record's number
+    seen: I2 = stored("3")  # when the stream was last seen: stream time, the record's number, time lived through
 
 
 MODEL: Mapping[str, Stored] = {**declared(Model), **declared(Beside)}

@@ -65,7 +65,7 @@ class StreamIndex:
     def __init__(self, max_streams: int, ttl_ms: int | None, max_time_jump_ms: int) -> None:
         self.max_streams = max_streams
         self.ttl_ms = ttl_ms
-        self.clock = StreamClock(max_time_jump_ms)
+        self.clock = StreamClock(max_time_jump_ms, self._live)
         self.evictions_ttl = 0
         self.evictions_capacity = 0
         self.evictions_tombstone = 0
@@ -144,25 +144,21 @@ class StreamIndex:
         """
         slot_of, to_end = self._slots.get, self._slots.move_to_end
         last_seen, lived, touched = self._last_seen, self._lived, self._touched
-        jump, ttl = self.clock.max_jump_ms, _NEVER_MS if self.ttl_ms is None else self.ttl_ms
-        now, nobody_leaves_until, jumped = self._usual_times()
+        jump, ttl = self.clock.max_jump_ms, self.ttl_ms or 0
+        now, nobody_leaves_until, jumped, jumped_since = self._usual_times()
         record = self.records
         for i, key in enumerate(keys):
             time_ms = times[i]
             slot = slot_of(key, -1)
-            newest = time_ms if time_ms > now else now
-            if (
-                time_ms > now + jump
-                or time_ms > nobody_leaves_until
-                or time_ms < now - jump
-                or (slot >= 0 and time_ms - last_seen[slot] > ttl)
-            ):
+            unusual = time_ms > nobody_leaves_until or time_ms > now + jump if time_ms > now else time_ms < now - jump
+            if unusual or (jumped_since and slot >= 0 and time_ms - last_seen[slot] > ttl):
                 self._pass_usual(now, record)
                 slots[i], fresh[i], times[i] = self.assign_one(key, time_ms, kinds[i])
-                now, nobody_leaves_until, jumped = self._usual_times()
+                now, nobody_leaves_until, jumped, jumped_since = self._usual_times()
                 record = self.records
                 continue
-            now = newest
+            if time_ms > now:
+                now = time_ms
             record += 1
             if slot >= 0:
                 to_end(key)
@@ -175,20 +171,25 @@ class StreamIndex:
         given = np.array(slots, np.int64)
         self._touched_segments.update(np.unique(given[given != self.max_streams] // SEGMENT_SLOTS).tolist())
 
-    def _usual_times(self) -> tuple[int, int, int]:
-        """Stream time, until when no stream is idle for too long, and how much of stream time was not lived through.
+    def _usual_times(self) -> tuple[int, int, int, bool]:
+        """Stream time, until when no stream is idle for too long, how much of stream time was not lived through, and
+        whether any of that came since the stream was seen that is first in line: then some may return from a jump.
 
         No time is usual while the first is in doubt.
         """
         now, lived = self.clock.now, self.clock.lived
         if not self.clock.settled:
-            return _BEFORE_ALL_TIME, _BEFORE_ALL_TIME, 0
+            return _BEFORE_ALL_TIME, _BEFORE_ALL_TIME, 0, False
+        jumped = now - lived
         if self.ttl_ms is None:
-            return now, now + _NEVER_MS, now - lived
+            return now, now + _NEVER_MS, jumped, False
         self._drop_idle(lived - self.ttl_ms)
+        if not self._slots:
+            return now, now + self.ttl_ms, jumped, False
         # Those who come or are seen again are idle later than the one that is first in line now.
-        oldest = self._lived[next(iter(self._slots.values()))] if self._slots else lived
-        return now, oldest + self.ttl_ms + now - lived, now - lived
+        first = next(iter(self._slots.values()))
+        since = self._last_seen[first] != self._lived[first] + jumped
+        return now, self._lived[first] + self.ttl_ms + jumped, jumped, since
 
     def _pass_usual(self, now: int, record: int) -> None:
         """Note that the records up to this one had usual times, the newest ``now``."""
@@ -203,7 +204,7 @@ class StreamIndex:
         clock, before = self.clock, self.clock.now
         slot = self._slots.get(key, -1)
         seen = 0 if slot < 0 else self._touched[slot]
-        believed = clock.observe(time_ms, self.records + 1, seen, self._live)
+        believed = clock.observe(time_ms, self.records + 1, seen)
         now, lived = clock.now, clock.lived
         if now < before:
             self._go_back(now)
@@ -310,7 +311,7 @@ class StreamIndex:
         for segment in self._stale_segments | self._touched_segments:
             rows = slice(segment * SEGMENT_SLOTS, (segment + 1) * SEGMENT_SLOTS)
             stop = min(rows.stop, self.n_slots)
-            for column, values in enumerate((self._last_seen, self._lived, self._touched)):
+            for column, values in enumerate((self._last_seen, self._touched, self._lived)):
                 self._seen[rows.start : stop, column] = values[rows]
         self._stale_segments = set()
         return self.clock.state(), arrivals, self._keys, self._seen[: self.n_slots]
@@ -321,7 +322,7 @@ class StreamIndex:
         self.records, self.evictions_ttl, self.evictions_capacity, self.evictions_tombstone = arrivals.tolist()
         self._keys = list(keys)
         self._seen[: len(keys)] = seen
-        self._last_seen, self._lived, self._touched = (seen[:, column].tolist() for column in range(3))
+        self._last_seen, self._touched, self._lived = (seen[:, column].tolist() for column in range(3))
         # The order in which streams were last seen is not saved: the running numbers of their records tell it.
         used = [slot for slot, key in enumerate(keys) if key is not None]
         used.sort(key=self._touched.__getitem__)

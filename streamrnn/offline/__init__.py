@@ -5,5 +5,6 @@ scoring     predictions kept until their target is known, and how well they did
 baselines   the naive predictors it is measured against
 data_file   records from CSV and JSON lines
 inspection  what a checkpoint holds
+export      a checkpoint as a model file, which an estimator loads
 outlook     what becomes of what a job has learned under its settings of today
 """

@@ -12,8 +12,10 @@ from streamrnn.errors import CheckpointError
 from streamrnn.job.changes import changes
 from streamrnn.job.config import Config
 from streamrnn.job.fingerprint import fingerprint
+from streamrnn.job.opening import of_config
 from streamrnn.learner.changes import Change, Way
-from streamrnn.offline import inspection
+from streamrnn.storage.listing import Listed, at, newest
+from streamrnn.storage.names import PartitionNames
 
 
 @dataclass
@@ -36,7 +38,7 @@ def outlook(config: Config) -> list[Outlook]:
     model that the job begins with cannot be told.
     """
     found: list[Outlook] = []
-    manifests = [one.manifest for one in inspection.newest(inspection.at(inspection.of_config(config))) if one.manifest]
+    manifests = [one.manifest for one in newest(at(of_config(config))) if one.manifest]
     here = fingerprint(config) if manifests else {}
     for manifest in manifests:
         if manifest.topic != config.input.topic:
@@ -52,7 +54,20 @@ def outlook(config: Config) -> list[Outlook]:
     return found
 
 
+def unreadable(config: Config) -> list[Listed]:
+    """Of each partition of the topic that has checkpoints, none of which can be read, the newest."""
+    by_folder: dict[str, list[Listed]] = {}
+    for one in at(of_config(config)):
+        by_folder.setdefault(one.name.rpartition("/")[0].rpartition("/")[0], []).append(one)
+    return [
+        max(there, key=lambda one: one.name)
+        for folder, there in sorted(by_folder.items())
+        if folder.removeprefix(PartitionNames(config.job, config.input.topic, 0).folder[:-1]).isdigit()
+        and all(one.manifest is None for one in there)
+    ]
+
+
 def topics(config: Config) -> list[str]:
     """The topics that checkpoints of the job are of."""
-    listed = inspection.at(inspection.of_config(config))
+    listed = at(of_config(config))
     return sorted({one.manifest.topic for one in listed if one.manifest is not None})

@@ -10,6 +10,7 @@ segments      the rows of some slots, with their keys, as named arrays
 snapshot      a learner's state cut into segments, on its way to a checkpoint and back
 retention     which checkpoints and segments may go
 checkpoints   manifests and segments of one partition, written and read
+listing       finds checkpoints where somebody says they are
 writer        writes checkpoints on a thread of its own
 model_file    a trained model as one file
 """

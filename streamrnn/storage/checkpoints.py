@@ -139,6 +139,22 @@ class CheckpointStore:
             )
         return manifest
 
+    def flaw(self, lineage: str, position: int) -> str:
+        """Why a checkpoint cannot be used, as far as its manifest and the sizes of its segments tell; else "".
+
+        No array is read, so that this is quick for checkpoints of any size.
+        """
+        try:
+            manifest = self.read(lineage, position)
+        except CorruptCheckpoint as error:
+            return str(error)
+        sizes = {blob.name: blob.size for blob in self._listed_segments(lineage)}
+        for entry in (manifest.model, *manifest.segments):
+            name = self._names.segment(lineage, entry.sha256)
+            if (size := sizes.get(name)) != entry.bytes:
+                return f"segment {name} has {'gone' if size is None else f'{size} bytes'}, expected {entry.bytes} bytes"
+        return ""
+
     def load(self, manifest: Manifest, *, of_any_configuration: bool = False) -> Checkpoint:
         """Read and verify every array ``manifest`` names.
 
@@ -147,9 +163,13 @@ class CheckpointStore:
         """
         if self.configuration is not None and not of_any_configuration:
             check_configuration(manifest, self.configuration)
-        model = self._read_arrays(manifest.progress.lineage, manifest.model, "model segment")
+        model = self.load_model(manifest)
         streams, keys = join_segments(self._segments(manifest), manifest.n_slots)
         return Checkpoint(manifest, model, streams, keys)
+
+    def load_model(self, manifest: Manifest) -> Arrays:
+        """Read and verify what is not kept per stream. Raises CorruptCheckpoint."""
+        return self._read_arrays(manifest.progress.lineage, manifest.model, "model segment")
 
     def _segments(self, manifest: Manifest) -> Iterator[Segment]:
         for entry in manifest.segments:

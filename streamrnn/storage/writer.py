@@ -84,6 +84,12 @@ class BackgroundWriter:
             self._waiting = _HandedIn(snapshot.over(waiting), progress, committed)
             self._changed.notify_all()
 
+    @property
+    def behind(self) -> bool:
+        """Whether the last attempt failed and nothing newer was handed in."""
+        with self._changed:
+            return self._failed and self._idle()
+
     def outcomes(self) -> list[Outcome]:
         """The attempts finished since the last call, oldest first."""
         with self._changed:

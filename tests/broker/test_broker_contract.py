@@ -510,6 +510,17 @@ def test_records_are_read_from_outside_and_nobody_can_tell(world: World) -> None
     assert administration.describe_group(group).members == ()
 
 
+def test_reading_from_outside_ends_before_it_fills_the_memory(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("embedded", "kafka_admin"):
+        monkeypatch.setattr(f"streamrnn.broker.{module}.MAX_READ_BYTES", 10_000)
+    topic, sender = world.topic(2), world.sender()
+    for i in range(400):
+        sender.send(topic, b"k", bytes(1_000), partition=i % 2)
+    sender.flush(10.0)
+    found = world.administration().read({TopicPartition(topic, 0): 0, TopicPartition(topic, 1): 0}, 200, 10.0)
+    assert 10 <= sum(map(len, found.values())) < 400
+
+
 def test_a_group_tells_its_members_and_what_they_committed(world: World) -> None:
     name = f"g-{uuid.uuid4().hex[:8]}"
     topic, administration, broker = world.topic(), world.administration(), world.member(name)

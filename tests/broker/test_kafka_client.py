@@ -6,10 +6,9 @@ import dataclasses
 import gc
 import logging
 import socket
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -17,6 +16,7 @@ import pytest
 
 from streamrnn.broker.kafka_admin import KafkaAdministration
 from streamrnn.broker.kafka_client import KafkaBroker
+from streamrnn.broker.kafka_compression import PACKAGES
 from streamrnn.broker.kafka_sender import KafkaSender
 from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup
 from streamrnn.broker.protocol import (
@@ -33,101 +33,9 @@ from streamrnn.broker.protocol import (
 from streamrnn.broker.security import KafkaSecurity, Secret
 from streamrnn.errors import BrokerError, FencedError, RebalanceError
 from tests.kafka.server import SASL_PASSWORD, SASL_USER, KafkaServer
+from tests.support.kafka_members import DEADLINE_S, Following, follow, membership_of, started, until
 
 pytestmark = pytest.mark.kafka
-
-DEADLINE_S = 30.0
-
-
-@pytest.fixture
-def connection(kafka_bootstrap: str) -> KafkaConnection:
-    return KafkaConnection(bootstrap_servers=kafka_bootstrap, request_timeout_s=5.0)
-
-
-@pytest.fixture
-def topic(connection: KafkaConnection) -> Iterator[str]:
-    name = f"topic-{uuid.uuid4().hex[:8]}"
-    KafkaAdministration(connection).create_topics({name: 2})
-    yield name
-    KafkaAdministration(connection).delete_topics([name])
-
-
-@pytest.fixture
-def member(connection: KafkaConnection) -> Iterator[Callable[..., KafkaBroker]]:
-    opened: list[KafkaBroker] = []
-
-    def make(instance_id: str = "worker-0", group: str = "g", session_timeout_s: float = 6.0) -> KafkaBroker:
-        place = KafkaGroup(group_id=f"{group}-{run}", instance_id=instance_id, session_timeout_s=session_timeout_s)
-        opened.append(KafkaBroker(connection, place))
-        return opened[-1]
-
-    run = uuid.uuid4().hex[:8]
-    yield make
-    for broker in opened:
-        broker.close(5.0)
-
-
-def until(what: str, condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-    return pytest.fail(f"no {what} within {DEADLINE_S:.0f} s")
-
-
-def follow(broker: KafkaBroker, owned: set[TopicPartition], seen: list[Any]) -> None:
-    """Poll once, and keep ``owned`` and ``seen`` up to date as a loop would, resuming what is assigned at its start."""
-    broker.poll(0.05, 100)
-    for event in broker.events():
-        if isinstance(event, NothingAssigned):
-            continue
-        seen.append(event)
-        if isinstance(event, Assigned):
-            owned.update(event.partitions)
-            for tp in event.partitions:
-                broker.seek(tp, 0)
-            broker.resume(event.partitions)
-        else:
-            owned.difference_update(event.partitions)
-
-
-def membership_of(broker: KafkaBroker) -> Membership | None:
-    return broker.poll(0.0, 1).membership
-
-
-def started(broker: KafkaBroker, topic: str) -> list[TopicPartition]:
-    owned: set[TopicPartition] = set()
-    broker.subscribe(topic)
-    until("assignment", lambda: follow(broker, owned, []) or owned)
-    return sorted(owned)
-
-
-class Following(threading.Thread):
-    """A member with a thread of its own, as workers have: a join waits for all members, so they must poll at once."""
-
-    def __init__(self, broker: KafkaBroker) -> None:
-        super().__init__(daemon=True)
-        self.broker = broker
-        self.owned: set[TopicPartition] = set()
-        self.seen: list[Any] = []
-        self.error: BaseException | None = None
-        self._stopping = threading.Event()
-
-    def run(self) -> None:
-        try:
-            while not self._stopping.is_set():
-                follow(self.broker, self.owned, self.seen)
-        except BaseException as error:  # shown by stop()
-            self.error = error
-
-    def stop(self) -> None:
-        """Stop polling and close: the session then has to expire, for a static member does not say good-bye."""
-        self._stopping.set()
-        self.join(DEADLINE_S)
-        self.broker.close(5.0)
-        if self.error is not None:
-            raise self.error
 
 
 @pytest.mark.slow
@@ -218,7 +126,8 @@ def test_a_join_that_outlasts_the_poll_that_began_it_is_not_forgotten(
     broker.poll(0.02, 10)
     broker.send(topic, b"k", b"v", partition=0)
     broker.flush(5.0)
-    until("record after the join", lambda: broker.poll(0.02, 10).records.get(tp))
+    until("record during the join", lambda: broker.poll(0.02, 10).records.get(tp))
+    until("the join's end", lambda: broker.poll(0.02, 10).stable)
     broker.commit({tp: Commit(1)}, membership_of(broker), 5.0)
 
 
@@ -381,13 +290,20 @@ def test_records_too_large_or_empty_are_refused_at_once(connection: KafkaConnect
         broker.close(5.0)
 
 
-def test_gzip_is_read_back(connection: KafkaConnection, topic: str, member: Callable[..., KafkaBroker]) -> None:
+@pytest.mark.parametrize("codec", [*PACKAGES])
+@pytest.mark.parametrize("padding", [0, 20_000])
+def test_every_codec_is_read_back(
+    connection: KafkaConnection, topic: str, member: Callable[..., KafkaBroker], codec: str, padding: int
+) -> None:
     from kafka import KafkaProducer
 
-    sender = KafkaProducer(bootstrap_servers=connection.servers, compression_type="gzip", linger_ms=100)
+    # Padded, a batch of a few kilobytes holds two megabytes.
+    sender = KafkaProducer(
+        bootstrap_servers=connection.servers, compression_type=codec, linger_ms=100, batch_size=4 << 20
+    )
     try:
         for i in range(100):
-            sender.send(topic, key=b"k", value=str(i).encode(), partition=0)
+            sender.send(topic, key=b"k", value=str(i).encode() + b" " * padding, partition=0)
         sender.flush(5.0)
     finally:
         sender.close(5)
@@ -396,7 +312,7 @@ def test_gzip_is_read_back(connection: KafkaConnection, topic: str, member: Call
     broker.seek(tp, 37)  # inside the compressed batch
     records: list[Record] = []
     until("records", lambda: records.extend(broker.poll(0.1, 10).records.get(tp, [])) or len(records) >= 63)
-    assert [r.value for r in records] == [str(i).encode() for i in range(37, 100)]
+    assert [r.value for r in records] == [str(i).encode() + b" " * padding for i in range(37, 100)]
 
 
 @pytest.fixture

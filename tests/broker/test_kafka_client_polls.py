@@ -12,7 +12,8 @@ from kafka.structs import MemberState
 import streamrnn.broker.kafka_client
 from streamrnn.broker.kafka_client import _FEW, _FRESH_MS, _PAUSE_S, KafkaBroker
 from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup
-from streamrnn.broker.protocol import TopicPartition
+from streamrnn.broker.protocol import Assigned, Lost, TopicPartition
+from streamrnn.errors import BrokerError
 
 TP = TopicPartition("in", 0)
 
@@ -25,7 +26,8 @@ class Client:
         self.slept: list[float] = []
         self.asked: list[tuple[float, int]] = []  # timeout in ms and limit of each poll
         self._brings, self._offsets = iter(brings), itertools.count()
-        self._coordinator = SimpleNamespace(_join_task=None)
+        self.member_id, self.calls = "m", list[str]()
+        self._coordinator = SimpleNamespace(_join_task=None, need_rejoin=lambda: False)
 
     def monotonic(self) -> float:
         return self.now
@@ -44,10 +46,16 @@ class Client:
         return {TP: rows} if rows else {}
 
     def group_metadata(self) -> SimpleNamespace:
-        return SimpleNamespace(generation_id=1, member_id="m", state=MemberState.STABLE)
+        return SimpleNamespace(generation_id=1, member_id=self.member_id, state=MemberState.STABLE)
 
     def assignment(self) -> set[TopicPartition]:
         return {TP}
+
+    def pause(self, tp: tuple[str, int]) -> None:
+        self.calls.append(f"pause {TopicPartition(*tp)}")
+
+    def seek(self, tp: tuple[str, int], offset: int) -> None:
+        self.calls.append(f"seek {TopicPartition(*tp)} to {offset}")
 
 
 def broker_of(client: Client, monkeypatch: pytest.MonkeyPatch) -> KafkaBroker:
@@ -118,3 +126,21 @@ def test_two_polls_of_the_client_bring_no_more_than_one_may(monkeypatch: pytest.
     assert offsets(broker, max_records=4) == [5, 6, 7, 8], "the limit was reached, so more is waiting"
     assert len(client.slept) == 1
     assert len(client.asked) == 4
+
+
+def test_who_is_given_another_id_is_told_that_it_lost_what_it_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client goes on as if nothing had happened, but it was thrown out of the group in between."""
+    client = Client(_FEW, _FEW, _FEW)
+    broker = broker_of(client, monkeypatch)
+    broker.seek(TP, 0)
+    assert len(offsets(broker)) == _FEW
+    assert broker.events() == []
+    client.member_id = "n"
+    assert offsets(broker) == [], "polled for a learner that is gone"
+    assert broker.events() == [Lost((TP,)), Assigned((TP,))]
+    assert client.calls == ["seek in/0 to 0", "pause in/0", "seek in/0 to 0"]
+    with pytest.raises(BrokerError, match="call seek"):
+        broker.resume([TP])
+    broker.seek(TP, _FEW)
+    assert len(offsets(broker)) == _FEW
+    assert broker.events() == []

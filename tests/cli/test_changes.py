@@ -90,8 +90,11 @@ def test_what_is_not_possible_is_told_with_the_ways_out_and_an_exit_status(learn
     result = learned.validate(lambda job: job["model"].update(cell="gru"))
     assert result.exit_code == 1, result.output
     assert '  model.cell: "lstm" -> "gru": not possible: gates and states of one cell mean nothing' in result.output
-    assert "error: the job cannot go on from what it has learned. Put the old values back, or give" in result.output
-    assert "model.warm_start: the directory of these checkpoints" in result.output
+    assert "error: the job cannot go on from what it has learned. Either put the old values back, or" in result.output
+    assert "warm_start" not in result.output  # another cell could not begin with these weights either
+    result = learned.validate(lambda job: job["input"].update(stream_key="k"))
+    assert result.exit_code == 1
+    assert "With model.warm_start the new job can begin with the model in these checkpoints" in result.output
 
 
 def test_what_was_taken_up_is_changed_no_more(tmp_path: Path) -> None:
@@ -125,6 +128,18 @@ def test_another_topic_is_begun_anew(learned: Learned) -> None:
     result = learned.validate(lambda job: job["input"].update(topic="elsewhere"))
     assert result.exit_code == 0
     assert "input.topic: the job's checkpoints are of in; of elsewhere it begins anew" in result.output
+
+
+def test_a_partition_of_which_nothing_can_be_read_is_an_error(tmp_path: Path) -> None:
+    learned = Learned(tmp_path, partitions=2)
+    for path in learned.scenario.manifests():
+        path.write_text('{"format": 3}')
+    result = learned.validate(lambda job: job["learning"].update(lr=0.1))
+    assert result.exit_code == 1
+    assert "settings changed since the checkpoints of in/1 were written" in result.output
+    assert "error: no checkpoint of a partition can be read, the newest is " in result.output
+    assert "in-0/" in result.output
+    assert "the manifest has format 3" in result.output
 
 
 def test_checkpoints_of_a_later_version_are_an_error_that_names_the_setting(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from streamrnn.job.job_file import load
 from tests.support import impatient
 from tests.support.learners import carried_state
 
-COMMANDS = ("demo", "validate", "evaluate", "run", "inspect", "schema", "warmup")
+COMMANDS = ("demo", "validate", "topics", "evaluate", "run", "inspect", "export", "schema", "warmup")
 EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
 RECORDS = 300
 
@@ -208,6 +208,26 @@ def test_validate_connect_names_topics_that_are_missing_in_kafka(job, kafka_boot
     assert "topic dead does not exist" in result.output
 
 
+def test_topics_that_are_missing_are_created_with_as_many_partitions_as_the_input(job):
+    result = call("topics", "-c", job)
+    assert result.exit_code == 2
+    assert "input.topic: in does not exist" in result.stderr
+    assert call("topics", "-c", job, "--partitions", 3).exit_code == 0
+    log = EmbeddedLog(load(job).embedded.directory)
+    assert [len(log.partitions(name)) for name in ("in", "out", "dead")] == [3, 3, 3]
+    log.delete_topic("out")
+    result = call("topics", "-c", job)
+    assert result.exit_code == 0
+    assert [line.strip() for line in result.stdout.splitlines()] == [
+        "in: there already, 3 partitions",
+        "out: created, 3 partitions",
+        "dead: there already, 3 partitions",
+    ]
+    result = call("topics", "-c", job, "--partitions", 4)
+    assert result.exit_code == 2
+    assert "in exists and has 3 partitions, found 4" in result.stderr
+
+
 def test_schema_is_json_and_accepts_what_the_loader_accepts(job):
     schema = json.loads(call("schema").output)
     assert set(yaml.safe_load(job.read_text())) <= set(schema["$defs"]["Config"]["properties"])
@@ -317,6 +337,49 @@ def test_inspect_says_what_is_missing(learned, tmp_path):
         result = call("inspect", *arguments)
         assert result.exit_code == status, result.output
         assert message in result.stderr
+
+
+def test_inspect_looks_for_the_bytes_that_were_typed(learned):
+    result = call("inspect", "-c", learned, "--stream", os.fsdecode(b"\xff"))
+    assert result.exit_code == 1
+    assert "is in none of these checkpoints" in result.stderr
+
+
+def test_an_error_stands_alone(learned, job, tmp_path):
+    """Nothing is printed before it, and above all no result that says nothing."""
+    empty, data, model = tmp_path / "empty.jsonl", tmp_path / "data.jsonl", tmp_path / "model.safetensors"
+    empty.write_text("[]\n")
+    data.write_text('{"k": "s", "a": 1, "y": 2}\n' * 3)
+    model.write_bytes(bytes(64))
+    evaluate = ("evaluate", "-c", job, "--key", "k", "--data")
+    for arguments, message in [
+        (("inspect", "-c", learned, "--stream", "nobody"), "'nobody' is in none"),
+        (("inspect", "-c", learned, "--stream", "nobody", "--json"), "'nobody' is in none"),
+        (("inspect", model), "model.safetensors: the manifest is not JSON"),
+        (("inspect", model, "--json"), "give a manifest-*.json, or a directory above some"),
+        ((*evaluate, tmp_path / "nowhere.jsonl"), "does not exist"),
+        ((*evaluate, empty), "none of its 1 records could be used"),
+        ((*evaluate, data, "--predictions", data), "data.jsonl is the file of --data and would be overwritten"),
+        (
+            ("demo", "--directory", tmp_path / "demo", "--plot", tmp_path / "none" / "a.png"),
+            "none/a.png does not exist",
+        ),
+    ]:
+        result = call(*arguments)
+        assert result.exit_code in (1, 2), arguments
+        assert result.stdout == "", arguments
+        assert message in result.stderr.replace("\n", ""), arguments
+    assert data.read_text().count("\n") == 3
+
+
+def test_inspect_names_every_checkpoint_that_cannot_be_read_when_there_is_no_other(learned_copy, tmp_path):
+    manifests = sorted((tmp_path / "checkpoints").rglob("manifest-*.json"))
+    for manifest in manifests:
+        manifest.write_text("{}")
+    result = call("inspect", "-c", learned_copy)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"none of its {len(manifests)} checkpoints can be read" in result.stderr
+    assert all(manifest.name in result.stderr for manifest in manifests)
 
 
 # -- evaluate, warmup -------------------------------------------------------------------------------------------------

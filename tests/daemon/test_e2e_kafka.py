@@ -86,10 +86,10 @@ class Place:
         # Looks up what is committed; it never joins.
         self._observer = KafkaBroker(self.connection, KafkaGroup(group_id=self.job, instance_id="observer"))
 
-    def kafka_text(self, instance: str = "one") -> str:
-        servers = self.connection.bootstrap_servers
-        log = f"kafka: {{bootstrap_servers: '{servers}', group_instance_id: {instance}, session_timeout_s: 6}}"
-        return self.text(log, self.directory)
+    def kafka_text(self, instance: str | None = "one") -> str:
+        settings = f"bootstrap_servers: '{self.connection.bootstrap_servers}', session_timeout_s: 6"
+        named = f", group_instance_id: {instance}" if instance else ""
+        return self.text(f"kafka: {{{settings}{named}}}", self.directory)
 
     def text(self, log: str, directory: Path) -> str:
         return JOB.format(job=self.job, log=log, directory=directory, max_replay_records=self._max_replay_records)
@@ -110,8 +110,8 @@ class Place:
         return sum(commit.offset for commit in found if commit is not None)
 
     @contextlib.contextmanager
-    def running(self, instance: str = "one") -> Iterator[subprocess.Popen[bytes]]:
-        config = self.directory / f"{instance}.yaml"
+    def running(self, instance: str | None = "one") -> Iterator[subprocess.Popen[bytes]]:
+        config = self.directory / f"{instance or 'job'}.yaml"
         config.write_text(self.kafka_text(instance))
         command = [sys.executable, "-c", "from streamrnn.cli import main; main()", "run", "-c", str(config)]
         log = (self.directory / "worker.log").open("ab")
@@ -273,9 +273,25 @@ def test_workers_that_come_and_go_hand_partitions_over_exactly(
             place.wait_for(6_000, two)
             place.stop(one)
             place.produce(messages[6_000:9_000])
-            place.wait_for(9_000, two)  # with the other partition, once the session of its worker has run out
+            place.wait_for(9_000, two)  # with the other partition, which its worker has left
             place.stop(two)
     check(place, messages[:9_000], tmp_path / "embedded", duplicates=True)
+
+
+def test_two_workers_of_one_job_file_live_beside_each_other_on_one_host(
+    place: Place, messages: list[Message], tmp_path: Path
+) -> None:
+    with place.running(None) as one, place.running(None) as two:
+        place.produce(messages[:2_000])
+        place.wait_for(2_000, one)
+        wait_for_log(tmp_path, f"assigned: {place.job}", 2)  # each has got something
+        place.produce(messages[2_000:6_000])
+        place.wait_for(6_000, two)
+        assert one.poll() is None
+        place.stop(one)
+        place.stop(two)
+    assert "another process runs as" not in (tmp_path / "worker.log").read_text()
+    check(place, messages[:6_000], tmp_path / "embedded", duplicates=True)
 
 
 def wait_for_log(directory: Path, text: str, times: int) -> None:

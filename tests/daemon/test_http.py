@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import logging
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -14,7 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.daemon.health import Health
-from streamrnn.daemon.http import HttpServer
+from streamrnn.daemon.http import MAX_SILENT, HttpServer
 from streamrnn.daemon.metrics import Metrics
 from streamrnn.errors import ConfigError
 
@@ -169,6 +171,29 @@ def test_requests_and_hang_ups_are_logged_at_debug_only(
 def test_a_client_that_sends_nothing_blocks_nobody(service: Fixture) -> None:
     with socket.create_connection(("127.0.0.1", service.server.port)):
         assert service.request("/healthz")[0] == 200
+
+
+@pytest.mark.parametrize("said", [b"", b"GET /healthz HT"])
+def test_however_many_clients_say_nothing_the_next_one_is_answered_at_once(service: Fixture, said: bytes) -> None:
+    with contextlib.ExitStack() as open_clients:
+        clients = [
+            open_clients.enter_context(socket.create_connection(("127.0.0.1", service.server.port), timeout=10.0))
+            for _ in range(300)
+        ]
+        for client in clients:
+            client.sendall(said)
+        assert service.request("/metrics")[0] == 200
+        deadline = time.monotonic() + 10.0  # threads of those cut off take a moment to end
+        while (threads := sum(t.name.startswith("Thread-") for t in threading.enumerate())) > MAX_SILENT + 5:
+            assert time.monotonic() < deadline, f"{threads} threads"
+            time.sleep(0.01)
+        assert service.request("/healthz")[0] == 200
+        clients[-1].sendall(b"TP/1.0\r\n\r\n" if said else b"GET /healthz HTTP/1.0\r\n\r\n")
+        assert clients[-1].recv(100).startswith(b"HTTP/1.0 200"), "the newest are not cut off"
+
+
+def test_the_system_keeps_enough_connections_until_they_are_accepted(service: Fixture) -> None:
+    assert service.server._server.request_queue_size >= 128
 
 
 def test_close_frees_the_port_and_ends_the_thread() -> None:

@@ -49,3 +49,46 @@ def test_a_log_in_a_file_ends_with_its_context_and_leaves_no_trace(tmp_path):
     (line,) = (tmp_path / "worker.log").read_text().splitlines()
     assert line.endswith("INFO    streamrnn.daemon: of streamrnn.daemon")
     assert [(logger.level, list(logger.handlers)) for logger in loggers] == before
+
+
+def entry(text: str, *args: object, name: str = "kafka.cluster", level: int = logging.ERROR) -> logging.LogRecord:
+    return logging.LogRecord(name, level, "file.py", 1, text, args, None)
+
+
+def test_a_line_that_comes_ten_times_a_second_is_one_a_minute_with_how_many_there_were():
+    from streamrnn.daemon.logs import _Formatter, _Repeated
+
+    now = [0.0]
+    repeated = _Repeated(clock=lambda: now[0])
+    shown = []
+    for i in range(1500):
+        now[0] = i / 10
+        record = entry("Topic %s is not available, request %d", "t", i)
+        if repeated.filter(record):
+            shown.append((now[0], _Formatter("%(message)s").format(record)))
+    assert shown == [
+        (0.0, "Topic t is not available, request 0"),
+        (60.0, "Topic t is not available, request 600 (599 more like it since the last such line)"),
+        (120.0, "Topic t is not available, request 1200 (599 more like it since the last such line)"),
+    ]
+
+
+def test_different_lines_and_lines_that_tell_of_progress_are_not_held_back():
+    from streamrnn.daemon.logs import _Repeated
+
+    repeated = _Repeated(clock=lambda: 0.0)
+    ours = "streamrnn.daemon.loop"
+    assert repeated.filter(entry("%s: restoring", "in/0", name=ours, level=logging.WARNING))
+    assert repeated.filter(entry("%s: restoring", "in/1", name=ours, level=logging.WARNING))
+    assert not repeated.filter(entry("%s: restoring", "in/0", name=ours, level=logging.WARNING))
+    assert repeated.filter(entry("one")) and repeated.filter(entry("another"))
+    assert all(repeated.filter(entry("again", level=logging.INFO)) for _ in range(3))
+
+
+def test_kinds_of_lines_that_never_come_again_are_forgotten(monkeypatch):
+    from streamrnn.daemon import logs
+
+    monkeypatch.setattr(logs, "_KINDS", 10)
+    repeated = logs._Repeated(clock=lambda: 0.0)
+    assert all(repeated.filter(entry(f"number {i}")) for i in range(1000))
+    assert len(repeated._seldom) <= 10

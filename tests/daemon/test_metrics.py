@@ -80,6 +80,9 @@ def report_everything(metrics: Metrics) -> PartitionMetrics:
     handle.replay_inexact()
     handle.fields({"a.b": (3, 0)})
     handle.fields({"a.b": (4, 1)})
+    handle.amended("bad_timestamp")
+    handle.undeliverable("prediction", "too_large")
+    handle.undeliverable("dead_letter", "too_large")
     metrics.phase("poll", 0.5)
     metrics.polled(100)
     metrics.committed(0.004)
@@ -143,6 +146,9 @@ def test_each_report_shows_as_exactly_its_sample(metrics: Metrics) -> None:
     assert {name: sample(metrics, name, **LABELS) for name in EXPECTED} == pytest.approx(EXPECTED)
     assert sample(metrics, "streamrnn_dead_letters_total", **LABELS, reason="json") == 1
     assert sample(metrics, "streamrnn_dead_letters_total", **LABELS, reason="key") == 2
+    assert sample(metrics, "streamrnn_amended_outputs_total", **LABELS, reason="bad_timestamp") == 1
+    assert sample(metrics, "streamrnn_undeliverable_predictions_total", **LABELS, reason="too_large") == 1
+    assert sample(metrics, "streamrnn_undeliverable_dead_letters_total", **LABELS, reason="too_large") == 1
     assert sample(metrics, "streamrnn_evictions_total", **LABELS, cause="ttl") == 8
     assert sample(metrics, "streamrnn_evictions_total", **LABELS, cause="capacity") == 9
     assert sample(metrics, "streamrnn_evictions_total", **LABELS, cause="tombstone") == 18

@@ -54,6 +54,7 @@ COMMON: dict[str, tuple[str, list[Any]]] = {
         f"a sequence of 1 to 64 values, each {SHARE}",
         [0.5, "0.5", (0.1, "0.5"), (), (0.5, 1.0), [0.5] * 65],
     ),
+    "missing": ("'auto', 'last', 'mean' or 'zero'", ["none", 0.0, None, True]),
 }
 OWN: list[tuple[type, str, str, list[Any]]] = [
     (RNNRegressor, "readout", "'rls' or 'linear'", ["softmax", 1, None, ["rls"]]),
@@ -61,6 +62,14 @@ OWN: list[tuple[type, str, str, list[Any]]] = [
     (RNNClassifier, "readout", "'softmax' or 'logistic'", ["rls"]),
     (RNNForecaster, "readout", "'rls' or 'linear'", ["softmax"]),
     (RNNAnomalyDetector, "readout", "'linear'", ["rls"]),
+    *(
+        (estimator, name, expected, values)
+        for estimator in (RNNRegressor, RNNMultiTargetRegressor, RNNClassifier)
+        for name, expected, values in (
+            ("delayed", "True, False or None", ["yes", 2, 1]),
+            ("event_key", "the name of a feature or None", [["id"], {}]),
+        )
+    ),
     (RNNMultiTargetRegressor, "targets", NAMES, ["u", 5, (), ([1],)]),
     (RNNForecaster, "horizon", ONE_OR_MORE, ["target.horizon", 1.5, None, True, 0]),
     (

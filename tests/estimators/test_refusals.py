@@ -7,10 +7,12 @@ that names the feature; a file that is damaged, foreign or of another class is n
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from streamrnn import (
@@ -252,3 +254,33 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_a_directory_that_is_not_there_cannot_be_saved_to(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="nowhere"):
         teach(RNNRegressor(**SMALL), REGRESSOR.data(3)).save(tmp_path / "nowhere" / "model.safetensors")
+
+
+@pytest.mark.parametrize("bad", ["abc", [1, 2], 10**400], ids=["text", "array", "huge"])
+@pytest.mark.parametrize("lacking", [False, True])
+def test_learn_many_names_the_row_that_it_refuses_and_what_is_in_it(bad: object, lacking: bool) -> None:
+    model = RNNRegressor()
+    model.learn_one({"a": 1.0, "b": 1.0} if lacking else {"a": 1.0}, 1.0)
+    frame = pd.DataFrame({"a": [1.0, 2.0, 3.0]}, index=["first", "second", "third"])
+    spoilt = frame.astype(object)
+    spoilt.iat[1, 0] = bad
+    y = pd.Series([1.0, 2.0, 3.0], index=frame.index)
+    shown = "60 digits" if isinstance(bad, int) else re.escape(repr(bad))
+    with pytest.raises(RecordError, match=f"row 1, labelled second: field 'a': .*{shown}"):
+        model.learn_many(spoilt, y)
+    wrong = y.astype(object)
+    wrong.iat[2] = "late"
+    with pytest.raises(RecordError, match="row 2, labelled third: field 'y': found the string 'late'"):
+        model.learn_many(frame, wrong)
+    with pytest.raises(RecordError, match="row 2, labelled third: field 'late': found the string 'never'"):
+        wrong.iat[2] = "never"
+        RNNMultiTargetRegressor().learn_many(frame, wrong.to_frame("late"))
+
+
+def test_a_class_that_is_none_names_its_row() -> None:
+    frame = pd.DataFrame({"a": [1.0, 2.0]})
+    with pytest.raises(RecordError, match=r"row 1: y: a class is text.*\['x'\]"):
+        RNNClassifier().learn_many(frame, pd.Series(["x", ["x"]]))
+    keyed = pd.DataFrame({"a": [1.0, 2.0], "k": ["s", None]})
+    with pytest.raises(RecordError, match=r"row 1: .*'k'"):
+        RNNRegressor(stream_key="k").learn_many(keyed, pd.Series([1.0, 2.0]))

@@ -20,7 +20,12 @@ def test_every_setting_of_the_fingerprint_has_its_row() -> None:
     of_job = settings(parse(yaml(), {})).keys()
     assert sorted(of_job - SETTINGS.keys() - OF_LEARNER.keys()) == []
     assert sorted(SETTINGS.keys() - of_job) == ["model.warm_start.sha256"]  # there where a job begins with a model
-    told = {"n_features", "indicator", "has_end"}  # what of these changes is told by features and input.end_field
+    told = {
+        "n_features",
+        "indicator",
+        "missing",
+        "has_end",
+    }  # told by features and input.end_field
     assert OF_LEARNER.keys() - of_job == told
 
 
@@ -82,6 +87,22 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         {"features": "[{field: a, encoder: onehot, categories: [x]}]"},
         'features[a].categories: ["x", "y"] -> ["x"]: not possible: what was learned of a column cannot be taken out; '
         "one that no longer comes costs nothing",
+    ),
+    (
+        {"features": "[{field: a, encoder: numeric}]"},
+        {"features": "[{field: a, encoder: numeric, missing: zero}]"},
+        'features[a].missing: "mean" -> "zero": at once: of the records to come',
+    ),
+    (
+        {"features": "[{field: a, encoder: numeric}]"},
+        {"features": "[{field: a, encoder: numeric, missing: last}]"},
+        'features[a].missing: "mean" -> "last": by growth: last values are remembered from now on',
+    ),
+    (
+        {},
+        {"input": "{topic: departures, where: [{field: op, equals: d, not: true}]}"},
+        'input.where: [] -> [{"field": "op", "equals": "d", "in": null, "exists": null, "not": true}]: at once: of the '
+        "records to come",
     ),
     (
         {"features": "[{field: a, encoder: hash, buckets: 4}]"},

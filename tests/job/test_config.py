@@ -356,9 +356,11 @@ def test_an_error_near_a_secret_does_not_print_it() -> None:
 def test_group_and_instance_have_their_defaults() -> None:
     config = parse(yaml(), {})
     assert config.group_id == "delays"
-    assert config.group_instance_id
+    assert config.kafka is not None
+    assert config.kafka.group_instance_id is None  # the worker takes a name of its own
     given = parse(yaml(kafka="{bootstrap_servers: ['a:1'], group_id: g, group_instance_id: i}"), {})
-    assert (given.group_id, given.group_instance_id) == ("g", "i")
+    assert given.kafka is not None
+    assert (given.group_id, given.kafka.group_instance_id) == ("g", "i")
 
 
 def test_http_may_be_switched_off() -> None:

@@ -375,7 +375,7 @@ def test_what_is_missing_unreadable_or_no_model_is_said(tmp_path: Path, file: Pa
     assert "does not exist, and the job has no checkpoint" in missing
     assert "an estimator's save() writes" in missing
     assert "leave the field out" in missing
-    assert "cannot be read: Is a directory" in refusal(tmp_path, tmp_path)
+    assert "holds no checkpoint; expected manifest-*.json below it" in refusal(tmp_path, tmp_path)
     bad = tmp_path / "bad.safetensors"
     whole = file.read_bytes()
     for content, expected in (

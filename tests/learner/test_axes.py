@@ -59,7 +59,7 @@ def test_places_of_several_axes_are_combined() -> None:
     ("axes", "old", "new", "message"),
     [
         (("what",), (1,), (1,), "'a' has an axis 'what' that nobody has told how to grow; known: P, L"),
-        (("H",), (3,), (4,), "'a' cannot go from 3 to 4 hidden units"),
+        (("L",), (3,), (4,), "'a' cannot go from 3 to 4 layers"),
         (("2",), (2,), (3,), "'a' cannot go from 2 to 3 entries"),
     ],
 )

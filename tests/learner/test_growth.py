@@ -22,7 +22,7 @@ from streamrnn.core.arrays import I2, T3
 from streamrnn.core.declarations import SEQUENCE, Growth, allocate, by_name, declared, stored
 from streamrnn.learner.axes import Move
 from streamrnn.learner.changes import refusals
-from streamrnn.learner.growth import RULES, carry_over, grown
+from streamrnn.learner.growth import RULES, carry_over, grown, without_elapsed_time
 from streamrnn.learner.lowering import sizes_of
 from streamrnn.learner.state import MODEL, STREAMS
 from streamrnn.storage.model_file import ModelFile, load_model, save_model
@@ -143,6 +143,40 @@ def test_new_target_fields_change_no_other_and_are_learned() -> None:
 def test_new_fields_of_a_forecaster_change_no_other(fields: tuple[str, str], baseline: str | int | None) -> None:
     old, new = (spec(fields=names, known="forecast", baseline=baseline) for names in fields)
     assert_alike(old, new, [0, 1, 2])
+
+
+@pytest.mark.parametrize("readout", ["linear", "rls"])
+@pytest.mark.parametrize("known", ["record", "forecast"])
+def test_elapsed_time_can_be_taken_out_as_if_every_event_came_after_the_usual_time(readout: str, known: str) -> None:
+    old = spec(dt=True, model={"readout": readout}, known=known)
+    source = Learner(old, 1)
+    regular = block(old, 200)  # each stream comes every three seconds: the usual time, always
+    source.process(regular)
+    state = without_elapsed_time(source.state())
+    target = Learner(state.spec, 2)
+    target.resume(state)
+    rest = block(old, 60, start=200)
+    usual = replace(block(old, 3, start=200), time_ms=np.array([201_000, 202_000, 200_000]))
+    expected, found = (learner.predict(usual).value for learner in (source, target))
+    # Not quite the usual: a stream's first event counts as coming after no time.
+    np.testing.assert_allclose(found, expected, atol=0.05 * np.ptp(source.predict(rest).value))
+    mine, theirs = target.get_weights(), source.get_weights()
+    np.testing.assert_array_equal(mine["rnn.weight_ih_l0"], np.delete(theirs["rnn.weight_ih_l0"], 3, axis=1))
+    if readout == "rls":
+        for name, place in (("full", 4 + 3), ("plain", 3)):
+            root, before = (s.model[f"readout_{name}_root"][0] for s in (state, source.state()))
+            covariance = np.delete(np.delete(before @ before.T, place, axis=0), place, axis=1)
+            np.testing.assert_allclose(root @ root.T, covariance, rtol=1e-9, atol=1e-12)
+            np.testing.assert_allclose(state.model[f"readout_{name}_trace"][0], np.trace(covariance), rtol=1e-9)
+    again = Learner(old, 3)
+    carry_over(state, again, [0, 1, 2])  # and it may come back, weighing nothing
+    np.testing.assert_allclose(again.predict(usual).value, found, **EXACT)
+
+
+def test_elapsed_time_that_is_not_standardised_cannot_be_taken_out() -> None:
+    learner = Learner(spec(dt=True, learning={"scale": False}), 1)
+    with pytest.raises(ValueError, match=r"learning\.scale"):
+        without_elapsed_time(learner.state())
 
 
 @pytest.mark.parametrize("cell", CELLS)

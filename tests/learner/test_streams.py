@@ -199,7 +199,7 @@ def test_no_stream_outlives_ttl_and_none_exceeds_the_capacity(limit: tuple[int, 
         slots = [index.find(key) for key in list(index.keys())]
         assert len(set(slots)) == len(slots)
         if index.ttl_ms is not None:
-            assert (index.clock.lived - index.state()[3][slots, 1] <= index.ttl_ms).all()
+            assert (index.clock.lived - index.state()[3][slots, 2] <= index.ttl_ms).all()
         if row[2] == EVENT:
             assert index.keys()[-1] == row[0]
 

@@ -92,6 +92,12 @@ def test_streams_that_followed_a_wrong_jump_count_as_seen_when_time_went_back() 
     assert index.find(b"device 9") == index.blank  # idle like the others, not alive for a year
 
 
+def test_a_first_record_from_1970_keeps_nobody_from_the_time_that_the_others_agree_on() -> None:
+    index = StreamIndex(1000, DAY, WEEK)
+    out = fed(index, [*of([0], 0), *of([1, 2, 3, 4], START)])
+    assert [time for _, _, time in out] == [0, 0, 0, START + 2000, START + 3000]
+
+
 def test_a_pause_of_a_month_over_all_devices_is_believed_with_the_third_and_each_starts_over_as_it_returns() -> None:
     index, now = running()
     out = fed(index, of(range(100), now + MONTH))

@@ -63,12 +63,21 @@ class NaiveEncoder:
         dt = [float(np.log1p(self.seconds_since(sequence, time_ms)))] if self.spec.inputs.dt else []
         return [float(v) for v in record.x] + dt
 
+    def imputed(self, column: int, sequence: History) -> float:
+        """What a missing feature counts as; NaN for its mean."""
+        what = self.spec.missing[column] if self.spec.missing else "mean"
+        if isinstance(what, float):
+            return what
+        return sequence.last_x.get(column, np.nan) if what == "last" else np.nan
+
     def input_vector(self, record: Record, stream: Stream, time_ms: int) -> Array:
         """[features | dt | newest targets | known flags], scaled by the statistics before this record."""
         scale = self.spec.learning.scale
         x: list[float] = []
         for column, value in enumerate(self.raw_inputs(record, stream.sequence, time_ms)):
             moments = self.input_moments[column]
+            if not np.isfinite(value):
+                value = self.imputed(column, stream.sequence)
             if column < self.spec.n_features and self.indicator[column]:
                 x.append(value if np.isfinite(value) else 0.0)
             elif not np.isfinite(value):
@@ -131,6 +140,8 @@ class NaiveEncoder:
         for column, value in enumerate(self.raw_inputs(record, sequence, time_ms)):
             if not np.isfinite(value):
                 self.counts["imputed_inputs"] += 1
+                if self.spec.missing and isinstance(what := self.spec.missing[column], float):
+                    self.input_moments[column].take_in(what)
             elif column >= self.spec.n_features or not self.indicator[column]:
                 self.input_moments[column].take_in(value)
 

@@ -176,6 +176,7 @@ class NaiveLearner(NaiveEncoder):
                 self.note(sequence, y)
             prediction, inputs, sequence.state = self.foretell(Record(key, time_ms, x, y), stream, time_ms)[:3]
             sequence.inputs.append(inputs)
+            sequence.last_x.update({k: float(v) for k, v in enumerate(x) if np.isfinite(v)})
             predictions.append(prediction)
         return np.array(predictions, np.float64).reshape(-1, self.spec.n_outputs)
 
@@ -244,6 +245,7 @@ class NaiveLearner(NaiveEncoder):
         sequence.state = after
         sequence.before.append(before)
         sequence.inputs.append(x)
+        sequence.last_x.update({k: float(v) for k, v in enumerate(record.x) if np.isfinite(v)})
         sequence.predictions.append(prediction)
         sequence.regressors.append(phi)
         sequence.expert_predictions.append(experts)

@@ -55,6 +55,7 @@ class History:
     units: list[list[tuple[float, float]]] = field(default_factory=list)  # the fields' centres and widths then
     sound: list[bool] = field(default_factory=list)  # whether weights may be learned from them
     last_time_ms: int | None = None
+    last_x: dict[int, float] = field(default_factory=dict)  # each feature's newest known value
 
     @property
     def steps(self) -> int:
@@ -157,7 +158,7 @@ class Clock:
         assert self.now_ms is not None
         needed = CONFIRMATIONS * 2**self.doublings
         believed = None
-        if self.enough(needed, needed):
+        if self.enough(needed, 0 if self.provisional else needed):
             believed = time_ms
         elif len(self.row) >= UNCONTRADICTED:
             believed = min(s.time_ms for s in self.row)

@@ -63,6 +63,22 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_used(tmp_path: Path
     ]
 
 
+@pytest.mark.parametrize("damage", ["half", "one byte more", "empty", "a directory"])
+@pytest.mark.parametrize("victim", ["manifest", "model", "segment"])
+def test_a_file_of_another_length_is_told_without_reading_arrays(tmp_path: Path, damage: str, victim: str) -> None:
+    store = open_store(tmp_path)
+    manifest = store.write(Learner(20, seed=1).snapshot(), progress(10))
+    assert store.flaw(LINEAGE, 10) == ""
+    name = {
+        "manifest": "manifest-00000000000000000010.json",
+        "model": f"segments/{manifest.model.sha256}.safetensors",
+        "segment": f"segments/{manifest.segments[0].sha256}.safetensors",
+    }[victim]
+    DAMAGES[damage](folder(store) / LINEAGE / name)
+    assert store.flaw(LINEAGE, 10) != ""
+    assert store.flaw(LINEAGE, 11) != ""
+
+
 @pytest.mark.parametrize("victim", ["model", "segment"])
 def test_a_deleted_file_is_reported_and_the_one_before_used(tmp_path: Path, victim: str) -> None:
     store = open_store(tmp_path)

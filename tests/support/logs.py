@@ -59,6 +59,9 @@ def specs(
             **labels,
         ),
         indicator=tuple(draw(st.lists(st.booleans(), min_size=n_features, max_size=n_features))),
+        missing=tuple(
+            draw(st.lists(st.sampled_from(("mean", "last", 0.0, 1.0)), min_size=n_features, max_size=n_features))
+        ),
         has_end=draw(st.booleans()),
         model=ModelSpec(
             cell=draw(st.sampled_from(("rnn", "lstm", "gru"))),

@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry
 
 from streamrnn.broker.embedded_log import EmbeddedLog
 from streamrnn.broker.protocol import Record, TopicPartition
+from streamrnn.daemon.background import Background
 from streamrnn.daemon.health import Health
 from streamrnn.daemon.loop import Loop
 from streamrnn.daemon.metrics import Metrics
@@ -180,6 +181,7 @@ class Scenario:
         seed: int = 0,
         turn: Callable[[Loop, RebalancingBroker], None] | None = None,
         broker: type[RebalancingBroker] = RebalancingBroker,
+        background: Background | None = None,
         **changes: str,
     ) -> Run:
         """Run the job until the log is read; ``turn`` is called at every poll. Raises what the loop raises."""
@@ -207,7 +209,7 @@ class Scenario:
             stop.set()
 
         clock = itertools.count(0.0, 2 * job.config.commit_interval_ms / 1000).__next__
-        loop = Loop(job, scripted, metrics, health, stop, idle, clock)
+        loop = Loop(job, scripted, metrics, health, stop, idle, clock, background=background)
         run = Run({}, metrics.registry, health, loop, scripted)
         # Series go with their partition: what they showed at the end is read just before.
         drop = loop._drain
@@ -258,7 +260,7 @@ class Scenario:
 
     def mark(self, tp: TopicPartition = TP) -> dict[str, Any]:
         """The metadata of the committed offset, with the offset."""
-        commit = self.log.commits("j")[tp]
+        commit = self.log.commits(self.config().group_id)[tp]
         return {**json.loads(commit.metadata), "offset": commit.offset}
 
     def manifests(self, tp: TopicPartition = TP) -> list[Path]:

@@ -6,8 +6,9 @@ takes seconds. ``Facts`` is plain data: the checks are tested with facts that no
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,8 +21,9 @@ from streamrnn.broker.protocol import (
     TopicDescription,
     TopicPartition,
 )
+from streamrnn.daemon.mark import Mark
 from streamrnn.daemon.opening import open_administration, topics_of
-from streamrnn.errors import BrokerError, CheckpointError
+from streamrnn.errors import BlobError, BrokerError
 from streamrnn.job.config import Config
 from streamrnn.job.opening import open_blobs
 from streamrnn.storage.checkpoints import CheckpointStore
@@ -42,8 +44,9 @@ class Facts:
     """What was found.
 
     ``topics`` has None for those that do not exist, ``settings`` nothing for those that may not be seen, ``commits`` is
-    None where the group may not be looked at. ``checkpoints`` are the positions of each lineage, by partition;
-    ``newest`` and ``next`` sampled records; ``unreadable`` says why there are none, or "".
+    None where the group may not be looked at. ``checkpoints`` are the positions of each lineage, by partition; of those
+    that a restart would try, ``flaws`` says at which positions they cannot be used, and why. ``newest`` and ``next``
+    are sampled records; ``unreadable`` says why there are none, or "".
     """
 
     topics: Mapping[str, TopicDescription | None]
@@ -52,6 +55,7 @@ class Facts:
     bounds: Mapping[TopicPartition, Bounds] = field(default_factory=dict)
     commits: Mapping[TopicPartition, Commit] | None = None
     checkpoints: Mapping[TopicPartition, Mapping[str, Sequence[int]]] = field(default_factory=dict)
+    flaws: Mapping[TopicPartition, Mapping[int, str]] = field(default_factory=dict)
     newest: Mapping[TopicPartition, Sequence[Record]] = field(default_factory=dict)
     next: Mapping[TopicPartition, Sequence[Record]] = field(default_factory=dict)
     unreadable: str = ""
@@ -80,12 +84,11 @@ def gather(config: Config, tell: Tell) -> Facts | None:
     tell("the group")
     group = administration.describe_group(config.group_id)
     commits = None if group.refused else administration.commits(config.group_id)
-    described = topics[config.input.topic]
     bounds: Mapping[TopicPartition, Bounds] = {}
     newest: Mapping[TopicPartition, Sequence[Record]] = {}
     following: Mapping[TopicPartition, Sequence[Record]] = {}
     unreadable = ""
-    if described is not None and "READ" in described.operations and not described.leaderless:
+    if _readable(topics[config.input.topic]):
         tell("a sample of records")
         bounds = administration.bounds(config.input.topic)
         try:
@@ -93,18 +96,15 @@ def gather(config: Config, tell: Tell) -> Facts | None:
         except BrokerError as error:
             unreadable = str(error)
     tell("checkpoints")
+    checkpoints, flaws = _kept(config, bounds, commits or {})
     return Facts(
-        topics=topics,
-        settings=settings,
-        group=group,
-        bounds=bounds,
-        commits=commits,
-        checkpoints=dict(_checkpoints(config, bounds)),
-        newest=newest,
-        next=following,
-        unreadable=unreadable,
-        now_ms=time.time_ns() // 1_000_000,
-    )
+        topics=topics, settings=settings, group=group, bounds=bounds, commits=commits, checkpoints=checkpoints,
+        flaws=flaws, newest=newest, next=following, unreadable=unreadable, now_ms=time.time_ns() // 1_000_000,
+    )  # fmt: skip
+
+
+def _readable(described: TopicDescription | None) -> bool:
+    return described is not None and "READ" in described.operations and not described.leaderless
 
 
 def _sampled(
@@ -126,14 +126,27 @@ def _first(config: Config, bounds: Bounds) -> int:
     return bounds.start if config.input.start == "earliest" else bounds.end
 
 
-def _checkpoints(
-    config: Config, partitions: Mapping[TopicPartition, Bounds]
-) -> Iterator[tuple[TopicPartition, Mapping[str, Sequence[int]]]]:
-    """What there is by its names; nothing is read. Without a place to list there are none."""
+def _kept(
+    config: Config, partitions: Iterable[TopicPartition], commits: Mapping[TopicPartition, Commit]
+) -> tuple[Mapping[TopicPartition, Mapping[str, Sequence[int]]], Mapping[TopicPartition, Mapping[int, str]]]:
+    """The checkpoints there are, by their names, and the flaws of those that would be tried. Reads no array."""
     blobs = open_blobs(config)
+    checkpoints: dict[TopicPartition, Mapping[str, Sequence[int]]] = {}
+    flaws: dict[TopicPartition, Mapping[int, str]] = {}
     for tp in partitions:
         store = CheckpointStore(blobs, config.job, tp.topic, tp.partition, build={})
-        try:
-            yield tp, {lineage: store.positions(lineage) for lineage in store.lineages()}
-        except CheckpointError:  # the directory's own check says why
-            return
+        with contextlib.suppress(BlobError):  # the directory's own check says why it cannot be listed
+            checkpoints[tp] = {lineage: store.positions(lineage) for lineage in store.lineages()}
+            if tp in commits:
+                flaws[tp] = dict(_flaws(store, checkpoints[tp], commits[tp]))
+    return checkpoints, flaws
+
+
+def _flaws(store: CheckpointStore, positions: Mapping[str, Sequence[int]], commit: Commit) -> Iterator[tuple[int, str]]:
+    """Checkpoints at or below the committed offset that cannot be used, down to the first that can."""
+    mark = Mark.from_metadata(commit.metadata)
+    for position in reversed(positions.get(mark.lineage, ()) if mark else ()):
+        if mark is not None and position <= commit.offset:
+            if not (flaw := store.flaw(mark.lineage, position)):
+                return
+            yield position, flaw

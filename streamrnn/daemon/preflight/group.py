@@ -52,10 +52,11 @@ def members(config: Config, facts: Facts) -> Iterator[Finding]:
     if config.embedded is not None and found.members:
         yield warning(f"group {name}: {found.members[0].client_id} consumes it, and an embedded group has one member")
         return
-    same = [member for member in found.members if member.instance_id == config.group_instance_id]
+    given = config.kafka and config.kafka.group_instance_id  # a name that is not given is one that nobody has
+    same = [member for member in found.members if given and member.instance_id == given]
     if same:
         yield warning(
-            f"group {name}: a worker with this group_instance_id ({config.group_instance_id}) is in it now, from "
+            f"group {name}: a worker with this group_instance_id ({given}) is in it now, from "
             f"{same[0].host}; starting here ends it, unless it is the one that is restarted"
         )
     yield fine(f"group {name} may be joined; members now: {len(found.members)}")

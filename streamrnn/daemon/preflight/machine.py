@@ -8,13 +8,13 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from streamrnn.broker.kafka_compression import PACKAGES, missing_codecs, what_is_missing
 from streamrnn.core.compiled import is_compiled
+from streamrnn.core.object_file import cache_directories
 from streamrnn.daemon.preflight.findings import Finding, fine, problem, warning
 from streamrnn.job.config import Config, HttpConfig
 from streamrnn.learner.lowering import bytes_per_stream, layout_of
 from streamrnn.storage.names import folder_of
-
-_GB = 1_000_000_000
 
 
 def machine(config: Config) -> Iterator[Finding]:
@@ -27,6 +27,15 @@ def machine(config: Config) -> Iterator[Finding]:
     if config.http is not None:
         yield from port(config.http)
     yield from kernels(config)
+    if config.kafka is not None:
+        yield codecs(config)
+
+
+def codecs(config: Config) -> Finding:
+    """Whether every codec that a producer may choose can be read."""
+    if missing := missing_codecs():
+        return problem(f"topic {config.input.topic}: {what_is_missing(missing)}")
+    return fine(f"compressed records can be read: {', '.join(PACKAGES)}")
 
 
 def writable(name: str, directory: Path) -> Iterator[Finding]:
@@ -63,16 +72,16 @@ def space(config: Config, partitions: int) -> Iterator[Finding]:
     most = each * (config.checkpoint.retain + 1) * max(1, partitions)
     free = shutil.disk_usage(_directory(Path(config.checkpoint.directory))).free
     where = f"checkpoint.directory: {config.checkpoint.directory}"
-    have = f"{free / _GB:.1f} GB are free"
+    have = f"{_size(free)} are free"
     if free < each:
-        yield problem(f"{where}: {have}, and one checkpoint of a full learner takes {each / _GB:.1f} GB; make room")
+        yield problem(f"{where}: {have}, and one checkpoint of a full learner takes {_size(each)}; make room")
     elif free < most:
         yield warning(
             f"{where}: {have}; with all streams in use {config.checkpoint.retain} checkpoints of {max(1, partitions)} "
-            f"partitions may take {most / _GB:.1f} GB; lower checkpoint.retain or streams.max_streams, or make room"
+            f"partitions may take {_size(most)}; lower checkpoint.retain or streams.max_streams, or make room"
         )
     else:
-        yield fine(f"{where}: {have}, at most {most / _GB:.2g} GB are needed")
+        yield fine(f"{where}: {have}, at most {_size(most)} are needed")
 
 
 def port(http: HttpConfig) -> Iterator[Finding]:
@@ -97,11 +106,25 @@ def kernels(config: Config) -> Iterator[Finding]:
     dtype = config.model.dtype
     if is_compiled(dtype):
         yield fine(f"kernels for {dtype} are compiled")
+    elif not any(os.access(_nearest(directory), os.W_OK | os.X_OK) for directory in cache_directories()):
+        yield problem(
+            f"kernels for {dtype} are not compiled for this machine, and there is no directory to keep them in: give "
+            "STREAMRNN_CACHE_DIR one that this user may write, or install the wheel"
+        )
     else:
         yield warning(
             f"kernels for {dtype} are not compiled for this machine: the first start takes about half a minute longer; "
             "run `streamrnn warmup` before, or install the wheel"
         )
+
+
+def _size(n_bytes: float) -> str:
+    """Bytes for people who look at a disk.
+
+    >>> _size(58_000), _size(2.5e9)
+    ('0.058 MB', '2.5 GB')
+    """
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.3g} MB"
 
 
 def _nearest(directory: Path) -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from streamrnn.broker.protocol import Record
 from streamrnn.daemon.preflight.facts import Facts
-from streamrnn.daemon.preflight.findings import Finding, duration, fine, problem, share, warning
+from streamrnn.daemon.preflight.findings import Finding, count, duration, fine, problem, share, warning
 from streamrnn.job.codec.records import Decoded, RecordCodec
 from streamrnn.job.config import Config
 
@@ -15,6 +15,7 @@ _YEAR_2000_MS = 946_684_800_000
 _FUTURE_MS = 3_600_000
 _FEW = 100
 """Fewer records than this say nothing about how streams recur."""
+_REGISTERED = "; values begin with a zero byte, as formats of a schema registry do, which are not read yet"
 
 
 def records(config: Config, facts: Facts) -> Iterator[Finding]:
@@ -40,11 +41,12 @@ def rejected(decoded: Decoded, sample: Sequence[Record]) -> Iterator[Finding]:
     if not reasons:
         yield fine(f"sample: {share(len(sample), len(sample))} records can be used")
     first = {error.reason: (record, error) for record, error in reversed(decoded.rejected)}
-    for reason, count in reasons.most_common():
+    for reason, n in reasons.most_common():
         record, error = first[reason]
+        other = _REGISTERED if (record.value or b"").startswith(b"\0") else ""
         text = (
-            f"sample: {share(count, len(sample))} records would become dead letters as {reason}; the first is "
-            f"{record.topic}/{record.partition} at {record.offset}: {error.detail}"
+            f"sample: {share(n, len(sample))} records would become dead letters as {reason}; the first is "
+            f"{record.topic}/{record.partition} at {record.offset}: {error.detail}{other}"
         )
         yield problem(text) if len(decoded.rejected) == len(sample) else warning(text)
 
@@ -55,12 +57,12 @@ def times(config: Config, facts: Facts, decoded: Decoded) -> Iterator[Finding]:
     field = config.input.timestamp.field
     where = "record timestamps" if field is None else f"times in {field!r}"
     remedy = "set input.timestamp.field and unit" if field is None else "check input.timestamp.unit"
-    for count, what in (
+    for n, what in (
         (int((at < _YEAR_2000_MS).sum()), "before the year 2000"),
         (int((at > facts.now_ms + _FUTURE_MS).sum()), "more than an hour in the future"),
     ):
-        if count:
-            yield warning(f"sample: {where}: {share(count, len(at))} are {what}; {remedy}")
+        if n:
+            yield warning(f"sample: {where}: {share(n, len(at))} are {what}; {remedy}")
     if len(at):
         yield fine(f"sample: the newest record is {duration(max(0, facts.now_ms - int(at.max())))} old")
 
@@ -81,4 +83,4 @@ def streams(config: Config, decoded: Decoded) -> Iterator[Finding]:
             f"its state never used again; does the {where} name a device, or a single event? See input.stream_key"
         )
     elif keys:
-        yield fine(f"sample: {distinct:,} streams in {len(keys):,} records, named by the {where}")
+        yield fine(f"sample: {count(distinct, 'stream')} in {count(len(keys), 'record')}, named by the {where}")

@@ -12,6 +12,7 @@ from streamrnn.broker.protocol import Bounds, Commit, TopicPartition
 from streamrnn.daemon.mark import Mark
 from streamrnn.daemon.preflight.facts import Facts
 from streamrnn.daemon.preflight.findings import Finding, count, duration, fine, problem, warning
+from streamrnn.daemon.uncommitted import AFRESH
 from streamrnn.job.config import Config
 
 
@@ -87,12 +88,12 @@ def starts(config: Config, facts: Facts) -> Iterator[Finding]:
     if known:
         yield fine(f"{known} of {len(facts.bounds)} partitions have been committed by this group; offsets waiting: "
                    f"{waiting:,}")  # fmt: skip
-    yield from first_starts(config, facts, new, begun=known > 0)
+    yield from first_starts(config, facts, new)
 
 
 def resumes(config: Config, facts: Facts, tp: TopicPartition, bounds: Bounds, commit: Commit) -> Iterator[Finding]:
     """A committed partition: are its checkpoints there, and does the log reach from one to the commit?"""
-    afresh = "to start afresh, delete the group's offsets or give the job another name"
+    afresh = f"to start afresh, {AFRESH}"
     mark = Mark.from_metadata(commit.metadata)
     if mark is None:
         yield problem(
@@ -107,10 +108,13 @@ def resumes(config: Config, facts: Facts, tp: TopicPartition, bounds: Bounds, co
         )
         return
     there = facts.checkpoints.get(tp, {}).get(mark.lineage, ())
-    usable = [position for position in there if position <= commit.offset]
+    flaws = facts.flaws.get(tp, {})
+    usable = [position for position in there if position <= commit.offset and position not in flaws]
+    for position, flaw in flaws.items():
+        yield warning(f"{tp}: the checkpoint at {position} cannot be used, and an earlier one has to do: {flaw}")
     if not usable:
         yield problem(
-            f"{tp}: no checkpoint of lineage {mark.lineage} at or below the committed offset {commit.offset} in "
+            f"{tp}: no usable checkpoint of lineage {mark.lineage} at or below the committed offset {commit.offset} in "
             f"{config.checkpoint.directory}; bring the directory back, or {afresh}"
         )
     elif usable[-1] < bounds.start:
@@ -127,18 +131,31 @@ def resumes(config: Config, facts: Facts, tp: TopicPartition, bounds: Bounds, co
         )
 
 
-def first_starts(config: Config, facts: Facts, new: Sequence[TopicPartition], *, begun: bool) -> Iterator[Finding]:
-    """Partitions of which nothing is committed."""
+def first_starts(config: Config, facts: Facts, new: Sequence[TopicPartition]) -> Iterator[Finding]:
+    """Partitions of which nothing is committed: their offsets were lost, or it is their first start."""
     left = [tp for tp in new if facts.checkpoints.get(tp)]
     if left:
-        yield warning(
+        text = (
             f"{', '.join(map(str, left[:10]))}: group {config.group_id} has no committed offset although checkpoints "
             "exist: its offsets expired or were deleted"
         )
+        policy = config.checkpoint.on_lost_offsets
+        if policy == "fail":
+            yield problem(f"{text}; set checkpoint.on_lost_offsets: resume or restart (now fail)")
+        else:
+            what = "go on from the newest checkpoint" if policy == "resume" else "learn anew from input.start"
+            yield warning(f"{text}; they {what} (checkpoint.on_lost_offsets: {policy})")
     blank = [tp for tp in new if tp not in left]
-    if not blank:
-        return
-    where = "end" if config.input.start == "latest" and not begun else "beginning"
-    waiting = sum(facts.bounds[tp].end - facts.bounds[tp].start for tp in blank)
-    behind = f"; offsets waiting: {waiting:,}" if where == "beginning" else ", so what is there now is not read"
-    yield fine(f"first start of {count(len(blank), 'partition')}, at the {where} of the log{behind}")
+    at_end = [tp for tp in blank if config.input.start == "latest" and tp.partition < began_with(facts)]
+    for tps, where in (([tp for tp in blank if tp not in at_end], "beginning"), (at_end, "end")):
+        if tps:
+            waiting = sum(facts.bounds[tp].end - facts.bounds[tp].start for tp in tps)
+            behind = f"; offsets waiting: {waiting:,}" if where == "beginning" else ", so what is there now is not read"
+            yield fine(f"first start of {count(len(tps), 'partition')}, at the {where} of the log{behind}")
+
+
+def began_with(facts: Facts) -> int:
+    """How many partitions the group began with, as far as its commits tell: what was added later is read whole."""
+    assert facts.commits is not None
+    marks = [Mark.from_metadata(facts.commits[tp].metadata) for tp in facts.bounds if tp in facts.commits]
+    return min((mark.began_with or mark.partitions for mark in marks if mark is not None), default=len(facts.bounds))

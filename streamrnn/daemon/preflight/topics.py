@@ -18,7 +18,7 @@ from streamrnn.job.codec.fields import MAX_KEY_BYTES
 from streamrnn.job.codec.predictions import PredictionEncoder
 from streamrnn.job.config import Config
 
-BATCH_OVERHEAD_BYTES = 200
+BATCH_OVERHEAD_BYTES = 100
 """What a batch of one record takes beside key and value."""
 
 _NEVER_MS = 10 * 365 * 86_400_000
@@ -43,11 +43,13 @@ def topics(config: Config, facts: Facts) -> Iterator[Finding]:
         counts = ", ".join(f"{name} ({found.partitions})" for name, found in there.items())
         yield fine(f"topics are there and may be read and written; partitions: {counts}")
     yield from partition_counts(config, there)
-    for name in written:
-        if name in there and not facts.settings.get(name):
+    for name in there:
+        if not facts.settings.get(name):
+            unchecked = "what it refuses" if name in written else "whether it is compacted and for how long it keeps"
             yield warning(
-                f"topic {name}: its settings may not be seen, so what it refuses is not checked; grant DESCRIBE_CONFIGS"
+                f"topic {name}: its settings may not be seen, so {unchecked} is not checked; grant DESCRIBE_CONFIGS"
             )
+    yield from largest_input(config, facts)
     yield from sizes(config, facts)
     for name in written:
         if settings := facts.settings.get(name):
@@ -78,6 +80,17 @@ def partition_counts(config: Config, there: Mapping[str, TopicDescription]) -> I
             )
 
 
+def largest_input(config: Config, facts: Facts) -> Iterator[Finding]:
+    """Whether records may come that the job refuses for their size."""
+    allowed = int(facts.settings.get(config.input.topic, {}).get("max.message.bytes", 0))
+    if allowed > config.input.max_record_bytes + BATCH_OVERHEAD_BYTES:
+        yield warning(
+            f"topic {config.input.topic}: takes batches of {allowed:,} bytes (max.message.bytes), and records of more "
+            f"than {config.input.max_record_bytes:,} become dead letters (input.max_record_bytes); raise that if such "
+            "records come"
+        )
+
+
 def sizes(config: Config, facts: Facts) -> Iterator[Finding]:
     """Whether the largest records fit: what a topic refuses is cut short or lost."""
     output = config.output
@@ -96,14 +109,17 @@ def sizes(config: Config, facts: Facts) -> Iterator[Finding]:
         if size <= limit:
             yield fine(f"topic {name}: max.message.bytes {limit:,}, {what} {size:,} bytes")
             continue
-        text = f"topic {name}: {what} {size:,} bytes, max.message.bytes is {limit:,}; raise it{otherwise}"
-        yield problem(text) if name == output.topic else warning(text)
+        text = f"topic {name}: {what} {size:,} bytes, max.message.bytes is {limit:,}"
+        if name == output.topic:
+            yield problem(f"{text}, and a prediction that is refused becomes a dead letter; raise it")
+        else:
+            yield warning(f"{text}, so that long ones are shortened; raise it{otherwise}")
 
 
 def largest_prediction(config: Config, sample: Sequence[Record]) -> int:
     """Bytes of a prediction with the longest numbers and the longest of the sampled keys."""
     spec = config.learner_spec()
-    key = max((record.key or b"" for record in sample), key=len, default=b"") or bytes(64)
+    key = max((record.key or b"" for record in sample), key=len, default=b"") or b"k" * 64
     longest = -1.2345678901234567e-300
     target = [0.0] if spec.target.classes is not None else [longest] * spec.n_targets
     record = Record(config.input.topic, 1 << 30, 1 << 62, 1 << 42, key, b"")
@@ -148,16 +164,16 @@ def times(name: str, settings: Mapping[str, str], facts: Facts, *, stamped: bool
     if refused:
         yield warning(
             f"topic {name}: refuses records older than {duration(min(limits))} (message.timestamp.before.max.ms), as "
-            f"{share(refused, len(ages))} of the sampled input records are; raise it, or set message.timestamp.type: "
-            "LogAppendTime"
+            f"{share(refused, len(ages))} of the sampled input records are: their predictions are stamped with the "
+            "present; raise it to have them keep their time"
         )
     ahead = int(settings.get("message.timestamp.after.max.ms", _NEVER_MS))
     early = sum(-age > ahead for age in ages)
     if early and ahead < 1000 * MAX_AHEAD_S:
         yield warning(
             f"topic {name}: refuses records more than {duration(ahead)} in the future "
-            f"(message.timestamp.after.max.ms), as {share(early, len(ages))} of the sampled input records are; "
-            f"raise it to {duration(1000 * MAX_AHEAD_S)}, beyond which predictions carry the present"
+            f"(message.timestamp.after.max.ms), as {share(early, len(ages))} of the sampled input records are: their "
+            f"predictions are stamped with the present, as they are beyond {duration(1000 * MAX_AHEAD_S)} anyway"
         )
     kept = int(settings.get("retention.ms", -1))
     gone = sum(age > kept for age in ages)
@@ -174,7 +190,7 @@ def compacted_outputs(config: Config, facts: Facts) -> Iterator[Finding]:
     output = config.output
     meaning = {
         output.topic: "keeps the newest prediction of each stream only",
-        output.dead_letter_topic: "keeps the newest dead letter of each key only, and takes none without a key",
+        output.dead_letter_topic: "keeps the newest dead letter of each key only",
     }
     for name, text in meaning.items():
         if "compact" in facts.settings.get(name, {}).get("cleanup.policy", ""):

@@ -99,7 +99,7 @@ def test_missing_topics_and_rights_are_problems() -> None:
     found = problems(facts(topics=topics, bounds={}, newest={}, settings={}))
     assert found == [
         f"topic {IN}: this user may not read; grant READ",
-        f"topic {OUT} does not exist, or this user may not see it: create it or grant DESCRIBE",
+        f"topic {OUT} does not exist, or this user may not see it: run `streamrnn topics` or grant DESCRIBE",
     ]
 
 
@@ -122,19 +122,29 @@ def test_other_numbers_of_partitions_are_a_warning_for_each_topic_written() -> N
 def test_settings_that_may_not_be_seen_are_a_warning_and_checked_no_further() -> None:
     found = warnings(facts(settings={}))
     assert [text.split(",")[0] for text in found] == [
-        f"topic {name}: its settings may not be seen" for name in (OUT, DEAD)
+        f"topic {name}: its settings may not be seen" for name in (IN, OUT, DEAD)
     ]
+
+
+def test_an_input_topic_that_takes_larger_records_than_the_job_is_a_warning() -> None:
+    (found,) = warnings(settings(IN, max_message_bytes="10485760"))
+    assert "records of more than 1,048,576 become dead letters (input.max_record_bytes)" in found
+    assert (
+        warnings(settings(IN, max_message_bytes="10485760"), input="{topic: departures, max_record_bytes: 10485760}")
+        == []
+    )
 
 
 def test_a_topic_too_small_for_predictions_is_a_problem() -> None:
     (found,) = problems(settings(OUT, max_message_bytes="300"))
     assert found.startswith(f"topic {OUT}: a prediction may have ")
-    assert found.endswith(" bytes, max.message.bytes is 300; raise it")
+    assert found.endswith("max.message.bytes is 300, and a prediction that is refused becomes a dead letter; raise it")
 
 
 def test_a_topic_too_small_for_dead_letters_is_a_warning_with_the_setting_that_shortens_them() -> None:
     (found,) = warnings(settings(DEAD, max_message_bytes="20000"))
-    assert "max.message.bytes is 20,000; raise it, or lower output.dead_letter_value_bytes from 65536" in found
+    assert "max.message.bytes is 20,000, so that long ones are shortened" in found
+    assert found.endswith("; raise it, or lower output.dead_letter_value_bytes from 65536")
     small = "{topic: predictions, dead_letter_topic: dead-letters, dead_letter_value_bytes: 100}"
     assert warnings(settings(DEAD, max_message_bytes="100000"), output=small) == []
 
@@ -168,7 +178,7 @@ def test_records_further_ahead_than_the_topic_takes_are_a_warning() -> None:
 
 
 def test_compacted_topics_of_output_are_warnings() -> None:
-    for topic, text in ((OUT, "the newest prediction of each stream only"), (DEAD, "takes none without a key")):
+    for topic, text in ((OUT, "newest prediction of each stream only"), (DEAD, "newest dead letter of each key only")):
         (found,) = warnings(settings(topic, cleanup_policy="compact"))
         assert found.startswith(f"topic {topic}: is compacted")
         assert text in found
@@ -210,7 +220,16 @@ def test_a_commit_beyond_the_log_is_a_problem() -> None:
 @pytest.mark.parametrize("there", [{}, {"other": [0, 40]}, {"one": [60]}])
 def test_a_commit_without_a_checkpoint_at_or_below_it_is_a_problem(there: dict[str, Any]) -> None:
     (found,) = problems(replace(committed(), checkpoints={TP: there}))
-    assert f"{TP}: no checkpoint of lineage one at or below the committed offset 50" in found
+    assert f"{TP}: no usable checkpoint of lineage one at or below the committed offset 50" in found
+
+
+def test_a_damaged_checkpoint_is_a_warning_and_the_only_one_a_problem() -> None:
+    damaged = replace(committed(), flaws={TP: {40: "rotten"}})
+    assert problems(damaged) == []
+    (found,) = warnings(damaged)
+    assert found == f"{TP}: the checkpoint at 40 cannot be used, and an earlier one has to do: rotten"
+    (found,) = problems(replace(damaged, flaws={TP: {40: "rotten", 0: "gone"}}))
+    assert "no usable checkpoint of lineage one" in found
 
 
 def test_a_log_that_no_longer_reaches_the_checkpoint_is_what_on_gap_says() -> None:
@@ -229,9 +248,25 @@ def test_another_number_of_partitions_than_committed_is_a_warning() -> None:
     assert "the topic had 1 partition when it was committed and has 2" in found[0]
 
 
-def test_checkpoints_without_a_commit_are_a_warning() -> None:
+def test_checkpoints_without_a_commit_are_what_on_lost_offsets_says() -> None:
     (found,) = warnings(committed(commits={}))
     assert f"{TP}: group delays has no committed offset although checkpoints exist" in found
+    assert "go on from the newest checkpoint (checkpoint.on_lost_offsets: resume)" in found
+    (found,) = problems(committed(commits={}), checkpoint="{directory: ./checkpoints, on_lost_offsets: fail}")
+    assert "set checkpoint.on_lost_offsets" in found
+    (found,) = warnings(committed(commits={}), checkpoint="{directory: ./checkpoints, on_lost_offsets: restart}")
+    assert "learn anew from input.start" in found
+
+
+def test_of_two_partitions_without_a_commit_the_one_that_was_added_later_is_read_from_its_beginning() -> None:
+    tps = [TP, TopicPartition(IN, 1), TopicPartition(IN, 2)]
+    commits = {TP: Commit(50, Mark("one", 50, 7, 2, 2).to_metadata())}
+    three = committed(commits=commits, bounds={tp: Bounds(0, 100) for tp in tps})
+    found = [text for text in said(three, Kind.FINE, input=f"{{topic: {IN}, start: latest}}") if "first start" in text]
+    assert found == [
+        "first start of 1 partition, at the beginning of the log; offsets waiting: 100",
+        "first start of 1 partition, at the end of the log, so what is there now is not read",
+    ]
 
 
 def test_a_first_start_says_where_it_begins() -> None:
@@ -292,6 +327,12 @@ def test_dead_letters_to_come_are_a_warning_and_nothing_else_a_problem() -> None
     assert "25 of 100 (25 %) records would become dead letters as malformed; the first is departures/0 at 1000" in found
     (found,) = problems(facts(newest={TP: broken}))
     assert "all 25 records would become dead letters as malformed" in found
+
+
+def test_values_of_a_schema_registry_are_told() -> None:
+    registered = [record._replace(value=b"\0\0\0\0\7" + (record.value or b"")) for record in records()]
+    (found,) = problems(facts(newest={TP: registered}))
+    assert found.endswith("values begin with a zero byte, as formats of a schema registry do, which are not read yet")
 
 
 def test_times_in_another_unit_are_a_warning() -> None:

@@ -1,0 +1,100 @@
+"""A consumer's life in its group: polls that go on through a rebalance, and leaving.
+
+kafka-python (3.0.12, sources read) brings no records while a join is under way, drops an answer to it that arrives
+between two polls, and then joins anew, which begins another round for everybody. Java's client does neither. So while a
+join is under way, records of the partitions this member has are fetched beside it, and an answer is kept until a poll
+takes it. Kept: an assignment changes inside a poll only, never between two of them.
+
+A rebalance that takes partitions away has two rounds, and between them nobody owns what was given up. The client begins
+the second round with the poll after the one that took the answer of the first, so whoever was told of partitions
+given up has until then to commit what was done for them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from typing import Any
+
+import kafka.errors as client_errors
+from kafka import KafkaAdminClient
+from kafka.admin import MemberToRemove
+
+from streamrnn.broker.kafka_connect import connect
+from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup, client_kwargs
+
+# How long a poll waits for the group's answer before it looks for records: a healthy group answers in a few.
+_JOIN_MS = 10
+# How long it then waits for records: an answer should not have to wait for long until a poll takes it.
+_FETCH_MS = 20
+
+
+def keep_answers(consumer: Any) -> None:
+    """Let an answer to a join be taken by the next poll of ``consumer``, however long after it came."""
+    coordinator = consumer._coordinator
+    join_group = coordinator.join_group_async
+
+    async def join_or_take_answer(timeout_ms: float | None = None) -> Any:
+        answered = coordinator._join_task
+        if answered is not None and answered.is_done:
+
+            async def answer() -> Any:
+                if answered.failed():
+                    raise answered.exception
+                return answered.value
+
+            # The client asks anew when it finds its question answered. Under another task, which this very loop runs
+            # only once the client waits for it, it finds the question open.
+            coordinator._join_task = coordinator._manager.call_soon(answer)
+        return await join_group(timeout_ms=timeout_ms)
+
+    coordinator.join_group_async = join_or_take_answer
+
+
+def joining(consumer: Any) -> bool:
+    """Whether a join is under way, or its answer has not been taken."""
+    return consumer._coordinator._join_task is not None
+
+
+def rebalancing(consumer: Any) -> bool:
+    """Whether this member has to join its group, or is joining it."""
+    return joining(consumer) or bool(consumer._coordinator.need_rejoin())
+
+
+def poll_rebalancing(consumer: Any, timeout_s: float, max_records: int) -> dict[Any, list[Any]]:
+    """Move the rebalance on by one step at most, and return records of the partitions this member has meanwhile."""
+    coordinator = consumer._coordinator
+    if not joining(consumer) or coordinator._join_task.is_done:
+        if joining(consumer):
+            # A join begun because the topic's metadata changed is forgotten by the client otherwise.
+            coordinator.request_rejoin()
+        coordinator.poll(timeout_ms=_JOIN_MS)
+    records, idle = consumer._fetcher.fetch_records(max_records, timeout_ms=min(1000 * timeout_s, _FETCH_MS))
+    if idle and not records:
+        time.sleep(min(timeout_s, _FETCH_MS / 1000))
+    found: dict[Any, list[Any]] = records
+    return found
+
+
+def leave(connection: KafkaConnection, group: KafkaGroup, member_id: str, timeout_s: float) -> bool:
+    """Give up a closed consumer's place, if others are there to take its partitions over; False when it is kept.
+
+    A static member does not leave by itself, and its partitions would wait for its session to run out. A member that is
+    alone keeps its place: nobody waits for its partitions, and a group that has become empty makes the next member
+    wait (``group.initial.rebalance.delay.ms``, three seconds).
+    """
+    if not member_id:
+        return False
+    each_s = timeout_s / 4  # finding the cluster, and three questions
+    hurried = dataclasses.replace(connection, connect_timeout_s=each_s, request_timeout_s=each_s)
+    with contextlib.closing(connect(KafkaAdminClient, hurried, client_kwargs(hurried))) as admin:
+        described = admin.describe_groups([group.group_id])[group.group_id]
+        if len(described["members"]) < 2:
+            return False
+        # With both ids: should another process have taken this name, it is not the one that is removed.
+        member = MemberToRemove(member_id=member_id, group_instance_id=group.instance_id, reason="stopped")
+        for error in admin.remove_group_members(group.group_id, [member]).values():
+            if error is not client_errors.NoError:
+                raise error(f"{group.instance_id} could not leave the group {group.group_id}")
+    return True

@@ -1,0 +1,80 @@
+"""A partition without a committed offset: is it new, was it always there, or were its offsets lost?
+
+*Lost* is what checkpoints tell: they are only written where something was committed. Brokers drop the offsets of a
+group that was away for a week, and people delete groups. ``checkpoint.on_lost_offsets`` then decides; to resume is to
+go on from the newest checkpoint, with nothing to replay, in its lineage: the state there is that of the log, so
+what was written behind it before is written again with the same bytes.
+
+*New* is what the other partitions tell: their commits, and failing those their checkpoints, carry how many partitions
+the group began with. One beyond them was added later, and everything in it came after the group began.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Final
+
+from streamrnn.broker.protocol import Broker, TopicPartition
+from streamrnn.daemon.mark import BEGAN_WITH, Mark
+from streamrnn.errors import CorruptCheckpoint
+from streamrnn.job.job import Job
+from streamrnn.storage.checkpoints import CheckpointStore, Rejected
+from streamrnn.storage.manifest import Manifest
+from streamrnn.storage.snapshot import Checkpoint
+
+AFRESH: Final = (
+    "give the job another name, and another kafka.group_id if you set one; or delete the group's offsets and set "
+    "checkpoint.on_lost_offsets: restart"
+)
+"""How to learn from scratch: offsets alone may be deleted by accident, so checkpoints outlive them."""
+
+
+def newest_of_all(store: CheckpointStore) -> tuple[Checkpoint | None, list[Rejected]]:
+    """The newest usable checkpoint of the newest lineage, or of the one before where none of it can be used.
+
+    The newest lineage is the one in which a checkpoint was written last: their names tell no more than the day.
+    """
+    dated = [
+        (manifests[-1].created, lineage)
+        for lineage in store.lineages()
+        if (manifests := list(_readable(store, lineage, store.positions(lineage))))
+    ]
+    rejected: list[Rejected] = []
+    for _, lineage in sorted(dated, reverse=True):
+        checkpoint, more = store.newest(lineage, of_any_configuration=True)
+        rejected += more
+        if checkpoint is not None:
+            return checkpoint, rejected
+    return None, rejected
+
+
+def began_with(job: Job, broker: Broker, tp: TopicPartition) -> int:
+    """How many partitions the group began with; as many as there are now where it begins only now."""
+    numbers = broker.partitions(tp.topic)
+    others = [TopicPartition(tp.topic, number) for number in numbers if number != tp.partition]
+    before = []
+    for other in others:
+        commit = broker.committed(other)
+        mark = None if commit is None else Mark.from_metadata(commit.metadata)
+        if mark is not None and mark.began_with:
+            return mark.began_with
+        if mark is not None and mark.partitions:
+            before.append(mark.partitions)  # by an earlier version: as many as there were when its worker started
+    if before:
+        return min(before)
+    if job.config.checkpoint.on_lost_offsets == "restart":
+        return len(numbers)  # whatever checkpoints tell is to be forgotten
+    for other in others:
+        store = job.checkpoints(other)
+        for lineage in store.lineages():
+            for manifest in _readable(store, lineage, store.positions(lineage)):
+                if found := int(manifest.progress.counters.get(BEGAN_WITH, 0)):
+                    return found
+    return len(numbers)
+
+
+def _readable(store: CheckpointStore, lineage: str, positions: list[int]) -> Iterator[Manifest]:
+    for position in positions:
+        with contextlib.suppress(CorruptCheckpoint):
+            yield store.read(lineage, position)

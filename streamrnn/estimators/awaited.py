@@ -1,0 +1,245 @@
+"""Events that an estimator has seen and whose labels have not come yet.
+
+The learner remembers what it predicted of the newest ``memory`` events of each stream and what it predicted from. Here
+stands which of them still wait, and how their labels are recognised: by a name, or by the event's values. Two events
+may look alike; then the older one gets the first label.
+
+A transformer in front that goes on learning (River's ``StandardScaler``) changes an event's values between prediction
+and lesson. Where events are rarely met again by their exact values, the oldest that waits is meant, unless another one
+is far more alike.
+
+Everything is bounded: an event waits while its stream's next ``memory`` events come. Memory grows with the delay, not
+with labels that are lost: an event that newer ones have overtaken is given up.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import numpy as np
+
+FIRST_MEMORY = 64
+"""Events of a stream that are remembered at first."""
+ROOMY = 256
+"""As many are remembered before an event is given up that others have overtaken."""
+LARGEST_MEMORY = 4096
+"""More are not remembered, however late labels come."""
+NAMES = 10_000
+"""Newest events with names that are known to need no label any more."""
+ALIKE = 0.5
+"""Another event than the oldest is meant where its distance is less than so much of the oldest one's."""
+
+
+class Seen(StrEnum):
+    """By what an event counts as seen, besides ``learn_one``."""
+
+    NAMED = "named"  # by any call that names it
+    PREDICTED = "predicted"  # by its prediction
+    EVALUATED = "evaluated"  # by its prediction in River's evaluation with delayed labels
+    OBSERVED = "observed"  # by observe_one
+
+
+class Waiting(NamedTuple):
+    """An event that waits for its label."""
+
+    place: int  # among the events of its stream
+    mark: bytes  # its values
+    name: str | None
+
+
+class Found(NamedTuple):
+    """The event a label belongs to: its number, and how many events of its stream came after it."""
+
+    number: int
+    age: int
+
+
+class Unlearned(NamedTuple):
+    """An event that was seen before there was a learner for it."""
+
+    key: bytes
+    row: list[float]
+    number: int
+
+
+@dataclass(slots=True)
+class Stream:
+    """One stream's events since the oldest that waits."""
+
+    seen: int = 0
+    labelled: int = -1  # place of the newest event whose label came
+    waiting: dict[int, Waiting] = field(default_factory=dict)  # by number, oldest first
+
+
+def mark_of(row: Iterable[float]) -> bytes:
+    """An event's values to recognise it by. Columns that are new since it was predicted are no difference."""
+    return array("d", (value if value == value else 0.0 for value in row)).tobytes().rstrip(b"\0")
+
+
+class Awaited:
+    """Which events wait for labels.
+
+    >>> awaited = Awaited(Seen.PREDICTED, max_streams=1)
+    >>> first, second = (awaited.add(b"", mark_of([value]), None) for value in (1.0, 2.0))
+    >>> awaited.take(b"", mark_of([1.0]), None)
+    Found(number=1, age=1)
+    """
+
+    def __init__(self, mode: Seen, max_streams: int) -> None:
+        self.mode = mode
+        self.memory = FIRST_MEMORY
+        self.in_order = False  # labels are known to come in the order of their events
+        self.unlearned: list[Unlearned] = []
+        self.counts = {"given_up": 0, "repeated_labels": 0}
+        self._max_streams = max_streams
+        self._newest = 0
+        self._recognised, self._unrecognised = 0, 0  # events met again by their exact values, and lessons without any
+        self._streams: OrderedDict[bytes, Stream] = OrderedDict()  # the one that saw an event last behind
+        self._numbers: dict[tuple[bytes, str], int] = {}
+        self._finished: OrderedDict[tuple[bytes, str], None] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Events that wait."""
+        return sum(len(stream.waiting) for stream in self._streams.values())
+
+    def add(self, key: bytes, mark: bytes, name: str | None) -> int:
+        """An event was seen; returns its number."""
+        self._newest += 1
+        stream = self._streams.setdefault(key, Stream())
+        self._streams.move_to_end(key)
+        stream.waiting[self._newest] = Waiting(stream.seen, mark, name)
+        stream.seen += 1
+        if name is not None:
+            self._numbers[key, name] = self._newest
+        if len(self._streams) > self._max_streams:
+            self.forget(next(iter(self._streams)))
+        return self._newest
+
+    def pass_by(self, key: bytes) -> None:
+        """An event was seen that will have no label."""
+        if (stream := self._streams.get(key)) is not None:
+            stream.seen += 1
+
+    def number(self, key: bytes, name: str) -> int | None:
+        """The number of a named event that waits."""
+        return self._numbers.get((key, name))
+
+    def has_finished(self, key: bytes, name: str) -> bool:
+        """Whether the event with this name has had its label, or was given up."""
+        return (key, name) in self._finished
+
+    def take(self, key: bytes, mark: bytes, name: str | None) -> Found | None:
+        """The event a label belongs to, which waits no longer; None where none is meant."""
+        stream = self._streams.get(key)
+        if stream is None:
+            return None
+        number = self._numbers.get((key, name)) if name is not None else self._of_values(stream, mark)
+        if number is None:
+            return None
+        place = stream.waiting[number].place
+        stream.labelled = max(stream.labelled, place)
+        self._drop(key, stream, number)
+        return Found(number, stream.seen - 1 - place)
+
+    def _of_values(self, stream: Stream, mark: bytes) -> int | None:
+        for number, event in stream.waiting.items():
+            if event.mark == mark:
+                self._recognised += mark != b""  # zeros stay zeros, scaled or not
+                return number
+        if self._recognised > self._unrecognised:
+            return None
+        self._unrecognised += 1
+        oldest = next(iter(stream.waiting))
+        if self.in_order:
+            return oldest
+        distances = {number: _distance(event.mark, mark) for number, event in stream.waiting.items()}
+        nearest = min(distances, key=distances.__getitem__)
+        return nearest if distances[nearest] < ALIKE * distances[oldest] else oldest
+
+    def is_full(self, key: bytes) -> bool:
+        """Whether one more event of the stream would push out one that waits."""
+        stream = self._streams.get(key)
+        if stream is None or not stream.waiting:
+            return False
+        return stream.seen - next(iter(stream.waiting.values())).place >= self.memory
+
+    def deserves_memory(self, key: bytes) -> bool:
+        """Whether the stream's oldest event may wait longer: while none overtook it, labels may just be that late."""
+        stream = self._streams[key]
+        overtaken = stream.labelled > next(iter(stream.waiting.values())).place
+        return self.memory < (ROOMY if overtaken else LARGEST_MEMORY)
+
+    def give_up(self, key: bytes) -> None:
+        """The stream's oldest event waits no longer."""
+        stream = self._streams[key]
+        self.counts["given_up"] += 1
+        self._drop(key, stream, next(iter(stream.waiting)))
+
+    def forget(self, key: bytes) -> None:
+        """The stream is no longer known, and its events wait for nothing."""
+        while key in self._streams:
+            self.give_up(key)
+
+    def _drop(self, key: bytes, stream: Stream, number: int) -> None:
+        name = stream.waiting.pop(number).name
+        if name is not None:
+            del self._numbers[key, name]
+            self._finished[key, name] = None
+            if len(self._finished) > NAMES:
+                self._finished.popitem(last=False)
+        if not stream.waiting:
+            del self._streams[key]
+
+    def state(self) -> dict[str, Any]:
+        """All it knows, as JSON values."""
+        return {
+            "mode": self.mode.value,
+            "memory": self.memory,
+            "in_order": self.in_order,
+            "recognised": [self._recognised, self._unrecognised],
+            "newest": self._newest,
+            "counts": self.counts,
+            "unlearned": [[key.hex(), _to_json(row), number] for key, row, number in self.unlearned],
+            "streams": [
+                [key.hex(), stream.seen, stream.labelled, [[n, e.place, e.mark.hex(), e.name] for n, e in waiting]]
+                for key, stream in self._streams.items()
+                if (waiting := stream.waiting.items())
+            ],
+            "finished": [[key.hex(), name] for key, name in self._finished],
+        }
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any], max_streams: int) -> Awaited:
+        """The one whose ``state`` this is."""
+        self = cls(Seen(state["mode"]), max_streams)
+        self.memory, self.in_order = state["memory"], state["in_order"]
+        self._recognised, self._unrecognised = state["recognised"]
+        self._newest, self.counts = state["newest"], dict(state["counts"])
+        self.unlearned = [Unlearned(bytes.fromhex(key), _from_json(row), n) for key, row, n in state["unlearned"]]
+        for text, seen, labelled, waiting in state["streams"]:
+            key = bytes.fromhex(text)
+            events = {n: Waiting(place, bytes.fromhex(mark), name) for n, place, mark, name in waiting}
+            self._streams[key] = Stream(seen, labelled, events)
+            self._numbers.update({(key, e.name): n for n, e in events.items() if e.name is not None})
+        self._finished = OrderedDict.fromkeys((bytes.fromhex(key), name) for key, name in state["finished"])
+        return self
+
+
+def _distance(one: bytes, other: bytes) -> float:
+    a, b = (np.frombuffer(mark.ljust(-(-len(mark) // 8) * 8, b"\0")) for mark in (one, other))
+    n = max(len(a), len(b))
+    difference = np.pad(a, (0, n - len(a))) - np.pad(b, (0, n - len(b)))
+    return float(np.sqrt(difference @ difference))
+
+
+def _to_json(row: Sequence[float]) -> list[float | None]:
+    return [value if value == value else None for value in row]
+
+
+def _from_json(row: Sequence[float | None]) -> list[float]:
+    return [np.nan if value is None else value for value in row]

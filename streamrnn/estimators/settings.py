@@ -1,0 +1,91 @@
+"""Setting a parameter of an estimator, before it has learned and after.
+
+Before there is a learner a parameter is whatever the constructor would take. Afterwards it is taken up by what was
+learned, from the next event on, as far as ``learner.changes`` says that it can be: a rate is another number, a larger
+network grows. What cannot be taken up is refused where it is set, with the reason, and the parameter stays as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from streamrnn.errors import ConfigError
+from streamrnn.estimators.lock import EstimatorLock
+from streamrnn.learner.changes import Way, changes
+from streamrnn.learner.learner import Learner
+from streamrnn.learner.spec import LearnerSpec
+
+FIXED: Mapping[str, str] = {
+    "seed": "it decides the initial weights, which were changed by learning since",
+    "memory": "it decides how units begin, and these have begun",
+    "stream_key": "it decides which stream an event belongs to",
+    "targets": "outputs were learned for the targets in their order",
+    "baseline": "outputs were learned as differences to another value",
+}
+"""Parameters that only a new estimator can have otherwise, and why; the rest is for ``learner.changes`` to say."""
+
+
+class Settable(Protocol):
+    """An estimator, as far as its parameters are concerned."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    _learner: Learner | None
+    _lock: EstimatorLock
+
+    def _parameters(self) -> dict[str, Any]: ...
+
+    def _take_up(self, name: str) -> None:
+        """Have what was learned go on with a parameter that was just set. Raises ConfigError where it cannot."""
+
+
+def parameters_of(estimator: Settable) -> Mapping[str, Any]:
+    """Its parameters by name."""
+    return estimator.__dataclass_fields__
+
+
+def change(estimator: Settable, name: str, value: Any, put: Callable[[str, Any], None]) -> None:
+    """Set a parameter; ``put`` only sets the attribute. Raises ConfigError, and changes nothing, where it cannot be."""
+    # Whatever the constructor refuses is refused, and what follows from a parameter is made anew. Outside the lock:
+    # with one held, no other estimator may be made (see ``lock``).
+    fresh = type(estimator)(**{**estimator._parameters(), name: value}) if estimator._learner is None else None
+    with estimator._lock:
+        if fresh is not None and estimator._learner is None:
+            vars(estimator).update({key: made for key, made in vars(fresh).items() if key != "_lock"})
+            return
+        before = getattr(estimator, name)
+        if _same(before, value):
+            return
+        if name in FIXED:
+            raise refused(estimator, name, before, value, FIXED[name])
+        put(name, value)
+        try:
+            estimator._take_up(name)
+        except ConfigError:
+            put(name, before)
+            raise
+
+
+def refused(estimator: object, name: str, before: Any, value: Any, reason: str) -> ConfigError:
+    """The error for a parameter that what was learned cannot take up."""
+    return ConfigError(
+        f"{type(estimator).__name__}: {name}: {before!r} cannot become {value!r} once events were learned: {reason}; "
+        "clone() gives an estimator that has learned nothing"
+    )
+
+
+def require_possible(estimator: Settable, name: str, old: LearnerSpec, new: LearnerSpec) -> None:
+    """Raise ConfigError where a learner of the specification ``new`` cannot go on from one of ``old``."""
+    impossible = [each for each in changes(old, new) if each.way is Way.IMPOSSIBLE]
+    if impossible:
+        first = impossible[0]
+        reasons = "; ".join(dict.fromkeys(each.why for each in impossible))
+        raise refused(estimator, name, first.before, first.now, reasons)
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        return a is b
+    return type(a) is type(b) and bool(a == b)

@@ -1,0 +1,157 @@
+"""A checkpoint as a model file: weights under PyTorch's names, and all that an estimator needs to go on from them.
+
+Which estimator that is follows from the kind of target. The streams come along with their states, so that it predicts
+what the daemon would have; their times do not, since River's events carry none. What an estimator cannot take over is
+told, one line each. Where it is the kind of target, no estimator can read the file: it is then for PyTorch, and
+for ``model.warm_start`` of another job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from streamrnn.errors import CheckpointError
+from streamrnn.job.trained import encoder_of
+from streamrnn.learner.growth import without_elapsed_time
+from streamrnn.learner.spec import LearnerSpec
+from streamrnn.learner.state import LearnerState
+from streamrnn.storage.listing import Listed, newest, store_of
+from streamrnn.storage.manifest import Manifest
+from streamrnn.storage.model_file import ModelFile, save_model
+
+STREAM = "stream"
+"""What an estimator's events name their stream by where records did it by their key; predictions call it so, too."""
+
+_MODEL = (
+    "cell", "hidden_size", "num_layers", "memory", "loss", "readout", "dtype", "lags", "rls_forgetting", "rls_prior",
+    "quantiles",
+)  # fmt: skip
+_LEARNING = ("k1", "k2", "optimizer", "lr", "clip_norm", "polyak_bound", "batch_size", "scale")
+_LEFT = {
+    "model": ("huber_delta",),
+    "learning": (
+        "momentum", "rmsprop_alpha", "betas", "eps", "weight_decay", "target_shrinkage", "scale_memory",
+    ),
+    "streams": ("ttl_s", "reset_after_s"),
+}  # fmt: skip
+"""Settings that estimators do not have: they go on with the default of each."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written: from which checkpoint, for which estimator (None: for none), how it names streams, and what
+    was left behind or keeps estimators from reading it."""
+
+    place: str
+    manifest: Manifest
+    estimator: str | None
+    stream_key: str
+    notes: tuple[str, ...]
+
+
+def choose(listed: list[Listed], partition: int | None) -> Listed:
+    """The newest checkpoint of a partition, or of all. Raises CheckpointError where there is none."""
+    readable = newest(listed)
+    of_partition = [one for one in readable if partition in (None, one.manifest and one.manifest.partition)]
+    if not of_partition:
+        there = sorted({one.manifest.partition for one in readable if one.manifest})
+        reasons = "".join(f"\n  {one.place}: {one.reason}" for one in listed if one.manifest is None)
+        found = f"; there are checkpoints of {', '.join(map(str, there))}" if there else ""
+        raise CheckpointError(f"no checkpoint can be read{'' if partition is None else f' of partition {partition}'}"
+                              f"{found}{reasons}")  # fmt: skip
+    return max(of_partition, key=lambda one: "" if one.manifest is None else one.manifest.created)
+
+
+def export(listed: Listed, out: Path) -> Exported:
+    """Write the checkpoint to a model file. Raises CheckpointError when one cannot be read or the other written."""
+    store, manifest = store_of(listed)
+    state, source = store.load(manifest).state(), manifest.configuration["input"]
+    name, reasons = estimator_of(manifest.spec, manifest.configuration["features"])
+    if name is not None and manifest.spec.inputs.dt:
+        state = without_elapsed_time(state)
+    encoder = encoder_of(manifest)
+    stream_key = source["stream_key"] or STREAM
+    owner: dict[str, Any] = {
+        "estimator": name,
+        "parameters": {
+            **{key: getattr(manifest.spec.model, key) for key in _MODEL},
+            **{key: getattr(manifest.spec.learning, key) for key in _LEARNING},
+            "features": manifest.configuration["features"],
+            "stream_key": stream_key,
+            "max_streams": manifest.spec.streams.max_streams,
+            "previous_target": manifest.spec.inputs.previous_target,
+        },
+        "columns": None,
+        "own": {},
+    }
+    target = manifest.spec.target
+    if name is None:
+        owner["why"] = reasons
+    elif name == "RNNForecaster":
+        owner["parameters"] |= {"horizon": target.horizon, "baseline": target.baseline}
+        owner["parameters"]["features"] = None
+    elif name == "RNNClassifier":
+        owner["own"] = {"labels": target.classes}
+    elif name == "RNNMultiTargetRegressor":
+        owner["parameters"]["targets"] = target.fields
+        owner["own"] = {"targets": target.fields}
+    save_model(out, ModelFile(_without_times(state), encoder.names, msgspec.to_builtins(owner)))
+    notes = reasons if name is None else list(_left(manifest.spec))
+    return Exported(listed.place, manifest, name, stream_key, tuple(notes))
+
+
+def estimator_of(spec: LearnerSpec, features: list[Any]) -> tuple[str | None, list[str]]:
+    """The estimator that can go on from a learner of this specification; None, and why, where there is none."""
+    target, reasons = spec.target, []
+    if spec.inputs.dt and not spec.learning.scale:
+        reasons.append("inputs.dt: an estimator's events carry no time, which only standardised inputs can do without")
+    if target.known == "forecast":
+        if features:
+            reasons.append("features: an estimator's forecasts see features of the next step, a job's those of its own")
+        if len(target.fields) > 1:
+            reasons.append("target.fields: an estimator forecasts one series")
+        if spec.model.effective_loss == "quantile":
+            reasons.append("model.loss: an estimator's forecasts have no quantiles")
+        name = "RNNForecaster"
+    elif target.classes is not None:
+        name = "RNNClassifier"
+    elif len(target.fields) > 1:
+        if spec.model.effective_loss == "quantile":
+            reasons.append("model.loss: an estimator of several targets has no quantiles")
+        name = "RNNMultiTargetRegressor"
+    else:
+        name = "RNNRegressor"
+    return (None if reasons else name), reasons
+
+
+def _left(spec: LearnerSpec) -> Iterator[str]:
+    """What the estimator lacks that the job had."""
+    if spec.inputs.dt:
+        yield (
+            "inputs.dt: left out, since an estimator's events carry no time; it predicts as if each came after the "
+            "usual time"
+        )
+    for section, names in _LEFT.items():
+        values = getattr(spec, section)
+        for name in names:
+            default = type(values).__struct_defaults__[type(values).__struct_fields__.index(name)]
+            if getattr(values, name) != default:
+                yield f"{section}.{name}: {getattr(values, name)} in the job; an estimator goes on with {default}"
+    if spec.target.known == "label":
+        yield "target.known: label: predictions that wait for a label are given up; an estimator is given the target"
+
+
+def _without_times(state: LearnerState) -> LearnerState:
+    """The state with its times at zero, where an estimator's events are; the order of streams stays."""
+    model, streams = dict(state.model), dict(state.streams)
+    model["clock"] = np.zeros_like(model["clock"])
+    streams["last_ms"] = np.zeros_like(streams["last_ms"])
+    streams["seen"] = streams["seen"].copy()
+    streams["seen"][:, :-1] = 0
+    return LearnerState(state.spec, model, streams, state.keys)

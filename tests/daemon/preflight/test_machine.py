@@ -1,0 +1,101 @@
+"""What the preflight says of the machine on which it runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from streamrnn.core import object_file
+from streamrnn.daemon.preflight import machine as checked
+from streamrnn.daemon.preflight.findings import Finding, Kind
+from streamrnn.job.config import Config, HttpConfig
+from streamrnn.job.job_file import parse
+from tests.support import jobs
+
+Usage = namedtuple("Usage", "total used free")
+
+
+def config(directory: Path, **sections: str) -> Config:
+    return parse(jobs.yaml(checkpoint=f"{{directory: {directory}}}", **sections), {})
+
+
+def kinds(found: list[Finding]) -> list[Kind]:
+    return [finding.kind for finding in found]
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, refused: Path) -> None:
+    """Have this path and what is below it refuse writing: tests may run as a user whom nothing refuses."""
+    access = os.access
+
+    def asked(path: str | Path, mode: int) -> bool:
+        return not (mode & os.W_OK and refused in (Path(path), *Path(path).parents)) and access(path, mode)
+
+    monkeypatch.setattr(os, "access", asked)
+
+
+def test_a_directory_that_is_there_or_can_be_made_is_fine(tmp_path: Path) -> None:
+    assert kinds(list(checked.writable("x", tmp_path))) == [Kind.FINE]
+    (found,) = checked.writable("x", tmp_path / "a" / "b")
+    assert found == (Kind.FINE, f"x: {tmp_path / 'a' / 'b'} is not there yet and can be made")
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_directory_below_a_file_or_without_rights_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    (found,) = checked.writable("x", tmp_path / "file" / "a")
+    assert found == (Kind.PROBLEM, f"x: {tmp_path / 'file'} is a file, expected a directory")
+    refuse(monkeypatch, tmp_path)
+    (found,) = checked.writable("x", tmp_path / "a")
+    assert found.kind is Kind.PROBLEM
+    assert f"{tmp_path} may not be written by this user" in found.text
+
+
+def test_folders_of_checkpoints_that_another_user_made_are_problems(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for partition in range(2):
+        (tmp_path / "delays" / f"departures-{partition}").mkdir(parents=True)
+    assert list(checked.owned(tmp_path / "delays")) == []
+    refuse(monkeypatch, tmp_path / "delays" / "departures-1")
+    (found,) = checked.owned(tmp_path / "delays")
+    assert found.kind is Kind.PROBLEM
+    assert "departures-1 holds checkpoints of this job and may not be read and written" in found.text
+
+
+@pytest.mark.parametrize(("free", "kind"), [(100_000, Kind.PROBLEM), (300_000_000, Kind.WARNING), (10**12, Kind.FINE)])
+def test_space_is_compared_with_what_full_learners_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, kind: Kind
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**12, 0, free))
+    assert kinds(list(checked.space(config(tmp_path), 4))) == [kind]
+
+
+def test_a_port_in_use_is_a_warning() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        (found,) = checked.port(HttpConfig(port=port))
+        assert found.kind is Kind.WARNING
+        assert f"http: 127.0.0.1:{port} cannot be opened on this machine now" in found.text
+    assert kinds(list(checked.port(HttpConfig(port=port)))) == [Kind.FINE]
+
+
+def test_kernels_that_are_not_compiled_are_a_warning_and_without_a_place_for_them_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(object_file, "find", lambda _: None)
+    monkeypatch.setattr("streamrnn.core.compiled.JIT_DISABLED", False)
+    monkeypatch.setenv("STREAMRNN_CACHE_DIR", str(tmp_path / "cache"))
+    (found,) = checked.kernels(config(tmp_path))
+    assert found.kind is Kind.WARNING
+    assert "run `streamrnn warmup` before" in found.text
+    refuse(monkeypatch, tmp_path)
+    (found,) = checked.kernels(config(tmp_path))
+    assert found.kind is Kind.PROBLEM
+    assert "STREAMRNN_CACHE_DIR" in found.text

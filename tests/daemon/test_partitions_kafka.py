@@ -1,0 +1,188 @@
+"""Partitions are added to topics of a real Kafka while two workers run, and group offsets are deleted."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kafka import KafkaAdminClient
+from kafka.admin import NewPartitions
+
+import streamrnn.broker.kafka_client
+from streamrnn.broker.kafka_admin import KafkaAdministration
+from streamrnn.broker.kafka_sender import KafkaSender
+from streamrnn.broker.kafka_settings import KafkaConnection, consumer_kwargs
+from streamrnn.broker.protocol import Record, TopicPartition
+from streamrnn.daemon.opening import open_broker
+from streamrnn.daemon.run import run_worker
+from streamrnn.errors import BrokerError
+from streamrnn.job.job_file import parse
+
+pytestmark = pytest.mark.kafka
+
+DEADLINE_S = 60.0
+JOB = """
+job: {job}
+kafka: {{bootstrap_servers: '{servers}', group_instance_id: {instance}, session_timeout_s: 6}}
+input: {{topic: {job}-in, start: {start}}}
+features: [{{field: x, encoder: numeric}}]
+target: {{fields: [y]}}
+model: {{hidden_size: 4}}
+output: {{topic: {job}-out, dead_letter_topic: {job}-dead}}
+checkpoint: {{directory: {directory}/checkpoints}}
+http: null
+"""
+
+
+class Cluster:
+    """A job's topics, and workers that run on threads."""
+
+    def __init__(self, servers: str, directory: Path) -> None:
+        self.job = f"added-{uuid.uuid4().hex[:8]}"
+        self.directory, self.servers = directory, servers
+        self.connection = KafkaConnection(bootstrap_servers=servers, request_timeout_s=5.0)
+        self.topics = [f"{self.job}-{name}" for name in ("in", "out", "dead")]
+        self.admin = KafkaAdministration(self.connection)
+        self.admin.create_topics(dict.fromkeys(self.topics, 1))
+        self.errors: list[BaseException] = []
+        self._running: list[tuple[threading.Event, threading.Thread]] = []
+
+    def add_partitions(self, name: str, count: int) -> None:
+        admin = KafkaAdminClient(bootstrap_servers=self.servers)
+        admin.create_partitions({f"{self.job}-{name}": NewPartitions(count)})
+        admin.close()
+
+    def produce(self, partition: int, count: int) -> None:
+        sender = KafkaSender(self.connection)
+        for i in range(count):
+            value = json.dumps({"x": i % 7, "y": i % 3}).encode()
+            sender.send(self.topics[0], b"s%d" % partition, value, partition=partition)
+        sender.flush(10.0)
+        sender.close(5.0)
+
+    def start(self, instance: str, start: str = "earliest") -> None:
+        text = JOB.format(
+            job=self.job, servers=self.servers, instance=instance, start=start, directory=self.directory
+        )  # fmt: skip
+        config, stop = parse(text, {}), threading.Event()
+
+        def run() -> None:
+            try:
+                run_worker(config, open_broker(config), stop)
+            except BaseException as error:
+                self.errors.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        self._running.append((stop, thread))
+
+    def stop(self) -> None:
+        for stop, _ in self._running:
+            stop.set()
+        for _, thread in self._running:
+            thread.join(DEADLINE_S)
+            assert not thread.is_alive()
+        self._running = []
+
+    def predicted(self) -> list[tuple[int, int]]:
+        """Partition and offset of every record that was predicted, as often as it was."""
+        values = [json.loads(record.value or b"") for record in self.read("out")]
+        return sorted((value["partition"], value["offset"]) for value in values)
+
+    def read(self, name: str) -> list[Record]:
+        bounds = self.admin.bounds(f"{self.job}-{name}")
+        found = self.admin.read({tp: b.start for tp, b in bounds.items()}, 10_000, 10.0)
+        return [record for records in found.values() for record in records]
+
+    def committed(self) -> dict[TopicPartition, Any]:
+        return {tp: json.loads(commit.metadata) for tp, commit in self.admin.commits(self.job).items()}
+
+
+@pytest.fixture
+def cluster(kafka_bootstrap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    # Half a minute is what a client takes to notice that a topic was widened.
+    monkeypatch.setattr(
+        streamrnn.broker.kafka_client,
+        "consumer_kwargs",
+        lambda *args: {**consumer_kwargs(*args), "metadata_max_age_ms": 1000},
+    )
+    made = Cluster(kafka_bootstrap, tmp_path)
+    yield made
+    made.stop()
+    made.admin.delete_topics(made.topics)
+
+
+def until(what: str, condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen within {DEADLINE_S:g} s"
+        time.sleep(0.2)
+
+
+def test_a_sender_finds_a_partition_that_was_added_since_it_asked(cluster: Cluster) -> None:
+    sender = KafkaSender(cluster.connection)
+    sender.send(cluster.topics[1], b"k", b"0", partition=0)
+    sender.flush(10.0)
+    with pytest.raises(BrokerError, match="Unrecognized partition 1"):
+        sender.send(cluster.topics[1], b"k", b"1", partition=1)
+    cluster.add_partitions("out", 2)
+    sender.send(cluster.topics[1], b"k", b"1", partition=1)
+    sender.flush(10.0)
+    sender.close(5.0)
+    assert sorted((record.partition, record.value) for record in cluster.read("out")) == [(0, b"0"), (1, b"1")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", [("in",), ("out", "dead", "in"), ("in", "dead", "out")], ids="+".join)
+def test_partitions_added_while_two_workers_run_stop_none_of_them_and_lose_nothing(
+    cluster: Cluster, order: tuple[str, ...]
+) -> None:
+    cluster.produce(0, 10)
+    cluster.start("one", "latest")
+    until("the first commit", lambda: len(cluster.committed()) == 1)
+    cluster.start("two", "latest")
+    cluster.produce(0, 10)
+    for name in order:
+        cluster.add_partitions(name, 3)
+        if name == "in":
+            for partition in (1, 2):
+                cluster.produce(partition, 20)  # before any worker has noticed
+    expected = [(0, i) for i in range(10, 20)] + [(p, i) for p in (1, 2) for i in range(20)]
+    until("all predictions", lambda: sorted(set(cluster.predicted())) == expected)
+    for partition in range(3):
+        cluster.produce(partition, 5)
+    expected = sorted(expected + [(p, i) for p in range(3) for i in range(20, 25)])
+    until("more predictions", lambda: sorted(set(cluster.predicted())) == expected)
+    assert cluster.errors == []
+    cluster.stop()
+    assert cluster.errors == []
+    assert cluster.predicted() == expected
+    assert {mark["began_with"] for mark in cluster.committed().values()} == {1}
+
+
+@pytest.mark.slow
+def test_a_group_that_was_deleted_resumes_at_its_checkpoint(cluster: Cluster) -> None:
+    cluster.produce(0, 50)
+    cluster.start("one")
+    until("all predictions", lambda: len(cluster.predicted()) == 50)
+    cluster.stop()
+    (before,) = cluster.committed().values()
+    admin = KafkaAdminClient(bootstrap_servers=cluster.servers)
+    until("the group is empty", lambda: not cluster.admin.describe_group(cluster.job).members)
+    admin.delete_groups([cluster.job])
+    admin.close()
+    assert cluster.committed() == {}
+    cluster.produce(0, 50)
+    cluster.start("one")
+    until("more predictions", lambda: len(cluster.predicted()) == 100)
+    cluster.stop()
+    assert cluster.errors == []
+    assert cluster.predicted() == [(0, i) for i in range(100)]
+    (after,) = cluster.committed().values()
+    assert (after["lineage"], after["ordinal"]) == (before["lineage"], 100)

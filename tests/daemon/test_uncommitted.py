@@ -1,0 +1,376 @@
+"""Partitions without a committed offset: added later, or there all the time, or with checkpoints and lost offsets."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import streamrnn.daemon.delivery
+import streamrnn.daemon.loop
+from streamrnn.broker.protocol import Commit, TopicPartition
+from streamrnn.daemon.loop import Loop
+from streamrnn.errors import RecoveryError
+from streamrnn.job.job import Job
+from tests.support.learners import Bits, differing
+from tests.support.rebalancing import RebalancingBroker, add_partitions, delete_before
+from tests.support.scenario import FREQUENT, START_MS, TP, KilledError, Scenario
+
+N = 300
+SECOND = TopicPartition("in", 1)
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streamrnn.daemon.delivery, "FIRST_PAUSE_S", 0.0001)
+    monkeypatch.setattr(streamrnn.daemon.loop, "IDLE_POLL_S", 0.001)
+
+
+@pytest.fixture
+def scenario(tmp_path: Path) -> Scenario:
+    made = Scenario(tmp_path / "job")
+    made.fill(N)
+    return made
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bits, dict[int, bytes]]:
+    """State and predictions of an uninterrupted run over the log of ``scenario``."""
+    undisturbed = Scenario(tmp_path_factory.mktemp("reference"))
+    undisturbed.fill(N)
+    return undisturbed.run().learners[TP], undisturbed.predictions()
+
+
+def nth(n: int, error: Exception) -> Callable[[int], None]:
+    """A hook that raises at the n-th call."""
+
+    def raise_it(call: int) -> None:
+        if call == n:
+            raise error
+
+    return raise_it
+
+
+def lose_offsets(scenario: Scenario, *tps: TopicPartition) -> None:
+    """What a broker does to a group that was away for a week: of these partitions, or of all."""
+    left = {tp: commit for tp, commit in scenario.log.commits("j").items() if tps and tp not in tps}
+    (scenario.directory / "log" / "groups" / "j.json").unlink()
+    if left:
+        scenario.log.store_commits("j", left)
+
+
+def append(scenario: Scenario, partition: int, count: int = 5) -> None:
+    for i in range(count):
+        value = {"a": i, "b": {"c": "x"}, "y": float(i)}
+        scenario.append(b"s%d" % partition, json.dumps(value).encode(), START_MS + 1000 * i, partition)
+
+
+# -- lost offsets -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stop_after", [5, 12, 20])
+def test_lost_offsets_resume_at_the_newest_checkpoint_with_the_same_bits_and_the_same_bytes_again(
+    scenario: Scenario, reference: tuple[Bits, dict[int, bytes]], stop_after: int
+) -> None:
+    scenario.run(stop_after=stop_after)
+    lineage, committed, written = scenario.mark()["lineage"], scenario.mark()["offset"], len(scenario.records("out"))
+    scenario.manifests()[-1].unlink()  # as if it had been killed a while after the checkpoint before that one
+    position = int(scenario.manifests()[-1].stem.split("-")[1])
+    assert position < committed
+    lose_offsets(scenario)
+    run = scenario.run()
+    assert run.value("streamrnn_replayed_records_total") == 0
+    assert scenario.mark()["lineage"] == lineage
+    assert differing(run.learners[TP], reference[0]) == []
+    assert scenario.predictions() == reference[1]  # fails where one offset was predicted in two ways
+    assert len(scenario.records("out")) == N + written - position
+
+
+def test_what_was_lost_is_committed_before_anything_is_predicted(scenario: Scenario) -> None:
+    scenario.run(stop_after=12)
+    lineage, position = scenario.mark()["lineage"], int(scenario.manifests()[-1].stem.split("-")[1])
+    lose_offsets(scenario)
+    with pytest.raises(KilledError):
+        scenario.run(before={"commit": nth(2, KilledError())})
+    assert (scenario.mark()["lineage"], scenario.mark()["offset"]) == (lineage, position)
+
+
+def test_lost_offsets_resume_in_the_lineage_that_was_written_last(scenario: Scenario) -> None:
+    with pytest.raises(KilledError):
+        scenario.run(after={"commit": nth(9, KilledError())}, checkpoint="interval_s: 3600")
+    delete_before(scenario.log, TP, scenario.mark()["offset"] + 3)
+    scenario.run(stop_after=6, checkpoint="on_gap: continue, max_replay_records: 25")
+    second = scenario.mark()["lineage"]
+    store = Job(scenario.config()).checkpoints(TP)
+    assert len(store.lineages()) == 2
+    lose_offsets(scenario)
+    scenario.run(checkpoint="on_gap: continue, max_replay_records: 25")
+    assert scenario.mark()["lineage"] == second
+
+
+def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(
+    scenario: Scenario, reference: tuple[Bits, dict[int, bytes]]
+) -> None:
+    scenario.run(stop_after=12)
+    newest = scenario.manifests()[-1]
+    newest.write_bytes(newest.read_bytes()[:-9])
+    lose_offsets(scenario)
+    run = scenario.run()
+    assert run.value("streamrnn_corrupt_checkpoints_total") == 1
+    assert differing(run.learners[TP], reference[0]) == []
+
+
+def test_without_any_usable_checkpoint_it_stops_and_names_them(scenario: Scenario) -> None:
+    scenario.run(stop_after=12)
+    for manifest in scenario.manifests():
+        manifest.write_bytes(b"{}")
+    lose_offsets(scenario)
+    with pytest.raises(RecoveryError, match=r"none can be used(.|\n)*on_lost_offsets: restart"):
+        scenario.run()
+
+
+def test_fail_stops_and_says_the_ways_out(scenario: Scenario) -> None:
+    scenario.run(stop_after=12)
+    lose_offsets(scenario)
+    with pytest.raises(RecoveryError, match=r"no committed offset although checkpoints exist.*resume.*restart"):
+        scenario.run(checkpoint=f"{FREQUENT}, on_lost_offsets: fail")
+    assert scenario.log.commits("j") == {}
+
+
+@pytest.mark.parametrize("start", ["earliest", "latest"])
+def test_restart_learns_anew_from_where_a_first_start_would(scenario: Scenario, start: str) -> None:
+    scenario.run(stop_after=12)
+    lineage = scenario.mark()["lineage"]
+    lose_offsets(scenario)
+    scenario.run(checkpoint=f"{FREQUENT}, on_lost_offsets: restart", input=f"start: {start}")
+    assert scenario.mark()["lineage"] != lineage
+    assert scenario.mark()["ordinal"] == (N if start == "earliest" else 0)
+
+
+def test_to_resume_does_not_ask_where_a_first_start_would_begin(scenario: Scenario) -> None:
+    scenario.run(stop_after=12)
+    lose_offsets(scenario)
+    scenario.run(input="start: latest")
+    assert scenario.mark()["ordinal"] == N
+
+
+@pytest.mark.parametrize("records", [3, N + 50], ids=["shorter", "longer"])
+@pytest.mark.parametrize("start", ["earliest", "latest"])
+def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
+    scenario: Scenario, start: str, records: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Brokers delete a group's offsets with the topic."""
+    scenario.run()
+    lineage = scenario.mark()["lineage"]
+    lose_offsets(scenario)
+    scenario.log.delete_topic("in")
+    scenario.log.create_topic("in", 1)
+    append(scenario, 0, records)
+    scenario.run(input=f"start: {start}")
+    assert scenario.mark()["lineage"] != lineage
+    assert scenario.mark()["ordinal"] == records
+    assert "the topic was made anew" in caplog.text
+
+
+def test_a_log_that_ends_before_the_checkpoint_is_read_from_its_beginning(scenario: Scenario) -> None:
+    scenario.run()
+    lose_offsets(scenario)
+    (scenario.directory / "log" / "topics" / "in" / "id").unlink()  # a log that says nothing of its topics
+    (scenario.directory / "log" / "topics" / "in" / "0.jsonl").write_text("")
+    append(scenario, 0)
+    scenario.run()
+    assert scenario.mark()["ordinal"] == 5
+
+
+@pytest.mark.parametrize("on_gap", ["fail", "continue"])
+def test_a_log_that_no_longer_reaches_back_to_the_checkpoint_is_a_gap(scenario: Scenario, on_gap: str) -> None:
+    scenario.run(stop_after=12)
+    lineage, position = scenario.mark()["lineage"], scenario.mark()["offset"]
+    lose_offsets(scenario)
+    delete_before(scenario.log, TP, position + 7)
+    if on_gap == "fail":
+        with pytest.raises(RecoveryError, match="7 offsets are gone"):
+            scenario.run()
+        return
+    scenario.run(checkpoint=f"{FREQUENT}, on_gap: continue")
+    assert scenario.mark()["lineage"] != lineage
+    assert scenario.mark()["ordinal"] == N - 7
+
+
+def test_only_the_partition_whose_offset_is_gone_resumes_at_its_checkpoint(tmp_path: Path) -> None:
+    scenario = Scenario(tmp_path, partitions=2)
+    scenario.fill(N)
+    scenario.run(stop_after=20)
+    lose_offsets(scenario, SECOND)
+    scenario.run()
+    whole = Scenario(tmp_path / "whole", partitions=2)
+    whole.fill(N)
+    expected = whole.run()
+    for tp in (TP, SECOND):
+        assert differing(scenario.saved(tp), expected.learners[tp]) == []
+        assert scenario.predictions(tp.partition) == whole.predictions(tp.partition)
+
+
+def test_settings_that_changed_while_the_offsets_were_lost_are_taken_up(scenario: Scenario) -> None:
+    scenario.run(stop_after=12)
+    lineage = scenario.mark()["lineage"]
+    lose_offsets(scenario)
+    scenario.run(streams="{max_streams: 9}")
+    assert scenario.mark()["lineage"] != lineage
+    assert scenario.mark()["ordinal"] == N
+
+
+# -- partitions that are added ----------------------------------------------------------------------------------------
+
+
+def started_latest(directory: Path) -> Scenario:
+    """A job that began at the end of its one partition, where two records lie behind it."""
+    scenario = Scenario(directory, input="start: latest")
+    append(scenario, 0, 2)
+    scenario.run(stop_after=1)
+    return scenario
+
+
+def test_a_partition_added_later_is_read_from_its_beginning_though_the_group_began_at_the_end(tmp_path: Path) -> None:
+    scenario = started_latest(tmp_path)
+    add_partitions(scenario.log, "in", 2)
+    append(scenario, 1)
+    scenario.run()
+    assert scenario.mark(SECOND)["ordinal"] == 5
+    assert scenario.mark(TP)["ordinal"] == 0
+    assert scenario.mark(SECOND)["began_with"] == scenario.mark(TP)["began_with"] == 1
+
+
+def test_a_partition_that_was_there_when_the_group_began_starts_at_the_end_whoever_gets_to_it_first(
+    tmp_path: Path,
+) -> None:
+    scenario = Scenario(tmp_path, partitions=2, input="start: latest")
+    append(scenario, 0)
+    append(scenario, 1)
+    scenario.run(stop_after=1, turn=lambda _, broker: broker.reassign([SECOND]))  # another worker has the first
+    lose_offsets(scenario, TP)
+    shutil.rmtree(Path(Job(scenario.config()).checkpoints(TP).place), ignore_errors=True)
+    scenario.run()
+    assert scenario.mark(TP)["ordinal"] == 0
+    assert scenario.mark(TP)["began_with"] == 2
+
+
+def test_the_count_the_group_began_with_is_carried_on_by_every_commit(tmp_path: Path) -> None:
+    scenario = started_latest(tmp_path)
+    add_partitions(scenario.log, "in", 2)
+    append(scenario, 0)
+    append(scenario, 1)
+    scenario.run()
+    append(scenario, 1)
+    scenario.run()
+    add_partitions(scenario.log, "in", 3)
+    append(scenario, 2)
+    scenario.run()
+    third = TopicPartition("in", 2)
+    assert [scenario.mark(tp)["began_with"] for tp in (TP, SECOND, third)] == [1, 1, 1]
+    assert scenario.mark(third)["ordinal"] == 5
+
+
+def test_commits_of_an_earlier_version_tell_how_many_there_were_too(tmp_path: Path) -> None:
+    scenario = started_latest(tmp_path)
+    commit = scenario.log.commits("j")[TP]
+    mark: dict[str, Any] = json.loads(commit.metadata)
+    del mark["began_with"]
+    scenario.log.store_commits("j", {TP: Commit(commit.offset, json.dumps(mark))})
+    add_partitions(scenario.log, "in", 2)
+    append(scenario, 1)
+    scenario.run()
+    assert scenario.mark(SECOND)["ordinal"] == 5
+
+
+def test_where_all_offsets_are_gone_the_checkpoints_of_the_others_tell_it(tmp_path: Path) -> None:
+    scenario = started_latest(tmp_path)
+    lose_offsets(scenario)
+    add_partitions(scenario.log, "in", 2)
+    append(scenario, 1)
+    scenario.run()
+    assert scenario.mark(SECOND)["ordinal"] == 5
+
+
+def test_a_restart_forgets_what_checkpoints_tell_of_the_beginning(tmp_path: Path) -> None:
+    scenario = started_latest(tmp_path)
+    lose_offsets(scenario)
+    add_partitions(scenario.log, "in", 2)
+    append(scenario, 1)
+    scenario.run(checkpoint=f"{FREQUENT}, on_lost_offsets: restart")
+    assert [scenario.mark(tp)["ordinal"] for tp in (TP, SECOND)] == [0, 0]
+    assert scenario.mark(SECOND)["began_with"] == 2
+
+
+# -- ... while the worker runs ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "order",
+    [("in",), ("out", "dead", "in"), ("in", "out", "dead"), ("out", "in"), ("dead", "in", "out")],
+    ids="+".join,
+)
+def test_partitions_added_to_any_topic_in_any_order_while_it_runs_stop_nobody(
+    tmp_path: Path, order: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    scenario = Scenario(tmp_path)
+    scenario.fill(400)
+    steps = iter([None, *order, None, "records"])
+
+    def turn(_: Loop, broker: RebalancingBroker) -> None:
+        step = next(steps, None)
+        if step in order:
+            add_partitions(scenario.log, step, 2)
+        if step == "in":
+            append(scenario, 1)
+            scenario.append(b"s1", b"no json", START_MS, 1)
+            broker.reassign([TP, SECOND])
+        if step == "records":
+            append(scenario, 0)
+            append(scenario, 1)
+
+    scenario.run(turn=turn)
+    predicted = [json.loads(r.value) for p in range(2) for r in read(scenario, "out", p)]
+    offsets = sorted((each["partition"], each["offset"]) for each in predicted)
+    assert offsets == [(0, i) for i in range(405)] + [(1, i) for i in range(11) if i != 5]
+    assert len(read(scenario, "dead", 0) + read(scenario, "dead", 1)) == 1
+    assert "topic in had 1 partitions and now has 2: keys moved" in caplog.text
+
+
+def test_outputs_follow_the_input_s_partitions_once_there_are_as_many_and_the_key_until_then(tmp_path: Path) -> None:
+    scenario = Scenario(tmp_path, partitions=2)
+    append(scenario, 1)
+    scenario.run()
+    assert len(read(scenario, "out", 1)) == 5  # wherever their key would go
+    add_partitions(scenario.log, "in", 3)
+    append(scenario, 2)
+    scenario.run()
+    keys = {record.key for p in range(2) for record in read(scenario, "out", p)}
+    assert keys == {b"s1", b"s2"}
+    assert sum(len(read(scenario, "out", p)) for p in range(2)) == 10
+
+
+def test_an_output_topic_made_anew_with_fewer_partitions_falls_back_to_the_key(tmp_path: Path) -> None:
+    scenario = Scenario(tmp_path, partitions=2)
+    append(scenario, 1)
+
+    def turn(_: Loop, broker: RebalancingBroker) -> None:
+        if not made:
+            made.append(True)
+            broker.log.delete_topic("out")
+            broker.log.create_topic("out", 1)
+
+    made: list[bool] = []
+    scenario.run(turn=turn)
+    assert len(read(scenario, "out", 0)) == 5
+
+
+def read(scenario: Scenario, topic: str, partition: int) -> list[Any]:
+    """Records of a topic's partition, none where it does not exist."""
+    there = partition in scenario.log.partitions(topic)
+    scenario.log._partitions.clear()
+    return scenario.records(topic, partition) if there else []
