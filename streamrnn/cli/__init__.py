@@ -21,7 +21,6 @@ import json
 import os
 from collections.abc import Callable
 from enum import StrEnum
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ParamSpec
 
