@@ -177,9 +177,18 @@ class KafkaAdministration:
         try:
             yield admin
         except (client_errors.KafkaError, OSError) as error:
-            raise BrokerError(f"{what} failed: {error} (Kafka at {', '.join(self.connection.servers)})") from error
+            raise BrokerError(
+                f"{what} failed: {error} (Kafka at {', '.join(self.connection.servers)}){_hint(error)}"
+            ) from error
         finally:
             admin.close()
+
+
+def _hint(error: Exception) -> str:
+    """What to look at: a client that was made has been answered by a bootstrap server, and told of other addresses."""
+    if isinstance(error, client_errors.KafkaConnectionError | client_errors.NodeNotReadyError | OSError):
+        return "; a server answered, and the addresses that it advertises (advertised.listeners) could not be reached"
+    return ""
 
 
 def _topic(found: Mapping[str, Any]) -> TopicDescription:

@@ -38,6 +38,7 @@ _REFUSALS = {
 }
 """What a broker has against single records, as reasons of a RefusedError. The rest concerns a topic or the cluster."""
 
+_SLICE_S = 0.5
 _LEAST_S = 0.1  # what is tried at all is given so much
 
 _RANGE = re.compile(r"\[(-?\d+), (-?\d+)\]")
@@ -123,13 +124,15 @@ class KafkaSender:
         timed_out = False
         while self._sent:
             future = self._sent[0]
-            if not future.is_done:
+            while not future.is_done and not timed_out:
+                # In slices, since a stop that is asked for meanwhile leaves less time.
+                left = self._within(deadline - time.monotonic())
                 # Errors are read from the future below; only its waiting for an answer counts here.
                 with contextlib.suppress(Exception):
-                    future.get(timeout=max(0.0, deadline - time.monotonic()))
-                if not future.is_done:
-                    timed_out = True
-                    break
+                    future.get(timeout=max(0.0, min(left, _SLICE_S)))
+                timed_out = left <= 0
+            if not future.is_done:
+                break
             self._note(self._sent.popleft())
         self._noted, failures, self._failures = 0, self._failures, {}
         if not failures and not timed_out:
@@ -156,6 +159,7 @@ class KafkaSender:
             producer._sender.force_close()  # the public close() would first wait for the unsent records
             with contextlib.suppress(client_errors.KafkaError):
                 producer.close(timeout=timeout_s)
+            producer._closed = True  # a close that failed would be tried again by its __del__, with a traceback
 
     def partitions(self, topic: str) -> list[int]:
         """See :class:`streamrnn.broker.protocol.Sender`."""

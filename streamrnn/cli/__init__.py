@@ -1,16 +1,17 @@
 """How is it called? ``main`` is what the installed command ``streamrnn`` calls.
 
 The commands and their options are in this very file and leave the work to the package; ``show`` lays out what they
-print. Everything
-heavy is imported inside a command, so that ``--help`` answers at once. Results go to stdout, the rest to stderr.
+print. Everything heavy is imported inside a command, so that ``--help`` answers at once. Results go to stdout, the rest
+to stderr.
 
 Exit status: 0 done, 1 an error, 2 a wrong option or configuration, 3 (``run``) another worker took over, 4 (``run``)
 stopped without its last checkpoint, 130 Ctrl-C. An error a user can meet ends in one message, never in a traceback.
 
-    show        how results are laid out
-    changes     which settings changed since the job's checkpoints were written
-    connect     a job's cluster: what keeps the job from running there, and the topics it lacks
-    evaluating  the files that an evaluation reads and writes, and what it refuses
+    show              how jobs, evaluations and samples of records are laid out
+    show_checkpoints  how checkpoints are
+    changes           which settings changed since the job's checkpoints were written
+    connect           a job's cluster: what keeps the job from running there, and the topics it lacks
+    evaluating        the files that an evaluation reads and writes, and what it refuses
 """
 
 from __future__ import annotations
@@ -335,7 +336,7 @@ def inspect(
 
     Where there are several partitions, the newest checkpoint of each is shown.
     """
-    from streamrnn.cli import show
+    from streamrnn.cli import show_checkpoints
     from streamrnn.offline import inspection
 
     place = _place(checkpoint, config)
@@ -351,11 +352,11 @@ def inspect(
     if as_json:
         typer.echo(json.dumps([one.as_data() for one in chosen] if stream is None else [s for _, s in kept], indent=2))
     elif stream is None:
-        show.checkpoints(_stdout(), listed, chosen)
+        show_checkpoints.checkpoints(_stdout(), listed, chosen)
     else:
-        show.unreadable(_stderr(), listed)
+        show_checkpoints.unreadable(_stderr(), listed)
         for one, state in kept:
-            show.stream(_stdout(), state, one)
+            show_checkpoints.stream(_stdout(), state, one)
 
 
 def _place(checkpoint: Path | None, config: Path | None) -> Place | Path:
@@ -393,7 +394,7 @@ def export(
 
     The estimator's load() reads it and goes on where the daemon was. Weights stand under PyTorch's names.
     """
-    from streamrnn.cli import show
+    from streamrnn.cli import show_checkpoints
     from streamrnn.offline import export as exporting
     from streamrnn.offline.inspection import find
 
@@ -401,7 +402,7 @@ def export(
     if len(checkpoint) > 1:
         raise ConfigError(f"export: expected at most a checkpoint and a file, got {' '.join(map(str, paths))}")
     listed = find(_place(checkpoint[0] if checkpoint else None, config))
-    show.exported(_stdout(), exporting.export(exporting.choose(listed, partition), out), out, listed)
+    show_checkpoints.exported(_stdout(), exporting.export(exporting.choose(listed, partition), out), out, listed)
 
 
 @_command(_DEPLOY)

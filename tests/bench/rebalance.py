@@ -5,7 +5,7 @@
     python -m tests.bench.rebalance --bootstrap HOST:PORT    a real Kafka that runs
     python -m tests.bench.rebalance --streamrnn ../before/.venv/bin/streamrnn    another checkout's workers
 
-Three workers, each a ``streamrnn run`` of its own, share six partitions under 300 records a second, and something
+Some workers, each a ``streamrnn run`` of its own, share six partitions under 300 records a second, and something
 happens to them. A partition is silent between two predictions that the broker appended one after the other; records
 come every 20 ms, so what is longer is the rebalance. Predictions sent again do not break a silence. The longest one of
 any partition counts, apart for those that stayed with their worker all the time and those that moved.
@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import itertools
 import json
 import re
 import shlex
@@ -44,6 +45,7 @@ from streamrnn.job.job_file import parse
 from tests.bench.end_to_end import kafka
 
 PARTITIONS, RATE = 6, 300
+WORKERS = ("one", "two", "three", "four")
 SETTLED_S = 5.0  # of undisturbed running before and after something happens
 DEADLINE_S = 90.0
 
@@ -121,6 +123,12 @@ class Group:
         for process in ended:
             process.wait(DEADLINE_S)
 
+    def stall(self, name: str, seconds: float) -> None:
+        """Keep a worker from doing anything for a while, its heartbeats included."""
+        self._running[name].send_signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        self._running[name].send_signal(signal.SIGCONT)
+
     def close(self) -> None:
         self.end(*self._running, kill=True)
 
@@ -169,6 +177,22 @@ def kill(group: Group) -> None:
     group.end("three", kill=True)
 
 
+def scale_out(group: Group) -> None:
+    """Three workers join one at the same moment."""
+    group.start("two", "three", "four")
+    group.wait_until_at_work("two", "three", "four")
+
+
+def stalled(group: Group) -> None:
+    """One of three is held for longer than its session, then goes on."""
+    group.stall("three", 15.0)
+
+
+def _one(group: Group) -> None:
+    group.start("one")
+    group.wait_until_at_work("one")
+
+
 def _two(group: Group) -> None:
     group.start("one", "two")
     group.wait_until_at_work("one", "two")
@@ -193,6 +217,8 @@ SCENARIOS: dict[str, tuple[Callable[[Group], None], Callable[[Group], None], flo
     "rolling": (_three, rolling, 10.0),
     "stop two": (_three, stop_two, 25.0),
     "kill": (_three, kill, 20.0),
+    "scale out": (_one, scale_out, 15.0),
+    "stalled": (_three, stalled, 15.0),
 }
 """What comes before, what is measured, and for how many seconds it is watched afterwards."""
 
@@ -227,7 +253,7 @@ def measure(name: str, bootstrap: str, directory: Path, command: list[str], sett
         feed.start()
         before(group)
         time.sleep(SETTLED_S)
-        read = {worker: len(group.says(worker)) for worker in ("one", "two", "three")}
+        read = {worker: len(group.says(worker)) for worker in WORKERS}
         began_ms = 1000 * time.time()
         happens(group)
         time.sleep(watched_s)
@@ -265,9 +291,9 @@ def judge(out: list[Record], logs: list[str], written: list[int], began_ms: floa
 
 def silence_s(times: list[int], began_ms: float, ended_ms: float) -> float:
     """The longest silence between two times, of what was broken after ``began_ms`` and began before ``ended_ms``."""
-    times = [*times, max(round(ended_ms), times[-1] if times else 0)]
-    pairs = zip([0, *times], times, strict=False)
-    return max(((b - max(a, 0)) / 1000 for a, b in pairs if b >= began_ms and a and a <= ended_ms), default=0.0)
+    times = [*times, max(round(ended_ms), times[-1])] if times else []
+    pairs = itertools.pairwise(times)
+    return max(((b - a) / 1000 for a, b in pairs if b >= began_ms and a <= ended_ms), default=0.0)
 
 
 @contextlib.contextmanager

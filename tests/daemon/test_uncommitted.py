@@ -12,8 +12,10 @@ import pytest
 
 import streamrnn.daemon.delivery
 import streamrnn.daemon.loop
+from streamrnn.broker.embedded import EmbeddedBroker
 from streamrnn.broker.protocol import Commit, TopicPartition
 from streamrnn.daemon.loop import Loop
+from streamrnn.daemon.uncommitted import began_with
 from streamrnn.errors import RecoveryError
 from streamrnn.job.job import Job
 from tests.support.learners import Bits, differing
@@ -300,6 +302,9 @@ def test_a_restart_forgets_what_checkpoints_tell_of_the_beginning(tmp_path: Path
     scenario = started_latest(tmp_path)
     lose_offsets(scenario)
     add_partitions(scenario.log, "in", 2)
+    for policy, count in (("resume", 1), ("restart", 2)):
+        job = Job(scenario.config(checkpoint=f"{FREQUENT}, on_lost_offsets: {policy}"))
+        assert began_with(job, EmbeddedBroker(scenario.log, "j"), SECOND) == count
     append(scenario, 1)
     scenario.run(checkpoint=f"{FREQUENT}, on_lost_offsets: restart")
     assert [scenario.mark(tp)["ordinal"] for tp in (TP, SECOND)] == [0, 0]

@@ -34,8 +34,9 @@ SETTINGS = {
 
 
 def records(n: int = 100, *, timestamp_ms: int = NOW - 1000, key: bytes | None = b"N1", **fields: Any) -> list[Record]:
-    value = json.dumps({"distance": 1.0, "delay": 2.0} | fields).encode()
-    return [Record(IN, 0, i, timestamp_ms + i, key, value) for i in range(n)]
+    """Records whose fields differ from one to the next, unless they are ``fields``."""
+    values = [json.dumps({"distance": i % 7, "delay": i % 5} | fields).encode() for i in range(n)]
+    return [Record(IN, 0, i, timestamp_ms + i, key, value) for i, value in enumerate(values)]
 
 
 def facts(**changes: Any) -> Facts:
@@ -327,6 +328,29 @@ def test_dead_letters_to_come_are_a_warning_and_nothing_else_a_problem() -> None
     assert "25 of 100 (25 %) records would become dead letters as malformed; the first is departures/0 at 1000" in found
     (found,) = problems(facts(newest={TP: broken}))
     assert "all 25 records would become dead letters as malformed" in found
+
+
+def test_a_field_that_never_comes_is_a_warning_with_the_name_that_does() -> None:
+    (found,) = warnings(facts(), features="[{field: distnace, encoder: numeric}]")
+    assert found.startswith("sample: feature 'distnace' came in none of 100 records")
+    assert "'distance'" in found or "distance" in found.partition("records")[2]
+
+
+def test_the_share_of_a_missing_field_is_told() -> None:
+    some = records(80) + [r._replace(offset=80 + r.offset, value=b'{"delay": 3}') for r in records(20)]
+    assert "sample: fields of the job: missing in a share of the records: distance (0.2)" in said(
+        facts(newest={TP: some}), Kind.FINE
+    )
+    assert "sample: fields of the job: each in every record" in said(facts(), Kind.FINE)
+
+
+def test_tombstones_and_what_is_passed_over_are_told() -> None:
+    others = [record._replace(offset=90 + record.offset, value=None) for record in records(10)]
+    (found,) = [t for t in said(facts(newest={TP: records(90) + others}), Kind.FINE) if "can be used" in t]
+    assert found.endswith("; 10 of 100 (10 %) are tombstones, which forget their stream")
+    where = "{topic: departures, where: [{field: distance, equals: 0}]}"
+    (found,) = [t for t in said(facts(), Kind.FINE, input=where) if "can be used" in t]
+    assert found.endswith("; 85 of 100 (85 %) are passed over by input.where")
 
 
 def test_values_of_a_schema_registry_are_told() -> None:
