@@ -219,9 +219,8 @@ def validate(
 ) -> None:
     """Check a job file and show the job it describes: columns, model, memory, warnings.
 
-    With --data, also what records of a file are to the job: how many can be used, how often each field is missing,
-    which never come and what was probably meant. The exit status is not 0 where none can be used or a field never
-    comes.
+    With --data, also how many records of a file can be used, and how often each field is missing in them. The exit
+    status is not 0 where none can be used or a field never comes.
 
     Where the job has checkpoints, each setting that changed since is told with what becomes of what was learned: taken
     up at once, taken up by growth, or not possible, and then the exit status is not 0.
@@ -236,9 +235,8 @@ def validate(
     sound = changes.tell(job, console)
     if data is not None:
         from streamrnn.cli.evaluating import fits
-        from streamrnn.offline.data_file import Fields
 
-        sound = fits(job, data, Fields(key=key, timestamp=timestamp), limit, console) and sound
+        sound = fits(job, data, key, timestamp, limit, console) and sound
     if connect:
         from streamrnn.cli.connect import look
 

@@ -19,8 +19,9 @@ from streamrnn.offline import data_file
 from streamrnn.offline.evaluation import Report
 
 
-def fits(job: Config, data: Path, fields: data_file.Fields, limit: int, console: Console) -> bool:
+def fits(job: Config, data: Path, key: str | None, timestamp: str | None, limit: int, console: Console) -> bool:
     """Show what the file's first records are to the job; whether they are what it needs."""
+    fields = data_file.Fields(key=key, timestamp=timestamp)
     with contextlib.closing(data_file.read_rows(data)) as rows:
         _, source = begun(data_file.records(job, rows, fields), data)
         sample = examine(job, islice(source, limit))
