@@ -80,7 +80,13 @@ DataOption = Annotated[
 ]
 SampleOption = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Also decode records of a file: .csv, .jsonl or .ndjson.", show_default=False),
+    typer.Option(
+        metavar="FILE",
+        help="Also decode records of a file: .csv, .jsonl or .ndjson.",
+        show_default=False,
+        exists=True,
+        dir_okay=False,
+    ),
 ]
 KeyOption = Annotated[
     str | None, typer.Option(metavar="FIELD", help="Field to use as the record key, which names the stream.")

@@ -331,9 +331,20 @@ def test_dead_letters_to_come_are_a_warning_and_nothing_else_a_problem() -> None
 
 
 def test_a_field_that_never_comes_is_a_warning_with_the_name_that_does() -> None:
-    (found,) = warnings(facts(), features="[{field: distnace, encoder: numeric}]")
+    both = "[{field: distnace, encoder: numeric}, {field: distance, encoder: log1p}]"
+    assert problems(facts(), features=both) == []
+    (found,) = warnings(facts(), features=both)
     assert found.startswith("sample: feature 'distnace' came in none of 100 records")
     assert "'distance'" in found or "distance" in found.partition("records")[2]
+
+
+def test_without_any_feature_or_target_it_is_a_problem() -> None:
+    (found,) = problems(facts(), features="[{field: distnace, encoder: numeric}]")
+    assert found == "sample: no feature of the job came in any of 100 records; the names are below"
+    (found,) = problems(facts(), target="{fields: [dealy]}")
+    assert found == "sample: no target came in any of 100 records; the names are below"
+    few = facts(newest={TP: records(99)})
+    assert problems(few, target="{fields: [dealy]}") == []
 
 
 def test_the_share_of_a_missing_field_is_told() -> None:
@@ -366,6 +377,12 @@ def test_times_in_another_unit_are_a_warning() -> None:
     )
     (found,) = [t for t in warnings(facts(newest={TP: records(timestamp_ms=NOW + 400 * DAY)})) if "sample:" in t]
     assert "all 100 are more than an hour in the future" in found
+
+
+def test_times_of_a_wrong_clock_are_a_warning() -> None:
+    wrong = [r._replace(offset=100 + r.offset) for r in records(3, timestamp_ms=NOW + 366 * DAY)]
+    (found,) = warnings(facts(newest={TP: records() + wrong}))
+    assert "3 of 103 (2.9 %) are more than an hour in the future; mend the clocks that gave them" in found
 
 
 def test_a_key_of_single_events_is_a_warning() -> None:
