@@ -52,3 +52,42 @@ def test_addresses_that_are_advertised_and_cannot_be_reached_are_what_the_error_
 def test_another_failure_names_the_servers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     _, message = failing(monkeypatch, client_errors.RequestTimedOutError("slow"))
     assert message.endswith("slow (Kafka at here:9092)")
+
+
+class Group:
+    """A client whose coordinator moves: each answer is the next one, an error is raised."""
+
+    def __init__(self, answers: list[Any]) -> None:
+        self.answers = answers
+        self.made = 0
+
+    def connect(self, *_: Any) -> Group:
+        self.made += 1
+        return self
+
+    def describe_groups(self, groups: list[str]) -> dict[str, Any]:
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        empty = {"members": [], "protocol_type": "", "protocol_data": "", "authorized_operations": ["READ"]}
+        return dict.fromkeys(groups, empty | {"error": answer})
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def test_a_group_is_asked_for_again_while_its_coordinator_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    moving = client_errors.CoordinatorNotAvailableError()
+    group = Group([moving, client_errors.NotCoordinatorError(), "[Error 14] CoordinatorLoadInProgressError", None])
+    monkeypatch.setattr(kafka_admin, "connect", group.connect)
+    found = kafka_admin.KafkaAdministration(KafkaConnection(bootstrap_servers="here:9092")).describe_group("g")
+    assert (found.operations, found.refused) == ({"READ"}, "")
+    assert group.made == 4  # a client remembers who the coordinator was
+
+
+def test_a_coordinator_that_is_never_found_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    group = Group([client_errors.NotCoordinatorError()] * 9)
+    monkeypatch.setattr(kafka_admin, "connect", group.connect)
+    connection = KafkaConnection(bootstrap_servers="here:9092", request_timeout_s=0.1)
+    with pytest.raises(BrokerError, match="describing the group g failed"):
+        kafka_admin.KafkaAdministration(connection).describe_group("g")
