@@ -326,13 +326,15 @@ def number(value: object, field: str) -> float:
 
 
 def is_missing(value: object) -> bool:
-    """Whether a value stands for one that is not there: None, or pandas' or NumPy's word for it; not a NaN.
+    """Whether a value stands for one that is not there: None, or what pandas or NumPy say for it; not a NaN.
 
     >>> is_missing(None), is_missing(np.ma.masked), is_missing(0)
     (True, True, False)
     """
     # By name, since importing pandas takes longer than all of this package.
-    return value is None or type(value).__name__ in _NOTHING
+    if value is None or type(value).__name__ in _NOTHING:
+        return True
+    return isinstance(value, np.datetime64 | np.timedelta64) and bool(np.isnat(value))
 
 
 def canonical_text(value: object, field: str) -> str:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import itertools
 import json
 import re
 import shlex
@@ -290,9 +291,9 @@ def judge(out: list[Record], logs: list[str], written: list[int], began_ms: floa
 
 def silence_s(times: list[int], began_ms: float, ended_ms: float) -> float:
     """The longest silence between two times, of what was broken after ``began_ms`` and began before ``ended_ms``."""
-    times = [*times, max(round(ended_ms), times[-1] if times else 0)]
-    pairs = zip([0, *times], times, strict=False)
-    return max(((b - max(a, 0)) / 1000 for a, b in pairs if b >= began_ms and a and a <= ended_ms), default=0.0)
+    times = [*times, max(round(ended_ms), times[-1])] if times else []
+    pairs = itertools.pairwise(times)
+    return max(((b - a) / 1000 for a, b in pairs if b >= began_ms and a <= ended_ms), default=0.0)
 
 
 @contextlib.contextmanager

@@ -121,4 +121,4 @@ class Presence:
 
 def becomes_nan(spec: object) -> bool:
     """Whether a missing value of the feature is NaN in its columns."""
-    return isinstance(spec, Numeric | Log1p | Cyclic) and getattr(spec, "missing", "mean") != "zero"
+    return isinstance(spec, Numeric | Log1p | Cyclic)
