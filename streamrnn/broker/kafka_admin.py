@@ -112,7 +112,10 @@ class KafkaAdministration:
             found, operations = self._ask_coordinator(f"describing the group {group}", ask)
         except client_errors.GroupAuthorizationFailedError as error:
             return GroupDescription(frozenset(), refused=f"not authorized to describe it ({type(error).__name__})")
-        refused = "" if found["error"] is None or "GroupIdNotFound" in found["error"] else found["error"]
+        reason = found["error"] or ""
+        if "not a classic group" in reason:
+            reason = "it is a group of Kafka's newer consumer protocol, which streamrnn does not speak"
+        refused = "" if "GroupIdNotFound" in reason else reason
         if found["protocol_type"] not in ("", "consumer"):
             refused = f"it is a group of {found['protocol_type']!r}, not of consumers"
         members = tuple(_member(member) for member in found["members"])
@@ -214,10 +217,11 @@ def _hint(error: Exception) -> str:
 
 
 def _topic(found: Mapping[str, Any]) -> TopicDescription:
-    partitions = found["partitions"]
+    partitions, operations = found["partitions"], found["authorized_operations"]
     return TopicDescription(
         partitions=len(partitions),
-        operations=frozenset(found["authorized_operations"] or ()),
+        # Some makes of broker do not say: then what is refused shows when it is tried.
+        operations=frozenset(("READ", "WRITE", "DESCRIBE") if operations is None else operations),
         replicas=min((len(partition["replica_nodes"]) for partition in partitions), default=1),
         leaderless=tuple(sorted(p["partition_index"] for p in partitions if p["leader_id"] < 0)),
         id=str(found.get("topic_id") or ""),  # brokers before 2.8 have none
