@@ -224,6 +224,14 @@ def test_a_commit_without_a_checkpoint_at_or_below_it_is_a_problem(there: dict[s
     assert f"{TP}: no usable checkpoint of lineage one at or below the committed offset 50" in found
 
 
+def test_a_thousand_partitions_in_trouble_are_not_told_one_by_one() -> None:
+    tps = [TopicPartition(IN, p) for p in range(1_000)]
+    commits = {tp: Commit(50, Mark("one", 50, 7, 1_000).to_metadata()) for tp in tps}
+    found = problems(committed(bounds=dict.fromkeys(tps, Bounds(0, 100)), commits=commits, checkpoints={}))
+    assert len(found) == 6
+    assert found[-1] == "and 995 more of this kind, of other partitions"
+
+
 def test_a_damaged_checkpoint_is_a_warning_and_the_only_one_a_problem() -> None:
     damaged = replace(committed(), flaws={TP: {40: "rotten"}})
     assert problems(damaged) == []
@@ -246,7 +254,7 @@ def test_another_number_of_partitions_than_committed_is_a_warning() -> None:
     two = {TP: Bounds(0, 100), TopicPartition(IN, 1): Bounds(0, 0)}
     found = [text for text in warnings(committed(bounds=two)) if "keys" in text]
     assert len(found) == 1
-    assert "the topic had 1 partition when it was committed and has 2" in found[0]
+    assert found[0].startswith(f"topic {IN}: had 1 partition when the group committed and has 2")
 
 
 def test_checkpoints_without_a_commit_are_what_on_lost_offsets_says() -> None:
