@@ -10,6 +10,7 @@ stopped without its last checkpoint, 130 Ctrl-C. An error a user can meet ends i
     show              how jobs, evaluations and samples of records are laid out
     show_checkpoints  how checkpoints are
     changes           which settings changed since the job's checkpoints were written
+    options           options that several commands share
     connect           a job's cluster: what keeps the job from running there, and the topics it lacks
     evaluating        the files that an evaluation reads and writes, and what it refuses
 """
@@ -29,6 +30,14 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from streamrnn.cli.options import (
+    CheckpointArgument,
+    ConfigOption,
+    DataOption,
+    KeyOption,
+    SampleOption,
+    TimestampOption,
+)
 from streamrnn.errors import ConfigError, StreamrnnError
 
 if TYPE_CHECKING:
@@ -63,38 +72,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-ConfigOption = Annotated[
-    Path, typer.Option("--config", "-c", metavar="JOB.YAML", help="The job file.", show_default=False)
-]
-DataOption = Annotated[
-    Path,
-    typer.Option(
-        metavar="FILE",
-        help="The records, in the order in which they are learned: .csv, .jsonl or .ndjson.",
-        exists=True,
-        dir_okay=False,
-    ),
-]
-SampleOption = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Also decode records of a file: .csv, .jsonl or .ndjson.", show_default=False),
-]
-KeyOption = Annotated[
-    str | None, typer.Option(metavar="FIELD", help="Field to use as the record key, which names the stream.")
-]
-TimestampOption = Annotated[
-    str | None,
-    typer.Option(metavar="FIELD", help="Field to use as the record's timestamp: milliseconds or ISO 8601 text."),
-]
-CheckpointArgument = Annotated[
-    Path | None,
-    typer.Argument(
-        metavar="CHECKPOINT",
-        help="A checkpoint's manifest, or a directory with checkpoints anywhere below it.",
-        show_default=False,
-    ),
-]
 
 
 class Precision(StrEnum):
