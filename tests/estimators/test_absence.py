@@ -79,9 +79,18 @@ def test_a_feature_that_is_absent_more_often_than_there_is_zero_then() -> None:
     assert same(worth(learned(*events), "price"), MISSING)
 
 
-def test_a_third_is_enough_where_zero_would_be_an_ordinary_value() -> None:
-    events = [{"u": 5.0, **({"items": 1 + t % 4} if t % 3 else {})} for t in range(30)]
-    assert same(worth(learned(*events), "items"), ZERO)
+@pytest.mark.parametrize(("nth", "expected"), [(3, ZERO), (7, ZERO), (15, MISSING)])
+def test_a_tenth_is_enough_where_zero_would_be_an_ordinary_value(nth: int, expected: list[float]) -> None:
+    events = [{"u": 5.0, **({"level": 0.5 + t % 4} if t % nth else {})} for t in range(60)]
+    assert same(worth(learned(*events), "level"), expected)
+
+
+@pytest.mark.parametrize(
+    ("first", "step", "expected"), [(1, 1, ZERO), (1, 0.5, MISSING), (0, 1, MISSING), (2, 1, MISSING)]
+)
+def test_what_counts_from_one_on_is_zero_where_it_is_absent(first: int, step: float, expected: list[float]) -> None:
+    events = [{"u": 5.0, **({"items": first + step * (t % 4)} if t % 15 else {})} for t in range(60)]
+    assert same(worth(learned(*events), "items"), expected)
 
 
 @pytest.mark.parametrize("late", [1, 2, 500])
