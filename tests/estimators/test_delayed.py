@@ -362,6 +362,19 @@ def test_a_stream_that_was_dropped_for_others_waits_for_nothing() -> None:
     assert model.counters()["unmatched_labels"] == 0
 
 
+def test_a_stream_that_comes_back_after_it_was_dropped_starts_over() -> None:
+    model = RNNRegressor(**SMALL, stream_key="id", max_streams=2, event_key="event")
+    first = {"id": "a", "x": 1.0, "event": 0}
+    model.predict_one(first)
+    for name in "bc":  # for them "a" is dropped; they wait for nothing
+        model.learn_one({"id": name, "x": 1.0, "event": 0}, 1.0)
+    model.predict_one({**first, "event": 1})
+    assert model.counters()["waiting"] == 1
+    model.learn_one(first, 1.0)
+    counts = model.counters()
+    assert (counts["given_up"], counts["repeated_labels"], counts["unmatched_labels"]) == (1, 1, 0)
+
+
 def test_a_feature_may_come_first_with_an_event_whose_label_is_late() -> None:
     pairs = [({**x, **({"z": 1.0 + i % 3} if i > 50 else {})}, y) for i, (x, y) in enumerate(remembered(100))]
     model = RNNRegressor(**SMALL, delayed=True)
