@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from msgspec.structs import replace
-from river import compose, evaluate, metrics, preprocessing
+from river import base, compose, evaluate, metrics, preprocessing
 
 from streamrnn import (
     ConfigError,
@@ -130,6 +130,23 @@ def test_questions_of_others_change_nothing_while_river_evaluates() -> None:
         with_others.append(step["Prediction"])
         asked.predict_one({"x": 3.0})
     assert with_others == evaluated(alone, pairs, delay=5)
+
+
+def test_an_evaluation_without_delay_leaves_predictions_questions() -> None:
+    """Also for a model that asks twice before each lesson, as ensembles do."""
+    pairs = remembered(100)
+    asked, alone = RNNRegressor(**SMALL), RNNRegressor(**SMALL, delayed=False)
+
+    class Twice(base.Regressor):
+        def learn_one(self, x: dict[str, Any], y: float) -> None:
+            asked.learn_one(x, y)
+
+        def predict_one(self, x: dict[str, Any]) -> float:
+            asked.predict_one(x)
+            return asked.predict_one(x)
+
+    assert evaluated(Twice(), pairs) == evaluated(alone, pairs)
+    assert "waiting" not in asked.counters()
 
 
 def test_after_the_evaluation_a_prediction_changes_nothing() -> None:
