@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import itertools
 import json
 import re
 import shlex
@@ -96,6 +97,7 @@ class Group:
         self.job, self.directory, self.bootstrap = f"bench-{uuid.uuid4().hex[:8]}", directory, bootstrap
         self._command, self._settings = command, settings
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._said: dict[str, int] = {}  # by earlier processes of that name
         stamped = {"message.timestamp.type": "LogAppendTime"}
         with contextlib.closing(KafkaAdminClient(bootstrap_servers=bootstrap)) as admin:
             topics = [f"{self.job}-{name}" for name in ("in", "out", "dead")]
@@ -110,6 +112,7 @@ class Group:
         for name in names:
             file = self.directory / f"{name}.yaml"
             file.write_text(self.text(name))
+            self._said[name] = len(self.says(name))
             with (self.directory / f"{name}.log").open("ab") as log:
                 self._running[name] = subprocess.Popen(
                     [*self._command, "run", "-c", str(file)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -139,7 +142,7 @@ class Group:
         """Until each of these workers, just started, has caught up on a partition."""
         deadline = time.monotonic() + DEADLINE_S
         for name in names:
-            while ": caught up at offset" not in self.says(name).rpartition("kernels ready")[2]:
+            while ": caught up at offset" not in self.says(name)[self._said[name] :]:
                 if time.monotonic() > deadline or self._running[name].poll() is not None:
                     raise SystemExit(f"{name} is not at work:\n{self.says(name)[-3000:]}")
                 time.sleep(0.1)
@@ -290,9 +293,9 @@ def judge(out: list[Record], logs: list[str], written: list[int], began_ms: floa
 
 def silence_s(times: list[int], began_ms: float, ended_ms: float) -> float:
     """The longest silence between two times, of what was broken after ``began_ms`` and began before ``ended_ms``."""
-    times = [*times, max(round(ended_ms), times[-1] if times else 0)]
-    pairs = zip([0, *times], times, strict=False)
-    return max(((b - max(a, 0)) / 1000 for a, b in pairs if b >= began_ms and a and a <= ended_ms), default=0.0)
+    times = [*times, max(round(ended_ms), times[-1])] if times else []
+    pairs = itertools.pairwise(times)
+    return max(((b - a) / 1000 for a, b in pairs if b >= began_ms and a <= ended_ms), default=0.0)
 
 
 @contextlib.contextmanager
