@@ -149,6 +149,22 @@ def test_an_evaluation_without_delay_leaves_predictions_questions() -> None:
     assert "waiting" not in asked.counters()
 
 
+def test_what_an_ensemble_asks_its_members_while_it_learns_is_a_question() -> None:
+    pairs = remembered(100)
+    member, alone = RNNRegressor(**SMALL), RNNRegressor(**SMALL)
+
+    class Ensemble(base.Regressor):
+        def learn_one(self, x: dict[str, Any], y: float) -> None:
+            member.predict_one(x)  # to weigh it by its error
+            member.learn_one(x, y)
+
+        def predict_one(self, x: dict[str, Any]) -> float:
+            return member.predict_one(x)
+
+    assert evaluated(Ensemble(), pairs, delay=5) == evaluated(alone, pairs, delay=5)
+    assert everything(member) == everything(alone)
+
+
 def test_after_the_evaluation_a_prediction_changes_nothing() -> None:
     model = RNNRegressor(**SMALL)
     evaluated(model, remembered(100), delay=5)
