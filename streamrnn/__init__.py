@@ -15,10 +15,16 @@ from typing import TYPE_CHECKING, Any
 from streamrnn.version import __version__
 
 if TYPE_CHECKING:
-    from streamrnn.errors import CheckpointError, ConfigError, RecordError, StreamKeyWarning, StreamrnnError
+    from streamrnn.errors import (
+        CheckpointError,
+        ConfigError,
+        DelayedLabelsWarning,
+        RecordError,
+        StreamKeyWarning,
+        StreamrnnError,
+    )
     from streamrnn.estimators.anomaly import RNNAnomalyDetector
     from streamrnn.estimators.classifier import RNNClassifier
-    from streamrnn.estimators.delayed import DelayedLabelsWarning
     from streamrnn.estimators.forecaster import RNNForecaster
     from streamrnn.estimators.regressor import RNNMultiTargetRegressor, RNNRegressor
     from streamrnn.learner.block import Block
@@ -60,10 +66,16 @@ __all__ = [
 ]
 
 _MODULES = {
-    "errors": ("CheckpointError", "ConfigError", "RecordError", "StreamKeyWarning", "StreamrnnError"),
+    "errors": (
+        "CheckpointError",
+        "ConfigError",
+        "DelayedLabelsWarning",
+        "RecordError",
+        "StreamKeyWarning",
+        "StreamrnnError",
+    ),
     "estimators.anomaly": ("RNNAnomalyDetector",),
     "estimators.classifier": ("RNNClassifier",),
-    "estimators.delayed": ("DelayedLabelsWarning",),
     "estimators.forecaster": ("RNNForecaster",),
     "estimators.regressor": ("RNNMultiTargetRegressor", "RNNRegressor"),
     "learner.block": ("Block",),

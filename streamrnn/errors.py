@@ -19,6 +19,7 @@
 and every warning
 
     StreamrnnWarning
+    ├── DelayedLabelsWarning     events are learned later than they are seen, or seem to be
     └── StreamKeyWarning         nearly every event begins a stream, which cannot be meant
 
 A message says what is wrong, what was received, what is expected and, where there is one, the remedy.
@@ -118,6 +119,10 @@ class UndeliveredError(BrokerError):
 
 class StreamrnnWarning(UserWarning):
     """Base of everything streamrnn warns of."""
+
+
+class DelayedLabelsWarning(StreamrnnWarning):
+    """Events are learned later than they are seen, or seem to be."""
 
 
 class StreamKeyWarning(StreamrnnWarning):

@@ -181,27 +181,31 @@ class AtLeastOnce:
             with _undelivered():
                 self._refused.sort_out(sent, error.refused)
             self._broker.deliver((), offsets, membership, min(most_s, self._patience()))
-        finally:
-            self._sent = []
+        finally:  # a flush forgets what was sent before it, whatever came of it
+            self._sent = self._refused.outstanding()
 
     def _send_again(self, partitions: list[Partition]) -> None:
         if self._incomplete:
-            self._sent = []
             for partition in partitions:
                 self._send_all(partition, list(partition.outputs))
 
     def _send_all(self, partition: Partition, outputs: Sequence[Output]) -> None:
-        if self._refused.warned:
-            self._sent.append((partition, self._refused.send(partition, outputs)))
-            return
-        for place, output in enumerate(outputs):
-            try:
-                self._send(partition, output)
-            except RefusedError:  # the client knows without asking the broker; from here on we are warned
-                self._sent.append((partition, outputs[:place]))
-                self._sent.append((partition, self._refused.send(partition, outputs[place:])))
+        place = 0
+        if not self._refused.warned:
+            for place, output in enumerate(outputs):
+                try:
+                    self._send(partition, output)
+                except BrokerError as error:
+                    self._sent.append((partition, outputs[:place]))
+                    if not isinstance(error, RefusedError):
+                        raise
+                    break  # the client knows without asking the broker; the rest is looked at before
+            else:
+                self._sent.append((partition, outputs))
                 return
-        self._sent.append((partition, outputs))
+        handed_over: list[Output] = []
+        self._sent.append((partition, handed_over))
+        self._refused.send(partition, outputs[place:], handed_over)
 
     def _send(self, partition: Partition, output: Output) -> None:
         topic, key, value, timestamp_ms, _, _ = output

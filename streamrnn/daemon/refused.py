@@ -90,6 +90,7 @@ class Refused:
     def __init__(self, to: OutputConfig, send: Callable[[Partition, Output], None], flush: Callable[[], None]) -> None:
         self._to, self._send, self._flush = to, send, flush
         self._limits: dict[str, _Limits] = {}
+        self._outstanding: list[Sent] = []  # handed over and not flushed yet, by ``sort_out``
         self._seldom = Seldom()
 
     @property
@@ -99,25 +100,32 @@ class Refused:
         self._limits = {topic: known for topic, known in self._limits.items() if now - known.found_at < REMEMBERED_S}
         return bool(self._limits)
 
-    def send(self, partition: Partition, outputs: Sequence[Output]) -> list[Output]:
-        """Send outputs, changing those that would be refused; returns what was handed over, in order."""
+    def send(self, partition: Partition, outputs: Sequence[Output], handed_over: list[Output]) -> None:
+        """Send outputs, changing those that would be refused; ``handed_over`` gets what was sent, in order."""
         sent = [Sent(partition, output, output) for output in outputs]
         try:
-            for each in sent:
-                self._hand_over(each)
+            # What was sent before an error is in the list all the same.
+            handed_over.extend(each.form for each in sent if self._hand_over(each) and each.form is not None)
         finally:
             self._account(sent)
-        return [each.form for each in sent if each.form is not None]
+
+    def outstanding(self) -> list[tuple[Partition, Sequence[Output]]]:
+        """What an interrupted :meth:`sort_out` had sent since its last flush; forgotten here."""
+        sent, self._outstanding = self._outstanding, []
+        return [(each.partition, (each.form,)) for each in sent if each.form is not None]
 
     def sort_out(self, sent: Sequence[Sent], refused: Mapping[int, RefusedError | None]) -> None:
         """Deliver what was refused among ``sent``, as far as it can be; all the rest has arrived.
 
         The outputs of their partitions are then those that were taken. Raises BrokerError when the broker is away.
         """
-        groups = [self._to_send_again(sent, refused)]
+        groups = [self._to_send_again(sent, _last_copies(sent, refused))]
         try:
             while groups:
-                group = [each for each in groups.pop() if self._hand_over(each)]
+                group = self._outstanding
+                for each in groups.pop():
+                    if self._hand_over(each):
+                        group.append(each)
                 refused = self._outcome()
                 if not refused:
                     self._note_what_fits(group)
@@ -153,6 +161,8 @@ class Refused:
             if not error.refused:
                 raise
             return error.refused
+        finally:
+            self._outstanding = []
         return {}
 
     def _to_send_again(self, sent: Sequence[Sent], refused: Mapping[int, RefusedError | None]) -> list[Sent]:
@@ -264,6 +274,12 @@ class Refused:
             "this, of which there is one a minute",
             each.partition.tp, output.topic, what, output.offset, _size(output), each.refusal, became, total,
         )  # fmt: skip
+
+
+def _last_copies(sent: Sequence[Sent], refused: Mapping[int, RefusedError | None]) -> Mapping[int, RefusedError | None]:
+    """Without those that were sent again since: what became of the newer copy counts."""
+    last = {id(each.output): place for place, each in enumerate(sent)}
+    return {place: error for place, error in refused.items() if last[id(sent[place].output)] == place}
 
 
 def _place(partition: Partition, output: Output) -> bytes:

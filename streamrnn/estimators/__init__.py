@@ -6,6 +6,7 @@ parameters  checking them one by one
 settings    setting one of an estimator that has learned
 columns     dicts of features to columns that may become more
 absence     what it means that an event lacks a feature
+seeing      events that may be seen before they are learned: how that is said, or found out
 delayed     labels that come later than their events
 awaited     which events wait for labels
 watch       finds out whether labels come late, where nobody said so

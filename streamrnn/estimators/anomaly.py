@@ -18,8 +18,9 @@ from river import base
 
 from streamrnn.core.scaler import ABSURD, BOUND
 from streamrnn.errors import ConfigError
-from streamrnn.estimators.base import RecurrentEstimator
-from streamrnn.estimators.columns import Floats
+from streamrnn.estimators.awaited import mark_of
+from streamrnn.estimators.columns import Columns, Floats
+from streamrnn.estimators.seeing import SeeingEstimator
 from streamrnn.learner.block import EVENT
 
 CALIBRATION = 1000
@@ -33,13 +34,17 @@ MEMORY = 0.99
 
 
 @dataclass(eq=False, repr=False)
-class RNNAnomalyDetector(RecurrentEstimator, base.AnomalyDetector):
+class RNNAnomalyDetector(SeeingEstimator, base.AnomalyDetector):
     """Scores events by how badly a recurrent network forecast them.
 
     Parameters
     ----------
     readout
         Always ``"linear"``: recursive least squares would cost its square for each feature.
+    delayed
+        Whether ``learn_one`` comes later than the scores of other events. True: an event is learned when it is scored,
+        since it needs no label, and ``learn_one`` of it changes nothing. False: by ``learn_one``. None: as False, until
+        River's evaluation says that labels are delayed, or scores and lessons show it.
 
     All other parameters, and what is raised, are those of ``RNNRegressor``; ``loss="quantile"`` is not among its
     losses.
@@ -78,34 +83,66 @@ class RNNAnomalyDetector(RecurrentEstimator, base.AnomalyDetector):
         return 0  # the network sees the features as the newest values of its own targets
 
     def learn_one(self, x: Mapping[Any, Any]) -> None:
-        """Rank the event's error from now on, then learn the event and forecast the next."""
+        """Rank the event's error from now on, then learn the event and forecast the next.
+
+        Nothing of that where it was done when the event was scored (``delayed``).
+        """
         with self._lock:
             columns, row = self._columns.with_row(x)
             row = columns.with_numbers(row)
             key = columns.key(x)
-            error = self._error(key, row, learn=True)
-            if error is not None:
-                if len(self._newest) == CALIBRATION:
-                    # The deque drops its oldest by itself; the sorted list has to be told.
-                    del self._sorted[bisect.bisect_left(self._sorted, self._newest[0])]
-                self._newest.append(error)
-                bisect.insort(self._sorted, error)
-            self._adopt_event(columns, x, row).step(key, EVENT, [], row or np.nan)
+            if (watch := self._watch) is not None:
+                if watch.single is not None:
+                    watch.single, watch.checks = None, 0
+                elif watch.asked and self._awaited is None:
+                    self._weigh(watch, key, row)
+            if self._awaited is None or self._awaited.take(key, mark_of(row), None) is None:
+                self._learn_event(columns, x, key, row)
+
+    def _learn_event(self, columns: Columns, x: Mapping[Any, Any], key: bytes, row: list[float]) -> None:
+        error = self._error(key, row, learn=True)
+        if error is not None:
+            if len(self._newest) == CALIBRATION:
+                # The deque drops its oldest by itself; the sorted list has to be told.
+                del self._sorted[bisect.bisect_left(self._sorted, self._newest[0])]
+            self._newest.append(error)
+            bisect.insort(self._sorted, error)
+        self._adopt_event(columns, x, row).step(key, EVENT, [], row or np.nan)
 
     def score_one(self, x: Mapping[Any, Any]) -> float:
-        """How unusual the event is after those before it, from 0 to 1. Changes nothing.
+        """How unusual the event is after those before it, from 0 to 1. Changes nothing, unless it is ``delayed``.
 
         The share of the newest errors below this one's; one beyond all of them comes the closer to 1 the larger it is.
         0 before there is a forecast and something to compare its error with.
         """
         with self._lock:
             key, row = self._columns.key(x), self._columns.with_numbers(self._columns.row(x))
-            error = self._error(key, row, learn=False)
-            if error is None or not self._sorted:
-                return 0.0
-            n, largest = len(self._sorted), self._sorted[-1]
-            below = bisect.bisect_left(self._sorted, error) if error <= largest else n + 1.0 - largest / error
-            return float(below / (n + 1))
+            return self._see_one(x) if self._sees(x) else self._score(key, row)
+
+    def _score(self, key: bytes, row: list[float]) -> float:
+        error = self._error(key, row, learn=False)
+        if error is None or not self._sorted:
+            return 0.0
+        n, largest = len(self._sorted), self._sorted[-1]
+        below = bisect.bisect_left(self._sorted, error) if error <= largest else n + 1.0 - largest / error
+        return float(below / (n + 1))
+
+    def _see_one(self, x: Mapping[Any, Any]) -> float:
+        # An event needs no label to be learned, so that is done at once. What waits is only the lesson to come.
+        awaited = self._awaited
+        assert awaited is not None
+        columns, row = self._columns.with_row(x)
+        row = columns.with_numbers(row)
+        key = columns.key(x)
+        score = self._score(key, row)
+        while awaited.is_full(key):
+            if awaited.deserves_memory(key):
+                awaited.memory *= 2
+            else:
+                awaited.give_up(key)
+        awaited.add(key, mark_of(row), None)
+        self._learn_event(columns, x, key, row)
+        return score
 
     def _error(self, key: bytes, row: list[float], learn: bool) -> float | None:
         """Root mean square of the errors of the stream's newest forecast, each in deviations of its feature's errors.
@@ -140,9 +177,10 @@ class RNNAnomalyDetector(RecurrentEstimator, base.AnomalyDetector):
         return error
 
     def _own_state(self) -> dict[str, Any]:
-        return {"squares": self._squares.tolist(), "newest": list(self._newest)}
+        return {**super()._own_state(), "squares": self._squares.tolist(), "newest": list(self._newest)}
 
     def _set_own_state(self, state: Mapping[str, Any]) -> None:
+        super()._set_own_state(state)
         self._squares = np.array(state["squares"], np.float64).reshape(2, -1)
         self._newest.extend(state["newest"])
         self._sorted = sorted(self._newest)

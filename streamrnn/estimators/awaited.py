@@ -31,6 +31,8 @@ LARGEST_MEMORY = 4096
 """More are not remembered, however late labels come."""
 NAMES = 10_000
 """Newest events with names that are known to need no label any more."""
+GUESSES = 8
+"""So many labels whose event their values did not tell are worth a warning."""
 ALIKE = 0.5
 """Another event than the oldest is meant where its distance is less than so much of the oldest one's."""
 
@@ -96,7 +98,7 @@ class Awaited:
         self.in_order = False  # labels are known to come in the order of their events
         self.unlearned: list[Unlearned] = []
         self.counts = {"given_up": 0, "repeated_labels": 0}
-        self._max_streams = max_streams
+        self.max_streams = max_streams
         self._newest = 0
         self._recognised, self._unrecognised = 0, 0  # events met again by their exact values, and lessons without any
         self._streams: OrderedDict[bytes, Stream] = OrderedDict()  # the one that saw an event last behind
@@ -116,7 +118,7 @@ class Awaited:
         stream.seen += 1
         if name is not None:
             self._numbers[key, name] = self._newest
-        if len(self._streams) > self._max_streams:
+        if len(self._streams) > self.max_streams:
             self.forget(next(iter(self._streams)))
         return self._newest
 
@@ -160,6 +162,11 @@ class Awaited:
         distances = {number: _distance(event.mark, mark) for number, event in stream.waiting.items()}
         nearest = min(distances, key=distances.__getitem__)
         return nearest if distances[nearest] < ALIKE * distances[oldest] else oldest
+
+    @property
+    def is_guessing(self) -> bool:
+        """Whether most labels belong to an event that their values do not tell."""
+        return not self.in_order and self._unrecognised >= GUESSES and self._unrecognised > self._recognised
 
     def is_full(self, key: bytes) -> bool:
         """Whether one more event of the stream would push out one that waits."""

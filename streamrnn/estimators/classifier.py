@@ -18,6 +18,7 @@ from streamrnn.errors import RecordError
 from streamrnn.estimators.base import same_length
 from streamrnn.estimators.columns import Floats, in_rows
 from streamrnn.estimators.delayed import LabelledEstimator
+from streamrnn.learner.features import is_missing
 from streamrnn.learner.learner import Learner
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ class RNNClassifier(LabelledEstimator, base.MiniBatchClassifier):
 def _checked(y: Any) -> Label | None:
     """The label as a plain value, None for an unknown one. Raises RecordError for what cannot be a class."""
     label = y.item() if isinstance(y, np.generic) else y
-    if label is None or (isinstance(label, float) and label != label):
+    if is_missing(label) or (isinstance(label, float) and label != label):
         return None
     if not isinstance(label, str | int | float | bool):
         raise RecordError("wrong_type", f"y: a class is text, a number or a boolean, got {label!r}")

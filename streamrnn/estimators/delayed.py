@@ -11,19 +11,17 @@ event a label belongs to, says ``awaited``.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from streamrnn.errors import ConfigError, RecordError
 from streamrnn.estimators.awaited import Awaited, Found, Seen, Unlearned, mark_of
-from streamrnn.estimators.base import RecurrentEstimator
 from streamrnn.estimators.columns import Columns, Floats, is_name
-from streamrnn.estimators.parameters import checked
-from streamrnn.estimators.watch import CHECKED, Verdict, Watch, evaluation
+from streamrnn.estimators.seeing import SeeingEstimator
+from streamrnn.estimators.watch import Verdict
 from streamrnn.learner.block import EVENT, LABEL, PREDICT
 from streamrnn.learner.features import canonical_text
 
@@ -33,46 +31,34 @@ if TYPE_CHECKING:
 LARGEST_MEMORY_BYTES = 2**28
 """What the learner may keep of events that wait, all streams together."""
 
-_REMEDY = (
-    "If labels come later than predictions, name the feature that names the event (event_key=...), or say that every "
-    "prediction is an event (delayed=True), or call observe_one when an event comes. If they do not, say delayed=False."
-)
-
-
-class DelayedLabelsWarning(UserWarning):
-    """Labels come later than their events, or seem to."""
-
 
 @dataclass(eq=False, repr=False)
-class LabelledEstimator(RecurrentEstimator):
+class LabelledEstimator(SeeingEstimator):
     """What estimators have in common whose events get labels, now or later."""
 
-    delayed: bool | None = None
     event_key: Hashable | None = None
 
+    remedy: ClassVar[str] = (
+        "If labels come later than predictions, name the feature that names the event (event_key=...), or say that "
+        "every prediction is an event (delayed=True), or call observe_one when an event comes. If they do not, say "
+        "delayed=False."
+    )
+
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.event_key is None:
+            return
         owner = type(self).__name__
-        checked(owner, "delayed", self.delayed, bool | None)
         if not is_name(self.event_key):
             raise ConfigError(f"{owner}: event_key: expected the name of a feature or None, got {self.event_key!r}")
-        if self.event_key is not None and (self.delayed is False or self.event_key == self.stream_key):
+        if self.delayed is False or self.event_key == self.stream_key:
             other = "delayed: False" if self.delayed is False else f"stream_key: {self.stream_key!r}"
             raise ConfigError(f"{owner}: event_key: names events whose labels come later; it does not go with {other}")
-        self._awaited: Awaited | None = None
-        if self.event_key is not None or self.delayed:
-            self._awaited = Awaited(Seen.PREDICTED if self.event_key is None else Seen.NAMED, self._most_streams)
-        self._watch = Watch() if self.event_key is None and self.delayed is None else None
-        self._warned: set[str] = set()
-        super().__post_init__()
-        if self.event_key is not None:
-            try:
-                self._columns = self._columns.without(self.event_key)
-            except ConfigError as error:
-                raise ConfigError(f"{owner}: {error}") from None
-
-    @property
-    def _most_streams(self) -> int:
-        return 1 if self.stream_key is None else int(self.max_streams)
+        self._awaited, self._watch = Awaited(Seen.NAMED, self._most_streams), None
+        try:
+            self._columns = self._columns.without(self.event_key)
+        except ConfigError as error:
+            raise ConfigError(f"{owner}: {error}") from None
 
     def _target_when(self) -> dict[str, Any]:
         if self._awaited is None:
@@ -87,15 +73,6 @@ class LabelledEstimator(RecurrentEstimator):
     def _is_ready(self) -> bool:
         """Whether a learner can be made: whether it is known what there is to predict."""
         return True
-
-    def _own_state(self) -> dict[str, Any]:
-        return {"awaited": None if self._awaited is None else self._awaited.state()}
-
-    def _set_own_state(self, state: Mapping[str, Any]) -> None:
-        saved = state.get("awaited")
-        self._awaited = None if saved is None else Awaited.restored(saved, self._most_streams)
-        if self._awaited is not None and self._awaited.mode is not Seen.EVALUATED:
-            self._watch = None
 
     # ---- for users
 
@@ -119,54 +96,33 @@ class LabelledEstimator(RecurrentEstimator):
             if name is None or not self._knows(self._awaited, key, name):
                 self._see(columns, x, key, row, name)
 
-    def counters(self) -> dict[str, int]:
-        """Running counts of what happened (events, updates, clipped, imputed, evictions ...); empty at first.
-
-        Where labels are delayed, also how many events wait for theirs, how many were given up, and how many labels came
-        for an event that had none to come.
-        """
-        with self._lock:
-            counts = super().counters()
-            return (
-                counts if self._awaited is None else {**counts, "waiting": len(self._awaited), **self._awaited.counts}
-            )
-
     # ---- predictions
 
     def _predict(self, x: Mapping[Any, Any]) -> Floats | None:
-        if self._awaited is not None:
-            return self._predict_event(self._awaited, x)
-        key, row = self._columns.key(x), self._columns.row(x)
-        if (watch := self._watch) is not None:
-            if watch.single is None and not watch.asked:
-                watch.single = dict(x)
-            elif self._is_evaluated(watch):
-                return self._see_one(x)
-            else:
-                watch.ask(self._columns, x)
-        return None if self._learner is None else self._learner.step(key, PREDICT, row, np.nan)
-
-    def _predict_event(self, awaited: Awaited, x: Mapping[Any, Any]) -> Floats | None:
-        """The prediction where labels are delayed; the event is seen by it if that is the rule."""
-        if awaited.mode is Seen.PREDICTED or (awaited.mode is Seen.EVALUATED and evaluation() is not None):
-            return self._see_one(x)
-        key, row = self._columns.key(x), self._columns.row(x)
-        if awaited.mode is Seen.NAMED and (name := self._name_of(x)) is not None:
+        awaited, watch = self._awaited, self._watch
+        if awaited is not None and awaited.mode is Seen.NAMED and (name := self._name_of(x)) is not None:
+            key = self._columns.key(x)
             if not self._knows(awaited, key, name):
                 return self._see_one(x)
             number = awaited.number(key, name)
             if self._learner is not None and number is not None:
                 return self._learner.prediction_of(key, number)
-        elif (watch := self._watch) is not None:
-            watch.ask(self._columns, x)
+        key, row = self._columns.key(x), self._columns.row(x)
+        if awaited is None and watch is not None and watch.single is None and not watch.asked:
+            watch.single = dict(x)  # the usual case, without a detour
+        elif self._sees(x):
+            return self._see_one(x)
         return None if self._learner is None else self._learner.step(key, PREDICT, row, np.nan)
 
     def _predict_frame(self, frame: pd.DataFrame) -> Floats | None:
         if self._awaited is None:
+            if self._watch is not None and len(frame):
+                self._frames.ask_frame(self._columns.rows(frame))
             return super()._predict_frame(frame)
         # Encoded beforehand, so that a frame that is refused changes nothing.
         self._columns.keys(frame), self._columns.rows(frame)
-        outputs = [self._predict_event(self._awaited, x) for x in _events(frame)]
+        # Copied, since an output is valid until the next one.
+        outputs = [None if (said := self._predict(x)) is None else said.copy() for x in _events(frame)]
         if any(output is None for output in outputs) or self._learner is None:
             return None
         return np.array(outputs, np.float64).reshape(len(frame), self._learner.spec.n_outputs)
@@ -208,35 +164,47 @@ class LabelledEstimator(RecurrentEstimator):
             if awaited.number(key, name) is None:
                 self._see(columns, x, key, row, name)
             return
-        mark = mark_of(row)
-        found = awaited.take(key, mark, name)
-        if found is None and not known:
+        found = self._take(awaited, key, row, name)
+        if found is None and (watch := self._watch) is not None and watch.asked:
+            self._weigh(watch, key, row)
+            found = self._take(awaited, key, row, name)
+        if found is None and known:
+            self._see(columns, x, key, row, name)
+            found = self._take(awaited, key, row, name)
+        elif found is None:
             awaited.pass_by(key)
             self._adopt_event(columns, x, row).step(key, EVENT, row, np.nan)
-            return
-        if found is None:
-            if (watch := self._watch) is not None and watch.asked:
-                self._weigh(watch, key, row)
-            self._see(columns, x, key, row, name)
-            found = awaited.take(key, mark, name)
         if known and found is not None:
             self._label(columns, key, row, y, found)
 
+    def _take(self, awaited: Awaited, key: bytes, row: list[float], name: str | None) -> Found | None:
+        found = awaited.take(key, mark_of(row), name)
+        if awaited.is_guessing:
+            self._warn(
+                "guessing",
+                "events are not met again by their features, which a transformer in front may have changed; their "
+                "labels are taken to come in the order of the events. Where they do not, name the feature that names "
+                "the event (event_key=...), and let it pass by the transformer",
+            )
+        return found
+
     def _label(self, columns: Columns, key: bytes, row: list[float], y: float | Sequence[float], found: Found) -> None:
         self._adopt(columns).step(key, LABEL, row, y, event=found.number)
-        if found.age > self.k2 - self.k1:
+        if found.age >= self.k2 - self.k1:
             self._warn(
                 "late",
-                f"a label came {found.age} events of its stream after its event, and the network learns from labels up "
-                f"to k2 - k1 = {self.k2 - self.k1} events late"
+                f"a label came {found.age} events of its stream after its event, and the network learns only from "
+                f"labels that come less than k2 - k1 = {self.k2 - self.k1} events late"
                 + (" (the readout by least squares from all)" if self.readout == "rls" else "")
-                + f"; for it to learn from this one, set k2={found.age + self.k1} or more",
+                + f"; for it to learn from this one, set k2={found.age + self.k1 + 1} or more",
             )
 
     def _learn_frame(
         self, frame: pd.DataFrame, targets: Callable[[int, int], Floats], cuts: Iterable[int] = ()
     ) -> None:
         if self._awaited is None:
+            if self._watch is not None and self._frames.asked:
+                self._weigh_frame(frame)
             super()._learn_frame(frame, targets, cuts)
             return
         events, known = _events(frame), self._columns
@@ -248,6 +216,12 @@ class LabelledEstimator(RecurrentEstimator):
         for i, x in enumerate(events):
             columns, row = self._columns.with_row(x)
             self._teach_event(self._awaited, columns, x, columns.key(x), row, targets(i, i + 1)[0])
+
+    def _weigh_frame(self, frame: pd.DataFrame) -> None:
+        """Before a frame is learned: whether frames are learned late. That is only told; no rows are kept."""
+        if self._frames.learn_frame(self._columns.rows(frame)) is not Verdict.NOTHING:
+            self._frames.clear()
+            self._warn_of_doubt()
 
     # ---- seeing
 
@@ -321,60 +295,6 @@ class LabelledEstimator(RecurrentEstimator):
     @staticmethod
     def _knows(awaited: Awaited, key: bytes, name: str) -> bool:
         return awaited.number(key, name) is not None or awaited.has_finished(key, name)
-
-    # ---- finding out
-
-    def _is_evaluated(self, watch: Watch) -> bool:
-        """Whether this prediction is asked by River's evaluation with delayed labels; if so, all of its are events."""
-        watch.checks += 1
-        if watch.checks > CHECKED or (asks := evaluation()) is None:
-            return False
-        before = watch.events()
-        self._begin(Seen.EVALUATED)
-        assert self._awaited is not None
-        self._awaited.in_order = asks.in_order
-        for x in before[len(before) - min(asks.waiting, len(before)) :]:
-            self._see_one(x)
-        return True
-
-    def _weigh(self, watch: Watch, key: bytes, row: list[float]) -> None:
-        """Before a lesson: whether what was predicted before it were events."""
-        verdict = watch.learn(key, row)
-        if verdict is Verdict.LATE:
-            self._warn(
-                "found out",
-                "events are learned in the order in which they were predicted, each after others that were predicted "
-                "later: their labels are taken to be delayed, and from now on every prediction counts as seeing its "
-                f"event and moves the state. {_REMEDY}",
-            )
-            before = watch.events()
-            self._begin(Seen.PREDICTED)
-            for x in before:
-                self._see_one(x)
-        elif verdict is Verdict.UNCLEAR:
-            self._warn(
-                "unclear",
-                "predictions were made before earlier events were learned, and which of them were events whose labels "
-                f"came later and which only questions cannot be told; they are taken for questions. {_REMEDY}",
-            )
-
-    def _begin(self, mode: Seen) -> None:
-        """From now on labels are delayed."""
-        if self._awaited is None:
-            self._awaited = Awaited(mode, self._most_streams)
-            if self._learner is not None:
-                self._make()
-        self._awaited.mode = mode
-        if mode is not Seen.EVALUATED:
-            self._watch = None
-        elif self._watch is not None:
-            self._watch.clear()
-
-    def _warn(self, what: str, text: str) -> None:
-        """Once for each estimator."""
-        if what not in self._warned:
-            self._warned.add(what)
-            warnings.warn(f"{type(self).__name__}: {text}", DelayedLabelsWarning, stacklevel=2)
 
 
 def _is_known(y: float | Sequence[float]) -> bool:

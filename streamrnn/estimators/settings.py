@@ -22,6 +22,7 @@ FIXED: Mapping[str, str] = {
     "seed": "it decides the initial weights, which were changed by learning since",
     "memory": "it decides how units begin, and these have begun",
     "stream_key": "it decides which stream an event belongs to",
+    "event_key": "events that wait for their labels have no such name",
     "targets": "outputs were learned for the targets in their order",
     "baseline": "outputs were learned as differences to another value",
 }

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 import sys
+import zlib
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from enum import Enum, auto
@@ -24,12 +25,17 @@ from itertools import islice, zip_longest
 from types import FrameType
 from typing import Any, NamedTuple
 
-from streamrnn.estimators.columns import Columns
+import numpy as np
+
+from streamrnn.errors import RecordError
+from streamrnn.estimators.columns import Columns, Floats
 
 IN_ORDER = 5
 """So many events in a row that are learned late and in order, all of them different, are no accident."""
 UNCLEAR = 32
 """So many that are late in another order, or look like others, are worth a warning."""
+PASSED_BY = 256
+"""Lessons after which a prediction that labels have passed by is forgotten."""
 COMPARED = 16
 """Newest predicted events that one with changed values is compared with."""
 RECENT = 64
@@ -88,9 +94,7 @@ class Watch:
         self._settled = 0  # the newest event that was learned
         self._in_order = 0
         self._unclear = 0
-        self._changed = (
-            0  # lessons whose event is like none and most like the one that is due and late, less the others
-        )
+        self._changed = 0  # lessons whose event is like none, and most like the one that is due; less the others, twice
         self._newest_mark: Mark = ()  # of the newest lesson
         self._alike: tuple[int, int] = (0, 0)  # how many wait that look alike, and for how many lessons
         self._recent: OrderedDict[Mark, None] = OrderedDict()
@@ -108,9 +112,22 @@ class Watch:
         self._add(columns, dict(x))
 
     def _add(self, columns: Columns, x: dict[Any, Any]) -> None:
+        try:  # in the columns that its features will have, not only in those known now
+            mark = _mark(columns.key(x), columns.with_row(x)[1])
+        except RecordError:
+            return  # what cannot be learned is only a question
+        self._note(mark, x)
+
+    def ask_frame(self, rows: Floats) -> None:
+        """The events of a data frame were predicted."""
+        self._note(_mark(b"", _digest(rows)), {})
+
+    def learn_frame(self, rows: Floats) -> Verdict:
+        """The events of a data frame are learned."""
+        return self.learn(b"", _digest(rows)) if self.asked else Verdict.NOTHING
+
+    def _note(self, mark: Mark, x: dict[Any, Any]) -> None:
         self._number += 1
-        # In the columns that its features will have, not only in those known now.
-        mark = _mark(columns.key(x), columns.with_row(x)[1])
         self.asked[self._number] = Asked(mark, x, self._lessons)
         self._of_mark.setdefault(mark, deque()).append(self._number)
         self._different = 0 if mark in self._recent else self._different + 1
@@ -150,21 +167,26 @@ class Watch:
         in_order = due in alike
         if self.asked[newest].lessons < self._lessons - 1:
             return self._learn_late(due if in_order else newest, in_order)
-        # Asked since the lesson before: what was asked earlier, and not learned by now, were questions. But if the one
-        # that is due looks the same, it may be the one that is learned.
-        self._settle(due if in_order else newest, with_earlier=not in_order)
+        # Asked since the lesson before, as a question or an event without delay. But if the one that is due looks the
+        # same, it may be the one that is learned.
+        self._settle(due if in_order else newest)
         return Verdict.NOTHING
 
     @property
     def _due(self) -> int:
         """The event whose label comes next if labels come in order."""
-        return next((number for number in self.asked if number > self._settled), next(iter(self.asked)))
+        number = self._settled + 1
+        while number <= self._number and number not in self.asked:
+            number += 1
+        return number if number <= self._number else next(iter(self.asked))
 
-    def _settle(self, number: int, *, with_earlier: bool = False) -> None:
+    def _settle(self, number: int) -> None:
         self._settled = number
-        for each in [each for each in self.asked if each < number] if with_earlier else []:
-            self._remove(each)
         self._remove(number)
+        # What labels have passed by long ago were questions.
+        for old in list(islice(self.asked, 2)):
+            if old < self._settled and self.asked[old].lessons < self._lessons - PASSED_BY:
+                self._remove(old)
 
     def _learn_late(self, number: int, in_order: bool) -> Verdict:
         self._in_order = self._in_order + 1 if in_order else 0
@@ -181,15 +203,12 @@ class Watch:
     def _learn_changed(self, mark: Mark) -> Verdict:
         """An event that was not predicted, or not with these values: a transformer in front may go on learning."""
         due = self._due
-        candidates = [*islice(reversed(self.asked), COMPARED), due]  # of those that look alike the newest
+        # Of those that look alike the newest is meant: it comes first.
+        candidates = [*islice(reversed(self.asked), COMPARED), due]
         nearest = min(candidates, key=lambda number: _distance(self.asked[number].mark, mark))
-        is_due = nearest == due and self.asked[due].lessons < self._lessons - 1
-        self._changed = min(UNCLEAR + 1, max(-COMPARED, self._changed + (1 if is_due else -1)))
-        # A transformer changes most at its beginning, so until many lessons agree the one that is due is meant.
-        if self._changed == -COMPARED:
-            self._settle(nearest, with_earlier=True)
-        else:
-            self._settle(due)
+        is_late = self.asked[due].lessons < self._lessons - 1
+        self._changed = max(0, self._changed + (1 if is_late and nearest == due else -2))
+        self._settle(due if is_late else nearest)
         return Verdict.UNCLEAR if self._changed == UNCLEAR else Verdict.NOTHING
 
     def _all_alike(self, alike: deque[int]) -> Verdict:
@@ -205,6 +224,11 @@ def _mark(key: bytes, row: list[float]) -> Mark:
     while values and values[-1] == 0.0:
         values.pop()
     return key, *values
+
+
+def _digest(rows: Floats) -> list[float]:
+    """Numbers that tell one frame from another."""
+    return [float(len(rows)), float(zlib.crc32(np.ascontiguousarray(rows).data))]
 
 
 def _distance(one: Mark, other: Mark) -> float:

@@ -312,7 +312,8 @@ def number(value: object, field: str) -> float:
     kind = type(value)
     if kind is float:
         return value if value - value == 0.0 else _NAN  # type: ignore[operator,return-value]
-    if kind is int or kind is bool or isinstance(value, _NUMBERS):
+    # NumPy counts spans of time among the integers.
+    if kind is int or kind is bool or (isinstance(value, _NUMBERS) and kind is not np.timedelta64):
         try:
             x = float(value)  # type: ignore[arg-type]
         except OverflowError:
@@ -326,13 +327,15 @@ def number(value: object, field: str) -> float:
 
 
 def is_missing(value: object) -> bool:
-    """Whether a value stands for one that is not there: None, or pandas' or NumPy's word for it; not a NaN.
+    """Whether a value stands for one that is not there: None, or what pandas or NumPy say for it; not a NaN.
 
     >>> is_missing(None), is_missing(np.ma.masked), is_missing(0)
     (True, True, False)
     """
     # By name, since importing pandas takes longer than all of this package.
-    return value is None or type(value).__name__ in _NOTHING
+    if value is None or type(value).__name__ in _NOTHING:
+        return True
+    return isinstance(value, np.datetime64 | np.timedelta64) and bool(np.isnat(value))
 
 
 def canonical_text(value: object, field: str) -> str:

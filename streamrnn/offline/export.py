@@ -143,6 +143,8 @@ def _left(spec: LearnerSpec) -> Iterator[str]:
             default = type(values).__struct_defaults__[type(values).__struct_fields__.index(name)]
             if getattr(values, name) != default:
                 yield f"{section}.{name}: {getattr(values, name)} in the job; an estimator goes on with {default}"
+    if spec.target.missing != "unknown":
+        yield f"target.missing: {spec.target.missing} in the job; a target that an estimator is not given is unknown"
     if spec.target.known == "label":
         yield "target.known: label: predictions that wait for a label are given up; an estimator is given the target"
 

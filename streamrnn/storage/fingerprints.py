@@ -1,8 +1,8 @@
 """Two fingerprints travel in a manifest, and this is how they are made and compared.
 
-``configuration`` is all that changes what is learned: a difference is an error that names the fields. ``build`` is
-versions, CPU target and C library: a difference may change last bits, or none (``core`` says when), and is allowed, so
-that rolling deploys work; whoever restores reports it.
+``configuration`` is all that changes what is learned: whether a difference can be taken up is the job's to say.
+``build`` is versions, CPU target and C library: a difference may change last bits, or none (``core`` says when), and is
+allowed, so that rolling deploys work; whoever restores reports it.
 """
 
 from __future__ import annotations

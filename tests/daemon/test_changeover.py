@@ -15,7 +15,7 @@ from msgspec.structs import replace
 import streamrnn.daemon.delivery
 import streamrnn.daemon.loop
 from streamrnn.broker.protocol import TopicPartition
-from streamrnn.errors import FingerprintMismatch
+from streamrnn.errors import FingerprintMismatch, RecoveryError
 from streamrnn.job.config import Config
 from streamrnn.job.opening import open_blobs
 from streamrnn.learner.features import Numeric, OneHot
@@ -24,6 +24,7 @@ from streamrnn.storage.fingerprints import canonical_sha256
 from streamrnn.storage.manifest import Manifest, manifest_bytes, sign
 from streamrnn.storage.snapshot import Checkpoint
 from tests.support.learners import Bits, differing
+from tests.support.rebalancing import delete_before
 from tests.support.scenario import TP, KilledError, Scenario
 
 N = 300
@@ -382,3 +383,54 @@ def test_what_changed_where_and_in_which_lineage_is_logged(tmp_path: Path, caplo
     assert f"{at}learning.lr: 0.003 -> 0.1: at once" in lines
     assert any(line.startswith(f"{at}model.hidden_size: 4 -> 5: by growth: ") for line in lines)
     assert f"in/0: lineage {before['lineage']} goes on as {scenario.mark()['lineage']}" in lines
+
+
+# -- with what else may have happened ---------------------------------------------------------------------------------
+
+
+def test_offsets_that_were_lost_and_settings_that_changed_go_on_from_the_newest_checkpoint(tmp_path: Path) -> None:
+    scenario = killed_ahead_of_its_checkpoint(tmp_path / "job")
+    newest = checkpoints(scenario)[-1]
+    (scenario.directory / "log" / "groups" / "j.json").unlink()
+    scenario.edit = all_of(learning(lr=0.001), model(hidden_size=6))
+    scenario.run()
+    genesis = checkpoints(scenario)[0]
+    assert genesis.manifest.progress.position == newest.manifest.progress.position
+    assert genesis.manifest.progress.ordinal == newest.manifest.progress.ordinal
+    assert checkpoints(scenario)[-1].manifest.progress.position == N
+
+
+def test_a_gap_in_the_log_and_settings_that_changed_begin_one_lineage(tmp_path: Path) -> None:
+    scenario = killed_ahead_of_its_checkpoint(tmp_path / "job")
+    newest, before = checkpoints(scenario)[-1].manifest.progress, store(scenario).lineages()
+    delete_before(scenario.log, TP, newest.position + 3)
+    scenario.edit = learning(lr=0.001)
+    with pytest.raises(RecoveryError, match="offsets are gone"):
+        scenario.run()
+    scenario.run(checkpoint=f"{KEPT}, on_gap: continue")
+    assert len(store(scenario).lineages()) == len(before) + 1
+    assert checkpoints(scenario)[-1].manifest.progress.ordinal == N - 3
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_job_that_began_with_a_model_may_change_like_any_other(tmp_path: Path, gone: bool) -> None:
+    first = Edited(tmp_path / "first")
+    first.fill(60)
+    first.run()
+
+    class Warm(Edited):
+        def config(self, **changes: str) -> Config:
+            config = Scenario.config(self, **changes)
+            begun = replace(config.model, warm_start=str(tmp_path / "first" / "checkpoints" / "j"))
+            return self.edit(replace(config, job="second", model=begun))
+
+    scenario = Warm(tmp_path / "second", checkpoint=KEPT)
+    scenario.fill(N)
+    scenario.run(stop_after=8)
+    before = scenario.mark()["lineage"]
+    if gone:
+        (tmp_path / "first").rename(tmp_path / "elsewhere")
+    scenario.edit = all_of(learning(lr=0.001), features(Numeric(field="z")))
+    scenario.run()
+    assert scenario.mark()["lineage"] != before
+    assert_each_predicted_once_in_order(scenario)

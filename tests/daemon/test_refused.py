@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -194,12 +196,24 @@ def test_a_broker_away_in_the_middle_is_an_outage_and_nothing_is_lost(scenario: 
     def bad(i: int) -> tuple[bytes | None, bytes] | None:
         return (b"s1", LONG) if i % 10 == 4 else None
 
-    def away(n: int) -> None:
-        if n in (3, 4, 7, 12):
-            raise BrokerError("no answer")
+    class Away(refusing(dead=at_most(1000))):  # type: ignore[misc]
+        def flush(self, timeout_s: float) -> None:
+            flushes.append(1)
+            if len(flushes) in (3, 4, 15):
+                self._kept().clear()
+                raise UndeliveredError("no answer")
+            super().flush(timeout_s)
 
+        def send(self, *args: Any, **more: Any) -> None:
+            sends.append(1)
+            if len(sends) in (5, 90):
+                raise BrokerError("no answer")
+            super().send(*args, **more)
+
+    flushes: list[int] = []
+    sends: list[int] = []
     mixed(scenario, bad)
-    scenario.run(broker=refusing(dead=at_most(1000)), before={"flush": away})
+    scenario.run(broker=Away)
     assert scenario.predictions() == reference(tmp_path, bad)
     assert {json.loads(r.value or b"")["offset"] for r in scenario.records("dead")} == {4, 14, 24, 34, 44, 54}
 
@@ -237,3 +251,40 @@ def test_a_shortened_dead_letter_is_within_its_limit_and_keeps_where_and_why(kep
     letter = json.loads(short)
     assert [letter[name] for name in ("reason", "topic", "partition", "offset")] == ["malformed", "t", 2, 17]
     assert (letter["key_bytes"], letter["value_bytes"]) == (300, len(kept))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_good_prediction_is_lost_or_given_up_whatever_fails_when(
+    scenario: Scenario, tmp_path: Path, seed: int
+) -> None:
+    chance, what = random.Random(seed), random.Random(seed + 100)
+    kinds: dict[int, tuple[bytes | None, bytes]] = {}
+    for i in range(N):
+        kind = what.choice(["good"] * 7 + ["long", "keyless", "key"])
+        if kind != "good":
+            kinds[i] = {"long": (b"s1", LONG), "keyless": (None, b"{}"), "key": (b"k" * 400, b'{"a": 1.0}')}[kind]
+    large = {i for i, (key, _) in kinds.items() if key is not None and len(key) == 400}
+
+    class Unreliable(refusing(out=at_most(450), dead=lambda output: compacted(output) or at_most(900)(output))):  # type: ignore[misc]
+        def flush(self, timeout_s: float) -> None:
+            if chance.random() < 0.05:
+                self._kept().clear()
+                raise UndeliveredError("no answer")
+            super().flush(timeout_s)
+
+        def send(self, *args: Any, **more: Any) -> None:
+            if chance.random() < 0.005:
+                raise BrokerError("no answer")
+            super().send(*args, **more)
+
+    mixed(scenario, kinds.get)
+    for attempt in range(10):  # whoever supervises it starts it again
+        with contextlib.suppress(BrokerError):
+            scenario.run(broker=Unreliable, seed=seed + attempt)
+            break
+    assert scenario.mark()["offset"] == N
+    assert scenario.predictions() == {o: v for o, v in reference(tmp_path, kinds.get).items() if o not in large}
+    assert ends_in_order(scenario)
+    found = [json.loads(record.value or b"") for record in scenario.records("dead")]
+    assert {letter["offset"] for letter in found} == set(kinds)
+    assert {letter["offset"] for letter in found if letter["reason"] == "undeliverable"} == large

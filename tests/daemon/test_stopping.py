@@ -9,8 +9,10 @@ import fcntl
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,7 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 JOB = """
 job: j
-embedded: {{directory: {at}/log}}
+{log}
 input: {{topic: in}}
 features: [{{field: a, encoder: numeric}}]
 target: {{fields: [y]}}
@@ -38,7 +40,7 @@ http: null
 """
 RUN = "from streamrnn.cli import main; main()"
 WAIT_S = 60.0
-NEVER_S = 1e6
+LONG_S = 100.0  # longer than any test waits
 
 Start = Callable[..., "Daemon"]
 
@@ -46,8 +48,9 @@ Start = Callable[..., "Daemon"]
 class Daemon:
     """``streamrnn run`` in a directory, after a few lines of Python that stand for what may hang."""
 
-    def __init__(self, at: Path, before: str, budget_s: float, **env: str) -> None:
-        (at / "job.yaml").write_text(JOB.format(at=at, budget_s=budget_s))
+    def __init__(self, at: Path, before: str, budget_s: float, log: str, **env: str) -> None:
+        log = log or f"embedded: {{directory: {at}/log}}"
+        (at / "job.yaml").write_text(JOB.format(at=at, budget_s=budget_s, log=log))
         self.log = at / "worker.log"
         command = [sys.executable, "-c", f"{before}\n{RUN}", "run", "-c", str(at / "job.yaml")]
         with self.log.open("wb") as log:
@@ -77,8 +80,8 @@ class Daemon:
 def start(tmp_path: Path) -> Iterator[Start]:
     started: list[Daemon] = []
 
-    def make(before: str = "", budget_s: float = NEVER_S / 1e4, **env: str) -> Daemon:
-        started.append(Daemon(tmp_path, before, budget_s, **env))
+    def make(before: str = "", budget_s: float = LONG_S, log: str = "", **env: str) -> Daemon:
+        started.append(Daemon(tmp_path, before, budget_s, log, **env))
         return started[-1]
 
     yield make
@@ -222,3 +225,18 @@ def committed(at: Path) -> int:
     found: dict[Any, Any] = log.commits("j") if log.partitions("out") else {}
     log.close()
     return max((commit.offset for commit in found.values()), default=0)
+
+
+@pytest.mark.parametrize("accepts", [False, True])
+def test_before_the_cluster_has_answered_at_all(start: Start, accepts: bool) -> None:
+    """It listens, and says nothing: the client is still being made, or waits for its first answer."""
+    with socket.create_server(("127.0.0.1", 0), backlog=16) as silent:
+        accepted: list[socket.socket] = []
+        if accepts:
+            threading.Thread(target=lambda: accepted.append(silent.accept()[0]), daemon=True).start()
+        log = f"kafka: {{bootstrap_servers: '127.0.0.1:{silent.getsockname()[1]}', group_instance_id: one}}"
+        daemon = start(budget_s=4.0, log=log)
+        daemon.wait_for("kernels ready")
+        assert daemon.stopped() in (0, 1), daemon.log.read_text()
+        for each in accepted:
+            each.close()

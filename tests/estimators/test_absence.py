@@ -19,12 +19,19 @@ import pytest
 from river import feature_extraction, linear_model, preprocessing
 
 from streamrnn import (
+    ConfigError,
+    FeatureEncoder,
+    Hash,
+    Log1p,
+    Numeric,
+    OneHot,
     RNNAnomalyDetector,
     RNNClassifier,
     RNNForecaster,
     RNNMultiTargetRegressor,
     RNNRegressor,
 )
+from streamrnn.estimators.absence import Absence
 from streamrnn.estimators.columns import Columns
 
 Event = dict[Any, Any]
@@ -91,6 +98,20 @@ def test_a_missing_value_is_missing_whatever_absence_means(nothing: Any) -> None
     columns = learned(*[{"a": 1.0, "b": float(t)} for t in range(50)])
     assert same(columns.row({"a": nothing, "b": 3.0}), [math.nan, 3.0])
     assert same(columns.row({"b": nothing, "a": 1.0}), [1.0, math.nan])
+
+
+def test_statistics_get_every_zero_once_however_often_a_feature_s_absence_changes_its_meaning() -> None:
+    absence, zeros, absent, changes = Absence(), 0, 0, [False]
+    absence.grow(2)
+    for t, there in enumerate("110000" + "1" * 12 + "0" * 15 + "1" * 30 + "0" * 30):
+        zero = not math.isnan(absence.values()[1])
+        changes += [zero] * (zero != changes[-1])
+        absent += there == "0"
+        zeros += zero and there == "0"
+        lacking = absence.note([0, 1] if there == "1" else [0], [float(t), 100.0 + t])
+        zeros += 0 if lacking is None else int(lacking[1])
+    assert changes == [False, True, False, True, False, True, False, True]
+    assert zeros == absent
 
 
 def test_declared_names_are_judged_as_discovered_ones() -> None:
@@ -179,8 +200,9 @@ def frames(cuts: list[int]) -> Iterator[tuple[pd.DataFrame, pd.Series]]:
     whole = pd.DataFrame(r.normal(20, 1, (60, 3)), columns=["a", "b", "c"])
     whole["one"] = 1.0
     whole.iloc[::7, 1] = np.nan
+    whole.iloc[[0, 1, 20, 40, 41, 50], [1]] = np.inf
     whole.iloc[:25, 2] = np.nan
-    y = whole.a - whole.b.fillna(20)
+    y = whole.a - whole.b.where(np.isfinite(whole.b), 20)
     for start, stop in zip([0, *cuts], [*cuts, len(whole)], strict=True):
         part = whole.iloc[start:stop]
         yield (part.drop(columns=["a", "one"]) if stop == len(whole) else part), y.iloc[start:stop]
@@ -190,6 +212,8 @@ def frames(cuts: list[int]) -> Iterator[tuple[pd.DataFrame, pd.Series]]:
 def test_a_frame_means_what_its_rows_mean(cuts: list[int]) -> None:
     one, many = (RNNRegressor(**SMALL, dtype="float64") for _ in range(2))
     for X, y in frames(cuts):
+        for model in (one, many):
+            model.learn_one({"b": 20.0}, 0.0)
         many.learn_many(X, y)
         for x, target in zip(X.to_dict("records"), y, strict=True):
             one.learn_one(x, target)
@@ -206,6 +230,94 @@ def test_statistics_hold_the_zeros_from_before_a_feature_came() -> None:
     statistics = model._learner._model  # type: ignore[union-attr]
     assert (statistics.x_count[1], statistics.x_mean[1]) == (25, pytest.approx(5 / 25))
     assert statistics.x_m2[1] == pytest.approx(5 * 20 / 25)
+
+
+# ---- declared by parameter or encoder
+
+
+def halves(n: int = 80) -> Iterator[tuple[Event, Event, float]]:
+    """Events that lack a feature half of the time, the same with 0 and with the last value in its place, a target."""
+    r, last = random.Random(7), 0.0
+    for t in range(n):
+        level = r.gauss(5, 2)
+        there = t < 2 or r.random() < 0.5
+        last = level if there else last
+        yield (
+            {"a": level, "b": 1.0} if there else {"b": 1.0},
+            {"a": level if there else 0.0, "b": 1.0},
+            {"a": last, "b": 1.0},
+            level + 1.0,
+        )
+
+
+@pytest.mark.parametrize("form", ["absent", "None"])
+@pytest.mark.parametrize("way", ["discovered", "declared", "encoders"])
+@pytest.mark.parametrize("missing", ["zero", "last"])
+def test_what_is_missing_counts_as_was_said(missing: Any, way: str, form: str) -> None:
+    unscaled: dict[str, Any] = {**SMALL, "scale": False}
+    given = RNNRegressor(**unscaled, missing="mean")
+    if way == "encoders":
+        model = RNNRegressor(**unscaled, features=[Numeric(field="a", missing=missing), Numeric(field="b")])
+    else:
+        model = RNNRegressor(**unscaled, missing=missing, features=["a", "b"] if way == "declared" else None)
+    for lacking, zero, last, y in halves():
+        x = lacking if form == "absent" else {"a": None, **lacking}
+        full = zero if missing == "zero" else last
+        assert model.predict_one(x) == given.predict_one(full)
+        model.learn_one(x, y)
+        given.learn_one(full, y)
+    assert model.counters()["imputed_inputs"] == sum(len(lacking) == 1 for lacking, *_ in halves())
+
+
+def test_missing_mean_makes_no_difference_between_absent_and_none() -> None:
+    absent, none = RNNRegressor(**SMALL, missing="mean"), RNNRegressor(**SMALL, missing="mean")
+    for x in sparse_events(60):
+        absent.learn_one(x, total(x))
+        none.learn_one({**{name: None for name in absent._columns.names if name not in x}, **x}, total(x))
+    assert absent.predict_one({"k1": 1.0}) == none.predict_one({"k1": 1.0})
+
+
+def test_a_detector_is_shown_the_zeros_it_was_told_of() -> None:
+    left_out, given = RNNAnomalyDetector(**SMALL, missing="zero"), RNNAnomalyDetector(**SMALL)
+    for lacking, zero, *_ in halves():
+        left_out.learn_one(lacking)
+        given.learn_one(zero)
+        assert left_out.score_one({"b": 1.0}) == given.score_one({"a": 0.0, "b": 1.0})
+
+
+def test_encoders_say_it_themselves() -> None:
+    with pytest.raises(ConfigError, match="missing: goes with names, got 'last'; encoders have a `missing` each"):
+        RNNRegressor(features=[Numeric(field="a")], missing="last")
+
+
+# ---- words for nothing
+
+
+@pytest.mark.parametrize("nothing", [pd.NA, pd.NaT, np.ma.masked, np.float64("nan"), np.datetime64("NaT")])
+def test_every_word_for_nothing_is_taken_as_none(nothing: Any) -> None:
+    regressor, same_regressor = RNNRegressor(**SMALL), RNNRegressor(**SMALL)
+    classifier, same_classifier = RNNClassifier(**SMALL), RNNClassifier(**SMALL)
+    for t in range(30):
+        x, y = {"a": float(t % 3), "b": float(t)}, t % 5
+        gap, none = ({**x, "a": nothing}, {**x, "a": None}) if t % 4 == 1 else (x, x)
+        target, known = (nothing, None) if t % 7 == 2 else (y, y)
+        for model, other in ((regressor, same_regressor), (classifier, same_classifier)):
+            model.learn_one(gap, target)
+            other.learn_one(none, known)
+    assert regressor.predict_one({"a": nothing}) == same_regressor.predict_one({"a": None})
+    assert classifier.predict_proba_one({"a": nothing}) == same_classifier.predict_proba_one({"a": None})
+
+
+def test_a_frame_may_hold_na() -> None:
+    frame = pd.DataFrame({"a": pd.array([1, None, 3] * 5, "Int64"), "b": range(15)})
+    y = pd.Series(pd.array([1.0, 2.0, None] * 5, "Float64"))
+    many, one = RNNRegressor(**SMALL), RNNRegressor(**SMALL)
+    many.learn_many(frame, y)
+    for x, target in zip(frame.to_dict("records"), y, strict=True):
+        one.learn_one(x, target)
+    assert many.predict_one({"a": pd.NA, "b": 1}) == one.predict_one({"a": None, "b": 1})
+    encoders = [OneHot(field="c", categories=("x",)), Hash(field="c", buckets=2), Log1p(field="a")]
+    assert same(FeatureEncoder(encoders).encode_dict({"a": pd.NA, "c": pd.NA}), [0.0, 0.0, 0.0, math.nan])
 
 
 # ---- with River

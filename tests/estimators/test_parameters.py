@@ -70,6 +70,7 @@ OWN: list[tuple[type, str, str, list[Any]]] = [
             ("event_key", "the name of a feature or None", [["id"], {}]),
         )
     ),
+    (RNNAnomalyDetector, "delayed", "True, False or None", ["yes", 2, 1]),
     (RNNMultiTargetRegressor, "targets", NAMES, ["u", 5, (), ([1],)]),
     (RNNForecaster, "horizon", ONE_OR_MORE, ["target.horizon", 1.5, None, True, 0]),
     (

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from msgspec.structs import replace
@@ -19,7 +20,9 @@ from streamrnn.job.job import Job
 from streamrnn.learner.features import Numeric
 from streamrnn.learner.spec import InputSpec
 from streamrnn.offline.export import choose, export
+from streamrnn.storage.fingerprints import canonical_sha256
 from streamrnn.storage.listing import find
+from streamrnn.storage.manifest import Manifest, manifest_bytes, sign
 from streamrnn.storage.snapshot import Checkpoint
 from tests.support.learners import bits_of, differing
 from tests.support.scenario import TP, Scenario
@@ -147,6 +150,22 @@ def test_a_partition_that_is_new_begins_with_the_same_checkpoint_while_it_is_the
     first.run()
     later = Job(made.config()).first_learner(TopicPartition("in", 1))
     assert differing(bits_of(later), bits_of(begun)) == []
+
+
+def test_partitions_may_have_begun_with_different_checkpoints_of_a_directory(first: Scenario) -> None:
+    made = Second(first.directory.parent / "second", partitions=2)
+    made.path = Path(Job(first.config()).checkpoints(TP).place)
+    made.fill(40)
+    made.run()
+    before = made.mark()["lineage"]
+    for path in made.manifests():
+        raw = json.loads(path.read_bytes())
+        raw["configuration"][warm_start.FIELD]["sha256"] = "0" * 64
+        raw["configuration_sha256"] = canonical_sha256(raw["configuration"])
+        path.write_bytes(manifest_bytes(sign(msgspec.convert(raw, Manifest))))
+    made.fill(20, seed=3)
+    made.run()
+    assert made.mark()["lineage"] == before
 
 
 def test_a_named_manifest_that_is_another_one_by_now_is_a_changed_setting(first: Scenario) -> None:

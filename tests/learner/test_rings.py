@@ -72,6 +72,37 @@ def test_once_a_window_has_passed_all_are_those_of_a_learner_that_always_had_the
     assert np.isfinite(found.grad_norm).sum() >= 3 * 20 * STREAMS_SEEN // new[0] - STREAMS_SEEN
 
 
+@pytest.mark.parametrize("n", [3, 6, 50, 51])
+def test_in_a_longer_window_the_sequence_begins_with_the_oldest_step_remembered(n: int) -> None:
+    old, new = of_windows(2, 6), of_windows(2, 11)
+    before, after = Learner(old, 1), Learner(new, 1)
+    before.process(block(old, n * STREAMS_SEEN))
+    carry_over(before.state(), after, range(3))
+    theirs, mine = before.state().streams, after.state().streams
+    for slot in range(STREAMS_SEEN):
+        steps, remembered = int(theirs["steps"][slot]), min(n, 6)
+        assert (steps, int(mine["steps"][slot])) == (n, remembered)
+        for ago in range(1, remembered + 1):
+            place, was_at = (remembered - ago) % 11, (steps - ago) % 6
+            np.testing.assert_array_equal(mine["x"][slot, place], theirs["x"][slot, was_at])
+            np.testing.assert_array_equal(mine["y"][slot, place], theirs["y"][slot, was_at])
+
+
+def test_events_that_wait_for_a_label_keep_their_step_when_the_window_grows() -> None:
+    old, new = of_labels(4), with_fields(of_labels(4), learning=of_windows(2, 11).learning)
+    before, after = Learner(old, 1), Learner(new, 1)
+    before.process(events(old, 20 * STREAMS_SEEN))
+    carry_over(before.state(), after, range(3))
+    # Of the newest four of twenty events; six steps are remembered, the oldest of which is number 0 by now.
+    for slot in range(STREAMS_SEEN):
+        assert sorted(before.state().streams["event_step"][slot]) == [16, 17, 18, 19]
+        assert sorted(after.state().streams["event_step"][slot]) == [2, 3, 4, 5]
+    after.process(labels(new, 20 * STREAMS_SEEN, STREAMS_SEEN))
+    assert after.counters()["late_labels"] == after.counters()["unmatched_labels"] == 0
+    waiting = after.state().streams["y"][:STREAMS_SEEN, :, 0]
+    assert [np.flatnonzero(np.isfinite(row)).tolist() for row in waiting] == [[5]] * STREAMS_SEEN
+
+
 def test_sequences_that_end_from_now_on_find_their_states() -> None:
     old = of_windows(2, 6)
     for new in (with_fields(old, has_end=True), with_fields(old, streams=StreamSpec(max_streams=10, reset_after_s=60))):

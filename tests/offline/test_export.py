@@ -19,9 +19,11 @@ from streamrnn.cli import app
 from streamrnn.errors import CheckpointError
 from streamrnn.job.config import Config
 from streamrnn.job.job import Job
+from streamrnn.learner.features import Numeric
 from streamrnn.learner.spec import InputSpec, LearningSpec, TargetSpec
 from streamrnn.offline.export import Exported, choose, export
 from streamrnn.storage.listing import find
+from streamrnn.storage.model_file import load_model
 from tests.support.scenario import START_MS, TP, Scenario
 
 N, MORE = 150, 60
@@ -128,6 +130,32 @@ def test_a_regressor_goes_on_as_the_daemon_did_to_the_bit(tmp_path: Path, edit: 
     assert model.counters()["updates"] == newest.manifest.progress.updates
 
 
+@pytest.mark.parametrize("missing", ["mean", "last"])
+def test_fields_that_are_missing_count_as_in_the_job(tmp_path: Path, missing: Any) -> None:
+    def edit(config: Config) -> Config:
+        return replace(config, features=(Numeric(field="a", missing=missing), *config.features[1:]))
+
+    class Sparse(Kind):
+        def append(self, key: bytes | None, value: bytes | None, time_ms: int = START_MS, partition: int = 0) -> None:
+            event = json.loads(value or b"")
+            if event["u"] > 1.5:
+                del event["a"]
+            super().append(key, json.dumps(event).encode(), time_ms, partition)
+
+    scenario = Sparse(tmp_path / "job", streams="{max_streams: 9}")
+    scenario.edit = edit  # type: ignore[method-assign]
+    scenario.fill(N)
+    scenario.run()
+    export(choose(find(tmp_path / "job" / "checkpoints"), None), tmp_path / "m.safetensors")
+    scenario.fill(MORE, seed=1)
+    scenario.run()
+    model = RNNRegressor.load(tmp_path / "m.safetensors")
+    assert sum("a" not in event for event, _ in later(scenario)) > 20
+    for event, output in later(scenario):
+        assert model.predict_one(event) == output["prediction"]
+        model.learn_one(event, event["y"])
+
+
 def test_several_targets_go_on_in_one_estimator(tmp_path: Path) -> None:
     scenario, done, out = learned(tmp_path, lambda c: replace(c, target=TargetSpec(fields=("u", "y"))))
     assert done.estimator == "RNNMultiTargetRegressor"
@@ -194,6 +222,16 @@ def test_weights_stand_under_pytorch_s_names(tmp_path: Path) -> None:
     for name, weights in RNNRegressor.load(out).get_weights().items():
         np.testing.assert_array_equal(tensors[name], weights, err_msg=name)
     assert scenario.mark()["offset"] == N + MORE
+
+
+def test_times_stay_behind(tmp_path: Path) -> None:
+    _, _, out = learned(tmp_path, as_it_is)
+    saved = load_model(out).saved
+    assert saved is not None
+    assert not saved.model["clock"].any()  # not begun
+    assert not saved.streams["last_ms"].any()
+    assert not saved.streams["seen"][:, :-1].any()
+    assert len(set(saved.streams["seen"][:, -1])) == len(saved.keys) == 5  # the order in which they were seen
 
 
 def test_settings_that_estimators_lack_are_told(tmp_path: Path) -> None:

@@ -298,7 +298,7 @@ def test_a_cluster_that_stops_answering_ends_the_look(own: Place, kafka_server: 
     resumed = threading.Timer(120.0, os.kill, (kafka_server.pid, signal.SIGCONT))
     resumed.start()
     try:
-        with pytest.raises(BrokerError, match="no answer from Kafka"):
+        with pytest.raises(BrokerError, match=r"no answer from Kafka|describing the group .* failed"):
             list(Preflight(own.config()).findings(tell))
         assert resumed.is_alive(), "it waited until the broker was there again"
     finally:
