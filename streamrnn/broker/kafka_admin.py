@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import kafka.errors as client_errors
@@ -31,7 +31,11 @@ from streamrnn.broker.protocol import (
 from streamrnn.errors import BrokerError
 
 _EARLIEST, _LATEST = -2, -1
-_NO_COORDINATOR_YET = (client_errors.CoordinatorNotAvailableError, client_errors.CoordinatorLoadInProgressError)
+_NO_COORDINATOR_NOW = (
+    client_errors.CoordinatorNotAvailableError,
+    client_errors.CoordinatorLoadInProgressError,
+    client_errors.NotCoordinatorError,
+)
 _COORDINATOR_PAUSE_S = 0.2
 
 
@@ -94,15 +98,24 @@ class KafkaAdministration:
 
     def describe_group(self, group: str) -> GroupDescription:
         """See :class:`streamrnn.broker.protocol.Administration`."""
-        with self._client(f"describing the group {group}") as admin:
-            try:
-                found = self._coordinated(lambda: admin.describe_groups([group]))[group]
-                operations = found["authorized_operations"]
-                if operations is None:  # of a group that does not exist yet brokers say no rights
-                    operations = ["READ"] if _may_leave(admin, group) else []
-            except client_errors.GroupAuthorizationFailedError as error:
-                return GroupDescription(frozenset(), refused=f"not authorized to describe it ({type(error).__name__})")
-        refused = "" if found["error"] is None or "GroupIdNotFound" in found["error"] else found["error"]
+
+        def ask(admin: Any) -> tuple[Mapping[str, Any], Sequence[str]]:
+            found = admin.describe_groups([group])[group]
+            if "Coordinator" in (found["error"] or ""):  # as text, where other requests raise it
+                raise client_errors.NotCoordinatorError(found["error"])
+            operations = found["authorized_operations"]
+            if operations is None:  # of a group that does not exist yet brokers say no rights
+                operations = ["READ"] if _may_leave(admin, group) else []
+            return found, operations
+
+        try:
+            found, operations = self._ask_coordinator(f"describing the group {group}", ask)
+        except client_errors.GroupAuthorizationFailedError as error:
+            return GroupDescription(frozenset(), refused=f"not authorized to describe it ({type(error).__name__})")
+        reason = found["error"] or ""
+        if "not a classic group" in reason:
+            reason = "it is a group of Kafka's newer consumer protocol, which streamrnn does not speak"
+        refused = "" if "GroupIdNotFound" in reason else reason
         if found["protocol_type"] not in ("", "consumer"):
             refused = f"it is a group of {found['protocol_type']!r}, not of consumers"
         members = tuple(_member(member) for member in found["members"])
@@ -110,8 +123,11 @@ class KafkaAdministration:
 
     def commits(self, group: str) -> dict[TopicPartition, Commit]:
         """See :class:`streamrnn.broker.protocol.Administration`."""
-        with self._client(f"reading the offsets of the group {group}") as admin:
-            found = self._coordinated(lambda: admin.list_group_offsets({group: None}))[group]
+        what = f"reading the offsets of the group {group}"
+        try:
+            found = self._ask_coordinator(what, lambda admin: admin.list_group_offsets({group: None})[group])
+        except client_errors.GroupAuthorizationFailedError as error:
+            raise BrokerError(f"{what} failed: {error}; grant DESCRIBE on the group") from error
         return {
             TopicPartition(*tp): Commit(stored.offset, stored.metadata)
             for tp, stored in found.items()
@@ -160,16 +176,25 @@ class KafkaAdministration:
             consumer.close(autocommit=False)
         return {tp: records[:max_records] for tp, records in found.items()}
 
-    def _coordinated(self, ask: Callable[[], Any]) -> Any:
-        """Ask a group's coordinator, which a new cluster makes when it is first asked for."""
+    def _ask_coordinator(self, what: str, ask: Callable[[Any], Any]) -> Any:
+        """Ask a group's coordinator, which a new cluster makes when it is first asked for, and which may move.
+
+        Each try has a client of its own: clients remember who the coordinator was. Raises GroupAuthorizationFailedError
+        as it is.
+        """
         deadline = time.monotonic() + self.connection.request_timeout_s
         while True:
-            try:
-                return ask()
-            except _NO_COORDINATOR_YET:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(_COORDINATOR_PAUSE_S)
+            with self._client(what) as admin:
+                try:
+                    return ask(admin)
+                except client_errors.GroupAuthorizationFailedError as error:
+                    refused = error
+                    break
+                except _NO_COORDINATOR_NOW:
+                    if time.monotonic() > deadline:
+                        raise
+            time.sleep(_COORDINATOR_PAUSE_S)
+        raise refused
 
     @contextlib.contextmanager
     def _client(self, what: str) -> Iterator[Any]:
@@ -192,10 +217,11 @@ def _hint(error: Exception) -> str:
 
 
 def _topic(found: Mapping[str, Any]) -> TopicDescription:
-    partitions = found["partitions"]
+    partitions, operations = found["partitions"], found["authorized_operations"]
     return TopicDescription(
         partitions=len(partitions),
-        operations=frozenset(found["authorized_operations"] or ()),
+        # Some makes of broker do not say: then what is refused shows when it is tried.
+        operations=frozenset(("READ", "WRITE", "DESCRIBE") if operations is None else operations),
         replicas=min((len(partition["replica_nodes"]) for partition in partitions), default=1),
         leaderless=tuple(sorted(p["partition_index"] for p in partitions if p["leader_id"] < 0)),
         id=str(found.get("topic_id") or ""),  # brokers before 2.8 have none

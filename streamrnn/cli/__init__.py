@@ -10,6 +10,7 @@ stopped without its last checkpoint, 130 Ctrl-C. An error a user can meet ends i
     show              how jobs, evaluations and samples of records are laid out
     show_checkpoints  how checkpoints are
     changes           which settings changed since the job's checkpoints were written
+    options           options that several commands share
     connect           a job's cluster: what keeps the job from running there, and the topics it lacks
     evaluating        the files that an evaluation reads and writes, and what it refuses
 """
@@ -22,7 +23,6 @@ import json
 import os
 from collections.abc import Callable
 from enum import StrEnum
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ParamSpec
 
@@ -30,10 +30,17 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from streamrnn.cli.options import (
+    CheckpointArgument,
+    ConfigOption,
+    DataOption,
+    KeyOption,
+    SampleOption,
+    TimestampOption,
+)
 from streamrnn.errors import ConfigError, StreamrnnError
 
 if TYPE_CHECKING:
-    from streamrnn.job.config import Config
     from streamrnn.offline.inspection import Place
 
 P = ParamSpec("P")
@@ -65,38 +72,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-ConfigOption = Annotated[
-    Path, typer.Option("--config", "-c", metavar="JOB.YAML", help="The job file.", show_default=False)
-]
-DataOption = Annotated[
-    Path,
-    typer.Option(
-        metavar="FILE",
-        help="The records, in the order in which they are learned: .csv, .jsonl or .ndjson.",
-        exists=True,
-        dir_okay=False,
-    ),
-]
-SampleOption = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Also decode records of a file: .csv, .jsonl or .ndjson.", show_default=False),
-]
-KeyOption = Annotated[
-    str | None, typer.Option(metavar="FIELD", help="Field to use as the record key, which names the stream.")
-]
-TimestampOption = Annotated[
-    str | None,
-    typer.Option(metavar="FIELD", help="Field to use as the record's timestamp: milliseconds or ISO 8601 text."),
-]
-CheckpointArgument = Annotated[
-    Path | None,
-    typer.Argument(
-        metavar="CHECKPOINT",
-        help="A checkpoint's manifest, or a directory with checkpoints anywhere below it.",
-        show_default=False,
-    ),
-]
 
 
 class Precision(StrEnum):
@@ -221,9 +196,8 @@ def validate(
 ) -> None:
     """Check a job file and show the job it describes: columns, model, memory, warnings.
 
-    With --data, also what records of a file are to the job: how many can be used, how often each field is missing,
-    which never come and what was probably meant. The exit status is not 0 where none can be used or a field never
-    comes.
+    With --data, also how many records of a file can be used, and how often each field is missing in them. The exit
+    status is not 0 where none can be used or a field never comes.
 
     Where the job has checkpoints, each setting that changed since is told with what becomes of what was learned: taken
     up at once, taken up by growth, or not possible, and then the exit status is not 0.
@@ -237,27 +211,15 @@ def validate(
     console.print("[green]the job file is valid[/green]")
     sound = changes.tell(job, console)
     if data is not None:
-        sound = _fits(job, data, key, timestamp, limit) and sound
+        from streamrnn.cli.evaluating import fits
+
+        sound = fits(job, data, key, timestamp, limit, console) and sound
     if connect:
         from streamrnn.cli.connect import look
 
         sound = not look(job, console, _stderr()) and sound
     if not sound:
         raise typer.Exit(ERROR)
-
-
-def _fits(job: Config, data: Path, key: str | None, timestamp: str | None, limit: int) -> bool:
-    """Show what the file's records are to the job; whether they are what it needs."""
-    from streamrnn.cli import evaluating, show
-    from streamrnn.job.sample import examine
-    from streamrnn.offline import data_file
-
-    fields = data_file.Fields(key=key, timestamp=timestamp)
-    with contextlib.closing(data_file.read_rows(data)) as rows:
-        _, source = evaluating.begun(data_file.records(job, rows, fields), data)
-        sample = examine(job, islice(source, limit))
-    show.show_sample(_stdout(), sample)
-    return sample.used > 0 and not sample.never()
 
 
 @_command(_JOB)

@@ -19,7 +19,7 @@ import numpy as np
 
 from streamrnn.broker.protocol import Record, TopicPartition
 from streamrnn.job.codec.names import names_in, told
-from streamrnn.job.codec.presence import Field, Seen, becomes_nan
+from streamrnn.job.codec.presence import Field, Seen
 from streamrnn.job.codec.records import Decoded
 from streamrnn.job.job import Job
 from streamrnn.learner.block import LABEL
@@ -132,6 +132,9 @@ class Watch:
             return f"{dropped} windows were dropped, as their loss or gradient was not finite", True
         if windows := grown["windows"]:
             return f"{windows} windows are fewer than learning.batch_size ({config.learning.batch_size})", False
+        steps = self._learner.state().streams["steps"]
+        if config.target.known == "record" and steps.size and steps.max() >= config.learning.k1:
+            return "their targets are numbers too large to square, of which nothing is learned", True
         return f"no stream had learning.k1 ({config.learning.k1}) records in its sequence", False
 
     def _why_unused(self) -> str:
@@ -184,7 +187,7 @@ def _had_feature(learner: Learner, job: Job, path: str) -> bool:
     for feature in job.config.features:
         columns = slice(at, at := at + len(feature.columns))
         held = model["x_count"][columns] > 0
-        if not becomes_nan(feature):
+        if getattr(feature, "missing", "zero") == "zero":
             held &= model["x_mean"][columns] != 0
         if feature.field == path and held.any():
             return True

@@ -19,7 +19,7 @@ an event that has all keys costs next to nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,9 @@ Flags = npt.NDArray[np.bool_]
 
 EARLIER = 8
 """Events before a feature's first that count at most as such in which it was absent."""
+FAR, NEAR, ALWAYS = 1, 3, 0
+"""Events with a feature that it takes, for each without it, so that its absence is not ordinary: depending on how far 0
+is from its values. ALWAYS: it never is, as they never varied."""
 
 
 class Absence:
@@ -50,13 +53,16 @@ class Absence:
         self.events = 0
         self._complete = 0
         """Events that lacked no key: counted once for all columns."""
-        self._before = np.zeros(0, np.int64)  # per column: events before its first
-        self._there = np.zeros(0, np.int64)  # those with its key, less the complete ones
-        self._low = np.zeros(0)  # least and greatest of the values looked at, NaN before there was one
-        self._high = np.zeros(0)
         self._look = False
         """Whether the next complete event is looked at: one after each other, for complete ones may be all there is."""
-        self._counted = np.zeros(0, np.int64)  # events that lacked it and stand in the statistics as a 0
+        # Of each column:
+        self._before = np.zeros(0, np.int64)  # events before its feature's first
+        self._there = np.zeros(0, np.int64)  # those with its key, less the complete ones
+        self._low: list[float] = []  # least and greatest of the values looked at, NaN before there was one
+        self._high: list[float] = []
+        self._needed = np.zeros(0, np.int64)  # what follows: events there, for each absent one, that make it missing
+        self._in_force = np.zeros(0, np.bool_)  # whether it was 0 in the last event that lacked keys
+        self._counted = np.zeros(0, np.int64)  # when it ceased to be: events in which the statistics have a 0 for it
         self._constant: dict[int, float] = {}  # the columns whose values were all the same, NaN before there was one
         self._judged = -1, 0
         self._zero = np.zeros(0, np.bool_)
@@ -68,27 +74,30 @@ class Absence:
         return self._values
 
     def _judge(self) -> Flags:
-        """Which columns are 0 in an event that lacks their key; asked again only after another event."""
+        """Which columns are 0 in an event that lacks their key; the same array for as long as they are the same."""
         if self._judged != (now := (self.events, len(self._before))):
-            self._judged, self._zero = now, self._is_zero()
-            self._values = np.where(self._zero, 0.0, np.nan).tolist()
+            self._judged = now
+            there = self._there + self._complete
+            zero = self._needed * (self.events - np.maximum(self._before - EARLIER, 0) - there) > there
+            zero |= self._needed == ALWAYS
+            if len(zero) != len(self._zero) or (zero != self._zero).any():
+                self._zero, self._values = zero, np.where(zero, 0.0, np.nan).tolist()
         return self._zero
 
-    def _is_zero(self) -> Flags:
-        there = self._there + self._complete
-        absent = self._absent() - self._before + np.minimum(self._before, EARLIER)
-        spread = self._high - self._low
-        near = (self._low - spread <= 0.0) & (self._high + spread >= 0.0)
-        zero: Flags = ~(spread > 0.0) | (absent > there) | (near & (3 * absent > there))
-        return zero
+    def _absent(self) -> Integers:
+        """Events that lacked each column's key, those before its first included."""
+        absent: Integers = self.events - self._there - self._complete
+        return absent
 
     def grow(self, columns: int) -> None:
         """More columns, whose features come with the next event."""
         if new := columns - len(self._before):
-            start = len(self._before)
+            start, nan = len(self._before), [math.nan] * new
             self._before = np.append(self._before, np.full(new, self.events))
             self._there = np.append(self._there, np.full(new, -self._complete))
-            self._low, self._high = (np.append(bound, np.full(new, np.nan)) for bound in (self._low, self._high))
+            self._low, self._high = [*self._low, *nan], [*self._high, *nan]
+            self._needed = np.append(self._needed, np.full(new, ALWAYS))
+            self._in_force = np.append(self._in_force, np.zeros(new, np.bool_))
             self._counted = np.append(self._counted, np.zeros(new, np.int64))
             self._constant.update(dict.fromkeys(range(start, columns), math.nan))
 
@@ -98,24 +107,28 @@ class Absence:
         self._complete += 1
         if self._look:
             self._look = False
-            self._extend(np.arange(len(self._low)), np.array(row, np.float64))
+            self._extend(range(len(self._low)), row)
         elif self._constant:
-            self._compare(row)
+            self._extend([k for k, value in self._constant.items() if row[k] != value], row)
 
-    def _compare(self, row: Row) -> None:
-        varied = [k for k, value in self._constant.items() if row[k] != value and row[k] == row[k]]
-        for k in varied:
-            self._extend(np.array([k]), np.array([row[k]]))
+    def _extend(self, columns: Iterable[int], row: Row) -> None:
+        """The values of these columns are looked at."""
+        low, high = self._low, self._high
+        for k in columns:
+            value = row[k]
+            if not low[k] <= value <= high[k] and math.isfinite(value):
+                self._widen(k, float(value))
 
-    def _extend(self, columns: Integers, values: Floats) -> None:
-        self._low[columns] = np.fmin(self._low[columns], values)
-        self._high[columns] = np.fmax(self._high[columns], values)
-        for k in columns.tolist():
-            if k in self._constant:
-                if self._low[k] < self._high[k]:
-                    del self._constant[k]
-                else:
-                    self._constant[k] = float(self._low[k])
+    def _widen(self, k: int, value: float) -> None:
+        known = self._low[k] == self._low[k]
+        low = self._low[k] = min(self._low[k], value) if known else value
+        high = self._high[k] = max(self._high[k], value) if known else value
+        if low == high:
+            self._constant[k] = value
+            return
+        self._constant.pop(k, None)
+        spread = high - low
+        self._needed[k] = NEAR if low - spread <= 0.0 <= high + spread else FAR
 
     def note(self, there: Sequence[int], row: Row) -> Integers | None:
         """An event is learned that had the keys of these columns only.
@@ -123,24 +136,22 @@ class Absence:
         Returns how many zeros the statistics of each column lack that stand for earlier events; None where they lack
         none.
         """
-        zero, columns = self._judge(), np.array(there, np.int64)
-        lacking = np.where(zero, self._absent() - self._counted, 0)
-        self._there[columns] += 1
-        self._extend(columns, np.array([row[k] for k in there], np.float64))
+        zero, lacking = self._judge(), None
+        if zero is not self._in_force:
+            absent, begun, ended = self._absent(), zero & ~self._in_force, self._in_force & ~zero
+            lacking = np.where(begun, absent - self._counted, 0)
+            self._counted = np.where(ended, absent, self._counted)
+            self._in_force = zero
+        self._there[list(there)] += 1
+        self._extend(there, row)
         self.events += 1
         self._look = True
-        self._counted = np.where(zero, self._absent(), self._counted)
-        return lacking if lacking.any() else None
-
-    def _absent(self) -> Integers:
-        """Events that lacked each column's key, those before its first included."""
-        absent: Integers = self.events - self._there - self._complete
-        return absent
+        return lacking if lacking is not None and lacking.any() else None
 
     def note_complete_rows(self, rows: Floats) -> None:
         """``note_complete`` for each of some rows (n, columns)."""
         if self._look and len(rows):
-            self.note_complete(np.where(np.isfinite(rows[0]), rows[0], np.nan))
+            self.note_complete(rows[0])
             rows = rows[1:]
         self.events += len(rows)
         self._complete += len(rows)
@@ -149,7 +160,7 @@ class Absence:
             for _ in range(2):  # the first value, and the first other one
                 other = np.isfinite(values) & (values != self._constant.get(k, values))
                 if other.any():
-                    self._extend(np.array([k]), values[other.argmax()][None])
+                    self._widen(k, float(values[other.argmax()]))
 
     def state(self) -> dict[str, Any]:
         """All it knows as JSON values."""
@@ -159,8 +170,9 @@ class Absence:
             "look": self._look,
             "before": self._before.tolist(),
             "there": self._there.tolist(),
-            "low": _to_json(self._low),
-            "high": _to_json(self._high),
+            "low": [None if value != value else value for value in self._low],
+            "high": [None if value != value else value for value in self._high],
+            "in_force": self._in_force.tolist(),
             "counted": self._counted.tolist(),
         }
 
@@ -168,20 +180,14 @@ class Absence:
     def restored(cls, state: Mapping[str, Any]) -> Absence:
         """The one whose ``state`` this is."""
         absence = cls()
-        absence.events, absence._complete = state["events"], state["complete"]
-        absence._look = state["look"]
+        absence.grow(len(state["before"]))
+        for k, (low, high) in enumerate(zip(state["low"], state["high"], strict=True)):
+            for value in (low, high):
+                if value is not None:
+                    absence._widen(k, value)
+        absence.events, absence._complete, absence._look = state["events"], state["complete"], state["look"]
         absence._before = np.array(state["before"], np.int64)
         absence._there = np.array(state["there"], np.int64)
-        absence._low, absence._high = _from_json(state["low"]), _from_json(state["high"])
+        absence._in_force = np.array(state["in_force"], np.bool_)
         absence._counted = np.array(state["counted"], np.int64)
-        varied = absence._low < absence._high
-        absence._constant = {k: float(absence._low[k]) for k in np.flatnonzero(~varied).tolist()}
         return absence
-
-
-def _to_json(values: Floats) -> list[float | None]:
-    return [value if value == value else None for value in values.tolist()]
-
-
-def _from_json(values: Sequence[float | None]) -> Floats:
-    return np.array([math.nan if value is None else value for value in values], np.float64)

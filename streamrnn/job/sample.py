@@ -118,8 +118,8 @@ class Sample:
                 )
         constant = [
             f"{field.role} {field.path!r} has the same value in every record, which teaches nothing"
-            for field in self._fields
-            if self._is_constant(field)
+            for field, _, missing in self.shares()
+            if not missing and self._is_constant(field)
         ]
         if self.records and self.filtered == self.records:
             never.append(f"input.where passes over all {self.records:,} records")

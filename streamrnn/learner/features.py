@@ -312,7 +312,8 @@ def number(value: object, field: str) -> float:
     kind = type(value)
     if kind is float:
         return value if value - value == 0.0 else _NAN  # type: ignore[operator,return-value]
-    if kind is int or kind is bool or isinstance(value, _NUMBERS):
+    # NumPy counts spans of time among the integers.
+    if kind is int or kind is bool or (isinstance(value, _NUMBERS) and kind is not np.timedelta64):
         try:
             x = float(value)  # type: ignore[arg-type]
         except OverflowError:

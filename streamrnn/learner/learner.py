@@ -134,16 +134,18 @@ class Learner:
             )
         before = self.streams.records
         slots, fresh, times = self.streams.assign(block.keys, block.time_ms.tolist(), kinds)
-        if not self.streams.returns:
-            predictions = self._run(block, slots, fresh, times, block.kind)
-        else:
-            parts, start = [], 0
-            for record, now in (*self.streams.returns, (before + len(block), None)):
-                rows = slice(start, start := record - before)
-                parts.append(self._run(block.rows(rows), slots[rows], fresh[rows], times[rows], block.kind[rows]))
-                if now is not None:
-                    self._go_back(now)
+        parts, start = [], 0
+        for record, now in self.streams.pop_returns():
+            rows = slice(start, record - before)
+            parts.append(self._run(block.rows(rows), slots[rows], fresh[rows], times[rows], block.kind[rows]))
+            self._go_back(now)
+            start = rows.stop
+        if parts:
+            rows = slice(start, len(block))
+            parts.append(self._run(block.rows(rows), slots[rows], fresh[rows], times[rows], block.kind[rows]))
             predictions = Predictions.joined(parts)
+        else:
+            predictions = self._run(block, slots, fresh, times, block.kind)
         self.digest = zlib.crc32(predictions.value.data, self.digest)
         return predictions
 
@@ -193,7 +195,7 @@ class Learner:
         else:
             one.slot[0], one.fresh[0], one.time_ms[0] = self.streams.assign_one(key, time_ms, kind)
             if self.streams.returns:
-                self._go_back(self.streams.returns.pop()[1])
+                self._go_back(self.streams.pop_returns()[0][1])
         one.kind[0], one.end[0], one.event[0] = kind, end and self.spec.has_end, event
         self._process_one()
         return self._one_prediction

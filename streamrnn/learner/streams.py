@@ -57,7 +57,7 @@ class StreamIndex:
     records
         How many were assigned so far.
     returns
-        Where stream time went back in the newest block: before which record (of all, from 0), and to what time.
+        Where stream time went back since ``pop_returns``: before which record (of all, from 0), and to what time.
 
     >>> index = StreamIndex(max_streams=2, ttl_ms=None, max_time_jump_ms=1000)
     >>> slots, fresh, _ = index.assign([b"a", b"b", b"a", b"c"], [1, 2, 3, 4], [0, 0, 0, 0])
@@ -118,7 +118,6 @@ class StreamIndex:
         """
         n, done = len(keys), 0
         slots, fresh, times = [self.max_streams] * n, [False] * n, list(times_ms)
-        self.returns = []
         # Records of one stream at one time, as from a data frame: from the third on nothing new is decided, unless they
         # might move time.
         if n > 2 and keys.count(keys[0]) == n and times_ms.count(times_ms[0]) == n and kinds.count(EVENT) == n:
@@ -296,6 +295,11 @@ class StreamIndex:
         self._keys[slot] = None
         heapq.heappush(self._free, slot)
         self._touched_segments.add(slot // SEGMENT_SLOTS)
+
+    def pop_returns(self) -> list[tuple[int, int]]:
+        """What is in ``returns``, which is empty afterwards."""
+        returns, self.returns = self.returns, []
+        return returns
 
     def pop_touched_segments(self) -> set[int]:
         """Segments touched since the last call."""

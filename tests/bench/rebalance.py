@@ -97,6 +97,7 @@ class Group:
         self.job, self.directory, self.bootstrap = f"bench-{uuid.uuid4().hex[:8]}", directory, bootstrap
         self._command, self._settings = command, settings
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._said: dict[str, int] = {}  # by earlier processes of that name
         stamped = {"message.timestamp.type": "LogAppendTime"}
         with contextlib.closing(KafkaAdminClient(bootstrap_servers=bootstrap)) as admin:
             topics = [f"{self.job}-{name}" for name in ("in", "out", "dead")]
@@ -111,6 +112,7 @@ class Group:
         for name in names:
             file = self.directory / f"{name}.yaml"
             file.write_text(self.text(name))
+            self._said[name] = len(self.says(name))
             with (self.directory / f"{name}.log").open("ab") as log:
                 self._running[name] = subprocess.Popen(
                     [*self._command, "run", "-c", str(file)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -140,7 +142,7 @@ class Group:
         """Until each of these workers, just started, has caught up on a partition."""
         deadline = time.monotonic() + DEADLINE_S
         for name in names:
-            while ": caught up at offset" not in self.says(name).rpartition("kernels ready")[2]:
+            while ": caught up at offset" not in self.says(name)[self._said[name] :]:
                 if time.monotonic() > deadline or self._running[name].poll() is not None:
                     raise SystemExit(f"{name} is not at work:\n{self.says(name)[-3000:]}")
                 time.sleep(0.1)

@@ -181,7 +181,7 @@ def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
 def test_a_log_that_ends_before_the_checkpoint_is_read_from_its_beginning(scenario: Scenario) -> None:
     scenario.run()
     lose_offsets(scenario)
-    (scenario.directory / "log" / "topics" / "in" / "id").unlink()  # a log that says nothing of its topics
+    (scenario.directory / "log" / "ids" / "in").unlink()  # a log that says nothing of its topics
     (scenario.directory / "log" / "topics" / "in" / "0.jsonl").write_text("")
     append(scenario, 0)
     scenario.run()

@@ -31,6 +31,7 @@ from streamrnn import (
     RNNMultiTargetRegressor,
     RNNRegressor,
 )
+from streamrnn.estimators.absence import Absence
 from streamrnn.estimators.columns import Columns
 
 Event = dict[Any, Any]
@@ -97,6 +98,20 @@ def test_a_missing_value_is_missing_whatever_absence_means(nothing: Any) -> None
     columns = learned(*[{"a": 1.0, "b": float(t)} for t in range(50)])
     assert same(columns.row({"a": nothing, "b": 3.0}), [math.nan, 3.0])
     assert same(columns.row({"b": nothing, "a": 1.0}), [1.0, math.nan])
+
+
+def test_statistics_get_every_zero_once_however_often_a_feature_s_absence_changes_its_meaning() -> None:
+    absence, zeros, absent, changes = Absence(), 0, 0, [False]
+    absence.grow(2)
+    for t, there in enumerate("110000" + "1" * 12 + "0" * 15 + "1" * 30 + "0" * 30):
+        zero = not math.isnan(absence.values()[1])
+        changes += [zero] * (zero != changes[-1])
+        absent += there == "0"
+        zeros += zero and there == "0"
+        lacking = absence.note([0, 1] if there == "1" else [0], [float(t), 100.0 + t])
+        zeros += 0 if lacking is None else int(lacking[1])
+    assert changes == [False, True, False, True, False, True, False, True]
+    assert zeros == absent
 
 
 def test_declared_names_are_judged_as_discovered_ones() -> None:
@@ -185,8 +200,9 @@ def frames(cuts: list[int]) -> Iterator[tuple[pd.DataFrame, pd.Series]]:
     whole = pd.DataFrame(r.normal(20, 1, (60, 3)), columns=["a", "b", "c"])
     whole["one"] = 1.0
     whole.iloc[::7, 1] = np.nan
+    whole.iloc[[0, 1, 20, 40, 41, 50], [1]] = np.inf
     whole.iloc[:25, 2] = np.nan
-    y = whole.a - whole.b.fillna(20)
+    y = whole.a - whole.b.where(np.isfinite(whole.b), 20)
     for start, stop in zip([0, *cuts], [*cuts, len(whole)], strict=True):
         part = whole.iloc[start:stop]
         yield (part.drop(columns=["a", "one"]) if stop == len(whole) else part), y.iloc[start:stop]
@@ -196,6 +212,8 @@ def frames(cuts: list[int]) -> Iterator[tuple[pd.DataFrame, pd.Series]]:
 def test_a_frame_means_what_its_rows_mean(cuts: list[int]) -> None:
     one, many = (RNNRegressor(**SMALL, dtype="float64") for _ in range(2))
     for X, y in frames(cuts):
+        for model in (one, many):
+            model.learn_one({"b": 20.0}, 0.0)
         many.learn_many(X, y)
         for x, target in zip(X.to_dict("records"), y, strict=True):
             one.learn_one(x, target)

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -151,6 +152,48 @@ def test_huge_integers_that_cancel_are_still_refused() -> None:
     encoder = FeatureEncoder([Numeric(field="a"), Numeric(field="b"), Numeric(field="c")])
     with pytest.raises(RecordError, match="field 'a'"):
         encoder.encode([10**400, -(10**400), 1.0], [0.0] * 3)
+
+
+@pytest.mark.parametrize(
+    ("missing", "expected"),
+    [
+        ("mean", ("mean", "mean", "mean", "mean", "mean")),
+        ("last", ("last", "last", "last", "last", "mean")),
+        ("zero", (0.0, 0.0, 0.0, 1.0, "mean")),  # the cosine of 0 is 1; a category is all zeros whatever is said
+    ],
+)
+def test_an_encoder_says_for_each_column_what_a_missing_value_counts_as(missing: Any, expected: tuple[Any]) -> None:
+    encoder = FeatureEncoder(
+        [
+            Numeric(field="a", missing=missing),
+            Log1p(field="b", missing=missing),
+            Cyclic(field="c", period=24, missing=missing),
+            OneHot(field="d", categories=("x",)),
+        ]
+    )
+    assert encoder.missing == expected
+    assert str(encoder.encode_dict({})) == "[nan, nan, nan, nan, 0.0]"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [{"encoder": "numeric", "missing": "none"}, {"encoder": "hash", "buckets": 2, "missing": "zero"}],
+)
+def test_what_missing_values_count_as_is_one_of_three_and_said_of_numbers_only(spec: dict[str, Any]) -> None:
+    with pytest.raises(msgspec.ValidationError, match="missing"):
+        msgspec.convert({"field": "a", **spec}, FeatureSpec)
+
+
+@pytest.mark.parametrize("nothing", [None, pd.NA, pd.NaT, np.ma.masked, np.datetime64("NaT"), np.timedelta64("NaT")])
+def test_every_word_for_nothing_is_missing_to_every_encoder(nothing: object) -> None:
+    features = [Numeric(field="a"), Log1p(field="a"), OneHot(field="a", categories=("x",)), Hash(field="a", buckets=2)]
+    row = FeatureEncoder([*features, Cyclic(field="a", period=24)]).encode_dict({"a": nothing})
+    assert str(row) == "[nan, nan, 0.0, 0.0, 0.0, nan, nan]"
+
+
+def test_a_span_of_time_is_no_number() -> None:
+    with pytest.raises(RecordError, match="expected a number"):
+        encoded(Numeric(field="a"), np.timedelta64(5, "D"))
 
 
 def test_infinities_that_cancel_are_still_missing() -> None:

@@ -241,7 +241,9 @@ def test_quantile_loss_learns_as_if_steps_were_not_bounded() -> None:
 
 
 @pytest.mark.parametrize("ttl_s", [None, 30.0])
-@pytest.mark.parametrize("cuts", [[], [(60, True)], [(i, i % 3 == 0) for i in range(0, 130, 7)]])
+@pytest.mark.parametrize(
+    "cuts", [[], [(60, True)], [(102, True), (108, False)], [(96, True)], [(i, i % 3 == 0) for i in range(0, 130, 7)]]
+)
 def test_a_jump_of_time_that_is_taken_back_leaves_pauses_and_streams_as_the_naive_learner_has_them(
     cuts: list[tuple[int, bool]], ttl_s: float | None
 ) -> None:

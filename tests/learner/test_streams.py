@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import streamrnn.learner.streams
-from streamrnn.core.kinds import EVENT, LABEL
+from streamrnn.core.kinds import EVENT, FORGET, LABEL
 from streamrnn.learner.streams import StreamIndex
 
 JUMP_MS, TTL_MS = 1000, 300
@@ -22,7 +22,7 @@ Row = tuple[bytes, int, int]
 rows = st.tuples(
     st.sampled_from([b"a", b"b", b"c", b"d", b"e", b"f"]),
     st.one_of(st.integers(0, 2000), st.sampled_from((YEAR_9999, 10**9, 10**9 + 1, -(10**9)))),
-    st.sampled_from((EVENT, EVENT, EVENT, LABEL)),
+    st.sampled_from((EVENT, EVENT, EVENT, LABEL, EVENT, FORGET)),
 )
 limits = st.tuples(st.integers(1, 6), st.sampled_from((None, 0, TTL_MS)))
 
@@ -252,3 +252,23 @@ def test_segments_that_are_not_reported_as_touched_did_not_change(
             assert later_keys[slot] == keys[slot]
             assert np.array_equal(later_seen[slot], seen[slot])
     assert index.pop_touched_segments() == set()
+
+
+def test_a_tombstone_drops_its_stream_where_it_stands_and_moves_no_clock() -> None:
+    index = StreamIndex(9, TTL_MS, JUMP_MS)
+    log = [(b"a", 0, EVENT), (b"b", 1, EVENT), (b"a", 10**12, FORGET), (b"c", 2, FORGET), (b"a", 3, EVENT)]
+    log.append((b"c", 4, EVENT))
+    assert fed(index, log) == [
+        (0, True, 0), (1, True, 1), (0, True, 10**12), (9, False, 2), (0, True, 3), (2, True, 4),
+    ]  # fmt: skip
+    assert (index.evictions_tombstone, index.evictions_ttl, index.clock.now, index.records) == (1, 0, 4, 6)
+    again = restored(index)
+    assert everything(again) == everything(index)
+    assert again.evictions_tombstone == 1
+
+
+def test_a_label_behind_its_stream_s_tombstone_finds_no_stream() -> None:
+    index = StreamIndex(9, None, JUMP_MS)
+    out = fed(index, [(b"a", 0, EVENT), (b"a", 1, FORGET), (b"a", 2, LABEL), (b"a", 3, FORGET)])
+    assert [slot for slot, _, _ in out] == [0, 0, 9, 9]
+    assert len(index) == 0

@@ -61,6 +61,19 @@ def table(report):
     return {(s.target, s.predictor): s.values | {"n": s.scored} for s in report.scores}
 
 
+@pytest.mark.parametrize("encoder", ["numeric", "log1p"])
+def test_zeros_left_out_are_zeros_where_the_job_says_so(tmp_path, encoder):
+    config = job(features=[{"field": "a", "encoder": encoder, "missing": "zero"}])
+    given = [row | {"a": max(0.0, row["a"])} for row in rows()]
+    left_out = [{name: value for name, value in row.items() if name != "a" or value} for row in given]
+    assert len({len(row) for row in left_out}) == 2
+    _, expected = run(tmp_path, config, given)
+    _, out = run(tmp_path, config, left_out)
+    assert [o["prediction"] for o in out] == [o["prediction"] for o in expected]
+    _, as_mean = run(tmp_path, job(features=[{"field": "a", "encoder": encoder}]), left_out)
+    assert [o["prediction"] for o in as_mean] != [o["prediction"] for o in expected]
+
+
 def test_regression_metrics_equal_an_independent_computation(tmp_path):
     data = rows()
     report, out = run(tmp_path, job(), data)

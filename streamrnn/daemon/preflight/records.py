@@ -67,7 +67,13 @@ def kinds(counted: Sample) -> Iterator[Finding]:
 
 
 def fields(counted: Sample) -> Iterator[Finding]:
-    """Which fields of the job they have."""
+    """Which fields of the job they have. Without any feature, or any target, it is not what was meant."""
+    never = set(counted.never()) if counted.used >= _FEW else set()
+    for role in ("feature", "target"):
+        named = {each.field for each in counted.shares() if each.field.role == role}
+        if named and named <= never:
+            what = "no feature of the job" if role == "feature" else "no target"
+            yield problem(f"sample: {what} came in any of {counted.used:,} records; the names are below")
     for remark in counted.remarks():
         yield warning(f"sample: {remark}")
     missing = [f"{each.field.path} ({each.missing_share:.2g})" for each in counted.shares() if each.missing]
@@ -86,7 +92,9 @@ def times(config: Config, facts: Facts, decoded: Decoded) -> Iterator[Finding]:
         (int((at > facts.now_ms + _FUTURE_MS).sum()), "more than an hour in the future"),
     ):
         if n:
-            yield warning(f"sample: {where}: {share(n, len(at))} are {what}; {remedy}")
+            # A unit that was mistaken shows in all records, a clock that is wrong in a few.
+            do = remedy if 2 * n > len(at) else "mend the clocks that gave them (see streams.max_time_jump_s)"
+            yield warning(f"sample: {where}: {share(n, len(at))} are {what}; {do}")
     if len(at):
         yield fine(f"sample: the newest record is {duration(max(0, facts.now_ms - int(at.max())))} old")
 

@@ -11,9 +11,12 @@ from collections.abc import Iterator, Sequence
 from streamrnn.broker.protocol import Bounds, Commit, TopicPartition
 from streamrnn.daemon.mark import Mark
 from streamrnn.daemon.preflight.facts import Facts
-from streamrnn.daemon.preflight.findings import Finding, count, duration, fine, problem, warning
+from streamrnn.daemon.preflight.findings import Finding, Kind, count, duration, fine, problem, warning
 from streamrnn.daemon.uncommitted import AFRESH
 from streamrnn.job.config import Config
+
+SHOWN = 5
+"""Findings about single partitions that are told one by one: a topic may have a thousand."""
 
 
 def replay(config: Config, facts: Facts) -> Iterator[Finding]:
@@ -76,14 +79,20 @@ def retention(config: Config, facts: Facts) -> Iterator[Finding]:
 def starts(config: Config, facts: Facts) -> Iterator[Finding]:
     """Where each partition would begin, and what would keep it from it."""
     assert facts.commits is not None
-    new, waiting = [], 0
+    new, waiting, found = [], 0, list[Finding]()
     for tp, bounds in facts.bounds.items():
         commit = facts.commits.get(tp)
         if commit is None:
             new.append(tp)
             continue
         waiting += max(0, bounds.end - commit.offset)
-        yield from resumes(config, facts, tp, bounds, commit)
+        found += resumes(config, facts, tp, bounds, commit)
+    for kind in Kind:
+        of_kind = [finding for finding in found if finding.kind is kind]
+        yield from of_kind[:SHOWN]
+        if len(of_kind) > SHOWN:
+            yield Finding(kind, f"and {len(of_kind) - SHOWN:,} more of this kind, of other partitions")
+    yield from widened(config, facts)
     known = len(facts.bounds) - len(new)
     if known:
         yield fine(f"{known} of {len(facts.bounds)} partitions have been committed by this group; offsets waiting: "
@@ -123,11 +132,18 @@ def resumes(config: Config, facts: Facts, tp: TopicPartition, bounds: Bounds, co
             yield problem(f"{gone}; set checkpoint.on_gap: continue to go on without them")
         else:
             yield warning(f"{gone} and are passed over (checkpoint.on_gap: continue)")
-    if mark.partitions and mark.partitions != len(facts.bounds):
-        had, has = count(mark.partitions, "partition"), len(facts.bounds)
+
+
+def widened(config: Config, facts: Facts) -> Iterator[Finding]:
+    """Whether the topic has another number of partitions than when the group committed last."""
+    commits = [facts.commits[tp] for tp in facts.bounds if tp in facts.commits] if facts.commits else []
+    marks = [Mark.from_metadata(commit.metadata) for commit in commits]
+    before = {mark.partitions for mark in marks if mark is not None and mark.partitions} - {len(facts.bounds)}
+    if before:
+        had, has = count(min(before), "partition"), len(facts.bounds)
         yield warning(
-            f"{tp}: the topic had {had} when it was committed and has {has}: keys moved, so streams go on in other "
-            "partitions with a new hidden state"
+            f"topic {config.input.topic}: had {had} when the group committed and has {has}: keys moved, so streams go "
+            "on in other partitions with a new hidden state"
         )
 
 

@@ -39,11 +39,13 @@ _NAN = math.nan
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,9})?", re.ASCII)
+# Possessive: digits that something else follows would otherwise be divided in every possible way.
+_NUMBER = re.compile(r"[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]{1,9})?", re.ASCII)
 _NOTHING = frozenset(("", "nan", "-nan", "+nan", "na", "null", "none"))
 _INFINITE = frozenset(sign + word for sign in ("", "+", "-") for word in ("inf", "infinity"))
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?", re.ASCII)
 _SPACES = " \t\r\n"
+_LONGEST_DECIMAL = 64
 
 Quantity = Callable[[object, str], float]
 """A value of a field as a number, NaN when missing or not finite."""
@@ -83,7 +85,7 @@ def number_in(text: str, field: str) -> float | bool:
     if word in ("true", "false"):
         return word == "true"
     remedy = ""
-    if plain.strip("0123456789") and _BASE64.fullmatch(plain):
+    if len(plain) <= _LONGEST_DECIMAL and plain.strip("0123456789") and _BASE64.fullmatch(plain):
         remedy = " (if it is a decimal of Debezium in base64: set its decimal.handling.mode to string)"
     raise RecordError("wrong_type", f"field {field!r}: found {describe(text)}, expected a number{remedy}")
 

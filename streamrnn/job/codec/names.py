@@ -56,5 +56,5 @@ def told(path: str, names: list[str]) -> str:
     if near := nearest(path, names):
         return f"the nearest names that come: {', '.join(near)}"
     if not names:
-        return "no names come at all"
+        return "they have no fields at all"
     return f"names that come: {', '.join(names[:10])}" + (", ..." if len(names) > 10 else "")

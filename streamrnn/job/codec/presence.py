@@ -59,7 +59,7 @@ class Presence:
         widths = [len(spec.columns) for spec in encoder.specs]
         self._columns = np.cumsum([0, *widths[:-1]]) if widths else np.zeros(0, np.int64)
         self._all_columns = len(widths) == encoder.n_features
-        self._to_note = np.array([not becomes_nan(spec) for spec in encoder.specs], np.bool_)
+        self._to_note = np.array([not _becomes_nan(spec) for spec in encoder.specs], np.bool_)
         self.told_by_arrays = not self._to_note.any()
 
     def count(
@@ -119,6 +119,6 @@ class Presence:
         return [int(count) for count in missing]
 
 
-def becomes_nan(spec: object) -> bool:
+def _becomes_nan(spec: object) -> bool:
     """Whether a missing value of the feature is NaN in its columns."""
     return isinstance(spec, Numeric | Log1p | Cyclic)

@@ -224,6 +224,14 @@ def test_a_commit_without_a_checkpoint_at_or_below_it_is_a_problem(there: dict[s
     assert f"{TP}: no usable checkpoint of lineage one at or below the committed offset 50" in found
 
 
+def test_a_thousand_partitions_in_trouble_are_not_told_one_by_one() -> None:
+    tps = [TopicPartition(IN, p) for p in range(1_000)]
+    commits = {tp: Commit(50, Mark("one", 50, 7, 1_000).to_metadata()) for tp in tps}
+    found = problems(committed(bounds=dict.fromkeys(tps, Bounds(0, 100)), commits=commits, checkpoints={}))
+    assert len(found) == 6
+    assert found[-1] == "and 995 more of this kind, of other partitions"
+
+
 def test_a_damaged_checkpoint_is_a_warning_and_the_only_one_a_problem() -> None:
     damaged = replace(committed(), flaws={TP: {40: "rotten"}})
     assert problems(damaged) == []
@@ -246,7 +254,7 @@ def test_another_number_of_partitions_than_committed_is_a_warning() -> None:
     two = {TP: Bounds(0, 100), TopicPartition(IN, 1): Bounds(0, 0)}
     found = [text for text in warnings(committed(bounds=two)) if "keys" in text]
     assert len(found) == 1
-    assert "the topic had 1 partition when it was committed and has 2" in found[0]
+    assert found[0].startswith(f"topic {IN}: had 1 partition when the group committed and has 2")
 
 
 def test_checkpoints_without_a_commit_are_what_on_lost_offsets_says() -> None:
@@ -331,9 +339,20 @@ def test_dead_letters_to_come_are_a_warning_and_nothing_else_a_problem() -> None
 
 
 def test_a_field_that_never_comes_is_a_warning_with_the_name_that_does() -> None:
-    (found,) = warnings(facts(), features="[{field: distnace, encoder: numeric}]")
+    both = "[{field: distnace, encoder: numeric}, {field: distance, encoder: log1p}]"
+    assert problems(facts(), features=both) == []
+    (found,) = warnings(facts(), features=both)
     assert found.startswith("sample: feature 'distnace' came in none of 100 records")
     assert "'distance'" in found or "distance" in found.partition("records")[2]
+
+
+def test_without_any_feature_or_target_it_is_a_problem() -> None:
+    (found,) = problems(facts(), features="[{field: distnace, encoder: numeric}]")
+    assert found == "sample: no feature of the job came in any of 100 records; the names are below"
+    (found,) = problems(facts(), target="{fields: [dealy]}")
+    assert found == "sample: no target came in any of 100 records; the names are below"
+    few = facts(newest={TP: records(99)})
+    assert problems(few, target="{fields: [dealy]}") == []
 
 
 def test_the_share_of_a_missing_field_is_told() -> None:
@@ -366,6 +385,12 @@ def test_times_in_another_unit_are_a_warning() -> None:
     )
     (found,) = [t for t in warnings(facts(newest={TP: records(timestamp_ms=NOW + 400 * DAY)})) if "sample:" in t]
     assert "all 100 are more than an hour in the future" in found
+
+
+def test_times_of_a_wrong_clock_are_a_warning() -> None:
+    wrong = [r._replace(offset=100 + r.offset) for r in records(3, timestamp_ms=NOW + 366 * DAY)]
+    (found,) = warnings(facts(newest={TP: records() + wrong}))
+    assert "3 of 103 (2.9 %) are more than an hour in the future; mend the clocks that gave them" in found
 
 
 def test_a_key_of_single_events_is_a_warning() -> None:

@@ -149,11 +149,14 @@ def growth(make: Callable[[int], bytes]) -> float:
         lambda n: b'{"u": [' + b"NaN," * n + b"1]}",
         lambda n: b'{"u": NaN, "v": "' + b"\\ud800" * n + b'"}',
         lambda n: b'{"a": "' + b"1" * n + b'"}',
+        lambda n: b'{"a": "' + b"1" * n + b'x"}',
+        lambda n: b'{"a": "1.' + b"1" * n + b'x"}',
         lambda n: b'{"a": "' + b" " * n + b'x"}',
         lambda n: b'{"a": "' + b"A" * n + b'"}',
         lambda n: b'{"a": ' + b"9" * n + b"}",
     ],
     ids=["escapes", "quotes", "backslashes", "nan and escapes", "nans", "signs", "array of nans", "halves", "digits",
+         "digits and more", "places and more",
          "spaces", "base64", "integer"],
 )  # fmt: skip
 def test_hostile_bytes_take_time_in_proportion_to_their_number(make: Callable[[int], bytes]) -> None:

@@ -284,4 +284,7 @@ def test_elements_of_arrays_are_found_from_either_end() -> None:
     config = job(features="[{field: 'r[0]', encoder: numeric}, {field: 'r[-1].v', encoder: numeric}]")
     block = decode(config, {"r": [1, 2, {"v": 3}]}, {"r": []}, {}).block
     np.testing.assert_array_equal(block.x, [[1, 3], [NAN, NAN], [NAN, NAN]])
-    assert rejection(config, {"r": {"v": 1}}).detail == "field 'r[0]': found an object above 0, expected an array"
+    assert (
+        rejection(config, {"r": {"v": 1}}).detail
+        == "field 'r[0]': found the object {'v': 1} above 0, expected an array"
+    )
