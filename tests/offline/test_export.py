@@ -131,7 +131,7 @@ def test_a_regressor_goes_on_as_the_daemon_did_to_the_bit(tmp_path: Path, edit: 
     assert model.counters()["updates"] == newest.manifest.progress.updates
 
 
-@pytest.mark.parametrize("missing", ["mean", "last"])
+@pytest.mark.parametrize("missing", ["zero", "mean", "last"])
 def test_fields_that_are_missing_count_as_in_the_job(tmp_path: Path, missing: Any) -> None:
     def edit(config: Config) -> Config:
         return replace(config, features=(Numeric(field="a", missing=missing), *config.features[1:]))
