@@ -101,7 +101,7 @@ class Awaited:
         self.max_streams = max_streams
         self._newest = 0
         self._recognised, self._unrecognised = 0, 0  # events met again by their exact values, and lessons without any
-        self._streams: OrderedDict[bytes, Stream] = OrderedDict()  # the one that saw an event last behind
+        self._streams: OrderedDict[bytes, Stream] = OrderedDict()  # the one that an event or label came for last behind
         self._numbers: dict[tuple[bytes, str], int] = {}
         self._finished: OrderedDict[tuple[bytes, str], None] = OrderedDict()
 
@@ -143,6 +143,7 @@ class Awaited:
         number = self._numbers.get((key, name)) if name is not None else self._of_values(stream, mark)
         if number is None:
             return None
+        self._streams.move_to_end(key)
         place = stream.waiting[number].place
         stream.labelled = max(stream.labelled, place)
         self._drop(key, stream, number)

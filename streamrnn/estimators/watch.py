@@ -238,7 +238,10 @@ def _distance(one: Mark, other: Mark) -> float:
 
 
 def evaluation() -> Evaluation | None:
-    """River's evaluation with delayed labels, if it is among the callers."""
+    """River's evaluation with delayed labels, if it is among the callers and asks for a prediction.
+
+    What an ensemble asks its members while it learns is a question.
+    """
     module = sys.modules.get("river.evaluate.progressive_validation")
     code = getattr(getattr(module, "_progressive_validation", None), "__code__", None)
     if code is None:
@@ -251,5 +254,7 @@ def evaluation() -> Evaluation | None:
             if delay is None:
                 return None
             return Evaluation(len(its.get("preds", ())), not (isinstance(delay, str) or callable(delay)))
+        if frame.f_code.co_name == "learn_one":
+            return None
         frame = frame.f_back
     return None

@@ -100,6 +100,15 @@ def test_memory_is_due_to_the_delay_and_not_to_lost_labels() -> None:
     assert lossy.counts["given_up"] == 1
 
 
+def test_a_label_is_news_of_its_stream() -> None:
+    events = awaited(max_streams=2)
+    for key in (b"a", b"a", b"b"):
+        events.add(key, mark_of([1.0]), None)
+    events.take(b"a", mark_of([1.0]), None)
+    events.add(b"c", mark_of([1.0]), None)
+    assert [events.take(key, mark_of([1.0]), None) is None for key in (b"a", b"b", b"c")] == [False, True, False]
+
+
 def test_the_stream_that_saw_no_event_for_longest_is_forgotten_first() -> None:
     events = awaited(max_streams=2)
     for key in (b"a", b"b", b"a", b"c"):

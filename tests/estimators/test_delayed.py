@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from msgspec.structs import replace
-from river import compose, evaluate, metrics, preprocessing
+from river import base, compose, evaluate, metrics, preprocessing
 
 from streamrnn import (
     ConfigError,
@@ -130,6 +130,39 @@ def test_questions_of_others_change_nothing_while_river_evaluates() -> None:
         with_others.append(step["Prediction"])
         asked.predict_one({"x": 3.0})
     assert with_others == evaluated(alone, pairs, delay=5)
+
+
+def test_an_evaluation_without_delay_leaves_predictions_questions() -> None:
+    """Also for a model that asks twice before each lesson, as ensembles do."""
+    pairs = remembered(100)
+    asked, alone = RNNRegressor(**SMALL), RNNRegressor(**SMALL, delayed=False)
+
+    class Twice(base.Regressor):
+        def learn_one(self, x: dict[str, Any], y: float) -> None:
+            asked.learn_one(x, y)
+
+        def predict_one(self, x: dict[str, Any]) -> float:
+            asked.predict_one(x)
+            return asked.predict_one(x)
+
+    assert evaluated(Twice(), pairs) == evaluated(alone, pairs)
+    assert "waiting" not in asked.counters()
+
+
+def test_what_an_ensemble_asks_its_members_while_it_learns_is_a_question() -> None:
+    pairs = remembered(100)
+    member, alone = RNNRegressor(**SMALL), RNNRegressor(**SMALL)
+
+    class Ensemble(base.Regressor):
+        def learn_one(self, x: dict[str, Any], y: float) -> None:
+            member.predict_one(x)  # to weigh it by its error
+            member.learn_one(x, y)
+
+        def predict_one(self, x: dict[str, Any]) -> float:
+            return member.predict_one(x)
+
+    assert evaluated(Ensemble(), pairs, delay=5) == evaluated(alone, pairs, delay=5)
+    assert everything(member) == everything(alone)
 
 
 def test_after_the_evaluation_a_prediction_changes_nothing() -> None:
@@ -360,6 +393,19 @@ def test_a_stream_that_was_dropped_for_others_waits_for_nothing() -> None:
     assert model.counters()["waiting"] == 2
     model.learn_one({"id": 0, "x": 1.0, "event": 0}, 1.0)
     assert model.counters()["unmatched_labels"] == 0
+
+
+def test_a_stream_that_comes_back_after_it_was_dropped_starts_over() -> None:
+    model = RNNRegressor(**SMALL, stream_key="id", max_streams=2, event_key="event")
+    first = {"id": "a", "x": 1.0, "event": 0}
+    model.predict_one(first)
+    for name in "bc":  # for them "a" is dropped; they wait for nothing
+        model.learn_one({"id": name, "x": 1.0, "event": 0}, 1.0)
+    model.predict_one({**first, "event": 1})
+    assert model.counters()["waiting"] == 1
+    model.learn_one(first, 1.0)
+    counts = model.counters()
+    assert (counts["given_up"], counts["repeated_labels"], counts["unmatched_labels"]) == (1, 1, 0)
 
 
 def test_a_feature_may_come_first_with_an_event_whose_label_is_late() -> None:
