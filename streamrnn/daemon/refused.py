@@ -91,7 +91,7 @@ class Refused:
         self._to, self._send, self._flush = to, send, flush
         self._limits: dict[str, _Limits] = {}
         self._outstanding: list[Sent] = []  # handed over and not flushed yet, by ``sort_out``
-        self._seldom = Seldom()
+        self._seldom: dict[tuple[str, str], Seldom] = {}  # by topic and reason
 
     @property
     def warned(self) -> bool:
@@ -246,9 +246,12 @@ class Refused:
         for partition in {id(each.partition): each.partition for each in changed}.values():
             kept = (forms.get(id(output), output) for output in partition.outputs)
             partition.outputs = [output for output in kept if output is not None]
+        kinds: dict[tuple[str, str], list[Sent]] = {}
         for each in changed:
             self._count(each)
-        self._tell(changed[0], len(changed))
+            kinds.setdefault((each.output.topic, "" if each.refusal is None else each.refusal.reason), []).append(each)
+        for kind, alike in kinds.items():
+            self._tell(alike[0], self._seldom.setdefault(kind, Seldom()).due(len(alike)))
 
     def _count(self, each: Sent) -> None:
         reason = "invalid" if each.refusal is None else each.refusal.reason
@@ -261,8 +264,8 @@ class Refused:
         if each.form is None:
             each.partition.metrics.undeliverable("dead_letter", reason)
 
-    def _tell(self, each: Sent, count: int) -> None:
-        if (total := self._seldom.due(count)) is None:
+    def _tell(self, each: Sent, total: int | None) -> None:
+        if total is None:  # not so soon after the last line
             return
         output, form = each.output, each.form
         what = "prediction" if output.topic == self._to.topic else "dead letter"

@@ -8,6 +8,7 @@ import logging
 import random
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,8 +16,10 @@ import pytest
 import streamrnn.daemon.delivery
 import streamrnn.daemon.refused
 from streamrnn.broker.protocol import Output, Record
+from streamrnn.daemon.refused import Refused, Sent
 from streamrnn.errors import BrokerError, RecordError, RefusedError, UndeliveredError
 from streamrnn.job.codec.dead_letters import encode_dead_letter, shorten_dead_letter
+from streamrnn.job.config import OutputConfig
 from tests.support.refusing import RefusingBroker, at_most, compacted, of_late, refusing
 from tests.support.scenario import START_MS, Run, Scenario
 
@@ -175,6 +178,35 @@ def test_once_a_topic_has_refused_the_next_are_changed_before_they_are_sent(scen
     whole.run(before={"flush": plain.append})
     assert 0 < len(flushes) - len(plain) < 20, "a few until it is known, not some for each"
     assert value(run, "amended_outputs", "bad_timestamp") == N
+
+
+def test_keyless_dead_letters_are_given_keys_before_they_are_sent_once_the_topic_has_refused_one(
+    scenario: Scenario, tmp_path: Path
+) -> None:
+    def keyless(i: int) -> tuple[bytes | None, bytes] | None:
+        return (None, b"{}") if i % 2 else None
+
+    flushes: list[int] = []
+    mixed(scenario, keyless)
+    scenario.run(broker=refusing(dead=compacted), before={"flush": flushes.append})
+    plain: list[int] = []
+    whole = Scenario(tmp_path / "whole")
+    mixed(whole, keyless)
+    whole.run(before={"flush": plain.append})
+    assert 0 < len(flushes) - len(plain) < 20
+
+
+def test_of_an_output_that_was_sent_twice_only_what_became_of_the_second_counts() -> None:
+    sent: list[Output] = []
+    partition: Any = SimpleNamespace(outputs=[Output("out", b"k", b"v")])
+    refused = Refused(
+        OutputConfig(topic="out", dead_letter_topic="dead"), lambda _, output: sent.append(output), lambda: None
+    )
+    copies = [Sent(partition, partition.outputs[0], partition.outputs[0]) for _ in range(2)]
+    refused.sort_out(copies, {0: RefusedError("too_large", "fell with another")})
+    assert sent == []
+    refused.sort_out(copies, {0: None, 1: RefusedError("too_large", "fell with another")})
+    assert sent == partition.outputs
 
 
 @pytest.mark.parametrize(("remembered_s", "taken"), [(0.0, True), (3600.0, False)])
