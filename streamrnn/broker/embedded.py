@@ -236,10 +236,7 @@ class EmbeddedAdministration:
         rights = {"READ": os.R_OK, "WRITE": os.W_OK}
         allowed = frozenset(name for name, mode in rights.items() if os.access(self.log.directory, mode))
         counts = {topic: len(self.log.partitions(topic)) for topic in topics}
-        return {
-            topic: TopicDescription(count, allowed, id=self.log.topic_id(topic)) if count else None
-            for topic, count in counts.items()
-        }
+        return {topic: TopicDescription(count, allowed) if count else None for topic, count in counts.items()}
 
     def topic_configs(self, topics: Iterable[str]) -> dict[str, Mapping[str, str]]:
         """See :class:`streamrnn.broker.protocol.Administration`. Files take everything and keep it."""

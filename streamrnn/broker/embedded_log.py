@@ -1,7 +1,6 @@
 """A log of plain files that behaves like a broker, so that the same loop runs with none: demo, evaluation, tests.
 
     directory/topics/<topic>/<partition>.jsonl     one record a line, appended only (partition_file.py)
-    directory/ids/<topic>                          tells the topic from one that is made anew under its name
     directory/groups/<group>.json                  the group's commits, replaced atomically
     directory/groups/<group>.lock                  held (flock) by the group's one member, with its process id
 
@@ -15,7 +14,6 @@ import contextlib
 import fcntl
 import os
 import re
-import secrets
 import shutil
 import time
 import zlib
@@ -102,8 +100,6 @@ class EmbeddedLog:
         fresh.mkdir()
         for partition in range(partitions):
             (fresh / f"{partition}.jsonl").touch()
-        self._id_file(topic).parent.mkdir(exist_ok=True)
-        self._id_file(topic).write_text(secrets.token_hex(8))
         fresh.rename(self._topic_directory(topic))
 
     def delete_topic(self, topic: str) -> None:
@@ -116,13 +112,6 @@ class EmbeddedLog:
         self._partitions.pop(topic, None)
         # Renamed first, so that nobody ever sees a topic with some of its partitions.
         shutil.rmtree(directory.rename(directory.with_name(f"{topic}.tmp.{os.getpid()}")))
-
-    def topic_id(self, topic: str) -> str:
-        """Return what tells a topic from another one of its name, "" where an earlier version made it."""
-        try:
-            return self._id_file(topic).read_text()
-        except FileNotFoundError:
-            return ""
 
     def topics(self) -> list[str]:
         """Return the names of all topics, sorted."""
@@ -291,9 +280,6 @@ class EmbeddedLog:
 
     def _topic_directory(self, topic: str) -> Path:
         return self.directory / "topics" / checked_name("topic", topic)
-
-    def _id_file(self, topic: str) -> Path:
-        return self.directory / "ids" / checked_name("topic", topic)
 
     def _group_file(self, group: str, suffix: str) -> Path:
         return self.directory / "groups" / f"{checked_name('group', group)}{suffix}"

@@ -94,10 +94,10 @@ class RNNRegressor(LabelledEstimator, base.MiniBatchRegressor):
     missing
         What a feature counts as that an event lacks. ``"auto"``: None, NaN and pandas' NA as the running mean; a key
         that is absent as 0 where absence is ordinary, since River's transformers leave zeros out, and as the mean
-        where it is not. Absence is ordinary for a feature that never varied, that is absent more often than there, or
-        in more than a quarter of the events if 0 is close to its values; events from before it first came count as
-        such that lacked it, at most eight of them. ``"zero"``, ``"mean"`` and ``"last"``, the stream's last value,
-        make no difference between absent and None. Encoders have a ``missing`` each.
+        where it is not. Absence is ordinary for a feature that never varied or counts from 1 on, that is absent more
+        often than there, or in more than a tenth of the events if 0 is close to its values; events from before it
+        first came count as such that lacked it, at most eight of them. ``"zero"``, ``"mean"`` and ``"last"``, the
+        stream's last value, make no difference between absent and None. Encoders have a ``missing`` each.
     delayed
         Whether labels come later than their events. True: a prediction counts as seeing its event and moves the state;
         the lesson comes with ``learn_one``, whose event is recognised by its features. False: ``learn_one`` sees the

@@ -28,6 +28,7 @@ from streamrnn.learner.changes import refusals
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.lowering import dtype_of, initial_weights, layout_of, sizes_of
 from streamrnn.learner.state import MODEL, STREAMS, LearnerState
+from streamrnn.learner.streams import RECORD
 
 Array = npt.NDArray[Any]
 
@@ -82,7 +83,7 @@ def _newest_streams(source: LearnerState, most: int) -> LearnerState:
     if len(source.keys) <= most:
         return source
     used = [slot for slot, key in enumerate(source.keys) if key is not None]
-    records = source.streams["seen"][:, -1]  # the number of the record that each was last seen with
+    records = source.streams["seen"][:, RECORD]
     slots = sorted(sorted(used, key=records.__getitem__)[-most:])
     arrivals = source.model["arrivals"].copy()
     arrivals[2] += len(used) - len(slots)  # dropped for want of room

@@ -30,6 +30,9 @@ Integers = npt.NDArray[np.int64]
 SEGMENT_SLOTS = 4096
 """Slots that a checkpoint writes together."""
 
+LAST_SEEN, RECORD, LIVED = range(3)
+"""Columns of what is saved of when each slot was last seen: stream time, number of the record, time lived through."""
+
 ONE_BY_ONE = 64
 """Records up to which it does not pay to prepare for many."""
 
@@ -315,7 +318,8 @@ class StreamIndex:
         for segment in self._stale_segments | self._touched_segments:
             rows = slice(segment * SEGMENT_SLOTS, (segment + 1) * SEGMENT_SLOTS)
             stop = min(rows.stop, self.n_slots)
-            for column, values in enumerate((self._last_seen, self._touched, self._lived)):
+            columns = {LAST_SEEN: self._last_seen, RECORD: self._touched, LIVED: self._lived}
+            for column, values in columns.items():
                 self._seen[rows.start : stop, column] = values[rows]
         self._stale_segments = set()
         return self.clock.state(), arrivals, self._keys, self._seen[: self.n_slots]
@@ -326,7 +330,7 @@ class StreamIndex:
         self.records, self.evictions_ttl, self.evictions_capacity, self.evictions_tombstone = arrivals.tolist()
         self._keys = list(keys)
         self._seen[: len(keys)] = seen
-        self._last_seen, self._touched, self._lived = (seen[:, column].tolist() for column in range(3))
+        self._last_seen, self._touched, self._lived = (seen[:, c].tolist() for c in (LAST_SEEN, RECORD, LIVED))
         # The order in which streams were last seen is not saved: the running numbers of their records tell it.
         used = [slot for slot, key in enumerate(keys) if key is not None]
         used.sort(key=self._touched.__getitem__)

@@ -21,6 +21,7 @@ from streamrnn.job.trained import encoder_of
 from streamrnn.learner.growth import without_elapsed_time
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import LearnerState
+from streamrnn.learner.streams import LAST_SEEN, LIVED
 from streamrnn.storage.listing import Listed, newest, store_of
 from streamrnn.storage.manifest import Manifest
 from streamrnn.storage.model_file import ModelFile, save_model
@@ -155,5 +156,5 @@ def _without_times(state: LearnerState) -> LearnerState:
     model["clock"] = np.zeros_like(model["clock"])
     streams["last_ms"] = np.zeros_like(streams["last_ms"])
     streams["seen"] = streams["seen"].copy()
-    streams["seen"][:, :-1] = 0
+    streams["seen"][:, [LAST_SEEN, LIVED]] = 0
     return LearnerState(state.spec, model, streams, state.keys)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 
 import pytest
 
 from streamrnn.broker.kafka_settings import (
+    HEARTBEAT_MS,
     KafkaConnection,
     KafkaGroup,
     client_kwargs,
@@ -38,7 +40,9 @@ def test_consumers_read_committed_and_leave_offsets_to_the_service() -> None:
     assert kwargs["allow_auto_create_topics"] is False
     assert (kwargs["group_id"], kwargs["group_instance_id"]) == ("flights", "host-1")
     assert kwargs["session_timeout_ms"] == 8000
-    assert 3 * kwargs["heartbeat_interval_ms"] <= kwargs["session_timeout_ms"]
+    assert kwargs["heartbeat_interval_ms"] == HEARTBEAT_MS
+    hasty = consumer_kwargs(KafkaConnection(bootstrap_servers="a:1"), dataclasses.replace(GROUP, session_timeout_s=1.0))
+    assert 3 * hasty["heartbeat_interval_ms"] <= hasty["session_timeout_ms"] == 1000
     assert kwargs["max_poll_interval_ms"] == 1_800_000
 
 

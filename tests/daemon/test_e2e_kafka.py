@@ -272,6 +272,7 @@ def test_workers_that_come_and_go_hand_partitions_over_exactly(
             place.produce(messages[2_000:6_000])
             place.wait_for(6_000, two)
             place.stop(one)
+            assert "left the group; others have the partitions" in (tmp_path / "worker.log").read_text()
             place.produce(messages[6_000:9_000])
             place.wait_for(9_000, two)  # with the other partition, which its worker has left
             place.stop(two)

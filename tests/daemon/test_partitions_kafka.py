@@ -186,3 +186,22 @@ def test_a_group_that_was_deleted_resumes_at_its_checkpoint(cluster: Cluster) ->
     assert cluster.predicted() == [(0, i) for i in range(100)]
     (after,) = cluster.committed().values()
     assert (after["lineage"], after["ordinal"]) == (before["lineage"], 100)
+
+
+@pytest.mark.slow
+def test_an_input_topic_made_anew_with_fewer_partitions_is_read_from_its_beginning(cluster: Cluster) -> None:
+    cluster.add_partitions("in", 3)
+    for partition in (0, 2):
+        cluster.produce(partition, 5)
+    cluster.start("one")
+    until("all predictions", lambda: len(cluster.predicted()) == 10)
+    cluster.admin.delete_topics([cluster.topics[0]])
+    until("the topic is gone", lambda: cluster.admin.describe_topics([cluster.topics[0]])[cluster.topics[0]] is None)
+    cluster.admin.create_topics({cluster.topics[0]: 1})
+    cluster.produce(0, 8)  # more than the checkpoint of the old topic's partition was at
+    expected = sorted([*[(p, i) for p in (0, 2) for i in range(5)], *[(0, i) for i in range(8)]])
+    until("predictions of the new topic", lambda: cluster.predicted() == expected)
+    cluster.stop()
+    assert cluster.errors == []
+    (mark,) = cluster.committed().values()
+    assert mark["ordinal"] == 8

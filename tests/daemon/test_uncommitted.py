@@ -12,8 +12,8 @@ import pytest
 
 import streamrnn.daemon.delivery
 import streamrnn.daemon.loop
-from streamrnn.broker.embedded import EmbeddedBroker
-from streamrnn.broker.protocol import Commit, TopicPartition
+from streamrnn.broker.embedded import EmbeddedAdministration, EmbeddedBroker
+from streamrnn.broker.protocol import Commit, TopicDescription, TopicPartition
 from streamrnn.daemon.loop import Loop
 from streamrnn.daemon.uncommitted import began_with
 from streamrnn.errors import RecoveryError
@@ -163,14 +163,21 @@ def test_to_resume_does_not_ask_where_a_first_start_would_begin(scenario: Scenar
 @pytest.mark.parametrize("records", [3, N + 50], ids=["shorter", "longer"])
 @pytest.mark.parametrize("start", ["earliest", "latest"])
 def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
-    scenario: Scenario, start: str, records: int, caplog: pytest.LogCaptureFixture
+    scenario: Scenario, start: str, records: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Brokers delete a group's offsets with the topic."""
+    """Brokers delete a group's offsets with the topic, and give the new one another id."""
+    made_anew: list[bool] = []
+    monkeypatch.setattr(
+        EmbeddedAdministration,
+        "describe_topics",
+        lambda _, topics: {topic: TopicDescription(1, frozenset(), id=str(made_anew)) for topic in topics},
+    )
     scenario.run()
     lineage = scenario.mark()["lineage"]
     lose_offsets(scenario)
     scenario.log.delete_topic("in")
     scenario.log.create_topic("in", 1)
+    made_anew.append(True)
     append(scenario, 0, records)
     scenario.run(input=f"start: {start}")
     assert scenario.mark()["lineage"] != lineage
@@ -181,7 +188,6 @@ def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
 def test_a_log_that_ends_before_the_checkpoint_is_read_from_its_beginning(scenario: Scenario) -> None:
     scenario.run()
     lose_offsets(scenario)
-    (scenario.directory / "log" / "ids" / "in").unlink()  # a log that says nothing of its topics
     (scenario.directory / "log" / "topics" / "in" / "0.jsonl").write_text("")
     append(scenario, 0)
     scenario.run()

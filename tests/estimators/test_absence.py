@@ -79,9 +79,18 @@ def test_a_feature_that_is_absent_more_often_than_there_is_zero_then() -> None:
     assert same(worth(learned(*events), "price"), MISSING)
 
 
-def test_a_third_is_enough_where_zero_would_be_an_ordinary_value() -> None:
-    events = [{"u": 5.0, **({"items": 1 + t % 4} if t % 3 else {})} for t in range(30)]
-    assert same(worth(learned(*events), "items"), ZERO)
+@pytest.mark.parametrize(("nth", "expected"), [(3, ZERO), (7, ZERO), (15, MISSING)])
+def test_a_tenth_is_enough_where_zero_would_be_an_ordinary_value(nth: int, expected: list[float]) -> None:
+    events = [{"u": 5.0, **({"level": 0.5 + t % 4} if t % nth else {})} for t in range(60)]
+    assert same(worth(learned(*events), "level"), expected)
+
+
+@pytest.mark.parametrize(
+    ("first", "step", "expected"), [(1, 1, ZERO), (1, 0.5, MISSING), (0, 1, MISSING), (2, 1, MISSING)]
+)
+def test_what_counts_from_one_on_is_zero_where_it_is_absent(first: int, step: float, expected: list[float]) -> None:
+    events = [{"u": 5.0, **({"items": first + step * (t % 4)} if t % 15 else {})} for t in range(60)]
+    assert same(worth(learned(*events), "items"), expected)
 
 
 @pytest.mark.parametrize("late", [1, 2, 500])
@@ -355,3 +364,28 @@ def test_indicators_that_are_left_out_are_learned_as_if_they_were_zeros() -> Non
         left_out.learn_one(x, total(x))
         given.learn_one(full, total(x))
     assert errors[-500:].mean(axis=0).max() < 0.05  # the mean's error is 3.5
+
+
+def test_covariates_that_are_left_out_are_forecast_from_as_if_they_were_zeros() -> None:
+    r, errors = random.Random(2), np.zeros((800, 2))
+    left_out, given = RNNForecaster(seed=1), RNNForecaster(seed=1)
+    for t in range(800):
+        holiday = r.random() < 0.15
+        y = 10.0 + math.sin(t / 3) + 8.0 * holiday
+        x, full = {"dow": t % 7, **({"holiday": 1.0} if holiday else {})}, {"dow": t % 7, "holiday": float(holiday)}
+        errors[t] = abs(left_out.forecast(1, [x])[0] - y), abs(given.forecast(1, [full])[0] - y)
+        left_out.learn_one(y, x)
+        given.learn_one(y, full)
+    without, dense = errors[-200:].mean(axis=0)
+    assert without < 1.2 * dense < 1.0  # by its mean, the holiday's error alone is 2
+
+
+def test_words_in_mini_batches_are_told_apart() -> None:
+    r, model, right = random.Random(1), feature_extraction.BagOfWords() | RNNClassifier(seed=1), []
+    for batch in range(30):
+        labels = [r.random() < 0.5 for _ in range(20)]
+        texts = [" ".join(["good" if y else "bad", *(f"word{r.randrange(15)}" for _ in range(3))]) for y in labels]
+        if batch > 20:
+            right += (np.ravel(model.predict_many(pd.Series(texts))) == labels).tolist()
+        model.learn_many(pd.Series(texts), pd.Series(labels))
+    assert np.mean(right) > 0.97

@@ -228,7 +228,8 @@ def test_a_wider_layer_under_the_rls_readout_stays_near_and_goes_on_learning(cel
 def test_less_room_for_streams_keeps_those_seen_last() -> None:
     old, new = spec(), spec(max_streams=2)
     source, target = Learner(old, 1), Learner(new, 2)
-    source.process(block(old, 200))  # the last of them is of stream 1, the one before of stream 0
+    # The last of them is of stream 1, the one before of stream 0; all at one time, so that only their order tells.
+    source.process(replace(block(old, 200), time_ms=np.zeros(200, np.int64)))
     carry_over(source.state(), target, [0, 1, 2])
     assert target.streams.keys() == [b"0", b"1"]
     assert target.counters()["evictions_capacity"] == 1

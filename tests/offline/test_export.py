@@ -21,6 +21,7 @@ from streamrnn.job.config import Config
 from streamrnn.job.job import Job
 from streamrnn.learner.features import Numeric
 from streamrnn.learner.spec import InputSpec, LearningSpec, TargetSpec
+from streamrnn.learner.streams import LAST_SEEN, LIVED, RECORD
 from streamrnn.offline.export import Exported, choose, export
 from streamrnn.storage.listing import find
 from streamrnn.storage.model_file import load_model
@@ -130,7 +131,7 @@ def test_a_regressor_goes_on_as_the_daemon_did_to_the_bit(tmp_path: Path, edit: 
     assert model.counters()["updates"] == newest.manifest.progress.updates
 
 
-@pytest.mark.parametrize("missing", ["mean", "last"])
+@pytest.mark.parametrize("missing", ["zero", "mean", "last"])
 def test_fields_that_are_missing_count_as_in_the_job(tmp_path: Path, missing: Any) -> None:
     def edit(config: Config) -> Config:
         return replace(config, features=(Numeric(field="a", missing=missing), *config.features[1:]))
@@ -230,8 +231,9 @@ def test_times_stay_behind(tmp_path: Path) -> None:
     assert saved is not None
     assert not saved.model["clock"].any()  # not begun
     assert not saved.streams["last_ms"].any()
-    assert not saved.streams["seen"][:, :-1].any()
-    assert len(set(saved.streams["seen"][:, -1])) == len(saved.keys) == 5  # the order in which they were seen
+    assert not saved.streams["seen"][:, [LAST_SEEN, LIVED]].any()
+    assert sorted(saved.streams["seen"][:, RECORD])[-1] == N  # the order in which they were seen stays
+    assert len(set(saved.streams["seen"][:, RECORD])) == len(saved.keys) == 5
 
 
 def test_settings_that_estimators_lack_are_told(tmp_path: Path) -> None:

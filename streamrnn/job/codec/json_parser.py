@@ -26,6 +26,7 @@ from streamrnn.learner.features import describe
 
 # Far above any real record, far below the depth at which the parser would depend on the stack.
 MAX_DEPTH = 64
+_SHORT = 2 * MAX_DEPTH
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -57,7 +58,7 @@ class JsonParser:
     def parse(self, value: bytes) -> Any:
         """The document; raises RecordError (see ``Parser.parse``)."""
         # Cheap to count, and too few brackets cannot nest too deep; what is short cannot even close as many.
-        if len(value) > 2 * MAX_DEPTH and value.count(b"{") + value.count(b"[") > MAX_DEPTH:
+        if len(value) > _SHORT and value.count(b"{") + value.count(b"[") > MAX_DEPTH:
             _check_depth(value)
         try:
             return self._decode(value)
