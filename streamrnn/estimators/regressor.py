@@ -33,7 +33,8 @@ class RNNRegressor(LabelledEstimator, base.MiniBatchRegressor):
     and disappear at any time.
 
     All methods may be called from several threads, as by a service that answers while it learns: calls of one estimator
-    run one after the other, so a prediction sees it as it was between two events. Predicting changes nothing.
+    run one after the other, so a prediction sees it as it was between two events. Predicting changes nothing, except
+    where labels come late and a prediction is how an event is seen (``delayed``, ``event_key``).
 
     Parameters
     ----------
