@@ -44,9 +44,9 @@ class Absence:
     """How often each column's feature was absent, and between which values it moves, in the events learned so far.
 
     >>> absence = Absence()
-    >>> absence.note([True, True], [1.0, 20.5]) is None
-    True
-    >>> absence.note([True, True], [1.0, 21.0]) is None
+    >>> absence.grow(2)
+    >>> absence.note_complete([1.0, 20.5])
+    >>> absence.note([0, 1], [1.0, 21.0]) is None  # no zero that stands for an earlier event
     True
     >>> absence.values()  # the first never varied, the second was never absent
     [0.0, nan]

@@ -61,10 +61,10 @@ def baked(tmp_path: Path) -> Path:
 
 
 def _open(directory: Path, mode: int = 0o755) -> None:
-    """Let others in, also into the directories above that pytest keeps for itself."""
+    """Let others in, also into the directories above that pytest, in one process or several, keeps for itself."""
     directory.chmod(mode)
     for parent in directory.parents:
-        if parent.name.startswith("pytest-"):
+        if parent.name.startswith(("pytest-", "popen-")):
             parent.chmod(0o755)
 
 
