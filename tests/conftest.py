@@ -85,6 +85,15 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             list(pool.map(ensure_compiled, ("float32", "float64")))
 
 
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loop in this process waits neither for records nor between two attempts to send."""
+    from streamrnn.daemon import delivery, loop
+
+    monkeypatch.setattr(delivery, "FIRST_PAUSE_S", 0.0001)
+    monkeypatch.setattr(loop, "IDLE_POLL_S", 0.001)
+
+
 # ---- Kafka
 
 

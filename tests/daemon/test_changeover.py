@@ -12,8 +12,6 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-import streamrnn.daemon.delivery
-import streamrnn.daemon.loop
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.errors import FingerprintMismatch, RecoveryError
 from streamrnn.job.config import Config
@@ -32,10 +30,7 @@ KEPT = "interval_s: 3600, max_replay_records: 25, retain: 1000"
 Edit = Callable[[Config], Config]
 
 
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streamrnn.daemon.delivery, "FIRST_PAUSE_S", 0.0001)
-    monkeypatch.setattr(streamrnn.daemon.loop, "IDLE_POLL_S", 0.001)
+pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
 class Edited(Scenario):

@@ -24,10 +24,7 @@ SECOND = TopicPartition("in", 1)
 CHANGED = "the group changed during a commit"
 
 
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streamrnn.daemon.delivery, "FIRST_PAUSE_S", 0.0001)
-    monkeypatch.setattr(streamrnn.daemon.loop, "IDLE_POLL_S", 0.001)
+pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-import streamrnn.daemon.loop
 from streamrnn.job.codec.dead_letters import REASONS
 from tests.support.learners import differing
 from tests.support.scenario import START_MS, TP, Scenario
@@ -63,9 +62,7 @@ broken = st.one_of(
 marked = st.one_of(good.map(lambda row: (True, row)), broken.map(lambda row: (False, row)))
 
 
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streamrnn.daemon.loop, "IDLE_POLL_S", 0.001)
+pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
 def run(rows: list[Row], stops: list[int], within: str) -> tuple[Scenario, Any]:

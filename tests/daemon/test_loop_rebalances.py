@@ -27,10 +27,11 @@ CHANGED = "the group changed during a commit"
 Turn = Callable[[Loop, RebalancingBroker], None]
 
 
+pytestmark = pytest.mark.usefixtures("no_pauses")
+
+
 @pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(streamrnn.daemon.delivery, "FIRST_PAUSE_S", 0.0001)
-    monkeypatch.setattr(streamrnn.daemon.loop, "IDLE_POLL_S", 0.001)
+def _all_that_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
 
 

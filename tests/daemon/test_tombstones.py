@@ -7,15 +7,11 @@ from pathlib import Path
 
 import pytest
 
-import streamrnn.daemon.loop
 from streamrnn.broker.embedded_log import EmbeddedLog
 from tests.support.learners import differing
 from tests.support.scenario import START_MS, TP, KilledError, Scenario
 
-
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streamrnn.daemon.loop, "IDLE_POLL_S", 0.001)
+pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
 def record(i: int) -> bytes:

@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 
-import streamrnn.daemon.delivery
-import streamrnn.daemon.loop
 from streamrnn.broker.embedded import EmbeddedAdministration, EmbeddedBroker
 from streamrnn.broker.protocol import Commit, TopicDescription, TopicPartition
 from streamrnn.daemon.loop import Loop
@@ -26,10 +24,7 @@ N = 300
 SECOND = TopicPartition("in", 1)
 
 
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streamrnn.daemon.delivery, "FIRST_PAUSE_S", 0.0001)
-    monkeypatch.setattr(streamrnn.daemon.loop, "IDLE_POLL_S", 0.001)
+pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
 @pytest.fixture

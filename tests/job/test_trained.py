@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-import streamrnn.daemon.loop
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.errors import ConfigError
 from streamrnn.job import warm_start
@@ -30,9 +29,7 @@ from tests.support.scenario import TP, Scenario
 N = 120
 
 
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streamrnn.daemon.loop, "IDLE_POLL_S", 0.001)
+pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
 class Second(Scenario):

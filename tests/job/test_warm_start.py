@@ -16,8 +16,6 @@ import yaml
 from msgspec.structs import replace
 from typer.testing import CliRunner
 
-import streamrnn.daemon.delivery
-import streamrnn.daemon.loop
 from streamrnn import Block, RNNClassifier, RNNMultiTargetRegressor, RNNRegressor
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.cli import app
@@ -51,10 +49,7 @@ NETWORK: dict[str, Any] = {
 """Parameters of an estimator that fits the scenario's job, whatever the defaults are."""
 
 
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streamrnn.daemon.delivery, "FIRST_PAUSE_S", 0.0001)
-    monkeypatch.setattr(streamrnn.daemon.loop, "IDLE_POLL_S", 0.001)
+pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
 def event(rng: random.Random) -> dict[str, Any]:

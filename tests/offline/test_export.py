@@ -13,7 +13,6 @@ import safetensors.numpy
 from msgspec.structs import replace
 from typer.testing import CliRunner, Result
 
-import streamrnn.daemon.loop
 from streamrnn import RNNClassifier, RNNForecaster, RNNMultiTargetRegressor, RNNRegressor
 from streamrnn.cli import app
 from streamrnn.errors import CheckpointError
@@ -30,9 +29,7 @@ from tests.support.scenario import START_MS, TP, Scenario
 N, MORE = 150, 60
 
 
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streamrnn.daemon.loop, "IDLE_POLL_S", 0.001)
+pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
 def call(*arguments: Any) -> Result:
