@@ -3,7 +3,7 @@
 The first assignment ever resolves the start offset, writes the genesis checkpoint of a new lineage, commits, and
 begins; ``model.warm_start`` is what that checkpoint holds, or a blank learner. A partition that was added after the
 group began is read from its beginning; of one that has checkpoints and no committed offset the offset was lost, and
-``checkpoint.on_lost_offsets`` decides (see ``uncommitted``).
+``checkpoint.on_lost_offsets`` decides, unless a first start was interrupted before its commit (see ``uncommitted``).
 
 Later: the newest valid checkpoint of the committed lineage at or below the committed offset is loaded and the log is
 replayed from there. If the log no longer reaches back, ``checkpoint.on_gap`` decides; if the replay arrives with
@@ -32,7 +32,7 @@ from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.opening import open_administration
 from streamrnn.daemon.partition import Partition, Start
 from streamrnn.daemon.placement import KEYS_MOVED
-from streamrnn.daemon.uncommitted import AFRESH, began_with, newest_of_all
+from streamrnn.daemon.uncommitted import AFRESH, began_with, lineages_of, newest_of_all, not_begun
 from streamrnn.errors import BrokerError, CheckpointError, RecoveryError
 from streamrnn.job.job import Job
 from streamrnn.learner.learner import Learner
@@ -158,13 +158,19 @@ class Recovery:
 
     # -- the first start ----------------------------------------------------------------------------------------------
 
-    def _begin(self, tp: TopicPartition, membership: Membership | None, *, anew: bool = False) -> Partition:
-        """A first start; ``anew``: the topic is not the one that checkpoints are of, so all in it came later."""
+    def _begin(
+        self, tp: TopicPartition, membership: Membership | None, *, anew: bool = False, at: int | None = None
+    ) -> Partition:
+        """A first start, ``at`` an offset where one was interrupted.
+
+        ``anew``: the topic is not the one that checkpoints are of, so all in it came later.
+        """
         job, broker = self._job, self._broker
-        count = self._began_with = self._began_with or began_with(job, broker, tp)
+        count = self._count(tp)
         added = tp.partition >= count
         at_end = job.config.input.start == "latest" and not (added or anew)
-        first = broker.log_end(tp) if at_end else broker.log_start(tp)
+        first = broker.log_end(tp) if at_end and at is None else broker.log_start(tp)
+        first = first if at is None else max(first, at)
         start = Start(
             lineage="", position=first, ordinal=0, replay_until=first, began_with=count, topic_id=self._id_of(tp.topic)
         )
@@ -180,8 +186,10 @@ class Recovery:
         """A first start, unless checkpoints say that there was a committed offset, which was lost."""
         job, policy = self._job, self._job.config.checkpoint.on_lost_offsets
         store = job.checkpoints(tp)
-        if not (lineages := store.lineages()):
+        if not (lineages := lineages_of(store)):
             return self._begin(tp, membership)
+        if (genesis := not_begun(store, lineages, anew=policy == "restart")) is not None:
+            return self._begin_again(tp, membership, genesis)
         lost = (
             f"{tp}: group {job.config.group_id} has no committed offset although checkpoints exist in {store.place} "
             "(offsets expire when a group is away for long; was it deleted?)"
@@ -206,6 +214,33 @@ class Recovery:
             return self._begin(tp, membership, anew=True)
         _log.warning("%s", lost)
         return self._resume_without_offset(tp, membership, checkpoint, rejected)
+
+    def _count(self, tp: TopicPartition) -> int:
+        """How many partitions the group began with."""
+        self._began_with = self._began_with or began_with(self._job, self._broker, tp)
+        return self._began_with
+
+    def _begin_again(self, tp: TopicPartition, membership: Membership | None, genesis: Manifest) -> Partition:
+        """The first start once more, with what the interrupted one had begun with, unless the job is another by now."""
+        if self._other_topic(tp, genesis):
+            return self._begin(tp, membership, anew=True)
+        at = genesis.progress.position
+        try:
+            read = self._read_from(tp, self._job.checkpoints(tp).load(genesis), [])
+        except CheckpointError as error:  # damaged, or of other settings: there is nothing in it that has to be kept
+            _log.info("%s: the interrupted first start's checkpoint is of no use: %s", tp, error)
+            return self._begin(tp, membership, at=at)
+        if self._broker.log_start(tp) > at:
+            return self._begin(tp, membership, at=at)
+        progress = genesis.progress
+        anew = self._job.config.checkpoint.on_lost_offsets == "restart"  # from the partitions that there are now
+        count = 0 if anew else int(progress.counters.get(BEGAN_WITH, 0))
+        mark = Mark(progress.lineage, 0, progress.digest, 0, count or self._count(tp))
+        partition = self._restored(tp, read, Commit(at), mark)
+        with _closed_on_error(partition):
+            self._commit_position(partition, membership)
+        _log.info("%s: first start at offset %d, lineage %s", tp, at, partition.lineage)
+        return partition
 
     def _resume_without_offset(
         self, tp: TopicPartition, membership: Membership | None, checkpoint: Checkpoint, rejected: list[Rejected]

@@ -1,9 +1,13 @@
 """A partition without a committed offset: is it new, was it always there, or were its offsets lost?
 
-*Lost* is what checkpoints tell: they are only written where something was committed. Brokers drop the offsets of a
-group that was away for a week, and people delete groups. ``checkpoint.on_lost_offsets`` then decides; to resume is to
-go on from the newest checkpoint, with nothing to replay, in its lineage: the state there is that of the log, so
-what was written behind it before is written again with the same bytes.
+*Lost* is what checkpoints tell: but for the genesis of a lineage, they are only written where something was committed.
+Brokers drop the offsets of a group that was away for a week, and people delete groups. ``checkpoint.on_lost_offsets``
+then decides; to resume is to go on from the newest checkpoint, with nothing to replay, in its lineage: the state there
+is that of the log, so under unchanged settings what was written behind it before is written again with the same bytes.
+
+*Not begun* is a partition that has nothing but a genesis checkpoint behind which nothing was learned: a first start was
+interrupted before its commit. The next start is the first one, and goes on at that position, so that nothing is passed
+over which came since. Whether that commit was made and lost makes no difference: there is nothing that could be.
 
 *New* is what the other partitions tell: their commits, and failing those their checkpoints, carry how many partitions
 the group began with. One beyond them was added later, and everything in it came after the group began.
@@ -12,7 +16,7 @@ the group began with. One beyond them was added later, and everything in it came
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from streamrnn.broker.protocol import Broker, TopicPartition
@@ -47,6 +51,31 @@ def newest_of_all(store: CheckpointStore) -> tuple[Checkpoint | None, list[Rejec
         if checkpoint is not None:
             return checkpoint, rejected
     return None, rejected
+
+
+def lineages_of(store: CheckpointStore) -> dict[str, list[int]]:
+    """The positions of the checkpoints in each lineage that has any: segments alone are of one that was interrupted."""
+    found = {lineage: store.positions(lineage) for lineage in store.lineages()}
+    return {lineage: positions for lineage, positions in found.items() if positions}
+
+
+def not_begun(store: CheckpointStore, lineages: Mapping[str, Sequence[int]], *, anew: bool = False) -> Manifest | None:
+    """The newest genesis checkpoint, where there is nothing but such and nothing was learned behind them; else None.
+
+    ``anew``: only the newest lineage counts, as what was learned before is to be forgotten.
+    """
+    found: list[Manifest] = []
+    for lineage, positions in lineages.items():
+        try:
+            found.append(store.read(lineage, positions[-1]))
+        except CorruptCheckpoint:
+            return None  # nobody can say what was learned
+    newest = max(found, key=lambda manifest: manifest.created, default=None)
+    asked = [newest] if anew and newest is not None else found
+    # Ordinals, not updates: what begins with a trained model has been updated. A second checkpoint follows a commit.
+    if all(each.progress.ordinal == 0 and len(lineages[each.progress.lineage]) == 1 for each in asked):
+        return newest
+    return None
 
 
 def began_with(job: Job, broker: Broker, tp: TopicPartition) -> int:

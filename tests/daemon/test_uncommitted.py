@@ -14,7 +14,7 @@ from streamrnn.broker.embedded import EmbeddedAdministration, EmbeddedBroker
 from streamrnn.broker.protocol import Commit, TopicDescription, TopicPartition
 from streamrnn.daemon.loop import Loop
 from streamrnn.daemon.uncommitted import began_with
-from streamrnn.errors import RecoveryError
+from streamrnn.errors import RebalanceError, RecoveryError
 from streamrnn.job.job import Job
 from tests.support.learners import Bits, differing
 from tests.support.rebalancing import RebalancingBroker, add_partitions, delete_before
@@ -225,6 +225,136 @@ def test_settings_that_changed_while_the_offsets_were_lost_are_taken_up(scenario
     scenario.run(streams="{max_streams: 9}")
     assert scenario.mark()["lineage"] != lineage
     assert scenario.mark()["ordinal"] == N
+
+
+# -- a first start that was interrupted before its commit --------------------------------------------------------------
+
+
+POLICIES = ["fail", "resume", "restart"]
+
+
+def interrupted(scenario: Scenario, commit: int = 1, **settings: str) -> None:
+    """The process dies when genesis checkpoints are there and this commit is not."""
+    with pytest.raises(KilledError):
+        scenario.run(before={"commit": nth(commit, KilledError())}, **settings)
+
+
+def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelname != "INFO"]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("times", [1, 3])
+def test_an_interrupted_first_start_is_no_loss_of_offsets(
+    scenario: Scenario, reference: tuple[Bits, dict[int, bytes]], policy: str, times: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    settings = {"checkpoint": f"{FREQUENT}, on_lost_offsets: {policy}"}
+    for _ in range(times):
+        interrupted(scenario, **settings)
+    run = scenario.run(**settings)
+    assert warned(caplog) == []
+    assert differing(run.learners[TP], reference[0]) == []
+    assert scenario.predictions() == reference[1]
+    assert len(scenario.records("out")) == N
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_what_came_since_an_interrupted_first_start_at_the_end_is_read(scenario: Scenario, policy: str) -> None:
+    settings = {"checkpoint": f"{FREQUENT}, on_lost_offsets: {policy}", "input": "start: latest"}
+    interrupted(scenario, **settings)
+    append(scenario, 0)
+    scenario.run(**settings)
+    assert sorted(scenario.predictions()) == list(range(N, N + 5))
+
+
+@pytest.mark.parametrize(
+    "changed", [{"streams": "{max_streams: 9}"}, {"cell": "gru"}], ids=["that could be taken up", "that could not"]
+)
+def test_other_settings_after_an_interrupted_first_start_begin_where_it_began(
+    scenario: Scenario, changed: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    interrupted(scenario, input="start: latest", checkpoint=f"{FREQUENT}, on_lost_offsets: fail")
+    append(scenario, 0)
+    scenario.run(input="start: latest", checkpoint=f"{FREQUENT}, on_lost_offsets: fail", **changed)
+    assert warned(caplog) == []
+    assert sorted(scenario.predictions()) == list(range(N, N + 5))
+
+
+def test_an_interrupted_first_start_that_left_no_whole_checkpoint_is_no_loss_of_offsets(
+    scenario: Scenario, reference: tuple[Bits, dict[int, bytes]]
+) -> None:
+    interrupted(scenario)
+    place = Path(Job(scenario.config()).checkpoints(TP).place)
+    (manifest,) = place.rglob("manifest-*")
+    manifest.unlink()  # it is written last
+    assert Job(scenario.config()).checkpoints(TP).lineages()
+    scenario.run(checkpoint=f"{FREQUENT}, on_lost_offsets: fail")
+    assert scenario.predictions() == reference[1]
+
+
+def test_a_damaged_segment_of_an_interrupted_first_start_is_not_needed(
+    scenario: Scenario, reference: tuple[Bits, dict[int, bytes]]
+) -> None:
+    interrupted(scenario)
+    for segment in Path(Job(scenario.config()).checkpoints(TP).place).rglob("*.safetensors"):
+        segment.write_bytes(b"")
+    scenario.run(checkpoint=f"{FREQUENT}, on_lost_offsets: fail")
+    assert scenario.predictions() == reference[1]
+
+
+def test_a_group_that_changes_at_its_first_commit_begins_in_one_lineage(
+    scenario: Scenario, reference: tuple[Bits, dict[int, bytes]]
+) -> None:
+    scenario.run(before={"commit": nth(1, RebalanceError("changed"))}, checkpoint=f"{FREQUENT}, on_lost_offsets: fail")
+    assert Job(scenario.config()).checkpoints(TP).lineages() == [scenario.mark()["lineage"]]
+    assert scenario.predictions() == reference[1]
+
+
+def test_of_several_partitions_those_begin_again_that_were_interrupted(tmp_path: Path) -> None:
+    scenario = Scenario(tmp_path, partitions=2, input="start: latest")
+    append(scenario, 0)
+    append(scenario, 1)
+    settings = {"checkpoint": f"{FREQUENT}, on_lost_offsets: fail"}
+    interrupted(scenario, 2, **settings)
+    assert len(scenario.log.commits("j")) == 1
+    append(scenario, 0)
+    append(scenario, 1)
+    scenario.run(**settings)
+    for tp in (TP, SECOND):
+        assert sorted(scenario.predictions(tp.partition)) == list(range(5, 10))
+        assert scenario.mark(tp)["began_with"] == 2
+
+
+def test_a_log_that_no_longer_reaches_back_to_an_interrupted_first_start_is_read_from_its_beginning(
+    scenario: Scenario,
+) -> None:
+    interrupted(scenario)
+    delete_before(scenario.log, TP, 7)
+    scenario.run(checkpoint=f"{FREQUENT}, on_lost_offsets: fail")
+    assert sorted(scenario.predictions()) == list(range(7, N))
+
+
+def test_a_later_lineage_that_was_not_committed_does_not_hide_that_offsets_were_lost(scenario: Scenario) -> None:
+    scenario.run(stop_after=12)
+    interrupted(scenario, streams="{max_streams: 9}")
+    store = Job(scenario.config()).checkpoints(TP)
+    assert len(store.lineages()) == 2
+    lose_offsets(scenario)
+    with pytest.raises(RecoveryError, match="no committed offset although checkpoints exist"):
+        scenario.run(checkpoint=f"{FREQUENT}, on_lost_offsets: fail", streams="{max_streams: 9}")
+
+
+def test_to_learn_anew_is_begun_once_though_it_was_interrupted(scenario: Scenario) -> None:
+    scenario.run(stop_after=12)
+    lose_offsets(scenario)
+    settings = {"checkpoint": f"{FREQUENT}, on_lost_offsets: restart", "input": "start: latest"}
+    interrupted(scenario, **settings)
+    written = len(scenario.records("out"))
+    append(scenario, 0)
+    scenario.run(**settings)
+    assert scenario.mark()["ordinal"] == 5
+    assert len(scenario.records("out")) == written + 5
 
 
 # -- partitions that are added ----------------------------------------------------------------------------------------

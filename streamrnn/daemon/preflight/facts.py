@@ -23,6 +23,7 @@ from streamrnn.broker.protocol import (
 )
 from streamrnn.daemon.mark import Mark
 from streamrnn.daemon.opening import open_administration, topics_of
+from streamrnn.daemon.uncommitted import lineages_of, not_begun
 from streamrnn.errors import BlobError, BrokerError
 from streamrnn.job.config import Config
 from streamrnn.job.opening import open_blobs
@@ -45,8 +46,9 @@ class Facts:
 
     ``topics`` has None for those that do not exist, ``settings`` nothing for those that may not be seen, ``commits`` is
     None where the group may not be looked at. ``checkpoints`` are the positions of each lineage, by partition; of those
-    that a restart would try, ``flaws`` says at which positions they cannot be used, and why. ``newest`` and ``next``
-    are sampled records; ``unreadable`` says why there are none, or "".
+    that a restart would try, ``flaws`` says at which positions they cannot be used, and why. ``interrupted`` is where
+    first starts were that did not come to their commit. ``newest`` and ``next`` are sampled records; ``unreadable``
+    says why there are none, or "".
     """
 
     topics: Mapping[str, TopicDescription | None]
@@ -56,6 +58,7 @@ class Facts:
     commits: Mapping[TopicPartition, Commit] | None = None
     checkpoints: Mapping[TopicPartition, Mapping[str, Sequence[int]]] = field(default_factory=dict)
     flaws: Mapping[TopicPartition, Mapping[int, str]] = field(default_factory=dict)
+    interrupted: Mapping[TopicPartition, int] = field(default_factory=dict)
     newest: Mapping[TopicPartition, Sequence[Record]] = field(default_factory=dict)
     next: Mapping[TopicPartition, Sequence[Record]] = field(default_factory=dict)
     unreadable: str = ""
@@ -96,10 +99,11 @@ def gather(config: Config, tell: Tell) -> Facts | None:
         except BrokerError as error:
             unreadable = str(error)
     tell("checkpoints")
-    checkpoints, flaws = _kept(config, bounds, commits or {})
+    checkpoints, flaws, interrupted = _kept(config, bounds, commits or {})
     return Facts(
         topics=topics, settings=settings, group=group, bounds=bounds, commits=commits, checkpoints=checkpoints,
-        flaws=flaws, newest=newest, next=following, unreadable=unreadable, now_ms=time.time_ns() // 1_000_000,
+        flaws=flaws, interrupted=interrupted, newest=newest, next=following, unreadable=unreadable,
+        now_ms=time.time_ns() // 1_000_000,
     )  # fmt: skip
 
 
@@ -128,18 +132,29 @@ def _first(config: Config, bounds: Bounds) -> int:
 
 def _kept(
     config: Config, partitions: Iterable[TopicPartition], commits: Mapping[TopicPartition, Commit]
-) -> tuple[Mapping[TopicPartition, Mapping[str, Sequence[int]]], Mapping[TopicPartition, Mapping[int, str]]]:
-    """The checkpoints there are, by their names, and the flaws of those that would be tried. Reads no array."""
+) -> tuple[
+    Mapping[TopicPartition, Mapping[str, Sequence[int]]],
+    Mapping[TopicPartition, Mapping[int, str]],
+    Mapping[TopicPartition, int],
+]:
+    """The checkpoints there are, by their names, the flaws of those that would be tried, and interrupted first starts.
+
+    Reads no array.
+    """
     blobs = open_blobs(config)
     checkpoints: dict[TopicPartition, Mapping[str, Sequence[int]]] = {}
     flaws: dict[TopicPartition, Mapping[int, str]] = {}
+    interrupted: dict[TopicPartition, int] = {}
+    anew = config.checkpoint.on_lost_offsets == "restart"
     for tp in partitions:
         store = CheckpointStore(blobs, config.job, tp.topic, tp.partition, build={})
         with contextlib.suppress(BlobError):  # the directory's own check says why it cannot be listed
-            checkpoints[tp] = {lineage: store.positions(lineage) for lineage in store.lineages()}
+            checkpoints[tp] = lineages_of(store)
             if tp in commits:
                 flaws[tp] = dict(_flaws(store, checkpoints[tp], commits[tp]))
-    return checkpoints, flaws
+            elif (genesis := not_begun(store, checkpoints[tp], anew=anew)) is not None:
+                interrupted[tp] = genesis.progress.position
+    return checkpoints, flaws, interrupted
 
 
 def _flaws(store: CheckpointStore, positions: Mapping[str, Sequence[int]], commit: Commit) -> Iterator[tuple[int, str]]:

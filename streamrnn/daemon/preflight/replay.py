@@ -149,7 +149,8 @@ def widened(config: Config, facts: Facts) -> Iterator[Finding]:
 
 def first_starts(config: Config, facts: Facts, new: Sequence[TopicPartition]) -> Iterator[Finding]:
     """Partitions of which nothing is committed: their offsets were lost, or it is their first start."""
-    left = [tp for tp in new if facts.checkpoints.get(tp)]
+    again = [tp for tp in new if tp in facts.interrupted]
+    left = [tp for tp in new if facts.checkpoints.get(tp) and tp not in again]
     if left:
         text = (
             f"{', '.join(map(str, left[:10]))}: group {config.group_id} has no committed offset although checkpoints "
@@ -161,7 +162,13 @@ def first_starts(config: Config, facts: Facts, new: Sequence[TopicPartition]) ->
         else:
             what = "go on from the newest checkpoint" if policy == "resume" else "learn anew from input.start"
             yield warning(f"{text}; they {what} (checkpoint.on_lost_offsets: {policy})")
-    blank = [tp for tp in new if tp not in left]
+    if again:
+        waiting = sum(max(0, facts.bounds[tp].end - facts.interrupted[tp]) for tp in again)
+        yield fine(
+            f"first start of {count(len(again), 'partition')} once more, where one was interrupted before its commit; "
+            f"offsets waiting: {waiting:,}"
+        )
+    blank = [tp for tp in new if tp not in left and tp not in again]
     at_end = [tp for tp in blank if config.input.start == "latest" and tp.partition < began_with(facts)]
     for tps, where in (([tp for tp in blank if tp not in at_end], "beginning"), (at_end, "end")):
         if tps:

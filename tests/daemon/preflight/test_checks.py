@@ -267,6 +267,16 @@ def test_checkpoints_without_a_commit_are_what_on_lost_offsets_says() -> None:
     assert "learn anew from input.start" in found
 
 
+@pytest.mark.parametrize("policy", ["fail", "resume", "restart"])
+def test_an_interrupted_first_start_is_told_as_a_first_start(policy: str) -> None:
+    given = committed(commits={}, checkpoints={TP: {"one": (0,)}}, interrupted={TP: 40})
+    settings = {"checkpoint": f"{{directory: ./checkpoints, on_lost_offsets: {policy}}}"}
+    assert problems(given, **settings) == warnings(given, **settings) == []
+    assert [text for text in said(given, Kind.FINE, **settings) if "first start" in text] == [
+        "first start of 1 partition once more, where one was interrupted before its commit; offsets waiting: 60"
+    ]
+
+
 def test_of_two_partitions_without_a_commit_the_one_that_was_added_later_is_read_from_its_beginning() -> None:
     tps = [TP, TopicPartition(IN, 1), TopicPartition(IN, 2)]
     commits = {TP: Commit(50, Mark("one", 50, 7, 2, 2).to_metadata())}

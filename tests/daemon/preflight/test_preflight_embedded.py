@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from streamrnn.broker.embedded import EmbeddedBroker
 from streamrnn.broker.embedded_log import EmbeddedLog
 from streamrnn.daemon.preflight.checks import Preflight
+from streamrnn.daemon.preflight.facts import gather
 from streamrnn.daemon.preflight.findings import Kind
 from streamrnn.job.config import Config
 from streamrnn.job.job_file import parse
 from tests.support import jobs
+from tests.support.scenario import TP, KilledError, Scenario
 
 IN, OUT, DEAD = "departures", "predictions", "dead-letters"
 
@@ -76,3 +80,21 @@ def test_the_one_member_of_its_group_is_told(tmp_path: Path) -> None:
     member.close(1.0)
     assert said(tmp_path)[Kind.WARNING] == []
     log.close()
+
+
+def test_a_first_start_that_was_interrupted_is_told_from_lost_offsets(tmp_path: Path) -> None:
+    scenario = Scenario(tmp_path / "job")
+    scenario.fill(60)
+
+    def die(_: int) -> None:
+        raise KilledError
+
+    with pytest.raises(KilledError):
+        scenario.run(before={"commit": die}, input="start: latest")
+    found = gather(scenario.config(), lambda _: None)
+    assert found is not None and found.interrupted == {TP: 60}
+    scenario.fill(5)
+    scenario.run()
+    (scenario.directory / "log" / "groups" / "j.json").unlink()
+    found = gather(scenario.config(), lambda _: None)
+    assert found is not None and found.interrupted == {} and list(found.checkpoints) == [TP]
