@@ -96,6 +96,7 @@ class Loop:
         self._recovery = Recovery(job, broker, metrics, REQUEST_TIMEOUT_S, background)
         self._idle, self._restored = idle, restored
         self._stopped_at: float | None = None
+        self.subscribed = False  # before that, there is nothing to drain
         self._clock = clock
         broker.hurry(self._time_left)
         self._committed_at = self._shown_at = self._probed_at = clock()
@@ -106,6 +107,7 @@ class Loop:
         self.placement = Placement(broker, config.input.topic, (config.output.topic, config.output.dead_letter_topic))
         self.delivery = DELIVERIES[config.delivery](broker, config.output, self.placement, self._patience)
         broker.subscribe(config.input.topic)
+        self.subscribed = True
         try:
             while not self.stop.is_set():
                 self._turn()

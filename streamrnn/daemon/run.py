@@ -24,7 +24,7 @@ from streamrnn.daemon.loop import Loop
 from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.opening import open_broker
 from streamrnn.daemon.stopping import stopping
-from streamrnn.errors import ConfigError, FencedError, StreamrnnError, UnsavedError
+from streamrnn.errors import BrokerError, ConfigError, FencedError, StreamrnnError, UnsavedError
 from streamrnn.job.config import Config
 from streamrnn.job.job import Job
 from streamrnn.job.job_file import warnings
@@ -65,7 +65,12 @@ def run_worker(
         loop = Loop(job, broker, metrics, health, stop, idle, restored=collector.freeze, background=Background())
         if started is not None:
             started(loop, server)
-        loop.run()
+        try:
+            loop.run()
+        except BrokerError:
+            if loop.subscribed or not stop.is_set():
+                raise
+            _log.info("stopped before the broker had answered; nothing had been begun")
 
 
 def serve(config: Config) -> int:
@@ -73,9 +78,14 @@ def serve(config: Config) -> int:
     stop = threading.Event()
     for text in warnings(config):
         _log.warning("%s", text)
+    loops: list[Loop] = []
+
+    def nothing_begun() -> bool:
+        return bool(loops) and not loops[0].subscribed
+
     try:
-        with stopping(stop, config.shutdown_timeout_s, FAILED):
-            run_worker(config, open_broker(config), stop)
+        with stopping(stop, config.shutdown_timeout_s, FAILED, nothing_begun):
+            run_worker(config, open_broker(config), stop, started=lambda loop, _: loops.append(loop))
     except FencedError as error:
         _log.error("stopping: %s", error)
         return FENCED

@@ -3,6 +3,7 @@
 SIGTERM and SIGINT ask for a stop; a second one ends the process at once. The work has most of the time to come to its
 end by itself: what it waits for is told how much is left. If it has not by then, because a disk hangs or a client does
 not come back, a thread ends the process. Nothing is lost by that: the next start reads what is committed and replays.
+While there is nothing to drain yet, as before the cluster has answered, the thread ends it at once, and that is clean.
 
 The signal is noticed by that thread, over the pipe that Python writes to when a signal arrives: handlers written in
 Python wait until the main thread is back from whatever it called.
@@ -15,7 +16,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 _log = logging.getLogger(__name__)
@@ -25,26 +26,26 @@ WORK_SHARE, LAST_SHARE = 0.9, 0.97
 """Shares of ``shutdown_timeout_s`` after which the work has to be done, and after which the process ends anyway."""
 
 
+GRACE_S = 1.0
+"""How long the work may take to come to its end by itself where there is nothing to drain."""
+
+
 @contextlib.contextmanager
-def stopping(stop: threading.Event, timeout_s: float, status: int) -> Iterator[None]:
+def stopping(
+    stop: threading.Event, timeout_s: float, status: int, nothing_begun: Callable[[], bool] = lambda: False
+) -> Iterator[None]:
     """Have signals set ``stop``, and end the process with ``status`` if this context is not left ``timeout_s`` later.
 
-    To be entered by the main thread.
+    Where ``nothing_begun`` it ends after a moment, with status 0. To be entered by the main thread.
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     left = threading.Event()
 
     def watch() -> None:
-        received = os.read(reader, 1)
-        while received and received[0] not in SIGNALS:
-            received = os.read(reader, 1)
-        os.close(reader)
-        if received:
+        if _received(reader):
             stop.set()
-            if not left.wait(timeout_s * LAST_SHARE):
-                _log.error("stopping: not done within %g s; leaving all the same, the next start replays", timeout_s)
-                os._exit(status)
+            _end(left, timeout_s, status, nothing_begun)
 
     threading.Thread(target=watch, name="stopping", daemon=True).start()
     before = {number: signal.getsignal(number) for number in SIGNALS}
@@ -65,3 +66,26 @@ def stopping(stop: threading.Event, timeout_s: float, status: int) -> Iterator[N
         signal.set_wakeup_fd(before_fd)
         left.set()
         os.close(writer)
+
+
+def _received(reader: int) -> bool:
+    """Wait for one of the signals; False where the other end of the pipe is closed before one comes."""
+    received = os.read(reader, 1)
+    while received and received[0] not in SIGNALS:
+        received = os.read(reader, 1)
+    os.close(reader)
+    return bool(received)
+
+
+def _end(left: threading.Event, timeout_s: float, status: int, nothing_begun: Callable[[], bool]) -> None:
+    """End the process if the work does not in time: soon where there is nothing to drain."""
+    last_s = timeout_s * LAST_SHARE
+    grace_s = min(GRACE_S, last_s)
+    if left.wait(grace_s):
+        return
+    if nothing_begun():
+        _log.info("stopped cleanly: nothing had been begun")
+        os._exit(0)
+    if not left.wait(last_s - grace_s):
+        _log.error("stopping: not done within %g s; leaving all the same, the next start replays", timeout_s)
+        os._exit(status)

@@ -235,8 +235,18 @@ def test_before_the_cluster_has_answered_at_all(start: Start, accepts: bool) -> 
         if accepts:
             threading.Thread(target=lambda: accepted.append(silent.accept()[0]), daemon=True).start()
         log = f"kafka: {{bootstrap_servers: '127.0.0.1:{silent.getsockname()[1]}', group_instance_id: one}}"
-        daemon = start(budget_s=4.0, log=log)
+        daemon = start(log=log)
         daemon.wait_for("kernels ready")
-        assert daemon.stopped() in (0, 1), daemon.log.read_text()
+        assert daemon.stopped() == 0, daemon.log.read_text()
+        assert "stopped cleanly" in daemon.log.read_text()
         for each in accepted:
             each.close()
+
+
+def test_while_nobody_listens_where_the_cluster_should_be(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    daemon = start(log=f"kafka: {{bootstrap_servers: '127.0.0.1:{port}', group_instance_id: one}}")
+    daemon.wait_for("kernels ready")
+    assert daemon.stopped() == 0, daemon.log.read_text()
+    assert "stopped cleanly" in daemon.log.read_text()
