@@ -323,7 +323,8 @@ def inspect(
     kept = [] if key is None else [(one, state) for one in chosen if (state := one.stream(key))]
     if key is not None and not kept:
         name = key.decode(errors="replace")
-        raise StreamrnnError(f"--stream: {name!r} is in none of these checkpoints; it was not seen, or was evicted")
+        why = "it was not seen, was evicted, or was forgotten by a tombstone"
+        raise StreamrnnError(f"--stream: {name!r} is in none of these checkpoints; {why}")
     if as_json:
         typer.echo(json.dumps([one.as_data() for one in chosen] if stream is None else [s for _, s in kept], indent=2))
     elif stream is None:

@@ -65,6 +65,12 @@ def _classes(old: Config, new: Config) -> Verdict:
     return learner_changes.SETTINGS["target.classes"](old.learner_spec(), new.learner_spec())
 
 
+def _begun_with(old: Config, new: Config) -> Verdict:  # noqa: ARG001
+    if new.model.warm_start is None:
+        return Verdict(Way.AT_ONCE, "the job has begun, and does not need it any more")
+    return Verdict(Way.IMPOSSIBLE, "a model can only be begun with, and this job has begun")
+
+
 _TIME = "stream time and the gaps between records were told by the other"
 
 SETTINGS: Mapping[str, Rule] = {
@@ -80,7 +86,7 @@ SETTINGS: Mapping[str, Rule] = {
     "input.numbers": _at_once("of the records to come"),
     "target.fields": _target_fields,
     "target.classes": _classes,
-    _BEGAN_WITH: _impossible("a model can only be begun with, and this job has begun"),
+    _BEGAN_WITH: _begun_with,
 }
 """What is the job's own. All else in sections of the learner is told by ``learner.changes.SETTINGS``."""
 

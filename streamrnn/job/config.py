@@ -202,7 +202,8 @@ class ModelSection(ModelSpec, frozen=True, kw_only=True, forbid_unknown_fields=T
             "above it (the newest one there); null: random weights. Weights, readout, optimiser and statistics come "
             "along, the memory of streams does not. Columns are matched by name and may be more here, layers may be "
             "wider; cell, classes and kind of target must agree. Later starts go on from checkpoints: what is named "
-            "here may move or go, but a file with other bytes is refused like any setting that cannot be changed."
+            "here may move or go, and the setting may be left out for good, but a file with other bytes is refused "
+            "like any setting that cannot be changed."
         ),
     ] = None
 

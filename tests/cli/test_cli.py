@@ -343,6 +343,7 @@ def test_inspect_looks_for_the_bytes_that_were_typed(learned):
     result = call("inspect", "-c", learned, "--stream", os.fsdecode(b"\xff"))
     assert result.exit_code == 1
     assert "is in none of these checkpoints" in result.stderr
+    assert "forgotten by a tombstone" in result.stderr
 
 
 def test_an_error_stands_alone(learned, job, tmp_path):

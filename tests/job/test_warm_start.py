@@ -32,7 +32,7 @@ from streamrnn.learner.state import LearnerState
 from streamrnn.storage.model_file import ModelFile, load_model, save_model
 from streamrnn.storage.tensors import encode
 from tests.support.learners import Bits, bits_of, differing
-from tests.support.scenario import TP, KilledError, Scenario
+from tests.support.scenario import FREQUENT, TP, KilledError, Scenario
 
 N = 150
 FEATURES = (OneHot(field="b.c", categories=("x", "y")), Numeric(field="a"))
@@ -241,21 +241,48 @@ def test_a_kill_before_the_genesis_commit_begins_with_the_file_again(
     assert scenario.predictions() == reference[1]
 
 
-def test_another_file_another_model_or_none_under_a_running_job_is_a_changed_setting(
+def test_another_file_or_another_model_under_a_running_job_is_a_changed_setting(
     scenario: Warm, tmp_path: Path, file: Path
 ) -> None:
     scenario.run(stop_after=3)
     other = trained(seed=8)
     other.save(tmp_path / "other.safetensors")
-    for changed in (tmp_path / "other.safetensors", None):
-        scenario.file = changed
-        with pytest.raises(FingerprintMismatch, match=r'model\.warm_start\.sha256: "[0-9a-f]{64}" -> ["(]') as caught:
-            scenario.run()
-        assert "Either put the old values back" in str(caught.value)
+    scenario.file = tmp_path / "other.safetensors"
+    with pytest.raises(FingerprintMismatch, match=r'model\.warm_start\.sha256: "[0-9a-f]{64}" -> "') as caught:
+        scenario.run()
+    assert "this job has begun" in str(caught.value)
+    assert "Either put the old values back" in str(caught.value)
     other.save(file)
     scenario.file = file
     with pytest.raises(FingerprintMismatch, match=r"model\.warm_start\.sha256"):
         scenario.run()
+
+
+def test_a_job_that_has_begun_goes_on_without_naming_what_it_began_with(
+    scenario: Warm, reference: tuple[Bits, dict[int, bytes]], caplog: pytest.LogCaptureFixture
+) -> None:
+    scenario.run(stop_after=3)
+    lineage = scenario.mark()["lineage"]
+    gone(scenario)
+    scenario.file = None
+    caplog.set_level("INFO")
+    scenario.run()
+    assert scenario.mark()["lineage"] != lineage
+    assert "-> (absent): at once: the job has begun, and does not need it any more" in caplog.text
+    assert differing(scenario.saved(), reference[0]) == []
+    assert scenario.predictions() == reference[1]
+
+
+@pytest.mark.parametrize("policy", ["fail", "resume", "restart"])
+def test_a_first_start_that_was_interrupted_goes_on_with_what_it_had_begun_with_though_the_file_is_gone(
+    scenario: Warm, reference: tuple[Bits, dict[int, bytes]], policy: str
+) -> None:
+    with pytest.raises(KilledError):
+        scenario.run(before=killed_at(1))
+    gone(scenario)
+    scenario.run(checkpoint=f"{FREQUENT}, on_lost_offsets: {policy}")
+    assert differing(scenario.saved(), reference[0]) == []
+    assert scenario.predictions() == reference[1]
 
 
 def test_a_running_job_cannot_be_given_a_model_afterwards(scenario: Warm, file: Path) -> None:
