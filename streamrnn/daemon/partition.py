@@ -109,7 +109,7 @@ class Partition:
     def process(self, records: Sequence[Record]) -> list[Output]:
         """Predict and learn from delivered records in order; returns what is to be sent for them."""
         before, clock = self.learner.counters(), self.learner.streams.clock
-        time_before, settled = clock.now, clock.settled
+        time_before = clock.now if clock.started else None
         # One call learns the whole batch; how the log was cut into batches does not show in the predictions.
         decoded, predictions = self._learn(records)
         started = time.perf_counter()
@@ -118,19 +118,18 @@ class Partition:
         after = self.learner.counters()
         self._watch.tell(after, decoded.seen)
         self.metrics.add(_delta(len(records), decoded, predictions, before, after))
-        if settled:
-            self._tell_of_jumps(before, after, time_before)
+        self._tell_of_jumps(before, after, time_before)
         self.outputs += outputs
         return outputs
 
-    def _tell_of_jumps(self, before: dict[str, int], after: dict[str, int], time_before: int) -> None:
+    def _tell_of_jumps(self, before: dict[str, int], after: dict[str, int], time_before: int | None) -> None:
         """A line when stream time jumped or came back in this batch, and one for the first record it did not follow."""
         refused, believed, taken_back = (after[count.name] - before[count.name] for count in JUMPS)
         if believed or taken_back:
             _log.warning(
                 "%s: stream time went from %s to %s: jumps of more than streams.max_time_jump_s that enough streams "
                 "confirmed: %d, taken back: %d",
-                self.tp, _utc(time_before), _utc(self.learner.streams.clock.now), believed, taken_back,
+                self.tp, "the first" if time_before is None else _utc(time_before), _utc(self.learner.streams.clock.now), believed, taken_back,
             )  # fmt: skip
         if refused and not self._told_of_refused:
             self._told_of_refused = True
