@@ -129,7 +129,7 @@ class Partition:
             _log.warning(
                 "%s: stream time went from %s to %s: jumps of more than streams.max_time_jump_s that enough streams "
                 "confirmed: %d, taken back: %d",
-                self.tp, "the first" if time_before is None else _utc(time_before), _utc(self.learner.streams.clock.now), believed, taken_back,
+                self.tp, _utc(time_before), _utc(self.learner.streams.clock.now), believed, taken_back,
             )  # fmt: skip
         if refused and not self._told_of_refused:
             self._told_of_refused = True
@@ -286,8 +286,8 @@ class Partition:
         return done
 
 
-def _utc(time_ms: int) -> str:
-    return str(np.datetime64(time_ms, "ms")) + "Z"
+def _utc(time_ms: int | None) -> str:
+    return "nothing" if time_ms is None else str(np.datetime64(time_ms, "ms")) + "Z"
 
 
 def _delta(
