@@ -6,6 +6,7 @@ embedded_log       that log: topics and commits in a directory
 partition_file     one partition of it
 kafka_client       a real cluster: consuming, committing, delivering
 kafka_group        the consumer's life in its group: polls during a rebalance, leaving
+kafka_assignor     who reads which partition, and over how many that was shared
 kafka_sender       its producing half
 kafka_admin        its topics
 kafka_connect      how its clients are made, and what their errors mean

@@ -21,11 +21,11 @@ from typing import Any
 import kafka.errors as client_errors
 from kafka import ConsumerRebalanceListener, KafkaConsumer
 from kafka import TopicPartition as ClientTopicPartition
-from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.structs import MemberState, OffsetAndMetadata
 
 from streamrnn.broker import kafka_group
 from streamrnn.broker.instance_name import InstanceName
+from streamrnn.broker.kafka_assignor import TellingAssignor
 from streamrnn.broker.kafka_connect import connect, translated
 from streamrnn.broker.kafka_sender import KafkaSender
 from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup, consumer_kwargs
@@ -97,6 +97,7 @@ class KafkaBroker(KafkaSender):
         self._name = None if group.instance_id else InstanceName(group.group_id)
         self.group = group if self._name is None else dataclasses.replace(group, instance_id=str(self._name))
         self._consumer: Any = None
+        self._assignor = TellingAssignor()
         self._topic = ""  # the subscribed one
         self._events: deque[Event] = deque()
         self._positioned: set[TopicPartition] = set()  # partitions the loop has sought since their assignment
@@ -173,6 +174,7 @@ class KafkaBroker(KafkaSender):
         if pause_s > 0:
             time.sleep(pause_s)
             timeout_s -= pause_s
+        self._ask_for_what_nobody_has(consumer)
         if kafka_group.rebalancing(consumer):
             return kafka_group.poll_rebalancing(consumer, timeout_s, max_records)
         polled: dict[Any, list[Any]] = consumer.poll(timeout_ms=timeout_s * 1000, max_records=max_records)
@@ -187,10 +189,19 @@ class KafkaBroker(KafkaSender):
         self._next_poll_at = time.monotonic() + _PAUSE_S if 0 < count < min(_FEW, max_records) else 0.0
         return polled
 
+    def _ask_for_what_nobody_has(self, consumer: Any) -> None:
+        """Join again where the topic has partitions that the group has not handed out, as kafka_assignor.py tells."""
+        if kafka_group.joining(consumer) or not self._assignor.assigned:
+            return
+        if self._assignor.asks(kafka_group.partitions_known(consumer, self._topic)):
+            consumer._coordinator.request_rejoin()
+
     def _tell_of_nothing(self, consumer: KafkaConsumer, membership: Any) -> None:
-        """Once per generation: the group has answered and this worker has no partition. The client tells nobody."""
+        """Once per generation: others have all partitions, and this worker has none. The client tells nobody."""
         if consumer.assignment() or membership.state != MemberState.STABLE or membership.generation_id < 0:
             self._idle_since = time.monotonic()
+        elif not self._assignor.whole(kafka_group.partitions_known(consumer, self._topic)):
+            return  # some are nobody's: this worker asks for them
         elif membership.generation_id != self._idle_generation and time.monotonic() - self._idle_since >= _IDLE_AFTER_S:
             self._idle_generation = membership.generation_id
             self._events.append(NothingAssigned())
@@ -300,7 +311,8 @@ class KafkaBroker(KafkaSender):
         try:
             with self._translated("leaving the group failed"):
                 left_s = max(0.1, deadline - time.monotonic())
-                return kafka_group.leave(self.connection, self.group, group.member_id, left_s)
+                lasting = self._name is None
+                return kafka_group.leave(self.connection, self.group, group.member_id, left_s, lasting=lasting)
         finally:
             self.close(timeout_s / 4)
 
@@ -329,9 +341,10 @@ class KafkaBroker(KafkaSender):
                 raise BrokerError("this broker is closed; make a new one")
             hurried = self._hurried()
             kwargs = consumer_kwargs(hurried, self.group)
-            kwargs["partition_assignment_strategy"] = (CooperativeStickyAssignor,)
+            kwargs["partition_assignment_strategy"] = (self._assignor,)
             self._consumer = connect(KafkaConsumer, hurried, kwargs)
             kafka_group.keep_answers(self._consumer)
+            kafka_group.know_the_topic(self._consumer)
         return self._consumer
 
     def _assigned(self, tp: TopicPartition) -> Any:

@@ -5,6 +5,8 @@ between two polls, and then joins anew, which begins another round for everybody
 join is under way, records of the partitions this member has are fetched beside it, and an answer is kept until a poll
 takes it. Kept: an assignment changes inside a poll only, never between two of them.
 
+Before a join begins the topic's metadata is fetched anew: whoever is elected to assign its partitions must know them.
+
 A rebalance that takes partitions away has two rounds, and between them nobody owns what was given up. The client begins
 the second round with the poll after the one that took the answer of the first, so whoever was told of partitions
 given up has until then to commit what was done for them.
@@ -28,6 +30,32 @@ from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup, client_
 _JOIN_MS = 10
 # How long it then waits for records: an answer should not have to wait for long until a poll takes it.
 _FETCH_MS = 20
+# How long a join waits for the topic's metadata, or half a session if that is less, since there is no heartbeat then.
+# Without it a member may assign too few partitions, and sees that later.
+_METADATA_S = 2.0
+# Metadata that is no older needs not be asked for: the second round of a rebalance follows the first at once.
+_FRESH_MS = 500
+
+
+def know_the_topic(consumer: Any) -> None:
+    """Let each join of ``consumer`` begin with the topic's metadata as it is."""
+    coordinator, cluster = consumer._coordinator, consumer._cluster
+    join = coordinator._do_join_and_sync_async
+
+    def known() -> bool:
+        return all(map(cluster.partitions_for_topic, coordinator._subscription.subscription))
+
+    async def join_with_metadata() -> Any:
+        deadline = time.monotonic() + min(_METADATA_S, coordinator.config["session_timeout_ms"] / 2000)
+        fresh = 1000 * time.monotonic() - cluster._last_successful_refresh_ms < _FRESH_MS
+        while not (fresh and known()) and (left_s := deadline - time.monotonic()) > 0:
+            answer = cluster.request_update()
+            with contextlib.suppress(client_errors.KafkaError):
+                await coordinator._manager.wait_for(answer, 1000 * left_s)
+            fresh = answer.is_done
+        return await join()
+
+    coordinator._do_join_and_sync_async = join_with_metadata
 
 
 def keep_answers(consumer: Any) -> None:
@@ -62,6 +90,11 @@ def rebalancing(consumer: Any) -> bool:
     return joining(consumer) or bool(consumer._coordinator.need_rejoin())
 
 
+def partitions_known(consumer: Any, topic: str) -> int:
+    """How many partitions ``topic`` has, as far as the client has heard."""
+    return len(consumer._cluster.partitions_for_topic(topic) or ())
+
+
 def poll_rebalancing(consumer: Any, timeout_s: float, max_records: int) -> dict[Any, list[Any]]:
     """Move the rebalance on by one step at most, and return records of the partitions this member has meanwhile."""
     coordinator = consumer._coordinator
@@ -77,20 +110,22 @@ def poll_rebalancing(consumer: Any, timeout_s: float, max_records: int) -> dict[
     return found
 
 
-def leave(connection: KafkaConnection, group: KafkaGroup, member_id: str, timeout_s: float) -> bool:
-    """Give up a closed consumer's place, if others are there to take its partitions over; False when it is kept.
+def leave(
+    connection: KafkaConnection, group: KafkaGroup, member_id: str, timeout_s: float, *, lasting: bool = True
+) -> bool:
+    """Give up a closed consumer's place, if somebody may take its partitions over; False when it is kept.
 
     A static member does not leave by itself, and its partitions would wait for its session to run out. A member that is
-    alone keeps its place: nobody waits for its partitions, and a group that has become empty makes the next member
-    wait (``group.initial.rebalance.delay.ms``, three seconds).
+    alone keeps its place if its name is ``lasting``: nobody waits for its partitions, and a group that has become empty
+    makes the next member wait (``group.initial.rebalance.delay.ms``, three seconds). One that may return under another
+    name would wait for its own place, for the whole session.
     """
     if not member_id:
         return False
     each_s = timeout_s / 4  # finding the cluster, and three questions
     hurried = dataclasses.replace(connection, connect_timeout_s=each_s, request_timeout_s=each_s)
     with contextlib.closing(connect(KafkaAdminClient, hurried, client_kwargs(hurried))) as admin:
-        described = admin.describe_groups([group.group_id])[group.group_id]
-        if len(described["members"]) < 2:
+        if lasting and len(admin.describe_groups([group.group_id])[group.group_id]["members"]) < 2:
             return False
         # With both ids: should another process have taken this name, it is not the one that is removed.
         member = MemberToRemove(member_id=member_id, group_instance_id=group.instance_id, reason="stopped")

@@ -119,7 +119,8 @@ class KafkaSender:
         When anything failed, the producer is dropped with all it still held, and the next send makes a new one.
         """
         timeout_s = self._within(timeout_s)
-        deadline = time.monotonic() + timeout_s
+        began = time.monotonic()
+        deadline = began + timeout_s
         total = self._noted + len(self._sent)
         timed_out = False
         while self._sent:
@@ -139,7 +140,7 @@ class KafkaSender:
             return
         missing, first = len(failures) + len(self._sent), next(iter(failures.values()), None)
         self._drop_producer()
-        reason = first if first is not None else f"no answer within {timeout_s:g} s"
+        reason = first if first is not None else f"no answer within {min(timeout_s, time.monotonic() - began):.3g} s"
         message = f"{missing} of the last {total} records were not acknowledged; first reason: {reason}"
         if isinstance(first, FENCED):
             raise FencedError(message) from first

@@ -167,6 +167,15 @@ def test_who_is_alone_keeps_its_place_and_takes_it_up_again_at_once(member: Memb
     assert getattr(membership_of(again), "generation", None) == generation, "no rebalance was needed"
 
 
+def test_who_is_alone_under_a_name_made_for_it_leaves_so_that_another_name_need_not_wait(
+    member: Member, topic: str
+) -> None:
+    first = member(None, session_timeout_s=300.0)
+    tps = started(first, topic)
+    assert first.leave(5.0)
+    assert started(member("as in a container made anew", session_timeout_s=300.0), topic) == tps
+
+
 def test_who_never_joined_has_nothing_to_leave(member: Member, topic: str) -> None:
     broker = member()
     assert not broker.leave(5.0)
