@@ -9,6 +9,7 @@ absence     what it means that an event lacks a feature
 seeing      events that may be seen before they are learned: how that is said, or found out
 delayed     labels that come later than their events
 awaited     which events wait for labels
+order       whose label comes next, where an event's values do not tell
 watch       finds out whether labels come late, where nobody said so
 regressor   one number, or several
 classifier  classes that may appear at any time

@@ -5,8 +5,7 @@ stands which of them still wait, and how their labels are recognised: by a name,
 may look alike; then the older one gets the first label.
 
 A transformer in front that goes on learning (River's ``StandardScaler``) changes an event's values between prediction
-and lesson. Where events are rarely met again by their exact values, the oldest that waits is meant, unless another one
-is far more alike.
+and lesson. Where events are rarely met again by their exact values, ``order`` says which one is meant.
 
 Everything is bounded: an event waits while its stream's next ``memory`` events come. Memory grows with the delay, not
 with labels that are lost: an event that newer ones have overtaken is given up.
@@ -23,6 +22,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from streamrnn.estimators.order import HAD_ITS_LABEL, Order
+
 FIRST_MEMORY = 64
 """Events of a stream that are remembered at first."""
 ROOMY = 256
@@ -33,8 +34,8 @@ NAMES = 10_000
 """Newest events with names that are known to need no label any more."""
 GUESSES = 8
 """So many labels whose event their values did not tell are worth a warning."""
-ALIKE = 0.5
-"""Another event than the oldest is meant where its distance is less than so much of the oldest one's."""
+UNLEARNED = 16_384
+"""Events that are remembered while there is no learner for them yet, all streams together."""
 
 
 class Seen(StrEnum):
@@ -66,7 +67,6 @@ class Unlearned(NamedTuple):
 
     key: bytes
     row: list[float]
-    number: int
 
 
 @dataclass(slots=True)
@@ -76,6 +76,22 @@ class Stream:
     seen: int = 0
     labelled: int = -1  # place of the newest event whose label came
     waiting: dict[int, Waiting] = field(default_factory=dict)  # by number, oldest first
+    marks: dict[int, bytes] = field(default_factory=dict)  # their values by number
+    numbers: dict[bytes, dict[int, None]] = field(default_factory=dict)  # the other way round, oldest first
+    order: Order = field(default_factory=Order)
+
+    def add(self, number: int, event: Waiting) -> None:
+        self.waiting[number] = event
+        self.marks[number] = event.mark
+        self.numbers.setdefault(event.mark, {})[number] = None
+
+    def drop(self, number: int) -> Waiting:
+        event = self.waiting.pop(number)
+        alike = self.numbers[self.marks.pop(number)]
+        del alike[number]
+        if not alike:
+            del self.numbers[event.mark]
+        return event
 
 
 def mark_of(row: Iterable[float]) -> bytes:
@@ -96,14 +112,15 @@ class Awaited:
         self.mode = mode
         self.memory = FIRST_MEMORY
         self.in_order = False  # labels are known to come in the order of their events
-        self.unlearned: list[Unlearned] = []
-        self.counts = {"given_up": 0, "repeated_labels": 0}
+        self.unlearned: dict[int, Unlearned] = {}  # by number
+        self.counts = {"given_up": 0, "repeated_labels": 0, "forgotten_labels": 0}
+        self.has_dropped = False  # a stream was dropped while its events waited
         self.max_streams = max_streams
         self._newest = 0
         self._recognised, self._unrecognised = 0, 0  # events met again by their exact values, and lessons without any
         self._streams: OrderedDict[bytes, Stream] = OrderedDict()  # the one that an event or label came for last behind
         self._numbers: dict[tuple[bytes, str], int] = {}
-        self._finished: OrderedDict[tuple[bytes, str], None] = OrderedDict()
+        self._finished: OrderedDict[tuple[bytes, str], bool] = OrderedDict()  # whether the label came
 
     def __len__(self) -> int:
         """Events that wait."""
@@ -114,13 +131,22 @@ class Awaited:
         self._newest += 1
         stream = self._streams.setdefault(key, Stream())
         self._streams.move_to_end(key)
-        stream.waiting[self._newest] = Waiting(stream.seen, mark, name)
+        stream.add(self._newest, Waiting(stream.seen, mark, name))
         stream.seen += 1
         if name is not None:
             self._numbers[key, name] = self._newest
         if len(self._streams) > self.max_streams:
             self.forget(next(iter(self._streams)))
         return self._newest
+
+    def put_off(self, number: int, key: bytes, row: list[float]) -> None:
+        """There is no learner yet for an event that was seen."""
+        self.unlearned[number] = Unlearned(key, row)
+        if len(self.unlearned) > UNLEARNED:
+            oldest, event = next(iter(self.unlearned.items()))
+            if (stream := self._streams.get(event.key)) is not None and oldest in stream.waiting:
+                self._give_up(event.key, stream, oldest)
+            self.unlearned.pop(oldest, None)
 
     def pass_by(self, key: bytes) -> None:
         """An event was seen that will have no label."""
@@ -135,6 +161,10 @@ class Awaited:
         """Whether the event with this name has had its label, or was given up."""
         return (key, name) in self._finished
 
+    def refuse(self, key: bytes, name: str) -> None:
+        """A label came for an event that has finished."""
+        self.counts["repeated_labels" if self._finished[key, name] else "forgotten_labels"] += 1
+
     def take(self, key: bytes, mark: bytes, name: str | None) -> Found | None:
         """The event a label belongs to, which waits no longer; None where none is meant."""
         stream = self._streams.get(key)
@@ -144,30 +174,39 @@ class Awaited:
         if number is None:
             return None
         self._streams.move_to_end(key)
+        if number == HAD_ITS_LABEL:
+            return Found(number, 0)
         place = stream.waiting[number].place
         stream.labelled = max(stream.labelled, place)
-        self._drop(key, stream, number)
-        return Found(number, stream.seen - 1 - place)
+        age = stream.seen - 1 - place
+        self._drop(key, stream, number, labelled=True)
+        while stream.waiting and stream.order.is_past(oldest := next(iter(stream.waiting))):
+            self._give_up(key, stream, oldest)
+        return Found(number, age)
 
     def _of_values(self, stream: Stream, mark: bytes) -> int | None:
-        for number, event in stream.waiting.items():
-            if event.mark == mark:
-                self._recognised += mark != b""  # zeros stay zeros, scaled or not
-                return number
-        if self._recognised > self._unrecognised:
+        alike = stream.numbers.get(mark)
+        if alike is not None:
+            self._recognised += mark != b""  # zeros stay zeros, scaled or not
+            if not self._are_changed:
+                return next(iter(alike))
+            # Of few values, scaled ones are those of another event now and then.
+        elif self._recognised > self._unrecognised:
             return None
-        self._unrecognised += 1
-        oldest = next(iter(stream.waiting))
+        else:
+            self._unrecognised += 1
         if self.in_order:
-            return oldest
-        distances = {number: _distance(event.mark, mark) for number, event in stream.waiting.items()}
-        nearest = min(distances, key=distances.__getitem__)
-        return nearest if distances[nearest] < ALIKE * distances[oldest] else oldest
+            return next(iter(stream.waiting))
+        return stream.order.choose(stream.marks, mark)
+
+    @property
+    def _are_changed(self) -> bool:
+        return self._unrecognised >= GUESSES and self._unrecognised > self._recognised
 
     @property
     def is_guessing(self) -> bool:
         """Whether most labels belong to an event that their values do not tell."""
-        return not self.in_order and self._unrecognised >= GUESSES and self._unrecognised > self._recognised
+        return not self.in_order and self._are_changed
 
     def is_full(self, key: bytes) -> bool:
         """Whether one more event of the stream would push out one that waits."""
@@ -185,19 +224,24 @@ class Awaited:
     def give_up(self, key: bytes) -> None:
         """The stream's oldest event waits no longer."""
         stream = self._streams[key]
-        self.counts["given_up"] += 1
-        self._drop(key, stream, next(iter(stream.waiting)))
+        self._give_up(key, stream, next(iter(stream.waiting)))
 
     def forget(self, key: bytes) -> None:
         """The stream is no longer known, and its events wait for nothing."""
         while key in self._streams:
+            self.has_dropped = True
             self.give_up(key)
 
-    def _drop(self, key: bytes, stream: Stream, number: int) -> None:
-        name = stream.waiting.pop(number).name
+    def _give_up(self, key: bytes, stream: Stream, number: int) -> None:
+        self.counts["given_up"] += 1
+        self.unlearned.pop(number, None)
+        self._drop(key, stream, number, labelled=False)
+
+    def _drop(self, key: bytes, stream: Stream, number: int, *, labelled: bool) -> None:
+        name = stream.drop(number).name
         if name is not None:
             del self._numbers[key, name]
-            self._finished[key, name] = None
+            self._finished[key, name] = labelled
             if len(self._finished) > NAMES:
                 self._finished.popitem(last=False)
         if not stream.waiting:
@@ -212,13 +256,18 @@ class Awaited:
             "recognised": [self._recognised, self._unrecognised],
             "newest": self._newest,
             "counts": self.counts,
-            "unlearned": [[key.hex(), _to_json(row), number] for key, row, number in self.unlearned],
+            "unlearned": [[n, each.key.hex(), _to_json(each.row)] for n, each in self.unlearned.items()],
             "streams": [
-                [key.hex(), stream.seen, stream.labelled, [[n, e.place, e.mark.hex(), e.name] for n, e in waiting]]
+                [
+                    key.hex(),
+                    stream.seen,
+                    stream.labelled,
+                    [[n, e.place, e.mark.hex(), e.name] for n, e in stream.waiting.items()],
+                    stream.order.state(),
+                ]
                 for key, stream in self._streams.items()
-                if (waiting := stream.waiting.items())
             ],
-            "finished": [[key.hex(), name] for key, name in self._finished],
+            "finished": [[key.hex(), name, labelled] for (key, name), labelled in self._finished.items()],
         }
 
     @classmethod
@@ -228,21 +277,16 @@ class Awaited:
         self.memory, self.in_order = state["memory"], state["in_order"]
         self._recognised, self._unrecognised = state["recognised"]
         self._newest, self.counts = state["newest"], dict(state["counts"])
-        self.unlearned = [Unlearned(bytes.fromhex(key), _from_json(row), n) for key, row, n in state["unlearned"]]
-        for text, seen, labelled, waiting in state["streams"]:
+        self.unlearned = {n: Unlearned(bytes.fromhex(key), _from_json(row)) for n, key, row in state["unlearned"]}
+        for text, seen, newest, waiting, order in state["streams"]:
             key = bytes.fromhex(text)
-            events = {n: Waiting(place, bytes.fromhex(mark), name) for n, place, mark, name in waiting}
-            self._streams[key] = Stream(seen, labelled, events)
-            self._numbers.update({(key, e.name): n for n, e in events.items() if e.name is not None})
-        self._finished = OrderedDict.fromkeys((bytes.fromhex(key), name) for key, name in state["finished"])
+            self._streams[key] = stream = Stream(seen, newest, order=Order.restored(order))
+            for n, place, mark, name in waiting:
+                stream.add(n, Waiting(place, bytes.fromhex(mark), name))
+                if name is not None:
+                    self._numbers[key, name] = n
+        self._finished = OrderedDict(((bytes.fromhex(key), name), came) for key, name, came in state["finished"])
         return self
-
-
-def _distance(one: bytes, other: bytes) -> float:
-    a, b = (np.frombuffer(mark.ljust(-(-len(mark) // 8) * 8, b"\0")) for mark in (one, other))
-    n = max(len(a), len(b))
-    difference = np.pad(a, (0, n - len(a))) - np.pad(b, (0, n - len(b)))
-    return float(np.sqrt(difference @ difference))
 
 
 def _to_json(row: Sequence[float]) -> list[float | None]:

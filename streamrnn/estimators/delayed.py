@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from streamrnn.errors import ConfigError, RecordError
-from streamrnn.estimators.awaited import Awaited, Found, Seen, Unlearned, mark_of
+from streamrnn.estimators.awaited import Awaited, Found, Seen, mark_of
 from streamrnn.estimators.columns import Columns, Floats, is_name
 from streamrnn.estimators.seeing import SeeingEstimator
 from streamrnn.estimators.watch import Verdict
@@ -158,7 +158,7 @@ class LabelledEstimator(SeeingEstimator):
         if awaited.unlearned and self._is_ready():
             self._catch_up(awaited)
         if name is not None and awaited.has_finished(key, name):
-            awaited.counts["repeated_labels"] += 1
+            awaited.refuse(key, name)
             return
         if name is not None and not known:
             if awaited.number(key, name) is None:
@@ -183,8 +183,10 @@ class LabelledEstimator(SeeingEstimator):
             self._warn(
                 "guessing",
                 "events are not met again by their features, which a transformer in front may have changed; their "
-                "labels are taken to come in the order of the events. Where they do not, name the feature that names "
-                "the event (event_key=...), and let it pass by the transformer",
+                "labels are taken to come in the order of the events, and those that do not, or that follow a label "
+                "that was lost, may go to the wrong event. If that happens, give each event a name (event_key='id') "
+                "and lead it past the transformer: "
+                "compose.Select('id') + (compose.Discard('id') | StandardScaler())",
             )
         return found
 
@@ -242,9 +244,16 @@ class LabelledEstimator(SeeingEstimator):
         assert awaited is not None
         self._make_room(awaited, key)
         number = awaited.add(key, mark_of(row), name)
+        if awaited.has_dropped:
+            self._warn(
+                "dropped",
+                "a stream was dropped for others while its events waited for their labels, which are not learned from "
+                f"when they come: max_streams is {awaited.max_streams}; set it to more than the streams that have "
+                "events while a label takes to come",
+            )
         if not self._is_ready():
             self._columns = columns
-            awaited.unlearned.append(Unlearned(key, row, number))
+            awaited.put_off(number, key, row)
             return None
         if awaited.unlearned:
             self._catch_up(awaited)
@@ -252,9 +261,9 @@ class LabelledEstimator(SeeingEstimator):
 
     def _catch_up(self, awaited: Awaited) -> None:
         """Events from before there was a learner go through it."""
-        unlearned, awaited.unlearned = awaited.unlearned, []
+        unlearned, awaited.unlearned = awaited.unlearned, {}
         learner = self._adopt(self._columns)
-        for key, row, number in unlearned:
+        for number, (key, row) in unlearned.items():
             learner.step(key, EVENT, row + self._columns.without_keys()[len(row) :], np.nan, event=number)
 
     def _make_room(self, awaited: Awaited, key: bytes) -> None:
@@ -268,7 +277,6 @@ class LabelledEstimator(SeeingEstimator):
                     self._make()
                 continue
             awaited.give_up(key)
-            awaited.unlearned = awaited.unlearned[1:]
             self._warn(
                 "given up",
                 f"an event waited for its label while its stream's next {awaited.memory} events came, and is given up; "

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamrnn.estimators.awaited import LARGEST_MEMORY, NAMES, ROOMY, Awaited, Found, Seen, mark_of
+from streamrnn.estimators.awaited import GUESSES, LARGEST_MEMORY, NAMES, ROOMY, UNLEARNED, Awaited, Found, Seen, mark_of
 
 KEY = b"stream"
 
@@ -50,12 +50,19 @@ def test_another_streams_event_is_not_meant() -> None:
     assert events.take(b"b", mark_of([1.0]), None) is None
 
 
-def test_changed_values_mean_the_oldest_unless_another_is_much_more_alike() -> None:
+def test_changed_values_mean_the_oldest_however_alike_another_is() -> None:
     events = awaited()
-    first, second, third = (events.add(KEY, mark_of([value, value]), None) for value in (1.0, 1.5, 9.0))
-    assert events.take(KEY, mark_of([8.9, 9.2]), None) == Found(third, 0)
-    assert events.take(KEY, mark_of([1.2, 1.2]), None) == Found(first, 2)
-    assert events.take(KEY, mark_of([70.0, 1.2]), None) == Found(second, 1)
+    numbers = [events.add(KEY, mark_of([value, value]), None) for value in (1.0, 1.5, 9.0)]
+    taken = [events.take(KEY, mark_of(row), None) for row in ([8.9, 9.2], [1.2, 1.2], [70.0, 1.2])]
+    assert taken == [Found(numbers[0], 2), Found(numbers[1], 1), Found(numbers[2], 0)]
+
+
+def test_where_most_events_are_changed_a_row_that_is_met_by_chance_is_in_order_too() -> None:
+    events = awaited()
+    numbers = [events.add(KEY, mark_of([float(i)]), None) for i in range(20)]
+    taken = [events.take(KEY, mark_of([i + 0.01]), None) for i in range(GUESSES)]
+    taken.append(events.take(KEY, mark_of([15.0]), None))
+    assert [found and found.number for found in taken] == numbers[: GUESSES + 1]
 
 
 def test_where_labels_come_in_order_changed_values_mean_the_oldest() -> None:
@@ -116,6 +123,41 @@ def test_the_stream_that_saw_no_event_for_longest_is_forgotten_first() -> None:
     assert events.take(b"b", mark_of([1.0]), None) is None
     assert [events.take(key, mark_of([1.0]), None) is None for key in (b"a", b"a", b"c")] == [False] * 3
     assert events.counts["given_up"] == 1
+
+
+def test_of_events_without_a_learner_the_one_that_is_given_up_is_dropped() -> None:
+    events = awaited()
+    for key in (b"a", b"b", b"b"):
+        events.put_off(events.add(key, mark_of([1.0]), None), key, [1.0])
+    events.give_up(b"b")
+    assert [(number, each.key) for number, each in events.unlearned.items()] == [(1, b"a"), (3, b"b")]
+    events.forget(b"a")
+    assert list(events.unlearned) == [3]
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_events_without_a_learner_are_bounded(waits: bool) -> None:
+    events = awaited()
+    for i in range(UNLEARNED + 5):
+        events.put_off(events.add(KEY, mark_of([float(i)]), None), KEY, [float(i)])
+        if not waits:
+            events.take(KEY, mark_of([float(i)]), None)
+    assert list(events.unlearned) == list(range(6, UNLEARNED + 6))
+    assert events.counts["given_up"] == (5 if waits else 0)
+
+
+def test_labels_of_events_given_up_are_not_called_repeated() -> None:
+    events = Awaited(Seen.NAMED, 1)
+    for name in "abc":
+        events.add(KEY, b"", name)
+    events.take(KEY, b"", "b")
+    events.give_up(KEY)
+    assert not events.has_dropped
+    events.add(b"another", b"", "d")
+    assert events.has_dropped
+    for name in "abbc":
+        events.refuse(KEY, name)
+    assert events.counts == {"given_up": 2, "repeated_labels": 2, "forgotten_labels": 2}
 
 
 def test_names_that_need_no_label_are_forgotten_at_last() -> None:

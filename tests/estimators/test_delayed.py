@@ -24,6 +24,8 @@ from streamrnn import (
     RNNMultiTargetRegressor,
     RNNRegressor,
 )
+from streamrnn.estimators.awaited import Found
+from streamrnn.estimators.order import HAD_ITS_LABEL
 from tests.support.contract import everything, through_pickle
 from tests.support.delays import (
     Delays,
@@ -283,6 +285,27 @@ def test_events_are_named_beside_a_scaler() -> None:
     assert mean_error(predictions, remembered(1000)) < 0.9
 
 
+@pytest.mark.parametrize("delay", [3, 10, 50])
+@quiet
+def test_behind_a_scaler_labels_in_order_are_those_of_named_events(delay: int) -> None:
+    pairs = remembered(400)
+    alone = preprocessing.StandardScaler() | RNNRegressor(**SMALL, features=["x"], delayed=True)
+    scaled = compose.Select("event") + (compose.Discard("event") | preprocessing.StandardScaler())
+    with_names = scaled | RNNRegressor(**SMALL, features=["x"], event_key="event")
+    assert served(alone, pairs, always(delay)) == served(with_names, named(pairs), always(delay))
+
+
+def test_a_label_whose_event_had_one_is_counted_and_not_learned() -> None:
+    model = RNNRegressor(**SMALL, delayed=True)
+    served(model, remembered(50), always(5))
+    model.learn_one({"x": 9.0}, None)  # an event without a number
+    before = model.get_weights()
+    columns = model._columns
+    model._label(columns, b"", columns.row({"x": 9.0}), 5.0, Found(HAD_ITS_LABEL, 0))
+    assert model.counters()["unmatched_labels"] == 1
+    assert all(np.array_equal(value, model.get_weights()[name]) for name, value in before.items())
+
+
 @quiet
 def test_behind_a_scaler_labels_in_any_order_are_warned_of() -> None:
     model = preprocessing.StandardScaler() | RNNRegressor(**SMALL, delayed=True)
@@ -370,7 +393,7 @@ def test_labels_that_never_come_leave_memory_as_it_is() -> None:
     assert counts["waiting"] <= 26
     before = everything(model)
     model.learn_one(*pairs[0])  # too late
-    assert model.counters()["repeated_labels"] == 1
+    assert (model.counters()["forgotten_labels"], model.counters()["repeated_labels"]) == (1, 0)
     assert model.get_weights()["rls.weight"].tobytes() == RNNRegressor.get_weights(model)["rls.weight"].tobytes()
     assert everything(model)["records_predicted"] == before["records_predicted"]
 
@@ -388,11 +411,14 @@ def test_a_label_that_is_too_late_for_the_network_says_which_k2_would_do() -> No
 
 def test_a_stream_that_was_dropped_for_others_waits_for_nothing() -> None:
     model = RNNRegressor(**SMALL, stream_key="id", max_streams=2, event_key="event")
-    for i in range(3):
+    for i in range(2):
         model.predict_one({"id": i, "x": 1.0, "event": 0})
+    with pytest.warns(DelayedLabelsWarning, match="a stream was dropped .* max_streams is 2; set it to more"):
+        model.predict_one({"id": 2, "x": 1.0, "event": 0})
     assert model.counters()["waiting"] == 2
     model.learn_one({"id": 0, "x": 1.0, "event": 0}, 1.0)
-    assert model.counters()["unmatched_labels"] == 0
+    counts = model.counters()
+    assert (counts["unmatched_labels"], counts["repeated_labels"], counts["forgotten_labels"]) == (0, 0, 1)
 
 
 def test_a_stream_that_comes_back_after_it_was_dropped_starts_over() -> None:
@@ -401,11 +427,24 @@ def test_a_stream_that_comes_back_after_it_was_dropped_starts_over() -> None:
     model.predict_one(first)
     for name in "bc":  # for them "a" is dropped; they wait for nothing
         model.learn_one({"id": name, "x": 1.0, "event": 0}, 1.0)
-    model.predict_one({**first, "event": 1})
+    with pytest.warns(DelayedLabelsWarning, match="a stream was dropped for others while its events waited"):
+        model.predict_one({**first, "event": 1})
     assert model.counters()["waiting"] == 1
     model.learn_one(first, 1.0)
     counts = model.counters()
-    assert (counts["given_up"], counts["repeated_labels"], counts["unmatched_labels"]) == (1, 1, 0)
+    assert (counts["given_up"], counts["forgotten_labels"], counts["unmatched_labels"]) == (1, 1, 0)
+
+
+def test_before_targets_are_known_the_event_given_up_is_not_another_streams() -> None:
+    model = RNNMultiTargetRegressor(**SMALL, stream_key="s", event_key="event", max_streams=2)
+    first = {"s": "a", "event": 0, "x": 1.0}
+    model.predict_one(first)
+    with pytest.warns(DelayedLabelsWarning, match="is given up"):
+        for i in range(4100):
+            model.predict_one({"s": "b", "event": i, "x": float(i % 3)})
+    model.learn_one(first, {"u": 1.0})
+    counts = model.counters()
+    assert (counts["label_records"], counts["unmatched_labels"], counts["waiting"]) == (1, 0, 4096)
 
 
 def test_a_feature_may_come_first_with_an_event_whose_label_is_late() -> None:
