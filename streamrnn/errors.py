@@ -47,6 +47,10 @@ class RecordError(StreamrnnError, ValueError):
         self.detail = detail
 
 
+class AbsentError(RecordError):
+    """One record cannot be decoded for want of a field, which is missing or null."""
+
+
 class CheckpointError(StreamrnnError):
     """A checkpoint could not be written or used."""
 

@@ -109,7 +109,7 @@ class Partition:
     def process(self, records: Sequence[Record]) -> list[Output]:
         """Predict and learn from delivered records in order; returns what is to be sent for them."""
         before, clock = self.learner.counters(), self.learner.streams.clock
-        time_before, settled = clock.now, clock.settled
+        time_before = clock.now if clock.started else None
         # One call learns the whole batch; how the log was cut into batches does not show in the predictions.
         decoded, predictions = self._learn(records)
         started = time.perf_counter()
@@ -118,12 +118,11 @@ class Partition:
         after = self.learner.counters()
         self._watch.tell(after, decoded.seen)
         self.metrics.add(_delta(len(records), decoded, predictions, before, after))
-        if settled:
-            self._tell_of_jumps(before, after, time_before)
+        self._tell_of_jumps(before, after, time_before)
         self.outputs += outputs
         return outputs
 
-    def _tell_of_jumps(self, before: dict[str, int], after: dict[str, int], time_before: int) -> None:
+    def _tell_of_jumps(self, before: dict[str, int], after: dict[str, int], time_before: int | None) -> None:
         """A line when stream time jumped or came back in this batch, and one for the first record it did not follow."""
         refused, believed, taken_back = (after[count.name] - before[count.name] for count in JUMPS)
         if believed or taken_back:
@@ -287,8 +286,8 @@ class Partition:
         return done
 
 
-def _utc(time_ms: int) -> str:
-    return str(np.datetime64(time_ms, "ms")) + "Z"
+def _utc(time_ms: int | None) -> str:
+    return "nothing" if time_ms is None else str(np.datetime64(time_ms, "ms")) + "Z"
 
 
 def _delta(

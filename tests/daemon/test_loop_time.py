@@ -47,6 +47,19 @@ def test_a_jump_and_its_return_are_logged_and_counted(tmp_path: Path, caplog: py
     assert run.value("streamrnn_active_streams") == 10
 
 
+def test_a_jump_among_the_very_first_records_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    scenario = Scenario(tmp_path, streams=STREAMS)
+    times = [0, 1, 2, *[YEAR_MS + i for i in range(6)]]
+    for i, ahead in enumerate(times):
+        value = json.dumps({"a": 1, "b": {"c": "x"}, "y": 1.0}).encode()
+        scenario.log.append("in", b"s%d" % (i % 3), value, timestamp_ms=START_MS + ahead, partition=0)
+    scenario.log.flush()
+    caplog.set_level(logging.WARNING)
+    run = scenario.run()
+    assert run.value("streamrnn_time_jumps_total", cause="believed") == 1
+    assert told(caplog) == (1, 1)
+
+
 def test_a_replay_says_nothing_of_jumps_and_leads_to_the_same_learner(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -46,6 +46,14 @@ def test_a_field_that_never_came_is_named_with_the_nearest_that_did() -> None:
     assert labels.never() == []
 
 
+def test_a_time_that_cannot_be_used_has_come_all_the_same() -> None:
+    config = job(features=XZ, source="{topic: in, timestamp: {field: t}, numbers: strict}")
+    found = looked_at(config, [{"x": 1, "z": 2, "y": 3, "t": "17"}, {"x": 2, "z": 1, "y": 1}, {"x": 1, "t": 3}])
+    assert shares(found)["t"] == 1 / 3
+    assert dict(found.rejected) == {"bad_timestamp": 2}
+    assert [field.path for field in looked_at(config, [{"x": 1, "z": 1, "y": 1, "t": "17"}]).never()] == []
+
+
 def test_numbers_that_are_never_zero_and_often_missing_lead_to_a_question() -> None:
     values = [{k: v for k, v in {"x": i % 3, "z": i, "y": i % 2}.items() if v} for i in range(100)]
     question = "of the records and 0 in none: if your producer leaves zeros out, say missing: zero"

@@ -80,3 +80,11 @@ def test_key_and_time_of_a_file_are_named_like_fields_of_a_job(tmp_path: Path) -
     path.write_text('{"d": {"id": ["a", "b"]}, "t.s": 5, "y": NaN}\n')
     (found,) = records(job(features="[]"), read_rows(path), Fields(key="d.id[1]", timestamp='["t.s"]'))
     assert (found.key, found.timestamp_ms) == (b"b", 5)
+
+
+def test_a_foreign_record_may_come_first_and_lack_the_key(tmp_path: Path) -> None:
+    config = job(source="{topic: in, where: [{field: op, in: [c, u]}]}")
+    data = tmp_path / "mixed.jsonl"
+    data.write_text('{"foreign": 1}\n{"op": "u", "k": "s", "y": 1}\n')
+    keys = [each.key for each in records(config, read_rows(data), Fields(key="k", timestamp=None))]
+    assert keys == [None, b"s"]

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from streamrnn.errors import RecordError
+from streamrnn.errors import AbsentError, RecordError
 from streamrnn.job.codec.parser import DocumentLayout
 from streamrnn.job.config import InputConfig
 from streamrnn.learner.features import canonical_text, describe, number
@@ -97,7 +97,7 @@ def key_reader(field: str, layout: DocumentLayout) -> Callable[[Any], bytes]:
     def key(document: Any) -> bytes:
         value = read(document)
         if value is None or value != value:
-            raise RecordError("null_key", f"field {field!r}: missing or null, expected the name of the stream")
+            raise AbsentError("null_key", f"field {field!r}: missing or null, expected the name of the stream")
         name = _id_text(value, field).encode()
         if len(name) > MAX_KEY_BYTES:
             raise too_large_key("a stream key", name)
@@ -202,9 +202,11 @@ def time_reader(source: InputConfig, layout: DocumentLayout) -> Callable[[Any], 
         value = read(document)
         ms = in_ms(value)
         if ms is None or not MIN_TIME_MS <= ms <= MAX_TIME_MS:
-            found = "nothing" if value is None or value != value else describe(value)
-            raise RecordError(
-                "bad_timestamp", f"field {field!r}: found {found}, expected {expected} in the years 1 to 9999"
+            absent = value is None or value != value
+            raise (AbsentError if absent else RecordError)(
+                "bad_timestamp",
+                f"field {field!r}: found {'nothing' if absent else describe(value)}, expected {expected} in the years "
+                "1 to 9999",
             )
         return ms
 

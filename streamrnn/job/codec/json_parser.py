@@ -39,8 +39,11 @@ _NO_NUMBERS = re.compile(_STRING + rb"|(?<![\w.+-])[+-]?(?:NaN|Inf(?:inity)?)(?!
 _HIGH, _LOW = rb"u[dD][89abAB][0-9a-fA-F]{2}", rb"u[dD][c-fC-F][0-9a-fA-F]{2}"
 _ESCAPES = re.compile(rb"\\(?:" + _HIGH + rb"\\" + _LOW + rb"|(" + _HIGH + rb"|" + _LOW + rb")|.)", re.DOTALL)
 
-# How half a surrogate pair is written on its way through the parser: a code point that is no character.
-_HALF = "\ufdd0"
+# How half a surrogate pair is written on its way through the parser: code points that are no characters.
+_HALF = "\ufdd0\ufdef\ufdd0"
+
+# Where a message says what is wrong.
+_PLACE = re.compile(r" \(byte [0-9]+\)")
 
 # How NaN is written on its way through the parser, which knows no such number: a zero that nobody writes like this.
 _NAN_LITERAL = "0e-077007"
@@ -68,7 +71,7 @@ class JsonParser:
         try:
             document = self._decode_with_nan(mended)
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            raise _refusal(mended, error) from None
+            raise _refusal(mended, error, is_mended=True) from None
         if _HALF.encode() in mended and _holds_half(msgspec.structs.astuple(document)):
             raise RecordError("malformed", "found half a surrogate pair in a field of the job, expected text")
         return document
@@ -111,6 +114,9 @@ def _float(text: str) -> float:
     return value
 
 
+_decode_anything = msgspec.json.Decoder(Any, float_hook=_float).decode
+
+
 def _mended(value: bytes) -> bytes:
     """JSON, where ``value`` is JSON but for habits of producers; itself otherwise."""
 
@@ -145,7 +151,9 @@ def _check_depth(value: bytes) -> None:
         raise RecordError("malformed", f"found JSON nested more than {MAX_DEPTH} deep, expected at most {MAX_DEPTH}")
 
 
-def _refusal(value: bytes, error: Exception) -> RecordError:
+def _refusal(value: bytes, error: Exception, *, is_mended: bool = False) -> RecordError:
+    """Why the value was refused; of a mended one, without the places, which are not those of the record."""
+    shown = _PLACE.sub("", str(error)) if is_mended else str(error)
     if isinstance(error, UnicodeDecodeError):
         return RecordError("malformed", "found bytes that are not UTF-8, expected JSON")
     # msgspec has no class of error for this, only these words; a test per kind of number holds that they stay.
@@ -154,8 +162,9 @@ def _refusal(value: bytes, error: Exception) -> RecordError:
     if isinstance(error, msgspec.ValidationError):
         # Of the wrong shape at its first character; whether the rest is JSON at all has not been looked at yet.
         try:
-            found = msgspec.json.decode(value)
+            found = _decode_anything(value)
         except (msgspec.DecodeError, ValueError, RecursionError) as other:
-            return RecordError("malformed", f"found {str(other)[:200]}, expected a JSON object")
+            shown = _PLACE.sub("", str(other)) if is_mended else str(other)
+            return RecordError("malformed", f"found {shown[:200]}, expected a JSON object")
         return RecordError("not_an_object", f"found {describe(found)}, expected a JSON object")
-    return RecordError("malformed", f"found {str(error)[:200]}, expected a JSON object")
+    return RecordError("malformed", f"found {shown[:200]}, expected a JSON object")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streamrnn.errors import RecordError
+from streamrnn.errors import AbsentError, RecordError
 from streamrnn.job.config import Config
 from streamrnn.learner.block import EVENT, LABEL, Block
 from streamrnn.learner.features import Cyclic, FeatureEncoder, Log1p, Numeric
@@ -106,8 +106,8 @@ class Presence:
         if role == "label_field":
             return n, n_events
         reason = "null_key" if role == "stream_key" else "bad_timestamp"
-        refused = sum(error.reason == reason for _, error in rejected)
-        return n + refused, refused
+        refused = [error for _, error in rejected if error.reason == reason]
+        return n + len(refused), sum(isinstance(error, AbsentError) for error in refused)
 
     def _features(self, x: npt.NDArray[np.float64], noted: bytearray) -> Iterable[int]:
         if not len(self._columns):

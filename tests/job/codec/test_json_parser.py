@@ -161,3 +161,20 @@ def growth(make: Callable[[int], bytes]) -> float:
 )  # fmt: skip
 def test_hostile_bytes_take_time_in_proportion_to_their_number(make: Callable[[int], bytes]) -> None:
     assert growth(make) < 24
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        (b"NaN", "found the number nan,"),
+        (b"[NaN]", "found the array [nan],"),
+        (b'{"a": 1}x', "trailing characters (byte 9),"),
+        (b'{"a":NaN}x', "trailing characters,"),  # places in what was mended are not those of the record
+    ],
+)
+def test_a_refusal_tells_of_the_record_and_not_of_what_became_of_it(value: bytes, found: str) -> None:
+    assert found in str(rejection(PLAIN, value))
+
+
+def test_code_points_that_are_no_characters_are_no_half_of_a_pair() -> None:
+    assert decode(PLAIN, '{"a": 1, "c": "\ufdd0", "y": 2, "unused": "\\ud800"}'.encode()).rejected == []

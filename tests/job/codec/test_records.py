@@ -261,9 +261,10 @@ def test_a_category_that_is_not_declared_is_there_all_the_same() -> None:
 
 def test_fields_of_other_roles_are_counted_where_they_are_looked_at() -> None:
     base: dict[str, Any] = {"k": {"id": 1}, "t": "2013-01-01"}
-    values = [base, {**base, "last": False}, {**base, "t": 1}, {"t": "2013-01-01"}]
+    # One whose time cannot be used has one all the same, one without does not.
+    values = [base, {**base, "last": False}, {**base, "t": 1}, {"k": {"id": 1}}, {"t": "2013-01-01"}]
     found = seen(NESTED_KEY, *values)
-    assert {name: found[name] for name in ("k.id", "t", "last")} == {"k.id": (2, 1), "t": (2, 1), "last": (1, 1)}
+    assert {name: found[name] for name in ("k.id", "t", "last")} == {"k.id": (2, 1), "t": (3, 1), "last": (1, 1)}
     labels = seen(LABELLED, {"id": 1, "a": 1}, {"of": 1, "y": 3}, {"of": 1}, {"a": 2}, {"of": "", "id": 2})
     assert {name: labels[name] for name in ("id", "of", "y", "a")} == {
         "id": (1, 1), "of": (3, 2), "y": (1, 2), "a": (2, 0),
