@@ -212,6 +212,7 @@ def test_an_event_is_recognised_though_columns_that_it_lacks_have_come() -> None
             assert _mark(b"k", row + [lacking] * n) == mark
             assert _mark(b"k", row + [lacking] * n + [1.0]) != mark
     assert _mark(b"other", row) != mark
+    assert _mark(b"", [1, True] * WIDE) == _mark(b"", [1.0] * 2 * WIDE)
     assert _distance(_mark(b"", [1.0, 0.0, 2.0]), _mark(b"", [1.0, 3.0] + [0.0] * WIDE + [5.0])) == 4.0 + 9.0 + 25.0
 
 
