@@ -20,6 +20,7 @@ import numpy as np
 from streamrnn.errors import ConfigError, RecordError
 from streamrnn.estimators.awaited import Awaited, Found, Seen, mark_of
 from streamrnn.estimators.columns import Columns, Floats, is_name
+from streamrnn.estimators.event_key import EventKeyWatch
 from streamrnn.estimators.seeing import SeeingEstimator
 from streamrnn.estimators.watch import Verdict
 from streamrnn.learner.block import EVENT, LABEL, PREDICT
@@ -46,6 +47,8 @@ class LabelledEstimator(SeeingEstimator):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._names = EventKeyWatch()
+        self._has_ended = False  # whether a sequence ended since labels are delayed
         if self.event_key is None:
             return
         owner = type(self).__name__
@@ -94,7 +97,18 @@ class LabelledEstimator(SeeingEstimator):
                 self._begin(Seen.OBSERVED)
             assert self._awaited is not None
             if name is None or not self._knows(self._awaited, key, name):
+                self._names.see(x.get(self.event_key))
                 self._see(columns, x, key, row, name)
+
+    def end_sequence(self, key: Hashable | None = None) -> None:
+        """End a stream's sequence: learn from what is left of it and go back to the zero state.
+
+        ``key`` is the stream's value of ``stream_key``; without one there is a single stream. What was learned stays.
+        From labels that come after the end of their event's sequence, only a readout by least squares learns.
+        """
+        with self._lock:
+            super().end_sequence(key)
+            self._has_ended = self._awaited is not None
 
     # ---- predictions
 
@@ -103,6 +117,7 @@ class LabelledEstimator(SeeingEstimator):
         if awaited is not None and awaited.mode is Seen.NAMED and (name := self._name_of(x)) is not None:
             key = self._columns.key(x)
             if not self._knows(awaited, key, name):
+                self._names.see(x[self.event_key])
                 return self._see_one(x)
             number = awaited.number(key, name)
             if self._learner is not None and number is not None:
@@ -165,6 +180,8 @@ class LabelledEstimator(SeeingEstimator):
                 self._see(columns, x, key, row, name)
             return
         found = self._take(awaited, key, row, name)
+        if name is not None and self._names.label(x[self.event_key], found is not None):
+            self._warn_of_names()
         if found is None and (watch := self._watch) is not None and watch.asked:
             self._weigh(watch, key, row)
             found = self._take(awaited, key, row, name)
@@ -190,8 +207,30 @@ class LabelledEstimator(SeeingEstimator):
             )
         return found
 
+    def _warn_of_names(self) -> None:
+        owner, name = type(self).__name__, repr(self.event_key)
+        self._warn(
+            "names",
+            f"event_key={name}: labels name events that were never predicted, and those predicted get none; a "
+            "transformer in front probably changes the names, so that every event is seen twice. Lead them past, for "
+            f"example: (Discard({name}) | StandardScaler()) + Select({name}) | {owner}(event_key={name}), with Discard "
+            "and Select from river.compose",
+        )
+
     def _label(self, columns: Columns, key: bytes, row: list[float], y: float | Sequence[float], found: Found) -> None:
-        self._adopt(columns).step(key, LABEL, row, y, event=found.number)
+        learner = self._adopt(columns)
+        looks = self._has_ended and found.age < self.k2 - self.k1 and "ended" not in self._warned
+        before = learner.counters()["late_labels"] if looks else 0
+        learner.step(key, LABEL, row, y, event=found.number)
+        if looks and learner.counters()["late_labels"] > before:
+            self._warn(
+                "ended",
+                "a label came after end_sequence() had ended the sequence of its event, and the network does not learn "
+                "from such labels"
+                + (" (the readout by least squares does)" if self.readout == "rls" else "")
+                + ". End a sequence when its labels have come; for others not to wait for that, give each a stream of "
+                "its own (stream_key=...), and call end_sequence(key) after its last label",
+            )
         if found.age >= self.k2 - self.k1:
             self._warn(
                 "late",
@@ -277,6 +316,8 @@ class LabelledEstimator(SeeingEstimator):
                     self._make()
                 continue
             awaited.give_up(key)
+            if "names" in self._warned:
+                continue  # that is why
             self._warn(
                 "given up",
                 f"an event waited for its label while its stream's next {awaited.memory} events came, and is given up; "

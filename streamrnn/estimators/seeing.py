@@ -18,7 +18,7 @@ from streamrnn.errors import ConfigError, DelayedLabelsWarning
 from streamrnn.estimators.awaited import Awaited, Seen
 from streamrnn.estimators.base import RecurrentEstimator
 from streamrnn.estimators.parameters import checked
-from streamrnn.estimators.watch import CHECKED, Verdict, Watch, evaluation
+from streamrnn.estimators.watch import CHECKED, Asker, Evaluation, Verdict, Watch, asker
 
 _PACKAGE = str(Path(__file__).parent.parent)
 
@@ -88,33 +88,32 @@ class SeeingEstimator(RecurrentEstimator):
         """Whether the prediction that is asked for now sees its event. Notes it where that may turn out later."""
         awaited, watch = self._awaited, self._watch
         if awaited is not None and awaited.mode is Seen.PREDICTED:
-            return True
-        if awaited is not None and awaited.mode is Seen.EVALUATED and evaluation() is not None:
-            return True
+            return asker() is not Asker.LESSON
+        if awaited is not None and awaited.mode is Seen.EVALUATED and (asks := asker()) is not Asker.ANYBODY:
+            return asks is not Asker.LESSON
         if watch is None:
             return False
         if watch.single is None and not watch.asked:
             watch.single = dict(x)
             return False
-        if awaited is None and self._is_evaluated(watch):
-            return True
+        watch.checks += 1
+        if awaited is None and watch.checks <= CHECKED and (asks := asker()) is not Asker.ANYBODY:
+            if isinstance(asks, Evaluation):
+                self._begin_evaluated(watch, asks)
+            return asks is not Asker.LESSON
         watch.ask(self._columns, x)
         return False
 
     # ---- finding out
 
-    def _is_evaluated(self, watch: Watch) -> bool:
-        """Whether this prediction is asked by River's evaluation with delayed labels; if so, all of its are events."""
-        watch.checks += 1
-        if watch.checks > CHECKED or (asks := evaluation()) is None:
-            return False
+    def _begin_evaluated(self, watch: Watch, asks: Evaluation) -> None:
+        """River's evaluation with delayed labels asks: all its predictions are events, those before this one, too."""
         before = watch.events()
         self._begin(Seen.EVALUATED)
         assert self._awaited is not None
         self._awaited.in_order = asks.in_order
         for x in before[len(before) - min(asks.waiting, len(before)) :]:
             self._see_one(x)
-        return True
 
     def _weigh(self, watch: Watch, key: bytes, row: list[float]) -> None:
         """Before a lesson: whether what was predicted before it were events."""

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from msgspec.structs import replace
-from river import base, compose, evaluate, metrics, preprocessing
+from river import base, compose, ensemble, evaluate, metrics, preprocessing
 
 from streamrnn import (
     ConfigError,
@@ -167,6 +167,20 @@ def test_what_an_ensemble_asks_its_members_while_it_learns_is_a_question() -> No
     assert everything(member) == everything(alone)
 
 
+@pytest.mark.parametrize("delayed", [None, True])
+def test_rivers_ensembles_that_predict_while_they_learn_see_each_event_once(delayed: bool | None) -> None:
+    pairs = remembered(400)
+    members = [RNNRegressor(**SMALL, seed=seed, delayed=delayed) for seed in (0, 1)]
+    alone = [RNNRegressor(**SMALL, seed=seed, delayed=True) for seed in (0, 1)]
+    weighted = ensemble.EWARegressor(members)
+    evaluated(weighted, pairs, delay=5)
+    for member, other in zip(weighted, alone, strict=True):
+        evaluated(other, pairs, delay=5)
+        counts = member.counters()
+        assert (counts["records_predicted"], counts["given_up"], counts["waiting"]) == (400, 0, 0)
+        assert member.get_weights()["rls.weight"].tolist() == other.get_weights()["rls.weight"].tolist()
+
+
 def test_after_the_evaluation_a_prediction_changes_nothing() -> None:
     model = RNNRegressor(**SMALL)
     evaluated(model, remembered(100), delay=5)
@@ -306,11 +320,91 @@ def test_a_label_whose_event_had_one_is_counted_and_not_learned() -> None:
     assert all(np.array_equal(value, model.get_weights()[name]) for name, value in before.items())
 
 
+def numbered(pairs: list[Pair]) -> list[Pair]:
+    """The same events, each with a number for a name."""
+    return [({**x, "id": 1000 + i}, y) for i, (x, y) in enumerate(pairs)]
+
+
+@pytest.mark.parametrize("delay", [1, 5, 12])
+def test_names_that_a_scaler_changes_are_warned_of_once_with_a_remedy_that_works(delay: int) -> None:
+    pairs = numbered(remembered(600))
+    with pytest.warns(DelayedLabelsWarning) as caught:
+        served(preprocessing.StandardScaler() | RNNRegressor(**SMALL, event_key="id"), pairs, always(delay))
+    assert len(caught) == 1
+    assert "event_key='id': labels name events that were never predicted" in str(caught[0].message)
+    remedy = str(caught[0].message).partition("for example: ")[2].partition(", with")[0]
+    names = {"Discard": compose.Discard, "Select": compose.Select, "StandardScaler": preprocessing.StandardScaler}
+    model = eval(remedy, {**names, "RNNRegressor": RNNRegressor})
+    served(model, pairs, always(delay))  # a warning would be an error
+    assert model["RNNRegressor"].counters()["records_predicted"] == len(pairs)
+
+
+@pytest.mark.parametrize("name", [lambda i: i, lambda i: 1.7e9 + i / 7], ids=["numbers", "times"])
+def test_a_backlog_may_be_learned_while_other_events_are_predicted(name: Any) -> None:
+    """Labels of events that nobody predicted are no sign of changed names, unless their names were computed."""
+    model = RNNRegressor(**SMALL, event_key="id")
+    for i, (x, y) in enumerate(remembered(200)):
+        model.learn_one({**x, "id": name(i)}, y)
+        if i % 5 == 0:
+            model.predict_one({**x, "id": name(1000 + i)})
+    assert model.counters()["label_records"] == 200
+
+
 @quiet
 def test_behind_a_scaler_labels_in_any_order_are_warned_of() -> None:
     model = preprocessing.StandardScaler() | RNNRegressor(**SMALL, delayed=True)
     with pytest.warns(DelayedLabelsWarning, match="events are not met again by their features"):
         served(model, remembered(100), irregular(10))
+
+
+# ---- sequences
+
+
+@pytest.mark.parametrize(("make", "readout"), [
+    (RNNRegressor, {"readout": "linear"}),
+    (RNNRegressor, {"readout": "rls"}),
+    (RNNClassifier, {}),
+])  # fmt: skip
+def test_labels_after_the_end_of_their_sequence_teach_the_network_nothing_and_are_warned_of(
+    make: Any, readout: dict[str, str]
+) -> None:
+    model = make(**SMALL, **readout, event_key="event")
+    pairs = named([(x, int(y > 0)) for x, y in remembered(100)])
+    with pytest.warns(DelayedLabelsWarning, match="the network does not learn from such labels") as caught:
+        for what, i in moments(len(pairs), always(3)):
+            if what == "seen":
+                model.predict_one(pairs[i][0])
+                model.end_sequence()
+            else:
+                model.learn_one(*pairs[i])
+    assert len(caught) == 1
+    assert ("the readout by least squares does" in str(caught[0].message)) == (readout == {"readout": "rls"})
+    assert model.counters()["updates"] == 0
+
+
+def test_a_stream_for_each_sequence_that_ends_with_its_last_label_is_learned() -> None:
+    model = RNNRegressor(**SMALL, readout="linear", event_key="event", stream_key="visit")
+    pairs = [({**x, "visit": x["event"]}, x["x"]) for x, _ in named(remembered(1000))]
+    predictions = []
+    for what, i in moments(len(pairs), always(3)):
+        x, y = pairs[i]
+        if what == "seen":
+            predictions.append(model.predict_one(x))
+        else:
+            model.learn_one(x, y)
+            model.end_sequence(x["visit"])
+    counts = model.counters()
+    assert (counts["updates"], counts["late_labels"]) == (len(pairs), 0)
+    assert mean_error(predictions[500:], pairs[500:]) < 0.3  # 0.8 by the mean
+
+
+def test_a_sequence_that_ends_when_its_labels_have_come_is_not_warned_of() -> None:
+    model = RNNRegressor(**SMALL, event_key="event")
+    for x, y in named(remembered(100)):
+        model.predict_one(x)
+        model.learn_one(x, y)
+        model.end_sequence()
+    assert model.counters()["late_labels"] == 0
 
 
 # ---- observed and predicted events

@@ -5,7 +5,9 @@ Warnings are errors here: a pattern that is not expected to warn fails by one.
 
 from __future__ import annotations
 
+import math
 import random
+import tracemalloc
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 from river import preprocessing
 
 from streamrnn import DelayedLabelsWarning, RNNAnomalyDetector, RNNRegressor
+from streamrnn.estimators.watch import REMEMBERED_FEATURES, WIDE, Watch, _distance, _mark
 from tests.support import delays
 from tests.support.contract import everything
 from tests.support.delays import always, irregular, mean_error, moments, remembered, served
@@ -188,6 +191,52 @@ def test_a_warning_comes_once_for_each_estimator() -> None:
 def test_no_parameter_is_needed_to_be_rid_of_it_but_one() -> None:
     served(RNNRegressor(hidden_size=4, delayed=False), remembered(200), always(5))
     served(RNNRegressor(hidden_size=4, delayed=True), remembered(200), always(5))
+
+
+# ---- wide events
+
+
+def test_events_of_very_many_features_are_found_out_too() -> None:
+    chance = Chance(1)
+    pairs = [({f"w{chance.randrange(500)}": chance.gauss() for _ in range(5)}, chance.gauss()) for _ in range(60)]
+    model = RNNRegressor(hidden_size=4, features=[f"w{i}" for i in range(500)])
+    with pytest.warns(DelayedLabelsWarning, match="from now on every prediction counts as seeing its event"):
+        served(model, pairs, always(4))
+
+
+def test_an_event_is_recognised_though_columns_that_it_lacks_have_come() -> None:
+    row = [0.5, 0.0, math.nan, -2.0, -0.0, 1e300]
+    mark = _mark(b"k", row)
+    for n in (1, 10, WIDE, 2 * WIDE):
+        for lacking in (0.0, math.nan):
+            assert _mark(b"k", row + [lacking] * n) == mark
+            assert _mark(b"k", row + [lacking] * n + [1.0]) != mark
+    assert _mark(b"other", row) != mark
+    assert _mark(b"", [1, True] * WIDE) == _mark(b"", [1.0] * 2 * WIDE)
+    assert _distance(_mark(b"", [1.0, 0.0, 2.0]), _mark(b"", [1.0, 3.0] + [0.0] * WIDE + [5.0])) == 4.0 + 9.0 + 25.0
+
+
+def test_of_wide_events_fewer_are_remembered_the_newest() -> None:
+    columns = RNNRegressor(features=[f"w{i}" for i in range(3000)])._columns
+    watch = Watch()
+    for i in range(200):
+        watch.ask(columns, {f"w{j}": float(i + j) for j in range(3000)})
+    remembered = watch.events()
+    assert 64 <= len(remembered) <= REMEMBERED_FEATURES / 3000
+    assert [x["w0"] for x in remembered] == [float(i) for i in range(200 - len(remembered), 200)]
+
+
+def test_a_thousand_sparse_questions_leave_little_behind() -> None:
+    chance = Chance(1)
+    columns = RNNRegressor(features=[f"w{i}" for i in range(3000)])._columns
+    watch = Watch()
+    tracemalloc.start()
+    for _ in range(1000):
+        watch.ask(columns, {f"w{chance.randrange(3000)}": 1.0 for _ in range(10)})
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(watch.events()) == 1000
+    assert size < 4_000_000  # a row of numbers for each would be 24 MB
 
 
 # ---- frames
