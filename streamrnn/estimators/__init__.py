@@ -16,7 +16,8 @@ classifier  classes that may appear at any time
 forecaster  horizons, covariates, seasons, intervals
 anomaly     how badly an event was forecast
 stream_key  whether the streams that events name can be meant
-event_key   whether the events that labels name can be meant
+caller     the line that a warning points at
+event_key  whether the events that labels name can be meant
 season      the period of a series
 intervals   bounds that hold as often as they claim
 """

@@ -7,13 +7,21 @@ feature counts as 0 where
 
 - all its values so far were the same: then only whether it is there says anything, and its mean would hide that; or
 - it counts something: its values were whole numbers from 1 on, and 0 was never sent; or
-- it was absent more often than there; or
-- it was absent in more than a tenth of the events, and 0 is no further from its values than these lie apart: a dense
-  sensor loses little by that (its error grew or fell by a fifth where a tenth to a fifth of its values were dropped),
-  a sparse feature everything by its mean.
+- it was absent too often: more often than it was there; or, where 0 is no further from its values than these lie
+  apart, in more than a tenth of the events: a dense sensor loses little by that (its error grew or fell by a fifth where
+  a tenth to a fifth of its values were dropped), a sparse feature everything by its mean.
 
-Events from before a feature first came count as such in which it was absent, but only ``EARLIER`` of them: a sensor
-that is installed late soon counts as dense. Everywhere else, and for None and NaN always, the value is missing.
+Otherwise, and for None and NaN always, the value is missing.
+
+What was learned of a column rests on what its absence meant, so that changes only past a clear margin. A column is
+first judged when its values turn out to differ. Once 0, it becomes missing where it is there more than ``MARGIN`` times
+as often as would do; once missing, 0 where it is absent too often, by more than one event. In between it stays. So
+sensors that take turns are judged once: to take either meaning teaches the network something, to take now one and now
+the other does not. How far 0 is from the values is judged by the first ``SETTLED`` of them, for their range goes on
+growing.
+
+Events from before a feature first came count as such in which it was absent, but only ``EARLIER`` of them, and only
+until it has come more often than that: a sensor that is installed late soon counts as dense.
 
 An event is judged by the events before it, so that what is predicted of it and what is learned of it are the same; and
 an event that has all keys costs next to nothing.
@@ -38,6 +46,10 @@ EARLIER = 8
 FAR, NEAR, ALWAYS = 1, 9, 0
 """Events with a feature that it takes, for each without it, so that its absence is not ordinary: depending on how far 0
 is is from its values. ALWAYS: no number of them makes it so."""
+MARGIN = 2
+"""How many times as many it takes for a column that is 0 to become missing."""
+SETTLED = 30
+"""Events with a feature after which it is settled whether 0 is near its values."""
 
 
 class Absence:
@@ -69,7 +81,7 @@ class Absence:
         self._counted = np.zeros(0, np.int64)  # when it ceased to be: events in which the statistics have a 0 for it
         self._constant: dict[int, float] = {}  # the columns whose values were all the same, NaN before there was one
         self._judged = -1, 0
-        self._zero = np.zeros(0, np.bool_)
+        self._zero = np.zeros(0, np.bool_)  # as it was judged last: where it is near, it stays
         self._values: list[float] = []
 
     def values(self) -> list[float]:
@@ -78,13 +90,18 @@ class Absence:
         return self._values
 
     def _judge(self) -> Flags:
-        """Which columns are 0 in an event that lacks their key; the same array for as long as they are the same."""
+        """Which columns are 0 in an event that lacks their key; the same array for as long as they are the same.
+
+        Whether it is called after each event makes no difference, as long as it is after one that lacks keys and before
+        and after ``_needed`` changes: complete events only lead from 0 to missing.
+        """
         if self._judged != (now := (self.events, len(self._before))):
             self._judged = now
             there = self._there + self._complete
-            zero = self._needed * (self.events - np.maximum(self._before - EARLIER, 0) - there) > there
-            zero |= self._needed == ALWAYS
-            if len(zero) != len(self._zero) or (zero != self._zero).any():
+            earlier = np.where(there > EARLIER, 0, np.minimum(self._before, EARLIER))
+            weight = self._needed * (self.events - self._before - there + earlier)
+            zero = (weight > there + 1) | (self._zero & (there <= MARGIN * weight)) | (self._needed == ALWAYS)
+            if len(zero) != len(self._values) or (zero != self._zero).any():
                 self._zero, self._values = zero, np.where(zero, 0.0, np.nan).tolist()
         return self._zero
 
@@ -102,17 +119,21 @@ class Absence:
             self._low, self._high = [*self._low, *nan], [*self._high, *nan]
             self._counts = [*self._counts, *[True] * new]
             self._needed = np.append(self._needed, np.full(new, ALWAYS))
+            self._zero = np.append(self._zero, np.ones(new, np.bool_))
             self._in_force = np.append(self._in_force, np.zeros(new, np.bool_))
             self._counted = np.append(self._counted, np.zeros(new, np.int64))
             self._constant.update(dict.fromkeys(range(start, columns), math.nan))
 
     def note_complete(self, row: Row) -> None:
         """An event that lacked no key was learned."""
+        look, self._look = self._look, False
+        if look:
+            self._judge()
         self.events += 1
         self._complete += 1
-        if self._look:
-            self._look = False
+        if look:
             self._extend(range(len(self._low)), row)
+            self._judge()
         elif self._constant:
             self._extend([k for k, value in self._constant.items() if row[k] != value], row)
 
@@ -122,10 +143,10 @@ class Absence:
         for k in columns:
             value = row[k]
             if not low[k] <= value <= high[k] or (counts[k] and value % 1.0):
-                self._look_at(k, float(value))
+                self._look_at(k, float(value), int(self._there[k]) + self._complete)
 
-    def _look_at(self, k: int, value: float) -> None:
-        """A value of column k that may tell something new."""
+    def _look_at(self, k: int, value: float, there: int) -> None:
+        """A value of column k that may tell something new, in the event that is the ``there``-th to have one."""
         if not math.isfinite(value):
             return
         known = self._low[k] == self._low[k]
@@ -135,10 +156,22 @@ class Absence:
         if low == high:
             self._constant[k] = value
             return
-        self._constant.pop(k, None)
-        spread = high - low
-        is_near = low - spread <= 0.0 <= high + spread
-        self._needed[k] = ALWAYS if self._counts[k] and low == 1.0 else NEAR if is_near else FAR
+        if self._counts[k] and low == 1.0:
+            self._needed[k] = ALWAYS
+        elif self._needed[k] == ALWAYS or there <= SETTLED:
+            spread = high - low
+            self._needed[k] = NEAR if low - spread <= 0.0 <= high + spread else FAR
+        if k in self._constant:
+            del self._constant[k]
+            self._judge_first(k, there)
+
+    def _judge_first(self, k: int, there: int) -> None:
+        """What the absence of column k means as soon as its values are known to differ."""
+        before, absent = int(self._before[k]), int(self.events - self._before[k] - self._there[k]) - self._complete
+        weight = int(self._needed[k]) * (absent + (0 if there > EARLIER else min(before, EARLIER)))
+        self._zero = self._zero.copy()
+        self._zero[k] = weight > there + 1
+        self._judged, self._values = (-1, 0), []
 
     def note(self, there: Sequence[int], row: Row) -> Integers | None:
         """An event is learned that had the keys of these columns only.
@@ -152,9 +185,9 @@ class Absence:
             lacking = np.where(begun, absent - self._counted, 0)
             self._counted = np.where(ended, absent, self._counted)
             self._in_force = zero
+        self.events += 1
         self._there[list(there)] += 1
         self._extend(there, row)
-        self.events += 1
         self._look = True
         return lacking if lacking is not None and lacking.any() else None
 
@@ -163,6 +196,7 @@ class Absence:
         if self._look and len(rows):
             self.note_complete(rows[0])
             rows = rows[1:]
+        complete = self._complete
         self.events += len(rows)
         self._complete += len(rows)
         for k in list(self._constant):
@@ -170,7 +204,8 @@ class Absence:
             for _ in range(2):  # the first value, and the first other one
                 other = np.isfinite(values) & (values != self._constant.get(k, values))
                 if other.any():
-                    self._look_at(k, float(values[other.argmax()]))
+                    i = int(other.argmax())
+                    self._look_at(k, float(values[i]), int(self._there[k]) + complete + i + 1)
 
     def state(self) -> dict[str, Any]:
         """All it knows as JSON values."""
@@ -183,6 +218,8 @@ class Absence:
             "low": [None if value != value else value for value in self._low],
             "high": [None if value != value else value for value in self._high],
             "counts": self._counts,
+            "needed": self._needed.tolist(),
+            "zero": self._judge().tolist(),
             "in_force": self._in_force.tolist(),
             "counted": self._counted.tolist(),
         }
@@ -192,14 +229,16 @@ class Absence:
         """The one whose ``state`` this is."""
         absence = cls()
         absence.grow(len(state["before"]))
-        absence._counts = list(state["counts"])
-        for k, (low, high) in enumerate(zip(state["low"], state["high"], strict=True)):
-            for value in (low, high):
-                if value is not None:
-                    absence._look_at(k, value)
+        absence._low, absence._high = (
+            [math.nan if value is None else value for value in state[which]] for which in ("low", "high")
+        )
+        ends = enumerate(zip(absence._low, absence._high, strict=True))
+        absence._constant = {k: low for k, (low, high) in ends if not low < high}
+        absence._counts, absence._needed = list(state["counts"]), np.array(state["needed"], np.int64)
         absence.events, absence._complete, absence._look = state["events"], state["complete"], state["look"]
         absence._before = np.array(state["before"], np.int64)
         absence._there = np.array(state["there"], np.int64)
+        absence._zero = np.array(state["zero"], np.bool_)
         absence._in_force = np.array(state["in_force"], np.bool_)
         absence._counted = np.array(state["counted"], np.int64)
         return absence

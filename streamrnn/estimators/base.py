@@ -221,8 +221,17 @@ class RecurrentEstimator:
 
     def _adopt_event(self, columns: Columns, x: Mapping[Any, Any], row: Sequence[float]) -> Learner:
         """``_adopt`` for an event that is about to be learned: the keys it lacks count for those to come."""
+        if self._keys is not None:
+            self._note_keys((x.get(self.stream_key),))
+        return self._adopt_row(columns, x, row)
+
+    def _note_keys(self, keys: Iterable[object]) -> None:
+        """Before an event, or a mini-batch, with these keys is learned: whether they can be meant."""
         if self._keys is not None and self._learner is not None:
-            self._keys.note((x.get(self.stream_key),), self._learner.streams)
+            self._keys.note(keys, self._learner.streams)
+
+    def _adopt_row(self, columns: Columns, x: Mapping[Any, Any], row: Sequence[float]) -> Learner:
+        """``_adopt_event`` for a row of a mini-batch, whose keys were noted."""
         learner = self._adopt(columns)
         if (zeros := columns.note(x, row)) is not None and learner.spec.n_features:
             learner.add_zeros(zeros)
@@ -246,13 +255,13 @@ class RecurrentEstimator:
             return
         stages = self._columns.extended_by(frame)
         keys, rows = stages[-1][1].keys(frame), stages[-1][1].rows(frame)
+        if self._keys is not None:
+            self._note_keys(frame[self.stream_key].tolist())
         bounds = sorted({*(start for start, _ in stages), *cuts, len(frame)})
         for start, stop in pairwise(bounds):
             columns = next(known for first, known in reversed(stages) if first <= start)
             y = targets(start, stop)
             part = rows[start:stop, : columns.n_features]
-            if self._keys is not None and self._learner is not None:
-                self._keys.note(frame[self.stream_key].iloc[start:stop].tolist(), self._learner.streams)
             learner = self._adopt(columns)
             columns.note_rows(part)
             learner.process(Block.events(keys[start:stop], part, y))
@@ -268,10 +277,12 @@ class RecurrentEstimator:
             known.key(x)
 
         in_rows(check, events, frame.index)  # what is refused must be so before anything changes
+        if self._keys is not None:
+            self._note_keys([x[self.stream_key] for x in events])
         for i, x in enumerate(events):
             y = targets(i, i + 1)[0]
             columns, row = self._columns.with_row(x)
-            self._adopt_event(columns, x, row).step(columns.key(x), EVENT, row, y)
+            self._adopt_row(columns, x, row).step(columns.key(x), EVENT, row, y)
 
     def _predict_frame(self, frame: pd.DataFrame) -> Floats | None:
         """Every row predicted from the present state, (n, n_outputs); None before there is a learner."""

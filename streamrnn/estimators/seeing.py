@@ -6,21 +6,17 @@ or ``watch`` finds out; then a prediction sees its event, and ``awaited`` knows 
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from types import FrameType
 from typing import Any, ClassVar
 
 from streamrnn.errors import ConfigError, DelayedLabelsWarning
 from streamrnn.estimators.awaited import Awaited, Seen
 from streamrnn.estimators.base import RecurrentEstimator
+from streamrnn.estimators.caller import level_of_the_caller
 from streamrnn.estimators.parameters import checked
 from streamrnn.estimators.watch import CHECKED, Asker, Evaluation, Verdict, Watch, asker
-
-_PACKAGE = str(Path(__file__).parent.parent)
 
 
 @dataclass(eq=False, repr=False)
@@ -157,13 +153,4 @@ class SeeingEstimator(RecurrentEstimator):
         if what not in self._warned:
             self._warned.add(what)
             message = f"{type(self).__name__}: {text}"
-            warnings.warn(message, DelayedLabelsWarning, stacklevel=_level_of_the_caller())
-
-
-def _level_of_the_caller() -> int:
-    """How far up from ``_warn`` the caller of streamrnn is: a warning should name a line that can be changed."""
-    frame: FrameType | None = sys._getframe(1)
-    level = 1
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame, level = frame.f_back, level + 1
-    return level
+            warnings.warn(message, DelayedLabelsWarning, stacklevel=level_of_the_caller())

@@ -1,8 +1,9 @@
 """Setting a parameter of an estimator, before it has learned and after.
 
-Before there is a learner a parameter is whatever the constructor would take. Afterwards it is taken up by what was
-learned, from the next event on, as far as ``learner.changes`` says that it can be: a rate is another number, a larger
-network grows. What cannot be taken up is refused where it is set, with the reason, and the parameter stays as it was.
+Before there is a learner a parameter is whatever the constructor would take, and what was observed by then stays,
+unless it is one of the parameters that say what an event is. Afterwards it is taken up by what was learned, from the
+next event on, as far as ``learner.changes`` says that it can be: a rate is another number, a larger network grows. What
+cannot be taken up is refused where it is set, with the reason, and the parameter stays as it was.
 """
 
 from __future__ import annotations
@@ -28,6 +29,11 @@ FIXED: Mapping[str, str] = {
 }
 """Parameters that only a new estimator can have otherwise, and why; the rest is for ``learner.changes`` to say."""
 
+OBSERVED = ("_columns", "_awaited", "_watch", "_frames", "_warned", "_labels")
+"""What an estimator without a learner may have seen: features, events that wait for labels, questions, classes."""
+MEANING = frozenset({"features", "stream_key", "event_key", "delayed"})
+"""Parameters that say what an event is; with others, what was observed of events so far is void."""
+
 
 class Settable(Protocol):
     """An estimator, as far as its parameters are concerned."""
@@ -51,14 +57,14 @@ def change(estimator: Settable, name: str, value: Any, put: Callable[[str, Any],
     """Set a parameter; ``put`` only sets the attribute. Raises ConfigError, and changes nothing, where it cannot be."""
     # Whatever the constructor refuses is refused, and what follows from a parameter is made anew. Outside the lock:
     # with one held, no other estimator may be made (see ``lock``).
+    if _same(getattr(estimator, name), value):
+        return
     fresh = type(estimator)(**{**estimator._parameters(), name: value}) if estimator._learner is None else None
     with estimator._lock:
         if fresh is not None and estimator._learner is None:
-            vars(estimator).update({key: made for key, made in vars(fresh).items() if key != "_lock"})
+            vars(estimator).update(_with_what_was_observed(estimator, name, fresh))
             return
         before = getattr(estimator, name)
-        if _same(before, value):
-            return
         if name in FIXED:
             raise refused(estimator, name, before, value, FIXED[name])
         put(name, value)
@@ -67,6 +73,19 @@ def change(estimator: Settable, name: str, value: Any, put: Callable[[str, Any],
         except ConfigError:
             put(name, before)
             raise
+
+
+def _with_what_was_observed(estimator: Settable, name: str, fresh: Settable) -> dict[str, Any]:
+    """The attributes of an estimator without a learner that takes over the parameters of a fresh one."""
+    made = {key: value for key, value in vars(fresh).items() if key != "_lock"}
+    if name in MEANING:
+        return made
+    made.update({key: value for key, value in vars(estimator).items() if key in OBSERVED})
+    if name == "missing":
+        made["_columns"] = made["_columns"].changed(made["features"], made["missing"])
+    if (awaited := made.get("_awaited")) is not None:
+        awaited.max_streams = getattr(fresh, "_most_streams", awaited.max_streams)
+    return made
 
 
 def refused(estimator: object, name: str, before: Any, value: Any, reason: str) -> ConfigError:

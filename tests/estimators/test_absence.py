@@ -6,6 +6,8 @@ a file or a pickle.
 
 from __future__ import annotations
 
+import itertools
+import json
 import math
 import pickle
 import random
@@ -121,6 +123,65 @@ def test_statistics_get_every_zero_once_however_often_a_feature_s_absence_change
         zeros += 0 if lacking is None else int(lacking[1])
     assert changes == [False, True, False, True, False, True, False, True]
     assert zeros == absent
+
+
+def presences(turn: str, n: int = 4000) -> list[bool]:
+    r = random.Random(1)
+    return [t % 2 == 0 if turn == "alternating" else r.random() < float(turn) for t in range(n)]
+
+
+@pytest.mark.parametrize("turn", ["alternating", "0.48", "0.5", "0.52"])
+def test_a_sensor_that_is_there_half_of_the_time_stays_what_it_was_judged_to_be(turn: str) -> None:
+    r, columns, judged = random.Random(2), Columns(None, None), []
+    for there in presences(turn):
+        x = {"s": r.gauss(50, 5)} if there else {"t": r.gauss(50, 5)}
+        columns, row = columns.with_row(x)
+        columns.note(x, row)
+        judged.append(tuple(map(math.isnan, columns.without_keys())))
+    if turn == "alternating":
+        assert set(judged[10:]) == {(True, True)}
+    assert sum(a != b for a, b in itertools.pairwise(judged)) <= 6
+
+
+def test_what_was_judged_changes_past_a_margin_only() -> None:
+    absence = Absence()
+    absence.grow(2)
+    meant = []
+    for there in [True] * 20 + [False] * 22 + [True] * 25:
+        absence.note([0, 1] if there else [0], [50.0 + absence.events % 3] * 2)
+        meant.append(absence.values()[1] == 0.0)
+    assert meant == [True] + [False] * 40 + [True] * 25 + [False]
+
+
+def test_a_range_that_goes_on_growing_does_not_change_what_absence_means() -> None:
+    r = random.Random(3)
+    events = [{"u": 1.0 + t % 2, **({"t": r.gauss(50, 5)} if t % 5 else {})} for t in range(300)]
+    events += [{"u": 1.0, "t": 999_999.0}, *events]
+    assert same(worth(learned(*events), "t"), MISSING)
+
+
+def test_it_makes_no_difference_how_often_is_asked_nor_whether_it_was_saved() -> None:
+    r = random.Random(5)
+    for _ in range(200):
+        asked, silent, saved, rows = Absence(), Absence(), Absence(), Absence()
+        for each in (asked, silent, saved, rows):
+            each.grow(2)
+        low, step, dense = r.choice([0, 1, 2, 40]), r.choice([0.5, 1, 1]), r.random()
+        run: list[list[float]] = []
+        for _ in range(60):
+            there = r.random() < dense
+            row = [float(t := low + step * r.randrange(r.choice([1, 2, 9]))), 2.0 * t]
+            run.append(row)
+            if not there:
+                rows.note_complete_rows(np.array(run[:-1]).reshape(-1, 2))
+                rows.note([0], row)
+                run = []
+            saved = Absence.restored(json.loads(json.dumps(saved.state())))
+            asked.values()
+            for each in (asked, silent, saved):
+                each.note_complete(row) if there else each.note([0], row)
+        rows.note_complete_rows(np.array(run).reshape(-1, 2))
+        assert asked.state() == silent.state() == saved.state() == rows.state()
 
 
 def test_declared_names_are_judged_as_discovered_ones() -> None:
@@ -364,6 +425,17 @@ def test_indicators_that_are_left_out_are_learned_as_if_they_were_zeros() -> Non
         left_out.learn_one(x, total(x))
         given.learn_one(full, total(x))
     assert errors[-500:].mean(axis=0).max() < 0.05  # the mean's error is 3.5
+
+
+@pytest.mark.parametrize("turns", ["alternating", "random"])
+def test_sensors_that_take_turns_are_learned(turns: str) -> None:
+    r, model, errors = random.Random(1), RNNRegressor(), []
+    for t in range(3000):
+        v = r.gauss(50, 5)
+        x = {f"s{t % 2 if turns == 'alternating' else r.randrange(2)}": v}
+        errors.append(abs(model.predict_one(x) - v))
+        model.learn_one(x, v)
+    assert np.mean(errors[-1000:]) < 0.5  # the values' own deviation is 4
 
 
 def test_covariates_that_are_left_out_are_forecast_from_as_if_they_were_zeros() -> None:

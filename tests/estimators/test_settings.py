@@ -112,6 +112,31 @@ def test_before_anything_was_learned_a_parameter_is_what_the_constructor_takes()
     assert run(model, events) == run(made, events)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("lr", 0.02), ("hidden_size", 8), ("max_streams", 9), ("missing", "zero"), ("targets", ["y"])]
+)
+@pytest.mark.parametrize("how", ["named", "observed"])
+def test_what_was_observed_before_the_first_lesson_stays(how: str, name: str, value: Any) -> None:
+    key = {"event_key": "id"} if how == "named" else {}
+    model = RNNMultiTargetRegressor(stream_key="s", **key)
+    for t in range(5):
+        model.observe_one({"id": t, "s": t, "a": float(t)})
+    setattr(model, name, value)
+    assert model.counters()["waiting"] == 5
+    assert model._awaited.max_streams == model.max_streams
+    for t in range(5):
+        model.learn_one({"id": t, "s": t, "a": float(t)}, {"y": 1.0})
+    assert (model.counters()["waiting"], model.counters()["label_records"]) == (0, 5)
+    assert len(model._learner.streams) == 5
+
+
+def test_what_an_event_is_cannot_change_under_those_that_were_observed() -> None:
+    model = RNNMultiTargetRegressor(event_key="id")
+    model.predict_one({"id": 1, "a": 1.0})
+    model.event_key = "name"
+    assert model.counters()["waiting"] == 0
+
+
 def test_features_may_come_behind_those_that_were_learned() -> None:
     model = RNNRegressor(features=["b", "a"])
     for t in range(20):

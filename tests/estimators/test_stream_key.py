@@ -81,6 +81,44 @@ def test_a_frame_is_watched_as_well() -> None:
             model.learn_many(frame.iloc[start : start + 100], y.iloc[start : start + 100])
 
 
+@pytest.mark.parametrize("lacking", [False, True])
+def test_rows_of_a_mini_batch_with_the_same_key_count_once(lacking: bool) -> None:
+    r = np.random.default_rng(0)
+    frame = pd.DataFrame({"id": np.arange(1500) % 20, "a": r.random(1500)})
+    scaler, model = preprocessing.StandardScaler(), RNNRegressor(**SMALL, stream_key="id")
+    if lacking:
+        model.learn_one({"id": 1, "a": 0.0, "b": 0.0}, 0.0)
+    with pytest.warns(StreamKeyWarning, match="keys began a stream"):
+        for start in range(0, 1500, 50):
+            part = frame.iloc[start : start + 50]
+            scaler.learn_many(part)
+            model.learn_many(scaler.transform_many(part), part.a)
+
+
+def test_mini_batches_whose_computed_keys_come_back_are_not_warned_of() -> None:
+    r = np.random.default_rng(0)
+    frame, model = pd.DataFrame({"id": np.tile(r.random(80), 12), "a": 1.0}), RNNRegressor(**SMALL, stream_key="id")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", StreamKeyWarning)
+        for start in range(0, 960, 50):
+            model.learn_many(frame.iloc[start : start + 50], frame.a.iloc[start : start + 50])
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_the_warning_names_the_line_of_whoever_called(many: bool) -> None:
+    frame = pd.DataFrame({"id": np.random.default_rng(0).random(1500), "a": 1.0})
+    model = preprocessing.StandardScaler() | RNNRegressor(**SMALL, stream_key="id")
+    with pytest.warns(StreamKeyWarning) as caught:
+        for start in range(0, 600, 100):
+            part = frame.iloc[start : start + 100]
+            if many:
+                model.learn_many(part, part.a)
+            else:
+                for x in part.to_dict("records"):
+                    model.learn_one(x, 1.0)
+    assert [each.filename for each in caught] == [__file__]
+
+
 def test_a_warning_made_an_error_leaves_the_event_unlearned() -> None:
     r, model = random.Random(1), RNNRegressor(**SMALL, stream_key="id")
     with warnings.catch_warnings():
