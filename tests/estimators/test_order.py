@@ -11,7 +11,7 @@ import pytest
 
 from streamrnn.estimators import order as order_module
 from streamrnn.estimators.awaited import Awaited, Seen, mark_of
-from streamrnn.estimators.order import AHEAD, BEHIND
+from streamrnn.estimators.order import AHEAD, BEHIND, HAD_ITS_LABEL, Order
 
 KEY = b""
 RANDOM = random.Random(1)
@@ -109,3 +109,17 @@ def test_a_handful_of_events_is_compared_with_a_lesson(monkeypatch: pytest.Monke
 
     wrong_ones(WORLDS["one feature"], moments)
     assert 0 < most <= 11 * (AHEAD + BEHIND + 2)
+
+
+def test_after_labels_of_others_as_many_are_dropped_and_the_order_is_found_again() -> None:
+    rows = WORLDS["five features"]
+    order, waiting = Order(), {i: mark_of(rows[i]) for i in range(1, 201)}
+    chosen = []
+    for i in [*range(1, 51), 901, 902, 903, *range(51, 101)]:  # three of events that were never seen
+        number = order.choose(waiting, mark_of(rows[i]))
+        waiting.pop(number, None)
+        chosen.append((i, number))
+    assert chosen[50:53] == [(901, 51), (902, 52), (903, 53)]
+    dropped = [i for i, number in chosen if number == HAD_ITS_LABEL]
+    assert dropped == [58, 59, 60]  # at the eighth proof
+    assert all(i == number for i, number in chosen if i > 60 and i < 900)
