@@ -8,8 +8,8 @@ feature counts as 0 where
 - all its values so far were the same: then only whether it is there says anything, and its mean would hide that; or
 - it counts something: its values were whole numbers from 1 on, and 0 was never sent; or
 - it was absent too often: more often than it was there; or, where 0 is no further from its values than these lie
-  apart, in more than a tenth of the events: a dense sensor loses little by that (its error grew or fell by a fifth where
-  a tenth to a fifth of its values were dropped), a sparse feature everything by its mean.
+  apart, in more than a tenth of the events: a dense sensor loses little by that (its error grew or fell by a fifth
+  where a tenth to a fifth of its values were dropped), a sparse feature everything by its mean.
 
 Otherwise, and for None and NaN always, the value is missing.
 
