@@ -38,22 +38,29 @@ _FRESH_MS = 500
 
 
 def know_the_topic(consumer: Any) -> None:
-    """Let each join of ``consumer`` begin with the topic's metadata as it is."""
+    """Let each join of ``consumer`` begin with the topic's metadata as it is.
+
+    The first one waits until there is some. Later on, a topic without any is one that was deleted, and the group has
+    to share out nothing: if it waited until the topic is made anew, nobody would notice that it is another one.
+    """
     coordinator, cluster = consumer._coordinator, consumer._cluster
-    join = coordinator._do_join_and_sync_async
+    join, joined = coordinator._do_join_and_sync_async, False
 
     def known() -> bool:
         return all(map(cluster.partitions_for_topic, coordinator._subscription.subscription))
 
     async def join_with_metadata() -> Any:
+        nonlocal joined
         deadline = time.monotonic() + min(_METADATA_S, coordinator.config["session_timeout_ms"] / 2000)
         fresh = 1000 * time.monotonic() - cluster._last_successful_refresh_ms < _FRESH_MS
-        while not (fresh and known()) and (left_s := deadline - time.monotonic()) > 0:
+        while not (fresh if known() else joined) and (left_s := deadline - time.monotonic()) > 0:
             answer = cluster.request_update()
             with contextlib.suppress(client_errors.KafkaError):
                 await coordinator._manager.wait_for(answer, 1000 * left_s)
             fresh = answer.is_done
-        return await join()
+        assignment = await join()
+        joined = True
+        return assignment
 
     coordinator._do_join_and_sync_async = join_with_metadata
 
