@@ -65,6 +65,7 @@ class Absence:
     """
 
     def __init__(self) -> None:
+        self.columns = 0
         self.events = 0
         self._complete = 0
         """Events that lacked no key: counted once for all columns."""
@@ -95,7 +96,7 @@ class Absence:
         Whether it is called after each event makes no difference, as long as it is after one that lacks keys and before
         and after ``_needed`` changes: complete events only lead from 0 to missing.
         """
-        if self._judged != (now := (self.events, len(self._before))):
+        if self._judged != (now := (self.events, self.columns)):
             self._judged = now
             there = self._there + self._complete
             earlier = np.where(there > EARLIER, 0, np.minimum(self._before, EARLIER))
@@ -112,8 +113,9 @@ class Absence:
 
     def grow(self, columns: int) -> None:
         """More columns, whose features come with the next event."""
-        if new := columns - len(self._before):
-            start, nan = len(self._before), [math.nan] * new
+        if new := columns - self.columns:
+            start, nan = self.columns, [math.nan] * new
+            self.columns = columns
             self._before = np.append(self._before, np.full(new, self.events))
             self._there = np.append(self._there, np.full(new, -self._complete))
             self._low, self._high = [*self._low, *nan], [*self._high, *nan]

@@ -193,7 +193,8 @@ class Columns:
         """
         if self._absence is None:
             return None
-        self._absence.grow(len(self.names))
+        if self._absence.columns < len(self.names):
+            self._absence.grow(len(self.names))
         if x.keys() >= self._column_of.keys():
             self._absence.note_complete(row)
             return None
