@@ -32,7 +32,6 @@ from streamrnn.daemon.metrics import (
 )
 from streamrnn.daemon.watch import Watch
 from streamrnn.job.codec.dead_letters import encode_dead_letter
-from streamrnn.job.codec.fields import MAX_KEY_BYTES
 from streamrnn.job.codec.records import Decoded
 from streamrnn.job.job import Job
 from streamrnn.learner.clock import JUMPS
@@ -116,7 +115,7 @@ class Partition:
         outputs = self._outputs(decoded, predictions)
         self._timing.phase("send", time.perf_counter() - started)
         after = self.learner.counters()
-        self._watch.tell(after, decoded.seen)
+        self._watch.tell(before, after, decoded.seen)
         self.metrics.add(_delta(len(records), decoded, predictions, before, after))
         self._tell_of_jumps(before, after, time_before)
         self.outputs += outputs
@@ -163,7 +162,7 @@ class Partition:
         return decoded, predictions
 
     def _outputs(self, decoded: Decoded, predictions: Predictions) -> list[Output]:
-        to = self.job.config.output
+        to, longest = self.job.config.output, self.job.config.input.max_record_key_bytes
         encoded = self.job.encoder.encode_block(decoded, predictions.value, predictions.updates)
         # Brokers refuse timestamps of a future more than an hour away, and the batch with them.
         limit_ms = 1000 * int(time.time() + MAX_AHEAD_S)
@@ -181,7 +180,7 @@ class Partition:
         outputs.extend(
             Output(
                 to.dead_letter_topic,
-                None if record.key is None else record.key[:MAX_KEY_BYTES],  # too long a key may be why it is here
+                None if record.key is None else record.key[:longest],  # too long a key may be why it is here
                 encode_dead_letter(record, error, to.dead_letter_value_bytes),
                 offset=record.offset,
             )
@@ -265,6 +264,8 @@ class Partition:
             committed=self.committed,
             lag=lag,
             stream_time_ms=reached.stream_time_ms,
+            streams_with_history=reached.established,
+            key_bytes=reached.key_bytes,
         )
         self._show_fields()
         for outcome in self.writer.outcomes():
