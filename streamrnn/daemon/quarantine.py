@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Sequence
 from typing import Protocol
@@ -81,8 +82,6 @@ class Caution:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        kafka = worker.job.config.kafka
-        self._unnoticed_s = None if kafka is None else PATIENT_SHARE * kafka.session_timeout_s
 
     def hand_over(self, partition: Partition, records: Sequence[Record]) -> None:
         """Predict and learn from ``records``, as cautiously as the mark behind which they lie demands."""
@@ -163,10 +162,15 @@ class Caution:
         self._worker.metrics.phase("send", time.perf_counter() - started)
         return True
 
+    @property
+    def _asks_after_s(self) -> float:
+        kafka = self._worker.job.config.kafka
+        return math.inf if kafka is None else PATIENT_SHARE * kafka.session_timeout_s
+
     def _still_ours(self, partition: Partition) -> bool:
         """Whether nobody else can have the partition by now: asked only where much time has passed since the poll."""
         took_s = time.monotonic() - self._worker.polled_at
-        if self._unnoticed_s is None or took_s < self._unnoticed_s or partition.standing is None:
+        if took_s < self._asks_after_s or partition.standing is None:
             return True
         try:
             self._commit(partition, partition.standing)
