@@ -66,6 +66,10 @@ def from_checkpoint(listed: Listed, *, streams: bool = False) -> Trained:
         state = store.load(manifest).state()
     else:
         state = LearnerState(manifest.spec, store.load_model(manifest), no_streams(manifest.spec), [])
+        try:
+            state.require_fit(manifest.spec)
+        except ValueError as error:
+            raise CorruptCheckpoint(f"its arrays: {error}") from error
     owner = {"parameters": {"features": manifest.configuration.get("features", [])}}
     model = ModelFile(state, encoder_of(manifest).names, owner)
     return Trained(listed.place, manifest.sha256, model)

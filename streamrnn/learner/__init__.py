@@ -9,6 +9,7 @@ state       LearnerState: all that a learner knows, as one value; how far it has
 streams     which stream has which slot of the arrays, and who has to leave
 clock       stream time, safe against absurd timestamps
 axes        what the axes of its arrays mean, how long they are, how they grow
+validity    what the arrays of a state may hold
 lowering    from a specification to the kernels' numbers and arrays
 changes     what becomes of what was learned when a setting changes
 growth      what was learned, moved into a larger network

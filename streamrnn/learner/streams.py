@@ -283,6 +283,8 @@ class StreamIndex:
             self._keys[slot] = key
         else:
             slot = len(self._keys)
+            if slot >= self.max_streams:  # a kernel would write behind its arrays
+                raise RuntimeError(f"all {self.max_streams} slots are given out, to {len(self._slots)} streams")
             self._keys.append(key)
             self._last_seen.append(0)
             self._lived.append(0)

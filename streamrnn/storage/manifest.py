@@ -21,7 +21,7 @@ from streamrnn.storage.blobs import Blobs
 from streamrnn.storage.fingerprints import canonical_sha256, changes
 from streamrnn.version import __version__
 
-FORMAT = 4
+FORMAT = 5
 
 DIGEST_END = 1 << 32
 """A digest of predictions is a CRC-32: enough to tell a replay that went another way, no proof against an attacker."""
