@@ -30,7 +30,9 @@ DIGEST_END = 1 << 32
 MOST_BYTES = 1 << 22
 """Of a manifest, which has some 170 for each 4,096 streams: enough for a hundred million of them."""
 
-_Natural = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+_INT64 = (1 << 63) - 1
+_Natural = Annotated[int, Meta(ge=0, le=_INT64)]
+_Whole = Annotated[int, Meta(ge=-_INT64 - 1, le=_INT64)]
 # \Z, since $ would also allow a line feed behind the digest.
 _Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
@@ -49,10 +51,10 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     position: _Natural
     ordinal: _Natural
     digest: Annotated[int, Meta(ge=0, lt=DIGEST_END)]
-    stream_time_ms: int | None = None
+    stream_time_ms: _Whole | None = None
     updates: _Natural = 0
     parameters: _Natural = 0
-    counters: dict[str, int | float] = {}
+    counters: dict[str, _Whole | float] = {}
     topic_id: str = ""
     quarantined: tuple[_Natural, ...] = ()
 

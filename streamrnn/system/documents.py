@@ -1,8 +1,8 @@
 """JSON that somebody may have made up, as plain data that the rest of the package can go through without a thought.
 
 What is refused is what a document of ours never has and what a reader stumbles over: more levels than anything here
-has (whoever goes through them calls itself), numbers that no 64 bits hold, a name given twice (of which each reader may
-believe another one). Its size is bounded by whoever read the bytes.
+has (whoever goes through them calls itself), numbers that no 64 bits hold, text that is none, a name given twice (of
+which each reader may believe another one). Its size is bounded by whoever read the bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ def parsed_json(data: bytes | str) -> Any:
     ValueError: it is nested more than 64 levels deep
     """
     try:
-        document = json.loads(data, object_pairs_hook=_distinct)
+        text = data if isinstance(data, str) else data.decode()
+        document = json.loads(text, object_pairs_hook=_distinct)
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     except MemoryError:
@@ -42,12 +43,15 @@ def check(document: Any) -> None:
         for value in level:
             kind = type(value)
             if kind is dict:
+                below += value
                 below += value.values()
             elif kind is list:
                 below += value
             elif kind is int:
                 if not -(1 << 63) <= value < 1 << 64:
                     raise ValueError(f"it holds a whole number of {value.bit_length()} bits, expected at most 64")
+            elif kind is str and not value.isascii():
+                value.encode()  # refuses half of a surrogate pair
             elif kind is float and not math.isfinite(value):
                 raise ValueError("it holds a number that is not finite")
         if not below:
