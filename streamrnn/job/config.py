@@ -35,6 +35,14 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 TopicName = Annotated[str, Meta(pattern=NAME_PATTERN)]
 Text = Annotated[str, Meta(min_length=1)]
+FileMode = Annotated[
+    str,
+    Meta(
+        pattern=r"^0?6[046][04]$(?!\n)",
+        description="Mode of the files that are made, in quotes; of their directories it follows. 0600: this user "
+        "alone; 0640: the group may read; 0660: workers of several users share it.",
+    ),
+]
 Scalar = str | int | float | bool
 
 
@@ -85,6 +93,7 @@ class EmbeddedConfig(_Section, frozen=True, kw_only=True):
 
     directory: Annotated[Text, Meta(description="Where topics and committed offsets are kept.")]
     partitions: Annotated[int, Meta(ge=1, le=1024, description="Partitions of a topic that is created.")] = 1
+    mode: FileMode = "0600"
 
 
 class TimestampConfig(_Section, frozen=True, kw_only=True):
@@ -222,6 +231,7 @@ class CheckpointConfig(_Section, frozen=True, kw_only=True):
         int, Meta(ge=1, description="A checkpoint is due at the latest after so many records of a partition.")
     ] = 200_000
     retain: Annotated[int, Meta(ge=1, le=1000, description="Checkpoints kept per partition.")] = 3
+    mode: FileMode = "0600"
     on_gap: Annotated[
         Literal["fail", "continue"], Meta(description="When records after the checkpoint are gone from the log.")
     ] = "fail"

@@ -22,6 +22,8 @@ from streamrnn.storage.listing import Listed, find, store_of
 from streamrnn.storage.manifest import Manifest
 from streamrnn.storage.model_file import ModelFile, unpack
 from streamrnn.storage.names import position_in
+from streamrnn.system.reading import AS_MUCH_AS_FITS
+from streamrnn.system.reading import read as read_file
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def read(path: Path, job: str, wanted: str | None = None) -> Trained:
     Raises OSError or ValueError where a file is no model file, CheckpointError or ConfigError for checkpoints.
     """
     if not is_checkpoint(path):
-        data = path.read_bytes()
+        data = read_file(path, AS_MUCH_AS_FITS, links=True)
         return Trained(str(path), hashlib.sha256(data).hexdigest(), unpack(data))
     reasons = []
     for listed in _candidates(path, job, wanted):
