@@ -107,9 +107,9 @@ class Certificate:
             raise ConfigError(f"{name}: {path} is larger than {_MOST_BYTES} bytes, expected a file in PEM format")
         if name == "http.certfile" and b"-----BEGIN CERTIFICATE-----" not in text:
             raise ConfigError(f"{name}: {path} holds no certificate in PEM format (-----BEGIN CERTIFICATE-----)")
-        if path == self._files()[-1][1] and b"PRIVATE KEY-----" not in text:
-            missing = "set http.keyfile" if self._keyfile is None else "expected -----BEGIN PRIVATE KEY-----"
-            raise ConfigError(f"{name}: {path} holds no key in PEM format; {missing}")
+        if name == self._files()[-1][0] and b"PRIVATE KEY-----" not in text:
+            missing = "; set http.keyfile" if self._keyfile is None else " (-----BEGIN PRIVATE KEY-----)"
+            raise ConfigError(f"{name}: {path} holds no key in PEM format{missing}")
 
     def _password(self) -> str:
         # Asked for only where the key is encrypted. Without this, OpenSSL would ask on the terminal.

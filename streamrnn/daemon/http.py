@@ -189,7 +189,7 @@ class _Server:
         transport, _ = await self._loop.connect_accepted_socket(lambda: protocol, client.connection, **secure)
         writer = asyncio.StreamWriter(transport, protocol, reader, self._loop)
         try:
-            transport.set_write_buffer_limits(0)  # then drain waits until the system has taken all
+            transport.set_write_buffer_limits(high=1, low=0)  # so that drain waits until the system has taken all
             await self._answer(client, reader, writer)
         finally:
             transport.abort()
