@@ -11,6 +11,7 @@ background   one thread beside the loop, which reads checkpoints
 uncommitted  a partition without a committed offset: new, or its offset lost
 changeover   going on under other settings than a checkpoint's
 delivery     how a batch is committed
+quarantine   records at which workers are lost
 placement    which partition of an output topic a record goes to
 refused      what becomes of an output that its topic does not take
 stopping     from a signal to the end of the process, in time

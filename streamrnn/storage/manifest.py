@@ -37,7 +37,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ``position`` is the next offset to read, ``ordinal`` the number of records delivered to the learner, ``digest`` the
     running CRC-32 of its predictions, ``stream_time_ms`` the stream time (None before the first record),
     ``updates`` and ``parameters`` summarise the model, ``counters`` are whatever else goes with the state.
-    ``topic_id`` tells the topic from one that is made anew under its name, where that is known.
+    ``topic_id`` tells the topic from one that is made anew under its name, where that is known. ``quarantined`` are
+    offsets below ``position`` whose records the learner never saw, for a replay from an earlier checkpoint.
     """
 
     lineage: str
@@ -49,6 +50,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     parameters: _Natural = 0
     counters: dict[str, int | float] = {}
     topic_id: str = ""
+    quarantined: tuple[_Natural, ...] = ()
 
 
 class SegmentEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
