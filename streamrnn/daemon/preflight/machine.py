@@ -11,7 +11,9 @@ from pathlib import Path
 from streamrnn.broker.kafka_compression import PACKAGES, missing_codecs, what_is_missing
 from streamrnn.core.compiled import is_compiled
 from streamrnn.core.object_file import cache_directories
+from streamrnn.daemon.certificate import certificate_of
 from streamrnn.daemon.preflight.findings import Finding, fine, problem, warning
+from streamrnn.errors import ConfigError
 from streamrnn.job.config import Config, HttpConfig
 from streamrnn.learner.lowering import bytes_per_stream, layout_of
 from streamrnn.storage.names import folder_of
@@ -26,6 +28,7 @@ def machine(config: Config) -> Iterator[Finding]:
         yield from writable("embedded.directory", Path(config.embedded.directory))
     if config.http is not None:
         yield from port(config.http)
+        yield from certificate(config.http)
     yield from kernels(config)
     if config.kafka is not None:
         yield codecs(config)
@@ -99,6 +102,15 @@ def port(http: HttpConfig) -> Iterator[Finding]:
         )
     else:
         yield fine(f"{address} can be opened")
+
+
+def certificate(http: HttpConfig) -> Iterator[Finding]:
+    """Whether the endpoint's certificate can be used, if it has one."""
+    try:
+        if certificate_of(http) is not None:
+            yield fine(f"http.certfile: {http.certfile} can be used")
+    except ConfigError as error:
+        yield problem(str(error))
 
 
 def kernels(config: Config) -> Iterator[Finding]:
