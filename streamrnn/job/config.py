@@ -10,6 +10,7 @@ Only values stand here: reading the file is ``job_file``'s, and nothing touches 
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -30,7 +31,11 @@ NAME_PATTERN = r"^(?!\.{1,2}$)[a-zA-Z0-9._-]{1,249}$(?!\n)"
 TOKEN_PATTERN = r"[A-Za-z0-9._~+/-]+=*"
 """What a bearer token is made of (RFC 6750)."""
 
-MIB = 1024 * 1024
+KIB = 1024
+MIB = 1024 * KIB
+
+MAX_KEY_BYTES = 64 * KIB
+"""Of a record: the output records of a longer key could exceed what a broker accepts."""
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -182,6 +187,20 @@ class InputConfig(_Section, frozen=True, kw_only=True):
     max_record_bytes: Annotated[
         int, Meta(ge=1, le=64 * MIB, description="Larger records (key and value) go to the dead letters unread.")
     ] = MIB
+    max_key_bytes: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=MAX_KEY_BYTES,
+            description="Records whose stream has a longer name, from their key or a field, go to the dead letters: "
+            "each stream's name is kept in memory.",
+        ),
+    ] = KIB
+
+    @property
+    def max_record_key_bytes(self) -> int:
+        """How long the keys of records may be, which name no streams where a field does."""
+        return self.max_key_bytes if self.stream_key is None else MAX_KEY_BYTES
 
     def __post_init__(self) -> None:
         if self.timestamp.field is None and self.timestamp.unit != "ms":
@@ -189,6 +208,18 @@ class InputConfig(_Section, frozen=True, kw_only=True):
                 f"timestamp.unit: goes with timestamp.field, found {self.timestamp.unit!r} and no field "
                 "(the record's own timestamp is always in milliseconds)"
             )
+
+
+class HashingConfig(_Section, frozen=True, kw_only=True):
+    """What values are hashed under, by features with encoder hash: whoever knows it can aim at a bucket."""
+
+    key: Annotated[
+        Secret | None,
+        Meta(
+            description="Text of any length, best random and given as ${ENV_VAR}; never shown, nor stored but as a "
+            "digest. It cannot be changed once something was learned. null: the job's name, which can be guessed."
+        ),
+    ] = None
 
 
 class OutputConfig(_Section, frozen=True, kw_only=True):
@@ -333,6 +364,7 @@ class Config(_Section, frozen=True, kw_only=True):
         tuple[FeatureSpec, ...],
         Meta(max_length=10_000, description="Fields that enter the network, each with its encoder."),
     ] = ()
+    hashing: Annotated[HashingConfig, Meta(description="How values are hashed.")] = HashingConfig()
     inputs: Annotated[InputSpec, Meta(description="Inputs derived from a stream's past.")] = InputSpec()
     model: Annotated[ModelSection, Meta(description="The network, and what it begins with.")] = ModelSection()
     learning: Annotated[LearningSpec, Meta(description="How it learns.")] = LearningSpec()
@@ -364,11 +396,28 @@ class Config(_Section, frozen=True, kw_only=True):
         if self.embedded is not None and Path(self.embedded.directory) == Path(self.checkpoint.directory):
             raise ConfigError("checkpoint.directory: must not be embedded.directory, found both at the same place")
         self._check_target()
+        self._check_memory()
         if not self.features and not (self.inputs.dt or self.inputs.previous_target):
             raise ConfigError(
                 "features: the network has no input; give a feature, or inputs.dt or inputs.previous_target"
             )
         self.learner_spec()
+
+    def _check_memory(self) -> None:
+        streams = self.streams
+        if streams.max_bytes is None:
+            return
+        # Imported where needed: it brings the kernels' modules along, which a job file does without.
+        from streamrnn.learner.lowering import bytes_per_slot
+
+        # Otherwise a single new stream might drive out those with history.
+        largest = bytes_per_slot(self.learner_spec()) + self.input.max_key_bytes
+        if (1 - streams.protected_share) * streams.max_bytes < largest:
+            raise ConfigError(
+                f"streams.max_bytes: found {streams.max_bytes}, expected at least "
+                f"{math.ceil(largest / (1 - streams.protected_share))}: one stream takes up to {largest} with its key, "
+                f"and streams.protected_share ({streams.protected_share:g}) of the room is not for new ones"
+            )
 
     def _check_target(self) -> None:
         target = self.target
@@ -403,7 +452,8 @@ class Config(_Section, frozen=True, kw_only=True):
 
     def feature_encoder(self) -> FeatureEncoder:
         """The encoder of ``features``."""
-        return FeatureEncoder(self.features)
+        key = self.hashing.key
+        return FeatureEncoder(self.features, self.job if key is None else key.reveal())
 
     def learner_spec(self) -> LearnerSpec:
         """What determines the learner, together with the log. Raises ``ValueError`` when the parts do not fit."""

@@ -199,14 +199,32 @@ class LearningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class StreamSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How many streams are remembered, for how long, and what ends a sequence. All times are stream time.
 
-    ``max_streams`` bounds memory: the least recently seen stream is dropped for a new one. ``ttl_s`` drops streams idle
-    for longer. ``reset_after_s`` ends a stream's sequence when its next record comes later than that. A record whose
-    timestamp is more than ``max_time_jump_s`` ahead of stream time counts as now until several streams confirm it.
+    ``max_streams`` and ``max_bytes`` bound memory: a stream is dropped for a new one, and ``learner.room`` says which.
+    ``ttl_s`` drops streams idle for longer. ``reset_after_s`` ends a stream's sequence when its next record comes later
+    than that. A record whose timestamp is more than ``max_time_jump_s`` ahead of stream time counts as now until
+    several streams confirm it.
     """
 
     max_streams: Annotated[
         int, Meta(ge=1, le=100_000_000, description="Streams remembered; beyond it the least recently seen is dropped.")
     ] = 100_000
+    protected_share: Annotated[
+        float,
+        Meta(
+            ge=0,
+            lt=1,
+            description="Share of the room for streams, where it is full, that streams of four records and more have "
+            "to themselves: while they fill no more than it, a new stream takes the place of another new one. 0: the "
+            "least recently seen leaves, whoever it is.",
+        ),
+    ] = 0.8
+    max_bytes: Annotated[
+        PositiveInt | None,
+        Meta(
+            description="Most bytes that a partition's streams may take, their keys counted; beyond it streams are "
+            "dropped as beyond max_streams. null: what max_streams of them take."
+        ),
+    ] = None
     ttl_s: Annotated[
         PositiveFloat | None,
         Meta(description="Seconds of stream time after which an idle stream is dropped; null: never."),
