@@ -201,11 +201,13 @@ MAY_OPEN = {
     "streamrnn.system.trusted": {"open"},
     "streamrnn.core.compiled": {"open"},
     "streamrnn.cli.evaluating": {"open"},
+    "streamrnn.broker.kafka_tokens": {"open"},
     "streamrnn.demo.directory": {"write_text"},
     "streamrnn.daemon.logs": {"FileHandler"},
 }
 """Everybody else reads through ``system.reading`` and writes through ``system.writing``. The compiler's lock is opened
-in a directory that is trusted; predictions, the demo's job file and its log are the user's own, and written."""
+in a directory that is trusted; predictions, the demo's job file and its log are the user's own, and written;
+what tokens come from is a URL."""
 
 
 def test_files_are_opened_in_one_place() -> None:
