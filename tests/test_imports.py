@@ -194,6 +194,11 @@ def test_core_knows_numpy_llvmlite_and_numba_only() -> None:
     assert outside <= {"numpy", "numba", "llvmlite"}
 
 
+def test_nothing_else_lies_at_the_top_of_the_project() -> None:
+    entries = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
+    assert entries == {"README.md", "deploy", "docker", "pyproject.toml", "streamrnn", "tests"}
+
+
 OPENS = {"open", "read_text", "read_bytes", "write_text", "write_bytes", "fdopen", "mkstemp", "FileHandler"}
 MAY_OPEN = {
     "streamrnn.system.reading": {"open", "fdopen"},
