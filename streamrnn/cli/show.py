@@ -84,7 +84,7 @@ def job(config: Config) -> RenderableType:
     table.add_row("output", f"{config.output.topic}; dead letters to {config.output.dead_letter_topic}")
     table.add_row("checkpoints", f"{config.checkpoint.directory}, every {config.checkpoint.interval_s:g} s")
     http = config.http
-    table.add_row("metrics", "none" if http is None else f"http://{http.host}:{http.port}/metrics")
+    table.add_row("metrics", "none" if http is None else f"{http.address}/metrics, {http.audience}")
     remarks = [Text.assemble(("warning: ", "bold yellow"), (text, "yellow")) for text in warnings(config)]
     return Group(table, *remarks)
 

@@ -33,7 +33,7 @@ from streamrnn.estimators.settings import FIXED, change, parameters_of, require_
 from streamrnn.estimators.stream_key import StreamKeyWatch
 from streamrnn.learner.block import EVENT, PREDICT, Block
 from streamrnn.learner.features import FeatureSpec, canonical_text
-from streamrnn.learner.growth import carry_over
+from streamrnn.learner.growth import carry_over, require_no_larger
 from streamrnn.learner.hashing import KNOWN_KEY, Hashing, HashKey, check_of
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, RuleError, StreamSpec, TargetSpec
@@ -376,8 +376,9 @@ class RecurrentEstimator:
             parameters["hash_key"] = _hash_key(path, Hashing.read(owner.get("hashing", {})), hash_key)
             estimator = cls(**parameters)
             estimator._restore(model)
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{path} does not fit together: {error}") from error
+        except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
+            why = str(error) or type(error).__name__
+            raise CheckpointError(f"{path} does not fit together: {why}") from error
         return estimator
 
     # ---- state
@@ -401,9 +402,11 @@ class RecurrentEstimator:
         if (columns := model.owner["columns"]) is not None:  # None: the features tell all, as of a job
             self._columns = self._columns.restored(columns)
         self._set_own_state(model.owner["own"])
-        if model.saved is not None:
-            learner = Learner(self._spec(), 0)
-            carry_over(model.saved, learner, range(model.saved.spec.n_features))
+        if (saved := model.saved) is not None:
+            spec = self._spec()
+            require_no_larger(spec, saved.spec)  # before anything is allocated that the file does not hold
+            learner = Learner(spec, 0)
+            carry_over(saved, learner, range(saved.spec.n_features))
             self._learner = learner
 
     def __getstate__(self) -> dict[str, Any]:

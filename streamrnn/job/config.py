@@ -20,6 +20,8 @@ from msgspec import Meta
 from streamrnn.broker.kafka_settings import server_list
 from streamrnn.broker.security import KafkaSecurity, Secret
 from streamrnn.errors import ConfigError
+from streamrnn.job.http_config import HttpConfig
+from streamrnn.job.section import Section, Text
 from streamrnn.learner.features import FeatureEncoder, FeatureSpec, canonical_text
 from streamrnn.learner.paths import FieldPath, parse_path
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
@@ -34,16 +36,19 @@ MAX_KEY_BYTES = 64 * KIB
 """Of a record: the output records of a longer key could exceed what a broker accepts."""
 
 
-class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A mapping of the file: immutable, fields by name, unknown ones refused."""
-
-
 TopicName = Annotated[str, Meta(pattern=NAME_PATTERN)]
-Text = Annotated[str, Meta(min_length=1)]
+FileMode = Annotated[
+    str,
+    Meta(
+        pattern=r"^0?6[046][04]$(?!\n)",
+        description="Mode of the files that are made, in quotes; of their directories it follows. 0600: this user "
+        "alone; 0640: the group may read; 0660: workers of several users share it.",
+    ),
+]
 Scalar = str | int | float | bool
 
 
-class KafkaConfig(_Section, frozen=True, kw_only=True):
+class KafkaConfig(Section, frozen=True, kw_only=True):
     """An Apache Kafka cluster and this worker's place in its consumer group."""
 
     bootstrap_servers: Annotated[
@@ -85,14 +90,15 @@ class KafkaConfig(_Section, frozen=True, kw_only=True):
         return server_list(self.bootstrap_servers)
 
 
-class EmbeddedConfig(_Section, frozen=True, kw_only=True):
+class EmbeddedConfig(Section, frozen=True, kw_only=True):
     """A log of files in place of Kafka: for trying out, offline evaluation and tests."""
 
     directory: Annotated[Text, Meta(description="Where topics and committed offsets are kept.")]
     partitions: Annotated[int, Meta(ge=1, le=1024, description="Partitions of a topic that is created.")] = 1
+    mode: FileMode = "0600"
 
 
-class TimestampConfig(_Section, frozen=True, kw_only=True):
+class TimestampConfig(Section, frozen=True, kw_only=True):
     """Where a record's time comes from."""
 
     field: Annotated[FieldPath | None, Meta(description="Field with the time; null: the record's own timestamp.")] = (
@@ -106,7 +112,7 @@ class TimestampConfig(_Section, frozen=True, kw_only=True):
     ] = "ms"
 
 
-class Condition(_Section, frozen=True, kw_only=True):
+class Condition(Section, frozen=True, kw_only=True):
     """What a field of a record must be for the record to count; exactly one of equals, in and exists.
 
     Values are compared by their text, as everywhere: 1 and "1" are the same. A field that is missing, null, an object
@@ -141,7 +147,7 @@ class Condition(_Section, frozen=True, kw_only=True):
         return frozenset(canonical_text(value, self.field) for value in listed or ())
 
 
-class InputConfig(_Section, frozen=True, kw_only=True):
+class InputConfig(Section, frozen=True, kw_only=True):
     """The topic that is learned from."""
 
     topic: Annotated[TopicName, Meta(description="Topic to read.")]
@@ -197,7 +203,7 @@ class InputConfig(_Section, frozen=True, kw_only=True):
             )
 
 
-class HashingConfig(_Section, frozen=True, kw_only=True):
+class HashingConfig(Section, frozen=True, kw_only=True):
     """What values are hashed under, by features with encoder hash: whoever knows it can aim at a bucket."""
 
     key: Annotated[
@@ -209,7 +215,7 @@ class HashingConfig(_Section, frozen=True, kw_only=True):
     ] = None
 
 
-class OutputConfig(_Section, frozen=True, kw_only=True):
+class OutputConfig(Section, frozen=True, kw_only=True):
     """Where results go."""
 
     topic: Annotated[TopicName, Meta(description="Topic for the predictions.")]
@@ -244,7 +250,7 @@ class ModelSection(ModelSpec, frozen=True, kw_only=True, forbid_unknown_fields=T
         return ModelSpec(**{name: getattr(self, name) for name in ModelSpec.__struct_fields__})
 
 
-class CheckpointConfig(_Section, frozen=True, kw_only=True):
+class CheckpointConfig(Section, frozen=True, kw_only=True):
     """When and where the learner's state is saved."""
 
     directory: Annotated[Text, Meta(description="Directory for checkpoints; every worker of the group must reach it.")]
@@ -253,6 +259,7 @@ class CheckpointConfig(_Section, frozen=True, kw_only=True):
         int, Meta(ge=1, description="A checkpoint is due at the latest after so many records of a partition.")
     ] = 200_000
     retain: Annotated[int, Meta(ge=1, le=1000, description="Checkpoints kept per partition.")] = 3
+    mode: FileMode = "0600"
     on_gap: Annotated[
         Literal["fail", "continue"], Meta(description="When records after the checkpoint are gone from the log.")
     ] = "fail"
@@ -268,14 +275,7 @@ class CheckpointConfig(_Section, frozen=True, kw_only=True):
     ] = "fail"
 
 
-class HttpConfig(_Section, frozen=True, kw_only=True):
-    """The endpoint for /metrics, /healthz and /readyz."""
-
-    host: Annotated[Text, Meta(description="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 for any free one.")] = 9308
-
-
-class Config(_Section, frozen=True, kw_only=True):
+class Config(Section, frozen=True, kw_only=True):
     """A streamrnn job: what is read, learned and written."""
 
     job: Annotated[str, Meta(pattern=NAME_PATTERN, description="Name of the job; seeds and groups derive from it.")]

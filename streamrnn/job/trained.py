@@ -23,6 +23,8 @@ from streamrnn.storage.listing import Listed, find, store_of
 from streamrnn.storage.manifest import Manifest
 from streamrnn.storage.model_file import ModelFile, unpack
 from streamrnn.storage.names import position_in
+from streamrnn.system.reading import AS_MUCH_AS_FITS
+from streamrnn.system.reading import read as read_file
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def read(path: Path, job: str, wanted: str | None = None) -> Trained:
     Raises OSError or ValueError where a file is no model file, CheckpointError or ConfigError for checkpoints.
     """
     if not is_checkpoint(path):
-        data = path.read_bytes()
+        data = read_file(path, AS_MUCH_AS_FITS, links=True)
         return Trained(str(path), hashlib.sha256(data).hexdigest(), unpack(data))
     reasons = []
     for listed in _candidates(path, job, wanted):
@@ -67,6 +69,10 @@ def from_checkpoint(listed: Listed, *, streams: bool = False) -> Trained:
         state = store.load(manifest).state()
     else:
         state = LearnerState(manifest.spec, store.load_model(manifest), no_streams(manifest.spec), [])
+        try:
+            state.require_fit(manifest.spec)
+        except ValueError as error:
+            raise CorruptCheckpoint(f"its arrays: {error}") from error
     owner = {
         "parameters": {"features": manifest.configuration.get("features", [])},
         "hashing": hashing_of(manifest)._asdict(),

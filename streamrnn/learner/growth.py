@@ -23,11 +23,12 @@ from msgspec.structs import replace
 from streamrnn.core.counts import UPDATES, WINDOWS_IN_BATCH
 from streamrnn.core.declarations import Stored
 from streamrnn.learner import rings
-from streamrnn.learner.axes import OUT, Move, gate_places, index_of, input_places, kept_of, last_places, places_on
+from streamrnn.learner.axes import AXES, OUT, Move, gate_places, index_of, input_places, kept_of, last_places, places_on
 from streamrnn.learner.changes import refusals
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.lowering import dtype_of, initial_weights, layout_of, sizes_of
 from streamrnn.learner.room import survivors
+from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import MODEL, STREAMS, LearnerState
 from streamrnn.learner.streams import RECORD, TIMES
 
@@ -64,6 +65,19 @@ def carry_over(source: LearnerState, target: Learner, features: Sequence[int], *
     model = {**blank.model, **grown(learned, source.model, move), "counters": counters}
     _give_up_batch(model)
     target.resume(LearnerState(new, model, blank.streams, blank.keys))
+
+
+def require_no_larger(new: LearnerSpec, old: LearnerSpec) -> None:
+    """Raise ValueError where a learner of ``new`` has longer arrays than what was learned under ``old`` can fill.
+
+    For files, whose parameters and arrays are to be of one learner. The number of streams is left out: room for more of
+    them is common, and costs nothing before they come.
+    """
+    before, now = sizes_of(old), sizes_of(new)
+    # States kept for windows to start from: where a sequence may end at any step there is one for each.
+    before["B"] = max(before["B"], before["K"])
+    if longer := [f"{now[axis]} {AXES[axis].meaning}, not {before[axis]}" for axis in now if now[axis] > before[axis]]:
+        raise ValueError(f"the parameters mean a larger learner than what was learned: {', '.join(longer)}")
 
 
 def without_elapsed_time(source: LearnerState) -> LearnerState:

@@ -326,6 +326,8 @@ class StreamIndex:
             self._keys[slot] = key
         else:
             slot = len(self._keys)
+            if slot >= self.max_streams:  # a kernel would write behind its arrays
+                raise RuntimeError(f"all {self.max_streams} slots are given out, to {len(self._slots)} streams")
             self._keys.append(key)
             for values in (self._last_seen, self._lived, self._touched, self._times, self._longest):
                 values.append(0)

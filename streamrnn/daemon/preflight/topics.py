@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from streamrnn.broker.protocol import Record, TopicDescription, missing_rights
+from streamrnn.broker.rights import command
 from streamrnn.daemon.partition import MAX_AHEAD_S
 from streamrnn.daemon.preflight.facts import Facts
 from streamrnn.daemon.preflight.findings import Finding, count, duration, fine, problem, share, warning
@@ -46,7 +47,8 @@ def topics(config: Config, facts: Facts) -> Iterator[Finding]:
         if not facts.settings.get(name):
             unchecked = "what it refuses" if name in written else "whether it is compacted and for how long it keeps"
             yield warning(
-                f"topic {name}: its settings may not be seen, so {unchecked} is not checked; grant DESCRIBE_CONFIGS"
+                f"topic {name}: its settings may not be seen, so {unchecked} is not checked; grant DESCRIBE_CONFIGS: "
+                f"{command('DESCRIBE_CONFIGS', 'topic', name)}"
             )
     yield from largest_input(config, facts)
     yield from sizes(config, facts)
