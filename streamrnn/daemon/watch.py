@@ -36,8 +36,8 @@ PATIENCE = 10_000
 """Records without an optimiser step after which that is worth a word whatever the reason."""
 CROWDED_S = 600.0
 """Seconds from one line about streams that are dropped to the next."""
-_SAMPLE = 100
-"""Newest records whose names are read when there is something to say."""
+_SAMPLE, _SAMPLE_BYTES = 100, 64 * 1024
+"""Newest records whose names are read when there is something to say, and the bytes that each may have: they are kept."""
 
 
 class Watch:
@@ -74,7 +74,11 @@ class Watch:
         for _, error in decoded.rejected:
             self._idle_reasons[error.reason] += 1
         if self._unseen or not self._learned["updates"]:
-            self._newest.extend(record.value for record in records[-_SAMPLE:])
+            self._newest.extend(
+                record.value
+                for record in records[-_SAMPLE:]
+                if record.value is None or len(record.value) <= _SAMPLE_BYTES
+            )
 
     def tell(self, before: Mapping[str, int], counters: Mapping[str, int], seen: Seen) -> None:
         """Log what there is to say after a live batch; ``counters`` are the learner's ``before`` it and now."""

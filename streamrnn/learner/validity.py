@@ -25,7 +25,7 @@ from streamrnn.core.scaler import ABSURD, NEWCOMERS, QUIET
 from streamrnn.core.targets import LARGEST_LAG
 from streamrnn.learner import clock
 from streamrnn.learner.spec import LearnerSpec
-from streamrnn.learner.streams import LIVED, RECORD
+from streamrnn.learner.streams import FIRST, LIVED, RECORD, TIMES
 
 Array = npt.NDArray[Any]
 
@@ -85,8 +85,9 @@ WATCH = _columns(
 
 SCALING = _columns(MEAN, Range(0.0, _SQUARES, unknown=True), Range(0, 1), names=("centre", "width", "whether to learn"))
 SEEN = _columns(
-    Range(-(2**63), 2**63 - 1), COUNT, Range(0, clock.LONGEST_MS), names=("stream time", "record", "time lived")
-)
+    Range(-(2**63), 2**63 - 1), COUNT, Range(0, clock.LONGEST_MS), COUNT, Range(0, clock.LONGEST_MS),
+    names=("stream time", "record", "time lived", "number of records", "first time lived"),
+)  # fmt: skip
 STATE = (
     Part((..., 0, slice(None)), Range(-_ROUNDED, _ROUNDED), "h"),
     Part((..., slice(1, None), slice(None)), FINITE, "c"),
@@ -252,3 +253,7 @@ def _require_order(model: Mapping[str, Array], seen: Array, keys: Sequence[bytes
         raise ValueError(f"the state's 'seen' does not name one of {records} records for each of {len(used)} streams")
     if times[-1] > lived or (times[1:] < times[:-1]).any():
         raise ValueError("the state's 'seen' names times that do not follow each other as the records do")
+    if used[:, TIMES].min() < 1 or (used[:, TIMES] > numbers).any() or used[:, TIMES].sum(dtype=np.float64) > records:
+        raise ValueError(f"the state's 'seen' counts more records of streams than the {records} that came, or none")
+    if (used[:, FIRST] > times).any():
+        raise ValueError("the state's 'seen' names streams that came first after they were last seen")
