@@ -26,7 +26,6 @@ _SECONDS = (0.0, 1e12)
 _FORGETTING = (0.0, 0.999_999)  # closer to 1 it would be 1 in single precision, and nothing would be forgotten
 _REAL = (0.0, 1e30)
 SOUND: Mapping[str, tuple[float, float]] = {
-    "learning.k1": _SIZE,
     "learning.k2": _SIZE,
     "learning.batch_size": _SIZE,
     "learning.lr": (0.0, 1_000.0),
@@ -395,7 +394,7 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 "model",
                 "rls_forgetting",
                 f"{self.model.rls_forgetting} forgets too fast for {self.n_regressors} regressors; expected at least "
-                f"{math.exp(-LARGEST_GROWTH / self.n_regressors):.4f}, or what is known of their weights overflows",
+                f"{math.exp(-LARGEST_GROWTH / self.n_regressors):.3g}, or what is known of their weights overflows",
             )
 
     @property
