@@ -27,14 +27,17 @@ class Beside(NamedTuple):
     """What a learner keeps beside the arrays of its kernels, and not per stream; it tells of the log so far."""
 
     clock: I1 = stored("18", learned=False)  # see ``StreamClock.state``
-    arrivals: I1 = stored("4", learned=False)  # records seen, streams dropped for ttl, for capacity, by tombstones
+    # Records seen; streams dropped for ttl, for capacity, by tombstones; of those for capacity, how many were in use.
+    arrivals: I1 = stored("5", learned=False)
     digest: I1 = stored("1", learned=False)  # CRC-32 over all predictions of ``process``
 
 
 class Slots(NamedTuple):
     """The same per slot."""
 
-    seen: I2 = stored("3")  # when the stream was last seen: stream time, the record's number, time lived through
+    # When the stream was last seen: stream time, the record's number, time lived through. How many records it had, and
+    # its longest silence.
+    seen: I2 = stored("5")
 
 
 MODEL: Mapping[str, Stored] = {**declared(Model), **declared(Beside)}
@@ -165,6 +168,8 @@ class LearnerProgress:
     ----------
     streams, capacity
         Streams remembered now, and how many there can be.
+    established, key_bytes
+        Of those remembered, how many have history (see ``learner.room``); the bytes of all their keys.
     stream_time_ms
         The clock all idle times are measured by, None before the first record.
     updates
@@ -178,6 +183,8 @@ class LearnerProgress:
     """
 
     streams: int
+    established: int
+    key_bytes: int
     capacity: int
     stream_time_ms: int | None
     updates: int

@@ -201,7 +201,7 @@ class CheckpointStore:
     def _read_arrays(self, lineage: str, entry: SegmentEntry, what: str) -> Arrays:
         name = self._names.segment(lineage, entry.sha256)
         try:
-            data = self._blobs.get(name)
+            data = self._blobs.get(name, entry.bytes)
         except BlobError as error:
             raise CorruptCheckpoint(f"{what}: {last(name)} cannot be read: {error}") from error
         if len(data) != entry.bytes:

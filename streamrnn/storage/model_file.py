@@ -22,9 +22,10 @@ from streamrnn.learner.learner import RLS_WEIGHT
 from streamrnn.learner.lowering import dtype_of, layout_of
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import LearnerState
-from streamrnn.storage.atomic_file import write_atomically
 from streamrnn.storage.segments import Segment, pack_segment, unpack_segment
 from streamrnn.storage.tensors import Array, decode, encode
+from streamrnn.system.reading import AS_MUCH_AS_FITS, read
+from streamrnn.system.writing import AS_USUAL, write_atomically
 
 FORMAT = 5
 _STATE, _STREAMS = "state.", "streams."
@@ -84,7 +85,7 @@ def unpack(data: bytes) -> ModelFile:
 def save_model(path: str | Path, model: ModelFile) -> None:
     """Write a model file; a crash leaves the old one or the new one. Raises CheckpointError."""
     try:
-        write_atomically(Path(path), pack(model))
+        write_atomically(Path(path), pack(model), mode=AS_USUAL)
     except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"the model cannot be written to {path}: {error}") from error
 
@@ -92,7 +93,7 @@ def save_model(path: str | Path, model: ModelFile) -> None:
 def load_model(path: str | Path) -> ModelFile:
     """Read a model file. Raises CheckpointError when it is missing, damaged or of another kind."""
     try:
-        return unpack(Path(path).read_bytes())
+        return unpack(read(path, AS_MUCH_AS_FITS, links=True))
     except (OSError, ValueError, CheckpointError) as error:
         raise CheckpointError(
             f"no model can be read from {path}: {error}; expected a file written by an estimator's save()"
