@@ -13,10 +13,6 @@ BEGAN_WITH = "began_with"
 """How many partitions the input topic had when the group began: a checkpoint's counters hold it as well."""
 
 
-KEPT_QUARANTINED = 100
-"""How many quarantined offsets a mark names, the newest: brokers take 4,096 bytes of metadata."""
-
-
 class Handed(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     """What was handed to the learner, written before it was.
 

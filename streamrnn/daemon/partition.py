@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 
 from streamrnn.broker.protocol import Commit, Output, Record, TopicPartition
-from streamrnn.daemon.mark import BEGAN_WITH, KEPT_QUARANTINED, Handed, Mark
+from streamrnn.daemon.mark import BEGAN_WITH, Handed, Mark
 from streamrnn.daemon.metrics import (
     RECORDS_CONSUMED,
     RECORDS_FILTERED,
@@ -38,7 +38,7 @@ from streamrnn.job.codec.records import Decoded
 from streamrnn.job.job import Job
 from streamrnn.learner.clock import JUMPS
 from streamrnn.learner.learner import Learner, Predictions
-from streamrnn.storage.manifest import Manifest, Progress
+from streamrnn.storage.manifest import KEPT_QUARANTINED, Manifest, Progress
 from streamrnn.storage.snapshot import take_snapshot
 from streamrnn.storage.writer import BackgroundWriter
 

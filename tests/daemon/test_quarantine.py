@@ -8,7 +8,7 @@ import json
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,16 @@ import streamrnn.daemon.delivery
 import streamrnn.daemon.quarantine
 from streamrnn.broker.protocol import Record
 from streamrnn.daemon.loop import Loop
-from streamrnn.daemon.mark import KEPT_QUARANTINED, Handed, Mark
+from streamrnn.daemon.mark import Handed, Mark
 from streamrnn.daemon.quarantine import SOLITARY_TRIES, lost_at
 from streamrnn.errors import BrokerError, RecoveryError, UndeliveredError
 from streamrnn.job.codec.predictions import PredictionEncoder
 from streamrnn.job.codec.records import Decoded, RecordCodec
 from streamrnn.learner.learner import Learner
-from streamrnn.storage.manifest import DIGEST_END, new_lineage
+from streamrnn.storage.manifest import DIGEST_END, KEPT_QUARANTINED, new_lineage
 from tests.support.learners import Bits, differing
 from tests.support.rebalancing import RebalancingBroker, delete_before
-from tests.support.scenario import START_MS, TP, KilledError, Run, Scenario
+from tests.support.scenario import START_MS, TP, KilledError, Run, Scenario, nth
 
 SELDOM = "interval_s: 3600, max_replay_records: 1000000"
 POISON = b'{"a": 0.5, "b": {"c": "x"}, "y": 1.0, "poison": true}'
@@ -64,14 +64,6 @@ def filled(directory: Path, poison: Sequence[int], value: bytes, n: int = 120, *
         scenario.log.append("in", b"s%d" % rng.randrange(9), content, timestamp_ms=START_MS + 1000 * i, partition=0)
     scenario.log.flush()
     return scenario
-
-
-def kill_at(n: int) -> Callable[[int], None]:
-    def hook(call: int) -> None:
-        if call == n:
-            raise KilledError
-
-    return hook
 
 
 def survive(scenario: Scenario, by: type[BaseException] = KilledError, **options: Any) -> tuple[Run, int]:
@@ -334,7 +326,7 @@ def test_a_partition_without_records_collects_no_marks(tmp_path: Path) -> None:
     before = scenario.mark()
     for _ in range(5):
         with pytest.raises(KilledError):
-            scenario.run(after={"poll": kill_at(1)})
+            scenario.run(after={"poll": nth(1, KilledError())})
         assert scenario.mark() == before
     assert before["handed"] is None
 
@@ -441,7 +433,7 @@ def committed_and_never_checkpointed(directory: Path, poison: int) -> Scenario:
     """A job that has learned a record, which a replay has to learn again."""
     scenario = filled(directory, [poison], POISON, checkpoint=SELDOM)
     with pytest.raises(KilledError):
-        scenario.run(before={"poll": kill_at(5)})
+        scenario.run(before={"poll": nth(5, KilledError())})
     assert poison < scenario.mark()["offset"]
     return scenario
 
@@ -480,7 +472,7 @@ def test_a_replay_that_is_killed_for_other_reasons_stays_exact(
         committed, rng = scenario.mark()["offset"], random.Random(seed)
         for n in range(12):
             with contextlib.suppress(KilledError):
-                scenario.run(after={"commit": kill_at(rng.randint(1, 12) if n else 1)}, seed=n)
+                scenario.run(after={"commit": nth(rng.randint(1, 12) if n else 1, KilledError())}, seed=n)
         run = scenario.run()
         assert "repeated in parts" in caplog.text
         caplog.clear()
