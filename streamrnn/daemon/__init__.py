@@ -19,6 +19,10 @@ collector    Python's garbage collector in a process that lives long
 metrics      every metric, in one table
 logs         where the log goes
 health       liveness and readiness
-http         the endpoint of all three
+http         the endpoint of all three: who may connect, and for how long
+request      what a client asked for, or why that is no request
+pages        what is answered
+exposition   the metrics as text, once a second
+certificate  what https is served with, read again when it is renewed
 preflight    what would keep a job from running well, looked at before it runs
 """

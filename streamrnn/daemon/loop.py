@@ -259,7 +259,7 @@ class Loop:
 
     def hold(self, partition: Partition) -> None:
         """Let records from here on come once the group is stable: a commit has to be made before them."""
-        if partition.tp not in self._held:
+        if partition.tp not in self._held and self.partitions.get(partition.tp) is partition:
             self._held.add(partition.tp)
             self.broker.pause([partition.tp])
             self.broker.seek(partition.tp, partition.position)

@@ -69,6 +69,8 @@ def _embedded_log(place: EmbeddedConfig) -> EmbeddedLog:
 
 def _connection(config: Config) -> KafkaConnection:
     assert config.kafka is not None
+    if missing := config.kafka.security.missing_package():
+        raise ConfigError(missing)
     return KafkaConnection(
         bootstrap_servers=config.kafka.servers, security=config.kafka.security, client_id=f"streamrnn-{config.job}"
     )

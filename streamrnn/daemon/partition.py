@@ -33,7 +33,6 @@ from streamrnn.daemon.metrics import (
 from streamrnn.daemon.watch import Watch
 from streamrnn.errors import RecordError
 from streamrnn.job.codec.dead_letters import encode_dead_letter
-from streamrnn.job.codec.fields import MAX_KEY_BYTES
 from streamrnn.job.codec.records import Decoded
 from streamrnn.job.job import Job
 from streamrnn.learner.clock import JUMPS
@@ -125,7 +124,7 @@ class Partition:
         outputs = self._outputs(decoded, predictions)
         self._timing.phase("send", time.perf_counter() - started)
         after = self.learner.counters()
-        self._watch.tell(after, decoded.seen)
+        self._watch.tell(before, after, decoded.seen)
         self.metrics.add(_delta(len(records), decoded, predictions, before, after))
         self._tell_of_jumps(before, after, time_before)
         self.outputs += outputs
@@ -211,8 +210,8 @@ class Partition:
         return outputs
 
     def _dead_letter(self, record: Record, error: RecordError, *, unread: bool = False) -> Output:
-        to = self.job.config.output
-        key = None if record.key is None else record.key[:MAX_KEY_BYTES]  # too long a key may be why it is here
+        to, longest = self.job.config.output, self.job.config.input.max_record_key_bytes
+        key = None if record.key is None else record.key[:longest]  # too long a key may be why it is here
         letter = encode_dead_letter(record, error, to.dead_letter_value_bytes, unread=unread)
         return Output(to.dead_letter_topic, key, letter, offset=record.offset)
 
@@ -317,6 +316,8 @@ class Partition:
             committed=self.committed,
             lag=lag,
             stream_time_ms=reached.stream_time_ms,
+            streams_with_history=reached.established,
+            key_bytes=reached.key_bytes,
         )
         self._show_fields()
         for outcome in self.writer.outcomes():

@@ -109,7 +109,7 @@ class Caution:
             if record.offset >= partition.careful_until:
                 partition.careful_until = 0
                 _log.info("%s: past the batch at which a worker was lost, at offset %d", partition.tp, record.offset)
-                self._predict(partition, records[place:])
+                self.hand_over(partition, records[place:])  # as a first batch, if nothing is left of that one
                 return
             if partition.dirty or not self._worker.stable or time.monotonic() >= until:
                 break

@@ -17,6 +17,7 @@ import msgspec
 
 from streamrnn.errors import CheckpointError, ConfigError, CorruptCheckpoint
 from streamrnn.learner.features import FeatureEncoder, FeatureSpec
+from streamrnn.learner.hashing import Hashing
 from streamrnn.learner.state import LearnerState, no_streams
 from streamrnn.storage.listing import Listed, find, store_of
 from streamrnn.storage.manifest import Manifest
@@ -68,13 +69,28 @@ def from_checkpoint(listed: Listed, *, streams: bool = False) -> Trained:
         state = store.load(manifest).state()
     else:
         state = LearnerState(manifest.spec, store.load_model(manifest), no_streams(manifest.spec), [])
-    owner = {"parameters": {"features": manifest.configuration.get("features", [])}}
+        try:
+            state.require_fit(manifest.spec)
+        except ValueError as error:
+            raise CorruptCheckpoint(f"its arrays: {error}") from error
+    owner = {
+        "parameters": {"features": manifest.configuration.get("features", [])},
+        "hashing": hashing_of(manifest)._asdict(),
+    }
     model = ModelFile(state, encoder_of(manifest).names, owner)
     return Trained(listed.place, manifest.sha256, model)
 
 
+def hashing_of(manifest: Manifest) -> Hashing:
+    """What a checkpoint tells of the key that features were hashed under. The job's name is no secret."""
+    try:
+        return Hashing.of(Hashing.read(manifest.configuration.get("hashing", {})).check, manifest.job)
+    except ValueError as error:
+        raise CheckpointError(f"its key for hashing is not told in a way that this version knows: {error}") from error
+
+
 def encoder_of(manifest: Manifest) -> FeatureEncoder:
-    """The encoder of the features that a checkpoint was written with."""
+    """The encoder of the features that a checkpoint was written with, but for the key they were hashed under."""
     try:
         return FeatureEncoder(msgspec.convert(manifest.configuration["features"], tuple[FeatureSpec, ...]))
     except (KeyError, ValueError) as error:

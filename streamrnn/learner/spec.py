@@ -8,6 +8,7 @@ seconds and say so in their names. Nothing here imports Kafka, River or Numba.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import msgspec
@@ -15,6 +16,39 @@ from msgspec import Meta
 
 LARGEST_ROOTS = 50_000_000
 """Numbers the RLS readout may keep in its square roots: 400 MB per partition."""
+
+
+LARGEST_GROWTH = 345.0
+"""Logarithm of the factor, 1e150, by which the RLS readout's variances may grow: squares of it are still numbers."""
+
+_SIZE = (1, 1_000_000)
+_SECONDS = (0.0, 1e12)
+_FORGETTING = (0.0, 0.999_999)  # closer to 1 it would be 1 in single precision, and nothing would be forgotten
+_REAL = (0.0, 1e30)
+SOUND: Mapping[str, tuple[float, float]] = {
+    "learning.k1": _SIZE,
+    "learning.k2": _SIZE,
+    "learning.batch_size": _SIZE,
+    "learning.lr": (0.0, 1_000.0),
+    "learning.clip_norm": _REAL,
+    "learning.polyak_bound": _REAL,
+    "learning.momentum": _FORGETTING,
+    "learning.rmsprop_alpha": _FORGETTING,
+    "learning.betas": _FORGETTING,
+    "learning.eps": (1e-30, 1.0),  # where no gradient came yet, it is all that a step is divided by
+    "learning.weight_decay": (0.0, 1_000.0),
+    "learning.target_shrinkage": _REAL,
+    "learning.scale_memory": (100, 10**15),
+    "model.huber_delta": _REAL,
+    "model.rls_prior": _REAL,
+    "streams.ttl_s": _SECONDS,
+    "streams.reset_after_s": _SECONDS,
+    "streams.max_time_jump_s": _SECONDS,
+    "target.horizon": _SIZE,
+    "target.label_memory": _SIZE,
+}
+"""From where to where numbers make sense together with everything else that a learner may be: beyond, arrays have no
+size, times no milliseconds, and weights end as infinite."""
 
 
 class RuleError(ValueError):
@@ -165,14 +199,32 @@ class LearningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class StreamSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How many streams are remembered, for how long, and what ends a sequence. All times are stream time.
 
-    ``max_streams`` bounds memory: the least recently seen stream is dropped for a new one. ``ttl_s`` drops streams idle
-    for longer. ``reset_after_s`` ends a stream's sequence when its next record comes later than that. A record whose
-    timestamp is more than ``max_time_jump_s`` ahead of stream time counts as now until several streams confirm it.
+    ``max_streams`` and ``max_bytes`` bound memory: a stream is dropped for a new one, and ``learner.room`` says which.
+    ``ttl_s`` drops streams idle for longer. ``reset_after_s`` ends a stream's sequence when its next record comes later
+    than that. A record whose timestamp is more than ``max_time_jump_s`` ahead of stream time counts as now until
+    several streams confirm it.
     """
 
     max_streams: Annotated[
         int, Meta(ge=1, le=100_000_000, description="Streams remembered; beyond it the least recently seen is dropped.")
     ] = 100_000
+    protected_share: Annotated[
+        float,
+        Meta(
+            ge=0,
+            lt=1,
+            description="Share of the room for streams, where it is full, that streams of four records and more have "
+            "to themselves: while they fill no more than it, a new stream takes the place of another new one. 0: the "
+            "least recently seen leaves, whoever it is.",
+        ),
+    ] = 0.8
+    max_bytes: Annotated[
+        PositiveInt | None,
+        Meta(
+            description="Most bytes that a partition's streams may take, their keys counted; beyond it streams are "
+            "dropped as beyond max_streams. null: what max_streams of them take."
+        ),
+    ] = None
     ttl_s: Annotated[
         PositiveFloat | None,
         Meta(description="Seconds of stream time after which an idle stream is dropped; null: never."),
@@ -309,6 +361,7 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise ValueError(f"indicator: needs {self.n_features} flags, got {len(self.indicator)}")
         if self.missing and len(self.missing) != self.n_features:
             raise ValueError(f"missing: needs {self.n_features} entries, got {len(self.missing)}")
+        self._require_sound()
         classify = self.model.classifies
         if classify != (self.target.classes is not None):
             raise RuleError(
@@ -335,6 +388,32 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 f"rls keeps outputs x regressors^2 numbers, here {self.n_outputs} x "
                 f"{self.n_regressors}^2 = {roots:,}, more than {LARGEST_ROOTS:,}; take fewer features, lags or "
                 "horizons, or readout: linear",
+            )
+
+    def _require_sound(self) -> None:
+        """Raise RuleError for a number that is beyond any use, and makes arrays or weights overflow."""
+        if self.n_features > _SIZE[1]:
+            raise ValueError(f"n_features: at most {_SIZE[1]:,}, got {self.n_features:,}")
+        for path, (least, most) in SOUND.items():
+            section, field = path.split(".")
+            value = getattr(getattr(self, section), field)
+            for number in value if isinstance(value, tuple) else (value,):
+                if number is not None and not least <= number <= most:
+                    raise RuleError(section, field, f"expected a number from {least:g} to {most:g}, got {number}")
+        decayed = self.learning.lr * self.learning.weight_decay
+        if self.learning.optimizer == "adamw" and decayed > 1:
+            raise RuleError(
+                "learning",
+                "weight_decay",
+                f"lr times it must be at most 1, got {decayed:g}: each step would take more off a weight than it has",
+            )
+        # What no target tells about grows by 1 / forgetting from one update to the next, until its weight has its turn.
+        if -self.n_regressors * math.log(self.model.rls_forgetting) > LARGEST_GROWTH:
+            raise RuleError(
+                "model",
+                "rls_forgetting",
+                f"{self.model.rls_forgetting} forgets too fast for {self.n_regressors} regressors; expected at least "
+                f"{math.exp(-LARGEST_GROWTH / self.n_regressors):.4f}, or what is known of their weights overflows",
             )
 
     @property

@@ -29,6 +29,7 @@ from tests.support.learners import Bits, differing
 from tests.support.rebalancing import RebalancingBroker, delete_before
 from tests.support.scenario import START_MS, TP, KilledError, Run, Scenario
 
+SELDOM = "interval_s: 3600, max_replay_records: 1000000"
 POISON = b'{"a": 0.5, "b": {"c": "x"}, "y": 1.0, "poison": true}'
 """A record like any other, which the tests have end whoever reads it. See :func:`poisonous`."""
 UNREADABLE = b"{poison"
@@ -197,6 +198,57 @@ def test_a_record_that_costs_a_worker_its_place_is_sent_nowhere_but_to_the_dead_
     assert max(sent.values()) <= 2
 
 
+@pytest.mark.usefixtures("poisonous")
+def test_a_partition_beside_it_loses_no_record_and_each_has_its_own_tries(tmp_path: Path) -> None:
+    scenario = Scenario(tmp_path / "job", partitions=3)
+    scenario.fill(120)
+    for partition in (0, 1):
+        scenario.append(b"s%d" % partition, POISON, START_MS + 130_000, partition)
+    scenario.fill(60, seed=1)
+    survive(scenario)
+    found = {p: [json.loads(r.value or b"")["reason"] for r in scenario.records("dead", p)] for p in range(3)}
+    assert found == {0: ["quarantined"], 1: ["quarantined"], 2: []}
+    for p in range(3):
+        poison = [r.offset for r in scenario.records("in", p) if r.value == POISON]
+        assert sorted(scenario.predictions(p)) == [
+            r.offset for r in scenario.records("in", p) if r.offset not in poison
+        ]
+
+
+@pytest.mark.usefixtures("poisonous")
+def test_it_is_found_behind_records_that_compaction_took_since(tmp_path: Path) -> None:
+    scenario = filled(tmp_path / "job", [80], POISON, checkpoint=SELDOM)
+    lost_in_the_first_batch(scenario)
+    mark = scenario.mark()
+    assert mark["handed"]["until"] <= 80
+    path = scenario.directory / "log" / "topics" / "in" / "0.jsonl"
+    kept = [
+        line if not mark["offset"] <= json.loads(line)["offset"] < 80 else b'{"offset":%d,"gap":true}\n' % offset
+        for offset, line in enumerate(path.read_bytes().splitlines(keepends=True))
+    ]
+    path.write_bytes(b"".join(kept))
+    survive(scenario)
+    assert [letter["offset"] for letter in letters(scenario)] == [80]
+
+
+def test_while_the_group_rebalances_no_record_is_tried_alone(tmp_path: Path) -> None:
+    def turn(_: Loop, broker: RebalancingBroker) -> None:
+        polls.append(scenario.mark()["offset"])
+        if len(polls) == 2:
+            broker.begin_rebalance()
+        if len(polls) == 9:
+            broker.reassign([TP])
+
+    polls: list[int] = []
+    scenario = filled(tmp_path / "job", [], POISON, checkpoint=SELDOM)
+    lost_in_the_first_batch(scenario)
+    run = scenario.run(turn=turn)
+    assert len(set(polls[2:9])) == 1
+    assert differing(run.learners[TP], undisturbed(scenario, [])[0]) == []
+    offsets = [json.loads(record.value or b"")["offset"] for record in scenario.records("out")]
+    assert max(Counter(offsets).values()) <= 2
+
+
 # -- what is no reason to give a record up ----------------------------------------------------------------------------
 
 
@@ -295,9 +347,6 @@ def test_in_ordinary_running_a_restore_costs_one_commit_and_a_batch_none(tmp_pat
 
 
 # -- recovery ---------------------------------------------------------------------------------------------------------
-
-
-SELDOM = "interval_s: 3600, max_replay_records: 1000000"
 
 
 def quarantined_at(tmp_path: Path, *poison: int, **settings: Any) -> Scenario:
