@@ -114,6 +114,8 @@ class RecordCodec:
             try:
                 decoded = decode_one(record, row, noted)
             except RecordError as error:
+                # Through its traceback it would hold on to this frame, and so to the whole batch, in a circle.
+                error.__traceback__ = error.__context__ = None
                 rejected.append((record, error))
                 continue
             if decoded is not None:

@@ -1,5 +1,6 @@
 """Decoding: every record is a row or a rejection, by itself."""
 
+import gc
 import json
 from typing import Any
 
@@ -309,3 +310,22 @@ def test_elements_of_arrays_are_found_from_either_end() -> None:
         rejection(config, {"r": {"v": 1}}).detail
         == "field 'r[0]': found the object {'v': 1} above 0, expected an array"
     )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"junk", b"[1]", b"[" * 100, {"a": "x"}, {"a": 10**400}, {"a": "1e999"}, {"y": [1]}, None, b"1" * 2000],
+    ids=lambda value: repr(value)[:12],
+)
+def test_a_refused_record_leaves_nothing_to_the_garbage_collector(value: Any) -> None:
+    """The daemon's looks seldom; until then all records of the batch would stay in memory."""
+    codec = RecordCodec(job(source="{topic: in, tombstones: dead_letter, max_record_bytes: 1000}"))
+    records = [record(value), record({"a": 1})]
+    codec.decode(records)
+    gc.collect()
+    gc.disable()
+    try:
+        assert len(codec.decode(records).rejected) == 1
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
