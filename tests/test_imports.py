@@ -194,6 +194,11 @@ def test_core_knows_numpy_llvmlite_and_numba_only() -> None:
     assert outside <= {"numpy", "numba", "llvmlite"}
 
 
+def test_nothing_else_lies_at_the_top_of_the_project() -> None:
+    entries = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
+    assert entries == {"README.md", "deploy", "docker", "pyproject.toml", "streamrnn", "tests"}
+
+
 OPENS = {"open", "read_text", "read_bytes", "write_text", "write_bytes", "fdopen", "mkstemp", "FileHandler"}
 MAY_OPEN = {
     "streamrnn.system.reading": {"open", "fdopen"},
@@ -201,11 +206,13 @@ MAY_OPEN = {
     "streamrnn.system.trusted": {"open"},
     "streamrnn.core.compiled": {"open"},
     "streamrnn.cli.evaluating": {"open"},
+    "streamrnn.broker.kafka_tokens": {"open"},
     "streamrnn.demo.directory": {"write_text"},
     "streamrnn.daemon.logs": {"FileHandler"},
 }
 """Everybody else reads through ``system.reading`` and writes through ``system.writing``. The compiler's lock is opened
-in a directory that is trusted; predictions, the demo's job file and its log are the user's own, and written."""
+in a directory that is trusted; predictions, the demo's job file and its log are the user's own, and written;
+what tokens come from is a URL."""
 
 
 def test_files_are_opened_in_one_place() -> None:

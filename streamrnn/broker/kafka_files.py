@@ -7,10 +7,10 @@ the terminal. It reads the files itself, each time, so that certificates may be 
 from __future__ import annotations
 
 import ssl
-from pathlib import Path
 
 from streamrnn.broker.security import KafkaSecurity
 from streamrnn.errors import BrokerError
+from streamrnn.system import reading
 
 
 def check_files(security: KafkaSecurity) -> None:
@@ -30,8 +30,7 @@ def check_files(security: KafkaSecurity) -> None:
 
 def _read(name: str, path: str) -> None:
     try:
-        with Path(path).open("rb"):
-            pass
+        reading.open_stream(path, links=True).close()
     except OSError as error:
         raise _refused(name, path, f"cannot be read: {error.strerror}") from None
 

@@ -21,14 +21,14 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 from kafka.net.sasl.oauth import AbstractTokenProvider
 
 from streamrnn.broker.said import shown
-from streamrnn.broker.security import OAuth, is_loopback
+from streamrnn.broker.security import OAuth, is_this_machine
+from streamrnn.system import reading
 
 TIMEOUT_S = 5.0
 RENEW_AFTER = 0.8
@@ -144,7 +144,7 @@ def _ask(oauth: OAuth, endpoint: str) -> bytes:
 
 def _opener(oauth: OAuth, endpoint: str) -> urllib.request.OpenerDirector:
     handlers: list[urllib.request.BaseHandler] = [_Unmoved()]
-    if is_loopback(urllib.parse.urlsplit(endpoint).hostname or ""):
+    if is_this_machine(urllib.parse.urlsplit(endpoint).hostname or ""):
         handlers.append(urllib.request.ProxyHandler({}))
     if oauth.cafile is not None:
         try:
@@ -189,8 +189,7 @@ def _decoded(answer: bytes, endpoint: str) -> _Answer:
 
 def _read(path: str) -> str:
     try:
-        with Path(path).open("rb") as file:
-            data = file.read(_LARGEST + 1)
+        data = reading.read(path, _LARGEST, links=True)
     except OSError as error:
         text = f"kafka.security.oauth.token_file: {path} cannot be read: {error.strerror}"
         raise TokenError(text, lasting=True) from None

@@ -69,15 +69,25 @@ class _Revealed(str):
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, by the name or address that is given.
+    """Whether this is an address, and one that no other machine reaches.
 
-    >>> is_loopback("localhost"), is_loopback("127.0.0.9"), is_loopback("::1"), is_loopback("idp.example")
-    (True, True, True, False)
+    >>> is_loopback("127.0.0.53"), is_loopback("::ffff:127.0.0.1"), is_loopback("0.0.0.0"), is_loopback("localhost")
+    (True, True, False, False)
     """
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a host is this machine, by the name or address that is given.
+
+    >>> is_this_machine("localhost"), is_this_machine("::1"), is_this_machine("idp.example")
+    (True, True, False)
+    """
+    return host.lower() == "localhost" or is_loopback(host)
 
 
 class OAuth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -131,7 +141,7 @@ class OAuth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise ValueError("token_endpoint: found a value that is no URL, expected https://host/path") from None
         if "@" in url.netloc:
             raise ValueError("token_endpoint: found credentials in it, which belong in client_id and client_secret")
-        if not host or not (url.scheme == "https" or (url.scheme == "http" and is_loopback(host))):
+        if not host or not (url.scheme == "https" or (url.scheme == "http" and is_this_machine(host))):
             raise ValueError("token_endpoint: expected https://host/path; http would send client_secret unencrypted")
 
 

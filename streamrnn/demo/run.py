@@ -35,7 +35,7 @@ from streamrnn.demo.prepare import prepare
 from streamrnn.demo.rivals import Errors
 from streamrnn.demo.worker import Worker
 from streamrnn.errors import ConfigError
-from streamrnn.job.config import HttpConfig
+from streamrnn.job.http_config import HttpConfig
 from streamrnn.job.job_file import parse
 from streamrnn.job.yaml_text import MOST_BYTES
 from streamrnn.system.reading import read

@@ -16,7 +16,8 @@ import msgspec
 
 from streamrnn.broker.security import REDACTED, Secret
 from streamrnn.errors import ConfigError
-from streamrnn.job.config import Config, HttpConfig
+from streamrnn.job.config import Config
+from streamrnn.job.http_config import HttpConfig
 from streamrnn.job.refusal import explain
 from streamrnn.job.yaml_text import MOST_BYTES, read
 from streamrnn.system.reading import read as read_file

@@ -1,6 +1,7 @@
 """What is learned, and from what? One partition's model, statistics and streams.
 
 spec        what is learned and how, as validated values
+sound       the bounds within which its numbers make sense together
 paths       how a field of a record is named
 features    fields of a record to columns of numbers
 hashing     which bucket a value is hashed into, under a key

@@ -8,47 +8,12 @@ seconds and say so in their names. Nothing here imports Kafka, River or Numba.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-LARGEST_ROOTS = 50_000_000
-"""Numbers the RLS readout may keep in its square roots: 400 MB per partition."""
-
-
-LARGEST_GROWTH = 345.0
-"""Logarithm of the factor, 1e150, by which the RLS readout's variances may grow: squares of it are still numbers."""
-
-_SIZE = (1, 1_000_000)
-_SECONDS = (0.0, 1e12)
-_FORGETTING = (0.0, 0.999_999)  # closer to 1 it would be 1 in single precision, and nothing would be forgotten
-_REAL = (0.0, 1e30)
-SOUND: Mapping[str, tuple[float, float]] = {
-    "learning.k1": _SIZE,
-    "learning.k2": _SIZE,
-    "learning.batch_size": _SIZE,
-    "learning.lr": (0.0, 1_000.0),
-    "learning.clip_norm": _REAL,
-    "learning.polyak_bound": _REAL,
-    "learning.momentum": _FORGETTING,
-    "learning.rmsprop_alpha": _FORGETTING,
-    "learning.betas": _FORGETTING,
-    "learning.eps": (1e-30, 1.0),  # where no gradient came yet, it is all that a step is divided by
-    "learning.weight_decay": (0.0, 1_000.0),
-    "learning.target_shrinkage": _REAL,
-    "learning.scale_memory": (100, 10**15),
-    "model.huber_delta": _REAL,
-    "model.rls_prior": _REAL,
-    "streams.ttl_s": _SECONDS,
-    "streams.reset_after_s": _SECONDS,
-    "streams.max_time_jump_s": _SECONDS,
-    "target.horizon": _SIZE,
-    "target.label_memory": _SIZE,
-}
-"""From where to where numbers make sense together with everything else that a learner may be: beyond, arrays have no
-size, times no milliseconds, and weights end as infinite."""
+from streamrnn.learner.sound import LARGEST_GROWTH, LARGEST_ROOTS, SIZE, SOUND
 
 
 class RuleError(ValueError):
@@ -392,8 +357,8 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def _require_sound(self) -> None:
         """Raise RuleError for a number that is beyond any use, and makes arrays or weights overflow."""
-        if self.n_features > _SIZE[1]:
-            raise ValueError(f"n_features: at most {_SIZE[1]:,}, got {self.n_features:,}")
+        if self.n_features > SIZE[1]:
+            raise ValueError(f"n_features: at most {SIZE[1]:,}, got {self.n_features:,}")
         for path, (least, most) in SOUND.items():
             section, field = path.split(".")
             value = getattr(getattr(self, section), field)

@@ -15,9 +15,13 @@ from streamrnn.core.object_file import cache_directories
 from streamrnn.daemon.certificate import certificate_of
 from streamrnn.daemon.preflight.findings import Finding, fine, problem, warning
 from streamrnn.errors import ConfigError
-from streamrnn.job.config import Config, HttpConfig
+from streamrnn.job.config import Config
+from streamrnn.job.http_config import HttpConfig
 from streamrnn.learner.lowering import bytes_per_stream, layout_of, most_bytes
 from streamrnn.storage.names import folder_of
+from streamrnn.system import reading
+
+_LONGEST = 1 << 16  # of what the kernel tells of control groups
 
 
 def machine(config: Config) -> Iterator[Finding]:
@@ -114,7 +118,7 @@ def memory_limit(root: Path = Path("/")) -> int | None:
     with suppress(OSError, ValueError):
         limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     with suppress(OSError):
-        for line in (root / "proc/self/cgroup").read_text().splitlines():
+        for line in _text(root / "proc/self/cgroup").splitlines():
             _, controllers, group = line.split(":", 2)
             if controllers not in ("", "memory"):
                 continue
@@ -127,8 +131,12 @@ def memory_limit(root: Path = Path("/")) -> int | None:
             at = PurePosixPath(group.lstrip("/"))
             for above in (at, *at.parents):
                 with suppress(OSError, ValueError):
-                    limits.append(int((root / base / above / name).read_text()))
+                    limits.append(int(_text(root / base / above / name)))
     return min(limits, default=None)
+
+
+def _text(path: Path) -> str:
+    return reading.read(path, _LONGEST, links=True).decode()
 
 
 def port(http: HttpConfig) -> Iterator[Finding]:

@@ -13,7 +13,8 @@ import pytest
 from streamrnn.core import object_file
 from streamrnn.daemon.preflight import machine as checked
 from streamrnn.daemon.preflight.findings import Finding, Kind
-from streamrnn.job.config import Config, HttpConfig
+from streamrnn.job.config import Config
+from streamrnn.job.http_config import HttpConfig
 from streamrnn.job.job_file import parse
 from streamrnn.learner.lowering import bytes_per_stream
 from streamrnn.learner.room import INDEX_BYTES
