@@ -62,7 +62,7 @@ class KafkaAdministration:
             if existing[name] is None
         }
         if wanted:
-            with self._client(f"creating the topics {', '.join(wanted)}", "CREATE") as admin:
+            with self._client(f"creating the topics {', '.join(wanted)}", "CREATE", wanted) as admin:
                 admin.create_topics(wanted)
                 admin.wait_for_topics(list(wanted), timeout_ms=self.connection.request_timeout_s * 1000)
 
@@ -70,7 +70,7 @@ class KafkaAdministration:
         """See :class:`streamrnn.broker.protocol.Administration`."""
         names = [name for name, found in self.describe_topics(topics).items() if found is not None]
         if names:
-            with self._client(f"deleting the topics {', '.join(names)}", "DELETE") as admin:
+            with self._client(f"deleting the topics {', '.join(names)}", "DELETE", names) as admin:
                 admin.delete_topics(names)
 
     def describe_topics(self, topics: Iterable[str]) -> dict[str, TopicDescription | None]:
@@ -199,12 +199,12 @@ class KafkaAdministration:
         raise refused
 
     @contextlib.contextmanager
-    def _client(self, what: str, operation: str = "DESCRIBE") -> Iterator[Any]:
+    def _client(self, what: str, operation: str = "DESCRIBE", topics: Iterable[str] = ()) -> Iterator[Any]:
         admin = connect(KafkaAdminClient, self.connection, client_kwargs(self.connection))
         try:
             yield admin
         except (client_errors.KafkaError, OSError) as error:
-            if right := missing_right(error, operation):
+            if right := missing_right(error, operation, topics):
                 raise BrokerError(f"{what} failed: {right}") from error
             told = told_by(admin)
             raise BrokerError(
