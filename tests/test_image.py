@@ -137,6 +137,9 @@ def test_the_handbook_s_manifest_confines_the_container_as_compose_does() -> Non
 # ---- its build
 
 
+pytestmark = pytest.mark.timeout(1_200)  # packages of half a gigabyte are fetched, and kernels compiled
+
+
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first stage of the Dockerfile, carried out: what stands in the image below its root."""

@@ -17,7 +17,8 @@ from pathlib import Path
 from streamrnn.broker.security import Secret
 from streamrnn.daemon.logs import Seldom
 from streamrnn.errors import ConfigError
-from streamrnn.job.config import HttpConfig
+from streamrnn.job.http_config import HttpConfig
+from streamrnn.system import reading
 
 _CHECK_S = 1.0
 _MOST_BYTES = 1024 * 1024
@@ -99,12 +100,9 @@ class Certificate:
     def _look_at(self, name: str, path: Path) -> None:
         """OpenSSL says little of what is wrong, so the usual mistakes are found here."""
         try:
-            with path.open("rb") as file:
-                text = file.read(_MOST_BYTES + 1)
+            text = reading.read(path, _MOST_BYTES, links=True)
         except OSError as error:
             raise ConfigError(f"{name}: {path} cannot be read: {error.strerror}") from None
-        if len(text) > _MOST_BYTES:
-            raise ConfigError(f"{name}: {path} is larger than {_MOST_BYTES} bytes, expected a file in PEM format")
         if name == "http.certfile" and b"-----BEGIN CERTIFICATE-----" not in text:
             raise ConfigError(f"{name}: {path} holds no certificate in PEM format (-----BEGIN CERTIFICATE-----)")
         if name == self._files()[-1][0] and b"PRIVATE KEY-----" not in text:

@@ -16,11 +16,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from streamrnn.broker.security import Secret
+from streamrnn.broker.security import Secret, is_loopback
 from streamrnn.daemon.exposition import Exposition, content_type, wants_openmetrics
 from streamrnn.daemon.health import Health
 from streamrnn.daemon.request import Refused, Request
-from streamrnn.job.config import is_loopback
 
 PATHS = ("/metrics", "/healthz", "/readyz")
 

@@ -27,7 +27,8 @@ from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.opening import open_broker
 from streamrnn.daemon.stopping import stopping
 from streamrnn.errors import BrokerError, ConfigError, FencedError, StreamrnnError, UnsavedError
-from streamrnn.job.config import Config, HttpConfig
+from streamrnn.job.config import Config
+from streamrnn.job.http_config import HttpConfig
 from streamrnn.job.job import Job
 from streamrnn.job.job_file import warnings
 

@@ -16,9 +16,11 @@ import msgspec
 
 from streamrnn.broker.security import REDACTED, Secret
 from streamrnn.errors import ConfigError
-from streamrnn.job.config import Config, HttpConfig
+from streamrnn.job.config import Config
+from streamrnn.job.http_config import HttpConfig
 from streamrnn.job.refusal import explain
-from streamrnn.job.yaml_text import read
+from streamrnn.job.yaml_text import MOST_BYTES, read
+from streamrnn.system.reading import read as read_file
 
 SHORT_TOKEN = 16
 
@@ -29,7 +31,7 @@ def load(path: str | Path, env: Mapping[str, str] | None = None) -> Config:
     Raises ``ConfigError``, whose message begins with the path.
     """
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
+        text = read_file(path, MOST_BYTES, links=True).decode("utf-8-sig")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or type(error).__name__}") from None
     except UnicodeDecodeError as error:
