@@ -150,7 +150,18 @@ def test_no_two_modules_import_each_other_even_by_way_of_others() -> None:
             "kafka",
             {
                 f"streamrnn.broker.kafka_{name}"
-                for name in ("admin", "assignor", "client", "compression", "connect", "group", "sender")
+                for name in (
+                    "admin",
+                    "assignor",
+                    "client",
+                    "compression",
+                    "connect",
+                    "fetcher",
+                    "group",
+                    "legacy",
+                    "sender",
+                    "unpacking",
+                )
             },
         ),
         ("river", {"streamrnn.offline.baselines", *ESTIMATORS}),

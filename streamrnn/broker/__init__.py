@@ -11,6 +11,10 @@ kafka_sender       its producing half
 kafka_admin        its topics
 kafka_connect      how its clients are made, and what their errors mean
 kafka_compression  which compressed records can be read
+kafka_unpacking    those records unpacked, piece by piece
+kafka_batches      the records of a batch, one by one, in bounded memory
+kafka_legacy       the same of batches as they were before Kafka 0.11
+kafka_fetcher      these in place of what the client does
 instance_name      the name under which a worker is known to its group, unless it is given one
 kafka_settings     how it is reached, as values and client arguments
 security           how to authenticate with it; the one type in which a password travels

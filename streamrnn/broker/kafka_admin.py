@@ -16,8 +16,9 @@ from kafka import KafkaAdminClient, KafkaConsumer
 from kafka import TopicPartition as ClientTopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, MemberToRemove
 
+from streamrnn.broker import kafka_fetcher
 from streamrnn.broker.kafka_connect import connect
-from streamrnn.broker.kafka_settings import KafkaConnection, client_kwargs, reader_kwargs
+from streamrnn.broker.kafka_settings import READER_LIMITS, KafkaConnection, client_kwargs, reader_kwargs
 from streamrnn.broker.protocol import (
     MAX_READ_BYTES,
     Bounds,
@@ -155,6 +156,7 @@ class KafkaAdministration:
         deadline = time.monotonic() + timeout_s
         topics = ", ".join(sorted({tp.topic for tp in offsets}))
         consumer = connect(KafkaConsumer, self.connection, reader_kwargs(self.connection))
+        kafka_fetcher.bound(consumer, READER_LIMITS)
         try:
             ends = consumer.end_offsets([ClientTopicPartition(*tp) for tp in offsets], timeout_ms=timeout_s * 1000)
             open_ = {ClientTopicPartition(*tp) for tp, offset in offsets.items() if offset < ends[tp]}
@@ -236,7 +238,14 @@ def _member(found: Mapping[str, Any]) -> Member:
 
 def _record(found: Any) -> Record:
     return Record(
-        found.topic, found.partition, found.offset, found.timestamp, found.key, found.value, tuple(found.headers)
+        found.topic,
+        found.partition,
+        found.offset,
+        found.timestamp,
+        found.key,
+        found.value,
+        tuple(found.headers),
+        found.checksum,  # why it is refused, if it is
     )
 
 

@@ -81,6 +81,7 @@ SETTINGS: Mapping[str, Rule] = {
     "input.timestamp.unit": _impossible(_TIME),
     "input.end_field": _end_field,
     "input.max_record_bytes": _at_once("of the records to come"),
+    "input.max_unpacked_bytes": _at_once("of the records to come"),
     "input.where": _at_once("of the records to come"),
     "input.tombstones": _at_once("of the records to come"),
     "input.numbers": _at_once("of the records to come"),
