@@ -22,8 +22,9 @@ from streamrnn.broker.kafka_legacy import MessageSet
 from streamrnn.broker.kafka_settings import Limits
 from streamrnn.errors import BrokerError
 
-POLL_BYTES = 32 << 20
-"""Bytes of records that one poll takes at most, or one record: thousands of long ones fit into a small batch."""
+POLL_BYTES = 16 << 20
+"""Bytes of records that one poll takes at most, or one record more: thousands of long ones fit into a small batch. Few
+enough for two polls to be in memory at once, and more than a poll takes of records of up to three kilobytes."""
 
 
 def bound(consumer: Any, limits: Limits) -> None:

@@ -6,6 +6,7 @@ import gzip
 import io
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterable, Sequence
 
 import lz4.frame
@@ -22,6 +23,7 @@ COMPRESS: dict[int, Callable[[bytes], bytes]] = {
     3: lambda data: lz4.frame.compress(data, block_linked=False),
     4: lambda data: zstandard.ZstdCompressor().compress(data),
 }
+_NOT_YET = (3, 6)  # of a topic that was made a moment ago: unknown, or without a leader
 _AFTER_CRC = struct.Struct(">hiqqqhii")
 
 
@@ -74,6 +76,13 @@ def batch(
 
 def produce(bootstrap: str, topic: str, records: bytes, partition: int = 0) -> int:
     """Send a batch as it is; returns the broker's error code, 0 where it has taken it."""
+    deadline = time.monotonic() + 20.0
+    while (error := _produce(bootstrap, topic, records, partition)) in _NOT_YET and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return error
+
+
+def _produce(bootstrap: str, topic: str, records: bytes, partition: int) -> int:
     host, port = bootstrap.rsplit(":", 1)
     name = topic.encode()
     request = struct.pack(">hhi", 0, 7, 1) + struct.pack(">h4s", 4, b"test")  # Produce, version 7, of the client "test"
