@@ -10,6 +10,11 @@ kafka_assignor     who reads which partition, and over how many that was shared
 kafka_sender       its producing half
 kafka_admin        its topics
 kafka_connect      how its clients are made, and what their errors mean
+kafka_connections  its connections, with an eye on how they end
+kafka_failures     why there is no connection, in words
+kafka_rights       which right is missing, and the command that grants it
+kafka_files        whether the certificates and keys that are named can be used
+kafka_tokens       tokens of OAUTHBEARER, from an endpoint or a file
 kafka_compression  which compressed records can be read
 kafka_unpacking    those records unpacked, piece by piece
 kafka_batches      the records of a batch, one by one, in bounded memory
@@ -17,5 +22,7 @@ kafka_legacy       the same of batches as they were before Kafka 0.11
 kafka_fetcher      these in place of what the client does
 instance_name      the name under which a worker is known to its group, unless it is given one
 kafka_settings     how it is reached, as values and client arguments
+said               what somebody else says, made fit for a message
+rights             the command that grants a right
 security           how to authenticate with it; the one type in which a password travels
 """

@@ -24,6 +24,7 @@ FIXED: Mapping[str, str] = {
     "memory": "it decides how units begin, and these have begun",
     "stream_key": "it decides which stream an event belongs to",
     "event_key": "events that wait for their labels have no such name",
+    "hash_key": "buckets would hold other values",
     "targets": "outputs were learned for the targets in their order",
     "baseline": "outputs were learned as differences to another value",
 }
@@ -31,7 +32,7 @@ FIXED: Mapping[str, str] = {
 
 OBSERVED = ("_columns", "_awaited", "_watch", "_frames", "_warned", "_labels")
 """What an estimator without a learner may have seen: features, events that wait for labels, questions, classes."""
-MEANING = frozenset({"features", "stream_key", "event_key", "delayed"})
+MEANING = frozenset({"features", "stream_key", "event_key", "delayed", "hash_key"})
 """Parameters that say what an event is; with others, what was observed of events so far is void."""
 
 

@@ -26,6 +26,7 @@ from streamrnn.learner.features import Cyclic, FeatureSpec, Hash, Log1p, Numeric
 from streamrnn.learner.spec import InputSpec, LearningSpec, StreamSpec, TargetSpec
 
 _BEGAN_WITH = f"{warm_start.FIELD}.sha256"
+_HASHED_BY = "hashing.check"
 
 ABSENT = "(absent)"
 """Stands for a value where there is none."""
@@ -82,12 +83,14 @@ SETTINGS: Mapping[str, Rule] = {
     "input.end_field": _end_field,
     "input.max_record_bytes": _at_once("of the records to come"),
     "input.max_unpacked_bytes": _at_once("of the records to come"),
+    "input.max_key_bytes": _at_once("of the records to come; streams of longer names stay until they are dropped"),
     "input.where": _at_once("of the records to come"),
     "input.tombstones": _at_once("of the records to come"),
     "input.numbers": _at_once("of the records to come"),
     "target.fields": _target_fields,
     "target.classes": _classes,
     _BEGAN_WITH: _begun_with,
+    _HASHED_BY: _impossible("under another hashing.key each bucket would hold other values"),
 }
 """What is the job's own. All else in sections of the learner is told by ``learner.changes.SETTINGS``."""
 
@@ -163,6 +166,9 @@ def changes(configuration: Mapping[str, Any], config: Config, fingerprint: Mappi
     before, now = _settings(old, configuration), _settings(config, fingerprint)
     if _BEGAN_WITH in before.keys() & now.keys() and not warm_start.is_told(config):
         now[_BEGAN_WITH] = before[_BEGAN_WITH]
+    if not (_hashes(old) and _hashes(config)):  # the features that come or go are told themselves
+        before.pop(_HASHED_BY, None)
+        now.pop(_HASHED_BY, None)
     found = []
     for path in sorted(before.keys() | now.keys()):
         was, is_now = before.get(path, ABSENT), now.get(path, ABSENT)
@@ -210,8 +216,19 @@ def settings(config: Config) -> dict[str, Any]:
 
 
 def _settings(config: Config, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
-    digest = warm_start.begun_with(fingerprint)
-    return settings(config) | ({} if digest is None else {_BEGAN_WITH: digest})
+    found, digest = settings(config), warm_start.begun_with(fingerprint)
+    if digest is not None:
+        found[_BEGAN_WITH] = digest
+    # As it was recorded, since the job of then is made again without its key. Where features were hashed and nothing
+    # was recorded, no key was known yet.
+    found.pop(_HASHED_BY, None)
+    if (check := fingerprint.get("hashing", {}).get("check")) is not None:
+        found[_HASHED_BY] = check
+    return found
+
+
+def _hashes(config: Config) -> bool:
+    return any(isinstance(feature, Hash) for feature in config.features)
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

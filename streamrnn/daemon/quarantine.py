@@ -1,0 +1,313 @@
+"""From polled records to a partition's learner, with care where workers were lost: no record ends them for ever.
+
+A record may end the process (a bug, a lack of memory) or hold it for longer than the group waits. Nothing is committed
+then, so the next worker is given it again. Therefore the commit that stands is made again before records are handed to
+the learner, with what they are in its mark (``mark.Handed``):
+
+1. A partition's first batch behind a restore. Once something is committed behind it, the mark is gone, so in ordinary
+   running this is one commit for each restore, and none for a partition that has no records.
+2. Who restores a partition and finds such a mark knows that a worker was lost in that batch. Up to its end every record
+   is handed over, sent and committed alone, with a mark of its own before.
+3. A record at which workers were lost alone ``SOLITARY_TRIES`` times is quarantined: nothing reads it any more, a dead
+   letter tells of it, and the offset moves on. Its ordinal counts as that of any record that cannot be used, so
+   learner and digest are those of a log in which it could not be decoded. A replay passes over it.
+
+A replay is marked in the same way, beside the commit it leads to. One in which a worker was lost is repeated in parts
+of ``REPLAYED_TOGETHER`` records, and the part in which that happens again one by one. Passing over a record that was
+learned leads to another digest, and ``checkpoint.on_inexact`` says whether to go on from there.
+
+A try counts only where the record may be to blame. One whose outputs or offset the broker did not take is taken back.
+What took longer than the group may have waited is sent only once the standing commit was made again: a worker that was
+thrown out learns it there, and has sent nothing.
+
+Left out: a record that ends the process before the client has handed it out, as a batch that cannot be unpacked may.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from streamrnn.broker.protocol import Broker, Commit, Membership, Output, Record, TopicPartition
+from streamrnn.daemon.delivery import Delivery
+from streamrnn.daemon.mark import Handed
+from streamrnn.daemon.metrics import Metrics
+from streamrnn.daemon.partition import Partition
+from streamrnn.daemon.placement import Placement
+from streamrnn.errors import BrokerError, FencedError, RebalanceError, RecordError, RefusedError, UndeliveredError
+from streamrnn.job.job import Job
+
+_log = logging.getLogger(__name__)
+
+SOLITARY_TRIES = 3
+"""Losses at a record alone before it is given up, after one in the batch around it. One may be anybody's: a node that
+goes, a kill for memory that others used, a deployment; a second one its echo, where a supervisor kills what starts too
+slowly. A third in the milliseconds that one record takes is the record's. More would only take longer: supervisors wait
+longer and longer between two starts."""
+
+REPLAYED_TOGETHER = 500
+"""Records of a careful replay between two marks: it takes one loss to find the part, and one to begin with it."""
+
+CAREFUL_S = 0.2
+"""How long a turn may go on record by record; then the other partitions have theirs."""
+
+PATIENT_SHARE = 0.5
+"""Of the session's timeout: what took longer may have cost the worker its place. Heartbeats are far more frequent."""
+
+
+class Worker(Protocol):
+    """The loop, as far as it is needed here. ``membership`` and ``stable`` are as the newest poll found them."""
+
+    job: Job
+    broker: Broker
+    metrics: Metrics
+    delivery: Delivery
+    placement: Placement
+    membership: Membership | None
+    stable: bool
+    polled_at: float  # monotonic
+
+    partitions: dict[TopicPartition, Partition]
+
+    def commit(self) -> None:
+        """Send and commit all that was done, of every partition."""
+
+    def hold(self, partition: Partition) -> None:
+        """Have what was polled behind the partition's position come again, once the group is stable."""
+
+    def restore_again(self, tp: TopicPartition) -> None:
+        """Drop the learner, and restore the partition if it is still this worker's."""
+
+    def patience(self) -> float:
+        """Seconds that a request may take."""
+
+
+class Caution:
+    """Hands live records to the partitions of one worker."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def hand_over(self, partition: Partition, records: Sequence[Record]) -> None:
+        """Predict and learn from ``records``, as cautiously as the mark behind which they lie demands."""
+        if partition.careful:
+            self._one_by_one(partition, records)
+        elif partition.proven or partition.dirty or not self._worker.stable:
+            self._predict(partition, records)
+        else:
+            # By itself, so that the mark names all that may be at fault if the worker is lost.
+            self._mark_first_batch(partition, records[-1].offset + 1)
+            self._predict(partition, records)
+            self._worker.commit()
+
+    def _mark_first_batch(self, partition: Partition, until: int) -> None:
+        try:
+            self._write(partition, Handed(until))
+        except FencedError:
+            raise
+        except BrokerError as error:  # its own commit will find out; a loss without a mark is one more loss
+            _log.info("%s: the first batch goes without a mark: %s", partition.tp, error)
+
+    def _one_by_one(self, partition: Partition, records: Sequence[Record]) -> None:
+        until = time.monotonic() + CAREFUL_S
+        for place, record in enumerate(records):
+            if record.offset >= partition.careful_until:
+                partition.careful_until = 0
+                _log.info("%s: past the batch at which a worker was lost, at offset %d", partition.tp, record.offset)
+                self.hand_over(partition, records[place:])  # as a first batch, if nothing is left of that one
+                return
+            if partition.dirty or not self._worker.stable or time.monotonic() >= until:
+                break
+            if not self._hand_over_alone(partition, record):
+                break
+        else:
+            return
+        with contextlib.suppress(RebalanceError):  # somebody else's by now, as the next poll will tell
+            self._worker.hold(partition)
+
+    def _hand_over_alone(self, partition: Partition, record: Record) -> bool:
+        """Try a record, or give it up; False where the next one has to wait."""
+        before, tries = partition.standing, lost_at(partition.handed, record.offset)
+        if tries >= SOLITARY_TRIES:
+            letter = self._quarantine(partition, record, tries)
+            self._worker.delivery.collect(partition, partition.pass_over(record, letter))
+        else:
+            try:
+                self._write(partition, Handed(partition.careful_until, record.offset, tries + 1))
+            except RebalanceError as error:
+                _log.info("%s: offset %d waits for the group to be stable: %s", partition.tp, record.offset, error)
+                return False
+            if not self._predict(partition, [record]):
+                return False
+        try:
+            self._worker.commit()
+        except BrokerError:
+            self._take_back(partition, before)
+            raise
+        return not partition.dirty
+
+    def _quarantine(self, partition: Partition, record: Record, tries: int) -> Output:
+        doing = ", in a replay" if partition.replaying else ""
+        detail = (
+            f"a worker was lost {tries} times while it had this record alone{doing}: it was given up unread. Produce "
+            "it again to have it tried again"
+        )
+        _log.error(
+            "%s: the record at offset %d (key and value: %d bytes) is quarantined: %s",
+            partition.tp, record.offset, len(record.key or b"") + len(record.value or b""), detail,
+        )  # fmt: skip
+        return partition.quarantine(record, RecordError("quarantined", detail))
+
+    def _predict(self, partition: Partition, records: Sequence[Record]) -> bool:
+        """Process and send; False where the partition turned out to be somebody else's, and nothing was sent."""
+        outputs = partition.process(records)
+        if not self._still_ours(partition):
+            return False
+        started = time.perf_counter()
+        self._worker.delivery.collect(partition, outputs)
+        self._worker.metrics.phase("send", time.perf_counter() - started)
+        return True
+
+    @property
+    def _asks_after_s(self) -> float:
+        kafka = self._worker.job.config.kafka
+        return math.inf if kafka is None else PATIENT_SHARE * kafka.session_timeout_s
+
+    def _still_ours(self, partition: Partition) -> bool:
+        """Whether nobody else can have the partition by now: asked only where much time has passed since the poll."""
+        took_s = time.monotonic() - self._worker.polled_at
+        if took_s < self._asks_after_s or partition.standing is None:
+            return True
+        try:
+            self._commit(partition, partition.standing)
+        except RebalanceError as error:
+            _log.warning(
+                "%s: %.1f s passed over records up to offset %d, longer than the group waits; nothing of them is sent, "
+                "restoring: %s",
+                partition.tp, took_s, partition.position - 1, error,
+            )  # fmt: skip
+            self._worker.restore_again(partition.tp)
+            return False
+        except FencedError:
+            raise
+        except BrokerError as error:
+            _log.info("%s: whether it is still this worker's is not known: %s", partition.tp, error)
+        return True
+
+    def _write(self, partition: Partition, handed: Handed) -> None:
+        """Commit the present position, which is the committed one, with what is about to be handed over."""
+        commit = partition.commit(self._worker.placement.input_partitions, handed)
+        self._commit(partition, commit)
+        partition.standing, partition.handed = commit, handed
+
+    def _take_back(self, partition: Partition, before: Commit | None) -> None:
+        """It is the broker that failed, not the record: put the commit back that stood before the try."""
+        if before is not None:
+            with contextlib.suppress(BrokerError):
+                self._commit(partition, before)
+
+    def _commit(self, partition: Partition, commit: Commit) -> None:
+        worker = self._worker
+        worker.broker.commit({partition.tp: commit}, worker.membership, worker.patience())
+
+    # -- replays ------------------------------------------------------------------------------------------------------
+
+    def replay(self, partition: Partition, records: Sequence[Record]) -> Sequence[Record]:
+        """Have the records before the committed offset learned silently; returns those from there on."""
+        if not partition.replaying:
+            return records
+        if partition.lost_replay is not None:
+            return self._replay_carefully(partition, records, partition.lost_replay)
+        if not partition.replay_marked and self._worker.stable:
+            partition.replay_marked = True
+            try:
+                self._write_replayed(partition, Handed(partition.replay_until))
+            except FencedError:
+                raise
+            except BrokerError as error:
+                _log.info("%s: the replay goes without a mark: %s", partition.tp, error)
+        return partition.replay(records)
+
+    def _replay_carefully(self, partition: Partition, records: Sequence[Record], lost: Handed) -> Sequence[Record]:
+        if not partition.replay_marked:
+            partition.replay_marked = True
+            _log.warning("%s: a worker was lost in this replay; it is repeated in parts", partition.tp)
+        until = time.monotonic() + CAREFUL_S
+        silent = sum(record.offset < partition.replay_until for record in records)
+        place = 0
+        while place < silent:
+            part = records[place : min(silent, place + _together(lost, records[place:silent]))]
+            if not self._worker.stable or time.monotonic() >= until or not self._replay_part(partition, part, lost):
+                with contextlib.suppress(RebalanceError):
+                    self._worker.hold(partition)
+                return ()
+            place += len(part)
+        return partition.replay(records[silent:]) if silent < len(records) else ()
+
+    def _replay_part(self, partition: Partition, part: Sequence[Record], lost: Handed) -> bool:
+        """Replay some records, marked if a worker may be lost at them; False where they have to wait."""
+        first, until = part[0].offset, part[-1].offset + 1
+        alone = lost.since <= first < lost.until and lost.since >= 0
+        tries = lost_at(lost, first)
+        try:
+            if alone and tries >= SOLITARY_TRIES and first not in partition.quarantined:
+                if not self._quarantine_replayed(partition, part[0], tries, lost):
+                    return False
+            elif alone:
+                self._write_replayed(partition, Handed(lost.until, first, tries + 1, lost.since))
+            elif first >= lost.since:
+                self._write_replayed(partition, Handed(until, since=first))
+        except RebalanceError as error:
+            _log.info("%s: the replay waits for the group to be stable: %s", partition.tp, error)
+            return False
+        partition.replay(part)
+        return True
+
+    def _quarantine_replayed(self, partition: Partition, record: Record, tries: int, lost: Handed) -> bool:
+        """Have the dead letter written, and then the mark; False where that has to wait."""
+        worker = self._worker
+        worker.commit()  # so that nothing else is on its way
+        if any(each.dirty for each in worker.partitions.values()):
+            return False
+        topic, key, value, timestamp_ms, _, _ = self._quarantine(partition, record, tries)
+        number = worker.placement.of(topic, partition.tp.partition)
+        try:
+            worker.broker.send(topic, key, value, timestamp_ms=timestamp_ms, partition=number)
+            worker.broker.flush(worker.patience())
+        except RefusedError as error:
+            _log.warning("%s: its dead letter is given up: %s", partition.tp, error)
+        except UndeliveredError as error:
+            if not error.refused:
+                raise
+            _log.warning("%s: its dead letter is given up: %s", partition.tp, error)
+        self._write_replayed(partition, Handed(lost.until, since=lost.since))
+        return True
+
+    def _write_replayed(self, partition: Partition, replayed: Handed) -> None:
+        commit = partition.commit_of_replay(replayed)
+        if commit is not None:
+            self._commit(partition, commit)
+            partition.standing = commit
+
+
+def _together(lost: Handed, records: Sequence[Record]) -> int:
+    """How many of the next ``records`` are replayed at once, where a worker was lost in the replay of ``lost``."""
+    first = records[0].offset
+    if first < lost.since:  # where none was
+        return sum(record.offset < lost.since for record in records)
+    return 1 if first < lost.until and lost.since >= 0 else REPLAYED_TOGETHER
+
+
+def lost_at(handed: Handed | None, offset: int) -> int:
+    """How often a worker was lost while it had the record at ``offset`` alone, as the mark before it says.
+
+    >>> lost_at(Handed(until=40, alone=17, tries=2), 17)
+    2
+    >>> lost_at(Handed(until=40, alone=17, tries=2), 18), lost_at(Handed(until=40), 17), lost_at(None, 17)
+    (0, 0, 0)
+    """
+    return handed.tries if handed is not None and handed.alone == offset else 0
