@@ -114,8 +114,7 @@ class RecordCodec:
             try:
                 decoded = decode_one(record, row, noted)
             except RecordError as error:
-                # Through its traceback it would hold on to this frame, and so to the whole batch, in a circle.
-                error.__traceback__ = error.__context__ = None
+                error.__traceback__ = error.__context__ = None  # or it held this frame, hence the batch, in a circle
                 rejected.append((record, error))
                 continue
             if decoded is not None:
