@@ -26,18 +26,19 @@ MODULES = {
 }
 
 ALLOWED = {
-    "errors": (),
+    "escaping": (),
+    "errors": ("escaping",),
     "version": (),
     "core": ("errors",),
     "learner": ("errors", "core"),
     "storage": ("errors", "version", "core", "learner"),
     "broker": ("errors",),
     "estimators": ("errors", "core", "learner", "storage"),
-    "job": ("errors", "core", "learner", "storage", "broker"),
-    "daemon": ("errors", "core", "learner", "storage", "broker", "job"),
-    "offline": ("errors", "core", "learner", "storage", "broker", "job"),
+    "job": ("escaping", "errors", "core", "learner", "storage", "broker"),
+    "daemon": ("escaping", "errors", "core", "learner", "storage", "broker", "job"),
+    "offline": ("escaping", "errors", "core", "learner", "storage", "broker", "job"),
     "demo": ("errors", "core", "learner", "broker", "job", "daemon", "offline"),
-    "cli": ("errors", "version", "core", "learner", "broker", "job", "daemon", "offline", "demo"),
+    "cli": ("escaping", "errors", "version", "core", "learner", "broker", "job", "daemon", "offline", "demo"),
     "__main__": ("cli",),
 }
 """Which folders (or files of the top level) a folder may import, beside itself. Read downwards, imports point up: a
