@@ -29,23 +29,24 @@ ALLOWED = {
     "escaping": (),
     "errors": ("escaping",),
     "version": (),
-    "core": ("errors",),
+    "system": (),
+    "core": ("errors", "system"),
     "learner": ("errors", "core"),
-    "storage": ("errors", "version", "core", "learner"),
-    "broker": ("errors",),
+    "storage": ("errors", "version", "system", "core", "learner"),
+    "broker": ("errors", "system"),
     "estimators": ("errors", "core", "learner", "storage"),
-    "job": ("escaping", "errors", "core", "learner", "storage", "broker"),
-    "daemon": ("escaping", "errors", "core", "learner", "storage", "broker", "job"),
-    "offline": ("escaping", "errors", "core", "learner", "storage", "broker", "job"),
-    "demo": ("errors", "core", "learner", "broker", "job", "daemon", "offline"),
-    "cli": ("escaping", "errors", "version", "core", "learner", "broker", "job", "daemon", "offline", "demo"),
+    "job": ("escaping", "errors", "system", "core", "learner", "storage", "broker"),
+    "daemon": ("escaping", "errors", "system", "core", "learner", "storage", "broker", "job"),
+    "offline": ("escaping", "errors", "system", "core", "learner", "storage", "broker", "job"),
+    "demo": ("errors", "system", "core", "learner", "broker", "job", "daemon", "offline"),
+    "cli": ("escaping", "errors", "version", "system", "core", "learner", "broker", "job", "daemon", "offline", "demo"),
     "__main__": ("cli",),
 }
 """Which folders (or files of the top level) a folder may import, beside itself. Read downwards, imports point up: a
 folder knows only those above it."""
 VALUES_OF_BROKER = {"job": {"protocol", "kafka_settings", "security"}, "offline": {"protocol"}}
 """These folders know of ``broker`` only modules that hold values: no client, no log."""
-IMPORTS_THE_PACKAGE = {"streamrnn.core.compiled"}
+IMPORTS_THE_PACKAGE = {"streamrnn.system.child"}
 """Needs to know where the package lies. Nobody else writes ``import streamrnn``: every name can be had from it."""
 FOLDERS = sorted(str(p.parent.relative_to(PACKAGE)) for p in PACKAGE.rglob("__init__.py") if p.parent != PACKAGE)
 ESTIMATORS = {name for name in MODULES if name.startswith("streamrnn.estimators.")}
@@ -151,7 +152,19 @@ def test_no_two_modules_import_each_other_even_by_way_of_others() -> None:
             "kafka",
             {
                 f"streamrnn.broker.kafka_{name}"
-                for name in ("admin", "assignor", "client", "compression", "connect", "group", "sender")
+                for name in (
+                    "admin",
+                    "assignor",
+                    "client",
+                    "compression",
+                    "connect",
+                    "connections",
+                    "failures",
+                    "group",
+                    "rights",
+                    "sender",
+                    "tokens",
+                )
             },
         ),
         ("river", {"streamrnn.offline.baselines", *ESTIMATORS}),
@@ -180,6 +193,39 @@ def test_core_knows_numpy_llvmlite_and_numba_only() -> None:
         for name in imports(path)
     } - {*sys.stdlib_module_names, "streamrnn"}
     assert outside <= {"numpy", "numba", "llvmlite"}
+
+
+def test_nothing_else_lies_at_the_top_of_the_project() -> None:
+    entries = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
+    assert entries == {"README.md", "deploy", "docker", "pyproject.toml", "streamrnn", "tests"}
+
+
+OPENS = {"open", "read_text", "read_bytes", "write_text", "write_bytes", "fdopen", "mkstemp", "FileHandler"}
+MAY_OPEN = {
+    "streamrnn.system.reading": {"open", "fdopen"},
+    "streamrnn.system.writing": {"open", "fdopen"},
+    "streamrnn.system.trusted": {"open"},
+    "streamrnn.core.compiled": {"open"},
+    "streamrnn.cli.evaluating": {"open"},
+    "streamrnn.broker.kafka_tokens": {"open"},
+    "streamrnn.demo.directory": {"write_text"},
+    "streamrnn.daemon.logs": {"FileHandler"},
+}
+"""Everybody else reads through ``system.reading`` and writes through ``system.writing``. The compiler's lock is opened
+in a directory that is trusted; predictions, the demo's job file and its log are the user's own, and written;
+what tokens come from is a URL."""
+
+
+def test_files_are_opened_in_one_place() -> None:
+    found: dict[str, set[str]] = {}
+    for module, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                called = node.func
+                name = called.id if isinstance(called, ast.Name) else getattr(called, "attr", "")
+                if name in OPENS:
+                    found.setdefault(module, set()).add(name)
+    assert found == MAY_OPEN
 
 
 def loaded_by(statement: str) -> set[str]:

@@ -10,8 +10,15 @@ kafka_assignor     who reads which partition, and over how many that was shared
 kafka_sender       its producing half
 kafka_admin        its topics
 kafka_connect      how its clients are made, and what their errors mean
+kafka_connections  its connections, with an eye on how they end
+kafka_failures     why there is no connection, in words
+kafka_rights       which right is missing, and the command that grants it
+kafka_files        whether the certificates and keys that are named can be used
+kafka_tokens       tokens of OAUTHBEARER, from an endpoint or a file
 kafka_compression  which compressed records can be read
 instance_name      the name under which a worker is known to its group, unless it is given one
 kafka_settings     how it is reached, as values and client arguments
+said               what somebody else says, made fit for a message
+rights             the command that grants a right
 security           how to authenticate with it; the one type in which a password travels
 """

@@ -23,14 +23,18 @@ from types import TracebackType
 
 import msgspec
 
-from streamrnn.broker.partition_file import PartitionFile, PartitionReader
+from streamrnn.broker.partition_file import OFFSETS_END, PartitionFile, PartitionReader
 from streamrnn.broker.protocol import Commit, Headers, Record, TopicPartition
 from streamrnn.errors import BrokerError, ConfigError, UndeliveredError
+from streamrnn.system.reading import open_file, read
+from streamrnn.system.writing import PRIVATE, create, make_directories, make_directory, open_or_create, replace_file
 
+_MOST_BYTES_OF_COMMITS = 1 << 24
 SPILL_RECORDS = 20_000
 """Unflushed records of one partition that are written ahead of the flush, so that a long batch stays off the heap."""
 
 _NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+_PARTITION = re.compile(r"[0-9]{1,9}")
 _COMMITS = msgspec.json.Decoder(dict[str, dict[str, Commit]])
 _ENCODER = msgspec.json.Encoder()
 
@@ -55,7 +59,8 @@ def checked_name(kind: str, name: str) -> str:
 class EmbeddedLog:
     """Topics in a directory, written and read directly; ``embedded.EmbeddedBroker`` is a group's view of it.
 
-    ``fsync=True`` makes every flush and commit survive a power failure, not only a crash of the process.
+    ``fsync=True`` makes every flush and commit survive a power failure, not only a crash of the process. Files are made
+    with ``mode``; what is there keeps its own. Nothing below the directory is a link.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as directory, EmbeddedLog(directory) as log:
@@ -66,15 +71,16 @@ class EmbeddedLog:
     [(0, b'N14228', b'{"delay":2}')]
     """
 
-    def __init__(self, directory: str | Path, *, fsync: bool = False) -> None:
+    def __init__(self, directory: str | Path, *, fsync: bool = False, mode: int = PRIVATE) -> None:
         self.directory = Path(directory)
         self.fsync = fsync
+        self.mode = mode
         self._files: dict[TopicPartition, PartitionFile] = {}
         self._partitions: dict[str, int] = {}
         self._turn = 0
         for kind in ("topics", "groups"):
             try:
-                (self.directory / kind).mkdir(parents=True, exist_ok=True)
+                make_directories(self.directory / kind, mode)
             except OSError as error:
                 raise BrokerError(f"embedded log {self.directory}: cannot be created ({error})") from error
 
@@ -97,9 +103,9 @@ class EmbeddedLog:
             return
         # Built aside and renamed, so that nobody ever sees a topic with some of its partitions.
         fresh = self.directory / "topics" / f"{topic}.tmp.{os.getpid()}"
-        fresh.mkdir()
+        make_directory(fresh, self.mode)
         for partition in range(partitions):
-            (fresh / f"{partition}.jsonl").touch()
+            os.close(create(fresh / f"{partition}.jsonl", self.mode))
         fresh.rename(self._topic_directory(topic))
 
     def delete_topic(self, topic: str) -> None:
@@ -119,7 +125,8 @@ class EmbeddedLog:
 
     def partitions(self, topic: str) -> list[int]:
         """Return the topic's partition numbers, ``[]`` when it does not exist."""
-        return sorted(int(p.stem) for p in self._topic_directory(topic).glob("*.jsonl"))
+        found = (p.stem for p in self._topic_directory(topic).glob("*.jsonl"))
+        return sorted(int(stem) for stem in found if _PARTITION.fullmatch(stem))
 
     def append(
         self,
@@ -189,14 +196,17 @@ class EmbeddedLog:
         """Return a group's committed positions."""
         path = self._group_file(group, ".json")
         try:
-            stored = _COMMITS.decode(path.read_bytes())
+            stored = _COMMITS.decode(read(path, _MOST_BYTES_OF_COMMITS))
+            found = {TopicPartition(t, int(p)): c for t, of_topic in stored.items() for p, c in of_topic.items()}
+            if not all(0 <= commit.offset < OFFSETS_END for commit in found.values()):
+                raise ValueError("an offset that no log reaches")
         except FileNotFoundError:
             return {}
-        except msgspec.DecodeError as error:
+        except (OSError, ValueError, RecursionError, MemoryError) as error:
             raise BrokerError(
                 f"{path}: not a commit file ({error}); restore it or remove it to start afresh"
             ) from error
-        return {TopicPartition(t, int(p)): c for t, of_topic in stored.items() for p, c in of_topic.items()}
+        return found
 
     def store_commits(self, group: str, offsets: Mapping[TopicPartition, Commit]) -> None:
         """Merge positions into a group's commits: written beside, then renamed over the old file."""
@@ -205,14 +215,8 @@ class EmbeddedLog:
         for tp in sorted(merged):
             stored.setdefault(tp.topic, {})[str(tp.partition)] = merged[tp]
         path = self._group_file(group, ".json")
-        fresh = path.with_suffix(f".tmp.{os.getpid()}")
         try:
-            with fresh.open("wb") as out:
-                out.write(_ENCODER.encode(stored))
-                if self.fsync:
-                    out.flush()
-                    os.fsync(out.fileno())
-            fresh.replace(path)
+            replace_file(path, _ENCODER.encode(stored), mode=self.mode, durable=self.fsync)
         except OSError as error:
             raise BrokerError(f"commits of group {group} were not written to {path} ({error})") from error
 
@@ -222,7 +226,10 @@ class EmbeddedLog:
         Raises BrokerError naming the process that is the member by now.
         """
         path = self._group_file(group, ".lock")
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fd = open_or_create(path, self.mode)
+        except OSError as error:
+            raise BrokerError(f"group {group} of {self.directory} cannot be joined ({error})") from error
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -239,7 +246,7 @@ class EmbeddedLog:
     def group_holder(self, group: str) -> str | None:
         """Return the id of the process that is the group's member, None when there is none. Changes nothing."""
         try:
-            fd = os.open(self._group_file(group, ".lock"), os.O_RDONLY | os.O_CLOEXEC)
+            fd = open_file(self._group_file(group, ".lock"))
         except FileNotFoundError:
             return None
         try:

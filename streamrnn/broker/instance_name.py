@@ -18,6 +18,8 @@ import secrets
 import socket
 from pathlib import Path
 
+from streamrnn.system.reading import read
+
 
 class InstanceName:
     """A name that nobody else has until it is closed.
@@ -56,8 +58,9 @@ def _place() -> str:
     """Host or container: the same text for all processes in it, and another one everywhere else."""
     name = socket.gethostname() or "host"
     with contextlib.suppress(OSError):  # as on Linux; elsewhere names are random anyway
-        boot, network = Path("/proc/sys/kernel/random/boot_id").read_text(), Path("/proc/self/ns/net").stat().st_ino
-        return f"{name}-{_short(f'{boot.strip()} {network}', 6)}"
+        boot = read("/proc/sys/kernel/random/boot_id", 64).decode().strip()
+        network = Path("/proc/self/ns/net").stat().st_ino
+        return f"{name}-{_short(f'{boot} {network}', 6)}"
     return name
 
 

@@ -16,7 +16,8 @@ from kafka import KafkaAdminClient, KafkaConsumer
 from kafka import TopicPartition as ClientTopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, MemberToRemove
 
-from streamrnn.broker.kafka_connect import connect
+from streamrnn.broker.kafka_connect import connect, told_by
+from streamrnn.broker.kafka_rights import missing_right
 from streamrnn.broker.kafka_settings import KafkaConnection, client_kwargs, reader_kwargs
 from streamrnn.broker.protocol import (
     MAX_READ_BYTES,
@@ -28,6 +29,7 @@ from streamrnn.broker.protocol import (
     TopicDescription,
     TopicPartition,
 )
+from streamrnn.broker.rights import command
 from streamrnn.errors import BrokerError
 
 _EARLIEST, _LATEST = -2, -1
@@ -60,7 +62,7 @@ class KafkaAdministration:
             if existing[name] is None
         }
         if wanted:
-            with self._client(f"creating the topics {', '.join(wanted)}") as admin:
+            with self._client(f"creating the topics {', '.join(wanted)}", "CREATE") as admin:
                 admin.create_topics(wanted)
                 admin.wait_for_topics(list(wanted), timeout_ms=self.connection.request_timeout_s * 1000)
 
@@ -68,7 +70,7 @@ class KafkaAdministration:
         """See :class:`streamrnn.broker.protocol.Administration`."""
         names = [name for name, found in self.describe_topics(topics).items() if found is not None]
         if names:
-            with self._client(f"deleting the topics {', '.join(names)}") as admin:
+            with self._client(f"deleting the topics {', '.join(names)}", "DELETE") as admin:
                 admin.delete_topics(names)
 
     def describe_topics(self, topics: Iterable[str]) -> dict[str, TopicDescription | None]:
@@ -127,7 +129,7 @@ class KafkaAdministration:
         try:
             found = self._ask_coordinator(what, lambda admin: admin.list_group_offsets({group: None})[group])
         except client_errors.GroupAuthorizationFailedError as error:
-            raise BrokerError(f"{what} failed: {error}; grant DESCRIBE on the group") from error
+            raise BrokerError(f"{what} failed: {error}; grant READ: {command('READ', 'group', group)}") from error
         return {
             TopicPartition(*tp): Commit(stored.offset, stored.metadata)
             for tp, stored in found.items()
@@ -197,13 +199,16 @@ class KafkaAdministration:
         raise refused
 
     @contextlib.contextmanager
-    def _client(self, what: str) -> Iterator[Any]:
+    def _client(self, what: str, operation: str = "DESCRIBE") -> Iterator[Any]:
         admin = connect(KafkaAdminClient, self.connection, client_kwargs(self.connection))
         try:
             yield admin
         except (client_errors.KafkaError, OSError) as error:
+            if right := missing_right(error, operation):
+                raise BrokerError(f"{what} failed: {right}") from error
+            told = told_by(admin)
             raise BrokerError(
-                f"{what} failed: {error} (Kafka at {', '.join(self.connection.servers)}){_hint(error)}"
+                f"{what} failed: {told or error} (Kafka at {', '.join(self.connection.servers)}){_hint(error)}"
             ) from error
         finally:
             admin.close()

@@ -26,7 +26,7 @@ from kafka.structs import MemberState, OffsetAndMetadata
 from streamrnn.broker import kafka_group
 from streamrnn.broker.instance_name import InstanceName
 from streamrnn.broker.kafka_assignor import TellingAssignor
-from streamrnn.broker.kafka_connect import connect, translated
+from streamrnn.broker.kafka_connect import connect, locked_out_s, told_by, translated
 from streamrnn.broker.kafka_sender import KafkaSender
 from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup, consumer_kwargs
 from streamrnn.broker.protocol import (
@@ -43,6 +43,7 @@ from streamrnn.broker.protocol import (
     TopicPartition,
     send_then_commit,
 )
+from streamrnn.broker.rights import command
 from streamrnn.errors import BrokerError, RebalanceError
 
 # Of ConsumerRecord: topic, partition, offset, timestamp, key, value, headers.
@@ -55,6 +56,11 @@ _PAUSE_S, _FEW = 0.02, 500
 _FRESH_MS = 3
 # A first answer of the group may be empty because its leader had not yet heard of the topic; it joins again at once.
 _IDLE_AFTER_S = 2.0
+
+
+GIVE_UP_S = 60.0
+"""How long a worker that is refused wherever it connects (a password that was changed, a certificate that expired) goes
+on trying. It would wait for ever, and look as if there were no records."""
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -112,7 +118,10 @@ class KafkaBroker(KafkaSender):
     def subscribe(self, topic: str) -> None:
         """See :class:`streamrnn.broker.protocol.Broker`. The topic must exist; polling completes the joining."""
         if not self.partitions(topic):
-            raise BrokerError(f"topic {topic} does not exist on {', '.join(self.connection.servers)}: create it first")
+            raise BrokerError(
+                f"topic {topic} does not exist on {', '.join(self.connection.servers)}, or this user may not see it: "
+                f"create it first, or grant READ: {command('READ', 'topic', topic)}"
+            )
         consumer, self._topic = self._consuming(), topic
         consumer.subscribe([topic], listener=_Listener(consumer, self._events, self._positioned))
 
@@ -130,6 +139,9 @@ class KafkaBroker(KafkaSender):
         generation are put back and none are returned: it has been thrown out of the group.
         """
         consumer = self._consuming()
+        if (seconds := locked_out_s(consumer)) > GIVE_UP_S:
+            servers = ", ".join(self.connection.servers)
+            raise BrokerError(f"no connection to Kafka at {servers} for {seconds:.0f} s: {told_by(consumer)}")
         with self._translated(f"reading topic {self._topic} failed"):
             polled = self._poll_seldom(consumer, timeout_s, max_records)
         group = consumer.group_metadata()

@@ -11,9 +11,14 @@ from typing import Any, NoReturn
 
 import kafka.errors as client_errors
 from kafka.net.compat import KafkaNetClient
+from kafka.net.selector import NetworkSelector
 
 from streamrnn.broker.kafka_compression import remedy
+from streamrnn.broker.kafka_connections import NamingManager, keep_repetition_out_of_logs
+from streamrnn.broker.kafka_files import check_files
+from streamrnn.broker.kafka_rights import missing_right
 from streamrnn.broker.kafka_settings import KafkaConnection, keep_credentials_out_of_logs
+from streamrnn.broker.kafka_tokens import provider
 from streamrnn.errors import BrokerError, FencedError, RebalanceError
 
 FENCED = (client_errors.FencedInstanceIdError, client_errors.ProducerFencedError)
@@ -28,10 +33,16 @@ _GROUP_CHANGED = (
 def connect(kind: Callable[..., Any], connection: KafkaConnection, kwargs: dict[str, Any]) -> Any:
     """Make a client, or release what it had opened and raise a BrokerError that names the servers."""
     keep_credentials_out_of_logs()
+    keep_repetition_out_of_logs()
+    security = connection.security
+    check_files(security)
+    if security.oauth is not None:
+        kwargs = kwargs | {"sasl_oauth_token_provider": provider(security.oauth)}
     opened: list[Any] = []
 
     def remember(**config: Any) -> Any:
-        opened.append(KafkaNetClient(**config))
+        net = NetworkSelector(**config)
+        opened.append(KafkaNetClient(net=net, manager=NamingManager(net, security, **config)))
         return opened[-1]
 
     try:
@@ -39,13 +50,30 @@ def connect(kind: Callable[..., Any], connection: KafkaConnection, kwargs: dict[
     except client_errors.KafkaConfigurationError as error:
         raise BrokerError(f"Kafka client configuration refused: {error}") from error
     except (client_errors.KafkaError, OSError, ValueError) as error:
+        told = "; ".join(filter(None, (net._manager.told() for net in opened)))
+        hopeless = any(net._manager.hopeless() for net in opened)
         for net in opened:
             net.close()
+        servers = ", ".join(connection.servers)
+        if hopeless:
+            raise BrokerError(f"no connection to Kafka at {servers}: {told}") from error
         raise BrokerError(
-            f"no answer from Kafka at {', '.join(connection.servers)} within {connection.connect_timeout_s:g} s "
-            f"({error}); check bootstrap_servers, that the brokers run and advertise reachable addresses, and the "
-            f"security settings (protocol {connection.security.protocol})"
+            f"no answer from Kafka at {servers} within {connection.connect_timeout_s:g} s: {told or error}; check "
+            "bootstrap_servers, that the brokers run and advertise reachable addresses, and the security settings "
+            f"(protocol {security.protocol})"
         ) from error
+
+
+def told_by(client: Any) -> str:
+    """Why a client that was made has no connection, or nothing where it has one."""
+    manager = getattr(client, "_manager", None)
+    return manager.told() if isinstance(manager, NamingManager) else ""
+
+
+def locked_out_s(client: Any) -> float:
+    """For how many seconds a client has been refused wherever it connects; 0 where it has a connection, or may."""
+    manager = getattr(client, "_manager", None)
+    return manager.locked_out_s() if isinstance(manager, NamingManager) else 0.0
 
 
 @contextlib.contextmanager
@@ -57,7 +85,9 @@ def translated(what: str, connection: KafkaConnection, instance: str) -> Iterato
         fail(what, error, connection, instance)
 
 
-def fail(what: str, error: Exception, connection: KafkaConnection, instance: str) -> NoReturn:
+def fail(
+    what: str, error: Exception, connection: KafkaConnection, instance: str, *, operation: str = "READ"
+) -> NoReturn:
     """Raise an error of the client as one of ours."""
     if isinstance(error, FENCED):
         raise FencedError(
@@ -73,8 +103,6 @@ def fail(what: str, error: Exception, connection: KafkaConnection, instance: str
             f"{what}: an offset is no longer, or not yet, in the log ({error}); restore a checkpoint the log still "
             "reaches, or start afresh"
         ) from error
-    if isinstance(error, client_errors.AuthorizationError):
-        raise BrokerError(
-            f"{what}: not allowed ({error}); run `streamrnn validate --connect` for the rights"
-        ) from error
+    if right := missing_right(error, operation):
+        raise BrokerError(f"{what}: {right}") from error
     raise BrokerError(f"{what}: {error} (Kafka at {', '.join(connection.servers)})") from error

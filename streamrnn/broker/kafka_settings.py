@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from streamrnn.broker.security import KafkaSecurity, Secret
+from streamrnn.broker.security import KafkaSecurity, Kerberos, Secret
 
 FETCH_PARTITION_BYTES = 4 << 20
 """Bytes fetched from a partition at once. The client fetches nothing while it hands records of a fetch out, so each
@@ -139,6 +139,12 @@ def client_kwargs(connection: KafkaConnection) -> dict[str, Any]:
             "sasl_mechanism": security.sasl_mechanism,
             "sasl_plain_username": security.sasl_username,
             "sasl_plain_password": _revealed(security.sasl_password),
+        }
+    if security.sasl_mechanism == "GSSAPI":
+        kerberos = security.kerberos or Kerberos()
+        kwargs |= {
+            "sasl_kerberos_service_name": kerberos.service_name,
+            "sasl_kerberos_domain_name": kerberos.domain,
         }
     return kwargs
 

@@ -19,23 +19,32 @@ import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from streamrnn.broker.protocol import Headers, Record, TopicPartition
 from streamrnn.errors import BrokerError
+from streamrnn.system.reading import open_file
 
 READ_BYTES = 1 << 20
 """Bytes read and decoded at once: large enough that the system call vanishes, small enough to seek away from."""
 
-_OFFSET = re.compile(rb'\{"offset":(\d+)')
+LONGEST_LINE = 1 << 27
+"""No record that Kafka takes comes near it; a file without line feeds is given up there."""
+
+OFFSETS_END = 1 << 62
+_INT64 = (1 << 63) - 1
+
+_OFFSET = re.compile(rb'\{"offset":([0-9]{1,18})[,}]')
 
 
 class _Line(msgspec.Struct, omit_defaults=True, gc=False):
     """One line of a partition file. ``offset`` comes first: bisection reads nothing else."""
 
-    offset: int
-    timestamp_ms: int = -1
+    offset: Annotated[int, Meta(ge=0, lt=OFFSETS_END)]
+    timestamp_ms: Annotated[int, Meta(ge=-_INT64 - 1, le=_INT64)] = -1
     key: str | None = None
     value: str | None = None
     key_base64: str | None = None
@@ -84,12 +93,15 @@ class PartitionFile:
     def fd(self) -> int:
         """Return the file's descriptor; a file replaced meanwhile is opened anew."""
         try:
-            inode = self.path.stat().st_ino
+            inode = self.path.lstat().st_ino
         except FileNotFoundError:
             raise BrokerError(f"partition file {self.path} does not exist; expected a created topic") from None
         if inode != self._inode:
             self.close()
-            self._fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                self._fd = open_file(self.path, writable=True)
+            except OSError as error:
+                raise BrokerError(f"partition file {self.path} cannot be opened ({error})") from error
             self._inode = os.fstat(self._fd).st_ino
             self._end = (-1, 0)
         return self._fd
@@ -104,7 +116,7 @@ class PartitionFile:
         while True:
             fd, inode = self.fd(), self._inode
             fcntl.flock(fd, fcntl.LOCK_EX)
-            if self.path.stat().st_ino == inode:  # not replaced while this process waited
+            if self.path.lstat().st_ino == inode:  # not replaced while this process waited
                 break
         try:
             yield fd
@@ -179,16 +191,23 @@ class PartitionFile:
             if cut or len(data) < size:
                 break
             size *= 2  # one line longer than the buffer
+            self._check_length(size)
         try:
             return _DECODER.decode_lines(data[:cut]), position + cut
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError, MemoryError) as error:
             raise BrokerError(
                 f"{self.path}: a line between bytes {position} and {position + cut} is not a record ({error}); the "
                 "file was changed by something else: restore it or remove the topic's directory"
             ) from error
 
-    @staticmethod
-    def _line_start(fd: int, before: int) -> int:
+    def _check_length(self, length: int) -> None:
+        if length > LONGEST_LINE:
+            raise BrokerError(
+                f"{self.path}: holds a line of more than {LONGEST_LINE} bytes, which is no record; the file was "
+                "changed by something else: restore it or remove the topic's directory"
+            )
+
+    def _line_start(self, fd: int, before: int) -> int:
         """Return where the line containing the byte ``before - 1`` starts; a newline ends its line."""
         step = 4096
         while before > 0:
@@ -198,10 +217,10 @@ class PartitionFile:
                 return start + found + 1
             before = start
             step *= 2  # nearly all lines are short; a long one must not cost a read for every 4 KiB
+            self._check_length(step)
         return 0
 
-    @staticmethod
-    def _line_end(fd: int, start: int) -> int:
+    def _line_end(self, fd: int, start: int) -> int:
         step = 4096
         while True:
             data = os.pread(fd, step, start)
@@ -211,6 +230,7 @@ class PartitionFile:
             if len(data) < step:
                 return start + len(data)
             step *= 2
+            self._check_length(step)
 
     @staticmethod
     def _offset_at(fd: int, start: int) -> int | None:
@@ -247,18 +267,23 @@ class PartitionReader:
             lines = self._ahead[self._next : self._next + max_records]
             self._next += len(lines)
             self.offset = lines[-1].offset + 1
-            records = [
-                Record(
-                    topic,
-                    partition,
-                    line.offset,
-                    line.timestamp_ms,
-                    _bytes_of(line.key, line.key_base64),
-                    _bytes_of(line.value, line.value_base64),
-                    () if line.headers is None else [(name, b64decode(content)) for name, content in line.headers],
-                )
-                for line in lines
-                if not line.gap
-            ]
+            try:
+                records = [
+                    Record(
+                        topic,
+                        partition,
+                        line.offset,
+                        line.timestamp_ms,
+                        _bytes_of(line.key, line.key_base64),
+                        _bytes_of(line.value, line.value_base64),
+                        () if line.headers is None else [(name, b64decode(content)) for name, content in line.headers],
+                    )
+                    for line in lines
+                    if not line.gap
+                ]
+            except ValueError as error:  # no base64, or half a surrogate pair
+                raise BrokerError(
+                    f"{self.file.path}: a record before offset {self.offset} is not one that was written ({error})"
+                ) from error
             if records:
                 return records

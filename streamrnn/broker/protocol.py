@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
+from streamrnn.broker.rights import command
 from streamrnn.errors import BrokerError, FencedError, UndeliveredError
 
 Headers: TypeAlias = Sequence[tuple[str, bytes]]
@@ -370,9 +371,9 @@ def missing_rights(
     for name, operation in (*((name, "READ") for name in read), *((name, "WRITE") for name in write)):
         found = described[name]
         if found is None:
-            problems.append(
-                f"topic {name} does not exist, or this user may not see it: run `streamrnn topics` or grant DESCRIBE"
-            )
+            way = f"run `streamrnn topics`, or grant {operation}: {command(operation, 'topic', name)}"
+            problems.append(f"topic {name} does not exist, or this user may not see it: {way}")
         elif operation not in found.operations:
-            problems.append(f"topic {name}: this user may not {operation.lower()}; grant {operation}")
+            grant = f"grant {operation}: {command(operation, 'topic', name)}"
+            problems.append(f"topic {name}: this user may not {operation.lower()}; {grant}")
     return list(dict.fromkeys(problems))

@@ -16,7 +16,7 @@ from rich.text import Text
 from streamrnn.job.config import Config
 from streamrnn.job.job_file import warnings
 from streamrnn.job.sample import Sample
-from streamrnn.learner.lowering import bytes_per_stream, layout_of
+from streamrnn.learner.lowering import bytes_per_slot, layout_of, most_bytes
 from streamrnn.offline.evaluation import Report
 from streamrnn.offline.scoring import HIGHER_IS_BETTER, MODEL
 
@@ -77,12 +77,14 @@ def job(config: Config) -> RenderableType:
     learning = config.learning
     windows = f"every {learning.k1} steps, from the last {learning.k2} steps"
     table.add_row("learning", f"{learning.optimizer}, lr {learning.lr:g}; {windows}")
-    each, most = bytes_per_stream(spec), config.streams.max_streams
-    table.add_row("streams", f"at most {most:,}, {size(each)} each: at most {size(each * most)} per partition")
+    each, key = size(bytes_per_slot(spec)), size(config.input.max_key_bytes)
+    most = size(most_bytes(spec, config.input.max_key_bytes))
+    streams = f"at most {config.streams.max_streams:,}, {each} each and up to {key} for its key"
+    table.add_row("streams", f"{streams}: at most {most} per partition")
     table.add_row("output", f"{config.output.topic}; dead letters to {config.output.dead_letter_topic}")
     table.add_row("checkpoints", f"{config.checkpoint.directory}, every {config.checkpoint.interval_s:g} s")
     http = config.http
-    table.add_row("metrics", "none" if http is None else f"http://{http.host}:{http.port}/metrics")
+    table.add_row("metrics", "none" if http is None else f"{http.address}/metrics, {http.audience}")
     remarks = [Text.assemble(("warning: ", "bold yellow"), (text, "yellow")) for text in warnings(config)]
     return Group(table, *remarks)
 

@@ -15,38 +15,37 @@ import logging
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from ctypes import CFUNCTYPE, c_int32, c_int64
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import streamrnn
 from streamrnn.core import object_file
 from streamrnn.core.jit import ENTRY_POINT, JIT_DISABLED, cpu_features, cpu_target
 from streamrnn.errors import StreamrnnError
+from streamrnn.system import child
+from streamrnn.system.reading import UnusableFileError
 
 Precision = Literal["float32", "float64"]
 TIMEOUT_S = 900.0
 _ASKED_EVERY_S = 0.1
 
-CHILD = """
-import ctypes, importlib.util, os, signal, sys
+_OUTLIVES_NOBODY = """
+import ctypes, os, signal, sys
 if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: not to outlive whoever waits for it, however it ends
-    if os.getppid() != int(sys.argv.pop(1)):
+    if os.getppid() != int(sys.argv.pop()):
         sys.exit("nobody waits for this any more")
-file, dtype, output, *sys.path = sys.argv[1:]
-spec = importlib.util.spec_from_file_location("streamrnn", file)
-sys.modules["streamrnn"] = package = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(package)
+"""
+CHILD = """
+dtype, output = sys.argv[1:]
 from streamrnn.core import jit
 jit.use_numba(callable_from_python=False)
 from streamrnn.core.emit import write_object
 write_object(dtype, output)
 """
-"""The child is given the very package that this process runs, and its path for all others: whatever stands in the
-working directory (which -P keeps out) or came to stand in front of the package is not imported instead."""
 
 _log = logging.getLogger(__name__)
 _engines: list[Any] = []  # own the code they loaded
@@ -109,8 +108,7 @@ def kernels(dtype: str, cancelled: Cancelled = _never) -> Kernels:
         path = object_file.find(dtype)
         content = None if path is None else _intact(path)
         if path is None or content is None:
-            path = compile_once(dtype, cancelled)
-            content = object_file.read(path)
+            path, content = compile_once(dtype, cancelled)
         _loaded[dtype] = Kernels(_load(content.data), path, content.digest, content.versions)
     return _loaded[dtype]
 
@@ -125,37 +123,61 @@ def build(dtype: str) -> dict[str, str]:
 
 
 def _intact(path: Path) -> object_file.ObjectFile | None:
-    """What the file holds; None where it is damaged and can be compiled anew."""
+    """What the file holds; None where it is damaged, or not to be trusted, and can be compiled anew."""
     try:
         return object_file.read(path)
-    except OSError as error:  # it was readable a moment ago
-        raise StreamrnnError(f"{path} cannot be read: {error}") from error
-    except object_file.DamagedError as error:
+    except (object_file.DamagedError, UnusableFileError) as error:
         if path.parent == object_file.SHIPPED:
             raise StreamrnnError(f"{error}; install streamrnn again") from None
         _log.warning("%s; compiling anew", error)
         return None
+    except OSError as error:  # it was readable a moment ago
+        raise StreamrnnError(f"{path} cannot be read: {error}") from error
 
 
-def compile_once(dtype: str, cancelled: Cancelled = _never) -> Path:
-    """Have the kernels compiled into the cache, unless another process did so meanwhile, and return their path."""
+def compile_once(dtype: str, cancelled: Cancelled = _never) -> tuple[Path, object_file.ObjectFile]:
+    """Have the kernels compiled into the cache, unless another process did so meanwhile; returns where, and what.
+
+    Where no directory can be kept, they are compiled for this process alone, below a name that nobody can guess.
+    """
     directory = object_file.writable_directory()
     if directory is None:
-        raise StreamrnnError(
-            f"the {dtype} kernels have to be compiled, and no directory to keep them in can be written to: name one in "
-            "STREAMRNN_CACHE_DIR, or install a wheel, which brings them along"
-        )
+        return _compile_for_now(dtype, cancelled)
     path = directory / object_file.cached_name(dtype)
     # Opened for reading, since the file may be another user's; a lock needs no more.
-    lock = os.open(f"{path}.lock", os.O_RDONLY | os.O_CREAT, 0o644)
+    lock = os.open(f"{path}.lock", os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, object_file.mode())
     try:
         _lock(lock, cancelled)
-        if not path.exists() or _intact(path) is None:
+        content = _intact(path) if path.exists() else None
+        if content is None:
             _log.warning("compiling the %s kernels, once on this machine: half a minute, more when it is busy", dtype)
             compile_in_child(dtype, path, cancelled)
+            content = _intact(path)
     finally:
         os.close(lock)
-    return path
+    if content is None:
+        raise StreamrnnError(f"{path} was written a moment ago and cannot be used: something else writes there, too")
+    return path, content
+
+
+def _compile_for_now(dtype: str, cancelled: Cancelled) -> tuple[Path, object_file.ObjectFile]:
+    """Compile into a directory that is gone afterwards."""
+    try:
+        scratch = tempfile.TemporaryDirectory(prefix="streamrnn-")
+        with scratch:
+            _log.warning(
+                "compiling the %s kernels for this process alone, half a minute, since there is no directory to keep "
+                "them in: name one in STREAMRNN_CACHE_DIR, or install a wheel, which brings them along",
+                dtype,
+            )
+            path = Path(scratch.name) / object_file.cached_name(dtype)
+            compile_in_child(dtype, path, cancelled)
+            return path, object_file.read(path)
+    except OSError as error:
+        raise StreamrnnError(
+            f"the {dtype} kernels have to be compiled, and no directory to do it in can be used ({error}): name one in "
+            "STREAMRNN_CACHE_DIR, or install a wheel, which brings them along"
+        ) from error
 
 
 def _lock(file: int, cancelled: Cancelled) -> None:
@@ -179,35 +201,31 @@ def compile_in_child(dtype: str, path: Path, cancelled: Cancelled = _never) -> N
     Hash seed, working directory and the settings of Numba and Python are fixed, so that the same sources give the same
     bytes.
     """
-    imported = [entry for entry in sys.path if Path(entry).is_absolute()]
     parent = [str(os.getpid())] if sys.platform == "linux" else []
-    given = [*parent, str(streamrnn.__file__), dtype, str(path.absolute()), *imported]
-    command = [sys.executable, "-P", "-c", CHILD, *given]
+    command = child.command(CHILD, [dtype, str(path.absolute()), *parent], before=_OUTLIVES_NOBODY)
     fixed = {"NUMBA_CPU_NAME": cpu_target(), "NUMBA_CPU_FEATURES": cpu_features(), "PYTHONHASHSEED": "0"}
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("NUMBA_", "PYTHON"))}
-    if home := os.environ.get("PYTHONHOME"):  # without it a relocated interpreter does not start
-        fixed["PYTHONHOME"] = home
+    kept = child.environment(without=("NUMBA_",))
     failed = f"compiling the {dtype} kernels failed"
     run: dict[str, Any] = {"env": kept | fixed, "cwd": path.parent, "stdin": subprocess.DEVNULL, "text": True}
     try:
-        child = subprocess.Popen(command, **run, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        started = subprocess.Popen(command, **run, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     except OSError as error:
         raise StreamrnnError(f"{failed}, since {sys.executable} could not be started: {error}") from error
-    with child:
+    with started:
         try:
-            said = _said(child, cancelled, failed)
+            said = _said(started, cancelled, failed)
         finally:  # whatever ends the waiting ends the child
-            child.kill()
-    if child.returncode != 0 or not path.exists():
-        raise StreamrnnError(f"{failed}, with status {child.returncode}:\n{said[-2000:]}")
+            started.kill()
+    if started.returncode != 0 or not path.exists():
+        raise StreamrnnError(f"{failed}, with status {started.returncode}:\n{said[-2000:]}")
 
 
-def _said(child: subprocess.Popen[str], cancelled: Cancelled, failed: str) -> str:
+def _said(started: subprocess.Popen[str], cancelled: Cancelled, failed: str) -> str:
     """Wait for the child; returns what it printed."""
     deadline = time.monotonic() + TIMEOUT_S
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            return child.communicate(timeout=_ASKED_EVERY_S)[0]
+            return started.communicate(timeout=_ASKED_EVERY_S)[0]
         if cancelled():
             raise CompilationCancelled(f"{failed}: stopped")
         if time.monotonic() > deadline:

@@ -5,9 +5,11 @@ on this machine also the versions that compiled it. So a changed source, a new N
 rather than a wrong one, and no time stamp, path or owner matters. A file that came with the package counts whatever
 Numba is installed, since nobody needs Numba to load it.
 
-It is looked for in the package, then in ``$STREAMRNN_CACHE_DIR``, or, where that is not set, in the user's cache
-directory and a directory of the user's own among the temporary ones. Reading it needs no right to write. Files
-that a change has left behind are not removed: they are small, and another version may still run.
+It is looked for in the package, then in ``$STREAMRNN_CACHE_DIR`` or, where that is not set, in the user's cache
+directory. Reading it needs no right to write. Code is loaded, so a file in a cache counts only if nobody but root and
+the user can have written it or exchanged a directory above it (``trusted``), and the bytes that were checked are the
+bytes that are loaded. Files that a change has left behind are not removed: they are small, and another version may
+still run.
 
 Format: one line with the SHA-256 of all that follows, one line of JSON with versions, then a relocatable object.
 """
@@ -21,8 +23,6 @@ import json
 import logging
 import os
 import platform
-import stat
-import tempfile
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -30,12 +30,17 @@ from typing import NamedTuple
 
 from streamrnn.core.jit import cpu_features, cpu_target
 from streamrnn.errors import StreamrnnError
+from streamrnn.system import reading, trusted, writing
+from streamrnn.system.documents import parsed_json
 
 SHIPPED = Path(__file__).parent / "objects"
 WITHOUT_CODE = frozenset({"__init__.py", "compiled.py", "object_file.py"})
 """Sources that decide nothing about the code."""
 
-TRUSTED_OWNERS = frozenset({0, os.getuid()})
+MOST_BYTES = 1 << 24
+"""They have a fifth of a million."""
+_SHARED = 0o644
+
 _log = logging.getLogger(__name__)
 
 
@@ -63,26 +68,34 @@ def pack(content: ObjectFile) -> bytes:
 
 
 def read(path: Path) -> ObjectFile:
-    """Raises DamagedError where the bytes do not have the digest they begin with."""
-    digest, _, body = path.read_bytes().partition(b"\n")
+    """Raises DamagedError where the bytes do not have the digest they begin with, OSError where it is not trusted."""
+    if path.parent == SHIPPED:  # as much to be trusted as the sources beside it
+        content = reading.read(path, MOST_BYTES, links=True)
+    else:
+        content = trusted.read_trusted(path, MOST_BYTES)
+    digest, _, body = content.partition(b"\n")
     if hashlib.sha256(body).hexdigest().encode() != digest:
         raise DamagedError(f"{path} is damaged: its SHA-256 is not the one it begins with")
     header, _, data = body.partition(b"\n")
-    return ObjectFile(data, json.loads(header))
+    return ObjectFile(data, _versions(header, path))
+
+
+def _versions(header: bytes, path: Path) -> dict[str, str]:
+    with contextlib.suppress(ValueError):
+        versions = parsed_json(header)
+        if isinstance(versions, dict) and all(isinstance(version, str) for version in versions.values()):
+            return versions
+    raise DamagedError(f"{path} is damaged: its second line names no versions")
 
 
 def write(path: Path, content: ObjectFile) -> None:
-    """Write the file so that a reader, or a crash at any moment, sees none or the whole of it; anyone may read it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(pack(content))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write the file so that a reader, or a crash at any moment, sees none or the whole of it."""
+    writing.replace_file(path, pack(content), mode=mode(), durable=True)
+
+
+def mode() -> int:
+    """Of files in the cache: for all to read where the directory is named, as an image's is; else for the user."""
+    return _SHARED if os.environ.get("STREAMRNN_CACHE_DIR") else writing.PRIVATE
 
 
 @functools.cache
@@ -93,7 +106,7 @@ def source_digest() -> str:
         raise StreamrnnError(f"{Path(__file__).parent} holds no sources, whose digest tells which kernels are theirs")
     digest = hashlib.sha256()
     for path in sources:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+        digest.update(path.name.encode() + b"\0" + reading.read(path, MOST_BYTES, links=True) + b"\0")
     return digest.hexdigest()[:12]
 
 
@@ -123,38 +136,28 @@ def find(dtype: str) -> Path | None:
 
 def cache_directories() -> Iterator[Path]:
     """Where compiled kernels are kept, the first choice first; they need not exist."""
-    if given := os.environ.get("STREAMRNN_CACHE_DIR"):
-        yield Path(given) / "streamrnn"
-        return
-    if given := os.environ.get("XDG_CACHE_HOME"):
+    if (given := os.environ.get("STREAMRNN_CACHE_DIR")) or (given := os.environ.get("XDG_CACHE_HOME")):
         yield Path(given) / "streamrnn"
     else:
         with contextlib.suppress(RuntimeError):  # no HOME, and no entry among the users
             yield Path("~/.cache").expanduser() / "streamrnn"
-    with contextlib.suppress(OSError):  # no temporary directory that can be written to
-        yield Path(tempfile.gettempdir()) / f"streamrnn-{os.getuid()}"
 
 
 def is_trusted(directory: Path) -> bool:
-    """Whether code may be loaded from this directory, which exists.
-
-    Nobody else may be able to put a file there: it is the user's own or root's, and not open to everybody. Whose it is
-    does not matter where the user names it.
-    """
-    status = directory.lstat()
-    named = bool(os.environ.get("STREAMRNN_CACHE_DIR"))
-    own = stat.S_ISDIR(status.st_mode) and status.st_uid in TRUSTED_OWNERS
-    trusted = (own or named) and not directory.stat().st_mode & stat.S_IWOTH
-    if not trusted:
-        _log.warning("kernels in %s are not used, since other users can write there", directory)
-    return trusted
+    """Whether code may be loaded from this directory, which exists; where not, why is logged."""
+    try:
+        os.close(trusted.open_directory(directory))
+    except OSError as error:
+        _log.warning("kernels in %s are not used: %s", directory, error)
+        return False
+    return True
 
 
 def writable_directory() -> Path | None:
     """The first of the cache directories that a file can be written to, and read from again."""
     for directory in cache_directories():
         with contextlib.suppress(OSError):
-            directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+            writing.make_directories(directory, mode())
             if os.access(directory, os.W_OK | os.X_OK) and is_trusted(directory):
                 return directory
     return None

@@ -11,6 +11,7 @@ background   one thread beside the loop, which reads checkpoints
 uncommitted  a partition without a committed offset: new, or its offset lost
 changeover   going on under other settings than a checkpoint's
 delivery     how a batch is committed
+quarantine   records at which workers are lost
 placement    which partition of an output topic a record goes to
 refused      what becomes of an output that its topic does not take
 stopping     from a signal to the end of the process, in time
@@ -18,6 +19,10 @@ collector    Python's garbage collector in a process that lives long
 metrics      every metric, in one table
 logs         where the log goes
 health       liveness and readiness
-http         the endpoint of all three
+http         the endpoint of all three: who may connect, and for how long
+request      what a client asked for, or why that is no request
+pages        what is answered
+exposition   the metrics as text, once a second
+certificate  what https is served with, read again when it is renewed
 preflight    what would keep a job from running well, looked at before it runs
 """

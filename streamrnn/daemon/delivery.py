@@ -150,7 +150,7 @@ class AtLeastOnce:
 
         Raises what :meth:`Broker.deliver` raises, and keeps in mind what is in doubt by that.
         """
-        offsets = {p.tp: Commit(p.position, p.mark(self._placement.input_partitions).to_metadata()) for p in partitions}
+        offsets = {p.tp: p.commit(self._placement.input_partitions) for p in partitions}
         try:
             self._deliver_offsets(partitions, offsets, membership, most_s)
         except UndeliveredError:
@@ -161,7 +161,7 @@ class AtLeastOnce:
                 partition.offered.add(partition.position)
             raise
         for partition in partitions:
-            partition.confirmed()
+            partition.confirmed(offsets[partition.tp])
 
     def _deliver_offsets(
         self,
@@ -258,7 +258,7 @@ def judge(broker: Broker, partitions: list[Partition]) -> tuple[list[Partition],
         if stored is None or mark is None or mark.lineage != partition.lineage:
             restore.append(partition)
         elif stored.offset == partition.position:
-            partition.confirmed()
+            partition.confirmed(stored)
         elif stored.offset == partition.committed or stored.offset in partition.offered:
             again.append(partition)
         else:  # somebody else has worked on this partition

@@ -15,15 +15,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.errors import ConfigError
 
 
-@dataclass
-class _Partition:
+class _Partition(NamedTuple):
     restored: bool = False
     position: int | None = None
     lag: int | None = None
@@ -68,7 +66,7 @@ class Health:
         """A partition's learner is where the committed offset says; from now on records are predicted."""
         with self._lock:
             if tp in self._partitions:
-                self._partitions[tp].restored = True
+                self._partitions[tp] = self._partitions[tp]._replace(restored=True)
             self._reported_at = self._clock()
 
     def removed(self, tp: TopicPartition) -> None:
@@ -84,46 +82,49 @@ class Health:
             state = self._partitions.get(tp)
             if state is None:
                 return
+            behind_since = state.behind_since
             if not lag:  # None as well: what is not known is no evidence
-                state.behind_since = None
-            elif state.behind_since is None or position != state.position:
-                state.behind_since = now
-            state.position, state.lag = position, lag
+                behind_since = None
+            elif behind_since is None or position != state.position:
+                behind_since = now
+            self._partitions[tp] = _Partition(state.restored, position, lag, behind_since)
 
     def healthy(self) -> tuple[bool, dict[str, Any]]:
         """Liveness, with the reasons per partition, as JSON values."""
-        with self._lock:
-            now = self._clock()
-            restoring = any(not state.restored for state in self._partitions.values())
-            silent_s = 0.0 if self._reported_at is None else now - self._reported_at
-            hung = silent_s > self._stall_after_s and not restoring
-            partitions = []
-            for tp, state in sorted(self._partitions.items()):
-                stalled_s = 0.0 if state.behind_since is None else now - state.behind_since
-                partitions.append(
-                    {
-                        "topic": tp.topic,
-                        "partition": tp.partition,
-                        "position": state.position,
-                        "lag": state.lag,
-                        "unmoved_s": round(stalled_s, 3),
-                        "healthy": stalled_s <= self._stall_after_s,
-                    }
-                )
-            healthy = not hung and all(partition["healthy"] for partition in partitions)
-            return healthy, {
-                "healthy": healthy,
-                "stall_after_s": self._stall_after_s,
-                "loop_silent_s": round(silent_s, 3),
-                "partitions": partitions,
-            }
+        partitions, _, reported_at = self._reports()
+        now = self._clock()
+        restoring = any(not state.restored for _, state in partitions)
+        silent_s = 0.0 if reported_at is None else max(0.0, now - reported_at)
+        hung = silent_s > self._stall_after_s and not restoring
+        shown = []
+        for tp, state in partitions:
+            stalled_s = 0.0 if state.behind_since is None else max(0.0, now - state.behind_since)
+            shown.append(
+                {
+                    "topic": tp.topic,
+                    "partition": tp.partition,
+                    "position": state.position,
+                    "lag": state.lag,
+                    "unmoved_s": round(stalled_s, 3),
+                    "healthy": stalled_s <= self._stall_after_s,
+                }
+            )
+        healthy = not hung and all(partition["healthy"] for partition in shown)
+        return healthy, {
+            "healthy": healthy,
+            "stall_after_s": self._stall_after_s,
+            "loop_silent_s": round(silent_s, 3),
+            "partitions": shown,
+        }
 
     def ready(self) -> tuple[bool, dict[str, Any]]:
         """Readiness, with the state of each partition, as JSON values."""
-        with self._lock:
-            partitions = [
-                {"topic": tp.topic, "partition": tp.partition, "restored": state.restored}
-                for tp, state in sorted(self._partitions.items())
-            ]
-            ready = all(state.restored for state in self._partitions.values()) if partitions else self._standby
-            return ready, {"ready": ready, "standby": self._standby, "partitions": partitions}
+        partitions, standby, _ = self._reports()
+        shown = [{"topic": tp.topic, "partition": tp.partition, "restored": state.restored} for tp, state in partitions]
+        ready = all(state.restored for _, state in partitions) if partitions else standby
+        return ready, {"ready": ready, "standby": standby, "partitions": shown}
+
+    def _reports(self) -> tuple[list[tuple[TopicPartition, _Partition]], bool, float | None]:
+        with self._lock:  # no longer than it takes to copy: the loop may be waiting
+            partitions, standby, reported_at = self._partitions.copy(), self._standby, self._reported_at
+        return sorted(partitions.items(), key=lambda item: item[0]), standby, reported_at

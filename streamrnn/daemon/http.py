@@ -1,35 +1,47 @@
-"""/metrics, /healthz and /readyz over HTTP, on background threads of the standard library's server.
+"""/metrics, /healthz and /readyz over HTTP or HTTPS, for a network on which not everybody means well.
 
-Answers come from the metrics registry and from ``Health`` alone, so a probe never waits for the loop or the broker.
-Clients that connect and say nothing keep nobody from an answer, however many they are.
-Probes answer 200 or 503 with the reasons as JSON. Only GET and HEAD are served. There is neither authentication nor
-TLS: bind to an address only the cluster reaches. Requests are logged at debug level and nowhere else.
+One background thread serves all, by asyncio, so that however many ask at once the loop shares the interpreter with one
+thread and never with dozens. A connection is for one request and has ``deadline_s`` for everything: TLS handshake,
+request, answer to its last byte. Bytes that trickle win nothing. At most ``MAX_SILENT`` connections may be open that
+have not asked yet, and ``MAX_ANSWERED`` that have: one more, and the oldest of its kind is cut off. So the newest is
+always let in, and a probe, which asks at once and whose answer needs no patience, gets through a flood of others.
+
+``request`` says what is a request, ``pages`` what is answered. What clients did is logged at debug level, with nothing
+that they sent and is not printable.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
-import json
+import functools
 import logging
 import socket
 import threading
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import TCPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 
+from streamrnn.broker.security import Secret
+from streamrnn.daemon.certificate import Certificate
+from streamrnn.daemon.exposition import MAX_AGE_S, Exposition
 from streamrnn.daemon.health import Health
+from streamrnn.daemon.logs import Seldom
+from streamrnn.daemon.pages import Answer, Pages, refused
+from streamrnn.daemon.request import MAX_HEAD_BYTES, Refused, Request, read_request
 from streamrnn.errors import ConfigError
 
 MAX_SILENT = 64
-"""Clients that may be connected without having asked for anything: each takes a thread."""
+"""Clients that may be connected without having asked for anything."""
+MAX_ANSWERED = 64
+"""Clients that may be connected for an answer."""
+DEADLINE_S = 10.0
+"""Prometheus waits as long for a scrape."""
 
-PATHS = ("/metrics", "/healthz", "/readyz")
+_LINGER_S, _LINGER_BYTES = 1.0, 256 * 1024
+_CHUNK = 64 * 1024
+_NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 _log = logging.getLogger(__name__)
 
@@ -37,30 +49,42 @@ _log = logging.getLogger(__name__)
 class HttpServer:
     """Serves from construction until ``close``; a context manager.
 
-    ``port=0`` takes a free one; the one in use is ``port``. Raises ConfigError when the address cannot be bound.
+    ``port=0`` takes a free one; the one in use is ``port``. With ``certificate`` it serves HTTPS and nothing else; with
+    ``token``, see ``pages``. Raises ConfigError when the address cannot be bound.
 
     >>> with HttpServer("127.0.0.1", 0, CollectorRegistry(), Health()) as server:
     ...     server.port > 0
     True
     """
 
-    def __init__(self, host: str, port: int, registry: CollectorRegistry, health: Health) -> None:
-        self._server = _bind(host, port, registry, health)
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        registry: CollectorRegistry,
+        health: Health,
+        *,
+        token: Secret | None = None,
+        certificate: Certificate | None = None,
+        deadline_s: float = DEADLINE_S,
+        max_age_s: float = MAX_AGE_S,
+    ) -> None:
+        listener = _listen(host, port)
+        address, self.port = listener.getsockname()[:2]
         self.host = host
-        self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="http", daemon=True
-        )
+        pages = Pages(Exposition(registry, max_age_s), health, token, host, address)
+        self._server = _Server(listener, pages, certificate, deadline_s)
+        self._thread = threading.Thread(target=self._server.run, name="http", daemon=True)
         self._thread.start()
         self._closed = False
 
     def close(self) -> None:
-        """Stop listening; requests being answered are finished on their own threads. A second call does nothing."""
+        """Stop listening; those whose requests are being answered have a second more. A second call does nothing."""
         if not self._closed:
             self._closed = True
-            self._server.shutdown()
+            if self._thread.is_alive():
+                self._server.stop()
             self._thread.join()
-            self._server.server_close()
 
     def __enter__(self) -> HttpServer:
         return self
@@ -69,127 +93,190 @@ class HttpServer:
         self.close()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+class _Client:
+    """A connection, and the task that serves it."""
+
+    task: asyncio.Task[None]
+
+    def __init__(self, connection: socket.socket, address: str) -> None:
+        self.connection, self.address = connection, address
+        self.is_begun = False  # from then on the socket is the event loop's to close
+
+
+class _Server:
     # Connections that are made but not accepted yet. Of more than these, a client's system tries again in seconds only.
     request_queue_size = 128
-    registry: CollectorRegistry
-    health: Health
 
-    def server_bind(self) -> None:
-        # HTTPServer's own asks the name service for the host's full name, which may take seconds.
-        TCPServer.server_bind(self)
-        self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
+    def __init__(
+        self, listener: socket.socket, pages: Pages, certificate: Certificate | None, deadline_s: float
+    ) -> None:
+        self._listener, self._pages, self._certificate = listener, pages, certificate
+        self._deadline_s = deadline_s
+        self._silent: dict[_Client, None] = {}  # oldest first, as the other one
+        self._answered: dict[_Client, None] = {}
+        self._loop = asyncio.new_event_loop()
+        self._loop.set_exception_handler(_tell)
+        self._stopping = asyncio.Event()
+        self._untrusted = Seldom()
 
-    def __init__(self, *args: Any) -> None:
-        self._silent: dict[socket.socket, None] = {}  # connections without a request so far, oldest first
-        self._lock = threading.Lock()
-        super().__init__(*args)
+    def run(self) -> None:
+        """Serve until ``stop``."""
+        with self._listener, asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve())
 
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer on a thread; among too many clients that say nothing, the oldest loses its own."""
-        with self._lock:
-            self._silent[request] = None
-            surplus = next(iter(self._silent)) if len(self._silent) > MAX_SILENT else None
-            if surplus is not None:
-                del self._silent[surplus]
-        if surplus is not None:
-            _log.debug("more than %d clients are connected and ask nothing; the oldest is cut off", MAX_SILENT)
-            with contextlib.suppress(OSError):  # it may just have left by itself
-                surplus.shutdown(socket.SHUT_RDWR)
-        super().process_request(request, client_address)
+    def stop(self) -> None:
+        """From any thread: serve nobody else."""
+        self._loop.call_soon_threadsafe(self._stopping.set)
 
-    def has_asked(self, request: Any) -> None:
-        """This client is not kept waiting for the others' sake."""
-        with self._lock:
-            self._silent.pop(request, None)
+    async def _serve(self) -> None:
+        accepting = asyncio.create_task(self._accept())
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait((accepting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if accepting.done():
+            accepting.result()  # it ends by an error only
+        accepting.cancel()
+        self._listener.close()
+        if self._answered:
+            await asyncio.wait([client.task for client in self._answered], timeout=min(_LINGER_S, self._deadline_s))
 
-    def shutdown_request(self, request: Any) -> None:
-        """The connection is done with."""
-        self.has_asked(request)
-        super().shutdown_request(request)
+    async def _accept(self) -> None:
+        while True:
+            try:
+                connection, address = await self._loop.sock_accept(self._listener)
+            except OSError as error:  # the client has left already, or this process has too many files open
+                if error.errno in _NO_DESCRIPTORS:
+                    _cut_off_oldest(self._silent)
+                    await asyncio.sleep(0.1)
+            else:
+                self._admit(_Client(connection, str(address[0])))
+            await asyncio.sleep(0)  # accepting takes no pause by itself while there is somebody to accept
 
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base class calls it so
-        # A prober that hangs up is nobody's problem; the standard server prints a traceback.
-        _log.debug("request from %s failed", client_address, exc_info=True)
+    def _admit(self, client: _Client) -> None:
+        client.task = self._loop.create_task(self._handle(client))
+        client.task.add_done_callback(functools.partial(self._forget, client))
+        self._silent[client] = None
+        if len(self._silent) > MAX_SILENT:
+            _cut_off_oldest(self._silent)
 
+    def _forget(self, client: _Client, task: asyncio.Task[None]) -> None:
+        self._silent.pop(client, None)
+        self._answered.pop(client, None)
+        if not client.is_begun:
+            client.connection.close()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("serving a client failed", exc_info=error)
 
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-    server_version = "streamrnn"
-    sys_version = ""
-    timeout = 10.0  # seconds until a client that sends nothing loses its thread
-
-    def do_GET(self) -> None:
-        self.server.has_asked(self.connection)
+    async def _handle(self, client: _Client) -> None:
         try:
-            self._route()
-        except OSError:
-            raise
-        except Exception:
-            _log.exception("cannot answer %s", self.path)
-            self._text(HTTPStatus.INTERNAL_SERVER_ERROR, "the answer could not be built; see the log\n")
+            async with asyncio.timeout(self._deadline_s):
+                await self._converse(client)
+        except TimeoutError:
+            _log.debug("%s is cut off after %g s", client.address, self._deadline_s)
+        except OSError as error:  # it hung up, or what it sent is no TLS; nobody's problem but its own
+            _log.debug("%s is gone: %a", client.address, str(error))
 
-    do_HEAD = do_GET  # noqa: N815 - the names the standard server looks for
+    async def _converse(self, client: _Client) -> None:
+        reader = asyncio.StreamReader(MAX_HEAD_BYTES)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        secure: dict[str, Any] = {}
+        if self._certificate is not None:  # the handshake is part of this task, so that it keeps nobody else waiting
+            secure = {
+                "ssl": self._certificate.context(),
+                "ssl_handshake_timeout": self._deadline_s,
+                "ssl_shutdown_timeout": self._deadline_s,
+            }
+        client.is_begun = True
+        transport, _ = await self._loop.connect_accepted_socket(lambda: protocol, client.connection, **secure)
+        writer = asyncio.StreamWriter(transport, protocol, reader, self._loop)
+        try:
+            transport.set_write_buffer_limits(high=1, low=0)  # so that drain waits until the system has taken all
+            await self._answer(client, reader, writer)
+        finally:
+            transport.abort()
 
-    def do_POST(self) -> None:
-        self._text(
-            HTTPStatus.METHOD_NOT_ALLOWED, f"{self.command} is not served, only GET and HEAD\n", ("Allow", "GET, HEAD")
-        )
+    async def _answer(self, client: _Client, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request: Request | None = None
+        try:
+            request = await read_request(reader)
+            if request is None:
+                return
+            self._has_asked(client)
+            answer, unread = await self._pages.answer(request), request.has_body
+        except Refused as refusal:
+            answer, unread = refused(refusal), refusal.unread
+        self._log(client, request, answer)
+        await _send(writer, answer, with_body=request is None or request.method != "HEAD")
+        await _hang_up(writer, reader, unread)
 
-    do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_TRACE = do_CONNECT = do_POST  # noqa: N815
+    def _has_asked(self, client: _Client) -> None:
+        del self._silent[client]
+        self._answered[client] = None
+        if len(self._answered) > MAX_ANSWERED:
+            _cut_off_oldest(self._answered)
 
-    def _route(self) -> None:
-        url = urlsplit(self.path)
-        if url.path == "/metrics":
-            encode, content_type = choose_encoder(self.headers.get("Accept", ""))
-            names = parse_qs(url.query).get("name[]")
-            registry: Any = self.server.registry
-            self._answer(
-                HTTPStatus.OK, encode(registry.restricted_registry(names) if names else registry), content_type
-            )
-        elif url.path == "/healthz":
-            self._probe(*self.server.health.healthy())
-        elif url.path == "/readyz":
-            self._probe(*self.server.health.ready())
-        else:
-            self._text(HTTPStatus.NOT_FOUND, "not found; there are:\n" + "".join(f"{path}\n" for path in PATHS))
-
-    def _probe(self, good: bool, detail: dict[str, Any]) -> None:
-        status = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
-        self._answer(status, json.dumps(detail, indent=1).encode() + b"\n", "application/json")
-
-    def _text(self, status: HTTPStatus, text: str, *headers: tuple[str, str]) -> None:
-        self._answer(status, text.encode(), "text/plain; charset=utf-8", *headers)
-
-    def _answer(self, status: HTTPStatus, body: bytes, content_type: str, *headers: tuple[str, str]) -> None:
-        self.send_response(status)
-        for name, value in (("Content-Type", content_type), ("Cache-Control", "no-store"), *headers):
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        _log.debug("%s " + format, self.address_string(), *args)
+    def _log(self, client: _Client, request: Request | None, answer: Answer) -> None:
+        what = "no request" if request is None else f"{request.method} {request.path[:200]}"
+        _log.debug("%s: %s: %d", client.address, what, answer.status)
+        if answer.status == 401 and (count := self._untrusted.due()):
+            _log.warning("%d requests for /metrics came without the token of http.token, %s's", count, client.address)
 
 
-def _bind(host: str, port: int, registry: CollectorRegistry, health: Health) -> _Server:
+async def _send(writer: asyncio.StreamWriter, answer: Answer, with_body: bool) -> None:
+    # In pieces, as the event loop copies what the system does not take at once; a short answer is one.
+    body = memoryview(answer.body if with_body else b"")
+    writer.write(answer.head() + body[:_CHUNK])
+    await writer.drain()
+    for start in range(_CHUNK, len(body), _CHUNK):
+        writer.write(body[start : start + _CHUNK])
+        await writer.drain()
+
+
+async def _hang_up(writer: asyncio.StreamWriter, reader: asyncio.StreamReader, unread: bool) -> None:
+    """Close the connection so that the client can read its answer.
+
+    Its system throws the answer away when ours closes while something it sent is unread; so that is read first.
+    """
+    if unread:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_S):
+                if writer.can_write_eof():
+                    writer.write_eof()
+                left = _LINGER_BYTES
+                while left > 0 and (read := await reader.read(_CHUNK)):
+                    left -= len(read)
+    writer.close()
+    await writer.wait_closed()
+
+
+def _cut_off_oldest(clients: dict[_Client, None]) -> None:
+    for client in clients:
+        if not client.task.cancelling():
+            _log.debug("too many clients are connected: %s is cut off", client.address)
+            client.task.cancel()
+            return
+
+
+def _tell(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    # What asyncio has to say of clients that left in the middle of something.
+    _log.debug("%s", context.get("message"), exc_info=context.get("exception"))
+
+
+def _listen(host: str, port: int) -> socket.socket:
     if not 0 <= port <= 65_535:  # the system's resolver would wrap it around
         raise ConfigError(f"http.port: must be 0 to 65535, got {port}")
     try:
         infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         raise ConfigError(f"http.host: {host!r} is not an address or a resolvable name: {error}") from error
-    family, _, _, _, address = infos[0]
-
-    class Server(_Server):
-        address_family = family
-
+    family, kind, protocol, _, address = infos[0]
+    listener = socket.socket(family, kind, protocol)
     try:
-        server = Server(address[:2], _Handler)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_Server.request_queue_size)
+        listener.setblocking(False)
     except OSError as error:
+        listener.close()
         if error.errno == errno.EADDRINUSE:
             remedy = "is in use by another process; stop it, choose another port, or set http: null to serve nothing"
         elif error.errno in (errno.EACCES, errno.EPERM):
@@ -199,5 +286,4 @@ def _bind(host: str, port: int, registry: CollectorRegistry, health: Health) -> 
                 f"http.host: {host!r} cannot be bound ({error}); use an address of this machine"
             ) from error
         raise ConfigError(f"http.port: {port} on {host} {remedy}") from error
-    server.registry, server.health = registry, health
-    return server
+    return listener

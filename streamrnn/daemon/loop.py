@@ -38,6 +38,7 @@ from streamrnn.daemon.health import Health
 from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.partition import Partition
 from streamrnn.daemon.placement import Placement
+from streamrnn.daemon.quarantine import Caution
 from streamrnn.daemon.recovery import Recovery
 from streamrnn.daemon.stopping import WORK_SHARE
 from streamrnn.errors import BrokerError, FencedError, RebalanceError, UnsavedError
@@ -90,14 +91,15 @@ class Loop:
         self.job, self.broker, self.metrics, self.health, self.stop = job, broker, metrics, health, stop
         self.partitions: dict[TopicPartition, Partition] = {}
         self._to_restore: dict[TopicPartition, None] = {}  # assigned, paused, without a learner yet; in order
-        self._held: set[TopicPartition] = set()  # replayed, paused until the group is stable
-        self._membership: Membership | None = None  # of the newest poll
-        self._stable = True  # as the newest poll found the group
+        self._held: set[TopicPartition] = set()  # paused until the group is stable: a commit has to be made first
+        self.membership: Membership | None = None  # of the newest poll
+        self.stable = True  # as the newest poll found the group
         self._recovery = Recovery(job, broker, metrics, REQUEST_TIMEOUT_S, background)
         self._idle, self._restored = idle, restored
         self._stopped_at: float | None = None
         self.subscribed = False  # before that, there is nothing to drain
-        self._clock = clock
+        self.polled_at = -math.inf
+        self.clock = clock
         broker.hurry(self._time_left)
         self._committed_at = self._shown_at = self._probed_at = clock()
 
@@ -105,7 +107,8 @@ class Loop:
         """Consume until told to stop; returns after a clean drain. Raises what cannot be survived."""
         config, broker = self.job.config, self.broker
         self.placement = Placement(broker, config.input.topic, (config.output.topic, config.output.dead_letter_topic))
-        self.delivery = DELIVERIES[config.delivery](broker, config.output, self.placement, self._patience)
+        self.delivery = DELIVERIES[config.delivery](broker, config.output, self.placement, self.patience)
+        self._caution = Caution(self)
         broker.subscribe(config.input.topic)
         self.subscribed = True
         try:
@@ -113,22 +116,22 @@ class Loop:
                 self._turn()
             self._drain()
         finally:
-            until = self._clock() + 1.0  # for all of them, however many hang in the same disk
+            until = self.clock() + 1.0  # for all of them, however many hang in the same disk
             for partition in self.partitions.values():
-                partition.close(max(0.0, min(until - self._clock(), self._time_left())))
+                partition.close(max(0.0, min(until - self.clock(), self._time_left())))
 
     def _turn(self) -> None:
         # Before the poll, so that partitions waiting for a learner get one; after it, so that no record meets a learner
         # whose partition the poll itself took away.
         self._follow_assignment()
-        if not self._stable and sum(len(p.outputs) for p in self.partitions.values()) >= MAX_UNCOMMITTED:
+        if not self.stable and sum(len(p.outputs) for p in self.partitions.values()) >= MAX_UNCOMMITTED:
             self._poll_without_records()
             self._report()
             return
-        polled_for, of_all = dict(self.partitions), not self._held
-        started = time.perf_counter()
-        limit = MAX_POLL_RECORDS if self._stable else REBALANCE_RECORDS
-        polled, self._membership, self._stable = self.broker.poll(self._poll_timeout(), limit)
+        polled_for, of_all, committed_at = dict(self.partitions), not self._held, self._committed_at
+        started, self.polled_at = time.perf_counter(), time.monotonic()
+        limit = MAX_POLL_RECORDS if self.stable else REBALANCE_RECORDS
+        polled, self.membership, self.stable = self.broker.poll(self._poll_timeout(), limit)
         self.metrics.phase("poll", time.perf_counter() - started)
         self.metrics.polled(sum(map(len, polled.values())))
         self._note_assignment()
@@ -138,9 +141,11 @@ class Loop:
             if partition is not None and partition is polled_for.get(tp):
                 self._process(partition, records)
         self._finish_replays()
-        due = 1000 * (self._clock() - self._committed_at) >= self.job.config.commit_interval_ms
-        if due and self._stable:
-            self._commit()
+        due = 1000 * (self.clock() - self._committed_at) >= self.job.config.commit_interval_ms
+        if (
+            due and self.stable and self._committed_at == committed_at
+        ):  # one that was refused is not repeated on the spot
+            self.commit()
         self._report()
         # After the commit, since an idle run may stop here.
         if not polled and of_all and self._idle is not None and self._settled():
@@ -150,10 +155,7 @@ class Loop:
         live = partition.replay(records)
         # The replay is judged before the first record is predicted: with another digest its outputs would be wrong.
         if live and self._caught_up(partition):
-            outputs = partition.process(live)
-            started = time.perf_counter()
-            self.delivery.collect(partition, outputs)
-            self.metrics.phase("send", time.perf_counter() - started)
+            self._caution.hand_over(partition, live)
 
     # -- assignment ---------------------------------------------------------------------------------------------------
 
@@ -183,9 +185,9 @@ class Loop:
 
     def _hand_over(self, partitions: Sequence[Partition]) -> None:
         """Commit and checkpoint what is being given up, so that its next owner goes on where this one was."""
-        if (dirty := [p for p in partitions if p.dirty]) and self._stable:
+        if (dirty := [p for p in partitions if p.dirty]) and self.stable:
             try:
-                self.delivery.hand_over(dirty, self._membership)
+                self.delivery.hand_over(dirty, self.membership)
             except FencedError:
                 raise
             except BrokerError as error:
@@ -199,11 +201,11 @@ class Loop:
         self.health.assigned(tp)
 
     def _restore(self, tp: TopicPartition) -> None:
-        if not self._stable and self.broker.committed(tp) is None:
+        if not self.stable and self.broker.committed(tp) is None:
             return  # a first start commits, which would be refused now
         try:
             self.placement.cover(tp.partition)
-            partition = self._recovery.restore(tp, self._membership)
+            partition = self._recovery.restore(tp, self.membership)
         except RebalanceError as error:
             _log.warning("%s: the group changed while it was restored, trying again: %s", tp, error)
             return
@@ -212,7 +214,7 @@ class Loop:
         self.broker.resume([tp])
         self._caught_up(partition)
 
-    def _restore_again(self, tp: TopicPartition) -> None:
+    def restore_again(self, tp: TopicPartition) -> None:
         # Revoked meanwhile: there is nothing to pause, and the event that says so takes it off the list again.
         with contextlib.suppress(RebalanceError):
             self.broker.pause([tp])
@@ -237,30 +239,35 @@ class Loop:
     def _caught_up(self, partition: Partition) -> bool:
         """Whether the partition may predict: no replay, or one that ended where the committed run had been."""
         if partition.replaying or partition.caught_up:
+            if partition.caught_up and self.stable:
+                self._release(partition)
             return partition.caught_up
-        if not self._stable and self._recovery.will_commit(partition):
-            self._hold(partition)
+        if not self.stable and self._recovery.will_commit(partition):
+            self.hold(partition)
             return False
         try:
-            self._recovery.finish_replay(partition, self._membership)
+            self._recovery.finish_replay(partition, self.membership)
         except RebalanceError as error:
             _log.warning("%s: the group changed at the end of its replay, restoring again: %s", partition.tp, error)
-            self._restore_again(partition.tp)
+            self.restore_again(partition.tp)
             return False
         partition.caught_up = True
-        if partition.tp in self._held:
-            self._held.discard(partition.tp)
-            self.broker.resume([partition.tp])
+        self._release(partition)
         self.health.restored(partition.tp)
         _log.info("%s: caught up at offset %d, predicting", partition.tp, partition.position)
         return True
 
-    def _hold(self, partition: Partition) -> None:
+    def hold(self, partition: Partition) -> None:
         """Let records from here on come once the group is stable: a commit has to be made before them."""
-        if partition.tp not in self._held:
+        if partition.tp not in self._held and self.partitions.get(partition.tp) is partition:
             self._held.add(partition.tp)
             self.broker.pause([partition.tp])
             self.broker.seek(partition.tp, partition.position)
+
+    def _release(self, partition: Partition) -> None:
+        if partition.tp in self._held:
+            self._held.discard(partition.tp)
+            self.broker.resume([partition.tp])
 
     # -- commit, checkpoint, report -----------------------------------------------------------------------------------
 
@@ -272,13 +279,13 @@ class Loop:
         caught_up = bool(self.partitions) and all(p.caught_up for p in self.partitions.values())
         return caught_up and not self._to_restore and not self._dirty()
 
-    def _commit(self) -> None:
-        self._committed_at = self._clock()
+    def commit(self) -> None:
+        self._committed_at = self.clock()
         batch = self._dirty()
         if batch:
             started = time.perf_counter()
             try:
-                to_restore = self.delivery.commit(batch, self._membership, self._settle)
+                to_restore = self.delivery.commit(batch, self.membership, self._settle)
             except BrokerError:
                 self.metrics.commit_failed()
                 raise
@@ -287,7 +294,7 @@ class Loop:
             for partition in to_restore:
                 if self.partitions.get(partition.tp) is partition:
                     _log.warning("%s: another position is committed; restoring", partition.tp)
-                    self._restore_again(partition.tp)
+                    self.restore_again(partition.tp)
         # Only where the commit went through: a checkpoint ahead of the committed offset could not be recovered from.
         for partition in self.partitions.values():
             if partition.caught_up and partition.position == partition.committed and partition.checkpoint_due():
@@ -298,17 +305,17 @@ class Loop:
         before = dict(self.partitions)
         self._poll_without_records()
         owned = {tp for tp, partition in self.partitions.items() if before.get(tp) is partition}
-        return Settled(owned, self._membership, self._stable)
+        return Settled(owned, self.membership, self.stable)
 
     def _poll_without_records(self) -> None:
         self._note_assignment()
         # A client moves a rebalance on while it polls. Paused, since records that this poll brought would be lost.
         self.broker.pause(self.partitions)
-        _, self._membership, self._stable = self.broker.poll(REBALANCE_POLL_S, 1)
+        _, self.membership, self.stable = self.broker.poll(REBALANCE_POLL_S, 1)
         self._note_assignment()
         self.broker.resume(tp for tp in self.partitions if tp not in self._held)
 
-    def _patience(self) -> float:
+    def patience(self) -> float:
         """Give a sign of life; returns the seconds a request may take, fewer and fewer once a stop was asked for."""
         self.health.beat()
         return min(REQUEST_TIMEOUT_S, self._time_left())
@@ -318,11 +325,11 @@ class Loop:
         if not self.stop.is_set():
             return math.inf
         if self._stopped_at is None:
-            self._stopped_at = self._clock()
-        return max(0.0, self._stopped_at + WORK_SHARE * self.job.config.shutdown_timeout_s - self._clock())
+            self._stopped_at = self.clock()
+        return max(0.0, self._stopped_at + WORK_SHARE * self.job.config.shutdown_timeout_s - self.clock())
 
     def _report(self) -> None:
-        now = self._clock()
+        now = self.clock()
         self.health.beat()
         if now - self._shown_at < SHOW_INTERVAL_S:
             return
@@ -345,19 +352,19 @@ class Loop:
             return None
 
     def _poll_timeout(self) -> float:
-        if not self._stable:
+        if not self.stable:
             return REBALANCE_POLL_S
         if self._to_restore:
             return RESTORE_POLL_S
         if not self._dirty():
             return IDLE_POLL_S
         due = self._committed_at + self.job.config.commit_interval_ms / 1000
-        return min(IDLE_POLL_S, max(0.0, due - self._clock()))
+        return min(IDLE_POLL_S, max(0.0, due - self.clock()))
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
     def _drain(self) -> None:
-        self._patience()  # the budget begins
+        self.patience()  # the budget begins
         _log.info("stopping: committing and checkpointing; partitions: %d", len(self.partitions))
         self._commit_for_good()
         for partition in self.partitions.values():
@@ -366,7 +373,7 @@ class Loop:
         unsaved: list[TopicPartition] = []
         for tp, partition in self.partitions.items():
             partition.show(self.broker.lag(tp))
-            if not partition.close(max(0.1, self._patience())):
+            if not partition.close(max(0.1, self.patience())):
                 _log.error("%s: the last checkpoint was not written; the next start replays more", tp)
                 unsaved.append(tp)
         self.partitions.clear()
@@ -380,13 +387,13 @@ class Loop:
 
     def _commit_for_good(self) -> None:
         """Commit what is left, after a rebalance that may be under way."""
-        deadline = self._clock() + min(REST_S, self.job.config.shutdown_timeout_s / 2)
+        deadline = self.clock() + min(REST_S, self.job.config.shutdown_timeout_s / 2)
         while True:
-            if self._stable:
-                self._commit()
+            if self.stable:
+                self.commit()
             if not self._dirty():
                 return
-            if self._clock() >= deadline:
+            if self.clock() >= deadline:
                 _log.warning("stopping in the middle of a rebalance, without a commit: records since are done again")
                 return
             self._poll_without_records()
@@ -395,7 +402,7 @@ class Loop:
         if self.job.config.kafka is None or not self.job.config.kafka.leave_on_stop:
             return
         try:
-            if self.broker.leave(min(LEAVE_S, self._patience())):
+            if self.broker.leave(min(LEAVE_S, self.patience())):
                 _log.info("left the group; others have the partitions")
         except BrokerError as error:
             _log.warning("the group was not told of the stop, its partitions wait until the session ends: %s", error)

@@ -1,7 +1,8 @@
 """What stands beside a committed offset, in its metadata: which learner got there.
 
 It ties the three together that a restart has to bring into agreement: the position in the log, the checkpoints (by
-lineage) and the predictions (by ordinal and digest).
+lineage) and the predictions (by ordinal and digest). It also survives a process that a record ends, so it says what was
+handed to the learner behind that offset, and which records are never to be handed to it again (see ``quarantine``).
 """
 
 from __future__ import annotations
@@ -12,12 +13,30 @@ BEGAN_WITH = "began_with"
 """How many partitions the input topic had when the group began: a checkpoint's counters hold it as well."""
 
 
+KEPT_QUARANTINED = 100
+"""How many quarantined offsets a mark names, the newest: brokers take 4,096 bytes of metadata."""
+
+
+class Handed(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
+    """What was handed to the learner behind a committed offset, written before it was.
+
+    Records below ``until``. ``alone`` is the offset of the one that was handed over by itself, ``tries`` times so far;
+    -1 while there is none.
+    """
+
+    until: int
+    alone: int = -1
+    tries: int = 0
+
+
 class Mark(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     """What a committed offset says of the learner that got there.
 
     ``partitions`` is how many the input topic had then: with another number, keys live in other partitions.
     ``began_with`` is how many it had when the group began, and every later commit repeats it; 0 where an earlier
-    version wrote the mark.
+    version wrote the mark. ``handed`` is there from a learner's first batch on until something is committed behind it:
+    who finds it knows that a worker was lost. ``quarantined`` are offsets of delivered records, ascending, that the
+    learner never saw; a replay has to pass over them.
     """
 
     lineage: str
@@ -25,6 +44,8 @@ class Mark(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     digest: int
     partitions: int = 0
     began_with: int = 0
+    handed: Handed | None = None
+    quarantined: tuple[int, ...] = ()
 
     def to_metadata(self) -> str:
         """The text stored beside the offset."""

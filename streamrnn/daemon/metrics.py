@@ -26,6 +26,7 @@ from prometheus_client.process_collector import ProcessCollector
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.core.counts import COUNTS, EVICTIONS, WINDOWS_IN_BATCH, Count
 from streamrnn.learner.clock import JUMPS
+from streamrnn.learner.streams import EVICTIONS_IN_USE
 
 Kind = Literal["counter", "gauge", "histogram", "summary", "info"]
 
@@ -61,7 +62,7 @@ TOMBSTONES = Count("tombstones", "Records with a key and no value, which end the
 REPLAYED_RECORDS = Count("replayed_records", "Records processed again in recovery, silently.")
 LEARNER_COUNTS = tuple(count for count in COUNTS if count is not COUNTS[WINDOWS_IN_BATCH])
 READ = (RECORDS_CONSUMED, RECORDS_FILTERED, TOMBSTONES)
-PARTITION_COUNTS = (*READ, *LEARNER_COUNTS, *EVICTIONS, *JUMPS, REPLAYED_RECORDS)
+PARTITION_COUNTS = (*READ, *LEARNER_COUNTS, *EVICTIONS, EVICTIONS_IN_USE, *JUMPS, REPLAYED_RECORDS)
 """Everything counted for a partition, by its learner or by the loop. Dead letters are counted by reason, apart."""
 
 
@@ -136,8 +137,10 @@ METRICS: tuple[Metric, ...] = (
     ),
     # Streams
     Metric("streamrnn_active_streams", "gauge", "Streams with a hidden state."),
+    Metric("streamrnn_streams_with_history", "gauge", "Of these, streams of four records and more."),
+    Metric("streamrnn_stream_key_bytes", "gauge", "Bytes of the keys of all streams with a hidden state."),
     Metric("streamrnn_stream_capacity", "gauge", "Streams whose state can be kept at once (streams.max_streams)."),
-    *_rows(*EVICTIONS),
+    *_rows(*EVICTIONS, EVICTIONS_IN_USE),
     # Position in the log
     Metric("streamrnn_stream_timestamp_seconds", "gauge", "Stream time: the running maximum of record timestamps."),
     *_rows(*JUMPS),
@@ -353,9 +356,13 @@ class PartitionMetrics:
         committed: int | None,
         lag: int | None,
         stream_time_ms: int | None,
+        streams_with_history: int | None = None,
+        key_bytes: int | None = None,
     ) -> None:
         """Show the state after a batch; a value that is None has no sample."""
         self._set("streamrnn_active_streams", active_streams)
+        self._set("streamrnn_streams_with_history", streams_with_history)
+        self._set("streamrnn_stream_key_bytes", key_bytes)
         self._set("streamrnn_stream_capacity", capacity)
         self._set("streamrnn_position_offset", position)
         self._set("streamrnn_committed_offset", committed)

@@ -12,7 +12,7 @@ from streamrnn.broker.kafka_compression import missing_codecs, what_is_missing
 from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup
 from streamrnn.broker.protocol import Administration, Broker, Sender
 from streamrnn.errors import ConfigError
-from streamrnn.job.config import Config
+from streamrnn.job.config import Config, EmbeddedConfig
 
 
 def open_broker(config: Config, group: str | None = None) -> Broker:
@@ -22,7 +22,7 @@ def open_broker(config: Config, group: str | None = None) -> Broker:
     that cannot be decompressed here: better now than with the first of them.
     """
     if config.embedded is not None:
-        log = EmbeddedLog(config.embedded.directory)
+        log = _embedded_log(config.embedded)
         for topic in topics_of(config):
             if not log.partitions(topic):
                 log.create_topic(topic, config.embedded.partitions)
@@ -43,7 +43,7 @@ def open_broker(config: Config, group: str | None = None) -> Broker:
 def open_sender(config: Config) -> Sender:
     """A writer of any topic."""
     if config.embedded is not None:
-        return EmbeddedSender(EmbeddedLog(config.embedded.directory))
+        return EmbeddedSender(_embedded_log(config.embedded))
     from streamrnn.broker.kafka_sender import KafkaSender
 
     return KafkaSender(_connection(config))
@@ -52,7 +52,7 @@ def open_sender(config: Config) -> Sender:
 def open_administration(config: Config) -> Administration:
     """The log's topics."""
     if config.embedded is not None:
-        return EmbeddedAdministration(EmbeddedLog(config.embedded.directory))
+        return EmbeddedAdministration(_embedded_log(config.embedded))
     from streamrnn.broker.kafka_admin import KafkaAdministration
 
     return KafkaAdministration(_connection(config))
@@ -63,8 +63,14 @@ def topics_of(config: Config) -> tuple[str, str, str]:
     return config.input.topic, config.output.topic, config.output.dead_letter_topic
 
 
+def _embedded_log(place: EmbeddedConfig) -> EmbeddedLog:
+    return EmbeddedLog(place.directory, mode=int(place.mode, 8))
+
+
 def _connection(config: Config) -> KafkaConnection:
     assert config.kafka is not None
+    if missing := config.kafka.security.missing_package():
+        raise ConfigError(missing)
     return KafkaConnection(
         bootstrap_servers=config.kafka.servers, security=config.kafka.security, client_id=f"streamrnn-{config.job}"
     )

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streamrnn.broker.protocol import Output, Record, TopicPartition
-from streamrnn.daemon.mark import BEGAN_WITH, Mark
+from streamrnn.broker.protocol import Commit, Output, Record, TopicPartition
+from streamrnn.daemon.mark import BEGAN_WITH, KEPT_QUARANTINED, Handed, Mark
 from streamrnn.daemon.metrics import (
     RECORDS_CONSUMED,
     RECORDS_FILTERED,
@@ -31,8 +31,8 @@ from streamrnn.daemon.metrics import (
     Metrics,
 )
 from streamrnn.daemon.watch import Watch
+from streamrnn.errors import RecordError
 from streamrnn.job.codec.dead_letters import encode_dead_letter
-from streamrnn.job.codec.fields import MAX_KEY_BYTES
 from streamrnn.job.codec.records import Decoded
 from streamrnn.job.job import Job
 from streamrnn.learner.clock import JUMPS
@@ -53,7 +53,8 @@ class Start:
 
     Records before ``replay_until`` are replayed; ``expected`` is what the commit there says of the run that got there,
     None where it cannot be compared. ``gap_skipped``: records behind the checkpoint are gone from the log.
-    ``began_with``: how many partitions there were when the group began. ``topic_id``: see ``Progress``.
+    ``began_with``: how many partitions there were when the group began. ``topic_id``: see ``Progress``. ``standing``
+    is the commit that was found, None where none was, and ``handed`` and ``quarantined`` are what its mark says.
     """
 
     lineage: str
@@ -65,6 +66,9 @@ class Start:
     gap_skipped: bool = False
     began_with: int = 0
     topic_id: str = ""
+    standing: Commit | None = None
+    handed: Handed | None = None
+    quarantined: tuple[int, ...] = ()
 
 
 class Partition:
@@ -78,6 +82,10 @@ class Partition:
         self.offered: set[int] = set()  # positions whose commit was refused or got no answer, since the last confirmed
         self.expected, self.gap_skipped = start.expected, start.gap_skipped
         self.began_with, self.topic_id = start.began_with, start.topic_id
+        self.standing, self.handed, self.quarantined = start.standing, start.handed, start.quarantined
+        # A worker was lost at records below it.
+        self.careful_until = 0 if start.handed is None else start.handed.until
+        self._began_at = start.replay_until
         self.caught_up = False
         self.outputs: list[Output] = []  # since the last confirmed commit
         self.metrics = metrics.partition(tp)
@@ -99,7 +107,7 @@ class Partition:
             return records
         silent = sum(record.offset < self.replay_until for record in records)
         if silent:
-            self._learn(records[:silent])
+            self._learn_again(records[:silent])
             self.metrics.add(Delta(counts={REPLAYED_RECORDS.name: silent}))
         if silent < len(records):
             # A record from beyond is here, so no other one lies before the committed offset: the replay has ended.
@@ -116,7 +124,7 @@ class Partition:
         outputs = self._outputs(decoded, predictions)
         self._timing.phase("send", time.perf_counter() - started)
         after = self.learner.counters()
-        self._watch.tell(after, decoded.seen)
+        self._watch.tell(before, after, decoded.seen)
         self.metrics.add(_delta(len(records), decoded, predictions, before, after))
         self._tell_of_jumps(before, after, time_before)
         self.outputs += outputs
@@ -140,6 +148,18 @@ class Partition:
                 self.tp, self.job.config.streams.max_time_jump_s, _utc(self.learner.streams.clock.now),
             )  # fmt: skip
 
+    def quarantine(self, record: Record, error: RecordError) -> list[Output]:
+        """Pass over a delivered record, unread; returns the dead letter that says so."""
+        self.position, self.ordinal = record.offset + 1, self.ordinal + 1
+        self.quarantined = (*self.quarantined, record.offset)[-KEPT_QUARANTINED:]
+        self._since_checkpoint += 1
+        # With a checkpoint behind each of them, what a mark names reaches further back than the checkpoints kept.
+        self._checkpoint_asked = True
+        self.metrics.add(Delta(counts={RECORDS_CONSUMED.name: 1}, dead_letters={error.reason: 1}))
+        letter = self._dead_letter(record, error, unread=True)
+        self.outputs.append(letter)
+        return [letter]
+
     def pass_gap(self, position: int) -> None:
         """The client reads on at ``position``: what lay before holds no records (markers, compacted ones)."""
         self.position = max(self.position, position)
@@ -148,6 +168,14 @@ class Partition:
         """Go on from the present position under another job, with the learner that took over."""
         self._show_fields()
         self.job, self.learner, self._watch = job, learner, Watch(self.tp, job, learner)
+
+    def _learn_again(self, records: Sequence[Record]) -> None:
+        """Learn what was learned before, which quarantined records were not."""
+        kept = [record for record in records if record.offset not in self.quarantined] if self.quarantined else records
+        if kept:
+            self._learn(kept)
+        self.position = records[-1].offset + 1
+        self.ordinal += len(records) - len(kept)
 
     def _learn(self, records: Sequence[Record]) -> tuple[Decoded, Predictions]:
         started = time.perf_counter()
@@ -178,25 +206,45 @@ class Partition:
             for record, key, value in zip(decoded.sources, decoded.block.keys, encoded, strict=True)
             if value is not None
         ]
-        outputs.extend(
-            Output(
-                to.dead_letter_topic,
-                None if record.key is None else record.key[:MAX_KEY_BYTES],  # too long a key may be why it is here
-                encode_dead_letter(record, error, to.dead_letter_value_bytes),
-                offset=record.offset,
-            )
-            for record, error in decoded.rejected
-        )
+        outputs.extend(self._dead_letter(record, error) for record, error in decoded.rejected)
         return outputs
+
+    def _dead_letter(self, record: Record, error: RecordError, *, unread: bool = False) -> Output:
+        to, longest = self.job.config.output, self.job.config.input.max_record_key_bytes
+        key = None if record.key is None else record.key[:longest]  # too long a key may be why it is here
+        letter = encode_dead_letter(record, error, to.dead_letter_value_bytes, unread=unread)
+        return Output(to.dead_letter_topic, key, letter, offset=record.offset)
 
     # -- commits and checkpoints --------------------------------------------------------------------------------------
 
-    def mark(self, partitions: int) -> Mark:
-        """What a commit of the present position says."""
-        return Mark(self.lineage, self.ordinal, self.learner.digest, partitions, self.began_with)
+    @property
+    def careful(self) -> bool:
+        """Whether a worker was lost at records that come next."""
+        return self.position < self.careful_until
 
-    def confirmed(self) -> None:
+    @property
+    def proven(self) -> bool:
+        """Whether something was committed that was done since the partition was restored."""
+        return self.committed > self._began_at
+
+    def commit(self, partitions: int, handed: Handed | None = None) -> Commit:
+        """A commit of the present position. ``handed``: what is going to be handed to the learner from there on."""
+        if handed is None:
+            handed = self._stands()
+        mark = Mark(
+            self.lineage, self.ordinal, self.learner.digest, partitions, self.began_with, handed, self.quarantined
+        )
+        return Commit(self.position, mark.to_metadata())
+
+    def _stands(self) -> Handed | None:
+        """What a commit of the present position says of what was handed over behind it."""
+        if self.position == self.committed:
+            return self.handed
+        return Handed(self.careful_until) if self.careful else None
+
+    def confirmed(self, commit: Commit) -> None:
         """The present position is committed and everything up to it was delivered."""
+        self.standing, self.handed = commit, self._stands()
         self.committed = self.replay_until = self.position
         self.expected = None  # what an earlier commit said is overtaken
         self.offered.clear()
@@ -207,7 +255,7 @@ class Partition:
         self.writer = BackgroundWriter(
             self.job.checkpoints(self.tp), base=base, retain=self.job.config.checkpoint.retain
         )
-        self._since_checkpoint = 0
+        self._since_checkpoint, self._checkpoint_asked = 0, False
         self._checkpoint_at = time.monotonic()
 
     @property
@@ -225,6 +273,8 @@ class Partition:
         settings = self.job.config.checkpoint
         if not self.changed:
             return False
+        if self._checkpoint_asked:
+            return True
         waited = time.monotonic() - self._checkpoint_at
         return waited >= settings.interval_s or self._since_checkpoint >= settings.max_replay_records
 
@@ -234,7 +284,7 @@ class Partition:
         touched = self.learner.pop_touched_segments()  # for a complete snapshot, too, which holds them all the same
         snapshot = take_snapshot(self.learner.state(), None if self.writer.needs_complete() else touched)
         self.writer.submit(snapshot, self.progress(), self.committed)
-        self._since_checkpoint = 0
+        self._since_checkpoint, self._checkpoint_asked = 0, False
         self._checkpoint_at = time.monotonic()
         self._timing.phase("checkpoint", time.perf_counter() - started)
 
@@ -251,6 +301,7 @@ class Partition:
             parameters=reached.parameters,
             counters={**reached.counters, "streams": reached.streams, BEGAN_WITH: self.began_with},
             topic_id=self.topic_id,
+            quarantined=self.quarantined,
         )
 
     # -- what there is to see -----------------------------------------------------------------------------------------
@@ -265,6 +316,8 @@ class Partition:
             committed=self.committed,
             lag=lag,
             stream_time_ms=reached.stream_time_ms,
+            streams_with_history=reached.established,
+            key_bytes=reached.key_bytes,
         )
         self._show_fields()
         for outcome in self.writer.outcomes():

@@ -14,6 +14,7 @@ import contextlib
 import logging
 
 from streamrnn.broker.protocol import Sender
+from streamrnn.broker.rights import command
 from streamrnn.errors import BrokerError
 
 _log = logging.getLogger(__name__)
@@ -37,7 +38,11 @@ class Placement:
         """Ask for the counts; nothing changes where that fails."""
         counts = {topic: len(self._sender.partitions(topic)) for topic in (self._source, *self._outputs)}
         if missing := [topic for topic, count in counts.items() if count == 0]:
-            raise BrokerError(f"topics {', '.join(missing)} do not exist: create them first")
+            grants = [command("READ" if topic == self._source else "WRITE", "topic", topic) for topic in missing]
+            raise BrokerError(
+                f"topics {', '.join(missing)} do not exist, or this user may not see them: create them first with "
+                f"`streamrnn topics`, or grant the right: {'; '.join(grants)}"
+            )
         before, self.input_partitions = self.input_partitions, counts[self._source]
         if before not in (0, self.input_partitions):
             _log.warning(KEYS_MOVED, self._source, before, self.input_partitions)

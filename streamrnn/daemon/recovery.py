@@ -248,7 +248,8 @@ class Recovery:
         """Go on from a checkpoint. Nothing is replayed, since nobody knows how far it would have to be."""
         progress = checkpoint.manifest.progress
         count = int(progress.counters.get(BEGAN_WITH, 0))
-        mark = Mark(progress.lineage, progress.ordinal, progress.digest, 0, count)
+        quarantined = progress.quarantined
+        mark = Mark(progress.lineage, progress.ordinal, progress.digest, 0, count, quarantined=quarantined)
         partition = self._restored(tp, self._read_from(tp, checkpoint, rejected), Commit(progress.position), mark)
         if not partition.gap_skipped:  # behind a gap a new lineage begins, which commits
             with _closed_on_error(partition):
@@ -280,7 +281,7 @@ class Recovery:
 
     def _begin_lineage(self, partition: Partition, membership: Membership | None) -> None:
         """Start a new lineage at the partition's present state: genesis checkpoint first, then the commit naming it."""
-        partition.lineage = new_lineage()
+        partition.lineage, partition.quarantined = new_lineage(), ()  # nothing before is ever replayed in it
         # The other way round, a crash between the two would leave a commit that no checkpoint leads to.
         snapshot = take_snapshot(partition.learner.state())
         partition.learner.pop_touched_segments()  # all of them are in the snapshot
@@ -291,10 +292,9 @@ class Recovery:
 
     def _commit_position(self, partition: Partition, membership: Membership | None) -> None:
         """Commit where the partition is, though no output belongs to it."""
-        count = len(self._broker.partitions(partition.tp.topic))
-        commit = Commit(partition.position, partition.mark(count).to_metadata())
+        commit = partition.commit(len(self._broker.partitions(partition.tp.topic)))
         self._broker.commit({partition.tp: commit}, membership, self._timeout_s)
-        partition.confirmed()
+        partition.confirmed(commit)
 
     # -- later starts -------------------------------------------------------------------------------------------------
 
@@ -369,6 +369,9 @@ class Recovery:
             gap_skipped=gap,
             began_with=mark.began_with or mark.partitions,
             topic_id=manifest.progress.topic_id,
+            standing=commit,
+            handed=mark.handed,
+            quarantined=mark.quarantined,
         )
 
     def _refuse_gap(self, tp: TopicPartition, position: int, first: int) -> None:

@@ -12,12 +12,14 @@ import logging
 import threading
 from collections.abc import Callable
 
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from streamrnn.broker.protocol import Broker
 from streamrnn.core.compiled import CompilationCancelled, warm_up
 from streamrnn.daemon import collector
 from streamrnn.daemon.background import Background
+from streamrnn.daemon.certificate import certificate_of
 from streamrnn.daemon.health import Health
 from streamrnn.daemon.http import HttpServer
 from streamrnn.daemon.loop import Loop
@@ -26,6 +28,7 @@ from streamrnn.daemon.opening import open_broker
 from streamrnn.daemon.stopping import stopping
 from streamrnn.errors import BrokerError, ConfigError, FencedError, StreamrnnError, UnsavedError
 from streamrnn.job.config import Config
+from streamrnn.job.http_config import HttpConfig
 from streamrnn.job.job import Job
 from streamrnn.job.job_file import warnings
 
@@ -54,8 +57,7 @@ def run_worker(
         stack.callback(broker.close, CLOSE_TIMEOUT_S)  # or what is left of a stop
         server = None
         if config.http is not None:
-            server = stack.enter_context(HttpServer(config.http.host, config.http.port, metrics.registry, health))
-            _log.info("serving /metrics, /healthz and /readyz on http://%s:%d", config.http.host, server.port)
+            server = stack.enter_context(_endpoint(config.http, metrics.registry, health))
         try:
             _log.info("kernels ready after %.1f s", warm_up(config.model.dtype, stop.is_set))
         except CompilationCancelled:
@@ -71,6 +73,14 @@ def run_worker(
             if loop.subscribed or not stop.is_set():
                 raise
             _log.info("stopped before the broker had answered; nothing had been begun")
+
+
+def _endpoint(http: HttpConfig, registry: CollectorRegistry, health: Health) -> HttpServer:
+    certificate = certificate_of(http)
+    server = HttpServer(http.host, http.port, registry, health, token=http.token, certificate=certificate)
+    address = replace(http, port=server.port).address
+    _log.info("serving /metrics, /healthz and /readyz on %s, %s", address, http.audience)
+    return server
 
 
 def serve(config: Config) -> int:

@@ -1,9 +1,11 @@
-"""What is probably not meant, said once: a field that never comes, a job that learns nothing.
+"""What is probably not meant, said once: a field that never comes, a job that learns nothing; and crowds of streams.
 
 A job with a mistyped field is valid and runs, and learns nothing of it. So the watch counts in how many records of a
 partition each field had a value: one that came in none of the first ``FIRST`` gets a warning with the nearest names
 that do come, and a line when it comes after all. Where no optimiser step was taken for many records, the warning gives
 the likeliest reason, and there is a line when learning goes on.
+
+Streams that are dropped for want of room get a line, and then one in ten minutes at most while it goes on.
 
 Nothing of this is saved or enters the learner. A restored learner shows which fields it has had before, and records
 that are replayed are counted in silence, so a restart does not repeat what is no longer true.
@@ -18,6 +20,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from streamrnn.broker.protocol import Record, TopicPartition
+from streamrnn.daemon.logs import Seldom
 from streamrnn.job.codec.names import names_in, told
 from streamrnn.job.codec.presence import Field, Seen
 from streamrnn.job.codec.records import Decoded
@@ -31,6 +34,8 @@ FIRST = 1_000
 """Records after which a field that never came, or learning that cannot happen, is worth a word."""
 PATIENCE = 10_000
 """Records without an optimiser step after which that is worth a word whatever the reason."""
+CROWDED_S = 600.0
+"""Seconds from one line about streams that are dropped to the next."""
 _SAMPLE = 100
 """Newest records whose names are read when there is something to say."""
 _LONGEST = 64 * 1024
@@ -55,6 +60,8 @@ class Watch:
         self._idle_seen = np.zeros_like(self._total)
         self._idle_reasons = Counter[str]()
         self._told_idle = False
+        self._crowd_in_use, self._crowd_of_new = Seldom(CROWDED_S), Seldom(CROWDED_S)
+        self._new_dropped = 0
 
     def look(self, records: Sequence[Record], decoded: Decoded) -> None:
         """Count a batch, replayed or live."""
@@ -72,9 +79,11 @@ class Watch:
             newest = (record.value for record in records[-_SAMPLE:])
             self._newest.extend(value for value in newest if value is not None and len(value) <= _LONGEST)
 
-    def tell(self, counters: Mapping[str, int], seen: Seen) -> None:
-        """Log what there is to say after a live batch; ``counters`` are the learner's now."""
+    def tell(self, before: Mapping[str, int], counters: Mapping[str, int], seen: Seen) -> None:
+        """Log what there is to say after a live batch; ``counters`` are the learner's ``before`` it and now."""
         self._shown += seen
+        if dropped := counters["evictions_capacity"] - before["evictions_capacity"]:
+            self._tell_of_crowds(dropped, counters["evictions_in_use"] - before["evictions_in_use"])
         if self._unseen and self._records >= FIRST:
             self._tell_of_fields()
         if counters["updates"] != self._learned["updates"]:
@@ -96,6 +105,27 @@ class Watch:
         present, missing = self._shown.tolist()
         self._shown[:] = 0
         return {field.path: (a, b) for field, a, b in zip(self.fields, present, missing, strict=True)}
+
+    # -- crowds -------------------------------------------------------------------------------------------------------
+
+    def _tell_of_crowds(self, dropped: int, in_use: int) -> None:
+        self._new_dropped += dropped - in_use
+        room, remedy = self._learner.streams.room, "a producer that makes keys up, or a wrong input.stream_key"
+        if in_use and (total := self._crowd_in_use.due(in_use)) is not None:
+            _log.warning(
+                "%s: %d streams that were in use were dropped for others, since all room is taken (%d streams): raise "
+                "streams.max_streams or max_bytes, or look for %s",
+                self._tp, total, len(self._learner.streams), remedy,
+            )  # fmt: skip
+        if self._new_dropped < FIRST:
+            return
+        total, self._new_dropped = self._crowd_of_new.due(self._new_dropped), 0
+        if total is not None:
+            _log.warning(
+                "%s: %d streams that were new, or had fallen silent, were dropped for others, since all room is taken "
+                "(%d streams, %d with history): look for %s, or raise streams.max_streams or max_bytes",
+                self._tp, total, len(self._learner.streams), room.established, remedy,
+            )  # fmt: skip
 
     # -- fields -------------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,11 @@ from typing import Final
 from streamrnn.broker.embedded_log import EmbeddedLog
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.errors import ConfigError
+from streamrnn.system.documents import parsed_json
+from streamrnn.system.reading import AS_MUCH_AS_FITS, read
+from streamrnn.system.writing import PRIVATE, open_or_create
 
+_MOST_BYTES: Final = 1 << 16
 MARKER: Final = ".streamrnn-demo"
 JOB_FILE, LOG_FILE, PLOT_FILE, RIVALS_FILE = "job.yaml", "worker.log", "errors.png", "baselines.npz"
 JOB: Final = "flights"
@@ -45,7 +49,7 @@ def claimed(directory: Path) -> Iterator[list[str]]:
         )
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(marker, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = open_or_create(marker, PRIVATE)
     except OSError as error:
         raise ConfigError(f"--directory: {directory} cannot be written: {error.strerror}") from error
     try:
@@ -99,10 +103,10 @@ def _emptied(log: EmbeddedLog) -> bool:
 def _put_aside(directory: Path) -> Path | None:
     path = directory / JOB_FILE
     try:
-        known = json.loads((directory / MARKER).read_text() or "{}").get("job.yaml")
+        note = parsed_json(read(directory / MARKER, _MOST_BYTES) or b"{}")
     except (OSError, ValueError):
-        known = None
-    if not path.is_file() or known == _digest(path):
+        note = {}
+    if not path.is_file() or (isinstance(note, dict) and note.get("job.yaml") == _digest(path)):
         return None
     number = 1
     while (aside := directory / f"job.edited-{number}.yaml").exists():
@@ -112,4 +116,4 @@ def _put_aside(directory: Path) -> Path | None:
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(read(path, AS_MUCH_AS_FITS, links=True)).hexdigest()

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import resources
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +24,8 @@ from streamrnn.daemon.opening import open_administration, open_broker, open_send
 from streamrnn.demo.flights import Flights, stream_key
 from streamrnn.errors import BrokerError
 from streamrnn.job.config import Config
+from streamrnn.job.yaml_text import MOST_BYTES
+from streamrnn.system.reading import read
 
 FLUSH_EVERY: Final = 20_000
 FLUSH_TIMEOUT_S: Final = 60.0
@@ -34,7 +35,7 @@ READ_TIMEOUT_S: Final = 60.0
 
 def job_text(directory: Path, bootstrap: str | None) -> str:
     """The demo's job file, with ``directory`` (and the cluster and fresh topics' names) filled in."""
-    text = resources.files("streamrnn.demo").joinpath("flights.yaml").read_text()
+    text = read(Path(__file__).with_name("flights.yaml"), MOST_BYTES, links=True).decode()
     text = _replaced(text, "./streamrnn-demo/checkpoints", _quoted(str(directory / "checkpoints")))
     if bootstrap is None:
         return _replaced(text, "./streamrnn-demo/log", _quoted(str(directory / "log")))

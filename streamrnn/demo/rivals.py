@@ -4,7 +4,7 @@ All are progressive and see the same departures in the same order: predicted, th
 cancelled flight has no target and is neither. In a process of its own, because River's linear model takes longer than
 the daemon's whole run and must not share an interpreter with it.
 
-``python -m streamrnn.demo.rivals`` is that process, and `RivalsProcess` its other end. It prints how many departures it
+``main`` is that process, and `RivalsProcess` its other end. It prints how many departures it
 has done, one line for each 1,000, and leaves one array of absolute errors per rival in an ``.npz`` file, NaN for
 cancelled flights.
 """
@@ -12,8 +12,8 @@ cancelled flights.
 from __future__ import annotations
 
 import argparse
+import io
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -27,6 +27,10 @@ from streamrnn.errors import StreamrnnError
 from streamrnn.job.job_file import load
 from streamrnn.learner.features import FeatureEncoder
 from streamrnn.offline.baselines import Baseline, LastValue, LinearModel, RunningMean, RunningMedian, TrailingMedian
+from streamrnn.system import child
+from streamrnn.system.reading import AS_MUCH_AS_FITS, read
+
+CHILD: Final = "from streamrnn.demo.rivals import main; main()"
 
 LAST_VALUE: Final = "last value per aircraft"
 MEAN: Final = "running mean"
@@ -76,11 +80,12 @@ class RivalsProcess:
 
     def __init__(self, job_file: Path, limit: int | None, output: Path) -> None:
         self._output = output
-        command = [sys.executable, "-m", "streamrnn.demo.rivals", "--job", str(job_file), "--output", str(output)]
-        command += [] if limit is None else ["--limit", str(limit)]
+        given = ["--job", str(job_file), "--output", str(output)]
+        given += [] if limit is None else ["--limit", str(limit)]
         # In a session of its own: Ctrl-C is for the demo, which then ends this process.
         self._child = subprocess.Popen(
-            command,
+            child.command(CHILD, given),
+            env=child.environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -112,7 +117,7 @@ class RivalsProcess:
                 f"the baselines' process ended with status {self._child.returncode}: "
                 f"{message[-1] if message else 'no message'}. Without them the demo runs with --no-baselines"
             )
-        with np.load(self._output, allow_pickle=False) as stored:
+        with np.load(io.BytesIO(read(self._output, AS_MUCH_AS_FITS)), allow_pickle=False) as stored:
             return {name: np.asarray(stored[name]) for name in stored.files}
 
 
@@ -127,7 +132,3 @@ def main() -> None:
     encoder = load(arguments.job).feature_encoder()
     errors = absolute_errors(flights, rivals(encoder), lambda done: print(done, flush=True))
     np.savez(arguments.output, **cast(dict[str, Any], errors))
-
-
-if __name__ == "__main__":
-    main()

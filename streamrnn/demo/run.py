@@ -36,8 +36,10 @@ from streamrnn.demo.prepare import prepare
 from streamrnn.demo.rivals import Errors
 from streamrnn.demo.worker import Worker
 from streamrnn.errors import ConfigError
-from streamrnn.job.config import HttpConfig
+from streamrnn.job.http_config import HttpConfig
 from streamrnn.job.job_file import parse
+from streamrnn.job.yaml_text import MOST_BYTES
+from streamrnn.system.reading import read
 
 REFRESH_S: Final = 0.25
 INTERRUPTED: Final = 130
@@ -68,7 +70,7 @@ def run_demo(options: Options, console: Console) -> Result | None:
         for remark in remarks:
             console.print(Text(remark, "dim"), soft_wrap=True)
         job_file = write_job(directory, job_text(directory, options.bootstrap))
-        config = parse(job_file.read_text(), env={})
+        config = parse(read(job_file, MOST_BYTES).decode(), env={})
         screen.introduce(console, config, job_file)
         create_topics(config)
         flights, rivals = prepare(config, job_file, console, limit=options.limit, baselines=options.baselines)

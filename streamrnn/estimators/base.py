@@ -33,7 +33,8 @@ from streamrnn.estimators.settings import FIXED, change, parameters_of, require_
 from streamrnn.estimators.stream_key import StreamKeyWatch
 from streamrnn.learner.block import EVENT, PREDICT, Block
 from streamrnn.learner.features import FeatureSpec, canonical_text
-from streamrnn.learner.growth import carry_over
+from streamrnn.learner.growth import carry_over, require_no_larger
+from streamrnn.learner.hashing import KNOWN_KEY, Hashing, HashKey, check_of
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, RuleError, StreamSpec, TargetSpec
 from streamrnn.storage.model_file import ModelFile, load_model, pack, save_model, unpack
@@ -79,14 +80,16 @@ class RecurrentEstimator:
     rls_prior: float = 0.1
     quantiles: tuple[float, ...] = (0.05, 0.5, 0.95)
     missing: str = "auto"
+    hash_key: str = KNOWN_KEY
 
     def __post_init__(self) -> None:
         if isinstance(self.features, Iterable) and not isinstance(self.features, str | list | tuple):
             self.features = list(self.features)  # a frame's columns, or what can be gone through once only
         owner = type(self).__name__
         missing = checked(owner, "missing", self.missing, Missing)
+        self.hash_key = HashKey(checked(owner, "hash_key", self.hash_key, str))
         try:
-            self._columns = Columns(self.features, self.stream_key, missing)
+            self._columns = Columns(self.features, self.stream_key, missing, self.hash_key)
         except ConfigError as error:
             raise ConfigError(f"{owner}: {error}") from None
         self._keys = None if self.stream_key is None else StreamKeyWatch(owner, self.stream_key)
@@ -352,10 +355,12 @@ class RecurrentEstimator:
             raise CheckpointError(f"{type(self).__name__} cannot be saved to {path}: {error}") from error
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
+    def load(cls, path: str | Path, hash_key: str | None = None) -> Self:
         """The estimator that ``save`` wrote, going on exactly where it was.
 
-        Raises CheckpointError when the file is missing, damaged or of another kind of estimator.
+        No file holds a ``hash_key`` that was given; where values are hashed, it has to be given again.
+
+        Raises CheckpointError when the file is missing, damaged or of another kind of estimator, and for another key.
         """
         model = load_model(path)
         owner = model.owner
@@ -368,10 +373,12 @@ class RecurrentEstimator:
             if any(isinstance(feature, dict) for feature in parameters["features"] or ()):
                 parameters["features"] = msgspec.convert(parameters["features"], list[FeatureSpec])
             parameters["quantiles"] = tuple(parameters["quantiles"])
+            parameters["hash_key"] = _hash_key(path, Hashing.read(owner.get("hashing", {})), hash_key)
             estimator = cls(**parameters)
             estimator._restore(model)
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{path} does not fit together: {error}") from error
+        except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
+            why = str(error) or type(error).__name__
+            raise CheckpointError(f"{path} does not fit together: {why}") from error
         return estimator
 
     # ---- state
@@ -380,9 +387,11 @@ class RecurrentEstimator:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def _model_file(self) -> ModelFile:
+        parameters = {name: value for name, value in self._parameters().items() if name != "hash_key"}
         owner = {
             "estimator": type(self).__name__,
-            "parameters": msgspec.to_builtins(self._parameters(), enc_hook=plain),
+            "parameters": msgspec.to_builtins(parameters, enc_hook=plain),
+            "hashing": Hashing.of(self._columns.hash_check, KNOWN_KEY)._asdict(),
             "columns": self._columns.state(),
             "own": self._own_state(),
         }
@@ -393,9 +402,11 @@ class RecurrentEstimator:
         if (columns := model.owner["columns"]) is not None:  # None: the features tell all, as of a job
             self._columns = self._columns.restored(columns)
         self._set_own_state(model.owner["own"])
-        if model.saved is not None:
-            learner = Learner(self._spec(), 0)
-            carry_over(model.saved, learner, range(model.saved.spec.n_features))
+        if (saved := model.saved) is not None:
+            spec = self._spec()
+            require_no_larger(spec, saved.spec)  # before anything is allocated that the file does not hold
+            learner = Learner(spec, 0)
+            carry_over(saved, learner, range(saved.spec.n_features))
             self._learner = learner
 
     def __getstate__(self) -> dict[str, Any]:
@@ -407,6 +418,21 @@ class RecurrentEstimator:
             setattr(self, name, value)
         self.__post_init__()
         self._restore(unpack(state["model"]))
+
+
+def _hash_key(path: str | Path, recorded: Hashing, given: str | None) -> str:
+    """The key that values were hashed under, given or recorded; any where none were."""
+    key = given or recorded.key
+    if recorded.check is None:
+        return key or KNOWN_KEY
+    if key is None:
+        raise CheckpointError(
+            f"{path}: its features were hashed under a key that no file holds; give it to load() as hash_key: the "
+            "job's hashing.key, or the hash_key that the estimator was made with"
+        )
+    if check_of(key) != recorded.check:
+        raise CheckpointError(f"{path}: hash_key is not the key that its features were hashed under")
+    return key
 
 
 def same_length(frame: pd.DataFrame, y: pd.Series | pd.DataFrame) -> None:

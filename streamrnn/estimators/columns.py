@@ -20,6 +20,7 @@ import numpy.typing as npt
 from streamrnn.errors import ConfigError, RecordError
 from streamrnn.estimators.absence import Absence
 from streamrnn.learner.features import FeatureEncoder, FeatureSpec, canonical_text, is_missing, number
+from streamrnn.learner.hashing import KNOWN_KEY
 from streamrnn.learner.spec import LAST, MEAN, Imputed
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class Columns:
         Name of the feature that tells streams apart, not an input; None = there is one stream.
     missing
         What a feature is worth that an event lacks; with ``"auto"`` an absent one may be 0. The rest is the learner's.
+    hash_key
+        What encoders hash values under.
 
     >>> columns = Columns(None, None).extended({"b": 1.0, "a": 2.0}).extended({"c": 0, "a": 1})
     >>> columns.names, columns.row({"c": 7, "a": 5})
@@ -57,8 +60,10 @@ class Columns:
         features: Sequence[Hashable | FeatureSpec] | None,
         stream_key: Hashable | None,
         missing: Missing = "auto",
+        hash_key: str = KNOWN_KEY,
     ) -> None:
         self.stream_key = stream_key
+        self.hash_key = hash_key
         self.fixed = features is not None
         self.names: tuple[Hashable, ...] = ()
         self._encoder: FeatureEncoder | None = None
@@ -74,7 +79,7 @@ class Columns:
                 raise ConfigError("features: either names or encoders, not both; a name is Numeric(field=name)")
             if missing != "auto":
                 raise ConfigError(f"missing: goes with names, got {missing!r}; encoders have a `missing` each")
-            self._encoder = FeatureEncoder(encoders)
+            self._encoder = FeatureEncoder(encoders, hash_key)
         elif given is not None:
             self.names = tuple(given)
             if not all(map(is_name, given)):
@@ -115,6 +120,11 @@ class Columns:
     def labels(self) -> tuple[str, ...]:
         """The columns' names as text, as the daemon's encoders name theirs."""
         return tuple(map(str, self.names)) if self._encoder is None else self._encoder.names
+
+    @property
+    def hash_check(self) -> str | None:
+        """What tells which key values are hashed under; None where none are."""
+        return None if self._encoder is None else self._encoder.hash_check
 
     def appended(self, names: Iterable[Hashable]) -> Columns:
         """These columns and the given ones after them."""
@@ -215,7 +225,7 @@ class Columns:
 
         Raises ConfigError where columns would not stand where they stood.
         """
-        more = Columns(features, self.stream_key, missing)
+        more = Columns(features, self.stream_key, missing, self.hash_key)
         if more.fixed:
             before, now = self.labels, more.labels
             if now[: len(before)] != before or more.indicator[: len(before)] != self.indicator:

@@ -98,6 +98,10 @@ class RNNRegressor(LabelledEstimator, base.MiniBatchRegressor):
         often than there, or in more than a tenth of the events if 0 is close to its values; events from before it
         first came count as such that lacked it, at most eight of them. ``"zero"``, ``"mean"`` and ``"last"``, the
         stream's last value, make no difference between absent and None. Encoders have a ``missing`` each.
+    hash_key
+        What the encoder ``Hash`` hashes values under, by default a key that everybody knows. It is in no file, so that
+        ``load`` asks for it again. A daemon's job has a ``hashing.key``, or else its name; under the same key it can
+        begin with what the estimator has learned.
     delayed
         Whether labels come later than their events. True: a prediction counts as seeing its event and moves the state;
         the lesson comes with ``learn_one``, whose event is recognised by its features. False: ``learn_one`` sees the

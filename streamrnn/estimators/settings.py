@@ -24,6 +24,7 @@ FIXED: Mapping[str, str] = {
     "memory": "it decides how units begin, and these have begun",
     "stream_key": "it decides which stream an event belongs to",
     "event_key": "events that wait for their labels have no such name",
+    "hash_key": "buckets would hold other values",
     "targets": "outputs were learned for the targets in their order",
     "baseline": "outputs were learned as differences to another value",
 }

@@ -1,6 +1,8 @@
 """What is a job, online or offline? The job file, and all that follows from it before anything runs.
 
 config         what a job file holds, as validated values
+http_config    its section on the endpoint for metrics and probes
+section        what its sections have in common
 job_file       loads, shows and describes it, and warns of what is probably not meant
 yaml_text      its text as plain data, with the line of everything
 refusal        what is wrong in these data, as a message to act on

@@ -26,6 +26,7 @@ from streamrnn.learner.features import Cyclic, FeatureSpec, Hash, Log1p, Numeric
 from streamrnn.learner.spec import InputSpec, LearningSpec, StreamSpec, TargetSpec
 
 _BEGAN_WITH = f"{warm_start.FIELD}.sha256"
+_HASHED_BY = "hashing.check"
 
 ABSENT = "(absent)"
 """Stands for a value where there is none."""
@@ -71,6 +72,12 @@ def _begun_with(old: Config, new: Config) -> Verdict:  # noqa: ARG001
     return Verdict(Way.IMPOSSIBLE, "a model can only be begun with, and this job has begun")
 
 
+def _hashed_by(old: Config, new: Config) -> Verdict:  # noqa: ARG001
+    if not any(isinstance(feature, Hash) for feature in old.features):
+        return Verdict(Way.AT_ONCE, "of features that come with it")
+    return Verdict(Way.IMPOSSIBLE, "under another hashing.key each bucket would hold other values")
+
+
 _TIME = "stream time and the gaps between records were told by the other"
 
 SETTINGS: Mapping[str, Rule] = {
@@ -81,12 +88,14 @@ SETTINGS: Mapping[str, Rule] = {
     "input.timestamp.unit": _impossible(_TIME),
     "input.end_field": _end_field,
     "input.max_record_bytes": _at_once("of the records to come"),
+    "input.max_key_bytes": _at_once("of the records to come; streams of longer names stay until they are dropped"),
     "input.where": _at_once("of the records to come"),
     "input.tombstones": _at_once("of the records to come"),
     "input.numbers": _at_once("of the records to come"),
     "target.fields": _target_fields,
     "target.classes": _classes,
     _BEGAN_WITH: _begun_with,
+    _HASHED_BY: _hashed_by,
 }
 """What is the job's own. All else in sections of the learner is told by ``learner.changes.SETTINGS``."""
 
@@ -209,8 +218,15 @@ def settings(config: Config) -> dict[str, Any]:
 
 
 def _settings(config: Config, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
-    digest = warm_start.begun_with(fingerprint)
-    return settings(config) | ({} if digest is None else {_BEGAN_WITH: digest})
+    found, digest = settings(config), warm_start.begun_with(fingerprint)
+    if digest is not None:
+        found[_BEGAN_WITH] = digest
+    # As it was recorded, since the job of then is made again without its key. Where features were hashed and nothing
+    # was recorded, no key was known yet.
+    found.pop(_HASHED_BY, None)
+    if (check := fingerprint.get("hashing", {}).get("check")) is not None:
+        found[_HASHED_BY] = check
+    return found
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

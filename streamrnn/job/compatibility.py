@@ -15,6 +15,7 @@ import msgspec
 
 from streamrnn.learner.changes import refusals
 from streamrnn.learner.features import Cyclic, FeatureEncoder, FeatureSpec, Hash, canonical_text
+from streamrnn.learner.hashing import Hashing
 from streamrnn.learner.spec import LearnerSpec, TargetSpec
 from streamrnn.storage.model_file import ModelFile
 
@@ -60,7 +61,20 @@ def _encoders(model: ModelFile, encoder: FeatureEncoder) -> list[str]:
             lines.append(f"features: {feature.field}: period {period:g} in what was learned, {feature.period:g} here")
         if isinstance(feature, Hash) and 0 < (n := len({*feature.columns} & {*model.columns})) < feature.buckets:
             lines.append(f"features: {feature.field}: {n} buckets in what was learned, {feature.buckets} here")
-    return lines
+    return [*lines, *_hashing(model, encoder)]
+
+
+def _hashing(model: ModelFile, encoder: FeatureEncoder) -> list[str]:
+    """Columns that are hashed in both must be hashed under one key."""
+    hashed = [f.field for f in encoder.specs if isinstance(f, Hash) and {*f.columns} & {*model.columns}]
+    check, key = Hashing.read(model.owner.get("hashing", {}))
+    if not hashed or check == encoder.hash_check:
+        return []
+    say = "to the secret that it was learned under" if key is None else json.dumps(key, ensure_ascii=False)
+    return [
+        f"features: {_listed(hashed)}: hashed under another key in what was learned; set hashing.key {say}, or train "
+        "under the job's: an estimator takes it as hash_key, and where the job has none that is its name"
+    ]
 
 
 def _estimator(owner: Mapping[str, Any]) -> list[str]:

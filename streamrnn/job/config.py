@@ -9,6 +9,7 @@ Only values stand here: reading the file is ``job_file``'s, and nothing touches 
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,8 +17,10 @@ import msgspec
 from msgspec import Meta
 
 from streamrnn.broker.kafka_settings import server_list, server_trouble
-from streamrnn.broker.security import KafkaSecurity
+from streamrnn.broker.security import KafkaSecurity, Secret
 from streamrnn.errors import ConfigError
+from streamrnn.job.http_config import HttpConfig
+from streamrnn.job.section import Section, Text
 from streamrnn.learner.features import FeatureEncoder, FeatureSpec, canonical_text
 from streamrnn.learner.paths import FieldPath, parse_path
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
@@ -25,19 +28,26 @@ from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSp
 # The lookahead keeps out a trailing newline, which `$` alone lets pass.
 NAME_PATTERN = r"^(?!\.{1,2}$)[a-zA-Z0-9._-]{1,249}$(?!\n)"
 
-MIB = 1024 * 1024
+KIB = 1024
+MIB = 1024 * KIB
 
-
-class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A mapping of the file: immutable, fields by name, unknown ones refused."""
+MAX_KEY_BYTES = 64 * KIB
+"""Of a record: the output records of a longer key could exceed what a broker accepts."""
 
 
 TopicName = Annotated[str, Meta(pattern=NAME_PATTERN)]
-Text = Annotated[str, Meta(min_length=1)]
+FileMode = Annotated[
+    str,
+    Meta(
+        pattern=r"^0?6[046][04]$(?!\n)",
+        description="Mode of the files that are made, in quotes; of their directories it follows. 0600: this user "
+        "alone; 0640: the group may read; 0660: workers of several users share it.",
+    ),
+]
 Scalar = str | int | float | bool
 
 
-class KafkaConfig(_Section, frozen=True, kw_only=True):
+class KafkaConfig(Section, frozen=True, kw_only=True):
     """An Apache Kafka cluster and this worker's place in its consumer group."""
 
     bootstrap_servers: Annotated[
@@ -77,14 +87,15 @@ class KafkaConfig(_Section, frozen=True, kw_only=True):
         return server_list(self.bootstrap_servers)
 
 
-class EmbeddedConfig(_Section, frozen=True, kw_only=True):
+class EmbeddedConfig(Section, frozen=True, kw_only=True):
     """A log of files in place of Kafka: for trying out, offline evaluation and tests."""
 
     directory: Annotated[Text, Meta(description="Where topics and committed offsets are kept.")]
     partitions: Annotated[int, Meta(ge=1, le=1024, description="Partitions of a topic that is created.")] = 1
+    mode: FileMode = "0600"
 
 
-class TimestampConfig(_Section, frozen=True, kw_only=True):
+class TimestampConfig(Section, frozen=True, kw_only=True):
     """Where a record's time comes from."""
 
     field: Annotated[FieldPath | None, Meta(description="Field with the time; null: the record's own timestamp.")] = (
@@ -98,7 +109,7 @@ class TimestampConfig(_Section, frozen=True, kw_only=True):
     ] = "ms"
 
 
-class Condition(_Section, frozen=True, kw_only=True):
+class Condition(Section, frozen=True, kw_only=True):
     """What a field of a record must be for the record to count; exactly one of equals, in and exists.
 
     Values are compared by their text, as everywhere: 1 and "1" are the same. A field that is missing, null, an object
@@ -133,7 +144,7 @@ class Condition(_Section, frozen=True, kw_only=True):
         return frozenset(canonical_text(value, self.field) for value in listed or ())
 
 
-class InputConfig(_Section, frozen=True, kw_only=True):
+class InputConfig(Section, frozen=True, kw_only=True):
     """The topic that is learned from."""
 
     topic: Annotated[TopicName, Meta(description="Topic to read.")]
@@ -166,6 +177,20 @@ class InputConfig(_Section, frozen=True, kw_only=True):
     max_record_bytes: Annotated[
         int, Meta(ge=1, le=64 * MIB, description="Larger records (key and value) go to the dead letters unread.")
     ] = MIB
+    max_key_bytes: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=MAX_KEY_BYTES,
+            description="Records whose stream has a longer name, from their key or a field, go to the dead letters: "
+            "each stream's name is kept in memory.",
+        ),
+    ] = KIB
+
+    @property
+    def max_record_key_bytes(self) -> int:
+        """How long the keys of records may be, which name no streams where a field does."""
+        return self.max_key_bytes if self.stream_key is None else MAX_KEY_BYTES
 
     def __post_init__(self) -> None:
         if self.timestamp.field is None and self.timestamp.unit != "ms":
@@ -175,7 +200,19 @@ class InputConfig(_Section, frozen=True, kw_only=True):
             )
 
 
-class OutputConfig(_Section, frozen=True, kw_only=True):
+class HashingConfig(Section, frozen=True, kw_only=True):
+    """What values are hashed under, by features with encoder hash: whoever knows it can aim at a bucket."""
+
+    key: Annotated[
+        Secret | None,
+        Meta(
+            description="Text of any length, best random and given as ${ENV_VAR}; never shown, nor stored but as a "
+            "digest. It cannot be changed once something was learned. null: the job's name, which can be guessed."
+        ),
+    ] = None
+
+
+class OutputConfig(Section, frozen=True, kw_only=True):
     """Where results go."""
 
     topic: Annotated[TopicName, Meta(description="Topic for the predictions.")]
@@ -210,7 +247,7 @@ class ModelSection(ModelSpec, frozen=True, kw_only=True, forbid_unknown_fields=T
         return ModelSpec(**{name: getattr(self, name) for name in ModelSpec.__struct_fields__})
 
 
-class CheckpointConfig(_Section, frozen=True, kw_only=True):
+class CheckpointConfig(Section, frozen=True, kw_only=True):
     """When and where the learner's state is saved."""
 
     directory: Annotated[Text, Meta(description="Directory for checkpoints; every worker of the group must reach it.")]
@@ -219,6 +256,7 @@ class CheckpointConfig(_Section, frozen=True, kw_only=True):
         int, Meta(ge=1, description="A checkpoint is due at the latest after so many records of a partition.")
     ] = 200_000
     retain: Annotated[int, Meta(ge=1, le=1000, description="Checkpoints kept per partition.")] = 3
+    mode: FileMode = "0600"
     on_gap: Annotated[
         Literal["fail", "continue"], Meta(description="When records after the checkpoint are gone from the log.")
     ] = "fail"
@@ -234,14 +272,7 @@ class CheckpointConfig(_Section, frozen=True, kw_only=True):
     ] = "fail"
 
 
-class HttpConfig(_Section, frozen=True, kw_only=True):
-    """The endpoint for /metrics, /healthz and /readyz."""
-
-    host: Annotated[Text, Meta(description="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 for any free one.")] = 9308
-
-
-class Config(_Section, frozen=True, kw_only=True):
+class Config(Section, frozen=True, kw_only=True):
     """A streamrnn job: what is read, learned and written."""
 
     job: Annotated[str, Meta(pattern=NAME_PATTERN, description="Name of the job; seeds and groups derive from it.")]
@@ -255,6 +286,7 @@ class Config(_Section, frozen=True, kw_only=True):
         tuple[FeatureSpec, ...],
         Meta(max_length=10_000, description="Fields that enter the network, each with its encoder."),
     ] = ()
+    hashing: Annotated[HashingConfig, Meta(description="How values are hashed.")] = HashingConfig()
     inputs: Annotated[InputSpec, Meta(description="Inputs derived from a stream's past.")] = InputSpec()
     model: Annotated[ModelSection, Meta(description="The network, and what it begins with.")] = ModelSection()
     learning: Annotated[LearningSpec, Meta(description="How it learns.")] = LearningSpec()
@@ -286,11 +318,28 @@ class Config(_Section, frozen=True, kw_only=True):
         if self.embedded is not None and Path(self.embedded.directory) == Path(self.checkpoint.directory):
             raise ConfigError("checkpoint.directory: must not be embedded.directory, found both at the same place")
         self._check_target()
+        self._check_memory()
         if not self.features and not (self.inputs.dt or self.inputs.previous_target):
             raise ConfigError(
                 "features: the network has no input; give a feature, or inputs.dt or inputs.previous_target"
             )
         self.learner_spec()
+
+    def _check_memory(self) -> None:
+        streams = self.streams
+        if streams.max_bytes is None:
+            return
+        # Imported where needed: it brings the kernels' modules along, which a job file does without.
+        from streamrnn.learner.lowering import bytes_per_slot
+
+        # Otherwise a single new stream might drive out those with history.
+        largest = bytes_per_slot(self.learner_spec()) + self.input.max_key_bytes
+        if (1 - streams.protected_share) * streams.max_bytes < largest:
+            raise ConfigError(
+                f"streams.max_bytes: found {streams.max_bytes}, expected at least "
+                f"{math.ceil(largest / (1 - streams.protected_share))}: one stream takes up to {largest} with its key, "
+                f"and streams.protected_share ({streams.protected_share:g}) of the room is not for new ones"
+            )
 
     def _check_target(self) -> None:
         target = self.target
@@ -325,7 +374,8 @@ class Config(_Section, frozen=True, kw_only=True):
 
     def feature_encoder(self) -> FeatureEncoder:
         """The encoder of ``features``."""
-        return FeatureEncoder(self.features)
+        key = self.hashing.key
+        return FeatureEncoder(self.features, self.job if key is None else key.reveal())
 
     def learner_spec(self) -> LearnerSpec:
         """What determines the learner, together with the log. Raises ``ValueError`` when the parts do not fit."""

@@ -15,6 +15,7 @@ from streamrnn.job.config import Config
 
 INPUT_SETTINGS = (
     "topic", "stream_key", "timestamp", "end_field", "where", "tombstones", "numbers", "max_record_bytes",
+    "max_key_bytes",
 )  # fmt: skip
 """What in the section ``input`` decides which records the learner sees, and as what."""
 
@@ -33,9 +34,10 @@ def fingerprint(config: Config) -> dict[str, Any]:
 def learner_settings(config: Config) -> dict[str, Any]:
     """The part of the fingerprint that stands in the job file.
 
-    ``max_record_bytes`` is in it because it decides which records the learner sees. Defaults are spelled out, and so is
-    the loss, so that writing a default down changes nothing. ``model.warm_start`` is not in it, as the place of that
-    file does not matter: its bytes do.
+    ``max_record_bytes`` and ``max_key_bytes`` are in it because they decide which records the learner sees. Defaults
+    are spelled out, and so is the loss, so that writing a default down changes nothing. ``model.warm_start`` is not in
+    it, as the place of that file does not matter: its bytes do. Of ``hashing.key`` there is a digest, where anything
+    is hashed.
     """
     parts: dict[str, Any] = {
         name: msgspec.to_builtins(getattr(config, name))
@@ -45,4 +47,6 @@ def learner_settings(config: Config) -> dict[str, Any]:
     parts["model"]["loss"] = config.model.effective_loss
     source = msgspec.to_builtins(config.input)
     parts["input"] = {name: source[name] for name in INPUT_SETTINGS}
+    if (check := config.feature_encoder().hash_check) is not None:
+        parts["hashing"] = {"check": check}
     return parts

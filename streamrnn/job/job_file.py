@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,12 @@ import msgspec
 from streamrnn.broker.security import REDACTED, Secret
 from streamrnn.errors import ConfigError
 from streamrnn.job.config import Config
+from streamrnn.job.http_config import HttpConfig
 from streamrnn.job.refusal import explain
-from streamrnn.job.yaml_text import read
+from streamrnn.job.yaml_text import MOST_BYTES, read
+from streamrnn.system.reading import read as read_file
+
+SHORT_TOKEN = 16
 
 
 def load(path: str | Path, env: Mapping[str, str] | None = None) -> Config:
@@ -27,7 +31,7 @@ def load(path: str | Path, env: Mapping[str, str] | None = None) -> Config:
     Raises ``ConfigError``, whose message begins with the path.
     """
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
+        text = read_file(path, MOST_BYTES, links=True).decode("utf-8-sig")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or type(error).__name__}") from None
     except UnicodeDecodeError as error:
@@ -124,6 +128,7 @@ def warnings(config: Config) -> list[str]:
             found.append(
                 "commit_interval_ms: more than half of kafka.session_timeout_s; the group may be lost between commits"
             )
+    found += _of_http(config.http)
     streams = config.streams
     if streams.ttl_s is not None and streams.reset_after_s is not None and streams.ttl_s < streams.reset_after_s:
         found.append("streams.ttl_s: below streams.reset_after_s, so that streams are dropped before they are reset")
@@ -132,3 +137,17 @@ def warnings(config: Config) -> list[str]:
             "checkpoint.on_gap: continue: records lost from the log are skipped; the state is then not that of the log"
         )
     return found
+
+
+def _of_http(http: HttpConfig | None) -> Iterator[str]:
+    if http is None or http.is_local:
+        return
+    if http.token is None:
+        yield (
+            f"http.host: whoever reaches {http.host} can read metrics and the names of topics and fields; set "
+            "http.token, or see that only monitoring and probes get there"
+        )
+    elif http.certfile is None:
+        yield "http.token: is sent unencrypted; set http.certfile"
+    if http.token is not None and len(http.token.reveal()) < SHORT_TOKEN:
+        yield f"http.token: has fewer than {SHORT_TOKEN} characters and can be guessed; try openssl rand -hex 32"

@@ -13,7 +13,7 @@ from streamrnn.storage.names import folder_of
 
 def open_blobs(config: Config) -> Blobs:
     """Where the job's checkpoints are kept, beside those of others."""
-    return DirectoryBlobs(config.checkpoint.directory)
+    return DirectoryBlobs(config.checkpoint.directory, int(config.checkpoint.mode, 8))
 
 
 def of_config(config: Config) -> Place:

@@ -5,8 +5,8 @@ may repeat a secret. So once it has refused, the data are gone through here besi
 does so (fields as they stand in the file, a mapping's own rules last), and the first place that fails is described in
 our words. Whether one value is of one type is still asked of msgspec, so that the two cannot disagree.
 
-A value from the environment is shown as its reference; values in a section that has secret fields, or has a section
-that does, are not shown at all, nor is the name of an unknown field there that may be a password in the wrong place.
+A value from the environment is shown as its reference; values in a section that holds a secret, or may hold one further
+inside, are not shown at all, nor is the name of an unknown field there that may be a password in the wrong place.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ class _Search:
         # What has parts comes first, so that the part that fails is named and not the whole.
         structs = [t for t in types if isinstance(t, mi.StructType)]
         if isinstance(value, dict) and structs:
-            inside = path != "" and any(_has_secret(t) for t in structs)  # of the whole file it would always be so
+            # Of the whole file it would always be so.
+            inside = path != "" and any(_holds_secret(value, t) or _has_secret_inside(t) for t in structs)
             return self._mapping(value, structs, path, hidden or inside)
         lists = [t for t in types if isinstance(t, mi.CollectionType | mi.TupleType)]
         if isinstance(value, list) and any(_fits_length(t, len(value)) for t in lists):
@@ -181,6 +182,18 @@ def _has_secret(t: mi.Type) -> bool:
     if isinstance(t, mi.StructType):
         return any(_has_secret(a) for f in t.fields for a in alternatives(f.type))
     return isinstance(t, mi.CustomType)
+
+
+def _has_secret_inside(section: mi.StructType) -> bool:
+    """Whether one of its sections has a secret."""
+    inner = (a for f in section.fields for a in alternatives(f.type) if isinstance(a, mi.StructType))
+    return any(map(_has_secret, inner))
+
+
+def _holds_secret(value: dict[str, Any], section: mi.StructType) -> bool:
+    """Whether one of the fields that are given is a secret, or nearly: it may then stand in the wrong field, too."""
+    secret = [f.encode_name for f in section.fields if any(isinstance(a, mi.CustomType) for a in alternatives(f.type))]
+    return any(difflib.get_close_matches(str(name), secret, n=1) for name in value)
 
 
 def _fits_length(t: mi.CollectionType | mi.TupleType, length: int) -> bool:

@@ -17,11 +17,14 @@ import msgspec
 
 from streamrnn.errors import CheckpointError, ConfigError, CorruptCheckpoint
 from streamrnn.learner.features import FeatureEncoder, FeatureSpec
+from streamrnn.learner.hashing import Hashing
 from streamrnn.learner.state import LearnerState, no_streams
 from streamrnn.storage.listing import Listed, find, store_of
 from streamrnn.storage.manifest import Manifest
 from streamrnn.storage.model_file import ModelFile, unpack
 from streamrnn.storage.names import position_in
+from streamrnn.system.reading import AS_MUCH_AS_FITS
+from streamrnn.system.reading import read as read_file
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ def read(path: Path, job: str, wanted: str | None = None) -> Trained:
     Raises OSError or ValueError where a file is no model file, CheckpointError or ConfigError for checkpoints.
     """
     if not is_checkpoint(path):
-        data = path.read_bytes()
+        data = read_file(path, AS_MUCH_AS_FITS, links=True)
         return Trained(str(path), hashlib.sha256(data).hexdigest(), unpack(data))
     reasons = []
     for listed in _candidates(path, job, wanted):
@@ -66,13 +69,28 @@ def from_checkpoint(listed: Listed, *, streams: bool = False) -> Trained:
         state = store.load(manifest).state()
     else:
         state = LearnerState(manifest.spec, store.load_model(manifest), no_streams(manifest.spec), [])
-    owner = {"parameters": {"features": manifest.configuration.get("features", [])}}
+        try:
+            state.require_fit(manifest.spec)
+        except ValueError as error:
+            raise CorruptCheckpoint(f"its arrays: {error}") from error
+    owner = {
+        "parameters": {"features": manifest.configuration.get("features", [])},
+        "hashing": hashing_of(manifest)._asdict(),
+    }
     model = ModelFile(state, encoder_of(manifest).names, owner)
     return Trained(listed.place, manifest.sha256, model)
 
 
+def hashing_of(manifest: Manifest) -> Hashing:
+    """What a checkpoint tells of the key that features were hashed under. The job's name is no secret."""
+    try:
+        return Hashing.of(Hashing.read(manifest.configuration.get("hashing", {})).check, manifest.job)
+    except ValueError as error:
+        raise CheckpointError(f"its key for hashing is not told in a way that this version knows: {error}") from error
+
+
 def encoder_of(manifest: Manifest) -> FeatureEncoder:
-    """The encoder of the features that a checkpoint was written with."""
+    """The encoder of the features that a checkpoint was written with, but for the key they were hashed under."""
     try:
         return FeatureEncoder(msgspec.convert(manifest.configuration["features"], tuple[FeatureSpec, ...]))
     except (KeyError, ValueError) as error:

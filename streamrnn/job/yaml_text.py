@@ -2,8 +2,9 @@
 
 YAML is read as version 1.2 means it, because version 1.1 turns ``1e-3`` into text and ``12:30`` into 750; words and
 digits that the two versions read as different values (``no``, ``on``, ``010``) are refused and want quotes. Duplicate
-keys are refused. ``${NAME}`` and ``${NAME:-default}`` in a value come from the environment (``$${`` is a literal
-``${``); where the field cannot be text, the result is read as a YAML value, so ``port: ${PORT}`` works.
+keys are refused, and so are anchors and aliases: ten lines of them can stand for more values than there is memory.
+``${NAME}`` and ``${NAME:-default}`` in a value come from the environment (``$${`` is a literal ``${``); where the field
+cannot be text, the result is read as a YAML value, so ``port: ${PORT}`` works.
 
 No message repeats text that may be secret: PyYAML's own excerpts are dropped. Only plain data are ever built: no tags,
 no objects.
@@ -28,10 +29,32 @@ _REFERENCE = re.compile(r"\$\$\{|\$\{([^}]*)\}|\$\{")
 _NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 
 
+MOST_BYTES = 1 << 20
+"""Of a job file; ten thousand features take less."""
+
+MOST_LEVELS = 32
+
+
 class _Loader(yaml.SafeLoader):
     """Resolves plain scalars by YAML 1.2's core schema; used to compose nodes only, never to construct objects."""
 
     yaml_implicit_resolvers = {}  # noqa: RUF012 - PyYAML's own class attribute, here emptied
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        where = f"line {event.start_mark.line + 1}, column {event.start_mark.column + 1}"
+        if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
+            raise ConfigError(
+                f"{where}: found a YAML anchor or alias (& or *), expected the value itself: write it out"
+            )
+        if self._depth == MOST_LEVELS:
+            raise ConfigError(f"{where}: nested too deeply: found more than {MOST_LEVELS} levels")
+        self._depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
 
 
 for _tag, _pattern, _first in (
@@ -60,6 +83,8 @@ class Document:
 
 def read(text: str, env: Mapping[str, str], root: type) -> Document:
     """Parse ``text`` into plain data for ``root``, resolving references to ``env``. Raises ``ConfigError``."""
+    if len(text) > MOST_BYTES:
+        raise ConfigError(f"not usable as configuration: found {len(text)} characters, expected at most {MOST_BYTES}")
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
@@ -81,7 +106,7 @@ def read(text: str, env: Mapping[str, str], root: type) -> Document:
     except yaml.YAMLError as error:
         raise ConfigError(f"not valid YAML: {_unquoted(str(error))}") from None
     except RecursionError:
-        raise ConfigError("not usable as configuration: nested too deeply, or an alias that contains itself") from None
+        raise ConfigError("not usable as configuration: nested too deeply") from None
 
 
 def _unquoted(problem: str) -> str:

@@ -91,7 +91,7 @@ def _lags(old: LearnerSpec, new: LearnerSpec) -> Verdict:
 
 def _max_streams(old: LearnerSpec, new: LearnerSpec) -> Verdict:
     fewer = new.streams.max_streams < old.streams.max_streams
-    why = "where there are more streams than that, those least recently seen are dropped" if fewer else ""
+    why = "where there are more streams than that, new ones and those least recently seen are dropped" if fewer else ""
     return Verdict(Way.AT_ONCE, why)
 
 
@@ -194,6 +194,8 @@ SETTINGS: Mapping[str, Rule] = {
     "learning.target_shrinkage": at_once(),
     "learning.scale_memory": at_once(),
     "streams.max_streams": _max_streams,
+    "streams.protected_share": at_once("the next stream that has to leave is chosen by it"),
+    "streams.max_bytes": at_once("where streams take more than that, some are dropped with the next new one"),
     "streams.ttl_s": at_once("a stream idle for longer is dropped with the next record"),
     "streams.reset_after_s": _reset_after,
     "streams.max_time_jump_s": at_once(),

@@ -23,7 +23,7 @@ restart.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import numpy as np
@@ -58,11 +58,33 @@ _AHEAD, _BEHIND = 1, -1
 
 Live: TypeAlias = Callable[[int], int]
 
-_STATE = (
-    "now", "lived", "_phase", "_direction", "_in_a_row", "_nearest", "_candidate", "_since", "_agreeing", "_streams",
-    "_live", "_on_trial", "_before_jump", "_jumped_at", "_taken_back_lately",
-    "time_jumps_refused", "time_jumps_believed", "time_jumps_taken_back",
-)  # fmt: skip
+LONGEST_MS = 1 << 62
+"""More is never lived through: far more than an age of the world, and far from the largest integer."""
+
+_ANY_TIME = (-(1 << 63), (1 << 63) - 1)
+_COUNT = (0, 1 << 53)
+
+RANGES: Mapping[str, tuple[int, int]] = {
+    "now": _ANY_TIME,
+    "lived": (0, LONGEST_MS),
+    "_phase": (UNSET, RUNNING),
+    "_direction": (_BEHIND, _AHEAD),
+    "_in_a_row": _COUNT,
+    "_nearest": _ANY_TIME,
+    "_candidate": _ANY_TIME,
+    "_since": _COUNT,
+    "_agreeing": _COUNT,
+    "_streams": _COUNT,
+    "_live": _COUNT,
+    "_on_trial": (0, 1),
+    "_before_jump": _ANY_TIME,
+    "_jumped_at": (0, LONGEST_MS),
+    "_taken_back_lately": (0, MOST_DOUBLINGS),
+    "time_jumps_refused": _COUNT,
+    "time_jumps_believed": _COUNT,
+    "time_jumps_taken_back": _COUNT,
+}
+"""What a clock saves of itself, in this order, and from where to where each may be."""
 
 
 class StreamClock:
@@ -218,9 +240,9 @@ class StreamClock:
 
     def state(self) -> npt.NDArray[np.int64]:
         """Everything the clock remembers, (18,) int64."""
-        return np.array([getattr(self, name) for name in _STATE], dtype=np.int64)
+        return np.array([getattr(self, name) for name in RANGES], dtype=np.int64)
 
     def restore(self, state: npt.NDArray[np.int64]) -> None:
         """Continue from what ``state`` returned."""
-        for name, value in zip(_STATE, state.tolist(), strict=True):
+        for name, value in zip(RANGES, state.tolist(), strict=True):
             setattr(self, name, value)

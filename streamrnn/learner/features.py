@@ -6,15 +6,14 @@ mean instead, or what the encoder's ``missing`` says. A category that is missing
 Values of a wrong type raise ``RecordError``, naming the field.
 
 Scalars are compared by one canonical text everywhere (categories, hash buckets, classes, stream keys, event ids): the
-number 1, the number 1.0 and the string "1" are the same category. Hashing is CRC-32 of that text, which is the same on
-every machine and in every process. Nothing here learns, scales or keeps state.
+number 1, the number 1.0 and the string "1" are the same category. Hashing of that text is keyed (``hashing``), and the
+same on every machine and in every process. Nothing here learns, scales or keeps state.
 """
 
 from __future__ import annotations
 
 import math
 import reprlib
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from math import isfinite
@@ -27,6 +26,7 @@ import numpy.typing as npt
 from msgspec import Meta
 
 from streamrnn.errors import ConfigError, RecordError
+from streamrnn.learner.hashing import KNOWN_KEY, check_of, hasher
 from streamrnn.learner.paths import FieldPath, Step, parse_path
 from streamrnn.learner.spec import MEAN, Imputed
 
@@ -156,7 +156,7 @@ class OneHot(_Feature, frozen=True, kw_only=True, tag="onehot"):
 
 
 class Hash(_Feature, frozen=True, kw_only=True, tag="hash"):
-    """0/1 columns, one per bucket; the value's CRC-32 picks the bucket. A missing value is all zeros."""
+    """0/1 columns, one per bucket; the value's keyed hash picks the bucket. A missing value is all zeros."""
 
     indicator: ClassVar[bool] = True
 
@@ -166,15 +166,16 @@ class Hash(_Feature, frozen=True, kw_only=True, tag="hash"):
     def columns(self) -> tuple[str, ...]:
         return tuple(f"{self.field}#{bucket}" for bucket in range(self.buckets))
 
-    def writer(self, at: int) -> Write:
-        field, buckets, columns, crc32 = self.field, self.buckets, range(at, at + self.buckets), zlib.crc32
+    def keyed_writer(self, at: int, hashed: Callable[[str], int]) -> Write:
+        """As ``writer``; ``hashed`` gives the number whose remainder is the bucket."""
+        field, buckets, columns = self.field, self.buckets, range(at, at + self.buckets)
 
         def write(value: Any, row: Row) -> None:
             for column in columns:
                 row[column] = 0.0
             if not is_missing(value) and value == value:  # NaN, which alone differs from itself, is no category
-                text = canonical_text(value, field)
-                row[at + crc32(text.encode("utf-8", "surrogatepass")) % buckets] = 1.0
+                text = value if type(value) is str else canonical_text(value, field)
+                row[at + hashed(text) % buckets] = 1.0
 
         return write
 
@@ -213,6 +214,8 @@ class FeatureEncoder:
     ----------
     specs
         The features in column order. A field may appear under several encoders, not twice under the same one.
+    hash_key
+        What values are hashed under, by default a key that everybody knows.
 
     Attributes
     ----------
@@ -222,6 +225,8 @@ class FeatureEncoder:
         Per column: its name, and whether it is 0/1 or bounded (not to be standardised).
     missing
         Per column: what it counts as where it is missing, to the learner.
+    hash_check
+        Tells whether another encoder hashes alike; None where nothing is hashed.
 
     Examples
     --------
@@ -236,7 +241,7 @@ class FeatureEncoder:
     [nan, 0.0, 0.0]
     """
 
-    def __init__(self, specs: Sequence[FeatureSpec]) -> None:
+    def __init__(self, specs: Sequence[FeatureSpec], hash_key: str = KNOWN_KEY) -> None:
         self.specs = tuple(specs)
         self.fields = tuple(spec.field for spec in self.specs)
         self.names = tuple(name for spec in self.specs for name in spec.columns)
@@ -246,13 +251,17 @@ class FeatureEncoder:
         if len(set(self.names)) != self.n_features:
             twice = sorted({name for name in self.names if self.names.count(name) > 1})
             raise ConfigError(f"features: every column needs its own name, found more than once: {', '.join(twice)}")
+        hashed = hasher(hash_key)
+        self.hash_check = check_of(hash_key) if any(isinstance(spec, Hash) for spec in self.specs) else None
         self._paths = tuple(map(_steps, self.fields))
         # Consecutive numeric features form a run (first value, end, first column, end): checked and copied at once.
         self._runs: list[tuple[int, int, int, int]] = []
         self._others: list[tuple[int, Write]] = []
         at = 0
         for i, spec in enumerate(self.specs):
-            if not isinstance(spec, Numeric):
+            if isinstance(spec, Hash):
+                self._others.append((i, spec.keyed_writer(at, hashed)))
+            elif not isinstance(spec, Numeric):
                 self._others.append((i, spec.writer(at)))
             elif self._runs and self._runs[-1][1] == i and self._runs[-1][3] == at:
                 first, _, column, _ = self._runs.pop()

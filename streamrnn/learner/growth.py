@@ -23,12 +23,14 @@ from msgspec.structs import replace
 from streamrnn.core.counts import UPDATES, WINDOWS_IN_BATCH
 from streamrnn.core.declarations import Stored
 from streamrnn.learner import rings
-from streamrnn.learner.axes import OUT, Move, gate_places, index_of, input_places, kept_of, last_places, places_on
+from streamrnn.learner.axes import AXES, OUT, Move, gate_places, index_of, input_places, kept_of, last_places, places_on
 from streamrnn.learner.changes import refusals
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.lowering import dtype_of, initial_weights, layout_of, sizes_of
+from streamrnn.learner.room import survivors
+from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import MODEL, STREAMS, LearnerState
-from streamrnn.learner.streams import RECORD
+from streamrnn.learner.streams import RECORD, TIMES
 
 Array = npt.NDArray[Any]
 
@@ -38,7 +40,7 @@ def carry_over(source: LearnerState, target: Learner, features: Sequence[int], *
 
     ``features[i]`` is the column of the target's features that the source's column i becomes. ``streams=False`` leaves
     the memory of single streams, and the running counts, behind. Of more streams than the target has room for, those
-    least recently seen are dropped. Raises ValueError where the two do not fit; nothing is changed then.
+    first to leave (``room``) are dropped. Raises ValueError where the two do not fit; nothing is changed then.
     """
     old, new = source.spec, target.spec
     if lines := refusals(old, new):
@@ -50,7 +52,7 @@ def carry_over(source: LearnerState, target: Learner, features: Sequence[int], *
     move = Move(old, new, features, blank.model["theta"])
     # Everything is grown before the target changes: an array that cannot grow leaves it as it was.
     if streams:
-        kept = _newest_streams(source, new.streams.max_streams)
+        kept = _newest_streams(source, new.streams.max_streams, new.streams.protected_share)
         model, rows = grown(MODEL, kept.model, move), grown(STREAMS, kept.streams, move)
         if old.learning.batch_size != new.learning.batch_size:
             _give_up_batch(model)
@@ -63,6 +65,19 @@ def carry_over(source: LearnerState, target: Learner, features: Sequence[int], *
     model = {**blank.model, **grown(learned, source.model, move), "counters": counters}
     _give_up_batch(model)
     target.resume(LearnerState(new, model, blank.streams, blank.keys))
+
+
+def require_no_larger(new: LearnerSpec, old: LearnerSpec) -> None:
+    """Raise ValueError where a learner of ``new`` has longer arrays than what was learned under ``old`` can fill.
+
+    For files, whose parameters and arrays are to be of one learner. The number of streams is left out: room for more of
+    them is common, and costs nothing before they come.
+    """
+    before, now = sizes_of(old), sizes_of(new)
+    # States kept for windows to start from: where a sequence may end at any step there is one for each.
+    before["B"] = max(before["B"], before["K"])
+    if longer := [f"{now[axis]} {AXES[axis].meaning}, not {before[axis]}" for axis in now if now[axis] > before[axis]]:
+        raise ValueError(f"the parameters mean a larger learner than what was learned: {', '.join(longer)}")
 
 
 def without_elapsed_time(source: LearnerState) -> LearnerState:
@@ -78,13 +93,15 @@ def without_elapsed_time(source: LearnerState) -> LearnerState:
     return LearnerState(new, grown(MODEL, source.model, move), grown(STREAMS, source.streams, move), source.keys)
 
 
-def _newest_streams(source: LearnerState, most: int) -> LearnerState:
-    """The state with at most so many slots: the streams least recently seen are dropped, the others move together."""
+def _newest_streams(source: LearnerState, most: int, protected_share: float) -> LearnerState:
+    """The state with at most so many slots: the streams first to leave are dropped, the others move together."""
     if len(source.keys) <= most:
         return source
-    used = [slot for slot, key in enumerate(source.keys) if key is not None]
-    records = source.streams["seen"][:, RECORD]
-    slots = sorted(sorted(used, key=records.__getitem__)[-most:])
+    seen = source.streams["seen"]
+    order = seen[:, RECORD].argsort().tolist()
+    used = [(key, int(seen[slot, TIMES])) for slot in order if (key := source.keys[slot]) is not None]
+    remaining = survivors(used, most, protected_share)
+    slots = [slot for slot, key in enumerate(source.keys) if key in remaining]
     arrivals = source.model["arrivals"].copy()
     arrivals[2] += len(used) - len(slots)  # dropped for want of room
     rows = {name: array[slots] for name, array in source.streams.items()}

@@ -28,6 +28,7 @@ from streamrnn.core.kinds import CLOSE, IMAGINE
 from streamrnn.learner.block import EVENT, FORGET, LABEL, PREDICT, Block
 from streamrnn.learner.clock import JUMPS
 from streamrnn.learner.lowering import (
+    bytes_per_stream,
     hyper_of,
     initial_weights,
     layout_of,
@@ -38,7 +39,7 @@ from streamrnn.learner.lowering import (
 )  # fmt: skip
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import Beside, LearnerProgress, LearnerState, Slots, TargetStatistics
-from streamrnn.learner.streams import StreamIndex
+from streamrnn.learner.streams import EVICTIONS_IN_USE, StreamIndex
 
 FEW = 64
 """Blocks up to this size go through arrays that the learner keeps: for a single record, to make arrays and their table
@@ -111,6 +112,9 @@ class Learner:
             spec.streams.max_streams,
             None if spec.streams.ttl_s is None else round(1000 * spec.streams.ttl_s),
             round(1000 * spec.streams.max_time_jump_s),
+            protected_share=spec.streams.protected_share,
+            max_bytes=spec.streams.max_bytes,
+            stream_bytes=bytes_per_stream(spec),
         )
         self.layout = layout_of(spec)
         self._model = new_model(spec, initial_weights(spec, seed))
@@ -322,6 +326,8 @@ class Learner:
         clock, counters = self.streams.clock, self.counters()
         return LearnerProgress(
             streams=len(self.streams),
+            established=self.streams.room.established,
+            key_bytes=self.streams.room.key_bytes,
             capacity=self.streams.max_streams,
             stream_time_ms=clock.now if clock.started else None,
             updates=counters["updates"],
@@ -338,7 +344,7 @@ class Learner:
     def counters(self) -> dict[str, int]:
         """Running counts of what happened, by name (``core.counts``)."""
         counts = dict(zip((count.name for count in COUNTS), self._model.counters.tolist(), strict=True))
-        counts.update((count.name, getattr(self.streams, count.name)) for count in EVICTIONS)
+        counts.update((count.name, getattr(self.streams, count.name)) for count in (*EVICTIONS, EVICTIONS_IN_USE))
         counts.update((count.name, getattr(self.streams.clock, count.name)) for count in JUMPS)
         return counts
 

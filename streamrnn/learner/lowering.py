@@ -21,6 +21,7 @@ from streamrnn.core.optim import OPTIMIZERS
 from streamrnn.core.rules import RULES
 from streamrnn.core.workspace import zeros_scratch
 from streamrnn.learner.axes import AXES, Network, last_columns
+from streamrnn.learner.room import INDEX_BYTES
 from streamrnn.learner.spec import LAST, LearnerSpec
 
 
@@ -50,6 +51,17 @@ def sizes_of(spec: LearnerSpec) -> dict[str, int]:
 def bytes_per_stream(spec: LearnerSpec) -> int:
     """Bytes of array memory one stream takes."""
     return row_bytes(arrays.Streams, sizes_of(spec), dtype_of(spec))
+
+
+def bytes_per_slot(spec: LearnerSpec) -> int:
+    """Bytes that one stream takes, all told but for its key: arrays, and what is kept of when it was seen."""
+    return bytes_per_stream(spec) + INDEX_BYTES
+
+
+def most_bytes(spec: LearnerSpec, longest_key: int) -> int:
+    """Bytes that all streams together take at most, where no key is longer than this."""
+    most = spec.streams.max_streams * (bytes_per_slot(spec) + longest_key)
+    return most if spec.streams.max_bytes is None else min(most, spec.streams.max_bytes)
 
 
 def new_scratch(layout: Layout, spec: LearnerSpec, theta: npt.NDArray[Any]) -> arrays.Scratch:

@@ -13,8 +13,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-LARGEST_ROOTS = 50_000_000
-"""Numbers the RLS readout may keep in its square roots: 400 MB per partition."""
+from streamrnn.learner.sound import LARGEST_GROWTH, LARGEST_ROOTS, SIZE, SOUND
 
 
 class RuleError(ValueError):
@@ -165,14 +164,32 @@ class LearningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class StreamSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How many streams are remembered, for how long, and what ends a sequence. All times are stream time.
 
-    ``max_streams`` bounds memory: the least recently seen stream is dropped for a new one. ``ttl_s`` drops streams idle
-    for longer. ``reset_after_s`` ends a stream's sequence when its next record comes later than that. A record whose
-    timestamp is more than ``max_time_jump_s`` ahead of stream time counts as now until several streams confirm it.
+    ``max_streams`` and ``max_bytes`` bound memory: a stream is dropped for a new one, and ``learner.room`` says which.
+    ``ttl_s`` drops streams idle for longer. ``reset_after_s`` ends a stream's sequence when its next record comes later
+    than that. A record whose timestamp is more than ``max_time_jump_s`` ahead of stream time counts as now until
+    several streams confirm it.
     """
 
     max_streams: Annotated[
         int, Meta(ge=1, le=100_000_000, description="Streams remembered; beyond it the least recently seen is dropped.")
     ] = 100_000
+    protected_share: Annotated[
+        float,
+        Meta(
+            ge=0,
+            lt=1,
+            description="Share of the room for streams, where it is full, that streams of four records and more have "
+            "to themselves: while they fill no more than it, a new stream takes the place of another new one. 0: the "
+            "least recently seen leaves, whoever it is.",
+        ),
+    ] = 0.8
+    max_bytes: Annotated[
+        PositiveInt | None,
+        Meta(
+            description="Most bytes that a partition's streams may take, their keys counted; beyond it streams are "
+            "dropped as beyond max_streams. null: what max_streams of them take."
+        ),
+    ] = None
     ttl_s: Annotated[
         PositiveFloat | None,
         Meta(description="Seconds of stream time after which an idle stream is dropped; null: never."),
@@ -309,6 +326,7 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise ValueError(f"indicator: needs {self.n_features} flags, got {len(self.indicator)}")
         if self.missing and len(self.missing) != self.n_features:
             raise ValueError(f"missing: needs {self.n_features} entries, got {len(self.missing)}")
+        self._require_sound()
         classify = self.model.classifies
         if classify != (self.target.classes is not None):
             raise RuleError(
@@ -335,6 +353,32 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 f"rls keeps outputs x regressors^2 numbers, here {self.n_outputs} x "
                 f"{self.n_regressors}^2 = {roots:,}, more than {LARGEST_ROOTS:,}; take fewer features, lags or "
                 "horizons, or readout: linear",
+            )
+
+    def _require_sound(self) -> None:
+        """Raise RuleError for a number that is beyond any use, and makes arrays or weights overflow."""
+        if self.n_features > SIZE[1]:
+            raise ValueError(f"n_features: at most {SIZE[1]:,}, got {self.n_features:,}")
+        for path, (least, most) in SOUND.items():
+            section, field = path.split(".")
+            value = getattr(getattr(self, section), field)
+            for number in value if isinstance(value, tuple) else (value,):
+                if number is not None and not least <= number <= most:
+                    raise RuleError(section, field, f"expected a number from {least:g} to {most:g}, got {number}")
+        decayed = self.learning.lr * self.learning.weight_decay
+        if self.learning.optimizer == "adamw" and decayed > 1:
+            raise RuleError(
+                "learning",
+                "weight_decay",
+                f"lr times it must be at most 1, got {decayed:g}: each step would take more off a weight than it has",
+            )
+        # What no target tells about grows by 1 / forgetting from one update to the next, until its weight has its turn.
+        if -self.n_regressors * math.log(self.model.rls_forgetting) > LARGEST_GROWTH:
+            raise RuleError(
+                "model",
+                "rls_forgetting",
+                f"{self.model.rls_forgetting} forgets too fast for {self.n_regressors} regressors; expected at least "
+                f"{math.exp(-LARGEST_GROWTH / self.n_regressors):.4f}, or what is known of their weights overflows",
             )
 
     @property

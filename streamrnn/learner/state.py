@@ -18,6 +18,7 @@ from streamrnn.core.declarations import DTYPES, Stored, declared, stored
 from streamrnn.learner.axes import AXES
 from streamrnn.learner.lowering import dtype_of, sizes_of
 from streamrnn.learner.spec import LearnerSpec
+from streamrnn.learner.validity import require_sound
 
 Array = npt.NDArray[Any]
 
@@ -26,14 +27,17 @@ class Beside(NamedTuple):
     """What a learner keeps beside the arrays of its kernels, and not per stream; it tells of the log so far."""
 
     clock: I1 = stored("18", learned=False)  # see ``StreamClock.state``
-    arrivals: I1 = stored("4", learned=False)  # records seen, streams dropped for ttl, for capacity, by tombstones
+    # Records seen; streams dropped for ttl, for capacity, by tombstones; of those for capacity, how many were in use.
+    arrivals: I1 = stored("5", learned=False)
     digest: I1 = stored("1", learned=False)  # CRC-32 over all predictions of ``process``
 
 
 class Slots(NamedTuple):
     """The same per slot."""
 
-    seen: I2 = stored("3")  # when the stream was last seen: stream time, the record's number, time lived through
+    # When the stream was last seen: stream time, the record's number, time lived through. How many records it had, and
+    # its longest silence.
+    seen: I2 = stored("5")
 
 
 MODEL: Mapping[str, Stored] = {**declared(Model), **declared(Beside)}
@@ -79,7 +83,8 @@ class LearnerState:
         """Raise ValueError, saying what is wrong, unless a learner of ``spec`` can go on from this.
 
         The specifications are compared as well as the shapes: another loss, optimiser or order of fields gives what
-        was learned another meaning in arrays of the same shape. Only ``streams.max_streams`` may differ.
+        was learned another meaning in arrays of the same shape. Only ``streams.max_streams`` may differ. Whatever was
+        read from a file passes here on its way to a kernel, so what the arrays hold is looked at, too (``validity``).
         """
         if lines := spec_differences(self.spec, spec):
             raise ValueError(f"the state is of another specification: {'; '.join(lines)}")
@@ -89,15 +94,9 @@ class LearnerState:
         used = [key for key in self.keys if key is not None]
         if len(set(used)) != len(used):
             raise ValueError("the state gives one stream two slots")
-        sizes, precision = sizes_of(spec), dtype_of(spec)
-        for arrays, table, rows in ((self.model, MODEL, ()), (self.streams, STREAMS, (slots,))):
-            require_declared(arrays, table)
-            for name, declaration in table.items():
-                array, dtype = arrays[name], np.dtype(declaration.dtype(precision))
-                shape = (*rows, *declaration.shape(sizes))
-                if array.shape != shape or array.dtype != dtype:
-                    found = f"{array.dtype}{list(array.shape)}"
-                    raise ValueError(f"the state's {name!r} is {found}, expected {dtype}{list(shape)}")
+        require_shapes(self.model, MODEL, spec)
+        require_shapes(self.streams, STREAMS, spec, slots)
+        require_sound(spec, self.model, self.streams, self.keys)
 
 
 def spec_differences(old: LearnerSpec, new: LearnerSpec) -> list[str]:
@@ -140,12 +139,25 @@ def no_streams(spec: LearnerSpec) -> dict[str, Array]:
     return {name: np.zeros((0, *array.shape(sizes)), array.dtype(precision)) for name, array in STREAMS.items()}
 
 
-def require_declared(arrays: Mapping[str, Array], table: Mapping[str, Stored]) -> None:
-    """Raise ValueError unless these are the arrays that are declared, all of them and no others."""
+def require_shapes(
+    arrays: Mapping[str, Array], table: Mapping[str, Stored], spec: LearnerSpec, rows: int | None = None
+) -> None:
+    """Raise ValueError unless these are the arrays that are declared, all of them and no others, as ``spec`` has them.
+
+    ``rows``: how many slots they are for, where there is a row for each.
+    """
     if lacking := [name for name in table if name not in arrays]:
         raise ValueError(f"the state lacks {', '.join(lacking)}")
     if unknown := [name for name in arrays if name not in table]:
         raise ValueError(f"the state holds {', '.join(unknown)}, which no learner of this version keeps")
+    sizes, precision = sizes_of(spec), dtype_of(spec)
+    first = () if rows is None else (rows,)
+    for name, declaration in table.items():
+        array, dtype = arrays[name], np.dtype(declaration.dtype(precision))
+        shape = (*first, *declaration.shape(sizes))
+        if array.shape != shape or array.dtype != dtype:
+            found = f"{array.dtype}{list(array.shape)}"
+            raise ValueError(f"the state's {name!r} is {found}, expected {dtype}{list(shape)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +168,8 @@ class LearnerProgress:
     ----------
     streams, capacity
         Streams remembered now, and how many there can be.
+    established, key_bytes
+        Of those remembered, how many have history (see ``learner.room``); the bytes of all their keys.
     stream_time_ms
         The clock all idle times are measured by, None before the first record.
     updates
@@ -169,6 +183,8 @@ class LearnerProgress:
     """
 
     streams: int
+    established: int
+    key_bytes: int
     capacity: int
     stream_time_ms: int | None
     updates: int

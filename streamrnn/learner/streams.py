@@ -1,9 +1,8 @@
 """StreamIndex: which slot of the arrays belongs to which stream, and who has to leave.
 
 Slots are numbered from 0; the row after the last one stays blank and stands for streams never seen. A stream is dropped
-when it was idle longer than ``ttl`` in stream time, or when all slots are used, a new stream comes and this one is the
-least recently seen. Both are decided record by record from keys and timestamps alone, so they are the same for any cut
-of the log.
+when it was idle longer than ``ttl`` in stream time, or when there is no room for a new one: who has to leave then, says
+``room``. Both are decided record by record from keys and timestamps alone, so they are the same for any cut of the log.
 
 A far jump of stream time (see ``clock``) makes nobody idle: whoever stays away is idle in the time that was *lived*
 through, whoever comes back by the time of its record. So after a pause of the whole partition a stream starts over when
@@ -22,16 +21,28 @@ from collections import OrderedDict
 import numpy as np
 import numpy.typing as npt
 
+from streamrnn.core.counts import Count
 from streamrnn.core.kinds import EVENT, FORGET
 from streamrnn.learner.clock import UNCONTRADICTED, StreamClock
+from streamrnn.learner.room import ESTABLISHED, Room
 
 Integers = npt.NDArray[np.int64]
 
 SEGMENT_SLOTS = 4096
 """Slots that a checkpoint writes together."""
 
-LAST_SEEN, RECORD, LIVED = range(3)
-"""Columns of what is saved of when each slot was last seen: stream time, number of the record, time lived through."""
+LAST_SEEN, RECORD, LIVED, TIMES, LONGEST = range(5)
+"""Columns of what is saved of each slot: when its stream was last seen (stream time, number of the record, time lived
+through), how many records it had, and its longest silence between two of them in time lived through."""
+
+IN_USE = 2
+"""A stream counts as in use while it has been silent for at most so many times its longest silence before: by then the
+most irregular one would usually have come back."""
+
+EVICTIONS_IN_USE = Count(
+    "evictions_in_use",
+    "Of the streams dropped for lack of capacity, those with history that had not been silent for unusually long.",
+)
 
 ONE_BY_ONE = 64
 """Records up to which it does not pay to prepare for many."""
@@ -46,11 +57,13 @@ class StreamIndex:
     Parameters
     ----------
     max_streams
-        Capacity; one more stream drops the least recently seen.
+        Capacity; one more stream drops another.
     ttl_ms
         Idle time in stream time after which a stream is dropped; ``None`` = never.
     max_time_jump_ms
         See ``StreamClock``.
+    protected_share, max_bytes, stream_bytes
+        See ``Room``.
 
     Attributes
     ----------
@@ -65,25 +78,38 @@ class StreamIndex:
     ([0, 1, 0, 1], [True, True, False, True], 1)
     """
 
-    def __init__(self, max_streams: int, ttl_ms: int | None, max_time_jump_ms: int) -> None:
+    def __init__(
+        self,
+        max_streams: int,
+        ttl_ms: int | None,
+        max_time_jump_ms: int,
+        *,
+        protected_share: float = 0.0,
+        max_bytes: int | None = None,
+        stream_bytes: int = 0,
+    ) -> None:
         self.max_streams = max_streams
         self.ttl_ms = ttl_ms
         self.clock = StreamClock(max_time_jump_ms, self._live)
+        self.room = Room(max_streams, protected_share, max_bytes, stream_bytes)
         self.evictions_ttl = 0
         self.evictions_capacity = 0
         self.evictions_tombstone = 0
+        self.evictions_in_use = 0
         self._slots: OrderedDict[bytes, int] = OrderedDict()  # least recently seen first
         self.records = 0
         self.returns: list[tuple[int, int]] = []
         self._last_seen: list[int] = []  # stream time then
         self._lived: list[int] = []  # the time lived through until then, in which the order of ``_slots`` ascends
         self._touched: list[int] = []  # running number of the record that touched the slot last
+        self._times: list[int] = []  # how many records the stream had
+        self._longest: list[int] = []  # its longest silence between two of them, in the time lived through
         self._keys: list[bytes | None] = []
         # A heap: which slot is next must follow from the set of free ones, not from the order in which they became so,
         # which a restart forgets.
         self._free: list[int] = []
         self._touched_segments: set[int] = set()
-        self._seen = np.zeros((max_streams, 3), np.int64)  # what ``state`` gives of the three lists above
+        self._seen = np.zeros((max_streams, 5), np.int64)  # what ``state`` gives of the five lists above
         self._stale_segments: set[int] = set()  # of it, beside the touched ones
 
     def __len__(self) -> int:
@@ -129,6 +155,7 @@ class StreamIndex:
                 times[2:] = [times[1]] * (n - 2)
                 self.records += n - 2
                 self._touched[slots[1]] = self.records
+                self._count(keys[0], slots[1], n - 2)
                 done = n
         if n > ONE_BY_ONE and not done and kinds.count(FORGET) == 0:
             self._assign_many(keys, times, kinds, slots, fresh)
@@ -146,9 +173,9 @@ class StreamIndex:
         """
         slot_of, to_end = self._slots.get, self._slots.move_to_end
         last_seen, lived, touched = self._last_seen, self._lived, self._touched
-        jump, ttl = self.clock.max_jump_ms, self.ttl_ms or 0
+        counts, longest = self._times, self._longest
+        jump, ttl, record = self.clock.max_jump_ms, self.ttl_ms or 0, self.records
         now, nobody_leaves_until, jumped, jumped_since = self._usual_times()
-        record = self.records
         for i, key in enumerate(keys):
             time_ms = times[i]
             slot = slot_of(key, -1)
@@ -164,8 +191,13 @@ class StreamIndex:
             record += 1
             if slot >= 0:
                 to_end(key)
+                counts[slot] += 1
+                if counts[slot] <= ESTABLISHED:
+                    self.room.seen_again(key, counts[slot])
+                if (silence := now - jumped - lived[slot]) > longest[slot]:
+                    longest[slot] = silence
             elif kinds[i] == EVENT:
-                slot, fresh[i] = self._allocate(key), True
+                slot, fresh[i] = self._allocate(key, now - jumped), True
             else:
                 continue
             last_seen[slot], lived[slot], touched[slot], slots[i] = now, now - jumped, record, slot
@@ -223,9 +255,11 @@ class StreamIndex:
         if fresh:
             if kind != EVENT:
                 return self.max_streams, False, believed
-            slot = self._allocate(key)
+            slot = self._allocate(key, lived)
         else:
             self._slots.move_to_end(key)
+            self._count(key, slot, 1)
+            self._longest[slot] = max(self._longest[slot], lived - self._lived[slot])
         self._last_seen[slot], self._lived[slot], self._touched[slot] = now, lived, self.records
         self._touched_segments.add(slot // SEGMENT_SLOTS)
         return slot, fresh, believed
@@ -274,24 +308,43 @@ class StreamIndex:
             self._release(key)
             self.evictions_ttl += 1
 
-    def _allocate(self, key: bytes) -> int:
-        if len(self._slots) == self.max_streams:
-            self._release(next(iter(self._slots)))
-            self.evictions_capacity += 1
+    def _count(self, key: bytes, slot: int, records: int) -> None:
+        """So many more records of a stream that is there."""
+        for _ in range(min(records, ESTABLISHED)):
+            self._times[slot] += 1
+            if self._times[slot] <= ESTABLISHED:
+                self.room.seen_again(key, self._times[slot])
+        self._times[slot] += max(0, records - ESTABLISHED)
+
+    def _allocate(self, key: bytes, lived: int) -> int:
+        while self._slots and self.room.lacks(key):
+            leaving = self.room.first_to_leave()
+            self._drop_for_room(next(iter(self._slots)) if leaving is None else leaving, lived)
+        self.room.enter(key)
         if self._free:
             slot = heapq.heappop(self._free)
             self._keys[slot] = key
         else:
             slot = len(self._keys)
+            if slot >= self.max_streams:  # a kernel would write behind its arrays
+                raise RuntimeError(f"all {self.max_streams} slots are given out, to {len(self._slots)} streams")
             self._keys.append(key)
-            self._last_seen.append(0)
-            self._lived.append(0)
-            self._touched.append(0)
+            for values in (self._last_seen, self._lived, self._touched, self._times, self._longest):
+                values.append(0)
+        self._times[slot], self._longest[slot] = 1, 0
         self._slots[key] = slot
         return slot
 
+    def _drop_for_room(self, key: bytes, lived: int) -> None:
+        slot = self._slots[key]
+        self.evictions_capacity += 1
+        if self._times[slot] >= ESTABLISHED and lived - self._lived[slot] <= IN_USE * self._longest[slot]:
+            self.evictions_in_use += 1
+        self._release(key)
+
     def _release(self, key: bytes) -> None:
         slot = self._slots.pop(key)
+        self.room.leave(key)
         self._keys[slot] = None
         heapq.heappush(self._free, slot)
         self._touched_segments.add(slot // SEGMENT_SLOTS)
@@ -308,18 +361,18 @@ class StreamIndex:
         return touched
 
     def state(self) -> tuple[Integers, Integers, list[bytes | None], Integers]:
-        """What it knows: clock, arrivals (4,), the key of each slot ever used (None = free), and ``seen`` (n_slots, 3).
+        """What it knows: clock, arrivals (5,), the key of each slot ever used (None = free), and ``seen`` (n_slots, 5).
 
         Keys and ``seen`` are the live ones. Only rows of segments that were touched since the last call are written
         anew: with many streams, to make all of them would cost more time than the records between two checkpoints.
         """
-        counts = [self.records, self.evictions_ttl, self.evictions_capacity, self.evictions_tombstone]
-        arrivals = np.array(counts, dtype=np.int64)
+        evictions = [self.evictions_ttl, self.evictions_capacity, self.evictions_tombstone, self.evictions_in_use]
+        arrivals = np.array([self.records, *evictions], dtype=np.int64)
         for segment in self._stale_segments | self._touched_segments:
             rows = slice(segment * SEGMENT_SLOTS, (segment + 1) * SEGMENT_SLOTS)
             stop = min(rows.stop, self.n_slots)
-            columns = {LAST_SEEN: self._last_seen, RECORD: self._touched, LIVED: self._lived}
-            for column, values in columns.items():
+            columns = (self._last_seen, self._touched, self._lived, self._times, self._longest)
+            for column, values in enumerate(columns):
                 self._seen[rows.start : stop, column] = values[rows]
         self._stale_segments = set()
         return self.clock.state(), arrivals, self._keys, self._seen[: self.n_slots]
@@ -327,14 +380,16 @@ class StreamIndex:
     def resume(self, clock: Integers, arrivals: Integers, keys: list[bytes | None], seen: Integers) -> None:
         """Go on from what ``state`` gave."""
         self.clock.restore(clock)
-        self.records, self.evictions_ttl, self.evictions_capacity, self.evictions_tombstone = arrivals.tolist()
+        self.records, self.evictions_ttl, self.evictions_capacity, *others = arrivals.tolist()
+        self.evictions_tombstone, self.evictions_in_use = others
         self._keys = list(keys)
         self._seen[: len(keys)] = seen
-        self._last_seen, self._touched, self._lived = (seen[:, c].tolist() for c in (LAST_SEEN, RECORD, LIVED))
+        self._last_seen, self._touched, self._lived, self._times, self._longest = seen.T.tolist()
         # The order in which streams were last seen is not saved: the running numbers of their records tell it.
         used = [slot for slot, key in enumerate(keys) if key is not None]
         used.sort(key=self._touched.__getitem__)
         self._slots = OrderedDict((key, slot) for slot in used if (key := keys[slot]) is not None)
+        self.room.resume((key, self._times[slot]) for key, slot in self._slots.items())
         self._free = [slot for slot, key in enumerate(keys) if key is None]
         heapq.heapify(self._free)
         self._touched_segments, self._stale_segments = set(), set()

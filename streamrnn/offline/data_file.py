@@ -17,7 +17,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, AnyStr
 
 import msgspec
 
@@ -28,8 +28,11 @@ from streamrnn.job.codec.json_parser import parse_all
 from streamrnn.job.config import Config
 from streamrnn.learner.features import descend, describe
 from streamrnn.learner.paths import Step, parse_path
+from streamrnn.system.reading import open_stream
 
 Row = Mapping[str, Any]
+
+LONGEST_LINE = 1 << 24
 
 _NUMBER = re.compile(r"[+-]?(?=\.?[0-9])(0|[1-9][0-9]*)?(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 _MISSING = frozenset({"", "nan", "NaN"})
@@ -49,15 +52,27 @@ def read_rows(path: Path, progress: Callable[[int], None] | None = None) -> Gene
     if suffix not in (".csv", ".jsonl", ".ndjson"):
         raise ConfigError(f"--data: {path} ends in {suffix or 'nothing'!r}; expected .csv, .jsonl or .ndjson")
     try:
-        with path.open("rb") as stream:
-            yield from _csv_rows(stream, path, progress) if suffix == ".csv" else _json_lines(stream, progress)
+        with open_stream(path, links=True) as stream:
+            yield from _csv_rows(stream, path, progress) if suffix == ".csv" else _json_lines(stream, path, progress)
     except OSError as error:
         raise ConfigError(f"--data: {path} cannot be read: {error.strerror}") from error
 
 
-def _json_lines(stream: IO[bytes], progress: Callable[[int], None] | None) -> Iterator[bytes]:
+def _lines(stream: IO[AnyStr], path: Path) -> Iterator[AnyStr]:
+    """The lines of a file, which may have any size; none of them may."""
+    number = 0
+    while line := stream.readline(LONGEST_LINE):
+        number += 1
+        if len(line) == LONGEST_LINE:
+            raise ConfigError(
+                f"--data: {path}, line {number}: found more than {LONGEST_LINE:,} bytes, expected one record a line"
+            )
+        yield line
+
+
+def _json_lines(stream: IO[bytes], path: Path, progress: Callable[[int], None] | None) -> Iterator[bytes]:
     read = 0
-    for line in stream:
+    for line in _lines(stream, path):
         read += len(line)
         if progress is not None:
             progress(read)
@@ -67,7 +82,7 @@ def _json_lines(stream: IO[bytes], progress: Callable[[int], None] | None) -> It
 
 def _csv_rows(stream: IO[bytes], path: Path, progress: Callable[[int], None] | None) -> Iterator[Row]:
     with io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
-        reader = csv.reader(text)
+        reader = csv.reader(_lines(text, path))
         try:
             names = next(reader, None)
             if not names:

@@ -17,11 +17,11 @@ import msgspec
 import numpy as np
 
 from streamrnn.errors import CheckpointError
-from streamrnn.job.trained import encoder_of
+from streamrnn.job.trained import encoder_of, hashing_of
 from streamrnn.learner.growth import without_elapsed_time
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import LearnerState
-from streamrnn.learner.streams import LAST_SEEN, LIVED
+from streamrnn.learner.streams import LAST_SEEN, LIVED, LONGEST
 from streamrnn.storage.listing import Listed, newest, store_of
 from streamrnn.storage.manifest import Manifest
 from streamrnn.storage.model_file import ModelFile, save_model
@@ -89,6 +89,7 @@ def export(listed: Listed, out: Path) -> Exported:
             "previous_target": manifest.spec.inputs.previous_target,
         },
         "columns": None,
+        "hashing": hashing_of(manifest)._asdict(),
         "own": {},
     }
     target = manifest.spec.target
@@ -156,5 +157,5 @@ def _without_times(state: LearnerState) -> LearnerState:
     model["clock"] = np.zeros_like(model["clock"])
     streams["last_ms"] = np.zeros_like(streams["last_ms"])
     streams["seen"] = streams["seen"].copy()
-    streams["seen"][:, [LAST_SEEN, LIVED]] = 0
+    streams["seen"][:, [LAST_SEEN, LIVED, LONGEST]] = 0
     return LearnerState(state.spec, model, streams, state.keys)

@@ -1,6 +1,5 @@
 """Where is what was learned kept? Files that a crash leaves old or whole, and that hold no code.
 
-atomic_file   writes a file so that a crash leaves the old one or the new one
 blobs         the seam below checkpoints: list, get, put and delete bytes by name; in a directory
 tensors       named arrays as safetensors; weights for PyTorch
 names         what the blobs of a job's checkpoints are called

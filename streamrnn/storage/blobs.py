@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from streamrnn.errors import BlobError, BlobNotFound
-from streamrnn.storage.atomic_file import TEMPORARY, sync_directory, write_atomically
+from streamrnn.system.reading import AS_MUCH_AS_FITS, UnusableFileError, read_below
+from streamrnn.system.writing import PRIVATE, TEMPORARY, make_directory, sync_directory, write_atomically
 
 
 class Blob(NamedTuple):
@@ -41,8 +42,11 @@ class Blobs(Protocol):
         Where a listing comes in pages, all of them are read.
         """
 
-    def get(self, name: str) -> bytes:
-        """The bytes of a blob. Raises BlobNotFound when there is none of that name."""
+    def get(self, name: str, at_most: int | None = None) -> bytes:
+        """The bytes of a blob. Raises BlobNotFound when there is none of that name.
+
+        Raises BlobError for one of more bytes than ``at_most``, before any of them is in memory.
+        """
 
     def put(self, blobs: Iterable[tuple[str, bytes]]) -> None:
         """Store each pair of name and bytes, replacing what is there. All are durable when this returns.
@@ -68,10 +72,15 @@ class Blobs(Protocol):
 
 
 class DirectoryBlobs:
-    """Blobs as files below ``directory``, which is made when it is first written to."""
+    """Blobs as files below ``directory``, which is made when it is first written to.
 
-    def __init__(self, directory: str | Path) -> None:
+    Files are made with ``mode``, directories so that those who may read the files find them. What is there keeps its
+    mode. Below the directory nothing is a link: whatever else stands in a blob's place is not read.
+    """
+
+    def __init__(self, directory: str | Path, mode: int = PRIVATE) -> None:
         self._root = Path(directory)
+        self._mode = mode
 
     def __str__(self) -> str:
         return str(self._root)
@@ -83,15 +92,15 @@ class DirectoryBlobs:
         for name, entry in self._below(prefix):
             with _as_blob_errors(f"{entry.path} cannot be listed"), suppress(FileNotFoundError):  # removed since
                 if not entry.name.startswith("."):
-                    status = entry.stat()
+                    status = entry.stat(follow_symlinks=False)
                     found.append(Blob(name, status.st_size, status.st_mtime))
         return sorted(found)
 
-    def get(self, name: str) -> bytes:
+    def get(self, name: str, at_most: int | None = None) -> bytes:
         """See ``Blobs``."""
         path = self._path(name)
         try:
-            return path.read_bytes()
+            return read_below(self._root, name, AS_MUCH_AS_FITS if at_most is None else at_most)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise BlobNotFound(f"{path} does not exist") from error
         except OSError as error:
@@ -104,10 +113,10 @@ class DirectoryBlobs:
             path = self._path(name)
             with _as_blob_errors(f"{path} cannot be written"):
                 if path.parent not in changed:
-                    _make_directories(path.parent)
+                    self._make_directories(path.parent)
                     changed.add(path.parent)
-                if not _refreshed(path, data):
-                    write_atomically(path, data, durable_name=False)
+                if not self._refreshed(name, data):
+                    write_atomically(path, data, mode=self._mode, durable_name=False)
             del data  # before the next one is asked for
         _sync(changed)
 
@@ -131,6 +140,31 @@ class DirectoryBlobs:
         if any(part == "" or part.startswith(".") for part in name.split("/")):
             raise BlobError(f"a blob's name has components that are not empty and begin with no dot, got {name!r}")
         return self._root / name
+
+    def _make_directories(self, folder: Path) -> None:
+        """Create ``folder`` and its parents, each entry durable; none below the root may be a link."""
+        missing = []
+        for at in (folder, *folder.parents):
+            if self._root in at.parents and at.is_symlink():
+                raise UnusableFileError(at, "a link", "a directory")
+            if at.is_dir():
+                if at == self._root or self._root not in at.parents:
+                    break
+            else:
+                missing.append(at)
+        for directory in reversed(missing):
+            make_directory(directory, self._mode)
+            sync_directory(directory.parent)
+
+    def _refreshed(self, name: str, data: bytes) -> bool:
+        """Whether the file holds ``data`` already; it is then young again. All is compared, since bits can rot."""
+        try:
+            if read_below(self._root, name, len(data)) != data:
+                return False
+            os.utime(self._root / name, follow_symlinks=False)
+        except (FileNotFoundError, UnusableFileError):
+            return False
+        return True
 
     def _below(self, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
         """Everything whose name begins with ``prefix``, with its name: files, and directories that hold nothing."""
@@ -157,29 +191,6 @@ def _as_blob_errors(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise BlobError(f"{what}: {error}") from error
-
-
-def _make_directories(folder: Path) -> None:
-    """Create ``folder`` and its parents, each entry durable."""
-    missing = []
-    at = folder
-    while not at.is_dir():
-        missing.append(at)
-        at = at.parent
-    for directory in reversed(missing):
-        directory.mkdir(exist_ok=True)
-        sync_directory(directory.parent)
-
-
-def _refreshed(path: Path, data: bytes) -> bool:
-    """Whether the file holds ``data`` already; it is then young again. All of it is compared, since bits can rot."""
-    try:
-        if path.stat().st_size != len(data) or path.read_bytes() != data:
-            return False
-        os.utime(path)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def _removed(path: Path, put_before: float | None) -> bool:

@@ -17,11 +17,13 @@ import hashlib
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
 
 from streamrnn.errors import BlobError, CheckpointError, ConfigError, CorruptCheckpoint
+from streamrnn.learner.lowering import bytes_per_stream
+from streamrnn.learner.state import MODEL, STREAMS, require_shapes
 from streamrnn.learner.streams import SEGMENT_SLOTS
 from streamrnn.storage.blobs import Blob, Blobs
 from streamrnn.storage.fingerprints import as_json, build_info, canonical_sha256
@@ -148,12 +150,19 @@ class CheckpointStore:
             manifest = self.read(lineage, position)
         except CorruptCheckpoint as error:
             return str(error)
+        return self._misfit(manifest)
+
+    def _misfit(self, manifest: Manifest) -> str:
+        """What does not fit between a manifest and the sizes of the segments that it names; else ""."""
+        lineage = manifest.progress.lineage
         sizes = {blob.name: blob.size for blob in self._listed_segments(lineage)}
         for entry in (manifest.model, *manifest.segments):
             name = self._names.segment(lineage, entry.sha256)
-            if (size := sizes.get(name)) != entry.bytes:
-                return f"segment {name} has {'gone' if size is None else f'{size} bytes'}, expected {entry.bytes} bytes"
-        return ""
+            if (size := sizes.get(name)) is None:
+                return f"segment {name} cannot be read: it is gone"
+            if size != entry.bytes:
+                return f"segment {name} has {size} bytes, expected {entry.bytes} bytes"
+        return _unlikely(manifest)
 
     def load(self, manifest: Manifest, *, of_any_configuration: bool = False) -> Checkpoint:
         """Read and verify every array ``manifest`` names.
@@ -163,23 +172,36 @@ class CheckpointStore:
         """
         if self.configuration is not None and not of_any_configuration:
             check_configuration(manifest, self.configuration)
+        # What there is room made for below is what the files hold, not what a manifest says they do.
+        if misfit := self._misfit(manifest):
+            raise CorruptCheckpoint(misfit)
         model = self.load_model(manifest)
         streams, keys = join_segments(self._segments(manifest), manifest.n_slots)
-        return Checkpoint(manifest, model, streams, keys)
+        checkpoint = Checkpoint(manifest, model, streams, keys)
+        with _corrupt("its arrays"):
+            checkpoint.state().require_fit(manifest.spec)
+        return checkpoint
 
     def load_model(self, manifest: Manifest) -> Arrays:
-        """Read and verify what is not kept per stream. Raises CorruptCheckpoint."""
-        return self._read_arrays(manifest.progress.lineage, manifest.model, "model segment")
+        """Read what is not kept per stream, and verify bytes, names and shapes. Raises CorruptCheckpoint."""
+        arrays = self._read_arrays(manifest.progress.lineage, manifest.model, "model segment")
+        with _corrupt("model segment"):
+            require_shapes(arrays, MODEL, manifest.spec)
+        return arrays
 
     def _segments(self, manifest: Manifest) -> Iterator[Segment]:
         for entry in manifest.segments:
             what = f"segment {entry.index}"
-            yield unpack_segment(self._read_arrays(manifest.progress.lineage, entry, what), entry.rows, what)
+            segment = unpack_segment(self._read_arrays(manifest.progress.lineage, entry, what), entry.rows, what)
+            with _corrupt(what):
+                require_shapes(segment.arrays, STREAMS, manifest.spec, entry.rows)
+            yield segment
+            del segment
 
     def _read_arrays(self, lineage: str, entry: SegmentEntry, what: str) -> Arrays:
         name = self._names.segment(lineage, entry.sha256)
         try:
-            data = self._blobs.get(name)
+            data = self._blobs.get(name, entry.bytes)
         except BlobError as error:
             raise CorruptCheckpoint(f"{what}: {last(name)} cannot be read: {error}") from error
         if len(data) != entry.bytes:
@@ -318,6 +340,29 @@ def manifests_of(blobs: Blobs, job: str) -> Iterator[Manifest]:
         if position_in(blob.name) is not None:
             with suppress(CorruptCheckpoint):
                 yield read_manifest(blobs, blob.name)
+
+
+def _unlikely(manifest: Manifest) -> str:
+    """What a manifest says of its streams that no learner wrote, or that its segments have no room for; else ""."""
+    most, row = manifest.spec.streams.max_streams, bytes_per_stream(manifest.spec)
+    if manifest.n_slots > most:
+        return f"it has {manifest.n_slots} slots, its specification allows {most}"
+    # Of two segments the rows differ, since each stream stands in one of them.
+    if len({entry.sha256 for entry in manifest.segments}) != len(manifest.segments):
+        return "it names a segment of streams twice"
+    for entry in manifest.segments:
+        if entry.bytes < entry.rows * row:
+            return f"segment {entry.index} has {entry.bytes} bytes, its {entry.rows} rows need {entry.rows * row}"
+    return ""
+
+
+@contextmanager
+def _corrupt(what: str) -> Iterator[None]:
+    """What does not fit in a file that was read is damage."""
+    try:
+        yield
+    except ValueError as error:
+        raise CorruptCheckpoint(f"{what}: {error}") from error
 
 
 def _sha256(data: bytes) -> str:

@@ -22,11 +22,12 @@ from streamrnn.learner.learner import RLS_WEIGHT
 from streamrnn.learner.lowering import dtype_of, layout_of
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import LearnerState
-from streamrnn.storage.atomic_file import write_atomically
 from streamrnn.storage.segments import Segment, pack_segment, unpack_segment
 from streamrnn.storage.tensors import Array, decode, encode
+from streamrnn.system.reading import AS_MUCH_AS_FITS, read
+from streamrnn.system.writing import AS_USUAL, write_atomically
 
-FORMAT = 4
+FORMAT = 5
 _STATE, _STREAMS = "state.", "streams."
 _DESCRIPTION = "streamrnn"
 
@@ -47,7 +48,7 @@ class _Description(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[str, ...]
     owner: dict[str, Any]
     spec: LearnerSpec | None
-    sha256: str  # of all arrays in the order of their names
+    sha256: str  # of all arrays in the order of their names, each with its type and shape
 
 
 def pack(model: ModelFile) -> bytes:
@@ -66,7 +67,7 @@ def pack(model: ModelFile) -> bytes:
 
 
 def unpack(data: bytes) -> ModelFile:
-    """The inverse of ``pack``. Raises ValueError when the bytes are not such a file."""
+    """The inverse of ``pack``. Raises ValueError when the bytes are not such a file, or hold what no learner can."""
     arrays = decode(data)
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     try:
@@ -77,27 +78,14 @@ def unpack(data: bytes) -> ModelFile:
         raise ValueError(f"its format is {description.format}, this version of streamrnn reads {FORMAT}")
     if description.sha256 != _sha256(arrays):
         raise ValueError("its arrays differ from their digest")
-    spec = description.spec
-    if spec is None:
-        return ModelFile(None, description.columns, description.owner)
-    layout = layout_of(spec)
-    state = _named(arrays, _STATE)
-    if spec.n_regressors:
-        state["readout_full_weight"] = arrays.get(RLS_WEIGHT, np.zeros(0))
-    theta: Array = np.zeros(layout.size, dtype_of(spec))
-    names = layout.named(theta)
-    layout.set_weights(theta, {name: array for name, array in arrays.items() if name in names})
-    state["theta"] = theta
-    packed = _named(arrays, _STREAMS)
-    segment = unpack_segment(packed, len(packed.get("steps", ())), "streams")
-    saved = LearnerState(spec, state, segment.arrays, list(segment.keys))
+    saved = None if description.spec is None else _unflat(arrays, description.spec)
     return ModelFile(saved, description.columns, description.owner)
 
 
 def save_model(path: str | Path, model: ModelFile) -> None:
     """Write a model file; a crash leaves the old one or the new one. Raises CheckpointError."""
     try:
-        write_atomically(Path(path), pack(model))
+        write_atomically(Path(path), pack(model), mode=AS_USUAL)
     except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"the model cannot be written to {path}: {error}") from error
 
@@ -105,7 +93,7 @@ def save_model(path: str | Path, model: ModelFile) -> None:
 def load_model(path: str | Path) -> ModelFile:
     """Read a model file. Raises CheckpointError when it is missing, damaged or of another kind."""
     try:
-        return unpack(Path(path).read_bytes())
+        return unpack(read(path, AS_MUCH_AS_FITS, links=True))
     except (OSError, ValueError, CheckpointError) as error:
         raise CheckpointError(
             f"no model can be read from {path}: {error}; expected a file written by an estimator's save()"
@@ -124,11 +112,42 @@ def _flat(saved: LearnerState) -> dict[str, Array]:
     return arrays
 
 
+def _unflat(arrays: dict[str, Array], spec: LearnerSpec) -> LearnerState:
+    """The inverse of ``_flat``. Raises ValueError where the arrays are not those of a learner of ``spec``."""
+    state, packed = _named(arrays, _STATE), _named(arrays, _STREAMS)
+    weights = {name: array for name, array in arrays.items() if not name.startswith((_STATE, _STREAMS))}
+    if spec.n_regressors:
+        state["readout_full_weight"] = weights.pop(RLS_WEIGHT, np.zeros(0))
+    state["theta"] = _theta(weights, spec)
+    steps = packed.get("steps", np.zeros(0))
+    segment = unpack_segment(packed, len(steps) if steps.ndim else 0, "streams")
+    saved = LearnerState(spec, state, segment.arrays, list(segment.keys))
+    saved.require_fit(spec)
+    return saved
+
+
+def _theta(weights: dict[str, Array], spec: LearnerSpec) -> Array:
+    """All tensors of the network as one vector, which is not made before the file is known to hold as much."""
+    layout, precision = layout_of(spec), np.dtype(dtype_of(spec))
+    held = sum(array.size for array in weights.values())
+    if held != layout.size:
+        raise ValueError(
+            f"its tensors ({', '.join(weights) or 'none'}) hold {held} numbers, its specification means {layout.size}"
+        )
+    if other := [f"{name} ({array.dtype})" for name, array in weights.items() if array.dtype != precision]:
+        raise ValueError(f"its specification means {precision}, and of another type are {', '.join(other)}")
+    theta: Array = np.zeros(layout.size, precision)
+    layout.set_weights(theta, weights)
+    return theta
+
+
 def _sha256(arrays: dict[str, Array]) -> str:
     digest = hashlib.sha256()
     for name in sorted(arrays):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+        array = np.ascontiguousarray(arrays[name])
+        # With lengths and types, or the same bytes could stand for other numbers.
+        digest.update(json.dumps([name, arrays[name].dtype.name, arrays[name].shape, array.nbytes]).encode())
+        digest.update(array.data)
     return digest.hexdigest()
 
 

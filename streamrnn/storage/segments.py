@@ -61,8 +61,11 @@ def unpack_segment(arrays: Arrays, rows: int, what: str) -> Segment:
     for name, array in [*own.items(), (_KEY_PRESENT, present), (_KEY_OFFSETS, offsets[1:])]:
         if array.ndim == 0 or len(array) != rows:
             raise CorruptCheckpoint(f"{what}: array {name!r} has shape {array.shape}, expected {rows} rows")
-    if offsets[0] != 0 or offsets[-1] != len(blob) or (np.diff(offsets) < 0).any():
+    # Compared, not subtracted: differences of the largest numbers would wrap around.
+    if offsets[0] != 0 or offsets[-1] != len(blob) or (offsets[1:] < offsets[:-1]).any():
         raise CorruptCheckpoint(f"{what}: the offsets of the stream keys do not match their {len(blob)} bytes")
+    if (present > 1).any() or ((present == 0) & (offsets[1:] > offsets[:-1])).any():
+        raise CorruptCheckpoint(f"{what}: {_KEY_PRESENT} must be 0, for a slot that is free and has no key, or 1")
     at = offsets.tolist()
     keys = tuple(blob[at[i] : at[i + 1]] if flag else None for i, flag in enumerate(present.tolist()))
     return Segment(own, keys)

@@ -20,7 +20,8 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from streamrnn.errors import CheckpointError
-from streamrnn.storage.atomic_file import write_atomically
+from streamrnn.system.reading import AS_MUCH_AS_FITS, read
+from streamrnn.system.writing import AS_USUAL, write_atomically
 
 Array = np.ndarray[Any, Any]
 Arrays = dict[str, Array]
@@ -71,7 +72,7 @@ def save_weights(path: str | Path, weights: Mapping[str, Array], metadata: Mappi
     """
     path = Path(path)
     try:
-        write_atomically(path, encode(weights, metadata))
+        write_atomically(path, encode(weights, metadata), mode=AS_USUAL)
     except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"weights cannot be written to {path}: {error}") from error
 
@@ -80,7 +81,7 @@ def load_weights(path: str | Path) -> Arrays:
     """Read every array of a safetensors file by name. Raises CheckpointError when it is missing or not such a file."""
     path = Path(path)
     try:
-        return decode(path.read_bytes())
+        return decode(read(path, AS_MUCH_AS_FITS, links=True))
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"weights cannot be read from {path}: {error}; expected a safetensors file as written by save_weights or "

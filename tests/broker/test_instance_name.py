@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from streamrnn.broker import instance_name
 from streamrnn.broker.instance_name import InstanceName
 
 
@@ -67,12 +68,10 @@ def test_a_process_that_is_killed_lets_go_of_its_name(group: str, other: subproc
 
 
 def test_hosts_of_one_name_are_told_apart(group: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    import pathlib
-
     name = InstanceName(group)
     here = str(name)
     name.close()
-    monkeypatch.setattr(pathlib.Path, "read_text", lambda self: f"another {self}")
+    monkeypatch.setattr(instance_name, "read", lambda path, at_most: b"another boot")
     elsewhere = InstanceName(group)
     assert str(elsewhere) != here
     assert str(elsewhere).startswith(socket.gethostname())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import logging
+import re
 import socket
 import time
 import uuid
@@ -30,9 +31,10 @@ from streamrnn.broker.protocol import (
     TopicPartition,
     check_topics,
 )
+from streamrnn.broker.rights import command
 from streamrnn.broker.security import KafkaSecurity, Secret
 from streamrnn.errors import BrokerError, FencedError, RebalanceError
-from tests.kafka.server import SASL_PASSWORD, SASL_USER, KafkaServer
+from tests.kafka.server import OPERATOR, SASL_PASSWORD, SASL_USER, KafkaServer
 from tests.support.kafka_members import DEADLINE_S, Following, follow, membership_of, started, until
 
 pytestmark = pytest.mark.kafka
@@ -325,6 +327,7 @@ def sasl(kafka_server: KafkaServer) -> KafkaConnection:
 
 def test_passwords_are_used_and_never_logged(sasl: KafkaConnection, caplog: pytest.LogCaptureFixture) -> None:
     name = f"topic-{uuid.uuid4().hex[:8]}"
+    sasl = dataclasses.replace(sasl, security=msgspec.structs.replace(sasl.security, sasl_username=OPERATOR))
     with caplog.at_level(logging.DEBUG):
         KafkaAdministration(sasl).create_topics({name: 1})
         broker = KafkaBroker(sasl, KafkaGroup(group_id=f"g-{name}", instance_id="i"))
@@ -343,7 +346,7 @@ def test_passwords_are_used_and_never_logged(sasl: KafkaConnection, caplog: pyte
             connect_timeout_s=1.0,
             security=msgspec.structs.replace(sasl.security, sasl_password=Secret("wrong-7f3b")),
         )
-        with pytest.raises(BrokerError, match="security settings") as refused:
+        with pytest.raises(BrokerError, match="check sasl_username and sasl_password") as refused:
             KafkaAdministration(wrong).describe_topics([name])
     assert len(caplog.records) > 50, "the client's debug log was not captured"
     for shown in (caplog.text, repr(broker), repr(sasl), str(refused.value)):
@@ -375,10 +378,13 @@ def test_missing_rights_are_named(sasl: KafkaConnection, kafka_server: KafkaServ
     finally:
         admin.close()
     problems = until("rights", lambda: check_topics(KafkaAdministration(sasl), read=[name], write=[name]))
-    assert problems == [f"topic {name}: this user may not write; grant WRITE"]
+    assert problems == [f"topic {name}: this user may not write; grant WRITE: {command('WRITE', 'topic', name)}"]
     broker = KafkaSender(sasl)
+    said = (
+        rf"1 of the last 1 records were not acknowledged.*no right to WRITE.*{re.escape(command('WRITE', 'topic', ''))}"
+    )
     try:
-        with pytest.raises(BrokerError, match=r"1 of the last 1 records were not acknowledged.*TopicAuthorization"):
+        with pytest.raises(BrokerError, match=said):
             broker.send(name, b"k", b"v")
             broker.flush(5.0)
     finally:

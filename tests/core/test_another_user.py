@@ -46,7 +46,7 @@ as_root = pytest.mark.skipif(
 
 @pytest.fixture
 def baked(tmp_path: Path) -> Path:
-    """A cache directory as an image holds it: made by another user, and not to be written to by this one."""
+    """A cache directory as an image holds it: made by root, and not to be written to by whoever runs."""
     path = compiled.kernels("float32").path
     folder = tmp_path / "baked" / "streamrnn"
     folder.mkdir(parents=True)
@@ -54,8 +54,6 @@ def baked(tmp_path: Path) -> Path:
     shutil.copy(path, folder / path.name)
     for each in (folder / path.name, folder, folder.parent):
         each.chmod(0o444 if each.is_file() else 0o555)
-        if os.getuid() == 0:
-            os.chown(each, SOMEBODY_ELSE, SOMEBODY_ELSE)
     _open(tmp_path)
     return folder.parent
 
@@ -83,7 +81,7 @@ def nobody() -> list[str]:
 
 
 @as_root
-def test_kernels_that_another_user_baked_are_loaded_by_one_without_home_or_entry(baked: Path) -> None:
+def test_kernels_that_root_baked_are_loaded_by_a_user_without_home_or_entry(baked: Path) -> None:
     printed = run(PREDICT, *nobody(), STREAMRNN_CACHE_DIR=str(baked))
     path, digest, predicted = printed.split()
     assert Path(path).parent in (baked / "streamrnn", object_file.SHIPPED)
@@ -100,10 +98,36 @@ def test_the_directory_that_is_named_is_used_without_home_or_entry(tmp_path: Pat
     assert run(WHERE, *nobody(), STREAMRNN_CACHE_DIR=str(named)).strip() == str(named / "streamrnn")
 
 
+FOUND = """
+from streamrnn.core import object_file
+print([path for path in [object_file.find("float32")] if path and path.parent != object_file.SHIPPED])
+"""
+
+
 @as_root
-def test_without_home_entry_or_a_named_directory_there_is_one_among_the_temporary_ones(tmp_path: Path) -> None:
+@pytest.mark.parametrize("whose", ["directory", "file", "parent"])
+def test_kernels_that_a_third_user_could_have_written_are_not_loaded(baked: Path, whose: str) -> None:
+    (file,) = (baked / "streamrnn").iterdir()
+    read = f"from streamrnn.core import object_file as o; print(len(o.read(o.Path({str(file)!r})).data) > 1)"
+    assert run(read, *nobody(), STREAMRNN_CACHE_DIR=str(baked)) == "True\n"
+    os.chown({"file": file, "directory": file.parent, "parent": baked}[whose], SOMEBODY_ELSE, SOMEBODY_ELSE)
+    refused = f"""
+from streamrnn.system.trusted import UntrustedError
+try:
+    {read.replace("; ", chr(10) + "    ")}
+except UntrustedError as error:
+    print(error)
+"""
+    assert f"is of user {SOMEBODY_ELSE}" in run(refused, *nobody(), STREAMRNN_CACHE_DIR=str(baked))
+    if whose != "file":
+        assert run(FOUND, *nobody(), STREAMRNN_CACHE_DIR=str(baked)) == "[]\n"
+
+
+@as_root
+def test_without_home_entry_or_a_named_directory_there_is_none(tmp_path: Path) -> None:
     _open(tmp_path, 0o777)
-    assert run(WHERE, *nobody(), TMPDIR=str(tmp_path)).strip() == str(tmp_path / f"streamrnn-{NOBODY}")
+    assert run(WHERE, *nobody(), TMPDIR=str(tmp_path)).strip() == "None"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_numba_compiled_before_changes_neither_the_kernels_nor_their_bits(baked: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-IMPORTS = compiled.CHILD.partition("jit.use_numba")[0]
+IMPORTS = compiled.CHILD.partition("from streamrnn")[0]
 
 
 def let_the_child(statement: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +104,7 @@ def test_two_that_start_at_once_compile_once(empty_cache: Path, monkeypatch: pyt
 
 def test_kernels_that_are_there_are_loaded_without_a_right_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
     let_the_child(WRITE.format("b'machine code'"), monkeypatch)
-    path = compiled.compile_once("float32")
+    path, _ = compiled.compile_once("float32")
     before = {file.name: file.stat().st_mtime_ns for file in path.parent.iterdir()}
     monkeypatch.setattr(object_file, "writable_directory", lambda: None)
     assert compiled.kernels("float32").process == b"machine code"  # type: ignore[comparison-overlap]
@@ -114,7 +115,7 @@ def test_a_damaged_file_is_noticed_and_compiled_anew(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     let_the_child(WRITE.format("b'machine code'"), monkeypatch)
-    path = compiled.compile_once("float32")
+    path, _ = compiled.compile_once("float32")
     content = path.read_bytes()
     for place in (0, 70, len(content) - 1):
         compiled._loaded.clear()
@@ -135,7 +136,26 @@ def test_a_damaged_file_that_came_with_the_package_is_refused(
         compiled.kernels("float32")
 
 
-def test_where_nothing_can_be_written_the_error_names_the_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_nothing_can_be_kept_kernels_are_compiled_for_this_process_and_leave_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(object_file, "cache_directories", lambda: iter([Path("/proc/streamrnn")]))
-    with pytest.raises(StreamrnnError, match=r"STREAMRNN_CACHE_DIR, or install a wheel"):
-        compiled.kernels("float32")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    mode = "b'%o' % (o.os.stat('.').st_mode & 0o777)"
+    let_the_child(WRITE.format(mode), monkeypatch)
+    assert compiled.kernels("float32").process == b"700"  # type: ignore[comparison-overlap]
+    assert "for this process alone" in caplog.text
+    assert "name one in STREAMRNN_CACHE_DIR" in caplog.text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_nothing_can_be_written_at_all_or_not_safely_the_error_names_the_ways_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(object_file, "cache_directories", lambda: iter([Path("/proc/streamrnn")]))
+    let_the_child(WRITE.format("bytes()"), monkeypatch)
+    tmp_path.chmod(0o777)  # where others can exchange a directory for theirs
+    for nowhere in ("/proc", str(tmp_path)):
+        monkeypatch.setattr(tempfile, "tempdir", nowhere)
+        with pytest.raises(StreamrnnError, match=r"STREAMRNN_CACHE_DIR, or install a wheel"):
+            compiled.kernels("float32")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from streamrnn.core import object_file
 from streamrnn.core.object_file import ObjectFile
 from streamrnn.errors import StreamrnnError
+from streamrnn.system import trusted
 
 CODE = ObjectFile(b"\x7fELF\nand\x00so on", {"numba": "0.61"})
 
@@ -32,11 +35,32 @@ def put(path: Path) -> Path:
     return path
 
 
-def test_what_was_written_is_read_by_anyone_and_nothing_is_left_beside_it(home: Path) -> None:
+def test_what_was_written_is_read_and_nothing_is_left_beside_it(home: Path) -> None:
     path = put(home / "a" / "kernels")
     assert object_file.read(path) == CODE
-    assert path.stat().st_mode & 0o777 == 0o644
     assert [file.name for file in path.parent.iterdir()] == ["kernels"]
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_the_user_s_cache_is_for_the_user_and_one_that_is_named_for_all_to_read(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image's cache is written by root and read by whoever runs."""
+    before = os.umask(0)
+    try:
+        for given, expected in ((None, (0o700, 0o600)), (str(home / "given"), (0o755, 0o644))):
+            if given is not None:
+                monkeypatch.setenv("STREAMRNN_CACHE_DIR", given)
+            directory = object_file.writable_directory()
+            assert directory is not None
+            path = put(directory / object_file.cached_name("float32"))
+            assert (mode(directory.parent), mode(directory), mode(path)) == (expected[0], *expected)
+            assert object_file.find("float32") == path
+    finally:
+        os.umask(before)
 
 
 def test_a_write_that_fails_leaves_what_was_there(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,19 +103,18 @@ def test_an_explicit_directory_is_used_instead_of_all_others(home: Path, monkeyp
     assert object_file.writable_directory() == home / "given" / "streamrnn"
 
 
-def test_without_a_home_the_user_has_a_directory_among_the_temporary_ones(
+def test_without_a_home_nothing_is_looked_for_among_the_temporary_files(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Whoever is first could put something under a name that can be guessed."""
+
     def nowhere(_path: Path) -> Path:
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(Path, "expanduser", nowhere)
-    own = home / f"streamrnn-{os.getuid()}"
+    put(home / f"streamrnn-{os.getuid()}" / object_file.cached_name("float32"))
     assert object_file.find("float32") is None
-    assert not own.exists()  # looking creates nothing
-    assert object_file.writable_directory() == own
-    assert own.stat().st_mode & 0o022 == 0
-    assert put(own / object_file.cached_name("float32")) == object_file.find("float32")
+    assert object_file.writable_directory() is None
 
 
 def test_a_machine_where_nothing_can_be_read_or_written_has_no_kernels_and_no_place_for_them(
@@ -107,37 +130,97 @@ def test_a_machine_where_nothing_can_be_read_or_written_has_no_kernels_and_no_pl
 
 
 @pytest.mark.parametrize("named", [False, True], ids=["the user's", "named"])
-def test_a_directory_that_everybody_can_write_to_is_not_trusted(
-    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, named: bool
+@pytest.mark.parametrize("writable_by", [0o020, 0o002], ids=["its group", "all"])
+@pytest.mark.parametrize("ancestor", [0, 1, 2], ids=["directory", "parent", "parent of the parent"])
+def test_a_directory_is_not_used_where_others_can_write_to_it_or_to_any_above_it(
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    named: bool,
+    writable_by: int,
+    ancestor: int,
 ) -> None:
     root = home / "home" / ".cache"
     if named:
         monkeypatch.setenv("STREAMRNN_CACHE_DIR", str(root))
     path = put(root / "streamrnn" / object_file.cached_name("float32"))
     assert object_file.find("float32") == path
-    path.parent.chmod(0o777)
+    open_one = path.parents[ancestor]
+    open_one.chmod(0o755 | writable_by)
     assert object_file.find("float32") is None
-    assert "are not used, since other users can write there" in caplog.text
-    assert object_file.writable_directory() == (None if named else home / f"streamrnn-{os.getuid()}")
+    assert f"{open_one} is writable by others (mode {0o755 | writable_by:04o}), expected what belongs to root" in (
+        caplog.text
+    )
+    assert object_file.writable_directory() is None
+    with pytest.raises(trusted.UntrustedError):
+        object_file.read(path)
 
 
-def test_somebody_else_s_directory_is_trusted_where_it_is_named_only(
-    home: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_directory_where_all_may_write_is_passed_if_it_is_sticky_and_never_holds_kernels(home: Path) -> None:
+    path = put(home / "home" / ".cache" / "streamrnn" / object_file.cached_name("float32"))
+    (home / "home").chmod(0o1777)  # as /tmp is
+    assert object_file.find("float32") == path
+    path.parent.chmod(0o1777)
+    assert object_file.find("float32") is None
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["the user's", "named"])
+def test_what_belongs_to_neither_root_nor_the_user_is_not_used(
+    home: Path, monkeypatch: pytest.MonkeyPatch, named: bool
 ) -> None:
     root = home / "home" / ".cache"
+    if named:
+        monkeypatch.setenv("STREAMRNN_CACHE_DIR", str(root))
     path = put(root / "streamrnn" / object_file.cached_name("float32"))
-    monkeypatch.setattr(object_file, "TRUSTED_OWNERS", frozenset({4711}))
+    monkeypatch.setattr(trusted, "OWNERS", frozenset({4711}))
     assert object_file.find("float32") is None
-    monkeypatch.setenv("STREAMRNN_CACHE_DIR", str(root))
-    assert object_file.find("float32") == path
+    with pytest.raises(trusted.UntrustedError, match=r"/ is of user 0, expected what belongs to root or the user"):
+        object_file.read(path)
 
 
-def test_a_link_among_the_temporary_directories_is_not_followed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/proc/nowhere")
-    put(home / "elsewhere" / object_file.cached_name("float32"))
-    (home / f"streamrnn-{os.getuid()}").symlink_to(home / "elsewhere")
+@pytest.mark.parametrize("writable_by", [0o020, 0o002])
+def test_a_file_that_others_can_write_to_is_not_read(home: Path, writable_by: int) -> None:
+    path = put(home / "home" / ".cache" / "streamrnn" / object_file.cached_name("float32"))
+    path.chmod(0o644 | writable_by)
+    with pytest.raises(trusted.UntrustedError, match="writable by others"):
+        object_file.read(path)
+
+
+def test_neither_a_link_nor_a_pipe_is_read_for_kernels_and_nothing_is_waited_for(home: Path) -> None:
+    path = put(home / "cache" / "kernels")
+    link, pipe = path.with_name("link"), path.with_name("pipe")
+    link.symlink_to(path)
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        object_file.read(link)
+    with pytest.raises(OSError, match="is no regular file"):
+        object_file.read(pipe)
+
+
+def test_a_link_on_the_way_counts_as_where_it_leads(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Homes and caches stand behind links on many machines; what is looked at is every directory behind them."""
+    path = put(home / "elsewhere" / "streamrnn" / object_file.cached_name("float32"))
+    (home / "link").symlink_to(home / "elsewhere")
+    monkeypatch.setenv("STREAMRNN_CACHE_DIR", str(home / "link"))
+    assert object_file.find("float32") == home / "link" / "streamrnn" / path.name
+    path.parents[1].chmod(0o777)
     assert object_file.find("float32") is None
-    assert object_file.writable_directory() is None
+
+
+@pytest.mark.parametrize("header", [b"", b"[]", b'{"numba": 1}', b"[" * 200_000, b'{"a": ' * 200_000])
+def test_a_file_whose_second_line_names_no_versions_is_damaged(home: Path, header: bytes) -> None:
+    path = put(home / "kernels")
+    body = header + b"\n" + CODE.data
+    path.write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+    with pytest.raises(object_file.DamagedError, match="its second line names no versions"):
+        object_file.read(path)
+
+
+def test_a_file_that_is_far_too_large_is_not_read(home: Path) -> None:
+    path = put(home / "kernels")
+    os.truncate(path, 1 << 40)
+    with pytest.raises(OSError, match=f"is a file of {1 << 40} bytes, expected at most"):
+        object_file.read(path)
 
 
 def test_a_package_without_its_sources_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

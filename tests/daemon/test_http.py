@@ -29,7 +29,7 @@ class Fixture:
         self.registry = CollectorRegistry()
         self.metrics = Metrics(self.registry)
         self.health = Health(60, clock=lambda: self.now)
-        self.server = HttpServer("127.0.0.1", 0, self.registry, self.health)
+        self.server = HttpServer("127.0.0.1", 0, self.registry, self.health, max_age_s=0.0)
 
     def request(
         self, path: str, method: str = "GET", headers: dict[str, str] | None = None

@@ -23,6 +23,7 @@ from streamrnn.daemon.metrics import (
     markdown,
     reference,
 )
+from streamrnn.learner.streams import EVICTIONS_IN_USE
 
 TP = TopicPartition("departures", 3)
 LABELS = {"topic": "departures", "partition": "3"}
@@ -53,6 +54,7 @@ COUNTED = {
     "evictions_ttl": 8,
     "evictions_capacity": 9,
     "evictions_tombstone": 18,
+    "evictions_in_use": 19,
     "late_labels": 11,
     "unmatched_labels": 12,
     "replayed_records": 13,
@@ -73,7 +75,16 @@ def report_everything(metrics: Metrics) -> PartitionMetrics:
             error_count=5,
         )
     )
-    handle.show(active_streams=4, capacity=100, position=50, committed=48, lag=0, stream_time_ms=1_500)
+    handle.show(
+        active_streams=4,
+        capacity=100,
+        position=50,
+        committed=48,
+        lag=0,
+        stream_time_ms=1_500,
+        streams_with_history=3,
+        key_bytes=44,
+    )
     handle.checkpoint_written(seconds=0.2, size_bytes=1_000, at_s=1e9)
     handle.checkpoint_failed()
     handle.restored(corrupt_checkpoints=2, build_changed=True)
@@ -125,6 +136,9 @@ EXPECTED = {
     "streamrnn_absolute_error_sum": 70,
     "streamrnn_absolute_error_count": 5,
     "streamrnn_active_streams": 4,
+    "streamrnn_streams_with_history": 3,
+    "streamrnn_stream_key_bytes": 44,
+    "streamrnn_evictions_in_use_total": 19,
     "streamrnn_stream_capacity": 100,
     "streamrnn_position_offset": 50,
     "streamrnn_committed_offset": 48,
@@ -179,9 +193,9 @@ def test_the_samples_expected_above_cover_the_whole_table(metrics: Metrics) -> N
 
 def test_every_count_of_a_learner_is_a_metric_under_its_own_name(metrics: Metrics) -> None:
     handle = metrics.partition(TP)
-    counts = {count.name: i + 1 for i, count in enumerate((*COUNTS, *EVICTIONS))}
+    counts = {count.name: i + 1 for i, count in enumerate((*COUNTS, *EVICTIONS, EVICTIONS_IN_USE))}
     handle.add(Delta(counts=counts))
-    for count in (*COUNTS, *EVICTIONS):
+    for count in (*COUNTS, *EVICTIONS, EVICTIONS_IN_USE):
         name, cause = f"streamrnn_{count.stem}_total", {"cause": count.cause} if count.cause else {}
         shown = None if count.name == "windows_in_batch" else counts[count.name]
         assert sample(metrics, name, **LABELS, **cause) == shown

@@ -189,3 +189,44 @@ def test_records_with_and_without_a_field_are_counted(caplog: pytest.LogCaptureF
     assert counts == {("present", "x"): 1, ("missing", "x"): 2, ("present", "y"): 2, ("missing", "y"): 1}
     assert worker.sample("streamrnn_tombstones_total") == 1
     assert worker.sample("streamrnn_evictions_total", cause="tombstone") == 1
+
+
+ROOM = "{max_streams: 50, protected_share: 0.5}"
+
+
+def crowd(worker: Worker, names: Iterable[str]) -> list[str]:
+    """One record of each of these streams."""
+    worker.caplog.clear()
+    first = worker.partition.ordinal
+    records = [
+        Record("in", 0, i, 1000 * i, name.encode(), b'{"a": 1, "y": 1}') for i, name in enumerate(names, start=first)
+    ]
+    for i in range(0, len(records), 100):
+        worker.partition.process(records[i : i + 100])
+    return [r.getMessage() for r in worker.caplog.records if "dropped" in r.getMessage()]
+
+
+def test_a_flood_of_new_streams_is_said_once_and_those_with_history_are_not_touched(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    worker = Worker(job(streams=ROOM), caplog)
+    for _ in range(5):
+        assert crowd(worker, [f"honest-{i}" for i in range(20)]) == []
+    (said,) = crowd(worker, [f"flood-{i}" for i in range(20_000)])
+    assert said.startswith("in/0: 1070 streams that were new")
+    assert "(50 streams, 20 with history): look for a producer that makes keys up" in said
+    assert worker.sample("streamrnn_evictions_in_use_total") == 0
+    assert worker.sample("streamrnn_streams_with_history") == 20
+    names = [f"honest-{i}" for i in range(20)] + [f"flood-{i}" for i in range(20_000)][-30:]
+    assert worker.sample("streamrnn_stream_key_bytes") == sum(map(len, names))
+
+
+def test_streams_in_use_that_have_to_leave_are_counted_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    worker = Worker(job(streams=ROOM), caplog)
+    told = [text for _ in range(9) for text in crowd(worker, [f"honest-{i}" for i in range(50)])]
+    assert told == []
+    told = [text for _ in range(4) for i in range(20) for text in crowd(worker, [f"other-{i}"] * 5)]
+    assert len(told) == 1
+    assert "streams that were in use were dropped for others, since all room is taken (50 streams)" in told[0]
+    assert "raise streams.max_streams or max_bytes" in told[0]
+    assert (worker.sample("streamrnn_evictions_in_use_total") or 0) >= 10

@@ -19,7 +19,8 @@ from tests.support.jobs import yaml
 def test_every_setting_of_the_fingerprint_has_its_row() -> None:
     of_job = settings(parse(yaml(), {})).keys()
     assert sorted(of_job - SETTINGS.keys() - OF_LEARNER.keys()) == []
-    assert sorted(SETTINGS.keys() - of_job) == ["model.warm_start.sha256"]  # there where a job begins with a model
+    # There where features are hashed, and where a job begins with a model.
+    assert sorted(SETTINGS.keys() - of_job) == ["hashing.check", "model.warm_start.sha256"]
     told = {
         "n_features",
         "indicator",

@@ -3,8 +3,12 @@
     python -m tests.kafka.server --port 9092      runs one until Ctrl-C, its data in a temporary directory
 
 Needs Java 17 or newer and, the first time, mvn; the jars are then kept in ~/.cache/streamrnn (STREAMRNN_KAFKA_JARS
-names another directory). Two listeners: plain, and SASL PLAIN with the user below. Everything waits with a deadline;
-what fails shows the end of the broker's own log. The broker is stopped by its process id.
+names another directory), and openssl. Everything waits with a deadline; what fails shows the end of the broker's own
+log. The broker is stopped by its process id.
+
+Listeners, all on one broker: plain, whose users may do everything; SASL with passwords and with unsecured tokens; TLS,
+which asks for no certificate and lets everybody do everything; TLS with SASL; and TLS that asks for a certificate.
+Users of the others have no right but those that a test grants, the operator excepted.
 """
 
 from __future__ import annotations
@@ -25,9 +29,16 @@ from pathlib import Path
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
+from tests.kafka.certificates import Authority
+
 POM = Path(__file__).with_name("pom.xml")
 SASL_USER = "worker"
 SASL_PASSWORD = "only-for-tests-7f3a"
+OPERATOR = "operator"
+"""A user with every right, and the same password: of PLAIN alone."""
+SCRAM_USER = "scram-worker"
+SCRAM_PASSWORD = "only-for-scram-20ab"
+MECHANISMS = "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER"
 
 RESOLVE_TIMEOUT_S = 600.0
 START_TIMEOUT_S = 90.0
@@ -39,15 +50,25 @@ node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller_port}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listeners=PLAINTEXT://127.0.0.1:{port},SASL://127.0.0.1:{sasl_port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL://127.0.0.1:{sasl_port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
-listener.name.sasl.sasl.enabled.mechanisms=PLAIN
-listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
-user_{user}="{password}";
+listeners={listeners},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners={listeners}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SSL,SASLTLS:SASL_SSL,MUTUAL:SSL,\
+CONTROLLER:PLAINTEXT
+listener.name.sasl.sasl.enabled.mechanisms={mechanisms}
+listener.name.sasl.plain.sasl.jaas.config={plain}
+listener.name.sasl.scram-sha-256.sasl.jaas.config={scram}
+listener.name.sasl.scram-sha-512.sasl.jaas.config={scram}
+listener.name.sasl.oauthbearer.sasl.jaas.config=\
+org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";
+listener.name.sasltls.sasl.enabled.mechanisms=PLAIN
+listener.name.sasltls.plain.sasl.jaas.config={plain}
+ssl.keystore.type=PEM
+ssl.keystore.location={keystore}
+ssl.truststore.type=PEM
+ssl.truststore.location={truststore}
+listener.name.mutual.ssl.client.auth=required
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
-super.users=User:ANONYMOUS
-allow.everyone.if.no.acl.found=true
+super.users=User:ANONYMOUS;User:{operator}
 log.dirs={data}
 auto.create.topics.enable=false
 num.partitions=1
@@ -68,6 +89,13 @@ log.cleaner.backoff.ms=500
 num.network.threads=2
 num.io.threads=2
 """
+
+
+_PLAIN = (
+    "org.apache.kafka.common.security.plain.PlainLoginModule required "
+    f'user_{SASL_USER}="{SASL_PASSWORD}" user_{OPERATOR}="{SASL_PASSWORD}";'
+)
+_SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
 
 
 class KafkaUnavailableError(Exception):
@@ -118,6 +146,11 @@ def resolve_jars() -> Path:
     return jars
 
 
+def _scram_users() -> list[str]:
+    each = f"[name={SCRAM_USER},password={SCRAM_PASSWORD}]"
+    return [word for number in (256, 512) for word in ("--add-scram", f"SCRAM-SHA-{number}={each}")]
+
+
 def _free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
@@ -125,15 +158,22 @@ def _free_ports(count: int) -> list[int]:
 
 
 class KafkaServer:
-    """One broker process. ``bootstrap`` is its plain listener, ``sasl_bootstrap`` the one that asks for a password."""
+    """One broker process. ``bootstrap`` is its plain listener; the others' names begin with what they ask for.
+
+    ``authority`` has issued the broker's certificate, for localhost and 127.0.0.1, and issues those of clients.
+    """
 
     def __init__(self, directory: Path, port: int | None = None) -> None:
         self.directory = directory
         self.log_path = directory / "broker.log"
-        free = _free_ports(3)
-        self.port, self.sasl_port, self._controller_port = (port or free[0], *free[1:])
-        self.bootstrap = f"127.0.0.1:{self.port}"
-        self.sasl_bootstrap = f"127.0.0.1:{self.sasl_port}"
+        self._controller_port, *free = _free_ports(6)
+        if port:
+            free[0] = port
+        self.port = free[0]
+        self._listeners = dict(zip(("PLAINTEXT", "SASL", "TLS", "SASLTLS", "MUTUAL"), free, strict=True))
+        self.bootstrap, self.sasl_bootstrap, self.tls_bootstrap, self.sasl_tls_bootstrap, self.mutual_bootstrap = (
+            f"127.0.0.1:{number}" for number in free
+        )
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -157,21 +197,33 @@ class KafkaServer:
     def start(self) -> None:
         """Format the storage, start the broker, return once a client gets an answer. Raises with the log's end."""
         jars = resolve_jars()
+        self.authority = Authority(self.directory / "certificates")
         config = self.directory / "server.properties"
         config.write_text(
             PROPERTIES.format(
-                port=self.port,
-                sasl_port=self.sasl_port,
+                listeners=",".join(f"{name}://127.0.0.1:{port}" for name, port in self._listeners.items()),
                 controller_port=self._controller_port,
                 data=self.directory / "data",
-                user=SASL_USER,
-                password=SASL_PASSWORD,
+                mechanisms=MECHANISMS,
+                plain=_PLAIN,
+                scram=_SCRAM,
+                operator=OPERATOR,
+                keystore=self.authority.issue("broker", "DNS:localhost", "IP:127.0.0.1"),
+                truststore=self.authority.ca,
             )
         )
         with self.log_path.open("ab") as log:
             if not (self.directory / "data").exists():
                 cluster_id = "c3RyZWFtcm5uLXRlc3RzMA"  # any 16 bytes in URL-safe base64
-                format_storage = ("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(config))
+                format_storage = (
+                    "kafka.tools.StorageTool",
+                    "format",
+                    "-t",
+                    cluster_id,
+                    "-c",
+                    str(config),
+                    *_scram_users(),
+                )
                 run = subprocess.run(
                     self._command(jars, *format_storage), stdout=log, stderr=log, timeout=START_TIMEOUT_S, check=False
                 )

@@ -20,6 +20,7 @@ from streamrnn.learner.block import EVENT, LABEL, Block
 from streamrnn.learner.clock import JUMPS
 from streamrnn.learner.learner import RLS_WEIGHT, Learner
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+from streamrnn.learner.streams import EVICTIONS_IN_USE
 from tests.oracle.learner import NaiveLearner
 from tests.oracle.network import random_weights
 from tests.support.learners import carried_state, one_by_one
@@ -30,7 +31,9 @@ EXAMPLES = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
 )
 SHARED_COUNTS = [
-    count.name for count in (*COUNTS, *EVICTIONS, *JUMPS) if count.name not in {"updates", "windows_in_batch"}
+    count.name
+    for count in (*COUNTS, *EVICTIONS, EVICTIONS_IN_USE, *JUMPS)
+    if count.name not in {"updates", "windows_in_batch"}
 ]
 
 

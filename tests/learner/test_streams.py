@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import streamrnn.learner.streams
 from streamrnn.core.kinds import EVENT, FORGET, LABEL
+from streamrnn.learner.room import INDEX_BYTES
 from streamrnn.learner.streams import StreamIndex
 
 JUMP_MS, TTL_MS = 1000, 300
@@ -20,11 +21,19 @@ YEAR_9999 = 253_402_300_799_999
 Row = tuple[bytes, int, int]
 
 rows = st.tuples(
-    st.sampled_from([b"a", b"b", b"c", b"d", b"e", b"f"]),
+    st.sampled_from([b"a", b"b", b"c", b"d", b"e", b"f" * 30]),
     st.one_of(st.integers(0, 2000), st.sampled_from((YEAR_9999, 10**9, 10**9 + 1, -(10**9)))),
     st.sampled_from((EVENT, EVENT, EVENT, LABEL, EVENT, FORGET)),
 )
-limits = st.tuples(st.integers(1, 6), st.sampled_from((None, 0, TTL_MS)))
+indexes = st.builds(
+    StreamIndex,
+    max_streams=st.integers(1, 6),
+    ttl_ms=st.sampled_from((None, 0, TTL_MS)),
+    max_time_jump_ms=st.just(JUMP_MS),
+    protected_share=st.sampled_from((0.0, 0.5, 0.8)),
+    max_bytes=st.sampled_from((None, 3 * INDEX_BYTES + 40)),
+    stream_bytes=st.just(5),
+)
 
 
 def fed(index: StreamIndex, log: Sequence[Row]) -> list[tuple[int, bool, int]]:
@@ -34,11 +43,25 @@ def fed(index: StreamIndex, log: Sequence[Row]) -> list[tuple[int, bool, int]]:
 
 def everything(index: StreamIndex) -> tuple[object, ...]:
     clock, arrivals, keys, seen = index.state()
-    return list(keys), seen.tolist(), index.keys(), clock.tolist(), arrivals.tolist(), index.n_slots
+    room = index.room
+    rest = room.key_bytes, room.established, [room.first_to_leave()]
+    return list(keys), seen.tolist(), index.keys(), clock.tolist(), arrivals.tolist(), index.n_slots, rest
+
+
+def empty_like(index: StreamIndex) -> StreamIndex:
+    room = index.room
+    return StreamIndex(
+        index.max_streams,
+        index.ttl_ms,
+        index.clock.max_jump_ms,
+        protected_share=room.protected_share,
+        max_bytes=room.max_bytes,
+        stream_bytes=room.stream_bytes,
+    )
 
 
 def restored(index: StreamIndex) -> StreamIndex:
-    again = StreamIndex(index.max_streams, index.ttl_ms, index.clock.max_jump_ms)
+    again = empty_like(index)
     again.resume(*index.state())
     return again
 
@@ -135,13 +158,12 @@ def test_find_changes_nothing() -> None:
     assert everything(index) == before
 
 
-@given(limits, st.lists(rows, max_size=40), st.lists(st.integers(0, 40), max_size=4), st.booleans())
+@given(indexes, st.lists(rows, max_size=80), st.lists(st.integers(0, 80), max_size=4), st.booleans())
 def test_any_cut_and_any_restore_gives_the_same(
-    limit: tuple[int, int | None], log: list[Row], cuts: list[int], restore: bool
+    index: StreamIndex, log: list[Row], cuts: list[int], restore: bool
 ) -> None:
-    whole = StreamIndex(*limit, JUMP_MS)
+    whole = empty_like(index)
     expected = fed(whole, log)
-    index = StreamIndex(*limit, JUMP_MS)
     out = []
     for a, b in itertools.pairwise([0, *sorted(cuts), len(log)]):
         out += fed(index, log[a:b])
@@ -152,11 +174,9 @@ def test_any_cut_and_any_restore_gives_the_same(
 
 
 @pytest.mark.usefixtures("tiny_segments", "any_block_counts_as_large")
-@given(limits, st.lists(rows, max_size=60), st.integers(0, 60))
-def test_a_block_gives_what_its_records_give_one_by_one(
-    limit: tuple[int, int | None], log: list[Row], cut: int
-) -> None:
-    index, twin = StreamIndex(*limit, JUMP_MS), StreamIndex(*limit, JUMP_MS)
+@given(indexes, st.lists(rows, max_size=80), st.integers(0, 80))
+def test_a_block_gives_what_its_records_give_one_by_one(index: StreamIndex, log: list[Row], cut: int) -> None:
+    twin = empty_like(index)
     for part in (log[:cut], log[cut:]):
         assert fed(index, part) == [twin.assign_one(*row) for row in part]
         assert everything(index) == everything(twin)
@@ -189,9 +209,8 @@ def test_a_shorter_ttl_holds_from_the_first_record_on() -> None:
     assert shorter.evictions_ttl == 1
 
 
-@given(limits, st.lists(rows, max_size=40))
-def test_no_stream_outlives_ttl_and_none_exceeds_the_capacity(limit: tuple[int, int | None], log: list[Row]) -> None:
-    index = StreamIndex(*limit, JUMP_MS)
+@given(indexes, st.lists(rows, max_size=40))
+def test_no_stream_outlives_ttl_and_none_exceeds_the_capacity(index: StreamIndex, log: list[Row]) -> None:
     for row in log:
         fed(index, [row])
         assert len(index) <= index.max_streams
@@ -236,11 +255,8 @@ def test_a_withdrawn_first_time_touches_every_stream_seen_under_it() -> None:
 
 
 @pytest.mark.usefixtures("tiny_segments")
-@given(limits, st.lists(rows, max_size=30), st.integers(0, 30))
-def test_segments_that_are_not_reported_as_touched_did_not_change(
-    limit: tuple[int, int | None], log: list[Row], cut: int
-) -> None:
-    index = StreamIndex(*limit, JUMP_MS)
+@given(indexes, st.lists(rows, max_size=40), st.integers(0, 40))
+def test_segments_that_are_not_reported_as_touched_did_not_change(index: StreamIndex, log: list[Row], cut: int) -> None:
     fed(index, log[:cut])
     index.pop_touched_segments()
     keys, seen = list(index.state()[2]), index.state()[3].copy()

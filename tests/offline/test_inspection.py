@@ -16,15 +16,17 @@ from tests.support.blobs import MemoryBlobs
 from tests.support.checkpoints import LINEAGE, SPEC, Learner, open_store, paths, progress
 
 
-def theta(size: int) -> Snapshot:
-    return Snapshot(SPEC, {"theta": np.arange(size, dtype=np.float32)}, {}, 0)
+def with_weights() -> Snapshot:
+    learner = Learner(0)
+    learner.model["theta"] = np.arange(layout_of(SPEC).size, dtype=np.float32)
+    return learner.snapshot()
 
 
 def written(directory: Path, *positions: int) -> list[Path]:
     """The manifests of checkpoints at these positions."""
     store = open_store(directory)
     for position in positions:
-        store.write(theta(layout_of(SPEC).size), progress(position))
+        store.write(with_weights(), progress(position))
     return paths(store, "manifest-*")
 
 
@@ -40,8 +42,10 @@ def test_tensors_are_named_and_shaped_by_the_specification_in_the_manifest(tmp_p
 
 def test_arrays_of_another_size_than_the_specification_means_are_refused(tmp_path: Path) -> None:
     store = open_store(tmp_path)
-    store.write(Learner(3).snapshot(), progress(10))
-    with pytest.raises(CheckpointError, match=rf"holds 16 parameters, its specification means {layout_of(SPEC).size}"):
+    learner, size = Learner(3), layout_of(SPEC).size
+    learner.model["theta"] = np.zeros(16, np.float32)
+    store.write(learner.snapshot(), progress(10))
+    with pytest.raises(CorruptCheckpoint, match=rf"'theta' is float32\[16\], expected float32\[{size}\]"):
         inspect(*find(paths(store, "manifest-*")[0]))
 
 
@@ -59,7 +63,7 @@ def test_checkpoints_are_found_below_any_directory_oldest_first_and_unreadable_o
 def test_checkpoints_are_found_and_read_wherever_blobs_are() -> None:
     store = open_store(blobs := MemoryBlobs())
     for position in (10, 20):
-        store.write(theta(layout_of(SPEC).size), progress(position))
+        store.write(with_weights(), progress(position))
     listed = find(Place(blobs, "job/"))
     assert [one.manifest and one.manifest.progress.position for one in listed] == [10, 20]
     assert inspect(listed[0]).as_data()["path"] == f"memory:/{listed[0].name}"

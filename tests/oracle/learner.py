@@ -9,12 +9,14 @@ checks no input and is meant for a few hundred records.
 from __future__ import annotations
 
 import copy
+import itertools
 from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
+from streamrnn.learner.lowering import bytes_per_slot
 from streamrnn.learner.spec import LearnerSpec
 from tests.oracle.encoder import NaiveEncoder, known_fields
 from tests.oracle.network import (
@@ -36,6 +38,7 @@ from tests.oracle.network import (
 from tests.oracle.readout import NaiveReadout
 from tests.oracle.streams import (
     CLOSE,
+    ESTABLISHED,
     FORGET,
     LABEL,
     Clock,
@@ -196,14 +199,37 @@ class NaiveLearner(NaiveEncoder):
 
     def touch(self, key: bytes) -> Stream:
         if key not in self.streams:
-            if len(self.streams) == self.spec.streams.max_streams:
-                self.streams.popitem(last=False)
-                self.counts["evictions_capacity"] += 1
+            self.make_room(key)
             self.streams[key] = self.new_stream()
         self.streams.move_to_end(key)
+        self.streams[key].lived.append(self.clock.lived_ms)
         self.streams[key].last_seen_ms = self.clock.now_ms
         self.streams[key].last_lived_ms, self.streams[key].last_number = self.clock.lived_ms, self.number
         return self.streams[key]
+
+    def make_room(self, key: bytes) -> None:
+        """Drop streams until there is room for one of this key."""
+        limits, each = self.spec.streams, bytes_per_slot(self.spec)
+
+        def taken(keys: list[bytes]) -> int:
+            return sum(each + len(k) for k in keys)
+
+        while self.streams:
+            old = [k for k, s in self.streams.items() if len(s.lived) >= ESTABLISHED]
+            new = [k for k in self.streams if k not in old]
+            if len(self.streams) == limits.max_streams:
+                share = min(int(limits.protected_share * limits.max_streams), limits.max_streams - 1)
+                protected = len(old) <= share
+            elif limits.max_bytes is not None and taken([*old, *new, key]) > limits.max_bytes:
+                protected = taken(old) <= int(limits.protected_share * limits.max_bytes)
+            else:
+                return
+            leaving = new[0] if new and protected else next(iter(self.streams))
+            stream = self.streams.pop(leaving)
+            silences = [b - a for a, b in itertools.pairwise(stream.lived)]
+            self.counts["evictions_capacity"] += 1
+            if leaving in old and self.clock.lived_ms - stream.lived[-1] <= 2 * max(silences):
+                self.counts["evictions_in_use"] += 1
 
     def new_stream(self) -> Stream:
         fields, horizon = self.spec.n_targets, self.spec.target.horizon

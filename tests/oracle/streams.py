@@ -16,6 +16,7 @@ from tests.oracle.network import Array, State
 from tests.oracle.statistics import RunningMoments
 
 CONFIRMATIONS = 3  # streams that must agree before a far jump of time counts
+ESTABLISHED = 4  # records that make a stream one with history
 RETURNS = 10  # records in a row that take it back
 UNCONTRADICTED = 100  # records in a row after which whoever is left decides
 EVENT, LABEL, PREDICT, IMAGINE, CLOSE, FORGET = range(6)  # kinds of records
@@ -74,6 +75,7 @@ class Stream:
     last_seen_ms: int = 0
     last_lived_ms: int = 0  # the time lived through by then
     last_number: int = 0  # that record's
+    lived: list[int] = field(default_factory=list)  # the time lived through by each of its records
     events: list[tuple[int, History, int]] = field(default_factory=list)  # id, its sequence, its step
 
 

@@ -280,14 +280,22 @@ def test_a_directory_in_a_blobs_place_is_listed_and_cannot_be_read(tmp_path: Pat
     assert not isinstance(caught.value, BlobNotFound)
 
 
-def test_links_are_followed_to_files_and_not_in_circles(tmp_path: Path) -> None:
-    blobs = DirectoryBlobs(tmp_path)
+def test_links_are_listed_and_neither_read_nor_written_through(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "named").symlink_to(tmp_path / "elsewhere")  # by the operator: the directory itself may be a link
+    blobs, tmp_path = DirectoryBlobs(tmp_path / "named"), tmp_path / "elsewhere"
     blobs.put([("a/x", b"1")])
     (tmp_path / "a" / "up").symlink_to(tmp_path)
     (tmp_path / "a" / "y").symlink_to(tmp_path / "a" / "x")
     (tmp_path / "a" / "broken").symlink_to(tmp_path / "nowhere")
-    assert names(blobs) == ["a/up", "a/x", "a/y"]
-    assert blobs.get("a/y") == b"1"
+    assert names(blobs) == ["a/broken", "a/up", "a/x", "a/y"]
+    for name, expected in (("a/y", "a regular file"), ("a/up", "a regular file"), ("a/up/a/x", "a directory")):
+        with pytest.raises(BlobError, match=f"is a link, expected {expected}"):
+            blobs.get(name)
+    with pytest.raises(BlobError, match=r"a/up is a link, expected a directory"):
+        blobs.put([("a/up/z", b"2")])
+    blobs.put([("a/y", b"3")])  # takes the link's place
+    assert (blobs.get("a/y"), blobs.get("a/x")) == (b"3", b"1")
 
 
 def test_a_disk_that_refuses_is_named_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

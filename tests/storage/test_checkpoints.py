@@ -9,18 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamrnn.errors import CheckpointError, ConfigError, CorruptCheckpoint, FingerprintMismatch
-from streamrnn.learner.state import LearnerState
 from streamrnn.learner.streams import SEGMENT_SLOTS
 from streamrnn.storage.blobs import Blobs, DirectoryBlobs
 from streamrnn.storage.checkpoints import CheckpointStore
 from streamrnn.storage.fingerprints import changes
 from streamrnn.storage.manifest import new_lineage
 from streamrnn.storage.retention import GARBAGE_GRACE_S
-from streamrnn.storage.snapshot import Snapshot, take_snapshot
+from streamrnn.storage.segments import Segment, pack_segment, unpack_segment
+from streamrnn.storage.snapshot import Snapshot
+from streamrnn.storage.tensors import decode, encode
 from tests.support.blobs import MemoryBlobs
 from tests.support.checkpoints import (
     CONFIGURATION,
@@ -64,7 +65,7 @@ def test_a_second_checkpoint_writes_only_the_touched_segment(blobs: Blobs) -> No
     store, learner = open_store(blobs), Learner(2 * SEGMENT_SLOTS + 5)
     first = store.write(learner.snapshot(), progress(10))
     before = {blob.name for blob in blobs.list() if "/segments/" in blob.name}
-    learner.streams["h"][SEGMENT_SLOTS] += 1
+    learner.streams["x"][SEGMENT_SLOTS] += 1
     learner.model["theta"] += 1
     second = store.write(learner.snapshot([1]), progress(20), first)
     after = {blob.name for blob in blobs.list() if "/segments/" in blob.name}
@@ -78,7 +79,7 @@ def test_a_snapshot_is_not_changed_by_what_the_learner_does_next(tmp_path: Path)
     store, learner, untouched = open_store(tmp_path), Learner(10), Learner(10)
     snapshot = learner.snapshot()
     learner.model["theta"][:] = 0
-    learner.streams["h"][:] = 0
+    learner.streams["state"][:] = 0
     learner.keys[0] = b"other"
     manifest = store.write(snapshot, progress(1))
     assert_restores(store, manifest, untouched)
@@ -106,14 +107,13 @@ def test_a_segment_that_grew_without_being_touched_is_refused(blobs: Blobs) -> N
 arrays = st.sampled_from(["float32", "float64", "int64", "uint64", "bool", "uint8", "int16"])
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None)
 @given(
     keys=st.lists(st.none() | st.binary(max_size=20), max_size=30),
     layout=st.dictionaries(st.text(min_size=1, max_size=8), st.tuples(arrays, st.integers(0, 3)), max_size=4),
     data=st.data(),
 )
 def test_any_keys_and_arrays_survive_the_round_trip(
-    tmp_path: Path,
     keys: list[bytes | None],
     layout: dict[str, tuple[str, int]],
     data: st.DataObject,
@@ -126,22 +126,20 @@ def test_any_keys_and_arrays_survive_the_round_trip(
         if dtype == "bool":
             raw = bytes(byte & 1 for byte in raw)
         streams[name] = np.frombuffer(raw, dtype).reshape(n, width)
-    store = open_store(tmp_path)
-    manifest = store.write(take_snapshot(LearnerState(SPEC, {}, streams, keys)), progress(0))
-    checkpoint = store.load(store.read(LINEAGE, 0))
-    assert checkpoint.manifest == manifest
-    assert checkpoint.keys == keys
-    for name, array in streams.items() if keys else ():
-        assert checkpoint.streams[name].tobytes() == array.tobytes()
+    segment = unpack_segment(decode(encode(pack_segment(Segment(streams, tuple(keys)), 0))), n, "segment 0")
+    assert list(segment.keys) == keys
+    for name, array in streams.items():
+        assert segment.arrays[name].tobytes() == array.tobytes()
 
 
 def test_strided_arrays_are_stored_as_what_they_show(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
-    weights = np.arange(12.0).reshape(3, 4)
-    manifest = store.write(Snapshot(SPEC, {"w": weights.T, "c": weights[:, 1]}, {}, 0), progress(0))
+    store, learner = open_store(tmp_path), Learner(0)
+    weights = np.arange(18.0).reshape(2, 9)
+    learner.model["x_mean"], learner.model["x_m2"] = weights[0, ::3], weights.T[:3, 1]
+    manifest = store.write(Snapshot(SPEC, learner.model, {}, 0), progress(0))
     model = store.load(manifest).model
-    np.testing.assert_array_equal(model["w"], weights.T)
-    np.testing.assert_array_equal(model["c"], [1, 5, 9])
+    np.testing.assert_array_equal(model["x_mean"], [0, 3, 6])
+    np.testing.assert_array_equal(model["x_m2"], [9, 10, 11])
 
 
 # ---- selection
@@ -268,7 +266,7 @@ def test_a_manifest_appears_alone_and_only_after_all_it_names(monkeypatch: pytes
     monkeypatch.setattr(MemoryBlobs, "put", noting)
     blobs.manifest_put = lambda name: seen.append(store.load(store.read(LINEAGE, store.positions(LINEAGE)[-1])))
     base = store.write(learner.snapshot(), progress(1))
-    learner.streams["h"][SEGMENT_SLOTS] += 1
+    learner.streams["x"][SEGMENT_SLOTS] += 1
     store.write(learner.snapshot([1]), progress(2), base)
     assert [checkpoint.manifest.progress.position for checkpoint in seen] == [1, 2], "each could be loaded at once"
     assert [len(names) for names in puts] == [4, 1, 2, 1]
@@ -432,7 +430,7 @@ def test_manifests_go_before_segments_and_one_put_again_in_the_meantime_is_spare
 def test_segments_shared_with_an_older_checkpoint_survive_its_removal(tmp_path: Path) -> None:
     store, learner = open_store(tmp_path), Learner(SEGMENT_SLOTS + 1)
     base = store.write(learner.snapshot(), progress(10))
-    learner.streams["h"][SEGMENT_SLOTS] += 1
+    learner.streams["x"][SEGMENT_SLOTS] += 1
     newest = store.write(learner.snapshot([1]), progress(20), base)
     age(store)
     store.retire(LINEAGE, retain=1, committed=20)
@@ -444,7 +442,7 @@ def test_segments_shared_with_an_older_checkpoint_survive_its_removal(tmp_path: 
 def test_nothing_is_collected_while_a_manifest_of_a_newer_version_is_there(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     written(store, 10, 20, 30)
-    resign(paths(store, "manifest-*30.json")[0], {"format": 5})
+    resign(paths(store, "manifest-*30.json")[0], {"format": 6})
     age(store)
     store.retire(LINEAGE, retain=1, committed=20)
     assert store.positions(LINEAGE) == [20, 30]

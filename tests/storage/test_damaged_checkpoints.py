@@ -130,10 +130,11 @@ def test_any_bytes_in_place_of_a_manifest_are_reported(tmp_path: Path, data: byt
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"format": 1}, "format 1, this version .* reads 4"),
+        ({"format": 1}, "format 1, this version .* reads 5"),
         ({"format": 2}, "format 2, this version"),
         ({"format": 3}, "format 3, this version"),
-        ({"format": 5}, "format 5, this version"),
+        ({"format": 4}, "format 4, this version"),
+        ({"format": 6}, "format 6, this version"),
         ({"format": None}, "format None"),
         ({"model": {"sha256": "../x", "bytes": 3}}, "malformed"),
         ({"model": {"sha256": "0" * 64 + "\n", "bytes": 3}}, "malformed"),
@@ -162,8 +163,8 @@ def test_a_manifest_that_is_signed_but_wrong_is_refused(tmp_path: Path, change: 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"h": np.zeros((19, 2))}, "expected 20 rows"),
-        ({"h": np.zeros(())}, "expected 20 rows"),
+        ({"steps": np.zeros(19, np.int64)}, "expected 20 rows"),
+        ({"steps": np.zeros(())}, "expected 20 rows"),
         ({"keys.blob": np.zeros(3, np.int8)}, "keys.blob must be a vector of uint8, found int8"),
         ({"keys.offsets": np.zeros((21, 1), np.int64)}, "keys.offsets must be a vector"),
         ({"keys.offsets": np.zeros(20, np.int64)}, "expected 20 rows"),

@@ -15,13 +15,14 @@ import pytest
 
 from streamrnn.errors import CheckpointError
 from streamrnn.learner.spec import LearnerSpec, TargetSpec
-from streamrnn.learner.state import LearnerState
-from streamrnn.learner.streams import SEGMENT_SLOTS
+from streamrnn.learner.state import MODEL, STREAMS, LearnerState
+from streamrnn.learner.streams import RECORD, SEGMENT_SLOTS
 from streamrnn.storage.blobs import DirectoryBlobs
 from streamrnn.storage.checkpoints import CheckpointStore
 from streamrnn.storage.manifest import Manifest, Progress
 from streamrnn.storage.snapshot import Snapshot, take_snapshot
 from streamrnn.storage.writer import BackgroundWriter, Outcome
+from tests.support.checkpoints import blank_arrays
 
 SPEC = LearnerSpec(n_features=1, target=TargetSpec(fields=("y",)))
 LINEAGE = "20250309-0123abcd"
@@ -49,20 +50,23 @@ class GatedStore(CheckpointStore):
         checkpoint = self.newest(LINEAGE, position).checkpoint
         assert checkpoint is not None
         assert checkpoint.manifest.progress.position == position
-        return [float(value) for value in checkpoint.streams["h"][::SEGMENT_SLOTS]]
+        return [float(value) for value in checkpoint.streams["y_mean"][::SEGMENT_SLOTS, 0]]
 
 
 class Learner:
     def __init__(self) -> None:
-        self.h = np.zeros(N_SLOTS, np.float32)
-        self.keys: list[bytes | None] = [b"k"] * N_SLOTS
+        self.model = blank_arrays(SPEC, MODEL)
+        self.model["arrivals"][0] = N_SLOTS
+        self.streams = blank_arrays(SPEC, STREAMS, N_SLOTS)
+        self.streams["seen"][:, RECORD] = 1 + np.arange(N_SLOTS)
+        self.keys: list[bytes | None] = [b"%d" % slot for slot in range(N_SLOTS)]
 
     def touch(self, segment: int, value: float) -> Snapshot:
-        self.h[segment * SEGMENT_SLOTS] = value
+        self.streams["y_mean"][segment * SEGMENT_SLOTS] = value
         return self.snapshot([segment])
 
     def snapshot(self, touched: list[int] | None = None) -> Snapshot:
-        return take_snapshot(LearnerState(SPEC, {"theta": np.ones(2)}, {"h": self.h}, self.keys), touched)
+        return take_snapshot(LearnerState(SPEC, self.model, self.streams, self.keys), touched)
 
 
 def progress(position: int) -> Progress:
@@ -195,7 +199,7 @@ def test_the_very_first_write_may_fail(store: GatedStore, writer: BackgroundWrit
 def test_a_damaged_base_is_overcome_by_a_complete_snapshot(store: GatedStore, writer: BackgroundWriter) -> None:
     learner = Learner()
     store.gate.release(10)
-    learner.h[SEGMENT_SLOTS] = 1.0  # segments 0 and 1 must not be one and the same file
+    learner.streams["y_mean"][SEGMENT_SLOTS] = 1.0
     writer.submit(learner.snapshot(), progress(1), 1)
     base = finished(writer, 1)[0].manifest
     assert base is not None

@@ -22,10 +22,13 @@ class MemoryBlobs:
         kept = sorted(self._kept.items())
         return [Blob(name, len(data), modified) for name, (data, modified) in kept if name.startswith(prefix)]
 
-    def get(self, name: str) -> bytes:
+    def get(self, name: str, at_most: int | None = None) -> bytes:
         if _checked(name) not in self._kept:
             raise BlobNotFound(f"{self}/{name} does not exist")
-        return self._kept[name][0]
+        data = self._kept[name][0]
+        if at_most is not None and len(data) > at_most:
+            raise BlobError(f"{self}/{name} has {len(data)} bytes, expected at most {at_most}")
+        return data
 
     def put(self, blobs: Iterable[tuple[str, bytes]]) -> None:
         for name, data in blobs:

@@ -65,7 +65,7 @@ _JOBS = {
         "{%s}",
     ),
     "micros": (
-        "{topic: in, stream_key: k, timestamp: {field: t, unit: us}, max_record_bytes: 4096}",
+        "{topic: in, stream_key: k, timestamp: {field: t, unit: us}, max_record_bytes: 400}",
         _EVERY_ENCODER,
         "{fields: [y], classes: [late, 1, true]}",
         "{%s, readout: softmax}",

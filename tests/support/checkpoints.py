@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from streamrnn.core.declarations import Stored
+from streamrnn.learner.lowering import dtype_of, sizes_of
 from streamrnn.learner.spec import LearnerSpec, ModelSpec, StreamSpec, TargetSpec
-from streamrnn.learner.state import LearnerState
+from streamrnn.learner.state import MODEL, STREAMS, LearnerState
+from streamrnn.learner.streams import RECORD
 from streamrnn.storage.blobs import Blobs, DirectoryBlobs
 from streamrnn.storage.checkpoints import CheckpointStore
 from streamrnn.storage.fingerprints import canonical_sha256
 from streamrnn.storage.manifest import Manifest, Progress
 from streamrnn.storage.snapshot import Snapshot, take_snapshot
+from streamrnn.storage.tensors import Arrays
 
 LINEAGE = "20250309-0123abcd"
 SPEC = LearnerSpec(
@@ -50,6 +55,14 @@ def progress(position: int, lineage: str = LINEAGE) -> Progress:
     )
 
 
+def blank_arrays(of: LearnerSpec, table: Mapping[str, Stored], *rows: int) -> Arrays:
+    """The arrays of ``table`` with nothing in them."""
+    sizes, kind = sizes_of(of), dtype_of(of)
+    return {
+        name: np.full((*rows, *array.shape(sizes)), array.blank, array.dtype(kind)) for name, array in table.items()
+    }
+
+
 class Learner:
     """Stands for the real one: arrays that change, and a record of the segments touched."""
 
@@ -57,12 +70,13 @@ class Learner:
         rng = np.random.default_rng(seed)
         rows = n_slots + 1
         self.n_slots = n_slots
-        self.model = {"theta": rng.normal(size=16).astype(np.float32), "updates": np.array(7, np.int64)}
-        self.streams = {
-            "h": rng.normal(size=(rows, 2, 4)).astype(np.float32),
-            "seen_ms": rng.integers(0, 2**60, rows),
-            "used": rng.integers(0, 2, rows).astype(bool),
-        }
+        self.model = blank_arrays(SPEC, MODEL)
+        self.model["theta"][:] = rng.normal(size=self.model["theta"].shape)
+        self.model["arrivals"][0] = rows
+        self.streams = blank_arrays(SPEC, STREAMS, rows)
+        self.streams["state"][...] = rng.uniform(-1.0, 1.0, self.streams["state"].shape)
+        self.streams["last_ms"][:] = rng.integers(0, 2**60, rows)
+        self.streams["seen"][:, RECORD] = 1 + rng.permutation(rows)
         self.keys: list[bytes | None] = [None if i % 7 == 3 else b"\xff%d" % i for i in range(n_slots)]
 
     def snapshot(self, touched: list[int] | None = None) -> Snapshot:

@@ -39,6 +39,7 @@ def job(
     target: str = "{fields: [y]}",
     source: str = "{topic: in}",
     model: str = "{}",
+    streams: str = "{}",
 ) -> Config:
     return parse(
         f"""
@@ -48,6 +49,7 @@ input: {source}
 features: {features}
 target: {target}
 model: {model}
+streams: {streams}
 output: {{topic: out, dead_letter_topic: dead}}
 checkpoint: {{directory: checkpoints}}
 """,

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from streamrnn.core.kinds import CLOSE, EVENT, FORGET, LABEL
 from streamrnn.learner.block import Block
+from streamrnn.learner.lowering import bytes_per_slot
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
 
 GAP_S, TTL_S, JUMP_S = 10.0, 30.0, 60.0
@@ -47,7 +49,7 @@ def specs(
     k1 = draw(st.integers(1, 4))
     n_features = draw(st.integers(0, 3))
     labels: dict[str, Any] = {"event_field": "id", "label_field": "of"} if known == "label" else {}
-    return LearnerSpec(
+    spec = LearnerSpec(
         n_features=n_features,
         target=TargetSpec(
             fields=("y",) if classes or draw(st.booleans()) else ("y", "z"),
@@ -89,12 +91,16 @@ def specs(
         ),
         streams=StreamSpec(
             max_streams=draw(st.sampled_from((1, 2, 4, 10))),
+            protected_share=draw(st.sampled_from((0.8, 0.5, 0.0))),
             ttl_s=draw(st.sampled_from((None, TTL_S))),
             reset_after_s=draw(st.sampled_from((None, GAP_S))),
             max_time_jump_s=JUMP_S,
         ),
         inputs=InputSpec(dt=draw(st.booleans()) or n_features == 0, previous_target=draw(st.booleans())),
     )
+    if (n := draw(st.sampled_from((None, None, 3)))) is None:
+        return spec
+    return replace(spec, streams=replace(spec.streams, max_bytes=n * bytes_per_slot(spec) + 50))
 
 
 @st.composite

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from streamrnn.daemon.preflight.facts import Facts, Tell, gather
 from streamrnn.daemon.preflight.findings import Finding, fine
 from streamrnn.daemon.preflight.group import group
-from streamrnn.daemon.preflight.machine import machine, space
+from streamrnn.daemon.preflight.machine import machine, memory, space
 from streamrnn.daemon.preflight.records import records
 from streamrnn.daemon.preflight.replay import replay
 from streamrnn.daemon.preflight.topics import topics
@@ -30,7 +30,9 @@ class Preflight:
         yield from machine(self.config)
         facts = self.facts = gather(self.config, tell)
         source = None if facts is None else facts.topics[self.config.input.topic]
-        yield from space(self.config, 1 if source is None else source.partitions)
+        partitions = 1 if source is None else source.partitions
+        yield from space(self.config, partitions)
+        yield from memory(self.config, partitions)
         if facts is None:
             yield fine("the embedded log's topics are made as needed")
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from streamrnn.broker.rights import command
 from streamrnn.daemon.preflight.facts import Facts
 from streamrnn.daemon.preflight.findings import Finding, fine, problem, warning
 from streamrnn.job.config import Config
@@ -17,12 +18,15 @@ def group(config: Config, facts: Facts) -> Iterator[Finding]:
     found, name = facts.group, config.group_id
     if found.refused:
         yield problem(
-            f"group {name} could not be described: {found.refused}; grant READ and DESCRIBE on the group, or choose "
-            "another kafka.group_id"
+            f"group {name} could not be described: {found.refused}; grant READ and DESCRIBE on the group "
+            f"({command('READ', 'group', name)}), or choose another kafka.group_id"
         )
         return
     if "READ" not in found.operations:
-        yield problem(f"group {name}: this user may not join it or commit; grant READ on the group")
+        yield problem(
+            f"group {name}: this user may not join it or commit; grant READ on the group: "
+            f"{command('READ', 'group', name)}"
+        )
         return
     yield from members(config, facts)
     others = sorted({tp.topic for tp in facts.commits or ()} - {config.input.topic})

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from streamrnn.broker.protocol import Record, TopicDescription, missing_rights
+from streamrnn.broker.rights import command
 from streamrnn.daemon.partition import MAX_AHEAD_S
 from streamrnn.daemon.preflight.facts import Facts
 from streamrnn.daemon.preflight.findings import Finding, count, duration, fine, problem, share, warning
 from streamrnn.errors import RecordError
 from streamrnn.job.codec.dead_letters import encode_dead_letter
-from streamrnn.job.codec.fields import MAX_KEY_BYTES
 from streamrnn.job.codec.predictions import PredictionEncoder
-from streamrnn.job.config import Config
+from streamrnn.job.config import MAX_KEY_BYTES, Config
 
 BATCH_OVERHEAD_BYTES = 100
 """What a batch of one record takes beside key and value."""
@@ -47,7 +47,8 @@ def topics(config: Config, facts: Facts) -> Iterator[Finding]:
         if not facts.settings.get(name):
             unchecked = "what it refuses" if name in written else "whether it is compacted and for how long it keeps"
             yield warning(
-                f"topic {name}: its settings may not be seen, so {unchecked} is not checked; grant DESCRIBE_CONFIGS"
+                f"topic {name}: its settings may not be seen, so {unchecked} is not checked; grant DESCRIBE_CONFIGS: "
+                f"{command('DESCRIBE_CONFIGS', 'topic', name)}"
             )
     yield from largest_input(config, facts)
     yield from sizes(config, facts)
@@ -129,10 +130,10 @@ def largest_prediction(config: Config, sample: Sequence[Record]) -> int:
 
 def largest_dead_letter(config: Config) -> int:
     """Bytes of the dead letter of a record that is long, of characters that JSON has to escape, under a long key."""
-    kept = config.output.dead_letter_value_bytes
+    kept, key = config.output.dead_letter_value_bytes, b'"' * config.input.max_record_key_bytes
     record = Record(config.input.topic, 1 << 30, 1 << 62, 1 << 42, b'"' * MAX_KEY_BYTES, b'"' * (kept + 1))
     value = encode_dead_letter(record, RecordError("malformed", '"' * 2_000), kept)
-    return len(value) + MAX_KEY_BYTES + BATCH_OVERHEAD_BYTES
+    return len(value) + len(key) + BATCH_OVERHEAD_BYTES
 
 
 def replicas(name: str, settings: Mapping[str, str], found: TopicDescription) -> Iterator[Finding]:

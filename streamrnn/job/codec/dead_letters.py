@@ -22,6 +22,7 @@ REASONS = (
     "bad_timestamp",
     "unknown_class",
     "undeliverable",
+    "quarantined",
 )
 """Every reason of a RecordError, as used in dead letters and metric labels. None of them names a format."""
 
@@ -48,15 +49,19 @@ class _DeadLetter(msgspec.Struct, gc=False):
     value_bytes: int | None
 
 
-def encode_dead_letter(record: Record, error: RecordError, max_value_bytes: int = 64 * 1024) -> bytes:
+def encode_dead_letter(
+    record: Record, error: RecordError, max_value_bytes: int = 64 * 1024, *, unread: bool = False
+) -> bytes:
     """The dead letter of ``record`` as JSON: why, where it lies, and what it held.
 
     ``key`` and ``value`` are text (``*_encoding: "utf-8"``) or base64 (``"base64"``), null when the record's are.
     ``*_bytes`` is the original size; where more than ``max_value_bytes`` (keys: 8 KiB), the beginning is kept. For a
-    ``max_value_bytes`` of at most 256 KiB the result stays below 1 MB.
+    ``max_value_bytes`` of at most 256 KiB the result stays below 1 MB. ``unread``: nothing looks into key or value,
+    which may be what ends a process; they go as base64.
     """
-    key, key_encoding = _shown(record.key, _KEPT_KEY_BYTES)
-    value, value_encoding = _shown(record.value, max_value_bytes)
+    shown = _as_base64 if unread else _shown
+    key, key_encoding = shown(record.key, _KEPT_KEY_BYTES)
+    value, value_encoding = shown(record.value, max_value_bytes)
     return msgspec.json.encode(
         _DeadLetter(
             reason=error.reason,
@@ -103,4 +108,8 @@ def _shown(data: bytes | None, limit: int) -> tuple[str | None, str | None]:
             return codecs.getincrementaldecoder("utf-8")().decode(kept, final=len(kept) == len(data)), "utf-8"
         except UnicodeDecodeError:
             pass
-    return base64.b64encode(kept).decode("ascii"), "base64"
+    return _as_base64(kept, limit)
+
+
+def _as_base64(data: bytes | None, limit: int) -> tuple[str | None, str | None]:
+    return (None, None) if data is None else (base64.b64encode(data[:limit]).decode("ascii"), "base64")

@@ -28,9 +28,6 @@ from streamrnn.learner.spec import TargetSpec
 LEFT_OUT = math.inf
 """What a reader of targets gives for one that is missing or null and means zero, as no number is infinite."""
 
-# Longer keys are refused: the output record of a longer one could exceed what a broker accepts.
-MAX_KEY_BYTES = 64 * 1024
-
 # The years 1 to 9999, in milliseconds since the epoch.
 MIN_TIME_MS = -62_135_596_800_000
 MAX_TIME_MS = 253_402_300_799_999
@@ -90,8 +87,8 @@ def number_in(text: str, field: str) -> float | bool:
     raise RecordError("wrong_type", f"field {field!r}: found {describe(text)}, expected a number{remedy}")
 
 
-def key_reader(field: str, layout: DocumentLayout) -> Callable[[Any], bytes]:
-    """The stream's key: the canonical text of a field that must be there."""
+def key_reader(field: str, layout: DocumentLayout, max_bytes: int) -> Callable[[Any], bytes]:
+    """The stream's key: the canonical text of a field that must be there, and no longer than this."""
     read = layout.reader(field)
 
     def key(document: Any) -> bytes:
@@ -99,16 +96,16 @@ def key_reader(field: str, layout: DocumentLayout) -> Callable[[Any], bytes]:
         if value is None or value != value:
             raise AbsentError("null_key", f"field {field!r}: missing or null, expected the name of the stream")
         name = _id_text(value, field).encode()
-        if len(name) > MAX_KEY_BYTES:
-            raise too_large_key("a stream key", name)
+        if len(name) > max_bytes:
+            raise too_large_key(f"field {field!r}: found a stream key", name, max_bytes)
         return name
 
     return key
 
 
-def too_large_key(what: str, key: bytes) -> RecordError:
-    """The refusal of a key that no output record could carry."""
-    return RecordError("too_large", f"found {what} of {len(key)} bytes, expected at most {MAX_KEY_BYTES}")
+def too_large_key(found: str, key: bytes, max_bytes: int) -> RecordError:
+    """The refusal of a key that is longer than the job allows."""
+    return RecordError("too_large", f"{found} of {len(key)} bytes, expected at most {max_bytes} (input.max_key_bytes)")
 
 
 def event_id(text: str) -> int:

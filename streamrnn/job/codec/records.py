@@ -21,7 +21,6 @@ import numpy.typing as npt
 from streamrnn.broker.protocol import Record
 from streamrnn.errors import RecordError
 from streamrnn.job.codec.fields import (
-    MAX_KEY_BYTES,
     MAX_TIME_MS,
     MIN_TIME_MS,
     end_reader,
@@ -79,7 +78,7 @@ class RecordCodec:
         self._encode = self._encoder.encode
         self._n_targets = len(target.fields)
         self._left_out = target.left_out
-        self._max_bytes = source.max_record_bytes
+        self._max_bytes, self._max_key_bytes = source.max_record_bytes, source.max_record_key_bytes
         self._tombstones = source.tombstones
         self._lenient = source.numbers == "lenient"
         self._is_number = [not isinstance(spec, OneHot | Hash) for spec in self._encoder.specs]
@@ -92,7 +91,7 @@ class RecordCodec:
         self._counts = question(source.where, layout)
         self._features = layout.readers(self._encoder.fields)
         self._targets = target_reader(target, layout, number_or_text if self._lenient else number)
-        self._key = None if source.stream_key is None else key_reader(source.stream_key, layout)
+        self._key = None if source.stream_key is None else key_reader(source.stream_key, layout, source.max_key_bytes)
         self._time = None if source.timestamp.field is None else time_reader(source, layout)
         self._end = None if source.end_field is None else end_reader(source.end_field, layout, self._lenient)
         self._event = None if target.event_field is None else event_reader(target.event_field, layout)
@@ -146,8 +145,8 @@ class RecordCodec:
         if value is None:
             return self._tombstone(record, row)
         key_bytes = 0 if key is None else len(key)
-        if key_bytes > MAX_KEY_BYTES or key_bytes + len(value) > self._max_bytes:
-            raise _too_large(record, self._max_bytes)
+        if key_bytes > self._max_key_bytes or key_bytes + len(value) > self._max_bytes:
+            raise self._too_large(record)
         document = self._parse(value)
         # Before anything else is asked of it: a foreign record has no key, time or fields as the job expects them.
         if self._counts is not None and not self._counts(document):
@@ -193,10 +192,17 @@ class RecordCodec:
                 "null_value",
                 f"found a tombstone (a null value) that names no stream: {why}; input.tombstones: ignore drops it",
             )
-        if len(key) > MAX_KEY_BYTES:
-            raise too_large_key("a key", key)
+        if len(key) > self._max_key_bytes:
+            raise self._too_large(record)
         row[:] = self._no_features
         return (key, record.timestamp_ms, False, FORGET, 0), self._unknown
+
+    def _too_large(self, record: Record) -> RecordError:
+        key, value = record.key or b"", record.value or b""
+        if (size := len(key) + len(value)) > self._max_bytes and record.value is not None:
+            limit = f"{self._max_bytes} (input.max_record_bytes)"
+            return RecordError("too_large", f"found {size} bytes of key and value, expected at most {limit}")
+        return too_large_key("found a key", key, self._max_key_bytes)
 
     def _with_numbers(self, values: Sequence[Any], error: RecordError) -> list[Any]:
         """Values of features in which text that stands for a number has become one; ``error`` where it may not."""
@@ -215,15 +221,6 @@ def _matrix(values: list[float], rows: int, columns: int) -> npt.NDArray[np.floa
     # Three times as fast as np.array; a bytearray, as arrays over bytes are read-only.
     packed = bytearray(struct.pack(f"{len(values)}d", *values))
     return np.frombuffer(packed, dtype=np.float64).reshape(rows, columns)
-
-
-def _too_large(record: Record, limit: int) -> RecordError:
-    key = record.key or b""
-    if (size := len(key) + len(record.value or b"")) > limit:
-        return RecordError(
-            "too_large", f"found {size} bytes of key and value, expected at most {limit} (max_record_bytes)"
-        )
-    return too_large_key("a key", key)
 
 
 def _bad_timestamp(time_ms: int) -> RecordError:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from streamrnn.broker.protocol import Bounds, Commit, GroupDescription, Member, Record, TopicDescription, TopicPartition
+from streamrnn.broker.rights import command
 from streamrnn.daemon.mark import Mark
 from streamrnn.daemon.preflight.checks import checks
 from streamrnn.daemon.preflight.facts import Facts
@@ -99,8 +100,9 @@ def test_missing_topics_and_rights_are_problems() -> None:
     topics = {IN: TopicDescription(1, frozenset({"DESCRIBE"})), OUT: None, DEAD: TopicDescription(1, ALL)}
     found = problems(facts(topics=topics, bounds={}, newest={}, settings={}))
     assert found == [
-        f"topic {IN}: this user may not read; grant READ",
-        f"topic {OUT} does not exist, or this user may not see it: run `streamrnn topics` or grant DESCRIBE",
+        f"topic {IN}: this user may not read; grant READ: {command('READ', 'topic', IN)}",
+        f"topic {OUT} does not exist, or this user may not see it: run `streamrnn topics`, or grant WRITE: "
+        f"{command('WRITE', 'topic', OUT)}",
     ]
 
 
@@ -306,7 +308,10 @@ def test_a_group_that_may_not_be_described_or_joined_is_a_problem() -> None:
     (found,) = problems(facts(group=GroupDescription(frozenset(), refused="not authorized"), commits=None))
     assert found.startswith("group delays could not be described: not authorized; grant READ and DESCRIBE")
     (found,) = problems(facts(group=GroupDescription(frozenset({"DESCRIBE"}))))
-    assert found == "group delays: this user may not join it or commit; grant READ on the group"
+    assert found == (
+        "group delays: this user may not join it or commit; grant READ on the group: "
+        f"{command('READ', 'group', 'delays')}"
+    )
 
 
 def test_a_group_of_another_program_is_a_problem() -> None:

@@ -13,8 +13,11 @@ import pytest
 from streamrnn.core import object_file
 from streamrnn.daemon.preflight import machine as checked
 from streamrnn.daemon.preflight.findings import Finding, Kind
-from streamrnn.job.config import Config, HttpConfig
+from streamrnn.job.config import Config
+from streamrnn.job.http_config import HttpConfig
 from streamrnn.job.job_file import parse
+from streamrnn.learner.lowering import bytes_per_stream
+from streamrnn.learner.room import INDEX_BYTES
 from tests.support import jobs
 
 Usage = namedtuple("Usage", "total used free")
@@ -75,6 +78,38 @@ def test_space_is_compared_with_what_full_learners_take(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**12, 0, free))
     assert kinds(list(checked.space(config(tmp_path), 4))) == [kind]
+
+
+@pytest.mark.parametrize(
+    ("limit", "kind"), [(100_000_000, Kind.PROBLEM), (1_000_000_000, Kind.WARNING), (10**12, Kind.FINE)]
+)
+def test_memory_is_compared_with_what_full_learners_and_the_longest_names_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, kind: Kind
+) -> None:
+    monkeypatch.setattr(checked, "memory_limit", lambda: limit)
+    job = config(tmp_path)
+    (found,) = checked.memory(job, 4)
+    assert found.kind is kind
+    if kind is not Kind.PROBLEM:
+        each = bytes_per_stream(job.learner_spec()) + INDEX_BYTES + 1024
+        assert f"{4 * 100_000 * each / 1e9:.1f} GB" in found.text
+    assert kinds(list(checked.memory(config(tmp_path, streams="{max_bytes: 20000000}"), 4))) == [Kind.FINE]
+
+
+def test_memory_is_what_the_smallest_control_group_around_the_process_allows(tmp_path: Path) -> None:
+    (tmp_path / "proc/self").mkdir(parents=True)
+    group = tmp_path / "sys/fs/cgroup/a/b"
+    group.mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("0::/a/b\n")
+    (group / "memory.max").write_text("max\n")
+    machine = checked.memory_limit(tmp_path)
+    assert machine == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    (group.parent / "memory.max").write_text("1000\n")
+    assert checked.memory_limit(tmp_path) == 1000
+    (tmp_path / "proc/self/cgroup").write_text("9:cpu,memory:/x\n8:memory:/docker/1\n")
+    (tmp_path / "sys/fs/cgroup/memory").mkdir()
+    (tmp_path / "sys/fs/cgroup/memory/memory.limit_in_bytes").write_text("700\n")
+    assert checked.memory_limit(tmp_path) == 700
 
 
 def test_a_port_in_use_is_a_warning() -> None:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from streamrnn.broker.protocol import Record
 from streamrnn.job.codec.dead_letters import REASONS, encode_dead_letter
-from streamrnn.job.codec.fields import MAX_KEY_BYTES, event_id
+from streamrnn.job.codec.fields import event_id
 from streamrnn.job.codec.records import Decoded, RecordCodec
-from streamrnn.job.config import Config
+from streamrnn.job.config import MAX_KEY_BYTES, Config
 from streamrnn.learner.block import FORGET
 from tests.support.jobs import CLASSES, LABELLED, NAN, NESTED_KEY, PLAIN, decode, job, record, rejection
 
@@ -201,11 +201,31 @@ def test_every_record_is_a_row_or_a_rejection_whatever_surrounds_it(config: Conf
 def test_keys_too_long_for_an_output_record_are_refused() -> None:
     """A prediction carries the key twice; one that no broker takes would stop the job for ever."""
     by_field = job(source="{topic: in, stream_key: k}")
-    long = "k" * (MAX_KEY_BYTES + 1)
-    assert rejection(PLAIN, {}, key=long.encode()).reason == "too_large"
-    assert rejection(by_field, {"k": "short"}, key=long.encode()).reason == "too_large"
-    assert rejection(by_field, {"k": long}).reason == "too_large"
-    assert decode(by_field, {"k": long[1:]}, key=long[1:].encode()).rejected == []
+    long = b"k" * (MAX_KEY_BYTES + 1)
+    assert rejection(PLAIN, {}, key=long).reason == "too_large"
+    assert rejection(by_field, {"k": "short"}, key=long).reason == "too_large"
+    assert decode(by_field, {"k": "short"}, key=long[1:]).rejected == []
+
+
+@pytest.mark.parametrize(("source", "most"), [("{topic: in%s}", 1024), ("{topic: in, max_key_bytes: 9%s}", 9)])
+def test_records_of_streams_with_longer_names_are_refused_whatever_names_them(source: str, most: int) -> None:
+    """Each stream's name is kept in memory."""
+    by_key, by_field = job(source=source % ""), job(source=source % ", stream_key: k.id")
+    fits, long = b"7" * most, b"7" * (most + 1)
+    found = f"of {most + 1} bytes, expected at most {most} (input.max_key_bytes)"
+    error = rejection(by_key, {}, key=long)
+    assert (error.reason, error.detail) == ("too_large", f"found a key {found}")
+    assert rejection(by_key, None, key=long).detail == f"found a key {found}"
+    for value in (long.decode(), int(long)):
+        assert rejection(by_field, {"k": {"id": value}}).detail == f"field 'k.id': found a stream key {found}"
+    assert decode(by_key, {}, None, key=fits).block.keys == [fits, fits]
+    assert decode(by_field, {"k": {"id": fits.decode()}}, {"k": {"id": int(fits)}}).block.keys == [fits, fits]
+
+
+def test_a_stream_s_name_is_as_long_as_its_utf_8() -> None:
+    by_field = job(source="{topic: in, stream_key: k, max_key_bytes: 4}")
+    assert decode(by_field, {"k": "éé"}).rejected == []
+    assert rejection(by_field, {"k": "ééé"}).reason == "too_large"
 
 
 def test_a_tombstone_is_a_row_that_forgets_its_stream() -> None:
@@ -216,7 +236,7 @@ def test_a_tombstone_is_a_row_that_forgets_its_stream() -> None:
     assert np.isnan(decoded.block.x).all()
     assert np.isnan(decoded.block.y).all()
     assert (decoded.tombstones, decoded.filtered) == (1, 0)
-    assert rejection(PLAIN, None, key=b"k" * (MAX_KEY_BYTES + 1)).reason == "too_large"
+    assert rejection(PLAIN, None, key=b"k" * 1025).reason == "too_large"
 
 
 def test_a_tombstone_that_names_no_stream_is_a_dead_letter_with_the_remedy() -> None:

@@ -1,0 +1,187 @@
+"""The client's connections to the brokers, with an eye on how they end.
+
+kafka-python connects again for ever, whatever the reason, and tells the reason in its log alone. Here the newest cause
+is kept for each server; what waiting does not mend ends the client's first connecting at once; and while a client runs
+the cause is one line of our log. Connections also keep what the client lets go: the broker's last words, which come
+together with the connection's end, and the mechanisms that it offers. A handshake that is not answered has an end.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import time
+from collections.abc import Callable
+from typing import Any
+
+import kafka.errors as client_errors
+from kafka.net.inet import create_connection
+from kafka.net.manager import KafkaConnectionManager
+from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
+from kafka.protocol.sasl import SaslHandshakeRequest
+
+from streamrnn.broker.kafka_failures import CLOSED, OFFERS, Cause, cause_of
+from streamrnn.broker.security import KafkaSecurity
+
+_log = logging.getLogger(__name__)
+
+_TOLD_ANYWAY = (
+    "Bootstrap ",
+    "Connection failed",
+    "DNS lookup failed",
+    "Exchanging credentials in the clear",
+    "Metadata refresh: failed",
+    "No node available",
+    "Sending username and password in the clear",
+    "%s: Abort",
+    "%s: Connection lost",
+    "%s: Error receiving",
+    "%s: Error sending",
+    "%s: socket disconnected",
+)
+"""How the client's lines begin that say less about a connection than we do."""
+
+
+class _WithoutRepetition(logging.Filter):
+    """Keeps the client's own account of failed connections, some with tracebacks, out of all but a debugging log."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        told = record.levelno >= logging.WARNING and str(record.msg).startswith(_TOLD_ANYWAY)
+        return not told or logging.getLogger().level <= logging.DEBUG
+
+
+_WITHOUT_REPETITION = _WithoutRepetition()
+
+
+def keep_repetition_out_of_logs() -> None:
+    """Filter the client's loggers that tell of connections. Idempotent."""
+    for name in ("cluster", "net.connection", "net.inet", "net.manager", "net.sasl.plain", "net.sasl.scram"):
+        logging.getLogger(f"kafka.{name}").addFilter(_WITHOUT_REPETITION)
+    logging.getLogger("kafka.net.transport").addFilter(_WITHOUT_REPETITION)
+
+
+class _Plain(KafkaTCPTransport):  # type: ignore[misc]
+    def _sock_recv(self) -> tuple[bytes, Any]:
+        data, end = super()._sock_recv()
+        return data, None if data else end  # the next call meets the end again
+
+
+class _Encrypted(KafkaSSLTransport):  # type: ignore[misc]
+    def _sock_recv(self) -> tuple[bytes, Any]:
+        data, end = super()._sock_recv()
+        return data, None if data else end
+
+    async def shake_hands(self, timeout_at: float | None) -> None:
+        while True:
+            try:
+                self._sock.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                await self._net.wait_read(self._sock, timeout_at=timeout_at)
+            except ssl.SSLWantWriteError:
+                await self._net.wait_write(self._sock, timeout_at=timeout_at)
+
+
+class NamingManager(KafkaConnectionManager):  # type: ignore[misc]
+    """The client's connections to the brokers, and why those that failed did."""
+
+    def __init__(self, net: Any, security: KafkaSecurity, clock: Callable[[], float] = time.monotonic, **config: Any):
+        super().__init__(net, **config)
+        self._security, self._clock = security, clock
+        self._offered: tuple[str, ...] = ()
+        self._causes: dict[Any, tuple[Cause, int]] = {}  # by node: the newest, and how often in a row
+        self._began: float | None = None  # when the first of the present failures was, none having gone well since
+
+    def get_connection(self, node_id: Any, *args: Any, **kwargs: Any) -> Any:
+        """See the client's. Each new connection is watched until it ends."""
+        before = self._conns.get(node_id)
+        connection = super().get_connection(node_id, *args, **kwargs)
+        if connection is not before:
+            self._watch(node_id, connection)
+        return connection
+
+    async def _build_transport(self, node: Any, timeout_at: float | None = None) -> Any:
+        """As the client's, which waits for ever for a handshake, and leaves the socket open when it fails."""
+        options, proxy = self.config["socket_options"], self.config["proxy_url"]
+        sock = await create_connection(self._net, node.host, node.port, options, proxy_url=proxy, timeout_at=timeout_at)
+        try:
+            if not self.ssl_enabled:
+                return _Plain(self._net, sock, host=node.host)
+            settings = {name: value for name, value in self.config.items() if name.startswith("ssl_")}
+            transport = _Encrypted(self._net, sock, host=node.host, **settings)
+            sock = transport._sock  # the one before has been taken over
+            await transport.shake_hands(timeout_at)
+        except BaseException:
+            sock.close()
+            raise
+        return transport
+
+    def maybe_raise_auth_failure(self, node_id: Any) -> None:  # noqa: ARG002 - the client's signature
+        """What the client asks before each try. The first connecting is given up where no server can be hoped for."""
+        if self.hopeless():
+            raise client_errors.KafkaConnectionError(self.told())
+
+    def told(self) -> str:
+        """The newest cause of each server that failed, or nothing."""
+        texts: dict[str, list[str]] = {}
+        for node_id, (cause, _) in self._causes.items():
+            texts.setdefault(cause.text, []).append(self._server(node_id))
+        if len(texts) == 1:
+            return next(iter(texts))
+        return "; ".join(f"{', '.join(servers)}: {text}" for text, servers in texts.items())
+
+    def hopeless(self) -> bool:
+        """Whether no server could be reached yet, and of none it can be hoped for."""
+        servers = [broker.node_id for broker in self.cluster.bootstrap_brokers()]
+        return not self.bootstrapped and all(
+            node in self._causes and 0 < self._causes[node][0].tries <= self._causes[node][1] for node in servers
+        )
+
+    def locked_out_s(self) -> float:
+        """For how many seconds a client that runs has had no connection, for causes alone that are beyond doubt."""
+        if self._began is None or any(connection.connected for connection in self._conns.values()):
+            return 0.0
+        return self._clock() - self._began if all(cause.tries == 1 for cause, _ in self._causes.values()) else 0.0
+
+    def _server(self, node_id: Any) -> str:
+        broker = self.cluster.broker_metadata(node_id)
+        return str(node_id) if broker is None else f"{broker.host}:{broker.port}"
+
+    def _watch(self, node_id: Any, connection: Any) -> None:
+        connection.init_future.add_callback(lambda _: self._went_well())
+        connection.init_future.add_errback(lambda error: self._failed(node_id, self._cause(error)))
+        connection.close_future.add_errback(lambda error: self._ended(node_id, connection, error))
+        send = connection._send_request
+
+        def noting(request: Any, **kwargs: Any) -> Any:
+            # The client forgets what the broker offers when it does not offer what was asked for.
+            future = send(request, **kwargs)
+            if isinstance(request, SaslHandshakeRequest):
+                future.add_callback(lambda answer: setattr(self, "_offered", tuple(answer.mechanisms)))
+            return future
+
+        connection._send_request = noting
+
+    def _cause(self, error: BaseException) -> Cause:
+        if isinstance(error, client_errors.UnsupportedSaslMechanismError) and not error.args and self._offered:
+            error = client_errors.UnsupportedSaslMechanismError(f"{OFFERS}{', '.join(self._offered)}")
+        return cause_of(error, self._security)
+
+    def _went_well(self) -> None:
+        if self.bootstrapped:
+            self._causes.clear()
+            self._began = None
+
+    def _ended(self, node_id: Any, connection: Any, error: BaseException) -> None:
+        """A connection that stood is gone. While none has brought an answer yet, that says something."""
+        if connection.init_future.succeeded() and not self.bootstrapped:
+            self._failed(
+                node_id, CLOSED if isinstance(error, client_errors.KafkaConnectionError) else self._cause(error)
+            )
+
+    def _failed(self, node_id: Any, cause: Cause) -> None:
+        newest, times = self._causes.get(node_id, (cause, 0))
+        self._causes[node_id] = cause, times + 1 if newest == cause else 1
+        self._began = self._clock() if self._began is None else self._began
+        if self.bootstrapped and not self.closed:
+            _log.warning("no connection to Kafka at %s: %s", self._server(node_id), cause.text)

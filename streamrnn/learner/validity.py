@@ -1,0 +1,254 @@
+"""What a learner's arrays may hold, looked at before any of it is handed to a kernel.
+
+Kernels trust their arrays: a count is a place in a ring, a class is a row of the readout, and the square root of a
+negative moment would be a weight. So every array of a state has a row here with the range that a learner can bring it
+to, whatever records it sees, and a test asks for the row of each. NaN stands where a target or a value is unknown, and
+nowhere else. What steers nothing may hold anything: sums for people, and numbers that are looked at again before they
+are used. How arrays belong together stands below the table.
+
+Everything is a pass over whole arrays; reading a checkpoint takes many times as long.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from streamrnn.core.counts import WINDOWS_IN_BATCH
+from streamrnn.core.inputs import LARGEST
+from streamrnn.core.rls import SMALLEST_NOISE
+from streamrnn.core.scaler import ABSURD, NEWCOMERS, QUIET
+from streamrnn.core.targets import LARGEST_LAG
+from streamrnn.learner import clock
+from streamrnn.learner.spec import LearnerSpec
+from streamrnn.learner.streams import LIVED, RECORD
+
+Array = npt.NDArray[Any]
+
+LARGEST_COUNT = 2**53
+"""Nothing that is counted record by record comes near it, and none of the numbers below is rounded."""
+
+_FINITE = sys.float_info.max
+_SQUARES = 1e300
+"""Sums of squares, of values within ``ABSURD`` each: far below, and far enough from the largest number."""
+_ROUNDED = 1.001
+"""What rounding may add to a bound."""
+
+
+class Range(NamedTuple):
+    """From ``least`` to ``most``, both included; NaN too where numbers may be ``unknown``; ``whole``: no fractions."""
+
+    least: float = -_FINITE
+    most: float = _FINITE
+    unknown: bool = False
+    whole: bool = False
+
+
+class Part(NamedTuple):
+    """A range of some of an array's entries."""
+
+    at: tuple[Any, ...]
+    within: Range
+    called: str
+
+
+Rule = Range | Sequence[Part] | None
+"""What stands in the table; None: anything of the array's type."""
+
+ANYTHING = None
+FINITE = Range()
+COUNT = Range(0, LARGEST_COUNT)
+SQUARES = Range(0.0, _SQUARES)
+VALUE = Range(-ABSURD, ABSURD)
+KNOWN_OR_NOT = Range(-ABSURD, ABSURD, unknown=True)
+MEAN = Range(-_ROUNDED * ABSURD, _ROUNDED * ABSURD)
+DIFFERENCE = Range(-2 * _ROUNDED * ABSURD, 2 * _ROUNDED * ABSURD)
+NOISE = Range(SMALLEST_NOISE / _ROUNDED, _SQUARES)
+
+
+def _columns(*ranges: Range, names: Sequence[str]) -> tuple[Part, ...]:
+    """Of the last axis."""
+    return tuple(Part((..., k), within, name) for k, (within, name) in enumerate(zip(ranges, names, strict=True)))
+
+
+WATCH = _columns(
+    SQUARES, Range(-NEWCOMERS, QUIET), DIFFERENCE, SQUARES, DIFFERENCE, SQUARES,
+    Range(-LARGEST_COUNT, LARGEST_COUNT), DIFFERENCE, SQUARES,
+    names=("widened bound", "run", "run's mean", "run's squares", "held centre", "held width", "count put aside",
+           "mean put aside", "squares put aside"),
+)  # fmt: skip
+"""What is watched of a variable, see ``core.scaler``."""
+
+SCALING = _columns(MEAN, Range(0.0, _SQUARES, unknown=True), Range(0, 1), names=("centre", "width", "whether to learn"))
+SEEN = _columns(
+    Range(-(2**63), 2**63 - 1), COUNT, Range(0, clock.LONGEST_MS), names=("stream time", "record", "time lived")
+)
+STATE = (
+    Part((..., 0, slice(None)), Range(-_ROUNDED, _ROUNDED), "h"),
+    Part((..., slice(1, None), slice(None)), FINITE, "c"),
+)
+"""What a cell hands on is a hyperbolic tangent, or a mean of some; what else it carries has no bound."""
+
+_SQUARES_MODEL: Mapping[str, Rule] = {
+    "weight": FINITE,
+    "root": FINITE,
+    "trace": FINITE,
+    "noise": NOISE,
+    "noise_sum": SQUARES,
+    "noise_count": Range(0.01, LARGEST_COUNT),
+    "noise_in_use": NOISE,
+    "refreshed": COUNT,
+}
+"""Of one linear model of the RLS readout."""
+
+
+def model_ranges(spec: LearnerSpec) -> dict[str, Rule]:
+    """Of every array of ``state.MODEL``."""
+    del spec
+    return {
+        "theta": FINITE,
+        "accumulated": ANYTHING,  # a sum that overflows is dropped with its batch
+        "accumulated_loss": ANYTHING,
+        "moment1": FINITE,
+        "moment2": Range(0.0),
+        **{f"readout_full_{name}": rule for name, rule in _SQUARES_MODEL.items()},
+        **{f"readout_plain_{name}": rule for name, rule in _SQUARES_MODEL.items()},
+        "readout_losses": Range(0.0),
+        "readout_loss_count": COUNT,
+        "x_count": COUNT,
+        "x_mean": MEAN,
+        "x_m2": SQUARES,
+        "x_watch": WATCH,
+        "x_first": MEAN,
+        "y_count": COUNT,
+        "y_mean": MEAN,
+        "y_m2": SQUARES,
+        "y_watch": WATCH,
+        "y_first": MEAN,
+        "change_count": COUNT,
+        "change_m2": SQUARES,
+        "change_watch": WATCH,
+        "change_first": Range(0.0, DIFFERENCE.most),
+        "counters": COUNT,
+        "gauges": ANYTHING,
+        "clock": [Part((k,), Range(*of), name) for k, (name, of) in enumerate(clock.RANGES.items())],
+        "arrivals": COUNT,
+        "digest": Range(0, 2**32 - 1),
+    }
+
+
+def stream_ranges(spec: LearnerSpec) -> dict[str, Rule]:
+    """Of every array of ``state.STREAMS``."""
+    classes = None if spec.target.classes is None else Range(0, len(spec.target.classes) - 1, True, True)
+    return {
+        "state": STATE,
+        "before": STATE,
+        "x": Range(-_ROUNDED * LARGEST, _ROUNDED * LARGEST),
+        "lags": Range(-_ROUNDED * LARGEST_LAG, _ROUNDED * LARGEST_LAG),
+        "y": classes,  # of a number anything: a window whose loss is not finite is dropped
+        "steps": COUNT,
+        "last_ms": ANYTHING,
+        "newest": classes or KNOWN_OR_NOT,
+        "history": VALUE,
+        "history_count": COUNT,
+        "y_count": COUNT,
+        "y_mean": MEAN,
+        "y_m2": SQUARES,
+        "y_watch": WATCH,
+        "change_count": COUNT,
+        "change_m2": SQUARES,
+        "change_watch": WATCH,
+        "remembered": ANYTHING,  # it is scored, which is all that is done with it
+        "regressors": Range(-_ROUNDED * LARGEST, _ROUNDED * LARGEST),
+        "scaling": SCALING,
+        "expert_predictions": ANYTHING,  # the readout compares them with a bound before it learns
+        "event": ANYTHING,
+        "event_step": Range(-1, LARGEST_COUNT),
+        "event_count": COUNT,
+        "last_x": KNOWN_OR_NOT,
+        "seen": SEEN,
+    }
+
+
+def require_sound(
+    spec: LearnerSpec, model: Mapping[str, Array], streams: Mapping[str, Array], keys: Sequence[bytes | None]
+) -> None:
+    """Raise ValueError for the first array that holds what no learner of ``spec`` can have brought it to.
+
+    Names, shapes and types are those that are declared: that comes first.
+    """
+    for arrays, table in ((model, model_ranges(spec)), (streams, stream_ranges(spec))):
+        for name, rule in table.items():
+            if arrays[name].size and rule is not None:
+                _require_range(name, arrays[name], rule)
+    _require_batch(spec, model)
+    _require_counted(model, streams)
+    _require_order(model, streams["seen"], keys)
+
+
+def _require_range(name: str, array: Array, rule: Range | Sequence[Part]) -> None:
+    parts = [Part((...,), rule, "")] if isinstance(rule, Range) else rule
+    for at, within, called in parts:
+        values = array[at]
+        if values.size == 0:
+            continue
+        least, most = _extremes(values, within.unknown)
+        # Written so that NaN, where it may not be, is neither; of nothing but unknown values both are NaN.
+        if not (least >= within.least and most <= within.most) and not (within.unknown and least != least):
+            expected = f"{within.least:g} to {within.most:g}{' or NaN' if within.unknown else ''}"
+            what = f"{name!r}{f' ({called})' if called else ''}"
+            raise ValueError(f"the state's {what} holds numbers from {least:g} to {most:g}, expected {expected}")
+        if within.whole and (known := values[~np.isnan(values)]).size and (known != np.floor(known)).any():
+            raise ValueError(f"the state's {name!r} holds fractions, expected whole numbers")
+
+
+def _extremes(values: Array, unknown: bool) -> tuple[float, float]:
+    """The least and the largest value; NaN is both where it may not be there, and none where it may.
+
+    As Python's numbers: beside a float32 the largest float64 would be infinite, and infinity within bounds.
+    """
+    if not unknown:
+        return values.min().item(), values.max().item()
+    with np.errstate(invalid="ignore"):
+        return np.fmin.reduce(values, axis=None).item(), np.fmax.reduce(values, axis=None).item()
+
+
+# -- how arrays belong together ---------------------------------------------------------------------------------------
+
+
+def _require_batch(spec: LearnerSpec, model: Mapping[str, Array]) -> None:
+    """Fewer windows than a batch wait, and where none does there is no gradient of one."""
+    waiting = int(model["counters"][WINDOWS_IN_BATCH])
+    if waiting >= max(1, spec.learning.batch_size) and waiting:
+        raise ValueError(f"the state says that {waiting} windows wait for a batch of {spec.learning.batch_size}")
+    if not waiting and (np.any(model["accumulated"]) or np.any(model["accumulated_loss"])):
+        raise ValueError("the state holds gradients of a batch, and says that no window waits for one")
+
+
+def _require_counted(model: Mapping[str, Array], streams: Mapping[str, Array]) -> None:
+    """No stream has seen more than there was, and no event stands at a step that is yet to come."""
+    records = int(model["arrivals"][0])
+    for name in ("steps", "history_count", "event_count"):
+        if (counts := streams[name]).size and counts.max() > records:
+            raise ValueError(f"the state's {name!r} counts {counts.max()}, and {records} records came")
+    newest = streams["event_step"].max(axis=1, initial=-1)
+    if ((newest >= 0) & (newest >= streams["steps"])).any():
+        raise ValueError("the state's 'event_step' names steps that are yet to come")
+
+
+def _require_order(model: Mapping[str, Array], seen: Array, keys: Sequence[bytes | None]) -> None:
+    """Each stream was seen with a record of its own, one after the other."""
+    records, lived = int(model["arrivals"][0]), int(model["clock"][list(clock.RANGES).index("lived")])
+    used = seen[[slot for slot, key in enumerate(keys) if key is not None]]
+    used = used[np.argsort(used[:, RECORD], kind="stable")]
+    numbers, times = used[:, RECORD], used[:, LIVED]
+    if not len(used):
+        return
+    if numbers[0] < 1 or numbers[-1] > records or (numbers[1:] == numbers[:-1]).any():
+        raise ValueError(f"the state's 'seen' does not name one of {records} records for each of {len(used)} streams")
+    if times[-1] > lived or (times[1:] < times[:-1]).any():
+        raise ValueError("the state's 'seen' names times that do not follow each other as the records do")

@@ -1,0 +1,207 @@
+"""A checkpoint's files may hold anything and be anything: it is corrupt then, and the one before is used.
+
+What is tried in a row runs in a process that is given little memory and seconds of CPU, of which starting takes most.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamrnn.errors import FingerprintMismatch
+from streamrnn.storage import manifest as manifests
+from streamrnn.storage.fingerprints import canonical_sha256
+from tests.support.checkpoints import LINEAGE, Learner, assert_restores, folder, open_store, paths, progress
+
+LEVELS = 200_000
+
+
+def written(tmp_path: Path) -> tuple[Any, Learner, Path]:
+    """A store with checkpoints at 10 and 20, what the first one holds, and the second one's manifest."""
+    store, old = open_store(tmp_path), Learner(20, seed=1)
+    store.write(old.snapshot(), progress(10))
+    store.write(Learner(20, seed=2).snapshot(), progress(20))
+    return store, old, folder(store) / LINEAGE / "manifest-00000000000000000020.json"
+
+
+def assert_falls_back(store: Any, old: Learner, reason: str) -> None:
+    found = store.newest(LINEAGE)
+    assert [bool(re.search(reason, bad.reason)) for bad in found.rejected] == [True], found.rejected
+    assert found.checkpoint.manifest.progress.position == 10
+    assert_restores(store, found.checkpoint.manifest, old)
+    assert store.flaw(LINEAGE, 20) != ""
+
+
+def full(piece: str, ends: str = "[]") -> str:
+    """As many pieces as a manifest may have bytes."""
+    return ends[0] + ",".join([piece] * ((manifests.MOST_BYTES - 2) // (len(piece) + 1) - 1)) + ends[1]
+
+
+ABSURD: dict[str, Callable[[str], str]] = {
+    "levels of lists": lambda good: "[" * LEVELS + "]" * LEVELS,
+    "levels of objects": lambda good: '{"a":' * LEVELS + "1" + "}" * LEVELS,
+    "levels that never end": lambda good: '{"format":[' * LEVELS,
+    "levels within": lambda good: good.replace('"configuration": {', '"configuration": {"x":' + "[" * LEVELS),
+    "levels that Python bears": lambda good: good.replace(
+        '"configuration": {', '"configuration": {"x":' + "[" * 900 + "]" * 900 + ","
+    ),
+    "one level too many": lambda good: good.replace(
+        '"configuration": {', '"configuration": {"x":' + "[" * 63 + "]" * 63 + ","
+    ),
+    "a whole number of 400 digits": lambda good: good.replace('"position": 20', f'"position": {10**399}'),
+    "a fraction of 400 digits": lambda good: good.replace('"position": 20', f'"position": {10**399}.5'),
+    "a whole number of 4,000,000 digits": lambda good: good.replace('"position": 20', f'"position": {"9" * 4_000_000}'),
+    "many numbers of 4,000 digits": lambda good: full("9" * 4_000),
+    "an exponent": lambda good: good.replace('"position": 20', '"position": 2e999999999'),
+    "not a number": lambda good: good.replace('"position": 20', '"position": NaN'),
+    "empty lists to the brim": lambda good: full("[]"),
+    "empty objects to the brim": lambda good: full("{}"),
+    "numbers to the brim": lambda good: full("1"),
+    "names to the brim": lambda good: "{" + ",".join(f'"{n:06}":0' for n in range(manifests.MOST_BYTES // 12)) + "}",
+    "a name twice": lambda good: good.replace('"position": 20', '"position": 20, "position": 20'),
+    "one byte too many": lambda good: good + " " * (manifests.MOST_BYTES + 1 - len(good.encode())),
+    "half a character": lambda good: good.replace('"job": "', '"job": "\\ud800'),
+}
+
+
+@pytest.mark.parametrize("kind", ABSURD)
+def test_an_absurd_manifest_is_corrupt_and_the_one_before_is_used(tmp_path: Path, kind: str) -> None:
+    store, old, path = written(tmp_path)
+    good = path.read_text()
+    absurd = ABSURD[kind](good)
+    assert absurd != good
+    path.write_text(absurd)
+    assert_falls_back(store, old, "^the manifest|cannot be read: .* bytes, expected at most")
+
+
+SWEEP = """
+import resource, sys
+from pathlib import Path
+from tests.storage.test_absurd_files import ABSURD, assert_falls_back, written
+resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+store, old, path = written(Path(sys.argv[1]))
+good = path.read_text()
+for make in ABSURD.values():
+    used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+    path.write_text(make(good))
+    limit = int(used) + 3  # whole seconds: this one and the fallback have at least two of CPU, and need a fifth
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, 600))
+    assert_falls_back(store, old, "")
+print("all")
+"""
+
+
+def test_no_absurd_manifest_takes_seconds_or_gigabytes(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", SWEEP, tmp_path], cwd=root, capture_output=True, text=True)
+    assert done.stdout == "all\n", done.stderr[-2000:]
+
+
+def numbers(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where all values are that are no lists or objects."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, inner in items:
+        yield from numbers(inner, (*path, name))
+    if not items:
+        yield path
+
+
+def replaced(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+    value = copy.deepcopy(value)
+    at = value
+    for name in path[:-1]:
+        at = at[name]
+    at[path[-1]] = new
+    return value
+
+
+@pytest.mark.parametrize("new", [10**10, -1, 2**63, 10**400, 1e308, 0.5, None, [[[]]], "x" * 10_000])
+def test_any_value_in_place_of_any_other_ends_as_a_corrupt_checkpoint_or_fits(tmp_path: Path, new: object) -> None:
+    """Signed again, so that only its meaning can be wrong. Nothing but the documented errors comes out."""
+    store, _, path = written(tmp_path)
+    good = json.loads(path.read_bytes())
+    fell_back = 0
+    for at in numbers(good):
+        raw = replaced(good, at, new)
+        raw["sha256"] = canonical_sha256({name: value for name, value in raw.items() if name != "sha256"})
+        path.write_text(json.dumps(raw))
+        try:
+            found = store.newest(LINEAGE)
+        except FingerprintMismatch:
+            assert at[0] == "configuration"
+            continue
+        assert found.checkpoint is not None
+        fell_back += found.checkpoint.manifest.progress.position == 10
+    assert fell_back >= 20
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def socket_at(path: Path) -> None:
+    listener, here = socket.socket(socket.AF_UNIX), Path.cwd()
+    os.chdir(path.parent)  # a socket's name is short
+    listener.bind(path.name)
+    os.chdir(here)
+    listener.close()
+
+
+THINGS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a pipe": (pipe, "is a pipe, expected a regular file"),
+    "a socket": (socket_at, "is a socket, expected a regular file"),
+    "a directory": (lambda path: path.mkdir(), "is a directory, expected a regular file"),
+    "a link to itself": (lambda path: path.symlink_to(path), "is a link, expected a regular file"),
+    "a link to a device": (lambda path: path.symlink_to("/dev/zero"), "is a link, expected a regular file"),
+    "a link to what it was": (
+        lambda path: path.symlink_to(path.rename(path.parent.parent.parent / "moved")),
+        "is a link, expected a regular file",
+    ),
+    "a terabyte": (lambda path: (path.touch(), os.truncate(path, 1 << 40)), f"of {1 << 40} bytes, expected at most"),
+}
+
+
+@pytest.mark.parametrize("kind", THINGS)
+@pytest.mark.parametrize("victim", ["manifest", "segment"])
+def test_what_is_no_file_of_a_fitting_size_is_neither_waited_for_nor_read(
+    tmp_path: Path, kind: str, victim: str
+) -> None:
+    store, old, path = written(tmp_path)
+    if victim == "segment":
+        entry = json.loads(path.read_bytes())["segments"][0]["sha256"]
+        path = path.parent / "segments" / f"{entry}.safetensors"
+    make, reason = THINGS[kind]
+    if kind != "a link to what it was":
+        path.unlink()
+    make(path)
+    assert_falls_back(store, old, reason)
+
+
+def test_a_folder_that_is_a_link_is_not_gone_through(tmp_path: Path) -> None:
+    store, _, path = written(tmp_path)
+    path.parent.rename(tmp_path / "moved")
+    path.parent.symlink_to(tmp_path / "moved")
+    assert store.newest(LINEAGE).checkpoint is None
+    with pytest.raises(Exception, match="is a link, expected a directory"):
+        store.write(Learner(20, seed=2).snapshot(), progress(30))
+
+
+def test_no_file_is_for_others_unless_that_is_asked_for(tmp_path: Path) -> None:
+    store, _, path = written(tmp_path / "new")
+    assert {found.stat().st_mode & 0o777 for found in (tmp_path / "new").rglob("*") if found.is_file()} == {0o600}
+    assert {found.stat().st_mode & 0o777 for found in (tmp_path / "new").rglob("*") if found.is_dir()} == {0o700}
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+    assert len(paths(store, "manifest-*")) == 2
+    path.chmod(0o644)
+    store.write(Learner(20, seed=2).snapshot(), progress(30))
+    assert path.stat().st_mode & 0o777 == 0o644  # what is there keeps its mode

@@ -1,0 +1,70 @@
+"""Servers on loopback that are no Kafka brokers, or do not get as far as showing it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+Manner = Callable[[socket.socket, threading.Event], object]
+"""What is done with a connection; the event is set when the server is to end."""
+
+
+def silent(connection: socket.socket, ended: threading.Event) -> None:
+    """Says nothing."""
+    ended.wait()
+
+
+def closing(connection: socket.socket, ended: threading.Event) -> None:
+    """Closes the connection once something came."""
+    connection.recv(1 << 16)
+
+
+def saying(text: bytes) -> Manner:
+    """Answers whatever comes."""
+
+    def say(connection: socket.socket, ended: threading.Event) -> None:
+        connection.recv(1 << 16)
+        connection.sendall(text)
+        ended.wait(0.5)
+
+    return say
+
+
+@contextlib.contextmanager
+def serving(manner: Manner, certificate: Path | None = None) -> Iterator[str]:
+    """``host:port`` of a server, which speaks TLS where it has a certificate."""
+    ended, threads = threading.Event(), []
+    context = None
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+
+    def meet(connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), connection:
+            if context is None:
+                manner(connection, ended)
+                return
+            with context.wrap_socket(connection, server_side=True) as encrypted:
+                manner(encrypted, ended)
+
+    def accept() -> None:
+        while not ended.is_set():
+            with contextlib.suppress(OSError):
+                connection, _ = listener.accept()
+                threads.append(threading.Thread(target=meet, args=(connection,), daemon=True))
+                threads[-1].start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.05)
+        accepting = threading.Thread(target=accept, daemon=True)
+        accepting.start()
+        try:
+            yield f"127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            ended.set()
+            for thread in (accepting, *threads):
+                thread.join(5.0)
