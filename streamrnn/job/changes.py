@@ -82,6 +82,7 @@ SETTINGS: Mapping[str, Rule] = {
     "input.timestamp.unit": _impossible(_TIME),
     "input.end_field": _end_field,
     "input.max_record_bytes": _at_once("of the records to come"),
+    "input.max_unpacked_bytes": _at_once("of the records to come"),
     "input.max_key_bytes": _at_once("of the records to come; streams of longer names stay until they are dropped"),
     "input.where": _at_once("of the records to come"),
     "input.tombstones": _at_once("of the records to come"),
