@@ -35,18 +35,24 @@ def test_memory_is_flat_over_a_million_events_of_a_hundred_thousand_streams() ->
     ids = (STREAMS * rng.random(EVENTS) ** 2).astype(np.int64)
     ids[:STREAMS] = rng.permutation(STREAMS)
     model = RNNRegressor(hidden_size=8, k1=4, k2=8, stream_key="id", max_streams=REMEMBERED)
-    seen: OrderedDict[int, None] = OrderedDict()
+    seen: OrderedDict[int, int] = OrderedDict()  # how often, least recently first
+    new: OrderedDict[int, None] = OrderedDict()
     evicted, sizes = 0, []
     for start in range(0, EVENTS, BATCH):
         part = ids[start : start + BATCH]
         x = rng.normal(size=(BATCH, 4))
         model.learn_many(pd.DataFrame(x, columns=list("abcd")).assign(id=part), pd.Series(x[:, 0] + part % 7))
         for stream in part.tolist():
-            seen[stream] = None
-            seen.move_to_end(stream)
-            if len(seen) > REMEMBERED:
-                seen.popitem(last=False)
+            if stream not in seen and len(seen) == REMEMBERED:
+                # New streams leave first while those of four events and more fill no more than 80 % of the room.
+                leaving = next(iter(new if len(seen) - len(new) <= 0.8 * REMEMBERED else seen))
+                del seen[leaving]
+                new.pop(leaving, None)
                 evicted += 1
+            seen[stream] = seen.pop(stream, 0) + 1
+            new.pop(stream, None)
+            if seen[stream] < 4:
+                new[stream] = None
         sizes.append(resident_bytes())
 
     assert model.counters()["records_predicted"] == EVENTS
