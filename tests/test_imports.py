@@ -160,10 +160,13 @@ def test_no_two_modules_import_each_other_even_by_way_of_others() -> None:
                     "connect",
                     "connections",
                     "failures",
+                    "fetcher",
                     "group",
+                    "legacy",
                     "rights",
                     "sender",
                     "tokens",
+                    "unpacking",
                 )
             },
         ),

@@ -16,9 +16,10 @@ from kafka import KafkaAdminClient, KafkaConsumer
 from kafka import TopicPartition as ClientTopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, MemberToRemove
 
+from streamrnn.broker import kafka_fetcher
 from streamrnn.broker.kafka_connect import connect, told_by
 from streamrnn.broker.kafka_rights import missing_right
-from streamrnn.broker.kafka_settings import KafkaConnection, client_kwargs, reader_kwargs
+from streamrnn.broker.kafka_settings import READER_LIMITS, KafkaConnection, client_kwargs, reader_kwargs
 from streamrnn.broker.protocol import (
     MAX_READ_BYTES,
     Bounds,
@@ -62,7 +63,7 @@ class KafkaAdministration:
             if existing[name] is None
         }
         if wanted:
-            with self._client(f"creating the topics {', '.join(wanted)}", "CREATE") as admin:
+            with self._client(f"creating the topics {', '.join(wanted)}", "CREATE", wanted) as admin:
                 admin.create_topics(wanted)
                 admin.wait_for_topics(list(wanted), timeout_ms=self.connection.request_timeout_s * 1000)
 
@@ -70,7 +71,7 @@ class KafkaAdministration:
         """See :class:`streamrnn.broker.protocol.Administration`."""
         names = [name for name, found in self.describe_topics(topics).items() if found is not None]
         if names:
-            with self._client(f"deleting the topics {', '.join(names)}", "DELETE") as admin:
+            with self._client(f"deleting the topics {', '.join(names)}", "DELETE", names) as admin:
                 admin.delete_topics(names)
 
     def describe_topics(self, topics: Iterable[str]) -> dict[str, TopicDescription | None]:
@@ -157,6 +158,7 @@ class KafkaAdministration:
         deadline = time.monotonic() + timeout_s
         topics = ", ".join(sorted({tp.topic for tp in offsets}))
         consumer = connect(KafkaConsumer, self.connection, reader_kwargs(self.connection))
+        kafka_fetcher.bound(consumer, READER_LIMITS)
         try:
             ends = consumer.end_offsets([ClientTopicPartition(*tp) for tp in offsets], timeout_ms=timeout_s * 1000)
             open_ = {ClientTopicPartition(*tp) for tp, offset in offsets.items() if offset < ends[tp]}
@@ -199,12 +201,12 @@ class KafkaAdministration:
         raise refused
 
     @contextlib.contextmanager
-    def _client(self, what: str, operation: str = "DESCRIBE") -> Iterator[Any]:
+    def _client(self, what: str, operation: str = "DESCRIBE", topics: Iterable[str] = ()) -> Iterator[Any]:
         admin = connect(KafkaAdminClient, self.connection, client_kwargs(self.connection))
         try:
             yield admin
         except (client_errors.KafkaError, OSError) as error:
-            if right := missing_right(error, operation):
+            if right := missing_right(error, operation, topics):
                 raise BrokerError(f"{what} failed: {right}") from error
             told = told_by(admin)
             raise BrokerError(
@@ -241,7 +243,14 @@ def _member(found: Mapping[str, Any]) -> Member:
 
 def _record(found: Any) -> Record:
     return Record(
-        found.topic, found.partition, found.offset, found.timestamp, found.key, found.value, tuple(found.headers)
+        found.topic,
+        found.partition,
+        found.offset,
+        found.timestamp,
+        found.key,
+        found.value,
+        tuple(found.headers),
+        found.checksum,  # why it is refused, if it is
     )
 
 

@@ -9,13 +9,14 @@ import kafka.errors as client_errors
 from streamrnn.broker.rights import command
 
 
-def missing_right(error: BaseException, operation: str) -> str:
+def missing_right(error: BaseException, operation: str, topics: Iterable[str] = ()) -> str:
     """What to grant, as a sentence, where the error says that this user may not; else nothing.
 
-    The broker names the topic and not the ``operation``, which is what was tried: READ, WRITE, CREATE.
+    The broker names the topic, as a rule, and not the ``operation``, which is what was tried: READ, WRITE, CREATE.
+    ``topics`` are what it was tried on.
     """
     if isinstance(error, client_errors.TopicAuthorizationFailedError):
-        names = _names(error) or ["TOPIC"]
+        names = _names(error) or sorted(topics) or ["TOPIC"]
         return (
             f"this user has no right to {operation} topic {', '.join(names)}; grant it: "
             f"{'; '.join(command(operation, 'topic', name) for name in names)}"
@@ -40,7 +41,7 @@ def missing_right(error: BaseException, operation: str) -> str:
 
 
 def _names(error: BaseException) -> list[str]:
-    """What the client was refused for: a name, or some."""
+    """What the client was refused for: a name, or some. At times it gives request and response instead."""
     found = error.args[0] if error.args else ()
     names = [found] if isinstance(found, str) else found if isinstance(found, Iterable) else ()
-    return sorted(map(str, names))
+    return sorted(name for name in map(str, names) if len(name.split()) == 1)

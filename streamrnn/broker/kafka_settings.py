@@ -37,6 +37,18 @@ LINGER_MS = 5
 """How long the producer waits for a batch to fill: small against a commit interval, large against a send."""
 
 
+@dataclass(frozen=True)
+class Limits:
+    """How much is read: of a record (key and value), and of what a batch of records unpacks to."""
+
+    max_record_bytes: int = 1 << 20
+    max_unpacked_bytes: int = 1 << 30
+
+
+READER_LIMITS = Limits(max_record_bytes=64 << 20)
+"""Of whoever looks at records from outside: as much as a job may ask for."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class KafkaConnection:
     """The cluster, and how long to wait for it: ``connect_timeout_s`` for the first answer, then per request."""
@@ -60,13 +72,14 @@ class KafkaGroup:
     ``instance_id`` makes the membership static: a restart within ``session_timeout_s`` takes its partitions back, and
     a second process with the same id fences the first; None: a name that no other process has.
     ``max_poll_interval_s`` is generous because a restore replays records between two polls; a dead process is noticed
-    by its session all the same.
+    by its session all the same. ``limits`` are those of what it reads.
     """
 
     group_id: str
     instance_id: str | None = None
     session_timeout_s: float = 10.0
     max_poll_interval_s: float = 1800.0
+    limits: Limits = field(default_factory=Limits)
 
 
 def server_list(given: str | Sequence[str]) -> tuple[str, ...]:

@@ -116,6 +116,8 @@ class OAuth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = ()
 
     def __post_init__(self) -> None:
+        if any(extension.startswith("auth=") for extension in self.extensions):
+            raise ValueError("extensions: auth is the token's own place")
         others = ("client_id", "client_secret", "scope", "cafile")
         if (self.token_endpoint is None) == (self.token_file is None):
             raise ValueError("token_endpoint: expected either it or token_file")

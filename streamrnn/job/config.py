@@ -177,6 +177,14 @@ class InputConfig(Section, frozen=True, kw_only=True):
     max_record_bytes: Annotated[
         int, Meta(ge=1, le=64 * MIB, description="Larger records (key and value) go to the dead letters unread.")
     ] = MIB
+    max_unpacked_bytes: Annotated[
+        int,
+        Meta(
+            ge=MIB,
+            description="What a compressed batch of Kafka's may unpack to; the records behind that go to the dead "
+            "letters unread.",
+        ),
+    ] = 1024 * MIB
     max_key_bytes: Annotated[
         int,
         Meta(
@@ -197,6 +205,11 @@ class InputConfig(Section, frozen=True, kw_only=True):
             raise ValueError(
                 f"timestamp.unit: goes with timestamp.field, found {self.timestamp.unit!r} and no field "
                 "(the record's own timestamp is always in milliseconds)"
+            )
+        if self.max_unpacked_bytes < self.max_record_bytes + MIB:
+            raise ValueError(
+                f"max_unpacked_bytes: found {self.max_unpacked_bytes}, expected at least max_record_bytes and a MiB, "
+                f"{self.max_record_bytes + MIB}: a record comes in a batch"
             )
 
 

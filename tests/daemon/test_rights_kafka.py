@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 import uuid
@@ -100,6 +101,11 @@ http: null
         )
 
 
+def open_connection(place: Place) -> KafkaConnection:
+    assert place.config.kafka is not None
+    return KafkaConnection(bootstrap_servers=place.server.sasl_bootstrap, security=place.config.kafka.security)
+
+
 @pytest.fixture
 def place(kafka_server: KafkaServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     monkeypatch.setattr(delivery, "FIRST_PAUSE_S", 0.01)
@@ -107,6 +113,43 @@ def place(kafka_server: KafkaServer, tmp_path: Path, monkeypatch: pytest.MonkeyP
     yield made
     KafkaAdministration(made.everything).delete_topics([made.source, made.out, made.dead])
     revoke(kafka_server, *made.rights.values())
+
+
+def test_the_handbook_lists_these_rights(place: Place) -> None:
+    text = (Path(__file__).parents[2] / "deploy" / "README.md").read_text()
+    (commands,) = re.findall(r"### The least rights\n.*?```bash\n(.*?)```", text, re.DOTALL)
+    ours = {
+        place.source: "departures",
+        place.out: "delay-predictions",
+        place.dead: "dead-letters",
+        place.job: "flights",
+    }
+    assert commands.splitlines() == [
+        command(operation, kind.lower(), ours[name]) for operation, kind, name in place.rights.values()
+    ]
+
+
+def test_topics_are_made_with_the_right_to_create_them_beside_these(place: Place) -> None:
+    """As by ``streamrnn topics``, and refused by name without it."""
+    user = KafkaAdministration(open_connection(place))
+    made = f"{place.job}-made"
+    place.rights["made"] = ("WRITE", "TOPIC", made)
+    grant(place.server, place.rights["made"])
+    with pytest.raises(BrokerError, match=re.escape(f"no right to CREATE topic {made}; grant it")) as raised:
+        user.create_topics({made: 1})
+    assert command("CREATE", "topic", made) in str(raised.value)
+    place.rights["create"] = ("CREATE", "TOPIC", made)
+    grant(place.server, place.rights["create"])
+    user.create_topics({made: 1})
+    assert user.describe_topics([made])[made] is not None
+    KafkaAdministration(place.everything).delete_topics([made])
+
+
+def test_without_the_right_to_describe_settings_what_is_not_checked_is_told(place: Place) -> None:
+    warned = [found.text for found in Preflight(place.config).findings(lambda _: None) if found.kind is Kind.WARNING]
+    for topic in (place.source, place.out, place.dead):
+        (told,) = [text for text in warned if text.startswith(f"topic {topic}: its settings may not be seen")]
+        assert command("DESCRIBE_CONFIGS", "topic", topic) in told
 
 
 def test_with_the_least_rights_the_daemon_reads_predicts_writes_and_commits(place: Place) -> None:
@@ -139,9 +182,7 @@ def test_without_one_of_them_it_is_named_before_the_start_and_by_the_daemon(
         place.rights["describe"] = ("DESCRIBE", kind.upper(), name)
         grant(place.server, place.rights["describe"])
     (problem,) = place.problems()
-    print("PREFLIGHT", problem)
     with pytest.raises(BrokerError) as raised:
         place.run()
-    print("RUN", raised.value)
     for text in (problem, str(raised.value)):
         assert command(operation, kind, name) in text

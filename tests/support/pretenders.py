@@ -13,12 +13,12 @@ Manner = Callable[[socket.socket, threading.Event], object]
 """What is done with a connection; the event is set when the server is to end."""
 
 
-def silent(connection: socket.socket, ended: threading.Event) -> None:
+def silent(connection: socket.socket, ended: threading.Event) -> None:  # noqa: ARG001 - a Manner
     """Says nothing."""
     ended.wait()
 
 
-def closing(connection: socket.socket, ended: threading.Event) -> None:
+def closing(connection: socket.socket, ended: threading.Event) -> None:  # noqa: ARG001 - a Manner
     """Closes the connection once something came."""
     connection.recv(1 << 16)
 
