@@ -89,7 +89,7 @@ class NamingManager(KafkaConnectionManager):  # type: ignore[misc]
         super().__init__(net, **config)
         self._security, self._clock = security, clock
         self._offered: tuple[str, ...] = ()
-        self._causes: dict[Any, tuple[Cause, int]] = {}  # by node: the newest, and how often in a row
+        self._causes: dict[Any, tuple[Cause, int]] = {}  # by node, the newest last; how often in a row
         self._began: float | None = None  # when the first of the present failures was, none having gone well since
 
     def get_connection(self, node_id: Any, *args: Any, **kwargs: Any) -> Any:
@@ -123,9 +123,10 @@ class NamingManager(KafkaConnectionManager):  # type: ignore[misc]
 
     def told(self) -> str:
         """The newest cause of each server that failed, or nothing."""
+        newest = {self._server(node_id): cause.text for node_id, (cause, _) in self._causes.items()}
         texts: dict[str, list[str]] = {}
-        for node_id, (cause, _) in self._causes.items():
-            texts.setdefault(cause.text, []).append(self._server(node_id))
+        for server, text in newest.items():
+            texts.setdefault(text, []).append(server)
         if len(texts) == 1:
             return next(iter(texts))
         return "; ".join(f"{', '.join(servers)}: {text}" for text, servers in texts.items())
@@ -180,8 +181,8 @@ class NamingManager(KafkaConnectionManager):  # type: ignore[misc]
             )
 
     def _failed(self, node_id: Any, cause: Cause) -> None:
-        newest, times = self._causes.get(node_id, (cause, 0))
-        self._causes[node_id] = cause, times + 1 if newest == cause else 1
+        newest, times = self._causes.pop(node_id, (cause, 0))
+        self._causes[node_id] = cause, times + 1 if newest == cause else 1  # now behind all others
         self._began = self._clock() if self._began is None else self._began
         if self.bootstrapped and not self.closed:
             _log.warning("no connection to Kafka at %s: %s", self._server(node_id), cause.text)
