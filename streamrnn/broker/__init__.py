@@ -16,6 +16,10 @@ kafka_rights       which right is missing, and the command that grants it
 kafka_files        whether the certificates and keys that are named can be used
 kafka_tokens       tokens of OAUTHBEARER, from an endpoint or a file
 kafka_compression  which compressed records can be read
+kafka_unpacking    those records unpacked, piece by piece
+kafka_batches      the records of a batch, one by one, in bounded memory
+kafka_legacy       the same of batches as they were before Kafka 0.11
+kafka_fetcher      these in place of what the client does
 instance_name      the name under which a worker is known to its group, unless it is given one
 kafka_settings     how it is reached, as values and client arguments
 said               what somebody else says, made fit for a message

@@ -16,9 +16,10 @@ from kafka import KafkaAdminClient, KafkaConsumer
 from kafka import TopicPartition as ClientTopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, MemberToRemove
 
+from streamrnn.broker import kafka_fetcher
 from streamrnn.broker.kafka_connect import connect, told_by
 from streamrnn.broker.kafka_rights import missing_right
-from streamrnn.broker.kafka_settings import KafkaConnection, client_kwargs, reader_kwargs
+from streamrnn.broker.kafka_settings import READER_LIMITS, KafkaConnection, client_kwargs, reader_kwargs
 from streamrnn.broker.protocol import (
     MAX_READ_BYTES,
     Bounds,
@@ -157,6 +158,7 @@ class KafkaAdministration:
         deadline = time.monotonic() + timeout_s
         topics = ", ".join(sorted({tp.topic for tp in offsets}))
         consumer = connect(KafkaConsumer, self.connection, reader_kwargs(self.connection))
+        kafka_fetcher.bound(consumer, READER_LIMITS)
         try:
             ends = consumer.end_offsets([ClientTopicPartition(*tp) for tp in offsets], timeout_ms=timeout_s * 1000)
             open_ = {ClientTopicPartition(*tp) for tp, offset in offsets.items() if offset < ends[tp]}
@@ -241,7 +243,14 @@ def _member(found: Mapping[str, Any]) -> Member:
 
 def _record(found: Any) -> Record:
     return Record(
-        found.topic, found.partition, found.offset, found.timestamp, found.key, found.value, tuple(found.headers)
+        found.topic,
+        found.partition,
+        found.offset,
+        found.timestamp,
+        found.key,
+        found.value,
+        tuple(found.headers),
+        found.checksum,  # why it is refused, if it is
     )
 
 

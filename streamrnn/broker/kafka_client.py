@@ -23,7 +23,7 @@ from kafka import ConsumerRebalanceListener, KafkaConsumer
 from kafka import TopicPartition as ClientTopicPartition
 from kafka.structs import MemberState, OffsetAndMetadata
 
-from streamrnn.broker import kafka_group
+from streamrnn.broker import kafka_fetcher, kafka_group
 from streamrnn.broker.instance_name import InstanceName
 from streamrnn.broker.kafka_assignor import TellingAssignor
 from streamrnn.broker.kafka_connect import connect, locked_out_s, told_by, translated
@@ -46,8 +46,9 @@ from streamrnn.broker.protocol import (
 from streamrnn.broker.rights import command
 from streamrnn.errors import BrokerError, RebalanceError
 
-# Of ConsumerRecord: topic, partition, offset, timestamp, key, value, headers.
-_NEEDED_FIELDS = itemgetter(0, 1, 3, 4, 6, 7, 8)
+# Of ConsumerRecord: topic, partition, offset, timestamp, key, value, headers, and in place of a checksum why it is
+# refused.
+_NEEDED_FIELDS = itemgetter(0, 1, 3, 4, 6, 7, 8, 9)
 # A poll that brings records costs the client a millisecond and a half, however few they are. At 400 records/s nearly
 # every record came by itself, and the daemon took nearly twice the processor's time that it takes with polls 20 ms
 # apart. Hundreds of records are worth a poll.
@@ -356,6 +357,7 @@ class KafkaBroker(KafkaSender):
             kwargs = consumer_kwargs(hurried, self.group)
             kwargs["partition_assignment_strategy"] = (self._assignor,)
             self._consumer = connect(KafkaConsumer, hurried, kwargs)
+            kafka_fetcher.bound(self._consumer, self.group.limits)
             kafka_group.keep_answers(self._consumer)
             kafka_group.know_the_topic(self._consumer)
         return self._consumer

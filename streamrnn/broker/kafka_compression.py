@@ -7,7 +7,7 @@ before.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 PACKAGES = {"gzip": "Python itself", "snappy": "python-snappy", "lz4": "lz4", "zstd": "zstandard"}
@@ -21,15 +21,19 @@ def missing_codecs() -> dict[str, str]:
     """The codecs that do not work here, each with the package it needs; empty when all is well."""
     from kafka import codec
 
-    return {name: package for name, package in PACKAGES.items() if not _works(codec, name)}
+    from streamrnn.broker.kafka_unpacking import CODECS
+
+    return {name: PACKAGES[name] for name, unpack in CODECS.values() if not _works(codec, name, unpack)}
 
 
-def _works(codec: Any, name: str) -> bool:
+def _works(codec: Any, name: str, unpack: Callable[[bytes], Iterable[bytes]]) -> bool:
     # A module of that name may be another package's.
     encode: Callable[[bytes], bytes] | None = getattr(codec, f"{name}_encode")
     decode: Callable[[bytes], bytes] | None = getattr(codec, f"{name}_decode")
     try:
-        return encode is not None and decode is not None and bytes(decode(encode(_PROBE))) == _PROBE
+        if encode is None or decode is None or bytes(decode(packed := encode(_PROBE))) != _PROBE:
+            return False
+        return b"".join(unpack(packed)) == _PROBE  # what records are read with
     except Exception:
         return False
 

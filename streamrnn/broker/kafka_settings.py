@@ -9,6 +9,7 @@ accident, and no secret in a repr or a log line.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +37,18 @@ LINGER_MS = 5
 """How long the producer waits for a batch to fill: small against a commit interval, large against a send."""
 
 
+@dataclass(frozen=True)
+class Limits:
+    """How much is read: of a record (key and value), and of what a batch of records unpacks to."""
+
+    max_record_bytes: int = 1 << 20
+    max_unpacked_bytes: int = 1 << 30
+
+
+READER_LIMITS = Limits(max_record_bytes=64 << 20)
+"""Of whoever looks at records from outside: as much as a job may ask for."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class KafkaConnection:
     """The cluster, and how long to wait for it: ``connect_timeout_s`` for the first answer, then per request."""
@@ -59,13 +72,14 @@ class KafkaGroup:
     ``instance_id`` makes the membership static: a restart within ``session_timeout_s`` takes its partitions back, and
     a second process with the same id fences the first; None: a name that no other process has.
     ``max_poll_interval_s`` is generous because a restore replays records between two polls; a dead process is noticed
-    by its session all the same.
+    by its session all the same. ``limits`` are those of what it reads.
     """
 
     group_id: str
     instance_id: str | None = None
     session_timeout_s: float = 10.0
     max_poll_interval_s: float = 1800.0
+    limits: Limits = field(default_factory=Limits)
 
 
 def server_list(given: str | Sequence[str]) -> tuple[str, ...]:
@@ -77,6 +91,37 @@ def server_list(given: str | Sequence[str]) -> tuple[str, ...]:
     if isinstance(given, str):
         return tuple(server.strip() for server in given.split(",") if server.strip())
     return tuple(server.strip() for server in given)
+
+
+_HOST = r"[\w.-]+"
+_SERVER = re.compile(rf"(?:{_HOST}|\[[0-9A-Za-z.:%]+\]):([0-9]{{1,5}})")
+_EXPECTED = "expected host:port with a port of 1 to 65535"
+_REMEDY = (
+    "user and password go into security.sasl_username and security.sasl_password, the protocol into security.protocol"
+)
+
+
+def server_trouble(server: str) -> str | None:
+    """What is wrong with one server, None where nothing is. Shown only where it can be nothing but a misspelt address.
+
+    >>> server_trouble("[::1]:9092"), server_trouble("localhost")
+    (None, "found 'localhost', expected host:port with a port of 1 to 65535")
+    >>> server_trouble("alice:secret:broker").partition(", expected")[0]
+    'found a server with more than one colon, which is not shown'
+    """
+    match = _SERVER.fullmatch(server)
+    if match is not None and 0 < int(match[1]) < 65536:
+        return None
+    if match is not None or re.fullmatch(_HOST, server):
+        return f"found {server!r}, {_EXPECTED}"
+    if "@" in server or "/" in server:
+        found = "a server with credentials or a protocol"
+    elif server.count(":") > 1:
+        found = "a server with more than one colon"
+    else:
+        found = "a server without a host, or with a port that is no number"
+    brackets = "" if "@" in server else " (an IPv6 address in brackets)"
+    return f"found {found}, which is not shown, {_EXPECTED}{brackets}; {_REMEDY}"
 
 
 def _revealed(secret: Secret | None) -> str | None:

@@ -10,6 +10,8 @@ compaction leave them); bytes come back exactly as they were sent; nothing is co
 assigned partition stays paused until the loop has restored its learner and resumes it; every blocking call ends by its
 timeout. Offsets are positions, never counts.
 
+A record that cannot be read at all, or only at the price of too much memory, is returned as refused.
+
 Left out: decoding, transactions. What a batch's outputs and offsets mean together is :meth:`Broker.deliver`'s business;
 what to do when the outcome is in doubt is the worker's (``streamrnn.daemon.delivery``).
 """
@@ -45,8 +47,23 @@ class TopicPartition(NamedTuple):
         return f"{self.topic}/{self.partition}"
 
 
+class Refused(NamedTuple):
+    """Why a record was not read: a reason of ``RecordError``, what was found, and its sizes as far as they are known.
+
+    A size is None where there is no key or value, too.
+    """
+
+    reason: str
+    detail: str
+    key_bytes: int | None = None
+    value_bytes: int | None = None
+
+
 class Record(NamedTuple):
-    """One record as delivered. ``timestamp_ms`` counts milliseconds since the epoch, -1 when the record has none."""
+    """One record as delivered. ``timestamp_ms`` counts milliseconds since the epoch, -1 when the record has none.
+
+    One that is ``refused`` has no value, whatever was sent; key and timestamp where they are known.
+    """
 
     topic: str
     partition: int
@@ -55,6 +72,7 @@ class Record(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+    refused: Refused | None = None
 
 
 class Output(NamedTuple):

@@ -152,7 +152,7 @@ class Loop:
             self._idle()
 
     def _process(self, partition: Partition, records: Sequence[Record]) -> None:
-        live = partition.replay(records)
+        live = self._caution.replay(partition, records)
         # The replay is judged before the first record is predicted: with another digest its outputs would be wrong.
         if live and self._caught_up(partition):
             self._caution.hand_over(partition, live)
@@ -239,7 +239,7 @@ class Loop:
     def _caught_up(self, partition: Partition) -> bool:
         """Whether the partition may predict: no replay, or one that ended where the committed run had been."""
         if partition.replaying or partition.caught_up:
-            if partition.caught_up and self.stable:
+            if self.stable:
                 self._release(partition)
             return partition.caught_up
         if not self.stable and self._recovery.will_commit(partition):

@@ -13,20 +13,18 @@ BEGAN_WITH = "began_with"
 """How many partitions the input topic had when the group began: a checkpoint's counters hold it as well."""
 
 
-KEPT_QUARANTINED = 100
-"""How many quarantined offsets a mark names, the newest: brokers take 4,096 bytes of metadata."""
-
-
 class Handed(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
-    """What was handed to the learner behind a committed offset, written before it was.
+    """What was handed to the learner, written before it was.
 
-    Records below ``until``. ``alone`` is the offset of the one that was handed over by itself, ``tries`` times so far;
-    -1 while there is none.
+    Records from ``since`` on and below ``until``; with -1, from the beginning: the committed offset, or that of a
+    replay. ``alone`` is the offset of the one among them that was handed over by itself, ``tries`` times so far; -1
+    while there is none.
     """
 
     until: int
     alone: int = -1
     tries: int = 0
+    since: int = -1
 
 
 class Mark(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
@@ -35,8 +33,9 @@ class Mark(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     ``partitions`` is how many the input topic had then: with another number, keys live in other partitions.
     ``began_with`` is how many it had when the group began, and every later commit repeats it; 0 where an earlier
     version wrote the mark. ``handed`` is there from a learner's first batch on until something is committed behind it:
-    who finds it knows that a worker was lost. ``quarantined`` are offsets of delivered records, ascending, that the
-    learner never saw; a replay has to pass over them.
+    who finds it knows that a worker was lost. ``replayed`` says the same of the replay before that offset, and goes
+    with the first batch. ``quarantined`` are offsets of delivered records, ascending, that no learner sees; a replay
+    has to pass over them.
     """
 
     lineage: str
@@ -46,6 +45,7 @@ class Mark(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     began_with: int = 0
     handed: Handed | None = None
     quarantined: tuple[int, ...] = ()
+    replayed: Handed | None = None
 
     def to_metadata(self) -> str:
         """The text stored beside the offset."""

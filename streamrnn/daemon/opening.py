@@ -9,7 +9,7 @@ from __future__ import annotations
 from streamrnn.broker.embedded import EmbeddedAdministration, EmbeddedBroker, EmbeddedSender
 from streamrnn.broker.embedded_log import EmbeddedLog
 from streamrnn.broker.kafka_compression import missing_codecs, what_is_missing
-from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup
+from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup, Limits
 from streamrnn.broker.protocol import Administration, Broker, Sender
 from streamrnn.errors import ConfigError
 from streamrnn.job.config import Config, EmbeddedConfig
@@ -36,6 +36,7 @@ def open_broker(config: Config, group: str | None = None) -> Broker:
         group_id=group or config.group_id,
         instance_id=config.kafka.group_instance_id,
         session_timeout_s=config.kafka.session_timeout_s,
+        limits=Limits(config.input.max_record_bytes, config.input.max_unpacked_bytes),
     )
     return KafkaBroker(_connection(config), place)
 

@@ -18,10 +18,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from streamrnn.broker.protocol import Commit, Output, Record, TopicPartition
-from streamrnn.daemon.mark import BEGAN_WITH, KEPT_QUARANTINED, Handed, Mark
+from streamrnn.daemon.mark import BEGAN_WITH, Handed, Mark
 from streamrnn.daemon.metrics import (
     RECORDS_CONSUMED,
     RECORDS_FILTERED,
@@ -37,7 +38,7 @@ from streamrnn.job.codec.records import Decoded
 from streamrnn.job.job import Job
 from streamrnn.learner.clock import JUMPS
 from streamrnn.learner.learner import Learner, Predictions
-from streamrnn.storage.manifest import Manifest, Progress
+from streamrnn.storage.manifest import KEPT_QUARANTINED, Manifest, Progress
 from streamrnn.storage.snapshot import take_snapshot
 from streamrnn.storage.writer import BackgroundWriter
 
@@ -54,7 +55,7 @@ class Start:
     Records before ``replay_until`` are replayed; ``expected`` is what the commit there says of the run that got there,
     None where it cannot be compared. ``gap_skipped``: records behind the checkpoint are gone from the log.
     ``began_with``: how many partitions there were when the group began. ``topic_id``: see ``Progress``. ``standing``
-    is the commit that was found, None where none was, and ``handed`` and ``quarantined`` are what its mark says.
+    is the commit that was found, None where none was; ``handed``, ``replayed`` and ``quarantined`` its mark says.
     """
 
     lineage: str
@@ -68,6 +69,7 @@ class Start:
     topic_id: str = ""
     standing: Commit | None = None
     handed: Handed | None = None
+    replayed: Handed | None = None
     quarantined: tuple[int, ...] = ()
 
 
@@ -83,6 +85,7 @@ class Partition:
         self.expected, self.gap_skipped = start.expected, start.gap_skipped
         self.began_with, self.topic_id = start.began_with, start.topic_id
         self.standing, self.handed, self.quarantined = start.standing, start.handed, start.quarantined
+        self.lost_replay, self.replay_marked = start.replayed, False  # in which a worker was lost; whether this one is
         # A worker was lost at records below it.
         self.careful_until = 0 if start.handed is None else start.handed.until
         self._began_at = start.replay_until
@@ -148,15 +151,19 @@ class Partition:
                 self.tp, self.job.config.streams.max_time_jump_s, _utc(self.learner.streams.clock.now),
             )  # fmt: skip
 
-    def quarantine(self, record: Record, error: RecordError) -> list[Output]:
-        """Pass over a delivered record, unread; returns the dead letter that says so."""
+    def quarantine(self, record: Record, error: RecordError) -> Output:
+        """Never let the learner see this record; returns the dead letter that says so."""
+        self.quarantined = tuple(sorted({*self.quarantined, record.offset}))[-KEPT_QUARANTINED:]
+        self.metrics.add(Delta(dead_letters={error.reason: 1}))
+        return self._dead_letter(record, error, unread=True)
+
+    def pass_over(self, record: Record, letter: Output) -> list[Output]:
+        """Go on behind a record that is quarantined; returns what is to be sent for it."""
         self.position, self.ordinal = record.offset + 1, self.ordinal + 1
-        self.quarantined = (*self.quarantined, record.offset)[-KEPT_QUARANTINED:]
         self._since_checkpoint += 1
         # With a checkpoint behind each of them, what a mark names reaches further back than the checkpoints kept.
         self._checkpoint_asked = True
-        self.metrics.add(Delta(counts={RECORDS_CONSUMED.name: 1}, dead_letters={error.reason: 1}))
-        letter = self._dead_letter(record, error, unread=True)
+        self.metrics.add(Delta(counts={RECORDS_CONSUMED.name: 1}))
         self.outputs.append(letter)
         return [letter]
 
@@ -235,6 +242,14 @@ class Partition:
             self.lineage, self.ordinal, self.learner.digest, partitions, self.began_with, handed, self.quarantined
         )
         return Commit(self.position, mark.to_metadata())
+
+    def commit_of_replay(self, replayed: Handed | None) -> Commit | None:
+        """The commit that stands, and that ``replayed`` is going to be replayed; None where there is none."""
+        mark = None if self.standing is None else Mark.from_metadata(self.standing.metadata)
+        if self.standing is None or mark is None:
+            return None
+        mark = msgspec.structs.replace(mark, replayed=replayed, quarantined=self.quarantined)
+        return Commit(self.standing.offset, mark.to_metadata())
 
     def _stands(self) -> Handed | None:
         """What a commit of the present position says of what was handed over behind it."""

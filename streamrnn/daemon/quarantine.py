@@ -12,6 +12,10 @@ the learner, with what they are in its mark (``mark.Handed``):
    letter tells of it, and the offset moves on. Its ordinal counts as that of any record that cannot be used, so
    learner and digest are those of a log in which it could not be decoded. A replay passes over it.
 
+A replay is marked in the same way, beside the commit it leads to. One in which a worker was lost is repeated in parts
+of ``REPLAYED_TOGETHER`` records, and the part in which that happens again one by one. Passing over a record that was
+learned leads to another digest, and ``checkpoint.on_inexact`` says whether to go on from there.
+
 A try counts only where the record may be to blame. One whose outputs or offset the broker did not take is taken back.
 What took longer than the group may have waited is sent only once the standing commit was made again: a worker that was
 thrown out learns it there, and has sent nothing.
@@ -28,13 +32,13 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from streamrnn.broker.protocol import Broker, Commit, Membership, Record, TopicPartition
+from streamrnn.broker.protocol import Broker, Commit, Membership, Output, Record, TopicPartition
 from streamrnn.daemon.delivery import Delivery
 from streamrnn.daemon.mark import Handed
 from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.partition import Partition
 from streamrnn.daemon.placement import Placement
-from streamrnn.errors import BrokerError, FencedError, RebalanceError, RecordError
+from streamrnn.errors import BrokerError, FencedError, RebalanceError, RecordError, RefusedError, UndeliveredError
 from streamrnn.job.job import Job
 
 _log = logging.getLogger(__name__)
@@ -44,6 +48,9 @@ SOLITARY_TRIES = 3
 goes, a kill for memory that others used, a deployment; a second one its echo, where a supervisor kills what starts too
 slowly. A third in the milliseconds that one record takes is the record's. More would only take longer: supervisors wait
 longer and longer between two starts."""
+
+REPLAYED_TOGETHER = 500
+"""Records of a careful replay between two marks: it takes one loss to find the part, and one to begin with it."""
 
 CAREFUL_S = 0.2
 """How long a turn may go on record by record; then the other partitions have theirs."""
@@ -63,6 +70,8 @@ class Worker(Protocol):
     membership: Membership | None
     stable: bool
     polled_at: float  # monotonic
+
+    partitions: dict[TopicPartition, Partition]
 
     def commit(self) -> None:
         """Send and commit all that was done, of every partition."""
@@ -124,7 +133,8 @@ class Caution:
         """Try a record, or give it up; False where the next one has to wait."""
         before, tries = partition.standing, lost_at(partition.handed, record.offset)
         if tries >= SOLITARY_TRIES:
-            self._quarantine(partition, record, tries)
+            letter = self._quarantine(partition, record, tries)
+            self._worker.delivery.collect(partition, partition.pass_over(record, letter))
         else:
             try:
                 self._write(partition, Handed(partition.careful_until, record.offset, tries + 1))
@@ -140,17 +150,17 @@ class Caution:
             raise
         return not partition.dirty
 
-    def _quarantine(self, partition: Partition, record: Record, tries: int) -> None:
+    def _quarantine(self, partition: Partition, record: Record, tries: int) -> Output:
+        doing = ", in a replay" if partition.replaying else ""
         detail = (
-            f"a worker was lost {tries} times while it had this record alone: it was given up unread, and the learner "
-            "has not seen it. Produce it again to have it tried again"
+            f"a worker was lost {tries} times while it had this record alone{doing}: it was given up unread. Produce "
+            "it again to have it tried again"
         )
         _log.error(
             "%s: the record at offset %d (key and value: %d bytes) is quarantined: %s",
             partition.tp, record.offset, len(record.key or b"") + len(record.value or b""), detail,
         )  # fmt: skip
-        outputs = partition.quarantine(record, RecordError("quarantined", detail))
-        self._worker.delivery.collect(partition, outputs)
+        return partition.quarantine(record, RecordError("quarantined", detail))
 
     def _predict(self, partition: Partition, records: Sequence[Record]) -> bool:
         """Process and send; False where the partition turned out to be somebody else's, and nothing was sent."""
@@ -203,6 +213,93 @@ class Caution:
     def _commit(self, partition: Partition, commit: Commit) -> None:
         worker = self._worker
         worker.broker.commit({partition.tp: commit}, worker.membership, worker.patience())
+
+    # -- replays ------------------------------------------------------------------------------------------------------
+
+    def replay(self, partition: Partition, records: Sequence[Record]) -> Sequence[Record]:
+        """Have the records before the committed offset learned silently; returns those from there on."""
+        if not partition.replaying:
+            return records
+        if partition.lost_replay is not None:
+            return self._replay_carefully(partition, records, partition.lost_replay)
+        if not partition.replay_marked and self._worker.stable:
+            partition.replay_marked = True
+            try:
+                self._write_replayed(partition, Handed(partition.replay_until))
+            except FencedError:
+                raise
+            except BrokerError as error:
+                _log.info("%s: the replay goes without a mark: %s", partition.tp, error)
+        return partition.replay(records)
+
+    def _replay_carefully(self, partition: Partition, records: Sequence[Record], lost: Handed) -> Sequence[Record]:
+        if not partition.replay_marked:
+            partition.replay_marked = True
+            _log.warning("%s: a worker was lost in this replay; it is repeated in parts", partition.tp)
+        until = time.monotonic() + CAREFUL_S
+        silent = sum(record.offset < partition.replay_until for record in records)
+        place = 0
+        while place < silent:
+            part = records[place : min(silent, place + _together(lost, records[place:silent]))]
+            if not self._worker.stable or time.monotonic() >= until or not self._replay_part(partition, part, lost):
+                with contextlib.suppress(RebalanceError):
+                    self._worker.hold(partition)
+                return ()
+            place += len(part)
+        return partition.replay(records[silent:]) if silent < len(records) else ()
+
+    def _replay_part(self, partition: Partition, part: Sequence[Record], lost: Handed) -> bool:
+        """Replay some records, marked if a worker may be lost at them; False where they have to wait."""
+        first, until = part[0].offset, part[-1].offset + 1
+        alone = lost.since <= first < lost.until and lost.since >= 0
+        tries = lost_at(lost, first)
+        try:
+            if alone and tries >= SOLITARY_TRIES and first not in partition.quarantined:
+                if not self._quarantine_replayed(partition, part[0], tries, lost):
+                    return False
+            elif alone:
+                self._write_replayed(partition, Handed(lost.until, first, tries + 1, lost.since))
+            elif first >= lost.since:
+                self._write_replayed(partition, Handed(until, since=first))
+        except RebalanceError as error:
+            _log.info("%s: the replay waits for the group to be stable: %s", partition.tp, error)
+            return False
+        partition.replay(part)
+        return True
+
+    def _quarantine_replayed(self, partition: Partition, record: Record, tries: int, lost: Handed) -> bool:
+        """Have the dead letter written, and then the mark; False where that has to wait."""
+        worker = self._worker
+        worker.commit()  # so that nothing else is on its way
+        if any(each.dirty for each in worker.partitions.values()):
+            return False
+        topic, key, value, timestamp_ms, _, _ = self._quarantine(partition, record, tries)
+        number = worker.placement.of(topic, partition.tp.partition)
+        try:
+            worker.broker.send(topic, key, value, timestamp_ms=timestamp_ms, partition=number)
+            worker.broker.flush(worker.patience())
+        except RefusedError as error:
+            _log.warning("%s: its dead letter is given up: %s", partition.tp, error)
+        except UndeliveredError as error:
+            if not error.refused:
+                raise
+            _log.warning("%s: its dead letter is given up: %s", partition.tp, error)
+        self._write_replayed(partition, Handed(lost.until, since=lost.since))
+        return True
+
+    def _write_replayed(self, partition: Partition, replayed: Handed) -> None:
+        commit = partition.commit_of_replay(replayed)
+        if commit is not None:
+            self._commit(partition, commit)
+            partition.standing = commit
+
+
+def _together(lost: Handed, records: Sequence[Record]) -> int:
+    """How many of the next ``records`` are replayed at once, where a worker was lost in the replay of ``lost``."""
+    first = records[0].offset
+    if first < lost.since:  # where none was
+        return sum(record.offset < lost.since for record in records)
+    return 1 if first < lost.until and lost.since >= 0 else REPLAYED_TOGETHER
 
 
 def lost_at(handed: Handed | None, offset: int) -> int:

@@ -135,7 +135,7 @@ class Recovery:
         text = (
             f"{partition.tp}: the replay reached offset {partition.position} with ordinal {arrived[0]} and digest "
             f"{arrived[1]:08x}, committed were {expected.ordinal} and {expected.digest:08x}: the log or the build "
-            f"changed{self._compaction(partition.tp.topic)}"
+            f"changed{self._compaction(partition.tp.topic)}{_without(partition)}"
         )
         if self._job.config.checkpoint.on_inexact == "fail":
             raise RecoveryError(f"{text}. Set checkpoint.on_inexact: continue to go on from the state reached")
@@ -371,6 +371,7 @@ class Recovery:
             topic_id=manifest.progress.topic_id,
             standing=commit,
             handed=mark.handed,
+            replayed=mark.replayed,
             quarantined=mark.quarantined,
         )
 
@@ -381,6 +382,13 @@ class Recovery:
                 f"{text}. Set checkpoint.on_gap: continue to go on without them, or use a longer retention"
             )
         _log.warning("%s; going on without them in a new lineage", text)
+
+
+def _without(partition: Partition) -> str:
+    """What a replay passed over, which may be why it arrived elsewhere."""
+    if not partition.quarantined:
+        return ""
+    return f". Quarantined, so not replayed: offsets {', '.join(map(str, partition.quarantined))}"
 
 
 def _learner_at(job: Job, tp: TopicPartition, checkpoint: Checkpoint) -> Learner:

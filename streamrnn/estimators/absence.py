@@ -31,10 +31,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
+
+from streamrnn.estimators.parameters import Natural
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -50,6 +54,23 @@ MARGIN = 2
 """How many times as many it takes for a column that is 0 to become missing."""
 SETTLED = 30
 """Events with a feature after which it is settled whether 0 is near its values."""
+
+
+class _Saved(msgspec.Struct, forbid_unknown_fields=True):
+    """``Absence.state``."""
+
+    events: Natural
+    complete: Natural
+    look: bool
+    before: list[int]
+    there: list[int]
+    low: list[float | None]
+    high: list[float | None]
+    counts: list[bool]
+    needed: list[Annotated[int, Meta(ge=ALWAYS, le=NEAR)]]
+    zero: list[bool]
+    in_force: list[bool]
+    counted: list[int]
 
 
 class Absence:
@@ -229,18 +250,22 @@ class Absence:
     @classmethod
     def restored(cls, state: Mapping[str, Any]) -> Absence:
         """The one whose ``state`` this is."""
+        saved = msgspec.convert(state, _Saved)
+        columns = {len(getattr(saved, name)) for name in _Saved.__struct_fields__[3:]}
+        if len(columns) != 1:
+            raise ValueError(f"absence: expected as many entries of each kind, got {sorted(columns)}")
         absence = cls()
-        absence.grow(len(state["before"]))
+        absence.grow(columns.pop())
         absence._low, absence._high = (
-            [math.nan if value is None else value for value in state[which]] for which in ("low", "high")
+            [math.nan if value is None else value for value in values] for values in (saved.low, saved.high)
         )
         ends = enumerate(zip(absence._low, absence._high, strict=True))
         absence._constant = {k: low for k, (low, high) in ends if not low < high}
-        absence._counts, absence._needed = list(state["counts"]), np.array(state["needed"], np.int64)
-        absence.events, absence._complete, absence._look = state["events"], state["complete"], state["look"]
-        absence._before = np.array(state["before"], np.int64)
-        absence._there = np.array(state["there"], np.int64)
-        absence._zero = np.array(state["zero"], np.bool_)
-        absence._in_force = np.array(state["in_force"], np.bool_)
-        absence._counted = np.array(state["counted"], np.int64)
+        absence._counts, absence._needed = saved.counts, np.array(saved.needed, np.int64)
+        absence.events, absence._complete, absence._look = saved.events, saved.complete, saved.look
+        absence._before = np.array(saved.before, np.int64)
+        absence._there = np.array(saved.there, np.int64)
+        absence._zero = np.array(saved.zero, np.bool_)
+        absence._in_force = np.array(saved.in_force, np.bool_)
+        absence._counted = np.array(saved.counted, np.int64)
         return absence

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import numpy as np
-from msgspec import inspect
+from msgspec import Meta, inspect
 
 from streamrnn.errors import ConfigError
 
 S = TypeVar("S", bound=msgspec.Struct)
+
+Natural = Annotated[int, Meta(ge=0)]
+"""A number of something, in what estimators save of themselves."""
 
 LONGEST_VALUE = 200
 """Characters of a refused value that are shown."""

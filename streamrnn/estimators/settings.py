@@ -32,7 +32,7 @@ FIXED: Mapping[str, str] = {
 
 OBSERVED = ("_columns", "_awaited", "_watch", "_frames", "_warned", "_labels")
 """What an estimator without a learner may have seen: features, events that wait for labels, questions, classes."""
-MEANING = frozenset({"features", "stream_key", "event_key", "delayed"})
+MEANING = frozenset({"features", "stream_key", "event_key", "delayed", "hash_key"})
 """Parameters that say what an event is; with others, what was observed of events so far is void."""
 
 

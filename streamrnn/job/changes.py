@@ -72,12 +72,6 @@ def _begun_with(old: Config, new: Config) -> Verdict:  # noqa: ARG001
     return Verdict(Way.IMPOSSIBLE, "a model can only be begun with, and this job has begun")
 
 
-def _hashed_by(old: Config, new: Config) -> Verdict:  # noqa: ARG001
-    if not any(isinstance(feature, Hash) for feature in old.features):
-        return Verdict(Way.AT_ONCE, "of features that come with it")
-    return Verdict(Way.IMPOSSIBLE, "under another hashing.key each bucket would hold other values")
-
-
 _TIME = "stream time and the gaps between records were told by the other"
 
 SETTINGS: Mapping[str, Rule] = {
@@ -88,6 +82,7 @@ SETTINGS: Mapping[str, Rule] = {
     "input.timestamp.unit": _impossible(_TIME),
     "input.end_field": _end_field,
     "input.max_record_bytes": _at_once("of the records to come"),
+    "input.max_unpacked_bytes": _at_once("of the records to come"),
     "input.max_key_bytes": _at_once("of the records to come; streams of longer names stay until they are dropped"),
     "input.where": _at_once("of the records to come"),
     "input.tombstones": _at_once("of the records to come"),
@@ -95,7 +90,7 @@ SETTINGS: Mapping[str, Rule] = {
     "target.fields": _target_fields,
     "target.classes": _classes,
     _BEGAN_WITH: _begun_with,
-    _HASHED_BY: _hashed_by,
+    _HASHED_BY: _impossible("under another hashing.key each bucket would hold other values"),
 }
 """What is the job's own. All else in sections of the learner is told by ``learner.changes.SETTINGS``."""
 
@@ -171,6 +166,9 @@ def changes(configuration: Mapping[str, Any], config: Config, fingerprint: Mappi
     before, now = _settings(old, configuration), _settings(config, fingerprint)
     if _BEGAN_WITH in before.keys() & now.keys() and not warm_start.is_told(config):
         now[_BEGAN_WITH] = before[_BEGAN_WITH]
+    if not (_hashes(old) and _hashes(config)):  # the features that come or go are told themselves
+        before.pop(_HASHED_BY, None)
+        now.pop(_HASHED_BY, None)
     found = []
     for path in sorted(before.keys() | now.keys()):
         was, is_now = before.get(path, ABSENT), now.get(path, ABSENT)
@@ -227,6 +225,10 @@ def _settings(config: Config, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
     if (check := fingerprint.get("hashing", {}).get("check")) is not None:
         found[_HASHED_BY] = check
     return found
+
+
+def _hashes(config: Config) -> bool:
+    return any(isinstance(feature, Hash) for feature in config.features)
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -70,6 +70,11 @@ def _hashing(model: ModelFile, encoder: FeatureEncoder) -> list[str]:
     check, key = Hashing.read(model.owner.get("hashing", {}))
     if not hashed or check == encoder.hash_check:
         return []
+    if check is None:
+        return [
+            f"features: {_listed(hashed)}: nothing tells the key under which values were hashed in what was learned; "
+            "train it again, or leave these features out of the job"
+        ]
     say = "to the secret that it was learned under" if key is None else json.dumps(key, ensure_ascii=False)
     return [
         f"features: {_listed(hashed)}: hashed under another key in what was learned; set hashing.key {say}, or train "

@@ -10,14 +10,13 @@ Only values stand here: reading the file is ``job_file``'s, and nothing touches 
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-from streamrnn.broker.kafka_settings import server_list
+from streamrnn.broker.kafka_settings import server_list, server_trouble
 from streamrnn.broker.security import KafkaSecurity, Secret
 from streamrnn.errors import ConfigError
 from streamrnn.job.http_config import HttpConfig
@@ -79,10 +78,8 @@ class KafkaConfig(Section, frozen=True, kw_only=True):
         if not self.servers:
             raise ValueError("bootstrap_servers: found no server, expected host:port")
         for server in self.servers:
-            host, colon, port = server.rpartition(":")
-            if not (host and colon and re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65536 and "@" not in host):
-                found = repr(server) if "@" not in server else "a server with credentials"
-                raise ValueError(f"bootstrap_servers: found {found}, expected host:port with a port of 1 to 65535")
+            if wrong := server_trouble(server):
+                raise ValueError(f"bootstrap_servers: {wrong}")
 
     @property
     def servers(self) -> tuple[str, ...]:
@@ -180,6 +177,14 @@ class InputConfig(Section, frozen=True, kw_only=True):
     max_record_bytes: Annotated[
         int, Meta(ge=1, le=64 * MIB, description="Larger records (key and value) go to the dead letters unread.")
     ] = MIB
+    max_unpacked_bytes: Annotated[
+        int,
+        Meta(
+            ge=MIB,
+            description="What a compressed batch of Kafka's may unpack to; the records behind that go to the dead "
+            "letters unread.",
+        ),
+    ] = 1024 * MIB
     max_key_bytes: Annotated[
         int,
         Meta(
@@ -200,6 +205,11 @@ class InputConfig(Section, frozen=True, kw_only=True):
             raise ValueError(
                 f"timestamp.unit: goes with timestamp.field, found {self.timestamp.unit!r} and no field "
                 "(the record's own timestamp is always in milliseconds)"
+            )
+        if self.max_unpacked_bytes < self.max_record_bytes + MIB:
+            raise ValueError(
+                f"max_unpacked_bytes: found {self.max_unpacked_bytes}, expected at least max_record_bytes and a MiB, "
+                f"{self.max_record_bytes + MIB}: a record comes in a batch"
             )
 
 

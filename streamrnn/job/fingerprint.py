@@ -15,6 +15,7 @@ from streamrnn.job.config import Config
 
 INPUT_SETTINGS = (
     "topic", "stream_key", "timestamp", "end_field", "where", "tombstones", "numbers", "max_record_bytes",
+    "max_unpacked_bytes",
     "max_key_bytes",
 )  # fmt: skip
 """What in the section ``input`` decides which records the learner sees, and as what."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import msgspec
 
@@ -30,8 +30,17 @@ class HashKey(str):
 
     __slots__ = ()
 
+    def __new__(cls, text: str) -> Self:
+        return super().__new__(cls, str.__str__(text))  # another key's own __str__ would give stars
+
     def __repr__(self) -> str:
-        return "'**********'"
+        return f"'{self}'"
+
+    def __str__(self) -> str:
+        return "**********"
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self), spec)
 
 
 class Hashing(NamedTuple):

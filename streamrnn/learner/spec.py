@@ -378,7 +378,7 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 "model",
                 "rls_forgetting",
                 f"{self.model.rls_forgetting} forgets too fast for {self.n_regressors} regressors; expected at least "
-                f"{math.exp(-LARGEST_GROWTH / self.n_regressors):.4f}, or what is known of their weights overflows",
+                f"{math.exp(-LARGEST_GROWTH / self.n_regressors):.3g}, or what is known of their weights overflows",
             )
 
     @property

@@ -25,7 +25,7 @@ from streamrnn.core.scaler import ABSURD, NEWCOMERS, QUIET
 from streamrnn.core.targets import LARGEST_LAG
 from streamrnn.learner import clock
 from streamrnn.learner.spec import LearnerSpec
-from streamrnn.learner.streams import LIVED, RECORD
+from streamrnn.learner.streams import LIVED, RECORD, TIMES
 
 Array = npt.NDArray[Any]
 
@@ -70,6 +70,9 @@ DIFFERENCE = Range(-2 * _ROUNDED * ABSURD, 2 * _ROUNDED * ABSURD)
 NOISE = Range(SMALLEST_NOISE / _ROUNDED, _SQUARES)
 
 
+LIVED_MS = Range(0, clock.LONGEST_MS)
+
+
 def _columns(*ranges: Range, names: Sequence[str]) -> tuple[Part, ...]:
     """Of the last axis."""
     return tuple(Part((..., k), within, name) for k, (within, name) in enumerate(zip(ranges, names, strict=True)))
@@ -85,8 +88,9 @@ WATCH = _columns(
 
 SCALING = _columns(MEAN, Range(0.0, _SQUARES, unknown=True), Range(0, 1), names=("centre", "width", "whether to learn"))
 SEEN = _columns(
-    Range(-(2**63), 2**63 - 1), COUNT, Range(0, clock.LONGEST_MS), names=("stream time", "record", "time lived")
-)
+    Range(-(2**63), 2**63 - 1), COUNT, LIVED_MS, COUNT, LIVED_MS,
+    names=("stream time", "record", "time lived", "records", "longest silence"),
+)  # fmt: skip
 STATE = (
     Part((..., 0, slice(None)), Range(-_ROUNDED, _ROUNDED), "h"),
     Part((..., slice(1, None), slice(None)), FINITE, "c"),
@@ -250,5 +254,7 @@ def _require_order(model: Mapping[str, Array], seen: Array, keys: Sequence[bytes
         return
     if numbers[0] < 1 or numbers[-1] > records or (numbers[1:] == numbers[:-1]).any():
         raise ValueError(f"the state's 'seen' does not name one of {records} records for each of {len(used)} streams")
+    if used[:, TIMES].min() < 1 or used[:, TIMES].max() > records:
+        raise ValueError(f"the state's 'seen' counts {used[:, TIMES].max()} records of a stream, and {records} came")
     if times[-1] > lived or (times[1:] < times[:-1]).any():
         raise ValueError("the state's 'seen' names times that do not follow each other as the records do")

@@ -30,6 +30,9 @@ DIGEST_END = 1 << 32
 MOST_BYTES = 1 << 22
 """Of a manifest, which has some 170 for each 4,096 streams: enough for a hundred million of them."""
 
+KEPT_QUARANTINED = 100
+"""How many quarantined offsets are named, the newest: brokers take 4,096 bytes beside a committed offset."""
+
 _INT64 = (1 << 63) - 1
 _Natural = Annotated[int, Meta(ge=0, le=_INT64)]
 _Whole = Annotated[int, Meta(ge=-_INT64 - 1, le=_INT64)]
@@ -56,7 +59,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     parameters: _Natural = 0
     counters: dict[str, _Whole | float] = {}
     topic_id: str = ""
-    quarantined: tuple[_Natural, ...] = ()
+    quarantined: Annotated[tuple[_Natural, ...], Meta(max_length=KEPT_QUARANTINED)] = ()
 
 
 class SegmentEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -23,7 +23,8 @@ from streamrnn.learner.lowering import dtype_of, layout_of
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import LearnerState
 from streamrnn.storage.segments import Segment, pack_segment, unpack_segment
-from streamrnn.storage.tensors import Array, decode, encode
+from streamrnn.storage.tensors import Array, decode, encode, header_of
+from streamrnn.system.documents import parsed_json
 from streamrnn.system.reading import AS_MUCH_AS_FITS, read
 from streamrnn.system.writing import AS_USUAL, write_atomically
 
@@ -69,9 +70,9 @@ def pack(model: ModelFile) -> bytes:
 def unpack(data: bytes) -> ModelFile:
     """The inverse of ``pack``. Raises ValueError when the bytes are not such a file, or hold what no learner can."""
     arrays = decode(data)
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     try:
-        description = msgspec.json.decode(header["__metadata__"][_DESCRIPTION], type=_Description)
+        text = header_of(data)["__metadata__"][_DESCRIPTION]
+        description = msgspec.convert(parsed_json(text), _Description)
     except (KeyError, ValueError) as error:
         raise ValueError(f"it does not describe a model of streamrnn ({error})") from error
     if description.format != FORMAT:

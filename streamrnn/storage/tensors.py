@@ -20,6 +20,7 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from streamrnn.errors import CheckpointError
+from streamrnn.system.documents import parsed_json
 from streamrnn.system.reading import AS_MUCH_AS_FITS, read
 from streamrnn.system.writing import AS_USUAL, write_atomically
 
@@ -31,6 +32,8 @@ DTYPES = frozenset(
 )
 # The key under which the format keeps its own text; a tensor of that name would make the file unreadable.
 _METADATA_KEY = "__metadata__"
+_MOST_TENSORS = 10_000
+_MOST_BYTES_OF_HEADER = 1 << 23
 
 
 def encode(arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> bytes:
@@ -47,8 +50,27 @@ def encode(arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = Non
     return safetensors.numpy.save(ready, metadata=dict(metadata) if metadata else None)
 
 
+def header_of(data: bytes) -> dict[str, Any]:
+    """What safetensors ``data`` say of their arrays, and any text beside them. Raises ValueError.
+
+    The library would take the last of two tensors of one name, and seconds over a million of them.
+    """
+    length = int.from_bytes(data[:8], "little")
+    if length > min(len(data) - 8, _MOST_BYTES_OF_HEADER):
+        raise ValueError(f"not a complete safetensors file: its header would have {length} bytes of {len(data)}")
+    try:
+        header = parsed_json(data[8 : 8 + length])
+    except ValueError as error:
+        raise ValueError(f"not a complete safetensors file: its header cannot be read: {error}") from None
+    if not isinstance(header, dict) or len(header) > _MOST_TENSORS:
+        found = f"{len(header)} tensors" if isinstance(header, dict) else f"a {type(header).__name__}"
+        raise ValueError(f"not a safetensors file of a model: found {found}, expected at most {_MOST_TENSORS} tensors")
+    return header
+
+
 def decode(data: bytes) -> Arrays:
     """The arrays in safetensors ``data``, writable and C-contiguous. Raises ValueError when it is not such a file."""
+    header_of(data)
     try:
         arrays = safetensors.numpy.load(data)
     except SafetensorError as error:

@@ -50,6 +50,11 @@ def test_a_codec_that_is_not_there_or_is_another_package_is_named_at_the_start(
     assert package in finding.text
 
 
+def test_a_package_that_cannot_unpack_piece_by_piece_is_named_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(kafka.codec.lz4, "LZ4FrameDecompressor")
+    assert missing_codecs() == {"lz4": "lz4"}
+
+
 def test_preflight_says_that_all_is_well() -> None:
     assert codecs(CONFIG).kind is Kind.FINE
 

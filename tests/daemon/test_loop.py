@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,31 +16,13 @@ from streamrnn.daemon.loop import Loop
 from streamrnn.errors import BrokerError, FencedError, FingerprintMismatch, RebalanceError, RecoveryError
 from tests.support.learners import Bits, differing
 from tests.support.rebalancing import RebalancingBroker, append_gap, delete_before
-from tests.support.scenario import START_MS, TP, KilledError, Scenario
+from tests.support.scenario import START_MS, TP, KilledError, N, Scenario, nth
 
-N = 300
 SECOND = TopicPartition("in", 1)
 CHANGED = "the group changed during a commit"
 
 
 pytestmark = pytest.mark.usefixtures("no_pauses")
-
-
-@pytest.fixture
-def scenario(tmp_path: Path) -> Scenario:
-    made = Scenario(tmp_path / "job")
-    made.fill(N)
-    return made
-
-
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bits, dict[int, bytes]]:
-    """State and predictions of an uninterrupted run over the log of ``scenario``."""
-    undisturbed = Scenario(tmp_path_factory.mktemp("reference"))
-    undisturbed.fill(N)
-    run = undisturbed.run()
-    assert differing(run.learners[TP], undisturbed.saved()) == []
-    return run.learners[TP], undisturbed.predictions()
 
 
 def assert_same(scenario: Scenario, reference: tuple[Bits, dict[int, bytes]]) -> None:
@@ -53,14 +34,6 @@ def assert_same(scenario: Scenario, reference: tuple[Bits, dict[int, bytes]]) ->
         offset = json.loads(record.value or b"")["offset"]
         assert offset <= seen + 1
         seen = max(seen, offset)
-
-
-def nth(number: int, error: Exception) -> Callable[[int], None]:
-    def hook(n: int) -> None:
-        if n == number:
-            raise error
-
-    return hook
 
 
 # -- a plain run ------------------------------------------------------------------------------------------------------

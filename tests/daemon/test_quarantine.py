@@ -8,7 +8,7 @@ import json
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,16 @@ import streamrnn.daemon.delivery
 import streamrnn.daemon.quarantine
 from streamrnn.broker.protocol import Record
 from streamrnn.daemon.loop import Loop
-from streamrnn.daemon.mark import KEPT_QUARANTINED, Handed, Mark
+from streamrnn.daemon.mark import Handed, Mark
 from streamrnn.daemon.quarantine import SOLITARY_TRIES, lost_at
-from streamrnn.errors import BrokerError, UndeliveredError
+from streamrnn.errors import BrokerError, RecoveryError, UndeliveredError
 from streamrnn.job.codec.predictions import PredictionEncoder
 from streamrnn.job.codec.records import Decoded, RecordCodec
 from streamrnn.learner.learner import Learner
-from streamrnn.storage.manifest import DIGEST_END, new_lineage
+from streamrnn.storage.manifest import DIGEST_END, KEPT_QUARANTINED, new_lineage
 from tests.support.learners import Bits, differing
 from tests.support.rebalancing import RebalancingBroker, delete_before
-from tests.support.scenario import START_MS, TP, KilledError, Run, Scenario
+from tests.support.scenario import START_MS, TP, KilledError, Run, Scenario, nth
 
 SELDOM = "interval_s: 3600, max_replay_records: 1000000"
 POISON = b'{"a": 0.5, "b": {"c": "x"}, "y": 1.0, "poison": true}'
@@ -64,14 +64,6 @@ def filled(directory: Path, poison: Sequence[int], value: bytes, n: int = 120, *
         scenario.log.append("in", b"s%d" % rng.randrange(9), content, timestamp_ms=START_MS + 1000 * i, partition=0)
     scenario.log.flush()
     return scenario
-
-
-def kill_at(n: int) -> Callable[[int], None]:
-    def hook(call: int) -> None:
-        if call == n:
-            raise KilledError
-
-    return hook
 
 
 def survive(scenario: Scenario, by: type[BaseException] = KilledError, **options: Any) -> tuple[Run, int]:
@@ -334,7 +326,7 @@ def test_a_partition_without_records_collects_no_marks(tmp_path: Path) -> None:
     before = scenario.mark()
     for _ in range(5):
         with pytest.raises(KilledError):
-            scenario.run(after={"poll": kill_at(1)})
+            scenario.run(after={"poll": nth(1, KilledError())})
         assert scenario.mark() == before
     assert before["handed"] is None
 
@@ -434,13 +426,79 @@ def test_tries_are_counted_across_a_change_of_settings(tmp_path: Path) -> None:
     assert [letter["offset"] for letter in letters(scenario)] == [57]
 
 
+# -- replays ----------------------------------------------------------------------------------------------------------
+
+
+def committed_and_never_checkpointed(directory: Path, poison: int) -> Scenario:
+    """A job that has learned a record, which a replay has to learn again."""
+    scenario = filled(directory, [poison], POISON, checkpoint=SELDOM)
+    with pytest.raises(KilledError):
+        scenario.run(before={"poll": nth(5, KilledError())})
+    assert poison < scenario.mark()["offset"]
+    return scenario
+
+
+@pytest.mark.parametrize("together", [7, 500])
+@pytest.mark.parametrize("poison", [0, 33])
+def test_a_record_that_kills_only_in_a_replay_is_quarantined_and_said_to_be_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, poison: int, together: int
+) -> None:
+    monkeypatch.setattr(streamrnn.daemon.quarantine, "REPLAYED_TOGETHER", together)
+    scenario = committed_and_never_checkpointed(tmp_path / "job", poison)
+    committed, lineage = scenario.mark()["offset"], scenario.mark()["lineage"]
+    request.getfixturevalue("poisonous")  # from now on
+    killed = 0
+    with pytest.raises(RecoveryError, match=rf"not replayed: offsets {poison}\. Set checkpoint.on_inexact: continue"):
+        while killed < STARTS:
+            killed += 1
+            with contextlib.suppress(KilledError):
+                scenario.run(seed=killed)
+    assert killed <= SOLITARY_TRIES + 4
+    assert [(letter["offset"], letter["reason"]) for letter in letters(scenario)] == [(poison, "quarantined")]
+    assert (scenario.mark()["offset"], scenario.mark()["quarantined"]) == (committed, [poison])
+    run = scenario.run(checkpoint=f"{SELDOM}, on_inexact: continue")
+    assert run.value("streamrnn_inexact_replays_total") == 1
+    assert scenario.mark()["lineage"] != lineage
+    assert sorted(scenario.predictions()) == list(range(120))
+    assert len(letters(scenario)) == 1
+
+
+def test_a_replay_that_is_killed_for_other_reasons_stays_exact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(streamrnn.daemon.quarantine, "REPLAYED_TOGETHER", 3)
+    for seed in range(3):
+        scenario = committed_and_never_checkpointed(tmp_path / str(seed) / "job", 33)
+        committed, rng = scenario.mark()["offset"], random.Random(seed)
+        for n in range(12):
+            with contextlib.suppress(KilledError):
+                scenario.run(after={"commit": nth(rng.randint(1, 12) if n else 1, KilledError())}, seed=n)
+        run = scenario.run()
+        assert "repeated in parts" in caplog.text
+        caplog.clear()
+        assert letters(scenario) == []
+        assert run.value("streamrnn_inexact_replays_total") == 0
+        assert committed <= scenario.mark()["offset"] == 120
+        whole = filled(tmp_path / str(seed) / "whole", [33], POISON)
+        assert differing(run.learners[TP], whole.run().learners[TP]) == []
+
+
+@pytest.mark.usefixtures("poisonous")
+def test_a_record_that_kills_behind_a_replay_is_found_however_long_that_is(tmp_path: Path) -> None:
+    scenario = filled(tmp_path / "job", [110], POISON, checkpoint=SELDOM)
+    survive(scenario)
+    assert [letter["offset"] for letter in letters(scenario)] == [110]
+    assert differing(scenario.saved(), undisturbed(scenario, [110], checkpoint=SELDOM)[0]) == []
+
+
 # -- the rule ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_mark_fits_into_what_brokers_take_as_metadata() -> None:
     largest = 2**63 - 1
     offsets = tuple(largest - KEPT_QUARANTINED + i for i in range(KEPT_QUARANTINED))
-    mark = Mark(new_lineage(), largest, DIGEST_END - 1, 100_000, 100_000, Handed(largest, largest, 9), offsets)
+    handed, replayed = Handed(largest, largest, 9), Handed(largest, largest, 9, largest)
+    mark = Mark(new_lineage(), largest, DIGEST_END - 1, 100_000, 100_000, handed, offsets, replayed)
     assert len(mark.to_metadata()) <= 4096
     assert Mark.from_metadata(mark.to_metadata()) == mark
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,38 +17,12 @@ from streamrnn.errors import RebalanceError, RecoveryError
 from streamrnn.job.job import Job
 from tests.support.learners import Bits, differing
 from tests.support.rebalancing import RebalancingBroker, add_partitions, delete_before
-from tests.support.scenario import FREQUENT, START_MS, TP, KilledError, Scenario
+from tests.support.scenario import FREQUENT, START_MS, TP, KilledError, N, Scenario, nth
 
-N = 300
 SECOND = TopicPartition("in", 1)
 
 
 pytestmark = pytest.mark.usefixtures("no_pauses")
-
-
-@pytest.fixture
-def scenario(tmp_path: Path) -> Scenario:
-    made = Scenario(tmp_path / "job")
-    made.fill(N)
-    return made
-
-
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bits, dict[int, bytes]]:
-    """State and predictions of an uninterrupted run over the log of ``scenario``."""
-    undisturbed = Scenario(tmp_path_factory.mktemp("reference"))
-    undisturbed.fill(N)
-    return undisturbed.run().learners[TP], undisturbed.predictions()
-
-
-def nth(n: int, error: Exception) -> Callable[[int], None]:
-    """A hook that raises at the n-th call."""
-
-    def raise_it(call: int) -> None:
-        if call == n:
-            raise error
-
-    return raise_it
 
 
 def lose_offsets(scenario: Scenario, *tps: TopicPartition) -> None:
@@ -240,7 +213,9 @@ def interrupted(scenario: Scenario, commit: int = 1, **settings: str) -> None:
 
 
 def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelname != "INFO"]
+    """What was said, but for what the watch says of the records' streams."""
+    said = [record for record in caplog.records if record.name != "streamrnn.daemon.watch"]
+    return [record.getMessage() for record in said if record.levelname != "INFO"]
 
 
 @pytest.mark.parametrize("policy", POLICIES)

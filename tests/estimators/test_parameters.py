@@ -54,6 +54,7 @@ COMMON: dict[str, tuple[str, list[Any]]] = {
         f"a sequence of 1 to 64 values, each {SHARE}",
         [0.5, "0.5", (0.1, "0.5"), (), (0.5, 1.0), [0.5] * 65],
     ),
+    "hash_key": ("text", [b"key", 3, None]),
     "missing": ("'auto', 'last', 'mean' or 'zero'", ["none", 0.0, None, True]),
 }
 OWN: list[tuple[type, str, str, list[Any]]] = [

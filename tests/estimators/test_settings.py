@@ -37,6 +37,7 @@ REFUSED: dict[str, Any] = {
     "stream_key": "other",
     "seed": 99,
     "memory": 77,
+    "hash_key": "another",
     "features": ["zz"],
     "lr": -1.0,
     "k1": 99,

@@ -6,12 +6,14 @@ from typing import Any, get_args
 
 import pytest
 
-from streamrnn.job.changes import FEATURE_SETTINGS, SETTINGS, changes, described, places, settings
+from streamrnn.job.changes import FEATURE_SETTINGS, SETTINGS, changes, described, places, settings, ways_out
 from streamrnn.job.config import Config
 from streamrnn.job.fingerprint import fingerprint
 from streamrnn.job.job_file import parse
 from streamrnn.learner.changes import SETTINGS as OF_LEARNER
+from streamrnn.learner.changes import Way
 from streamrnn.learner.features import FeatureSpec
+from streamrnn.learner.hashing import check_of
 from streamrnn.storage.fingerprints import as_json
 from tests.support.jobs import yaml
 
@@ -111,6 +113,29 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         "features[a].buckets: 4 -> 8: not possible: each bucket would hold other values",
     ),
     (
+        {"features": "[{field: a, encoder: hash, buckets: 4}]"},
+        {"features": "[{field: a, encoder: hash, buckets: 4}]", "hashing": "{key: secret}"},
+        f'hashing.check: "{check_of("delays")}" -> "{check_of("secret")}": not possible: under another hashing.key '
+        "each bucket would hold other values",
+    ),
+    (
+        {"streams": "{protected_share: 0}"},
+        {"streams": "{protected_share: 0.5}"},
+        "streams.protected_share: 0.0 -> 0.5: at once: the next stream that has to leave is chosen by it",
+    ),
+    (
+        {},
+        {"streams": "{max_bytes: 1000000000}"},
+        "streams.max_bytes: null -> 1000000000: at once: where streams take more than that, some are dropped with the "
+        "next new one",
+    ),
+    (
+        {},
+        {"input": "{topic: departures, max_key_bytes: 10}"},
+        "input.max_key_bytes: 1024 -> 10: at once: of the records to come; streams of longer names stay until they are "
+        "dropped",
+    ),
+    (
         {"features": "[{field: a, encoder: cyclic, period: 24}]"},
         {"features": "[{field: a, encoder: cyclic, period: 7}]"},
         "features[a].period: 24.0 -> 7.0: not possible: the columns would turn at another pace",
@@ -174,6 +199,23 @@ def test_a_change_is_told_with_both_values_and_what_comes_of_it(
 def test_an_end_of_sequences_that_is_new_lays_windows_out_anew() -> None:
     (line,) = lines({}, {"input": "{topic: departures, end_field: e}"})
     assert line.startswith('input.end_field: null -> "e": by growth: windows are laid out anew')
+
+
+def test_a_hashed_feature_that_is_new_is_told_as_such_whatever_the_key() -> None:
+    hashed = "[{field: distance, encoder: numeric}, {field: c, encoder: hash, buckets: 2}]"
+    (line,) = lines({"hashing": "{key: a}"}, {"features": hashed, "hashing": "{key: b}"})
+    assert line == f'features[c]: (absent) -> "hash": by growth: {NEW}'
+    assert lines({"features": hashed}, {"features": hashed, "hashing": "{key: delays}"}) == []  # the job's name
+
+
+def test_what_was_hashed_before_there_were_keys_cannot_go_on() -> None:
+    new = parse(yaml(features="[{field: c, encoder: hash, buckets: 2}]"), {})
+    before = as_json(fingerprint(new))
+    del before["hashing"]
+    (change,) = changes(before, new, fingerprint(new))
+    assert described(change).startswith('hashing.check: (absent) -> "')
+    assert change.way is Way.IMPOSSIBLE
+    assert "Either put the old values back, or begin anew" in ways_out([change])
 
 
 def test_columns_go_to_the_places_of_their_names() -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from streamrnn.core.kinds import EVENT
+from streamrnn.learner.block import Block
+from streamrnn.learner.learner import Learner
 from streamrnn.learner.room import ESTABLISHED, INDEX_BYTES, survivors
+from streamrnn.learner.spec import InputSpec, LearnerSpec, ModelSpec, StreamSpec, TargetSpec
 from streamrnn.learner.streams import StreamIndex
 
 JUMP_MS = 10_000
@@ -153,3 +157,33 @@ def test_with_less_room_those_remain_who_would_if_the_others_had_left_one_by_one
     assert survivors(streams, 5, 0.8) == {b"old2", b"old3", b"old4", b"old5", b"new3"}
     assert survivors(streams, 5, 0.0) == {b"old5", b"new0", b"new1", b"new2", b"new3"}
     assert survivors(streams, 10, 0.8) == dict(streams).keys()
+
+
+def mean_error(flooded: bool, share: float = 0.8) -> float:
+    """Of 100 streams on levels of their own, over the last of 40 records each; among them come 20,000 new streams."""
+    spec = LearnerSpec(
+        n_features=1,
+        target=TargetSpec(fields=("y",)),
+        model=ModelSpec(hidden_size=8),
+        streams=StreamSpec(max_streams=500, protected_share=share),
+        inputs=InputSpec(dt=False),
+    )
+    learner, rng, errors = Learner(spec, seed=1), np.random.default_rng(0), []
+    level = rng.uniform(0, 60, 100)
+    keys = list(flood(20_000))
+    for step in range(40):
+        x, y = np.sin(step / 3 + level)[:, None], level[:, None] + np.sin((step + 1) / 3 + level)[:, None]
+        predictions = learner.process(Block.events([b"honest-%d" % i for i in range(100)], x, y)).value
+        if step >= 30:
+            errors.append(np.abs(predictions - y).mean())
+            if flooded:
+                among = keys[2000 * (step - 30) : 2000 * (step - 29)]
+                unknown = np.full((len(among), 1), np.nan)
+                learner.process(Block.events(among, np.sin(rng.uniform(0, 6, len(among)))[:, None], unknown))
+    return float(np.mean(errors))
+
+
+def test_honest_streams_are_predicted_as_well_in_a_flood_as_without() -> None:
+    quiet = mean_error(flooded=False)
+    assert mean_error(flooded=True) < 1.1 * quiet
+    assert mean_error(flooded=True, share=0.0) > 5 * quiet

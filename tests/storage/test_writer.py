@@ -16,7 +16,7 @@ import pytest
 from streamrnn.errors import CheckpointError
 from streamrnn.learner.spec import LearnerSpec, TargetSpec
 from streamrnn.learner.state import MODEL, STREAMS, LearnerState
-from streamrnn.learner.streams import RECORD, SEGMENT_SLOTS
+from streamrnn.learner.streams import RECORD, SEGMENT_SLOTS, TIMES
 from streamrnn.storage.blobs import DirectoryBlobs
 from streamrnn.storage.checkpoints import CheckpointStore
 from streamrnn.storage.manifest import Manifest, Progress
@@ -59,6 +59,7 @@ class Learner:
         self.model["arrivals"][0] = N_SLOTS
         self.streams = blank_arrays(SPEC, STREAMS, N_SLOTS)
         self.streams["seen"][:, RECORD] = 1 + np.arange(N_SLOTS)
+        self.streams["seen"][:, TIMES] = 1
         self.keys: list[bytes | None] = [b"%d" % slot for slot in range(N_SLOTS)]
 
     def touch(self, segment: int, value: float) -> Snapshot:

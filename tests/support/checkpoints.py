@@ -12,7 +12,7 @@ from streamrnn.core.declarations import Stored
 from streamrnn.learner.lowering import dtype_of, sizes_of
 from streamrnn.learner.spec import LearnerSpec, ModelSpec, StreamSpec, TargetSpec
 from streamrnn.learner.state import MODEL, STREAMS, LearnerState
-from streamrnn.learner.streams import RECORD
+from streamrnn.learner.streams import RECORD, TIMES
 from streamrnn.storage.blobs import Blobs, DirectoryBlobs
 from streamrnn.storage.checkpoints import CheckpointStore
 from streamrnn.storage.fingerprints import canonical_sha256
@@ -77,6 +77,7 @@ class Learner:
         self.streams["state"][...] = rng.uniform(-1.0, 1.0, self.streams["state"].shape)
         self.streams["last_ms"][:] = rng.integers(0, 2**60, rows)
         self.streams["seen"][:, RECORD] = 1 + rng.permutation(rows)
+        self.streams["seen"][:, TIMES] = 1
         self.keys: list[bytes | None] = [None if i % 7 == 3 else b"\xff%d" % i for i in range(n_slots)]
 
     def snapshot(self, touched: list[int] | None = None) -> Snapshot:

@@ -32,6 +32,8 @@ from streamrnn.job.job_file import parse
 from tests.support.learners import Bits, bits_of
 from tests.support.rebalancing import RebalancingBroker, append_gap
 
+N = 300
+"""Records in the log of the fixture ``scenario``."""
 START_MS = 1_700_000_000_000
 TP = TopicPartition("in", 0)
 
@@ -63,6 +65,16 @@ class KilledError(Exception):
 
 
 Hook = Callable[[int], None]
+
+
+def nth(number: int, error: Exception) -> Hook:
+    """A hook that raises at that call."""
+
+    def hook(n: int) -> None:
+        if n == number:
+            raise error
+
+    return hook
 
 
 class ScriptedBroker:

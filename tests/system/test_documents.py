@@ -10,13 +10,8 @@ from hypothesis import strategies as st
 
 from streamrnn.system.documents import MOST_LEVELS, check, parsed_json
 
-SCALARS = (
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**64 - 1)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text()
-)
+NUMBERS = st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+SCALARS = st.none() | st.booleans() | NUMBERS | st.text()
 DOCUMENTS = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
 
 
@@ -46,6 +41,8 @@ def levels(n: int) -> str:
         ("-Infinity", "a number that is not finite"),
         ('{"a": 1, "a": 1}', "one name twice"),
         ('{"a": 1, "\\u0061": 1}', "one name twice"),
+        ('["\\ud800"]', "surrogates not allowed"),
+        ('{"\\udfff": 1}', "surrogates not allowed"),
         ("[1", "Expecting"),
         ("", "Expecting"),
     ],

@@ -65,10 +65,14 @@ def test_nothing_but_a_regular_file_is_read_or_waited_for(tmp_path: Path, links:
         reading.open_file(tmp_path / "pipe", writable=True)
 
 
+def descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
 def test_no_descriptor_is_left_open_by_what_is_refused(file: Path) -> None:
     os.mkfifo(file.parent / "pipe")
     (file.parent / "folder").mkdir()
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = descriptors()
     for name in ("pipe", "folder", "file/x", "nothing", "nothing/x", "folder/x"):
         with pytest.raises(OSError, match=name.partition("/")[0]):
             reading.read_below(file.parent, name, 100)
@@ -76,7 +80,7 @@ def test_no_descriptor_is_left_open_by_what_is_refused(file: Path) -> None:
             reading.read(file.parent / name, 100, links=True)
     with pytest.raises(UnusableFileError):
         reading.read(file, 1)
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert descriptors() == before
 
 
 def test_what_does_not_exist_is_told_as_ever(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import re
 
 import msgspec
 
-from streamrnn.broker.protocol import Record
+from streamrnn.broker.protocol import Record, Refused
 from streamrnn.errors import RecordError
 
 REASONS = (
@@ -22,6 +22,7 @@ REASONS = (
     "bad_timestamp",
     "unknown_class",
     "undeliverable",
+    "corrupt",
     "quarantined",
 )
 """Every reason of a RecordError, as used in dead letters and metric labels. None of them names a format."""
@@ -55,10 +56,11 @@ def encode_dead_letter(
     """The dead letter of ``record`` as JSON: why, where it lies, and what it held.
 
     ``key`` and ``value`` are text (``*_encoding: "utf-8"``) or base64 (``"base64"``), null when the record's are.
-    ``*_bytes`` is the original size; where more than ``max_value_bytes`` (keys: 8 KiB), the beginning is kept. For a
-    ``max_value_bytes`` of at most 256 KiB the result stays below 1 MB. ``unread``: nothing looks into key or value,
-    which may be what ends a process; they go as base64.
+    ``*_bytes`` is the original size; where more than ``max_value_bytes`` (keys: 8 KiB), the beginning is kept, and
+    nothing of a value that was too long to be read. For a ``max_value_bytes`` of at most 256 KiB the result stays below
+    1 MB. ``unread``: nothing looks into key or value, which may be what ends a process; they go as base64.
     """
+    sizes = record.refused or Refused("", "", _size(record.key), _size(record.value))
     shown = _as_base64 if unread else _shown
     key, key_encoding = shown(record.key, _KEPT_KEY_BYTES)
     value, value_encoding = shown(record.value, max_value_bytes)
@@ -72,10 +74,10 @@ def encode_dead_letter(
             timestamp=record.timestamp_ms,
             key=key,
             key_encoding=key_encoding,
-            key_bytes=None if record.key is None else len(record.key),
+            key_bytes=sizes.key_bytes,
             value=value,
             value_encoding=value_encoding,
-            value_bytes=None if record.value is None else len(record.value),
+            value_bytes=sizes.value_bytes,
         )
     )
 
@@ -96,6 +98,10 @@ def shorten_dead_letter(encoded: bytes, max_bytes: int) -> bytes:
             setattr(letter, name, text[: kept // 4 * 4 if encoding == "base64" else kept])
         encoded = msgspec.json.encode(letter)
     return encoded
+
+
+def _size(data: bytes | None) -> int | None:
+    return None if data is None else len(data)
 
 
 def _shown(data: bytes | None, limit: int) -> tuple[str | None, str | None]:

@@ -114,6 +114,7 @@ class RecordCodec:
             try:
                 decoded = decode_one(record, row, noted)
             except RecordError as error:
+                error.__traceback__ = error.__context__ = None  # or it held this frame, hence the batch, in a circle
                 rejected.append((record, error))
                 continue
             if decoded is not None:
@@ -136,14 +137,14 @@ class RecordCodec:
         if not math.isnan(self._left_out):
             block.y[np.isinf(block.y)] = self._left_out
         passed_over = len(records) - len(rows) - len(rejected)
-        ignored = sum(r.value is None for r in records) if passed_over and self._tombstones == "ignore" else 0
+        ignored = sum(map(_is_tombstone, records)) if passed_over and self._tombstones == "ignore" else 0
         return Decoded(block, sources, rejected, passed_over - ignored, ignored + kinds.count(FORGET), seen)
 
     def _decode_one(self, record: Record, row: list[float], noted: bytearray) -> tuple[Head, Sequence[float]] | None:
         """Fill ``row`` with the features; return its head and the targets, None for a record that is passed over."""
-        _, _, _, time_ms, key, value, _ = record
+        _, _, _, time_ms, key, value, _, _ = record
         if value is None:
-            return self._tombstone(record, row)
+            return self._without_value(record, row)
         key_bytes = 0 if key is None else len(key)
         if key_bytes > self._max_key_bytes or key_bytes + len(value) > self._max_bytes:
             raise self._too_large(record)
@@ -179,9 +180,11 @@ class RecordCodec:
             noted.extend(map(is_, values, repeat(None)))
         return (key, time_ms, end, EVENT, event), targets
 
-    def _tombstone(self, record: Record, row: list[float]) -> tuple[Head, Sequence[float]] | None:
-        """As ``_decode_one``, of a record without a value."""
+    def _without_value(self, record: Record, row: list[float]) -> tuple[Head, Sequence[float]] | None:
+        """As ``_decode_one``, of a record without a value: a tombstone, unless it was not read at all."""
         key = record.key
+        if record.refused is not None:
+            raise RecordError(record.refused.reason, record.refused.detail)
         if self._tombstones == "ignore":
             return None
         if self._tombstones == "dead_letter":
@@ -221,6 +224,10 @@ def _matrix(values: list[float], rows: int, columns: int) -> npt.NDArray[np.floa
     # Three times as fast as np.array; a bytearray, as arrays over bytes are read-only.
     packed = bytearray(struct.pack(f"{len(values)}d", *values))
     return np.frombuffer(packed, dtype=np.float64).reshape(rows, columns)
+
+
+def _is_tombstone(record: Record) -> bool:
+    return record.value is None and record.refused is None
 
 
 def _bad_timestamp(time_ms: int) -> RecordError:

@@ -1,5 +1,6 @@
 """Decoding: every record is a row or a rejection, by itself."""
 
+import gc
 import json
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from streamrnn.broker.protocol import Record
+from streamrnn.broker.protocol import Record, Refused
 from streamrnn.job.codec.dead_letters import REASONS, encode_dead_letter
 from streamrnn.job.codec.fields import event_id
 from streamrnn.job.codec.records import Decoded, RecordCodec
@@ -162,8 +163,11 @@ payloads = (
     | st.tuples(documents.map(lambda v: json.dumps(v).encode()), st.integers(0, 60)).map(lambda p: p[0][: p[1]])
 )
 timestamps = st.integers(-(2**63), 2**63 - 1) | st.integers(-1, 10**13)
-records = st.builds(
-    Record, st.just("in"), st.just(3), st.integers(0, 2**63 - 1), timestamps, st.none() | st.binary(), payloads
+sizes = st.none() | st.integers(0, 2**31)
+refusals = st.builds(Refused, st.sampled_from(["too_large", "corrupt"]), st.text(), sizes, sizes)
+coordinates = (st.just("in"), st.just(3), st.integers(0, 2**63 - 1), timestamps, st.none() | st.binary())
+records = st.builds(Record, *coordinates, payloads, st.just(()), st.none()) | st.builds(
+    Record, *coordinates, st.none(), st.just(()), refusals
 )
 
 
@@ -309,3 +313,37 @@ def test_elements_of_arrays_are_found_from_either_end() -> None:
         rejection(config, {"r": {"v": 1}}).detail
         == "field 'r[0]': found the object {'v': 1} above 0, expected an array"
     )
+
+
+@pytest.mark.parametrize("tombstones", ["forget", "dead_letter", "ignore"])
+def test_a_record_that_was_not_read_is_rejected_and_no_tombstone_whatever_becomes_of_those(tombstones: str) -> None:
+    config = job(source=f"{{topic: in, tombstones: {tombstones}}}")
+    unread = record(None)._replace(refused=Refused("too_large", "found 300 bytes", 1, 299))
+    decoded = RecordCodec(config).decode([record({"a": 1}), record(None), unread, record({"a": 2})])
+    assert [error.reason for _, error in decoded.rejected][-1] == "too_large"
+    assert decoded.rejected[-1][0] == unread
+    assert decoded.tombstones == (tombstones != "dead_letter")
+    assert (decoded.block.kind == FORGET).sum() == (tombstones == "forget")
+    assert decoded.filtered == 0
+    letter = json.loads(encode_dead_letter(*decoded.rejected[-1]))
+    assert (letter["reason"], letter["detail"]) == ("too_large", "found 300 bytes")
+    assert (letter["key_bytes"], letter["value"], letter["value_bytes"]) == (1, None, 299)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"junk", b"[1]", b"[" * 100, {"a": "x"}, {"a": 10**400}, {"a": "1e999"}, {"y": [1]}, None, b"1" * 2000],
+    ids=lambda value: repr(value)[:12],
+)
+def test_a_refused_record_leaves_nothing_to_the_garbage_collector(value: Any) -> None:
+    """The daemon's looks seldom; until then all records of the batch would stay in memory."""
+    codec = RecordCodec(job(source="{topic: in, tombstones: dead_letter, max_record_bytes: 1000}"))
+    records = [record(value), record({"a": 1})]
+    codec.decode(records)
+    gc.collect()
+    gc.disable()
+    try:
+        assert len(codec.decode(records).rejected) == 1
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
