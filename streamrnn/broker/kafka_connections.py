@@ -83,7 +83,10 @@ class _Encrypted(KafkaSSLTransport):  # type: ignore[misc]
 
 
 class NamingManager(KafkaConnectionManager):  # type: ignore[misc]
-    """The client's connections to the brokers, and why those that failed did."""
+    """The client's connections to the brokers, and why those that failed did.
+
+    The client's own thread puts causes in; what asks for them may be another, and sees each as it is at that moment.
+    """
 
     def __init__(self, net: Any, security: KafkaSecurity, clock: Callable[[], float] = time.monotonic, **config: Any):
         super().__init__(net, **config)
@@ -123,7 +126,7 @@ class NamingManager(KafkaConnectionManager):  # type: ignore[misc]
 
     def told(self) -> str:
         """The newest cause of each server that failed, or nothing."""
-        newest = {self._server(node_id): cause.text for node_id, (cause, _) in self._causes.items()}
+        newest = {self._server(node_id): cause.text for node_id, (cause, _) in list(self._causes.items())}
         texts: dict[str, list[str]] = {}
         for server, text in newest.items():
             texts.setdefault(text, []).append(server)
@@ -140,9 +143,9 @@ class NamingManager(KafkaConnectionManager):  # type: ignore[misc]
 
     def locked_out_s(self) -> float:
         """For how many seconds a client that runs has had no connection, for causes alone that are beyond doubt."""
-        if self._began is None or any(connection.connected for connection in self._conns.values()):
+        if self._began is None or any(connection.connected for connection in list(self._conns.values())):
             return 0.0
-        return self._clock() - self._began if all(cause.tries == 1 for cause, _ in self._causes.values()) else 0.0
+        return self._clock() - self._began if all(cause.tries == 1 for cause, _ in list(self._causes.values())) else 0.0
 
     def _server(self, node_id: Any) -> str:
         broker = self.cluster.broker_metadata(node_id)
