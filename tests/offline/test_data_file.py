@@ -1,4 +1,4 @@
-"""Files as records: a regular file of any size, no line of it is; what stands in them is told or judged by the codec."""
+"""Files of records: regular, of any size, no line of it is; what stands in them is told or judged by the codec."""
 
 from __future__ import annotations
 
