@@ -54,7 +54,7 @@ class Room:
         # One slot at least is open to all: otherwise no stream could ever come to have history.
         self._protected = min(int(protected_share * max_streams), max_streams - 1)
         self._protected_bytes = 0 if max_bytes is None else int(protected_share * max_bytes)
-        self._new: OrderedDict[bytes, None] = OrderedDict()  # least recently seen first
+        self._new: OrderedDict[bytes, object] = OrderedDict()  # least recently seen first
         self._established = 0
         self._established_key_bytes = 0
 
@@ -100,9 +100,7 @@ class Room:
     def leave(self, key: bytes) -> None:
         """A stream is dropped, for whatever reason."""
         self.key_bytes -= len(key)
-        if key in self._new:
-            del self._new[key]
-        else:
+        if self._new.pop(key, self) is self:
             self._established -= 1
             self._established_key_bytes -= len(key)
 

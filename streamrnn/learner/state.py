@@ -35,8 +35,8 @@ class Beside(NamedTuple):
 class Slots(NamedTuple):
     """The same per slot."""
 
-    # When the stream was last seen: stream time, the record's number, time lived through. How many records it had, and
-    # its longest silence.
+    # When the stream was last seen: stream time, the record's number, time lived through. How many records it had, as
+    # long as it is new, and the time lived through when it came first.
     seen: I2 = stored("5")
 
 

@@ -31,17 +31,13 @@ Integers = npt.NDArray[np.int64]
 SEGMENT_SLOTS = 4096
 """Slots that a checkpoint writes together."""
 
-LAST_SEEN, RECORD, LIVED, TIMES, LONGEST = range(5)
+LAST_SEEN, RECORD, LIVED, TIMES, FIRST = range(5)
 """Columns of what is saved of each slot: when its stream was last seen (stream time, number of the record, time lived
-through), how many records it had, and its longest silence between two of them in time lived through."""
-
-IN_USE = 2
-"""A stream counts as in use while it has been silent for at most so many times its longest silence before: by then the
-most irregular one would usually have come back."""
+through), how many records it had, counted up to ``ESTABLISHED``, and the time lived through when it came first."""
 
 EVICTIONS_IN_USE = Count(
     "evictions_in_use",
-    "Of the streams dropped for lack of capacity, those with history that had not been silent for unusually long.",
+    "Of the streams dropped for lack of capacity, those with history that had come for longer than silent.",
 )
 
 ONE_BY_ONE = 64
@@ -102,8 +98,8 @@ class StreamIndex:
         self._last_seen: list[int] = []  # stream time then
         self._lived: list[int] = []  # the time lived through until then, in which the order of ``_slots`` ascends
         self._touched: list[int] = []  # running number of the record that touched the slot last
-        self._times: list[int] = []  # how many records the stream had
-        self._longest: list[int] = []  # its longest silence between two of them, in the time lived through
+        self._times: list[int] = []  # how many records the stream had, counted up to ESTABLISHED
+        self._first: list[int] = []  # the time lived through when it came first
         self._keys: list[bytes | None] = []
         # A heap: which slot is next must follow from the set of free ones, not from the order in which they became so,
         # which a restart forgets.
@@ -155,7 +151,8 @@ class StreamIndex:
                 times[2:] = [times[1]] * (n - 2)
                 self.records += n - 2
                 self._touched[slots[1]] = self.records
-                self._count(keys[0], slots[1], n - 2)
+                for _ in range(min(n - 2, ESTABLISHED - self._times[slots[1]])):
+                    self._count(keys[0], slots[1])
                 done = n
         if n > ONE_BY_ONE and not done and kinds.count(FORGET) == 0:
             self._assign_many(keys, times, kinds, slots, fresh)
@@ -173,7 +170,7 @@ class StreamIndex:
         """
         slot_of, to_end = self._slots.get, self._slots.move_to_end
         last_seen, lived, touched = self._last_seen, self._lived, self._touched
-        counts, longest = self._times, self._longest
+        counts = self._times
         jump, ttl, record = self.clock.max_jump_ms, self.ttl_ms or 0, self.records
         now, nobody_leaves_until, jumped, jumped_since = self._usual_times()
         for i, key in enumerate(keys):
@@ -191,11 +188,8 @@ class StreamIndex:
             record += 1
             if slot >= 0:
                 to_end(key)
-                counts[slot] += 1
-                if counts[slot] <= ESTABLISHED:
-                    self.room.seen_again(key, counts[slot])
-                if (silence := now - jumped - lived[slot]) > longest[slot]:
-                    longest[slot] = silence
+                if counts[slot] < ESTABLISHED:
+                    self._count(key, slot)
             elif kinds[i] == EVENT:
                 slot, fresh[i] = self._allocate(key, now - jumped), True
             else:
@@ -258,8 +252,8 @@ class StreamIndex:
             slot = self._allocate(key, lived)
         else:
             self._slots.move_to_end(key)
-            self._count(key, slot, 1)
-            self._longest[slot] = max(self._longest[slot], lived - self._lived[slot])
+            if self._times[slot] < ESTABLISHED:
+                self._count(key, slot)
         self._last_seen[slot], self._lived[slot], self._touched[slot] = now, lived, self.records
         self._touched_segments.add(slot // SEGMENT_SLOTS)
         return slot, fresh, believed
@@ -308,18 +302,14 @@ class StreamIndex:
             self._release(key)
             self.evictions_ttl += 1
 
-    def _count(self, key: bytes, slot: int, records: int) -> None:
-        """So many more records of a stream that is there."""
-        for _ in range(min(records, ESTABLISHED)):
-            self._times[slot] += 1
-            if self._times[slot] <= ESTABLISHED:
-                self.room.seen_again(key, self._times[slot])
-        self._times[slot] += max(0, records - ESTABLISHED)
+    def _count(self, key: bytes, slot: int) -> None:
+        """One more record of a stream that is new; of others they are not counted."""
+        times = self._times[slot] = self._times[slot] + 1
+        self.room.seen_again(key, times)
 
     def _allocate(self, key: bytes, lived: int) -> int:
-        while self._slots and self.room.lacks(key):
-            leaving = self.room.first_to_leave()
-            self._drop_for_room(next(iter(self._slots)) if leaving is None else leaving, lived)
+        if len(self._slots) >= self.max_streams or self.room.max_bytes is not None:
+            self._make_room(key, lived)
         self.room.enter(key)
         if self._free:
             slot = heapq.heappop(self._free)
@@ -329,18 +319,29 @@ class StreamIndex:
             if slot >= self.max_streams:  # a kernel would write behind its arrays
                 raise RuntimeError(f"all {self.max_streams} slots are given out, to {len(self._slots)} streams")
             self._keys.append(key)
-            for values in (self._last_seen, self._lived, self._touched, self._times, self._longest):
-                values.append(0)
-        self._times[slot], self._longest[slot] = 1, 0
+            self._last_seen.append(0)
+            self._lived.append(0)
+            self._touched.append(0)
+            self._times.append(0)
+            self._first.append(0)
+        self._times[slot], self._first[slot] = 1, lived
         self._slots[key] = slot
         return slot
 
-    def _drop_for_room(self, key: bytes, lived: int) -> None:
-        slot = self._slots[key]
-        self.evictions_capacity += 1
-        if self._times[slot] >= ESTABLISHED and lived - self._lived[slot] <= IN_USE * self._longest[slot]:
-            self.evictions_in_use += 1
-        self._release(key)
+    def _make_room(self, key: bytes, lived: int) -> None:
+        """Drop streams until there is room for one of this key."""
+        while self._slots and self.room.lacks(key):
+            leaving = self.room.first_to_leave()
+            if leaving is None:
+                leaving, slot = next(iter(self._slots.items()))
+                # Who was silent for longer than it had come before has probably gone by itself.
+                if (
+                    self._times[slot] >= ESTABLISHED
+                    and lived - self._lived[slot] <= self._lived[slot] - self._first[slot]
+                ):
+                    self.evictions_in_use += 1
+            self.evictions_capacity += 1
+            self._release(leaving)
 
     def _release(self, key: bytes) -> None:
         slot = self._slots.pop(key)
@@ -371,7 +372,7 @@ class StreamIndex:
         for segment in self._stale_segments | self._touched_segments:
             rows = slice(segment * SEGMENT_SLOTS, (segment + 1) * SEGMENT_SLOTS)
             stop = min(rows.stop, self.n_slots)
-            columns = (self._last_seen, self._touched, self._lived, self._times, self._longest)
+            columns = (self._last_seen, self._touched, self._lived, self._times, self._first)
             for column, values in enumerate(columns):
                 self._seen[rows.start : stop, column] = values[rows]
         self._stale_segments = set()
@@ -384,7 +385,7 @@ class StreamIndex:
         self.evictions_tombstone, self.evictions_in_use = others
         self._keys = list(keys)
         self._seen[: len(keys)] = seen
-        self._last_seen, self._touched, self._lived, self._times, self._longest = seen.T.tolist()
+        self._last_seen, self._touched, self._lived, self._times, self._first = seen.T.tolist()
         # The order in which streams were last seen is not saved: the running numbers of their records tell it.
         used = [slot for slot, key in enumerate(keys) if key is not None]
         used.sort(key=self._touched.__getitem__)

@@ -25,7 +25,7 @@ from streamrnn.core.scaler import ABSURD, NEWCOMERS, QUIET
 from streamrnn.core.targets import LARGEST_LAG
 from streamrnn.learner import clock
 from streamrnn.learner.spec import LearnerSpec
-from streamrnn.learner.streams import LIVED, RECORD, TIMES
+from streamrnn.learner.streams import FIRST, LIVED, RECORD, TIMES
 
 Array = npt.NDArray[Any]
 
@@ -89,7 +89,7 @@ WATCH = _columns(
 SCALING = _columns(MEAN, Range(0.0, _SQUARES, unknown=True), Range(0, 1), names=("centre", "width", "whether to learn"))
 SEEN = _columns(
     Range(-(2**63), 2**63 - 1), COUNT, LIVED_MS, COUNT, LIVED_MS,
-    names=("stream time", "record", "time lived", "records", "longest silence"),
+    names=("stream time", "record", "time lived", "records", "first time lived"),
 )  # fmt: skip
 STATE = (
     Part((..., 0, slice(None)), Range(-_ROUNDED, _ROUNDED), "h"),
@@ -258,3 +258,5 @@ def _require_order(model: Mapping[str, Array], seen: Array, keys: Sequence[bytes
         raise ValueError(f"the state's 'seen' counts {used[:, TIMES].max()} records of a stream, and {records} came")
     if times[-1] > lived or (times[1:] < times[:-1]).any():
         raise ValueError("the state's 'seen' names times that do not follow each other as the records do")
+    if (used[:, FIRST] > times).any():
+        raise ValueError("the state's 'seen' names streams that came first after they were last seen")

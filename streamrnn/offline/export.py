@@ -21,7 +21,7 @@ from streamrnn.job.trained import encoder_of, hashing_of
 from streamrnn.learner.growth import without_elapsed_time
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import LearnerState
-from streamrnn.learner.streams import LAST_SEEN, LIVED, LONGEST
+from streamrnn.learner.streams import FIRST, LAST_SEEN, LIVED
 from streamrnn.storage.listing import Listed, newest, store_of
 from streamrnn.storage.manifest import Manifest
 from streamrnn.storage.model_file import ModelFile, save_model
@@ -157,5 +157,5 @@ def _without_times(state: LearnerState) -> LearnerState:
     model["clock"] = np.zeros_like(model["clock"])
     streams["last_ms"] = np.zeros_like(streams["last_ms"])
     streams["seen"] = streams["seen"].copy()
-    streams["seen"][:, [LAST_SEEN, LIVED, LONGEST]] = 0
+    streams["seen"][:, [LAST_SEEN, LIVED, FIRST]] = 0
     return LearnerState(state.spec, model, streams, state.keys)

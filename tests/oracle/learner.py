@@ -9,7 +9,6 @@ checks no input and is meant for a few hundred records.
 from __future__ import annotations
 
 import copy
-import itertools
 from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any
@@ -226,9 +225,8 @@ class NaiveLearner(NaiveEncoder):
                 return
             leaving = new[0] if new and protected else next(iter(self.streams))
             stream = self.streams.pop(leaving)
-            silences = [b - a for a, b in itertools.pairwise(stream.lived)]
             self.counts["evictions_capacity"] += 1
-            if leaving in old and self.clock.lived_ms - stream.lived[-1] <= 2 * max(silences):
+            if leaving in old and self.clock.lived_ms - stream.lived[-1] <= stream.lived[-1] - stream.lived[0]:
                 self.counts["evictions_in_use"] += 1
 
     def new_stream(self) -> Stream:
