@@ -36,8 +36,9 @@ PATIENCE = 10_000
 """Records without an optimiser step after which that is worth a word whatever the reason."""
 CROWDED_S = 600.0
 """Seconds from one line about streams that are dropped to the next."""
-_SAMPLE = 100
-"""Newest records whose names are read when there is something to say."""
+_SAMPLE, _SAMPLE_BYTES = 100, 64 << 10
+"""Newest records whose names are read when there is something to say. Longer ones are not kept: a hundred of those of
+every partition would be more than anybody has set aside for records."""
 
 
 class Watch:
@@ -49,7 +50,7 @@ class Watch:
         counters = learner.counters()
         self._unseen = {i: field for i, field in enumerate(self.fields) if not _had(learner, job, field, counters)}
         self._warned: set[int] = set()
-        self._newest: deque[bytes | None] = deque(maxlen=_SAMPLE)
+        self._newest: deque[bytes] = deque(maxlen=_SAMPLE)
         self._records = 0
         self._total = np.zeros((2, len(self.fields)), np.int64)
         self._shown = np.zeros_like(self._total)  # counted since ``take``
@@ -74,7 +75,8 @@ class Watch:
         for _, error in decoded.rejected:
             self._idle_reasons[error.reason] += 1
         if self._unseen or not self._learned["updates"]:
-            self._newest.extend(record.value for record in records[-_SAMPLE:])
+            newest = (record.value for record in records[-_SAMPLE:])
+            self._newest.extend(value for value in newest if value is not None and len(value) <= _SAMPLE_BYTES)
 
     def tell(self, before: Mapping[str, int], counters: Mapping[str, int], seen: Seen) -> None:
         """Log what there is to say after a live batch; ``counters`` are the learner's ``before`` it and now."""
