@@ -29,9 +29,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from streamrnn.escaping import without_credentials
+
 
 class StreamrnnError(Exception):
-    """Base of everything streamrnn raises on purpose."""
+    """Base of everything streamrnn raises on purpose. A password that stands in an address is not shown."""
+
+    def __str__(self) -> str:
+        return without_credentials(super().__str__())
 
 
 class ConfigError(StreamrnnError, ValueError):

@@ -26,19 +26,20 @@ MODULES = {
 }
 
 ALLOWED = {
-    "errors": (),
+    "escaping": (),
+    "errors": ("escaping",),
     "version": (),
     "system": (),
     "core": ("errors", "system"),
     "learner": ("errors", "core"),
     "storage": ("errors", "version", "system", "core", "learner"),
-    "broker": ("errors", "system"),
+    "broker": ("escaping", "errors", "system"),
     "estimators": ("errors", "core", "learner", "storage"),
-    "job": ("errors", "system", "core", "learner", "storage", "broker"),
-    "daemon": ("errors", "system", "core", "learner", "storage", "broker", "job"),
-    "offline": ("errors", "system", "core", "learner", "storage", "broker", "job"),
+    "job": ("escaping", "errors", "system", "core", "learner", "storage", "broker"),
+    "daemon": ("escaping", "errors", "system", "core", "learner", "storage", "broker", "job"),
+    "offline": ("escaping", "errors", "system", "core", "learner", "storage", "broker", "job"),
     "demo": ("errors", "system", "core", "learner", "broker", "job", "daemon", "offline"),
-    "cli": ("errors", "version", "system", "core", "learner", "broker", "job", "daemon", "offline", "demo"),
+    "cli": ("escaping", "errors", "version", "system", "core", "learner", "broker", "job", "daemon", "offline", "demo"),
     "__main__": ("cli",),
 }
 """Which folders (or files of the top level) a folder may import, beside itself. Read downwards, imports point up: a

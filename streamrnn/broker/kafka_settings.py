@@ -9,6 +9,7 @@ accident, and no secret in a repr or a log line.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -90,6 +91,37 @@ def server_list(given: str | Sequence[str]) -> tuple[str, ...]:
     if isinstance(given, str):
         return tuple(server.strip() for server in given.split(",") if server.strip())
     return tuple(server.strip() for server in given)
+
+
+_HOST = r"[\w.-]+"
+_SERVER = re.compile(rf"(?:{_HOST}|\[[0-9A-Za-z.:%]+\]):([0-9]{{1,5}})")
+_EXPECTED = "expected host:port with a port of 1 to 65535"
+_REMEDY = (
+    "user and password go into security.sasl_username and security.sasl_password, the protocol into security.protocol"
+)
+
+
+def server_trouble(server: str) -> str | None:
+    """What is wrong with one server, None where nothing is. Shown only where it can be nothing but a misspelt address.
+
+    >>> server_trouble("[::1]:9092"), server_trouble("localhost")
+    (None, "found 'localhost', expected host:port with a port of 1 to 65535")
+    >>> server_trouble("alice:secret:broker").partition(", expected")[0]
+    'found a server with more than one colon, which is not shown'
+    """
+    match = _SERVER.fullmatch(server)
+    if match is not None and 0 < int(match[1]) < 65536:
+        return None
+    if match is not None or re.fullmatch(_HOST, server):
+        return f"found {server!r}, {_EXPECTED}"
+    if "@" in server or "/" in server:
+        found = "a server with credentials or a protocol"
+    elif server.count(":") > 1:
+        found = "a server with more than one colon"
+    else:
+        found = "a server without a host, or with a port that is no number"
+    brackets = "" if "@" in server else " (an IPv6 address in brackets)"
+    return f"found {found}, which is not shown, {_EXPECTED}{brackets}; {_REMEDY}"
 
 
 def _revealed(secret: Secret | None) -> str | None:

@@ -7,6 +7,7 @@ to stderr.
 Exit status: 0 done, 1 an error, 2 a wrong option or configuration, 3 (``run``) another worker took over, 4 (``run``)
 stopped without its last checkpoint, 130 Ctrl-C. An error a user can meet ends in one message, never in a traceback.
 
+    terminal          text from anywhere, as a terminal may be given it
     show              how jobs, evaluations and samples of records are laid out
     show_checkpoints  how checkpoints are
     changes           which settings changed since the job's checkpoints were written
@@ -27,7 +28,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ParamSpec
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from streamrnn.cli.options import (
@@ -38,7 +38,9 @@ from streamrnn.cli.options import (
     SampleOption,
     TimestampOption,
 )
+from streamrnn.cli.terminal import Commands, show_error, show_traceback, stderr, stdout
 from streamrnn.errors import ConfigError, StreamrnnError
+from streamrnn.escaping import name
 
 if TYPE_CHECKING:
     from streamrnn.offline.inspection import Place
@@ -65,6 +67,7 @@ _FIRST, _JOB, _DEPLOY = "See it work", "A job, from file to daemon", "For editor
 
 app = typer.Typer(
     name="streamrnn",
+    cls=Commands,
     help=_HELP,
     rich_markup_mode="rich",
     no_args_is_help=True,
@@ -84,15 +87,11 @@ class Precision(StrEnum):
 
 def main() -> None:
     """Run the command line and exit."""
-    app(prog_name="streamrnn")
-
-
-def _stderr() -> Console:
-    return Console(stderr=True, highlight=False)
-
-
-def _stdout() -> Console:
-    return Console(highlight=False)
+    try:
+        app(prog_name="streamrnn")
+    except Exception as error:
+        show_traceback(error)
+        raise SystemExit(ERROR) from None
 
 
 def _command(panel: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
@@ -104,11 +103,15 @@ def _command(panel: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
             try:
                 function(*args, **kwargs)
             except StreamrnnError as error:
-                message = Text.assemble(("error: ", "bold red"), (str(error), "red"))
-                _stderr().print(message, soft_wrap=True)
+                show_error(str(error))
                 raise typer.Exit(USAGE if isinstance(error, ConfigError) else ERROR) from None
+            except OSError as error:
+                if error.filename is None:  # of no file that somebody named
+                    raise
+                show_error(f"{name(str(error.filename))}: {error.strerror}")
+                raise typer.Exit(ERROR) from None
             except KeyboardInterrupt:
-                _stderr().print("interrupted")
+                stderr().print("interrupted")
                 raise typer.Exit(INTERRUPTED) from None
 
         app.command(rich_help_panel=panel)(reported)
@@ -173,7 +176,7 @@ def demo(
     from streamrnn.demo.run import Options, run_demo
 
     options = Options(directory=directory, limit=limit, bootstrap=bootstrap, port=port, baselines=baselines, plot=plot)
-    result = run_demo(options, _stdout())
+    result = run_demo(options, stdout())
     status = INTERRUPTED if result is None else result.status
     if status:
         raise typer.Exit(status)
@@ -206,9 +209,9 @@ def validate(
     from streamrnn.job.job_file import load
 
     job = load(config)
-    console = _stdout()
+    console = stdout()
     console.print(show.job(job))
-    console.print("[green]the job file is valid[/green]")
+    console.print(Text("the job file is valid", "green"))
     sound = changes.tell(job, console)
     if data is not None:
         from streamrnn.cli.evaluating import fits
@@ -217,7 +220,7 @@ def validate(
     if connect:
         from streamrnn.cli.connect import look
 
-        sound = not look(job, console, _stderr()) and sound
+        sound = not look(job, console, stderr()) and sound
     if not sound:
         raise typer.Exit(ERROR)
 
@@ -237,7 +240,7 @@ def topics(
     from streamrnn.cli.connect import create_topics
     from streamrnn.job.job_file import load
 
-    create_topics(load(config), partitions, _stdout())
+    create_topics(load(config), partitions, stdout())
 
 
 @_command(_JOB)
@@ -264,18 +267,18 @@ def evaluate(
 
     job = load(config)
     fields = data_file.Fields(key=key, timestamp=timestamp)
-    error = _stderr()
+    error = stderr()
     bar = show.EvaluationProgress(data, limit, error)
     rows = data_file.read_rows(data, bar.read)
     records = data_file.records(job, rows, fields, lambda text: error.print(Text(text, "yellow"), soft_wrap=True))
     first, source = evaluating.begun(records, data)
     if timestamp is None and job.input.timestamp.field is None:
-        error.print("[yellow]no --timestamp given: the records are assumed to be one second apart[/yellow]")
+        error.print(Text("no --timestamp given: the records are assumed to be one second apart", "yellow"))
     with contextlib.closing(rows), evaluating.opened(predictions, data) as out, bar, collector.seldom():
         bar.prepare(job.model.dtype)
         report = run_over(job, source, limit=limit, progress=bar.update, predictions=out)
     evaluating.require_targets(job, data, report, data_file.fields_of(first))
-    show.evaluation(_stdout(), report)
+    show.evaluation(stdout(), report)
 
 
 @_command(_JOB)
@@ -328,11 +331,11 @@ def inspect(
     if as_json:
         typer.echo(json.dumps([one.as_data() for one in chosen] if stream is None else [s for _, s in kept], indent=2))
     elif stream is None:
-        show_checkpoints.checkpoints(_stdout(), listed, chosen)
+        show_checkpoints.checkpoints(stdout(), listed, chosen)
     else:
-        show_checkpoints.unreadable(_stderr(), listed)
+        show_checkpoints.unreadable(stderr(), listed)
         for one, state in kept:
-            show_checkpoints.stream(_stdout(), state, one)
+            show_checkpoints.stream(stdout(), state, one)
 
 
 def _place(checkpoint: Path | None, config: Path | None) -> Place | Path:
@@ -378,7 +381,7 @@ def export(
     if len(checkpoint) > 1:
         raise ConfigError(f"export: expected at most a checkpoint and a file, got {' '.join(map(str, paths))}")
     listed = find(_place(checkpoint[0] if checkpoint else None, config))
-    show_checkpoints.exported(_stdout(), exporting.export(exporting.choose(listed, partition), out), out, listed)
+    show_checkpoints.exported(stdout(), exporting.export(exporting.choose(listed, partition), out), out, listed)
 
 
 @_command(_DEPLOY)
@@ -401,12 +404,12 @@ def warmup(
     """
     from streamrnn.core.compiled import is_compiled, kernels, warm_up
 
-    console = _stdout()
+    console = stdout()
     for precision in ("float32", "float64"):
         if dtype not in (precision, Precision.both):
             continue
         before = is_compiled(precision)
-        with _stderr().status(f"{precision}: {'loading' if before else 'compiling'}"):
+        with stderr().status(Text(f"{precision}: {'loading' if before else 'compiling'}")):
             seconds = warm_up(precision)
         console.print(f"{precision} {'was compiled; loaded' if before else 'compiled'} in {seconds:.1f} s")
-        console.print(f"        [cyan]{kernels(precision).path}[/cyan]", soft_wrap=True)
+        console.print(Text.assemble("        ", (str(kernels(precision).path), "cyan")), soft_wrap=True)

@@ -44,7 +44,7 @@ def _tell(config: Config, each: Outlook, out: Console) -> None:
     for change in each.changes:
         out.print(Text(f"  {described(change)}", _COLOURS[change.way]), soft_wrap=True)
     if each.possible:
-        out.print("[green]the job goes on from what it has learned, in a new lineage[/green]")
+        out.print(Text("the job goes on from what it has learned, in a new lineage", "green"))
         return
     refused = f"the job cannot go on from what it has learned. {ways_out(each.changes)}"
     out.print(Text.assemble(("error: ", "bold red"), (refused, "red")), soft_wrap=True)

@@ -26,8 +26,8 @@ def look(config: Config, out: Console, progress: Console) -> int:
     Raises BrokerError when the cluster does not answer.
     """
     counts = dict.fromkeys(Kind, 0)
-    with progress.status("looking") as status:
-        for finding in Preflight(config).findings(lambda what: status.update(f"looking at {what}")):
+    with progress.status(Text("looking")) as status:
+        for finding in Preflight(config).findings(lambda what: status.update(Text(f"looking at {what}"))):
             counts[finding.kind] += 1
             label, colour = _LABELS[finding.kind]
             out.print(Text.assemble((label, f"bold {colour}"), finding.text), soft_wrap=True)

@@ -156,9 +156,9 @@ class EvaluationProgress:
         self._limit = limit
         self._bytes = 0
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[state]}"),
+            TextColumn("{task.fields[state]}", markup=False),
             TimeElapsedColumn(),
             console=console,
         )
@@ -226,10 +226,11 @@ def evaluation(console: Console, report: Report) -> None:
     console.print(facts)
     show_sample(console, report.sample)
     if report.backwards:
-        console.print(
-            f"[yellow]{report.backwards:,} records are older than one before them; they were learned in the file's "
-            "order: sort the file by time for an honest result[/yellow]"
+        remark = (
+            f"{report.backwards:,} records are older than one before them; they were learned in the file's order: sort "
+            "the file by time for an honest result"
         )
+        console.print(Text(remark, "yellow"))
 
 
 def show_sample(console: Console, sample: Sample) -> None:

@@ -64,10 +64,10 @@ def exported(console: Console, done: Exported, out: Path, listed: list[Listed]) 
         numbers = ", ".join(map(str, sorted(others)))
         console.print(f"partitions with learners of their own: {numbers} (--partition)", soft_wrap=True)
     if done.estimator is None:
-        console.print("[yellow]no estimator can go on from it; PyTorch and model.warm_start can read it:[/yellow]")
+        console.print(Text("no estimator can go on from it; PyTorch and model.warm_start can read it:", "yellow"))
     else:
-        console.print(f'{done.estimator}.load("{out}") goes on from it', soft_wrap=True, style="green", markup=False)
-        console.print(f"streams are told apart by the feature {done.stream_key!r}", soft_wrap=True, markup=False)
+        console.print(f'{done.estimator}.load("{out}") goes on from it', soft_wrap=True, style="green")
+        console.print(f"streams are told apart by the feature {done.stream_key!r}", soft_wrap=True)
     for note in done.notes:
         console.print(Text(f"  {note}", "yellow"), soft_wrap=True)
 

@@ -3,6 +3,11 @@
 The Kafka client is told to be quieter than the daemon by one level, unless the daemon is being debugged; Numba, whose
 compiler logs every step it takes, is always quiet.
 
+Lines hold text of records, topics, brokers and other people's errors, so everything is escaped, see
+``streamrnn.escaping``: an entry stays one line whatever it is about. Only a traceback takes more, each of them indented
+so that none passes for an entry. Warnings, and exceptions of threads that nobody caught, come by here too: Python would
+write them to stderr as they are.
+
 A warning or an error that comes again and again is a line when it begins and then one a minute, with how many there
 were: a client that does not find its topic says so ten times a second.
 """
@@ -11,11 +16,19 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+
+from streamrnn.escaping import lines, one_line
+
+_log = logging.getLogger(__name__)
 
 _KINDS = 1000  # how many kinds of lines are told apart; with more, all are forgotten
+_TOLD_BY = 500  # characters by which lines are told apart
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
@@ -52,7 +65,7 @@ class _Repeated(logging.Filter):
         if record.levelno < logging.WARNING or logging.getLogger().level <= logging.DEBUG:
             return True
         text = record.getMessage() if record.name.startswith("streamrnn") else str(record.msg)
-        kind = (record.name, record.levelno, text)
+        kind = (record.name, record.levelno, text[:_TOLD_BY])
         if kind not in self._seldom and len(self._seldom) >= _KINDS:
             self._seldom.clear()
         seldom = self._seldom.setdefault(kind, Seldom(clock=self._clock))
@@ -64,8 +77,21 @@ class _Repeated(logging.Filter):
 
 class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
+        record.exc_text = None  # another handler's, which need not have escaped it
+        text = super().format(record)
+        record.exc_text = None
+        return text
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
         held_back = record.__dict__.get("held_back", 0)
-        return super().format(record) + (f" ({held_back} more like it since the last such line)" if held_back else "")
+        more = f" ({held_back} more like it since the last such line)" if held_back else ""
+        return one_line(super().formatMessage(record)) + more
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - as above
+        return "  " + lines(super().formatException(ei))
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802 - as above
+        return "  " + lines(super().formatStack(stack_info))
 
 
 def _prepared(handler: logging.Handler) -> logging.Handler:
@@ -77,6 +103,9 @@ def _prepared(handler: logging.Handler) -> logging.Handler:
 def to_stderr(level: str) -> None:
     """Log to stderr at ``level`` (any case) for as long as the process lives."""
     logging.basicConfig(level=level.upper(), handlers=[_prepared(logging.StreamHandler())])
+    logging.captureWarnings(True)
+    threading.excepthook = _log_of_thread
+    sys.unraisablehook = _log_unraisable
     _quieten_libraries()
 
 
@@ -85,7 +114,7 @@ def to_file(path: Path) -> Iterator[None]:
     """Log to a file at INFO for as long as the context lasts; afterwards levels are what they were before."""
     root = logging.getLogger()
     before = {logger: logger.level for logger in (root, logging.getLogger("kafka"), logging.getLogger("numba"))}
-    handler = _prepared(logging.FileHandler(path))
+    handler = _prepared(logging.FileHandler(path, encoding="utf-8"))
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     _quieten_libraries()
@@ -96,6 +125,16 @@ def to_file(path: Path) -> Iterator[None]:
         handler.close()
         for logger, level in before.items():
             logger.setLevel(level)
+
+
+def _log_of_thread(ended: threading.ExceptHookArgs) -> None:
+    if ended.exc_type is not SystemExit and ended.exc_value is not None:
+        name = "?" if ended.thread is None else ended.thread.name
+        _log.error("the thread %s ended by an error", name, exc_info=ended.exc_value)
+
+
+def _log_unraisable(lost: Any) -> None:
+    _log.error("%s: %r", lost.err_msg or "an error that nobody could be told of", lost.object, exc_info=lost.exc_value)
 
 
 def _quieten_libraries() -> None:

@@ -36,9 +36,10 @@ PATIENCE = 10_000
 """Records without an optimiser step after which that is worth a word whatever the reason."""
 CROWDED_S = 600.0
 """Seconds from one line about streams that are dropped to the next."""
-_SAMPLE, _SAMPLE_BYTES = 100, 64 << 10
-"""Newest records whose names are read when there is something to say. Longer ones are not kept: a hundred of those of
-every partition would be more than anybody has set aside for records."""
+_SAMPLE = 100
+"""Newest records whose names are read when there is something to say."""
+_LONGEST = 64 * 1024
+"""Bytes of the longest of them: they are kept in memory until then."""
 
 
 class Watch:
@@ -76,7 +77,7 @@ class Watch:
             self._idle_reasons[error.reason] += 1
         if self._unseen or not self._learned["updates"]:
             newest = (record.value for record in records[-_SAMPLE:])
-            self._newest.extend(value for value in newest if value is not None and len(value) <= _SAMPLE_BYTES)
+            self._newest.extend(value for value in newest if value is not None and len(value) <= _LONGEST)
 
     def tell(self, before: Mapping[str, int], counters: Mapping[str, int], seen: Seen) -> None:
         """Log what there is to say after a live batch; ``counters`` are the learner's ``before`` it and now."""

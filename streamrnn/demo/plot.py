@@ -156,6 +156,7 @@ def error_table(timestamps_ms: npt.ArrayLike, errors: Mapping[str, npt.ArrayLike
     such as the last night's flights that left in the new year, is counted with the one before.
     """
     from rich.table import Table
+    from rich.text import Text
 
     times, columns = _scored(timestamps_ms, errors)
     months = times.astype("datetime64[ms]").astype("datetime64[M]")
@@ -174,17 +175,19 @@ def error_table(timestamps_ms: npt.ArrayLike, errors: Mapping[str, npt.ArrayLike
     table.add_column("", no_wrap=True)
     for start, period, value in zip(starts, periods, course, strict=True):
         bar = "█" * round(_BAR * value / max(course))
-        table.add_row(str(start), f"{period.stop - period.start:,}", *_cells(columns, period), bar)
+        cells = (Text(*cell) for cell in _cells(columns, period))
+        table.add_row(str(start), f"{period.stop - period.start:,}", *cells, bar)
     if len(periods) > 1:
         table.add_section()
-        table.add_row("all", f"{len(times):,}", *_cells(columns, slice(None)))
+        table.add_row("all", f"{len(times):,}", *(Text(*cell) for cell in _cells(columns, slice(None))))
     return table
 
 
-def _cells(columns: Mapping[str, Floats], period: slice) -> list[str]:
+def _cells(columns: Mapping[str, Floats], period: slice) -> list[tuple[str, str]]:
+    """Text and style of each column's mean."""
     texts = [f"{column[period].mean():.2f}" for column in columns.values()]
     best = min(texts, key=float)
-    return [f"[bold]{text}[/bold]" if text == best else text for text in texts]
+    return [(text, "bold" if text == best else "") for text in texts]
 
 
 def _scored(

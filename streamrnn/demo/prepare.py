@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from streamrnn.core.compiled import Precision, is_compiled, warm_up
 from streamrnn.demo.directory import RIVALS_FILE
@@ -23,10 +24,10 @@ def prepare(
 ) -> tuple[Flights, Errors]:
     """Compile, read the departures and fill the input topic; the baselines' errors, if asked for, come back too."""
     columns = (
-        SpinnerColumn(finished_text="[green]✓[/green]"),
-        TextColumn("{task.description}"),
+        SpinnerColumn(finished_text=Text("✓", "green")),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=20),
-        TextColumn("{task.fields[state]}"),
+        TextColumn("{task.fields[state]}", markup=False),
         TimeElapsedColumn(),
     )
     n = min(limit or N_FLIGHTS, N_FLIGHTS)

@@ -24,6 +24,7 @@ import numpy as np
 from msgspec.structs import replace
 from rich.console import Console
 from rich.live import Live
+from rich.text import Text
 
 from streamrnn.daemon.logs import to_file
 from streamrnn.demo import screen
@@ -67,7 +68,7 @@ def run_demo(options: Options, console: Console) -> Result | None:
         check_cluster(parse(job_text(directory, options.bootstrap), env={}))
     with claimed(directory) as remarks, _sigterm_as_interrupt():
         for remark in remarks:
-            console.print(f"[dim]{remark}[/dim]", soft_wrap=True)
+            console.print(Text(remark, "dim"), soft_wrap=True)
         job_file = write_job(directory, job_text(directory, options.bootstrap))
         config = parse(read(job_file, MOST_BYTES).decode(), env={})
         screen.introduce(console, config, job_file)
@@ -79,7 +80,7 @@ def run_demo(options: Options, console: Console) -> Result | None:
             interrupted = _watch(worker, rivals, console)
         if worker.error is not None:
             raise worker.error
-        with console.status("reading the predictions back from the output topic"):
+        with console.status(Text("reading the predictions back from the output topic")):
             result = account(config, flights, rivals, worker, INTERRUPTED if interrupted else 0)
         if result.records == 0:
             return None
@@ -137,7 +138,7 @@ def _free_port(port: int, console: Console) -> int:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
-            console.print(f"[yellow]port {port} is taken; serving metrics on a free one[/yellow]")
+            console.print(Text(f"port {port} is taken; serving metrics on a free one", "yellow"))
             return 0
     return port
 

@@ -39,17 +39,22 @@ def introduce(console: Console, config: Config, job_file: Path) -> None:
     """Say what is about to happen."""
     where = "the embedded log" if config.kafka is None else f"Kafka at {', '.join(config.kafka.servers)}"
     console.print(
-        "[bold]How late will each departure from New York leave?[/bold] The departures of 2013, in the order in which "
-        f"they happened, go through {where} to the daemon's own worker. An LSTM predicts each one before it learns "
-        "from it, with one hidden state per aircraft."
+        Text.assemble(
+            ("How late will each departure from New York leave?", "bold"),
+            " The departures of 2013, in the order in which they happened, go through ",
+            where,
+            " to the daemon's own worker. An LSTM predicts each one before it learns from it, with one hidden state "
+            "per aircraft.",
+        )
     )
-    console.print(
-        "[dim]Why one state per aircraft, when one per airport gives smaller errors? Because an airport's previous "
+    why = (
+        "Why one state per aircraft, when one per airport gives smaller errors? Because an airport's previous "
         "departure is only minutes old: its time gives the present minute away, and with it how late a flight is that "
         "should have left already. Such a model errs little at departure, but much when it is asked just before "
-        "the scheduled time, when the answer would be of use. With aircraft the two lie close together.[/dim]"
+        "the scheduled time, when the answer would be of use. With aircraft the two lie close together."
     )
-    console.print(f"job file  [cyan]{_short(job_file)}[/cyan]", soft_wrap=True)
+    console.print(Text(why, "dim"))
+    console.print(Text.assemble("job file  ", (_short(job_file), "cyan")), soft_wrap=True)
 
 
 def progress(worker: Worker, errors: dict[str, float]) -> RenderableType:
@@ -104,18 +109,20 @@ def conclude(console: Console, config: Config, result: Result, job_file: Path, p
     console.print()
     rate = result.records / result.seconds
     console.print(
-        f"[bold]{result.records:,} records in {result.seconds:.1f} s: {rate:,.0f} records/s[/bold]"
-        " through the daemon, from the input topic to the output topic"
+        Text.assemble(
+            (f"{result.records:,} records in {result.seconds:.1f} s: {rate:,.0f} records/s", "bold"),
+            " through the daemon, from the input topic to the output topic",
+        )
     )
     if result.seconds >= 1.0:  # tenths of a second say nothing about shares
         console.print(_phases(result))
-    matched = f"every one of {result.records:,} records has its prediction in the output topic"
+    matched = Text(f"every one of {result.records:,} records has its prediction in the output topic")
     if result.unmatched:
-        matched = (
-            f"[red]{result.unmatched:,} of {result.records:,} records have no prediction in the output topic[/red]"
+        matched = Text.assemble(
+            (f"{result.unmatched:,} of {result.records:,} records have no prediction in the output topic", "red")
         )
     if result.repeated:
-        matched += f"; {result.repeated:,} were written more than once"
+        matched.append(f"; {result.repeated:,} were written more than once")
     console.print(matched)
     console.print()
     _places(console, config, job_file, plot)
@@ -144,7 +151,7 @@ def _errors(result: Result) -> Table:
     return table
 
 
-def _verdict(result: Result) -> str:
+def _verdict(result: Result) -> Text:
     means = {name: float(np.nanmean(column)) for name, column in result.errors.items() if np.isfinite(column).any()}
     model, *others = means
     # Compared as they are shown: who differs in no digit of the table is neither better nor worse.
@@ -153,12 +160,12 @@ def _verdict(result: Result) -> str:
     better = [name for name in ranked if shown[name] < shown[model]]
     equal = [name for name in ranked if shown[name] == shown[model]]
     if better:
-        return f"[yellow]The LSTM did not win here: {', '.join(better)} erred less.[/yellow]"
+        return Text(f"The LSTM did not win here: {', '.join(better)} erred less.", "yellow")
     if equal:
-        return f"[yellow]The LSTM did not win here: {', '.join(equal)} erred as much.[/yellow]"
+        return Text(f"The LSTM did not win here: {', '.join(equal)} erred as much.", "yellow")
     nearest = min(others, key=lambda n: means[n])
     gap = means[nearest] - means[model]
-    return f"[green]The LSTM erred least, by {gap:.2f} minutes before {nearest}.[/green]"
+    return Text(f"The LSTM erred least, by {gap:.2f} minutes before {nearest}.", "green")
 
 
 def _phases(result: Result) -> Table:
@@ -185,16 +192,16 @@ def _places(console: Console, config: Config, job_file: Path, plot: Path | None)
     table.add_column(style="cyan", overflow="fold")
     if config.embedded is not None:
         topic = Path(config.embedded.directory) / "topics" / config.output.topic / "0.jsonl"
-        table.add_row("predictions", _short(topic))
+        table.add_row("predictions", Text(_short(topic)))
     else:
         table.add_row("predictions", f"topic {config.output.topic}")
         table.add_row("departures", f"topic {config.input.topic}")
         table.add_row("", "these topics stay until you delete them")
     if plot is not None:
-        table.add_row("plot", _short(plot))
-    table.add_row("checkpoints", _short(Path(config.checkpoint.directory)))
-    table.add_row("look inside", f"streamrnn inspect -c {_short(job_file)}")
-    table.add_row("continue", f"streamrnn run -c {_short(job_file)}")
+        table.add_row("plot", Text(_short(plot)))
+    table.add_row("checkpoints", Text(_short(Path(config.checkpoint.directory))))
+    table.add_row("look inside", Text(f"streamrnn inspect -c {_short(job_file)}"))
+    table.add_row("continue", Text(f"streamrnn run -c {_short(job_file)}"))
     console.print(table)
 
 

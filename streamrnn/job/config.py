@@ -10,14 +10,13 @@ Only values stand here: reading the file is ``job_file``'s, and nothing touches 
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-from streamrnn.broker.kafka_settings import server_list
+from streamrnn.broker.kafka_settings import server_list, server_trouble
 from streamrnn.broker.security import KafkaSecurity, Secret
 from streamrnn.errors import ConfigError
 from streamrnn.job.http_config import HttpConfig
@@ -79,10 +78,8 @@ class KafkaConfig(Section, frozen=True, kw_only=True):
         if not self.servers:
             raise ValueError("bootstrap_servers: found no server, expected host:port")
         for server in self.servers:
-            host, colon, port = server.rpartition(":")
-            if not (host and colon and re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65536 and "@" not in host):
-                found = repr(server) if "@" not in server else "a server with credentials"
-                raise ValueError(f"bootstrap_servers: found {found}, expected host:port with a port of 1 to 65535")
+            if wrong := server_trouble(server):
+                raise ValueError(f"bootstrap_servers: {wrong}")
 
     @property
     def servers(self) -> tuple[str, ...]:

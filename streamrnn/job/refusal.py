@@ -5,14 +5,15 @@ may repeat a secret. So once it has refused, the data are gone through here besi
 does so (fields as they stand in the file, a mapping's own rules last), and the first place that fails is described in
 our words. Whether one value is of one type is still asked of msgspec, so that the two cannot disagree.
 
-A value from the environment is shown as its reference; values in a section that holds a secret are not shown at all.
+A value from the environment is shown as its reference; values in a section that holds a secret, or may hold one further
+inside, are not shown at all, nor is the name of an unknown field there that may be a password in the wrong place.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -32,6 +33,9 @@ _MEANING = {
     NAME_PATTERN: "1 to 249 letters, digits and . _ -",
     FIELD_PATH: "the name of a field, a.b for b inside a, a[0] for an element of a",
 }
+_TOLD_APART = 3  # characters from which on a value is not a piece of many words
+_HARMLESS = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
+_HARMLESS_AMONG_SECRETS = re.compile(r"[a-z_]{1,30}")
 _PYTHON = {mi.BoolType: bool, mi.IntType: int, mi.FloatType: float, mi.StrType: str, mi.NoneType: None}
 
 
@@ -39,7 +43,16 @@ def explain(document: Document, root: type, convert: Convert) -> ConfigError:
     """The message for ``document.data``, which ``convert`` refuses to make a ``root`` of."""
     refusal = _Search(document, convert).check(document.data, [mi.type_info(root)], "", hidden=False)
     assert refusal is not None, "msgspec refused data in which nothing is wrong"
-    return refusal
+    return ConfigError(_with_references(str(refusal), document.environment))
+
+
+def _with_references(message: str, environment: Mapping[str, str]) -> str:
+    """The message of a rule, which knows nothing of the file, with references for what came from the environment."""
+    for value, name in sorted(environment.items(), key=lambda item: -len(item[0])):
+        if len(value) >= _TOLD_APART:
+            whole = rf"(?<!\w){re.escape(repr(value)[1:-1])}(?!\w)"
+            message = re.sub(whole, lambda _, name=name: f"${{{name}}}", message)  # type: ignore[misc]
+    return message
 
 
 class _Search:
@@ -54,7 +67,9 @@ class _Search:
         # What has parts comes first, so that the part that fails is named and not the whole.
         structs = [t for t in types if isinstance(t, mi.StructType)]
         if isinstance(value, dict) and structs:
-            return self._mapping(value, structs, path, hidden or any(_holds_secret(value, t) for t in structs))
+            # Of the whole file it would always be so.
+            inside = path != "" and any(_holds_secret(value, t) or _has_secret_inside(t) for t in structs)
+            return self._mapping(value, structs, path, hidden or inside)
         lists = [t for t in types if isinstance(t, mi.CollectionType | mi.TupleType)]
         if isinstance(value, list) and any(_fits_length(t, len(value)) for t in lists):
             items = [item for t in lists for item in item_types(t)]
@@ -82,14 +97,25 @@ class _Search:
         for name, item in value.items():
             at = f"{path}.{name}" if path else name
             if not (types := field_types(struct, name)):
-                known = field_names(struct)
-                hint = _suggest(name, known)
-                return _message(self.document, at, "unknown field", hint, "allowed here: " + ", ".join(known))
+                return self._unknown(name, field_names(struct), path, hidden)
             if refusal := self.check(item, types, at, hidden):
                 return refusal
         if missing := [f.encode_name for f in struct.fields if f.required and f.encode_name not in value]:
             return self._missing(missing[0], [struct], path)
         return self._own_rule(value, struct.cls, path)
+
+    def _unknown(self, name: str, known: Sequence[str], path: str, hidden: bool) -> ConfigError:
+        harmless = (_HARMLESS_AMONG_SECRETS if hidden else _HARMLESS).fullmatch(name)
+        if harmless:
+            shown, problem = name, f"unknown field{_suggest(name, known)}"
+        else:
+            # `password:abc`, without a space behind the colon, is the name of a field with nothing in it.
+            shown = next((k for k in known if name.startswith(f"{k}:")), "")
+            problem = "an unknown field, whose name is not shown"
+            if ":" in name:
+                problem += " (a colon needs a space behind it)"
+        where, at = (f"{path}.{text}" if path and text else path or text for text in (shown, name))
+        return _message(self.document, where, problem, "", "allowed here: " + ", ".join(known), line_of=at)
 
     def _missing(self, name: str, structs: Sequence[mi.StructType], path: str) -> ConfigError:
         wanted = [t for s in structs for t in field_types(s, name)]
@@ -114,8 +140,9 @@ class _Search:
 
     def _wrong_value(self, value: Any, types: Sequence[mi.Type], path: str, hidden: bool) -> ConfigError:
         literals = [str(v) for t in types if isinstance(t, mi.LiteralType) for v in t.values]
-        # One of a few words allowed is no secret, so a misspelt one may be shown.
-        hidden = (hidden and not literals) or any(_has_secret(t) for t in types)
+        # One of a few words allowed is no secret, so one that is nearly spelt like it may be shown.
+        misspelt = isinstance(value, str) and bool(_suggest(value, literals))
+        hidden = (hidden and not misspelt) or any(_has_secret(t) for t in types)
         found = "a value that is not shown" if hidden else self.document.references.get(path) or _found(value)
         paths = any(isinstance(t, mi.StrType) and t.pattern == FIELD_PATH for t in types)
         if paths and isinstance(value, str) and path not in self.document.references:
@@ -151,9 +178,16 @@ def _no_path(text: str) -> str:
 
 
 def _has_secret(t: mi.Type) -> bool:
+    """Whether a type is that of a secret, or has one anywhere inside."""
     if isinstance(t, mi.StructType):
-        return any(isinstance(a, mi.CustomType) for f in t.fields for a in alternatives(f.type))
+        return any(_has_secret(a) for f in t.fields for a in alternatives(f.type))
     return isinstance(t, mi.CustomType)
+
+
+def _has_secret_inside(section: mi.StructType) -> bool:
+    """Whether one of its sections has a secret."""
+    inner = (a for f in section.fields for a in alternatives(f.type) if isinstance(a, mi.StructType))
+    return any(map(_has_secret, inner))
 
 
 def _holds_secret(value: dict[str, Any], section: mi.StructType) -> bool:

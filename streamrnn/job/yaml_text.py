@@ -48,6 +48,8 @@ class _Loader(yaml.SafeLoader):
             raise ConfigError(
                 f"{where}: found a YAML anchor or alias (& or *), expected the value itself: write it out"
             )
+        if getattr(event, "tag", None) is not None:
+            raise ConfigError(f"{where}: YAML tags are not supported here; found one, expected the value alone")
         if self._depth == MOST_LEVELS:
             raise ConfigError(f"{where}: nested too deeply: found more than {MOST_LEVELS} levels")
         self._depth += 1
@@ -70,11 +72,15 @@ for _tag, _pattern, _first in (
 
 @dataclass
 class Document:
-    """The file's data, with the line of every path and the raw text of every value that came from the environment."""
+    """The file's data, with the line of every path and the raw text of every value that came from the environment.
+
+    ``environment`` holds the values that were taken from there, with the names of their variables.
+    """
 
     data: Any
     lines: dict[str, int] = field(default_factory=dict)
     references: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
 
 
 def read(text: str, env: Mapping[str, str], root: type) -> Document:
@@ -92,7 +98,8 @@ def read(text: str, env: Mapping[str, str], root: type) -> Document:
             found = "a list" if isinstance(node, yaml.SequenceNode) else "a single value"
             raise ConfigError(f"the configuration must be a mapping of fields (job: ...), found {found}")
         builder = _Builder(loader, env)
-        return Document(builder.build(node, "", [mi.type_info(root)]), builder.lines, builder.references)
+        data = builder.build(node, "", [mi.type_info(root)])
+        return Document(data, builder.lines, builder.references, builder.environment)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
@@ -119,13 +126,12 @@ class _Builder:
         self.env = env
         self.lines: dict[str, int] = {}
         self.references: dict[str, str] = {}
+        self.environment: dict[str, str] = {}
 
     def build(self, node: yaml.Node, path: str, expected: list[mi.Type]) -> Any:
-        line = self.lines.setdefault(path, node.start_mark.line + 1)
+        self.lines.setdefault(path, node.start_mark.line + 1)
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path, expected)
-        if node.tag not in (_TAG + "map", _TAG + "seq"):
-            raise ConfigError(f"line {line}: {path}: YAML tags are not supported here")
         if isinstance(node, yaml.SequenceNode):
             items = [t for e in expected for t in item_types(e)]
             return [self.build(item, f"{path}[{i}]", items) for i, item in enumerate(node.value)]
@@ -136,12 +142,14 @@ class _Builder:
                 raise ConfigError(f"line {key_line}: {path or 'top level'}: a field's name must be plain text")
             key = key_node.value
             at = f"{path}.{key}" if path else key
+            children = [t for e in expected if isinstance(e, mi.StructType) for t in field_types(e, key)]
             if key in result:
+                # Of a name that no field has, nothing tells whether it is a password in the wrong place.
+                shown = at if children else f"{path or 'top level'}: a field"
                 raise ConfigError(
-                    f"line {key_line}: {at}: given twice, first on line {self.lines[at]}; keep one of them"
+                    f"line {key_line}: {shown}: given twice, first on line {self.lines[at]}; keep one of them"
                 )
             self.lines[at] = key_line
-            children = [t for e in expected if isinstance(e, mi.StructType) for t in field_types(e, key)]
             result[key] = self.build(value_node, at, children)
         return result
 
@@ -167,9 +175,7 @@ class _Builder:
             if len(text) > 400:
                 raise ConfigError(f"line {self.lines[path]}: {path}: found a number of {len(text)} characters")
             return int(text) if tag == _TAG + "int" else float(text)
-        if tag in (_TAG + "str", _AMBIGUOUS, "!"):
-            return text
-        raise ConfigError(f"line {self.lines[path]}: {path}: YAML tags are not supported here")
+        return text
 
     def _substitute(self, text: str, path: str) -> str:
         where = f"line {self.lines[path]}: {path}"
@@ -185,13 +191,14 @@ class _Builder:
                 )
             name, default = reference.groups()
             found = self.env.get(name)
-            if default is not None:
-                return found or default
+            if default is not None and not found:
+                return default
             if found is None:
                 raise ConfigError(
                     f"{where}: the environment variable {name} is not set; set it, "
                     f"or give a default: ${{{name}:-default}}"
                 )
+            self.environment[found] = name
             return found
 
         return _REFERENCE.sub(value, text)

@@ -23,6 +23,7 @@ import msgspec
 
 from streamrnn.broker.protocol import Record
 from streamrnn.errors import ConfigError, RecordError
+from streamrnn.escaping import names as listed
 from streamrnn.job.codec.json_parser import parse_all
 from streamrnn.job.config import Config
 from streamrnn.learner.features import descend, describe
@@ -35,8 +36,10 @@ LONGEST_LINE = 1 << 24
 
 _NUMBER = re.compile(r"[+-]?(?=\.?[0-9])(0|[1-9][0-9]*)?(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 _MISSING = frozenset({"", "nan", "NaN"})
+_LONGEST_INTEGER, _LONGEST_TIME = 300, 64
 _NO_TIME = -1
 """Kafka's own word for it, which the codec refuses."""
+_END_OF_TIME = 2**63
 
 
 def read_rows(path: Path, progress: Callable[[int], None] | None = None) -> Generator[bytes | Row]:
@@ -85,7 +88,7 @@ def _csv_rows(stream: IO[bytes], path: Path, progress: Callable[[int], None] | N
             if not names:
                 raise ConfigError(f"--data: {path} is empty; the first line of a CSV file names its columns")
             if len(set(names)) != len(names):
-                raise ConfigError(f"--data: {path}: two columns have the same name; found {', '.join(names)}")
+                raise ConfigError(f"--data: {path}: two columns have the same name; found {listed(names)}")
             for values in reader:
                 if progress is not None:
                     progress(stream.tell())
@@ -104,7 +107,8 @@ def _csv_rows(stream: IO[bytes], path: Path, progress: Callable[[int], None] | N
 def parsed(text: str) -> Any:
     """What a CSV value means: nothing, a truth value, a number, or the text itself.
 
-    A number with leading zeros is an identifier and stays text.
+    A number with leading zeros is an identifier and stays text, and so does one with more digits than float64 has room
+    for.
 
     >>> [parsed(t) for t in ("", "true", "12", "-1.5e3", "007", "N14228", "inf")]
     [None, True, 12, -1500.0, '007', 'N14228', 'inf']
@@ -118,7 +122,9 @@ def parsed(text: str) -> Any:
     match = _NUMBER.fullmatch(text)
     if match is None:
         return text
-    return float(text) if match[2] or match[3] else int(text)
+    if match[2] or match[3]:
+        return float(text)
+    return int(text) if len(text) <= _LONGEST_INTEGER else text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +176,7 @@ def records(
 def fields_of(record: Record) -> str:
     """The names of a record's fields, for a message; "none" where it is no object."""
     document = _document(record.value or b"")
-    return (", ".join(document) if isinstance(document, dict) else "") or "none"
+    return (listed(document) if isinstance(document, dict) else "") or "none"
 
 
 def _document(line: bytes) -> Any:
@@ -223,7 +229,7 @@ def _check_fields(document: Any, fields: Fields) -> None:
         if name is None or not isinstance(document, dict) or not document or name in document:
             continue
         if _steps(name)[0] not in document:
-            raise ConfigError(f"{option}: the first record has no field {name!r}; it has {', '.join(document)}")
+            raise ConfigError(f"{option}: the first record has no field {name!r}; it has {listed(document)}")
 
 
 def _key(row: bytes | Row, document: Any, name: str) -> bytes | None:
@@ -241,9 +247,9 @@ def _time(value: Any) -> int:
     if isinstance(value, bool) or value is None:
         return _NO_TIME
     if isinstance(value, int | float):
-        return math.floor(value) if math.isfinite(value) else _NO_TIME
+        return math.floor(value) if abs(value) < _END_OF_TIME else _NO_TIME
     try:
-        time = datetime.fromisoformat(value)
+        time = datetime.fromisoformat(value if len(value) <= _LONGEST_TIME else "")
     except (ValueError, TypeError):
         return _NO_TIME
     return math.floor((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1_000)

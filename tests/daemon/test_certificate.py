@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from streamrnn.broker.protocol import TopicPartition
 from streamrnn.broker.security import Secret
 from streamrnn.daemon.certificate import Certificate
 from streamrnn.daemon.http import MAX_SILENT
@@ -20,6 +24,7 @@ from tests.support import certificates
 from tests.support.certificates import Pair
 from tests.support.endpoint import PATIENCE_S, Endpoint, descriptors, endpoint, everything, status
 
+ROOT = Path(__file__).parents[2]
 LIVE = b"GET /healthz HTTP/1.0\r\n\r\n"
 
 
@@ -182,3 +187,18 @@ def test_closing_does_not_wait_for_handshakes(pair: Pair) -> None:
         closing.join(PATIENCE_S)
         assert not closing.is_alive()
         hanging.close()
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_the_images_health_check_asks_in_the_way_that_is_served(pair: Pair, secure: bool) -> None:
+    """With a token as well, which it does not have."""
+    instruction = (ROOT / "docker" / "Dockerfile").read_text().partition("HEALTHCHECK")[2]
+    _, *arguments = json.loads(instruction[instruction.index("[") : instruction.index("\n", instruction.index("["))])
+    with endpoint(certificate=certificate(pair) if secure else None, token=Secret("a" * 32)) as serving:
+        command = [argument.replace("9308", str(serving.port)) for argument in arguments]
+        assert subprocess.run([sys.executable, *command], timeout=PATIENCE_S).returncode == 0
+        serving.health.assigned(TopicPartition("t", 0))
+        serving.health.progress(TopicPartition("t", 0), 1, 1)
+        serving.health._stall_after_s = -1.0
+        failed = subprocess.run([sys.executable, *command], timeout=PATIENCE_S, capture_output=True)
+        assert failed.returncode != 0

@@ -142,3 +142,18 @@ def test_a_stall_time_that_is_not_positive_is_refused() -> None:
     for wrong in (0.0, -1.0, float("nan")):
         with pytest.raises(ConfigError, match="stall_after_s"):
             Health(wrong)
+
+
+def test_an_answer_is_put_together_while_the_loop_may_go_on_reporting() -> None:
+    """The clock is asked once the reports are copied; a loop that had to wait would not come to its end here."""
+    health: Health
+
+    def clock() -> float:
+        assert not health._lock.locked() or not answering
+        return 0.0
+
+    answering = False
+    health = Health(60, clock)
+    health.assigned(A)
+    answering = True
+    assert health.healthy()[1]["partitions"][0]["topic"] == A.topic

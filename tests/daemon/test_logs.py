@@ -92,3 +92,87 @@ def test_kinds_of_lines_that_never_come_again_are_forgotten(monkeypatch):
     repeated = logs._Repeated(clock=lambda: 0.0)
     assert all(repeated.filter(entry(f"number {i}")) for i in range(1000))
     assert len(repeated._seldom) <= 10
+
+
+FORGED = "2026-01-01 00:00:00,000 ERROR   streamrnn.daemon.loop: forged"
+HOSTILE = [
+    f"a\n{FORGED}",
+    "a\r" + FORGED,
+    "\x1b[2J\x9b31m\x07\x7f",
+    "\u202ea\u2066",
+    "\u2028\u2029\u200b",
+    "\ud83d",
+    "\x00",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_an_entry_is_one_line_whatever_it_is_about(text):
+    from streamrnn.daemon.logs import _FORMAT, _Formatter
+
+    class Error(Exception):
+        pass
+
+    for message, arguments in (("%s", (text,)), (text, ()), ("%r %s", (text, Error(text))), ("%(x)s", ({"x": text},))):
+        line = _Formatter(_FORMAT).format(entry(message, *arguments, name=f"kafka.{text}"))
+        assert line.isprintable()
+        line.encode()
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_traceback_stays_readable_and_passes_for_no_entry(text):
+    from streamrnn.daemon.logs import _FORMAT, _Formatter
+
+    def fail():
+        try:
+            raise KeyError(text)
+        except KeyError as error:
+            raise RuntimeError(f"{text} {error}") from None
+
+    record = entry("it failed")
+    try:
+        fail()
+    except RuntimeError:
+        record.exc_info = sys.exc_info()
+    record.exc_text = f"of another handler: {text}"
+    record.stack_info = f"Stack:\n{text}"
+    first, *others = _Formatter(_FORMAT).format(record).split("\n")
+    assert first.endswith("ERROR   kafka.cluster: it failed")
+    assert others[0] == "  Traceback (most recent call last):"
+    assert any(line.strip() == "fail()" for line in others)
+    assert all(line.startswith("  ") and line.isprintable() for line in others)
+    assert "another handler" not in "".join(others)
+
+
+def test_a_line_is_bounded_and_shows_no_password():
+    from streamrnn.daemon.logs import _FORMAT, _Formatter, _Repeated
+
+    shown = _Formatter(_FORMAT).format(entry("%s and %s", "SASL_SSL://me:secret@host:9092", "x" * 10_000_000))
+    assert len(shown) < 5_000
+    assert "SASL_SSL://***@host:9092 and xxx" in shown
+    deep = entry("deep")
+    deep.exc_info = (RecursionError, RecursionError("x\n" * 1_000_000), None)
+    assert len(_Formatter(_FORMAT).format(deep)) < 5_000
+    repeated = _Repeated(clock=lambda: 0.0)
+    assert repeated.filter(entry("x" * 1_000_000))
+    assert all(len(text) < 1_000 for _, _, text in repeated._seldom)
+
+
+def test_what_nobody_caught_in_a_thread_and_warnings_are_entries_too():
+    code = (
+        "import threading, warnings\nfrom streamrnn.daemon.logs import to_stderr\nto_stderr('info')\n"
+        "def fail(): raise RuntimeError('a\\n2026-01-01 forged \\x1b[2J')\n"
+        "thread = threading.Thread(target=fail, name='t\\n2026'); thread.start(); thread.join()\n"
+        "warnings.warn('w\\n2026-01-01 forged \\x1b[2J')\n"
+        "class Bad:\n    def __del__(self): raise ValueError('d\\n2026-01-01 forged \\x1b[2J')\n"
+        "Bad()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    entries = [line for line in done.stderr.splitlines() if not line.startswith("  ")]
+    assert [" ".join(line.split()[2:4]) for line in entries] == [
+        "ERROR streamrnn.daemon.logs:",
+        "WARNING py.warnings:",
+        "ERROR streamrnn.daemon.logs:",
+    ]
+    assert "\x1b" not in done.stderr
+    assert "the thread t\\n2026 ended by an error" in entries[0]

@@ -368,11 +368,80 @@ def test_http_may_be_switched_off() -> None:
     assert parse(yaml(http="null"), {}).http is None
 
 
+def with_http(**fields: str) -> Config:
+    """A job with these fields of http, and with two secrets in the environment."""
+    text = ", ".join(f"{name}: {value}" for name, value in fields.items())
+    return parse(yaml(http=f"{{{text}}}"), {"TOKEN": "f" * 32, "SHORT": "f" * 15})
+
+
+def test_a_token_of_http_is_a_secret_and_may_only_be_what_a_header_can_carry() -> None:
+    config = with_http(token="'${TOKEN}'")
+    assert config.http is not None
+    assert config.http.token == Secret("f" * 32)
+    assert "ffff" not in f"{config!r} {fingerprint(config)} {json_schema()} {config.http.audience}"
+    for bad in ("a b", "a\n", "a\x1b", "é", "", "a=b"):
+        for name, others in (("token", ""), ("token", ", port: 70000"), ("token", ", hots: x")):
+            message = refusal(yaml(http=f"{{{name}: '${{BAD}}'{others}}}"), {"BAD": f"hunter2{bad}" if bad else ""})
+            assert "hunter2" not in message
+    assert "openssl rand -hex 32" in refusal(yaml(http="{token: '${BAD}'}"), {"BAD": "hunter2\n"})
+    assert "not shown" in refusal(yaml(http="{token: 12345678}"))
+
+
+def test_a_key_pasted_in_place_of_its_file_is_not_repeated() -> None:
+    for name, before in (("certfile", ""), ("keyfile", "certfile: c, ")):
+        message = refusal(yaml(http=f'{{{before}{name}: "-----BEGIN PRIVATE KEY-----\\nhunter2"}}'))
+        assert f"http.{name}: found a text that is not shown, expected the path of a PEM file" in message
+        assert "hunter2" not in message
+
+
+@pytest.mark.parametrize("name", ["keyfile", "key_password"])
+def test_a_key_without_a_certificate_is_refused(name: str) -> None:
+    assert "http.certfile: required with" in refusal(yaml(http=f"{{{name}: k}}"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "address", "audience"),
+    [
+        ({}, "http://127.0.0.1:9308", "open to anybody on this machine"),
+        ({"host": "LocalHost", "port": "1"}, "http://LocalHost:1", "open to anybody on this machine"),
+        ({"host": "'::1'"}, "http://[::1]:9308", "open to anybody on this machine"),
+        ({"host": "0.0.0.0"}, "http://0.0.0.0:9308", "open to anybody who reaches 0.0.0.0"),
+        (
+            {"host": "'::'", "token": "'${TOKEN}'", "certfile": "c"},
+            "https://[::]:9308",
+            "/metrics open to those with the token, whether all is well to anybody who reaches ::",
+        ),
+    ],
+)
+def test_a_job_says_where_it_serves_and_whom(fields: dict[str, str], address: str, audience: str) -> None:
+    http = with_http(**fields).http
+    assert http is not None
+    assert (http.address, http.audience) == (address, audience)
+
+
+def test_an_endpoint_open_to_others_is_a_warning() -> None:
+    guarded = {"host": "0.0.0.0", "token": "'${TOKEN}'", "certfile": "c"}
+    assert warnings(with_http(**guarded)) == []
+    assert warnings(with_http(host="127.0.0.1")) == []
+    for changed, expected in (
+        ({"token": "null"}, "whoever reaches 0.0.0.0 can read metrics"),
+        ({"certfile": "null"}, "http.token: is sent unencrypted"),
+        ({"token": "'${SHORT}'"}, "fewer than 16 characters"),
+    ):
+        (warning,) = warnings(with_http(**{**guarded, **changed}))
+        assert expected in warning
+        assert "ffff" not in warning
+
+
 def test_warnings_say_what_is_probably_not_meant() -> None:
     assert warnings(parse(yaml(), {})) == []
     (warning,) = warnings(parse(yaml(input="{topic: a, stream_key: tail}"), {}))
     assert "may then span partitions" in warning
     assert "unencrypted" in warnings(parse(secure(protocol="SASL_PLAINTEXT"), {}))[0]
+    tokens = "{protocol: SASL_PLAINTEXT, sasl_mechanism: OAUTHBEARER, oauth: {token_file: t}}"
+    assert (
+        "token unencrypted" in warnings(parse(yaml(kafka=f"{{bootstrap_servers: 'a:1', security: {tokens}}}"), {}))[0]
+    )
     assert "ssl_check_hostname" in warnings(parse(secure(ssl_check_hostname="false"), {}))[0]
     assert "ttl_s" in warnings(parse(yaml(streams="{ttl_s: 1, reset_after_s: 2}"), {}))[0]
 

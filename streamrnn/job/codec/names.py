@@ -1,6 +1,7 @@
 """Which fields records have, and which of them may have been meant: for messages about a field that never came.
 
-Values are gone through whole, which is slow; done for a few records, when there is something to say.
+Values are gone through whole, which is slow; done for a few records, when there is something to say, and for no more
+bytes and names than take a moment: whoever fills a topic with long records must not be able to stop the loop by it.
 """
 
 from __future__ import annotations
@@ -8,21 +9,31 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
+from streamrnn.escaping import names as shown
 from streamrnn.job.codec.json_parser import parse_all
 from streamrnn.learner.paths import Step, parse_path, path_text
 
 MAX_NAMES = 1_000
 """Names told apart; records with keys that never repeat would otherwise fill the memory."""
 
+MAX_BYTES = 1 << 20
+"""Bytes of records that are gone through at most, whichever are short enough."""
+
 _MAX_DEPTH, _MAX_ELEMENTS = 8, 3
+_MAX_LEAVES = 2_000  # fields of one record
 
 
 def names_in(values: Iterable[bytes | None]) -> list[str]:
     """Paths of the fields that hold a value in these records, the most frequent first."""
     counted: Counter[str] = Counter()
+    left = MAX_BYTES
     for value in values:
-        for steps in _leaves(parse_all(value) if value is not None else None, ()):
+        if value is None or len(value) > left:
+            continue
+        left -= len(value)
+        for steps in islice(_leaves(parse_all(value), ()), _MAX_LEAVES):
             name = path_text(steps)
             if name in counted or len(counted) < MAX_NAMES:
                 counted[name] += 1
@@ -54,7 +65,7 @@ def _leaves(value: object, steps: tuple[Step, ...]) -> Iterator[tuple[Step, ...]
 def told(path: str, names: list[str]) -> str:
     """What to say beside a path that never came: the nearest names that did, or else some of them."""
     if near := nearest(path, names):
-        return f"the nearest names that come: {', '.join(near)}"
+        return f"the nearest names that come: {shown(near)}"
     if not names:
-        return "they have no fields at all"
-    return f"names that come: {', '.join(names[:10])}" + (", ..." if len(names) > 10 else "")
+        return "no fields were found in them"
+    return f"names that come: {shown(names, most=10)}"

@@ -18,7 +18,7 @@ from streamrnn.job.http_config import HttpConfig
 from streamrnn.job.job_file import parse
 from streamrnn.learner.lowering import bytes_per_stream
 from streamrnn.learner.room import INDEX_BYTES
-from tests.support import jobs
+from tests.support import certificates, jobs
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -119,6 +119,16 @@ def test_a_port_in_use_is_a_warning() -> None:
         assert found.kind is Kind.WARNING
         assert f"http: 127.0.0.1:{port} cannot be opened on this machine now" in found.text
     assert kinds(list(checked.port(HttpConfig(port=port)))) == [Kind.FINE]
+
+
+def test_a_certificate_that_cannot_be_used_is_a_problem(tmp_path: Path) -> None:
+    assert list(checked.certificate(HttpConfig())) == []
+    pair, other = certificates.make(tmp_path), certificates.make(tmp_path, "other")
+    used = HttpConfig(certfile=str(pair.certfile), keyfile=str(pair.keyfile))
+    assert kinds(list(checked.certificate(used))) == [Kind.FINE]
+    (found,) = checked.certificate(HttpConfig(certfile=str(pair.certfile), keyfile=str(other.keyfile)))
+    assert found.kind is Kind.PROBLEM
+    assert "does not hold the key of" in found.text
 
 
 def test_kernels_that_are_not_compiled_are_a_warning_and_without_a_place_for_them_a_problem(
