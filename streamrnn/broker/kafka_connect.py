@@ -114,6 +114,11 @@ def fail(
         raise RebalanceError(f"{what}: the group changed meanwhile ({error})") from error
     if isinstance(error, client_errors.UnsupportedCodecError):
         raise BrokerError(f"{what}: {remedy(str(error))}") from error
+    if isinstance(error, client_errors.CorruptRecordError):
+        raise BrokerError(
+            f"{what}: {error}. It was damaged on the way, which another start mends, or on the broker's disk: then let "
+            "another replica lead the partition, or move the group's committed offset behind the batch"
+        ) from error
     if isinstance(error, client_errors.OffsetOutOfRangeError):
         raise BrokerError(
             f"{what}: an offset is no longer, or not yet, in the log ({error}); restore a checkpoint the log still "
