@@ -48,7 +48,7 @@ def say(serving: Endpoint, context: ssl.SSLContext, request: bytes = LIVE) -> by
 
 
 def test_https_is_served_with_a_certificate_that_clients_can_check(pair: Pair) -> None:
-    with endpoint(certificate=certificate(pair)) as serving:
+    with endpoint(certificate=certificate(pair), deadline_s=2 * PATIENCE_S) as serving:
         assert status(say(serving, trusting(pair))) == 200
         assert b"streamrnn_ready" in say(serving, trusting(pair), b"GET /metrics HTTP/1.0\r\n\r\n")
         assert status(say(serving, trusting(pair), b"nonsense\r\n")) == 400
