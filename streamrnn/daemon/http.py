@@ -105,7 +105,7 @@ class _Client:
 
 class _Server:
     # Connections that are made but not accepted yet. Of more than these, a client's system tries again in seconds only.
-    request_queue_size = 128
+    request_queue_size = 1024
 
     def __init__(
         self, listener: socket.socket, pages: Pages, certificate: Certificate | None, deadline_s: float
@@ -218,7 +218,11 @@ class _Server:
         what = "no request" if request is None else f"{request.method} {request.path[:200]}"
         _log.debug("%s: %s: %d", client.address, what, answer.status)
         if answer.status == 401 and (count := self._untrusted.due()):
-            _log.warning("%d requests for /metrics came without the token of http.token, %s's", count, client.address)
+            _log.warning(
+                "/metrics is asked for without the token of http.token, as by %s; %d times since the last such line",
+                client.address,
+                count,
+            )
 
 
 async def _send(writer: asyncio.StreamWriter, answer: Answer, with_body: bool) -> None:

@@ -11,9 +11,11 @@ import bisect
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
+from msgspec import Meta
 from river import base
 
 from streamrnn.core.scaler import ABSURD, BOUND
@@ -22,6 +24,8 @@ from streamrnn.estimators.awaited import mark_of
 from streamrnn.estimators.columns import Columns, Floats
 from streamrnn.estimators.seeing import SeeingEstimator
 from streamrnn.learner.block import EVENT
+
+_Squares = list[list[Annotated[float, Meta(ge=0)]]]
 
 CALIBRATION = 1000
 """Newest errors that a new one is ranked among."""
@@ -181,6 +185,6 @@ class RNNAnomalyDetector(SeeingEstimator, base.AnomalyDetector):
 
     def _set_own_state(self, state: Mapping[str, Any]) -> None:
         super()._set_own_state(state)
-        self._squares = np.array(state["squares"], np.float64).reshape(2, -1)
-        self._newest.extend(state["newest"])
+        self._squares = np.array(msgspec.convert(state["squares"], _Squares), np.float64).reshape(2, -1)
+        self._newest.extend(msgspec.convert(state["newest"], list[float]))
         self._sorted = sorted(self._newest)

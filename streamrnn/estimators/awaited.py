@@ -18,11 +18,14 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+import msgspec
 import numpy as np
+from msgspec import Meta
 
 from streamrnn.estimators.order import HAD_ITS_LABEL, Order
+from streamrnn.estimators.parameters import Natural
 
 FIRST_MEMORY = 64
 """Events of a stream that are remembered at first."""
@@ -97,6 +100,20 @@ class Stream:
 def mark_of(row: Iterable[float]) -> bytes:
     """An event's values to recognise it by. Columns that are new since it was predicted are no difference."""
     return array("d", (value if value == value else 0.0 for value in row)).tobytes().rstrip(b"\0")
+
+
+class _Saved(msgspec.Struct, forbid_unknown_fields=True):
+    """``Awaited.state``."""
+
+    mode: Seen
+    memory: Annotated[int, Meta(ge=1, le=2 * LARGEST_MEMORY)]
+    in_order: bool
+    recognised: tuple[Natural, Natural]
+    newest: Natural
+    counts: dict[str, Natural]
+    unlearned: list[tuple[Natural, str, list[float | None]]]
+    streams: list[tuple[str, Natural, int, list[tuple[Natural, Natural, str, str | None]], list[Any]]]
+    finished: list[tuple[str, str, bool]]
 
 
 class Awaited:
@@ -273,19 +290,22 @@ class Awaited:
     @classmethod
     def restored(cls, state: Mapping[str, Any], max_streams: int) -> Awaited:
         """The one whose ``state`` this is."""
-        self = cls(Seen(state["mode"]), max_streams)
-        self.memory, self.in_order = state["memory"], state["in_order"]
-        self._recognised, self._unrecognised = state["recognised"]
-        self._newest, self.counts = state["newest"], dict(state["counts"])
-        self.unlearned = {n: Unlearned(bytes.fromhex(key), _from_json(row)) for n, key, row in state["unlearned"]}
-        for text, seen, newest, waiting, order in state["streams"]:
+        saved = msgspec.convert(state, _Saved)
+        self = cls(saved.mode, max_streams)
+        if saved.counts.keys() != self.counts.keys():
+            raise ValueError(f"counts: expected {', '.join(self.counts)}, got {', '.join(saved.counts)}")
+        self.memory, self.in_order = saved.memory, saved.in_order
+        self._recognised, self._unrecognised = saved.recognised
+        self._newest, self.counts = saved.newest, saved.counts
+        self.unlearned = {n: Unlearned(bytes.fromhex(key), _from_json(row)) for n, key, row in saved.unlearned}
+        for text, seen, newest, waiting, order in saved.streams:
             key = bytes.fromhex(text)
             self._streams[key] = stream = Stream(seen, newest, order=Order.restored(order))
             for n, place, mark, name in waiting:
                 stream.add(n, Waiting(place, bytes.fromhex(mark), name))
                 if name is not None:
                     self._numbers[key, name] = n
-        self._finished = OrderedDict(((bytes.fromhex(key), name), came) for key, name, came in state["finished"])
+        self._finished = OrderedDict(((bytes.fromhex(key), name), came) for key, name, came in saved.finished)
         return self
 
 

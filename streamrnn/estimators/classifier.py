@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 from river import base
 
@@ -87,7 +88,10 @@ class RNNClassifier(LabelledEstimator, base.MiniBatchClassifier):
 
     def _set_own_state(self, state: Mapping[str, Any]) -> None:
         super()._set_own_state(state)
-        self._labels = {label: i for i, label in enumerate(state["labels"])}
+        labels = msgspec.convert(state["labels"], list[str | int | float | bool])
+        self._labels = {label: i for i, label in enumerate(labels)}
+        if len(self._labels) != len(labels):
+            raise ValueError(f"labels: must differ, got {labels}")
 
     def learn_one(self, x: Mapping[Any, Any], y: Label | None = None) -> None:
         """Advance the stream's state by x, then learn that its class is y; None: advance only."""

@@ -255,7 +255,14 @@ class Columns:
         more = copy.copy(self)
         more._ignored = frozenset(map(_from_json, state["ignored"]))
         more._absence = None if state["absence"] is None else Absence.restored(state["absence"])
-        return more.appended([_from_json(name) for name in state["names"][len(self.names) :]])
+        names = list(map(_from_json, state["names"]))
+        if len(set(names)) != len(names) or (self.fixed and tuple(names) != self.names):
+            raise ValueError(f"columns: names must differ, and be those of the features where these are told: {names}")
+        if more._absence is not None and more._absence.columns != len(names):
+            raise ValueError(
+                f"absence: expected an entry for each of {len(names)} columns, got {more._absence.columns}"
+            )
+        return more.appended(names[len(self.names) :])
 
     def key(self, x: Mapping[Any, Any]) -> bytes:
         """The stream's key. Raises RecordError when the event does not name its stream."""

@@ -15,6 +15,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 from river.time_series.base import Forecaster
 
@@ -267,11 +268,13 @@ class RNNForecaster(RecurrentEstimator, Forecaster):
         self._intervals.restore(state["intervals"])
         if self._season is not None:
             self._season.restore(state["season"])
-        self._with_covariates = state["with_covariates"]
-        self._waiting = OrderedDict((bytes.fromhex(key), _from_json(value)) for key, value in state["waiting"])
+        self._with_covariates = msgspec.convert(state["with_covariates"], bool)
+        waiting = msgspec.convert(state["waiting"], list[tuple[str, float | None]])
+        self._waiting = OrderedDict((bytes.fromhex(key), _from_json(value)) for key, value in waiting)
+        recent = msgspec.convert(state["recent"], list[tuple[str, list[float | None], float | None, bool]])
         self._recent.extend(
             _Event(bytes.fromhex(key), [_from_json(cell) for cell in row], _from_json(value), end)
-            for key, row, value, end in state["recent"]
+            for key, row, value, end in recent
         )
 
 

@@ -13,7 +13,10 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
 
 STEP = 0.05
 MEMORY = 0.98
@@ -24,6 +27,16 @@ OUTLIER = 10.0
 """An error counts in the scale as at most so many of it: one absurd value must not make intervals wide for long."""
 START = 2.0
 """q at first: with errors that are normal, 90 % lie within 2.06 mean absolute errors."""
+
+
+Sum = Annotated[float, Meta(ge=0)]
+
+
+class _Saved(msgspec.Struct, forbid_unknown_fields=True):
+    """``AdaptiveIntervals.state``."""
+
+    log_q: list[Annotated[float, Meta(ge=-700, le=700)]]  # of which there is an exponential
+    scales: list[tuple[str, list[tuple[Sum, Sum]]]]
 
 
 class AdaptiveIntervals:
@@ -78,5 +91,8 @@ class AdaptiveIntervals:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from what ``state`` gave."""
-        self._log_q = list(state["log_q"])
-        self._scales = OrderedDict((stream, [list(pair) for pair in pairs]) for stream, pairs in state["scales"])
+        saved = msgspec.convert(state, _Saved)
+        if {len(saved.log_q), *(len(pairs) for _, pairs in saved.scales)} != {len(self._log_q)}:
+            raise ValueError(f"intervals: expected {len(self._log_q)} horizons for each stream")
+        self._log_q = saved.log_q
+        self._scales = OrderedDict((stream, [list(pair) for pair in pairs]) for stream, pairs in saved.scales)

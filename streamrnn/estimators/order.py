@@ -20,7 +20,10 @@ from itertools import islice
 from math import sqrt
 from typing import Any
 
+import msgspec
 import numpy as np
+
+from streamrnn.estimators.parameters import Natural
 
 AHEAD = 8
 """So many events that wait are looked at, in their order."""
@@ -38,6 +41,10 @@ ANCHORED = 64
 """For so many lessons the distance to the same one is what the mean is of."""
 HAD_ITS_LABEL = 0
 """Stands for the number of an event that no longer waits."""
+
+
+_Saved = tuple[Natural, list[tuple[Natural, str]], Natural, list[tuple[int, int]], Natural, float, str]
+"""What ``Order.state`` gives."""
 
 
 @dataclass(slots=True)
@@ -110,7 +117,7 @@ class Order:
     @classmethod
     def restored(cls, state: Sequence[Any]) -> Order:
         """The one whose ``state`` this is."""
-        due, behind, surplus, proofs, lessons, spread, anchor = state
+        due, behind, surplus, proofs, lessons, spread, anchor = msgspec.convert(state, _Saved)
         marks = {n: bytes.fromhex(mark) for n, mark in behind}
         return cls(due, marks, surplus, dict(proofs), lessons, spread, bytes.fromhex(anchor))
 

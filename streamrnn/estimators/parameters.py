@@ -18,7 +18,7 @@ from streamrnn.errors import ConfigError
 
 S = TypeVar("S", bound=msgspec.Struct)
 
-Natural = Annotated[int, Meta(ge=0)]
+Natural = Annotated[int, Meta(ge=0, le=1 << 62)]
 """A number of something, in what estimators save of themselves."""
 
 LONGEST_VALUE = 200

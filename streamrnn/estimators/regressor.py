@@ -11,6 +11,7 @@ from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 from river import base
 
@@ -238,7 +239,7 @@ class RNNMultiTargetRegressor(LabelledEstimator, base.MultiTargetRegressor):
 
     def _set_own_state(self, state: Mapping[str, Any]) -> None:
         super()._set_own_state(state)
-        self._targets = list(state["targets"])
+        self._targets = msgspec.convert(state["targets"], list[str | int | float | bool | None])
 
     def learn_one(self, x: Mapping[Any, Any], y: Mapping[Any, float] | None = None, **kwargs: Any) -> None:  # noqa: ARG002
         """Advance the stream's state by x, then learn the targets; one that is absent, None or NaN is not known.

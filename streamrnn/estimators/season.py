@@ -12,7 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import numpy as np
+
+from streamrnn.estimators.parameters import Natural
 
 MEMORY = 0.995
 """What an older error still weighs after each newer one."""
@@ -20,6 +23,17 @@ CLEARLY = 0.7
 """A period is chosen when its ratio of errors is below this part of the present one's."""
 STREAMS = 16
 """Streams whose values are looked at; what they say is added up."""
+
+
+class _Saved(msgspec.Struct, forbid_unknown_fields=True):
+    """``SeasonFinder.state``."""
+
+    period: Natural
+    errors: list[list[float]]
+    n: list[float]
+    mean: float
+    count: Natural
+    values: dict[str, list[float]]
 
 
 class SeasonFinder:
@@ -102,6 +116,13 @@ class SeasonFinder:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from what ``state`` gave."""
-        self.period, self._mean, self._count = state["period"], state["mean"], state["count"]
-        self._errors, self._n = np.array(state["errors"]), np.array(state["n"])
-        self._values = {stream: list(values) for stream, values in state["values"].items()}
+        saved = msgspec.convert(state, _Saved)
+        errors, n = np.array(saved.errors, np.float64), np.array(saved.n, np.float64)
+        if (errors.shape, n.shape) != (self._errors.shape, self._n.shape):
+            raise ValueError(f"season: expected errors of shape {self._errors.shape}, got {errors.shape} of {n.shape}")
+        if saved.period == 1 or saved.period > self.longest:
+            raise ValueError(f"season: a period is from 2 to {self.longest} steps, or 0, got {saved.period}")
+        if any(len(values) > self.longest + 1 for values in saved.values.values()):
+            raise ValueError(f"season: at most {self.longest + 1} values of a stream are remembered")
+        self.period, self._mean, self._count = saved.period, saved.mean, saved.count
+        self._errors, self._n, self._values = errors, n, saved.values

@@ -48,6 +48,8 @@ class _Loader(yaml.SafeLoader):
             raise ConfigError(
                 f"{where}: found a YAML anchor or alias (& or *), expected the value itself: write it out"
             )
+        if getattr(event, "tag", None) is not None:
+            raise ConfigError(f"{where}: YAML tags are not supported here; found one, expected the value alone")
         if self._depth == MOST_LEVELS:
             raise ConfigError(f"{where}: nested too deeply: found more than {MOST_LEVELS} levels")
         self._depth += 1
@@ -127,11 +129,9 @@ class _Builder:
         self.environment: dict[str, str] = {}
 
     def build(self, node: yaml.Node, path: str, expected: list[mi.Type]) -> Any:
-        line = self.lines.setdefault(path, node.start_mark.line + 1)
+        self.lines.setdefault(path, node.start_mark.line + 1)
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path, expected)
-        if node.tag not in (_TAG + "map", _TAG + "seq"):
-            raise ConfigError(f"line {line}: {path}: YAML tags are not supported here")
         if isinstance(node, yaml.SequenceNode):
             items = [t for e in expected for t in item_types(e)]
             return [self.build(item, f"{path}[{i}]", items) for i, item in enumerate(node.value)]
@@ -175,9 +175,7 @@ class _Builder:
             if len(text) > 400:
                 raise ConfigError(f"line {self.lines[path]}: {path}: found a number of {len(text)} characters")
             return int(text) if tag == _TAG + "int" else float(text)
-        if tag in (_TAG + "str", _AMBIGUOUS, "!"):
-            return text
-        raise ConfigError(f"line {self.lines[path]}: {path}: YAML tags are not supported here")
+        return text
 
     def _substitute(self, text: str, path: str) -> str:
         where = f"line {self.lines[path]}: {path}"

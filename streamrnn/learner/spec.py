@@ -25,7 +25,7 @@ class RuleError(ValueError):
         self.reason = reason
 
 
-PositiveInt = Annotated[int, Meta(ge=1)]
+PositiveInt = Annotated[int, Meta(ge=1, le=(1 << 63) - 1)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
 UnitInterval = Annotated[float, Meta(gt=0, lt=1)]
 

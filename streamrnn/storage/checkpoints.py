@@ -150,11 +150,6 @@ class CheckpointStore:
             manifest = self.read(lineage, position)
         except CorruptCheckpoint as error:
             return str(error)
-        return self._misfit(manifest)
-
-    def _misfit(self, manifest: Manifest) -> str:
-        """What does not fit between a manifest and the sizes of the segments that it names; else ""."""
-        lineage = manifest.progress.lineage
         sizes = {blob.name: blob.size for blob in self._listed_segments(lineage)}
         for entry in (manifest.model, *manifest.segments):
             name = self._names.segment(lineage, entry.sha256)
@@ -173,8 +168,11 @@ class CheckpointStore:
         if self.configuration is not None and not of_any_configuration:
             check_configuration(manifest, self.configuration)
         # What there is room made for below is what the files hold, not what a manifest says they do.
-        if misfit := self._misfit(manifest):
-            raise CorruptCheckpoint(misfit)
+        if unlikely := _unlikely(manifest):
+            raise CorruptCheckpoint(unlikely)
+        lineage = manifest.progress.lineage
+        for entry in self._missing(lineage, (manifest.model, *manifest.segments)):
+            self._read_arrays(lineage, entry, _called(entry))  # which says why it cannot be read
         model = self.load_model(manifest)
         streams, keys = join_segments(self._segments(manifest), manifest.n_slots)
         checkpoint = Checkpoint(manifest, model, streams, keys)
@@ -184,14 +182,14 @@ class CheckpointStore:
 
     def load_model(self, manifest: Manifest) -> Arrays:
         """Read what is not kept per stream, and verify bytes, names and shapes. Raises CorruptCheckpoint."""
-        arrays = self._read_arrays(manifest.progress.lineage, manifest.model, "model segment")
-        with _corrupt("model segment"):
+        arrays = self._read_arrays(manifest.progress.lineage, manifest.model, _called(manifest.model))
+        with _corrupt(_called(manifest.model)):
             require_shapes(arrays, MODEL, manifest.spec)
         return arrays
 
     def _segments(self, manifest: Manifest) -> Iterator[Segment]:
         for entry in manifest.segments:
-            what = f"segment {entry.index}"
+            what = _called(entry)
             segment = unpack_segment(self._read_arrays(manifest.progress.lineage, entry, what), entry.rows, what)
             with _corrupt(what):
                 require_shapes(segment.arrays, STREAMS, manifest.spec, entry.rows)
@@ -340,6 +338,11 @@ def manifests_of(blobs: Blobs, job: str) -> Iterator[Manifest]:
         if position_in(blob.name) is not None:
             with suppress(CorruptCheckpoint):
                 yield read_manifest(blobs, blob.name)
+
+
+def _called(entry: SegmentEntry) -> str:
+    """What a segment is called where something is wrong with it."""
+    return f"segment {entry.index}" if isinstance(entry, StreamsEntry) else "model segment"
 
 
 def _unlikely(manifest: Manifest) -> str:

@@ -81,6 +81,7 @@ def letters(scenario: Scenario) -> list[dict[str, Any]]:
 
 
 def undisturbed(scenario: Scenario, poison: Sequence[int], **settings: Any) -> tuple[Bits, dict[int, bytes]]:
+    """State and predictions of a run whose log holds something unreadable in the poison's place."""
     whole = filled(scenario.directory.parent / "undisturbed", poison, UNREADABLE, **settings)
     run = whole.run()
     return run.learners[TP], whole.predictions()
@@ -160,6 +161,26 @@ def test_it_does_not_matter_which_step_a_record_kills_nor_how(
     survive(scenario, by=error)
     assert [(letter["offset"], letter["reason"]) for letter in letters(scenario)] == [(30, "quarantined")]
     assert sorted(scenario.predictions()) == [*range(30), *range(31, 61)]
+
+
+def test_a_batch_that_is_too_much_as_a_whole_passes_record_by_record_and_none_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode = RecordCodec.decode
+
+    def deadly(codec: RecordCodec, records: Sequence[Record]) -> Decoded:
+        if len(records) > 20:
+            raise MemoryError
+        return decode(codec, records)
+
+    scenario = filled(tmp_path / "job", [], POISON)
+    state, predictions = undisturbed(scenario, [])
+    monkeypatch.setattr(RecordCodec, "decode", deadly)
+    run, killed = survive(scenario, by=MemoryError)
+    assert killed > 1
+    assert letters(scenario) == []
+    assert differing(run.learners[TP], state) == []
+    assert scenario.predictions() == predictions
 
 
 def test_a_record_that_costs_a_worker_its_place_is_sent_nowhere_but_to_the_dead_letters(

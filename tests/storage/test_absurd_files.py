@@ -16,11 +16,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from streamrnn.errors import FingerprintMismatch
+from streamrnn.errors import CheckpointError, FingerprintMismatch
 from streamrnn.storage import manifest as manifests
 from streamrnn.storage.fingerprints import canonical_sha256
+from streamrnn.storage.model_file import load_model
+from streamrnn.storage.tensors import load_weights, save_weights
 from tests.support.checkpoints import LINEAGE, Learner, assert_restores, folder, open_store, paths, progress
 
 LEVELS = 200_000
@@ -205,3 +208,75 @@ def test_no_file_is_for_others_unless_that_is_asked_for(tmp_path: Path) -> None:
     path.chmod(0o644)
     store.write(Learner(20, seed=2).snapshot(), progress(30))
     assert path.stat().st_mode & 0o777 == 0o644  # what is there keeps its mode
+
+
+# ---- model files
+
+
+def model_file(header: bytes, length: int | None = None) -> bytes:
+    return (len(header) if length is None else length).to_bytes(8, "little") + header + bytes(8)
+
+
+TENSOR = '"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}'
+
+
+def described(text: str) -> bytes:
+    return model_file(f'{{{TENSOR}, "__metadata__": {{"streamrnn": {json.dumps(text)}}}}}'.encode())
+
+
+DEEP = "[" * LEVELS + "]" * LEVELS
+HEADERS = {
+    "longer than the file": model_file(b"{}", 1000),
+    "2^64 - 1": model_file(b"{}", 2**64 - 1),
+    "no header": model_file(b""),
+    "shorter than its length": b"1234567",
+    "levels": model_file(DEEP.encode()),
+    "objects": model_file(b'{"a":' * LEVELS),
+    "a tensor twice": model_file(f"{{{TENSOR}, {TENSOR}}}".encode()),
+    "two descriptions": model_file(b'{"__metadata__": {}, "__metadata__": {}}'),
+    "too many tensors": model_file(json.dumps({str(n): 0 for n in range(10_001)}).encode()),
+    "overlapping tensors": model_file(f"{{{TENSOR}, {TENSOR.replace(chr(97), 'b', 1)}}}".encode()),
+    "a tensor beyond the file": model_file(TENSOR.join("{}").replace("0, 8", f"0, {2**63}").encode()),
+    "a tensor that ends before it begins": model_file(TENSOR.join("{}").replace("0, 8", "8, 0").encode()),
+    "a shape of 2^80": model_file(TENSOR.join("{}").replace("[2]", f"[{2**40}, {2**40}]").encode()),
+    "a shape of 400 digits": model_file(TENSOR.join("{}").replace("[2]", "[" + "9" * 400 + "]").encode()),
+    "a description of levels": described(DEEP),
+    "an owner of levels": described(
+        f'{{"format": 5, "columns": [], "owner": {{"x": {DEEP}}}, "spec": null, "sha256": ""}}'
+    ),
+    "an owner of 400 digits": described(
+        f'{{"format": 5, "columns": [], "owner": {{"x": {"9" * 400}}}, "spec": null, "sha256": ""}}'
+    ),
+    "a format of 400 digits": described(
+        f'{{"format": {"9" * 400}, "columns": [], "owner": {{}}, "spec": null, "sha256": ""}}'
+    ),
+    "a terabyte": b"",
+}
+
+
+@pytest.mark.parametrize("kind", HEADERS)
+def test_an_absurd_model_file_is_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "model"
+    path.write_bytes(HEADERS[kind])
+    if kind == "a terabyte":
+        os.truncate(path, 1 << 40)
+    with pytest.raises(CheckpointError, match="no model can be read from"):
+        load_model(path)
+    if not kind.startswith(("a description", "an owner", "a format", "two")):
+        with pytest.raises(CheckpointError, match="weights cannot be read from"):
+            load_weights(path)
+
+
+def test_a_model_file_may_be_named_by_a_link_and_is_its_writer_s_own(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        save_weights(tmp_path / "weights", {"a": np.zeros(1)})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "weights").stat().st_mode & 0o777 == 0o644
+    (tmp_path / "link").symlink_to("weights")
+    assert load_weights(tmp_path / "link").keys() == {"a"}
+    pipe(tmp_path / "pipe")
+    for load in (load_weights, load_model):
+        with pytest.raises(CheckpointError, match="is a pipe, expected a regular file"):
+            load(tmp_path / "pipe")

@@ -52,3 +52,12 @@ def test_a_dead_letter_holds_any_record(key: bytes | None, value: bytes | None, 
     for part, data in (("key", key), ("value", value)):
         text, encoding = letter[part], letter[f"{part}_encoding"]
         assert data == (None if text is None else base64.b64decode(text) if encoding == "base64" else text.encode())
+
+
+def test_what_is_not_to_be_read_goes_as_base64_whatever_it_is_and_is_cut_all_the_same() -> None:
+    letter = json.loads(encode_dead_letter(record(b"plain" * 10, key=b"s1"), ERROR, max_value_bytes=9, unread=True))
+    assert (letter["key_encoding"], letter["value_encoding"]) == ("base64", "base64")
+    assert (base64.b64decode(letter["key"]), base64.b64decode(letter["value"])) == (b"s1", b"plainplai")
+    assert letter["value_bytes"] == 50
+    nulls = json.loads(encode_dead_letter(record(None, key=None), ERROR, unread=True))
+    assert [nulls["key"], nulls["key_encoding"], nulls["value"], nulls["value_encoding"]] == [None] * 4
