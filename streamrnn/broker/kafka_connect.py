@@ -15,7 +15,7 @@ from kafka.net.compat import KafkaNetClient
 from kafka.net.selector import NetworkSelector
 
 from streamrnn.broker.kafka_compression import remedy
-from streamrnn.broker.kafka_connections import NamingManager, keep_repetition_out_of_logs
+from streamrnn.broker.kafka_connections import HopelessError, NamingManager, keep_repetition_out_of_logs
 from streamrnn.broker.kafka_files import check_files
 from streamrnn.broker.kafka_rights import missing_right
 from streamrnn.broker.kafka_settings import KafkaConnection, keep_credentials_out_of_logs
@@ -58,11 +58,10 @@ def connect(kind: Callable[..., Any], connection: KafkaConnection, kwargs: dict[
         raise BrokerError(f"Kafka client configuration refused: {error}") from error
     except (client_errors.KafkaError, OSError, ValueError) as error:
         told = "; ".join(filter(None, (net._manager.told() for net in opened)))
-        hopeless = any(net._manager.hopeless() for net in opened)
         for net in opened:
             net.close()
         servers = ", ".join(connection.servers)
-        if hopeless:
+        if isinstance(error, HopelessError):
             raise BrokerError(f"no connection to Kafka at {servers}: {told}") from error
         raise BrokerError(
             f"no answer from Kafka at {servers} within {connection.connect_timeout_s:g} s: {told or error}; check "

@@ -82,6 +82,10 @@ class _Encrypted(KafkaSSLTransport):  # type: ignore[misc]
                 await self._net.wait_write(self._sock, timeout_at=timeout_at)
 
 
+class HopelessError(client_errors.KafkaConnectionError):  # type: ignore[misc]
+    """No server can be reached, for causes that waiting does not mend."""
+
+
 class NamingManager(KafkaConnectionManager):  # type: ignore[misc]
     """The client's connections to the brokers, and why those that failed did.
 
@@ -121,8 +125,8 @@ class NamingManager(KafkaConnectionManager):  # type: ignore[misc]
 
     def maybe_raise_auth_failure(self, node_id: Any) -> None:  # noqa: ARG002 - the client's signature
         """What the client asks before each try. The first connecting is given up where no server can be hoped for."""
-        if self.hopeless():
-            raise client_errors.KafkaConnectionError(self.told())
+        if self._hopeless():
+            raise HopelessError(self.told())
 
     def told(self) -> str:
         """The newest cause of each server that failed, or nothing."""
@@ -134,7 +138,7 @@ class NamingManager(KafkaConnectionManager):  # type: ignore[misc]
             return next(iter(texts))
         return "; ".join(f"{', '.join(servers)}: {text}" for text, servers in texts.items())
 
-    def hopeless(self) -> bool:
+    def _hopeless(self) -> bool:
         """Whether no server could be reached yet, and of none it can be hoped for."""
         servers = [broker.node_id for broker in self.cluster.bootstrap_brokers()]
         return not self.bootstrapped and all(
