@@ -33,7 +33,7 @@ ALLOWED = {
     "core": ("errors", "system"),
     "learner": ("errors", "core"),
     "storage": ("errors", "version", "system", "core", "learner"),
-    "broker": ("errors", "system"),
+    "broker": ("escaping", "errors", "system"),
     "estimators": ("errors", "core", "learner", "storage"),
     "job": ("escaping", "errors", "system", "core", "learner", "storage", "broker"),
     "daemon": ("escaping", "errors", "system", "core", "learner", "storage", "broker", "job"),

@@ -22,7 +22,6 @@ kafka_legacy       the same of batches as they were before Kafka 0.11
 kafka_fetcher      these in place of what the client does
 instance_name      the name under which a worker is known to its group, unless it is given one
 kafka_settings     how it is reached, as values and client arguments
-said               what somebody else says, made fit for a message
 rights             the command that grants a right
 security           how to authenticate with it; the one type in which a password travels
 """

@@ -297,9 +297,10 @@ class KafkaBroker(KafkaSender):
             try:
                 consumer.commit(stored, timeout_ms=timeout_s * 1000)
             except client_errors.KafkaTimeoutError as error:
+                told = told_by(consumer)
                 raise BrokerError(
-                    f"commit of {_positions(offsets)} was not answered within {timeout_s:g} s; whether it took effect "
-                    "is unknown: read committed()"
+                    f"commit of {_positions(offsets)} was not answered within {timeout_s:g} s"
+                    f"{told and f' ({told})'}; whether it took effect is unknown: read committed()"
                 ) from error
 
     def deliver(
@@ -372,7 +373,7 @@ class KafkaBroker(KafkaSender):
             raise BrokerError(f"{tp} has no position yet; call seek() first")
 
     def _translated(self, what: str) -> contextlib.AbstractContextManager[None]:
-        return translated(what, self.connection, repr(self.group.instance_id))
+        return translated(what, self.connection, repr(self.group.instance_id), self._consumer)
 
 
 def _positions(offsets: Mapping[TopicPartition, Commit]) -> str:

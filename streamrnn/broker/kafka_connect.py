@@ -8,13 +8,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
+from weakref import WeakKeyDictionary
 
 import kafka.errors as client_errors
 from kafka.net.compat import KafkaNetClient
 from kafka.net.selector import NetworkSelector
 
 from streamrnn.broker.kafka_compression import remedy
-from streamrnn.broker.kafka_connections import NamingManager, keep_repetition_out_of_logs
+from streamrnn.broker.kafka_connections import HopelessError, NamingManager, keep_repetition_out_of_logs
 from streamrnn.broker.kafka_files import check_files
 from streamrnn.broker.kafka_rights import missing_right
 from streamrnn.broker.kafka_settings import KafkaConnection, keep_credentials_out_of_logs
@@ -28,6 +29,10 @@ _GROUP_CHANGED = (
     client_errors.IllegalGenerationError,
     client_errors.UnknownMemberIdError,
 )
+
+
+_MANAGERS: WeakKeyDictionary[Any, NamingManager] = WeakKeyDictionary()
+"""Of each client that lives, its connections."""
 
 
 def connect(kind: Callable[..., Any], connection: KafkaConnection, kwargs: dict[str, Any]) -> Any:
@@ -46,16 +51,17 @@ def connect(kind: Callable[..., Any], connection: KafkaConnection, kwargs: dict[
         return opened[-1]
 
     try:
-        return kind(**kwargs, kafka_client=remember)
+        client = kind(**kwargs, kafka_client=remember)
+        _MANAGERS[client] = opened[-1]._manager
+        return client
     except client_errors.KafkaConfigurationError as error:
         raise BrokerError(f"Kafka client configuration refused: {error}") from error
     except (client_errors.KafkaError, OSError, ValueError) as error:
         told = "; ".join(filter(None, (net._manager.told() for net in opened)))
-        hopeless = any(net._manager.hopeless() for net in opened)
         for net in opened:
             net.close()
         servers = ", ".join(connection.servers)
-        if hopeless:
+        if isinstance(error, HopelessError):
             raise BrokerError(f"no connection to Kafka at {servers}: {told}") from error
         raise BrokerError(
             f"no answer from Kafka at {servers} within {connection.connect_timeout_s:g} s: {told or error}; check "
@@ -65,30 +71,39 @@ def connect(kind: Callable[..., Any], connection: KafkaConnection, kwargs: dict[
 
 
 def told_by(client: Any) -> str:
-    """Why a client that was made has no connection, or nothing where it has one."""
-    manager = getattr(client, "_manager", None)
-    return manager.told() if isinstance(manager, NamingManager) else ""
+    """Why a client that was made has no connection, or nothing where it has one, or there is no client."""
+    manager = None if client is None else _MANAGERS.get(client)
+    return "" if manager is None else manager.told()
 
 
 def locked_out_s(client: Any) -> float:
     """For how many seconds a client has been refused wherever it connects; 0 where it has a connection, or may."""
-    manager = getattr(client, "_manager", None)
-    return manager.locked_out_s() if isinstance(manager, NamingManager) else 0.0
+    manager = _MANAGERS.get(client)
+    return 0.0 if manager is None else manager.locked_out_s()
 
 
 @contextlib.contextmanager
-def translated(what: str, connection: KafkaConnection, instance: str) -> Iterator[None]:
-    """Raise errors of the client as ours; ``what`` failed, and ``instance`` is who may be told to stop."""
+def translated(what: str, connection: KafkaConnection, instance: str, client: Any = None) -> Iterator[None]:
+    """Raise errors of a client as ours; ``what`` failed, and ``instance`` is who may be told to stop."""
     try:
         yield
     except (client_errors.KafkaError, OSError) as error:
-        fail(what, error, connection, instance)
+        fail(what, error, connection, instance, told=told_by(client))
 
 
 def fail(
-    what: str, error: Exception, connection: KafkaConnection, instance: str, *, operation: str = "READ"
+    what: str,
+    error: Exception,
+    connection: KafkaConnection,
+    instance: str,
+    *,
+    operation: str = "READ",
+    told: str = "",
 ) -> NoReturn:
-    """Raise an error of the client as one of ours."""
+    """Raise an error of a client as one of ours.
+
+    ``operation`` is what was tried, in Kafka's terms, ``told`` why the client has no connection, if so.
+    """
     if isinstance(error, FENCED):
         raise FencedError(
             f"{what}: another process runs as {instance}; this one must stop. Give each worker its own "
@@ -98,6 +113,11 @@ def fail(
         raise RebalanceError(f"{what}: the group changed meanwhile ({error})") from error
     if isinstance(error, client_errors.UnsupportedCodecError):
         raise BrokerError(f"{what}: {remedy(str(error))}") from error
+    if isinstance(error, client_errors.CorruptRecordError):
+        raise BrokerError(
+            f"{what}: {error}. It was damaged on the way, which another start mends, or on the broker's disk: then let "
+            "another replica lead the partition, or move the group's committed offset behind the batch"
+        ) from error
     if isinstance(error, client_errors.OffsetOutOfRangeError):
         raise BrokerError(
             f"{what}: an offset is no longer, or not yet, in the log ({error}); restore a checkpoint the log still "
@@ -105,4 +125,4 @@ def fail(
         ) from error
     if right := missing_right(error, operation):
         raise BrokerError(f"{what}: {right}") from error
-    raise BrokerError(f"{what}: {error} (Kafka at {', '.join(connection.servers)})") from error
+    raise BrokerError(f"{what}: {told or error} (Kafka at {', '.join(connection.servers)})") from error

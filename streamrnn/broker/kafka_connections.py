@@ -82,14 +82,21 @@ class _Encrypted(KafkaSSLTransport):  # type: ignore[misc]
                 await self._net.wait_write(self._sock, timeout_at=timeout_at)
 
 
+class HopelessError(client_errors.KafkaConnectionError):  # type: ignore[misc]
+    """No server can be reached, for causes that waiting does not mend."""
+
+
 class NamingManager(KafkaConnectionManager):  # type: ignore[misc]
-    """The client's connections to the brokers, and why those that failed did."""
+    """The client's connections to the brokers, and why those that failed did.
+
+    The client's own thread puts causes in; what asks for them may be another, and sees each as it is at that moment.
+    """
 
     def __init__(self, net: Any, security: KafkaSecurity, clock: Callable[[], float] = time.monotonic, **config: Any):
         super().__init__(net, **config)
         self._security, self._clock = security, clock
         self._offered: tuple[str, ...] = ()
-        self._causes: dict[Any, tuple[Cause, int]] = {}  # by node: the newest, and how often in a row
+        self._causes: dict[Any, tuple[Cause, int]] = {}  # by node, the newest last; how often in a row
         self._began: float | None = None  # when the first of the present failures was, none having gone well since
 
     def get_connection(self, node_id: Any, *args: Any, **kwargs: Any) -> Any:
@@ -118,19 +125,20 @@ class NamingManager(KafkaConnectionManager):  # type: ignore[misc]
 
     def maybe_raise_auth_failure(self, node_id: Any) -> None:  # noqa: ARG002 - the client's signature
         """What the client asks before each try. The first connecting is given up where no server can be hoped for."""
-        if self.hopeless():
-            raise client_errors.KafkaConnectionError(self.told())
+        if self._hopeless():
+            raise HopelessError(self.told())
 
     def told(self) -> str:
         """The newest cause of each server that failed, or nothing."""
+        newest = {self._server(node_id): cause.text for node_id, (cause, _) in list(self._causes.items())}
         texts: dict[str, list[str]] = {}
-        for node_id, (cause, _) in self._causes.items():
-            texts.setdefault(cause.text, []).append(self._server(node_id))
+        for server, text in newest.items():
+            texts.setdefault(text, []).append(server)
         if len(texts) == 1:
             return next(iter(texts))
         return "; ".join(f"{', '.join(servers)}: {text}" for text, servers in texts.items())
 
-    def hopeless(self) -> bool:
+    def _hopeless(self) -> bool:
         """Whether no server could be reached yet, and of none it can be hoped for."""
         servers = [broker.node_id for broker in self.cluster.bootstrap_brokers()]
         return not self.bootstrapped and all(
@@ -139,9 +147,9 @@ class NamingManager(KafkaConnectionManager):  # type: ignore[misc]
 
     def locked_out_s(self) -> float:
         """For how many seconds a client that runs has had no connection, for causes alone that are beyond doubt."""
-        if self._began is None or any(connection.connected for connection in self._conns.values()):
+        if self._began is None or any(connection.connected for connection in list(self._conns.values())):
             return 0.0
-        return self._clock() - self._began if all(cause.tries == 1 for cause, _ in self._causes.values()) else 0.0
+        return self._clock() - self._began if all(cause.tries == 1 for cause, _ in list(self._causes.values())) else 0.0
 
     def _server(self, node_id: Any) -> str:
         broker = self.cluster.broker_metadata(node_id)
@@ -180,8 +188,8 @@ class NamingManager(KafkaConnectionManager):  # type: ignore[misc]
             )
 
     def _failed(self, node_id: Any, cause: Cause) -> None:
-        newest, times = self._causes.get(node_id, (cause, 0))
-        self._causes[node_id] = cause, times + 1 if newest == cause else 1
+        newest, times = self._causes.pop(node_id, (cause, 0))
+        self._causes[node_id] = cause, times + 1 if newest == cause else 1  # now behind all others
         self._began = self._clock() if self._began is None else self._began
         if self.bootstrapped and not self.closed:
             _log.warning("no connection to Kafka at %s: %s", self._server(node_id), cause.text)

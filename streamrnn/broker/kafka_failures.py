@@ -14,8 +14,8 @@ from typing import NamedTuple
 import kafka.errors as client_errors
 
 from streamrnn.broker.kafka_tokens import TokenError
-from streamrnn.broker.said import shown
 from streamrnn.broker.security import KafkaSecurity
+from streamrnn.escaping import one_line
 
 _TLS_RECORDS = range(0x14000000, 0x18000000)
 """What the first four bytes of a TLS record look like where a frame's length is expected."""
@@ -29,6 +29,8 @@ _NOT_TLS = {
 }
 _FILES = "BAD_DECRYPT", "PEM_LIB", "NO_START_LINE", "KEY_VALUES_MISMATCH", "NO_CERTIFICATE_OR_CRL_FOUND"
 
+_LONGEST = 300
+
 _SURE, _LIKELY, _PASSING = 1, 3, 0
 """Likely is what a broker does, too, that is just being stopped."""
 
@@ -41,6 +43,11 @@ class Cause(NamedTuple):
 
     text: str
     tries: int
+
+
+def shown(said: object) -> str:
+    """What somebody else says of a failure."""
+    return one_line(str(said), _LONGEST) or type(said).__name__
 
 
 def cause_of(error: BaseException, security: KafkaSecurity) -> Cause:

@@ -24,7 +24,7 @@ import kafka.errors as client_errors
 from kafka import KafkaProducer
 
 from streamrnn.broker.kafka_admin import KafkaAdministration
-from streamrnn.broker.kafka_connect import FENCED, connect, fail
+from streamrnn.broker.kafka_connect import FENCED, connect, fail, told_by
 from streamrnn.broker.kafka_rights import missing_right
 from streamrnn.broker.kafka_settings import KafkaConnection, producer_kwargs
 from streamrnn.errors import BrokerError, FencedError, RefusedError, UndeliveredError
@@ -95,7 +95,14 @@ class KafkaSender:
         except client_errors.MessageSizeTooLargeError as error:
             raise RefusedError("too_large", f"sending to topic {topic} failed: {error}") from error
         except (client_errors.KafkaError, ValueError) as error:
-            fail(f"sending to topic {topic} failed", error, self.connection, "this producer", operation="WRITE")
+            fail(
+                f"sending to topic {topic} failed",
+                error,
+                self.connection,
+                "this producer",
+                operation="WRITE",
+                told=told_by(producer),
+            )
         self._sent.append(future)
         if not len(self._sent) % _ACKNOWLEDGED_SWEEP:
             while self._sent and self._sent[0].is_done:
@@ -140,10 +147,11 @@ class KafkaSender:
         if not failures and not timed_out:
             return
         missing, first = len(failures) + len(self._sent), next(iter(failures.values()), None)
+        told = told_by(self._producer)
         self._drop_producer()
-        reason: object = f"no answer within {min(timeout_s, time.monotonic() - began):.3g} s"
+        reason: object = told or f"no answer within {min(timeout_s, time.monotonic() - began):.3g} s"
         if first is not None:
-            reason = missing_right(first, "WRITE") or first
+            reason = missing_right(first, "WRITE") or told or first
         message = f"{missing} of the last {total} records were not acknowledged; first reason: {reason}"
         if isinstance(first, FENCED):
             raise FencedError(message) from first

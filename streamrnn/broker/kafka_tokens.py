@@ -26,13 +26,15 @@ from typing import Any, NamedTuple
 import msgspec
 from kafka.net.sasl.oauth import AbstractTokenProvider
 
-from streamrnn.broker.said import shown
 from streamrnn.broker.security import OAuth, is_this_machine
+from streamrnn.escaping import one_line
 from streamrnn.system import reading
 
 TIMEOUT_S = 5.0
 RENEW_AFTER = 0.8
 """Share of a token's life after which a new one is fetched."""
+
+_LONGEST = 300  # characters of what somebody else says
 
 _LARGEST = 64 << 10
 """Bytes of an answer or a file. Tokens take one or two thousand."""
@@ -150,7 +152,7 @@ def _opener(oauth: OAuth, endpoint: str) -> urllib.request.OpenerDirector:
         try:
             context = ssl.create_default_context(cafile=oauth.cafile)
         except OSError as error:  # an SSLError is one, too
-            raise TokenError(f"kafka.security.oauth.cafile: {oauth.cafile}: {shown(error)}", lasting=True) from None
+            raise TokenError(f"kafka.security.oauth.cafile: {oauth.cafile}: {_shown(error)}", lasting=True) from None
         handlers.append(urllib.request.HTTPSHandler(context=context))
     return urllib.request.build_opener(*handlers)
 
@@ -159,11 +161,11 @@ def _unanswered(endpoint: str, error: Exception) -> TokenError:
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(cause, ssl.SSLCertVerificationError):
         return TokenError(
-            f"{endpoint} has a certificate that is not accepted ({shown(cause.verify_message)}); name its authority in "
-            "oauth.cafile",
+            f"{endpoint} has a certificate that is not accepted ({_shown(cause.verify_message)}); name its authority "
+            "in oauth.cafile",
             lasting=True,
         )
-    return TokenError(f"{endpoint} gave no token: {shown(cause)}", lasting=False)
+    return TokenError(f"{endpoint} gave no token: {_shown(cause)}", lasting=False)
 
 
 def _said(error: urllib.error.HTTPError) -> str:
@@ -173,7 +175,7 @@ def _said(error: urllib.error.HTTPError) -> str:
     except (OSError, ValueError, http.client.HTTPException):
         return ""
     said = " ".join(filter(None, (refusal.error, refusal.error_description)))
-    return f": {shown(said)}" if said else ""
+    return f": {_shown(said)}" if said else ""
 
 
 def _decoded(answer: bytes, endpoint: str) -> _Answer:
@@ -200,3 +202,8 @@ def _checked(token: str, where: str) -> str:
     if len(token) > _LARGEST or not _TOKEN.fullmatch(token):
         raise TokenError(f"{where} holds no token: expected letters, digits and -._~+/ in one line", lasting=True)
     return token
+
+
+def _shown(said: object) -> str:
+    """What an endpoint or the system says."""
+    return one_line(str(said), _LONGEST) or type(said).__name__

@@ -122,6 +122,8 @@ def warnings(config: Config) -> list[str]:
         security = config.kafka.security
         if security.protocol == "SASL_PLAINTEXT" and security.sasl_mechanism == "PLAIN":
             found.append("kafka.security: PLAIN over SASL_PLAINTEXT sends the password unencrypted; use SASL_SSL")
+        if security.protocol == "SASL_PLAINTEXT" and security.sasl_mechanism == "OAUTHBEARER":
+            found.append("kafka.security: OAUTHBEARER over SASL_PLAINTEXT sends the token unencrypted; use SASL_SSL")
         if security.protocol.endswith("SSL") and not security.ssl_check_hostname:
             found.append("kafka.security.ssl_check_hostname: false: another host can pass itself off as the broker")
         if config.commit_interval_ms > 500 * config.kafka.session_timeout_s:

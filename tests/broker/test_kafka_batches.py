@@ -262,3 +262,10 @@ def test_a_client_reads_on_behind_a_batch_it_would_have_stayed_at() -> None:
     assert len(parsed.take(10)) == 1
     with pytest.raises(Exception, match="Invalid record size"):
         parsed.take(10)
+
+
+def test_nothing_is_unpacked_for_a_length_that_no_record_can_have() -> None:
+    rest = [record(bytes(MIB), i) for i in range(1, 60)]
+    found = read(batches.batch([record(b"a", 0, length=2**31), *rest], "zstd"), Limits(max_unpacked_bytes=2 * MIB))
+    assert {one.checksum.detail for one in found if one.checksum} == {"a record's length is 2147483648"}
+    assert len(found) == 60

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import logging
 import re
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,13 +18,13 @@ import kafka.errors as client_errors
 import pytest
 from kafka import KafkaAdminClient
 
-from streamrnn.broker import kafka_client
+from streamrnn.broker import kafka_client, kafka_connect
 from streamrnn.broker.kafka_admin import KafkaAdministration
 from streamrnn.broker.kafka_client import KafkaBroker
 from streamrnn.broker.kafka_failures import cause_of
 from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup
 from streamrnn.broker.security import KafkaSecurity, Secret
-from streamrnn.errors import BrokerError
+from streamrnn.errors import BrokerError, UndeliveredError
 from tests.kafka.certificates import KEY_PASSWORD, Authority
 from tests.kafka.server import SASL_PASSWORD, SASL_USER, SCRAM_PASSWORD, SCRAM_USER, KafkaServer
 from tests.support.kafka_members import started, until
@@ -154,7 +155,7 @@ def test_a_password_that_is_changed_while_a_worker_runs_is_named_and_ends_it(
     name = f"rotated-{uuid.uuid4().hex[:8]}"
     plain = KafkaConnection(bootstrap_servers=kafka_server.bootstrap)
     KafkaAdministration(plain).create_topics({name: 1})
-    grant(kafka_server, ("READ", "TOPIC", name), ("READ", "GROUP", name), user=name)
+    grant(kafka_server, ("READ", "TOPIC", name), ("WRITE", "TOPIC", name), ("READ", "GROUP", name), user=name)
     _set_password(kafka_server, name, "first-word")
     connection = KafkaConnection(
         bootstrap_servers=kafka_server.sasl_bootstrap, security=password("SCRAM-SHA-256", name, "first-word")
@@ -163,10 +164,15 @@ def test_a_password_that_is_changed_while_a_worker_runs_is_named_and_ends_it(
     broker = KafkaBroker(connection, KafkaGroup(group_id=name, instance_id="i"))
     try:
         until("a first connection", lambda: _started(broker, name))
+        broker.send(name, b"k", b"v")
+        broker.flush(10.0)
         _set_password(kafka_server, name, "second-word")
-        manager = broker._consumer._manager
         with caplog.at_level(logging.WARNING):
-            manager._net.run(_cut, manager)  # as when the broker is started again
+            for client in (broker._producer, broker._consumer):
+                _cut(client)
+            broker.send(name, b"k", b"v")
+            with pytest.raises(UndeliveredError, match=r"first reason: authentication failed \(SCRAM"):
+                broker.flush(1.0)
             with pytest.raises(BrokerError, match=r"no connection to Kafka .* for [0-9]+ s: authentication failed"):
                 until("the end", lambda: broker.poll(0.1, 10) and False)
     finally:
@@ -195,9 +201,16 @@ def _set_password(server: KafkaServer, user: str, word: str) -> None:
     admin.close()
 
 
-async def _cut(manager: Any) -> None:
-    for connection in list(manager._conns.values()):
-        connection.close(client_errors.KafkaConnectionError("cut"))
+def _cut(client: Any) -> None:
+    """End all connections, as when the broker is started again."""
+    manager = kafka_connect._MANAGERS[client]
+
+    async def close() -> None:
+        for connection in list(manager._conns.values()):
+            connection.close(client_errors.KafkaConnectionError("cut"))
+
+    closed = manager.call_soon(close)
+    until("the end of all connections", lambda: closed.is_done or time.sleep(0.01))
 
 
 # -- no broker --------------------------------------------------------------------------------------------------------

@@ -12,8 +12,9 @@ from kafka.record.memory_records import MemoryRecords
 from kafka.structs import TopicPartition
 
 from streamrnn.broker import kafka_fetcher
+from streamrnn.broker.kafka_connect import translated
 from streamrnn.broker.kafka_fetcher import POLL_BYTES, _Batches, _PartitionRecords
-from streamrnn.broker.kafka_settings import Limits
+from streamrnn.broker.kafka_settings import KafkaConnection, Limits
 from streamrnn.errors import BrokerError
 from tests.support.batches import batch, record
 
@@ -77,3 +78,12 @@ def test_a_batch_with_a_wrong_checksum_is_not_read_at_all() -> None:
     _, part = fetched(bytes(data))
     with pytest.raises(CorruptRecordError, match="failed crc check"):
         part.take(10)
+
+
+def test_what_may_be_done_about_a_damaged_batch_is_said() -> None:
+    connection = KafkaConnection(bootstrap_servers="localhost:9")
+    with (
+        pytest.raises(BrokerError, match=r"failed crc check\. .*another replica.*committed offset behind the batch"),
+        translated("reading topic in failed", connection, "one"),
+    ):
+        raise CorruptRecordError("Record batch for partition in/0 at offset 7 failed crc check")

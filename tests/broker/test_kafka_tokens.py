@@ -95,7 +95,7 @@ def test_the_clients_of_a_process_share_their_tokens(endpoint: Endpoint) -> None
 
 def test_an_endpoint_s_refusal_is_told_in_its_words(endpoint: Endpoint) -> None:
     error = refused(settings(endpoint, "wrong"))
-    assert f"{endpoint.url} gave no token (status 401: invalid_client no such client); check" in str(error)
+    assert f"{endpoint.url} gave no token (status 401: invalid_client no\\x1b such client); check" in str(error)
     assert error.lasting
 
 

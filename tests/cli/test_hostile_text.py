@@ -33,7 +33,7 @@ def call(*arguments: object) -> Result:
     return CliRunner(env=env).invoke(app, [str(argument) for argument in arguments])
 
 
-def harmless(result: Result) -> str:
+def harmless(result: Result, most: int = 60_000) -> str:
     """The output, in which nothing but text is left, and in which no line is another's."""
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     text = result.output
@@ -41,7 +41,7 @@ def harmless(result: Result) -> str:
     assert not odd, odd
     assert not [line for line in text.split("\n") if line.startswith(("error: forged", "2026", "nothing to see"))]
     assert "Traceback" not in text
-    assert len(text) < 60_000
+    assert len(text) < most
     return text
 
 
@@ -101,7 +101,7 @@ def test_names_in_a_job_file(text: str, tmp_path: Path) -> None:
 def test_names_in_a_data_file(text: str, tmp_path: Path) -> None:
     path = job(tmp_path)
     lines, table = tmp_path / "data.jsonl", tmp_path / "data.csv"
-    lines.write_text("".join(json.dumps({text: i, "a": text, "y": text if i else 1}) + "\n" for i in range(3)))
+    lines.write_text("".join(json.dumps({text: i, "a": text[:500], "y": text if i else 1}) + "\n" for i in range(3)))
     quoted = text[:1000].replace('"', '""')
     for header in (f'"{quoted}",k', f'"{quoted}","{quoted}"', f'"{quoted}.b","{quoted}"'):
         table.write_text(f"{header}\n1,2\n3,4\n")
@@ -173,22 +173,24 @@ def test_checkpoints(learned: Path) -> None:
     for text in HOSTILE.values():
         configuration = raw["configuration"] | {text: {text: text}, "features": [{"field": text, "encoder": text}]}
         changes: list[dict[str, Any]] = [
-            {"build": {text: text}, "created": text, "job": text, "topic": text},
+            {"build": {text: text}, "created": text},
+            {"job": text, "topic": text},
             {"progress": raw["progress"] | {"lineage": text, "topic_id": text}},
             {"configuration": configuration, "configuration_sha256": canonical_sha256(configuration)},
             {"progress": raw["progress"] | {"counters": {text: 1}}},
             {text: text},
         ]
         for change in changes:
-            resign(manifest, raw | change)
+            manifest.write_text(json.dumps(raw))
+            resign(manifest, change)
             shown = call("inspect", manifest)
             harmless(shown)
-            assert shown.exit_code == 0 or "unknown field" in shown.output or "counters" in change.get("progress", ())
+            assert shown.exit_code == 0 or "build" not in change, shown.output
             harmless(call("inspect", "-c", learned / "job.yaml"))
             harmless(call("validate", "-c", learned / "job.yaml"))
             harmless(call("inspect", manifest, "--stream", "s0"))
             harmless(call("export", manifest, learned / "out.safetensors"))
             told = call("inspect", manifest, "--json")
             if told.exit_code == 0:
-                (one,) = json.loads(harmless(told))
+                (one,) = json.loads(harmless(told, most=200_000))  # for programs, who want all of it
                 assert all(one[name] == value for name, value in change.items() if name not in ("progress",))

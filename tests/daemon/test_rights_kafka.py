@@ -161,6 +161,16 @@ def test_with_the_least_rights_the_daemon_reads_predicts_writes_and_commits(plac
     assert place.written() == (RECORDS - 1 + 4, 2)
 
 
+def test_the_right_to_read_is_also_looked_for_of_a_group_that_has_committed(place: Place) -> None:
+    place.run()
+    assert place.problems() == []
+    revoke(place.server, place.rights["READ group"])
+    place.rights["describe"] = ("DESCRIBE", "GROUP", place.job)
+    grant(place.server, place.rights["describe"])
+    (problem,) = place.problems()
+    assert problem.startswith(f"group {place.job}: this user may not join it or commit; grant READ on the group: ")
+
+
 MISSING = {
     "READ input": ("{source}", "READ", "topic"),
     "WRITE output": ("{out}", "WRITE", "topic"),

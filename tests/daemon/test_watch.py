@@ -2,6 +2,7 @@
 
 import json
 import logging
+import tracemalloc
 from collections.abc import Iterable
 from typing import Any
 
@@ -192,6 +193,17 @@ def test_records_with_and_without_a_field_are_counted(caplog: pytest.LogCaptureF
 
 
 ROOM = "{max_streams: 50, protected_share: 0.5}"
+
+
+def test_long_records_are_not_kept_for_their_names(caplog: pytest.LogCaptureFixture) -> None:
+    worker = Worker(job(features="[{field: cpu.laod, encoder: numeric}]"), caplog)
+    tracemalloc.start()
+    worker.give({"cpu.load": 1.0, "long": chr(97 + i % 26) * 1_000_000, "y": 1} for i in range(30))
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert held < 3_000_000
+    (said,) = worker.give({"cpu.load": 1.0, "y": 1} for _ in range(FIRST))
+    assert said.endswith('the nearest names that come: ["cpu.load"]')
 
 
 def crowd(worker: Worker, names: Iterable[str]) -> list[str]:

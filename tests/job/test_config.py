@@ -438,6 +438,10 @@ def test_warnings_say_what_is_probably_not_meant() -> None:
     (warning,) = warnings(parse(yaml(input="{topic: a, stream_key: tail}"), {}))
     assert "may then span partitions" in warning
     assert "unencrypted" in warnings(parse(secure(protocol="SASL_PLAINTEXT"), {}))[0]
+    tokens = "{protocol: SASL_PLAINTEXT, sasl_mechanism: OAUTHBEARER, oauth: {token_file: t}}"
+    assert (
+        "token unencrypted" in warnings(parse(yaml(kafka=f"{{bootstrap_servers: 'a:1', security: {tokens}}}"), {}))[0]
+    )
     assert "ssl_check_hostname" in warnings(parse(secure(ssl_check_hostname="false"), {}))[0]
     assert "ttl_s" in warnings(parse(yaml(streams="{ttl_s: 1, reset_after_s: 2}"), {}))[0]
 

@@ -197,6 +197,8 @@ class KafkaServer:
     def start(self) -> None:
         """Format the storage, start the broker, return once a client gets an answer. Raises with the log's end."""
         jars = resolve_jars()
+        if not shutil.which("openssl"):
+            raise KafkaUnavailableError("no openssl found to make the broker's certificate; install it")
         self.authority = Authority(self.directory / "certificates")
         config = self.directory / "server.properties"
         config.write_text(

@@ -28,7 +28,7 @@ def test_the_kept_inputs_are_of_every_job_and_end_in_every_way() -> None:
     assert KEPT.stat().st_size <= MOST_KEPT_BYTES
     assert {given.job for given in INPUTS} == set(JOBS)
     ends: Counter[str] = Counter()
-    for given in INPUTS:
+    for given in [*SEEDS, *INPUTS]:
         ends.update(output.partition(b",")[0].decode() for output in go(given) if output.startswith(b'{"reason"'))
     reasons = {end.partition(":")[2].strip('"') for end in ends}
     assert reasons >= set(REASONS) - {"undeliverable", "quarantined"}  # which the codec knows nothing of
