@@ -242,10 +242,3 @@ def test_streams_in_use_that_have_to_leave_are_counted_and_said_once(caplog: pyt
     assert "streams that were in use were dropped for others, since all room is taken (50 streams)" in told[0]
     assert "raise streams.max_streams or max_bytes" in told[0]
     assert (worker.sample("streamrnn_evictions_in_use_total") or 0) >= 10
-
-
-def test_long_records_are_not_kept_for_their_names(caplog: pytest.LogCaptureFixture) -> None:
-    worker = Worker(job(features=X), caplog)
-    long = b'{"x": 1, "' + b"k" * 200_000 + b'": 1}'
-    worker.give([long] * 50 + [b'{"z": 1}'] * 3)
-    assert sum(len(value or b"") for value in worker.partition._watch._newest) < 200_000
