@@ -258,7 +258,8 @@ class Columns:
         names = list(map(_from_json, state["names"]))
         if len(set(names)) != len(names) or (self.fixed and tuple(names) != self.names):
             raise ValueError(f"columns: names must differ, and be those of the features where these are told: {names}")
-        if more._absence is not None and more._absence.columns != len(names):
+        # There may be fewer: a column has an entry from the first event on that is learned with it.
+        if more._absence is not None and more._absence.columns > len(names):
             raise ValueError(
                 f"absence: expected an entry for each of {len(names)} columns, got {more._absence.columns}"
             )
