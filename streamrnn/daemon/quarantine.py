@@ -16,11 +16,18 @@ A replay is marked in the same way, beside the commit it leads to. One in which 
 of ``REPLAYED_TOGETHER`` records, and the part in which that happens again one by one. Passing over a record that was
 learned leads to another digest, and ``checkpoint.on_inexact`` says whether to go on from there.
 
-A try counts only where the record may be to blame. One whose outputs or offset the broker did not take is taken back.
+What is in hand stands in the mark only while it is: behind each part of a careful replay, and behind every replay, the
+mark is written once more without it. A worker that ends in good order, be it for a stop or because the broker failed,
+takes it back, as does one that gives the partition up; a stop keeps time for that. So a worker that dies while it waits,
+or of a neighbour, costs no record a try. While the group is unstable nothing can be marked, so a first batch waits.
+
+A record that is given up is counted and logged once the commit that says so is confirmed.
 What took longer than the group may have waited is sent only once the standing commit was made again: a worker that was
 thrown out learns it there, and has sent nothing.
 
-Left out: a record that ends the process before the client has handed it out, as a batch that cannot be unpacked may.
+Left out: a record that ends the process before the client has handed it out, as one may that is in a batch whose
+unpacking takes more memory than there is. No mark could help, since what is polled is not known before; the handbook
+says how to get past one.
 """
 
 from __future__ import annotations
