@@ -33,9 +33,9 @@ class Mark(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     ``partitions`` is how many the input topic had then: with another number, keys live in other partitions.
     ``began_with`` is how many it had when the group began, and every later commit repeats it; 0 where an earlier
     version wrote the mark. ``handed`` is there from a learner's first batch on until something is committed behind it:
-    who finds it knows that a worker was lost. ``replayed`` says the same of the replay before that offset, and goes once
-    that has succeeded. ``quarantined`` are offsets of delivered records, ascending, that no learner sees; a replay has
-    to pass over them.
+    who finds it knows that a worker was lost. ``replayed`` says the same of the replay before that offset, and goes
+    once that has succeeded. ``quarantined`` are offsets of delivered records, ascending, that no learner sees; a replay
+    has to pass over them.
     """
 
     lineage: str

@@ -18,8 +18,9 @@ learned leads to another digest, and ``checkpoint.on_inexact`` says whether to g
 
 What is in hand stands in the mark only while it is: behind each part of a careful replay, and behind every replay, the
 mark is written once more without it. A worker that ends in good order, be it for a stop or because the broker failed,
-takes it back, as does one that gives the partition up; a stop keeps time for that. So a worker that dies while it waits,
-or of a neighbour, costs no record a try. While the group is unstable nothing can be marked, so a first batch waits.
+takes it back, as does one that gives the partition up; a stop keeps time for that. So a worker that dies while it
+waits, or of a neighbour, costs no record a try. While the group is unstable nothing can be marked, so a first batch
+waits.
 
 A record that is given up is counted and logged once the commit that says so is confirmed.
 What took longer than the group may have waited is sent only once the standing commit was made again: a worker that was
