@@ -284,6 +284,7 @@ class Recovery:
         partition.lineage, partition.quarantined = new_lineage(), ()  # nothing before is ever replayed in it
         # The other way round, a crash between the two would leave a commit that no checkpoint leads to.
         snapshot = take_snapshot(partition.learner.state())
+        snapshot.require_sound()
         partition.learner.pop_touched_segments()  # all of them are in the snapshot
         manifest = partition.job.checkpoints(partition.tp).write(snapshot, partition.progress())
         partition.writer.close(self._timeout_s)
