@@ -249,9 +249,7 @@ class Caution:
                 raise
             except BrokerError as error:
                 _log.info("%s: the replay goes without a mark: %s", partition.tp, error)
-        live = partition.replay(records)
-        self.settle(partition)
-        return live
+        return partition.replay(records)  # what follows writes the mark anew, or the loop does at the end of its turn
 
     def _replay_carefully(self, partition: Partition, records: Sequence[Record], lost: Handed) -> Sequence[Record]:
         if not partition.replay_marked:
