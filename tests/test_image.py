@@ -193,5 +193,5 @@ def test_what_was_built_starts_without_pip_and_with_the_kernels_it_brought(image
 
 
 def streamrnn_version() -> str:
-    (version,) = re.findall(r'"(.+)"', (ROOT / "streamrnn" / "version.py").read_text())
+    (version,) = re.findall(r'^__version__ = "(.+)"$', (ROOT / "streamrnn" / "version.py").read_text(), re.MULTILINE)
     return str(version)

@@ -21,6 +21,8 @@ S = TypeVar("S", bound=msgspec.Struct)
 Natural = Annotated[int, Meta(ge=0, le=1 << 62)]
 """A number of something, in what estimators save of themselves."""
 
+_UNBOUNDED = (1 << 63) - 1  # what 64 bits hold is not worth telling
+
 LONGEST_VALUE = 200
 """Characters of a refused value that are shown."""
 
@@ -100,7 +102,7 @@ def _alternatives(info: inspect.Type) -> list[str]:
 
 def _range(info: inspect.IntType | inspect.FloatType) -> str:
     limits = (("above", info.gt), ("of at least", info.ge), ("below", info.lt), ("at most", info.le))
-    bounds = [f"{word} {limit:,}" for word, limit in limits if limit is not None]
+    bounds = [f"{word} {limit:,}" for word, limit in limits if limit is not None and limit != _UNBOUNDED]
     return f" {' and '.join(bounds)}" if bounds else ""
 
 

@@ -34,7 +34,7 @@ _MEANING = {
     FIELD_PATH: "the name of a field, a.b for b inside a, a[0] for an element of a",
 }
 _TOLD_APART = 3  # characters from which on a value is not a piece of many words
-_HARMLESS = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
+_HARMLESS = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}|<<")  # the last one is YAML's merge key
 _HARMLESS_AMONG_SECRETS = re.compile(r"[a-z_]{1,30}")
 _PYTHON = {mi.BoolType: bool, mi.IntType: int, mi.FloatType: float, mi.StrType: str, mi.NoneType: None}
 

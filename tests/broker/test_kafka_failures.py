@@ -31,8 +31,7 @@ from tests.support.kafka_members import started, until
 from tests.support.kafka_rights import grant
 from tests.support.pretenders import Manner, closing, saying, serving, silent
 
-# The client leaves some sockets to the garbage collector, and its log records hold on to them.
-pytestmark = [pytest.mark.timeout(60), pytest.mark.filterwarnings("ignore:unclosed <s:ResourceWarning")]
+pytestmark = pytest.mark.timeout(60)
 
 WRONG = "wrong-password-99"
 
