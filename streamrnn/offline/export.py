@@ -80,12 +80,12 @@ def _save(out: Path, model: ModelFile) -> None:
 def export(listed: Listed, out: Path) -> Exported:
     """Write the checkpoint to a model file. Raises CheckpointError when one cannot be read or the other written."""
     store, manifest = store_of(listed)
-    state, source = store.load(manifest).state(), manifest.configuration["input"]
+    encoder, source = encoder_of(manifest), manifest.configuration.get("input", {})
+    state = store.load(manifest).state()
     name, reasons = estimator_of(manifest.spec, manifest.configuration["features"])
     if name is not None and manifest.spec.inputs.dt:
         state = without_elapsed_time(state)
-    encoder = encoder_of(manifest)
-    stream_key = source["stream_key"] or STREAM
+    stream_key = source.get("stream_key") or STREAM
     owner: dict[str, Any] = {
         "estimator": name,
         "parameters": {
