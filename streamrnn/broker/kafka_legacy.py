@@ -6,6 +6,7 @@ to a bound, and beyond it refused as one: which offsets they have is not known t
 
 from __future__ import annotations
 
+import itertools
 import logging
 import struct
 import zlib
@@ -23,6 +24,9 @@ _log = logging.getLogger(__name__)
 MESSAGES_BYTES = 64 << 20
 """What a message of messages may unpack to."""
 
+MESSAGES = 300_000
+"""How many it may hold: all are gone through, in a second, before the first one is handed out."""
+
 _CODEC, _LOG_APPEND_TIME, _LZ4 = 0x07, 0x08, 3
 _FRAME = struct.Struct(">qiIbb")  # offset, size behind it, CRC, magic, attributes
 _LONG, _SIZE = struct.Struct(">q"), struct.Struct(">i")
@@ -37,6 +41,7 @@ class _Message(NamedTuple):
     key: bytes | None
     value: bytes | None
     intact: bool
+    stop: int  # where the next one begins
 
 
 class MessageSet:
@@ -61,9 +66,11 @@ class MessageSet:
                 yield _read(outer, outer.offset, outer)
                 return
             unpacked = self._unpacked(outer)
-            last = deque(_messages(unpacked, self.magic), maxlen=1)
+            last = deque(itertools.islice(_messages(unpacked, self.magic), MESSAGES), maxlen=1)
             if not last:
                 raise ValueError("it is empty")
+            if last[0].stop < len(unpacked):
+                raise ValueError(f"it holds more than {MESSAGES}")
         except (UnpackingError, ValueError, struct.error) as error:
             yield self._refused(str(error))
             return
@@ -132,7 +139,7 @@ def _messages(data: bytes, magic: int) -> Iterator[_Message]:
         value, at = _bytes(data, at, stop)
         if at != stop:
             raise ValueError("a message is longer than what it holds")
-        yield _Message(offset, found, attributes, timestamp, key, value, intact)
+        yield _Message(offset, found, attributes, timestamp, key, value, intact, at)
 
 
 def _bytes(data: bytes, at: int, stop: int) -> tuple[bytes | None, int]:

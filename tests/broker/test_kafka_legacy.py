@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kafka.record.memory_records import MemoryRecords, MemoryRecordsBuilder
 
+from streamrnn.broker import kafka_legacy
 from streamrnn.broker.kafka_batches import ONE_BY_ONE, Read
 from streamrnn.broker.kafka_legacy import MESSAGES_BYTES, MessageSet
 from streamrnn.broker.kafka_settings import Limits
@@ -132,6 +133,16 @@ def test_lz4_as_before_kafka_0_10_is_refused_for_no_package_reads_it() -> None:
 def test_a_codec_of_an_unknown_number_refuses_its_message(magic: int, codec: int) -> None:
     (found,) = read(message(b"x", 7, magic=magic, attributes=codec), magic)
     assert found.checksum is not None and f"a codec of the number {codec}" in found.checksum.detail
+
+
+def test_a_message_of_more_than_can_be_gone_through_in_a_second_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_legacy, "MESSAGES", 3)
+    three = b"".join(message(b"v", i) for i in range(3))
+    assert [one.value for one in read(wrapped(three, 2), 1)] == [b"v"] * 3
+    for more in (message(b"v", 3), message(b"v", 2), b"!"):
+        (found,) = read(wrapped(three + more, 9), 1)
+        assert (found.offset, found.checksum and found.checksum.reason) == (9, "corrupt")
+        assert found.checksum is not None and "it holds more than 3" in found.checksum.detail
 
 
 def test_so_many_damaged_messages_are_refused_each_and_the_rest_by_one() -> None:
