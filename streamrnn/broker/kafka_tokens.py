@@ -229,6 +229,8 @@ def _unanswered(endpoint: str, error: Exception) -> TokenError:
             "in oauth.cafile",
             lasting=True,
         )
+    if isinstance(cause, TimeoutError):
+        return _too_slow(endpoint)
     return TokenError(f"{endpoint} gave no token: {_shown(cause)}", lasting=False)
 
 

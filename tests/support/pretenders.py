@@ -56,8 +56,8 @@ API_VERSIONS = 18
 
 
 def versions_answer(error: int) -> bytes:
-    """Of version 0: versions 0 of itself, 1 of Metadata, and what a client of the administration asks for."""
-    apis = ((API_VERSIONS, 0, 0), (3, 1, 1), (17, 0, 1), (19, 0, 0), (32, 0, 0))
+    """Of version 0: versions 0 of itself, 1 of Metadata, and what clients authenticate and administrate with."""
+    apis = ((API_VERSIONS, 0, 0), (3, 1, 1), (17, 0, 1), (19, 0, 0), (32, 0, 0), (36, 0, 1))
     return struct.pack(">hi", error, len(apis)) + b"".join(struct.pack(">hhh", *api) for api in apis)
 
 
