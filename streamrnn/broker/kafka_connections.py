@@ -99,6 +99,14 @@ def _readable(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     return reading
 
 
+class _EndedError(client_errors.KafkaConnectionError):  # type: ignore[misc]
+    """A connection's end for a reason that is not the client's, as of a token or a ticket."""
+
+    def __init__(self, cause: Cause, error: BaseException) -> None:
+        super().__init__(cause.text)
+        self.cause, self.__cause__ = cause, error
+
+
 class HopelessError(client_errors.KafkaConnectionError):  # type: ignore[misc]
     """No server can be reached, for causes that waiting does not mend."""
 
@@ -206,13 +214,14 @@ class NamingManager(KafkaConnectionManager):  # type: ignore[misc]
 
         def connection_lost(error: BaseException | None) -> None:
             if error is not None and not isinstance(error, client_errors.KafkaError | OSError):
-                cause, error = error, client_errors.KafkaConnectionError(self._cause(error).text)
-                error.__cause__ = cause
+                error = _EndedError(self._cause(error), error)
             lost(error)
 
         connection.connection_made, connection.connection_lost = connection_made, connection_lost
 
     def _cause(self, error: BaseException) -> Cause:
+        if isinstance(error, _EndedError):
+            return error.cause
         if isinstance(error, client_errors.UnsupportedSaslMechanismError) and not error.args and self._offered:
             error = client_errors.UnsupportedSaslMechanismError(f"{OFFERS}{', '.join(self._offered)}")
         return cause_of(error, self._security)
@@ -226,7 +235,7 @@ class NamingManager(KafkaConnectionManager):  # type: ignore[misc]
         """A connection that stood is gone. While none has brought an answer yet, that says something."""
         unreadable = isinstance(error, client_errors.KafkaProtocolError)
         if connection.init_future.succeeded() and (unreadable or not self.bootstrapped):
-            closed = isinstance(error, client_errors.KafkaConnectionError) and error.__cause__ is None
+            closed = isinstance(error, client_errors.KafkaConnectionError) and not isinstance(error, _EndedError)
             self._failed(node_id, CLOSED if closed else self._cause(error))
 
     def _failed(self, node_id: Any, cause: Cause) -> None:
