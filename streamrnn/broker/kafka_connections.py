@@ -5,7 +5,8 @@ is kept for each server; what waiting does not mend ends the client's first conn
 the cause is one line of our log. Connections also keep what the client lets go: the broker's last words, which come
 together with the connection's end, and the mechanisms that it offers. A handshake that is not answered has an end, and
 so has a connection on which comes what cannot be read: the client's own would wait for the answer that was there.
-Whatever a connection ends with reaches those who wait for an answer as an error of the client's.
+Whatever a connection ends with reaches those who wait for an answer as an error of the client's. No socket stays open
+behind a try that failed or a client that is closed.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import ssl
 import time
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakSet
 
 import kafka.errors as client_errors
-from kafka.net.inet import create_connection
+from kafka.net.compat import KafkaNetClient
+from kafka.net.inet import KafkaNetSocket
 from kafka.net.manager import KafkaConnectionManager
 from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
 from kafka.protocol.sasl import SaslHandshakeRequest
@@ -107,6 +110,44 @@ class _EndedError(client_errors.KafkaConnectionError):  # type: ignore[misc]
         self.cause, self.__cause__ = cause, error
 
 
+async def _connected(net: Any, node: Any, options: Any, proxy_url: str | None, timeout_at: float | None) -> Any:
+    """A socket to a server's first address that takes one. As the client's, which leaves open those that failed."""
+    factory, made = KafkaNetSocket(proxy_url), []
+    make = factory.socket
+
+    def noting(*kind: Any) -> Any:
+        made.append(make(*kind))
+        return made[-1]
+
+    factory.socket = noting
+    newest = client_errors.KafkaConnectionError("DNS Resolution failure")
+    for address in factory.dns_lookup(node.host, node.port):
+        try:
+            return await factory.connect(net, address, options, timeout_at=timeout_at)
+        except BaseException as error:
+            for sock in made:
+                sock.close()
+            if isinstance(error, client_errors.KafkaTimeoutError):
+                raise client_errors.KafkaConnectionError("Connection timed out") from None
+            if isinstance(error, OSError):
+                newest = client_errors.KafkaConnectionError(f"unable to connect: {error}")
+            elif isinstance(error, client_errors.KafkaConnectionError):
+                newest = error
+            else:
+                raise
+    raise newest
+
+
+class ClosingClient(KafkaNetClient):  # type: ignore[misc]
+    """The client's, which when closed leaves a connection open that still had something to send."""
+
+    def close(self, node_id: Any = None) -> None:
+        """See the client's."""
+        super().close(node_id)
+        if node_id is None:
+            self._manager.let_go()
+
+
 class HopelessError(client_errors.KafkaConnectionError):  # type: ignore[misc]
     """No server can be reached, for causes that waiting does not mend."""
 
@@ -122,6 +163,7 @@ class NamingManager(KafkaConnectionManager):  # type: ignore[misc]
         self._security, self._clock = security, clock
         self._offered: tuple[str, ...] = ()
         self._causes: dict[Any, tuple[Cause, int]] = {}  # by node, the newest last; how often in a row
+        self._transports: WeakSet[Any] = WeakSet()
         self._began: float | None = None  # when the first of the present failures was, none having gone well since
 
     def get_connection(self, node_id: Any, *args: Any, **kwargs: Any) -> Any:
@@ -135,18 +177,28 @@ class NamingManager(KafkaConnectionManager):  # type: ignore[misc]
     async def _build_transport(self, node: Any, timeout_at: float | None = None) -> Any:
         """As the client's, which waits for ever for a handshake, and leaves the socket open when it fails."""
         options, proxy = self.config["socket_options"], self.config["proxy_url"]
-        sock = await create_connection(self._net, node.host, node.port, options, proxy_url=proxy, timeout_at=timeout_at)
+        sock = await _connected(self._net, node, options, proxy, timeout_at)
         try:
             if not self.ssl_enabled:
-                return _Plain(self._net, sock, host=node.host)
+                transport = _Plain(self._net, sock, host=node.host)
+                self._transports.add(transport)
+                return transport
             settings = {name: value for name, value in self.config.items() if name.startswith("ssl_")}
             transport = _Encrypted(self._net, sock, host=node.host, **settings)
             sock = transport._sock  # the one before has been taken over
+            self._transports.add(transport)
             await transport.shake_hands(timeout_at)
         except BaseException:
             sock.close()
             raise
         return transport
+
+    def let_go(self) -> None:
+        """Close what is still open once nothing runs any more that would."""
+        for transport in list(self._transports):
+            sock, transport._sock = transport._sock, None
+            if sock is not None:
+                sock.close()
 
     def maybe_raise_auth_failure(self, node_id: Any) -> None:  # noqa: ARG002 - the client's signature
         """What the client asks before each try. The first connecting is given up where no server can be hoped for."""

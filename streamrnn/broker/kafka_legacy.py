@@ -13,9 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from kafka.errors import UnsupportedCodecError
-
-from streamrnn.broker.kafka_batches import Read
+from streamrnn.broker.kafka_batches import ONE_BY_ONE, Read
 from streamrnn.broker.kafka_settings import Limits
 from streamrnn.broker.kafka_unpacking import UnpackingError, pieces
 from streamrnn.broker.protocol import Refused
@@ -71,16 +69,21 @@ class MessageSet:
             return
         # With magic 1 offsets are counted within it, and it has the offset of its last one.
         shift = outer.offset - last[0].offset if self.magic == 1 else 0
-        after = -1
+        after, refusals, end = -1, 0, last[0].offset + shift
         for message in _messages(unpacked, self.magic):
             if (offset := message.offset + shift) > after:
                 after = offset
-                yield _read(message, offset, outer)
+                read = _read(message, offset, outer)
+                refusals += read.checksum is not None
+                if refusals > ONE_BY_ONE:
+                    yield self._refused(f"{ONE_BY_ONE} of those are refused before", max(offset, end))
+                    return
+                yield read
 
     def _unpacked(self, outer: _Message) -> bytes:
         codec = outer.attributes & _CODEC
         if codec == _LZ4 and self.magic == 0:  # written with a checksum that no library takes
-            raise UnsupportedCodecError("lz4 of brokers before 0.10")
+            raise ValueError("it is compressed with lz4 as before Kafka 0.10, whose checksum no library takes")
         held, size = [], 0
         for piece in pieces(codec, outer.value or b""):
             held.append(piece)
@@ -89,10 +92,11 @@ class MessageSet:
                 raise ValueError(f"it unpacks to more than {self._limit} bytes")
         return b"".join(held)
 
-    def _refused(self, why: str) -> Read:
+    def _refused(self, why: str, offset: int | None = None) -> Read:
+        offset = self.base_offset if offset is None else offset
         detail = f"a message that holds others, this and those before it, cannot be read: {why}"
-        _log.warning("%s: offset %d goes to the dead letters: %s", self._name, self.base_offset, detail)
-        return Read(self.base_offset, -1, 0, None, None, [], 0, Refused("corrupt", detail))
+        _log.warning("%s: offset %d goes to the dead letters: %s", self._name, offset, detail)
+        return Read(offset, -1, 0, None, None, [], 0, Refused("corrupt", detail))
 
 
 def _read(message: _Message, offset: int, outer: _Message) -> Read:

@@ -40,8 +40,7 @@ from tests.support.pretenders import (
     versions_answer,
 )
 
-# The client leaves some sockets to the garbage collector, and its log records hold on to them.
-pytestmark = [pytest.mark.timeout(60), pytest.mark.filterwarnings("ignore:unclosed <s:ResourceWarning")]
+pytestmark = pytest.mark.timeout(60)
 
 WRONG = "wrong-password-99"
 
