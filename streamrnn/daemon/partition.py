@@ -31,13 +31,15 @@ from streamrnn.daemon.metrics import (
     Delta,
     Metrics,
 )
+from streamrnn.daemon.uncommitted import AFRESH
 from streamrnn.daemon.watch import Watch
-from streamrnn.errors import RecordError
+from streamrnn.errors import DivergedError, RecordError
 from streamrnn.job.codec.dead_letters import encode_dead_letter
 from streamrnn.job.codec.records import Decoded
 from streamrnn.job.job import Job
 from streamrnn.learner.clock import JUMPS
 from streamrnn.learner.learner import Learner, Predictions
+from streamrnn.learner.validity import LARGEST_WEIGHT
 from streamrnn.storage.manifest import KEPT_QUARANTINED, Manifest, Progress
 from streamrnn.storage.snapshot import take_snapshot
 from streamrnn.storage.writer import BackgroundWriter
@@ -203,6 +205,7 @@ class Partition:
         decoded = self.job.codec.decode(records)
         between = time.perf_counter()
         predictions = self.learner.process(decoded.block)
+        self._require_weights(records)
         self._watch.look(records, decoded)
         self._timing.phase("decode", between - started)
         self._timing.phase("process", time.perf_counter() - between)
@@ -210,6 +213,17 @@ class Partition:
         self.ordinal += len(records)
         self._since_checkpoint += len(records)
         return decoded, predictions
+
+    def _require_weights(self, records: Sequence[Record]) -> None:
+        """Stop before anything is sent that a learner without weights says, and before that is committed."""
+        largest = self.learner.largest_weight()
+        if not largest <= LARGEST_WEIGHT:
+            raise DivergedError(
+                f"{self.tp}: with the records from offset {records[0].offset} to {records[-1].offset} the learner's "
+                f"weights came to {largest:g}, which no learning leads to, and nothing it predicts is of use. They "
+                "were not learned here: look where the model.warm_start file or the checkpoints came from. To start "
+                f"afresh, without that file: {AFRESH}"
+            )
 
     def _outputs(self, decoded: Decoded, predictions: Predictions) -> list[Output]:
         to = self.job.config.output
