@@ -32,7 +32,7 @@ from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.opening import open_administration
 from streamrnn.daemon.partition import Partition, Start
 from streamrnn.daemon.placement import KEYS_MOVED
-from streamrnn.daemon.uncommitted import AFRESH, began_with, lineages_of, newest_of_all, not_begun
+from streamrnn.daemon.uncommitted import AFRESH, began_with, lineages_of, newest_of_all, not_begun, way_back
 from streamrnn.errors import BrokerError, CheckpointError, RecoveryError
 from streamrnn.job.job import Job
 from streamrnn.learner.learner import Learner
@@ -206,8 +206,9 @@ class Recovery:
         if checkpoint is None:
             bad = "".join(f"\n  {r.place}: {r.reason}" for r in rejected)
             raise RecoveryError(
-                f"{lost}, and of lineages {', '.join(lineages)} none can be used{bad}. Bring the directory back, or "
-                "set checkpoint.on_lost_offsets: restart to learn anew"
+                f"{lost}, and of lineages {', '.join(lineages)} none can be used{bad}. "
+                f"{way_back(rejected, 'Bring the directory back')}, or set checkpoint.on_lost_offsets: restart to "
+                "learn anew"
             )
         if other := self._other_topic(tp, checkpoint.manifest):
             _log.warning("%s: %s; learning starts anew from the beginning of its log", tp, other)
@@ -318,7 +319,8 @@ class Recovery:
         start = self._start_behind(tp, manifest, commit, mark)
         partition = Partition(job, tp, self._metrics, learner, start)
         changed = changes(manifest.build, self._job.build)
-        partition.metrics.restored(corrupt_checkpoints=len(rejected), build_changed=bool(changed))
+        corrupt = sum(not each.earlier for each in rejected)
+        partition.metrics.restored(corrupt_checkpoints=corrupt, build_changed=bool(changed))
         for line in changed:
             _log.info("%s: the checkpoint was written by another build: %s", tp, line)
         with _closed_on_error(partition):
@@ -335,8 +337,9 @@ class Recovery:
             bad = "".join(f"\n  {r.place}: {r.reason}" for r in rejected)
             raise RecoveryError(
                 f"{tp}: no usable checkpoint of lineage {mark.lineage} at or below the committed offset "
-                f"{commit.offset} in {store.place}{bad or ' (none there)'}. Bring the directory back (every worker "
-                f"must reach it), or start afresh: {AFRESH}"
+                f"{commit.offset} in {store.place}{bad or ' (none there)'}. "
+                f"{way_back(rejected, 'Bring the directory back (every worker must reach it)')}, or start afresh: "
+                f"{AFRESH}"
             )
         return checkpoint, rejected
 

@@ -50,7 +50,14 @@ def newest_of_all(store: CheckpointStore) -> tuple[Checkpoint | None, list[Rejec
         rejected += more
         if checkpoint is not None:
             return checkpoint, rejected
-    return None, rejected
+    return None, rejected or [each for lineage in store.lineages() for each in store.newest(lineage).rejected]
+
+
+def way_back(rejected: Sequence[Rejected], otherwise: str) -> str:
+    """What to do where none of these can be used, which is what an update leaves behind or ``otherwise`` damage."""
+    if any(each.earlier for each in rejected):
+        return "Go back to the version of streamrnn that wrote them"
+    return otherwise
 
 
 def lineages_of(store: CheckpointStore) -> dict[str, list[int]]:
