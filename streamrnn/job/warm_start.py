@@ -76,8 +76,8 @@ def is_told(config: Config) -> bool:
 
 def begun_with(fingerprint: Mapping[str, Any]) -> str | None:
     """The digest that a job's fingerprint holds; None for a job that began with random weights."""
-    digest: str | None = fingerprint.get(FIELD, {}).get("sha256")
-    return digest
+    told = fingerprint.get(FIELD)
+    return told.get("sha256") if isinstance(told, dict) else None
 
 
 def begin(config: Config, learner: Learner, fingerprint: Mapping[str, Any]) -> None:
