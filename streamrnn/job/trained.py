@@ -23,7 +23,7 @@ from streamrnn.storage.listing import Listed, find, store_of
 from streamrnn.storage.manifest import Manifest
 from streamrnn.storage.model_file import ModelFile, unpack
 from streamrnn.storage.names import position_in
-from streamrnn.system.reading import AS_MUCH_AS_FITS
+from streamrnn.system.memory import AS_MUCH_AS_FITS
 from streamrnn.system.reading import read as read_file
 
 
@@ -92,9 +92,14 @@ def hashing_of(manifest: Manifest) -> Hashing:
 def encoder_of(manifest: Manifest) -> FeatureEncoder:
     """The encoder of the features that a checkpoint was written with, but for the key they were hashed under."""
     try:
-        return FeatureEncoder(msgspec.convert(manifest.configuration["features"], tuple[FeatureSpec, ...]))
+        encoder = FeatureEncoder(msgspec.convert(manifest.configuration["features"], tuple[FeatureSpec, ...]))
     except (KeyError, ValueError) as error:
         raise CheckpointError(f"its features are not of a kind that this version knows: {error}") from error
+    if len(encoder.names) != manifest.spec.n_features:
+        raise CorruptCheckpoint(
+            f"its features make {len(encoder.names)} columns, its specification has {manifest.spec.n_features}"
+        )
+    return encoder
 
 
 def _candidates(path: Path, job: str, wanted: str | None) -> Sequence[Listed]:

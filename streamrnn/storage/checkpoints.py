@@ -16,16 +16,16 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from streamrnn.errors import BlobError, CheckpointError, ConfigError, CorruptCheckpoint, EarlierFormat
 from streamrnn.learner.lowering import bytes_per_stream
 from streamrnn.learner.state import MODEL, STREAMS, require_shapes
 from streamrnn.learner.streams import SEGMENT_SLOTS
-from streamrnn.storage.blobs import Blob, Blobs
+from streamrnn.storage.blobs import Blob, Blobs, told_together
 from streamrnn.storage.fingerprints import as_json, build_info, canonical_sha256
 from streamrnn.storage.manifest import (
     DIGEST_END,
@@ -41,11 +41,12 @@ from streamrnn.storage.manifest import (
 )
 from streamrnn.storage.names import PartitionNames, folder_of, last, position_in
 from streamrnn.storage.retention import GARBAGE_GRACE_S, Candidate, superfluous
-from streamrnn.storage.segments import Segment, pack_segment, unpack_segment
+from streamrnn.storage.segments import Segment, most_bytes, pack_segment, unpack_segment
 from streamrnn.storage.snapshot import Checkpoint, Snapshot, join_segments, n_segments
 from streamrnn.storage.tensors import Arrays, decode, encode
 
 _Entry = TypeVar("_Entry", bound=SegmentEntry)
+_T = TypeVar("_T")
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +64,13 @@ class Found(NamedTuple):
     """What ``CheckpointStore.newest`` found; ``rejected`` are the newer ones that had to be passed over."""
 
     checkpoint: Checkpoint | None
+    rejected: list[Rejected]
+
+
+class Used(NamedTuple, Generic[_T]):
+    """What was made of a checkpoint by ``CheckpointStore.use_newest``; ``rejected`` as above."""
+
+    made: _T | None
     rejected: list[Rejected]
 
 
@@ -116,19 +124,29 @@ class CheckpointStore:
         A corrupt one is logged, listed in ``rejected``, and the one before is tried. Raises FingerprintMismatch when
         the newest readable one was written under another configuration, unless it may be ``of_any_configuration``.
         """
+
+        def load(manifest: Manifest) -> Checkpoint:
+            return self.load(manifest, of_any_configuration=of_any_configuration)
+
+        return Found(*self.use_newest(lineage, load, at_or_below))
+
+    def use_newest(self, lineage: str, make: Callable[[Manifest], _T], at_or_below: int | None = None) -> Used[_T]:
+        """What ``make`` gives for the newest checkpoint of ``lineage`` of which it, too, finds that it can be used.
+
+        Of another one it raises CorruptCheckpoint, and the one before is tried, as in ``newest``.
+        """
         rejected: list[Rejected] = []
         for position in reversed(self.positions(lineage)):
             if at_or_below is not None and position > at_or_below:
                 continue
             try:
-                manifest = self.read(lineage, position)
-                return Found(self.load(manifest, of_any_configuration=of_any_configuration), rejected)
+                return Used(make(self.read(lineage, position)), rejected)
             # Another configuration is no damage: the checkpoints before were written under it as well.
             except CorruptCheckpoint as error:
                 place = f"{self._blobs}/{self._names.manifest(lineage, position)}"
                 _log.error("checkpoint %s cannot be used: %s", place, error)
                 rejected.append(Rejected(place, str(error), isinstance(error, EarlierFormat)))
-        return Found(None, rejected)
+        return Used(None, rejected)
 
     def read(self, lineage: str, position: int) -> Manifest:
         """Read and verify one manifest of this partition. Raises CorruptCheckpoint with the reason."""
@@ -184,6 +202,8 @@ class CheckpointStore:
 
     def load_model(self, manifest: Manifest) -> Arrays:
         """Read what is not kept per stream, and verify bytes, names and shapes. Raises CorruptCheckpoint."""
+        if unlikely := _unlikely(manifest):
+            raise CorruptCheckpoint(unlikely)
         arrays = self._read_arrays(manifest.progress.lineage, manifest.model, _called(manifest.model))
         with _corrupt(_called(manifest.model)):
             require_shapes(arrays, MODEL, manifest.spec)
@@ -239,9 +259,10 @@ class CheckpointStore:
                 self._blobs.delete([name])
                 raise CorruptCheckpoint(f"a segment of {name} vanished while it was written; write a complete one")
         except BlobError as error:
+            stays = "" if base is None else "; the previous one stays valid"
             raise CheckpointError(
-                f"a checkpoint at {progress.position} cannot be written below {self.place}: {error}; the previous "
-                "one stays valid. Check space and permissions"
+                f"a checkpoint at {progress.position} cannot be written below {self.place}: {error}{stays}. Check "
+                "space and permissions"
             ) from error
         except ValueError as error:  # a dtype, a name, or a number that is not finite
             raise CheckpointError(f"a checkpoint at {progress.position} cannot be encoded: {error}") from error
@@ -316,9 +337,11 @@ class CheckpointStore:
         manifests = [self._candidate(lineage, position) for position in self.positions(lineage)]
         segments = self._listed_segments(lineage)
         gone = superfluous(manifests, segments, retain=retain, committed=committed, put_before=put_before)
-        self._blobs.delete(gone.manifests)
-        self._blobs.delete(gone.segments, put_before=put_before)
-        self._blobs.sweep(f"{self._names.lineage(lineage)}/", put_before=put_before)
+        # What cannot be removed must not keep the rest, or the directory would grow for ever.
+        with told_together() as attempt:
+            attempt(self._blobs.delete, gone.manifests)
+            attempt(self._blobs.delete, gone.segments, put_before=put_before)
+            attempt(self._blobs.sweep, f"{self._names.lineage(lineage)}/", put_before=put_before)
 
     def _candidate(self, lineage: str, position: int) -> Candidate:
         name = self._names.manifest(lineage, position)
@@ -355,6 +378,10 @@ def _unlikely(manifest: Manifest) -> str:
     # Of two segments the rows differ, since each stream stands in one of them.
     if len({entry.sha256 for entry in manifest.segments}) != len(manifest.segments):
         return "it names a segment of streams twice"
+    for entry in (manifest.model, *manifest.segments):
+        largest = most_bytes(manifest.spec, entry.rows if isinstance(entry, StreamsEntry) else None)
+        if entry.bytes > largest:
+            return f"{_called(entry)} has {entry.bytes} bytes, its specification makes at most {largest}"
     for entry in manifest.segments:
         if entry.bytes < entry.rows * row:
             return f"segment {entry.index} has {entry.bytes} bytes, its {entry.rows} rows need {entry.rows * row}"

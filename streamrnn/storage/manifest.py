@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from streamrnn.errors import BlobError, CorruptCheckpoint, FingerprintMismatch
 from streamrnn.learner.spec import LearnerSpec
+from streamrnn.learner.streams import SEGMENT_SLOTS
 from streamrnn.storage.blobs import Blobs
 from streamrnn.storage.fingerprints import canonical_sha256, changes, refuse_earlier
 from streamrnn.system.documents import parsed_json
@@ -32,6 +33,11 @@ MOST_BYTES = 1 << 22
 
 KEPT_QUARANTINED = 100
 """How many quarantined offsets are named, the newest: brokers take 4,096 bytes beside a committed offset."""
+
+MOST_CHANGES = 20
+"""How many settings that differ are listed one by one."""
+
+_MOST_NAMES = 1000  # of counters, of sections of a configuration, of versions in a build: there are a few dozen
 
 _INT64 = (1 << 63) - 1
 _Natural = Annotated[int, Meta(ge=0, le=_INT64)]
@@ -57,7 +63,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     stream_time_ms: _Whole | None = None
     updates: _Natural = 0
     parameters: _Natural = 0
-    counters: dict[str, _Whole | float] = {}
+    counters: Annotated[dict[str, _Whole | float], Meta(max_length=_MOST_NAMES)] = {}
     topic_id: str = ""
     quarantined: Annotated[tuple[_Natural, ...], Meta(max_length=KEPT_QUARANTINED)] = ()
 
@@ -89,11 +95,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     partition: _Natural
     created: str
     progress: Progress
-    configuration: dict[str, Any]
+    configuration: Annotated[dict[str, Any], Meta(max_length=_MOST_NAMES)]
     configuration_sha256: _Sha256
     spec: LearnerSpec
-    build: dict[str, str]
-    slots_per_segment: Annotated[int, Meta(ge=1)]
+    build: Annotated[dict[str, str], Meta(max_length=_MOST_NAMES)]
+    slots_per_segment: Annotated[int, Meta(ge=1, le=SEGMENT_SLOTS)]
     n_slots: _Natural
     model: SegmentEntry
     segments: tuple[StreamsEntry, ...]
@@ -103,6 +109,39 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def bytes(self) -> int:
         """Size of all segments this checkpoint names, whether it wrote them or an earlier one did."""
         return self.model.bytes + sum(entry.bytes for entry in self.segments)
+
+
+class _Feature(msgspec.Struct, frozen=True):
+    field: str
+    encoder: str
+
+
+class _Source(msgspec.Struct, frozen=True):
+    stream_key: str | None = None
+
+
+class _Configuration(msgspec.Struct, frozen=True):
+    """What a configuration is made of, as far as it tells of it: everybody who reads one relies on it.
+
+    Another version may tell more, or less. What the values inside mean is the job's to say.
+    """
+
+    job: str = ""
+    input: _Source = _Source()
+    features: tuple[_Feature, ...] = ()
+    inputs: dict[str, Any] = {}
+    target: dict[str, Any] = {}
+    model: dict[str, Any] = {}
+    learning: dict[str, Any] = {}
+    streams: dict[str, Any] = {}
+    hashing: dict[str, str | None] = {}
+    begun_with: dict[str, str] = msgspec.field(default_factory=dict, name="model.warm_start")
+
+
+class _Parts(msgspec.Struct, frozen=True):
+    """So that what is wrong is told with its place."""
+
+    configuration: _Configuration
 
 
 def new_lineage(now: datetime | None = None) -> str:
@@ -118,7 +157,9 @@ def check_configuration(manifest: Manifest, configuration: Mapping[str, Any]) ->
     """Raise FingerprintMismatch, naming each differing field, unless the checkpoint is of this ``configuration``."""
     differing = changes(manifest.configuration, configuration)
     if differing:
-        listed = "".join(f"\n  {line}" for line in differing)
+        listed = "".join(f"\n  {line}" for line in differing[:MOST_CHANGES])
+        if len(differing) > MOST_CHANGES:
+            listed += f"\n  and {len(differing) - MOST_CHANGES} more"
         raise FingerprintMismatch(
             f"the checkpoint at position {manifest.progress.position} of {manifest.topic}/{manifest.partition} was "
             f"written under another configuration (old -> new):{listed}\nEither put the old values back, or learn "
@@ -157,12 +198,15 @@ def read_manifest(blobs: Blobs, name: str) -> Manifest:
         )
     # Malformed is reported before altered, since it names the field.
     try:
-        intact = raw.get("sha256") == _self_check(raw)
         manifest = msgspec.convert(raw, Manifest)
+        msgspec.convert({"configuration": manifest.configuration}, _Parts)
+        intact = manifest.sha256 == _self_check(raw)
     except ValueError as error:  # a field of the wrong type or pattern, or NaN written as a number
         raise CorruptCheckpoint(f"the manifest is malformed: {error}") from error
     if not intact:
         raise CorruptCheckpoint("the manifest's bytes differ from its own digest")
+    if canonical_sha256(manifest.configuration) != manifest.configuration_sha256:
+        raise CorruptCheckpoint("the manifest's configuration differs from its digest")
     if not _complete(manifest):
         raise CorruptCheckpoint(f"the manifest's segments do not make up its {manifest.n_slots} slots")
     return manifest

@@ -6,10 +6,10 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from streamrnn.broker.kafka_compression import PACKAGES, missing_codecs, what_is_missing
+from streamrnn.broker.kafka_settings import reading_bytes
 from streamrnn.core.compiled import is_compiled
 from streamrnn.core.object_file import cache_directories
 from streamrnn.daemon.certificate import certificate_of
@@ -19,9 +19,7 @@ from streamrnn.job.config import Config
 from streamrnn.job.http_config import HttpConfig
 from streamrnn.learner.lowering import bytes_per_stream, layout_of, most_bytes
 from streamrnn.storage.names import folder_of
-from streamrnn.system import reading
-
-_LONGEST = 1 << 16  # of what the kernel tells of control groups
+from streamrnn.system.memory import memory_limit
 
 
 def machine(config: Config) -> Iterator[Finding]:
@@ -93,50 +91,28 @@ def space(config: Config, partitions: int) -> Iterator[Finding]:
 
 
 def memory(config: Config, partitions: int) -> Iterator[Finding]:
-    """Whether full learners, the names of their streams counted, fit into what this process may have."""
+    """Whether full learners, the names of their streams counted, fit into what this process may have.
+
+    What records may take while they are read counts, too: most jobs' take less, so that its lack is no problem yet.
+    """
     spec, key, limit = config.learner_spec(), config.input.max_key_bytes, memory_limit()
     if limit is None:
         return
     least, each = most_bytes(spec, 0), most_bytes(spec, key)
-    most = each * max(1, partitions)
+    reading = 0 if config.kafka is None else reading_bytes(config.input.max_record_bytes)
+    most = each * max(1, partitions) + reading
     text = f"memory: {_size(limit)} may be used here"
+    beside = f" ({_size(reading)} of it to read records, with one broker)" if reading else ""
     remedy = "lower streams.max_streams, or set streams.max_bytes, which streams are then kept within"
     if least > limit:
         yield problem(f"{text}, and with all streams in use one partition takes {_size(least)}; {remedy}")
     elif most > limit:
         yield warning(
             f"{text}; with all streams in use, and names as long as input.max_key_bytes lets them be, {partitions} "
-            f"partitions may take {_size(most)}, should one worker have them all; {remedy}"
+            f"partitions may take {_size(most)}{beside}, should one worker have them all; {remedy}"
         )
     else:
-        yield fine(f"{text}, at most {_size(most)} are needed for streams and their names")
-
-
-def memory_limit(root: Path = Path("/")) -> int | None:
-    """Bytes that this process may have: what the machine has, or its control group allows; None where nobody says."""
-    limits = []
-    with suppress(OSError, ValueError):
-        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    with suppress(OSError):
-        for line in _text(root / "proc/self/cgroup").splitlines():
-            _, controllers, group = line.split(":", 2)
-            if controllers not in ("", "memory"):
-                continue
-            base, name = (
-                ("sys/fs/cgroup", "memory.max")
-                if controllers == ""
-                else ("sys/fs/cgroup/memory", "memory.limit_in_bytes")
-            )
-            # A group is within those above it; in a container, what is seen as the uppermost one is the container's.
-            at = PurePosixPath(group.lstrip("/"))
-            for above in (at, *at.parents):
-                with suppress(OSError, ValueError):
-                    limits.append(int(_text(root / base / above / name)))
-    return min(limits, default=None)
-
-
-def _text(path: Path) -> str:
-    return reading.read(path, _LONGEST, links=True).decode()
+        yield fine(f"{text}, at most {_size(most)} are needed for streams and their names{beside}")
 
 
 def port(http: HttpConfig) -> Iterator[Finding]:
