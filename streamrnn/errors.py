@@ -5,6 +5,7 @@
     ├── RecordError              one record cannot be used; it becomes a dead letter
     ├── CheckpointError          a checkpoint cannot be written or used
     │   ├── CorruptCheckpoint    bytes are missing or differ from their digest
+    │   │   └── EarlierFormat    they are whole, and an earlier version wrote them in a format that is no longer read
     │   ├── UnsavedError         a worker was stopped, and its last checkpoint was not written; the log has the records
     │   ├── FingerprintMismatch  it was written under another configuration
     │   └── BlobError            the place where checkpoints are kept refused or could not be reached
@@ -63,6 +64,10 @@ class CheckpointError(StreamrnnError):
 
 class CorruptCheckpoint(CheckpointError):  # noqa: N818 - reads as the noun it is in logs
     """A checkpoint's bytes are missing or differ from their digest."""
+
+
+class EarlierFormat(CorruptCheckpoint):
+    """A checkpoint or model file is of a format that an earlier version wrote and this one does not read."""
 
 
 class UnsavedError(CheckpointError):

@@ -33,7 +33,7 @@ from streamrnn.daemon.partition import Partition, Start
 from streamrnn.daemon.placement import KEYS_MOVED
 from streamrnn.daemon.restored import Restored, Restoring
 from streamrnn.daemon.restored import began_with as began_with_of
-from streamrnn.daemon.uncommitted import began_with, lineages_of, newest_of_all, not_begun
+from streamrnn.daemon.uncommitted import began_with, lineages_of, newest_of_all, not_begun, way_back
 from streamrnn.errors import BrokerError, CheckpointError, RecoveryError
 from streamrnn.job.job import Job
 from streamrnn.storage.checkpoints import Rejected, Used
@@ -199,8 +199,9 @@ class Recovery:
             restoring.raise_unknown()
             bad = "".join(f"\n  {r.place}: {r.reason}" for r in rejected)
             raise RecoveryError(
-                f"{lost}, and of lineages {', '.join(lineages)} none can be used{bad}. Bring the directory back, or "
-                "set checkpoint.on_lost_offsets: restart to learn anew"
+                f"{lost}, and of lineages {', '.join(lineages)} none can be used{bad}. "
+                f"{way_back(rejected, 'Bring the directory back')}, or set checkpoint.on_lost_offsets: restart to "
+                "learn anew"
             )
         if other := self._other_topic(tp, made.manifest):
             _log.warning("%s: %s; learning starts anew from the beginning of its log", tp, other)
@@ -309,7 +310,8 @@ class Recovery:
         start = self._start_behind(tp, manifest, commit, mark)
         partition = Partition(job, tp, self._metrics, learner, start)
         changed = changes(manifest.build, self._job.build)
-        partition.metrics.restored(corrupt_checkpoints=len(rejected), build_changed=bool(changed))
+        corrupt = sum(not each.earlier for each in rejected)
+        partition.metrics.restored(corrupt_checkpoints=corrupt, build_changed=bool(changed))
         for line in changed:
             _log.info("%s: the checkpoint was written by another build: %s", tp, line)
         with _closed_on_error(partition):
@@ -328,8 +330,9 @@ class Recovery:
             bad = "".join(f"\n  {r.place}: {r.reason}" for r in read.rejected)
             raise RecoveryError(
                 f"{tp}: no usable checkpoint of lineage {mark.lineage} at or below the committed offset "
-                f"{commit.offset} in {store.place}{bad or ' (none there)'}. Bring the directory back (every worker "
-                f"must reach it), or start afresh: {AFRESH}"
+                f"{commit.offset} in {store.place}{bad or ' (none there)'}. "
+                f"{way_back(read.rejected, 'Bring the directory back (every worker must reach it)')}, or start afresh: "
+                f"{AFRESH}"
             )
         return read
 

@@ -47,7 +47,15 @@ def newest_of_all(store: CheckpointStore, make: Callable[[Manifest], _T]) -> Use
         rejected += more
         if made is not None:
             return Used(made, rejected)
-    return Used(None, rejected)
+    every = (each for lineage in store.lineages() for each in store.use_newest(lineage, make).rejected)
+    return Used(None, rejected or list(every))
+
+
+def way_back(rejected: Sequence[Rejected], otherwise: str) -> str:
+    """What to do where none of these can be used, which is what an update leaves behind or ``otherwise`` damage."""
+    if any(each.earlier for each in rejected):
+        return "Go back to the version of streamrnn that wrote them"
+    return otherwise
 
 
 def lineages_of(store: CheckpointStore) -> dict[str, list[int]]:

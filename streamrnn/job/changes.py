@@ -141,8 +141,8 @@ def former(config: Config, configuration: Mapping[str, Any]) -> Config:
     try:
         was = replace(
             config,
-            job=configuration["job"],
-            input=msgspec.convert({**untold, **configuration["input"]}, InputConfig),
+            job=msgspec.convert(configuration["job"], str),
+            input=msgspec.convert(untold | msgspec.convert(configuration["input"], dict[str, Any]), InputConfig),
             features=msgspec.convert(configuration["features"], tuple[FeatureSpec, ...]),
             inputs=msgspec.convert(configuration["inputs"], InputSpec),
             target=msgspec.convert(configuration["target"], TargetSpec),

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from streamrnn.errors import CheckpointError, ConfigError
+from streamrnn.errors import CheckpointError, ConfigError, EarlierFormat
 from streamrnn.job import trained
 from streamrnn.job.compatibility import misfits
 from streamrnn.job.config import Config
@@ -76,8 +76,8 @@ def is_told(config: Config) -> bool:
 
 def begun_with(fingerprint: Mapping[str, Any]) -> str | None:
     """The digest that a job's fingerprint holds; None for a job that began with random weights."""
-    digest: str | None = fingerprint.get(FIELD, {}).get("sha256")
-    return digest
+    told = fingerprint.get(FIELD)
+    return told.get("sha256") if isinstance(told, dict) else None
 
 
 def begin(config: Config, learner: Learner, fingerprint: Mapping[str, Any]) -> None:
@@ -119,6 +119,8 @@ def _read(config: Config, why: str, wanted: str | None = None) -> trained.Traine
         ) from None
     except OSError as error:
         raise ConfigError(f"{FIELD}: {path} cannot be read: {error.strerror or type(error).__name__}") from None
+    except EarlierFormat as error:
+        raise ConfigError(f"{FIELD}: {path} is not usable: {error}") from error
     except (CheckpointError, ValueError) as error:
         raise _damaged(config, error) from error
 

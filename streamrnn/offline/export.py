@@ -69,6 +69,14 @@ def choose(listed: list[Listed], partition: int | None) -> Listed:
     return max(of_partition, key=lambda one: "" if one.manifest is None else one.manifest.created)
 
 
+def _stream_key(manifest: Manifest) -> str:
+    try:
+        source = msgspec.convert(manifest.configuration["input"], dict[str, Any])
+        return msgspec.convert(source["stream_key"], str | None) or STREAM
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"its input is not told in a way that this version knows: {error}") from error
+
+
 def _save(out: Path, model: ModelFile) -> None:
     try:
         model.require_readable()
@@ -80,12 +88,10 @@ def _save(out: Path, model: ModelFile) -> None:
 def export(listed: Listed, out: Path) -> Exported:
     """Write the checkpoint to a model file. Raises CheckpointError when one cannot be read or the other written."""
     store, manifest = store_of(listed)
-    encoder, source = encoder_of(manifest), manifest.configuration.get("input", {})
-    state = store.load(manifest).state()
+    state, encoder, stream_key = store.load(manifest).state(), encoder_of(manifest), _stream_key(manifest)
     name, reasons = estimator_of(manifest.spec, manifest.configuration["features"])
     if name is not None and manifest.spec.inputs.dt:
         state = without_elapsed_time(state)
-    stream_key = source.get("stream_key") or STREAM
     owner: dict[str, Any] = {
         "estimator": name,
         "parameters": {

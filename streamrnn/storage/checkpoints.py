@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from streamrnn.errors import BlobError, CheckpointError, ConfigError, CorruptCheckpoint
+from streamrnn.errors import BlobError, CheckpointError, ConfigError, CorruptCheckpoint, EarlierFormat
 from streamrnn.learner.lowering import bytes_per_stream
 from streamrnn.learner.state import MODEL, STREAMS, require_shapes
 from streamrnn.learner.streams import SEGMENT_SLOTS
@@ -56,6 +56,8 @@ class Rejected(NamedTuple):
 
     place: str
     reason: str
+    earlier: bool = False
+    """Whether nothing is known to be wrong but that an earlier version wrote it."""
 
 
 class Found(NamedTuple):
@@ -143,7 +145,7 @@ class CheckpointStore:
             except CorruptCheckpoint as error:
                 place = f"{self._blobs}/{self._names.manifest(lineage, position)}"
                 _log.error("checkpoint %s cannot be used: %s", place, error)
-                rejected.append(Rejected(place, str(error)))
+                rejected.append(Rejected(place, str(error), isinstance(error, EarlierFormat)))
         return Used(None, rejected)
 
     def read(self, lineage: str, position: int) -> Manifest:

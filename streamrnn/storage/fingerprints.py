@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from streamrnn.errors import CheckpointError
+from streamrnn.errors import CheckpointError, EarlierFormat
 from streamrnn.version import __version__
 
 _ABSENT = object()
@@ -47,6 +47,19 @@ def canonical_sha256(value: object) -> str:
     """SHA-256 over ``value`` as JSON with sorted keys and no white space."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def refuse_earlier(what: str, told: object, readable: int) -> None:
+    """Raise EarlierFormat where a file tells that it is of a format before the one that is ``readable``."""
+    found = told.get("format") if isinstance(told, dict) else None
+    if isinstance(told, dict) and type(found) is int and 1 <= found < readable:
+        build = told.get("build")
+        by = f", {build.get('streamrnn')!r}" if isinstance(build, dict) else ""
+        raise EarlierFormat(
+            f"{what} has format {found}, this version of streamrnn ({__version__}) reads {readable}; an earlier version"
+            f"{by} wrote it, and nothing is known to be wrong with it: go back to that one, or learn afresh (see "
+            "Upgrading in the handbook)"
+        )
 
 
 def changes(old: object, new: object) -> list[str]:

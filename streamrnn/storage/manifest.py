@@ -19,7 +19,7 @@ from streamrnn.errors import BlobError, CorruptCheckpoint, FingerprintMismatch
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.streams import SEGMENT_SLOTS
 from streamrnn.storage.blobs import Blobs
-from streamrnn.storage.fingerprints import canonical_sha256, changes
+from streamrnn.storage.fingerprints import canonical_sha256, changes, refuse_earlier
 from streamrnn.system.documents import parsed_json
 from streamrnn.version import __version__
 
@@ -190,6 +190,7 @@ def read_manifest(blobs: Blobs, name: str) -> Manifest:
     if not isinstance(raw, dict):
         raise CorruptCheckpoint(f"the manifest is not a JSON object but a {type(raw).__name__}")
     # The version first: another format may sign itself differently.
+    refuse_earlier("the manifest", raw, FORMAT)
     if raw.get("format") != FORMAT:
         raise CorruptCheckpoint(
             f"the manifest has format {raw.get('format')!r}, this version of streamrnn ({__version__}) reads {FORMAT}; "

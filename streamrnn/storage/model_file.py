@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from streamrnn.errors import CheckpointError
+from streamrnn.errors import CheckpointError, EarlierFormat
 from streamrnn.learner.learner import RLS_WEIGHT
 from streamrnn.learner.lowering import dtype_of, layout_of
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import LearnerState
+from streamrnn.storage.fingerprints import canonical_sha256, refuse_earlier
 from streamrnn.storage.segments import Segment, pack_segment, unpack_segment
 from streamrnn.storage.tensors import Array, decode, encode, header_of
 from streamrnn.system.documents import parsed_json
@@ -56,6 +58,7 @@ class _Description(msgspec.Struct, frozen=True, kw_only=True):
     owner: dict[str, Any]
     spec: LearnerSpec | None
     sha256: str  # of all arrays in the order of their names, each with its type and shape
+    text_sha256: str  # of everything else in this text
 
 
 def pack(model: ModelFile) -> bytes:
@@ -68,17 +71,27 @@ def pack(model: ModelFile) -> bytes:
         owner=model.owner,
         spec=None if saved is None else saved.spec,
         sha256=_sha256(arrays),
+        text_sha256="",
     )
+    text_sha256 = _text_sha256(parsed_json(_text(description)))
     # One entry, since the library writes several in an order of its own, and equal models should be equal bytes.
-    return encode(arrays, {_DESCRIPTION: msgspec.json.encode(description, order="deterministic").decode()})
+    return encode(arrays, {_DESCRIPTION: _text(msgspec.structs.replace(description, text_sha256=text_sha256))})
+
+
+def _text(description: _Description) -> str:
+    return msgspec.json.encode(description, order="deterministic").decode()
 
 
 def unpack(data: bytes) -> ModelFile:
-    """The inverse of ``pack``. Raises ValueError when the bytes are not such a file, or hold what no learner can."""
+    """The inverse of ``pack``.
+
+    Raises ValueError when the bytes are not such a file, or hold what no learner can, and EarlierFormat.
+    """
     arrays = decode(data)
     try:
-        text = header_of(data)["__metadata__"][_DESCRIPTION]
-        description = msgspec.convert(parsed_json(text), _Description)
+        told = parsed_json(header_of(data)["__metadata__"][_DESCRIPTION])
+        refuse_earlier("it", told, FORMAT)
+        description = msgspec.convert(told, _Description)
     except (KeyError, ValueError) as error:
         raise ValueError(f"it does not describe a model of streamrnn ({error})") from error
     if description.format != FORMAT:
@@ -86,6 +99,9 @@ def unpack(data: bytes) -> ModelFile:
     if description.sha256 != _sha256(arrays):
         raise ValueError("its arrays differ from their digest")
     saved = None if description.spec is None else _unflat(arrays, description.spec)
+    # What does not fit together is told before what was altered, since that names it.
+    if description.text_sha256 != _text_sha256(told):
+        raise ValueError("its specification, columns or settings differ from their digest")
     return ModelFile(saved, description.columns, description.owner)
 
 
@@ -101,6 +117,8 @@ def load_model(path: str | Path) -> ModelFile:
     """Read a model file. Raises CheckpointError when it is missing, damaged or of another kind."""
     try:
         return unpack(read(path, AS_MUCH_AS_FITS, links=True))
+    except EarlierFormat as error:
+        raise EarlierFormat(f"no model can be read from {path}: {error}") from error
     except (OSError, ValueError, CheckpointError) as error:
         raise CheckpointError(
             f"no model can be read from {path}: {error}; expected a file written by an estimator's save()"
@@ -148,7 +166,11 @@ def _theta(weights: dict[str, Array], spec: LearnerSpec) -> Array:
     return theta
 
 
-def _sha256(arrays: dict[str, Array]) -> str:
+def _text_sha256(told: Mapping[str, Any]) -> str:
+    return canonical_sha256({name: value for name, value in told.items() if name != "text_sha256"})
+
+
+def _sha256(arrays: Mapping[str, Array]) -> str:
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])

@@ -63,6 +63,9 @@ def header_of(data: bytes) -> dict[str, Any]:
         header = parsed_json(data[8 : 8 + length])
     except ValueError as error:
         raise ValueError(f"not a complete safetensors file: its header cannot be read: {error}") from None
+    told = header.get(_METADATA_KEY, {}) if isinstance(header, dict) else {}
+    if not isinstance(told, dict) or not all(isinstance(text, str) for text in told.values()):
+        raise ValueError(f"not a complete safetensors file: expected texts by name under {_METADATA_KEY}")
     if not isinstance(header, dict) or len(header) > _MOST_TENSORS:
         found = f"{len(header)} tensors" if isinstance(header, dict) else f"a {type(header).__name__}"
         raise ValueError(f"not a safetensors file of a model: found {found}, expected at most {_MOST_TENSORS} tensors")

@@ -6,10 +6,12 @@ from typing import Any, get_args
 
 import pytest
 
-from streamrnn.job.changes import FEATURE_SETTINGS, SETTINGS, changes, described, places, settings, ways_out
+from streamrnn.errors import CheckpointError
+from streamrnn.job.changes import FEATURE_SETTINGS, SETTINGS, changes, described, former, places, settings, ways_out
 from streamrnn.job.config import Config
 from streamrnn.job.fingerprint import fingerprint
 from streamrnn.job.job_file import parse
+from streamrnn.job.warm_start import FIELD, begun_with
 from streamrnn.learner.changes import SETTINGS as OF_LEARNER
 from streamrnn.learner.changes import Way
 from streamrnn.learner.features import FeatureSpec
@@ -222,3 +224,25 @@ def test_columns_go_to_the_places_of_their_names() -> None:
     old: Config = parse(yaml(features="[{field: a, encoder: numeric}, {field: b, encoder: cyclic, period: 7}]"), {})
     new = parse(yaml(features="[{field: b, encoder: cyclic, period: 7}, {field: a, encoder: numeric}]"), {})
     assert places(old, new) == (2, 0, 1)
+
+
+SECTIONS = ("input", "inputs", "target", "model", "learning", "streams")
+OTHER_KINDS = [
+    *((section, other) for section in SECTIONS for other in ([], [[1]], 7, None, "x")),
+    *(("job", other) for other in ([], 7, None, {})),
+    *(("features", other) for other in ([[1]], 7, None, "x", {"a": []})),
+]
+
+
+@pytest.mark.parametrize(("section", "other"), OTHER_KINDS)
+def test_a_checkpoint_s_section_of_another_kind_is_one_that_this_version_does_not_know(
+    section: str, other: object
+) -> None:
+    config = parse(yaml(), {})
+    with pytest.raises(CheckpointError, match="does not know"):
+        former(config, as_json(fingerprint(config)) | {section: other})
+
+
+@pytest.mark.parametrize("told", [[], 7, "x", {"sha256": None}, {}])
+def test_what_a_checkpoint_tells_of_a_beginning_in_another_way_is_no_beginning(told: object) -> None:
+    assert begun_with({FIELD: told}) is None

@@ -23,6 +23,7 @@ from streamrnn import (
     load_weights,
     save_weights,
 )
+from streamrnn.errors import EarlierFormat
 from streamrnn.learner.learner import RLS_WEIGHT
 from streamrnn.learner.state import LearnerState
 from streamrnn.storage.model_file import FORMAT, ModelFile, load_model, pack, save_model, unpack
@@ -233,3 +234,25 @@ def test_the_specification_is_part_of_the_bytes() -> None:
     other = with_fields(saved.spec, learning=with_fields(saved.spec.learning, lr=0.5))
     again = unpack(pack(replace(model, saved=replace(saved, spec=other))))
     assert saved_of(again).spec.learning.lr == 0.5
+
+
+def test_a_digest_covers_what_is_said_of_the_arrays_and_their_writer() -> None:
+    data = pack(ModelFile(model_file().saved, model_file().columns, {"who": "ada", "why": 3}))
+    for old, new in ((rb"\"who\":\"ada\"", rb"\"who\":\"eve\""), (rb"\"why\":3", rb"\"why\":4")):
+        with pytest.raises(ValueError, match="columns or settings differ from their digest"):
+            unpack(with_header(data, old, new))
+
+
+@pytest.mark.parametrize("told", ["null", "[]", '"x"', '{"streamrnn":5}', '{"streamrnn":null}', '{"a":[]}'])
+def test_text_beside_tensors_that_is_no_text_by_name_is_refused(told: str) -> None:
+    header = b'{"__metadata__":' + told.encode() + b"}"
+    with pytest.raises(ValueError, match="expected texts by name under __metadata__"):
+        unpack(len(header).to_bytes(8, "little") + header)
+
+
+def test_a_file_of_an_earlier_format_is_whole_and_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(with_header(pack(model_file()), b'format\\":%d' % FORMAT, b'format\\":4'))
+    with pytest.raises(EarlierFormat, match=f"has format 4.* reads {FORMAT}.*go back to that one, or learn") as told:
+        load_model(path)
+    assert "expected a file written by" not in str(told.value)

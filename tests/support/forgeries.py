@@ -260,6 +260,7 @@ def forged_model_file(kind: str, seed: int) -> bytes:
 def signed(arrays: Arrays, text: dict[str, Any]) -> bytes:
     """A model file that holds these arrays and says so."""
     text = text | {"sha256": model_file._sha256(arrays)}
+    text["text_sha256"] = model_file._text_sha256(text)
     return encode(arrays, {"streamrnn": json.dumps(text)})
 
 
