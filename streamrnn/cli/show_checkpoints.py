@@ -162,10 +162,10 @@ def _configuration(configuration: Mapping[str, Any]) -> Table:
                 switch, choices = _ONLY_WITH.get(f"{name}.{setting}", ("", ()))
                 if inner is not None and (not switch or value.get(switch) in choices):
                     table.add_row(f"{name}.{setting}", Text(_plain(inner)))
-        elif isinstance(value, list):
+        elif name == "features":
             table.add_row(name, Text(", ".join(f"{f['field']} ({f['encoder']})" for f in value) or "none"))
         else:
-            table.add_row(name, Text(str(value)))
+            table.add_row(name, Text(_plain(value)))
     return table
 
 

@@ -7,6 +7,7 @@ partition    one partition's learner with its position
 watch        what is probably not meant: fields that never come, a job that learns nothing
 mark         what a committed offset says of the learner that got there
 recovery     from a newly assigned partition to a learner at the committed offset
+restored     a learner from a checkpoint, of which nothing is believed unchecked
 background   one thread beside the loop, which reads checkpoints
 uncommitted  a partition without a committed offset: new, or its offset lost
 changeover   going on under other settings than a checkpoint's

@@ -15,33 +15,58 @@ from __future__ import annotations
 import logging
 
 from streamrnn.daemon.partition import Partition
-from streamrnn.errors import CheckpointError, FingerprintMismatch
+from streamrnn.errors import CheckpointError, ConfigError, CorruptCheckpoint, FingerprintMismatch
 from streamrnn.job.changes import changes, described, former, places, ways_out
+from streamrnn.job.config import Config
 from streamrnn.job.job import Job
 from streamrnn.learner.changes import Change, Way
 from streamrnn.learner.growth import carry_over
+from streamrnn.learner.state import spec_differences
 from streamrnn.storage.manifest import Manifest
 
 _log = logging.getLogger(__name__)
 
 
+class UnknownSettingsError(FingerprintMismatch):
+    """What a checkpoint was written under is nothing that this version can make a job of."""
+
+
 def job_of(job: Job, manifest: Manifest) -> Job:
     """The job as it was when the checkpoint was written: ``job`` itself where no setting changed since.
 
-    Raises FingerprintMismatch, with all reasons, where ``job`` cannot go on from what was learned.
+    Raises FingerprintMismatch, with all reasons, where ``job`` cannot go on from what was learned; CorruptCheckpoint
+    where the manifest contradicts itself.
     """
     where = f"the checkpoint at position {manifest.progress.position} of {manifest.topic}/{manifest.partition}"
     try:
+        was = former(job.config, manifest.configuration)
+        _check_of_one_piece(manifest, was)
         found = changes(manifest.configuration, job.config, job.configuration)
         if not found:
             return job
         if any(change.way is Way.IMPOSSIBLE for change in found):
             raise FingerprintMismatch(f"{where} {refusal(found)}")
-        return Job(former(job.config, manifest.configuration), manifest.configuration)
-    except FingerprintMismatch:
+        return Job(was, manifest.configuration)
+    except (FingerprintMismatch, CorruptCheckpoint):
         raise
-    except CheckpointError as error:
-        raise FingerprintMismatch(f"{where} cannot be gone on from: {error}") from error
+    except (CheckpointError, ConfigError) as error:
+        raise UnknownSettingsError(f"{where} cannot be gone on from: {error}") from error
+
+
+def _check_of_one_piece(manifest: Manifest, was: Config) -> None:
+    """What a manifest says of its job and its learner is what its configuration means."""
+    if (manifest.job, manifest.topic) != (was.job, was.input.topic):
+        raise CorruptCheckpoint(
+            f"it says it is of job and topic {manifest.job}, {manifest.topic}, its configuration {was.job}, "
+            f"{was.input.topic}"
+        )
+    spec, room = was.learner_spec(), was.streams.max_streams
+    if lines := spec_differences(manifest.spec, spec):
+        raise CorruptCheckpoint(f"its specification is not what its configuration means: {'; '.join(lines)[:1000]}")
+    if manifest.spec.streams.max_streams != room:
+        raise CorruptCheckpoint(
+            f"its specification has room for {manifest.spec.streams.max_streams} streams, its configuration for {room}"
+        )
 
 
 def refusal(found: list[Change]) -> str:

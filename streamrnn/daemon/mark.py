@@ -34,7 +34,7 @@ class Mark(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     ``began_with`` is how many it had when the group began, and every later commit repeats it; 0 where an earlier
     version wrote the mark. ``handed`` is there from a learner's first batch on until something is committed behind it:
     who finds it knows that a worker was lost. ``replayed`` says the same of the replay before that offset, and goes
-    with the first batch. ``quarantined`` are offsets of delivered records, ascending, that no learner sees; a replay
+    once that has succeeded. ``quarantined`` are offsets of delivered records, ascending, that no learner sees; a replay
     has to pass over them.
     """
 

@@ -22,35 +22,26 @@ import functools
 import logging
 from collections.abc import Iterator
 from concurrent.futures import Future
-from typing import NamedTuple
 
 from streamrnn.broker.protocol import Broker, Commit, Membership, TopicPartition
 from streamrnn.daemon import changeover
 from streamrnn.daemon.background import Background
-from streamrnn.daemon.mark import BEGAN_WITH, Mark
+from streamrnn.daemon.mark import Mark
 from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.opening import open_administration
 from streamrnn.daemon.partition import Partition, Start
 from streamrnn.daemon.placement import KEYS_MOVED
+from streamrnn.daemon.restored import Restored, Restoring
+from streamrnn.daemon.restored import began_with as began_with_of
 from streamrnn.daemon.uncommitted import AFRESH, began_with, lineages_of, newest_of_all, not_begun
 from streamrnn.errors import BrokerError, CheckpointError, RecoveryError
 from streamrnn.job.job import Job
-from streamrnn.learner.learner import Learner
-from streamrnn.storage.checkpoints import Rejected
+from streamrnn.storage.checkpoints import Rejected, Used
 from streamrnn.storage.fingerprints import changes
 from streamrnn.storage.manifest import Manifest, new_lineage
-from streamrnn.storage.snapshot import Checkpoint, take_snapshot
+from streamrnn.storage.snapshot import take_snapshot
 
 _log = logging.getLogger(__name__)
-
-
-class _Read(NamedTuple):
-    """A checkpoint, those that could not be used, the job it belongs to, and the learner it holds."""
-
-    manifest: Manifest
-    rejected: list[Rejected]
-    job: Job
-    learner: Learner
 
 
 class Recovery:
@@ -61,7 +52,7 @@ class Recovery:
     ) -> None:
         self._job, self._broker, self._metrics, self._timeout_s = job, broker, metrics, timeout_s
         self._background = background
-        self._reading: dict[TopicPartition, tuple[Commit, Future[_Read]]] = {}
+        self._reading: dict[TopicPartition, tuple[Commit, Future[Used[Restored]]]] = {}
         self._began_with = 0  # partitions that the group began with, once known; to find out takes many requests
 
     def ready(self, tp: TopicPartition) -> bool:
@@ -202,18 +193,20 @@ class Recovery:
         if policy == "restart":
             _log.warning("%s: learning starts anew (checkpoint.on_lost_offsets: restart)", lost)
             return self._begin(tp, membership)
-        checkpoint, rejected = newest_of_all(store)
-        if checkpoint is None:
+        restoring = Restoring(job, tp)
+        made, rejected = newest_of_all(store, restoring)
+        if made is None:
+            restoring.raise_unknown()
             bad = "".join(f"\n  {r.place}: {r.reason}" for r in rejected)
             raise RecoveryError(
                 f"{lost}, and of lineages {', '.join(lineages)} none can be used{bad}. Bring the directory back, or "
                 "set checkpoint.on_lost_offsets: restart to learn anew"
             )
-        if other := self._other_topic(tp, checkpoint.manifest):
+        if other := self._other_topic(tp, made.manifest):
             _log.warning("%s: %s; learning starts anew from the beginning of its log", tp, other)
             return self._begin(tp, membership, anew=True)
         _log.warning("%s", lost)
-        return self._resume_without_offset(tp, membership, checkpoint, rejected)
+        return self._resume_without_offset(tp, membership, made, rejected)
 
     def _count(self, tp: TopicPartition) -> int:
         """How many partitions the group began with."""
@@ -226,7 +219,9 @@ class Recovery:
             return self._begin(tp, membership, anew=True)
         at = genesis.progress.position
         try:
-            read = self._read_from(tp, self._job.checkpoints(tp).load(genesis), [])
+            made = Restoring(self._job, tp)(genesis)
+            if made.job is not self._job:
+                raise CheckpointError("its settings are others")
         except CheckpointError as error:  # damaged, or of other settings: there is nothing in it that has to be kept
             _log.info("%s: the interrupted first start's checkpoint is of no use: %s", tp, error)
             return self._begin(tp, membership, at=at)
@@ -234,23 +229,23 @@ class Recovery:
             return self._begin(tp, membership, at=at)
         progress = genesis.progress
         anew = self._job.config.checkpoint.on_lost_offsets == "restart"  # from the partitions that there are now
-        count = 0 if anew else int(progress.counters.get(BEGAN_WITH, 0))
+        count = 0 if anew else began_with_of(genesis)
         mark = Mark(progress.lineage, 0, progress.digest, 0, count or self._count(tp))
-        partition = self._restored(tp, read, Commit(at), mark)
+        partition = self._restored(tp, made, [], Commit(at), mark)
         with _closed_on_error(partition):
             self._commit_position(partition, membership)
         _log.info("%s: first start at offset %d, lineage %s", tp, at, partition.lineage)
         return partition
 
     def _resume_without_offset(
-        self, tp: TopicPartition, membership: Membership | None, checkpoint: Checkpoint, rejected: list[Rejected]
+        self, tp: TopicPartition, membership: Membership | None, made: Restored, rejected: list[Rejected]
     ) -> Partition:
         """Go on from a checkpoint. Nothing is replayed, since nobody knows how far it would have to be."""
-        progress = checkpoint.manifest.progress
-        count = int(progress.counters.get(BEGAN_WITH, 0))
+        progress = made.manifest.progress
+        count = began_with_of(made.manifest)
         quarantined = progress.quarantined
         mark = Mark(progress.lineage, progress.ordinal, progress.digest, 0, count, quarantined=quarantined)
-        partition = self._restored(tp, self._read_from(tp, checkpoint, rejected), Commit(progress.position), mark)
+        partition = self._restored(tp, made, rejected, Commit(progress.position), mark)
         if not partition.gap_skipped:  # behind a gap a new lineage begins, which commits
             with _closed_on_error(partition):
                 self._commit_position(partition, membership)
@@ -284,6 +279,7 @@ class Recovery:
         partition.lineage, partition.quarantined = new_lineage(), ()  # nothing before is ever replayed in it
         # The other way round, a crash between the two would leave a commit that no checkpoint leads to.
         snapshot = take_snapshot(partition.learner.state())
+        snapshot.require_sound()
         partition.learner.pop_touched_segments()  # all of them are in the snapshot
         manifest = partition.job.checkpoints(partition.tp).write(snapshot, partition.progress())
         partition.writer.close(self._timeout_s)
@@ -301,18 +297,14 @@ class Recovery:
     def _resume(self, tp: TopicPartition, commit: Commit, mark: Mark) -> Partition:
         reading = self._reading.pop(tp, None)
         read = reading[1].result() if reading and reading[0] == commit else self._read(tp, commit, mark)
-        return self._restored(tp, read, commit, mark)
+        assert read.made is not None  # held by _read
+        return self._restored(tp, read.made, read.rejected, commit, mark)
 
-    def _read(self, tp: TopicPartition, commit: Commit, mark: Mark) -> _Read:
-        return self._read_from(tp, *self._newest_checkpoint(tp, commit, mark))
-
-    def _read_from(self, tp: TopicPartition, checkpoint: Checkpoint, rejected: list[Rejected]) -> _Read:
-        job = changeover.job_of(self._job, checkpoint.manifest)
-        return _Read(checkpoint.manifest, rejected, job, _learner_at(job, tp, checkpoint))
-
-    def _restored(self, tp: TopicPartition, read: _Read, commit: Commit, mark: Mark) -> Partition:
+    def _restored(
+        self, tp: TopicPartition, made: Restored, rejected: list[Rejected], commit: Commit, mark: Mark
+    ) -> Partition:
         """The partition at a checkpoint, sought there, with the replay up to ``commit`` before it."""
-        manifest, rejected, job, learner = read
+        manifest, job, learner = made
         self._warn_if_keys_moved(tp, mark)
         start = self._start_behind(tp, manifest, commit, mark)
         partition = Partition(job, tp, self._metrics, learner, start)
@@ -327,17 +319,19 @@ class Recovery:
         )
         return partition
 
-    def _newest_checkpoint(self, tp: TopicPartition, commit: Commit, mark: Mark) -> tuple[Checkpoint, list[Rejected]]:
-        store = self._job.checkpoints(tp)
-        checkpoint, rejected = store.newest(mark.lineage, at_or_below=commit.offset, of_any_configuration=True)
-        if checkpoint is None:
-            bad = "".join(f"\n  {r.place}: {r.reason}" for r in rejected)
+    def _read(self, tp: TopicPartition, commit: Commit, mark: Mark) -> Used[Restored]:
+        """The newest checkpoint that leads to the commit; raises RecoveryError where there is none."""
+        store, restoring = self._job.checkpoints(tp), Restoring(self._job, tp, (commit, mark))
+        read = store.use_newest(mark.lineage, restoring, at_or_below=commit.offset)
+        if read.made is None:
+            restoring.raise_unknown()
+            bad = "".join(f"\n  {r.place}: {r.reason}" for r in read.rejected)
             raise RecoveryError(
                 f"{tp}: no usable checkpoint of lineage {mark.lineage} at or below the committed offset "
                 f"{commit.offset} in {store.place}{bad or ' (none there)'}. Bring the directory back (every worker "
                 f"must reach it), or start afresh: {AFRESH}"
             )
-        return checkpoint, rejected
+        return read
 
     def _warn_if_keys_moved(self, tp: TopicPartition, mark: Mark) -> None:
         if not mark.partitions:
@@ -389,24 +383,6 @@ def _without(partition: Partition) -> str:
     if not partition.quarantined:
         return ""
     return f". Quarantined, so not replayed: offsets {', '.join(map(str, partition.quarantined))}"
-
-
-def _learner_at(job: Job, tp: TopicPartition, checkpoint: Checkpoint) -> Learner:
-    """The learner as it was at the checkpoint."""
-    manifest = checkpoint.manifest
-    learner = job.learner(tp)
-    try:
-        learner.resume(checkpoint.state())
-    except ValueError as error:
-        raise CheckpointError(
-            f"{tp}: checkpoint at {manifest.progress.position}: {error}. Go back to the version of streamrnn that "
-            "wrote it, or learn from scratch: give the job another name, and another kafka.group_id if "
-            "you set one"
-        ) from error
-    # The manifest and the model's arrays both hold it: files that each are intact may still not belong together.
-    if learner.digest != manifest.progress.digest:
-        raise CheckpointError(f"{tp}: checkpoint at {manifest.progress.position} disagrees with its own digest")
-    return learner
 
 
 @contextlib.contextmanager

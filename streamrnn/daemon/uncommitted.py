@@ -16,16 +16,18 @@ the group began with. One beyond them was added later, and everything in it came
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, TypeVar
 
 from streamrnn.broker.protocol import Broker, TopicPartition
-from streamrnn.daemon.mark import BEGAN_WITH, Mark
+from streamrnn.daemon import restored
+from streamrnn.daemon.mark import Mark
 from streamrnn.errors import CorruptCheckpoint
 from streamrnn.job.job import Job
-from streamrnn.storage.checkpoints import CheckpointStore, Rejected
+from streamrnn.storage.checkpoints import CheckpointStore, Rejected, Used
 from streamrnn.storage.manifest import Manifest
-from streamrnn.storage.snapshot import Checkpoint
+
+_T = TypeVar("_T")
 
 AFRESH: Final = (
     "give the job another name, and another kafka.group_id if you set one; or delete the group's offsets and set "
@@ -34,8 +36,9 @@ AFRESH: Final = (
 """How to learn from scratch: offsets alone may be deleted by accident, so checkpoints outlive them."""
 
 
-def newest_of_all(store: CheckpointStore) -> tuple[Checkpoint | None, list[Rejected]]:
-    """The newest usable checkpoint of the newest lineage, or of the one before where none of it can be used.
+def newest_of_all(store: CheckpointStore, make: Callable[[Manifest], _T]) -> Used[_T]:
+    """What ``make`` gives for the newest usable checkpoint of the newest lineage, or of the one before where none of
+    it can be used.
 
     The newest lineage is the one in which a checkpoint was written last: their names tell no more than the day.
     """
@@ -46,11 +49,11 @@ def newest_of_all(store: CheckpointStore) -> tuple[Checkpoint | None, list[Rejec
     ]
     rejected: list[Rejected] = []
     for _, lineage in sorted(dated, reverse=True):
-        checkpoint, more = store.newest(lineage, of_any_configuration=True)
+        made, more = store.use_newest(lineage, make)
         rejected += more
-        if checkpoint is not None:
-            return checkpoint, rejected
-    return None, rejected
+        if made is not None:
+            return Used(made, rejected)
+    return Used(None, rejected)
 
 
 def lineages_of(store: CheckpointStore) -> dict[str, list[int]]:
@@ -98,8 +101,9 @@ def began_with(job: Job, broker: Broker, tp: TopicPartition) -> int:
         store = job.checkpoints(other)
         for lineage in store.lineages():
             for manifest in _readable(store, lineage, store.positions(lineage)):
-                if found := int(manifest.progress.counters.get(BEGAN_WITH, 0)):
-                    return found
+                with contextlib.suppress(CorruptCheckpoint):
+                    if found := restored.began_with(manifest):
+                        return found
     return len(numbers)
 
 

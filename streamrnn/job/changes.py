@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from streamrnn.errors import CheckpointError
+from streamrnn.errors import CheckpointError, ConfigError
 from streamrnn.job import warm_start
 from streamrnn.job.config import Config, InputConfig, ModelSection
 from streamrnn.job.fingerprint import INPUT_SETTINGS, learner_settings
@@ -139,7 +139,7 @@ def former(config: Config, configuration: Mapping[str, Any]) -> Config:
     """
     untold = {name: value for name, value in msgspec.to_builtins(config.input).items() if name not in INPUT_SETTINGS}
     try:
-        return replace(
+        was = replace(
             config,
             job=configuration["job"],
             input=msgspec.convert({**untold, **configuration["input"]}, InputConfig),
@@ -150,11 +150,13 @@ def former(config: Config, configuration: Mapping[str, Any]) -> Config:
             learning=msgspec.convert(configuration["learning"], LearningSpec),
             streams=msgspec.convert(configuration["streams"], StreamSpec),
         )
-    except (KeyError, ValueError) as error:
+        was.learner_spec()  # settings may each be known and not go together
+    except (KeyError, ValueError, ConfigError) as error:
         raise CheckpointError(
             f"it was written under settings that this version of streamrnn does not know: {error}. Go on with the "
             "version that wrote it, or a later one"
         ) from error
+    return was
 
 
 def changes(configuration: Mapping[str, Any], config: Config, fingerprint: Mapping[str, Any]) -> list[Change]:

@@ -69,10 +69,10 @@ def from_checkpoint(listed: Listed, *, streams: bool = False) -> Trained:
         state = store.load(manifest).state()
     else:
         state = LearnerState(manifest.spec, store.load_model(manifest), no_streams(manifest.spec), [])
-        try:
-            state.require_fit(manifest.spec)
-        except ValueError as error:
-            raise CorruptCheckpoint(f"its arrays: {error}") from error
+    try:
+        state.require_fit(manifest.spec, beginning=True)
+    except ValueError as error:
+        raise CorruptCheckpoint(f"its arrays: {error}") from error
     owner = {
         "parameters": {"features": manifest.configuration.get("features", [])},
         "hashing": hashing_of(manifest)._asdict(),
@@ -92,9 +92,14 @@ def hashing_of(manifest: Manifest) -> Hashing:
 def encoder_of(manifest: Manifest) -> FeatureEncoder:
     """The encoder of the features that a checkpoint was written with, but for the key they were hashed under."""
     try:
-        return FeatureEncoder(msgspec.convert(manifest.configuration["features"], tuple[FeatureSpec, ...]))
+        encoder = FeatureEncoder(msgspec.convert(manifest.configuration["features"], tuple[FeatureSpec, ...]))
     except (KeyError, ValueError) as error:
         raise CheckpointError(f"its features are not of a kind that this version knows: {error}") from error
+    if len(encoder.names) != manifest.spec.n_features:
+        raise CorruptCheckpoint(
+            f"its features make {len(encoder.names)} columns, its specification has {manifest.spec.n_features}"
+        )
+    return encoder
 
 
 def _candidates(path: Path, job: str, wanted: str | None) -> Sequence[Listed]:

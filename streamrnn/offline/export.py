@@ -69,15 +69,23 @@ def choose(listed: list[Listed], partition: int | None) -> Listed:
     return max(of_partition, key=lambda one: "" if one.manifest is None else one.manifest.created)
 
 
+def _save(out: Path, model: ModelFile) -> None:
+    try:
+        model.require_readable()
+    except ValueError as error:
+        raise CheckpointError(f"{out}: it could not be read again: {error}") from error
+    save_model(out, model)
+
+
 def export(listed: Listed, out: Path) -> Exported:
     """Write the checkpoint to a model file. Raises CheckpointError when one cannot be read or the other written."""
     store, manifest = store_of(listed)
-    state, source = store.load(manifest).state(), manifest.configuration["input"]
+    encoder, source = encoder_of(manifest), manifest.configuration.get("input", {})
+    state = store.load(manifest).state()
     name, reasons = estimator_of(manifest.spec, manifest.configuration["features"])
     if name is not None and manifest.spec.inputs.dt:
         state = without_elapsed_time(state)
-    encoder = encoder_of(manifest)
-    stream_key = source["stream_key"] or STREAM
+    stream_key = source.get("stream_key") or STREAM
     owner: dict[str, Any] = {
         "estimator": name,
         "parameters": {
@@ -103,7 +111,7 @@ def export(listed: Listed, out: Path) -> Exported:
     elif name == "RNNMultiTargetRegressor":
         owner["parameters"]["targets"] = target.fields
         owner["own"] = {"targets": target.fields}
-    save_model(out, ModelFile(_without_times(state), encoder.names, msgspec.to_builtins(owner)))
+    _save(out, ModelFile(_without_times(state), encoder.names, msgspec.to_builtins(owner)))
     notes = reasons if name is None else list(_left(manifest.spec))
     return Exported(listed.place, manifest, name, stream_key, tuple(notes))
 

@@ -16,10 +16,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from streamrnn.errors import BlobError, CheckpointError, ConfigError, CorruptCheckpoint
 from streamrnn.learner.lowering import bytes_per_stream
@@ -46,6 +46,7 @@ from streamrnn.storage.snapshot import Checkpoint, Snapshot, join_segments, n_se
 from streamrnn.storage.tensors import Arrays, decode, encode
 
 _Entry = TypeVar("_Entry", bound=SegmentEntry)
+_T = TypeVar("_T")
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +62,13 @@ class Found(NamedTuple):
     """What ``CheckpointStore.newest`` found; ``rejected`` are the newer ones that had to be passed over."""
 
     checkpoint: Checkpoint | None
+    rejected: list[Rejected]
+
+
+class Used(NamedTuple, Generic[_T]):
+    """What was made of a checkpoint by ``CheckpointStore.use_newest``; ``rejected`` as above."""
+
+    made: _T | None
     rejected: list[Rejected]
 
 
@@ -114,19 +122,29 @@ class CheckpointStore:
         A corrupt one is logged, listed in ``rejected``, and the one before is tried. Raises FingerprintMismatch when
         the newest readable one was written under another configuration, unless it may be ``of_any_configuration``.
         """
+
+        def load(manifest: Manifest) -> Checkpoint:
+            return self.load(manifest, of_any_configuration=of_any_configuration)
+
+        return Found(*self.use_newest(lineage, load, at_or_below))
+
+    def use_newest(self, lineage: str, make: Callable[[Manifest], _T], at_or_below: int | None = None) -> Used[_T]:
+        """What ``make`` gives for the newest checkpoint of ``lineage`` of which it, too, finds that it can be used.
+
+        Of another one it raises CorruptCheckpoint, and the one before is tried, as in ``newest``.
+        """
         rejected: list[Rejected] = []
         for position in reversed(self.positions(lineage)):
             if at_or_below is not None and position > at_or_below:
                 continue
             try:
-                manifest = self.read(lineage, position)
-                return Found(self.load(manifest, of_any_configuration=of_any_configuration), rejected)
+                return Used(make(self.read(lineage, position)), rejected)
             # Another configuration is no damage: the checkpoints before were written under it as well.
             except CorruptCheckpoint as error:
                 place = f"{self._blobs}/{self._names.manifest(lineage, position)}"
                 _log.error("checkpoint %s cannot be used: %s", place, error)
                 rejected.append(Rejected(place, str(error)))
-        return Found(None, rejected)
+        return Used(None, rejected)
 
     def read(self, lineage: str, position: int) -> Manifest:
         """Read and verify one manifest of this partition. Raises CorruptCheckpoint with the reason."""

@@ -33,6 +33,9 @@ MOST_BYTES = 1 << 22
 KEPT_QUARANTINED = 100
 """How many quarantined offsets are named, the newest: brokers take 4,096 bytes beside a committed offset."""
 
+MOST_CHANGES = 20
+"""How many settings that differ are listed one by one."""
+
 _INT64 = (1 << 63) - 1
 _Natural = Annotated[int, Meta(ge=0, le=_INT64)]
 _Whole = Annotated[int, Meta(ge=-_INT64 - 1, le=_INT64)]
@@ -105,6 +108,39 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return self.model.bytes + sum(entry.bytes for entry in self.segments)
 
 
+class _Feature(msgspec.Struct, frozen=True):
+    field: str
+    encoder: str
+
+
+class _Source(msgspec.Struct, frozen=True):
+    stream_key: str | None = None
+
+
+class _Configuration(msgspec.Struct, frozen=True):
+    """What a configuration is made of, as far as it tells of it: everybody who reads one relies on it.
+
+    Another version may tell more, or less. What the values inside mean is the job's to say.
+    """
+
+    job: str = ""
+    input: _Source = _Source()
+    features: tuple[_Feature, ...] = ()
+    inputs: dict[str, Any] = {}
+    target: dict[str, Any] = {}
+    model: dict[str, Any] = {}
+    learning: dict[str, Any] = {}
+    streams: dict[str, Any] = {}
+    hashing: dict[str, str | None] = {}
+    begun_with: dict[str, str] = msgspec.field(default_factory=dict, name="model.warm_start")
+
+
+class _Parts(msgspec.Struct, frozen=True):
+    """So that what is wrong is told with its place."""
+
+    configuration: _Configuration
+
+
 def new_lineage(now: datetime | None = None) -> str:
     """A fresh lineage id: the UTC date and eight random hex digits.
 
@@ -118,7 +154,9 @@ def check_configuration(manifest: Manifest, configuration: Mapping[str, Any]) ->
     """Raise FingerprintMismatch, naming each differing field, unless the checkpoint is of this ``configuration``."""
     differing = changes(manifest.configuration, configuration)
     if differing:
-        listed = "".join(f"\n  {line}" for line in differing)
+        listed = "".join(f"\n  {line}" for line in differing[:MOST_CHANGES])
+        if len(differing) > MOST_CHANGES:
+            listed += f"\n  and {len(differing) - MOST_CHANGES} more"
         raise FingerprintMismatch(
             f"the checkpoint at position {manifest.progress.position} of {manifest.topic}/{manifest.partition} was "
             f"written under another configuration (old -> new):{listed}\nEither put the old values back, or learn "
@@ -158,10 +196,13 @@ def read_manifest(blobs: Blobs, name: str) -> Manifest:
     try:
         intact = raw.get("sha256") == _self_check(raw)
         manifest = msgspec.convert(raw, Manifest)
+        msgspec.convert({"configuration": manifest.configuration}, _Parts)
     except ValueError as error:  # a field of the wrong type or pattern, or NaN written as a number
         raise CorruptCheckpoint(f"the manifest is malformed: {error}") from error
     if not intact:
         raise CorruptCheckpoint("the manifest's bytes differ from its own digest")
+    if canonical_sha256(manifest.configuration) != manifest.configuration_sha256:
+        raise CorruptCheckpoint("the manifest's configuration differs from its digest")
     if not _complete(manifest):
         raise CorruptCheckpoint(f"the manifest's segments do not make up its {manifest.n_slots} slots")
     return manifest
