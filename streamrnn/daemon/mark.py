@@ -7,10 +7,19 @@ handed to the learner behind that offset, and which records are never to be hand
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 BEGAN_WITH = "began_with"
 """How many partitions the input topic had when the group began: a checkpoint's counters hold it as well."""
+
+
+AFRESH: Final = (
+    "give the job another name, and another kafka.group_id if you set one; or delete the group's offsets and set "
+    "checkpoint.on_lost_offsets: restart"
+)
+"""How to learn from scratch: offsets alone may be deleted by accident, so checkpoints outlive them."""
 
 
 class Handed(msgspec.Struct, frozen=True, forbid_unknown_fields=False):

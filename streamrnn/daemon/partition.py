@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 
 from streamrnn.broker.protocol import Commit, Output, Record, TopicPartition
-from streamrnn.daemon.mark import BEGAN_WITH, Handed, Mark
+from streamrnn.daemon.mark import AFRESH, BEGAN_WITH, Handed, Mark
 from streamrnn.daemon.metrics import (
     RECORDS_CONSUMED,
     RECORDS_FILTERED,
@@ -31,7 +31,6 @@ from streamrnn.daemon.metrics import (
     Delta,
     Metrics,
 )
-from streamrnn.daemon.uncommitted import AFRESH
 from streamrnn.daemon.watch import Watch
 from streamrnn.errors import DivergedError, RecordError
 from streamrnn.job.codec.dead_letters import encode_dead_letter

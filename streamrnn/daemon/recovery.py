@@ -26,14 +26,14 @@ from concurrent.futures import Future
 from streamrnn.broker.protocol import Broker, Commit, Membership, TopicPartition
 from streamrnn.daemon import changeover
 from streamrnn.daemon.background import Background
-from streamrnn.daemon.mark import Mark
+from streamrnn.daemon.mark import AFRESH, Mark
 from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.opening import open_administration
 from streamrnn.daemon.partition import Partition, Start
 from streamrnn.daemon.placement import KEYS_MOVED
 from streamrnn.daemon.restored import Restored, Restoring
 from streamrnn.daemon.restored import began_with as began_with_of
-from streamrnn.daemon.uncommitted import AFRESH, began_with, lineages_of, newest_of_all, not_begun
+from streamrnn.daemon.uncommitted import began_with, lineages_of, newest_of_all, not_begun
 from streamrnn.errors import BrokerError, CheckpointError, RecoveryError
 from streamrnn.job.job import Job
 from streamrnn.storage.checkpoints import Rejected, Used
