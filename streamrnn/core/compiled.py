@@ -25,7 +25,7 @@ from typing import Any, Literal, NamedTuple
 from streamrnn.core import object_file
 from streamrnn.core.jit import ENTRY_POINT, JIT_DISABLED, cpu_features, cpu_target
 from streamrnn.errors import StreamrnnError
-from streamrnn.system import child
+from streamrnn.system import child, trusted
 from streamrnn.system.reading import UnusableFileError
 
 Precision = Literal["float32", "float64"]
@@ -165,6 +165,7 @@ def _compile_for_now(dtype: str, cancelled: Cancelled) -> tuple[Path, object_fil
     try:
         scratch = tempfile.TemporaryDirectory(prefix="streamrnn-")
         with scratch:
+            os.close(trusted.open_directory(Path(scratch.name)))  # before half a minute is spent on it
             _log.warning(
                 "compiling the %s kernels for this process alone, half a minute, since there is no directory to keep "
                 "them in: name one in STREAMRNN_CACHE_DIR, or install a wheel, which brings them along",

@@ -11,15 +11,14 @@ from typing import Final
 
 import msgspec
 
-BEGAN_WITH = "began_with"
-"""How many partitions the input topic had when the group began: a checkpoint's counters hold it as well."""
-
-
 AFRESH: Final = (
     "give the job another name, and another kafka.group_id if you set one; or delete the group's offsets and set "
     "checkpoint.on_lost_offsets: restart"
 )
 """How to learn from scratch: offsets alone may be deleted by accident, so checkpoints outlive them."""
+
+BEGAN_WITH = "began_with"
+"""How many partitions the input topic had when the group began: a checkpoint's counters hold it as well."""
 
 
 class Handed(msgspec.Struct, frozen=True, forbid_unknown_fields=False):

@@ -41,8 +41,7 @@ class Restoring:
 
     def __call__(self, manifest: Manifest) -> Restored:
         """Raises CorruptCheckpoint for one that cannot be used, FingerprintMismatch for one of other settings."""
-        if self._led_by is not None:
-            _check_ordinal(manifest.progress, *self._led_by)
+        self._check_ordinal(manifest.progress)
         began_with(manifest)
         try:
             job = changeover.job_of(self._job, manifest)
@@ -56,6 +55,20 @@ class Restoring:
         """To be called where no checkpoint could be used: the newest one's settings may be why."""
         if self._unknown is not None:
             raise self._unknown
+
+    def _check_ordinal(self, progress: Progress) -> None:
+        """Against what the commit says, and the checkpoint before: nothing in the arrays tells of it."""
+        if self._led_by is not None:
+            commit, mark = self._led_by
+            _check_between(progress, commit.offset, mark.ordinal)
+        store = self._job.checkpoints(self._tp)
+        before = [at for at in store.positions(progress.lineage) if at < progress.position]
+        if before:
+            try:
+                earlier = store.read(progress.lineage, before[-1]).progress
+            except CorruptCheckpoint:
+                return
+            _check_between(earlier, progress.position, progress.ordinal)
 
     def _learner(self, job: Job, manifest: Manifest) -> Learner:
         """The learner as it was at the checkpoint."""
@@ -81,13 +94,11 @@ def began_with(manifest: Manifest) -> int:
     return int(count)
 
 
-def _check_ordinal(progress: Progress, commit: Commit, mark: Mark) -> None:
+def _check_between(earlier: Progress, offset: int, ordinal: int) -> None:
     """Between two places in a log there are no more records than offsets."""
-    ahead, offsets = mark.ordinal - progress.ordinal, commit.offset - progress.position
-    if not 0 <= ahead <= offsets:
+    if not 0 <= ordinal - earlier.ordinal <= offset - earlier.position:
         raise CorruptCheckpoint(
-            f"it says that {progress.ordinal} records came before offset {progress.position}, the committed offset "
-            f"{commit.offset} that {mark.ordinal} came before that"
+            f"{earlier.ordinal} records before offset {earlier.position} do not go with {ordinal} before {offset}"
         )
 
 

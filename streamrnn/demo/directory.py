@@ -22,7 +22,8 @@ from streamrnn.broker.embedded_log import EmbeddedLog
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.errors import ConfigError
 from streamrnn.system.documents import parsed_json
-from streamrnn.system.reading import AS_MUCH_AS_FITS, read
+from streamrnn.system.memory import AS_MUCH_AS_FITS
+from streamrnn.system.reading import read
 from streamrnn.system.writing import PRIVATE, open_or_create
 
 _MOST_BYTES: Final = 1 << 16

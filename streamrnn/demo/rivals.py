@@ -28,7 +28,8 @@ from streamrnn.job.job_file import load
 from streamrnn.learner.features import FeatureEncoder
 from streamrnn.offline.baselines import Baseline, LastValue, LinearModel, RunningMean, RunningMedian, TrailingMedian
 from streamrnn.system import child
-from streamrnn.system.reading import AS_MUCH_AS_FITS, read
+from streamrnn.system.memory import AS_MUCH_AS_FITS
+from streamrnn.system.reading import read
 
 CHILD: Final = "from streamrnn.demo.rivals import main; main()"
 

@@ -23,7 +23,7 @@ from streamrnn.storage.listing import Listed, find, store_of
 from streamrnn.storage.manifest import Manifest
 from streamrnn.storage.model_file import ModelFile, unpack
 from streamrnn.storage.names import position_in
-from streamrnn.system.reading import AS_MUCH_AS_FITS
+from streamrnn.system.memory import AS_MUCH_AS_FITS
 from streamrnn.system.reading import read as read_file
 
 

@@ -35,11 +35,16 @@ MOST_BYTES = 1 << 20
 MOST_LEVELS = 32
 
 
+MOST_NODES = 100_000
+"""Names, values, lists and mappings in a job file: of each, the parser makes an object."""
+
+
 class _Loader(yaml.SafeLoader):
     """Resolves plain scalars by YAML 1.2's core schema; used to compose nodes only, never to construct objects."""
 
     yaml_implicit_resolvers = {}  # noqa: RUF012 - PyYAML's own class attribute, here emptied
     _depth = 0
+    _nodes = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
@@ -52,6 +57,9 @@ class _Loader(yaml.SafeLoader):
             raise ConfigError(f"{where}: YAML tags are not supported here; found one, expected the value alone")
         if self._depth == MOST_LEVELS:
             raise ConfigError(f"{where}: nested too deeply: found more than {MOST_LEVELS} levels")
+        self._nodes += 1
+        if self._nodes > MOST_NODES:
+            raise ConfigError(f"{where}: not usable as configuration: found more than {MOST_NODES} names and values")
         self._depth += 1
         try:
             return super().compose_node(parent, index)

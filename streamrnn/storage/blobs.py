@@ -10,14 +10,17 @@ Left out: ranges and streams. A blob is at most some megabytes and is read and w
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from streamrnn.errors import BlobError, BlobNotFound
-from streamrnn.system.reading import AS_MUCH_AS_FITS, UnusableFileError, read_below
+from streamrnn.system.memory import AS_MUCH_AS_FITS
+from streamrnn.system.reading import UnusableFileError, read_below
 from streamrnn.system.writing import PRIVATE, TEMPORARY, make_directory, sync_directory, write_atomically
+
+_TOLD = 5  # errors of one attempt that are told in full
 
 
 class Blob(NamedTuple):
@@ -60,7 +63,8 @@ class Blobs(Protocol):
         """Remove these blobs for good; names of which there is no blob are passed over.
 
         With ``put_before`` a blob that was put again since that moment stays. It is looked at just before it is
-        removed, since it may be part of a checkpoint that another process is writing.
+        removed, since it may be part of a checkpoint that another process is writing. One that cannot be removed does
+        not keep the others: what is wrong is told at the end.
         """
 
     def sweep(self, prefix: str, *, put_before: float) -> None:
@@ -104,7 +108,7 @@ class DirectoryBlobs:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise BlobNotFound(f"{path} does not exist") from error
         except OSError as error:
-            raise BlobError(f"{path} cannot be read: {error}") from error
+            raise BlobError(f"{path} cannot be read: {error}{_remedy(error)}") from error
 
     def put(self, blobs: Iterable[tuple[str, bytes]]) -> None:
         """See ``Blobs``. Bytes are flushed before their file gets its name, the names at the end."""
@@ -123,17 +127,19 @@ class DirectoryBlobs:
     def delete(self, names: Iterable[str], *, put_before: float | None = None) -> None:
         """See ``Blobs``."""
         changed: set[Path] = set()
-        for name in names:
-            path = self._path(name)
-            if _removed(path, put_before):
-                changed.add(path.parent)
-        _sync(changed)
+        with told_together() as attempt:
+            for name in names:
+                path = self._path(name)
+                if attempt(_removed, path, put_before):
+                    changed.add(path.parent)
+            attempt(_sync, changed)
 
     def sweep(self, prefix: str, *, put_before: float) -> None:
         """See ``Blobs``. An interrupted write leaves a temporary file."""
-        for _, entry in self._below(prefix):
-            if TEMPORARY.fullmatch(entry.name):
-                _removed(Path(entry.path), put_before)
+        with told_together() as attempt:
+            for _, entry in self._below(prefix):
+                if TEMPORARY.fullmatch(entry.name):
+                    attempt(_removed, Path(entry.path), put_before)
 
     def _path(self, name: str) -> Path:
         """Where a blob is; a name can lead neither out of the directory nor to a temporary file."""
@@ -146,7 +152,9 @@ class DirectoryBlobs:
         missing = []
         for at in (folder, *folder.parents):
             if self._root in at.parents and at.is_symlink():
-                raise UnusableFileError(at, "a link", "a directory")
+                raise UnusableFileError(at, "a link", f"a directory; only {self._root} itself may be a link")
+            if at.is_symlink() and not at.exists():
+                raise UnusableFileError(at, f"a link to {at.readlink()}, where nothing is", "a directory; make it")
             if at.is_dir():
                 if at == self._root or self._root not in at.parents:
                     break
@@ -185,12 +193,40 @@ class DirectoryBlobs:
 
 
 @contextmanager
+def told_together() -> Iterator[Callable[..., Any]]:
+    """Gives a way to call what may raise BlobError without stopping there; all that was raised is raised at the end."""
+    failed: list[str] = []
+
+    def attempt(do: Callable[..., Any], *args: Any, **named: Any) -> Any:
+        try:
+            return do(*args, **named)
+        except BlobError as error:
+            failed.append(str(error))
+            return None
+
+    yield attempt
+    if failed:
+        more = f"; and {len(failed) - _TOLD} more" if len(failed) > _TOLD else ""
+        raise BlobError("; ".join(failed[:_TOLD]) + more)
+
+
+@contextmanager
 def _as_blob_errors(what: str) -> Iterator[None]:
     """The operating system's errors as those of ``Blobs``."""
     try:
         yield
     except OSError as error:
-        raise BlobError(f"{what}: {error}") from error
+        raise BlobError(f"{what}: {error}{_remedy(error)}") from error
+
+
+def _remedy(error: OSError) -> str:
+    """Another user has most likely written here before, or does so still."""
+    if not isinstance(error, PermissionError):
+        return ""
+    return (
+        f" (this runs as user {os.geteuid()}: give it the directory's files with chown -R, or, where several users "
+        'share it, write them with checkpoint.mode "0660" below a directory of a common group, chmod g+s)'
+    )
 
 
 def _removed(path: Path, put_before: float | None) -> bool:

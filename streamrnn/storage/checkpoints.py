@@ -25,7 +25,7 @@ from streamrnn.errors import BlobError, CheckpointError, ConfigError, CorruptChe
 from streamrnn.learner.lowering import bytes_per_stream
 from streamrnn.learner.state import MODEL, STREAMS, require_shapes
 from streamrnn.learner.streams import SEGMENT_SLOTS
-from streamrnn.storage.blobs import Blob, Blobs
+from streamrnn.storage.blobs import Blob, Blobs, told_together
 from streamrnn.storage.fingerprints import as_json, build_info, canonical_sha256
 from streamrnn.storage.manifest import (
     DIGEST_END,
@@ -41,7 +41,7 @@ from streamrnn.storage.manifest import (
 )
 from streamrnn.storage.names import PartitionNames, folder_of, last, position_in
 from streamrnn.storage.retention import GARBAGE_GRACE_S, Candidate, superfluous
-from streamrnn.storage.segments import Segment, pack_segment, unpack_segment
+from streamrnn.storage.segments import Segment, most_bytes, pack_segment, unpack_segment
 from streamrnn.storage.snapshot import Checkpoint, Snapshot, join_segments, n_segments
 from streamrnn.storage.tensors import Arrays, decode, encode
 
@@ -200,6 +200,8 @@ class CheckpointStore:
 
     def load_model(self, manifest: Manifest) -> Arrays:
         """Read what is not kept per stream, and verify bytes, names and shapes. Raises CorruptCheckpoint."""
+        if unlikely := _unlikely(manifest):
+            raise CorruptCheckpoint(unlikely)
         arrays = self._read_arrays(manifest.progress.lineage, manifest.model, _called(manifest.model))
         with _corrupt(_called(manifest.model)):
             require_shapes(arrays, MODEL, manifest.spec)
@@ -255,9 +257,10 @@ class CheckpointStore:
                 self._blobs.delete([name])
                 raise CorruptCheckpoint(f"a segment of {name} vanished while it was written; write a complete one")
         except BlobError as error:
+            stays = "" if base is None else "; the previous one stays valid"
             raise CheckpointError(
-                f"a checkpoint at {progress.position} cannot be written below {self.place}: {error}; the previous "
-                "one stays valid. Check space and permissions"
+                f"a checkpoint at {progress.position} cannot be written below {self.place}: {error}{stays}. Check "
+                "space and permissions"
             ) from error
         except ValueError as error:  # a dtype, a name, or a number that is not finite
             raise CheckpointError(f"a checkpoint at {progress.position} cannot be encoded: {error}") from error
@@ -332,9 +335,11 @@ class CheckpointStore:
         manifests = [self._candidate(lineage, position) for position in self.positions(lineage)]
         segments = self._listed_segments(lineage)
         gone = superfluous(manifests, segments, retain=retain, committed=committed, put_before=put_before)
-        self._blobs.delete(gone.manifests)
-        self._blobs.delete(gone.segments, put_before=put_before)
-        self._blobs.sweep(f"{self._names.lineage(lineage)}/", put_before=put_before)
+        # What cannot be removed must not keep the rest, or the directory would grow for ever.
+        with told_together() as attempt:
+            attempt(self._blobs.delete, gone.manifests)
+            attempt(self._blobs.delete, gone.segments, put_before=put_before)
+            attempt(self._blobs.sweep, f"{self._names.lineage(lineage)}/", put_before=put_before)
 
     def _candidate(self, lineage: str, position: int) -> Candidate:
         name = self._names.manifest(lineage, position)
@@ -371,6 +376,10 @@ def _unlikely(manifest: Manifest) -> str:
     # Of two segments the rows differ, since each stream stands in one of them.
     if len({entry.sha256 for entry in manifest.segments}) != len(manifest.segments):
         return "it names a segment of streams twice"
+    for entry in (manifest.model, *manifest.segments):
+        largest = most_bytes(manifest.spec, entry.rows if isinstance(entry, StreamsEntry) else None)
+        if entry.bytes > largest:
+            return f"{_called(entry)} has {entry.bytes} bytes, its specification makes at most {largest}"
     for entry in manifest.segments:
         if entry.bytes < entry.rows * row:
             return f"segment {entry.index} has {entry.bytes} bytes, its {entry.rows} rows need {entry.rows * row}"

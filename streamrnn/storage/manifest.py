@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from streamrnn.errors import BlobError, CorruptCheckpoint, FingerprintMismatch
 from streamrnn.learner.spec import LearnerSpec
+from streamrnn.learner.streams import SEGMENT_SLOTS
 from streamrnn.storage.blobs import Blobs
 from streamrnn.storage.fingerprints import canonical_sha256, changes
 from streamrnn.system.documents import parsed_json
@@ -35,6 +36,8 @@ KEPT_QUARANTINED = 100
 
 MOST_CHANGES = 20
 """How many settings that differ are listed one by one."""
+
+_MOST_NAMES = 1000  # of counters, of sections of a configuration, of versions in a build: there are a few dozen
 
 _INT64 = (1 << 63) - 1
 _Natural = Annotated[int, Meta(ge=0, le=_INT64)]
@@ -60,7 +63,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     stream_time_ms: _Whole | None = None
     updates: _Natural = 0
     parameters: _Natural = 0
-    counters: dict[str, _Whole | float] = {}
+    counters: Annotated[dict[str, _Whole | float], Meta(max_length=_MOST_NAMES)] = {}
     topic_id: str = ""
     quarantined: Annotated[tuple[_Natural, ...], Meta(max_length=KEPT_QUARANTINED)] = ()
 
@@ -92,11 +95,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     partition: _Natural
     created: str
     progress: Progress
-    configuration: dict[str, Any]
+    configuration: Annotated[dict[str, Any], Meta(max_length=_MOST_NAMES)]
     configuration_sha256: _Sha256
     spec: LearnerSpec
-    build: dict[str, str]
-    slots_per_segment: Annotated[int, Meta(ge=1)]
+    build: Annotated[dict[str, str], Meta(max_length=_MOST_NAMES)]
+    slots_per_segment: Annotated[int, Meta(ge=1, le=SEGMENT_SLOTS)]
     n_slots: _Natural
     model: SegmentEntry
     segments: tuple[StreamsEntry, ...]
@@ -194,9 +197,9 @@ def read_manifest(blobs: Blobs, name: str) -> Manifest:
         )
     # Malformed is reported before altered, since it names the field.
     try:
-        intact = raw.get("sha256") == _self_check(raw)
         manifest = msgspec.convert(raw, Manifest)
         msgspec.convert({"configuration": manifest.configuration}, _Parts)
+        intact = manifest.sha256 == _self_check(raw)
     except ValueError as error:  # a field of the wrong type or pattern, or NaN written as a number
         raise CorruptCheckpoint(f"the manifest is malformed: {error}") from error
     if not intact:

@@ -25,7 +25,8 @@ from streamrnn.learner.state import LearnerState
 from streamrnn.storage.segments import Segment, pack_segment, unpack_segment
 from streamrnn.storage.tensors import Array, decode, encode, header_of
 from streamrnn.system.documents import parsed_json
-from streamrnn.system.reading import AS_MUCH_AS_FITS, read
+from streamrnn.system.memory import AS_MUCH_AS_FITS
+from streamrnn.system.reading import read
 from streamrnn.system.writing import AS_USUAL, write_atomically
 
 FORMAT = 5

@@ -6,15 +6,27 @@ tells a free slot from an empty key.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from streamrnn.errors import CheckpointError, CorruptCheckpoint
+from streamrnn.learner.lowering import dtype_of, sizes_of
+from streamrnn.learner.spec import LearnerSpec
+from streamrnn.learner.state import MODEL, STREAMS
 from streamrnn.storage.tensors import Arrays
 
+_INDEX_BYTES = 9  # of each key: where it ends, and whether there is one
 _KEYS = "keys."  # prefix of the arrays that hold a segment's stream keys; reserved
 _KEY_BLOB, _KEY_OFFSETS, _KEY_PRESENT = "keys.blob", "keys.offsets", "keys.present"
+
+
+LONGEST_KEY = 1 << 16
+"""What a job may allow its streams' names at most."""
+
+_MOST_BYTES_BESIDE = 1 << 16
+"""Of what stands before the arrays in a file: some hundred bytes for each of a few dozens."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,15 @@ def pack_segment(segment: Segment, index: int) -> Arrays:
         _KEY_OFFSETS: offsets,
         _KEY_PRESENT: np.array([key is not None for key in segment.keys], np.uint8),
     }
+
+
+def most_bytes(spec: LearnerSpec, rows: int | None) -> int:
+    """How large the file of a segment with this many rows can be, that of the model where there are none."""
+    table, count = (MODEL, 1) if rows is None else (STREAMS, rows)
+    sizes, precision = sizes_of(spec), dtype_of(spec)
+    own = sum(math.prod(of.shape(sizes)) * np.dtype(of.dtype(precision)).itemsize for of in table.values())
+    beside = 0 if rows is None else LONGEST_KEY + _INDEX_BYTES
+    return count * (own + beside) + _MOST_BYTES_BESIDE
 
 
 def unpack_segment(arrays: Arrays, rows: int, what: str) -> Segment:

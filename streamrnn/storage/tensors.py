@@ -21,7 +21,8 @@ from safetensors import SafetensorError
 
 from streamrnn.errors import CheckpointError
 from streamrnn.system.documents import parsed_json
-from streamrnn.system.reading import AS_MUCH_AS_FITS, read
+from streamrnn.system.memory import AS_MUCH_AS_FITS
+from streamrnn.system.reading import read
 from streamrnn.system.writing import AS_USUAL, write_atomically
 
 Array = np.ndarray[Any, Any]
@@ -33,7 +34,7 @@ DTYPES = frozenset(
 # The key under which the format keeps its own text; a tensor of that name would make the file unreadable.
 _METADATA_KEY = "__metadata__"
 _MOST_TENSORS = 10_000
-_MOST_BYTES_OF_HEADER = 1 << 23
+_MOST_BYTES_OF_HEADER = 1 << 21
 
 
 def encode(arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> bytes:
@@ -65,6 +66,8 @@ def header_of(data: bytes) -> dict[str, Any]:
     if not isinstance(header, dict) or len(header) > _MOST_TENSORS:
         found = f"{len(header)} tensors" if isinstance(header, dict) else f"a {type(header).__name__}"
         raise ValueError(f"not a safetensors file of a model: found {found}, expected at most {_MOST_TENSORS} tensors")
+    if header.get(_METADATA_KEY, {}) is None:  # which the library passes
+        raise ValueError(f"not a safetensors file of a model: {_METADATA_KEY} is null")
     return header
 
 

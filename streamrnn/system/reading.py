@@ -14,6 +14,7 @@ Every refusal is an ``OSError``, so that who reads reports it as any other file 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 from pathlib import Path
@@ -32,12 +33,8 @@ _KINDS = (
 )
 
 
-def _half_of_the_memory() -> int:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-
-
-AS_MUCH_AS_FITS = _half_of_the_memory()
-"""For files as large as what was learned: half of the machine's memory, since its arrays are made beside its bytes."""
+_PIECE = 1 << 30
+"""What is asked for at once; the system gives at most twice as much."""
 
 
 class UnusableFileError(OSError):
@@ -77,7 +74,7 @@ def read_below(root: Path, name: str, at_most: int) -> bytes:
     try:
         for folder in folders:
             path = path / folder
-            inner = _directory(path, folder, at)
+            inner = _directory(path, folder, at, f"a directory; only {root} itself may be a link")
             os.close(at)
             at = inner
         path = path / last
@@ -92,18 +89,36 @@ def read_descriptor(descriptor: int, path: str | Path, at_most: int) -> bytes:
     if status.st_size > at_most:
         raise UnusableFileError(path, f"a file of {status.st_size} bytes", f"at most {at_most}")
     # Files that the system makes up (/proc) say that they are empty; they are read as long as the bound allows.
-    step, left = (min(status.st_size, 1 << 30), status.st_size) if status.st_size else (1 << 12, at_most + 1)
-    pieces = []
     try:
-        while left > 0 and (piece := os.read(descriptor, min(left, step))):
-            pieces.append(piece)
-            left -= len(piece)
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        data = _read_whole(descriptor, status.st_size) if status.st_size else _read_until(descriptor, at_most + 1)
     except MemoryError:
         raise UnusableFileError(path, f"a file of {status.st_size} bytes", "one that fits into memory") from None
     if len(data) > at_most:
         raise UnusableFileError(path, "a file of unknown size", f"at most {at_most} bytes")
     return data
+
+
+def _read_whole(descriptor: int, size: int) -> bytes:
+    """As many bytes, or fewer where the file has become shorter; they are never in memory twice."""
+    if size <= _PIECE:
+        return os.read(descriptor, size)
+    buffer = io.BytesIO()
+    buffer.seek(size - 1)
+    buffer.write(b"\0")
+    at = 0
+    with buffer.getbuffer() as view:
+        while at < size and (count := os.readv(descriptor, [view[at : at + _PIECE]])):
+            at += count
+    buffer.truncate(at)
+    return buffer.getvalue()  # which is the buffer itself, as long as nobody else holds it
+
+
+def _read_until(descriptor: int, most: int) -> bytes:
+    pieces: list[bytes] = []
+    while most > 0 and (piece := os.read(descriptor, min(most, 1 << 12))):
+        pieces.append(piece)
+        most -= len(piece)
+    return b"".join(pieces)
 
 
 def kind_of(mode: int) -> str:
@@ -129,12 +144,12 @@ def _regular(path: str | Path, name: str | Path, flags: int, directory: int | No
     raise UnusableFileError(path, kind_of(mode))
 
 
-def _directory(path: Path, name: str, directory: int) -> int:
+def _directory(path: Path, name: str, directory: int, expected: str) -> int:
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         return os.open(name, flags, dir_fd=directory)
     except OSError as error:
-        raise _named(error, path, name, directory, "a directory") from None
+        raise _named(error, path, name, directory, expected) from None
 
 
 def _named(error: OSError, path: str | Path, name: str | Path, directory: int | None, expected: str) -> OSError:

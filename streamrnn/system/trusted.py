@@ -21,8 +21,8 @@ _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 class UntrustedError(UnusableFileError):
     """Somebody else could have written it."""
 
-    def __init__(self, path: str | Path, why: str) -> None:
-        super().__init__(path, why, "what belongs to root or the user and nobody else can write to")
+    def __init__(self, path: str | Path, why: str, remedy: str) -> None:
+        super().__init__(path, why, f"what belongs to root or the user and nobody else can write to; {remedy}")
 
 
 def open_directory(directory: Path) -> int:
@@ -65,7 +65,9 @@ def read_trusted(path: Path, at_most: int) -> bytes:
 
 def _check(status: os.stat_result, path: Path, *, passing: bool) -> None:
     if status.st_uid not in OWNERS:
-        raise UntrustedError(path, f"of user {status.st_uid}")
+        raise UntrustedError(path, f"of user {status.st_uid}", f"chown {os.geteuid()} {path}")
     sticky = passing and status.st_mode & stat.S_ISVTX
     if status.st_mode & _OTHERS and not sticky:
-        raise UntrustedError(path, f"writable by others (mode {stat.S_IMODE(status.st_mode):04o})")
+        raise UntrustedError(
+            path, f"writable by others (mode {stat.S_IMODE(status.st_mode):04o})", f"chmod go-w {path}"
+        )

@@ -13,6 +13,7 @@ import errno
 import os
 import re
 import secrets
+import stat
 from pathlib import Path
 from typing import IO, Final
 
@@ -91,8 +92,8 @@ def make_directory(path: Path, mode: int) -> None:
         if not path.is_dir():
             raise
     else:
-        if (wanted := directory_mode(mode)) != 0o700:  # whatever the umask says
-            path.chmod(wanted)
+        # Whatever the umask says; a group that the directory above hands down is handed on.
+        path.chmod(directory_mode(mode) | path.stat().st_mode & stat.S_ISGID)
 
 
 def make_directories(path: Path, mode: int) -> None:
@@ -125,6 +126,6 @@ def sync_directory(directory: Path) -> None:
 
 def _made(path: Path, flags: int, mode: int | None) -> int:
     descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666 if mode is None else mode & 0o600)
-    if mode not in (None, PRIVATE):
+    if mode is not None:
         os.fchmod(descriptor, mode)  # whatever the umask says
     return descriptor

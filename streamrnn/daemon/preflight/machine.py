@@ -6,8 +6,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from streamrnn.broker.kafka_compression import PACKAGES, missing_codecs, what_is_missing
 from streamrnn.broker.kafka_settings import reading_bytes
@@ -20,9 +19,7 @@ from streamrnn.job.config import Config
 from streamrnn.job.http_config import HttpConfig
 from streamrnn.learner.lowering import bytes_per_stream, layout_of, most_bytes
 from streamrnn.storage.names import folder_of
-from streamrnn.system import reading
-
-_LONGEST = 1 << 16  # of what the kernel tells of control groups
+from streamrnn.system.memory import memory_limit
 
 
 def machine(config: Config) -> Iterator[Finding]:
@@ -116,33 +113,6 @@ def memory(config: Config, partitions: int) -> Iterator[Finding]:
         )
     else:
         yield fine(f"{text}, at most {_size(most)} are needed for streams and their names{beside}")
-
-
-def memory_limit(root: Path = Path("/")) -> int | None:
-    """Bytes that this process may have: what the machine has, or its control group allows; None where nobody says."""
-    limits = []
-    with suppress(OSError, ValueError):
-        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    with suppress(OSError):
-        for line in _text(root / "proc/self/cgroup").splitlines():
-            _, controllers, group = line.split(":", 2)
-            if controllers not in ("", "memory"):
-                continue
-            base, name = (
-                ("sys/fs/cgroup", "memory.max")
-                if controllers == ""
-                else ("sys/fs/cgroup/memory", "memory.limit_in_bytes")
-            )
-            # A group is within those above it; in a container, what is seen as the uppermost one is the container's.
-            at = PurePosixPath(group.lstrip("/"))
-            for above in (at, *at.parents):
-                with suppress(OSError, ValueError):
-                    limits.append(int(_text(root / base / above / name)))
-    return min(limits, default=None)
-
-
-def _text(path: Path) -> str:
-    return reading.read(path, _LONGEST, links=True).decode()
 
 
 def port(http: HttpConfig) -> Iterator[Finding]:
