@@ -209,7 +209,6 @@ MAY_OPEN = {
     "streamrnn.system.writing": {"open", "fdopen"},
     "streamrnn.system.trusted": {"open"},
     "streamrnn.core.compiled": {"open"},
-    "streamrnn.cli.evaluating": {"open"},
     "streamrnn.broker.kafka_tokens": {"open"},
     "streamrnn.demo.directory": {"write_text"},
     "streamrnn.daemon.logs": {"FileHandler"},

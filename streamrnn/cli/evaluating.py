@@ -17,6 +17,7 @@ from streamrnn.job.config import Config
 from streamrnn.job.sample import examine
 from streamrnn.offline import data_file
 from streamrnn.offline.evaluation import Report
+from streamrnn.system.writing import open_for_writing
 
 
 def fits(job: Config, data: Path, key: str | None, timestamp: str | None, limit: int, console: Console) -> bool:
@@ -63,7 +64,7 @@ def opened(path: Path | None, data: Path) -> Iterator[IO[bytes] | None]:
     try:
         if path.exists() and path.samefile(data):
             raise ConfigError(f"--predictions: {path} is the file of --data and would be overwritten; name another")
-        with path.open("wb") as out:
+        with open_for_writing(path) as out:
             yield out
     except OSError as error:
         raise StreamrnnError(f"{path}: cannot be written: {error.strerror}") from error

@@ -4,11 +4,13 @@ Both take absolute errors by name, one per scored record and NaN where a record 
 timestamps; the first name is the model, the others are what it is measured against. All columns are drawn from
 the same records, whoever wins.
 
-Matplotlib is imported when a plot is drawn, with a figure of its own and no global state: no window, no pyplot.
+Matplotlib is imported when a plot is drawn, with a figure of its own and no global state: no window, no pyplot. It is
+drawn by Matplotlib's defaults: a ``matplotlibrc`` in the working directory could have it run ``latex``.
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamrnn.errors import ConfigError
+from streamrnn.system.writing import open_for_writing
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -54,14 +57,27 @@ def plot_errors(path: Path, timestamps_ms: npt.ArrayLike, errors: Mapping[str, n
         ConfigError: matplotlib is not installed; or no record was scored; or columns of different length.
     """
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-        from matplotlib.figure import Figure
+        from matplotlib import rc_context, rcParamsDefault
     except ImportError as error:
         raise ConfigError(f"the plot needs matplotlib, which is not installed; remedy: {_REMEDY}") from error
 
     times, columns = _scored(timestamps_ms, errors)
-    curves = _Curves.of(times, columns)
+    drawn = io.BytesIO()
+    with rc_context(rcParamsDefault):
+        _draw(_Curves.of(times, columns), columns, title).savefig(drawn, format="png")
+    try:
+        with open_for_writing(path) as file:
+            file.write(drawn.getbuffer())
+    except OSError as error:
+        raise ConfigError(f"{path}: the plot cannot be written: {error.strerror}") from error
+
+
+def _draw(curves: _Curves, columns: Mapping[str, Floats], title: str) -> Any:
+    """The figure."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.figure import Figure
+
     ratios = (3, 2) if len(columns) > 1 else (3,)
     figure = Figure(figsize=(10, 1.5 * sum(ratios)), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
@@ -79,10 +95,7 @@ def plot_errors(path: Path, timestamps_ms: npt.ArrayLike, errors: Mapping[str, n
     locator = AutoDateLocator()  # type: ignore[no-untyped-call]
     panels[-1].xaxis.set_major_locator(locator)
     panels[-1].xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
-    try:
-        figure.savefig(path, format="png")
-    except OSError as error:
-        raise ConfigError(f"{path}: the plot cannot be written: {error.strerror}") from error
+    return figure
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,10 @@ is allowed. Only ``load`` has the model file of ``model.warm_start`` looked at; 
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,8 @@ def load(path: str | Path, env: Mapping[str, str] | None = None) -> Config:
     try:
         text = read_file(path, MOST_BYTES, links=True).decode("utf-8-sig")
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror or type(error).__name__}") from None
+        why = error.strerror or type(error).__name__
+        raise ConfigError(f"{path}: cannot be read: {why}{_instead_of_a_pipe(path)}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start})") from None
     try:
@@ -46,6 +49,15 @@ def load(path: str | Path, env: Mapping[str, str] | None = None) -> Config:
         return config
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+def _instead_of_a_pipe(path: str | Path) -> str:
+    """What to do without one, or without the terminal that standard input is."""
+    with contextlib.suppress(OSError):
+        mode = Path(path).stat().st_mode
+        if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode):
+            return "; write it to one first, or write ${NAME} where a value is to come from the environment"
+    return ""
 
 
 def parse(text: str, env: Mapping[str, str] | None = None) -> Config:

@@ -9,12 +9,13 @@ already keeps its mode.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
 import stat
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from streamrnn.system.reading import open_file
 
@@ -65,6 +66,22 @@ def open_or_create(path: Path, mode: int) -> int:
     with contextlib.suppress(FileExistsError):
         return _made(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
     return open_file(path, writable=True)
+
+
+def open_for_writing(path: Path) -> IO[bytes]:
+    """What a person wants written where they say: a file, made or emptied, a terminal, or a pipe with a reader.
+
+    A pipe that nobody reads from would be waited at. Raises OSError.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno == errno.ENXIO and path.is_fifo():
+            raise OSError(errno.ENXIO, "is a pipe that nobody reads from; start its reader first", str(path)) from None
+        raise
+    os.set_blocking(descriptor, True)  # a slow reader is waited for
+    return os.fdopen(descriptor, "wb")
 
 
 def make_directory(path: Path, mode: int) -> None:

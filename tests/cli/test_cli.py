@@ -399,6 +399,29 @@ def test_evaluate_predicts_what_the_daemon_predicted(learned, tmp_path):
     assert out.read_bytes().splitlines() == [record.value for record in log.read("out", 0)]
 
 
+def test_predictions_go_into_a_pipe_that_somebody_reads_and_wait_for_nobody(job, tmp_path):
+    data, pipe, file = tmp_path / "data.jsonl", tmp_path / "pipe", tmp_path / "file"
+    data.write_text(
+        "".join(json.dumps({"k": "s", "a": i, "y": i}) + "\n" for i in range(3_000))
+    )  # more than a pipe holds
+    os.mkfifo(pipe)
+    evaluate = ("evaluate", "-c", job, "--data", data, "--key", "k", "--predictions")
+    result = call(*evaluate, pipe)
+    assert result.exit_code == 1
+    assert f"{pipe}: cannot be written: is a pipe that nobody reads from; start its reader first" in result.stderr
+    file.write_text("longer than what comes" * 100_000)
+    assert call(*evaluate, file).exit_code == 0
+    expected = file.read_bytes()
+    assert expected.count(b"\n") == 3_000
+    with (tmp_path / "read").open("wb") as read, subprocess.Popen(["cat", pipe], stdout=read) as reader:
+        while call(*evaluate, pipe).exit_code:  # until it has opened its end
+            assert reader.poll() is None
+    assert (tmp_path / "read").read_bytes() == expected
+    called = [sys.executable, "-m", "streamrnn", *map(str, evaluate), "/dev/stdout"]
+    done = subprocess.run(called, capture_output=True)
+    assert done.stdout.startswith(expected), done.stderr
+
+
 def test_evaluate_says_when_no_record_could_be_used(job, tmp_path):
     data = tmp_path / "data.jsonl"
     data.write_text('{"k": null}\n[]\n')

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -45,6 +48,34 @@ def test_the_plot_is_a_png_with_something_on_it(tmp_path, n, rivals):
     image = imread(tmp_path / "errors.png")
     assert image.shape[0] == (900 if rivals else 540) and image.shape[1] > 800
     assert image.std() > 0.05
+
+
+@pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="the extra streamrnn[demo] is not installed")
+def test_the_plot_obeys_no_settings_of_the_directory_where_it_is_drawn(tmp_path):
+    """Those could have Matplotlib run ``latex``."""
+    (tmp_path / "latex").write_text(f"#!/bin/sh\necho ran >> {tmp_path}/ran\nexit 1\n")
+    (tmp_path / "latex").chmod(0o755)
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\nsavefig.format: pdf\naxes.facecolor: black\n")
+    code = (
+        "import numpy as np, pathlib, sys, matplotlib\nfrom streamrnn.demo.plot import plot_errors\n"
+        "assert matplotlib.rcParams['text.usetex']\n"
+        "plot_errors(pathlib.Path(sys.argv[1]), np.arange(99), {'LSTM': np.arange(99.0)}, title='Delays')\n"
+    )
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    for name, directory in (("hostile", tmp_path), ("plain", tmp_path.parent)):
+        begun = code if name == "hostile" else code.replace("assert", "assert not")
+        drawn = [sys.executable, "-c", begun, tmp_path / f"{name}.png"]
+        done = subprocess.run(drawn, cwd=directory, env=environment, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert not (tmp_path / "ran").exists()
+    assert (tmp_path / "hostile.png").read_bytes() == (tmp_path / "plain.png").read_bytes()
+
+
+def test_the_plot_waits_for_nobody_at_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    times, errors = year(99, LSTM=10.0)
+    with pytest.raises(ConfigError, match="cannot be written: is a pipe that nobody reads from"):
+        plot_errors(tmp_path / "pipe", times, errors, title="Delays")
 
 
 def test_the_table_shows_each_months_means():

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import pickle
 import re
 from pathlib import Path
@@ -238,6 +239,11 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     cases = {tmp_path / "none.yaml": "No such file", tmp_path: "is a directory, expected a regular file"}
     for path, expected in cases.items():
         with pytest.raises(ConfigError, match=rf"^{re.escape(str(path))}: cannot be read: {expected}"):
+            load(path, {})
+    os.mkfifo(tmp_path / "pipe")
+    remedy = re.escape("; write it to one first, or write ${NAME} where a value is to come from the environment")
+    for path, found in ((tmp_path / "pipe", "a pipe"), (Path("/dev/null"), "a device")):
+        with pytest.raises(ConfigError, match=f"is {found}, expected a regular file{remedy}$"):
             load(path, {})
     (tmp_path / "latin.yaml").write_bytes(b"job: caf\xe9")
     with pytest.raises(ConfigError, match="is not UTF-8 text"):
