@@ -9,6 +9,7 @@
     │   ├── FingerprintMismatch  it was written under another configuration
     │   └── BlobError            the place where checkpoints are kept refused or could not be reached
     │       └── BlobNotFound     it holds nothing of that name
+    ├── DivergedError            a learner's weights are such as no learning leads to; nothing it says is of any use
     ├── RecoveryError            the log and the checkpoints do not lead back to the committed position
     └── BrokerError              the broker refused or could not be reached in time
         ├── FencedError          another worker took over; this one must stop
@@ -78,6 +79,10 @@ class BlobError(CheckpointError):
 
 class BlobNotFound(BlobError):  # noqa: N818 - as above
     """There is no blob of that name."""
+
+
+class DivergedError(StreamrnnError):
+    """A learner's weights have left every bound."""
 
 
 class RecoveryError(StreamrnnError):

@@ -72,9 +72,56 @@ def test_passwords_of_addresses_are_left_out(text: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "make",
-    [lambda n: "@" * n, lambda n: ":@" * n, lambda n: "a" * n + "@", lambda n: "://@ " * n, lambda n: "\x1b" * n],
+    ("text", "shown"),
+    [
+        ("kafka://alice:p w@host", "kafka://***@host"),
+        (
+            "no answer from SASL_SSL://me:p w  x@b@broker:9092, try again",
+            "no answer from SASL_SSL://***@broker:9092, try again",
+        ),
+        ("http://127.0.0.1:9308/metrics, ask me@home", "http://127.0.0.1:9308/metrics, ask me@home"),
+        ("https://alice:" + "s3cretPW" * 20 + "@host", "https://***@host"),
+        ("me:secret@a,SSL://b@c", "***@c"),
+        ("me:secret@[::1]:9092", "***@[::1]:9092"),
+    ],
 )
+def test_a_password_is_left_out_whatever_it_holds_and_however_long_it_is(text: str, shown: str) -> None:
+    assert without_credentials(text) == name(text) == one_line(text) == shown
+
+
+def test_a_password_is_left_out_before_anything_is_cut() -> None:
+    for length in (MAX_NAME, MAX_LINE, 10 * MAX_LINE, 1_000_000):
+        for address in (f"kafka://me:{'pw ' * length}@host:1", f"kafka://me:{'pw' * length}@host:1"):
+            for shown in (name(address), one_line(address), lines(f"x\n{address}\ny"), names([address])):
+                assert "kafka://***@host:1" in shown
+                assert "pw" not in shown
+
+
+@pytest.mark.parametrize("text", ["urn:order@eu", "sensor:7@plant-a", "a=1:2@x", "12:30@home"])
+def test_keys_and_names_that_are_no_addresses_are_shown_as_they_are(text: str) -> None:
+    assert name(text) == names([text]) == str(ConfigError(f"--stream: {text}")).removeprefix("--stream: ") == text
+    assert "***" in one_line(text)  # where nobody knows what it is
+
+
+@given(st.text("a:/@1[]*. \n"), st.booleans())
+def test_what_is_left_out_once_leaves_nothing_more_to_leave_out(text: str, strict: bool) -> None:
+    safe = without_credentials(text, strict=strict)
+    assert without_credentials(safe, strict=strict) == safe
+    assert one_line(one_line(text)) == one_line(text)
+    assert name(name(text)) == name(text) or len(name(text)) > MAX_NAME
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda n: "@" * n, lambda n: ":@" * n, lambda n: "a" * n + "@", lambda n: "://@ " * n, lambda n: "\x1b" * n,
+        lambda n: "://a:b" * n, lambda n: "://a:b" * n + "\n@", lambda n: "://a:b@c " * n,
+        lambda n: "://a:b" * n + " @",
+        lambda n: "://" * n + "@", lambda n: "://aa" * n + ":x@", lambda n: "://a:1 " * n + "@", lambda n: "\n@" * n,
+        lambda n: "a:b@" + "c" * n, lambda n: "a:b@[" + "1" * n, lambda n: "a:b@c:1 " * n,
+        lambda n: "://a:b@" + "c" * n,
+    ],
+)  # fmt: skip
 def test_it_takes_time_in_proportion_to_the_text(make: Callable[[int], str]) -> None:
     def cpu(n: int) -> float:
         text, best = make(n), float("inf")

@@ -15,6 +15,7 @@ kafka_failures     why there is no connection, in words
 kafka_rights       which right is missing, and the command that grants it
 kafka_files        whether the certificates and keys that are named can be used
 kafka_tokens       tokens of OAUTHBEARER, from an endpoint or a file
+http_deadline      connections to such an endpoint, which end by a deadline
 kafka_compression  which compressed records can be read
 kafka_unpacking    those records unpacked, piece by piece
 kafka_batches      the records of a batch, one by one, in bounded memory

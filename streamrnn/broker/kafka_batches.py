@@ -34,7 +34,10 @@ KEY_BYTES = 64 << 10
 """So much of a key is kept with a record that is refused for its length."""
 
 ONE_BY_ONE = 100_000
-"""So many unreadable records of a batch are refused each for itself; a batch may claim two thousand million."""
+"""So many records of a batch are refused each for itself; a batch may claim two thousand million."""
+
+RECORD_BYTES = 6
+"""The least that is behind a record's length: attributes, time, offset, no key, no value, no headers, a byte each."""
 
 _CODEC, _LOG_APPEND_TIME, _TRANSACTIONAL = 0x07, 0x08, 0x10
 _HEADER_BYTES = 61
@@ -83,7 +86,10 @@ class _Unpacked:
 
     def __init__(self, codec: int, data: bytes, limit: int) -> None:
         self._limit = limit if codec else len(data)
-        self._pieces = pieces(codec, data) if codec and data else iter(())
+        try:
+            self._pieces = pieces(codec, data) if codec and data else iter(())
+        except UnpackingError as error:
+            raise _Lost("corrupt", str(error)) from error
         self.window, self.at = (b"", 0) if codec else (data, 0)
         self.total = len(self.window)
 
@@ -153,6 +159,7 @@ class Batch:
         self.is_transactional = bool(batch.attributes & _TRANSACTIONAL)
         self._first_timestamp, self._max_timestamp = batch.first_timestamp, batch.max_timestamp
         self._timestamp_type = int(bool(batch.attributes & _LOG_APPEND_TIME))
+        self._refusals = 0  # of this walk, up to now
 
     def has_producer_id(self) -> bool:
         """Whether it was written by an idempotent producer."""
@@ -164,14 +171,17 @@ class Batch:
 
     def __iter__(self) -> Iterator[Read]:
         data = bytes(memoryview(self._buffer)[_HEADER_BYTES:])
-        unpacked = _Unpacked(self._batch.attributes & _CODEC, data, self._limits.max_unpacked_bytes)
         after, left = self.base_offset - 1, self._batch.records_count
+        self._refusals = 0
         try:
+            unpacked = _Unpacked(self._batch.attributes & _CODEC, data, self._limits.max_unpacked_bytes)
             while left > 0 and after < self.last_offset:
                 record = self._read(unpacked, after)
                 after = record.offset
                 left -= 1
                 yield record
+                if self._refusals >= ONE_BY_ONE:
+                    raise _Lost("corrupt", f"of its batch {ONE_BY_ONE} records are refused before it")
             if data and unpacked.hold(1):
                 left = self.last_offset - after
                 raise _Lost("corrupt", f"the batch holds more than the {self._batch.records_count} records it claims")
@@ -181,7 +191,7 @@ class Batch:
     def _read(self, unpacked: _Unpacked, after: int) -> Read:
         """The next record, whose offset must lie behind ``after``."""
         length = unpacked.varint()
-        if not 0 <= length <= _MAX_INT32:
+        if not RECORD_BYTES <= length <= _MAX_INT32:
             raise _Lost("corrupt", f"a record's length is {length}")
         if length > self._read_whole:
             return self._pass_over(unpacked, length, after)
@@ -249,6 +259,7 @@ class Batch:
     ) -> Read:
         if timestamp is None:
             timestamp = self._max_timestamp if self._timestamp_type else -1
+        self._refusals += 1
         refused = Refused(reason, detail, *sizes)
         return Read(offset, timestamp, self._timestamp_type, key, None, [], KEY_BYTES, refused)
 
@@ -258,14 +269,17 @@ class Batch:
         Where compaction has taken records away, it is not known which: then as many as are left.
         """
         left = min(left, self.last_offset - after)
+        if left <= 0:
+            return  # what is there is at no offset
         _log.warning(
             "%s: of the batch with the offsets %d to %d the last %d records cannot be read and go to the dead letters: "
             "%s", self._name, self.base_offset, self.last_offset, left, lost.detail,
         )  # fmt: skip
-        for offset in range(after + 1, after + 1 + min(left, ONE_BY_ONE)):
+        behind = after + 1 + min(left, max(0, ONE_BY_ONE - self._refusals))
+        for offset in range(after + 1, behind):
             yield self._refused(offset, lost.reason, lost.detail)
-        if left > ONE_BY_ONE:
-            detail = f"{lost.detail}; this stands for all from offset {after + 1 + ONE_BY_ONE} on"
+        if after + left >= behind:
+            detail = f"{lost.detail}; this stands for all from offset {behind} on"
             yield self._refused(after + left, lost.reason, detail)
 
 

@@ -340,8 +340,11 @@ class KafkaBroker(KafkaSender):
     def _close_consumer(self, timeout_s: float) -> None:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            with contextlib.suppress(client_errors.KafkaError):
-                consumer.close(autocommit=False, timeout_ms=self._within(timeout_s) * 1000)
+            try:
+                with contextlib.suppress(client_errors.KafkaError):
+                    consumer.close(autocommit=False, timeout_ms=self._within(timeout_s) * 1000)
+            finally:
+                consumer._client.close()  # where leaving the group failed, its connections are still open
         self._events.clear()
         self._positioned.clear()
 
@@ -356,10 +359,15 @@ class KafkaBroker(KafkaSender):
             hurried = self._hurried()
             kwargs = consumer_kwargs(hurried, self.group)
             kwargs["partition_assignment_strategy"] = (self._assignor,)
-            self._consumer = connect(KafkaConsumer, hurried, kwargs)
-            kafka_fetcher.bound(self._consumer, self.group.limits)
-            kafka_group.keep_answers(self._consumer)
-            kafka_group.know_the_topic(self._consumer)
+            consumer = connect(KafkaConsumer, hurried, kwargs)
+            try:
+                kafka_fetcher.bound(consumer, self.group.limits)
+                kafka_group.keep_answers(consumer)
+                kafka_group.know_the_topic(consumer)
+            except BaseException:
+                consumer.close(autocommit=False)
+                raise
+            self._consumer = consumer
         return self._consumer
 
     def _assigned(self, tp: TopicPartition) -> Any:

@@ -11,11 +11,15 @@ from typing import Any, NoReturn
 from weakref import WeakKeyDictionary
 
 import kafka.errors as client_errors
-from kafka.net.compat import KafkaNetClient
 from kafka.net.selector import NetworkSelector
 
 from streamrnn.broker.kafka_compression import remedy
-from streamrnn.broker.kafka_connections import HopelessError, NamingManager, keep_repetition_out_of_logs
+from streamrnn.broker.kafka_connections import (
+    ClosingClient,
+    HopelessError,
+    NamingManager,
+    keep_repetition_out_of_logs,
+)
 from streamrnn.broker.kafka_files import check_files
 from streamrnn.broker.kafka_rights import missing_right
 from streamrnn.broker.kafka_settings import KafkaConnection, keep_credentials_out_of_logs
@@ -47,7 +51,7 @@ def connect(kind: Callable[..., Any], connection: KafkaConnection, kwargs: dict[
 
     def remember(**config: Any) -> Any:
         net = NetworkSelector(**config)
-        opened.append(KafkaNetClient(net=net, manager=NamingManager(net, security, **config)))
+        opened.append(ClosingClient(net=net, manager=NamingManager(net, security, **config)))
         return opened[-1]
 
     try:

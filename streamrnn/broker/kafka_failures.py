@@ -194,7 +194,7 @@ def _of_frame(error: BaseException, security: KafkaSecurity) -> Cause | None:
             f"the listener speaks TLS, and protocol is {security.protocol}; the port may be for protocol {encrypted}",
             _SURE,
         )
-    what = f" (it began with {length.to_bytes(4, 'big')!r})" if length else ""
+    what = f" (it began with {length.to_bytes(4, 'big')!r})" if length else ", or speaks another version"
     return Cause(f"what listens there is no Kafka broker{what}; check the port", _SURE)
 
 

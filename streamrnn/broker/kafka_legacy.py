@@ -6,6 +6,7 @@ to a bound, and beyond it refused as one: which offsets they have is not known t
 
 from __future__ import annotations
 
+import itertools
 import logging
 import struct
 import zlib
@@ -13,9 +14,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from kafka.errors import UnsupportedCodecError
-
-from streamrnn.broker.kafka_batches import Read
+from streamrnn.broker.kafka_batches import ONE_BY_ONE, Read
 from streamrnn.broker.kafka_settings import Limits
 from streamrnn.broker.kafka_unpacking import UnpackingError, pieces
 from streamrnn.broker.protocol import Refused
@@ -24,6 +23,9 @@ _log = logging.getLogger(__name__)
 
 MESSAGES_BYTES = 64 << 20
 """What a message of messages may unpack to."""
+
+MESSAGES = 300_000
+"""How many it may hold: all are gone through, in a second, before the first one is handed out."""
 
 _CODEC, _LOG_APPEND_TIME, _LZ4 = 0x07, 0x08, 3
 _FRAME = struct.Struct(">qiIbb")  # offset, size behind it, CRC, magic, attributes
@@ -39,6 +41,7 @@ class _Message(NamedTuple):
     key: bytes | None
     value: bytes | None
     intact: bool
+    stop: int  # where the next one begins
 
 
 class MessageSet:
@@ -63,24 +66,31 @@ class MessageSet:
                 yield _read(outer, outer.offset, outer)
                 return
             unpacked = self._unpacked(outer)
-            last = deque(_messages(unpacked, self.magic), maxlen=1)
+            last = deque(itertools.islice(_messages(unpacked, self.magic), MESSAGES), maxlen=1)
             if not last:
                 raise ValueError("it is empty")
+            if last[0].stop < len(unpacked):
+                raise ValueError(f"it holds more than {MESSAGES}")
         except (UnpackingError, ValueError, struct.error) as error:
             yield self._refused(str(error))
             return
         # With magic 1 offsets are counted within it, and it has the offset of its last one.
         shift = outer.offset - last[0].offset if self.magic == 1 else 0
-        after = -1
+        after, refusals, end = -1, 0, last[0].offset + shift
         for message in _messages(unpacked, self.magic):
             if (offset := message.offset + shift) > after:
                 after = offset
-                yield _read(message, offset, outer)
+                read = _read(message, offset, outer)
+                refusals += read.checksum is not None
+                if refusals > ONE_BY_ONE:
+                    yield self._refused(f"{ONE_BY_ONE} of those are refused before", max(offset, end))
+                    return
+                yield read
 
     def _unpacked(self, outer: _Message) -> bytes:
         codec = outer.attributes & _CODEC
         if codec == _LZ4 and self.magic == 0:  # written with a checksum that no library takes
-            raise UnsupportedCodecError("lz4 of brokers before 0.10")
+            raise ValueError("it is compressed with lz4 as before Kafka 0.10, whose checksum no library takes")
         held, size = [], 0
         for piece in pieces(codec, outer.value or b""):
             held.append(piece)
@@ -89,10 +99,11 @@ class MessageSet:
                 raise ValueError(f"it unpacks to more than {self._limit} bytes")
         return b"".join(held)
 
-    def _refused(self, why: str) -> Read:
+    def _refused(self, why: str, offset: int | None = None) -> Read:
+        offset = self.base_offset if offset is None else offset
         detail = f"a message that holds others, this and those before it, cannot be read: {why}"
-        _log.warning("%s: offset %d goes to the dead letters: %s", self._name, self.base_offset, detail)
-        return Read(self.base_offset, -1, 0, None, None, [], 0, Refused("corrupt", detail))
+        _log.warning("%s: offset %d goes to the dead letters: %s", self._name, offset, detail)
+        return Read(offset, -1, 0, None, None, [], 0, Refused("corrupt", detail))
 
 
 def _read(message: _Message, offset: int, outer: _Message) -> Read:
@@ -128,7 +139,7 @@ def _messages(data: bytes, magic: int) -> Iterator[_Message]:
         value, at = _bytes(data, at, stop)
         if at != stop:
             raise ValueError("a message is longer than what it holds")
-        yield _Message(offset, found, attributes, timestamp, key, value, intact)
+        yield _Message(offset, found, attributes, timestamp, key, value, intact, at)
 
 
 def _bytes(data: bytes, at: int, stop: int) -> tuple[bytes | None, int]:

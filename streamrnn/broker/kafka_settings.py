@@ -45,6 +45,17 @@ class Limits:
     max_unpacked_bytes: int = 1 << 30
 
 
+def reading_bytes(max_record_bytes: int) -> int:
+    """The memory that a worker needs for its records, with one broker: fetched, being unpacked, and in two polls.
+
+    A poll takes one record more than it has room for, and one that is read is held twice while it comes together.
+
+    >>> reading_bytes(1 << 20) >> 20, reading_bytes(64 << 20) >> 20
+    (100, 352)
+    """
+    return (100 << 20) + 4 * max(0, max_record_bytes - (1 << 20))
+
+
 READER_LIMITS = Limits(max_record_bytes=64 << 20)
 """Of whoever looks at records from outside: as much as a job may ask for."""
 

@@ -4,15 +4,19 @@ A token is kept until four fifths of its life are over, and shared by all client
 single request. A new one that cannot be had is no matter while the old one lasts. A file is read each time: Kubernetes
 renews a projected service account's token in place.
 
-The client asks on the thread that sends heartbeats, so an endpoint has to answer within five seconds. Credentials go to
-the endpoint alone: redirects are refused, and so is http to any host but this one.
+The client asks on the thread that sends heartbeats. So the endpoint is asked on a thread of its own, one at a time for
+all clients, and has to have answered in full within five seconds; that thread ends then, too. For a renewal the client
+is kept no longer than two: the old token is good meanwhile, and the new one is there when it is asked for next.
+Credentials go to the endpoint alone: redirects are refused, and so is http to any host but this one.
 """
 
 from __future__ import annotations
 
 import base64
+import codecs
 import functools
 import http.client
+import math
 import re
 import ssl
 import threading
@@ -26,11 +30,16 @@ from typing import Any, NamedTuple
 import msgspec
 from kafka.net.sasl.oauth import AbstractTokenProvider
 
+from streamrnn.broker.http_deadline import Deadline
 from streamrnn.broker.security import OAuth, is_this_machine
 from streamrnn.escaping import one_line
 from streamrnn.system import reading
 
 TIMEOUT_S = 5.0
+"""How long an exchange with the endpoint may last, from the first packet to the last."""
+RENEWAL_S = 2.0
+"""How long a client waits for it while it has a token that is good."""
+_PARTING_S = 0.5  # for the exchange to say itself how it was cut off
 RENEW_AFTER = 0.8
 """Share of a token's life after which a new one is fetched."""
 
@@ -57,6 +66,36 @@ class _Token(NamedTuple):
     ends_at: float
 
 
+class _Exchange:
+    """A token that is being fetched, on a thread of its own."""
+
+    def __init__(self, fetch: Callable[[], _Token]) -> None:
+        self._fetch = fetch
+        self._ended = threading.Event()
+        self._ends_at = time.monotonic() + TIMEOUT_S + _PARTING_S
+        self._outcome: _Token | Exception | None = None
+        threading.Thread(target=self._run, name="kafka-token", daemon=True).start()
+
+    @property
+    def running(self) -> bool:
+        return not self._ended.is_set()
+
+    def _run(self) -> None:
+        try:
+            self._outcome = self._fetch()
+        except Exception as error:
+            self._outcome = error
+        finally:
+            self._ended.set()
+
+    def outcome(self, longest_s: float) -> _Token | None:
+        """The token, or nothing if it takes longer. Raises what the exchange ended with."""
+        self._ended.wait(min(longest_s, max(0.0, self._ends_at - time.monotonic())))
+        if isinstance(self._outcome, Exception):
+            raise self._outcome
+        return self._outcome
+
+
 class TokenProvider(AbstractTokenProvider):  # type: ignore[misc]
     """What the client asks for a token whenever it authenticates."""
 
@@ -65,6 +104,7 @@ class TokenProvider(AbstractTokenProvider):  # type: ignore[misc]
         self._oauth, self._clock = oauth, clock
         self._lock = threading.Lock()
         self._kept: _Token | None = None
+        self._exchange: _Exchange | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._oauth.token_endpoint or self._oauth.token_file})"
@@ -80,21 +120,33 @@ class TokenProvider(AbstractTokenProvider):  # type: ignore[misc]
             return _checked(_read(self._oauth.token_file), f"the file {self._oauth.token_file}")
         with self._lock:
             kept, now = self._kept, self._clock()
-            if kept is None or now >= kept.renew_at:
-                try:
-                    kept = self._kept = self._fetch()
-                except TokenError:
-                    if kept is None or now >= kept.ends_at:
-                        raise
-            return kept.text
+            if kept is not None and now < kept.renew_at:
+                return kept.text
+            if self._exchange is None or not self._exchange.running:
+                self._exchange = _Exchange(self._fetch)
+            exchange = self._exchange
+        usable = kept is not None and now < kept.ends_at
+        try:
+            fetched = exchange.outcome(RENEWAL_S if usable else TIMEOUT_S + _PARTING_S)
+        except TokenError:
+            if not usable:
+                raise
+            fetched = None
+        token = fetched or (kept if usable else None)
+        if token is None:
+            raise _too_slow(self._oauth.token_endpoint)
+        return token.text
 
     def _fetch(self) -> _Token:
         asked_at, endpoint = self._clock(), self._oauth.token_endpoint
         assert endpoint is not None
         answer = _decoded(_ask(self._oauth, endpoint), endpoint)
-        lasts_s = max(0.0, answer.expires_in or 0.0)
+        lasts_s = answer.expires_in or 0.0
+        if not 0.0 <= lasts_s < math.inf:
+            lasts_s = 0.0
         text = _checked(answer.access_token, f"the answer of {endpoint}")
-        return _Token(text, asked_at + RENEW_AFTER * lasts_s, asked_at + lasts_s)
+        self._kept = _Token(text, asked_at + RENEW_AFTER * lasts_s, asked_at + lasts_s)
+        return self._kept
 
 
 @functools.lru_cache(maxsize=16)
@@ -109,8 +161,8 @@ class _Answer(msgspec.Struct):
 
 
 class _Refusal(msgspec.Struct):
-    error: str = ""
-    error_description: str = ""
+    error: str | None = None
+    error_description: str | None = None
 
 
 class _Unmoved(urllib.request.HTTPRedirectHandler):
@@ -128,33 +180,45 @@ def _ask(oauth: OAuth, endpoint: str) -> bytes:
     request = urllib.request.Request(endpoint, urllib.parse.urlencode(wanted).encode())
     request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(pair.encode()).decode()}")
     request.add_header("Accept", "application/json")
-    try:
-        with _opener(oauth, endpoint).open(request, timeout=TIMEOUT_S) as answer:
-            return bytes(answer.read(_LARGEST + 1))
-    except urllib.error.HTTPError as error:
-        with error:
-            said = _said(error)
-        lasting = 300 <= error.code < 500 and error.code not in (408, 429)
-        raise TokenError(
-            f"{endpoint} gave no token (status {error.code}{said}); check oauth.token_endpoint, client_id, "
-            "client_secret and scope",
-            lasting=lasting,
-        ) from None
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        raise _unanswered(endpoint, error) from None
+    with Deadline(TIMEOUT_S) as deadline:
+        try:
+            with _opener(oauth, endpoint, deadline).open(request, timeout=TIMEOUT_S) as answer:
+                return _whole(answer.read(_LARGEST + 1), deadline, endpoint)
+        except urllib.error.HTTPError as error:
+            with error:
+                said = _said(error)
+            lasting = 300 <= error.code < 500 and error.code not in (408, 429)
+            raise TokenError(
+                f"{endpoint} gave no token (status {error.code}{said}); check oauth.token_endpoint, client_id, "
+                "client_secret and scope",
+                lasting=lasting,
+            ) from None
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise (_too_slow(endpoint) if deadline.over else _unanswered(endpoint, error)) from None
 
 
-def _opener(oauth: OAuth, endpoint: str) -> urllib.request.OpenerDirector:
-    handlers: list[urllib.request.BaseHandler] = [_Unmoved()]
-    if is_this_machine(urllib.parse.urlsplit(endpoint).hostname or ""):
-        handlers.append(urllib.request.ProxyHandler({}))
+def _whole(body: bytes, deadline: Deadline, endpoint: str) -> bytes:
+    """A body without a length ends where the connection does, and so where it was cut off."""
+    if deadline.over:
+        raise _too_slow(endpoint)
+    return body
+
+
+def _opener(oauth: OAuth, endpoint: str, deadline: Deadline) -> urllib.request.OpenerDirector:
+    context = None
     if oauth.cafile is not None:
         try:
             context = ssl.create_default_context(cafile=oauth.cafile)
         except OSError as error:  # an SSLError is one, too
             raise TokenError(f"kafka.security.oauth.cafile: {oauth.cafile}: {_shown(error)}", lasting=True) from None
-        handlers.append(urllib.request.HTTPSHandler(context=context))
+    handlers: list[urllib.request.BaseHandler] = [_Unmoved(), *deadline.handlers(context)]
+    if is_this_machine(urllib.parse.urlsplit(endpoint).hostname or ""):
+        handlers.append(urllib.request.ProxyHandler({}))
     return urllib.request.build_opener(*handlers)
+
+
+def _too_slow(endpoint: str | None) -> TokenError:
+    return TokenError(f"{endpoint} gave no token: no whole answer within {TIMEOUT_S:g} s", lasting=False)
 
 
 def _unanswered(endpoint: str, error: Exception) -> TokenError:
@@ -165,6 +229,8 @@ def _unanswered(endpoint: str, error: Exception) -> TokenError:
             "in oauth.cafile",
             lasting=True,
         )
+    if isinstance(cause, TimeoutError):
+        return _too_slow(endpoint)
     return TokenError(f"{endpoint} gave no token: {_shown(cause)}", lasting=False)
 
 
@@ -182,11 +248,20 @@ def _decoded(answer: bytes, endpoint: str) -> _Answer:
     try:
         if len(answer) > _LARGEST:
             raise ValueError(f"more than {_LARGEST} bytes")
-        return msgspec.json.decode(answer, type=_Answer)
+        # Some endpoints give the number as text, some begin with a byte order mark.
+        return msgspec.json.decode(answer.removeprefix(codecs.BOM_UTF8), type=_Answer, strict=False)
     except ValueError as error:
         # What is found there is not told: it may be a token.
-        reason = "" if isinstance(error, msgspec.MsgspecError) else f": {error}"
-        raise TokenError(f"{endpoint} answers with no token (RFC 6749, 5.1){reason}", lasting=True) from None
+        reason = _misfit(error) if isinstance(error, msgspec.ValidationError) else ""
+        reason = reason or ("" if isinstance(error, msgspec.MsgspecError) else str(error))
+        text = f"{endpoint} answers with no token (RFC 6749, 5.1){': ' if reason else ''}{reason}"
+        raise TokenError(text, lasting=True) from None
+
+
+def _misfit(error: msgspec.ValidationError) -> str:
+    """Which of our fields does not fit, without its value."""
+    expected = {"access_token": "text", "expires_in": "a number of seconds"}
+    return next((f"expected {kind} in {name}" for name, kind in expected.items() if f"{name}`" in str(error)), "")
 
 
 def _read(path: str) -> str:

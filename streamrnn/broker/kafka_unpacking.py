@@ -3,8 +3,8 @@
 The client unpacks a batch at once, and 300 kB may unpack to gigabytes. What comes out here is what comes out there,
 byte for byte. A piece is small except with snappy, whose blocks can only be unpacked whole, and say how long they are.
 
-Whatever is wrong with the data becomes an ``UnpackingError``. A codec that is not installed is no such thing: it is
-asked for before, so that its absence refuses no records.
+Whatever is wrong with the data becomes an ``UnpackingError``, a number that is no codec's too. A codec that is not
+installed is no such thing: it is asked for before, so that its absence refuses no records.
 """
 
 from __future__ import annotations
@@ -38,11 +38,12 @@ class UnpackingError(Exception):
 def pieces(codec: int, data: bytes) -> Iterator[bytes]:
     """What ``data`` unpack to, in order; ``codec`` is Kafka's number of it.
 
-    Raises UnsupportedCodecError at once for a codec that is unknown or not installed, UnpackingError while reading.
+    Raises UnsupportedCodecError at once for a codec that is not installed, UnpackingError for a number that Kafka has
+    given to none, or while reading.
     """
-    name, unpack = CODECS.get(codec, (str(codec), None))
-    if unpack is None:
-        raise UnsupportedCodecError(f"Unrecognized compression type: {name}")
+    if codec not in CODECS:
+        raise UnpackingError(f"it is compressed with a codec of the number {codec}, which Kafka has given to none")
+    name, unpack = CODECS[codec]
     if name != "gzip" and getattr(client, name) is None:
         raise UnsupportedCodecError(f"Libraries for {name} compression codec not found")
     return _translated(name, unpack(data))

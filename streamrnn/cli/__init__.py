@@ -7,6 +7,7 @@ to stderr.
 Exit status: 0 done, 1 an error, 2 a wrong option or configuration, 3 (``run``) another worker took over, 4 (``run``)
 stopped without its last checkpoint, 130 Ctrl-C. An error a user can meet ends in one message, never in a traceback.
 
+    start             takes the directory where the command was started off the path of imports, first of all
     terminal          text from anywhere, as a terminal may be given it
     show              how jobs, evaluations and samples of records are laid out
     show_checkpoints  how checkpoints are
@@ -18,6 +19,9 @@ stopped without its last checkpoint, 130 Ctrl-C. An error a user can meet ends i
 
 from __future__ import annotations
 
+import streamrnn.cli.start  # noqa: F401 - before anything else is looked for on the path
+
+# isort: split
 import contextlib
 import functools
 import json
@@ -39,6 +43,7 @@ from streamrnn.cli.options import (
     TimestampOption,
 )
 from streamrnn.cli.terminal import Commands, show_error, show_traceback, stderr, stdout
+from streamrnn.daemon.logs import to_stderr
 from streamrnn.errors import ConfigError, StreamrnnError
 from streamrnn.escaping import name
 
@@ -87,6 +92,7 @@ class Precision(StrEnum):
 
 def main() -> None:
     """Run the command line and exit."""
+    to_stderr("WARNING")
     try:
         app(prog_name="streamrnn")
     except Exception as error:
@@ -284,7 +290,6 @@ def evaluate(
 @_command(_JOB)
 def run(config: ConfigOption) -> None:
     """Run the daemon: consume, predict, learn, checkpoint, until SIGTERM or Ctrl-C."""
-    from streamrnn.daemon.logs import to_stderr
     from streamrnn.job.job_file import load
 
     job = load(config)

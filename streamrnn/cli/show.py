@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from streamrnn.broker.kafka_settings import reading_bytes
 from streamrnn.job.config import Config
 from streamrnn.job.job_file import warnings
 from streamrnn.job.sample import Sample
@@ -81,6 +82,9 @@ def job(config: Config) -> RenderableType:
     most = size(most_bytes(spec, config.input.max_key_bytes))
     streams = f"at most {config.streams.max_streams:,}, {each} each and up to {key} for its key"
     table.add_row("streams", f"{streams}: at most {most} per partition")
+    if config.kafka is not None:
+        reading = size(reading_bytes(config.input.max_record_bytes))
+        table.add_row("reading", f"at most {reading} of memory for fetched and unpacked records, with one broker")
     table.add_row("output", f"{config.output.topic}; dead letters to {config.output.dead_letter_topic}")
     table.add_row("checkpoints", f"{config.checkpoint.directory}, every {config.checkpoint.interval_s:g} s")
     http = config.http

@@ -45,6 +45,8 @@ class Terminal(Console):
         plain = text.plain
         if plain.isprintable() and plain.isascii() and len(plain) <= _MAX_TEXT and "@" not in plain:
             return text
+        if (safe := without_credentials(plain)) != plain:  # before anything is cut
+            return self._visible(text.blank_copy(safe))
         shown = [self._shown(c, plain[i + 1 : i + 3]) for i, c in enumerate(plain[:_MAX_TEXT])]
         at = [0]
         for each in shown:

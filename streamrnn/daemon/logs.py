@@ -19,8 +19,10 @@ import logging
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from streamrnn.escaping import lines, one_line
@@ -78,7 +80,10 @@ class _Repeated(logging.Filter):
 class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         record.exc_text = None  # another handler's, which need not have escaped it
-        text = super().format(record)
+        try:
+            text = super().format(record)
+        except Exception as error:  # of a library whose arguments do not fit; logging would print them as they are
+            return one_line(f"an entry of {record.name} that cannot be written: {record.msg!r}: {error!r}")
         record.exc_text = None
         return text
 
@@ -94,6 +99,14 @@ class _Formatter(logging.Formatter):
         return "  " + lines(super().formatStack(stack_info))
 
 
+class _Stderr(logging.Handler):
+    """Writes to what stderr is at that time: a display of progress stands in for it, so that both stay readable."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError, ValueError):  # nobody reads it any more, or it is closed
+            print(self.format(record), file=sys.stderr, flush=True)
+
+
 def _prepared(handler: logging.Handler) -> logging.Handler:
     handler.setFormatter(_Formatter(_FORMAT))
     handler.addFilter(_Repeated())
@@ -101,9 +114,17 @@ def _prepared(handler: logging.Handler) -> logging.Handler:
 
 
 def to_stderr(level: str) -> None:
-    """Log to stderr at ``level`` (any case) for as long as the process lives."""
-    logging.basicConfig(level=level.upper(), handlers=[_prepared(logging.StreamHandler())])
+    """Log to stderr at ``level`` (any case) for as long as the process lives, or until another level is asked for.
+
+    Whatever else Python writes there by itself comes by here too: warnings, and errors that nobody caught.
+    """
+    root = logging.getLogger()
+    if not root.handlers:
+        root.addHandler(_prepared(_Stderr()))
+    if any(isinstance(handler, _Stderr) for handler in root.handlers):
+        root.setLevel(level.upper())
     logging.captureWarnings(True)
+    sys.excepthook = _show_uncaught
     threading.excepthook = _log_of_thread
     sys.unraisablehook = _log_unraisable
     _quieten_libraries()
@@ -111,20 +132,26 @@ def to_stderr(level: str) -> None:
 
 @contextlib.contextmanager
 def to_file(path: Path) -> Iterator[None]:
-    """Log to a file at INFO for as long as the context lasts; afterwards levels are what they were before."""
+    """Log to a file at INFO, not to stderr, for as long as the context lasts; afterwards all is what it was before."""
     root = logging.getLogger()
     before = {logger: logger.level for logger in (root, logging.getLogger("kafka"), logging.getLogger("numba"))}
     handler = _prepared(logging.FileHandler(path, encoding="utf-8"))
+    handlers = list(root.handlers)
+    root.handlers = [other for other in handlers if not isinstance(other, _Stderr)]
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     _quieten_libraries()
     try:
         yield
     finally:
-        root.removeHandler(handler)
+        root.handlers = handlers
         handler.close()
         for logger, level in before.items():
             logger.setLevel(level)
+
+
+def _show_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    print(lines("".join(traceback.format_exception(kind, error, trace)).rstrip()), file=sys.stderr)
 
 
 def _log_of_thread(ended: threading.ExceptHookArgs) -> None:

@@ -40,8 +40,8 @@ from streamrnn.daemon.partition import Partition
 from streamrnn.daemon.placement import Placement
 from streamrnn.daemon.quarantine import Caution
 from streamrnn.daemon.recovery import Recovery
-from streamrnn.daemon.stopping import WORK_SHARE
-from streamrnn.errors import BrokerError, FencedError, RebalanceError, UnsavedError
+from streamrnn.daemon.stopping import TAKE_BACK_SHARE, WORK_SHARE
+from streamrnn.errors import BrokerError, CheckpointError, FencedError, RebalanceError, RecoveryError, UnsavedError
 from streamrnn.job.job import Job
 
 _log = logging.getLogger(__name__)
@@ -115,6 +115,10 @@ class Loop:
             while not self.stop.is_set():
                 self._turn()
             self._drain()
+        except (BrokerError, CheckpointError, RecoveryError) as error:  # not what a record does
+            if not isinstance(error, FencedError):
+                self._caution.let_go(self.partitions.values())
+            raise
         finally:
             until = self.clock() + 1.0  # for all of them, however many hang in the same disk
             for partition in self.partitions.values():
@@ -192,6 +196,7 @@ class Loop:
                 raise
             except BrokerError as error:
                 _log.info("given up without a commit, the next owner does some records again: %s", error)
+        self._caution.let_go(partitions)
         for partition in partitions:
             if partition.caught_up and not partition.dirty and partition.changed:
                 partition.checkpoint()
@@ -234,6 +239,7 @@ class Loop:
             if partition.replaying:
                 # No record may be left before the committed offset, only a gap, which the client passes by itself.
                 partition.pass_gap(min(self.broker.position(tp), partition.replay_until))
+            self._caution.settle(partition)
             self._caught_up(partition)
 
     def _caught_up(self, partition: Partition) -> bool:
@@ -326,7 +332,10 @@ class Loop:
             return math.inf
         if self._stopped_at is None:
             self._stopped_at = self.clock()
-        return max(0.0, self._stopped_at + WORK_SHARE * self.job.config.shutdown_timeout_s - self.clock())
+        share = WORK_SHARE
+        if any(partition.in_hand for partition in self.partitions.values()):
+            share -= TAKE_BACK_SHARE  # or a stop during an outage would look like the loss of a worker
+        return max(0.0, self._stopped_at + share * self.job.config.shutdown_timeout_s - self.clock())
 
     def _report(self) -> None:
         now = self.clock()
@@ -367,6 +376,7 @@ class Loop:
         self.patience()  # the budget begins
         _log.info("stopping: committing and checkpointing; partitions: %d", len(self.partitions))
         self._commit_for_good()
+        self._caution.let_go(self.partitions.values())
         for partition in self.partitions.values():
             if partition.caught_up and partition.position == partition.committed and partition.changed:
                 partition.checkpoint()

@@ -7,7 +7,15 @@ handed to the learner behind that offset, and which records are never to be hand
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
+
+AFRESH: Final = (
+    "give the job another name, and another kafka.group_id if you set one; or delete the group's offsets and set "
+    "checkpoint.on_lost_offsets: restart"
+)
+"""How to learn from scratch: offsets alone may be deleted by accident, so checkpoints outlive them."""
 
 BEGAN_WITH = "began_with"
 """How many partitions the input topic had when the group began: a checkpoint's counters hold it as well."""
@@ -34,7 +42,7 @@ class Mark(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     ``began_with`` is how many it had when the group began, and every later commit repeats it; 0 where an earlier
     version wrote the mark. ``handed`` is there from a learner's first batch on until something is committed behind it:
     who finds it knows that a worker was lost. ``replayed`` says the same of the replay before that offset, and goes
-    with the first batch. ``quarantined`` are offsets of delivered records, ascending, that no learner sees; a replay
+    once that has succeeded. ``quarantined`` are offsets of delivered records, ascending, that no learner sees; a replay
     has to pass over them.
     """
 

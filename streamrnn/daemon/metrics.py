@@ -9,7 +9,7 @@ What a learner counts is declared in ``streamrnn.core.counts``, with its help; h
 Sums come with counts, so that ``rate(x_sum) / rate(x_count)`` is a mean over any interval: the progressive mean
 absolute error is ``rate(streamrnn_absolute_error_sum[5m]) / rate(streamrnn_absolute_error_count[5m])``.
 
-``python -m streamrnn.daemon.metrics`` prints the table as Markdown.
+``python -P -m streamrnn.daemon.metrics`` prints the table as Markdown.
 """
 
 from __future__ import annotations

@@ -73,8 +73,8 @@ class Pages:
         if self._names is not None and not all(self._is_own(host) for host in request.hosts):
             raise Refused(
                 HTTPStatus.MISDIRECTED_REQUEST,
-                "only this machine is answered: ask for localhost or 127.0.0.1, or have http.host name an address that "
-                "others reach",
+                "only this machine is answered: ask for localhost or 127.0.0.1, or have a proxy on this machine send "
+                "Host: localhost, or have http.host name an address that others reach",
             )
         if request.method not in ("GET", "HEAD"):
             raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD are served", ("Allow", "GET, HEAD"))

@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 
 from streamrnn.broker.protocol import Commit, Output, Record, TopicPartition
-from streamrnn.daemon.mark import BEGAN_WITH, Handed, Mark
+from streamrnn.daemon.mark import AFRESH, BEGAN_WITH, Handed, Mark
 from streamrnn.daemon.metrics import (
     RECORDS_CONSUMED,
     RECORDS_FILTERED,
@@ -32,12 +32,13 @@ from streamrnn.daemon.metrics import (
     Metrics,
 )
 from streamrnn.daemon.watch import Watch
-from streamrnn.errors import RecordError
+from streamrnn.errors import DivergedError, RecordError
 from streamrnn.job.codec.dead_letters import encode_dead_letter
 from streamrnn.job.codec.records import Decoded
 from streamrnn.job.job import Job
 from streamrnn.learner.clock import JUMPS
 from streamrnn.learner.learner import Learner, Predictions
+from streamrnn.learner.validity import LARGEST_WEIGHT
 from streamrnn.storage.manifest import KEPT_QUARANTINED, Manifest, Progress
 from streamrnn.storage.snapshot import take_snapshot
 from streamrnn.storage.writer import BackgroundWriter
@@ -85,12 +86,15 @@ class Partition:
         self.expected, self.gap_skipped = start.expected, start.gap_skipped
         self.began_with, self.topic_id = start.began_with, start.topic_id
         self.standing, self.handed, self.quarantined = start.standing, start.handed, start.quarantined
-        self.lost_replay, self.replay_marked = start.replayed, False  # in which a worker was lost; whether this one is
+        self.before_try: Commit | None = None  # what stood before the records that are handed over at the moment
+        # In which a worker was lost; whether this one has been marked; and what the standing commit says of it.
+        self.lost_replay, self.replay_marked, self.replayed = start.replayed, False, start.replayed
         # A worker was lost at records below it.
         self.careful_until = 0 if start.handed is None else start.handed.until
         self._began_at = start.replay_until
         self.caught_up = False
         self.outputs: list[Output] = []  # since the last confirmed commit
+        self._given_up: list[str] = []  # what there is to say of records once their quarantine is committed
         self.metrics = metrics.partition(tp)
         self._timing = metrics
         self._told_of_refused = False
@@ -152,10 +156,21 @@ class Partition:
             )  # fmt: skip
 
     def quarantine(self, record: Record, error: RecordError) -> Output:
-        """Never let the learner see this record; returns the dead letter that says so."""
+        """Never let the learner see this record; returns the dead letter that says so.
+
+        It is counted and logged once a commit that says so is confirmed, see :meth:`tell_of_quarantined`.
+        """
         self.quarantined = tuple(sorted({*self.quarantined, record.offset}))[-KEPT_QUARANTINED:]
-        self.metrics.add(Delta(dead_letters={error.reason: 1}))
+        size = len(record.key or b"") + len(record.value or b"")
+        self._given_up.append(f"the record at offset {record.offset} (key and value: {size} bytes) is {error}")
         return self._dead_letter(record, error, unread=True)
+
+    def tell_of_quarantined(self) -> None:
+        """Count and log what is given up for good by now."""
+        for line in self._given_up:
+            _log.error("%s: %s", self.tp, line)
+            self.metrics.add(Delta(dead_letters={"quarantined": 1}))
+        self._given_up = []
 
     def pass_over(self, record: Record, letter: Output) -> list[Output]:
         """Go on behind a record that is quarantined; returns what is to be sent for it."""
@@ -189,6 +204,7 @@ class Partition:
         decoded = self.job.codec.decode(records)
         between = time.perf_counter()
         predictions = self.learner.process(decoded.block)
+        self._require_weights(records)
         self._watch.look(records, decoded)
         self._timing.phase("decode", between - started)
         self._timing.phase("process", time.perf_counter() - between)
@@ -196,6 +212,17 @@ class Partition:
         self.ordinal += len(records)
         self._since_checkpoint += len(records)
         return decoded, predictions
+
+    def _require_weights(self, records: Sequence[Record]) -> None:
+        """Stop before anything is sent that a learner without weights says, and before that is committed."""
+        largest = self.learner.largest_weight()
+        if not largest <= LARGEST_WEIGHT:
+            raise DivergedError(
+                f"{self.tp}: with the records from offset {records[0].offset} to {records[-1].offset} the learner's "
+                f"weights came to {largest:g}, which no learning leads to, and nothing it predicts is of use. They "
+                "were not learned here: look where the model.warm_start file or the checkpoints came from. To start "
+                f"afresh, without that file: {AFRESH}"
+            )
 
     def _outputs(self, decoded: Decoded, predictions: Predictions) -> list[Output]:
         to = self.job.config.output
@@ -260,6 +287,8 @@ class Partition:
     def confirmed(self, commit: Commit) -> None:
         """The present position is committed and everything up to it was delivered."""
         self.standing, self.handed = commit, self._stands()
+        self.before_try = self.replayed = None
+        self.tell_of_quarantined()
         self.committed = self.replay_until = self.position
         self.expected = None  # what an earlier commit said is overtaken
         self.offered.clear()
@@ -277,6 +306,11 @@ class Partition:
     def dirty(self) -> bool:
         """Whether something was done that is not committed. A replay repeats what is."""
         return self.caught_up and self.position != self.committed
+
+    @property
+    def in_hand(self) -> bool:
+        """Whether the standing commit says of this worker that records are being handed over."""
+        return self.before_try is not None or (self.replay_marked and self.replayed is not None)
 
     @property
     def changed(self) -> bool:

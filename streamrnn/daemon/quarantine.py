@@ -16,11 +16,19 @@ A replay is marked in the same way, beside the commit it leads to. One in which 
 of ``REPLAYED_TOGETHER`` records, and the part in which that happens again one by one. Passing over a record that was
 learned leads to another digest, and ``checkpoint.on_inexact`` says whether to go on from there.
 
-A try counts only where the record may be to blame. One whose outputs or offset the broker did not take is taken back.
+What is in hand stands in the mark only while it is: behind each part of a careful replay, and behind every replay, the
+mark is written once more without it. A worker that ends in good order, be it for a stop or because the broker failed,
+takes it back, as does one that gives the partition up; a stop keeps time for that. So a worker that dies while it
+waits, or of a neighbour, costs no record a try. While the group is unstable nothing can be marked, so a first batch
+waits.
+
+A record that is given up is counted and logged once the commit that says so is confirmed.
 What took longer than the group may have waited is sent only once the standing commit was made again: a worker that was
 thrown out learns it there, and has sent nothing.
 
-Left out: a record that ends the process before the client has handed it out, as a batch that cannot be unpacked may.
+Left out: a record that ends the process before the client has handed it out, as one may that is in a batch whose
+unpacking takes more memory than there is. No mark could help, since what is polled is not known before; the handbook
+says how to get past one.
 """
 
 from __future__ import annotations
@@ -29,7 +37,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from streamrnn.broker.protocol import Broker, Commit, Membership, Output, Record, TopicPartition
@@ -46,11 +54,16 @@ _log = logging.getLogger(__name__)
 SOLITARY_TRIES = 3
 """Losses at a record alone before it is given up, after one in the batch around it. One may be anybody's: a node that
 goes, a kill for memory that others used, a deployment; a second one its echo, where a supervisor kills what starts too
-slowly. A third in the milliseconds that one record takes is the record's. More would only take longer: supervisors wait
-longer and longer between two starts."""
+slowly. A third in the milliseconds from a record's mark to its commit is taken for the record's. What dies in
+those of itself cannot be told from it: where 25 deaths in a row were aimed at the first dozen requests of a start, good
+records were given up in an eighth of such series, and with two tries in a quarter. More would only take longer:
+supervisors wait longer and longer between two starts."""
 
 REPLAYED_TOGETHER = 500
 """Records of a careful replay between two marks: it takes one loss to find the part, and one to begin with it."""
+
+TAKE_BACK_S = 2.0
+"""How long taking back may take: a stop leaves the time for it, see ``stopping``."""
 
 CAREFUL_S = 0.2
 """How long a turn may go on record by record; then the other partitions have theirs."""
@@ -96,21 +109,31 @@ class Caution:
         """Predict and learn from ``records``, as cautiously as the mark behind which they lie demands."""
         if partition.careful:
             self._one_by_one(partition, records)
-        elif partition.proven or partition.dirty or not self._worker.stable:
+        elif partition.proven or partition.dirty:
             self._predict(partition, records)
+        elif not self._worker.stable or not self._mark_first_batch(partition, records[-1].offset + 1):
+            self._hold(partition)
         else:
             # By itself, so that the mark names all that may be at fault if the worker is lost.
-            self._mark_first_batch(partition, records[-1].offset + 1)
             self._predict(partition, records)
             self._worker.commit()
 
-    def _mark_first_batch(self, partition: Partition, until: int) -> None:
+    def _mark_first_batch(self, partition: Partition, until: int) -> bool:
+        """False where the batch has to wait for the group."""
         try:
             self._write(partition, Handed(until))
+        except RebalanceError as error:
+            _log.info("%s: the first batch waits for the group to be stable: %s", partition.tp, error)
+            return False
         except FencedError:
             raise
         except BrokerError as error:  # its own commit will find out; a loss without a mark is one more loss
             _log.info("%s: the first batch goes without a mark: %s", partition.tp, error)
+        return True
+
+    def _hold(self, partition: Partition) -> None:
+        with contextlib.suppress(RebalanceError):  # somebody else's by now, as the next poll will tell
+            self._worker.hold(partition)
 
     def _one_by_one(self, partition: Partition, records: Sequence[Record]) -> None:
         until = time.monotonic() + CAREFUL_S
@@ -126,14 +149,13 @@ class Caution:
                 break
         else:
             return
-        with contextlib.suppress(RebalanceError):  # somebody else's by now, as the next poll will tell
-            self._worker.hold(partition)
+        self._hold(partition)
 
     def _hand_over_alone(self, partition: Partition, record: Record) -> bool:
         """Try a record, or give it up; False where the next one has to wait."""
-        before, tries = partition.standing, lost_at(partition.handed, record.offset)
+        tries = lost_at(partition.handed, record.offset)
         if tries >= SOLITARY_TRIES:
-            letter = self._quarantine(partition, record, tries)
+            letter = _quarantine(partition, record, tries)
             self._worker.delivery.collect(partition, partition.pass_over(record, letter))
         else:
             try:
@@ -143,24 +165,8 @@ class Caution:
                 return False
             if not self._predict(partition, [record]):
                 return False
-        try:
-            self._worker.commit()
-        except BrokerError:
-            self._take_back(partition, before)
-            raise
+        self._worker.commit()
         return not partition.dirty
-
-    def _quarantine(self, partition: Partition, record: Record, tries: int) -> Output:
-        doing = ", in a replay" if partition.replaying else ""
-        detail = (
-            f"a worker was lost {tries} times while it had this record alone{doing}: it was given up unread. Produce "
-            "it again to have it tried again"
-        )
-        _log.error(
-            "%s: the record at offset %d (key and value: %d bytes) is quarantined: %s",
-            partition.tp, record.offset, len(record.key or b"") + len(record.value or b""), detail,
-        )  # fmt: skip
-        return partition.quarantine(record, RecordError("quarantined", detail))
 
     def _predict(self, partition: Partition, records: Sequence[Record]) -> bool:
         """Process and send; False where the partition turned out to be somebody else's, and nothing was sent."""
@@ -201,14 +207,29 @@ class Caution:
     def _write(self, partition: Partition, handed: Handed) -> None:
         """Commit the present position, which is the committed one, with what is about to be handed over."""
         commit = partition.commit(self._worker.placement.input_partitions, handed)
-        self._commit(partition, commit)
+        partition.before_try = partition.standing  # at first: what got no answer may be stored all the same
+        try:
+            self._commit(partition, commit)
+        except RebalanceError:
+            partition.before_try = None
+            raise
         partition.standing, partition.handed = commit, handed
 
-    def _take_back(self, partition: Partition, before: Commit | None) -> None:
-        """It is the broker that failed, not the record: put the commit back that stood before the try."""
-        if before is not None:
-            with contextlib.suppress(BrokerError):
-                self._commit(partition, before)
+    def let_go(self, partitions: Iterable[Partition]) -> None:
+        """The worker ends in good order, or gives these up: no record is to blame for what is in hand."""
+        offsets = {}
+        for partition in partitions:
+            before, partition.before_try = partition.before_try, None
+            if before is None and partition.replay_marked and partition.replayed is not None:
+                before = partition.commit_of_replay(_left(partition, goes_on=False))
+            if before is not None:
+                offsets[partition.tp] = partition.standing = before
+        if not offsets:
+            return
+        try:
+            self._worker.broker.commit(offsets, self._worker.membership, TAKE_BACK_S)
+        except BrokerError as error:
+            _log.info("what was in hand stands beside the committed offsets, as if a worker had been lost: %s", error)
 
     def _commit(self, partition: Partition, commit: Commit) -> None:
         worker = self._worker
@@ -230,23 +251,29 @@ class Caution:
                 raise
             except BrokerError as error:
                 _log.info("%s: the replay goes without a mark: %s", partition.tp, error)
-        return partition.replay(records)
+        return partition.replay(records)  # what follows writes the mark anew, or the loop does at the end of its turn
 
     def _replay_carefully(self, partition: Partition, records: Sequence[Record], lost: Handed) -> Sequence[Record]:
         if not partition.replay_marked:
             partition.replay_marked = True
             _log.warning("%s: a worker was lost in this replay; it is repeated in parts", partition.tp)
+        self._replay_parts(partition, records, lost)
+        self.settle(partition)
+        silent = sum(record.offset < partition.replay_until for record in records)
+        return () if partition.replaying else records[silent:]
+
+    def _replay_parts(self, partition: Partition, records: Sequence[Record], lost: Handed) -> None:
         until = time.monotonic() + CAREFUL_S
         silent = sum(record.offset < partition.replay_until for record in records)
         place = 0
         while place < silent:
             part = records[place : min(silent, place + _together(lost, records[place:silent]))]
             if not self._worker.stable or time.monotonic() >= until or not self._replay_part(partition, part, lost):
-                with contextlib.suppress(RebalanceError):
-                    self._worker.hold(partition)
-                return ()
+                self._hold(partition)
+                return
             place += len(part)
-        return partition.replay(records[silent:]) if silent < len(records) else ()
+        if silent < len(records):
+            partition.replay(records[silent:])  # none of them is: this says that there are no more before
 
     def _replay_part(self, partition: Partition, part: Sequence[Record], lost: Handed) -> bool:
         """Replay some records, marked if a worker may be lost at them; False where they have to wait."""
@@ -254,13 +281,17 @@ class Caution:
         alone = lost.since <= first < lost.until and lost.since >= 0
         tries = lost_at(lost, first)
         try:
-            if alone and tries >= SOLITARY_TRIES and first not in partition.quarantined:
+            if alone and first in partition.quarantined:
+                pass  # nothing reads it
+            elif alone and tries >= SOLITARY_TRIES:
                 if not self._quarantine_replayed(partition, part[0], tries, lost):
                     return False
             elif alone:
                 self._write_replayed(partition, Handed(lost.until, first, tries + 1, lost.since))
             elif first >= lost.since:
                 self._write_replayed(partition, Handed(until, since=first))
+            elif partition.replayed == lost:  # up to where a worker was lost: should this one be lost before, it is not
+                self._write_replayed(partition, Handed(lost.since))  # the record's fault
         except RebalanceError as error:
             _log.info("%s: the replay waits for the group to be stable: %s", partition.tp, error)
             return False
@@ -273,7 +304,7 @@ class Caution:
         worker.commit()  # so that nothing else is on its way
         if any(each.dirty for each in worker.partitions.values()):
             return False
-        topic, key, value, timestamp_ms, _, _ = self._quarantine(partition, record, tries)
+        topic, key, value, timestamp_ms, _, _ = _quarantine(partition, record, tries)
         number = worker.placement.of(topic, partition.tp.partition)
         try:
             worker.broker.send(topic, key, value, timestamp_ms=timestamp_ms, partition=number)
@@ -284,14 +315,52 @@ class Caution:
             if not error.refused:
                 raise
             _log.warning("%s: its dead letter is given up: %s", partition.tp, error)
-        self._write_replayed(partition, Handed(lost.until, since=lost.since))
+        # From then on nothing reads it, whether or not this commit is made: a later one says it as well.
+        self._write_replayed(partition, Handed(lost.until, since=record.offset + 1))
         return True
 
-    def _write_replayed(self, partition: Partition, replayed: Handed) -> None:
+    def settle(self, partition: Partition) -> None:
+        """Between two parts, and behind the last: have the standing commit say that none is in hand."""
+        if not partition.replay_marked or partition.replayed is None or not self._worker.stable:
+            return
+        left = _left(partition, goes_on=True)
+        if left == partition.replayed:
+            return
+        try:
+            self._write_replayed(partition, left)
+        except FencedError:
+            raise
+        except BrokerError as error:  # the next turn does it
+            _log.info("%s: that records are replayed stands beside the committed offset: %s", partition.tp, error)
+
+    def _write_replayed(self, partition: Partition, replayed: Handed | None) -> None:
         commit = partition.commit_of_replay(replayed)
         if commit is not None:
             self._commit(partition, commit)
-            partition.standing = commit
+            partition.standing, partition.replayed = commit, replayed
+            partition.tell_of_quarantined()
+
+
+def _left(partition: Partition, *, goes_on: bool) -> Handed | None:
+    """What a mark has to say of a replay of which nothing is in hand: where workers were lost, and not yet passed."""
+    lost, position = partition.lost_replay, partition.position
+    if not partition.replaying:
+        return None
+    if lost is None:  # parts are only known of once a worker was lost
+        return partition.replayed if goes_on else None
+    if position < lost.since:
+        return partition.replayed if goes_on else lost
+    until = max(lost.until, position) if lost.since >= 0 else position
+    return Handed(until, since=position) if lost.alone < position else Handed(until, lost.alone, lost.tries, position)
+
+
+def _quarantine(partition: Partition, record: Record, tries: int) -> Output:
+    doing = ", in a replay" if partition.replaying else ""
+    detail = (
+        f"a worker was lost {tries} times while it had this record alone{doing}: it was given up unread. Produce it "
+        "again to have it tried again"
+    )
+    return partition.quarantine(record, RecordError("quarantined", detail))
 
 
 def _together(lost: Handed, records: Sequence[Record]) -> int:

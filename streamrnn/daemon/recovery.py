@@ -26,14 +26,14 @@ from concurrent.futures import Future
 from streamrnn.broker.protocol import Broker, Commit, Membership, TopicPartition
 from streamrnn.daemon import changeover
 from streamrnn.daemon.background import Background
-from streamrnn.daemon.mark import Mark
+from streamrnn.daemon.mark import AFRESH, Mark
 from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.opening import open_administration
 from streamrnn.daemon.partition import Partition, Start
 from streamrnn.daemon.placement import KEYS_MOVED
 from streamrnn.daemon.restored import Restored, Restoring
 from streamrnn.daemon.restored import began_with as began_with_of
-from streamrnn.daemon.uncommitted import AFRESH, began_with, lineages_of, newest_of_all, not_begun
+from streamrnn.daemon.uncommitted import began_with, lineages_of, newest_of_all, not_begun
 from streamrnn.errors import BrokerError, CheckpointError, RecoveryError
 from streamrnn.job.job import Job
 from streamrnn.storage.checkpoints import Rejected, Used
@@ -279,6 +279,7 @@ class Recovery:
         partition.lineage, partition.quarantined = new_lineage(), ()  # nothing before is ever replayed in it
         # The other way round, a crash between the two would leave a commit that no checkpoint leads to.
         snapshot = take_snapshot(partition.learner.state())
+        snapshot.require_sound()
         partition.learner.pop_touched_segments()  # all of them are in the snapshot
         manifest = partition.job.checkpoints(partition.tp).write(snapshot, partition.progress())
         partition.writer.close(self._timeout_s)

@@ -24,7 +24,8 @@ _log = logging.getLogger(__name__)
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 WORK_SHARE, LAST_SHARE = 0.9, 0.97
 """Shares of ``shutdown_timeout_s`` after which the work has to be done, and after which the process ends anyway."""
-
+TAKE_BACK_SHARE = 0.1
+"""Share of it that is kept for taking back what is in hand (see ``quarantine``), out of that of the work."""
 
 GRACE_S = 1.0
 """How long the work may take to come to its end by itself where there is nothing to drain."""

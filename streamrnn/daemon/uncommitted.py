@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from streamrnn.broker.protocol import Broker, TopicPartition
 from streamrnn.daemon import restored
@@ -28,12 +28,6 @@ from streamrnn.storage.checkpoints import CheckpointStore, Rejected, Used
 from streamrnn.storage.manifest import Manifest
 
 _T = TypeVar("_T")
-
-AFRESH: Final = (
-    "give the job another name, and another kafka.group_id if you set one; or delete the group's offsets and set "
-    "checkpoint.on_lost_offsets: restart"
-)
-"""How to learn from scratch: offsets alone may be deleted by accident, so checkpoints outlive them."""
 
 
 def newest_of_all(store: CheckpointStore, make: Callable[[Manifest], _T]) -> Used[_T]:

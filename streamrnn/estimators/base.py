@@ -346,11 +346,13 @@ class RecurrentEstimator:
     def save(self, path: str | Path) -> None:
         """Write parameters and everything learned to a safetensors file, which ``load`` and a daemon read.
 
-        Raises CheckpointError when the file cannot be written.
+        Raises CheckpointError when the file cannot be written, or could not be read again.
         """
         try:
             with self._lock:
-                save_model(path, self._model_file())
+                model = self._model_file()
+                model.require_readable()
+                save_model(path, model)
         except (TypeError, ValueError) as error:
             raise CheckpointError(f"{type(self).__name__} cannot be saved to {path}: {error}") from error
 

@@ -69,10 +69,10 @@ def from_checkpoint(listed: Listed, *, streams: bool = False) -> Trained:
         state = store.load(manifest).state()
     else:
         state = LearnerState(manifest.spec, store.load_model(manifest), no_streams(manifest.spec), [])
-        try:
-            state.require_fit(manifest.spec)
-        except ValueError as error:
-            raise CorruptCheckpoint(f"its arrays: {error}") from error
+    try:
+        state.require_fit(manifest.spec, beginning=True)
+    except ValueError as error:
+        raise CorruptCheckpoint(f"its arrays: {error}") from error
     owner = {
         "parameters": {"features": manifest.configuration.get("features", [])},
         "hashing": hashing_of(manifest)._asdict(),

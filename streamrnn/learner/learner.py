@@ -372,6 +372,11 @@ class Learner:
             weights[RLS_WEIGHT] = self._model.readout.full.weight.copy()
         return weights
 
+    def largest_weight(self) -> float:
+        """The largest weight of the network by its amount; NaN where one is no number."""
+        theta = self._model.theta
+        return max(-float(theta.min()), float(theta.max()))
+
     def set_weights(self, weights: Mapping[str, npt.NDArray[Any]]) -> None:
         """Overwrite all weights; optimiser moments, statistics and states stay.
 

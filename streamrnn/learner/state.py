@@ -79,12 +79,13 @@ class LearnerState:
         streams = {name: array.copy() for name, array in self.streams.items()}
         return LearnerState(self.spec, model, streams, list(self.keys))
 
-    def require_fit(self, spec: LearnerSpec) -> None:
+    def require_fit(self, spec: LearnerSpec, *, beginning: bool = False) -> None:
         """Raise ValueError, saying what is wrong, unless a learner of ``spec`` can go on from this.
 
         The specifications are compared as well as the shapes: another loss, optimiser or order of fields gives what
         was learned another meaning in arrays of the same shape. Only ``streams.max_streams`` may differ. Whatever was
         read from a file passes here on its way to a kernel, so what the arrays hold is looked at, too (``validity``).
+        ``beginning``: it was handed over by somebody, and a learner must be able to go a long way from it.
         """
         if lines := spec_differences(self.spec, spec):
             raise ValueError(f"the state is of another specification: {'; '.join(lines)}")
@@ -96,7 +97,7 @@ class LearnerState:
             raise ValueError("the state gives one stream two slots")
         require_shapes(self.model, MODEL, spec)
         require_shapes(self.streams, STREAMS, spec, slots)
-        require_sound(spec, self.model, self.streams, self.keys)
+        require_sound(spec, self.model, self.streams, self.keys, beginning=beginning)
 
 
 def spec_differences(old: LearnerSpec, new: LearnerSpec) -> list[str]:

@@ -6,6 +6,11 @@ to, whatever records it sees, and a test asks for the row of each. NaN stands wh
 nowhere else. What steers nothing may hold anything: sums for people, and numbers that are looked at again before they
 are used. How arrays belong together stands below the table.
 
+A number that is in range says nothing of whether it was learned: targets of 9e99 are allowed, so their mean may be
+there, and betas may change from one day to the next, so no moment of Adam follows from the other. The bounds of weights
+are for what no settings lead to. What goes on to grow, counts and weights, may in a file that somebody hands over be
+half of what a learner may come to (``beginning``): a job that begins there must not write what it could not read.
+
 Everything is a pass over whole arrays; reading a checkpoint takes many times as long.
 """
 
@@ -29,6 +34,11 @@ from streamrnn.learner.streams import FIRST, LIVED, RECORD, TIMES
 
 Array = npt.NDArray[Any]
 
+LARGEST_WEIGHT = 1e30
+"""Of a network: learners without clipping at the highest rates, given the most absurd records, stay far below. Products
+with inputs and with the states behind them are still numbers in single precision, or are seen not to be."""
+_LARGEST_SOLVED = 1e150
+"""Of the RLS readout, which is solved for and not led there step by step: squares are still numbers."""
 LARGEST_COUNT = 2**53
 """Nothing that is counted record by record comes near it, and none of the numbers below is rounded."""
 
@@ -40,12 +50,20 @@ _ROUNDED = 1.001
 
 
 class Range(NamedTuple):
-    """From ``least`` to ``most``, both included; NaN too where numbers may be ``unknown``; ``whole``: no fractions."""
+    """From ``least`` to ``most``, both included; NaN too where numbers may be ``unknown``; ``whole``: no fractions.
+
+    ``grows``: a learner that goes on may bring it further.
+    """
 
     least: float = -_FINITE
     most: float = _FINITE
     unknown: bool = False
     whole: bool = False
+    grows: bool = False
+
+    def beginning(self) -> Range:
+        """What a learner may begin with."""
+        return self._replace(least=max(self.least, self.least / 2 - 0.5), most=self.most / 2) if self.grows else self
 
 
 class Part(NamedTuple):
@@ -60,17 +78,18 @@ Rule = Range | Sequence[Part] | None
 """What stands in the table; None: anything of the array's type."""
 
 ANYTHING = None
-FINITE = Range()
-COUNT = Range(0, LARGEST_COUNT)
+WEIGHT = Range(-LARGEST_WEIGHT, LARGEST_WEIGHT, grows=True)
+SOLVED = Range(-_LARGEST_SOLVED, _LARGEST_SOLVED, grows=True)
+COUNT = Range(0, LARGEST_COUNT, grows=True)
 SQUARES = Range(0.0, _SQUARES)
 VALUE = Range(-ABSURD, ABSURD)
 KNOWN_OR_NOT = Range(-ABSURD, ABSURD, unknown=True)
 MEAN = Range(-_ROUNDED * ABSURD, _ROUNDED * ABSURD)
 DIFFERENCE = Range(-2 * _ROUNDED * ABSURD, 2 * _ROUNDED * ABSURD)
 NOISE = Range(SMALLEST_NOISE / _ROUNDED, _SQUARES)
-
-
-LIVED_MS = Range(0, clock.LONGEST_MS)
+COUNTED = Range(-LARGEST_COUNT, LARGEST_COUNT, grows=True)
+_GROWING = {(0, LARGEST_COUNT), (0, clock.LONGEST_MS)}  # of a clock's numbers
+LIVED_MS = Range(0, clock.LONGEST_MS, grows=True)
 
 
 def _columns(*ranges: Range, names: Sequence[str]) -> tuple[Part, ...]:
@@ -93,14 +112,15 @@ SEEN = _columns(
 )  # fmt: skip
 STATE = (
     Part((..., 0, slice(None)), Range(-_ROUNDED, _ROUNDED), "h"),
-    Part((..., slice(1, None), slice(None)), FINITE, "c"),
+    Part((..., slice(1, None), slice(None)), COUNTED, "c"),
 )
-"""What a cell hands on is a hyperbolic tangent, or a mean of some; what else it carries has no bound."""
+"""What a cell hands on is a hyperbolic tangent, or a mean of some; what else it carries grows by no more than 1 with a
+record."""
 
 _SQUARES_MODEL: Mapping[str, Rule] = {
-    "weight": FINITE,
-    "root": FINITE,
-    "trace": FINITE,
+    "weight": SOLVED,
+    "root": SOLVED,
+    "trace": Range(-_SQUARES, _SQUARES),  # rounding may leave it below zero
     "noise": NOISE,
     "noise_sum": SQUARES,
     "noise_count": Range(0.01, LARGEST_COUNT),
@@ -114,10 +134,10 @@ def model_ranges(spec: LearnerSpec) -> dict[str, Rule]:
     """Of every array of ``state.MODEL``."""
     del spec
     return {
-        "theta": FINITE,
+        "theta": WEIGHT,
         "accumulated": ANYTHING,  # a sum that overflows is dropped with its batch
         "accumulated_loss": ANYTHING,
-        "moment1": FINITE,
+        "moment1": WEIGHT,
         "moment2": Range(0.0),
         **{f"readout_full_{name}": rule for name, rule in _SQUARES_MODEL.items()},
         **{f"readout_plain_{name}": rule for name, rule in _SQUARES_MODEL.items()},
@@ -139,7 +159,9 @@ def model_ranges(spec: LearnerSpec) -> dict[str, Rule]:
         "change_first": Range(0.0, DIFFERENCE.most),
         "counters": COUNT,
         "gauges": ANYTHING,
-        "clock": [Part((k,), Range(*of), name) for k, (name, of) in enumerate(clock.RANGES.items())],
+        "clock": [
+            Part((k,), Range(*of, grows=of in _GROWING), name) for k, (name, of) in enumerate(clock.RANGES.items())
+        ],
         "arrivals": COUNT,
         "digest": Range(0, 2**32 - 1),
     }
@@ -171,7 +193,7 @@ def stream_ranges(spec: LearnerSpec) -> dict[str, Rule]:
         "scaling": SCALING,
         "expert_predictions": ANYTHING,  # the readout compares them with a bound before it learns
         "event": ANYTHING,
-        "event_step": Range(-1, LARGEST_COUNT),
+        "event_step": Range(-1, LARGEST_COUNT, grows=True),
         "event_count": COUNT,
         "last_x": KNOWN_OR_NOT,
         "seen": SEEN,
@@ -179,25 +201,52 @@ def stream_ranges(spec: LearnerSpec) -> dict[str, Rule]:
 
 
 def require_sound(
-    spec: LearnerSpec, model: Mapping[str, Array], streams: Mapping[str, Array], keys: Sequence[bytes | None]
+    spec: LearnerSpec,
+    model: Mapping[str, Array],
+    streams: Mapping[str, Array],
+    keys: Sequence[bytes | None],
+    *,
+    beginning: bool = False,
 ) -> None:
     """Raise ValueError for the first array that holds what no learner of ``spec`` can have brought it to.
 
-    Names, shapes and types are those that are declared: that comes first.
+    Names, shapes and types are those that are declared: that comes first. ``beginning``: of a learner that somebody
+    hands over, for another one to begin with.
     """
-    for arrays, table in ((model, model_ranges(spec)), (streams, stream_ranges(spec))):
-        for name, rule in table.items():
-            if arrays[name].size and rule is not None:
-                _require_range(name, arrays[name], rule)
+    require_sound_model(spec, model, beginning=beginning)
+    require_sound_streams(spec, model, streams, keys, beginning=beginning)
+
+
+def require_sound_model(spec: LearnerSpec, model: Mapping[str, Array], *, beginning: bool = False) -> None:
+    """The same for what is not kept per stream."""
+    _require_ranges(model, model_ranges(spec), beginning)
     _require_batch(spec, model)
+
+
+def require_sound_streams(
+    spec: LearnerSpec,
+    model: Mapping[str, Array],
+    streams: Mapping[str, Array],
+    keys: Sequence[bytes | None],
+    *,
+    beginning: bool = False,
+) -> None:
+    """The same for what is kept per stream, of all slots or of some."""
+    _require_ranges(streams, stream_ranges(spec), beginning)
     _require_counted(model, streams)
     _require_order(model, streams["seen"], keys)
 
 
-def _require_range(name: str, array: Array, rule: Range | Sequence[Part]) -> None:
+def _require_ranges(arrays: Mapping[str, Array], table: Mapping[str, Rule], beginning: bool) -> None:
+    for name, rule in table.items():
+        if arrays[name].size and rule is not None:
+            _require_range(name, arrays[name], rule, beginning)
+
+
+def _require_range(name: str, array: Array, rule: Range | Sequence[Part], beginning: bool) -> None:
     parts = [Part((...,), rule, "")] if isinstance(rule, Range) else rule
-    for at, within, called in parts:
-        values = array[at]
+    for at, allowed, called in parts:
+        values, within = array[at], allowed.beginning() if beginning else allowed
         if values.size == 0:
             continue
         least, most = _extremes(values, within.unknown)

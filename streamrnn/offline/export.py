@@ -69,6 +69,14 @@ def choose(listed: list[Listed], partition: int | None) -> Listed:
     return max(of_partition, key=lambda one: "" if one.manifest is None else one.manifest.created)
 
 
+def _save(out: Path, model: ModelFile) -> None:
+    try:
+        model.require_readable()
+    except ValueError as error:
+        raise CheckpointError(f"{out}: it could not be read again: {error}") from error
+    save_model(out, model)
+
+
 def export(listed: Listed, out: Path) -> Exported:
     """Write the checkpoint to a model file. Raises CheckpointError when one cannot be read or the other written."""
     store, manifest = store_of(listed)
@@ -103,7 +111,7 @@ def export(listed: Listed, out: Path) -> Exported:
     elif name == "RNNMultiTargetRegressor":
         owner["parameters"]["targets"] = target.fields
         owner["own"] = {"targets": target.fields}
-    save_model(out, ModelFile(_without_times(state), encoder.names, msgspec.to_builtins(owner)))
+    _save(out, ModelFile(_without_times(state), encoder.names, msgspec.to_builtins(owner)))
     notes = reasons if name is None else list(_left(manifest.spec))
     return Exported(listed.place, manifest, name, stream_key, tuple(notes))
 

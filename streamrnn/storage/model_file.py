@@ -42,6 +42,11 @@ class ModelFile:
     columns: tuple[str, ...]
     owner: dict[str, Any]
 
+    def require_readable(self) -> None:
+        """Raise ValueError where a file of it would be refused when it is read."""
+        if self.saved is not None:
+            self.saved.require_fit(self.saved.spec, beginning=True)
+
 
 class _Description(msgspec.Struct, frozen=True, kw_only=True):
     """The text in the file."""
@@ -124,7 +129,7 @@ def _unflat(arrays: dict[str, Array], spec: LearnerSpec) -> LearnerState:
     steps = packed.get("steps", np.zeros(0))
     segment = unpack_segment(packed, len(steps) if steps.ndim else 0, "streams")
     saved = LearnerState(spec, state, segment.arrays, list(segment.keys))
-    saved.require_fit(spec)
+    saved.require_fit(spec, beginning=True)
     return saved
 
 

@@ -12,6 +12,7 @@ from streamrnn.errors import CheckpointError, CorruptCheckpoint
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import LearnerState, no_streams
 from streamrnn.learner.streams import SEGMENT_SLOTS
+from streamrnn.learner.validity import require_sound_model, require_sound_streams
 from streamrnn.storage.manifest import Manifest
 from streamrnn.storage.segments import Segment
 from streamrnn.storage.tensors import Arrays
@@ -30,6 +31,20 @@ class Snapshot:
     def complete(self) -> bool:
         """Whether it holds every segment, so that no earlier checkpoint is needed to write it."""
         return len(self.segments) == n_segments(self.n_slots)
+
+    def require_sound(self) -> None:
+        """Raise CheckpointError where a checkpoint of it would be refused when it is read.
+
+        That takes a pass over all that it holds, so it is for the thread that writes.
+        """
+        try:
+            require_sound_model(self.spec, self.model)
+            for segment in self.segments.values():
+                require_sound_streams(self.spec, self.model, segment.arrays, segment.keys)
+        except ValueError as error:
+            raise CheckpointError(
+                f"it is not written, since it could not be read again, and those before stay: {error}"
+            ) from error
 
     def over(self, earlier: Snapshot | None) -> Snapshot:
         """This snapshot, with the segments of an ``earlier`` one that was never written and that this one lacks."""

@@ -4,6 +4,8 @@ At most one snapshot is being written and one waits. A newer one replaces the on
 is skipped, its touched segments are not, since they are merged into the newer one. The same holds after a failed write.
 Invariant: the segments of everything handed in since ``base`` are either durable in ``base`` or in memory here.
 
+What a restart would refuse to read is not written, or it would drive out those that can be read.
+
 A failure does not stop the loop: the previous checkpoint stays valid and recovery only replays more. It is told once,
 by ``outcomes()``. Deciding when to checkpoint, or when failures have lasted too long, is the loop's.
 """
@@ -156,6 +158,7 @@ class BackgroundWriter:
     def _attempt(self, handed_in: _HandedIn) -> Outcome:
         started = time.perf_counter()
         try:
+            handed_in.snapshot.require_sound()
             manifest = self._store.write(handed_in.snapshot, handed_in.progress, self._base)
         except Exception as error:  # whatever it is, this thread must live on and the loop must hear of it
             _log.error("checkpoint at %d failed: %s", handed_in.progress.position, error)

@@ -2,8 +2,8 @@
 
 Python puts the working directory in front of its path for ``-m`` and ``-c``, so that a directory called ``numpy`` there
 would be imported. A child is therefore started with ``-P``, is told the file of the package that its parent runs, and
-takes over its parent's path without what is relative to a directory. The environment's settings of Python itself are
-left behind (``PYTHONPATH`` is in the parent's path already).
+takes over its parent's path without what leads from the working directory. The environment's settings of Python itself
+are left behind (``PYTHONPATH`` is in the parent's path already).
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 import streamrnn
+from streamrnn.system.import_path import independent
 
 _START: Final = """
 import importlib.util, sys
@@ -35,7 +35,7 @@ def command(script: str, arguments: Sequence[str], *, before: str = "") -> list[
 
     ``before`` is run first of all, when nothing can be imported yet but the standard library.
     """
-    given = [str(streamrnn.__file__), *(entry for entry in sys.path if Path(entry).is_absolute())]
+    given = [str(streamrnn.__file__), *independent(sys.path)]
     return [sys.executable, "-P", "-c", f"{before}{_START}{script}", str(len(given)), *given, *arguments]
 
 

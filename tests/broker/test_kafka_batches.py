@@ -13,11 +13,21 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kafka import codec as client_codecs
 from kafka.consumer.fetcher import Fetcher
+from kafka.errors import UnsupportedCodecError
 from kafka.record.memory_records import MemoryRecords, MemoryRecordsBuilder
 from kafka.structs import TopicPartition
 
-from streamrnn.broker.kafka_batches import HEADERS_BYTES, ONE_BY_ONE, READ_WHOLE_BYTES, Batch, Read, varint
+from streamrnn.broker.kafka_batches import (
+    HEADERS_BYTES,
+    ONE_BY_ONE,
+    READ_WHOLE_BYTES,
+    RECORD_BYTES,
+    Batch,
+    Read,
+    varint,
+)
 from streamrnn.broker.kafka_settings import Limits
 from tests.support import batches
 from tests.support.batches import CODECS, record, zeros
@@ -205,6 +215,63 @@ def test_a_batch_that_claims_half_the_numbers_ends_soon(caplog: pytest.LogCaptur
     assert found[-1].checksum is not None
     assert "this stands for all from offset 100003 on" in found[-1].checksum.detail
     assert "the last 2147483644 records cannot be read" in caplog.text
+
+
+def refused(found: Sequence[Read]) -> int:
+    return sum(one.checksum is not None for one in found)
+
+
+@pytest.mark.parametrize("length", range(RECORD_BYTES))
+def test_a_length_that_no_record_has_refuses_all_from_there_on(length: int) -> None:
+    body = record(None, 1, key=None)[1:]
+    assert len(body) == RECORD_BYTES
+    found = read(batches.batch([record(b"a", 0), bytes([2 * length]) + body, record(b"c", 2)], "gzip"))
+    assert outcome(found) == [(0, b"a"), (1, "corrupt"), (2, "corrupt")]
+    assert {one.checksum.detail for one in found if one.checksum} == {f"a record's length is {length}"}
+
+
+@pytest.mark.parametrize("content", [bytes(2 * MIB), (b"\x0c" + bytes(6)) * 300_000, (b"\x0c" + b"\xff" * 6) * 300_000])
+def test_few_bytes_are_no_million_of_dead_letters(content: bytes) -> None:
+    data = batches.batch([content], "zstd", count=2**31 - 1, last_offset_delta=2**31 - 2)
+    assert len(data) < 500
+    found = read(data)
+    assert refused(found) == ONE_BY_ONE + 1
+    assert len(found) <= ONE_BY_ONE + 2
+    assert found[-1].offset == 2**31 - 2
+    assert found[-1].checksum is not None
+    assert f"this stands for all from offset {found[-2].offset + 1} on" in found[-1].checksum.detail
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1, 500])
+def test_what_is_refused_for_itself_counts_with_what_is_lost(more: int) -> None:
+    single = [record(b"a", i, headers=[(b"", None)])[:-1] + b"\x7e" for i in range(ONE_BY_ONE + more)]
+    found = read(batches.batch([*single, record(b"z", len(single))], "zstd", count=len(single) + 9))
+    offsets = [one.offset for one in found]
+    assert offsets == sorted(set(offsets))
+    assert offsets[-1] == len(single) + 8
+    assert refused(found) == ONE_BY_ONE + 1
+    assert [one.value for one in found if one.checksum is None] == ([b"z"] if more < 0 else [])
+    assert outcome(read(batches.batch(single, "zstd")))[:3] == [(0, "corrupt"), (1, "corrupt"), (2, "corrupt")]
+
+
+@pytest.mark.parametrize("codec", [5, 6, 7])
+def test_a_codec_of_an_unknown_number_refuses_its_records(codec: int) -> None:
+    found = read(batches.batch(three(), attributes=codec))
+    assert outcome(found) == [(0, "corrupt"), (1, "corrupt"), (2, "corrupt")]
+    assert found[0].checksum is not None
+    assert f"a codec of the number {codec}" in found[0].checksum.detail
+
+
+def test_a_codec_that_is_not_installed_refuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_codecs, "zstd", None)
+    with pytest.raises(UnsupportedCodecError, match="Libraries for zstd"):
+        read(batches.batch(three(), "zstd"))
+
+
+def test_where_nothing_is_lost_nothing_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    assert len(read(batches.batch(three(), count=3, last_offset_delta=1))) == 2
+    assert len(read(batches.batch(three(), count=2, last_offset_delta=1))) == 2
+    assert not caplog.records
 
 
 def test_times_are_added_as_java_does_so_that_they_stay_numbers_of_64_bits() -> None:

@@ -29,10 +29,18 @@ from tests.kafka.certificates import KEY_PASSWORD, Authority
 from tests.kafka.server import SASL_PASSWORD, SASL_USER, SCRAM_PASSWORD, SCRAM_USER, KafkaServer
 from tests.support.kafka_members import started, until
 from tests.support.kafka_rights import grant
-from tests.support.pretenders import Manner, closing, saying, serving, silent
+from tests.support.pretenders import (
+    Manner,
+    closing,
+    metadata_answer,
+    saying,
+    serving,
+    silent,
+    speaking,
+    versions_answer,
+)
 
-# The client leaves some sockets to the garbage collector, and its log records hold on to them.
-pytestmark = [pytest.mark.timeout(60), pytest.mark.filterwarnings("ignore:unclosed <s:ResourceWarning")]
+pytestmark = pytest.mark.timeout(60)
 
 WRONG = "wrong-password-99"
 
@@ -231,6 +239,46 @@ def test_what_is_no_broker_is_named(manner: Manner, expected: str) -> None:
     with serving(manner) as address:
         timeout_s = 1.0 if expected.startswith("^no answer") else 20.0
         assert re.search(expected, refusal(address, KafkaSecurity(), timeout_s))
+
+
+@pytest.mark.parametrize(
+    "manner",
+    [
+        speaking(api_versions=versions_answer(0)),  # version 0 of the answer, whatever was asked
+        speaking(api_versions=b""),
+        speaking(api_versions=b"\0\0" + b"\xff" * 40),
+        speaking(metadata=b"\x7f\xff\xff\xff" * 4),
+        speaking(metadata=metadata_answer(b"\xff\xfe", 1)),
+    ],
+    ids=["version 0", "empty", "lengths", "counts", "no text"],
+)
+def test_an_answer_that_cannot_be_decoded_is_told_at_once_and_in_one_line(
+    manner: Manner, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(manner) as address, caplog.at_level(logging.WARNING):
+        said = refusal(address, KafkaSecurity())
+    assert said == (
+        f"no connection to Kafka at {address}: what listens there is no Kafka broker, or speaks another version; "
+        "check the port"
+    )
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [(b"kafka-7.invalid", "kafka-7.invalid"), (b"x\x1b[31m\nERROR .invalid", r"x\x1b[31m\nERROR .")],
+)
+def test_an_address_that_only_the_cluster_gives_is_named_with_its_setting(
+    host: bytes, shown: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(speaking(metadata=metadata_answer(host, 9092))) as address, caplog.at_level(logging.WARNING):
+        said = refusal(address, KafkaSecurity(), 2.0)
+    expected = f"{re.escape(shown)}.*:9092: the name is not known to the resolver.*the brokers' advertised.listeners"
+    assert re.search(expected, said)
+    assert said.isprintable()
+    warned = [r.getMessage() for r in caplog.records if r.name == "streamrnn.broker.kafka_connections"]
+    assert warned
+    assert all(re.search(f"^no connection to Kafka at {expected}", line) and line.isprintable() for line in warned)
 
 
 def test_a_handshake_that_is_not_answered_has_an_end(authority: Authority) -> None:

@@ -11,10 +11,10 @@ import zlib
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kafka.errors import UnsupportedCodecError
 from kafka.record.memory_records import MemoryRecords, MemoryRecordsBuilder
 
-from streamrnn.broker.kafka_batches import Read
+from streamrnn.broker import kafka_legacy
+from streamrnn.broker.kafka_batches import ONE_BY_ONE, Read
 from streamrnn.broker.kafka_legacy import MESSAGES_BYTES, MessageSet
 from streamrnn.broker.kafka_settings import Limits
 
@@ -122,6 +122,31 @@ def test_offsets_ascend_whatever_messages_claim() -> None:
     assert [(one.offset, one.value) for one in read(wrapped(inner, 19), 1)] == [(15, b"a"), (19, b"d")]
 
 
-def test_lz4_as_brokers_before_0_10_wrote_it_is_no_fault_of_the_data() -> None:
-    with pytest.raises(UnsupportedCodecError, match=r"lz4 of brokers before 0\.10"):
-        read(message(b"x", 0, magic=0, attributes=3), 0)
+def test_lz4_as_before_kafka_0_10_is_refused_for_no_package_reads_it() -> None:
+    (found,) = read(message(b"x", 7, magic=0, attributes=3), 0)
+    assert (found.offset, found.checksum and found.checksum.reason) == (7, "corrupt")
+    assert found.checksum is not None and "lz4 as before Kafka 0.10" in found.checksum.detail
+
+
+@pytest.mark.parametrize("codec", [5, 6, 7])
+@pytest.mark.parametrize("magic", [0, 1])
+def test_a_codec_of_an_unknown_number_refuses_its_message(magic: int, codec: int) -> None:
+    (found,) = read(message(b"x", 7, magic=magic, attributes=codec), magic)
+    assert found.checksum is not None and f"a codec of the number {codec}" in found.checksum.detail
+
+
+def test_a_message_of_more_than_can_be_gone_through_in_a_second_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_legacy, "MESSAGES", 3)
+    three = b"".join(message(b"v", i) for i in range(3))
+    assert [one.value for one in read(wrapped(three, 2), 1)] == [b"v"] * 3
+    for more in (message(b"v", 3), message(b"v", 2), b"!"):
+        (found,) = read(wrapped(three + more, 9), 1)
+        assert (found.offset, found.checksum and found.checksum.reason) == (9, "corrupt")
+        assert found.checksum is not None and "it holds more than 3" in found.checksum.detail
+
+
+def test_so_many_damaged_messages_are_refused_each_and_the_rest_by_one() -> None:
+    damaged = b"".join(message(None, i, 0, crc=1) for i in range(ONE_BY_ONE + 500))
+    found = read(message(gzip.compress(damaged), ONE_BY_ONE + 499, 0, GZIP), 0)
+    assert [one.offset for one in found] == [*range(ONE_BY_ONE), ONE_BY_ONE + 499]
+    assert found[-1].checksum is not None and f"{ONE_BY_ONE} of those are refused" in found[-1].checksum.detail

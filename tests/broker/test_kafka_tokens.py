@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import logging
 import re
+import socket
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +16,7 @@ from typing import Any
 import pytest
 from kafka import KafkaConsumer
 
+from streamrnn.broker import kafka_tokens
 from streamrnn.broker.kafka_admin import KafkaAdministration
 from streamrnn.broker.kafka_connect import connect
 from streamrnn.broker.kafka_settings import KafkaConnection, reader_kwargs
@@ -23,6 +27,8 @@ from tests.kafka.certificates import Authority
 from tests.kafka.server import KafkaServer
 from tests.support.kafka_members import until
 from tests.support.kafka_rights import grant
+from tests.support.pretenders import Manner
+from tests.support.pretenders import serving as pretending
 from tests.support.token_endpoint import CLIENT, CLIENT_SECRET, Endpoint, serving, unsecured_token
 
 pytestmark = pytest.mark.timeout(60)
@@ -146,6 +152,143 @@ def test_an_endpoint_s_certificate_has_to_be_issued_by_a_trusted_authority(tmp_p
         assert "kafka.security.oauth.cafile: " in str(missing)
 
 
+@pytest.mark.parametrize("life", ["3599", "3599.0", 3599, 3.599e3])
+def test_a_life_may_be_given_as_text(endpoint: Endpoint, life: object) -> None:
+    clock = Clock()
+    given = {
+        "access_token": "abc",
+        "expires_in": life,
+        "token_type": "bearer",
+        "ext_expires_in": "3599",
+        "not_before": [],
+    }
+    body = codecs.BOM_UTF8 + json.dumps(given).encode()
+    endpoint.answer = 200, body, {"Content-Type": "application/json; charset=utf-8"}
+    tokens = TokenProvider(settings(endpoint), clock)
+    assert tokens.token() == "abc"
+    clock.now += RENEW_AFTER * 3599 - 1
+    assert tokens.token() == "abc"
+    assert len(endpoint.asked) == 1
+
+
+@pytest.mark.parametrize("life", [None, "nan", "inf", "-inf", -1, 0, "0", "null"])
+def test_a_life_that_is_none_is_no_life(endpoint: Endpoint, life: object) -> None:
+    endpoint.answer = 200, json.dumps({"access_token": "abc", "expires_in": life}).encode(), {}
+    tokens = TokenProvider(settings(endpoint))
+    assert [tokens.token(), tokens.token()] == ["abc", "abc"]
+    assert len(endpoint.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"access_token": "abc", "expires_in": "hunter2"}, "expected a number of seconds in expires_in"),
+        ({"access_token": "abc", "expires_in": {"hunter2": 1}}, "expected a number of seconds in expires_in"),
+        ({"access_token": ["hunter2"]}, "expected text in access_token"),
+        ({"token": "hunter2"}, "expected text in access_token"),
+    ],
+)
+def test_a_field_that_does_not_fit_is_named_without_its_value(
+    endpoint: Endpoint, body: dict[str, object], expected: str
+) -> None:
+    endpoint.answer = 200, json.dumps(body).encode(), {}
+    said = str(refused(settings(endpoint)))
+    assert said == f"{endpoint.url} answers with no token (RFC 6749, 5.1): {expected}"
+
+
+# -- an endpoint that takes its time ----------------------------------------------------------------------------------
+
+
+def trickling(head: bytes) -> Manner:
+    """Sends a head at once and then a byte now and then, without end."""
+
+    def trickle(connection: socket.socket, ended: threading.Event) -> None:
+        connection.recv(1 << 16)
+        connection.sendall(head)
+        while not ended.wait(0.02):
+            connection.sendall(b"x")
+
+    return trickle
+
+
+def slow(address: str, scheme: str = "http") -> OAuth:
+    return OAuth(token_endpoint=f"{scheme}://{address}/t", client_id=CLIENT, client_secret=Secret(CLIENT_SECRET))
+
+
+def asking() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "kafka-token"]
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (b"HTTP/1.1 2", "no whole answer within 0.3 s"),
+        (b"HTTP/1.1 200 OK\r\nX-", "no whole answer within 0.3 s"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n", "no whole answer within 0.3 s"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", "no whole answer within 0.3 s"),
+        (b"HTTP/1.1 503 No\r\nContent-Length: 60000\r\n\r\n", r"\(status 503\)"),
+        (b"HTTP/1.1 401 No\r\n\r\n", r"\(status 401\)"),
+    ],
+)
+def test_an_endpoint_that_trickles_is_left_at_the_deadline(
+    monkeypatch: pytest.MonkeyPatch, head: bytes, expected: str
+) -> None:
+    monkeypatch.setattr(kafka_tokens, "TIMEOUT_S", 0.3)
+    monkeypatch.setattr(kafka_tokens, "_PARTING_S", 20.0)  # the exchange ends by itself, however busy the machine is
+    with pretending(trickling(head)) as address:
+        error = refused(slow(address))
+        assert re.search(f"gave no token.*{expected}", str(error))
+        assert error.lasting == ("401" in expected)
+        until("the end of the thread", lambda: not asking())
+
+
+def test_a_handshake_that_is_not_answered_is_left_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_tokens, "TIMEOUT_S", 0.3)
+    monkeypatch.setattr(kafka_tokens, "_PARTING_S", 20.0)
+    with pretending(trickling(b"\x16\x03\x03\x40\x00\x02")) as address:
+        error = refused(slow(address, "https"))
+        assert "gave no token: no whole answer within 0.3 s" in str(error)
+        until("the end of the thread", lambda: not asking())
+
+
+def test_who_asks_does_not_wait_for_a_thread_that_is_held_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by a resolver that does not answer; it is not asked again meanwhile."""
+    held, asked = threading.Event(), []
+    monkeypatch.setattr(kafka_tokens, "TIMEOUT_S", 0.1)
+    monkeypatch.setattr(kafka_tokens, "_PARTING_S", 0.0)
+    monkeypatch.setattr(
+        kafka_tokens, "_ask", lambda *_: asked.append(1) or (held.wait(30.0) and b'{"access_token":"abc"}')
+    )
+    tokens = TokenProvider(slow("localhost:1"))
+    try:
+        for _ in range(3):
+            with pytest.raises(TokenError, match="no whole answer") as raised:
+                tokens.token()
+            assert not raised.value.lasting
+        assert asked == [1]
+    finally:
+        held.set()
+    until("the end of the thread", lambda: not asking())
+    assert tokens.token() == "abc"
+
+
+def test_a_renewal_that_takes_long_keeps_nobody_from_the_token_that_lasts(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, held = Clock(), threading.Event()
+    tokens = TokenProvider(settings(endpoint), clock)
+    first = tokens.token()
+    ask = kafka_tokens._ask
+    monkeypatch.setattr(kafka_tokens, "RENEWAL_S", 0.0)
+    monkeypatch.setattr(kafka_tokens, "_ask", lambda *given: held.wait(30.0) and ask(*given))
+    clock.now += RENEW_AFTER * 3600 + 1
+    assert [tokens.token(), tokens.token()] == [first, first]
+    held.set()
+    until("the renewal", lambda: not asking())
+    assert tokens.token() != first
+    assert len(endpoint.asked) == 2
+
+
 # -- a file -----------------------------------------------------------------------------------------------------------
 
 
@@ -213,6 +356,25 @@ def test_no_token_and_one_that_the_broker_refuses_are_named(
         with pytest.raises(BrokerError, match=f"^no connection to Kafka at .*: .*{expected}") as raised:
             KafkaAdministration(connection(kafka_server, oauth)).describe_topics(["t"])
         assert CLIENT_SECRET not in str(raised.value)
+
+
+@pytest.mark.kafka
+def test_no_token_for_a_later_connection_is_an_error_like_the_first(
+    kafka_server: KafkaServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first connection finds the cluster's servers, the next asks one of them."""
+    calls: list[int] = []
+
+    def token(_: TokenProvider) -> str:
+        calls.append(1)
+        if len(calls) > 1:
+            raise TokenError("no more tokens here", lasting=True)
+        return unsecured_token(CLIENT)
+
+    monkeypatch.setattr(TokenProvider, "token", token)
+    with pytest.raises(BrokerError, match="no more tokens here"):
+        KafkaAdministration(connection(kafka_server, OAuth(token_file=str(tmp_path / "t")))).describe_topics(["t"])
+    assert len(calls) > 1
 
 
 @pytest.mark.kafka

@@ -158,6 +158,52 @@ def test_a_line_is_bounded_and_shows_no_password():
     assert all(len(text) < 1_000 for _, _, text in repeated._seldom)
 
 
+def test_an_entry_whose_arguments_do_not_fit_is_a_line_too():
+    from streamrnn.daemon.logs import _FORMAT, _Formatter
+
+    class Error:
+        def __str__(self):
+            raise ValueError(f"a\n{FORGED}\x1b[2J")
+
+    for message, arguments in (("%d", ("\x1b[2J",)), ("%s %s", (f"a\n{FORGED}",)), ("%s", (Error(),))):
+        assert _Formatter(_FORMAT).format(entry(message, *arguments, name="kafka.\x1b")).isprintable()
+
+
+def test_the_level_may_be_asked_for_again_and_a_display_that_stands_in_for_stderr_is_written_to():
+    code = (
+        "import io, logging, sys\nfrom streamrnn.daemon.logs import to_stderr\nto_stderr('warning')\n"
+        "log = logging.getLogger('streamrnn')\nlog.info('no')\nto_stderr('info')\nlog.info('yes')\n"
+        "sys.stderr = io.StringIO()\nlog.info('elsewhere')\nprint(sys.stderr.getvalue())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert [line.split(": ")[1] for line in done.stderr.splitlines()] == ["yes"]
+    assert done.stdout.strip().endswith("elsewhere")
+
+
+def test_a_log_in_a_file_is_not_one_on_the_screen_too(tmp_path):
+    code = (
+        "import logging, pathlib, sys, warnings\nfrom streamrnn.daemon.logs import to_file, to_stderr\n"
+        "to_stderr('warning')\nlog = logging.getLogger('streamrnn')\n"
+        "with to_file(pathlib.Path(sys.argv[1])):\n    log.info('in'); log.warning('the'); warnings.warn('file')\n"
+        "log.info('nowhere'); log.warning('here')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "log"], capture_output=True, text=True, check=True)
+    assert [line.split(": ")[-1] for line in done.stderr.splitlines()] == ["here"]
+    assert len((tmp_path / "log").read_text().splitlines()) >= 3
+
+
+def test_what_nobody_caught_is_shown_without_what_a_terminal_would_obey():
+    code = (
+        "from streamrnn.daemon.logs import to_stderr\nto_stderr('warning')\n"
+        "raise BaseException('a\\n2026-01-01 forged \\x1b[2J')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    first, *others = done.stderr.splitlines()
+    assert (done.returncode, first) == (1, "Traceback (most recent call last):")
+    assert all(line.startswith("  ") and line.isprintable() for line in others)
+    assert any("BaseException: a" in line for line in others)
+
+
 def test_what_nobody_caught_in_a_thread_and_warnings_are_entries_too():
     code = (
         "import threading, warnings\nfrom streamrnn.daemon.logs import to_stderr\nto_stderr('info')\n"

@@ -284,3 +284,11 @@ def test_a_class_that_is_none_names_its_row() -> None:
     keyed = pd.DataFrame({"a": [1.0, 2.0], "k": ["s", None]})
     with pytest.raises(RecordError, match=r"row 1: .*'k'"):
         RNNRegressor(stream_key="k").learn_many(keyed, pd.Series([1.0, 2.0]))
+
+
+def test_weights_that_load_would_refuse_are_not_saved(saved: Path, tmp_path: Path) -> None:
+    model = RNNRegressor.load(saved)
+    model.set_weights({name: np.full_like(weight, 1e30) for name, weight in model.get_weights().items()})
+    with pytest.raises(CheckpointError, match="'theta' holds numbers"):
+        model.save(tmp_path / "m.safetensors")
+    assert not (tmp_path / "m.safetensors").exists()

@@ -21,7 +21,7 @@ from streamrnn.learner.lowering import dtype_of
 from streamrnn.learner.spec import SOUND, LearnerSpec, RuleError
 from streamrnn.learner.state import MODEL, STREAMS, LearnerState
 from streamrnn.learner.streams import LIVED, RECORD, StreamIndex
-from streamrnn.learner.validity import Part, Range, model_ranges, stream_ranges
+from streamrnn.learner.validity import LARGEST_WEIGHT, Part, Range, model_ranges, stream_ranges
 from tests.support import logs
 from tests.support.forgeries import SPECS, healthy, records
 
@@ -60,7 +60,11 @@ def _bounds() -> Iterator[tuple[str, str, str, Any, float]]:
 def _outside(within: Range, dtype: np.dtype[Any]) -> Iterator[float]:
     most = np.iinfo(dtype).max if dtype.kind in "iu" else np.finfo(dtype).max.item()
     if within.least > -most:
-        yield np.nextafter(within.least, -np.inf) if dtype.kind == "f" and within.least else within.least - 1
+        yield (
+            np.nextafter(dtype.type(within.least), -np.inf).item()
+            if dtype.kind == "f" and within.least
+            else within.least - 1
+        )
     if within.most < most:
         yield within.most * 1.01 if dtype.kind == "f" and within.most else within.most + 1
     if dtype.kind == "f":
@@ -230,3 +234,55 @@ def test_weights_stay_finite_at_the_ends_of_what_an_optimiser_may_be(optimizer: 
     assert theta.dtype == dtype_of(of)
     assert np.isfinite(theta).all()
     assert learner.counters()["updates"] > 0
+
+
+# ---- what somebody hands over
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_learner_is_handed_over_while_what_it_grows_by_may_double(kind: str) -> None:
+    healthy(kind).require_fit(SPECS[kind], beginning=True)
+    for name, value in {"theta": 0.9e30, "moment1": -0.9e30, "counters": 2**52 + 1, "arrivals": 2**53}.items():
+        state = healthy(kind).copy()
+        if not state.model[name].size:
+            continue
+        state.model[name][0] = value
+        state.require_fit(SPECS[kind])
+        with pytest.raises(ValueError, match=name):
+            state.require_fit(SPECS[kind], beginning=True)
+
+
+def test_a_clock_that_is_handed_over_may_have_lived_half_as_long_as_one_can() -> None:
+    state = healthy("regression").copy()
+    state.model["clock"][list(RANGES).index("lived")] = 2**61
+    state.require_fit(SPECS["regression"], beginning=True)
+    state.model["clock"][list(RANGES).index("lived")] = 2**61 + 1024
+    state.require_fit(SPECS["regression"])
+    with pytest.raises(ValueError, match="lived"):
+        state.require_fit(SPECS["regression"], beginning=True)
+
+
+def test_weights_that_no_learning_leads_to_are_refused_in_the_readout_as_well() -> None:
+    for name in ("readout_full_weight", "readout_plain_root"):
+        state = healthy("forecast").copy()
+        state.model[name][...] = 1e300
+        with pytest.raises(ValueError, match=name):
+            state.require_fit(SPECS["forecast"])
+
+
+def test_learners_without_clipping_at_the_highest_rate_stay_far_below_the_largest_weight() -> None:
+    rng = np.random.default_rng(0)
+    for optimizer in ("sgd", "momentum", "rmsprop", "adam"):
+        of = replace(
+            SPECS["regression"],
+            learning=replace(
+                SPECS["regression"].learning, optimizer=optimizer, lr=1_000.0, clip_norm=None, polyak_bound=None
+            ),
+        )
+        learner = Learner(of, 1)
+        for i in range(4):
+            x = rng.normal(size=(200, of.n_features)) * 10.0 ** rng.uniform(0, 99)
+            keys = [b"%d" % key for key in rng.integers(4, size=200)]
+            learner.process(Block.events(keys, x, rng.normal(size=(200, 1)) * 1e9, time_ms=np.arange(200) + 200 * i))
+        assert 0.0 < learner.largest_weight() < LARGEST_WEIGHT / 1e6
+        learner.state().require_fit(of, beginning=True)

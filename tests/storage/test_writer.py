@@ -293,3 +293,35 @@ def test_nothing_holds_a_snapshot_that_failed_once_its_segments_are_written(
     outcomes += finished(writer, 1)
     wait_until_gone(held)
     assert [outcome.manifest is None for outcome in outcomes] == [True, False]
+
+
+def test_what_could_not_be_read_again_is_not_written_and_drives_nothing_out(
+    store: GatedStore, writer: BackgroundWriter
+) -> None:
+    learner = Learner()
+    store.gate.release(10)
+    writer.submit(learner.snapshot(), progress(1), 1)
+    finished(writer, 1)
+    healthy = learner.model["counters"].copy()
+    for position in range(2, 7):  # more than are retained
+        learner.model["counters"][0] = 2**53 + 1
+        writer.submit(learner.touch(1, 5.0), progress(position), position)
+        (outcome,) = finished(writer, 1)
+        assert outcome.manifest is None
+        assert "could not be read again" in str(outcome.error)
+    assert store.positions(LINEAGE) == [1]
+    learner.model["counters"][...] = healthy
+    writer.submit(learner.touch(2, 6.0), progress(7), 7)
+    finished(writer, 1)
+    assert store.value_at(7) == [0.0, 5.0, 6.0]
+
+
+def test_a_touched_segment_is_looked_at_and_so_is_the_model_without_any() -> None:
+    learner = Learner()
+    learner.streams["y_m2"][SEGMENT_SLOTS] = -1.0
+    learner.snapshot([0]).require_sound()
+    with pytest.raises(CheckpointError, match="y_m2"):
+        learner.snapshot([1]).require_sound()
+    learner.model["theta"][0] = np.nan
+    with pytest.raises(CheckpointError, match="theta"):
+        learner.snapshot([]).require_sound()

@@ -146,8 +146,14 @@ def job_of(name: str) -> Job:
 
 def go(given: Given) -> list[bytes]:
     """Take records through codec and learner; returns predictions and dead letters. Asserts what must always hold."""
-    job = job_of(given.job)
-    records = [Record(*TP, i, time_ms, key, value) for i, (key, value, time_ms) in enumerate(given.records)]
+    return through(
+        given.job, [Record(*TP, i, time_ms, key, value) for i, (key, value, time_ms) in enumerate(given.records)]
+    )
+
+
+def through(name: str, records: Sequence[Record]) -> list[bytes]:
+    """The same, of records that have been read, some of which may be refused already."""
+    job = job_of(name)
     learner = job.learner(TP)
     decoded = job.codec.decode(records)
     block = decoded.block

@@ -28,6 +28,7 @@ from streamrnn.learner.learner import Learner
 from streamrnn.learner.lowering import bytes_per_stream
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import LearnerState
+from streamrnn.learner.validity import LARGEST_WEIGHT
 from streamrnn.storage import checkpoints, manifest, model_file
 from streamrnn.storage.checkpoints import CheckpointStore
 from streamrnn.storage.model_file import ModelFile, load_model, pack
@@ -57,9 +58,11 @@ SPECS: dict[str, LearnerSpec] = {
         learning={"k1": 1, "k2": 3, "optimizer": "adamw"},
     ),
 }  # fmt: skip
+FLOAT32 = float(np.finfo(np.float32).max)
 EXTREMES = (
     np.nan, np.inf, -np.inf, 1e308, -1e308, 1e39, -1e39, 1e-320, 0.0, -0.0, -1.0, 1.0, 0.5, 7.0, 2.0**31, 2.0**53,
-    -(2.0**53), 2.0**62, -(2.0**63),
+    -(2.0**53), 2.0**62, -(2.0**63), 2.0**52, 2.0**61, 4.9e29, 5.1e29, 1e30, -9e99, 1e149, 1e300,
+    FLOAT32, -FLOAT32, np.finfo(np.float64).max,
 )  # fmt: skip
 JSON = (
     None,
@@ -288,7 +291,7 @@ def forged_checkpoint(kind: str, seed: int) -> CheckpointStore:
 
 
 def goes_on(state: LearnerState, seed: int) -> None:
-    """A learner of this state processes fifty records."""
+    """A learner of this state processes fifty records, predicts something, and could be saved and read again."""
     of = state.spec
     if bytes_per_stream(of) * of.streams.max_streams > 1 << 26:  # what the file asks for is the operator's to allow
         of = replace(of, streams=replace(of.streams, max_streams=max(1, len(state.keys))))
@@ -297,10 +300,14 @@ def goes_on(state: LearnerState, seed: int) -> None:
         learner.resume(state)
     except ValueError:
         raise AssertionError("a state that was read does not fit its own specification") from None
-    learner.process(records(of, 40, seed))
+    block = records(of, 40, seed)
+    value = learner.process(block).value
+    assert not np.isnan(value[block.kind == EVENT]).all(), "every prediction is NaN"
     for i in range(10):
         learner.step(b"%d" % i, EVENT, [0.5] * of.n_features, 1.0, 200_000 + i, event=i)
-    learner.state()
+    # What can be seen to be wrong is: by the worker, which stops, and by whoever writes a checkpoint.
+    if learner.largest_weight() <= LARGEST_WEIGHT:
+        learner.state().require_fit(of)
 
 
 def try_model_file(kind: str, seed: int, directory: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,6 +33,38 @@ def saying(text: bytes) -> Manner:
         ended.wait(0.5)
 
     return say
+
+
+def speaking(api_versions: bytes | None = None, metadata: bytes | None = None) -> Manner:
+    """Speaks Kafka as old brokers do, as far as the metadata of a cluster; both answers may be others instead."""
+
+    def speak(connection: socket.socket, ended: threading.Event) -> None:  # noqa: ARG001 - a Manner
+        requests = connection.makefile("rb")
+        while header := requests.read(4):
+            request = requests.read(struct.unpack(">i", header)[0])
+            key, version, correlation_id = struct.unpack(">hhi", request[:8])
+            if key == API_VERSIONS:
+                body = versions_answer(35 if version else 0) if api_versions is None else api_versions
+            else:
+                body = metadata or b""
+            connection.sendall(struct.pack(">ii", 4 + len(body), correlation_id) + body)
+
+    return speak
+
+
+API_VERSIONS = 18
+
+
+def versions_answer(error: int) -> bytes:
+    """Of version 0: versions 0 of itself, 1 of Metadata, and what clients authenticate and administrate with."""
+    apis = ((API_VERSIONS, 0, 0), (3, 1, 1), (17, 0, 1), (19, 0, 0), (32, 0, 0), (36, 0, 1))
+    return struct.pack(">hi", error, len(apis)) + b"".join(struct.pack(">hhh", *api) for api in apis)
+
+
+def metadata_answer(host: bytes, port: int) -> bytes:
+    """Of version 1: one broker, which advertises this address, and no topics."""
+    broker = struct.pack(">iih", 1, 5, len(host)) + host + struct.pack(">ih", port, -1)
+    return broker + struct.pack(">ii", 5, 0)
 
 
 @contextlib.contextmanager

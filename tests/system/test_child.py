@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import site
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from streamrnn.core import compiled
 from streamrnn.core.jit import JIT_DISABLED
 from streamrnn.demo import rivals
 from streamrnn.system import child
+from streamrnn.system.import_path import independent
 from tests.support.jobs import yaml
 
 SHADOWED = ("streamrnn", "numpy", "numba", "llvmlite", "yaml", "river", "json", "ctypes", "hashlib", "sitecustomize")
@@ -99,6 +101,42 @@ def test_the_command_runs_nothing_from_where_it_is_started(hostile: Path, comman
     assert (done.returncode, ran(hostile)) == (0, ""), done.stderr
     named = subprocess.run([sys.executable, "-P", "-m", "streamrnn", *command], capture_output=True, text=True)
     assert (named.returncode, ran(hostile)) == (0, ""), named.stderr
+
+
+@pytest.mark.parametrize("given", [":{0}/x", "{0}/x:", ".", "", "lib", "{0}/x::{0}/y", "{0}/hostile", "../hostile/"])
+@pytest.mark.parametrize("command", [["validate", "-c", "job.yaml"], ["warmup"]])
+def test_the_command_runs_nothing_from_there_though_pythonpath_leads_there(
+    hostile: Path, monkeypatch: pytest.MonkeyPatch, given: str, command: list[str]
+) -> None:
+    """But for what Python looks for before the command's first line: the package itself and ``sitecustomize``."""
+    for name in ("streamrnn", "sitecustomize"):
+        (hostile / name / "__init__.py").unlink()
+        (hostile / name).rmdir()
+    (hostile / "lib").symlink_to(hostile)
+    (hostile / "job.yaml").write_text(yaml())
+    monkeypatch.setenv("PYTHONPATH", given.format(hostile.parent))
+    trapped = subprocess.run([sys.executable, "-P", "-c", "import json, numpy"], capture_output=True, text=True)
+    assert (ran(hostile) != "") == (given != ""), trapped.stderr  # Python takes an empty variable for none
+    (hostile.parent / "ran").unlink(missing_ok=True)
+    installed = Path(sys.executable).with_name("streamrnn")
+    done = subprocess.run([installed, *command], capture_output=True, text=True)
+    assert (done.returncode, ran(hostile)) == (0, ""), done.stderr
+
+
+def test_what_is_installed_where_the_command_is_started_stays_on_its_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    packages = site.getsitepackages()[0]
+    root = str(Path(streamrnn.__file__).parents[1])
+    for here in (packages, root):
+        monkeypatch.chdir(here)
+        assert independent(["", ".", here, "/elsewhere"]) == [here, "/elsewhere"]
+
+
+def test_a_program_that_imports_the_package_keeps_its_path(hostile: Path) -> None:
+    code = "import sys; before = list(sys.path); import streamrnn; streamrnn.Learner; assert sys.path == before"
+    for name in SHADOWED:
+        (hostile / name / "__init__.py").unlink()
+        (hostile / name).rmdir()
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_package_run_by_its_name_imports_nothing_else_from_where_it_is_started(hostile: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from streamrnn.broker.kafka_compression import PACKAGES, missing_codecs, what_is_missing
+from streamrnn.broker.kafka_settings import reading_bytes
 from streamrnn.core.compiled import is_compiled
 from streamrnn.core.object_file import cache_directories
 from streamrnn.daemon.certificate import certificate_of
@@ -90,23 +91,28 @@ def space(config: Config, partitions: int) -> Iterator[Finding]:
 
 
 def memory(config: Config, partitions: int) -> Iterator[Finding]:
-    """Whether full learners, the names of their streams counted, fit into what this process may have."""
+    """Whether full learners, the names of their streams counted, fit into what this process may have.
+
+    What records may take while they are read counts, too: most jobs' take less, so that its lack is no problem yet.
+    """
     spec, key, limit = config.learner_spec(), config.input.max_key_bytes, memory_limit()
     if limit is None:
         return
     least, each = most_bytes(spec, 0), most_bytes(spec, key)
-    most = each * max(1, partitions)
+    reading = 0 if config.kafka is None else reading_bytes(config.input.max_record_bytes)
+    most = each * max(1, partitions) + reading
     text = f"memory: {_size(limit)} may be used here"
+    beside = f" ({_size(reading)} of it to read records, with one broker)" if reading else ""
     remedy = "lower streams.max_streams, or set streams.max_bytes, which streams are then kept within"
     if least > limit:
         yield problem(f"{text}, and with all streams in use one partition takes {_size(least)}; {remedy}")
     elif most > limit:
         yield warning(
             f"{text}; with all streams in use, and names as long as input.max_key_bytes lets them be, {partitions} "
-            f"partitions may take {_size(most)}, should one worker have them all; {remedy}"
+            f"partitions may take {_size(most)}{beside}, should one worker have them all; {remedy}"
         )
     else:
-        yield fine(f"{text}, at most {_size(most)} are needed for streams and their names")
+        yield fine(f"{text}, at most {_size(most)} are needed for streams and their names{beside}")
 
 
 def port(http: HttpConfig) -> Iterator[Finding]:

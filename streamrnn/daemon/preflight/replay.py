@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from streamrnn.broker.protocol import Bounds, Commit, TopicPartition
-from streamrnn.daemon.mark import Mark
+from streamrnn.daemon.mark import AFRESH, Mark
 from streamrnn.daemon.preflight.facts import Facts
 from streamrnn.daemon.preflight.findings import Finding, Kind, count, duration, fine, problem, warning
-from streamrnn.daemon.uncommitted import AFRESH
 from streamrnn.job.config import Config
 
 SHOWN = 5

@@ -9,11 +9,12 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from streamrnn.core import object_file
 from streamrnn.daemon.preflight import machine as checked
 from streamrnn.daemon.preflight.findings import Finding, Kind
-from streamrnn.job.config import Config
+from streamrnn.job.config import Config, EmbeddedConfig
 from streamrnn.job.http_config import HttpConfig
 from streamrnn.job.job_file import parse
 from streamrnn.learner.lowering import bytes_per_stream
@@ -92,8 +93,24 @@ def test_memory_is_compared_with_what_full_learners_and_the_longest_names_take(
     assert found.kind is kind
     if kind is not Kind.PROBLEM:
         each = bytes_per_stream(job.learner_spec()) + INDEX_BYTES + 1024
-        assert f"{4 * 100_000 * each / 1e9:.1f} GB" in found.text
-    assert kinds(list(checked.memory(config(tmp_path, streams="{max_bytes: 20000000}"), 4))) == [Kind.FINE]
+        assert f"{(4 * 100_000 * each + (100 << 20)) / 1e9:.1f} GB" in found.text
+        assert "(105 MB of it to read records" in found.text
+    (little,) = checked.memory(config(tmp_path, streams="{max_bytes: 20000000}"), 4)
+    assert little.kind is (Kind.WARNING if limit < 4 * 20_000_000 + (100 << 20) else Kind.FINE)
+
+
+@pytest.mark.parametrize(("longest", "reading"), [(1, 100), (2, 104), (64, 352)])
+def test_memory_counts_what_records_take_while_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, longest: int, reading: int
+) -> None:
+    given = config(tmp_path, streams="{max_bytes: 20000000}")
+    job = replace(given, input=replace(given.input, max_record_bytes=longest << 20))
+    full = checked.most_bytes(job.learner_spec(), job.input.max_key_bytes)
+    for short, kind in ((0, Kind.FINE), (1, Kind.WARNING)):
+        monkeypatch.setattr(checked, "memory_limit", lambda short=short: full + (reading << 20) - short)
+        assert kinds(list(checked.memory(job, 1))) == [kind]
+    embedded = replace(job, kafka=None, embedded=EmbeddedConfig(directory=str(tmp_path / "log")))
+    assert kinds(list(checked.memory(embedded, 1))) == [Kind.FINE]
 
 
 def test_memory_is_what_the_smallest_control_group_around_the_process_allows(tmp_path: Path) -> None:
