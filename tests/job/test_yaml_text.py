@@ -132,3 +132,8 @@ def test_a_job_file_is_a_file_of_a_bounded_size_and_may_be_named_by_a_link(tmp_p
         load("/dev/zero", {})
     assert "found 1048577 characters, expected at most 1048576" in refusal(" " * (MOST_BYTES + 1))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 1 << 22  # KiB
+
+
+def test_more_names_and_values_than_any_job_has_are_refused_before_they_are_all_made() -> None:
+    assert "found more than 100000 names and values" in refusal("- a\n" * 200_000)
+    assert "found more than 100000 names and values" in refusal("[" + "a," * 300_000 + "]")

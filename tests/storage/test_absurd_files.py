@@ -20,7 +20,9 @@ import numpy as np
 import pytest
 
 from streamrnn.errors import CheckpointError, FingerprintMismatch
+from streamrnn.job.config import MAX_KEY_BYTES
 from streamrnn.storage import manifest as manifests
+from streamrnn.storage import segments
 from streamrnn.storage.fingerprints import canonical_sha256
 from streamrnn.storage.model_file import load_model
 from streamrnn.storage.tensors import load_weights, save_weights
@@ -280,3 +282,30 @@ def test_a_model_file_may_be_named_by_a_link_and_is_its_writer_s_own(tmp_path: P
     for load in (load_weights, load_model):
         with pytest.raises(CheckpointError, match="is a pipe, expected a regular file"):
             load(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize("which", ["model", "streams"])
+def test_a_hole_in_a_file_costs_no_memory_beyond_what_the_specification_makes(tmp_path: Path, which: str) -> None:
+    store, old, path = written(tmp_path)
+    raw = json.loads(path.read_bytes())
+    entry = raw["model"] if which == "model" else raw["segments"][0]
+    entry |= {"sha256": "0" * 64, "bytes": 1 << 40}
+    raw["sha256"] = manifests._self_check(raw)
+    path.write_text(json.dumps(raw))
+    hole = path.parent / "segments" / f"{'0' * 64}.safetensors"
+    hole.touch()
+    os.truncate(hole, 1 << 40)
+    assert_falls_back(store, old, r"has 1099511627776 bytes, its specification makes at most \d{5,9}$")
+
+
+def test_the_longest_name_that_a_job_may_allow_fits_into_a_segment() -> None:
+    assert segments.LONGEST_KEY >= MAX_KEY_BYTES
+
+
+def test_of_thousands_of_differing_settings_the_first_are_told(tmp_path: Path) -> None:
+    open_store(tmp_path, configuration={"a": {str(i): i for i in range(5000)}}).write(
+        Learner(2).snapshot(), progress(1)
+    )
+    with pytest.raises(FingerprintMismatch, match="and 4981 more") as caught:
+        open_store(tmp_path, configuration={"b": 1}).newest(LINEAGE)
+    assert len(str(caught.value)) < 2000

@@ -347,3 +347,43 @@ def test_bytes_that_were_put_are_let_go_of_before_the_next_are_asked_for(tmp_pat
             del data
 
     DirectoryBlobs(tmp_path).put(blobs())
+
+
+def test_what_cannot_be_removed_does_not_keep_the_rest_and_is_told_once(tmp_path: Path) -> None:
+    blobs = DirectoryBlobs(tmp_path)
+    blobs.put([(f"a/{i}", b"x") for i in range(10)])
+    for i in (0, 5):
+        (tmp_path / "a" / str(i)).unlink()
+        (tmp_path / "a" / str(i)).mkdir()
+    with pytest.raises(BlobError, match=r"a/0 cannot be removed(.|\n)*; \S*a/5 cannot be removed"):
+        blobs.delete([f"a/{i}" for i in range(10)])
+    assert [blob.name for blob in blobs.list()] == ["a/0", "a/5"]
+
+
+def test_a_link_that_leads_nowhere_is_named_as_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "root").symlink_to("gone")
+    with pytest.raises(BlobError, match=r"root is a link to gone, where nothing is, expected a directory; make it"):
+        DirectoryBlobs(tmp_path / "root").put([("a/b", b"x")])
+
+
+def test_of_a_link_below_the_directory_it_is_said_where_one_may_be(tmp_path: Path) -> None:
+    (tmp_path / "big").mkdir()
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "a").symlink_to(tmp_path / "big")
+    blobs, told = (
+        DirectoryBlobs(tmp_path / "root"),
+        r"a is a link, expected a directory; only \S*root itself may be a link",
+    )
+    with pytest.raises(BlobError, match=told):
+        blobs.put([("a/b", b"x")])
+    with pytest.raises(BlobError, match=told):
+        blobs.get("a/b")
+
+
+def test_another_users_files_are_told_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> bytes:
+        raise PermissionError(13, "Permission denied", "x")
+
+    monkeypatch.setattr("streamrnn.storage.blobs.read_below", refused)
+    with pytest.raises(BlobError, match=r"chown -R(.|\n)*checkpoint\.mode"):
+        DirectoryBlobs(tmp_path).get("a")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
-from streamrnn.system import reading
+from streamrnn.system import memory, reading
 from streamrnn.system.reading import UnusableFileError
 
 
@@ -90,3 +91,23 @@ def test_what_does_not_exist_is_told_as_ever(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError):
         reading.read_below(tmp_path, "file/x", 1)
+
+
+def test_a_file_of_several_pieces_is_in_memory_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = bytes(range(256)) * (1 << 15)
+    (tmp_path / "large").write_bytes(data)
+    monkeypatch.setattr(reading, "_PIECE", 1 << 20)
+    tracemalloc.start()
+    try:
+        found = reading.read(tmp_path / "large", len(data))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found == data
+    assert len(data) <= peak < 1.2 * len(data)
+
+
+def test_how_much_fits_is_half_of_what_the_process_may_have() -> None:
+    assert (
+        memory.memory_limit() == 2 * memory.AS_MUCH_AS_FITS or memory.memory_limit() == 2 * memory.AS_MUCH_AS_FITS + 1
+    )
