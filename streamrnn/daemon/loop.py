@@ -41,7 +41,15 @@ from streamrnn.daemon.placement import Placement
 from streamrnn.daemon.quarantine import Caution
 from streamrnn.daemon.recovery import Recovery
 from streamrnn.daemon.stopping import TAKE_BACK_SHARE, WORK_SHARE
-from streamrnn.errors import BrokerError, CheckpointError, FencedError, RebalanceError, RecoveryError, UnsavedError
+from streamrnn.errors import (
+    BrokerError,
+    CheckpointError,
+    DivergedError,
+    FencedError,
+    RebalanceError,
+    RecoveryError,
+    UnsavedError,
+)
 from streamrnn.job.job import Job
 
 _log = logging.getLogger(__name__)
@@ -115,7 +123,7 @@ class Loop:
             while not self.stop.is_set():
                 self._turn()
             self._drain()
-        except (BrokerError, CheckpointError, RecoveryError) as error:  # not what a record does
+        except (BrokerError, CheckpointError, DivergedError, RecoveryError) as error:  # not what a record does
             if not isinstance(error, FencedError):
                 self._caution.let_go(self.partitions.values())
             raise
