@@ -126,7 +126,7 @@ def resolve_jars() -> Path:
     named = os.environ.get("STREAMRNN_KAFKA_JARS")
     if named:
         return Path(named)
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "streamrnn"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "streamrnn"
     jars = cache / f"kafka-{kafka_version()}"
     if jars.is_dir():
         return jars
