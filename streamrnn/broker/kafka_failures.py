@@ -71,7 +71,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             waiting += [*wrapped, *(e for e in (one.__cause__, one.__context__) if e is not None)]
 
 
-def _of_token(error: BaseException, security: KafkaSecurity) -> Cause | None:  # noqa: ARG001
+def _of_token(error: BaseException, security: KafkaSecurity) -> Cause | None:  # noqa: ARG001 - as all
     return Cause(str(error), _SURE if error.lasting else _PASSING) if isinstance(error, TokenError) else None
 
 
@@ -198,7 +198,7 @@ def _of_frame(error: BaseException, security: KafkaSecurity) -> Cause | None:
     return Cause(f"what listens there is no Kafka broker{what}; check the port", _SURE)
 
 
-def _of_network(error: BaseException, security: KafkaSecurity) -> Cause | None:  # noqa: ARG001
+def _of_network(error: BaseException, security: KafkaSecurity) -> Cause | None:  # noqa: ARG001 - as all
     """There is no connection, or it was closed without a word."""
     said = str(error)
     if "DNS" in said:

@@ -154,9 +154,7 @@ class Loop:
                 self._process(partition, records)
         self._finish_replays()
         due = 1000 * (self.clock() - self._committed_at) >= self.job.config.commit_interval_ms
-        if (
-            due and self.stable and self._committed_at == committed_at
-        ):  # one that was refused is not repeated on the spot
+        if due and self.stable and self._committed_at == committed_at:  # one that was refused is not repeated at once
             self.commit()
         self._report()
         # After the commit, since an idle run may stop here.

@@ -16,13 +16,12 @@ in eight bytes), the key, 0x1f, the value.
 
 from __future__ import annotations
 
-import argparse
 import struct
 import sys
-from collections import Counter
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tests.support.fuzzing import Reached, command, smallest_first, steps_of, worth_keeping
 
 if TYPE_CHECKING:
     from tests.support.byte_path import Given
@@ -44,23 +43,6 @@ WORDS = (
     *("0e-077007", "9007199254740993"),
 )
 """Words of the fields, and of what is written in them: mutations alone would hardly spell them."""
-
-
-def main() -> None:
-    """Search, or keep what was found."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("search", "keep"))
-    parser.add_argument("directory", type=Path)
-    parser.add_argument("--seconds", type=int, default=2700)
-    options = parser.parse_args()
-    found = options.directory / "inputs"
-    found.mkdir(parents=True, exist_ok=True)
-    if options.what == "search":
-        search(options.directory, found, options.seconds)
-    else:
-        lines = keep(found)
-        KEPT.write_text("".join(lines))
-        print(f"{len(lines)} inputs kept in {KEPT}")
 
 
 def search(directory: Path, found: Path, seconds: int) -> None:
@@ -87,40 +69,16 @@ def keep(found: Path) -> list[str]:
     """Lines of inputs that reach all that the ones in ``found`` do, the smallest first, as far as there is room."""
     from tests.support.byte_path import SEEDS, to_line
 
-    inputs = sorted((path.read_bytes() for path in found.iterdir()), key=lambda data: (len(data), data))
-    reached: set[Any] = set()
-    lines: list[str] = []
-    for given in [*SEEDS, *map(of_bytes, inputs)]:
-        new = reaches(given) - reached
-        line = to_line(given) + "\n"
-        if new and sum(map(len, lines)) + len(line) <= MOST_KEPT_BYTES:
-            reached |= new
-            lines.append(line)
-    return lines
+    inputs = [*SEEDS, *map(of_bytes, smallest_first(found))]
+    return worth_keeping(inputs, set(), reaches, to_line, MOST_KEPT_BYTES)
 
 
-def reaches(given: Given) -> set[Any]:
-    """Steps from line to line that an input takes in the covered code, each with the power of two of how often."""
+def reaches(given: Given) -> Reached:
+    """What an input reaches of the covered code, in its job."""
     from tests.support.byte_path import go, job_of
 
     job_of(given.job)  # made once, before
-    steps: Counter[Any] = Counter()
-    last = [0]
-
-    def traced(frame: FrameType, *_: Any) -> Any:
-        name = frame.f_code.co_filename
-        if "streamrnn/job/codec" not in name and "streamrnn/learner" not in name:
-            return None
-        steps[given.job, name, last[0], frame.f_lineno] += 1
-        last[0] = frame.f_lineno
-        return traced
-
-    sys.settrace(traced)
-    try:
-        go(given)
-    finally:
-        sys.settrace(None)
-    return {(step, min(count.bit_length(), 4)) for step, count in steps.items()}
+    return {(given.job, step) for step in steps_of(lambda: go(given), "streamrnn/job/codec", "streamrnn/learner")}
 
 
 def of_bytes(data: bytes) -> Given:
@@ -152,4 +110,4 @@ def to_bytes(given: Given) -> bytes:
 
 
 if __name__ == "__main__":
-    main()
+    command(__doc__, 2700, KEPT, search, keep)

@@ -11,12 +11,10 @@ what is promised, a second of the processor's time and the memory that the handb
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections import Counter
 from pathlib import Path
-from types import FrameType
-from typing import Any
+
+from tests.support.fuzzing import Reached, command, smallest_first, steps_of, worth_keeping
 
 KEPT = Path(__file__).parents[1] / "data" / "fetched.txt"
 MOST_KEPT_BYTES = 100_000
@@ -30,23 +28,6 @@ COVERED = [
     "streamrnn.job.codec",
     "streamrnn.learner",
 ]
-
-
-def main() -> None:
-    """Search, or keep what was found."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("search", "keep"))
-    parser.add_argument("directory", type=Path)
-    parser.add_argument("--seconds", type=int, default=900)
-    options = parser.parse_args()
-    found = options.directory / "inputs"
-    found.mkdir(parents=True, exist_ok=True)
-    if options.what == "search":
-        search(options.directory, found, options.seconds)
-    else:
-        lines = keep(found)
-        KEPT.write_text("".join(lines))
-        print(f"{len(lines)} inputs kept in {KEPT}")
 
 
 def search(directory: Path, found: Path, seconds: int) -> None:
@@ -71,42 +52,18 @@ def keep(found: Path) -> list[str]:
     """Lines of inputs that reach all that those in ``found`` do and the seeds do not, the smallest first."""
     from tests.support.fetched_path import seeds, to_line
 
-    inputs = sorted((path.read_bytes() for path in found.iterdir()), key=lambda data: (len(data), data))
-    reached: set[Any] = set().union(*map(reaches, seeds()))
-    lines: list[str] = []
-    for given in inputs:
-        new = reaches(given) - reached
-        line = to_line(given) + "\n"
-        if new and sum(map(len, lines)) + len(line) <= MOST_KEPT_BYTES:
-            reached |= new
-            lines.append(line)
-    return lines
+    reached: Reached = set().union(*map(reaches, seeds()))
+    return worth_keeping(smallest_first(found), reached, reaches, to_line, MOST_KEPT_BYTES)
 
 
-def reaches(given: bytes) -> set[Any]:
-    """Steps from line to line that an input takes in the broker's part, each with the power of two of how often."""
+def reaches(given: bytes) -> Reached:
+    """What an input reaches in the broker's part."""
     from tests.support.fetched_path import _POLLS, fetched, polls, scaled
 
     answer = fetched(given)
-    steps: Counter[Any] = Counter()
-    last = [0]
-
-    def traced(frame: FrameType, *_: Any) -> Any:
-        name = frame.f_code.co_filename
-        if "streamrnn/broker/kafka_" not in name:
-            return None
-        steps[name, last[0], frame.f_lineno] += 1
-        last[0] = frame.f_lineno
-        return traced
-
     with scaled():
-        sys.settrace(traced)
-        try:
-            list(polls(answer, _POLLS[0]))
-        finally:
-            sys.settrace(None)
-    return {(step, min(count.bit_length(), 4)) for step, count in steps.items()}
+        return steps_of(lambda: list(polls(answer, _POLLS[0])), "streamrnn/broker/kafka_")
 
 
 if __name__ == "__main__":
-    main()
+    command(__doc__, 900, KEPT, search, keep)
