@@ -17,7 +17,7 @@ import yaml
 
 import streamrnn
 from streamrnn.cli import app
-from streamrnn.daemon import metrics
+from streamrnn.daemon import metric_table
 from streamrnn.job.config import Config
 from streamrnn.job.job_file import parse
 from streamrnn.learner import state
@@ -256,7 +256,7 @@ def test_the_table_of_dead_letters_has_every_reason_and_no_other() -> None:
 
 
 def test_the_metrics_reference_is_up_to_date() -> None:
-    assert metrics.markdown() in PAGES["deploy/METRICS.md"]
+    assert metric_table.markdown() in PAGES["deploy/METRICS.md"]
 
 
 def test_the_tables_of_a_learner_s_arrays_are_up_to_date() -> None:
@@ -265,7 +265,7 @@ def test_the_tables_of_a_learner_s_arrays_are_up_to_date() -> None:
 
 @page
 def test_metrics_named_on_a_page_exist(name: str) -> None:
-    known = {name for name, *_ in metrics.reference()}
+    known = {name for name, *_ in metric_table.reference()}
     for found in re.findall(r"\bstreamrnn_\w+", PAGES[name]):
         assert found in known or found.removesuffix("_sum").removesuffix("_count") in known, found
 

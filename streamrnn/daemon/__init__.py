@@ -1,29 +1,30 @@
 """What runs? The loop around a broker and its partitions' learners.
 
-run          a worker put together, and run until a signal or an error
-opening      a configuration's log: broker, writer, topics
-loop         poll, process, send, commit, checkpoint: start reading here
-partition    one partition's learner with its position
-watch        what is probably not meant: fields that never come, a job that learns nothing
-mark         what a committed offset says of the learner that got there
-recovery     from a newly assigned partition to a learner at the committed offset
-restored     a learner from a checkpoint, of which nothing is believed unchecked
-background   one thread beside the loop, which reads checkpoints
-uncommitted  a partition without a committed offset: new, or its offset lost
-changeover   going on under other settings than a checkpoint's
-delivery     how a batch is committed
-quarantine   records at which workers are lost
-placement    which partition of an output topic a record goes to
-refused      what becomes of an output that its topic does not take
-stopping     from a signal to the end of the process, in time
-collector    Python's garbage collector in a process that lives long
-metrics      every metric, in one table
-logs         where the log goes
-health       liveness and readiness
-http         the endpoint of all three: who may connect, and for how long
-request      what a client asked for, or why that is no request
-pages        what is answered
-exposition   the metrics as text, once a second
-certificate  what https is served with, read again when it is renewed
-preflight    what would keep a job from running well, looked at before it runs
+run           a worker put together, and run until a signal or an error
+opening       a configuration's log: broker, writer, topics
+loop          poll, process, send, commit, checkpoint: start reading here
+partition     one partition's learner with its position
+watch         what is probably not meant: fields that never come, a job that learns nothing
+mark          what a committed offset says of the learner that got there
+recovery      from a newly assigned partition to a learner at the committed offset
+restored      a learner from a checkpoint, of which nothing is believed unchecked
+background    one thread beside the loop, which reads checkpoints
+uncommitted   a partition without a committed offset: new, or its offset lost
+changeover    going on under other settings than a checkpoint's
+delivery      how a batch is committed
+quarantine    records at which workers are lost
+placement     which partition of an output topic a record goes to
+refused       what becomes of an output that its topic does not take
+stopping      from a signal to the end of the process, in time
+collector     Python's garbage collector in a process that lives long
+metric_table  every metric, in one table
+metrics       the metrics at work
+logs          where the log goes
+health        liveness and readiness
+http          the endpoint of all three: who may connect, and for how long
+request       what a client asked for, or why that is no request
+pages         what is answered
+exposition    the metrics as text, once a second
+certificate   what https is served with, read again when it is renewed
+preflight     what would keep a job from running well, looked at before it runs
 """

@@ -1,15 +1,12 @@
-"""Every metric of the daemon: name, type, labels and help in one table, over an injected registry.
+"""The metrics of ``metric_table`` at work, over an injected registry.
 
 The loop calls ``PartitionMetrics.add`` once per batch with what happened since the last call, and ``show`` with what is
 the case now. Records replayed during recovery are counted as replayed and nothing else, so nothing counts twice.
-Invariants: stream keys never become labels; a gauge has no sample while its value is unknown; ``remove`` deletes
+Invariants: a gauge has no sample while its value is unknown; ``remove`` deletes
 every series of a partition, and a late call after it brings none back.
 
-What a learner counts is declared in ``streamrnn.core.counts``, with its help; here each of those rows becomes a metric.
 Sums come with counts, so that ``rate(x_sum) / rate(x_count)`` is a mean over any interval: the progressive mean
 absolute error is ``rate(streamrnn_absolute_error_sum[5m]) / rate(streamrnn_absolute_error_count[5m])``.
-
-``python -P -m streamrnn.daemon.metrics`` prints the table as Markdown.
 """
 
 from __future__ import annotations
@@ -17,184 +14,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, Summary
 from prometheus_client.process_collector import ProcessCollector
 
 from streamrnn.broker.protocol import TopicPartition
-from streamrnn.core.counts import COUNTS, EVICTIONS, WINDOWS_IN_BATCH, Count
-from streamrnn.learner.clock import JUMPS
-from streamrnn.learner.streams import EVICTIONS_IN_USE
-
-Kind = Literal["counter", "gauge", "histogram", "summary", "info"]
-
-PHASES = ("poll", "decode", "process", "send", "commit", "checkpoint")
-REBALANCES = ("assigned", "revoked", "lost")
-
-# From a cached fsync to a disk that is about to fail.
-_WRITE_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-_COMMIT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-_RECORDS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0, 30_000.0)
-_NORMS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1_000.0)
-
-
-class Metric(NamedTuple):
-    """One row of the table. ``partition`` metrics have the labels topic and partition before ``labels``."""
-
-    name: str
-    kind: Kind
-    help: str
-    partition: bool = True
-    labels: tuple[str, ...] = ()
-    buckets: tuple[float, ...] = ()
-
-    @property
-    def all_labels(self) -> tuple[str, ...]:
-        """Every label a series of this metric carries."""
-        return (*(("topic", "partition") if self.partition else ()), *self.labels)
-
-
-RECORDS_CONSUMED = Count("records_consumed", "Records read from the input topic, replayed ones excluded.")
-RECORDS_FILTERED = Count("records_filtered", "Records that input.where passed over.")
-TOMBSTONES = Count("tombstones", "Records with a key and no value, which end their stream, or are ignored.")
-REPLAYED_RECORDS = Count("replayed_records", "Records processed again in recovery, silently.")
-LEARNER_COUNTS = tuple(count for count in COUNTS if count is not COUNTS[WINDOWS_IN_BATCH])
-READ = (RECORDS_CONSUMED, RECORDS_FILTERED, TOMBSTONES)
-PARTITION_COUNTS = (*READ, *LEARNER_COUNTS, *EVICTIONS, EVICTIONS_IN_USE, *JUMPS, REPLAYED_RECORDS)
-"""Everything counted for a partition, by its learner or by the loop. Dead letters are counted by reason, apart."""
-
-
-def name_of(count: Count) -> str:
-    """The metric of a count."""
-    return f"streamrnn_{count.stem}_total"
-
-
-def _rows(*counts: Count) -> tuple[Metric, ...]:
-    """The metrics of these counts; counts that differ only in their cause share one."""
-    rows = [Metric(name_of(c), "counter", c.help, labels=("cause",) if c.cause else ()) for c in counts]
-    return tuple(dict.fromkeys(rows))
-
-
-METRICS: tuple[Metric, ...] = (
-    # What came in and went out
-    *_rows(*READ),
-    Metric(
-        "streamrnn_field_present_total",
-        "counter",
-        "Records that had a value in a field of the job, of those that were looked at for it.",
-        labels=("field",),
-    ),
-    Metric(
-        "streamrnn_field_missing_total",
-        "counter",
-        "Records in which a field of the job was missing or null, or no number where one is expected.",
-        labels=("field",),
-    ),
-    Metric(
-        "streamrnn_dead_letters_total",
-        "counter",
-        "Records that could not be used and went to the dead-letter topic, by reason.",
-        labels=("reason",),
-    ),
-    Metric(
-        "streamrnn_amended_outputs_total",
-        "counter",
-        "Outputs that their topic took only shortened, with a key, or stamped with the present, by what it refused.",
-        labels=("reason",),
-    ),
-    Metric(
-        "streamrnn_undeliverable_predictions_total",
-        "counter",
-        "Predictions that their topic refused for good, by what it refused; a dead letter holds each.",
-        labels=("reason",),
-    ),
-    Metric(
-        "streamrnn_undeliverable_dead_letters_total",
-        "counter",
-        "Dead letters that their topic refused for good, by what it refused.",
-        labels=("reason",),
-    ),
-    # Learning
-    *_rows(*LEARNER_COUNTS),
-    Metric(
-        "streamrnn_gradient_norm",
-        "histogram",
-        "Norm of the gradient of each optimiser step before clipping.",
-        True,
-        (),
-        _NORMS,
-    ),
-    Metric("streamrnn_gradient_norm_last", "gauge", "Norm of the newest optimiser step's gradient before clipping."),
-    Metric(
-        "streamrnn_prediction_loss", "summary", "Loss of predictions when their target became known, in scaled units."
-    ),
-    Metric(
-        "streamrnn_absolute_error",
-        "summary",
-        "Absolute error of predicted numbers when their target became known, in the target's own unit.",
-    ),
-    # Streams
-    Metric("streamrnn_active_streams", "gauge", "Streams with a hidden state."),
-    Metric("streamrnn_streams_with_history", "gauge", "Of these, streams of four records and more."),
-    Metric("streamrnn_stream_key_bytes", "gauge", "Bytes of the keys of all streams with a hidden state."),
-    Metric("streamrnn_stream_capacity", "gauge", "Streams whose state can be kept at once (streams.max_streams)."),
-    *_rows(*EVICTIONS, EVICTIONS_IN_USE),
-    # Position in the log
-    Metric("streamrnn_stream_timestamp_seconds", "gauge", "Stream time: the running maximum of record timestamps."),
-    *_rows(*JUMPS),
-    Metric(
-        "streamrnn_input_lag_records",
-        "gauge",
-        "Offsets between the position and the newest end of the log the client knows.",
-    ),
-    Metric("streamrnn_position_offset", "gauge", "Offset of the next record to process."),
-    Metric("streamrnn_committed_offset", "gauge", "Offset up to which predictions are delivered and committed."),
-    # Checkpoints and recovery
-    Metric(
-        "streamrnn_checkpoint_duration_seconds",
-        "histogram",
-        "Time to write a checkpoint, in the background.",
-        buckets=_WRITE_SECONDS,
-    ),
-    Metric("streamrnn_checkpoint_size_bytes", "gauge", "Size of the newest checkpoint with all segments it names."),
-    Metric("streamrnn_checkpoint_last_success_timestamp_seconds", "gauge", "When a checkpoint was last written."),
-    Metric("streamrnn_checkpoint_failures_total", "counter", "Checkpoints that could not be written."),
-    Metric("streamrnn_corrupt_checkpoints_total", "counter", "Checkpoints found unusable and passed over in recovery."),
-    Metric("streamrnn_build_changes_total", "counter", "Restores from a checkpoint written by another build."),
-    *_rows(REPLAYED_RECORDS),
-    Metric("streamrnn_inexact_replays_total", "counter", "Recoveries that did not arrive at the committed digest."),
-    # The process
-    Metric(
-        "streamrnn_phase_seconds_total", "counter", "Time the loop spent, by phase.", partition=False, labels=("phase",)
-    ),
-    Metric(
-        "streamrnn_commit_duration_seconds",
-        "histogram",
-        "Time to flush predictions and commit offsets.",
-        partition=False,
-        buckets=_COMMIT_SECONDS,
-    ),
-    Metric("streamrnn_commit_failures_total", "counter", "Commits that failed or stayed in doubt.", partition=False),
-    Metric(
-        "streamrnn_poll_size_records",
-        "histogram",
-        "Records returned by a poll that returned any.",
-        partition=False,
-        buckets=_RECORDS,
-    ),
-    Metric("streamrnn_assigned_partitions", "gauge", "Partitions assigned to this worker.", partition=False),
-    Metric(
-        "streamrnn_rebalances_total",
-        "counter",
-        "Rebalance events by what happened to partitions of this worker.",
-        partition=False,
-        labels=("event",),
-    ),
-    Metric("streamrnn_ready", "gauge", "1 once partitions are assigned and restored, else 0.", partition=False),
-    Metric("streamrnn_build_info", "info", "Versions that decide the bits; the value is 1.", partition=False),
-)
+from streamrnn.daemon.metric_table import METRICS, PARTITION_COUNTS, PHASES, REBALANCES, Kind, name_of
 
 _BY_NAME = {metric.name: metric for metric in METRICS}
 
@@ -264,7 +91,7 @@ class Metrics:
             self._collectors[metric.name] = create(name, metric.help, metric.all_labels, registry=registry, **more)
         ProcessCollector(registry=registry)
         # Series that exist from the start, so that their first increase is seen as one.
-        self._phases = {phase: self._collectors["streamrnn_phase_seconds_total"].labels(phase) for phase in PHASES}
+        self._phases = {phase: self._collectors["streamrnn_phase_duration_seconds"].labels(phase) for phase in PHASES}
         for event in REBALANCES:
             self._collectors["streamrnn_rebalances_total"].labels(event)
 
@@ -272,13 +99,32 @@ class Metrics:
         """``build`` labels ``streamrnn_build_info``; it is known when the kernels are loaded."""
         self._collectors["streamrnn_build_info"].info(dict(build))
 
+    def name_job(self, job: Mapping[str, str]) -> None:
+        """``job`` labels ``streamrnn_job_info``."""
+        self._collectors["streamrnn_job_info"].info(dict(job))
+
     def partition(self, tp: TopicPartition) -> PartitionMetrics:
         """The handle for one partition; its counters start (or, without ``remove``, go on) existing now."""
         return PartitionMetrics(self._collectors, tp)
 
     def phase(self, phase: str, seconds: float) -> None:
-        """Add to the time spent in one of ``PHASES``."""
-        self._phases[phase].inc(seconds)
+        """Observe the time spent in one of ``PHASES``."""
+        self._phases[phase].observe(seconds)
+
+    def set(self, name: str, value: float, label: str = "") -> None:
+        """Show a gauge of the worker."""
+        self._child(name, label).set(value)
+
+    def count(self, name: str, amount: float = 1, label: str = "") -> None:
+        """Add to a counter of the worker."""
+        self._child(name, label).inc(amount)
+
+    def observe(self, name: str, value: float, label: str = "") -> None:
+        """Add a value to a histogram of the worker."""
+        self._child(name, label).observe(value)
+
+    def _child(self, name: str, label: str) -> Any:
+        return self._collectors[name].labels(label) if label else self._collectors[name]
 
     def polled(self, records: int) -> None:
         """Observe the size of a poll; an empty one is not observed."""
@@ -308,7 +154,7 @@ class Metrics:
 class PartitionMetrics:
     """The metrics of one partition, reported by the loop's thread alone. After ``remove`` every call does nothing.
 
-    Counters, histograms and summaries exist from the start; gauges only once they are shown.
+    Counters, histograms and summaries exist from the start; gauges and infos only once they are shown.
     """
 
     def __init__(self, collectors: Mapping[str, Any], tp: TopicPartition) -> None:
@@ -318,7 +164,7 @@ class PartitionMetrics:
         self._series: set[tuple[str, tuple[str, ...]]] = set()
         self._children: dict[tuple[str, str], Any] = {}
         for metric in METRICS:
-            if metric.partition and metric.kind != "gauge" and not metric.labels:
+            if metric.partition and metric.kind not in ("gauge", "info") and not metric.labels:
                 self._child(metric.name)
         for count in PARTITION_COUNTS:
             self._child(name_of(count), count.cause)
@@ -360,30 +206,30 @@ class PartitionMetrics:
         key_bytes: int | None = None,
     ) -> None:
         """Show the state after a batch; a value that is None has no sample."""
-        self._set("streamrnn_active_streams", active_streams)
-        self._set("streamrnn_streams_with_history", streams_with_history)
-        self._set("streamrnn_stream_key_bytes", key_bytes)
-        self._set("streamrnn_stream_capacity", capacity)
-        self._set("streamrnn_position_offset", position)
-        self._set("streamrnn_committed_offset", committed)
-        self._set("streamrnn_input_lag_records", lag)
-        self._set("streamrnn_stream_timestamp_seconds", None if stream_time_ms is None else stream_time_ms / 1000)
+        self.set("streamrnn_active_streams", active_streams)
+        self.set("streamrnn_streams_with_history", streams_with_history)
+        self.set("streamrnn_stream_key_bytes", key_bytes)
+        self.set("streamrnn_stream_capacity", capacity)
+        self.set("streamrnn_position_offset", position)
+        self.set("streamrnn_committed_offset", committed)
+        self.set("streamrnn_input_lag_records", lag)
+        self.set("streamrnn_stream_timestamp_seconds", None if stream_time_ms is None else stream_time_ms / 1000)
 
     def checkpoint_written(self, *, seconds: float, size_bytes: int, at_s: float) -> None:
         """A checkpoint was written: how long it took, all it names, and when (seconds since the epoch)."""
         if not self._removed:
             self._child("streamrnn_checkpoint_duration_seconds").observe(seconds)
-        self._set("streamrnn_checkpoint_size_bytes", size_bytes)
-        self._set("streamrnn_checkpoint_last_success_timestamp_seconds", at_s)
+        self.set("streamrnn_checkpoint_size_bytes", size_bytes)
+        self.set("streamrnn_checkpoint_last_success_timestamp_seconds", at_s)
 
     def checkpoint_failed(self) -> None:
         """A checkpoint could not be written."""
-        self._count("streamrnn_checkpoint_failures_total", 1)
+        self.count("streamrnn_checkpoint_failures_total", 1)
 
     def restored(self, *, corrupt_checkpoints: int, build_changed: bool) -> None:
         """A checkpoint was loaded: how many newer ones were unusable, and whether another build wrote it."""
-        self._count("streamrnn_corrupt_checkpoints_total", corrupt_checkpoints)
-        self._count("streamrnn_build_changes_total", int(build_changed))
+        self.count("streamrnn_corrupt_checkpoints_total", corrupt_checkpoints)
+        self.count("streamrnn_build_changes_total", int(build_changed))
 
     def amended(self, reason: str) -> None:
         """An output was taken only in another form."""
@@ -397,7 +243,36 @@ class PartitionMetrics:
 
     def replay_inexact(self) -> None:
         """A replay did not arrive at the committed ordinal and digest."""
-        self._count("streamrnn_inexact_replays_total", 1)
+        self.count("streamrnn_inexact_replays_total", 1)
+
+    def set(self, name: str, value: float | None, label: str = "") -> None:
+        """Show a gauge of this partition; None: it is not known, and has no sample."""
+        if self._removed:
+            return
+        if value is not None:
+            self._child(name, label).set(value)
+        elif self._children.pop((name, label), None) is not None:
+            self._drop(name, label)
+
+    def count(self, name: str, amount: float = 1, label: str = "") -> None:
+        """Add to a counter of this partition."""
+        if not self._removed:
+            self._child(name, label).inc(amount)
+
+    def add_sum(self, name: str, total: float, count: int, label: str = "") -> None:
+        """Add ``count`` observations that come to ``total``; one that is not finite would spoil the sum for good."""
+        if not self._removed and count and math.isfinite(total):
+            self._child(name, label).add(total, count)
+
+    def observe(self, name: str, values: Sequence[float] | np.ndarray[Any, Any]) -> None:
+        """Add values to a histogram of this partition."""
+        if not self._removed:
+            self._child(name).add(values)
+
+    def info(self, name: str, **labels: str) -> None:
+        """Show an info; its labels replace those shown before."""
+        if not self._removed:
+            self._child(name).info(labels)
 
     def remove(self) -> None:
         """Delete every series of this partition: it belongs to another worker now."""
@@ -407,18 +282,10 @@ class PartitionMetrics:
             self._collectors[name].remove(*labels)
         self._series.clear()
 
-    def _count(self, name: str, amount: int) -> None:
-        if not self._removed:
-            self._child(name).inc(amount)
-
-    def _set(self, name: str, value: float | None) -> None:
-        if self._removed:
-            return
-        if value is not None:
-            self._child(name).set(value)
-        elif self._children.pop((name, ""), None) is not None:
-            self._collectors[name].remove(*self._labels)
-            self._series.discard((name, self._labels))
+    def _drop(self, name: str, label: str) -> None:
+        labels = (*self._labels, label) if label else self._labels
+        self._collectors[name].remove(*labels)
+        self._series.discard((name, labels))
 
     def _child(self, name: str, last_label: str = "") -> Any:
         child = self._children.get((name, last_label))
@@ -428,19 +295,3 @@ class PartitionMetrics:
             self._children[name, last_label] = child
             self._series.add((name, labels))
         return child
-
-
-def reference() -> list[tuple[str, str, tuple[str, ...], str]]:
-    """Name, type, labels and help of every metric, in the order of the table."""
-    return [(metric.name, metric.kind, metric.all_labels, metric.help) for metric in METRICS]
-
-
-def markdown() -> str:
-    """The reference as a Markdown table."""
-    rows = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
-    rows += [f"| `{name}` | {kind} | {', '.join(labels)} | {text} |" for name, kind, labels, text in reference()]
-    return "\n".join(rows)
-
-
-if __name__ == "__main__":
-    print(markdown())

@@ -23,14 +23,8 @@ import numpy as np
 
 from streamrnn.broker.protocol import Commit, Output, Record, TopicPartition
 from streamrnn.daemon.mark import AFRESH, BEGAN_WITH, Handed, Mark
-from streamrnn.daemon.metrics import (
-    RECORDS_CONSUMED,
-    RECORDS_FILTERED,
-    REPLAYED_RECORDS,
-    TOMBSTONES,
-    Delta,
-    Metrics,
-)
+from streamrnn.daemon.metric_table import RECORDS_CONSUMED, RECORDS_FILTERED, REPLAYED_RECORDS, TOMBSTONES
+from streamrnn.daemon.metrics import Delta, Metrics
 from streamrnn.daemon.watch import Watch
 from streamrnn.errors import DivergedError, RecordError
 from streamrnn.job.codec.dead_letters import encode_dead_letter
@@ -129,7 +123,7 @@ class Partition:
         decoded, predictions = self._learn(records)
         started = time.perf_counter()
         outputs = self._outputs(decoded, predictions)
-        self._timing.phase("send", time.perf_counter() - started)
+        self._timing.phase("encode", time.perf_counter() - started)
         after = self.learner.counters()
         self._watch.tell(before, after, decoded.seen)
         self.metrics.add(_delta(len(records), decoded, predictions, before, after))

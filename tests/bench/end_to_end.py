@@ -87,7 +87,7 @@ def run(directory: Path, bootstrap: str | None, limit: int, profile: bool) -> st
         sample.labels["phase"]: sample.value
         for metric in loops[0].metrics.registry.collect()
         for sample in metric.samples
-        if sample.name == "streamrnn_phase_seconds_total"
+        if sample.name == "streamrnn_phase_duration_seconds_sum"
     }
     phases["poll"] = clock.polled_s
     phases["the rest"] = total_s - sum(phases.values())

@@ -13,16 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.core.counts import COUNTS, EVICTIONS
-from streamrnn.daemon.metrics import (
-    METRICS,
-    PHASES,
-    Delta,
-    Metric,
-    Metrics,
-    PartitionMetrics,
-    markdown,
-    reference,
-)
+from streamrnn.daemon.metric_table import METRICS, PHASES, Metric, markdown, reference
+from streamrnn.daemon.metrics import Delta, Metrics, PartitionMetrics
 from streamrnn.learner.streams import EVICTIONS_IN_USE
 
 TP = TopicPartition("departures", 3)
@@ -62,6 +54,54 @@ COUNTED = {
 }
 
 
+GAUGES_BY_NAME = {
+    "streamrnn_interval_level": 0.8,
+    "streamrnn_weight_norm": 2.5,
+    "streamrnn_update_to_weight_ratio": 0.001,
+    "streamrnn_gradient_reach_steps": 16,
+    "streamrnn_state_bytes": 4_096,
+    "streamrnn_input_lag_seconds": 12.5,
+    "streamrnn_last_record_timestamp_seconds": 2e9,
+    "streamrnn_model_parameters": 4_481,
+}
+COUNTERS_BY_NAME = {
+    "streamrnn_interval_targets_total": 10,
+    "streamrnn_interval_hits_total": 8,
+    "streamrnn_drift_alarms_total": 1,
+}
+SUMS_BY_NAME = {"streamrnn_interval_width": (50.0, 10), "streamrnn_label_delay_seconds": (120.0, 4)}
+LABELLED = {
+    "streamrnn_skill": "last",
+    "streamrnn_state_gradient_norm": "4",
+    "streamrnn_mixture_share": "network",
+    "streamrnn_input_drift": "temperature",
+    "streamrnn_partition_state": "live",
+}
+
+
+def report_by_name(metrics: Metrics, handle: PartitionMetrics) -> None:
+    for name, value in GAUGES_BY_NAME.items():
+        handle.set(name, value)
+    for name, amount in COUNTERS_BY_NAME.items():
+        handle.count(name, amount)
+    for name, (total, count) in SUMS_BY_NAME.items():
+        handle.add_sum(name, total, count)
+    for name, label in LABELLED.items():
+        handle.set(name, 0.5, label)
+    handle.count("streamrnn_field_clamped_total", 3, "a.b")
+    handle.add_sum("streamrnn_rival_error", 90.0, 5, "last")
+    handle.observe("streamrnn_prediction_latency_seconds", [0.02, 0.08])
+    handle.info("streamrnn_lineage_info", lineage="5e1f")
+    for name in ("streamrnn_broker_connected", "streamrnn_broker_last_answer_timestamp_seconds"):
+        metrics.set(name, 1)
+    metrics.set("streamrnn_broker_connections", 3, "connected")
+    metrics.count("streamrnn_broker_outages_total")
+    metrics.count("streamrnn_broker_failures_total", 2, "commit")
+    for name in ("rebalance_duration", "restore_duration", "replay_duration", "batch_latency"):
+        metrics.observe(f"streamrnn_{name}_seconds", 0.25)
+    metrics.name_job({"job_name": "flights", "cell": "lstm"})
+
+
 def report_everything(metrics: Metrics) -> PartitionMetrics:
     handle = metrics.partition(TP)
     handle.add(
@@ -94,6 +134,7 @@ def report_everything(metrics: Metrics) -> PartitionMetrics:
     handle.undeliverable("dead_letter", "too_large")
     handle.fields({"a.b": (3, 0)})
     handle.fields({"a.b": (4, 1)})
+    report_by_name(metrics, handle)
     metrics.phase("poll", 0.5)
     metrics.polled(100)
     metrics.committed(0.004)
@@ -152,6 +193,14 @@ EXPECTED = {
     "streamrnn_corrupt_checkpoints_total": 2,
     "streamrnn_build_changes_total": 1,
     "streamrnn_inexact_replays_total": 1,
+    "streamrnn_interval_width_sum": 50,
+    "streamrnn_interval_width_count": 10,
+    "streamrnn_label_delay_seconds_sum": 120,
+    "streamrnn_label_delay_seconds_count": 4,
+    "streamrnn_prediction_latency_seconds_sum": 0.1,
+    "streamrnn_prediction_latency_seconds_count": 2,
+    **GAUGES_BY_NAME,
+    **COUNTERS_BY_NAME,
 }
 
 
@@ -170,8 +219,8 @@ def test_each_report_shows_as_exactly_its_sample(metrics: Metrics) -> None:
     assert sample(metrics, "streamrnn_field_missing_total", **LABELS, field="a.b") == 1
     assert sample(metrics, "streamrnn_windows_dropped_total", **LABELS, cause="loss") == 1
     assert sample(metrics, "streamrnn_windows_dropped_total", **LABELS, cause="gradient") == 14
-    assert sample(metrics, "streamrnn_phase_seconds_total", phase="poll") == 0.5
-    assert sample(metrics, "streamrnn_phase_seconds_total", phase="send") == 0
+    assert sample(metrics, "streamrnn_phase_duration_seconds_sum", phase="poll") == 0.5
+    assert sample(metrics, "streamrnn_phase_duration_seconds_sum", phase="send") == 0
     assert sample(metrics, "streamrnn_poll_size_records_sum") == 100
     assert sample(metrics, "streamrnn_commit_duration_seconds_sum") == 0.004
     assert sample(metrics, "streamrnn_commit_failures_total") == 1
@@ -180,12 +229,23 @@ def test_each_report_shows_as_exactly_its_sample(metrics: Metrics) -> None:
     assert sample(metrics, "streamrnn_assigned_partitions") == 1
     assert sample(metrics, "streamrnn_ready") == 1
     assert sample(metrics, "streamrnn_build_info", version="0.1.0", numpy="2.4") == 1
+    for name, label in LABELLED.items():
+        (kind,) = next(metric.labels for metric in METRICS if metric.name == name)
+        assert sample(metrics, name, **LABELS, **{kind: label}) == 0.5
+    assert sample(metrics, "streamrnn_rival_error_sum", **LABELS, rival="last") == 90
+    assert sample(metrics, "streamrnn_field_clamped_total", **LABELS, field="a.b") == 3
+    assert sample(metrics, "streamrnn_lineage_info", **LABELS, lineage="5e1f") == 1
+    assert sample(metrics, "streamrnn_job_info", job_name="flights", cell="lstm") == 1
+    assert sample(metrics, "streamrnn_broker_failures_total", request="commit") == 2
+    assert sample(metrics, "streamrnn_replay_duration_seconds_sum") == 0.25
 
 
 def test_the_samples_expected_above_cover_the_whole_table(metrics: Metrics) -> None:
     report_everything(metrics)
     suffixes = {"histogram": "_count", "summary": "_count"}
-    partition_names = {m.name + suffixes.get(m.kind, "") for m in METRICS if m.partition and not m.labels}
+    partition_names = {
+        m.name + suffixes.get(m.kind, "") for m in METRICS if m.partition and not m.labels and m.kind != "info"
+    }
     assert partition_names <= EXPECTED.keys()
     names = {s.name for family in metrics.registry.collect() for s in family.samples}
     assert {m.name + suffixes.get(m.kind, "") for m in METRICS} <= names, "every metric of the table has a sample"
@@ -290,6 +350,11 @@ def test_a_partition_that_returns_starts_again_from_zero(metrics: Metrics) -> No
 
 # ---------------------------------------------------------------------------------------------------- conventions
 
+LABELS_KNOWN = {
+    "topic", "partition", "reason", "cause", "phase", "event", "field", "rival", "steps", "expert", "column", "state",
+    "request",
+}  # fmt: skip
+
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
 def test_every_metric_follows_the_naming_conventions_and_explains_itself(metric: Metric) -> None:
@@ -303,7 +368,7 @@ def test_every_metric_follows_the_naming_conventions_and_explains_itself(metric:
     assert bool(metric.buckets) == (metric.kind == "histogram")
     assert metric.help.endswith(".")
     assert len(metric.help) > 15
-    assert set(metric.all_labels) <= {"topic", "partition", "reason", "cause", "phase", "event", "field"}
+    assert set(metric.all_labels) <= LABELS_KNOWN
     assert not set(metric.all_labels) & {"key", "stream", "stream_key", "le", "quantile"}
     assert all(part not in metric.name for label in metric.labels for part in (f"_by_{label}", f"_{label}_total"))
 
@@ -325,7 +390,7 @@ def test_the_exposition_parses_and_carries_type_and_help(metrics: Metrics) -> No
 def test_the_reference_lists_every_metric_and_prints_as_markdown() -> None:
     assert [row[0] for row in reference()] == [metric.name for metric in METRICS]
     assert ("streamrnn_dead_letters_total", "counter", ("topic", "partition", "reason")) in [r[:3] for r in reference()]
-    command = [sys.executable, "-W", "error", "-m", "streamrnn.daemon.metrics"]
+    command = [sys.executable, "-W", "error", "-m", "streamrnn.daemon.metric_table"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert printed.strip() == markdown()
     assert len(printed.splitlines()) == len(METRICS) + 2
