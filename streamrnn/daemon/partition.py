@@ -31,7 +31,8 @@ from streamrnn.job.codec.dead_letters import encode_dead_letter
 from streamrnn.job.codec.records import Decoded
 from streamrnn.job.job import Job
 from streamrnn.learner.clock import JUMPS
-from streamrnn.learner.learner import Learner, Predictions
+from streamrnn.learner.learner import Learner
+from streamrnn.learner.predictions import Predictions
 from streamrnn.learner.validity import LARGEST_WEIGHT
 from streamrnn.storage.manifest import KEPT_QUARANTINED, Manifest, Progress
 from streamrnn.storage.snapshot import take_snapshot

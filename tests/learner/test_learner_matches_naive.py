@@ -19,6 +19,7 @@ from streamrnn.core.kinds import CLOSE
 from streamrnn.learner.block import EVENT, LABEL, Block
 from streamrnn.learner.clock import JUMPS
 from streamrnn.learner.learner import RLS_WEIGHT, Learner
+from streamrnn.learner.skill import rivals_of
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
 from streamrnn.learner.streams import EVICTIONS_IN_USE
 from tests.oracle.learner import NaiveLearner
@@ -79,6 +80,9 @@ def check_agreement(spec: LearnerSpec, block: Block, cuts: list[tuple[int, bool]
     assert np.concatenate([p.updates for p in predictions]).tolist() == updates.tolist()
     close(np.concatenate([p.loss for p in predictions]), [loss for loss, _ in naive.scores], "losses")
     close(np.concatenate([p.error for p in predictions]), [error for _, error in naive.scores], "errors")
+    close(np.concatenate([p.rivals for p in predictions]), naive.rival_scores, "errors of the rivals")
+    close(np.concatenate([p.width for p in predictions]), naive.widths, "widths of intervals")
+    close(np.concatenate([p.delay for p in predictions]), naive.delays, "delays of labels")
     norms = np.full(len(block), np.nan)
     for record, norm in naive.steps:
         norms[record] = norm
@@ -98,6 +102,11 @@ def check_agreement(spec: LearnerSpec, block: Block, cuts: list[tuple[int, bool]
         for i, (name, state) in enumerate(carried_state(learner, key).items()):
             close(state, [layer[i] for layer in stream.sequence.state], f"{name} of {key!r}")
     arrays = learner.state().model
+    recent = [naive.rivals.recent(i) for i in naive.rivals.fields]
+    close(arrays["recent_errors"], recent, "errors of model and rivals")
+    if all(typical > tolerance for _, _, typical in recent):
+        skill = [learner.skill().get(name, np.nan) for name in rivals_of(spec)]
+        close(skill, naive.rivals.skill(), "skill")
     for o, readout in enumerate(naive.readouts):
         for name, model in (("full", readout.full), ("plain", readout.plain)):
             root = arrays[f"readout_{name}_root"][o]
