@@ -4,6 +4,8 @@ run           a worker put together, and run until a signal or an error
 opening       a configuration's log: broker, writer, topics
 loop          poll, process, send, commit, checkpoint: start reading here
 partition     one partition's learner with its position
+durations     how long batches, rebalances and restores took
+lateness      how late a partition is, in event time
 watch         what is probably not meant: fields that never come, a job that learns nothing
 mark          what a committed offset says of the learner that got there
 recovery      from a newly assigned partition to a learner at the committed offset

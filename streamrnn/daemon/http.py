@@ -1,4 +1,4 @@
-"""The daemon's page, /metrics, /healthz and /readyz over HTTP or HTTPS, for a network on which not everybody means well.
+"""Metrics, probes and the daemon's page over HTTP or HTTPS, for a network on which not everybody means well.
 
 One background thread serves all, by asyncio, so that however many ask at once the loop shares the interpreter with one
 thread and never with dozens. A connection is for one request and has ``deadline_s`` for everything: TLS handshake,
@@ -51,7 +51,8 @@ class HttpServer:
     """Serves from construction until ``close``; a context manager.
 
     ``port=0`` takes a free one; the one in use is ``port``. With ``certificate`` it serves HTTPS and nothing else; with
-    ``token``, see ``pages``. ``questions`` are those that the loop answers. Raises ConfigError when the address cannot be bound.
+    ``token``, see ``pages``. ``questions`` are those that the loop answers. Raises ConfigError when the address
+    cannot be bound.
 
     >>> with HttpServer("127.0.0.1", 0, CollectorRegistry(), Health()) as server:
     ...     server.port > 0
