@@ -27,6 +27,8 @@ from streamrnn.daemon.lateness import Lateness, latencies
 from streamrnn.daemon.mark import AFRESH, BEGAN_WITH, Handed, Mark
 from streamrnn.daemon.metric_table import RECORDS_CONSUMED, RECORDS_FILTERED, REPLAYED_RECORDS, TOMBSTONES
 from streamrnn.daemon.metrics import Delta, Metrics
+from streamrnn.daemon.newest import NewestPredictions
+from streamrnn.daemon.traces import Traces
 from streamrnn.daemon.watch import Watch
 from streamrnn.errors import DivergedError, RecordError
 from streamrnn.job.codec.dead_letters import encode_dead_letter
@@ -98,8 +100,7 @@ class Partition:
         self._timing = metrics
         self._told_of_refused = False
         self.lateness = Lateness()
-        self._bytes_per_stream = bytes_per_slot(learner.spec)
-        self._watch = Watch(tp, job, learner)
+        self._watch_over(learner)
         self.start_writer(start.base)
 
     # -- records ------------------------------------------------------------------------------------------------------
@@ -191,8 +192,12 @@ class Partition:
     def go_on(self, job: Job, learner: Learner) -> None:
         """Go on from the present position under another job, with the learner that took over."""
         self._show_fields()
-        self.job, self.learner, self._watch = job, learner, Watch(self.tp, job, learner)
-        self._bytes_per_stream = bytes_per_slot(learner.spec)
+        self.job, self.learner = job, learner
+        self._watch_over(learner)
+
+    def _watch_over(self, learner: Learner) -> None:
+        self._watch, self._bytes_per_stream = Watch(self.tp, self.job, learner), bytes_per_slot(learner.spec)
+        self.newest, self.traces = NewestPredictions(learner.spec.n_outputs), Traces(learner.spec)
 
     def _learn_again(self, records: Sequence[Record]) -> None:
         """Learn what was learned before, which quarantined records were not."""
@@ -209,6 +214,8 @@ class Partition:
         predictions = self.learner.process(decoded.block)
         self._require_weights(records)
         self._watch.look(records, decoded)
+        self.newest.note(self.learner.streams.newest_slots, decoded.block, predictions)
+        self.traces.note(self.learner.streams.newest_slots, decoded.block, predictions)
         self.lateness.processed(records[-1].timestamp_ms)
         self._timing.phase("decode", between - started)
         self._timing.phase("process", time.perf_counter() - between)
