@@ -4,6 +4,8 @@ run           a worker put together, and run until a signal or an error
 opening       a configuration's log: broker, writer, topics
 loop          poll, process, send, commit, checkpoint: start reading here
 partition     one partition's learner with its position
+durations     how long batches, rebalances and restores took
+lateness      how late a partition is, in event time
 watch         what is probably not meant: fields that never come, a job that learns nothing
 learning      does it learn: metrics out of a learner's arrays
 drift_alarms  whether the error has risen, by River's ADWIN

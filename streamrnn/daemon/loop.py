@@ -34,6 +34,7 @@ from streamrnn.broker.protocol import (
 )
 from streamrnn.daemon.background import Background
 from streamrnn.daemon.delivery import DELIVERIES, REQUEST_TIMEOUT_S, Settled
+from streamrnn.daemon.durations import Durations
 from streamrnn.daemon.health import Health
 from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.partition import Partition
@@ -108,6 +109,7 @@ class Loop:
         self.subscribed = False  # before that, there is nothing to drain
         self.polled_at = -math.inf
         self.clock = clock
+        self._durations = Durations(metrics, clock)
         broker.hurry(self._time_left)
         self._committed_at = self._shown_at = self._probed_at = clock()
 
@@ -145,7 +147,8 @@ class Loop:
         limit = MAX_POLL_RECORDS if self.stable else REBALANCE_RECORDS
         polled, self.membership, self.stable = self.broker.poll(self._poll_timeout(), limit)
         self.metrics.phase("poll", time.perf_counter() - started)
-        self.metrics.polled(sum(map(len, polled.values())))
+        self.metrics.polled(count := sum(map(len, polled.values())))
+        self._durations.polled(count, stable=self.stable)
         self._note_assignment()
         for tp, records in polled.items():
             partition = self.partitions.get(tp)
@@ -210,18 +213,23 @@ class Loop:
     def _expect(self, tp: TopicPartition) -> None:
         self._to_restore[tp] = None
         self.health.assigned(tp)
+        self._durations.assigned(tp)
 
     def _restore(self, tp: TopicPartition) -> None:
         if not self.stable and self.broker.committed(tp) is None:
             return  # a first start commits, which would be refused now
+        started = time.perf_counter()
         try:
             self.placement.cover(tp.partition)
             partition = self._recovery.restore(tp, self.membership)
         except RebalanceError as error:
             _log.warning("%s: the group changed while it was restored, trying again: %s", tp, error)
             return
+        finally:
+            self.metrics.phase("restore", time.perf_counter() - started)
         del self._to_restore[tp]
         self.partitions[tp] = partition
+        self._durations.restored(tp)
         self.broker.resume([tp])
         self._caught_up(partition)
 
@@ -236,6 +244,7 @@ class Loop:
         self._to_restore.pop(tp, None)
         self._held.discard(tp)
         self._recovery.forget(tp)
+        self._durations.dropped(tp)
         if (partition := self.partitions.pop(tp, None)) is not None:
             partition.close(min(HAND_OVER_S, self._time_left()))
         self.health.removed(tp)
@@ -266,6 +275,7 @@ class Loop:
         partition.caught_up = True
         self._release(partition)
         self.health.restored(partition.tp)
+        self._durations.caught_up(partition.tp)
         _log.info("%s: caught up at offset %d, predicting", partition.tp, partition.position)
         return True
 
@@ -302,6 +312,8 @@ class Loop:
                 self.metrics.commit_failed()
                 raise
             self.metrics.committed(time.perf_counter() - started)
+            if not self._dirty():
+                self._durations.committed()
             self.metrics.phase("commit", time.perf_counter() - started)
             for partition in to_restore:
                 if self.partitions.get(partition.tp) is partition:
@@ -324,6 +336,7 @@ class Loop:
         # A client moves a rebalance on while it polls. Paused, since records that this poll brought would be lost.
         self.broker.pause(self.partitions)
         _, self.membership, self.stable = self.broker.poll(REBALANCE_POLL_S, 1)
+        self._durations.polled(0, stable=self.stable)
         self._note_assignment()
         self.broker.resume(tp for tp in self.partitions if tp not in self._held)
 
@@ -362,9 +375,11 @@ class Loop:
         """Records that could be read now; None when the broker does not say, which is no evidence of a stall."""
         try:
             # The client's position, which has passed markers and compacted records behind the last one.
-            return max(0, self.broker.log_end(tp) - max(partition.position, self.broker.position(tp)))
+            readable = max(0, self.broker.log_end(tp) - max(partition.position, self.broker.position(tp)))
+            partition.lateness.seen(self.broker.newest_timestamp(tp) if readable else None)
         except BrokerError:
             return None
+        return readable
 
     def _poll_timeout(self) -> float:
         if not self.stable:

@@ -63,6 +63,7 @@ def run_worker(
         except CompilationCancelled:
             return  # there was nothing to finish yet
         metrics.name_build(job.build)
+        metrics.name_job(config.labels())
         stack.enter_context(collector.seldom())  # with all that was imported by now frozen
         loop = Loop(job, broker, metrics, health, stop, idle, restored=collector.freeze, background=Background())
         if started is not None:

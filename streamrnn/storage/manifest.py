@@ -106,6 +106,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     sha256: _Sha256
 
     @property
+    def created_s(self) -> float:
+        """When it was made, in seconds since the epoch."""
+        return datetime.fromisoformat(self.created).timestamp()
+
+    @property
     def bytes(self) -> int:
         """Size of all segments this checkpoint names, whether it wrote them or an earlier one did."""
         return self.model.bytes + sum(entry.bytes for entry in self.segments)
