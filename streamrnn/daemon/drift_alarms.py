@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 CHUNK = 50
 """Scored predictions whose mean error is one value for ADWIN."""
 FIRST = 10
-"""Means that are waited for: the unit of all that follow."""
+"""Means that are waited for; the mean of the first ones that are not all 0 is the unit of all that follow."""
 _WAITING = 1_000
 """Means that are kept while River is imported; that is a second of the fastest log."""
 _TELL_S = 600.0
@@ -71,8 +71,9 @@ class DriftAlarms:
         self._tp = tp
         self._unit = 1.0 if classes else 0.0
         self._rest: npt.NDArray[np.float64] = np.empty(0)
-        self._means: deque[float] = deque(maxlen=_WAITING)
-        self._adwin: Any = None
+        self._waiting: deque[float] = deque(maxlen=_WAITING)
+        self._first: deque[float] = deque(maxlen=FIRST)  # newest means while there is no unit
+        self._detector: Any = None
         self._seldom = Seldom(_TELL_S)
 
     def take(self, errors: npt.NDArray[np.float64]) -> int:
@@ -82,29 +83,37 @@ class DriftAlarms:
         if not whole:
             return 0
         # The rest is kept as it came, so that no mean depends on where a batch was cut.
-        self._means.extend(self._rest[:whole].reshape(-1, CHUNK).mean(axis=1).tolist())
+        self._waiting.extend(self._rest[:whole].reshape(-1, CHUNK).mean(axis=1).tolist())
         self._rest = self._rest[whole:].copy()
-        if not self._unit and len(self._means) >= FIRST:
-            self._unit = float(np.mean(self._means))  # 0 while nothing was wrong at all
-        if not self._unit or len(self._means) < FIRST * (self._adwin is None) or (adwin := RIVER.adwin()) is None:
-            return 0
-        alarms = 0
-        while self._means:
-            alarms += self._update(adwin, self._means.popleft())
+        if self._detector is None:
+            if len(self._waiting) < FIRST or (adwin := RIVER.adwin()) is None:
+                return 0
+            self._detector = adwin(clock=1)
+        alarms = sum(map(self._found_in, self._waiting))
+        self._waiting.clear()
         return alarms
 
-    def _update(self, adwin: Any, mean: float) -> bool:
-        if self._adwin is None:
-            self._adwin = adwin(clock=1)
-        before = self._adwin.estimation
-        self._adwin.update(mean / self._unit)
-        if not self._adwin.drift_detected or self._adwin.estimation <= before:
+    def _found_in(self, mean: float) -> bool:
+        """Whether the next mean leads to an alarm."""
+        if self._unit:
+            return self._update(mean)
+        self._first.append(mean)
+        if len(self._first) < FIRST or not any(self._first):  # as long as nothing is wrong, nothing can be compared
+            return False
+        self._unit = float(np.mean(self._first))
+        return sum(map(self._update, self._first)) > 0
+
+    def _update(self, mean: float) -> bool:
+        detector = self._detector
+        before = detector.estimation
+        detector.update(mean / self._unit)
+        if not detector.drift_detected or detector.estimation <= before:
             return False
         if (total := self._seldom.due()) is not None:
             _log.warning(
-                "%s: the error of predictions has risen from %.3g to %.3g (changes found by ADWIN: %d); "
-                "streamrnn_input_drift says whether an input is not what it was",
-                self._tp, before * self._unit, self._adwin.estimation * self._unit, total,
+                "%s: the error of predictions has risen: %.3g in the newest %d, %.3g in those before (rises found by "
+                "ADWIN: %d); streamrnn_input_drift says whether an input is not what it was",
+                self._tp, mean, CHUNK, before * self._unit, total,
             )  # fmt: skip
-        self._adwin = None
+        self._detector = type(detector)(clock=1)
         return True

@@ -71,10 +71,15 @@ class Learning:
             show("streamrnn_input_drift", _finite(drift[k]), name)
         self._show_clamped()
 
+    def end(self) -> None:
+        """Another job takes over: what this one alone shows has no samples any more."""
+        for name, _ in self._drifting:
+            self._metrics.set("streamrnn_input_drift", None, name)
+        for steps in gauges.steps_followed(self._learner.model_arrays()):
+            self._metrics.set("streamrnn_state_gradient_norm", None, str(steps))
+
     def _show_clamped(self) -> None:
-        if not self._live:
-            return
-        now = self._clamped()
+        now = self._clamped() if self._live else self._before
         grown, self._before = now - self._before, now
         for field, places in self._places.items():
             # A field with several encoders has several columns, and each of its values counts once.

@@ -129,7 +129,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("streamrnn_interval_width", "summary", "Width of the outermost interval, in the target's own unit."),
     Metric("streamrnn_interval_level", "gauge", "Share of targets that should lie within the outermost interval."),
     Metric("streamrnn_label_delay_seconds", "summary", "Event time between an event and its label."),
-    Metric("streamrnn_drift_alarms_total", "counter", "Changes of the error that ADWIN found."),
+    Metric("streamrnn_drift_alarms_total", "counter", "Rises of the error that River's ADWIN found."),
     *_rows(*LEARNER_COUNTS),
     Metric(
         "streamrnn_gradient_norm", "histogram", "Norm of the gradient of each optimiser step before clipping.",

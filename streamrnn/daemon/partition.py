@@ -23,6 +23,7 @@ import numpy as np
 
 from streamrnn.broker.protocol import Commit, Output, Record, TopicPartition
 from streamrnn.daemon.lateness import Lateness, latencies
+from streamrnn.daemon.learning import Learning
 from streamrnn.daemon.mark import AFRESH, BEGAN_WITH, Handed, Mark
 from streamrnn.daemon.metric_table import RECORDS_CONSUMED, RECORDS_FILTERED, REPLAYED_RECORDS, TOMBSTONES
 from streamrnn.daemon.metrics import Delta, Metrics
@@ -98,7 +99,7 @@ class Partition:
         self._told_of_refused = False
         self.lateness = Lateness()
         self._bytes_per_stream = bytes_per_slot(learner.spec)
-        self._watch = Watch(tp, job, learner)
+        self._watch, self._learning = Watch(tp, job, learner), Learning(tp, job, learner, self.metrics)
         self.start_writer(start.base)
 
     # -- records ------------------------------------------------------------------------------------------------------
@@ -125,6 +126,7 @@ class Partition:
         """Predict and learn from delivered records in order; returns what is to be sent for them."""
         before, clock = self.learner.counters(), self.learner.streams.clock
         time_before = clock.now if clock.started else None
+        self._learning.begin()
         # One call learns the whole batch; how the log was cut into batches does not show in the predictions.
         decoded, predictions = self._learn(records)
         started = time.perf_counter()
@@ -132,6 +134,7 @@ class Partition:
         self._timing.phase("encode", time.perf_counter() - started)
         after = self.learner.counters()
         self._watch.tell(before, after, decoded.seen)
+        self._learning.saw(predictions)
         self.metrics.add(_delta(len(records), decoded, predictions, before, after))
         self._tell_of_jumps(before, after, time_before)
         self.outputs += outputs
@@ -189,7 +192,9 @@ class Partition:
     def go_on(self, job: Job, learner: Learner) -> None:
         """Go on from the present position under another job, with the learner that took over."""
         self._show_fields()
-        self.job, self.learner, self._watch = job, learner, Watch(self.tp, job, learner)
+        self._learning.end()
+        self.job, self.learner = job, learner
+        self._watch, self._learning = Watch(self.tp, job, learner), Learning(self.tp, job, learner, self.metrics)
         self._bytes_per_stream = bytes_per_slot(learner.spec)
 
     def _learn_again(self, records: Sequence[Record]) -> None:
@@ -391,8 +396,9 @@ class Partition:
         self.metrics.info("streamrnn_lineage_info", lineage=self.lineage)
 
     def _show_fields(self) -> None:
-        """Report which fields came: seldom, as there may be thousands of them."""
+        """Report which fields came, and how it learns: seldom, as there may be thousands of fields."""
         self.metrics.fields(self._watch.take())
+        self._learning.show()
 
     def close(self, timeout_s: float) -> bool:
         """Wait for checkpoints handed in, and remove the partition's metrics; False when they are not durable."""
