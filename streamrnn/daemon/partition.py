@@ -22,6 +22,7 @@ import msgspec
 import numpy as np
 
 from streamrnn.broker.protocol import Commit, Output, Record, TopicPartition
+from streamrnn.daemon import worth
 from streamrnn.daemon.lateness import Lateness, latencies
 from streamrnn.daemon.learning import Learning
 from streamrnn.daemon.mark import AFRESH, BEGAN_WITH, Handed, Mark
@@ -136,6 +137,7 @@ class Partition:
         self._watch.tell(before, after, decoded.seen)
         self._learning.saw(predictions)
         self.metrics.add(_delta(len(records), decoded, predictions, before, after))
+        worth.add(self.metrics, self.learner.spec, predictions)
         self._tell_of_jumps(before, after, time_before)
         self.outputs += outputs
         return outputs
@@ -393,6 +395,7 @@ class Partition:
     def _show_what_it_is(self, reached: LearnerProgress) -> None:
         self.metrics.set("streamrnn_state_bytes", reached.streams * self._bytes_per_stream)
         self.metrics.set("streamrnn_model_parameters", reached.parameters)
+        worth.show(self.metrics, self.learner.spec, reached)
         self.metrics.info("streamrnn_lineage_info", lineage=self.lineage)
 
     def _show_fields(self) -> None:

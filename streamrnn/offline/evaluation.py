@@ -37,6 +37,7 @@ class Report:
     ``metrics`` are the names in ``Score.values``, the one to rank by first. ``loss`` is the model's mean loss in scaled
     units over the ``losses`` records that have one, as the learner and the daemon's metrics count it. ``known`` counts,
     for each target, the records that bring its value; ``backwards`` records that are older than one before them.
+    ``skill`` is the learner's own at the end, by rival (``learner.skill``).
     """
 
     metrics: tuple[str, ...]
@@ -49,6 +50,7 @@ class Report:
     updates: int = 0
     losses: int = 0
     total_loss: float = 0.0
+    skill: dict[str, float] = field(default_factory=dict)
 
     @property
     def records(self) -> int:
@@ -120,5 +122,5 @@ def evaluate(
         if progress is not None:
             report.scores = scorer.scores()
             progress(report)
-    report.scores = scorer.scores()
+    report.scores, report.skill = scorer.scores(), learner.skill()
     return report
