@@ -28,6 +28,8 @@ from streamrnn.daemon.learning import Learning
 from streamrnn.daemon.mark import AFRESH, BEGAN_WITH, Handed, Mark
 from streamrnn.daemon.metric_table import RECORDS_CONSUMED, RECORDS_FILTERED, REPLAYED_RECORDS, TOMBSTONES
 from streamrnn.daemon.metrics import Delta, Metrics
+from streamrnn.daemon.newest import NewestPredictions
+from streamrnn.daemon.traces import Traces
 from streamrnn.daemon.watch import Watch
 from streamrnn.errors import DivergedError, RecordError
 from streamrnn.job.codec.dead_letters import encode_dead_letter
@@ -99,8 +101,7 @@ class Partition:
         self._timing = metrics
         self._told_of_refused = False
         self.lateness = Lateness()
-        self._bytes_per_stream = bytes_per_slot(learner.spec)
-        self._watch, self._learning = Watch(tp, job, learner), Learning(tp, job, learner, self.metrics)
+        self._watch_over(learner)
         self.start_writer(start.base)
 
     # -- records ------------------------------------------------------------------------------------------------------
@@ -196,8 +197,12 @@ class Partition:
         self._show_fields()
         self._learning.end()
         self.job, self.learner = job, learner
-        self._watch, self._learning = Watch(self.tp, job, learner), Learning(self.tp, job, learner, self.metrics)
-        self._bytes_per_stream = bytes_per_slot(learner.spec)
+        self._watch_over(learner)
+
+    def _watch_over(self, learner: Learner) -> None:
+        self._learning = Learning(self.tp, self.job, learner, self.metrics)
+        self._watch, self._bytes_per_stream = Watch(self.tp, self.job, learner), bytes_per_slot(learner.spec)
+        self.newest, self.traces = NewestPredictions(learner.spec.n_outputs), Traces(learner.spec)
 
     def _learn_again(self, records: Sequence[Record]) -> None:
         """Learn what was learned before, which quarantined records were not."""
@@ -214,6 +219,8 @@ class Partition:
         predictions = self.learner.process(decoded.block)
         self._require_weights(records)
         self._watch.look(records, decoded)
+        self.newest.note(self.learner.streams.newest_slots, decoded.block, predictions)
+        self.traces.note(self.learner.streams.newest_slots, decoded.block, predictions)
         self.lateness.processed(records[-1].timestamp_ms)
         self._timing.phase("decode", between - started)
         self._timing.phase("process", time.perf_counter() - between)

@@ -217,13 +217,17 @@ class Learner:
         step = int(self._per_stream.steps[slot])
         if step == 0 or self.spec.target.known != "forecast":
             return None
-        newest = (step - 1) % self.spec.target.horizon
-        forecast: npt.NDArray[np.float64] = self._per_stream.remembered[slot, newest].copy()
-        return forecast
+        forecast: npt.NDArray[np.float64] = self._per_stream.remembered[slot, (step - 1) % self.spec.target.horizon]
+        return forecast.copy()
 
     def knows(self, key: bytes) -> bool:
         """Whether the stream is remembered."""
         return self.streams.find(key) != self.streams.blank
+
+    def row_of(self, key: bytes) -> dict[str, npt.NDArray[Any]]:
+        """What is kept of a stream: its row of each of ``core.arrays.Streams``, live; a blank one if unknown."""
+        slot = self.streams.find(key)
+        return {name: array[slot] for name, array in self._per_stream._asdict().items()}
 
     def prediction_of(self, key: bytes, event: int) -> npt.NDArray[np.float64] | None:
         """What was predicted of an event whose label has not come, (n_outputs,); None where that is not remembered."""
@@ -402,9 +406,8 @@ class Learner:
     def state(self) -> LearnerState:
         """All it knows. Arrays and keys are the live ones: copy before going on."""
         clock, arrivals, keys, seen = self.streams.state()
-        beside = Beside(clock, arrivals, np.array([self.digest], np.int64))
         rows = {name: array[: len(keys)] for name, array in self._per_stream._asdict().items()}
-        model = {**by_name(self._model), **by_name(beside)}
+        model = by_name(self._model) | by_name(Beside(clock, arrivals, np.array([self.digest], np.int64)))
         return LearnerState(self.spec, model, {**rows, **by_name(Slots(seen))}, keys)
 
     def resume(self, state: LearnerState) -> None:
@@ -437,11 +440,9 @@ class Learner:
 def _check_block(block: Block, spec: LearnerSpec) -> None:
     """Refuse what would make a kernel read or write outside its arrays; codecs never give such blocks."""
     n = len(block)
-    column, x, y = (n,), (n, spec.n_features), (n, spec.n_targets)
-    for name, expected in (
-        ("time_ms", column), ("end", column), ("kind", column), ("event", column), ("x", x), ("y", y),
-    ):  # fmt: skip
-        if (shape := np.shape(getattr(block, name))) != expected:
+    wide = {"x": (n, spec.n_features), "y": (n, spec.n_targets)}
+    for name in ("time_ms", "end", "kind", "event", "x", "y"):
+        if (shape := np.shape(getattr(block, name))) != (expected := wide.get(name, (n,))):
             raise ValueError(f"block.{name} has shape {shape}, expected {expected}: one row for each of the {n} keys")
     if spec.target.classes is not None:
         known = block.y[np.isfinite(block.y)]

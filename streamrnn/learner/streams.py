@@ -67,6 +67,8 @@ class StreamIndex:
     ----------
     records
         How many were assigned so far.
+    newest_slots
+        What the newest ``assign`` gave.
     returns
         Where stream time went back since ``pop_returns``: before which record (of all, from 0), and to what time.
     left
@@ -99,6 +101,7 @@ class StreamIndex:
         self.evictions_in_use = 0
         self._slots: OrderedDict[bytes, int] = OrderedDict()  # least recently seen first
         self.records = 0
+        self.newest_slots: Integers = np.zeros(0, np.int64)
         self.returns: list[tuple[int, int]] = []
         self.left: list[int] = []
         self._notes_left = notes_left
@@ -137,6 +140,14 @@ class StreamIndex:
         """The stream's slot, or the blank one; changes nothing."""
         return self._slots.get(key, self.max_streams)
 
+    def key_of(self, slot: int) -> bytes | None:
+        """Whose slot it is, None for a free one."""
+        return self._keys[slot]
+
+    def last_seen_ms(self, slot: int) -> int:
+        """Stream time when the stream of a slot was last seen."""
+        return self._last_seen[slot]
+
     def assign(
         self, keys: list[bytes], times_ms: list[int], kinds: list[int]
     ) -> tuple[Integers, npt.NDArray[np.bool_], Integers]:
@@ -166,7 +177,8 @@ class StreamIndex:
         else:
             for i in range(done, n):
                 slots[i], fresh[i], times[i] = self.assign_one(keys[i], times_ms[i], kinds[i])
-        return np.array(slots, np.int64), np.array(fresh, np.bool_), np.array(times, np.int64)
+        self.newest_slots = np.array(slots, np.int64)
+        return self.newest_slots, np.array(fresh, np.bool_), np.array(times, np.int64)
 
     def _assign_many(
         self, keys: list[bytes], times: list[int], kinds: list[int], slots: list[int], fresh: list[bool]

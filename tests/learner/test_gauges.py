@@ -46,8 +46,8 @@ def test_the_norm_of_the_weights_is_that_of_all_tensors_together() -> None:
 
 def test_the_ratio_is_that_of_the_first_step_and_then_of_every_sixteenth() -> None:
     of = spec(learning={"k1": 1, "k2": 2, "optimizer": "sgd", "polyak_bound": None, "clip_norm": None})
-    learner, log, measured = Learner(of, 1), block(of, 60), []
-    for i in range(60):
+    learner, log, measured = Learner(of, 1), block(of, 80), []
+    for i in range(80):
         before = learner.model_arrays()["theta"].copy()
         learner.process(part(log, i, i + 1))
         model, updates = learner.model_arrays(), learner.counters()["updates"]
