@@ -143,6 +143,28 @@ def _classes(spec: LearnerSpec, *, unknown: bool = False) -> Range | None:
     return None if spec.target.classes is None else Range(0, len(spec.target.classes) - 1, unknown, True)
 
 
+_STATISTICS: Mapping[str, Rule] = {
+    "x_count": COUNT,
+    "x_mean": MEAN,
+    "x_m2": SQUARES,
+    "x_watch": WATCH,
+    "x_first": MEAN,
+    "x_drift": DRIFT,
+    "x_clamped": COUNT,
+    "y_count": COUNT,
+    "y_mean": MEAN,
+    "y_m2": SQUARES,
+    "y_watch": WATCH,
+    "y_first": MEAN,
+    "y_clamped": COUNT,
+    "change_count": COUNT,
+    "change_m2": SQUARES,
+    "change_watch": WATCH,
+    "change_first": Range(0.0, DIFFERENCE.most),
+}
+"""Of inputs, targets and differences, over the whole partition."""
+
+
 def model_ranges(spec: LearnerSpec) -> dict[str, Rule]:
     """Of every array of ``state.MODEL``."""
     return {
@@ -155,23 +177,7 @@ def model_ranges(spec: LearnerSpec) -> dict[str, Rule]:
         **{f"readout_plain_{name}": rule for name, rule in _SQUARES_MODEL.items()},
         "readout_losses": Range(0.0),
         "readout_loss_count": COUNT,
-        "x_count": COUNT,
-        "x_mean": MEAN,
-        "x_m2": SQUARES,
-        "x_watch": WATCH,
-        "x_first": MEAN,
-        "x_drift": DRIFT,
-        "x_clamped": COUNT,
-        "y_count": COUNT,
-        "y_mean": MEAN,
-        "y_m2": SQUARES,
-        "y_watch": WATCH,
-        "y_first": MEAN,
-        "y_clamped": COUNT,
-        "change_count": COUNT,
-        "change_m2": SQUARES,
-        "change_watch": WATCH,
-        "change_first": Range(0.0, DIFFERENCE.most),
+        **_STATISTICS,
         "rival_count": COUNT,
         "typical": _classes(spec) or MEAN,  # a class is a place in the array below
         "class_counts": COUNT,
