@@ -170,7 +170,7 @@ def test_no_two_modules_import_each_other_even_by_way_of_others() -> None:
                 )
             },
         ),
-        ("river", {"streamrnn.offline.baselines", *ESTIMATORS}),
+        ("river", {"streamrnn.daemon.drift_alarms", "streamrnn.offline.baselines", *ESTIMATORS}),
         ("pandas", {"streamrnn.demo.flights", *ESTIMATORS}),
         ("matplotlib", {"streamrnn.demo.plot"}),
         ("pickle", set()),
