@@ -43,7 +43,7 @@ def test_a_partition_with_lag_that_does_not_move_is_unhealthy_and_named(health: 
     assert not healthy
     assert [p["healthy"] for p in detail["partitions"]] == [False, True]
     assert detail["partitions"][0] == {
-        "topic": "t", "partition": 0, "position": 5, "lag": 3, "unmoved_s": 61.0, "healthy": False,
+        "topic": "t", "partition": 0, "state": "stalled", "position": 5, "lag": 3, "unmoved_s": 61.0, "healthy": False,
     }  # fmt: skip
     health.progress(A, 6, lag=2)
     assert health.healthy()[0], "it moves again"
