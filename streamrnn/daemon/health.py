@@ -53,7 +53,8 @@ class Health:
     """Collects reports from the loop and answers probes from other threads.
 
     ``stall_after_s`` should exceed the longest time one batch may take, commit deadline included. ``show`` is told of
-    each partition's state as it changes, by the thread that reports; None: it is gone.
+    each partition's state as it changes, by the thread that reports; None: it is gone. ``connectivity`` says whether
+    the broker answers, whichever thread asks.
     """
 
     def __init__(
@@ -61,20 +62,17 @@ class Health:
         stall_after_s: float = 120.0,
         clock: Callable[[], float] = time.monotonic,
         show: Callable[[TopicPartition, State | None], None] = _nobody_shows,
+        connectivity: Callable[[], Connectivity] = _nobody_knows,
     ) -> None:
         if not stall_after_s > 0:
             raise ConfigError(f"stall_after_s: must be above 0, got {stall_after_s}")
         self._stall_after_s = stall_after_s
-        self._clock, self._show = clock, show
-        self._connectivity: Callable[[], Connectivity] = _nobody_knows
+        self._clock, self._show, self._connectivity = clock, show, connectivity
         self._lock = threading.Lock()
         self._partitions: dict[TopicPartition, _Partition] = {}
         self._standby = False
+        self._away_at: float | None = None  # when the broker was last seen away, by whoever asked
         self._reported_at: float | None = None  # None until the loop reports for the first time
-
-    def ask(self, connectivity: Callable[[], Connectivity]) -> None:
-        """Whom to ask whether the broker answers; any thread will."""
-        self._connectivity = connectivity
 
     def beat(self) -> None:
         """The loop is turning. Called once per iteration, with or without partitions and records."""
@@ -137,13 +135,13 @@ class Health:
                 behind_since = None
             elif behind_since is None or moved:
                 behind_since = now
-            if lag is not None or moved:
+            if lag is not None:
                 unknown_since = None
-            elif unknown_since is None:
+            elif unknown_since is None or moved:
                 unknown_since = now
             after = _Partition(before.state, position, lag, behind_since, unknown_since, position, now)
             self._partitions[tp] = after
-        self._show(tp, self._state(after, now, self._connectivity()))
+        self._show(tp, self._state(after, now, self._broker(now)))
 
     def caught_up(self, within_s: float) -> bool:
         """Whether all partitions predict, and none had anything to read when that was asked in the last seconds."""
@@ -154,14 +152,15 @@ class Health:
     def healthy(self) -> tuple[bool, dict[str, Any]]:
         """Liveness, with the reasons per partition, as JSON values."""
         partitions, _, reported_at = self._reports()
-        broker = self._connectivity()
         now = self._clock()
+        broker = self._broker(now)
         waiting = broker.away_since is not None or any(partition.state != "live" for _, partition in partitions)
         silent_s = 0.0 if reported_at is None else max(0.0, now - reported_at)
-        hung = silent_s > self._stall_after_s and not waiting
+        hung = min(silent_s, self._answered_s(now)) > self._stall_after_s and not waiting
         shown = []
         for tp, partition in partitions:
-            stalled_s = 0.0 if partition.behind_since is None else max(0.0, now - partition.behind_since)
+            behind_s = 0.0 if partition.behind_since is None else max(0.0, now - partition.behind_since)
+            stalled_s = min(behind_s, self._answered_s(now))
             shown.append(
                 {
                     "topic": tp.topic,
@@ -185,8 +184,8 @@ class Health:
     def ready(self) -> tuple[bool, dict[str, Any]]:
         """Readiness, with the state of each partition, as JSON values."""
         partitions, standby, _ = self._reports()
-        broker = self._connectivity()
         now = self._clock()
+        broker = self._broker(now)
         shown = [
             {
                 "topic": tp.topic,
@@ -208,7 +207,18 @@ class Health:
         if partition.state != "live" or broker.away_since is not None:
             return partition.state
         since = [at for at in (partition.behind_since, partition.unknown_since) if at is not None]
-        return "stalled" if since and now - min(since) > self._stall_after_s else "live"
+        stalled_s = min(now - min(since), self._answered_s(now)) if since else 0.0
+        return "stalled" if stalled_s > self._stall_after_s else "live"
+
+    def _broker(self, now: float) -> Connectivity:
+        found = self._connectivity()
+        if found.away_since is not None:
+            self._away_at = now
+        return found
+
+    def _answered_s(self, now: float) -> float:
+        """For how long the broker has not been seen away. What did not move in an outage has to move only after it."""
+        return math.inf if self._away_at is None else now - self._away_at
 
     def _reports(self) -> tuple[list[tuple[TopicPartition, _Partition]], bool, float | None]:
         with self._lock:  # no longer than it takes to copy: the loop may be waiting

@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.samples import Sample
 
-from streamrnn.broker.protocol import REQUESTS, TopicPartition
+from streamrnn.broker.protocol import CONNECTION_STATES, REQUESTS, TopicPartition
 from streamrnn.daemon.health import STATES, State
 from streamrnn.daemon.metric_table import METRICS, PARTITION_COUNTS, PHASES, REBALANCES, Kind, name_of
 
@@ -115,6 +115,8 @@ class Metrics:
             self._collectors["streamrnn_rebalances_total"].labels(event)
         for request in REQUESTS:
             self._collectors["streamrnn_broker_failures_total"].labels(request)
+        for state in CONNECTION_STATES:
+            self._collectors["streamrnn_broker_connections"].labels(state)
 
     def name_build(self, build: Mapping[str, str]) -> None:
         """``build`` labels ``streamrnn_build_info``; it is known when the kernels are loaded."""

@@ -57,8 +57,7 @@ def run_worker(
     job = Job(config)
     disable_created_metrics()
     metrics, questions = Metrics(CollectorRegistry()), Questions()
-    health = Health(show=metrics.partition_state)
-    health.ask(broker.connectivity)
+    health = Health(show=metrics.partition_state, connectivity=broker.connectivity)
     with contextlib.ExitStack() as stack:
         stack.callback(broker.close, CLOSE_TIMEOUT_S)  # or what is left of a stop
         server = None
@@ -78,12 +77,16 @@ def run_worker(
         if started is not None:
             started(loop, server)
         stack.enter_context(Outages(broker, log_of(config), metrics, health, loop.partitions.copy))
-        try:
-            loop.run()
-        except BrokerError:
-            if loop.subscribed or not stop.is_set():
-                raise
-            _log.info("stopped before the broker had answered; nothing had been begun")
+        _run(loop, stop)
+
+
+def _run(loop: Loop, stop: threading.Event) -> None:
+    try:
+        loop.run()
+    except BrokerError:
+        if loop.subscribed or not stop.is_set():
+            raise
+        _log.info("stopped before the broker had answered; nothing had been begun")
 
 
 def _endpoint(http: HttpConfig, registry: CollectorRegistry, health: Health, questions: Questions) -> HttpServer:
