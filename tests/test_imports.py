@@ -154,6 +154,7 @@ def test_no_two_modules_import_each_other_even_by_way_of_others() -> None:
                 f"streamrnn.broker.kafka_{name}"
                 for name in (
                     "admin",
+                    "answers",
                     "assignor",
                     "client",
                     "compression",

@@ -293,7 +293,7 @@ def run(config: ConfigOption) -> None:
     from streamrnn.job.job_file import load
 
     job = load(config)
-    to_stderr(job.log_level)
+    to_stderr(job.log_level, job.log.format)
     from streamrnn.daemon.run import serve
 
     if status := serve(job):
