@@ -170,6 +170,10 @@ class EmbeddedBroker(EmbeddedSender):
         """See :class:`streamrnn.broker.protocol.Broker`."""
         return self.log.log_end(tp)
 
+    def newest_timestamp(self, tp: TopicPartition) -> int | None:  # noqa: ARG002 - files have no index of times
+        """See :class:`streamrnn.broker.protocol.Broker`."""
+        return None
+
     def lag(self, tp: TopicPartition) -> int | None:
         """See :class:`streamrnn.broker.protocol.Broker`."""
         reader = self._readers.get(tp)

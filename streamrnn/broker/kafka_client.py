@@ -263,6 +263,16 @@ class KafkaBroker(KafkaSender):
         with self._translated(f"the end of {tp} could not be read"):
             return int(self._consuming().end_offsets([client_tp], timeout_ms=self._request_ms)[client_tp])
 
+    def newest_timestamp(self, tp: TopicPartition) -> int | None:
+        """See :class:`streamrnn.broker.protocol.Broker`."""
+        client_tp = ClientTopicPartition(*tp)
+        with self._translated(f"the newest timestamp of {tp} could not be read"):
+            try:
+                found = kafka_fetcher.newest_timestamp(self._consuming(), client_tp, self._request_ms)
+            except client_errors.UnsupportedVersionError:
+                return None
+        return found if found is not None and found >= 0 else None
+
     def lag(self, tp: TopicPartition) -> int | None:
         """See :class:`streamrnn.broker.protocol.Broker`. None until the partition's first fetch has been answered.
 

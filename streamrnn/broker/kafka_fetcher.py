@@ -14,6 +14,7 @@ import struct
 from typing import Any
 
 import kafka
+from kafka import OffsetSpec
 from kafka.consumer.fetcher import Fetcher
 from kafka.errors import CorruptRecordError
 
@@ -38,8 +39,18 @@ def bound(consumer: Any, limits: Limits) -> None:
     )
 
 
+def newest_timestamp(consumer: Any, tp: Any, timeout_ms: float) -> int | None:
+    """The latest timestamp in a partition, which the client's own ``offsets_for_times`` does not let anybody ask for.
+
+    Raises the client's errors, UnsupportedVersionError of brokers before 3.0 among them.
+    """
+    found = consumer._fetcher.offsets_by_times({tp: OffsetSpec.MAX_TIMESTAMP}, timeout_ms)[tp]
+    return None if found is None else int(found.timestamp)
+
+
 def _check_client(consumer: Any) -> None:
     expected = {
+        Fetcher.offsets_by_times: ("self", "timestamps", "timeout_ms"),
         Fetcher.fetched_records: ("self", "max_records", "update_offsets"),
         Fetcher._append: ("self", "drained", "part", "max_records", "update_offsets"),
         Fetcher.PartitionRecords.take: ("self", "n"),

@@ -234,6 +234,12 @@ class Broker(Sender, Protocol):
     def log_end(self, tp: TopicPartition) -> int:
         """Return the last stable offset: one beyond the last record a consumer may see now. May ask the broker."""
 
+    def newest_timestamp(self, tp: TopicPartition) -> int | None:
+        """Return the latest timestamp among the partition's records; None where it has none, or nobody can say.
+
+        Asks the broker, which may not know how (before Kafka 3.0).
+        """
+
     def lag(self, tp: TopicPartition) -> int | None:
         """Return log end minus position from what the client knows already; None while unknown. Never blocks."""
 

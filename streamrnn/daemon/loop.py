@@ -34,11 +34,13 @@ from streamrnn.broker.protocol import (
 )
 from streamrnn.daemon.background import Background
 from streamrnn.daemon.delivery import DELIVERIES, REQUEST_TIMEOUT_S, Settled
+from streamrnn.daemon.durations import Durations
 from streamrnn.daemon.health import Health
 from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.partition import Partition
 from streamrnn.daemon.placement import Placement
 from streamrnn.daemon.quarantine import Caution
+from streamrnn.daemon.questions import Questions
 from streamrnn.daemon.recovery import Recovery
 from streamrnn.daemon.stopping import TAKE_BACK_SHARE, WORK_SHARE
 from streamrnn.errors import (
@@ -81,7 +83,7 @@ class Loop:
     ``idle`` is called when a poll returned nothing while every partition is restored and everything is committed; an
     offline run uses it to stop. ``clock`` says when a commit, a report or the end of a stop is due, and must be
     monotonic. ``restored`` is called whenever all partitions assigned have their learners. Checkpoints are read in the
-    ``background`` where there is one, so that polls and other partitions go on.
+    ``background`` where there is one, so that polls and other partitions go on. ``questions`` are answered every turn.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Loop:
         clock: Callable[[], float] = time.monotonic,
         restored: Callable[[], None] | None = None,
         background: Background | None = None,
+        questions: Questions | None = None,
     ) -> None:
         self.job, self.broker, self.metrics, self.health, self.stop = job, broker, metrics, health, stop
         self.partitions: dict[TopicPartition, Partition] = {}
@@ -104,10 +107,12 @@ class Loop:
         self.stable = True  # as the newest poll found the group
         self._recovery = Recovery(job, broker, metrics, REQUEST_TIMEOUT_S, background)
         self._idle, self._restored = idle, restored
+        self._questions = questions or Questions()
         self._stopped_at: float | None = None
         self.subscribed = False  # before that, there is nothing to drain
         self.polled_at = -math.inf
         self.clock = clock
+        self._durations = Durations(metrics, clock)
         broker.hurry(self._time_left)
         self._committed_at = self._shown_at = self._probed_at = clock()
 
@@ -145,7 +150,8 @@ class Loop:
         limit = MAX_POLL_RECORDS if self.stable else REBALANCE_RECORDS
         polled, self.membership, self.stable = self.broker.poll(self._poll_timeout(), limit)
         self.metrics.phase("poll", time.perf_counter() - started)
-        self.metrics.polled(sum(map(len, polled.values())))
+        self.metrics.polled(count := sum(map(len, polled.values())))
+        self._durations.polled(count, stable=self.stable)
         self._note_assignment()
         for tp, records in polled.items():
             partition = self.partitions.get(tp)
@@ -210,18 +216,23 @@ class Loop:
     def _expect(self, tp: TopicPartition) -> None:
         self._to_restore[tp] = None
         self.health.assigned(tp)
+        self._durations.assigned(tp)
 
     def _restore(self, tp: TopicPartition) -> None:
         if not self.stable and self.broker.committed(tp) is None:
             return  # a first start commits, which would be refused now
+        started = time.perf_counter()
         try:
             self.placement.cover(tp.partition)
             partition = self._recovery.restore(tp, self.membership)
         except RebalanceError as error:
             _log.warning("%s: the group changed while it was restored, trying again: %s", tp, error)
             return
+        finally:
+            self.metrics.phase("restore", time.perf_counter() - started)
         del self._to_restore[tp]
         self.partitions[tp] = partition
+        self._durations.restored(tp)
         self.broker.resume([tp])
         self._caught_up(partition)
 
@@ -236,6 +247,7 @@ class Loop:
         self._to_restore.pop(tp, None)
         self._held.discard(tp)
         self._recovery.forget(tp)
+        self._durations.dropped(tp)
         if (partition := self.partitions.pop(tp, None)) is not None:
             partition.close(min(HAND_OVER_S, self._time_left()))
         self.health.removed(tp)
@@ -266,6 +278,7 @@ class Loop:
         partition.caught_up = True
         self._release(partition)
         self.health.restored(partition.tp)
+        self._durations.caught_up(partition.tp)
         _log.info("%s: caught up at offset %d, predicting", partition.tp, partition.position)
         return True
 
@@ -302,6 +315,8 @@ class Loop:
                 self.metrics.commit_failed()
                 raise
             self.metrics.committed(time.perf_counter() - started)
+            if not self._dirty():
+                self._durations.committed()
             self.metrics.phase("commit", time.perf_counter() - started)
             for partition in to_restore:
                 if self.partitions.get(partition.tp) is partition:
@@ -324,6 +339,7 @@ class Loop:
         # A client moves a rebalance on while it polls. Paused, since records that this poll brought would be lost.
         self.broker.pause(self.partitions)
         _, self.membership, self.stable = self.broker.poll(REBALANCE_POLL_S, 1)
+        self._durations.polled(0, stable=self.stable)
         self._note_assignment()
         self.broker.resume(tp for tp in self.partitions if tp not in self._held)
 
@@ -346,6 +362,7 @@ class Loop:
     def _report(self) -> None:
         now = self.clock()
         self.health.beat()
+        self._questions.answer(self.partitions, self._to_restore)
         if now - self._shown_at < SHOW_INTERVAL_S:
             return
         self._shown_at = now
@@ -357,14 +374,17 @@ class Loop:
         if probe:
             self._probed_at = now
         self.metrics.ready(self.health.ready()[0])
+        self._questions.show(self.partitions.values())
 
     def _readable(self, tp: TopicPartition, partition: Partition) -> int | None:
         """Records that could be read now; None when the broker does not say, which is no evidence of a stall."""
         try:
             # The client's position, which has passed markers and compacted records behind the last one.
-            return max(0, self.broker.log_end(tp) - max(partition.position, self.broker.position(tp)))
+            readable = max(0, self.broker.log_end(tp) - max(partition.position, self.broker.position(tp)))
+            partition.lateness.seen(self.broker.newest_timestamp(tp) if readable else None)
         except BrokerError:
             return None
+        return readable
 
     def _poll_timeout(self) -> float:
         if not self.stable:

@@ -219,6 +219,10 @@ class PartitionMetrics:
         """A checkpoint was written: how long it took, all it names, and when (seconds since the epoch)."""
         if not self._removed:
             self._child("streamrnn_checkpoint_duration_seconds").observe(seconds)
+        self.checkpoint_known(size_bytes=size_bytes, at_s=at_s)
+
+    def checkpoint_known(self, *, size_bytes: int, at_s: float) -> None:
+        """The newest checkpoint there is, whoever wrote it."""
         self.set("streamrnn_checkpoint_size_bytes", size_bytes)
         self.set("streamrnn_checkpoint_last_success_timestamp_seconds", at_s)
 

@@ -22,16 +22,23 @@ import msgspec
 import numpy as np
 
 from streamrnn.broker.protocol import Commit, Output, Record, TopicPartition
+from streamrnn.daemon import worth
+from streamrnn.daemon.lateness import Lateness, latencies
 from streamrnn.daemon.mark import AFRESH, BEGAN_WITH, Handed, Mark
 from streamrnn.daemon.metric_table import RECORDS_CONSUMED, RECORDS_FILTERED, REPLAYED_RECORDS, TOMBSTONES
 from streamrnn.daemon.metrics import Delta, Metrics
+from streamrnn.daemon.newest import NewestPredictions
+from streamrnn.daemon.traces import Traces
 from streamrnn.daemon.watch import Watch
 from streamrnn.errors import DivergedError, RecordError
 from streamrnn.job.codec.dead_letters import encode_dead_letter
 from streamrnn.job.codec.records import Decoded
 from streamrnn.job.job import Job
 from streamrnn.learner.clock import JUMPS
-from streamrnn.learner.learner import Learner, Predictions
+from streamrnn.learner.learner import Learner
+from streamrnn.learner.lowering import bytes_per_slot
+from streamrnn.learner.predictions import Predictions
+from streamrnn.learner.state import LearnerProgress
 from streamrnn.learner.validity import LARGEST_WEIGHT
 from streamrnn.storage.manifest import KEPT_QUARANTINED, Manifest, Progress
 from streamrnn.storage.snapshot import take_snapshot
@@ -92,7 +99,8 @@ class Partition:
         self.metrics = metrics.partition(tp)
         self._timing = metrics
         self._told_of_refused = False
-        self._watch = Watch(tp, job, learner)
+        self.lateness = Lateness()
+        self._watch_over(learner)
         self.start_writer(start.base)
 
     # -- records ------------------------------------------------------------------------------------------------------
@@ -127,6 +135,7 @@ class Partition:
         after = self.learner.counters()
         self._watch.tell(before, after, decoded.seen)
         self.metrics.add(_delta(len(records), decoded, predictions, before, after))
+        worth.add(self.metrics, self.learner.spec, predictions)
         self._tell_of_jumps(before, after, time_before)
         self.outputs += outputs
         return outputs
@@ -183,7 +192,12 @@ class Partition:
     def go_on(self, job: Job, learner: Learner) -> None:
         """Go on from the present position under another job, with the learner that took over."""
         self._show_fields()
-        self.job, self.learner, self._watch = job, learner, Watch(self.tp, job, learner)
+        self.job, self.learner = job, learner
+        self._watch_over(learner)
+
+    def _watch_over(self, learner: Learner) -> None:
+        self._watch, self._bytes_per_stream = Watch(self.tp, self.job, learner), bytes_per_slot(learner.spec)
+        self.newest, self.traces = NewestPredictions(learner.spec.n_outputs), Traces(learner.spec)
 
     def _learn_again(self, records: Sequence[Record]) -> None:
         """Learn what was learned before, which quarantined records were not."""
@@ -200,6 +214,9 @@ class Partition:
         predictions = self.learner.process(decoded.block)
         self._require_weights(records)
         self._watch.look(records, decoded)
+        self.newest.note(self.learner.streams.newest_slots, decoded.block, predictions)
+        self.traces.note(self.learner.streams.newest_slots, decoded.block, predictions)
+        self.lateness.processed(records[-1].timestamp_ms)
         self._timing.phase("decode", between - started)
         self._timing.phase("process", time.perf_counter() - between)
         self.position = records[-1].offset + 1
@@ -280,6 +297,7 @@ class Partition:
 
     def confirmed(self, commit: Commit) -> None:
         """The present position is committed and everything up to it was delivered."""
+        self.metrics.observe("streamrnn_prediction_latency_seconds", latencies(self.outputs, time.time()))
         self.standing, self.handed = commit, self._stands()
         self.before_try = self.replayed = None
         self.tell_of_quarantined()
@@ -295,6 +313,8 @@ class Partition:
         )
         self._since_checkpoint, self._checkpoint_asked = 0, False
         self._checkpoint_at = time.monotonic()
+        if base is not None:
+            self.metrics.checkpoint_known(size_bytes=base.bytes, at_s=base.created_s)
 
     @property
     def dirty(self) -> bool:
@@ -362,6 +382,9 @@ class Partition:
             streams_with_history=reached.established,
             key_bytes=reached.key_bytes,
         )
+        self._show_what_it_is(reached)
+        self.metrics.set("streamrnn_input_lag_seconds", self.lateness.lag_s(lag, time.time()))
+        self.metrics.set("streamrnn_last_record_timestamp_seconds", self.lateness.processed_at_s)
         self._show_fields()
         for outcome in self.writer.outcomes():
             if outcome.manifest is None:
@@ -370,6 +393,12 @@ class Partition:
                 self.metrics.checkpoint_written(
                     seconds=outcome.duration_s, size_bytes=outcome.manifest.bytes, at_s=time.time()
                 )
+
+    def _show_what_it_is(self, reached: LearnerProgress) -> None:
+        self.metrics.set("streamrnn_state_bytes", reached.streams * self._bytes_per_stream)
+        self.metrics.set("streamrnn_model_parameters", reached.parameters)
+        worth.show(self.metrics, self.learner.spec, reached)
+        self.metrics.info("streamrnn_lineage_info", lineage=self.lineage)
 
     def _show_fields(self) -> None:
         """Report which fields came: seldom, as there may be thousands of them."""

@@ -316,6 +316,26 @@ class Config(Section, frozen=True, kw_only=True):
     shutdown_timeout_s: Annotated[float, Meta(gt=0, le=3600, description="Seconds a graceful stop may take.")] = 30.0
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="What is logged.")] = "info"
 
+    def labels(self) -> dict[str, str]:
+        """What tells this job from others at a glance: its name, topics, delivery and model."""
+        model, learning = self.model, self.learning
+        return {
+            "job_name": self.job,
+            "input_topic": self.input.topic,
+            "output_topic": self.output.topic,
+            "delivery": self.delivery,
+            "known": self.target.known,
+            "cell": model.cell,
+            "hidden_size": str(model.hidden_size),
+            "num_layers": str(model.num_layers),
+            "readout": model.readout,
+            "loss": model.effective_loss,
+            "dtype": model.dtype,
+            "optimizer": learning.optimizer,
+            "k1": str(learning.k1),
+            "k2": str(learning.k2),
+        }
+
     def __post_init__(self) -> None:
         if (self.kafka is None) == (self.embedded is None):
             found = "neither" if self.kafka is None else "both"

@@ -23,7 +23,7 @@ from streamrnn.storage.fingerprints import canonical_sha256, changes, refuse_ear
 from streamrnn.system.documents import parsed_json
 from streamrnn.version import __version__
 
-FORMAT = 5
+FORMAT = 6
 
 DIGEST_END = 1 << 32
 """A digest of predictions is a CRC-32: enough to tell a replay that went another way, no proof against an attacker."""
@@ -104,6 +104,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     model: SegmentEntry
     segments: tuple[StreamsEntry, ...]
     sha256: _Sha256
+
+    @property
+    def created_s(self) -> float:
+        """When it was made, in seconds since the epoch."""
+        return datetime.fromisoformat(self.created).timestamp()
 
     @property
     def bytes(self) -> int:

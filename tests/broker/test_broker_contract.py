@@ -353,6 +353,16 @@ def test_ends_position_and_lag_agree(world: World) -> None:
     assert broker.lag(TopicPartition(topic, 9)) is None
 
 
+def test_the_newest_timestamp_is_the_latest_one_wherever_it_stands_where_the_broker_knows(world: World) -> None:
+    topic, broker = world.topic(), world.member("g")
+    (tp,) = started(broker, topic)
+    assert broker.newest_timestamp(tp) is None
+    for time_ms in (1_000, 9_000, 5_000):
+        broker.send(topic, b"k", b"1", timestamp_ms=time_ms)
+    broker.flush(10.0)
+    assert broker.newest_timestamp(tp) == (None if isinstance(world, EmbeddedWorld) else 9_000)
+
+
 def test_a_position_outside_the_log_raises(world: World) -> None:
     topic, broker = world.topic(), world.member("g")
     (tp,) = started(broker, topic)

@@ -1,0 +1,61 @@
+"""How long what takes more than one turn of the loop took: batches, rebalances, and partitions until they predict.
+
+The loop says what happened, this remembers when it began and reports to the metrics when it ends. What is given up
+before its end is forgotten and not reported.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from streamrnn.broker.protocol import TopicPartition
+from streamrnn.daemon.metrics import Metrics
+
+
+class Durations:
+    """Beginnings of one worker; ``clock`` must be monotonic."""
+
+    def __init__(self, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
+        self._metrics, self._clock = metrics, clock
+        self._batch_since: float | None = None
+        self._unstable_since: float | None = None
+        self._assigned_at: dict[TopicPartition, float] = {}
+        self._restored_at: dict[TopicPartition, float] = {}
+
+    def polled(self, records: int, *, stable: bool) -> None:
+        """A poll came back with so many records, and found the group at rest or not."""
+        now = self._clock()
+        if records and self._batch_since is None:
+            self._batch_since = now
+        if not stable and self._unstable_since is None:
+            self._unstable_since = now
+        elif stable and self._unstable_since is not None:
+            self._metrics.observe("streamrnn_rebalance_duration_seconds", now - self._unstable_since)
+            self._unstable_since = None
+
+    def committed(self) -> None:
+        """Everything polled so far is committed."""
+        if self._batch_since is not None:
+            self._metrics.observe("streamrnn_batch_latency_seconds", self._clock() - self._batch_since)
+            self._batch_since = None
+
+    def assigned(self, tp: TopicPartition) -> None:
+        """A partition came, and waits for its learner."""
+        self._assigned_at[tp] = self._clock()
+
+    def restored(self, tp: TopicPartition) -> None:
+        """Its learner is loaded."""
+        self._restored_at[tp] = self._clock()
+        if (since := self._assigned_at.pop(tp, None)) is not None:
+            self._metrics.observe("streamrnn_restore_duration_seconds", self._restored_at[tp] - since)
+
+    def caught_up(self, tp: TopicPartition) -> None:
+        """Its learner is where the committed offset says."""
+        if (since := self._restored_at.pop(tp, None)) is not None:
+            self._metrics.observe("streamrnn_replay_duration_seconds", self._clock() - since)
+
+    def dropped(self, tp: TopicPartition) -> None:
+        """It is somebody else's, or begins anew."""
+        self._assigned_at.pop(tp, None)
+        self._restored_at.pop(tp, None)
