@@ -6,6 +6,7 @@ loop          poll, process, send, commit, checkpoint: start reading here
 partition     one partition's learner with its position
 durations     how long batches, rebalances and restores took
 lateness      how late a partition is, in event time
+worth         what predictions turned out to be worth, as metrics
 watch         what is probably not meant: fields that never come, a job that learns nothing
 mark          what a committed offset says of the learner that got there
 recovery      from a newly assigned partition to a learner at the committed offset
@@ -27,6 +28,15 @@ http          the endpoint of all three: who may connect, and for how long
 request       what a client asked for, or why that is no request
 pages         what is answered
 exposition    the metrics as text, once a second
+recent        what a function returned lately, however many ask
+shell         the daemon's own page before a browser has filled it
+status        what it shows, as one document
+words         how the worker is, in a sentence
+history       throughput and errors of the past hour
+samples       metrics read back from their registry
+questions     what the endpoint asks of the loop
+newest        the newest prediction of every stream
+traces        what is predicted of a few streams beside what came
 certificate   what https is served with, read again when it is renewed
 preflight     what would keep a job from running well, looked at before it runs
 """

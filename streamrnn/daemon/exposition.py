@@ -1,8 +1,8 @@
 """The metrics as text for Prometheus: collected at most once a second, however many ask.
 
 Collecting is all Python, on the interpreter that the loop needs as well: with 200 partitions it is a twentieth of a
-second. So whoever asks within ``max_age_s`` of the beginning of a collection gets that one, those that come while it
-goes on wait for it, and it gives way to other threads between any two metrics. A failure stands as long as a success.
+second. So one collection serves all who ask within a second (see ``recent``), and it gives way to other threads between
+any two metrics.
 
 Lines are those of the client library's own two encoders, to the byte, for what ``Metrics`` registers: no exemplars, no
 timestamps, no native histograms. They are made here because its encoders take twice and three times as long, and so
@@ -12,8 +12,6 @@ asked for: the library repeats parts of the question in its answer, and fails on
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
@@ -25,6 +23,8 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
 
+from streamrnn.daemon.recent import Recent
+
 MAX_AGE_S = 1.0
 
 _YIELD_S = 50e-6
@@ -32,8 +32,6 @@ _EOF = "# EOF\n"
 _SUFFIXES = {"counter": "_total", "info": "_info"}
 _TYPES = {"info": "gauge", "unknown": "untyped"}
 """What plain text calls a family otherwise than OpenMetrics does."""
-
-_log = logging.getLogger(__name__)
 
 
 class _Family(NamedTuple):
@@ -92,25 +90,15 @@ class Exposition:
         self, registry: CollectorRegistry, max_age_s: float = MAX_AGE_S, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._registry = registry
-        self._max_age_s, self._clock = max_age_s, clock
         self._series: dict[tuple[str, ...], str] = {}
-        self._begun_at = 0.0
-        self._page: asyncio.Task[Page | None] | None = None
+        self._recent = Recent("/metrics", self._collect, max_age_s, clock)
 
     async def page(self) -> Page | None:
         """What the newest collection found; None where it failed, which is logged."""
-        now = self._clock()
-        if self._page is None or (self._page.done() and now - self._begun_at >= self._max_age_s):
-            self._begun_at = now
-            self._page = asyncio.create_task(asyncio.to_thread(self._collect))
-        return await asyncio.shield(self._page)  # who is cut off meanwhile does not cut off the others
+        return await self._recent.get()
 
-    def _collect(self) -> Page | None:
-        try:
-            return Page(list(self._families()))
-        except Exception:
-            _log.exception("cannot answer /metrics")
-            return None
+    def _collect(self) -> Page:
+        return Page(list(self._families()))
 
     def _families(self) -> Iterator[_Family]:
         samples = 0

@@ -1,4 +1,4 @@
-"""/metrics, /healthz and /readyz over HTTP or HTTPS, for a network on which not everybody means well.
+"""Metrics, probes and the daemon's page over HTTP or HTTPS, for a network on which not everybody means well.
 
 One background thread serves all, by asyncio, so that however many ask at once the loop shares the interpreter with one
 thread and never with dozens. A connection is for one request and has ``deadline_s`` for everything: TLS handshake,
@@ -25,10 +25,11 @@ from prometheus_client import CollectorRegistry
 
 from streamrnn.broker.security import Secret
 from streamrnn.daemon.certificate import Certificate
-from streamrnn.daemon.exposition import MAX_AGE_S, Exposition
+from streamrnn.daemon.exposition import MAX_AGE_S
 from streamrnn.daemon.health import Health
 from streamrnn.daemon.logs import Seldom
 from streamrnn.daemon.pages import Answer, Pages, refused
+from streamrnn.daemon.questions import Questions
 from streamrnn.daemon.request import MAX_HEAD_BYTES, Refused, Request, read_request
 from streamrnn.errors import ConfigError
 
@@ -50,7 +51,8 @@ class HttpServer:
     """Serves from construction until ``close``; a context manager.
 
     ``port=0`` takes a free one; the one in use is ``port``. With ``certificate`` it serves HTTPS and nothing else; with
-    ``token``, see ``pages``. Raises ConfigError when the address cannot be bound.
+    ``token``, see ``pages``. ``questions`` are those that the loop answers. Raises ConfigError when the address
+    cannot be bound.
 
     >>> with HttpServer("127.0.0.1", 0, CollectorRegistry(), Health()) as server:
     ...     server.port > 0
@@ -66,13 +68,14 @@ class HttpServer:
         *,
         token: Secret | None = None,
         certificate: Certificate | None = None,
+        questions: Questions | None = None,
         deadline_s: float = DEADLINE_S,
         max_age_s: float = MAX_AGE_S,
     ) -> None:
         listener = _listen(host, port)
         address, self.port = listener.getsockname()[:2]
         self.host = host
-        pages = Pages(Exposition(registry, max_age_s), health, token, host, address)
+        pages = Pages(registry, health, questions or Questions(), token, host, address, max_age_s)
         self._server = _Server(listener, pages, certificate, deadline_s)
         self._thread = threading.Thread(target=self._server.run, name="http", daemon=True)
         self._thread.start()
@@ -129,12 +132,14 @@ class _Server:
         self._loop.call_soon_threadsafe(self._stopping.set)
 
     async def _serve(self) -> None:
+        keeping = asyncio.create_task(self._pages.keep_history())
         accepting = asyncio.create_task(self._accept())
         stopping = asyncio.create_task(self._stopping.wait())
         await asyncio.wait((accepting, stopping), return_when=asyncio.FIRST_COMPLETED)
         if accepting.done():
             accepting.result()  # it ends by an error only
         accepting.cancel()
+        keeping.cancel()
         self._listener.close()
         if self._answered:
             await asyncio.wait([client.task for client in self._answered], timeout=min(_LINGER_S, self._deadline_s))
@@ -217,9 +222,10 @@ class _Server:
     def _log(self, client: _Client, request: Request | None, answer: Answer) -> None:
         what = "no request" if request is None else f"{request.method} {request.path[:200]}"
         _log.debug("%s: %s: %d", client.address, what, answer.status)
-        if answer.status == 401 and (count := self._untrusted.due()):
+        if request is not None and answer.status == 401 and (count := self._untrusted.due()):
             _log.warning(
-                "/metrics is asked for without the token of http.token, as by %s; %d times since the last such line",
+                "/%s is asked for without the token of http.token, as by %s; %d times since the last such line",
+                request.path.split("/")[1],  # not the key of a stream
                 client.address,
                 count,
             )

@@ -40,6 +40,7 @@ from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.partition import Partition
 from streamrnn.daemon.placement import Placement
 from streamrnn.daemon.quarantine import Caution
+from streamrnn.daemon.questions import Questions
 from streamrnn.daemon.recovery import Recovery
 from streamrnn.daemon.stopping import TAKE_BACK_SHARE, WORK_SHARE
 from streamrnn.errors import (
@@ -82,7 +83,7 @@ class Loop:
     ``idle`` is called when a poll returned nothing while every partition is restored and everything is committed; an
     offline run uses it to stop. ``clock`` says when a commit, a report or the end of a stop is due, and must be
     monotonic. ``restored`` is called whenever all partitions assigned have their learners. Checkpoints are read in the
-    ``background`` where there is one, so that polls and other partitions go on.
+    ``background`` where there is one, so that polls and other partitions go on. ``questions`` are answered every turn.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Loop:
         clock: Callable[[], float] = time.monotonic,
         restored: Callable[[], None] | None = None,
         background: Background | None = None,
+        questions: Questions | None = None,
     ) -> None:
         self.job, self.broker, self.metrics, self.health, self.stop = job, broker, metrics, health, stop
         self.partitions: dict[TopicPartition, Partition] = {}
@@ -105,6 +107,7 @@ class Loop:
         self.stable = True  # as the newest poll found the group
         self._recovery = Recovery(job, broker, metrics, REQUEST_TIMEOUT_S, background)
         self._idle, self._restored = idle, restored
+        self._questions = questions or Questions()
         self._stopped_at: float | None = None
         self.subscribed = False  # before that, there is nothing to drain
         self.polled_at = -math.inf
@@ -359,6 +362,7 @@ class Loop:
     def _report(self) -> None:
         now = self.clock()
         self.health.beat()
+        self._questions.answer(self.partitions, self._to_restore)
         if now - self._shown_at < SHOW_INTERVAL_S:
             return
         self._shown_at = now
@@ -370,6 +374,7 @@ class Loop:
         if probe:
             self._probed_at = now
         self.metrics.ready(self.health.ready()[0])
+        self._questions.show(self.partitions.values())
 
     def _readable(self, tp: TopicPartition, partition: Partition) -> int | None:
         """Records that could be read now; None when the broker does not say, which is no evidence of a stall."""

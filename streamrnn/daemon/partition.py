@@ -22,18 +22,22 @@ import msgspec
 import numpy as np
 
 from streamrnn.broker.protocol import Commit, Output, Record, TopicPartition
+from streamrnn.daemon import worth
 from streamrnn.daemon.lateness import Lateness, latencies
 from streamrnn.daemon.mark import AFRESH, BEGAN_WITH, Handed, Mark
 from streamrnn.daemon.metric_table import RECORDS_CONSUMED, RECORDS_FILTERED, REPLAYED_RECORDS, TOMBSTONES
 from streamrnn.daemon.metrics import Delta, Metrics
+from streamrnn.daemon.newest import NewestPredictions
+from streamrnn.daemon.traces import Traces
 from streamrnn.daemon.watch import Watch
 from streamrnn.errors import DivergedError, RecordError
 from streamrnn.job.codec.dead_letters import encode_dead_letter
 from streamrnn.job.codec.records import Decoded
 from streamrnn.job.job import Job
 from streamrnn.learner.clock import JUMPS
-from streamrnn.learner.learner import Learner, Predictions
+from streamrnn.learner.learner import Learner
 from streamrnn.learner.lowering import bytes_per_slot
+from streamrnn.learner.predictions import Predictions
 from streamrnn.learner.state import LearnerProgress
 from streamrnn.learner.validity import LARGEST_WEIGHT
 from streamrnn.storage.manifest import KEPT_QUARANTINED, Manifest, Progress
@@ -96,8 +100,7 @@ class Partition:
         self._timing = metrics
         self._told_of_refused = False
         self.lateness = Lateness()
-        self._bytes_per_stream = bytes_per_slot(learner.spec)
-        self._watch = Watch(tp, job, learner)
+        self._watch_over(learner)
         self.start_writer(start.base)
 
     # -- records ------------------------------------------------------------------------------------------------------
@@ -132,6 +135,7 @@ class Partition:
         after = self.learner.counters()
         self._watch.tell(before, after, decoded.seen)
         self.metrics.add(_delta(len(records), decoded, predictions, before, after))
+        worth.add(self.metrics, self.learner.spec, predictions)
         self._tell_of_jumps(before, after, time_before)
         self.outputs += outputs
         return outputs
@@ -188,8 +192,12 @@ class Partition:
     def go_on(self, job: Job, learner: Learner) -> None:
         """Go on from the present position under another job, with the learner that took over."""
         self._show_fields()
-        self.job, self.learner, self._watch = job, learner, Watch(self.tp, job, learner)
-        self._bytes_per_stream = bytes_per_slot(learner.spec)
+        self.job, self.learner = job, learner
+        self._watch_over(learner)
+
+    def _watch_over(self, learner: Learner) -> None:
+        self._watch, self._bytes_per_stream = Watch(self.tp, self.job, learner), bytes_per_slot(learner.spec)
+        self.newest, self.traces = NewestPredictions(learner.spec.n_outputs), Traces(learner.spec)
 
     def _learn_again(self, records: Sequence[Record]) -> None:
         """Learn what was learned before, which quarantined records were not."""
@@ -206,6 +214,8 @@ class Partition:
         predictions = self.learner.process(decoded.block)
         self._require_weights(records)
         self._watch.look(records, decoded)
+        self.newest.note(self.learner.streams.newest_slots, decoded.block, predictions)
+        self.traces.note(self.learner.streams.newest_slots, decoded.block, predictions)
         self.lateness.processed(records[-1].timestamp_ms)
         self._timing.phase("decode", between - started)
         self._timing.phase("process", time.perf_counter() - between)
@@ -387,6 +397,7 @@ class Partition:
     def _show_what_it_is(self, reached: LearnerProgress) -> None:
         self.metrics.set("streamrnn_state_bytes", reached.streams * self._bytes_per_stream)
         self.metrics.set("streamrnn_model_parameters", reached.parameters)
+        worth.show(self.metrics, self.learner.spec, reached)
         self.metrics.info("streamrnn_lineage_info", lineage=self.lineage)
 
     def _show_fields(self) -> None:

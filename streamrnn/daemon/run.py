@@ -25,6 +25,7 @@ from streamrnn.daemon.http import HttpServer
 from streamrnn.daemon.loop import Loop
 from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.opening import open_broker
+from streamrnn.daemon.questions import Questions
 from streamrnn.daemon.stopping import stopping
 from streamrnn.errors import BrokerError, ConfigError, FencedError, StreamrnnError, UnsavedError
 from streamrnn.job.config import Config
@@ -52,12 +53,12 @@ def run_worker(
     """
     job = Job(config)
     disable_created_metrics()
-    metrics, health = Metrics(CollectorRegistry()), Health()
+    metrics, health, questions = Metrics(CollectorRegistry()), Health(), Questions()
     with contextlib.ExitStack() as stack:
         stack.callback(broker.close, CLOSE_TIMEOUT_S)  # or what is left of a stop
         server = None
         if config.http is not None:
-            server = stack.enter_context(_endpoint(config.http, metrics.registry, health))
+            server = stack.enter_context(_endpoint(config.http, metrics.registry, health, questions))
         try:
             _log.info("kernels ready after %.1f s", warm_up(config.model.dtype, stop.is_set))
         except CompilationCancelled:
@@ -65,7 +66,10 @@ def run_worker(
         metrics.name_build(job.build)
         metrics.name_job(config.labels())
         stack.enter_context(collector.seldom())  # with all that was imported by now frozen
-        loop = Loop(job, broker, metrics, health, stop, idle, restored=collector.freeze, background=Background())
+        loop = Loop(
+            job, broker, metrics, health, stop, idle,
+            restored=collector.freeze, background=Background(), questions=questions,
+        )  # fmt: skip
         if started is not None:
             started(loop, server)
         try:
@@ -76,11 +80,13 @@ def run_worker(
             _log.info("stopped before the broker had answered; nothing had been begun")
 
 
-def _endpoint(http: HttpConfig, registry: CollectorRegistry, health: Health) -> HttpServer:
+def _endpoint(http: HttpConfig, registry: CollectorRegistry, health: Health, questions: Questions) -> HttpServer:
     certificate = certificate_of(http)
-    server = HttpServer(http.host, http.port, registry, health, token=http.token, certificate=certificate)
+    server = HttpServer(
+        http.host, http.port, registry, health, token=http.token, certificate=certificate, questions=questions
+    )
     address = replace(http, port=server.port).address
-    _log.info("serving /metrics, /healthz and /readyz on %s, %s", address, http.audience)
+    _log.info("serving a page, /metrics, /healthz and /readyz on %s, %s", address, http.audience)
     return server
 
 

@@ -7,8 +7,11 @@ features    fields of a record to columns of numbers
 hashing     which bucket a value is hashed into, under a key
 block       records in log order as arrays
 learner     Learner: predict, score and learn, record by record
+predictions what it says of a block of records, and what it could score
+skill       how much better than naive rivals it is
 state       LearnerState: all that a learner knows, as one value; how far it has come
 streams     which stream has which slot of the arrays, and who has to leave
+one_stream  what is kept of one stream, as plain data
 room        how many streams there is room for, and who leaves for a new one
 clock       stream time, safe against absurd timestamps
 axes        what the axes of its arrays mean, how long they are, how they grow

@@ -60,13 +60,19 @@ class StreamIndex:
         See ``StreamClock``.
     protected_share, max_bytes, stream_bytes
         See ``Room``.
+    notes_left
+        Whether slots whose stream was dropped are noted in ``left``.
 
     Attributes
     ----------
     records
         How many were assigned so far.
+    newest_slots
+        What the newest ``assign`` gave.
     returns
         Where stream time went back since ``pop_returns``: before which record (of all, from 0), and to what time.
+    left
+        Slots whose stream was dropped since ``pop_left``.
 
     >>> index = StreamIndex(max_streams=2, ttl_ms=None, max_time_jump_ms=1000)
     >>> slots, fresh, _ = index.assign([b"a", b"b", b"a", b"c"], [1, 2, 3, 4], [0, 0, 0, 0])
@@ -83,6 +89,7 @@ class StreamIndex:
         protected_share: float = 0.0,
         max_bytes: int | None = None,
         stream_bytes: int = 0,
+        notes_left: bool = False,
     ) -> None:
         self.max_streams = max_streams
         self.ttl_ms = ttl_ms
@@ -94,7 +101,10 @@ class StreamIndex:
         self.evictions_in_use = 0
         self._slots: OrderedDict[bytes, int] = OrderedDict()  # least recently seen first
         self.records = 0
+        self.newest_slots: Integers = np.zeros(0, np.int64)
         self.returns: list[tuple[int, int]] = []
+        self.left: list[int] = []
+        self._notes_left = notes_left
         self._last_seen: list[int] = []  # stream time then
         self._lived: list[int] = []  # the time lived through until then, in which the order of ``_slots`` ascends
         self._touched: list[int] = []  # running number of the record that touched the slot last
@@ -130,6 +140,14 @@ class StreamIndex:
         """The stream's slot, or the blank one; changes nothing."""
         return self._slots.get(key, self.max_streams)
 
+    def key_of(self, slot: int) -> bytes | None:
+        """Whose slot it is, None for a free one."""
+        return self._keys[slot]
+
+    def last_seen_ms(self, slot: int) -> int:
+        """Stream time when the stream of a slot was last seen."""
+        return self._last_seen[slot]
+
     def assign(
         self, keys: list[bytes], times_ms: list[int], kinds: list[int]
     ) -> tuple[Integers, npt.NDArray[np.bool_], Integers]:
@@ -159,7 +177,8 @@ class StreamIndex:
         else:
             for i in range(done, n):
                 slots[i], fresh[i], times[i] = self.assign_one(keys[i], times_ms[i], kinds[i])
-        return np.array(slots, np.int64), np.array(fresh, np.bool_), np.array(times, np.int64)
+        self.newest_slots = np.array(slots, np.int64)
+        return self.newest_slots, np.array(fresh, np.bool_), np.array(times, np.int64)
 
     def _assign_many(
         self, keys: list[bytes], times: list[int], kinds: list[int], slots: list[int], fresh: list[bool]
@@ -347,6 +366,8 @@ class StreamIndex:
         slot = self._slots.pop(key)
         self.room.leave(key)
         self._keys[slot] = None
+        if self._notes_left:
+            self.left.append(slot)
         heapq.heappush(self._free, slot)
         self._touched_segments.add(slot // SEGMENT_SLOTS)
 
@@ -354,6 +375,11 @@ class StreamIndex:
         """What is in ``returns``, which is empty afterwards."""
         returns, self.returns = self.returns, []
         return returns
+
+    def pop_left(self) -> list[int]:
+        """The slots in ``left`` that no other stream has taken, once each; it is empty afterwards."""
+        left, self.left = self.left, []
+        return sorted({slot for slot in left if self._keys[slot] is None})
 
     def pop_touched_segments(self) -> set[int]:
         """Segments touched since the last call."""

@@ -16,6 +16,7 @@ import numpy as np
 from streamrnn.core.layout import Layout
 from streamrnn.job.opening import of_config
 from streamrnn.learner.lowering import layout_of
+from streamrnn.learner.one_stream import described, deviation
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.storage.listing import Listed, Place, find, newest, store_of
 from streamrnn.storage.manifest import Manifest
@@ -69,7 +70,7 @@ class Inspection:
             return []
         model = self.checkpoint.model
         return [
-            {"name": name, "count": int(count), "mean": float(mean), "deviation": _deviation(count, m2)}
+            {"name": name, "count": int(count), "mean": float(mean), "deviation": deviation(count, m2)}
             for name, count, mean, m2 in zip(
                 self.spec.target.fields, model["y_count"], model["y_mean"], model["y_m2"], strict=True
             )
@@ -85,23 +86,11 @@ class Inspection:
             return None
         slot = self.checkpoint.keys.index(key)
         arrays = {name: array[slot] for name, array in self.checkpoint.streams.items()}
-        state = arrays["state"].astype(np.float64)  # [layers, vectors, hidden]
-        norms = [
-            {name: float(np.sqrt(np.square(layer[i]).sum())) for i, name in enumerate("hc"[: state.shape[1]])}
-            for layer in state
-        ]
         return {
             "key": key.decode(errors="replace"),
             "slot": slot,
-            "steps": int(arrays["steps"]),
-            "last_record_ms": int(arrays["last_ms"]),
             "last_seen_ms": int(arrays["seen"][0]),
-            "state_norms": norms,
-            "previous_target": [_number(value) for value in arrays["newest"]],
-            "targets": [
-                {"count": int(count), "mean": float(mean), "deviation": _deviation(count, m2)}
-                for count, mean, m2 in zip(arrays["y_count"], arrays["y_mean"], arrays["y_m2"], strict=True)
-            ],
+            **described(arrays),
         }
 
     def as_data(self) -> dict[str, Any]:
@@ -130,11 +119,3 @@ def inspect(listed: Listed) -> Inspection:
     store, manifest = store_of(listed)
     checkpoint = store.load(manifest)
     return Inspection(listed.place, checkpoint, layout_of(manifest.spec))
-
-
-def _deviation(count: float, m2: float) -> float:
-    return float(np.sqrt(m2 / count)) if count > 0 else 0.0
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -49,26 +51,18 @@ class PredictionEncoder:
         self._logistic = spec.model.readout == "logistic"
         self._fields = spec.target.fields
         self._forecast = spec.target.known == "forecast"
-        self._single = spec.n_outputs == 1
         self._plan = {} if self._classes is not None else _output_plan(spec)
         self._labels = [canonical_text(label, "target.classes") for label in self._classes or ()]
+        # Chosen once, as most jobs have one output, and for that a call of C.
+        self.named = self._naming(spec)
+        self.named_targets = self._naming_targets()
 
     def encode(
         self, record: Record, key: bytes, time_ms: int, value: Sequence[float], target: Sequence[float], updates: int
     ) -> bytes:
         """One output record: ``value`` holds the ``n_outputs`` of a prediction, ``target`` the targets, NaN unknown."""
-        if self._classes is not None:
-            prediction: Any = self._class(value)
-            label = target[0]  # NaN where unknown, which alone differs from itself
-            known: Any = None if label != label else self._classes[int(label)]
-        else:
-            prediction = value[0] if self._single else _fill(self._plan, value)
-            if self._forecast:
-                known = None
-            elif len(target) == 1:
-                known = target[0]
-            else:
-                known = dict(zip(self._fields, target, strict=True))
+        prediction = self.named(value)
+        known = None if self._forecast else self.named_targets(target)
         stream: str | None
         encoded: str | UnsetType
         try:
@@ -102,6 +96,25 @@ class PredictionEncoder:
             encode(record, key, time_ms, outputs, targets, count) if kind == EVENT else None
             for record, key, time_ms, outputs, targets, count, kind in rows
         ]
+
+    def _naming(self, spec: LearnerSpec) -> Callable[[Sequence[float]], Any]:
+        """Makes of a prediction's ``n_outputs`` numbers what stands in an output record."""
+        if self._classes is not None:
+            return self._class
+        return itemgetter(0) if spec.n_outputs == 1 else partial(_fill, self._plan)
+
+    def _naming_targets(self) -> Callable[[Sequence[float]], Any]:
+        """The same of targets, NaN unknown."""
+        if self._classes is not None:
+            return self._label
+        if len(self._fields) == 1:
+            return itemgetter(0)
+        return lambda target: dict(zip(self._fields, target, strict=True))
+
+    def _label(self, target: Sequence[float]) -> Any:
+        assert self._classes is not None
+        label = target[0]  # NaN where unknown, which alone differs from itself
+        return None if label != label else self._classes[int(label)]
 
     def _class(self, value: Sequence[float]) -> dict[str, Any]:
         assert self._classes is not None

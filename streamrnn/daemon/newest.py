@@ -1,0 +1,64 @@
+"""The newest prediction of every stream, kept beside the learner for whoever asks for one by its key.
+
+A learner remembers only predictions that it has yet to score. Here are all, by the slot of their stream: three arrays,
+into which a batch goes at once. A slot's new stream begins with an event, which takes the place of what was said of
+the stream before; so what is here of a stream that is remembered is its own. It is no part of the learner's state:
+after a restart there is nothing of a stream before its next record, but what is replayed.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from streamrnn.learner.block import EVENT, Block
+from streamrnn.learner.learner import Predictions
+
+_FIRST_SLOTS = 256
+_NOTHING = -1
+
+
+class Said(NamedTuple):
+    """A prediction of ``n_outputs`` numbers, the time of its record, and the model's updates before it, where known."""
+
+    time_ms: int
+    updates: int | None
+    value: list[float]
+
+
+class NewestPredictions:
+    """By slot, for streams of which there was an event since this began."""
+
+    def __init__(self, n_outputs: int) -> None:
+        self._value = np.empty((0, n_outputs))
+        self._time_ms = np.empty(0, np.int64)
+        self._updates = np.empty(0, np.int64)
+
+    def note(self, slots: npt.NDArray[np.int64], block: Block, predictions: Predictions) -> None:
+        """What was predicted of the records of a block, whose streams have these slots."""
+        value, time_ms, updates = predictions.value, block.time_ms, predictions.updates
+        events = block.kind == EVENT  # labels are not predicted, and may be of streams that are not there
+        if not events.all():
+            slots, value, time_ms, updates = slots[events], value[events], time_ms[events], updates[events]
+        if not len(slots):
+            return
+        self._make_room(int(slots.max()) + 1)
+        # Of several records of one stream the last one stays.
+        self._value[slots], self._time_ms[slots], self._updates[slots] = value, time_ms, updates
+
+    def of(self, slot: int) -> Said | None:
+        """The newest prediction of the stream in this slot."""
+        if slot >= len(self._updates) or self._updates[slot] == _NOTHING:
+            return None
+        return Said(int(self._time_ms[slot]), int(self._updates[slot]), self._value[slot].tolist())
+
+    def _make_room(self, n_slots: int) -> None:
+        had = len(self._updates)
+        if n_slots <= had:
+            return
+        n = max(_FIRST_SLOTS, 2 * had, n_slots)
+        self._value = np.concatenate([self._value, np.zeros((n - had, self._value.shape[1]))])
+        self._time_ms = np.concatenate([self._time_ms, np.zeros(n - had, np.int64)])
+        self._updates = np.concatenate([self._updates, np.full(n - had, _NOTHING, np.int64)])

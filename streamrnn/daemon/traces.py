@@ -1,0 +1,169 @@
+"""What is predicted of a few streams beside what came, for as long as somebody looks.
+
+The streams are those that the newest records were of most often; one is followed until it is forgotten or silent while
+others are not. Nothing is done per record: with nobody looking, a batch leaves the slots of its last records, and with
+somebody looking, the rows of each followed stream are found by one comparison of arrays, and the last few are kept.
+
+A forecast is shown beside the value it was of: the next one. A label goes to the event it names.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections import deque
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from streamrnn.learner.block import EVENT, LABEL, Block
+from streamrnn.learner.features import canonical_text
+from streamrnn.learner.learner import Predictions
+from streamrnn.learner.spec import LearnerSpec
+from streamrnn.learner.streams import StreamIndex
+
+POINTS = 80
+"""Points kept of a stream."""
+AT_ONCE = 20
+"""Points taken from one batch: of a stream with more, those before are left out."""
+RECENT = 512
+"""Records among which the most frequent streams are looked for."""
+SHOWN_KEY = 200
+"""Characters of a key that are shown."""
+
+Numbers = npt.NDArray[np.float64]
+
+
+class Columns(NamedTuple):
+    """Which outputs are shown: the first target's, one step ahead, at the middle level and the outermost ones."""
+
+    middle: int
+    low: int | None
+    high: int | None
+
+    @classmethod
+    def of(cls, spec: LearnerSpec) -> Columns:
+        """Levels run fastest among the outputs, so the first target's stand at the very beginning."""
+        levels = spec.model.quantiles if spec.model.effective_loss == "quantile" else ()
+        if not levels:
+            return cls(0, None, None)
+        middle = min(range(len(levels)), key=lambda q: abs(levels[q] - 0.5))
+        return cls(middle, 0, len(levels) - 1) if len(levels) > 1 else cls(middle, None, None)
+
+
+class Trace:
+    """One followed stream. A point is time, event, actual, predicted, low, high; what is not known is NaN."""
+
+    def __init__(self, key: bytes, slot: int) -> None:
+        self.key, self.slot = key, slot
+        self.points: deque[list[float]] = deque(maxlen=POINTS)
+        self.carried: list[float] | None = None  # what the newest forecast says of the next record
+        self.quiet = 0  # how often it was looked at since its newest record
+
+    def add(self, times: Numbers, events: Numbers, actual: Numbers, predicted: Numbers) -> None:
+        """More records: arrays of n, ``predicted`` [n, 3]."""
+        self.quiet = 0
+        for at in range(len(times)):
+            self.points.append([float(times[at]), float(events[at]), float(actual[at]), *predicted[at].tolist()])
+
+    def label(self, events: Numbers, actual: Numbers) -> None:
+        """What came of earlier events."""
+        came = dict(zip(events.tolist(), actual.tolist(), strict=True))
+        for point in self.points:
+            point[2] = came.get(point[1], point[2])
+
+
+class Traces:
+    """The followed streams of one partition; all calls come from the loop's thread."""
+
+    def __init__(self, spec: LearnerSpec) -> None:
+        self._columns = Columns.of(spec)
+        self._classes = spec.target.classes
+        self._logistic = spec.model.readout == "logistic"
+        self._forecast = spec.target.known == "forecast"
+        self._recent: npt.NDArray[np.int64] = np.empty(0, np.int64)
+        self.followed: list[Trace] = []
+
+    def note(self, slots: npt.NDArray[np.int64], block: Block, predictions: Predictions) -> None:
+        """What was predicted of the records of a block, whose streams have these slots."""
+        self._recent = np.concatenate([self._recent, slots[-RECENT:]])[-RECENT:]
+        for trace in self.followed:
+            rows = np.flatnonzero(slots == trace.slot)
+            if len(rows):
+                self._follow(trace, rows, block, predictions)
+
+    def stop(self) -> None:
+        """Nobody looks any more."""
+        self.followed = []
+
+    def choose(self, streams: StreamIndex, most: int) -> None:
+        """Follow up to ``most`` streams: those followed that are still there, and the most frequent of the others."""
+        quiet = [trace for trace in self.followed if trace.quiet > POINTS]
+        self.followed = [t for t in self.followed if streams.find(t.key) == t.slot and t not in quiet][:most]
+        for trace in self.followed:
+            trace.quiet += 1
+        slots, counts = np.unique(self._recent, return_counts=True)
+        for slot in slots[np.argsort(-counts, kind="stable")].tolist():
+            if len(self.followed) >= most:
+                return
+            key = None if slot >= streams.n_slots else streams.key_of(slot)  # labels of unknown streams have no slot
+            if key is not None and all(trace.slot != slot for trace in self.followed):
+                self.followed.append(Trace(key, slot))
+
+    def shown(self) -> list[dict[str, Any]]:
+        """Each followed stream with its points: time, actual, predicted, and the interval around that, if any."""
+        width = 3 if self._columns.low is None else 5
+        return [
+            {
+                **named_key(trace.key, SHOWN_KEY),
+                "points": [[point[0], *point[2:]][:width] for point in trace.points],
+                "classes": None if self._classes is None else [canonical_text(c, "") for c in self._classes],
+            }
+            for trace in self.followed
+        ]
+
+    def _follow(self, trace: Trace, rows: npt.NDArray[np.int64], block: Block, predictions: Predictions) -> None:
+        labels = rows[block.kind[rows] == LABEL][-AT_ONCE:]
+        events = rows[block.kind[rows] == EVENT]
+        if len(events):
+            kept = events[-AT_ONCE:]
+            predicted = self._shown_outputs(predictions.value[events[-AT_ONCE - 1 :]])
+            if self._forecast:
+                predicted = self._due(trace, predicted, whole=len(events) <= AT_ONCE)
+            trace.add(
+                block.time_ms[kept].astype(np.float64),
+                block.event[kept].astype(np.float64),
+                block.y[kept, 0],
+                predicted[-len(kept) :],
+            )
+        if len(labels):
+            trace.label(block.event[labels].astype(np.float64), block.y[labels, 0])
+
+    def _due(self, trace: Trace, forecasts: Numbers, whole: bool) -> Numbers:
+        """What was said of each of these records at the one before it."""
+        first = trace.carried if whole and trace.carried is not None else [np.nan] * 3
+        trace.carried = forecasts[-1].tolist()
+        return np.concatenate([[first], forecasts[:-1]])
+
+    def _shown_outputs(self, value: Numbers) -> Numbers:
+        """Middle, low and high (n, 3) of outputs (n, n_outputs); of classes the likeliest one's number."""
+        middle, low, high = self._columns
+        shown = np.full((len(value), 3), np.nan)
+        if self._classes is None:
+            shown[:, 0] = value[:, middle]
+            if low is not None and high is not None:
+                shown[:, 1], shown[:, 2] = value[:, low], value[:, high]
+        elif self._logistic:
+            shown[:, 0] = value[:, 0] >= 0.5
+        else:
+            shown[:, 0] = value.argmax(axis=1)
+        return shown
+
+
+def named_key(key: bytes, most: int | None = None) -> dict[str, str | None]:
+    """A stream's key as the predictions name it: text, or ``stream_base64`` where it is none; cut after ``most``."""
+    try:
+        text = key.decode()
+    except UnicodeDecodeError:
+        return {"stream": None, "stream_base64": base64.b64encode(key[:most]).decode("ascii")}
+    return {"stream": text if most is None or len(text) <= most else f"{text[:most]}..."}
