@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from streamrnn.estimators.regressor import RNNMultiTargetRegressor, RNNRegressor
     from streamrnn.learner.block import Block
     from streamrnn.learner.features import Cyclic, FeatureEncoder, Hash, Log1p, Numeric, OneHot
-    from streamrnn.learner.learner import Learner, Predictions
+    from streamrnn.learner.learner import Learner
+    from streamrnn.learner.predictions import Predictions
     from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
     from streamrnn.storage.tensors import load_weights, save_weights
 
@@ -80,7 +81,8 @@ _MODULES = {
     "estimators.regressor": ("RNNMultiTargetRegressor", "RNNRegressor"),
     "learner.block": ("Block",),
     "learner.features": ("Cyclic", "FeatureEncoder", "Hash", "Log1p", "Numeric", "OneHot"),
-    "learner.learner": ("Learner", "Predictions"),
+    "learner.learner": ("Learner",),
+    "learner.predictions": ("Predictions",),
     "learner.spec": ("InputSpec", "LearnerSpec", "LearningSpec", "ModelSpec", "StreamSpec", "TargetSpec"),
     "storage.tensors": ("load_weights", "save_weights"),
 }

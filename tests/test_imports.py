@@ -36,7 +36,7 @@ ALLOWED = {
     "broker": ("escaping", "errors", "system"),
     "estimators": ("errors", "core", "learner", "storage"),
     "job": ("escaping", "errors", "system", "core", "learner", "storage", "broker"),
-    "daemon": ("escaping", "errors", "system", "core", "learner", "storage", "broker", "job"),
+    "daemon": ("escaping", "errors", "version", "system", "core", "learner", "storage", "broker", "job"),
     "offline": ("escaping", "errors", "system", "core", "learner", "storage", "broker", "job"),
     "demo": ("errors", "system", "core", "learner", "broker", "job", "daemon", "offline"),
     "cli": ("escaping", "errors", "version", "system", "core", "learner", "broker", "job", "daemon", "offline", "demo"),

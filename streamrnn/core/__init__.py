@@ -27,6 +27,7 @@ rules         learning rules, of which TBPTT is the first
 scaler        running standardisation
 inputs        a record's columns become the network's inputs
 targets       what a stream remembers of its targets, and how they are standardised
+rivals        naive predictors that the model's error is held against
 scoring       loss and error of a prediction whose target is known
 arrivals      targets that arrive after their prediction: forecasts' values and labels
 walk          goes through a block of records in order

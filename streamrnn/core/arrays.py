@@ -128,6 +128,10 @@ class Model(NamedTuple):
     change_m2: F1 = stored("changes")  # sum of their squares
     change_watch: F2 = stored("changes 9")
     change_first: F2 = stored("changes 8")
+    rival_count: F1 = stored("F")  # values known so far, for the running mean; see ``rivals``
+    typical: F1 = stored("F")  # that mean; of classes the most frequent one so far
+    class_counts: F1 = stored("classes")
+    recent_errors: F2 = stored("F 3", learned=False)  # of model and rivals: sums that forget
     counters: I1 = stored("counts", learned=False)  # see ``counts.COUNTS``
     gauges: F1 = stored("gauges", learned=False)  # see ``counts.GAUGES``
 
@@ -147,6 +151,7 @@ class Streams(NamedTuple):
     steps: I1 = stored(cleared=SEQUENCE)  # of the sequence so far
     last_ms: I1 = stored()  # latest time of an event of the sequence; means nothing before its first step
     newest: F2 = stored("F", blank=nan, cleared=SEQUENCE)  # newest known target of the sequence
+    last_known: F2 = stored("F", blank=nan, cleared=STREAM)  # newest known target of the stream, for the rival
     history: F3 = stored("Q F")  # newest values of the sequence, ring; known ones, or where forecast one per step
     history_count: I2 = stored("F", cleared=SEQUENCE)  # values so far
     y_count: F2 = stored("F", cleared=STREAM)
@@ -157,11 +162,13 @@ class Streams(NamedTuple):
     change_m2: F2 = stored("changes", cleared=STREAM)
     change_watch: F3 = stored("changes 9", cleared=STREAM)
     remembered: F3 = stored("M O", blank=nan)  # published predictions that will be scored later
-    regressors: F3 = stored("N R")  # what they were made from
+    remembered_rivals: F4 = stored("M F 2", blank=nan)  # what the rivals said beside them
+    regressors: F3 = stored("N R")  # what the predictions were made from
     scaling: F4 = stored("N F 3")  # centre and width of the lags among them, and whether to learn from them
     expert_predictions: F4 = stored("N O 2")  # of the RLS readout's models
     event: U2 = stored("E", cleared=STREAM)  # their events
     event_step: I2 = stored("E", blank=-1, cleared=SEQUENCE)  # their step, -1 = in an earlier sequence
+    event_ms: I2 = stored("E")  # their time
     event_count: I1 = stored(cleared=STREAM)  # events so far
     last_x: F2 = stored("V", blank=nan, cleared=SEQUENCE, growth="last values")  # newest known value of these features
 
@@ -218,6 +225,9 @@ class Scratch(NamedTuple):
     expert_predictions: F2  # (O, 2) of the RLS readout's models for it
     workspace: F2  # (2, R) for the RLS readout's arithmetic
     counted: F1  # (F,) targets of the record at work, as far as they count
+    reached: F1  # (F,) the same as far as errors are those to them
+    rivals: F2  # (F, 2) what the rivals say of them
+    scored: F1  # (7,) what is summed up of the record's scores, see ``scoring``
     kept: F1  # (F,) what the stream remembers of them, NaN = nothing
     indicator: B1  # (U,)
     imputed: F1  # (U,) what a missing feature counts as, NaN = its running mean, unless ...
@@ -241,3 +251,6 @@ class Records(NamedTuple):
     loss: F1  # (n,) out: mean loss over what this record let us score, NaN = nothing
     error: F1  # (n,) out: mean absolute (0/1 for classes) error of the same
     grad_norm: F1  # (n,) out: norm before clipping of the optimiser step it led to, NaN = none
+    rivals: F2  # (n, 2) out: mean errors of the rivals on what the error is of
+    width: F1  # (n,) out: mean width of the outermost intervals among it, NaN = none
+    delay: F1  # (n,) out: seconds from the event to its label, NaN = no label, or no event

@@ -6,23 +6,27 @@ it, enters the statistics, and waits at its own step of the sequence for the str
 
 from __future__ import annotations
 
-from streamrnn.core import counts, kinds, scaler, scoring, targets
+from streamrnn.core import counts, kinds, rivals, scaler, scoring, targets
 from streamrnn.core.arrays import F1, Hyper, Model, Plan, Records, Scratch, Streams
 from streamrnn.core.jit import ZERO, internal
 from streamrnn.core.linear import copy
 
 
 @internal
-def remember(plan: Plan, streams: Streams, scratch: Scratch, records: Records, i: int, step: int) -> None:
-    """Keep the prediction of record i, at this step of its sequence, until its targets arrive."""
+def remember(plan: Plan, model: Model, streams: Streams, scratch: Scratch, records: Records, i: int, step: int) -> None:
+    """Keep the prediction of record i, at this step of its sequence, until its targets arrive; and its rivals'."""
     slot = records.slot[i]
     place = step % plan.horizon
     if plan.known == kinds.KNOWN_BY_LABEL:
         place = streams.event_count[slot] % streams.event.shape[1]
+        if streams.event[slot, place] != 0:  # nobody is left to tell its label of
+            model.counters[counts.LOST_LABELS] += 1
         streams.event[slot, place] = records.event[i]
+        streams.event_ms[slot, place] = records.time_ms[i]
         streams.event_step[slot, place] = step
         streams.event_count[slot] += 1
     copy(streams.remembered[slot, place], records.prediction[i])
+    rivals.foretell(plan, model, streams, slot, streams.remembered_rivals[slot, place])
     if plan.rls == 1:
         copy(streams.regressors[slot, place], scratch.phi)
         for f in range(plan.fields):
@@ -38,15 +42,12 @@ def score_forecasts(
     """Score all earlier predictions of the value that record i brings."""
     slot = records.slot[i]
     step = streams.steps[slot]
-    n, loss, error = ZERO, 0.0, 0.0
     for j in range(1, min(plan.horizon, step) + 1):
-        prediction = streams.remembered[slot, (step - j) % plan.horizon]
+        place = (step - j) % plan.horizon
+        prediction, said = streams.remembered[slot, place], streams.remembered_rivals[slot, place]
         column = (j - 1) * plan.fields
-        more = scoring.score(plan, hyper, model, streams, scratch, slot, prediction, records.y[i], column)
-        n += more[0]
-        loss += more[1]
-        error += more[2]
-    scoring.report(model, records, i, (n, loss, error))
+        scoring.score(plan, hyper, model, streams, scratch, slot, prediction, said, records.y[i], column)
+    scoring.report(model, scratch, records, i)
 
 
 @internal
@@ -79,8 +80,11 @@ def process_label(
     if place < 0:
         model.counters[counts.UNMATCHED_LABELS] += 1
         return
-    prediction = streams.remembered[slot, place]
-    scoring.report(model, records, i, scoring.score(plan, hyper, model, streams, scratch, slot, prediction, y, ZERO))
+    prediction, said = streams.remembered[slot, place], streams.remembered_rivals[slot, place]
+    targets.reach(plan, hyper, model, streams, scratch, slot, y)
+    scoring.score(plan, hyper, model, streams, scratch, slot, prediction, said, y, ZERO)
+    scoring.report(model, scratch, records, i)
+    rivals.learn(plan, model, streams, scratch, slot)
     targets.absorb(plan, hyper, model, streams, scratch, slot, y)
     targets.remember(plan, streams, slot, scratch.kept)
     if plan.rls == 1:
@@ -91,6 +95,8 @@ def process_label(
     for f in range(plan.fields):
         if scaler.usable(y[f]):
             streams.event[slot, place] = 0  # a repeated label must not be learned again
+            # An event that is stamped later than its label has waited for no time.
+            records.delay[i] = max(ZERO, records.time_ms[i] - streams.event_ms[slot, place]) / 1000.0
     step = streams.event_step[slot, place]
     # The stream's next window covers the k2 steps before this one; an older step will not be replayed again.
     next_window = (streams.steps[slot] // plan.k1 + 1) * plan.k1
@@ -100,6 +106,16 @@ def process_label(
                 targets.enqueue(plan, hyper, model, streams, slot, step, scratch.counted[f], f, ZERO)
     else:
         model.counters[counts.LATE_LABELS] += 1
+
+
+@internal
+def waiting(streams: Streams, slot: int) -> int:
+    """How many events of the slot's stream have had no label yet."""
+    n = ZERO
+    for place in range(streams.event.shape[1]):
+        if streams.event[slot, place] != 0:
+            n += 1
+    return n
 
 
 @internal

@@ -43,6 +43,12 @@ COUNTS = (
     Count("label_records", "Records that carried a label for an earlier event."),
     Count("late_labels", "Labels too late to be learned, since their step left the window."),
     Count("unmatched_labels", "Labels that named no remembered event."),
+    Count(
+        "lost_labels",
+        "Events forgotten before their label came, for label_memory newer ones of the stream or with the whole stream.",
+    ),
+    Count("interval_targets", "Targets that became known where an interval was predicted, each horizon's by itself."),
+    Count("interval_hits", "Of these, targets within the outermost interval."),
 )
 _INDEX = {count.name: index for index, count in enumerate(COUNTS)}
 UPDATES = _INDEX["updates"]
@@ -59,11 +65,17 @@ RECORDS_PREDICTED = _INDEX["records_predicted"]
 LABEL_RECORDS = _INDEX["label_records"]
 LATE_LABELS = _INDEX["late_labels"]
 UNMATCHED_LABELS = _INDEX["unmatched_labels"]
+LOST_LABELS = _INDEX["lost_labels"]
+INTERVAL_TARGETS = _INDEX["interval_targets"]
+INTERVAL_HITS = _INDEX["interval_hits"]
 
 _EVICTED = "Streams whose state was dropped: idle beyond ttl_s, least recently seen for lack of capacity, tombstone."
 EVICTIONS = tuple(Count("evictions", _EVICTED, cause) for cause in ("ttl", "capacity", "tombstone"))
 
-GAUGES = ("grad_norm", "grad_norm_sum", "window_loss", "window_loss_sum", "scored", "loss_sum", "error_sum")
+GAUGES = (
+    "grad_norm", "grad_norm_sum", "window_loss", "window_loss_sum", "scored", "loss_sum", "error_sum",
+    "last_error_sum", "typical_error_sum",
+)  # fmt: skip
 GRAD_NORM = GAUGES.index("grad_norm")
 GRAD_NORM_SUM = GAUGES.index("grad_norm_sum")
 WINDOW_LOSS = GAUGES.index("window_loss")
@@ -71,3 +83,5 @@ WINDOW_LOSS_SUM = GAUGES.index("window_loss_sum")
 SCORED = GAUGES.index("scored")
 LOSS_SUM = GAUGES.index("loss_sum")
 ERROR_SUM = GAUGES.index("error_sum")
+LAST_ERROR_SUM = GAUGES.index("last_error_sum")
+TYPICAL_ERROR_SUM = GAUGES.index("typical_error_sum")

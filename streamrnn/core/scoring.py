@@ -1,4 +1,8 @@
-"""What a published prediction turns out to be worth once its target is known: loss, error, and their running sums."""
+"""What a published prediction turns out to be worth once its target is known: loss, error, and their running sums.
+
+All that record i let us score is summed up in ``scratch.scored`` and then reported at once: a value that was forecast
+at several horizons scores several predictions. Naive rivals (``rivals``) are scored on the same targets.
+"""
 
 from __future__ import annotations
 
@@ -6,50 +10,89 @@ import math
 
 import numpy as np
 
-from streamrnn.core import counts, losses, scaler, targets
-from streamrnn.core.arrays import F1, Hyper, Model, Plan, Records, Scratch, Streams
-from streamrnn.core.jit import ZERO, internal, jit
+from streamrnn.core import counts, losses, rivals, scaler, targets
+from streamrnn.core.arrays import F1, F2, Hyper, Model, Plan, Records, Scratch, Streams
+from streamrnn.core.jit import internal, jit
 
-Score = tuple[int, float, float]
-"""The number of known fields, and the sums over them of the loss in the model's scale and of the error: absolute in the
-target's unit, at the middle quantile; 0 or 1 for a class."""
+N, LOSS, ERROR, LAST_ERROR, TYPICAL_ERROR, INTERVALS, WIDTH = range(7)
+"""Entries of ``scratch.scored``: the number of known fields, and the sums over them of the loss in the model's scale
+and of the errors, absolute in the target's unit at the middle quantile, 0 or 1 for a class; the number of intervals
+among them, and the sum of their widths."""
 
 
 @internal
 def score(
-    plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, prediction: F1, y: F1,
-    column: int,
-) -> Score:  # fmt: skip
-    """Compare a published prediction (O,) with the fields y (F,), standing at its columns from ``column`` on.
+    plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, prediction: F1, said: F2,
+    y: F1, column: int,
+) -> None:  # fmt: skip
+    """Compare a published prediction (O,), and what the rivals said (F, 2), with the fields y (F,).
 
-    The loss is that of what is learned, the error that of the true value, though no further out than lags may be: one
-    absurd value would be all that running sums ever show.
+    The fields stand at the prediction's columns from ``column`` on; ``scratch.reached`` holds them as far as they can
+    be reached. The loss is that of what is learned, the error that of the true value, though no further out than lags
+    may be: one absurd value would be all that running sums ever show.
     """
     if plan.classes > 0:
-        return score_class(plan.loss, prediction, y[0])
-    n, loss, error = ZERO, 0.0, 0.0
+        score_class(plan.loss, model, scratch, prediction, said, y[0])
+        return
     per_target = prediction.shape[0] // streams.y.shape[2]
     for f in range(plan.fields):
         if scaler.usable(y[f]):
-            n += 1
             learned = targets.within_bounds(plan, hyper, model, streams, slot, f, y[f])
-            scored = targets.within_reach(plan, hyper, model, streams, slot, f, y[f])
             _, width = targets.column_scale(plan, hyper, model, streams, slot, column + f)
             first = (column + f) * per_target
             for q in range(per_target):
                 value, _ = losses.element_loss(
                     plan.loss, (prediction[first + q] - learned) / width, scratch.levels[q], hyper.huber_delta
                 )
-                loss += value / per_target
-            error += abs(prediction[first + per_target // 2] - scored)
-    return n, loss, error
+                scratch.scored[LOSS] += value / per_target
+            add_errors(model, scratch, f, prediction[first + per_target // 2], said, scratch.reached[f])
+            if per_target > 1:
+                score_interval(model, scratch, prediction[first], prediction[first + per_target - 1], y[f])
+
+
+@internal
+def add_errors(model: Model, scratch: Scratch, f: int, point: float, said: F2, y: float) -> None:
+    """The absolute errors of a prediction of field f and of the rivals'."""
+    error, last, typical = abs(point - y), abs(said[f, rivals.LAST] - y), abs(said[f, rivals.TYPICAL] - y)
+    add_to_sums(scratch, error, last, typical)
+    rivals.sum_up(model.recent_errors[f], error, last, typical)
+
+
+@internal
+def add_to_sums(scratch: Scratch, error: float, last: float, typical: float) -> None:
+    """One more known field, with these errors."""
+    scratch.scored[N] += 1.0
+    scratch.scored[ERROR] += error
+    scratch.scored[LAST_ERROR] += last
+    scratch.scored[TYPICAL_ERROR] += typical
+
+
+@internal
+def score_interval(model: Model, scratch: Scratch, low: float, high: float, y: float) -> None:
+    """An interval between the outermost quantiles; where they crossed it is empty, and its width 0."""
+    model.counters[counts.INTERVAL_TARGETS] += 1
+    if low <= y and y <= high:
+        model.counters[counts.INTERVAL_HITS] += 1
+    scratch.scored[INTERVALS] += 1.0
+    scratch.scored[WIDTH] += max(0.0, high - low)
+
+
+@internal
+def score_class(loss: int, model: Model, scratch: Scratch, prediction: F1, said: F2, y: float) -> None:
+    """Compare probabilities (O,) with a class index; NaN = unknown."""
+    if np.isnan(y):
+        return
+    value, error = class_score(loss, prediction, y)
+    scratch.scored[LOSS] += value
+    last = 0.0 if said[0, rivals.LAST] == y else 1.0
+    typical = 0.0 if said[0, rivals.TYPICAL] == y else 1.0
+    add_to_sums(scratch, error, last, typical)
+    rivals.sum_up(model.recent_errors[0], error, last, typical)
 
 
 @jit
-def score_class(loss: int, prediction: F1, y: float) -> Score:
-    """Compare probabilities (O,) with a class index; NaN = unknown."""
-    if np.isnan(y):
-        return ZERO, 0.0, 0.0
+def class_score(loss: int, prediction: F1, y: float) -> tuple[float, float]:
+    """Loss of probabilities (O,) where the class is y, and 0 or 1 for right or wrong."""
     index = int(y)
     if loss == losses.LOGISTIC:  # the one probability is that of class 1
         p = prediction[0] if index == 1 else 1.0 - prediction[0]
@@ -57,16 +100,23 @@ def score_class(loss: int, prediction: F1, y: float) -> Score:
     else:
         p = prediction[index]
         right = np.argmax(prediction) == index
-    return ZERO + 1, -math.log(max(p, 1e-15)), 0.0 if right else 1.0
+    return -math.log(max(p, 1e-15)), 0.0 if right else 1.0
 
 
 @internal
-def report(model: Model, records: Records, i: int, scored: Score) -> None:
+def report(model: Model, scratch: Scratch, records: Records, i: int) -> None:
     """Note what record i let us score."""
-    n, loss, error = scored
-    if n > 0:
-        records.loss[i] = loss / n
-        records.error[i] = error / n
+    scored = scratch.scored
+    n = scored[N]
+    if n > 0.0:
+        records.loss[i] = scored[LOSS] / n
+        records.error[i] = scored[ERROR] / n
+        records.rivals[i, rivals.LAST] = scored[LAST_ERROR] / n
+        records.rivals[i, rivals.TYPICAL] = scored[TYPICAL_ERROR] / n
         model.gauges[counts.SCORED] += n
-        model.gauges[counts.LOSS_SUM] += loss
-        model.gauges[counts.ERROR_SUM] += error
+        model.gauges[counts.LOSS_SUM] += scored[LOSS]
+        model.gauges[counts.ERROR_SUM] += scored[ERROR]
+        model.gauges[counts.LAST_ERROR_SUM] += scored[LAST_ERROR]
+        model.gauges[counts.TYPICAL_ERROR_SUM] += scored[TYPICAL_ERROR]
+    if scored[INTERVALS] > 0.0:
+        records.width[i] = scored[WIDTH] / scored[INTERVALS]

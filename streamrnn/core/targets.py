@@ -196,6 +196,18 @@ def absorb_field(
 
 
 @internal
+def reach(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, y: F1) -> None:
+    """scratch.reached (F,) = the known fields of y as far as errors are those to them. To be done before ``absorb``."""
+    for f in range(plan.fields):
+        if not scaler.usable(y[f]):
+            scratch.reached[f] = np.nan
+        elif plan.classes > 0:
+            scratch.reached[f] = y[f]
+        else:
+            scratch.reached[f] = within_reach(plan, hyper, model, streams, slot, f, y[f])
+
+
+@internal
 def within_reach(plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, field: int, y: float) -> float:
     """A value of the stream as far as errors are those to it; as it is while no deviation is known."""
     if plan.scale == 0 or model.y_count[field] < 3.0 or not model.y_m2[field] > 0.0:

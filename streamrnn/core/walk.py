@@ -17,7 +17,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamrnn.core import arrivals, clearing, counts, heads, inputs, kinds, rules, scaler, scoring, targets, trunk
+from streamrnn.core import (
+    arrivals,
+    clearing,
+    counts,
+    heads,
+    inputs,
+    kinds,
+    rivals,
+    rules,
+    scaler,
+    scoring,
+    targets,
+    trunk,
+)
 from streamrnn.core.arrays import Hyper, Model, Plan, Records, Scratch, Streams
 from streamrnn.core.jit import ZERO, internal
 from streamrnn.core.linear import copy
@@ -28,7 +41,7 @@ def walk(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scra
     """Process ``records`` in order; writes model, streams and the output columns of records."""
     for i in range(records.slot.shape[0]):
         slot, kind = records.slot[i], records.kind[i]
-        start_record(model, streams, records, i)
+        start_record(model, streams, scratch, records, i)
         if kind == kinds.FORGET:  # whose slot was just cleared, if it had one
             continue
         if kind == kinds.LABEL:
@@ -53,14 +66,19 @@ def walk(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scra
 
 
 @internal
-def start_record(model: Model, streams: Streams, records: Records, i: int) -> None:
+def start_record(model: Model, streams: Streams, scratch: Scratch, records: Records, i: int) -> None:
     """Outputs of record i before anything is known of them; a slot that changes hands is cleared."""
     records.prediction[i, :] = np.nan
     records.updates[i] = model.counters[counts.UPDATES]
     records.loss[i] = np.nan
     records.error[i] = np.nan
     records.grad_norm[i] = np.nan
+    records.rivals[i, :] = np.nan
+    records.width[i] = np.nan
+    records.delay[i] = np.nan
+    scratch.scored[:] = 0.0
     if records.fresh[i]:
+        model.counters[counts.LOST_LABELS] += arrivals.waiting(streams, records.slot[i])
         clearing.forget_stream(streams, records.slot[i])
 
 
@@ -84,7 +102,9 @@ def predict(
         # Scored in the scaling from before this value. Completed last: baselines count steps back from the newest
         # value, which has to be this one.
         if event:
+            targets.reach(plan, hyper, model, streams, scratch, slot, records.y[i])
             arrivals.score_forecasts(plan, hyper, model, streams, scratch, records, i)
+            rivals.learn(plan, model, streams, scratch, slot)
             targets.absorb(plan, hyper, model, streams, scratch, slot, records.y[i])
             targets.remember(plan, streams, slot, scratch.kept)
             arrivals.complete_forecasts(plan, hyper, model, streams, scratch, slot, scratch.counted)
@@ -129,8 +149,12 @@ def score_and_advance(
     step = streams.steps[slot]
     known_now = plan.known == kinds.KNOWN_IN_RECORD and event
     if known_now:
-        scored = scoring.score(plan, hyper, model, streams, scratch, slot, records.prediction[i], records.y[i], ZERO)
-        scoring.report(model, records, i, scored)
+        prediction, y = records.prediction[i], records.y[i]
+        targets.reach(plan, hyper, model, streams, scratch, slot, y)
+        rivals.foretell(plan, model, streams, slot, scratch.rivals)
+        scoring.score(plan, hyper, model, streams, scratch, slot, prediction, scratch.rivals, y, ZERO)
+        scoring.report(model, scratch, records, i)
+        rivals.learn(plan, model, streams, scratch, slot)
     since = inputs.log_seconds_since(streams, slot, records.time_ms[i])
     advance(plan, streams, scratch, slot, records.time_ms[i])
     inputs.remember_last(plan, streams, scratch, records, i)
@@ -145,7 +169,7 @@ def score_and_advance(
             if targets.is_learnable(plan, model, streams, slot, scratch.scaling, f):
                 targets.enqueue(plan, hyper, model, streams, slot, step, scratch.counted[f], f, ZERO)
     else:
-        arrivals.remember(plan, streams, scratch, records, i, step)
+        arrivals.remember(plan, model, streams, scratch, records, i, step)
 
 
 @internal

@@ -6,6 +6,7 @@ loop          poll, process, send, commit, checkpoint: start reading here
 partition     one partition's learner with its position
 durations     how long batches, rebalances and restores took
 lateness      how late a partition is, in event time
+worth         what predictions turned out to be worth, as metrics
 watch         what is probably not meant: fields that never come, a job that learns nothing
 mark          what a committed offset says of the learner that got there
 recovery      from a newly assigned partition to a learner at the committed offset

@@ -126,8 +126,6 @@ METRICS: tuple[Metric, ...] = (
         "streamrnn_prediction_loss", "summary",
         "Loss of predictions when their target became known, in scaled units.",
     ),
-    Metric("streamrnn_interval_targets_total", "counter", "Targets that became known where an interval was predicted."),
-    Metric("streamrnn_interval_hits_total", "counter", "Of these, targets within the outermost interval."),
     Metric("streamrnn_interval_width", "summary", "Width of the outermost interval, in the target's own unit."),
     Metric("streamrnn_interval_level", "gauge", "Share of targets that should lie within the outermost interval."),
     Metric("streamrnn_label_delay_seconds", "summary", "Event time between an event and its label."),

@@ -22,6 +22,7 @@ import msgspec
 import numpy as np
 
 from streamrnn.broker.protocol import Commit, Output, Record, TopicPartition
+from streamrnn.daemon import worth
 from streamrnn.daemon.lateness import Lateness, latencies
 from streamrnn.daemon.mark import AFRESH, BEGAN_WITH, Handed, Mark
 from streamrnn.daemon.metric_table import RECORDS_CONSUMED, RECORDS_FILTERED, REPLAYED_RECORDS, TOMBSTONES
@@ -34,8 +35,9 @@ from streamrnn.job.codec.dead_letters import encode_dead_letter
 from streamrnn.job.codec.records import Decoded
 from streamrnn.job.job import Job
 from streamrnn.learner.clock import JUMPS
-from streamrnn.learner.learner import Learner, Predictions
+from streamrnn.learner.learner import Learner
 from streamrnn.learner.lowering import bytes_per_slot
+from streamrnn.learner.predictions import Predictions
 from streamrnn.learner.state import LearnerProgress
 from streamrnn.learner.validity import LARGEST_WEIGHT
 from streamrnn.storage.manifest import KEPT_QUARANTINED, Manifest, Progress
@@ -133,6 +135,7 @@ class Partition:
         after = self.learner.counters()
         self._watch.tell(before, after, decoded.seen)
         self.metrics.add(_delta(len(records), decoded, predictions, before, after))
+        worth.add(self.metrics, self.learner.spec, predictions)
         self._tell_of_jumps(before, after, time_before)
         self.outputs += outputs
         return outputs
@@ -394,6 +397,7 @@ class Partition:
     def _show_what_it_is(self, reached: LearnerProgress) -> None:
         self.metrics.set("streamrnn_state_bytes", reached.streams * self._bytes_per_stream)
         self.metrics.set("streamrnn_model_parameters", reached.parameters)
+        worth.show(self.metrics, self.learner.spec, reached)
         self.metrics.info("streamrnn_lineage_info", lineage=self.lineage)
 
     def _show_fields(self) -> None:

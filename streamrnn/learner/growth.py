@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec.structs import replace
 
-from streamrnn.core.counts import UPDATES, WINDOWS_IN_BATCH
+from streamrnn.core.counts import LOST_LABELS, UPDATES, WINDOWS_IN_BATCH
 from streamrnn.core.declarations import Stored
 from streamrnn.learner import rings
 from streamrnn.learner.axes import AXES, OUT, Move, gate_places, index_of, input_places, kept_of, last_places, places_on
@@ -54,6 +54,8 @@ def carry_over(source: LearnerState, target: Learner, features: Sequence[int], *
     if streams:
         kept = _newest_streams(source, new.streams.max_streams, new.streams.protected_share)
         model, rows = grown(MODEL, kept.model, move), grown(STREAMS, kept.streams, move)
+        # Of streams for which there is no room any more, or that remember fewer.
+        model["counters"][LOST_LABELS] += np.count_nonzero(source.streams["event"]) - np.count_nonzero(rows["event"])
         if old.learning.batch_size != new.learning.batch_size:
             _give_up_batch(model)
         target.resume(LearnerState(new, model, rows, kept.keys))

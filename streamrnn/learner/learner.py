@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ import numpy.typing as npt
 
 from streamrnn.core import arrays
 from streamrnn.core.compiled import ensure_compiled
-from streamrnn.core.counts import COUNTS, EVICTIONS, GAUGES
+from streamrnn.core.counts import COUNTS, EVICTIONS, GAUGES, LOST_LABELS
 from streamrnn.core.declarations import by_name
 from streamrnn.core.handle import Handle
 from streamrnn.core.kinds import CLOSE, IMAGINE
@@ -37,6 +36,8 @@ from streamrnn.learner.lowering import (
     new_streams,
     plan_of,
 )  # fmt: skip
+from streamrnn.learner.predictions import Predictions
+from streamrnn.learner.skill import skill_of
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import Beside, LearnerProgress, LearnerState, Slots, TargetStatistics
 from streamrnn.learner.streams import EVICTIONS_IN_USE, StreamIndex
@@ -52,36 +53,6 @@ RLS_WEIGHT = "rls.weight"
 def seed_of(job: str, topic: str, partition: int) -> int:
     """The seed of a partition's learner, the same wherever it runs."""
     return int.from_bytes(hashlib.sha256(f"{job}\0{topic}\0{partition}".encode()).digest()[:8], "big")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Predictions:
-    """What the learner says about a block of n records.
-
-    Attributes
-    ----------
-    value : float64 [n, n_outputs]
-        Prediction in the target's unit (probabilities for classes); NaN for label records.
-    updates : int64 [n]
-        Optimiser steps the model had taken when it predicted the record.
-    loss : float64 [n]
-        Mean loss, in the model's scale, over what the record let us score; NaN = nothing.
-    error : float64 [n]
-        Mean absolute error of the same in the target's unit (classes: 0 right, 1 wrong).
-    grad_norm : float64 [n]
-        Gradient norm, before clipping, of the optimiser step the record led to; NaN = none.
-    """
-
-    value: npt.NDArray[np.float64]
-    updates: npt.NDArray[np.int64]
-    loss: npt.NDArray[np.float64]
-    error: npt.NDArray[np.float64]
-    grad_norm: npt.NDArray[np.float64]
-
-    @classmethod
-    def joined(cls, parts: Sequence[Predictions]) -> Predictions:
-        """What is said about consecutive blocks as what is said about all their records."""
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__slots__))
 
 
 class Learner:
@@ -115,6 +86,7 @@ class Learner:
             protected_share=spec.streams.protected_share,
             max_bytes=spec.streams.max_bytes,
             stream_bytes=bytes_per_stream(spec),
+            notes_left=spec.target.known == "label",
         )
         self.layout = layout_of(spec)
         self._model = new_model(spec, initial_weights(spec, seed))
@@ -150,6 +122,8 @@ class Learner:
             predictions = Predictions.joined(parts)
         else:
             predictions = self._run(block, slots, fresh, times, block.kind)
+        if self.streams.left:
+            self._count_lost()
         self.digest = zlib.crc32(predictions.value.data, self.digest)
         return predictions
 
@@ -202,6 +176,8 @@ class Learner:
                 self._go_back(self.streams.pop_returns()[0][1])
         one.kind[0], one.end[0], one.event[0] = kind, end and self.spec.has_end, event
         self._process_one()
+        if self.streams.left:
+            self._count_lost()
         return self._one_prediction
 
     def close(self, key: bytes) -> None:
@@ -274,9 +250,21 @@ class Learner:
     def _go_back(self, now_ms: int) -> None:
         """Stream time went back: streams that followed the wrong one must not seem to have no pauses until it comes."""
         newest = self._per_stream.last_ms[: self.streams.n_slots]
-        for slot in np.flatnonzero(newest > now_ms).tolist():
-            newest[slot] = now_ms
+        events = self._per_stream.event_ms[: self.streams.n_slots]
+        for slot in np.flatnonzero((newest > now_ms) | (events > now_ms).any(axis=1)).tolist():
+            newest[slot] = min(newest[slot], now_ms)
+            np.minimum(events[slot], now_ms, out=events[slot])
             self.streams.touch(slot)
+
+    def _count_lost(self) -> None:
+        """Count events that still waited for a label when their stream left.
+
+        Where another stream has taken the slot, the kernel did so when it cleared it.
+        """
+        events = self._per_stream.event
+        for slot in self.streams.pop_left():
+            self._model.counters[LOST_LABELS] += np.count_nonzero(events[slot])
+            events[slot] = 0
 
     def _run(
         self,
@@ -321,6 +309,9 @@ class Learner:
             loss=np.empty(n),
             error=np.empty(n),
             grad_norm=np.empty(n),
+            rivals=np.empty((n, 2)),
+            width=np.empty(n),
+            delay=np.empty(n),
         )
 
     # -- what there is to see -----------------------------------------------------------------------------------------
@@ -338,7 +329,12 @@ class Learner:
             parameters=self.layout.size,
             counters=counters,
             digest=self.digest,
+            skill=self.skill(),
         )
+
+    def skill(self) -> dict[str, float]:
+        """1 - error / error of a naive rival, by rival, over some ten thousand newest scored values (``skill``)."""
+        return skill_of(self.spec, self._model.recent_errors)
 
     def target_statistics(self) -> TargetStatistics:
         """Count, mean and deviation of each target field over all streams so far; not kept for classes."""

@@ -181,6 +181,8 @@ class LearnerProgress:
         Running counts by name (``core.counts``).
     digest
         CRC-32 over all predictions of ``process`` so far.
+    skill
+        1 - error / error of a naive rival, by rival (``learner.skill``).
     """
 
     streams: int
@@ -192,6 +194,7 @@ class LearnerProgress:
     parameters: int
     counters: dict[str, int]
     digest: int
+    skill: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -60,6 +60,8 @@ class StreamIndex:
         See ``StreamClock``.
     protected_share, max_bytes, stream_bytes
         See ``Room``.
+    notes_left
+        Whether slots whose stream was dropped are noted in ``left``.
 
     Attributes
     ----------
@@ -69,6 +71,8 @@ class StreamIndex:
         What the newest ``assign`` gave.
     returns
         Where stream time went back since ``pop_returns``: before which record (of all, from 0), and to what time.
+    left
+        Slots whose stream was dropped since ``pop_left``.
 
     >>> index = StreamIndex(max_streams=2, ttl_ms=None, max_time_jump_ms=1000)
     >>> slots, fresh, _ = index.assign([b"a", b"b", b"a", b"c"], [1, 2, 3, 4], [0, 0, 0, 0])
@@ -85,6 +89,7 @@ class StreamIndex:
         protected_share: float = 0.0,
         max_bytes: int | None = None,
         stream_bytes: int = 0,
+        notes_left: bool = False,
     ) -> None:
         self.max_streams = max_streams
         self.ttl_ms = ttl_ms
@@ -98,6 +103,8 @@ class StreamIndex:
         self.records = 0
         self.newest_slots: Integers = np.zeros(0, np.int64)
         self.returns: list[tuple[int, int]] = []
+        self.left: list[int] = []
+        self._notes_left = notes_left
         self._last_seen: list[int] = []  # stream time then
         self._lived: list[int] = []  # the time lived through until then, in which the order of ``_slots`` ascends
         self._touched: list[int] = []  # running number of the record that touched the slot last
@@ -359,6 +366,8 @@ class StreamIndex:
         slot = self._slots.pop(key)
         self.room.leave(key)
         self._keys[slot] = None
+        if self._notes_left:
+            self.left.append(slot)
         heapq.heappush(self._free, slot)
         self._touched_segments.add(slot // SEGMENT_SLOTS)
 
@@ -366,6 +375,11 @@ class StreamIndex:
         """What is in ``returns``, which is empty afterwards."""
         returns, self.returns = self.returns, []
         return returns
+
+    def pop_left(self) -> list[int]:
+        """The slots in ``left`` that no other stream has taken, once each; it is empty afterwards."""
+        left, self.left = self.left, []
+        return sorted({slot for slot in left if self._keys[slot] is None})
 
     def pop_touched_segments(self) -> set[int]:
         """Segments touched since the last call."""

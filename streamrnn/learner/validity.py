@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from streamrnn.core.counts import WINDOWS_IN_BATCH
 from streamrnn.core.inputs import LARGEST
+from streamrnn.core.rivals import MEMORY
 from streamrnn.core.rls import SMALLEST_NOISE
 from streamrnn.core.scaler import ABSURD, NEWCOMERS, QUIET
 from streamrnn.core.targets import LARGEST_LAG
@@ -130,9 +131,13 @@ _SQUARES_MODEL: Mapping[str, Rule] = {
 """Of one linear model of the RLS readout."""
 
 
+def _classes(spec: LearnerSpec, *, unknown: bool = False) -> Range | None:
+    """The range of a class index; None where numbers are predicted."""
+    return None if spec.target.classes is None else Range(0, len(spec.target.classes) - 1, unknown, True)
+
+
 def model_ranges(spec: LearnerSpec) -> dict[str, Rule]:
     """Of every array of ``state.MODEL``."""
-    del spec
     return {
         "theta": WEIGHT,
         "accumulated": ANYTHING,  # a sum that overflows is dropped with its batch
@@ -157,6 +162,10 @@ def model_ranges(spec: LearnerSpec) -> dict[str, Rule]:
         "change_m2": SQUARES,
         "change_watch": WATCH,
         "change_first": Range(0.0, DIFFERENCE.most),
+        "rival_count": COUNT,
+        "typical": _classes(spec) or MEAN,  # a class is a place in the array below
+        "class_counts": COUNT,
+        "recent_errors": Range(0.0, _ROUNDED * MEMORY * DIFFERENCE.most),
         "counters": COUNT,
         "gauges": ANYTHING,
         "clock": [
@@ -169,7 +178,7 @@ def model_ranges(spec: LearnerSpec) -> dict[str, Rule]:
 
 def stream_ranges(spec: LearnerSpec) -> dict[str, Rule]:
     """Of every array of ``state.STREAMS``."""
-    classes = None if spec.target.classes is None else Range(0, len(spec.target.classes) - 1, True, True)
+    classes = _classes(spec, unknown=True)
     return {
         "state": STATE,
         "before": STATE,
@@ -179,6 +188,7 @@ def stream_ranges(spec: LearnerSpec) -> dict[str, Rule]:
         "steps": COUNT,
         "last_ms": ANYTHING,
         "newest": classes or KNOWN_OR_NOT,
+        "last_known": classes or KNOWN_OR_NOT,
         "history": VALUE,
         "history_count": COUNT,
         "y_count": COUNT,
@@ -189,11 +199,13 @@ def stream_ranges(spec: LearnerSpec) -> dict[str, Rule]:
         "change_m2": SQUARES,
         "change_watch": WATCH,
         "remembered": ANYTHING,  # it is scored, which is all that is done with it
+        "remembered_rivals": classes or Range(MEAN.least, MEAN.most, unknown=True),
         "regressors": Range(-_ROUNDED * LARGEST, _ROUNDED * LARGEST),
         "scaling": SCALING,
         "expert_predictions": ANYTHING,  # the readout compares them with a bound before it learns
         "event": ANYTHING,
         "event_step": Range(-1, LARGEST_COUNT, grows=True),
+        "event_ms": ANYTHING,
         "event_count": COUNT,
         "last_x": KNOWN_OR_NOT,
         "seen": SEEN,

@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace as replace_spec
 
 from streamrnn.core.counts import COUNTS, EVICTIONS
 from streamrnn.core.kinds import CLOSE
 from streamrnn.learner.block import EVENT, LABEL, Block
 from streamrnn.learner.clock import JUMPS
 from streamrnn.learner.learner import RLS_WEIGHT, Learner
+from streamrnn.learner.skill import rivals_of
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
 from streamrnn.learner.streams import EVICTIONS_IN_USE
 from tests.oracle.learner import NaiveLearner
@@ -79,6 +81,9 @@ def check_agreement(spec: LearnerSpec, block: Block, cuts: list[tuple[int, bool]
     assert np.concatenate([p.updates for p in predictions]).tolist() == updates.tolist()
     close(np.concatenate([p.loss for p in predictions]), [loss for loss, _ in naive.scores], "losses")
     close(np.concatenate([p.error for p in predictions]), [error for _, error in naive.scores], "errors")
+    close(np.concatenate([p.rivals for p in predictions]), naive.rival_scores, "errors of the rivals")
+    close(np.concatenate([p.width for p in predictions]), naive.widths, "widths of intervals")
+    close(np.concatenate([p.delay for p in predictions]), naive.delays, "delays of labels")
     norms = np.full(len(block), np.nan)
     for record, norm in naive.steps:
         norms[record] = norm
@@ -98,6 +103,11 @@ def check_agreement(spec: LearnerSpec, block: Block, cuts: list[tuple[int, bool]
         for i, (name, state) in enumerate(carried_state(learner, key).items()):
             close(state, [layer[i] for layer in stream.sequence.state], f"{name} of {key!r}")
     arrays = learner.state().model
+    recent = [naive.rivals.recent(i) for i in naive.rivals.fields]
+    close(arrays["recent_errors"], recent, "errors of model and rivals")
+    if all(typical > tolerance for _, _, typical in recent):
+        skill = [learner.skill().get(name, np.nan) for name in rivals_of(spec)]
+        close(skill, naive.rivals.skill(), "skill")
     for o, readout in enumerate(naive.readouts):
         for name, model in (("full", readout.full), ("plain", readout.plain)):
             root = arrays[f"readout_{name}_root"][o]
@@ -262,6 +272,27 @@ def test_a_jump_of_time_that_is_taken_back_leaves_pauses_and_streams_as_the_naiv
     counts = learner.counters()
     assert (counts["time_jumps_believed"], counts["time_jumps_taken_back"]) == (1, 1)
     assert counts["sequences_ended" if ttl_s is None else "evictions_ttl"] > 0
+
+
+def test_labels_across_a_jump_that_is_taken_back_are_as_late_as_the_naive_learner_has_them() -> None:
+    spec = replace_spec(LABELLED, streams=StreamSpec(max_streams=9, ttl_s=30.0, max_time_jump_s=60.0))
+    block = log_with_a_jump(spec)
+    kind, event = np.zeros(len(block), np.uint8), np.arange(1, len(block) + 1, dtype=np.uint64)
+    seen: dict[bytes, list[int]] = {}
+    for i, key in enumerate(block.keys):
+        before = seen.setdefault(key, [])
+        if len(before) > 1 and i % 5 < 2:
+            kind[i], event[i] = LABEL, before.pop(0)
+        else:
+            before.append(i + 1)
+    block = replace(block, kind=kind, event=event, y=np.where(kind[:, None] == LABEL, block.y, np.nan))
+    check_agreement(spec, block, [(60, True), (102, False)], 1e-9)
+    learner, _ = pair(spec)
+    delays = learner.process(block).delay
+    assert len(delays[delays > 0]) > 10
+    assert np.nanmax(delays) < 3600, "an event of next year was brought back with time"
+    assert learner.counters()["time_jumps_taken_back"] == 1
+    assert learner.counters()["lost_labels"] > 0
 
 
 def log_with_a_jump(spec: LearnerSpec) -> Block:

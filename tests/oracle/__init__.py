@@ -5,4 +5,5 @@ encoder  inputs and units of targets
 streams  what is remembered of a stream, and time
 network  cells, losses, optimisers
 readout  the readout by least squares
+rivals   what predictions are measured against
 """

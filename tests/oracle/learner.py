@@ -35,12 +35,14 @@ from tests.oracle.network import (
     zero_state,
 )
 from tests.oracle.readout import NaiveReadout
+from tests.oracle.rivals import NaiveRivals
 from tests.oracle.streams import (
     CLOSE,
     ESTABLISHED,
     FORGET,
     LABEL,
     Clock,
+    Event,
     History,
     Record,
     Stream,
@@ -76,6 +78,10 @@ class NaiveLearner(NaiveEncoder):
         self.steps: list[tuple[int, float]] = []  # of each optimiser step: its record's number and the gradient norm
         self.losses: list[float] = []
         self.scores: list[tuple[float, float]] = []  # per record: mean loss and mean error of what it let us score
+        self.rivals = NaiveRivals(spec)
+        self.rival_scores: list[tuple[float, ...]] = []  # per record: mean errors of the rivals on the same
+        self.widths: list[float] = []  # per record: mean width of the intervals it let us score
+        self.delays: list[float] = []  # per record: seconds from its event to this label
 
     def new_readouts(self) -> list[NaiveReadout]:
         """One per output; the newest value of its field is its first lag, or else among the inputs, if anywhere."""
@@ -113,14 +119,17 @@ class NaiveLearner(NaiveEncoder):
     def process_record(self, record: Record) -> tuple[Array, int]:
         """One record, wholly: time, eviction, gap, predict, score, advance, learn; or a sequence or stream ends."""
         self.scores.append((np.nan, np.nan))
+        self.rival_scores.append((np.nan, np.nan))
+        self.widths.append(np.nan)
+        self.delays.append(np.nan)
         if record.kind == CLOSE:
             updates = self.updates
             self.close(record.key)
             return np.full(self.spec.n_outputs, np.nan), updates
         self.number += 1
         if record.kind == FORGET:  # outside time: no clock moves, and nobody else leaves
-            if self.streams.pop(record.key, None) is not None:
-                self.counts["evictions_tombstone"] += 1
+            if record.key in self.streams:
+                self.drop(record.key, "tombstone")
             return np.full(self.spec.n_outputs, np.nan), self.updates
         seen = {key: stream.last_number for key, stream in self.streams.items()}
         time_ms = self.clock.advance(record.time_ms, record.key, seen, self.number)
@@ -129,10 +138,12 @@ class NaiveLearner(NaiveEncoder):
                 stream.last_seen_ms = min(stream.last_seen_ms, time_ms)
                 if (last_ms := stream.sequence.last_time_ms) is not None:
                     stream.sequence.last_time_ms = min(last_ms, time_ms)
+                for event in stream.events:
+                    event.time_ms = min(event.time_ms, time_ms)
         self.evict_idle(record.key, time_ms)
         if record.kind == LABEL:
             self.counts["label_records"] += 1
-            self.process_label(record)
+            self.process_label(record, time_ms)
             return np.full(self.spec.n_outputs, np.nan), self.updates
         stream = self.touch(record.key)
         self.counts["records_predicted"] += 1
@@ -193,8 +204,13 @@ class NaiveLearner(NaiveEncoder):
         if returning in self.streams and time_ms - self.streams[returning].last_seen_ms > ttl_s * 1000:
             idle.append(returning)
         for key in set(idle):
-            del self.streams[key]
-            self.counts["evictions_ttl"] += 1
+            self.drop(key, "ttl")
+
+    def drop(self, key: bytes, cause: str) -> Stream:
+        stream = self.streams.pop(key)
+        self.counts[f"evictions_{cause}"] += 1
+        self.counts["lost_labels"] += stream.waiting
+        return stream
 
     def touch(self, key: bytes) -> Stream:
         if key not in self.streams:
@@ -224,8 +240,7 @@ class NaiveLearner(NaiveEncoder):
             else:
                 return
             leaving = new[0] if new and protected else next(iter(self.streams))
-            stream = self.streams.pop(leaving)
-            self.counts["evictions_capacity"] += 1
+            stream = self.drop(leaving, "capacity")
             if leaving in old and self.clock.lived_ms - stream.lived[-1] <= stream.lived[-1] - stream.lived[0]:
                 self.counts["evictions_in_use"] += 1
 
@@ -254,7 +269,8 @@ class NaiveLearner(NaiveEncoder):
         y = np.where(np.isfinite(record.y), record.y, np.nan).astype(np.float64)
         if forecast:
             reached = range(1, min(spec.target.horizon, sequence.steps) + 1)
-            self.score(stream, [(sequence.predictions[-j], j) for j in reached], y)
+            self.score(stream, [(sequence.predictions[-j], sequence.rivals[-j], j) for j in reached], y)
+            self.tell_rivals(stream, y)
             counted, kept = self.absorb_targets(stream, y)
             self.note(sequence, kept)
             for j in reached:
@@ -262,9 +278,10 @@ class NaiveLearner(NaiveEncoder):
 
         prediction, x, after, phi, experts = self.foretell(record, stream, time_ms)
         before, units, sound = sequence.state, self.units(stream), self.lags_are_sound(stream)
-        updates = self.updates
+        updates, rivals = self.updates, self.rivals.foretell(stream.newest)
         if spec.target.known == "record":
-            self.score(stream, [(prediction, 1)], y)
+            self.score(stream, [(prediction, rivals, 1)], y)
+            self.tell_rivals(stream, y)
 
         sequence.state = after
         sequence.before.append(before)
@@ -274,6 +291,7 @@ class NaiveLearner(NaiveEncoder):
         sequence.regressors.append(phi)
         sequence.expert_predictions.append(experts)
         sequence.units.append(units)
+        sequence.rivals.append(rivals)
         sequence.sound.append(sound)
         width = 1 if self.classify else spec.n_outputs
         sequence.targets.append(np.full(width, np.nan, self.dtype))
@@ -287,7 +305,9 @@ class NaiveLearner(NaiveEncoder):
                 self.set_target(stream, sequence, sequence.steps - 1, 1, i, self.counted[i])
         sequence.last_time_ms = time_ms if sequence.last_time_ms is None else max(sequence.last_time_ms, time_ms)
         if spec.target.known == "label":
-            stream.events = [*stream.events, (record.event, sequence, sequence.steps - 1)][-spec.target.label_memory :]
+            stream.events.append(Event(record.event, sequence, sequence.steps - 1, time_ms))
+            if len(stream.events) > spec.target.label_memory:
+                self.counts["lost_labels"] += stream.events.pop(0).id != 0
         return prediction, updates
 
     def complete(self, stream: Stream, j: int, y: Array) -> None:
@@ -324,21 +344,24 @@ class NaiveLearner(NaiveEncoder):
         """[n_outputs, regressors]"""
         return np.array([readout.full.w for readout in self.readouts], np.float64)
 
-    def process_label(self, record: Record) -> None:
+    def process_label(self, record: Record, time_ms: int) -> None:
         """A late label: ignored unless its event is remembered, learned if its step is inside the next window."""
         if record.key not in self.streams:
             self.counts["unmatched_labels"] += 1
             return
         stream = self.touch(record.key)
         y = np.where(np.isfinite(record.y), record.y, np.nan).astype(np.float64)
-        matches = [i for i, (event, _, _) in enumerate(stream.events) if event == record.event != 0]
+        matches = [event for event in stream.events if event.id == record.event != 0]
         if not matches:
             self.counts["unmatched_labels"] += 1
             return
-        _, sequence, step = stream.events[matches[-1]]
+        event = matches[-1]
+        sequence, step = event.sequence, event.step
         if np.isfinite(y).any():
-            stream.events[matches[-1]] = (0, sequence, step)  # a repeated label finds nothing
-        self.score(stream, [(sequence.predictions[step], 1)], y)
+            event.id = 0  # a repeated label finds nothing
+            self.delays[-1] = max(0, time_ms - event.time_ms) / 1000
+        self.score(stream, [(sequence.predictions[step], sequence.rivals[step], 1)], y)
+        self.tell_rivals(stream, y)
         counted, kept = self.absorb_targets(stream, y)
         self.note(stream.sequence, kept)
         if self.rls:
@@ -394,16 +417,25 @@ class NaiveLearner(NaiveEncoder):
         unknown = np.isnan(sequence.units[step][column % self.spec.n_targets][1])
         return sequence.sound[step] and not unknown and not self.in_question(stream, column)
 
-    def score(self, stream: Stream, predictions: list[tuple[Array, int]], y: Array) -> None:
-        """Mean loss (in the model's scale) and mean error (in y's unit) of predictions, each with its horizon."""
-        losses, errors = [], []
+    def tell_rivals(self, stream: Stream, y: Array) -> None:
+        for i in known_fields(y):
+            value = float(y[i])
+            self.rivals.learn(stream.newest, i, value if self.classify else self.within_reach(stream, i, value))
+
+    def score(self, stream: Stream, predictions: list[tuple[Array, list[tuple[float, float]], int]], y: Array) -> None:
+        """Mean loss (in the model's scale) and mean errors (in y's unit) of predictions and of what rivals said then.
+
+        Each comes with its horizon.
+        """
+        losses, errors, rivals, widths = [], [], [], []
         model, levels = self.spec.model, self.levels
-        for prediction, j in predictions:
+        for prediction, said, j in predictions:
             for i in known_fields(y):
                 if self.classify:
                     probabilities = prediction if len(prediction) > 1 else np.array([1 - prediction[0], prediction[0]])
                     losses.append(-np.log(max(probabilities[int(y[i])], 1e-15)))
                     errors.append(float(np.argmax(probabilities) != y[i]))
+                    rivals.append(self.rivals.score(i, errors[-1], said[i], y[i]))
                     continue
                 width = self.width(stream, j, i)
                 first = ((j - 1) * self.spec.n_targets + i) * len(levels)
@@ -414,8 +446,17 @@ class NaiveLearner(NaiveEncoder):
                     for d, q in zip(distances, levels, strict=True)
                 ]
                 losses.append(np.mean(elements))
-                errors.append(abs(published[len(levels) // 2] - self.within_reach(stream, i, float(y[i]))))
+                reached = self.within_reach(stream, i, float(y[i]))
+                errors.append(abs(published[len(levels) // 2] - reached))
+                rivals.append(self.rivals.score(i, errors[-1], said[i], reached))
+                if len(levels) > 1:
+                    self.counts["interval_targets"] += 1
+                    self.counts["interval_hits"] += int(published[0] <= y[i] <= published[-1])
+                    widths.append(max(0.0, published[-1] - published[0]))
+        if widths:
+            self.widths[-1] = float(np.mean(widths))
         if losses:
+            self.rival_scores[-1] = tuple(np.mean(rivals, axis=0).tolist())
             self.scores[-1] = (float(np.mean(losses)), float(np.mean(errors)))
 
     def prediction(self, stream: Stream, outputs: Array) -> Array:

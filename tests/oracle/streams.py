@@ -55,6 +55,7 @@ class History:
     expert_predictions: list[list[list[float]]] = field(default_factory=list)  # its two models' then, by output
     units: list[list[tuple[float, float]]] = field(default_factory=list)  # the fields' centres and widths then
     sound: list[bool] = field(default_factory=list)  # whether weights may be learned from them
+    rivals: list[list[tuple[float, float]]] = field(default_factory=list)  # what they said of the fields then
     last_time_ms: int | None = None
     last_x: dict[int, float] = field(default_factory=dict)  # each feature's newest known value
 
@@ -76,7 +77,23 @@ class Stream:
     last_lived_ms: int = 0  # the time lived through by then
     last_number: int = 0  # that record's
     lived: list[int] = field(default_factory=list)  # the time lived through by each of its records
-    events: list[tuple[int, History, int]] = field(default_factory=list)  # id, its sequence, its step
+    events: list[Event] = field(default_factory=list)  # the newest
+    newest: dict[int, float] = field(default_factory=dict)  # each field's newest value, as far as errors are to it
+
+    @property
+    def waiting(self) -> int:
+        """Events whose label has not come."""
+        return sum(event.id != 0 for event in self.events)
+
+
+@dataclass
+class Event:
+    """What a label may come for; its id is 0 once one did."""
+
+    id: int
+    sequence: History
+    step: int
+    time_ms: int
 
 
 @dataclass

@@ -6,7 +6,8 @@ import numpy as np
 
 from streamrnn.core.kinds import CLOSE
 from streamrnn.learner.block import Block
-from streamrnn.learner.learner import Learner, Predictions
+from streamrnn.learner.learner import Learner
+from streamrnn.learner.predictions import Predictions
 
 Bits = dict[str, bytes]
 
@@ -21,7 +22,7 @@ def bits_of(learner: Learner) -> Bits:
 
 def bits_of_predictions(*parts: Predictions) -> Bits:
     """The predictions of consecutive blocks, bit for bit."""
-    names = ("value", "updates", "loss", "error", "grad_norm")
+    names = Predictions.__slots__
     return {name: np.concatenate([getattr(p, name) for p in parts]).tobytes() for name in names}
 
 
@@ -29,7 +30,9 @@ def one_by_one(learner: Learner, block: Block) -> Predictions:
     """What ``process`` says of the block, from single calls."""
     n, one = len(block), learner._one
     value = np.zeros((n, learner.spec.n_outputs))
-    predictions = Predictions(value, np.zeros(n, np.int64), np.zeros(n), np.zeros(n), np.zeros(n))
+    predictions = Predictions(
+        value, np.zeros(n, np.int64), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros((n, 2)), np.zeros(n), np.zeros(n)
+    )
     for i in range(len(block)):
         if block.kind[i] == CLOSE:
             learner.close(block.keys[i])
@@ -39,8 +42,8 @@ def one_by_one(learner: Learner, block: Block) -> Predictions:
                 block.keys[i], block.kind[i], block.x[i], block.y[i], block.time_ms[i],
                 end=block.end[i], event=block.event[i],
             )  # fmt: skip
-        predictions.updates[i], predictions.loss[i] = one.updates[0], one.loss[0]
-        predictions.error[i], predictions.grad_norm[i] = one.error[0], one.grad_norm[0]
+        for name in Predictions.__slots__[1:]:
+            getattr(predictions, name)[i] = getattr(one, name)[0]
     return predictions
 
 
