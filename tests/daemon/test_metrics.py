@@ -50,8 +50,6 @@ COUNTED = {
     "late_labels": 11,
     "unmatched_labels": 12,
     "lost_labels": 20,
-    "interval_targets": 10,
-    "interval_hits": 8,
     "replayed_records": 13,
     "windows_in_batch": -2,
 }
@@ -68,6 +66,8 @@ GAUGES_BY_NAME = {
     "streamrnn_model_parameters": 4_481,
 }
 COUNTERS_BY_NAME = {
+    "streamrnn_interval_targets_total": 10,
+    "streamrnn_interval_hits_total": 8,
     "streamrnn_drift_alarms_total": 1,
 }
 SUMS_BY_NAME = {"streamrnn_interval_width": (50.0, 10), "streamrnn_label_delay_seconds": (120.0, 4)}
@@ -170,8 +170,6 @@ EXPECTED = {
     "streamrnn_late_labels_total": 11,
     "streamrnn_unmatched_labels_total": 12,
     "streamrnn_lost_labels_total": 20,
-    "streamrnn_interval_targets_total": 10,
-    "streamrnn_interval_hits_total": 8,
     "streamrnn_replayed_records_total": 13,
     "streamrnn_gradient_norm_last": 2.0,
     "streamrnn_gradient_norm_sum": 2.6,
