@@ -24,7 +24,9 @@ stopping      from a signal to the end of the process, in time
 collector     Python's garbage collector in a process that lives long
 metric_table  every metric, in one table
 metrics       the metrics at work
-logs          where the log goes
+logs          where the log goes, and how it looks
+introduction  its first lines
+outage        what is told of a broker that is away
 health        liveness and readiness
 http          the endpoint of all three: who may connect, and for how long
 request       what a client asked for, or why that is no request
