@@ -4,6 +4,7 @@ protocol           what a broker can be asked, and the values that cross the sea
 embedded           a log of files that behaves like a broker
 embedded_log       that log: topics and commits in a directory
 partition_file     one partition of it
+history            what a topic holds already, read from outside
 kafka_client       a real cluster: consuming, committing, delivering
 kafka_group        the consumer's life in its group: polls during a rebalance, leaving
 kafka_assignor     who reads which partition, and over how many that was shared
