@@ -55,7 +55,7 @@ def _skill_now() -> Line:
         "became known in it."
     )
     return line(
-        8,
+        10,
         (5, (_newest(), _over_range(between))),
         (
             11,
