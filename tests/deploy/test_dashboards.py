@@ -95,20 +95,9 @@ def test_a_dashboard_goes_through_grafana_s_types_unchanged(name: str) -> None:
 @each
 def test_links_and_marks_are_beside_the_variables_and_legends_below_their_graphs(name: str) -> None:
     assert IN_A_MENU not in json.dumps(DASHBOARDS[name])
-    legends = [panel["options"]["legend"] for panel in panels(DASHBOARDS[name]) if "legend" in panel.get("options", {})]
-    assert legends
-    assert {legend["placement"] for legend in legends} == {"bottom"}
-
-
-def test_uids_are_unique_and_links_lead_to_dashboards_that_exist() -> None:
-    assert sorted(board["uid"] for board in DASHBOARDS.values()) == sorted((OVERVIEW, LEARNING, PIPELINE))
-    for board in DASHBOARDS.values():
-        text = json.dumps(board)
-        assert {OVERVIEW, LEARNING, PIPELINE} - {board["uid"]} <= set(re.findall(r"/d/([\w-]+)", text))
-        assert set(re.findall(r"/d/([\w-]+)", text)) <= {OVERVIEW, LEARNING, PIPELINE}
-
-
-# ---- the grid
+    with_legend = [panel for panel in panels(DASHBOARDS[name]) if panel["type"] in ("timeseries", "state-timeline")]
+    assert with_legend
+    assert {panel["options"]["legend"]["placement"] for panel in with_legend} == {"bottom"}
 
 
 @each
