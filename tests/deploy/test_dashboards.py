@@ -100,6 +100,17 @@ def test_links_and_marks_are_beside_the_variables_and_legends_below_their_graphs
     assert {panel["options"]["legend"]["placement"] for panel in with_legend} == {"bottom"}
 
 
+def test_uids_are_unique_and_links_lead_to_dashboards_that_exist() -> None:
+    assert sorted(board["uid"] for board in DASHBOARDS.values()) == sorted((OVERVIEW, LEARNING, PIPELINE))
+    for board in DASHBOARDS.values():
+        text = json.dumps(board)
+        assert {OVERVIEW, LEARNING, PIPELINE} - {board["uid"]} <= set(re.findall(r"/d/([\w-]+)", text))
+        assert set(re.findall(r"/d/([\w-]+)", text)) <= {OVERVIEW, LEARNING, PIPELINE}
+
+
+# ---- the grid
+
+
 @each
 def test_panels_have_unique_ids_and_titles_that_tell_them_apart(name: str) -> None:
     ids = [panel["id"] for panel in DASHBOARDS[name]["panels"]]

@@ -421,6 +421,7 @@ def _labels() -> Line:
                 "Mean event time between an event and its label.",
                 "s",
                 Query(mean("streamrnn_label_delay_seconds"), EACH),
+                sparse=True,
             ),
         ),
         (

@@ -135,6 +135,7 @@ def _rebalances() -> Line:
                 "From the first sign of a rebalance until the group was stable again.",
                 "s",
                 *quantiles(of_worker("streamrnn_rebalance_duration_seconds_bucket")),
+                sparse=True,
             ),
         ),
     )
@@ -151,6 +152,7 @@ def _recovery() -> Line:
                 "s",
                 Query(quantile(0.95, of_worker("streamrnn_restore_duration_seconds_bucket")), "restore"),
                 Query(quantile(0.95, of_worker("streamrnn_replay_duration_seconds_bucket")), "replay"),
+                sparse=True,
             ),
         ),
         (
@@ -217,6 +219,7 @@ def _checkpoints() -> Line:
                 "Quantiles over partitions; writing is in the background.",
                 "s",
                 *quantiles(of("streamrnn_checkpoint_duration_seconds_bucket")),
+                sparse=True,
             ),
         ),
         (
