@@ -309,3 +309,17 @@ def test_provisioning_names_the_folder_that_the_dashboards_are_mounted_at() -> N
 def test_provisioning_brings_one_prometheus_which_the_dashboards_take_by_default() -> None:
     (source,) = provisioned("datasources")["datasources"]
     assert (source["type"], source["url"], source["isDefault"]) == ("prometheus", "http://prometheus:9090", True)
+
+
+def test_the_compose_file_mounts_what_the_provisioning_reads() -> None:
+    services = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())["services"]
+    mounts = dict(mount.split(":")[:2][::-1] for mount in services["grafana"]["volumes"])
+    assert (ROOT / "docker" / mounts["/etc/grafana/provisioning"]).resolve() == GRAFANA / "provisioning"
+    assert (ROOT / "docker" / mounts["/var/lib/grafana/dashboards"]).resolve() == GRAFANA / "dashboards"
+    home = Path(services["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
+    assert home.parent == Path("/var/lib/grafana/dashboards")
+    assert (GRAFANA / "dashboards" / home.name).exists()
+    assert "prometheus" in services
+    scraped = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
+    (source,) = provisioned("datasources")["datasources"]
+    assert source["jsonData"]["timeInterval"] == scraped["global"]["scrape_interval"]
