@@ -110,7 +110,7 @@ def _broker() -> Panel:
         "Time since a broker last answered anything, of the worker that has waited longest.",
         "s",
         Query(f"max({age(of_worker('streamrnn_broker_last_answer_timestamp_seconds'), 'instance')})", "silent"),
-        steps=below(10, 60),
+        steps=below(60, 120),
         link=to(PIPELINE, "Pipeline"),
     )
 
@@ -194,6 +194,7 @@ def _what_now() -> Line:
                 Query(f"max by (alertname, severity, partition) ({_firing()})"),
                 names={"alertname": "alert", "severity": "severity", "partition": "partition"},
                 hidden=("Value",),
+                sort="alert",
             ),
         ),
     )
@@ -277,6 +278,7 @@ def _what_runs() -> Line:
                 Query(f"max by (instance, streamrnn) ({of_worker('streamrnn_build_info')})"),
                 names={"instance": "worker", "streamrnn": "version", **shown},
                 hidden=("Value #A", "Value #B"),
+                sort="worker",
             ),
         ),
     )

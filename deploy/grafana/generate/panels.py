@@ -157,7 +157,7 @@ def graph(
 ) -> timeseries.Panel:
     """Lines over time. ``steps`` draw lines where thresholds lie; series whose name matches ``dashed`` are so.
 
-    ``low=None`` lets the axis begin below 0 where values do. ``sparse``: values are rare, so lines join them.
+    ``low=None`` lets the axis begin below 0 where values do. ``sparse``: values are rare, so they are points.
     """
     panel = (
         timeseries.Panel()
@@ -170,8 +170,7 @@ def graph(
         .color_scheme(dashboard.FieldColor().mode(FieldColorModeId.PALETTE_CLASSIC))
         .line_width(1)
         .fill_opacity(60 if stacked else 0)
-        .show_points(shapes.VisibilityMode.AUTO if sparse else shapes.VisibilityMode.NEVER)
-        .span_nulls(sparse)
+        .show_points(shapes.VisibilityMode.ALWAYS if sparse else shapes.VisibilityMode.NEVER)
         .legend(
             common.VizLegendOptions()
             .show_legend(True)
@@ -293,6 +292,7 @@ def rows(
     units: dict[str, str] | None = None,
     hidden: tuple[str, ...] = (),
     state: str = "",
+    sort: str = "partition",
 ) -> table.Panel:
     """A table: a row for each set of labels, a column for each query (``Value #A``...) and label, under new names."""
     panel = (
@@ -307,6 +307,7 @@ def rows(
         .thresholds(_thresholds(((None, "text"),)))
         .color_scheme(dashboard.FieldColor().mode(FieldColorModeId.FIXED).fixed_color("text"))
         .show_header(True)
+        .sort_by([common.TableSortByFieldState().display_name(sort).desc(False)])
         .cell_height(shapes.TableCellHeight.SM)
         .no_value("none")
     )

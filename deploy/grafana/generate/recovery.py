@@ -43,7 +43,7 @@ def _broker() -> Line:
                 "Of each worker; a worker asks at least every few seconds.",
                 "s",
                 Query(age(of_worker("streamrnn_broker_last_answer_timestamp_seconds"), "instance"), "{{instance}}"),
-                steps=((None, "transparent"), (60, "red")),
+                steps=((None, "transparent"), (120, "red")),
             ),
         ),
         (
@@ -280,11 +280,10 @@ def _streams() -> Line:
             6,
             graph(
                 "Streams",
-                "Streams with a hidden state, and dashed those of four records and more.",
+                "Streams with a hidden state, of all partitions, and those of them with four records and more.",
                 "short",
-                Query(held, EACH),
-                Query(worst(of("streamrnn_streams_with_history")), f"history {EACH}"),
-                dashed="history .*",
+                Query(total(held), "streams"),
+                Query(total(worst(of("streamrnn_streams_with_history"))), "with history"),
             ),
         ),
         (
