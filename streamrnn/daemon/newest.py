@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamrnn.learner.block import EVENT, Block
-from streamrnn.learner.learner import Predictions
+from streamrnn.learner.predictions import Predictions
 
 _FIRST_SLOTS = 256
 _NOTHING = -1

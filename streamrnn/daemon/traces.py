@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from streamrnn.learner.block import EVENT, LABEL, Block
 from streamrnn.learner.features import canonical_text
-from streamrnn.learner.learner import Predictions
+from streamrnn.learner.predictions import Predictions
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.streams import StreamIndex
 

@@ -19,15 +19,15 @@ class Word(NamedTuple):
 
 
 class Situation(NamedTuple):
-    """What the sentence is made of. ``states`` holds the state of every partition, by its name."""
+    """What the sentence is made of. ``states`` holds the state of every partition, by its name; ``away_since_s`` when
+    the broker last answered, None while it does."""
 
     states: Mapping[str, str]
     behind: float | None = None
     standby: bool = False
     silent_s: float = 0.0
     hung: bool = False
-    connected: bool = True
-    last_answer_s: float | None = None
+    away_since_s: float | None = None
 
 
 def state(now: Situation) -> Word:
@@ -36,9 +36,9 @@ def state(now: Situation) -> Word:
     predicting = f"{counts['live']} of {_count(n, 'partition')} predicting"
     if now.hung:
         return Word("hung", f"Hung: the loop has not turned for {duration(now.silent_s)}; restart the worker.", False)
-    if not now.connected:
-        since = "" if now.last_answer_s is None else f" since {clock_time(now.last_answer_s)}"
-        return Word("away", f"Broker away{since}: nothing comes and nothing is sent until it answers again.", False)
+    if now.away_since_s is not None:
+        since = clock_time(now.away_since_s)
+        return Word("away", f"Broker away since {since}: nothing comes and nothing is sent until it answers.", False)
     if counts["stalled"]:
         names = escaping.names([name for name, state in now.states.items() if state == "stalled"], most=3)
         return Word("stalled", f"Stalled: {names} {_has(counts['stalled'])} records to read, and none is read.", False)

@@ -1,23 +1,24 @@
 """What is learned, and from what? One partition's model, statistics and streams.
 
-spec        what is learned and how, as validated values
-sound       the bounds within which its numbers make sense together
-paths       how a field of a record is named
-features    fields of a record to columns of numbers
-hashing     which bucket a value is hashed into, under a key
-block       records in log order as arrays
-learner     Learner: predict, score and learn, record by record
-predictions what it says of a block of records, and what it could score
-skill       how much better than naive rivals it is
-state       LearnerState: all that a learner knows, as one value; how far it has come
-streams     which stream has which slot of the arrays, and who has to leave
-one_stream  what is kept of one stream, as plain data
-room        how many streams there is room for, and who leaves for a new one
-clock       stream time, safe against absurd timestamps
-axes        what the axes of its arrays mean, how long they are, how they grow
-validity    what the arrays of a state may hold
-lowering    from a specification to the kernels' numbers and arrays
-changes     what becomes of what was learned when a setting changes
-growth      what was learned, moved into a larger network
-rings       what streams remember, laid out anew for other windows
+spec         what is learned and how, as validated values
+sound        the bounds within which its numbers make sense together
+paths        how a field of a record is named
+features     fields of a record to columns of numbers
+hashing      which bucket a value is hashed into, under a key
+block        records in log order as arrays
+gauges       how it learns: numbers for whoever looks
+learner      Learner: predict, score and learn, record by record
+predictions  what it says of a block of records, and what it could score
+skill        how much better than naive rivals it is
+state        LearnerState: all that a learner knows, as one value; how far it has come
+streams      which stream has which slot of the arrays, and who has to leave
+one_stream   what is kept of one stream, as plain data
+room         how many streams there is room for, and who leaves for a new one
+clock        stream time, safe against absurd timestamps
+axes         what the axes of its arrays mean, how long they are, how they grow
+validity     what the arrays of a state may hold
+lowering     from a specification to the kernels' numbers and arrays
+changes      what becomes of what was learned when a setting changes
+growth       what was learned, moved into a larger network
+rings        what streams remember, laid out anew for other windows
 """
