@@ -63,6 +63,7 @@ class Status:
             },
             "latency": {"median_s": self._history.latency(0.5), "p99_s": self._history.latency(0.99)},
             "skill": skills,
+            "rivals": words.RIVALS,
             "error": self._history.errors(),
             "reach": _reach(samples),
             "checkpoint": _checkpoint(samples, now),

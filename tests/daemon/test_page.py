@@ -119,7 +119,7 @@ def test_the_page_shows_what_the_document_says_and_fits_and_asks_nobody_else(
         tab.value("[...document.querySelectorAll('#warnings li')].map((line) => line.textContent)") == doc["warnings"]
     )
     rows = tab.value("[...document.querySelectorAll('#partitions tr')].map((row) => row.cells[0].textContent)")
-    assert rows == ["departures-0", "departures-1"]
+    assert rows == ["departures/0", "departures/1"]
     assert tab.value("document.querySelectorAll('#reach-chart rect').length") == len(doc["reach"]["norms"]) == 7
     assert tab.value("document.querySelectorAll('#streams svg .actual').length") == 40 + 39 + 1
     assert tab.value("document.documentElement.scrollWidth") <= width == tab.value("innerWidth")
@@ -135,8 +135,8 @@ def test_the_page_shows_what_the_document_says_and_fits_and_asks_nobody_else(
 def test_what_records_hold_is_text_on_the_page(chromium: Browser, serving: Endpoint) -> None:
     tab = opened(chromium, serving)
     titles = tab.value("[...document.querySelectorAll('#streams h3')].map((title) => title.textContent)")
-    assert titles[0] == f"{HOSTILE} · departures-0"
-    assert titles[1] == "(no text) /wD/ · departures-0"
+    assert titles[0] == f"{HOSTILE} · departures/0"
+    assert titles[1] == "(no text) /wD/ · departures/0"
     assert tab.value("document.querySelectorAll('#streams :is(img, script, b)').length") == 0
     assert tab.value("document.title").startswith("live")
     assert tab.complaints() == []

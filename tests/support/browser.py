@@ -24,6 +24,10 @@ PATIENCE_S = 60.0
 """How long a test waits for what must come, on a machine that does other things."""
 
 
+FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--no-first-run", "--remote-debugging-pipe",
+)  # fmt: skip
 _AS_3_AND_4 = """
 import fcntl, os, sys
 kept = [fcntl.fcntl(int(number), fcntl.F_DUPFD_CLOEXEC, 10) for number in sys.argv[1:3]]
@@ -43,9 +47,8 @@ class Browser:
         read, self._commands = os.pipe()
         self._answers, write = os.pipe()
         command = [
-            sys.executable, "-c", _AS_3_AND_4, str(read), str(write), program("chromium"), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-            "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
-            "--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank",
+            sys.executable, "-c", _AS_3_AND_4, str(read), str(write), program("chromium"), *FLAGS,
+            f"--user-data-dir={profile}", "about:blank",
         ]  # fmt: skip
         self._process = subprocess.Popen(
             command, pass_fds=(read, write), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
