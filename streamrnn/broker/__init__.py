@@ -4,6 +4,7 @@ protocol           what a broker can be asked, and the values that cross the sea
 embedded           a log of files that behaves like a broker
 embedded_log       that log: topics and commits in a directory
 partition_file     one partition of it
+history            what a topic holds already, read from outside
 kafka_client       a real cluster: consuming, committing, delivering
 kafka_group        the consumer's life in its group: polls during a rebalance, leaving
 kafka_assignor     who reads which partition, and over how many that was shared
@@ -11,6 +12,7 @@ kafka_sender       its producing half
 kafka_admin        its topics
 kafka_connect      how its clients are made, and what their errors mean
 kafka_connections  its connections, with an eye on how they end
+kafka_answers      whether a cluster answers, as all clients of a worker have met it
 kafka_failures     why there is no connection, in words
 kafka_rights       which right is missing, and the command that grants it
 kafka_files        whether the certificates and keys that are named can be used

@@ -14,7 +14,8 @@ stopped without its last checkpoint, 130 Ctrl-C. An error a user can meet ends i
     changes           which settings changed since the job's checkpoints were written
     options           options that several commands share
     connect           a job's cluster: what keeps the job from running there, and the topics it lacks
-    evaluating        the files that an evaluation reads and writes, and what it refuses
+    evaluating        what an evaluation reads and writes, a file or a topic, and what it refuses
+    drafting          what a job is drafted from, and the file that comes of it
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from __future__ import annotations
 import streamrnn.cli.start  # noqa: F401 - before anything else is looked for on the path
 
 # isort: split
-import contextlib
 import functools
 import json
 import os
@@ -35,12 +35,25 @@ import typer
 from rich.text import Text
 
 from streamrnn.cli.options import (
+    BaselinesOption,
+    BootstrapOption,
     CheckpointArgument,
     ConfigOption,
     DataOption,
+    DemoBootstrapOption,
+    DemoDirectoryOption,
+    DemoLimitOption,
+    DemoPortOption,
+    ForceOption,
+    HistoryOption,
+    KafkaConfigOption,
     KeyOption,
+    OutputOption,
+    PlotOption,
     SampleOption,
+    TargetOption,
     TimestampOption,
+    TopicOption,
 )
 from streamrnn.cli.terminal import Commands, show_error, show_traceback, stderr, stdout
 from streamrnn.daemon.logs import to_stderr
@@ -60,13 +73,14 @@ record as it arrives, and learns from it a moment later.
 
 See it at work on real data, with no broker:  [bold cyan]streamrnn demo[/bold cyan]
 
-Then write a job file and go through these:
+Then have a job file drafted from a topic, and go through these:
 
-  [cyan]streamrnn topics -c job.yaml[/cyan]                    create the topics it writes
-  [cyan]streamrnn validate -c job.yaml --connect[/cyan]        will it run, and run well?
-  [cyan]streamrnn evaluate -c job.yaml --data past.csv[/cyan]  how well does it predict?
-  [cyan]streamrnn run -c job.yaml[/cyan]                       run the daemon
-  [cyan]streamrnn inspect -c job.yaml[/cyan]                   what has it learned?
+  [cyan]streamrnn init --bootstrap localhost:9092 --topic T[/cyan]  writes job.yaml
+  [cyan]streamrnn validate -c job.yaml --connect[/cyan]             will it run, and run well?
+  [cyan]streamrnn evaluate -c job.yaml --topic[/cyan]               how well does it predict?
+  [cyan]streamrnn topics -c job.yaml[/cyan]                         create the topics it writes
+  [cyan]streamrnn run -c job.yaml[/cyan]                            run the daemon
+  [cyan]streamrnn inspect -c job.yaml[/cyan]                        what has it learned?
 """
 _FIRST, _JOB, _DEPLOY = "See it work", "A job, from file to daemon", "For editors and images"
 
@@ -148,29 +162,12 @@ _root.__doc__ = _HELP
 
 @_command(_FIRST)
 def demo(
-    limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Departures to replay; default: all 336,776 of the year.")
-    ] = None,
-    bootstrap: Annotated[
-        str | None,
-        typer.Option(metavar="HOST:PORT", help="Use this Kafka, with new topics, instead of the embedded log."),
-    ] = None,
-    directory: Annotated[
-        Path, typer.Option(help="Job file, log, checkpoints and plot go here; an earlier demo in it is replaced.")
-    ] = Path("streamrnn-demo"),
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port for /metrics; a free one is chosen if it is in use.")
-    ] = 9308,
-    baselines: Annotated[
-        bool,
-        typer.Option(
-            "--baselines/--no-baselines", help="Also compute the baselines that the network is measured against."
-        ),
-    ] = True,
-    plot: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.png", help="File for the plot of the error over time; default: in the directory."),
-    ] = None,
+    limit: DemoLimitOption = None,
+    bootstrap: DemoBootstrapOption = None,
+    directory: DemoDirectoryOption = Path("streamrnn-demo"),
+    port: DemoPortOption = 9308,
+    baselines: BaselinesOption = True,
+    plot: PlotOption = None,
 ) -> None:
     r"""Predict the departures of New York in 2013: the daemon, end to end, on real data.
 
@@ -186,6 +183,54 @@ def demo(
     status = INTERRUPTED if result is None else result.status
     if status:
         raise typer.Exit(status)
+
+
+@_command(_FIRST)
+def feed(
+    config: ConfigOption,
+    rate: Annotated[float, typer.Option(min=0.01, max=100_000, metavar="N", help="Departures a second.")] = 200.0,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Stop after so many; default: never.", show_default=False)
+    ] = None,
+) -> None:
+    r"""Send the demo's departures to a job's input topic, over and over, until SIGTERM or Ctrl-C.
+
+    Each of them happens when it is sent. Needs the extra streamrnn\[demo].
+    """
+    from streamrnn.demo.feed import run_feed
+    from streamrnn.job.job_file import load
+
+    run_feed(load(config), rate, limit, stdout())
+
+
+@_command(_JOB)
+def init(
+    bootstrap: BootstrapOption = None,
+    topic: TopicOption = None,
+    data: SampleOption = None,
+    target: TargetOption = None,
+    kafka_config: KafkaConfigOption = None,
+    output: OutputOption = "job.yaml",
+    force: ForceOption = False,
+) -> None:
+    """Draft a job file from records: the newest of a topic's partitions, or the first of a file.
+
+    Fields, their types, ranges and numbers of values decide what enters the network and how; each line says why, and
+    so does each field that is left out. No group is joined and nothing is committed.
+    """
+    from streamrnn.cli import drafting
+
+    drafting.check_output(output, force)
+    cluster = drafting.cluster_of(bootstrap, kafka_config)
+    if data is None and (cluster is None or topic is None):
+        raise ConfigError("init: expected --bootstrap HOST:PORT and --topic NAME, or --data FILE")
+    if data is not None:
+        sample = drafting.sample_file(data, topic)
+    else:
+        assert cluster is not None
+        assert topic is not None
+        sample = drafting.sample_topic(cluster, topic, stderr())
+    drafting.write(sample, target, cluster, output, stderr())
 
 
 @_command(_JOB)
@@ -252,38 +297,37 @@ def topics(
 @_command(_JOB)
 def evaluate(
     config: ConfigOption,
-    data: DataOption,
+    data: DataOption = None,
+    topic: HistoryOption = False,
     key: KeyOption = None,
     timestamp: TimestampOption = None,
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Use the first N records only.")] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Of a file the first N records; of a topic the newest N, default: 300,000."
+        ),
+    ] = None,
     predictions: Annotated[
         Path | None, typer.Option(metavar="OUT.jsonl", help="Write the predictions here, as the daemon would.")
     ] = None,
 ) -> None:
-    """Run a job over a file, without a broker, and measure it against naive baselines.
+    """Run a job over past records, of a file or of its topic, and measure it against naive baselines.
 
-    Every record is predicted before it is learned from; the result is what the daemon would have achieved on a topic of
-    one partition.
+    Every record is predicted before it is learned from; the result is what the daemon would have achieved, with a
+    learner for each partition of the topic, or on a topic of one partition.
     """
     from streamrnn.cli import evaluating, show
-    from streamrnn.daemon import collector
     from streamrnn.job.job_file import load
-    from streamrnn.offline import data_file
-    from streamrnn.offline.evaluation import evaluate as run_over
 
     job = load(config)
-    fields = data_file.Fields(key=key, timestamp=timestamp)
-    error = stderr()
-    bar = show.EvaluationProgress(data, limit, error)
-    rows = data_file.read_rows(data, bar.read)
-    records = data_file.records(job, rows, fields, lambda text: error.print(Text(text, "yellow"), soft_wrap=True))
-    first, source = evaluating.begun(records, data)
-    if timestamp is None and job.input.timestamp.field is None:
-        error.print(Text("no --timestamp given: the records are assumed to be one second apart", "yellow"))
-    with contextlib.closing(rows), evaluating.opened(predictions, data) as out, bar, collector.seldom():
-        bar.prepare(job.model.dtype)
-        report = run_over(job, source, limit=limit, progress=bar.update, predictions=out)
-    evaluating.require_targets(job, data, report, data_file.fields_of(first))
+    if (data is None) == (not topic):
+        raise ConfigError("evaluate: expected either --data FILE or --topic")
+    if data is not None:
+        report = evaluating.over_file(job, data, key, timestamp, limit, predictions, stderr())
+    else:
+        if key or timestamp:
+            raise ConfigError("--key, --timestamp: go with --data; records of a topic have both")
+        report = evaluating.over_topic(job, limit, predictions, stderr())
     show.evaluation(stdout(), report)
 
 
@@ -293,7 +337,7 @@ def run(config: ConfigOption) -> None:
     from streamrnn.job.job_file import load
 
     job = load(config)
-    to_stderr(job.log_level)
+    to_stderr(job.log_level, job.log.format)
     from streamrnn.daemon.run import serve
 
     if status := serve(job):

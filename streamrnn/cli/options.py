@@ -11,10 +11,11 @@ ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", metavar="JOB.YAML", help="The job file.", show_default=False)
 ]
 DataOption = Annotated[
-    Path,
+    Path | None,
     typer.Option(
         metavar="FILE",
         help="The records, in the order in which they are learned: .csv, .jsonl or .ndjson.",
+        show_default=False,
         exists=True,
         dir_okay=False,
     ),
@@ -43,4 +44,50 @@ CheckpointArgument = Annotated[
         help="A checkpoint's manifest, or a directory with checkpoints anywhere below it.",
         show_default=False,
     ),
+]
+HistoryOption = Annotated[
+    bool,
+    typer.Option(
+        "--topic",
+        help="In place of a file, the job's own input topic: no group is joined, nothing is committed or written.",
+    ),
+]
+BootstrapOption = Annotated[
+    str | None, typer.Option(metavar="HOST:PORT", help="The cluster; several servers separated by commas.")
+]
+TopicOption = Annotated[str | None, typer.Option(metavar="NAME", help="The topic to learn from.")]
+KafkaConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="YAML with the kafka section of a job file: how to authenticate, and servers unless --bootstrap has them.",
+        exists=True,
+        dir_okay=False,
+    ),
+]
+TargetOption = Annotated[
+    str | None, typer.Option(metavar="FIELD", help="What to predict; by default the most plausible field.")
+]
+OutputOption = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="The file to write; - prints it.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
+DemoLimitOption = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Departures to replay; default: all 336,776 of the year.")
+]
+DemoBootstrapOption = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Use this Kafka, with new topics, instead of the embedded log."),
+]
+DemoDirectoryOption = Annotated[
+    Path, typer.Option(help="Job file, log, checkpoints and plot go here; an earlier demo in it is replaced.")
+]
+DemoPortOption = Annotated[
+    int, typer.Option(min=0, max=65535, help="Port for /metrics; a free one is chosen if it is in use.")
+]
+BaselinesOption = Annotated[
+    bool,
+    typer.Option("--baselines/--no-baselines", help="Also compute the baselines that the network is measured against."),
+]
+PlotOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.png", help="File for the plot of the error over time; default: in the directory."),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,7 @@ from streamrnn.job.sample import Sample
 from streamrnn.learner.lowering import bytes_per_slot, layout_of, most_bytes
 from streamrnn.offline.evaluation import Report
 from streamrnn.offline.scoring import HIGHER_IS_BETTER, MODEL
+from streamrnn.offline.verdict import verdicts
 
 
 def pairs() -> Table:
@@ -154,11 +156,10 @@ def _target(config: Config) -> str:
 
 
 class EvaluationProgress:
-    """A bar over the file's bytes, or over the records where only so many are wanted."""
+    """A bar over a file's bytes, a topic's offsets, or the records where only so many are wanted."""
 
-    def __init__(self, path: Path, limit: int | None, console: Console) -> None:
-        self._limit = limit
-        self._bytes = 0
+    def __init__(self, total: int | None, console: Console) -> None:
+        self._passed: int | None = None
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
@@ -166,7 +167,6 @@ class EvaluationProgress:
             TimeElapsedColumn(),
             console=console,
         )
-        total = limit if limit is not None else (path.stat().st_size if path.is_file() else None)
         self._task = self._progress.add_task("preparing", total=total, state="")
 
     def __enter__(self) -> Self:
@@ -185,18 +185,27 @@ class EvaluationProgress:
         ensure_compiled(dtype)
         self._progress.update(self._task, description="evaluating", state="")
 
-    def read(self, n_bytes: int) -> None:
-        """Told after each row; shown with the next block."""
-        self._bytes = n_bytes
+    def passed(self, so_far: int) -> None:
+        """Told how many bytes or offsets have been read; shown with the next block."""
+        self._passed = so_far
 
     def update(self, report: Report) -> None:
         """Show what has been scored so far."""
-        done = self._bytes if self._limit is None else report.records
+        done = report.records if self._passed is None else self._passed
         state = f"{report.records:,} records"
         if report.scores and report.scores[0].scored:
             metric = report.metrics[0]
             state += f", {metric} {_number(report.scores[0].values[metric])}"
         self._progress.update(self._task, completed=done, state=state)
+
+
+def versus(skill: Mapping[str, float]) -> str:
+    """How much better than each rival.
+
+    >>> versus({"last": 0.25, "most_frequent": -0.5})
+    '0.25 against last, -0.5 against most frequent'
+    """
+    return ", ".join(f"{value:.3g} against {rival.replace('_', ' ')}" for rival, value in skill.items())
 
 
 def evaluation(console: Console, report: Report) -> None:
@@ -223,16 +232,22 @@ def evaluation(console: Console, report: Report) -> None:
             table.add_row(*name, score.predictor, *values, f"{score.scored:,}", style=style)
         table.add_section()
     console.print(table)
+    for verdict in verdicts(first, report.scores):
+        console.print(Text(verdict.sentence, "bold green" if verdict.good else "bold yellow"), soft_wrap=True)
     facts = pairs()
+    if report.partitions > 1:
+        facts.add_row("partitions", f"{report.partitions:,}, a learner each")
     facts.add_row("streams", f"{report.streams:,} at the end")
     facts.add_row("updates", f"{report.updates:,}")
+    if report.skill:
+        facts.add_row("skill", f"{versus(report.skill)}, of late; 1 is perfect, 0 no better")
     facts.add_row("loss", f"{_number(report.loss)} in scaled units, as in the daemon's metrics")
     console.print(facts)
     show_sample(console, report.sample)
     if report.backwards:
         remark = (
-            f"{report.backwards:,} records are older than one before them; they were learned in the file's order: sort "
-            "the file by time for an honest result"
+            f"{report.backwards:,} records are older than one before them; they were learned in the order in which "
+            "they lie: sort a file by time for an honest result"
         )
         console.print(Text(remark, "yellow"))
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from streamrnn.cli.show import pairs, size, when
+from streamrnn.cli.show import pairs, size, versus, when
 from streamrnn.offline.export import Exported
 from streamrnn.offline.inspection import Inspection, Listed
 
@@ -123,6 +123,8 @@ def _overview(inspection: Inspection) -> Table:
     for name in rare:
         if counters.get(name):
             table.add_row(name.replace("_", " "), f"{counters[name]:,}")
+    if skill := inspection.skill():
+        table.add_row("skill", versus(skill))
     for target in inspection.statistics():
         table.add_row(f"target {target['name']}", _spread(target))
     table.add_row("build", ", ".join(f"{name} {value}" for name, value in manifest.build.items()))

@@ -21,6 +21,7 @@ from streamrnn.core import (
     arrivals,
     clearing,
     counts,
+    drift,
     heads,
     inputs,
     kinds,
@@ -199,18 +200,27 @@ def absorb_inputs(
 
     A missing one that stands for a number does, too; a last value was observed only once.
     """
+    largest = scratch.x.dtype.type(scaler.LIMIT if plan.scale == 1 else inputs.LARGEST)
     for k in range(plan.features):
         value = records.x[i, k] if scaler.usable(records.x[i, k]) else scratch.imputed[k]
+        measured = not scratch.indicator[k]
         if scaler.usable(value):
-            absorb_input(hyper, model, k, value)
+            absorb_input(hyper, model, k, value, measured)
+        if measured and abs(scratch.x[0, k]) >= largest:  # as it was shown to the network
+            model.x_clamped[k] += 1
     if plan.with_dt == 1:
-        absorb_input(hyper, model, plan.features, since)
+        absorb_input(hyper, model, plan.features, since, True)
 
 
 @internal
-def absorb_input(hyper: Hyper, model: Model, k: int, value: float) -> None:
-    """A value of input k enters its statistics."""
-    scaler.take_in(model.x_count, model.x_mean, model.x_m2, model.x_watch, model.x_first, k, value, hyper.memory)
+def absorb_input(hyper: Hyper, model: Model, k: int, value: float, measured: bool) -> None:
+    """A value of input k enters its statistics, and if it is ``measured``, no indicator, the means of its drift."""
+    young = scaler.is_young(model.x_count, k)
+    counted = scaler.take_in(
+        model.x_count, model.x_mean, model.x_m2, model.x_watch, model.x_first, k, value, hyper.memory
+    )
+    if measured and not young:
+        drift.absorb(model.x_drift, k, counted)
 
 
 @internal

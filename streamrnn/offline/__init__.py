@@ -1,7 +1,8 @@
-"""What can be done without a broker? Trying a job on a file, and looking into checkpoints.
+"""What can be done without a daemon? Trying a job on past records, and looking into checkpoints.
 
-evaluation  a job over a file, each record predicted before it is learned from
+evaluation  a job over past records, each record predicted before it is learned from
 scoring     predictions kept until their target is known, and how well they did
+verdict     an evaluation in one number and a sentence
 baselines   the naive predictors it is measured against
 data_file   records from CSV and JSON lines
 inspection  what a checkpoint holds

@@ -157,7 +157,7 @@ def records(
             value = row
             document = _document(row) if fields.key or fields.timestamp else {}
         else:
-            document = _nested(row, named)
+            document = nested(row, named)
             value = encode(document)
         if i == 0 and not config.input.where:  # a foreign record may come first, and need not have them
             _check_fields(document, fields)
@@ -193,7 +193,7 @@ def _named_flat(config: Config) -> frozenset[str]:
     return frozenset(str(steps[0]) for path in paths if len(steps := parse_path(path)) == 1)
 
 
-def _nested(row: Row, flat: frozenset[str]) -> dict[str, Any]:
+def nested(row: Row, flat: frozenset[str] = frozenset()) -> dict[str, Any]:
     """A row's values parsed; a column ``a.b`` becomes field b of object a, unless it is one of ``flat``."""
     document: dict[str, Any] = {}
     for name, text in row.items():

@@ -17,6 +17,7 @@ from streamrnn.core.layout import Layout
 from streamrnn.job.opening import of_config
 from streamrnn.learner.lowering import layout_of
 from streamrnn.learner.one_stream import described, deviation
+from streamrnn.learner.skill import skill_of
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.storage.listing import Listed, Place, find, newest, store_of
 from streamrnn.storage.manifest import Manifest
@@ -76,6 +77,10 @@ class Inspection:
             )
         ]
 
+    def skill(self) -> dict[str, float]:
+        """1 - error / error of a naive rival, by rival, over the newest some ten thousand scored predictions."""
+        return skill_of(self.spec, self.checkpoint.model["recent_errors"])
+
     def streams(self) -> int:
         """How many streams have a state."""
         return sum(key is not None for key in self.checkpoint.keys)
@@ -108,6 +113,7 @@ class Inspection:
             "bytes": manifest.bytes,
             "tensors": self.tensors(),
             "targets": self.statistics(),
+            "skill": self.skill(),
             "configuration": manifest.configuration,
             "configuration_sha256": manifest.configuration_sha256,
             "build": manifest.build,

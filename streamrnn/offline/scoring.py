@@ -129,6 +129,25 @@ class Scorer:
             self._waiting.setdefault(key, {})[event] = self._predictions(key, value)
 
 
+def merged(partitions: Sequence[Sequence[Score]]) -> list[Score]:
+    """The scores of several partitions as those of all their predictions."""
+    if len(partitions) == 1:
+        return list(partitions[0])
+    return [_merged(scores) for scores in zip(*partitions, strict=True)]
+
+
+def _merged(scores: Sequence[Score]) -> Score:
+    total = sum(score.scored for score in scores)
+    known = [score for score in scores if score.scored]
+    values = {}
+    for metric in scores[0].values:
+        # All metrics are means over predictions, but for one that is the root of such a mean.
+        power = 2 if metric == "RMSE" else 1
+        mean = _mean(sum(score.scored * score.values[metric] ** power for score in known), total)
+        values[metric] = mean ** (1 / power)
+    return Score(scores[0].target, scores[0].predictor, total, values)
+
+
 def scorer_of(spec: LearnerSpec) -> Scorer:
     """The scorer for what the specification predicts: numbers or classes."""
     return _Numbers(spec) if spec.target.classes is None else _Classes(spec)

@@ -24,7 +24,7 @@ from streamrnn.job.job_file import load
 from tests.support import impatient
 from tests.support.learners import carried_state
 
-COMMANDS = ("demo", "validate", "topics", "evaluate", "run", "inspect", "export", "schema", "warmup")
+COMMANDS = ("demo", "init", "validate", "topics", "evaluate", "run", "inspect", "export", "schema", "warmup")
 EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
 RECORDS = 300
 
@@ -262,6 +262,7 @@ def test_inspect_shows_position_streams_and_norms(learned):
     assert result.exit_code == 0
     assert f"offset {RECORDS}, after {RECORDS} records" in result.output
     assert "3 of 10, in 1 segment;" in result.output
+    assert re.search(r"^skill +-?\d\S* against last, -?\d\S* against mean *$", result.output, re.MULTILINE)
     assert "rnn.weight_hh_l0" in result.output
     assert re.search(r"^learning\.betas +\[0\.9, 0\.999\] *$", result.output, re.MULTILINE)
     assert "learning.momentum" not in result.output, "Adam has none"

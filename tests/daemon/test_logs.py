@@ -155,7 +155,7 @@ def test_a_line_is_bounded_and_shows_no_password():
     assert len(_Formatter(_FORMAT).format(deep)) < 5_000
     repeated = _Repeated(clock=lambda: 0.0)
     assert repeated.filter(entry("x" * 1_000_000))
-    assert all(len(text) < 1_000 for _, _, text in repeated._seldom)
+    assert all(len(text) < 1_000 for _, _, text, _ in repeated._seldom)
 
 
 def test_an_entry_whose_arguments_do_not_fit_is_a_line_too():

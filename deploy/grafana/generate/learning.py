@@ -427,12 +427,13 @@ def _labels() -> Line:
             8,
             graph(
                 "Labels that are not learned from",
-                "Per second. late: their step had left the window; unmatched: they named no event that is remembered. "
-                "Beside them the labels that came.",
+                "Per second. late: their step had left the window; unmatched: they named no event that is remembered; "
+                "lost: the event was forgotten before its label came. Beside them the labels that came.",
                 "recps",
                 Query(total(rate(of("streamrnn_label_records_total"))), "came"),
                 Query(total(rate(of("streamrnn_late_labels_total"))), "late"),
                 Query(total(rate(of("streamrnn_unmatched_labels_total"))), "unmatched"),
+                Query(total(rate(of("streamrnn_lost_labels_total"))), "lost"),
             ),
         ),
         (

@@ -82,7 +82,8 @@ def parse_all(value: bytes) -> Any:
     try:
         if value.count(b"{") + value.count(b"[") > MAX_DEPTH:
             _check_depth(value)
-        return msgspec.json.decode(_mended(value))
+        mended = _mended(value)
+        return msgspec.json.decode(value) if mended == value else _decode_anything(mended)
     except (msgspec.DecodeError, ValueError, RecursionError):
         return None
 
