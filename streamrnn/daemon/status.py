@@ -174,8 +174,8 @@ def _warnings(samples: Samples, skills: list[dict[str, Any]]) -> list[str]:
 
 
 def _labels(samples: Samples, name: str) -> dict[str, str] | None:
-    found = samples.labels(_P + name)
-    return found[0] if found else None
+    """What an info says; None before it says anything."""
+    return next(iter(samples.labels(_P + name)), None) or None
 
 
 def _tp(one: Mapping[str, Any]) -> TopicPartition:

@@ -103,7 +103,11 @@ def missing_fields(present: Mapping[str, float], missing: Mapping[str, float], s
 
 def worse_than(skills: Sequence[tuple[str, float]]) -> list[str]:
     """A line for each rival that is not beaten."""
-    return [f"Worse than {RIVALS.get(rival, rival)}: skill {skill:.2f}." for rival, skill in skills if skill < 0]
+    return [
+        f"Predictions are worse than saying {RIVALS.get(rival, rival)}: skill {100 * skill:.1f} %."
+        for rival, skill in skills
+        if skill < 0
+    ]
 
 
 def _count(n: int, what: str) -> str:

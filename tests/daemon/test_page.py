@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import http.client
 import json
+import queue
 import re
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.broker.security import Secret
 from streamrnn.daemon import pages
+from streamrnn.daemon.http import HttpServer
+from streamrnn.daemon.loop import Loop
 from streamrnn.daemon.metrics import Delta
+from streamrnn.daemon.opening import open_broker
 from streamrnn.daemon.questions import Questions
+from streamrnn.daemon.run import run_worker
+from streamrnn.job.http_config import HttpConfig
 from tests.support.browser import PATIENCE_S, Browser, Tab, browser
 from tests.support.endpoint import Endpoint, endpoint
+from tests.support.scenario import Scenario
 
 TOKEN = "0123456789abcdef"
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"></h3><script>alert(1)</script>\u202e\x1b[2J"
@@ -183,3 +192,40 @@ def test_with_a_token_the_page_asks_for_it_and_keeps_it_in_memory_alone(chromium
         kept = "JSON.stringify([localStorage.length, sessionStorage.length, document.cookie, location.href])"
         assert json.loads(tab.value(kept)) == [0, 0, "", f"http://localhost:{worker.port}/"]
         assert TOKEN not in tab.value("document.documentElement.outerHTML")
+
+
+def test_a_stream_of_a_running_worker_is_found_with_the_keyboard_alone(chromium: Browser, tmp_path: Path) -> None:
+    scenario = Scenario(tmp_path / "job")
+    scenario.fill(200)
+    stop, ports = threading.Event(), queue.SimpleQueue[int]()
+
+    def begun(_: Loop, server: HttpServer | None) -> None:
+        assert server is not None
+        ports.put(server.port)
+
+    config = msgspec.structs.replace(scenario.config(), http=HttpConfig(port=0))
+    worker = threading.Thread(target=run_worker, args=(config, open_broker(config), stop), kwargs={"started": begun})
+    worker.start()
+    try:
+        tab = chromium.tab(f"http://localhost:{ports.get(timeout=PATIENCE_S)}/", 400)
+        tab.wait(f"{UPDATED} && document.getElementById('state').textContent.includes('Live: 1 of 1')")
+        # Through the page by Tab, up to the field for the key.
+        for _ in range(30):
+            tab.key("Tab", 9)
+            if tab.value("document.activeElement.id") == "key":
+                break
+        stream = json.loads(next(reversed(scenario.predictions().values())))
+        tab.type(stream["stream"])
+        tab.key("Enter", 13, "\r")
+        told = json.loads(tab.wait("document.querySelector('#answer pre')?.textContent"))
+        assert (told["stream"], told["partitions"][0]["prediction"]) == (stream["stream"], stream["prediction"])
+        assert f"{stream['stream']} in in/0" in tab.text("#answer")
+        tab.type("/?#%&never")
+        tab.key("Enter", 13, "\r")
+        tab.wait("document.getElementById('answer').textContent.startsWith('no stream of this key')")
+        asked = [address.rpartition("/")[2] for address in tab.addresses() if "/streams/" in address]
+        assert asked == [stream["stream"], f"{stream['stream']}%2F%3F%23%25%26never"]
+    finally:
+        stop.set()
+        worker.join(PATIENCE_S)
+    assert not worker.is_alive()

@@ -62,4 +62,4 @@ def test_names_from_elsewhere_are_escaped_and_no_more_than_a_few() -> None:
 
 
 def test_a_rival_that_is_not_beaten_is_named_in_words() -> None:
-    assert worse_than([("mean", -0.25)]) == ["Worse than the running mean: skill -0.25."]
+    assert worse_than([("mean", -0.25)]) == ["Predictions are worse than saying the running mean: skill -25.0 %."]
