@@ -237,6 +237,7 @@ def _losses() -> Line:
                 "Records per second that could not be used and went to the dead-letter topic.",
                 "recps",
                 Query(total(rate(of("streamrnn_dead_letters_total")), "reason"), "{{reason}}"),
+                nothing="none",
             ),
         ),
         (
