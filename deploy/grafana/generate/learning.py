@@ -410,7 +410,7 @@ def _mixture() -> Line:
 
 
 def _labels() -> Line:
-    alarms = total(lately(of("streamrnn_drift_alarms_total")), TP)
+    alarms = f"round({total(lately(of('streamrnn_drift_alarms_total')), TP)})"
     return line(
         8,
         (

@@ -176,7 +176,7 @@ def _latency() -> Panel:
 
 def _what_now() -> Line:
     return line(
-        9,
+        11,
         (8, words("What to do first", "How to read this dashboard, and what to do about what it shows.", FIRST)),
         (
             10,
