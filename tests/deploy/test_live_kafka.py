@@ -43,7 +43,7 @@ from tests.support.prometheus_server import PrometheusServer, free_ports
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
-DEADLINE_S = 120.0
+DEADLINE_S = 90.0
 PARTITIONS = 2
 SUFFIXES = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_sum", "_count")}
 FLIGHTS = "streamrnn-flights"
@@ -163,12 +163,13 @@ class Story:
             return not any(expected_empty(expression) is None for expression in missing.values())
 
         with contextlib.suppress(OverdueError):  # a test shows what is missing
-            until("full dashboards", full, 45.0)
+            until("full dashboards", full)
         self.active_while_healthy = [
             {**alert["labels"], "state": alert["state"]}
             for rule in self.server.rules()
             for alert in rule.get("alerts", ())
-            if alert["labels"].get("job") == FLIGHTS
+            # The model is half a minute old: that it may be worse than a rule for the moment is no news for an hour.
+            if alert["labels"].get("job") == FLIGHTS and rule["name"] != "StreamrnnWorseThanNaive"
         ]
         self.scraped = self.flights.scrape(0)
 
@@ -196,7 +197,7 @@ class Story:
         self.workers["plain"].begin_again_with_another_digest()
         self._outage(kafka)
         with contextlib.suppress(OverdueError):  # a test shows what is missing
-            until("word from everything", lambda: self._go_on() and self._all_heard(), 60.0)
+            until("word from everything", lambda: self._go_on() and self._all_heard())
 
     def _outage(self, kafka: KafkaServer) -> None:
         assert kafka.pid is not None
