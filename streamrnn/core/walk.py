@@ -42,7 +42,7 @@ def walk(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scra
     """Process ``records`` in order; writes model, streams and the output columns of records."""
     for i in range(records.slot.shape[0]):
         slot, kind = records.slot[i], records.kind[i]
-        start_record(model, streams, scratch, records, i)
+        start_record(model, streams, records, i)
         if kind == kinds.FORGET:  # whose slot was just cleared, if it had one
             continue
         if kind == kinds.LABEL:
@@ -67,17 +67,16 @@ def walk(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scra
 
 
 @internal
-def start_record(model: Model, streams: Streams, scratch: Scratch, records: Records, i: int) -> None:
+def start_record(model: Model, streams: Streams, records: Records, i: int) -> None:
     """Outputs of record i before anything is known of them; a slot that changes hands is cleared."""
     records.prediction[i, :] = np.nan
     records.updates[i] = model.counters[counts.UPDATES]
     records.loss[i] = np.nan
     records.error[i] = np.nan
     records.grad_norm[i] = np.nan
-    records.rivals[i, :] = np.nan
+    records.rivals[i, 0] = records.rivals[i, 1] = np.nan
     records.width[i] = np.nan
     records.delay[i] = np.nan
-    scratch.scored[:] = 0.0
     if records.fresh[i]:
         model.counters[counts.LOST_LABELS] += arrivals.waiting(streams, records.slot[i])
         clearing.forget_stream(streams, records.slot[i])
@@ -103,7 +102,7 @@ def predict(
         # Scored in the scaling from before this value. Completed last: baselines count steps back from the newest
         # value, which has to be this one.
         if event:
-            targets.reach(plan, hyper, model, streams, scratch, slot, records.y[i])
+            scoring.begin(plan, hyper, model, streams, scratch, slot, records.y[i])
             arrivals.score_forecasts(plan, hyper, model, streams, scratch, records, i)
             rivals.learn(plan, model, streams, scratch, slot)
             targets.absorb(plan, hyper, model, streams, scratch, slot, records.y[i])
@@ -151,7 +150,7 @@ def score_and_advance(
     known_now = plan.known == kinds.KNOWN_IN_RECORD and event
     if known_now:
         prediction, y = records.prediction[i], records.y[i]
-        targets.reach(plan, hyper, model, streams, scratch, slot, y)
+        scoring.begin(plan, hyper, model, streams, scratch, slot, y)
         rivals.foretell(plan, model, streams, slot, scratch.rivals)
         scoring.score(plan, hyper, model, streams, scratch, slot, prediction, scratch.rivals, y, ZERO)
         scoring.report(model, scratch, records, i)

@@ -8,8 +8,6 @@ happens to drift most could not be compared with itself.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from streamrnn.broker.protocol import TopicPartition
@@ -58,17 +56,17 @@ class Learning:
     def show(self) -> None:
         """Bring the metrics up to date."""
         model, show = self._learner.model_arrays(), self._metrics.set
-        show("streamrnn_weight_norm", _finite(gauges.weight_norm(model)))
-        show("streamrnn_update_to_weight_ratio", _finite(gauges.update_to_weight_ratio(model)))
+        show("streamrnn_weight_norm", gauges.finite(gauges.weight_norm(model)))
+        show("streamrnn_update_to_weight_ratio", gauges.finite(gauges.update_to_weight_ratio(model)))
         norms = gauges.state_gradient_norms(model)
         for steps in gauges.steps_followed(model):
-            show("streamrnn_state_gradient_norm", _finite(norms.get(steps)), str(steps))
+            show("streamrnn_state_gradient_norm", gauges.finite(norms.get(steps)), str(steps))
         show("streamrnn_gradient_reach_steps", gauges.gradient_reach_steps(norms))
         for expert, share in gauges.mixture_shares(model).items():
             show("streamrnn_mixture_share", share, expert)
         drift = gauges.input_drift(model)
         for name, k in self._drifting:
-            show("streamrnn_input_drift", _finite(drift[k]), name)
+            show("streamrnn_input_drift", gauges.finite(drift[k]), name)
         self._show_clamped()
 
     def end(self) -> None:
@@ -88,7 +86,3 @@ class Learning:
     def _clamped(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         model = self._learner.model_arrays()
         return np.concatenate([model["x_clamped"], model["y_clamped"]])
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None

@@ -63,6 +63,7 @@ class Status:
             },
             "latency": {"median_s": self._history.latency(0.5), "p99_s": self._history.latency(0.99)},
             "skill": skills,
+            "rivals": words.RIVALS,
             "error": self._history.errors(),
             "reach": _reach(samples),
             "checkpoint": _checkpoint(samples, now),
@@ -173,8 +174,8 @@ def _warnings(samples: Samples, skills: list[dict[str, Any]]) -> list[str]:
 
 
 def _labels(samples: Samples, name: str) -> dict[str, str] | None:
-    found = samples.labels(_P + name)
-    return found[0] if found else None
+    """What an info says; None before it says anything."""
+    return next(iter(samples.labels(_P + name)), None) or None
 
 
 def _tp(one: Mapping[str, Any]) -> TopicPartition:

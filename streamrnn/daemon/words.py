@@ -9,6 +9,13 @@ from typing import NamedTuple
 
 from streamrnn import escaping
 
+RIVALS = {
+    "last": "the last value of the stream",
+    "mean": "the running mean",
+    "most_frequent": "the most frequent class",
+}
+"""What the naive rivals say, by the names that metrics have for them."""
+
 
 class Word(NamedTuple):
     """``word`` is one of few, ``sentence`` all of it for people; ``good``: nothing needs to be done."""
@@ -96,7 +103,11 @@ def missing_fields(present: Mapping[str, float], missing: Mapping[str, float], s
 
 def worse_than(skills: Sequence[tuple[str, float]]) -> list[str]:
     """A line for each rival that is not beaten."""
-    return [f"Predictions are worse than those of a naive rival: {rival}." for rival, skill in skills if skill < 0]
+    return [
+        f"Predictions are worse than saying {RIVALS.get(rival, rival)}: skill {100 * skill:.1f} %."
+        for rival, skill in skills
+        if skill < 0
+    ]
 
 
 def _count(n: int, what: str) -> str:

@@ -21,6 +21,8 @@ from streamrnn.escaping import name, one_line
 
 MOST_CATEGORIES: Final = 30
 """Values up to which each gets a column of its own; beyond, they are hashed."""
+_LONGEST: Final = 1_000
+"""Characters of all categories together; longer ones are hashed too, as nobody wants to read them."""
 _BUCKETS: Final = ((64, 16), (256, 32), (4_096, 64), (math.inf, 128))
 _HEAVY: Final = 3.0
 """Skewness from which on logarithms are tried."""
@@ -93,7 +95,7 @@ def _useless(field: Field) -> str | None:
     if field.kind is Kind.NOTHING:
         return "null in every record"
     if field.kind is Kind.ARRAY:
-        return "an array of changing length or of objects; an element can be named, as in a[0]"
+        return "no single values: an array of changing length, objects too deep, or numbers beyond float64"
     if field.kind is Kind.TIME:
         return _time(field)
     if field.distinct == 1:
@@ -191,7 +193,7 @@ def skewness(values: Floats) -> float:
 def _category(field: Field) -> Feature:
     most, count = field.counts.most_common(1)[0]
     seen = f"{field.distinct:,} values, {one_line(most, _SHOWN)} in {percent(count / field.present)}{_absent(field)}"
-    if field.distinct <= MOST_CATEGORIES:
+    if field.distinct <= MOST_CATEGORIES and sum(map(len, field.counts)) <= _LONGEST:
         return Feature(field.path, "onehot", seen, {"categories": sorted(field.counts, key=_in_order)})
     buckets = next(buckets for most_values, buckets in _BUCKETS if field.distinct <= most_values)
     return Feature(field.path, "hash", f"{seen}: hashed", {"buckets": buckets})

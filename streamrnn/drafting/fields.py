@@ -31,6 +31,7 @@ MOST_DEPTH: Final = 8
 LONGEST_ARRAY: Final = 8
 """Elements up to which those of an array count as fields of their own, where they are always as many."""
 
+_TOO_LARGE: Final = 10**300
 _LEADING_ZERO = re.compile(r"\s*[+-]?0[0-9]")
 
 Floats = npt.NDArray[np.float64]
@@ -44,7 +45,7 @@ class Kind(Enum):
     TEXT = "text"
     TIME = "a time"
     MIXED = "values of several types"
-    ARRAY = "an array"
+    ARRAY = "no single value"
     NOTHING = "nothing"
 
 
@@ -165,7 +166,7 @@ def _kind_of(value: Any) -> Kind:
     if isinstance(value, bool):
         return Kind.BOOLEAN
     if isinstance(value, int | float):
-        return Kind.NUMBER
+        return Kind.NUMBER if abs(value) < _TOO_LARGE else Kind.ARRAY
     return Kind.TEXT if isinstance(value, str) else Kind.ARRAY
 
 

@@ -21,6 +21,15 @@ USABLE = 0.5
 """The share of records that have to be JSON objects."""
 
 
+def count(n: int, what: str) -> str:
+    """How many there are.
+
+    >>> count(1, "record"), count(2_000, "record")
+    ('1 record', '2,000 records')
+    """
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """Where records come from. ``records`` is how many there are altogether, as far as anybody knows.

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
-from streamrnn.drafting.sample import Sample
+from streamrnn.drafting.sample import Sample, count
 from streamrnn.drafting.streams import Streams
 
 MARGIN: Final = 4
@@ -51,8 +51,8 @@ def sizes_of(sample: Sample, streams: Streams) -> Sizes:
         hidden_why="few records are known; 32 for more of them" if few else "enough for most",
         k1=k1,
         k2=k2,
-        window_why=f"a stream seems to have some {max(1, round(length)):,} records",
-        streams=seem_to_be(streams.counts),
+        window_why=f"a stream seems to have some {count(max(1, round(length)), 'record')}",
+        streams=min(seem_to_be(streams.counts), max(len(sample), sample.source.records)),
     )
 
 
@@ -76,13 +76,13 @@ def _length(sample: Sample, streams: Streams) -> float:
 def room_for(seem: int, bytes_per_slot: int, partitions: int, memory_bytes: int | None) -> tuple[int, str]:
     """How many streams a partition remembers at most, and why."""
     wanted = _round_up(max(_LEAST_STREAMS, MARGIN * seem))
-    why = f"some {seem:,} streams seem to be there"
+    why = f"some {count(seem, 'stream')} seem to be there"
     if memory_bytes is None:
         return wanted, why
     fits = int(memory_bytes * _MEMORY_SHARE / max(1, partitions) / (bytes_per_slot + _KEY_BYTES))
     if fits >= wanted:
         return wanted, why
-    share = f"a quarter of this machine's memory holds {fits:,} in each of {partitions} partitions"
+    share = f"a quarter of this machine's memory holds {fits:,} in each of {count(partitions, 'partition')}"
     return max(1, _round_down(fits)), f"{why}; {share}"
 
 

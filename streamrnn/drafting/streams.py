@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from streamrnn.drafting.fields import Field, Kind
-from streamrnn.drafting.sample import Sample
+from streamrnn.drafting.sample import Sample, count
 from streamrnn.errors import ConfigError
 from streamrnn.escaping import name, names
 
@@ -75,7 +75,7 @@ def _by_record_key(sample: Sample, fields: Mapping[str, Field], entities: Sequen
         return None
     n = len(set(known))
     alike = frozenset(path for path, field in fields.items() if _says_the_same(field, keys))
-    why = f"the record key: {n:,} streams in {len(known):,} records"
+    why = f"the record key: {count(n, 'stream')} in {count(len(known), 'record')}"
     warnings = []
     if len(known) < len(keys):
         warnings.append(f"{len(keys) - len(known):,} records have no key and would be dead letters")

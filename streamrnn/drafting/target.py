@@ -114,7 +114,7 @@ def _named(sample: Sample, fields: Mapping[str, Field], wanted: str) -> Field:
 
 def _classes(field: Field) -> Sequence[str | bool] | None:
     """Its classes, the most frequent first but for truth values; None where it is a number."""
-    if field.kind is Kind.BOOLEAN:
+    if field.kind is Kind.BOOLEAN and not field.is_text:
         return [False, True]
     if field.kind is Kind.NUMBER and not (field.distinct == 2 and field.whole):
         return None

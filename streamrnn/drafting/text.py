@@ -15,6 +15,7 @@ import numpy as np
 from streamrnn.drafting.draft import Draft
 from streamrnn.drafting.encoders import Feature, number, percent
 from streamrnn.drafting.fields import Field, Kind
+from streamrnn.drafting.sample import count
 from streamrnn.drafting.sizes import room_for
 from streamrnn.drafting.yaml_writing import category, comment, commented, text, value
 from streamrnn.escaping import name, names, one_line
@@ -75,10 +76,15 @@ def _text(draft: Draft, place: Place, room: int, why: str) -> str:
 
 def _head(draft: Draft, place: Place) -> list[str]:
     sample, source = draft.sample, draft.sample.source
-    there = f" of {source.records:,}" if source.records > sample.looked_at else ""
-    partitions = "" if source.file else f" in {source.partitions} partition{'s' if source.partitions > 1 else ''}"
+    more = source.records > sample.looked_at
+    seen = count(sample.looked_at, "record")
+    if source.file:
+        where = f"{'the first ' if more else ''}{seen} of {source.text}"
+    else:
+        newest = f"the newest {sample.looked_at:,} of {count(source.records, 'record')}" if more else seen
+        where = f"{newest} of {source.text} in {count(source.partitions, 'partition')}"
     lines = comment(
-        f"A draft by streamrnn init, from {sample.looked_at:,}{there} records of {source.text}{partitions}"
+        f"A draft by streamrnn init, from {where}"
         f"{_period(draft)}. It runs as it is, and is meant to be read and changed: "
         "comments say what was seen, and why it was decided so."
     )

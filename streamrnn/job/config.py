@@ -37,10 +37,11 @@ MAX_KEY_BYTES = 64 * KIB
 
 
 TopicName = Annotated[str, Meta(pattern=NAME_PATTERN)]
+FILE_MODE = r"^0?6[046][04]$(?!\n)"
 FileMode = Annotated[
     str,
     Meta(
-        pattern=r"^0?6[046][04]$(?!\n)",
+        pattern=FILE_MODE,
         description="Mode of the files that are made, in quotes; of their directories it follows. 0600: this user "
         "alone; 0640: the group may read; 0660: workers of several users share it.",
     ),

@@ -24,6 +24,11 @@ REACHED = 0.01
 """The share of the gradient's norm at the newest step that is still enough to learn from."""
 
 
+def finite(value: float | None) -> float | None:
+    """The value; None where it is no number that can be shown, as after steps that went out of all bounds."""
+    return value if value is not None and math.isfinite(value) else None
+
+
 def weight_norm(model: Arrays) -> float:
     """Euclidean norm of all weights that gradients train."""
     return float(np.sqrt(np.square(model["theta"], dtype=np.float64).sum()))

@@ -28,9 +28,9 @@ def build(folder: Path) -> list[Resource]:
         place = folder / name
         found += build(place) if place.is_dir() else list(yaml.safe_load_all(place.read_text()))
     for made in given.get("configMapGenerator", ()):
-        assert made.keys() == {"name", "files"}
+        assert made.keys() <= {"name", "files", "options"}
         data = {name: (folder / name).read_text() for name in made["files"]}
-        metadata = {"name": made["name"]}
+        metadata = {"name": made["name"], **made.get("options", {})}
         found.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
     for patch in given.get("patches", ()):
         _patch(found, patch, folder)
@@ -42,9 +42,9 @@ def build(folder: Path) -> list[Resource]:
     return found
 
 
-def of_kind(resources: list[Resource], kind: str) -> Resource:
-    """The only one of a kind."""
-    (found,) = [resource for resource in resources if resource["kind"] == kind]
+def of_kind(resources: list[Resource], kind: str, name: str | None = None) -> Resource:
+    """The only one of a kind, or of a kind and name."""
+    (found,) = [one for one in resources if one["kind"] == kind and name in (None, one["metadata"]["name"])]
     return found
 
 

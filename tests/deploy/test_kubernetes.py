@@ -40,6 +40,8 @@ KAFKA_METADATA = {
 }  # fmt: skip
 """What KEDA 2.21's scaler for Kafka reads: pkg/scalers/kafka_scaler.go."""
 
+DIGEST = re.compile(r"(?<=^streamrnn-job)-[a-z0-9]{10}$|(?<=^streamrnn-dashboards)-[a-z0-9]{10}$")
+
 overlay = pytest.mark.parametrize("name", OVERLAYS)
 
 
@@ -53,7 +55,7 @@ def containers(name: str) -> list[dict[str, Any]]:
 
 
 def job(name: str) -> Config:
-    text: str = of_kind(OVERLAYS[name], "ConfigMap")["data"]["job.yaml"]
+    text: str = of_kind(OVERLAYS[name], "ConfigMap", "streamrnn-job")["data"]["job.yaml"]
     (container,) = pod(name)["containers"]
     return parse(text, env={variable["name"]: f"the-{variable['name']}" for variable in container["env"]})
 
@@ -98,7 +100,8 @@ def test_production_has_what_it_should_have() -> None:
     kinds = sorted(resource["kind"] for resource in PRODUCTION)
     assert kinds == sorted([
         "Namespace", "ServiceAccount", "PersistentVolumeClaim", "StatefulSet", "Service", "PodDisruptionBudget",
-        "NetworkPolicy", "ConfigMap", "ServiceMonitor", "PrometheusRule", "ScaledObject", "TriggerAuthentication",
+        "NetworkPolicy", "ConfigMap", "ConfigMap", "ServiceMonitor", "PrometheusRule", "ScaledObject",
+        "TriggerAuthentication",
     ])  # fmt: skip
 
 
@@ -111,7 +114,9 @@ def as_compared(resources: list[Resource]) -> dict[tuple[str, str], Any]:
         if isinstance(value, list):
             listed = [plain(one) for one in value]
             return sorted(listed, key=lambda one: str(one[MERGED_BY[under]])) if under in MERGED_BY else listed
-        return re.sub(r"^(streamrnn-job)-[a-z0-9]{10}$", r"\1", value) if isinstance(value, str) else value
+        return (
+            re.sub(r"^(streamrnn-(?:job|dashboards))-[a-z0-9]{10}$", r"\1", value) if isinstance(value, str) else value
+        )
 
     made = [plain(resource) for resource in resources]
     return {(resource["kind"], resource["metadata"]["name"]): resource for resource in made}
@@ -196,7 +201,7 @@ def test_the_job_has_all_its_variables_from_the_pod_and_is_named_after_it(name: 
     assert config.kafka is not None and config.kafka.group_instance_id == "the-POD_NAME"
     (container,) = pod(name)["containers"]
     given = {variable["name"] for variable in container["env"]}
-    text = of_kind(OVERLAYS[name], "ConfigMap")["data"]["job.yaml"]
+    text = of_kind(OVERLAYS[name], "ConfigMap", "streamrnn-job")["data"]["job.yaml"]
     assert set(re.findall(r"\$\{(\w+)", text)) == given
     (own,) = [variable for variable in container["env"] if variable["name"] == "POD_NAME"]
     assert own["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
@@ -288,6 +293,14 @@ def test_prometheus_scrapes_the_service_with_the_job_s_token() -> None:
     assert service["metadata"]["name"].startswith("streamrnn"), "rules choose by that beginning of the label job"
     (variable,) = [one for one in pod("production")["containers"][0]["env"] if one["name"] == "METRICS_TOKEN"]
     assert endpoint["authorization"]["credentials"] == variable["valueFrom"]["secretKeyRef"]
+
+
+def test_the_dashboards_are_those_of_the_grafana_folder_and_fit_into_one_map() -> None:
+    found = of_kind(PRODUCTION, "ConfigMap", "streamrnn-dashboards")
+    files = {path.name: path.read_text() for path in (ROOT / "deploy" / "grafana" / "dashboards").glob("*.json")}
+    assert found["data"] == files
+    assert sum(map(len, files.values())) < 1 << 20
+    assert found["metadata"]["labels"] == {"grafana_dashboard": "1"}
 
 
 def test_the_rules_are_those_of_the_prometheus_folder() -> None:

@@ -11,6 +11,7 @@ import json
 import os
 import select
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,6 +24,22 @@ PATIENCE_S = 60.0
 """How long a test waits for what must come, on a machine that does other things."""
 
 
+FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--no-first-run", "--remote-debugging-pipe",
+)  # fmt: skip
+_AS_3_AND_4 = """
+import fcntl, os, sys
+kept = [fcntl.fcntl(int(number), fcntl.F_DUPFD_CLOEXEC, 10) for number in sys.argv[1:3]]
+for number in sys.argv[1:3]:
+    os.close(int(number))
+os.dup2(kept[0], 3)
+os.dup2(kept[1], 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""Becomes the browser, which reads from descriptor 3 and writes to 4."""
+
+
 class Browser:
     """A running browser; ``tab`` opens a page."""
 
@@ -30,10 +47,8 @@ class Browser:
         read, self._commands = os.pipe()
         self._answers, write = os.pipe()
         command = [
-            "sh", "-c", f'exec "$0" "$@" 3<&{read} 4>&{write}',
-            program("chromium"), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-            "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
-            "--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank",
+            sys.executable, "-c", _AS_3_AND_4, str(read), str(write), program("chromium"), *FLAGS,
+            f"--user-data-dir={profile}", "about:blank",
         ]  # fmt: skip
         self._process = subprocess.Popen(
             command, pass_fds=(read, write), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -74,9 +89,10 @@ class Browser:
         for domain in ("Page", "Runtime", "Log", "Network"):
             tab.call(f"{domain}.enable")
         tab.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        tab.call("Emulation.setFocusEmulationEnabled", enabled=True)  # a page behind others would not ask
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         tab.call("Emulation.setEmulatedMedia", features=[scheme])
-        tab.call("Page.navigate", url=url)
+        tab.go(url)
         return tab
 
     def close(self) -> None:
@@ -112,6 +128,11 @@ class Tab:
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         return self._browser.call(method, self._session, **parameters)
+
+    def go(self, url: str) -> None:
+        """Load a page, and wait until it is there."""
+        self.call("Page.navigate", url=url)
+        self.wait(f"location.href === {json.dumps(url)} && document.readyState === 'complete'")
 
     def value(self, expression: str) -> Any:
         """What an expression is in the page; a promise is waited for."""
@@ -158,6 +179,10 @@ class Tab:
         """Everything the page asked for."""
         events = self._browser.events(self._session)
         return [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+
+    def close(self) -> None:
+        """Leave the page, which else goes on asking."""
+        self.call("Page.close")
 
     def screenshot(self, file: Path) -> None:
         """The whole page as a picture."""
