@@ -226,18 +226,6 @@ def test_yaml_snippets_are_jobs_or_parts_of_one(name: str) -> None:
         parse(text if "job" in part else yaml.safe_dump(whole | part), env=ENVIRONMENT)
 
 
-def test_compose_file_names_what_exists() -> None:
-    compose = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())
-    worker = compose["services"]["worker"]
-    job = parse((ROOT / "docker" / worker["volumes"][0].partition(":")[0]).read_text(), env={})
-    created = compose["services"]["topics"]["command"][0]
-    for topic in (job.input.topic, job.output.topic, job.output.dead_letter_topic):
-        assert topic in created
-    assert job.kafka is not None
-    assert job.kafka.servers == ("kafka:9092",)
-    assert (ROOT / "docker" / worker["build"]["context"] / worker["build"]["dockerfile"]).exists()
-
-
 # ---- what goes in and comes out
 
 

@@ -12,6 +12,7 @@ kafka_sender       its producing half
 kafka_admin        its topics
 kafka_connect      how its clients are made, and what their errors mean
 kafka_connections  its connections, with an eye on how they end
+kafka_answers      whether a cluster answers, as all clients of a worker have met it
 kafka_failures     why there is no connection, in words
 kafka_rights       which right is missing, and the command that grants it
 kafka_files        whether the certificates and keys that are named can be used

@@ -17,6 +17,7 @@ from kafka import TopicPartition as ClientTopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, MemberToRemove
 
 from streamrnn.broker import kafka_fetcher
+from streamrnn.broker.kafka_answers import Answers
 from streamrnn.broker.kafka_connect import connect, told_by
 from streamrnn.broker.kafka_rights import missing_right
 from streamrnn.broker.kafka_settings import READER_LIMITS, KafkaConnection, client_kwargs, reader_kwargs
@@ -45,8 +46,8 @@ _COORDINATOR_PAUSE_S = 0.2
 class KafkaAdministration:
     """A cluster's topics, seen from outside: the whole :class:`streamrnn.broker.protocol.Administration` protocol."""
 
-    def __init__(self, connection: KafkaConnection) -> None:
-        self.connection = connection
+    def __init__(self, connection: KafkaConnection, answers: Answers | None = None) -> None:
+        self.connection, self._answers = connection, answers
 
     def create_topics(self, topics: Mapping[str, int], *, keep_forever: bool = False) -> None:
         """See :class:`streamrnn.broker.protocol.Administration`. There will be as many replicas as the cluster sets."""
@@ -157,7 +158,7 @@ class KafkaAdministration:
             return found
         deadline = time.monotonic() + timeout_s
         topics = ", ".join(sorted({tp.topic for tp in offsets}))
-        consumer = connect(KafkaConsumer, self.connection, reader_kwargs(self.connection))
+        consumer = connect(KafkaConsumer, self.connection, reader_kwargs(self.connection), self._answers)
         kafka_fetcher.bound(consumer, READER_LIMITS)
         try:
             ends = consumer.end_offsets([ClientTopicPartition(*tp) for tp in offsets], timeout_ms=timeout_s * 1000)
@@ -202,7 +203,7 @@ class KafkaAdministration:
 
     @contextlib.contextmanager
     def _client(self, what: str, operation: str = "DESCRIBE", topics: Iterable[str] = ()) -> Iterator[Any]:
-        admin = connect(KafkaAdminClient, self.connection, client_kwargs(self.connection))
+        admin = connect(KafkaAdminClient, self.connection, client_kwargs(self.connection), self._answers)
         try:
             yield admin
         except (client_errors.KafkaError, OSError) as error:

@@ -32,6 +32,7 @@ from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup, consume
 from streamrnn.broker.protocol import (
     Assigned,
     Commit,
+    Connectivity,
     Event,
     Lost,
     Membership,
@@ -115,6 +116,10 @@ class KafkaBroker(KafkaSender):
 
     def __repr__(self) -> str:
         return f"KafkaBroker({self.connection!r}, {self.group!r})"
+
+    def connectivity(self) -> Connectivity:
+        """See :class:`streamrnn.broker.protocol.Broker`. All clients of this worker together."""
+        return self._answers.connectivity()
 
     def subscribe(self, topic: str) -> None:
         """See :class:`streamrnn.broker.protocol.Broker`. The topic must exist; polling completes the joining."""
@@ -282,6 +287,8 @@ class KafkaBroker(KafkaSender):
         client_tp = ClientTopicPartition(*tp)
         if self._consumer is None or tp not in self._positioned or client_tp not in self._consumer.assignment():
             return None
+        if self._answers.away:
+            return None
         end = self._consumer.highwater(client_tp)
         return None if end is None else max(0, end - self.position(tp))
 
@@ -308,6 +315,7 @@ class KafkaBroker(KafkaSender):
                 consumer.commit(stored, timeout_ms=timeout_s * 1000)
             except client_errors.KafkaTimeoutError as error:
                 told = told_by(consumer)
+                self._answers.gave_up("commit")
                 raise BrokerError(
                     f"commit of {_positions(offsets)} was not answered within {timeout_s:g} s"
                     f"{told and f' ({told})'}; whether it took effect is unknown: read committed()"
@@ -369,7 +377,7 @@ class KafkaBroker(KafkaSender):
             hurried = self._hurried()
             kwargs = consumer_kwargs(hurried, self.group)
             kwargs["partition_assignment_strategy"] = (self._assignor,)
-            consumer = connect(KafkaConsumer, hurried, kwargs)
+            consumer = connect(KafkaConsumer, hurried, kwargs, self._answers)
             try:
                 kafka_fetcher.bound(consumer, self.group.limits)
                 kafka_group.keep_answers(consumer)

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 import kafka.errors as client_errors
 from kafka.net.selector import NetworkSelector
 
+from streamrnn.broker.kafka_answers import Answers, keep_noise_out_of_logs
 from streamrnn.broker.kafka_compression import remedy
 from streamrnn.broker.kafka_connections import (
     ClosingClient,
@@ -39,10 +40,16 @@ _MANAGERS: WeakKeyDictionary[Any, NamingManager] = WeakKeyDictionary()
 """Of each client that lives, its connections."""
 
 
-def connect(kind: Callable[..., Any], connection: KafkaConnection, kwargs: dict[str, Any]) -> Any:
-    """Make a client, or release what it had opened and raise a BrokerError that names the servers."""
+def connect(
+    kind: Callable[..., Any], connection: KafkaConnection, kwargs: dict[str, Any], answers: Answers | None = None
+) -> Any:
+    """Make a client, or release what it had opened and raise a BrokerError that names the servers.
+
+    ``answers`` is told what the client is answered.
+    """
     keep_credentials_out_of_logs()
     keep_repetition_out_of_logs()
+    keep_noise_out_of_logs()
     security = connection.security
     check_files(security)
     if security.oauth is not None:
@@ -51,7 +58,7 @@ def connect(kind: Callable[..., Any], connection: KafkaConnection, kwargs: dict[
 
     def remember(**config: Any) -> Any:
         net = NetworkSelector(**config)
-        opened.append(ClosingClient(net=net, manager=NamingManager(net, security, **config)))
+        opened.append(ClosingClient(net=net, manager=NamingManager(net, security, answers=answers, **config)))
         return opened[-1]
 
     try:

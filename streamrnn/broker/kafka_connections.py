@@ -25,6 +25,7 @@ from kafka.net.manager import KafkaConnectionManager
 from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
 from kafka.protocol.sasl import SaslHandshakeRequest
 
+from streamrnn.broker.kafka_answers import GRACE_S, Answers
 from streamrnn.broker.kafka_failures import CLOSED, OFFERS, Cause, cause_of, shown
 from streamrnn.broker.security import KafkaSecurity
 
@@ -44,6 +45,9 @@ _TOLD_ANYWAY = (
     "%s: Error receiving",
     "%s: Error sending",
     "%s: socket disconnected",
+    "Error sending %s to node %s",
+    "Fetch to node %s failed",
+    "Marking the coordinator dead",
 )
 """How the client's lines begin that say less about a connection than we do."""
 
@@ -158,9 +162,19 @@ class NamingManager(KafkaConnectionManager):  # type: ignore[misc]
     The client's own thread puts causes in; what asks for them may be another, and sees each as it is at that moment.
     """
 
-    def __init__(self, net: Any, security: KafkaSecurity, clock: Callable[[], float] = time.monotonic, **config: Any):
+    def __init__(
+        self,
+        net: Any,
+        security: KafkaSecurity,
+        clock: Callable[[], float] = time.monotonic,
+        answers: Answers | None = None,
+        **config: Any,
+    ):
         super().__init__(net, **config)
-        self._security, self._clock = security, clock
+        self._security, self._clock, self._answers = security, clock, answers
+        if answers is not None:
+            answers.follow(self)
+        self._failing: dict[Any, float] = {}  # by node, since when without a connection in between
         self._offered: tuple[str, ...] = ()
         self._causes: dict[Any, tuple[Cause, int]] = {}  # by node, the newest last; how often in a row
         self._transports: WeakSet[Any] = WeakSet()
@@ -237,19 +251,31 @@ class NamingManager(KafkaConnectionManager):  # type: ignore[misc]
             return 0.0
         return self._clock() - self._began if all(cause.tries == 1 for cause, _ in list(self._causes.values())) else 0.0
 
+    def states(self) -> list[str]:
+        """Of each connection there is, or should be, which of ``CONNECTION_STATES`` it is in."""
+        connections = dict(self._conns)
+        ended = sum(node_id not in connections for node_id in list(self._causes))
+        known = ["connected" if c.connected else "connecting" for c in connections.values() if not c.closed]
+        return [] if self.closed else [*known, *["disconnected"] * ended]
+
     def _server(self, node_id: Any) -> str:
         broker = self.cluster.broker_metadata(node_id)
         return f"node {node_id}" if broker is None else shown(f"{broker.host}:{broker.port}")
 
     def _watch(self, node_id: Any, connection: Any) -> None:
-        connection.init_future.add_callback(lambda _: self._went_well())
+        if self._answers is not None:
+            self._answers.connecting(connection.init_future)
+        connection.init_future.add_callback(lambda _: self._went_well(node_id))
         connection.init_future.add_errback(lambda error: self._failed(node_id, self._cause(error)))
         connection.close_future.add_errback(lambda error: self._ended(node_id, connection, error))
         send = connection._send_request
 
         def noting(request: Any, **kwargs: Any) -> Any:
-            # The client forgets what the broker offers when it does not offer what was asked for.
+            established = connection.connected
             future = send(request, **kwargs)
+            if self._answers is not None and established:
+                self._answers.asked(request, future)
+            # The client forgets what the broker offers when it does not offer what was asked for.
             if isinstance(request, SaslHandshakeRequest):
                 future.add_callback(lambda answer: setattr(self, "_offered", tuple(answer.mechanisms)))
             return future
@@ -278,7 +304,8 @@ class NamingManager(KafkaConnectionManager):  # type: ignore[misc]
             error = client_errors.UnsupportedSaslMechanismError(f"{OFFERS}{', '.join(self._offered)}")
         return cause_of(error, self._security)
 
-    def _went_well(self) -> None:
+    def _went_well(self, node_id: Any) -> None:
+        self._failing.pop(node_id, None)
         if self.bootstrapped:
             self._causes.clear()
             self._began = None
@@ -294,6 +321,15 @@ class NamingManager(KafkaConnectionManager):  # type: ignore[misc]
         newest, times = self._causes.pop(node_id, (cause, 0))
         self._causes[node_id] = cause, times + 1 if newest == cause else 1  # now behind all others
         self._began = self._clock() if self._began is None else self._began
+        since = self._failing.setdefault(node_id, self._clock())
+        # Where nobody answers, there is an outage, of which more is told (daemon/outage.py).
+        if self._answers is None or self._answers.answered_after(since + GRACE_S):
+            self._tell(node_id, cause)
+
+    def _tell(self, node_id: Any, cause: Cause) -> None:
         if self.bootstrapped and not self.closed:
             server = self._server(node_id)
-            _log.warning("no connection to Kafka at %s: %s%s", server, cause.text, self._advertised(server))
+            _log.warning(
+                "no connection to Kafka at %s: %s%s",
+                server, cause.text, self._advertised(server), extra={"fields": {"server": server}},
+            )  # fmt: skip

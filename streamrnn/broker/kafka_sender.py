@@ -24,6 +24,7 @@ import kafka.errors as client_errors
 from kafka import KafkaProducer
 
 from streamrnn.broker.kafka_admin import KafkaAdministration
+from streamrnn.broker.kafka_answers import Answers
 from streamrnn.broker.kafka_connect import FENCED, connect, fail, told_by
 from streamrnn.broker.kafka_rights import missing_right
 from streamrnn.broker.kafka_settings import KafkaConnection, producer_kwargs
@@ -63,6 +64,7 @@ class KafkaSender:
         self._failures: dict[int, BaseException] = {}  # by their place in the order of sending
         self._closed = False
         self._time_left: Callable[[], float] = lambda: math.inf
+        self._answers = Answers()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.connection!r})"
@@ -148,6 +150,8 @@ class KafkaSender:
             return
         missing, first = len(failures) + len(self._sent), next(iter(failures.values()), None)
         told = told_by(self._producer)
+        if timed_out:
+            self._answers.gave_up("send")
         self._drop_producer()
         reason: object = told or f"no answer within {min(timeout_s, time.monotonic() - began):.3g} s"
         if first is not None:
@@ -175,7 +179,7 @@ class KafkaSender:
 
     def partitions(self, topic: str) -> list[int]:
         """See :class:`streamrnn.broker.protocol.Sender`."""
-        found = KafkaAdministration(self._hurried()).describe_topics([topic])[topic]
+        found = KafkaAdministration(self._hurried(), self._answers).describe_topics([topic])[topic]
         return [] if found is None else list(range(found.partitions))
 
     def hurry(self, time_left: Callable[[], float]) -> None:
@@ -202,7 +206,7 @@ class KafkaSender:
             if self._closed:
                 raise BrokerError("this broker is closed; make a new one")
             hurried = self._hurried()
-            self._producer = connect(KafkaProducer, hurried, producer_kwargs(hurried))
+            self._producer = connect(KafkaProducer, hurried, producer_kwargs(hurried), self._answers)
         return self._producer
 
 

@@ -148,6 +148,27 @@ class Lost:
 
 Event: TypeAlias = Assigned | NothingAssigned | Revoked | Lost
 
+REQUESTS = ("connect", "fetch", "send", "commit", "group", "other")
+"""What a broker is asked, as far as failures are told apart."""
+CONNECTION_STATES = ("connected", "connecting", "disconnected")
+
+
+class Connectivity(NamedTuple):
+    """Whether the log answers, as known at one moment. Times are seconds since the epoch.
+
+    ``answered_at``: the newest answer to anything, None before the first. ``away_since``: since when nothing was
+    answered, where that is longer than usual although something was asked: an outage; ``cause`` is why, as far as it is
+    known. Without either of the two times nothing is known yet. ``connections``: how many by ``CONNECTION_STATES``,
+    ``failures``: requests that failed or got no answer so far, by ``REQUESTS``; both empty where there is nothing of
+    the kind.
+    """
+
+    answered_at: float | None = None
+    away_since: float | None = None
+    cause: str = ""
+    connections: Mapping[str, int] = {}
+    failures: Mapping[str, int] = {}
+
 
 @runtime_checkable
 class Sender(Protocol):
@@ -190,7 +211,13 @@ class Sender(Protocol):
 
 @runtime_checkable
 class Broker(Sender, Protocol):
-    """A consumer of one group and a producer, as the loop needs them. Not thread-safe: one thread calls it."""
+    """A consumer of one group and a producer, as the loop needs them.
+
+    Not thread-safe: one thread calls it, of which :meth:`connectivity` alone is excepted.
+    """
+
+    def connectivity(self) -> Connectivity:
+        """Return whether the log answers. Any thread may ask, also while another call waits; never blocks."""
 
     def subscribe(self, topic: str) -> None:
         """Join the group for ``topic``. Partitions arrive later, as :class:`Assigned` events of :meth:`poll`."""
@@ -241,7 +268,10 @@ class Broker(Sender, Protocol):
         """
 
     def lag(self, tp: TopicPartition) -> int | None:
-        """Return log end minus position from what the client knows already; None while unknown. Never blocks."""
+        """Return log end minus position from what the client knows already. Never blocks.
+
+        None while that is unknown, as it is while the log does not answer.
+        """
 
     def commit(self, offsets: Mapping[TopicPartition, Commit], membership: Membership | None, timeout_s: float) -> None:
         """Store positions that no output belongs to, such as a start, and return once the broker has them.

@@ -185,6 +185,24 @@ def demo(
         raise typer.Exit(status)
 
 
+@_command(_FIRST)
+def feed(
+    config: ConfigOption,
+    rate: Annotated[float, typer.Option(min=0.01, max=100_000, metavar="N", help="Departures a second.")] = 200.0,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Stop after so many; default: never.", show_default=False)
+    ] = None,
+) -> None:
+    r"""Send the demo's departures to a job's input topic, over and over, until SIGTERM or Ctrl-C.
+
+    Each of them happens when it is sent. Needs the extra streamrnn\[demo].
+    """
+    from streamrnn.demo.feed import run_feed
+    from streamrnn.job.job_file import load
+
+    run_feed(load(config), rate, limit, stdout())
+
+
 @_command(_JOB)
 def init(
     bootstrap: BootstrapOption = None,
@@ -319,7 +337,7 @@ def run(config: ConfigOption) -> None:
     from streamrnn.job.job_file import load
 
     job = load(config)
-    to_stderr(job.log_level)
+    to_stderr(job.log_level, job.log.format)
     from streamrnn.daemon.run import serve
 
     if status := serve(job):

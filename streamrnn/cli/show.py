@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -198,6 +199,15 @@ class EvaluationProgress:
         self._progress.update(self._task, completed=done, state=state)
 
 
+def versus(skill: Mapping[str, float]) -> str:
+    """How much better than each rival.
+
+    >>> versus({"last": 0.25, "most_frequent": -0.5})
+    '0.25 against last, -0.5 against most frequent'
+    """
+    return ", ".join(f"{value:.3g} against {rival.replace('_', ' ')}" for rival, value in skill.items())
+
+
 def evaluation(console: Console, report: Report) -> None:
     """Result table, then what else there is to know."""
     first, *_ = report.metrics
@@ -229,6 +239,8 @@ def evaluation(console: Console, report: Report) -> None:
         facts.add_row("partitions", f"{report.partitions:,}, a learner each")
     facts.add_row("streams", f"{report.streams:,} at the end")
     facts.add_row("updates", f"{report.updates:,}")
+    if report.skill:
+        facts.add_row("skill", f"{versus(report.skill)}, of late; 1 is perfect, 0 no better")
     facts.add_row("loss", f"{_number(report.loss)} in scaled units, as in the daemon's metrics")
     console.print(facts)
     show_sample(console, report.sample)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from streamrnn.cli.show import pairs, size, when
+from streamrnn.cli.show import pairs, size, versus, when
 from streamrnn.offline.export import Exported
 from streamrnn.offline.inspection import Inspection, Listed
 
@@ -123,10 +123,25 @@ def _overview(inspection: Inspection) -> Table:
     for name in rare:
         if counters.get(name):
             table.add_row(name.replace("_", " "), f"{counters[name]:,}")
+    if skill := inspection.skill():
+        table.add_row("skill", versus(skill))
+    for name, text in _learning(inspection.learning()):
+        table.add_row(name, text)
     for target in inspection.statistics():
         table.add_row(f"target {target['name']}", _spread(target))
     table.add_row("build", ", ".join(f"{name} {value}" for name, value in manifest.build.items()))
     return table
+
+
+def _learning(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """How it learns, as far as it is known."""
+    if found["gradient_reach_steps"] is not None:
+        followed = list(found["state_gradient_norms"])[-1]
+        yield "gradients", f"reach {found['gradient_reach_steps']} steps back, of {followed} that were looked at"
+    if (ratio := found["update_to_weight_ratio"]) is not None:
+        yield "weights", f"norm {found['weight_norm']:.4g}, the newest step {ratio:.2g} of that"
+    if shares := found["mixture_shares"]:
+        yield "mixture", ", ".join(f"{expert} {share:.0%}" for expert, share in shares.items())
 
 
 def _written(created: str) -> str:

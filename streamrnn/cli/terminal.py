@@ -10,6 +10,7 @@ how our own messages go on.
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
@@ -21,7 +22,10 @@ from rich.segment import Segment
 from rich.text import Span, Text
 from typer.core import TyperGroup
 
+from streamrnn.daemon.logs import as_json
 from streamrnn.escaping import MAX_NAME, escaped, lines, one_line, without_credentials
+
+_log = logging.getLogger(__name__)
 
 _MAX_TEXT = 20_000  # characters of one text
 
@@ -77,7 +81,10 @@ def stderr() -> Terminal:
 
 
 def show_error(message: str) -> None:
-    """One message to stderr, perhaps of several lines."""
+    """One message to stderr, perhaps of several lines; an entry of the log where that is JSON."""
+    if as_json():
+        _log.error("%s", message)
+        return
     first, *others = message.split("\n")
     text = "\n".join([first, *(line if line.startswith("  ") else f"  {line}" for line in others)])
     stderr().print(Text.assemble(("error: ", "bold red"), (text, "red")), soft_wrap=True)
@@ -85,6 +92,9 @@ def show_error(message: str) -> None:
 
 def show_traceback(error: BaseException) -> None:
     """A traceback, which nobody should see, without anything that the error's text would have the terminal do."""
+    if as_json():
+        _log.critical("an error that nobody caught: %s", type(error).__name__, exc_info=error)
+        return
     print(lines("".join(traceback.format_exception(error)).rstrip()), file=sys.stderr)
 
 

@@ -23,8 +23,10 @@ losses        losses of one step and their gradients
 rls           readout by recursive least squares
 optim         optimisers and clipping
 tbptt         learns one window
+reach         how far back the gradient of a window's newest target reaches
 rules         learning rules, of which TBPTT is the first
 scaler        running standardisation
+drift         the newest values of an input against those of long before
 inputs        a record's columns become the network's inputs
 targets       what a stream remembers of its targets, and how they are standardised
 rivals        naive predictors that the model's error is held against

@@ -119,11 +119,14 @@ class Model(NamedTuple):
     x_m2: F1 = stored("U+1")
     x_watch: F2 = stored("U+1 9")  # what makes statistics resist, see ``scaler``
     x_first: F2 = stored("U+1 8")  # their first values
+    x_drift: F2 = stored("U+1 5")  # fast and slow means, see ``drift``
+    x_clamped: I1 = stored("U+1", learned=False)  # values beyond what the network is shown
     y_count: F1 = stored("F")
     y_mean: F1 = stored("F")
     y_m2: F1 = stored("F")
     y_watch: F2 = stored("F 9")
     y_first: F2 = stored("F 8")
+    y_clamped: I1 = stored("F", learned=False)  # values out of bounds; together they are ``outlying_targets``
     change_count: F1 = stored("changes")  # differences to the baseline
     change_m2: F1 = stored("changes")  # sum of their squares
     change_watch: F2 = stored("changes 9")
@@ -134,6 +137,8 @@ class Model(NamedTuple):
     recent_errors: F2 = stored("F 3", learned=False)  # of model and rivals: sums that forget
     counters: I1 = stored("counts", learned=False)  # see ``counts.COUNTS``
     gauges: F1 = stored("gauges", learned=False)  # see ``counts.GAUGES``
+    # Norms of the gradient at the state 0, 1, 2, 4, ... steps back, as far as the gauge ``reach_steps``.
+    state_gradient: F1 = stored("reach", learned=False)
 
 
 class Streams(NamedTuple):
@@ -192,7 +197,7 @@ class Layer(NamedTuple):
     aux: T2  # (T, H) what else its backward needs
     dh: T2  # (T, H) gradient of its h
     dx: T2  # (T, I) gradient of its inputs, written to the layer below; (0, I) where nobody asks for it
-    carry: T1  # (H,) gradient that backward hands from step to step
+    carry: T2  # (T + 1, H) gradient that backward hands on to before each step, the LSTM's of c
     d_ih: T2  # (T, G) gradients of the pre-activations, input side
     d_hh: T2  # (T, G) and recurrent side
     dw_ih: T2
@@ -219,6 +224,7 @@ class Scratch(NamedTuple):
     draw: T1  # (O,)
     grad: T1  # (P,)
     step: T1  # (P,) what the optimiser would subtract from theta
+    carried: T2  # (1, H) gradient of an h that a step is handed
     phi: F1  # (R,) regressors of the record at work
     phi_replayed: F1  # (R,) regressors of a step of a window
     scaling: F2  # (F, 3) centre and width of the lags among them, and whether to learn from them

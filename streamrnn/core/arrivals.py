@@ -81,7 +81,7 @@ def process_label(
         model.counters[counts.UNMATCHED_LABELS] += 1
         return
     prediction, said = streams.remembered[slot, place], streams.remembered_rivals[slot, place]
-    targets.reach(plan, hyper, model, streams, scratch, slot, y)
+    scoring.begin(plan, hyper, model, streams, scratch, slot, y)
     scoring.score(plan, hyper, model, streams, scratch, slot, prediction, said, y, ZERO)
     scoring.report(model, scratch, records, i)
     rivals.learn(plan, model, streams, scratch, slot)

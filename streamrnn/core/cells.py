@@ -21,6 +21,7 @@ from streamrnn.core.activations import sigmoid_inplace, tanh_inplace
 from streamrnn.core.arrays import T1, T2, Layer
 from streamrnn.core.jit import internal, jit
 from streamrnn.core.linear import add_outer, add_product, add_products, add_rows, add_transposed, copy
+from streamrnn.core.optim import inner_product
 from streamrnn.core.vector import fma
 
 RNN, LSTM, GRU = 0, 1, 2
@@ -54,22 +55,54 @@ def forward(layer: Layer, steps: int) -> None:
 @internal
 def backward(layer: Layer, steps: int) -> None:
     """Back-propagate through one layer from its dh; adds to its dw_* and db_*, overwrites dh, dx, d_ih and d_hh."""
-    h, recurrent = layer.state[0], layer.d_ih
+    propagate(layer, steps)
+    # Weights last, all steps at once: the recursion needs the pre-activations' gradients only.
+    recurrent = layer.d_hh if layer.cell == GRU else layer.d_ih
+    add_outer(layer.dw_ih, layer.x, layer.d_ih, steps)
+    add_outer(layer.dw_hh, layer.state[0], recurrent, steps)
+    add_rows(layer.db_ih, layer.d_ih, steps)
+    add_rows(layer.db_hh, recurrent, steps)
+    propagate_to_inputs(layer, steps)
+
+
+@internal
+def propagate(layer: Layer, steps: int) -> None:
+    """The recursion alone, from the last step to the first: overwrites dh, d_ih, d_hh and carry."""
+    h = layer.state[0]
     if layer.cell == LSTM:
         lstm_backward(steps, layer.w_hh, layer.gates, layer.state[1], layer.aux, layer.dh, layer.carry, layer.d_ih)
     elif layer.cell == GRU:
         gru_backward(steps, layer.w_hh, layer.gates, h, layer.aux, layer.dh, layer.d_ih, layer.d_hh)
-        recurrent = layer.d_hh
     else:
         rnn_backward(steps, layer.w_hh, h, layer.dh, layer.d_ih)
-    # Weights last, all steps at once: the recursion above needs the pre-activations' gradients only.
-    add_outer(layer.dw_ih, layer.x, layer.d_ih, steps)
-    add_outer(layer.dw_hh, h, recurrent, steps)
-    add_rows(layer.db_ih, layer.d_ih, steps)
-    add_rows(layer.db_hh, recurrent, steps)
+
+
+@internal
+def propagate_to_inputs(layer: Layer, steps: int) -> None:
+    """The gradient of the inputs follows from those of the pre-activations."""
     dx = layer.dx[:steps]  # no row where nobody asks for the gradient of the inputs
     dx[:] = dx.dtype.type(0)
     add_transposed(dx, layer.w_ih, layer.d_ih)
+
+
+@internal
+def square_handed_back(layer: Layer, t: int, dh: T2) -> float:
+    """Square of the gradient's norm at the state before step t, as far as it comes from that step and those behind it.
+
+    To be asked after ``propagate``; dh (1, H) is overwritten with that of h. From above the layer the h before step t
+    may receive more, which is left out: there it is an output, not what is carried.
+    """
+    H = dh.shape[1]
+    if layer.cell == GRU:
+        z = layer.gates[t, H : 2 * H]
+        for j in range(H):
+            dh[0, j] = layer.dh[t, j] * z[j]
+        add_transposed(dh, layer.w_hh, layer.d_hh[t : t + 1])
+    else:
+        dh[0, :] = dh.dtype.type(0)
+        add_transposed(dh, layer.w_hh, layer.d_ih[t : t + 1])
+    square = inner_product(dh[0], dh[0])
+    return square + inner_product(layer.carry[t], layer.carry[t]) if layer.cell == LSTM else square
 
 
 @jit
@@ -138,8 +171,8 @@ def lstm_forward(
 
 
 @jit
-def lstm_backward(steps: int, w_hh: T2, gates: T2, c: T2, tanh_c: T2, dh: T2, dc: T1, d: T2) -> None:
-    """Gradients of the four pre-activations; dc (H,) is carried from step to step, from the last to the first.
+def lstm_backward(steps: int, w_hh: T2, gates: T2, c: T2, tanh_c: T2, dh: T2, dc: T2, d: T2) -> None:
+    """Gradients of the four pre-activations; dc (T + 1, H) is carried from step to step, from the last to the first.
 
     With u = tanh(c') of the step's own new c', and c the one before it:
 
@@ -153,18 +186,18 @@ def lstm_backward(steps: int, w_hh: T2, gates: T2, c: T2, tanh_c: T2, dh: T2, dc
     """
     H = tanh_c.shape[1]
     zero, one = gates.dtype.type(0), gates.dtype.type(1)
-    dc[:] = zero
+    dc[steps, :] = zero
     for t in range(steps - 1, -1, -1):
-        a, d_t, dh_t, u, c_old = gates[t], d[t], dh[t], tanh_c[t], c[t]
+        a, d_t, dh_t, u, c_old, dc_old, dc_new = gates[t], d[t], dh[t], tanh_c[t], c[t], dc[t], dc[t + 1]
         i, f, g, o = a[:H], a[H : 2 * H], a[2 * H : 3 * H], a[3 * H :]
         di, df, dg, do = d_t[:H], d_t[H : 2 * H], d_t[2 * H : 3 * H], d_t[3 * H :]
         for j in range(H):
-            dc_j = dc[j] + dh_t[j] * o[j] * (one - u[j] * u[j])
+            dc_j = dc_new[j] + dh_t[j] * o[j] * (one - u[j] * u[j])
             di[j] = dc_j * g[j] * i[j] * (one - i[j])
             df[j] = dc_j * c_old[j] * f[j] * (one - f[j])
             dg[j] = dc_j * i[j] * (one - g[j] * g[j])
             do[j] = dh_t[j] * u[j] * o[j] * (one - o[j])
-            dc[j] = dc_j * f[j]
+            dc_old[j] = dc_j * f[j]
         if t > 0:
             add_transposed(dh[t - 1 : t], w_hh, d[t : t + 1])
 

@@ -75,6 +75,7 @@ EVICTIONS = tuple(Count("evictions", _EVICTED, cause) for cause in ("ttl", "capa
 GAUGES = (
     "grad_norm", "grad_norm_sum", "window_loss", "window_loss_sum", "scored", "loss_sum", "error_sum",
     "last_error_sum", "typical_error_sum",
+    "update_norm", "reach_window", "reach_steps",
 )  # fmt: skip
 GRAD_NORM = GAUGES.index("grad_norm")
 GRAD_NORM_SUM = GAUGES.index("grad_norm_sum")
@@ -85,3 +86,6 @@ LOSS_SUM = GAUGES.index("loss_sum")
 ERROR_SUM = GAUGES.index("error_sum")
 LAST_ERROR_SUM = GAUGES.index("last_error_sum")
 TYPICAL_ERROR_SUM = GAUGES.index("typical_error_sum")
+UPDATE_NORM = GAUGES.index("update_norm")
+REACH_WINDOW = GAUGES.index("reach_window")
+REACH_STEPS = GAUGES.index("reach_steps")

@@ -145,3 +145,10 @@ def share_within(grad: T1, step: T1, limit: float) -> float:
     promise = inner_product(grad, step)
     # The loss of a certain and right class may round to just below zero.
     return max(0.0, limit) / promise if promise > max(0.0, limit) else 1.0
+
+
+@jit
+def step_length(grad: T1, step: T1, limit: float) -> float:
+    """Euclidean norm of what ``update`` with these took off theta, AdamW's decay apart; step (P,) is as it left it."""
+    share = share_within(grad, step, limit) if limit < math.inf else 1.0
+    return share * global_norm(step)

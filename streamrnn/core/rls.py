@@ -93,6 +93,16 @@ def mixture(losses: F1, count: float, full: float, plain: float, newest_value: f
     return (wf * full + wp * plain + wr * newest_value) / (wf + wp + ws + wr)
 
 
+def shares(losses: list[float], count: float) -> list[float]:
+    """What each of the four experts weighs in ``mixture``, to be shown; they add up to 1."""
+    if count == 0.0:
+        return [float(expert == REPEAT) for expert in range(EXPERTS)]
+    floor, handicaps = 1e-12 * count, {FULL: MODEL_HANDICAP, PLAIN: MODEL_HANDICAP}
+    assumed = [handicaps.get(expert, 1.0) * loss + floor for expert, loss in enumerate(losses)]
+    weights = [math.exp(-count * math.log(loss / min(assumed))) for loss in assumed]
+    return [weight / sum(weights) for weight in weights]
+
+
 @jit
 def own_newest(newest_at: int, o: int, fields: int) -> int:
     """``own_newest_at`` of output o. Outputs run through the fields, once for each horizon."""

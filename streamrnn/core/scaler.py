@@ -293,12 +293,12 @@ def deviation(count: float, m2: float) -> float:
 
 
 @jit
-def take_in(count: F1, mean: F1, m2: F1, watch: F2, first: F2, k: int, value: float, memory: float) -> None:
-    """A value of a partition's variable k enters its statistics, held against these themselves."""
+def take_in(count: F1, mean: F1, m2: F1, watch: F2, first: F2, k: int, value: float, memory: float) -> float:
+    """A value of a partition's variable k enters its statistics, held against these themselves; returns as what."""
     if is_young(count, k):
         begin(count, mean, m2, first, k, value)
-    else:
-        absorb(count, mean, m2, watch, k, value, mean[k], deviation(count[k], m2[k]), memory)
+        return value
+    return absorb(count, mean, m2, watch, k, value, mean[k], deviation(count[k], m2[k]), memory)
 
 
 @jit

@@ -21,6 +21,14 @@ among them, and the sum of their widths."""
 
 
 @internal
+def begin(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, y: F1) -> None:
+    """A record brings the targets y (F,). To be done before they enter any statistics."""
+    for k in range(scratch.scored.shape[0]):
+        scratch.scored[k] = 0.0
+    targets.reach(plan, hyper, model, streams, scratch, slot, y)
+
+
+@internal
 def score(
     plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, prediction: F1, said: F2,
     y: F1, column: int,

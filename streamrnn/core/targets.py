@@ -191,6 +191,7 @@ def absorb_field(
     if plan.scale == 1:
         if counted != y:
             model.counters[counts.OUTLYING_TARGETS] += 1
+            model.y_clamped[f] += 1
         scratch.counted[f] = counted
         scratch.kept[f] = np.nan if lone else y
 

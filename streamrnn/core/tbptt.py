@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from streamrnn.core import counts, heads, losses, optim, trunk
+from streamrnn.core import counts, heads, losses, optim, reach, trunk
 from streamrnn.core.arrays import Hyper, Model, Plan, Scratch, Streams
 from streamrnn.core.jit import ZERO, internal
 from streamrnn.core.linear import copy
@@ -22,6 +22,8 @@ from streamrnn.core.linear import copy
 LARGEST_STEP = 1e18
 """A gradient that is still longer than this after clipping is dropped: its square would not fit a float32 moment, and
 the sum of a batch may overflow although each window was finite."""
+STEPS_PER_NORM = 16
+"""Optimiser steps from one whose length is noted to the next: a pass over all weights each time would be felt."""
 
 
 @internal
@@ -41,7 +43,11 @@ def learn(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scr
     # Sums of squares in float64: the norm is finite exactly when every element is, so one test serves them all.
     norm = optim.global_norm(scratch.grad)
     # Accepted before it enters a batch, where one NaN would spoil the gradients of all other windows.
-    return accept(model, loss, norm) and finish_window(plan, hyper, model, scratch, loss, norm)
+    if not accept(model, loss, norm):
+        return False
+    if reach.due(plan, model, steps):  # before weights move: the tape is of these
+        reach.measure(plan, model, scratch, steps)
+    return finish_window(plan, hyper, model, scratch, loss, norm)
 
 
 @internal
@@ -125,6 +131,8 @@ def finish_window(plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, loss
         shortened = optim.update(plan.optimizer, hyper, model.theta, gradient, mean * factor, limit, scratch.step,
                                  model.moment1, model.moment2, model.counters[counts.UPDATES])  # fmt: skip
         model.counters[counts.STEPS_SHORTENED] += 1 if shortened else 0
+        if model.counters[counts.UPDATES] % STEPS_PER_NORM == 0 or model.gauges[counts.UPDATE_NORM] == 0.0:
+            model.gauges[counts.UPDATE_NORM] = optim.step_length(gradient, scratch.step, limit)
     else:
         model.counters[counts.WINDOWS_DROPPED_GRADIENT] += 1
     if plan.batch_size > 1:  # dropped or not, the batch is over

@@ -21,6 +21,7 @@ from streamrnn.core import (
     arrivals,
     clearing,
     counts,
+    drift,
     heads,
     inputs,
     kinds,
@@ -41,7 +42,7 @@ def walk(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scra
     """Process ``records`` in order; writes model, streams and the output columns of records."""
     for i in range(records.slot.shape[0]):
         slot, kind = records.slot[i], records.kind[i]
-        start_record(model, streams, scratch, records, i)
+        start_record(model, streams, records, i)
         if kind == kinds.FORGET:  # whose slot was just cleared, if it had one
             continue
         if kind == kinds.LABEL:
@@ -66,17 +67,16 @@ def walk(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scra
 
 
 @internal
-def start_record(model: Model, streams: Streams, scratch: Scratch, records: Records, i: int) -> None:
+def start_record(model: Model, streams: Streams, records: Records, i: int) -> None:
     """Outputs of record i before anything is known of them; a slot that changes hands is cleared."""
     records.prediction[i, :] = np.nan
     records.updates[i] = model.counters[counts.UPDATES]
     records.loss[i] = np.nan
     records.error[i] = np.nan
     records.grad_norm[i] = np.nan
-    records.rivals[i, :] = np.nan
+    records.rivals[i, 0] = records.rivals[i, 1] = np.nan
     records.width[i] = np.nan
     records.delay[i] = np.nan
-    scratch.scored[:] = 0.0
     if records.fresh[i]:
         model.counters[counts.LOST_LABELS] += arrivals.waiting(streams, records.slot[i])
         clearing.forget_stream(streams, records.slot[i])
@@ -102,7 +102,7 @@ def predict(
         # Scored in the scaling from before this value. Completed last: baselines count steps back from the newest
         # value, which has to be this one.
         if event:
-            targets.reach(plan, hyper, model, streams, scratch, slot, records.y[i])
+            scoring.begin(plan, hyper, model, streams, scratch, slot, records.y[i])
             arrivals.score_forecasts(plan, hyper, model, streams, scratch, records, i)
             rivals.learn(plan, model, streams, scratch, slot)
             targets.absorb(plan, hyper, model, streams, scratch, slot, records.y[i])
@@ -150,7 +150,7 @@ def score_and_advance(
     known_now = plan.known == kinds.KNOWN_IN_RECORD and event
     if known_now:
         prediction, y = records.prediction[i], records.y[i]
-        targets.reach(plan, hyper, model, streams, scratch, slot, y)
+        scoring.begin(plan, hyper, model, streams, scratch, slot, y)
         rivals.foretell(plan, model, streams, slot, scratch.rivals)
         scoring.score(plan, hyper, model, streams, scratch, slot, prediction, scratch.rivals, y, ZERO)
         scoring.report(model, scratch, records, i)
@@ -199,18 +199,27 @@ def absorb_inputs(
 
     A missing one that stands for a number does, too; a last value was observed only once.
     """
+    largest = scratch.x.dtype.type(scaler.LIMIT if plan.scale == 1 else inputs.LARGEST)
     for k in range(plan.features):
         value = records.x[i, k] if scaler.usable(records.x[i, k]) else scratch.imputed[k]
+        measured = not scratch.indicator[k]
         if scaler.usable(value):
-            absorb_input(hyper, model, k, value)
+            absorb_input(hyper, model, k, value, measured)
+        if measured and abs(scratch.x[0, k]) >= largest:  # as it was shown to the network
+            model.x_clamped[k] += 1
     if plan.with_dt == 1:
-        absorb_input(hyper, model, plan.features, since)
+        absorb_input(hyper, model, plan.features, since, True)
 
 
 @internal
-def absorb_input(hyper: Hyper, model: Model, k: int, value: float) -> None:
-    """A value of input k enters its statistics."""
-    scaler.take_in(model.x_count, model.x_mean, model.x_m2, model.x_watch, model.x_first, k, value, hyper.memory)
+def absorb_input(hyper: Hyper, model: Model, k: int, value: float, measured: bool) -> None:
+    """A value of input k enters its statistics, and if it is ``measured``, no indicator, the means of its drift."""
+    young = scaler.is_young(model.x_count, k)
+    counted = scaler.take_in(
+        model.x_count, model.x_mean, model.x_m2, model.x_watch, model.x_first, k, value, hyper.memory
+    )
+    if measured and not young:
+        drift.absorb(model.x_drift, k, counted)
 
 
 @internal

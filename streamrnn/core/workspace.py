@@ -40,10 +40,10 @@ def zeros_scratch(
         x=x, lags=blank(K, sizes["lags"]), targets=blank(K, Y),
         layers=np.stack([table_of(layer) for layer in layers]), tape=tape, h=top.state[0, 1:], dh=top.dh,
         head_w=head.head_w, head_b=head.head_b, dhead_w=dhead.head_w, dhead_b=dhead.head_b,
-        raw=blank(O), draw=blank(O), grad=grad, step=blank(*theta.shape), phi=zeros(R, np.float64),
-        phi_replayed=zeros(R, np.float64), scaling=np.zeros((F, 3)), expert_predictions=np.zeros((O, 2)),
-        workspace=zeros((2, R), np.float64), counted=np.full(F, np.nan), reached=np.full(F, np.nan),
-        rivals=np.zeros((F, 2)), scored=np.zeros(7), kept=np.full(F, np.nan),
+        raw=blank(O), draw=blank(O), grad=grad, step=blank(*theta.shape), carried=blank(1, layout.hidden_size),
+        phi=zeros(R, np.float64), phi_replayed=zeros(R, np.float64), scaling=np.zeros((F, 3)),
+        expert_predictions=np.zeros((O, 2)), workspace=zeros((2, R), np.float64), counted=np.full(F, np.nan),
+        reached=np.full(F, np.nan), rivals=np.zeros((F, 2)), scored=np.zeros(7), kept=np.full(F, np.nan),
         indicator=indicator, levels=levels, imputed=imputed, last_at=last_at,
     )  # fmt: skip
 
@@ -51,7 +51,7 @@ def zeros_scratch(
 def stack(layout: Layout, plan: Plan, x: Array, theta: Array, grad: Array) -> tuple[Array, list[Layer]]:
     """The tape, and the layers over inputs x (k2, D) that write to it."""
     H, G, C, T = layout.hidden_size, layout.gate_width, layout.state_count, plan.k2
-    shared = [(H,), (T, G), (T, G)]  # carry, d_ih and d_hh: backward goes through one layer at a time
+    shared = [(T + 1, H), (T, G), (T, G)]  # carry, d_ih and d_hh: backward goes through one layer at a time
     own = [(T, G), (C, T + 1, H), (T, H), (T, H)]
     shapes = shared + own * layout.num_layers
     tape = zeros(sum(map(math.prod, shapes)), theta.dtype)

@@ -8,6 +8,8 @@ durations     how long batches, rebalances and restores took
 lateness      how late a partition is, in event time
 worth         what predictions turned out to be worth, as metrics
 watch         what is probably not meant: fields that never come, a job that learns nothing
+learning      does it learn: metrics out of a learner's arrays
+drift_alarms  whether the error has risen, by River's ADWIN
 mark          what a committed offset says of the learner that got there
 recovery      from a newly assigned partition to a learner at the committed offset
 restored      a learner from a checkpoint, of which nothing is believed unchecked
@@ -22,7 +24,9 @@ stopping      from a signal to the end of the process, in time
 collector     Python's garbage collector in a process that lives long
 metric_table  every metric, in one table
 metrics       the metrics at work
-logs          where the log goes
+logs          where the log goes, and how it looks
+introduction  its first lines
+outage        what is told of a broker that is away
 health        liveness and readiness
 http          the endpoint of all three: who may connect, and for how long
 request       what a client asked for, or why that is no request

@@ -83,8 +83,15 @@ class Delivery(Protocol):
 class AtLeastOnce:
     """Sends outputs as they come and commits offsets behind them."""
 
-    def __init__(self, broker: Broker, to: OutputConfig, placement: Placement, patience: Patience) -> None:
-        self._broker, self._placement, self._patience = broker, placement, patience
+    def __init__(
+        self,
+        broker: Broker,
+        to: OutputConfig,
+        placement: Placement,
+        patience: Patience,
+        failed: Callable[[], None],
+    ) -> None:
+        self._broker, self._placement, self._patience, self._failed = broker, placement, patience, failed
         self._refused = Refused(to, self._send, self._flush)
         self._sent: list[tuple[Partition, Sequence[Output]]] = []  # since the last flush, in order
         self._incomplete = False  # some output of the batch could not be handed over, or was not acknowledged
@@ -98,7 +105,7 @@ class AtLeastOnce:
         except FencedError:
             raise
         except BrokerError as error:
-            _log.warning("%s: sending failed, the commit will send the batch again: %s", partition.tp, error)
+            self._tell("%s: sending failed, the commit will send the batch again: %s", partition.tp, error)
             self._incomplete = True
 
     def commit(
@@ -120,7 +127,7 @@ class AtLeastOnce:
             except UndeliveredError as error:
                 if not self._wait(attempt):
                     raise
-                _log.warning("outputs were not acknowledged, sending the batch again: %s", error)
+                self._tell("outputs were not acknowledged, sending the batch again: %s", error)
                 self._placement.look_again()
                 continue
             except RebalanceError as error:
@@ -131,7 +138,7 @@ class AtLeastOnce:
                 self._incomplete = False  # the offsets are in doubt, the outputs are not
                 if not self._wait(attempt):
                     raise
-                _log.warning("commit in doubt, reading back what is committed: %s", error)
+                self._tell("commit in doubt, reading back what is committed: %s", error)
             owned, membership, stable = settle()
             waiting, dropped = judge(self._broker, [p for p in waiting if p.tp in owned])
             to_restore += dropped
@@ -155,10 +162,12 @@ class AtLeastOnce:
             self._deliver_offsets(partitions, offsets, membership, most_s)
         except UndeliveredError:
             self._incomplete = True
+            self._failed()
             raise
         except BrokerError:
             for partition in partitions:
                 partition.offered.add(partition.position)
+            self._failed()
             raise
         for partition in partitions:
             partition.confirmed(offsets[partition.tp])
@@ -215,6 +224,11 @@ class AtLeastOnce:
     def _flush(self) -> None:
         self._broker.flush(self._patience())
 
+    def _tell(self, text: str, *arguments: object) -> None:
+        """A warning, unless the broker is away: that is told as a whole, see ``outage``."""
+        away = self._broker.connectivity().away_since is not None
+        _log.log(logging.DEBUG if away else logging.WARNING, text, *arguments)
+
     def _wait(self, attempt: int) -> bool:
         """Pause before the next attempt; False when there is none."""
         pause = FIRST_PAUSE_S * 2**attempt
@@ -236,10 +250,10 @@ def _undelivered() -> Iterator[None]:
         raise UndeliveredError(str(error)) from error
 
 
-DELIVERIES: Mapping[str, Callable[[Broker, OutputConfig, Placement, Patience], Delivery]] = {
+DELIVERIES: Mapping[str, Callable[[Broker, OutputConfig, Placement, Patience, Callable[[], None]], Delivery]] = {
     "at_least_once": AtLeastOnce,
 }
-"""By the configuration's ``delivery``."""
+"""By the configuration's ``delivery``. The last argument is called whenever a commit failed or stayed in doubt."""
 
 
 def judge(broker: Broker, partitions: list[Partition]) -> tuple[list[Partition], list[Partition]]:

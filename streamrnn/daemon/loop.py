@@ -120,7 +120,8 @@ class Loop:
         """Consume until told to stop; returns after a clean drain. Raises what cannot be survived."""
         config, broker = self.job.config, self.broker
         self.placement = Placement(broker, config.input.topic, (config.output.topic, config.output.dead_letter_topic))
-        self.delivery = DELIVERIES[config.delivery](broker, config.output, self.placement, self.patience)
+        deliver, failed = DELIVERIES[config.delivery], self.metrics.commit_failed
+        self.delivery = deliver(broker, config.output, self.placement, self.patience, failed)
         self._caution = Caution(self)
         broker.subscribe(config.input.topic)
         self.subscribed = True
@@ -234,6 +235,7 @@ class Loop:
         self.partitions[tp] = partition
         self._durations.restored(tp)
         self.broker.resume([tp])
+        self.health.replaying(tp)
         self._caught_up(partition)
 
     def restore_again(self, tp: TopicPartition) -> None:
@@ -309,11 +311,7 @@ class Loop:
         batch = self._dirty()
         if batch:
             started = time.perf_counter()
-            try:
-                to_restore = self.delivery.commit(batch, self.membership, self._settle)
-            except BrokerError:
-                self.metrics.commit_failed()
-                raise
+            to_restore = self.delivery.commit(batch, self.membership, self._settle)
             self.metrics.committed(time.perf_counter() - started)
             if not self._dirty():
                 self._durations.committed()
@@ -368,16 +366,22 @@ class Loop:
         self._shown_at = now
         probe = now - self._probed_at >= PROBE_INTERVAL_S
         for tp, partition in self.partitions.items():
-            partition.show(self.broker.lag(tp))
+            partition.show(lag := self.broker.lag(tp))
+            self.health.seen(tp, partition.position, lag)
             if probe:
                 self.health.progress(tp, partition.position, self._readable(tp, partition))
-        if probe:
+        if probe and not self._away():
             self._probed_at = now
         self.metrics.ready(self.health.ready()[0])
         self._questions.show(self.partitions.values())
 
+    def _away(self) -> bool:
+        return self.broker.connectivity().away_since is not None
+
     def _readable(self, tp: TopicPartition, partition: Partition) -> int | None:
         """Records that could be read now; None when the broker does not say, which is no evidence of a stall."""
+        if self._away():
+            return None  # without waiting for each partition in turn
         try:
             # The client's position, which has passed markers and compacted records behind the last one.
             readable = max(0, self.broker.log_end(tp) - max(partition.position, self.broker.position(tp)))

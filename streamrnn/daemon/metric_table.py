@@ -87,7 +87,9 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "streamrnn_field_clamped_total", "counter",
-        "Values of a field of the job out of bounds, which count only as far as the bound.", labels=("field",),
+        "Values of a field of the job out of bounds (ten deviations, for targets more where such values keep coming), "
+        "which count only as far as the bound.",
+        labels=("field",),
     ),
     Metric(
         "streamrnn_dead_letters_total", "counter",
@@ -129,7 +131,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("streamrnn_interval_width", "summary", "Width of the outermost interval, in the target's own unit."),
     Metric("streamrnn_interval_level", "gauge", "Share of targets that should lie within the outermost interval."),
     Metric("streamrnn_label_delay_seconds", "summary", "Event time between an event and its label."),
-    Metric("streamrnn_drift_alarms_total", "counter", "Changes of the error that ADWIN found."),
+    Metric("streamrnn_drift_alarms_total", "counter", "Rises of the error that River's ADWIN found."),
     *_rows(*LEARNER_COUNTS),
     Metric(
         "streamrnn_gradient_norm", "histogram", "Norm of the gradient of each optimiser step before clipping.",
@@ -137,15 +139,19 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric("streamrnn_gradient_norm_last", "gauge", "Norm of the newest optimiser step's gradient before clipping."),
     Metric("streamrnn_weight_norm", "gauge", "Euclidean norm of all weights that gradients train."),
-    Metric("streamrnn_update_to_weight_ratio", "gauge", "Norm of the newest optimiser step, over the weights' norm."),
+    Metric(
+        "streamrnn_update_to_weight_ratio", "gauge",
+        "Norm of the newest optimiser step measured (one in sixteen), over the weights' norm.",
+    ),
     Metric(
         "streamrnn_state_gradient_norm", "gauge",
-        "Norm of the loss's gradient with respect to the state so many steps back, of the newest window measured.",
+        "Norm of the gradient of a step's loss with respect to the state (h and c) so many steps before it, of the "
+        "newest window measured (one in 128).",
         labels=("steps",),
     ),
     Metric(
         "streamrnn_gradient_reach_steps", "gauge",
-        "How many steps back that norm is still above 1 % of what it is at the newest step.",
+        "How many steps back that norm is still above 1 % of what it is at the step itself.",
     ),
     Metric(
         "streamrnn_mixture_share", "gauge", "Share of each expert in what the rls readout predicts.",

@@ -12,16 +12,20 @@ absolute error is ``rate(streamrnn_absolute_error_sum[5m]) / rate(streamrnn_abso
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, Summary
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.samples import Sample
 
-from streamrnn.broker.protocol import TopicPartition
+from streamrnn.broker.protocol import CONNECTION_STATES, REQUESTS, TopicPartition
+from streamrnn.daemon.health import STATES, State
 from streamrnn.daemon.metric_table import METRICS, PARTITION_COUNTS, PHASES, REBALANCES, Kind, name_of
+
+LAGS = ("streamrnn_input_lag_records", "streamrnn_input_lag_seconds")
 
 _BY_NAME = {metric.name: metric for metric in METRICS}
 
@@ -66,6 +70,21 @@ class _BulkHistogram(Histogram):
             self._buckets[index].inc(int(counts[index]))
 
 
+class _LaterGauge(Gauge):
+    """A gauge without labels that has no sample before it is set; the client library's would show 0."""
+
+    _is_known = False
+
+    def set(self, value: float) -> None:
+        self._is_known = True
+        super().set(value)
+
+    def _child_samples(self) -> Iterable[Sample]:
+        return super()._child_samples() if self._is_known else ()
+
+
+_LATER = ("streamrnn_broker_connected", "streamrnn_broker_last_answer_timestamp_seconds")
+
 _TYPES: dict[Kind, type] = {
     "counter": Counter,
     "gauge": Gauge,
@@ -86,7 +105,7 @@ class Metrics:
         self._collectors: dict[str, Any] = {}
         for metric in METRICS:
             more = {"buckets": metric.buckets} if metric.kind == "histogram" else {}
-            create = _TYPES[metric.kind]
+            create = _LaterGauge if metric.name in _LATER else _TYPES[metric.kind]
             name = metric.name.removesuffix("_info") if metric.kind == "info" else metric.name
             self._collectors[metric.name] = create(name, metric.help, metric.all_labels, registry=registry, **more)
         ProcessCollector(registry=registry)
@@ -94,6 +113,10 @@ class Metrics:
         self._phases = {phase: self._collectors["streamrnn_phase_duration_seconds"].labels(phase) for phase in PHASES}
         for event in REBALANCES:
             self._collectors["streamrnn_rebalances_total"].labels(event)
+        for request in REQUESTS:
+            self._collectors["streamrnn_broker_failures_total"].labels(request)
+        for state in CONNECTION_STATES:
+            self._collectors["streamrnn_broker_connections"].labels(state)
 
     def name_build(self, build: Mapping[str, str]) -> None:
         """``build`` labels ``streamrnn_build_info``; it is known when the kernels are loaded."""
@@ -145,6 +168,21 @@ class Metrics:
             raise ValueError(f"event: one of {', '.join(REBALANCES)}, got {event!r}")
         self._collectors["streamrnn_rebalances_total"].labels(event).inc()
         self._collectors["streamrnn_assigned_partitions"].set(assigned_now)
+
+    def partition_state(self, tp: TopicPartition, state: State | None) -> None:
+        """Show which of ``STATES`` a partition is in; None: it is gone."""
+        gauge = self._collectors["streamrnn_partition_state"]
+        for each in STATES:
+            labels = (tp.topic, str(tp.partition), each)
+            if state is None:
+                gauge.remove(*labels)
+            else:
+                gauge.labels(*labels).set(1 if state == each else 0)
+
+    def forget_lag(self) -> None:
+        """Nobody answers, so no lag is known; from any thread."""
+        for name in LAGS:
+            self._collectors[name].clear()
 
     def ready(self, ready: bool) -> None:
         """Show readiness."""
@@ -253,9 +291,11 @@ class PartitionMetrics:
         """Show a gauge of this partition; None: it is not known, and has no sample."""
         if self._removed:
             return
+        if name in LAGS:  # another thread may have removed it
+            self._children.pop((name, label), None)
         if value is not None:
             self._child(name, label).set(value)
-        elif self._children.pop((name, label), None) is not None:
+        elif name in LAGS or self._children.pop((name, label), None) is not None:
             self._drop(name, label)
 
     def count(self, name: str, amount: float = 1, label: str = "") -> None:

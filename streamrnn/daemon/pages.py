@@ -103,7 +103,7 @@ class Pages:
         """Note every few seconds how far the counters have come, until cancelled."""
         while True:
             try:
-                await asyncio.to_thread(self._history.step)
+                self._history.step()  # takes too little to be worth a thread
             except Exception:
                 _log.exception("the page's history has a gap")
             await asyncio.sleep(STEP_S)

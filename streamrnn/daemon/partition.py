@@ -24,6 +24,7 @@ import numpy as np
 from streamrnn.broker.protocol import Commit, Output, Record, TopicPartition
 from streamrnn.daemon import worth
 from streamrnn.daemon.lateness import Lateness, latencies
+from streamrnn.daemon.learning import Learning
 from streamrnn.daemon.mark import AFRESH, BEGAN_WITH, Handed, Mark
 from streamrnn.daemon.metric_table import RECORDS_CONSUMED, RECORDS_FILTERED, REPLAYED_RECORDS, TOMBSTONES
 from streamrnn.daemon.metrics import Delta, Metrics
@@ -127,6 +128,7 @@ class Partition:
         """Predict and learn from delivered records in order; returns what is to be sent for them."""
         before, clock = self.learner.counters(), self.learner.streams.clock
         time_before = clock.now if clock.started else None
+        self._learning.begin()
         # One call learns the whole batch; how the log was cut into batches does not show in the predictions.
         decoded, predictions = self._learn(records)
         started = time.perf_counter()
@@ -134,6 +136,7 @@ class Partition:
         self._timing.phase("encode", time.perf_counter() - started)
         after = self.learner.counters()
         self._watch.tell(before, after, decoded.seen)
+        self._learning.saw(predictions)
         self.metrics.add(_delta(len(records), decoded, predictions, before, after))
         worth.add(self.metrics, self.learner.spec, predictions)
         self._tell_of_jumps(before, after, time_before)
@@ -192,10 +195,12 @@ class Partition:
     def go_on(self, job: Job, learner: Learner) -> None:
         """Go on from the present position under another job, with the learner that took over."""
         self._show_fields()
+        self._learning.end()
         self.job, self.learner = job, learner
         self._watch_over(learner)
 
     def _watch_over(self, learner: Learner) -> None:
+        self._learning = Learning(self.tp, self.job, learner, self.metrics)
         self._watch, self._bytes_per_stream = Watch(self.tp, self.job, learner), bytes_per_slot(learner.spec)
         self.newest, self.traces = NewestPredictions(learner.spec.n_outputs), Traces(learner.spec)
 
@@ -401,8 +406,9 @@ class Partition:
         self.metrics.info("streamrnn_lineage_info", lineage=self.lineage)
 
     def _show_fields(self) -> None:
-        """Report which fields came: seldom, as there may be thousands of them."""
+        """Report which fields came, and how it learns: seldom, as there may be thousands of fields."""
         self.metrics.fields(self._watch.take())
+        self._learning.show()
 
     def close(self, timeout_s: float) -> bool:
         """Wait for checkpoints handed in, and remove the partition's metrics; False when they are not durable."""

@@ -69,15 +69,20 @@ class Questions:
 
     async def stream(self, key: bytes) -> Found:
         """What is known of a stream. Raises BusyError."""
-        if len(self._asked) >= MOST_WAITING:
-            raise BusyError
-        answer: Future[Found] = Future()
-        self._asked.append((key, answer))
+        answer = self.enqueue(key)
         try:
             async with asyncio.timeout(self._deadline_s):
                 return await asyncio.wrap_future(answer)
         except TimeoutError:
             raise BusyError from None
+
+    def enqueue(self, key: bytes) -> Future[Found]:
+        """Have the loop say what is known of a stream. Raises BusyError where too many wait already."""
+        if len(self._asked) >= MOST_WAITING:
+            raise BusyError
+        answer: Future[Found] = Future()
+        self._asked.append((key, answer))
+        return answer
 
     # -- the loop's thread --------------------------------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 SIGTERM and SIGINT ask for a drain; a second one ends the process at once. Errors end it with a clear last line and a
 non-zero status: 1 for what an operator has to look at, 3 when another worker holds this one's place, 4 when it was
-stopped and all is committed, but a last checkpoint could not be written.
+stopped and all is committed, but a last checkpoint could not be written. The first lines of the log say what runs, the
+last one why it ended, with the status.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from streamrnn.daemon.background import Background
 from streamrnn.daemon.certificate import certificate_of
 from streamrnn.daemon.health import Health
 from streamrnn.daemon.http import HttpServer
+from streamrnn.daemon.introduction import introduce, log_of
 from streamrnn.daemon.loop import Loop
 from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.opening import open_broker
+from streamrnn.daemon.outage import Outages
 from streamrnn.daemon.questions import Questions
 from streamrnn.daemon.stopping import stopping
 from streamrnn.errors import BrokerError, ConfigError, FencedError, StreamrnnError, UnsavedError
@@ -35,7 +38,7 @@ from streamrnn.job.job_file import warnings
 
 _log = logging.getLogger(__name__)
 
-OK, FAILED, MISCONFIGURED, FENCED, UNSAVED = 0, 1, 2, 3, 4
+OK, FAILED, MISCONFIGURED, FENCED, UNSAVED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 CLOSE_TIMEOUT_S = 5.0
 
 
@@ -53,7 +56,8 @@ def run_worker(
     """
     job = Job(config)
     disable_created_metrics()
-    metrics, health, questions = Metrics(CollectorRegistry()), Health(), Questions()
+    metrics, questions = Metrics(CollectorRegistry()), Questions()
+    health = Health(show=metrics.partition_state, connectivity=broker.connectivity)
     with contextlib.ExitStack() as stack:
         stack.callback(broker.close, CLOSE_TIMEOUT_S)  # or what is left of a stop
         server = None
@@ -72,12 +76,17 @@ def run_worker(
         )  # fmt: skip
         if started is not None:
             started(loop, server)
-        try:
-            loop.run()
-        except BrokerError:
-            if loop.subscribed or not stop.is_set():
-                raise
-            _log.info("stopped before the broker had answered; nothing had been begun")
+        stack.enter_context(Outages(broker, log_of(config), metrics, health, loop.partitions.copy))
+        _run(loop, stop)
+
+
+def _run(loop: Loop, stop: threading.Event) -> None:
+    try:
+        loop.run()
+    except BrokerError:
+        if loop.subscribed or not stop.is_set():
+            raise
+        _log.info("stopped before the broker had answered; nothing had been begun")
 
 
 def _endpoint(http: HttpConfig, registry: CollectorRegistry, health: Health, questions: Questions) -> HttpServer:
@@ -93,6 +102,7 @@ def _endpoint(http: HttpConfig, registry: CollectorRegistry, health: Health, que
 def serve(config: Config) -> int:
     """Run as a daemon: until a signal (returns 0) or an error (logged; returns non-zero)."""
     stop = threading.Event()
+    introduce(config)
     for text in warnings(config):
         _log.warning("%s", text)
     loops: list[Loop] = []
@@ -101,19 +111,28 @@ def serve(config: Config) -> int:
         return bool(loops) and not loops[0].subscribed
 
     try:
-        with stopping(stop, config.shutdown_timeout_s, FAILED, nothing_begun):
+        with stopping(stop, config.shutdown_timeout_s, FAILED, nothing_begun) as received:
             run_worker(config, open_broker(config), stop, started=lambda loop, _: loops.append(loop))
     except FencedError as error:
-        _log.error("stopping: %s", error)
-        return FENCED
+        return _ended(FENCED, str(error))
     except ConfigError as error:
-        _log.error("stopping: %s", error)
-        return MISCONFIGURED
+        return _ended(MISCONFIGURED, str(error))
     except UnsavedError as error:
-        _log.error("stopped, all committed, but %s", error)
-        return UNSAVED
+        return _ended(UNSAVED, f"all is committed, but {error}")
     except StreamrnnError as error:
-        _log.error("stopping: %s", error)
-        return FAILED
-    _log.info("stopped cleanly")
+        return _ended(FAILED, str(error))
+    except KeyboardInterrupt:
+        return _ended(INTERRUPTED, "a second SIGINT")
+    except Exception as error:  # a defect: the last line is ours all the same
+        _log.critical("an error that nobody expected", exc_info=True)
+        return _ended(FAILED, f"an error that nobody expected, {type(error).__name__}, whose traceback stands above")
+    _log.info(
+        "stopped cleanly, exit status %d: %s", OK, " and ".join(received) or "nothing is left to do",
+        extra={"fields": {"exit_status": OK}},
+    )  # fmt: skip
     return OK
+
+
+def _ended(status: int, why: str) -> int:
+    _log.error("stopped, exit status %d: %s", status, why, extra={"fields": {"exit_status": status}, "paced": True})
+    return status

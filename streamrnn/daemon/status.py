@@ -17,7 +17,6 @@ from streamrnn.daemon import words
 from streamrnn.daemon.health import Health
 from streamrnn.daemon.history import History
 from streamrnn.daemon.samples import Samples
-from streamrnn.version import __version__
 
 _P = "streamrnn_"
 _GAUGES = (
@@ -53,7 +52,7 @@ class Status:
         word, skills = self._word(samples), _skills(samples)
         return {
             "now": now,
-            "version": __version__,
+            "build": _labels(samples, "build_info"),
             "job": _labels(samples, "job_info"),
             "state": {"word": word.word, "sentence": word.sentence, "good": word.good},
             "warnings": _warnings(samples, skills),
@@ -64,6 +63,7 @@ class Status:
             },
             "latency": {"median_s": self._history.latency(0.5), "p99_s": self._history.latency(0.99)},
             "skill": skills,
+            "rivals": words.RIVALS,
             "error": self._history.errors(),
             "reach": _reach(samples),
             "checkpoint": _checkpoint(samples, now),
@@ -78,7 +78,7 @@ class Status:
     def _word(self, samples: Samples) -> words.Word:
         healthy, detail = self._health.healthy()
         standby = self._health.ready()[1]["standby"]
-        connected = samples.one(f"{_P}broker_connected")
+        answered = samples.one(f"{_P}broker_last_answer_timestamp_seconds") or None  # 0 before the first answer
         return words.state(
             words.Situation(
                 states={str(tp): state for tp, state in self._states(samples).items()},
@@ -86,8 +86,7 @@ class Status:
                 standby=standby,
                 silent_s=detail["loop_silent_s"],
                 hung=not healthy and detail["loop_silent_s"] > detail["stall_after_s"],
-                connected=connected is None or connected > 0,
-                last_answer_s=samples.one(f"{_P}broker_last_answer_timestamp_seconds") or None,
+                away_since_s=None if samples.one(f"{_P}broker_connected") else answered,
             )
         )
 
@@ -175,8 +174,8 @@ def _warnings(samples: Samples, skills: list[dict[str, Any]]) -> list[str]:
 
 
 def _labels(samples: Samples, name: str) -> dict[str, str] | None:
-    found = samples.labels(_P + name)
-    return found[0] if found else None
+    """What an info says; None before it says anything."""
+    return next(iter(samples.labels(_P + name)), None) or None
 
 
 def _tp(one: Mapping[str, Any]) -> TopicPartition:

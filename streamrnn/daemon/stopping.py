@@ -34,17 +34,20 @@ GRACE_S = 1.0
 @contextlib.contextmanager
 def stopping(
     stop: threading.Event, timeout_s: float, status: int, nothing_begun: Callable[[], bool] = lambda: False
-) -> Iterator[None]:
+) -> Iterator[list[str]]:
     """Have signals set ``stop``, and end the process with ``status`` if this context is not left ``timeout_s`` later.
 
-    Where ``nothing_begun`` it ends after a moment, with status 0. To be entered by the main thread.
+    Where ``nothing_begun`` it ends after a moment, with status 0. To be entered by the main thread. What it gives is
+    empty until the signal comes, and has its name then.
     """
+    names: list[str] = []
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     left = threading.Event()
 
     def watch() -> None:
-        if _received(reader):
+        if (number := _received(reader)) is not None:
+            names.append(signal.Signals(number).name)
             stop.set()
             _end(left, timeout_s, status, nothing_begun)
 
@@ -60,7 +63,7 @@ def stopping(
     for number in SIGNALS:
         signal.signal(number, handle)
     try:
-        yield
+        yield names
     finally:
         for number, action in before.items():
             signal.signal(number, action)
@@ -69,13 +72,13 @@ def stopping(
         os.close(writer)
 
 
-def _received(reader: int) -> bool:
-    """Wait for one of the signals; False where the other end of the pipe is closed before one comes."""
+def _received(reader: int) -> int | None:
+    """Wait for one of the signals; None where the other end of the pipe is closed before one comes."""
     received = os.read(reader, 1)
     while received and received[0] not in SIGNALS:
         received = os.read(reader, 1)
     os.close(reader)
-    return bool(received)
+    return received[0] if received else None
 
 
 def _end(left: threading.Event, timeout_s: float, status: int, nothing_begun: Callable[[], bool]) -> None:
@@ -85,8 +88,11 @@ def _end(left: threading.Event, timeout_s: float, status: int, nothing_begun: Ca
     if left.wait(grace_s):
         return
     if nothing_begun():
-        _log.info("stopped cleanly: nothing had been begun")
+        _log.info("stopped cleanly, exit status 0: nothing had been begun", extra={"fields": {"exit_status": 0}})
         os._exit(0)
     if not left.wait(last_s - grace_s):
-        _log.error("stopping: not done within %g s; leaving all the same, the next start replays", timeout_s)
+        _log.error(
+            "stopped, exit status %d: not done within %g s; leaving all the same, the next start replays",
+            status, timeout_s, extra={"fields": {"exit_status": status}},
+        )  # fmt: skip
         os._exit(status)

@@ -9,6 +9,13 @@ from typing import NamedTuple
 
 from streamrnn import escaping
 
+RIVALS = {
+    "last": "the last value of the stream",
+    "mean": "the running mean",
+    "most_frequent": "the most frequent class",
+}
+"""What the naive rivals say, by the names that metrics have for them."""
+
 
 class Word(NamedTuple):
     """``word`` is one of few, ``sentence`` all of it for people; ``good``: nothing needs to be done."""
@@ -19,15 +26,15 @@ class Word(NamedTuple):
 
 
 class Situation(NamedTuple):
-    """What the sentence is made of. ``states`` holds the state of every partition, by its name."""
+    """What the sentence is made of. ``states`` holds the state of every partition, by its name; ``away_since_s`` when
+    the broker last answered, None while it does."""
 
     states: Mapping[str, str]
     behind: float | None = None
     standby: bool = False
     silent_s: float = 0.0
     hung: bool = False
-    connected: bool = True
-    last_answer_s: float | None = None
+    away_since_s: float | None = None
 
 
 def state(now: Situation) -> Word:
@@ -36,9 +43,9 @@ def state(now: Situation) -> Word:
     predicting = f"{counts['live']} of {_count(n, 'partition')} predicting"
     if now.hung:
         return Word("hung", f"Hung: the loop has not turned for {duration(now.silent_s)}; restart the worker.", False)
-    if not now.connected:
-        since = "" if now.last_answer_s is None else f" since {clock_time(now.last_answer_s)}"
-        return Word("away", f"Broker away{since}: nothing comes and nothing is sent until it answers again.", False)
+    if now.away_since_s is not None:
+        since = clock_time(now.away_since_s)
+        return Word("away", f"Broker away since {since}: nothing comes and nothing is sent until it answers.", False)
     if counts["stalled"]:
         names = escaping.names([name for name, state in now.states.items() if state == "stalled"], most=3)
         return Word("stalled", f"Stalled: {names} {_has(counts['stalled'])} records to read, and none is read.", False)
@@ -96,7 +103,11 @@ def missing_fields(present: Mapping[str, float], missing: Mapping[str, float], s
 
 def worse_than(skills: Sequence[tuple[str, float]]) -> list[str]:
     """A line for each rival that is not beaten."""
-    return [f"Predictions are worse than those of a naive rival: {rival}." for rival, skill in skills if skill < 0]
+    return [
+        f"Predictions are worse than saying {RIVALS.get(rival, rival)}: skill {100 * skill:.1f} %."
+        for rival, skill in skills
+        if skill < 0
+    ]
 
 
 def _count(n: int, what: str) -> str:

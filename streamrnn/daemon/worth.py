@@ -19,8 +19,9 @@ from streamrnn.learner.state import LearnerProgress
 
 def add(metrics: PartitionMetrics, spec: LearnerSpec, predictions: Predictions) -> None:
     """Add a batch to the sums. Where the model's errors are left out, so are the rivals': they are compared."""
-    if math.isfinite(_sum(predictions.error)[0]):
-        for rival, errors in zip(rivals_of(spec), predictions.rivals.T, strict=True):
+    compared = ~np.isnan(predictions.error)
+    if math.isfinite(float(predictions.error[compared].sum())):
+        for rival, errors in zip(rivals_of(spec), predictions.rivals[compared].T, strict=True):
             metrics.add_sum("streamrnn_rival_error", *_sum(errors), label=rival)
     metrics.add_sum("streamrnn_interval_width", *_sum(predictions.width))
     metrics.add_sum("streamrnn_label_delay_seconds", *_sum(predictions.delay))

@@ -10,6 +10,7 @@ worker     the daemon's worker on a thread, watched
 account    what came of a run
 screen     what is shown while it runs
 plot       the error over time
+feed       departures without end, for a job to learn from: ``streamrnn feed``
 
 ``flights.yaml`` is its job, into which ``log`` writes directory and broker.
 """

@@ -2,6 +2,7 @@
 
 config         what a job file holds, as validated values
 http_config    its section on the endpoint for metrics and probes
+log_config     its section on the log
 section        what its sections have in common
 reference      the page that has every field, printed from the types
 job_file       loads, shows and describes it, and warns of what is probably not meant

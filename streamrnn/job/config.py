@@ -20,6 +20,7 @@ from streamrnn.broker.kafka_settings import server_list, server_trouble
 from streamrnn.broker.security import KafkaSecurity, Secret
 from streamrnn.errors import ConfigError
 from streamrnn.job.http_config import HttpConfig
+from streamrnn.job.log_config import LogConfig
 from streamrnn.job.section import Section, Text
 from streamrnn.learner.features import FeatureEncoder, FeatureSpec, canonical_text
 from streamrnn.learner.paths import FieldPath, parse_path
@@ -315,6 +316,7 @@ class Config(Section, frozen=True, kw_only=True):
     ] = 100
     http: Annotated[HttpConfig | None, Meta(description="Metrics and health; null: none.")] = HttpConfig()
     shutdown_timeout_s: Annotated[float, Meta(gt=0, le=3600, description="Seconds a graceful stop may take.")] = 30.0
+    log: Annotated[LogConfig, Meta(description="How the log looks.")] = LogConfig()
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="What is logged.")] = "info"
 
     def labels(self) -> dict[str, str]:

@@ -15,15 +15,16 @@ TOKEN_PATTERN = r"[A-Za-z0-9._~+/-]+=*"
 
 
 class HttpConfig(Section, frozen=True, kw_only=True):
-    """The endpoint for /metrics, /healthz and /readyz."""
+    """The endpoint: the daemon's own page, /metrics, /healthz and /readyz."""
 
     host: Annotated[Text, Meta(description="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 for any free one.")] = 9308
     token: Annotated[
         Secret | None,
         Meta(
-            description="Who asks for /metrics must send it (Authorization: Bearer), and probes tell those who do not "
-            "only whether all is well; best given as ${ENV_VAR}, never shown; null: everybody may ask."
+            description="Whoever asks for metrics, the data of the page or a stream must send it (Authorization: Bearer), "
+            "and probes tell those who do not only whether all is well; best given as ${ENV_VAR}, never shown; null: "
+            "everybody may ask."
         ),
     ] = None
     certfile: Annotated[

@@ -6,6 +6,7 @@ paths        how a field of a record is named
 features     fields of a record to columns of numbers
 hashing      which bucket a value is hashed into, under a key
 block        records in log order as arrays
+gauges       how it learns: numbers for whoever looks
 learner      Learner: predict, score and learn, record by record
 predictions  what it says of a block of records, and what it could score
 skill        how much better than naive rivals it is

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streamrnn.core import counts, rls
+from streamrnn.core import counts, reach, rls
 from streamrnn.core.arrays import Plan
 from streamrnn.core.cells import CELLS, GATES
 from streamrnn.core.layout import Layout
@@ -112,6 +112,12 @@ def plain_places(move: Move) -> Places:
     return np.where(places == OUT, OUT, places - move.new.model.hidden_size)
 
 
+def reach_places(move: Move) -> Places:
+    """Of each number of steps back that gradients are followed, 0, 1, 2, 4, ... up to k2."""
+    places = np.arange(reach.entries(move.old.learning.k2))
+    return np.where(places < reach.entries(move.new.learning.k2), places, OUT)
+
+
 def gate_places(move: Move) -> Places:
     """Of each row of a layer's matrices: the gates one after the other, in each of them the units."""
     gates = GATES[CELLS[move.old.model.cell]]
@@ -166,6 +172,7 @@ AXES: Mapping[str, Axis] = {
     "experts": Axis("experts of the RLS readout", lambda _: rls.EXPERTS),
     "counts": Axis("counts", lambda _: len(counts.COUNTS)),
     "gauges": Axis("gauges", lambda _: len(counts.GAUGES)),
+    "reach": Axis("steps back to which gradients are followed", lambda of: reach.entries(of.plan.k2), reach_places),
 }
 
 

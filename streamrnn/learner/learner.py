@@ -352,6 +352,10 @@ class Learner:
         """Newest gradient norm and window loss, and running sums (``core.counts.GAUGES``)."""
         return dict(zip(GAUGES, self._model.gauges.tolist(), strict=True))
 
+    def model_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """The live arrays of the model, by name; for ``learner.gauges``."""
+        return by_name(self._model)
+
     def add_zeros(self, counts: npt.NDArray[np.int64]) -> None:
         """To the statistics of the features, as if each had been 0 in so many (n_features,) more records, long ago."""
         model, memory = self._model, float(self.spec.learning.scale_memory)

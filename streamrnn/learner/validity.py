@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamrnn.core.counts import WINDOWS_IN_BATCH
+from streamrnn.core.drift import CHUNK, SLOW
 from streamrnn.core.inputs import LARGEST
 from streamrnn.core.rivals import MEMORY
 from streamrnn.core.rls import SMALLEST_NOISE
@@ -106,6 +107,12 @@ WATCH = _columns(
 )  # fmt: skip
 """What is watched of a variable, see ``core.scaler``."""
 
+DRIFT = _columns(
+    Range(0.0, CHUNK), Range(CHUNK * MEAN.least, CHUNK * MEAN.most), Range(0.0, SLOW), MEAN, MEAN,
+    names=("values held", "their sum", "count", "fast mean", "slow mean"),
+)  # fmt: skip
+"""Means of an input, see ``core.drift``."""
+
 SCALING = _columns(MEAN, Range(0.0, _SQUARES, unknown=True), Range(0, 1), names=("centre", "width", "whether to learn"))
 SEEN = _columns(
     Range(-(2**63), 2**63 - 1), COUNT, LIVED_MS, COUNT, LIVED_MS,
@@ -136,6 +143,28 @@ def _classes(spec: LearnerSpec, *, unknown: bool = False) -> Range | None:
     return None if spec.target.classes is None else Range(0, len(spec.target.classes) - 1, unknown, True)
 
 
+_STATISTICS: Mapping[str, Rule] = {
+    "x_count": COUNT,
+    "x_mean": MEAN,
+    "x_m2": SQUARES,
+    "x_watch": WATCH,
+    "x_first": MEAN,
+    "x_drift": DRIFT,
+    "x_clamped": COUNT,
+    "y_count": COUNT,
+    "y_mean": MEAN,
+    "y_m2": SQUARES,
+    "y_watch": WATCH,
+    "y_first": MEAN,
+    "y_clamped": COUNT,
+    "change_count": COUNT,
+    "change_m2": SQUARES,
+    "change_watch": WATCH,
+    "change_first": Range(0.0, DIFFERENCE.most),
+}
+"""Of inputs, targets and differences, over the whole partition."""
+
+
 def model_ranges(spec: LearnerSpec) -> dict[str, Rule]:
     """Of every array of ``state.MODEL``."""
     return {
@@ -148,26 +177,14 @@ def model_ranges(spec: LearnerSpec) -> dict[str, Rule]:
         **{f"readout_plain_{name}": rule for name, rule in _SQUARES_MODEL.items()},
         "readout_losses": Range(0.0),
         "readout_loss_count": COUNT,
-        "x_count": COUNT,
-        "x_mean": MEAN,
-        "x_m2": SQUARES,
-        "x_watch": WATCH,
-        "x_first": MEAN,
-        "y_count": COUNT,
-        "y_mean": MEAN,
-        "y_m2": SQUARES,
-        "y_watch": WATCH,
-        "y_first": MEAN,
-        "change_count": COUNT,
-        "change_m2": SQUARES,
-        "change_watch": WATCH,
-        "change_first": Range(0.0, DIFFERENCE.most),
+        **_STATISTICS,
         "rival_count": COUNT,
         "typical": _classes(spec) or MEAN,  # a class is a place in the array below
         "class_counts": COUNT,
         "recent_errors": Range(0.0, _ROUNDED * MEMORY * DIFFERENCE.most),
         "counters": COUNT,
         "gauges": ANYTHING,
+        "state_gradient": ANYTHING,
         "clock": [
             Part((k,), Range(*of, grows=of in _GROWING), name) for k, (name, of) in enumerate(clock.RANGES.items())
         ],

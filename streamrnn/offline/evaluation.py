@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import IO, Final
@@ -38,6 +38,7 @@ class Report:
     ``metrics`` are the names in ``Score.values``, the one to rank by first. ``loss`` is the model's mean loss in scaled
     units over the ``losses`` records that have one, as the learner and the daemon's metrics count it. ``known`` counts,
     for each target, the records that bring its value; ``backwards`` records that are older than one before them.
+    ``skill`` is the learner's own at the end, by rival (``learner.skill``).
     """
 
     metrics: tuple[str, ...]
@@ -50,6 +51,7 @@ class Report:
     updates: int = 0
     losses: int = 0
     total_loss: float = 0.0
+    skill: dict[str, float] = field(default_factory=dict)
 
     @property
     def records(self) -> int:
@@ -124,7 +126,21 @@ def evaluate(
     report.scores = merged(
         [partition.scorer.scores() for partition in partitions.values()] or [scorer_of(job.spec).scores()]
     )
+    report.skill = mean_skill([partition.skill() for partition in partitions.values()])
     return report
+
+
+def mean_skill(skills: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Skill against each rival, on average over the partitions that know it.
+
+    >>> mean_skill([{"last": 0.5, "mean": 0.25}, {"last": 0.25}, {}])
+    {'last': 0.375, 'mean': 0.25}
+    """
+    known: dict[str, list[float]] = {}
+    for skill in skills:
+        for rival, value in skill.items():
+            known.setdefault(rival, []).append(value)
+    return {rival: sum(values) / len(values) for rival, values in known.items()}
 
 
 class _Partition:
@@ -136,6 +152,10 @@ class _Partition:
         self._latest_ms = -(1 << 62)
         self.scorer = scorer_of(job.spec)
         self.streams = self.updates = 0
+
+    def skill(self) -> dict[str, float]:
+        """How much better than naive rivals it was on the newest records."""
+        return self._learner.skill()
 
     def process(self, batch: list[Record], report: Report, predictions: IO[bytes] | None) -> None:
         """Predict, score and learn these records."""

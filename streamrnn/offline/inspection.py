@@ -15,8 +15,10 @@ import numpy as np
 
 from streamrnn.core.layout import Layout
 from streamrnn.job.opening import of_config
+from streamrnn.learner import gauges
 from streamrnn.learner.lowering import layout_of
 from streamrnn.learner.one_stream import described, deviation
+from streamrnn.learner.skill import skill_of
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.storage.listing import Listed, Place, find, newest, store_of
 from streamrnn.storage.manifest import Manifest
@@ -76,6 +78,22 @@ class Inspection:
             )
         ]
 
+    def learning(self) -> dict[str, Any]:
+        """How it learns: the length of its steps, how far back gradients reach, what the mixture is made of."""
+        model = self.checkpoint.model
+        norms = gauges.state_gradient_norms(model)
+        return {
+            "weight_norm": gauges.finite(gauges.weight_norm(model)),
+            "update_to_weight_ratio": gauges.finite(gauges.update_to_weight_ratio(model)),
+            "gradient_reach_steps": gauges.gradient_reach_steps(norms),
+            "state_gradient_norms": {str(steps): gauges.finite(norm) for steps, norm in norms.items()},
+            "mixture_shares": gauges.mixture_shares(model),
+        }
+
+    def skill(self) -> dict[str, float]:
+        """1 - error / error of a naive rival, by rival, over the newest some ten thousand scored predictions."""
+        return skill_of(self.spec, self.checkpoint.model["recent_errors"])
+
     def streams(self) -> int:
         """How many streams have a state."""
         return sum(key is not None for key in self.checkpoint.keys)
@@ -108,6 +126,8 @@ class Inspection:
             "bytes": manifest.bytes,
             "tensors": self.tensors(),
             "targets": self.statistics(),
+            "skill": self.skill(),
+            "learning": self.learning(),
             "configuration": manifest.configuration,
             "configuration_sha256": manifest.configuration_sha256,
             "build": manifest.build,

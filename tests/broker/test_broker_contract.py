@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -13,10 +14,13 @@ import pytest
 from streamrnn.broker.embedded import EmbeddedAdministration, EmbeddedBroker, EmbeddedSender
 from streamrnn.broker.embedded_log import EmbeddedLog
 from streamrnn.broker.protocol import (
+    CONNECTION_STATES,
+    REQUESTS,
     Administration,
     Assigned,
     Broker,
     Commit,
+    Connectivity,
     Output,
     Record,
     Sender,
@@ -546,3 +550,25 @@ def test_a_group_tells_its_members_and_what_they_committed(world: World) -> None
 def test_a_group_that_nobody_made_yet_has_no_members_and_may_be_joined(world: World) -> None:
     group = world.administration().describe_group(f"g-{uuid.uuid4().hex[:8]}")
     assert (group.members, "READ" in group.operations, group.refused) == ((), True, "")
+
+
+def test_a_log_that_answers_says_so_to_any_thread_and_misses_nothing(world: World) -> None:
+    topic = world.topic()
+    member = world.member("g")
+    began = time.time()
+    member.subscribe(topic)
+    deadline = time.monotonic() + DEADLINE_S
+    while not any(isinstance(event, Assigned) for event in member.events()):
+        assert time.monotonic() < deadline
+        member.poll(0.1, 10)
+    found: list[Connectivity] = []
+    asking = threading.Thread(target=lambda: found.append(member.connectivity()))
+    asking.start()
+    asking.join(DEADLINE_S)
+    (answer,) = found
+    assert answer.away_since is None and answer.cause == ""
+    assert answer.answered_at is not None and began - 1 <= answer.answered_at <= time.time() + 1
+    assert not any(answer.failures.values())
+    assert set(answer.failures) in (set(), set(REQUESTS))
+    assert set(answer.connections) in (set(), set(CONNECTION_STATES))
+    assert not answer.connections or answer.connections["connected"] > 0

@@ -262,6 +262,9 @@ def test_inspect_shows_position_streams_and_norms(learned):
     assert result.exit_code == 0
     assert f"offset {RECORDS}, after {RECORDS} records" in result.output
     assert "3 of 10, in 1 segment;" in result.output
+    assert re.search(r"^skill +-?\d\S* against last, -?\d\S* against mean *$", result.output, re.MULTILINE)
+    assert re.search(r"^gradients +reach \d+ steps back, of \d+ that were looked at *$", result.output, re.MULTILINE)
+    assert re.search(r"^weights +norm \d\S*, the newest step \d\S* of that *$", result.output, re.MULTILINE)
     assert "rnn.weight_hh_l0" in result.output
     assert re.search(r"^learning\.betas +\[0\.9, 0\.999\] *$", result.output, re.MULTILINE)
     assert "learning.momentum" not in result.output, "Adam has none"

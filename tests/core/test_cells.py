@@ -74,8 +74,9 @@ class Run:
         return Layer(
             cell=code, x=self.x, w_ih=np.ascontiguousarray(self.w_ih.T), w_hh=np.ascontiguousarray(self.w_hh.T),
             b_ih=self.b_ih, b_hh=self.b_hh, gates=unwritten(steps, rows), state=state, aux=unwritten(steps, hidden),
-            dh=self.dh.copy(), dx=unwritten(steps, inputs), carry=unwritten(hidden), d_ih=unwritten(steps, rows),
-            d_hh=unwritten(steps, rows), dw_ih=np.zeros((inputs, rows), dtype), dw_hh=np.zeros((hidden, rows), dtype),
+            dh=self.dh.copy(), dx=unwritten(steps, inputs), carry=unwritten(steps + 1, hidden),
+            d_ih=unwritten(steps, rows), d_hh=unwritten(steps, rows), dw_ih=np.zeros((inputs, rows), dtype),
+            dw_hh=np.zeros((hidden, rows), dtype),
             db_ih=np.zeros(rows, dtype), db_hh=np.zeros(rows, dtype),
         )  # fmt: skip
 

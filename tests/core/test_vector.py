@@ -129,7 +129,8 @@ for H in (1, 5, 8, 13, 32):
 
     T, D, G = 7, 5, 4 * H
     x, w_ih, w_hh, b_ih, b_hh = draw(T, D), draw(D, G), draw(H, G), draw(G), draw(G)
-    gates, h, c, u, dh, dc, d = draw(T, G), draw(T + 1, H), draw(T + 1, H), draw(T, H), draw(T, H), draw(H), draw(T, G)
+    gates, h, c, u = draw(T, G), draw(T + 1, H), draw(T + 1, H), draw(T, H)
+    dh, dc, d = draw(T, H), draw(T + 1, H), draw(T, G)
     cells.lstm_forward(T, x, w_ih, w_hh, b_ih, b_hh, gates, h, c, u)
     cells.lstm_backward(T, w_hh, gates, c, u, dh, dc, d)
     dw, db = draw(H, G), draw(G)

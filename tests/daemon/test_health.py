@@ -1,11 +1,11 @@
-"""Liveness follows progress, readiness follows restoration; neither follows the broker."""
+"""Liveness follows progress and never the broker; readiness follows restoration, and whether the broker answers."""
 
 from __future__ import annotations
 
 import pytest
 
-from streamrnn.broker.protocol import TopicPartition
-from streamrnn.daemon.health import Health
+from streamrnn.broker.protocol import Connectivity, TopicPartition
+from streamrnn.daemon.health import Health, State
 from streamrnn.errors import ConfigError
 
 A, B = TopicPartition("t", 0), TopicPartition("t", 1)
@@ -43,7 +43,7 @@ def test_a_partition_with_lag_that_does_not_move_is_unhealthy_and_named(health: 
     assert not healthy
     assert [p["healthy"] for p in detail["partitions"]] == [False, True]
     assert detail["partitions"][0] == {
-        "topic": "t", "partition": 0, "position": 5, "lag": 3, "unmoved_s": 61.0, "healthy": False,
+        "topic": "t", "partition": 0, "state": "stalled", "position": 5, "lag": 3, "unmoved_s": 61.0, "healthy": False,
     }  # fmt: skip
     health.progress(A, 6, lag=2)
     assert health.healthy()[0], "it moves again"
@@ -136,6 +136,132 @@ def test_a_worker_the_group_has_no_partition_for_is_ready() -> None:
     assert health.ready()[0]
     health.assigned(A)
     assert not health.ready()[0]
+
+
+class Line:
+    """Whether the broker answers, as it is set."""
+
+    def __init__(self) -> None:
+        self.now = Connectivity(answered_at=1_790_000_000.0)
+
+    def cut(self) -> None:
+        self.now = Connectivity(1_790_000_000.0, 1_790_000_000.0, "nothing listens there\x1b")
+
+    def __call__(self) -> Connectivity:
+        return self.now
+
+
+def test_in_an_outage_a_worker_is_alive_and_not_ready_and_says_since_when_and_why(clock: Clock) -> None:
+    line = Line()
+    health = Health(60, clock, connectivity=line)
+    health.assigned(A)
+    health.restored(A)
+    health.progress(A, 5, lag=3)
+    line.cut()
+    clock.now += 1_000  # the loop waits for an answer and reports nothing
+    healthy, alive = health.healthy()
+    ready, detail = health.ready()
+    assert (healthy, ready) == (True, False)
+    expected = {
+        "connected": False, "last_answer": "2026-09-21T14:13:20Z", "away_since": "2026-09-21T14:13:20Z",
+        "cause": "nothing listens there\\x1b",
+    }  # fmt: skip
+    assert alive["broker"] == detail["broker"] == expected
+    assert alive["partitions"][0]["lag"] is None, "it is not known any more"
+    line.now = Connectivity(answered_at=1_790_000_100.0)
+    assert health.ready()[0]
+    assert health.ready()[1]["broker"]["connected"] is True
+    assert health.healthy()[0], "it has had no time to go on yet"
+    clock.now += 59
+    health.beat()
+    assert health.healthy()[0]
+    clock.now += 2
+    health.beat()
+    assert not health.healthy()[0], "it has had time"
+
+
+def test_before_anything_was_asked_nothing_is_said_of_the_broker() -> None:
+    health = Health()
+    assert health.ready()[1]["broker"] == {"connected": None, "last_answer": None, "away_since": None, "cause": None}
+    health.standby()
+    assert health.ready()[0]
+
+
+def test_states_are_shown_as_they_change(clock: Clock) -> None:
+    shown: list[tuple[TopicPartition, State | None]] = []
+    health = Health(60, clock, show=lambda tp, state: shown.append((tp, state)))
+
+    def told() -> list[State | None]:
+        found = [state for tp, state in shown if tp == A]
+        shown.clear()
+        assert [p["state"] for p in health.ready()[1]["partitions"]] == [found[-1]] * (found[-1] is not None)
+        return found
+
+    health.assigned(A)
+    assert told() == ["restoring"]
+    health.replaying(A)
+    assert told() == ["replaying"]
+    health.restored(A)
+    health.progress(A, 5, lag=3)
+    assert told() == ["live", "live"]
+    clock.now += 61
+    health.progress(A, 5, lag=3)
+    assert told() == ["stalled"]
+    health.progress(A, 6, lag=2)
+    assert told() == ["live"]
+    health.removed(A)
+    assert told() == [None]
+    health.replaying(A)
+    health.restored(A)
+    assert not shown, "what is gone comes back by an assignment alone"
+
+
+def test_a_partition_that_cannot_be_asked_while_others_answer_is_stalled_and_nobody_s_death(clock: Clock) -> None:
+    line = Line()
+    health = Health(60, clock, connectivity=line)
+    health.assigned(A)
+    health.restored(A)
+    for expected in ("live", "stalled"):
+        health.progress(A, 5, lag=None)
+        assert health.healthy()[1]["partitions"][0]["state"] == expected
+        clock.now += 61
+    assert health.healthy()[0] is False, "the loop is silent by now"
+    health.progress(A, 5, lag=None)
+    assert health.healthy()[0]
+    line.cut()
+    assert health.healthy()[1]["partitions"][0]["state"] == "live", "the outage is told as such"
+    line.now = Connectivity(answered_at=1_790_000_100.0)
+    health.progress(A, 5, lag=0)
+    assert health.healthy()[1]["partitions"][0]["state"] == "live"
+
+
+def test_what_is_seen_is_shown_and_not_judged(health: Health, clock: Clock) -> None:
+    health.progress(A, 5, lag=3)
+    for _ in range(61):
+        health.seen(A, 5, lag=9)
+        health.beat()
+        clock.now += 1
+    healthy, detail = health.healthy()
+    assert not healthy, "the clock of the stall went on"
+    assert (detail["partitions"][0]["position"], detail["partitions"][0]["lag"]) == (5, 9)
+    health.seen(A, 6, lag=9)
+    health.progress(A, 6, lag=9)
+    assert health.healthy()[0], "it has moved since it was judged"
+
+
+def test_caught_up_means_that_nothing_was_left_to_read_when_that_was_asked(health: Health, clock: Clock) -> None:
+    health.progress(A, 5, lag=0)
+    health.progress(B, 5, lag=0)
+    clock.now += 10
+    assert health.caught_up(within_s=10)
+    assert not health.caught_up(within_s=9)
+    health.progress(A, 5, lag=1)
+    health.progress(B, 5, lag=0)
+    assert not health.caught_up(within_s=10)
+    health.progress(A, 6, lag=0)
+    health.assigned(B)
+    health.progress(B, 5, lag=0)
+    assert not health.caught_up(within_s=10)
 
 
 def test_a_stall_time_that_is_not_positive_is_refused() -> None:

@@ -89,7 +89,7 @@ def test_readyz_turns_200_once_restored(service: Fixture) -> None:
 
 
 def test_other_paths_are_404_and_list_what_there_is(service: Fixture) -> None:
-    for path in ("/", "/metrics/", "/healthz/x", "/../metrics"):
+    for path in ("/x", "/metrics/", "/healthz/x", "/../metrics"):
         status, body, _ = service.request(path)
         assert status == 404
         assert all(known in body for known in ("/metrics", "/healthz", "/readyz"))

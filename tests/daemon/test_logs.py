@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -85,6 +87,49 @@ def test_different_lines_and_lines_that_tell_of_progress_are_not_held_back():
     assert all(repeated.filter(entry("again", level=logging.INFO)) for _ in range(3))
 
 
+OURS = "streamrnn.daemon.delivery"
+
+
+def test_our_lines_with_other_numbers_in_them_are_the_same_line():
+    from streamrnn.broker.protocol import TopicPartition
+    from streamrnn.daemon.logs import _Repeated
+
+    repeated = _Repeated(clock=lambda: 0.0)
+
+    def passes(text: str, *args: object, **extra: object) -> bool:
+        record = entry(text, *args, name=OURS, level=logging.WARNING)
+        record.__dict__.update(extra)
+        return repeated.filter(record)
+
+    doubt = "commit in doubt, reading back what is committed: %s"
+    assert [passes(doubt, f"in/0 at {offset}") for offset in range(3)] == [True, False, False]
+    of_batch = "%s: of the batch with the offsets %d to %d the last %d records cannot be read"
+    assert [passes(of_batch, "in/0", i, i + 9, 3) for i in range(3)] == [True, False, False]
+    ahead = "%s: a record is more than streams.max_time_jump_s (%g s) ahead of stream time"
+    assert [passes(ahead, TopicPartition("in", p), i) for p in range(2) for i in range(2)] == [True, False] * 2
+    away = "no connection to Kafka at %s: %s%s"
+    servers = [passes(away, server, "", "", fields={"server": server}) for server in ("a:1", "b:1", "a:1")]
+    assert servers == [True, True, False]
+
+
+def test_lines_whose_words_stand_in_their_arguments_are_told_apart_by_these():
+    from streamrnn.daemon.logs import _Repeated
+
+    repeated = _Repeated(clock=lambda: 0.0)
+    for text, args in (("%s", ("one warning of the job",)), ("%s", ("another one",)), ("%s: %s", ("in/0", "offset 7"))):
+        for passes in (True, False):
+            assert repeated.filter(entry(text, *args, name=OURS, level=logging.WARNING)) is passes
+
+
+def test_whoever_keeps_a_pace_is_not_held_back():
+    from streamrnn.daemon.logs import _Repeated
+
+    repeated = _Repeated(clock=lambda: 0.0)
+    record = entry("Kafka has not answered for 1 min", name=OURS, level=logging.WARNING)
+    record.paced = True
+    assert all(repeated.filter(record) for _ in range(3))
+
+
 def test_kinds_of_lines_that_never_come_again_are_forgotten(monkeypatch):
     from streamrnn.daemon import logs
 
@@ -155,7 +200,7 @@ def test_a_line_is_bounded_and_shows_no_password():
     assert len(_Formatter(_FORMAT).format(deep)) < 5_000
     repeated = _Repeated(clock=lambda: 0.0)
     assert repeated.filter(entry("x" * 1_000_000))
-    assert all(len(text) < 1_000 for _, _, text in repeated._seldom)
+    assert all(len(text) < 1_000 for _, _, text, _ in repeated._seldom)
 
 
 def test_an_entry_whose_arguments_do_not_fit_is_a_line_too():
@@ -222,3 +267,96 @@ def test_what_nobody_caught_in_a_thread_and_warnings_are_entries_too():
     ]
     assert "\x1b" not in done.stderr
     assert "the thread t\\n2026 ended by an error" in entries[0]
+
+
+# ---- JSON
+
+
+def as_json(record: logging.LogRecord) -> dict[str, Any]:
+    from streamrnn.daemon.logs import _JsonFormatter
+
+    line = _JsonFormatter().format(record)
+    assert line.isprintable(), "one line, which no terminal obeys"
+    found: dict[str, Any] = json.loads(line)
+    return found
+
+
+def test_an_entry_as_json_has_what_it_is_about_in_fields_of_their_own():
+    from streamrnn.broker.protocol import TopicPartition
+
+    record = entry("%s: caught up at offset %d", TopicPartition("in", 3), 7, name=OURS, level=logging.INFO)
+    record.created = 1_790_000_000.1239
+    record.fields = {"away_s": 1.5, "note": "a\x1b", "message": "not this one"}
+    record.held_back = 4
+    assert as_json(record) == {
+        "time": "2026-09-21T14:13:20.123Z", "level": "info", "logger": OURS, "message": "in/3: caught up at offset 7",
+        "topic": "in", "partition": 3, "away_s": 1.5, "note": "a\\x1b", "held_back": 4,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_an_entry_as_json_is_one_line_whatever_it_is_about(text):
+    for message, arguments in (("%s", (text,)), (text, ()), ("%(x)s", ({"x": text},)), ("%d", (text,))):
+        record = entry(message, *arguments, name=f"kafka.{text}")
+        record.fields = {"server": text}
+        found = as_json(record)
+        assert all(value.isprintable() for value in found.values() if isinstance(value, str))
+
+
+def test_a_traceback_is_inside_its_object_and_bounded():
+    record = entry("it failed")
+    try:
+        raise RuntimeError(f"a\n{FORGED}")
+    except RuntimeError:
+        record.exc_info = sys.exc_info()
+    found = as_json(record)
+    assert found["message"] == "it failed"
+    assert found["traceback"].lstrip().startswith("Traceback (most recent call last):")
+    assert f"RuntimeError: a\n  {FORGED}" in found["traceback"]
+    record.exc_info = (RecursionError, RecursionError("x\n" * 1_000_000), None)
+    assert len(as_json(record)["traceback"]) < 5_000
+
+
+def test_a_password_in_an_address_is_in_no_field():
+    record = entry("at %s", "SASL_SSL://me:secret@host:9092")
+    record.fields = {"server": "SASL_SSL://me:secret@host:9092"}
+    assert "secret" not in json.dumps(as_json(record))
+
+
+@pytest.mark.parametrize(
+    ("fails", "told"),
+    [
+        (
+            "raise BaseException('a\\n2026 forged')",
+            {"level": "critical", "message": "an error that nobody caught: BaseException"},
+        ),
+        ("warnings.warn('w\\n2026')", {"level": "warning", "logger": "py.warnings"}),
+        (
+            "thread = threading.Thread(target=lambda: 1 / 0, name='t'); thread.start(); thread.join()",
+            {"level": "error", "message": "the thread t ended by an error"},
+        ),
+        ("terminal.show_error('no\\n  server')", {"level": "error", "message": "no\\n  server"}),
+        ("terminal.show_traceback(ValueError('v'))", {"message": "an error that nobody caught: ValueError"}),
+    ],
+)  # fmt: skip
+def test_whatever_is_written_to_stderr_is_an_object_where_the_log_is_json(fails, told):
+    code = (
+        "import threading, warnings\nfrom streamrnn.cli import terminal\nfrom streamrnn.daemon.logs import to_stderr\n"
+        f"to_stderr('warning')\nto_stderr('info', 'json')\n{fails}\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert told.items() <= json.loads(line).items()
+
+
+def test_a_level_that_is_asked_for_again_leaves_the_format_as_it_is():
+    code = (
+        "import logging\nfrom streamrnn.daemon.logs import to_stderr\nto_stderr('info', 'json')\nto_stderr('debug')\n"
+        "logging.getLogger('streamrnn').info('one')\nto_stderr('info', 'text')\n"
+        "logging.getLogger('streamrnn').info('two')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    one, two = done.stderr.splitlines()
+    assert json.loads(one)["message"] == "one"
+    assert two.endswith("INFO    streamrnn: two")

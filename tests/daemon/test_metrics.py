@@ -49,6 +49,7 @@ COUNTED = {
     "evictions_in_use": 19,
     "late_labels": 11,
     "unmatched_labels": 12,
+    "lost_labels": 20,
     "replayed_records": 13,
     "windows_in_batch": -2,
 }
@@ -168,6 +169,7 @@ EXPECTED = {
     "streamrnn_sequences_ended_total": 6,
     "streamrnn_late_labels_total": 11,
     "streamrnn_unmatched_labels_total": 12,
+    "streamrnn_lost_labels_total": 20,
     "streamrnn_replayed_records_total": 13,
     "streamrnn_gradient_norm_last": 2.0,
     "streamrnn_gradient_norm_sum": 2.6,

@@ -192,6 +192,37 @@ def test_records_with_and_without_a_field_are_counted(caplog: pytest.LogCaptureF
     assert worker.sample("streamrnn_evictions_total", cause="tombstone") == 1
 
 
+EVERY_ROLE = "{topic: in, stream_key: k, timestamp: {field: at}, end_field: last}"
+ALL = {"k": "a", "at": 5, "last": False, "x": 1, "y": 1, "id": 1}
+
+
+@pytest.mark.parametrize("lacking", ["k", "at", "last", "x", "y"])
+def test_each_field_of_the_job_is_counted_where_it_is_missing_whatever_it_is_for(
+    lacking: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = Worker(job(features=X, source=EVERY_ROLE), caplog)
+    fields = {"k", "at", "last", "x", "y"}
+    assert {field for field, _ in worker.partition.job.codec.fields} == fields
+    worker.give([ALL, {name: value for name, value in ALL.items() if name != lacking}, ALL])
+    missing = {field: worker.sample("streamrnn_field_missing_total", field=field) for field in fields}
+    assert missing == {field: int(field == lacking) for field in fields}
+
+
+@pytest.mark.parametrize("lacking", ["id", "of", "y"])
+def test_of_labels_an_event_lacks_its_id_and_a_label_its_value(lacking: str, caplog: pytest.LogCaptureFixture) -> None:
+    worker = Worker(job(features=X, target=LABELLED), caplog)
+    event, label = {"x": 1, "id": 7}, {"of": 7, "y": 1}
+    worker.give([{name: value for name, value in one.items() if name != lacking} for one in (event, label)])
+    missing = {field: worker.sample("streamrnn_field_missing_total", field=field) for field in ("id", "of", "y", "x")}
+    # A label that does not say of what is taken for an event, without features.
+    assert missing == {
+        "id": {"id": 1, "of": 1, "y": 0}[lacking],
+        "of": {"id": 1, "of": 2, "y": 1}[lacking],
+        "y": {"id": 0, "of": 0, "y": 1}[lacking],
+        "x": int(lacking == "of"),
+    }
+
+
 ROOM = "{max_streams: 50, protected_share: 0.5}"
 
 

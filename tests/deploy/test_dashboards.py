@@ -17,12 +17,15 @@ from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from deploy.grafana.generate.__main__ import dashboards
-from deploy.grafana.generate.frame import LEARNING, OVERVIEW, PIPELINE
+from deploy.grafana.generate.frame import IN_A_MENU, LEARNING, OVERVIEW, PIPELINE
 from streamrnn.daemon.metric_table import METRICS
+from streamrnn.job.job_file import parse
+from streamrnn.storage.fingerprints import build_info
 from tests.deploy.dashboards import DASHBOARDS, GRAFANA, panels, queries, raw
 
 ROOT = Path(__file__).parents[2]
 UNITS = set(json.loads((ROOT / "tests" / "data" / "grafana_units.json").read_text()))
+JOB = parse((ROOT / "deploy" / "examples" / "minimal.yaml").read_text(), {})
 BUILT_IN = {"__rate_interval", "__range", "__url_time_range", "__all_variables"}
 """Variables that Grafana defines itself."""
 PROCESS = {f"process_{name}" for name in (
@@ -30,11 +33,8 @@ PROCESS = {f"process_{name}" for name in (
 )}  # fmt: skip
 """Metrics of the client library that the dashboards show."""
 INFO_LABELS = {
-    "streamrnn_job_info": {
-        *("job_name", "delivery", "input_topic", "output_topic", "known"),
-        *("cell", "hidden_size", "num_layers", "readout", "loss", "optimizer", "dtype"),
-    },
-    "streamrnn_build_info": {"version"},
+    "streamrnn_job_info": {*JOB.labels()},
+    "streamrnn_build_info": {*build_info()},
     "streamrnn_lineage_info": {"lineage"},
 }
 NOT_SHOWN: dict[str, str] = {}
@@ -83,13 +83,21 @@ def test_there_are_three_and_they_are_current() -> None:
 
 @each
 def test_a_dashboard_goes_through_grafana_s_types_unchanged(name: str) -> None:
-    """But for ``placement``, of which the types know one value alone, and which is left out for that reason."""
+    """But for the ``placement`` of links and annotations, of which the types know one value alone: in a menu."""
     register_default_plugins()
     text = json.dumps(Dashboard.from_json(DASHBOARDS[name]), cls=JSONEncoder)
-    assert (
-        json.loads(text, object_hook=lambda node: {k: v for k, v in node.items() if k != "placement"})
-        == (DASHBOARDS[name])
+    back = json.loads(
+        text, object_hook=lambda node: {k: v for k, v in node.items() if (k, v) != ("placement", IN_A_MENU)}
     )
+    assert back == DASHBOARDS[name]
+
+
+@each
+def test_links_and_marks_are_beside_the_variables_and_legends_below_their_graphs(name: str) -> None:
+    assert IN_A_MENU not in json.dumps(DASHBOARDS[name])
+    with_legend = [panel for panel in panels(DASHBOARDS[name]) if panel["type"] in ("timeseries", "state-timeline")]
+    assert with_legend
+    assert {panel["options"]["legend"]["placement"] for panel in with_legend} == {"bottom"}
 
 
 def test_uids_are_unique_and_links_lead_to_dashboards_that_exist() -> None:
@@ -301,3 +309,17 @@ def test_provisioning_names_the_folder_that_the_dashboards_are_mounted_at() -> N
 def test_provisioning_brings_one_prometheus_which_the_dashboards_take_by_default() -> None:
     (source,) = provisioned("datasources")["datasources"]
     assert (source["type"], source["url"], source["isDefault"]) == ("prometheus", "http://prometheus:9090", True)
+
+
+def test_the_compose_file_mounts_what_the_provisioning_reads() -> None:
+    services = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())["services"]
+    mounts = dict(mount.split(":")[:2][::-1] for mount in services["grafana"]["volumes"])
+    assert (ROOT / "docker" / mounts["/etc/grafana/provisioning"]).resolve() == GRAFANA / "provisioning"
+    assert (ROOT / "docker" / mounts["/var/lib/grafana/dashboards"]).resolve() == GRAFANA / "dashboards"
+    home = Path(services["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
+    assert home.parent == Path("/var/lib/grafana/dashboards")
+    assert (GRAFANA / "dashboards" / home.name).exists()
+    assert "prometheus" in services
+    scraped = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
+    (source,) = provisioned("datasources")["datasources"]
+    assert source["jsonData"]["timeInterval"] == scraped["global"]["scrape_interval"]

@@ -5,6 +5,7 @@ The log is given in pieces, as blocks or record by record; in between both are a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
@@ -19,12 +20,14 @@ from streamrnn.core.counts import COUNTS, EVICTIONS
 from streamrnn.core.kinds import CLOSE
 from streamrnn.learner.block import EVENT, LABEL, Block
 from streamrnn.learner.clock import JUMPS
+from streamrnn.learner.gauges import state_gradient_norms
 from streamrnn.learner.learner import RLS_WEIGHT, Learner
 from streamrnn.learner.skill import rivals_of
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
 from streamrnn.learner.streams import EVICTIONS_IN_USE
 from tests.oracle.learner import NaiveLearner
 from tests.oracle.network import random_weights
+from tests.oracle.reach import drift_means
 from tests.support.learners import carried_state, one_by_one
 from tests.support.logs import LOSSES, logs, part, specs
 
@@ -96,6 +99,7 @@ def check_agreement(spec: LearnerSpec, block: Block, cuts: list[tuple[int, bool]
         close(learner.gauges()["window_loss"], naive.losses[-1], "window loss")
     if naive.updates:
         close(learner.gauges()["grad_norm"], naive.grad_norms[-1], "gradient norm")
+    check_gauges(learner, naive, close)
     for name, weights in learner.get_weights().items():
         close(weights, naive.rls_weights() if name == RLS_WEIGHT else naive.weights[name], name)
     assert learner.streams.keys() == list(naive.streams)
@@ -117,6 +121,23 @@ def check_agreement(spec: LearnerSpec, block: Block, cuts: list[tuple[int, bool]
             close(arrays[f"readout_{name}_noise_in_use"][o], model.used, f"noise in use {name} {o}")
             close(arrays[f"readout_{name}_trace"][o], float(np.trace(model.covariance)), f"trace {name} {o}")
             assert arrays[f"readout_{name}_refreshed"][o] == model.turn
+
+
+def check_gauges(learner: Learner, naive: NaiveLearner, close: Callable[[object, object, str], None]) -> None:
+    """What is kept for people to look at: reach, length of steps, drift, values clamped."""
+    arrays, gauges, spec = learner.state().model, learner.gauges(), learner.spec
+    assert (gauges["reach_window"], gauges["reach_steps"]) == (naive.reach.at, naive.reach.steps)
+    norms = state_gradient_norms(arrays)
+    assert list(norms) == list(naive.reach.norms)
+    close(list(norms.values()), list(naive.reach.norms.values()), "state gradient")
+    if spec.learning.optimizer != "adamw" and spec.model.dtype == "float64":  # a decay is no step
+        close(gauges["update_norm"], naive.step_length, "length of the step")
+    assert arrays["x_clamped"][: spec.n_features].tolist() == naive.x_clamped
+    assert arrays["y_clamped"].tolist() == naive.y_clamped
+    for column, values in enumerate(naive.drifting):
+        held, _, count, fast, slow = arrays["x_drift"][column]
+        assert held + count == len(values)
+        close((fast, slow), drift_means(values), f"drift of input {column}")
 
 
 def imagined(learner: Learner, key: bytes, block: Block) -> np.ndarray:

@@ -99,6 +99,13 @@ def test_regression_metrics_equal_an_independent_computation(tmp_path):
     assert (report.records, report.streams, report.rejected.total(), report.backwards) == (N, 3, 0, 0)
 
 
+def test_skill_at_the_end_is_that_of_the_errors_but_for_what_fades(tmp_path):
+    report, _ = run(tmp_path, job(), rows())
+    errors = {score.predictor: score.values["MAE"] for score in report.scores}
+    assert report.skill["mean"] == pytest.approx(1 - errors["model"] / errors["running mean"], abs=0.005)
+    assert report.skill["last"] == pytest.approx(1 - errors["model"] / errors["last value of the stream"], abs=0.02)
+
+
 def test_class_metrics_equal_an_independent_computation(tmp_path):
     data = rows()
     config = job(target={"fields": ["c"], "classes": ["no", "yes"]}, model={"hidden_size": 4, "readout": "softmax"})

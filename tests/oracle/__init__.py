@@ -6,4 +6,5 @@ streams  what is remembered of a stream, and time
 network  cells, losses, optimisers
 readout  the readout by least squares
 rivals   what predictions are measured against
+reach    how far back a gradient reaches, how inputs drift
 """

@@ -27,6 +27,7 @@ from tests.oracle.statistics import (
 )
 from tests.oracle.streams import History, Record, Stream
 
+LARGEST = 1e30  # inputs that are not scaled stay within this
 LARGEST_LAG = 1e6  # deviations within which lags and changes stay
 
 
@@ -48,6 +49,8 @@ class NaiveEncoder:
         self.target_moments = self.moments(spec.n_targets)
         self.change_moments = self.moments(spec.n_targets * spec.target.horizon, centred=False)
         self.counts: Counter[str] = Counter()
+        self.drifting: list[list[float]] = [[] for _ in self.input_moments]  # values as they counted
+        self.x_clamped, self.y_clamped = [0] * spec.n_features, [0] * spec.n_targets
         self.kept = np.zeros(0)  # targets of the record at work, where they are remembered
 
     def moments(self, n: int, centred: bool = True) -> list[RunningMoments]:
@@ -141,9 +144,19 @@ class NaiveEncoder:
             if not np.isfinite(value):
                 self.counts["imputed_inputs"] += 1
                 if self.spec.missing and isinstance(what := self.spec.missing[column], float):
-                    self.input_moments[column].take_in(what)
+                    self.absorb_input(column, what)
             elif column >= self.spec.n_features or not self.indicator[column]:
-                self.input_moments[column].take_in(value)
+                self.absorb_input(column, value)
+
+    def absorb_input(self, column: int, value: float) -> None:
+        if (counted := self.input_moments[column].take_in(value)) is not None:
+            self.drifting[column].append(counted)
+
+    def count_clamped(self, x: Array) -> None:
+        """Features that the network was shown at the limit."""
+        limit = CLIP if self.spec.learning.scale else LARGEST
+        for column, indicator in enumerate(self.indicator):
+            self.x_clamped[column] += int(not indicator and abs(x[column]) >= self.dtype.type(limit))
 
     # ------------------------------------------------------------------------------------------------- targets
 
@@ -240,6 +253,7 @@ class NaiveEncoder:
             if self.spec.learning.scale:
                 if within != value:
                     self.counts["outlying_targets"] += 1
+                    self.y_clamped[i] += 1
                 counted[i], kept[i] = within, np.nan if lone else value
         self.kept = kept
         return counted, kept

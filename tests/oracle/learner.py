@@ -34,6 +34,7 @@ from tests.oracle.network import (
     softmax,
     zero_state,
 )
+from tests.oracle.reach import Reach, gradient_norms
 from tests.oracle.readout import NaiveReadout
 from tests.oracle.rivals import NaiveRivals
 from tests.oracle.streams import (
@@ -74,6 +75,8 @@ class NaiveLearner(NaiveEncoder):
         self.counted = np.zeros(0)  # the targets of the record at work, as far as they count
         self.updates = 0
         self.windows = 0
+        self.reach = Reach(learning.k2)
+        self.step_length = 0.0  # of the newest optimiser step that is measured, decay included
         self.accumulated = {name: np.zeros_like(w) for name, w in self.weights.items()}
         self.steps: list[tuple[int, float]] = []  # of each optimiser step: its record's number and the gradient norm
         self.losses: list[float] = []
@@ -297,6 +300,7 @@ class NaiveLearner(NaiveEncoder):
         sequence.targets.append(np.full(width, np.nan, self.dtype))
         sequence.known.append(np.zeros(width, bool))
         sequence.injected.append(np.zeros(width, bool))
+        self.count_clamped(x)
         self.absorb_inputs(record, sequence, time_ms)
         if spec.target.known == "record":
             self.counted, kept = self.absorb_targets(stream, y)
@@ -503,11 +507,16 @@ class NaiveLearner(NaiveEncoder):
         grads, _ = network_backward(model.cell, network, tape, d_outputs)
         grads = {name: grads[name] for name in self.weights}
         self.counts["windows"] += 1
+        self.reach.windows += 1
         if not np.isfinite(loss) or not np.isfinite(global_norm(grads)):
             self.counts["windows_dropped_loss" if not np.isfinite(loss) else "windows_dropped_gradient"] += 1
             return
         self.windows += 1
         self.losses.append(float(loss))
+        newest = int(np.flatnonzero(new.any(axis=1))[-1])
+        if self.reach.due(newest + 1):
+            share = (new.sum() / new[newest].sum()).astype(self.dtype)  # of the newest step's own mean
+            self.reach.take(gradient_norms(model.cell, network, tape[: newest + 1], share * d_outputs[newest]))
         for name, g in grads.items():
             self.accumulated[name] += g
         if self.windows % learning.batch_size == 0:
@@ -523,7 +532,10 @@ class NaiveLearner(NaiveEncoder):
         loss = float(np.mean(self.losses[-learning.batch_size :]))
         unbounded = learning.polyak_bound is None or self.spec.model.effective_loss == "quantile"
         limit = np.inf if unbounded else max(0.0, learning.polyak_bound * loss)
+        before = {name: w.copy() for name, w in self.weights.items()}
         if self.optimizer.step(self.weights, clipped, mean, limit):
             self.counts["steps_shortened"] += 1
         self.updates += 1
+        if self.updates % 16 == 0 or not self.step_length:
+            self.step_length = global_norm({name: w - before[name] for name, w in self.weights.items()})
         self.accumulated = {name: np.zeros_like(w) for name, w in self.weights.items()}

@@ -133,11 +133,13 @@ class RunningMoments:
     def is_young(self) -> bool:
         return self.count < FIRST
 
-    def take_in(self, value: float) -> None:
-        """As ``absorb``, held against these statistics themselves; the first values are looked at together."""
+    def take_in(self, value: float) -> float | None:
+        """As ``absorb``, held against these statistics themselves; the first values are looked at together.
+
+        Returns as what it counts, None for one of the first.
+        """
         if not self.is_young:
-            self.absorb(value, self.mean, self.deviation)
-            return
+            return self.absorb(value, self.mean, self.deviation)
         self.first.append(value)
         if len(self.first) < 3:
             self.begin_with(self.first)
@@ -147,6 +149,7 @@ class RunningMoments:
             half = sorted(map(abs, self.first))[(len(self.first) - 1) // 2]
             reach = BOUND * half / NORMAL_MEDIAN if half > 0 else np.inf
             self.begin_with(np.clip(self.first, -reach, reach).tolist())
+        return None
 
     def begin_without_the_odd_one(self) -> None:
         """It is the one furthest from the median, and comes last, within the bound that the others give."""

@@ -26,6 +26,7 @@ from streamrnn.daemon.background import Background
 from streamrnn.daemon.health import Health
 from streamrnn.daemon.loop import Loop
 from streamrnn.daemon.metrics import Metrics
+from streamrnn.daemon.questions import Questions
 from streamrnn.job.config import Config
 from streamrnn.job.job import Job
 from streamrnn.job.job_file import parse
@@ -194,6 +195,7 @@ class Scenario:
         turn: Callable[[Loop, RebalancingBroker], None] | None = None,
         broker: type[RebalancingBroker] = RebalancingBroker,
         background: Background | None = None,
+        questions: Questions | None = None,
         **changes: str,
     ) -> Run:
         """Run the job until the log is read; ``turn`` is called at every poll. Raises what the loop raises."""
@@ -221,7 +223,7 @@ class Scenario:
             stop.set()
 
         clock = itertools.count(0.0, 2 * job.config.commit_interval_ms / 1000).__next__
-        loop = Loop(job, scripted, metrics, health, stop, idle, clock, background=background)
+        loop = Loop(job, scripted, metrics, health, stop, idle, clock, background=background, questions=questions)
         run = Run({}, metrics.registry, health, loop, scripted)
         # Series go with their partition: what they showed at the end is read just before.
         drop = loop._drain

@@ -22,6 +22,7 @@ from deploy.grafana.generate.promql import WORKER, lately, of, of_worker, total,
 
 OVERVIEW, LEARNING, PIPELINE = "streamrnn-overview", "streamrnn-learning", "streamrnn-pipeline"
 TITLES = {OVERVIEW: "Streamrnn: overview", LEARNING: "Streamrnn: learning", PIPELINE: "Streamrnn: pipeline"}
+IN_A_MENU = "inControlsMenu"
 WIDTH = 24
 """Columns of Grafana's grid."""
 
@@ -196,7 +197,7 @@ def assemble(uid: str, description: str, *sections: Section) -> str:
 
 
 def _shown(node: Any) -> Any:
-    """Without ``placement``: the SDK knows one value of it alone, which puts links and annotations into a menu."""
+    """Without the ``placement`` that the SDK gives every link and annotation, which hides them in a menu."""
     if isinstance(node, dict):
-        return {name: _shown(inner) for name, inner in node.items() if name != "placement"}
+        return {name: _shown(inner) for name, inner in node.items() if (name, inner) != ("placement", IN_A_MENU)}
     return [_shown(inner) for inner in node] if isinstance(node, list) else node

@@ -55,7 +55,7 @@ def _skill_now() -> Line:
         "became known in it."
     )
     return line(
-        8,
+        10,
         (5, (_newest(), _over_range(between))),
         (
             11,
@@ -240,7 +240,6 @@ def _steps() -> Line:
                 Query(ratio(of("streamrnn_gradient_clips_total"), updates, ""), "clipped"),
                 Query(ratio(of("streamrnn_steps_shortened_total"), updates, ""), "shortened"),
                 Query(_dropped(), "dropped: {{cause}}"),
-                high=1,
             ),
         ),
         (
@@ -355,7 +354,6 @@ def _inputs() -> Line:
                 "the ten worst.",
                 "percentunit",
                 Query(f"topk(10, {absent} / ({absent} + {present}))", "{{field}}"),
-                high=1,
             ),
         ),
         (
@@ -365,7 +363,6 @@ def _inputs() -> Line:
                 "Share of a field's values that were out of bounds and count only as far as the bound: the ten worst.",
                 "percentunit",
                 Query(f"topk(10, {total(rate(clamped), 'field')} / {present})", "{{field}}"),
-                high=1,
             ),
         ),
         (
@@ -421,18 +418,20 @@ def _labels() -> Line:
                 "Mean event time between an event and its label.",
                 "s",
                 Query(mean("streamrnn_label_delay_seconds"), EACH),
+                sparse=True,
             ),
         ),
         (
             8,
             graph(
                 "Labels that are not learned from",
-                "Per second. late: their step had left the window; unmatched: they named no event that is remembered. "
-                "Beside them the labels that came.",
+                "Per second. late: their step had left the window; unmatched: they named no event that is remembered; "
+                "lost: the event was forgotten before its label came. Beside them the labels that came.",
                 "recps",
                 Query(total(rate(of("streamrnn_label_records_total"))), "came"),
                 Query(total(rate(of("streamrnn_late_labels_total"))), "late"),
                 Query(total(rate(of("streamrnn_unmatched_labels_total"))), "unmatched"),
+                Query(total(rate(of("streamrnn_lost_labels_total"))), "lost"),
             ),
         ),
         (

@@ -110,7 +110,7 @@ def _broker() -> Panel:
         "Time since a broker last answered anything, of the worker that has waited longest.",
         "s",
         Query(f"max({age(of_worker('streamrnn_broker_last_answer_timestamp_seconds'), 'instance')})", "silent"),
-        steps=below(10, 60),
+        steps=below(60, 120),
         link=to(PIPELINE, "Pipeline"),
     )
 
@@ -179,11 +179,22 @@ def _what_now() -> Line:
         9,
         (8, words("What to do first", "How to read this dashboard, and what to do about what it shows.", FIRST)),
         (
-            16,
+            10,
             timeline(
                 "State of partitions",
                 "What each partition is doing. After a start or a rebalance: restoring, replaying, live.",
                 Query(state(), EACH),
+            ),
+        ),
+        (
+            6,
+            rows(
+                "Alerts that fire",
+                "Firing alerts of streamrnn, with their severity. The handbook has a runbook for each.",
+                Query(f"max by (alertname, severity, partition) ({_firing()})"),
+                names={"alertname": "alert", "severity": "severity", "partition": "partition"},
+                hidden=("Value",),
+                sort="alert",
             ),
         ),
     )
@@ -252,31 +263,22 @@ def _losses() -> Line:
 
 
 def _what_runs() -> Line:
-    job = ("job_name", "input_topic", "output_topic", "delivery", "known")
-    model = ("cell", "hidden_size", "num_layers", "readout", "loss", "optimizer", "dtype")
-    jobs = f"max by ({', '.join(('instance', *job, *model))}) ({of_worker('streamrnn_job_info')})"
-    builds = f"max by (instance, version) ({of_worker('streamrnn_build_info')})"
+    job = {"job_name": "job", "input_topic": "input", "output_topic": "output", "delivery": "delivery"}
+    model = {"known": "target known by", "cell": "cell", "hidden_size": "units", "num_layers": "layers", "k1": "k1"}
+    learning = {"k2": "k2", "readout": "readout", "loss": "loss", "optimizer": "optimizer", "dtype": "dtype"}
+    shown = job | model | learning
     return line(
-        7,
+        6,
         (
-            8,
-            rows(
-                "Alerts that fire",
-                "Firing alerts of streamrnn, with their severity.",
-                Query(f"max by (alertname, severity, topic, partition) ({_firing()})"),
-                names={"alertname": "alert", "severity": "severity", "topic": "topic", "partition": "partition"},
-                hidden=("Value",),
-            ),
-        ),
-        (
-            16,
+            24,
             rows(
                 "What runs",
                 "The job of each worker, its model, and the version of streamrnn.",
-                Query(jobs),
-                Query(builds),
-                names={label: label.replace("_", " ") for label in ("instance", "version", *job, *model)},
+                Query(f"max by ({', '.join(('instance', *shown))}) ({of_worker('streamrnn_job_info')})"),
+                Query(f"max by (instance, streamrnn) ({of_worker('streamrnn_build_info')})"),
+                names={"instance": "worker", "streamrnn": "version", **shown},
                 hidden=("Value #A", "Value #B"),
+                sort="worker",
             ),
         ),
     )

@@ -153,8 +153,12 @@ def graph(
     high: float | None = None,
     logarithmic: bool = False,
     dashed: str = "",
+    sparse: bool = False,
 ) -> timeseries.Panel:
-    """Lines over time. ``steps`` draw lines where thresholds lie; series whose name matches ``dashed`` are grey."""
+    """Lines over time. ``steps`` draw lines where thresholds lie; series whose name matches ``dashed`` are so.
+
+    ``low=None`` lets the axis begin below 0 where values do. ``sparse``: values are rare, so they are points.
+    """
     panel = (
         timeseries.Panel()
         .title(title)
@@ -165,14 +169,14 @@ def graph(
         .thresholds(_thresholds(steps or ((None, "transparent"),)))
         .color_scheme(dashboard.FieldColor().mode(FieldColorModeId.PALETTE_CLASSIC))
         .line_width(1)
-        .fill_opacity(60 if stacked else 8)
-        .show_points(shapes.VisibilityMode.NEVER)
+        .fill_opacity(60 if stacked else 0)
+        .show_points(shapes.VisibilityMode.ALWAYS if sparse else shapes.VisibilityMode.NEVER)
         .legend(
             common.VizLegendOptions()
             .show_legend(True)
             .display_mode(shapes.LegendDisplayMode.LIST)
             .placement(shapes.LegendPlacement.BOTTOM)
-            .calcs(["lastNotNull"])
+            .calcs([])
         )
         .tooltip(common.VizTooltipOptions().mode(shapes.TooltipDisplayMode.MULTI).sort(shapes.SortOrder.DESCENDING))
     )
@@ -182,7 +186,9 @@ def graph(
         panel.stacking(common.StackingConfig().mode(shapes.StackingMode.NORMAL).group("A"))
     if logarithmic:
         panel.scale_distribution(common.ScaleDistributionConfig().type(shapes.ScaleDistribution.LOG).log(10))
-    elif low is not None:
+    elif low is None:
+        panel.axis_soft_min(0)
+    else:
         panel.min(low)
     if high is not None:
         panel.max(high)
@@ -193,8 +199,6 @@ def graph(
 
 _DASHED = [
     DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [10, 10]}),
-    DynamicConfigValue("custom.fillOpacity", 0),
-    DynamicConfigValue("color", {"mode": "fixed", "fixedColor": "gray"}),
 ]
 
 
@@ -218,6 +222,7 @@ def bars(
         .color_scheme(dashboard.FieldColor().mode(FieldColorModeId.THRESHOLDS))
         .reduce_options(_reduced("lastNotNull"))
         .orientation(shapes.VizOrientation.HORIZONTAL)
+        .text(common.VizTextDisplayOptions().title_size(14).value_size(18))
         .display_mode(shapes.BarGaugeDisplayMode.BASIC)
         .value_mode(shapes.BarGaugeValueMode.TEXT)
         .show_unfilled(True)
@@ -287,6 +292,7 @@ def rows(
     units: dict[str, str] | None = None,
     hidden: tuple[str, ...] = (),
     state: str = "",
+    sort: str = "partition",
 ) -> table.Panel:
     """A table: a row for each set of labels, a column for each query (``Value #A``...) and label, under new names."""
     panel = (
@@ -301,6 +307,7 @@ def rows(
         .thresholds(_thresholds(((None, "text"),)))
         .color_scheme(dashboard.FieldColor().mode(FieldColorModeId.FIXED).fixed_color("text"))
         .show_header(True)
+        .sort_by([common.TableSortByFieldState().display_name(sort).desc(False)])
         .cell_height(shapes.TableCellHeight.SM)
         .no_value("none")
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
+
 from deploy.grafana.generate import recovery
 from deploy.grafana.generate.frame import PIPELINE, Line, assemble, line, section
 from deploy.grafana.generate.panels import Steps, clouds, graph, rows, timeline, words
@@ -22,6 +24,7 @@ from deploy.grafana.generate.promql import (
 )
 
 LATE: Steps = ((None, "transparent"), (600, "red"))
+IDLE = [DynamicConfigValue("color", {"mode": "fixed", "fixedColor": "#808080"})]
 FIRST = """
 **From the top:** which partition, since when, and where does the time go?
 
@@ -170,8 +173,7 @@ def _lag() -> Line:
             6,
             graph(
                 "Stream time behind the clock",
-                "How far the newest timestamp seen is behind now. Far jumps forward are marked by their counter below "
-                "0: records from the future.",
+                "How far the newest timestamp seen is behind the clock. Below 0 records come from the future.",
                 "s",
                 Query(age(of("streamrnn_stream_timestamp_seconds")), EACH),
                 low=None,
@@ -229,7 +231,7 @@ def _phases() -> Line:
                 "percentunit",
                 Query(f"{total(rate(spent), 'phase')} / on () group_left () {workers}", "{{phase}}"),
                 stacked=True,
-            ),
+            ).override_by_name("poll", IDLE),
         ),
         (
             6,

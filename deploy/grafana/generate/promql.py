@@ -82,8 +82,8 @@ def quantiles(buckets: str) -> tuple[Query, ...]:
 
 
 def age(timestamps: str, by: str = TP) -> str:
-    """Seconds since a point in time."""
-    return f"time() - {worst(timestamps, by)}"
+    """Seconds since a point in time; what has not happened yet has no age."""
+    return f"time() - {worst(f'{timestamps} > 0', by)}"
 
 
 def skill() -> str:

@@ -43,7 +43,7 @@ def _broker() -> Line:
                 "Of each worker; a worker asks at least every few seconds.",
                 "s",
                 Query(age(of_worker("streamrnn_broker_last_answer_timestamp_seconds"), "instance"), "{{instance}}"),
-                steps=((None, "transparent"), (60, "red")),
+                steps=((None, "transparent"), (120, "red")),
             ),
         ),
         (
@@ -135,6 +135,7 @@ def _rebalances() -> Line:
                 "From the first sign of a rebalance until the group was stable again.",
                 "s",
                 *quantiles(of_worker("streamrnn_rebalance_duration_seconds_bucket")),
+                sparse=True,
             ),
         ),
     )
@@ -151,6 +152,7 @@ def _recovery() -> Line:
                 "s",
                 Query(quantile(0.95, of_worker("streamrnn_restore_duration_seconds_bucket")), "restore"),
                 Query(quantile(0.95, of_worker("streamrnn_replay_duration_seconds_bucket")), "replay"),
+                sparse=True,
             ),
         ),
         (
@@ -217,6 +219,7 @@ def _checkpoints() -> Line:
                 "Quantiles over partitions; writing is in the background.",
                 "s",
                 *quantiles(of("streamrnn_checkpoint_duration_seconds_bucket")),
+                sparse=True,
             ),
         ),
         (
@@ -277,11 +280,10 @@ def _streams() -> Line:
             6,
             graph(
                 "Streams",
-                "Streams with a hidden state, and dashed those of four records and more.",
+                "Streams with a hidden state, of all partitions, and those of them with four records and more.",
                 "short",
-                Query(held, EACH),
-                Query(worst(of("streamrnn_streams_with_history")), f"history {EACH}"),
-                dashed="history .*",
+                Query(total(held), "streams"),
+                Query(total(worst(of("streamrnn_streams_with_history"))), "with history"),
             ),
         ),
         (

@@ -1,0 +1,89 @@
+"""What the page's charts are made of."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from streamrnn.broker.protocol import TopicPartition
+from streamrnn.daemon.history import MOST, POINTS, History
+from streamrnn.daemon.metrics import Delta, Metrics
+
+TPS = TopicPartition("t", 0), TopicPartition("t", 1)
+
+
+class Clocked:
+    """A history whose time goes on by five seconds a step."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.metrics = Metrics(CollectorRegistry())
+        self.history = History(self.metrics.registry, lambda: self.now)
+        self.partitions = [self.metrics.partition(tp) for tp in TPS]
+        self.history.step()
+
+    def step(self) -> None:
+        self.now += 5.0
+        self.history.step()
+
+
+def test_before_the_first_step_nothing_is_known() -> None:
+    history = Clocked().history
+    assert (history.rate(), history.rates(), history.latency(0.5)) == (None, [], None)
+    assert history.errors() == {"at": [], "network": [], "rivals": {}}
+
+
+def test_rates_and_errors_are_of_all_partitions_together() -> None:
+    clocked = Clocked()
+    for partition, error in zip(clocked.partitions, (10.0, 50.0), strict=True):
+        partition.add(Delta(counts={"records_consumed": 100}, error_sum=error, error_count=10))
+        partition.add_sum("streamrnn_rival_error", 2 * error, 10, "last")
+    clocked.step()
+    assert clocked.history.rate() == 40.0
+    assert clocked.history.rates() == [[1005.0, 40.0]]
+    assert clocked.history.errors() == {"at": [1005.0], "network": [3.0], "rivals": {"last": [6.0]}}
+
+
+def test_a_step_without_scores_has_no_error() -> None:
+    clocked = Clocked()
+    clocked.step()
+    assert clocked.history.errors()["network"] == [None]
+    assert clocked.history.rate() == 0.0
+
+
+def test_a_partition_that_leaves_takes_nothing_back_and_one_that_returns_begins_anew() -> None:
+    clocked = Clocked()
+    clocked.partitions[0].add(Delta(counts={"records_consumed": 500}))
+    clocked.step()
+    clocked.partitions[0].remove()
+    clocked.partitions[1].add(Delta(counts={"records_consumed": 50}))
+    clocked.step()
+    assert clocked.history.rate() == 10.0
+    again = clocked.metrics.partition(TPS[0])
+    again.add(Delta(counts={"records_consumed": 25}))
+    clocked.step()
+    assert clocked.history.rate() == 5.0
+
+
+def test_it_is_bounded_and_a_chart_has_few_points_that_lose_nothing() -> None:
+    clocked = Clocked()
+    for _ in range(MOST + 50):
+        clocked.partitions[0].add(Delta(counts={"records_consumed": 10}))
+        clocked.step()
+    rates = clocked.history.rates()
+    assert len(rates) == POINTS
+    assert rates[-1][0] == clocked.now
+    assert {rate for _, rate in rates} == {2.0}
+
+
+def test_latency_is_read_off_the_buckets_of_the_last_minute() -> None:
+    clocked = Clocked()
+    clocked.partitions[0].observe("streamrnn_prediction_latency_seconds", [3000.0] * 100)
+    for _ in range(13):
+        clocked.step()
+    assert clocked.history.latency(0.5) is None, "what was longer ago does not count"
+    clocked.partitions[0].observe("streamrnn_prediction_latency_seconds", [0.03] * 50 + [0.07] * 50)
+    clocked.step()
+    assert clocked.history.latency(0.25) == pytest.approx(0.0375)  # the middle of 0.025 to 0.05
+    assert clocked.history.latency(0.5) == pytest.approx(0.05)
+    assert clocked.history.latency(1.0) == pytest.approx(0.1)
