@@ -13,7 +13,7 @@ stopped without its last checkpoint, 130 Ctrl-C. An error a user can meet ends i
     show              how jobs, evaluations and samples of records are laid out
     show_checkpoints  how checkpoints are
     changes           which settings changed since the job's checkpoints were written
-    options           options that several commands share
+    options           options that several commands share, or that take many lines
     connect           a job's cluster: what keeps the job from running there, and the topics it lacks
     evaluating        what an evaluation reads and writes, a file or a topic, and what it refuses
     drafting          what a job is drafted from, and the file that comes of it
@@ -38,19 +38,24 @@ from streamrnn.cli.options import (
     BaselinesOption,
     BootstrapOption,
     CheckpointArgument,
+    CheckpointsOfOption,
     ConfigOption,
     DataOption,
     DemoBootstrapOption,
     DemoDirectoryOption,
     DemoLimitOption,
     DemoPortOption,
+    ExportArgument,
+    FeedLimitOption,
     ForceOption,
     HistoryOption,
     KafkaConfigOption,
     KeyOption,
     OutputOption,
     PlotOption,
+    RateOption,
     SampleOption,
+    StreamOption,
     TargetOption,
     TimestampOption,
     TopicOption,
@@ -129,10 +134,8 @@ def demo(
 @command(FIRST)
 def feed(
     config: ConfigOption,
-    rate: Annotated[float, typer.Option(min=0.01, max=100_000, metavar="N", help="Departures a second.")] = 200.0,
-    limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Stop after so many; default: never.", show_default=False)
-    ] = None,
+    rate: RateOption = 200.0,
+    limit: FeedLimitOption = None,
 ) -> None:
     r"""Send the demo's departures to a job's input topic, over and over, until SIGTERM or Ctrl-C.
 
@@ -288,16 +291,8 @@ def run(config: ConfigOption) -> None:
 @command(JOB)
 def inspect(
     checkpoint: CheckpointArgument = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config", "-c", metavar="JOB.YAML", help="Show the checkpoints of this job instead.", show_default=False
-        ),
-    ] = None,
-    stream: Annotated[
-        str | None,
-        typer.Option(metavar="KEY", help="Show this stream only: what is kept of it.", show_default=False),
-    ] = None,
+    config: CheckpointsOfOption = None,
+    stream: StreamOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Show what checkpoints hold: position, streams, norms of the weights, configuration.
@@ -343,18 +338,8 @@ def _place(checkpoint: Path | None, config: Path | None) -> Place | Path:
 
 @command(JOB)
 def export(
-    paths: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="[CHECKPOINT] OUT.safetensors",
-            help="A checkpoint's manifest or a directory with checkpoints, unless a job file is given; and the file.",
-            show_default=False,
-        ),
-    ],
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", "-c", metavar="JOB.YAML", help="Export a checkpoint of this job.", show_default=False),
-    ] = None,
+    paths: ExportArgument,
+    config: CheckpointsOfOption = None,
     partition: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="The partition whose learner is wanted; default: the newest.")
     ] = None,
