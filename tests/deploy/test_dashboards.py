@@ -323,3 +323,7 @@ def test_the_compose_file_mounts_what_the_provisioning_reads() -> None:
     scraped = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
     (source,) = provisioned("datasources")["datasources"]
     assert source["jsonData"]["timeInterval"] == scraped["global"]["scrape_interval"]
+
+
+def test_every_dashboard_has_its_picture() -> None:
+    assert {path.stem for path in (GRAFANA / "pictures").iterdir()} == DASHBOARDS.keys()
