@@ -6,8 +6,8 @@ same however these came in polls; means of numbers in units of the first ones, a
 error that falls is what a learner is for, and no alarm. With each change it finds River's begins anew, so one jump is
 one alarm, and an error that goes on rising several.
 
-Nothing of this is saved: after a restart a change is found only if it comes after it, as are replayed records never
-asked for. River takes seconds and some hundred megabytes to import, so it is imported beside the loop, once there are
+Nothing of this is saved: after a restart a change is found only if it comes after it, and replayed records are not
+looked at. River takes seconds and some hundred megabytes to import, so it is imported beside the loop, once there are
 errors enough to look at; until then their means wait.
 """
 
