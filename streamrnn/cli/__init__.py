@@ -44,13 +44,19 @@ from streamrnn.cli.options import (
     DemoDirectoryOption,
     DemoLimitOption,
     DemoPortOption,
+    DraftedFileOption,
+    EvaluatedOption,
     ForceOption,
     HistoryOption,
+    InspectedOption,
+    JsonOption,
     KafkaConfigOption,
     KeyOption,
     OutputOption,
     PlotOption,
+    PredictionsOption,
     SampleOption,
+    StreamOption,
     TargetOption,
     TimestampOption,
     TopicOption,
@@ -207,7 +213,7 @@ def feed(
 def init(
     bootstrap: BootstrapOption = None,
     topic: TopicOption = None,
-    data: SampleOption = None,
+    data: DraftedFileOption = None,
     target: TargetOption = None,
     kafka_config: KafkaConfigOption = None,
     output: OutputOption = "job.yaml",
@@ -301,15 +307,8 @@ def evaluate(
     topic: HistoryOption = False,
     key: KeyOption = None,
     timestamp: TimestampOption = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            min=1, metavar="N", help="Of a file the first N records; of a topic the newest N, default: 300,000."
-        ),
-    ] = None,
-    predictions: Annotated[
-        Path | None, typer.Option(metavar="OUT.jsonl", help="Write the predictions here, as the daemon would.")
-    ] = None,
+    limit: EvaluatedOption = None,
+    predictions: PredictionsOption = None,
 ) -> None:
     """Run a job over past records, of a file or of its topic, and measure it against naive baselines.
 
@@ -347,17 +346,9 @@ def run(config: ConfigOption) -> None:
 @_command(_JOB)
 def inspect(
     checkpoint: CheckpointArgument = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config", "-c", metavar="JOB.YAML", help="Show the checkpoints of this job instead.", show_default=False
-        ),
-    ] = None,
-    stream: Annotated[
-        str | None,
-        typer.Option(metavar="KEY", help="Show this stream only: what is kept of it.", show_default=False),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    config: InspectedOption = None,
+    stream: StreamOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Show what checkpoints hold: position, streams, norms of the weights, configuration.
 
