@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share, each said once."""
+"""Options and arguments that several commands share, each said once, and those that take many lines."""
 
 from __future__ import annotations
 
@@ -108,14 +108,25 @@ EvaluatedOption = Annotated[
 PredictionsOption = Annotated[
     Path | None, typer.Option(metavar="OUT.jsonl", help="Write the predictions here, as the daemon would.")
 ]
-InspectedOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config", "-c", metavar="JOB.YAML", help="Show the checkpoints of this job instead.", show_default=False
-    ),
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+RateOption = Annotated[float, typer.Option(min=0.01, max=100_000, metavar="N", help="Departures a second.")]
+FeedLimitOption = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Stop after so many; default: never.", show_default=False)
 ]
 StreamOption = Annotated[
-    str | None,
-    typer.Option(metavar="KEY", help="Show this stream only: what is kept of it.", show_default=False),
+    str | None, typer.Option(metavar="KEY", help="Show this stream only: what is kept of it.", show_default=False)
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+ExportArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="[CHECKPOINT] OUT.safetensors",
+        help="A checkpoint's manifest or a directory with checkpoints, unless a job file is given; and the file.",
+        show_default=False,
+    ),
+]
+CheckpointsOfOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", metavar="JOB.YAML", help="Take the checkpoints of this job instead.", show_default=False
+    ),
+]
