@@ -303,8 +303,8 @@ CONFINED = """
 mount --bind "$1" "$1"
 for at in / /tmp; do mountpoint -q "$at" && mount -o remount,bind,ro "$at"; done
 shift
-exec env -u CAPS setpriv --reuid 54321 --regid 0 --clear-groups --no-new-privs --inh-caps="$CAPS" --ambient-caps="$CAPS" \\
-    --bounding-set="$CAPS" -- "$@"
+exec env -u CAPS setpriv --reuid 54321 --regid 0 --clear-groups --no-new-privs \\
+    --inh-caps="$CAPS" --ambient-caps="$CAPS" --bounding-set="$CAPS" -- "$@"
 """
 """As in a container with a read-only root, one volume, a user that has no entry anywhere, and no capability."""
 NO_CAPABILITY, READING = "-all", "-all,+dac_read_search"
