@@ -161,10 +161,11 @@ def test_command_lines_name_commands_options_and_modules_that_exist(name: str) -
 
 
 def test_exit_codes_are_those_of_the_code() -> None:
-    from streamrnn import cli
+    from streamrnn.cli import application
     from streamrnn.daemon import run
 
-    given = {run.OK, run.FAILED, run.MISCONFIGURED, run.FENCED, run.UNSAVED, cli.ERROR, cli.USAGE, cli.INTERRUPTED}
+    ours = {application.ERROR, application.USAGE, application.INTERRUPTED}
+    given = {run.OK, run.FAILED, run.MISCONFIGURED, run.FENCED, run.UNSAVED, *ours}
     assert {int(code) for code in rows(HANDBOOK, "exit status")} == given
 
 

@@ -7,6 +7,7 @@ to stderr.
 Exit status: 0 done, 1 an error, 2 a wrong option or configuration, 3 (``run``) another worker took over, 4 (``run``)
 stopped without its last checkpoint, 130 Ctrl-C. An error a user can meet ends in one message, never in a traceback.
 
+    application       the application that commands belong to, and what becomes of their errors
     start             takes the directory where the command was started off the path of imports, first of all
     terminal          text from anywhere, as a terminal may be given it
     show              how jobs, evaluations and samples of records are laid out
@@ -23,17 +24,16 @@ from __future__ import annotations
 import streamrnn.cli.start  # noqa: F401 - before anything else is looked for on the path
 
 # isort: split
-import functools
 import json
 import os
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ParamSpec
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
+from streamrnn.cli.application import DEPLOY, ERROR, FIRST, HELP, INTERRUPTED, JOB, app, command
 from streamrnn.cli.options import (
     BaselinesOption,
     BootstrapOption,
@@ -60,45 +60,12 @@ from streamrnn.cli.options import (
     TimestampOption,
     TopicOption,
 )
-from streamrnn.cli.terminal import Commands, show_error, show_traceback, stderr, stdout
+from streamrnn.cli.terminal import show_traceback, stderr, stdout
 from streamrnn.daemon.logs import to_stderr
 from streamrnn.errors import ConfigError, StreamrnnError
-from streamrnn.escaping import name
 
 if TYPE_CHECKING:
     from streamrnn.offline.inspection import Place
-
-P = ParamSpec("P")
-
-ERROR, USAGE, INTERRUPTED = 1, 2, 130
-
-_HELP = """
-A daemon that learns recurrent networks online from Kafka. It keeps a hidden state for every stream, predicts every
-record as it arrives, and learns from it a moment later.
-
-See it at work on real data, with no broker:  [bold cyan]streamrnn demo[/bold cyan]
-
-Then have a job file drafted from a topic, and go through these:
-
-  [cyan]streamrnn init --bootstrap localhost:9092 --topic T[/cyan]  writes job.yaml
-  [cyan]streamrnn validate -c job.yaml --connect[/cyan]             will it run, and run well?
-  [cyan]streamrnn evaluate -c job.yaml --topic[/cyan]               how well does it predict?
-  [cyan]streamrnn topics -c job.yaml[/cyan]                         create the topics it writes
-  [cyan]streamrnn run -c job.yaml[/cyan]                            run the daemon
-  [cyan]streamrnn inspect -c job.yaml[/cyan]                        what has it learned?
-"""
-_FIRST, _JOB, _DEPLOY = "See it work", "A job, from file to daemon", "For editors and images"
-
-app = typer.Typer(
-    name="streamrnn",
-    cls=Commands,
-    help=_HELP,
-    rich_markup_mode="rich",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
 
 class Precision(StrEnum):
@@ -119,32 +86,6 @@ def main() -> None:
         raise SystemExit(ERROR) from None
 
 
-def _command(panel: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
-    """Register a command whose expected errors become one message and an exit status."""
-
-    def register(function: Callable[P, None]) -> Callable[P, None]:
-        @functools.wraps(function)
-        def reported(*args: P.args, **kwargs: P.kwargs) -> None:
-            try:
-                function(*args, **kwargs)
-            except StreamrnnError as error:
-                show_error(str(error))
-                raise typer.Exit(USAGE if isinstance(error, ConfigError) else ERROR) from None
-            except OSError as error:
-                if error.filename is None:  # of no file that somebody named
-                    raise
-                show_error(f"{name(str(error.filename))}: {error.strerror}")
-                raise typer.Exit(ERROR) from None
-            except KeyboardInterrupt:
-                stderr().print("interrupted")
-                raise typer.Exit(INTERRUPTED) from None
-
-        app.command(rich_help_panel=panel)(reported)
-        return reported
-
-    return register
-
-
 def _version(asked: bool) -> None:
     if asked:
         from streamrnn.version import __version__
@@ -162,10 +103,10 @@ def _root(
     """Options before the command."""
 
 
-_root.__doc__ = _HELP
+_root.__doc__ = HELP
 
 
-@_command(_FIRST)
+@command(FIRST)
 def demo(
     limit: DemoLimitOption = None,
     bootstrap: DemoBootstrapOption = None,
@@ -190,7 +131,7 @@ def demo(
         raise typer.Exit(status)
 
 
-@_command(_FIRST)
+@command(FIRST)
 def feed(
     config: ConfigOption,
     rate: RateOption = 200.0,
@@ -206,7 +147,7 @@ def feed(
     run_feed(load(config), rate, limit, stdout())
 
 
-@_command(_JOB)
+@command(JOB)
 def init(
     bootstrap: BootstrapOption = None,
     topic: TopicOption = None,
@@ -236,7 +177,7 @@ def init(
     drafting.write(sample, target, cluster, output, stderr())
 
 
-@_command(_JOB)
+@command(JOB)
 def validate(
     config: ConfigOption,
     connect: Annotated[
@@ -279,7 +220,7 @@ def validate(
         raise typer.Exit(ERROR)
 
 
-@_command(_JOB)
+@command(JOB)
 def topics(
     config: ConfigOption,
     partitions: Annotated[
@@ -297,7 +238,7 @@ def topics(
     create_topics(load(config), partitions, stdout())
 
 
-@_command(_JOB)
+@command(JOB)
 def evaluate(
     config: ConfigOption,
     data: DataOption = None,
@@ -334,7 +275,7 @@ def evaluate(
     show.evaluation(stdout(), report)
 
 
-@_command(_JOB)
+@command(JOB)
 def run(config: ConfigOption) -> None:
     """Run the daemon: consume, predict, learn, checkpoint, until SIGTERM or Ctrl-C."""
     from streamrnn.job.job_file import load
@@ -347,7 +288,7 @@ def run(config: ConfigOption) -> None:
         raise typer.Exit(status)
 
 
-@_command(_JOB)
+@command(JOB)
 def inspect(
     checkpoint: CheckpointArgument = None,
     config: CheckpointsOfOption = None,
@@ -395,7 +336,7 @@ def _place(checkpoint: Path | None, config: Path | None) -> Place | Path:
     return of_config(load(config))
 
 
-@_command(_JOB)
+@command(JOB)
 def export(
     paths: ExportArgument,
     config: CheckpointsOfOption = None,
@@ -418,7 +359,7 @@ def export(
     show_checkpoints.exported(stdout(), exporting.export(exporting.choose(listed, partition), out), out, listed)
 
 
-@_command(_DEPLOY)
+@command(DEPLOY)
 def schema() -> None:
     """Print the JSON Schema of the job file, for editors."""
     from streamrnn.job.job_file import json_schema
@@ -426,7 +367,7 @@ def schema() -> None:
     typer.echo(json.dumps(json_schema(), indent=2))
 
 
-@_command(_DEPLOY)
+@command(DEPLOY)
 def warmup(
     dtype: Annotated[
         Precision, typer.Option(help="Precision to compile for: the one that jobs name in model.dtype.")

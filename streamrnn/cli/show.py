@@ -211,6 +211,29 @@ def versus(skill: Mapping[str, float]) -> str:
 def evaluation(console: Console, report: Report) -> None:
     """Result table, then what else there is to know."""
     first, *_ = report.metrics
+    console.print(_ranking(report, first))
+    for verdict in verdicts(first, report.scores):
+        console.print(Text(verdict.sentence, "bold green" if verdict.good else "bold yellow"), soft_wrap=True)
+    facts = pairs()
+    if report.partitions > 1:
+        facts.add_row("partitions", f"{report.partitions:,}, a learner each")
+    facts.add_row("streams", f"{report.streams:,} at the end")
+    facts.add_row("updates", f"{report.updates:,}")
+    if report.skill:
+        facts.add_row("skill", f"{versus(report.skill)}, of late; 1 is perfect, 0 no better")
+    facts.add_row("loss", f"{_number(report.loss)} in scaled units, as in the daemon's metrics")
+    console.print(facts)
+    show_sample(console, report.sample)
+    if report.backwards:
+        remark = (
+            f"{report.backwards:,} records are older than one before them; they were learned in the order in which "
+            "they lie: sort a file by time for an honest result"
+        )
+        console.print(Text(remark, "yellow"))
+
+
+def _ranking(report: Report, first: str) -> Table:
+    """Every predictor's scores by target, best first by the metric ``first``."""
     best_is_high = first in HIGHER_IS_BETTER
     targets = list(dict.fromkeys(score.target for score in report.scores))
     table = Table(title="Progressive validation, best first", title_justify="left", title_style="bold")
@@ -231,25 +254,7 @@ def evaluation(console: Console, report: Report) -> None:
             style = "bold red" if score.predictor == MODEL else ""
             table.add_row(*name, score.predictor, *values, f"{score.scored:,}", style=style)
         table.add_section()
-    console.print(table)
-    for verdict in verdicts(first, report.scores):
-        console.print(Text(verdict.sentence, "bold green" if verdict.good else "bold yellow"), soft_wrap=True)
-    facts = pairs()
-    if report.partitions > 1:
-        facts.add_row("partitions", f"{report.partitions:,}, a learner each")
-    facts.add_row("streams", f"{report.streams:,} at the end")
-    facts.add_row("updates", f"{report.updates:,}")
-    if report.skill:
-        facts.add_row("skill", f"{versus(report.skill)}, of late; 1 is perfect, 0 no better")
-    facts.add_row("loss", f"{_number(report.loss)} in scaled units, as in the daemon's metrics")
-    console.print(facts)
-    show_sample(console, report.sample)
-    if report.backwards:
-        remark = (
-            f"{report.backwards:,} records are older than one before them; they were learned in the order in which "
-            "they lie: sort a file by time for an honest result"
-        )
-        console.print(Text(remark, "yellow"))
+    return table
 
 
 def show_sample(console: Console, sample: Sample) -> None:

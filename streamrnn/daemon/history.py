@@ -1,4 +1,4 @@
-"""Throughput, errors and latency of the past hour, in steps of some seconds, also while nobody looks.
+"""Throughput and errors of the past hour, in steps of some seconds, looked at or not; latency, while somebody looks.
 
 Counters of a partition grow from its assignment on and are gone with it, so their growth is added up partition by
 partition. Bounded: ``MOST`` steps are kept.
@@ -9,11 +9,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry
 
+from streamrnn.broker.protocol import TopicPartition
 from streamrnn.daemon.samples import Samples
 
 STEP_S = 5.0
@@ -21,12 +22,38 @@ MOST = 720
 POINTS = 120
 """Points of a chart; steps are put together for it."""
 
-RECORDS = "streamrnn_records_consumed_total"
-ERROR, RIVAL, LATENCY = "streamrnn_absolute_error", "streamrnn_rival_error", "streamrnn_prediction_latency_seconds"
-_NAMES = (RECORDS, *(f"{name}_{part}" for name in (ERROR, RIVAL) for part in ("sum", "count")), f"{LATENCY}_bucket")
+RECORDS, ERROR, RIVAL = "streamrnn_records_consumed_total", "streamrnn_absolute_error", "streamrnn_rival_error"
+_BUCKET = "streamrnn_prediction_latency_seconds_bucket"
+LATENCY_S = 60.0
+"""Over how long latency is told."""
 
 _Key = tuple[str, str]
 """What is counted, by the name of the metric and the value of its label."""
+
+
+class _Growth:
+    """How far counters have come since it was last asked, all partitions together.
+
+    ``labels`` has the label that a metric carries beside topic and partition, None where there is none.
+    """
+
+    def __init__(self, registry: CollectorRegistry, labels: Mapping[str, str | None]) -> None:
+        self._registry, self._labels = registry, labels
+        self._before: dict[tuple[_Key, TopicPartition], float] = {}
+
+    def take(self) -> dict[_Key, float]:
+        samples = Samples.of(self._registry, self._labels)
+        now: dict[tuple[_Key, TopicPartition], float] = {}
+        for name, label in self._labels.items():
+            by_label = {"": samples.by_partition(name)} if label is None else samples.by_label(name, label)
+            now |= {((name, of), tp): value for of, values in by_label.items() for tp, value in values.items()}
+        grown: dict[_Key, float] = {}
+        for (key, tp), value in now.items():
+            before = self._before.get((key, tp), 0.0)
+            # Less than before: the partition was here before and came back, with counters that began anew.
+            grown[key] = grown.get(key, 0.0) + (value - before if value >= before else value)
+        self._before = now
+        return grown
 
 
 class _Step(NamedTuple):
@@ -39,65 +66,67 @@ class History:
     """Call ``step`` every ``STEP_S`` seconds. ``clock`` tells seconds since the epoch."""
 
     def __init__(self, registry: CollectorRegistry, clock: Callable[[], float] = time.time) -> None:
-        self._registry, self._clock = registry, clock
+        self._clock = clock
+        own, rivals = (f"{ERROR}_sum", f"{ERROR}_count"), (f"{RIVAL}_sum", f"{RIVAL}_count")
+        self._growth = _Growth(registry, dict.fromkeys((RECORDS, *own)) | dict.fromkeys(rivals, "rival"))
         self._steps: deque[_Step] = deque(maxlen=MOST)
-        self._before: dict[tuple[_Key, Any], float] = {}
         self._at: float | None = None
         self._lock = threading.Lock()
 
     def step(self) -> None:
         """See how far the counters have come since the last step."""
-        samples, at = Samples.of(self._registry, _NAMES), self._clock()
-        now = {((name, ""), tp): value for name in _NAMES[:3] for tp, value in samples.by_partition(name).items()}
-        for name, label in ((f"{RIVAL}_sum", "rival"), (f"{RIVAL}_count", "rival"), (f"{LATENCY}_bucket", "le")):
-            for of, values in samples.by_label(name, label).items():
-                now |= {((name, of), tp): value for tp, value in values.items()}
-        grown: dict[_Key, float] = {}
-        for (key, tp), value in now.items():
-            before = self._before.get((key, tp), 0.0)
-            # Less than before: the partition was here before and came back, with counters that began anew.
-            grown[key] = grown.get(key, 0.0) + (value - before if value >= before else value)
+        grown, at = self._growth.take(), self._clock()
         with self._lock:
             if self._at is not None and at > self._at:
                 self._steps.append(_Step(at, at - self._at, grown))
-            self._at, self._before = at, now
+            self._at = at
 
     def rate(self) -> float | None:
         """Records a second in the newest step."""
         steps = self._kept()
         return steps[-1].grown.get((RECORDS, ""), 0.0) / steps[-1].seconds if steps else None
 
-    def rates(self) -> list[list[float | None]]:
-        """Records a second: time and value of each point."""
-        return [
-            [at, grown.get((RECORDS, ""), 0.0) / seconds if seconds else None]
-            for at, seconds, grown in _together(self._kept())
-        ]
-
-    def errors(self) -> dict[str, Any]:
-        """Mean error of each point: its times, the network's, and each rival's by name; None where nothing came."""
+    def charts(self) -> dict[str, Any]:
+        """Of each point: the time, records a second, the network's mean error and each rival's; None where none was."""
         points = _together(self._kept())
         rivals = dict.fromkeys(of for point in points for name, of in point.grown if name == f"{RIVAL}_count")
         return {
             "at": [point.at for point in points],
+            "records_per_second": [point.grown.get((RECORDS, ""), 0.0) / point.seconds for point in points],
             "network": [_mean(point.grown, ERROR, "") for point in points],
             "rivals": {of: [_mean(point.grown, RIVAL, of) for point in points] for of in rivals},
         }
 
-    def latency(self, share: float, over_s: float = 60.0) -> float | None:
-        """What this share of the predictions of the last ``over_s`` seconds took at most, as its bucket tells."""
-        grown: dict[float, float] = {}
-        steps = self._kept()
-        for step in steps:
-            if step.at > steps[-1].at - over_s:
-                for (name, of), value in step.grown.items():
-                    if name == f"{LATENCY}_bucket":
-                        grown[float(of)] = grown.get(float(of), 0.0) + value
-        return _quantile(sorted(grown.items()), share)
-
     def _kept(self) -> list[_Step]:
         with self._lock:
             return list(self._steps)
+
+
+class Latency:
+    """What predictions took of late, as long as somebody looks: call ``look`` for each document."""
+
+    def __init__(self, registry: CollectorRegistry, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._growth = _Growth(registry, {_BUCKET: "le"})
+        self._looks: deque[tuple[float, dict[_Key, float]]] = deque()
+
+    def look(self) -> None:
+        """See what came since the last look."""
+        at, grown = self._clock(), self._growth.take()
+        if not self._looks or at - self._looks[-1][0] > LATENCY_S:
+            self._looks.clear()
+            grown = {}  # of the time before somebody looked
+        self._looks.append((at, grown))
+        while self._looks[0][0] <= at - LATENCY_S:
+            self._looks.popleft()
+
+    def quantile(self, share: float) -> float | None:
+        """What this share of the predictions of the last minute took at most, as its bucket tells."""
+        buckets: dict[float, float] = {}
+        for _, grown in self._looks:
+            for (_, bound), count in grown.items():
+                buckets[float(bound)] = buckets.get(float(bound), 0.0) + count
+        return _quantile(sorted(buckets.items()), share)
 
 
 def _together(steps: list[_Step]) -> list[_Step]:

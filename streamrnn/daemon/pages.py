@@ -48,6 +48,9 @@ keep."""
 POLICY = "default-src 'none'; frame-ancestors 'none'"
 """With every answer but the page: nothing in it is for a browser to run."""
 
+STATUS_SHARE = 0.01
+"""Of a processor, for the document of the page, however many partitions there are and however many look."""
+
 _log = logging.getLogger(__name__)
 
 _STREAMS = "/streams/"
@@ -93,7 +96,8 @@ class Pages:
     ) -> None:
         self._exposition, self._health, self._questions = Exposition(registry, max_age_s), health, questions
         self._history = History(registry)
-        self._status = Recent("/status.json", Status(registry, health, self._history).document, max_age_s)
+        status = Status(registry, health, self._history)
+        self._status = Recent("/status.json", status.document, max_age_s, share=STATUS_SHARE)
         self._shell = Shell()
         self._token = None if token is None else token.reveal().encode()
         self._names = {host.lower(), "localhost"} if is_loopback(address) else None

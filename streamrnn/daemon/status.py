@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.daemon import words
 from streamrnn.daemon.health import Health
-from streamrnn.daemon.history import History
+from streamrnn.daemon.history import History, Latency
 from streamrnn.daemon.samples import Samples
 
 _P = "streamrnn_"
@@ -41,6 +41,7 @@ class Status:
         self, registry: CollectorRegistry, health: Health, history: History, clock: Callable[[], float] = time.time
     ) -> None:
         self._registry, self._health, self._history, self._clock = registry, health, history, clock
+        self._latency = Latency(registry, clock)
 
     def word(self) -> words.Word:
         """How the worker is, in words."""
@@ -49,6 +50,7 @@ class Status:
     def document(self) -> dict[str, Any]:
         """All of it, for JSON."""
         samples, now = Samples.of(self._registry, NAMES), self._clock()
+        self._latency.look()
         word, skills = self._word(samples), _skills(samples)
         return {
             "now": now,
@@ -56,15 +58,15 @@ class Status:
             "job": _labels(samples, "job_info"),
             "state": {"word": word.word, "sentence": word.sentence, "good": word.good},
             "warnings": _warnings(samples, skills),
-            "throughput": {"records_per_second": self._history.rate(), "points": self._history.rates()},
+            "records_per_second": self._history.rate(),
             "lag": {
                 "records": _sum(samples.by_partition(f"{_P}input_lag_records")),
                 "seconds": _most(samples.by_partition(f"{_P}input_lag_seconds")),
             },
-            "latency": {"median_s": self._history.latency(0.5), "p99_s": self._history.latency(0.99)},
+            "latency": {"median_s": self._latency.quantile(0.5), "p99_s": self._latency.quantile(0.99)},
             "skill": skills,
             "rivals": words.RIVALS,
-            "error": self._history.errors(),
+            "history": self._history.charts(),
             "reach": _reach(samples),
             "checkpoint": _checkpoint(samples, now),
             "model": {

@@ -104,7 +104,7 @@ def _useless(field: Field) -> str | None:
         return f"the same in every record: {one_line(value, _SHOWN)}{absent}"
     if field.kind in (Kind.TEXT, Kind.MIXED) and _is_free_text(field):
         return f"free text, {field.distinct:,} different ones in {field.present:,}; make numbers or categories of it"
-    if only_grows(field):
+    if only_grows(field) and not period_of(field):
         return "a counter: it grows with every record, so as a number it teaches nothing that lasts"
     if is_identifier(field):
         return f"an identifier: {field.distinct:,} different values in {field.present:,} records"

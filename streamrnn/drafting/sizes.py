@@ -76,7 +76,7 @@ def _length(sample: Sample, streams: Streams) -> float:
 def room_for(seem: int, bytes_per_slot: int, partitions: int, memory_bytes: int | None) -> tuple[int, str]:
     """How many streams a partition remembers at most, and why."""
     wanted = _round_up(max(_LEAST_STREAMS, MARGIN * seem))
-    why = f"some {count(seem, 'stream')} seem to be there"
+    why = f"{MARGIN} times the {count(seem, 'stream')} that there seem to be"
     if memory_bytes is None:
         return wanted, why
     fits = int(memory_bytes * _MEMORY_SHARE / max(1, partitions) / (bytes_per_slot + _KEY_BYTES))

@@ -22,7 +22,7 @@ class HttpConfig(Section, frozen=True, kw_only=True):
     token: Annotated[
         Secret | None,
         Meta(
-            description="Whoever asks for metrics, the data of the page or a stream must send it (Authorization: Bearer), "
+            description="Whoever asks for metrics, the page's data or a stream must send it (Authorization: Bearer), "
             "and probes tell those who do not only whether all is well; best given as ${ENV_VAR}, never shown; null: "
             "everybody may ask."
         ),

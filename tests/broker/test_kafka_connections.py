@@ -13,12 +13,15 @@ from typing import Any
 import pytest
 from kafka import KafkaConsumer
 from kafka.errors import UnknownError
+from kafka.future import Future
 from kafka.net.selector import NetworkSelector
 
 from streamrnn.broker import kafka_fetcher
+from streamrnn.broker.kafka_answers import Answers
 from streamrnn.broker.kafka_client import KafkaBroker
 from streamrnn.broker.kafka_connect import connect
 from streamrnn.broker.kafka_connections import ClosingClient, NamingManager, _Plain
+from streamrnn.broker.kafka_failures import Cause
 from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup, client_kwargs
 from streamrnn.broker.security import KafkaSecurity
 from streamrnn.errors import BrokerError
@@ -102,3 +105,44 @@ def test_a_consumer_whose_group_cannot_be_left_lets_its_connections_go() -> None
     broker._consumer = SimpleNamespace(close=failing, _client=SimpleNamespace(close=lambda: let_go.append(True)))
     broker.close(1.0)
     assert let_go == [True]
+
+
+def test_one_server_that_is_away_is_named_once_others_have_answered_for_a_while(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Where nobody answers, it is an outage, which is told as a whole."""
+    moment = [0.0]
+    answers = Answers(lambda: moment[0])
+    manager = NamingManager(
+        NetworkSelector(), KafkaSecurity(), lambda: moment[0], answers, bootstrap_servers=["one:9092", "two:9092"]
+    )
+    one, _ = (broker.node_id for broker in manager.cluster.bootstrap_brokers())
+    manager._bootstrap_future = Future().success(True)
+
+    def refused_at(seconds: float) -> list[str]:
+        moment[0] = seconds
+        caplog.clear()
+        manager._failed(one, Cause("nothing listens there", 0))
+        return caplog.messages
+
+    assert refused_at(0) == refused_at(20) == []
+    answers.asked(object(), Future().success("records"))
+    assert refused_at(21) == ["no connection to Kafka at one:9092: nothing listens there"]
+    assert [record.__dict__["fields"] for record in caplog.records] == [{"server": "one:9092"}]
+    manager._went_well(one)
+    assert refused_at(22) == [], "it begins anew"
+
+
+def test_connections_are_counted_by_their_states() -> None:
+    manager = NamingManager(NetworkSelector(), KafkaSecurity(), bootstrap_servers=["one:9092"])
+    state = SimpleNamespace
+    manager._conns = {
+        1: state(connected=True, closed=False), 2: state(connected=False, closed=False),
+        3: state(connected=False, closed=True),
+    }  # fmt: skip
+    manager._failed(1, Cause("before", 0))
+    manager._failed(4, Cause("now", 0))
+    assert sorted(manager.states()) == ["connected", "connecting", "disconnected"]
+    manager._conns = {}
+    manager.closed = True
+    assert manager.states() == []

@@ -24,7 +24,7 @@ from streamrnn.job.job_file import load
 from tests.support import impatient
 from tests.support.learners import carried_state
 
-COMMANDS = ("demo", "init", "validate", "topics", "evaluate", "run", "inspect", "export", "schema", "warmup")
+COMMANDS = ("demo", "feed", "init", "validate", "topics", "evaluate", "run", "inspect", "export", "schema", "warmup")
 EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
 RECORDS = 300
 

@@ -250,3 +250,68 @@ def test_while_nobody_listens_where_the_cluster_should_be(start: Start) -> None:
     daemon.wait_for("kernels ready")
     assert daemon.stopped() == 0, daemon.log.read_text()
     assert "stopped cleanly" in daemon.log.read_text()
+
+
+# -- the last line ----------------------------------------------------------------------------------------------------
+
+
+def last_line(daemon: Daemon) -> dict[str, Any]:
+    """What the log, which has been JSON from its first line on, ends with."""
+    entries: list[dict[str, Any]] = list(map(json.loads, daemon.log.read_text().splitlines()))
+    return entries[-1]
+
+
+JSON = "log: {format: json}\nembedded: {directory: AT}"
+
+
+def test_the_last_line_names_the_signal_and_the_status(start: Start, tmp_path: Path) -> None:
+    fill(tmp_path, 50)
+    daemon = start(log=JSON.replace("AT", f"{tmp_path}/log"))
+    until_read(tmp_path, 50)
+    assert daemon.stopped() == 0
+    last = last_line(daemon)
+    assert (last["message"], last["exit_status"]) == ("stopped cleanly, exit status 0: SIGTERM", 0)
+    assert last["level"] == "info"
+
+
+@pytest.mark.parametrize(
+    ("fails", "status", "why"),
+    [
+        ("errors.BrokerError('no such place')", 1, "no such place"),
+        ("errors.ConfigError('kafka: what a field')", 2, "kafka: what a field"),
+        ("errors.FencedError('another process runs')", 3, "another process runs"),
+        ("errors.UnsavedError('it was not written')", 4, "all is committed, but it was not written"),
+        ("KeyboardInterrupt", 130, "a second SIGINT"),
+        (
+            "ZeroDivisionError('a\\n2026')", 1,
+            "an error that nobody expected, ZeroDivisionError, whose traceback stands above",
+        ),
+    ],
+)  # fmt: skip
+def test_the_last_line_says_why_it_ended_and_with_which_status(
+    start: Start, tmp_path: Path, fails: str, status: int, why: str
+) -> None:
+    before = (
+        "import streamrnn.daemon.run\nfrom streamrnn import errors\n"
+        f"def run_worker(*_, **__):\n    raise {fails}\n"
+        "streamrnn.daemon.run.run_worker = run_worker"
+    )
+    daemon = start(before, log=JSON.replace("AT", f"{tmp_path}/log"))
+    assert daemon.process.wait(WAIT_S) == status
+    last = last_line(daemon)
+    assert (last["message"], last["exit_status"]) == (f"stopped, exit status {status}: {why}", status)
+    assert last["level"] == "error"
+    if "ZeroDivision" in fails:
+        assert "ZeroDivisionError: a" in json.loads(daemon.log.read_text().splitlines()[-2])["traceback"]
+
+
+def test_a_second_interrupt_ends_it_at_once_with_a_last_line(start: Start, tmp_path: Path) -> None:
+    fill(tmp_path, 3)
+    wait = "import sys\nos.fsync = lambda fd: (print('hangs', file=sys.stderr, flush=True), time.sleep(3600))"
+    daemon = start(f"{HANGS}\n{wait}")
+    daemon.wait_for("hangs")
+    daemon.process.send_signal(signal.SIGINT)
+    daemon.wait_for("SIGINT received, draining")
+    daemon.process.send_signal(signal.SIGINT)
+    assert daemon.process.wait(WAIT_S) == 130, daemon.log.read_text()
+    assert daemon.log.read_text().splitlines()[-1].endswith("stopped, exit status 130: a second SIGINT")

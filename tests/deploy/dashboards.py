@@ -43,15 +43,25 @@ def raw(dashboard: dict[str, Any]) -> Iterator[tuple[str, str, str, bool]]:
             yield "variable", variable["name"], selector, True
 
 
-def queries(
-    job: str, *, instance: str = ".*", partition: str = ".*", range_s: int = 3_600, rate_interval: str = "1m"
-) -> list[DashboardQuery]:
-    """Every expression of every dashboard, as Grafana sends it to Prometheus with these choices."""
+def filled(
+    expr: str,
+    job: str,
+    *,
+    instance: str = ".*",
+    partition: str = ".*",
+    range_s: int = 3_600,
+    rate_interval: str = "1m",
+) -> str:
+    """An expression as Grafana sends it to Prometheus with these choices; ``$1`` is a matter of Prometheus."""
     values = {"job": job, "instance": instance, "partition": partition, "__range": f"{range_s}s"}
     values["__rate_interval"] = rate_interval
-    found = []
-    for title, dashboard in DASHBOARDS.items():
-        for kind, name, expr, instant in raw(dashboard):
-            filled = re.sub(r"\$([A-Za-z_]\w*)", lambda variable: values[variable[1]], expr)
-            found.append(DashboardQuery(title, kind, name, filled, instant))
-    return found
+    return re.sub(r"\$([A-Za-z_]\w*)", lambda variable: values[variable[1]], expr)
+
+
+def queries(job: str, **choices: Any) -> list[DashboardQuery]:
+    """Every expression of every dashboard, filled in; for the choices see ``filled``."""
+    return [
+        DashboardQuery(title, kind, name, filled(expr, job, **choices), instant)
+        for title, dashboard in DASHBOARDS.items()
+        for kind, name, expr, instant in raw(dashboard)
+    ]

@@ -209,6 +209,7 @@ def _intervals() -> Line:
                 "better.",
                 "short",
                 Query(mean("streamrnn_interval_width"), EACH),
+                nothing="no interval",
             ),
         ),
     )
@@ -389,6 +390,7 @@ def _mixture() -> Line:
                 "nothing to the simpler ones. Other readouts have no experts.",
                 "percentunit",
                 Query(f"avg by (expert) ({of('streamrnn_mixture_share')})", "{{expert}}"),
+                nothing="the readout is not rls",
                 stacked=True,
                 high=1,
             ),
@@ -408,7 +410,7 @@ def _mixture() -> Line:
 
 
 def _labels() -> Line:
-    alarms = total(lately(of("streamrnn_drift_alarms_total")), TP)
+    alarms = f"round({total(lately(of('streamrnn_drift_alarms_total')), TP)})"
     return line(
         8,
         (

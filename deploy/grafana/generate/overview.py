@@ -176,7 +176,7 @@ def _latency() -> Panel:
 
 def _what_now() -> Line:
     return line(
-        9,
+        11,
         (8, words("What to do first", "How to read this dashboard, and what to do about what it shows.", FIRST)),
         (
             10,
@@ -237,6 +237,7 @@ def _losses() -> Line:
                 "Records per second that could not be used and went to the dead-letter topic.",
                 "recps",
                 Query(total(rate(of("streamrnn_dead_letters_total")), "reason"), "{{reason}}"),
+                nothing="none",
             ),
         ),
         (

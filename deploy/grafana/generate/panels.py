@@ -154,10 +154,12 @@ def graph(
     logarithmic: bool = False,
     dashed: str = "",
     sparse: bool = False,
+    nothing: str = "no data",
 ) -> timeseries.Panel:
     """Lines over time. ``steps`` draw lines where thresholds lie; series whose name matches ``dashed`` are so.
 
     ``low=None`` lets the axis begin below 0 where values do. ``sparse``: values are rare, so they are points.
+    ``nothing`` stands in place of a graph without series.
     """
     panel = (
         timeseries.Panel()
@@ -170,6 +172,7 @@ def graph(
         .color_scheme(dashboard.FieldColor().mode(FieldColorModeId.PALETTE_CLASSIC))
         .line_width(1)
         .fill_opacity(60 if stacked else 0)
+        .no_value(nothing)
         .show_points(shapes.VisibilityMode.ALWAYS if sparse else shapes.VisibilityMode.NEVER)
         .legend(
             common.VizLegendOptions()

@@ -219,7 +219,6 @@ def _latency() -> Line:
 
 def _phases() -> Line:
     spent = of_worker("streamrnn_phase_duration_seconds_sum")
-    workers = f"count({of_worker('streamrnn_ready')})"
     return line(
         9,
         (
@@ -229,7 +228,7 @@ def _phases() -> Line:
                 "Of the workers' time, mean of workers. poll includes waiting for records: a worker without it is at "
                 "its limit.",
                 "percentunit",
-                Query(f"{total(rate(spent), 'phase')} / on () group_left () {workers}", "{{phase}}"),
+                Query(f"avg by (phase) ({rate(spent)})", "{{phase}}"),
                 stacked=True,
             ).override_by_name("poll", IDLE),
         ),
@@ -267,6 +266,7 @@ def _losses() -> Line:
                 "Records per second that could not be used and went to the dead-letter topic, by reason.",
                 "recps",
                 Query(dead, "{{reason}}"),
+                nothing="none",
             ),
         ),
         (
@@ -276,6 +276,7 @@ def _losses() -> Line:
                 "Outputs per second that their topic took only shortened, with a key, or stamped with the present.",
                 "recps",
                 Query(total(rate(of("streamrnn_amended_outputs_total")), "reason"), "{{reason}}"),
+                nothing="none",
             ),
         ),
         (
@@ -287,6 +288,7 @@ def _losses() -> Line:
                 "recps",
                 Query(total(rate(of(refused[0])), "reason"), "prediction: {{reason}}"),
                 Query(total(rate(of(refused[1])), "reason"), "dead letter: {{reason}}"),
+                nothing="none",
             ),
         ),
     )

@@ -125,7 +125,7 @@ def _rebalances() -> Line:
                 "Rebalances",
                 "Rebalances since the point before, by what happened to partitions of a worker.",
                 "short",
-                Query(total(lately(of_worker("streamrnn_rebalances_total")), "event"), "{{event}}"),
+                Query(f"round({total(lately(of_worker('streamrnn_rebalances_total')), 'event')})", "{{event}}"),
             ),
         ),
         (
@@ -237,7 +237,7 @@ def _checkpoints() -> Line:
                 "Failures",
                 "Checkpoints that could not be written, since the point before.",
                 "short",
-                Query(total(lately(of("streamrnn_checkpoint_failures_total")), TP), EACH),
+                Query(f"round({total(lately(of('streamrnn_checkpoint_failures_total')), TP)})", EACH),
             ),
         ),
     )
