@@ -119,6 +119,11 @@ class Flights:
             self.processes.append(subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL))
         return self.processes[-1]
 
+    def require(self, number: int) -> None:
+        """Fail, with the end of its log, unless this worker runs."""
+        log = self.directory / f"worker-{number}.log"
+        assert self.processes[number].poll() is None, f"the worker ended:\n{log.read_text()[-3000:]}"
+
     def scrape(self, number: int) -> str:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.ports[number]}/metrics", headers={"Authorization": f"Bearer {TOKEN}"}
@@ -157,6 +162,7 @@ class Story:
         self.empty_while_healthy = missing = self._asked[FLIGHTS].copy()
 
         def full() -> bool:
+            self.flights.require(0)
             self.flights.feed(200)
             for where, expression in list(missing.items()):
                 if any(not math.isnan(float(one["value"][1])) for one in self.server.now(expression)):
@@ -211,6 +217,7 @@ class Story:
         until("end of the outage", lambda: self.server.now(f"{connected} 1"))
 
     def _go_on(self) -> bool:
+        self.flights.require(0)
         self.flights.feed(100)
         for worker in self.workers.values():
             worker.feed(100)
