@@ -31,7 +31,7 @@ from packaging.utils import canonicalize_name
 
 from streamrnn.broker.embedded_log import EmbeddedLog
 from tests.core.test_another_user import NOBODY, as_root
-from tests.test_docs import HANDBOOK, PAGES, ROOT, rows, snippets
+from tests.test_docs import PAGES, ROOT, SECURITY, rows, snippets
 
 DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text()
 COMPOSE = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())
@@ -145,7 +145,7 @@ def test_no_package_is_installed_without_its_hash_or_from_source() -> None:
 
 
 def test_the_handbook_renews_the_locks_as_they_say_they_were_made() -> None:
-    (commands,) = [text for text in snippets(HANDBOOK, "bash") if "pip-compile" in text]
+    (commands,) = [text for text in snippets(SECURITY, "bash") if "pip-compile" in text]
     for renewed in re.findall(r"^(pip-compile (?:.*\\\n)*.*)$", commands, re.MULTILINE):
         options = set(re.sub(r"\\\n", " ", renewed).replace("=", " ").split()) - {"--quiet", "--upgrade"}
         (lock,) = [name for name in LOCKS if f"--output-file docker/{name}" in renewed]
@@ -183,7 +183,7 @@ def test_the_image_runs_as_a_user_by_number_and_imports_nothing_from_where_it_wo
 
 
 def test_the_handbook_s_manifest_confines_the_container_as_compose_does() -> None:
-    (text,) = [text for text in snippets(HANDBOOK, "text") if text.startswith("securityContext:")]
+    (text,) = [text for text in snippets(SECURITY, "text") if text.startswith("securityContext:")]
     context: dict[str, Any] = yaml.safe_load(text)["securityContext"]
     assert context["readOnlyRootFilesystem"] is context["runAsNonRoot"] is True
     assert context["allowPrivilegeEscalation"] is False
