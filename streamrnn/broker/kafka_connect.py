@@ -58,7 +58,11 @@ def connect(
 
     def remember(**config: Any) -> Any:
         net = NetworkSelector(**config)
-        opened.append(ClosingClient(net=net, manager=NamingManager(net, security, answers=answers, **config)))
+        try:
+            opened.append(ClosingClient(net=net, manager=NamingManager(net, security, answers=answers, **config)))
+        except BaseException:
+            net.close()
+            raise
         return opened[-1]
 
     try:
@@ -66,6 +70,8 @@ def connect(
         _MANAGERS[client] = opened[-1]._manager
         return client
     except client_errors.KafkaConfigurationError as error:
+        for net in opened:
+            net.close()
         raise BrokerError(f"Kafka client configuration refused: {error}") from error
     except (client_errors.KafkaError, OSError, ValueError) as error:
         told = "; ".join(filter(None, (net._manager.told() for net in opened)))
