@@ -6,6 +6,7 @@ loop          poll, process, send, commit, checkpoint: start reading here
 partition     one partition's learner with its position
 durations     how long batches, rebalances and restores took
 lateness      how late a partition is, in event time
+behind        how far a partition is behind, asked of the broker
 worth         what predictions turned out to be worth, as metrics
 watch         what is probably not meant: fields that never come, a job that learns nothing
 learning      does it learn: metrics out of a learner's arrays

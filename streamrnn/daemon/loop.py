@@ -33,6 +33,7 @@ from streamrnn.broker.protocol import (
     TopicPartition,
 )
 from streamrnn.daemon.background import Background
+from streamrnn.daemon.behind import lags, readable
 from streamrnn.daemon.delivery import DELIVERIES, REQUEST_TIMEOUT_S, Settled
 from streamrnn.daemon.durations import Durations
 from streamrnn.daemon.health import Health
@@ -365,30 +366,16 @@ class Loop:
             return
         self._shown_at = now
         probe = now - self._probed_at >= PROBE_INTERVAL_S
-        for tp, partition in self.partitions.items():
-            partition.show(lag := self.broker.lag(tp))
+        for tp, lag in lags(self.broker, self.partitions).items():
+            partition = self.partitions[tp]
+            partition.show(lag)
             self.health.seen(tp, partition.position, lag)
             if probe:
-                self.health.progress(tp, partition.position, self._readable(tp, partition))
-        if probe and not self._away():
+                self.health.progress(tp, partition.position, readable(self.broker, partition))
+        if probe and self.broker.connectivity().away_since is None:
             self._probed_at = now
         self.metrics.ready(self.health.ready()[0])
         self._questions.show(self.partitions.values())
-
-    def _away(self) -> bool:
-        return self.broker.connectivity().away_since is not None
-
-    def _readable(self, tp: TopicPartition, partition: Partition) -> int | None:
-        """Records that could be read now; None when the broker does not say, which is no evidence of a stall."""
-        if self._away():
-            return None  # without waiting for each partition in turn
-        try:
-            # The client's position, which has passed markers and compacted records behind the last one.
-            readable = max(0, self.broker.log_end(tp) - max(partition.position, self.broker.position(tp)))
-            partition.lateness.seen(self.broker.newest_timestamp(tp) if readable else None)
-        except BrokerError:
-            return None
-        return readable
 
     def _poll_timeout(self) -> float:
         if not self.stable:

@@ -175,7 +175,8 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "streamrnn_input_lag_seconds", "gauge",
-        "Event time between the newest record processed and the newest one in the log; 0 when none waits.",
+        "Time by Kafka's timestamps, also where input.timestamp.field is set, between the newest record processed of "
+        "late and the newest one in the log; 0 when none waits, no sample while unknown.",
     ),
     Metric("streamrnn_last_record_timestamp_seconds", "gauge", "When a record was last processed."),
     Metric(

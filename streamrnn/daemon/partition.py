@@ -23,7 +23,7 @@ import numpy as np
 
 from streamrnn.broker.protocol import Commit, Output, Record, TopicPartition
 from streamrnn.daemon import worth
-from streamrnn.daemon.lateness import Lateness, latencies
+from streamrnn.daemon.lateness import Lateness, latencies, newest_of
 from streamrnn.daemon.learning import Learning
 from streamrnn.daemon.mark import AFRESH, BEGAN_WITH, Handed, Mark
 from streamrnn.daemon.metric_table import RECORDS_CONSUMED, RECORDS_FILTERED, REPLAYED_RECORDS, TOMBSTONES
@@ -221,7 +221,7 @@ class Partition:
         self._watch.look(records, decoded)
         self.newest.note(self.learner.streams.newest_slots, decoded.block, predictions)
         self.traces.note(self.learner.streams.newest_slots, decoded.block, predictions)
-        self.lateness.processed(records[-1].timestamp_ms)
+        self.lateness.processed(newest_of(records, time.time()))
         self._timing.phase("decode", between - started)
         self._timing.phase("process", time.perf_counter() - between)
         self.position = records[-1].offset + 1

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from streamrnn.broker.protocol import Output, TopicPartition
+from streamrnn.broker.protocol import Output, Record, TopicPartition
 from streamrnn.daemon.durations import Durations
-from streamrnn.daemon.lateness import Lateness, latencies
+from streamrnn.daemon.lateness import Lateness, latencies, newest_of
 from streamrnn.daemon.metrics import Metrics
 from tests.support.scenario import START_MS, N, Run, Scenario
 
@@ -93,6 +93,65 @@ def test_a_record_from_the_future_makes_nobody_late_whether_it_waits_or_was_proc
     assert lateness.lag_s(3, now) == 0.0
     lateness.processed(START_MS - 2_000)
     assert lateness.lag_s(3, now) == 2.0
+
+
+def test_what_waits_behind_the_newest_timestamp_that_is_known_is_never_a_lag_of_zero() -> None:
+    """A log that grows while it is read through, faster than the broker is asked for its end."""
+    lateness = Lateness()
+    lateness.seen(START_MS)
+    lateness.processed(START_MS + 60_000)
+    now = START_MS / 1000 + 3600.0
+    assert lateness.lag_s(500, now) is None, "it may be anything up to an hour"
+    lateness.seen(START_MS + 1_800_000)
+    assert lateness.lag_s(500, now) == 1740.0
+    lateness.processed(START_MS + 3_598_000)
+    assert lateness.lag_s(500, now) == 2.0, "nothing can be newer than now"
+    lateness.seen(START_MS + 3_598_000)
+    assert lateness.lag_s(500, now) == 0.0, "asked since: those that wait are older"
+
+
+def test_a_partition_that_was_at_its_end_a_moment_ago_is_late_by_no_more_than_the_time_since() -> None:
+    lateness = Lateness()
+    lateness.processed(START_MS)
+    lateness.seen(None)
+    assert lateness.lag_s(2, START_MS / 1000 + 3.0) == 3.0
+    assert lateness.lag_s(2, START_MS / 1000 + 300.0) is None
+
+
+def test_a_producer_whose_clock_is_behind_makes_a_partition_late_only_once_nothing_else_is_read() -> None:
+    now, hour = START_MS / 1000 + 1.0, 3_600_000
+    lateness = Lateness()
+    for second in range(5):
+        lateness.processed(START_MS - 5_000 + 1000 * second)
+        lateness.processed(START_MS - 5_000 + 1000 * second - hour)
+        lateness.seen(START_MS)
+    assert lateness.lag_s(1, now) == 1.0
+    lateness._processed.clear()  # as after many batches and seconds: a log of the past, read through
+    lateness.processed(START_MS - hour)
+    assert lateness.lag_s(1, now) == 3600.0
+
+
+def test_only_what_was_processed_lately_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr("streamrnn.daemon.lateness.time.time", clock)
+    lateness = Lateness()
+    lateness.processed(START_MS)
+    lateness.seen(START_MS + 60_000)
+    for number in range(20):
+        clock.now = float(number)
+        lateness.processed(START_MS - 1_000_000 + number)
+        expected = 60.0 if number < 15 else 1059.981 + (19 - number) / 1000
+        assert lateness.lag_s(1, 2e9) == pytest.approx(expected), number
+
+
+def test_of_a_batch_the_newest_record_counts_that_is_not_from_the_future() -> None:
+    def batch(*stamps: int) -> list[Record]:
+        return [Record("in", 0, i, stamp, None, None) for i, stamp in enumerate(stamps)]
+
+    assert newest_of(batch(1_000, 9_000, 3_000), 10.0) == 9_000
+    assert newest_of(batch(1_000, 99_000, 3_000), 10.0) == 3_000
+    assert newest_of(batch(99_000, 98_000), 10.0) == 99_000
+    assert newest_of(batch(-1, -1), 10.0) == -1
 
 
 def test_records_without_a_timestamp_tell_nothing() -> None:

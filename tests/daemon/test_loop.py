@@ -444,6 +444,29 @@ def test_a_gap_at_the_log_s_end_is_no_lag(scenario: Scenario, monkeypatch: pytes
     assert reported[-1] == 0
 
 
+def test_the_lag_of_a_partition_whose_end_cannot_be_asked_for_is_unknown(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that has lost its leader while other brokers answer: the client has heard of no newer end."""
+
+    def leaderless(n: int) -> None:
+        if 3 <= n < 6:
+            raise BrokerError("NotLeaderForPartitionError")
+
+    def look(loop: Loop, _: RebalancingBroker) -> None:
+        shown = loop.metrics.registry.get_sample_value
+        seen.append(shown("streamrnn_input_lag_records", {"topic": "in", "partition": "0"}))
+
+    seen: list[float | None] = []
+    monkeypatch.setattr(streamrnn.daemon.loop, "SHOW_INTERVAL_S", 0.0)
+    monkeypatch.setattr(streamrnn.daemon.loop, "PROBE_INTERVAL_S", 0.0)
+    run = scenario.run(turn=look, before={"log_end": leaderless})
+    first, *others = [number for number, lag in enumerate(seen) if lag is None][-3:]
+    assert others == [first + 1, first + 2]
+    assert None not in seen[first + 3 :] and None not in seen[first - 2 : first]
+    assert run.value("streamrnn_input_lag_records") == 0
+
+
 # -- faults of the broker ---------------------------------------------------------------------------------------------
 
 
