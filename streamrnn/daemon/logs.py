@@ -156,6 +156,8 @@ class _JsonFormatter(_Formatter):
 
 
 def _shown(value: object) -> object:
+    if isinstance(value, list):
+        return [_shown(one) for one in value]
     return value if isinstance(value, bool | int | float) or value is None else one_line(str(value))
 
 

@@ -199,7 +199,11 @@ class Loop:
             if isinstance(event, NothingAssigned) and not (self.partitions or self._to_restore):
                 self.health.standby()
             self.metrics.rebalanced(_KINDS[type(event)], len(self.partitions) + len(self._to_restore))
-            _log.info("%s: %s", _KINDS[type(event)], ", ".join(map(str, tps)) or "no partition")
+            fields = {"event": _KINDS[type(event)], "topic": self.job.config.input.topic}
+            fields["partitions"] = [tp.partition for tp in tps]
+            _log.info(
+                "%s: %s", _KINDS[type(event)], ", ".join(map(str, tps)) or "no partition", extra={"fields": fields}
+            )
 
     def _hand_over(self, partitions: Sequence[Partition]) -> None:
         """Commit and checkpoint what is being given up, so that its next owner goes on where this one was."""

@@ -46,6 +46,7 @@ class Following(Questions):
         return [
             {"stream": HOSTILE, "points": points, "classes": None, **where},
             {"stream": None, "stream_base64": "/wD/", "points": forecast, "classes": None, **where},
+            {"stream": "idle", "points": [], "classes": None, **where},
             {"stream": "x" * 200 + "...", "points": [[0.0, 1.0, 0.0]], "classes": ["early", "<b>late</b>"], **where},
         ]
 
@@ -146,11 +147,29 @@ def test_the_page_shows_what_the_document_says_and_fits_and_asks_nobody_else(
 def test_what_records_hold_is_text_on_the_page(chromium: Browser, serving: Endpoint) -> None:
     tab = opened(chromium, serving)
     titles = tab.value("[...document.querySelectorAll('#streams h3')].map((title) => title.textContent)")
-    assert titles[0] == f"{HOSTILE} · departures/0"
+    shown = HOSTILE.replace("\u202e", "\\u202e").replace("\x1b", "\\u001b")
+    assert titles[0] == f"{shown} · departures/0", "what would turn the rest of the line round is shown by its escape"
+    isolated = "[...document.querySelectorAll('#streams h3')].map((title) => getComputedStyle(title).unicodeBidi)"
+    assert set(tab.value(isolated)) == {"isolate"}
     assert titles[1] == "(no text) /wD/ · departures/0"
     assert tab.value("document.querySelectorAll('#streams :is(img, script, b)').length") == 0
     assert tab.value("document.title").startswith("live")
     assert tab.complaints() == []
+
+
+def test_a_stream_of_which_nothing_came_meanwhile_and_a_point_alone_are_seen(
+    chromium: Browser, serving: Endpoint
+) -> None:
+    tab = opened(chromium, serving)
+    captions = tab.value("[...document.querySelectorAll('#streams figcaption')].map((one) => one.textContent)")
+    assert captions[2] == "None since the page was opened."
+    dots = (
+        "[...document.querySelectorAll('#streams figure')].map((one) => one.querySelectorAll('circle.dot.s0').length)"
+    )
+    assert tab.value(dots) == [0, 0, 0, 1]
+    dot = "document.querySelector('#streams circle.dot')"
+    assert tab.value(f"{dot}.getBoundingClientRect().width") >= 5
+    assert tab.value(f"getComputedStyle({dot}).fill !== 'none'")
 
 
 def test_nothing_moves_when_the_page_is_brought_up_to_date(chromium: Browser, serving: Endpoint) -> None:
