@@ -27,7 +27,7 @@ from unittest import mock
 
 import msgspec
 
-from streamrnn.daemon.http import HttpServer
+from streamrnn.daemon.endpoint.http import HttpServer
 from streamrnn.daemon.loop import Loop
 from streamrnn.daemon.metric_table import METRICS
 from streamrnn.daemon.metrics import PartitionMetrics

@@ -17,14 +17,14 @@ import pytest
 
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.broker.security import Secret
-from streamrnn.daemon.certificate import Certificate
-from streamrnn.daemon.http import MAX_SILENT
+from streamrnn.daemon.endpoint.certificate import Certificate
+from streamrnn.daemon.endpoint.http import MAX_SILENT
 from streamrnn.errors import ConfigError
 from tests.support import certificates
 from tests.support.certificates import Pair
 from tests.support.endpoint import PATIENCE_S, Endpoint, descriptors, endpoint, everything, status
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LIVE = b"GET /healthz HTTP/1.0\r\n\r\n"
 
 
