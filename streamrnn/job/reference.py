@@ -101,7 +101,7 @@ def description(kind: mi.Type) -> str:
         own = (kind.extra_json_schema or {}).get("description", "")
         return own or description(kind.type)
     if isinstance(kind, mi.UnionType):
-        return next(filter(None, map(_description, kind.types)), "")
+        return next(filter(None, map(description, kind.types)), "")
     return ""
 
 
