@@ -194,7 +194,7 @@ def test_closing_does_not_wait_for_handshakes(pair: Pair) -> None:
 @pytest.mark.parametrize("secure", [False, True])
 def test_the_images_health_check_asks_in_the_way_that_is_served(pair: Pair, secure: bool) -> None:
     """With a token as well, which it does not have."""
-    instruction = (ROOT / "docker" / "Dockerfile").read_text().partition("HEALTHCHECK")[2]
+    instruction = (ROOT / "docker" / "Dockerfile").read_text().rpartition("HEALTHCHECK")[2]  # the last stage's
     _, *arguments = json.loads(instruction[instruction.index("[") : instruction.index("\n", instruction.index("["))])
     with endpoint(certificate=certificate(pair) if secure else None, token=Secret("a" * 32)) as serving:
         command = [argument.replace("9308", str(serving.port)) for argument in arguments]
