@@ -76,7 +76,7 @@ def shown_labels(expr: str) -> set[str]:
 
 
 def test_there_are_three_and_they_are_current() -> None:
-    files = {path.name: path.read_text() for path in (GRAFANA / "dashboards").iterdir()}
+    files = {path.name: path.read_text() for path in (GRAFANA / "dashboards").glob("*.json")}
     assert files == dashboards(), "run: python -m deploy.grafana.generate"
     assert files.keys() == {"overview.json", "learning.json", "pipeline.json"}
 
@@ -323,6 +323,13 @@ def test_the_compose_file_mounts_what_the_provisioning_reads() -> None:
     scraped = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
     (source,) = provisioned("datasources")["datasources"]
     assert source["jsonData"]["timeInterval"] == scraped["global"]["scrape_interval"]
+
+
+def test_the_config_map_of_kubernetes_has_every_dashboard() -> None:
+    made = yaml.safe_load((GRAFANA / "dashboards" / "kustomization.yaml").read_text())["configMapGenerator"]
+    assert [name for part in made for name in part["files"]] == [
+        f"{name}.json" for name in ("overview", "learning", "pipeline")
+    ]
 
 
 def test_every_dashboard_has_its_picture() -> None:
