@@ -11,8 +11,9 @@ absolute error is ``rate(streamrnn_absolute_error_sum[5m]) / rate(streamrnn_abso
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -24,6 +25,7 @@ from prometheus_client.samples import Sample
 from streamrnn.broker.protocol import CONNECTION_STATES, REQUESTS, TopicPartition
 from streamrnn.daemon.health import STATES, State
 from streamrnn.daemon.metric_table import METRICS, PARTITION_COUNTS, PHASES, REBALANCES, Kind, name_of
+from streamrnn.errors import BrokerError
 
 LAGS = ("streamrnn_input_lag_records", "streamrnn_input_lag_seconds")
 
@@ -161,6 +163,15 @@ class Metrics:
     def commit_failed(self) -> None:
         """Count a commit that failed or stayed in doubt."""
         self._collectors["streamrnn_commit_failures_total"].inc()
+
+    @contextlib.contextmanager
+    def committing(self) -> Iterator[None]:
+        """Count a commit that fails in this context."""
+        try:
+            yield
+        except BrokerError:
+            self.commit_failed()
+            raise
 
     def rebalanced(self, event: str, assigned_now: int) -> None:
         """Count one of ``REBALANCES`` and show how many partitions are assigned after it."""

@@ -227,13 +227,15 @@ class Caution:
         if not offsets:
             return
         try:
-            self._worker.broker.commit(offsets, self._worker.membership, TAKE_BACK_S)
+            with self._worker.metrics.committing():
+                self._worker.broker.commit(offsets, self._worker.membership, TAKE_BACK_S)
         except BrokerError as error:
             _log.info("what was in hand stands beside the committed offsets, as if a worker had been lost: %s", error)
 
     def _commit(self, partition: Partition, commit: Commit) -> None:
         worker = self._worker
-        worker.broker.commit({partition.tp: commit}, worker.membership, worker.patience())
+        with worker.metrics.committing():
+            worker.broker.commit({partition.tp: commit}, worker.membership, worker.patience())
 
     # -- replays ------------------------------------------------------------------------------------------------------
 

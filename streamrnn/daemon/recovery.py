@@ -290,7 +290,8 @@ class Recovery:
     def _commit_position(self, partition: Partition, membership: Membership | None) -> None:
         """Commit where the partition is, though no output belongs to it."""
         commit = partition.commit(len(self._broker.partitions(partition.tp.topic)))
-        self._broker.commit({partition.tp: commit}, membership, self._timeout_s)
+        with self._metrics.committing():
+            self._broker.commit({partition.tp: commit}, membership, self._timeout_s)
         partition.confirmed(commit)
 
     # -- later starts -------------------------------------------------------------------------------------------------

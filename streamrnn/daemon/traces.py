@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 from collections import deque
+from math import nan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,7 +58,7 @@ class Trace:
     def __init__(self, key: bytes, slot: int) -> None:
         self.key, self.slot = key, slot
         self.points: deque[list[float]] = deque(maxlen=POINTS)
-        self.carried: list[float] | None = None  # what the newest forecast says of the next record
+        self.carried = [nan] * 3  # what the newest forecast says of the next record
         self.quiet = 0  # how often it was looked at since its newest record
 
     def add(self, times: Numbers, events: Numbers, actual: Numbers, predicted: Numbers) -> None:
@@ -127,9 +128,10 @@ class Traces:
         events = rows[block.kind[rows] == EVENT]
         if len(events):
             kept = events[-AT_ONCE:]
+            # One more than are kept: what a forecast says is of the record behind it.
             predicted = self._shown_outputs(predictions.value[events[-AT_ONCE - 1 :]])
             if self._forecast:
-                predicted = self._due(trace, predicted, whole=len(events) <= AT_ONCE)
+                predicted = self._due(trace, predicted)
             trace.add(
                 block.time_ms[kept].astype(np.float64),
                 block.event[kept].astype(np.float64),
@@ -139,11 +141,10 @@ class Traces:
         if len(labels):
             trace.label(block.event[labels].astype(np.float64), block.y[labels, 0])
 
-    def _due(self, trace: Trace, forecasts: Numbers, whole: bool) -> Numbers:
-        """What was said of each of these records at the one before it."""
-        first = trace.carried if whole and trace.carried is not None else [np.nan] * 3
-        trace.carried = forecasts[-1].tolist()
-        return np.concatenate([[first], forecasts[:-1]])
+    def _due(self, trace: Trace, forecasts: Numbers) -> Numbers:
+        """What was said of each of these records at the one before it, which for the first came with a batch before."""
+        carried, trace.carried = trace.carried, forecasts[-1].tolist()
+        return np.concatenate([[carried], forecasts[:-1]])
 
     def _shown_outputs(self, value: Numbers) -> Numbers:
         """Middle, low and high (n, 3) of outputs (n, n_outputs); of classes the likeliest one's number."""

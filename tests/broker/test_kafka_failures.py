@@ -16,7 +16,6 @@ from typing import Any
 
 import kafka.errors as client_errors
 import pytest
-from kafka import KafkaAdminClient
 
 from streamrnn.broker import kafka_client, kafka_connect
 from streamrnn.broker.kafka_admin import KafkaAdministration
@@ -28,7 +27,7 @@ from streamrnn.errors import BrokerError, UndeliveredError
 from tests.kafka.certificates import KEY_PASSWORD, Authority
 from tests.kafka.server import SASL_PASSWORD, SASL_USER, SCRAM_PASSWORD, SCRAM_USER, KafkaServer
 from tests.support.kafka_members import started, until
-from tests.support.kafka_rights import grant
+from tests.support.kafka_rights import grant, set_password
 from tests.support.pretenders import (
     Manner,
     closing,
@@ -164,7 +163,7 @@ def test_a_password_that_is_changed_while_a_worker_runs_is_named_and_ends_it(
     plain = KafkaConnection(bootstrap_servers=kafka_server.bootstrap)
     KafkaAdministration(plain).create_topics({name: 1})
     grant(kafka_server, ("READ", "TOPIC", name), ("WRITE", "TOPIC", name), ("READ", "GROUP", name), user=name)
-    _set_password(kafka_server, name, "first-word")
+    set_password(kafka_server, name, "first-word")
     connection = KafkaConnection(
         bootstrap_servers=kafka_server.sasl_bootstrap, security=password("SCRAM-SHA-256", name, "first-word")
     )
@@ -174,7 +173,7 @@ def test_a_password_that_is_changed_while_a_worker_runs_is_named_and_ends_it(
         until("a first connection", lambda: _started(broker, name))
         broker.send(name, b"k", b"v")
         broker.flush(10.0)
-        _set_password(kafka_server, name, "second-word")
+        set_password(kafka_server, name, "second-word")
         with caplog.at_level(logging.WARNING):
             for client in (broker._producer, broker._consumer):
                 _cut(client)
@@ -196,16 +195,6 @@ def _started(broker: KafkaBroker, name: str) -> bool:
     except BrokerError as error:  # a new user is known to the broker a moment later
         assert "authentication failed" in str(error)
         return False
-
-
-def _set_password(server: KafkaServer, user: str, word: str) -> None:
-    from kafka.admin import ScramMechanism, UserScramCredentialUpsertion
-
-    admin = KafkaAdminClient(bootstrap_servers=server.bootstrap)
-    admin.alter_user_scram_credentials(
-        [UserScramCredentialUpsertion(user=user, mechanism=ScramMechanism.SCRAM_SHA_256, password=word)]
-    )
-    admin.close()
 
 
 def _cut(client: Any) -> None:

@@ -64,6 +64,10 @@ def test_a_partition_that_leaves_takes_nothing_back_and_one_that_returns_begins_
     again.add(Delta(counts={"records_consumed": 25}))
     clocked.step()
     assert clocked.history.rate() == 5.0
+    again.remove()
+    clocked.metrics.partition(TPS[0]).add(Delta(counts={"records_consumed": 5}))
+    clocked.step()
+    assert clocked.history.rate() == 1.0
 
 
 def test_it_is_bounded_and_a_chart_has_few_points_that_lose_nothing() -> None:

@@ -11,7 +11,7 @@ from streamrnn.broker.protocol import Connectivity, TopicPartition
 from streamrnn.daemon.loop import Loop
 from streamrnn.errors import BrokerError, RebalanceError, UndeliveredError
 from tests.support.rebalancing import RebalancingBroker
-from tests.support.scenario import N, Scenario
+from tests.support.scenario import N, Scenario, nth
 
 pytestmark = pytest.mark.usefixtures("no_pauses")
 
@@ -94,3 +94,9 @@ def test_the_end_of_the_log_is_not_asked_for_while_nobody_answers_and_at_once_wh
     scenario.run(turn=turn, broker=Cut)
     assert asked[12] == asked[5], "nobody was asked in vain"
     assert asked[13] > asked[12], "the look that was due"
+
+
+def test_the_commit_of_a_first_start_counts_as_any_other(scenario: Scenario) -> None:
+    run = scenario.run(before={"commit": nth(1, RebalanceError("the group changed"))})
+    assert run.registry.get_sample_value("streamrnn_commit_failures_total") == 1
+    assert len(scenario.predictions()) == N

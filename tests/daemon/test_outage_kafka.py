@@ -15,6 +15,7 @@ import pytest
 from streamrnn.broker.kafka_admin import KafkaAdministration
 from tests.kafka.server import KafkaServer
 from tests.support.daemon_process import PARTITIONS, WAIT_S, Worker
+from tests.support.kafka_rights import grant, set_password
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -124,3 +125,33 @@ def test_a_broker_that_hangs_in_the_middle_of_a_commit(worker: Worker, kafka_ser
     assert len(lines) == 1, lines
     assert re.search(r"has not answered since .*(nothing was answered|nothing comes over them)", lines[0])
     everything_is_there(worker, 4_100)
+
+
+def test_a_password_that_is_changed_is_an_outage_with_its_cause_and_ends_the_worker(
+    kafka_server: KafkaServer, tmp_path: Path
+) -> None:
+    user = f"rotated-{tmp_path.name[-6:]}"
+    security = f", security: {{protocol: SASL_PLAINTEXT, sasl_mechanism: SCRAM-SHA-256, sasl_username: {user}"
+    worker = Worker(
+        kafka_server.bootstrap, tmp_path, listener=kafka_server.sasl_bootstrap,
+        security=f"{security}, sasl_password: first-word}}",
+        before="from streamrnn.broker import kafka_client; kafka_client.GIVE_UP_S = 9.0",
+    )  # fmt: skip
+    KafkaAdministration(worker.connection).create_topics(dict.fromkeys(worker.topics, PARTITIONS))
+    rights = [("READ", "TOPIC", worker.topics[0]), ("READ", "GROUP", worker.job)]
+    grant(kafka_server, *rights, *(("WRITE", "TOPIC", topic) for topic in worker.topics[1:]), user=user)
+    set_password(kafka_server, user, "first-word")
+    with worker.running() as process:
+        worker.wait_for("predicting", PARTITIONS)
+        first = len(worker.entries())
+        set_password(kafka_server, user, "second-word")
+        assert kafka_server.pid is not None
+        kafka_server.stop()
+        kafka_server.start()
+        worker.wait_for("has not answered since")
+        assert process.wait(WAIT_S) == 1
+    began, ended = during(worker, first)
+    assert "authentication failed (SCRAM-SHA-256)" in began or "nothing listens there" in began
+    assert re.search("exit status 1: no connection to Kafka at .* for [0-9]+ s: authentication failed .SCRAM", ended)
+    assert "-word" not in worker.log.read_text()
+    KafkaAdministration(worker.connection).delete_topics(worker.topics)

@@ -26,7 +26,7 @@ WAIT_S = 90.0
 PARTITIONS = 2
 JOB = """
 job: {job}
-kafka: {{bootstrap_servers: '{servers}', group_instance_id: one, session_timeout_s: 6}}
+kafka: {{bootstrap_servers: '{servers}', group_instance_id: one, session_timeout_s: 6{security}}}
 input: {{topic: {job}-in}}
 features: [{{field: a, encoder: numeric}}]
 target: {{fields: [y]}}
@@ -41,13 +41,14 @@ http: {{port: 0}}
 class Worker:
     """A job on a broker, and the process that runs it, with its log as JSON."""
 
-    def __init__(self, servers: str, at: Path) -> None:
+    def __init__(self, servers: str, at: Path, *, listener: str = "", security: str = "", before: str = "") -> None:
+        """``listener`` is where the process connects, if not to ``servers``; ``before`` what it does first of all."""
         self.job = f"outage-{uuid.uuid4().hex[:8]}"
         self.topics = [f"{self.job}-{name}" for name in ("in", "out", "dead")]
         self.connection = KafkaConnection(bootstrap_servers=servers)
         self.log = at / "worker.log"
-        (at / "job.yaml").write_text(JOB.format(job=self.job, servers=servers, at=at))
-        self._command = [sys.executable, "-c", "from streamrnn.cli import main; main()", "run", "-c"]
+        (at / "job.yaml").write_text(JOB.format(job=self.job, servers=listener or servers, at=at, security=security))
+        self._command = [sys.executable, "-c", f"{before}\nfrom streamrnn.cli import main; main()", "run", "-c"]
         self._command.append(str(at / "job.yaml"))
         self._sent = 0
 

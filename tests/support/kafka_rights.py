@@ -15,6 +15,8 @@ from kafka.admin import (
     ACLResourcePatternType,
     ResourcePattern,
     ResourcePatternFilter,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
 )
 from kafka.admin import ResourceType as Kind
 
@@ -59,3 +61,12 @@ def _admin(server: KafkaServer) -> Iterator[Any]:
         yield admin
     finally:
         admin.close()
+
+
+def set_password(server: KafkaServer, user: str, word: str) -> None:
+    """Give a user of SCRAM-SHA-256 a password; one that it had is none any more."""
+    with _admin(server) as admin:
+        mechanism = ScramMechanism.SCRAM_SHA_256
+        admin.alter_user_scram_credentials(
+            [UserScramCredentialUpsertion(user=user, mechanism=mechanism, password=word)]
+        )
