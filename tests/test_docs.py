@@ -34,6 +34,7 @@ PAGES = {
 }
 README = PAGES["README.md"]
 HANDBOOK = PAGES["deploy/README.md"]
+SECURITY = PAGES["deploy/SECURITY.md"]
 FROM_PYTHON = PAGES["streamrnn/estimators/README.md"]
 NUMBERS = PAGES["streamrnn/core/README.md"]
 BENCH = PAGES["tests/bench/README.md"]
@@ -147,7 +148,8 @@ def test_command_lines_name_commands_options_and_modules_that_exist(name: str) -
                 assert found[1] in COMMANDS, line
                 assert names("--?[a-z][a-z-]*", found[2].replace("/", " ")) <= own, line
             if found := re.search(r"python[0-9]? -m ((?:streamrnn|tests)\.[\w.]+)(.*)", call):
-                source = (ROOT / f"{found[1].replace('.', '/')}.py").read_text()
+                module = ROOT / found[1].replace(".", "/")
+                source = (module / "__main__.py" if module.is_dir() else module.with_suffix(".py")).read_text()
                 assert all(f'"{flag}"' in source for flag in names("--[a-z-]+", found[2])), line
             if found := re.search(r"python[0-9]? (\w+/[\w/]+\.py)", call):
                 assert (ROOT / found[1]).exists(), line

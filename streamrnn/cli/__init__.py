@@ -45,14 +45,18 @@ from streamrnn.cli.options import (
     DemoDirectoryOption,
     DemoLimitOption,
     DemoPortOption,
+    DraftedFileOption,
+    EvaluatedOption,
     ExportArgument,
     FeedLimitOption,
     ForceOption,
     HistoryOption,
+    JsonOption,
     KafkaConfigOption,
     KeyOption,
     OutputOption,
     PlotOption,
+    PredictionsOption,
     RateOption,
     SampleOption,
     StreamOption,
@@ -151,7 +155,7 @@ def feed(
 def init(
     bootstrap: BootstrapOption = None,
     topic: TopicOption = None,
-    data: SampleOption = None,
+    data: DraftedFileOption = None,
     target: TargetOption = None,
     kafka_config: KafkaConfigOption = None,
     output: OutputOption = "job.yaml",
@@ -245,15 +249,8 @@ def evaluate(
     topic: HistoryOption = False,
     key: KeyOption = None,
     timestamp: TimestampOption = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            min=1, metavar="N", help="Of a file the first N records; of a topic the newest N, default: 300,000."
-        ),
-    ] = None,
-    predictions: Annotated[
-        Path | None, typer.Option(metavar="OUT.jsonl", help="Write the predictions here, as the daemon would.")
-    ] = None,
+    limit: EvaluatedOption = None,
+    predictions: PredictionsOption = None,
 ) -> None:
     """Run a job over past records, of a file or of its topic, and measure it against naive baselines.
 
@@ -293,7 +290,7 @@ def inspect(
     checkpoint: CheckpointArgument = None,
     config: CheckpointsOfOption = None,
     stream: StreamOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show what checkpoints hold: position, streams, norms of the weights, configuration.
 

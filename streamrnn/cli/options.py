@@ -30,6 +30,16 @@ SampleOption = Annotated[
         dir_okay=False,
     ),
 ]
+DraftedFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="In place of a topic, a file of its records: .csv, .jsonl or .ndjson.",
+        show_default=False,
+        exists=True,
+        dir_okay=False,
+    ),
+]
 KeyOption = Annotated[
     str | None, typer.Option(metavar="FIELD", help="Field to use as the record key, which names the stream.")
 ]
@@ -91,6 +101,14 @@ PlotOption = Annotated[
     Path | None,
     typer.Option(metavar="FILE.png", help="File for the plot of the error over time; default: in the directory."),
 ]
+EvaluatedOption = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Of a file the first N records; of a topic the newest N, default: 300,000."),
+]
+PredictionsOption = Annotated[
+    Path | None, typer.Option(metavar="OUT.jsonl", help="Write the predictions here, as the daemon would.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 RateOption = Annotated[float, typer.Option(min=0.01, max=100_000, metavar="N", help="Departures a second.")]
 FeedLimitOption = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Stop after so many; default: never.", show_default=False)

@@ -3,11 +3,11 @@
 ADWIN (Bifet & Gavalda 2007) keeps a window of newest errors and drops its older part when the newer one has another
 mean. It is given the mean of every ``CHUNK`` scored predictions in the order of their records, so that it finds the
 same however these came in polls; means of numbers in units of the first ones, as its bound is for values around 1. An
-error that falls is what a learner is for, and no alarm. After an alarm it begins anew, or one change would be found
-again and again while the window still holds what was before.
+error that falls is what a learner is for, and no alarm. With each change it finds River's begins anew, so one jump is
+one alarm, and an error that goes on rising several.
 
-Nothing of this is saved: after a restart a change is found only if it comes after it, as are replayed records never
-asked for. River takes seconds and some hundred megabytes to import, so it is imported beside the loop, once there are
+Nothing of this is saved: after a restart a change is found only if it comes after it, and replayed records are not
+looked at. River takes seconds and some hundred megabytes to import, so it is imported beside the loop, once there are
 errors enough to look at; until then their means wait.
 """
 
@@ -115,5 +115,4 @@ class DriftAlarms:
                 "ADWIN: %d); streamrnn_input_drift says whether an input is not what it was",
                 self._tp, mean, CHUNK, before * self._unit, total,
             )  # fmt: skip
-        self._detector = type(detector)(clock=1)
         return True

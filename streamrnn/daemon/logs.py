@@ -15,7 +15,7 @@ write them to stderr as they are.
 
 A warning or an error that comes again and again is a line when it begins and then one a minute, with how many there
 were: a client that does not find its topic says so ten times a second. The same is what has the same words and is about
-the same partition or server, whatever the numbers in it. Whoever keeps a pace of his own says so (``paced``).
+the same partition or server, whatever the numbers in it.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class _Repeated(logging.Filter):
         self._seldom: dict[tuple[str, int, str, str], Seldom] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.levelno < logging.WARNING or logging.getLogger().level <= logging.DEBUG or _is_paced(record):
+        if record.levelno < logging.WARNING or logging.getLogger().level <= logging.DEBUG:
             return True
         kind = _kind(record)
         if kind not in self._seldom and len(self._seldom) >= _KINDS:
@@ -86,10 +86,6 @@ class _Repeated(logging.Filter):
             return False
         record.held_back = count - 1
         return True
-
-
-def _is_paced(record: logging.LogRecord) -> bool:
-    return record.__dict__.get("paced", False) is True
 
 
 def _kind(record: logging.LogRecord) -> tuple[str, int, str, str]:

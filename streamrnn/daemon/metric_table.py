@@ -208,7 +208,7 @@ METRICS: tuple[Metric, ...] = (
     *_rows(REPLAYED_RECORDS),
     Metric("streamrnn_inexact_replays_total", "counter", "Recoveries that did not arrive at the committed digest."),
     # The worker
-    _worker("streamrnn_ready", "gauge", "1 once partitions are assigned and restored, else 0."),
+    _worker("streamrnn_ready", "gauge", "1 while partitions are assigned and restored and the brokers answer, else 0."),
     _worker("streamrnn_assigned_partitions", "gauge", "Partitions assigned to this worker."),
     _worker(
         "streamrnn_rebalances_total", "counter", "Rebalance events by what happened to partitions of this worker.",
@@ -252,7 +252,7 @@ METRICS: tuple[Metric, ...] = (
     _worker("streamrnn_broker_outages_total", "counter", "Times that the brokers stopped answering."),
     _worker(
         "streamrnn_broker_failures_total", "counter",
-        "Requests to the brokers that failed or got no answer, when they did.", labels=("request",),
+        "Connections and requests that came to nothing for want of an answer, when they did.", labels=("request",),
     ),
     # What runs
     _worker("streamrnn_job_info", "info", "The job that runs and its model; the value is 1."),

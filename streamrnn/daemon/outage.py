@@ -136,7 +136,7 @@ class Outages:
         fields: dict[str, Any] = {"broker": self._name}
         if away_s is not None:
             fields["away_s"] = round(away_s, 1)
-        _log.log(level, text, extra={"fields": fields, "paced": True})
+        _log.log(level, text, extra={"fields": fields})
 
     # -- the metrics --------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
@@ -97,7 +97,7 @@ class Questions:
             except Exception as error:  # a question must not end the learning
                 answer.set_exception(error)
 
-    def show(self, partitions: Iterable[Partition]) -> None:
+    def show(self, partitions: Collection[Partition]) -> None:
         """Leave what a few streams do, for whoever looks."""
         now, looked_at = self._clock(), self._looked_at
         looking = looked_at is not None and now - looked_at <= INTEREST_S

@@ -134,5 +134,5 @@ def serve(config: Config) -> int:
 
 
 def _ended(status: int, why: str) -> int:
-    _log.error("stopped, exit status %d: %s", status, why, extra={"fields": {"exit_status": status}, "paced": True})
+    _log.error("stopped, exit status %d: %s", status, why, extra={"fields": {"exit_status": status}})
     return status

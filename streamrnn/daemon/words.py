@@ -17,6 +17,10 @@ RIVALS = {
 """What the naive rivals say, by the names that metrics have for them."""
 
 
+WORSE = -0.01
+"""Skill below which there is something to say; within one per cent of a rival predictions are as good as it."""
+
+
 class Word(NamedTuple):
     """``word`` is one of few, ``sentence`` all of it for people; ``good``: nothing needs to be done."""
 
@@ -106,7 +110,7 @@ def worse_than(skills: Sequence[tuple[str, float]]) -> list[str]:
     return [
         f"Predictions are worse than saying {RIVALS.get(rival, rival)}: skill {100 * skill:.1f} %."
         for rival, skill in skills
-        if skill < 0
+        if skill < WORSE
     ]
 
 

@@ -156,7 +156,7 @@ def _number(field: Field, habits: Habits) -> Feature:
     missing = _missing(field, habits)
     if is_heavy(known):
         middle = float(np.median(known))
-        return Feature(field.path, "log1p", f"{seen}, half of them up to {number(middle)}: a heavy tail", missing)
+        return Feature(field.path, "log1p", f"{seen}, median {number(middle)}: a heavy tail", missing)
     return Feature(field.path, "numeric", seen, missing)
 
 
@@ -251,10 +251,11 @@ def _absent(field: Field) -> str:
 def number(value: float) -> str:
     """A number for people: no more digits than are needed to tell it.
 
-    >>> number(1440.0), number(0.123456), number(1.5e9), number(-3.0)
-    ('1440', '0.1235', '1.5e+09', '-3')
+    >>> number(1440.0), number(0.123456), number(1.5e9), number(12880.4)
+    ('1440', '0.1235', '1.5e+09', '12880')
     """
-    return f"{value:.0f}" if value == math.floor(value) and abs(value) < 1e7 else f"{value:.4g}"
+    whole = value == math.floor(value) or abs(value) >= 1_000.0
+    return f"{value:.0f}" if whole and abs(value) < 1e7 else f"{value:.4g}"
 
 
 def percent(share: float) -> str:

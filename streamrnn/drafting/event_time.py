@@ -74,7 +74,7 @@ def time_of(sample: Sample, fields: Mapping[str, Field]) -> EventTime:
                 field, f"{name(field.path)} spans {_duration(_span(field.numbers))}, the records' own timestamps only "
                 f"{_duration(_span(own))}: they tell when records were written",
             )  # fmt: skip
-    alike = f", which {name(min(same))} repeats" if same else ""
+    alike = f", which the field {name(min(same))} repeats" if same else ""
     return EventTime(None, "ms", own, f"the record's timestamp{alike}", same)
 
 

@@ -77,6 +77,8 @@ def room_for(seem: int, bytes_per_slot: int, partitions: int, memory_bytes: int 
     """How many streams a partition remembers at most, and why."""
     wanted = _round_up(max(_LEAST_STREAMS, MARGIN * seem))
     why = f"{MARGIN} times the {count(seem, 'stream')} that there seem to be"
+    if wanted == _LEAST_STREAMS:
+        why = f"room to grow: {count(seem, 'stream')} known or likely"
     if memory_bytes is None:
         return wanted, why
     fits = int(memory_bytes * _MEMORY_SHARE / max(1, partitions) / (bytes_per_slot + _KEY_BYTES))

@@ -170,7 +170,7 @@ def _seen(field: Field) -> str:
     if field.kind is Kind.NUMBER:
         known = field.numbers[~np.isnan(field.numbers)]
         low, middle, high = (number(float(at)) for at in (known.min(), np.median(known), known.max()))
-        seen = f"{low} to {high}, half up to {middle}; "
+        seen = f"{low} to {high}, median {middle}; "
     if field.missing_share:
         seen += f"missing in {percent(field.missing_share)}, which is predicted and not learned from; "
     return seen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pytest
@@ -50,6 +50,13 @@ def test_an_error_that_jumps_is_one_alarm_and_soon_whatever_its_unit(factor: flo
     assert 20_000 < found <= 22_000
 
 
+def test_an_error_that_rises_for_long_is_found_again_while_it_does() -> None:
+    rising = 1.0 + np.clip((np.arange(60_000) - 20_000) / 10_000, 0.0, 2.0)
+    found = in_chunks(np.abs(np.random.default_rng(0).normal(size=60_000)) * rising)
+    assert 1 < len(found) < 6
+    assert 20_000 < found[0] < found[-1] < 42_000
+
+
 def test_each_jump_is_an_alarm() -> None:
     errors = jumping(60_000, 20_000, 3.0) * np.where(np.arange(60_000) < 40_000, 1.0, 3.0)
     first, second = in_chunks(errors)
@@ -91,8 +98,10 @@ def one_by_one() -> int:
     return found
 
 
-@given(st.lists(st.integers(0, len(ERRORS))))
-def test_alarms_do_not_depend_on_how_a_log_was_cut_into_polls(one_by_one: int, cuts: list[int]) -> None:
+@given(
+    st.one_of(st.lists(st.integers(0, len(ERRORS))), st.builds(range, st.just(0), st.just(6_000), st.integers(1, 300)))
+)
+def test_alarms_do_not_depend_on_how_a_log_was_cut_into_polls(one_by_one: int, cuts: Sequence[int]) -> None:
     batch = min(end for end in [*cuts, len(ERRORS)] if end >= one_by_one)
     assert alarms(ERRORS, cuts) == [batch]
 

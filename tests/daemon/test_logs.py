@@ -121,15 +121,6 @@ def test_lines_whose_words_stand_in_their_arguments_are_told_apart_by_these():
             assert repeated.filter(entry(text, *args, name=OURS, level=logging.WARNING)) is passes
 
 
-def test_whoever_keeps_a_pace_is_not_held_back():
-    from streamrnn.daemon.logs import _Repeated
-
-    repeated = _Repeated(clock=lambda: 0.0)
-    record = entry("Kafka has not answered for 1 min", name=OURS, level=logging.WARNING)
-    record.paced = True
-    assert all(repeated.filter(record) for _ in range(3))
-
-
 def test_kinds_of_lines_that_never_come_again_are_forgotten(monkeypatch):
     from streamrnn.daemon import logs
 

@@ -29,6 +29,8 @@ from tests.support.browser import PATIENCE_S, Browser, Tab, browser
 from tests.support.endpoint import Endpoint, endpoint
 from tests.support.scenario import Scenario
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "0123456789abcdef"
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"></h3><script>alert(1)</script>\u202e\x1b[2J"
 UPDATED = "document.getElementById('updated').textContent.startsWith('Updated')"
@@ -229,3 +231,29 @@ def test_a_stream_of_a_running_worker_is_found_with_the_keyboard_alone(chromium:
         stop.set()
         worker.join(PATIENCE_S)
     assert not worker.is_alive()
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance as WCAG defines it."""
+    channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize(("dark", "number"), [(False, 0), (True, 1)], ids=["light", "dark"])
+def test_text_and_lines_have_the_contrast_that_readers_need(dark: bool, number: int) -> None:
+    blocks = re.findall(r":root \{(.*?)\}", (Path(pages.__file__).parent / "page.html").read_text(), re.DOTALL)
+    colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})\b", blocks[number]))
+    assert (luminance(colours["page"]) < 0.5) is dark
+
+    def contrast(one: str, other: str) -> float:
+        low, high = sorted((luminance(colours[one]), luminance(colours[other])))
+        return (high + 0.05) / (low + 0.05)
+
+    for ground in ("page", "card"):
+        for ink in ("text", "quiet", "own", "bad"):
+            assert contrast(ink, ground) >= 4.5, (ink, ground)
+        for line in ("own", "rival-0", "rival-1", "rival-2"):
+            assert contrast(line, ground) >= 3.0, (line, ground)
+    assert contrast("text", "good-page") >= 4.5
+    assert contrast("text", "bad-page") >= 4.5

@@ -1,4 +1,4 @@
-"""The alerts of deploy/prometheus as they stand there, and their part of the handbook.
+"""The alerts of deploy/prometheus as they stand there, and their part of the handbook (MONITORING.md).
 
 ``python -m tests.deploy.alerts`` prints the section of each alert as Markdown; the handbook holds it.
 """

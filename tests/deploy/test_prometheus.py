@@ -16,7 +16,7 @@ from tests.support.programs import program
 
 CONFIGURATION = PROMETHEUS / "prometheus.yml"
 UNIT_TEST = Path(__file__).with_name("alerts_test.yml")
-HANDBOOK = (PROMETHEUS.parent / "README.md").read_text()
+HANDBOOK = (PROMETHEUS.parent / "MONITORING.md").read_text()
 SUFFIX = {"histogram": "_(?:bucket|sum|count)", "summary": "_(?:sum|count)"}
 each_alert = pytest.mark.parametrize("alert", alerts(), ids=lambda alert: alert["alert"])
 

@@ -30,8 +30,8 @@ def test_streams_not_seen_yet_are_estimated_from_those_seen_once_and_twice() -> 
 @pytest.mark.parametrize(
     ("seem", "memory", "room", "why"),
     [
-        (12, 8 << 30, 1_000, "4 times the 12 streams that there seem to be"),
-        (1, None, 1_000, "4 times the 1 stream that there seem to be"),
+        (12, 8 << 30, 1_000, "room to grow: 12 streams known or likely"),
+        (1, None, 1_000, "room to grow: 1 stream known or likely"),
         (3_000, 8 << 30, 20_000, "4 times the 3,000 streams that there seem to be"),
         (10**6, 1 << 30, 10_000, "4 times the 1,000,000 streams that there seem to be; "
          "a quarter of this machine's memory holds 13,315 in each of 2 partitions"),

@@ -74,6 +74,7 @@ def test_after_a_warm_start_the_ratio_is_not_known_before_a_step() -> None:
 # -- how far back -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ends", [False, True], ids=["whole windows", "only short ones"])
 def test_windows_are_measured_when_the_oracle_measures_them(ends: bool) -> None:
     of = spec(model={"cell": "lstm", "hidden_size": 2}, learning={"k1": 1, "k2": 3})
@@ -228,6 +229,7 @@ def test_predicting_alone_counts_nothing() -> None:
 # -- the same however it came -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 1_500), max_size=4), st.data())
 def test_any_cut_and_any_restart_leave_the_same_numbers(cuts: list[int], data: st.DataObject) -> None:
     of = spec(1, learning={"k1": 1, "k2": 2}, model={"hidden_size": 1, "cell": "rnn"})

@@ -40,7 +40,7 @@ FIRST = """
 - **Broker silent**: Kafka does not answer. Nothing is lost; work goes on when it does.
 - **Lag** grows: more workers, as long as there are partitions for them.
 
-`deploy/README.md` has a runbook for every alert.
+`deploy/MONITORING.md` has a runbook for every alert.
 """
 
 
