@@ -245,7 +245,8 @@ class Story:
 
 def _asked(job: str) -> dict[str, str]:
     """Every expression of dashboards and recording rules, by where it stands."""
-    shown = {f"{q[0]}: {q[2]} {i}": q[3] for i, q in enumerate(queries(job, range_s=60, rate_interval="10s"))}
+    found = queries(job, range_s=60, rate_interval="10s", interval="1s")
+    shown = {f"{q[0]}: {q[2]} {i}": q[3] for i, q in enumerate(found)}
     return shown | {rule["record"]: rule["expr"] for rule in rules() if "record" in rule}
 
 
