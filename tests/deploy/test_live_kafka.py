@@ -297,6 +297,13 @@ def test_no_rule_fails(story: Story) -> None:
     assert story.broken_rules == set()
 
 
+def test_a_replay_that_was_inexact_is_on_its_tile(story: Story) -> None:
+    asked = queries("streamrnn-plain", range_s=60, rate_interval="10s", interval="1s")
+    (tile,) = (query.expr for query in asked if query.name == "Inexact replays A")
+    (shown,) = story.server.since(story.began_s, tile)
+    assert max(float(value) for _, value in shown["values"]) == 1
+
+
 def test_every_alert_is_written_out_with_its_labels_and_value(story: Story) -> None:
     assert story.annotations.keys() == ALERTS
     for name, texts in story.annotations.items():

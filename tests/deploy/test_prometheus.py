@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from streamrnn.daemon import metric_table
-from streamrnn.daemon.words import WORSE
+from streamrnn.daemon.endpoint.words import WORSE
 from tests.deploy.alerts import PROMETHEUS, RULE_FILES, alerts, markdown, rules
 from tests.support.programs import program
 

@@ -37,7 +37,7 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 
 from deploy.grafana.generate.promql import STATES, Query
-from streamrnn.daemon.words import WORSE
+from streamrnn.daemon.endpoint.words import WORSE
 
 Steps = tuple[tuple[float | None, str], ...]
 
