@@ -15,6 +15,7 @@ from streamrnn.learner.learner import Learner
 from streamrnn.learner.predictions import Predictions
 from streamrnn.learner.skill import rivals_of, skill_of
 from streamrnn.learner.spec import LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+from streamrnn.learner.validity import require_sound
 from streamrnn.offline.baselines import RunningMean
 from tests.support.learners import bits_of, differing
 from tests.support.small_learners import spec
@@ -78,6 +79,23 @@ def test_a_late_label_is_held_against_what_the_rivals_said_when_its_event_came()
     said = Learner(of, 1).process(events("aaaaaa", y, kind=kinds, event=[1, 2, 2, 3, 1, 3])).rivals
     # When 1 and 2 came nothing was known; of 3 the label 5, though 1 came since.
     np.testing.assert_array_equal(said[[2, 4, 5]], [[np.nan] * 2, [np.nan] * 2, [3, 3]])
+
+
+@pytest.mark.parametrize("kind", ["label", "label of classes"])
+def test_that_rivals_knew_nothing_is_remembered_until_the_label_comes_and_by_checkpoints(kind: str) -> None:
+    of = LOGS[kind]
+    first, second = Learner(of, 1), Learner(of, 2)
+    first.process(events("ab", [np.nan, np.nan], event=[1, 2]))
+    state = first.state()
+    assert np.isnan(state.streams["remembered_rivals"][:, 0]).all()
+    require_sound(of, state.model, state.streams, state.keys)
+    second.resume(state)
+    said = second.process(events("aab", [2, np.nan, 1], kind=[LABEL, EVENT, LABEL], event=[1, 3, 2])).rivals
+    assert np.isnan(said).all(), "b's event came before a's label"
+    assert second.skill() == {}
+    assert second.process(events("a", [1], kind=[LABEL], event=[3])).rivals.tolist() == [[1, 1]], (
+        "2 is known to event 3"
+    )
 
 
 def test_the_last_value_outlives_its_sequence_but_not_its_stream() -> None:
