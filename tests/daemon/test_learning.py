@@ -168,6 +168,9 @@ def test_where_another_job_takes_over_columns_and_steps_that_it_does_not_have_ar
     other.give(log(10))
     worker.partition.go_on(other.partition.job, other.partition.learner)
     assert worker.samples("input_drift") == {}
+    for count in ("present", "missing", "clamped"):
+        assert set(worker.samples(f"field_{count}_total")) == {"x", "y"}
+    assert worker.samples("field_present_total")["x"] == 2_000, "what is still read counts on"
     assert worker.samples("state_gradient_norm") == other.samples("state_gradient_norm")
 
 
