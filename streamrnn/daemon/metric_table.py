@@ -121,7 +121,9 @@ METRICS: tuple[Metric, ...] = (
         "target's own unit.",
     ),
     Metric(
-        "streamrnn_rival_error", "summary", "Error of a naive rival on the same predictions as absolute_error.",
+        "streamrnn_rival_error", "summary",
+        "Error of a naive rival on the same predictions as absolute_error, but for those made "
+        "before any value was known.",
         labels=("rival",),
     ),
     Metric(

@@ -460,7 +460,8 @@ class NaiveLearner(NaiveEncoder):
         if widths:
             self.widths[-1] = float(np.mean(widths))
         if losses:
-            self.rival_scores[-1] = tuple(np.mean(rivals, axis=0).tolist())
+            compared = [of_both for of_both in rivals if not np.isnan(of_both[0])]
+            self.rival_scores[-1] = tuple(np.mean(compared or [(np.nan, np.nan)], axis=0).tolist())
             self.scores[-1] = (float(np.mean(losses)), float(np.mean(errors)))
 
     def prediction(self, stream: Stream, outputs: Array) -> Array:
