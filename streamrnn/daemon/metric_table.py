@@ -148,7 +148,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "streamrnn_state_gradient_norm", "gauge",
         "Norm of the gradient of a step's loss with respect to the state (h and c) so many steps before it, of the "
-        "newest window measured (one in 128).",
+        "newest window measured (one in 128 of the longest).",
         labels=("steps",),
     ),
     Metric(
