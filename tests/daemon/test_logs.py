@@ -277,11 +277,11 @@ def test_an_entry_as_json_has_what_it_is_about_in_fields_of_their_own():
 
     record = entry("%s: caught up at offset %d", TopicPartition("in", 3), 7, name=OURS, level=logging.INFO)
     record.created = 1_790_000_000.1239
-    record.fields = {"away_s": 1.5, "note": "a\x1b", "message": "not this one"}
+    record.fields = {"away_s": 1.5, "note": "a\x1b", "message": "not this one", "partitions": [0, 2]}
     record.held_back = 4
     assert as_json(record) == {
         "time": "2026-09-21T14:13:20.123Z", "level": "info", "logger": OURS, "message": "in/3: caught up at offset 7",
-        "topic": "in", "partition": 3, "away_s": 1.5, "note": "a\\x1b", "held_back": 4,
+        "topic": "in", "partition": 3, "away_s": 1.5, "note": "a\\x1b", "partitions": [0, 2], "held_back": 4,
     }  # fmt: skip
 
 

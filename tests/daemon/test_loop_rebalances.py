@@ -209,6 +209,16 @@ def test_a_stop_does_not_wait_for_ever_for_a_rebalance(scenario: Scenario, caplo
         assert sorted(scenario.predictions(p)) == [r.offset for r in scenario.records("in", p)]
 
 
+def test_what_the_log_says_of_partitions_that_come_and_go_has_them_in_fields(
+    scenario: Scenario, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "streamrnn.daemon.loop")
+    scenario.run(turn=at(poll_4=second_moves))
+    told = [record.__dict__["fields"] for record in caplog.records if "event" in record.__dict__.get("fields", {})]
+    assert {"event": "assigned", "topic": "in", "partitions": [0, 1]} in told
+    assert {"event": "revoked", "topic": "in", "partitions": [1]} in told
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_any_course_of_rebalances_loses_nothing_and_repeats_the_same_bytes(scenario: Scenario, seed: int) -> None:
     def turn(_: Loop, broker: RebalancingBroker) -> None:

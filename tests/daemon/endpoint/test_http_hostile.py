@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from prometheus_client import Gauge
 
-from streamrnn.daemon import http
-from streamrnn.daemon.http import MAX_ANSWERED, MAX_SILENT
-from streamrnn.daemon.request import MAX_HEAD_BYTES, MAX_HEADERS
+from streamrnn.daemon.endpoint import http
+from streamrnn.daemon.endpoint.http import MAX_ANSWERED, MAX_SILENT
+from streamrnn.daemon.endpoint.request import MAX_HEAD_BYTES, MAX_HEADERS
 from tests.support.endpoint import (
     PATIENCE_S,
     Counted,
