@@ -28,19 +28,9 @@ logs          where the log goes, and how it looks
 introduction  its first lines
 outage        what is told of a broker that is away
 health        liveness and readiness
-http          the endpoint of all three: who may connect, and for how long
-request       what a client asked for, or why that is no request
-pages         what is answered
-exposition    the metrics as text, once a second
-recent        what a function returned lately, however many ask
-shell         the daemon's own page before a browser has filled it
-status        what it shows, as one document
-words         how the worker is, in a sentence
-history       throughput and errors of the past hour
-samples       metrics read back from their registry
 questions     what the endpoint asks of the loop
 newest        the newest prediction of every stream
 traces        what is predicted of a few streams beside what came
-certificate   what https is served with, read again when it is renewed
+endpoint      the worker as others see it over HTTP: metrics, probes, a page of its own
 preflight     what would keep a job from running well, looked at before it runs
 """

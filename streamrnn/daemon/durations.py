@@ -23,21 +23,29 @@ class Durations:
         self._assigned_at: dict[TopicPartition, float] = {}
         self._restored_at: dict[TopicPartition, float] = {}
 
-    def polled(self, records: int, *, stable: bool) -> None:
-        """A poll came back with so many records, and found the group at rest or not."""
+    def polled(self, *, stable: bool) -> None:
+        """A poll came back, and found the group at rest or not."""
         now = self._clock()
-        if records and self._batch_since is None:
-            self._batch_since = now
         if not stable and self._unstable_since is None:
             self._unstable_since = now
         elif stable and self._unstable_since is not None:
             self._metrics.observe("streamrnn_rebalance_duration_seconds", now - self._unstable_since)
             self._unstable_since = None
 
-    def committed(self) -> None:
-        """Everything polled so far is committed."""
-        if self._batch_since is not None:
+    def handed_over(self) -> None:
+        """Records that a poll has just brought are to be predicted; replayed ones belong to no batch."""
+        if self._batch_since is None:
+            self._batch_since = self._clock()
+
+    def committed(self, waiting: int = 0) -> None:
+        """What was predicted is committed, but for that of so many partitions."""
+        if self._batch_since is not None and not waiting:
             self._metrics.observe("streamrnn_batch_latency_seconds", self._clock() - self._batch_since)
+            self._batch_since = None
+
+    def given_up(self, waiting: int = 0) -> None:
+        """A partition is somebody else's; without others that wait for a commit, the batch is gone with it."""
+        if not waiting:
             self._batch_since = None
 
     def assigned(self, tp: TopicPartition) -> None:

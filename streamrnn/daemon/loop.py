@@ -151,8 +151,8 @@ class Loop:
         limit = MAX_POLL_RECORDS if self.stable else REBALANCE_RECORDS
         polled, self.membership, self.stable = self.broker.poll(self._poll_timeout(), limit)
         self.metrics.phase("poll", time.perf_counter() - started)
-        self.metrics.polled(count := sum(map(len, polled.values())))
-        self._durations.polled(count, stable=self.stable)
+        self.metrics.polled(sum(map(len, polled.values())))
+        self._durations.polled(stable=self.stable)
         self._note_assignment()
         for tp, records in polled.items():
             partition = self.partitions.get(tp)
@@ -172,6 +172,7 @@ class Loop:
         live = self._caution.replay(partition, records)
         # The replay is judged before the first record is predicted: with another digest its outputs would be wrong.
         if live and self._caught_up(partition):
+            self._durations.handed_over()
             self._caution.hand_over(partition, live)
 
     # -- assignment ---------------------------------------------------------------------------------------------------
@@ -205,6 +206,7 @@ class Loop:
         if (dirty := [p for p in partitions if p.dirty]) and self.stable:
             try:
                 self.delivery.hand_over(dirty, self.membership)
+                self._durations.committed(waiting=len(self._dirty()))
             except FencedError:
                 raise
             except BrokerError as error:
@@ -250,6 +252,7 @@ class Loop:
         self._held.discard(tp)
         self._recovery.forget(tp)
         self._durations.dropped(tp)
+        self._durations.given_up(waiting=len(self._dirty()))
         if (partition := self.partitions.pop(tp, None)) is not None:
             partition.close(min(HAND_OVER_S, self._time_left()))
         self.health.removed(tp)
@@ -313,8 +316,7 @@ class Loop:
             started = time.perf_counter()
             to_restore = self.delivery.commit(batch, self.membership, self._settle)
             self.metrics.committed(time.perf_counter() - started)
-            if not self._dirty():
-                self._durations.committed()
+            self._durations.committed(waiting=len(self._dirty()))
             self.metrics.phase("commit", time.perf_counter() - started)
             for partition in to_restore:
                 if self.partitions.get(partition.tp) is partition:
@@ -337,7 +339,7 @@ class Loop:
         # A client moves a rebalance on while it polls. Paused, since records that this poll brought would be lost.
         self.broker.pause(self.partitions)
         _, self.membership, self.stable = self.broker.poll(REBALANCE_POLL_S, 1)
-        self._durations.polled(0, stable=self.stable)
+        self._durations.polled(stable=self.stable)
         self._note_assignment()
         self.broker.resume(tp for tp in self.partitions if tp not in self._held)
 

@@ -22,11 +22,20 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.samples import Sample
 
-from streamrnn.broker.protocol import CONNECTION_STATES, REQUESTS, TopicPartition
+from streamrnn.broker.protocol import CONNECTION_STATES, REFUSALS, REQUESTS, TopicPartition
 from streamrnn.daemon.health import STATES, State
 from streamrnn.daemon.metric_table import METRICS, PARTITION_COUNTS, PHASES, REBALANCES, Kind, name_of
 from streamrnn.errors import BrokerError
+from streamrnn.job.codec.dead_letters import REASONS
 
+# Reasons that are counted apart; their series exist from the start, so that even a burst that is over before the next
+# scrape is seen as an increase.
+_BY_REASON = {
+    "streamrnn_dead_letters_total": REASONS,
+    "streamrnn_amended_outputs_total": REFUSALS,
+    "streamrnn_undeliverable_predictions_total": REFUSALS,
+    "streamrnn_undeliverable_dead_letters_total": REFUSALS,
+}
 LAGS = ("streamrnn_input_lag_records", "streamrnn_input_lag_seconds")
 
 _BY_NAME = {metric.name: metric for metric in METRICS}
@@ -217,6 +226,9 @@ class PartitionMetrics:
                 self._child(metric.name)
         for count in PARTITION_COUNTS:
             self._child(name_of(count), count.cause)
+        for name, reasons in _BY_REASON.items():
+            for reason in reasons:
+                self._child(name, reason)
 
     def add(self, delta: Delta) -> None:
         """Count what happened since the previous call."""
@@ -241,6 +253,12 @@ class PartitionMetrics:
         for name, (present, missing) in records.items() if not self._removed else ():
             self._child("streamrnn_field_present_total", name).inc(present)
             self._child("streamrnn_field_missing_total", name).inc(missing)
+
+    def forget_fields(self, names: Iterable[str]) -> None:
+        """The job does not read these fields any more: no series of theirs stands still for good."""
+        for name in names:
+            for count in ("present", "missing", "clamped"):
+                self.set(f"streamrnn_field_{count}_total", None, name)
 
     def show(
         self,

@@ -20,9 +20,9 @@ from streamrnn.broker.protocol import Broker
 from streamrnn.core.compiled import CompilationCancelled, warm_up
 from streamrnn.daemon import collector
 from streamrnn.daemon.background import Background
-from streamrnn.daemon.certificate import certificate_of
+from streamrnn.daemon.endpoint.certificate import certificate_of
+from streamrnn.daemon.endpoint.http import HttpServer
 from streamrnn.daemon.health import Health
-from streamrnn.daemon.http import HttpServer
 from streamrnn.daemon.introduction import introduce, log_of
 from streamrnn.daemon.loop import Loop
 from streamrnn.daemon.metrics import Metrics

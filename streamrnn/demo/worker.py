@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 
-from streamrnn.daemon.http import HttpServer
+from streamrnn.daemon.endpoint.http import HttpServer
 from streamrnn.daemon.loop import Loop
 from streamrnn.daemon.opening import open_broker
 from streamrnn.daemon.run import run_worker

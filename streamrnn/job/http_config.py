@@ -67,4 +67,4 @@ class HttpConfig(Section, frozen=True, kw_only=True):
         who = "anybody on this machine" if self.is_local else f"anybody who reaches {self.host}"
         if self.token is None:
             return f"open to {who}"
-        return f"/metrics open to those with the token, whether all is well to {who}"
+        return f"metrics and page open to those with the token, whether all is well to {who}"

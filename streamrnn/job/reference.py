@@ -52,19 +52,7 @@ def markdown() -> str:
     return "\n\n".join([_HEAD, *_sections(config, "")]) + "\n"
 
 
-def undescribed() -> list[str]:
-    """Fields without a description, by path."""
-    config = mi.type_info(Config)
-    assert isinstance(config, mi.StructType)
-    return [
-        f"{path}.{field.encode_name}".removeprefix(".")
-        for path, struct in _structs(config, "")
-        for field in struct.fields
-        if not _description(field.type)
-    ]
-
-
-def _structs(struct: mi.StructType, path: str) -> Iterator[tuple[str, mi.StructType]]:
+def structs(struct: mi.StructType, path: str) -> Iterator[tuple[str, mi.StructType]]:
     """A section and all within it, each with its path; ``[]`` is an item of a list."""
     yield path, struct
     for field in struct.fields:
@@ -73,12 +61,12 @@ def _structs(struct: mi.StructType, path: str) -> Iterator[tuple[str, mi.StructT
             items = alternatives(kind.item_type) if isinstance(kind, mi.VarTupleType) else []
             for inner in (kind, *items):
                 if isinstance(inner, mi.StructType):
-                    yield from _structs(inner, at if inner is kind else f"{at}[]")
+                    yield from structs(inner, at if inner is kind else f"{at}[]")
 
 
 def _sections(config: mi.StructType, path: str) -> Iterator[str]:
     seen = None
-    for at, struct in _structs(config, path):
+    for at, struct in structs(config, path):
         if at != seen:
             yield f"## {_title(at)}"
         seen = at
@@ -102,18 +90,18 @@ def _table(struct: mi.StructType, path: str) -> str:
     for field in struct.fields:
         name = field.encode_name
         at = f"{path}.{name}".removeprefix(".")
-        cells = (f"`{name}`", _kinds(field.type, at), _default(field), _description(field.type))
+        cells = (f"`{name}`", _kinds(field.type, at), _default(field), description(field.type))
         rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(rows)
 
 
-def _description(kind: mi.Type) -> str:
+def description(kind: mi.Type) -> str:
     """What a field means, in its own words or else those of its type."""
     if isinstance(kind, mi.Metadata):
         own = (kind.extra_json_schema or {}).get("description", "")
-        return own or _description(kind.type)
+        return own or description(kind.type)
     if isinstance(kind, mi.UnionType):
-        return next(filter(None, map(_description, kind.types)), "")
+        return next(filter(None, map(description, kind.types)), "")
     return ""
 
 

@@ -3,8 +3,8 @@
     python -m tests.bench.overhead                   five rounds of 100,000 flights each, on the embedded log
     python -m tests.bench.overhead --every 15        scraped as seldom as is usual
 
-Three kinds of runs take turns, each in a process of its own over a log of its own: ``silent``, whose metrics are
-recorded nowhere and which serves nothing; ``metrics``, with every metric and the endpoint, scraped once in ``--every``
+Three kinds of runs take turns, each in a process of its own over a log of its own: ``silent``, which records nothing,
+looks for no drift and serves nothing; ``metrics``, with every metric and the endpoint, scraped once in ``--every``
 seconds; ``watched``, scraped as well and with somebody looking at the status page, which asks once a second. The
 scraper is another process, so its own work does not count; the answers' making does. Given is the least processor
 time of the rounds, since noise only ever adds to it, and its ratio to ``silent``.
@@ -27,12 +27,16 @@ from unittest import mock
 
 import msgspec
 
-from streamrnn.daemon.http import HttpServer
+from streamrnn.daemon.endpoint.http import HttpServer
+from streamrnn.daemon.lateness import Lateness
+from streamrnn.daemon.learning import Learning
 from streamrnn.daemon.loop import Loop
 from streamrnn.daemon.metric_table import METRICS
-from streamrnn.daemon.metrics import PartitionMetrics
+from streamrnn.daemon.metrics import Metrics, PartitionMetrics
+from streamrnn.daemon.newest import NewestPredictions
 from streamrnn.daemon.opening import open_broker
 from streamrnn.daemon.run import run_worker
+from streamrnn.daemon.traces import Traces
 from streamrnn.demo.flights import load_flights
 from streamrnn.demo.log import create_topics, fill, job_text
 from streamrnn.job.http_config import HttpConfig
@@ -50,11 +54,23 @@ def scrape(port: int, pages: Sequence[str], every_s: float, done: Event) -> None
                 answer.read()
 
 
+WATCHING = (
+    (PartitionMetrics, ("add", "fields", "show", "set", "count", "add_sum", "observe", "info")),
+    (Metrics, ("phase", "polled", "committed", "set", "count", "observe")),
+    (Learning, ("begin", "saw", "show", "end")),
+    (NewestPredictions, ("note",)),
+    (Traces, ("note",)),
+    (Lateness, ("processed",)),
+)
+"""What is done for those who watch, and for nothing else. What the kernels measure beside learning is not among it."""
+
+
 def silent() -> contextlib.ExitStack:
-    """No metric of a partition is recorded while this is open."""
+    """Nothing is recorded while this is open."""
     stack = contextlib.ExitStack()
-    for name in ("add", "fields", "show", "set", "count", "add_sum", "observe", "info"):
-        stack.enter_context(mock.patch.object(PartitionMetrics, name, lambda *_, **__: None))
+    for kind, names in WATCHING:
+        for name in names:
+            stack.enter_context(mock.patch.object(kind, name, lambda *_, **__: None))
     return stack
 
 

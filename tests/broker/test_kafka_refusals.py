@@ -16,9 +16,9 @@ from kafka.admin import NewTopic
 from kafka.errors import KafkaError, MessageSizeTooLargeError, TopicAuthorizationFailedError
 from prometheus_client import CollectorRegistry
 
-from streamrnn.broker.kafka_sender import KafkaSender, _refused
+from streamrnn.broker.kafka_sender import _REFUSALS, KafkaSender, _refused
 from streamrnn.broker.kafka_settings import KafkaConnection
-from streamrnn.broker.protocol import Output, Record, TopicPartition
+from streamrnn.broker.protocol import REFUSALS, Output, Record, TopicPartition
 from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.partition import Partition, Start
 from streamrnn.daemon.refused import Refused, Sent
@@ -116,6 +116,10 @@ def test_a_refusal_names_the_records_that_did_not_arrive(
     sender.send(name, b"k", b"after")
     sender.flush(10.0)
     assert read(kafka_bootstrap, name)[-1].value == b"after"
+
+
+def test_every_reason_of_a_refusal_is_one_that_is_counted_from_the_start() -> None:
+    assert {*_REFUSALS.values()} == {*REFUSALS}
 
 
 def test_what_concerns_a_whole_topic_is_no_refusal_of_a_record(kafka_bootstrap: str) -> None:  # noqa: ARG001 - its group

@@ -9,8 +9,9 @@ from prometheus_client import CollectorRegistry
 from streamrnn.broker.protocol import Output, TopicPartition
 from streamrnn.daemon.durations import Durations
 from streamrnn.daemon.lateness import Lateness, latencies
+from streamrnn.daemon.loop import Loop
 from streamrnn.daemon.metrics import Metrics
-from tests.support.scenario import START_MS, N, Run, Scenario
+from tests.support.scenario import START_MS, KilledError, N, Run, Scenario
 
 TP, OTHER = TopicPartition("in", 0), TopicPartition("in", 1)
 
@@ -40,20 +41,32 @@ def seen(metrics: Metrics, name: str) -> tuple[float | None, float | None]:
 
 def test_a_batch_lasts_from_its_first_records_to_the_commit_that_covers_it(clock: Clock, metrics: Metrics) -> None:
     durations = Durations(metrics, clock)
-    for now, records in ((1.0, 0), (2.0, 5), (3.0, 7), (4.0, 0)):
+    for now in (2.0, 3.0):
         clock.now = now
-        durations.polled(records, stable=True)
+        durations.handed_over()
     clock.now = 5.5
     durations.committed()
     durations.committed()
     assert seen(metrics, "batch_latency") == (1, 3.5)
 
 
+def test_a_batch_that_is_given_up_is_not_reported(clock: Clock, metrics: Metrics) -> None:
+    durations = Durations(metrics, clock)
+    durations.handed_over()
+    durations.given_up()
+    clock.now = 60.0
+    durations.committed()
+    durations.handed_over()
+    clock.now = 61.0
+    durations.committed()
+    assert seen(metrics, "batch_latency") == (1, 1.0)
+
+
 def test_a_rebalance_lasts_until_the_group_is_stable_again(clock: Clock, metrics: Metrics) -> None:
     durations = Durations(metrics, clock)
     for now, stable in ((0.0, True), (1.0, False), (2.0, False), (4.0, True), (9.0, True)):
         clock.now = now
-        durations.polled(0, stable=stable)
+        durations.polled(stable=stable)
     assert seen(metrics, "rebalance_duration") == (1, 3.0)
 
 
@@ -127,6 +140,26 @@ def test_a_restored_partition_knows_the_age_of_its_checkpoint_before_it_writes_o
     assert again.value("streamrnn_checkpoint_duration_seconds_count") == 0
     assert 0 < again.value("streamrnn_checkpoint_last_success_timestamp_seconds") <= written + 1
     assert again.value("streamrnn_checkpoint_size_bytes") > 0
+
+
+def test_records_that_are_replayed_begin_no_batch(scenario: Scenario) -> None:
+    def killed(n: int) -> None:
+        if n == 8:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        scenario.run(after={"commit": killed}, checkpoint="interval_s: 3600")
+    began: list[tuple[bool, bool]] = []
+
+    def turn(loop: Loop, _: object) -> None:
+        replaying = any(partition.replaying for partition in loop.partitions.values())
+        began.append((replaying, loop._durations._batch_since is not None))
+
+    again = scenario.run(turn=turn, checkpoint="interval_s: 3600")
+    assert again.value("streamrnn_replayed_records_total") > 100
+    assert sum(replaying for replaying, _ in began) > 3
+    assert not any(batch for replaying, batch in began if replaying)
+    assert again.value("streamrnn_records_predicted_total") > 0
 
 
 def run_value(run: Run, name: str, **labels: str) -> float:

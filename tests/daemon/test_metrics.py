@@ -11,10 +11,11 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from streamrnn.broker.protocol import TopicPartition
+from streamrnn.broker.protocol import REFUSALS, TopicPartition
 from streamrnn.core.counts import COUNTS, EVICTIONS
 from streamrnn.daemon.metric_table import METRICS, PHASES, Metric, markdown, reference
 from streamrnn.daemon.metrics import Delta, Metrics, PartitionMetrics
+from streamrnn.job.codec.dead_letters import REASONS
 from streamrnn.learner.streams import EVICTIONS_IN_USE
 
 TP = TopicPartition("departures", 3)
@@ -204,6 +205,22 @@ EXPECTED = {
     **GAUGES_BY_NAME,
     **COUNTERS_BY_NAME,
 }
+
+
+@pytest.mark.parametrize(
+    ("name", "reasons"),
+    [
+        ("streamrnn_dead_letters_total", REASONS),
+        ("streamrnn_amended_outputs_total", REFUSALS),
+        ("streamrnn_undeliverable_predictions_total", REFUSALS),
+        ("streamrnn_undeliverable_dead_letters_total", REFUSALS),
+    ],
+)
+def test_a_reason_is_counted_from_0_so_that_its_first_burst_is_an_increase(
+    metrics: Metrics, name: str, reasons: tuple[str, ...]
+) -> None:
+    metrics.partition(TP)
+    assert {reason: sample(metrics, name, **LABELS, reason=reason) for reason in reasons} == dict.fromkeys(reasons, 0)
 
 
 def test_each_report_shows_as_exactly_its_sample(metrics: Metrics) -> None:

@@ -23,7 +23,7 @@ def test_the_start_says_where_it_serves_and_whom(tmp_path: Path, caplog: pytest.
     secure = HttpConfig(port=0, token=Secret("f" * 32), certfile=str(pair.certfile), keyfile=str(pair.keyfile))
     for http, expected in (
         (HttpConfig(port=0), "on http://127.0.0.1:{port}, open to anybody on this machine"),
-        (secure, "on https://127.0.0.1:{port}, /metrics open to those with the token"),
+        (secure, "on https://127.0.0.1:{port}, metrics and page open to those with the token"),
     ):
         with _endpoint(http, CollectorRegistry(), Health(), Questions()) as server:
             assert expected.format(port=server.port) in caplog.text

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,17 @@ def alerts() -> list[dict[str, Any]]:
 def markdown() -> str:
     """A section for each alert: how bad, after how long, what it means and what to do."""
     return "\n".join(
-        f"### {alert['alert']}\n\n*{alert['labels']['severity'].capitalize()}, {_after(alert['for'])}.* "
+        f"### {alert['alert']}\n\n*{alert['labels']['severity'].capitalize()}, {_after(alert)}.* "
         f"{alert['annotations']['runbook']}"
         for alert in alerts()
     )
 
 
-def _after(duration: str) -> str:
-    number, unit = int(duration[:-1]), _UNITS[duration[-1]]
+def _after(alert: dict[str, Any]) -> str:
+    """How long it has to be so: ``for``, and what the expression looks back at; minutes, as hours are compared with."""
+    number, unit = int(alert["for"][:-1]), _UNITS[alert["for"][-1]]
+    if looks_back := re.search(r"offset (\d+)m\) ", alert["expr"]):
+        number, unit = number * (unit == "minute") + int(looks_back[1]), "minute"
     return "at once" if number == 0 else f"after {number} {unit}{'s' if number > 1 else ''}"
 
 

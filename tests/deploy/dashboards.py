@@ -51,10 +51,11 @@ def filled(
     partition: str = ".*",
     range_s: int = 3_600,
     rate_interval: str = "1m",
+    interval: str = "15s",
 ) -> str:
     """An expression as Grafana sends it to Prometheus with these choices; ``$1`` is a matter of Prometheus."""
     values = {"job": job, "instance": instance, "partition": partition, "__range": f"{range_s}s"}
-    values["__rate_interval"] = rate_interval
+    values |= {"__rate_interval": rate_interval, "__interval": interval}
     return re.sub(r"\$([A-Za-z_]\w*)", lambda variable: values[variable[1]], expr)
 
 

@@ -9,10 +9,6 @@ from __future__ import annotations
 import re
 
 EMPTY_WHILE_HEALTHY = {
-    "streamrnn_dead_letters_total": "no record is refused",
-    "streamrnn_amended_outputs_total": "no output is refused",
-    "streamrnn_undeliverable_predictions_total": "no output is refused",
-    "streamrnn_undeliverable_dead_letters_total": "no output is refused",
     "streamrnn_drift_alarms_total": "the error stays what it is",
     "streamrnn_(rebalance|restore|replay)_duration_seconds": "no partition moves",
     "streamrnn_interval_": "no quantiles are predicted",
@@ -24,7 +20,11 @@ EMPTY_WHILE_HEALTHY = {
 """Patterns of names, each with the reason."""
 
 HASTENED = {
-    "StreamrnnCheckpointStale": {"> 900": "> 20"},
+    "StreamrnnWorkerDown": {"4m": "5s"},
+    "StreamrnnNotReady": {"9m": "5s"},
+    "StreamrnnBrokerAway": {"2m": "5s"},
+    "StreamrnnCommitsFailing": {"offset 5m": "offset 5s"},
+    "StreamrnnCheckpointStale": {"> 900": "> 20", "offset 10m": "offset 5s"},
 }
 """Thresholds of time that a test does not have: what stands in their place while it runs."""
 

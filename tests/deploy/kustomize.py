@@ -31,6 +31,7 @@ def build(folder: Path) -> list[Resource]:
         assert made.keys() <= {"name", "files", "options"}
         data = {name: (folder / name).read_text() for name in made["files"]}
         metadata = {"name": made["name"], **made.get("options", {})}
+        metadata.pop("disableNameSuffixHash", None)
         found.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
     for patch in given.get("patches", ()):
         _patch(found, patch, folder)
@@ -96,8 +97,8 @@ def _merge(base: dict[str, Any], patch: dict[str, Any]) -> None:
 
 
 def _name_image(resource: Resource, image: dict[str, str]) -> None:
-    assert image.keys() == {"name", "newName", "newTag"}
+    assert {"name", "newTag"} <= image.keys() <= {"name", "newName", "newTag"}
     pod = resource.get("spec", {}).get("template", {}).get("spec", {})
     for container in (*pod.get("containers", ()), *pod.get("initContainers", ())):
         if container["image"] == image["name"]:
-            container["image"] = f"{image['newName']}:{image['newTag']}"
+            container["image"] = f"{image.get('newName', image['name'])}:{image['newTag']}"

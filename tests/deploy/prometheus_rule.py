@@ -26,7 +26,10 @@ def resource() -> dict[str, Any]:
     return {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "PrometheusRule",
-        "metadata": {"name": "streamrnn", "labels": {"app.kubernetes.io/name": "streamrnn"}},
+        "metadata": {
+            "name": "streamrnn",
+            "labels": {"app.kubernetes.io/name": "streamrnn", "release": "kube-prometheus-stack"},
+        },
         "spec": {"groups": groups},
     }
 

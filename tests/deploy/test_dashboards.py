@@ -26,7 +26,7 @@ from tests.deploy.dashboards import DASHBOARDS, GRAFANA, panels, queries, raw
 ROOT = Path(__file__).parents[2]
 UNITS = set(json.loads((ROOT / "tests" / "data" / "grafana_units.json").read_text()))
 JOB = parse((ROOT / "deploy" / "examples" / "minimal.yaml").read_text(), {})
-BUILT_IN = {"__rate_interval", "__range", "__url_time_range", "__all_variables"}
+BUILT_IN = {"__rate_interval", "__interval", "__range", "__url_time_range", "__all_variables"}
 """Variables that Grafana defines itself."""
 PROCESS = {f"process_{name}" for name in (
     "start_time_seconds", "cpu_seconds_total", "resident_memory_bytes", "open_fds", "max_fds",

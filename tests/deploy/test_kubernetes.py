@@ -19,8 +19,11 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from streamrnn.broker.kafka_settings import reading_bytes
 from streamrnn.job.config import Config
 from streamrnn.job.job_file import parse
+from streamrnn.learner.lowering import most_bytes
+from streamrnn.version import __version__
 from tests.deploy import prometheus_rule
 from tests.deploy.kustomize import MERGED_BY, Resource, build, of_kind
 
@@ -40,7 +43,8 @@ KAFKA_METADATA = {
 }  # fmt: skip
 """What KEDA 2.21's scaler for Kafka reads: pkg/scalers/kafka_scaler.go."""
 
-DIGEST = re.compile(r"(?<=^streamrnn-job)-[a-z0-9]{10}$|(?<=^streamrnn-dashboards)-[a-z0-9]{10}$")
+PROCESS_BYTES = 300 << 20
+"""What a worker takes beside streams and records under way: Python, the kernels, River."""
 
 overlay = pytest.mark.parametrize("name", OVERLAYS)
 
@@ -114,9 +118,7 @@ def as_compared(resources: list[Resource]) -> dict[tuple[str, str], Any]:
         if isinstance(value, list):
             listed = [plain(one) for one in value]
             return sorted(listed, key=lambda one: str(one[MERGED_BY[under]])) if under in MERGED_BY else listed
-        return (
-            re.sub(r"^(streamrnn-(?:job|dashboards))-[a-z0-9]{10}$", r"\1", value) if isinstance(value, str) else value
-        )
+        return re.sub(r"^(streamrnn-job)-[a-z0-9]{10}$", r"\1", value) if isinstance(value, str) else value
 
     made = [plain(resource) for resource in resources]
     return {(resource["kind"], resource["metadata"]["name"]): resource for resource in made}
@@ -225,6 +227,37 @@ def test_ports_paths_and_times_are_the_job_s(name: str) -> None:
     assert covered >= 4 * config.checkpoint.max_replay_records / 2_500 > 0
 
 
+@overlay
+def test_a_worker_holds_all_partitions_full_of_streams_within_its_limit_of_memory(name: str) -> None:
+    """As the last one left does."""
+    config, spec = job(name), job(name).learner_spec()
+    if name == "development":
+        ((*_, partitions),) = [container["args"] for container in pod(name)["initContainers"]]
+    else:
+        partitions = of_kind(PRODUCTION, "ScaledObject")["spec"]["maxReplicaCount"]
+    streams = int(partitions) * most_bytes(spec, config.input.max_key_bytes)
+    (container,) = pod(name)["containers"]
+    limit = int(container["resources"]["limits"]["memory"].removesuffix("Gi")) << 30
+    assert streams + reading_bytes(config.input.max_record_bytes) + PROCESS_BYTES < limit
+
+
+@overlay
+def test_every_image_has_a_version_and_runs_on_nodes_it_was_compiled_for(name: str) -> None:
+    """Without one it would be `latest`, which a node asks a registry for, whatever was loaded onto it."""
+    images = {container["image"] for container in containers(name)}
+    (image,) = images
+    repository = {"development": "streamrnn", "production": "registry.example/streamrnn"}[name]
+    assert image == f"{repository}:{__version__}"
+    assert pod(name)["nodeSelector"] == {"kubernetes.io/arch": "amd64"}
+
+
+def test_the_heading_of_development_builds_and_loads_the_image_it_runs() -> None:
+    heading = (FOLDER / "overlays" / "development" / "kustomization.yaml").read_text().partition("apiVersion")[0]
+    (image,) = {container["image"] for container in containers("development")}
+    for command in ("docker build -f docker/Dockerfile -t", "kind load docker-image", "minikube image load"):
+        assert f"{command} {image}" in heading
+
+
 def test_the_certificate_is_where_the_job_looks_for_it() -> None:
     kafka = job("production").kafka
     assert kafka is not None
@@ -291,8 +324,32 @@ def test_prometheus_scrapes_the_service_with_the_job_s_token() -> None:
     (endpoint,) = monitor["endpoints"]
     assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
     assert service["metadata"]["name"].startswith("streamrnn"), "rules choose by that beginning of the label job"
+    found = [of_kind(PRODUCTION, kind)["metadata"]["labels"] for kind in ("ServiceMonitor", "PrometheusRule")]
+    assert found[0] == found[1] and "release" in found[0], "an operator selects both by them"
     (variable,) = [one for one in pod("production")["containers"][0]["env"] if one["name"] == "METRICS_TOKEN"]
     assert endpoint["authorization"]["credentials"] == variable["valueFrom"]["secretKeyRef"]
+
+
+def labelled(namespace: str, service: str, pod_name: str) -> dict[str, str]:
+    """The labels that scraping gives to a worker's series: the operator's own, and then the ServiceMonitor's."""
+    found = {
+        "__meta_kubernetes_namespace": namespace, "__meta_kubernetes_service_name": service,
+        "__meta_kubernetes_pod_name": pod_name, "job": service, "instance": "10.0.0.1:9308",
+    }  # fmt: skip
+    (endpoint,) = of_kind(PRODUCTION, "ServiceMonitor")["spec"]["endpoints"]
+    for rule in endpoint["relabelings"]:
+        assert rule.keys() <= {"sourceLabels", "separator", "targetLabel"}
+        found[rule["targetLabel"]] = rule.get("separator", ";").join(found[label] for label in rule["sourceLabels"])
+    return {name: value for name, value in found.items() if not name.startswith("__")}
+
+
+def test_jobs_of_two_namespaces_are_two_to_rules_and_dashboards() -> None:
+    service, namespace = of_kind(PRODUCTION, "Service")["metadata"]["name"], "staging"
+    first, second = labelled("streamrnn", service, "streamrnn-0"), labelled(namespace, service, "streamrnn-0")
+    assert first == {"job": "streamrnn/streamrnn", "instance": "streamrnn-0"}
+    assert second == {"job": "streamrnn/staging", "instance": "streamrnn-0"}
+    chosen = set(re.findall(r'job=~"(.*?)"', prometheus_rule.RULE_FILES[1].read_text()))
+    assert chosen and all(re.fullmatch(one, labels["job"]) for one in chosen for labels in (first, second))
 
 
 def test_the_dashboards_are_those_of_the_grafana_folder_and_fit_into_one_map() -> None:
@@ -301,6 +358,9 @@ def test_the_dashboards_are_those_of_the_grafana_folder_and_fit_into_one_map() -
     assert found["data"] == files
     assert sum(map(len, files.values())) < 1 << 20
     assert found["metadata"]["labels"] == {"grafana_dashboard": "1"}
+    given = yaml.safe_load((ROOT / "deploy" / "grafana" / "dashboards" / "kustomization.yaml").read_text())
+    (made,) = given["configMapGenerator"]
+    assert made["options"]["disableNameSuffixHash"] is True, "an upgrade would leave the old map beside the new"
 
 
 def test_the_rules_are_those_of_the_prometheus_folder() -> None:

@@ -245,7 +245,8 @@ class Story:
 
 def _asked(job: str) -> dict[str, str]:
     """Every expression of dashboards and recording rules, by where it stands."""
-    shown = {f"{q[0]}: {q[2]} {i}": q[3] for i, q in enumerate(queries(job, range_s=60, rate_interval="10s"))}
+    found = queries(job, range_s=60, rate_interval="10s", interval="1s")
+    shown = {f"{q[0]}: {q[2]} {i}": q[3] for i, q in enumerate(found)}
     return shown | {rule["record"]: rule["expr"] for rule in rules() if "record" in rule}
 
 
@@ -294,6 +295,13 @@ def test_every_expression_says_something_in_a_run_that_provokes_it(story: Story)
 
 def test_no_rule_fails(story: Story) -> None:
     assert story.broken_rules == set()
+
+
+def test_a_replay_that_was_inexact_is_on_its_tile(story: Story) -> None:
+    asked = queries("streamrnn-plain", range_s=60, rate_interval="10s", interval="1s")
+    (tile,) = (query.expr for query in asked if query.name == "Inexact replays A")
+    (shown,) = story.server.since(story.began_s, tile)
+    assert max(float(value) for _, value in shown["values"]) == 1
 
 
 def test_every_alert_is_written_out_with_its_labels_and_value(story: Story) -> None:

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from streamrnn.daemon import metric_table
+from streamrnn.daemon.endpoint.words import WORSE
 from tests.deploy.alerts import PROMETHEUS, RULE_FILES, alerts, markdown, rules
 from tests.support.programs import program
 
@@ -116,12 +117,27 @@ def test_rules_ask_for_metrics_that_exist() -> None:
 
 
 def test_recorded_series_say_which_labels_they_have_and_how_they_were_made() -> None:
-    levels = {"job", "topic", "topic_field", "partition", "partition_rival", "instance_phase"}
+    levels = {"topic", "topic_field", "partition"}
     for rule in rules():
         if "record" in rule:
             level, _, operation = rule["record"].split(":")
             assert level in levels
-            assert re.fullmatch(r"(max|min|ratio|mean5m|rate5m|(ratio|p99)_rate(5m|15m|1h))", operation)
+            assert re.fullmatch(r"(max|min|ratio|ratio_rate(15m|1h))", operation)
+
+
+def test_every_recorded_series_is_asked_for_by_an_alert() -> None:
+    asked = "\n".join(alert["expr"] for alert in alerts())
+    assert [rule["record"] for rule in rules() if "record" in rule and rule["record"] not in asked] == []
+
+
+def test_no_rule_matches_by_job_and_instance_which_two_clusters_may_share() -> None:
+    assert [rule for rule in rules() if re.search(r"\bon *\(", rule["expr"])] == []
+
+
+def test_worse_than_naive_means_the_same_to_the_alert_and_to_the_worker_s_page() -> None:
+    (alert,) = (alert for alert in alerts() if alert["alert"] == "StreamrnnWorseThanNaive")
+    assert f"partition:streamrnn_skill:min < {WORSE}\n" in alert["expr"]
+    assert f"below {WORSE} for" in alert["annotations"]["description"]
 
 
 def test_the_handbook_has_a_section_for_each_alert() -> None:

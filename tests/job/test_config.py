@@ -415,7 +415,7 @@ def test_a_key_without_a_certificate_is_refused(name: str) -> None:
         (
             {"host": "'::'", "token": "'${TOKEN}'", "certfile": "c"},
             "https://[::]:9308",
-            "/metrics open to those with the token, whether all is well to anybody who reaches ::",
+            "metrics and page open to those with the token, whether all is well to anybody who reaches ::",
         ),
     ],
 )

@@ -13,8 +13,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Metric
 
 from streamrnn.broker.protocol import TopicPartition
+from streamrnn.daemon.endpoint.http import HttpServer
 from streamrnn.daemon.health import Health
-from streamrnn.daemon.http import HttpServer
 from streamrnn.daemon.metrics import Metrics
 
 PATIENCE_S = 30.0

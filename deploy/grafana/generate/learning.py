@@ -6,15 +6,17 @@ from deploy.grafana.generate.frame import LEARNING, Line, assemble, line, sectio
 from deploy.grafana.generate.panels import SKILL, Panel, Steps, bars, graph, number, words
 from deploy.grafana.generate.promql import (
     EACH,
+    SEVERAL,
     TP,
     Query,
+    events,
     increase,
-    lately,
     mean,
     of,
     quantile,
     rate,
     ratio,
+    signed_mean,
     skill,
     skill_between,
     total,
@@ -52,7 +54,7 @@ def build() -> str:
 def _skill_now() -> Line:
     between = (
         "1 - error / error of the best naive rival, over the time chosen above, from all predictions whose target "
-        "became known in it."
+        f"became known in it. {SEVERAL}"
     )
     return line(
         10,
@@ -148,7 +150,7 @@ def _errors() -> Line:
             graph(
                 "Skill between scrapes",
                 "1 - error / error of the best rival of the predictions between two points of the graph: noisier than "
-                "the skill above, but without memory.",
+                f"the skill above, but without memory. {SEVERAL}",
                 "percentunit",
                 Query(skill_between(rate, TP), EACH),
                 steps=NAIVE,
@@ -161,7 +163,7 @@ def _errors() -> Line:
                 "Mean loss",
                 "Loss of predictions when their target became known, in scaled units; likelihoods may be below 0.",
                 "short",
-                Query(mean("streamrnn_prediction_loss"), EACH),
+                Query(signed_mean("streamrnn_prediction_loss"), EACH),
                 low=None,
             ),
         ),
@@ -410,7 +412,7 @@ def _mixture() -> Line:
 
 
 def _labels() -> Line:
-    alarms = f"round({total(lately(of('streamrnn_drift_alarms_total')), TP)})"
+    alarms = total(events(of("streamrnn_drift_alarms_total")), TP)
     return line(
         8,
         (

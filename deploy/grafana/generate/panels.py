@@ -37,6 +37,7 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 
 from deploy.grafana.generate.promql import STATES, Query
+from streamrnn.daemon.endpoint.words import WORSE
 
 Steps = tuple[tuple[float | None, str], ...]
 
@@ -60,7 +61,7 @@ def above(fail: float, warn: float) -> Steps:
     return ((None, "red"), (fail, "yellow"), (warn, "green"))
 
 
-SKILL: Steps = above(0, 0.02)
+SKILL: Steps = above(WORSE, 0.02)
 
 
 def _thresholds(steps: Steps) -> dashboard.ThresholdsConfig:

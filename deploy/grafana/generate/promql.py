@@ -50,6 +50,29 @@ def lately(selector: str) -> str:
     return f"increase({selector}[$__rate_interval])"
 
 
+def events(selector: str) -> str:
+    """How much a counter grew since the point before: each event at one point, and not extrapolated.
+
+    The last value within the hour before stands for scrapes that failed; a counter that fell has begun anew.
+    """
+    before = f"last_over_time({selector}[1h] offset $__interval)"
+    return f"({selector} - {before} >= 0 or {selector})"
+
+
+def since_recovery(metric: str) -> str:
+    """How much counters of partitions grew over the time that is looked at, if they grow in recovery.
+
+    It is before their first scrape, so they are born at 1, which is no increase. What a process has counted is all new
+    if it began in this time; of an older one, what it has counted more than before, or all where there was nothing.
+    """
+    selected, started = f"last_over_time({of(metric)}[$__range])", f"process_start_time_seconds{{{WORKER}}}"
+    began = f"({started} unless {started} == {started} offset $__range)"
+    return (
+        f"({selected} and ignoring (topic, partition) {began}) or "
+        f"clamp_min({selected} - {of(metric)} offset $__range, 0) or {selected}"
+    )
+
+
 def total(expr: str, by: str = "") -> str:
     """Sum, over everything or by labels."""
     return f"sum by ({by}) ({expr})" if by else f"sum({expr})"
@@ -68,6 +91,16 @@ def ratio(upper: str, lower: str, by: str = TP) -> str:
 def mean(metric: str, by: str = TP, *more: str) -> str:
     """Mean of what a summary or histogram of partitions observed."""
     return ratio(of(f"{metric}_sum", *more), of(f"{metric}_count", *more), by)
+
+
+def signed_mean(metric: str, by: str = TP) -> str:
+    """Mean of what may be below 0: the sum of such a summary falls, as if a process began anew."""
+    observed = of(f"{metric}_count")
+    grown = [
+        total(f"delta({selector}[$__rate_interval]) unless resets({observed}[$__rate_interval]) > 0", by)
+        for selector in (of(f"{metric}_sum"), observed)
+    ]
+    return " / ".join(grown)
 
 
 def quantile(share: float, buckets: str, by: str = "") -> str:
@@ -97,6 +130,13 @@ def skill_between(grown: Callable[[str], str], by: str = "") -> str:
     rivals = total(grown(of("streamrnn_rival_error_sum")), f"{by}, rival" if by else "rival")
     best = f"min by ({by}) ({rivals})" if by else f"min({rivals})"
     return f"1 - {error} / {best}"
+
+
+SEVERAL = (
+    "Of several targets it compares sums of errors, so that the one with the largest unit decides; the skill on the "
+    "newest predictions weighs them alike."
+)
+"""What to know of ``skill_between``."""
 
 
 STATES = {"live": 1, "replaying": 2, "restoring": 3, "stalled": 4}

@@ -10,13 +10,14 @@ from deploy.grafana.generate.promql import (
     WORKER,
     Query,
     age,
+    events,
     increase,
-    lately,
     of,
     of_worker,
     quantile,
     quantiles,
     rate,
+    since_recovery,
     total,
     worst,
 )
@@ -123,9 +124,9 @@ def _rebalances() -> Line:
             8,
             graph(
                 "Rebalances",
-                "Rebalances since the point before, by what happened to partitions of a worker.",
+                "Rebalances since the point before, each at one point, by what happened to partitions of a worker.",
                 "short",
-                Query(f"round({total(lately(of_worker('streamrnn_rebalances_total')), 'event')})", "{{event}}"),
+                Query(total(events(of_worker("streamrnn_rebalances_total")), "event"), "{{event}}"),
             ),
         ),
         (
@@ -169,12 +170,12 @@ def _recovery() -> Line:
     )
 
 
-def _counted(title: str, description: str, metric: str, legend: str) -> Panel:
+def _counted(title: str, description: str, grown: str, legend: str) -> Panel:
     return number(
         title,
         f"{description} In the time chosen.",
         "short",
-        Query(f"round({total(increase(of(metric)))})", legend, instant=True),
+        Query(f"round({total(grown)})", legend, instant=True),
         steps=((None, "green"), (1, "yellow")),
         sparkline=False,
     )
@@ -182,22 +183,22 @@ def _counted(title: str, description: str, metric: str, legend: str) -> Panel:
 
 def _inexact() -> Panel:
     text = "Recoveries that did not arrive at the committed digest: what is predicted may differ from before."
-    return _counted("Inexact replays", text, "streamrnn_inexact_replays_total", "inexact")
+    return _counted("Inexact replays", text, since_recovery("streamrnn_inexact_replays_total"), "inexact")
 
 
 def _corrupt() -> Panel:
     text = "Checkpoints found unusable and passed over in recovery."
-    return _counted("Corrupt checkpoints", text, "streamrnn_corrupt_checkpoints_total", "corrupt")
+    return _counted("Corrupt checkpoints", text, since_recovery("streamrnn_corrupt_checkpoints_total"), "corrupt")
 
 
 def _builds() -> Panel:
     text = "Restores from a checkpoint that another build wrote: expected after an upgrade."
-    return _counted("Changes of build", text, "streamrnn_build_changes_total", "changes")
+    return _counted("Changes of build", text, since_recovery("streamrnn_build_changes_total"), "changes")
 
 
 def _jumps() -> Panel:
     text = "Far jumps of record timestamps: refused, believed or taken back."
-    return _counted("Jumps of time", text, "streamrnn_time_jumps_total", "jumps")
+    return _counted("Jumps of time", text, increase(of("streamrnn_time_jumps_total")), "jumps")
 
 
 def _checkpoints() -> Line:
@@ -235,9 +236,9 @@ def _checkpoints() -> Line:
             6,
             graph(
                 "Failures",
-                "Checkpoints that could not be written, since the point before.",
+                "Checkpoints that could not be written, each at the first point after it.",
                 "short",
-                Query(f"round({total(lately(of('streamrnn_checkpoint_failures_total')), TP)})", EACH),
+                Query(total(events(of("streamrnn_checkpoint_failures_total")), TP), EACH),
             ),
         ),
     )

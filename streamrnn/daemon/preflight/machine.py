@@ -12,7 +12,7 @@ from streamrnn.broker.kafka_compression import PACKAGES, missing_codecs, what_is
 from streamrnn.broker.kafka_settings import reading_bytes
 from streamrnn.core.compiled import is_compiled
 from streamrnn.core.object_file import cache_directories
-from streamrnn.daemon.certificate import certificate_of
+from streamrnn.daemon.endpoint.certificate import certificate_of
 from streamrnn.daemon.preflight.findings import Finding, fine, problem, warning
 from streamrnn.errors import ConfigError
 from streamrnn.job.config import Config

@@ -57,8 +57,9 @@ def answers(prometheus: str, dashboard: dict[str, Any], job: str, times: range) 
     found: dict[int, dict[str, list[Any]]] = {}
     for panel in panels(dashboard):
         for target in panel.get("targets", ()):
-            interval = f"{max(4 * 5, times.step + 5)}s"
-            expr = filled(target["expr"], job, range_s=times[-1] - times[0], rate_interval=interval)
+            rate_interval, interval = f"{max(4 * 5, times.step + 5)}s", f"{times.step}s"
+            range_s = times[-1] - times[0]
+            expr = filled(target["expr"], job, range_s=range_s, rate_interval=rate_interval, interval=interval)
             if target["instant"]:
                 series = ask(prometheus, "query", query=expr, time=times[-1])
             else:

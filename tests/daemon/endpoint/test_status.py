@@ -7,11 +7,11 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from streamrnn.broker.protocol import TopicPartition
+from streamrnn.daemon.endpoint.history import History
+from streamrnn.daemon.endpoint.status import NAMES, Status
 from streamrnn.daemon.health import Health
-from streamrnn.daemon.history import History
 from streamrnn.daemon.metric_table import METRICS
 from streamrnn.daemon.metrics import Delta, Metrics
-from streamrnn.daemon.status import NAMES, Status
 
 A, B = TopicPartition("t", 0), TopicPartition("t", 1)
 NOW = 1_700_000_000.0

@@ -14,7 +14,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.core.counts import COUNTS
-from streamrnn.daemon.exposition import Exposition, Page, content_type, wants_openmetrics
+from streamrnn.daemon.endpoint.exposition import Exposition, Page, content_type, wants_openmetrics
 from streamrnn.daemon.metric_table import METRICS
 from streamrnn.daemon.metrics import Delta, Metrics
 from tests.support.endpoint import PATIENCE_S, Counted, body, endpoint, status

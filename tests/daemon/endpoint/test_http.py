@@ -15,8 +15,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from streamrnn.broker.protocol import TopicPartition
+from streamrnn.daemon.endpoint.http import MAX_SILENT, HttpServer
 from streamrnn.daemon.health import Health
-from streamrnn.daemon.http import MAX_SILENT, HttpServer
 from streamrnn.daemon.metrics import Metrics
 from streamrnn.errors import ConfigError
 

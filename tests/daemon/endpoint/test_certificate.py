@@ -17,14 +17,14 @@ import pytest
 
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.broker.security import Secret
-from streamrnn.daemon.certificate import Certificate
-from streamrnn.daemon.http import MAX_SILENT
+from streamrnn.daemon.endpoint.certificate import Certificate
+from streamrnn.daemon.endpoint.http import MAX_SILENT
 from streamrnn.errors import ConfigError
 from tests.support import certificates
 from tests.support.certificates import Pair
 from tests.support.endpoint import PATIENCE_S, Endpoint, descriptors, endpoint, everything, status
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LIVE = b"GET /healthz HTTP/1.0\r\n\r\n"
 
 
@@ -194,7 +194,7 @@ def test_closing_does_not_wait_for_handshakes(pair: Pair) -> None:
 @pytest.mark.parametrize("secure", [False, True])
 def test_the_images_health_check_asks_in_the_way_that_is_served(pair: Pair, secure: bool) -> None:
     """With a token as well, which it does not have."""
-    instruction = (ROOT / "docker" / "Dockerfile").read_text().partition("HEALTHCHECK")[2]
+    instruction = (ROOT / "docker" / "Dockerfile").read_text().rpartition("HEALTHCHECK")[2]  # the last stage's
     _, *arguments = json.loads(instruction[instruction.index("[") : instruction.index("\n", instruction.index("["))])
     with endpoint(certificate=certificate(pair) if secure else None, token=Secret("a" * 32)) as serving:
         command = [argument.replace("9308", str(serving.port)) for argument in arguments]

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from streamrnn.broker.protocol import TopicPartition
-from streamrnn.daemon.history import MOST, POINTS, History, Latency
+from streamrnn.daemon.endpoint.history import MOST, POINTS, History, Latency
 from streamrnn.daemon.metrics import Delta, Metrics
 
 TPS = TopicPartition("t", 0), TopicPartition("t", 1)

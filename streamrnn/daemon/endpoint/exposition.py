@@ -23,7 +23,7 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
 
-from streamrnn.daemon.recent import Recent
+from streamrnn.daemon.endpoint.recent import Recent
 
 MAX_AGE_S = 1.0
 

@@ -13,10 +13,10 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from streamrnn.broker.protocol import TopicPartition
-from streamrnn.daemon import words
+from streamrnn.daemon.endpoint import words
+from streamrnn.daemon.endpoint.history import History, Latency
+from streamrnn.daemon.endpoint.samples import Samples
 from streamrnn.daemon.health import Health
-from streamrnn.daemon.history import History, Latency
-from streamrnn.daemon.samples import Samples
 
 _P = "streamrnn_"
 _GAUGES = (

@@ -17,8 +17,8 @@ import pytest
 
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.broker.security import Secret
-from streamrnn.daemon import pages
-from streamrnn.daemon.http import HttpServer
+from streamrnn.daemon.endpoint import pages
+from streamrnn.daemon.endpoint.http import HttpServer
 from streamrnn.daemon.loop import Loop
 from streamrnn.daemon.metrics import Delta
 from streamrnn.daemon.opening import open_broker

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from streamrnn.daemon.recent import Recent
+from streamrnn.daemon.endpoint.recent import Recent
 
 
 class Made:

@@ -24,13 +24,13 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from streamrnn.broker.security import Secret
-from streamrnn.daemon.certificate import Certificate
-from streamrnn.daemon.exposition import MAX_AGE_S
+from streamrnn.daemon.endpoint.certificate import Certificate
+from streamrnn.daemon.endpoint.exposition import MAX_AGE_S
+from streamrnn.daemon.endpoint.pages import Answer, Pages, refused
+from streamrnn.daemon.endpoint.request import MAX_HEAD_BYTES, Refused, Request, read_request
 from streamrnn.daemon.health import Health
 from streamrnn.daemon.logs import Seldom
-from streamrnn.daemon.pages import Answer, Pages, refused
 from streamrnn.daemon.questions import Questions
-from streamrnn.daemon.request import MAX_HEAD_BYTES, Refused, Request, read_request
 from streamrnn.errors import ConfigError
 
 MAX_SILENT = 64

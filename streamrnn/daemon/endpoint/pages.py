@@ -24,14 +24,14 @@ from prometheus_client import CollectorRegistry
 
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.broker.security import Secret, is_loopback
-from streamrnn.daemon.exposition import Exposition, content_type, wants_openmetrics
+from streamrnn.daemon.endpoint.exposition import Exposition, content_type, wants_openmetrics
+from streamrnn.daemon.endpoint.history import STEP_S, History
+from streamrnn.daemon.endpoint.recent import Recent
+from streamrnn.daemon.endpoint.request import Refused, Request
+from streamrnn.daemon.endpoint.shell import Shell
+from streamrnn.daemon.endpoint.status import Status
 from streamrnn.daemon.health import Health
-from streamrnn.daemon.history import STEP_S, History
 from streamrnn.daemon.questions import BusyError, Questions
-from streamrnn.daemon.recent import Recent
-from streamrnn.daemon.request import Refused, Request
-from streamrnn.daemon.shell import Shell
-from streamrnn.daemon.status import Status
 from streamrnn.daemon.traces import named_key
 from streamrnn.escaping import names
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from prometheus_client import CollectorRegistry
 
 from streamrnn.broker.protocol import TopicPartition
-from streamrnn.daemon.samples import Samples
+from streamrnn.daemon.endpoint.samples import Samples
 
 STEP_S = 5.0
 MOST = 720

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamrnn.daemon.words import Situation, counted, missing_fields, state, worse_than
+from streamrnn.daemon.endpoint.words import Situation, counted, missing_fields, state, worse_than
 
 
 @pytest.mark.parametrize(
