@@ -17,7 +17,7 @@ import numpy as np
 
 from streamrnn.drafting.curves import curve, ranges
 from streamrnn.drafting.encoders import period_of
-from streamrnn.drafting.fields import Field, Floats, Kind, field_of
+from streamrnn.drafting.fields import Field, Floats, Kind, field_of, standard
 from streamrnn.drafting.neighbours import changes, previous
 from streamrnn.drafting.written import numbers_within
 
@@ -39,7 +39,7 @@ _BULK: Final = 0.01
 
 def gives_away(field: Field, target: Field, *, classes: bool) -> str | None:
     """Why a field is known only when the target is; None where nothing says so."""
-    if field.kind in (Kind.ARRAY, Kind.NOTHING) or field is target:
+    if not field.is_single or field.kind is Kind.NOTHING or field is target:
         return None
     if equals(field, target):
         return "the same as the target"
@@ -105,7 +105,7 @@ def equals(a: Field, b: Field) -> bool:
             return False
         usual = places[counts.argmax()]
         return bool(same[(x != usual) | (y != usual)].mean() >= _SELDOM)
-    if Kind.ARRAY in (a.kind, b.kind):
+    if not (a.is_single and b.is_single):
         return False
     pairs = [(x, y) for x, y in zip(a.texts, b.texts, strict=True) if x is not None and y is not None]
     if len(pairs) < 3 or sum(x == y for x, y in pairs) < _NEARLY_ALL * len(pairs):
@@ -121,7 +121,7 @@ def _function_of(x: Floats, y: Floats) -> str | None:
     if len(a) < _ENOUGH or min(len(np.unique(a)), len(np.unique(b))) < _FEWEST_VALUES:
         return None
     if _is_linear(a, b):
-        slope = float(np.cov(a, b)[0, 1] / np.var(b, ddof=1))
+        slope = _correlation(a, b) * _deviation(a) / _deviation(b)
         return f"a linear function of the target ({slope:.4g} times it{_plus(float(a.mean() - slope * b.mean()))})"
     if len(a) >= _ORDERED and len(np.unique(b)) >= 20 and abs(_correlation(_ranks(a), _ranks(b))) > _MONOTONE:
         return "rises and falls with the target in every record"
@@ -161,7 +161,9 @@ def _tells_class(field: Field, target: Field) -> str | None:
         by_value[x].add(y)
     if len(pairs) >= 5 * len(by_value) and all(len(found) == 1 for found in by_value.values()):
         return "each of its values has one class of the target"
-    if not field.is_numeric:
+    mixed = sum(len(found) > 1 for found in by_value.values())
+    # What was rounded has one value of both classes at each bound.
+    if not field.is_numeric or (mixed and (mixed >= len(classes) or len(by_value) < 10 * len(classes))):
         return None
     known = [(x, y) for x, y in zip(field.numbers.tolist(), target.texts, strict=True) if x == x and y is not None]
     ordered = [y for _, y in sorted(known)]
@@ -179,15 +181,15 @@ def together(fields: Sequence[Field], target: Field, keys: Sequence[str | None])
     usable = [f for f in fields if f.kind is Kind.NUMBER and np.isnan(f.numbers).mean() < 0.05]
     columns = [field.numbers for field in usable]
     before = previous(target, keys)
-    if known_before := bool(np.isnan(before).mean() < 0.5 and np.nanstd(before) > 0):
+    if known_before := bool(np.isnan(before).mean() < 0.5 and np.nanmax(before) > np.nanmin(before)):
         columns.append(before)
     known = ~np.isnan(y)
     for column in columns:
         known &= ~np.isnan(column)
     if not usable or known.sum() < max(_ENOUGH, 5 * len(columns)) or len(np.unique(y[known])) < _FEWEST_VALUES:
         return [], False
-    x = np.stack([_standard(column[known]) for column in columns], axis=1)
-    z = _standard(y[known])
+    x = np.stack([standard(column[known]) for column in columns], axis=1)
+    z = standard(y[known])
     weights = np.linalg.lstsq(x, z, rcond=1e-9)[0].tolist()
     if float(np.mean((z - x @ np.array(weights)) ** 2)) > 1 - _EXPLAINED:
         return [], False
@@ -211,7 +213,7 @@ def repeated(fields: Mapping[str, Field]) -> dict[str, str]:
             numbers.append(field)
     if len(numbers) < 2:
         return found
-    rough = np.nan_to_num(np.stack([_standard(field.numbers) for field in numbers]))
+    rough = np.nan_to_num(np.stack([standard(field.numbers) for field in numbers]))
     alike = np.abs(rough @ rough.T) / rough.shape[1] > 0.9999
     for j, field in enumerate(numbers):
         for other in (numbers[i] for i in range(j) if alike[i, j] and numbers[i].path not in found):
@@ -232,22 +234,20 @@ def _is_linear(a: Floats, b: Floats) -> bool:
     """Whether one number is a linear function of the other, for the many as for the few that lie far out."""
     if _correlation(a, b) ** 2 <= _LINEAR:
         return False
-    low, high = np.percentile(a, (5.0, 95.0))
-    x, y = _standard(a), _standard(b)
-    left = np.abs(x - np.sign(_correlation(a, b)) * y) * float(a.std())
+    x, y = standard(a), standard(b)
+    low, high = np.percentile(x, (5.0, 95.0))
+    left = np.abs(x - np.sign(_correlation(a, b)) * y)
     return bool(np.percentile(left, 95.0) <= _BULK * (high - low)) or low == high
 
 
 def _correlation(a: Floats, b: Floats) -> float:
-    x, y = _standard(a), _standard(b)
+    x, y = standard(a), standard(b)
     return float(np.mean(x * y))
 
 
-def _standard(values: Floats) -> Floats:
-    """To mean 0 and deviation 1, what is missing left out of both."""
-    deviation = float(np.nanstd(values))
-    result: Floats = (values - np.nanmean(values)) / (deviation if deviation > 0 else 1.0)
-    return result
+def _deviation(values: Floats) -> float:
+    largest = float(np.abs(values).max())
+    return float((values / largest).std()) * largest if largest > 0 else 0.0
 
 
 def _ranks(values: Floats) -> Floats:

@@ -13,11 +13,11 @@ import numpy as np
 from streamrnn.drafting import copies
 from streamrnn.drafting.encoders import Feature, Habits, LeftOut, encoded, habits_of, is_heavy, skewness
 from streamrnn.drafting.event_time import EventTime, betraying, time_of
-from streamrnn.drafting.fields import Field, Kind, fields_of
+from streamrnn.drafting.fields import Field, Kind, fields_of, standard
 from streamrnn.drafting.neighbours import holds_next, holds_previous
 from streamrnn.drafting.sample import Sample
 from streamrnn.drafting.sizes import Sizes, sizes_of
-from streamrnn.drafting.streams import Streams, streams_of
+from streamrnn.drafting.streams import Streams, named_like_an_entity, streams_of
 from streamrnn.drafting.target import Target, target_of
 from streamrnn.escaping import name, names
 
@@ -44,7 +44,7 @@ class Draft:
 
 def draft(sample: Sample, wanted: str | None = None) -> Draft:
     """The job that fits this sample, with ``wanted`` as its target. Raises ConfigError where there is none."""
-    fields = fields_of(sample)
+    fields, passed = fields_of(sample, wanted, named_like_an_entity)
     streams = streams_of(sample, fields)
     target = target_of(sample, fields, streams, wanted)
     time = time_of(sample, fields)
@@ -66,7 +66,11 @@ def draft(sample: Sample, wanted: str | None = None) -> Draft:
         heavy=target.classes is None and _is_heavy(target.field),
         wanders=target.known == "forecast" and _wanders(target.field, streams),
         zeros_left_out=habits.zeros_left_out,
-        warnings=[*_warnings(sample, streams, time, target), *_sum_of(features, fields, streams, target)],
+        warnings=[
+            *_passed(len(fields), passed),
+            *_warnings(sample, streams, time, target),
+            *_sum_of(features, fields, streams, target),
+        ],
     )
 
 
@@ -121,9 +125,9 @@ def _leak(field: Field, streams: Streams, target: Target) -> str | None:
 def _is_heavy(field: Field) -> bool:
     """Whether a number's errors will be ruled by a few large values."""
     known = field.numbers[~np.isnan(field.numbers)]
-    if len(known) < 20 or known.std() == 0:
+    if len(known) < 20 or known.min() == known.max():
         return False
-    kurtosis = float((((known - known.mean()) / known.std()) ** 4).mean())
+    kurtosis = float((standard(known) ** 4).mean())
     return is_heavy(known) or abs(skewness(known)) > 2.0 or kurtosis > 10.0
 
 
@@ -131,13 +135,21 @@ def _wanders(field: Field, streams: Streams) -> bool:
     """Whether the next value of a series lies near its last one rather than near their mean."""
     last: dict[str | None, float] = {}
     differences = []
-    for key, value in zip(streams.keys, field.numbers.tolist(), strict=True):
+    for key, value in zip(streams.keys, standard(field.numbers).tolist(), strict=True):
         if value == value:
             if key in last:
                 differences.append(value - last[key])
             last[key] = value
-    spread = float(np.nanvar(field.numbers))
-    return len(differences) >= 20 and spread > 0 and float(np.mean(np.square(differences))) < _WANDERS * spread
+    return len(differences) >= 20 and float(np.mean(np.square(differences))) < _WANDERS and field.distinct > 1
+
+
+def _passed(n: int, passed: int) -> list[str]:
+    if not passed:
+        return []
+    return [
+        f"records have {n + passed:,} fields, of which {passed:,} were not looked at: only the {n} that come most "
+        "often are features or left out below; others can be added by hand"
+    ]
 
 
 def _warnings(sample: Sample, streams: Streams, time: EventTime, target: Target) -> list[str]:

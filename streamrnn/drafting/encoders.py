@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from streamrnn.drafting.fields import Field, Floats, Kind
+from streamrnn.drafting.fields import Field, Floats, Kind, standard
 from streamrnn.escaping import name, one_line
 
 MOST_CATEGORIES: Final = 30
@@ -27,6 +27,8 @@ _BUCKETS: Final = ((64, 16), (256, 32), (4_096, 64), (math.inf, 128))
 _HEAVY: Final = 3.0
 """Skewness from which on logarithms are tried."""
 _ENOUGH: Final = 20
+_MOSTLY: Final = 0.5
+"""The share of texts that may differ for them to be categories."""
 _SHOWN: Final = 24
 
 CODE = re.compile(
@@ -96,18 +98,29 @@ def _useless(field: Field) -> str | None:
         return "null in every record"
     if field.kind is Kind.ARRAY:
         return "no single values: an array of changing length, objects too deep, or numbers beyond float64"
+    if field.kind is Kind.UNEVEN:
+        return f"{field.kind.value}; have the producer write the same everywhere"
+    if field.kind is Kind.BEYOND:
+        return f"no single values that a job can hold: {field.kind.value}, and such a record would be a dead letter"
     if field.kind is Kind.TIME:
         return _time(field)
     if field.distinct == 1:
         (value,) = field.counts
         absent = f" or missing ({percent(field.missing_share)})" if field.missing_share else ""
         return f"the same in every record: {one_line(value, _SHOWN)}{absent}"
+    if field.written is not None and field.distinct > MOST_CATEGORIES:
+        return field.written
     if field.kind in (Kind.TEXT, Kind.MIXED) and _is_free_text(field):
         return f"free text, {field.distinct:,} different ones in {field.present:,}; make numbers or categories of it"
     if only_grows(field) and not period_of(field):
         return "a counter: it grows with every record, so as a number it teaches nothing that lasts"
     if is_identifier(field):
         return f"an identifier: {field.distinct:,} different values in {field.present:,} records"
+    if field.kind in (Kind.TEXT, Kind.MIXED) and field.distinct > max(MOST_CATEGORIES, _MOSTLY * field.present):
+        return (
+            f"an identifier or free text: {field.distinct:,} different values in {field.present:,} records, of which a "
+            "category would be hashed together with others"
+        )
     return None
 
 
@@ -186,8 +199,7 @@ def is_heavy(known: Floats) -> bool:
 
 def skewness(values: Floats) -> float:
     """How lopsided values lie about their mean; 0 for symmetric and constant ones."""
-    deviation = float(values.std())
-    return float((((values - values.mean()) / deviation) ** 3).mean()) if deviation > 0 else 0.0
+    return float((standard(values) ** 3).mean())
 
 
 def _category(field: Field) -> Feature:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -21,12 +21,15 @@ import numpy.typing as npt
 
 from streamrnn.drafting.sample import Sample
 from streamrnn.drafting.times import TimeFormat, milliseconds, time_format
+from streamrnn.drafting.written import as_written, numbers_written
 from streamrnn.errors import RecordError
 from streamrnn.job.codec.fields import number_or_text
 from streamrnn.learner.features import canonical_text
 from streamrnn.learner.paths import Step, path_text
 
 MOST_FIELDS: Final = 400
+_MOST_TOLD_APART: Final = 20_000
+"""Fields among which those are chosen that are looked at; records whose names never repeat would fill the memory."""
 MOST_DEPTH: Final = 8
 LONGEST_ARRAY: Final = 8
 """Elements up to which those of an array count as fields of their own, where they are always as many."""
@@ -46,6 +49,8 @@ class Kind(Enum):
     TIME = "a time"
     MIXED = "values of several types"
     ARRAY = "no single value"
+    UNEVEN = "a single value in some records, and an object or an array in others"
+    BEYOND = "a number beyond float64, at least in some records"
     NOTHING = "nothing"
 
 
@@ -110,28 +115,70 @@ class Field:
         return bool(len(known) and (known == np.floor(known)).all())
 
     @property
+    def is_single(self) -> bool:
+        """Whether it holds single values that a job can read."""
+        return self.kind not in (Kind.ARRAY, Kind.UNEVEN, Kind.BEYOND)
+
+    @cached_property
+    def written(self) -> str | None:
+        """What to say of text that is a number written for people; None where it is none."""
+        if self.kind is not Kind.TEXT or numbers_written(self.texts) is None:
+            return None
+        return as_written(self.texts)
+
+    @property
     def is_numeric(self) -> bool:
         """Whether it can be a number for the learner."""
         return self.kind in (Kind.NUMBER, Kind.BOOLEAN)
 
 
-def fields_of(sample: Sample) -> dict[str, Field]:
-    """The fields of the sample by path, in the order in which they first came."""
+class _Within(dict[str, Any]):
+    """Stands for an object whose fields are fields of their own."""
+
+
+def standard(values: Floats) -> Floats:
+    """To mean 0 and deviation 1, what is missing left out of both; however large they are."""
+    largest = float(np.nanmax(np.abs(values), initial=0.0))
+    scaled = values / largest if largest > 0 else values
+    deviation = float(np.nanstd(scaled))
+    result: Floats = (scaled - np.nanmean(scaled)) / (deviation if deviation > 0 else 1.0)
+    return result
+
+
+def fields_of(
+    sample: Sample, wanted: str | None = None, likely_key: Callable[[str], bool] = lambda _: False
+) -> tuple[dict[str, Field], int]:
+    """The fields of the sample by path, in the order in which they first came, and how many were not looked at.
+
+    Where there are more than ``MOST_FIELDS``, the one that is wanted is kept, then those whose path is likely a key's,
+    then those that come in most records.
+    """
     columns: dict[tuple[Step, ...], dict[int, Any]] = {}
+    passed: set[int] = set()
     for i, document in enumerate(sample.documents):
         for steps, value in _leaves(document, ()):
             column = columns.get(steps)
             if column is None:
-                if len(columns) == MOST_FIELDS:
+                if len(columns) >= _MOST_TOLD_APART and path_text(steps) != wanted:
+                    passed.add(hash(steps))
                     continue
                 column = columns[steps] = {}
             column[i] = value
+    columns = _without_uneven_arrays(_without_objects(columns))
+
+    def rank(steps: tuple[Step, ...]) -> tuple[bool, bool, int]:
+        path = path_text(steps)
+        return path != wanted, not likely_key(path), -len(columns[steps])
+
+    ranked = sorted(columns, key=rank)
+    kept = set(ranked[:MOST_FIELDS])
     n = len(sample)
     found = {}
-    for steps, column in _without_uneven_arrays(columns).items():
-        path = path_text(steps)
-        found[path] = field_of(path, [column.get(i) for i in range(n)], absent=n - len(column))
-    return found
+    for steps, column in columns.items():
+        if steps in kept:
+            path = path_text(steps)
+            found[path] = field_of(path, [column.get(i) for i in range(n)], absent=n - len(column))
+    return found, len(columns) - len(kept) + len(passed)
 
 
 def field_of(path: str, values: Sequence[Any], absent: int = 0) -> Field:
@@ -140,8 +187,11 @@ def field_of(path: str, values: Sequence[Any], absent: int = 0) -> Field:
     kinds = {_kind_of(value) for value in known}
     if not known:
         return Field(path, Kind.NOTHING, values, absent)
-    if kinds & {Kind.ARRAY}:
-        return Field(path, Kind.ARRAY, values, absent)
+    if Kind.ARRAY in kinds and len(kinds) > 1:
+        return Field(path, Kind.UNEVEN, values, absent)
+    for kind in (Kind.ARRAY, Kind.BEYOND):
+        if kind in kinds:
+            return Field(path, kind, values, absent)
     if kinds <= {Kind.NUMBER, Kind.TEXT} and (found := time_format(path, known)) is not None:
         return Field(path, Kind.TIME, values, absent, format=found)
     if kinds == {Kind.TEXT}:
@@ -166,7 +216,7 @@ def _kind_of(value: Any) -> Kind:
     if isinstance(value, bool):
         return Kind.BOOLEAN
     if isinstance(value, int | float):
-        return Kind.NUMBER if abs(value) < _TOO_LARGE else Kind.ARRAY
+        return Kind.NUMBER if abs(value) < _TOO_LARGE else Kind.BEYOND
     return Kind.TEXT if isinstance(value, str) else Kind.ARRAY
 
 
@@ -187,6 +237,7 @@ def _leaves(value: Mapping[str, Any], steps: tuple[Step, ...]) -> Iterator[tuple
     for key, inner in value.items():
         path = (*steps, key)
         if isinstance(inner, dict) and len(path) < MOST_DEPTH:
+            yield path, _Within()
             yield from _leaves(inner, path)
         elif isinstance(inner, dict):
             yield path, []  # too deep to be told apart
@@ -198,9 +249,24 @@ def _leaves(value: Mapping[str, Any], steps: tuple[Step, ...]) -> Iterator[tuple
             yield path, inner
 
 
+def _without_objects(columns: dict[tuple[Step, ...], dict[int, Any]]) -> dict[tuple[Step, ...], dict[int, Any]]:
+    """Without those fields that are objects wherever they are anything, as their own fields stand for them."""
+    return {
+        steps: column
+        for steps, column in columns.items()
+        if not any(isinstance(v, _Within) for v in column.values())
+        or not all(v is None or isinstance(v, _Within) for v in column.values())
+    }
+
+
 def _without_uneven_arrays(columns: dict[tuple[Step, ...], dict[int, Any]]) -> dict[tuple[Step, ...], dict[int, Any]]:
     """Arrays become their elements where they always have as many, and stay one field each where they do not."""
-    arrays = {steps: {len(v) for v in column.values() if isinstance(v, list)} for steps, column in columns.items()}
+    # What is no list either counts as another length.
+    arrays = {
+        steps: {len(v) if isinstance(v, list) else -1 for v in column.values() if v is not None}
+        for steps, column in columns.items()
+        if any(isinstance(v, list) for v in column.values())
+    }
     even = {steps for steps, lengths in arrays.items() if len(lengths) == 1 and (*steps, 0) in columns}
     return {
         steps: column

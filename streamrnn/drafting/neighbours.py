@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from streamrnn.drafting.fields import Field, Floats, Kind
+from streamrnn.drafting.fields import Field, Floats, standard
 
 AHEAD: Final = 3
 """Records of its stream that a field is compared with the target of, from the next one on."""
@@ -57,7 +57,7 @@ def _holds(field: Field, target: Field, keys: Sequence[str | None], ahead: int) 
     after = moved(len(keys), keys, 1)
     # Where the other record's target is not that before it, or not that behind it.
     pairs = [(i, at) for i, at in enumerate(there) if at >= 0 and (moves[at] or (after[at] >= 0 and moves[after[at]]))]
-    if field.kind is Kind.ARRAY or len(pairs) < _ENOUGH:
+    if not field.is_single or len(pairs) < _ENOUGH:
         return False
     if field.is_numeric and target.is_numeric:
         here, other = np.array(pairs).T
@@ -73,11 +73,14 @@ def _linear(x: Floats, other: Floats, own: Floats) -> bool:
     x, other, own = x[known], other[known], own[known]
     if len(x) < _ENOUGH or len(np.unique(x)) < 2 or len(np.unique(other)) < 2 or not (other != own).any():
         return False
-    slope, constant = np.polyfit(other, x, 1)
-    left = np.square(x - constant - slope * other)
+    # Both to deviation 1, so that no square overflows and the slope is how they go together.
+    x, together = standard(x), standard(np.concatenate([other, own]))
+    other, own = together[: len(x)], together[len(x) :]
+    slope = float(np.mean(x * (other - other.mean()))) / float(np.var(other))
+    left = np.square(x - slope * (other - other.mean()))
     change = np.square(slope * (other - own))[other != own]
     nearly = max(1, int(_NEARLY_ALL * len(left)))
-    return bool(slope != 0 and np.sort(left)[:nearly].mean() < _LEFT * np.median(change))
+    return bool(len(change) and np.sort(left)[:nearly].mean() < _LEFT * np.median(change))
 
 
 def changes(target: Field, keys: Sequence[str | None]) -> list[bool]:

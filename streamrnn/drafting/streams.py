@@ -123,7 +123,12 @@ def _entities(fields: Mapping[str, Field]) -> list[Field]:
 
 def is_named_like_an_entity(field: Field) -> bool:
     """Whether a field's name is one that people give to what records are about."""
-    return _ENTITY.search(field.path.rpartition(".")[2]) is not None
+    return named_like_an_entity(field.path)
+
+
+def named_like_an_entity(path: str) -> bool:
+    """Whether the last name of a path is one of these."""
+    return _ENTITY.search(path.rpartition(".")[2]) is not None
 
 
 def _is_entity(field: Field) -> bool:

@@ -94,11 +94,13 @@ def _named(sample: Sample, fields: Mapping[str, Field], wanted: str) -> Field:
             f"--target: {name(wanted)!r} is null in all {len(sample):,} records looked at of {where}, so there is "
             "nothing to learn; expected a field that has values"
         )
-    if field.kind in (Kind.ARRAY, Kind.TIME):
+    if field.kind is Kind.TIME or not field.is_single:
         raise ConfigError(
             f"--target: {name(wanted)!r} is {field.kind.value}; expected a number or a field with a few values (of an "
             "array, an element: a[0])"
         )
+    if field.written is not None and field.distinct > MOST_CLASSES:
+        raise ConfigError(f"--target: {name(wanted)!r} is {field.written}")
     if field.kind in (Kind.TEXT, Kind.MIXED) and not 2 <= field.distinct <= MOST_CLASSES:
         raise ConfigError(
             f"--target: {name(wanted)!r} has {field.distinct:,} different values; "

@@ -23,7 +23,10 @@ _MOST_WITHIN: Final = 4
 
 _PLAIN = re.compile(r"(?<![\w.])-?[0-9]{1,18}(?:\.[0-9]{1,18})?")
 
-_CURRENCY = r"(?:[$€£¥₹₽₩₺₴฿]|(?:US|CA|AU|NZ|HK|R)\$|(?:USD|EUR|GBP|JPY|CHF|CNY|INR|AUD|CAD|SEK|NOK|DKK|PLN|CZK|BRL|KRW|TRY|ZAR)\b)"
+_CURRENCY = (
+    r"(?:[$€£¥₹₽₩₺₴฿]|(?:US|CA|AU|NZ|HK|R)\$"
+    r"|(?:USD|EUR|GBP|JPY|CHF|CNY|INR|AUD|CAD|SEK|NOK|DKK|PLN|CZK|BRL|KRW|TRY|ZAR)\b)"
+)
 _SEPARATOR = r"[,.'\u2019_ \u00a0\u202f]"
 _DIGITS = (
     rf"[0-9]{{1,3}}(?P<group>{_SEPARATOR})[0-9]{{3}}(?:(?P=group)[0-9]{{3}})*(?:[.,][0-9]+)?"

@@ -1,7 +1,9 @@
 """What an evaluation comes to, in one number and a sentence: skill, against the best of the naive rivals.
 
 Skill is 1 - error / error of the rival: 1 is perfect, 0 no better, and below 0 worse than doing without a model. The
-error is the first metric; of accuracy, what it leaves to 1.
+error is the first metric. Of classes it is the log-loss, against those rivals that give probabilities: of a rare class,
+nobody is right more often than by never saying it, however much the probabilities are worth. A rival without any is
+asked whether it is right more often.
 """
 
 from __future__ import annotations
@@ -13,10 +15,15 @@ from typing import Final
 
 from streamrnn.offline.scoring import HIGHER_IS_BETTER, MODEL, Score
 
+_ACCURACY: Final = "accuracy"
+_LOG_LOSS: Final = "log-loss"
+
 FEW: Final = 1_000
 """Scored predictions below which a verdict says how little it rests on."""
 SLIGHT: Final = 0.01
 """A skill that is no more than this is said to be slight."""
+FEW_ERRORS: Final = 30
+"""Wrong classes, of the model or its rival, below which a difference may be chance."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,8 @@ class Verdict:
     metric: str
     model: Score
     rival: Score
+    right_more_often: Score | None = None
+    """A rival without probabilities that is right more often than the model, by more than chance."""
 
     @property
     def skill(self) -> float:
@@ -40,7 +49,7 @@ class Verdict:
     @property
     def good(self) -> bool:
         """Whether the model is better than its best rival."""
-        return self.skill > 0
+        return self.skill > 0 and self.right_more_often is None
 
     @property
     def sentence(self) -> str:
@@ -53,14 +62,29 @@ class Verdict:
         )
         if math.isnan(self.skill):
             return f"{target}: the {rival} is always right ({values}): there is nothing for a model to add"
-        if self.skill > SLIGHT:
+        if self.right_more_often is not None:
+            other = self.right_more_often
+            accuracy = f"{_shown(self.model.values[_ACCURACY])} against {_shown(other.values[_ACCURACY])}"
+            meaning = (
+                f"but the {other.predictor} is right more often (accuracy {accuracy}), so do not deploy it like this"
+            )
+        elif self.skill > SLIGHT:
             meaning = "the model predicts better than every naive rival"
         elif self.good:
             meaning = "the model is hardly better than its best naive rival"
         else:
             meaning = "the model is no better than a naive rival, so do not deploy it like this"
-        few = f"; but this rests on {self.model.scored:,} predictions only" if self.model.scored < FEW else ""
-        return f"{target}: skill {self.skill:.3f} against the best rival, the {rival} ({values}): {meaning}{few}"
+        return f"{target}: skill {self.skill:.3f} against the best rival, the {rival} ({values}): {meaning}{self._few}"
+
+    @property
+    def _few(self) -> str:
+        """How little the verdict rests on, where it does."""
+        if self.model.scored < FEW:
+            return f"; but this rests on {self.model.scored:,} predictions only"
+        mine, other = (_wrong(score) for score in (self.model, self.rival))
+        if mine is None or other is None or min(mine, other) >= FEW_ERRORS:
+            return ""
+        return f"; but this rests on few errors: {mine:,} wrong classes of the model, {other:,} of the rival"
 
 
 def verdicts(metric: str, scores: Sequence[Score]) -> list[Verdict]:
@@ -68,9 +92,30 @@ def verdicts(metric: str, scores: Sequence[Score]) -> list[Verdict]:
     found = []
     for target in dict.fromkeys(score.target for score in scores):
         mine, *rivals = sorted((s for s in scores if s.target == target), key=lambda s: s.predictor != MODEL)
+        probable = [rival for rival in rivals if _LOG_LOSS in rival.values]
+        if metric == _ACCURACY and _LOG_LOSS in mine.values and probable:
+            rival = min(probable, key=lambda s: s.values[_LOG_LOSS])
+            found.append(Verdict(_LOG_LOSS, mine, rival, _right_more_often(mine, rivals)))
+            continue
         sign = -1.0 if metric in HIGHER_IS_BETTER else 1.0
         found.append(Verdict(metric, mine, min(rivals, key=lambda s: sign * s.values[metric])))
     return found
+
+
+def _right_more_often(model: Score, rivals: Sequence[Score]) -> Score | None:
+    """The best of the rivals without probabilities, if it beats the model by two deviations of the errors."""
+    silent = [rival for rival in rivals if _LOG_LOSS not in rival.values]
+    if not silent or not model.scored:
+        return None
+    best = max(silent, key=lambda s: s.values[_ACCURACY])
+    mine, other = (score.scored * (1.0 - score.values[_ACCURACY]) for score in (model, best))
+    return best if mine - other > 2.0 * math.sqrt(mine + other) else None
+
+
+def _wrong(score: Score) -> int | None:
+    """How many classes were wrong, None for numbers."""
+    accuracy = score.values.get(_ACCURACY)
+    return None if accuracy is None else round(score.scored * (1.0 - accuracy))
 
 
 def _shown(value: float) -> str:

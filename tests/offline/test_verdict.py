@@ -49,6 +49,36 @@ def test_few_predictions_are_told() -> None:
     assert verdict.sentence.endswith("; but this rests on 2 predictions only")
 
 
+def classes(model: tuple[float, float], frequencies: tuple[float, float], last: float, n: int = 10_000) -> list[Score]:
+    return [
+        Score("y", "model", n, {"accuracy": model[0], "log-loss": model[1]}),
+        Score("y", "class frequencies", n, {"accuracy": frequencies[0], "log-loss": frequencies[1]}),
+        Score("y", "last class", n, {"accuracy": last}),
+    ]
+
+
+def test_of_a_rare_class_probabilities_decide() -> None:
+    (verdict,) = verdicts("accuracy", classes((0.93, 0.1), (0.93, 0.25), 0.87))
+    assert (verdict.metric, verdict.skill, verdict.good) == ("log-loss", pytest.approx(0.6), True)
+    assert verdict.sentence == (
+        "y: skill 0.600 against the best rival, the class frequencies (log-loss 0.1000 against 0.2500): the model "
+        "predicts better than every naive rival"
+    )
+
+
+def test_a_rival_without_probabilities_that_is_right_more_often_is_better() -> None:
+    (verdict,) = verdicts("accuracy", classes((0.8, 0.5), (0.6, 0.6), 0.9))
+    assert not verdict.good
+    assert "but the last class is right more often (accuracy 0.8000 against 0.9000)" in verdict.sentence
+    (by_chance,) = verdicts("accuracy", classes((0.8, 0.5), (0.6, 0.6), 0.801))
+    assert by_chance.good
+
+
+def test_few_errors_are_told() -> None:
+    (verdict,) = verdicts("accuracy", classes((0.9990, 0.0113), (0.9997, 0.0053), 0.9993, n=3_000))
+    assert verdict.sentence.endswith("; but this rests on few errors: 3 wrong classes of the model, 1 of the rival")
+
+
 def test_nothing_scored_is_no_verdict() -> None:
     (verdict,) = verdicts("MAE", scores("MAE", n=0, model=math.nan, last=math.nan))
     assert "nothing was scored" in verdict.sentence

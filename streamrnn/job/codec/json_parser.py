@@ -78,12 +78,20 @@ class JsonParser:
 
 
 def parse_all(value: bytes) -> Any:
-    """Everything that ``value`` holds, None where it cannot be told: to look at, not to learn from."""
+    """Everything that ``value`` holds, None where it cannot be told: to look at, not to learn from.
+
+    A number beyond float64 is infinite here, so that one field does not hide all others.
+    """
     try:
         if value.count(b"{") + value.count(b"[") > MAX_DEPTH:
             _check_depth(value)
         mended = _mended(value)
-        return msgspec.json.decode(value) if mended == value else _decode_anything(mended)
+        try:
+            return msgspec.json.decode(value) if mended == value else _decode_anything(mended)
+        except (msgspec.DecodeError, ValueError) as error:
+            if "out of range" not in str(error):
+                raise
+            return _decode_beyond(mended)
     except (msgspec.DecodeError, ValueError, RecursionError):
         return None
 
@@ -115,6 +123,9 @@ def _float(text: str) -> float:
     return value
 
 
+_decode_beyond = msgspec.json.Decoder(
+    Any, float_hook=lambda text: math.nan if text == _NAN_LITERAL else float(text)
+).decode
 _decode_anything = msgspec.json.Decoder(Any, float_hook=_float).decode
 
 
