@@ -55,6 +55,9 @@ HANGS = (
     "connections stand or are tried, and nothing comes over them; the brokers hang, or a firewall drops what is sent"
 )
 
+_HANDED_OVER = ("Heartbeat failed for group %s: coordinator", "Marking the coordinator dead")
+"""How the client's lines begin that tell of a group which another broker coordinates from now on."""
+
 _EVERYBODY: WeakSet[Answers] = WeakSet()
 
 
@@ -179,12 +182,15 @@ class ClientsNoise(logging.Filter):
     """Keeps out what the client says of failures that we tell of ourselves, unless the log is for debugging.
 
     It says so in many ways, some of them ten times a second, which change from version to version: so whatever it says
-    in an outage and shortly after one is left out.
+    in an outage and shortly after one is left out. So is that a broker which is stopped in good order hands its group
+    over, before anything has failed: the client asks for the next one at once.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno < logging.WARNING or logging.getLogger().level <= logging.DEBUG:
             return True
+        if str(record.msg).startswith(_HANDED_OVER):
+            return False
         return not any(answers.troubled for answers in list(_EVERYBODY))
 
 

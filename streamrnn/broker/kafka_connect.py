@@ -58,27 +58,35 @@ def connect(
 
     def remember(**config: Any) -> Any:
         net = NetworkSelector(**config)
-        opened.append(ClosingClient(net=net, manager=NamingManager(net, security, answers=answers, **config)))
+        try:
+            opened.append(ClosingClient(net=net, manager=NamingManager(net, security, answers=answers, **config)))
+        except BaseException:
+            net.close()
+            raise
         return opened[-1]
 
     try:
         client = kind(**kwargs, kafka_client=remember)
         _MANAGERS[client] = opened[-1]._manager
         return client
-    except client_errors.KafkaConfigurationError as error:
-        raise BrokerError(f"Kafka client configuration refused: {error}") from error
     except (client_errors.KafkaError, OSError, ValueError) as error:
         told = "; ".join(filter(None, (net._manager.told() for net in opened)))
         for net in opened:
             net.close()
-        servers = ", ".join(connection.servers)
-        if isinstance(error, HopelessError):
-            raise BrokerError(f"no connection to Kafka at {servers}: {told}") from error
-        raise BrokerError(
-            f"no answer from Kafka at {servers} within {connection.connect_timeout_s:g} s: {told or error}; check "
-            "bootstrap_servers, that the brokers run and advertise reachable addresses, and the security settings "
-            f"(protocol {security.protocol})"
-        ) from error
+        raise BrokerError(_why_not_made(error, connection, told)) from error
+
+
+def _why_not_made(error: Exception, connection: KafkaConnection, told: str) -> str:
+    servers = ", ".join(connection.servers)
+    if isinstance(error, client_errors.KafkaConfigurationError):
+        return f"Kafka client configuration refused: {error}"
+    if isinstance(error, HopelessError):
+        return f"no connection to Kafka at {servers}: {told}"
+    return (
+        f"no answer from Kafka at {servers} within {connection.connect_timeout_s:g} s: {told or error}; check "
+        "bootstrap_servers, that the brokers run and advertise reachable addresses, and the security settings "
+        f"(protocol {connection.security.protocol})"
+    )
 
 
 def told_by(client: Any) -> str:

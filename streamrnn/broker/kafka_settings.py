@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from streamrnn.broker.protocol import CONNECT_TIMEOUT_S
 from streamrnn.broker.security import KafkaSecurity, Kerberos, Secret
 
 FETCH_PARTITION_BYTES = 4 << 20
@@ -67,7 +68,7 @@ class KafkaConnection:
     bootstrap_servers: str | Sequence[str]
     security: KafkaSecurity = field(default_factory=KafkaSecurity, repr=False)
     client_id: str = "streamrnn"
-    connect_timeout_s: float = 10.0
+    connect_timeout_s: float = CONNECT_TIMEOUT_S
     request_timeout_s: float = 10.0
 
     @property

@@ -153,6 +153,8 @@ REQUESTS = ("connect", "fetch", "send", "commit", "group", "other")
 REFUSALS = ("too_large", "bad_timestamp", "invalid")
 """What a broker has against single records: the reasons of a ``RefusedError``."""
 CONNECTION_STATES = ("connected", "connecting", "disconnected")
+CONNECT_TIMEOUT_S = 10.0
+"""How long a client waits for the first answer of all. A worker that gets none ends."""
 
 
 class Connectivity(NamedTuple):

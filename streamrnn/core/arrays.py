@@ -131,7 +131,7 @@ class Model(NamedTuple):
     change_m2: F1 = stored("changes")  # sum of their squares
     change_watch: F2 = stored("changes 9")
     change_first: F2 = stored("changes 8")
-    rival_count: F1 = stored("F")  # values known so far, for the running mean; see ``rivals``
+    rival_count: F1 = stored("F")  # values known so far, of which the next is the mean; see ``rivals``
     typical: F1 = stored("F")  # that mean; of classes the most frequent one so far
     class_counts: F1 = stored("classes")
     recent_errors: F2 = stored("F 3", learned=False)  # of model and rivals: sums that forget
@@ -233,7 +233,7 @@ class Scratch(NamedTuple):
     counted: F1  # (F,) targets of the record at work, as far as they count
     reached: F1  # (F,) the same as far as errors are those to them
     rivals: F2  # (F, 2) what the rivals say of them
-    scored: F1  # (7,) what is summed up of the record's scores, see ``scoring``
+    scored: F1  # (8,) what is summed up of the record's scores, see ``scoring``
     kept: F1  # (F,) what the stream remembers of them, NaN = nothing
     indicator: B1  # (U,)
     imputed: F1  # (U,) what a missing feature counts as, NaN = its running mean, unless ...
@@ -257,6 +257,6 @@ class Records(NamedTuple):
     loss: F1  # (n,) out: mean loss over what this record let us score, NaN = nothing
     error: F1  # (n,) out: mean absolute (0/1 for classes) error of the same
     grad_norm: F1  # (n,) out: norm before clipping of the optimiser step it led to, NaN = none
-    rivals: F2  # (n, 2) out: mean errors of the rivals on what the error is of
+    rivals: F2  # (n, 2) out: mean errors of the rivals on what the error is of, NaN = they knew nothing
     width: F1  # (n,) out: mean width of the outermost intervals among it, NaN = none
     delay: F1  # (n,) out: seconds from the event to its label, NaN = no label, or no event

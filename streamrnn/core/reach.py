@@ -9,8 +9,10 @@ The state j steps back is all that the network hands on from step to step, h of 
 its long memory. With respect to it means: as if the remaining j steps began from there. For j = 0 that is the h which
 the head reads. Norms are those of all these vectors together, for j = 0, 1, 2, 4, ... as far as the window has steps.
 
-Whole windows are waited for, as short ones reach no further than they are long; but not for ever, as sequences may all
-be short. Decided by the count of windows, so any cut of the log measures the same ones.
+A window reaches no further than it is long, up to its newest known target. How long the longest are depends on how late
+targets become known (those of forecasts and labels do after their step), and on how long sequences are. So one that is
+longer than the one measured last is measured at once, and after ``EVERY`` windows one as long again is waited for; but
+not for ever. Decided by the count of windows, so any cut of the log measures the same ones.
 """
 
 from __future__ import annotations
@@ -24,15 +26,15 @@ from streamrnn.core.jit import ZERO, internal, jit
 EVERY = 128
 """Windows from one that is measured to the next: it takes about a quarter of the time that a window takes."""
 PATIENCE = 512
-"""Windows after which a short one is measured, too."""
+"""Windows after which a shorter one is measured, too."""
 
 
 @internal
-def due(plan: Plan, model: Model, steps: int) -> bool:
+def due(model: Model, steps: int) -> bool:
     """Whether the window just accepted, of that many steps, is to be measured. The first one always is."""
     since = model.counters[counts.WINDOWS] - model.gauges[counts.REACH_WINDOW]
-    first = model.gauges[counts.REACH_STEPS] == 0.0
-    return bool(first or (since >= EVERY and (steps == plan.k2 or since >= PATIENCE)))
+    longest = model.gauges[counts.REACH_STEPS]
+    return bool(steps > longest or (since >= EVERY and steps == longest) or since >= PATIENCE)
 
 
 @jit

@@ -4,7 +4,10 @@ Two of them say something of each target field, from what is known when the mode
 
 - *last*: the newest known value of the stream, whatever sequence it was in; before there is one, what is typical;
 - *typical*: the mean of all values of the partition that are known so far; of classes the most frequent one, the
-  first of those that are level. Before there is any, zero, which is what the model's own scale begins with.
+  first of those that are level.
+
+Before any value of a field is known in the partition they say nothing of it (NaN), and nobody is held against them:
+what was predicted then is wrong by as much as values lie from 0, which tells of where they lie and not of the model.
 
 They are held against exactly the targets that the model's error is of, and learn one only after it was scored. Like
 errors, they take values no further out than lags may be (``targets.within_reach``), or one absurd value would be all
@@ -31,11 +34,12 @@ KEPT = 1.0 - 1.0 / MEMORY
 
 @internal
 def foretell(plan: Plan, model: Model, streams: Streams, slot: int, said: F2) -> None:
-    """said (F, 2) = what the rivals say of the stream now; of classes their indices."""
+    """said (F, 2) = what the rivals say of the stream now, NaN = nothing; of classes their indices."""
     for f in range(plan.fields):
+        typical = model.typical[f] if model.rival_count[f] > 0.0 else np.nan
         last = streams.last_known[slot, f]
-        said[f, LAST] = model.typical[f] if np.isnan(last) else last
-        said[f, TYPICAL] = model.typical[f]
+        said[f, LAST] = typical if np.isnan(last) else last
+        said[f, TYPICAL] = typical
 
 
 @internal
@@ -46,10 +50,10 @@ def learn(plan: Plan, model: Model, streams: Streams, scratch: Scratch, slot: in
         if np.isnan(y):
             continue
         streams.last_known[slot, f] = y
+        model.rival_count[f] += 1.0
         if plan.classes > 0:
             count_class(model.class_counts, model.typical, int(y))
         else:
-            model.rival_count[f] += 1.0
             model.typical[f] += (y - model.typical[f]) / model.rival_count[f]
 
 
@@ -63,10 +67,18 @@ def count_class(counts: F1, typical: F1, index: int) -> None:
 
 
 @jit
+def class_error(said: float, y: float) -> float:
+    """0 or 1 for right or wrong; NaN where nothing was said."""
+    if np.isnan(said):
+        return np.nan
+    return 0.0 if said == y else 1.0
+
+
+@jit
 def sum_up(recent: F1, model_error: float, last_error: float, typical_error: float) -> None:
     """recent (3,) of one field takes in the errors of the model and of both rivals on one more value.
 
-    None of them where one is no number: a forecast of which a rival's or the model's share is not known.
+    None of them where one is no number: the rivals knew nothing yet, or of a forecast the model's share is not known.
     """
     if scaler.usable(model_error) and scaler.usable(last_error) and scaler.usable(typical_error):
         recent[0] = KEPT * recent[0] + model_error

@@ -14,10 +14,10 @@ from streamrnn.core import counts, losses, rivals, scaler, targets
 from streamrnn.core.arrays import F1, F2, Hyper, Model, Plan, Records, Scratch, Streams
 from streamrnn.core.jit import internal, jit
 
-N, LOSS, ERROR, LAST_ERROR, TYPICAL_ERROR, INTERVALS, WIDTH = range(7)
+N, LOSS, ERROR, COMPARED, LAST_ERROR, TYPICAL_ERROR, INTERVALS, WIDTH = range(8)
 """Entries of ``scratch.scored``: the number of known fields, and the sums over them of the loss in the model's scale
-and of the errors, absolute in the target's unit at the middle quantile, 0 or 1 for a class; the number of intervals
-among them, and the sum of their widths."""
+and of the errors, absolute in the target's unit at the middle quantile, 0 or 1 for a class; the number of those of
+which the rivals said something, and the sums of their errors; the number of intervals, and the sum of their widths."""
 
 
 @internal
@@ -68,11 +68,13 @@ def add_errors(model: Model, scratch: Scratch, f: int, point: float, said: F2, y
 
 @internal
 def add_to_sums(scratch: Scratch, error: float, last: float, typical: float) -> None:
-    """One more known field, with these errors."""
+    """One more known field, with these errors; NaN where the rivals said nothing."""
     scratch.scored[N] += 1.0
     scratch.scored[ERROR] += error
-    scratch.scored[LAST_ERROR] += last
-    scratch.scored[TYPICAL_ERROR] += typical
+    if not (np.isnan(last) or np.isnan(typical)):
+        scratch.scored[COMPARED] += 1.0
+        scratch.scored[LAST_ERROR] += last
+        scratch.scored[TYPICAL_ERROR] += typical
 
 
 @internal
@@ -92,8 +94,7 @@ def score_class(loss: int, model: Model, scratch: Scratch, prediction: F1, said:
         return
     value, error = class_score(loss, prediction, y)
     scratch.scored[LOSS] += value
-    last = 0.0 if said[0, rivals.LAST] == y else 1.0
-    typical = 0.0 if said[0, rivals.TYPICAL] == y else 1.0
+    last, typical = rivals.class_error(said[0, rivals.LAST], y), rivals.class_error(said[0, rivals.TYPICAL], y)
     add_to_sums(scratch, error, last, typical)
     rivals.sum_up(model.recent_errors[0], error, last, typical)
 
@@ -119,12 +120,13 @@ def report(model: Model, scratch: Scratch, records: Records, i: int) -> None:
     if n > 0.0:
         records.loss[i] = scored[LOSS] / n
         records.error[i] = scored[ERROR] / n
-        records.rivals[i, rivals.LAST] = scored[LAST_ERROR] / n
-        records.rivals[i, rivals.TYPICAL] = scored[TYPICAL_ERROR] / n
         model.gauges[counts.SCORED] += n
         model.gauges[counts.LOSS_SUM] += scored[LOSS]
         model.gauges[counts.ERROR_SUM] += scored[ERROR]
         model.gauges[counts.LAST_ERROR_SUM] += scored[LAST_ERROR]
         model.gauges[counts.TYPICAL_ERROR_SUM] += scored[TYPICAL_ERROR]
+    if scored[COMPARED] > 0.0:
+        records.rivals[i, rivals.LAST] = scored[LAST_ERROR] / scored[COMPARED]
+        records.rivals[i, rivals.TYPICAL] = scored[TYPICAL_ERROR] / scored[COMPARED]
     if scored[INTERVALS] > 0.0:
         records.width[i] = scored[WIDTH] / scored[INTERVALS]

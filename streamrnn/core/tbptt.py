@@ -45,7 +45,7 @@ def learn(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scr
     # Accepted before it enters a batch, where one NaN would spoil the gradients of all other windows.
     if not accept(model, loss, norm):
         return False
-    if reach.due(plan, model, steps):  # before weights move: the tape is of these
+    if reach.due(model, steps):  # before weights move: the tape is of these
         reach.measure(plan, model, scratch, steps)
     return finish_window(plan, hyper, model, scratch, loss, norm)
 

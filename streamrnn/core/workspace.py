@@ -43,7 +43,7 @@ def zeros_scratch(
         raw=blank(O), draw=blank(O), grad=grad, step=blank(*theta.shape), carried=blank(1, layout.hidden_size),
         phi=zeros(R, np.float64), phi_replayed=zeros(R, np.float64), scaling=np.zeros((F, 3)),
         expert_predictions=np.zeros((O, 2)), workspace=zeros((2, R), np.float64), counted=np.full(F, np.nan),
-        reached=np.full(F, np.nan), rivals=np.zeros((F, 2)), scored=np.zeros(7), kept=np.full(F, np.nan),
+        reached=np.full(F, np.nan), rivals=np.zeros((F, 2)), scored=np.zeros(8), kept=np.full(F, np.nan),
         indicator=indicator, levels=levels, imputed=imputed, last_at=last_at,
     )  # fmt: skip
 

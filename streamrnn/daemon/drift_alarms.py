@@ -2,20 +2,25 @@
 
 ADWIN (Bifet & Gavalda 2007) keeps a window of newest errors and drops its older part when the newer one has another
 mean. It is given the mean of every ``CHUNK`` scored predictions in the order of their records, so that it finds the
-same however these came in polls; means of numbers in units of the first ones, as its bound is for values around 1. An
-error that falls is what a learner is for, and no alarm. With each change it finds River's begins anew, so one jump is
-one alarm, and an error that goes on rising several.
+same however these came in polls; and each in a unit that makes it about 1, as its bound is for such values: of errors
+far below 1 it hardly sees any rise. So the unit goes with the error. After each change that ADWIN finds, and where the
+error is far below its unit, ADWIN and unit begin anew. No mean counts as more than ``MOST`` units, infinite ones
+included, or a single one would hide all that follow.
 
-Nothing of this is saved: after a restart a change is found only if it comes after it, and replayed records are not
-looked at. River takes seconds and some hundred megabytes to import, so it is imported beside the loop, once there are
-errors enough to look at; until then their means wait.
+An error that falls is what a learner is for, and no alarm. One jump is one alarm, as ADWIN begins anew behind it, and
+an error that goes on rising leads to several. Nothing of this is saved: after a restart a change is found only if it
+comes after it, and replayed records are not looked at.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import logging
+import math
 import threading
 from collections import deque
+from collections.abc import Collection
+from importlib.machinery import PathFinder
 from typing import Any
 
 import numpy as np
@@ -29,15 +34,38 @@ _log = logging.getLogger(__name__)
 CHUNK = 50
 """Scored predictions whose mean error is one value for ADWIN."""
 FIRST = 10
-"""Means that are waited for; the mean of the first ones that are not all 0 is the unit of all that follow."""
+"""Means that are waited for: the unit is their median, or their mean where that is 0."""
+MOST = 10.0
+"""Units that a mean counts as at most. More is a rise anyway."""
+STALE = 0.25
+"""Where the median of the newest ``FIRST`` means is fewer units than that, the unit is not theirs any more."""
 _WAITING = 1_000
 """Means that are kept while River is imported; that is a second of the fastest log."""
 _TELL_S = 600.0
 """Seconds from one line to the next."""
 
 
+def light_adwin() -> Any:
+    """River's class ADWIN, without all the rest of its package.
+
+    ``import river.drift`` takes a second and a hundred megabytes, as it brings pandas, SciPy and, where it is there,
+    scikit-learn. The class needs none of them, so its module is run by itself. Where River keeps it elsewhere, or
+    writes it such that it needs its package, the whole is imported after all.
+    """
+    import river
+
+    spec = PathFinder.find_spec("river.drift.adwin", [f"{path}/drift" for path in river.__path__])
+    if spec is None or spec.loader is None:
+        from river.drift import ADWIN
+
+        return ADWIN
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.ADWIN
+
+
 class _Importing:
-    """River's ADWIN, imported by a thread of its own when it is first asked for."""
+    """River's ADWIN, imported by a thread of its own when it is first asked for: with some versions it takes long."""
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None
@@ -56,24 +84,23 @@ class _Importing:
             self._thread.join()
 
     def _import(self) -> None:
-        from river.drift import ADWIN
-
-        self._adwin = ADWIN
+        self._adwin = light_adwin()
 
 
 RIVER = _Importing()
 
 
 class DriftAlarms:
-    """Watches the error of one partition's predictions; ``classes``: it is the share of wrong ones."""
+    """Watches the error of one partition's predictions; ``classes``: it is the share of wrong ones, and its unit 1."""
 
     def __init__(self, tp: TopicPartition, *, classes: bool) -> None:
-        self._tp = tp
-        self._unit = 1.0 if classes else 0.0
+        self._tp, self._classes = tp, classes
+        self._unit = 1.0 if classes else 0.0  # 0: not known yet
         self._rest: npt.NDArray[np.float64] = np.empty(0)
         self._waiting: deque[float] = deque(maxlen=_WAITING)
-        self._first: deque[float] = deque(maxlen=FIRST)  # newest means while there is no unit
-        self._detector: Any = None
+        self._newest: deque[float] = deque(maxlen=FIRST)
+        self._adwin: Any = None
+        self._detector: Any = None  # None: a new one with the next mean
         self._seldom = Seldom(_TELL_S)
 
     def take(self, errors: npt.NDArray[np.float64]) -> int:
@@ -83,36 +110,56 @@ class DriftAlarms:
         if not whole:
             return 0
         # The rest is kept as it came, so that no mean depends on where a batch was cut.
-        self._waiting.extend(self._rest[:whole].reshape(-1, CHUNK).mean(axis=1).tolist())
+        with np.errstate(over="ignore"):
+            self._waiting.extend(self._rest[:whole].reshape(-1, CHUNK).mean(axis=1).tolist())
         self._rest = self._rest[whole:].copy()
-        if self._detector is None:
+        if self._adwin is None:
             if len(self._waiting) < FIRST or (adwin := RIVER.adwin()) is None:
                 return 0
-            self._detector = adwin(clock=1)
+            self._adwin = adwin
         alarms = sum(map(self._found_in, self._waiting))
         self._waiting.clear()
         return alarms
 
     def _found_in(self, mean: float) -> bool:
         """Whether the next mean leads to an alarm."""
-        if self._unit:
-            return self._update(mean)
-        self._first.append(mean)
-        if len(self._first) < FIRST or not any(self._first):  # as long as nothing is wrong, nothing can be compared
-            return False
-        self._unit = float(np.mean(self._first))
-        return sum(map(self._update, self._first)) > 0
+        self._newest.append(mean)
+        if not self._classes and len(self._newest) == FIRST:
+            size = _size(self._newest)
+            if not self._unit or size < STALE * self._unit:
+                return self._begin_with_newest(size)
+        return self._unit > 0.0 and self._update(mean)
+
+    def _begin_with_newest(self, unit: float) -> bool:
+        """A new detector, which begins with the newest means; as long as there is no error, there is no unit."""
+        self._unit, self._detector = (unit if math.isfinite(unit) else 0.0), None
+        return self._unit > 0.0 and sum(map(self._update, list(self._newest))) > 0
 
     def _update(self, mean: float) -> bool:
-        detector = self._detector
+        if self._detector is None:
+            self._detector = self._adwin(clock=1)
+        detector, unit = self._detector, self._unit
         before = detector.estimation
-        detector.update(mean / self._unit)
-        if not detector.drift_detected or detector.estimation <= before:
+        detector.update(min(mean / unit, MOST))
+        if not detector.drift_detected:
+            return False
+        self._detector = None
+        if not self._classes:
+            self._unit = 0.0
+            self._newest.clear()
+        if detector.estimation <= before:
             return False
         if (total := self._seldom.due()) is not None:
             _log.warning(
                 "%s: the error of predictions has risen: %.3g in the newest %d, %.3g in those before (rises found by "
                 "ADWIN: %d); streamrnn_input_drift says whether an input is not what it was",
-                self._tp, mean, CHUNK, before * self._unit, total,
+                self._tp, mean, CHUNK, before * unit, total,
             )  # fmt: skip
         return True
+
+
+def _size(means: Collection[float]) -> float:
+    """Their median, or their mean where that is 0. One infinite or absurd mean is not what the others are."""
+    values = np.array(means)
+    with np.errstate(over="ignore"):
+        return float(np.median(values)) or float(values.mean())

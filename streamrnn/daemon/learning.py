@@ -17,6 +17,7 @@ from streamrnn.job.job import Job
 from streamrnn.learner import gauges
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.predictions import Predictions
+from streamrnn.learner.skill import rivals_of
 
 MOST_COLUMNS = 64
 DT = "inputs.dt"
@@ -71,10 +72,15 @@ class Learning:
 
     def end(self) -> None:
         """Another job takes over: what this one alone shows has no samples any more."""
+        model, show = self._learner.model_arrays(), self._metrics.set
         for name, _ in self._drifting:
-            self._metrics.set("streamrnn_input_drift", None, name)
-        for steps in gauges.steps_followed(self._learner.model_arrays()):
-            self._metrics.set("streamrnn_state_gradient_norm", None, str(steps))
+            show("streamrnn_input_drift", None, name)
+        for steps in gauges.steps_followed(model):
+            show("streamrnn_state_gradient_norm", None, str(steps))
+        for expert in gauges.mixture_shares(model):
+            show("streamrnn_mixture_share", None, expert)
+        for rival in rivals_of(self._learner.spec):
+            show("streamrnn_skill", None, rival)
 
     def _show_clamped(self) -> None:
         now = self._clamped() if self._live else self._before

@@ -121,7 +121,9 @@ METRICS: tuple[Metric, ...] = (
         "target's own unit.",
     ),
     Metric(
-        "streamrnn_rival_error", "summary", "Error of a naive rival on the same predictions as absolute_error.",
+        "streamrnn_rival_error", "summary",
+        "Error of a naive rival on the same predictions as absolute_error, but for those made "
+        "before any value was known.",
         labels=("rival",),
     ),
     Metric(
@@ -146,7 +148,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "streamrnn_state_gradient_norm", "gauge",
         "Norm of the gradient of a step's loss with respect to the state (h and c) so many steps before it, of the "
-        "newest window measured (one in 128).",
+        "newest window measured (one in 128 of the longest).",
         labels=("steps",),
     ),
     Metric(

@@ -254,6 +254,12 @@ class PartitionMetrics:
             self._child("streamrnn_field_present_total", name).inc(present)
             self._child("streamrnn_field_missing_total", name).inc(missing)
 
+    def forget_fields(self, names: Iterable[str]) -> None:
+        """The job does not read these fields any more: no series of theirs stands still for good."""
+        for name in names:
+            for count in ("present", "missing", "clamped"):
+                self.set(f"streamrnn_field_{count}_total", None, name)
+
     def show(
         self,
         *,

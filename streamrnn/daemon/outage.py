@@ -18,13 +18,18 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from streamrnn.broker.protocol import Broker, Connectivity, TopicPartition
+from streamrnn.broker.protocol import CONNECT_TIMEOUT_S, Broker, Connectivity, TopicPartition
+from streamrnn.daemon.delivery import ATTEMPTS, REQUEST_TIMEOUT_S
 from streamrnn.daemon.health import Health
 from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.partition import Partition
 
 _log = logging.getLogger(__name__)
 
+_KEPT = (
+    f"what waits is tried {ATTEMPTS} times, each for {REQUEST_TIMEOUT_S:g} s at most, then this process ends with "
+    "status 1, and the next one reads it again"
+)
 LOOK_S = 1.0
 AGAIN_S = 60.0
 """How often an outage that goes on is told."""
@@ -91,13 +96,17 @@ class Outages:
         self._since, self._told_at, self._back_at = since, now, None
         self._positions = self._reached()
         self._metrics.count("streamrnn_broker_outages_total")
-        first = "before its first answer" if found.answered_at is None else f"since {_utc(since)}"
-        self._tell(
-            logging.WARNING,
-            f"{self._name} has not answered {first}: {found.cause}. Nothing is read or predicted until it does; what "
-            "is not delivered yet is kept, and connecting is tried every two seconds",
-            now - since,
-        )
+        if found.answered_at is None:
+            text = (
+                f"has not answered since this process asked it first, {_span(now - since)} ago: {found.cause}. A "
+                f"start is given up after {CONNECT_TIMEOUT_S:g} s without an answer, with status 1"
+            )
+        else:
+            text = (
+                f"has not answered since {_utc(since)}: {found.cause}. Nothing is read or predicted until it does. "
+                f"{self._undelivered()}; {_KEPT}"
+            )
+        self._tell(logging.WARNING, f"{self._name} {text}", now - since)
 
     def _goes_on(self, found: Connectivity, since: float, now: float) -> None:
         self._told_at = now

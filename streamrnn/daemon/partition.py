@@ -196,8 +196,10 @@ class Partition:
         """Go on from the present position under another job, with the learner that took over."""
         self._show_fields()
         self._learning.end()
+        counted = {field.path for field in self._watch.fields}
         self.job, self.learner = job, learner
         self._watch_over(learner)
+        self.metrics.forget_fields(counted - {field.path for field in self._watch.fields})
 
     def _watch_over(self, learner: Learner) -> None:
         self._learning = Learning(self.tp, self.job, learner, self.metrics)

@@ -50,15 +50,16 @@ def stopping(
             names.append(signal.Signals(number).name)
             stop.set()
             _end(left, timeout_s, status, nothing_begun)
+        os.close(reader)  # not before: Python writes there at a second signal as well, and would complain
 
     threading.Thread(target=watch, name="stopping", daemon=True).start()
     before = {number: signal.getsignal(number) for number in SIGNALS}
     before_fd = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
 
     def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        _log.info("%s received, draining; once more to stop at once", signal.Signals(number).name)
-        for each in SIGNALS:
+        for each in SIGNALS:  # before it is said: whoever reads that may send the second one at once
             signal.signal(each, before[each])
+        _log.info("%s received, draining; once more to stop at once", signal.Signals(number).name)
 
     for number in SIGNALS:
         signal.signal(number, handle)
@@ -77,7 +78,6 @@ def _received(reader: int) -> int | None:
     received = os.read(reader, 1)
     while received and received[0] not in SIGNALS:
         received = os.read(reader, 1)
-    os.close(reader)
     return received[0] if received else None
 
 

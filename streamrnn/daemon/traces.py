@@ -155,7 +155,7 @@ class Traces:
             if low is not None and high is not None:
                 shown[:, 1], shown[:, 2] = value[:, low], value[:, high]
         elif self._logistic:
-            shown[:, 0] = value[:, 0] >= 0.5
+            shown[:, 0] = value[:, 0] > 0.5  # at 0.5 the first class, as in predictions and scores
         else:
             shown[:, 0] = value.argmax(axis=1)
         return shown

@@ -18,7 +18,10 @@ from streamrnn.learner.state import LearnerProgress
 
 
 def add(metrics: PartitionMetrics, spec: LearnerSpec, predictions: Predictions) -> None:
-    """Add a batch to the sums. Where the model's errors are left out, so are the rivals': they are compared."""
+    """Add a batch to the sums. Where the model's errors are left out, so are the rivals': they are compared.
+
+    The other way round, the model's stays: of its first predictions rivals have no error (NaN), knowing nothing yet.
+    """
     compared = ~np.isnan(predictions.error)
     if math.isfinite(float(predictions.error[compared].sum())):
         for rival, errors in zip(rivals_of(spec), predictions.rivals[compared].T, strict=True):

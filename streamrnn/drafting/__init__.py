@@ -7,6 +7,9 @@ times         how times are written
 streams       what names a stream
 event_time    where a record's time comes from, and what it would betray
 target        what is predicted
+written       numbers that people wrote for people
+curves        functions that are no straight lines
+neighbours    targets of other records of a stream
 copies        which fields give the target away, or repeat another
 encoders      how a field enters the network, or why it does not
 sizes         how large the network and the room for streams are

@@ -14,6 +14,7 @@ from streamrnn.drafting import copies
 from streamrnn.drafting.encoders import Feature, Habits, LeftOut, encoded, habits_of, is_heavy, skewness
 from streamrnn.drafting.event_time import EventTime, betraying, time_of
 from streamrnn.drafting.fields import Field, Kind, fields_of
+from streamrnn.drafting.neighbours import holds_next, holds_previous
 from streamrnn.drafting.sample import Sample
 from streamrnn.drafting.sizes import Sizes, sizes_of
 from streamrnn.drafting.streams import Streams, streams_of
@@ -65,7 +66,7 @@ def draft(sample: Sample, wanted: str | None = None) -> Draft:
         heavy=target.classes is None and _is_heavy(target.field),
         wanders=target.known == "forecast" and _wanders(target.field, streams),
         zeros_left_out=habits.zeros_left_out,
-        warnings=[*_warnings(sample, streams, time, target), *_sum_of(features, fields, target)],
+        warnings=[*_warnings(sample, streams, time, target), *_sum_of(features, fields, streams, target)],
     )
 
 
@@ -94,12 +95,27 @@ def _role(field: Field, streams: Streams, time: EventTime, target: Target) -> st
         return "names the stream, as the record key does"
     if field.path == time.field or field.path in time.same:
         return "the record's time" if field.path == time.field else "the record's time, as its timestamp is"
-    why = copies.gives_away(field, target.field, classes=target.classes is not None)
-    if why is None:
-        return None
-    if target.known == "record":
+    return _leak(field, streams, target)
+
+
+def _leak(field: Field, streams: Streams, target: Target) -> str | None:
+    """Why a field is the target in other words, or that of another record."""
+    classes = target.classes is not None
+    why = copies.gives_away(field, target.field, classes=classes)
+    why = why or copies.writes(field, target.field, streams.keys, classes=classes)
+    if why and target.known == "forecast":
+        return f"{why}, which inputs.previous_target shows"
+    if why is None and target.known == "record" and not classes:
+        why = copies.follows(field, target.field, streams.keys)
+    if why is None and (ahead := holds_next(field, target.field, streams.keys)):
+        why = "it says the target of the stream's next record"
+        if ahead > 1:
+            why = f"it says the target of the stream {ahead} records later"
+    if why:
         return f"GIVES THE TARGET AWAY: {why}; put it in only if it is known before"
-    return f"{why}, which inputs.previous_target shows"
+    if holds_previous(field, target.field, streams.keys):
+        return "the target of the stream's previous record, which the network is shown without it"
+    return None
 
 
 def _is_heavy(field: Field) -> bool:
@@ -143,13 +159,14 @@ def _warnings(sample: Sample, streams: Streams, time: EventTime, target: Target)
     return found
 
 
-def _sum_of(features: Sequence[Feature], fields: Mapping[str, Field], target: Target) -> list[str]:
+def _sum_of(features: Sequence[Feature], fields: Mapping[str, Field], streams: Streams, target: Target) -> list[str]:
     if target.known != "record" or target.classes is not None:
         return []
-    parts = copies.together([fields[feature.path] for feature in features], target.field)
+    parts, previous = copies.together([fields[feature.path] for feature in features], target.field, streams.keys)
     if not parts:
         return []
+    and_previous = " and of the stream's previous target, which inputs.previous_target shows" if previous else ""
     return [
-        f"{name(target.path)} is a sum of multiples of {names(parts)}: if these are known no sooner than it is, leave "
-        "them out, or the model learns to add"
+        f"{name(target.path)} is a sum of multiples of {names(parts)}{and_previous}: if these are known no sooner than "
+        "it is, leave them out, or the model learns to add"
     ]

@@ -2,7 +2,9 @@
 
 When a target becomes known decides how long a prediction waits: none at all when the record brings its target itself,
 up to the horizon for a forecast (which is dropped when the stream's sequence ends), until the label record otherwise.
-The baselines learn a target only after they were scored on it, as the model does.
+The baselines learn a target only after they were scored on it, as the model does. Numbers that were predicted before
+any value of the target was known are not scored: whoever knows nothing says 0, and one error as large as the level of
+the target would make model and baselines look alike.
 """
 
 from __future__ import annotations
@@ -175,6 +177,7 @@ class _Numbers(Scorer):
         self._baselines: list[list[Baseline]] = [
             [RunningMean(), RunningMedian(), LastValue("key")] for _ in spec.target.fields
         ]
+        self._told = [False] * spec.n_targets  # whether any value of it is known
         self.metrics = ("MAE", "RMSE")
         if self._levels:
             self.metrics += ("pinball", f"within {self._levels[0]:g}-{self._levels[-1]:g}")
@@ -185,12 +188,16 @@ class _Numbers(Scorer):
 
     def _predictions(self, key: bytes, value: list[float]) -> tuple[list[float], list[list[float]]]:
         record = {"key": key}
-        return value, [[b.predict(record) for b in each] for each in self._baselines]
+        return value, [
+            [b.predict(record) for b in each] if told else []
+            for each, told in zip(self._baselines, self._told, strict=True)
+        ]
 
     def _learn(self, key: bytes, y: list[float]) -> None:
         record = {"key": key}
-        for each, known in zip(self._baselines, y, strict=True):
+        for t, (each, known) in enumerate(zip(self._baselines, y, strict=True)):
             if known == known:  # all but NaN, unknown
+                self._told[t] = True
                 for baseline in each:
                     baseline.learn(record, known)
 
@@ -198,7 +205,7 @@ class _Numbers(Scorer):
         value, baselines = predictions
         n_levels = max(1, len(self._levels))
         for t, known in enumerate(y):
-            if known != known:
+            if known != known or not baselines[t]:
                 continue
             column = horizon * len(y) + t
             outputs = value[column * n_levels : (column + 1) * n_levels]

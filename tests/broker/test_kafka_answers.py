@@ -209,6 +209,28 @@ def test_requests_are_known_by_the_names_that_the_client_gives_them() -> None:
     assert kind_of(classes["MetadataRequest"]()) == "other"
 
 
+@pytest.mark.parametrize(
+    ("logger", "text"),
+    [
+        ("kafka.coordinator.heartbeat", "Heartbeat failed for group %s: coordinator (node %s) is either not started"),
+        ("kafka.coordinator", "Marking the coordinator dead (node %s) for group %s: NotCoordinatorError."),
+    ],
+)
+def test_that_a_stopping_broker_hands_its_group_over_is_no_news_before_anything_has_failed(
+    answers: Answers, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, logger: str, text: str
+) -> None:
+    log = logging.getLogger(logger)
+    monkeypatch.setattr(log, "filters", [])
+    monkeypatch.setattr(kafka_answers, "_EVERYBODY", {answers})
+    keep_noise_out_of_logs()
+    log.warning(text, "one", "another")
+    log.warning("something else about %s", "one")
+    assert caplog.messages == ["something else about one"]
+    caplog.set_level(logging.DEBUG)
+    log.warning(text, "one", "another")
+    assert len(caplog.messages) == 2
+
+
 def test_the_client_is_silent_in_an_outage_and_shortly_after_but_not_in_a_debugging_log(
     answers: Answers, clock: Clock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

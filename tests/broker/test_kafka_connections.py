@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 from kafka import KafkaConsumer
-from kafka.errors import UnknownError
+from kafka.errors import KafkaConfigurationError, UnknownError
 from kafka.future import Future
 from kafka.net.selector import NetworkSelector
 
-from streamrnn.broker import kafka_fetcher
+from streamrnn.broker import kafka_connect, kafka_fetcher
 from streamrnn.broker.kafka_answers import Answers
 from streamrnn.broker.kafka_client import KafkaBroker
 from streamrnn.broker.kafka_connect import connect
@@ -44,6 +44,14 @@ def nothing_collected() -> Iterator[None]:
     gc.enable()
 
 
+@pytest.fixture
+def net() -> Iterator[NetworkSelector]:
+    """The client's event loop, which has two sockets from the beginning."""
+    made = NetworkSelector()
+    yield made
+    made.close()
+
+
 @pytest.mark.usefixtures("nothing_collected")
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])  # which has a second address
 @pytest.mark.parametrize("protocol", ["PLAINTEXT", "SSL"])
@@ -60,6 +68,24 @@ def test_a_start_that_fails_leaves_no_socket_open(host: str, protocol: Any, list
         with pytest.raises(BrokerError, match="Kafka at"):
             connect(KafkaConsumer, connection, client_kwargs(connection))
         assert sockets() == before
+
+
+@pytest.mark.usefixtures("nothing_collected")
+@pytest.mark.parametrize("made", [False, True], ids=["before the client", "behind it"])
+def test_settings_that_are_refused_leave_no_socket_open(monkeypatch: pytest.MonkeyPatch, made: bool) -> None:
+    def refusing(*_: Any, **__: Any) -> Any:
+        raise KafkaConfigurationError("no such setting")
+
+    def client(kafka_client: Any, **config: Any) -> Any:
+        kafka_client(**config)
+        refusing()
+
+    if not made:
+        monkeypatch.setattr(kafka_connect, "NamingManager", refusing)
+    before = sockets()
+    with pytest.raises(BrokerError, match=r"refused: .*no such setting"):
+        connect(client, KafkaConnection(bootstrap_servers="one:9092"), {"bootstrap_servers": ["one:9092"]})
+    assert sockets() == before
 
 
 def test_a_connection_that_has_something_to_send_is_closed_with_its_client() -> None:
@@ -108,13 +134,13 @@ def test_a_consumer_whose_group_cannot_be_left_lets_its_connections_go() -> None
 
 
 def test_one_server_that_is_away_is_named_once_others_have_answered_for_a_while(
-    caplog: pytest.LogCaptureFixture,
+    net: NetworkSelector, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Where nobody answers, it is an outage, which is told as a whole."""
     moment = [0.0]
     answers = Answers(lambda: moment[0])
     manager = NamingManager(
-        NetworkSelector(), KafkaSecurity(), lambda: moment[0], answers, bootstrap_servers=["one:9092", "two:9092"]
+        net, KafkaSecurity(), lambda: moment[0], answers, bootstrap_servers=["one:9092", "two:9092"]
     )
     one, _ = (broker.node_id for broker in manager.cluster.bootstrap_brokers())
     manager._bootstrap_future = Future().success(True)
@@ -133,8 +159,8 @@ def test_one_server_that_is_away_is_named_once_others_have_answered_for_a_while(
     assert refused_at(22) == [], "it begins anew"
 
 
-def test_connections_are_counted_by_their_states() -> None:
-    manager = NamingManager(NetworkSelector(), KafkaSecurity(), bootstrap_servers=["one:9092"])
+def test_connections_are_counted_by_their_states(net: NetworkSelector) -> None:
+    manager = NamingManager(net, KafkaSecurity(), bootstrap_servers=["one:9092"])
     state = SimpleNamespace
     manager._conns = {
         1: state(connected=True, closed=False), 2: state(connected=False, closed=False),

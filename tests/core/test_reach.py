@@ -28,8 +28,8 @@ def measure(plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, state: np.
 
 
 @jit
-def due(plan: Plan, model: Model, steps: int) -> bool:
-    return reach.due(plan, model, steps)
+def due(model: Model, steps: int) -> bool:
+    return reach.due(model, steps)
 
 
 def draw(cell: str, layers: int, steps: int, loss: str = "squared", fields: int = 1, **settings: Any) -> Any:
@@ -143,19 +143,20 @@ def test_measuring_changes_nothing_that_is_learned_from() -> None:
     assert window.theta.tobytes() == other.theta.tobytes()
 
 
-def test_the_first_window_is_measured_then_a_whole_one_of_many_and_a_short_one_if_none_comes() -> None:
+def test_the_first_window_is_measured_longer_ones_at_once_one_as_long_of_many_and_a_shorter_one_if_none_comes() -> None:
     window = Window(*draw("gru", 1, 9)[:2])
-    whole, short = window.plan.k2, window.plan.k2 - 1
+    longest = window.plan.k2 - 1  # of forecasts, say: what the newest step's target is comes to be known later
 
     def after(windows: int, steps: int) -> bool:
         window.model.counters[counts.WINDOWS] = 1 + windows
-        return due(window.plan, window.model, steps)
+        return due(window.model, steps)
 
-    assert after(0, short)
-    window.model.gauges[counts.REACH_WINDOW], window.model.gauges[counts.REACH_STEPS] = 1, short
-    assert not after(1, whole)
-    assert not after(reach.EVERY - 1, whole)
-    assert after(reach.EVERY, whole)
-    assert not after(reach.EVERY, short)
-    assert not after(reach.PATIENCE - 1, short)
-    assert after(reach.PATIENCE, short)
+    assert after(0, 1)
+    window.model.gauges[counts.REACH_WINDOW], window.model.gauges[counts.REACH_STEPS] = 1, longest
+    assert after(1, longest + 1)
+    assert not after(1, longest)
+    assert not after(reach.EVERY - 1, longest)
+    assert after(reach.EVERY, longest)
+    assert not after(reach.EVERY, longest - 1)
+    assert not after(reach.PATIENCE - 1, longest - 1)
+    assert after(reach.PATIENCE, longest - 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamrnn.core.rivals import KEPT, MEMORY, count_class, sum_up
+from streamrnn.core.rivals import KEPT, MEMORY, class_error, count_class, sum_up
 
 
 def test_the_most_frequent_class_is_the_first_of_those_that_are_level() -> None:
@@ -15,6 +15,11 @@ def test_the_most_frequent_class_is_the_first_of_those_that_are_level() -> None:
         said.append(int(typical[0]))
     assert said == [2, 1, 1, 1, 0, 0, 2]
     assert counts.tolist() == [2, 2, 3]
+
+
+def test_of_classes_nothing_said_is_neither_right_nor_wrong() -> None:
+    assert [class_error(said, 1.0) for said in (1.0, 0.0)] == [0, 1]
+    assert np.isnan(class_error(np.nan, 1.0))
 
 
 def test_sums_forget_so_that_some_ten_thousand_values_count() -> None:

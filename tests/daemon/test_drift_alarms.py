@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 import re
+import subprocess
+import sys
 from collections.abc import Iterable, Sequence
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from river import drift
 
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.daemon import drift_alarms
@@ -87,6 +91,44 @@ def test_what_was_always_right_has_no_unit_until_it_is_wrong() -> None:
     assert 100 * CHUNK + 20_000 < found[1] < 100 * CHUNK + 22_000
 
 
+@pytest.mark.parametrize("fall", [10.0, 1_000.0, 1e6])
+@pytest.mark.parametrize("over", [1, 20_000], ids=["at once", "slowly"])
+def test_a_rise_is_found_as_soon_after_the_error_has_fallen_by_far(fall: float, over: int) -> None:
+    falling = fall ** -np.clip((np.arange(60_000) - 2_000) / over, 0.0, 1.0)
+    (found,) = in_chunks(falling * jumping(60_000, 40_000, 2.0))
+    assert 40_000 < found <= 42_000
+
+
+@pytest.mark.parametrize("first", [50_000.0, 1e300, np.inf])
+def test_a_first_error_of_another_size_hides_no_rise(first: float) -> None:
+    errors = jumping(80_000, 40_000, 2.0)
+    errors[0] = first
+    (found,) = in_chunks(errors)
+    assert 40_000 < found <= 42_000
+
+
+@pytest.mark.parametrize("absurd", [1e4, 1e300, np.finfo(float).max, np.inf])
+@pytest.mark.parametrize("many", [1, 100], ids=["a lone one", "several"])
+def test_absurd_errors_hide_no_rise_that_comes_later(absurd: float, many: int) -> None:
+    errors = jumping(80_000, 40_000, 2.0)
+    errors[20_000 : 20_000 + many] = absurd
+    (found,) = in_chunks(errors)
+    assert 40_000 < found <= 42_000
+
+
+def test_an_error_that_becomes_infinite_is_an_alarm() -> None:
+    errors = jumping(40_000, 20_000, 1.0)
+    errors[20_000:] = np.inf
+    (found,) = in_chunks(errors)
+    assert 20_000 < found <= 22_000
+
+
+def test_an_absurd_error_of_what_was_always_right_hides_nothing_either() -> None:
+    errors = np.concatenate([np.zeros(100 * CHUNK), jumping(40_000, 20_000, 2.0)])
+    errors[100 * CHUNK] = 1e300
+    assert any(100 * CHUNK + 20_000 < found < 100 * CHUNK + 22_000 for found in in_chunks(errors))
+
+
 ERRORS = jumping(6_000, 3_000, 5.0)
 ERRORS[::7] = np.nan  # of records that let nothing be scored
 
@@ -120,6 +162,38 @@ def test_an_alarm_is_logged_and_further_ones_only_after_a_while(caplog: pytest.L
     newest, before = map(float, found.groups())
     assert newest > 2 * before
     assert 0.7 < before < 1.0  # a normal variable's mean size is 0.8
+
+
+def in_a_new_process(program: str) -> str:
+    return subprocess.run([sys.executable, "-P", "-c", program], check=True, capture_output=True, text=True).stdout
+
+
+def test_adwin_comes_without_what_all_of_river_brings() -> None:
+    brought = in_a_new_process(
+        "import sys\n"
+        "from streamrnn.daemon import drift_alarms\n"
+        "drift_alarms.RIVER.adwin()\n"
+        "drift_alarms.RIVER.join()\n"
+        "adwin = drift_alarms.RIVER.adwin()\n"
+        "assert adwin(clock=1).update(1.0) is None, adwin\n"
+        "print(*{name.partition('.')[0] for name in sys.modules}, *(name for name in sys.modules if 'river' in name))"
+    ).split()
+    assert "river" in brought
+    assert not {"pandas", "scipy", "sklearn", "river.drift"} & set(brought)
+
+
+def test_it_is_rivers_own_and_finds_the_same() -> None:
+    light, whole = drift_alarms.RIVER.adwin()(clock=1), drift.ADWIN(clock=1)
+    for value in jumping(2_000, 1_000, 3.0):
+        light.update(value)
+        whole.update(value)
+        assert (light.drift_detected, light.estimation) == (whole.drift_detected, whole.estimation)
+    assert type(light) is not type(whole)  # its module was run by itself
+
+
+def test_where_river_keeps_adwin_elsewhere_all_of_river_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drift_alarms, "PathFinder", SimpleNamespace(find_spec=lambda *_: None))
+    assert drift_alarms.light_adwin() is drift.ADWIN
 
 
 class _Late:

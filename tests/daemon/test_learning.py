@@ -168,7 +168,24 @@ def test_where_another_job_takes_over_columns_and_steps_that_it_does_not_have_ar
     other.give(log(10))
     worker.partition.go_on(other.partition.job, other.partition.learner)
     assert worker.samples("input_drift") == {}
+    for count in ("present", "missing", "clamped"):
+        assert set(worker.samples(f"field_{count}_total")) == {"x", "y"}
+    assert worker.samples("field_present_total")["x"] == 2_000, "what is still read counts on"
     assert worker.samples("state_gradient_norm") == other.samples("state_gradient_norm")
+
+
+def test_where_another_job_takes_over_shares_and_rivals_that_it_does_not_have_are_gone() -> None:
+    worker = Worker(job(features=X, model="{readout: rls, hidden_size: 4}"))
+    worker.give(log(200))
+    assert set(worker.samples("skill")) == {"last", "mean"}
+    assert worker.samples("mixture_share") != {}
+    target = "{fields: [y], classes: [a, b]}"
+    other = Worker(job(features=X, target=target, model="{readout: softmax, hidden_size: 4}"))
+    other.give([{"x": 0.5, "y": c} for c in "aabab"])
+    worker.partition.go_on(other.partition.job, other.partition.learner)
+    assert worker.samples("mixture_share") == {}
+    assert worker.samples("skill") == other.samples("skill")
+    assert set(worker.samples("skill")) == {"last", "most_frequent"}
 
 
 # -- alarms -----------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ def test_a_start_that_nobody_answers_ends_with_the_cause_and_no_noise(tmp_path: 
     with pretenders.serving(pretenders.silent) as address:
         worker = Worker(address, tmp_path)
         with worker.running() as process:
-            worker.wait_for("has not answered before its first answer")
+            worker.wait_for("has not answered since this process asked it first")
             status, said = worker.ask("/readyz")
             assert (status, json.loads(said)["broker"]["connected"]) == (503, False)
             assert worker.ask("/healthz")[0] == 200

@@ -315,3 +315,22 @@ def test_a_second_interrupt_ends_it_at_once_with_a_last_line(start: Start, tmp_p
     daemon.process.send_signal(signal.SIGINT)
     assert daemon.process.wait(WAIT_S) == 130, daemon.log.read_text()
     assert daemon.log.read_text().splitlines()[-1].endswith("stopped, exit status 130: a second SIGINT")
+
+
+TWICE = """
+import logging, signal, sys
+class Twice(logging.Handler):
+    def emit(self, record):
+        if "once more to stop at once" in record.getMessage():
+            os.kill(os.getpid(), signal.SIGINT)
+logging.getLogger("streamrnn.daemon.stopping").addHandler(Twice())
+os.fsync = lambda fd: (print('hangs', file=sys.stderr, flush=True), time.sleep(3600))"""
+
+
+def test_a_second_interrupt_counts_as_soon_as_the_first_is_said_to_be_received(start: Start, tmp_path: Path) -> None:
+    fill(tmp_path, 3)
+    daemon = start(HANGS + TWICE)
+    daemon.wait_for("hangs")
+    daemon.process.send_signal(signal.SIGINT)
+    assert daemon.process.wait(WAIT_S) == 130, daemon.log.read_text()
+    assert "Broken pipe" not in daemon.log.read_text()

@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 
 from streamrnn.core.kinds import EVENT, FORGET, LABEL
+from streamrnn.core.losses import LOGISTIC
+from streamrnn.core.scoring import class_score
 from streamrnn.daemon.newest import NewestPredictions, Said
 from streamrnn.daemon.traces import AT_ONCE, POINTS, Traces
+from streamrnn.job.codec.predictions import PredictionEncoder
 from streamrnn.learner.block import Block
 from streamrnn.learner.learner import Predictions
 from streamrnn.learner.spec import LearnerSpec, ModelSpec, TargetSpec
@@ -124,6 +127,23 @@ def test_an_interval_is_the_outermost_levels_around_the_middle_one() -> None:
     followed.traces.choose(followed.streams, 1)
     followed.note((b"a", 9, (4, 5, 6)))
     assert followed.points("a") == [[9, 5, 4, 6]]
+
+
+def test_one_probability_shows_the_class_that_is_published_and_scored() -> None:
+    target = TargetSpec(fields=("y",), classes=("no", "yes"))
+    spec = LearnerSpec(n_features=1, target=target, model=ModelSpec(readout="logistic"))
+    encoder = PredictionEncoder(spec)
+    followed = Followed(spec)
+    followed.note((b"a", 0, 0.1))
+    followed.traces.choose(followed.streams, 1)
+    probabilities = [0.2, 0.5, float(np.nextafter(0.5, 1)), 0.9]
+    followed.note(*[(b"a", 1, p) for p in probabilities])
+    shown = [int(point[1]) for point in followed.points("a")]
+    assert shown == [0, 0, 1, 1]
+    right = [class_score(LOGISTIC, np.array([p]), float(c))[1] for p, c in zip(probabilities, shown, strict=True)]
+    assert right == [0, 0, 0, 0]
+    published = [encoder._class([p])["class"] for p in probabilities]
+    assert published == ["no", "no", "yes", "yes"]
 
 
 def test_the_newest_prediction_of_a_stream_is_its_last_event_s() -> None:

@@ -60,15 +60,17 @@ def test_errors_of_rivals_are_summed_up_over_the_predictions_that_the_model_s_ar
     assert worker.value("rival_error_count", rival="last") is None
     worker.give(*ys(2, None, 3))
     worker.give(*ys(7))
-    # 0, 2 and 3 instead of 2, 3 and 7; and the means 0, 2 and 5/2.
-    assert worker.value("rival_error_sum", rival="last") == 2 + 1 + 4
-    assert worker.value("rival_error_sum", rival="mean") == 2 + 1 + 4.5
+    # Of 2 nothing; 2 and 3 instead of 3 and 7; and the means 2 and 5/2.
+    assert worker.value("rival_error_sum", rival="last") == 1 + 4
+    assert worker.value("rival_error_sum", rival="mean") == 1 + 4.5
+    assert worker.value("absolute_error_count") == 3, "what the model says is scored from the first"
     for rival in ("last", "mean"):
-        assert worker.value("rival_error_count", rival=rival) == worker.value("absolute_error_count") == 3
+        assert worker.value("rival_error_count", rival=rival) == 2
     error = worker.value("absolute_error_sum")
     assert error is not None
-    assert worker.value("skill", rival="last") == pytest.approx(1 - error / 7, abs=1e-3)
-    assert worker.value("skill", rival="mean") == pytest.approx(1 - error / 7.5, abs=1e-3)
+    error -= 2  # what the model said first, of 2, was 0
+    assert worker.value("skill", rival="last") == pytest.approx(1 - error / 5, abs=1e-3)
+    assert worker.value("skill", rival="mean") == pytest.approx(1 - error / 5.5, abs=1e-3)
     assert worker.value("interval_level") is None
 
 

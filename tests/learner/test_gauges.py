@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from streamrnn.core import counts, drift, rls
 from streamrnn.learner import gauges
-from streamrnn.learner.block import Block
+from streamrnn.learner.block import EVENT, LABEL, Block
 from streamrnn.learner.growth import carry_over
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.spec import LearnerSpec
@@ -83,7 +83,7 @@ def test_windows_are_measured_when_the_oracle_measures_them(ends: bool) -> None:
     log.end[:] = ends & (np.arange(700) % 6 >= 3)  # the second record of each stream
     check_agreement(of, log, [(200, True), (650, True)], 1e-9)
     at = fed_with(of, log).gauges()["reach_window"]
-    assert at == (513 if ends else 641)
+    assert at == (648 if ends else 647)  # since the seventh, the first of three steps, or the fourth, of two
 
 
 def fed_with(of: LearnerSpec, log: Block) -> Learner:
@@ -99,10 +99,45 @@ def test_reach_is_known_as_far_as_the_window_had_steps() -> None:
     assert gauges.gradient_reach_steps(gauges.state_gradient_norms(learner.model_arrays())) is None
     learner.process(block(of, 6))
     assert list(gauges.state_gradient_norms(learner.model_arrays())) == [0, 1, 2]  # the first window: two steps
-    learner.process(block(of, 900, start=6))
+    learner.process(block(of, 12, start=6))
+    assert list(gauges.state_gradient_norms(learner.model_arrays())) == [0, 1, 2, 4]  # a longer one, at once
+    learner.process(block(of, 900, start=18))
     norms = gauges.state_gradient_norms(learner.model_arrays())
     assert list(norms) == [0, 1, 2, 4]
     assert gauges.gradient_reach_steps(norms) == max(j for j, norm in norms.items() if norm > 0.01 * norms[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("horizon", [1, 3])
+def test_reach_of_forecasts_is_that_of_windows_as_whole_as_theirs_can_be(cell: str, horizon: int) -> None:
+    of = spec(model={"cell": cell}, learning={"k1": 2, "k2": 6}, known="forecast", horizon=horizon)
+    check_agreement(of, block(of, 1_000), [(300, True), (999, True)], 1e-9)
+    learner, log, seen = Learner(of, 1), block(of, 1_000), []
+    for i in range(1_000):
+        learner.process(part(log, i, i + 1))
+        seen.append((learner.gauges()["reach_window"], learner.gauges()["reach_steps"]))
+    windows = sorted(set(seen) - {(0, 0)})
+    assert [steps for _, steps in windows] == [1, 3, 5, 5, 5, 5]  # the newest step's target is not known yet
+    assert set(np.diff([window for window, _ in windows[2:]])) == {128}
+    assert list(gauges.state_gradient_norms(learner.model_arrays())) == [0, 1, 2, 4]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("late", [0, 1, 3], ids=lambda late: f"{late} events late")
+def test_reach_of_labels_is_that_of_windows_as_whole_as_theirs_can_be(late: int) -> None:
+    of = spec(0, learning={"k1": 2, "k2": 6}, known="label", event_field="id", label_field="of", label_memory=8)
+    n, rng = 600, np.random.default_rng(0)
+    rows = [row for i in range(n) for row in ((EVENT, i), (LABEL, i - late)) if row[1] >= 0]
+    kind, event = np.array(rows).T
+    y = np.where(kind == LABEL, rng.normal(size=len(rows)), np.nan)[:, None]
+    no_inputs, times = np.zeros((len(rows), 0)), np.arange(len(rows))
+    log = Block.events([b"a"] * len(rows), no_inputs, y, time_ms=times, kind=kind, event=event)
+    check_agreement(of, log, [(300, True), (len(rows) - 1, True)], 1e-9)
+    now = fed_with(of, log).gauges()
+    # A window ends with an event, whose label and those of the ``late`` before it are yet to come. That of the sixth
+    # event is the first whole one, and the second or the first from which there is something to learn.
+    assert (now["reach_steps"], now["reach_window"]) == (6 - 1 - late, {0: 2, 1: 2, 3: 1}[late] + 2 * 128)
 
 
 def test_where_nothing_is_heard_of_the_state_nothing_is_reached() -> None:

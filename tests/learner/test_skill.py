@@ -15,6 +15,7 @@ from streamrnn.learner.learner import Learner
 from streamrnn.learner.predictions import Predictions
 from streamrnn.learner.skill import rivals_of, skill_of
 from streamrnn.learner.spec import LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+from streamrnn.learner.validity import require_sound
 from streamrnn.offline.baselines import RunningMean
 from tests.support.learners import bits_of, differing
 from tests.support.small_learners import spec
@@ -39,30 +40,35 @@ def forgotten(errors: list[float]) -> float:
     return sum(error * KEPT**n for n, error in enumerate(reversed(errors)))
 
 
+def mean(values: list[float]) -> float:
+    return float(np.mean(values)) if values else np.nan
+
+
 # ---- by hand
 
 
 def test_rivals_of_numbers_say_the_stream_s_last_value_and_the_partition_s_mean() -> None:
     said = Learner(of_numbers(), 1).process(events("abab", [2, 3, 7, 1])).rivals
-    # 0 before there is anything; then b has no value of its own, and gets the mean, 2; then 2 and 5/2; then 3 and 12/3.
-    assert said.tolist() == [[2, 2], [1, 1], [5, 4.5], [2, 3]]
+    # Nothing before there is anything; then b has no value of its own, and gets the mean, 2; then 2 and 5/2; then 3 and
+    # 12/3.
+    np.testing.assert_array_equal(said, [[np.nan] * 2, [1, 1], [5, 4.5], [2, 3]])
 
 
 def test_rivals_of_classes_say_the_stream_s_last_one_and_the_most_frequent() -> None:
     of = spec(1, classes=("p", "q"), model={"readout": "softmax"})
     wrong = Learner(of, 1).process(events("abbaa", [0, 1, 1, 1, 1])).rivals
-    assert wrong.tolist() == [[0, 0], [1, 1], [0, 1], [1, 0], [0, 0]]
+    np.testing.assert_array_equal(wrong, [[np.nan] * 2, [1, 1], [0, 1], [1, 0], [0, 0]])
 
 
 def test_of_what_is_not_known_nothing_is_scored_and_nothing_remembered() -> None:
     said = Learner(of_numbers(), 1).process(events("aaaa", [4, np.nan, np.inf, 6])).rivals
-    np.testing.assert_array_equal(said, [[4, 4], [np.nan] * 2, [np.nan] * 2, [2, 2]])
+    np.testing.assert_array_equal(said, [*[[np.nan] * 2] * 3, [2, 2]])
 
 
 def test_a_forecast_is_held_against_what_the_rivals_said_when_it_was_made() -> None:
     of = of_numbers(known="forecast", horizon=2)
     said = Learner(of, 1).process(events("aaa", [1, 4, 2])).rivals
-    # 4 was said to be 1; 2 to be 4 and (1 + 4) / 2 one step before, and 1 two steps before.
+    # When 1 came it was known; 4 was said to be 1; 2 to be 4 and (1 + 4) / 2 one step before, and 1 two steps before.
     np.testing.assert_array_equal(said, [[np.nan] * 2, [3, 3], [(2 + 1) / 2, (0.5 + 1) / 2]])
 
 
@@ -71,15 +77,32 @@ def test_a_late_label_is_held_against_what_the_rivals_said_when_its_event_came()
     kinds = [EVENT, EVENT, LABEL, EVENT, LABEL, LABEL]
     y = [np.nan, np.nan, 5, np.nan, 1, 8]
     said = Learner(of, 1).process(events("aaaaaa", y, kind=kinds, event=[1, 2, 2, 3, 1, 3])).rivals
-    # Of 1 and 2 nothing was known but 0; of 3 the label 5, though 1 came since.
-    assert said[[2, 4, 5]].tolist() == [[5, 5], [1, 1], [3, 3]]
+    # When 1 and 2 came nothing was known; of 3 the label 5, though 1 came since.
+    np.testing.assert_array_equal(said[[2, 4, 5]], [[np.nan] * 2, [np.nan] * 2, [3, 3]])
+
+
+@pytest.mark.parametrize("kind", ["label", "label of classes"])
+def test_that_rivals_knew_nothing_is_remembered_until_the_label_comes_and_by_checkpoints(kind: str) -> None:
+    of = LOGS[kind]
+    first, second = Learner(of, 1), Learner(of, 2)
+    first.process(events("ab", [np.nan, np.nan], event=[1, 2]))
+    state = first.state()
+    assert np.isnan(state.streams["remembered_rivals"][:, 0]).all()
+    require_sound(of, state.model, state.streams, state.keys)
+    second.resume(state)
+    said = second.process(events("aab", [2, np.nan, 1], kind=[LABEL, EVENT, LABEL], event=[1, 3, 2])).rivals
+    assert np.isnan(said).all(), "b's event came before a's label"
+    assert second.skill() == {}
+    assert second.process(events("a", [1], kind=[LABEL], event=[3])).rivals.tolist() == [[1, 1]], (
+        "2 is known to event 3"
+    )
 
 
 def test_the_last_value_outlives_its_sequence_but_not_its_stream() -> None:
     of = replace(of_numbers(), has_end=True, streams=StreamSpec(max_streams=2))
     block = events("aab", [3, 9, 1], end=[True, False, False])
     said = Learner(of, 1).process(block).rivals[:, 0]
-    assert said.tolist() == [3, 6, 5], "9 after 3; then the mean, 6"
+    np.testing.assert_array_equal(said, [np.nan, 6, 5]), "9 after 3; then the mean, 6"
     forgotten_stream = events("aaa", [3, np.nan, 9], kind=[EVENT, FORGET, EVENT])
     assert Learner(of, 1).process(forgotten_stream).rivals[2, 0] == 6, "of the mean, which is still 3"
 
@@ -87,10 +110,10 @@ def test_the_last_value_outlives_its_sequence_but_not_its_stream() -> None:
 def test_skill_is_one_minus_the_quotient_of_errors_that_fade() -> None:
     learner = Learner(of_numbers(), 1)
     told = learner.process(events("abab", [2, 3, 7, 1]))
-    model = forgotten(told.error.tolist())
+    model = forgotten(told.error[1:].tolist())
     assert learner.skill() == {
-        "last": pytest.approx(1 - model / forgotten([2, 1, 5, 2]), rel=1e-12),
-        "mean": pytest.approx(1 - model / forgotten([2, 1, 4.5, 3]), rel=1e-12),
+        "last": pytest.approx(1 - model / forgotten([1, 5, 2]), rel=1e-12),
+        "mean": pytest.approx(1 - model / forgotten([1, 4.5, 3]), rel=1e-12),
     }
     assert learner.progress().skill == learner.skill()
 
@@ -104,6 +127,44 @@ def test_before_anything_is_scored_and_where_a_rival_is_never_wrong_there_is_no_
     assert set(learner.skill()) == {"last", "mean"}
 
 
+LEVELS: dict[str, LearnerSpec] = {
+    "record": of_numbers(),
+    "forecast 2": of_numbers(known="forecast", horizon=2),
+    "label": of_numbers(known="label", event_field="id", label_field="of"),
+}
+
+
+@pytest.mark.parametrize("kind", LEVELS)
+def test_skill_does_not_depend_on_how_far_from_0_values_lie(kind: str) -> None:
+    of, n = LEVELS[kind], 2_000
+    rng = np.random.default_rng(0)
+    x = np.linspace(-1, 1, n)
+    keys, y = "abcdefghij" * (n // 10), 5 * x + np.sin(np.arange(n) // 10) + 0.1 * rng.normal(size=n)
+    skills = []
+    for level in (0.0, 1e7, -1e7):
+        learner = Learner(of, 1)
+        if of.target.known == "label":  # each comes right behind its event, but the first ones later
+            order = sorted(range(2 * n), key=lambda k: k // 2 + (40 if k % 2 and k < 60 else 0))
+            kind_of = [(EVENT, LABEL)[k % 2] for k in order]
+            values = [level + y[k // 2] if k % 2 else np.nan for k in order]
+            ids = [k // 2 + 1 for k in order]
+            learner.process(events("".join(keys[k // 2] for k in order), values, kind=kind_of, event=ids))
+        else:
+            learner.process(events(keys, (level + y).tolist()))
+        skills.append(learner.skill())
+    assert skills[0]["mean"] > 0.3
+    for far in skills[1:]:
+        assert far == pytest.approx(skills[0], abs=0.03)
+
+
+def test_skill_of_a_field_begins_when_something_of_it_is_known() -> None:
+    learner = Learner(of_numbers(fields=("y", "z")), 1)
+    learner.process(events("aaaa", [[2, np.nan], [3, 1e7], [5, np.nan], [4, 1e7 + 1]]))
+    sums = learner.state().model["recent_errors"]
+    np.testing.assert_allclose(sums[:, 1:], [[1 * KEPT**2 + 2 * KEPT + 1, KEPT**2 + 2.5 * KEPT + 2 / 3], [1, 1]])
+    assert sums[1, 0] < 10
+
+
 def test_the_running_mean_is_that_of_the_evaluation() -> None:
     rng = np.random.default_rng(2)
     values, mean, expected = rng.normal(50, 9, 400).tolist(), RunningMean(), []
@@ -111,7 +172,7 @@ def test_the_running_mean_is_that_of_the_evaluation() -> None:
         expected.append(abs(mean.predict({}) - y))
         mean.learn({}, y)
     told = Learner(of_numbers(), 1).process(events("abcd" * 100, values))
-    assert told.rivals[:, 1].tolist() == expected
+    assert told.rivals[1:, 1].tolist() == expected[1:]
 
 
 # ---- several fields
@@ -149,7 +210,7 @@ def test_one_absurd_value_is_not_all_that_rivals_ever_say() -> None:
     values = rng.normal(0, 1, 300)
     values[200] = 1e12
     told = learner.process(events("ab" * 150, values.tolist()))
-    assert told.rivals.max() < 1000
+    assert told.rivals[1:].max() < 1000
     assert -1 < learner.skill()["mean"] < 1
 
 
@@ -181,8 +242,9 @@ class Retold:
     def typical(self, f: int) -> float:
         known = self.known[f]
         if self.of.target.classes is not None:
-            return max(range(len(self.of.target.classes)), key=lambda c: Counter(known)[c])
-        return sum(known) / len(known) if known else 0.0
+            counts = Counter(known)
+            return max(range(len(self.of.target.classes)), key=lambda c: counts[c]) if known else np.nan
+        return sum(known) / len(known) if known else np.nan
 
     def say(self, key: bytes, value: np.ndarray) -> tuple[np.ndarray, list[tuple[float, float]]]:
         fields = range(len(self.known))
@@ -192,10 +254,11 @@ class Retold:
         value, rivals = said
         for f in np.flatnonzero(~np.isnan(y)):
             if self.of.target.classes is not None:
-                errors = tuple(float(c != y[f]) for c in (np.argmax(value), *rivals[f]))
+                errors = tuple(float(c != y[f]) if c == c else np.nan for c in (np.argmax(value), *rivals[f]))
             else:
                 errors = tuple(abs(p - y[f]) for p in (value[(horizon - 1) * len(y) + f], *rivals[f]))
-            self.pairs[int(f)].append(errors)
+            if not np.isnan(errors[1]):
+                self.pairs[int(f)].append(errors)
             self.per_record[-1].append(errors)
 
     def learn(self, key: bytes, y: np.ndarray) -> None:
@@ -268,17 +331,19 @@ def test_all_of_it_can_be_told_again_from_the_log_and_the_predictions(kind: str,
     told = Predictions.joined([learner.process(block.rows(slice(i, i + cut))) for i in range(0, 600, cut)])
     retold.tell(block, told)
 
-    means = [np.mean(errors, axis=0) if errors else [np.nan] * 3 for errors in retold.per_record]
+    means = [[mean([e[k] for e in errors if not np.isnan(e[k])]) for k in range(3)] for errors in retold.per_record]
     np.testing.assert_allclose(np.column_stack([told.error, told.rivals]), means, rtol=1e-9, atol=1e-9)
     sums = [[forgotten([e[k] for e in retold.pairs[f]]) for k in range(3)] for f in range(of.n_targets)]
     np.testing.assert_allclose(learner.state().model["recent_errors"], sums, rtol=1e-9)
     shares = np.sum([np.array(of_field) / of_field[2] for of_field in sums], axis=0)
     expected = (1 - shares[0] / shares[1:]).tolist()
     assert learner.skill() == dict(zip(rivals_of(of), (pytest.approx(e, rel=1e-9) for e in expected), strict=True))
-    gauges, everything = learner.gauges(), [e for f in retold.pairs.values() for e in f]
+    gauges, everything = learner.gauges(), [e for of_record in retold.per_record for e in of_record]
     assert gauges["scored"] == len(everything) > 90
+    unknown = kind != "forecast 1"  # there the log's first value is known before it is foretold
+    assert np.isnan(everything).any(axis=0).tolist() == [False, unknown, unknown]
     totals = [gauges["error_sum"], gauges["last_error_sum"], gauges["typical_error_sum"]]
-    np.testing.assert_allclose(totals, np.sum(everything, axis=0), rtol=1e-9)
+    np.testing.assert_allclose(totals, np.nansum(everything, axis=0), rtol=1e-9)
     assert learner.counters()["lost_labels"] == retold.lost
     assert (retold.lost > 20) == (of.target.known == "label")
 
@@ -317,7 +382,7 @@ def test_a_new_field_begins_with_nothing_known_of_it() -> None:
     carry_over(small.state(), large, range(1))
     assert large.skill() == small.skill()
     said = large.process(events("ab", [[8, 5], [np.nan, 9]])).rivals
-    assert said.tolist() == [[(1 + 5) / 2, (4.75 + 5) / 2], [4, 4]]
+    assert said.tolist() == [[1, 4.75], [4, 4]], "of the first z nothing was known, and only y is compared"
 
 
 def test_wider_layers_and_other_windows_keep_what_rivals_said() -> None:

@@ -75,7 +75,7 @@ class NaiveLearner(NaiveEncoder):
         self.counted = np.zeros(0)  # the targets of the record at work, as far as they count
         self.updates = 0
         self.windows = 0
-        self.reach = Reach(learning.k2)
+        self.reach = Reach()
         self.step_length = 0.0  # of the newest optimiser step that is measured, decay included
         self.accumulated = {name: np.zeros_like(w) for name, w in self.weights.items()}
         self.steps: list[tuple[int, float]] = []  # of each optimiser step: its record's number and the gradient norm
@@ -460,7 +460,8 @@ class NaiveLearner(NaiveEncoder):
         if widths:
             self.widths[-1] = float(np.mean(widths))
         if losses:
-            self.rival_scores[-1] = tuple(np.mean(rivals, axis=0).tolist())
+            compared = [of_both for of_both in rivals if not np.isnan(of_both[0])]
+            self.rival_scores[-1] = tuple(np.mean(compared or [(np.nan, np.nan)], axis=0).tolist())
             self.scores[-1] = (float(np.mean(losses)), float(np.mean(errors)))
 
     def prediction(self, stream: Stream, outputs: Array) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 
 from tests.oracle.network import BACKWARD, Array, Weights
 
-EVERY, PATIENCE = 128, 512  # windows from one that is measured to the next; until a short one is measured, too
+EVERY, PATIENCE = 128, 512  # windows from one that is measured to the next as long; until a shorter one is, too
 CHUNK, FAST, SLOW = 16, 1_000, 100_000  # values that enter a mean together; values that the two means remember
 
 
@@ -35,13 +35,13 @@ def gradient_norms(cell: str, weights: Weights, tape: list[Any], d_output: Array
 class Reach:
     """The newest window measured: when that was, how long it was, and the norms found."""
 
-    def __init__(self, k2: int) -> None:
-        self.k2, self.windows, self.at, self.steps = k2, 0, 0, 0
+    def __init__(self) -> None:
+        self.windows, self.at, self.steps = 0, 0, 0
         self.norms: dict[int, float] = {}
 
     def due(self, steps: int) -> bool:
         since = self.windows - self.at
-        return not self.norms or (since >= EVERY and steps == self.k2) or since >= PATIENCE
+        return steps > self.steps or (since >= EVERY and steps == self.steps) or since >= PATIENCE
 
     def take(self, norms: list[float]) -> None:
         self.at, self.steps = self.windows, len(norms) - 1

@@ -1,11 +1,13 @@
 """What naive rivals say, and how often they were wrong: everything known and every error is kept.
 
 Of each field the last value of the stream, and what is typical of the partition: the mean of all that is known, or the
-most frequent class. Skill weighs the n-th newest error of a field with (1 - 1/10,000)^n.
+most frequent class; NaN before anything is known, and then nobody is held against them. Skill weighs the n-th newest
+error of a field with (1 - 1/10,000)^n.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter, defaultdict
 
@@ -27,8 +29,8 @@ class NaiveRivals:
         known = self.known[i]
         if self.classify:
             counts = Counter(known)
-            return min(counts, key=lambda index: (-counts[index], index), default=0.0)
-        return statistics.fmean(known) if known else 0.0
+            return min(counts, key=lambda index: (-counts[index], index), default=math.nan)
+        return statistics.fmean(known) if known else math.nan
 
     def foretell(self, newest: dict[int, float]) -> list[tuple[float, float]]:
         """Of each field what ``last`` and ``typical`` say; ``newest`` are the stream's."""
@@ -40,6 +42,8 @@ class NaiveRivals:
 
     def score(self, i: int, error: float, said: tuple[float, float], y: float) -> tuple[float, float]:
         """The errors of both, where the model's is ``error``."""
+        if math.isnan(said[0]):
+            return math.nan, math.nan
         last, typical = (float(s != y) if self.classify else abs(s - y) for s in said)
         self.errors[i].append((error, last, typical))
         return last, typical

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
+import os
 import resource
 import socket
 import threading
@@ -271,14 +273,18 @@ def test_clients_that_ask_and_do_not_listen_hold_a_bounded_number_of_places_too(
 def test_with_no_descriptors_left_a_place_is_made_by_cutting_off_a_silent_client(patient: Endpoint) -> None:
     """As where the process may have few files open, or Kafka's client has taken them."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    gc.collect()  # or what others left would be closed in the middle of this, and leave places
     with contextlib.ExitStack() as opened:
         silent = [opened.enter_context(patient.connect()) for _ in range(10)]
         assert status(patient.say(LIVE)) == 200  # the ten are accepted
         client = opened.enter_context(socket.socket())
         client.settimeout(PATIENCE_S)
-        in_use = {int(file.name) for file in Path("/proc/self/fd").iterdir()}
-        lowest_free = next(number for number in range(1 << 16) if number not in in_use)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+        # All numbers up to those of the ten are taken then, so that one of these is a place where it is cut off.
+        highest = max(int(file.name) for file in Path("/proc/self/fd").iterdir())
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, hard))
+        with contextlib.suppress(OSError):
+            while True:
+                opened.callback(os.close, os.dup(client.fileno()))
         try:
             client.connect(("127.0.0.1", patient.port))
             client.sendall(LIVE)
