@@ -18,6 +18,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ def stopping(
 
     def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         for each in SIGNALS:  # before it is said: whoever reads that may send the second one at once
-            signal.signal(each, before[each])
+            signal.signal(each, _at_once(each, before[each]))
         _log.info("%s received, draining; once more to stop at once", signal.Signals(number).name)
 
     for number in SIGNALS:
@@ -71,6 +72,13 @@ def stopping(
         signal.set_wakeup_fd(before_fd)
         left.set()
         os.close(writer)
+
+
+def _at_once(number: int, before: Any) -> Any:
+    """What a second signal does: as before, unless it was ignored, as of what a shell starts in the background."""
+    if before is not signal.SIG_IGN:
+        return before
+    return signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
 
 
 def _received(reader: int) -> int | None:

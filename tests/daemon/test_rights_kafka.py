@@ -116,8 +116,8 @@ def place(kafka_server: KafkaServer, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_the_handbook_lists_these_rights(place: Place) -> None:
-    text = (Path(__file__).parents[2] / "deploy" / "README.md").read_text()
-    (commands,) = re.findall(r"### The least rights\n.*?```bash\n(.*?)```", text, re.DOTALL)
+    text = (Path(__file__).parents[2] / "deploy" / "SECURITY.md").read_text()
+    (commands,) = re.findall(r"## The least rights\n.*?```bash\n(.*?)```", text, re.DOTALL)
     ours = {
         place.source: "departures",
         place.out: "delay-predictions",

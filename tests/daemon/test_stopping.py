@@ -305,10 +305,13 @@ def test_the_last_line_says_why_it_ended_and_with_which_status(
         assert "ZeroDivisionError: a" in json.loads(daemon.log.read_text().splitlines()[-2])["traceback"]
 
 
-def test_a_second_interrupt_ends_it_at_once_with_a_last_line(start: Start, tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", ["SIG_DFL", "SIG_IGN"], ids=["in front", "in the background"])
+def test_a_second_interrupt_ends_it_at_once_with_a_last_line(start: Start, tmp_path: Path, before: str) -> None:
+    """Also where a shell started it in the background, and had it ignore interrupts."""
     fill(tmp_path, 3)
+    ignored = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n" if before == "SIG_IGN" else ""
     wait = "import sys\nos.fsync = lambda fd: (print('hangs', file=sys.stderr, flush=True), time.sleep(3600))"
-    daemon = start(f"{HANGS}\n{wait}")
+    daemon = start(f"{ignored}{HANGS}\n{wait}")
     daemon.wait_for("hangs")
     daemon.process.send_signal(signal.SIGINT)
     daemon.wait_for("SIGINT received, draining")
