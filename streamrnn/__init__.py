@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from streamrnn.learner.features import Cyclic, FeatureEncoder, Hash, Log1p, Numeric, OneHot
     from streamrnn.learner.learner import Learner
     from streamrnn.learner.predictions import Predictions
-    from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+    from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec
+    from streamrnn.learner.target_spec import TargetSpec
     from streamrnn.storage.tensors import load_weights, save_weights
 
 __all__ = [
@@ -83,7 +84,8 @@ _MODULES = {
     "learner.features": ("Cyclic", "FeatureEncoder", "Hash", "Log1p", "Numeric", "OneHot"),
     "learner.learner": ("Learner",),
     "learner.predictions": ("Predictions",),
-    "learner.spec": ("InputSpec", "LearnerSpec", "LearningSpec", "ModelSpec", "StreamSpec", "TargetSpec"),
+    "learner.spec": ("InputSpec", "LearnerSpec", "LearningSpec", "ModelSpec", "StreamSpec"),
+    "learner.target_spec": ("TargetSpec",),
     "storage.tensors": ("load_weights", "save_weights"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

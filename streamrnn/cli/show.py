@@ -140,8 +140,8 @@ def _model(config: Config) -> str:
 def _target(config: Config) -> str:
     target = config.target
     names = ", ".join(target.fields)
-    if target.classes is not None:
-        names += f", one of {', '.join(map(str, target.classes))}"
+    if target.labels is not None:
+        names += f", one of {', '.join(map(str, target.labels))}"
     if target.known == "forecast":
         ahead = f"the stream's next {target.horizon} values" if target.horizon > 1 else "the next value"
         if target.period:

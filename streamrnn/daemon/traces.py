@@ -79,7 +79,7 @@ class Traces:
 
     def __init__(self, spec: LearnerSpec) -> None:
         self._columns = Columns.of(spec)
-        self._classes = spec.target.classes
+        self._classes = spec.target.labels
         self._logistic = spec.model.readout == "logistic"
         self._forecast = spec.target.known == "forecast"
         self._recent: npt.NDArray[np.int64] = np.empty(0, np.int64)

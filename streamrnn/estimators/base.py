@@ -36,7 +36,8 @@ from streamrnn.learner.features import FeatureSpec, canonical_text
 from streamrnn.learner.growth import carry_over, require_no_larger
 from streamrnn.learner.hashing import KNOWN_KEY, Hashing, HashKey, check_of
 from streamrnn.learner.learner import Learner
-from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, RuleError, StreamSpec, TargetSpec
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, RuleError, StreamSpec
+from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.storage.model_file import ModelFile, load_model, pack, save_model, unpack
 
 if TYPE_CHECKING:

@@ -81,7 +81,7 @@ class RNNClassifier(LabelledEstimator, base.MiniBatchClassifier):
         return {"fields": ("y",), "classes": list(range(max(2, len(self._labels))))}
 
     def _outgrown(self, learner: Learner) -> bool:
-        return len(self._labels) > len(learner.spec.target.classes or ())
+        return len(self._labels) > learner.spec.n_classes
 
     def _own_state(self) -> dict[str, Any]:
         return {**super()._own_state(), "labels": list(self._labels)}

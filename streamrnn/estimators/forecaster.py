@@ -28,7 +28,8 @@ from streamrnn.estimators.season import SeasonFinder
 from streamrnn.learner.block import EVENT, PREDICT, Block
 from streamrnn.learner.features import number
 from streamrnn.learner.learner import Learner
-from streamrnn.learner.spec import TargetSpec, UnitInterval
+from streamrnn.learner.sound import UnitInterval
+from streamrnn.learner.target_spec import TargetSpec
 
 LONGEST_PERIOD = 60
 """Longest season that baseline "auto" looks for."""

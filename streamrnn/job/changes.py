@@ -23,7 +23,8 @@ from streamrnn.job.fingerprint import INPUT_SETTINGS, learner_settings
 from streamrnn.learner import changes as learner_changes
 from streamrnn.learner.changes import Change, Verdict, Way
 from streamrnn.learner.features import Cyclic, FeatureSpec, Hash, Log1p, Numeric, OneHot, canonical_text
-from streamrnn.learner.spec import InputSpec, LearningSpec, StreamSpec, TargetSpec
+from streamrnn.learner.spec import InputSpec, LearningSpec, StreamSpec
+from streamrnn.learner.target_spec import TargetSpec
 
 _BEGAN_WITH = f"{warm_start.FIELD}.sha256"
 _HASHED_BY = "hashing.check"
@@ -58,7 +59,7 @@ def _target_fields(old: Config, new: Config) -> Verdict:
 
 
 def _classes(old: Config, new: Config) -> Verdict:
-    before, now = ([canonical_text(c, "classes") for c in of.target.classes or ()] for of in (old, new))
+    before, now = ([canonical_text(c, "classes") for c in of.target.labels or ()] for of in (old, new))
     if before == now:
         return Verdict(Way.AT_ONCE, "the same, written otherwise")
     if now[: len(before)] != before:

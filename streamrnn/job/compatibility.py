@@ -16,7 +16,8 @@ import msgspec
 from streamrnn.learner.changes import refusals
 from streamrnn.learner.features import Cyclic, FeatureEncoder, FeatureSpec, Hash, canonical_text
 from streamrnn.learner.hashing import Hashing
-from streamrnn.learner.spec import LearnerSpec, TargetSpec
+from streamrnn.learner.spec import LearnerSpec
+from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.storage.model_file import ModelFile
 
 
@@ -98,16 +99,16 @@ def _estimator(owner: Mapping[str, Any]) -> list[str]:
 
 def _classes(owner: Mapping[str, Any], trained: TargetSpec, here: TargetSpec) -> list[str]:
     """The job's classes must begin with the file's in their order: what was learned knows them by number."""
-    if trained.classes is None or here.classes is None:
+    if trained.labels is None or here.labels is None:
         return []
-    before = list(owner.get("own", {}).get("labels", trained.classes))
+    before = list(owner.get("own", {}).get("labels", trained.labels))
     texts = [canonical_text(label, "labels") for label in before]
-    now = [canonical_text(label, "target.classes") for label in here.classes]
+    now = [canonical_text(label, "target.classes") for label in here.labels]
     if now[: len(texts)] == texts:
         return []
     # A job's classes are no fractions; as text they are the same class.
     shown = [text if isinstance(label, float) else label for label, text in zip(before, texts, strict=True)]
-    more = [label for label, text in zip(here.classes, now, strict=True) if text not in texts]
+    more = [label for label, text in zip(here.labels, now, strict=True) if text not in texts]
     return [
         f"target.classes: {_listed(texts)} in what was learned, {_listed(now)} here; declare them in the order they "
         f"were learned: {json.dumps([*shown, *more], ensure_ascii=False)}"

@@ -24,7 +24,8 @@ from streamrnn.job.log_config import LogConfig
 from streamrnn.job.section import Section, Text
 from streamrnn.learner.features import FeatureEncoder, FeatureSpec, canonical_text
 from streamrnn.learner.paths import FieldPath, parse_path
-from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec
+from streamrnn.learner.target_spec import TargetSpec
 
 # The lookahead keeps out a trailing newline, which `$` alone lets pass.
 NAME_PATTERN = r"^(?!\.{1,2}$)[a-zA-Z0-9._-]{1,249}$(?!\n)"
@@ -403,10 +404,10 @@ class Config(Section, frozen=True, kw_only=True):
                 f"target.label_field: found {target.label_field!r}, which is target.event_field too; records that have "
                 "label_field are labels, all others events, so the fields must differ"
             )
-        if target.classes is not None:
-            texts = [canonical_text(label, "target.classes") for label in target.classes]
+        if target.labels is not None:
+            texts = [canonical_text(label, "target.classes") for label in target.labels]
             if len(set(texts)) != len(texts):
-                raise ConfigError(f"target.classes: 1, '1' and 1.0 are the same class; found {list(target.classes)}")
+                raise ConfigError(f"target.classes: 1, '1' and 1.0 are the same class; found {list(target.labels)}")
 
     def feature_encoder(self) -> FeatureEncoder:
         """The encoder of ``features``."""

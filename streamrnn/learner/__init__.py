@@ -1,6 +1,8 @@
 """What is learned, and from what? One partition's model, statistics and streams.
 
 spec         what is learned and how, as validated values
+target_spec  the part of it about targets
+symbols      which symbols there are, and how a text is made of them
 sound        the bounds within which its numbers make sense together
 paths        how a field of a record is named
 features     fields of a record to columns of numbers

@@ -146,7 +146,7 @@ AXES: Mapping[str, Axis] = {
     "U+1": Axis("encoded features and dt", lambda of: of.spec.n_features + 1, statistics_places),
     "V": Axis("features whose last value is kept", lambda of: of.spec.missing.count(LAST)),
     "O": Axis("outputs", lambda of: of.spec.n_outputs, BEHIND),
-    "classes": Axis("classes", lambda of: len(of.spec.target.classes or ()), BEHIND),
+    "classes": Axis("classes", lambda of: of.spec.n_classes, BEHIND),
     "F": Axis("target fields", lambda of: of.spec.n_targets, BEHIND),
     "Y": Axis("target columns of a step", lambda of: _columns(of.spec), BEHIND),
     "changes": Axis(

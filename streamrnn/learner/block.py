@@ -16,6 +16,9 @@ from streamrnn.core.kinds import EVENT, FORGET, LABEL, PREDICT
 
 __all__ = ["EVENT", "FORGET", "LABEL", "PREDICT", "Block"]
 
+Units = bytes | Sequence[str]
+"""The units of a text: its bytes, its characters (a string is a sequence of them) or its words."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
@@ -38,6 +41,13 @@ class Block:
         stream is forgotten, the rest of its row has no meaning).
     event : uint64 [n]
         Id of the event, or of the event a label belongs to; 0 = none.
+    symbols
+        Per input that is a symbol: the symbol's text per record, None = missing.
+    labels
+        Where the set of classes is open: the class's text per record, None = unknown now; ``y`` is written by the
+        learner then.
+    texts
+        Where records are texts: each one's units, as bytes, or as text by character or by word.
     """
 
     keys: list[bytes]
@@ -47,13 +57,22 @@ class Block:
     end: npt.NDArray[np.bool_]
     kind: npt.NDArray[np.uint8]
     event: npt.NDArray[np.uint64]
+    symbols: tuple[list[str | None], ...] = ()
+    labels: list[str | None] | None = None
+    texts: list[Units] | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def rows(self, rows: slice) -> Block:
         """The block of some of its records."""
-        return Block(*(getattr(self, name)[rows] for name in self.__slots__))
+        return Block(
+            self.keys[rows], self.time_ms[rows], self.x[rows], self.y[rows], self.end[rows], self.kind[rows],
+            self.event[rows],
+            symbols=tuple(column[rows] for column in self.symbols),
+            labels=None if self.labels is None else self.labels[rows],
+            texts=None if self.texts is None else self.texts[rows],
+        )  # fmt: skip
 
     @classmethod
     def events(

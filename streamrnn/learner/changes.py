@@ -123,7 +123,11 @@ def _known(old: LearnerSpec, new: LearnerSpec) -> Verdict:
 def _classes(old: LearnerSpec, new: LearnerSpec) -> Verdict:
     if old.target.classes is None or new.target.classes is None:
         return Verdict(Way.IMPOSSIBLE, "numbers and classes are learned by different outputs")
-    before, now = len(old.target.classes), len(new.target.classes)
+    before, now = old.n_classes, new.n_classes
+    if old.target.is_open != new.target.is_open:
+        return Verdict(Way.IMPOSSIBLE, "the classes of an open set have their numbers from the records")
+    if old.target.is_open and now != before:
+        return Verdict(Way.IMPOSSIBLE, "the shared class stands for whatever is beyond the bound")
     if now < before:
         return Verdict(Way.IMPOSSIBLE, "what was learned of a class cannot be taken out")
     if now == before:
@@ -161,7 +165,9 @@ SETTINGS: Mapping[str, Rule] = {
     ),
     "indicator": at_once(),  # which column it belongs to is for those to say who named the columns
     "missing": _missing,
+    "symbols": impossible("the rows that symbols are looked up in were learned for these"),
     "has_end": growth(_WINDOWS),
+    "text": impossible("units, and where a text ends, give what was learned its meaning"),
     "model.cell": impossible("gates and states of one cell mean nothing to another"),
     "model.hidden_size": if_more(
         lambda of: of.model.hidden_size,
@@ -183,6 +189,9 @@ SETTINGS: Mapping[str, Rule] = {
     "learning.batch_size": at_once("a batch that was begun is given up"),
     "learning.optimizer": impossible("the running means of one optimiser mean nothing to another"),
     "learning.lr": at_once(),
+    "learning.schedule": at_once("the steps taken so far count"),
+    "learning.schedule_updates": at_once(),
+    "learning.schedule_least": at_once(),
     "learning.clip_norm": at_once(),
     "learning.polyak_bound": at_once(),
     "learning.momentum": at_once(),
@@ -217,7 +226,8 @@ SETTINGS: Mapping[str, Rule] = {
 def changes(old: LearnerSpec, new: LearnerSpec) -> list[Change]:
     """Every field in which the two differ, in the order of the table, with how that is taken up.
 
-    >>> from streamrnn.learner.spec import LearningSpec, TargetSpec
+    >>> from streamrnn.learner.spec import LearningSpec
+    >>> from streamrnn.learner.target_spec import TargetSpec
     >>> spec = LearnerSpec(n_features=1, target=TargetSpec(fields=("y",)))
     >>> [c.way.value for c in changes(spec, msgspec.structs.replace(spec, learning=LearningSpec(lr=0.1)))]
     ['at once']

@@ -67,7 +67,7 @@ class Learner:
 
     Examples
     --------
-    >>> from streamrnn.learner.spec import LearnerSpec, TargetSpec
+    >>> from streamrnn import LearnerSpec, TargetSpec
     >>> learner = Learner(LearnerSpec(n_features=1, target=TargetSpec(fields=("y",))), seed=1)
     >>> learner.process(Block.events([b"a"], x=[[1.0]], y=[[2.0]])).value.shape
     (1, 1)
@@ -446,5 +446,5 @@ def _check_block(block: Block, spec: LearnerSpec) -> None:
             raise ValueError(f"block.{name} has shape {shape}, expected {expected}: one row for each of the {n} keys")
     if spec.target.classes is not None:
         known = block.y[np.isfinite(block.y)]
-        if ((known < 0) | (known >= len(spec.target.classes)) | (known != np.floor(known))).any():
-            raise ValueError(f"block.y holds class indices outside 0 to {len(spec.target.classes) - 1}")
+        if ((known < 0) | (known >= spec.n_classes) | (known != np.floor(known))).any():
+            raise ValueError(f"block.y holds class indices outside 0 to {spec.n_classes - 1}")

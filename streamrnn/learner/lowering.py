@@ -24,6 +24,11 @@ from streamrnn.learner.axes import AXES, Network, last_columns
 from streamrnn.learner.room import INDEX_BYTES
 from streamrnn.learner.spec import LAST, LearnerSpec
 
+CLIP_NORM = 1.0
+"""Where ``learning.clip_norm`` is "auto" ..."""
+CLIP_NORMS = {"cross_entropy": 1.0}
+"""... and the loss is not one of these."""
+
 
 def layout_of(spec: LearnerSpec) -> Layout:
     """The tensors of the network a specification describes. The RLS readout is not among them."""
@@ -88,7 +93,7 @@ def plan_of(spec: LearnerSpec) -> arrays.Plan:
         with_dt=int(spec.inputs.dt),
         previous=spec.n_previous if spec.inputs.previous_target else 0,
         fields=spec.n_targets,
-        classes=0 if target.classes is None else len(target.classes),
+        classes=spec.n_classes,
         loss=CROSS_ENTROPIES[model.readout] if model.classifies else REGRESSION_LOSSES[model.effective_loss],
         rls=int(model.readout == "rls"),
         lags=model.lags if model.readout == "rls" else 0,
@@ -137,7 +142,7 @@ def hyper_of(spec: LearnerSpec) -> arrays.Hyper:
         beta2=float(learning.betas[1]),
         eps=float(learning.eps),
         weight_decay=float(learning.weight_decay),
-        clip_norm=0.0 if learning.clip_norm is None else float(learning.clip_norm),
+        clip_norm=_clip_norm(spec),
         polyak_bound=0.0 if bound is None else float(bound),
         huber_delta=float(spec.model.huber_delta),
         shrinkage=float(learning.target_shrinkage),
@@ -145,6 +150,14 @@ def hyper_of(spec: LearnerSpec) -> arrays.Hyper:
         forgetting=float(spec.model.rls_forgetting),
         prior=float(spec.model.rls_prior),
     )
+
+
+def _clip_norm(spec: LearnerSpec) -> float:
+    """The largest gradient norm of a step; 0 = never clip."""
+    given = spec.learning.clip_norm
+    if given == "auto":
+        return CLIP_NORMS.get(spec.model.effective_loss, CLIP_NORM)
+    return 0.0 if given is None else float(given)
 
 
 def dtype_of(spec: LearnerSpec) -> type:

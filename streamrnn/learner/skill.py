@@ -25,7 +25,7 @@ from streamrnn.learner.spec import LearnerSpec
 def rivals_of(spec: LearnerSpec) -> tuple[str, str]:
     """The names of the rivals, in the order of ``core.rivals``.
 
-    >>> from streamrnn.learner.spec import TargetSpec
+    >>> from streamrnn.learner.target_spec import TargetSpec
     >>> rivals_of(LearnerSpec(n_features=1, target=TargetSpec(fields=("y",))))
     ('last', 'mean')
     """
@@ -35,7 +35,7 @@ def rivals_of(spec: LearnerSpec) -> tuple[str, str]:
 def skill_of(spec: LearnerSpec, recent_errors: npt.NDArray[np.float64]) -> dict[str, float]:
     """The skill against each rival, of sums of errors (F, 3); rivals against which there is none are left out.
 
-    >>> from streamrnn.learner.spec import TargetSpec
+    >>> from streamrnn.learner.target_spec import TargetSpec
     >>> spec = LearnerSpec(n_features=1, target=TargetSpec(fields=("price", "share")))
     >>> skill_of(spec, np.array([[500.0, 800.0, 1000.0], [0.5, 0.4, 0.5]]))
     {'last': 0.0625, 'mean': 0.25}

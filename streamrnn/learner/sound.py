@@ -7,6 +7,14 @@ memory, milliseconds and the precision of numbers allow.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
+
+from msgspec import Meta
+
+PositiveInt = Annotated[int, Meta(ge=1, le=(1 << 63) - 1)]
+PositiveFloat = Annotated[float, Meta(gt=0)]
+UnitInterval = Annotated[float, Meta(gt=0, lt=1)]
+
 
 LARGEST_ROOTS = 50_000_000
 """Numbers the RLS readout may keep in its square roots: 400 MB per partition."""
@@ -22,6 +30,7 @@ SOUND: Mapping[str, tuple[float, float]] = {
     "learning.k2": SIZE,
     "learning.batch_size": SIZE,
     "learning.lr": (0.0, 1_000.0),
+    "learning.schedule_updates": (1, 10**15),
     "learning.clip_norm": _REAL,
     "learning.polyak_bound": _REAL,
     "learning.momentum": _FORGETTING,

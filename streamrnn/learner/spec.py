@@ -13,7 +13,17 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from streamrnn.learner.sound import LARGEST_GROWTH, LARGEST_ROOTS, SIZE, SOUND
+from streamrnn.learner.sound import (
+    LARGEST_GROWTH,
+    LARGEST_ROOTS,
+    SIZE,
+    SOUND,
+    PositiveFloat,
+    PositiveInt,
+    UnitInterval,
+)  # fmt: skip
+from streamrnn.learner.symbols import Symbols, TextSpec
+from streamrnn.learner.target_spec import TargetSpec
 
 
 class RuleError(ValueError):
@@ -23,11 +33,6 @@ class RuleError(ValueError):
         super().__init__(f"{section}.{field}: {reason}")
         self.field = field
         self.reason = reason
-
-
-PositiveInt = Annotated[int, Meta(ge=1, le=(1 << 63) - 1)]
-PositiveFloat = Annotated[float, Meta(gt=0)]
-UnitInterval = Annotated[float, Meta(gt=0, lt=1)]
 
 
 _LOSSES = {
@@ -121,10 +126,27 @@ class LearningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Literal["sgd", "momentum", "rmsprop", "adam", "adamw"],
         Meta(description="PyTorch's formula of that name; momentum is SGD with momentum."),
     ] = "adam"
-    lr: Annotated[PositiveFloat, Meta(description="Learning rate.")] = 3e-3
+    lr: Annotated[PositiveFloat, Meta(description="Learning rate; where it falls, the one it begins with.")] = 3e-3
+    schedule: Annotated[
+        Literal["constant", "inverse_sqrt", "exponential"],
+        Meta(
+            description="How the learning rate falls with the number t of optimiser steps taken before, T being "
+            "schedule_updates: inverse_sqrt: lr / sqrt(1 + t / T); exponential: lr * exp(-t / T)."
+        ),
+    ] = "constant"
+    schedule_updates: Annotated[
+        PositiveInt, Meta(description="With a schedule other than constant: optimiser steps after which it falls.")
+    ] = 10_000
+    schedule_least: Annotated[
+        float,
+        Meta(ge=0, le=1, description="With such a schedule: the share of lr below which the rate does not fall."),
+    ] = 0.0
     clip_norm: Annotated[
-        PositiveFloat | None, Meta(description="Largest gradient norm of a step; null: never clipped.")
-    ] = 1.0
+        Literal["auto"] | PositiveFloat | None,
+        Meta(
+            description="Largest gradient norm of a step; auto: 1, and with loss cross_entropy 5; null: never clipped."
+        ),
+    ] = "auto"
     polyak_bound: Annotated[
         PositiveFloat | None,
         Meta(
@@ -203,91 +225,6 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     ] = 7 * 86_400.0
 
 
-class TargetSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is predicted and when it becomes known.
-
-    ``known="record"``: fields of the record itself, looked at only after the prediction. ``known="forecast"``: the
-    stream's own future, the ``horizon`` next values of the fields; ``baseline`` makes the model learn the difference to
-    the last value, or to the one a period before, for series that wander or have seasons. ``known="label"``: a later
-    record of the same stream whose ``label_field`` repeats the event's ``event_field`` and which carries the target
-    fields; predictions of the last ``label_memory`` events of a stream are kept for scoring.
-    ``classes`` lists the values a class field may take (softmax, logistic); leave it out for numbers.
-    """
-
-    fields: Annotated[
-        tuple[str, ...], Meta(min_length=1, max_length=256, description="What is predicted: fields of the record.")
-    ]
-    known: Annotated[
-        Literal["record", "forecast", "label"],
-        Meta(description="record: in the record itself; forecast: the stream's own future; label: a later record."),
-    ] = "record"
-    horizon: Annotated[PositiveInt, Meta(description="With known forecast: how many next values.")] = 1
-    baseline: Annotated[
-        Literal["last"] | Annotated[int, Meta(ge=1, le=100_000)] | None,
-        Meta(
-            description="With known forecast: forecasts are differences to the last value, or to the last one a whole "
-            "period of so many steps before; null: to nothing."
-        ),
-    ] = None
-    classes: Annotated[
-        Annotated[tuple[str | int | bool, ...], Meta(min_length=2, max_length=10_000)] | None,
-        Meta(description="With readout softmax or logistic: the values of the field."),
-    ] = None
-    missing: Annotated[
-        Literal["unknown", "zero"],
-        Meta(
-            description="What a target that is missing or null stands for: nothing is known, or 0 (of classes the one "
-            "that is false, 0 or empty), for producers that leave zeros out."
-        ),
-    ] = "unknown"
-    event_field: Annotated[str | None, Meta(description="With known label: names the event.")] = None
-    label_field: Annotated[
-        str | None, Meta(description="With known label: names, in a later record, the event whose target it brings.")
-    ] = None
-    label_memory: Annotated[
-        PositiveInt, Meta(description="With known label: events kept per stream until their label comes.")
-    ] = 64
-
-    def __post_init__(self) -> None:
-        if len(set(self.fields)) != len(self.fields):
-            raise ValueError(f"fields: names must differ, got {list(self.fields)}")
-        if self.known != "forecast" and self.horizon != 1:
-            raise ValueError(f"horizon: goes with known: forecast, got {self.horizon} with known: {self.known}")
-        if self.known != "forecast" and self.baseline is not None:
-            raise ValueError(f"baseline: goes with known: forecast, got {self.baseline} with known: {self.known}")
-        if (self.known == "label") != (self.event_field is not None and self.label_field is not None):
-            raise ValueError("event_field, label_field: both go with known: label, and only with it")
-        if self.classes is not None:
-            if len(self.fields) != 1:
-                raise ValueError(f"classes: goes with exactly one field, got fields {list(self.fields)}")
-            if len({(type(c), c) for c in self.classes}) != len(self.classes):
-                raise ValueError(f"classes: values must differ, got {list(self.classes)}")
-            if self.known == "forecast":
-                raise ValueError("known: forecast predicts numbers; it does not go with classes")
-            if self.missing == "zero" and sum(map(_is_zero, self.classes)) != 1:
-                raise ValueError(
-                    "missing: zero needs exactly one class that is left out, which is false, 0 or empty text; found "
-                    f"classes {list(self.classes)}"
-                )
-
-    @property
-    def left_out(self) -> float:
-        """What a target that was left out stands for, as the learner's number: NaN = unknown."""
-        if self.missing == "unknown":
-            return math.nan
-        return 0.0 if self.classes is None else float([_is_zero(label) for label in self.classes].index(True))
-
-    @property
-    def period(self) -> int:
-        """Steps back to the value that forecasts are differences to; 0 = forecasts are no differences."""
-        return 1 if self.baseline == "last" else int(self.baseline or 0)
-
-
-def _is_zero(label: str | int | bool) -> bool:
-    """Whether a producer that leaves zeros out leaves out this class."""
-    return str(label).lower() in ("false", "0", "")
-
-
 class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Inputs the learner itself derives from a stream's past.
 
@@ -308,14 +245,17 @@ Imputed = Literal["mean", "last"] | float
 class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that, with the log, determines a learner. ``n_features`` counts the encoded columns; ``indicator``
     flags those which are 0/1 or already bounded and are therefore not standardised; ``missing`` says what each counts
-    as where it is missing (the mean of an indicator being 0), by default all as their mean. ``has_end`` says that
-    records may carry an end-of-sequence mark."""
+    as where it is missing (the mean of an indicator being 0), by default all as their mean. ``symbols`` are the sets
+    that the inputs looked up by index are of. ``has_end`` says that records may carry an end-of-sequence mark.
+    ``text``: records are texts, whose units are the target; each is a step."""
 
     n_features: Annotated[int, Meta(ge=0)]
     target: TargetSpec
     indicator: tuple[bool, ...] = ()
     missing: tuple[Imputed, ...] = ()
+    symbols: tuple[Symbols, ...] = ()
     has_end: bool = False
+    text: TextSpec | None = None
     model: ModelSpec = ModelSpec()
     learning: LearningSpec = LearningSpec()
     streams: StreamSpec = StreamSpec()
@@ -335,8 +275,10 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 f"readout {self.model.readout!r} "
                 + ("needs the list of classes" if classify else "predicts numbers and takes no classes"),
             )
-        if self.model.readout == "logistic" and self.target.classes is not None and len(self.target.classes) != 2:
-            raise RuleError("target", "classes", f"readout 'logistic' needs exactly 2, got {len(self.target.classes)}")
+        if self.model.readout == "logistic" and (self.n_classes != 2 or self.target.is_open):
+            found = "an open set" if self.target.is_open else str(self.n_classes)
+            raise RuleError("target", "classes", f"readout 'logistic' needs exactly 2, got {found}")
+        self._require_text()
         horizon, k1, k2 = self.target.horizon, self.learning.k1, self.learning.k2
         # A step is sure to be in the next window, whenever that comes, only while it is k2 - k1 steps old.
         if self.target.known == "forecast" and horizon > k2 - k1:
@@ -363,7 +305,7 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             section, field = path.split(".")
             value = getattr(getattr(self, section), field)
             for number in value if isinstance(value, tuple) else (value,):
-                if number is not None and not least <= number <= most:
+                if number not in (None, "auto") and not least <= number <= most:
                     raise RuleError(section, field, f"expected a number from {least:g} to {most:g}, got {number}")
         decayed = self.learning.lr * self.learning.weight_decay
         if self.learning.optimizer == "adamw" and decayed > 1:
@@ -381,28 +323,65 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 f"{math.exp(-LARGEST_GROWTH / self.n_regressors):.3g}, or what is known of their weights overflows",
             )
 
+    def _require_text(self) -> None:
+        if self.text is None:
+            return
+        if self.target.classes is None or self.target.known != "record":
+            raise RuleError("target", "known", "the units of a text are classes, each known once it was predicted")
+        if not self.inputs.previous_target:
+            raise RuleError("inputs", "previous_target", "each unit of a text is predicted from the one before it")
+
     @property
     def n_inputs(self) -> int:
-        """D: columns of the network's input: features, dt, previous target (with a baseline also its last change) and
-        flags that it is known."""
+        """Columns of ``weight_ih``: D that are multiplied, then V that are looked up."""
+        return self.n_multiplied + self.n_looked_up
+
+    @property
+    def n_multiplied(self) -> int:
+        """D: features, dt, previous target where it is a number (with a baseline also its last change) and flags that
+        it is known. One column of zeros where the network would have no input at all."""
         n = self.n_features + int(self.inputs.dt)
-        if self.inputs.previous_target:
+        if self.inputs.previous_target and self.target.classes is None:
             n += self.n_previous + self.n_targets
-        return max(1, n)
+        return max(n, 0 if self.n_looked_up else 1)
+
+    @property
+    def n_looked_up(self) -> int:
+        """V: a column for each symbol of each input, then for each class that the previous target may be, and one that
+        says it is known."""
+        n = sum(symbols.size for symbols in self.symbols)
+        return n + (self.n_classes + 1 if self.shows_class else 0)
+
+    @property
+    def n_lookups(self) -> int:
+        """How many of them a step looks up at most."""
+        return len(self.symbols) + (2 if self.shows_class else 0)
+
+    @property
+    def shows_class(self) -> bool:
+        """Whether the previous target is among the inputs, and a class."""
+        return self.inputs.previous_target and self.target.classes is not None
 
     @property
     def n_previous(self) -> int:
         """Columns that show the previous target: one per class, or per field (two with a baseline)."""
         if self.target.classes is not None:
-            return len(self.target.classes)
+            return self.n_classes
         return self.n_targets * (2 if self.target.period else 1)
+
+    @property
+    def n_classes(self) -> int:
+        """Classes, of texts with their end; 0 where numbers are predicted."""
+        if self.target.symbols is None:
+            return 0
+        return self.target.symbols.size + (1 if self.text is not None and self.text.mark_end else 0)
 
     @property
     def n_regressors(self) -> int:
         """Regressors of the RLS readout: state, inputs, lags and a constant; 0 without it."""
         if self.model.readout != "rls":
             return 0
-        return self.model.hidden_size + self.n_inputs + self.model.lags * self.n_targets + 1
+        return self.model.hidden_size + self.n_multiplied + self.model.lags * self.n_targets + 1
 
     @property
     def n_targets(self) -> int:
@@ -413,6 +392,6 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def n_outputs(self) -> int:
         """Columns of a prediction: classes; or quantile levels within targets within horizons (last runs fastest)."""
         if self.target.classes is not None:
-            return 1 if self.model.readout == "logistic" else len(self.target.classes)
+            return 1 if self.model.readout == "logistic" else self.n_classes
         levels = len(self.model.quantiles) if self.model.effective_loss == "quantile" else 1
         return self.target.horizon * len(self.target.fields) * levels

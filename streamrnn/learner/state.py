@@ -103,7 +103,7 @@ class LearnerState:
 def spec_differences(old: LearnerSpec, new: LearnerSpec) -> list[str]:
     """What ``new`` says otherwise than the state's ``old``, one line a field, ``streams.max_streams`` apart.
 
-    >>> from streamrnn.learner.spec import TargetSpec
+    >>> from streamrnn.learner.target_spec import TargetSpec
     >>> spec = LearnerSpec(n_features=1, target=TargetSpec(fields=("y",)))
     >>> spec_differences(spec, msgspec.structs.replace(spec, has_end=True))
     ['has_end: False in the state, True here']

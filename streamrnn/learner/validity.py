@@ -140,7 +140,7 @@ _SQUARES_MODEL: Mapping[str, Rule] = {
 
 def _classes(spec: LearnerSpec, *, unknown: bool = False) -> Range | None:
     """The range of a class index; None where numbers are predicted."""
-    return None if spec.target.classes is None else Range(0, len(spec.target.classes) - 1, unknown, True)
+    return None if spec.target.classes is None else Range(0, spec.n_classes - 1, unknown, True)
 
 
 _STATISTICS: Mapping[str, Rule] = {

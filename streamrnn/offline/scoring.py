@@ -249,9 +249,8 @@ class _Classes(Scorer):
 
     def __init__(self, spec: LearnerSpec) -> None:
         super().__init__(spec)
-        assert spec.target.classes is not None
         self._logistic = spec.model.readout == "logistic"
-        self._counts = [0] * len(spec.target.classes)
+        self._counts = [0] * spec.n_classes
         self._last: dict[bytes, int] = {}
         self._n = 0
         self._right = [0, 0, 0]

@@ -10,7 +10,8 @@ from streamrnn.core.rules import RULES
 from streamrnn.learner.block import Block
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.lowering import hyper_of, layout_of, new_model, new_scratch, new_streams, plan_of
-from streamrnn.learner.spec import LearnerSpec, LearningSpec, TargetSpec
+from streamrnn.learner.spec import LearnerSpec, LearningSpec
+from streamrnn.learner.target_spec import TargetSpec
 
 
 @pytest.mark.parametrize("rule", list(RULES))

@@ -15,8 +15,9 @@ from streamrnn.daemon.traces import AT_ONCE, POINTS, Traces
 from streamrnn.job.codec.predictions import PredictionEncoder
 from streamrnn.learner.block import Block
 from streamrnn.learner.learner import Predictions
-from streamrnn.learner.spec import LearnerSpec, ModelSpec, TargetSpec
+from streamrnn.learner.spec import LearnerSpec, ModelSpec
 from streamrnn.learner.streams import StreamIndex
+from streamrnn.learner.target_spec import TargetSpec
 
 RECORD = LearnerSpec(n_features=1, target=TargetSpec(fields=("y",)))
 

@@ -18,7 +18,8 @@ from streamrnn.job.config import Config
 from streamrnn.job.job import Job
 from streamrnn.learner.predictions import Predictions
 from streamrnn.learner.skill import rivals_of
-from streamrnn.learner.spec import LearnerSpec, TargetSpec
+from streamrnn.learner.spec import LearnerSpec
+from streamrnn.learner.target_spec import TargetSpec
 from tests.support.jobs import job
 from tests.support.scenario import Scenario
 

@@ -25,8 +25,9 @@ from streamrnn.core.kinds import CLOSE
 from streamrnn.learner.block import Block
 from streamrnn.learner.learner import FEW, Learner, seed_of
 from streamrnn.learner.lowering import bytes_per_stream
-from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec
 from streamrnn.learner.state import LearnerState
+from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.storage.blobs import DirectoryBlobs
 from streamrnn.storage.checkpoints import CheckpointStore
 from streamrnn.storage.manifest import Progress, new_lineage

@@ -23,8 +23,9 @@ from streamrnn.learner.clock import JUMPS
 from streamrnn.learner.gauges import state_gradient_norms
 from streamrnn.learner.learner import RLS_WEIGHT, Learner
 from streamrnn.learner.skill import rivals_of
-from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec
 from streamrnn.learner.streams import EVICTIONS_IN_USE
+from streamrnn.learner.target_spec import TargetSpec
 from tests.oracle.learner import NaiveLearner
 from tests.oracle.network import random_weights
 from tests.oracle.reach import drift_means

@@ -7,7 +7,8 @@ import pytest
 
 from streamrnn.learner.block import Block
 from streamrnn.learner.learner import Learner
-from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, TargetSpec
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec
+from streamrnn.learner.target_spec import TargetSpec
 
 
 def forecaster(readout: str, baseline: str | None = None) -> Learner:

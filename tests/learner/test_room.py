@@ -11,8 +11,9 @@ from streamrnn.core.kinds import EVENT
 from streamrnn.learner.block import Block
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.room import ESTABLISHED, INDEX_BYTES, survivors
-from streamrnn.learner.spec import InputSpec, LearnerSpec, ModelSpec, StreamSpec, TargetSpec
+from streamrnn.learner.spec import InputSpec, LearnerSpec, ModelSpec, StreamSpec
 from streamrnn.learner.streams import StreamIndex
+from streamrnn.learner.target_spec import TargetSpec
 
 JUMP_MS = 10_000
 HONEST = [b"honest-%d" % i for i in range(50)]

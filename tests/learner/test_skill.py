@@ -14,7 +14,8 @@ from streamrnn.learner.growth import carry_over
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.predictions import Predictions
 from streamrnn.learner.skill import rivals_of, skill_of
-from streamrnn.learner.spec import LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+from streamrnn.learner.spec import LearnerSpec, LearningSpec, ModelSpec, StreamSpec
+from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.learner.validity import require_sound
 from streamrnn.offline.baselines import RunningMean
 from tests.support.learners import bits_of, differing

@@ -19,8 +19,9 @@ from streamrnn.errors import CheckpointError
 from streamrnn.job.config import Config
 from streamrnn.job.job import Job
 from streamrnn.learner.features import Numeric
-from streamrnn.learner.spec import InputSpec, LearningSpec, TargetSpec
+from streamrnn.learner.spec import InputSpec, LearningSpec
 from streamrnn.learner.streams import LAST_SEEN, LIVED, RECORD
+from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.offline.export import Exported, choose, export
 from streamrnn.storage.listing import find
 from streamrnn.storage.model_file import load_model

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from streamrnn.errors import CheckpointError
-from streamrnn.learner.spec import LearnerSpec, TargetSpec
+from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import MODEL, STREAMS, LearnerState
 from streamrnn.learner.streams import RECORD, SEGMENT_SLOTS, TIMES
+from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.storage.blobs import DirectoryBlobs
 from streamrnn.storage.checkpoints import CheckpointStore
 from streamrnn.storage.manifest import Manifest, Progress

@@ -10,9 +10,10 @@ import numpy as np
 
 from streamrnn.core.declarations import Stored
 from streamrnn.learner.lowering import dtype_of, sizes_of
-from streamrnn.learner.spec import LearnerSpec, ModelSpec, StreamSpec, TargetSpec
+from streamrnn.learner.spec import LearnerSpec, ModelSpec, StreamSpec
 from streamrnn.learner.state import MODEL, STREAMS, LearnerState
 from streamrnn.learner.streams import RECORD, TIMES
+from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.storage.blobs import Blobs, DirectoryBlobs
 from streamrnn.storage.checkpoints import CheckpointStore
 from streamrnn.storage.fingerprints import canonical_sha256

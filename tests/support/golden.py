@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, TargetSpec
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec
+from streamrnn.learner.target_spec import TargetSpec
 
 DATA = Path(__file__).parents[1] / "data"
 CELL_CASES = sorted(path.stem for path in DATA.glob("cells_*.npz"))

@@ -15,7 +15,8 @@ from msgspec.structs import replace
 from streamrnn.core.kinds import CLOSE, EVENT, FORGET, LABEL
 from streamrnn.learner.block import Block
 from streamrnn.learner.lowering import bytes_per_slot
-from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec
+from streamrnn.learner.target_spec import TargetSpec
 
 GAP_S, TTL_S, JUMP_S = 10.0, 30.0, 60.0
 STEPS_MS = (0, 1, 500, 700, 3000, 9000, 11_000, 35_000, -4000, -20_000, 200_000, 10**13, -(10**11))
@@ -165,4 +166,4 @@ def logs(draw: st.DrawFn, spec: LearnerSpec, max_size: int = 50, closings: bool 
 
 def part(block: Block, start: int, stop: int) -> Block:
     """The records [start, stop) of a block."""
-    return Block(*(getattr(block, name)[start:stop] for name in Block.__slots__))
+    return block.rows(slice(start, stop))

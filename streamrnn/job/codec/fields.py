@@ -23,7 +23,7 @@ from streamrnn.errors import AbsentError, RecordError
 from streamrnn.job.codec.parser import DocumentLayout
 from streamrnn.job.config import InputConfig
 from streamrnn.learner.features import canonical_text, describe, number
-from streamrnn.learner.spec import TargetSpec
+from streamrnn.learner.target_spec import TargetSpec
 
 LEFT_OUT = math.inf
 """What a reader of targets gives for one that is missing or null and means zero, as no number is infinite."""
@@ -146,8 +146,8 @@ def end_reader(field: str, layout: DocumentLayout, lenient: bool) -> Callable[[A
 def target_reader(target: TargetSpec, layout: DocumentLayout, quantity: Quantity) -> Callable[[Any], Sequence[float]]:
     """The targets, NaN where unknown, LEFT_OUT where that means zero; of classes, the index of the class."""
     left_out = _NAN if math.isnan(target.left_out) else LEFT_OUT
-    if target.classes is not None:
-        return _class_reader(target.fields[0], target.classes, left_out, layout)
+    if target.labels is not None:
+        return _class_reader(target.fields[0], target.labels, left_out, layout)
     fields = target.fields
     if len(fields) == 1:
         field, read = fields[0], layout.reader(fields[0])

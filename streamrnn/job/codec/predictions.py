@@ -47,7 +47,7 @@ class PredictionEncoder:
 
     def __init__(self, spec: LearnerSpec) -> None:
         self._encode = msgspec.json.Encoder().encode
-        self._classes = spec.target.classes
+        self._classes = spec.target.labels
         self._logistic = spec.model.readout == "logistic"
         self._fields = spec.target.fields
         self._forecast = spec.target.known == "forecast"
