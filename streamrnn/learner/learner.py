@@ -275,7 +275,10 @@ class Learner:
         kind: npt.NDArray[np.uint8],
     ) -> Predictions:
         end = block.end & self.spec.has_end
-        given = (slots, fresh, times, block.x, block.y, end, kind, block.event)  # in the order of Records
+        n = len(block)
+        symbols, out, closes = np.zeros((n, 0), np.int64), np.arange(n), np.ones(n, np.bool_)
+        # In the order of Records.
+        given = (slots, fresh, times, block.x, symbols, block.y, end, kind, block.event, out, closes)
         if len(block) <= FEW:
             records, process = self._first_of_few(len(block))
             for kept, array in zip(records, given, strict=False):
@@ -300,10 +303,13 @@ class Learner:
             fresh=np.zeros(n, np.bool_),
             time_ms=np.zeros(n, np.int64),
             x=np.zeros((n, self.spec.n_features)),
+            symbols=np.full((n, len(self.spec.symbols)), -1, np.int64),
             y=np.zeros((n, self.spec.n_targets)),
             end=np.zeros(n, np.bool_),
             kind=np.zeros(n, np.uint8),
             event=np.zeros(n, np.uint64),
+            out=np.arange(n),
+            closes=np.ones(n, np.bool_),
             prediction=np.empty((n, self.spec.n_outputs)),
             updates=np.empty(n, np.int64),
             loss=np.empty(n),
@@ -311,6 +317,7 @@ class Learner:
             grad_norm=np.empty(n),
             rivals=np.empty((n, 2)),
             width=np.empty(n),
+            rank=np.empty((n, 2)),
             delay=np.empty(n),
         )
 

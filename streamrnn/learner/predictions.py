@@ -29,6 +29,9 @@ class Predictions:
         Mean absolute errors of the naive rivals (``learner.skill``) on what ``error`` is of.
     width : float64 [n]
         Mean width of the outermost intervals that were scored, in the target's unit; NaN = none.
+    rank : float64 [n, 2]
+        Of a class or a text: rank of its surprise among the newest of the stream and of the partition, from 0 to 1; NaN
+        = not scored, or nothing to compare with.
     delay : float64 [n]
         Seconds of event time from an event to its label, which this record is; NaN = it is none, or of no event.
     """
@@ -40,6 +43,7 @@ class Predictions:
     grad_norm: npt.NDArray[np.float64]
     rivals: npt.NDArray[np.float64]
     width: npt.NDArray[np.float64]
+    rank: npt.NDArray[np.float64]
     delay: npt.NDArray[np.float64]
 
     @classmethod
