@@ -31,7 +31,7 @@ from tests.support.golden import (
     last_states,
     last_stream,
     load,
-    run_arrays,
+    run_block,
     run_spec,
     tensors,
 )
@@ -81,7 +81,7 @@ def test_oracle_cells_reproduce_pytorch(name: str) -> None:
 def test_oracle_runs_reproduce_pytorch(name: str) -> None:
     case = load(name)
     learner = NaiveLearner(run_spec(name, case), tensors(case, "w"))
-    value, _ = learner.process(run_arrays(case))
+    value, _ = learner.process(run_block(case))
     close(value.reshape(case["pred"].shape), case["pred"], 1e-9)
     close(learner.grad_norms, case["grad_norm"], 1e-9)
     if "windows" in case:

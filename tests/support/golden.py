@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from streamrnn.learner.block import Block
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec
 from streamrnn.learner.target_spec import TargetSpec
 
@@ -85,14 +85,14 @@ def last_states(case: dict[str, Any]) -> dict[str, np.ndarray]:
 
 def last_stream(case: dict[str, Any]) -> bytes:
     """The key of the last record's stream."""
-    return run_arrays(case).keys[-1]
+    return run_block(case).keys[-1]
 
 
-def run_arrays(case: dict[str, Any]) -> SimpleNamespace:
-    """The run's log as the arrays of a block, one second between records."""
+def run_block(case: dict[str, Any]) -> Block:
+    """The run's log, one second between records."""
     n = len(case["x"])
     streams = case.get("stream", np.zeros(n, np.int64))
-    return SimpleNamespace(
+    return Block(
         keys=[f"stream-{s}".encode() for s in streams],
         time_ms=np.arange(n, dtype=np.int64) * 1000,
         x=np.ascontiguousarray(case["x"], np.float64),
