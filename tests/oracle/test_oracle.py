@@ -49,7 +49,7 @@ def close(actual: object, expected: object, tolerance: float) -> None:
 def test_every_golden_family_is_present() -> None:
     assert len(CELL_CASES) == 6
     counts = {family: sum(name.startswith(f"{family}_") for name in RUN_CASES) for family in RUN_FAMILIES}
-    assert counts == {"tbptt": 36, "log": 24, "loss": 7, "optimizer": 7}
+    assert counts == {"tbptt": 36, "log": 24, "loss": 7, "optimizer": 7, "symbols": 6}
 
 
 def test_golden_runs_cover_every_loss_and_every_optimiser() -> None:
