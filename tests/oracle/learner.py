@@ -52,9 +52,9 @@ from tests.oracle.streams import (
     Stream,
     records_of,
 )
-from tests.oracle.symbols import OTHER, share_no_larger
+from tests.oracle.symbols import OTHER, Surprise
 
-OF_STREAM, OF_PARTITION = 32, 1024  # newest surprises that one is ranked among
+OF_STREAM, OF_PARTITION = 50, 1000  # newest surprises that one is ranked among
 
 
 class NaiveLearner(NaiveEncoder):
@@ -99,7 +99,7 @@ class NaiveLearner(NaiveEncoder):
         self.rival_scores: list[tuple[float, ...]] = []  # per record: mean errors of the rivals on the same
         self.in_use = self.classes.in_use if self.classes else 0  # classes that the model may name
         self.surprises: list[float] = []  # mean losses of all records, or texts, that had one
-        self.ranks: list[tuple[float, float]] = []  # per record: of its surprise in its stream, in the partition
+        self.ranked: list[Surprise | None] = []  # per record: what it is ranked among
         self.text_losses: list[list[float]] = []  # per record: the loss of each unit of its text
         self.widths: list[float] = []  # per record: mean width of the intervals it let us score
         self.delays: list[float] = []  # per record: seconds from its event to this label
@@ -142,7 +142,7 @@ class NaiveLearner(NaiveEncoder):
         self.rival_scores.append((np.nan, np.nan))
         self.widths.append(np.nan)
         self.delays.append(np.nan)
-        self.ranks.append((np.nan, np.nan))
+        self.ranked.append(None)
         self.text_losses.append([])
         if record.kind == CLOSE:
             updates = self.updates
@@ -275,16 +275,18 @@ class NaiveLearner(NaiveEncoder):
         return counted, kept
 
     def meet(self, y: Array) -> None:
-        """From now on this class is one of those that the model may name."""
-        if self.classify:
-            self.in_use = max([self.in_use, *(int(y[i]) + 1 for i in known_fields(y))])
+        """From now on this class is one of those that the model may name, though the least likely of them."""
+        if self.classify and y[0] >= self.in_use:
+            bias = self.weights["head.bias"]
+            bias[self.in_use : int(y[0]) + 1] = bias[: self.in_use].min()
+            self.in_use = int(y[0]) + 1
 
     def rank(self, stream: Stream, surprise: float) -> None:
-        """Where a surprise stands among the newest before it, of the stream and of the partition."""
-        both = ((stream.surprises, OF_STREAM), (self.surprises, OF_PARTITION))
-        self.ranks[-1] = tuple(share_no_larger(earlier, surprise, newest) for earlier, newest in both)
-        for earlier, _ in both:
-            earlier.append(surprise)
+        """A surprise is held against the newest before it, and is one of them from now on."""
+        if self.classify:
+            self.ranked[-1] = Surprise(surprise, stream.surprises[-OF_STREAM:], self.surprises[-OF_PARTITION:])
+            stream.surprises.append(surprise)
+            self.surprises.append(surprise)
 
     # ------------------------------------------------------------------------------------------------- streams
 
@@ -447,13 +449,11 @@ class NaiveLearner(NaiveEncoder):
         y = np.where(np.isfinite(record.y), record.y, np.nan).astype(np.float64)
         if record.key not in self.streams:
             self.counts["unmatched_labels"] += 1
-            self.meet(y)
             return
         stream = self.touch(record.key)
         matches = [event for event in stream.events if event.id == record.event != 0]
         if not matches:
             self.counts["unmatched_labels"] += 1
-            self.meet(y)
             return
         event = matches[-1]
         sequence, step = event.sequence, event.step
@@ -521,7 +521,10 @@ class NaiveLearner(NaiveEncoder):
     def tell_rivals(self, stream: Stream, y: Array) -> None:
         for i in known_fields(y):
             value = float(y[i])
-            self.rivals.learn(stream.newest, i, value if self.classify else self.within_reach(stream, i, value))
+            if self.classify:
+                self.rivals.learn(stream.newest, i, value, float(self.as_class(y, self.in_use)[0]))
+            else:
+                self.rivals.learn(stream.newest, i, self.within_reach(stream, i, value))
 
     def score(self, stream: Stream, predictions: list[tuple[Array, list[tuple[float, float]], int]], y: Array) -> None:
         """Mean loss (in the model's scale) and mean errors (in y's unit) of predictions and of what rivals said then.

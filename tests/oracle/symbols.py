@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from streamrnn.learner.symbols import Symbols
 
@@ -54,7 +56,27 @@ class NaiveVocabulary:
         return OTHER if number < 0 and self.open else number
 
 
-def share_no_larger(earlier: Sequence[float], value: float, newest: int) -> float:
-    """The share of the ``newest`` values that are no larger than this one; NaN where there are none."""
-    compared = earlier[-newest:]
-    return sum(v <= value for v in compared) / len(compared) if compared else float("nan")
+def rank(earlier: Sequence[float], value: float) -> float:
+    """How many of these values lie below this one, of one more than there are; beyond all of them, nearly all.
+
+    NaN where there are none.
+    """
+    if not earlier:
+        return math.nan
+    below = float(sum(v < value for v in earlier))
+    if value > (largest := max(0.0, *earlier)):
+        below = len(earlier) + 1 - largest / value
+    return below / (len(earlier) + 1)
+
+
+@dataclass(frozen=True)
+class Surprise:
+    """A loss, and the newest ones before it, of its stream and of the partition."""
+
+    loss: float
+    own: list[float]
+    others: list[float]
+
+    def ranks(self, error: float = 0.0) -> tuple[float, float]:
+        """In its stream and in the partition, if it was larger by ``error``."""
+        return rank(self.own, self.loss + error), rank(self.others, self.loss + error)
