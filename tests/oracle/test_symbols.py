@@ -110,6 +110,7 @@ def test_a_class_is_scored_and_learned_as_one_of_the_others_when_it_comes_first_
     predictions = pages(learner, "xyyw")
     expected = [NAN, *(-np.log(p) for p in (predictions[0, 0], predictions[1, 2], predictions[2, 0]))]
     np.testing.assert_allclose([loss for loss, _ in learner.scores], expected, rtol=1e-12)
+    np.testing.assert_allclose(learner.losses[0], expected[1], rtol=1e-12)
     sequence = learner.streams[b"a"].sequence
     assert [target[0] for target in sequence.targets[:3]] == [0, 2, 0]
     assert sequence.values == [[1.0, 2.0, 2.0, 3.0]]
