@@ -57,6 +57,13 @@ from tests.oracle.symbols import OTHER, Surprise
 OF_STREAM, OF_PARTITION = 50, 1000  # newest surprises that one is ranked among
 
 
+def mean_of_known(pairs: list[tuple[float, ...]]) -> tuple[float, float]:
+    """The mean of all pairs that are known, in both places."""
+    known = [pair for pair in pairs if not np.isnan(pair[0])]
+    first, second = np.mean(known or [(np.nan, np.nan)], axis=0)
+    return float(first), float(second)
+
+
 class NaiveLearner(NaiveEncoder):
     """A learner over one partition. ``weights`` (PyTorch's names; no head with the RLS readout) are copied."""
 
@@ -101,6 +108,7 @@ class NaiveLearner(NaiveEncoder):
         self.surprises: list[float] = []  # mean losses of all records, or texts, that had one
         self.ranked: list[Surprise | None] = []  # per record: what it is ranked among
         self.text_losses: list[list[float]] = []  # per record: the loss of each unit of its text
+        self.text_numbers: list[list[int]] = []  # and its number, -1 where it is in no set
         self.widths: list[float] = []  # per record: mean width of the intervals it let us score
         self.delays: list[float] = []  # per record: seconds from its event to this label
 
@@ -144,6 +152,7 @@ class NaiveLearner(NaiveEncoder):
         self.delays.append(np.nan)
         self.ranked.append(None)
         self.text_losses.append([])
+        self.text_numbers.append([])
         if record.kind == CLOSE:
             updates = self.updates
             self.close(record.key)
@@ -171,13 +180,26 @@ class NaiveLearner(NaiveEncoder):
         stream = self.touch(record.key)
         if record.text is None:
             return self.live(record, stream, time_ms)
-        updates, losses = self.updates, self.text_losses[-1]
+        return self.live_through_text(record, stream, time_ms)
+
+    def live_through_text(self, record: Record, stream: Stream, time_ms: int) -> tuple[Array, int]:
+        """A step for each unit, and then what comes next; scores are means over the units."""
+        scores, rivals = [], []
         for unit in self.units_of(record):
             self.live(unit, stream, time_ms)
-            losses.append(self.scores[-1][0])
-        if losses:
-            self.rank(stream, float(np.mean(losses)))
-        return self.question(record, stream, time_ms), updates
+            self.text_numbers[-1].append(-1 if np.isnan(unit.y[0]) else int(unit.y[0]))
+            scores.append(self.scores[-1])
+            rivals.append(self.rival_scores[-1])
+            self.scores[-1], self.rival_scores[-1] = (np.nan, np.nan), (np.nan, np.nan)
+        self.text_losses[-1] = [loss for loss, _ in scores]
+        self.scores[-1] = mean_of_known(scores)
+        self.rival_scores[-1] = mean_of_known(rivals)
+        if not np.isnan(self.scores[-1][0]):
+            self.rank(stream, self.scores[-1][0])
+        if not scores and self.spec.has_end and record.end and stream.sequence.steps:
+            self.learn(stream.sequence)
+            self.reset(stream)
+        return self.question(record, stream, time_ms), self.updates
 
     def live(self, record: Record, stream: Stream, time_ms: int) -> tuple[Array, int]:
         """One step of a stream's life: gap, predict, score, advance, learn; perhaps the sequence ends."""
@@ -187,7 +209,7 @@ class NaiveLearner(NaiveEncoder):
             self.reset(stream)
         result = self.process_event(record, stream, time_ms)
         sequence = stream.sequence
-        ends = record.end and (self.spec.has_end or self.spec.text is not None)
+        ends = record.end and (self.spec.has_end or (self.spec.text is not None and not self.spec.text.carry))
         if ends or sequence.steps % self.spec.learning.k1 == 0:
             self.learn(sequence)
         if self.rls and self.spec.target.known == "record":
@@ -220,18 +242,21 @@ class NaiveLearner(NaiveEncoder):
             stream.sequence = self.new_sequence()
         return np.asarray(self.foretell(record, stream, time_ms)[0])
 
-    def imagine(self, key: bytes, xs: Array, ys: Array) -> Array:
-        """Predictions for these records [n, ...] if they came next in a stream, one after the other, at once."""
-        stream = copy.deepcopy(self.streams.get(key) or self.new_stream())
-        sequence, predictions = stream.sequence, []
-        for x, y in zip(xs, ys, strict=True):
-            time_ms = sequence.last_time_ms or 0
+    def imagine(self, records: Iterable[Record]) -> Array:
+        """Predictions [n, ...] for these records, whose y is known, if they came next in a stream, all at once."""
+        stream, predictions = None, []
+        for record in records:
+            stream = stream or copy.deepcopy(self.streams.get(record.key) or self.new_stream())
+            sequence = stream.sequence
+            time_ms, record.numbers = sequence.last_time_ms or 0, self.numbers_asked(record)
             if self.spec.target.known == "forecast":
-                self.note(sequence, y)
-            prediction, inputs, sequence.state = self.foretell(Record(key, time_ms, x, y), stream, time_ms)[:3]
+                self.note(sequence, np.asarray(record.y))
+            prediction, inputs, sequence.state = self.foretell(record, stream, time_ms)[:3]
             sequence.inputs.append(inputs)
-            sequence.last_x.update({k: float(v) for k, v in enumerate(x) if np.isfinite(v)})
+            sequence.last_x.update({k: float(v) for k, v in enumerate(record.x) if np.isfinite(v)})
             predictions.append(prediction)
+            if self.spec.target.known == "record":
+                self.note(sequence, np.asarray(record.y))
         return np.array(predictions, np.float64).reshape(-1, self.spec.n_outputs)
 
     # ------------------------------------------------------------------------------------------------- symbols
@@ -650,11 +675,6 @@ class NaiveLearner(NaiveEncoder):
         """Of the tensors that a step may leave in part alone: those elements that it is about."""
         columns = self.looked_up.copy()
         columns[: self.spec.n_multiplied] = True
-        masks = {"rnn.weight_ih_l0": np.broadcast_to(columns, self.weights["rnn.weight_ih_l0"].shape)}
-        if self.spec.target.is_open:
-            rows = np.arange(self.spec.n_outputs) < self.in_use
-            masks |= {
-                "head.bias": rows,
-                "head.weight": np.broadcast_to(rows[:, None], self.weights["head.weight"].shape),
-            }
-        return masks
+        rows = np.arange(self.spec.n_outputs) < (self.in_use if self.spec.target.is_open else self.spec.n_outputs)
+        masks = {"rnn.weight_ih_l0": columns[None], "head.weight": rows[:, None], "head.bias": rows}
+        return {n: np.broadcast_to(mask, self.weights[n].shape) for n, mask in masks.items() if n in self.weights}

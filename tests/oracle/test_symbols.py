@@ -105,12 +105,17 @@ def test_only_classes_that_came_have_a_probability() -> None:
     np.testing.assert_allclose(predictions.sum(axis=1), 1, rtol=1e-12)
 
 
+def test_a_replay_is_judged_by_the_classes_in_use() -> None:
+    learner = learner_of()
+    pages(learner, "xx")
+    np.testing.assert_allclose(learner.losses, [learner.scores[1][0]], rtol=1e-12)
+
+
 def test_a_class_is_scored_and_learned_as_one_of_the_others_when_it_comes_first_and_then_as_itself() -> None:
     learner = learner_of()
     predictions = pages(learner, "xyyw")
     expected = [NAN, *(-np.log(p) for p in (predictions[0, 0], predictions[1, 2], predictions[2, 0]))]
     np.testing.assert_allclose([loss for loss, _ in learner.scores], expected, rtol=1e-12)
-    np.testing.assert_allclose(learner.losses[0], expected[1], rtol=1e-12)
     sequence = learner.streams[b"a"].sequence
     assert [target[0] for target in sequence.targets[:3]] == [0, 2, 0]
     assert sequence.values == [[1.0, 2.0, 2.0, 3.0]]
@@ -186,7 +191,8 @@ def test_a_text_is_as_many_steps_as_it_has_units(mark_end: bool, carry: bool) ->
     sequence, end = learner.streams[b"a"].sequence, [1.0] if mark_end else []
     first = 1.0 + mark_end
     assert learner.counts["records_predicted"] == 3 + 3 * mark_end
-    assert [len(losses) for losses in learner.text_losses] == ([3, 1, 2] if mark_end else [2, 0, 1])
+    assert learner.text_numbers == ([[2, 3, 1], [1], [2, 1]] if mark_end else [[1, 2], [], [1]])
+    assert [len(losses) for losses in learner.text_losses] == [len(numbers) for numbers in learner.text_numbers]
     assert sequence.values == ([[first, first + 1, *end, *end, first, *end]] if carry else [[]])
     assert learner.counts["sequences_ended"] == (0 if carry else 2 + mark_end)
 
