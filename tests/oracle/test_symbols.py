@@ -131,7 +131,8 @@ def test_a_class_that_another_stream_brought_since_is_scored_as_what_could_be_sa
 
 
 def test_a_class_comes_into_use_as_the_least_likely_and_untouched_until_then() -> None:
-    learner = learner_of()
+    learning = LearningSpec(k1=1, k2=4, optimizer="adamw", weight_decay=0.1)  # a decay takes no gradient
+    learner = learner_of(learning=learning)
     before = {name: w.copy() for name, w in learner.weights.items()}
     pages(learner, "xxxx")
     for name in ("head.weight", "head.bias"):
