@@ -186,6 +186,9 @@ def online_run(net: Net, log: Log, loss: Loss, optimizers: list[torch.optim.Opti
     previous window. A window without a known target is skipped and not counted. After ``batch_size`` windows: gradients
     averaged over them, clipped by global norm, one optimiser step. The end of a sequence resets the stream, after its
     record; a replay never rewrites a carried state. Of a forecast the newest step's target is not known yet.
+
+    Steps behind the newest known target have no part in the gradient. A sparse one would hold their rows, as zeros, and
+    so a replay of symbols ends with that target: rows are in use that the loss depends on.
     """
     k1, k2, batch_size = settings["k1"], settings["k2"], settings["batch_size"]
     unknown = 1 if settings.get("known") == "forecast" else 0
@@ -204,10 +207,12 @@ def online_run(net: Net, log: Log, loss: Loss, optimizers: list[torch.optim.Opti
         if steps % k1 == 0 or end:
             start, new = max(0, steps - k2), sequence.learned
             sequence.learned = steps - unknown
-            targets = torch.stack(sequence.y[new : steps - unknown]) if steps - unknown > new else torch.empty(0, 1)
-            if not torch.isnan(targets).all():
-                replay, _ = net(torch.stack(sequence.x[start:])[None], sequence.before[start])
-                value = loss.value(replay[0, new - start :][: len(targets)], targets)
+            known = [t for t in range(new, steps - unknown) if not torch.isnan(sequence.y[t]).all()]
+            if known:
+                last = known[-1] + 1
+                x_replayed = torch.stack(sequence.x[start : last if isinstance(net, SymbolNet) else steps])
+                replay, _ = net(x_replayed[None], sequence.before[start])
+                value = loss.value(replay[0, new - start : last - start], torch.stack(sequence.y[new:last]))
                 value.backward()
                 losses.append(value.item())
                 if len(losses) % batch_size == 0:

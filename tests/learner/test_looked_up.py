@@ -16,7 +16,7 @@ from streamrnn.learner.target_spec import TargetSpec
 
 FIRST = "rnn.weight_ih_l0"
 PAGES = Symbols(values=("p", "q", "r", "s"))
-PLAIN = LearningSpec(k1=7, k2=7, optimizer="sgd", lr=1.0, clip_norm=None, polyak_bound=None)
+PLAIN = LearningSpec(k1=7, k2=8, optimizer="sgd", lr=1.0, clip_norm=None, polyak_bound=None)
 """One window of seven steps, after which each weight has lost its gradient."""
 
 Cell = Literal["rnn", "lstm", "gru"]

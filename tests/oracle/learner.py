@@ -648,7 +648,7 @@ class NaiveLearner(NaiveEncoder):
             self.reach.take(gradient_norms(model.cell, network, tape[: newest + 1], share * d_outputs[newest]))
         for name, g in grads.items():
             self.accumulated[name] += g
-        self.looked_up |= np.any(sequence.inputs[start:], axis=0)
+        self.looked_up |= np.any(sequence.inputs[start : start + newest + 1], axis=0)  # what the loss depends on
         if self.windows % learning.batch_size == 0:
             self.update()
 
