@@ -164,6 +164,9 @@ class NaiveEncoder:
                     self.absorb_input(column, what)
             elif column >= self.spec.n_features or not self.indicator[column]:
                 self.absorb_input(column, value)
+        for number in record.numbers:
+            if number < 0:
+                self.counts["imputed_inputs"] += 1
 
     def absorb_input(self, column: int, value: float) -> None:
         if (counted := self.input_moments[column].take_in(value)) is not None:
