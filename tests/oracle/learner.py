@@ -474,11 +474,13 @@ class NaiveLearner(NaiveEncoder):
         y = np.where(np.isfinite(record.y), record.y, np.nan).astype(np.float64)
         if record.key not in self.streams:
             self.counts["unmatched_labels"] += 1
+            self.meet(y)
             return
         stream = self.touch(record.key)
         matches = [event for event in stream.events if event.id == record.event != 0]
         if not matches:
             self.counts["unmatched_labels"] += 1
+            self.meet(y)
             return
         event = matches[-1]
         sequence, step = event.sequence, event.step

@@ -143,12 +143,14 @@ def test_a_class_comes_into_use_as_the_least_likely_and_untouched_until_then() -
     assert learner.weights["head.bias"][2] == lowest
 
 
-def test_a_label_without_its_event_brings_no_class_into_use() -> None:
+def test_a_label_without_its_event_brings_its_class_into_use_and_nothing_else() -> None:
     target = TargetSpec(fields=("y",), classes=OPEN, known="label", event_field="id", label_field="of")
     learner = learner_of(target=target)
+    pages(learner, "x", b"nobody", kind=LABEL, event=7)
     learner.run([Record(b"a", 0, [], [NAN], event=7)])
-    pages(learner, "x", kind=LABEL, event=9)
-    assert (learner.classes and learner.classes.in_use, learner.in_use) == (2, 1)
+    pages(learner, "y", kind=LABEL, event=9)
+    assert (learner.in_use, learner.streams[b"a"].sequence.values, learner.surprises) == (3, [[]], [])
+    assert np.ptp(learner.weights["head.bias"][:3]) == 0
     pages(learner, "y", kind=LABEL, event=7)
     assert (learner.in_use, learner.streams[b"a"].sequence.values) == (3, [[2.0]])
 
