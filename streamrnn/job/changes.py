@@ -18,8 +18,9 @@ from msgspec.structs import replace
 
 from streamrnn.errors import CheckpointError, ConfigError
 from streamrnn.job import warm_start
-from streamrnn.job.config import Config, InputConfig, ModelSection
+from streamrnn.job.config import Config, ModelSection
 from streamrnn.job.fingerprint import INPUT_SETTINGS, learner_settings
+from streamrnn.job.input_config import InputConfig
 from streamrnn.learner import changes as learner_changes
 from streamrnn.learner.changes import Change, Verdict, Way
 from streamrnn.learner.features import Cyclic, FeatureSpec, Hash, Log1p, Numeric, OneHot, canonical_text

@@ -3,7 +3,6 @@
 spec         what is learned and how, as validated values
 target_spec  the part of it about targets
 symbols      which symbols there are, and how a text is made of them
-texts        a text as its symbols, and by which text a symbol is known
 sound        the bounds within which its numbers make sense together
 paths        how a field of a record is named
 features     fields of a record to columns of numbers

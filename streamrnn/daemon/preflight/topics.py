@@ -16,7 +16,8 @@ from streamrnn.daemon.preflight.findings import Finding, count, duration, fine, 
 from streamrnn.errors import RecordError
 from streamrnn.job.codec.dead_letters import encode_dead_letter
 from streamrnn.job.codec.predictions import PredictionEncoder
-from streamrnn.job.config import MAX_KEY_BYTES, Config
+from streamrnn.job.config import Config
+from streamrnn.job.input_config import MAX_KEY_BYTES
 
 BATCH_OVERHEAD_BYTES = 100
 """What a batch of one record takes beside key and value."""
