@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -24,11 +23,11 @@ import numpy as np
 import numpy.typing as npt
 
 from streamrnn.broker.protocol import Commit, Output, Record, TopicPartition
-from streamrnn.daemon import worth
+from streamrnn.daemon import counted, worth
 from streamrnn.daemon.lateness import Lateness, latencies, newest_of
 from streamrnn.daemon.learning import Learning
 from streamrnn.daemon.mark import AFRESH, BEGAN_WITH, Handed, Mark
-from streamrnn.daemon.metric_table import RECORDS_CONSUMED, RECORDS_FILTERED, REPLAYED_RECORDS, TOMBSTONES
+from streamrnn.daemon.metric_table import RECORDS_CONSUMED, REPLAYED_RECORDS
 from streamrnn.daemon.metrics import Delta, Metrics
 from streamrnn.daemon.newest import NewestPredictions
 from streamrnn.daemon.traces import Traces
@@ -148,7 +147,8 @@ class Partition:
         after = self.learner.counters()
         self._watch.tell(before, after, decoded.seen)
         self._learning.saw(predictions)
-        self.metrics.add(_delta(len(records), decoded, predictions, before, after))
+        self.metrics.add(counted.delta(len(records), decoded, predictions, before, after))
+        counted.add_surprise(self.metrics, self.learner.spec, predictions)
         worth.add(self.metrics, self.learner.spec, predictions)
         self._tell_of_jumps(before, after, time_before)
         self.outputs += outputs
@@ -433,25 +433,3 @@ class Partition:
 
 def _utc(time_ms: int | None) -> str:
     return "nothing" if time_ms is None else str(np.datetime64(time_ms, "ms")) + "Z"
-
-
-def _delta(
-    consumed: int, decoded: Decoded, predictions: Predictions, before: dict[str, int], after: dict[str, int]
-) -> Delta:
-    grown = {name: after[name] - before[name] for name in after}
-    norms = predictions.grad_norm
-    scored = ~np.isnan(predictions.loss)
-    return Delta(
-        counts={
-            **grown,
-            RECORDS_CONSUMED.name: consumed,
-            RECORDS_FILTERED.name: decoded.filtered,
-            TOMBSTONES.name: decoded.tombstones,
-        },
-        dead_letters=Counter(error.reason for _, error in decoded.rejected),
-        gradient_norms=norms[~np.isnan(norms)],
-        loss_sum=float(predictions.loss[scored].sum()),
-        loss_count=int(scored.sum()),
-        error_sum=float(predictions.error[scored].sum()),
-        error_count=int(scored.sum()),
-    )

@@ -115,7 +115,7 @@ class Questions:
             most = MOST_FOLLOWED // len(predicting) + (partition is predicting[0]) * (MOST_FOLLOWED % len(predicting))
             partition.traces.choose(partition.learner.streams, most)
             where = {"topic": partition.tp.topic, "partition": partition.tp.partition}
-            shown += [where | trace for trace in partition.traces.shown()]
+            shown += [where | trace for trace in partition.traces.shown(partition.learner.classes)]
         self._followed = Followed(now, shown) if looking else None
 
 

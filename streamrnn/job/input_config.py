@@ -8,10 +8,10 @@ import msgspec
 from msgspec import Meta
 
 from streamrnn.job.section import KIB, MIB, Section, TopicName
-from streamrnn.learner.features import canonical_text
 from streamrnn.learner.paths import FieldPath
 from streamrnn.learner.symbols import Symbols, TextSpec
-from streamrnn.learner.vocabulary import units_of
+from streamrnn.learner.texts import units_of
+from streamrnn.learner.values import canonical_text
 
 MAX_KEY_BYTES = 64 * KIB
 """Of a record: the output records of a longer key could exceed what a broker accepts."""

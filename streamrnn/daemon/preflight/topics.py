@@ -122,10 +122,8 @@ def largest_prediction(config: Config, sample: Sequence[Record]) -> int:
     """Bytes of a prediction with the longest numbers and the longest of the sampled keys."""
     spec = config.learner_spec()
     key = max((record.key or b"" for record in sample), key=len, default=b"") or b"k" * 64
-    longest = -1.2345678901234567e-300
-    target = [0.0] if spec.target.classes is not None else [longest] * spec.n_targets
     record = Record(config.input.topic, 1 << 30, 1 << 62, 1 << 42, key, b"")
-    value = PredictionEncoder(spec).encode(record, key, 1 << 42, [longest] * spec.n_outputs, target, 1 << 40)
+    value = PredictionEncoder(spec, config.output.top).encode_longest(record, key)
     return len(value) + len(key) + BATCH_OVERHEAD_BYTES
 
 

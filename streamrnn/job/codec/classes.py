@@ -23,14 +23,17 @@ from streamrnn.escaping import escaped
 from streamrnn.learner.block import Units
 from streamrnn.learner.predictions import Predictions
 from streamrnn.learner.spec import LearnerSpec
-from streamrnn.learner.symbols import OTHER, Label
+from streamrnn.learner.symbols import Label
 from streamrnn.learner.values import canonical_text
-from streamrnn.learner.vocabulary import Vocabulary
+from streamrnn.learner.vocabulary import LONGEST_SYMBOL, Vocabulary
 
 TOP = 5
 """How many classes are picked unless a job says otherwise."""
 LONGEST_SHOWN = 256
 """Characters of a word that are shown where it was the most surprising one."""
+
+LONG = -1.2345678901234567e-300
+"""A number that takes many characters."""
 
 _AT_ONCE = 64  # rows that are picked from together: their probabilities stay in the cache
 _PICKED = -1.0  # below any probability
@@ -38,7 +41,9 @@ _OTHER, _END, _FIRST = range(3)  # places in a condensed row; behind them the nu
 
 Numbers = npt.NDArray[np.float64]
 
-BYTES = tuple(chr(byte) if 32 <= byte < 127 else escaped(chr(byte)) if byte < 128 else f"\\x{byte:02x}" for byte in range(256))
+BYTES = tuple(
+    chr(byte) if 32 <= byte < 127 else escaped(chr(byte)) if byte < 128 else f"\\x{byte:02x}" for byte in range(256)
+)
 """Each byte as text."""
 
 
@@ -54,6 +59,7 @@ class Classes:
     def __init__(self, spec: LearnerSpec, top: int) -> None:
         self._logistic = spec.model.readout == "logistic"
         self._bytes = spec.text is not None and spec.text.unit == "byte"
+        assert spec.target.symbols is not None
         vocabulary = Vocabulary(spec.target.symbols, end=spec.n_classes > spec.target.symbols.size)
         self._other, self._end = vocabulary.other, vocabulary.end
         self._labels: Sequence[Label] | None = BYTES if self._bytes else spec.target.labels
@@ -102,6 +108,19 @@ class Classes:
             said["end"] = kept[_END]
         return said
 
+    def largest(self) -> tuple[dict[str, Any], Any]:
+        """A prediction and a target as long as they get, with numbers of any length."""
+        longest = sorted(self._names, key=len)[-self._top :] if self._names else ["x" * LONGEST_SYMBOL] * self._top
+        said = {"class": longest[-1], "probabilities": {f"{name}{i % 10}": LONG for i, name in enumerate(longest)}}
+        return said | {"other": LONG, "end": LONG}, longest[-1]
+
+    @staticmethod
+    def longest_surprise() -> dict[str, Any]:
+        """The same of a surprise, a text's."""
+        place = {"at": 1 << 20, "symbol": "x" * LONGEST_SHOWN, "bits": LONG}
+        ranks = {"stream": LONG, "partition": LONG}
+        return {"symbols": 1 << 20, "bits": LONG, "bits_per_symbol": LONG, "most_surprising": place, "rank": ranks}
+
     def surprises(self, predictions: Predictions, texts: Sequence[Units] | None) -> list[dict[str, Any] | None]:
         """How surprising each record was; None where nothing came that had been predicted."""
         ranks = predictions.rank.tolist()
@@ -117,9 +136,9 @@ class Classes:
         ]
 
     def _of_text(self, bits: Numbers, text: Units, rank: Sequence[float]) -> dict[str, Any] | None:
-        if not len(bits):
+        if np.isnan(bits).all():  # of a text without units, too
             return None
-        at, total = int(bits.argmax()), float(bits.sum())
+        at, total = int(np.nanargmax(bits)), float(np.nansum(bits))
         return {
             "symbols": len(bits),
             "bits": total,

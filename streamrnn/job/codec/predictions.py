@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from streamrnn.broker.protocol import Record
-from streamrnn.job.codec.classes import TOP, Classes, Numbers
+from streamrnn.job.codec.classes import LONG, TOP, Classes, Numbers
 from streamrnn.job.codec.records import Decoded
 from streamrnn.learner.block import EVENT, Block
 from streamrnn.learner.predictions import Predictions
@@ -103,6 +103,14 @@ class PredictionEncoder:
                 time_ms, prediction, target, updates, surprise, encoded,
             )
         )  # fmt: skip
+
+    def encode_longest(self, record: Record, key: bytes) -> bytes:
+        """An output record as long as the job's get, under this key."""
+        if self._classes is None:
+            prediction, target = self.named([LONG] * self.width), self.named_target([LONG] * len(self._fields))
+            return self.encode(record, key, 1 << 42, prediction, target, 1 << 40)
+        prediction, target = self._classes.largest()
+        return self.encode(record, key, 1 << 42, prediction, target, 1 << 40, self._classes.longest_surprise())
 
     def encode_block(
         self,

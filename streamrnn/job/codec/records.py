@@ -140,6 +140,18 @@ class RecordCodec:
                 x += row
                 y += targets
                 sources.append(record)
+        block, kinds, ends = self._block(rows, x, y, named)
+        seen = self._presence.count(block, kinds, ends, noted, rejected)
+        if not math.isnan(self._left_out):
+            block.y[np.isinf(block.y)] = self._left_out
+        passed_over = len(records) - len(rows) - len(rejected)
+        ignored = sum(map(_is_tombstone, records)) if passed_over and self._tombstones == "ignore" else 0
+        return Decoded(block, sources, rejected, passed_over - ignored, ignored + kinds.count(FORGET), seen)
+
+    def _block(
+        self, rows: list[Head], x: list[float], y: list[float], named: list[Named]
+    ) -> tuple[Block, tuple[int, ...], tuple[bool | None, ...]]:
+        """The block, and its kinds and end marks, of which None is missing."""
         keys, times, ends, kinds, events = zip(*rows, strict=True) if rows else ((),) * 5
         block = Block(
             keys=list(keys),
@@ -151,12 +163,7 @@ class RecordCodec:
             event=np.array(events, dtype=np.uint64),
             **self._by_name(named),
         )
-        seen = self._presence.count(block, kinds, ends, noted, rejected)
-        if not math.isnan(self._left_out):
-            block.y[np.isinf(block.y)] = self._left_out
-        passed_over = len(records) - len(rows) - len(rejected)
-        ignored = sum(map(_is_tombstone, records)) if passed_over and self._tombstones == "ignore" else 0
-        return Decoded(block, sources, rejected, passed_over - ignored, ignored + kinds.count(FORGET), seen)
+        return block, kinds, ends
 
     def _by_name(self, named: list[Named]) -> dict[str, Any]:
         """What a block holds of symbols."""
@@ -212,7 +219,7 @@ class RecordCodec:
     def _named(self, document: Any, values: Sequence[Any] | None) -> Named:
         """What an event of these values of features, or a label (None), says in symbols."""
         is_label = values is None
-        looked_up = (None,) * self._n_symbols if values is None else self._encoder.symbol_texts(values)
+        looked_up = (None,) * self._n_symbols if values is None else self._encoder.symbols_of(values)
         # What an event itself says of a target that a label will bring is not looked at.
         label = self._open(document) if self._open is not None and is_label is (self._label is not None) else None
         return looked_up, label, "" if self._text is None else self._text(document)

@@ -13,8 +13,8 @@ from streamrnn.errors import AbsentError, RecordError
 from streamrnn.job.codec.parser import DocumentLayout
 from streamrnn.job.input_config import TextConfig
 from streamrnn.learner.block import Units
+from streamrnn.learner.texts import units_of
 from streamrnn.learner.values import canonical_text, describe
-from streamrnn.learner.vocabulary import units_of
 
 
 def text_reader(source: TextConfig, layout: DocumentLayout) -> Callable[[Any], Units]:
@@ -36,7 +36,7 @@ def text_reader(source: TextConfig, layout: DocumentLayout) -> Callable[[Any], U
                 f"field {field!r}: found a text of {len(units)} {unit}s, expected at most {most} "
                 "(input.text.max_units)",
             )
-        if known is not None and not known.issuperset(units):  # type: ignore[arg-type]
+        if known is not None and not known.issuperset(units):
             strange = next(each for each in units if each not in known)
             raise RecordError(
                 "unknown_class",
