@@ -174,12 +174,12 @@ class Config(Section, frozen=True, kw_only=True):
 
     job: Annotated[str, Meta(pattern=NAME_PATTERN, description="Name of the job; seeds and groups derive from it.")]
     input: Annotated[InputConfig, Meta(description="The topic that is learned from.")]
-    output: Annotated[OutputConfig, Meta(description="Where predictions and dead letters go.")]
-    checkpoint: Annotated[CheckpointConfig, Meta(description="When and where the state is saved.")]
     declared_target: Annotated[
         TargetSpec | None,
-        Meta(description="What is predicted and when it becomes known; required, but of texts (input.text): none."),
+        Meta(description="What is predicted and when it becomes known. Required, but where records are texts: none."),
     ] = msgspec.field(default=None, name="target")
+    output: Annotated[OutputConfig, Meta(description="Where predictions and dead letters go.")]
+    checkpoint: Annotated[CheckpointConfig, Meta(description="When and where the state is saved.")]
     kafka: Annotated[KafkaConfig | None, Meta(description="The cluster; exactly one of kafka and embedded.")] = None
     embedded: Annotated[EmbeddedConfig | None, Meta(description="A log of files; one of kafka and embedded.")] = None
     features: Annotated[

@@ -40,7 +40,7 @@ def text_reader(source: TextConfig, layout: DocumentLayout) -> Callable[[Any], U
             strange = next(each for each in units if each not in known)
             raise RecordError(
                 "unknown_class",
-                f"field {field!r}: found the {unit} {describe(strange)}, which is not one of input.text.symbols",
+                f"field {field!r}: found the {unit} {str(strange)[:60]!r}, which is not one of input.text.symbols",
             )
         return units
 
