@@ -47,6 +47,7 @@ def remarks(config: Config) -> Iterator[str]:
     if (total := each * config.streams.max_streams) > MUCH:
         yield (
             f"target.classes.max: a stream keeps the probabilities of {target.symbols.size:,} classes until it is "
-            f"known which one came, {each / 1000:,.1f} kB, and {config.streams.max_streams:,} streams {total / 1e9:,.1f} GB; "
+            f"known which one came, {each / 1000:,.1f} kB, and {config.streams.max_streams:,} streams "
+            f"{total / 1e9:,.1f} GB; "
             "where that is too much, lower it or streams.max_streams, or set streams.max_bytes"
         )
