@@ -31,6 +31,7 @@ from streamrnn.learner.room import survivors
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import MODEL, STREAMS, LearnerState
 from streamrnn.learner.streams import RECORD, TIMES
+from streamrnn.learner.vocabulary import begun_with, symbols_in
 
 Array = npt.NDArray[Any]
 
@@ -58,13 +59,13 @@ def carry_over(source: LearnerState, target: Learner, features: Sequence[int], *
         model["counters"][LOST_LABELS] += np.count_nonzero(source.streams["event"]) - np.count_nonzero(rows["event"])
         if old.learning.batch_size != new.learning.batch_size:
             _give_up_batch(model)
-        target.resume(LearnerState(new, model, rows, kept.keys))
+        target.resume(LearnerState(new, model | symbols_in(new, kept.model), rows, kept.keys))
         return
     # The log begins anew for the target: its streams, clock and counts stay its own, blank.
     learned = {name: array for name, array in MODEL.items() if array.learned}
     counters = blank.model["counters"].copy()
     counters[UPDATES] = source.model["counters"][UPDATES]  # the optimiser counts on from there
-    model = {**blank.model, **grown(learned, source.model, move), "counters": counters}
+    model = {**blank.model, **grown(learned, source.model, move), **begun_with(new, source.model), "counters": counters}
     _give_up_batch(model)
     target.resume(LearnerState(new, model, blank.streams, blank.keys))
 
@@ -92,7 +93,8 @@ def without_elapsed_time(source: LearnerState) -> LearnerState:
         raise ValueError("learning.scale: without it, nothing stands for the usual time between events")
     new = replace(old, inputs=replace(old.inputs, dt=False))
     move = Move(old, new, range(old.n_features))
-    return LearnerState(new, grown(MODEL, source.model, move), grown(STREAMS, source.streams, move), source.keys)
+    model = grown(MODEL, source.model, move) | symbols_in(old, source.model)
+    return LearnerState(new, model, grown(STREAMS, source.streams, move), source.keys)
 
 
 def _newest_streams(source: LearnerState, most: int, protected_share: float) -> LearnerState:
