@@ -22,8 +22,20 @@ from msgspec.structs import replace
 
 from streamrnn.core.counts import LOST_LABELS, UPDATES, WINDOWS_IN_BATCH
 from streamrnn.core.declarations import Stored
+from streamrnn.core.layout import FIRST, LOOKED_UP
 from streamrnn.learner import rings
-from streamrnn.learner.axes import AXES, OUT, Move, gate_places, index_of, input_places, kept_of, last_places, places_on
+from streamrnn.learner.axes import (
+    AXES,
+    OUT,
+    Move,
+    gate_places,
+    index_of,
+    input_places,
+    kept_of,
+    last_places,
+    places_on,
+    row_places,
+)
 from streamrnn.learner.changes import refusals
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.lowering import dtype_of, initial_weights, layout_of, sizes_of
@@ -116,6 +128,7 @@ def _give_up_batch(model: dict[str, Array]) -> None:
     """Gradients that wait for the rest of their batch are forgotten."""
     model["accumulated"] = np.zeros_like(model["accumulated"])
     model["accumulated_loss"] = np.zeros_like(model["accumulated_loss"])
+    model["in_batch"] = np.zeros_like(model["in_batch"])
     model["counters"] = model["counters"].copy()
     model["counters"][WINDOWS_IN_BATCH] = 0
 
@@ -249,6 +262,13 @@ def _last_values(array: Growing) -> None:
         array.target[:, now] = array.old[:, before]
 
 
+def _rows(array: Growing) -> None:
+    """Which rows were looked up, as they are numbered now."""
+    _to_places(array)
+    places = np.append(places_on("W", array.move), -1)  # the last for none
+    array.target[...] = places[array.target]
+
+
 RULES: Mapping[str, Callable[[Growing], None]] = {
     "places": _to_places,
     "tensors": _tensor_by_tensor,
@@ -257,6 +277,7 @@ RULES: Mapping[str, Callable[[Growing], None]] = {
     "root": _root,
     "trace": _trace,
     "last values": _last_values,
+    "rows": _rows,
 }
 """How an array gets what was learned, by the name that stands in its declaration."""
 
@@ -285,14 +306,14 @@ class _Tensor(NamedTuple):
 def _tensors(array: Growing) -> list[_Tensor]:
     move, hidden = array.move, np.arange(array.move.old.model.hidden_size)
     old, new = layout_of(move.old).named(array.old), layout_of(move.new).named(array.target)
-    gates, inputs = gate_places(move), input_places(move)
+    gates, inputs = gate_places(move), {FIRST: input_places(move), LOOKED_UP: row_places(move)}
     return [
         _Tensor(
             name,
             tensor,
             new[name],
             gates if name.startswith("rnn.") else np.arange(len(tensor)),
-            None if tensor.ndim == 1 else inputs if name == "rnn.weight_ih_l0" else hidden,
+            None if tensor.ndim == 1 else inputs.get(name, hidden),
         )
         for name, tensor in old.items()
     ]

@@ -181,6 +181,10 @@ def model_ranges(spec: LearnerSpec) -> dict[str, Rule]:
         "rival_count": COUNT,
         "typical": _classes(spec) or MEAN,  # a class is a place in the array below
         "class_counts": COUNT,
+        "surprises": Range(0.0),
+        "surprise_count": COUNT,
+        "in_batch": Range(0, 1),
+        "outputs_in_use": Range(1, max(1, spec.n_outputs)),
         "recent_errors": Range(0.0, _ROUNDED * MEMORY * DIFFERENCE.most),
         "counters": COUNT,
         "gauges": ANYTHING,
@@ -216,6 +220,9 @@ def stream_ranges(spec: LearnerSpec) -> dict[str, Rule]:
         "change_m2": SQUARES,
         "change_watch": WATCH,
         "remembered": ANYTHING,  # it is scored, which is all that is done with it
+        "looked_up": Range(-1, spec.n_looked_up - 1),
+        "surprises": Range(0.0),
+        "surprise_count": COUNT,
         "remembered_rivals": classes or Range(MEAN.least, MEAN.most, unknown=True),
         "regressors": Range(-_ROUNDED * LARGEST, _ROUNDED * LARGEST),
         "scaling": SCALING,
