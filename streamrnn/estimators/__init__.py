@@ -1,6 +1,7 @@
 """How is it used from Python? River's estimators over the learner.
 
-base        what all of them share: parameters, growth, saving
+base        what all of them share: the network's parameters, the learner, saving
+events      what those share whose events have features
 lock        one call at a time, from whichever thread
 parameters  checking them one by one
 settings    setting one of an estimator that has learned

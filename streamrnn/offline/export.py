@@ -33,7 +33,10 @@ _MODEL = (
     "cell", "hidden_size", "num_layers", "memory", "loss", "readout", "dtype", "lags", "rls_forgetting", "rls_prior",
     "quantiles",
 )  # fmt: skip
-_LEARNING = ("k1", "k2", "optimizer", "lr", "clip_norm", "polyak_bound", "batch_size", "scale")
+_LEARNING = (
+    "k1", "k2", "optimizer", "lr", "schedule", "schedule_updates", "schedule_least", "clip_norm", "polyak_bound",
+    "batch_size", "scale",
+)  # fmt: skip
 _LEFT = {
     "model": ("huber_delta",),
     "learning": (
