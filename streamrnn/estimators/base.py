@@ -13,6 +13,7 @@ underscore expects it to be held.
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
@@ -27,10 +28,10 @@ from streamrnn.errors import CheckpointError, ConfigError
 from streamrnn.estimators.lock import EstimatorLock
 from streamrnn.estimators.parameters import plain, section
 from streamrnn.estimators.settings import FIXED, change, parameters_of, require_possible
-from streamrnn.learner.features import canonical_text
 from streamrnn.learner.growth import carry_over, require_no_larger
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.spec import LearnerSpec, LearningSpec, RuleError, StreamSpec
+from streamrnn.learner.values import canonical_text
 from streamrnn.storage.model_file import ModelFile, load_model, pack, save_model, unpack
 
 _LEARNING = (
@@ -258,7 +259,9 @@ class RecurrentEstimator:
 
     def __getstate__(self) -> dict[str, Any]:
         with self._lock:
-            return {"parameters": self._parameters(), "model": pack(self._model_file())}
+            # Equal estimators are equal pickles, whether equal texts are one object or, as from a file, several.
+            told = {name: sys.intern(v) if type(v) is str else v for name, v in self._parameters().items()}
+            return {"parameters": told, "model": pack(self._model_file())}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state["parameters"].items():
