@@ -16,6 +16,7 @@ regressor   one number, or several
 classifier  classes that may appear at any time
 forecaster  horizons, covariates, seasons, intervals
 anomaly     how badly an event was forecast
+language_model  what comes next in a text
 stream_key  whether the streams that events name can be meant
 caller     the line that a warning points at
 event_key  whether the events that labels name can be meant
