@@ -1,10 +1,10 @@
 """streamrnn: recurrent networks that learn online from Kafka, one hidden state per stream.
 
 What a Python program needs is importable from here: the River estimators ``RNNRegressor``, ``RNNMultiTargetRegressor``,
-``RNNClassifier``, ``RNNForecaster``, ``RNNAnomalyDetector`` and ``RNNLanguageModel``; ``Learner`` with the specifications that describe one,
-``Block`` for the records it is given, ``FeatureEncoder`` with its encoders to fill a block, ``save_weights``,
-``load_weights``, the errors and warnings. Everything is loaded when it is first asked for: ``import streamrnn`` itself
-costs next to nothing.
+``RNNClassifier``, ``RNNForecaster``, ``RNNAnomalyDetector`` and ``RNNLanguageModel``; ``Learner`` with the
+specifications that describe one, ``Block`` for the records it is given, ``FeatureEncoder`` with its encoders to fill a
+block, ``save_weights``, ``load_weights``, the errors and warnings. Everything is loaded when it is first asked for:
+``import streamrnn`` itself costs next to nothing.
 """
 
 from __future__ import annotations

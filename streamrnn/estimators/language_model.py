@@ -23,11 +23,11 @@ from streamrnn.estimators.base import RecurrentEstimator
 from streamrnn.estimators.columns import Floats, Integers, is_name
 from streamrnn.estimators.parameters import Natural, checked, field_types, section
 from streamrnn.learner.block import EVENT, PREDICT, Block
-from streamrnn.learner.learner import Learner
 from streamrnn.learner.spec import InputSpec, ModelSpec
 from streamrnn.learner.symbols import Label, Symbols, TextSpec
 from streamrnn.learner.target_spec import TargetSpec
-from streamrnn.learner.vocabulary import Vocabulary, units_of
+from streamrnn.learner.texts import units_of
+from streamrnn.learner.vocabulary import Vocabulary
 
 OUTPUT_BYTES = 1 << 24
 """What the probabilities of one call of the kernel may take: long texts go through it in pieces, which leaves the same
@@ -103,11 +103,12 @@ class RNNLanguageModel(RecurrentEstimator, base.Estimator):
     END: ClassVar[Mark] = Mark.END
 
     hidden_size: int = 64
-    k1: int = 8
-    k2: int = 24
+    k1: int = 4
+    k2: int = 16
     optimizer: str = "adam"
-    lr: float = 5e-3
+    lr: float = 1e-2
     schedule: str = "inverse_sqrt"
+    schedule_updates: int = 2_000
     unit: str = "byte"
     symbols: Sequence[Label] | None = None
     max_symbols: int = 5_000
@@ -124,8 +125,11 @@ class RNNLanguageModel(RecurrentEstimator, base.Estimator):
             "inputs": InputSpec(dt=False, previous_target=True),
             "model": section(owner, ModelSpec, {**self._values(names), "readout": "softmax"}),
             "target": TargetSpec(fields=("text",), classes=self._symbols()),
-            "text": section(owner, TextSpec, self._values(("unit", "carry", "mark_end"))),
+            "text": self._text(),
         }
+
+    def _text(self) -> TextSpec:
+        return section(type(self).__name__, TextSpec, self._values(("unit", "carry", "mark_end")))
 
     def _symbols(self) -> Symbols:
         owner, types = type(self).__name__, field_types(Symbols)
@@ -137,12 +141,12 @@ class RNNLanguageModel(RecurrentEstimator, base.Estimator):
             return section(owner, Symbols, {"values": tuple(map(self._declared, values))})
         return Symbols(bytes=True) if self.unit == "byte" else Symbols(open=True, max=most)
 
-    def _declared(self, symbol: Label) -> Label:
+    def _declared(self, symbol: Label) -> str:
         """A symbol among those that there are. Raises ConfigError."""
         try:
-            return self._units_of_one(symbol)[0]
+            return str(self._units_of_one(symbol)[0])
         except RecordError as error:
-            raise ConfigError(f"{type(self).__name__}: symbols: {error}") from None
+            raise ConfigError(f"{type(self).__name__}: symbols: {error.detail}") from None
 
     # ---- for users
 
@@ -294,7 +298,7 @@ class RNNLanguageModel(RecurrentEstimator, base.Estimator):
         if isinstance(text, bytes | bytearray):
             return bytes(text)
         if isinstance(text, str):
-            return units_of(text, self.unit)
+            return units_of(text, self._text().unit)
         if not isinstance(text, Sequence):
             raise RecordError("wrong_type", f"text: expected str, bytes or a list of symbols, got {_quoted(text)}")
         parts = [self._units_of_one(symbol) for symbol in text]
@@ -330,8 +334,8 @@ def _byte(symbol: Any) -> bytes:
         if 0 <= symbol < 256:
             return bytes([symbol])
     elif isinstance(symbol, bytes | bytearray | str):
-        raw = symbol.encode("utf-8", "surrogatepass") if isinstance(symbol, str) else bytes(symbol)
-        if len(raw) == 1:
+        raw = units_of(symbol, "byte") if isinstance(symbol, str) else bytes(symbol)
+        if isinstance(raw, bytes) and len(raw) == 1:
             return raw
         raise RecordError("wrong_type", f"symbol: expected one byte, got {len(raw)}: {_quoted(symbol)}; {_MANY}")
     raise RecordError("wrong_type", f"symbol: expected a byte: 0 to 255, or bytes of length 1, got {_quoted(symbol)}")

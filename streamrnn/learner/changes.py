@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from streamrnn.learner.spec import LAST, LearnerSpec
+from streamrnn.learner.symbols import Symbols, TextSpec
 
 
 class Way(StrEnum):
@@ -137,6 +138,12 @@ def _classes(old: LearnerSpec, new: LearnerSpec) -> Verdict:
     return Verdict(Way.GROWTH, "a new class begins with zero weights and the lowest bias of the others")
 
 
+def _text(old: LearnerSpec, new: LearnerSpec) -> Verdict:
+    if old.text and new.text and (old.text.unit, old.text.mark_end) == (new.text.unit, new.text.mark_end):
+        return Verdict(Way.AT_ONCE, "of the texts to come")
+    return Verdict(Way.IMPOSSIBLE, "units, and whether a text's end is one, give what was learned its meaning")
+
+
 def _missing(old: LearnerSpec, new: LearnerSpec) -> Verdict:
     if old.missing.count(LAST) == new.missing.count(LAST):
         return Verdict(Way.AT_ONCE, "")
@@ -167,7 +174,7 @@ SETTINGS: Mapping[str, Rule] = {
     "missing": _missing,
     "symbols": impossible("the rows that symbols are looked up in were learned for these"),
     "has_end": growth(_WINDOWS),
-    "text": impossible("units, and where a text ends, give what was learned its meaning"),
+    "text": _text,
     "model.cell": impossible("gates and states of one cell mean nothing to another"),
     "model.hidden_size": if_more(
         lambda of: of.model.hidden_size,
@@ -266,5 +273,6 @@ def _leaves(of: msgspec.Struct, prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in of.__struct_fields__:
         value = getattr(of, name)
-        found |= _leaves(value, f"{prefix}{name}.") if isinstance(value, msgspec.Struct) else {prefix + name: value}
+        section = isinstance(value, msgspec.Struct) and not isinstance(value, Symbols | TextSpec)
+        found |= _leaves(value, f"{prefix}{name}.") if section else {prefix + name: value}
     return found
