@@ -45,7 +45,7 @@ INTERNAL_VARIABLES = {"STREAMRNN_TEST_JOB"}
 """Set by a process for its child, or by one test for itself."""
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-SECTIONS = {field.name: field.type for field in msgspec.structs.fields(Config)}
+SECTIONS = {field.encode_name: field.type for field in msgspec.structs.fields(Config)}
 page = pytest.mark.parametrize("name", PAGES)
 
 

@@ -34,7 +34,7 @@ class Job:
         self._written_under = written_under
         self.spec = config.learner_spec()
         self.codec = RecordCodec(config)
-        self.encoder = PredictionEncoder(self.spec)
+        self.encoder = PredictionEncoder(self.spec, config.output.top)
 
     @cached_property
     def configuration(self) -> dict[str, Any]:
