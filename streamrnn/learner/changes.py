@@ -133,6 +133,8 @@ def _classes(old: LearnerSpec, new: LearnerSpec) -> Verdict:
         return Verdict(Way.IMPOSSIBLE, "what was learned of a class cannot be taken out")
     if now == before:
         return Verdict(Way.AT_ONCE, "under other names")
+    if old.text is not None and old.text.mark_end:
+        return Verdict(Way.IMPOSSIBLE, "a text's end has the number behind the others, which was learned for it")
     if old.model.readout == "logistic":
         return Verdict(Way.IMPOSSIBLE, "the one output of readout logistic tells two classes apart")
     return Verdict(Way.GROWTH, "a new class begins with zero weights and the lowest bias of the others")
@@ -265,6 +267,8 @@ def refusals(old: LearnerSpec, new: LearnerSpec) -> list[str]:
 
 def _shown(path: str, value: Any) -> str:
     """A value in a message; of names that mean nothing here, their number."""
+    if isinstance(value, Symbols):
+        return f"an open set of {value.max:,}" if value.open else "the 256 bytes" if value.bytes else str(value.size)
     counted = path in {"target.fields", "target.classes"} and value is not None
     return str(len(value)) if counted else repr(value)
 

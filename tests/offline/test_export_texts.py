@@ -15,13 +15,14 @@ from streamrnn import RNNLanguageModel
 from streamrnn.errors import CheckpointError
 from streamrnn.job.config import Config
 from streamrnn.job.input_config import TextConfig
+from streamrnn.job.job import Job
 from streamrnn.learner.features import Numeric
 from streamrnn.learner.spec import InputSpec
 from streamrnn.learner.symbols import Symbols
 from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.offline.export import Exported, choose, export
 from streamrnn.storage.listing import find
-from tests.support.scenario import START_MS, Scenario
+from tests.support.scenario import START_MS, TP, Scenario
 
 N, MORE = 60, 25
 WORDS = ("login", "ok", "user", "7", "failed", "from", "host", "é", "timeout")
@@ -45,9 +46,8 @@ class Texts(Scenario):
                 declared_target=None,
                 features=(),
                 inputs=InputSpec(dt=False),
-                model=replace(config.model, readout="softmax"),
             )
-        return replace(config, **self.changes)
+        return replace(config, model=replace(config.model, readout="softmax"), **self.changes)
 
     def fill(self, n: int, seed: int = 0) -> None:
         """Messages of a few words, which are pages, too."""
@@ -121,8 +121,21 @@ def test_next_events_become_a_model_by_word_without_their_streams(tmp_path: Path
     model = RNNLanguageModel.load(out)
     assert {*model.predict_proba_one("s1")} == {*WORDS, RNNLanguageModel.OTHER}
     assert model.counters()["updates"] > 10
-    assert model.counters()["streams"] == 0 if "streams" in model.counters() else True
     model.learn_many(["login", "ok"], key="s1")
+
+
+def test_a_job_of_next_events_begins_with_a_checkpoint_of_texts(tmp_path: Path) -> None:
+    _, _, out = learned(tmp_path, {"unit": "word", "mark_end": False, "symbols": Symbols(open=True, max=20)})
+    target = TargetSpec(fields=("page",), known="forecast", classes=Symbols(open=True, max=20))
+    changes = {"declared_target": target, "features": (), "inputs": InputSpec(dt=False)}
+    config = Texts(tmp_path / "other", changes, None).config()
+    checkpoints = str(tmp_path / "job" / "checkpoints")
+    config = replace(config, job="other", model=replace(config.model, warm_start=checkpoints))
+    learner = Job(config).first_learner(TP)
+    assert learner.counters()["updates"] > 10
+    assert learner.classes is not None
+    assert {learner.classes.label(number) for number in range(learner.classes.known)} == {None, *WORDS}
+    assert RNNLanguageModel.load(out).get_weights()["head.weight"].shape == learner.get_weights()["head.weight"].shape
 
 
 def test_texts_beside_fields_are_for_no_estimator(tmp_path: Path) -> None:
