@@ -153,12 +153,12 @@ class RNNLanguageModel(RecurrentEstimator, base.Estimator):
     def learn_one(self, symbol: Label | bytes | Mark, key: Hashable | None = None) -> None:
         """Learn that ``symbol`` comes next in the stream of this key."""
         with self._lock:
-            name, units = self._stream_name(key), [] if symbol is Mark.END else self._units_of_one(symbol)
+            name = self._stream_name(key)
             if symbol is Mark.END:
                 self._end_text(name, marked=self._marked())
             else:
-                number = float(self._numbers(units, assign=True)[0])
-                self._existing().step(name, EVENT, (), number)
+                number = self._numbers(self._units_of_one(symbol), assign=True)[0]
+                self._existing().step(name, EVENT, (), float(number))
 
     def learn_many(self, text: Text, key: Hashable | None = None) -> Floats:
         """Learn a text, whose units may also be given as a list; the same result as ``learn_one`` for each.
@@ -318,7 +318,8 @@ class RNNLanguageModel(RecurrentEstimator, base.Estimator):
 
     def _numbers(self, units: Any, *, assign: bool) -> Integers:
         """The numbers of units. Raises RecordError for one that is not in a closed set."""
-        vocabulary = self._existing().classes if assign else self._vocabulary()
+        # What a closed set refuses is to change nothing: no learner is made for it.
+        vocabulary = self._existing().classes if assign and self.symbols is None else self._vocabulary()
         assert vocabulary is not None
         numbers = vocabulary.units(units, assign)
         if len(unknown := np.flatnonzero(numbers < 0)):

@@ -432,9 +432,11 @@ def test_what_is_no_symbol_is_refused_and_changes_nothing(unit: str, symbol: Any
     assert pickle.dumps(model) == before
 
 
-def test_a_symbol_outside_a_closed_set_is_refused_and_changes_nothing() -> None:
+@pytest.mark.parametrize("text", ["a b b", None])
+def test_a_symbol_outside_a_closed_set_is_refused_and_changes_nothing(text: str | None) -> None:
     model = made("word", symbols=("a", "b"))
-    model.learn_many("a b b")
+    if text is not None:
+        model.learn_many(text)
     before = pickle.dumps(model)
     for call in (lambda: model.learn_many("a c"), lambda: model.learn_one("c"), lambda: model.score_one("c")):
         with pytest.raises(RecordError, match="symbol: 'c' is not one of the symbols given"):

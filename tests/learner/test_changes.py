@@ -22,7 +22,11 @@ def test_nothing_changed_is_no_change() -> None:
     assert changes(spec(), spec(model={"loss": "squared"})) == []
 
 
-def texts(classes: Symbols = Symbols(bytes=True), **text: Any) -> LearnerSpec:
+BYTES = Symbols(bytes=True)
+TWO, THREE = Symbols(values=("a", "b")), Symbols(values=("a", "b", "c"))
+
+
+def texts(classes: Symbols = BYTES, **text: Any) -> LearnerSpec:
     return LearnerSpec(
         n_features=0,
         target=TargetSpec(fields=("m",), classes=classes),
@@ -31,7 +35,6 @@ def texts(classes: Symbols = Symbols(bytes=True), **text: Any) -> LearnerSpec:
     )
 
 
-TWO, THREE = Symbols(values=("a", "b")), Symbols(values=("a", "b", "c"))
 RLS: dict[str, Any] = {"readout": "rls"}
 QUANTILE: dict[str, Any] = {"loss": "quantile"}
 CASES: list[tuple[LearnerSpec, LearnerSpec, str, Way]] = [
