@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import msgspec
@@ -36,6 +36,7 @@ from streamrnn.errors import DivergedError, RecordError
 from streamrnn.job.codec.dead_letters import encode_dead_letter
 from streamrnn.job.codec.records import Decoded
 from streamrnn.job.job import Job
+from streamrnn.learner.block import Block
 from streamrnn.learner.clock import JUMPS
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.lowering import bytes_per_slot
@@ -229,12 +230,9 @@ class Partition:
         started = time.perf_counter()
         decoded = self.job.codec.decode(records)
         between = time.perf_counter()
-        predictions = self.learner.process(decoded.block)
+        predictions, kept = self._predictions(decoded.block)
         self._require_weights(records)
         self._watch.look(records, decoded)
-        slots, kept = self.learner.streams.newest_slots, self.job.encoder.condensed(predictions.value)
-        self.newest.note(slots, decoded.block, kept, predictions.updates)
-        self.traces.note(slots, decoded.block, predictions)
         self.lateness.processed(newest_of(records, time.time()))
         self._timing.phase("decode", between - started)
         self._timing.phase("process", time.perf_counter() - between)
@@ -242,6 +240,19 @@ class Partition:
         self.ordinal += len(records)
         self._since_checkpoint += len(records)
         return _Learned(decoded, predictions, kept)
+
+    def _predictions(self, block: Block) -> tuple[Predictions, npt.NDArray[np.float64]]:
+        """What the learner says of the records, as it is worth keeping; where that is much, piece by piece."""
+        parts, kept, at_once = [], [], self.job.rows_at_once
+        for start in range(0, max(1, len(block)), at_once):
+            rows = block.rows(slice(start, start + at_once))
+            said = self.learner.process(rows)
+            slots, condensed = self.learner.streams.newest_slots, self.job.encoder.condensed(said.value)
+            self.newest.note(slots, rows, condensed, said.updates)
+            self.traces.note(slots, rows, said)
+            kept.append(condensed)
+            parts.append(said if len(block) <= at_once else replace(said, value=condensed))
+        return (parts[0], kept[0]) if len(parts) == 1 else (Predictions.joined(parts), np.concatenate(kept))
 
     def _require_weights(self, records: Sequence[Record]) -> None:
         """Stop before anything is sent that a learner without weights says, and before that is committed."""

@@ -118,7 +118,7 @@ def evaluate(
     report = Report(metrics=scorer_of(job.spec).metrics, sample=Sample(config, job.codec))
     records = iter(source if limit is None else islice(source, limit))
     # A block at a time, as the daemon does it, bounds memory however many records there are.
-    while batch := list(islice(records, BLOCK)):
+    while batch := list(islice(records, min(BLOCK, job.rows_at_once))):
         for number in sorted({record.partition for record in batch}):
             if (partition := partitions.get(number)) is None:
                 partition = partitions[number] = _Partition(job, number)
