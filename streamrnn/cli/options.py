@@ -90,6 +90,9 @@ DemoBootstrapOption = Annotated[
 DemoDirectoryOption = Annotated[
     Path, typer.Option(help="Job file, log, checkpoints and plot go here; an earlier demo in it is replaced.")
 ]
+MemoryDirectoryOption = Annotated[
+    Path, typer.Option(help="The picture goes here; that of an earlier demo in it is replaced.")
+]
 DemoPortOption = Annotated[
     int, typer.Option(min=0, max=65535, help="Port for /metrics; a free one is chosen if it is in use.")
 ]

@@ -1,0 +1,79 @@
+"""``streamrnn demo`` and the demos in it: that of the departures, unless another one is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from streamrnn.cli.application import INTERRUPTED, command, reported
+from streamrnn.cli.options import (
+    BaselinesOption,
+    DemoBootstrapOption,
+    DemoDirectoryOption,
+    DemoLimitOption,
+    DemoPortOption,
+    MemoryDirectoryOption,
+    PlotOption,
+)
+from streamrnn.cli.terminal import stdout
+from streamrnn.errors import ConfigError
+
+OTHERS = "Other demos"
+"""Panel of the help of ``demo``."""
+
+demos = typer.Typer(rich_markup_mode="rich", invoke_without_command=True, subcommand_metavar="[OTHER DEMO]")
+
+
+@demos.callback()
+@reported
+def demo(
+    context: typer.Context,
+    limit: DemoLimitOption = None,
+    bootstrap: DemoBootstrapOption = None,
+    directory: DemoDirectoryOption = Path("streamrnn-demo"),
+    port: DemoPortOption = 9308,
+    baselines: BaselinesOption = True,
+    plot: PlotOption = None,
+) -> None:
+    r"""Predict the departures of New York in 2013: the daemon, end to end, on real data.
+
+    The whole year takes about half a minute, more on a busy machine. From a source tree the
+    first time takes as long again, to compile the kernels.
+
+    Needs the extra streamrnn\[demo].
+    """
+    if (other := context.invoked_subcommand) is not None:
+        _refuse_options_before(context, other)
+        return
+    from streamrnn.demo.run import Options, run_demo
+
+    options = Options(directory=directory, limit=limit, bootstrap=bootstrap, port=port, baselines=baselines, plot=plot)
+    result = run_demo(options, stdout())
+    status = INTERRUPTED if result is None else result.status
+    if status:
+        raise typer.Exit(status)
+
+
+def _refuse_options_before(context: typer.Context, other: str) -> None:
+    """Options before a demo's name are the departures', and would be without effect."""
+    for option in context.command.params:
+        source = option.name and context.get_parameter_source(option.name)
+        if source and source.name == "COMMANDLINE":
+            raise ConfigError(
+                f"{option.opts[0]}: belongs to the demo of departures; options of {other} go behind its name: "
+                f"streamrnn demo {other} --help"
+            )
+
+
+@command(OTHERS, demos)
+def memory(directory: MemoryDirectoryOption = Path("streamrnn-memory")) -> None:
+    r"""Show the limits of recurrent networks on this learner, and what overcomes them.
+
+    How far back a gradient reaches, which lags each cell bridges, what happens
+    when gradients explode, what depth adds, and sequences of many lengths: one
+    table and one picture. Takes about two minutes, more on a busy machine.
+
+    Needs the extra streamrnn\[demo].
+    """
+    raise ConfigError(f"demo memory: still to come, in {directory}")
