@@ -25,7 +25,7 @@ from tests.support import impatient
 from tests.support.learners import carried_state
 
 COMMANDS = ("demo", "feed", "init", "validate", "topics", "evaluate", "run", "inspect", "export", "schema", "warmup")
-DEMOS = ("memory",)
+DEMOS = ("text", "memory")
 EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
 RECORDS = 300
 
