@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from streamrnn.estimators.forecaster import RNNForecaster
     from streamrnn.estimators.regressor import RNNMultiTargetRegressor, RNNRegressor
     from streamrnn.learner.block import Block
-    from streamrnn.learner.features import Cyclic, FeatureEncoder, Hash, Log1p, Numeric, OneHot
+    from streamrnn.learner.features import Cyclic, FeatureEncoder, Hash, Log1p, Numeric, OneHot, Symbol
     from streamrnn.learner.learner import Learner
     from streamrnn.learner.predictions import Predictions
     from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec
+    from streamrnn.learner.symbols import Symbols, TextSpec
     from streamrnn.learner.target_spec import TargetSpec
     from streamrnn.storage.tensors import load_weights, save_weights
 
@@ -61,7 +62,10 @@ __all__ = [
     "StreamKeyWarning",
     "StreamSpec",
     "StreamrnnError",
+    "Symbol",
+    "Symbols",
     "TargetSpec",
+    "TextSpec",
     "__version__",
     "load_weights",
     "save_weights",
@@ -81,10 +85,11 @@ _MODULES = {
     "estimators.forecaster": ("RNNForecaster",),
     "estimators.regressor": ("RNNMultiTargetRegressor", "RNNRegressor"),
     "learner.block": ("Block",),
-    "learner.features": ("Cyclic", "FeatureEncoder", "Hash", "Log1p", "Numeric", "OneHot"),
+    "learner.features": ("Cyclic", "FeatureEncoder", "Hash", "Log1p", "Numeric", "OneHot", "Symbol"),
     "learner.learner": ("Learner",),
     "learner.predictions": ("Predictions",),
     "learner.spec": ("InputSpec", "LearnerSpec", "LearningSpec", "ModelSpec", "StreamSpec"),
+    "learner.symbols": ("Symbols", "TextSpec"),
     "learner.target_spec": ("TargetSpec",),
     "storage.tensors": ("load_weights", "save_weights"),
 }

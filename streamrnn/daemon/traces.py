@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from streamrnn.learner.block import EVENT, LABEL, Block
-from streamrnn.learner.features import canonical_text
 from streamrnn.learner.predictions import Predictions
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.streams import StreamIndex
+from streamrnn.learner.values import canonical_text
 
 POINTS = 80
 """Points kept of a stream."""

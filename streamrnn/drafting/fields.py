@@ -24,8 +24,8 @@ from streamrnn.drafting.times import TimeFormat, milliseconds, time_format
 from streamrnn.drafting.written import as_written, numbers_written
 from streamrnn.errors import RecordError
 from streamrnn.job.codec.fields import number_or_text
-from streamrnn.learner.features import canonical_text
 from streamrnn.learner.paths import Step, path_text
+from streamrnn.learner.values import canonical_text
 
 MOST_FIELDS: Final = 400
 _MOST_TOLD_APART: Final = 20_000

@@ -32,12 +32,13 @@ from streamrnn.estimators.parameters import checked, plain, section
 from streamrnn.estimators.settings import FIXED, change, parameters_of, require_possible
 from streamrnn.estimators.stream_key import StreamKeyWatch
 from streamrnn.learner.block import EVENT, PREDICT, Block
-from streamrnn.learner.features import FeatureSpec, canonical_text
+from streamrnn.learner.features import FeatureSpec
 from streamrnn.learner.growth import carry_over, require_no_larger
 from streamrnn.learner.hashing import KNOWN_KEY, Hashing, HashKey, check_of
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, RuleError, StreamSpec
 from streamrnn.learner.target_spec import TargetSpec
+from streamrnn.learner.values import canonical_text
 from streamrnn.storage.model_file import ModelFile, load_model, pack, save_model, unpack
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from streamrnn.errors import RecordError
 from streamrnn.estimators.base import same_length
 from streamrnn.estimators.columns import Floats, in_rows
 from streamrnn.estimators.delayed import LabelledEstimator
-from streamrnn.learner.features import is_missing
 from streamrnn.learner.learner import Learner
+from streamrnn.learner.values import is_missing
 
 if TYPE_CHECKING:
     import pandas as pd

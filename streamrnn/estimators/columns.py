@@ -19,9 +19,10 @@ import numpy.typing as npt
 
 from streamrnn.errors import ConfigError, RecordError
 from streamrnn.estimators.absence import Absence
-from streamrnn.learner.features import FeatureEncoder, FeatureSpec, canonical_text, is_missing, number
+from streamrnn.learner.features import FeatureEncoder, FeatureSpec
 from streamrnn.learner.hashing import KNOWN_KEY
 from streamrnn.learner.spec import LAST, MEAN, Imputed
+from streamrnn.learner.values import canonical_text, is_missing, number
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -24,7 +24,7 @@ from streamrnn.estimators.event_key import EventKeyWatch
 from streamrnn.estimators.seeing import SeeingEstimator
 from streamrnn.estimators.watch import Verdict
 from streamrnn.learner.block import EVENT, LABEL, PREDICT
-from streamrnn.learner.features import canonical_text
+from streamrnn.learner.values import canonical_text
 
 if TYPE_CHECKING:
     import pandas as pd

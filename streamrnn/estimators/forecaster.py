@@ -26,10 +26,10 @@ from streamrnn.estimators.intervals import AdaptiveIntervals
 from streamrnn.estimators.parameters import checked, field_types
 from streamrnn.estimators.season import SeasonFinder
 from streamrnn.learner.block import EVENT, PREDICT, Block
-from streamrnn.learner.features import number
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.sound import UnitInterval
 from streamrnn.learner.target_spec import TargetSpec
+from streamrnn.learner.values import number
 
 LONGEST_PERIOD = 60
 """Longest season that baseline "auto" looks for."""

@@ -19,7 +19,7 @@ from streamrnn.errors import ConfigError, RecordError
 from streamrnn.estimators.base import same_length
 from streamrnn.estimators.columns import Floats, in_rows, is_name
 from streamrnn.estimators.delayed import LabelledEstimator
-from streamrnn.learner.features import number
+from streamrnn.learner.values import number
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -22,9 +22,10 @@ from streamrnn.job.config import Config, InputConfig, ModelSection
 from streamrnn.job.fingerprint import INPUT_SETTINGS, learner_settings
 from streamrnn.learner import changes as learner_changes
 from streamrnn.learner.changes import Change, Verdict, Way
-from streamrnn.learner.features import Cyclic, FeatureSpec, Hash, Log1p, Numeric, OneHot, canonical_text
+from streamrnn.learner.features import Cyclic, FeatureSpec, Hash, Log1p, Numeric, OneHot
 from streamrnn.learner.spec import InputSpec, LearningSpec, StreamSpec
 from streamrnn.learner.target_spec import TargetSpec
+from streamrnn.learner.values import canonical_text
 
 _BEGAN_WITH = f"{warm_start.FIELD}.sha256"
 _HASHED_BY = "hashing.check"

@@ -14,10 +14,11 @@ from typing import Any
 import msgspec
 
 from streamrnn.learner.changes import refusals
-from streamrnn.learner.features import Cyclic, FeatureEncoder, FeatureSpec, Hash, canonical_text
+from streamrnn.learner.features import Cyclic, FeatureEncoder, FeatureSpec, Hash
 from streamrnn.learner.hashing import Hashing
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.target_spec import TargetSpec
+from streamrnn.learner.values import canonical_text
 from streamrnn.storage.model_file import ModelFile
 
 

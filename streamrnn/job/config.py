@@ -22,10 +22,11 @@ from streamrnn.errors import ConfigError
 from streamrnn.job.http_config import HttpConfig
 from streamrnn.job.log_config import LogConfig
 from streamrnn.job.section import Section, Text
-from streamrnn.learner.features import FeatureEncoder, FeatureSpec, canonical_text
+from streamrnn.learner.features import FeatureEncoder, FeatureSpec
 from streamrnn.learner.paths import FieldPath, parse_path
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec
 from streamrnn.learner.target_spec import TargetSpec
+from streamrnn.learner.values import canonical_text
 
 # The lookahead keeps out a trailing newline, which `$` alone lets pass.
 NAME_PATTERN = r"^(?!\.{1,2}$)[a-zA-Z0-9._-]{1,249}$(?!\n)"

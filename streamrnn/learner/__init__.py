@@ -5,11 +5,15 @@ target_spec  the part of it about targets
 symbols      which symbols there are, and how a text is made of them
 sound        the bounds within which its numbers make sense together
 paths        how a field of a record is named
+vocabulary   which number a symbol has, and which it is given when it comes first
+values       what a value of a record is taken for: a number, a text, nothing
 features     fields of a record to columns of numbers
 hashing      which bucket a value is hashed into, under a key
 block        records in log order as arrays
 gauges       how it learns: numbers for whoever looks
 learner      Learner: predict, score and learn, record by record
+rows         from a block of records to the kernel's rows
+calls        takes rows through the kernel
 predictions  what it says of a block of records, and what it could score
 skill        how much better than naive rivals it is
 state        LearnerState: all that a learner knows, as one value; how far it has come

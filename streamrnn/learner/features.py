@@ -5,19 +5,16 @@ the record before it. Missing, null and non-finite numbers become NaN: the learn
 mean instead, or what the encoder's ``missing`` says. A category that is missing or was not declared is all zeros.
 Values of a wrong type raise ``RecordError``, naming the field.
 
-Scalars are compared by one canonical text everywhere (categories, hash buckets, classes, stream keys, event ids): the
-number 1, the number 1.0 and the string "1" are the same category. Hashing of that text is keyed (``hashing``), and the
-same on every machine and in every process. Nothing here learns, scales or keeps state.
+Categories, symbols and what is hashed are compared by their canonical text (``values``). Hashing of that text is keyed
+(``hashing``), and the same on every machine and in every process. Nothing here learns, scales or keeps state.
 """
 
 from __future__ import annotations
 
 import math
-import reprlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
 from math import isfinite
-from numbers import Real
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
@@ -25,20 +22,14 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
-from streamrnn.errors import ConfigError, RecordError
+from streamrnn.errors import ConfigError
 from streamrnn.learner.hashing import KNOWN_KEY, check_of, hasher
 from streamrnn.learner.paths import FieldPath, Step, parse_path
 from streamrnn.learner.spec import MEAN, Imputed
+from streamrnn.learner.symbols import Symbols
+from streamrnn.learner.values import canonical_text, descend, is_missing, number
 
 _NAN = math.nan
-# Integers up to here are exact in float64; larger ones take the careful path.
-_EXACT_INT = 2**53
-_NUMBERS = (Real, np.bool_, Decimal)
-_NOTHING = frozenset({"NAType", "NaTType", "MaskedConstant"})
-# A found value is quoted in messages up to this length, so that a message stays a line.
-_QUOTED_LENGTH = 60
-_SHORT = reprlib.Repr()  # the first few elements of each, however deep
-_SHORT.maxdict = _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxset = 4
 
 
 Row = list[float] | npt.NDArray[np.float64]
@@ -131,10 +122,7 @@ class OneHot(_Feature, frozen=True, kw_only=True, tag="onehot"):
     ]
 
     def __post_init__(self) -> None:
-        texts = [canonical_text(category, "categories") for category in self.categories]
-        if len(set(texts)) != len(texts):
-            twice = sorted({text for text in texts if texts.count(text) > 1})
-            raise ValueError(f"categories: values must differ (1 and '1' are the same category), found twice: {twice}")
+        _require_differ("categories", self.categories)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -153,6 +141,13 @@ class OneHot(_Feature, frozen=True, kw_only=True, tag="onehot"):
                     row[hit] = 1.0
 
         return write
+
+
+def _require_differ(name: str, values: Sequence[str | int | bool]) -> None:
+    texts = [canonical_text(value, name) for value in values]
+    if len(set(texts)) != len(texts):
+        twice = sorted(text for text, times in Counter(texts).items() if times > 1)
+        raise ValueError(f"{name}: values must differ (1 and '1' are the same one), found twice: {twice}")
 
 
 class Hash(_Feature, frozen=True, kw_only=True, tag="hash"):
@@ -204,7 +199,25 @@ class Cyclic(_Quantity, frozen=True, kw_only=True, tag="cyclic"):
         return write
 
 
-FeatureSpec = Numeric | Log1p | OneHot | Hash | Cyclic
+class Symbol(_Feature, frozen=True, kw_only=True, tag="symbol"):
+    """One of a set of symbols, which the network looks up instead of multiplying columns.
+
+    A missing value, and one that is not in a closed set, count as nothing, as with onehot.
+    """
+
+    indicator: ClassVar[bool] = True
+
+    symbols: Annotated[Symbols, Meta(description="The set: values: [...], bytes: true, or open: true with its max.")]
+
+    def __post_init__(self) -> None:
+        _require_differ("symbols", self.symbols.values or ())
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return ()
+
+
+FeatureSpec = Numeric | Log1p | OneHot | Hash | Cyclic | Symbol
 
 
 class FeatureEncoder:
@@ -225,6 +238,8 @@ class FeatureEncoder:
         Per column: its name, and whether it is 0/1 or bounded (not to be standardised).
     missing
         Per column: what it counts as where it is missing, to the learner.
+    symbol_fields, symbols
+        Per feature that is looked up and has no columns: its field, and the set that it is of.
     hash_check
         Tells whether another encoder hashes alike; None where nothing is hashed.
 
@@ -239,6 +254,9 @@ class FeatureEncoder:
     [1400.0, 0.0, 1.0]
     >>> encoder.encode_dict({"carrier": "DL"})
     [nan, 0.0, 0.0]
+    >>> encoder = FeatureEncoder([Numeric(field="ms"), Symbol(field="page", symbols=Symbols(open=True))])
+    >>> encoder.names, encoder.symbol_fields, encoder.symbols_of([3.5, 404.0]), encoder.symbols_of([1.0, None])
+    (('ms',), ('page',), ['404'], [None])
     """
 
     def __init__(self, specs: Sequence[FeatureSpec], hash_key: str = KNOWN_KEY) -> None:
@@ -251,6 +269,12 @@ class FeatureEncoder:
         if len(set(self.names)) != self.n_features:
             twice = sorted({name for name in self.names if self.names.count(name) > 1})
             raise ConfigError(f"features: every column needs its own name, found more than once: {', '.join(twice)}")
+        self._symbols = [(i, spec) for i, spec in enumerate(self.specs) if isinstance(spec, Symbol)]
+        self.symbol_fields = tuple(spec.field for _, spec in self._symbols)
+        self.symbols = tuple(spec.symbols for _, spec in self._symbols)
+        if len(set(self.symbol_fields)) != len(self.symbol_fields):
+            twice = sorted({field for field in self.symbol_fields if self.symbol_fields.count(field) > 1})
+            raise ConfigError(f"features: a field is a symbol once, found more than once: {', '.join(twice)}")
         hashed = hasher(hash_key)
         self.hash_check = check_of(hash_key) if any(isinstance(spec, Hash) for spec in self.specs) else None
         self._paths = tuple(map(_steps, self.fields))
@@ -261,6 +285,8 @@ class FeatureEncoder:
         for i, spec in enumerate(self.specs):
             if isinstance(spec, Hash):
                 self._others.append((i, spec.keyed_writer(at, hashed)))
+            elif isinstance(spec, Symbol):
+                continue
             elif not isinstance(spec, Numeric):
                 self._others.append((i, spec.writer(at)))
             elif self._runs and self._runs[-1][1] == i and self._runs[-1][3] == at:
@@ -299,6 +325,13 @@ class FeatureEncoder:
         for i, write in self._others:
             write(values[i], row)
 
+    def symbols_of(self, values: Sequence[Any]) -> list[str | None]:
+        """The text of each symbol, from the same values as ``encode``'s; None = missing. Raises ``RecordError``."""
+        return [
+            None if is_missing(value := values[i]) or value != value else canonical_text(value, spec.field)
+            for i, spec in self._symbols
+        ]
+
     def encode_dict(self, x: Mapping[Any, Any]) -> list[float]:
         """The row of a plain dict; a key spelled exactly like the field wins over the nested path."""
         row = [0.0] * self.n_features
@@ -310,120 +343,9 @@ class FeatureEncoder:
         return [float(value) for value in row]
 
 
-def number(value: object, field: str) -> float:
-    """``value`` as a finite float64, NaN when missing or not finite.
-
-    >>> number(True, "late"), number(None, "late")
-    (1.0, nan)
-    """
-    if value is None:
-        return _NAN
-    kind = type(value)
-    if kind is float:
-        return value if value - value == 0.0 else _NAN  # type: ignore[operator,return-value]
-    # NumPy counts spans of time among the integers.
-    if kind is int or kind is bool or (isinstance(value, _NUMBERS) and kind is not np.timedelta64):
-        try:
-            x = float(value)  # type: ignore[arg-type]
-        except OverflowError:
-            raise RecordError(
-                "out_of_range", f"field {field!r}: found {describe(value)}, expected a number within float64"
-            ) from None
-        return x if x - x == 0.0 else _NAN
-    if is_missing(value):
-        return _NAN
-    raise RecordError("wrong_type", f"field {field!r}: found {describe(value)}, expected a number")
-
-
-def is_missing(value: object) -> bool:
-    """Whether a value stands for one that is not there: None, or what pandas or NumPy say for it; not a NaN.
-
-    >>> is_missing(None), is_missing(np.ma.masked), is_missing(0)
-    (True, True, False)
-    """
-    # By name, since importing pandas takes longer than all of this package.
-    if value is None or type(value).__name__ in _NOTHING:
-        return True
-    return isinstance(value, np.datetime64 | np.timedelta64) and bool(np.isnat(value))
-
-
-def canonical_text(value: object, field: str) -> str:
-    """The text by which scalars are compared, hashed and used as keys.
-
-    >>> canonical_text("UA", "f"), canonical_text(7, "f"), canonical_text(7.0, "f"), canonical_text(True, "f")
-    ('UA', '7', '7', 'true')
-    """
-    kind = type(value)
-    if kind is str:
-        return value  # type: ignore[return-value]
-    if kind is bool or isinstance(value, np.bool_):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, int | np.integer):
-        return _integer_text(int(value), field)
-    if isinstance(value, float | np.floating):
-        x = float(value)
-        return str(int(x)) if x.is_integer() and abs(x) <= _EXACT_INT else repr(x)
-    raise RecordError("wrong_type", f"field {field!r}: found {describe(value)}, expected a string, number or boolean")
-
-
-def _integer_text(value: int, field: str) -> str:
-    try:
-        return str(value)
-    except ValueError:  # beyond 4300 digits the conversion is refused, as it takes quadratic time
-        raise RecordError("out_of_range", f"field {field!r}: found {describe(value)}") from None
-
-
 def _steps(field: str) -> tuple[Step, ...]:
     """The path that the name of a feature is; in a plain dict any other text is a key and nothing else."""
     try:
         return parse_path(field)
     except ValueError:
         return (field,)
-
-
-def descend(value: object, path: Sequence[Step], field: str) -> object:
-    """Follow ``path`` into nested objects and arrays; None when something on the way is missing or null.
-
-    Raises ``RecordError`` when something on the way is of the wrong kind. ``field`` is the whole path, for the message.
-    """
-    for step in path:
-        if value is None:
-            return None
-        if isinstance(step, int):
-            if not isinstance(value, list | tuple):
-                raise _not_inside(value, step, field, "an array")
-            value = value[step] if -len(value) <= step < len(value) else None
-        elif isinstance(value, Mapping):
-            value = value.get(step)
-        else:
-            raise _not_inside(value, step, field, "an object")
-    return value
-
-
-def _not_inside(value: object, step: Step, field: str, expected: str) -> RecordError:
-    return RecordError("wrong_type", f"field {field!r}: found {describe(value)} above {step!r}, expected {expected}")
-
-
-def describe(value: object) -> str:
-    """A value for a message: what it is in JSON's words, and its text if short.
-
-    >>> describe("abc"), describe([1, 2]), describe(None)
-    ("the string 'abc'", 'the array [1, 2]', 'null')
-    """
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return f"the boolean {str(value).lower()}"
-    if isinstance(value, Mapping):
-        return f"the object {_SHORT.repr(dict(value))}"
-    if isinstance(value, list | tuple | set | np.ndarray):
-        return f"the array {_SHORT.repr(value.ravel()[:10].tolist() if isinstance(value, np.ndarray) else value)}"
-    if isinstance(value, int) and value.bit_length() > 200:
-        # Not printed: it is long, and beyond 4300 digits Python refuses to.
-        return "an integer of more than 60 digits"
-    if isinstance(value, str):
-        return f"the string {value[:_QUOTED_LENGTH]!r}" + ("..." if len(value) > _QUOTED_LENGTH else "")
-    kind = "number" if isinstance(value, Real) else type(value).__name__
-    return f"the {kind} {value!r:.{_QUOTED_LENGTH}}"

@@ -11,20 +11,22 @@ missing.
 from __future__ import annotations
 
 import hashlib
+import math
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from streamrnn.core import arrays
 from streamrnn.core.compiled import ensure_compiled
 from streamrnn.core.counts import COUNTS, EVICTIONS, GAUGES, LOST_LABELS
 from streamrnn.core.declarations import by_name
 from streamrnn.core.handle import Handle
 from streamrnn.core.kinds import CLOSE, IMAGINE
+from streamrnn.core.scaler import ABSURD
 from streamrnn.learner.block import EVENT, FORGET, LABEL, PREDICT, Block
+from streamrnn.learner.calls import Calls
 from streamrnn.learner.clock import JUMPS
 from streamrnn.learner.lowering import (
     bytes_per_stream,
@@ -37,14 +39,12 @@ from streamrnn.learner.lowering import (
     plan_of,
 )  # fmt: skip
 from streamrnn.learner.predictions import Predictions
+from streamrnn.learner.rows import require_classes, require_fit
 from streamrnn.learner.skill import skill_of
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import Beside, LearnerProgress, LearnerState, Slots, TargetStatistics
 from streamrnn.learner.streams import EVICTIONS_IN_USE, StreamIndex
-
-FEW = 64
-"""Blocks up to this size go through arrays that the learner keeps: for a single record, to make arrays and their table
-costs ten times what the record does."""
+from streamrnn.learner.vocabulary import Vocabulary
 
 RLS_WEIGHT = "rls.weight"
 """The name of the RLS readout's weights (n_outputs, n_regressors) beside PyTorch's."""
@@ -64,6 +64,13 @@ class Learner:
         Everything that, with the log, determines the learner.
     seed
         Decides the initial weights, nothing else is random.
+
+    Attributes
+    ----------
+    vocabularies
+        The numbers of each input that is a symbol.
+    classes
+        Those of the classes; None where numbers are predicted.
 
     Examples
     --------
@@ -88,21 +95,22 @@ class Learner:
             stream_bytes=bytes_per_stream(spec),
             notes_left=spec.target.known == "label",
         )
+        self.vocabularies = tuple(map(Vocabulary, spec.symbols))
+        of_classes, marked = spec.target.symbols, spec.text is not None and spec.text.mark_end
+        self.classes = None if of_classes is None else Vocabulary(of_classes, end=marked)
         self.layout = layout_of(spec)
         self._model = new_model(spec, initial_weights(spec, seed))
         self._per_stream = new_streams(spec)
         scratch = new_scratch(self.layout, spec, self._model.theta)
-        self._few = self._records(FEW)
-        self._firsts: dict[int, tuple[arrays.Records, Callable[[], None]]] = {}
-        self._handle = Handle(plan_of(spec), hyper_of(spec), self._model, self._per_stream, scratch)
-        self._one, self._process_one = self._first_of_few(1)
+        self._calls = Calls(spec, Handle(plan_of(spec), hyper_of(spec), self._model, self._per_stream, scratch))
+        self._one, self._process_one = self._calls.first(1)
         self._one_prediction: npt.NDArray[np.float64] = self._one.prediction[0]
 
     # -- the log ------------------------------------------------------------------------------------------------------
 
     def process(self, block: Block) -> Predictions:
         """Predict, score and learn every record of the block, in order."""
-        _check_block(block, self.spec)
+        require_fit(block, self.spec, self.classes)
         kinds = block.kind.tolist()
         if kinds.count(EVENT) + kinds.count(LABEL) + kinds.count(FORGET) != len(kinds):
             raise ValueError(
@@ -133,7 +141,7 @@ class Learner:
         Unlike ``process`` it ignores how long the stream was idle (``ttl_s``), believes any timestamp, and does not
         look at the record's own value where targets are forecasts.
         """
-        _check_block(block, self.spec)
+        require_fit(block, self.spec, self.classes)
         slots = np.array([self.streams.find(key) for key in block.keys], dtype=np.int64)
         kind = np.full(len(block), PREDICT, dtype=np.uint8)
         return self._run(block, slots, np.zeros(len(block), np.bool_), block.time_ms, kind)
@@ -199,10 +207,12 @@ class Learner:
         for array in self._per_stream:
             array[-1] = array[slot]
 
-    def imagine_one(self, x: Sequence[float], y: float | Sequence[float]) -> npt.NDArray[np.float64]:
-        """Prediction (n_outputs,) as if a record of features x and values y came next in the imagined stream.
+    def imagine_one(self, x: Sequence[float], y: float | Sequence[float] = math.nan) -> npt.NDArray[np.float64]:
+        """Prediction (n_outputs,) as if a record of features x came next in the imagined stream, which it advances.
 
-        For forecasts only, and as if no time passed (``inputs.dt``). Nothing is learned.
+        As if no time passed (``inputs.dt``); nothing is learned. Of forecasts, y are the record's own values, known
+        before the next ones are predicted: for classes, the one that it is. Where a target is known in its record it is
+        known after the prediction only: tell ``turned_out``.
         """
         one = self._one
         one.x[0], one.y[0] = x, y
@@ -210,6 +220,20 @@ class Learner:
         one.time_ms[0] = self._per_stream.last_ms[-1]
         self._process_one()
         return self._one_prediction
+
+    def turned_out(self, y: float | Sequence[float]) -> None:
+        """Say which values, or class, the record imagined last is to have had: the next one sees it as previous target.
+
+        Without it, records go on being imagined after the newest value that the stream itself knew. A class that is
+        not in use yet is refused with ValueError.
+        """
+        rows, values = self._per_stream, np.broadcast_to(np.asarray(y, np.float64), self.spec.n_targets)
+        require_classes(values, self.classes)
+        for f in np.flatnonzero(np.abs(values) <= ABSURD).tolist():  # others count as unknown, as everywhere
+            rows.newest[-1, f] = values[f]
+            if size := rows.history.shape[1]:
+                rows.history[-1, rows.history_count[-1, f] % size, f] = values[f]
+                rows.history_count[-1, f] += 1
 
     def newest_forecast(self, key: bytes) -> npt.NDArray[np.float64] | None:
         """The forecast made at the stream's newest event, (n_outputs,); None before its sequence had one."""
@@ -276,43 +300,7 @@ class Learner:
     ) -> Predictions:
         end = block.end & self.spec.has_end
         given = (slots, fresh, times, block.x, block.y, end, kind, block.event)  # in the order of Records
-        if len(block) <= FEW:
-            records, process = self._first_of_few(len(block))
-            for kept, array in zip(records, given, strict=False):
-                kept[...] = array
-            process()
-            return Predictions(*(out.copy() for out in records[len(given) :]))
-        inputs = (np.require(array, kept.dtype, ["C", "W"]) for array, kept in zip(given, self._few, strict=False))
-        outputs = self._records(len(block))[len(given) :]
-        self._handle.process(arrays.Records(*inputs, *outputs))
-        return Predictions(*outputs)
-
-    def _first_of_few(self, n: int) -> tuple[arrays.Records, Callable[[], None]]:
-        """The first ``n`` rows of the arrays that are kept, and what processes them."""
-        if (first := self._firsts.get(n)) is None:
-            rows = arrays.Records(*(array[:n] for array in self._few))
-            first = self._firsts[n] = rows, self._handle.prepared(rows)
-        return first
-
-    def _records(self, n: int) -> arrays.Records:
-        return arrays.Records(
-            slot=np.zeros(n, np.int64),
-            fresh=np.zeros(n, np.bool_),
-            time_ms=np.zeros(n, np.int64),
-            x=np.zeros((n, self.spec.n_features)),
-            y=np.zeros((n, self.spec.n_targets)),
-            end=np.zeros(n, np.bool_),
-            kind=np.zeros(n, np.uint8),
-            event=np.zeros(n, np.uint64),
-            prediction=np.empty((n, self.spec.n_outputs)),
-            updates=np.empty(n, np.int64),
-            loss=np.empty(n),
-            error=np.empty(n),
-            grad_norm=np.empty(n),
-            rivals=np.empty((n, 2)),
-            width=np.empty(n),
-            delay=np.empty(n),
-        )
+        return Predictions(*self._calls.process(given))
 
     # -- what there is to see -----------------------------------------------------------------------------------------
 
@@ -435,16 +423,3 @@ class Learner:
         state: LearnerState = saved["state"]
         self.__init__(state.spec, 0)  # type: ignore[misc]
         self.resume(state)
-
-
-def _check_block(block: Block, spec: LearnerSpec) -> None:
-    """Refuse what would make a kernel read or write outside its arrays; codecs never give such blocks."""
-    n = len(block)
-    wide = {"x": (n, spec.n_features), "y": (n, spec.n_targets)}
-    for name in ("time_ms", "end", "kind", "event", "x", "y"):
-        if (shape := np.shape(getattr(block, name))) != (expected := wide.get(name, (n,))):
-            raise ValueError(f"block.{name} has shape {shape}, expected {expected}: one row for each of the {n} keys")
-    if spec.target.classes is not None:
-        known = block.y[np.isfinite(block.y)]
-        if ((known < 0) | (known >= spec.n_classes) | (known != np.floor(known))).any():
-            raise ValueError(f"block.y holds class indices outside 0 to {spec.n_classes - 1}")

@@ -26,8 +26,8 @@ from streamrnn.errors import ConfigError, RecordError
 from streamrnn.escaping import names as listed
 from streamrnn.job.codec.json_parser import parse_all
 from streamrnn.job.config import Config
-from streamrnn.learner.features import descend, describe
 from streamrnn.learner.paths import Step, parse_path
+from streamrnn.learner.values import descend, describe
 from streamrnn.system.reading import open_stream
 
 Row = Mapping[str, Any]

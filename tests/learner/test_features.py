@@ -14,17 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamrnn.errors import ConfigError, RecordError
-from streamrnn.learner.features import (
-    Cyclic,
-    FeatureEncoder,
-    FeatureSpec,
-    Hash,
-    Log1p,
-    Numeric,
-    OneHot,
-    canonical_text,
-    describe,
-)
+from streamrnn.learner.features import Cyclic, FeatureEncoder, FeatureSpec, Hash, Log1p, Numeric, OneHot
+from streamrnn.learner.features import Symbol as SymbolFeature
+from streamrnn.learner.symbols import Symbols
+from streamrnn.learner.values import canonical_text, describe
 
 ALL: list[FeatureSpec] = [
     Numeric(field="a"),
@@ -45,6 +38,38 @@ json_values = st.recursive(
 
 def encoded(spec: FeatureSpec, value: object) -> list[float]:
     return FeatureEncoder([spec]).encode_dict({spec.field: value})
+
+
+def test_a_symbol_writes_no_column_and_is_told_by_its_text() -> None:
+    page, state = Symbols(open=True, max=5), Symbols(values=("on", 0))
+    encoder = FeatureEncoder(
+        [
+            Numeric(field="a"),
+            SymbolFeature(field="p.q", symbols=page),
+            Numeric(field="b"),
+            SymbolFeature(field="s", symbols=state),
+        ]
+    )
+    assert (encoder.names, encoder.n_features, encoder.indicator, encoder.missing) == (
+        ("a", "b"), 2, (False, False), ("mean", "mean"),
+    )  # fmt: skip
+    assert (encoder.symbol_fields, encoder.symbols) == (("p.q", "s"), (page, state))
+    row = [0.0, 0.0]
+    encoder.encode([1, "home", 2, 0.0], row)
+    assert row == [1.0, 2.0]
+    assert encoder.symbols_of([1, "home", 2, 0.0]) == ["home", "0"]
+    assert encoder.symbols_of([1, None, 2, math.nan]) == [None, None]
+    assert encoder.symbols_of([1, True, 2, "undeclared"]) == ["true", "undeclared"]
+    with pytest.raises(RecordError, match=r"field 'p.q': found the array \[1\]"):
+        encoder.symbols_of([1, [1], 2, 0])
+
+
+def test_symbols_that_are_one_text_and_a_field_given_twice_are_refused() -> None:
+    with pytest.raises(ValueError, match="symbols: values must differ"):
+        SymbolFeature(field="s", symbols=Symbols(values=(1, "1")))
+    twice = SymbolFeature(field="s", symbols=Symbols(bytes=True))
+    with pytest.raises(ConfigError, match="found more than once: s"):
+        FeatureEncoder([twice, twice])
 
 
 def test_columns_names_and_indicator_flags_line_up() -> None:

@@ -23,7 +23,8 @@ from streamrnn.core import compiled, handle
 from streamrnn.core.jit import JIT_DISABLED
 from streamrnn.core.kinds import CLOSE
 from streamrnn.learner.block import Block
-from streamrnn.learner.learner import FEW, Learner, seed_of
+from streamrnn.learner.calls import FEW
+from streamrnn.learner.learner import Learner, seed_of
 from streamrnn.learner.lowering import bytes_per_stream
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec
 from streamrnn.learner.state import LearnerState

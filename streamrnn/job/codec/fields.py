@@ -22,8 +22,8 @@ from typing import Any
 from streamrnn.errors import AbsentError, RecordError
 from streamrnn.job.codec.parser import DocumentLayout
 from streamrnn.job.config import InputConfig
-from streamrnn.learner.features import canonical_text, describe, number
 from streamrnn.learner.target_spec import TargetSpec
+from streamrnn.learner.values import canonical_text, describe, number
 
 LEFT_OUT = math.inf
 """What a reader of targets gives for one that is missing or null and means zero, as no number is infinite."""

@@ -22,7 +22,7 @@ import numpy as np
 
 from streamrnn.errors import RecordError
 from streamrnn.job.codec.parser import DocumentLayout
-from streamrnn.learner.features import describe
+from streamrnn.learner.values import describe
 
 # Far above any real record, far below the depth at which the parser would depend on the stack.
 MAX_DEPTH = 64

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import msgspec
 
 from streamrnn.errors import RecordError
-from streamrnn.learner.features import descend
 from streamrnn.learner.paths import Step, parse_path
+from streamrnn.learner.values import descend
 
 FieldReader = Callable[[Any], Any]
 """The value of one field of a document."""

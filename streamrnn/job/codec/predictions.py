@@ -17,8 +17,8 @@ from msgspec import UNSET, UnsetType
 from streamrnn.broker.protocol import Record
 from streamrnn.job.codec.records import Decoded
 from streamrnn.learner.block import EVENT
-from streamrnn.learner.features import canonical_text
 from streamrnn.learner.spec import LearnerSpec
+from streamrnn.learner.values import canonical_text
 
 
 class _Prediction(msgspec.Struct, gc=False):

@@ -38,7 +38,8 @@ from streamrnn.job.codec.presence import Presence, Seen
 from streamrnn.job.codec.where import question
 from streamrnn.job.config import Config
 from streamrnn.learner.block import EVENT, FORGET, LABEL, Block
-from streamrnn.learner.features import Hash, OneHot, number
+from streamrnn.learner.features import Hash, OneHot
+from streamrnn.learner.values import number
 
 PARSERS: Mapping[str, Callable[[DocumentLayout], Parser]] = {"json": JsonParser}
 FORMAT = "json"

@@ -11,7 +11,7 @@ from typing import Any
 
 from streamrnn.job.codec.parser import DocumentLayout
 from streamrnn.job.config import Condition
-from streamrnn.learner.features import canonical_text
+from streamrnn.learner.values import canonical_text
 
 Question = Callable[[Any], bool]
 
