@@ -54,10 +54,10 @@ def write(learner: Learner, at: int, text: bytes) -> Sample:
 
 
 def shown(data: bytes) -> list[str]:
-    r"""Bytes as lines that a terminal may be given: what is no plain character is escaped, tabs are four spaces.
+    r"""Bytes as lines that a terminal may be given: what is no plain character is escaped, and a tab is spaces.
 
     >>> shown(b"a\tb\nc\x1b[2J \xc3\xa9\xff")
-    ['a    b', 'c\\x1b[2J é\\xff']
+    ['a   b', 'c\\x1b[2J é\\xff']
     """
     return [one_line(line.expandtabs(4)) for line in data.decode("utf-8", "backslashreplace").split("\n")]
 
