@@ -55,11 +55,8 @@ def _dress(axes: Any, result: Result) -> None:
     for mark in MILESTONES:
         if mark <= curve.read:
             axes.axvline(mark, color="#bbbbbb", linewidth=0.8, linestyle=":", zorder=1)
-    axes.set_title(
-        f"On average over all bytes read so far, each predicted before it is learned: lower is better "
-        f"({len(result.source.data) and curve.read:,} bytes)",
-        loc="left", fontsize=10, color="#444444",
-    )  # fmt: skip
+    title = f"On average over the {curve.read:,} bytes, each predicted before it is learned: lower is better"
+    axes.set_title(title, loc="left", fontsize=10, color="#444444")
     axes.grid(axis="y", color="#dddddd", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

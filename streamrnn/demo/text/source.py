@@ -94,6 +94,6 @@ def _standard_library(limit: int) -> tuple[str, bytes, int]:
 def _utf8_length(data: bytes, whole: bool) -> int | None:
     """How many of the bytes are whole characters; None where they are no UTF-8. The limit may cut the last one."""
     try:
-        return len(codecs.getincrementaldecoder("utf-8")().decode(data, whole).encode())
+        return len(codecs.getincrementaldecoder("utf-8")().decode(data, whole).encode()) or None
     except UnicodeDecodeError:
         return None

@@ -7,6 +7,7 @@ bytes read: a sample is a function of the text and of how much of it was read.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -54,10 +55,10 @@ def write(learner: Learner, at: int, text: bytes) -> Sample:
 
 
 def shown(data: bytes) -> list[str]:
-    r"""Bytes as lines that a terminal may be given: what is no plain character is escaped, tabs are four spaces.
+    r"""Bytes as lines that a terminal may be given: what is no plain character is escaped, and a tab is spaces.
 
     >>> shown(b"a\tb\nc\x1b[2J \xc3\xa9\xff")
-    ['a    b', 'c\\x1b[2J é\\xff']
+    ['a   b', 'c\\x1b[2J é\\xff']
     """
     return [one_line(line.expandtabs(4)) for line in data.decode("utf-8", "backslashreplace").split("\n")]
 
@@ -71,9 +72,8 @@ class Stages:
     def __init__(self, feed: Feed, source: Source) -> None:
         self.samples: list[Sample] = []
         self._feed, self._source = feed, source
-        ends = source.ends
         marks = [n for n in MILESTONES if n < len(source.data)]
-        self._stages = [*(1 + next(i for i, end in enumerate(ends) if end >= n - 3) for n in marks), len(ends)]
+        self._stages = [*(bisect_right(source.ends, n) for n in marks), len(source.ends)]
         self.begin()
 
     def begin(self) -> None:
