@@ -300,7 +300,8 @@ class Learner:
     ) -> Predictions:
         end = block.end & self.spec.has_end
         given = (slots, fresh, times, block.x, block.y, end, kind, block.event)  # in the order of Records
-        return Predictions(*self._calls.process(given))
+        *first, width, delay = self._calls.process(given)
+        return Predictions(*[*first, width, np.full((len(width), 2), np.nan), delay])  # type: ignore[arg-type]
 
     # -- what there is to see -----------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from streamrnn.errors import CheckpointError, FingerprintMismatch
-from streamrnn.job.config import MAX_KEY_BYTES
+from streamrnn.job.input_config import MAX_KEY_BYTES
 from streamrnn.storage import manifest as manifests
 from streamrnn.storage import segments
 from streamrnn.storage.fingerprints import canonical_sha256
