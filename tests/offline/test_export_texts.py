@@ -39,15 +39,15 @@ class Texts(Scenario):
 
     def config(self, **changes: str) -> Config:
         config = super().config(**changes)
+        settings: dict[str, Any] = {"model": replace(config.model, readout="softmax")}
         if self.text is not None:
-            config = replace(
-                config,
-                input=replace(config.input, text=TextConfig(field="m", **self.text)),
-                declared_target=None,
-                features=(),
-                inputs=InputSpec(dt=False),
-            )
-        return replace(config, model=replace(config.model, readout="softmax"), **self.changes)
+            settings |= {
+                "input": replace(config.input, text=TextConfig(field="m", **self.text)),
+                "declared_target": None,
+                "features": (),
+                "inputs": InputSpec(dt=False),
+            }
+        return replace(config, **{**settings, **self.changes})
 
     def fill(self, n: int, seed: int = 0) -> None:
         """Messages of a few words, which are pages, too."""
@@ -103,7 +103,7 @@ def test_a_language_model_goes_on_as_the_daemon_did_to_the_bit(
 def test_a_closed_set_comes_along(tmp_path: Path) -> None:
     scenario, _, out = learned(tmp_path, {"unit": "word", "symbols": Symbols(values=WORDS)})
     model = RNNLanguageModel.load(out)
-    assert model.symbols == list(WORDS)
+    assert model.symbols == WORDS
     stream, event, output = later(scenario)[0]
     model.learn_many(event["m"], key=stream)
     said = model.predict_proba_one(stream)
