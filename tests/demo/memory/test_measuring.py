@@ -85,3 +85,31 @@ def test_nothing_but_the_gain_makes_windows_unusable() -> None:
     assert tame.unusable == 0.0
     assert tame.growth < 1.0
     assert tame.error < 0.05
+
+
+def sigmoid(a: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-a))
+
+
+def test_after_many_lengths_the_rnn_holds_the_cue_in_saturated_units_and_the_gru_in_units_that_stay_as_they_are() -> (
+    None
+):
+    # By hand, as above: what a step computes from x and h, before any nonlinearity.
+    def parts(w: dict[str, np.ndarray], x: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        inputs = w["rnn.weight_ih_l0"] @ x + w["rnn.bias_ih_l0"]
+        return inputs, w["rnn.weight_hh_l0"] @ h + w["rnn.bias_hh_l0"]
+
+    block = recall(generator(9), np.array([128]))
+    w, h, sizes = lengths.weights_after(RNN, "many", 0), np.zeros(32), []
+    for x in block.x:
+        h = np.tanh(sum(parts(w, x, h)))
+        sizes.append(np.abs(h))
+    assert np.median(sizes[10:-1]) > 0.99
+
+    w, h, kept = lengths.weights_after(GRU, "many", 0), np.zeros(32), []
+    for x in block.x:
+        inputs, recurrent = parts(w, x, h)
+        r, z = sigmoid(inputs[:64] + recurrent[:64]).reshape(2, 32)
+        h = (1 - z) * np.tanh(inputs[64:] + r * recurrent[64:]) + z * h
+        kept.append(z)
+    assert np.mean(kept[10:-1], axis=0).max() > 0.99
