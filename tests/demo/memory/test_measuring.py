@@ -60,9 +60,10 @@ def test_a_lag_is_bridged_once_95_of_100_answers_given_before_they_were_learned_
 
 
 def test_a_lag_that_is_not_bridged_in_time_is_not_bridged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lags, "SEQUENCES", lags.JUDGED)
-    assert lags.sequences_needed(GRU, 8, 64, seed=0) is None
-    assert lags.longest(GRU, 8) < 64
+    assert lags.longest(GRU, 8) >= 4
+    monkeypatch.setattr(lags, "SEQUENCES", lags.JUDGED)  # of those above a few hundred more were needed
+    assert lags.sequences_needed(GRU, 8, 4, seed=0) is None
+    assert lags.longest(GRU, 8) < 4
 
 
 def test_a_network_that_has_learned_nothing_is_right_as_often_as_one_that_guesses() -> None:
