@@ -46,7 +46,7 @@ INTERNAL_VARIABLES = {"STREAMRNN_TEST_JOB"}
 
 GROUP = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 COMMANDS = GROUP | {f"demo {name}": command for name, command in GROUP["demo"].commands.items()}
-SECTIONS = {field.name: field.type for field in msgspec.structs.fields(Config)}
+SECTIONS = {field.encode_name: field.type for field in msgspec.structs.fields(Config)}
 page = pytest.mark.parametrize("name", PAGES)
 
 

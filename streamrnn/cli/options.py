@@ -93,7 +93,7 @@ DemoDirectoryOption = Annotated[
 TextArgument = Annotated[
     Path | None,
     typer.Argument(
-        metavar="[FILE]",
+        metavar="FILE",
         help="What is learned: any file. Default: the sources of Python's standard library.",
         show_default=False,
     ),

@@ -16,6 +16,8 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
+
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.daemon.newest import Said
 from streamrnn.daemon.partition import Partition
@@ -125,7 +127,7 @@ class Questions:
             most = MOST_FOLLOWED // len(predicting) + (partition is predicting[0]) * (MOST_FOLLOWED % len(predicting))
             partition.traces.choose(partition.learner.streams, most)
             where = {"topic": partition.tp.topic, "partition": partition.tp.partition}
-            shown += [where | trace for trace in partition.traces.shown()]
+            shown += [where | trace for trace in partition.traces.shown(partition.learner.classes)]
         self._followed = Followed(now, shown) if looking else None
 
 
@@ -144,15 +146,16 @@ def stream_of(partition: Partition, key: bytes) -> dict[str, Any]:
     slot, kept = learner.streams.find(key), described(learner.row_of(key))
     said = partition.newest.of(slot)
     if said is None and (forecast := learner.newest_forecast(key)) is not None:
-        said = Said(kept["last_record_ms"], None, forecast.tolist())  # a forecast is remembered over restarts
+        # A forecast is remembered over restarts.
+        said = Said(kept["last_record_ms"], None, encoder.condensed(forecast[np.newaxis])[0].tolist())
     actual = [math.nan if value is None else value for value in kept["previous_target"]]
     return {
         "topic": partition.tp.topic,
         "partition": partition.tp.partition,
-        "prediction": None if said is None else encoder.named(said.value),
+        "prediction": None if said is None else encoder.named(said.value, learner.classes),
         "timestamp": None if said is None else said.time_ms,
         "updates": None if said is None else said.updates,
-        "last_target": encoder.named_targets(actual),
+        "last_target": encoder.named_target(actual, learner.classes),
         "steps": kept["steps"],
         "last_seen_ms": learner.streams.last_seen_ms(slot),
         "state_norms": kept["state_norms"],

@@ -30,7 +30,14 @@ def test_each_figure_is_of_no_more_than_was_read() -> None:
     at, figures = compressors.newest()
     assert FIRST <= at <= 5 * FIRST
     assert figures == bits_per_byte(DATA[:at])
-    compressors.end([1])
+    assert max(compressors.end([FIRST])) == FIRST
+
+
+def test_a_step_that_was_not_reached_is_not_computed() -> None:
+    compressors = Compressors(DATA)
+    compressors.reach(FIRST - 1)
+    time.sleep(0.05)  # in which it could
+    assert list(compressors.end([5 * FIRST])) == [5 * FIRST]
 
 
 def test_at_the_end_there_are_figures_of_exactly_what_was_asked_for() -> None:

@@ -87,14 +87,17 @@ def test_the_display_stands_within_80_columns_and_shows_both_averages_of_the_sam
 
     worker = Worker(parse(job_text(tmp_path, is_utf8=True), env={}), RECORDS)
     worker.loop, worker.began, worker.ended, worker.port = object(), 1.0, 3.0, 9308  # type: ignore[assignment]
-    made = result(2.1)
+    per_byte = np.where(np.arange(RECORDS) < 100, 2.1, 0.5)  # from 100 kB on much less
+    learned = Curve.of(1_000 * per_byte, np.full(RECORDS, 1_000), result(2.1).source.ends)
     console = Terminal(file=io.StringIO(), width=80)
     sample = Sample(SIZE, b"a", b"\x1b]0;title\x07")
-    console.print(progress(worker, made.source, made.curve, (100_000, RIVALS), sample))
+    console.print(progress(worker, result(2.1).source, learned, (100_000, RIVALS), sample))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert max(map(len, text.splitlines())) <= 80
     assert "120,000 of 120,000 bytes   60,000 bytes/s   2 s" in text
     assert "newest 10 kB    first 100 kB" in text
+    (ours,) = [line for line in text.splitlines() if line.startswith("LSTM")]
+    assert ours.split()[1:3] == ["0.500", "2.100"]
     assert "\x1b" not in text and "\\x1b]0;title\\x07" in text
 
 
