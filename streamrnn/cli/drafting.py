@@ -29,8 +29,9 @@ from streamrnn.drafting.text import Place, job_file, job_name, next_steps
 from streamrnn.drafting.yaml_writing import block, comment, value
 from streamrnn.errors import ConfigError
 from streamrnn.escaping import name
-from streamrnn.job.config import NAME_PATTERN, Config
+from streamrnn.job.config import Config
 from streamrnn.job.job_file import parse
+from streamrnn.job.section import NAME_PATTERN
 from streamrnn.job.yaml_text import MOST_BYTES, read
 from streamrnn.offline import data_file
 from streamrnn.system.memory import memory_limit

@@ -3,13 +3,16 @@
 run           a worker put together, and run until a signal or an error
 opening       a configuration's log: broker, writer, topics
 loop          poll, process, send, commit, checkpoint: start reading here
+pace          how many records a poll may bring, so that a turn of the loop stays short
 partition     one partition's learner with its position
 durations     how long batches, rebalances and restores took
 lateness      how late a partition is, in event time
 behind        how far a partition is behind, asked of the broker
+counted       what a batch comes to, as metrics
 worth         what predictions turned out to be worth, as metrics
 watch         what is probably not meant: fields that never come, a job that learns nothing
 learning      does it learn: metrics out of a learner's arrays
+vocabularies  how many symbols open sets hold, and how many came beyond
 drift_alarms  whether the error has risen, by River's ADWIN
 mark          what a committed offset says of the learner that got there
 recovery      from a newly assigned partition to a learner at the committed offset

@@ -13,6 +13,7 @@ import numpy as np
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.daemon.drift_alarms import DriftAlarms
 from streamrnn.daemon.metrics import PartitionMetrics
+from streamrnn.daemon.vocabularies import Vocabularies
 from streamrnn.job.job import Job
 from streamrnn.learner import gauges
 from streamrnn.learner.learner import Learner
@@ -41,6 +42,7 @@ class Learning:
         if job.spec.target.classes is None:
             for f, field in enumerate(fields):
                 self._places.setdefault(field, []).append(encoder.n_features + 1 + f)
+        self._vocabularies = Vocabularies(job, learner, metrics)
         self._before = self._clamped()  # as of the last ``begin``, and then as shown last
         self._live = False
 
@@ -48,6 +50,7 @@ class Learning:
         """A batch is about to be processed that is no replay."""
         if not self._live:
             self._before, self._live = self._clamped(), True
+        self._vocabularies.begin()
 
     def saw(self, predictions: Predictions) -> None:
         """What was predicted of that batch, and what it let us score."""
@@ -69,10 +72,12 @@ class Learning:
         for name, k in self._drifting:
             show("streamrnn_input_drift", gauges.finite(drift[k]), name)
         self._show_clamped()
+        self._vocabularies.show()
 
     def end(self) -> None:
         """Another job takes over: what this one alone shows has no samples any more."""
         model, show = self._learner.model_arrays(), self._metrics.set
+        self._vocabularies.end()
         for name, _ in self._drifting:
             show("streamrnn_input_drift", None, name)
         for steps in gauges.steps_followed(model):

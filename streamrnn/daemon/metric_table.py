@@ -109,6 +109,27 @@ METRICS: tuple[Metric, ...] = (
         "streamrnn_undeliverable_dead_letters_total", "counter",
         "Dead letters that their topic refused for good, by what it refused.", labels=("reason",),
     ),
+    # Symbols
+    Metric(
+        "streamrnn_text_units_total", "counter",
+        "Units of texts (bytes, characters or words) that were learned, with the end of each where it is marked.",
+    ),
+    Metric(
+        "streamrnn_vocabulary_symbols", "gauge", "Symbols of a field that have a number of their own, of an open set.",
+        labels=("field",),
+    ),
+    Metric(
+        "streamrnn_vocabulary_capacity_symbols", "gauge", "Symbols of the field that can have one: the set's max.",
+        labels=("field",),
+    ),
+    Metric(
+        "streamrnn_symbols_beyond_total", "counter",
+        "Symbols of the field that came when no number was left for them, and count as other.", labels=("field",),
+    ),
+    Metric(
+        "streamrnn_surprise_bits", "summary",
+        "Surprise of each class that came, -log2 of the probability it was given; of texts, of each unit.",
+    ),
     # Does it learn?
     Metric(
         "streamrnn_skill", "gauge",

@@ -257,8 +257,8 @@ class PartitionMetrics:
     def forget_fields(self, names: Iterable[str]) -> None:
         """The job does not read these fields any more: no series of theirs stands still for good."""
         for name in names:
-            for count in ("present", "missing", "clamped"):
-                self.set(f"streamrnn_field_{count}_total", None, name)
+            for count in ("field_present", "field_missing", "field_clamped", "symbols_beyond"):
+                self.set(f"streamrnn_{count}_total", None, name)
 
     def show(
         self,

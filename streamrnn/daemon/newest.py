@@ -1,7 +1,8 @@
 """The newest prediction of every stream, kept beside the learner for whoever asks for one by its key.
 
-A learner remembers only predictions that it has yet to score. Here are all, by the slot of their stream: three arrays,
-into which a batch goes at once. A slot's new stream begins with an event, which takes the place of what was said of
+A learner remembers only predictions that it has yet to score. Here are all, by the slot of their stream, as the
+output records have them (of thousands of classes the most probable ones): three arrays, into which a batch goes at
+once. A slot's new stream begins with an event, which takes the place of what was said of
 the stream before; so what is here of a stream that is remembered is its own. It is no part of the learner's state:
 after a restart there is nothing of a stream before its next record, but what is replayed.
 """
@@ -14,14 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from streamrnn.learner.block import EVENT, Block
-from streamrnn.learner.predictions import Predictions
 
 _FIRST_SLOTS = 256
 _NOTHING = -1
 
 
 class Said(NamedTuple):
-    """A prediction of ``n_outputs`` numbers, the time of its record, and the model's updates before it, where known."""
+    """A prediction, the time of its record, and the model's updates before it, where known."""
 
     time_ms: int
     updates: int | None
@@ -31,14 +31,21 @@ class Said(NamedTuple):
 class NewestPredictions:
     """By slot, for streams of which there was an event since this began."""
 
-    def __init__(self, n_outputs: int) -> None:
-        self._value = np.empty((0, n_outputs))
+    def __init__(self, width: int) -> None:
+        self._value = np.empty((0, width))
         self._time_ms = np.empty(0, np.int64)
         self._updates = np.empty(0, np.int64)
 
-    def note(self, slots: npt.NDArray[np.int64], block: Block, predictions: Predictions) -> None:
-        """What was predicted of the records of a block, whose streams have these slots."""
-        value, time_ms, updates = predictions.value, block.time_ms, predictions.updates
+    def note(
+        self,
+        slots: npt.NDArray[np.int64],
+        block: Block,
+        value: npt.NDArray[np.float64],
+        updates: npt.NDArray[np.int64],
+    ) -> None:
+        """What was predicted of the records of a block, whose streams have these slots: ``value`` [n, width], after so
+        many ``updates`` of the model."""
+        time_ms = block.time_ms
         events = block.kind == EVENT  # labels are not predicted, and may be of streams that are not there
         if not events.all():
             slots, value, time_ms, updates = slots[events], value[events], time_ms[events], updates[events]

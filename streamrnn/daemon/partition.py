@@ -14,19 +14,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from streamrnn.broker.protocol import Commit, Output, Record, TopicPartition
-from streamrnn.daemon import worth
+from streamrnn.daemon import counted, worth
 from streamrnn.daemon.lateness import Lateness, latencies, newest_of
 from streamrnn.daemon.learning import Learning
 from streamrnn.daemon.mark import AFRESH, BEGAN_WITH, Handed, Mark
-from streamrnn.daemon.metric_table import RECORDS_CONSUMED, RECORDS_FILTERED, REPLAYED_RECORDS, TOMBSTONES
+from streamrnn.daemon.metric_table import RECORDS_CONSUMED, REPLAYED_RECORDS
 from streamrnn.daemon.metrics import Delta, Metrics
 from streamrnn.daemon.newest import NewestPredictions
 from streamrnn.daemon.traces import Traces
@@ -35,6 +36,7 @@ from streamrnn.errors import DivergedError, RecordError
 from streamrnn.job.codec.dead_letters import encode_dead_letter
 from streamrnn.job.codec.records import Decoded
 from streamrnn.job.job import Job
+from streamrnn.learner.block import Block
 from streamrnn.learner.clock import JUMPS
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.lowering import bytes_per_slot
@@ -74,6 +76,14 @@ class Start:
     handed: Handed | None = None
     replayed: Handed | None = None
     quarantined: tuple[int, ...] = ()
+
+
+class _Learned(NamedTuple):
+    """A batch and what was predicted of it; ``kept`` is that condensed (``PredictionEncoder``)."""
+
+    decoded: Decoded
+    predictions: Predictions
+    kept: npt.NDArray[np.float64]
 
 
 class Partition:
@@ -130,14 +140,16 @@ class Partition:
         time_before = clock.now if clock.started else None
         self._learning.begin()
         # One call learns the whole batch; how the log was cut into batches does not show in the predictions.
-        decoded, predictions = self._learn(records)
+        learned = self._learn(records)
+        decoded, predictions = learned.decoded, learned.predictions
         started = time.perf_counter()
-        outputs = self._outputs(decoded, predictions)
+        outputs = self._outputs(learned)
         self._timing.phase("encode", time.perf_counter() - started)
         after = self.learner.counters()
         self._watch.tell(before, after, decoded.seen)
         self._learning.saw(predictions)
-        self.metrics.add(_delta(len(records), decoded, predictions, before, after))
+        self.metrics.add(counted.delta(len(records), decoded, predictions, before, after))
+        counted.add_surprise(self.metrics, self.learner.spec, predictions)
         worth.add(self.metrics, self.learner.spec, predictions)
         self._tell_of_jumps(before, after, time_before)
         self.outputs += outputs
@@ -204,7 +216,7 @@ class Partition:
     def _watch_over(self, learner: Learner) -> None:
         self._learning = Learning(self.tp, self.job, learner, self.metrics)
         self._watch, self._bytes_per_stream = Watch(self.tp, self.job, learner), bytes_per_slot(learner.spec)
-        self.newest, self.traces = NewestPredictions(learner.spec.n_outputs), Traces(learner.spec)
+        self.newest, self.traces = NewestPredictions(self.job.encoder.width), Traces(learner.spec)
 
     def _learn_again(self, records: Sequence[Record]) -> None:
         """Learn what was learned before, which quarantined records were not."""
@@ -214,22 +226,33 @@ class Partition:
         self.position = records[-1].offset + 1
         self.ordinal += len(records) - len(kept)
 
-    def _learn(self, records: Sequence[Record]) -> tuple[Decoded, Predictions]:
+    def _learn(self, records: Sequence[Record]) -> _Learned:
         started = time.perf_counter()
         decoded = self.job.codec.decode(records)
         between = time.perf_counter()
-        predictions = self.learner.process(decoded.block)
+        predictions, kept = self._predictions(decoded.block)
         self._require_weights(records)
         self._watch.look(records, decoded)
-        self.newest.note(self.learner.streams.newest_slots, decoded.block, predictions)
-        self.traces.note(self.learner.streams.newest_slots, decoded.block, predictions)
         self.lateness.processed(newest_of(records, time.time()))
         self._timing.phase("decode", between - started)
         self._timing.phase("process", time.perf_counter() - between)
         self.position = records[-1].offset + 1
         self.ordinal += len(records)
         self._since_checkpoint += len(records)
-        return decoded, predictions
+        return _Learned(decoded, predictions, kept)
+
+    def _predictions(self, block: Block) -> tuple[Predictions, npt.NDArray[np.float64]]:
+        """What the learner says of the records, as it is worth keeping; where that is much, piece by piece."""
+        parts, kept, at_once = [], [], self.job.rows_at_once
+        for start in range(0, max(1, len(block)), at_once):
+            rows = block.rows(slice(start, start + at_once))
+            said = self.learner.process(rows)
+            slots, condensed = self.learner.streams.newest_slots, self.job.encoder.condensed(said.value)
+            self.newest.note(slots, rows, condensed, said.updates)
+            self.traces.note(slots, rows, said)
+            kept.append(condensed)
+            parts.append(said if len(block) <= at_once else replace(said, value=condensed))
+        return (parts[0], kept[0]) if len(parts) == 1 else (Predictions.joined(parts), np.concatenate(kept))
 
     def _require_weights(self, records: Sequence[Record]) -> None:
         """Stop before anything is sent that a learner without weights says, and before that is committed."""
@@ -242,9 +265,9 @@ class Partition:
                 f"afresh, without that file: {AFRESH}"
             )
 
-    def _outputs(self, decoded: Decoded, predictions: Predictions) -> list[Output]:
-        to = self.job.config.output
-        encoded = self.job.encoder.encode_block(decoded, predictions.value, predictions.updates)
+    def _outputs(self, learned: _Learned) -> list[Output]:
+        to, decoded = self.job.config.output, learned.decoded
+        encoded = self.job.encoder.encode_block(decoded, learned.predictions, self.learner.classes, learned.kept)
         # Brokers refuse timestamps of a future more than an hour away, and the batch with them.
         limit_ms = 1000 * int(time.time() + MAX_AHEAD_S)
         outputs = [
@@ -421,25 +444,3 @@ class Partition:
 
 def _utc(time_ms: int | None) -> str:
     return "nothing" if time_ms is None else str(np.datetime64(time_ms, "ms")) + "Z"
-
-
-def _delta(
-    consumed: int, decoded: Decoded, predictions: Predictions, before: dict[str, int], after: dict[str, int]
-) -> Delta:
-    grown = {name: after[name] - before[name] for name in after}
-    norms = predictions.grad_norm
-    scored = ~np.isnan(predictions.loss)
-    return Delta(
-        counts={
-            **grown,
-            RECORDS_CONSUMED.name: consumed,
-            RECORDS_FILTERED.name: decoded.filtered,
-            TOMBSTONES.name: decoded.tombstones,
-        },
-        dead_letters=Counter(error.reason for _, error in decoded.rejected),
-        gradient_norms=norms[~np.isnan(norms)],
-        loss_sum=float(predictions.loss[scored].sum()),
-        loss_count=int(scored.sum()),
-        error_sum=float(predictions.error[scored].sum()),
-        error_count=int(scored.sum()),
-    )

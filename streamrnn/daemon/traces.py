@@ -4,14 +4,15 @@ The streams are those that the newest records were of most often; one is followe
 others are not. Nothing is done per record: with nobody looking, a batch leaves the slots of its last records, and with
 somebody looking, the rows of each followed stream are found by one comparison of arrays, and the last few are kept.
 
-A forecast is shown beside the value it was of: the next one. A label goes to the event it names.
+A forecast is shown beside the value it was of: the next one. A label goes to the event it names. Of texts there is one
+number: how many bits a symbol of it cost.
 """
 
 from __future__ import annotations
 
 import base64
 from collections import deque
-from math import nan
+from math import isfinite, log, nan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,9 @@ from streamrnn.learner.block import EVENT, LABEL, Block
 from streamrnn.learner.predictions import Predictions
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.streams import StreamIndex
+from streamrnn.learner.symbols import Label
 from streamrnn.learner.values import canonical_text
+from streamrnn.learner.vocabulary import Vocabulary
 
 POINTS = 80
 """Points kept of a stream."""
@@ -30,7 +33,9 @@ AT_ONCE = 20
 RECENT = 512
 """Records among which the most frequent streams are looked for."""
 SHOWN_KEY = 200
-"""Characters of a key that are shown."""
+"""Characters of a key, or of a class, that are shown."""
+FEW_CLASSES = 32
+"""So many classes are all named."""
 
 Numbers = npt.NDArray[np.float64]
 
@@ -79,7 +84,9 @@ class Traces:
 
     def __init__(self, spec: LearnerSpec) -> None:
         self._columns = Columns.of(spec)
-        self._classes = spec.target.labels
+        self._predicts_classes = spec.target.classes is not None
+        self._labels = spec.target.labels
+        self._of_texts = spec.text is not None
         self._logistic = spec.model.readout == "logistic"
         self._forecast = spec.target.known == "forecast"
         self._recent: npt.NDArray[np.int64] = np.empty(0, np.int64)
@@ -111,21 +118,43 @@ class Traces:
             if key is not None and all(trace.slot != slot for trace in self.followed):
                 self.followed.append(Trace(key, slot))
 
-    def shown(self) -> list[dict[str, Any]]:
-        """Each followed stream with its points: time, actual, predicted, and the interval around that, if any."""
+    def shown(self, classes: Vocabulary | None = None) -> list[dict[str, Any]]:
+        """Each followed stream with its points: time, actual, predicted, and the interval around that, if any.
+
+        ``classes`` has the labels of an open set. Of texts what stands for the prediction is bits per symbol.
+        """
         width = 3 if self._columns.low is None else 5
         return [
             {
                 **named_key(trace.key, SHOWN_KEY),
                 "points": [[point[0], *point[2:]][:width] for point in trace.points],
-                "classes": None if self._classes is None else [canonical_text(c, "") for c in self._classes],
+                "classes": self._names(trace, classes),
+                "bits_per_symbol": self._of_texts,
             }
             for trace in self.followed
         ]
 
+    def _names(self, trace: Trace, classes: Vocabulary | None) -> list[str] | dict[int, str] | None:
+        """What the numbers of its points mean; of a large set only those that are among them."""
+        if not self._predicts_classes or self._of_texts:
+            return None
+        if self._labels is not None and len(self._labels) <= FEW_CLASSES:
+            return [canonical_text(label, "") for label in self._labels]
+        numbers = sorted({int(v) for point in trace.points for v in point[2:4] if isfinite(v)})
+        labels = {number: self._label(number, classes) for number in numbers}
+        return {n: "other" if label is None else canonical_text(label, "")[:SHOWN_KEY] for n, label in labels.items()}
+
+    def _label(self, number: int, classes: Vocabulary | None) -> Label | None:
+        if self._labels is not None:
+            return self._labels[number]
+        return None if classes is None else classes.label(number)
+
     def _follow(self, trace: Trace, rows: npt.NDArray[np.int64], block: Block, predictions: Predictions) -> None:
         labels = rows[block.kind[rows] == LABEL][-AT_ONCE:]
         events = rows[block.kind[rows] == EVENT]
+        if self._of_texts:
+            self._follow_texts(trace, events[-AT_ONCE:], block, predictions)
+            return
         if len(events):
             kept = events[-AT_ONCE:]
             # One more than are kept: what a forecast says is of the record behind it.
@@ -141,6 +170,12 @@ class Traces:
         if len(labels):
             trace.label(block.event[labels].astype(np.float64), block.y[labels, 0])
 
+    def _follow_texts(self, trace: Trace, rows: npt.NDArray[np.int64], block: Block, predictions: Predictions) -> None:
+        bits = np.full((len(rows), 3), nan)
+        bits[:, 0] = predictions.loss[rows] / log(2)
+        unknown = np.full(len(rows), nan)
+        trace.add(block.time_ms[rows].astype(np.float64), unknown, unknown, bits)
+
     def _due(self, trace: Trace, forecasts: Numbers) -> Numbers:
         """What was said of each of these records at the one before it, which for the first came with a batch before."""
         carried, trace.carried = trace.carried, forecasts[-1].tolist()
@@ -150,7 +185,7 @@ class Traces:
         """Middle, low and high (n, 3) of outputs (n, n_outputs); of classes the likeliest one's number."""
         middle, low, high = self._columns
         shown = np.full((len(value), 3), np.nan)
-        if self._classes is None:
+        if not self._predicts_classes:
             shown[:, 0] = value[:, middle]
             if low is not None and high is not None:
                 shown[:, 1], shown[:, 2] = value[:, low], value[:, high]

@@ -1,6 +1,7 @@
 """What is a job, online or offline? The job file, and all that follows from it before anything runs.
 
 config         what a job file holds, as validated values
+input_config   its section on what is read: the topic, its records, texts
 http_config    its section on the endpoint for metrics and probes
 log_config     its section on the log
 section        what its sections have in common

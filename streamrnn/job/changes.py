@@ -18,11 +18,12 @@ from msgspec.structs import replace
 
 from streamrnn.errors import CheckpointError, ConfigError
 from streamrnn.job import warm_start
-from streamrnn.job.config import Config, InputConfig, ModelSection
+from streamrnn.job.config import Config, ModelSection
 from streamrnn.job.fingerprint import INPUT_SETTINGS, learner_settings
+from streamrnn.job.input_config import InputConfig
 from streamrnn.learner import changes as learner_changes
 from streamrnn.learner.changes import Change, Verdict, Way
-from streamrnn.learner.features import Cyclic, FeatureSpec, Hash, Log1p, Numeric, OneHot
+from streamrnn.learner.features import Cyclic, FeatureSpec, Hash, Log1p, Numeric, OneHot, Symbol
 from streamrnn.learner.spec import InputSpec, LearningSpec, StreamSpec
 from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.learner.values import canonical_text
@@ -61,11 +62,26 @@ def _target_fields(old: Config, new: Config) -> Verdict:
 
 def _classes(old: Config, new: Config) -> Verdict:
     before, now = ([canonical_text(c, "classes") for c in of.target.labels or ()] for of in (old, new))
+    if old.target.is_open or new.target.is_open:
+        return learner_changes.SETTINGS["target.classes"](old.learner_spec(), new.learner_spec())
     if before == now:
         return Verdict(Way.AT_ONCE, "the same, written otherwise")
     if now[: len(before)] != before:
         return Verdict(Way.IMPOSSIBLE, "classes are known by their place: keep the old ones in their order, new behind")
     return learner_changes.SETTINGS["target.classes"](old.learner_spec(), new.learner_spec())
+
+
+def _text(old: Config, new: Config) -> Verdict:
+    before, now = old.input.text, new.input.text
+    if before is None or now is None:
+        return Verdict(Way.IMPOSSIBLE, "a text is many steps of its stream, and its units are what is predicted")
+    if before.spec != now.spec:
+        return learner_changes.SETTINGS["text"](old.learner_spec(), new.learner_spec())
+    if before.units != now.units:
+        return _classes(old, new)
+    if before.field != now.field:
+        return Verdict(Way.IMPOSSIBLE, "what was learned is of the texts of another field")
+    return Verdict(Way.AT_ONCE, "of the records to come")
 
 
 def _begun_with(old: Config, new: Config) -> Verdict:  # noqa: ARG001
@@ -83,6 +99,7 @@ SETTINGS: Mapping[str, Rule] = {
     "input.timestamp.field": _impossible(_TIME),
     "input.timestamp.unit": _impossible(_TIME),
     "input.end_field": _end_field,
+    "input.text": _text,
     "input.max_record_bytes": _at_once("of the records to come"),
     "input.max_unpacked_bytes": _at_once("of the records to come"),
     "input.max_key_bytes": _at_once("of the records to come; streams of longer names stay until they are dropped"),
@@ -120,12 +137,16 @@ def _feature_impossible(why: str) -> Callable[[FeatureSpec, FeatureSpec], Verdic
     return lambda old, new: Verdict(Way.IMPOSSIBLE, why)  # noqa: ARG005
 
 
+_JUDGED_WHOLE = {"input.text", "target.classes"}
+"""Sections whose settings mean something together only."""
+
 _KEEP = "what was learned of a column cannot be taken out"
 
 FEATURE_SETTINGS: Mapping[tuple[type, str], Callable[[Any, Any], Verdict]] = {
     (OneHot, "categories"): _categories,
     (Hash, "buckets"): _feature_impossible("each bucket would hold other values"),
     **{(encoder, "missing"): _missing for encoder in (Numeric, Log1p, Cyclic)},
+    (Symbol, "symbols"): _feature_impossible("the rows that symbols are looked up in were learned for these"),
     (Cyclic, "period"): _feature_impossible("the columns would turn at another pace"),
 }
 """What an encoder has besides its field."""
@@ -147,7 +168,7 @@ def former(config: Config, configuration: Mapping[str, Any]) -> Config:
             input=msgspec.convert(untold | msgspec.convert(configuration["input"], dict[str, Any]), InputConfig),
             features=msgspec.convert(configuration["features"], tuple[FeatureSpec, ...]),
             inputs=msgspec.convert(configuration["inputs"], InputSpec),
-            target=msgspec.convert(configuration["target"], TargetSpec),
+            declared_target=msgspec.convert(configuration["target"], TargetSpec | None),
             model=msgspec.convert(configuration["model"], ModelSection),
             learning=msgspec.convert(configuration["learning"], LearningSpec),
             streams=msgspec.convert(configuration["streams"], StreamSpec),
@@ -213,6 +234,8 @@ def settings(config: Config) -> dict[str, Any]:
     """The settings of the job's fingerprint by dotted path, but for the features."""
     whole = learner_settings(config)
     del whole["features"]
+    if whole["target"] is None:  # of texts, whose section says all
+        del whole["target"]
     return dict(_leaves(whole))
 
 
@@ -237,7 +260,7 @@ def _hashes(config: Config) -> bool:
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in tree.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and prefix + name not in _JUDGED_WHOLE:
             yield from _leaves(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value

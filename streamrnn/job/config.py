@@ -15,40 +15,20 @@ from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 
 from streamrnn.broker.kafka_settings import server_list, server_trouble
 from streamrnn.broker.security import KafkaSecurity, Secret
 from streamrnn.errors import ConfigError
 from streamrnn.job.http_config import HttpConfig
+from streamrnn.job.input_config import InputConfig
 from streamrnn.job.log_config import LogConfig
-from streamrnn.job.section import Section, Text
+from streamrnn.job.section import MIB, NAME_PATTERN, FileMode, Section, Text, TopicName
 from streamrnn.learner.features import FeatureEncoder, FeatureSpec
-from streamrnn.learner.paths import FieldPath, parse_path
+from streamrnn.learner.paths import parse_path
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec
 from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.learner.values import canonical_text
-
-# The lookahead keeps out a trailing newline, which `$` alone lets pass.
-NAME_PATTERN = r"^(?!\.{1,2}$)[a-zA-Z0-9._-]{1,249}$(?!\n)"
-
-KIB = 1024
-MIB = 1024 * KIB
-
-MAX_KEY_BYTES = 64 * KIB
-"""Of a record: the output records of a longer key could exceed what a broker accepts."""
-
-
-TopicName = Annotated[str, Meta(pattern=NAME_PATTERN)]
-FILE_MODE = r"^0?6[046][04]$(?!\n)"
-FileMode = Annotated[
-    str,
-    Meta(
-        pattern=FILE_MODE,
-        description="Mode of the files that are made, in quotes; of their directories it follows. 0600: this user "
-        "alone; 0640: the group may read; 0660: workers of several users share it.",
-    ),
-]
-Scalar = str | int | float | bool
 
 
 class KafkaConfig(Section, frozen=True, kw_only=True):
@@ -99,124 +79,6 @@ class EmbeddedConfig(Section, frozen=True, kw_only=True):
     mode: FileMode = "0600"
 
 
-class TimestampConfig(Section, frozen=True, kw_only=True):
-    """Where a record's time comes from."""
-
-    field: Annotated[FieldPath | None, Meta(description="Field with the time; null: the record's own timestamp.")] = (
-        None
-    )
-    unit: Annotated[
-        Literal["ms", "s", "us", "iso8601"],
-        Meta(
-            description="Milliseconds, seconds or microseconds since the epoch, or ISO 8601 text (UTC unless it says)."
-        ),
-    ] = "ms"
-
-
-class Condition(Section, frozen=True, kw_only=True):
-    """What a field of a record must be for the record to count; exactly one of equals, in and exists.
-
-    Values are compared by their text, as everywhere: 1 and "1" are the same. A field that is missing, null, an object
-    or an array equals nothing.
-    """
-
-    field: FieldPath
-    equals: Annotated[Scalar | None, Meta(description="The value it must have.")] = None
-    any_of: Annotated[
-        Annotated[tuple[Scalar, ...], Meta(min_length=1, max_length=10_000)] | None,
-        Meta(description="The values of which it must have one."),
-    ] = msgspec.field(default=None, name="in")
-    exists: Annotated[bool | None, Meta(description="Whether it must be there, and not null, or must not.")] = None
-    negate: Annotated[bool, Meta(description="true: the opposite must hold.")] = msgspec.field(
-        default=False, name="not"
-    )
-
-    def __post_init__(self) -> None:
-        given = [name for name, value in self._asked.items() if value is not None]
-        if len(given) != 1:
-            found = " and ".join(given) or "none of them"
-            raise ValueError(f"field: {self.field!r} needs exactly one of equals, in and exists; found {found}")
-
-    @property
-    def _asked(self) -> dict[str, object]:
-        return {"equals": self.equals, "in": self.any_of, "exists": self.exists}
-
-    @property
-    def values(self) -> frozenset[str]:
-        """The texts of the values that the field may have; none where it is only asked whether it is there."""
-        listed = self.any_of if self.equals is None else (self.equals,)
-        return frozenset(canonical_text(value, self.field) for value in listed or ())
-
-
-class InputConfig(Section, frozen=True, kw_only=True):
-    """The topic that is learned from."""
-
-    topic: Annotated[TopicName, Meta(description="Topic to read.")]
-    stream_key: Annotated[
-        FieldPath | None, Meta(description="Field that names a record's stream; null: the record key, which is best.")
-    ] = None
-    timestamp: Annotated[TimestampConfig, Meta(description="A record's time.")] = TimestampConfig()
-    start: Annotated[
-        Literal["earliest", "latest"],
-        Meta(description="Where the very first start begins; partitions added later are read from their beginning."),
-    ] = "earliest"
-    end_field: Annotated[FieldPath | None, Meta(description="Field that is true on a sequence's last record.")] = None
-    where: Annotated[
-        tuple[Condition, ...],
-        Meta(max_length=100, description="Conditions that a record must meet, all of them; others are passed over."),
-    ] = ()
-    tombstones: Annotated[
-        Literal["forget", "dead_letter", "ignore"],
-        Meta(
-            description="What a record with a key and no value does: forget its stream, become a dead letter, or none."
-        ),
-    ] = "forget"
-    numbers: Annotated[
-        Literal["strict", "lenient"],
-        Meta(
-            description='lenient: a number, truth value or time in milliseconds may also be text, as in "1.5"; strict: '
-            "text is of the wrong type."
-        ),
-    ] = "lenient"
-    max_record_bytes: Annotated[
-        int, Meta(ge=1, le=64 * MIB, description="Larger records (key and value) go to the dead letters unread.")
-    ] = MIB
-    max_unpacked_bytes: Annotated[
-        int,
-        Meta(
-            ge=MIB,
-            description="What a compressed batch of Kafka's may unpack to; the records behind that go to the dead "
-            "letters unread.",
-        ),
-    ] = 1024 * MIB
-    max_key_bytes: Annotated[
-        int,
-        Meta(
-            ge=1,
-            le=MAX_KEY_BYTES,
-            description="Records whose stream has a longer name, from their key or a field, go to the dead letters: "
-            "each stream's name is kept in memory.",
-        ),
-    ] = KIB
-
-    @property
-    def max_record_key_bytes(self) -> int:
-        """How long the keys of records may be, which name no streams where a field does."""
-        return self.max_key_bytes if self.stream_key is None else MAX_KEY_BYTES
-
-    def __post_init__(self) -> None:
-        if self.timestamp.field is None and self.timestamp.unit != "ms":
-            raise ValueError(
-                f"timestamp.unit: goes with timestamp.field, found {self.timestamp.unit!r} and no field "
-                "(the record's own timestamp is always in milliseconds)"
-            )
-        if self.max_unpacked_bytes < self.max_record_bytes + MIB:
-            raise ValueError(
-                f"max_unpacked_bytes: found {self.max_unpacked_bytes}, expected at least max_record_bytes and a MiB, "
-                f"{self.max_record_bytes + MIB}: a record comes in a batch"
-            )
-
-
 class HashingConfig(Section, frozen=True, kw_only=True):
     """What values are hashed under, by features with encoder hash: whoever knows it can aim at a bucket."""
 
@@ -237,14 +99,28 @@ class OutputConfig(Section, frozen=True, kw_only=True):
     dead_letter_value_bytes: Annotated[
         int, Meta(ge=0, le=MIB // 4, description="How much of such a record's value is kept; its size always is.")
     ] = 64 * 1024
+    top: Annotated[
+        int,
+        Meta(
+            ge=1, le=1_000, description="Where classes are predicted: how many of the most probable ones are written."
+        ),
+    ] = 5
 
 
 class ModelSection(ModelSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The network, and what it begins with.
 
-    What a learner has to know of it is a ``ModelSpec``; what it begins with is the job's alone.
+    What a learner has to know of it is a ``ModelSpec``; what it begins with is the job's alone. A job file may leave
+    the readout to what is predicted; in a ``Config`` it is never None.
     """
 
+    readout: Annotated[
+        Literal["linear", "rls", "softmax", "logistic"] | None,
+        Meta(
+            description="linear and rls predict numbers, softmax classes, logistic one of two classes; null: softmax "
+            "where classes or the units of texts are predicted, else linear."
+        ),
+    ] = None  # type: ignore[assignment]
     warm_start: Annotated[
         Text | None,
         Meta(
@@ -257,6 +133,10 @@ class ModelSection(ModelSpec, frozen=True, kw_only=True, forbid_unknown_fields=T
             "like any setting that cannot be changed."
         ),
     ] = None
+
+    def __post_init__(self) -> None:
+        if self.readout is not None:
+            super().__post_init__()
 
     @property
     def spec(self) -> ModelSpec:
@@ -294,7 +174,10 @@ class Config(Section, frozen=True, kw_only=True):
 
     job: Annotated[str, Meta(pattern=NAME_PATTERN, description="Name of the job; seeds and groups derive from it.")]
     input: Annotated[InputConfig, Meta(description="The topic that is learned from.")]
-    target: Annotated[TargetSpec, Meta(description="What is predicted and when it becomes known.")]
+    declared_target: Annotated[
+        TargetSpec | None,
+        Meta(description="What is predicted and when it becomes known. Required, but where records are texts: none."),
+    ] = msgspec.field(default=None, name="target")
     output: Annotated[OutputConfig, Meta(description="Where predictions and dead letters go.")]
     checkpoint: Annotated[CheckpointConfig, Meta(description="When and where the state is saved.")]
     kafka: Annotated[KafkaConfig | None, Meta(description="The cluster; exactly one of kafka and embedded.")] = None
@@ -323,7 +206,7 @@ class Config(Section, frozen=True, kw_only=True):
 
     def labels(self) -> dict[str, str]:
         """What tells this job from others at a glance: its name, topics, delivery and model."""
-        model, learning = self.model, self.learning
+        model, learning = self.model.spec, self.learning
         return {
             "job_name": self.job,
             "input_topic": self.input.topic,
@@ -356,6 +239,8 @@ class Config(Section, frozen=True, kw_only=True):
         if self.embedded is not None and Path(self.embedded.directory) == Path(self.checkpoint.directory):
             raise ConfigError("checkpoint.directory: must not be embedded.directory, found both at the same place")
         self._check_target()
+        self._check_text()
+        self._choose_readout()
         self._check_memory()
         if not self.features and not (self.inputs.dt or self.inputs.previous_target):
             raise ConfigError(
@@ -380,6 +265,13 @@ class Config(Section, frozen=True, kw_only=True):
             )
 
     def _check_target(self) -> None:
+        if self.input.text is not None:
+            return
+        if self.declared_target is None:
+            raise ConfigError(
+                "target: required, but missing; expected a mapping with fields and known, or input.text where the "
+                "records are texts"
+            )
         target = self.target
         for name, path in (
             *((f"target.fields[{i}]", path) for i, path in enumerate(target.fields)),
@@ -410,6 +302,51 @@ class Config(Section, frozen=True, kw_only=True):
             if len(set(texts)) != len(texts):
                 raise ConfigError(f"target.classes: 1, '1' and 1.0 are the same class; found {list(target.labels)}")
 
+    def _check_text(self) -> None:
+        text = self.input.text
+        if text is None:
+            return
+        if self.declared_target is not None:
+            raise ConfigError(
+                "target: found beside input.text; what is predicted of a text is its own next unit. Leave target out, "
+                "or leave input.text out and predict something else"
+            )
+        path = parse_path(text.field)
+        for i, spec in enumerate(self.features):
+            if parse_path(spec.field) == path:
+                raise ConfigError(
+                    f"features[{i}].field: {spec.field!r} is the text itself (input.text.field), whose units would all "
+                    "be seen before they are predicted; drop it (inputs.previous_target shows the unit before)"
+                )
+        if not self.inputs.previous_target:
+            raise ConfigError(
+                "inputs.previous_target: found false beside input.text; each unit of a text is predicted from the one "
+                "before it, so leave it out or say true"
+            )
+        if self.model.readout not in (None, "softmax"):
+            raise ConfigError(
+                f"model.readout: found {self.model.readout!r} beside input.text; the units of a text are classes, to "
+                "which softmax gives probabilities: leave it out or say softmax"
+            )
+
+    def _choose_readout(self) -> None:
+        """Write down the readout where the file leaves it open, so that nobody else has to choose."""
+        if self.model.readout is not None:
+            return
+        try:
+            model = replace(self.model, readout="linear" if self.target.classes is None else "softmax")
+        except ValueError as error:  # a rule that needs to know the readout
+            raise ConfigError(f"model.{error}") from None
+        msgspec.structs.force_setattr(self, "model", model)
+
+    @property
+    def target(self) -> TargetSpec:
+        """What is predicted: as the file says, or, of texts, their units."""
+        if (text := self.input.text) is not None:
+            return TargetSpec(fields=(text.field,), classes=text.units)
+        assert self.declared_target is not None
+        return self.declared_target
+
     def feature_encoder(self) -> FeatureEncoder:
         """The encoder of ``features``."""
         key = self.hashing.key
@@ -422,7 +359,9 @@ class Config(Section, frozen=True, kw_only=True):
             n_features=encoder.n_features,
             indicator=encoder.indicator,
             missing=encoder.missing,
+            symbols=encoder.symbols,
             has_end=self.input.end_field is not None,
+            text=None if self.input.text is None else self.input.text.spec,
             target=self.target,
             model=self.model.spec,
             learning=self.learning,

@@ -14,7 +14,7 @@ from streamrnn.job import warm_start
 from streamrnn.job.config import Config
 
 INPUT_SETTINGS = (
-    "topic", "stream_key", "timestamp", "end_field", "where", "tombstones", "numbers", "max_record_bytes",
+    "topic", "stream_key", "timestamp", "end_field", "text", "where", "tombstones", "numbers", "max_record_bytes",
     "max_unpacked_bytes",
     "max_key_bytes",
 )  # fmt: skip
@@ -42,8 +42,9 @@ def learner_settings(config: Config) -> dict[str, Any]:
     """
     parts: dict[str, Any] = {
         name: msgspec.to_builtins(getattr(config, name))
-        for name in ("job", "features", "inputs", "target", "model", "learning", "streams")
+        for name in ("job", "features", "inputs", "model", "learning", "streams")
     }
+    parts["target"] = msgspec.to_builtins(config.declared_target)  # of texts none: what they predict stands in input
     del parts["model"]["warm_start"]
     parts["model"]["loss"] = config.model.effective_loss
     source = msgspec.to_builtins(config.input)

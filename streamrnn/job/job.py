@@ -22,6 +22,9 @@ from streamrnn.learner.learner import Learner, seed_of
 from streamrnn.storage.checkpoints import CheckpointStore
 from streamrnn.storage.fingerprints import build_info
 
+MOST_NUMBERS = 1 << 22
+"""Numbers of predictions that are held at a time, 32 MiB; of most jobs that is any batch."""
+
 
 class Job:
     """A validated configuration with all that follows from it.
@@ -34,7 +37,7 @@ class Job:
         self._written_under = written_under
         self.spec = config.learner_spec()
         self.codec = RecordCodec(config)
-        self.encoder = PredictionEncoder(self.spec)
+        self.encoder = PredictionEncoder(self.spec, config.output.top)
 
     @cached_property
     def configuration(self) -> dict[str, Any]:
@@ -45,6 +48,11 @@ class Job:
     def build(self) -> dict[str, str]:
         """What decides the bits besides the configuration; loads the kernels, or has them compiled."""
         return build_info(**compiled.build(self.config.model.dtype))
+
+    @property
+    def rows_at_once(self) -> int:
+        """Of how many records predictions are to be held whole at a time: there may be thousands of classes."""
+        return max(1, MOST_NUMBERS // self.spec.n_outputs)
 
     def learner(self, tp: TopicPartition) -> Learner:
         """A new learner for one partition, to be restored from a checkpoint."""

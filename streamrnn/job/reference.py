@@ -15,8 +15,9 @@ from typing import Any, Final
 import msgspec
 import msgspec.inspect as mi
 
-from streamrnn.job.config import FILE_MODE, NAME_PATTERN, Config
+from streamrnn.job.config import Config
 from streamrnn.job.field_types import alternatives
+from streamrnn.job.section import FILE_MODE, NAME_PATTERN
 from streamrnn.learner.paths import FIELD_PATH
 from streamrnn.learner.sound import SOUND
 

@@ -21,8 +21,8 @@ import msgspec.inspect as mi
 from msgspec import Meta
 
 from streamrnn.errors import ConfigError
-from streamrnn.job.config import NAME_PATTERN
 from streamrnn.job.field_types import alternatives, field_names, field_types, item_types
+from streamrnn.job.section import NAME_PATTERN
 from streamrnn.job.yaml_text import Document
 from streamrnn.learner.paths import FIELD_PATH, parse_path
 

@@ -27,7 +27,7 @@ OFTEN = 0.02
 """The share of records from which on a missing number is worth a question."""
 
 
-_NEEDED = {"feature", "target", "stream_key", "timestamp"}
+_NEEDED = {"feature", "target", "text", "stream_key", "timestamp"}
 
 
 class Share(NamedTuple):
@@ -128,9 +128,10 @@ class Sample:
     def _uses(self, field: Field) -> list[tuple[int, int]]:
         """The columns of a field's features and targets, each from and to."""
         paths = [*(feature.field for feature in self._config.features), *self._config.target.fields]
-        return [
+        columns = [
             (int(self._columns[i]), int(self._columns[i + 1])) for i, path in enumerate(paths) if path == field.path
         ]
+        return [(first, end) for first, end in columns if first < end]  # a symbol has none
 
     def _may_be_zero(self, field: Field) -> bool:
         """Whether zeros may have been left out of a number, of which nothing is said yet."""

@@ -3,6 +3,7 @@
 spec         what is learned and how, as validated values
 target_spec  the part of it about targets
 symbols      which symbols there are, and how a text is made of them
+texts        a text as its units
 sound        the bounds within which its numbers make sense together
 paths        how a field of a record is named
 vocabulary   which number a symbol has, and which it is given when it comes first
@@ -14,6 +15,7 @@ gauges       how it learns: numbers for whoever looks
 learner      Learner: predict, score and learn, record by record
 rows         from a block of records to the kernel's rows
 calls        takes rows through the kernel
+running      records through the kernel, and what came out gathered for each of them
 predictions  what it says of a block of records, and what it could score
 skill        how much better than naive rivals it is
 state        LearnerState: all that a learner knows, as one value; how far it has come
@@ -26,5 +28,6 @@ validity     what the arrays of a state may hold
 lowering     from a specification to the kernels' numbers and arrays
 changes      what becomes of what was learned when a setting changes
 growth       what was learned, moved into a larger network
+next_symbol  texts and next events, which go on with what was learned of each other
 rings        what streams remember, laid out anew for other windows
 """

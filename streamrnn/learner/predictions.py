@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
+import itertools
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TextScores:
+    """The units of n records that are texts.
+
+    Attributes
+    ----------
+    bounds : int64 [n + 1]
+        Record i has the units from ``bounds[i]`` to ``bounds[i + 1]``, the end of the text among them where it is a
+        symbol; a record that is no event has none.
+    loss : float64 [units]
+        Surprise of each, in nats; NaN = it was not scored.
+    number : int64 [units]
+        Which symbol it is, -1 = one that is not in a closed set.
+    """
+
+    bounds: npt.NDArray[np.int64]
+    loss: npt.NDArray[np.float64]
+    number: npt.NDArray[np.int64]
+
+    @classmethod
+    def joined(cls, parts: Sequence[TextScores]) -> TextScores:
+        """The same of consecutive blocks."""
+        lengths = np.concatenate([np.zeros(1, np.int64), *(np.diff(part.bounds) for part in parts)])
+        loss, number = ([getattr(part, name) for part in parts] for name in ("loss", "number"))
+        return cls(np.cumsum(lengths), np.concatenate(loss), np.concatenate(number))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,8 +58,14 @@ class Predictions:
         Mean absolute errors of the naive rivals (``learner.skill``) on what ``error`` is of.
     width : float64 [n]
         Mean width of the outermost intervals that were scored, in the target's unit; NaN = none.
+    rank : float64 [n, 2]
+        Of a class or a text: share of the newest surprises of its stream, and of the partition, that are no larger than
+        its own, from 0 to 1; NaN = not scored, or nothing to compare with.
     delay : float64 [n]
         Seconds of event time from an event to its label, which this record is; NaN = it is none, or of no event.
+    texts
+        Where records are texts, their units; else None. ``value`` is of the symbol that comes next then, ``updates``
+        and ``grad_norm`` are the newest, and the others means over the text's units.
     """
 
     value: npt.NDArray[np.float64]
@@ -40,9 +75,26 @@ class Predictions:
     grad_norm: npt.NDArray[np.float64]
     rivals: npt.NDArray[np.float64]
     width: npt.NDArray[np.float64]
+    rank: npt.NDArray[np.float64]
     delay: npt.NDArray[np.float64]
+    texts: TextScores | None = None
 
     @classmethod
     def joined(cls, parts: Sequence[Predictions]) -> Predictions:
         """What is said about consecutive blocks as what is said about all their records."""
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__slots__))
+        arrays = [name for name in cls.__slots__ if name != "texts"]
+        texts = [part.texts for part in parts if part.texts is not None]
+        joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays}
+        return cls(**joined, texts=TextScores.joined(texts) if texts else None)
+
+    def digest(self, before: int) -> int:
+        """CRC-32 over the values, and the losses of texts, of all records so far; ``before`` is that of those before.
+
+        Record by record, so that it does not tell how the log was cut.
+        """
+        if self.texts is None:
+            return zlib.crc32(self.value.data, before)
+        bounds, loss = self.texts.bounds.tolist(), self.texts.loss
+        for i, (start, end) in enumerate(itertools.pairwise(bounds)):
+            before = zlib.crc32(loss[start:end].data, zlib.crc32(self.value[i].data, before))
+        return before

@@ -1,6 +1,7 @@
 """What can be done without a daemon? Trying a job on past records, and looking into checkpoints.
 
 evaluation  a job over past records, each record predicted before it is learned from
+symbol_scoring  of symbols: in bits, beside what counting them would have said
 scoring     predictions kept until their target is known, and how well they did
 verdict     an evaluation in one number and a sentence
 baselines   the naive predictors it is measured against

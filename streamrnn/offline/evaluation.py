@@ -24,8 +24,11 @@ from streamrnn.job.codec.records import Decoded
 from streamrnn.job.config import Config
 from streamrnn.job.job import Job
 from streamrnn.job.sample import Sample
-from streamrnn.learner.block import FORGET
-from streamrnn.offline.scoring import Score, merged, scorer_of
+from streamrnn.learner.block import EVENT, FORGET
+from streamrnn.learner.spec import LearnerSpec
+from streamrnn.learner.symbols import Symbols
+from streamrnn.offline.scoring import Classes, Numbers, Score, Scorer, merged
+from streamrnn.offline.symbol_scoring import SymbolScorer
 
 BLOCK: Final = 4_096
 """Records that are read, learned and scored at a time; the result does not depend on it."""
@@ -85,7 +88,10 @@ class Report:
         """
         block = decoded.block
         self.sample.add(batch, decoded)
-        self.known = self.known + (~np.isnan(block.y)).sum(axis=0)
+        if block.texts is None:
+            self.known = self.known + (~np.isnan(block.y)).sum(axis=0)
+        else:
+            self.known = self.known + np.count_nonzero(block.kind == EVENT)
         for time_ms in block.time_ms[block.kind != FORGET].tolist():
             self.backwards += time_ms < latest_ms
             latest_ms = max(latest_ms, time_ms)
@@ -112,7 +118,7 @@ def evaluate(
     report = Report(metrics=scorer_of(job.spec).metrics, sample=Sample(config, job.codec))
     records = iter(source if limit is None else islice(source, limit))
     # A block at a time, as the daemon does it, bounds memory however many records there are.
-    while batch := list(islice(records, BLOCK)):
+    while batch := list(islice(records, min(BLOCK, job.rows_at_once))):
         for number in sorted({record.partition for record in batch}):
             if (partition := partitions.get(number)) is None:
                 partition = partitions[number] = _Partition(job, number)
@@ -128,6 +134,13 @@ def evaluate(
     )
     report.skill = mean_skill([partition.skill() for partition in partitions.values()])
     return report
+
+
+def scorer_of(spec: LearnerSpec) -> Scorer | SymbolScorer:
+    """The scorer for what the specification predicts: numbers, classes, or symbols."""
+    if isinstance(spec.target.classes, Symbols):
+        return SymbolScorer(spec)
+    return Numbers(spec) if spec.target.classes is None else Classes(spec)
 
 
 def mean_skill(skills: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -162,9 +175,9 @@ class _Partition:
         decoded = self._job.codec.decode(batch)
         result = self._learner.process(decoded.block)
         self._latest_ms = report.count(batch, decoded, result.loss, self._latest_ms)
-        self.scorer.score(decoded, result.value)
+        self.scorer.score(decoded, result)
         if predictions is not None:
-            lines = self._job.encoder.encode_block(decoded, result.value, result.updates)
+            lines = self._job.encoder.encode_block(decoded, result, self._learner.classes)
             predictions.writelines(line + b"\n" for line in lines if line is not None)
         reached = self._learner.progress()
         self.streams, self.updates = reached.streams, reached.updates

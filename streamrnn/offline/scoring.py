@@ -15,11 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
-
 from streamrnn.job.codec.records import Decoded
 from streamrnn.learner.block import FORGET, LABEL
+from streamrnn.learner.predictions import Predictions
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.offline.baselines import Baseline, LastValue, RunningMean, RunningMedian
 
@@ -56,14 +54,14 @@ class Scorer:
         self._last_time_ms: dict[bytes, int] = {}
         self._waiting: dict[bytes, dict[int, Any]] = {}
 
-    def score(self, decoded: Decoded, value: npt.NDArray[np.float64]) -> None:
-        """Score what these records bring the targets of; ``value`` are the model's predictions, (n, n_outputs)."""
+    def score(self, decoded: Decoded, predictions: Predictions) -> None:
+        """Score what these records bring the targets of."""
         block = decoded.block
         each = {"record": self._with_record, "forecast": self._with_future, "label": self._with_label}[self._known]
         for key, y, outputs, kind, *more in zip(
             block.keys,
             block.y.tolist(),
-            value.tolist(),
+            predictions.value.tolist(),
             block.kind.tolist(),
             block.event.tolist(),
             block.end.tolist(),
@@ -145,14 +143,9 @@ def _merged(scores: Sequence[Score]) -> Score:
     for metric in scores[0].values:
         # All metrics are means over predictions, but for one that is the root of such a mean.
         power = 2 if metric == "RMSE" else 1
-        mean = _mean(sum(score.scored * score.values[metric] ** power for score in known), total)
-        values[metric] = mean ** (1 / power)
+        average = mean(sum(score.scored * score.values[metric] ** power for score in known), total)
+        values[metric] = average ** (1 / power)
     return Score(scores[0].target, scores[0].predictor, total, values)
-
-
-def scorer_of(spec: LearnerSpec) -> Scorer:
-    """The scorer for what the specification predicts: numbers or classes."""
-    return _Numbers(spec) if spec.target.classes is None else _Classes(spec)
 
 
 @dataclass(slots=True)
@@ -165,7 +158,7 @@ class _Errors:
     inside: int = 0
 
 
-class _Numbers(Scorer):
+class Numbers(Scorer):
     """Regression: per target (and step ahead), mean absolute and root mean squared error; with quantiles more."""
 
     BASELINES: Final = ("running mean", "running median", "last value of the stream")
@@ -234,14 +227,14 @@ class _Numbers(Scorer):
             name = target.fields[t]
             label = f"{name} +{horizon + 1}" if target.known == "forecast" else name
             for predictor, errors in zip((MODEL, *self.BASELINES), self._errors[column], strict=True):
-                values = [_mean(errors.absolute, n), math.sqrt(_mean(errors.squared, n)), _mean(errors.pinball, n)]
+                values = [mean(errors.absolute, n), math.sqrt(mean(errors.squared, n)), mean(errors.pinball, n)]
                 if predictor == MODEL:  # a baseline's one number has no interval
-                    values.append(_mean(errors.inside, n))
+                    values.append(mean(errors.inside, n))
                 scores.append(Score(label, predictor, n, dict(zip(self.metrics, values, strict=False))))
         return scores
 
 
-class _Classes(Scorer):
+class Classes(Scorer):
     """Classification: accuracy and log-loss against the frequencies so far and the stream's last class."""
 
     BASELINES: Final = ("class frequencies", "last class of the stream")
@@ -282,12 +275,13 @@ class _Classes(Scorer):
     def scores(self) -> list[Score]:
         scores = []
         for i, predictor in enumerate((MODEL, *self.BASELINES)):
-            values = {"accuracy": _mean(self._right[i], self._n)}
+            values = {"accuracy": mean(self._right[i], self._n)}
             if i < len(self._loss):  # the last class alone has no probability
-                values["log-loss"] = _mean(self._loss[i], self._n)
+                values["log-loss"] = mean(self._loss[i], self._n)
             scores.append(Score(self._spec.target.fields[0], predictor, self._n, values))
         return scores
 
 
-def _mean(total: float, n: int) -> float:
+def mean(total: float, n: int) -> float:
+    """NaN of nothing."""
     return total / n if n else math.nan

@@ -70,13 +70,20 @@ COUNTERS_BY_NAME = {
     "streamrnn_interval_targets_total": 10,
     "streamrnn_interval_hits_total": 8,
     "streamrnn_drift_alarms_total": 1,
+    "streamrnn_text_units_total": 30,
 }
-SUMS_BY_NAME = {"streamrnn_interval_width": (50.0, 10), "streamrnn_label_delay_seconds": (120.0, 4)}
+SUMS_BY_NAME = {
+    "streamrnn_interval_width": (50.0, 10),
+    "streamrnn_label_delay_seconds": (120.0, 4),
+    "streamrnn_surprise_bits": (64.0, 30),
+}
 LABELLED = {
     "streamrnn_skill": "last",
     "streamrnn_state_gradient_norm": "4",
     "streamrnn_mixture_share": "network",
     "streamrnn_input_drift": "temperature",
+    "streamrnn_vocabulary_symbols": "page",
+    "streamrnn_vocabulary_capacity_symbols": "page",
     "streamrnn_partition_state": "live",
 }
 
@@ -91,6 +98,7 @@ def report_by_name(metrics: Metrics, handle: PartitionMetrics) -> None:
     for name, label in LABELLED.items():
         handle.set(name, 0.5, label)
     handle.count("streamrnn_field_clamped_total", 3, "a.b")
+    handle.count("streamrnn_symbols_beyond_total", 2, "page")
     handle.add_sum("streamrnn_rival_error", 90.0, 5, "last")
     handle.observe("streamrnn_prediction_latency_seconds", [0.02, 0.08])
     handle.info("streamrnn_lineage_info", lineage="5e1f")
@@ -198,6 +206,9 @@ EXPECTED = {
     "streamrnn_inexact_replays_total": 1,
     "streamrnn_interval_width_sum": 50,
     "streamrnn_interval_width_count": 10,
+    "streamrnn_surprise_bits_sum": 64,
+    "streamrnn_surprise_bits_count": 30,
+    "streamrnn_text_units_total": 30,
     "streamrnn_label_delay_seconds_sum": 120,
     "streamrnn_label_delay_seconds_count": 4,
     "streamrnn_prediction_latency_seconds_sum": 0.1,

@@ -45,7 +45,7 @@ class Followed:
         value = np.array(said, float).reshape(n, -1)
         rest = dict.fromkeys({*Predictions.__slots__} - {"value", "updates"}, np.zeros(n))
         predictions = Predictions(value=value, updates=times + 100, **rest)
-        self.newest.note(slots, block, predictions)
+        self.newest.note(slots, block, value, predictions.updates)
         self.traces.note(slots, block, predictions)
 
     def points(self, key: str) -> list[list[float]]:
@@ -143,7 +143,7 @@ def test_one_probability_shows_the_class_that_is_published_and_scored() -> None:
     assert shown == [0, 0, 1, 1]
     right = [class_score(LOGISTIC, np.array([p]), float(c))[1] for p, c in zip(probabilities, shown, strict=True)]
     assert right == [0, 0, 0, 0]
-    published = [encoder._class([p])["class"] for p in probabilities]
+    published = [encoder.named(row)["class"] for row in encoder.condensed(np.array(probabilities)[:, np.newaxis])]
     assert published == ["no", "no", "yes", "yes"]
 
 

@@ -30,6 +30,8 @@ def test_every_setting_of_the_fingerprint_has_its_row() -> None:
         "indicator",
         "missing",
         "has_end",
+        "symbols",
+        "text",
     }  # told by features and input.end_field
     assert OF_LEARNER.keys() - of_job == told
 
@@ -108,6 +110,38 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         {"input": "{topic: departures, where: [{field: op, equals: d, not: true}]}"},
         'input.where: [] -> [{"field": "op", "equals": "d", "in": null, "exists": null, "not": true}]: at once: of the '
         "records to come",
+    ),
+    (
+        {"features": "[{field: a, encoder: symbol, symbols: {open: true, max: 4}}]"},
+        {"features": "[{field: a, encoder: symbol, symbols: {open: true, max: 8}}]"},
+        'features[a].symbols: {"values": null, "bytes": false, "open": true, "max": 4} -> {"values": null, "bytes": '
+        'false, "open": true, "max": 8}: not possible: the rows that symbols are looked up in were learned for these',
+    ),
+    (
+        {"target": "{fields: [y], classes: [a, b]}"},
+        {"target": "{fields: [y], classes: {values: [a, b]}}"},
+        'target.classes: ["a", "b"] -> {"values": ["a", "b"], "bytes": false, "open": false, "max": 5000}: at once: '
+        "the same, written otherwise",
+    ),
+    (
+        {"target": "{fields: [y], classes: {open: true, max: 5}}"},
+        {"target": "{fields: [y], classes: {bytes: true}}"},
+        'target.classes: {"values": null, "bytes": false, "open": true, "max": 5} -> {"values": null, "bytes": true, '
+        '"open": false, "max": 5000}: not possible: the classes of an open set have their numbers from the records',
+    ),
+    (
+        {"target": None, "input": "{topic: departures, text: {field: m}}"},
+        {"target": None, "input": "{topic: departures, text: {field: m, max_units: 9}}"},
+        'input.text: {"unit": "byte", "carry": true, "mark_end": true, "field": "m", "symbols": null, "max_units": '
+        '16384} -> {"unit": "byte", "carry": true, "mark_end": true, "field": "m", "symbols": null, "max_units": 9}: '
+        "at once: of the records to come",
+    ),
+    (
+        {"target": None, "input": "{topic: departures, text: {field: m}}"},
+        {"target": None, "input": "{topic: departures, text: {field: m, carry: false}}"},
+        'input.text: {"unit": "byte", "carry": true, "mark_end": true, "field": "m", "symbols": null, "max_units": '
+        '16384} -> {"unit": "byte", "carry": false, "mark_end": true, "field": "m", "symbols": null, "max_units": '
+        "16384}: not possible: units, and where a text ends, give what was learned its meaning",
     ),
     (
         {"features": "[{field: a, encoder: hash, buckets: 4}]"},

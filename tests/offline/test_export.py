@@ -66,7 +66,7 @@ def of_model(**changes: Any) -> Callable[[Config], Config]:
 def of_classes(readout: str) -> Callable[[Config], Config]:
     def edit(config: Config) -> Config:
         target = TargetSpec(fields=("class",), classes=("hi", "lo"))
-        return replace(config, target=target, model=replace(config.model, readout=readout))
+        return replace(config, declared_target=target, model=replace(config.model, readout=readout))
 
     return edit
 
@@ -76,7 +76,7 @@ def of_forecasts(readout: str, baseline: Any, horizon: int = 2) -> Callable[[Con
         target = TargetSpec(fields=("y",), known="forecast", horizon=horizon, baseline=baseline)
         model = replace(config.model, readout=readout, lags=4)
         learning = LearningSpec(k1=1, k2=6)
-        return replace(config, target=target, features=(), model=model, learning=learning)
+        return replace(config, declared_target=target, features=(), model=model, learning=learning)
 
     return edit
 
@@ -156,7 +156,7 @@ def test_fields_that_are_missing_count_as_in_the_job(tmp_path: Path, missing: An
 
 
 def test_several_targets_go_on_in_one_estimator(tmp_path: Path) -> None:
-    scenario, done, out = learned(tmp_path, lambda c: replace(c, target=TargetSpec(fields=("u", "y"))))
+    scenario, done, out = learned(tmp_path, lambda c: replace(c, declared_target=TargetSpec(fields=("u", "y"))))
     assert done.estimator == "RNNMultiTargetRegressor"
     model = RNNMultiTargetRegressor.load(out)
     for event, output in later(scenario):
@@ -191,7 +191,8 @@ def test_a_forecaster_goes_on_with_the_forecasts_of_the_daemon(tmp_path: Path, r
 def test_a_job_of_labels_goes_on_with_targets_that_are_given(tmp_path: Path) -> None:
     def edit(config: Config) -> Config:
         return replace(
-            config, target=TargetSpec(fields=("y",), known="label", event_field="e", label_field="of", label_memory=5)
+            config,
+            declared_target=TargetSpec(fields=("y",), known="label", event_field="e", label_field="of", label_memory=5),
         )
 
     scenario = Kind(tmp_path / "job", streams="{max_streams: 9}")

@@ -168,7 +168,7 @@ def through(name: str, records: Sequence[Record]) -> list[bytes]:
     predictions = learner.process(block)
     assert np.isfinite(predictions.value[block.kind == EVENT]).all(), "a prediction that is no number"
     _finite(learner)
-    outputs = job.encoder.encode_block(decoded, predictions.value, predictions.updates)
+    outputs = job.encoder.encode_block(decoded, predictions)
     letters = []
     for record, error in decoded.rejected:
         assert error.reason in REASONS

@@ -40,6 +40,8 @@ def job(
     source: str = "{topic: in}",
     model: str = "{}",
     streams: str = "{}",
+    inputs: str = "{}",
+    top: int = 5,
 ) -> Config:
     return parse(
         f"""
@@ -48,9 +50,10 @@ embedded: {{directory: log}}
 input: {source}
 features: {features}
 target: {target}
+inputs: {inputs}
 model: {model}
 streams: {streams}
-output: {{topic: out, dead_letter_topic: dead}}
+output: {{topic: out, dead_letter_topic: dead, top: {top}}}
 checkpoint: {{directory: checkpoints}}
 """,
         {},
@@ -61,6 +64,14 @@ PLAIN = job()
 NESTED_KEY = job(source="{topic: in, stream_key: k.id, timestamp: {field: t, unit: iso8601}, end_field: last}")
 LABELLED = job(target="{fields: [y], known: label, event_field: id, label_field: of}")
 CLASSES = job(target="{fields: [y], classes: [late, 1, true]}", model="{readout: softmax}")
+
+
+def text_job(text: str = "{field: message}", **more: Any) -> Config:
+    """A job whose records are texts."""
+    return job(source=f"{{topic: in, text: {text}}}", target="null", **{"features": "[]", **more})
+
+
+NEXT = job(target="{fields: [page], known: forecast, classes: {open: true, max: 3}}", features="[]")
 
 
 def record(value: Any, *, key: bytes | None = b"k", time_ms: int = 5, offset: int = 0) -> Record:

@@ -16,7 +16,8 @@ from streamrnn.daemon.preflight.findings import Finding, count, duration, fine, 
 from streamrnn.errors import RecordError
 from streamrnn.job.codec.dead_letters import encode_dead_letter
 from streamrnn.job.codec.predictions import PredictionEncoder
-from streamrnn.job.config import MAX_KEY_BYTES, Config
+from streamrnn.job.config import Config
+from streamrnn.job.input_config import MAX_KEY_BYTES
 
 BATCH_OVERHEAD_BYTES = 100
 """What a batch of one record takes beside key and value."""
@@ -121,10 +122,8 @@ def largest_prediction(config: Config, sample: Sequence[Record]) -> int:
     """Bytes of a prediction with the longest numbers and the longest of the sampled keys."""
     spec = config.learner_spec()
     key = max((record.key or b"" for record in sample), key=len, default=b"") or b"k" * 64
-    longest = -1.2345678901234567e-300
-    target = [0.0] if spec.target.classes is not None else [longest] * spec.n_targets
     record = Record(config.input.topic, 1 << 30, 1 << 62, 1 << 42, key, b"")
-    value = PredictionEncoder(spec).encode(record, key, 1 << 42, [longest] * spec.n_outputs, target, 1 << 40)
+    value = PredictionEncoder(spec, config.output.top).encode_longest(record, key)
     return len(value) + len(key) + BATCH_OVERHEAD_BYTES
 
 

@@ -14,6 +14,7 @@ from streamrnn.errors import RecordError
 REASONS = (
     "null_key",
     "null_value",
+    "null_text",
     "too_large",
     "malformed",
     "not_an_object",

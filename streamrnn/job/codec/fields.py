@@ -21,7 +21,7 @@ from typing import Any
 
 from streamrnn.errors import AbsentError, RecordError
 from streamrnn.job.codec.parser import DocumentLayout
-from streamrnn.job.config import InputConfig
+from streamrnn.job.input_config import InputConfig
 from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.learner.values import canonical_text, describe, number
 

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import base64
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import repeat
 from operator import itemgetter
 from typing import Any
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 from msgspec import UNSET, UnsetType
 
 from streamrnn.broker.protocol import Record
+from streamrnn.job.codec.classes import LONG, TOP, Classes, Numbers
 from streamrnn.job.codec.records import Decoded
-from streamrnn.learner.block import EVENT
+from streamrnn.learner.block import EVENT, Block
+from streamrnn.learner.predictions import Predictions
 from streamrnn.learner.spec import LearnerSpec
-from streamrnn.learner.values import canonical_text
+from streamrnn.learner.vocabulary import Vocabulary
 
 
 class _Prediction(msgspec.Struct, gc=False):
@@ -30,6 +30,7 @@ class _Prediction(msgspec.Struct, gc=False):
     prediction: Any
     target: Any
     updates: int
+    surprise: Any = UNSET
     stream_base64: str | UnsetType = UNSET
 
 
@@ -40,29 +41,55 @@ class PredictionEncoder:
     ``offset`` are the input record's, ``timestamp`` its time in milliseconds, ``updates`` the model's update count.
     ``prediction`` is a number when there is one output; otherwise named: target, then step ahead (forecasts of
     several), then quantile level, as in ``{"delay": {"0.05": -3.0, "0.5": 1.0}}``; for classes ``{"class": label,
-    "probabilities": {label: p}}``, where the one output of a logistic readout is the probability of the second class.
-    ``target`` is a number, named numbers or a label, null where unknown now (forecasts: always, as they are about
-    records to come). A number that is not finite is null.
+    "probabilities": {label: p}}`` with the ``top`` most probable ones, the likeliest first, and beside them ``"other"``
+    and ``"end"`` where there are such (``classes``). ``target`` is a number, named numbers or a label, null where
+    unknown now (forecasts and texts: always, as what is predicted is still to come). ``surprise``, of classes alone, is
+    that of what came with this record, null where nothing did. A number that is not finite is null.
     """
 
-    def __init__(self, spec: LearnerSpec) -> None:
+    def __init__(self, spec: LearnerSpec, top: int = TOP) -> None:
         self._encode = msgspec.json.Encoder().encode
-        self._classes = spec.target.labels
-        self._logistic = spec.model.readout == "logistic"
+        self._labels = spec.target.labels
         self._fields = spec.target.fields
-        self._forecast = spec.target.known == "forecast"
+        self._tells_target = spec.target.known != "forecast" and spec.text is None
+        self._classes = None if spec.target.classes is None else Classes(spec, top)
         self._plan = {} if self._classes is not None else _output_plan(spec)
-        self._labels = [canonical_text(label, "target.classes") for label in self._classes or ()]
+        self.width = spec.n_outputs if self._classes is None else self._classes.width
         # Chosen once, as most jobs have one output, and for that a call of C.
-        self.named = self._naming(spec)
-        self.named_targets = self._naming_targets()
+        self._numbers: Callable[[Sequence[float]], Any] = (
+            itemgetter(0) if spec.n_outputs == 1 else partial(_fill, self._plan)
+        )
+
+    def condensed(self, value: Numbers) -> Numbers:
+        """Of predictions [n, n_outputs] what is worth keeping of each [n, width]: all numbers, or some classes."""
+        return value if self._classes is None else self._classes.condensed(value)
+
+    def named(self, kept: Sequence[float], classes: Vocabulary | None = None) -> Any:
+        """Makes of a condensed prediction what stands in an output record. ``classes``: the labels of an open set."""
+        return self._numbers(kept) if self._classes is None else self._classes.named(kept, classes)
+
+    def named_target(self, target: Sequence[float], classes: Vocabulary | None = None) -> Any:
+        """The same of targets, NaN unknown."""
+        if self._classes is None:
+            return target[0] if len(self._fields) == 1 else dict(zip(self._fields, target, strict=True))
+        number = target[0]  # NaN where unknown, which alone differs from itself
+        if number != number:
+            return None
+        if self._labels is not None:
+            return self._labels[int(number)] if number < len(self._labels) else None
+        return None if classes is None else classes.label(int(number))
 
     def encode(
-        self, record: Record, key: bytes, time_ms: int, value: Sequence[float], target: Sequence[float], updates: int
+        self,
+        record: Record,
+        key: bytes,
+        time_ms: int,
+        prediction: Any,
+        target: Any,
+        updates: int,
+        surprise: Any = UNSET,
     ) -> bytes:
-        """One output record: ``value`` holds the ``n_outputs`` of a prediction, ``target`` the targets, NaN unknown."""
-        prediction = self.named(value)
-        known = None if self._forecast else self.named_targets(target)
+        """One output record, of what ``named`` and ``named_target`` say."""
         stream: str | None
         encoded: str | UnsetType
         try:
@@ -73,55 +100,57 @@ class PredictionEncoder:
         return self._encode(
             _Prediction(
                 stream, record.topic, record.partition, record.offset,
-                time_ms, prediction, known, updates, encoded,
+                time_ms, prediction, target, updates, surprise, encoded,
             )
         )  # fmt: skip
 
+    def encode_longest(self, record: Record, key: bytes) -> bytes:
+        """An output record as long as the job's get, under this key."""
+        if self._classes is None:
+            prediction, target = self.named([LONG] * self.width), self.named_target([LONG] * len(self._fields))
+            return self.encode(record, key, 1 << 42, prediction, target, 1 << 40)
+        prediction, target = self._classes.largest()
+        return self.encode(record, key, 1 << 42, prediction, target, 1 << 40, self._classes.longest_surprise())
+
     def encode_block(
-        self, decoded: Decoded, value: npt.NDArray[np.float64], updates: npt.NDArray[np.int64]
+        self,
+        decoded: Decoded,
+        predictions: Predictions,
+        classes: Vocabulary | None = None,
+        kept: Numbers | None = None,
     ) -> list[bytes | None]:
-        """The output record of every row of a block, None for label records. ``value`` is [n, n_outputs]."""
-        block, encode = decoded.block, self.encode
+        """The output record of every row of a block, None for label records.
+
+        ``kept`` are the condensed predictions, where somebody has made them already.
+        """
+        block, encode, named = decoded.block, self.encode, self.named
         rows = zip(
             decoded.sources,
             block.keys,
             block.time_ms.tolist(),
-            value.tolist(),
-            block.y.tolist(),
-            updates.tolist(),
+            (self.condensed(predictions.value) if kept is None else kept).tolist(),
+            self._targets(block, classes),
+            predictions.updates.tolist(),
+            self._surprises(block, predictions),
             block.kind.tolist(),
             strict=True,
         )
         return [
-            encode(record, key, time_ms, outputs, targets, count) if kind == EVENT else None
-            for record, key, time_ms, outputs, targets, count, kind in rows
+            encode(record, key, time_ms, named(outputs, classes), target, count, surprise) if kind == EVENT else None
+            for record, key, time_ms, outputs, target, count, surprise, kind in rows
         ]
 
-    def _naming(self, spec: LearnerSpec) -> Callable[[Sequence[float]], Any]:
-        """Makes of a prediction's ``n_outputs`` numbers what stands in an output record."""
-        if self._classes is not None:
-            return self._class
-        return itemgetter(0) if spec.n_outputs == 1 else partial(_fill, self._plan)
+    def _targets(self, block: Block, classes: Vocabulary | None) -> Iterable[Any]:
+        if not self._tells_target:
+            return repeat(None, len(block))
+        if block.labels is not None:
+            return block.labels
+        return [self.named_target(target, classes) for target in block.y.tolist()]
 
-    def _naming_targets(self) -> Callable[[Sequence[float]], Any]:
-        """The same of targets, NaN unknown."""
-        if self._classes is not None:
-            return self._label
-        if len(self._fields) == 1:
-            return itemgetter(0)
-        return lambda target: dict(zip(self._fields, target, strict=True))
-
-    def _label(self, target: Sequence[float]) -> Any:
-        assert self._classes is not None
-        label = target[0]  # NaN where unknown, which alone differs from itself
-        return None if label != label else self._classes[int(label)]
-
-    def _class(self, value: Sequence[float]) -> dict[str, Any]:
-        assert self._classes is not None
-        if self._logistic:
-            value = (1.0 - value[0], value[0])
-        best = self._classes[value.index(max(value))] if math.isfinite(sum(value)) else None
-        return {"class": best, "probabilities": dict(zip(self._labels, value, strict=True))}
+    def _surprises(self, block: Block, predictions: Predictions) -> Iterable[Any]:
+        if self._classes is None:
+            return repeat(UNSET, len(block))
+        return self._classes.surprises(predictions, block.texts)
 
 
 def _output_plan(spec: LearnerSpec) -> dict[str, Any]:

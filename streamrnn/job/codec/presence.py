@@ -43,7 +43,7 @@ class Presence:
         self._in_labels = target.known == "label"
         named = (
             *((path, "feature") for path in encoder.fields),
-            *((path, "target") for path in target.fields),
+            *((path, "target" if source.text is None else "text") for path in target.fields),
             (source.stream_key, "stream_key"),
             (source.timestamp.field, "timestamp"),
             (source.end_field, "end_field"),
@@ -57,9 +57,11 @@ class Presence:
         self.fields = tuple(Field(path, role) for path, role in roles.items())
         self._first_use = np.array([self._uses.index(field) for field in self.fields], np.int64)
         widths = [len(spec.columns) for spec in encoder.specs]
-        self._columns = np.cumsum([0, *widths[:-1]]) if widths else np.zeros(0, np.int64)
-        self._all_columns = len(widths) == encoder.n_features
+        first = np.cumsum([0, *widths[:-1]]) if widths else np.zeros(0, np.int64)
+        self._n_specs = len(widths)
         self._to_note = np.array([not _becomes_nan(spec) for spec in encoder.specs], np.bool_)
+        self._columns = first[~self._to_note]  # of those that the arrays tell of
+        self._all_columns = len(self._columns) == encoder.n_features
         self.told_by_arrays = not self._to_note.any()
 
     def count(
@@ -79,9 +81,15 @@ class Presence:
             x = x[block.kind == EVENT]
         if n_targets < len(kinds):
             y = y[block.kind == (LABEL if self._in_labels else EVENT)]
-        looked = [n_events] * len(self._columns) + [n_targets] * y.shape[1]
-        # A target is infinite where it was left out and means zero, unless that is unknown as well.
-        missing = [*self._features(x, noted), *np.count_nonzero(~np.isfinite(y), axis=0)]
+        looked = [n_events] * self._n_specs
+        missing = [*self._features(x, noted)]
+        if block.labels is not None:
+            looked.append(n_targets)
+            missing.append(block.labels.count(None) - (len(kinds) - n_targets))
+        elif block.texts is None:
+            looked += [n_targets] * y.shape[1]
+            # A target is infinite where it was left out and means zero, unless that is unknown as well.
+            missing += np.count_nonzero(~np.isfinite(y), axis=0).tolist()
         for _, role in self._uses[len(looked) :]:
             n, without = self._other(role, block, n_events, n_events + n_labels, ends, rejected)
             looked.append(n)
@@ -105,18 +113,19 @@ class Presence:
             return n_events, int(np.count_nonzero((block.event == 0) & (block.kind == EVENT)))
         if role == "label_field":
             return n, n_events
-        reason = "null_key" if role == "stream_key" else "bad_timestamp"
+        reason = {"stream_key": "null_key", "text": "null_text"}.get(role, "bad_timestamp")
         refused = [error for _, error in rejected if error.reason == reason]
         return n + len(refused), sum(isinstance(error, AbsentError) for error in refused)
 
     def _features(self, x: npt.NDArray[np.float64], noted: bytearray) -> Iterable[int]:
-        if not len(self._columns):
-            return ()
-        missing = np.count_nonzero(np.isnan(x if self._all_columns else x[:, self._columns]), axis=0)
+        missing = np.zeros(self._n_specs, np.int64)
+        if len(self._columns):
+            told = np.isnan(x if self._all_columns else x[:, self._columns])
+            missing[~self._to_note] = np.count_nonzero(told, axis=0)
         if noted:
-            each = np.frombuffer(noted, np.uint8).reshape(-1, len(self._columns)).sum(axis=0, dtype=np.int64)
-            missing = missing + each * self._to_note
-        return [int(count) for count in missing]
+            each = np.frombuffer(noted, np.uint8).reshape(-1, self._n_specs).sum(axis=0, dtype=np.int64)
+            missing += each * self._to_note
+        return missing.tolist()
 
 
 def _becomes_nan(spec: object) -> bool:

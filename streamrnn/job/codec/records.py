@@ -35,10 +35,11 @@ from streamrnn.job.codec.fields import (
 from streamrnn.job.codec.json_parser import JsonParser
 from streamrnn.job.codec.parser import DocumentLayout, Parser
 from streamrnn.job.codec.presence import Presence, Seen
+from streamrnn.job.codec.symbols import label_reader, text_reader
 from streamrnn.job.codec.where import question
 from streamrnn.job.config import Config
-from streamrnn.learner.block import EVENT, FORGET, LABEL, Block
-from streamrnn.learner.features import Hash, OneHot
+from streamrnn.learner.block import EVENT, FORGET, LABEL, Block, Units
+from streamrnn.learner.features import Hash, OneHot, Symbol
 from streamrnn.learner.values import number
 
 PARSERS: Mapping[str, Callable[[DocumentLayout], Parser]] = {"json": JsonParser}
@@ -48,6 +49,13 @@ FORMAT = "json"
 
 Head = tuple[bytes, int, bool | None, int, int]
 """Key, time, end mark, kind and event of one row of a block."""
+
+Named = tuple[Sequence[str | None], str | None, Units]
+"""What one row says in symbols: the features that are looked up, the class of an open set, the text."""
+_NOTHING_NAMED: Named = ((), None, "")
+
+Row = tuple[Head, Sequence[float], Named]
+"""One row of a block but for its features."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +90,7 @@ class RecordCodec:
         self._max_bytes, self._max_key_bytes = source.max_record_bytes, source.max_record_key_bytes
         self._tombstones = source.tombstones
         self._lenient = source.numbers == "lenient"
-        self._is_number = [not isinstance(spec, OneHot | Hash) for spec in self._encoder.specs]
+        self._is_number = [not isinstance(spec, OneHot | Hash | Symbol) for spec in self._encoder.specs]
         self._presence = Presence(config, self._encoder)
         self._notes = not self._presence.told_by_arrays
         self.fields = self._presence.fields
@@ -91,13 +99,19 @@ class RecordCodec:
         self._expected, self._parse = parser.expected, parser.parse
         self._counts = question(source.where, layout)
         self._features = layout.readers(self._encoder.fields)
-        self._targets = target_reader(target, layout, number_or_text if self._lenient else number)
+        self._unknown = (math.nan,) * self._n_targets
+        self._text = None if source.text is None else text_reader(source.text, layout)
+        self._open = label_reader(target.fields[0], layout) if target.is_open and self._text is None else None
+        by_name = self._text is not None or self._open is not None
+        numbers = number_or_text if self._lenient else number
+        self._targets = self._no_targets if by_name else target_reader(target, layout, numbers)
+        self._n_symbols = len(self._encoder.symbols)
+        self._names = by_name or self._n_symbols > 0
         self._key = None if source.stream_key is None else key_reader(source.stream_key, layout, source.max_key_bytes)
         self._time = None if source.timestamp.field is None else time_reader(source, layout)
         self._end = None if source.end_field is None else end_reader(source.end_field, layout, self._lenient)
         self._event = None if target.event_field is None else event_reader(target.event_field, layout)
         self._label = None if target.label_field is None else event_reader(target.label_field, layout)
-        self._unknown = (math.nan,) * self._n_targets
         self._no_features = [math.nan] * self._encoder.n_features
 
     def decode(self, records: Sequence[Record]) -> Decoded:
@@ -106,6 +120,7 @@ class RecordCodec:
         decode_one = self._decode_one
         row = [0.0] * self._encoder.n_features
         rows: list[Head] = []
+        named: list[Named] = []
         x: list[float] = []
         y: list[float] = []
         sources: list[Record] = []
@@ -119,11 +134,24 @@ class RecordCodec:
                 rejected.append((record, error))
                 continue
             if decoded is not None:
-                head, targets = decoded
+                head, targets, names = decoded
                 rows.append(head)
+                named.append(names)
                 x += row
                 y += targets
                 sources.append(record)
+        block, kinds, ends = self._block(rows, x, y, named)
+        seen = self._presence.count(block, kinds, ends, noted, rejected)
+        if not math.isnan(self._left_out):
+            block.y[np.isinf(block.y)] = self._left_out
+        passed_over = len(records) - len(rows) - len(rejected)
+        ignored = sum(map(_is_tombstone, records)) if passed_over and self._tombstones == "ignore" else 0
+        return Decoded(block, sources, rejected, passed_over - ignored, ignored + kinds.count(FORGET), seen)
+
+    def _block(
+        self, rows: list[Head], x: list[float], y: list[float], named: list[Named]
+    ) -> tuple[Block, tuple[int, ...], tuple[bool | None, ...]]:
+        """The block, and its kinds and end marks, of which None is missing."""
         keys, times, ends, kinds, events = zip(*rows, strict=True) if rows else ((),) * 5
         block = Block(
             keys=list(keys),
@@ -133,16 +161,22 @@ class RecordCodec:
             end=np.array(ends, dtype=np.bool_),
             kind=np.array(kinds, dtype=np.uint8),
             event=np.array(events, dtype=np.uint64),
+            **self._by_name(named),
         )
-        seen = self._presence.count(block, kinds, ends, noted, rejected)
-        if not math.isnan(self._left_out):
-            block.y[np.isinf(block.y)] = self._left_out
-        passed_over = len(records) - len(rows) - len(rejected)
-        ignored = sum(map(_is_tombstone, records)) if passed_over and self._tombstones == "ignore" else 0
-        return Decoded(block, sources, rejected, passed_over - ignored, ignored + kinds.count(FORGET), seen)
+        return block, kinds, ends
 
-    def _decode_one(self, record: Record, row: list[float], noted: bytearray) -> tuple[Head, Sequence[float]] | None:
-        """Fill ``row`` with the features; return its head and the targets, None for a record that is passed over."""
+    def _by_name(self, named: list[Named]) -> dict[str, Any]:
+        """What a block holds of symbols."""
+        if not self._names:
+            return {}
+        return {
+            "symbols": tuple([looked_up[i] for looked_up, _, _ in named] for i in range(self._n_symbols)),
+            "labels": None if self._open is None else [label for _, label, _ in named],
+            "texts": None if self._text is None else [text for _, _, text in named],
+        }
+
+    def _decode_one(self, record: Record, row: list[float], noted: bytearray) -> Row | None:
+        """Fill ``row`` with the features; return the rest of it, None for a record that is passed over."""
         _, _, _, time_ms, key, value, _, _ = record
         if value is None:
             return self._without_value(record, row)
@@ -166,7 +200,7 @@ class RecordCodec:
         # A record that names an earlier event is a label: of the rest only its targets count.
         if self._label is not None and (event := self._label(document)):
             row[:] = self._no_features
-            return (key, time_ms, False, LABEL, event), self._targets(document)
+            return (key, time_ms, False, LABEL, event), self._targets(document), self._named(document, None)
         values = self._features(document)
         try:
             self._encode(values, row)
@@ -177,11 +211,24 @@ class RecordCodec:
             event, targets = 0, self._targets(document)
         else:  # what the record itself says of the target is not looked at: the label will tell
             event, targets = self._event(document), self._unknown
+        names = self._named(document, values) if self._names else _NOTHING_NAMED
         if self._notes and None in values:  # a byte for each feature, 1 where it is missing
             noted.extend(map(is_, values, repeat(None)))
-        return (key, time_ms, end, EVENT, event), targets
+        return (key, time_ms, end, EVENT, event), targets, names
 
-    def _without_value(self, record: Record, row: list[float]) -> tuple[Head, Sequence[float]] | None:
+    def _named(self, document: Any, values: Sequence[Any] | None) -> Named:
+        """What an event of these values of features, or a label (None), says in symbols."""
+        is_label = values is None
+        looked_up = (None,) * self._n_symbols if values is None else self._encoder.symbols_of(values)
+        # What an event itself says of a target that a label will bring is not looked at.
+        label = self._open(document) if self._open is not None and is_label is (self._label is not None) else None
+        return looked_up, label, "" if self._text is None else self._text(document)
+
+    def _no_targets(self, document: Any) -> Sequence[float]:  # noqa: ARG002
+        """Of classes that get their numbers from the learner."""
+        return self._unknown
+
+    def _without_value(self, record: Record, row: list[float]) -> Row | None:
         """As ``_decode_one``, of a record without a value: a tombstone, unless it was not read at all."""
         key = record.key
         if record.refused is not None:
@@ -199,7 +246,7 @@ class RecordCodec:
         if len(key) > self._max_key_bytes:
             raise self._too_large(record)
         row[:] = self._no_features
-        return (key, record.timestamp_ms, False, FORGET, 0), self._unknown
+        return (key, record.timestamp_ms, False, FORGET, 0), self._unknown, ((None,) * self._n_symbols, None, "")
 
     def _too_large(self, record: Record) -> RecordError:
         key, value = record.key or b"", record.value or b""

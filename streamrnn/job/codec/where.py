@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from streamrnn.job.codec.parser import DocumentLayout
-from streamrnn.job.config import Condition
+from streamrnn.job.input_config import Condition
 from streamrnn.learner.values import canonical_text
 
 Question = Callable[[Any], bool]

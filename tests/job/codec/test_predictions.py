@@ -13,11 +13,14 @@ from hypothesis import strategies as st
 from streamrnn.job.codec.predictions import PredictionEncoder
 from streamrnn.job.config import Config
 from tests.support.jobs import CLASSES, LABELLED, NAN, PLAIN, decode, job, record
+from tests.support.predictions import said
 
 
 def output(config: Config, value: list[float], target: list[float], key: bytes = b"k") -> dict[str, Any]:
     encoder = PredictionEncoder(config.learner_spec())
-    text = encoder.encode(record({}, offset=9), key, 77, value, target, 4)
+    (kept,) = encoder.condensed(np.array([value])).tolist()
+    known = None if config.target.known == "forecast" else encoder.named_target(target)
+    text = encoder.encode(record({}, offset=9), key, 77, encoder.named(kept), known, 4)
     decoded: dict[str, Any] = json.loads(text, parse_constant=pytest.fail)
     return decoded
 
@@ -91,7 +94,7 @@ def test_a_number_comes_back_bit_for_bit(value: float) -> None:
 def test_a_block_of_predictions_skips_label_records() -> None:
     decoded = decode(LABELLED, {"id": 1}, {"of": 1, "y": 2}, {"id": 2})
     encoder = PredictionEncoder(LABELLED.learner_spec())
-    lines = encoder.encode_block(decoded, np.array([[1.0], [NAN], [3.0]]), np.array([5, 5, 6]))
+    lines = encoder.encode_block(decoded, said([[1.0], [NAN], [3.0]], updates=np.array([5, 5, 6])))
     assert [line and (json.loads(line)["prediction"], json.loads(line)["updates"]) for line in lines] == [
         (1.0, 5), None, (3.0, 6),
     ]  # fmt: skip

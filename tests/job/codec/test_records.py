@@ -13,7 +13,8 @@ from streamrnn.broker.protocol import Record, Refused
 from streamrnn.job.codec.dead_letters import REASONS, encode_dead_letter
 from streamrnn.job.codec.fields import event_id
 from streamrnn.job.codec.records import Decoded, RecordCodec
-from streamrnn.job.config import MAX_KEY_BYTES, Config
+from streamrnn.job.config import Config
+from streamrnn.job.input_config import MAX_KEY_BYTES
 from streamrnn.learner.block import FORGET
 from tests.support.jobs import CLASSES, LABELLED, NAN, NESTED_KEY, PLAIN, decode, job, record, rejection
 

@@ -23,7 +23,7 @@ from streamrnn.job.codec.dead_letters import encode_dead_letter, shorten_dead_le
 from streamrnn.job.codec.names import names_in, told
 from streamrnn.job.codec.predictions import PredictionEncoder
 from streamrnn.job.codec.records import RecordCodec
-from streamrnn.job.config import MIB
+from streamrnn.job.section import MIB
 from streamrnn.offline.data_file import parsed
 from tests.support.byte_path import TP, config_of
 
@@ -172,7 +172,7 @@ def test_keys_take_time_in_proportion_to_their_bytes(piece: bytes) -> None:
         def whole() -> None:
             for source, error in codec.decode([given]).rejected:
                 shorten_dead_letter(encode_dead_letter(source, error), 5_000)
-            encoder.encode(given, given.key or b"", 5, [1.0], [2.0], 0)
+            encoder.encode(given, given.key or b"", 5, 1.0, 2.0, 0)
 
         return whole
 
