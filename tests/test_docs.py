@@ -44,7 +44,8 @@ README_LINES, README_WORDS = 190, 1_500
 INTERNAL_VARIABLES = {"STREAMRNN_TEST_JOB"}
 """Set by a process for its child, or by one test for itself."""
 
-COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+GROUP = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+COMMANDS = GROUP | {f"demo {name}": command for name, command in GROUP["demo"].commands.items()}
 SECTIONS = {field.encode_name: field.type for field in msgspec.structs.fields(Config)}
 page = pytest.mark.parametrize("name", PAGES)
 
@@ -143,7 +144,7 @@ def test_command_lines_name_commands_options_and_modules_that_exist(name: str) -
     lines = "\n".join(snippets(PAGES[name], "bash")).splitlines() + spans(PAGES[name])
     for line in (line.partition("#")[0] for line in lines):
         for call in re.split("&&|;", line):
-            if found := re.search(r"(?:^|[ /])streamrnn ([a-z]+)(.*)", call):
+            if found := re.search(r"(?:^|[ /])streamrnn ((?:demo )?[a-z]+)(.*)", call):
                 own = {flag for command, flag in options() if command == found[1]}
                 assert found[1] in COMMANDS, line
                 assert names("--?[a-z][a-z-]*", found[2].replace("/", " ")) <= own, line

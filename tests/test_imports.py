@@ -39,7 +39,7 @@ ALLOWED = {
     "daemon": ("escaping", "errors", "version", "system", "core", "learner", "storage", "broker", "job"),
     "offline": ("escaping", "errors", "system", "core", "learner", "storage", "broker", "job"),
     "drafting": ("escaping", "errors", "learner", "broker", "job"),
-    "demo": ("errors", "system", "core", "learner", "broker", "job", "daemon", "offline"),
+    "demo": ("escaping", "errors", "system", "core", "learner", "broker", "job", "daemon", "offline"),
     "cli": (
         "escaping",
         "errors",

@@ -1,13 +1,14 @@
 """How is it called? ``main`` is what the installed command ``streamrnn`` calls.
 
-The commands and their options are in this very file and leave the work to the package; ``show`` lays out what they
-print. Everything heavy is imported inside a command, so that ``--help`` answers at once. Results go to stdout, the rest
-to stderr.
+The commands and their options are in this very file, those of the demos in another, and leave the work to the package;
+``show`` lays out what they print. Everything heavy is imported inside a command, so that ``--help`` answers at once.
+Results go to stdout, the rest to stderr.
 
 Exit status: 0 done, 1 an error, 2 a wrong option or configuration, 3 (``run``) another worker took over, 4 (``run``)
 stopped without its last checkpoint, 130 Ctrl-C. An error a user can meet ends in one message, never in a traceback.
 
     application       the application that commands belong to, and what becomes of their errors
+    demos             ``streamrnn demo`` and the demos in it
     start             takes the directory where the command was started off the path of imports, first of all
     terminal          text from anywhere, as a terminal may be given it
     show              how jobs, evaluations and samples of records are laid out
@@ -34,18 +35,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from streamrnn.cli.application import DEPLOY, ERROR, FIRST, HELP, INTERRUPTED, JOB, app, command
+from streamrnn.cli.application import DEPLOY, ERROR, FIRST, HELP, JOB, app, command
+from streamrnn.cli.demos import demos
 from streamrnn.cli.options import (
-    BaselinesOption,
     BootstrapOption,
     CheckpointArgument,
     CheckpointsOfOption,
     ConfigOption,
     DataOption,
-    DemoBootstrapOption,
-    DemoDirectoryOption,
-    DemoLimitOption,
-    DemoPortOption,
     DraftedFileOption,
     EvaluatedOption,
     ExportArgument,
@@ -56,7 +53,6 @@ from streamrnn.cli.options import (
     KafkaConfigOption,
     KeyOption,
     OutputOption,
-    PlotOption,
     PredictionsOption,
     RateOption,
     SampleOption,
@@ -110,30 +106,7 @@ def _root(
 
 _root.__doc__ = HELP
 
-
-@command(FIRST)
-def demo(
-    limit: DemoLimitOption = None,
-    bootstrap: DemoBootstrapOption = None,
-    directory: DemoDirectoryOption = Path("streamrnn-demo"),
-    port: DemoPortOption = 9308,
-    baselines: BaselinesOption = True,
-    plot: PlotOption = None,
-) -> None:
-    r"""Predict the departures of New York in 2013: the daemon, end to end, on real data.
-
-    The whole year takes about half a minute, more on a busy machine. From a source tree the
-    first time takes as long again, to compile the kernels.
-
-    Needs the extra streamrnn\[demo].
-    """
-    from streamrnn.demo.run import Options, run_demo
-
-    options = Options(directory=directory, limit=limit, bootstrap=bootstrap, port=port, baselines=baselines, plot=plot)
-    result = run_demo(options, stdout())
-    status = INTERRUPTED if result is None else result.status
-    if status:
-        raise typer.Exit(status)
+app.add_typer(demos, name="demo", rich_help_panel=FIRST)
 
 
 @command(FIRST)

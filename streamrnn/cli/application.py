@@ -46,27 +46,34 @@ app = typer.Typer(
 )
 
 
-def command(panel: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
-    """Register a command whose expected errors become one message and an exit status."""
+def command(panel: str, group: typer.Typer = app) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Register a command, of the application or of a group in it."""
 
     def register(function: Callable[P, None]) -> Callable[P, None]:
-        @functools.wraps(function)
-        def reported(*args: P.args, **kwargs: P.kwargs) -> None:
-            try:
-                function(*args, **kwargs)
-            except StreamrnnError as error:
-                show_error(str(error))
-                raise typer.Exit(USAGE if isinstance(error, ConfigError) else ERROR) from None
-            except OSError as error:
-                if error.filename is None:  # of no file that somebody named
-                    raise
-                show_error(f"{name(str(error.filename))}: {error.strerror}")
-                raise typer.Exit(ERROR) from None
-            except KeyboardInterrupt:
-                stderr().print("interrupted")
-                raise typer.Exit(INTERRUPTED) from None
-
-        app.command(rich_help_panel=panel)(reported)
-        return reported
+        command = reported(function)
+        group.command(rich_help_panel=panel)(command)
+        return command
 
     return register
+
+
+def reported(function: Callable[P, None]) -> Callable[P, None]:
+    """The function, its expected errors become one message and an exit status."""
+
+    @functools.wraps(function)
+    def reporting(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            function(*args, **kwargs)
+        except StreamrnnError as error:
+            show_error(str(error))
+            raise typer.Exit(USAGE if isinstance(error, ConfigError) else ERROR) from None
+        except OSError as error:
+            if error.filename is None:  # of no file that somebody named
+                raise
+            show_error(f"{name(str(error.filename))}: {error.strerror}")
+            raise typer.Exit(ERROR) from None
+        except KeyboardInterrupt:
+            stderr().print("interrupted")
+            raise typer.Exit(INTERRUPTED) from None
+
+    return reporting

@@ -90,6 +90,27 @@ DemoBootstrapOption = Annotated[
 DemoDirectoryOption = Annotated[
     Path, typer.Option(help="Job file, log, checkpoints and plot go here; an earlier demo in it is replaced.")
 ]
+TextArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="FILE",
+        help="What is learned: any file. Default: the sources of Python's standard library.",
+        show_default=False,
+    ),
+]
+TextBytesOption = Annotated[int, typer.Option("--bytes", min=1, metavar="N", help="Bytes to read, from the beginning.")]
+TextSecondsOption = Annotated[float, typer.Option(min=0.1, metavar="S", help="Seconds after which reading ends.")]
+TextDirectoryOption = Annotated[
+    Path,
+    typer.Option(help="Job file, log, checkpoints, plot, samples, model go here; an earlier demo in it is replaced."),
+]
+TextPlotOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.png", help="File for the plot of bits per byte; default: in the directory."),
+]
+MemoryDirectoryOption = Annotated[
+    Path, typer.Option(help="The picture goes here; that of an earlier demo in it is replaced.")
+]
 DemoPortOption = Annotated[
     int, typer.Option(min=0, max=65535, help="Port for /metrics; a free one is chosen if it is in use.")
 ]

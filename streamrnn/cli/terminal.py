@@ -105,6 +105,10 @@ _OptionError: type[Exception] = typer.BadParameter.__mro__[2]
 class Commands(TyperGroup):
     """The commands; what the options were given is quoted without anything that a terminal would obey."""
 
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Typer has groups behind commands; the demo is what a newcomer runs first."""
+        return sorted(super().list_commands(ctx), key=lambda command: command != "demo")
+
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         """The options before the command."""
         with _quoting():

@@ -124,7 +124,9 @@ class Model(NamedTuple):
     accumulated: T1 = stored("P", growth="tensors")  # sum of the gradients of the batch so far
     accumulated_loss: F1 = stored("1")  # and of their losses
     in_batch: K1 = stored("W")  # 1 = its windows looked this row up
-    outputs_in_use: I1 = stored("1")  # of an open set of classes those that came so far; else all
+    outputs_in_use: I1 = stored(
+        "1", growth="outputs in use"
+    )  # of an open set of classes those that came so far; else all
     moment1: T1 = stored("P", growth="tensors")
     moment2: T1 = stored("P", growth="second moments")
     readout: Readout = part(Readout, O="readouts")

@@ -3,6 +3,7 @@
 run           a worker put together, and run until a signal or an error
 opening       a configuration's log: broker, writer, topics
 loop          poll, process, send, commit, checkpoint: start reading here
+pace          how many records a poll may bring, so that a turn of the loop stays short
 partition     one partition's learner with its position
 durations     how long batches, rebalances and restores took
 lateness      how late a partition is, in event time

@@ -38,6 +38,7 @@ from streamrnn.daemon.delivery import DELIVERIES, REQUEST_TIMEOUT_S, Settled
 from streamrnn.daemon.durations import Durations
 from streamrnn.daemon.health import Health
 from streamrnn.daemon.metrics import Metrics
+from streamrnn.daemon.pace import Pace
 from streamrnn.daemon.partition import Partition
 from streamrnn.daemon.placement import Placement
 from streamrnn.daemon.quarantine import Caution
@@ -113,7 +114,7 @@ class Loop:
         self.subscribed = False  # before that, there is nothing to drain
         self.polled_at = -math.inf
         self.clock = clock
-        self._durations = Durations(metrics, clock)
+        self._durations, self._pace = Durations(metrics, clock), Pace()
         broker.hurry(self._time_left)
         self._committed_at = self._shown_at = self._probed_at = clock()
 
@@ -149,17 +150,19 @@ class Loop:
             return
         polled_for, of_all, committed_at = dict(self.partitions), not self._held, self._committed_at
         started, self.polled_at = time.perf_counter(), time.monotonic()
-        limit = MAX_POLL_RECORDS if self.stable else REBALANCE_RECORDS
+        limit = min(self._pace.records, MAX_POLL_RECORDS if self.stable else REBALANCE_RECORDS)
         polled, self.membership, self.stable = self.broker.poll(self._poll_timeout(), limit)
         self.metrics.phase("poll", time.perf_counter() - started)
         self.metrics.polled(sum(map(len, polled.values())))
         self._durations.polled(stable=self.stable)
         self._note_assignment()
+        begun = time.perf_counter()
         for tp, records in polled.items():
             partition = self.partitions.get(tp)
             # The same object: one lost and assigned again within the poll has a new learner, which seeks for itself.
             if partition is not None and partition is polled_for.get(tp):
                 self._process(partition, records)
+        self._pace.took(sum(map(len, polled.values())), time.perf_counter() - begun)
         self._finish_replays()
         due = 1000 * (self.clock() - self._committed_at) >= self.job.config.commit_interval_ms
         if due and self.stable and self._committed_at == committed_at:  # one that was refused is not repeated at once

@@ -13,7 +13,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -31,6 +32,10 @@ MOST_A_TURN = 8
 INTEREST_S = 60.0
 """How long after a look streams are followed."""
 MOST_FOLLOWED = 4
+
+
+Partitions = Mapping[TopicPartition, Partition]
+T = TypeVar("T")
 
 
 class BusyError(Exception):
@@ -53,11 +58,11 @@ class Followed(NamedTuple):
 
 
 class Questions:
-    """``look`` and ``stream`` are for the endpoint, ``answer`` and ``show`` for the loop."""
+    """``look``, ``stream`` and ``ask`` are for other threads, ``answer`` and ``show`` for the loop."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, deadline_s: float = DEADLINE_S) -> None:
         self._clock, self._deadline_s = clock, deadline_s
-        self._asked: deque[tuple[bytes, Future[Found]]] = deque()
+        self._asked: deque[tuple[Callable[[Partitions, Iterable[TopicPartition]], Any], Future[Any]]] = deque()
         self._looked_at: float | None = None
         self._followed: Followed | None = None
 
@@ -80,22 +85,29 @@ class Questions:
 
     def enqueue(self, key: bytes) -> Future[Found]:
         """Have the loop say what is known of a stream. Raises BusyError where too many wait already."""
+        return self._ask(partial(_found, key))
+
+    def ask(self, look: Callable[[Partitions], T]) -> Future[T]:
+        """Have the loop call ``look`` with its partitions, between two turns. Raises BusyError as ``enqueue`` does."""
+        return self._ask(lambda partitions, _: look(partitions))
+
+    def _ask(self, look: Callable[[Partitions, Iterable[TopicPartition]], T]) -> Future[T]:
         if len(self._asked) >= MOST_WAITING:
             raise BusyError
-        answer: Future[Found] = Future()
-        self._asked.append((key, answer))
+        answer: Future[T] = Future()
+        self._asked.append((look, answer))
         return answer
 
     # -- the loop's thread --------------------------------------------------------------------------------------------
 
-    def answer(self, partitions: Mapping[TopicPartition, Partition], restoring: Iterable[TopicPartition]) -> None:
+    def answer(self, partitions: Partitions, restoring: Iterable[TopicPartition]) -> None:
         """Answer those who wait; ``restoring`` are partitions without a learner yet."""
         for _ in range(min(MOST_A_TURN, len(self._asked))):
-            key, answer = self._asked.popleft()
+            look, answer = self._asked.popleft()
             if not answer.set_running_or_notify_cancel():
                 continue  # whoever asked did not wait
             try:
-                answer.set_result(_found(key, partitions, restoring))
+                answer.set_result(look(partitions, restoring))
             except Exception as error:  # a question must not end the learning
                 answer.set_exception(error)
 
@@ -119,7 +131,7 @@ class Questions:
         self._followed = Followed(now, shown) if looking else None
 
 
-def _found(key: bytes, partitions: Mapping[TopicPartition, Partition], restoring: Iterable[TopicPartition]) -> Found:
+def _found(key: bytes, partitions: Partitions, restoring: Iterable[TopicPartition]) -> Found:
     predicting = [partition for partition in partitions.values() if partition.caught_up]
     return Found(
         [stream_of(p, key) for p in predicting if p.learner.knows(key)],

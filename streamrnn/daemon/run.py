@@ -49,14 +49,16 @@ def run_worker(
     *,
     idle: Callable[[], None] | None = None,
     started: Callable[[Loop, HttpServer | None], None] | None = None,
+    questions: Questions | None = None,
 ) -> None:
     """Run one worker until ``stop`` is set; ``started`` is told of the loop and the endpoint before it begins.
 
-    Raises what ended it otherwise. The broker is closed in any case.
+    ``questions`` are those of whoever started it, beside the endpoint's. Raises what ended it otherwise. The broker is
+    closed in any case.
     """
     job = Job(config)
     disable_created_metrics()
-    metrics, questions = Metrics(CollectorRegistry()), Questions()
+    metrics, questions = Metrics(CollectorRegistry()), questions or Questions()
     health = Health(show=metrics.partition_state, connectivity=broker.connectivity)
     with contextlib.ExitStack() as stack:
         stack.callback(broker.close, CLOSE_TIMEOUT_S)  # or what is left of a stop

@@ -6,11 +6,14 @@ flights    the data set
 log        departures into a log of records, predictions out of it
 rivals     what the network is measured against
 prepare    kernels, departures, log and rivals, side by side
-worker     the daemon's worker on a thread, watched
+worker     the daemon's worker on a thread, and what can be seen of it
+watching   that worker shown to somebody at a terminal
 account    what came of a run
 screen     what is shown while it runs
 plot       the error over time
 feed       departures without end, for a job to learn from: ``streamrnn feed``
+text       a text learned byte by byte: ``streamrnn demo text``
+memory     the limits of recurrent networks: ``streamrnn demo memory``
 
 ``flights.yaml`` is its job, into which ``log`` writes directory and broker.
 """

@@ -1,9 +1,9 @@
 """The demo's directory: made, marked, and made afresh, without touching anything somebody else put there.
 
 A marker file says that the directory is the demo's. Only in a marked directory is anything removed, and there only
-what a run writes: its topics, its group's commits, its job's checkpoints, and its own files, each by name. A job file
-that was edited is put aside. The marker is locked while a demo runs, so that a second one cannot pull the log from
-under it.
+what a run writes: its topics, its group's commits, its job's checkpoints, and its own files, each by name, whichever
+demo ran there. A job file that was edited is put aside. The marker is locked while a demo runs, so that a second one
+cannot pull the log from under it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -19,7 +20,6 @@ from pathlib import Path
 from typing import Final
 
 from streamrnn.broker.embedded_log import EmbeddedLog
-from streamrnn.broker.protocol import TopicPartition
 from streamrnn.errors import ConfigError
 from streamrnn.system.documents import parsed_json
 from streamrnn.system.memory import AS_MUCH_AS_FITS
@@ -29,9 +29,12 @@ from streamrnn.system.writing import PRIVATE, open_or_create
 _MOST_BYTES: Final = 1 << 16
 MARKER: Final = ".streamrnn-demo"
 JOB_FILE, LOG_FILE, PLOT_FILE, RIVALS_FILE = "job.yaml", "worker.log", "errors.png", "baselines.npz"
-JOB: Final = "flights"
-INPUT: Final = TopicPartition("departures", 0)
-TOPICS: Final = (INPUT.topic, "delay-predictions", "dead-letters")
+BITS_FILE, SAMPLES_FILE, MODEL_FILE = "bits.png", "samples.txt", "model.safetensors"
+PICTURE_FILE: Final = "memory.png"
+FILES: Final = (JOB_FILE, LOG_FILE, PLOT_FILE, RIVALS_FILE, BITS_FILE, SAMPLES_FILE, MODEL_FILE, PICTURE_FILE)
+JOBS: Final = {"flights": ("departures", "delay-predictions"), "text": ("text", "surprises")}
+"""By job the topics that it reads and writes."""
+DEAD_LETTERS: Final = "dead-letters"
 
 
 @contextlib.contextmanager
@@ -80,10 +83,11 @@ def _cleared(directory: Path) -> list[str]:
             raise ConfigError(f"--directory: {path} is a link, which the demo did not make; remove it or name another")
     if log.is_dir() and _emptied(EmbeddedLog(log)):
         remarks.append(f"{directory} held an earlier run, which was removed")
-    shutil.rmtree(checkpoints / JOB, ignore_errors=True)
+    for job in JOBS:
+        shutil.rmtree(checkpoints / job, ignore_errors=True)
     if (aside := _put_aside(directory)) is not None:
         remarks.append(f"the job file had been edited; it is kept as {aside}")
-    for name in (JOB_FILE, LOG_FILE, PLOT_FILE, RIVALS_FILE):
+    for name in FILES:
         (directory / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # not there, or somebody else's files are in it
         checkpoints.rmdir()
@@ -92,10 +96,11 @@ def _cleared(directory: Path) -> list[str]:
 
 def _emptied(log: EmbeddedLog) -> bool:
     """Remove what an earlier run left in the log; whether there was any."""
-    there = INPUT.topic in log.topics()
-    for group in (JOB, f"{JOB}-reader"):  # first of all: refuses, naming the process, while a worker is at it
-        log.delete_group(group)
-    for topic in TOPICS:
+    there = any(read in log.topics() for read, _ in JOBS.values())
+    for job in JOBS:  # first of all: refuses, naming the process, while a worker is at it
+        log.delete_group(job)
+        log.delete_group(f"{job}-reader")
+    for topic in (*itertools.chain.from_iterable(JOBS.values()), DEAD_LETTERS):
         log.delete_topic(topic)
     log.remove_if_empty()
     return there

@@ -36,23 +36,25 @@ READ_TIMEOUT_S: Final = 60.0
 def job_text(directory: Path, bootstrap: str | None) -> str:
     """The demo's job file, with ``directory`` (and the cluster and fresh topics' names) filled in."""
     text = read(Path(__file__).with_name("flights.yaml"), MOST_BYTES, links=True).decode()
-    text = _replaced(text, "./streamrnn-demo/checkpoints", _quoted(str(directory / "checkpoints")))
+    text = replaced(text, "./streamrnn-demo/checkpoints", quoted(str(directory / "checkpoints")))
     if bootstrap is None:
-        return _replaced(text, "./streamrnn-demo/log", _quoted(str(directory / "log")))
+        return replaced(text, "./streamrnn-demo/log", quoted(str(directory / "log")))
     run = f"streamrnn-demo-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     for topic in ("departures", "delay-predictions", "dead-letters"):
-        text = _replaced(text, f"topic: {topic}", f"topic: {run}.{topic}")
+        text = replaced(text, f"topic: {topic}", f"topic: {run}.{topic}")
     old = "embedded: {directory: ./streamrnn-demo/log}   # a log of files in place of Kafka"
-    return _replaced(text, old, f"kafka: {{bootstrap_servers: {_quoted(bootstrap)}, group_id: {run}}}")
+    return replaced(text, old, f"kafka: {{bootstrap_servers: {quoted(bootstrap)}, group_id: {run}}}")
 
 
-def _replaced(text: str, old: str, new: str) -> str:
+def replaced(text: str, old: str, new: str) -> str:
+    """A job file's text with ``new`` in place of ``old``."""
     if text.count(old) != 1:
-        raise ValueError(f"flights.yaml: {old!r} must occur once, found {text.count(old)} times")
+        raise ValueError(f"job file: {old!r} must occur once, found {text.count(old)} times")
     return text.replace(old, new)
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """Text as YAML reads it, with nothing in it that names an environment variable."""
     return msgspec.json.encode(text.replace("${", "$${")).decode()
 
 

@@ -10,8 +10,9 @@ drawn by Matplotlib's defaults: a ``matplotlibrc`` in the working directory coul
 
 from __future__ import annotations
 
+import importlib.util
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 
 ROLLING: Final = 10_000  # records, about eleven days: longer than a storm, shorter than a season
-_REMEDY: Final = "pip install 'streamrnn[demo]'"
-_MODEL_COLOUR: Final = "#c1272d"
+REMEDY: Final = "pip install 'streamrnn[demo]'"
+MODEL_COLOUR: Final = "#c1272d"
 # Okabe and Ito's colours for the colour-blind, without their red.
-_COLOURS: Final = ("#0072b2", "#009e73", "#e69f00", "#56b4e9", "#8c6bb1", "#7f7f7f")
+COLOURS: Final = ("#0072b2", "#009e73", "#e69f00", "#56b4e9", "#8c6bb1", "#7f7f7f")
 _BAR: Final = 12  # characters for the worst month
 
 
@@ -56,15 +57,33 @@ def plot_errors(path: Path, timestamps_ms: npt.ArrayLike, errors: Mapping[str, n
     Raises:
         ConfigError: matplotlib is not installed; or no record was scored; or columns of different length.
     """
+
+    def draw() -> Any:
+        times, columns = _scored(timestamps_ms, errors)
+        return _draw(_Curves.of(times, columns), columns, title)
+
+    save(path, draw)
+
+
+def can_draw() -> bool:
+    """Whether matplotlib is installed."""
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+def save(path: Path, draw: Callable[[], Any]) -> None:
+    """Write the figure that ``draw`` makes to ``path`` as PNG.
+
+    Raises:
+        ConfigError: matplotlib is not installed; or the file cannot be written.
+    """
     try:
         from matplotlib import rc_context, rcParamsDefault
     except ImportError as error:
-        raise ConfigError(f"the plot needs matplotlib, which is not installed; remedy: {_REMEDY}") from error
+        raise ConfigError(f"the plot needs matplotlib, which is not installed; remedy: {REMEDY}") from error
 
-    times, columns = _scored(timestamps_ms, errors)
     drawn = io.BytesIO()
     with rc_context(rcParamsDefault):
-        _draw(_Curves.of(times, columns), columns, title).savefig(drawn, format="png")
+        draw().savefig(drawn, format="png")
     try:
         with open_for_writing(path) as file:
             file.write(drawn.getbuffer())
@@ -72,17 +91,24 @@ def plot_errors(path: Path, timestamps_ms: npt.ArrayLike, errors: Mapping[str, n
         raise ConfigError(f"{path}: the plot cannot be written: {error.strerror}") from error
 
 
-def _draw(curves: _Curves, columns: Mapping[str, Floats], title: str) -> Any:
-    """The figure."""
+def new_figure(height: float, title: str) -> Any:
+    """An empty figure of the demos' size, so many inches high."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
     from matplotlib.figure import Figure
 
-    ratios = (3, 2) if len(columns) > 1 else (3,)
-    figure = Figure(figsize=(10, 1.5 * sum(ratios)), dpi=120, layout="constrained")
+    figure = Figure(figsize=(10, height), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(len(ratios), 1, sharex=True, height_ratios=ratios, squeeze=False)[:, 0]
     figure.suptitle(title, x=0.012, ha="left", fontsize=14, fontweight="bold")
+    return figure
+
+
+def _draw(curves: _Curves, columns: Mapping[str, Floats], title: str) -> Any:
+    """The figure."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    ratios = (3, 2) if len(columns) > 1 else (3,)
+    figure = new_figure(1.5 * sum(ratios), title)
+    panels = figure.subplots(len(ratios), 1, sharex=True, height_ratios=ratios, squeeze=False)[:, 0]
     _draw_errors(panels[0], curves, columns)
     for axes in panels[1:]:
         _draw_gaps(axes, curves)
@@ -119,9 +145,9 @@ class _Curves:
         model, *others = columns
         style = {
             name: {"color": colour, "linewidth": 1.3, "zorder": 2}
-            for name, colour in zip(others, _COLOURS * len(others), strict=False)
+            for name, colour in zip(others, COLOURS * len(others), strict=False)
         }
-        style[model] = {"color": _MODEL_COLOUR, "linewidth": 2.2, "zorder": 3}
+        style[model] = {"color": MODEL_COLOUR, "linewidth": 2.2, "zorder": 3}
         smooth = {name: rolling_mean(columns[name], width)[::step] for name in (*others, model)}
         return cls(width, when[::step], smooth, style)
 
@@ -139,7 +165,7 @@ def _draw_gaps(axes: Any, curves: _Curves) -> None:
     gaps = {name: curves.smooth[name] - curves.smooth[model] for name in others}
     for name, gap in gaps.items():
         axes.plot(curves.when, gap, **curves.style[name])
-    axes.axhline(0, color=_MODEL_COLOUR, linewidth=2.2, zorder=3)
+    axes.axhline(0, color=MODEL_COLOUR, linewidth=2.2, zorder=3)
     # One hopeless baseline must not flatten the differences that matter.
     every = np.concatenate(list(gaps.values()))
     low, high = min(-0.5, float(np.quantile(every, 0.005)) - 0.5), max(1.0, float(np.quantile(every, 0.9)) * 1.05)

@@ -10,20 +10,12 @@ The baselines run in a child process beforehand: they take longer than the daemo
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import socket
-import threading
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 from msgspec.structs import replace
 from rich.console import Console
-from rich.live import Live
 from rich.text import Text
 
 from streamrnn.daemon.logs import to_file
@@ -34,15 +26,13 @@ from streamrnn.demo.log import check_cluster, create_topics, job_text
 from streamrnn.demo.plot import plot_errors
 from streamrnn.demo.prepare import prepare
 from streamrnn.demo.rivals import Errors
+from streamrnn.demo.watching import INTERRUPTED, free_port, sigterm_as_interrupt, watch
 from streamrnn.demo.worker import Worker
 from streamrnn.errors import ConfigError
 from streamrnn.job.http_config import HttpConfig
 from streamrnn.job.job_file import parse
 from streamrnn.job.yaml_text import MOST_BYTES
 from streamrnn.system.reading import read
-
-REFRESH_S: Final = 0.25
-INTERRUPTED: Final = 130
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +56,7 @@ def run_demo(options: Options, console: Console) -> Result | None:
         raise ConfigError(f"--plot: the directory of {options.plot} does not exist")
     if options.bootstrap is not None:  # before anything is removed
         check_cluster(parse(job_text(directory, options.bootstrap), env={}))
-    with claimed(directory) as remarks, _sigterm_as_interrupt():
+    with claimed(directory) as remarks, sigterm_as_interrupt():
         for remark in remarks:
             console.print(Text(remark, "dim"), soft_wrap=True)
         job_file = write_job(directory, job_text(directory, options.bootstrap))
@@ -75,7 +65,7 @@ def run_demo(options: Options, console: Console) -> Result | None:
         create_topics(config)
         flights, rivals = prepare(config, job_file, console, limit=options.limit, baselines=options.baselines)
         with to_file(directory / LOG_FILE):
-            port = _free_port(options.port, console)
+            port = free_port(options.port, console)
             worker = Worker(replace(config, http=HttpConfig(port=port)), len(flights))
             interrupted = _watch(worker, rivals, console)
         if worker.error is not None:
@@ -100,27 +90,7 @@ def _watch(worker: Worker, rivals: Errors, console: Console) -> bool:
             shown[name] = total[at] / count[at] if at >= 0 and count[at] else float("nan")
         return shown
 
-    interrupted = False
-    console.print()
-    worker.thread.start()
-    live = Live(console=console, auto_refresh=False, transient=False)
-    with live:
-        while worker.thread.is_alive():
-            try:
-                # Closely until the first partition is there, so that the rate leaves out what came before it.
-                worker.thread.join(REFRESH_S if worker.began else 0.01)
-                if not worker.ended:
-                    worker.look()
-                live.update(screen.progress(worker, mean_errors()), refresh=True)
-            except KeyboardInterrupt:
-                if interrupted:
-                    raise
-                interrupted = True
-                worker.look()
-                worker.stop.set()
-        worker.ended = worker.ended or time.perf_counter()
-        live.update(screen.progress(worker, {}), refresh=True)  # the errors are about to be told in full
-    return interrupted
+    return watch(worker, console, lambda last: screen.progress(worker, {} if last else mean_errors()))
 
 
 def _draw(result: Result, path: Path) -> Path | None:
@@ -129,28 +99,3 @@ def _draw(result: Result, path: Path) -> Path | None:
         return None
     plot_errors(path, result.timestamps_ms, result.errors, title="Departure delays, New York 2013")
     return path
-
-
-def _free_port(port: int, console: Console) -> int:
-    """The port, or 0 (any free one) when it is in use."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            console.print(Text(f"port {port} is taken; serving metrics on a free one", "yellow"))
-            return 0
-    return port
-
-
-@contextlib.contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """SIGTERM ends the demo as Ctrl-C does: with an account of what was done."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

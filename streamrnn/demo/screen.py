@@ -54,7 +54,7 @@ def introduce(console: Console, config: Config, job_file: Path) -> None:
         "the scheduled time, when the answer would be of use. With aircraft the two lie close together."
     )
     console.print(Text(why, "dim"))
-    console.print(Text.assemble("job file  ", (_short(job_file), "cyan")), soft_wrap=True)
+    console.print(Text.assemble("job file  ", (short(job_file), "cyan")), soft_wrap=True)
 
 
 def progress(worker: Worker, errors: dict[str, float]) -> RenderableType:
@@ -192,20 +192,20 @@ def _places(console: Console, config: Config, job_file: Path, plot: Path | None)
     table.add_column(style="cyan", overflow="fold")
     if config.embedded is not None:
         topic = Path(config.embedded.directory) / "topics" / config.output.topic / "0.jsonl"
-        table.add_row("predictions", Text(_short(topic)))
+        table.add_row("predictions", Text(short(topic)))
     else:
         table.add_row("predictions", f"topic {config.output.topic}")
         table.add_row("departures", f"topic {config.input.topic}")
         table.add_row("", "these topics stay until you delete them")
     if plot is not None:
-        table.add_row("plot", Text(_short(plot)))
-    table.add_row("checkpoints", Text(_short(Path(config.checkpoint.directory))))
-    table.add_row("look inside", Text(f"streamrnn inspect -c {_short(job_file)}"))
-    table.add_row("continue", Text(f"streamrnn run -c {_short(job_file)}"))
+        table.add_row("plot", Text(short(plot)))
+    table.add_row("checkpoints", Text(short(Path(config.checkpoint.directory))))
+    table.add_row("look inside", Text(f"streamrnn inspect -c {short(job_file)}"))
+    table.add_row("continue", Text(f"streamrnn run -c {short(job_file)}"))
     console.print(table)
 
 
-def _short(path: Path) -> str:
+def short(path: Path) -> str:
     """The path as the user would type it from here."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 from streamrnn.daemon.endpoint.http import HttpServer
 from streamrnn.daemon.loop import Loop
 from streamrnn.daemon.opening import open_broker
+from streamrnn.daemon.questions import Questions
 from streamrnn.daemon.run import run_worker
 from streamrnn.job.config import Config
 
@@ -18,12 +20,15 @@ from streamrnn.job.config import Config
 class Worker:
     """``run_worker`` on a thread until it has done ``records`` or ``stop`` is set.
 
-    ``look`` brings the figures up to date. ``began`` and ``ended`` are on ``time.perf_counter``'s clock and 0 while
-    that has not happened; ``error`` is what ended the worker otherwise.
+    ``at_rest`` is called on that thread whenever all that is in the log so far was done, and may write more there.
+    ``questions`` may be asked from others. ``look`` brings the figures up to date. ``began`` and ``ended`` are on
+    ``time.perf_counter``'s clock and 0 while that has not happened; ``error`` is what ended the worker otherwise.
     """
 
-    def __init__(self, config: Config, records: int) -> None:
+    def __init__(self, config: Config, records: int, at_rest: Callable[[Loop], None] | None = None) -> None:
         self.records = records
+        self.questions = Questions()
+        self._at_rest = at_rest
         self.stop = threading.Event()
         self.error: BaseException | None = None
         self.loop: Loop | None = None
@@ -40,7 +45,10 @@ class Worker:
 
     def _run(self) -> None:
         try:
-            run_worker(self._config, open_broker(self._config), self.stop, idle=self._idle, started=self._started)
+            run_worker(
+                self._config, open_broker(self._config), self.stop,
+                idle=self._idle, started=self._started, questions=self.questions,
+            )  # fmt: skip
         except BaseException as error:
             self.error = error
 
@@ -49,7 +57,11 @@ class Worker:
         self.loop = loop
 
     def _idle(self) -> None:
-        if self.loop is not None and sum(p.position for p in self.loop.partitions.values()) >= self.records:
+        if self.loop is None:
+            return
+        if self._at_rest is not None:
+            self._at_rest(self.loop)
+        if sum(p.position for p in self.loop.partitions.values()) >= self.records:
             self.ended = time.perf_counter()
             self.look()
             self.stop.set()

@@ -269,6 +269,12 @@ def _rows(array: Growing) -> None:
     array.target[...] = places[array.target]
 
 
+def _outputs_in_use(array: Growing) -> None:
+    """All of them, but of an open set of classes, which does not grow, those that were."""
+    new = array.move.new
+    array.target[...] = array.old if new.target.is_open else new.n_outputs
+
+
 RULES: Mapping[str, Callable[[Growing], None]] = {
     "places": _to_places,
     "tensors": _tensor_by_tensor,
@@ -278,6 +284,7 @@ RULES: Mapping[str, Callable[[Growing], None]] = {
     "trace": _trace,
     "last values": _last_values,
     "rows": _rows,
+    "outputs in use": _outputs_in_use,
 }
 """How an array gets what was learned, by the name that stands in its declaration."""
 

@@ -39,7 +39,7 @@ from streamrnn.learner.lowering import (
     plan_of,
 )  # fmt: skip
 from streamrnn.learner.predictions import Predictions
-from streamrnn.learner.rows import Placed, ends, looked_up, require_classes, require_fit
+from streamrnn.learner.rows import Placed, bring_classes, ends, looked_up, require_classes, require_fit
 from streamrnn.learner.running import Running
 from streamrnn.learner.skill import skill_of
 from streamrnn.learner.spec import LearnerSpec
@@ -182,7 +182,7 @@ class Learner:
         """
         # The arrays of one record, and their table, are made once: making them costs more than the record itself.
         one = self._of_one(kind, x, y, symbols)
-        if label is not None and kind in (EVENT, LABEL):
+        if label is not None and kind in bring_classes(self.spec):
             assert self.classes is not None
             one.y[0] = self.classes.assign(label)
         if kind == PREDICT:

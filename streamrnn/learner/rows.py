@@ -54,7 +54,7 @@ def inputs_of(
     """
     block, kind = records.block, records.kind
     if block.labels is not None and classes is not None:
-        write_classes(block.labels, kind, classes, block.y)
+        write_classes(block.labels, kind, bring_classes(spec), classes, block.y)
     return Inputs(
         slot=records.slot,
         fresh=records.fresh,
@@ -84,14 +84,21 @@ def looked_up(symbols: Sequence[Sequence[str | None]], kind: Kinds, vocabularies
     return rows
 
 
-def write_classes(labels: Sequence[str | None], kind: Kinds, classes: Vocabulary, y: Numbers) -> None:
-    """The numbers of the classes that events and labels bring into y (n, 1), NaN = unknown.
+def bring_classes(spec: LearnerSpec) -> tuple[int, ...]:
+    """The kinds of record whose class is looked at."""
+    return (LABEL,) if spec.target.known == "label" else (EVENT, LABEL)
 
-    Those that come first are given one; a question's class is not looked at.
+
+def write_classes(
+    labels: Sequence[str | None], kind: Kinds, bring: Sequence[int], classes: Vocabulary, y: Numbers
+) -> None:
+    """The numbers of the classes that records of these kinds ``bring`` into y (n, 1), NaN = unknown.
+
+    Those that come first are given one.
     """
     for i, (label, of) in enumerate(zip(labels, kind.tolist(), strict=True)):
         if of in (EVENT, LABEL):
-            y[i, 0] = np.nan if label is None else classes.assign(label)
+            y[i, 0] = np.nan if label is None or of not in bring else classes.assign(label)
 
 
 class TextRows:

@@ -113,9 +113,9 @@ def spec_differences(old: LearnerSpec, new: LearnerSpec) -> list[str]:
     """
     before, now = _leaves(_as_json(old)), _leaves(_as_json(new))
     return [
-        f"{name}: {before[name]!r} in the state, {now[name]!r} here"
-        for name in before
-        if before[name] != now[name] and name != "streams.max_streams"
+        f"{name}: {before.get(name)!r} in the state, {now.get(name)!r} here"
+        for name in {**before, **now}
+        if before.get(name) != now.get(name) and name != "streams.max_streams"
     ]
 
 

@@ -25,6 +25,7 @@ from tests.support import impatient
 from tests.support.learners import carried_state
 
 COMMANDS = ("demo", "feed", "init", "validate", "topics", "evaluate", "run", "inspect", "export", "schema", "warmup")
+DEMOS = ("text", "memory")
 EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
 RECORDS = 300
 
@@ -109,7 +110,8 @@ def learned_copy(learned, tmp_path):
 def test_help_names_every_command_and_what_to_run_first():
     result = call("--help")
     assert result.exit_code == 0
-    assert {info.callback.__name__ for info in app.registered_commands} == set(COMMANDS)
+    assert {*(info.callback.__name__ for info in app.registered_commands), "demo"} == set(COMMANDS)
+    assert [info.name for info in app.registered_groups] == ["demo"]
     for command in COMMANDS:
         assert re.search(rf"│ {command} ", result.output), command
     assert result.output.index("streamrnn demo") < result.output.index("streamrnn run")
@@ -121,6 +123,17 @@ def test_every_command_explains_itself_and_each_option(command):
     assert result.exit_code == 0
     for row in re.findall(r"^│ .*--[a-z].*│$", result.output, re.MULTILINE):
         assert re.search(r"[a-z]{3,}.*\.|[Ss]how this message", row), row
+
+
+@pytest.mark.parametrize("other", DEMOS)
+def test_every_other_demo_is_named_in_the_help_of_the_first_and_explains_itself(other):
+    assert re.search(rf"│ {other} ", call("demo", "--help").output)
+    result = call("demo", other, "--help")
+    assert result.exit_code == 0
+    assert f"streamrnn demo {other}" in result.output.replace("root", "streamrnn")
+    refused = call("demo", "--limit", "5", other)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert f"--limit: belongs to the demo of departures; options of {other} go behind its name" in refused.stderr
 
 
 def test_help_answers_without_the_numeric_libraries():

@@ -75,6 +75,14 @@ def test_while_a_partition_is_restored_it_is_said_to_be() -> None:
     assert future.result(0) == Found([], [], [TopicPartition("in", 3)])
 
 
+def test_any_look_at_the_partitions_can_be_asked_for() -> None:
+    questions = Questions()
+    future = questions.ask(list)
+    assert not future.done()
+    questions.answer({TP: None}, [])  # type: ignore[dict-item]
+    assert future.result(0) == [TP]
+
+
 def test_a_question_that_fails_is_no_end_of_the_loop(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamrnn.daemon.questions.stream_of", lambda *_: 1 / 0)
     (failed,) = asked(scenario, b"s1", Questions(), at=15)

@@ -1,0 +1,70 @@
+"""A worker watched by somebody at a terminal: the display until it ends, Ctrl-C and SIGTERM, the metrics' port."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from streamrnn.demo.worker import Worker
+
+REFRESH_S: Final = 0.25
+INTERRUPTED: Final = 130
+
+
+def watch(worker: Worker, console: Console, frame: Callable[[bool], RenderableType]) -> bool:
+    """Start the worker and show it until it ends; True when the user ended it. ``frame`` is told of the last one."""
+    interrupted = False
+    console.print()
+    worker.thread.start()
+    live = Live(console=console, auto_refresh=False, transient=False)
+    with live:
+        while worker.thread.is_alive():
+            try:
+                # Closely until the first partition is there, so that the rate leaves out what came before it.
+                worker.thread.join(REFRESH_S if worker.began else 0.01)
+                if not worker.ended:
+                    worker.look()
+                live.update(frame(False), refresh=True)
+            except KeyboardInterrupt:
+                if interrupted:
+                    raise
+                interrupted = True
+                worker.look()
+                worker.stop.set()
+        worker.ended = worker.ended or time.perf_counter()
+        live.update(frame(True), refresh=True)
+    return interrupted
+
+
+def free_port(port: int, console: Console) -> int:
+    """The port, or 0 (any free one) when it is in use."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            console.print(Text(f"port {port} is taken; serving metrics on a free one", "yellow"))
+            return 0
+    return port
+
+
+@contextlib.contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """SIGTERM ends the demo as Ctrl-C does: with an account of what was done."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
