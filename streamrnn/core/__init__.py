@@ -21,6 +21,8 @@ trunk         a stack of layers over a run of steps
 heads         from states to predictions, and from a window's targets to the gradient of its states
 losses        losses of one step and their gradients
 rls           readout by recursive least squares
+spans        the parameters that a step concerns
+schedules    learning rates that fall
 optim         optimisers and clipping
 tbptt         learns one window
 reach         how far back the gradient of a window's newest target reaches
@@ -30,6 +32,7 @@ drift         the newest values of an input against those of long before
 inputs        a record's columns become the network's inputs
 targets       what a stream remembers of its targets, and how they are standardised
 rivals        naive predictors that the model's error is held against
+surprise     how surprising a class or a text was among the newest ones
 scoring       loss and error of a prediction whose target is known
 arrivals      targets that arrive after their prediction: forecasts' values and labels
 walk          goes through a block of records in order

@@ -1,7 +1,8 @@
 """The arrays and numbers the kernels work on, grouped into named tuples.
 
 Numba breaks named tuples up at compile time, so grouping costs nothing; every array is C-contiguous and writable.
-Letters: S rows of streams (see ``Streams``), D inputs, U encoded features, V of them whose last value is kept, H hidden
+Letters: S rows of streams (see ``Streams``), D inputs that are multiplied, W rows of the first layer's ``w_ih`` that
+inputs look up (``lookups``), U encoded features, V of them whose last value is kept, H hidden
 units, L layers, C vectors a layer carries, G the length of its gates together, O outputs, F target fields, Y target
 columns of a step, M remembered predictions, Q remembered values, P parameters, R = H + D + lags * F + 1 regressors of
 the RLS readout; all of them in ``learner.axes``.
@@ -32,6 +33,7 @@ F3: TypeAlias = Array
 F4: TypeAlias = Array
 I1: TypeAlias = Array
 I2: TypeAlias = Array
+I3: TypeAlias = Array
 U1: TypeAlias = Array
 U2: TypeAlias = Array
 B1: TypeAlias = Array
@@ -43,9 +45,15 @@ class Plan(NamedTuple):
 
     features: int  # U
     with_dt: int
-    previous: int  # columns that show the previous target, flags excluded; 0 = not shown
+    previous: int  # multiplied columns that show the previous target, flags excluded; 0 = none does
+    symbols: int  # inputs that are symbols
+    previous_class: int  # row that the previous class 0 looks up; -1 = it is not shown
     fields: int  # F
     classes: int  # 0 = regression
+    open_classes: int  # 1 = classes come into use one after the other, the first being "other"
+    dense: int  # parameters before the rows that are looked up
+    width: int  # G, numbers in such a row
+    head: int  # where the head's weights begin among the parameters
     loss: int
     rls: int  # 1 = the readout is recursive least squares
     lags: int  # newest known values per field among its regressors
@@ -60,6 +68,7 @@ class Plan(NamedTuple):
     scale: int
     reset_after_ms: int  # -1 = never
     optimizer: int
+    schedule: int  # how the learning rate falls
     rule: int  # how weights are learned, see ``rules``
 
 
@@ -67,6 +76,9 @@ class Hyper(NamedTuple):
     """Numbers of the optimiser, the loss and the statistics."""
 
     lr: float
+    schedule_updates: float  # T, optimiser steps after which the learning rate falls
+    schedule_decay: float  # exp(-1 / T)
+    schedule_least: float  # share of it that always stays
     momentum: float
     rmsprop_alpha: float
     beta1: float
@@ -111,6 +123,10 @@ class Model(NamedTuple):
     theta: T1 = stored("P", growth="weights")
     accumulated: T1 = stored("P", growth="tensors")  # sum of the gradients of the batch so far
     accumulated_loss: F1 = stored("1")  # and of their losses
+    in_batch: K1 = stored("W")  # 1 = its windows looked this row up
+    outputs_in_use: I1 = stored(
+        "1", growth="outputs in use"
+    )  # of an open set of classes those that came so far; else all
     moment1: T1 = stored("P", growth="tensors")
     moment2: T1 = stored("P", growth="second moments")
     readout: Readout = part(Readout, O="readouts")
@@ -134,6 +150,8 @@ class Model(NamedTuple):
     rival_count: F1 = stored("F")  # values known so far, of which the next is the mean; see ``rivals``
     typical: F1 = stored("F")  # that mean; of classes the most frequent one so far
     class_counts: F1 = stored("classes")
+    surprises: F1 = stored("surprises", learned=False)  # of the newest classes or texts, ring; see ``surprise``
+    surprise_count: I1 = stored("1", learned=False)
     recent_errors: F2 = stored("F 3", learned=False)  # of model and rivals: sums that forget
     counters: I1 = stored("counts", learned=False)  # see ``counts.COUNTS``
     gauges: F1 = stored("gauges", learned=False)  # see ``counts.GAUGES``
@@ -151,6 +169,7 @@ class Streams(NamedTuple):
     state: T4 = stored("L C H", cleared=SEQUENCE)  # carried state
     before: T5 = stored("B L C H")  # carried states before the steps that can start a window
     x: T3 = stored("K D")  # standardised inputs, ring by step
+    looked_up: I3 = stored("K lookups", blank=-1, growth="rows")  # rows that inputs look up, -1 = none; ring by step
     lags: T3 = stored("K lags")  # standardised lags, ring by step
     y: T3 = stored("K Y", blank=nan, cleared=SEQUENCE)  # standardised targets not yet injected; ring by step
     steps: I1 = stored(cleared=SEQUENCE)  # of the sequence so far
@@ -167,6 +186,8 @@ class Streams(NamedTuple):
     change_m2: F2 = stored("changes", cleared=STREAM)
     change_watch: F3 = stored("changes 9", cleared=STREAM)
     remembered: F3 = stored("M O", blank=nan)  # published predictions that will be scored later
+    surprises: F2 = stored("own_surprises")  # the newest of the stream, ring
+    surprise_count: I1 = stored(cleared=STREAM)
     remembered_rivals: F4 = stored("M F 2", blank=nan)  # what the rivals said beside them
     regressors: F3 = stored("N R")  # what the predictions were made from
     scaling: F4 = stored("N F 3")  # centre and width of the lags among them, and whether to learn from them
@@ -187,8 +208,10 @@ class Layer(NamedTuple):
     """
 
     cell: int
-    x: T2  # (T, I) its inputs
+    x: T2  # (T, I) its inputs, as far as they are multiplied
+    looked_up: I2  # (T, lookups) the rows that its other inputs are, -1 = none; (T, 0) above the first layer
     w_ih: T2  # (I, G)
+    w_rows: T2  # (W, G) the rows to look up; (0, G) above the first layer
     w_hh: T2  # (H, G)
     b_ih: T1  # (G,)
     b_hh: T1  # (G,)
@@ -201,6 +224,7 @@ class Layer(NamedTuple):
     d_ih: T2  # (T, G) gradients of the pre-activations, input side
     d_hh: T2  # (T, G) and recurrent side
     dw_ih: T2
+    dw_rows: T2
     dw_hh: T2
     db_ih: T1
     db_hh: T1
@@ -210,6 +234,11 @@ class Scratch(NamedTuple):
     """Work space of one learner; nothing in it outlives a record."""
 
     x: T2  # (k2, D) inputs of the steps that are run
+    looked_up: I2  # (k2, lookups) the rows their other inputs look up, -1 = none
+    rows: I1  # (W,) the rows in use by the window or batch at work, each once, in no order that matters ...
+    n_rows: I1  # (1,) ... and how many these are
+    in_use: B1  # (W,) whether a row is among them
+    spans: I2  # (2 + W, 2) from where to where the parameters go that a step concerns, see ``spans``
     lags: T2  # (k2, lags * F) their lags
     targets: T2  # (k2, Y) their targets, NaN = unknown
     layers: I2  # (L, .) the table of layers, see ``tables``: each row names the arrays of a ``Layer``
@@ -220,6 +249,7 @@ class Scratch(NamedTuple):
     head_b: T1  # (O,)
     dhead_w: T2  # the same in grad
     dhead_b: T1
+    prediction: F1  # (O,) of the record at work
     raw: T1  # (O,) outputs of the head
     draw: T1  # (O,)
     grad: T1  # (P,)
@@ -234,6 +264,7 @@ class Scratch(NamedTuple):
     reached: F1  # (F,) the same as far as errors are those to them
     rivals: F2  # (F, 2) what the rivals say of them
     scored: F1  # (8,) what is summed up of the record's scores, see ``scoring``
+    text: F1  # (2,) how many units of the text at work were scored, and the sum of their losses
     kept: F1  # (F,) what the stream remembers of them, NaN = nothing
     indicator: B1  # (U,)
     imputed: F1  # (U,) what a missing feature counts as, NaN = its running mean, unless ...
@@ -248,15 +279,19 @@ class Records(NamedTuple):
     fresh: B1  # (n,) the slot starts a new stream with this record
     time_ms: I1  # (n,)
     x: F2  # (n, U) NaN = missing
+    symbols: I2  # (n, symbols) the row that each input which is a symbol looks up, -1 = missing
     y: F2  # (n, F) NaN = unknown
     end: B1  # (n,)
     kind: K1  # (n,)
     event: U1  # (n,)
-    prediction: F2  # (n, O) out; NaN for labels
+    out: I1  # (n,) the row of ``prediction`` that is its; -1 = none
+    closes: B1  # (n,) its score is the last of its text; true where records are no texts
+    prediction: F2  # (., O) out; NaN for labels
     updates: I1  # (n,) out
     loss: F1  # (n,) out: mean loss over what this record let us score, NaN = nothing
     error: F1  # (n,) out: mean absolute (0/1 for classes) error of the same
     grad_norm: F1  # (n,) out: norm before clipping of the optimiser step it led to, NaN = none
     rivals: F2  # (n, 2) out: mean errors of the rivals on what the error is of, NaN = they knew nothing
     width: F1  # (n,) out: mean width of the outermost intervals among it, NaN = none
+    rank: F2  # (n, 2) out: rank of its surprise among the newest of the stream and of the partition, NaN = none
     delay: F1  # (n,) out: seconds from the event to its label, NaN = no label, or no event

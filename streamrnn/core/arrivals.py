@@ -25,7 +25,7 @@ def remember(plan: Plan, model: Model, streams: Streams, scratch: Scratch, recor
         streams.event_ms[slot, place] = records.time_ms[i]
         streams.event_step[slot, place] = step
         streams.event_count[slot] += 1
-    copy(streams.remembered[slot, place], records.prediction[i])
+    copy(streams.remembered[slot, place], scratch.prediction)
     rivals.foretell(plan, model, streams, slot, streams.remembered_rivals[slot, place])
     if plan.rls == 1:
         copy(streams.regressors[slot, place], scratch.phi)
@@ -47,7 +47,7 @@ def score_forecasts(
         prediction, said = streams.remembered[slot, place], streams.remembered_rivals[slot, place]
         column = (j - 1) * plan.fields
         scoring.score(plan, hyper, model, streams, scratch, slot, prediction, said, records.y[i], column)
-    scoring.report(model, scratch, records, i)
+    scoring.report(model, streams, scratch, records, i)
 
 
 @internal
@@ -79,11 +79,13 @@ def process_label(
     place = place_of_event(streams, slot, records.event[i])
     if place < 0:
         model.counters[counts.UNMATCHED_LABELS] += 1
+        if plan.classes > 0:
+            targets.bring_into_use(plan, model, scratch, y[0])
         return
     prediction, said = streams.remembered[slot, place], streams.remembered_rivals[slot, place]
     scoring.begin(plan, hyper, model, streams, scratch, slot, y)
     scoring.score(plan, hyper, model, streams, scratch, slot, prediction, said, y, ZERO)
-    scoring.report(model, scratch, records, i)
+    scoring.report(model, streams, scratch, records, i)
     rivals.learn(plan, model, streams, scratch, slot)
     targets.absorb(plan, hyper, model, streams, scratch, slot, y)
     targets.remember(plan, streams, slot, scratch.kept)

@@ -20,7 +20,16 @@ from __future__ import annotations
 from streamrnn.core.activations import sigmoid_inplace, tanh_inplace
 from streamrnn.core.arrays import T1, T2, Layer
 from streamrnn.core.jit import internal, jit
-from streamrnn.core.linear import add_outer, add_product, add_products, add_rows, add_transposed, copy
+from streamrnn.core.linear import (
+    add_looked_up,
+    add_outer,
+    add_product,
+    add_products,
+    add_rows,
+    add_to_looked_up,
+    add_transposed,
+    copy,
+)
 from streamrnn.core.optim import inner_product
 from streamrnn.core.vector import fma
 
@@ -41,15 +50,16 @@ WRITING_GATE = {LSTM: 0}
 @internal
 def forward(layer: Layer, steps: int) -> None:
     """Run the first ``steps`` steps of one layer."""
-    h = layer.state[0]
+    h, gates = layer.state[0], layer.gates[:steps]
+    input_part(layer.cell, gates, layer.b_ih, layer.b_hh)
+    add_products(gates, layer.w_ih, layer.x)
+    add_looked_up(gates, layer.w_rows, layer.looked_up)
     if layer.cell == LSTM:
-        lstm_forward(steps, layer.x, layer.w_ih, layer.w_hh, layer.b_ih, layer.b_hh,
-                     layer.gates, h, layer.state[1], layer.aux)  # fmt: skip
+        lstm_forward(steps, layer.w_hh, layer.gates, h, layer.state[1], layer.aux)
     elif layer.cell == GRU:
-        gru_forward(steps, layer.x, layer.w_ih, layer.w_hh, layer.b_ih, layer.b_hh,
-                    layer.gates, h, layer.aux, layer.d_hh[0])  # fmt: skip
+        gru_forward(steps, layer.w_hh, layer.b_hh, layer.gates, h, layer.aux, layer.d_hh[0])
     else:
-        rnn_forward(steps, layer.x, layer.w_ih, layer.w_hh, layer.b_ih, layer.b_hh, layer.gates, h)
+        rnn_forward(steps, layer.w_hh, layer.gates, h)
 
 
 @internal
@@ -59,6 +69,7 @@ def backward(layer: Layer, steps: int) -> None:
     # Weights last, all steps at once: the recursion needs the pre-activations' gradients only.
     recurrent = layer.d_hh if layer.cell == GRU else layer.d_ih
     add_outer(layer.dw_ih, layer.x, layer.d_ih, steps)
+    add_to_looked_up(layer.dw_rows, layer.looked_up[:steps], layer.d_ih)
     add_outer(layer.dw_hh, layer.state[0], recurrent, steps)
     add_rows(layer.db_ih, layer.d_ih, steps)
     add_rows(layer.db_hh, recurrent, steps)
@@ -106,19 +117,23 @@ def square_handed_back(layer: Layer, t: int, dh: T2) -> float:
 
 
 @jit
-def input_part(gates: T2, w_ih: T2, b_ih: T1, b_hh: T1, x: T2) -> None:
-    """gates (T, G) = W_ih x + b_ih + b_hh, of all steps at once: only what comes from h has to wait."""
+def input_part(cell: int, gates: T2, b_ih: T1, b_hh: T1) -> None:
+    """gates (T, G) = b_ih + b_hh, and of the GRU, whose reset gate scales what comes with b_hh, b_ih.
+
+    Added to it is W_ih x, of all steps at once: only what comes from h has to wait.
+    """
     for t in range(gates.shape[0]):
         a = gates[t]
-        for j in range(a.shape[0]):
-            a[j] = b_ih[j] + b_hh[j]
-    add_products(gates, w_ih, x)
+        if cell == GRU:
+            copy(a, b_ih)
+        else:
+            for j in range(a.shape[0]):
+                a[j] = b_ih[j] + b_hh[j]
 
 
 @jit
-def rnn_forward(steps: int, x: T2, w_ih: T2, w_hh: T2, b_ih: T1, b_hh: T1, gates: T2, h: T2) -> None:
-    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh)."""
-    input_part(gates[:steps], w_ih, b_ih, b_hh, x)
+def rnn_forward(steps: int, w_hh: T2, gates: T2, h: T2) -> None:
+    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh); here and below the input's part is in ``gates`` already."""
     for t in range(steps):
         a = gates[t]
         add_product(a, w_hh, h[t])
@@ -139,21 +154,9 @@ def rnn_backward(steps: int, w_hh: T2, h: T2, dh: T2, d: T2) -> None:
 
 
 @jit
-def lstm_forward(
-    steps: int,
-    x: T2,
-    w_ih: T2,
-    w_hh: T2,
-    b_ih: T1,
-    b_hh: T1,
-    gates: T2,
-    h: T2,
-    c: T2,
-    tanh_c: T2,
-) -> None:
+def lstm_forward(steps: int, w_hh: T2, gates: T2, h: T2, c: T2, tanh_c: T2) -> None:
     """c' = f c + i g, h' = o tanh(c')."""
     H = h.shape[1]
-    input_part(gates[:steps], w_ih, b_ih, b_hh, x)
     for t in range(steps):
         a = gates[t]
         add_product(a, w_hh, h[t])
@@ -203,23 +206,9 @@ def lstm_backward(steps: int, w_hh: T2, gates: T2, c: T2, tanh_c: T2, dh: T2, dc
 
 
 @jit
-def gru_forward(
-    steps: int,
-    x: T2,
-    w_ih: T2,
-    w_hh: T2,
-    b_ih: T1,
-    b_hh: T1,
-    gates: T2,
-    h: T2,
-    recurrent_n: T2,
-    recurrent: T1,
-) -> None:
+def gru_forward(steps: int, w_hh: T2, b_hh: T1, gates: T2, h: T2, recurrent_n: T2, recurrent: T1) -> None:
     """h' = (1 - z) n + z h with n = tanh(W_in x + b_in + r (W_hn h + b_hn)); ``recurrent`` (G,) is work space."""
     H = h.shape[1]
-    for t in range(steps):
-        copy(gates[t], b_ih)
-    add_products(gates[:steps], w_ih, x)
     for t in range(steps):
         a, q, h_old, h_new = gates[t], recurrent_n[t], h[t], h[t + 1]
         rz, r, z, n = a[: 2 * H], a[:H], a[H : 2 * H], a[2 * H :]

@@ -30,7 +30,9 @@ Cleared = Literal["never", "sequence", "stream"]
 """When a stream's row is cleared: never (nothing reads what another stream left), when its sequence ends, or when its
 slot is given to another stream. What goes with a sequence goes with the stream too."""
 
-Growth = Literal["places", "tensors", "weights", "second moments", "root", "trace", "last values"]
+Growth = Literal[
+    "places", "tensors", "weights", "second moments", "root", "trace", "last values", "rows", "outputs in use"
+]
 """How an array gets into a larger learner: the names of ``learner.growth.RULES``."""
 
 DTYPES: Mapping[str, type] = {"F": np.float64, "I": np.int64, "U": np.uint64, "B": np.bool_, "K": np.uint8}

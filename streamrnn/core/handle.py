@@ -18,6 +18,7 @@ from streamrnn.core.kinds import KNOWN
 from streamrnn.core.losses import CROSS_ENTROPIES, REGRESSION_LOSSES
 from streamrnn.core.optim import OPTIMIZERS
 from streamrnn.core.rules import RULES
+from streamrnn.core.schedules import SCHEDULES
 from streamrnn.core.tables import reader, table_of, width
 from streamrnn.core.walk import walk
 
@@ -26,7 +27,13 @@ streams_at, scratch_at, records_at = reader(Streams), reader(Scratch), reader(Re
 HYPER, MODEL, STREAMS, SCRATCH = itertools.accumulate(map(width, (Plan, Hyper, Model, Streams)))
 
 
-CODES = {"loss": {**REGRESSION_LOSSES, **CROSS_ENTROPIES}, "optimizer": OPTIMIZERS, "rule": RULES, "known": KNOWN}
+CODES = {
+    "loss": {**REGRESSION_LOSSES, **CROSS_ENTROPIES},
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "rule": RULES,
+    "known": KNOWN,
+}
 """The numbers of a plan that choose between cases, and the tables they come from."""
 
 

@@ -19,13 +19,18 @@ from streamrnn.core.vector import fma
 
 @internal
 def predict(plan: Plan, model: Model, scratch: Scratch, out: F1) -> None:
-    """out (O,) float64: standardised values or probabilities, from the first state in scratch."""
+    """out (O,) float64: standardised values or probabilities, from the first state in scratch.
+
+    Here and below, outputs that are not in use yet have no part: their probability is 0.
+    """
     if plan.rls == 1:
         regressors(scratch.h[0], scratch.x[0], scratch.lags[0], scratch.phi)
         rls.predict(model.readout, scratch.phi, plan.newest_at, scratch.workspace, scratch.expert_predictions, out)
     else:
-        linear_forward(scratch.h[0], scratch.head_w, scratch.head_b, scratch.raw)
-        losses.publish(plan.loss, scratch.raw, out)
+        n = model.outputs_in_use[0]
+        linear_forward(scratch.h[0], scratch.head_w[:n], scratch.head_b[:n], scratch.raw[:n])
+        losses.publish(plan.loss, scratch.raw[:n], out[:n])
+        out[n:] = 0.0
 
 
 @internal
@@ -37,20 +42,19 @@ def window_gradient(
     for t in range(h.shape[0]):
         known += losses.known_elements(plan.loss, targets[t], scratch.raw.shape[0])
     share = dh.dtype.type(1.0 / known)  # a window ends with a step whose target waits, so there is at least one
-    total = 0.0
+    total, n = 0.0, model.outputs_in_use[0]
+    raw, draw = scratch.raw[:n], scratch.draw[:n]
     for t in range(h.shape[0]):
         dh[t, :] = dh.dtype.type(0)
         if losses.any_known(targets[t]):
             raw_output(plan, model, scratch, h[t], x[t], lags[t])
-            total += losses.loss_gradient(
-                plan.loss, scratch.raw, targets[t], scratch.levels, hyper.huber_delta, scratch.draw
-            )
-            for o in range(scratch.draw.shape[0]):
-                scratch.draw[o] *= share
+            total += losses.loss_gradient(plan.loss, raw, targets[t], scratch.levels, hyper.huber_delta, draw)
+            for o in range(n):
+                draw[o] *= share
             if plan.rls == 1:
-                rls.backward(model.readout.full.weight, scratch.draw, dh[t])
+                rls.backward(model.readout.full.weight, draw, dh[t])
             else:
-                linear_backward(h[t], scratch.head_w, scratch.draw, scratch.dhead_w, scratch.dhead_b, dh[t])
+                linear_backward(h[t], scratch.head_w[:n], draw, scratch.dhead_w[:n], scratch.dhead_b[:n], dh[t])
     return total / known
 
 
@@ -62,7 +66,8 @@ def raw_output(plan: Plan, model: Model, scratch: Scratch, h: T1, x: T1, lags: T
         regressors(h, x, lags, scratch.phi_replayed)
         rls.replay(model.readout, scratch.phi_replayed, scratch.raw)
     else:
-        linear_forward(h, scratch.head_w, scratch.head_b, scratch.raw)
+        n = model.outputs_in_use[0]
+        linear_forward(h, scratch.head_w[:n], scratch.head_b[:n], scratch.raw[:n])
 
 
 @jit

@@ -1,9 +1,11 @@
 """A record's columns of numbers become the network's inputs: imputed, standardised, with what the stream brings along.
 
 The inputs of a step are, in this order: U encoded features; dt, the logarithm of the time since the stream's previous
-event; the previous target with one flag per field that says it is known. Beside them stand the lags, which only the RLS
-readout sees. Nothing is changed but row 0 of the work space, so predicting alone and predicting before learning are the
-same.
+event; the previous target with one flag per field that says it is known. Symbols are inputs, too, and so is the
+previous target where it is a class: they are not multiplied but looked up, each being a row of the input weights, with
+one more that says a class is known (``looked_up``; -1 = none, nothing is added). Beside them stand the lags, which only
+the RLS readout sees. Nothing is changed but row 0 of the work space, so predicting alone and predicting before learning
+are the same.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ def encode(
             value = scaler.standardise(model.x_count, model.x_mean, model.x_m2, plan.features, value)
         x[column] = x.dtype.type(value)
         column += 1
+    missing += encode_symbols(plan, streams, scratch, records, i, source)
     if plan.previous > 0:
         encode_previous(plan, hyper, model, streams, slot, source, x[column:])
     for lag in range(plan.lags):
@@ -66,6 +69,24 @@ def encode_features(
 
 
 @internal
+def encode_symbols(plan: Plan, streams: Streams, scratch: Scratch, records: Records, i: int, source: int) -> int:
+    """The rows that record i looks up: of its symbols, then of the previous class and that it is known.
+
+    Returns how many symbols were missing.
+    """
+    rows, missing = scratch.looked_up[0], ZERO
+    for k in range(plan.symbols):
+        rows[k] = records.symbols[i, k]
+        missing += 1 if rows[k] < 0 else 0
+    if plan.previous_class >= 0:
+        value = streams.newest[source, 0]
+        unknown = np.isnan(value)
+        rows[plan.symbols] = -1 if unknown else plan.previous_class + int(value)
+        rows[plan.symbols + 1] = -1 if unknown else plan.previous_class + plan.classes
+    return missing
+
+
+@internal
 def imputed(streams: Streams, scratch: Scratch, source: int, k: int) -> float:
     """What feature k counts as where it is missing; NaN where that is the running mean."""
     at = scratch.last_at[k]
@@ -84,7 +105,7 @@ def remember_last(plan: Plan, streams: Streams, scratch: Scratch, records: Recor
 
 @internal
 def encode_previous(plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, source: int, x: T1) -> None:
-    """x becomes the newest known value of each field, or its class, then the flags; 0 where unknown.
+    """x becomes the newest known value of each field, then the flags; 0 where unknown.
 
     With a baseline the newest change of each field stands behind the values.
     """
@@ -95,12 +116,9 @@ def encode_previous(plan: Plan, hyper: Hyper, model: Model, streams: Streams, sl
         if np.isnan(value):
             continue
         x[plan.previous + f] = T(1)
-        if plan.classes > 0:
-            x[int(value)] = T(1)
-        else:
-            x[f] = T(clamped(targets.level(plan, hyper, model, streams, slot, f, value, scaler.LIMIT)))
-            if plan.period > 0:
-                x[plan.fields + f] = T(targets.change(plan, hyper, model, streams, slot, source, f, ZERO, scaler.LIMIT))
+        x[f] = T(clamped(targets.level(plan, hyper, model, streams, slot, f, value, scaler.LIMIT)))
+        if plan.period > 0:
+            x[plan.fields + f] = T(targets.change(plan, hyper, model, streams, slot, source, f, ZERO, scaler.LIMIT))
 
 
 @jit

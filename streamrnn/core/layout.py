@@ -2,7 +2,9 @@
 
 PyTorch's names at the border (``rnn.weight_ih_l0`` ... ``head.bias``), one contiguous vector inside, so that an
 optimiser is one loop. Order in theta: per layer w_ih (D or H, G), w_hh (H, G), b_ih (G,), b_hh (G,), from the inputs
-upwards; then the head's weight (O, H) and bias (O,). Matrices of layers are stored transposed, see ``cells``.
+upwards; then the head's weight (O, H) and bias (O,). Matrices of layers are stored transposed, see ``cells``. Of the
+input weights those that inputs look up stand last of all, (W, G), a row for each: to PyTorch they are the last columns
+of ``rnn.weight_ih_l0``, and what is looked up a one-hot vector.
 
 Initial weights: input matrices Glorot uniform, recurrent blocks orthogonal (one per gate; Saxe et al. 2014), biases
 zero but the LSTM's forget bias of one (Jozefowicz et al. 2015), the head a tenth of Glorot so that first predictions
@@ -33,12 +35,18 @@ class LayerTensors(NamedTuple):
     b_hh: T1  # (G,)
 
 
+FIRST = "rnn.weight_ih_l0"
+LOOKED_UP = "rnn.weight_ih_l0, looked up"
+"""The name, here inside, of the columns of weight_ih_l0 that are looked up."""
+
+
 class Tensors(NamedTuple):
     """Views into one flat vector, as the kernels use them (for weights, gradients alike)."""
 
     layers: tuple[LayerTensors, ...]  # from the inputs upwards
     head_w: T2  # (O, H)
     head_b: T1  # (O,)
+    rows: T2  # (W, G)
 
 
 def cut(vector: Array, shapes: Iterable[tuple[int, ...]]) -> list[Array]:
@@ -53,8 +61,8 @@ def cut(vector: Array, shapes: Iterable[tuple[int, ...]]) -> list[Array]:
 
 @dataclass(frozen=True)
 class Layout:
-    """Sizes of one network: ``cell`` code, D inputs, H hidden units, L layers, O outputs (0 where the readout is not
-    part of theta).
+    """Sizes of one network: ``cell`` code, D inputs that are multiplied, H hidden units, L layers, O outputs (0 where
+    the readout is not part of theta), W rows for inputs that are looked up.
 
     >>> Layout(cell=1, n_inputs=8, hidden_size=32, num_layers=1, n_outputs=1).size
     5409
@@ -65,6 +73,7 @@ class Layout:
     hidden_size: int
     num_layers: int
     n_outputs: int
+    n_rows: int = 0
 
     @property
     def gate_width(self) -> int:
@@ -82,22 +91,35 @@ class Layout:
         H, G, O = self.hidden_size, self.gate_width, self.n_outputs  # noqa: E741
         inputs = (self.n_inputs, *[H] * (self.num_layers - 1))
         layers = [shape for I in inputs for shape in ((I, G), (H, G), (G,), (G,))]  # noqa: E741
-        return [*layers, (O, H), (O,)]
+        return [*layers, (O, H), (O,), (self.n_rows, G)]
 
     @property
     def size(self) -> int:
         """P: number of parameters."""
         return sum(map(math.prod, self.shapes))
 
+    @property
+    def dense(self) -> int:
+        """How many parameters stand before the rows that are looked up."""
+        return self.size - self.n_rows * self.gate_width
+
+    @property
+    def head(self) -> int:
+        """Where the head's weights begin among the parameters."""
+        return self.dense - self.n_outputs * (self.hidden_size + 1)
+
     def views(self, theta: Array) -> Tensors:
         """Cut theta (P,) into its tensors without copying."""
-        *rest, head_w, head_b = cut(theta, self.shapes)
+        *rest, head_w, head_b, rows = cut(theta, self.shapes)
         size = len(LayerTensors._fields)
         layers = tuple(LayerTensors(*rest[size * k : size * (k + 1)]) for k in range(self.num_layers))
-        return Tensors(layers, head_w, head_b)
+        return Tensors(layers, head_w, head_b, rows)
 
     def named(self, theta: Array) -> dict[str, Array]:
-        """PyTorch's names to views of theta in PyTorch's shapes (transposed views, writable)."""
+        """PyTorch's names to views of theta in PyTorch's shapes (transposed views, writable).
+
+        Columns of the input weights that are looked up are apart, under ``LOOKED_UP``.
+        """
         v = self.views(theta)
         tensors: dict[str, Array] = {}
         for k, layer in enumerate(v.layers):
@@ -108,11 +130,16 @@ class Layout:
         if self.n_outputs:
             tensors["head.weight"] = v.head_w
             tensors["head.bias"] = v.head_b
+        if self.n_rows:
+            tensors[LOOKED_UP] = v.rows.T
         return tensors
 
     def get_weights(self, theta: Array) -> dict[str, Array]:
         """Copies of all tensors under PyTorch's names."""
-        return {name: np.array(view, order="C") for name, view in self.named(theta).items()}
+        tensors = self.named(theta)
+        if self.n_rows:
+            tensors[FIRST] = np.hstack([tensors[FIRST], tensors.pop(LOOKED_UP)])
+        return {name: np.array(view, order="C") for name, view in tensors.items()}
 
     def set_weights(self, theta: Array, weights: Mapping[str, Array]) -> None:
         """Overwrite theta (P,) from PyTorch's names; every tensor must be there in its shape and be finite.
@@ -120,18 +147,24 @@ class Layout:
         Raises ValueError naming the tensors that are missing, unknown, of another shape or not finite.
         """
         mine = self.named(theta)
-        if missing := sorted(mine.keys() - weights.keys()):
-            raise ValueError(f"weights: missing {missing}; expected {sorted(mine)}")
-        if unknown := sorted(weights.keys() - mine.keys()):
-            raise ValueError(f"weights: unknown {unknown}; expected {sorted(mine)}")
-        for name, view in mine.items():
+        shapes = {name: view.shape for name, view in mine.items()}
+        if shapes.pop(LOOKED_UP, None):
+            shapes[FIRST] = (self.gate_width, self.n_inputs + self.n_rows)
+        if missing := sorted(shapes.keys() - weights.keys()):
+            raise ValueError(f"weights: missing {missing}; expected {sorted(shapes)}")
+        if unknown := sorted(weights.keys() - shapes.keys()):
+            raise ValueError(f"weights: unknown {unknown}; expected {sorted(shapes)}")
+        for name, shape in shapes.items():
             given = np.asarray(weights[name])
-            if given.shape != view.shape:
-                raise ValueError(f"weights: {name} has shape {given.shape}, expected {view.shape}")
+            if given.shape != shape:
+                raise ValueError(f"weights: {name} has shape {given.shape}, expected {shape}")
             if not np.isfinite(given).all():
                 raise ValueError(f"weights: {name} holds values that are not finite")
         for name, view in mine.items():
-            view[...] = weights[name]
+            if name == LOOKED_UP:
+                view[...] = np.asarray(weights[FIRST])[:, self.n_inputs :]
+            else:
+                view[...] = np.asarray(weights[name])[..., : view.shape[-1]]
 
     def initialise(self, seed: int, dtype: type, memory: int | None = None) -> Array:
         """A fresh theta (P,), the same on every machine for the same seed; ``memory``: steps, None = none is spread."""
@@ -142,6 +175,10 @@ class Layout:
             if name.startswith("rnn.weight_hh"):
                 for gate in range(GATES[self.cell]):
                     view[gate * H : (gate + 1) * H] = _orthogonal(rng, H)
+            elif name == FIRST:
+                bound = np.sqrt(6.0 / (self.n_inputs + self.n_rows + H))
+                drawn = rng.uniform(-bound, bound, (self.gate_width, self.n_inputs + self.n_rows))
+                view[...], self.views(theta).rows.T[...] = np.split(drawn, [self.n_inputs], axis=1)
             elif name.startswith("rnn.weight_ih"):
                 bound = np.sqrt(6.0 / (view.shape[1] + H))
                 view[...] = rng.uniform(-bound, bound, view.shape)

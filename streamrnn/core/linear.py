@@ -5,6 +5,9 @@
     add_transposed   dV   += dOut @ W.T   gradient of the inputs, of one step or of all at once
     add_outer        dW   += V.T @ dOut   gradient of the weights, all steps of one window at once
 
+    add_looked_up     Out      += W[rows]  the products with one-hot vectors, which nobody has to multiply
+    add_to_looked_up  dW[rows] += dOut     and their part in the gradient of the weights
+
 No BLAS: its threading and blocking decide the order of additions. Here an output is what was there plus its products,
 each added by ``fma``, in the order of the index that is summed over. Where that runs along the rows of W, in
 ``add_transposed`` and ``dot``, eight lanes share it: lane l adds its numbers l, l + 8, ..., then the lanes are added
@@ -181,9 +184,32 @@ def add_outer(dw: Array, v: Array, dout: Array, steps: int) -> None:
 
 
 @jit
+def add_looked_up(out: Array, w: Array, rows: Array) -> None:
+    """out (T, m) += the rows of w (n, m) that rows (T, k) name for each step, one after the other; -1 = none."""
+    for t in range(out.shape[0]):
+        for k in range(rows.shape[1]):
+            if rows[t, k] >= 0:
+                add_vector(out[t], w[rows[t, k]])
+
+
+@jit
+def add_to_looked_up(dw: Array, rows: Array, dout: Array) -> None:
+    """The rows of dw (n, m) that rows (T, k) name += dout (T, m), step by step."""
+    for t in range(rows.shape[0]):
+        for k in range(rows.shape[1]):
+            if rows[t, k] >= 0:
+                add_vector(dw[rows[t, k]], dout[t])
+
+
+@jit
+def add_vector(out: Array, v: Array) -> None:
+    """out (m,) += v (m,)."""
+    for j in range(out.shape[0]):
+        out[j] += v[j]
+
+
+@jit
 def add_rows(out: Array, rows: Array, steps: int) -> None:
     """out (m,) += the sum of rows[:steps] (steps, m)."""
     for t in range(steps):
-        row = rows[t]
-        for j in range(out.shape[0]):
-            out[j] += row[j]
+        add_vector(out, rows[t])

@@ -1,7 +1,8 @@
 """SGD, momentum, RMSprop, Adam and AdamW with PyTorch's formulas, clipping by global norm, and a bound by the loss.
 
-All weights are one flat vector, so an optimiser is one loop over it. ``moment1`` and ``moment2`` have its length;
-momentum uses the first, RMSprop the second. The clip factor is folded into the loop instead of a pass of its own.
+All weights are one flat vector, and an optimiser is one loop over the spans of it that a step concerns (``spans``).
+``moment1`` and ``moment2`` have its length; momentum uses the first, RMSprop the second. The clip factor is folded into
+the loop instead of a pass of its own.
 A step is worked out aside before it is taken, because the bound looks at all of it.
 
 The bound: going by its gradient g, a step d takes g . d off the loss. No loss can fall below zero, so a step that
@@ -23,8 +24,9 @@ import math
 
 import numpy as np
 
-from streamrnn.core.arrays import T1, Hyper
+from streamrnn.core.arrays import I2, T1, Hyper
 from streamrnn.core.jit import jit
+from streamrnn.core.schedules import power
 from streamrnn.core.vector import fma, load_32, total, widen, zeros_32
 
 SGD, MOMENTUM, RMSPROP, ADAM, ADAMW = 0, 1, 2, 3, 4
@@ -44,9 +46,18 @@ def inner_product(a: T1, b: T1) -> float:
 
 
 @jit
-def global_norm(grad: T1) -> float:
-    """Euclidean norm of grad (P,): finite exactly when every element is (for float32)."""
-    return math.sqrt(inner_product(grad, grad))
+def product_over(spans: I2, a: T1, b: T1) -> float:
+    """The same over these spans (n, 2) of a and b alone."""
+    s = 0.0
+    for i in range(spans.shape[0]):
+        s += inner_product(a[spans[i, 0] : spans[i, 1]], b[spans[i, 0] : spans[i, 1]])
+    return s
+
+
+@jit
+def global_norm(spans: I2, grad: T1) -> float:
+    """Euclidean norm of these spans of grad (P,): finite exactly when every element is (for float32)."""
+    return math.sqrt(product_over(spans, grad, grad))
 
 
 @jit
@@ -59,6 +70,8 @@ def clip_factor(norm: float, clip_norm: float) -> float:
 def update(
     optimizer: int,
     hyper: Hyper,
+    lr: float,
+    spans: I2,
     theta: T1,
     grad: T1,
     factor: float,
@@ -68,44 +81,51 @@ def update(
     moment2: T1,
     number: int,
 ) -> bool:
-    """One step, the ``number``-th from 1, on theta (P,) with gradient ``factor * grad``; writes theta and both moments.
+    """One step, the ``number``-th from 1, with gradient ``factor * grad``; writes these spans of theta and moments.
 
     ``limit`` is the most that grad . step may be, inf = no bound; step (P,) is overwritten. Returns whether the step
     was shortened.
     """
     T = theta.dtype.type
-    propose(optimizer, hyper, grad, factor, step, moment1, moment2, number)
-    share = share_within(grad, step, limit) if limit < math.inf else 1.0
+    # Both corrections for Adam's start from zero are constants of the step, computed before any loop. They are float64
+    # until then: in float32, 1 - b2 would keep four digits.
+    correction1 = 1.0 - power(hyper.beta1, number) if optimizer >= ADAM else 1.0
+    correction2 = 1.0 - power(hyper.beta2, number) if optimizer >= ADAM else 1.0
+    for i in range(spans.shape[0]):
+        a, b = spans[i, 0], spans[i, 1]
+        propose(
+            optimizer, hyper, lr, correction1, correction2, grad[a:b], factor, step[a:b], moment1[a:b], moment2[a:b]
+        )
+    share = share_within(product_over(spans, grad, step), limit) if limit < math.inf else 1.0
     # AdamW shrinks theta by lr * weight_decay first, beside the moments, which never see the decay.
-    keep, taken = T(1.0 - hyper.lr * hyper.weight_decay) if optimizer == ADAMW else T(1), T(share)
-    for p in range(theta.shape[0]):
-        theta[p] = keep * theta[p] - taken * step[p]
+    keep, taken = T(1.0 - lr * hyper.weight_decay) if optimizer == ADAMW else T(1), T(share)
+    for i in range(spans.shape[0]):
+        for p in range(spans[i, 0], spans[i, 1]):
+            theta[p] = keep * theta[p] - taken * step[p]
     if share < 1.0 and (optimizer == MOMENTUM or optimizer >= ADAM):
-        for p in range(theta.shape[0]):
-            moment1[p] *= taken
+        for i in range(spans.shape[0]):
+            for p in range(spans[i, 0], spans[i, 1]):
+                moment1[p] *= taken
     return share < 1.0
 
 
 @jit
-def power(base: float, exponent: int) -> float:
-    """base ** exponent by squaring; the C library's pow has other bits on another machine. exponent >= 0."""
-    result = 1.0
-    while exponent > 0:
-        if exponent % 2 == 1:
-            result *= base
-        base *= base
-        exponent //= 2
-    return result
-
-
-@jit
 def propose(
-    optimizer: int, hyper: Hyper, grad: T1, factor: float, step: T1, moment1: T1, moment2: T1, number: int
+    optimizer: int,
+    hyper: Hyper,
+    rate: float,
+    correction1: float,
+    correction2: float,
+    grad: T1,
+    factor: float,
+    step: T1,
+    moment1: T1,
+    moment2: T1,
 ) -> None:
     """What the optimiser would subtract from theta goes to step (P,); writes both moments."""
     T = grad.dtype.type
     one = T(1)
-    lr, eps, scale = T(hyper.lr), T(hyper.eps), T(factor)
+    lr, eps, scale = T(rate), T(hyper.eps), T(factor)
     # Below, g = factor * grad. A kernel cannot raise: ``handle`` refuses codes beyond the last case, the default.
     if optimizer == SGD:  # lr g
         for p in range(grad.shape[0]):
@@ -124,12 +144,10 @@ def propose(
             step[p] = lr * g / (T(math.sqrt(moment2[p])) + eps)
     else:
         # m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
-        # Both corrections for the start from zero are constants of the step, computed before the loop. They are
-        # float64 until then: in float32, 1 - b2 would keep four digits.
         b1, b2 = T(hyper.beta1), T(hyper.beta2)
         rest1, rest2 = T(1.0 - hyper.beta1), T(1.0 - hyper.beta2)
-        step_size = T(hyper.lr / (1.0 - power(hyper.beta1, number)))
-        root2 = T(1.0 / math.sqrt(1.0 - power(hyper.beta2, number)))
+        step_size = T(rate / correction1)
+        root2 = T(1.0 / math.sqrt(correction2))
         for p in range(grad.shape[0]):
             g = scale * grad[p]
             m = b1 * moment1[p] + rest1 * g
@@ -140,15 +158,14 @@ def propose(
 
 
 @jit
-def share_within(grad: T1, step: T1, limit: float) -> float:
-    """The share of step (P,) to take so that grad . step is at most ``limit``."""
-    promise = inner_product(grad, step)
+def share_within(promise: float, limit: float) -> float:
+    """The share of a step to take so that grad . step, now ``promise``, is at most ``limit``."""
     # The loss of a certain and right class may round to just below zero.
     return max(0.0, limit) / promise if promise > max(0.0, limit) else 1.0
 
 
 @jit
-def step_length(grad: T1, step: T1, limit: float) -> float:
+def step_length(spans: I2, grad: T1, step: T1, limit: float) -> float:
     """Euclidean norm of what ``update`` with these took off theta, AdamW's decay apart; step (P,) is as it left it."""
-    share = share_within(grad, step, limit) if limit < math.inf else 1.0
-    return share * global_norm(step)
+    share = share_within(product_over(spans, grad, step), limit) if limit < math.inf else 1.0
+    return share * global_norm(spans, step)

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from streamrnn.core import counts, losses, rivals, scaler, targets
+from streamrnn.core import counts, losses, rivals, scaler, surprise, targets
 from streamrnn.core.arrays import F1, F2, Hyper, Model, Plan, Records, Scratch, Streams
 from streamrnn.core.jit import internal, jit
 
@@ -40,7 +40,7 @@ def score(
     may be: one absurd value would be all that running sums ever show.
     """
     if plan.classes > 0:
-        score_class(plan.loss, model, scratch, prediction, said, y[0])
+        score_class(plan, model, scratch, prediction, said, y[0])
         return
     per_target = prediction.shape[0] // streams.y.shape[2]
     for f in range(plan.fields):
@@ -88,11 +88,18 @@ def score_interval(model: Model, scratch: Scratch, low: float, high: float, y: f
 
 
 @internal
-def score_class(loss: int, model: Model, scratch: Scratch, prediction: F1, said: F2, y: float) -> None:
-    """Compare probabilities (O,) with a class index; NaN = unknown."""
+def score_class(plan: Plan, model: Model, scratch: Scratch, prediction: F1, said: F2, y: float) -> None:
+    """Compare probabilities (O,) with a class index; NaN = unknown.
+
+    A class of an open set that was not in use yet when they were published has none, and "other" is what could have
+    been said of it: another stream may have brought it into use since.
+    """
     if np.isnan(y):
         return
-    value, error = class_score(loss, prediction, y)
+    y = targets.as_learned(plan, model, y)
+    if plan.open_classes == 1 and prediction[int(y)] == 0.0:
+        y = 0.0
+    value, error = class_score(plan.loss, prediction, y)
     scratch.scored[LOSS] += value
     last, typical = rivals.class_error(said[0, rivals.LAST], y), rivals.class_error(said[0, rivals.TYPICAL], y)
     add_to_sums(scratch, error, last, typical)
@@ -113,8 +120,8 @@ def class_score(loss: int, prediction: F1, y: float) -> tuple[float, float]:
 
 
 @internal
-def report(model: Model, scratch: Scratch, records: Records, i: int) -> None:
-    """Note what record i let us score."""
+def report(model: Model, streams: Streams, scratch: Scratch, records: Records, i: int) -> None:
+    """Note what record i let us score, and how surprising it was."""
     scored = scratch.scored
     n = scored[N]
     if n > 0.0:
@@ -130,3 +137,4 @@ def report(model: Model, scratch: Scratch, records: Records, i: int) -> None:
         records.rivals[i, rivals.TYPICAL] = scored[TYPICAL_ERROR] / scored[COMPARED]
     if scored[INTERVALS] > 0.0:
         records.width[i] = scored[WIDTH] / scored[INTERVALS]
+    surprise.note(model, streams, scratch, records, i)

@@ -14,8 +14,8 @@ import math
 
 import numpy as np
 
-from streamrnn.core import counts, heads, losses, optim, reach, trunk
-from streamrnn.core.arrays import Hyper, Model, Plan, Scratch, Streams
+from streamrnn.core import counts, heads, losses, optim, reach, schedules, spans, trunk
+from streamrnn.core.arrays import I2, T1, Hyper, Model, Plan, Scratch, Streams
 from streamrnn.core.jit import ZERO, internal
 from streamrnn.core.linear import copy
 
@@ -41,7 +41,7 @@ def learn(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scr
     load_window(plan, streams, scratch, slot, first, steps)
     loss = window_gradient(plan, hyper, model, scratch, steps)
     # Sums of squares in float64: the norm is finite exactly when every element is, so one test serves them all.
-    norm = optim.global_norm(scratch.grad)
+    norm = optim.global_norm(scratch.spans[: spans.lay_out(plan, model, scratch)], scratch.grad)
     # Accepted before it enters a batch, where one NaN would spoil the gradients of all other windows.
     if not accept(model, loss, norm):
         return False
@@ -69,6 +69,7 @@ def load_window(plan: Plan, streams: Streams, scratch: Scratch, slot: int, first
     for t in range(steps):
         place = (first + t) % plan.k2
         copy(scratch.x[t], streams.x[slot, place])
+        copy(scratch.looked_up[t], streams.looked_up[slot, place])
         copy(scratch.lags[t], streams.lags[slot, place])
         copy(scratch.targets[t], streams.y[slot, place])
         streams.y[slot, place, :] = np.nan  # windows overlap when k1 < k2; a target is learned from once
@@ -82,13 +83,24 @@ def load_window(plan: Plan, streams: Streams, scratch: Scratch, slot: int, first
 
 @internal
 def window_gradient(plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, steps: int) -> float:
-    """Mean loss of the first ``steps`` steps in scratch from the loaded state; the gradient overwrites scratch.grad."""
-    scratch.grad[:] = scratch.grad.dtype.type(0)
+    """Mean loss of the first ``steps`` steps in scratch from the loaded state; the gradient overwrites scratch.grad.
+
+    As far as it is not zero anyway: see ``spans``.
+    """
+    spans.note_rows(scratch, steps)
+    clear(scratch.spans[: spans.lay_out(plan, model, scratch)], scratch.grad)
     trunk.forward(scratch, steps)
     h, x, lags, targets = scratch.h[:steps], scratch.x[:steps], scratch.lags[:steps], scratch.targets[:steps]
     loss = heads.window_gradient(plan, hyper, model, scratch, h, x, lags, targets, scratch.dh[:steps])
     trunk.backward(scratch, steps)
     return loss
+
+
+@internal
+def clear(within: I2, vector: T1) -> None:
+    """These spans of a vector become zero."""
+    for i in range(within.shape[0]):
+        vector[within[i, 0] : within[i, 1]] = vector.dtype.type(0)
 
 
 @internal
@@ -107,18 +119,31 @@ def accept(model: Model, loss: float, norm: float) -> bool:
 
 
 @internal
+def add_to_batch(plan: Plan, model: Model, scratch: Scratch, loss: float) -> None:
+    """scratch.grad, of that loss, joins the batch."""
+    within = scratch.spans[: spans.lay_out(plan, model, scratch)]
+    for i in range(within.shape[0]):
+        for p in range(within[i, 0], within[i, 1]):
+            model.accumulated[p] += scratch.grad[p]
+    for i in range(scratch.n_rows[0]):
+        model.in_batch[scratch.rows[i]] = 1
+    model.accumulated_loss[0] += loss
+    model.counters[counts.WINDOWS_IN_BATCH] += 1
+
+
+@internal
 def finish_window(plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, loss: float, norm: float) -> bool:
     """Take the optimiser step if scratch.grad, of that loss and norm, completes the batch; returns whether it did."""
     gradient, mean = scratch.grad, 1.0
     if plan.batch_size > 1:
-        for p in range(scratch.grad.shape[0]):
-            model.accumulated[p] += scratch.grad[p]
-        model.accumulated_loss[0] += loss
-        model.counters[counts.WINDOWS_IN_BATCH] += 1
+        add_to_batch(plan, model, scratch, loss)
         if model.counters[counts.WINDOWS_IN_BATCH] < plan.batch_size:
             return False
+        spans.note_batch(model, scratch)
         gradient, loss, mean = model.accumulated, model.accumulated_loss[0], 1.0 / plan.batch_size
-        norm = mean * optim.global_norm(gradient)  # clipping looks at the step to be made, not at its last window
+    within = scratch.spans[: spans.lay_out(plan, model, scratch)]
+    if plan.batch_size > 1:
+        norm = mean * optim.global_norm(within, gradient)  # clipping looks at the step to be made
     factor = optim.clip_factor(norm, hyper.clip_norm)
     taken = norm * factor <= LARGEST_STEP  # False for NaN too
     if taken:
@@ -128,15 +153,18 @@ def finish_window(plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, loss
         model.gauges[counts.GRAD_NORM_SUM] += norm
         # Gradient and loss are both means over the batch or, as here, both sums.
         limit = hyper.polyak_bound * loss if hyper.polyak_bound > 0.0 else math.inf
-        shortened = optim.update(plan.optimizer, hyper, model.theta, gradient, mean * factor, limit, scratch.step,
-                                 model.moment1, model.moment2, model.counters[counts.UPDATES])  # fmt: skip
+        number = model.counters[counts.UPDATES]
+        lr = schedules.rate(plan.schedule, hyper, number - 1)
+        shortened = optim.update(plan.optimizer, hyper, lr, within, model.theta, gradient, mean * factor, limit,
+                                 scratch.step, model.moment1, model.moment2, number)  # fmt: skip
         model.counters[counts.STEPS_SHORTENED] += 1 if shortened else 0
-        if model.counters[counts.UPDATES] % STEPS_PER_NORM == 0 or model.gauges[counts.UPDATE_NORM] == 0.0:
-            model.gauges[counts.UPDATE_NORM] = optim.step_length(gradient, scratch.step, limit)
+        if number % STEPS_PER_NORM == 0 or model.gauges[counts.UPDATE_NORM] == 0.0:
+            model.gauges[counts.UPDATE_NORM] = optim.step_length(within, gradient, scratch.step, limit)
     else:
         model.counters[counts.WINDOWS_DROPPED_GRADIENT] += 1
     if plan.batch_size > 1:  # dropped or not, the batch is over
-        model.accumulated[:] = model.accumulated.dtype.type(0)
+        clear(within, model.accumulated)
+        model.in_batch[:] = 0
         model.accumulated_loss[0] = 0.0
         model.counters[counts.WINDOWS_IN_BATCH] = 0
     return taken

@@ -32,7 +32,7 @@ from streamrnn.core import (
     targets,
     trunk,
 )
-from streamrnn.core.arrays import Hyper, Model, Plan, Records, Scratch, Streams
+from streamrnn.core.arrays import F1, Hyper, Model, Plan, Records, Scratch, Streams
 from streamrnn.core.jit import ZERO, internal
 from streamrnn.core.linear import copy
 
@@ -69,13 +69,15 @@ def walk(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scra
 @internal
 def start_record(model: Model, streams: Streams, records: Records, i: int) -> None:
     """Outputs of record i before anything is known of them; a slot that changes hands is cleared."""
-    records.prediction[i, :] = np.nan
+    if records.out[i] >= 0:
+        records.prediction[records.out[i], :] = np.nan
     records.updates[i] = model.counters[counts.UPDATES]
     records.loss[i] = np.nan
     records.error[i] = np.nan
     records.grad_norm[i] = np.nan
     records.rivals[i, 0] = records.rivals[i, 1] = np.nan
     records.width[i] = np.nan
+    records.rank[i, 0] = records.rank[i, 1] = np.nan
     records.delay[i] = np.nan
     if records.fresh[i]:
         model.counters[counts.LOST_LABELS] += arrivals.waiting(streams, records.slot[i])
@@ -93,7 +95,7 @@ def gap_before(plan: Plan, streams: Streams, slot: int, time_ms: int) -> bool:
 def predict(
     plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, records: Records, i: int, source: int
 ) -> None:
-    """records.prediction[i], in the target's unit, from the state and memory of ``source``.
+    """The prediction of record i, in the target's unit, from the state and memory of ``source``.
 
     Where targets are forecasts, the value that the record brings completes earlier predictions first.
     """
@@ -118,19 +120,20 @@ def predict(
     trunk.forward(scratch, ZERO + 1)
     if plan.rls == 1:
         targets.write_scaling(plan, hyper, model, streams, slot, source, scratch.scaling)
-    heads.predict(plan, model, scratch, records.prediction[i])
+    heads.predict(plan, model, scratch, scratch.prediction)
     if plan.classes == 0:
-        unscale(plan, hyper, model, streams, records, i, source)
+        unscale(plan, hyper, model, streams, slot, scratch.prediction, source)
+    if records.out[i] >= 0:
+        copy(records.prediction[records.out[i]], scratch.prediction)
 
 
 @internal
-def unscale(plan: Plan, hyper: Hyper, model: Model, streams: Streams, records: Records, i: int, source: int) -> None:
-    """The standardised prediction of record i is brought to the target's unit: centre + width * prediction."""
-    out = records.prediction[i]
+def unscale(plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, out: F1, source: int) -> None:
+    """A standardised prediction (O,) is brought to the target's unit: centre + width * prediction."""
     per_target = out.shape[0] // streams.y.shape[2]  # several with quantiles, which stand together
     for o in range(out.shape[0]):
         column = o // per_target
-        centre, width = targets.column_scale(plan, hyper, model, streams, records.slot[i], column)
+        centre, width = targets.column_scale(plan, hyper, model, streams, slot, column)
         if plan.period > 0:
             centre = targets.baseline(plan, model, streams, source, column, ZERO)
         out[o] = centre + width * out[o]
@@ -149,11 +152,11 @@ def score_and_advance(
     step = streams.steps[slot]
     known_now = plan.known == kinds.KNOWN_IN_RECORD and event
     if known_now:
-        prediction, y = records.prediction[i], records.y[i]
+        prediction, y = scratch.prediction, records.y[i]
         scoring.begin(plan, hyper, model, streams, scratch, slot, y)
         rivals.foretell(plan, model, streams, slot, scratch.rivals)
         scoring.score(plan, hyper, model, streams, scratch, slot, prediction, scratch.rivals, y, ZERO)
-        scoring.report(model, scratch, records, i)
+        scoring.report(model, streams, scratch, records, i)
         rivals.learn(plan, model, streams, scratch, slot)
     since = inputs.log_seconds_since(streams, slot, records.time_ms[i])
     advance(plan, streams, scratch, slot, records.time_ms[i])
@@ -184,6 +187,7 @@ def advance(plan: Plan, streams: Streams, scratch: Scratch, slot: int, time_ms: 
     trunk.keep_state(scratch, streams.state[slot])
     place = step % plan.k2
     copy(streams.x[slot, place], scratch.x[0])
+    copy(streams.looked_up[slot, place], scratch.looked_up[0])
     copy(streams.lags[slot, place], scratch.lags[0])
     streams.y[slot, place, :] = streams.y.dtype.type(np.nan)
     streams.steps[slot] = step + 1

@@ -34,22 +34,29 @@ def zeros_scratch(
         return zeros(shape, theta.dtype)
 
     x, grad = blank(K, D), blank(*theta.shape)
-    tape, layers = stack(layout, plan, x, theta, grad)
+    looked_up, W = np.full((K, sizes["lookups"]), -1, np.int64), sizes["W"]
+    tape, layers = stack(layout, plan, x, looked_up, theta, grad)
     head, dhead, top = layout.views(theta), layout.views(grad), layers[-1]
     return Scratch(
-        x=x, lags=blank(K, sizes["lags"]), targets=blank(K, Y),
+        x=x, looked_up=looked_up, rows=np.zeros(W, np.int64), n_rows=np.zeros(1, np.int64),
+        in_use=np.zeros(W, np.bool_), spans=np.zeros((2 + W, 2), np.int64),
+        lags=blank(K, sizes["lags"]), targets=blank(K, Y),
         layers=np.stack([table_of(layer) for layer in layers]), tape=tape, h=top.state[0, 1:], dh=top.dh,
         head_w=head.head_w, head_b=head.head_b, dhead_w=dhead.head_w, dhead_b=dhead.head_b,
-        raw=blank(O), draw=blank(O), grad=grad, step=blank(*theta.shape), carried=blank(1, layout.hidden_size),
+        prediction=np.zeros(O), raw=blank(O), draw=blank(O), grad=grad, step=blank(*theta.shape),
+        carried=blank(1, layout.hidden_size),
         phi=zeros(R, np.float64), phi_replayed=zeros(R, np.float64), scaling=np.zeros((F, 3)),
         expert_predictions=np.zeros((O, 2)), workspace=zeros((2, R), np.float64), counted=np.full(F, np.nan),
-        reached=np.full(F, np.nan), rivals=np.zeros((F, 2)), scored=np.zeros(8), kept=np.full(F, np.nan),
+        reached=np.full(F, np.nan), rivals=np.zeros((F, 2)), scored=np.zeros(8), text=np.zeros(2),
+        kept=np.full(F, np.nan),
         indicator=indicator, levels=levels, imputed=imputed, last_at=last_at,
     )  # fmt: skip
 
 
-def stack(layout: Layout, plan: Plan, x: Array, theta: Array, grad: Array) -> tuple[Array, list[Layer]]:
-    """The tape, and the layers over inputs x (k2, D) that write to it."""
+def stack(
+    layout: Layout, plan: Plan, x: Array, looked_up: Array, theta: Array, grad: Array
+) -> tuple[Array, list[Layer]]:
+    """The tape, and the layers over inputs x (k2, D) and those that are looked up, which write to it."""
     H, G, C, T = layout.hidden_size, layout.gate_width, layout.state_count, plan.k2
     shared = [(T + 1, H), (T, G), (T, G)]  # carry, d_ih and d_hh: backward goes through one layer at a time
     own = [(T, G), (C, T + 1, H), (T, H), (T, H)]
@@ -58,13 +65,14 @@ def stack(layout: Layout, plan: Plan, x: Array, theta: Array, grad: Array) -> tu
     pieces = iter(cut(tape, shapes))
     carry, d_ih, d_hh = next(pieces), next(pieces), next(pieces)
     layers: list[Layer] = []
-    dx = x[:0]
+    dx, rows, drows = x[:0], layout.views(theta).rows, layout.views(grad).rows
     for w, dw in zip(layout.views(theta).layers, layout.views(grad).layers, strict=True):
         gates, state, aux, dh = next(pieces), next(pieces), next(pieces), next(pieces)
         layers.append(Layer(
-            cell=layout.cell, x=x, w_ih=w.w_ih, w_hh=w.w_hh, b_ih=w.b_ih, b_hh=w.b_hh, gates=gates, state=state,
-            aux=aux, dh=dh, dx=dx, carry=carry, d_ih=d_ih, d_hh=d_hh, dw_ih=dw.w_ih, dw_hh=dw.w_hh, db_ih=dw.b_ih,
-            db_hh=dw.b_hh,
+            cell=layout.cell, x=x, looked_up=looked_up, w_ih=w.w_ih, w_rows=rows, w_hh=w.w_hh, b_ih=w.b_ih,
+            b_hh=w.b_hh, gates=gates, state=state, aux=aux, dh=dh, dx=dx, carry=carry, d_ih=d_ih, d_hh=d_hh,
+            dw_ih=dw.w_ih, dw_rows=drows, dw_hh=dw.w_hh, db_ih=dw.b_ih, db_hh=dw.b_hh,
         ))  # fmt: skip
+        looked_up, rows, drows = looked_up[:, :0].copy(), rows[:0], drows[:0]
         x, dx = state[0, 1:], dh  # the layer above reads this one's h, and writes what this one's backward reads
     return tape, layers

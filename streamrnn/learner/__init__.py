@@ -15,6 +15,7 @@ gauges       how it learns: numbers for whoever looks
 learner      Learner: predict, score and learn, record by record
 rows         from a block of records to the kernel's rows
 calls        takes rows through the kernel
+running      records through the kernel, and what came out gathered for each of them
 predictions  what it says of a block of records, and what it could score
 skill        how much better than naive rivals it is
 state        LearnerState: all that a learner knows, as one value; how far it has come

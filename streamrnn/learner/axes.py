@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streamrnn.core import counts, reach, rls
+from streamrnn.core import counts, reach, rls, surprise
 from streamrnn.core.arrays import Plan
 from streamrnn.core.cells import CELLS, GATES
 from streamrnn.core.layout import Layout
@@ -80,18 +80,30 @@ def statistics_places(move: Move) -> Places:
 
 
 def input_places(move: Move) -> Places:
-    """Of each input column: features, dt, previous targets, flags that they are known."""
+    """Of each input column that is multiplied: features, dt, previous targets, flags that they are known."""
     old, new, features = move.old, move.new, move.features
     places = list(features)
     if old.inputs.dt:
         places.append(new.n_features if new.inputs.dt else OUT)
-    if old.inputs.previous_target:
+    if old.inputs.previous_target and old.target.classes is None:
         first = new.n_features + int(new.inputs.dt)
         for k in range(old.n_previous):  # kinds of columns (last values, last changes), each with all fields
-            kind, field = divmod(k, old.n_targets) if old.target.classes is None else (0, k)
+            kind, field = divmod(k, old.n_targets)
             places.append(first + kind * new.n_targets + field)
         places.extend(first + new.n_previous + f for f in range(old.n_targets))
-    return np.array(places or [0], np.int64)  # a network without inputs has one column of zeros
+    # A network without any inputs has one column of zeros.
+    return np.array(places if places or not old.n_multiplied else [0], np.int64)
+
+
+def row_places(move: Move) -> Places:
+    """Of each row that inputs look up: symbols, previous classes, "known"."""
+    old, new = move.old, move.new
+    symbols = sum(of.size for of in old.symbols)
+    places = list(range(symbols))
+    if old.shows_class:
+        places += [symbols + k for k in range(old.n_classes)]
+        places.append(symbols + new.n_classes)
+    return np.array(places, np.int64)
 
 
 def regressor_places(move: Move) -> Places:
@@ -100,7 +112,7 @@ def regressor_places(move: Move) -> Places:
     if not old.n_regressors:
         return np.zeros(0, np.int64)
     hidden = new.model.hidden_size
-    lags = hidden + new.n_inputs + np.arange(old.model.lags * old.n_targets)  # the newest of all fields first
+    lags = hidden + new.n_multiplied + np.arange(old.model.lags * old.n_targets)  # the newest of all fields first
     units, inputs = np.arange(old.model.hidden_size), input_places(move)
     inputs = np.where(inputs == OUT, OUT, hidden + inputs)
     return np.concatenate([units, inputs, lags, [new.n_regressors - 1]])
@@ -142,7 +154,11 @@ AXES: Mapping[str, Axis] = {
     "L": Axis("layers", lambda of: of.layout.num_layers),
     "C": Axis("vectors per layer state", lambda of: of.layout.state_count),
     "H": Axis("hidden units", lambda of: of.layout.hidden_size, BEHIND),
-    "D": Axis("inputs of the network", lambda of: of.layout.n_inputs, input_places),
+    "D": Axis("inputs of the network that are multiplied", lambda of: of.layout.n_inputs, input_places),
+    "W": Axis("rows that inputs look up", lambda of: of.layout.n_rows, row_places),
+    "lookups": Axis("rows that a step looks up", lambda of: of.spec.n_lookups),
+    "surprises": Axis("newest surprises", lambda of: surprise.NEWEST if of.spec.n_classes else 0),
+    "own_surprises": Axis("newest surprises of a stream", lambda of: surprise.NEWEST_OWN if of.spec.n_classes else 0),
     "U+1": Axis("encoded features and dt", lambda of: of.spec.n_features + 1, statistics_places),
     "V": Axis("features whose last value is kept", lambda of: of.spec.missing.count(LAST)),
     "O": Axis("outputs", lambda of: of.spec.n_outputs, BEHIND),

@@ -22,8 +22,20 @@ from msgspec.structs import replace
 
 from streamrnn.core.counts import LOST_LABELS, UPDATES, WINDOWS_IN_BATCH
 from streamrnn.core.declarations import Stored
+from streamrnn.core.layout import FIRST, LOOKED_UP
 from streamrnn.learner import rings
-from streamrnn.learner.axes import AXES, OUT, Move, gate_places, index_of, input_places, kept_of, last_places, places_on
+from streamrnn.learner.axes import (
+    AXES,
+    OUT,
+    Move,
+    gate_places,
+    index_of,
+    input_places,
+    kept_of,
+    last_places,
+    places_on,
+    row_places,
+)
 from streamrnn.learner.changes import refusals
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.lowering import dtype_of, initial_weights, layout_of, sizes_of
@@ -31,6 +43,7 @@ from streamrnn.learner.room import survivors
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import MODEL, STREAMS, LearnerState
 from streamrnn.learner.streams import RECORD, TIMES
+from streamrnn.learner.vocabulary import begun_with, symbols_in
 
 Array = npt.NDArray[Any]
 
@@ -58,13 +71,13 @@ def carry_over(source: LearnerState, target: Learner, features: Sequence[int], *
         model["counters"][LOST_LABELS] += np.count_nonzero(source.streams["event"]) - np.count_nonzero(rows["event"])
         if old.learning.batch_size != new.learning.batch_size:
             _give_up_batch(model)
-        target.resume(LearnerState(new, model, rows, kept.keys))
+        target.resume(LearnerState(new, model | symbols_in(new, kept.model), rows, kept.keys))
         return
     # The log begins anew for the target: its streams, clock and counts stay its own, blank.
     learned = {name: array for name, array in MODEL.items() if array.learned}
     counters = blank.model["counters"].copy()
     counters[UPDATES] = source.model["counters"][UPDATES]  # the optimiser counts on from there
-    model = {**blank.model, **grown(learned, source.model, move), "counters": counters}
+    model = {**blank.model, **grown(learned, source.model, move), **begun_with(new, source.model), "counters": counters}
     _give_up_batch(model)
     target.resume(LearnerState(new, model, blank.streams, blank.keys))
 
@@ -92,7 +105,8 @@ def without_elapsed_time(source: LearnerState) -> LearnerState:
         raise ValueError("learning.scale: without it, nothing stands for the usual time between events")
     new = replace(old, inputs=replace(old.inputs, dt=False))
     move = Move(old, new, range(old.n_features))
-    return LearnerState(new, grown(MODEL, source.model, move), grown(STREAMS, source.streams, move), source.keys)
+    model = grown(MODEL, source.model, move) | symbols_in(old, source.model)
+    return LearnerState(new, model, grown(STREAMS, source.streams, move), source.keys)
 
 
 def _newest_streams(source: LearnerState, most: int, protected_share: float) -> LearnerState:
@@ -114,6 +128,7 @@ def _give_up_batch(model: dict[str, Array]) -> None:
     """Gradients that wait for the rest of their batch are forgotten."""
     model["accumulated"] = np.zeros_like(model["accumulated"])
     model["accumulated_loss"] = np.zeros_like(model["accumulated_loss"])
+    model["in_batch"] = np.zeros_like(model["in_batch"])
     model["counters"] = model["counters"].copy()
     model["counters"][WINDOWS_IN_BATCH] = 0
 
@@ -247,6 +262,19 @@ def _last_values(array: Growing) -> None:
         array.target[:, now] = array.old[:, before]
 
 
+def _rows(array: Growing) -> None:
+    """Which rows were looked up, as they are numbered now."""
+    _to_places(array)
+    places = np.append(places_on("W", array.move), -1)  # the last for none
+    array.target[...] = places[array.target]
+
+
+def _outputs_in_use(array: Growing) -> None:
+    """All of them, but of an open set of classes, which does not grow, those that were."""
+    new = array.move.new
+    array.target[...] = array.old if new.target.is_open else new.n_outputs
+
+
 RULES: Mapping[str, Callable[[Growing], None]] = {
     "places": _to_places,
     "tensors": _tensor_by_tensor,
@@ -255,6 +283,8 @@ RULES: Mapping[str, Callable[[Growing], None]] = {
     "root": _root,
     "trace": _trace,
     "last values": _last_values,
+    "rows": _rows,
+    "outputs in use": _outputs_in_use,
 }
 """How an array gets what was learned, by the name that stands in its declaration."""
 
@@ -283,14 +313,14 @@ class _Tensor(NamedTuple):
 def _tensors(array: Growing) -> list[_Tensor]:
     move, hidden = array.move, np.arange(array.move.old.model.hidden_size)
     old, new = layout_of(move.old).named(array.old), layout_of(move.new).named(array.target)
-    gates, inputs = gate_places(move), input_places(move)
+    gates, inputs = gate_places(move), {FIRST: input_places(move), LOOKED_UP: row_places(move)}
     return [
         _Tensor(
             name,
             tensor,
             new[name],
             gates if name.startswith("rnn.") else np.arange(len(tensor)),
-            None if tensor.ndim == 1 else inputs if name == "rnn.weight_ih_l0" else hidden,
+            None if tensor.ndim == 1 else inputs.get(name, hidden),
         )
         for name, tensor in old.items()
     ]

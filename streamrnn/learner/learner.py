@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from streamrnn.core.arrays import Records
 from streamrnn.core.compiled import ensure_compiled
 from streamrnn.core.counts import COUNTS, EVICTIONS, GAUGES, LOST_LABELS
 from streamrnn.core.declarations import by_name
@@ -39,12 +39,13 @@ from streamrnn.learner.lowering import (
     plan_of,
 )  # fmt: skip
 from streamrnn.learner.predictions import Predictions
-from streamrnn.learner.rows import require_classes, require_fit
+from streamrnn.learner.rows import Placed, bring_classes, ends, looked_up, require_classes, require_fit
+from streamrnn.learner.running import Running
 from streamrnn.learner.skill import skill_of
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import Beside, LearnerProgress, LearnerState, Slots, TargetStatistics
 from streamrnn.learner.streams import EVICTIONS_IN_USE, StreamIndex
-from streamrnn.learner.vocabulary import Vocabulary
+from streamrnn.learner.vocabulary import Vocabularies
 
 RLS_WEIGHT = "rls.weight"
 """The name of the RLS readout's weights (n_outputs, n_regressors) beside PyTorch's."""
@@ -95,15 +96,15 @@ class Learner:
             stream_bytes=bytes_per_stream(spec),
             notes_left=spec.target.known == "label",
         )
-        self.vocabularies = tuple(map(Vocabulary, spec.symbols))
-        of_classes, marked = spec.target.symbols, spec.text is not None and spec.text.mark_end
-        self.classes = None if of_classes is None else Vocabulary(of_classes, end=marked)
+        self._vocabularies = Vocabularies(spec)
+        self.vocabularies, self.classes = self._vocabularies.of_inputs, self._vocabularies.of_classes
         self.layout = layout_of(spec)
         self._model = new_model(spec, initial_weights(spec, seed))
         self._per_stream = new_streams(spec)
         scratch = new_scratch(self.layout, spec, self._model.theta)
-        self._calls = Calls(spec, Handle(plan_of(spec), hyper_of(spec), self._model, self._per_stream, scratch))
-        self._one, self._process_one = self._calls.first(1)
+        calls = Calls(spec, Handle(plan_of(spec), hyper_of(spec), self._model, self._per_stream, scratch))
+        self._running = Running(spec, calls, self.vocabularies, self.classes)
+        self._one, self._process_one = calls.first(1)
         self._one_prediction: npt.NDArray[np.float64] = self._one.prediction[0]
 
     # -- the log ------------------------------------------------------------------------------------------------------
@@ -118,21 +119,20 @@ class Learner:
             )
         before = self.streams.records
         slots, fresh, times = self.streams.assign(block.keys, block.time_ms.tolist(), kinds)
+        records = Placed(block, slots, fresh, times, block.kind)
         parts, start = [], 0
         for record, now in self.streams.pop_returns():
-            rows = slice(start, record - before)
-            parts.append(self._run(block.rows(rows), slots[rows], fresh[rows], times[rows], block.kind[rows]))
+            parts.append(self._running.predictions(records.rows(slice(start, record - before))))
             self._go_back(now)
-            start = rows.stop
+            start = record - before
         if parts:
-            rows = slice(start, len(block))
-            parts.append(self._run(block.rows(rows), slots[rows], fresh[rows], times[rows], block.kind[rows]))
+            parts.append(self._running.predictions(records.rows(slice(start, len(block)))))
             predictions = Predictions.joined(parts)
         else:
-            predictions = self._run(block, slots, fresh, times, block.kind)
+            predictions = self._running.predictions(records)
         if self.streams.left:
             self._count_lost()
-        self.digest = zlib.crc32(predictions.value.data, self.digest)
+        self.digest = predictions.digest(self.digest)
         return predictions
 
     def predict(self, block: Block) -> Predictions:
@@ -144,7 +144,7 @@ class Learner:
         require_fit(block, self.spec, self.classes)
         slots = np.array([self.streams.find(key) for key in block.keys], dtype=np.int64)
         kind = np.full(len(block), PREDICT, dtype=np.uint8)
-        return self._run(block, slots, np.zeros(len(block), np.bool_), block.time_ms, kind)
+        return self._running.predictions(Placed(block, slots, np.zeros(len(block), np.bool_), block.time_ms, kind))
 
     # -- one record at a time -----------------------------------------------------------------------------------------
 
@@ -158,6 +158,8 @@ class Learner:
         *,
         end: bool = False,
         event: int = 0,
+        symbols: Sequence[str | None] = (),
+        label: str | None = None,
     ) -> npt.NDArray[np.float64]:
         """Process one record; returns its prediction (n_outputs,), valid until the next call.
 
@@ -172,21 +174,39 @@ class Learner:
             Targets (n_targets,), or one number for all of them; NaN = unknown.
         time_ms, end, event
             As in ``Block``.
+        symbols
+            The text of each input that is a symbol, None = missing.
+        label
+            Where the set of classes is open, the class's text, instead of ``y``; None: ``y`` is a number in use.
+            Where records are texts, a step is one unit of a text.
         """
         # The arrays of one record, and their table, are made once: making them costs more than the record itself.
-        one = self._one
-        one.x[0], one.y[0] = x, y
+        one = self._of_one(kind, x, y, symbols)
+        if label is not None and kind in bring_classes(self.spec):
+            assert self.classes is not None
+            one.y[0] = self.classes.assign(label)
         if kind == PREDICT:
             one.slot[0], one.fresh[0], one.time_ms[0] = self.streams.find(key), False, time_ms
         else:
             one.slot[0], one.fresh[0], one.time_ms[0] = self.streams.assign_one(key, time_ms, kind)
             if self.streams.returns:
                 self._go_back(self.streams.pop_returns()[0][1])
-        one.kind[0], one.end[0], one.event[0] = kind, end and self.spec.has_end, event
+        one.end[0], one.event[0] = end and ends(self.spec), event
         self._process_one()
         if self.streams.left:
             self._count_lost()
         return self._one_prediction
+
+    def _of_one(
+        self, kind: int, x: Sequence[float], y: float | Sequence[float], symbols: Sequence[str | None]
+    ) -> Records:
+        """The arrays of one record, filled with what there is of it; ``symbols`` empty: all are missing."""
+        one = self._one
+        one.x[0], one.y[0], one.kind[0], one.out[0], one.closes[0] = x, y, kind, 0, True
+        if self.vocabularies:
+            texts = symbols or (None,) * len(self.vocabularies)
+            one.symbols[0] = looked_up([[text] for text in texts], one.kind, self.vocabularies)[0]
+        return one
 
     def close(self, key: bytes) -> None:
         """End the stream's sequence: learn from what is left of it and go back to the zero state.
@@ -194,10 +214,10 @@ class Learner:
         The stream does not count as seen by that; for a stream that is not there nothing happens. Raises ValueError
         unless the specification ``has_end``: only then is the state kept that a last window of any length starts from.
         """
-        if not self.spec.has_end:
+        if not ends(self.spec):
             raise ValueError("a sequence can be closed where has_end says so: its last window may start at any step")
         one, slot = self._one, self.streams.find(key)
-        one.slot[0], one.fresh[0], one.kind[0], one.end[0] = slot, False, CLOSE, False
+        one.slot[0], one.fresh[0], one.kind[0], one.end[0], one.out[0] = slot, False, CLOSE, False, 0
         self.streams.touch(slot)
         self._process_one()
 
@@ -207,16 +227,17 @@ class Learner:
         for array in self._per_stream:
             array[-1] = array[slot]
 
-    def imagine_one(self, x: Sequence[float], y: float | Sequence[float] = math.nan) -> npt.NDArray[np.float64]:
+    def imagine_one(
+        self, x: Sequence[float], y: float | Sequence[float] = math.nan, symbols: Sequence[str | None] = ()
+    ) -> npt.NDArray[np.float64]:
         """Prediction (n_outputs,) as if a record of features x came next in the imagined stream, which it advances.
 
         As if no time passed (``inputs.dt``); nothing is learned. Of forecasts, y are the record's own values, known
         before the next ones are predicted: for classes, the one that it is. Where a target is known in its record it is
         known after the prediction only: tell ``turned_out``.
         """
-        one = self._one
-        one.x[0], one.y[0] = x, y
-        one.slot[0], one.fresh[0], one.kind[0] = self.streams.blank + 1, False, IMAGINE
+        one = self._of_one(IMAGINE, x, y, symbols)
+        one.slot[0], one.fresh[0] = self.streams.blank + 1, False
         one.time_ms[0] = self._per_stream.last_ms[-1]
         self._process_one()
         return self._one_prediction
@@ -289,19 +310,6 @@ class Learner:
         for slot in self.streams.pop_left():
             self._model.counters[LOST_LABELS] += np.count_nonzero(events[slot])
             events[slot] = 0
-
-    def _run(
-        self,
-        block: Block,
-        slots: npt.NDArray[np.int64],
-        fresh: npt.NDArray[np.bool_],
-        times: npt.NDArray[np.int64],
-        kind: npt.NDArray[np.uint8],
-    ) -> Predictions:
-        end = block.end & self.spec.has_end
-        given = (slots, fresh, times, block.x, block.y, end, kind, block.event)  # in the order of Records
-        *first, width, delay = self._calls.process(given)
-        return Predictions(*[*first, width, np.full((len(width), 2), np.nan), delay])  # type: ignore[arg-type]
 
     # -- what there is to see -----------------------------------------------------------------------------------------
 
@@ -397,6 +405,7 @@ class Learner:
         clock, arrivals, keys, seen = self.streams.state()
         rows = {name: array[: len(keys)] for name, array in self._per_stream._asdict().items()}
         model = by_name(self._model) | by_name(Beside(clock, arrivals, np.array([self.digest], np.int64)))
+        model |= self._vocabularies.state()
         return LearnerState(self.spec, model, {**rows, **by_name(Slots(seen))}, keys)
 
     def resume(self, state: LearnerState) -> None:
@@ -414,6 +423,7 @@ class Learner:
             array[:n] = state.streams[name]
             array[n : self.streams.n_slots] = 0  # as of slots never used, so that what is saved tells nothing of before
         self.streams.resume(state.model["clock"], state.model["arrivals"], state.keys, state.streams["seen"])
+        self._vocabularies.resume(state.model)
         self.digest = state.digest
 
     def __getstate__(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ the shape of the network follow from the specification alone, so both can be tol
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from streamrnn.core.layout import Layout
 from streamrnn.core.losses import CROSS_ENTROPIES, QUANTILE, REGRESSION_LOSSES
 from streamrnn.core.optim import OPTIMIZERS
 from streamrnn.core.rules import RULES
+from streamrnn.core.schedules import SCHEDULES
 from streamrnn.core.workspace import zeros_scratch
 from streamrnn.learner.axes import AXES, Network, last_columns
 from streamrnn.learner.room import INDEX_BYTES
@@ -34,10 +36,11 @@ def layout_of(spec: LearnerSpec) -> Layout:
     """The tensors of the network a specification describes. The RLS readout is not among them."""
     return Layout(
         cell=CELLS[spec.model.cell],
-        n_inputs=spec.n_inputs,
+        n_inputs=spec.n_multiplied,
         hidden_size=spec.model.hidden_size,
         num_layers=spec.model.num_layers,
         n_outputs=0 if spec.n_regressors else spec.n_outputs,
+        n_rows=spec.n_looked_up,
     )
 
 
@@ -86,14 +89,19 @@ def new_scratch(layout: Layout, spec: LearnerSpec, theta: npt.NDArray[Any]) -> a
 
 def plan_of(spec: LearnerSpec) -> arrays.Plan:
     """Sizes, switches and periods of the kernels."""
-    model, learning, target = spec.model, spec.learning, spec.target
-    ends = spec.has_end or spec.streams.reset_after_s is not None
+    model, learning, target, layout = spec.model, spec.learning, spec.target, layout_of(spec)
     return arrays.Plan(
         features=spec.n_features,
         with_dt=int(spec.inputs.dt),
-        previous=spec.n_previous if spec.inputs.previous_target else 0,
+        previous=spec.n_previous if spec.inputs.previous_target and target.classes is None else 0,
+        symbols=len(spec.symbols),
+        previous_class=spec.n_looked_up - spec.n_classes - 1 if spec.shows_class else -1,
         fields=spec.n_targets,
         classes=spec.n_classes,
+        open_classes=int(target.is_open),
+        dense=layout.dense,
+        width=layout.gate_width,
+        head=layout.head,
         loss=CROSS_ENTROPIES[model.readout] if model.classifies else REGRESSION_LOSSES[model.effective_loss],
         rls=int(model.readout == "rls"),
         lags=model.lags if model.readout == "rls" else 0,
@@ -102,13 +110,14 @@ def plan_of(spec: LearnerSpec) -> arrays.Plan:
         k1=learning.k1,
         k2=learning.k2,
         # A sequence may end at any step, and its last window starts k2 steps before.
-        stride=1 if ends else learning.k1,
+        stride=1 if spec.may_end else learning.k1,
         batch_size=learning.batch_size,
         known=KNOWN[target.known],
         horizon=target.horizon,
         scale=int(learning.scale),
         reset_after_ms=-1 if spec.streams.reset_after_s is None else round(1000 * spec.streams.reset_after_s),
         optimizer=OPTIMIZERS[learning.optimizer],
+        schedule=SCHEDULES[learning.schedule],
         rule=RULES["tbptt"],
     )
 
@@ -118,7 +127,7 @@ def _newest_at(spec: LearnerSpec) -> int:
     if not spec.n_regressors:
         return -1
     if spec.model.lags:
-        return spec.model.hidden_size + spec.n_inputs
+        return spec.model.hidden_size + spec.n_multiplied
     if not spec.inputs.previous_target:
         return -1
     # With a baseline the newest change stands behind the newest value.
@@ -136,6 +145,9 @@ def hyper_of(spec: LearnerSpec) -> arrays.Hyper:
     bound = None if spec.model.effective_loss == "quantile" else learning.polyak_bound
     return arrays.Hyper(
         lr=float(learning.lr),
+        schedule_updates=float(learning.schedule_updates),
+        schedule_decay=math.exp(-1.0 / learning.schedule_updates),
+        schedule_least=float(learning.schedule_least),
         momentum=float(learning.momentum),
         rmsprop_alpha=float(learning.rmsprop_alpha),
         beta1=float(learning.betas[0]),
@@ -168,6 +180,9 @@ def dtype_of(spec: LearnerSpec) -> type:
 def new_model(spec: LearnerSpec, theta: npt.NDArray[Any]) -> arrays.Model:
     """A model that has learned nothing, with the weights theta (P,)."""
     model = allocate(arrays.Model, sizes_of(spec), dtype_of(spec))._replace(theta=theta)
+    # Of an open set "other" is there from the beginning, and where texts have one, their end.
+    reserved = 1 + int(spec.text is not None and spec.text.mark_end)
+    model.outputs_in_use[0] = reserved if spec.target.is_open else spec.n_outputs
     rls.start(model.readout, spec.model.rls_prior, plan_of(spec).newest_at)
     return model
 

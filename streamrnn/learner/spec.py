@@ -363,6 +363,12 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return self.inputs.previous_target and self.target.classes is not None
 
     @property
+    def may_end(self) -> bool:
+        """Whether a sequence may end, at any step."""
+        resets = self.text is not None and not self.text.carry
+        return self.has_end or resets or self.streams.reset_after_s is not None
+
+    @property
     def n_previous(self) -> int:
         """Columns that show the previous target: one per class, or per field (two with a baseline)."""
         if self.target.classes is not None:

@@ -19,6 +19,7 @@ from streamrnn.learner.axes import AXES
 from streamrnn.learner.lowering import dtype_of, sizes_of
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.validity import require_sound
+from streamrnn.learner.vocabulary import require_vocabularies, symbols_in
 
 Array = npt.NDArray[Any]
 
@@ -56,7 +57,8 @@ class LearnerState:
     spec
         Its specification.
     model
-        The arrays of ``MODEL``.
+        The arrays of ``MODEL``, and those of open sets of symbols, which are as long as they have symbols
+        (``vocabulary``).
     streams
         The arrays of ``STREAMS``.
     keys
@@ -97,6 +99,7 @@ class LearnerState:
             raise ValueError("the state gives one stream two slots")
         require_shapes(self.model, MODEL, spec)
         require_shapes(self.streams, STREAMS, spec, slots)
+        require_vocabularies(spec, self.model)
         require_sound(spec, self.model, self.streams, self.keys, beginning=beginning)
 
 
@@ -110,9 +113,9 @@ def spec_differences(old: LearnerSpec, new: LearnerSpec) -> list[str]:
     """
     before, now = _leaves(_as_json(old)), _leaves(_as_json(new))
     return [
-        f"{name}: {before[name]!r} in the state, {now[name]!r} here"
-        for name in before
-        if before[name] != now[name] and name != "streams.max_streams"
+        f"{name}: {before.get(name)!r} in the state, {now.get(name)!r} here"
+        for name in {**before, **now}
+        if before.get(name) != now.get(name) and name != "streams.max_streams"
     ]
 
 
@@ -145,11 +148,13 @@ def require_shapes(
 ) -> None:
     """Raise ValueError unless these are the arrays that are declared, all of them and no others, as ``spec`` has them.
 
+    Those of open sets of symbols, which are of no certain length, may stand beside them.
     ``rows``: how many slots they are for, where there is a row for each.
     """
+    of_symbols = () if rows is not None else symbols_in(spec, arrays)
     if lacking := [name for name in table if name not in arrays]:
         raise ValueError(f"the state lacks {', '.join(lacking)}")
-    if unknown := [name for name in arrays if name not in table]:
+    if unknown := [name for name in arrays if name not in table and name not in of_symbols]:
         raise ValueError(f"the state holds {', '.join(unknown)}, which no learner of this version keeps")
     sizes, precision = sizes_of(spec), dtype_of(spec)
     first = () if rows is None else (rows,)
@@ -215,6 +220,18 @@ class TargetStatistics:
         return cls(count.copy(), mean.copy(), np.sqrt(m2 / np.maximum(count, 1.0)))
 
 
+_OF_SYMBOLS = (
+    "Of each open set of symbols, as long as it has symbols by now (`vocabulary_symbols0_`, ... of inputs and",
+    "`vocabulary_classes_` stand before the names):",
+    "",
+    "| array | type | holds |",
+    "|---|---|---|",
+    "| `texts` | uint8 | its symbols as UTF-8, one after the other, in the order of their numbers |",
+    "| `ends` | int64 | where each ends |",
+    "| `overflowed` | int64 | one number: how often a symbol came that there was no number for |",
+)
+
+
 def markdown() -> str:
     """All arrays of a state as Markdown tables: what stands in ``learner/ARRAYS.md``."""
     return "\n".join(
@@ -226,6 +243,8 @@ def markdown() -> str:
             "Of each stream, one row for its slot:",
             "",
             *_rows(STREAMS),
+            "",
+            *_OF_SYMBOLS,
             "",
             "| axis | counts |",
             "|---|---|",

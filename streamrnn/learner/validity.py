@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streamrnn.core.counts import WINDOWS_IN_BATCH
+from streamrnn.core.counts import RECORDS_PREDICTED, WINDOWS_IN_BATCH
 from streamrnn.core.drift import CHUNK, SLOW
 from streamrnn.core.inputs import LARGEST
 from streamrnn.core.rivals import MEMORY
@@ -181,6 +181,10 @@ def model_ranges(spec: LearnerSpec) -> dict[str, Rule]:
         "rival_count": COUNT,
         "typical": _classes(spec) or MEAN,  # a class is a place in the array below
         "class_counts": COUNT,
+        "surprises": Range(0.0),
+        "surprise_count": COUNT,
+        "in_batch": Range(0, 1),
+        "outputs_in_use": Range(1, max(1, spec.n_outputs)),
         "recent_errors": Range(0.0, _ROUNDED * MEMORY * DIFFERENCE.most),
         "counters": COUNT,
         "gauges": ANYTHING,
@@ -216,6 +220,9 @@ def stream_ranges(spec: LearnerSpec) -> dict[str, Rule]:
         "change_m2": SQUARES,
         "change_watch": WATCH,
         "remembered": ANYTHING,  # it is scored, which is all that is done with it
+        "looked_up": Range(-1, spec.n_looked_up - 1),
+        "surprises": Range(0.0),
+        "surprise_count": COUNT,
         "remembered_rivals": classes or Range(MEAN.least, MEAN.most, unknown=True),
         "regressors": Range(-_ROUNDED * LARGEST, _ROUNDED * LARGEST),
         "scaling": SCALING,
@@ -262,7 +269,8 @@ def require_sound_streams(
 ) -> None:
     """The same for what is kept per stream, of all slots or of some."""
     _require_ranges(streams, stream_ranges(spec), beginning)
-    _require_counted(model, streams)
+    _require_counted(spec, model, streams)
+    _require_in_use(spec, model, streams)
     _require_order(model, streams["seen"], keys)
 
 
@@ -311,15 +319,29 @@ def _require_batch(spec: LearnerSpec, model: Mapping[str, Array]) -> None:
         raise ValueError("the state holds gradients of a batch, and says that no window waits for one")
 
 
-def _require_counted(model: Mapping[str, Array], streams: Mapping[str, Array]) -> None:
+def _require_counted(spec: LearnerSpec, model: Mapping[str, Array], streams: Mapping[str, Array]) -> None:
     """No stream has seen more than there was, and no event stands at a step that is yet to come."""
-    records = int(model["arrivals"][0])
+    # Of texts each unit is predicted, and a step.
+    steps = int(model["counters"][RECORDS_PREDICTED] if spec.text is not None else model["arrivals"][0])
     for name in ("steps", "history_count", "event_count"):
-        if (counts := streams[name]).size and counts.max() > records:
-            raise ValueError(f"the state's {name!r} counts {counts.max()}, and {records} records came")
+        if (counts := streams[name]).size and counts.max() > steps:
+            raise ValueError(f"the state's {name!r} counts {counts.max()}, and {steps} records came")
     newest = streams["event_step"].max(axis=1, initial=-1)
     if ((newest >= 0) & (newest >= streams["steps"])).any():
         raise ValueError("the state's 'event_step' names steps that are yet to come")
+
+
+def _require_in_use(spec: LearnerSpec, model: Mapping[str, Array], streams: Mapping[str, Array]) -> None:
+    """Nothing is remembered of a class that has not come yet."""
+    if not spec.target.is_open:
+        return
+    in_use = int(model["outputs_in_use"][0])
+    held = {"typical": model["typical"]} | {
+        name: streams[name] for name in ("y", "newest", "last_known", "remembered_rivals")
+    }
+    for name, array in held.items():
+        if array.size and np.fmax.reduce(array, axis=None) >= in_use:
+            raise ValueError(f"the state's {name!r} names classes that are none of the {in_use} in use")
 
 
 def _require_order(model: Mapping[str, Array], seen: Array, keys: Sequence[bytes | None]) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamrnn.learner.block import Units
+from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.symbols import OTHER, Label, Symbols
 from streamrnn.learner.values import canonical_text
 
@@ -135,14 +136,20 @@ class Vocabulary:
         self.overflowed = int(state["overflowed"][0])
 
 
+_MOST_BYTES_BESIDE = 1 << 12
+"""Of an open set: what a file says of its arrays, and its count."""
+
+_KEPT = {"texts": np.uint8, "ends": np.int64, "overflowed": np.int64}
+"""What is kept of an open set, each a vector: the UTF-8 of its symbols in the order of their numbers, where each ends,
+and one count."""
+
+
 def require_vocabulary(symbols: Symbols, state: Mapping[str, npt.NDArray[Any]]) -> None:
     """Raise ValueError for what no vocabulary of an open set can have come to."""
-    for name, dtype in (("texts", np.uint8), ("ends", np.int64), ("overflowed", np.int64)):
+    for name, dtype in _KEPT.items():
         if name not in state or state[name].dtype != dtype or state[name].ndim != 1:
             found = f"{state[name].dtype}{list(state[name].shape)}" if name in state else "nothing"
             raise ValueError(f"{name} must be a vector of {np.dtype(dtype)}, found {found}")
-    if unknown := state.keys() - {"texts", "ends", "overflowed"}:
-        raise ValueError(f"it holds {', '.join(sorted(unknown))}, which no vocabulary keeps")
     ends, overflowed = state["ends"], state["overflowed"]
     if len(ends) > symbols.max:
         raise ValueError(f"it has {len(ends)} symbols, the set takes {symbols.max}")
@@ -163,6 +170,65 @@ def require_vocabulary(symbols: Symbols, state: Mapping[str, npt.NDArray[Any]]) 
             raw.decode()
     except UnicodeDecodeError as error:
         raise ValueError(f"it has a symbol that is not UTF-8: {error}") from None
+
+
+def open_sets(spec: LearnerSpec) -> dict[str, Symbols]:
+    """The open sets of a learner, by the beginning of the names that their arrays have in its state."""
+    sets = {f"symbols{i}": symbols for i, symbols in enumerate(spec.symbols)} | {"classes": spec.target.symbols}
+    return {f"vocabulary_{name}_": symbols for name, symbols in sets.items() if symbols is not None and symbols.open}
+
+
+def symbols_in(spec: LearnerSpec, model: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of all open sets among those of a state."""
+    return {first + name: model[first + name] for first in open_sets(spec) for name in _KEPT if first + name in model}
+
+
+def begun_with(spec: LearnerSpec, model: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    """The same for a learner whose log begins anew: the symbols keep their numbers, nothing is counted yet."""
+    counts = {first + "overflowed": np.zeros(1, np.int64) for first in open_sets(spec)}
+    return {**symbols_in(spec, model), **counts}
+
+
+def most_kept(spec: LearnerSpec) -> int:
+    """Bytes that they take at most."""
+    sets = open_sets(spec).values()
+    return sum(of.max * (LONGEST_SYMBOL + np.dtype(np.int64).itemsize) + _MOST_BYTES_BESIDE for of in sets)
+
+
+class Vocabularies:
+    """All of a learner's: those of its inputs that are symbols, and that of its classes."""
+
+    def __init__(self, spec: LearnerSpec) -> None:
+        self.of_inputs = tuple(map(Vocabulary, spec.symbols))
+        marked = spec.text is not None and spec.text.mark_end
+        self.of_classes = None if spec.target.symbols is None else Vocabulary(spec.target.symbols, end=marked)
+        classes = () if self.of_classes is None else (self.of_classes,)
+        self._open = dict(
+            zip(open_sets(spec), (of for of in (*self.of_inputs, *classes) if of.symbols.open), strict=True)
+        )
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """What has to be kept of them, by the names it has in a learner's state; copies."""
+        return {first + name: array for first, of in self._open.items() for name, array in of.state().items()}
+
+    def resume(self, model: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Go on from the arrays of a state that ``require_vocabularies`` passed."""
+        for first, of in self._open.items():
+            of.resume({name: model[first + name] for name in _KEPT})
+
+
+def require_vocabularies(spec: LearnerSpec, model: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Raise ValueError for open sets that no learner of ``spec`` can have come to, or that are not of its network."""
+    for first, symbols in open_sets(spec).items():
+        try:
+            require_vocabulary(symbols, {name: model[first + name] for name in _KEPT if first + name in model})
+        except ValueError as error:
+            raise ValueError(f"the state's {first}...: {error}") from None
+    if spec.target.is_open:
+        marked = spec.text is not None and spec.text.mark_end
+        known, in_use = 1 + int(marked) + len(model["vocabulary_classes_ends"]), int(model["outputs_in_use"][0])
+        if known != in_use:
+            raise ValueError(f"the state has {in_use} classes in use, its vocabulary has {known}")
 
 
 def _cut(state: Mapping[str, npt.NDArray[Any]]) -> list[bytes]:

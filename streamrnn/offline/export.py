@@ -9,7 +9,7 @@ for ``model.warm_start`` of another job.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -172,4 +172,4 @@ def _without_times(state: LearnerState) -> LearnerState:
     streams["last_ms"] = np.zeros_like(streams["last_ms"])
     streams["seen"] = streams["seen"].copy()
     streams["seen"][:, [LAST_SEEN, LIVED, FIRST]] = 0
-    return LearnerState(state.spec, model, streams, state.keys)
+    return replace(state, model=model, streams=streams)

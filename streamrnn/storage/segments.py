@@ -15,6 +15,7 @@ from streamrnn.errors import CheckpointError, CorruptCheckpoint
 from streamrnn.learner.lowering import dtype_of, sizes_of
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import MODEL, STREAMS
+from streamrnn.learner.vocabulary import most_kept
 from streamrnn.storage.tensors import Arrays
 
 _INDEX_BYTES = 9  # of each key: where it ends, and whether there is one
@@ -66,7 +67,7 @@ def most_bytes(spec: LearnerSpec, rows: int | None) -> int:
     table, count = (MODEL, 1) if rows is None else (STREAMS, rows)
     sizes, precision = sizes_of(spec), dtype_of(spec)
     own = sum(math.prod(of.shape(sizes)) * np.dtype(of.dtype(precision)).itemsize for of in table.values())
-    beside = 0 if rows is None else LONGEST_KEY + _INDEX_BYTES
+    beside = most_kept(spec) if rows is None else LONGEST_KEY + _INDEX_BYTES
     return count * (own + beside) + _MOST_BYTES_BESIDE
 
 

@@ -133,6 +133,6 @@ def test_errors_of_rivals_are_left_out_where_the_model_s_are(bad: float) -> None
     nothing = np.full(2, np.nan)
     for error in (np.array([bad, 1.0]), np.array([2.0, 1.0])):
         rivals = np.array([[3.0, 4.0], [5.0, 6.0]])
-        worth.add(metrics, spec, Predictions(nothing, nothing, error, error, nothing, rivals, nothing, nothing))
+        worth.add(metrics, spec, Predictions(nothing, nothing, error, error, nothing, rivals, nothing, rivals, nothing))
     sums = [registry.get_sample_value("streamrnn_rival_error_sum", {**LABELS, "rival": r}) for r in rivals_of(spec)]
     assert sums == ([8 + 5, 10 + 6] if np.isnan(bad) else [8, 10])

@@ -119,7 +119,6 @@ def forged(**changed: Any) -> dict[str, Any]:
         (forged(overflowed=[-1]), "overflowed: expected one count"),
         (forged(overflowed=[1, 2]), "overflowed: expected one count"),
         ({}, "texts must be a vector of uint8, found nothing"),
-        ({**forged(), "more": np.zeros(1)}, "it holds more, which no vocabulary keeps"),
         ({**forged(), "ends": np.zeros(2)}, r"ends must be a vector of int64, found float64\[2\]"),
     ],
 )

@@ -22,16 +22,29 @@ def bits_of(learner: Learner) -> Bits:
 
 def bits_of_predictions(*parts: Predictions) -> Bits:
     """The predictions of consecutive blocks, bit for bit."""
-    names = Predictions.__slots__
-    return {name: np.concatenate([getattr(p, name) for p in parts]).tobytes() for name in names}
+    names = [name for name in Predictions.__slots__ if name != "texts"]
+    bits = {name: np.concatenate([getattr(p, name) for p in parts]).tobytes() for name in names}
+    for name in ("loss", "number"):
+        bits[f"texts.{name}"] = b"".join(getattr(p.texts, name).tobytes() for p in parts if p.texts is not None)
+    bits["texts.units"] = b"".join(np.diff(p.texts.bounds).tobytes() for p in parts if p.texts is not None)
+    return bits
 
 
 def one_by_one(learner: Learner, block: Block) -> Predictions:
     """What ``process`` says of the block, from single calls."""
     n, one = len(block), learner._one
     value = np.zeros((n, learner.spec.n_outputs))
+    pairs = np.zeros((n, 2)), np.zeros((n, 2))
     predictions = Predictions(
-        value, np.zeros(n, np.int64), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros((n, 2)), np.zeros(n), np.zeros(n)
+        value,
+        np.zeros(n, np.int64),
+        np.zeros(n),
+        np.zeros(n),
+        np.zeros(n),
+        pairs[0],
+        np.zeros(n),
+        pairs[1],
+        np.zeros(n),
     )
     for i in range(len(block)):
         if block.kind[i] == CLOSE:
@@ -40,9 +53,10 @@ def one_by_one(learner: Learner, block: Block) -> Predictions:
         else:
             predictions.value[i] = learner.step(
                 block.keys[i], block.kind[i], block.x[i], block.y[i], block.time_ms[i],
-                end=block.end[i], event=block.event[i],
+                end=block.end[i], event=block.event[i], symbols=[column[i] for column in block.symbols],
+                label=None if block.labels is None else block.labels[i],
             )  # fmt: skip
-        for name in Predictions.__slots__[1:]:
+        for name in Predictions.__slots__[1:-1]:
             getattr(predictions, name)[i] = getattr(one, name)[0]
     return predictions
 
