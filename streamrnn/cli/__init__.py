@@ -12,6 +12,7 @@ stopped without its last checkpoint, 130 Ctrl-C. An error a user can meet ends i
     start             takes the directory where the command was started off the path of imports, first of all
     terminal          text from anywhere, as a terminal may be given it
     show              how jobs, evaluations and samples of records are laid out
+    show_symbols      what is said of sets of symbols, and of their memory
     show_checkpoints  how checkpoints are
     changes           which settings changed since the job's checkpoints were written
     options           options that several commands share, or that take many lines

@@ -15,9 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from streamrnn.broker.kafka_settings import reading_bytes
+from streamrnn.cli import show_symbols
 from streamrnn.job.config import Config
 from streamrnn.job.job_file import warnings
 from streamrnn.job.sample import Sample
+from streamrnn.learner.features import Symbol
 from streamrnn.learner.lowering import bytes_per_slot, layout_of, most_bytes
 from streamrnn.offline.evaluation import Report
 from streamrnn.offline.scoring import HIGHER_IS_BETTER, MODEL
@@ -91,7 +93,8 @@ def job(config: Config) -> RenderableType:
     table.add_row("checkpoints", f"{config.checkpoint.directory}, every {config.checkpoint.interval_s:g} s")
     http = config.http
     table.add_row("metrics", "none" if http is None else f"{http.address}/metrics, {http.audience}")
-    remarks = [Text.assemble(("warning: ", "bold yellow"), (text, "yellow")) for text in warnings(config)]
+    found = [*warnings(config), *show_symbols.remarks(config)]
+    remarks = [Text.assemble(("warning: ", "bold yellow"), (text, "yellow")) for text in found]
     return Group(table, *remarks)
 
 
@@ -111,20 +114,24 @@ def _features(config: Config) -> str:
     for feature in config.features:
         encoder = type(feature).__struct_config__.tag
         width = len(feature.columns)
-        parts.append(f"{feature.field} ({encoder}{f', {width}' if width > 1 else ''})")
+        more = show_symbols.of_set(feature.symbols) if isinstance(feature, Symbol) else width if width > 1 else ""
+        parts.append(f"{feature.field} ({encoder}{more and f', {more}'})")
     return ", ".join(parts)
 
 
 def _inputs(config: Config) -> str:
     spec = config.learner_spec()
     parts = [f"{spec.n_features} of features"]
+    if spec.symbols:
+        parts.append(f"{sum(symbols.size for symbols in spec.symbols):,} of symbols (looked up)")
     if config.inputs.dt:
         parts.append("1 dt")
     if config.inputs.previous_target:
-        parts.append(f"{spec.n_previous + spec.n_targets} previous_target (value, known or not)")
+        how = "class, known or not; looked up" if spec.shows_class else "value, known or not"
+        parts.append(f"{spec.n_previous + spec.n_targets:,} previous_target ({how})")
     if len(parts) == 1:
         parts.append("none derived")
-    return f"{layout_of(spec).n_inputs} columns: {', '.join(parts)}"
+    return f"{spec.n_inputs:,} columns: {', '.join(parts)}"
 
 
 def _model(config: Config) -> str:
@@ -139,9 +146,11 @@ def _model(config: Config) -> str:
 
 def _target(config: Config) -> str:
     target = config.target
+    if config.input.text is not None:
+        return show_symbols.of_text(config)
     names = ", ".join(target.fields)
-    if target.labels is not None:
-        names += f", one of {', '.join(map(str, target.labels))}"
+    if target.symbols is not None:
+        names += f", one of {show_symbols.of_set(target.symbols)}"
     if target.known == "forecast":
         ahead = f"the stream's next {target.horizon} values" if target.horizon > 1 else "the next value"
         if target.period:

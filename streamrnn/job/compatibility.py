@@ -28,6 +28,7 @@ def misfits(model: ModelFile, trained: LearnerSpec, encoder: FeatureEncoder, her
         *(line for line in refusals(trained, here) if not line.startswith("n_features:")),  # columns are named below
         *_columns(trained, model.columns, encoder),
         *_encoders(model, encoder),
+        *_symbols(model, trained, encoder),
         *_estimator(model.owner),
         *_classes(model.owner, trained.target, here.target),
         *_targets(model.owner, trained.target, here.target),
@@ -64,6 +65,23 @@ def _encoders(model: ModelFile, encoder: FeatureEncoder) -> list[str]:
         if isinstance(feature, Hash) and 0 < (n := len({*feature.columns} & {*model.columns})) < feature.buckets:
             lines.append(f"features: {feature.field}: {n} buckets in what was learned, {feature.buckets} here")
     return [*lines, *_hashing(model, encoder)]
+
+
+def _symbols(model: ModelFile, trained: LearnerSpec, encoder: FeatureEncoder) -> list[str]:
+    """Fields that are looked up must be the same, in their order: what was learned knows their sets by their place.
+
+    That the sets agree is for ``refusals`` to say.
+    """
+    listed = model.owner.get("parameters", {}).get("features") or ()
+    before = [str(f.get("field")) for f in listed if isinstance(f, dict) and f.get("encoder") == "symbol"]
+    if len(before) != len(trained.symbols) or len(encoder.symbols) != len(before):
+        return []  # nothing names them, or their number differs, which is a refusal already
+    if before == list(encoder.symbol_fields):
+        return []
+    return [
+        f"features: the symbols of {_listed(before)} in what was learned, of {_listed(encoder.symbol_fields)} here; "
+        "declare the same fields in the order they were learned"
+    ]
 
 
 def _hashing(model: ModelFile, encoder: FeatureEncoder) -> list[str]:

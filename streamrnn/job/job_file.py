@@ -22,6 +22,7 @@ from streamrnn.job.config import Config
 from streamrnn.job.http_config import HttpConfig
 from streamrnn.job.refusal import explain
 from streamrnn.job.yaml_text import MOST_BYTES, read
+from streamrnn.learner.features import Symbol
 from streamrnn.system.reading import read as read_file
 
 SHORT_TOKEN = 16
@@ -142,6 +143,7 @@ def warnings(config: Config) -> list[str]:
             found.append(
                 "commit_interval_ms: more than half of kafka.session_timeout_s; the group may be lost between commits"
             )
+    found += _shown_twice(config)
     found += _of_http(config.http)
     streams = config.streams
     if streams.ttl_s is not None and streams.reset_after_s is not None and streams.ttl_s < streams.reset_after_s:
@@ -151,6 +153,19 @@ def warnings(config: Config) -> list[str]:
             "checkpoint.on_gap: continue: records lost from the log are skipped; the state is then not that of the log"
         )
     return found
+
+
+def _shown_twice(config: Config) -> Iterator[str]:
+    """Symbols that are an input already, as the newest class."""
+    target = config.target
+    if target.known != "forecast" or target.classes is None or not config.inputs.previous_target:
+        return
+    for i, feature in enumerate(config.features):
+        if isinstance(feature, Symbol) and feature.field in target.fields:
+            yield (
+                f"features[{i}].field: {feature.field!r} is shown twice: inputs.previous_target shows the newest "
+                "class, which is this record's; drop the feature"
+            )
 
 
 def _of_http(http: HttpConfig | None) -> Iterator[str]:

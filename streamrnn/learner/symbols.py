@@ -43,7 +43,7 @@ class Symbols(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         given = [name for name in ("values", "bytes", "open") if getattr(self, name) not in (None, False)]
         if len(given) != 1:
             found = " and ".join(given) or "none of them"
-            raise ValueError(f"symbols: exactly one of values, bytes and open is needed; found {found}")
+            raise ValueError(f"exactly one of values, bytes and open is needed; found {found}")
         if self.values is not None and len({(type(v), v) for v in self.values}) != len(self.values):
             raise ValueError(f"values: must differ, got {list(self.values)}")
 

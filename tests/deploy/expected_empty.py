@@ -15,6 +15,7 @@ EMPTY_WHILE_HEALTHY = {
     "streamrnn_label_delay_seconds": "targets come with their records",
     "streamrnn_(late|lost|unmatched)_labels_total": "targets come with their records",
     "streamrnn_mixture_share": "the readout is no mixture",
+    "streamrnn_(vocabulary_|symbols_beyond_|surprise_)": "numbers are predicted, and no feature is a symbol",
     "ALERTS": "no alert is active",
 }
 """Patterns of names, each with the reason."""

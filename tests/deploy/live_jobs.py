@@ -88,7 +88,7 @@ def _walk() -> Iterator[Message]:
 
 def _classes() -> Iterator[Message]:
     for i in itertools.count():
-        yield _message(f"s{i % 3}", x=i % 7, y="abc"[i % 3])
+        yield _message(f"s{i % 3}", x=i % 7, page=f"/{i % 4}", y="abc"[i % 3])
 
 
 def _spoilt() -> Iterator[Message]:
@@ -187,7 +187,7 @@ learning: {lr: 0.00001}
     "classes": Kind(
         _classes,
         """
-features: [{field: x, encoder: numeric}]
+features: [{field: x, encoder: numeric}, {field: page, encoder: symbol, symbols: {open: true, max: 2}}]
 target: {fields: [y], classes: [a, b, c]}
 model: {hidden_size: 4, readout: softmax}
 """,

@@ -16,6 +16,7 @@ from streamrnn.errors import ConfigError
 from streamrnn.job.config import Config
 from streamrnn.job.fingerprint import fingerprint
 from streamrnn.job.job_file import json_schema, load, parse, warnings
+from streamrnn.learner.symbols import Symbols, TextSpec
 from tests.support.jobs import EXAMPLES, yaml
 
 PASSWORD = "correct-horse-battery"
@@ -178,6 +179,86 @@ def test_a_refusal_names_the_field_what_was_found_and_what_is_allowed(text: str,
 )
 def test_rules_between_fields(text: str, expected: str) -> None:
     assert expected in refusal(text)
+
+
+def texts(text: str = "{field: message}", **changes: str | None) -> str:
+    return yaml(**{"input": f"{{topic: departures, text: {text}}}", "target": None, **changes})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (texts(target="{fields: [delay]}"), "target: found beside input.text; what is predicted of a text is its own"),
+        (texts(target="{fields: [y], known: label, event_field: e, label_field: l}"), "Leave target out"),
+        (texts(inputs="{previous_target: false}"), "inputs.previous_target: found false beside input.text"),
+        (texts(model="{readout: logistic}"), "model.readout: found 'logistic' beside input.text; the units of a text"),
+        (texts(model="{readout: rls}"), "leave it out or say softmax"),
+        (texts(model="{loss: squared}"), "model.loss: 'squared' does not go with readout 'softmax'"),
+        (texts(features="[{field: message, encoder: numeric}]"), "features[0].field: 'message' is the text itself"),
+        (texts("{field: m, symbols: {open: true}}"), "input.text.symbols: found another set than the 256 bytes with"),
+        (texts("{field: m, unit: word, symbols: {bytes: true}}"), "input.text.symbols: found bytes: true with unit: w"),
+        (texts("{field: m, unit: word, symbols: {values: [a, b c]}}"), "input.text.symbols.values: found 'b c', which"),
+        (texts("{field: m, unit: character, symbols: {values: [a, bc]}}"), "is not one character"),
+        (texts("{field: m, unit: token}"), "input.text.unit: found the text 'token'"),
+        (texts("{unit: word}"), "input.text.field: required, but missing"),
+        (texts("{field: m, symbols: {}}"), "input.text.symbols: exactly one of values, bytes and open"),
+        (
+            yaml(target="{fields: [a], classes: {open: true}}", model="{readout: logistic}"),
+            "target.classes: readout 'logistic' needs exactly 2, got an open set",
+        ),
+        (
+            yaml(target="{fields: [a], classes: {open: true}}", model="{readout: linear}"),
+            "target.classes: readout 'linear' predicts numbers and takes no classes",
+        ),
+        (yaml(target="{fields: [a], known: forecast, horizon: 2, classes: {open: true}}"), "horizon: of classes the n"),
+        (yaml(target="{fields: [a], classes: {open: true}, missing: zero}"), "missing: zero needs exactly one class"),
+        (yaml(target="{fields: [a], classes: {open: true, bytes: true}}"), "found bytes and open"),
+        (yaml(output="{topic: p, dead_letter_topic: d, top: 0}"), "output.top: found 0"),
+    ],
+)
+def test_what_does_not_go_with_texts_and_symbols_says_what_to_do(text: str, expected: str) -> None:
+    assert expected in refusal(text)
+
+
+def test_a_job_of_texts_needs_no_target_and_chooses_softmax() -> None:
+    spec = parse(texts(features="[]"), {}).learner_spec()
+    assert (spec.text, spec.target.fields, spec.n_classes) == (TextSpec(), ("message",), 257)
+    assert (spec.model.readout, spec.model.effective_loss, spec.inputs.dt) == ("softmax", "cross_entropy", True)
+    words = parse(texts("{field: m.text, unit: word, carry: false, mark_end: false}"), {}).learner_spec()
+    assert words.text == TextSpec(unit="word", carry=False, mark_end=False)
+    assert words.target.classes == Symbols(open=True)
+    assert words.n_classes == 5_001
+
+
+@pytest.mark.parametrize(
+    ("target", "readout"),
+    [
+        ("{fields: [y]}", "linear"),
+        ("{fields: [y], classes: [a, b]}", "softmax"),
+        ("{fields: [y], known: forecast, classes: {open: true}}", "softmax"),
+    ],
+)
+def test_the_readout_follows_from_what_is_predicted_and_is_written_down(target: str, readout: str) -> None:
+    config = parse(yaml(target=target), {})
+    assert config.model.readout == readout
+    assert fingerprint(config) == fingerprint(parse(yaml(target=target, model=f"{{readout: {readout}}}"), {}))
+    assert config.learner_spec().model.readout == readout
+
+
+def test_symbols_among_the_features_are_looked_up_and_have_no_column() -> None:
+    looked_up = "{field: page, encoder: symbol, symbols: {open: true, max: 7}}"
+    spec = parse(yaml(features=f"[{looked_up}, {{field: a, encoder: numeric}}]"), {}).learner_spec()
+    assert (spec.n_features, spec.symbols, spec.n_looked_up) == (1, (Symbols(open=True, max=7),), 8)
+    alone = parse(yaml(features=f"[{looked_up}]", inputs="{dt: false, previous_target: false}"), {}).learner_spec()
+    assert (alone.n_features, alone.n_multiplied, alone.n_inputs) == (0, 0, 8)
+
+
+def test_a_symbol_that_is_shown_twice_is_a_warning() -> None:
+    page = "[{field: page, encoder: symbol, symbols: {open: true}}]"
+    target = "{fields: [page], known: forecast, classes: {open: true}}"
+    (warning,) = warnings(parse(yaml(features=page, target=target), {}))
+    assert "features[0].field: 'page' is shown twice" in warning
+    assert warnings(parse(yaml(features=page, target=target, inputs="{previous_target: false}"), {})) == []
 
 
 @pytest.mark.parametrize("word", ["on", "no", "NO", "Off", "yes", "010", "-07"])

@@ -22,6 +22,7 @@ from deploy.grafana.generate.promql import (
     total,
     worst,
 )
+from deploy.grafana.generate.symbols import symbols
 
 NAIVE: Steps = ((None, "transparent"), (0, "red"))
 FIRST = """
@@ -48,6 +49,7 @@ def build() -> str:
         section("How far back it learns", _reach()),
         section("What it predicts from", _inputs(), _mixture()),
         section("Labels and drift", _labels()),
+        symbols(),
     )
 
 
@@ -219,6 +221,7 @@ def _intervals() -> Line:
 
 def _steps() -> Line:
     updates = of("streamrnn_updates_total")
+    dropped = total(rate(of("streamrnn_windows_dropped_total")), "cause")
     return line(
         8,
         (
@@ -242,7 +245,9 @@ def _steps() -> Line:
                 "percentunit",
                 Query(ratio(of("streamrnn_gradient_clips_total"), updates, ""), "clipped"),
                 Query(ratio(of("streamrnn_steps_shortened_total"), updates, ""), "shortened"),
-                Query(_dropped(), "dropped: {{cause}}"),
+                Query(
+                    f"{dropped} / on () group_left {total(rate(of('streamrnn_windows_total')))}", "dropped: {{cause}}"
+                ),
             ),
         ),
         (
@@ -257,11 +262,6 @@ def _steps() -> Line:
             ),
         ),
     )
-
-
-def _dropped() -> str:
-    dropped = total(rate(of("streamrnn_windows_dropped_total")), "cause")
-    return f"{dropped} / on () group_left {total(rate(of('streamrnn_windows_total')))}"
 
 
 def _norms() -> tuple[Query, ...]:
