@@ -21,7 +21,9 @@ from streamrnn.demo.directory import MARKER, claimed
 from streamrnn.demo.text.account import Result
 from streamrnn.demo.text.compressors import bits_per_byte
 from streamrnn.demo.text.run import Options, run_text_demo
+from streamrnn.demo.text.writing import LENGTH, TEMPERATURE
 from streamrnn.errors import ConfigError
+from streamrnn.estimators.language_model import RNNLanguageModel
 from streamrnn.job.job_file import load
 
 SENTENCE = "the state of a stream is carried on and learned from a moment later \N{EN DASH} byte by byte\n"
@@ -96,6 +98,10 @@ def test_the_demo_repeats_itself_and_what_it_leaves_goes_on(tmp_path: Path) -> N
     np.testing.assert_array_equal(first.curve.mean, second.curve.mean)
     assert first.samples == second.samples
 
+    model = RNNLanguageModel.load(tmp_path / "demo" / "model.safetensors")
+    last = second.samples[-1]
+    assert last.at == len(data)
+    assert model.generate(LENGTH, TEMPERATURE, seed=last.at, key="text") == last.written
     config = load(tmp_path / "demo" / "job.yaml")
     assert config.embedded is not None
     assert EmbeddedLog(config.embedded.directory).commits("text")[("text", 0)].offset == len(first.source.ends)
