@@ -218,8 +218,9 @@ def _second_moments(array: Growing) -> None:
         if tensor.old.size == 0:
             continue
         # All of the tensor first; what is old then goes to its places.
-        tensor.new[...] = tensor.old.mean()
-        if tensor.columns is not None:
+        there = tensor.old.size > 0  # texts have no columns that are multiplied
+        tensor.new[...] = (tensor.old if there else array.old).mean()
+        if there and tensor.columns is not None:
             stay = tensor.columns != OUT
             tensor.new[:, tensor.columns[stay]] = tensor.old.mean(axis=0)[stay]
             tensor.new[tensor.rows] = tensor.old.mean(axis=1, keepdims=True)
