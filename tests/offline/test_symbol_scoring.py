@@ -32,7 +32,7 @@ def test_rivals_count_by_hand_as_here() -> None:
     """Of one stream a b a b, each first appearance scored as other, which alone is in use at the beginning."""
     model, often, after = scores(WORDS, records([("k", {"message": "a b a b"})]))
     assert model.scored == often.scored == after.scored == 4
-    # other: 1 of 1; then other again (one counted, two numbers in use), then a and b, of three numbers and none counted.
+    # other: 1 of 1; then other again (one counted, two numbers in use); then a and b, of three, and never counted.
     chances = [1.0, (1 + 1 / 2) / 2, (0 + 1 / 3) / 3, (0 + 1 / 3) / 4]
     assert often.values["bits per symbol"] == pytest.approx(-sum(map(math.log2, chances)) / 4)
     # Behind a came other once, behind b nothing.
