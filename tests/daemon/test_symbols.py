@@ -113,17 +113,26 @@ def test_metrics_count_symbols_units_and_bits(tmp_path: Path) -> None:
 
 
 def test_symbols_beyond_a_set_are_not_counted_again_while_they_are_replayed(tmp_path: Path) -> None:
-    made = scenario(tmp_path, "clicks")
-    whole = scenario(tmp_path / "whole", "clicks").run().value("streamrnn_symbols_beyond_total", field="page")
-    with pytest.raises(KilledError):
-        made.run(before={"commit": nth(4, KilledError())})
-    committed = made.mark()["offset"]
-    again = made.run()
-    assert again.value("streamrnn_replayed_records_total") > 0
-    first = SymbolScenario(tmp_path / "first", CLICKS)
-    first.write(JOBS["clicks"][1][:committed])
-    before = first.run().value("streamrnn_symbols_beyond_total", field="page")
-    assert again.value("streamrnn_symbols_beyond_total", field="page") == whole - before
+    config = example("next-event", **SMALL, target={"classes": {"open": True, "max": 3}})
+
+    def beyond(name: str, records: list[Written], *, lost: bool = False) -> tuple[float, int]:
+        """What a run counts, and how many records were committed before it."""
+        made = SymbolScenario(tmp_path / name, config, checkpoint_each=1_000)  # all of them are replayed
+        made.write(records)
+        if lost:
+            with pytest.raises(KilledError):
+                made.run(before={"commit": nth(6, KilledError())})
+        committed = made.mark()["offset"] if lost else 0
+        run = made.run()
+        assert run.value("streamrnn_replayed_records_total") == committed
+        return run.value("streamrnn_symbols_beyond_total", field="page"), committed
+
+    records = visits(200)
+    again, committed = beyond("again", records, lost=True)
+    before, _ = beyond("first", records[:committed])
+    whole, _ = beyond("whole", records)
+    assert before > 0
+    assert again == whole - before > 0
 
 
 def test_texts_that_cannot_be_learned_become_dead_letters_and_disturb_nothing(
