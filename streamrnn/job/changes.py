@@ -168,7 +168,7 @@ def former(config: Config, configuration: Mapping[str, Any]) -> Config:
             input=msgspec.convert(untold | msgspec.convert(configuration["input"], dict[str, Any]), InputConfig),
             features=msgspec.convert(configuration["features"], tuple[FeatureSpec, ...]),
             inputs=msgspec.convert(configuration["inputs"], InputSpec),
-            declared_target=msgspec.convert(configuration["target"], TargetSpec | None),
+            declared_target=msgspec.convert(configuration.get("target"), TargetSpec | None),
             model=msgspec.convert(configuration["model"], ModelSection),
             learning=msgspec.convert(configuration["learning"], LearningSpec),
             streams=msgspec.convert(configuration["streams"], StreamSpec),
@@ -234,8 +234,6 @@ def settings(config: Config) -> dict[str, Any]:
     """The settings of the job's fingerprint by dotted path, but for the features."""
     whole = learner_settings(config)
     del whole["features"]
-    if whole["target"] is None:  # of texts, whose section says all
-        del whole["target"]
     return dict(_leaves(whole))
 
 

@@ -44,7 +44,8 @@ def learner_settings(config: Config) -> dict[str, Any]:
         name: msgspec.to_builtins(getattr(config, name))
         for name in ("job", "features", "inputs", "model", "learning", "streams")
     }
-    parts["target"] = msgspec.to_builtins(config.declared_target)  # of texts none: what they predict stands in input
+    if config.declared_target is not None:  # of texts there is none: what they predict stands in input
+        parts["target"] = msgspec.to_builtins(config.declared_target)
     del parts["model"]["warm_start"]
     parts["model"]["loss"] = config.model.effective_loss
     source = msgspec.to_builtins(config.input)

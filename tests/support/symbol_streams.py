@@ -12,30 +12,23 @@ from typing import NamedTuple
 
 SCRIPTS: tuple[tuple[str, ...], ...] = (
     (
-        "sshd[{pid}]: Accepted publickey for {user} from 10.0.{byte}.{byte} port {port} ssh2",
-        "sshd[{pid}]: pam_unix(sshd:session): session opened for user {user}",
-        "sudo: {user} : COMMAND=/usr/bin/systemctl status {unit}",
-        "sshd[{pid}]: pam_unix(sshd:session): session closed for user {user}",
+        "sshd: accepted key for {user}",
+        "sshd: session opened for user {user}",
+        "sudo: {user} runs systemctl status",
+        "sshd: session closed for user {user}",
     ),
     (
-        "CRON[{pid}]: (root) CMD (/usr/local/bin/backup --target {unit})",
-        "backup: started for {unit}, {byte} files changed",
-        "backup: finished for {unit} without errors",
+        "cron: backup of {unit} begins",
+        "backup: {number} files of {unit} changed",
+        "backup: {unit} finished without errors",
     ),
-    (
-        "systemd[1]: Starting {unit}.service",
-        "systemd[1]: Started {unit}.service",
-        "{unit}[{pid}]: listening on 0.0.0.0:{port}",
-    ),
-    (
-        "nginx: GET /api/orders/{port} HTTP/1.1 200 {byte}",
-        "nginx: GET /static/logo.png HTTP/1.1 304 0",
-    ),
-    ("kernel: eth0: link is up at 1000 Mbps",),
+    ("systemd: starting {unit}", "systemd: started {unit}", "{unit}: listening on port 80"),
+    ("nginx: GET /orders/{number} 200", "nginx: GET /logo.png 304"),
+    ("kernel: eth0 link is up",),
 )
 WEIGHTS = (3, 2, 2, 6, 1)
 UNSEEN = "kernel: EXT4-fs error: unable to read inode block, remounting filesystem read-only"
-"""A line of which no word but the first has come before."""
+"""A line of which hardly a word has come before."""
 OUT_OF_ORDER = SCRIPTS[0][3]
 """A line that comes often, and never where ``line_out_of_order`` says."""
 
@@ -72,20 +65,21 @@ class LogLines:
         """A line with numbers and names in it."""
         chance = self._random
         return line.format(
-            pid=chance.randint(300, 30_000), port=chance.randint(1_024, 65_000), byte=chance.randint(0, 255),
+            number=chance.randint(1, 100_000),
             user=chance.choice(("root", "ada", "grace", "linus")),
             unit=chance.choice(("orders", "billing", "search")),
-        )  # fmt: skip
+        )
 
 
 class Visits:
-    """Visitors who go through a site, each page following from the two before; pages come and go, new ones for ever.
+    """Visitors who go through a site, each by habits of their own; pages come and go, new ones for ever.
 
-    Of ``shelves`` shelves the first pages are known from the beginning. With time visitors prefer other shelves (a
-    drift), and each shelf gets new pages, so that any bounded set of them overflows.
+    What a visitor does next hangs on more than the page they are on: from an item they go back to the shelf they came
+    from, or to the basket where they searched for it, and each prefers one shelf. With time the preferences change (a
+    drift), and now and then an item is one that nobody has seen, so that any bounded set of pages overflows.
     """
 
-    def __init__(self, visitors: int, seed: int, *, shelves: int = 4, drift: int = 5_000, growth: int = 200) -> None:
+    def __init__(self, visitors: int, seed: int, *, shelves: int = 6, drift: int = 10_000, growth: int = 200) -> None:
         self._random = random.Random(seed)
         self._at = {f"visitor-{i}": ("", "") for i in range(visitors)}
         self._shelves, self._drift, self._growth = shelves, drift, growth
@@ -95,26 +89,28 @@ class Visits:
         while True:
             visitor = self._random.choice(list(self._at))
             before, now = self._at[visitor]
-            page = self._next(before, now)
+            page = self._next(int(visitor.split("-")[1]), before, now)
             self._at[visitor] = now, page
             self._step += 1
             yield visitor, page
 
-    def _next(self, before: str, now: str) -> str:
-        chance, favourite = self._random, self._step // self._drift % self._shelves
+    def _next(self, visitor: int, before: str, now: str) -> str:
+        chance = self._random
         if now.startswith("/item/"):
-            # After an item back to its shelf, but from the basket's item to the basket.
-            return "/basket" if before == "/search" else f"/shelf/{now.split('/')[2]}"
+            return "/basket" if before == "/search" else before
         if now == "/basket":
             return "/pay" if chance.random() < 0.9 else "/"
         if now in ("", "/pay"):
             return "/"
-        if now.startswith("/shelf/"):
-            shelf, newest = now.split("/")[2], self._step // self._growth
-            item = newest if chance.random() < 0.1 else int(chance.random() ** 2 * 5)
-            return f"/item/{shelf}/{item}"
+        if now.startswith("/shelf/") and (now == before or chance.random() < 0.7):
+            return f"/item/{self._item()}"
         if now == "/search":
-            return f"/item/{favourite}/0"
-        if chance.random() < 0.3:
-            return "/search"
-        return f"/shelf/{favourite if chance.random() < 0.8 else chance.randrange(self._shelves)}"
+            return f"/item/{self._item()}"
+        if now == "/" and chance.random() < 0.9:
+            return f"/shelf/{(visitor + self._step // self._drift) % self._shelves}"
+        return "/search"
+
+    def _item(self) -> int:
+        """Mostly one of a few; now and then the newest there is."""
+        chance = self._random
+        return 10 + self._step // self._growth if chance.random() < 0.1 else int(chance.random() ** 2 * 5)

@@ -1,0 +1,133 @@
+"""Jobs of symbols through the daemon's own loop: the examples, on data made for the purpose, however it is cut."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamrnn.job.config import Config
+from tests.support.learners import differing
+from tests.support.scenario import KilledError, nth
+from tests.support.symbol_jobs import SymbolScenario, Written, alone, example, log_lines, visits
+
+SMALL = {"model": {"hidden_size": 6}, "learning": {"k1": 2, "k2": 8}}
+FEW = {"open": True, "max": 12}
+CLICKS = example("next-event", **SMALL, target={"classes": FEW})
+LINES = example("log-anomaly", **SMALL)
+LETTERS = example(
+    "log-anomaly", **SMALL, input={"text": {"field": "message", "unit": "character", "carry": False, "symbols": FEW}}
+)
+BYTES = example("log-anomaly", **SMALL, input={"text": {"field": "message", "mark_end": False}}, output={"top": 2})
+JOBS: dict[str, tuple[Config, list[Written]]] = {
+    "clicks": (CLICKS, visits(150)),
+    "lines": (LINES, log_lines(120)),
+    "letters": (LETTERS, log_lines(120)),
+    "bytes": (BYTES, [*log_lines(60), ("host-1", {"message": ""}), *log_lines(60, seed=2)]),
+}
+each = pytest.mark.parametrize("name", JOBS)
+
+
+def scenario(directory: Path, name: str) -> SymbolScenario:
+    config, records = JOBS[name]
+    made = SymbolScenario(directory, config)
+    made.write(records)
+    return made
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, SymbolScenario]:
+    found = {}
+    for name in JOBS:
+        found[name] = scenario(tmp_path_factory.mktemp(name), name)
+        found[name].run()
+    return found
+
+
+@each
+def test_the_daemon_says_what_the_learner_alone_says_of_all_records_at_once(
+    undisturbed: dict[str, SymbolScenario], name: str
+) -> None:
+    made = undisturbed[name]
+    lines, bits = alone(made.config(), made.records("in"))
+    assert list(made.predictions().values()) == lines
+    assert len(lines) == len(JOBS[name][1])
+    assert differing(made.saved(), bits) == []
+
+
+@each
+def test_any_cut_of_the_log_into_polls_gives_the_same_bytes(
+    tmp_path: Path, undisturbed: dict[str, SymbolScenario], name: str
+) -> None:
+    made = scenario(tmp_path, name)
+    made.run(seed=7)
+    assert made.predictions() == undisturbed[name].predictions()
+    assert made.mark()["digest"] == undisturbed[name].mark()["digest"]
+
+
+@each
+@pytest.mark.parametrize("fault", ["stopped", "killed before a commit", "killed after one"])
+def test_a_restart_anywhere_gives_the_same_bytes(
+    tmp_path: Path, undisturbed: dict[str, SymbolScenario], name: str, fault: str
+) -> None:
+    made = scenario(tmp_path, name)
+    for seed in range(2):
+        if fault == "stopped":
+            made.run(seed=seed, stop_after=3)
+            continue
+        hooks: dict[str, Any] = {"after" if "after" in fault else "before": {"commit": nth(2, KilledError())}}
+        with pytest.raises(KilledError):
+            made.run(seed=seed, **hooks)
+    made.run()
+    assert made.predictions() == undisturbed[name].predictions()
+    assert differing(made.saved(), undisturbed[name].saved()) == []
+
+
+def test_metrics_count_symbols_units_and_bits(tmp_path: Path) -> None:
+    clicks = scenario(tmp_path / "clicks", "clicks")
+    run = clicks.run()
+    pages = {json.loads(record.value or b"")["page"] for record in clicks.records("in")}
+    assert len(pages) > FEW["max"]
+    assert run.value("streamrnn_vocabulary_symbols", field="page") == FEW["max"]
+    assert run.value("streamrnn_vocabulary_capacity_symbols", field="page") == FEW["max"]
+    assert run.value("streamrnn_vocabulary_symbols", field="device") == 2
+    beyond = run.value("streamrnn_symbols_beyond_total", field="page")
+    assert beyond > 0 == run.value("streamrnn_symbols_beyond_total", field="device")
+    surprises = [json.loads(line)["surprise"] for line in clicks.predictions().values()]
+    scored = [surprise["bits"] for surprise in surprises if surprise is not None]
+    assert run.value("streamrnn_surprise_bits_count") == len(scored) == 130  # of 20 visitors all but the first page
+    assert run.value("streamrnn_surprise_bits_sum") == pytest.approx(sum(scored))
+
+    lines = scenario(tmp_path / "bytes", "bytes")
+    run = lines.run()
+    n = sum(len(json.loads(record.value or b"")["message"]) for record in lines.records("in"))
+    assert run.value("streamrnn_text_units_total") == n == run.value("streamrnn_surprise_bits_count")
+
+
+def test_symbols_beyond_a_set_are_not_counted_again_while_they_are_replayed(tmp_path: Path) -> None:
+    made = scenario(tmp_path, "clicks")
+    whole = scenario(tmp_path / "whole", "clicks").run().value("streamrnn_symbols_beyond_total", field="page")
+    with pytest.raises(KilledError):
+        made.run(before={"commit": nth(4, KilledError())})
+    committed = made.mark()["offset"]
+    again = made.run()
+    assert again.value("streamrnn_replayed_records_total") > 0
+    first = SymbolScenario(tmp_path / "first", CLICKS)
+    first.write(JOBS["clicks"][1][:committed])
+    before = first.run().value("streamrnn_symbols_beyond_total", field="page")
+    assert again.value("streamrnn_symbols_beyond_total", field="page") == whole - before
+
+
+def test_texts_that_cannot_be_learned_become_dead_letters_and_disturb_nothing(
+    tmp_path: Path, undisturbed: dict[str, SymbolScenario]
+) -> None:
+    made = SymbolScenario(tmp_path, LINES)
+    records = JOBS["lines"][1]
+    bad: list[Written] = [("host-1", {}), ("host-1", {"message": 7}), ("new", {"message": "x " * 20_000})]
+    made.write([*records[:30], *bad])
+    made.run()
+    letters = [json.loads(record.value or b"") for record in made.records("dead")]
+    assert [letter["reason"] for letter in letters] == ["null_text", "wrong_type", "too_large"]
+    assert list(made.predictions().values()) == list(undisturbed["lines"].predictions().values())[:30]
