@@ -165,6 +165,7 @@ def test_no_slot_is_given_out_at_or_beyond_the_capacity() -> None:
 # ---- what a learner can bring it to
 
 ABSURD = (1e100, -1e100, 1e300, -1e300, 1e-300, 1e-160, 1e50, 1e30, -1e38, 4e38, np.nan, np.inf, -np.inf, 0.0, 1.0)
+SOFTMAX = (("softmax", "cross_entropy"),)
 TIMES = (-(2**63), 2**63 - 1, 0, 10**12, -(10**15))
 
 
@@ -180,7 +181,7 @@ def _extreme(of: LearnerSpec, rng: np.random.Generator) -> Block:
 
 
 @settings(max_examples=60, deadline=None)
-@given(logs.specs(dtype="float32") | logs.specs(), st.integers(0, 2**32 - 1))
+@given(logs.specs(dtype="float32") | logs.specs() | logs.specs(losses=SOFTMAX, texts=True), st.integers(0, 2**32 - 1))
 def test_whatever_a_learner_sees_its_state_is_sound(of: LearnerSpec, seed: int) -> None:
     rng, learner = np.random.default_rng(seed), Learner(of, 1)
     for _ in range(6):

@@ -3,6 +3,7 @@
 learner  the meaning of a log, one record at a time
 encoder  inputs and units of targets
 streams  what is remembered of a stream, and time
+symbols  which number a symbol has, how surprising a loss is
 network  cells, losses, optimisers
 readout  the readout by least squares
 rivals   what predictions are measured against

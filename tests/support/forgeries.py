@@ -37,6 +37,7 @@ from streamrnn.storage.snapshot import take_snapshot
 from streamrnn.storage.tensors import Arrays, decode, encode
 from tests.support.blobs import MemoryBlobs
 from tests.support.checkpoints import LINEAGE, progress
+from tests.support.logs import symbolic_columns
 from tests.support.small_learners import spec
 
 SPECS: dict[str, LearnerSpec] = {
@@ -95,13 +96,18 @@ def records(of: LearnerSpec, n: int, seed: int) -> Block:
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, of.n_features)) * rng.choice([1.0, 1.0, 1e6], (n, 1))
     y = rng.normal(size=(n, of.n_targets))
-    if of.target.classes is not None:
-        y = rng.integers(len(of.target.classes), size=(n, 1)).astype(np.float64)
+    if of.n_classes and not of.target.is_open:
+        y = rng.integers(of.n_classes, size=(n, 1)).astype(np.float64)
+    elif of.n_classes:
+        y = np.full((n, 1), np.nan)
     y[rng.random(y.shape) < 0.2] = np.nan
     kinds = [EVENT, EVENT, EVENT, LABEL if of.target.known == "label" else EVENT]
     kind = rng.choice([*kinds * 5, FORGET], n).astype(np.uint8)
     block = Block.events([b"%d" % k for k in rng.integers(12, size=n)], x, y, time_ms=1_000 * np.arange(n))
-    return replace_rows(block, kind=kind, event=rng.integers(1, 9, n).astype(np.uint64), end=rng.random(n) < 0.05)
+    return replace_rows(
+        block, kind=kind, event=rng.integers(1, 9, n).astype(np.uint64), end=rng.random(n) < 0.05,
+        **symbolic_columns(of, n, rng),
+    )  # fmt: skip
 
 
 def replace_rows(block: Block, **columns: Any) -> Block:

@@ -167,11 +167,8 @@ def logs(draw: st.DrawFn, spec: LearnerSpec, max_size: int = 50, closings: bool 
     x[rng.random(x.shape) < 0.1] = rng.choice([np.nan, np.inf, -np.inf, 1e4])
     indicator = np.array(spec.indicator, bool)
     x[:, indicator] = np.where(np.isnan(x[:, indicator]), np.nan, x[:, indicator] > 3)
-    labels, texts = None, None
-    if spec.text is not None:
-        y, texts = np.full((n, 1), np.nan), [units_of(spec.text, rng) for _ in range(n)]
-    elif spec.target.is_open:
-        y, labels = np.full((n, 1), np.nan), letters(rng, n, draw(st.sampled_from((0.0, 0.2))))
+    if spec.target.is_open or spec.text is not None:
+        y = np.full((n, 1), np.nan)
     elif spec.n_classes:
         y = rng.integers(0, spec.n_classes, (n, 1)).astype(float)
     else:
@@ -182,7 +179,6 @@ def logs(draw: st.DrawFn, spec: LearnerSpec, max_size: int = 50, closings: bool 
     y[rng.random(y.shape) < draw(st.sampled_from((0.0, 0.2, 0.6)))] = np.nan
     if by_label:
         y[np.array(kinds) == EVENT] = np.nan
-        labels = labels and [None if kind == EVENT else label for kind, label in zip(kinds, labels, strict=True)]
     return Block(
         keys=keys,
         time_ms=np.array(times, np.int64),
@@ -191,10 +187,18 @@ def logs(draw: st.DrawFn, spec: LearnerSpec, max_size: int = 50, closings: bool 
         end=np.array(ends, bool),
         kind=np.array(kinds, np.uint8),
         event=np.array(events, np.uint64),
-        symbols=tuple(letters(rng, n, 0.1) for _ in spec.symbols),
-        labels=labels,
-        texts=texts,
+        **symbolic_columns(spec, n, rng),
     )
+
+
+def symbolic_columns(spec: LearnerSpec, n: int, rng: np.random.Generator) -> dict[str, Any]:
+    """Symbols of n records, and their labels or texts where the specification has such."""
+    text, labelled = spec.text, spec.target.is_open and spec.text is None
+    return {
+        "symbols": tuple(letters(rng, n, 0.1) for _ in spec.symbols),
+        "labels": letters(rng, n, 0.1) if labelled else None,
+        "texts": None if text is None else [units_of(text, rng) for _ in range(n)],
+    }
 
 
 def letters(rng: np.random.Generator, n: int, missing: float) -> list[str | None]:
