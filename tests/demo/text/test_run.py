@@ -143,7 +143,7 @@ def test_time_that_is_up_ends_it_with_an_account_of_what_was_done(tmp_path: Path
     result, printed = demo(tmp_path / "demo", text(200_000) * 10, seconds=0.5)
     assert (result.status, result.why) == (0, "stopped after 0.5 s")
     assert 0 < result.curve.read < 2_000_000
-    assert f"stopped after 0.5 s, {result.source.available - result.curve.read:,} of" in " ".join(printed.split())
+    assert f"stopped after 0.5 s; {result.source.available - result.curve.read:,} of" in " ".join(printed.split())
 
 
 @pytest.mark.slow
@@ -165,7 +165,7 @@ def test_ctrl_c_ends_it_cleanly_with_an_account_in_plain_text_of_what_was_done(t
     assert process.returncode == 130, stderr
     assert "Traceback" not in stderr
     assert "bytes/s through the daemon" in stdout.replace("\n", " ")
-    assert "interrupted, " in stdout
+    assert "interrupted; " in stdout
     assert "\x1b" not in stdout
     log = EmbeddedLog(tmp_path / "demo" / "log")
     assert log.commits("text")[("text", 0)].offset == sum(1 for _ in log.read("surprises", 0)) < 500
