@@ -215,6 +215,8 @@ def _weights(array: Growing) -> None:
 def _second_moments(array: Growing) -> None:
     """The same; new entries are the mean of their neighbours': from zero the first steps would be far too long."""
     for tensor in _tensors(array):
+        if tensor.old.size == 0:
+            continue
         # All of the tensor first; what is old then goes to its places.
         there = tensor.old.size > 0  # texts have no columns that are multiplied
         tensor.new[...] = (tensor.old if there else array.old).mean()
