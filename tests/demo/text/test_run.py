@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import signal
 import subprocess
@@ -17,13 +18,15 @@ import pytest
 from rich.console import Console
 
 from streamrnn.broker.embedded_log import EmbeddedLog
+from streamrnn.broker.protocol import TopicPartition
 from streamrnn.demo.directory import MARKER, claimed
-from streamrnn.demo.text.account import Result
+from streamrnn.demo.text.account import Curve, Result
 from streamrnn.demo.text.compressors import bits_per_byte
 from streamrnn.demo.text.run import Options, run_text_demo
 from streamrnn.demo.text.writing import LENGTH, TEMPERATURE
 from streamrnn.errors import ConfigError
 from streamrnn.estimators.language_model import RNNLanguageModel
+from streamrnn.job.job import Job
 from streamrnn.job.job_file import load
 
 SENTENCE = "the state of a stream is carried on and learned from a moment later \N{EN DASH} byte by byte\n"
@@ -105,6 +108,21 @@ def test_the_demo_repeats_itself_and_what_it_leaves_goes_on(tmp_path: Path) -> N
     config = load(tmp_path / "demo" / "job.yaml")
     assert config.embedded is not None
     assert EmbeddedLog(config.embedded.directory).commits("text")[("text", 0)].offset == len(first.source.ends)
+
+
+@pytest.mark.slow
+def test_it_says_what_a_learner_says_that_nobody_watches(tmp_path: Path) -> None:
+    """Stages, samples and questions between two turns leave no trace."""
+    result, _ = demo(tmp_path / "demo", text(15_000))
+    assert len(result.samples) == 2
+    job = Job(load(tmp_path / "demo" / "job.yaml"))
+    records = list(EmbeddedLog(tmp_path / "demo" / "log").read("text", 0))
+    learner = job.first_learner(TopicPartition("text", 0))
+    scores = learner.process(job.codec.decode(records).block).texts
+    assert scores is not None
+    bits = np.array([part.sum() for part in np.split(scores.loss / math.log(2), scores.bounds[1:-1])])
+    alone = Curve.of(bits, np.diff(scores.bounds), result.source.ends)
+    np.testing.assert_array_equal(result.curve.mean, alone.mean)
 
 
 @pytest.mark.slow
