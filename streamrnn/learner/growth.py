@@ -215,12 +215,9 @@ def _weights(array: Growing) -> None:
 def _second_moments(array: Growing) -> None:
     """The same; new entries are the mean of their neighbours': from zero the first steps would be far too long."""
     for tensor in _tensors(array):
-        if tensor.old.size == 0:
-            continue
-        # All of the tensor first; what is old then goes to its places.
-        there = tensor.old.size > 0  # texts have no columns that are multiplied
-        tensor.new[...] = (tensor.old if there else array.old).mean()
-        if there and tensor.columns is not None:
+        # All of the tensor first; what is old then goes to its places. One without columns has no mean of its own.
+        tensor.new[...] = (tensor.old if tensor.old.size else array.old).mean()
+        if tensor.columns is not None and tensor.old.size:
             stay = tensor.columns != OUT
             tensor.new[:, tensor.columns[stay]] = tensor.old.mean(axis=0)[stay]
             tensor.new[tensor.rows] = tensor.old.mean(axis=1, keepdims=True)
