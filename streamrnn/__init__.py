@@ -1,10 +1,10 @@
 """streamrnn: recurrent networks that learn online from Kafka, one hidden state per stream.
 
 What a Python program needs is importable from here: the River estimators ``RNNRegressor``, ``RNNMultiTargetRegressor``,
-``RNNClassifier``, ``RNNForecaster`` and ``RNNAnomalyDetector``; ``Learner`` with the specifications that describe one,
-``Block`` for the records it is given, ``FeatureEncoder`` with its encoders to fill a block, ``save_weights``,
-``load_weights``, the errors and warnings. Everything is loaded when it is first asked for: ``import streamrnn`` itself
-costs next to nothing.
+``RNNClassifier``, ``RNNForecaster``, ``RNNAnomalyDetector`` and ``RNNLanguageModel``; ``Learner`` with the
+specifications that describe one, ``Block`` for the records it is given, ``FeatureEncoder`` with its encoders to fill a
+block, ``save_weights``, ``load_weights``, the errors and warnings. Everything is loaded when it is first asked for:
+``import streamrnn`` itself costs next to nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from streamrnn.estimators.anomaly import RNNAnomalyDetector
     from streamrnn.estimators.classifier import RNNClassifier
     from streamrnn.estimators.forecaster import RNNForecaster
+    from streamrnn.estimators.language_model import RNNLanguageModel
     from streamrnn.estimators.regressor import RNNMultiTargetRegressor, RNNRegressor
     from streamrnn.learner.block import Block
     from streamrnn.learner.features import Cyclic, FeatureEncoder, Hash, Log1p, Numeric, OneHot, Symbol
@@ -56,6 +57,7 @@ __all__ = [
     "RNNAnomalyDetector",
     "RNNClassifier",
     "RNNForecaster",
+    "RNNLanguageModel",
     "RNNMultiTargetRegressor",
     "RNNRegressor",
     "RecordError",
@@ -83,6 +85,7 @@ _MODULES = {
     "estimators.anomaly": ("RNNAnomalyDetector",),
     "estimators.classifier": ("RNNClassifier",),
     "estimators.forecaster": ("RNNForecaster",),
+    "estimators.language_model": ("RNNLanguageModel",),
     "estimators.regressor": ("RNNMultiTargetRegressor", "RNNRegressor"),
     "learner.block": ("Block",),
     "learner.features": ("Cyclic", "FeatureEncoder", "Hash", "Log1p", "Numeric", "OneHot", "Symbol"),

@@ -98,13 +98,16 @@ def text(
 
 
 @command(OTHERS, demos)
-def memory(directory: MemoryDirectoryOption = Path("streamrnn-memory")) -> None:
+def memory(directory: MemoryDirectoryOption = Path("streamrnn-demo-memory")) -> None:
     r"""Show the limits of recurrent networks on this learner, and what overcomes them.
 
     How far back a gradient reaches, which lags each cell bridges, what happens
     when gradients explode, what depth adds, and sequences of many lengths: one
     table and one picture. Takes about two minutes, more on a busy machine.
 
-    Needs the extra streamrnn\[demo].
+    The picture needs the extra streamrnn\[demo].
     """
-    raise ConfigError(f"demo memory: still to come, in {directory}")
+    from streamrnn.demo.memory.run import run_memory_demo
+
+    if run_memory_demo(directory, stdout()).interrupted:
+        raise typer.Exit(INTERRUPTED)

@@ -13,6 +13,7 @@ screen     what is shown while it runs
 plot       the error over time
 feed       departures without end, for a job to learn from: ``streamrnn feed``
 text       a text learned byte by byte: ``streamrnn demo text``
+memory     the limits of recurrent networks: ``streamrnn demo memory``
 
 ``flights.yaml`` is its job, into which ``log`` writes directory and broker.
 """

@@ -1,6 +1,7 @@
 """How is it used from Python? River's estimators over the learner.
 
-base        what all of them share: parameters, growth, saving
+base        what all of them share: the network's parameters, the learner, saving
+events      what those share whose events have features
 lock        one call at a time, from whichever thread
 parameters  checking them one by one
 settings    setting one of an estimator that has learned
@@ -15,6 +16,7 @@ regressor   one number, or several
 classifier  classes that may appear at any time
 forecaster  horizons, covariates, seasons, intervals
 anomaly     how badly an event was forecast
+language_model  what comes next in a text
 stream_key  whether the streams that events name can be meant
 caller     the line that a warning points at
 event_key  whether the events that labels name can be meant

@@ -1,54 +1,43 @@
-"""What all estimators share: their parameters, and the thin way from River's calls to one ``Learner``.
+"""What all estimators share: the network's parameters, and the learner that holds what was learned.
 
-An estimator holds its parameters, the columns it knows and a learner; nothing else decides what it predicts. A learner
-is of fixed size, so when a feature or class appears for the first time, what was learned is carried over to a larger
-one. Estimators are pickled and saved through the same state, a model file, and a file says which estimator wrote
-it.
+An estimator holds its parameters and a learner; nothing else decides what it predicts, but for what ``events`` knows of
+columns. A learner is of fixed size, so when it is to be larger, what was learned is carried over to a larger one.
+Estimators are pickled and saved through the same state, a model file, and a file says which estimator wrote it.
 
 River's events carry no time, so nothing here depends on one: a sequence ends by ``end_sequence``, or never.
 
-Every public method holds the estimator's lock from its first look at columns or learner to its last; what starts with
-an underscore expects it to be held.
+Every public method holds the estimator's lock from its first look at the learner to its last; what starts with an
+underscore expects it to be held.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import msgspec
 import numpy as np
 from msgspec.structs import replace
 
 from streamrnn.errors import CheckpointError, ConfigError
-from streamrnn.estimators.columns import Columns, Floats, Missing, in_rows
 from streamrnn.estimators.lock import EstimatorLock
-from streamrnn.estimators.parameters import checked, plain, section
+from streamrnn.estimators.parameters import plain, section
 from streamrnn.estimators.settings import FIXED, change, parameters_of, require_possible
-from streamrnn.estimators.stream_key import StreamKeyWatch
-from streamrnn.learner.block import EVENT, PREDICT, Block
-from streamrnn.learner.features import FeatureSpec
 from streamrnn.learner.growth import carry_over, require_no_larger
-from streamrnn.learner.hashing import KNOWN_KEY, Hashing, HashKey, check_of
 from streamrnn.learner.learner import Learner
-from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, RuleError, StreamSpec
-from streamrnn.learner.target_spec import TargetSpec
+from streamrnn.learner.spec import LearnerSpec, LearningSpec, RuleError, StreamSpec
 from streamrnn.learner.values import canonical_text
 from streamrnn.storage.model_file import ModelFile, load_model, pack, save_model, unpack
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-_MODEL = (
-    "cell", "hidden_size", "num_layers", "memory", "loss", "readout", "dtype", "lags", "rls_forgetting", "rls_prior",
-    "quantiles",
+_LEARNING = (
+    "k1", "k2", "optimizer", "lr", "schedule", "schedule_updates", "schedule_least", "clip_norm", "polyak_bound",
+    "batch_size",
 )  # fmt: skip
-_LEARNING = ("k1", "k2", "optimizer", "lr", "clip_norm", "polyak_bound", "batch_size", "scale")
 _STREAMS = ("max_streams",)
 """The parameters that stand in each section of the specification."""
 
@@ -63,45 +52,25 @@ class RecurrentEstimator:
     memory: int | str | None = None
     k1: int = 1
     k2: int = 16
-    loss: str | None = None
-    readout: str = "rls"
     optimizer: str = "rmsprop"
     lr: float = 1e-2
-    clip_norm: float | None = 1.0
+    schedule: str = "constant"
+    schedule_updates: int = 10_000
+    schedule_least: float = 0.0
+    clip_norm: float | str | None = "auto"
     polyak_bound: float | None = 1.0
     batch_size: int = 1
-    scale: bool = True
-    features: Sequence[Hashable | FeatureSpec] | None = None
     stream_key: Hashable | None = None
     dtype: str = "float32"
     seed: int | None = 0
     max_streams: int = 10_000
-    previous_target: bool | None = None
-    lags: int = 20
-    rls_forgetting: float = 0.9995
-    rls_prior: float = 0.1
-    quantiles: tuple[float, ...] = (0.05, 0.5, 0.95)
-    missing: str = "auto"
-    hash_key: str = KNOWN_KEY
 
     def __post_init__(self) -> None:
-        if isinstance(self.features, Iterable) and not isinstance(self.features, str | list | tuple):
-            self.features = list(self.features)  # a frame's columns, or what can be gone through once only
         owner = type(self).__name__
-        missing = checked(owner, "missing", self.missing, Missing)
-        self.hash_key = HashKey(checked(owner, "hash_key", self.hash_key, str))
-        try:
-            self._columns = Columns(self.features, self.stream_key, missing, self.hash_key)
-        except ConfigError as error:
-            raise ConfigError(f"{owner}: {error}") from None
-        self._keys = None if self.stream_key is None else StreamKeyWatch(owner, self.stream_key)
         self._learner: Learner | None = None
         self._lock = EstimatorLock()
         if self.seed is not None and (isinstance(self.seed, bool) or not isinstance(self.seed, int | np.integer)):
             raise ConfigError(f"{owner}: seed: expected a whole number or None, got {self.seed!r}")
-        if self.readout not in self._readouts():
-            allowed = " or ".join(map(repr, self._readouts()))
-            raise ConfigError(f"{owner}: readout: expected {allowed}, got {self.readout!r}")
         self._spec()
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -116,41 +85,15 @@ class RecurrentEstimator:
 
     def _take_up(self, name: str) -> None:
         """Have what was learned go on with a parameter that was just set. Raises ConfigError where it cannot."""
-        learner, columns = self._learner, self._columns
-        assert learner is not None
-        owner = type(self).__name__
-        missing = checked(owner, "missing", self.missing, Missing)
-        try:
-            if name in {"features", "missing"}:
-                self._columns = columns.changed(self.features, missing)
-            require_possible(self, name, learner.spec, self._spec())
-        except ConfigError as error:
-            self._columns = columns
-            raise error if str(error).startswith(owner) else ConfigError(f"{owner}: {error}") from None
+        assert self._learner is not None
+        require_possible(self, name, self._learner.spec, self._spec())
         self._make()
 
     # ---- for the concrete classes
 
-    def _readouts(self) -> tuple[str, ...]:
-        """The readouts the estimator can have."""
+    def _fields(self) -> dict[str, Any]:
+        """What the specification says beside learning and streams. Raises ConfigError naming the parameter."""
         raise NotImplementedError
-
-    def _target(self) -> dict[str, Any]:
-        """The ``target`` section of the specification as it is now."""
-        raise NotImplementedError
-
-    @property
-    def _n_features(self) -> int:
-        """Columns that are inputs of the network."""
-        return self._columns.n_features
-
-    def _target_when(self) -> dict[str, Any]:
-        """What the same section says about when targets become known; nothing: with their event."""
-        return {}
-
-    def _outgrown(self, learner: Learner) -> bool:  # noqa: ARG002
-        """Whether the learner is too small for what is known now, columns apart: for a new class, say."""
-        return False
 
     def _own_state(self) -> dict[str, Any]:
         """What the estimator needs besides parameters, columns and learner, as JSON values."""
@@ -164,26 +107,24 @@ class RecurrentEstimator:
     def _spec(self) -> LearnerSpec:
         """The specification of the learner for what is known now. Raises ConfigError naming the parameter."""
         owner = type(self).__name__
-        model = section(owner, ModelSpec, self._values(_MODEL))
-        learning = section(owner, LearningSpec, self._values(_LEARNING))
+        fields = self._fields()
+        learning = section(owner, LearningSpec, self._values(self._learning))
         streams = section(owner, StreamSpec, self._values(_STREAMS))
-        target = section(owner, TargetSpec, {**self._target(), **self._target_when()})
-        shown = checked(owner, "previous_target", self.previous_target, bool | None)
         try:
             return LearnerSpec(
-                n_features=self._n_features,
-                indicator=self._columns.indicator[: self._n_features],
-                missing=self._columns.imputed[: self._n_features],
                 has_end=True,
-                inputs=InputSpec(dt=False, previous_target=learning.scale if shown is None else shown),
-                target=target,
-                model=model,
                 learning=learning,
                 # Without a key there is one stream, and arrays for more would lie idle.
                 streams=streams if self.stream_key is not None else replace(streams, max_streams=1),
+                **fields,
             )
         except RuleError as error:
             raise ConfigError(f"{owner}: {error.field}: {error.reason}") from None
+
+    @property
+    def _learning(self) -> tuple[str, ...]:
+        """The parameters that stand in the section about learning."""
+        return _LEARNING
 
     def _values(self, names: Sequence[str]) -> dict[str, Any]:
         return {name: getattr(self, name) for name in names}
@@ -199,103 +140,6 @@ class RecurrentEstimator:
             carry_over(self._learner.state(), grown, range(self._learner.spec.n_features))
             self._learner = grown
         return self._learner
-
-    def _adopt(self, columns: Columns) -> Learner:
-        """The learner for these columns, which are the known ones or those with new ones behind."""
-        if columns is self._columns and self._learner is not None and not self._outgrown(self._learner):
-            return self._learner
-        self._columns = columns
-        return self._make()
-
-    def _learn(self, x: Mapping[Any, Any], y: float | Sequence[float]) -> None:
-        """One event through the learner. An event that is refused changes nothing."""
-        # Whatever may refuse the event comes before the learner, or the estimator's columns, change.
-        columns, row = self._columns.with_row(x)
-        self._teach(columns, x, columns.key(x), row, y)
-
-    def _teach(
-        self,
-        columns: Columns,
-        x: Mapping[Any, Any],
-        key: bytes,
-        row: list[float],
-        y: float | Sequence[float],
-    ) -> None:
-        """``_learn`` for an event that was encoded."""
-        self._adopt_event(columns, x, row).step(key, EVENT, row, y)
-
-    def _adopt_event(self, columns: Columns, x: Mapping[Any, Any], row: Sequence[float]) -> Learner:
-        """``_adopt`` for an event that is about to be learned: the keys it lacks count for those to come."""
-        if self._keys is not None:
-            self._note_keys((x.get(self.stream_key),))
-        return self._adopt_row(columns, x, row)
-
-    def _note_keys(self, keys: Iterable[object]) -> None:
-        """Before an event, or a mini-batch, with these keys is learned: whether they can be meant."""
-        if self._keys is not None and self._learner is not None:
-            self._keys.note(keys, self._learner.streams)
-
-    def _adopt_row(self, columns: Columns, x: Mapping[Any, Any], row: Sequence[float]) -> Learner:
-        """``_adopt_event`` for a row of a mini-batch, whose keys were noted."""
-        learner = self._adopt(columns)
-        if (zeros := columns.note(x, row)) is not None and learner.spec.n_features:
-            learner.add_zeros(zeros)
-        return learner
-
-    def _predict(self, x: Mapping[Any, Any]) -> Floats | None:
-        """The learner's prediction for one event, (n_outputs,); None before there is a learner. Changes nothing."""
-        key, row = self._columns.key(x), self._columns.row(x)
-        return None if self._learner is None else self._learner.step(key, PREDICT, row, np.nan)
-
-    def _learn_frame(
-        self, frame: pd.DataFrame, targets: Callable[[int, int], Floats], cuts: Iterable[int] = ()
-    ) -> None:
-        """Learn all rows in one call of the kernel; the result is the same as row by row.
-
-        ``targets(start, stop)`` gives the targets of these rows. The call is split at each of ``cuts``, and wherever a
-        feature appears for the first time. A frame that is refused changes nothing.
-        """
-        if not self._columns.has_all(frame):
-            self._learn_row_by_row(frame, targets)
-            return
-        stages = self._columns.extended_by(frame)
-        keys, rows = stages[-1][1].keys(frame), stages[-1][1].rows(frame)
-        if self._keys is not None:
-            self._note_keys(frame[self.stream_key].tolist())
-        bounds = sorted({*(start for start, _ in stages), *cuts, len(frame)})
-        for start, stop in pairwise(bounds):
-            columns = next(known for first, known in reversed(stages) if first <= start)
-            y = targets(start, stop)
-            part = rows[start:stop, : columns.n_features]
-            learner = self._adopt(columns)
-            columns.note_rows(part)
-            learner.process(Block.events(keys[start:stop], part, y))
-
-    def _learn_row_by_row(self, frame: pd.DataFrame, targets: Callable[[int, int], Floats]) -> None:
-        """The same for a frame that lacks known features, which each of its rows may change the meaning of."""
-        events = [dict(zip(frame.columns, row, strict=True)) for row in frame.itertuples(index=False, name=None)]
-        known = self._columns
-
-        def check(x: dict[Any, Any]) -> None:
-            nonlocal known
-            known = known.with_row(x)[0]
-            known.key(x)
-
-        in_rows(check, events, frame.index)  # what is refused must be so before anything changes
-        if self._keys is not None:
-            self._note_keys([x[self.stream_key] for x in events])
-        for i, x in enumerate(events):
-            y = targets(i, i + 1)[0]
-            columns, row = self._columns.with_row(x)
-            self._adopt_row(columns, x, row).step(columns.key(x), EVENT, row, y)
-
-    def _predict_frame(self, frame: pd.DataFrame) -> Floats | None:
-        """Every row predicted from the present state, (n, n_outputs); None before there is a learner."""
-        keys, rows = self._columns.keys(frame), self._columns.rows(frame)
-        if self._learner is None:
-            return None
-        unknown = np.full((len(frame), self._learner.spec.n_targets), np.nan)
-        return self._learner.predict(Block.events(keys, rows, unknown)).value
 
     # ---- public
 
@@ -333,11 +177,7 @@ class RecurrentEstimator:
             self._existing().set_weights(weights)
 
     def _existing(self) -> Learner:
-        if self._learner is None and not self._columns.fixed:
-            raise ConfigError(
-                f"{type(self).__name__}: there are no weights before the first event, since its features decide their "
-                "shapes; name them beforehand: features=[...]"
-            )
+        """The learner, made where there is none yet. Raises ConfigError where only events can tell how large it is."""
         return self._learner or self._make()
 
     def counters(self) -> dict[str, int]:
@@ -359,13 +199,16 @@ class RecurrentEstimator:
             raise CheckpointError(f"{type(self).__name__} cannot be saved to {path}: {error}") from error
 
     @classmethod
-    def load(cls, path: str | Path, hash_key: str | None = None) -> Self:
+    def load(cls, path: str | Path) -> Self:
         """The estimator that ``save`` wrote, going on exactly where it was.
 
-        No file holds a ``hash_key`` that was given; where values are hashed, it has to be given again.
-
-        Raises CheckpointError when the file is missing, damaged or of another kind of estimator, and for another key.
+        Raises CheckpointError when the file is missing, damaged or of another kind of estimator.
         """
+        return cls._loaded(path, lambda owner: dict(owner["parameters"]))
+
+    @classmethod
+    def _loaded(cls, path: str | Path, parameters_in: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Self:
+        """``load``, with what finds the parameters in the file's ``owner``."""
         model = load_model(path)
         owner = model.owner
         if (why := owner.get("why")) is not None:
@@ -373,12 +216,7 @@ class RecurrentEstimator:
         if owner.get("estimator") != cls.__name__:
             raise CheckpointError(f"{path} holds a model of {owner.get('estimator')}, not of {cls.__name__}")
         try:
-            parameters = dict(owner["parameters"])
-            if any(isinstance(feature, dict) for feature in parameters["features"] or ()):
-                parameters["features"] = msgspec.convert(parameters["features"], list[FeatureSpec])
-            parameters["quantiles"] = tuple(parameters["quantiles"])
-            parameters["hash_key"] = _hash_key(path, Hashing.read(owner.get("hashing", {})), hash_key)
-            estimator = cls(**parameters)
+            estimator = cls(**parameters_in(owner))
             estimator._restore(model)
         except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
             why = str(error) or type(error).__name__
@@ -390,21 +228,27 @@ class RecurrentEstimator:
     def _parameters(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
-    def _model_file(self) -> ModelFile:
-        parameters = {name: value for name, value in self._parameters().items() if name != "hash_key"}
-        owner = {
+    def _told_parameters(self) -> dict[str, Any]:
+        """Those that a file holds."""
+        return self._parameters()
+
+    def _owner(self) -> dict[str, Any]:
+        """What a file holds beside what was learned, as JSON values; raises TypeError for what JSON cannot hold."""
+        return {
             "estimator": type(self).__name__,
-            "parameters": msgspec.to_builtins(parameters, enc_hook=plain),
-            "hashing": Hashing.of(self._columns.hash_check, KNOWN_KEY)._asdict(),
-            "columns": self._columns.state(),
+            "parameters": msgspec.to_builtins(self._told_parameters(), enc_hook=plain),
             "own": self._own_state(),
         }
-        labels = self._columns.labels[: self._n_features]
-        return ModelFile(None if self._learner is None else self._learner.state(), labels, owner)
+
+    @property
+    def _column_labels(self) -> tuple[str, ...]:
+        """Names of the network's columns in a file."""
+        return ()
+
+    def _model_file(self) -> ModelFile:
+        return ModelFile(None if self._learner is None else self._learner.state(), self._column_labels, self._owner())
 
     def _restore(self, model: ModelFile) -> None:
-        if (columns := model.owner["columns"]) is not None:  # None: the features tell all, as of a job
-            self._columns = self._columns.restored(columns)
         self._set_own_state(model.owner["own"])
         if (saved := model.saved) is not None:
             spec = self._spec()
@@ -415,33 +259,12 @@ class RecurrentEstimator:
 
     def __getstate__(self) -> dict[str, Any]:
         with self._lock:
-            return {"parameters": self._parameters(), "model": pack(self._model_file())}
+            # Equal estimators are equal pickles, whether equal texts are one object or, as from a file, several.
+            told = {name: sys.intern(v) if type(v) is str else v for name, v in self._parameters().items()}
+            return {"parameters": told, "model": pack(self._model_file())}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state["parameters"].items():
             setattr(self, name, value)
         self.__post_init__()
         self._restore(unpack(state["model"]))
-
-
-def _hash_key(path: str | Path, recorded: Hashing, given: str | None) -> str:
-    """The key that values were hashed under, given or recorded; any where none were."""
-    key = given or recorded.key
-    if recorded.check is None:
-        return key or KNOWN_KEY
-    if key is None:
-        raise CheckpointError(
-            f"{path}: its features were hashed under a key that no file holds; give it to load() as hash_key: the "
-            "job's hashing.key, or the hash_key that the estimator was made with"
-        )
-    if check_of(key) != recorded.check:
-        raise CheckpointError(f"{path}: hash_key is not the key that its features were hashed under")
-    return key
-
-
-def same_length(frame: pd.DataFrame, y: pd.Series | pd.DataFrame) -> None:
-    """Raise ValueError unless there is one target for each row, TypeError unless they come from pandas."""
-    if not hasattr(y, "iloc"):
-        raise TypeError(f"y: expected a pandas Series, or for several targets a DataFrame, got {type(y).__name__}")
-    if len(frame) != len(y):
-        raise ValueError(f"X has {len(frame)} rows, y has {len(y)}")

@@ -16,9 +16,9 @@ import numpy as np
 from river import base
 
 from streamrnn.errors import RecordError
-from streamrnn.estimators.base import same_length
 from streamrnn.estimators.columns import Floats, in_rows
 from streamrnn.estimators.delayed import LabelledEstimator
+from streamrnn.estimators.events import same_length
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.values import is_missing
 

@@ -21,7 +21,7 @@ from river.time_series.base import Forecaster
 
 from streamrnn.core.scaler import ABSURD, BOUND, FIRST
 from streamrnn.errors import ConfigError
-from streamrnn.estimators.base import RecurrentEstimator
+from streamrnn.estimators.events import EventEstimator
 from streamrnn.estimators.intervals import AdaptiveIntervals
 from streamrnn.estimators.parameters import checked, field_types
 from streamrnn.estimators.season import SeasonFinder
@@ -50,7 +50,7 @@ class _Event:
 
 
 @dataclass(eq=False, repr=False)
-class RNNForecaster(RecurrentEstimator, Forecaster):
+class RNNForecaster(EventEstimator, Forecaster):
     """Recurrent network that forecasts a series, or with ``stream_key`` many series that share its weights.
 
     Parameters

@@ -16,9 +16,9 @@ import numpy as np
 from river import base
 
 from streamrnn.errors import ConfigError, RecordError
-from streamrnn.estimators.base import same_length
 from streamrnn.estimators.columns import Floats, in_rows, is_name
 from streamrnn.estimators.delayed import LabelledEstimator
+from streamrnn.estimators.events import same_length
 from streamrnn.learner.values import number
 
 if TYPE_CHECKING:
@@ -61,9 +61,14 @@ class RNNRegressor(LabelledEstimator, base.MiniBatchRegressor):
     optimizer
         ``"sgd"``, ``"momentum"``, ``"rmsprop"``, ``"adam"`` or ``"adamw"``, with PyTorch's formulas.
     lr
-        Learning rate.
+        Learning rate; where it falls, the one it begins with.
+    schedule, schedule_updates, schedule_least
+        How the rate falls with the optimiser steps t taken before: ``"constant"``; ``"inverse_sqrt"``:
+        ``lr / sqrt(1 + t / T)``; ``"exponential"``: ``lr * exp(-t / T)``, with T = ``schedule_updates``, and never
+        below the share ``schedule_least`` of ``lr``. A rate that fell follows changes of the stream more slowly.
     clip_norm
-        Largest norm of a step's gradient; None never clips.
+        Largest norm of a step's gradient; ``"auto"``: 1, and for classes what the learner takes there (5); None never
+        clips.
     polyak_bound
         Most that a step may promise to take off its loss, as a multiple of that loss; a longer one is shortened. It
         keeps all cells stable at the default rate. None: steps are not bounded, nor are they with quantile loss.

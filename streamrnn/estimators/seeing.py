@@ -13,14 +13,14 @@ from typing import Any, ClassVar
 
 from streamrnn.errors import ConfigError, DelayedLabelsWarning
 from streamrnn.estimators.awaited import Awaited, Seen
-from streamrnn.estimators.base import RecurrentEstimator
 from streamrnn.estimators.caller import level_of_the_caller
+from streamrnn.estimators.events import EventEstimator
 from streamrnn.estimators.parameters import checked
 from streamrnn.estimators.watch import CHECKED, Asker, Evaluation, Verdict, Watch, asker
 
 
 @dataclass(eq=False, repr=False)
-class SeeingEstimator(RecurrentEstimator):
+class SeeingEstimator(EventEstimator):
     """What estimators have in common whose events may be seen before they are learned."""
 
     delayed: bool | None = None

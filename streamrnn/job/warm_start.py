@@ -25,6 +25,7 @@ from streamrnn.job.config import Config
 from streamrnn.job.opening import open_blobs
 from streamrnn.learner.growth import carry_over
 from streamrnn.learner.learner import Learner
+from streamrnn.learner.next_symbol import meant_for
 from streamrnn.learner.state import LearnerState
 from streamrnn.storage.checkpoints import manifests_of
 
@@ -151,6 +152,7 @@ def _read_fitting(config: Config, why: str, wanted: str | None = None) -> _Fitti
             raise ValueError("nothing was learned when it was written")
         if len(model.columns) != saved.spec.n_features or len(set(model.columns)) != len(model.columns):
             raise ValueError(f"its {saved.spec.n_features} columns are named {list(model.columns)}")
+        saved = meant_for(saved, spec)
         lines = misfits(model, saved.spec, encoder, spec)
     except (CheckpointError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(config, error) from error

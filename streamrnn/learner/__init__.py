@@ -28,5 +28,6 @@ validity     what the arrays of a state may hold
 lowering     from a specification to the kernels' numbers and arrays
 changes      what becomes of what was learned when a setting changes
 growth       what was learned, moved into a larger network
+next_symbol  texts and next events, which go on with what was learned of each other
 rings        what streams remember, laid out anew for other windows
 """

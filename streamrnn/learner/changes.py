@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from streamrnn.learner.spec import LAST, LearnerSpec
+from streamrnn.learner.symbols import Symbols, TextSpec
 
 
 class Way(StrEnum):
@@ -132,9 +133,17 @@ def _classes(old: LearnerSpec, new: LearnerSpec) -> Verdict:
         return Verdict(Way.IMPOSSIBLE, "what was learned of a class cannot be taken out")
     if now == before:
         return Verdict(Way.AT_ONCE, "under other names")
+    if old.text is not None and old.text.mark_end:
+        return Verdict(Way.IMPOSSIBLE, "a text's end has the number behind the others, which was learned for it")
     if old.model.readout == "logistic":
         return Verdict(Way.IMPOSSIBLE, "the one output of readout logistic tells two classes apart")
     return Verdict(Way.GROWTH, "a new class begins with zero weights and the lowest bias of the others")
+
+
+def _text(old: LearnerSpec, new: LearnerSpec) -> Verdict:
+    if old.text and new.text and (old.text.unit, old.text.mark_end) == (new.text.unit, new.text.mark_end):
+        return Verdict(Way.AT_ONCE, "of the texts to come")
+    return Verdict(Way.IMPOSSIBLE, "units, and whether a text's end is one, give what was learned its meaning")
 
 
 def _missing(old: LearnerSpec, new: LearnerSpec) -> Verdict:
@@ -167,7 +176,7 @@ SETTINGS: Mapping[str, Rule] = {
     "missing": _missing,
     "symbols": impossible("the rows that symbols are looked up in were learned for these"),
     "has_end": growth(_WINDOWS),
-    "text": impossible("units, and where a text ends, give what was learned its meaning"),
+    "text": _text,
     "model.cell": impossible("gates and states of one cell mean nothing to another"),
     "model.hidden_size": if_more(
         lambda of: of.model.hidden_size,
@@ -258,6 +267,8 @@ def refusals(old: LearnerSpec, new: LearnerSpec) -> list[str]:
 
 def _shown(path: str, value: Any) -> str:
     """A value in a message; of names that mean nothing here, their number."""
+    if isinstance(value, Symbols):
+        return f"an open set of {value.max:,}" if value.open else "the 256 bytes" if value.bytes else str(value.size)
     counted = path in {"target.fields", "target.classes"} and value is not None
     return str(len(value)) if counted else repr(value)
 
@@ -266,5 +277,6 @@ def _leaves(of: msgspec.Struct, prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in of.__struct_fields__:
         value = getattr(of, name)
-        found |= _leaves(value, f"{prefix}{name}.") if isinstance(value, msgspec.Struct) else {prefix + name: value}
+        section = isinstance(value, msgspec.Struct) and not isinstance(value, Symbols | TextSpec)
+        found |= _leaves(value, f"{prefix}{name}.") if section else {prefix + name: value}
     return found

@@ -19,9 +19,11 @@ import numpy as np
 from streamrnn.errors import CheckpointError
 from streamrnn.job.trained import encoder_of, hashing_of
 from streamrnn.learner.growth import without_elapsed_time
+from streamrnn.learner.next_symbol import as_text
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import LearnerState
 from streamrnn.learner.streams import FIRST, LAST_SEEN, LIVED
+from streamrnn.learner.values import canonical_text
 from streamrnn.storage.listing import Listed, newest, store_of
 from streamrnn.storage.manifest import Manifest
 from streamrnn.storage.model_file import ModelFile, save_model
@@ -29,11 +31,12 @@ from streamrnn.storage.model_file import ModelFile, save_model
 STREAM = "stream"
 """What an estimator's events name their stream by where records did it by their key; predictions call it so, too."""
 
-_MODEL = (
-    "cell", "hidden_size", "num_layers", "memory", "loss", "readout", "dtype", "lags", "rls_forgetting", "rls_prior",
-    "quantiles",
+_NETWORK = ("cell", "hidden_size", "num_layers", "memory", "dtype")
+_MODEL = ("loss", "readout", "lags", "rls_forgetting", "rls_prior", "quantiles")
+_LEARNING = (
+    "k1", "k2", "optimizer", "lr", "schedule", "schedule_updates", "schedule_least", "clip_norm", "polyak_bound",
+    "batch_size",
 )  # fmt: skip
-_LEARNING = ("k1", "k2", "optimizer", "lr", "clip_norm", "polyak_bound", "batch_size", "scale")
 _LEFT = {
     "model": ("huber_delta",),
     "learning": (
@@ -92,14 +95,18 @@ def export(listed: Listed, out: Path) -> Exported:
     name, reasons = estimator_of(manifest.spec, manifest.configuration["features"])
     if name is not None and manifest.spec.inputs.dt:
         state = without_elapsed_time(state)
+    if name == "RNNLanguageModel":
+        if state.spec.text is None:
+            state = as_text(state)
+        _save(out, ModelFile(_without_times(state), (), _language_model(state.spec, stream_key)))
+        return Exported(listed.place, manifest, name, stream_key, tuple(_left(manifest.spec)))
     owner: dict[str, Any] = {
         "estimator": name,
         "parameters": {
+            **_shared(manifest.spec, stream_key),
             **{key: getattr(manifest.spec.model, key) for key in _MODEL},
-            **{key: getattr(manifest.spec.learning, key) for key in _LEARNING},
+            "scale": manifest.spec.learning.scale,
             "features": manifest.configuration["features"],
-            "stream_key": stream_key,
-            "max_streams": manifest.spec.streams.max_streams,
             "previous_target": manifest.spec.inputs.previous_target,
         },
         "columns": None,
@@ -122,12 +129,37 @@ def export(listed: Listed, out: Path) -> Exported:
     return Exported(listed.place, manifest, name, stream_key, tuple(notes))
 
 
+def _shared(spec: LearnerSpec, stream_key: str) -> dict[str, Any]:
+    """The parameters that every estimator has."""
+    return {
+        **{key: getattr(spec.model, key) for key in _NETWORK},
+        **{key: getattr(spec.learning, key) for key in _LEARNING},
+        "stream_key": stream_key,
+        "max_streams": spec.streams.max_streams,
+    }
+
+
+def _language_model(spec: LearnerSpec, stream_key: str) -> dict[str, Any]:
+    """What the language model is told of itself."""
+    symbols, text = spec.target.symbols, spec.text
+    assert symbols is not None
+    assert text is not None
+    values = None if symbols.values is None else [canonical_text(value, "classes") for value in symbols.values]
+    own = {"unit": text.unit, "carry": text.carry, "mark_end": text.mark_end, "symbols": values}
+    parameters = {**_shared(spec, stream_key), **own, "max_symbols": symbols.max}
+    return {"estimator": "RNNLanguageModel", "parameters": msgspec.to_builtins(parameters), "own": {}}
+
+
 def estimator_of(spec: LearnerSpec, features: list[Any]) -> tuple[str | None, list[str]]:
     """The estimator that can go on from a learner of this specification; None, and why, where there is none."""
     target, reasons = spec.target, []
     if spec.inputs.dt and not spec.learning.scale:
         reasons.append("inputs.dt: an estimator's events carry no time, which only standardised inputs can do without")
-    if target.known == "forecast":
+    if spec.text is not None or (target.known == "forecast" and target.classes is not None):
+        if features or not spec.shows_class:
+            reasons.append("features: the estimator of texts and next events is shown the newest symbol, and no fields")
+        name = "RNNLanguageModel"
+    elif target.known == "forecast":
         if features:
             reasons.append("features: an estimator's forecasts see features of the next step, a job's those of its own")
         if len(target.fields) > 1:
@@ -161,6 +193,8 @@ def _left(spec: LearnerSpec) -> Iterator[str]:
                 yield f"{section}.{name}: {getattr(values, name)} in the job; an estimator goes on with {default}"
     if spec.target.missing != "unknown":
         yield f"target.missing: {spec.target.missing} in the job; a target that an estimator is not given is unknown"
+    if spec.text is None and spec.target.known == "forecast" and spec.target.classes is not None:
+        yield "target.known: forecast: the states of streams are left out; a text's are one symbol behind an event's"
     if spec.target.known == "label":
         yield "target.known: label: predictions that wait for a label are given up; an estimator is given the target"
 

@@ -5,16 +5,17 @@
 The golden data are made with seed 0. PyTorch is needed here only; nobody who runs the tests has to have it.
 
 ``online_run`` is the executable specification: predict, score, advance, learn, one record at a time, with nothing but
-PyTorch's own modules, losses, optimisers and gradients. One .npz per case, in five families:
+PyTorch's own modules, losses, optimisers and gradients. One .npz per case, in six families:
 
 ``cells_*``      one forward and backward pass over a whole sequence
 ``tbptt_*``      an online run over one stream, at several k1 and k2
 ``log_*``        interleaved streams, missing targets, sequence ends, several windows per optimiser step
 ``loss_*``       such a log for every other loss, with Adam
 ``optimizer_*``  such a log for every optimiser, with squared loss and without any default
+``symbols_*``    such a log of symbols, whose rows are an embedding's that SparseAdam learns; also of the next symbol
 
 Tensors have PyTorch's names and layouts (LSTM gates i, f, g, o; GRU gates r, z, n); README.md lists the keys of a file.
-Dimensions: T records or steps, D inputs, H hidden units, Y targets, O outputs, Q quantile levels, L layers.
+Dimensions: T records or steps, D inputs, V symbols, H hidden units, Y targets, O outputs, Q quantile levels, L layers.
 """
 
 from __future__ import annotations
@@ -67,6 +68,37 @@ class Net(nn.Module):
 
     def weights(self, prefix: str) -> Case:
         return {f"{prefix}/{name}": w.detach().numpy().copy() for name, w in self.named_parameters()}
+
+
+class SymbolNet(Net):
+    """A Net whose first D inputs are numbers and the others numbers of symbols, -1 = missing.
+
+    The symbols' columns of ``weight_ih_l0`` are the rows of an embedding with sparse gradients. Their sum enters the
+    cell through columns that stay the identity matrix, so that PyTorch's own cell adds it to all gates.
+    """
+
+    def __init__(self, cell: str, inputs: int, symbols: int, hidden: int, outputs: int, layers: int) -> None:
+        gates = {"rnn": 1, "lstm": 4, "gru": 3}[cell] * hidden
+        super().__init__(cell, inputs + gates, hidden, outputs, layers)
+        self.inputs = inputs
+        self.rows = nn.EmbeddingBag(symbols, gates, mode="sum", sparse=True)
+        with torch.no_grad():
+            self.rows.weight.copy_(torch.empty(symbols, gates).uniform_(-(hidden**-0.5), hidden**-0.5))
+            self.rnn.weight_ih_l0[:, inputs:] = torch.eye(gates)
+        self.rnn.weight_ih_l0.register_hook(lambda g: torch.cat([g[:, :inputs], torch.zeros(gates, gates)], 1))
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        numbers = x[0, :, self.inputs :].long()
+        known = numbers >= 0
+        before = torch.cat([torch.zeros(1, dtype=torch.long), known.sum(1).cumsum(0)[:-1]])
+        looked_up = self.rows(numbers[known], before)
+        return super().forward(torch.cat([x[:, :, : self.inputs], looked_up[None]], 2), state)
+
+    def weights(self, prefix: str) -> Case:
+        """Under the names and shapes of a cell that symbols are multiplied with, as columns of zeros and a one."""
+        named = dict(super().weights(prefix))
+        name, rows = f"{prefix}/rnn.weight_ih_l0", named.pop(f"{prefix}/rows.weight")
+        return named | {name: np.concatenate([named[name][:, : self.inputs], rows.T], 1)}
 
 
 def parts(state: State) -> tuple[Tensor, ...]:
@@ -145,7 +177,7 @@ class Log:
     end: np.ndarray
 
 
-def online_run(net: Net, log: Log, loss: Loss, optimizer: torch.optim.Optimizer, settings: Case) -> Case:
+def online_run(net: Net, log: Log, loss: Loss, optimizers: list[torch.optim.Optimizer], settings: Case) -> Case:
     """Learn a log by one model, each stream with a state of its own.
 
     Per record: predict from the stream's carried state, then advance it. A stream's window is due at every k1-th step
@@ -153,12 +185,16 @@ def online_run(net: Net, log: Log, loss: Loss, optimizer: torch.optim.Optimizer,
     current weights, from the carried state before them, and injects the targets of the steps since the stream's
     previous window. A window without a known target is skipped and not counted. After ``batch_size`` windows: gradients
     averaged over them, clipped by global norm, one optimiser step. The end of a sequence resets the stream, after its
-    record; a replay never rewrites a carried state.
+    record; a replay never rewrites a carried state. Of a forecast the newest step's target is not known yet.
+
+    Steps behind the newest known target have no part in the gradient. A sparse one would hold their rows, as zeros, and
+    so a replay of symbols ends with that target: rows are in use that the loss depends on.
     """
     k1, k2, batch_size = settings["k1"], settings["k2"], settings["batch_size"]
+    unknown = 1 if settings.get("known") == "forecast" else 0
     streams = {s: Sequence(net.zero_state) for s in np.unique(log.stream)}
     predictions, norms, losses = [], [], []
-    optimizer.zero_grad()
+    net.zero_grad()
     for s, x, y, end in zip(log.stream, log.x, log.y, log.end, strict=True):
         sequence = streams[s]
         sequence.before.append(sequence.state)
@@ -170,29 +206,47 @@ def online_run(net: Net, log: Log, loss: Loss, optimizer: torch.optim.Optimizer,
         steps = len(sequence.x)
         if steps % k1 == 0 or end:
             start, new = max(0, steps - k2), sequence.learned
-            sequence.learned = steps
-            targets = torch.stack(sequence.y[new:])
-            if not torch.isnan(targets).all():
-                replay, _ = net(torch.stack(sequence.x[start:])[None], sequence.before[start])
-                value = loss.value(replay[0, new - start :], targets)
+            sequence.learned = steps - unknown
+            known = [t for t in range(new, steps - unknown) if not torch.isnan(sequence.y[t]).all()]
+            if known:
+                last = known[-1] + 1
+                x_replayed = torch.stack(sequence.x[start : last if isinstance(net, SymbolNet) else steps])
+                replay, _ = net(x_replayed[None], sequence.before[start])
+                value = loss.value(replay[0, new - start : last - start], torch.stack(sequence.y[new:last]))
                 value.backward()
                 losses.append(value.item())
                 if len(losses) % batch_size == 0:
                     for p in net.parameters():
                         p.grad /= batch_size
-                    norms.append(float(nn.utils.clip_grad_norm_(net.parameters(), settings["clip_norm"])))
-                    optimizer.step()
-                    optimizer.zero_grad()
+                    norms.append(clip(net, settings["clip_norm"]))
+                    for optimizer in optimizers:
+                        optimizer.step()
+                    net.zero_grad()
         if end:
             streams[s] = Sequence(net.zero_state)
     final = last_states(streams[log.stream[-1]].state)
     return {"pred": np.array(predictions), "grad_norm": np.array(norms), "update_loss": np.array(losses), **final}
 
 
-def new_optimizer(net: Net, settings: Case) -> torch.optim.Optimizer:
+def clip(net: Net, clip_norm: float) -> float:
+    """``clip_grad_norm_``, which does not take sparse gradients, by the norm of all of them; returns the norm."""
+    sparse = [p for p in net.parameters() if p.grad.is_sparse]
+    if not sparse:
+        return float(nn.utils.clip_grad_norm_(net.parameters(), clip_norm))
+    norm = torch.cat([p.grad.to_dense().flatten() for p in net.parameters()]).norm()
+    for p in net.parameters():
+        p.grad *= min(1.0, clip_norm / (norm + 1e-6))
+    return float(norm)
+
+
+def new_optimizers(net: Net, settings: Case) -> list[torch.optim.Optimizer]:
+    """The one that is asked for; rows that are looked up have a SparseAdam of their own."""
     kind, names = OPTIMIZERS[settings["optimizer"]]
     given = {theirs: settings[ours] for ours, theirs in names.items() if ours in settings}
-    return kind(net.parameters(), lr=settings["lr"], **given)
+    rows = [net.rows.weight] if isinstance(net, SymbolNet) else []
+    others = [p for p in net.parameters() if not any(p is row for row in rows)]
+    sparse = [torch.optim.SparseAdam(rows, lr=settings["lr"], **given)] if rows else []
+    return [kind(others, lr=settings["lr"], **given), *sparse]
 
 
 # ---- the families
@@ -219,7 +273,7 @@ def tbptt_case(rng: np.random.Generator, cell: str, layers: int, settings: Case,
     y = torch.tensor(np.sin(np.cumsum(rng.standard_normal(steps)) * 0.3))
     weights = net.weights("w")
     log = Log(np.zeros(steps, np.int64), x, y[:, None], np.zeros(steps, bool))
-    run = online_run(net, log, Loss(squared), new_optimizer(net, settings), {"batch_size": 1, **settings})
+    run = online_run(net, log, Loss(squared), new_optimizers(net, settings), {"batch_size": 1, **settings})
     run["pred"] = run["pred"][:, 0]
     return weights | net.weights("v") | {"x": x.numpy(), "y": y.numpy()} | run | settings
 
@@ -231,7 +285,7 @@ def log_case(rng: np.random.Generator, cell: str, layers: int, settings: Case) -
     y[torch.tensor(rng.random((160, 2)) < 0.3)] = torch.nan
     log = Log(stream, x, y, rng.random(160) < 0.07)
     weights = net.weights("w")
-    run = online_run(net, log, Loss(squared), new_optimizer(net, settings), settings)
+    run = online_run(net, log, Loss(squared), new_optimizers(net, settings), settings)
     results = {"pred": run["pred"], "grad_norm": run["grad_norm"], "windows": len(run["update_loss"])}
     inputs = {"stream": stream, "x": x.numpy(), "y": y.numpy(), "end": log.end}
     return weights | net.weights("v") | inputs | results | settings
@@ -259,9 +313,62 @@ def choice_case(rng: np.random.Generator, cell: str, settings: Case) -> Case:
     y[rng.random(y.shape) < 0.2] = np.nan
     log = Log(stream, torch.tensor(x), torch.tensor(y), rng.random(records) < 0.07)
     weights = net.weights("w")
-    run = online_run(net, log, loss, new_optimizer(net, settings), {"batch_size": 1, **settings})
+    run = online_run(net, log, loss, new_optimizers(net, settings), {"batch_size": 1, **settings})
     run |= {"windows": len(run["update_loss"])}
     inputs = {"stream": stream, "x": x, "y": y, "end": log.end}
+    return weights | net.weights("v") | inputs | run | settings
+
+
+def numbers_looked_up(
+    stream: np.ndarray, symbols: np.ndarray, y: np.ndarray, end: np.ndarray, sizes: list[int], known: str
+) -> np.ndarray:
+    """Of each record the rows of its symbols, of its sequence's newest known class, and of there being one; (T, S+2).
+
+    The sets' rows follow each other, then those of the classes. A class counts as known from the record on that brings
+    it, where it is forecast, and otherwise from the one after that.
+    """
+    firsts, newest, rows = np.cumsum([0, *sizes]), {}, []
+    for s, row, label, last in zip(stream, symbols, y, end, strict=True):
+        before = newest.get(s, np.nan)
+        if not np.isnan(label):
+            newest[s] = label
+        shown = newest.get(s, np.nan) if known == "forecast" else before
+        previous = [-1, -1] if np.isnan(shown) else [firsts[-2] + int(shown), firsts[-1]]
+        rows.append([*(np.where(row < 0, -1, firsts[:-2] + row)), *previous])
+        if last:
+            newest.pop(s, None)
+    return np.array(rows)
+
+
+def next_classes(stream: np.ndarray, y: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Of each record the class of its sequence's next one; NaN where there is none."""
+    following, waiting = np.full(len(y), np.nan), {}
+    for n, (s, label, last) in enumerate(zip(stream, y, end, strict=True)):
+        if s in waiting:
+            following[waiting[s]] = label
+        waiting[s] = n
+        if last:
+            del waiting[s]
+    return following
+
+
+def symbols_case(rng: np.random.Generator, cell: str, layers: int, settings: Case) -> Case:
+    """Two numbers and two symbols, some of them rare or missing, of which classes depend, also on the one before."""
+    records, sizes, classes = 120, [6, 3], 4
+    net = SymbolNet(cell, 2, sum(sizes) + classes + 1, 4, classes, layers)
+    stream, end, x = rng.integers(0, 3, records), rng.random(records) < 0.07, rng.standard_normal((records, 2))
+    symbols = np.array([rng.choice(size, records, p=np.arange(size, 0, -1) / sum(range(size + 1))) for size in sizes]).T
+    y = ((symbols[:, 0] + (rng.random(records) < 0.3) * rng.integers(0, classes, records)) % classes).astype(float)
+    symbols[rng.random(symbols.shape) < 0.1] = -1
+    y[rng.random(records) < 0.1] = np.nan
+    numbers = numbers_looked_up(stream, symbols, y, end, [*sizes, classes], settings["known"])
+    targets = next_classes(stream, y, end) if settings["known"] == "forecast" else y
+    weights = net.weights("w")
+    log = Log(stream, torch.tensor(np.concatenate([x, numbers], 1)), torch.tensor(targets[:, None]), end)
+    loss = Loss(softmax_cross_entropy, lambda raw: torch.softmax(raw, 0))
+    run = online_run(net, log, loss, new_optimizers(net, settings), settings)
+    run |= {"windows": len(run["update_loss"])}
+    inputs = {"stream": stream, "x": x, "symbols": symbols, "sizes": sizes, "y": y[:, None], "end": end}
     return weights | net.weights("v") | inputs | run | settings
 
 
@@ -281,6 +388,8 @@ PARAMETERS: dict[str, Case] = {  # none of them a default
     "adam": {"lr": 0.02, "betas": (0.8, 0.95), "eps": 1e-4},
     "adamw": {"lr": 0.02, "betas": (0.8, 0.95), "eps": 1e-4, "weight_decay": 0.3},
 }
+SPARSE: Case = ADAM | {"loss": "softmax", "betas": (0.8, 0.95), "eps": 1e-30}
+"""SparseAdam adds ``eps`` before it corrects the second moment's start, Adam after that: it must be next to nothing."""
 
 
 def cases(seed: int, bidirectional: bool) -> Iterator[tuple[str, Case]]:
@@ -306,6 +415,9 @@ def cases(seed: int, bidirectional: bool) -> Iterator[tuple[str, Case]]:
     for cell, optimizer in [*(("lstm", name) for name in PARAMETERS), ("gru", "adamw"), ("rnn", "momentum")]:
         settings = RUNS | {"clip_norm": 2.0, "loss": "squared", "optimizer": optimizer, **PARAMETERS[optimizer]}
         yield f"optimizer_{cell}_{optimizer}", choice_case(seeded(4), cell, settings)
+    for cell, (known, layers, batch_size) in itertools.product(CELLS, (("record", 2, 3), ("forecast", 1, 1))):
+        settings = RUNS | SPARSE | {"known": known, "batch_size": batch_size}
+        yield f"symbols_{cell}_{known}", symbols_case(seeded(5), cell, layers, settings)
 
 
 def main() -> None:

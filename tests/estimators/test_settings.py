@@ -21,6 +21,9 @@ TAKEN_UP: dict[str, Any] = {
     "lr": 0.5,
     "k1": 2,
     "k2": 12,
+    "schedule": "inverse_sqrt",
+    "schedule_updates": 5,
+    "schedule_least": 0.5,
     "clip_norm": 1e-3,
     "polyak_bound": None,
     "batch_size": 3,
@@ -70,9 +73,12 @@ def flat(prediction: Any) -> list[float]:
     return [float(value) for value in np.ravel(prediction)]
 
 
-@pytest.mark.parametrize("name", ["lr", "clip_norm", "polyak_bound"])
+RATES: dict[str, Any] = {"lr": 0.2, "clip_norm": 1e-4, "polyak_bound": 1e-3}
+
+
+@pytest.mark.parametrize("name", RATES)
 def test_a_rate_that_is_set_is_the_rate_that_is_learned_with(name: str) -> None:
-    each, value = CASES[0], {"lr": 0.2, "clip_norm": 1e-4, "polyak_bound": 1e-3}[name]
+    each, value = CASES[0], RATES[name]
     changed, same = taught(each), taught(each)
     setattr(changed, name, value)
     assert weight_bits(changed) == weight_bits(same)

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from streamrnn import LearnerSpec
+from streamrnn import LearnerSpec, ModelSpec, TargetSpec
 from streamrnn.learner.changes import SETTINGS, Way, changes, refusals, settings
+from streamrnn.learner.symbols import Symbols, TextSpec
 from tests.support.small_learners import spec
 
 
@@ -19,6 +20,19 @@ def test_every_setting_has_its_row_and_every_row_its_setting() -> None:
 def test_nothing_changed_is_no_change() -> None:
     assert changes(spec(), spec()) == []
     assert changes(spec(), spec(model={"loss": "squared"})) == []
+
+
+BYTES = Symbols(bytes=True)
+TWO, THREE = Symbols(values=("a", "b")), Symbols(values=("a", "b", "c"))
+
+
+def texts(classes: Symbols = BYTES, **text: Any) -> LearnerSpec:
+    return LearnerSpec(
+        n_features=0,
+        target=TargetSpec(fields=("m",), classes=classes),
+        text=TextSpec(**text),
+        model=ModelSpec(readout="softmax"),
+    )
 
 
 RLS: dict[str, Any] = {"readout": "rls"}
@@ -44,6 +58,14 @@ CASES: list[tuple[LearnerSpec, LearnerSpec, str, Way]] = [
     (spec(), spec(fields=("y", "z")), "target.fields", Way.GROWTH),
     (spec(), spec(fields=("z",)), "target.fields", Way.AT_ONCE),
     (spec(), replace(spec(), has_end=True), "has_end", Way.GROWTH),
+    (texts(), texts(carry=False), "text", Way.AT_ONCE),
+    (texts(), texts(mark_end=False), "text", Way.IMPOSSIBLE),
+    (texts(), texts(unit="word"), "text", Way.IMPOSSIBLE),
+    (texts(), replace(texts(), text=None), "text", Way.IMPOSSIBLE),
+    (texts(TWO, mark_end=False), texts(THREE, mark_end=False), "target.classes", Way.GROWTH),
+    (texts(TWO), texts(THREE), "target.classes", Way.IMPOSSIBLE),
+    (texts(Symbols(open=True, max=5)), texts(Symbols(open=True, max=6)), "target.classes", Way.IMPOSSIBLE),
+    (texts(THREE), texts(Symbols(open=True, max=5)), "target.classes", Way.IMPOSSIBLE),
 ]
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamrnn.learner.block import Block
 from streamrnn.learner.learner import Learner
-from tests.support.golden import RUN_CASES, last_states, last_stream, load, run_arrays, run_spec, tensors
+from tests.support.golden import RUN_CASES, last_states, last_stream, load, run_block, run_spec, tensors
 from tests.support.learners import carried_state
 from tests.support.logs import part
 
@@ -17,7 +16,7 @@ def test_learner_reproduces_pytorch_run(name: str) -> None:
     case = load(name)
     learner = Learner(run_spec(name, case), seed=0)
     learner.set_weights(tensors(case, "w"))
-    block = Block(**vars(run_arrays(case)))
+    block = run_block(case)
     # Record by record, so that the loss of every window can be read.
     values, norms, losses, windows = [], [], [], 0
     for i in range(len(block)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamrnn import Block, Learner, LearnerSpec, LearningSpec, ModelSpec, TargetSpec
+from streamrnn import Block, InputSpec, Learner, LearnerSpec, LearningSpec, ModelSpec, TargetSpec
 from streamrnn.learner.block import EVENT
 
 
@@ -79,3 +79,54 @@ def test_a_class_that_there_is_not_is_refused() -> None:
     for value in (3.0, -1.0, 0.5):
         with pytest.raises(ValueError, match="class indices outside 0 to 2"):
             learner.turned_out(value)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_of_a_forecast_of_classes_the_record_itself_says_its_class(cell: str) -> None:
+    """Frozen as above: each imagined forecast is what the same record would have led to."""
+    learner, twin = forecasting(cell), forecasting(cell)
+    learner.imagine(b"s")
+    imagined = [learner.imagine_one((), y).copy() for y in (2.0, 0.0, 1.0, 1.0)]
+    frozen = {name: array.copy() for name, array in twin.state().model.items()}
+    for y, said in zip((2.0, 0.0, 1.0, 1.0), imagined, strict=True):
+        np.testing.assert_array_equal(said, twin.step(b"s", EVENT, (), y))
+        for name, array in twin.model_arrays().items():
+            array[...] = frozen[name]
+    assert len({tuple(said) for said in imagined}) == 4
+
+
+def test_streams_are_imagined_one_after_the_other_and_nothing_of_the_learner_changes() -> None:
+    learner = learner_of(classes=True)
+    before = learner.state().copy()
+    alone = {}
+    for key in (b"s", b"t", b"never seen"):
+        learner.imagine(key)
+        alone[key] = [learner.imagine_one([0.5]).tolist()]
+        learner.turned_out(1.0)
+        alone[key].append(learner.imagine_one([0.5]).tolist())
+    for key in (b"t", b"never seen", b"s"):
+        learner.imagine(key)
+        again = [learner.imagine_one([0.5]).tolist()]
+        learner.turned_out(1.0)
+        assert [*again, learner.imagine_one([0.5]).tolist()] == alone[key]
+    assert len({str(said) for said in alone.values()}) == 3
+    after = learner.state()
+    for was, now in ((before.model, after.model), (before.streams, after.streams)):
+        for name, array in was.items():
+            np.testing.assert_array_equal(array, now[name], err_msg=name)
+    assert after.keys == before.keys
+
+
+def forecasting(cell: str) -> Learner:
+    """One that forecasts the next class of two streams, and is shown nothing else."""
+    spec = LearnerSpec(
+        n_features=0,
+        target=TargetSpec(fields=("y",), known="forecast", classes=("a", "b", "c")),
+        model=ModelSpec(cell=cell, hidden_size=5, readout="softmax", dtype="float64"),  # type: ignore[arg-type]
+        learning=LearningSpec(k1=2, k2=8, lr=0.05),
+        inputs=InputSpec(dt=False),
+    )
+    learner = Learner(spec, seed=1)
+    y = np.random.default_rng(5).integers(0, 3, (60, 1)).astype(float)
+    learner.process(Block.events([b"s", b"t"] * 30, np.zeros((60, 0)), y))
+    return learner

@@ -5,6 +5,7 @@ The log is given in pieces, as blocks or record by record; in between both are a
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
@@ -22,6 +23,7 @@ from streamrnn.learner.block import EVENT, LABEL, Block
 from streamrnn.learner.clock import JUMPS
 from streamrnn.learner.gauges import state_gradient_norms
 from streamrnn.learner.learner import RLS_WEIGHT, Learner
+from streamrnn.learner.predictions import Predictions, TextScores
 from streamrnn.learner.skill import rivals_of
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec
 from streamrnn.learner.streams import EVICTIONS_IN_USE
@@ -29,6 +31,7 @@ from streamrnn.learner.target_spec import TargetSpec
 from tests.oracle.learner import NaiveLearner
 from tests.oracle.network import random_weights
 from tests.oracle.reach import drift_means
+from tests.oracle.streams import records_of
 from tests.support.learners import carried_state, one_by_one
 from tests.support.logs import LOSSES, logs, part, specs
 
@@ -46,7 +49,7 @@ SHARED_COUNTS = [
 def pair(spec: LearnerSpec) -> tuple[Learner, NaiveLearner]:
     """A learner and its oracle with the same random weights, biases included."""
     learner = Learner(spec, seed=1)
-    model, n_inputs = spec.model, learner.layout.n_inputs
+    model, n_inputs = spec.model, spec.n_inputs
     weights = random_weights(
         np.random.default_rng(0), model.cell, n_inputs, model.hidden_size, model.num_layers, spec.n_outputs
     )
@@ -58,8 +61,13 @@ def pair(spec: LearnerSpec) -> tuple[Learner, NaiveLearner]:
     return learner, NaiveLearner(spec, weights)
 
 
-def check_agreement(spec: LearnerSpec, block: Block, cuts: list[tuple[int, bool]], tolerance: float) -> None:
-    """Feed both learners the log, piece by piece (up to where, as a block), and compare everything that can be seen."""
+def check_agreement(
+    spec: LearnerSpec, block: Block, cuts: list[tuple[int, bool]], tolerance: float, restores: bool = False
+) -> None:
+    """Feed both learners the log, piece by piece (up to where, as a block), and compare everything that can be seen.
+
+    With ``restores`` another learner goes on from what the first one knew at each cut.
+    """
 
     def close(actual: object, expected: object, what: str) -> None:
         np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance, err_msg=what)
@@ -69,15 +77,18 @@ def check_agreement(spec: LearnerSpec, block: Block, cuts: list[tuple[int, bool]
     for cut, whole in [*sorted(cuts), (len(block), True)]:
         piece = part(block, start, min(cut, len(block)))
         start = min(cut, len(block))
-        whole = whole and CLOSE not in piece.kind
+        whole = (whole and CLOSE not in piece.kind) or spec.text is not None
         predictions.append(learner.process(piece) if whole else one_by_one(learner, piece))
+        if restores:
+            learner = restored(learner)
         # On some CPUs NumPy's float32 products raise the flag from lanes they do not use. A NaN that counts is found.
         with np.errstate(invalid="ignore"):
             expected.append(naive.process(piece))
             rest = part(block, start, start + 5)
             close(learner.predict(rest).value, naive.predict(rest), "questions")
-            for key in rest.keys[:1] if spec.target.known == "forecast" else []:
-                close(imagined(learner, key, rest), naive.imagine(key, rest.x, rest.y), "imagination")
+            if len(rest) and spec.target.known != "label":
+                future = as_future(rest, naive)
+                close(imagined(learner, future), naive.imagine(records_of(future)), "imagination")
     close(
         np.concatenate([p.value for p in predictions]), np.concatenate([value for value, _ in expected]), "predictions"
     )
@@ -88,6 +99,7 @@ def check_agreement(spec: LearnerSpec, block: Block, cuts: list[tuple[int, bool]
     close(np.concatenate([p.rivals for p in predictions]), naive.rival_scores, "errors of the rivals")
     close(np.concatenate([p.width for p in predictions]), naive.widths, "widths of intervals")
     close(np.concatenate([p.delay for p in predictions]), naive.delays, "delays of labels")
+    check_surprises(predictions, naive, tolerance)
     norms = np.full(len(block), np.nan)
     for record, norm in naive.steps:
         norms[record] = norm
@@ -101,6 +113,7 @@ def check_agreement(spec: LearnerSpec, block: Block, cuts: list[tuple[int, bool]
     if naive.updates:
         close(learner.gauges()["grad_norm"], naive.grad_norms[-1], "gradient norm")
     check_gauges(learner, naive, close)
+    check_vocabularies(learner, naive)
     for name, weights in learner.get_weights().items():
         close(weights, naive.rls_weights() if name == RLS_WEIGHT else naive.weights[name], name)
     assert learner.streams.keys() == list(naive.streams)
@@ -124,6 +137,44 @@ def check_agreement(spec: LearnerSpec, block: Block, cuts: list[tuple[int, bool]
             assert arrays[f"readout_{name}_refreshed"][o] == model.turn
 
 
+def check_surprises(predictions: list[Predictions], naive: NaiveLearner, tolerance: float) -> None:
+    """Ranks, within those of a loss a little smaller or larger; of texts the losses and numbers of their units."""
+    ranks = np.concatenate([p.rank for p in predictions])
+    for n, (rank, surprise) in enumerate(zip(ranks, naive.ranked, strict=True)):
+        if surprise is None:
+            assert np.isnan(rank).all(), n
+            continue
+        error = tolerance * (1 + surprise.loss)
+        least, most = surprise.ranks(-error), surprise.ranks(error)
+        np.testing.assert_array_equal(np.isnan(rank), np.isnan(least), f"rank {n}")
+        assert not np.any((rank < np.array(least) - tolerance) | (rank > np.array(most) + tolerance)), n
+    texts = [p.texts for p in predictions if p.texts is not None]
+    assert [len(losses) for losses in naive.text_losses] == (
+        np.concatenate([np.diff(text.bounds) for text in texts]).tolist() if texts else [0] * len(ranks)
+    )
+    for text, (numbers, losses) in [(TextScores.joined(texts), units_of_texts(naive))] if texts else []:
+        assert text.number.tolist() == numbers
+        np.testing.assert_allclose(text.loss, losses, rtol=tolerance, atol=tolerance)
+
+
+def units_of_texts(naive: NaiveLearner) -> tuple[list[int], list[float]]:
+    """Numbers and losses of all units."""
+    numbers = [number for text in naive.text_numbers for number in text]
+    return numbers, [loss for text in naive.text_losses for loss in text]
+
+
+def check_vocabularies(learner: Learner, naive: NaiveLearner) -> None:
+    """Both have given the same numbers, and as many symbols came too late for one."""
+    pairs = [*zip(learner.vocabularies, naive.vocabularies, strict=True)]
+    if learner.classes is not None and naive.classes is not None:
+        pairs.append((learner.classes, naive.classes))
+        assert learner.state().model["outputs_in_use"].tolist() == [naive.in_use]
+    for mine, theirs in pairs:
+        assert mine.overflowed == theirs.overflowed
+        if theirs.open:
+            assert [mine.label(number) for number in range(mine.known)] == theirs.numbered
+
+
 def check_gauges(learner: Learner, naive: NaiveLearner, close: Callable[[object, object, str], None]) -> None:
     """What is kept for people to look at: reach, length of steps, drift, values clamped."""
     arrays, gauges, spec = learner.state().model, learner.gauges(), learner.spec
@@ -141,10 +192,30 @@ def check_gauges(learner: Learner, naive: NaiveLearner, close: Callable[[object,
         close((fast, slow), drift_means(values), f"drift of input {column}")
 
 
-def imagined(learner: Learner, key: bytes, block: Block) -> np.ndarray:
+def restored(learner: Learner) -> Learner:
+    """Another learner, which knows what this one does."""
+    other = Learner(learner.spec, seed=2)
+    other.resume(copy.deepcopy(learner.state()))
+    return other
+
+
+def as_future(block: Block, naive: NaiveLearner) -> Block:
+    """The block's records as if all came in the first one's stream; of an open set, classes that it knows by now."""
+    y = block.y
+    if block.labels is not None and naive.classes is not None:
+        y = np.array([[np.nan if label is None else float(naive.classes.ask(label))] for label in block.labels])
+    return replace(block, keys=block.keys[:1] * len(block), y=y, labels=None, texts=None)
+
+
+def imagined(learner: Learner, block: Block) -> np.ndarray:
     """Predictions of the block's records as if they came next in the stream."""
-    learner.imagine(key)
-    predictions = [learner.imagine_one(x, y).copy() for x, y in zip(block.x, block.y, strict=True)]
+    learner.imagine(block.keys[0])
+    predictions = []
+    for i, (x, y) in enumerate(zip(block.x, block.y, strict=True)):
+        symbols = [column[i] for column in block.symbols]
+        predictions.append(learner.imagine_one(x, y, symbols).copy())
+        if learner.spec.target.known == "record":
+            learner.turned_out(y)
     return np.reshape(predictions, (-1, learner.spec.n_outputs))
 
 
@@ -176,6 +247,27 @@ def test_float64_learner_of_forecasts_matches_the_naive_one(data: st.DataObject)
     spec = data.draw(specs(losses=LOSSES[:5], known="forecast"), label="spec")
     block = data.draw(logs(spec, 30, closings=True), label="log")
     check_agreement(spec, block, data.draw(pieces, label="cuts"), 1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("known", ["record", "forecast", "label"])
+@settings(EXAMPLES, max_examples=EXAMPLES.max_examples // 2)
+@given(st.data())
+def test_float64_learner_of_symbols_matches_the_naive_one_however_often_it_is_restored(
+    known: str, data: st.DataObject
+) -> None:
+    spec = data.draw(specs(losses=(("softmax", "cross_entropy"),), known=known), label="spec")
+    block = data.draw(logs(spec, 40, closings=True), label="log")
+    check_agreement(spec, block, data.draw(pieces, label="cuts"), 1e-9, restores=True)
+
+
+@pytest.mark.slow
+@EXAMPLES
+@given(st.data())
+def test_float64_learner_of_texts_matches_the_naive_one_however_often_it_is_restored(data: st.DataObject) -> None:
+    spec = data.draw(specs(losses=(("softmax", "cross_entropy"),), texts=True), label="spec")
+    block = data.draw(logs(spec, 20), label="log")
+    check_agreement(spec, block, data.draw(pieces, label="cuts"), 1e-9, restores=True)
 
 
 @EXAMPLES

@@ -2,7 +2,8 @@
 
 Statistics are float64 and those of all records before; inputs use one set per partition, targets one per stream, shrunk
 towards the partition's, or the partition's alone with the RLS readout. With a baseline, targets are differences to the
-newest value that lies whole periods before them. The vectors come in the spec's dtype.
+newest value that lies whole periods before them. A symbol is a column of zeros and a one, as PyTorch has it multiplied.
+The vectors come in the spec's dtype.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from tests.oracle.statistics import (
     shrunk_width,
 )
 from tests.oracle.streams import History, Record, Stream
+from tests.oracle.symbols import NaiveVocabulary
 
 LARGEST = 1e30  # inputs that are not scaled stay within this
 LARGEST_LAG = 1e6  # deviations within which lags and changes stay
@@ -50,6 +52,10 @@ class NaiveEncoder:
         self.change_moments = self.moments(spec.n_targets * spec.target.horizon, centred=False)
         self.counts: Counter[str] = Counter()
         self.drifting: list[list[float]] = [[] for _ in self.input_moments]  # values as they counted
+        self.vocabularies = [NaiveVocabulary(symbols) for symbols in spec.symbols]
+        self.classes: NaiveVocabulary | None = None
+        if spec.target.symbols is not None:
+            self.classes = NaiveVocabulary(spec.target.symbols, spec.text is not None and spec.text.mark_end)
         self.x_clamped, self.y_clamped = [0] * spec.n_features, [0] * spec.n_targets
         self.kept = np.zeros(0)  # targets of the record at work, where they are remembered
 
@@ -74,7 +80,10 @@ class NaiveEncoder:
         return sequence.last_x.get(column, np.nan) if what == "last" else np.nan
 
     def input_vector(self, record: Record, stream: Stream, time_ms: int) -> Array:
-        """[features | dt | newest targets | known flags], scaled by the statistics before this record."""
+        """[features | dt | newest targets | known flags], scaled by the statistics before this record; then symbols.
+
+        Those are a one for each input's symbol and for the newest class, the last column saying that it is known.
+        """
         scale = self.spec.learning.scale
         x: list[float] = []
         for column, value in enumerate(self.raw_inputs(record, stream.sequence, time_ms)):
@@ -87,16 +96,24 @@ class NaiveEncoder:
                 x.append(0.0 if scale else moments.mean)
             else:
                 x.append(scaled_input(moments, value) if scale else value)
-        if self.spec.inputs.previous_target:
+        if self.spec.inputs.previous_target and not self.classify:
             x.extend(self.previous_target(stream))
+        x.extend([0.0] * (self.spec.n_multiplied - len(x)))  # a column of zeros where there is nothing at all
+        for number, symbols in zip(record.numbers, self.spec.symbols, strict=True):
+            x.extend(float(number == k) for k in range(symbols.size))
+        if self.spec.inputs.previous_target and self.classify:
+            x.extend(self.previous_class(stream.sequence))
         return np.array(x, self.dtype)
+
+    def previous_class(self, sequence: History) -> list[float]:
+        """[a one for the newest class | whether there is one]"""
+        newest = sequence.value(0, 0)
+        return [float(newest == k) for k in range(self.spec.n_classes)] + [float(np.isfinite(newest))]
 
     def previous_target(self, stream: Stream) -> list[float]:
         """[newest values | with a baseline their newest changes | known flags]"""
         newest = [stream.sequence.value(i, 0) for i in range(self.spec.n_targets)]
         flags = [float(np.isfinite(v)) for v in newest]
-        if self.classify:
-            return [float(newest[0] == k) for k in range(len(self.spec.target.classes or ()))] + flags
         scaled = [self.recalled(stream, i, v, CLIP) if np.isfinite(v) else 0.0 for i, v in enumerate(newest)]
         changes = (
             [self.change(stream, i, 0, CLIP) for i in range(self.spec.n_targets)] if self.spec.target.period else []
@@ -147,6 +164,9 @@ class NaiveEncoder:
                     self.absorb_input(column, what)
             elif column >= self.spec.n_features or not self.indicator[column]:
                 self.absorb_input(column, value)
+        for number in record.numbers:
+            if number < 0:
+                self.counts["imputed_inputs"] += 1
 
     def absorb_input(self, column: int, value: float) -> None:
         if (counted := self.input_moments[column].take_in(value)) is not None:

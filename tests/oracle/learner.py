@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from streamrnn.learner.lowering import bytes_per_slot
+from streamrnn.learner.block import Block
+from streamrnn.learner.lowering import CLIP_NORM, CLIP_NORMS, bytes_per_slot
 from streamrnn.learner.spec import LearnerSpec
 from tests.oracle.encoder import NaiveEncoder, known_fields
 from tests.oracle.network import (
@@ -29,9 +31,9 @@ from tests.oracle.network import (
     network_backward,
     network_forward,
     network_step,
+    probabilities_in_use,
     regression_loss,
     sigmoid,
-    softmax,
     zero_state,
 )
 from tests.oracle.reach import Reach, gradient_norms
@@ -40,6 +42,7 @@ from tests.oracle.rivals import NaiveRivals
 from tests.oracle.streams import (
     CLOSE,
     ESTABLISHED,
+    EVENT,
     FORGET,
     LABEL,
     Clock,
@@ -47,7 +50,18 @@ from tests.oracle.streams import (
     History,
     Record,
     Stream,
+    records_of,
 )
+from tests.oracle.symbols import OTHER, Surprise
+
+OF_STREAM, OF_PARTITION = 50, 1000  # newest surprises that one is ranked among
+
+
+def mean_of_known(pairs: list[tuple[float, ...]]) -> tuple[float, float]:
+    """The mean of all pairs that are known, in both places."""
+    known = [pair for pair in pairs if not np.isnan(pair[0])]
+    first, second = np.mean(known or [(np.nan, np.nan)], axis=0)
+    return float(first), float(second)
 
 
 class NaiveLearner(NaiveEncoder):
@@ -65,7 +79,13 @@ class NaiveLearner(NaiveEncoder):
             learning.betas,
             learning.eps,
             learning.weight_decay,
+            learning.schedule,
+            learning.schedule_updates,
+            learning.schedule_least,
         )
+        self.clip_norm = CLIP_NORMS.get(model.effective_loss, CLIP_NORM)
+        if learning.clip_norm != "auto":
+            self.clip_norm = learning.clip_norm
         self.levels = np.array(model.quantiles if model.effective_loss == "quantile" else (0.5,))
         self.readouts = self.new_readouts() if self.rls else []
         self.streams: OrderedDict[bytes, Stream] = OrderedDict()  # least recently touched first
@@ -78,21 +98,27 @@ class NaiveLearner(NaiveEncoder):
         self.reach = Reach()
         self.step_length = 0.0  # of the newest optimiser step that is measured, decay included
         self.accumulated = {name: np.zeros_like(w) for name, w in self.weights.items()}
+        self.looked_up = np.zeros(spec.n_inputs, bool)  # the columns that windows since the newest step looked up
         self.steps: list[tuple[int, float]] = []  # of each optimiser step: its record's number and the gradient norm
         self.losses: list[float] = []
         self.scores: list[tuple[float, float]] = []  # per record: mean loss and mean error of what it let us score
         self.rivals = NaiveRivals(spec)
         self.rival_scores: list[tuple[float, ...]] = []  # per record: mean errors of the rivals on the same
+        self.in_use = self.classes.in_use if self.classes else 0  # classes that the model may name
+        self.surprises: list[float] = []  # mean losses of all records, or texts, that had one
+        self.ranked: list[Surprise | None] = []  # per record: what it is ranked among
+        self.text_losses: list[list[float]] = []  # per record: the loss of each unit of its text
+        self.text_numbers: list[list[int]] = []  # and its number, -1 where it is in no set
         self.widths: list[float] = []  # per record: mean width of the intervals it let us score
         self.delays: list[float] = []  # per record: seconds from its event to this label
 
     def new_readouts(self) -> list[NaiveReadout]:
         """One per output; the newest value of its field is its first lag, or else among the inputs, if anywhere."""
         spec, model, fields = self.spec, self.spec.model, self.spec.n_targets
-        regressors = model.hidden_size + spec.n_inputs + model.lags * fields + 1
+        regressors = model.hidden_size + spec.n_multiplied + model.lags * fields + 1
         first: int | None = None
         if model.lags:
-            first = model.hidden_size + spec.n_inputs
+            first = model.hidden_size + spec.n_multiplied
         elif spec.inputs.previous_target:
             first = model.hidden_size + spec.n_features + spec.inputs.dt + fields * bool(spec.target.period)
         places = [None if first is None else first + i for i in range(fields)] * spec.target.horizon
@@ -101,10 +127,9 @@ class NaiveLearner(NaiveEncoder):
 
     # ------------------------------------------------------------------------------------------------- records
 
-    def process(self, block: Any) -> tuple[Array, Array]:
-        """Predictions [n, n_outputs] and update counts [n] of a block: one array per field of ``Record``."""
-        rows = zip(block.keys, block.time_ms, block.x, block.y, block.end, block.kind, block.event, strict=True)
-        return self.run(Record(k, int(t), x, y, bool(e), int(kind), int(ev)) for k, t, x, y, e, kind, ev in rows)
+    def process(self, block: Block) -> tuple[Array, Array]:
+        """Predictions [n, n_outputs] and update counts [n] of a block."""
+        return self.run(records_of(block))
 
     def run(self, records: Iterable[Record]) -> tuple[Array, Array]:
         values, updates = [], []
@@ -125,6 +150,9 @@ class NaiveLearner(NaiveEncoder):
         self.rival_scores.append((np.nan, np.nan))
         self.widths.append(np.nan)
         self.delays.append(np.nan)
+        self.ranked.append(None)
+        self.text_losses.append([])
+        self.text_numbers.append([])
         if record.kind == CLOSE:
             updates = self.updates
             self.close(record.key)
@@ -144,18 +172,44 @@ class NaiveLearner(NaiveEncoder):
                 for event in stream.events:
                     event.time_ms = min(event.time_ms, time_ms)
         self.evict_idle(record.key, time_ms)
+        record = self.numbered(record)
         if record.kind == LABEL:
             self.counts["label_records"] += 1
             self.process_label(record, time_ms)
             return np.full(self.spec.n_outputs, np.nan), self.updates
         stream = self.touch(record.key)
+        if record.text is None:
+            return self.live(record, stream, time_ms)
+        return self.live_through_text(record, stream, time_ms)
+
+    def live_through_text(self, record: Record, stream: Stream, time_ms: int) -> tuple[Array, int]:
+        """A step for each unit, and then what comes next; scores are means over the units."""
+        scores, rivals = [], []
+        for unit in self.units_of(record):
+            self.live(unit, stream, time_ms)
+            self.text_numbers[-1].append(-1 if np.isnan(unit.y[0]) else int(unit.y[0]))
+            scores.append(self.scores[-1])
+            rivals.append(self.rival_scores[-1])
+            self.scores[-1], self.rival_scores[-1] = (np.nan, np.nan), (np.nan, np.nan)
+        self.text_losses[-1] = [loss for loss, _ in scores]
+        self.scores[-1] = mean_of_known(scores)
+        self.rival_scores[-1] = mean_of_known(rivals)
+        if not np.isnan(self.scores[-1][0]):
+            self.rank(stream, self.scores[-1][0])
+        if not scores and self.spec.has_end and record.end and stream.sequence.steps:
+            self.learn(stream.sequence)
+            self.reset(stream)
+        return self.question(record, stream, time_ms), self.updates
+
+    def live(self, record: Record, stream: Stream, time_ms: int) -> tuple[Array, int]:
+        """One step of a stream's life: gap, predict, score, advance, learn; perhaps the sequence ends."""
         self.counts["records_predicted"] += 1
         if self.gap(stream, time_ms):
             self.learn(stream.sequence)
             self.reset(stream)
         result = self.process_event(record, stream, time_ms)
         sequence = stream.sequence
-        ends = self.spec.has_end and record.end
+        ends = record.end and (self.spec.has_end or (self.spec.text is not None and not self.spec.text.carry))
         if ends or sequence.steps % self.spec.learning.k1 == 0:
             self.learn(sequence)
         if self.rls and self.spec.target.known == "record":
@@ -172,29 +226,92 @@ class NaiveLearner(NaiveEncoder):
             self.learn(stream.sequence)
             self.reset(stream)
 
-    def predict(self, block: Any) -> Array:
+    def predict(self, block: Block) -> Array:
         """What would be predicted for every record of the block now, [n, n_outputs]; changes nothing."""
         predictions = []
-        for key, time_ms, x, y in zip(block.keys, block.time_ms, block.x, block.y, strict=True):
-            stream = copy.deepcopy(self.streams.get(key) or self.new_stream())
-            if self.gap(stream, int(time_ms)):
-                stream.sequence = self.new_sequence()
-            predictions.append(self.foretell(Record(key, int(time_ms), x, y), stream, int(time_ms))[0])
+        for record in records_of(block):
+            record.numbers = self.numbers_asked(record)
+            stream = self.streams.get(record.key) or self.new_stream()
+            predictions.append(self.question(record, stream, record.time_ms))
         return np.array(predictions, np.float64).reshape(-1, self.spec.n_outputs)
 
-    def imagine(self, key: bytes, xs: Array, ys: Array) -> Array:
-        """Predictions for these records [n, ...] if they came next in a stream, one after the other, at once."""
-        stream = copy.deepcopy(self.streams.get(key) or self.new_stream())
-        sequence, predictions = stream.sequence, []
-        for x, y in zip(xs, ys, strict=True):
-            time_ms = sequence.last_time_ms or 0
+    def question(self, record: Record, stream: Stream, time_ms: int) -> Array:
+        """What is predicted for a record of the stream that came now; changes nothing."""
+        stream = copy.deepcopy(stream)
+        if self.gap(stream, time_ms):
+            stream.sequence = self.new_sequence()
+        return np.asarray(self.foretell(record, stream, time_ms)[0])
+
+    def imagine(self, records: Iterable[Record]) -> Array:
+        """Predictions [n, ...] for these records, whose y is known, if they came next in a stream, all at once."""
+        stream, predictions = None, []
+        for record in records:
+            stream = stream or copy.deepcopy(self.streams.get(record.key) or self.new_stream())
+            sequence = stream.sequence
+            time_ms, record.numbers = sequence.last_time_ms or 0, self.numbers_asked(record)
             if self.spec.target.known == "forecast":
-                self.note(sequence, y)
-            prediction, inputs, sequence.state = self.foretell(Record(key, time_ms, x, y), stream, time_ms)[:3]
+                self.note(sequence, np.asarray(record.y))
+            prediction, inputs, sequence.state = self.foretell(record, stream, time_ms)[:3]
             sequence.inputs.append(inputs)
-            sequence.last_x.update({k: float(v) for k, v in enumerate(x) if np.isfinite(v)})
+            sequence.last_x.update({k: float(v) for k, v in enumerate(record.x) if np.isfinite(v)})
             predictions.append(prediction)
+            if self.spec.target.known == "record":
+                self.note(sequence, np.asarray(record.y))
         return np.array(predictions, np.float64).reshape(-1, self.spec.n_outputs)
+
+    # ------------------------------------------------------------------------------------------------- symbols
+
+    def numbered(self, record: Record) -> Record:
+        """The record with the numbers of its symbols, which an open set gives now, and of its class."""
+        numbers = []
+        if record.kind == EVENT:
+            for vocabulary, symbol in zip(self.vocabularies, record.symbols, strict=True):
+                numbers.append(-1 if symbol is None else vocabulary.take(symbol))
+        y = record.y
+        if self.classes and record.label is not None:
+            y = [float(self.classes.take(record.label))]
+        return replace(record, numbers=numbers, y=y)
+
+    def numbers_asked(self, record: Record) -> list[int]:
+        """The numbers of its symbols as they are."""
+        pairs = zip(self.vocabularies, record.symbols, strict=True)
+        return [-1 if symbol is None else vocabulary.ask(symbol) for vocabulary, symbol in pairs]
+
+    def units_of(self, record: Record) -> Iterator[Record]:
+        """The steps that a text is made of: each unit is a class, which is numbered when its turn has come."""
+        classes, text = self.classes, self.spec.text
+        assert classes is not None and text is not None and record.text is not None
+        symbols = [str(unit) for unit in record.text]
+        last = len(symbols) - (not text.mark_end)
+        for n, symbol in enumerate([*symbols, None] if text.mark_end else symbols):
+            number = classes.end if symbol is None else classes.take(symbol)
+            y = [float(number) if number >= 0 else np.nan]
+            yield replace(record, text=None, y=y, end=n == last and (record.end or not text.carry))
+
+    def as_class(self, y: Array, in_use: int) -> Array:
+        """What a class is to who knew of so many: one of the others, if it is none of them."""
+        return np.where(y >= in_use, OTHER, y) if self.classify else y
+
+    def absorb_targets(self, stream: Stream, y: Array) -> tuple[Array, Array]:
+        """A class that nobody had seen before is learned as one of the others, and remembered as itself."""
+        counted, kept = super().absorb_targets(stream, y)
+        counted = self.as_class(counted, self.in_use)
+        self.meet(y)
+        return counted, kept
+
+    def meet(self, y: Array) -> None:
+        """From now on this class is one of those that the model may name, though the least likely of them."""
+        if self.classify and y[0] >= self.in_use:
+            bias = self.weights["head.bias"]
+            bias[self.in_use : int(y[0]) + 1] = bias[: self.in_use].min()
+            self.in_use = int(y[0]) + 1
+
+    def rank(self, stream: Stream, surprise: float) -> None:
+        """A surprise is held against the newest before it, and is one of them from now on."""
+        if self.classify:
+            self.ranked[-1] = Surprise(surprise, stream.surprises[-OF_STREAM:], self.surprises[-OF_PARTITION:])
+            stream.surprises.append(surprise)
+            self.surprises.append(surprise)
 
     # ------------------------------------------------------------------------------------------------- streams
 
@@ -272,7 +389,8 @@ class NaiveLearner(NaiveEncoder):
         y = np.where(np.isfinite(record.y), record.y, np.nan).astype(np.float64)
         if forecast:
             reached = range(1, min(spec.target.horizon, sequence.steps) + 1)
-            self.score(stream, [(sequence.predictions[-j], sequence.rivals[-j], j) for j in reached], y)
+            said = [(sequence.predictions[-j], sequence.rivals[-j], j) for j in reached]
+            self.score(stream, said, self.as_class(y, sequence.in_use[-1] if sequence.steps else 0))
             self.tell_rivals(stream, y)
             counted, kept = self.absorb_targets(stream, y)
             self.note(sequence, kept)
@@ -283,7 +401,7 @@ class NaiveLearner(NaiveEncoder):
         before, units, sound = sequence.state, self.units(stream), self.lags_are_sound(stream)
         updates, rivals = self.updates, self.rivals.foretell(stream.newest)
         if spec.target.known == "record":
-            self.score(stream, [(prediction, rivals, 1)], y)
+            self.score(stream, [(prediction, rivals, 1)], self.as_class(y, self.in_use))
             self.tell_rivals(stream, y)
 
         sequence.state = after
@@ -291,6 +409,7 @@ class NaiveLearner(NaiveEncoder):
         sequence.inputs.append(x)
         sequence.last_x.update({k: float(v) for k, v in enumerate(record.x) if np.isfinite(v)})
         sequence.predictions.append(prediction)
+        sequence.in_use.append(self.in_use)
         sequence.regressors.append(phi)
         sequence.expert_predictions.append(experts)
         sequence.units.append(units)
@@ -332,7 +451,9 @@ class NaiveLearner(NaiveEncoder):
         outputs, after, _ = network_step(self.spec.model.cell, self.network(), x, stream.sequence.state)
         phi, experts = np.zeros(0), []
         if self.rls:
-            phi = np.concatenate([after[-1][0], x, self.lags(stream), [1.0]]).astype(np.float64)
+            phi = np.concatenate([after[-1][0], x[: self.spec.n_multiplied], self.lags(stream), [1.0]]).astype(
+                np.float64
+            )
             experts = [readout.models(phi) for readout in self.readouts]
             outputs = np.array([readout.predict(phi) for readout in self.readouts])
         return self.prediction(stream, outputs), x, after, phi, experts
@@ -350,21 +471,24 @@ class NaiveLearner(NaiveEncoder):
 
     def process_label(self, record: Record, time_ms: int) -> None:
         """A late label: ignored unless its event is remembered, learned if its step is inside the next window."""
+        y = np.where(np.isfinite(record.y), record.y, np.nan).astype(np.float64)
         if record.key not in self.streams:
             self.counts["unmatched_labels"] += 1
+            self.meet(y)
             return
         stream = self.touch(record.key)
-        y = np.where(np.isfinite(record.y), record.y, np.nan).astype(np.float64)
         matches = [event for event in stream.events if event.id == record.event != 0]
         if not matches:
             self.counts["unmatched_labels"] += 1
+            self.meet(y)
             return
         event = matches[-1]
         sequence, step = event.sequence, event.step
         if np.isfinite(y).any():
             event.id = 0  # a repeated label finds nothing
             self.delays[-1] = max(0, time_ms - event.time_ms) / 1000
-        self.score(stream, [(sequence.predictions[step], sequence.rivals[step], 1)], y)
+        said = [(sequence.predictions[step], sequence.rivals[step], 1)]
+        self.score(stream, said, self.as_class(y, sequence.in_use[step]))
         self.tell_rivals(stream, y)
         counted, kept = self.absorb_targets(stream, y)
         self.note(stream.sequence, kept)
@@ -424,7 +548,10 @@ class NaiveLearner(NaiveEncoder):
     def tell_rivals(self, stream: Stream, y: Array) -> None:
         for i in known_fields(y):
             value = float(y[i])
-            self.rivals.learn(stream.newest, i, value if self.classify else self.within_reach(stream, i, value))
+            if self.classify:
+                self.rivals.learn(stream.newest, i, value, float(self.as_class(y, self.in_use)[0]))
+            else:
+                self.rivals.learn(stream.newest, i, self.within_reach(stream, i, value))
 
     def score(self, stream: Stream, predictions: list[tuple[Array, list[tuple[float, float]], int]], y: Array) -> None:
         """Mean loss (in the model's scale) and mean errors (in y's unit) of predictions and of what rivals said then.
@@ -463,11 +590,13 @@ class NaiveLearner(NaiveEncoder):
             compared = [of_both for of_both in rivals if not np.isnan(of_both[0])]
             self.rival_scores[-1] = tuple(np.mean(compared or [(np.nan, np.nan)], axis=0).tolist())
             self.scores[-1] = (float(np.mean(losses)), float(np.mean(errors)))
+            if self.spec.text is None:
+                self.rank(stream, self.scores[-1][0])
 
     def prediction(self, stream: Stream, outputs: Array) -> Array:
         """Network outputs in the target's own unit: class probabilities, or values unscaled."""
         if self.spec.model.readout == "softmax":
-            return softmax(outputs)
+            return probabilities_in_use(outputs, self.in_use)
         if self.spec.model.readout == "logistic":
             return sigmoid(outputs)
         values = []
@@ -501,7 +630,8 @@ class NaiveLearner(NaiveEncoder):
             outputs += (others @ self.rls_weights()[:, model.hidden_size :].T).astype(self.dtype)
         targets, new = np.array(sequence.targets)[start:], new[start:]
         if self.classify:
-            loss, d_outputs = class_loss(model.readout, outputs, targets[:, 0], new[:, 0])
+            in_use = self.in_use if model.readout == "softmax" else None
+            loss, d_outputs = class_loss(model.readout, outputs, targets[:, 0], new[:, 0], in_use)
         else:
             levels = np.tile(self.levels, self.spec.n_outputs // len(self.levels))
             loss, d_outputs = regression_loss(model.effective_loss, outputs, targets, new, levels, model.huber_delta)
@@ -520,23 +650,33 @@ class NaiveLearner(NaiveEncoder):
             self.reach.take(gradient_norms(model.cell, network, tape[: newest + 1], share * d_outputs[newest]))
         for name, g in grads.items():
             self.accumulated[name] += g
+        self.looked_up |= np.any(sequence.inputs[start : start + newest + 1], axis=0)  # what the loss depends on
         if self.windows % learning.batch_size == 0:
             self.update()
 
     def update(self) -> None:
         learning = self.spec.learning
         mean = {name: (g / learning.batch_size).astype(self.dtype) for name, g in self.accumulated.items()}
-        clipped, norm = clip_by_global_norm(mean, learning.clip_norm)
+        clipped, norm = clip_by_global_norm(mean, self.clip_norm)
         self.steps.append((len(self.scores) - 1, norm))
-        if learning.clip_norm is not None and norm + 1e-6 > learning.clip_norm:
+        if self.clip_norm is not None and norm + 1e-6 > self.clip_norm:
             self.counts["gradient_clips"] += 1
         loss = float(np.mean(self.losses[-learning.batch_size :]))
         unbounded = learning.polyak_bound is None or self.spec.model.effective_loss == "quantile"
         limit = np.inf if unbounded else max(0.0, learning.polyak_bound * loss)
         before = {name: w.copy() for name, w in self.weights.items()}
-        if self.optimizer.step(self.weights, clipped, mean, limit):
+        if self.optimizer.step(self.weights, clipped, mean, limit, self.elements_in_use()):
             self.counts["steps_shortened"] += 1
         self.updates += 1
         if self.updates % 16 == 0 or not self.step_length:
             self.step_length = global_norm({name: w - before[name] for name, w in self.weights.items()})
         self.accumulated = {name: np.zeros_like(w) for name, w in self.weights.items()}
+        self.looked_up[:] = False
+
+    def elements_in_use(self) -> dict[str, Array]:
+        """Of the tensors that a step may leave in part alone: those elements that it is about."""
+        columns = self.looked_up.copy()
+        columns[: self.spec.n_multiplied] = True
+        rows = np.arange(self.spec.n_outputs) < (self.in_use if self.spec.target.is_open else self.spec.n_outputs)
+        masks = {"rnn.weight_ih_l0": columns[None], "head.weight": rows[:, None], "head.bias": rows}
+        return {n: np.broadcast_to(mask, self.weights[n].shape) for n, mask in masks.items() if n in self.weights}

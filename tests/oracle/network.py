@@ -11,6 +11,7 @@ Weights are a dictionary under PyTorch's names: ``rnn.weight_ih_l{k}`` [G*H, I o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -173,6 +174,11 @@ def softmax(logits: Array) -> Array:
     return np.asarray(e / e.sum())
 
 
+def probabilities_in_use(logits: Array, in_use: int) -> Array:
+    """The softmax over the first ``in_use`` classes; the others have none."""
+    return np.concatenate([softmax(logits[:in_use]), np.zeros_like(logits[in_use:])])
+
+
 def element_loss(loss: str, error: float, level: float, delta: float) -> tuple[float, float]:
     """Value and derivative by the prediction of one regression element; ``error`` is prediction minus target."""
     if loss == "squared":
@@ -203,15 +209,20 @@ def regression_loss(
     return total / count, d_outputs
 
 
-def class_loss(readout: str, outputs: Array, classes: Array, known: Array) -> tuple[float, Array]:
-    """Mean cross-entropy over the known steps and its gradient; outputs [T, O] are logits, the others [T]."""
+def class_loss(
+    readout: str, outputs: Array, classes: Array, known: Array, in_use: int | None = None
+) -> tuple[float, Array]:
+    """Mean cross-entropy over the known steps and its gradient; outputs [T, O] are logits, the others [T].
+
+    Classes from ``in_use`` on are none yet.
+    """
     total, count, d_outputs = 0.0, int(known.sum()), np.zeros_like(outputs)
     for t in np.flatnonzero(known):
         label = int(classes[t])
         if readout == "softmax":
-            logits = outputs[t]
+            logits = outputs[t, :in_use]
             total += np.log(np.exp(logits - logits.max()).sum()) + logits.max() - logits[label]
-            d_outputs[t] = softmax(logits) / count
+            d_outputs[t, :in_use] = softmax(logits) / count
             d_outputs[t, label] -= 1 / count
         else:
             logit = outputs[t, 0]
@@ -234,6 +245,16 @@ def clip_by_global_norm(grads: Weights, clip_norm: float | None) -> tuple[Weight
     return {name: (g * factor).astype(g.dtype) for name, g in grads.items()}, norm
 
 
+def learning_rate(schedule: str, lr: float, falls_after: int, least: float, steps_before: int) -> float:
+    """The rate of a step; ``falls_after`` steps on it is lower by a factor of e, or of the root of 2."""
+    share = {
+        "constant": 1.0,
+        "inverse_sqrt": 1 / np.sqrt(1 + steps_before / falls_after),
+        "exponential": np.exp(-steps_before / falls_after),
+    }[schedule]
+    return lr if schedule == "constant" else lr * max(least, float(share))
+
+
 @dataclass
 class Optimizer:
     """PyTorch's formulas, one weight tensor at a time; ``step`` changes ``weights`` in place."""
@@ -245,17 +266,36 @@ class Optimizer:
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.01
+    schedule: str = "constant"
+    schedule_updates: int = 10_000
+    schedule_least: float = 0.0
     steps: int = 0
     first: Weights = field(default_factory=dict)
     second: Weights = field(default_factory=dict)
 
-    def step(self, weights: Weights, grads: Weights, unclipped: Weights | None = None, limit: float = np.inf) -> bool:
+    @property
+    def rate(self) -> float:
+        """The learning rate of the step at work, which is counted already."""
+        return learning_rate(self.schedule, self.lr, self.schedule_updates, self.schedule_least, self.steps - 1)
+
+    def step(
+        self,
+        weights: Weights,
+        grads: Weights,
+        unclipped: Weights | None = None,
+        limit: float = np.inf,
+        in_use: Mapping[str, Array] | None = None,
+    ) -> bool:
         """One step; whether it was shortened: by the unclipped gradient it may lower the loss by ``limit`` at most.
 
-        Momentum is shortened with it.
+        Momentum is shortened with it. ``in_use`` says of some tensors, by masks of their shape, which elements the
+        step is about; the others keep their weights and moments, as rows do that PyTorch's SparseAdam has no gradient
+        of, while all steps count for the bias corrections.
         """
         self.steps += 1
-        moves = {name: self.move(name, grads[name]) for name in weights}
+        masks = {name: np.ones(w.shape, bool) for name, w in weights.items()} | dict(in_use or {})
+        kept = {name: [m.get(name, np.zeros(1)).copy() for m in (self.first, self.second)] for name in weights}
+        moves = {name: np.where(masks[name], self.move(name, grads[name]), 0) for name in weights}
         share = 1.0
         if np.isfinite(limit):
             slopes = grads if unclipped is None else unclipped
@@ -263,10 +303,13 @@ class Optimizer:
             if promise > limit:
                 share = limit / promise
         for name, w in weights.items():
+            mask = masks[name]
             if self.name == "adamw":
-                w *= 1 - self.lr * self.weight_decay
+                w[mask] *= w.dtype.type(1 - self.rate * self.weight_decay)
             w -= w.dtype.type(share) * moves[name]
             self.first[name] *= w.dtype.type(share)
+            for moment, before in zip((self.first, self.second), kept[name], strict=True):
+                moment[name] = np.where(mask, moment[name], before)
         return share < 1.0
 
     def move(self, name: str, g: Array) -> Array:
@@ -274,18 +317,18 @@ class Optimizer:
         m = self.first.setdefault(name, np.zeros_like(g))
         v = self.second.setdefault(name, np.zeros_like(g))
         if self.name == "sgd":
-            return self.lr * g
+            return self.rate * g
         if self.name == "momentum":
             m[...] = self.momentum * m + g
-            return self.lr * m
+            return self.rate * m
         if self.name == "rmsprop":
             v[...] = self.rmsprop_alpha * v + (1 - self.rmsprop_alpha) * g * g
-            return self.lr * g / (np.sqrt(v) + self.eps)
+            return self.rate * g / (np.sqrt(v) + self.eps)
         if self.name in ("adam", "adamw"):
             b1, b2 = self.betas
             m[...] = b1 * m + (1 - b1) * g
             v[...] = b2 * v + (1 - b2) * g * g
             m_hat = m / (1 - b1**self.steps)
             v_hat = v / (1 - b2**self.steps)
-            return self.lr * m_hat / (np.sqrt(v_hat) + self.eps)
+            return self.rate * m_hat / (np.sqrt(v_hat) + self.eps)
         raise ValueError(self.name)

@@ -36,9 +36,10 @@ class NaiveRivals:
         """Of each field what ``last`` and ``typical`` say; ``newest`` are the stream's."""
         return [(newest.get(i, self.typical(i)), self.typical(i)) for i in self.fields]
 
-    def learn(self, newest: dict[int, float], i: int, y: float) -> None:
+    def learn(self, newest: dict[int, float], i: int, y: float, counted: float | None = None) -> None:
+        """A value of the stream, and as what it counts where that is another class."""
         newest[i] = y
-        self.known[i].append(y)
+        self.known[i].append(y if counted is None else counted)
 
     def score(self, i: int, error: float, said: tuple[float, float], y: float) -> tuple[float, float]:
         """The errors of both, where the model's is ``error``."""

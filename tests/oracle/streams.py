@@ -7,11 +7,12 @@ states, so that "the newest k2 steps" and "the value a period ago" are slices an
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from streamrnn.learner.block import Block
 from tests.oracle.network import Array, State
 from tests.oracle.statistics import RunningMoments
 
@@ -33,6 +34,20 @@ class Record:
     end: bool = False
     kind: int = EVENT
     event: int = 0
+    symbols: Sequence[str | None] = ()  # of each symbol input
+    label: str | None = None  # the class, where the set of classes is open
+    text: bytes | Sequence[str] | None = None  # its units
+    numbers: Sequence[int] = ()  # the symbols', -1 where one is missing
+
+
+def records_of(block: Block) -> Iterator[Record]:
+    """A block's records, one by one."""
+    for n, key in enumerate(block.keys):
+        yield Record(
+            key, int(block.time_ms[n]), block.x[n], block.y[n], bool(block.end[n]), int(block.kind[n]),
+            int(block.event[n]), [column[n] for column in block.symbols],
+            None if block.labels is None else block.labels[n], None if block.texts is None else block.texts[n],
+        )  # fmt: skip
 
 
 @dataclass
@@ -51,6 +66,7 @@ class History:
     known: list[Array] = field(default_factory=list)
     injected: list[Array] = field(default_factory=list)
     predictions: list[Array] = field(default_factory=list)  # as published
+    in_use: list[int] = field(default_factory=list)  # how many classes there were then
     regressors: list[Array] = field(default_factory=list)  # of the RLS readout, at the time of the prediction
     expert_predictions: list[list[list[float]]] = field(default_factory=list)  # its two models' then, by output
     units: list[list[tuple[float, float]]] = field(default_factory=list)  # the fields' centres and widths then
@@ -79,6 +95,7 @@ class Stream:
     lived: list[int] = field(default_factory=list)  # the time lived through by each of its records
     events: list[Event] = field(default_factory=list)  # the newest
     newest: dict[int, float] = field(default_factory=dict)  # each field's newest value, as far as errors are to it
+    surprises: list[float] = field(default_factory=list)  # mean losses of its records
 
     @property
     def waiting(self) -> int:

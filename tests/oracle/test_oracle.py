@@ -31,7 +31,7 @@ from tests.support.golden import (
     last_states,
     last_stream,
     load,
-    run_arrays,
+    run_block,
     run_spec,
     tensors,
 )
@@ -49,7 +49,7 @@ def close(actual: object, expected: object, tolerance: float) -> None:
 def test_every_golden_family_is_present() -> None:
     assert len(CELL_CASES) == 6
     counts = {family: sum(name.startswith(f"{family}_") for name in RUN_CASES) for family in RUN_FAMILIES}
-    assert counts == {"tbptt": 36, "log": 24, "loss": 7, "optimizer": 7}
+    assert counts == {"tbptt": 36, "log": 24, "loss": 7, "optimizer": 7, "symbols": 6}
 
 
 def test_golden_runs_cover_every_loss_and_every_optimiser() -> None:
@@ -81,7 +81,7 @@ def test_oracle_cells_reproduce_pytorch(name: str) -> None:
 def test_oracle_runs_reproduce_pytorch(name: str) -> None:
     case = load(name)
     learner = NaiveLearner(run_spec(name, case), tensors(case, "w"))
-    value, _ = learner.process(run_arrays(case))
+    value, _ = learner.process(run_block(case))
     close(value.reshape(case["pred"].shape), case["pred"], 1e-9)
     close(learner.grad_norms, case["grad_norm"], 1e-9)
     if "windows" in case:

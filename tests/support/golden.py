@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from streamrnn.learner.block import Block
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec
+from streamrnn.learner.symbols import Symbols
 from streamrnn.learner.target_spec import TargetSpec
 
 DATA = Path(__file__).parents[1] / "data"
 CELL_CASES = sorted(path.stem for path in DATA.glob("cells_*.npz"))
-RUN_FAMILIES = ("tbptt", "log", "loss", "optimizer")
+RUN_FAMILIES = ("tbptt", "log", "loss", "optimizer", "symbols")
 RUN_CASES = sorted(path.stem for family in RUN_FAMILIES for path in DATA.glob(f"{family}_*.npz"))
 
 PARAMETERS = {
@@ -41,9 +42,10 @@ def run_spec(name: str, case: dict[str, Any]) -> LearnerSpec:
     classes = {"softmax": tuple(range(n_outputs)), "logistic": (0, 1)}.get(loss)
     return LearnerSpec(
         n_features=case["x"].shape[1],
-        target=TargetSpec(fields=fields_of(case), classes=classes),
+        target=TargetSpec(fields=fields_of(case), classes=classes, known=str(case.get("known", "record"))),
+        symbols=tuple(Symbols(values=tuple(map(str, range(size)))) for size in case.get("sizes", ())),
         has_end="end" in case,
-        inputs=InputSpec(dt=False, previous_target=False),
+        inputs=InputSpec(dt=False, previous_target="symbols" in case),
         model=ModelSpec(
             cell=name.split("_")[1],
             hidden_size=hidden,
@@ -85,14 +87,15 @@ def last_states(case: dict[str, Any]) -> dict[str, np.ndarray]:
 
 def last_stream(case: dict[str, Any]) -> bytes:
     """The key of the last record's stream."""
-    return run_arrays(case).keys[-1]
+    return run_block(case).keys[-1]
 
 
-def run_arrays(case: dict[str, Any]) -> SimpleNamespace:
-    """The run's log as the arrays of a block, one second between records."""
+def run_block(case: dict[str, Any]) -> Block:
+    """The run's log, one second between records."""
     n = len(case["x"])
+    symbols = case.get("symbols", np.zeros((n, 0), np.int64))
     streams = case.get("stream", np.zeros(n, np.int64))
-    return SimpleNamespace(
+    return Block(
         keys=[f"stream-{s}".encode() for s in streams],
         time_ms=np.arange(n, dtype=np.int64) * 1000,
         x=np.ascontiguousarray(case["x"], np.float64),
@@ -100,4 +103,5 @@ def run_arrays(case: dict[str, Any]) -> SimpleNamespace:
         end=np.array(case.get("end", np.zeros(n, bool)), bool),
         kind=np.zeros(n, np.uint8),
         event=np.zeros(n, np.uint64),
+        symbols=tuple([None if k < 0 else str(k) for k in numbers] for numbers in symbols.T),
     )

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from streamrnn.core.kinds import CLOSE, EVENT, FORGET, LABEL
-from streamrnn.learner.block import Block
+from streamrnn.learner.block import Block, Units
 from streamrnn.learner.lowering import bytes_per_slot
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec
+from streamrnn.learner.symbols import Symbols, TextSpec
 from streamrnn.learner.target_spec import TargetSpec
 
 GAP_S, TTL_S, JUMP_S = 10.0, 30.0, 60.0
@@ -24,10 +25,22 @@ STEPS_MS = (0, 1, 500, 700, 3000, 9000, 11_000, 35_000, -4000, -20_000, 200_000,
 START_MS = 1_700_000_000_000
 KEYS = (b"a", b"b", b"c", b"d", b"e")
 
+LETTERS = "pqrstu"
+"""Symbols, the first ones often; the last ones are in no closed set."""
+
 LOSSES = (
     ("rls", "squared"), ("linear", "squared"), ("linear", "absolute"), ("linear", "huber"), ("linear", "quantile"),
     ("softmax", "cross_entropy"), ("logistic", "cross_entropy"),
 )  # fmt: skip
+
+
+symbol_sets = st.one_of(
+    st.builds(Symbols, open=st.just(True), max=st.integers(1, len(LETTERS))),
+    st.just(Symbols(values=("p", "q", "r"))),
+)
+text_specs = st.builds(
+    TextSpec, unit=st.sampled_from(("byte", "character", "word")), carry=st.booleans(), mark_end=st.booleans()
+)
 
 
 @st.composite
@@ -37,16 +50,22 @@ def specs(
     optimizers: tuple[str, ...] = (),
     losses: tuple[tuple[str, str], ...] = LOSSES,
     known: str | None = None,
+    texts: bool = False,
 ) -> LearnerSpec:
-    """Small learners of every cell, loss, optimiser and way of knowing targets, or of those given."""
+    """Small learners of every cell, loss, optimiser and way of knowing targets, or of those given.
+
+    Symbols are few and some sets too small for them, so that they come again, and come too late.
+    """
     readout, loss = draw(st.sampled_from(losses))
-    classes = None
-    if readout in ("softmax", "logistic"):
-        classes = ("p", "q") if readout == "logistic" else tuple("pqr"[: draw(st.integers(2, 3))])
-    known = known or draw(
-        st.sampled_from(("record", "record", "label") if classes else ("record", "forecast", "label"))
-    )
-    horizon = draw(st.integers(1, 3)) if known == "forecast" else 1
+    text = draw(text_specs) if texts else None
+    classes: tuple[str, ...] | Symbols | None = None
+    if text is not None:
+        classes = Symbols(bytes=True) if text.unit == "byte" else draw(symbol_sets)
+    elif readout in ("softmax", "logistic"):
+        closed = ("p", "q") if readout == "logistic" else tuple("pqr"[: draw(st.integers(2, 3))])
+        classes = draw(symbol_sets) if readout == "softmax" and draw(st.booleans()) else closed
+    known = "record" if texts else known or draw(st.sampled_from(("record", "forecast", "label")))
+    horizon = draw(st.integers(1, 3)) if known == "forecast" and not classes else 1
     k1 = draw(st.integers(1, 4))
     n_features = draw(st.integers(0, 3))
     labels: dict[str, Any] = {"event_field": "id", "label_field": "of"} if known == "label" else {}
@@ -56,7 +75,7 @@ def specs(
             fields=("y",) if classes or draw(st.booleans()) else ("y", "z"),
             known=known,
             horizon=horizon,
-            baseline=draw(st.sampled_from((None, "last", 2, 3))) if known == "forecast" else None,
+            baseline=draw(st.sampled_from((None, "last", 2, 3))) if known == "forecast" and not classes else None,
             classes=classes,
             label_memory=draw(st.integers(1, 8)),
             **labels,
@@ -65,7 +84,9 @@ def specs(
         missing=tuple(
             draw(st.lists(st.sampled_from(("mean", "last", 0.0, 1.0)), min_size=n_features, max_size=n_features))
         ),
+        symbols=tuple(draw(st.lists(symbol_sets, max_size=2))),
         has_end=draw(st.booleans()),
+        text=text,
         model=ModelSpec(
             cell=draw(st.sampled_from(("rnn", "lstm", "gru"))),
             hidden_size=draw(st.integers(1, 5)),
@@ -85,7 +106,10 @@ def specs(
             batch_size=draw(st.integers(1, 3)),
             optimizer=draw(st.sampled_from(optimizers or ("sgd", "momentum", "rmsprop", "adam", "adamw"))),
             lr=draw(st.sampled_from((0.003, 0.03))),
-            clip_norm=draw(st.sampled_from((None, 0.2, 1.0))),
+            schedule=draw(st.sampled_from(("constant", "constant", "inverse_sqrt", "exponential"))),
+            schedule_updates=draw(st.sampled_from((1, 5, 10_000))),
+            schedule_least=draw(st.sampled_from((0.0, 0.3))),
+            clip_norm=draw(st.sampled_from(("auto", None, 0.2, 1.0))),
             polyak_bound=draw(st.sampled_from((None, 1.0, 0.01))),
             scale=draw(st.booleans()),
             target_shrinkage=draw(st.sampled_from((10.0, 0.5, 200.0))),
@@ -97,7 +121,7 @@ def specs(
             reset_after_s=draw(st.sampled_from((None, GAP_S))),
             max_time_jump_s=JUMP_S,
         ),
-        inputs=InputSpec(dt=draw(st.booleans()) or n_features == 0, previous_target=draw(st.booleans())),
+        inputs=InputSpec(dt=draw(st.booleans()), previous_target=text is not None or draw(st.booleans())),
     )
     if (n := draw(st.sampled_from((None, None, 3)))) is None:
         return spec
@@ -143,8 +167,13 @@ def logs(draw: st.DrawFn, spec: LearnerSpec, max_size: int = 50, closings: bool 
     x[rng.random(x.shape) < 0.1] = rng.choice([np.nan, np.inf, -np.inf, 1e4])
     indicator = np.array(spec.indicator, bool)
     x[:, indicator] = np.where(np.isnan(x[:, indicator]), np.nan, x[:, indicator] > 3)
-    if spec.target.classes:
-        y = rng.integers(0, len(spec.target.classes), (n, 1)).astype(float)
+    labels, texts = None, None
+    if spec.text is not None:
+        y, texts = np.full((n, 1), np.nan), [units_of(spec.text, rng) for _ in range(n)]
+    elif spec.target.is_open:
+        y, labels = np.full((n, 1), np.nan), letters(rng, n, draw(st.sampled_from((0.0, 0.2))))
+    elif spec.n_classes:
+        y = rng.integers(0, spec.n_classes, (n, 1)).astype(float)
     else:
         y = rng.normal(size=(n, spec.n_targets))
         if spec.learning.scale:
@@ -153,6 +182,7 @@ def logs(draw: st.DrawFn, spec: LearnerSpec, max_size: int = 50, closings: bool 
     y[rng.random(y.shape) < draw(st.sampled_from((0.0, 0.2, 0.6)))] = np.nan
     if by_label:
         y[np.array(kinds) == EVENT] = np.nan
+        labels = labels and [None if kind == EVENT else label for kind, label in zip(kinds, labels, strict=True)]
     return Block(
         keys=keys,
         time_ms=np.array(times, np.int64),
@@ -161,7 +191,24 @@ def logs(draw: st.DrawFn, spec: LearnerSpec, max_size: int = 50, closings: bool 
         end=np.array(ends, bool),
         kind=np.array(kinds, np.uint8),
         event=np.array(events, np.uint64),
+        symbols=tuple(letters(rng, n, 0.1) for _ in spec.symbols),
+        labels=labels,
+        texts=texts,
     )
+
+
+def letters(rng: np.random.Generator, n: int, missing: float) -> list[str | None]:
+    """So many symbols, None where one is missing."""
+    places = np.minimum(rng.geometric(0.4, n), len(LETTERS)) - 1
+    return [None if gone else LETTERS[k] for k, gone in zip(places, rng.random(n) < missing, strict=True)]
+
+
+def units_of(text: TextSpec, rng: np.random.Generator) -> Units:
+    """A short text, perhaps without any unit."""
+    units = [unit for unit in letters(rng, int(rng.integers(0, 5)), 0.0) if unit]
+    if text.unit == "word":
+        return units
+    return "".join(units).encode() if text.unit == "byte" else "".join(units)
 
 
 def part(block: Block, start: int, stop: int) -> Block:

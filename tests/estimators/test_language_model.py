@@ -1,0 +1,456 @@
+"""The language model: symbols learned one by one or many at once, what it says of the next, what it would write."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from river import checks
+
+from streamrnn import CheckpointError, ConfigError, RecordError, RNNLanguageModel, RNNRegressor
+from streamrnn.estimators.language_model import OUTPUT_BYTES
+from tests.support.contract import weight_bits
+
+END, OTHER = RNNLanguageModel.END, RNNLanguageModel.OTHER
+SMALL: dict[str, Any] = {"hidden_size": 8, "k1": 3, "k2": 9}
+TEXT = "In the beginning was the Word, and the Word was with God. "
+
+UNITS: dict[str, list[Any]] = {
+    "byte": list("né in byte: \x00 ".encode()) * 4,
+    "character": list("né in 字 characters. ") * 4,
+    "word": ["In", "the", "beginning", "was", "the", "Word", ",", "and", "the"] * 5,
+}
+"""A text of each unit, as symbols."""
+SETTINGS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "ends": {"mark_end": True},
+    "anew": {"carry": False},
+    "ends anew": {"mark_end": True, "carry": False},
+    "few symbols": {"max_symbols": 4},
+    "gru": {"cell": "gru", "num_layers": 2, "dtype": "float64"},
+    "batches": {"batch_size": 3, "optimizer": "rmsprop"},
+}
+
+
+def made(unit: str = "byte", **parameters: Any) -> RNNLanguageModel:
+    return RNNLanguageModel(**{**SMALL, "unit": unit, **parameters})
+
+
+def taught(unit: str = "byte", **parameters: Any) -> RNNLanguageModel:
+    model = made(unit, **parameters)
+    model.learn_many(UNITS[unit])
+    return model
+
+
+def bits(model: RNNLanguageModel) -> tuple[Any, ...]:
+    """All that can be seen of it."""
+    names = [None] if model.stream_key is None else ["u", "v"]
+    said = [model.predict_proba_one(name) for name in names]
+    return weight_bits(model), model.counters(), said, [model.generate(12, seed=3, key=name) for name in names]
+
+
+each_unit = pytest.mark.parametrize("unit", UNITS)
+
+
+# ---- one by one, and many
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+@each_unit
+def test_a_text_leaves_the_bits_that_its_units_leave_one_by_one(unit: str, settings: str) -> None:
+    many, one = made(unit, **SETTINGS[settings]), made(unit, **SETTINGS[settings])
+    for text in (UNITS[unit], UNITS[unit][:7], []):
+        many.learn_many(text)
+        for symbol in text:
+            one.learn_one(symbol)
+        one.end_text()
+    assert bits(many) == bits(one)
+
+
+@each_unit
+def test_a_text_may_be_text_bytes_or_a_list(unit: str) -> None:
+    text = " ".join(UNITS["word"])
+    models = [made(unit) for _ in range(3)]
+    models[0].learn_many(text)
+    models[1].learn_many(text.encode())
+    models[2].learn_many({"byte": list(text.encode()), "character": list(text), "word": UNITS["word"]}[unit])
+    assert bits(models[0]) == bits(models[1]) == bits(models[2])
+
+
+def test_a_long_text_goes_through_the_kernel_in_pieces_and_leaves_the_same_bits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole, pieces = made(), made()
+    whole.learn_many(TEXT * 10)
+    monkeypatch.setattr("streamrnn.estimators.language_model.OUTPUT_BYTES", 8 * 256 * 7)
+    assert 8 * 256 * len(TEXT) * 10 < OUTPUT_BYTES
+    pieces.learn_many(TEXT * 10)
+    assert bits(whole) == bits(pieces)
+
+
+@pytest.mark.parametrize("mark_end", [False, True])
+@each_unit
+def test_the_bits_that_come_back_are_those_it_was_surprised_by(unit: str, mark_end: bool) -> None:
+    many, one = made(unit, mark_end=mark_end), made(unit, mark_end=mark_end)
+    one.get_weights()  # before a model has weights, all symbols are alike to it
+    scored = []
+    for symbol in [*UNITS[unit], *([END] if mark_end else [])]:
+        scored.append(one.score_one(symbol))
+        one.learn_one(symbol)
+    np.testing.assert_allclose(many.learn_many(UNITS[unit]), scored, rtol=1e-4, atol=1e-5)
+
+
+def test_an_end_is_learned_as_a_symbol() -> None:
+    many, one = made("word", mark_end=True), made("word", mark_end=True)
+    many.learn_many(["a", "b"])
+    for symbol in ("a", "b", END):
+        one.learn_one(symbol)
+    assert bits(many) == bits(one)
+
+
+# ---- what it says
+
+
+@each_unit
+def test_probabilities_are_of_all_symbols_in_use_and_make_one(unit: str) -> None:
+    model = taught(unit, mark_end=True)
+    said = model.predict_proba_one()
+    seen = set(range(256)) if unit == "byte" else {*UNITS[unit], OTHER}
+    assert {*said} == seen | {END}
+    assert math.isclose(sum(said.values()), 1.0, rel_tol=1e-5)
+    assert model.predict_one() == max(said, key=lambda symbol: said[symbol] if symbol is not OTHER else -1.0)
+    for symbol in [*seen - {OTHER}, END]:
+        assert model.score_one(symbol) == -math.log2(said[symbol])
+
+
+def test_before_anything_was_learned_all_symbols_are_alike() -> None:
+    assert made().predict_proba_one() == dict.fromkeys(range(256), 1 / 256)
+    assert made().score_one(65) == 8.0
+    assert made("word").predict_proba_one() == {OTHER: 1.0}
+    assert made("word", mark_end=True).predict_proba_one() == {OTHER: 0.5, END: 0.5}
+    assert made("word").predict_one() is OTHER
+    assert made("word", symbols=("a", "b")).predict_proba_one() == {"a": 0.5, "b": 0.5}
+
+
+def test_a_symbol_that_was_never_seen_is_as_likely_as_any_other_such() -> None:
+    model = taught("word")
+    assert model.score_one("Genesis") == model.score_one("Exodus") == -math.log2(model.predict_proba_one()[OTHER])
+    model.learn_one("Genesis")
+    assert "Genesis" in model.predict_proba_one()
+
+
+def test_symbols_beyond_the_bound_share_a_number() -> None:
+    model = made("word", max_symbols=2)
+    model.learn_many(["a", "b", "c", "d"])
+    assert {*model.predict_proba_one()} == {OTHER, "a", "b"}
+    assert model.score_one("c") == model.score_one("never seen")
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+@each_unit
+def test_questions_change_nothing(unit: str, settings: str) -> None:
+    model, same = taught(unit, **SETTINGS[settings]), taught(unit, **SETTINGS[settings])
+    model.predict_one()
+    model.predict_proba_one()
+    model.score_one(UNITS[unit][0])
+    if unit != "byte":
+        model.score_one("字")
+    for temperature in (0, 0.7, 1, 3):
+        model.generate(30, temperature)
+    assert pickle.dumps(model) == pickle.dumps(same)
+    model.learn_many(UNITS[unit])
+    same.learn_many(UNITS[unit])
+    assert pickle.dumps(model) == pickle.dumps(same)
+
+
+def test_it_learns_a_text_that_repeats() -> None:
+    model = made(hidden_size=24)
+    took = model.learn_many(TEXT * 60)
+    assert took[-len(TEXT) :].mean() < 0.2 < 4.0 < took[: len(TEXT)].mean()
+    assert model.generate(len(TEXT), temperature=0) == TEXT.encode()
+
+
+# ---- what it would write
+
+
+@pytest.mark.parametrize("temperature", [0, 0.5, 1.0, 2.0])
+@each_unit
+def test_a_seed_makes_what_is_written_repeatable(unit: str, temperature: float) -> None:
+    model = taught(unit)
+    first = model.generate(40, temperature, seed=5)
+    assert model.generate(40, temperature, seed=5) == first
+    assert len(first) == 40
+    assert isinstance(first, {"byte": bytes, "character": str, "word": list}[unit])
+    if temperature:
+        assert any(model.generate(40, temperature, seed=seed) != first for seed in range(6, 10))
+
+
+@each_unit
+def test_what_is_written_is_what_a_copy_predicts_when_it_is_told(unit: str) -> None:
+    """Each unit is the most probable one after those before it, as a copy says that learns them at no rate."""
+    model = taught(unit)
+    copy = RNNLanguageModel(**{**model._parameters(), "lr": 1e-30})
+    copy.learn_many(UNITS[unit])
+    copy.set_weights(model.get_weights())
+    # Its state came about with other weights: begin a sequence in both.
+    model.end_sequence()
+    copy.end_sequence()
+    for symbol in model.generate(15, temperature=0):
+        assert copy.predict_one() == symbol
+        copy.learn_one(symbol)
+
+
+def test_draws_follow_the_probabilities_and_the_temperature() -> None:
+    model = taught("word")
+    said = model.predict_proba_one()
+    for temperature in (1.0, 0.5):
+        drawn = [model.generate(1, temperature, seed=seed)[0] for seed in range(2000)]
+        weights = {symbol: p ** (1 / temperature) for symbol, p in said.items() if symbol is not OTHER}
+        for symbol, weight in weights.items():
+            expected = weight / sum(weights.values())
+            spread = math.sqrt(expected * (1 - expected) / 2000)
+            assert abs(drawn.count(symbol) / 2000 - expected) < 5 * spread
+
+
+def test_writing_stops_at_an_end() -> None:
+    model = made("character", mark_end=True, carry=False, hidden_size=16, lr=0.02)
+    for _ in range(150):
+        model.learn_many("amen")
+    assert model.generate(50, temperature=0) == "amen"
+    assert model.predict_one() == "a"
+
+
+def test_a_model_that_has_seen_nothing_writes_no_words_and_any_bytes() -> None:
+    assert made("word").generate(9) == []
+    assert made("character").generate(9, seed=1) == ""
+    assert len({*made().generate(500, seed=1)}) > 150
+
+
+# ---- streams
+
+
+def test_each_stream_has_a_state_and_all_share_what_is_learned() -> None:
+    model = made(stream_key="user", hidden_size=16, lr=0.02)
+    for _ in range(150):
+        model.learn_many("abcabc", key="u")
+        model.learn_many("xyzxyz", key="v")
+    assert (model.generate(6, 0, key="u"), model.generate(6, 0, key="v")) == (b"abcabc", b"xyzxyz")
+    model.learn_one("x", key="u")
+    assert (model.generate(3, 0, key="u"), model.generate(3, 0, key="v")) == (b"yzx", b"xyz")
+
+
+CALLS: dict[str, Callable[[RNNLanguageModel, Any], Any]] = {
+    "learn_one": lambda model, key: model.learn_one(1, key=key),
+    "learn_many": lambda model, key: model.learn_many("a", key=key),
+    "end_text": lambda model, key: model.end_text(key),
+    "predict_one": lambda model, key: model.predict_one(key),
+    "predict_proba_one": lambda model, key: model.predict_proba_one(key),
+    "score_one": lambda model, key: model.score_one(1, key=key),
+    "generate": lambda model, key: model.generate(1, key=key),
+    "end_sequence": lambda model, key: model.end_sequence(key),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_stream_has_to_be_named_where_there_are_several_and_only_there(call: str) -> None:
+    with pytest.raises(ConfigError, match="key: needed, since stream_key is set"):
+        CALLS[call](made(stream_key="user"), None)
+    with pytest.raises(ConfigError, match="key: goes with stream_key, which is not set"):
+        CALLS[call](made(), "u")
+
+
+# ---- saving
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+@each_unit
+def test_files_pickles_and_copies_go_on_to_the_bit(unit: str, settings: str, tmp_path: Path) -> None:
+    model = taught(unit, **SETTINGS[settings])
+    model.save(tmp_path / "m.safetensors")
+    copies = [
+        RNNLanguageModel.load(tmp_path / "m.safetensors"),
+        pickle.loads(pickle.dumps(model)),  # noqa: S301 - written a moment ago
+        model.clone(include_attributes=True),
+    ]
+    for copy in (model, *copies):
+        copy.learn_many(UNITS[unit][::-1])
+    for copy in copies:
+        assert bits(copy) == bits(model)
+        assert copy._parameters() == model._parameters()
+
+
+def test_a_file_of_another_estimator_is_refused(tmp_path: Path) -> None:
+    taught().save(tmp_path / "m.safetensors")
+    with pytest.raises(CheckpointError, match="holds a model of RNNLanguageModel, not of RNNRegressor"):
+        RNNRegressor.load(tmp_path / "m.safetensors")
+
+
+def test_a_clone_has_learned_nothing() -> None:
+    assert taught().clone().counters() == {}
+
+
+def test_an_open_vocabulary_is_part_of_the_file(tmp_path: Path) -> None:
+    model = taught("word", symbols=None, max_symbols=6)
+    model.save(tmp_path / "m.safetensors")
+    assert RNNLanguageModel.load(tmp_path / "m.safetensors").predict_proba_one() == model.predict_proba_one()
+
+
+# ---- River
+
+
+def test_rivers_checks_hold() -> None:
+    for parameters in RNNLanguageModel._unit_test_params():
+        checks.check_estimator(RNNLanguageModel(**parameters))
+    assert made()._unit_test_skips() == set()
+
+
+# ---- parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("lr", 0.5), ("schedule", "constant"), ("clip_norm", None), ("k1", 2), ("k2", 12), ("hidden_size", 9)],
+)
+def test_what_can_be_taken_up_is_so_at_once(name: str, value: Any) -> None:
+    model, same = taught(), taught()
+    setattr(model, name, value)
+    assert model._learner is not None
+    assert model._learner.spec == model._spec()
+    before, after = same.predict_proba_one(), model.predict_proba_one()
+    np.testing.assert_allclose([*after.values()], [*before.values()], atol=1e-6)
+    model.learn_many(TEXT)
+
+
+@pytest.mark.parametrize(
+    ("unit", "name", "value"),
+    [
+        ("byte", "unit", "word"),
+        ("byte", "mark_end", True),
+        ("word", "max_symbols", 7),
+        ("word", "symbols", ("a", "b")),
+        ("byte", "cell", "gru"),
+        ("byte", "stream_key", "user"),
+        ("byte", "seed", 5),
+    ],
+)
+def test_what_cannot_be_taken_up_is_refused_and_changes_nothing(unit: str, name: str, value: Any) -> None:
+    model = taught(unit)
+    before = bits(model), getattr(model, name)
+    with pytest.raises(ConfigError, match=rf"RNNLanguageModel: {name}: .* clone\(\)"):
+        setattr(model, name, value)
+    assert (bits(model), getattr(model, name)) == before
+
+
+def test_before_anything_was_learned_a_parameter_is_what_the_constructor_takes() -> None:
+    model = made()
+    model.predict_one()
+    model.unit, model.cell = "word", "gru"
+    model.learn_many("a b")
+    assert bits(model) == bits_of_words()
+
+
+def bits_of_words() -> tuple[Any, ...]:
+    model = made("word", cell="gru")
+    model.learn_many("a b")
+    return bits(model)
+
+
+def refusals() -> Iterator[Any]:
+    yield {"unit": "letter"}, "unit: expected 'byte', 'character' or 'word', got 'letter'"
+    yield {"mark_end": 1}, "mark_end: expected True or False, got 1"
+    yield {"carry": "no"}, "carry: expected True or False, got 'no'"
+    yield {"max_symbols": 0}, "max_symbols: expected a whole number of at least 1 and at most 100,000, got 0"
+    yield {"symbols": ("a", "b")}, "symbols: goes with characters and words; bytes are all known"
+    yield {"unit": "word", "symbols": "ab"}, "symbols: expected a sequence of 2 to 100000 values, each "
+    yield {"unit": "word", "symbols": ("a", "a")}, "values: must differ"
+    yield {"unit": "word", "symbols": ("a", 1)}, "symbols: symbol: expected text for words, got 1"
+    yield {"unit": "character", "symbols": ("a", "bc")}, "symbols: symbol: expected one character, got 'bc'"
+    yield {"stream_key": ["user"]}, "stream_key: expected a name or None, got ['user']"
+    yield {"k1": 9, "k2": 8}, "k1: must be at most k2"
+
+
+@pytest.mark.parametrize(("parameters", "message"), [*refusals()])
+def test_a_refusal_names_the_parameter_what_was_expected_and_what_was_received(
+    parameters: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        RNNLanguageModel(**parameters)
+    assert str(caught.value).startswith(f"RNNLanguageModel: {message}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n": -1}, "generate: n: expected a whole number of at least 0"),
+        ({"n": 1.5}, "generate: n: expected a whole number"),
+        ({"n": 1, "temperature": -0.1}, "generate: temperature: expected a number of at least 0, got -0.1"),
+        ({"n": 1, "temperature": math.inf}, "generate: temperature: expected a finite number, got inf"),
+        ({"n": 1, "temperature": math.nan}, "generate: temperature: "),
+        ({"n": 1, "temperature": "hot"}, "generate: temperature: expected a number of at least 0, got 'hot'"),
+        ({"n": 1, "seed": -3}, "generate: seed: expected a whole number of at least 0"),
+    ],
+)
+def test_so_does_a_refusal_of_what_to_write(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        taught().generate(**arguments)
+    assert str(caught.value).startswith(message)
+
+
+WRONG: list[tuple[str, Any, str]] = [
+    ("byte", 256, "symbol: expected a byte: 0 to 255, or bytes of length 1, got 256"),
+    ("byte", -1, "symbol: expected a byte: 0 to 255, or bytes of length 1, got -1"),
+    ("byte", 1.5, "symbol: expected a byte: 0 to 255, or bytes of length 1, got 1.5"),
+    ("byte", True, "symbol: expected a byte: 0 to 255, or bytes of length 1, got True"),
+    ("byte", None, "symbol: expected a byte: 0 to 255, or bytes of length 1, got None"),
+    ("byte", {"text": 1}, "symbol: expected a byte: 0 to 255, or bytes of length 1, got {'text': 1}"),
+    ("byte", b"ab", "symbol: expected one byte, got 2: b'ab'; learn_many takes many"),
+    ("byte", "字", "symbol: expected one byte, got 3: '字'; learn_many takes many"),
+    ("byte", OTHER, "symbol: expected a byte: 0 to 255, or bytes of length 1, got <Mark.OTHER: 'other'>"),
+    ("byte", END, "symbol: END is one where mark_end=True alone"),
+    ("character", "ab", "symbol: expected one character, got 'ab'; learn_many takes many"),
+    ("character", 65, "symbol: expected text for characters, got 65"),
+    ("word", b"a", "symbol: expected text for words, got b'a'"),
+]
+
+
+@pytest.mark.parametrize(("unit", "symbol", "message"), WRONG)
+def test_what_is_no_symbol_is_refused_and_changes_nothing(unit: str, symbol: Any, message: str) -> None:
+    model = taught(unit)
+    before = pickle.dumps(model)
+    calls: list[Callable[[], Any]] = [lambda: model.learn_one(symbol), lambda: model.score_one(symbol)]
+    if symbol is not END:
+        calls.append(lambda: model.learn_many([UNITS[unit][0], symbol]))
+    for call in calls:
+        with pytest.raises(RecordError) as caught:
+            call()
+        assert message in str(caught.value)
+    assert pickle.dumps(model) == before
+
+
+@pytest.mark.parametrize("text", ["a b b", None])
+def test_a_symbol_outside_a_closed_set_is_refused_and_changes_nothing(text: str | None) -> None:
+    model = made("word", symbols=("a", "b"))
+    if text is not None:
+        model.learn_many(text)
+    before = pickle.dumps(model)
+    for call in (lambda: model.learn_many("a c"), lambda: model.learn_one("c"), lambda: model.score_one("c")):
+        with pytest.raises(RecordError, match="symbol: 'c' is not one of the symbols given"):
+            call()
+    assert pickle.dumps(model) == before
+
+
+@pytest.mark.parametrize(("unit", "text"), [("byte", 5), ("word", {"a": 1}), ("character", None)])
+def test_what_is_no_text_is_refused(unit: str, text: Any) -> None:
+    with pytest.raises(RecordError, match="text: expected str, bytes or a list of symbols, got "):
+        made(unit).learn_many(text)
+
+
+def test_bytes_that_are_no_text_are_refused_where_characters_are_meant() -> None:
+    made().learn_many(b"\xff\xfe")
+    with pytest.raises(RecordError, match="text: expected UTF-8 for words"):
+        made("word").learn_many(b"\xff")
