@@ -32,6 +32,7 @@ drift         the newest values of an input against those of long before
 inputs        a record's columns become the network's inputs
 targets       what a stream remembers of its targets, and how they are standardised
 rivals        naive predictors that the model's error is held against
+classes      targets that are classes, and sets of them that are open
 surprise     how surprising a class or a text was among the newest ones
 scoring       loss and error of a prediction whose target is known
 arrivals      targets that arrive after their prediction: forecasts' values and labels

@@ -6,7 +6,7 @@ it, enters the statistics, and waits at its own step of the sequence for the str
 
 from __future__ import annotations
 
-from streamrnn.core import counts, kinds, rivals, scaler, scoring, targets
+from streamrnn.core import classes, counts, kinds, rivals, scaler, scoring, targets
 from streamrnn.core.arrays import F1, Hyper, Model, Plan, Records, Scratch, Streams
 from streamrnn.core.jit import ZERO, internal
 from streamrnn.core.linear import copy
@@ -80,7 +80,7 @@ def process_label(
     if place < 0:
         model.counters[counts.UNMATCHED_LABELS] += 1
         if plan.classes > 0:
-            targets.bring_into_use(plan, model, scratch, y[0])
+            classes.bring_into_use(plan, model, scratch, y[0])
         return
     prediction, said = streams.remembered[slot, place], streams.remembered_rivals[slot, place]
     scoring.begin(plan, hyper, model, streams, scratch, slot, y)

@@ -8,8 +8,9 @@ of ``rnn.weight_ih_l0``, and what is looked up a one-hot vector.
 
 Initial weights: input matrices Glorot uniform, recurrent blocks orthogonal (one per gate; Saxe et al. 2014), biases
 zero but the LSTM's forget bias of one (Jozefowicz et al. 2015), the head a tenth of Glorot so that first predictions
-stay near the running mean. With a memory of T steps half of a layer's units begin with time constants spread over it
-(Tallec & Ollivier 2018), see ``_spread_memory``.
+stay near the running mean. Where symbols are learned, each input is one row that is looked up, and begins with variance
+1, as embeddings do; the head begins wide, or the trunk would learn nothing while the head is small. With a memory of T
+steps half of a layer's units begin with time constants spread over it (Tallec & Ollivier 2018), see ``_spread_memory``.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ class LayerTensors(NamedTuple):
     b_ih: T1  # (G,)
     b_hh: T1  # (G,)
 
+
+SYMBOLS_HEAD = 0.5
+"""Bound of the head's first weights where symbols are learned. With both, text costs 1.91 bits a byte for 2.03."""
 
 FIRST = "rnn.weight_ih_l0"
 LOOKED_UP = "rnn.weight_ih_l0, looked up"
@@ -166,8 +170,11 @@ class Layout:
             else:
                 view[...] = np.asarray(weights[name])[..., : view.shape[-1]]
 
-    def initialise(self, seed: int, dtype: type, memory: int | None = None) -> Array:
-        """A fresh theta (P,), the same on every machine for the same seed; ``memory``: steps, None = none is spread."""
+    def initialise(self, seed: int, dtype: type, memory: int | None = None, *, symbols: bool = False) -> Array:
+        """A fresh theta (P,), the same on every machine for the same seed.
+
+        ``memory``: steps, None = none is spread. ``symbols``: what is learned is a stream of symbols.
+        """
         rng = np.random.Generator(np.random.PCG64(seed))
         theta = zeros(self.size, dtype)
         H = self.hidden_size
@@ -179,11 +186,13 @@ class Layout:
                 bound = np.sqrt(6.0 / (self.n_inputs + self.n_rows + H))
                 drawn = rng.uniform(-bound, bound, (self.gate_width, self.n_inputs + self.n_rows))
                 view[...], self.views(theta).rows.T[...] = np.split(drawn, [self.n_inputs], axis=1)
+                if symbols:  # the bound becomes that of variance 1
+                    self.views(theta).rows[...] *= math.sqrt(3.0) / bound
             elif name.startswith("rnn.weight_ih"):
                 bound = np.sqrt(6.0 / (view.shape[1] + H))
                 view[...] = rng.uniform(-bound, bound, view.shape)
             elif name == "head.weight":
-                bound = 0.1 * np.sqrt(6.0 / (view.shape[0] + H))
+                bound = SYMBOLS_HEAD if symbols else 0.1 * np.sqrt(6.0 / (view.shape[0] + H))
                 view[...] = rng.uniform(-bound, bound, view.shape)
             elif name.startswith("rnn.bias_ih") and self.cell in OPEN_GATE:
                 gate = OPEN_GATE[self.cell]

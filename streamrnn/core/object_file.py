@@ -34,7 +34,7 @@ from streamrnn.system import reading, trusted, writing
 from streamrnn.system.documents import parsed_json
 
 SHIPPED = Path(__file__).parent / "objects"
-WITHOUT_CODE = frozenset({"__init__.py", "compiled.py", "object_file.py"})
+WITHOUT_CODE = frozenset({"__init__.py", "compiled.py", "layout.py", "object_file.py"})
 """Sources that decide nothing about the code."""
 
 MOST_BYTES = 1 << 24

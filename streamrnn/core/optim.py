@@ -111,17 +111,9 @@ def update(
 
 @jit
 def propose(
-    optimizer: int,
-    hyper: Hyper,
-    rate: float,
-    correction1: float,
-    correction2: float,
-    grad: T1,
-    factor: float,
-    step: T1,
-    moment1: T1,
-    moment2: T1,
-) -> None:
+    optimizer: int, hyper: Hyper, rate: float, correction1: float, correction2: float, grad: T1, factor: float,
+    step: T1, moment1: T1, moment2: T1,
+) -> None:  # fmt: skip
     """What the optimiser would subtract from theta goes to step (P,); writes both moments."""
     T = grad.dtype.type
     one = T(1)

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamrnn.core import scaler, targets
+from streamrnn.core import classes, scaler
 from streamrnn.core.arrays import F1, F2, Model, Plan, Scratch, Streams
 from streamrnn.core.jit import internal, jit
 
@@ -52,7 +52,7 @@ def learn(plan: Plan, model: Model, streams: Streams, scratch: Scratch, slot: in
         streams.last_known[slot, f] = y
         model.rival_count[f] += 1.0
         if plan.classes > 0:
-            count_class(model.class_counts, model.typical, int(targets.as_learned(plan, model, y)))
+            count_class(model.class_counts, model.typical, int(classes.as_learned(plan, model, y)))
         else:
             model.typical[f] += (y - model.typical[f]) / model.rival_count[f]
 

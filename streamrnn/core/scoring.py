@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from streamrnn.core import counts, losses, rivals, scaler, surprise, targets
+from streamrnn.core import classes, counts, losses, rivals, scaler, surprise, targets
 from streamrnn.core.arrays import F1, F2, Hyper, Model, Plan, Records, Scratch, Streams
 from streamrnn.core.jit import internal, jit
 
@@ -96,7 +96,7 @@ def score_class(plan: Plan, model: Model, scratch: Scratch, prediction: F1, said
     """
     if np.isnan(y):
         return
-    y = targets.as_learned(plan, model, y)
+    y = classes.as_learned(plan, model, y)
     if plan.open_classes == 1 and prediction[int(y)] == 0.0:
         y = 0.0
     value, error = class_score(plan.loss, prediction, y)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamrnn.core import counts, kinds, rls, scaler
+from streamrnn.core import classes, counts, kinds, rls, scaler
 from streamrnn.core.arrays import F1, F2, I1, Hyper, Model, Plan, Scratch, Streams
 from streamrnn.core.jit import internal, jit
 
@@ -163,46 +163,12 @@ def absorb(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Sc
     remembered only if the one before it was out of bounds, too: forecasts from "the last value" should not start there.
     """
     if plan.classes > 0:
-        absorb_class(plan, model, scratch, y[0])
+        classes.absorb(plan, model, scratch, y[0])
         return
     for f in range(plan.fields):
         scratch.counted[f] = scratch.kept[f] = y[f]
         if scaler.usable(y[f]):
             absorb_field(plan, hyper, model, streams, scratch, slot, f, y[f])
-
-
-@internal
-def absorb_class(plan: Plan, model: Model, scratch: Scratch, y: float) -> None:
-    """A class counts as what is learned, and is remembered as it is.
-
-    One of an open set that appears for the first time comes into use, with the lowest bias of all: what has been
-    learned of the others keeps its order.
-    """
-    scratch.kept[0] = y
-    scratch.counted[0] = as_learned(plan, model, y)
-    bring_into_use(plan, model, scratch, y)
-
-
-@internal
-def bring_into_use(plan: Plan, model: Model, scratch: Scratch, y: float) -> None:
-    """A class of an open set that was not in use is from now on, with the lowest bias of those that are."""
-    used = model.outputs_in_use[0]
-    if plan.open_classes == 1 and y >= used:
-        lowest = scratch.head_b[0]
-        for o in range(1, used):
-            lowest = min(lowest, scratch.head_b[o])
-        for o in range(used, int(y) + 1):
-            scratch.head_b[o] = lowest
-        model.outputs_in_use[0] = int(y) + 1
-
-
-@internal
-def as_learned(plan: Plan, model: Model, y: float) -> float:
-    """The class that a target is scored and learned as.
-
-    Of an open set one that was not seen before is "other": more could not have been said of it.
-    """
-    return 0.0 if plan.open_classes == 1 and y >= model.outputs_in_use[0] else y
 
 
 @internal

@@ -215,9 +215,9 @@ def _weights(array: Growing) -> None:
 def _second_moments(array: Growing) -> None:
     """The same; new entries are the mean of their neighbours': from zero the first steps would be far too long."""
     for tensor in _tensors(array):
-        # All of the tensor first; what is old then goes to its places.
-        tensor.new[...] = tensor.old.mean()
-        if tensor.columns is not None:
+        # All of the tensor first; what is old then goes to its places. One without columns has no mean of its own.
+        tensor.new[...] = (tensor.old if tensor.old.size else array.old).mean()
+        if tensor.columns is not None and tensor.old.size:
             stay = tensor.columns != OUT
             tensor.new[:, tensor.columns[stay]] = tensor.old.mean(axis=0)[stay]
             tensor.new[tensor.rows] = tensor.old.mean(axis=1, keepdims=True)

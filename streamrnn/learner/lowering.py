@@ -28,7 +28,7 @@ from streamrnn.learner.spec import LAST, LearnerSpec
 
 CLIP_NORM = 1.0
 """Where ``learning.clip_norm`` is "auto" ..."""
-CLIP_NORMS = {"cross_entropy": 1.0}
+CLIP_NORMS = {"cross_entropy": 5.0}
 """... and the loss is not one of these."""
 
 
@@ -47,7 +47,7 @@ def layout_of(spec: LearnerSpec) -> Layout:
 def initial_weights(spec: LearnerSpec, seed: int) -> npt.NDArray[Any]:
     """A fresh theta (P,)."""
     memory = max(2, spec.learning.k2) if spec.model.memory == "auto" else spec.model.memory
-    return layout_of(spec).initialise(seed, dtype_of(spec), memory)
+    return layout_of(spec).initialise(seed, dtype_of(spec), memory, symbols=spec.of_symbols)
 
 
 def sizes_of(spec: LearnerSpec) -> dict[str, int]:

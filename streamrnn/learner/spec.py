@@ -363,6 +363,12 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return self.inputs.previous_target and self.target.classes is not None
 
     @property
+    def of_symbols(self) -> bool:
+        """Whether what is learned is a stream of symbols, and not what belongs to features."""
+        forecast = self.target.known == "forecast" and self.target.classes is not None
+        return self.text is not None or bool(self.symbols) or forecast
+
+    @property
     def may_end(self) -> bool:
         """Whether a sequence may end, at any step."""
         resets = self.text is not None and not self.text.carry

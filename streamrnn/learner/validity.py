@@ -184,7 +184,7 @@ def model_ranges(spec: LearnerSpec) -> dict[str, Rule]:
         "surprises": Range(0.0),
         "surprise_count": COUNT,
         "in_batch": Range(0, 1),
-        "outputs_in_use": Range(1, max(1, spec.n_outputs)),
+        "outputs_in_use": Range(1 if spec.target.is_open else spec.n_outputs, spec.n_outputs),
         "recent_errors": Range(0.0, _ROUNDED * MEMORY * DIFFERENCE.most),
         "counters": COUNT,
         "gauges": ANYTHING,
@@ -220,7 +220,7 @@ def stream_ranges(spec: LearnerSpec) -> dict[str, Rule]:
         "change_m2": SQUARES,
         "change_watch": WATCH,
         "remembered": ANYTHING,  # it is scored, which is all that is done with it
-        "looked_up": Range(-1, spec.n_looked_up - 1),
+        "looked_up": Range(-1, spec.n_looked_up - 1),  # a row of weights
         "surprises": Range(0.0),
         "surprise_count": COUNT,
         "remembered_rivals": classes or Range(MEAN.least, MEAN.most, unknown=True),

@@ -99,7 +99,7 @@ def export(listed: Listed, out: Path) -> Exported:
         if state.spec.text is None:
             state = as_text(state)
         _save(out, ModelFile(_without_times(state), (), _language_model(state.spec, stream_key)))
-        return Exported(listed.place, manifest, name, stream_key, tuple(_left(manifest.spec)))
+        return Exported(listed.place, manifest, name, stream_key, tuple(_left(manifest.spec, name)))
     owner: dict[str, Any] = {
         "estimator": name,
         "parameters": {
@@ -125,7 +125,7 @@ def export(listed: Listed, out: Path) -> Exported:
         owner["parameters"]["targets"] = target.fields
         owner["own"] = {"targets": target.fields}
     _save(out, ModelFile(_without_times(state), encoder.names, msgspec.to_builtins(owner)))
-    notes = reasons if name is None else list(_left(manifest.spec))
+    notes = reasons if name is None else list(_left(manifest.spec, name))
     return Exported(listed.place, manifest, name, stream_key, tuple(notes))
 
 
@@ -146,7 +146,7 @@ def _language_model(spec: LearnerSpec, stream_key: str) -> dict[str, Any]:
     assert text is not None
     values = None if symbols.values is None else [canonical_text(value, "classes") for value in symbols.values]
     own = {"unit": text.unit, "carry": text.carry, "mark_end": text.mark_end, "symbols": values}
-    parameters = {**_shared(spec, stream_key), **own, "max_symbols": symbols.max}
+    parameters = {**_shared(spec, stream_key), **own, "max_symbols": symbols.max, "betas": spec.learning.betas}
     return {"estimator": "RNNLanguageModel", "parameters": msgspec.to_builtins(parameters), "own": {}}
 
 
@@ -178,7 +178,7 @@ def estimator_of(spec: LearnerSpec, features: list[Any]) -> tuple[str | None, li
     return (None if reasons else name), reasons
 
 
-def _left(spec: LearnerSpec) -> Iterator[str]:
+def _left(spec: LearnerSpec, estimator: str) -> Iterator[str]:
     """What the estimator lacks that the job had."""
     if spec.inputs.dt:
         yield (
@@ -188,6 +188,8 @@ def _left(spec: LearnerSpec) -> Iterator[str]:
     for section, names in _LEFT.items():
         values = getattr(spec, section)
         for name in names:
+            if name == "betas" and estimator == "RNNLanguageModel":
+                continue
             default = type(values).__struct_defaults__[type(values).__struct_fields__.index(name)]
             if getattr(values, name) != default:
                 yield f"{section}.{name}: {getattr(values, name)} in the job; an estimator goes on with {default}"

@@ -16,6 +16,7 @@ from streamrnn import (
     RNNAnomalyDetector,
     RNNClassifier,
     RNNForecaster,
+    RNNLanguageModel,
     RNNMultiTargetRegressor,
     RNNRegressor,
 )
@@ -68,9 +69,28 @@ def several() -> RNNMultiTargetRegressor:
     return model
 
 
+def of_words() -> RNNLanguageModel:
+    model = RNNLanguageModel(hidden_size=3, k1=2, k2=4, unit="word", max_symbols=5, mark_end=True, max_streams=5)
+    for _ in range(20):
+        model.learn_many("open read close")
+    return model
+
+
+def of_declared() -> RNNLanguageModel:
+    model = RNNLanguageModel(hidden_size=3, k1=2, k2=4, unit="character", symbols=("a", "b"), stream_key="s")
+    for t in range(20):
+        model.learn_many("abba", key=t % 3)
+    return model
+
+
 def use(model: Any) -> None:
     """Twenty events, seen and learned."""
     for t in range(20):
+        if isinstance(model, RNNLanguageModel):
+            key = None if model.stream_key is None else t
+            model.learn_many("abba" if model.unit == "character" else "ab open", key=key)
+            model.generate(5, key=key)
+            continue
         x = {"a": t % 5, "b": t % 7, "s": t % 4}
         if isinstance(model, RNNForecaster):
             model.learn_one(float(t), x)
@@ -90,7 +110,7 @@ def use(model: Any) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::streamrnn.errors.StreamrnnWarning")
-@pytest.mark.parametrize("make", [regressor, delayed, classifier, forecaster, detector, several])
+@pytest.mark.parametrize("make", [regressor, delayed, classifier, forecaster, detector, several, of_words, of_declared])
 def test_a_forged_estimator_is_refused_or_works(make: Callable[[], Any], tmp_path: Path) -> None:
     model, path, refused = make(), tmp_path / "m.safetensors", 0
     model.save(path)

@@ -73,7 +73,7 @@ def flat(prediction: Any) -> list[float]:
     return [float(value) for value in np.ravel(prediction)]
 
 
-RATES: dict[str, Any] = {"lr": 0.2, "clip_norm": 1e-4, "polyak_bound": 1e-3}
+RATES: dict[str, Any] = {"lr": 0.2, "schedule": "exponential", "clip_norm": 1e-4, "polyak_bound": 1e-3}
 
 
 @pytest.mark.parametrize("name", RATES)

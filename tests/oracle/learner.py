@@ -268,7 +268,8 @@ class NaiveLearner(NaiveEncoder):
             for vocabulary, symbol in zip(self.vocabularies, record.symbols, strict=True):
                 numbers.append(-1 if symbol is None else vocabulary.take(symbol))
         y = record.y
-        if self.classes and record.label is not None:
+        brings = record.kind == LABEL or self.spec.target.known != "label"
+        if self.classes and brings and record.label is not None:
             y = [float(self.classes.take(record.label))]
         return replace(record, numbers=numbers, y=y)
 

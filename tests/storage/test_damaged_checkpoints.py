@@ -136,7 +136,7 @@ def test_any_bytes_in_place_of_a_manifest_are_reported(tmp_path: Path, data: byt
         ({"format": 3}, "format 3, this version"),
         ({"format": 4}, "format 4, this version"),
         ({"format": 5}, "format 5, this version"),
-        ({"format": 7}, "format 7, this version"),
+        ({"format": 8}, "format 8, this version"),
         ({"format": None}, "format None"),
         ({"model": {"sha256": "../x", "bytes": 3}}, "malformed"),
         ({"model": {"sha256": "0" * 64 + "\n", "bytes": 3}}, "malformed"),

@@ -57,10 +57,12 @@ def progress(position: int, lineage: str = LINEAGE) -> Progress:
 
 
 def blank_arrays(of: LearnerSpec, table: Mapping[str, Stored], *rows: int) -> Arrays:
-    """The arrays of ``table`` with nothing in them."""
+    """The arrays of ``table`` with nothing in them; outputs that are no classes of an open set are all in use."""
     sizes, kind = sizes_of(of), dtype_of(of)
+    blank = {"outputs_in_use": of.n_outputs}
     return {
-        name: np.full((*rows, *array.shape(sizes)), array.blank, array.dtype(kind)) for name, array in table.items()
+        name: np.full((*rows, *array.shape(sizes)), blank.get(name, array.blank), array.dtype(kind))
+        for name, array in table.items()
     }
 
 

@@ -50,9 +50,9 @@ def visits(n: int, visitors: int = 20, seed: int = 1, **more: int) -> list[Writt
 class SymbolScenario(Scenario):
     """One job directory of an example, with its log."""
 
-    def __init__(self, directory: Path, of: Config) -> None:
+    def __init__(self, directory: Path, of: Config, checkpoint_each: int = 25) -> None:
         super().__init__(directory)
-        self.of = of
+        self.of, self.checkpoint_each = of, checkpoint_each
 
     def config(self, **changes: str) -> Config:
         assert not changes
@@ -60,7 +60,7 @@ class SymbolScenario(Scenario):
             self.of,
             embedded=EmbeddedConfig(directory=str(self.directory / "log")),
             checkpoint=CheckpointConfig(
-                directory=str(self.directory / "checkpoints"), interval_s=3600, max_replay_records=25
+                directory=str(self.directory / "checkpoints"), interval_s=3600, max_replay_records=self.checkpoint_each
             ),
             commit_interval_ms=1,
             http=None,

@@ -72,13 +72,14 @@ class LogLines:
 
 
 class Visits:
-    """Visitors who go through a site, each page following from the two before; pages come and go, new ones for ever.
+    """Visitors who go through a site, each by habits of their own; pages come and go, new ones for ever.
 
-    Of ``shelves`` shelves the first pages are known from the beginning. With time visitors prefer other shelves (a
-    drift), and each shelf gets new pages, so that any bounded set of them overflows.
+    What a visitor does next hangs on more than the page they are on: from an item they go back to the shelf they came
+    from, or to the basket where they searched for it, and each prefers one shelf. With time the preferences change (a
+    drift), and now and then an item is one that nobody has seen, so that any bounded set of pages overflows.
     """
 
-    def __init__(self, visitors: int, seed: int, *, shelves: int = 4, drift: int = 5_000, growth: int = 200) -> None:
+    def __init__(self, visitors: int, seed: int, *, shelves: int = 6, drift: int = 10_000, growth: int = 200) -> None:
         self._random = random.Random(seed)
         self._at = {f"visitor-{i}": ("", "") for i in range(visitors)}
         self._shelves, self._drift, self._growth = shelves, drift, growth
@@ -88,26 +89,28 @@ class Visits:
         while True:
             visitor = self._random.choice(list(self._at))
             before, now = self._at[visitor]
-            page = self._next(before, now)
+            page = self._next(int(visitor.split("-")[1]), before, now)
             self._at[visitor] = now, page
             self._step += 1
             yield visitor, page
 
-    def _next(self, before: str, now: str) -> str:
-        chance, favourite = self._random, self._step // self._drift % self._shelves
+    def _next(self, visitor: int, before: str, now: str) -> str:
+        chance = self._random
         if now.startswith("/item/"):
-            # After an item back to its shelf, but from the basket's item to the basket.
-            return "/basket" if before == "/search" else f"/shelf/{now.split('/')[2]}"
+            return "/basket" if before == "/search" else before
         if now == "/basket":
             return "/pay" if chance.random() < 0.9 else "/"
         if now in ("", "/pay"):
             return "/"
-        if now.startswith("/shelf/"):
-            shelf, newest = now.split("/")[2], self._step // self._growth
-            item = newest if chance.random() < 0.1 else int(chance.random() ** 2 * 5)
-            return f"/item/{shelf}/{item}"
+        if now.startswith("/shelf/") and (now == before or chance.random() < 0.7):
+            return f"/item/{self._item()}"
         if now == "/search":
-            return f"/item/{favourite}/0"
-        if chance.random() < 0.3:
-            return "/search"
-        return f"/shelf/{favourite if chance.random() < 0.8 else chance.randrange(self._shelves)}"
+            return f"/item/{self._item()}"
+        if now == "/" and chance.random() < 0.9:
+            return f"/shelf/{(visitor + self._step // self._drift) % self._shelves}"
+        return "/search"
+
+    def _item(self) -> int:
+        """Mostly one of a few; now and then the newest there is."""
+        chance = self._random
+        return 10 + self._step // self._growth if chance.random() < 0.1 else int(chance.random() ** 2 * 5)

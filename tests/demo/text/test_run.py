@@ -21,7 +21,9 @@ from streamrnn.demo.directory import MARKER, claimed
 from streamrnn.demo.text.account import Result
 from streamrnn.demo.text.compressors import bits_per_byte
 from streamrnn.demo.text.run import Options, run_text_demo
+from streamrnn.demo.text.writing import LENGTH, TEMPERATURE
 from streamrnn.errors import ConfigError
+from streamrnn.estimators.language_model import RNNLanguageModel
 from streamrnn.job.job_file import load
 
 SENTENCE = "the state of a stream is carried on and learned from a moment later \N{EN DASH} byte by byte\n"
@@ -60,8 +62,8 @@ def test_the_demo_runs_end_to_end(tmp_path: Path) -> None:
     assert result.curve.mean[-1] == pytest.approx(bits / len(data))
     assert result.figures[len(data)] == bits_per_byte(data)
     assert result.figures[10_000] == bits_per_byte(data[:10_000])
-    # Eight bits are what knowing nothing costs; the letters' frequencies alone bring it to a little over four.
-    assert result.curve.now[-1] < 3.5 < result.curve.now[2]
+    # Knowing nothing costs eight bits, letters by their frequencies almost four, and words at random less than one.
+    assert result.curve.now[-1] < 1.5 < 4.0 < result.curve.now[0]
 
     first, last = result.samples
     assert 10_000 - 3 <= first.at <= 10_000  # no record ends within a character
@@ -96,6 +98,10 @@ def test_the_demo_repeats_itself_and_what_it_leaves_goes_on(tmp_path: Path) -> N
     np.testing.assert_array_equal(first.curve.mean, second.curve.mean)
     assert first.samples == second.samples
 
+    model = RNNLanguageModel.load(tmp_path / "demo" / "model.safetensors")
+    last = second.samples[-1]
+    assert last.at == len(data)
+    assert model.generate(LENGTH, TEMPERATURE, seed=last.at, key="text") == last.written
     config = load(tmp_path / "demo" / "job.yaml")
     assert config.embedded is not None
     assert EmbeddedLog(config.embedded.directory).commits("text")[("text", 0)].offset == len(first.source.ends)
