@@ -1,8 +1,8 @@
 """Bits per byte of a text that is learned as it is read, beside compressors on the same bytes.
 
-    python -m tests.bench.text kjv.txt                             every setting, 200 kB and 1 MB, about five minutes
-    python -m tests.bench.text kjv.txt --settings small --whole    the whole file as well
-    python -m tests.bench.text --sources                           Python's standard library, 1 MB and 4 MB
+    python -m tests.bench.text                                     Python's standard library, 1 MB and 4 MB
+    python -m tests.bench.text kjv.txt                             a file, 200 kB and 1 MB
+    python -m tests.bench.text kjv.txt --settings small --whole    one setting, and all of the file as well
 
 The King James text is in Debian's packages bible-kjv and bible-kjv-text: ``bible -f gen1:1-rev22:21 > kjv.txt`` makes
 4,404,412 bytes.
@@ -150,16 +150,13 @@ def table(title: str, data: bytes, limits: Sequence[int], names: Sequence[str], 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table, and each setting's figures as soon as they are known."""
     parser = argparse.ArgumentParser(description="Bits per byte of a text that is learned as it is read.")
-    parser.add_argument("file", nargs="?", type=Path, help="the text")
-    parser.add_argument("--sources", action="store_true", help="Python's standard library in place of a file")
+    parser.add_argument("file", nargs="?", type=Path, help="the text (default: Python's standard library)")
     parser.add_argument("--settings", nargs="+", choices=tuple(SETTINGS), metavar="NAME", default=tuple(SETTINGS))
     parser.add_argument("--bytes", nargs="+", type=int, metavar="N", help="figures after so many bytes")
     parser.add_argument("--whole", action="store_true", help="and after the last")
     parser.add_argument("--seed", type=int, default=0, help="of the first weights (default 0)")
     options = parser.parse_args(arguments)
-    if (options.file is None) != options.sources:
-        parser.error("name a file, or --sources")
-    limits = options.bytes or list(FIRST_OF_SOURCES if options.sources else FIRST)
+    limits = options.bytes or list(FIRST_OF_SOURCES if options.file is None else FIRST)
     source = load_source(options.file, 1 << 30 if options.whole else max(limits))
     if options.whole:
         limits.append(len(source.data) // PIECE * PIECE)
