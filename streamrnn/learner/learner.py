@@ -172,13 +172,10 @@ class Learner:
             Encoded features (n_features,), NaN = missing.
         y
             Targets (n_targets,), or one number for all of them; NaN = unknown.
-        time_ms, end, event
-            As in ``Block``.
-        symbols
-            The text of each input that is a symbol, None = missing.
+        time_ms, end, event, symbols
+            As in ``Block``; of texts a step is one unit.
         label
-            Where the set of classes is open, the class's text, instead of ``y``; None: ``y`` is a number in use. Where
-            records are texts, a step is one unit of a text.
+            Where the set of classes is open, the class's text, instead of ``y``; None: ``y`` is a number in use.
         """
         # The arrays of one record, and their table, are made once: making them costs more than the record itself.
         one = self._of_one(kind, x, y, symbols)
