@@ -84,7 +84,7 @@ def text(
 
     Every byte is predicted before it is learned, by the daemon's own worker.
     At the end: bits per byte, samples, a plot, and a model file to go on from.
-    Takes about a minute, more on a busy machine.
+    Takes one or two minutes; --seconds bounds it on a busy machine.
 
     The plot needs the extra streamrnn\[demo].
     """

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streamrnn.broker.kafka_settings import reading_bytes
-from streamrnn.cli import show_symbols
+from streamrnn.cli.show_symbols import of_set, of_text, remarks_on_memory
 from streamrnn.job.config import Config
 from streamrnn.job.job_file import warnings
 from streamrnn.job.sample import Sample
@@ -93,7 +93,7 @@ def job(config: Config) -> RenderableType:
     table.add_row("checkpoints", f"{config.checkpoint.directory}, every {config.checkpoint.interval_s:g} s")
     http = config.http
     table.add_row("metrics", "none" if http is None else f"{http.address}/metrics, {http.audience}")
-    found = [*warnings(config), *show_symbols.remarks(config)]
+    found = [*warnings(config), *remarks_on_memory(config)]
     remarks = [Text.assemble(("warning: ", "bold yellow"), (text, "yellow")) for text in found]
     return Group(table, *remarks)
 
@@ -114,7 +114,7 @@ def _features(config: Config) -> str:
     for feature in config.features:
         encoder = type(feature).__struct_config__.tag
         width = len(feature.columns)
-        more = show_symbols.of_set(feature.symbols) if isinstance(feature, Symbol) else width if width > 1 else ""
+        more = of_set(feature.symbols) if isinstance(feature, Symbol) else width if width > 1 else ""
         parts.append(f"{feature.field} ({encoder}{more and f', {more}'})")
     return ", ".join(parts)
 
@@ -147,10 +147,10 @@ def _model(config: Config) -> str:
 def _target(config: Config) -> str:
     target = config.target
     if config.input.text is not None:
-        return show_symbols.of_text(config)
+        return of_text(config)
     names = ", ".join(target.fields)
     if target.symbols is not None:
-        names += f", one of {show_symbols.of_set(target.symbols)}"
+        names += f", one of {of_set(target.symbols)}"
     if target.known == "forecast":
         ahead = f"the stream's next {target.horizon} values" if target.horizon > 1 else "the next value"
         if target.period:

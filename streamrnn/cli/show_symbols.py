@@ -37,7 +37,7 @@ def of_text(config: Config) -> str:
     return f"{text.field}: the text's next {text.unit}, one of {of_set(text.units)}{marked}; each text {goes_on}"
 
 
-def remarks(config: Config) -> Iterator[str]:
+def remarks_on_memory(config: Config) -> Iterator[str]:
     """What thousands of classes cost each stream, where that is much, and what to do about it."""
     spec, target = config.learner_spec(), config.target
     if not target.is_open or target.symbols is None or config.input.text is not None:

@@ -75,13 +75,15 @@ def _text(old: Config, new: Config) -> Verdict:
     before, now = old.input.text, new.input.text
     if before is None or now is None:
         return Verdict(Way.IMPOSSIBLE, "a text is many steps of its stream, and its units are what is predicted")
-    if before.spec != now.spec:
-        return learner_changes.SETTINGS["text"](old.learner_spec(), new.learner_spec())
-    if before.units != now.units:
-        return _classes(old, new)
     if before.field != now.field:
         return Verdict(Way.IMPOSSIBLE, "what was learned is of the texts of another field")
-    return Verdict(Way.AT_ONCE, "of the records to come")
+    verdicts = [Verdict(Way.AT_ONCE, "of the records to come")]
+    if before.units != now.units:
+        verdicts.append(_classes(old, new))
+    if before.spec != now.spec:
+        verdicts.append(learner_changes.SETTINGS["text"](old.learner_spec(), new.learner_spec()))
+    ways = [Way.AT_ONCE, Way.GROWTH, Way.IMPOSSIBLE]
+    return max(verdicts, key=lambda verdict: ways.index(verdict.way))
 
 
 def _begun_with(old: Config, new: Config) -> Verdict:  # noqa: ARG001

@@ -172,30 +172,31 @@ class Learner:
             Encoded features (n_features,), NaN = missing.
         y
             Targets (n_targets,), or one number for all of them; NaN = unknown.
-        time_ms, end, event
-            As in ``Block``.
-        symbols
-            The text of each input that is a symbol, None = missing.
+        time_ms, end, event, symbols
+            As in ``Block``; of texts a step is one unit.
         label
             Where the set of classes is open, the class's text, instead of ``y``; None: ``y`` is a number in use.
-            Where records are texts, a step is one unit of a text.
         """
         # The arrays of one record, and their table, are made once: making them costs more than the record itself.
         one = self._of_one(kind, x, y, symbols)
         if label is not None and kind in bring_classes(self.spec):
             assert self.classes is not None
             one.y[0] = self.classes.assign(label)
-        if kind == PREDICT:
-            one.slot[0], one.fresh[0], one.time_ms[0] = self.streams.find(key), False, time_ms
-        else:
-            one.slot[0], one.fresh[0], one.time_ms[0] = self.streams.assign_one(key, time_ms, kind)
-            if self.streams.returns:
-                self._go_back(self.streams.pop_returns()[0][1])
+        one.slot[0], one.fresh[0], one.time_ms[0] = self._placed_one(key, kind, time_ms)
         one.end[0], one.event[0] = end and ends(self.spec), event
         self._process_one()
         if self.streams.left:
             self._count_lost()
         return self._one_prediction
+
+    def _placed_one(self, key: bytes, kind: int, time_ms: int) -> tuple[int, bool, int]:
+        """Slot, whether the stream is new there, and the time that counts."""
+        if kind == PREDICT:
+            return self.streams.find(key), False, time_ms
+        placed = self.streams.assign_one(key, time_ms, kind)
+        if self.streams.returns:
+            self._go_back(self.streams.pop_returns()[0][1])
+        return placed
 
     def _of_one(
         self, kind: int, x: Sequence[float], y: float | Sequence[float], symbols: Sequence[str | None]
@@ -212,7 +213,8 @@ class Learner:
         """End the stream's sequence: learn from what is left of it and go back to the zero state.
 
         The stream does not count as seen by that; for a stream that is not there nothing happens. Raises ValueError
-        unless the specification ``has_end``: only then is the state kept that a last window of any length starts from.
+        unless the specification ``has_end``, or has texts without ``carry``: only then is the state kept that a last
+        window of any length starts from.
         """
         if not ends(self.spec):
             raise ValueError("a sequence can be closed where has_end says so: its last window may start at any step")

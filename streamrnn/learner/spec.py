@@ -364,9 +364,8 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     @property
     def of_symbols(self) -> bool:
-        """Whether what is learned is a stream of symbols, and not what belongs to features."""
-        forecast = self.target.known == "forecast" and self.target.classes is not None
-        return self.text is not None or bool(self.symbols) or forecast
+        """Whether a stream's next symbol is all that is predicted."""
+        return self.text is not None or (self.target.known == "forecast" and self.target.classes is not None)
 
     @property
     def may_end(self) -> bool:

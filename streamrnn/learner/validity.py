@@ -171,6 +171,8 @@ def model_ranges(spec: LearnerSpec) -> dict[str, Rule]:
         "theta": WEIGHT,
         "accumulated": ANYTHING,  # a sum that overflows is dropped with its batch
         "accumulated_loss": ANYTHING,
+        "in_batch": Range(0, 1),
+        "outputs_in_use": Range(1 if spec.target.is_open else spec.n_outputs, spec.n_outputs),
         "moment1": WEIGHT,
         "moment2": Range(0.0),
         **{f"readout_full_{name}": rule for name, rule in _SQUARES_MODEL.items()},
@@ -183,8 +185,6 @@ def model_ranges(spec: LearnerSpec) -> dict[str, Rule]:
         "class_counts": COUNT,
         "surprises": Range(0.0),
         "surprise_count": COUNT,
-        "in_batch": Range(0, 1),
-        "outputs_in_use": Range(1 if spec.target.is_open else spec.n_outputs, spec.n_outputs),
         "recent_errors": Range(0.0, _ROUNDED * MEMORY * DIFFERENCE.most),
         "counters": COUNT,
         "gauges": ANYTHING,
@@ -204,6 +204,7 @@ def stream_ranges(spec: LearnerSpec) -> dict[str, Rule]:
         "state": STATE,
         "before": STATE,
         "x": Range(-_ROUNDED * LARGEST, _ROUNDED * LARGEST),
+        "looked_up": Range(-1, spec.n_looked_up - 1),  # a row of weights
         "lags": Range(-_ROUNDED * LARGEST_LAG, _ROUNDED * LARGEST_LAG),
         "y": classes,  # of a number anything: a window whose loss is not finite is dropped
         "steps": COUNT,
@@ -220,7 +221,6 @@ def stream_ranges(spec: LearnerSpec) -> dict[str, Rule]:
         "change_m2": SQUARES,
         "change_watch": WATCH,
         "remembered": ANYTHING,  # it is scored, which is all that is done with it
-        "looked_up": Range(-1, spec.n_looked_up - 1),  # a row of weights
         "surprises": Range(0.0),
         "surprise_count": COUNT,
         "remembered_rivals": classes or Range(MEAN.least, MEAN.most, unknown=True),

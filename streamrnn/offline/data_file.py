@@ -152,12 +152,13 @@ def records(
         raise ConfigError(f"--key: the job takes its streams from the field {config.input.stream_key!r}; leave it out")
     encode = msgspec.json.Encoder().encode
     named = _named_flat(config)
+    texts = frozenset() if config.input.text is None else frozenset([config.input.text.field])
     for i, row in enumerate(rows):
         if isinstance(row, bytes):
             value = row
             document = _document(row) if fields.key or fields.timestamp else {}
         else:
-            document = nested(row, named)
+            document = nested(row, named, texts)
             value = encode(document)
         if i == 0 and not config.input.where:  # a foreign record may come first, and need not have them
             _check_fields(document, fields)
@@ -193,8 +194,9 @@ def _named_flat(config: Config) -> frozenset[str]:
     return frozenset(str(steps[0]) for path in paths if len(steps := parse_path(path)) == 1)
 
 
-def nested(row: Row, flat: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """A row's values parsed; a column ``a.b`` becomes field b of object a, unless it is one of ``flat``."""
+def nested(row: Row, flat: frozenset[str] = frozenset(), texts: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """A row's values parsed, but for ``texts``; a column ``a.b`` becomes field b of object a, unless it is one of
+    ``flat``."""
     document: dict[str, Any] = {}
     for name, text in row.items():
         at, path = document, [name] if name in flat else name.split(".")
@@ -203,7 +205,7 @@ def nested(row: Row, flat: frozenset[str] = frozenset()) -> dict[str, Any]:
             if not isinstance(inner, dict):
                 raise ConfigError(f"--data: columns {part!r} and {name!r} exclude each other; rename one")
             at = inner
-        at[path[-1]] = parsed(text)
+        at[path[-1]] = text if name in texts else parsed(text)
     return document
 
 

@@ -162,7 +162,7 @@ def test_validate_shows_the_job_it_understood(job):
     assert "4 columns: 1 of features, 1 dt, 2 previous_target" in result.output
 
 
-@pytest.mark.parametrize("name", ["minimal.yaml", "flights.yaml"])
+@pytest.mark.parametrize("name", ["minimal.yaml", "flights.yaml", "next-event.yaml", "log-anomaly.yaml"])
 def test_validate_accepts_the_examples(name):
     result = call("validate", "-c", EXAMPLES / name)
     assert result.exit_code == 0, result.output

@@ -72,7 +72,9 @@ class Run:
         state = unwritten(cells.STATES[code], steps + 1, hidden)
         state[:, 0] = (self.h0, self.c0)[: len(state)]
         return Layer(
-            cell=code, x=self.x, w_ih=np.ascontiguousarray(self.w_ih.T), w_hh=np.ascontiguousarray(self.w_hh.T),
+            cell=code, x=self.x, looked_up=np.zeros((steps, 0), np.int64), w_ih=np.ascontiguousarray(self.w_ih.T),
+            w_rows=np.zeros((0, rows), dtype), dw_rows=np.zeros((0, rows), dtype),
+            w_hh=np.ascontiguousarray(self.w_hh.T),
             b_ih=self.b_ih, b_hh=self.b_hh, gates=unwritten(steps, rows), state=state, aux=unwritten(steps, hidden),
             dh=self.dh.copy(), dx=unwritten(steps, inputs), carry=unwritten(steps + 1, hidden),
             d_ih=unwritten(steps, rows), d_hh=unwritten(steps, rows), dw_ih=np.zeros((inputs, rows), dtype),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from streamrnn.core.cells import CELLS, GATES
-from streamrnn.core.layout import Layout
+from streamrnn.core.layout import LOOKED_UP, Layout
 from tests.oracle.network import random_weights, shapes
 
 SIZES = [(3, 5, 1, 2), (1, 1, 3, 1), (4, 6, 2, 3)]  # inputs, hidden units, layers, outputs
@@ -113,3 +113,28 @@ def test_initial_weights_depend_on_the_seed_alone() -> None:
     assert first.tobytes() == layout.initialise(5, np.float64).tobytes()
     assert first.tobytes() != layout.initialise(6, np.float64).tobytes()
     np.testing.assert_array_equal(layout.initialise(5, np.float32), first.astype(np.float32))
+
+
+def test_rows_that_are_looked_up_begin_with_variance_1_and_the_next_symbol_with_a_wide_head() -> None:
+    layout = Layout(cell=1, n_inputs=2, hidden_size=32, num_layers=1, n_outputs=256, n_rows=257)
+    plain, symbols = (layout.views(layout.initialise(3, np.float64, symbols=of)) for of in (False, True))
+    for tensors in (plain, symbols):
+        assert tensors.rows.std() == pytest.approx(1.0, rel=0.01)
+        assert np.abs(tensors.layers[0].w_ih).max() <= np.sqrt(6.0 / (2 + 257 + 32))
+    assert np.abs(plain.head_w).max() <= 0.1 * np.sqrt(6.0 / (256 + 32))
+    assert symbols.head_w.std() == pytest.approx(0.5 / np.sqrt(3.0), rel=0.02)
+
+
+def test_columns_that_are_looked_up_stand_behind_the_others_in_pytorch_s_shape() -> None:
+    layout = Layout(cell=2, n_inputs=2, hidden_size=3, num_layers=2, n_outputs=4, n_rows=5)
+    theta = layout.initialise(1, np.float64)
+    weights = layout.get_weights(theta)
+    assert weights["rnn.weight_ih_l0"].shape == (9, 7)
+    np.testing.assert_array_equal(weights["rnn.weight_ih_l0"][:, 2:], layout.views(theta).rows.T)
+    np.testing.assert_array_equal(theta[layout.dense :], layout.views(theta).rows.ravel())
+    assert sorted(weights) == sorted(name for name in layout.named(theta) if name != LOOKED_UP)
+    other = np.zeros_like(theta)
+    layout.set_weights(other, weights)
+    np.testing.assert_array_equal(other, theta)
+    with pytest.raises(ValueError, match=r"rnn.weight_ih_l0 has shape \(9, 2\), expected \(9, 7\)"):
+        layout.set_weights(other, {**weights, "rnn.weight_ih_l0": weights["rnn.weight_ih_l0"][:, :2]})

@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamrnn.core.linear import add_outer, add_product, add_products, add_rows, add_transposed, dot
+from streamrnn.core.linear import (
+    add_looked_up,
+    add_outer,
+    add_product,
+    add_products,
+    add_rows,
+    add_to_looked_up,
+    add_transposed,
+    dot,
+)  # fmt: skip
 
 SIZES = [(1, 1), (3, 5), (8, 4), (9, 12), (16, 7), (19, 33), (8, 8), (17, 64), (5, 100), (33, 119)]
 
@@ -31,6 +40,25 @@ def test_products_agree_with_numpy_and_add_to_what_is_there(n: int, m: int, dtyp
     expected = dv + dout @ w.T
     add_transposed(dv, w, dout)
     np.testing.assert_allclose(dv, expected, **tolerance(dtype))
+
+
+def test_looking_up_rows_gives_the_bits_of_multiplying_one_hot_vectors(dtype: type) -> None:
+    rng, rows = np.random.default_rng(5), np.array([[0, 6], [3, -1], [-1, -1], [6, 6], [2, 0]])
+    one_hot = np.zeros((5, 7), dtype)
+    for t, k in np.argwhere(rows >= 0):
+        one_hot[t, rows[t, k]] += 1
+    w, out, dout = (rng.standard_normal(shape).astype(dtype) for shape in ((7, 19), (5, 19), (5, 19)))
+    multiplied, looked_up = out.copy(), out.copy()
+    add_products(multiplied, w, one_hot)
+    add_looked_up(looked_up, w, rows)
+    in_order = np.r_[0:3, 4]  # the row that is named twice is doubled before it is added, or added twice
+    np.testing.assert_array_equal(looked_up[[0, 1, 2]], multiplied[[0, 1, 2]])
+    np.testing.assert_allclose(looked_up[in_order], multiplied[in_order], **tolerance(dtype))
+    dw, dw_looked_up = w.copy(), w.copy()
+    add_outer(dw, one_hot, dout, 5)
+    add_to_looked_up(dw_looked_up, rows, dout)
+    np.testing.assert_array_equal(dw_looked_up[:6], dw[:6])
+    np.testing.assert_allclose(dw_looked_up, dw, **tolerance(dtype))
 
 
 @pytest.mark.parametrize("steps", [0, 1, 7, 8, 11, 16])

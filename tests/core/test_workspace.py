@@ -35,8 +35,11 @@ def test_each_layer_reads_what_the_one_below_writes_and_hands_the_gradient_down(
     spec, layout = network(cell)
     plan, theta = plan_of(spec), np.zeros(layout.size)
     x, grad = np.zeros((plan.k2, layout.n_inputs)), np.zeros_like(theta)
-    _, layers = stack(layout, plan, x, theta, grad)
+    looked_up = np.zeros((plan.k2, 2), np.int64)
+    _, layers = stack(layout, plan, x, looked_up, theta, grad)
     assert layers[0].x is x
+    assert layers[0].looked_up is looked_up
+    assert all(layer.looked_up.shape == (plan.k2, 0) for layer in layers[1:])
     assert len(layers[0].dx) == 0  # nobody asks for the gradient of the inputs
     for below, layer in itertools.pairwise(layers):
         assert same(layer.x, below.state[0, 1:])

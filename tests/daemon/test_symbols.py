@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
+from streamrnn.job.compatibility import misfits
 from streamrnn.job.config import Config
+from streamrnn.job.job_file import parse
+from tests.support.jobs import yaml
 from tests.support.learners import differing
 from tests.support.scenario import KilledError, nth
 from tests.support.symbol_jobs import SymbolScenario, Written, alone, example, log_lines, visits
@@ -107,17 +113,26 @@ def test_metrics_count_symbols_units_and_bits(tmp_path: Path) -> None:
 
 
 def test_symbols_beyond_a_set_are_not_counted_again_while_they_are_replayed(tmp_path: Path) -> None:
-    made = scenario(tmp_path, "clicks")
-    whole = scenario(tmp_path / "whole", "clicks").run().value("streamrnn_symbols_beyond_total", field="page")
-    with pytest.raises(KilledError):
-        made.run(before={"commit": nth(4, KilledError())})
-    committed = made.mark()["offset"]
-    again = made.run()
-    assert again.value("streamrnn_replayed_records_total") > 0
-    first = SymbolScenario(tmp_path / "first", CLICKS)
-    first.write(JOBS["clicks"][1][:committed])
-    before = first.run().value("streamrnn_symbols_beyond_total", field="page")
-    assert again.value("streamrnn_symbols_beyond_total", field="page") == whole - before
+    config = example("next-event", **SMALL, target={"classes": {"open": True, "max": 3}})
+
+    def beyond(name: str, records: list[Written], *, lost: bool = False) -> tuple[float, int]:
+        """What a run counts, and how many records were committed before it."""
+        made = SymbolScenario(tmp_path / name, config, checkpoint_each=1_000)  # all of them are replayed
+        made.write(records)
+        if lost:
+            with pytest.raises(KilledError):
+                made.run(before={"commit": nth(6, KilledError())})
+        committed = made.mark()["offset"] if lost else 0
+        run = made.run()
+        assert run.value("streamrnn_replayed_records_total") == committed
+        return run.value("streamrnn_symbols_beyond_total", field="page"), committed
+
+    records = visits(200)
+    again, committed = beyond("again", records, lost=True)
+    before, _ = beyond("first", records[:committed])
+    whole, _ = beyond("whole", records)
+    assert before > 0
+    assert again == whole - before > 0
 
 
 def test_texts_that_cannot_be_learned_become_dead_letters_and_disturb_nothing(
@@ -131,3 +146,35 @@ def test_texts_that_cannot_be_learned_become_dead_letters_and_disturb_nothing(
     letters = [json.loads(record.value or b"") for record in made.records("dead")]
     assert [letter["reason"] for letter in letters] == ["null_text", "wrong_type", "too_large"]
     assert list(made.predictions().values()) == list(undisturbed["lines"].predictions().values())[:30]
+
+
+def test_a_job_begins_with_the_symbols_that_another_has_learned(
+    tmp_path: Path, undisturbed: dict[str, SymbolScenario]
+) -> None:
+    for name in ("clicks", "lines"):
+        config, records = JOBS[name]
+        begun_with = str(undisturbed[name].directory / "checkpoints")
+        model = replace(config.model, warm_start=begun_with)
+        second = SymbolScenario(tmp_path / name, replace(config, job="second", model=model))
+        second.write(records[:20])
+        second.run()
+        first, *_ = (json.loads(line)["prediction"] for line in second.predictions().values())
+        blank, *_ = (json.loads(line)["prediction"] for line in undisturbed[name].predictions().values())
+        assert len(first["probabilities"]) == min(config.output.top, 5)
+        assert first != blank
+
+
+def test_symbols_of_other_fields_or_in_another_order_are_no_beginning() -> None:
+    def job_of(*fields: str) -> Config:
+        looked_up = [{"field": field, "encoder": "symbol", "symbols": FEW} for field in fields]
+        return parse(yaml(features=json.dumps(looked_up)), {})
+
+    learned = job_of("a", "b")
+    owner = {"parameters": {"features": msgspec.to_builtins(learned.features)}}
+    model: Any = SimpleNamespace(owner=owner, columns=learned.feature_encoder().names)
+    for fields, told in ((("a", "b"), ""), (("b", "a"), "'b', 'a'"), (("a", "c"), "'a', 'c'")):
+        here = job_of(*fields)
+        found = misfits(model, learned.learner_spec(), here.feature_encoder(), here.learner_spec())
+        remedy = "declare the same fields in the order they were learned"
+        line = f"features: the symbols of 'a', 'b' in what was learned, of {told} here; {remedy}"
+        assert found == ([line] if told else [])

@@ -17,7 +17,9 @@ from streamrnn.learner.block import Block
 from streamrnn.learner.learner import Predictions
 from streamrnn.learner.spec import LearnerSpec, ModelSpec
 from streamrnn.learner.streams import StreamIndex
+from streamrnn.learner.symbols import Symbols, TextSpec
 from streamrnn.learner.target_spec import TargetSpec
+from streamrnn.learner.vocabulary import Vocabulary
 
 RECORD = LearnerSpec(n_features=1, target=TargetSpec(fields=("y",)))
 
@@ -29,6 +31,7 @@ class Followed:
         self.streams = StreamIndex(max_streams=8, ttl_ms=None, max_time_jump_ms=10**9)
         self.traces, self.newest = Traces(spec), NewestPredictions(spec.n_outputs)
         self.time_ms = 0
+        self.loss = 0.0
 
     def note(self, *records: tuple[Any, ...]) -> None:
         keys, actual, said, kinds, events = zip(
@@ -44,7 +47,7 @@ class Followed:
         )  # fmt: skip
         value = np.array(said, float).reshape(n, -1)
         rest = dict.fromkeys({*Predictions.__slots__} - {"value", "updates"}, np.zeros(n))
-        predictions = Predictions(value=value, updates=times + 100, **rest)
+        predictions = Predictions(value=value, updates=times + 100, **{**rest, "loss": np.full(n, self.loss)})
         self.newest.note(slots, block, value, predictions.updates)
         self.traces.note(slots, block, predictions)
 
@@ -163,3 +166,37 @@ def test_a_slot_that_changes_hands_tells_of_its_new_stream() -> None:
     followed.note((b"a", 0, math.nan, FORGET, 0), (b"b", 1, 20))
     assert followed.streams.find(b"b") == slot
     assert followed.newest.of(slot) == Said(2, 102, [20.0])
+
+
+def test_classes_of_an_open_set_are_named_where_they_stand_and_no_others() -> None:
+    symbols = Symbols(open=True, max=100)
+    target = TargetSpec(fields=("page",), known="forecast", classes=symbols)
+    followed = Followed(LearnerSpec(n_features=1, target=target, model=ModelSpec(readout="softmax")))
+    classes = Vocabulary(symbols)
+    for page in ("/a", "/b", "/c"):
+        classes.assign(page)
+    likely = np.eye(101)
+    followed.note((b"a", 1, likely[3]))
+    followed.traces.choose(followed.streams, 1)
+    followed.note((b"a", 2, likely[0]), (b"a", 1, likely[2]))
+    (trace,) = followed.traces.shown(classes)
+    assert [point[1:] for point in trace["points"]][1:] == [[1, 0]]
+    assert trace["classes"] == {0: "other", 1: "/a", 2: "/b"}
+    assert trace["bits_per_symbol"] is False
+
+
+def test_of_texts_there_is_what_a_symbol_cost() -> None:
+    spec = LearnerSpec(
+        n_features=1, target=TargetSpec(fields=("m",), classes=Symbols(bytes=True)), text=TextSpec(),
+        model=ModelSpec(readout="softmax"),
+    )  # fmt: skip
+    followed = Followed(spec)
+    followed.note((b"a", math.nan, np.zeros(257)))
+    followed.traces.choose(followed.streams, 1)
+    followed.loss = 2 * math.log(2)
+    followed.note((b"a", math.nan, np.zeros(257)), (b"b", math.nan, np.zeros(257)))
+    (trace,) = followed.traces.shown()
+    ((_, actual, bits),) = trace["points"]
+    assert math.isnan(actual)
+    assert bits == 2.0
+    assert (trace["classes"], trace["bits_per_symbol"]) == (None, True)

@@ -237,3 +237,23 @@ def test_declared_targets_are_predicted_from_the_start() -> None:
     assert set(model.predict_one({"a": 1.0})) == {"u", "v"}
     assert teach(model, [({"a": 1.0}, {"u": 2.0, "v": 3.0, "w": 4.0})] * 10)
     assert set(model.predict_one({"a": 1.0})) == {"u", "v"}
+
+
+@pytest.mark.parametrize("optimizer", ["rmsprop", "adam", "momentum"])
+def test_previous_classes_keep_their_rows_when_another_class_comes(optimizer: str) -> None:
+    model = RNNClassifier(**SMALL, previous_target=True, optimizer=optimizer)
+    events = [(x, label == "low") for x, label in classification(60)]
+    teach(model, events)
+    before = model.get_weights()["rnn.weight_ih_l0"]
+    at = before.shape[1] - 3  # behind the features: a row for each class, and one that says it is known
+    model.lr = 1e-30
+    model.learn_one(events[0][0], "a third")
+    after = model.get_weights()["rnn.weight_ih_l0"]
+    assert after.shape[1] == before.shape[1] + 1
+    np.testing.assert_array_equal(after[:, [*range(at + 2), at + 3]], before)
+    assert not after[:, at + 2].any()
+    model.lr = 0.05
+    for _ in range(30):
+        model.learn_one(events[0][0], "a third")
+    assert model.get_weights()["rnn.weight_ih_l0"][:, at + 2].any()
+    assert model.predict_one(events[0][0]) == "a third"

@@ -12,8 +12,16 @@ import numpy as np
 import pytest
 from river import checks
 
-from streamrnn import CheckpointError, ConfigError, RecordError, RNNLanguageModel, RNNRegressor
-from streamrnn.estimators.language_model import OUTPUT_BYTES
+from streamrnn import (
+    Block,
+    CheckpointError,
+    ConfigError,
+    Learner,
+    Predictions,
+    RecordError,
+    RNNLanguageModel,
+    RNNRegressor,
+)
 from tests.support.contract import weight_bits
 
 END, OTHER = RNNLanguageModel.END, RNNLanguageModel.OTHER
@@ -82,14 +90,23 @@ def test_a_text_may_be_text_bytes_or_a_list(unit: str) -> None:
     assert bits(models[0]) == bits(models[1]) == bits(models[2])
 
 
-def test_a_long_text_goes_through_the_kernel_in_pieces_and_leaves_the_same_bits(
+def test_a_text_is_one_call_of_the_kernel_and_in_pieces_where_it_is_long_leaves_the_same_bits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    calls, process = [], Learner.process
+
+    def counted(learner: Learner, block: Block) -> Predictions:
+        calls.append(len(block))
+        return process(learner, block)
+
+    monkeypatch.setattr(Learner, "process", counted)
     whole, pieces = made(), made()
     whole.learn_many(TEXT * 10)
+    assert calls == [len(TEXT) * 10]
     monkeypatch.setattr("streamrnn.estimators.language_model.OUTPUT_BYTES", 8 * 256 * 7)
-    assert 8 * 256 * len(TEXT) * 10 < OUTPUT_BYTES
     pieces.learn_many(TEXT * 10)
+    assert max(calls[1:]) == 7
+    assert sum(calls[1:]) == calls[0]
     assert bits(whole) == bits(pieces)
 
 
@@ -111,6 +128,20 @@ def test_an_end_is_learned_as_a_symbol() -> None:
     for symbol in ("a", "b", END):
         one.learn_one(symbol)
     assert bits(many) == bits(one)
+
+
+@pytest.mark.parametrize("mark_end", [False, True])
+@each_unit
+def test_texts_that_do_not_carry_begin_anew_and_others_go_on(unit: str, mark_end: bool) -> None:
+    for carry in (False, True):
+        model = made(unit, mark_end=mark_end, carry=carry, stream_key="user")
+        model.learn_many(UNITS[unit], key="u")
+        at_a_beginning = model.predict_proba_one("u") == model.predict_proba_one("never seen")
+        assert at_a_beginning is not carry
+        model.learn_one(UNITS[unit][0], key="u")
+        assert model.predict_proba_one("u") != model.predict_proba_one("never seen")
+        model.end_text("u")
+        assert (model.predict_proba_one("u") == model.predict_proba_one("never seen")) is not carry
 
 
 # ---- what it says
@@ -193,14 +224,18 @@ def test_a_seed_makes_what_is_written_repeatable(unit: str, temperature: float) 
 @each_unit
 def test_what_is_written_is_what_a_copy_predicts_when_it_is_told(unit: str) -> None:
     """Each unit is the most probable one after those before it, as a copy says that learns them at no rate."""
-    model = taught(unit)
+    model = made(unit, hidden_size=32)
+    for _ in range(12):
+        model.learn_many(UNITS[unit])
     copy = RNNLanguageModel(**{**model._parameters(), "lr": 1e-30})
     copy.learn_many(UNITS[unit])
     copy.set_weights(model.get_weights())
     # Its state came about with other weights: begin a sequence in both.
     model.end_sequence()
     copy.end_sequence()
-    for symbol in model.generate(15, temperature=0):
+    written = model.generate(15, temperature=0)
+    assert len({*written}) > 4
+    for symbol in written:
         assert copy.predict_one() == symbol
         copy.learn_one(symbol)
 

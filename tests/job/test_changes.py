@@ -138,10 +138,21 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ),
     (
         {"target": None, "input": "{topic: departures, text: {field: m}}"},
-        {"target": None, "input": "{topic: departures, text: {field: m, carry: false}}"},
+        {"target": None, "input": "{topic: departures, text: {field: m, carry: false, mark_end: false}}"},
         'input.text: {"unit": "byte", "carry": true, "mark_end": true, "field": "m", "symbols": null, "max_units": '
-        '16384} -> {"unit": "byte", "carry": false, "mark_end": true, "field": "m", "symbols": null, "max_units": '
-        "16384}: not possible: units, and where a text ends, give what was learned its meaning",
+        '16384} -> {"unit": "byte", "carry": false, "mark_end": false, "field": "m", "symbols": null, "max_units": '
+        "16384}: not possible: units, and whether a text's end is one, give what was learned its meaning",
+    ),
+    (
+        {"target": None, "input": "{topic: departures, text: {field: m, unit: word, symbols: {open: true, max: 5}}}"},
+        {
+            "target": None,
+            "input": "{topic: departures, text: {field: m, unit: word, carry: false, symbols: {open: true, max: 6}}}",
+        },
+        'input.text: {"unit": "word", "carry": true, "mark_end": true, "field": "m", "symbols": {"values": null, '
+        '"bytes": false, "open": true, "max": 5}, "max_units": 16384} -> {"unit": "word", "carry": false, "mark_end": '
+        'true, "field": "m", "symbols": {"values": null, "bytes": false, "open": true, "max": 6}, "max_units": 16384}: '
+        "not possible: the shared class stands for whatever is beyond the bound",
     ),
     (
         {"features": "[{field: a, encoder: hash, buckets: 4}]"},

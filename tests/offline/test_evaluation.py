@@ -15,6 +15,7 @@ from streamrnn.errors import ConfigError
 from streamrnn.job.job_file import parse
 from streamrnn.offline.data_file import Fields, parsed, read_rows, records
 from streamrnn.offline.evaluation import evaluate
+from tests.support.jobs import text_job
 
 N = 400
 
@@ -259,6 +260,13 @@ def test_dotted_csv_columns_are_nested_and_keys_stay_text(tmp_path):
     assert (first.key, second.key) == (b"1.10", b"007")
     assert json.loads(first.value)["place"] == {"x": 2, "y": True}
     assert (first.timestamp_ms, second.timestamp_ms) == (0, 1000)
+
+
+def test_a_column_of_texts_is_text_whatever_it_looks_like(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("k,message\na,404\na,true\na,\n")
+    found = records(text_job(), read_rows(path), Fields(key="k"))
+    assert [json.loads(record.value)["message"] for record in found] == ["404", "true", ""]
 
 
 def test_times_may_be_iso_text(tmp_path):

@@ -36,6 +36,11 @@ _EVERY_ENCODER = """
   - {field: c, encoder: hash, buckets: 5}
   - {field: "l[1].h", encoder: cyclic, period: 24, missing: last}
 """
+_SYMBOLS = """
+  - {field: a, encoder: symbol, symbols: {bytes: true}}
+  - {field: n.b, encoder: numeric}
+  - {field: y, encoder: symbol, symbols: {open: true, max: 2}}
+"""
 _ODD = json.dumps(
     [
         {"field": path_text(['a"b']), "encoder": "numeric"},
@@ -83,6 +88,25 @@ _JOBS = {
         "{%s, cell: rnn, readout: linear}",
     ),
     "odd": ("{topic: in}", _ODD, json.dumps({"fields": [path_text(["y\n"])]}), "{%s}"),
+    "next": (
+        "{topic: in, end_field: last}",
+        _SYMBOLS,
+        "{fields: [c], known: forecast, classes: {open: true, max: 2}}",
+        "{%s}",
+    ),
+    "text": ("{topic: in, text: {field: k, max_units: 9}}", _SYMBOLS, "null", "{%s}"),
+    "words": (
+        "{topic: in, end_field: last, text: {field: k, unit: word, carry: false, symbols: {open: true, max: 3}}}",
+        "[]",
+        "null",
+        "{%s}",
+    ),
+    "letters": (
+        "{topic: in, text: {field: k, unit: character, mark_end: false, symbols: {values: [s, t, é]}}}",
+        "[]",
+        "null",
+        "{%s}",
+    ),
 }
 JOBS = tuple(_JOBS)
 
@@ -168,7 +192,7 @@ def through(name: str, records: Sequence[Record]) -> list[bytes]:
     predictions = learner.process(block)
     assert np.isfinite(predictions.value[block.kind == EVENT]).all(), "a prediction that is no number"
     _finite(learner)
-    outputs = job.encoder.encode_block(decoded, predictions)
+    outputs = job.encoder.encode_block(decoded, predictions, learner.classes)
     letters = []
     for record, error in decoded.rejected:
         assert error.reason in REASONS
@@ -198,6 +222,10 @@ def _alone(job: Job, records: Sequence[Record], decoded: Any) -> None:
             for name in ("x", "y", "time_ms", "end", "kind", "event"):
                 row = getattr(decoded.block, name)[at : at + 1]
                 assert getattr(one.block, name).tobytes() == row.tobytes()
+            assert one.block.symbols == tuple(column[at : at + 1] for column in decoded.block.symbols)
+            for name in ("labels", "texts"):
+                whole = getattr(decoded.block, name)
+                assert getattr(one.block, name) == (None if whole is None else whole[at : at + 1])
 
 
 def _finite(learner: Learner) -> None:

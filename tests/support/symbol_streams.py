@@ -65,7 +65,7 @@ class LogLines:
         """A line with numbers and names in it."""
         chance = self._random
         return line.format(
-            number=chance.randint(1, 100_000),
+            number=chance.randint(1, 1_000_000_000),
             user=chance.choice(("root", "ada", "grace", "linus")),
             unit=chance.choice(("orders", "billing", "search")),
         )

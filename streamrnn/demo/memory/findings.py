@@ -48,7 +48,7 @@ def after_learning(start: Mapping[Network, Shares], learned: Learned) -> str:
     opened, shut = learned.gradient[most][SPAN], learned.gradient[least][SPAN]
     return (
         f"Learning moves that share: {most.name} from {share(start[most][SPAN])} to {share(opened)}, {least.name} from "
-        f"{share(start[least][SPAN])} to {share(shut)}, though it recalls {able:.0%} over {SPAN} steps"
+        f"{share(start[least][SPAN])} to {share(shut)}, though the {least.name} recalls {able:.0%} over {SPAN} steps"
     )
 
 

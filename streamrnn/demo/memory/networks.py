@@ -19,6 +19,7 @@ from streamrnn.learner.target_spec import TargetSpec
 
 UNITS: Final = 32
 LR: Final = 1e-3
+CLIP_NORM: Final = 1.0
 LONG: Final = 128
 """Steps over which half of the units remember at the start, where memory is long."""
 
@@ -57,7 +58,7 @@ def recalling(network: Network, k2: int, layers: int = 1) -> LearnerSpec:
         model=ModelSpec(
             cell=network.cell, hidden_size=UNITS, num_layers=layers, memory=network.memory, readout="softmax"
         ),
-        learning=LearningSpec(k1=k2, k2=k2, lr=LR),
+        learning=LearningSpec(k1=k2, k2=k2, lr=LR, clip_norm=CLIP_NORM),
         streams=StreamSpec(max_streams=1),
         inputs=InputSpec(dt=False, previous_target=False),
     )

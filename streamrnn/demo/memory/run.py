@@ -48,6 +48,8 @@ def run_memory_demo(directory: Path, console: Console) -> Result:
             with console.status(Text("compiling the kernels: about half a minute, more on a busy machine")):
                 warm_up("float32")
         result = _measure(console)
+        if result.interrupted:
+            console.print(Text("interrupted; what was measured by then:", "yellow"))
         console.print(table_of(result.measured))
         for sentence in findings.sentences(result.measured):
             console.print(Text(f"- {sentence}."))

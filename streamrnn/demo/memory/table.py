@@ -88,12 +88,16 @@ def _explosion(measured: Measured) -> list[Row]:
     assert measured.explosion is not None
     free, clipped = measured.explosion[None], measured.explosion[1.0]
     return [
-        (f"gradient, {STEPS} steps back", lambda network: f"{free[network].growth:.1g}"),
+        (f"gradient, {STEPS} steps back", lambda network: _times(free[network].growth)),
         ("windows not finite, unclipped", lambda network: f"{free[network].unusable:.1%}"),
         ("windows not finite, clipped", lambda network: f"{clipped[network].unusable:.1%}"),
         ("loss at the end, unclipped", lambda network: f"{free[network].error:.2g}"),
         ("loss at the end, clipped", lambda network: f"{clipped[network].error:.2g}"),
     ]
+
+
+def _times(growth: float) -> str:
+    return f"{growth:,.0f}" if growth >= 10 else share(growth)
 
 
 def _number(values: Mapping[Network, float], form: str) -> Callable[[Network], str]:

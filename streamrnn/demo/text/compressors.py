@@ -22,6 +22,8 @@ COMPRESSORS: Final[dict[str, Callable[[bytes], bytes]]] = {
 FIRST: Final = 1_000
 STEP: Final = 1.4
 """At it all steps together compress three and a half times the text."""
+SHORT: Final = 100_000
+"""Bytes up to which compressing takes no time worth mentioning."""
 
 
 def bits_per_byte(data: bytes) -> dict[str, float]:
@@ -52,12 +54,15 @@ class Compressors:
             self._changed.notify()
 
     def end(self, sizes: list[int]) -> dict[int, dict[str, float]]:
-        """All figures up to the last of ``sizes``, these among them."""
+        """All figures up to the last of ``sizes``, these among them, and the short steps that were passed too fast."""
         with self._changed:
             self._ended = True
             self._changed.notify()
         while self._thread.is_alive():  # in slices, so that Ctrl-C is not kept waiting
             self._thread.join(0.1)
+        step = FIRST
+        while step <= min(SHORT, sizes[-1]):
+            sizes, step = [step, *sizes], round(step * STEP)
         for size in sizes:
             self.figures.setdefault(size, bits_per_byte(self._data[:size]))
         return {at: figures for at, figures in sorted(self.figures.items()) if at <= sizes[-1]}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -175,8 +176,10 @@ def _left(result: Result) -> Text | None:
     read, source = result.curve.read, result.source
     if read == source.available:
         return None
-    why = f"{result.why}, " if result.why else ""
-    return Text(f"{why}{source.available - read:,} of {source.available:,} bytes were left: --bytes and --seconds")
+    why = f"{result.why}; " if result.why else ""
+    return Text(
+        f"{why}{source.available - read:,} of {source.available:,} bytes were left: more with --bytes and --seconds"
+    )
 
 
 def _written(sample: Sample, most: int, *, pad: bool = False) -> RenderableType:
@@ -194,5 +197,10 @@ def _written(sample: Sample, most: int, *, pad: bool = False) -> RenderableType:
     return Padding(rows, (0, 0, 0, 2))
 
 
-def _pieces(line: str) -> list[str]:
-    return [line[at : at + WIDTH] for at in range(0, len(line), WIDTH)] or [""]
+def _pieces(line: str) -> Iterator[str]:
+    """A line as lines that fit, broken behind a word where one ends in the second half."""
+    while len(line) > WIDTH:
+        end = line.rfind(" ", WIDTH // 2, WIDTH) + 1 or WIDTH
+        yield line[:end]
+        line = line[end:]
+    yield line

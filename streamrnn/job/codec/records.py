@@ -40,6 +40,7 @@ from streamrnn.job.codec.where import question
 from streamrnn.job.config import Config
 from streamrnn.learner.block import EVENT, FORGET, LABEL, Block, Units
 from streamrnn.learner.features import Hash, OneHot, Symbol
+from streamrnn.learner.texts import units_of
 from streamrnn.learner.values import number
 
 PARSERS: Mapping[str, Callable[[DocumentLayout], Parser]] = {"json": JsonParser}
@@ -52,7 +53,6 @@ Head = tuple[bytes, int, bool | None, int, int]
 
 Named = tuple[Sequence[str | None], str | None, Units]
 """What one row says in symbols: the features that are looked up, the class of an open set, the text."""
-_NOTHING_NAMED: Named = ((), None, "")
 
 Row = tuple[Head, Sequence[float], Named]
 """One row of a block but for its features."""
@@ -106,6 +106,8 @@ class RecordCodec:
         numbers = number_or_text if self._lenient else number
         self._targets = self._no_targets if by_name else target_reader(target, layout, numbers)
         self._n_symbols = len(self._encoder.symbols)
+        no_text = "" if source.text is None else units_of("", source.text.unit)
+        self._nothing_named: Named = ((None,) * self._n_symbols, None, no_text)
         self._names = by_name or self._n_symbols > 0
         self._key = None if source.stream_key is None else key_reader(source.stream_key, layout, source.max_key_bytes)
         self._time = None if source.timestamp.field is None else time_reader(source, layout)
@@ -211,7 +213,7 @@ class RecordCodec:
             event, targets = 0, self._targets(document)
         else:  # what the record itself says of the target is not looked at: the label will tell
             event, targets = self._event(document), self._unknown
-        names = self._named(document, values) if self._names else _NOTHING_NAMED
+        names = self._named(document, values) if self._names else self._nothing_named
         if self._notes and None in values:  # a byte for each feature, 1 where it is missing
             noted.extend(map(is_, values, repeat(None)))
         return (key, time_ms, end, EVENT, event), targets, names
@@ -246,7 +248,7 @@ class RecordCodec:
         if len(key) > self._max_key_bytes:
             raise self._too_large(record)
         row[:] = self._no_features
-        return (key, record.timestamp_ms, False, FORGET, 0), self._unknown, ((None,) * self._n_symbols, None, "")
+        return (key, record.timestamp_ms, False, FORGET, 0), self._unknown, self._nothing_named
 
     def _too_large(self, record: Record) -> RecordError:
         key, value = record.key or b"", record.value or b""

@@ -166,6 +166,7 @@ def test_an_interrupted_run_tells_what_it_knows_and_draws_nothing(
     monkeypatch.setitem(run.PARTS, "longest lags by window", (steps, interrupt))
     result, printed = demo(tmp_path / "made")
     assert result.interrupted
+    assert "interrupted; what was measured by then:" in printed
     assert "128 steps back, at the start" in printed
     assert "Gradients vanish" in printed
     assert "k2" not in printed

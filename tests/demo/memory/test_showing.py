@@ -46,6 +46,7 @@ def test_the_table_shows_what_was_measured_in_its_row_and_column() -> None:
     assert row("over 128, learned from 128") == ["26%"] * 5
     assert row("over 4,096, learned from 1-128") == ["97%"] * 5
     assert row("windows not finite, unclipped") == ["90.0%"] * 5
+    assert row("gradient, 64 steps back") == ["7,000"] * 5
     assert row("windows not finite, clipped") == ["0.0%"] * 5
     assert row("loss at the end, clipped") == ["0.03"] * 5
     assert row("layers: 2") == ["16"] * 5

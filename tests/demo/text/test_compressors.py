@@ -37,13 +37,15 @@ def test_a_step_that_was_not_reached_is_not_computed() -> None:
     compressors = Compressors(DATA)
     compressors.reach(FIRST - 1)
     time.sleep(0.05)  # in which it could
-    assert list(compressors.end([5 * FIRST])) == [5 * FIRST]
+    assert compressors.newest() == (0, {})
+    compressors.end([FIRST])
 
 
 def test_at_the_end_there_are_figures_of_exactly_what_was_asked_for() -> None:
     compressors = Compressors(DATA)
     compressors.reach(len(DATA))
     found = compressors.end([1_234, 7_777])
+    assert {1_000, 1_400, 1_960, 2_744, 3_842, 5_379, 7_531} <= found.keys()
     assert list(found) == sorted(found)
     assert max(found) == 7_777
     assert found[1_234] == bits_per_byte(DATA[:1_234])

@@ -66,7 +66,9 @@ def test_the_table_ranks_by_all_bytes_and_has_the_milestones_that_were_passed() 
 
 def test_what_is_left_is_said_and_how_to_read_it() -> None:
     assert "were left" not in printed(result(2.1))
-    assert "880,000 of 1,000,000 bytes were left: --bytes and --seconds" in printed(result(2.1, available=10**6))
+    assert "880,000 of 1,000,000 bytes were left: more with --bytes and --seconds" in printed(
+        result(2.1, available=10**6)
+    )
 
 
 def test_a_sample_begins_behind_the_last_words_read_and_harms_no_terminal() -> None:
@@ -79,6 +81,13 @@ def test_a_sample_begins_behind_the_last_words_read_and_harms_no_terminal() -> N
 def test_a_long_line_of_a_sample_goes_on_in_the_next() -> None:
     text = printed(result(2.1, written=b"Q" * 100))
     assert text.count("Q") == 100
+
+
+def test_a_long_line_is_broken_behind_a_word() -> None:
+    text = printed(result(2.1, written=b"words " * 20))
+    lines = [line.removeprefix("  │ ").rstrip() for line in text.splitlines() if line.startswith("  │")]
+    assert lines[0] == "last " + " ".join(["words"] * 11)
+    assert " ".join(lines) == "last " + " ".join(["words"] * 20)
 
 
 def test_the_display_stands_within_80_columns_and_shows_both_averages_of_the_same_bytes(tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -57,10 +57,11 @@ def test_texts_are_counted_as_there_or_missing() -> None:
     assert (decoded.seen.present.tolist(), decoded.seen.missing.tolist()) == ([1], [2])
 
 
-def test_a_tombstone_among_texts_has_none() -> None:
-    block = decode(WORDS, {"message": "a"}, None).block
+@pytest.mark.parametrize(("unit", "texts"), [("byte", [b"a", b""]), ("character", ["a", ""]), ("word", [["a"], []])])
+def test_a_tombstone_among_texts_has_none(unit: str, texts: list[Any]) -> None:
+    block = decode(text_job(f"{{field: message, unit: {unit}}}"), {"message": "a"}, None).block
     assert block.kind[1] == FORGET
-    assert [list(text) for text in block.texts or ()] == [["a"], []]
+    assert block.texts == texts
 
 
 def test_a_symbol_is_its_canonical_text_and_missing_where_there_is_none() -> None:
