@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamrnn.core.arrays import Records
 from streamrnn.core.compiled import ensure_compiled
 from streamrnn.core.counts import COUNTS, EVICTIONS, GAUGES, LOST_LABELS
 from streamrnn.core.declarations import by_name
@@ -104,6 +103,7 @@ class Learner:
         scratch = new_scratch(self.layout, spec, self._model.theta)
         calls = Calls(spec, Handle(plan_of(spec), hyper_of(spec), self._model, self._per_stream, scratch))
         self._running = Running(spec, calls, self.vocabularies, self.classes)
+        self._may_end = ends(spec)
         self._one, self._process_one = calls.first(1)
         self._one_prediction: npt.NDArray[np.float64] = self._one.prediction[0]
 
@@ -149,65 +149,49 @@ class Learner:
     # -- one record at a time -----------------------------------------------------------------------------------------
 
     def step(
-        self,
-        key: bytes,
-        kind: int,
-        x: Sequence[float],
-        y: float | Sequence[float],
-        time_ms: int = 0,
-        *,
-        end: bool = False,
-        event: int = 0,
-        symbols: Sequence[str | None] = (),
-        label: str | None = None,
-    ) -> npt.NDArray[np.float64]:
+        self, key: bytes, kind: int, x: Sequence[float], y: float | Sequence[float], time_ms: int = 0, *,
+        end: bool = False, event: int = 0, symbols: Sequence[str | None] = (), label: str | None = None,
+    ) -> npt.NDArray[np.float64]:  # fmt: skip
         """Process one record; returns its prediction (n_outputs,), valid until the next call.
 
-        The same arithmetic as ``process`` for a block of one, at a fraction of the cost of its arrays; it does not
-        enter ``digest``. ``kind`` may also be ``PREDICT``, which changes nothing.
+        The same arithmetic as ``process``, at a fraction of the cost of its arrays; it does not enter ``digest``.
+        ``kind`` may also be ``PREDICT``, which changes nothing.
 
         Parameters
         ----------
-        x
-            Encoded features (n_features,), NaN = missing.
-        y
-            Targets (n_targets,), or one number for all of them; NaN = unknown.
+        x, y
+            Encoded features (n_features,), NaN = missing; targets (n_targets,), or one number for all, NaN = unknown.
         time_ms, end, event, symbols
             As in ``Block``; of texts a step is one unit.
         label
             Where the set of classes is open, the class's text, instead of ``y``; None: ``y`` is a number in use.
         """
         # The arrays of one record, and their table, are made once: making them costs more than the record itself.
-        one = self._of_one(kind, x, y, symbols)
-        if label is not None and kind in bring_classes(self.spec):
-            assert self.classes is not None
-            one.y[0] = self.classes.assign(label)
-        one.slot[0], one.fresh[0], one.time_ms[0] = self._placed_one(key, kind, time_ms)
-        one.end[0], one.event[0] = end and ends(self.spec), event
+        one = self._one
+        one.x[0], one.y[0], one.kind[0], one.out[0], one.closes[0] = x, y, kind, 0, True
+        if self.vocabularies or label is not None:
+            self._number_one(kind, symbols, label)
+        if kind == PREDICT:
+            one.slot[0], one.fresh[0], one.time_ms[0] = self.streams.find(key), False, time_ms
+        else:
+            one.slot[0], one.fresh[0], one.time_ms[0] = self.streams.assign_one(key, time_ms, kind)
+            if self.streams.returns:
+                self._go_back(self.streams.pop_returns()[0][1])
+        one.end[0], one.event[0] = end and self._may_end, event
         self._process_one()
         if self.streams.left:
             self._count_lost()
         return self._one_prediction
 
-    def _placed_one(self, key: bytes, kind: int, time_ms: int) -> tuple[int, bool, int]:
-        """Slot, whether the stream is new there, and the time that counts."""
-        if kind == PREDICT:
-            return self.streams.find(key), False, time_ms
-        placed = self.streams.assign_one(key, time_ms, kind)
-        if self.streams.returns:
-            self._go_back(self.streams.pop_returns()[0][1])
-        return placed
-
-    def _of_one(
-        self, kind: int, x: Sequence[float], y: float | Sequence[float], symbols: Sequence[str | None]
-    ) -> Records:
-        """The arrays of one record, filled with what there is of it; ``symbols`` empty: all are missing."""
+    def _number_one(self, kind: int, symbols: Sequence[str | None], label: str | None) -> None:
+        """The numbers of the one record's symbols, and of its class where that is told by its text."""
         one = self._one
-        one.x[0], one.y[0], one.kind[0], one.out[0], one.closes[0] = x, y, kind, 0, True
         if self.vocabularies:
             texts = symbols or (None,) * len(self.vocabularies)
             one.symbols[0] = looked_up([[text] for text in texts], one.kind, self.vocabularies)[0]
-        return one
+        if label is not None and kind in bring_classes(self.spec):
+            assert self.classes is not None
+            one.y[0] = self.classes.assign(label)
 
     def close(self, key: bytes) -> None:
         """End the stream's sequence: learn from what is left of it and go back to the zero state.
@@ -238,7 +222,9 @@ class Learner:
         before the next ones are predicted: for classes, the one that it is. Where a target is known in its record it is
         known after the prediction only: tell ``turned_out``.
         """
-        one = self._of_one(IMAGINE, x, y, symbols)
+        one = self._one
+        one.x[0], one.y[0], one.kind[0], one.out[0], one.closes[0] = x, y, IMAGINE, 0, True
+        self._number_one(IMAGINE, symbols, None)
         one.slot[0], one.fresh[0] = self.streams.blank + 1, False
         one.time_ms[0] = self._per_stream.last_ms[-1]
         self._process_one()

@@ -55,9 +55,10 @@ def test_a_plan_with_a_code_that_no_kernel_knows_is_refused(field: str) -> None:
 
 def test_a_prepared_call_keeps_all_it_works_on_in_memory() -> None:
     learner = Learner(LearnerSpec(n_features=1, target=TargetSpec(fields=("y",))), 7)
-    call = learner._calls._handle.prepared(learner._calls._records(1))
+    calls = learner._running._calls
+    call = calls._handle.prepared(calls._records(1, np.empty((1, 1))))
     held = [weakref.ref(array) for array in (learner._model.theta, learner._per_stream.state)]
-    del learner
+    del learner, calls
     assert all(array() is not None for array in held)
     call()
     del call
@@ -66,7 +67,7 @@ def test_a_prepared_call_keeps_all_it_works_on_in_memory() -> None:
 
 def test_a_kernel_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     learner = Learner(LearnerSpec(n_features=1, target=TargetSpec(fields=("y",))), 7)
-    monkeypatch.setattr(learner._calls._handle, "_process", lambda *tables: len(tables))
+    monkeypatch.setattr(learner._running._calls._handle, "_process", lambda *tables: len(tables))
     with pytest.raises(RuntimeError, match="a kernel failed with status 4"):
         learner.process(Block.events([b"a", b"a"], x=[[1.0], [1.0]], y=[[2.0], [2.0]]))
 
