@@ -1,6 +1,6 @@
 """Endless streams of symbols whose grammar is known: how near to its entropy, and when the last error was made.
 
-    python -m tests.bench.grammars                                 all of them, three seeds, about five minutes
+    python -m tests.bench.grammars                                 all of them, three seeds, about four minutes
     python -m tests.bench.grammars --only reber --symbols 500000   one of them, and fewer symbols
 
 Streams are drawn from ``tests/support/grammars.py`` and learned online in one pass, with no mark between strings and no
@@ -26,7 +26,7 @@ from rich.table import Table
 from streamrnn import Block, InputSpec, Learner, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
 from tests.support.grammars import GRAMMARS, Grammar, stream, wrong
 
-SYMBOLS: Final = 2_000_000
+SYMBOLS: Final = 2_500_000
 STRETCH: Final = 1_000_000
 BLOCK: Final = 20_000
 UPDATES: Final = 30_000

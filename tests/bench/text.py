@@ -83,15 +83,15 @@ def setting(hidden_size: int, k1: int, k2: int, lr: float, updates: int) -> Sett
     """What all settings of this bench have in common, and what they differ in."""
     return Setting(
         ModelSpec(cell="lstm", hidden_size=hidden_size, readout="softmax"),
-        LearningSpec(k1=k1, k2=k2, lr=lr, betas=(0.5, 0.999), schedule="inverse_sqrt", schedule_updates=updates),
+        LearningSpec(k1=k1, k2=k2, lr=lr, betas=(0.2, 0.999), schedule="inverse_sqrt", schedule_updates=updates),
     )
 
 
 SETTINGS: Final = {
     "smallest": setting(64, 16, 16, 1.5e-2, 2_000),
     "small": setting(96, 16, 16, 1.5e-2, 1_000),
-    "medium": setting(128, 16, 16, 1e-2, 1_000),
-    "large": setting(256, 16, 16, 7e-3, 1_000),
+    "medium": setting(128, 16, 16, 1e-2, 2_000),
+    "large": setting(160, 16, 16, 8e-3, 2_000),
 }
 
 
