@@ -58,8 +58,9 @@ def _bounds() -> Iterator[tuple[str, str, str, Any, float]]:
 
 
 def _outside(within: Range, dtype: np.dtype[Any]) -> Iterator[float]:
-    most = np.iinfo(dtype).max if dtype.kind in "iu" else np.finfo(dtype).max.item()
-    if within.least > -most:
+    kind = np.iinfo(dtype) if dtype.kind in "iu" else np.finfo(dtype)
+    least, most = (kind.min, kind.max) if dtype.kind in "iu" else (kind.min.item(), kind.max.item())
+    if within.least > least:
         yield (
             np.nextafter(dtype.type(within.least), -np.inf).item()
             if dtype.kind == "f" and within.least

@@ -160,9 +160,8 @@ class NaiveEncoder:
         for column, value in enumerate(self.raw_inputs(record, sequence, time_ms)):
             if not np.isfinite(value):
                 self.counts["imputed_inputs"] += 1
-                if self.spec.missing and isinstance(what := self.spec.missing[column], float):
-                    self.absorb_input(column, what)
-            elif column >= self.spec.n_features or not self.indicator[column]:
+                value = self.spec.missing[column] if self.spec.missing else "mean"
+            if isinstance(value, float) and not (column < self.spec.n_features and self.indicator[column]):
                 self.absorb_input(column, value)
         for number in record.numbers:
             if number < 0:
