@@ -105,6 +105,7 @@ class Learned(NamedTuple):
 
 def learn(data: bytes, one: Setting, limits: Sequence[int], seed: int = 0) -> Learned:
     """Learn ``data`` up to the last of ``limits``, whole pieces each."""
+    Learner(one.specification(), seed)  # what the first one loads is nobody's memory
     tracemalloc.start()
     learner = Learner(one.specification(), seed)
     memory, _ = tracemalloc.get_traced_memory()
