@@ -389,6 +389,12 @@ def test_what_cannot_be_taken_up_is_refused_and_changes_nothing(unit: str, name:
     assert (bits(model), getattr(model, name)) == before
 
 
+def test_a_lower_bound_is_refused_in_words() -> None:
+    model = taught("word", max_symbols=8)
+    with pytest.raises(ConfigError, match=r"max_symbols: an open set of 8 cannot become an open set of 7 .* raised"):
+        model.max_symbols = 7
+
+
 def test_before_anything_was_learned_a_parameter_is_what_the_constructor_takes() -> None:
     model = made()
     model.predict_one()
