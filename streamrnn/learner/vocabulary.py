@@ -106,6 +106,8 @@ class Vocabulary:
     def units(self, units: Units, assign: bool) -> npt.NDArray[np.int64]:
         """The numbers of a text's units (n,), in one go; ``assign`` gives numbers to those that come first."""
         if isinstance(units, bytes):
+            if not self.symbols.bytes:
+                raise ValueError("units: bytes are symbols of the set of all bytes alone; expected text")
             return np.frombuffer(units, np.uint8).astype(np.int64)
         numbers = np.fromiter(map(self._numbers.get, units, repeat(UNDECLARED)), np.int64, len(units))
         if self.other is not None:
