@@ -51,7 +51,10 @@ def write(learner: Learner, at: int, text: bytes) -> Sample:
         drawn = int(np.searchsorted(totals, random.random() * totals[-1], side="right"))
         written.append(min(drawn, len(totals) - 1))
         learner.turned_out(written[-1])
-    return Sample(at, text[max(0, at - BEFORE) : at], bytes(written))
+    start = max(0, at - BEFORE)
+    while start < at - BEFORE + 3 and text[start] & 0xC0 == 0x80:  # within a character of UTF-8
+        start += 1
+    return Sample(at, text[start:at], bytes(written))
 
 
 def shown(data: bytes) -> list[str]:
