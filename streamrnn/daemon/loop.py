@@ -38,7 +38,7 @@ from streamrnn.daemon.delivery import DELIVERIES, REQUEST_TIMEOUT_S, Settled
 from streamrnn.daemon.durations import Durations
 from streamrnn.daemon.health import Health
 from streamrnn.daemon.metrics import Metrics
-from streamrnn.daemon.pace import Pace
+from streamrnn.daemon.pace import MOST, Pace
 from streamrnn.daemon.partition import Partition
 from streamrnn.daemon.placement import Placement
 from streamrnn.daemon.quarantine import Caution
@@ -58,7 +58,6 @@ from streamrnn.job.job import Job
 
 _log = logging.getLogger(__name__)
 
-MAX_POLL_RECORDS = 5_000
 IDLE_POLL_S = 0.2
 """How long a poll waits when nothing is due: also how late a stop is noticed."""
 REBALANCE_POLL_S, REBALANCE_RECORDS = 0.05, 500
@@ -69,9 +68,8 @@ MAX_UNCOMMITTED = 200_000
 """Outputs kept for a commit that waits for the group. Beyond that, records wait as well: memory has an end."""
 HAND_OVER_S = 0.5
 """How long the checkpoint of a partition that is given up may keep the others waiting. It saves a replay."""
-REST_S = 5.0
-"""How long a stop waits for a rebalance to end, before it leaves without a commit."""
-LEAVE_S = 4.0
+REST_S, LEAVE_S = 5.0, 4.0
+"""How long a stop waits for a rebalance to end, before it leaves without a commit; and how long leaving may take."""
 SHOW_INTERVAL_S = 1.0
 PROBE_INTERVAL_S = 10.0
 """How often the end of each partition's log is asked for, to judge liveness by what can really be read."""
@@ -150,19 +148,18 @@ class Loop:
             return
         polled_for, of_all, committed_at = dict(self.partitions), not self._held, self._committed_at
         started, self.polled_at = time.perf_counter(), time.monotonic()
-        limit = min(self._pace.records, MAX_POLL_RECORDS if self.stable else REBALANCE_RECORDS)
+        limit = min(self._pace.records, MOST if self.stable else REBALANCE_RECORDS)
         polled, self.membership, self.stable = self.broker.poll(self._poll_timeout(), limit)
         self.metrics.phase("poll", time.perf_counter() - started)
         self.metrics.polled(sum(map(len, polled.values())))
         self._durations.polled(stable=self.stable)
         self._note_assignment()
-        begun = time.perf_counter()
-        for tp, records in polled.items():
-            partition = self.partitions.get(tp)
-            # The same object: one lost and assigned again within the poll has a new learner, which seeks for itself.
-            if partition is not None and partition is polled_for.get(tp):
-                self._process(partition, records)
-        self._pace.took(sum(map(len, polled.values())), time.perf_counter() - begun)
+        with self._pace.turn():
+            for tp, records in polled.items():
+                partition = self.partitions.get(tp)
+                # The same object: one lost and assigned again within the poll has a new learner, which seeks itself.
+                if partition is not None and partition is polled_for.get(tp):
+                    self._process_in_pieces(partition, records)
         self._finish_replays()
         due = 1000 * (self.clock() - self._committed_at) >= self.job.config.commit_interval_ms
         if due and self.stable and self._committed_at == committed_at:  # one that was refused is not repeated at once
@@ -171,6 +168,16 @@ class Loop:
         # After the commit, since an idle run may stop here.
         if not polled and of_all and self._idle is not None and self._settled():
             self._idle()
+
+    def _process_in_pieces(self, partition: Partition, records: Sequence[Record]) -> None:
+        """Hand on what the turn has time for, at least a piece; the rest is polled again."""
+        for piece in self._pace.pieces(records, self.stop.is_set):
+            self._process(partition, piece)
+            self.health.beat()
+            if self.partitions.get(partition.tp) is not partition or partition.tp in self._held:
+                return
+        if partition.position <= records[-1].offset:
+            self._caution.hold(partition)
 
     def _process(self, partition: Partition, records: Sequence[Record]) -> None:
         live = self._caution.replay(partition, records)
@@ -202,12 +209,10 @@ class Loop:
                     self._expect(tp)
             if isinstance(event, NothingAssigned) and not (self.partitions or self._to_restore):
                 self.health.standby()
-            self.metrics.rebalanced(_KINDS[type(event)], len(self.partitions) + len(self._to_restore))
-            numbers = [tp.partition for tp in tps]
-            fields = {"event": _KINDS[type(event)], "topic": self.job.config.input.topic, "partitions": numbers}
-            _log.info(
-                "%s: %s", _KINDS[type(event)], ", ".join(map(str, tps)) or "no partition", extra={"fields": fields}
-            )
+            kind, numbers = _KINDS[type(event)], [tp.partition for tp in tps]
+            self.metrics.rebalanced(kind, len(self.partitions) + len(self._to_restore))
+            fields = {"event": kind, "topic": self.job.config.input.topic, "partitions": numbers}
+            _log.info("%s: %s", kind, ", ".join(map(str, tps)) or "no partition", extra={"fields": fields})
 
     def _hand_over(self, partitions: Sequence[Partition]) -> None:
         """Commit and checkpoint what is being given up, so that its next owner goes on where this one was."""

@@ -112,7 +112,7 @@ class Caution:
         elif partition.proven or partition.dirty:
             self._predict(partition, records)
         elif not self._worker.stable or not self._mark_first_batch(partition, records[-1].offset + 1):
-            self._hold(partition)
+            self.hold(partition)
         else:
             # By itself, so that the mark names all that may be at fault if the worker is lost.
             self._predict(partition, records)
@@ -131,7 +131,8 @@ class Caution:
             _log.info("%s: the first batch goes without a mark: %s", partition.tp, error)
         return True
 
-    def _hold(self, partition: Partition) -> None:
+    def hold(self, partition: Partition) -> None:
+        """Have what is left of a poll come again."""
         with contextlib.suppress(RebalanceError):  # somebody else's by now, as the next poll will tell
             self._worker.hold(partition)
 
@@ -149,7 +150,7 @@ class Caution:
                 break
         else:
             return
-        self._hold(partition)
+        self.hold(partition)
 
     def _hand_over_alone(self, partition: Partition, record: Record) -> bool:
         """Try a record, or give it up; False where the next one has to wait."""
@@ -271,7 +272,7 @@ class Caution:
         while place < silent:
             part = records[place : min(silent, place + _together(lost, records[place:silent]))]
             if not self._worker.stable or time.monotonic() >= until or not self._replay_part(partition, part, lost):
-                self._hold(partition)
+                self.hold(partition)
                 return
             place += len(part)
         if silent < len(records):

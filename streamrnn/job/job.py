@@ -24,6 +24,8 @@ from streamrnn.storage.fingerprints import build_info
 
 MOST_NUMBERS = 1 << 22
 """Numbers of predictions that are held at a time, 32 MiB; of most jobs that is any batch."""
+MOST_UNITS = 1 << 20
+"""Units of texts that are held at a time, some 100 MB."""
 
 
 class Job:
@@ -51,8 +53,10 @@ class Job:
 
     @property
     def rows_at_once(self) -> int:
-        """Of how many records predictions are to be held whole at a time: there may be thousands of classes."""
-        return max(1, MOST_NUMBERS // self.spec.n_outputs)
+        """Of how many records predictions are to be held whole at a time: of thousands of classes, or of long texts."""
+        text = self.config.input.text
+        of_units = MOST_NUMBERS if text is None else MOST_UNITS // text.max_units
+        return max(1, min(MOST_NUMBERS // self.spec.n_outputs, of_units))
 
     def learner(self, tp: TopicPartition) -> Learner:
         """A new learner for one partition, to be restored from a checkpoint."""

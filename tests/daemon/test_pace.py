@@ -9,19 +9,43 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamrnn.broker.embedded import EmbeddedBroker
-from streamrnn.broker.protocol import Polled
-from streamrnn.daemon.pace import FASTER, FIRST, TURN_S, Pace
+from streamrnn.broker.protocol import Polled, Record
+from streamrnn.daemon.pace import FASTER, FIRST, MOST_BYTES, PIECE_S, TURN_S, Pace
 from streamrnn.daemon.run import run_worker
 from tests.support.learners import Bits
 from tests.support.scenario import Scenario
 
 
+class Worked:
+    """A clock that goes on by what records cost: ``cost_s`` each, and ``byte_s`` each byte of their values."""
+
+    def __init__(self, cost_s: float, byte_s: float = 0.0) -> None:
+        self.cost_s, self.byte_s, self.now = cost_s, byte_s, 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def turn(self, pace: Pace, records: list[Record]) -> list[int]:
+        """Hand records on as the loop does; returns how many bytes each piece's values had."""
+        sizes = []
+        with pace.turn():
+            for piece in pace.pieces(records):
+                sizes.append(sum(len(record.value or b"") for record in piece))
+                self.now += self.cost_s * len(piece) + self.byte_s * sizes[-1]
+        return sizes
+
+
+def of_size(size: int) -> Record:
+    return Record("in", 0, 0, 0, None, b"x" * size)
+
+
 def limits(cost_s: float, polls: int) -> list[int]:
     """Limits of the polls of a log that always has more, whose records cost so much each."""
-    pace, found = Pace(), []
+    worked, found = Worked(cost_s), []
+    pace = Pace(worked)
     for _ in range(polls):
         found.append(pace.records)
-        pace.took(pace.records, cost_s * pace.records)
+        worked.turn(pace, [of_size(0)] * pace.records)
     return found
 
 
@@ -43,8 +67,32 @@ def test_a_turn_behind_the_first_takes_no_longer_than_it_should_unless_by_a_sing
 
 def test_a_poll_that_brought_nothing_says_nothing() -> None:
     pace = Pace()
-    pace.took(0, 0.0)
+    with pace.turn():
+        assert list(pace.pieces([])) == []
     assert pace.records == FIRST
+
+
+@pytest.mark.parametrize("byte_s", [1e-9, 1e-6, 1e-5])
+def test_long_records_behind_thousands_of_short_ones_are_handed_on_a_few_at_a_time(byte_s: float) -> None:
+    worked = Worked(1e-6, byte_s)
+    pace = Pace(worked)
+    for _ in range(10):
+        worked.turn(pace, [of_size(6)] * pace.records)
+    assert pace.records > 1_000
+    began_at = worked.now
+    sizes = worked.turn(pace, [of_size(100_000)] * pace.records)
+    assert max(sizes) <= MOST_BYTES
+    # The cost of a byte is found out by the first piece, so no more than that and the turn's time pass.
+    assert worked.now - began_at <= TURN_S + max(PIECE_S, 2 * MOST_BYTES * byte_s) + 100_000 * byte_s
+
+
+def test_records_of_a_kind_are_handed_on_in_pieces_of_about_the_time_one_should_take() -> None:
+    worked = Worked(0.0, 2e-6)
+    pace = Pace(worked)
+    for _ in range(5):
+        sizes = worked.turn(pace, [of_size(400)] * 10_000)
+    assert all(size * worked.byte_s <= PIECE_S for size in sizes)
+    assert sizes[0] * worked.byte_s > PIECE_S / 2
 
 
 def test_the_loop_polls_no_more_records_than_it_has_time_for(

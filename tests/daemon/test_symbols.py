@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,8 +13,13 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from streamrnn.broker.embedded import EmbeddedBroker
+from streamrnn.broker.protocol import Output, Record
+from streamrnn.daemon.partition import Partition
+from streamrnn.daemon.run import run_worker
 from streamrnn.job.compatibility import misfits
 from streamrnn.job.config import Config
+from streamrnn.job.job import MOST_UNITS, Job
 from streamrnn.job.job_file import parse
 from streamrnn.learner.features import Symbol
 from streamrnn.learner.symbols import Symbols
@@ -90,6 +97,58 @@ def test_a_restart_anywhere_gives_the_same_bytes(
     made.run()
     assert made.predictions() == undisturbed[name].predictions()
     assert differing(made.saved(), undisturbed[name].saved()) == []
+
+
+def handed_on(monkeypatch: pytest.MonkeyPatch, seen: Callable[[Sequence[Record]], None]) -> None:
+    """Have ``seen`` called with the records of each piece, as a partition is given them."""
+    process = Partition.process
+
+    def spied(self: Partition, records: Sequence[Record]) -> list[Output]:
+        seen(records)
+        return process(self, records)
+
+    monkeypatch.setattr(Partition, "process", spied)
+
+
+def units(records: Sequence[Record]) -> int:
+    return sum(len(json.loads(record.value or b"")["message"]) for record in records)
+
+
+def test_a_poll_of_long_texts_is_handed_on_in_pieces_and_a_stop_takes_effect_between_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = SymbolScenario(tmp_path, BYTES)
+    made.write([("host-1", {"message": f"{n} {'mostly the same ' * 60}"}) for n in range(40)])
+    lines, bits = alone(made.config(), made.records("in"))
+    most = 5_000
+    monkeypatch.setattr("streamrnn.daemon.pace.FIRST", 40)  # one poll brings them all
+    monkeypatch.setattr("streamrnn.daemon.pace.MOST_BYTES", most)
+    monkeypatch.setattr("streamrnn.daemon.pace.FIRST_BYTES", most)
+    pieces: list[int] = []
+    stop = threading.Event()
+
+    def stopped_at_the_third(records: Sequence[Record]) -> None:
+        pieces.append(units(records))
+        if len(pieces) == 3:
+            stop.set()
+
+    with monkeypatch.context() as patched:
+        handed_on(patched, stopped_at_the_third)
+        run_worker(made.config(), EmbeddedBroker(made.log, made.config().group_id), stop, idle=stop.set)
+    assert len(pieces) == 3
+    assert max(pieces) <= most
+    assert 0 < len(made.predictions()) < 20
+    made.run()
+    assert list(made.predictions().values()) == lines
+    assert differing(made.saved(), bits) == []
+
+
+def test_an_evaluation_holds_no_more_units_of_texts_at_a_time_than_there_may_be() -> None:
+    text = BYTES.input.text
+    assert text is not None
+    for most in (100, 16_384, 1_000_000):
+        job = Job(replace(BYTES, input=replace(BYTES.input, text=replace(text, max_units=most))))
+        assert 1 <= job.rows_at_once <= max(1, MOST_UNITS // most)
 
 
 def test_metrics_count_symbols_units_and_bits(tmp_path: Path) -> None:

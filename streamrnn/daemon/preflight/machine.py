@@ -13,6 +13,7 @@ from streamrnn.broker.kafka_settings import reading_bytes
 from streamrnn.core.compiled import is_compiled
 from streamrnn.core.object_file import cache_directories
 from streamrnn.daemon.endpoint.certificate import certificate_of
+from streamrnn.daemon.pace import MOST_BYTES
 from streamrnn.daemon.preflight.findings import Finding, fine, problem, warning
 from streamrnn.errors import ConfigError
 from streamrnn.job.config import Config
@@ -20,6 +21,9 @@ from streamrnn.job.http_config import HttpConfig
 from streamrnn.learner.lowering import bytes_per_stream, layout_of, most_bytes
 from streamrnn.storage.names import folder_of
 from streamrnn.system.memory import memory_limit
+
+UNIT_BYTES = 100
+"""What a unit of a text takes while it is learned; 40 to 70 were measured."""
 
 
 def machine(config: Config) -> Iterator[Finding]:
@@ -100,9 +104,11 @@ def memory(config: Config, partitions: int) -> Iterator[Finding]:
         return
     least, each = most_bytes(spec, 0), most_bytes(spec, key)
     reading = 0 if config.kafka is None else reading_bytes(config.input.max_record_bytes)
-    most = each * max(1, partitions) + reading
+    learning = texts_bytes(config)
+    most = each * max(1, partitions) + reading + learning
     text = f"memory: {_size(limit)} may be used here"
-    beside = f" ({_size(reading)} of it to read records, with one broker)" if reading else ""
+    what = "to read records, with one broker" if not learning else "to read records and learn their texts"
+    beside = f" ({_size(reading + learning)} of it {what})" if reading + learning else ""
     remedy = "lower streams.max_streams, or set streams.max_bytes, which streams are then kept within"
     if least > limit:
         yield problem(f"{text}, and with all streams in use one partition takes {_size(least)}; {remedy}")
@@ -113,6 +119,11 @@ def memory(config: Config, partitions: int) -> Iterator[Finding]:
         )
     else:
         yield fine(f"{text}, at most {_size(most)} are needed for streams and their names{beside}")
+
+
+def texts_bytes(config: Config) -> int:
+    """What the units of texts take while they are learned: of a piece of a poll, which no single text has more of."""
+    return 0 if config.input.text is None else UNIT_BYTES * max(MOST_BYTES, config.input.text.max_units)
 
 
 def port(http: HttpConfig) -> Iterator[Finding]:

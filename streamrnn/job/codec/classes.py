@@ -16,6 +16,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -32,8 +33,14 @@ TOP = 5
 LONGEST_SHOWN = 256
 """Characters of a word that are shown where it was the most surprising one."""
 
+LONGEST_TARGET = LONGEST_SYMBOL
+"""Characters that are shown of the class that came, where the set is open: longer ones have no number."""
+
 LONG = -1.2345678901234567e-300
 """A number that takes many characters."""
+_ESCAPED = "\x00"
+"""What takes the most bytes a byte as JSON, six."""
+_AS_ESCAPED = {ord("0"): _ESCAPED, ord("1"): "\x01"}
 
 _AT_ONCE = 64  # rows that are picked from together: their probabilities stay in the cache
 _PICKED = -1.0  # below any probability
@@ -109,15 +116,22 @@ class Classes:
         return said
 
     def largest(self) -> tuple[dict[str, Any], Any]:
-        """A prediction and a target as long as they get, with numbers of any length."""
-        longest = sorted(self._names, key=len)[-self._top :] if self._names else ["x" * LONGEST_SYMBOL] * self._top
-        said = {"class": longest[-1], "probabilities": {f"{name}{i % 10}": LONG for i, name in enumerate(longest)}}
-        return said | {"other": LONG, "end": LONG}, longest[-1]
+        """A prediction and a target as long as they get as JSON, with numbers of any length."""
+        longest: Label
+        target: Label
+        if self._labels is None:
+            names = [f"{i:0{LONGEST_SYMBOL}b}".translate(_AS_ESCAPED) for i in range(self._top)]
+            longest, target = names[0], _ESCAPED * LONGEST_TARGET
+        else:
+            names = sorted(self._names, key=_json_length)[-self._top :]
+            longest = target = max(self._labels, key=_json_length)
+        probabilities: dict[str, float] = dict.fromkeys(names, LONG)
+        return {"class": longest, "probabilities": probabilities, "other": LONG, "end": LONG}, target
 
     @staticmethod
     def longest_surprise() -> dict[str, Any]:
         """The same of a surprise, a text's."""
-        place = {"at": 1 << 20, "symbol": "x" * LONGEST_SHOWN, "bits": LONG}
+        place = {"at": 1 << 20, "symbol": _ESCAPED * LONGEST_SHOWN, "bits": LONG}
         ranks = {"stream": LONG, "partition": LONG}
         return {"symbols": 1 << 20, "bits": LONG, "bits_per_symbol": LONG, "most_surprising": place, "rank": ranks}
 
@@ -157,3 +171,7 @@ class Classes:
 
 def _surprise(bits: float, rank: Sequence[float]) -> dict[str, Any]:
     return {"bits": bits, "rank": {"stream": rank[0], "partition": rank[1]}}
+
+
+def _json_length(label: Label) -> int:
+    return len(msgspec.json.encode(label))

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from streamrnn.broker.protocol import Record
-from streamrnn.job.codec.classes import LONG, TOP, Classes, Numbers
+from streamrnn.job.codec.classes import LONG, LONGEST_TARGET, TOP, Classes, Numbers
 from streamrnn.job.codec.records import Decoded
 from streamrnn.learner.block import EVENT, Block
 from streamrnn.learner.predictions import Predictions
@@ -144,7 +144,7 @@ class PredictionEncoder:
         if not self._tells_target:
             return repeat(None, len(block))
         if block.labels is not None:
-            return block.labels
+            return [label if label is None else label[:LONGEST_TARGET] for label in block.labels]
         return [self.named_target(target, classes) for target in block.y.tolist()]
 
     def _surprises(self, block: Block, predictions: Predictions) -> Iterable[Any]:

@@ -12,6 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from streamrnn.core import object_file
+from streamrnn.daemon.pace import MOST_BYTES
 from streamrnn.daemon.preflight import machine as checked
 from streamrnn.daemon.preflight.findings import Finding, Kind
 from streamrnn.job.config import Config, EmbeddedConfig
@@ -111,6 +112,13 @@ def test_memory_counts_what_records_take_while_they_are_read(
         assert kinds(list(checked.memory(job, 1))) == [kind]
     embedded = replace(job, kafka=None, embedded=EmbeddedConfig(directory=str(tmp_path / "log")))
     assert kinds(list(checked.memory(embedded, 1))) == [Kind.FINE]
+
+
+def test_memory_counts_the_units_of_texts_that_are_learned_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checked, "memory_limit", lambda: 10**15)
+    (found,) = checked.memory(jobs.text_job(), 1)
+    assert found.kind is Kind.FINE
+    assert f"({100 * MOST_BYTES / 1e6:.3g} MB of it to read records and learn their texts" in found.text
 
 
 def test_memory_is_what_the_smallest_control_group_around_the_process_allows(tmp_path: Path) -> None:

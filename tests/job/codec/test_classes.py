@@ -149,3 +149,32 @@ def test_no_output_record_is_longer_than_the_longest() -> None:
     decoded = decode(NEXT, {"page": "x"})
     (line,) = encoder.encode_block(decoded, said([[1 / 3, 1 / 7, 1 / 9, 1 / 11]], loss=np.array([1 / 3])), classes)
     assert line is not None and len(line) <= len(encoder.encode_longest(record, b"k"))
+
+
+def test_the_longest_output_record_counts_every_class_that_is_asked_for_and_how_long_json_makes_it() -> None:
+    n = 1_200
+    names = [f"{i:04d}" + "\x01" * 1_020 for i in range(n)]
+    beyond = "\x01" * 100_000
+    config = job(target=f"{{fields: [page], classes: {{open: true, max: {n}}}}}", top=1_000)
+    probabilities = np.full((1, n + 1), 1 / 3 / n)
+    spec = config.learner_spec()
+    classes = Vocabulary(Symbols(open=True, max=n))
+    for name in names:
+        classes.assign(name)
+    decoded, encoder = decode(config, {"page": beyond}), PredictionEncoder(spec, config.output.top)
+    (line,) = encoder.encode_block(decoded, said(probabilities), classes)
+    assert line is not None
+    out = json.loads(line)
+    assert len(out["prediction"]["probabilities"]) == 1_000
+    assert out["target"] == beyond[:1_024]
+    longest = len(encoder.encode_longest(decoded.sources[0], b"k"))
+    assert len(line) <= longest <= 1.1 * len(line)
+
+    values = [f"{i:04d}" + '"' * (i % 50) for i in range(n)]
+    config = job(target=f"{{fields: [page], classes: {json.dumps(values)}}}", top=500)
+    encoder = PredictionEncoder(config.learner_spec(), config.output.top)
+    likeliest = np.argsort([len(value) for value in values])[-500:]
+    probabilities = np.zeros((1, n))
+    probabilities[0, likeliest] = 1 / 3
+    (line,) = encoder.encode_block(decode(config, {"page": values[49]}), said(probabilities))
+    assert line is not None and len(line) <= len(encoder.encode_longest(decoded.sources[0], b"k"))
