@@ -71,7 +71,7 @@ def change(estimator: Settable, name: str, value: Any, put: Callable[[str, Any],
         put(name, value)
         try:
             estimator._take_up(name)
-        except ConfigError:
+        except BaseException:  # whatever it is: one that stayed would be refused again with every other parameter
             put(name, before)
             raise
 
