@@ -56,7 +56,7 @@ def rank(newest: F1, count: int, value: float) -> float:
     for k in range(n):
         below += 1.0 if newest[k] < value else 0.0
         largest = max(largest, float(newest[k]))
-    if value > largest:
+    if value > largest and largest > 0.0:  # of nothing there is no multiple
         below = n + 1.0 - largest / value
     share: float = below / (n + 1.0)
     return share

@@ -82,8 +82,7 @@ def _text(old: Config, new: Config) -> Verdict:
         verdicts.append(_classes(old, new))
     if before.spec != now.spec:
         verdicts.append(learner_changes.SETTINGS["text"](old.learner_spec(), new.learner_spec()))
-    ways = [Way.AT_ONCE, Way.GROWTH, Way.IMPOSSIBLE]
-    return max(verdicts, key=lambda verdict: ways.index(verdict.way))
+    return learner_changes.strictest(verdicts)
 
 
 def _begun_with(old: Config, new: Config) -> Verdict:  # noqa: ARG001
@@ -142,13 +141,19 @@ def _feature_impossible(why: str) -> Callable[[FeatureSpec, FeatureSpec], Verdic
 _JUDGED_WHOLE = {"input.text", "target.classes"}
 """Sections whose settings mean something together only."""
 
+_SYMBOL = str(Symbol.__struct_config__.tag)
+_LOOKED_UP_LATER = Verdict(
+    Way.IMPOSSIBLE, "inputs that are looked up cannot be put in later; encoders onehot and hash can"
+)
+_SYMBOLS_MOVED = Verdict(Way.IMPOSSIBLE, "inputs that are looked up are known by their place: keep them in their order")
+
 _KEEP = "what was learned of a column cannot be taken out"
 
 FEATURE_SETTINGS: Mapping[tuple[type, str], Callable[[Any, Any], Verdict]] = {
     (OneHot, "categories"): _categories,
     (Hash, "buckets"): _feature_impossible("each bucket would hold other values"),
     **{(encoder, "missing"): _missing for encoder in (Numeric, Log1p, Cyclic)},
-    (Symbol, "symbols"): _feature_impossible("the rows that symbols are looked up in were learned for these"),
+    (Symbol, "symbols"): lambda old, new: learner_changes.of_set(old.symbols, new.symbols),
     (Cyclic, "period"): _feature_impossible("the columns would turn at another pace"),
 }
 """What an encoder has besides its field."""
@@ -286,13 +291,16 @@ def _feature_changes(old: Config, new: Config) -> Iterator[Change]:
             why = "the column would hold other numbers; the new encoder may stand beside the old one"
         yield Change(f"features[{field}]", tag, ABSENT if instead is None else instead[1], Way.IMPOSSIBLE, why)
     for field, tag in added:
-        yield Change(f"features[{field}]", ABSENT, tag, Way.GROWTH, "new columns begin at zero")
+        verdict = Verdict(Way.GROWTH, "new columns begin at zero") if tag != _SYMBOL else _LOOKED_UP_LATER
+        yield Change(f"features[{field}]", ABSENT, tag, *verdict)
     shared = [key for key in before if key in now]
     for key in shared:
         yield from _changes_of_feature(before[key], now[key])
     if (order := [key for key in now if key in before]) != shared:
         was, is_now = ([key[0] for key in features] for features in (shared, order))
-        yield Change("features", was, is_now, Way.GROWTH, "columns change places")
+        symbols, symbols_now = ([key for key in features if key[1] == _SYMBOL] for features in (shared, order))
+        verdict = Verdict(Way.GROWTH, "columns change places") if symbols == symbols_now else _SYMBOLS_MOVED
+        yield Change("features", was, is_now, *verdict)
 
 
 def _changes_of_feature(old: FeatureSpec, new: FeatureSpec) -> Iterator[Change]:

@@ -7,7 +7,7 @@ several origins follow one another. An axis that does not grow must be as long i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from streamrnn.core.arrays import Plan
 from streamrnn.core.cells import CELLS, GATES
 from streamrnn.core.layout import Layout
 from streamrnn.learner.spec import LAST, LearnerSpec
+from streamrnn.learner.symbols import OTHER
 
 Places = npt.NDArray[np.int64]
 
@@ -96,14 +97,34 @@ def input_places(move: Move) -> Places:
 
 
 def row_places(move: Move) -> Places:
-    """Of each row that inputs look up: symbols, previous classes, "known"."""
-    old, new = move.old, move.new
-    symbols = sum(of.size for of in old.symbols)
-    places = list(range(symbols))
-    if old.shows_class:
-        places += [symbols + k for k in range(old.n_classes)]
-        places.append(symbols + new.n_classes)
+    """Of each row that inputs look up: the symbols of each input, previous classes, "known"."""
+    places: list[int] = []
+    for first, before, _, _ in _sets(move):
+        places += range(first, first + before)
+    if move.old.shows_class:
+        places.append(move.new.n_looked_up - 1)
     return np.array(places, np.int64)
+
+
+def shared_rows(move: Move) -> list[tuple[int, range]]:
+    """Of each open set that takes more symbols: the new row of "other", and those of the numbers that are added."""
+    return [
+        (first + OTHER, range(first + before, first + now))
+        for first, before, now, is_open in _sets(move)
+        if is_open and now > before
+    ]
+
+
+def _sets(move: Move) -> Iterator[tuple[int, int, int, bool]]:
+    """Of each set that inputs look up, symbols and then previous classes: its first row in the new learner, how many
+    rows it had and has, and whether it is open."""
+    old, new, first = move.old, move.new, 0
+    sizes = [(before.size, now.size, now.open) for before, now in zip(old.symbols, new.symbols, strict=True)]
+    if old.shows_class:
+        sizes.append((old.n_classes, new.n_classes, new.target.is_open))
+    for before, now, is_open in sizes:
+        yield first, before, now, is_open
+        first += now
 
 
 def regressor_places(move: Move) -> Places:

@@ -8,7 +8,7 @@ mean the same is for those to say who named them, a job or an estimator.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ import msgspec
 
 from streamrnn.learner.spec import LAST, LearnerSpec
 from streamrnn.learner.symbols import Symbols, TextSpec
+from streamrnn.learner.values import canonical_text
 
 
 class Way(StrEnum):
@@ -41,6 +42,11 @@ class Change(NamedTuple):
     now: Any
     way: Way
     why: str
+
+
+def strictest(verdicts: Iterable[Verdict]) -> Verdict:
+    """Of what is said of several things that change together: where one is not possible, all are not."""
+    return max(verdicts, key=lambda verdict: tuple(Way).index(verdict.way))
 
 
 Rule = Callable[[LearnerSpec, LearnerSpec], Verdict]
@@ -121,16 +127,48 @@ def _known(old: LearnerSpec, new: LearnerSpec) -> Verdict:
     return Verdict(Way.GROWTH, "predictions are remembered from now on")
 
 
+_OPEN = "the symbols of an open set have their numbers from the records, those of a declared one from their places"
+_NUMBERED = "a symbol keeps the number it was given, and what was learned of it: max can be raised, not lowered"
+_THEIR_OWN = "symbols for which there was no number get their own when they come again"
+_PLACES = "symbols are known by their place: keep the old ones in their order, new behind"
+
+
+def of_set(old: Symbols, new: Symbols) -> Verdict:
+    """What becomes of a set of symbols that are looked up."""
+    if old.open != new.open:
+        return Verdict(Way.IMPOSSIBLE, _OPEN)
+    if new.open:
+        if new.max < old.max:
+            return Verdict(Way.IMPOSSIBLE, _NUMBERED)
+        return Verdict(Way.GROWTH, f"{_THEIR_OWN}, and begin as what all of them shared")
+    before, now = ([canonical_text(label, "symbols") for label in of.labels or ()] for of in (old, new))
+    if now[: len(before)] != before:
+        return Verdict(Way.IMPOSSIBLE, _PLACES)
+    if now == before:
+        return Verdict(Way.AT_ONCE, "the same, written otherwise")
+    return Verdict(Way.GROWTH, "new symbols begin at zero, as they counted while they were missing")
+
+
+def _symbols(old: LearnerSpec, new: LearnerSpec) -> Verdict:
+    if len(old.symbols) != len(new.symbols):
+        return Verdict(Way.IMPOSSIBLE, "inputs that are looked up cannot be taken out, nor put in later")
+    return strictest(map(of_set, old.symbols, new.symbols))
+
+
 def _classes(old: LearnerSpec, new: LearnerSpec) -> Verdict:
     if old.target.classes is None or new.target.classes is None:
         return Verdict(Way.IMPOSSIBLE, "numbers and classes are learned by different outputs")
     before, now = old.n_classes, new.n_classes
     if old.target.is_open != new.target.is_open:
         return Verdict(Way.IMPOSSIBLE, "the classes of an open set have their numbers from the records")
-    if old.target.is_open and now != before:
-        return Verdict(Way.IMPOSSIBLE, "the shared class stands for whatever is beyond the bound")
+    if old.target.is_open and now < before:
+        return Verdict(Way.IMPOSSIBLE, _NUMBERED)
+    if old.target.is_open:
+        return Verdict(Way.GROWTH, _THEIR_OWN)
     if now < before:
         return Verdict(Way.IMPOSSIBLE, "what was learned of a class cannot be taken out")
+    if old.text is not None and of_set(_set(old), _set(new)).way is Way.IMPOSSIBLE:
+        return Verdict(Way.IMPOSSIBLE, _PLACES)
     if now == before:
         return Verdict(Way.AT_ONCE, "under other names")
     if old.text is not None and old.text.mark_end:
@@ -138,6 +176,12 @@ def _classes(old: LearnerSpec, new: LearnerSpec) -> Verdict:
     if old.model.readout == "logistic":
         return Verdict(Way.IMPOSSIBLE, "the one output of readout logistic tells two classes apart")
     return Verdict(Way.GROWTH, "a new class begins with zero weights and the lowest bias of the others")
+
+
+def _set(of: LearnerSpec) -> Symbols:
+    """Of a learner of classes: those that it has."""
+    assert of.target.symbols is not None
+    return of.target.symbols
 
 
 def _text(old: LearnerSpec, new: LearnerSpec) -> Verdict:
@@ -174,7 +218,7 @@ SETTINGS: Mapping[str, Rule] = {
     ),
     "indicator": at_once(),  # which column it belongs to is for those to say who named the columns
     "missing": _missing,
-    "symbols": impossible("the rows that symbols are looked up in were learned for these"),
+    "symbols": _symbols,
     "has_end": growth(_WINDOWS),
     "text": _text,
     "model.cell": impossible("gates and states of one cell mean nothing to another"),
@@ -267,6 +311,8 @@ def refusals(old: LearnerSpec, new: LearnerSpec) -> list[str]:
 
 def _shown(path: str, value: Any) -> str:
     """A value in a message; of names that mean nothing here, their number."""
+    if path == "symbols":
+        return ", ".join(_shown("", of) for of in value) or "none"
     if isinstance(value, Symbols):
         return f"an open set of {value.max:,}" if value.open else "the 256 bytes" if value.bytes else str(value.size)
     counted = path in {"target.fields", "target.classes"} and value is not None

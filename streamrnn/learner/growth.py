@@ -2,9 +2,11 @@
 
 New columns of the input matrices start at zero, so that a prediction is the same before and after a feature appeared;
 optimiser moments, statistics, the RLS readout with its covariance and the streams' windows come along, each entry to
-its place. A new class starts with zero weights and the lowest bias of the others: the order of the old ones stays. A
-new unit hears the others and the inputs by weights that are drawn as at a beginning, or it would never learn, and is
-heard by weights of zero (Chen et al. 2016, Net2Net: the function stays). What may change, and how, says ``changes``.
+its place. A new class starts with zero weights and the lowest bias of the others: the order of the old ones stays; one
+of an open set is not in use before it comes, as ever. A new symbol is looked up as what stood for it before: nothing
+where its set is declared; where it is open, a copy of the row of "other". A new unit hears the others and the inputs by
+weights that are drawn as at a beginning, or it would never learn, and is heard by weights of zero (Chen et al. 2016,
+Net2Net: the function stays). What may change, and how, says ``changes``.
 
 How an array grows stands with its declaration: entry by entry to the places of its axes (``axes``), what is new being
 blank, or by another of ``RULES``; before that, rings are laid out anew (``rings``). An array, axis or rule that nobody
@@ -35,6 +37,7 @@ from streamrnn.learner.axes import (
     last_places,
     places_on,
     row_places,
+    shared_rows,
 )
 from streamrnn.learner.changes import refusals
 from streamrnn.learner.learner import Learner
@@ -67,6 +70,7 @@ def carry_over(source: LearnerState, target: Learner, features: Sequence[int], *
     if streams:
         kept = _newest_streams(source, new.streams.max_streams, new.streams.protected_share)
         model, rows = grown(MODEL, kept.model, move), grown(STREAMS, kept.streams, move)
+        _give_new_classes_no_probability(rows["remembered"], old)
         # Of streams for which there is no room any more, or that remember fewer.
         model["counters"][LOST_LABELS] += np.count_nonzero(source.streams["event"]) - np.count_nonzero(rows["event"])
         if old.learning.batch_size != new.learning.batch_size:
@@ -122,6 +126,12 @@ def _newest_streams(source: LearnerState, most: int, protected_share: float) -> 
     arrivals[2] += len(used) - len(slots)  # dropped for want of room
     rows = {name: array[slots] for name, array in source.streams.items()}
     return LearnerState(source.spec, {**source.model, "arrivals": arrivals}, rows, [source.keys[s] for s in slots])
+
+
+def _give_new_classes_no_probability(remembered: Array, old: LearnerSpec) -> None:
+    """What was predicted (S, M, O) before there were these classes is scored with the probability they had: none."""
+    if old.target.classes is not None:
+        remembered[..., old.n_outputs :][~np.isnan(remembered[..., 0])] = 0.0
 
 
 def _give_up_batch(model: dict[str, Array]) -> None:
@@ -195,7 +205,7 @@ def _tensor_by_tensor(array: Growing) -> None:
 def _weights(array: Growing) -> None:
     """The same; new units hear by weights as at a beginning, and the bias of a new class is the lowest of the others.
 
-    What hears new units, and how others hear new inputs, is zero.
+    What hears new units, and how others hear new inputs, is zero; but symbols of an open set are heard as "other" was.
     """
     move = array.move
     if move.new.model.hidden_size > move.old.model.hidden_size:
@@ -207,7 +217,10 @@ def _weights(array: Growing) -> None:
                 tensor.new[gate_places(move)] = 0.0
     _tensor_by_tensor(array)
     new = layout_of(move.new).named(array.target)
-    if "head.bias" in new:
+    for other, more in shared_rows(move):
+        units = gate_places(move)  # the old ones; new units hear each symbol by weights of its own
+        new[LOOKED_UP][units, more.start : more.stop] = new[LOOKED_UP][units, other, None]
+    if "head.bias" in new and not move.new.target.is_open:
         old = layout_of(move.old).named(array.old)["head.bias"]
         new["head.bias"][len(old) :] = old.min()
 
@@ -270,7 +283,7 @@ def _rows(array: Growing) -> None:
 
 
 def _outputs_in_use(array: Growing) -> None:
-    """All of them, but of an open set of classes, which does not grow, those that were."""
+    """All of them, but of an open set of classes those that were: others come into use as they come."""
     new = array.move.new
     array.target[...] = array.old if new.target.is_open else new.n_outputs
 

@@ -28,7 +28,7 @@ def meant_for(saved: LearnerState, here: LearnerSpec) -> LearnerState:
     Without streams then; otherwise, and where they cannot be brought together, as it is.
     """
     old, unmarked = saved.spec, not (saved.spec.text or here.text or TextSpec(mark_end=False)).mark_end
-    if unmarked and old.text is None and here.text is not None and is_next_event(old):
+    if unmarked and old.text is None and here.text is not None and is_next_event(old) and _has_units(old, here.text):
         return _as(saved, "record", here.text)
     if unmarked and old.text is not None and here.text is None and is_next_event(here) and not old.n_features:
         return _as(saved, "forecast", None)
@@ -36,8 +36,14 @@ def meant_for(saved: LearnerState, here: LearnerSpec) -> LearnerState:
 
 
 def as_text(saved: LearnerState) -> LearnerState:
-    """What a learner of next events learned as one of texts by word would have it, without streams."""
-    return _as(saved, "record", TextSpec(unit="word", mark_end=False))
+    """What a learner of next events learned as one of texts would have it, by word or byte, without streams."""
+    by_word, by_byte = (TextSpec(unit=unit, mark_end=False) for unit in ("word", "byte"))
+    return _as(saved, "record", by_word if _has_units(saved.spec, by_word) else by_byte)
+
+
+def _has_units(spec: LearnerSpec, text: TextSpec) -> bool:
+    """Whether the symbols may be units of such texts: bytes of those by byte, and of no other."""
+    return spec.target.symbols is not None and spec.target.symbols.bytes == (text.unit == "byte")
 
 
 def _as(saved: LearnerState, known: str, text: TextSpec | None) -> LearnerState:

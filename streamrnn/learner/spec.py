@@ -330,6 +330,11 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise RuleError("target", "known", "the units of a text are classes, each known once it was predicted")
         if not self.inputs.previous_target:
             raise RuleError("inputs", "previous_target", "each unit of a text is predicted from the one before it")
+        symbols, unit = self.target.symbols, self.text.unit
+        if symbols is not None and symbols.bytes != (unit == "byte"):
+            found = "bytes: true" if symbols.bytes else "another set than the 256 bytes"
+            expected = "bytes: true with unit: byte, and with it alone"
+            raise RuleError("target", "classes", f"found {found} with text.unit: {unit}; expected {expected}")
 
     @property
     def n_inputs(self) -> int:

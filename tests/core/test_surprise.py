@@ -28,3 +28,8 @@ def test_places_of_the_ring_that_nothing_stood_in_yet_do_not_count_and_the_first
     assert surprise.rank(ring, 1, 1.0) == 0.0
     assert surprise.rank(ring, 1, 3.0) == pytest.approx((2.0 - 2.0 / 3.0) / 2.0)
     assert math.isnan(surprise.rank(ring, 0, 1.0))
+
+
+def test_the_first_surprise_behind_none_at_all_is_not_beyond_everything() -> None:
+    assert surprise.rank(np.zeros(4), 3, 0.7) == 0.75
+    assert surprise.rank(np.zeros(4), 3, 0.0) == 0.0

@@ -14,6 +14,8 @@ from msgspec.structs import replace
 from streamrnn.job.compatibility import misfits
 from streamrnn.job.config import Config
 from streamrnn.job.job_file import parse
+from streamrnn.learner.features import Symbol
+from streamrnn.learner.symbols import Symbols
 from tests.support.jobs import yaml
 from tests.support.learners import differing
 from tests.support.scenario import KilledError, nth
@@ -23,9 +25,8 @@ SMALL = {"model": {"hidden_size": 6}, "learning": {"k1": 2, "k2": 8}}
 FEW = {"open": True, "max": 12}
 CLICKS = example("next-event", **SMALL, target={"classes": FEW})
 LINES = example("log-anomaly", **SMALL)
-LETTERS = example(
-    "log-anomaly", **SMALL, input={"text": {"field": "message", "unit": "character", "carry": False, "symbols": FEW}}
-)
+LETTERS_TEXT = {"field": "message", "unit": "character", "carry": False, "symbols": FEW}
+LETTERS = example("log-anomaly", **SMALL, input={"text": LETTERS_TEXT})
 BYTES = example("log-anomaly", **SMALL, input={"text": {"field": "message", "mark_end": False}}, output={"top": 2})
 JOBS: dict[str, tuple[Config, list[Written]]] = {
     "clicks": (CLICKS, visits(150)),
@@ -133,6 +134,69 @@ def test_symbols_beyond_a_set_are_not_counted_again_while_they_are_replayed(tmp_
     whole, _ = beyond("whole", records)
     assert before > 0
     assert again == whole - before > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "raised"),
+    [
+        ("clicks", {"target": {"classes": {"open": True, "max": 40}}}),
+        ("letters", {"input": {"text": {**LETTERS_TEXT, "symbols": {"open": True, "max": 40}}}}),
+    ],
+)
+def test_a_bound_that_is_raised_leaves_what_is_said_and_gives_numbers_to_what_had_none(
+    tmp_path: Path, undisturbed: dict[str, SymbolScenario], name: str, raised: dict[str, Any]
+) -> None:
+    """Across a restart that replays what was committed under the old bound, and however the log is cut afterwards."""
+    before, found = list(undisturbed[name].predictions().values()), []
+    for seed in (1, 2):
+        made = SymbolScenario(tmp_path / str(seed), JOBS[name][0], checkpoint_each=50)
+        made.write(JOBS[name][1])
+        with pytest.raises(KilledError):
+            made.run(before={"poll": nth(5, KilledError())})
+        offset = made.mark()["offset"]
+        assert 0 < offset < len(before) - 40
+        made.of = example("next-event" if name == "clicks" else "log-anomaly", **SMALL | raised)
+        run = made.run(seed=seed)
+        after = list(made.predictions().values())
+        assert after[:offset] == before[:offset]
+        first, same = (json.loads(lines[offset] or b"") for lines in (after, before))
+        if name == "clicks":  # the page that comes is new, and takes its share; units of texts are learned from at once
+            assert first["surprise"] == same["surprise"]
+            labels, shares = (of["prediction"]["probabilities"] for of in (same, first))
+            assert [*labels] == [*shares]
+            ratios = [shares[label] / labels[label] for label in labels]
+            assert ratios == pytest.approx([ratios[0]] * 3, rel=1e-5)
+            assert 0.8 < ratios[0] <= 1.0
+        field = "page" if name == "clicks" else "message"
+        assert run.value("streamrnn_replayed_records_total") > 0 == run.value("streamrnn_inexact_replays_total")
+        assert run.value("streamrnn_vocabulary_capacity_symbols", field=field) == 40
+        assert run.value("streamrnn_vocabulary_symbols", field=field) > FEW["max"]
+        assert run.value("streamrnn_symbols_beyond_total", field=field) == 0
+        found.append(after)
+    assert found[0] == found[1]
+
+
+def test_a_value_that_is_appended_to_a_declared_set_leaves_the_next_prediction(tmp_path: Path) -> None:
+    """Of a record with that value, which counted as missing."""
+
+    def job_of(*values: str) -> Config:
+        return replace(CLICKS, features=(Symbol(field="device", symbols=Symbols(values=values)),))
+
+    records, lines = visits(150), []
+    for name in ("undisturbed", "changed"):
+        made = SymbolScenario(tmp_path / name, job_of("d0", "tv"))
+        made.write(records)
+        if name == "changed":
+            made.run(stop_after=6)
+            offset = made.mark()["offset"]
+            made.of = job_of("d0", "tv", "d1")
+        made.run()
+        lines.append(list(made.predictions().values()))
+    assert records[offset][1]["device"] == "d1"
+    first, same = (json.loads(of[offset] or b"") for of in lines)
+    assert first == same
+    assert len(lines[1]) == len(lines[0]) == 150
+    assert lines[1][149] != lines[0][149]
 
 
 def test_texts_that_cannot_be_learned_become_dead_letters_and_disturb_nothing(

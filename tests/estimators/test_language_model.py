@@ -437,6 +437,14 @@ def test_what_can_be_taken_up_is_so_at_once(name: str, value: Any) -> None:
     model.learn_many(TEXT)
 
 
+def test_a_higher_bound_leaves_what_is_said_and_gives_numbers_to_what_had_none() -> None:
+    model, same = taught("word", max_symbols=2), taught("word", max_symbols=2)
+    model.max_symbols = 40
+    assert model.predict_proba_one() == same.predict_proba_one()
+    model.learn_many("quite another word")
+    assert {"quite", "another", "word"} <= model.predict_proba_one().keys()
+
+
 @pytest.mark.parametrize(
     ("unit", "name", "value"),
     [

@@ -115,7 +115,54 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         {"features": "[{field: a, encoder: symbol, symbols: {open: true, max: 4}}]"},
         {"features": "[{field: a, encoder: symbol, symbols: {open: true, max: 8}}]"},
         'features[a].symbols: {"values": null, "bytes": false, "open": true, "max": 4} -> {"values": null, "bytes": '
-        'false, "open": true, "max": 8}: not possible: the rows that symbols are looked up in were learned for these',
+        'false, "open": true, "max": 8}: by growth: symbols for which there was no number get their own when they '
+        "come again, and begin as what all of them shared",
+    ),
+    (
+        {"features": "[{field: a, encoder: symbol, symbols: {open: true, max: 8}}]"},
+        {"features": "[{field: a, encoder: symbol, symbols: {open: true, max: 4}}]"},
+        'features[a].symbols: {"values": null, "bytes": false, "open": true, "max": 8} -> {"values": null, "bytes": '
+        'false, "open": true, "max": 4}: not possible: a symbol keeps the number it was given, and what was learned of '
+        "it: max can be raised, not lowered",
+    ),
+    (
+        {"features": "[{field: a, encoder: symbol, symbols: {values: [x, 1]}}]"},
+        {"features": "[{field: a, encoder: symbol, symbols: {values: [x, '1', y]}}]"},
+        'features[a].symbols: {"values": ["x", 1], "bytes": false, "open": false, "max": 5000} -> {"values": ["x", '
+        '"1", "y"], "bytes": false, "open": false, "max": 5000}: by growth: new symbols begin at zero, as they counted '
+        "while they were missing",
+    ),
+    (
+        {"features": "[{field: a, encoder: symbol, symbols: {values: [x, y]}}]"},
+        {"features": "[{field: a, encoder: symbol, symbols: {values: [y, x]}}]"},
+        'features[a].symbols: {"values": ["x", "y"], "bytes": false, "open": false, "max": 5000} -> {"values": ["y", '
+        '"x"], "bytes": false, "open": false, "max": 5000}: not possible: symbols are known by their place: keep the '
+        "old ones in their order, new behind",
+    ),
+    (
+        {"features": "[{field: a, encoder: symbol, symbols: {open: true}}, {field: b, encoder: numeric}]"},
+        {"features": "[{field: b, encoder: numeric}, {field: a, encoder: symbol, symbols: {open: true}}]"},
+        'features: ["a", "b"] -> ["b", "a"]: by growth: columns change places',
+    ),
+    (
+        {"features": "[{field: a, encoder: symbol, symbols: {open: true}}, {field: b, encoder: symbol, symbols: {open: "
+            "true}}]"},
+        {"features": "[{field: b, encoder: symbol, symbols: {open: true}}, {field: a, encoder: symbol, symbols: {open: "
+            "true}}]"},
+        'features: ["a", "b"] -> ["b", "a"]: not possible: inputs that are looked up are known by their place: keep '
+        "them in their order",
+    ),
+    (
+        {"features": "[{field: a, encoder: numeric}]"},
+        {"features": "[{field: a, encoder: numeric}, {field: b, encoder: symbol, symbols: {open: true}}]"},
+        'features[b]: (absent) -> "symbol": not possible: inputs that are looked up cannot be put in later; encoders '
+        "onehot and hash can",
+    ),
+    (
+        {"target": "{fields: [y], classes: {open: true, max: 5}}"},
+        {"target": "{fields: [y], classes: {open: true, max: 6}}"},
+        'target.classes: {"values": null, "bytes": false, "open": true, "max": 5} -> {"values": null, "bytes": false, '
+        '"open": true, "max": 6}: by growth: symbols for which there was no number get their own when they come again',
     ),
     (
         {"target": "{fields: [y], classes: [a, b]}"},
@@ -152,7 +199,7 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         'input.text: {"unit": "word", "carry": true, "mark_end": true, "field": "m", "symbols": {"values": null, '
         '"bytes": false, "open": true, "max": 5}, "max_units": 16384} -> {"unit": "word", "carry": false, "mark_end": '
         'true, "field": "m", "symbols": {"values": null, "bytes": false, "open": true, "max": 6}, "max_units": 16384}: '
-        "not possible: the shared class stands for whatever is beyond the bound",
+        "by growth: symbols for which there was no number get their own when they come again",
     ),
     (
         {"features": "[{field: a, encoder: hash, buckets: 4}]"},

@@ -85,6 +85,37 @@ def test_a_text_job_begins_as_the_model_went_on(tmp_path: Path, parameters: dict
     assert learner.counters()["updates"] == model.counters()["updates"]
 
 
+@pytest.mark.parametrize(
+    ("parameters", "symbols"),
+    [
+        ({"max_symbols": 2}, {"open": True, "max": 9}),
+        ({"max_symbols": 3, "mark_end": True}, {"open": True, "max": 9}),
+        ({"symbols": ("open", "read", "close")}, {"values": ["open", "read", "close", "more", "most"]}),
+    ],
+)
+def test_a_text_job_may_take_more_symbols_than_the_model_did(
+    tmp_path: Path, parameters: dict[str, Any], symbols: dict[str, Any]
+) -> None:
+    model, path = trained(**parameters), tmp_path / "m.safetensors"
+    model.save(path)
+    text = {"unit": "word", "mark_end": model.mark_end, "symbols": symbols}
+    learner = Job(config(tmp_path / "job", path, text)).first_learner(TP)
+    assert learner.classes is not None
+    model.end_sequence()
+    said = np.array([*model.predict_proba_one().values()])
+    here = learner.step(b"unseen", PREDICT, (), math.nan)
+    if model.symbols is None:
+        assert here[: len(said)].tolist() == said.tolist()
+        assert not here[len(said) :].any()
+        assert learner.classes.overflowed == 0
+        known = learner.classes.known
+        assert learner.classes.assign("new") == known
+        assert [learner.classes.number(word) for word in WORDS[:2]] == [1 + model.mark_end, 2 + model.mark_end]
+    else:
+        np.testing.assert_allclose(here[: len(said)] / here[: len(said)].sum(), said, rtol=1e-6)
+        assert [learner.classes.number(word) for word in ("close", "more", "most")] == [2, 3, 4]
+
+
 @pytest.mark.parametrize("classes", [{"open": True}, ["open", "read", "close"]])
 def test_a_job_of_next_events_begins_with_a_model_by_word(tmp_path: Path, classes: Any) -> None:
     model = trained(**({"symbols": tuple(classes)} if isinstance(classes, list) else {}))
@@ -104,7 +135,21 @@ def test_a_job_of_next_events_begins_with_a_model_by_word(tmp_path: Path, classe
         ({}, {"unit": "word"}, "text: "),
         ({"mark_end": True}, None, "text: "),
         ({"symbols": ("open", "read", "close")}, {"unit": "word", "mark_end": False}, "target.classes: "),
-        ({"max_symbols": 9}, {"unit": "word", "mark_end": False}, "target.classes: "),
+        (
+            {"max_symbols": 9},
+            {"unit": "word", "mark_end": False, "symbols": {"open": True, "max": 8}},
+            "target.classes: an open set of 9 in what was learned, an open set of 8 here: a symbol keeps the number",
+        ),
+        (
+            {"symbols": ("open", "read", "close")},
+            {"unit": "word", "mark_end": False, "symbols": {"values": ["read", "open", "close", "more"]}},
+            "target.classes: ",
+        ),
+        (
+            {"symbols": ("open", "read", "close"), "mark_end": True},
+            {"unit": "word", "symbols": {"values": ["open", "read", "close", "more"]}},
+            "target.classes: 3 in what was learned, 4 here: a text's end has the number behind the others",
+        ),
         ({"hidden_size": 11}, {"unit": "word", "mark_end": False}, "model.hidden_size: "),
     ],
 )

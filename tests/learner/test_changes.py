@@ -23,7 +23,8 @@ def test_nothing_changed_is_no_change() -> None:
 
 
 BYTES = Symbols(bytes=True)
-TWO, THREE = Symbols(values=("a", "b")), Symbols(values=("a", "b", "c"))
+TWO, THREE, ANOTHER = (Symbols(values=tuple(letters)) for letters in ("ab", "abc", "bac"))
+OPEN, WIDER = Symbols(open=True, max=5), Symbols(open=True, max=6)
 
 
 def texts(classes: Symbols = BYTES, **text: Any) -> LearnerSpec:
@@ -33,6 +34,14 @@ def texts(classes: Symbols = BYTES, **text: Any) -> LearnerSpec:
         text=TextSpec(**text),
         model=ModelSpec(readout="softmax"),
     )
+
+
+def letters(classes: Symbols, **text: Any) -> LearnerSpec:
+    return texts(classes, unit="character", **text)
+
+
+def looked_up(*symbols: Symbols) -> LearnerSpec:
+    return replace(spec(), symbols=symbols)
 
 
 RLS: dict[str, Any] = {"readout": "rls"}
@@ -60,12 +69,24 @@ CASES: list[tuple[LearnerSpec, LearnerSpec, str, Way]] = [
     (spec(), replace(spec(), has_end=True), "has_end", Way.GROWTH),
     (texts(), texts(carry=False), "text", Way.AT_ONCE),
     (texts(), texts(mark_end=False), "text", Way.IMPOSSIBLE),
-    (texts(), texts(unit="word"), "text", Way.IMPOSSIBLE),
+    (texts(TWO, unit="character"), texts(TWO, unit="word"), "text", Way.IMPOSSIBLE),
     (texts(), replace(texts(), text=None), "text", Way.IMPOSSIBLE),
-    (texts(TWO, mark_end=False), texts(THREE, mark_end=False), "target.classes", Way.GROWTH),
-    (texts(TWO), texts(THREE), "target.classes", Way.IMPOSSIBLE),
-    (texts(Symbols(open=True, max=5)), texts(Symbols(open=True, max=6)), "target.classes", Way.IMPOSSIBLE),
-    (texts(THREE), texts(Symbols(open=True, max=5)), "target.classes", Way.IMPOSSIBLE),
+    (letters(TWO, mark_end=False), letters(THREE, mark_end=False), "target.classes", Way.GROWTH),
+    (letters(TWO), letters(THREE), "target.classes", Way.IMPOSSIBLE),
+    (letters(THREE, mark_end=False), letters(TWO, mark_end=False), "target.classes", Way.IMPOSSIBLE),
+    (letters(TWO), letters(ANOTHER), "target.classes", Way.IMPOSSIBLE),
+    (letters(OPEN), letters(WIDER), "target.classes", Way.GROWTH),
+    (letters(WIDER), letters(OPEN), "target.classes", Way.IMPOSSIBLE),
+    (letters(THREE), letters(OPEN), "target.classes", Way.IMPOSSIBLE),
+    (looked_up(OPEN, TWO), looked_up(WIDER, TWO), "symbols", Way.GROWTH),
+    (looked_up(OPEN, TWO), looked_up(WIDER, THREE), "symbols", Way.GROWTH),
+    (looked_up(TWO), looked_up(Symbols(values=("a", "b"), max=9)), "symbols", Way.AT_ONCE),
+    (looked_up(WIDER, TWO), looked_up(OPEN, THREE), "symbols", Way.IMPOSSIBLE),
+    (looked_up(THREE), looked_up(TWO), "symbols", Way.IMPOSSIBLE),
+    (looked_up(TWO), looked_up(ANOTHER), "symbols", Way.IMPOSSIBLE),
+    (looked_up(TWO), looked_up(OPEN), "symbols", Way.IMPOSSIBLE),
+    (looked_up(OPEN), looked_up(OPEN, TWO), "symbols", Way.IMPOSSIBLE),
+    (looked_up(OPEN, TWO), looked_up(OPEN), "symbols", Way.IMPOSSIBLE),
 ]
 
 

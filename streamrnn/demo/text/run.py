@@ -28,10 +28,10 @@ from streamrnn.demo.screen import short
 from streamrnn.demo.text import screen
 from streamrnn.demo.text.account import Curve, Result
 from streamrnn.demo.text.compressors import Compressors
-from streamrnn.demo.text.log import Feed, Surprises, job_text
+from streamrnn.demo.text.log import STREAM, Feed, Surprises, job_text
 from streamrnn.demo.text.plot import plot_bits
-from streamrnn.demo.text.source import Source, load_source
-from streamrnn.demo.text.writing import MILESTONES, Sample, Stages, shown, written_now
+from streamrnn.demo.text.source import CHUNK, Source, load_source
+from streamrnn.demo.text.writing import LENGTH, MILESTONES, Sample, Stages, shown, written_now
 from streamrnn.demo.watching import INTERRUPTED, free_port, sigterm_as_interrupt, watch
 from streamrnn.demo.worker import Worker
 from streamrnn.errors import ConfigError
@@ -165,7 +165,9 @@ def _left_behind(options: Options, directory: Path, job_file: Path, result: Resu
     places: dict[str, str] = {}
     if not can_draw():
         places["plot"] = f"none, as matplotlib is not installed: {REMEDY}"
-    elif len(result.curve.ends) > 1:
+    elif len(result.curve.ends) < 2:
+        places["plot"] = f"none: one record of at most {CHUNK:,} bytes was read, and a curve takes two"
+    else:
         plot = options.plot or directory / BITS_FILE
         plot_bits(plot, result, title=f"Learning {result.source.name}")
         places["plot"] = short(plot)
@@ -177,7 +179,7 @@ def _left_behind(options: Options, directory: Path, job_file: Path, result: Resu
     exported = export(choose(find(directory / "checkpoints"), None), model)
     places |= {"samples": short(directory / SAMPLES_FILE), "model": short(model)}
     if exported.estimator is not None:
-        places["in Python"] = f"{exported.estimator}.load({short(model)!r})"
+        places["in Python"] = f"{exported.estimator}.load({short(model)!r}).generate({LENGTH}, key={STREAM.decode()!r})"
     places |= {
         "in a job": f"model: {{warm_start: {short(model)}}}",
         "look inside": f"streamrnn inspect -c {short(job_file)}",

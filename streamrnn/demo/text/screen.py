@@ -7,12 +7,14 @@ writes, and the text itself, may hold anything, and is shown with escapes in pla
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Final
 
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.progress_bar import ProgressBar
@@ -27,7 +29,7 @@ from streamrnn.demo.text.writing import MILESTONES, TEMPERATURE, Sample, shown
 from streamrnn.demo.worker import Worker
 
 WIDTH: Final = 74
-"""Characters of a line of a sample."""
+"""Cells of a line of a sample; most characters take one, those of Chinese two."""
 LINES: Final = 10
 """Lines of a sample; always as many, so that the display stands still."""
 
@@ -104,12 +106,10 @@ def conclude(console: Console, result: Result, places: dict[str, str]) -> None:
         console.print(Text(f"What it wrote after {sample.at:,} bytes", "bold"))
         console.print(_written(sample, LINES))
     console.print()
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="dim")
-    table.add_column(style="cyan", overflow="fold")
+    width = max(map(len, places))
     for name, place in places.items():
-        table.add_row(name, Text(place))
-    console.print(table)
+        # One line each, however long: a call or a command that a table had broken could not be copied.
+        console.print(Text.assemble((f"{name:{width}} ", "dim"), (place, "cyan")), soft_wrap=True)
 
 
 def _bits_so_far(curve: Curve, figures: tuple[int, dict[str, float]]) -> Table:
@@ -184,7 +184,7 @@ def _left(result: Result) -> Text | None:
 
 def _written(sample: Sample, most: int, *, pad: bool = False) -> RenderableType:
     """A sample as lines: the end of the text's newest line, dim, then what was written."""
-    before = shown(sample.before)[-1][-WIDTH // 2 :]
+    before = _end(shown(sample.before)[-1])
     first, *others = shown(sample.written)
     pieces = list(chain.from_iterable(_pieces(line) for line in (before + first, *others)))[:most]
     rows = Table.grid()
@@ -197,10 +197,36 @@ def _written(sample: Sample, most: int, *, pad: bool = False) -> RenderableType:
     return Padding(rows, (0, 0, 0, 2))
 
 
+_UNIT: Final = re.compile(r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|[nrt])|.", re.DOTALL)
+"""What is not broken: a character, or what may be the escape of one."""
+
+
 def _pieces(line: str) -> Iterator[str]:
-    """A line as lines that fit, broken behind a word where one ends in the second half."""
-    while len(line) > WIDTH:
-        end = line.rfind(" ", WIDTH // 2, WIDTH) + 1 or WIDTH
+    """A line as lines that fit, broken behind a word where one ends in the second half, never within an escape."""
+    while (fitting := _fitting(line)) < len(line):
+        word = line.rfind(" ", 0, fitting) + 1
+        end = word if cell_len(line[:word]) > WIDTH // 2 else fitting
         yield line[:end]
         line = line[end:]
     yield line
+
+
+def _fitting(line: str) -> int:
+    """How many characters of the line fit."""
+    cells = 0
+    for unit in _UNIT.finditer(line):
+        cells += cell_len(unit[0])
+        if cells > WIDTH:
+            return unit.start()
+    return len(line)
+
+
+def _end(line: str) -> str:
+    """The last characters of the line, at most half of one that fits."""
+    kept, cells = [""], 0
+    for unit in reversed(_UNIT.findall(line)):
+        cells += cell_len(unit)
+        if cells > WIDTH // 2:
+            break
+        kept.append(unit)
+    return "".join(reversed(kept))

@@ -49,7 +49,10 @@ def write(learner: Learner, at: int, text: bytes) -> Sample:
     for _ in range(LENGTH):
         written.append(draw(learner.imagine_one(()), TEMPERATURE, random))
         learner.turned_out(written[-1])
-    return Sample(at, text[max(0, at - BEFORE) : at], bytes(written))
+    start = max(0, at - BEFORE)
+    while start < at - BEFORE + 3 and text[start] & 0xC0 == 0x80:  # within a character of UTF-8
+        start += 1
+    return Sample(at, text[start:at], bytes(written))
 
 
 def shown(data: bytes) -> list[str]:

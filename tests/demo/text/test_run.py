@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+import streamrnn
 from streamrnn.broker.embedded_log import EmbeddedLog
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.demo.directory import MARKER, claimed
@@ -75,7 +76,9 @@ def test_the_demo_runs_end_to_end(tmp_path: Path) -> None:
     for figure in (result.curve.mean[-1], *result.figures[len(data)].values()):
         assert f"{figure:.3f}" in printed
     assert "What it wrote after" in printed
-    assert max(len(line) for line in printed.splitlines() if not line.startswith("job file")) <= 80
+    # Paths, commands and the call stand in one line each, to be copied from there.
+    placed = ("job file ", "plot ", "samples ", "model ", "in Python ", "in a job ", "look inside ", "go on ")
+    assert max(len(line) for line in printed.splitlines() if not line.startswith(placed)) <= 80
     left = {path.name for path in (tmp_path / "demo").iterdir()}
     assert left == {
         MARKER,
@@ -105,6 +108,11 @@ def test_the_demo_repeats_itself_and_what_it_leaves_goes_on(tmp_path: Path) -> N
     model = RNNLanguageModel.load(tmp_path / "demo" / "model.safetensors")
     last = second.samples[-1]
     assert last.at == len(data)
+    # The call that is printed, as it stands there.
+    (call,) = [line.removeprefix("in Python") for line in printed.splitlines() if line.startswith("in Python ")]
+    written = eval(call.strip(), {"RNNLanguageModel": streamrnn.RNNLanguageModel})
+    assert isinstance(written, bytes)
+    assert len(written) == LENGTH
     assert model.generate(LENGTH, TEMPERATURE, seed=last.at, key="text") == last.written
     config = load(tmp_path / "demo" / "job.yaml")
     assert config.embedded is not None
@@ -155,6 +163,15 @@ def test_a_file_that_is_no_text_is_learned_byte_by_byte(tmp_path: Path) -> None:
     assert result.curve.read == len(data) == 11_264
     assert result.curve.now[-1] < 7.5
     assert printed.replace("\n", "").isprintable()
+
+
+@pytest.mark.slow
+def test_of_one_record_there_is_no_plot_and_that_is_said(tmp_path: Path) -> None:
+    result, printed = demo(tmp_path / "demo", text(900), plot=tmp_path / "wanted.png")
+    assert len(result.curve.ends) == 1
+    assert "none: one record of at most 1,000 bytes was read, and a curve takes two" in printed
+    assert not (tmp_path / "wanted.png").exists()
+    assert not (tmp_path / "demo" / "bits.png").exists()
 
 
 @pytest.mark.slow

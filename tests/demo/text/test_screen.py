@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
 
 import numpy as np
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from streamrnn.cli.terminal import Terminal
@@ -40,8 +42,12 @@ def printed(made: Result) -> str:
     console = Console(file=io.StringIO(), width=80)
     conclude(console, made, {"model": "m.safetensors"})
     text: str = console.file.getvalue()  # type: ignore[attr-defined]
-    assert max(map(len, text.splitlines())) <= 80
+    assert max(map(cell_len, text.splitlines())) <= 80
     return text
+
+
+def sample_lines(text: str) -> list[str]:
+    return [line.removeprefix("  │ ").rstrip() for line in text.splitlines() if line.startswith("  │")]
 
 
 @pytest.mark.parametrize(
@@ -85,9 +91,42 @@ def test_a_long_line_of_a_sample_goes_on_in_the_next() -> None:
 
 def test_a_long_line_is_broken_behind_a_word() -> None:
     text = printed(result(2.1, written=b"words " * 20))
-    lines = [line.removeprefix("  │ ").rstrip() for line in text.splitlines() if line.startswith("  │")]
+    lines = sample_lines(text)
     assert lines[0] == "last " + " ".join(["words"] * 11)
     assert " ".join(lines) == "last " + " ".join(["words"] * 20)
+
+
+def test_characters_that_are_two_cells_wide_are_all_shown() -> None:
+    wide = "".join(chr(0x4E00 + n) for n in range(120))
+    lines = sample_lines(printed(result(2.1, written=wide.encode())))
+    assert "".join(lines) == "last " + wide
+    assert [cell_len(line) for line in lines[:2]] == [73, 74]  # behind "last " there is room for half a character more
+
+
+@pytest.mark.parametrize("before", range(10))
+@pytest.mark.parametrize("escape", ["\\xf3", "\\u202e", "\\U000e0001"])
+def test_no_line_ends_within_an_escape(before: int, escape: str) -> None:
+    raw = b"\xf3" if escape == "\\xf3" else escape.encode().decode("unicode_escape").encode()
+    lines = sample_lines(printed(result(2.1, written=b"Q" * before + raw * 25)))
+    assert "".join(lines) == "last " + "Q" * before + escape * 25
+    for line in lines:
+        assert re.fullmatch(rf"(last Q*)?({re.escape(escape)})*", line), line
+
+
+def test_what_stands_before_a_sample_begins_with_a_whole_escape_and_is_at_most_half_a_line() -> None:
+    made = result(2.1, written=b"Q")
+    made.samples[0] = Sample(10_000, b"\xff" * 60, b"Q")
+    assert sample_lines(printed(made)) == ["\\xff" * 9 + "Q"]
+    made.samples[0] = Sample(10_000, "\N{CJK UNIFIED IDEOGRAPH-4E00}".encode() * 20, b"Q")
+    assert sample_lines(printed(made)) == ["\N{CJK UNIFIED IDEOGRAPH-4E00}" * 18 + "Q"]
+
+
+def test_a_place_is_one_line_however_long_it_is() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    long = "RNNLanguageModel.load('" + "directory/" * 10 + "model.safetensors')"
+    conclude(console, result(2.1), {"model": "m.safetensors", "in Python": long})
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert lines[-2:] == ["model     m.safetensors", f"in Python {long}"]
 
 
 def test_the_display_stands_within_80_columns_and_shows_both_averages_of_the_same_bytes(tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -48,6 +48,14 @@ def test_only_the_end_of_the_text_stands_before_a_sample() -> None:
     assert write(learner, 430, b"b" * 400 + b"a" * 200).before == b"b" * 30 + b"a" * 30  # type: ignore[arg-type]
 
 
+def test_what_stands_before_a_sample_begins_with_a_whole_character() -> None:
+    learner = Learner({0x80: {0x80: 1.0}}, last=0x80)
+    for character in ("\N{EURO SIGN}", "\N{EN DASH} ", "\N{LATIN SMALL LETTER E WITH ACUTE}-", "\N{GRINNING FACE}-"):
+        text = (character * 100).encode()
+        before = write(learner, len(text), text).before.decode()  # type: ignore[arg-type]
+        assert 57 <= len(before.encode()) <= 60
+
+
 def test_the_same_state_writes_the_same_again_and_another_number_of_bytes_something_else() -> None:
     even = {byte: dict.fromkeys((A, B, C), 1 / 3) for byte in (A, B, C)}
     learner = Learner(even, last=A)
