@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
+import msgspec
 import numpy as np
 
 from streamrnn.errors import ConfigError
@@ -103,7 +104,15 @@ def require_possible(estimator: Settable, name: str, old: LearnerSpec, new: Lear
     if impossible:
         first = impossible[0]
         reasons = "; ".join(dict.fromkeys(each.why for each in impossible))
-        raise refused(estimator, name, first.before, first.now, reasons)
+        raise refused(estimator, name, *_differing(first.before, first.now), reasons)
+
+
+def _differing(before: Any, now: Any) -> tuple[Any, Any]:
+    """What differs between two values of the specification: of structs their first such fields, which users set."""
+    if isinstance(before, msgspec.Struct) and type(before) is type(now):
+        pairs = ((getattr(before, field), getattr(now, field)) for field in before.__struct_fields__)
+        return next(pair for pair in pairs if pair[0] != pair[1])
+    return before, now
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -460,8 +460,9 @@ def test_a_higher_bound_leaves_what_is_said_and_gives_numbers_to_what_had_none()
 def test_what_cannot_be_taken_up_is_refused_and_changes_nothing(unit: str, name: str, value: Any) -> None:
     model = taught(unit)
     before = bits(model), getattr(model, name)
-    with pytest.raises(ConfigError, match=rf"RNNLanguageModel: {name}: .* clone\(\)"):
+    with pytest.raises(ConfigError, match=r"clone\(\)") as caught:
         setattr(model, name, value)
+    assert str(caught.value).startswith(f"RNNLanguageModel: {name}: {before[1]!r} cannot become {value!r} once ")
     assert (bits(model), getattr(model, name)) == before
 
 
