@@ -18,6 +18,7 @@ from streamrnn.estimators.lock import EstimatorLock
 from streamrnn.learner.changes import Way, changes, shown
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.spec import LearnerSpec
+from streamrnn.learner.symbols import TextSpec
 
 FIXED: Mapping[str, str] = {
     "seed": "it decides the initial weights, which were changed by learning since",
@@ -71,7 +72,7 @@ def change(estimator: Settable, name: str, value: Any, put: Callable[[str, Any],
         put(name, value)
         try:
             estimator._take_up(name)
-        except ConfigError:
+        except BaseException:  # whatever it is: one that stayed would be refused again with every other parameter
             put(name, before)
             raise
 
@@ -103,8 +104,16 @@ def require_possible(estimator: Settable, name: str, old: LearnerSpec, new: Lear
     if impossible:
         first = impossible[0]
         reasons = "; ".join(dict.fromkeys(each.why for each in impossible))
-        before, now = (shown(first.path, value) for value in (first.before, first.now))
-        raise refused(estimator, name, before, now, reasons)
+        before, now = _differing(first.before, first.now)
+        raise refused(estimator, name, shown(first.path, before), shown(first.path, now), reasons)
+
+
+def _differing(before: Any, now: Any) -> tuple[Any, Any]:
+    """What differs between two values of the specification: of how texts are made, the first field that does."""
+    if isinstance(before, TextSpec) and isinstance(now, TextSpec):
+        pairs = ((getattr(before, field), getattr(now, field)) for field in before.__struct_fields__)
+        return next(pair for pair in pairs if pair[0] != pair[1])
+    return before, now
 
 
 def _same(a: Any, b: Any) -> bool:

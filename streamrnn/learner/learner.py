@@ -196,6 +196,11 @@ class Learner:
             texts = symbols or (None,) * len(self.vocabularies)
             one.symbols[0] = looked_up([[text] for text in texts], one.kind, self.vocabularies)[0]
 
+    def take_back_classes(self) -> None:
+        """Forget the classes that have numbers, but no outputs yet: a call was broken off in between, as by Ctrl-C."""
+        if self.classes is not None and self.spec.target.is_open:
+            self.classes.take_back(int(self._model.outputs_in_use[0]))
+
     def close(self, key: bytes) -> None:
         """End the stream's sequence: learn from what is left of it and go back to the zero state.
 
