@@ -68,7 +68,7 @@ def change(estimator: Settable, name: str, value: Any, put: Callable[[str, Any],
             return
         before = getattr(estimator, name)
         if name in FIXED:
-            raise refused(estimator, name, before, value, FIXED[name])
+            raise refused(estimator, name, repr(before), repr(value), FIXED[name])
         put(name, value)
         try:
             estimator._take_up(name)
@@ -90,10 +90,10 @@ def _with_what_was_observed(estimator: Settable, name: str, fresh: Settable) -> 
     return made
 
 
-def refused(estimator: object, name: str, before: Any, value: Any, reason: str) -> ConfigError:
-    """The error for a parameter that what was learned cannot take up."""
+def refused(estimator: object, name: str, before: str, value: str, reason: str) -> ConfigError:
+    """The error for a parameter that what was learned cannot take up; both values as they are shown."""
     return ConfigError(
-        f"{type(estimator).__name__}: {name}: {before!r} cannot become {value!r} once events were learned: {reason}; "
+        f"{type(estimator).__name__}: {name}: {before} cannot become {value} once events were learned: {reason}; "
         "clone() gives an estimator that has learned nothing"
     )
 
@@ -104,7 +104,7 @@ def require_possible(estimator: Settable, name: str, old: LearnerSpec, new: Lear
     if impossible:
         first = impossible[0]
         reasons = "; ".join(dict.fromkeys(each.why for each in impossible))
-        raise refused(estimator, name, *_differing(first.before, first.now), reasons)
+        raise refused(estimator, name, *map(repr, _differing(first.before, first.now)), reasons)
 
 
 def _differing(before: Any, now: Any) -> tuple[Any, Any]:

@@ -479,6 +479,12 @@ def test_betas_that_are_none_are_refused_once_events_were_learned_and_others_tak
     assert (model._learner.spec.learning.betas, model._learner.spec.learning.lr) == ((0.9, 0.99), 0.5)
 
 
+def test_a_lower_bound_is_refused_in_words() -> None:
+    model = taught("word", max_symbols=8)
+    with pytest.raises(ConfigError, match=r"max_symbols: 8 cannot become 7 .* raised"):
+        model.max_symbols = 7
+
+
 def test_before_anything_was_learned_a_parameter_is_what_the_constructor_takes() -> None:
     model = made()
     model.predict_one()
