@@ -104,7 +104,8 @@ def require_possible(estimator: Settable, name: str, old: LearnerSpec, new: Lear
     if impossible:
         first = impossible[0]
         reasons = "; ".join(dict.fromkeys(each.why for each in impossible))
-        raise refused(estimator, name, *map(repr, _differing(first.before, first.now)), reasons)
+        before, now = _differing(first.before, first.now)
+        raise refused(estimator, name, repr(before), repr(now), reasons)
 
 
 def _differing(before: Any, now: Any) -> tuple[Any, Any]:
