@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
+import msgspec
 import numpy as np
 
 from streamrnn.errors import ConfigError
 from streamrnn.estimators.lock import EstimatorLock
-from streamrnn.learner.changes import Way, changes, shown
+from streamrnn.learner.changes import Way, changes
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.spec import LearnerSpec
-from streamrnn.learner.symbols import TextSpec
 
 FIXED: Mapping[str, str] = {
     "seed": "it decides the initial weights, which were changed by learning since",
@@ -105,12 +105,12 @@ def require_possible(estimator: Settable, name: str, old: LearnerSpec, new: Lear
         first = impossible[0]
         reasons = "; ".join(dict.fromkeys(each.why for each in impossible))
         before, now = _differing(first.before, first.now)
-        raise refused(estimator, name, shown(first.path, before), shown(first.path, now), reasons)
+        raise refused(estimator, name, repr(before), repr(now), reasons)
 
 
 def _differing(before: Any, now: Any) -> tuple[Any, Any]:
-    """What differs between two values of the specification: of how texts are made, the first field that does."""
-    if isinstance(before, TextSpec) and isinstance(now, TextSpec):
+    """What differs between two values of the specification: of structs their first such fields, which users set."""
+    if isinstance(before, msgspec.Struct) and type(before) is type(now):
         pairs = ((getattr(before, field), getattr(now, field)) for field in before.__struct_fields__)
         return next(pair for pair in pairs if pair[0] != pair[1])
     return before, now
