@@ -103,7 +103,7 @@ def memory(directory: MemoryDirectoryOption = Path("streamrnn-demo-memory")) -> 
 
     How far back a gradient reaches, which lags each cell bridges, what happens
     when gradients explode, what depth adds, and sequences of many lengths: one
-    table and one picture. Takes about a minute, more on a busy machine.
+    table and one picture. Takes one or two minutes, more on a busy machine.
 
     The picture needs the extra streamrnn\[demo].
     """

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from streamrnn.errors import ConfigError, RecordError
 from streamrnn.estimators.absence import Absence
+from streamrnn.estimators.parameters import UNORDERED
 from streamrnn.learner.features import FeatureEncoder, FeatureSpec
 from streamrnn.learner.hashing import KNOWN_KEY
 from streamrnn.learner.spec import LAST, MEAN, Imputed
@@ -71,7 +72,7 @@ class Columns:
         self._ignored: frozenset[Hashable] = frozenset()
         if not is_name(stream_key):
             raise ConfigError(f"stream_key: expected the name of a feature or None, got {stream_key!r}")
-        if features is not None and (isinstance(features, str) or not isinstance(features, Iterable)):
+        if features is not None and (isinstance(features, (str, *UNORDERED)) or not isinstance(features, Iterable)):
             raise ConfigError(f"features: expected a sequence of names or encoders, or None, got {features!r}")
         given = None if features is None else list(features)
         encoders = [feature for feature in given or () if isinstance(feature, FeatureSpec)]

@@ -19,7 +19,7 @@ import numpy as np
 from streamrnn.errors import CheckpointError, ConfigError
 from streamrnn.estimators.base import RecurrentEstimator
 from streamrnn.estimators.columns import Columns, Floats, Missing, in_rows
-from streamrnn.estimators.parameters import checked, section
+from streamrnn.estimators.parameters import UNORDERED, checked, section
 from streamrnn.estimators.settings import require_possible
 from streamrnn.estimators.stream_key import StreamKeyWatch
 from streamrnn.learner.block import EVENT, PREDICT, Block
@@ -57,7 +57,7 @@ class EventEstimator(RecurrentEstimator):
     hash_key: str = KNOWN_KEY
 
     def __post_init__(self) -> None:
-        if isinstance(self.features, Iterable) and not isinstance(self.features, str | list | tuple):
+        if isinstance(self.features, Iterable) and not isinstance(self.features, (str, list, tuple, *UNORDERED)):
             self.features = list(self.features)  # a frame's columns, or what can be gone through once only
         owner = type(self).__name__
         missing = checked(owner, "missing", self.missing, Missing)

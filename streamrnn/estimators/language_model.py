@@ -11,6 +11,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -24,6 +25,7 @@ from streamrnn.estimators.base import RecurrentEstimator
 from streamrnn.estimators.columns import Floats, Integers, is_name
 from streamrnn.estimators.parameters import Natural, checked, field_types, section
 from streamrnn.learner.block import EVENT, PREDICT, Block
+from streamrnn.learner.drawing import draw
 from streamrnn.learner.spec import InputSpec, ModelSpec
 from streamrnn.learner.symbols import Label, Symbols, TextSpec
 from streamrnn.learner.target_spec import TargetSpec
@@ -68,10 +70,12 @@ class RNNLanguageModel(RecurrentEstimator, base.Estimator):
     carry
         Whether a text goes on from the state after the stream's last one; else each begins anew.
     hidden_size, k1, k2, optimizer, lr, schedule, schedule_updates
-        As in ``RNNRegressor``, with defaults that were good for text in ``tests/bench``; smaller and rarer steps
-        (``hidden_size=64``, ``k1=16``) are three times as fast.
+        As in ``RNNRegressor``, with defaults that were good for text: the row "medium" in ``tests/bench/README.md``.
+        ``hidden_size=64, lr=0.015`` is more than twice as fast; more steps (``k1=8``) take half as long again and win a
+        little, most of it in a text's first kilobytes.
     betas
-        Of Adam, what its means remember: for text a short memory of gradients was better than the usual 0.9.
+        Of Adam and AdamW, what their means remember, for the gradient and for its square: two numbers above 0 and below
+        1. For text a short memory of gradients was better than the usual 0.9.
     stream_key
         What tells streams apart, for instance ``"user"``; every method then needs the ``key`` of the stream that is
         meant. None: there is one stream.
@@ -91,7 +95,7 @@ class RNNLanguageModel(RecurrentEstimator, base.Estimator):
     >>> model = RNNLanguageModel()
     >>> bits = model.learn_many("to be or not to be, " * 100)
     >>> print(f"{bits[:200].mean():.1f} bits a byte at first, {bits[-200:].mean():.1f} at the end")
-    3.3 bits a byte at first, 0.0 at the end
+    2.6 bits a byte at first, 0.0 at the end
     >>> model.generate(20, temperature=0), chr(model.predict_one())
     (b'to be or not to be, ', 't')
     >>> model.score_one("t") < 1 < 8 < model.score_one("z")
@@ -107,13 +111,13 @@ class RNNLanguageModel(RecurrentEstimator, base.Estimator):
     END: ClassVar[Mark] = Mark.END
 
     hidden_size: int = 128
-    k1: int = 8
+    k1: int = 16
     k2: int = 16
     optimizer: str = "adam"
     lr: float = 1e-2
     schedule: str = "inverse_sqrt"
-    schedule_updates: int = 1_000
-    betas: tuple[float, float] = (0.5, 0.999)
+    schedule_updates: int = 2_000
+    betas: tuple[float, float] = (0.2, 0.999)
     unit: str = "byte"
     symbols: Sequence[Label] | None = None
     max_symbols: int = 5_000
@@ -166,8 +170,10 @@ class RNNLanguageModel(RecurrentEstimator, base.Estimator):
             if symbol is Mark.END:
                 self._end_text(name, marked=self._marked())
             else:
-                number = self._numbers(self._units_of_one(symbol), assign=True)[0]
-                self._existing().step(name, EVENT, (), float(number))
+                units = self._units_of_one(symbol)
+                with self._taken_back():
+                    number = self._numbers(units, assign=True)[0]
+                    self._existing().step(name, EVENT, (), float(number))
 
     def learn_many(self, text: Text, key: Hashable | None = None) -> Floats:
         """Learn a text, whose units may also be given as a list; the same result as ``learn_one`` for each.
@@ -177,7 +183,7 @@ class RNNLanguageModel(RecurrentEstimator, base.Estimator):
         """
         with self._lock:
             name, units = self._stream_name(key), self._units(text)
-            bits = self._learn(name, self._numbers(units, assign=True))
+            bits = self._learn_units(name, units)
             return np.concatenate([bits, self._end_text(name, marked=self.mark_end)])
 
     def end_text(self, key: Hashable | None = None) -> None:
@@ -248,15 +254,33 @@ class RNNLanguageModel(RecurrentEstimator, base.Estimator):
             return self._learner.classes
         return Vocabulary(self._symbols(), end=self.mark_end)
 
-    def _learn(self, name: bytes, numbers: Integers, *, end: bool = False) -> Floats:
-        """These units through the learner; the bits that each took."""
-        learner, bits = self._existing(), np.empty(len(numbers))
-        piece = max(1, OUTPUT_BYTES // (8 * learner.spec.n_outputs))
-        for start in range(0, len(numbers), piece):
-            y = numbers[start : start + piece].astype(np.float64)[:, None]
-            block = Block.events([name] * len(y), np.empty((len(y), 0)), y, end=np.full(len(y), end))
-            bits[start : start + len(y)] = learner.process(block).loss / math.log(2.0)
+    def _learn_units(self, name: bytes, units: Any) -> Floats:
+        """These units through the learner, in pieces; the bits that each took."""
+        if self.symbols is not None:
+            self._numbers(units, assign=False)  # a text with a symbol that is refused is refused as a whole
+        piece = max(1, OUTPUT_BYTES // (8 * self._existing().spec.n_outputs))
+        bits = np.empty(len(units))
+        for start in range(0, len(units), piece):
+            part = slice(start, min(start + piece, len(units)))
+            with self._taken_back():
+                bits[part] = self._learn(name, self._numbers(units[part], assign=True))
         return bits
+
+    def _learn(self, name: bytes, numbers: Integers, *, end: bool = False) -> Floats:
+        y = numbers.astype(np.float64)[:, None]
+        block = Block.events([name] * len(y), np.empty((len(y), 0)), y, end=np.full(len(y), end))
+        return self._existing().process(block).loss / math.log(2.0)
+
+    @contextmanager
+    def _taken_back(self) -> Iterator[None]:
+        """Numbers that symbols were given are taken back where nothing was learned of them, since Ctrl-C was pressed,
+        say: a class has a number and an output, or neither."""
+        try:
+            yield
+        except BaseException:
+            if self._learner is not None:
+                self._learner.take_back_classes()
+            raise
 
     def _end_text(self, name: bytes, *, marked: bool) -> Floats:
         bits = np.empty(0)
@@ -290,7 +314,7 @@ class RNNLanguageModel(RecurrentEstimator, base.Estimator):
                 weights[vocabulary.other] = 0.0
             if not weights.any():  # nothing was seen yet
                 return
-            number = int(weights.argmax()) if temperature == 0.0 else _draw(weights, temperature, rng)
+            number = draw(weights, temperature, rng)
             if number == vocabulary.end:
                 return
             yield number
@@ -369,14 +393,6 @@ def _shown(vocabulary: Vocabulary, number: int) -> Any:
     if number == vocabulary.end:
         return Mark.END
     return Mark.OTHER if number == vocabulary.other else vocabulary.label(number)
-
-
-def _draw(weights: Floats, temperature: float, rng: np.random.Generator) -> int:
-    """A number drawn with probabilities in proportion to weights ** (1 / temperature)."""
-    with np.errstate(divide="ignore"):
-        logits = np.log(weights) / temperature
-    sums = np.exp(logits - logits.max()).cumsum()
-    return int(np.searchsorted(sums, rng.random() * sums[-1], side="right"))
 
 
 def _require_sound(n: int, temperature: float, seed: int | None) -> None:

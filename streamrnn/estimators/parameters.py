@@ -23,6 +23,10 @@ Natural = Annotated[int, Meta(ge=0, le=1 << 62)]
 
 _UNBOUNDED = (1 << 63) - 1  # what 64 bits hold is not worth telling
 
+UNORDERED = (set, frozenset)
+"""What is refused where a sequence is meant: a set of text has another order at each start of Python, so the same
+program would make another model each time."""
+
 LONGEST_VALUE = 200
 """Characters of a refused value that are shown."""
 
@@ -47,6 +51,8 @@ def checked(owner: str, name: str, value: Any, kind: Any) -> Any:
     streamrnn.errors.ConfigError: RNNRegressor: lr: expected a number above 0, got -1
     """
     try:
+        if isinstance(value, UNORDERED):
+            raise msgspec.ValidationError
         return msgspec.convert(plain(value), kind)
     except msgspec.ValidationError:
         shown = repr(value)
@@ -64,6 +70,8 @@ def described(kind: Any) -> str:
 
     >>> described(int | bool | None), described(tuple[bool, ...])
     ('a whole number, True, False or None', 'a sequence, each True or False')
+    >>> described(tuple[float, float]), described(tuple[str, int])
+    ('a sequence of 2 values, each a number', 'a sequence of 2 values: text, a whole number')
     """
     return _either(_alternatives(inspect.type_info(kind)))
 
@@ -86,8 +94,12 @@ def _alternatives(info: inspect.Type) -> list[str]:
         case inspect.LiteralType():
             return [repr(value) for value in info.values]
         case inspect.VarTupleType():
-            length = "" if info.max_length is None else f" of {info.min_length or 0} to {info.max_length} values"
+            length = "" if info.max_length is None else f" of {info.min_length or 0:,} to {info.max_length:,} values"
             return [f"a sequence{length}, each {_either(_alternatives(info.item_type))}"]
+        case inspect.TupleType():
+            items = [_either(_alternatives(item)) for item in info.item_types]
+            each = f", each {items[0]}" if len(set(items)) == 1 else f": {', '.join(items)}"
+            return [f"a sequence of {len(items)} values{each}"]
         case inspect.IntType():
             return [f"a whole number{_range(info)}"]
         case inspect.FloatType():

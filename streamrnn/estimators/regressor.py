@@ -19,6 +19,7 @@ from streamrnn.errors import ConfigError, RecordError
 from streamrnn.estimators.columns import Floats, in_rows, is_name
 from streamrnn.estimators.delayed import LabelledEstimator
 from streamrnn.estimators.events import same_length
+from streamrnn.estimators.parameters import UNORDERED
 from streamrnn.learner.values import number
 
 if TYPE_CHECKING:
@@ -304,7 +305,9 @@ class RNNMultiTargetRegressor(LabelledEstimator, base.MultiTargetRegressor):
 
 
 def _are_names(value: Any) -> bool:
-    return isinstance(value, Collection) and not isinstance(value, str) and len(value) > 0 and all(map(is_name, value))
+    if not isinstance(value, Collection) or isinstance(value, (str, *UNORDERED)):
+        return False
+    return len(value) > 0 and all(map(is_name, value))
 
 
 def _numbers(y: pd.Series, name: str) -> Floats:

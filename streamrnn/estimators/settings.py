@@ -15,9 +15,10 @@ import numpy as np
 
 from streamrnn.errors import ConfigError
 from streamrnn.estimators.lock import EstimatorLock
-from streamrnn.learner.changes import Way, changes
+from streamrnn.learner.changes import Way, changes, shown
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.spec import LearnerSpec
+from streamrnn.learner.symbols import TextSpec
 
 FIXED: Mapping[str, str] = {
     "seed": "it decides the initial weights, which were changed by learning since",
@@ -67,11 +68,11 @@ def change(estimator: Settable, name: str, value: Any, put: Callable[[str, Any],
             return
         before = getattr(estimator, name)
         if name in FIXED:
-            raise refused(estimator, name, before, value, FIXED[name])
+            raise refused(estimator, name, repr(before), repr(value), FIXED[name])
         put(name, value)
         try:
             estimator._take_up(name)
-        except ConfigError:
+        except BaseException:  # whatever it is: one that stayed would be refused again with every other parameter
             put(name, before)
             raise
 
@@ -89,10 +90,10 @@ def _with_what_was_observed(estimator: Settable, name: str, fresh: Settable) -> 
     return made
 
 
-def refused(estimator: object, name: str, before: Any, value: Any, reason: str) -> ConfigError:
-    """The error for a parameter that what was learned cannot take up."""
+def refused(estimator: object, name: str, before: str, value: str, reason: str) -> ConfigError:
+    """The error for a parameter that what was learned cannot take up; both values as they are shown."""
     return ConfigError(
-        f"{type(estimator).__name__}: {name}: {before!r} cannot become {value!r} once events were learned: {reason}; "
+        f"{type(estimator).__name__}: {name}: {before} cannot become {value} once events were learned: {reason}; "
         "clone() gives an estimator that has learned nothing"
     )
 
@@ -103,7 +104,16 @@ def require_possible(estimator: Settable, name: str, old: LearnerSpec, new: Lear
     if impossible:
         first = impossible[0]
         reasons = "; ".join(dict.fromkeys(each.why for each in impossible))
-        raise refused(estimator, name, first.before, first.now, reasons)
+        before, now = _differing(first.before, first.now)
+        raise refused(estimator, name, shown(first.path, before), shown(first.path, now), reasons)
+
+
+def _differing(before: Any, now: Any) -> tuple[Any, Any]:
+    """What differs between two values of the specification: of how texts are made, the first field that does."""
+    if isinstance(before, TextSpec) and isinstance(now, TextSpec):
+        pairs = ((getattr(before, field), getattr(now, field)) for field in before.__struct_fields__)
+        return next(pair for pair in pairs if pair[0] != pair[1])
+    return before, now
 
 
 def _same(a: Any, b: Any) -> bool:

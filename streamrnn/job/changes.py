@@ -31,6 +31,9 @@ from streamrnn.learner.values import canonical_text
 _BEGAN_WITH = f"{warm_start.FIELD}.sha256"
 _HASHED_BY = "hashing.check"
 
+_LONGEST_SHOWN = 400
+"""Characters of a value in a line; a set may list thousands."""
+
 ABSENT = "(absent)"
 """Stands for a value where there is none."""
 
@@ -318,4 +321,5 @@ def _tag(feature: FeatureSpec) -> str:
 
 
 def _shown(value: Any) -> str:
-    return ABSENT if value == ABSENT else json.dumps(msgspec.to_builtins(value), ensure_ascii=False)
+    text = ABSENT if value == ABSENT else json.dumps(msgspec.to_builtins(value), ensure_ascii=False)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}... ({len(text):,} characters)"

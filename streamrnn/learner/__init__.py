@@ -4,6 +4,7 @@ spec         what is learned and how, as validated values
 target_spec  the part of it about targets
 symbols      which symbols there are, and how a text is made of them
 texts        a text as its units
+drawing      what comes next, drawn from probabilities
 sound        the bounds within which its numbers make sense together
 paths        how a field of a record is named
 vocabulary   which number a symbol has, and which it is given when it comes first

@@ -303,16 +303,16 @@ def settings(of: LearnerSpec) -> dict[str, Any]:
 def refusals(old: LearnerSpec, new: LearnerSpec) -> list[str]:
     """Why a learner of ``new`` cannot go on from one of ``old``, one reason a line; empty where it can."""
     return [
-        f"{path}: {_shown(path, before)} in what was learned, {_shown(path, now)} here: {why}"
+        f"{path}: {shown(path, before)} in what was learned, {shown(path, now)} here: {why}"
         for path, before, now, way, why in changes(old, new)
         if way is Way.IMPOSSIBLE
     ]
 
 
-def _shown(path: str, value: Any) -> str:
+def shown(path: str, value: Any) -> str:
     """A value in a message; of names that mean nothing here, their number."""
     if path == "symbols":
-        return ", ".join(_shown("", of) for of in value) or "none"
+        return ", ".join(shown("", of) for of in value) or "none"
     if isinstance(value, Symbols):
         return f"an open set of {value.max:,}" if value.open else "the 256 bytes" if value.bytes else str(value.size)
     counted = path in {"target.fields", "target.classes"} and value is not None

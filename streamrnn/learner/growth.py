@@ -70,7 +70,7 @@ def carry_over(source: LearnerState, target: Learner, features: Sequence[int], *
     if streams:
         kept = _newest_streams(source, new.streams.max_streams, new.streams.protected_share)
         model, rows = grown(MODEL, kept.model, move), grown(STREAMS, kept.streams, move)
-        _give_new_classes_no_probability(rows["remembered"], old)
+        _add_classes_to_predictions(rows["remembered"], old, new)
         # Of streams for which there is no room any more, or that remember fewer.
         model["counters"][LOST_LABELS] += np.count_nonzero(source.streams["event"]) - np.count_nonzero(rows["event"])
         if old.learning.batch_size != new.learning.batch_size:
@@ -128,10 +128,16 @@ def _newest_streams(source: LearnerState, most: int, protected_share: float) -> 
     return LearnerState(source.spec, {**source.model, "arrivals": arrivals}, rows, [source.keys[s] for s in slots])
 
 
-def _give_new_classes_no_probability(remembered: Array, old: LearnerSpec) -> None:
-    """What was predicted (S, M, O) before there were these classes is scored with the probability they had: none."""
-    if old.target.classes is not None:
-        remembered[..., old.n_outputs :][~np.isnan(remembered[..., 0])] = 0.0
+def _add_classes_to_predictions(remembered: Array, old: LearnerSpec, new: LearnerSpec) -> None:
+    """Predictions (S, M, O) that wait to be scored give a new class the lowest probability, as its bias does.
+
+    One of an open set had none, and is scored as "other". A row that is unknown stays so.
+    """
+    if old.target.classes is None or old.n_outputs == new.n_outputs:
+        return
+    before, added = np.split(remembered, [old.n_outputs], axis=-1)
+    lowest = before.min(axis=-1, keepdims=True)
+    added[...] = np.where(np.isnan(lowest), np.nan, 0.0) if new.target.is_open else lowest
 
 
 def _give_up_batch(model: dict[str, Array]) -> None:

@@ -38,7 +38,7 @@ from streamrnn.learner.lowering import (
     plan_of,
 )  # fmt: skip
 from streamrnn.learner.predictions import Predictions
-from streamrnn.learner.rows import Placed, bring_classes, ends, looked_up, require_classes, require_fit
+from streamrnn.learner.rows import Placed, bring_classes, ends, looked_up, require_class, require_classes, require_fit
 from streamrnn.learner.running import Running
 from streamrnn.learner.skill import skill_of
 from streamrnn.learner.spec import LearnerSpec
@@ -169,6 +169,8 @@ class Learner:
         # The arrays of one record, and their table, are made once: making them costs more than the record itself.
         one = self._one
         one.x[0], one.y[0], one.kind[0], one.out[0], one.closes[0] = x, y, kind, 0, True
+        if self.classes is not None and label is None:
+            require_class(one.y.item(0), self.classes)
         if self.vocabularies or label is not None:
             self._number_one(kind, symbols, label)
         if kind == PREDICT:
@@ -186,12 +188,18 @@ class Learner:
     def _number_one(self, kind: int, symbols: Sequence[str | None], label: str | None) -> None:
         """The numbers of the one record's symbols, and of its class where that is told by its text."""
         one = self._one
+        if label is not None:
+            if self.classes is None or self.classes.other is None:
+                raise ValueError("label: goes with an open set of classes; those of others are numbers, in y")
+            one.y[0] = self.classes.assign(label) if kind in bring_classes(self.spec) else math.nan
         if self.vocabularies:
             texts = symbols or (None,) * len(self.vocabularies)
             one.symbols[0] = looked_up([[text] for text in texts], one.kind, self.vocabularies)[0]
-        if label is not None and kind in bring_classes(self.spec):
-            assert self.classes is not None
-            one.y[0] = self.classes.assign(label)
+
+    def take_back_classes(self) -> None:
+        """Forget the classes that have numbers, but no outputs yet: a call was broken off in between, as by Ctrl-C."""
+        if self.classes is not None and self.spec.target.is_open:
+            self.classes.take_back(int(self._model.outputs_in_use[0]))
 
     def close(self, key: bytes) -> None:
         """End the stream's sequence: learn from what is left of it and go back to the zero state.
@@ -224,6 +232,8 @@ class Learner:
         """
         one = self._one
         one.x[0], one.y[0], one.kind[0], one.out[0], one.closes[0] = x, y, IMAGINE, 0, True
+        if self.classes is not None:
+            require_class(one.y.item(0), self.classes)
         self._number_one(IMAGINE, symbols, None)
         one.slot[0], one.fresh[0] = self.streams.blank + 1, False
         one.time_ms[0] = self._per_stream.last_ms[-1]

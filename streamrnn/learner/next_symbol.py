@@ -11,7 +11,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import msgspec
+import numpy as np
 
+from streamrnn.core import reach
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import LearnerState, no_streams
 from streamrnn.learner.symbols import TextSpec
@@ -29,16 +31,16 @@ def meant_for(saved: LearnerState, here: LearnerSpec) -> LearnerState:
     """
     old, unmarked = saved.spec, not (saved.spec.text or here.text or TextSpec(mark_end=False)).mark_end
     if unmarked and old.text is None and here.text is not None and is_next_event(old) and _has_units(old, here.text):
-        return _as(saved, "record", here.text)
+        return _as(saved, "record", here.text, here)
     if unmarked and old.text is not None and here.text is None and is_next_event(here) and not old.n_features:
-        return _as(saved, "forecast", None)
+        return _as(saved, "forecast", None, here)
     return saved
 
 
 def as_text(saved: LearnerState) -> LearnerState:
     """What a learner of next events learned as one of texts would have it, by word or byte, without streams."""
     by_word, by_byte = (TextSpec(unit=unit, mark_end=False) for unit in ("word", "byte"))
-    return _as(saved, "record", by_word if _has_units(saved.spec, by_word) else by_byte)
+    return _as(saved, "record", by_word if _has_units(saved.spec, by_word) else by_byte, saved.spec)
 
 
 def _has_units(spec: LearnerSpec, text: TextSpec) -> bool:
@@ -46,7 +48,13 @@ def _has_units(spec: LearnerSpec, text: TextSpec) -> bool:
     return spec.target.symbols is not None and spec.target.symbols.bytes == (text.unit == "byte")
 
 
-def _as(saved: LearnerState, known: str, text: TextSpec | None) -> LearnerState:
+def _as(saved: LearnerState, known: str, text: TextSpec | None, here: LearnerSpec) -> LearnerState:
     target = msgspec.structs.replace(saved.spec.target, known=known)
-    spec = msgspec.structs.replace(saved.spec, target=target, text=text)
-    return replace(saved, spec=spec, streams=no_streams(spec), keys=[])
+    # Windows are of streams, which are left behind; and those of texts may be too short for forecasts.
+    windows = {"k1": here.learning.k1, "k2": here.learning.k2}
+    learning = msgspec.structs.replace(saved.spec.learning, **windows)
+    spec = msgspec.structs.replace(saved.spec, target=target, text=text, learning=learning)
+    norms = np.zeros(reach.entries(here.learning.k2))
+    found = saved.model["state_gradient"][: len(norms)]
+    norms[: len(found)] = found
+    return replace(saved, spec=spec, model={**saved.model, "state_gradient": norms}, streams=no_streams(spec), keys=[])

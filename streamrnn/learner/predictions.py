@@ -59,8 +59,9 @@ class Predictions:
     width : float64 [n]
         Mean width of the outermost intervals that were scored, in the target's unit; NaN = none.
     rank : float64 [n, 2]
-        Of a class or a text: share of the newest surprises of its stream, and of the partition, that are no larger than
-        its own, from 0 to 1; NaN = not scored, or nothing to compare with.
+        Of a class or a text: how many of the n newest surprises of its stream, and of the partition, lie strictly
+        below its own, as a share of n + 1, so among equals it ranks low; beyond all of them the closer to 1 the larger
+        it is. NaN = not scored, or nothing to compare with.
     delay : float64 [n]
         Seconds of event time from an event to its label, which this record is; NaN = it is none, or of no event.
     texts

@@ -9,6 +9,7 @@ Nothing here computes, and no row depends on how the log was cut into blocks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -226,11 +227,12 @@ def require_symbols(block: Block, spec: LearnerSpec) -> None:
         return
     if spec.text is None:
         raise ValueError("block.texts goes with a learner of texts; its specification has no text")
-    kind = bytes if spec.text.unit == "byte" else str if spec.text.unit == "character" else Sequence
+    # Words are no str or bytes, whose units are others, though these are sequences, too.
+    kind = {"byte": (bytes,), "character": (str,), "word": (list, tuple)}[spec.text.unit]
     if others := {type(text).__name__ for text in block.texts if not isinstance(text, kind)}:
         raise ValueError(
-            f"block.texts holds {', '.join(sorted(others))}, expected {kind.__name__.lower()}: its unit is a "
-            f"{spec.text.unit}"
+            f"block.texts holds {', '.join(sorted(others))}, expected {' or '.join(of.__name__ for of in kind)}: "
+            f"its unit is a {spec.text.unit}"
         )
 
 
@@ -245,3 +247,9 @@ def require_classes(y: Numbers, classes: Vocabulary | None) -> None:
         known = y[np.isfinite(y)]
         if ((known < 0) | (known >= classes.known) | (known != np.floor(known))).any():
             raise ValueError(f"block.y holds class indices outside 0 to {classes.known - 1}")
+
+
+def require_class(y: float, classes: Vocabulary) -> None:
+    """The same for one number, at a fraction of the cost."""
+    if math.isfinite(y) and not (0 <= y < classes.known and y == int(y)):
+        raise ValueError(f"y: {y:g} is no class; expected a whole number from 0 to {classes.known - 1}, NaN = unknown")

@@ -17,6 +17,8 @@ OTHER = 0
 
 Label = str | int | bool
 
+_MOST_OPEN = 5_000
+
 
 class Symbols(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A set of symbols: exactly one of ``values``, ``bytes`` and ``open``.
@@ -36,7 +38,7 @@ class Symbols(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     bytes: Annotated[bool, Meta(description="true: the numbers 0 to 255.")] = False
     open: Annotated[bool, Meta(description="true: each symbol as it comes first.")] = False
     max: Annotated[int, Meta(ge=1, le=100_000, description="With open: most symbols with a number of their own.")] = (
-        5_000
+        _MOST_OPEN
     )
 
     def __post_init__(self) -> None:
@@ -46,6 +48,8 @@ class Symbols(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             raise ValueError(f"exactly one of values, bytes and open is needed; found {found}")
         if self.values is not None and len({(type(v), v) for v in self.values}) != len(self.values):
             raise ValueError(f"values: must differ, got {list(self.values)}")
+        if not self.open and self.max != _MOST_OPEN:
+            raise ValueError(f"max: goes with open: true, got {self.max} with {given[0]}; leave it out")
 
     @property
     def size(self) -> int:

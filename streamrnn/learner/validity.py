@@ -31,6 +31,7 @@ from streamrnn.core.rls import SMALLEST_NOISE
 from streamrnn.core.scaler import ABSURD, NEWCOMERS, QUIET
 from streamrnn.core.targets import LARGEST_LAG
 from streamrnn.learner import clock
+from streamrnn.learner.lowering import layout_of
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.streams import FIRST, LIVED, RECORD, TIMES
 
@@ -83,6 +84,7 @@ ANYTHING = None
 WEIGHT = Range(-LARGEST_WEIGHT, LARGEST_WEIGHT, grows=True)
 SOLVED = Range(-_LARGEST_SOLVED, _LARGEST_SOLVED, grows=True)
 COUNT = Range(0, LARGEST_COUNT, grows=True)
+PROBABILITY = Range(0.0, 1.0, unknown=True)
 SQUARES = Range(0.0, _SQUARES)
 VALUE = Range(-ABSURD, ABSURD)
 KNOWN_OR_NOT = Range(-ABSURD, ABSURD, unknown=True)
@@ -220,7 +222,8 @@ def stream_ranges(spec: LearnerSpec) -> dict[str, Rule]:
         "change_count": COUNT,
         "change_m2": SQUARES,
         "change_watch": WATCH,
-        "remembered": ANYTHING,  # it is scored, which is all that is done with it
+        # A number is scored, which is all that is done with it; of a probability the surprise is made that is stored.
+        "remembered": ANYTHING if classes is None else PROBABILITY,
         "surprises": Range(0.0),
         "surprise_count": COUNT,
         "remembered_rivals": classes or Range(MEAN.least, MEAN.most, unknown=True),
@@ -311,12 +314,23 @@ def _extremes(values: Array, unknown: bool) -> tuple[float, float]:
 
 
 def _require_batch(spec: LearnerSpec, model: Mapping[str, Array]) -> None:
-    """Fewer windows than a batch wait, and where none does there is no gradient of one."""
+    """Fewer windows than a batch wait, and what they did not concern has no gradient: all, where none does.
+
+    When the batch is over only what it concerned is cleared.
+    """
     waiting = int(model["counters"][WINDOWS_IN_BATCH])
     if waiting >= max(1, spec.learning.batch_size) and waiting:
         raise ValueError(f"the state says that {waiting} windows wait for a batch of {spec.learning.batch_size}")
-    if not waiting and (np.any(model["accumulated"]) or np.any(model["accumulated_loss"])):
+    gradient, rows, layout = model["accumulated"], model["in_batch"], layout_of(spec)
+    if not waiting and (np.any(gradient) or np.any(model["accumulated_loss"]) or np.any(rows)):
         raise ValueError("the state holds gradients of a batch, and says that no window waits for one")
+    if np.any(gradient[layout.dense :].reshape(len(rows), layout.gate_width)[rows == 0]):
+        raise ValueError("the state's 'accumulated' holds gradients of rows that are not 'in_batch'")
+    if spec.target.is_open:
+        in_use, biases = int(model["outputs_in_use"][0]), layout.dense - layout.n_outputs
+        weights = gradient[layout.head + in_use * layout.hidden_size : biases]
+        if np.any(weights) or np.any(gradient[biases + in_use : layout.dense]):
+            raise ValueError(f"the state's 'accumulated' holds gradients of outputs behind the {in_use} in use")
 
 
 def _require_counted(spec: LearnerSpec, model: Mapping[str, Array], streams: Mapping[str, Array]) -> None:

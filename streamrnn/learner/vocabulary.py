@@ -103,9 +103,18 @@ class Vocabulary:
         self._blob += raw
         self._ends.append(len(self._blob))
 
+    def take_back(self, known: int) -> None:
+        """Forget the symbols whose numbers are ``known`` and more, of which nothing was learned yet."""
+        self._numbers = {text: number for text, number in self._numbers.items() if number < known}
+        del self._labels[known:]
+        del self._ends[known - self._first :]
+        del self._blob[self._ends[-1] if self._ends else 0 :]
+
     def units(self, units: Units, assign: bool) -> npt.NDArray[np.int64]:
         """The numbers of a text's units (n,), in one go; ``assign`` gives numbers to those that come first."""
         if isinstance(units, bytes):
+            if not self.symbols.bytes:
+                raise ValueError("units: bytes are symbols of the set of all bytes alone; expected text")
             return np.frombuffer(units, np.uint8).astype(np.int64)
         numbers = np.fromiter(map(self._numbers.get, units, repeat(UNDECLARED)), np.int64, len(units))
         if self.other is not None:

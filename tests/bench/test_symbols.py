@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from streamrnn import RNNLanguageModel
+from streamrnn.demo.text.log import job_text
+from streamrnn.job.job_file import parse
 from tests.bench import grammars, text, vocabularies
 
 
@@ -22,6 +25,15 @@ def test_the_bench_of_texts_shows_every_compressor_and_setting_at_every_length(
     early, later, last = re.findall(r"\d\.\d{3}", re.findall(r"^smallest (.*) kB/s$", printed, re.MULTILINE)[0])
     assert 8 > float(early) > float(later) > float(last) > 0
     assert "first 6,000" in printed  # whole pieces of 6,200 bytes
+
+
+def test_the_settings_are_those_of_the_demo_and_the_estimator_where_they_are_said_to_be() -> None:
+    demo = parse(job_text(Path("/demo"), is_utf8=True), env={}).learner_spec()
+    assert (demo.model, demo.learning) == text.SETTINGS["medium"]
+    model = RNNLanguageModel()
+    model.learn_one("a")
+    assert model._learner is not None
+    assert (model._learner.spec.model, model._learner.spec.learning) == text.SETTINGS["estimator"]
 
 
 def test_a_text_costs_the_same_bits_whatever_its_pieces_and_blocks(monkeypatch: pytest.MonkeyPatch) -> None:

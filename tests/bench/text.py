@@ -51,7 +51,7 @@ BLOCK: Final = 20
 
 
 class Setting(NamedTuple):
-    """A network and how it learns; everything else as by default."""
+    """A network and how it learns; everything else as by default. All have the same beta of second moments."""
 
     model: ModelSpec
     learning: LearningSpec
@@ -63,7 +63,7 @@ class Setting(NamedTuple):
         layers = f" x {model.num_layers}" if model.num_layers > 1 else ""
         return (
             f"{model.cell} {model.hidden_size}{layers}, k1={learning.k1}, k2={learning.k2}, lr={learning.lr:g}, "
-            f"T={learning.schedule_updates:,}"
+            f"T={learning.schedule_updates:,}, beta1={learning.betas[0]:g}"
         )
 
     def specification(self) -> LearnerSpec:
@@ -79,11 +79,11 @@ class Setting(NamedTuple):
         )
 
 
-def setting(hidden_size: int, k1: int, k2: int, lr: float, updates: int) -> Setting:
+def setting(hidden_size: int, k1: int, k2: int, lr: float, updates: int, beta1: float = 0.2) -> Setting:
     """What all settings of this bench have in common, and what they differ in."""
     return Setting(
         ModelSpec(cell="lstm", hidden_size=hidden_size, readout="softmax"),
-        LearningSpec(k1=k1, k2=k2, lr=lr, betas=(0.2, 0.999), schedule="inverse_sqrt", schedule_updates=updates),
+        LearningSpec(k1=k1, k2=k2, lr=lr, betas=(beta1, 0.999), schedule="inverse_sqrt", schedule_updates=updates),
     )
 
 
@@ -92,7 +92,9 @@ SETTINGS: Final = {
     "small": setting(96, 16, 16, 1.5e-2, 1_000),
     "medium": setting(128, 16, 16, 1e-2, 2_000),
     "large": setting(160, 16, 16, 8e-3, 2_000),
+    "estimator": setting(128, 8, 16, 1e-2, 1_000, 0.5),
 }
+"""The demo of a text has the medium one; the last is what ``RNNLanguageModel`` has by default."""
 
 
 class Learned(NamedTuple):

@@ -22,6 +22,7 @@ from streamrnn import (
     RNNLanguageModel,
     RNNRegressor,
 )
+from tests.bench.text import SETTINGS as SETTINGS_MEASURED
 from tests.support.contract import weight_bits
 
 END, OTHER = RNNLanguageModel.END, RNNLanguageModel.OTHER
@@ -206,7 +207,82 @@ def test_with_its_defaults_it_learns_a_text_that_repeats_within_a_hundred_times(
     assert model.generate(60, temperature=0) == text.encode() * 3
 
 
+def test_its_defaults_are_a_setting_whose_bits_were_measured() -> None:
+    """``tests/bench/README.md`` has its figures."""
+    bench, own = SETTINGS_MEASURED["medium"], RNNLanguageModel()._spec()
+    assert (own.model, own.learning) == (bench.model, bench.learning)
+    assert own.text == bench.specification().text
+
+
+# ---- broken off
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+@pytest.mark.parametrize("when", ["before the kernel", "behind it"])
+def test_a_text_that_is_broken_off_leaves_a_model_of_what_was_learned_before(
+    when: str, error: type[BaseException], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text, process, calls = [f"w{i}" for i in range(40)], Learner.process, 0
+    model = made("word", max_symbols=100)
+    model.learn_many(["w0", "w7"])
+
+    def broken_off(learner: Learner, block: Block) -> Predictions:
+        nonlocal calls
+        calls += 1
+        if calls == 3 and when == "before the kernel":
+            raise error
+        done = process(learner, block)
+        if calls == 3:
+            raise error
+        return done
+
+    with monkeypatch.context() as patch:
+        patch.setattr("streamrnn.estimators.language_model.OUTPUT_BYTES", 8 * 101 * 10)
+        patch.setattr(Learner, "process", broken_off)
+        with pytest.raises(error):
+            model.learn_many(text)
+    learned = 20 if when == "before the kernel" else 30
+    assert set(model.predict_proba_one()) == {OTHER, *text[:learned]}
+    model.save(tmp_path / "m.safetensors")
+    same = made("word", max_symbols=100)
+    same.learn_many(["w0", "w7", *text[:learned]])
+    copies = [RNNLanguageModel.load(tmp_path / "m.safetensors"), pickle.loads(pickle.dumps(model)), model]  # noqa: S301
+    same.learn_many(text)
+    for copy in copies:
+        copy.learn_many(text)
+        assert bits(copy) == bits(same)
+
+
+def test_so_does_a_symbol_that_is_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, same = taught("word"), taught("word")
+
+    def broken_off(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "step", broken_off)
+        with pytest.raises(KeyboardInterrupt):
+            model.learn_one("Genesis")
+    assert pickle.dumps(model) == pickle.dumps(same)
+
+
 # ---- what it would write
+
+
+@pytest.mark.parametrize("temperature", [5e-324, 1e-320, 1e-30, 1e-12])
+@each_unit
+def test_a_temperature_next_to_none_takes_the_most_probable(unit: str, temperature: float) -> None:
+    model = taught(unit)
+    assert model.generate(30, temperature, seed=1) == model.generate(30, 0)
+
+
+@pytest.mark.parametrize("temperature", [1e3, 1e308])
+@each_unit
+def test_at_the_highest_temperatures_all_are_alike(unit: str, temperature: float) -> None:
+    model = taught(unit, mark_end=False)
+    symbols = {*model.predict_proba_one()} - {OTHER}
+    drawn = model.generate(20 * len(symbols), temperature, seed=2)
+    assert {*drawn} == symbols
 
 
 @pytest.mark.parametrize("temperature", [0, 0.5, 1.0, 2.0])
@@ -384,9 +460,29 @@ def test_a_higher_bound_leaves_what_is_said_and_gives_numbers_to_what_had_none()
 def test_what_cannot_be_taken_up_is_refused_and_changes_nothing(unit: str, name: str, value: Any) -> None:
     model = taught(unit)
     before = bits(model), getattr(model, name)
-    with pytest.raises(ConfigError, match=rf"RNNLanguageModel: {name}: .* clone\(\)"):
+    with pytest.raises(ConfigError, match=r"clone\(\)") as caught:
         setattr(model, name, value)
+    assert str(caught.value).startswith(f"RNNLanguageModel: {name}: {before[1]!r} cannot become {value!r} once ")
     assert (bits(model), getattr(model, name)) == before
+
+
+def test_a_lower_bound_is_refused_in_words() -> None:
+    model = taught("word", max_symbols=8)
+    with pytest.raises(ConfigError, match=r"max_symbols: an open set of 8 cannot become an open set of 7 .* raised"):
+        model.max_symbols = 7
+
+
+@pytest.mark.parametrize("betas", [(9, 9), (0.5,), "x", {0.5, 0.9}, None])
+def test_betas_that_are_none_are_refused_once_events_were_learned_and_others_taken_up(betas: Any) -> None:
+    model = taught()
+    before = bits(model)
+    with pytest.raises(ConfigError, match="RNNLanguageModel: betas: expected a sequence of 2 values, each a number"):
+        model.betas = betas
+    assert model.betas == RNNLanguageModel().betas
+    assert bits(model) == before
+    model.betas, model.lr = (0.9, 0.99), 0.5
+    assert model._learner is not None
+    assert (model._learner.spec.learning.betas, model._learner.spec.learning.lr) == ((0.9, 0.99), 0.5)
 
 
 def test_before_anything_was_learned_a_parameter_is_what_the_constructor_takes() -> None:
@@ -409,10 +505,15 @@ def refusals() -> Iterator[Any]:
     yield {"carry": "no"}, "carry: expected True or False, got 'no'"
     yield {"max_symbols": 0}, "max_symbols: expected a whole number of at least 1 and at most 100,000, got 0"
     yield {"symbols": ("a", "b")}, "symbols: goes with characters and words; bytes are all known"
-    yield {"unit": "word", "symbols": "ab"}, "symbols: expected a sequence of 2 to 100000 values, each "
+    yield {"unit": "word", "symbols": "ab"}, "symbols: expected a sequence of 2 to 100,000 values, each "
     yield {"unit": "word", "symbols": ("a", "a")}, "values: must differ"
     yield {"unit": "word", "symbols": ("a", 1)}, "symbols: symbol: expected text for words, got 1"
     yield {"unit": "character", "symbols": ("a", "bc")}, "symbols: symbol: expected one character, got 'bc'"
+    yield {"unit": "word", "symbols": {"a", "b"}}, "symbols: expected a sequence of 2 to 100,000 values, each "
+    yield {"unit": "word", "symbols": frozenset("ab")}, "symbols: expected a sequence of 2 to 100,000 values, each "
+    for betas in ((1.0, 0.9), (0.5,), (0.5, 0.9, 0.9), (0.9, "x"), "x", 0.9, None, {0.5, 0.9}, (9, 9), (0.5, math.nan)):
+        expected = "a sequence of 2 values, each a number above 0 and below 1"
+        yield {"betas": betas}, f"betas: expected {expected}, got {betas!r}"
     yield {"stream_key": ["user"]}, "stream_key: expected a name or None, got ['user']"
     yield {"k1": 9, "k2": 8}, "k1: must be at most k2"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -16,7 +17,9 @@ from streamrnn import (
     RNNMultiTargetRegressor,
     RNNRegressor,
 )
-from streamrnn.learner.spec import StreamSpec
+from streamrnn.estimators.parameters import checked, described, field_types
+from streamrnn.learner.spec import LearningSpec, ModelSpec, StreamSpec
+from streamrnn.learner.symbols import Symbols, TextSpec
 from tests.support.contract import KINDS
 
 POSITIVE, SHARE = "a number above 0", "a number above 0 and below 1"
@@ -44,7 +47,7 @@ COMMON: dict[str, tuple[str, list[Any]]] = {
     "polyak_bound": (f"{POSITIVE} or None", ["1", False, 0.0, -2]),
     "batch_size": (ONE_OR_MORE, ["1", 2.0, 0]),
     "scale": ("True or False", ["yes", 1, None]),
-    "features": ("a sequence of names or encoders, or None", ["abc", 5]),
+    "features": ("a sequence of names or encoders, or None", ["abc", 5, {"a"}, frozenset("b")]),
     "stream_key": ("the name of a feature or None", [["id"], {}]),
     "dtype": ("'float32' or 'float64'", ["model.dtype", "float16", np.float32]),
     "seed": ("a whole number or None", ["seven", 1.5, True]),
@@ -55,7 +58,7 @@ COMMON: dict[str, tuple[str, list[Any]]] = {
     "rls_prior": (POSITIVE, ["0.1", None, 0, -0.1]),
     "quantiles": (
         f"a sequence of 1 to 64 values, each {SHARE}",
-        [0.5, "0.5", (0.1, "0.5"), (), (0.5, 1.0), [0.5] * 65],
+        [0.5, "0.5", (0.1, "0.5"), (), (0.5, 1.0), [0.5] * 65, {0.5}],
     ),
     "hash_key": ("text", [b"key", 3, None]),
     "missing": ("'auto', 'last', 'mean' or 'zero'", ["none", 0.0, None, True]),
@@ -75,7 +78,7 @@ OWN: list[tuple[type, str, str, list[Any]]] = [
         )
     ),
     (RNNAnomalyDetector, "delayed", "True, False or None", ["yes", 2, 1]),
-    (RNNMultiTargetRegressor, "targets", NAMES, ["u", 5, (), ([1],)]),
+    (RNNMultiTargetRegressor, "targets", NAMES, ["u", 5, (), ([1],), {"u"}]),
     (RNNForecaster, "horizon", ONE_OR_MORE, ["target.horizon", 1.5, None, True, 0]),
     (
         RNNForecaster,
@@ -148,6 +151,30 @@ def test_parameters_that_do_not_go_together_are_named_without_the_section_of_a_j
     estimator: type, arguments: dict[str, Any], message: str
 ) -> None:
     assert refusal(estimator, **arguments).startswith(f"{estimator.__name__}: {message}")
+
+
+@pytest.mark.parametrize("struct", [ModelSpec, LearningSpec, StreamSpec, TextSpec, Symbols])
+def test_whatever_a_parameter_may_be_can_be_said_in_words(struct: type[msgspec.Struct]) -> None:
+    for kind in field_types(struct).values():
+        assert described(kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (tuple[float, float], "a sequence of 2 values, each a number"),
+        (tuple[int, str | None], "a sequence of 2 values: a whole number, text or None"),
+        (tuple[bool, ...], "a sequence, each True or False"),
+    ],
+)
+def test_a_sequence_is_told_by_its_length_and_its_values(kind: Any, words: str) -> None:
+    assert described(kind) == words
+
+
+@pytest.mark.parametrize("value", [{0.5, 0.9}, frozenset({0.5, 0.9})])
+def test_a_set_is_no_sequence_whatever_its_values(value: Any) -> None:
+    with pytest.raises(ConfigError, match=r"m: betas: expected a sequence of 2 values, each a number, got "):
+        checked("m", "betas", value, tuple[float, float])
 
 
 def test_numpy_scalars_count_as_the_numbers_they_are() -> None:

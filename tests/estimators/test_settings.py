@@ -194,3 +194,22 @@ def test_the_targets_of_a_learned_estimator_stay() -> None:
     with pytest.raises(ConfigError, match=r"targets: .* in their order"):
         model.targets = ["u", "v"]
     assert model.targets == ["u"]
+
+
+@pytest.mark.parametrize("error", [KeyError("of whatever kind"), ValueError("this"), KeyboardInterrupt()])
+def test_a_setting_that_fails_is_as_it_was_whatever_is_raised(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = taught(case(REGRESSOR, cell="lstm"))
+    lr = model.lr
+
+    def fails(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RNNRegressor, "_take_up", fails)
+        with pytest.raises(type(error)):
+            model.lr = 0.25
+    assert model.lr == lr
+    model.k2 = 12
+    assert model._learner.spec == model._spec()

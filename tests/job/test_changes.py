@@ -338,3 +338,12 @@ def test_a_checkpoint_s_section_of_another_kind_is_one_that_this_version_does_no
 @pytest.mark.parametrize("told", [[], 7, "x", {"sha256": None}, {}])
 def test_what_a_checkpoint_tells_of_a_beginning_in_another_way_is_no_beginning(told: object) -> None:
     assert begun_with({FIELD: told}) is None
+
+
+def test_of_a_long_set_the_beginning_is_shown() -> None:
+    before, after = (
+        {"features": f"[{{field: a, encoder: symbol, symbols: {{values: {list(range(n))}}}}}]"} for n in (5_000, 4_999)
+    )
+    (line,) = lines(before, after)
+    assert "... (28," in line
+    assert len(line) < 1_100

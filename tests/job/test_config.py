@@ -201,6 +201,10 @@ def texts(text: str = "{field: message}", **changes: str | None) -> str:
         (texts("{field: m, unit: character, symbols: {values: [a, bc]}}"), "is not one character"),
         (texts("{field: m, unit: token}"), "input.text.unit: found the text 'token'"),
         (texts("{unit: word}"), "input.text.field: required, but missing"),
+        (
+            texts("{field: m, unit: word, symbols: {values: [a, b], max: 7}}"),
+            "input.text.symbols.max: goes with open: true, got 7 with values; leave it out",
+        ),
         (texts("{field: m, symbols: {}}"), "input.text.symbols: exactly one of values, bytes and open"),
         (
             yaml(target="{fields: [a], classes: {open: true}}", model="{readout: logistic}"),

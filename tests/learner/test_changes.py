@@ -80,7 +80,7 @@ CASES: list[tuple[LearnerSpec, LearnerSpec, str, Way]] = [
     (letters(THREE), letters(OPEN), "target.classes", Way.IMPOSSIBLE),
     (looked_up(OPEN, TWO), looked_up(WIDER, TWO), "symbols", Way.GROWTH),
     (looked_up(OPEN, TWO), looked_up(WIDER, THREE), "symbols", Way.GROWTH),
-    (looked_up(TWO), looked_up(Symbols(values=("a", "b"), max=9)), "symbols", Way.AT_ONCE),
+    (looked_up(Symbols(values=(1, 2))), looked_up(Symbols(values=("1", 2))), "symbols", Way.AT_ONCE),
     (looked_up(WIDER, TWO), looked_up(OPEN, THREE), "symbols", Way.IMPOSSIBLE),
     (looked_up(THREE), looked_up(TWO), "symbols", Way.IMPOSSIBLE),
     (looked_up(TWO), looked_up(ANOTHER), "symbols", Way.IMPOSSIBLE),
@@ -103,3 +103,10 @@ def test_a_setting_without_a_row_cannot_change(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.delitem(SETTINGS, "learning.lr")  # type: ignore[arg-type]
     (change,) = changes(spec(), spec(learning={"lr": 0.1}))
     assert change.way is Way.IMPOSSIBLE
+
+
+def test_sets_are_shown_by_their_kind_and_size() -> None:
+    (line,) = refusals(looked_up(WIDER, THREE, BYTES), looked_up(OPEN, TWO))
+    assert line.startswith(
+        "symbols: an open set of 6, 3, the 256 bytes in what was learned, an open set of 5, 2 here: "
+    )

@@ -210,6 +210,17 @@ def test_what_was_predicted_before_there_was_a_class_is_scored_as_it_was_said(na
     np.testing.assert_array_equal(after.loss, before.loss)
 
 
+def test_a_class_that_comes_right_after_it_was_declared_was_the_least_probable() -> None:
+    source, target = grown("closed")
+    state = source.state()
+    key = next(key for key in state.keys if key is not None and source.row_of(key)["steps"] > 0)
+    lowest = state.streams["remembered"][state.keys.index(key), 0].min()
+    rest = replace(part(log_of(OLD["closed"], 60, seed=5), 0, 1), kind=np.zeros(1, np.uint8), keys=[key])
+    said = target.process(replace(rest, y=np.full((1, 1), float(source.spec.n_outputs))))
+    assert (said.loss.tolist(), said.error.tolist()) == ([-np.log(lowest)], [1.0])
+    assert np.isfinite(target.state().model["gauges"]).all()
+
+
 # -- what does not go together ----------------------------------------------------------------------------------------
 
 

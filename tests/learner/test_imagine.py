@@ -79,6 +79,8 @@ def test_a_class_that_there_is_not_is_refused() -> None:
     for value in (3.0, -1.0, 0.5):
         with pytest.raises(ValueError, match="class indices outside 0 to 2"):
             learner.turned_out(value)
+        with pytest.raises(ValueError, match=r"y: .* is no class; expected a whole number from 0 to 2"):
+            learner.imagine_one([0.5], value)
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])

@@ -65,6 +65,19 @@ def test_one_goes_on_with_what_the_other_learned(symbols: Symbols, forth: bool) 
     assert 4 * loss(other, 100) < loss(fresh, 100)
 
 
+@pytest.mark.parametrize("k", [1, 12])
+def test_what_texts_learned_in_windows_without_overlap_goes_on_in_those_of_events(k: int) -> None:
+    """Forecasts need k2 > k1; the windows in force are those of the learner that is to begin."""
+    old = spec_of(SYMBOLS[1], TEXT, learning=LearningSpec(k1=k, k2=k, lr=0.02))
+    new = spec_of(SYMBOLS[1], None)
+    learner, other = taught(old, 100), Learner(new, 9)
+    found = meant_for(learner.state(), new)
+    assert found.spec == new
+    carry_over(found, other, (), streams=False)
+    for name, tensor in learner.get_weights().items():
+        np.testing.assert_array_equal(other.get_weights()[name], tensor)
+
+
 def test_what_is_of_its_kind_stays_as_it_is() -> None:
     for text in (TEXT, None):
         state = taught(spec_of(SYMBOLS[0], text), 40).state()

@@ -17,6 +17,7 @@ from msgspec.structs import replace as with_fields
 from streamrnn import Block, Learner, LearnerSpec, Symbols, TextSpec
 from streamrnn.core.kinds import EVENT, FORGET, LABEL
 from streamrnn.learner import rows
+from streamrnn.learner.block import PREDICT
 from streamrnn.learner.growth import carry_over
 from streamrnn.learner.predictions import Predictions
 from streamrnn.storage.blobs import DirectoryBlobs
@@ -391,6 +392,8 @@ BAD_BLOCKS = [
     ("words", {"texts": [["a"]]}, "block.texts has 1 rows"),
     ("bytes", {"texts": ["a"] * 8}, "block.texts holds str, expected bytes: its unit is a byte"),
     ("characters", {"texts": [["a"]] * 8}, "block.texts holds list, expected str: its unit is a character"),
+    ("words", {"texts": ["to be"] * 8}, "block.texts holds str, expected list or tuple: its unit is a word"),
+    ("words", {"texts": [b"to be"] * 8}, "block.texts holds bytes, expected list or tuple: its unit is a word"),
     ("bytes", {"texts": None, "y": np.full((8, 1), 257.0)}, "class indices outside 0 to 256"),
 ]
 
@@ -405,6 +408,42 @@ def test_blocks_that_do_not_fit_are_refused_before_anything_changes(
         with pytest.raises(ValueError, match=message):
             call(replace(block, **changes))
     assert differing(bits_of(learner), before) == []
+
+
+@every_spec
+@pytest.mark.parametrize("kind", [EVENT, PREDICT, LABEL])
+def test_a_step_or_an_imagined_one_of_a_class_that_is_not_in_use_is_refused_before_anything_changes(
+    name: str, kind: int
+) -> None:
+    learner = taught(name, 4)
+    assert learner.classes is not None
+    before, known = bits_of(learner), learner.classes.known
+    learner.imagine(b"s1")
+    for y in (-1.0, 0.5, float(known), 5_000.0, 1e12, 1e300):
+        with pytest.raises(ValueError, match=rf"is no class; expected a whole number from 0 to {known - 1}"):
+            learner.step(b"s1", kind, (0.5,), y, 1_700_000_100_000, event=3, symbols=("new", "on"))
+        with pytest.raises(ValueError, match="is no class"):
+            learner.imagine_one((0.5,), y)
+    assert differing(bits_of(learner), before) == []
+    learner.step(b"s1", kind, (0.5,), known - 1.0, 1_700_000_100_000, event=3)
+
+
+def test_a_class_is_told_by_its_text_only_where_its_set_is_open() -> None:
+    """A closed set has no number for what is not in it."""
+    learner = taught("closed")
+    before = bits_of(learner)
+    for label in ("a", "not there"):
+        with pytest.raises(ValueError, match="label: goes with an open set"):
+            learner.step(b"s1", EVENT, (0.5,), np.nan, symbols=("new", "on"), label=label)
+    assert differing(bits_of(learner), before) == []
+
+
+def test_bytes_are_no_units_of_other_sets() -> None:
+    for name in ("words", "characters", "declared characters"):
+        classes = Learner(ALL[name], SEED).classes
+        assert classes is not None
+        with pytest.raises(ValueError, match="bytes are symbols of the set of all bytes alone"):
+            classes.units(b"abc", assign=True)
 
 
 @of_texts

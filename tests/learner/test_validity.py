@@ -17,12 +17,12 @@ from streamrnn.learner.block import EVENT, Block
 from streamrnn.learner.clock import RANGES, StreamClock
 from streamrnn.learner.growth import carry_over
 from streamrnn.learner.learner import Learner
-from streamrnn.learner.lowering import dtype_of
+from streamrnn.learner.lowering import dtype_of, layout_of
 from streamrnn.learner.spec import SOUND, LearnerSpec, RuleError
 from streamrnn.learner.state import MODEL, STREAMS, LearnerState
 from streamrnn.learner.streams import LIVED, RECORD, StreamIndex
 from streamrnn.learner.validity import LARGEST_WEIGHT, Part, Range, model_ranges, stream_ranges
-from tests.support import logs
+from tests.support import logs, symbols
 from tests.support.forgeries import SPECS, healthy, records
 
 KINDS = sorted(SPECS)
@@ -128,6 +128,62 @@ def test_arrays_that_do_not_belong_together_are_refused(relation: str) -> None:
     change(state)
     with pytest.raises(ValueError, match=reason):
         state.require_fit(SPECS[kind])
+
+
+def _with_symbols(name: str, batch_size: int = 1) -> LearnerState:
+    """What a learner of symbols holds after some records; of a batch, while windows wait."""
+    of = symbols.ALL[name]
+    of = replace(of, learning=replace(of.learning, batch_size=batch_size))
+    learner = Learner(of, 1)
+    learner.process(symbols.log_of(of, 120).rows(slice(0, 30)))
+    return learner.state().copy()
+
+
+@pytest.mark.parametrize("name", ["next event", "closed", "label"])
+@pytest.mark.parametrize("value", [-0.1, 1.01, np.inf])
+def test_what_is_remembered_of_classes_are_probabilities(name: str, value: float) -> None:
+    state = _with_symbols(name)
+    state.streams["remembered"][0, 0, 0] = np.nan
+    state.require_fit(state.spec)
+    state.streams["remembered"][0, 0, 0] = value
+    with pytest.raises(ValueError, match="'remembered' holds numbers"):
+        state.require_fit(state.spec)
+
+
+def _unconcerned(state: LearnerState) -> dict[str, tuple[int, str]]:
+    """A place of 'accumulated' of each kind that no window of the batch concerned, and what is said of it."""
+    layout, in_use = layout_of(state.spec), int(state.model["outputs_in_use"][0])
+    assert in_use < layout.n_outputs
+    row = int(np.flatnonzero(state.model["in_batch"] == 0)[0])
+    return {
+        "a row": (layout.dense + row * layout.gate_width, "rows that are not 'in_batch'"),
+        "an output": (layout.head + in_use * layout.hidden_size, f"behind the {in_use} in use"),
+        "a bias": (layout.dense - layout.n_outputs + in_use, f"behind the {in_use} in use"),
+    }
+
+
+@pytest.mark.parametrize("which", ["a row", "an output", "a bias"])
+def test_a_batch_holds_gradients_of_what_its_windows_concerned_alone(which: str) -> None:
+    state = _with_symbols("class of the record", batch_size=7)
+    assert state.model["counters"][WINDOWS_IN_BATCH] > 0
+    state.model["accumulated"][0] = 0.5
+    state.require_fit(state.spec)
+    place, reason = _unconcerned(state)[which]
+    state.model["accumulated"][place] = 0.5
+    with pytest.raises(ValueError, match=reason):
+        state.require_fit(state.spec)
+
+
+def test_nothing_is_in_a_batch_that_no_window_waits_for() -> None:
+    state = _with_symbols("class of the record", batch_size=7)
+    for name in ("accumulated", "accumulated_loss"):
+        state.model[name][:] = 0.0
+    state.model["counters"][WINDOWS_IN_BATCH] = 0
+    assert state.model["in_batch"].any()
+    with pytest.raises(ValueError, match="no window waits"):
+        state.require_fit(state.spec)
+    state.model["in_batch"][:] = 0
+    state.require_fit(state.spec)
 
 
 def test_nothing_that_is_refused_reaches_a_learner_by_any_way() -> None:

@@ -64,7 +64,7 @@ def rank(earlier: Sequence[float], value: float) -> float:
     if not earlier:
         return math.nan
     below = float(sum(v < value for v in earlier))
-    if value > (largest := max(0.0, *earlier)):
+    if value > (largest := max(0.0, *earlier)) > 0.0:
         below = len(earlier) + 1 - largest / value
     return below / (len(earlier) + 1)
 

@@ -227,6 +227,7 @@ def test_a_rank_is_the_share_of_the_newest_below_and_beyond_all_of_them_grows_to
     assert rank([1.0, 2.0, 3.0], 2.0) == 1 / 4
     assert rank([1.0, 2.0, 3.0], 4.0) == (3 + 1 / 4) / 4
     assert rank([0.0], 0.0) == 0.0
+    assert rank([0.0, 0.0, 0.0], 1.0) == 3 / 4
     assert Surprise(1.0, [2.0], [0.5]).ranks() == (0.0, 0.75)
 
 

@@ -20,6 +20,7 @@ from streamrnn.daemon.partition import Partition
 from streamrnn.demo.text.log import STREAM, Feed
 from streamrnn.demo.text.source import Source
 from streamrnn.escaping import one_line
+from streamrnn.learner.drawing import draw
 from streamrnn.learner.learner import Learner
 
 LENGTH: Final = 400
@@ -46,10 +47,7 @@ def write(learner: Learner, at: int, text: bytes) -> Sample:
     learner.imagine(STREAM)
     random, written = np.random.default_rng(at), bytearray()
     for _ in range(LENGTH):
-        weights = learner.imagine_one(()) ** (1 / TEMPERATURE)
-        totals = np.cumsum(weights)
-        drawn = int(np.searchsorted(totals, random.random() * totals[-1], side="right"))
-        written.append(min(drawn, len(totals) - 1))
+        written.append(draw(learner.imagine_one(()), TEMPERATURE, random))
         learner.turned_out(written[-1])
     start = max(0, at - BEFORE)
     while start < at - BEFORE + 3 and text[start] & 0xC0 == 0x80:  # within a character of UTF-8

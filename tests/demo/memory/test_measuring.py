@@ -66,6 +66,32 @@ def test_a_lag_that_is_not_bridged_in_time_is_not_bridged(monkeypatch: pytest.Mo
     assert lags.longest(GRU, 8) < 4
 
 
+@pytest.mark.parametrize(
+    ("needed", "is_bridged", "tried"),
+    [
+        ([700, None, None, 800, 900], True, 5),
+        ([700, None, 800, None, None], False, 5),
+        ([700, 800, 900, None, None], True, 3),
+        ([None, None, None, 800, 900], False, 3),
+    ],
+)
+def test_a_lag_is_bridged_when_most_of_five_seeds_bridge_it_and_no_more_are_tried_than_that_takes(
+    monkeypatch: pytest.MonkeyPatch, needed: list[int | None], is_bridged: bool, tried: int
+) -> None:
+    seeds: list[int] = []
+
+    def sequences_needed(_network: object, _k2: int, lag: int, seed: int, _layers: int) -> int | None:
+        if lag < 16:
+            return 100
+        seeds.append(seed)
+        return needed[seed] if lag == 16 else None
+
+    monkeypatch.setattr(lags, "sequences_needed", sequences_needed)
+    assert lags.longest(LSTM, 8) == (16 if is_bridged else 8)
+    assert seeds[:tried] == list(range(tried))
+    assert len(seeds) == tried + (3 if is_bridged else 0)
+
+
 def test_a_network_that_has_learned_nothing_is_right_as_often_as_one_that_guesses() -> None:
     weights = Learner(recalling(LSTM, lengths.WINDOW), 0).get_weights()
     right = [lengths.share_right(LSTM, weights, lag) for lag in lengths.JUDGED_LAGS]

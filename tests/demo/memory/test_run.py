@@ -1,7 +1,7 @@
 """Claims about ``streamrnn demo memory``: what the textbooks say of recurrent networks is what a run of it finds.
 
-The run takes about a minute of CPU and is made once, with all that a person sees. Bounds are orders of magnitude, or
-orderings: the numbers themselves are those of one seed after another and would be a little different with others.
+The run takes one or two minutes of CPU and is made once, with all that a person sees. Bounds are orders of magnitude,
+or orderings: the numbers themselves are those of one seed after another and would be a little different with others.
 
 Hochreiter 1991 and Bengio et al. 1994 (vanishing, and why what is held safely has no gradient); Pascanu et al. 2013
 (explosion, clipping); Gers et al. 2000 and Tallec & Ollivier 2018 (gates that begin open).
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import re
 import signal
 import subprocess
 import sys
@@ -151,6 +152,73 @@ def test_what_is_printed_are_all_findings_the_table_and_where_the_picture_is(ran
     if importlib.util.find_spec("matplotlib") is not None:
         assert (ran.directory / "memory.png").read_bytes().startswith(b"\x89PNG")
         assert "memory.png" in ran.printed
+
+
+# -- what the page says ------------------------------------------------------------------------------------------------
+
+
+def page_says(beginning: str) -> str:
+    """What the page says that a run found, in the row that begins so."""
+    page = (Path(findings.__file__).parents[1] / "README.md").read_text()
+    (row,) = [line for line in page.splitlines() if line.startswith(f"| {beginning}")]
+    return row.split(" | ")[1]
+
+
+@pytest.mark.slow
+def test_the_page_s_shares_of_gradients_are_those_of_a_run(ran: Ran) -> None:
+    measured = ran.measured
+    assert measured.start is not None and measured.learned is not None
+    said = {
+        name: float(share)
+        for share, name in re.findall(r"([0-9.e-]+) (?:of it )?(?:is left )?in the (\w+)", page_says("The gradient"))
+    }
+    assert said.keys() == {"RNN", "GRU", "LSTM"}
+    for network in (RNN, GRU, LSTM):
+        assert measured.start[network][SPAN] == pytest.approx(said[network.name], rel=0.5)
+    after = page_says("The same after learning")
+    gradient = measured.learned["many"].gradient
+    (gru,) = re.findall(r"and more: ([0-9.]+)\.", after)
+    (rnn,) = re.findall(r"of its gradient about (1e-\d+)", after)
+    assert float(gru) / 3 < gradient[GRU][SPAN] < float(gru) * 3
+    assert float(rnn) / 1e4 < gradient[RNN][SPAN] < float(rnn) * 1e4
+
+
+@pytest.mark.slow
+def test_the_page_s_lags_are_those_of_a_run_to_a_factor_of_two(ran: Ran) -> None:
+    assert ran.measured.lags is not None
+    said = page_says("The longest lag")
+    rows = dict(re.findall(r"(RNN|GRU|LSTM) (\d+, \d+, \d+)", said))
+    for network in (RNN, GRU, LSTM):
+        for k2, lag in zip(WINDOWS, map(int, rows[network.name].split(", ")), strict=True):
+            assert lag / 2 <= ran.measured.lags[k2][network] <= 2 * lag, (network, k2)
+    (patient,) = map(int, re.findall(r"Long memory makes it (\d+) for both", said))
+    for network in (PATIENT_GRU, PATIENT_LSTM):
+        assert patient / 2 <= ran.measured.lags[128][network] <= 2 * patient
+
+
+@pytest.mark.slow
+def test_the_page_s_right_answers_are_those_of_a_run(ran: Ran) -> None:
+    assert ran.measured.learned is not None
+    one, many = ran.measured.learned["one"].right, ran.measured.learned["many"].right
+    said = page_says("Right answers")
+    ((least, most),) = re.findall(r"(\d+) to (\d+) %, and guessing", said)
+    answers = [one[network][LONGEST] for network in NETWORKS]
+    assert min(answers) == pytest.approx(int(least) / 100, abs=0.1)
+    assert max(answers) == pytest.approx(int(most) / 100, abs=0.1)
+    (every,) = re.findall(r"all five recall at least (\d+) % over 4,096 steps", said)
+    assert FAR == 4_096
+    assert min(right[FAR] for right in many.values()) >= int(every) / 100
+
+
+@pytest.mark.slow
+def test_the_page_s_explosion_is_that_of_a_run(ran: Ran) -> None:
+    assert ran.measured.explosion is not None
+    rnn = ran.measured.explosion[None][RNN]
+    said = page_says("Windows whose loss")
+    (share,) = re.findall(r"RNN: ([0-9.]+) % of them", said)
+    assert rnn.unusable == pytest.approx(float(share) / 100, abs=0.005)
+    assert "grows ten thousandfold in 64 steps" in said
+    assert 3_000 < rnn.growth < 30_000
 
 
 # -- being interrupted -------------------------------------------------------------------------------------------------
