@@ -40,14 +40,16 @@ def of_text(config: Config) -> str:
 def remarks_on_memory(config: Config) -> Iterator[str]:
     """What thousands of classes cost each stream, where that is much, and what to do about it."""
     spec, target = config.learner_spec(), config.target
-    if not target.is_open or target.symbols is None or config.input.text is not None:
+    if target.symbols is None or config.input.text is not None:
         return
     fewer = replace(target, classes=Symbols(open=True, max=1))
     each = bytes_per_slot(spec) - bytes_per_slot(replace(spec, target=fewer))
     if (total := each * config.streams.max_streams) > MUCH:
+        bound = ["target.classes.max"] if target.is_open else []
+        levers = [*(["target.label_memory"] if target.known == "label" else []), *bound, "streams.max_streams"]
+        events = f" for up to {target.label_memory:,} events" if target.known == "label" else ""
         yield (
-            f"target.classes.max: a stream keeps the probabilities of {target.symbols.size:,} classes until it is "
+            f"target.classes: a stream keeps the probabilities of {target.symbols.size:,} classes{events} until it is "
             f"known which one came, {each / 1000:,.1f} kB, and {config.streams.max_streams:,} streams "
-            f"{total / 1e9:,.1f} GB; "
-            "where that is too much, lower it or streams.max_streams, or set streams.max_bytes"
+            f"{total / 1e9:,.1f} GB; where that is too much, lower {' or '.join(levers)}, or set streams.max_bytes"
         )

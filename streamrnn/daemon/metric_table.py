@@ -124,7 +124,8 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "streamrnn_symbols_beyond_total", "counter",
-        "Symbols of the field that came when no number was left for them, and count as other.", labels=("field",),
+        "Symbols of the field that came when no number was left for them, or that are longer than 1,024 bytes: they "
+        "count as other.", labels=("field",),
     ),
     Metric(
         "streamrnn_surprise_bits", "summary",

@@ -111,7 +111,11 @@ def _useless(field: Field) -> str | None:
     if field.written is not None and field.distinct > MOST_CATEGORIES:
         return field.written
     if field.kind in (Kind.TEXT, Kind.MIXED) and _is_free_text(field):
-        return f"free text, {field.distinct:,} different ones in {field.present:,}; make numbers or categories of it"
+        return (
+            f"free text, {field.distinct:,} different ones in {field.present:,}; make numbers or categories of it, or "
+            f"learn the text itself, in a job of its own: input: {{text: {{field: {field.path}, unit: word}}}} "
+            "without a target (deploy/SYMBOLS.md)"
+        )
     if only_grows(field) and not period_of(field):
         return "a counter: it grows with every record, so as a number it teaches nothing that lasts"
     if is_identifier(field):

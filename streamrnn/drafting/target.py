@@ -104,7 +104,7 @@ def _named(sample: Sample, fields: Mapping[str, Field], wanted: str) -> Field:
     if field.kind in (Kind.TEXT, Kind.MIXED) and not 2 <= field.distinct <= MOST_CLASSES:
         raise ConfigError(
             f"--target: {name(wanted)!r} has {field.distinct:,} different values; "
-            f"expected a number, or from 2 to {MOST_CLASSES} classes"
+            f"expected a number, or from 2 to {MOST_CLASSES} classes{_as_symbols(field)}"
         )
     if field.kind is Kind.BOOLEAN and field.distinct < 2:
         (value,) = field.counts
@@ -112,6 +112,17 @@ def _named(sample: Sample, fields: Mapping[str, Field], wanted: str) -> Field:
             f"--target: {name(wanted)!r} is {value} in all {len(sample):,} records looked at; expected both values"
         )
     return field
+
+
+def _as_symbols(field: Field) -> str:
+    """What to write instead, where there are too many values to list."""
+    if field.distinct < 2:
+        return ""
+    target = f"{{fields: [{field.path}], known: forecast, classes: {{open: true}}}}"
+    return (
+        f". A stream's next value out of many is forecast by target: {target}, written by hand into the job drafted "
+        "for another target (deploy/SYMBOLS.md)"
+    )
 
 
 def _classes(field: Field) -> Sequence[str | bool] | None:

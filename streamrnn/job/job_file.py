@@ -144,6 +144,7 @@ def warnings(config: Config) -> list[str]:
                 "commit_interval_ms: more than half of kafka.session_timeout_s; the group may be lost between commits"
             )
     found += _shown_twice(config)
+    found += _never_shown(config)
     found += _of_http(config.http)
     streams = config.streams
     if streams.ttl_s is not None and streams.reset_after_s is not None and streams.ttl_s < streams.reset_after_s:
@@ -166,6 +167,18 @@ def _shown_twice(config: Config) -> Iterator[str]:
                 f"features[{i}].field: {feature.field!r} is shown twice: inputs.previous_target shows the newest "
                 "class, which is this record's; drop the feature"
             )
+
+
+def _never_shown(config: Config) -> Iterator[str]:
+    """A forecast of classes whose network sees nothing of what came."""
+    target = config.target
+    if config.input.text is not None or target.known != "forecast" or target.classes is None:
+        return
+    if not config.inputs.previous_target and all(feature.field not in target.fields for feature in config.features):
+        yield (
+            f"inputs.previous_target: false, and no feature reads {target.fields[0]!r}: what comes next is told "
+            "without a look at what came; leave it out, or add a feature of encoder symbol"
+        )
 
 
 def _of_http(http: HttpConfig | None) -> Iterator[str]:

@@ -53,7 +53,18 @@ def test_thousands_of_classes_of_many_streams_are_told_with_what_to_do() -> None
     target = "{fields: [page], known: forecast, classes: {open: true, max: 5000}}"
     (remark,) = remarks_on_memory(parse(yaml(target=target), {}))
     assert "a stream keeps the probabilities of 5,001 classes until it is known which one came, 40.0 kB" in remark
-    assert "100,000 streams 4.0 GB; where that is too much, lower it or streams.max_streams" in remark
-    assert "warning: target.classes.max: a stream keeps" in said(parse(yaml(target=target), {}))
+    assert "100,000 streams 4.0 GB; where that is too much, lower target.classes.max or streams.max_streams," in remark
+    assert "warning: target.classes: a stream keeps" in said(parse(yaml(target=target), {}))
     assert list(remarks_on_memory(parse(yaml(target=target, streams="{max_streams: 5000}"), {}))) == []
     assert list(remarks_on_memory(text_job("{field: m, unit: word}"))) == []
+
+
+def test_a_long_list_costs_as_much_as_an_open_set_and_events_that_wait_for_labels_are_what_to_lower() -> None:
+    values = [f"page-{i}" for i in range(5_000)]
+    (remark,) = remarks_on_memory(parse(yaml(target=f"{{fields: [page], known: forecast, classes: {values}}}"), {}))
+    assert "probabilities of 5,000 classes until it is known which one came, 40.0 kB" in remark
+    assert "lower streams.max_streams, or" in remark
+    label = "{fields: [page], known: label, event_field: id, label_field: of, classes: {open: true}}"
+    (remark,) = remarks_on_memory(parse(yaml(target=label), {}))
+    assert "5,001 classes for up to 64 events until" in remark
+    assert "lower target.label_memory or target.classes.max or streams.max_streams, or set" in remark

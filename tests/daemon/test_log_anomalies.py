@@ -40,6 +40,10 @@ def test_an_unseen_line_and_an_unseen_order_are_in_the_top_thousandth_of_surpris
         assert np.mean(np.array(ordinary[LINES // 10 :]) >= surprise) < 0.001
     assert [surprise["rank"]["partition"] > 0.999 for surprise in surprises[-2:]] == [True, True]
     assert surprises[-1]["most_surprising"]["bits"] > 10
+    # A thousandth of what is ordinary has such a rank as well; the floor that deploy/SYMBOLS.md names tells them apart.
+    by_rank = [s["bits"] for s in surprises[LINES // 10 :] if s["rank"]["partition"] > 0.999]
+    assert 2 < len(by_rank) <= 2 * LINES / 1000
+    assert sorted(bits > 20 for bits in by_rank)[-3:] == [False, True, True]
     # By then ordinary lines are nearly known: of some 40 bits in bytes a line is told by a few.
     assert np.mean(ordinary[-5_000:]) < 0.5
 

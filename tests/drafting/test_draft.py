@@ -65,6 +65,7 @@ def test_events_with_text_have_their_user_as_stream_and_their_field_as_time() ->
     assert encoders(found) == {"type": "onehot", "page": "hash", "amount": "log1p"}
     why = left_out(found)
     assert why["message"].startswith("free text")
+    assert "input: {text: {field: message, unit: word}} without a target (deploy/SYMBOLS.md)" in why["message"]
     assert why["event_id"].startswith("an identifier")
     assert why["amount_cents"] == "a linear function of amount"
     assert why["score"] == "null in every record"
@@ -171,6 +172,11 @@ def test_a_target_that_is_not_there_is_refused_with_the_nearest_name() -> None:
         (lambda i, rng: {"y": None, "x": rng.random()}, "'y' is null in all 600 records"),
         (lambda i, rng: {"y": [1] * (i % 3), "x": rng.random()}, "'y' is no single value"),
         (lambda i, rng: {"y": f"text number {i}", "x": rng.random()}, "'y' has 600 different values"),
+        (
+            lambda i, rng: {"y": f"/page/{i % 101}", "x": rng.random()},
+            r"2 to 100 classes\. .*: \{fields: \[y\], known: forecast, classes: \{open: true\}\}, .*SYMBOLS",
+        ),
+        (lambda i, rng: {"y": "a", "x": rng.random()}, "from 2 to 100 classes$"),
         (lambda i, rng: {"y": True, "x": rng.random()}, "'y' is true in all 600 records"),
         (lambda i, rng: {"y": f"2025-01-01T00:{i % 60:02d}:00", "x": rng.random()}, "'y' is a time"),
     ],

@@ -265,6 +265,16 @@ def test_a_symbol_that_is_shown_twice_is_a_warning() -> None:
     assert warnings(parse(yaml(features=page, target=target, inputs="{previous_target: false}"), {})) == []
 
 
+def test_a_forecast_of_classes_that_never_sees_what_came_is_a_warning() -> None:
+    other = "[{field: page, encoder: symbol, symbols: {open: true}}]"
+    target = "{fields: [status], known: forecast, classes: [ok, failed]}"
+    blind = "{previous_target: false}"
+    (warning,) = warnings(parse(yaml(features=other, target=target, inputs=blind), {}))
+    assert warning.startswith("inputs.previous_target: false, and no feature reads 'status'")
+    assert warnings(parse(yaml(features=other, target=target), {})) == []
+    assert warnings(parse(yaml(features=other, target=target.replace("status", "page"), inputs=blind), {})) == []
+
+
 @pytest.mark.parametrize("word", ["on", "no", "NO", "Off", "yes", "010", "-07"])
 def test_words_that_yaml_versions_read_differently_want_quotes(word: str) -> None:
     message = refusal(yaml(features=f"[{{field: a, encoder: onehot, categories: [x, {word}]}}]"))

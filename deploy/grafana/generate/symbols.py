@@ -31,8 +31,9 @@ def symbols() -> Section:
                 8,
                 graph(
                     "Symbols beyond the bound",
-                    "Symbols that came to a full set and count as other, per second and field; beside them units of "
-                    "texts that were learned. Where many are beyond, a field may hold what never comes twice.",
+                    "Symbols that came to a full set or are longer than 1,024 bytes, and count as other, per second "
+                    "and field; beside them units of texts that were learned. Where many are beyond, a field may hold "
+                    "what never comes twice.",
                     "cps",
                     Query(total(rate(of("streamrnn_symbols_beyond_total")), "field"), "beyond: {{field}}"),
                     Query(total(rate(of("streamrnn_text_units_total"))), "units of texts"),
