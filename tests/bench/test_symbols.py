@@ -33,7 +33,7 @@ def test_the_settings_are_those_of_the_demo_and_the_estimator_where_they_are_sai
     model = RNNLanguageModel()
     model.learn_one("a")
     assert model._learner is not None
-    assert (model._learner.spec.model, model._learner.spec.learning) == text.SETTINGS["estimator"]
+    assert (model._learner.spec.model, model._learner.spec.learning) == text.SETTINGS["medium"]
 
 
 def test_a_text_costs_the_same_bits_whatever_its_pieces_and_blocks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,12 +89,11 @@ def setting(hidden_size: int, k1: int, k2: int, lr: float, updates: int, beta1: 
 
 SETTINGS: Final = {
     "smallest": setting(64, 16, 16, 1.5e-2, 2_000),
-    "small": setting(96, 16, 16, 1.5e-2, 1_000),
+    "small": setting(96, 24, 24, 1.5e-2, 1_000),
     "medium": setting(128, 16, 16, 1e-2, 2_000),
     "large": setting(160, 16, 16, 8e-3, 2_000),
-    "estimator": setting(128, 8, 16, 1e-2, 1_000, 0.5),
 }
-"""The demo of a text has the medium one; the last is what ``RNNLanguageModel`` has by default."""
+"""The demo of a text has the medium one, and so has ``RNNLanguageModel`` by default."""
 
 
 class Learned(NamedTuple):
