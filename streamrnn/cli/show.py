@@ -230,7 +230,8 @@ def evaluation(console: Console, report: Report) -> None:
     facts.add_row("updates", f"{report.updates:,}")
     if report.skill:
         facts.add_row("skill", f"{versus(report.skill)}, of late; 1 is perfect, 0 no better")
-    facts.add_row("loss", f"{_number(report.loss)} in scaled units, as in the daemon's metrics")
+    unit = "nats a class" if "accuracy" in report.metrics else "scaled units"
+    facts.add_row("loss", f"{_number(report.loss)} in {unit}, as in the daemon's metrics")
     console.print(facts)
     show_sample(console, report.sample)
     if report.backwards:

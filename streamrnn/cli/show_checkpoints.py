@@ -129,6 +129,9 @@ def _overview(inspection: Inspection) -> Table:
         table.add_row(name, text)
     for target in inspection.statistics():
         table.add_row(f"target {target['name']}", _spread(target))
+    for of in inspection.open_sets():
+        told = f"{of['symbols']:,} of {of['most']:,}, {of['beyond']:,} times one that got no number"
+        table.add_row(f"symbols of {of['field']}", told)
     table.add_row("build", ", ".join(f"{name} {value}" for name, value in manifest.build.items()))
     return table
 

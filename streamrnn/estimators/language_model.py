@@ -208,12 +208,17 @@ class RNNLanguageModel(RecurrentEstimator, base.Estimator):
             return _shown(self._vocabulary(), self._most_probable(self._probabilities(self._stream_name(key))))
 
     def score_one(self, symbol: Label | bytes | Mark, key: Hashable | None = None) -> float:
-        """The bits of surprise if ``symbol`` came next: 0 = it was sure to come. Changes nothing."""
+        """The bits of surprise if ``symbol`` came next: 0 = it was sure to come. Changes nothing.
+
+        Of ``OTHER`` those of any symbol that has no number, and of one that comes for the first time.
+        """
         with self._lock:
             name = self._stream_name(key)
             if symbol is Mark.END:
                 self._marked()
                 number = self._vocabulary().end
+            elif symbol is Mark.OTHER and self._vocabulary().other is not None:
+                number = self._vocabulary().other
             else:
                 number = int(self._numbers(self._units_of_one(symbol), assign=False)[0])
             probability = float(self._probabilities(name)[number])

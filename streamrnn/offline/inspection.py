@@ -20,6 +20,7 @@ from streamrnn.learner.lowering import layout_of
 from streamrnn.learner.one_stream import described, deviation
 from streamrnn.learner.skill import skill_of
 from streamrnn.learner.spec import LearnerSpec
+from streamrnn.learner.vocabulary import open_sets
 from streamrnn.storage.listing import Listed, Place, find, newest, store_of
 from streamrnn.storage.manifest import Manifest
 from streamrnn.storage.snapshot import Checkpoint
@@ -78,6 +79,27 @@ class Inspection:
             )
         ]
 
+    def open_sets(self) -> list[dict[str, Any]]:
+        """How full each open set of symbols is, and how often one came that got no number."""
+        inputs = [
+            feature["field"]
+            for feature in self.manifest.configuration.get("features", ())
+            if feature.get("encoder") == "symbol"
+        ]
+        found = []
+        for first, symbols in open_sets(self.spec).items():
+            place = first.removeprefix("vocabulary_symbols").rstrip("_")
+            of_inputs = place.isdecimal() and int(place) < len(inputs)
+            found.append(
+                {
+                    "field": inputs[int(place)] if of_inputs else self.spec.target.fields[0],
+                    "symbols": len(self.checkpoint.model[first + "ends"]),
+                    "most": symbols.max,
+                    "beyond": int(self.checkpoint.model[first + "overflowed"][0]),
+                }
+            )
+        return found
+
     def learning(self) -> dict[str, Any]:
         """How it learns: the length of its steps, how far back gradients reach, what the mixture is made of."""
         model = self.checkpoint.model
@@ -126,6 +148,7 @@ class Inspection:
             "bytes": manifest.bytes,
             "tensors": self.tensors(),
             "targets": self.statistics(),
+            "open_sets": self.open_sets(),
             "skill": self.skill(),
             "learning": self.learning(),
             "configuration": manifest.configuration,

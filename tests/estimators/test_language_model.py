@@ -172,6 +172,7 @@ def test_before_anything_was_learned_all_symbols_are_alike() -> None:
 def test_a_symbol_that_was_never_seen_is_as_likely_as_any_other_such() -> None:
     model = taught("word")
     assert model.score_one("Genesis") == model.score_one("Exodus") == -math.log2(model.predict_proba_one()[OTHER])
+    assert model.score_one(OTHER) == model.score_one("Genesis")
     model.learn_one("Genesis")
     assert "Genesis" in model.predict_proba_one()
 

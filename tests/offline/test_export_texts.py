@@ -18,11 +18,12 @@ from streamrnn.job.codec.classes import BYTES
 from streamrnn.job.config import Config
 from streamrnn.job.input_config import TextConfig
 from streamrnn.job.job import Job
-from streamrnn.learner.features import Numeric
+from streamrnn.learner.features import Numeric, Symbol
 from streamrnn.learner.spec import InputSpec
 from streamrnn.learner.symbols import Symbols
 from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.offline.export import Exported, choose, export
+from streamrnn.offline.inspection import inspect
 from streamrnn.storage.listing import find
 from tests.support.scenario import START_MS, TP, Scenario
 
@@ -152,3 +153,25 @@ def test_texts_beside_fields_are_for_no_estimator(tmp_path: Path) -> None:
     assert done.estimator is None
     with pytest.raises(CheckpointError, match="no estimator can go on from: features: the estimator of texts"):
         RNNLanguageModel.load(out)
+
+
+def test_an_inspection_tells_how_full_open_sets_are(tmp_path: Path) -> None:
+    text = {"unit": "word", "symbols": Symbols(open=True, max=5)}
+    learned(tmp_path, text)
+    (of_words,) = inspect(find(tmp_path / "job" / "checkpoints")[-1]).as_data()["open_sets"]
+    beyond = of_words.pop("beyond")
+    assert of_words == {"field": "m", "symbols": 5, "most": 5}
+    assert beyond > 0
+
+
+def test_an_inspection_names_the_fields_of_open_sets(tmp_path: Path) -> None:
+    page = Symbols(open=True)
+    changes = {
+        "features": (Symbol(field="m", symbols=Symbols(values=("a", "b"))), Symbol(field="page", symbols=page)),
+        "declared_target": TargetSpec(fields=("page",), known="forecast", classes=page),
+    }
+    scenario = Texts(tmp_path / "job", changes, None)
+    scenario.fill(N)
+    scenario.run()
+    sets = inspect(find(tmp_path / "job" / "checkpoints")[-1]).open_sets()
+    assert sets == [{"field": "page", "symbols": len(WORDS), "most": 5_000, "beyond": 0}] * 2
