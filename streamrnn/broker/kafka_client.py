@@ -58,6 +58,8 @@ _PAUSE_S, _FEW = 0.02, 500
 _FRESH_MS = 3
 # A first answer of the group may be empty because its leader had not yet heard of the topic; it joins again at once.
 _IDLE_AFTER_S = 2.0
+_AWAY = (client_errors.KafkaConnectionError, client_errors.NodeNotReadyError)
+"""What the client raises where it has no connection to whom it wants to ask."""
 
 
 GIVE_UP_S = 60.0
@@ -193,14 +195,19 @@ class KafkaBroker(KafkaSender):
             time.sleep(pause_s)
             timeout_s -= pause_s
         self._ask_for_what_nobody_has(consumer)
-        if kafka_group.rebalancing(consumer):
-            return kafka_group.poll_rebalancing(consumer, timeout_s, max_records)
-        polled: dict[Any, list[Any]] = consumer.poll(timeout_ms=timeout_s * 1000, max_records=max_records)
+        polled: dict[Any, list[Any]] = {}
+        # A broker that goes away just while it is asked is an outage like any other, and nothing was read.
+        with contextlib.suppress(*_AWAY):
+            if kafka_group.rebalancing(consumer):
+                return kafka_group.poll_rebalancing(consumer, timeout_s, max_records)
+            polled = consumer.poll(timeout_ms=timeout_s * 1000, max_records=max_records)
         count = sum(map(len, polled.values()))
         if pause_s > 0 and 0 < count < max_records and not kafka_group.rebalancing(consumer):
             # The client asked for these when it handed out the ones before, and was answered when the first one came.
             # It has only now asked for those that came during the pause; without them they would wait for another one.
-            fresh = consumer.poll(timeout_ms=_FRESH_MS, max_records=max_records - count)
+            fresh: dict[Any, list[Any]] = {}
+            with contextlib.suppress(*_AWAY):
+                fresh = consumer.poll(timeout_ms=_FRESH_MS, max_records=max_records - count)
             for tp, records in fresh.items():
                 polled.setdefault(tp, []).extend(records)
                 count += len(records)

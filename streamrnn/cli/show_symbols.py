@@ -42,7 +42,7 @@ def remarks_on_memory(config: Config) -> Iterator[str]:
     spec, target = config.learner_spec(), config.target
     if target.symbols is None or config.input.text is not None:
         return
-    fewer = replace(target, classes=Symbols(open=True, max=1))
+    fewer = replace(target, classes=("0", "1"))  # which every readout of classes takes
     each = bytes_per_slot(spec) - bytes_per_slot(replace(spec, target=fewer))
     if (total := each * config.streams.max_streams) > MUCH:
         bound = ["target.classes.max"] if target.is_open else []

@@ -44,6 +44,6 @@ def add_surprise(metrics: PartitionMetrics, spec: LearnerSpec, predictions: Pred
         return
     losses = predictions.loss if predictions.texts is None else predictions.texts.loss
     known = losses[~np.isnan(losses)]
-    metrics.add_sum("streamrnn_surprise_bits", float(known.sum()) / math.log(2), len(known))
+    metrics.add_sum("streamrnn_surprise", float(known.sum()) / math.log(2), len(known))
     if predictions.texts is not None:
         metrics.count("streamrnn_text_units_total", len(losses))

@@ -128,7 +128,7 @@ METRICS: tuple[Metric, ...] = (
         "count as other.", labels=("field",),
     ),
     Metric(
-        "streamrnn_surprise_bits", "summary",
+        "streamrnn_surprise", "summary",
         "Surprise of each class that came, -log2 of the probability it was given; of texts, of each unit.",
     ),
     # Does it learn?

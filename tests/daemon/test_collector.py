@@ -26,7 +26,7 @@ FIRST, SECOND = TopicPartition("in", 0), TopicPartition("in", 1)
 
 @pytest.fixture(autouse=True)
 def _small_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streamrnn.daemon.loop, "MAX_POLL_RECORDS", 10)
+    monkeypatch.setattr(streamrnn.daemon.loop, "MOST", 10)
     monkeypatch.setattr(streamrnn.daemon.loop, "IDLE_POLL_S", 0.001)
 
 

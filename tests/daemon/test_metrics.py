@@ -75,7 +75,7 @@ COUNTERS_BY_NAME = {
 SUMS_BY_NAME = {
     "streamrnn_interval_width": (50.0, 10),
     "streamrnn_label_delay_seconds": (120.0, 4),
-    "streamrnn_surprise_bits": (64.0, 30),
+    "streamrnn_surprise": (64.0, 30),
 }
 LABELLED = {
     "streamrnn_skill": "last",
@@ -206,8 +206,8 @@ EXPECTED = {
     "streamrnn_inexact_replays_total": 1,
     "streamrnn_interval_width_sum": 50,
     "streamrnn_interval_width_count": 10,
-    "streamrnn_surprise_bits_sum": 64,
-    "streamrnn_surprise_bits_count": 30,
+    "streamrnn_surprise_sum": 64,
+    "streamrnn_surprise_count": 30,
     "streamrnn_text_units_total": 30,
     "streamrnn_label_delay_seconds_sum": 120,
     "streamrnn_label_delay_seconds_count": 4,

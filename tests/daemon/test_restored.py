@@ -145,7 +145,11 @@ def test_whatever_its_settings_progress_and_build_are_nothing_but_a_documented_e
             altered(path, forge)
         except ValueError:  # not a number that JSON has
             continue
-        assert job.checkpoints(TP).use_newest(lineage, Restoring(job, TP)).made is not None, seed
+        try:
+            assert job.checkpoints(TP).use_newest(lineage, Restoring(job, TP)).made is not None, seed
+        except FingerprintMismatch:  # the settings make sense, and are others that cannot be changed to these
+            before, now = (json.loads(text)["configuration"] for text in (good, path.read_bytes()))
+            assert before != now, seed
         if seed % 10 == 0:
             for command in (
                 ["inspect", str(path)],

@@ -163,13 +163,13 @@ def test_metrics_count_symbols_units_and_bits(tmp_path: Path) -> None:
     assert beyond > 0 == run.value("streamrnn_symbols_beyond_total", field="device")
     surprises = [json.loads(line)["surprise"] for line in clicks.predictions().values()]
     scored = [surprise["bits"] for surprise in surprises if surprise is not None]
-    assert run.value("streamrnn_surprise_bits_count") == len(scored) == 130  # of 20 visitors all but the first page
-    assert run.value("streamrnn_surprise_bits_sum") == pytest.approx(sum(scored))
+    assert run.value("streamrnn_surprise_count") == len(scored) == 130  # of 20 visitors all but the first page
+    assert run.value("streamrnn_surprise_sum") == pytest.approx(sum(scored))
 
     lines = scenario(tmp_path / "bytes", "bytes")
     run = lines.run()
     n = sum(len(json.loads(record.value or b"")["message"]) for record in lines.records("in"))
-    assert run.value("streamrnn_text_units_total") == n == run.value("streamrnn_surprise_bits_count")
+    assert run.value("streamrnn_text_units_total") == n == run.value("streamrnn_surprise_count")
 
 
 def test_symbols_beyond_a_set_are_not_counted_again_while_they_are_replayed(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def symbols() -> Section:
                     "Mean surprise of the classes that came, of texts of each unit: -log2 of the probability that was "
                     "given to it. A rise is something new in the records.",
                     "short",
-                    Query(mean("streamrnn_surprise_bits"), EACH),
+                    Query(mean("streamrnn_surprise"), EACH),
                     nothing=NOTHING,
                 ),
             ),
