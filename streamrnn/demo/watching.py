@@ -59,12 +59,17 @@ def free_port(port: int, console: Console) -> int:
 
 @contextlib.contextmanager
 def sigterm_as_interrupt() -> Iterator[None]:
-    """SIGTERM ends the demo as Ctrl-C does: with an account of what was done."""
+    """SIGTERM ends the demo as Ctrl-C does, with an account of what was done; and so does SIGINT where it was ignored.
+
+    A shell without job control has what it starts in the background ignore interrupts.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
