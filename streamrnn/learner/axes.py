@@ -62,7 +62,19 @@ BEHIND: Literal["behind"] = "behind"
 
 
 def _columns(spec: LearnerSpec) -> int:
+    if spec.sequence is not None:
+        return spec.n_targets
     return 1 if spec.target.classes is not None else spec.target.horizon * spec.n_targets
+
+
+def _in_chunks(spec: LearnerSpec) -> int:
+    """1 = sequences come in chunks."""
+    return int(spec.sequence is not None and spec.sequence.chunks)
+
+
+def _so_far(spec: LearnerSpec, kind: str) -> int:
+    """1 = of a sequence of this kind something is said before its end."""
+    return _in_chunks(spec) if spec.model.direction == "forward" and spec.target.kind == kind else 0
 
 
 def _remembered(spec: LearnerSpec) -> int:
@@ -172,6 +184,7 @@ def last_columns(spec: LearnerSpec) -> list[int]:
 
 AXES: Mapping[str, Axis] = {
     "P": Axis("parameters", lambda of: of.layout.size),
+    "average": Axis("parameters that predict", lambda of: of.layout.size if of.spec.learning.average else 0),
     "L": Axis("layers", lambda of: of.layout.num_layers),
     "C": Axis("vectors per layer state", lambda of: of.layout.state_count),
     "H": Axis("hidden units", lambda of: of.layout.hidden_size, BEHIND),
@@ -209,6 +222,17 @@ AXES: Mapping[str, Axis] = {
     "experts": Axis("experts of the RLS readout", lambda _: rls.EXPERTS),
     "counts": Axis("counts", lambda _: len(counts.COUNTS)),
     "gauges": Axis("gauges", lambda _: len(counts.GAUGES)),
+    "chunk_steps": Axis(
+        "steps of a sequence that comes in chunks",
+        lambda of: of.spec.sequence.max_steps if of.spec.sequence and of.spec.sequence.chunks else 0,
+        BEHIND,
+    ),
+    "chunk_states": Axis(
+        "states that such a sequence began with",
+        lambda of: _in_chunks(of.spec) if of.spec.sequence and of.spec.sequence.carry else 0,
+    ),
+    "pooled": Axis("units of the sum so far", lambda of: _so_far(of.spec, "label") * of.layout.hidden_size, BEHIND),
+    "said": Axis("symbols so far", lambda of: _so_far(of.spec, "transcript") * of.spec.target.max_symbols, BEHIND),
     "reach": Axis("steps back to which gradients are followed", lambda of: reach.entries(of.plan.k2), reach_places),
 }
 

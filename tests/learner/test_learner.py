@@ -26,7 +26,8 @@ from streamrnn.learner.block import Block
 from streamrnn.learner.calls import FEW
 from streamrnn.learner.learner import Learner, seed_of
 from streamrnn.learner.lowering import bytes_per_stream
-from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec
+from streamrnn.learner.model_spec import ModelSpec
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, StreamSpec
 from streamrnn.learner.state import LearnerState
 from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.storage.blobs import DirectoryBlobs

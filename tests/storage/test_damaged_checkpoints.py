@@ -11,7 +11,8 @@ import pytest
 
 from streamrnn.errors import CheckpointError, CorruptCheckpoint
 from streamrnn.learner.learner import Learner as RealLearner
-from streamrnn.learner.spec import LearnerSpec, ModelSpec
+from streamrnn.learner.model_spec import ModelSpec
+from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.storage.manifest import Progress
 from streamrnn.storage.segments import Segment
