@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 
 from streamrnn.errors import CheckpointError, EarlierFormat
-from streamrnn.learner.learner import RLS_WEIGHT
+from streamrnn.learner.foundation import RLS_WEIGHT
 from streamrnn.learner.lowering import dtype_of, layout_of
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import LearnerState
