@@ -50,10 +50,23 @@ WRITING_GATE = {LSTM: 0}
 @internal
 def forward(layer: Layer, steps: int) -> None:
     """Run the first ``steps`` steps of one layer."""
-    h, gates = layer.state[0], layer.gates[:steps]
+    hear_inputs(layer, steps)
+    run(layer, steps)
+
+
+@internal
+def hear_inputs(layer: Layer, steps: int) -> None:
+    """gates = what the inputs and the biases say, of all steps at once."""
+    gates = layer.gates[:steps]
     input_part(layer.cell, gates, layer.b_ih, layer.b_hh)
     add_products(gates, layer.w_ih, layer.x)
     add_looked_up(gates, layer.w_rows, layer.looked_up)
+
+
+@internal
+def run(layer: Layer, steps: int) -> None:
+    """The recursion alone, of steps whose gates have heard their inputs."""
+    h = layer.state[0]
     if layer.cell == LSTM:
         lstm_forward(steps, layer.w_hh, layer.gates, h, layer.state[1], layer.aux)
     elif layer.cell == GRU:
@@ -75,13 +88,25 @@ def backward_from(layer: Layer, steps: int) -> None:
     LSTM's c the caller has put it into carry[steps]."""
     recur(layer, steps)
     # Weights last, all steps at once: the recursion needs the pre-activations' gradients only.
+    add_recurrent_gradients(layer, steps)
+    add_input_gradients(layer, steps)
+    propagate_to_inputs(layer, steps)
+
+
+@internal
+def add_recurrent_gradients(layer: Layer, steps: int) -> None:
+    """dw_hh and db_hh, from the gradients of the pre-activations."""
     recurrent = layer.d_hh if layer.cell == GRU else layer.d_ih
+    add_outer(layer.dw_hh, layer.state[0], recurrent, steps)
+    add_rows(layer.db_hh, recurrent, steps)
+
+
+@internal
+def add_input_gradients(layer: Layer, steps: int) -> None:
+    """dw_ih, dw_rows and db_ih likewise."""
     add_outer(layer.dw_ih, layer.x, layer.d_ih, steps)
     add_to_looked_up(layer.dw_rows, layer.looked_up[:steps], layer.d_ih)
-    add_outer(layer.dw_hh, layer.state[0], recurrent, steps)
     add_rows(layer.db_ih, layer.d_ih, steps)
-    add_rows(layer.db_hh, recurrent, steps)
-    propagate_to_inputs(layer, steps)
 
 
 @internal
