@@ -196,7 +196,9 @@ AXES: Mapping[str, Axis] = {
     "C": Axis("vectors per layer state", lambda of: of.layout.state_count),
     "H": Axis("hidden units", lambda of: of.layout.hidden_size, BEHIND),
     "D": Axis("inputs of the network that are multiplied", lambda of: of.layout.n_inputs, input_places),
-    "W": Axis("rows that inputs look up, and then a decoder", lambda of: of.layout.n_rows + _decoder_rows(of.spec), row_places),
+    "W": Axis(
+        "rows that inputs look up, and then a decoder", lambda of: of.layout.n_rows + _decoder_rows(of.spec), row_places
+    ),
     "lookups": Axis("rows that a step looks up", lambda of: of.spec.n_lookups),
     "surprises": Axis("newest surprises", lambda of: surprise.NEWEST if of.spec.n_classes else 0),
     "own_surprises": Axis("newest surprises of a stream", lambda of: surprise.NEWEST_OWN if of.spec.n_classes else 0),
