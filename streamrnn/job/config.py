@@ -25,8 +25,9 @@ from streamrnn.job.input_config import InputConfig
 from streamrnn.job.log_config import LogConfig
 from streamrnn.job.section import MIB, NAME_PATTERN, FileMode, Section, Text, TopicName
 from streamrnn.learner.features import FeatureEncoder, FeatureSpec
+from streamrnn.learner.model_spec import ModelSpec
 from streamrnn.learner.paths import parse_path
-from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, StreamSpec
 from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.learner.values import canonical_text
 

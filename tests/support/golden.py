@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from streamrnn.learner.block import Block
-from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec
+from streamrnn.learner.model_spec import ModelSpec
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec
 from streamrnn.learner.symbols import Symbols
 from streamrnn.learner.target_spec import TargetSpec
 
