@@ -243,6 +243,7 @@ def stream_ranges(spec: LearnerSpec) -> dict[str, Rule]:
         "first_state": STATE,
         "pooled": COUNTED,  # one for each step at most
         "said": Range(0, max(0, spec.n_classes - 1)),
+        "said_value": Range(0.0, _ROUNDED),
         "n_said": Range(0, spec.target.max_symbols),
         "newest_output": Range(0, spec.n_outputs - 1),
         "seen": SEEN,
