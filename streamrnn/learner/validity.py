@@ -236,7 +236,7 @@ def stream_ranges(spec: LearnerSpec) -> dict[str, Rule]:
         "event_ms": ANYTHING,
         "event_count": COUNT,
         "last_x": KNOWN_OR_NOT,
-        "frames": Range(0, LARGEST_COUNT if spec.sequence is None else spec.sequence.max_frames),
+        "frames": Range(0, LARGEST_COUNT if spec.sequence is None else spec.sequence.max_frames + 1),
         "frame_x": Range(-_ROUNDED * LARGEST, _ROUNDED * LARGEST),
         "frame_rows": Range(-1, spec.n_looked_up - 1),
         "frame_y": classes or KNOWN_OR_NOT,
