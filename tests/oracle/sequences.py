@@ -395,8 +395,8 @@ class NaiveSequenceLearner(NaiveLearner):
             self.tell_rivals(stream, answer)
             n = np.isfinite(answer).sum()
             if n:
-                wrong = self.scores[-1][1] * n
-                self.edits[-1] = (wrong, float(n))
+                self.edits[-1] = (self.scores[-1][1] * n, float(n))
+                self.sum_up(n)
             return
         if self.is_transcribed:
             self.score_symbols(stream, reading, known_as)
@@ -439,8 +439,14 @@ class NaiveSequenceLearner(NaiveLearner):
     def note_scores(self, stream: Stream, loss: float, wrong: float, length: int) -> None:
         self.edits[-1] = (wrong, float(length))
         self.scores[-1] = (loss, wrong / max(1, length))
+        self.sum_up(length)
         if not np.isnan(loss):
             self.rank(stream, loss)
+
+    def sum_up(self, length: float) -> None:
+        """The newest scores are added to the sums, as often as they are of elements."""
+        pairs = *self.scores[-1], *self.rival_scores[-1]
+        self.sums += np.nan_to_num([length, *(length * score for score in pairs)])
 
     def absorb_answer(self, stream: Stream, answer: Array) -> tuple[Array, Array]:
         """The answer as it is learned, in the model's scale, and which of it weights may be learned from."""
