@@ -29,10 +29,11 @@ from streamrnn.learner.target_spec import TargetSpec
 
 
 class RuleError(ValueError):
-    """Fields of several sections do not go together. ``field`` is the one to change, without its section."""
+    """Fields of several sections do not go together. ``field`` is the one to change, without its ``section``."""
 
     def __init__(self, section: str, field: str, reason: str) -> None:
         super().__init__(f"{section}.{field}: {reason}")
+        self.section = section
         self.field = field
         self.reason = reason
 
@@ -69,10 +70,8 @@ class LearningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Meta(ge=0, le=1, description="With such a schedule: the share of lr below which the rate does not fall."),
     ] = 0.0
     average: Annotated[
-        float | None,
+        UnitInterval | None,
         Meta(
-            gt=0,
-            lt=1,
             description="With input.sequence: predictions are made with an exponential average of the weights, which "
             "keeps this share of the old ones at each optimiser step (less at the beginning); null: with the newest.",
         ),
