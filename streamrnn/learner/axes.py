@@ -17,6 +17,7 @@ from streamrnn.core import counts, reach, rls, surprise
 from streamrnn.core.arrays import Plan
 from streamrnn.core.cells import CELLS, GATES
 from streamrnn.core.layout import Layout
+from streamrnn.core.sequences.layout import SequenceLayout
 from streamrnn.learner.spec import LAST, LearnerSpec
 from streamrnn.learner.symbols import OTHER
 
@@ -43,7 +44,7 @@ class Network(NamedTuple):
     """What the length of an axis follows from."""
 
     spec: LearnerSpec
-    layout: Layout
+    layout: Layout | SequenceLayout
     plan: Plan
 
 
@@ -65,6 +66,11 @@ def _columns(spec: LearnerSpec) -> int:
     if spec.sequence is not None:
         return spec.n_targets
     return 1 if spec.target.classes is not None else spec.target.horizon * spec.n_targets
+
+
+def _decoder_rows(spec: LearnerSpec) -> int:
+    """Rows that the symbol before is to a decoder."""
+    return spec.n_classes if spec.target.kind == "sequence" else 0
 
 
 def _in_chunks(spec: LearnerSpec) -> int:
@@ -115,6 +121,7 @@ def row_places(move: Move) -> Places:
         places += range(first, first + before)
     if move.old.shows_class:
         places.append(move.new.n_looked_up - 1)
+    places += range(move.new.n_looked_up, move.new.n_looked_up + _decoder_rows(move.old))
     return np.array(places, np.int64)
 
 
@@ -189,7 +196,9 @@ AXES: Mapping[str, Axis] = {
     "C": Axis("vectors per layer state", lambda of: of.layout.state_count),
     "H": Axis("hidden units", lambda of: of.layout.hidden_size, BEHIND),
     "D": Axis("inputs of the network that are multiplied", lambda of: of.layout.n_inputs, input_places),
-    "W": Axis("rows that inputs look up", lambda of: of.layout.n_rows, row_places),
+    "W": Axis(
+        "rows that inputs look up, and then a decoder", lambda of: of.layout.n_rows + _decoder_rows(of.spec), row_places
+    ),
     "lookups": Axis("rows that a step looks up", lambda of: of.spec.n_lookups),
     "surprises": Axis("newest surprises", lambda of: surprise.NEWEST if of.spec.n_classes else 0),
     "own_surprises": Axis("newest surprises of a stream", lambda of: surprise.NEWEST_OWN if of.spec.n_classes else 0),

@@ -40,7 +40,7 @@ from streamrnn.learner.axes import (
     shared_rows,
 )
 from streamrnn.learner.changes import refusals
-from streamrnn.learner.learner import Learner
+from streamrnn.learner.foundation import Foundation
 from streamrnn.learner.lowering import dtype_of, initial_weights, layout_of, sizes_of
 from streamrnn.learner.room import survivors
 from streamrnn.learner.spec import LearnerSpec
@@ -51,7 +51,7 @@ from streamrnn.learner.vocabulary import begun_with, symbols_in
 Array = npt.NDArray[Any]
 
 
-def carry_over(source: LearnerState, target: Learner, features: Sequence[int], *, streams: bool = True) -> None:
+def carry_over(source: LearnerState, target: Foundation, features: Sequence[int], *, streams: bool = True) -> None:
     """Have ``target``, which saw no record yet, go on from what ``source`` holds.
 
     ``features[i]`` is the column of the target's features that the source's column i becomes. ``streams=False`` leaves

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from streamrnn.core.kinds import Family
 from streamrnn.learner.model_spec import ModelSpec
 from streamrnn.learner.sequence_spec import SequenceSpec
 from streamrnn.learner.sound import (
@@ -394,6 +395,11 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             return 1
         levels = len(self.model.quantiles) if self.model.effective_loss == "quantile" else 1
         return self.target.horizon * len(self.target.fields) * levels
+
+    @property
+    def kernels(self) -> Family:
+        """The kernels that it is computed by."""
+        return "steps" if self.sequence is None else "sequences"
 
     @property
     def n_published(self) -> int:
