@@ -4,6 +4,9 @@ parser        the seam for formats: bytes to a document, of which the job names 
 json_parser   the format JSON, and what producers write instead of it
 fields        what the fields of a document mean: keys, event ids, end marks, times, targets
 symbols       texts as their units, and classes of open sets
+frames        the frames of a whole sequence as rows of an array
+answers       what a sequence turns out to be: labels, a transcript, another sequence
+sequences     both, of the records of a block
 where         which records count, and which are passed over
 presence      how often each field of the job had a value
 records       the rules around them: sizes, tombstones, key and time, label or event; rows of a block
