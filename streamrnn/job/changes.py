@@ -94,9 +94,10 @@ def _sequence(old: Config, new: Config) -> Verdict:
         return learner_changes.SETTINGS["sequence"](old.learner_spec(), new.learner_spec())
     if before.field != now.field:
         return Verdict(Way.IMPOSSIBLE, "what was learned is of the frames of another field")
-    if old.learner_spec().sequence == new.learner_spec().sequence:
-        return Verdict(Way.AT_ONCE, "of the records to come; what becomes of each column is told by features")
-    return learner_changes.SETTINGS["sequence"](old.learner_spec(), new.learner_spec())
+    specs = old.learner_spec(), new.learner_spec()
+    told = [change for change in learner_changes.changes(*specs) if change.path.startswith("sequence.")]
+    here = Verdict(Way.AT_ONCE, "of the records to come; what becomes of columns is told by features")
+    return learner_changes.strictest([here, *(Verdict(change.way, change.why) for change in told)])
 
 
 def _begun_with(old: Config, new: Config) -> Verdict:  # noqa: ARG001
