@@ -130,6 +130,11 @@ def require_fit(sequence: SequenceConfig, target: TargetSpec, features: tuple[Fe
             "target.kind: missing beside input.sequence, where it says what is predicted of a sequence; expected "
             "label (one for the whole), labels (one for each step), transcript or sequence"
         )
+    if target.missing == "zero" and target.kind != "label":
+        raise ConfigError(
+            f"target.missing: found zero with kind {target.kind}; what is left out of many values cannot be told: "
+            "leave it out or say unknown"
+        )
     if parse_path(target.fields[0]) == parse_path(sequence.field):
         raise ConfigError(
             f"target.fields[0]: {sequence.field!r} holds the frames themselves (input.sequence.field), which would be "

@@ -7,6 +7,7 @@ records of a certain length only.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -60,7 +61,7 @@ class SequenceNames:
         values: Sequence[Any] = answers.value.tolist() if answers.labels is None else answers.labels
         return [
             self._answer(values[start:end][: self._most]) if there else None
-            for start, end, there in zip(bounds[:-1], bounds[1:], known, strict=True)
+            for (start, end), there in zip(itertools.pairwise(bounds), known, strict=True)
         ]
 
     def longest(self) -> tuple[dict[str, Any], Any]:
@@ -106,4 +107,4 @@ class SequenceNames:
 def pieces(scores: SequenceScores) -> list[tuple[list[int], list[float]]]:
     """The numbers and values of each record."""
     bounds, numbers, values = scores.bounds.tolist(), scores.number.tolist(), scores.value.tolist()
-    return [(numbers[start:end], values[start:end]) for start, end in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [(numbers[start:end], values[start:end]) for start, end in itertools.pairwise(bounds)]
