@@ -56,7 +56,7 @@ def one_by_one(learner: Learner, block: Block) -> Predictions:
                 end=block.end[i], event=block.event[i], symbols=[column[i] for column in block.symbols],
                 label=None if block.labels is None else block.labels[i],
             )  # fmt: skip
-        for name in Predictions.__slots__[1:-1]:
+        for name in Predictions.__slots__[1:-2]:
             getattr(predictions, name)[i] = getattr(one, name)[0]
     return predictions
 
