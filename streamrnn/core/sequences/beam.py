@@ -64,7 +64,7 @@ def decode(
         at = to
     if kept == 0:  # the probability of everything is below that of any number
         return 0
-    length = numbers[at, LENGTH]
+    length = int(numbers[at, LENGTH])
     for u in range(length):
         said[u] = symbols[at, u]
     if log_probabilities.shape[0] > 0:
@@ -86,8 +86,8 @@ def find_beginnings(kept: int, symbols: I2, numbers: I2) -> None:
 @jit
 def begins(symbols: I2, numbers: I2, i: int, j: int) -> bool:
     """Whether prefix i and one more symbol is prefix j."""
-    length = numbers[i, LENGTH]
-    alike = length + 1 == numbers[j, LENGTH]
+    length = int(numbers[i, LENGTH])
+    alike: bool = length + 1 == numbers[j, LENGTH]
     for u in range(length if alike else ZERO):
         alike = alike and symbols[i, u] == symbols[j, u]
     return alike
@@ -128,7 +128,8 @@ def added(y: F1, symbol: int, i: int, symbols: I2, scores: F2, numbers: I2) -> f
     """The log-probability of the paths that say a symbol at this step behind prefix i: its newest needs a blank."""
     length = numbers[i, LENGTH]
     again = length > 0 and symbols[i, length - 1] == symbol
-    return scores[i, BLANKS if again else ALL] + y[symbol + 1]
+    score: float = scores[i, BLANKS if again else ALL] + y[symbol + 1]
+    return score
 
 
 @jit
@@ -151,7 +152,7 @@ def insert(blanks: float, others: float, i: int, symbol: int, length: int, found
         place -= 1
     if place == scores.shape[0] or score == NEVER:
         return found
-    grown = min(found + 1, scores.shape[0])
+    grown: int = min(found + 1, scores.shape[0])
     for row in range(grown - 1, place, -1):
         for column in range(SCORES):
             scores[row, column] = scores[row - 1, column]

@@ -35,7 +35,7 @@ NEVER = -math.inf
 @jit
 def steps_needed(labels: I1) -> int:
     """The fewest steps that can say labels (U,): one for each, and a blank between two neighbours that are alike."""
-    needed = labels.shape[0]
+    needed: int = labels.shape[0]
     for u in range(1, labels.shape[0]):
         if labels[u] == labels[u - 1]:
             needed += 1
