@@ -28,14 +28,24 @@ class KernelsBuildHook(BuildHookInterface[Any]):
             return
         sys.path.insert(0, self.root)
         from streamrnn.core import compiled, jit, object_file
+        from streamrnn.core.kinds import FAMILIES
 
         for name in [name for name in os.environ if name.startswith("NUMBA_")]:
             del os.environ[name]  # the builder's own settings
         os.environ["NUMBA_CPU_NAME"] = jit.PINNED_CPU
         self.folder = tempfile.TemporaryDirectory(prefix="streamrnn-kernels-")
-        paths = {dtype: Path(self.folder.name) / object_file.name(dtype) for dtype in ("float32", "float64")}
+        paths = {
+            (dtype, family): Path(self.folder.name) / object_file.name(dtype, family=family)
+            for family in FAMILIES
+            for dtype in ("float32", "float64")
+        }
         with ThreadPoolExecutor() as pool:
-            list(pool.map(compiled.compile_in_child, paths, paths.values()))
+            jobs = [
+                pool.submit(compiled.compile_in_child, dtype, path, family=family)
+                for (dtype, family), path in paths.items()
+            ]
+        for job in jobs:
+            job.result()
         for path in paths.values():
             build_data["force_include"][str(path)] = f"streamrnn/core/objects/{path.name}"
         build_data["pure_python"] = False

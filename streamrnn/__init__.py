@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from streamrnn.learner.block import Block
     from streamrnn.learner.features import Cyclic, FeatureEncoder, Hash, Log1p, Numeric, OneHot, Symbol
     from streamrnn.learner.learner import Learner
+    from streamrnn.learner.model_spec import ModelSpec
     from streamrnn.learner.predictions import Predictions
-    from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec
+    from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, StreamSpec
     from streamrnn.learner.symbols import Symbols, TextSpec
     from streamrnn.learner.target_spec import TargetSpec
     from streamrnn.storage.tensors import load_weights, save_weights

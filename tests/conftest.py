@@ -10,6 +10,7 @@ Examples are the same in every run unless ``HYPOTHESIS_PROFILE=explore`` asks fo
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -80,9 +81,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.collectonly
     if whole and not hasattr(config, "workerinput"):
         from streamrnn.core.compiled import ensure_compiled
+        from streamrnn.core.kinds import FAMILIES
 
         with ThreadPoolExecutor() as pool:
-            list(pool.map(ensure_compiled, ("float32", "float64")))
+            dtypes, families = zip(*itertools.product(("float32", "float64"), FAMILIES), strict=True)
+            list(pool.map(ensure_compiled, dtypes, families))
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ from streamrnn.job.config import Config
 from streamrnn.job.job_file import parse
 from streamrnn.learner import state
 from streamrnn.learner.features import FeatureSpec
-from streamrnn.learner.spec import LearningSpec, ModelSpec
+from streamrnn.learner.model_spec import ModelSpec
+from streamrnn.learner.spec import LearningSpec
 from tests.bench import kernels
 from tests.test_imports import ALLOWED
 

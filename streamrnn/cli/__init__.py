@@ -26,11 +26,12 @@ from __future__ import annotations
 import streamrnn.cli.start  # noqa: F401 - before anything else is looked for on the path
 
 # isort: split
+import itertools
 import json
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 from rich.text import Text
@@ -348,14 +349,16 @@ def warmup(
 
     Takes about half a minute each, more on a busy machine.
     """
-    from streamrnn.core.compiled import is_compiled, kernels, warm_up
+    from streamrnn.core.compiled import Precision as Types
+    from streamrnn.core.compiled import is_compiled, kernels, shown, warm_up
+    from streamrnn.core.kinds import FAMILIES
 
     console = stdout()
-    for precision in ("float32", "float64"):
+    for precision, family in itertools.product(get_args(Types), FAMILIES):
         if dtype not in (precision, Precision.both):
             continue
-        before = is_compiled(precision)
-        with stderr().status(Text(f"{precision}: {'loading' if before else 'compiling'}")):
-            seconds = warm_up(precision)
-        console.print(f"{precision} {'was compiled; loaded' if before else 'compiled'} in {seconds:.1f} s")
-        console.print(Text.assemble("        ", (str(kernels(precision).path), "cyan")), soft_wrap=True)
+        before, called = is_compiled(precision, family), shown(precision, family)
+        with stderr().status(Text(f"{called}: {'loading' if before else 'compiling'}")):
+            seconds = warm_up(precision, family=family)
+        console.print(f"{called} {'was compiled; loaded' if before else 'compiled'} in {seconds:.1f} s")
+        console.print(Text.assemble("        ", (str(kernels(precision, family=family).path), "cyan")), soft_wrap=True)

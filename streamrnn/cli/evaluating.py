@@ -56,7 +56,7 @@ def over_file(
     if timestamp is None and job.input.timestamp.field is None:
         console.print(Text("no --timestamp given: the records are assumed to be one second apart", "yellow"))
     with contextlib.closing(rows), opened(predictions, data) as out, bar, collector.seldom():
-        bar.prepare(job.model.dtype)
+        bar.prepare(job.model.dtype, job.learner_spec().kernels)
         report = evaluate(job, source, limit=limit, progress=bar.update, predictions=out)
     require_targets(job, str(data), report, data_file.fields_of(first))
     return report
@@ -80,7 +80,7 @@ def over_topic(job: Config, limit: int | None, predictions: Path | None, console
     if first is None:
         raise ConfigError(f"input.topic: {topic} holds no record")
     with contextlib.closing(records), opened(predictions) as out, bar, collector.seldom():
-        bar.prepare(job.model.dtype)
+        bar.prepare(job.model.dtype, job.learner_spec().kernels)
         report = evaluate(job, chain([first], records), progress=bar.update, predictions=out)
     require_targets(job, f"topic {topic}", report, data_file.fields_of(first))
     return report

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from streamrnn.broker.kafka_settings import reading_bytes
 from streamrnn.cli.show_symbols import of_set, of_text, remarks_on_memory
+from streamrnn.core.kinds import Family
 from streamrnn.job.config import Config
 from streamrnn.job.job_file import warnings
 from streamrnn.job.sample import Sample
@@ -185,13 +186,13 @@ class EvaluationProgress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._progress.stop()
 
-    def prepare(self, dtype: str) -> None:
+    def prepare(self, dtype: str, family: Family) -> None:
         """Have the kernels ready, and say so if that takes long."""
         from streamrnn.core.compiled import ensure_compiled, is_compiled
 
-        if not is_compiled(dtype):
+        if not is_compiled(dtype, family):
             self._progress.update(self._task, state="compiling: about half a minute, more on a busy machine")
-        ensure_compiled(dtype)
+        ensure_compiled(dtype, family)
         self._progress.update(self._task, description="evaluating", state="")
 
     def passed(self, so_far: int) -> None:

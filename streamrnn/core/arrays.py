@@ -127,6 +127,7 @@ class Model(NamedTuple):
     outputs_in_use: I1 = stored(
         "1", growth="outputs in use"
     )  # of an open set of classes those that came so far; else all
+    average: T1 = stored("average", growth="weights")  # of whole sequences, where asked for: weights that predict
     moment1: T1 = stored("P", growth="tensors")
     moment2: T1 = stored("P", growth="second moments")
     readout: Readout = part(Readout, O="readouts")
@@ -197,14 +198,25 @@ class Streams(NamedTuple):
     event_ms: I2 = stored("E")  # their time
     event_count: I1 = stored(cleared=STREAM)  # events so far
     last_x: F2 = stored("V", blank=nan, cleared=SEQUENCE, growth="last values")  # newest known value of these features
+    # Of a whole sequence that comes in chunks, and is not at its end.
+    frames: I1 = stored(cleared=SEQUENCE)  # how many frames came
+    frame_x: T3 = stored("chunk_steps D")  # standardised, joined to steps
+    frame_rows: I3 = stored("chunk_steps lookups", blank=-1, growth="rows")  # what they look up
+    frame_y: F2 = stored("chunk_steps", blank=nan)  # their labels
+    first_state: T5 = stored("chunk_states L C H", cleared=SEQUENCE)  # what the sequence began with
+    # Of one that is read forwards, what it comes to so far.
+    pooled: F2 = stored("pooled", cleared=SEQUENCE)  # sum of the top layer's states
+    said: I2 = stored("said")  # symbols of the transcript
+    said_value: F2 = stored("said")  # and their probabilities
+    n_said: I1 = stored(cleared=SEQUENCE)
+    newest_output: I1 = stored(cleared=SEQUENCE)  # what the newest step said: the blank, or a symbol
 
 
 class Layer(NamedTuple):
     """One row of the table of layers: a cell, where its weights stand in theta, and its tape over T = k2 steps.
 
-    I is the length of its input vectors: D, or what the layer below hands up. Every layer runs forwards in time: one
-    that runs backwards starts from the window's end and has no state to carry from record to record. Where it is wanted
-    after all, it adds a column ``direction`` (+1 or -1), by which cells go through the steps.
+    I is the length of its input vectors: D, or what the layer below hands up. To its cell every layer runs forwards:
+    one that reads a sequence from its end finds inputs that are turned round (``sequences.trunk``).
     """
 
     cell: int

@@ -3,8 +3,8 @@
 Everybody loads, also the process that had to have the file made: a child process compiles, and this one never does. So
 all processes run the same machine code, whatever they have used Numba for, and Numba need not be imported.
 
-One file per precision serves every cell, loss, optimiser and size: they are switches inside the kernels. An installed
-wheel brings both files along.
+One file per family of kernels and precision serves every cell, loss, optimiser and size: they are switches inside the
+kernels. An installed wheel brings all files along.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any, Literal, NamedTuple
 
 from streamrnn.core import object_file
 from streamrnn.core.jit import ENTRY_POINT, JIT_DISABLED, cpu_features, cpu_target
+from streamrnn.core.kinds import Family
 from streamrnn.errors import StreamrnnError
 from streamrnn.system import child, trusted
 from streamrnn.system.reading import UnusableFileError
@@ -40,11 +41,11 @@ if sys.platform == "linux":
         sys.exit("nobody waits for this any more")
 """
 CHILD = """
-dtype, output = sys.argv[1:]
+family, dtype, output = sys.argv[1:]
 from streamrnn.core import jit
 jit.use_numba(callable_from_python=False)
 from streamrnn.core.emit import write_object
-write_object(dtype, output)
+write_object(family, dtype, output)
 """
 
 _log = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ def _never() -> bool:
 
 
 class Kernels(NamedTuple):
-    """The loaded kernels of one precision, and what made them."""
+    """The loaded kernels of one family and precision, and what made them."""
 
     process: Process
     path: Path
@@ -74,52 +75,53 @@ class Kernels(NamedTuple):
     versions: dict[str, str]
 
 
-_loaded: dict[str, Kernels] = {}
+_loaded: dict[tuple[Family, str], Kernels] = {}
 
 
-def warm_up(dtype: Precision = "float32", cancelled: Cancelled = _never) -> float:
-    """Have the kernels of one precision compiled and loaded, so that no record waits; returns the seconds it took.
+def warm_up(dtype: Precision = "float32", cancelled: Cancelled = _never, family: Family = "steps") -> float:
+    """Have these kernels compiled and loaded, so that no record waits; returns the seconds it took.
 
     Raises CompilationCancelled, with the compiler ended, once ``cancelled`` says so.
     """
     started = time.perf_counter()
     if not JIT_DISABLED:
-        kernels(dtype, cancelled)
+        kernels(dtype, cancelled, family)
     return time.perf_counter() - started
 
 
-def is_compiled(dtype: str) -> bool:
-    """Whether a process would find the kernels of this precision."""
-    return JIT_DISABLED or object_file.find(dtype) is not None
+def is_compiled(dtype: str, family: Family = "steps") -> bool:
+    """Whether a process would find these kernels."""
+    return JIT_DISABLED or object_file.find(dtype, family) is not None
 
 
-def ensure_compiled(dtype: str) -> None:
+def ensure_compiled(dtype: str, family: Family = "steps") -> None:
     """Have the kernels of "float32" or "float64" loaded; does nothing where they are interpreted."""
     if not JIT_DISABLED:
-        kernels(dtype)
+        kernels(dtype, family=family)
 
 
-def kernels(dtype: str, cancelled: Cancelled = _never) -> Kernels:
-    """The kernels of one precision, from their object file; a child process writes that where there is none.
+def kernels(dtype: str, cancelled: Cancelled = _never, family: Family = "steps") -> Kernels:
+    """The kernels of one family and precision, from their object file; a child writes that where there is none.
 
     Raises StreamrnnError where they cannot be compiled or stored, or came with the package and are damaged.
     """
-    if dtype not in _loaded:
-        path = object_file.find(dtype)
+    if (family, dtype) not in _loaded:
+        path = object_file.find(dtype, family)
         content = None if path is None else _intact(path)
         if path is None or content is None:
-            path, content = compile_once(dtype, cancelled)
-        _loaded[dtype] = Kernels(_load(content.data), path, content.digest, content.versions)
-    return _loaded[dtype]
+            path, content = compile_once(dtype, cancelled, family)
+        _loaded[family, dtype] = Kernels(_load(content.data), path, content.digest, content.versions)
+    return _loaded[family, dtype]
 
 
-def build(dtype: str) -> dict[str, str]:
+def build(dtype: str, family: Family = "steps") -> dict[str, str]:
     """What decides the bits of these kernels, the digest of the object that this process runs among it."""
+    sources = object_file.source_digest(family)
     if JIT_DISABLED:
-        return {"core": object_file.source_digest(), "kernels": "interpreted"}
-    loaded = kernels(dtype)
+        return {"core": sources, "kernels": "interpreted"}
+    loaded = kernels(dtype, family=family)
     made_by: dict[str, str] = {name: version for name, version in loaded.versions.items() if name in ("numba", "llvm")}
-    return {"cpu": cpu_target(), "core": object_file.source_digest(), "kernels": loaded.digest, **made_by}
+    return {"cpu": cpu_target(), "core": sources, "kernels": loaded.digest, **made_by}
 
 
 def _intact(path: Path) -> object_file.ObjectFile | None:
@@ -135,23 +137,28 @@ def _intact(path: Path) -> object_file.ObjectFile | None:
         raise StreamrnnError(f"{path} cannot be read: {error}") from error
 
 
-def compile_once(dtype: str, cancelled: Cancelled = _never) -> tuple[Path, object_file.ObjectFile]:
+def compile_once(
+    dtype: str, cancelled: Cancelled = _never, family: Family = "steps"
+) -> tuple[Path, object_file.ObjectFile]:
     """Have the kernels compiled into the cache, unless another process did so meanwhile; returns where, and what.
 
     Where no directory can be kept, they are compiled for this process alone, below a name that nobody can guess.
     """
     directory = object_file.writable_directory()
     if directory is None:
-        return _compile_for_now(dtype, cancelled)
-    path = directory / object_file.cached_name(dtype)
+        return _compile_for_now(dtype, cancelled, family)
+    path = directory / object_file.cached_name(dtype, family)
     # Opened for reading, since the file may be another user's; a lock needs no more.
     lock = os.open(f"{path}.lock", os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, object_file.mode())
     try:
         _lock(lock, cancelled)
         content = _intact(path) if path.exists() else None
         if content is None:
-            _log.warning("compiling the %s kernels, once on this machine: half a minute, more when it is busy", dtype)
-            compile_in_child(dtype, path, cancelled)
+            _log.warning(
+                "compiling the %s kernels, once on this machine: half a minute, more when it is busy",
+                shown(dtype, family),
+            )
+            compile_in_child(dtype, path, cancelled, family)
             content = _intact(path)
     finally:
         os.close(lock)
@@ -160,7 +167,12 @@ def compile_once(dtype: str, cancelled: Cancelled = _never) -> tuple[Path, objec
     return path, content
 
 
-def _compile_for_now(dtype: str, cancelled: Cancelled) -> tuple[Path, object_file.ObjectFile]:
+def shown(dtype: str, family: Family) -> str:
+    """What these kernels are called in a message."""
+    return dtype if family == "steps" else f"{dtype} {family}"
+
+
+def _compile_for_now(dtype: str, cancelled: Cancelled, family: Family) -> tuple[Path, object_file.ObjectFile]:
     """Compile into a directory that is gone afterwards."""
     try:
         scratch = tempfile.TemporaryDirectory(prefix="streamrnn-")
@@ -169,15 +181,15 @@ def _compile_for_now(dtype: str, cancelled: Cancelled) -> tuple[Path, object_fil
             _log.warning(
                 "compiling the %s kernels for this process alone, half a minute, since there is no directory to keep "
                 "them in: name one in STREAMRNN_CACHE_DIR, or install a wheel, which brings them along",
-                dtype,
+                shown(dtype, family),
             )
-            path = Path(scratch.name) / object_file.cached_name(dtype)
-            compile_in_child(dtype, path, cancelled)
+            path = Path(scratch.name) / object_file.cached_name(dtype, family)
+            compile_in_child(dtype, path, cancelled, family)
             return path, object_file.read(path)
     except OSError as error:
         raise StreamrnnError(
-            f"the {dtype} kernels have to be compiled, and no directory to do it in can be used ({error}): name one in "
-            "STREAMRNN_CACHE_DIR, or install a wheel, which brings them along"
+            f"the {shown(dtype, family)} kernels have to be compiled, and no directory to do it in can be used "
+            f"({error}): name one in STREAMRNN_CACHE_DIR, or install a wheel, which brings them along"
         ) from error
 
 
@@ -196,17 +208,17 @@ def _lock(file: int, cancelled: Cancelled) -> None:
             time.sleep(_ASKED_EVERY_S)
 
 
-def compile_in_child(dtype: str, path: Path, cancelled: Cancelled = _never) -> None:
+def compile_in_child(dtype: str, path: Path, cancelled: Cancelled = _never, family: Family = "steps") -> None:
     """Write the object file by a process of its own. Raises StreamrnnError with its last words where that fails.
 
     Hash seed, working directory and the settings of Numba and Python are fixed, so that the same sources give the same
     bytes.
     """
     parent = [str(os.getpid())] if sys.platform == "linux" else []
-    command = child.command(CHILD, [dtype, str(path.absolute()), *parent], before=_OUTLIVES_NOBODY)
+    command = child.command(CHILD, [family, dtype, str(path.absolute()), *parent], before=_OUTLIVES_NOBODY)
     fixed = {"NUMBA_CPU_NAME": cpu_target(), "NUMBA_CPU_FEATURES": cpu_features(), "PYTHONHASHSEED": "0"}
     kept = child.environment(without=("NUMBA_",))
-    failed = f"compiling the {dtype} kernels failed"
+    failed = f"compiling the {shown(dtype, family)} kernels failed"
     run: dict[str, Any] = {"env": kept | fixed, "cwd": path.parent, "stdin": subprocess.DEVNULL, "text": True}
     try:
         started = subprocess.Popen(command, **run, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

@@ -27,6 +27,7 @@ class Count(NamedTuple):
         return f"{self.stem}_{self.cause}" if self.cause else self.stem
 
 
+_UNLEARNED = "Sequences whose answer was known, but from which nothing was learned, and why."
 _DROPPED = "Windows dropped because their loss or their gradient was not finite."
 COUNTS = (
     Count("updates", "Optimiser steps taken."),
@@ -49,6 +50,12 @@ COUNTS = (
     ),
     Count("interval_targets", "Targets that became known where an interval was predicted, each horizon's by itself."),
     Count("interval_hits", "Of these, targets within the outermost interval."),
+    Count("frames", "Frames of whole sequences that were read."),
+    Count("frames_dropped", "Frames beyond max_steps of their sequence, which were not read."),
+    Count("unlearned_sequences", _UNLEARNED, "empty"),
+    Count("unlearned_sequences", _UNLEARNED, "too_long"),
+    Count("unlearned_sequences", _UNLEARNED, "too_many"),
+    Count("unlearned_sequences", _UNLEARNED, "impossible"),
 )
 _INDEX = {count.name: index for index, count in enumerate(COUNTS)}
 UPDATES = _INDEX["updates"]
@@ -68,6 +75,10 @@ UNMATCHED_LABELS = _INDEX["unmatched_labels"]
 LOST_LABELS = _INDEX["lost_labels"]
 INTERVAL_TARGETS = _INDEX["interval_targets"]
 INTERVAL_HITS = _INDEX["interval_hits"]
+FRAMES = _INDEX["frames"]
+FRAMES_DROPPED = _INDEX["frames_dropped"]
+UNLEARNED = _INDEX["unlearned_sequences_empty"]
+"""The first of those that tell why nothing was learned; they stand in the order of ``sequences.reasons``."""
 
 _EVICTED = "Streams whose state was dropped: idle beyond ttl_s, least recently seen for lack of capacity, tombstone."
 EVICTIONS = tuple(Count("evictions", _EVICTED, cause) for cause in ("ttl", "capacity", "tombstone"))

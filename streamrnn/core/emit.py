@@ -28,8 +28,8 @@ from numba.core.base import BaseContext
 from numba.core.registry import cpu_target
 from numba.np.numpy_support import from_dtype
 
-from streamrnn.core.handle import process
 from streamrnn.core.jit import ENTRY_POINT
+from streamrnn.core.kinds import Family
 from streamrnn.core.object_file import ObjectFile, write
 from streamrnn.core.tables import array_at
 
@@ -76,20 +76,31 @@ class StatusOnly(callconv.CPUCallConv):  # type: ignore[misc]
         self._return_errcode_raw(builder, callconv.RETCODE_USEREXC)
 
 
-def write_object(dtype: str, path: str) -> None:
-    """Compile one precision and write its object file. For a process that does nothing else."""
-    write(Path(path), ObjectFile(emit(dtype), versions()))
+def write_object(family: Family, dtype: str, path: str) -> None:
+    """Compile one family in one precision and write its object file. For a process that does nothing else."""
+    write(Path(path), ObjectFile(emit(dtype, family), versions()))
 
 
-def emit(dtype: str) -> bytes:
-    """The object of one precision."""
+def entry_of(family: Family) -> Any:
+    """The kernel that Python calls."""
+    if family == "sequences":
+        from streamrnn.core.sequences.handle import process as of_sequences
+
+        return of_sequences
+    from streamrnn.core.handle import process
+
+    return process
+
+
+def emit(dtype: str, family: Family = "steps") -> bytes:
+    """The object of one family and precision."""
     gc.set_threshold(50_000, 20, 100)
     context = cpu_target.target_context
     context._internal_codegen = generator = Codegen("streamrnn")
     type(context).call_conv = property(StatusOnly)
     table = types.Array(types.int64, 1, "C")
     signature = (types.Array(from_dtype(np.dtype(dtype)), 1, "C"), table, table)
-    entry: Any = process
+    entry = entry_of(family)
     entry.compile(signature)
     (compiled,) = entry.overloads.values()
     module = llvm.parse_assembly(str(generator._create_empty_module("streamrnn")))

@@ -1,4 +1,10 @@
-"""Kinds of record a learner is given, and when a target becomes known; free of imports, so anybody may use them."""
+"""Kinds of record, of knowing a target, and of kernels; free of imports of ours, so anybody may use them."""
+
+from typing import Literal, get_args
+
+Family = Literal["steps", "sequences"]
+"""Kernels that are compiled together: of single steps, or of whole sequences, which build on the former's sources."""
+FAMILIES: tuple[Family, ...] = get_args(Family)
 
 EVENT, LABEL, PREDICT, IMAGINE, CLOSE, FORGET = 0, 1, 2, 3, 4, 5
 """Predict, advance and learn; a late label for an earlier event; predict and change nothing; predict and advance the

@@ -1,9 +1,10 @@
 """The file that holds the kernels' machine code: what it is called, where it is looked for, what is in it.
 
-One file per precision and CPU target. Its name is a digest of what produced it: the sources, and where it was compiled
-on this machine also the versions that compiled it. So a changed source, a new Numba or another CPU target finds no file
-rather than a wrong one, and no time stamp, path or owner matters. A file that came with the package counts whatever
-Numba is installed, since nobody needs Numba to load it.
+One file per family of kernels, precision and CPU target: those that walk over single steps, and those for whole
+sequences, which nobody has to compile who does not use them. Its name is a digest of what produced it: the sources, and
+where it was compiled on this machine also the versions that compiled it. So a changed source, a new Numba or another
+CPU target finds no file rather than a wrong one, and no time stamp, path or owner matters. A file that came with the
+package counts whatever Numba is installed, since nobody needs Numba to load it.
 
 It is looked for in the package, then in ``$STREAMRNN_CACHE_DIR`` or, where that is not set, in the user's cache
 directory. Reading it needs no right to write. Code is loaded, so a file in a cache counts only if nobody but root and
@@ -29,6 +30,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from streamrnn.core.jit import cpu_features, cpu_target
+from streamrnn.core.kinds import Family
 from streamrnn.errors import StreamrnnError
 from streamrnn.system import reading, trusted, writing
 from streamrnn.system.documents import parsed_json
@@ -99,9 +101,11 @@ def mode() -> int:
 
 
 @functools.cache
-def source_digest() -> str:
+def source_digest(family: Family = "steps") -> str:
     """Twelve hex digits over the sources of ``core`` that decide the generated code."""
-    sources = [path for path in sorted(Path(__file__).parent.glob("*.py")) if path.name not in WITHOUT_CODE]
+    folders = ("*.py",) if family == "steps" else ("*.py", f"{family}/*.py")
+    found = [path for pattern in folders for path in sorted(Path(__file__).parent.glob(pattern))]
+    sources = [path for path in found if path.name not in WITHOUT_CODE]
     if not sources:
         raise StreamrnnError(f"{Path(__file__).parent} holds no sources, whose digest tells which kernels are theirs")
     digest = hashlib.sha256()
@@ -110,24 +114,26 @@ def source_digest() -> str:
     return digest.hexdigest()[:12]
 
 
-def name(dtype: str, *versions: str) -> str:
+def name(dtype: str, *versions: str, family: Family = "steps") -> str:
     """What the file is called that these versions make; none for one that comes with the package."""
     machine = (platform.system(), platform.machine(), cpu_target(), cpu_features())
-    decisive = "\0".join((source_digest(), *machine, *versions))
-    return f"{dtype}-{cpu_target()}-{hashlib.sha256(decisive.encode()).hexdigest()[:12]}.kernels"
+    decisive = "\0".join((source_digest(family), *machine, *versions))
+    of = "" if family == "steps" else f"{family}-"
+    return f"{of}{dtype}-{cpu_target()}-{hashlib.sha256(decisive.encode()).hexdigest()[:12]}.kernels"
 
 
-def cached_name(dtype: str) -> str:
+def cached_name(dtype: str, family: Family = "steps") -> str:
     """What the file is called that this machine would compile."""
-    return name(dtype, platform.python_version(), metadata.version("numba"), metadata.version("llvmlite"))
+    versions = (platform.python_version(), metadata.version("numba"), metadata.version("llvmlite"))
+    return name(dtype, *versions, family=family)
 
 
-def find(dtype: str) -> Path | None:
-    """Where the kernels of one precision are; None where they have not been compiled."""
-    if os.access(shipped := SHIPPED / name(dtype), os.R_OK):
+def find(dtype: str, family: Family = "steps") -> Path | None:
+    """Where the kernels of one family and precision are; None where they have not been compiled."""
+    if os.access(shipped := SHIPPED / name(dtype, family=family), os.R_OK):
         return shipped
     with contextlib.suppress(metadata.PackageNotFoundError):
-        cached = cached_name(dtype)
+        cached = cached_name(dtype, family)
         for directory in cache_directories():
             if os.access(directory / cached, os.R_OK) and is_trusted(directory):
                 return directory / cached

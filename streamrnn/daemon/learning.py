@@ -16,7 +16,7 @@ from streamrnn.daemon.metrics import PartitionMetrics
 from streamrnn.daemon.vocabularies import Vocabularies
 from streamrnn.job.job import Job
 from streamrnn.learner import gauges
-from streamrnn.learner.learner import Learner
+from streamrnn.learner.foundation import Foundation
 from streamrnn.learner.predictions import Predictions
 from streamrnn.learner.skill import rivals_of
 
@@ -28,7 +28,7 @@ DT = "inputs.dt"
 class Learning:
     """Shows how one partition's learner learns under one job."""
 
-    def __init__(self, tp: TopicPartition, job: Job, learner: Learner, metrics: PartitionMetrics) -> None:
+    def __init__(self, tp: TopicPartition, job: Job, learner: Foundation, metrics: PartitionMetrics) -> None:
         self._learner, self._metrics = learner, metrics
         self._alarms = DriftAlarms(tp, classes=job.spec.target.classes is not None)
         encoder, fields = job.config.feature_encoder(), job.config.target.fields

@@ -38,7 +38,7 @@ from streamrnn.job.codec.records import Decoded
 from streamrnn.job.job import Job
 from streamrnn.learner.block import Block
 from streamrnn.learner.clock import JUMPS
-from streamrnn.learner.learner import Learner
+from streamrnn.learner.foundation import Foundation
 from streamrnn.learner.lowering import bytes_per_slot
 from streamrnn.learner.predictions import Predictions
 from streamrnn.learner.state import LearnerProgress
@@ -89,7 +89,7 @@ class _Learned(NamedTuple):
 class Partition:
     """A partition whose learner is at ``position`` (the next offset), having been given ``ordinal`` records."""
 
-    def __init__(self, job: Job, tp: TopicPartition, metrics: Metrics, learner: Learner, start: Start) -> None:
+    def __init__(self, job: Job, tp: TopicPartition, metrics: Metrics, learner: Foundation, start: Start) -> None:
         self.job, self.tp, self.learner = job, tp, learner
         self.lineage = start.lineage
         self.position, self.ordinal = start.position, start.ordinal
@@ -204,7 +204,7 @@ class Partition:
         """The client reads on at ``position``: what lay before holds no records (markers, compacted ones)."""
         self.position = max(self.position, position)
 
-    def go_on(self, job: Job, learner: Learner) -> None:
+    def go_on(self, job: Job, learner: Foundation) -> None:
         """Go on from the present position under another job, with the learner that took over."""
         self._show_fields()
         self._learning.end()
@@ -213,7 +213,7 @@ class Partition:
         self._watch_over(learner)
         self.metrics.forget_fields(counted - {field.path for field in self._watch.fields})
 
-    def _watch_over(self, learner: Learner) -> None:
+    def _watch_over(self, learner: Foundation) -> None:
         self._learning = Learning(self.tp, self.job, learner, self.metrics)
         self._watch, self._bytes_per_stream = Watch(self.tp, self.job, learner), bytes_per_slot(learner.spec)
         self.newest, self.traces = NewestPredictions(self.job.encoder.width), Traces(learner.spec)

@@ -15,7 +15,7 @@ from streamrnn.daemon import changeover
 from streamrnn.daemon.mark import BEGAN_WITH, Mark
 from streamrnn.errors import CheckpointError, CorruptCheckpoint
 from streamrnn.job.job import Job
-from streamrnn.learner.learner import Learner
+from streamrnn.learner.foundation import Foundation
 from streamrnn.storage.manifest import Manifest, Progress
 
 _MOST_PARTITIONS = 1 << 31
@@ -26,7 +26,7 @@ class Restored(NamedTuple):
 
     manifest: Manifest
     job: Job
-    learner: Learner
+    learner: Foundation
 
 
 class Restoring:
@@ -70,7 +70,7 @@ class Restoring:
                 return
             _check_between(earlier, progress.position, progress.ordinal)
 
-    def _learner(self, job: Job, manifest: Manifest) -> Learner:
+    def _learner(self, job: Job, manifest: Manifest) -> Foundation:
         """The learner as it was at the checkpoint."""
         checkpoint = self._job.checkpoints(self._tp).load(manifest, of_any_configuration=True)
         learner = job.learner(self._tp)
@@ -102,7 +102,7 @@ def _check_between(earlier: Progress, offset: int, ordinal: int) -> None:
         )
 
 
-def _check_told(progress: Progress, learner: Learner) -> None:
+def _check_told(progress: Progress, learner: Foundation) -> None:
     """Files that each are intact may still not belong together."""
     reached = learner.progress()
     counters = {name: progress.counters.get(name, value) for name, value in reached.counters.items()}

@@ -66,7 +66,7 @@ def run_worker(
         if config.http is not None:
             server = stack.enter_context(_endpoint(config.http, metrics.registry, health, questions))
         try:
-            _log.info("kernels ready after %.1f s", warm_up(config.model.dtype, stop.is_set))
+            _log.info("kernels ready after %.1f s", warm_up(config.model.dtype, stop.is_set, job.spec.kernels))
         except CompilationCancelled:
             return  # there was nothing to finish yet
         metrics.name_build(job.build)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from streamrnn.daemon.metrics import PartitionMetrics
 from streamrnn.job.job import Job
-from streamrnn.learner.learner import Learner
+from streamrnn.learner.foundation import Foundation
 from streamrnn.learner.vocabulary import Vocabulary
 
 
 class Vocabularies:
     """Shows the open sets of one learner by the field whose symbols they hold."""
 
-    def __init__(self, job: Job, learner: Learner, metrics: PartitionMetrics) -> None:
+    def __init__(self, job: Job, learner: Foundation, metrics: PartitionMetrics) -> None:
         self._metrics = metrics
         fields = job.config.feature_encoder().symbol_fields
         sets = dict(zip(fields, learner.vocabularies, strict=True))

@@ -26,7 +26,7 @@ from streamrnn.job.codec.presence import Field, Seen
 from streamrnn.job.codec.records import Decoded
 from streamrnn.job.job import Job
 from streamrnn.learner.block import LABEL
-from streamrnn.learner.learner import Learner
+from streamrnn.learner.foundation import Foundation
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ _LONGEST = 64 * 1024
 class Watch:
     """Watches what one partition's records bring, under one job, from the given state of its learner on."""
 
-    def __init__(self, tp: TopicPartition, job: Job, learner: Learner) -> None:
+    def __init__(self, tp: TopicPartition, job: Job, learner: Foundation) -> None:
         self._tp, self._job, self._learner = tp, job, learner
         self.fields = job.codec.fields
         counters = learner.counters()
@@ -196,7 +196,7 @@ class Watch:
         return None
 
 
-def _had(learner: Learner, job: Job, field: Field, counters: Mapping[str, int]) -> bool:
+def _had(learner: Foundation, job: Job, field: Field, counters: Mapping[str, int]) -> bool:
     """Whether a learner's state shows that the field has come before."""
     path, role = field
     if role == "target":
@@ -214,7 +214,7 @@ def _had(learner: Learner, job: Job, field: Field, counters: Mapping[str, int]) 
     return counters["records_predicted"] > 0
 
 
-def _had_feature(learner: Learner, job: Job, path: str) -> bool:
+def _had_feature(learner: Foundation, job: Job, path: str) -> bool:
     """Of a feature: its columns held something else than what stands there while it is missing."""
     model, at = learner.state().model, 0
     for feature in job.config.features:

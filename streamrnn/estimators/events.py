@@ -26,7 +26,8 @@ from streamrnn.learner.block import EVENT, PREDICT, Block
 from streamrnn.learner.features import FeatureSpec
 from streamrnn.learner.hashing import KNOWN_KEY, Hashing, HashKey, check_of
 from streamrnn.learner.learner import Learner
-from streamrnn.learner.spec import InputSpec, ModelSpec
+from streamrnn.learner.model_spec import ModelSpec
+from streamrnn.learner.spec import InputSpec
 from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.storage.model_file import ModelFile
 

@@ -26,7 +26,8 @@ from streamrnn.estimators.columns import Floats, Integers, is_name
 from streamrnn.estimators.parameters import Natural, checked, field_types, section
 from streamrnn.learner.block import EVENT, PREDICT, Block
 from streamrnn.learner.drawing import draw
-from streamrnn.learner.spec import InputSpec, ModelSpec
+from streamrnn.learner.model_spec import ModelSpec
+from streamrnn.learner.spec import InputSpec
 from streamrnn.learner.symbols import Label, Symbols, TextSpec
 from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.learner.texts import units_of

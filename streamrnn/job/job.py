@@ -18,7 +18,8 @@ from streamrnn.job.codec.records import RecordCodec
 from streamrnn.job.config import Config
 from streamrnn.job.fingerprint import fingerprint
 from streamrnn.job.opening import open_blobs
-from streamrnn.learner.learner import Learner, seed_of
+from streamrnn.learner.foundation import Foundation, seed_of
+from streamrnn.learner.making import new_learner
 from streamrnn.storage.checkpoints import CheckpointStore
 from streamrnn.storage.fingerprints import build_info
 
@@ -39,7 +40,7 @@ class Job:
         self._written_under = written_under
         self.spec = config.learner_spec()
         self.codec = RecordCodec(config)
-        self.encoder = PredictionEncoder(self.spec, config.output.top)
+        self.encoder = PredictionEncoder(self.spec, config.output.top, config.unit)
 
     @cached_property
     def configuration(self) -> dict[str, Any]:
@@ -49,20 +50,20 @@ class Job:
     @cached_property
     def build(self) -> dict[str, str]:
         """What decides the bits besides the configuration; loads the kernels, or has them compiled."""
-        return build_info(**compiled.build(self.config.model.dtype))
+        return build_info(**compiled.build(self.config.model.dtype, self.spec.kernels))
 
     @property
     def rows_at_once(self) -> int:
         """Of how many records predictions are to be held whole at a time: of thousands of classes, or of long texts."""
         text = self.config.input.text
         of_units = MOST_NUMBERS if text is None else MOST_UNITS // text.max_units
-        return max(1, min(MOST_NUMBERS // self.spec.n_outputs, of_units))
+        return max(1, min(MOST_NUMBERS // max(1, self.spec.n_published), of_units))
 
-    def learner(self, tp: TopicPartition) -> Learner:
+    def learner(self, tp: TopicPartition) -> Foundation:
         """A new learner for one partition, to be restored from a checkpoint."""
-        return Learner(self.spec, seed_of(self.config.job, tp.topic, tp.partition))
+        return new_learner(self.spec, seed_of(self.config.job, tp.topic, tp.partition))
 
-    def first_learner(self, tp: TopicPartition) -> Learner:
+    def first_learner(self, tp: TopicPartition) -> Foundation:
         """The learner a partition without checkpoints begins with: blank, or what ``model.warm_start`` names.
 
         Raises ConfigError when that file cannot be used.

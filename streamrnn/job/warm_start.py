@@ -23,8 +23,8 @@ from streamrnn.job import trained
 from streamrnn.job.compatibility import misfits
 from streamrnn.job.config import Config
 from streamrnn.job.opening import open_blobs
+from streamrnn.learner.foundation import Foundation
 from streamrnn.learner.growth import carry_over
-from streamrnn.learner.learner import Learner
 from streamrnn.learner.next_symbol import meant_for
 from streamrnn.learner.state import LearnerState
 from streamrnn.storage.checkpoints import manifests_of
@@ -81,7 +81,7 @@ def begun_with(fingerprint: Mapping[str, Any]) -> str | None:
     return told.get("sha256") if isinstance(told, dict) else None
 
 
-def begin(config: Config, learner: Learner, fingerprint: Mapping[str, Any]) -> None:
+def begin(config: Config, learner: Foundation, fingerprint: Mapping[str, Any]) -> None:
     """Fill a new learner from what is named there, which must be what the job's ``fingerprint`` tells.
 
     Raises ConfigError when it is missing, damaged, another one by now or of a model that does not fit.

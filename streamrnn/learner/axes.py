@@ -17,6 +17,7 @@ from streamrnn.core import counts, reach, rls, surprise
 from streamrnn.core.arrays import Plan
 from streamrnn.core.cells import CELLS, GATES
 from streamrnn.core.layout import Layout
+from streamrnn.core.sequences.layout import SequenceLayout
 from streamrnn.learner.spec import LAST, LearnerSpec
 from streamrnn.learner.symbols import OTHER
 
@@ -43,7 +44,7 @@ class Network(NamedTuple):
     """What the length of an axis follows from."""
 
     spec: LearnerSpec
-    layout: Layout
+    layout: Layout | SequenceLayout
     plan: Plan
 
 
@@ -62,7 +63,24 @@ BEHIND: Literal["behind"] = "behind"
 
 
 def _columns(spec: LearnerSpec) -> int:
+    if spec.sequence is not None:
+        return spec.n_targets
     return 1 if spec.target.classes is not None else spec.target.horizon * spec.n_targets
+
+
+def _decoder_rows(spec: LearnerSpec) -> int:
+    """Rows that the symbol before is to a decoder."""
+    return spec.n_classes if spec.target.kind == "sequence" else 0
+
+
+def _in_chunks(spec: LearnerSpec) -> int:
+    """1 = sequences come in chunks."""
+    return int(spec.sequence is not None and spec.sequence.chunks)
+
+
+def _so_far(spec: LearnerSpec, kind: str) -> int:
+    """1 = of a sequence of this kind something is said before its end."""
+    return _in_chunks(spec) if spec.model.direction == "forward" and spec.target.kind == kind else 0
 
 
 def _remembered(spec: LearnerSpec) -> int:
@@ -92,11 +110,19 @@ def input_places(move: Move) -> Places:
             kind, field = divmod(k, old.n_targets)
             places.append(first + kind * new.n_targets + field)
         places.extend(first + new.n_previous + f for f in range(old.n_targets))
+    if old.sequence is not None:  # of each frame of a step
+        places = [at * new.n_features + place for at in range(old.sequence.stack) for place in places]
     # A network without any inputs has one column of zeros.
     return np.array(places if places or not old.n_multiplied else [0], np.int64)
 
 
 def row_places(move: Move) -> Places:
+    """Of each row that inputs look up, and then of each that a decoder does, a class each."""
+    decoder = range(move.new.n_looked_up, move.new.n_looked_up + _decoder_rows(move.old))
+    return np.concatenate([symbol_places(move), np.array(decoder, np.int64)])
+
+
+def symbol_places(move: Move) -> Places:
     """Of each row that inputs look up: the symbols of each input, previous classes, "known"."""
     places: list[int] = []
     for first, before, _, _ in _sets(move):
@@ -158,6 +184,24 @@ def gate_places(move: Move) -> Places:
     return np.concatenate([gate * move.new.model.hidden_size + units for gate in range(gates)])
 
 
+def units_in_turn(move: Move, times: int) -> Places:
+    """Of each unit of several runs of a layer's units, one behind the other."""
+    units = np.arange(move.old.model.hidden_size)
+    return np.concatenate([k * move.new.model.hidden_size + units for k in range(times)])
+
+
+def tensor_places(kind: str, move: Move) -> Places | None:
+    """Of each row or column of a tensor of weights, by what it stands for (``core.sequences.layout.Axes``).
+
+    None: they stay where they are, and new ones come behind them.
+    """
+    both = 2 if move.old.model.direction == "both" else 1
+    if kind in ("gates", "inputs", "rows"):
+        return {"gates": gate_places, "inputs": input_places, "rows": symbol_places}[kind](move)
+    runs = {"units": 1, "encoded": both, "pooled": 2 * both}
+    return units_in_turn(move, runs[kind]) if kind in runs else None
+
+
 def last_places(move: Move) -> list[tuple[int, int]]:
     """Of each feature whose last value is kept in both: where it stands in the old learner, and where in the new."""
     now = {column: place for place, column in enumerate(last_columns(move.new))}
@@ -172,11 +216,14 @@ def last_columns(spec: LearnerSpec) -> list[int]:
 
 AXES: Mapping[str, Axis] = {
     "P": Axis("parameters", lambda of: of.layout.size),
+    "average": Axis("parameters that predict", lambda of: of.layout.size if of.spec.learning.average else 0),
     "L": Axis("layers", lambda of: of.layout.num_layers),
     "C": Axis("vectors per layer state", lambda of: of.layout.state_count),
     "H": Axis("hidden units", lambda of: of.layout.hidden_size, BEHIND),
     "D": Axis("inputs of the network that are multiplied", lambda of: of.layout.n_inputs, input_places),
-    "W": Axis("rows that inputs look up", lambda of: of.layout.n_rows, row_places),
+    "W": Axis(
+        "rows that inputs look up, and then a decoder", lambda of: of.layout.n_rows + _decoder_rows(of.spec), row_places
+    ),
     "lookups": Axis("rows that a step looks up", lambda of: of.spec.n_lookups),
     "surprises": Axis("newest surprises", lambda of: surprise.NEWEST if of.spec.n_classes else 0),
     "own_surprises": Axis("newest surprises of a stream", lambda of: surprise.NEWEST_OWN if of.spec.n_classes else 0),
@@ -209,6 +256,17 @@ AXES: Mapping[str, Axis] = {
     "experts": Axis("experts of the RLS readout", lambda _: rls.EXPERTS),
     "counts": Axis("counts", lambda _: len(counts.COUNTS)),
     "gauges": Axis("gauges", lambda _: len(counts.GAUGES)),
+    "chunk_steps": Axis(
+        "steps of a sequence that comes in chunks",
+        lambda of: of.spec.sequence.max_steps if of.spec.sequence and of.spec.sequence.chunks else 0,
+        BEHIND,
+    ),
+    "chunk_states": Axis(
+        "states that such a sequence began with",
+        lambda of: _in_chunks(of.spec) if of.spec.sequence and of.spec.sequence.carry else 0,
+    ),
+    "pooled": Axis("units of the sum so far", lambda of: _so_far(of.spec, "label") * of.layout.hidden_size, BEHIND),
+    "said": Axis("symbols so far", lambda of: _so_far(of.spec, "transcript") * of.spec.target.max_symbols, BEHIND),
     "reach": Axis("steps back to which gradients are followed", lambda of: reach.entries(of.plan.k2), reach_places),
 }
 

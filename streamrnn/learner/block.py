@@ -14,10 +14,70 @@ import numpy.typing as npt
 
 from streamrnn.core.kinds import EVENT, FORGET, LABEL, PREDICT
 
-__all__ = ["EVENT", "FORGET", "LABEL", "PREDICT", "Block"]
+__all__ = ["EVENT", "FORGET", "LABEL", "PREDICT", "Answers", "Block", "Frames"]
 
 Units = bytes | Sequence[str]
 """The units of a text: its bytes, its characters (a string is a sequence of them) or its words."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frames:
+    """The frames of n records that are sequences, or chunks of them.
+
+    Attributes
+    ----------
+    bounds : int64 [n + 1]
+        Record i has the frames from ``bounds[i]`` to ``bounds[i + 1]``.
+    x : float64 [frames, n_features]
+        Encoded features, NaN = missing.
+    symbols
+        Per input that is a symbol: the symbol's text per frame, None = missing.
+    """
+
+    bounds: npt.NDArray[np.int64]
+    x: npt.NDArray[np.float64]
+    symbols: tuple[list[str | None], ...] = ()
+
+    def rows(self, rows: slice) -> Frames:
+        """Those of some of the records."""
+        bounds, inner = _cut(self.bounds, rows)
+        return Frames(bounds, self.x[inner], tuple(column[inner] for column in self.symbols))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """What n sequences turn out to be: a label for each step, a transcript, another sequence.
+
+    Attributes
+    ----------
+    bounds : int64 [n + 1]
+        That of record i goes from ``bounds[i]`` to ``bounds[i + 1]``.
+    value : float64 [elements]
+        Numbers of classes, or numbers; NaN = unknown.
+    known : bool [n]
+        Whether it is known; what is known may be empty.
+    labels
+        Where the set of classes is open: the class's text per element, None = unknown; ``value`` is written by the
+        learner then.
+    """
+
+    bounds: npt.NDArray[np.int64]
+    value: npt.NDArray[np.float64]
+    known: npt.NDArray[np.bool_]
+    labels: list[str | None] | None = None
+
+    def rows(self, rows: slice) -> Answers:
+        """Those of some of the records."""
+        bounds, inner = _cut(self.bounds, rows)
+        labels = None if self.labels is None else self.labels[inner]
+        return Answers(bounds, self.value[inner], self.known[rows], labels)
+
+
+def _cut(bounds: npt.NDArray[np.int64], rows: slice) -> tuple[npt.NDArray[np.int64], slice]:
+    """Bounds of some of the records, and where their elements stand."""
+    start, stop, _ = rows.indices(len(bounds) - 1)
+    inner = bounds[start : max(start, stop) + 1]
+    return inner - inner[0], slice(int(inner[0]), int(inner[-1]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +108,9 @@ class Block:
         learner then.
     texts
         Where records are texts: each one's units, as bytes, or as text by character or by word.
+    frames, answers
+        Where records are whole sequences: their frames (``x`` is [n, 0] then), and what they turn out to be, unless
+        that is one label, which stands in ``y`` or ``labels``.
     """
 
     keys: list[bytes]
@@ -60,6 +123,8 @@ class Block:
     symbols: tuple[list[str | None], ...] = ()
     labels: list[str | None] | None = None
     texts: list[Units] | None = None
+    frames: Frames | None = None
+    answers: Answers | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -72,6 +137,8 @@ class Block:
             symbols=tuple(column[rows] for column in self.symbols),
             labels=None if self.labels is None else self.labels[rows],
             texts=None if self.texts is None else self.texts[rows],
+            frames=None if self.frames is None else self.frames.rows(rows),
+            answers=None if self.answers is None else self.answers.rows(rows),
         )  # fmt: skip
 
     @classmethod

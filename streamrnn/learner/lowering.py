@@ -21,6 +21,8 @@ from streamrnn.core.losses import CROSS_ENTROPIES, QUANTILE, REGRESSION_LOSSES
 from streamrnn.core.optim import OPTIMIZERS
 from streamrnn.core.rules import RULES
 from streamrnn.core.schedules import SCHEDULES
+from streamrnn.core.sequences.kinds import KINDS
+from streamrnn.core.sequences.layout import SequenceLayout
 from streamrnn.core.workspace import zeros_scratch
 from streamrnn.learner.axes import AXES, Network, last_columns
 from streamrnn.learner.room import INDEX_BYTES
@@ -32,8 +34,10 @@ CLIP_NORMS = {"cross_entropy": 5.0}
 """... and the loss is not one of these."""
 
 
-def layout_of(spec: LearnerSpec) -> Layout:
+def layout_of(spec: LearnerSpec) -> Layout | SequenceLayout:
     """The tensors of the network a specification describes. The RLS readout is not among them."""
+    if spec.sequence is not None:
+        return _layout_of_sequences(spec)
     return Layout(
         cell=CELLS[spec.model.cell],
         n_inputs=spec.n_multiplied,
@@ -41,6 +45,24 @@ def layout_of(spec: LearnerSpec) -> Layout:
         num_layers=spec.model.num_layers,
         n_outputs=0 if spec.n_regressors else spec.n_outputs,
         n_rows=spec.n_looked_up,
+    )
+
+
+def _layout_of_sequences(spec: LearnerSpec) -> SequenceLayout:
+    assert spec.target.kind is not None
+    decoder = spec.target.kind == "sequence"
+    return SequenceLayout(
+        cell=CELLS[spec.model.cell],
+        n_inputs=spec.n_multiplied,
+        hidden_size=spec.model.hidden_size,
+        num_layers=spec.model.num_layers,
+        n_outputs=spec.n_outputs,
+        n_rows=spec.n_looked_up,
+        directions=2 if spec.model.direction == "both" else 1,
+        kind=KINDS[spec.target.kind],
+        n_decoder_inputs=int(decoder and spec.target.says_numbers),
+        n_decoder_rows=spec.n_classes if decoder else 0,
+        attention=decoder and spec.model.attention,
     )
 
 
@@ -181,10 +203,17 @@ def new_model(spec: LearnerSpec, theta: npt.NDArray[Any]) -> arrays.Model:
     """A model that has learned nothing, with the weights theta (P,)."""
     model = allocate(arrays.Model, sizes_of(spec), dtype_of(spec))._replace(theta=theta)
     # Of an open set "other" is there from the beginning, and where texts have one, their end.
-    reserved = 1 + int(spec.text is not None and spec.text.mark_end)
-    model.outputs_in_use[0] = reserved if spec.target.is_open else spec.n_outputs
+    reserved = 1 + int(spec.has_end_symbol)
+    model.outputs_in_use[0] = reserved if spec.target.is_open else outputs_of_classes(spec)
+    if spec.learning.average is not None:
+        model.average[...] = theta
     rls.start(model.readout, spec.model.rls_prior, plan_of(spec).newest_at)
     return model
+
+
+def outputs_of_classes(spec: LearnerSpec) -> int:
+    """The outputs but for the blank of a transcript, which stands before them and is none of its classes."""
+    return spec.n_classes if spec.target.kind == "transcript" else spec.n_outputs
 
 
 def new_streams(spec: LearnerSpec) -> arrays.Streams:

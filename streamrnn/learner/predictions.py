@@ -39,6 +39,52 @@ class TextScores:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class SequenceScores:
+    """What is said of n records that are whole sequences, beyond one label, and how wrong it was.
+
+    Attributes
+    ----------
+    bounds : int64 [n + 1]
+        Of record i the elements from ``bounds[i]`` to ``bounds[i + 1]`` are said: a class for each step, the symbols of
+        a transcript or another sequence, or numbers. Of one label there are none.
+    number : int64 [elements]
+        The class or symbol; 0 where numbers are said.
+    value : float64 [elements]
+        Its probability, or the number.
+    wrong, length : float64 [n]
+        How much of it was wrong (steps, edits, or the sum of absolute errors), of how many known steps, true symbols or
+        numbers; NaN = not scored.
+    reason : uint8 [n]
+        Why nothing was learned (``core.sequences.reasons``).
+    complete : bool [n]
+        Whether the sequence ends with this record.
+    """
+
+    bounds: npt.NDArray[np.int64]
+    number: npt.NDArray[np.int64]
+    value: npt.NDArray[np.float64]
+    wrong: npt.NDArray[np.float64]
+    length: npt.NDArray[np.float64]
+    reason: npt.NDArray[np.uint8]
+    complete: npt.NDArray[np.bool_]
+
+    @classmethod
+    def joined(cls, parts: Sequence[SequenceScores]) -> SequenceScores:
+        """The same of consecutive blocks."""
+        lengths = np.concatenate([np.zeros(1, np.int64), *(np.diff(part.bounds) for part in parts)])
+        rest = [name for name in cls.__slots__ if name != "bounds"]
+        joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in rest}
+        return cls(bounds=np.cumsum(lengths), **joined)
+
+    def digest(self, value: npt.NDArray[np.float64], before: int) -> int:
+        """CRC-32 over what is said, record by record; ``value`` are the predictions [n, n_published]."""
+        for i, (start, end) in enumerate(itertools.pairwise(self.bounds.tolist())):
+            for said in (value[i], self.number[start:end], self.value[start:end]):
+                before = zlib.crc32(said.data, before)
+        return before
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Predictions:
     """What the learner says about a block of n records.
 
@@ -67,6 +113,9 @@ class Predictions:
     texts
         Where records are texts, their units; else None. ``value`` is of the symbol that comes next then, ``updates``
         and ``grad_norm`` are the newest, and the others means over the text's units.
+    sequences
+        Where records are whole sequences, what is said of them; else None. ``value`` is of one label then, and has no
+        columns where it is not one label that is predicted.
     """
 
     value: npt.NDArray[np.float64]
@@ -79,20 +128,28 @@ class Predictions:
     rank: npt.NDArray[np.float64]
     delay: npt.NDArray[np.float64]
     texts: TextScores | None = None
+    sequences: SequenceScores | None = None
 
     @classmethod
     def joined(cls, parts: Sequence[Predictions]) -> Predictions:
         """What is said about consecutive blocks as what is said about all their records."""
-        arrays = [name for name in cls.__slots__ if name != "texts"]
+        arrays = [name for name in cls.__slots__ if name not in ("texts", "sequences")]
         texts = [part.texts for part in parts if part.texts is not None]
+        sequences = [part.sequences for part in parts if part.sequences is not None]
         joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays}
-        return cls(**joined, texts=TextScores.joined(texts) if texts else None)
+        return cls(
+            **joined,
+            texts=TextScores.joined(texts) if texts else None,
+            sequences=SequenceScores.joined(sequences) if sequences else None,
+        )
 
     def digest(self, before: int) -> int:
         """CRC-32 over the values, and the losses of texts, of all records so far; ``before`` is that of those before.
 
         Record by record, so that it does not tell how the log was cut.
         """
+        if self.sequences is not None:
+            return self.sequences.digest(self.value, before)
         if self.texts is None:
             return zlib.crc32(self.value.data, before)
         bounds, loss = self.texts.bounds.tolist(), self.texts.loss

@@ -209,15 +209,21 @@ def require_fit(block: Block, spec: LearnerSpec, classes: Vocabulary | None) -> 
         require_classes(block.y, classes)
 
 
+def require_symbols_of(name: str, symbols: Sequence[Sequence[object]], spec: LearnerSpec, n: int) -> None:
+    """Raise ValueError unless there is a column of n symbols for each input that is one."""
+    if len(symbols) != len(spec.symbols):
+        raise ValueError(
+            f"{name} has {len(symbols)} columns, expected {len(spec.symbols)}: one for each input that is a symbol"
+        )
+    for i, column in enumerate(symbols):
+        if len(column) != n:
+            raise ValueError(f"{name}[{i}] has {len(column)} rows, expected {n}")
+
+
 def require_symbols(block: Block, spec: LearnerSpec) -> None:
     """Raise ValueError where symbols, classes or texts are not those that a learner of ``spec`` takes."""
-    if len(block.symbols) != len(spec.symbols):
-        raise ValueError(
-            f"block.symbols has {len(block.symbols)} columns, expected {len(spec.symbols)}: one for each input that is "
-            "a symbol"
-        )
+    require_symbols_of("block.symbols", block.symbols, spec, len(block))
     columns: dict[str, Sequence[object] | None] = {"labels": block.labels, "texts": block.texts}
-    columns |= {f"symbols[{i}]": column for i, column in enumerate(block.symbols)}
     for name, column in columns.items():
         if column is not None and len(column) != len(block):
             raise ValueError(f"block.{name} has {len(column)} rows, expected one for each of the {len(block)} keys")

@@ -13,6 +13,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from streamrnn.core.kinds import Family
+from streamrnn.learner.model_spec import ModelSpec
+from streamrnn.learner.sequence_spec import SequenceSpec
 from streamrnn.learner.sound import (
     LARGEST_GROWTH,
     LARGEST_ROOTS,
@@ -27,87 +30,13 @@ from streamrnn.learner.target_spec import TargetSpec
 
 
 class RuleError(ValueError):
-    """Fields of several sections do not go together. ``field`` is the one to change, without its section."""
+    """Fields of several sections do not go together. ``field`` is the one to change, without its ``section``."""
 
     def __init__(self, section: str, field: str, reason: str) -> None:
         super().__init__(f"{section}.{field}: {reason}")
+        self.section = section
         self.field = field
         self.reason = reason
-
-
-_LOSSES = {
-    "linear": ("squared", "absolute", "huber", "quantile"),
-    "rls": ("squared",),
-    "softmax": ("cross_entropy",),
-    "logistic": ("cross_entropy",),
-}
-
-
-class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The network: recurrent trunk, readout and loss.
-
-    ``readout="linear"`` is regression and takes the losses squared, absolute, huber and quantile; ``rls`` is regression
-    by recursive least squares on the state, the inputs and the ``lags`` newest known targets, with squared loss;
-    ``softmax`` (any number of classes) and ``logistic`` (two classes, one output) take cross_entropy. ``loss=None`` is
-    the readout's own: squared or cross_entropy.
-    """
-
-    cell: Annotated[Literal["rnn", "lstm", "gru"], Meta(description="Recurrent cell.")] = "lstm"
-    hidden_size: Annotated[int, Meta(ge=1, le=4096, description="Units per layer.")] = 32
-    num_layers: Annotated[int, Meta(ge=1, le=16, description="Stacked layers.")] = 1
-    memory: Annotated[
-        Literal["auto"] | Annotated[int, Meta(ge=2, le=1_000_000)] | None,
-        Meta(
-            description="With cell lstm or gru: steps over which half of the units remember before anything was "
-            "learned, for what matters tens of steps later; auto: k2; null: gates begin as they are."
-        ),
-    ] = None
-    dtype: Annotated[Literal["float32", "float64"], Meta(description="Precision of weights and states.")] = "float32"
-    readout: Annotated[
-        Literal["linear", "rls", "softmax", "logistic"],
-        Meta(description="linear and rls predict numbers, softmax classes, logistic one of two classes."),
-    ] = "linear"
-    loss: Annotated[
-        Literal["squared", "absolute", "huber", "quantile", "cross_entropy"] | None,
-        Meta(description="null: squared for linear and rls, cross_entropy for softmax and logistic."),
-    ] = None
-    huber_delta: Annotated[
-        PositiveFloat, Meta(description="With loss huber: where it turns from squared to absolute, in scaled units.")
-    ] = 1.0
-    quantiles: Annotated[
-        tuple[UnitInterval, ...],
-        Meta(min_length=1, max_length=64, description="With loss quantile: the levels, increasing."),
-    ] = (0.05, 0.5, 0.95)
-    lags: Annotated[
-        int, Meta(ge=0, le=1024, description="With readout rls: newest known targets of the stream it sees.")
-    ] = 20
-    rls_forgetting: Annotated[
-        float,
-        Meta(gt=0, le=1, description="With readout rls: what an older target still weighs after each newer one."),
-    ] = 0.9995
-    rls_prior: Annotated[
-        PositiveFloat,
-        Meta(description="With readout rls: variance of its weights before anything was learned, in scaled units."),
-    ] = 0.1
-
-    def __post_init__(self) -> None:
-        allowed = _LOSSES[self.readout]
-        if self.loss is not None and self.loss not in allowed:
-            raise ValueError(
-                f"loss: {self.loss!r} does not go with readout {self.readout!r}; allowed: {', '.join(allowed)}"
-            )
-        if list(self.quantiles) != sorted(set(self.quantiles)):
-            raise ValueError(f"quantiles: must increase strictly, got {list(self.quantiles)}")
-
-    @property
-    def effective_loss(self) -> str:
-        """The loss in force: the one given, or the readout's own."""
-        return self.loss or _LOSSES[self.readout][0]
-
-    @property
-    def classifies(self) -> bool:
-        """Whether the readout gives probabilities of classes."""
-        return self.readout in {"softmax", "logistic"}
 
 
 class LearningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -141,6 +70,13 @@ class LearningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         float,
         Meta(ge=0, le=1, description="With such a schedule: the share of lr below which the rate does not fall."),
     ] = 0.0
+    average: Annotated[
+        UnitInterval | None,
+        Meta(
+            description="With input.sequence: predictions are made with an exponential average of the weights, which "
+            "keeps this share of the old ones at each optimiser step (less at the beginning); null: with the newest.",
+        ),
+    ] = None
     clip_norm: Annotated[
         Literal["auto"] | PositiveFloat | None,
         Meta(
@@ -247,7 +183,8 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     flags those which are 0/1 or already bounded and are therefore not standardised; ``missing`` says what each counts
     as where it is missing (the mean of an indicator being 0), by default all as their mean. ``symbols`` are the sets
     that the inputs looked up by index are of. ``has_end`` says that records may carry an end-of-sequence mark.
-    ``text``: records are texts, whose units are the target; each is a step."""
+    ``text``: records are texts, whose units are the target; each is a step. ``sequence``: records are whole sequences,
+    and ``target.kind`` says what is predicted of one."""
 
     n_features: Annotated[int, Meta(ge=0)]
     target: TargetSpec
@@ -256,6 +193,7 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     symbols: tuple[Symbols, ...] = ()
     has_end: bool = False
     text: TextSpec | None = None
+    sequence: SequenceSpec | None = None
     model: ModelSpec = ModelSpec()
     learning: LearningSpec = LearningSpec()
     streams: StreamSpec = StreamSpec()
@@ -279,6 +217,7 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             found = "an open set" if self.target.is_open else str(self.n_classes)
             raise RuleError("target", "classes", f"readout 'logistic' needs exactly 2, got {found}")
         self._require_text()
+        self._require_sequence()
         horizon, k1, k2 = self.target.horizon, self.learning.k1, self.learning.k2
         # A step is sure to be in the next window, whenever that comes, only while it is k2 - k1 steps old.
         if self.target.known == "forecast" and horizon > k2 - k1:
@@ -336,6 +275,39 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             expected = "bytes: true with unit: byte, and with it alone"
             raise RuleError("target", "classes", f"found {found} with text.unit: {unit}; expected {expected}")
 
+    def _require_sequence(self) -> None:
+        sequence, target, model = self.sequence, self.target, self.model
+        if (sequence is None) != (target.kind is None):
+            where = "single steps, of which there is nothing else to say" if sequence is None else "whole sequences"
+            raise RuleError("target", "kind", f"found {target.kind} where records are {where}")
+        if sequence is None:
+            for section, field, given in (
+                ("model", "direction", model.direction != "forward"),
+                ("learning", "average", self.learning.average is not None),
+            ):
+                if given:
+                    raise RuleError(section, field, "goes with whole sequences; records are single steps here")
+            return
+        if self.text is not None:
+            raise RuleError("target", "kind", "a record is a text or a sequence of frames, not both")
+        if self.inputs.dt or self.inputs.previous_target:
+            raise RuleError("inputs", "dt", "of a whole sequence nothing is derived from the stream's past; say false")
+        if model.readout == "rls":
+            raise RuleError("model", "readout", "rls goes with single steps; a whole sequence has linear or softmax")
+        if model.readout == "logistic" and target.kind not in ("label", "labels"):
+            raise RuleError("model", "readout", f"logistic goes with kind label or labels, not with {target.kind}")
+        if model.effective_loss == "quantile" and target.kind != "label":
+            raise RuleError("model", "loss", f"quantile goes with kind label, not with {target.kind}")
+        if sequence.carry and model.direction == "both":
+            raise RuleError("model", "direction", "with carry a state goes on to what comes next: forward only")
+        if sequence.chunks != self.has_end:
+            raise RuleError("sequence", "chunks", "chunks go up to an end mark, so both or none")
+        if sequence.stack > 1 and (self.symbols or target.kind == "labels"):
+            found = "inputs are symbols" if self.symbols else "each frame has a label"
+            raise RuleError("sequence", "stack", f"found {sequence.stack} where {found}; expected 1")
+        if sequence.normalise == "sequence" and sequence.chunks and model.direction == "forward":
+            raise RuleError("sequence", "normalise", "what is said so far cannot know the whole sequence; say running")
+
     @property
     def n_inputs(self) -> int:
         """Columns of ``weight_ih``: D that are multiplied, then V that are looked up."""
@@ -344,8 +316,11 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     @property
     def n_multiplied(self) -> int:
         """D: features, dt, previous target where it is a number (with a baseline also its last change) and flags that
-        it is known. One column of zeros where the network would have no input at all."""
+        it is known. One column of zeros where the network would have no input at all. Of a sequence, the features of
+        all frames of a step."""
         n = self.n_features + int(self.inputs.dt)
+        if self.sequence is not None:
+            n *= self.sequence.stack
         if self.inputs.previous_target and self.target.classes is None:
             n += self.n_previous + self.n_targets
         return max(n, 0 if self.n_looked_up else 1)
@@ -390,7 +365,12 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """Classes, of texts with their end; 0 where numbers are predicted."""
         if self.target.symbols is None:
             return 0
-        return self.target.symbols.size + (1 if self.text is not None and self.text.mark_end else 0)
+        return self.target.symbols.size + int(self.has_end_symbol)
+
+    @property
+    def has_end_symbol(self) -> bool:
+        """Whether the end of what is predicted is a symbol, too: of texts, and of sequences of symbols."""
+        return (self.text is not None and self.text.mark_end) or self.target.kind == "sequence"
 
     @property
     def n_regressors(self) -> int:
@@ -406,8 +386,22 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     @property
     def n_outputs(self) -> int:
-        """Columns of a prediction: classes; or quantile levels within targets within horizons (last runs fastest)."""
+        """Outputs of the network: classes, of transcripts with the blank before them; or quantile levels within targets
+        within horizons (last runs fastest), of a sequence of numbers one for the next."""
         if self.target.classes is not None:
-            return 1 if self.model.readout == "logistic" else self.n_classes
+            blank = int(self.target.kind == "transcript")
+            return 1 if self.model.readout == "logistic" else self.n_classes + blank
+        if self.target.says_numbers:
+            return 1
         levels = len(self.model.quantiles) if self.model.effective_loss == "quantile" else 1
         return self.target.horizon * len(self.target.fields) * levels
+
+    @property
+    def kernels(self) -> Family:
+        """The kernels that it is computed by."""
+        return "steps" if self.sequence is None else "sequences"
+
+    @property
+    def n_published(self) -> int:
+        """Columns of a prediction: the outputs, but where several things are said of a sequence none."""
+        return self.n_outputs if self.target.kind in (None, "label") else 0

@@ -21,7 +21,7 @@ class TargetSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     record of the same stream whose ``label_field`` repeats the event's ``event_field`` and which carries the target
     fields; predictions of the last ``label_memory`` events of a stream are kept for scoring.
     ``classes`` lists the values a class field may take (softmax, logistic), or is a set of symbols; leave it out for
-    numbers.
+    numbers. ``kind`` goes with whole sequences and says what is predicted of one.
     """
 
     fields: Annotated[
@@ -31,7 +31,26 @@ class TargetSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Literal["record", "forecast", "label"],
         Meta(description="record: in the record itself; forecast: the stream's own future; label: a later record."),
     ] = "record"
-    horizon: Annotated[PositiveInt, Meta(description="With known forecast: how many next values.")] = 1
+    kind: Annotated[
+        Literal["label", "labels", "transcript", "sequence"] | None,
+        Meta(
+            description="With input.sequence: label: one class or number for the whole sequence; labels: one for each "
+            "step; transcript: symbols without alignment (CTC); sequence: symbols or numbers of another length. null: "
+            "records are single steps."
+        ),
+    ] = None
+    max_symbols: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000,
+            description="With kind transcript or sequence: most symbols; a longer answer is not learned.",
+        ),
+    ] = 100
+    horizon: Annotated[
+        PositiveInt,
+        Meta(description="With known forecast: how many next values; with kind sequence and numbers: how many."),
+    ] = 1
     baseline: Annotated[
         Literal["last"] | Annotated[int, Meta(ge=1, le=100_000)] | None,
         Meta(
@@ -64,8 +83,10 @@ class TargetSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def __post_init__(self) -> None:
         if len(set(self.fields)) != len(self.fields):
             raise ValueError(f"fields: names must differ, got {list(self.fields)}")
-        if self.known != "forecast" and self.horizon != 1:
+        if self.known != "forecast" and self.horizon != 1 and not self.says_numbers:
             raise ValueError(f"horizon: goes with known: forecast, got {self.horizon} with known: {self.known}")
+        if self.kind is not None:
+            self._require_kind()
         if self.known != "forecast" and self.baseline is not None:
             raise ValueError(f"baseline: goes with known: forecast, got {self.baseline} with known: {self.known}")
         if (self.known == "label") != (self.event_field is not None and self.label_field is not None):
@@ -84,6 +105,19 @@ class TargetSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                     "missing: zero needs exactly one class that is left out, which is false, 0 or empty text; found "
                     f"classes {self.classes if self.labels is None else list(self.labels)}"
                 )
+
+    def _require_kind(self) -> None:
+        if self.known != "record":
+            raise ValueError(f"known: what is predicted of a whole sequence comes with it, got known: {self.known}")
+        if self.kind != "label" and len(self.fields) != 1:
+            raise ValueError(f"fields: kind {self.kind} goes with exactly one field, got {list(self.fields)}")
+        if self.kind == "transcript" and self.classes is None:
+            raise ValueError("classes: a transcript is made of symbols; list them, or say open: true")
+
+    @property
+    def says_numbers(self) -> bool:
+        """Whether ``horizon`` numbers are what is said of a sequence."""
+        return self.kind == "sequence" and self.classes is None
 
     @property
     def symbols(self) -> Symbols | None:

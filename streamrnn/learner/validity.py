@@ -31,7 +31,7 @@ from streamrnn.core.rls import SMALLEST_NOISE
 from streamrnn.core.scaler import ABSURD, NEWCOMERS, QUIET
 from streamrnn.core.targets import LARGEST_LAG
 from streamrnn.learner import clock
-from streamrnn.learner.lowering import layout_of
+from streamrnn.learner.lowering import layout_of, outputs_of_classes
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.streams import FIRST, LIVED, RECORD, TIMES
 
@@ -174,7 +174,8 @@ def model_ranges(spec: LearnerSpec) -> dict[str, Rule]:
         "accumulated": ANYTHING,  # a sum that overflows is dropped with its batch
         "accumulated_loss": ANYTHING,
         "in_batch": Range(0, 1),
-        "outputs_in_use": Range(1 if spec.target.is_open else spec.n_outputs, spec.n_outputs),
+        "outputs_in_use": Range(1 if spec.target.is_open else outputs_of_classes(spec), outputs_of_classes(spec)),
+        "average": WEIGHT,
         "moment1": WEIGHT,
         "moment2": Range(0.0),
         **{f"readout_full_{name}": rule for name, rule in _SQUARES_MODEL.items()},
@@ -196,6 +197,22 @@ def model_ranges(spec: LearnerSpec) -> dict[str, Rule]:
         ],
         "arrivals": COUNT,
         "digest": Range(0, 2**32 - 1),
+    }
+
+
+def _open_sequences(spec: LearnerSpec) -> dict[str, Rule]:
+    """Of what is kept of sequences that come in chunks and have not ended."""
+    return {
+        "frames": Range(0, LARGEST_COUNT if spec.sequence is None else spec.sequence.max_frames + 1),
+        "frame_x": Range(-_ROUNDED * LARGEST, _ROUNDED * LARGEST),
+        "frame_rows": Range(-1, spec.n_looked_up - 1),
+        "frame_y": _classes(spec, unknown=True) or KNOWN_OR_NOT,
+        "first_state": STATE,
+        "pooled": COUNTED,  # one for each step at most
+        "said": Range(0, max(0, spec.n_classes - 1)),
+        "said_value": Range(0.0, _ROUNDED),
+        "n_said": Range(0, spec.target.max_symbols),
+        "newest_output": Range(0, spec.n_outputs - 1),
     }
 
 
@@ -235,6 +252,7 @@ def stream_ranges(spec: LearnerSpec) -> dict[str, Rule]:
         "event_ms": ANYTHING,
         "event_count": COUNT,
         "last_x": KNOWN_OR_NOT,
+        **_open_sequences(spec),
         "seen": SEEN,
     }
 

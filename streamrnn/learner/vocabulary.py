@@ -36,7 +36,7 @@ class Vocabulary:
     symbols
         The set.
     end
-        Whether the end of a text is a symbol, too.
+        Whether the end, of a text or of a sequence of symbols, is a symbol, too.
 
     Attributes
     ----------
@@ -209,7 +209,7 @@ class Vocabularies:
 
     def __init__(self, spec: LearnerSpec) -> None:
         self.of_inputs = tuple(map(Vocabulary, spec.symbols))
-        marked = spec.text is not None and spec.text.mark_end
+        marked = spec.has_end_symbol
         self.of_classes = None if spec.target.symbols is None else Vocabulary(spec.target.symbols, end=marked)
         classes = () if self.of_classes is None else (self.of_classes,)
         self._open = dict(
@@ -234,8 +234,10 @@ def require_vocabularies(spec: LearnerSpec, model: Mapping[str, npt.NDArray[Any]
         except ValueError as error:
             raise ValueError(f"the state's {first}...: {error}") from None
     if spec.target.is_open:
-        marked = spec.text is not None and spec.text.mark_end
-        known, in_use = 1 + int(marked) + len(model["vocabulary_classes_ends"]), int(model["outputs_in_use"][0])
+        known, in_use = (
+            1 + int(spec.has_end_symbol) + len(model["vocabulary_classes_ends"]),
+            int(model["outputs_in_use"][0]),
+        )
         if known != in_use:
             raise ValueError(f"the state has {in_use} classes in use, its vocabulary has {known}")
 

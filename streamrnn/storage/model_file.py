@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 
 from streamrnn.errors import CheckpointError, EarlierFormat
-from streamrnn.learner.learner import RLS_WEIGHT
+from streamrnn.learner.foundation import RLS_WEIGHT
 from streamrnn.learner.lowering import dtype_of, layout_of
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import LearnerState
@@ -31,7 +31,7 @@ from streamrnn.system.memory import AS_MUCH_AS_FITS
 from streamrnn.system.reading import read
 from streamrnn.system.writing import AS_USUAL, write_atomically
 
-FORMAT = 7
+FORMAT = 8
 _STATE, _STREAMS = "state.", "streams."
 _DESCRIPTION = "streamrnn"
 

@@ -25,7 +25,8 @@ import numpy as np
 
 from streamrnn.learner.block import Block
 from streamrnn.learner.learner import Learner
-from streamrnn.learner.spec import LearnerSpec, LearningSpec, ModelSpec, StreamSpec
+from streamrnn.learner.model_spec import ModelSpec
+from streamrnn.learner.spec import LearnerSpec, LearningSpec, StreamSpec
 from streamrnn.learner.target_spec import TargetSpec
 
 BUILDS: dict[str, dict[str, str]] = {

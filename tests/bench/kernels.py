@@ -32,7 +32,8 @@ from streamrnn.core.handle import Handle
 from streamrnn.learner import lowering
 from streamrnn.learner.block import Block
 from streamrnn.learner.learner import Learner
-from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec
+from streamrnn.learner.model_spec import ModelSpec
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, StreamSpec
 from streamrnn.learner.target_spec import TargetSpec
 
 Cell = Literal["lstm", "gru", "rnn"]

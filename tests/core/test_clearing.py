@@ -13,7 +13,8 @@ from streamrnn.core.arrays import F2, I1, T3, U2, Streams
 from streamrnn.core.declarations import NEVER, SEQUENCE, STREAM, Cleared, allocate, by_name, declared, part, stored
 from streamrnn.core.jit import jit
 from streamrnn.learner.lowering import sizes_of
-from streamrnn.learner.spec import LearnerSpec, LearningSpec, ModelSpec
+from streamrnn.learner.model_spec import ModelSpec
+from streamrnn.learner.spec import LearnerSpec, LearningSpec
 from streamrnn.learner.target_spec import TargetSpec
 
 SPEC = LearnerSpec(

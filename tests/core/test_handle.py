@@ -18,7 +18,8 @@ from streamrnn.core.tables import entries, fields_of, table_of
 from streamrnn.learner.block import Block
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.lowering import hyper_of, layout_of, new_model, new_scratch, new_streams, plan_of
-from streamrnn.learner.spec import LearnerSpec, ModelSpec
+from streamrnn.learner.model_spec import ModelSpec
+from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.target_spec import TargetSpec
 from tests.support.learners import bits_of, bits_of_predictions, differing, one_by_one
 from tests.support.logs import logs, part, specs

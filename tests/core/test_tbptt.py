@@ -16,7 +16,8 @@ from streamrnn.core.jit import jit
 from streamrnn.core.losses import CROSS_ENTROPIES, REGRESSION_LOSSES
 from streamrnn.core.tables import interpreted
 from streamrnn.learner.lowering import hyper_of, layout_of, new_model, new_scratch, plan_of
-from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec
+from streamrnn.learner.model_spec import ModelSpec
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec
 from streamrnn.learner.target_spec import TargetSpec
 from tests.oracle.network import class_loss, network_backward, network_forward, random_weights, regression_loss
 from tests.support.golden import CELL_CASES, load, tensors

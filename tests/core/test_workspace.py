@@ -14,7 +14,8 @@ from streamrnn.core.layout import Layout
 from streamrnn.core.tables import interpreted
 from streamrnn.core.workspace import stack, zeros_scratch
 from streamrnn.learner.lowering import layout_of, plan_of, sizes_of
-from streamrnn.learner.spec import LearnerSpec, ModelSpec
+from streamrnn.learner.model_spec import ModelSpec
+from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.target_spec import TargetSpec
 
 

@@ -15,7 +15,8 @@ from streamrnn.daemon.traces import AT_ONCE, POINTS, Traces
 from streamrnn.job.codec.predictions import PredictionEncoder
 from streamrnn.learner.block import Block
 from streamrnn.learner.learner import Predictions
-from streamrnn.learner.spec import LearnerSpec, ModelSpec
+from streamrnn.learner.model_spec import ModelSpec
+from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.streams import StreamIndex
 from streamrnn.learner.symbols import Symbols, TextSpec
 from streamrnn.learner.target_spec import TargetSpec

@@ -18,7 +18,8 @@ from streamrnn import (
     RNNRegressor,
 )
 from streamrnn.estimators.parameters import checked, described, field_types
-from streamrnn.learner.spec import LearningSpec, ModelSpec, StreamSpec
+from streamrnn.learner.model_spec import ModelSpec
+from streamrnn.learner.spec import LearningSpec, StreamSpec
 from streamrnn.learner.symbols import Symbols, TextSpec
 from tests.support.contract import KINDS
 

@@ -27,7 +27,8 @@ from streamrnn.job.fingerprint import learner_settings
 from streamrnn.job.job import Job
 from streamrnn.job.job_file import json_schema, load, parse
 from streamrnn.learner.features import Cyclic, Hash, Numeric, OneHot
-from streamrnn.learner.spec import LearningSpec, ModelSpec
+from streamrnn.learner.model_spec import ModelSpec
+from streamrnn.learner.spec import LearningSpec
 from streamrnn.learner.state import LearnerState
 from streamrnn.storage.model_file import ModelFile, load_model, save_model
 from streamrnn.storage.tensors import encode

@@ -24,9 +24,11 @@ from streamrnn.core.jit import JIT_DISABLED
 from streamrnn.core.kinds import CLOSE
 from streamrnn.learner.block import Block
 from streamrnn.learner.calls import FEW
-from streamrnn.learner.learner import Learner, seed_of
+from streamrnn.learner.foundation import seed_of
+from streamrnn.learner.learner import Learner
 from streamrnn.learner.lowering import bytes_per_stream
-from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec
+from streamrnn.learner.model_spec import ModelSpec
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, StreamSpec
 from streamrnn.learner.state import LearnerState
 from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.storage.blobs import DirectoryBlobs

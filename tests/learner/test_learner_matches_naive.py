@@ -21,11 +21,13 @@ from streamrnn.core.counts import COUNTS, EVICTIONS
 from streamrnn.core.kinds import CLOSE
 from streamrnn.learner.block import EVENT, LABEL, Block
 from streamrnn.learner.clock import JUMPS
+from streamrnn.learner.foundation import RLS_WEIGHT
 from streamrnn.learner.gauges import state_gradient_norms
-from streamrnn.learner.learner import RLS_WEIGHT, Learner
+from streamrnn.learner.learner import Learner
+from streamrnn.learner.model_spec import ModelSpec
 from streamrnn.learner.predictions import Predictions, TextScores
 from streamrnn.learner.skill import rivals_of
-from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, StreamSpec
 from streamrnn.learner.streams import EVICTIONS_IN_USE
 from streamrnn.learner.target_spec import TargetSpec
 from tests.oracle.learner import NaiveLearner

@@ -10,7 +10,8 @@ import pytest
 
 from streamrnn.learner.block import Block
 from streamrnn.learner.learner import Learner
-from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec
+from streamrnn.learner.model_spec import ModelSpec
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec
 from streamrnn.learner.symbols import Symbols
 from streamrnn.learner.target_spec import TargetSpec
 

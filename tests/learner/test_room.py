@@ -10,8 +10,9 @@ import pytest
 from streamrnn.core.kinds import EVENT
 from streamrnn.learner.block import Block
 from streamrnn.learner.learner import Learner
+from streamrnn.learner.model_spec import ModelSpec
 from streamrnn.learner.room import ESTABLISHED, INDEX_BYTES, survivors
-from streamrnn.learner.spec import InputSpec, LearnerSpec, ModelSpec, StreamSpec
+from streamrnn.learner.spec import InputSpec, LearnerSpec, StreamSpec
 from streamrnn.learner.streams import StreamIndex
 from streamrnn.learner.target_spec import TargetSpec
 

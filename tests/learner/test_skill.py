@@ -12,9 +12,10 @@ from msgspec.structs import replace
 from streamrnn.learner.block import EVENT, FORGET, LABEL, Block
 from streamrnn.learner.growth import carry_over
 from streamrnn.learner.learner import Learner
+from streamrnn.learner.model_spec import ModelSpec
 from streamrnn.learner.predictions import Predictions
 from streamrnn.learner.skill import rivals_of, skill_of
-from streamrnn.learner.spec import LearnerSpec, LearningSpec, ModelSpec, StreamSpec
+from streamrnn.learner.spec import LearnerSpec, LearningSpec, StreamSpec
 from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.learner.validity import require_sound
 from streamrnn.offline.baselines import RunningMean

@@ -10,7 +10,8 @@ import pytest
 
 from streamrnn.core.losses import CROSS_ENTROPIES, REGRESSION_LOSSES
 from streamrnn.core.optim import OPTIMIZERS
-from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec
+from streamrnn.learner.model_spec import ModelSpec
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, StreamSpec
 from streamrnn.learner.target_spec import TargetSpec
 from tests.oracle.learner import NaiveLearner
 from tests.oracle.network import (

@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec
+from streamrnn.learner.model_spec import ModelSpec
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec
 from streamrnn.learner.symbols import Symbols, TextSpec
 from streamrnn.learner.target_spec import TargetSpec
 from tests.oracle.learner import NaiveLearner

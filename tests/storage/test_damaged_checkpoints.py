@@ -11,7 +11,8 @@ import pytest
 
 from streamrnn.errors import CheckpointError, CorruptCheckpoint
 from streamrnn.learner.learner import Learner as RealLearner
-from streamrnn.learner.spec import LearnerSpec, ModelSpec
+from streamrnn.learner.model_spec import ModelSpec
+from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.storage.manifest import Progress
 from streamrnn.storage.segments import Segment
@@ -131,7 +132,7 @@ def test_any_bytes_in_place_of_a_manifest_are_reported(tmp_path: Path, data: byt
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"format": 1}, "format 1, this version .* reads 7"),
+        ({"format": 1}, "format 1, this version .* reads 8"),
         ({"format": 2}, "format 2, this version"),
         ({"format": 3}, "format 3, this version"),
         ({"format": 4}, "format 4, this version"),

@@ -24,7 +24,7 @@ from streamrnn import (
     save_weights,
 )
 from streamrnn.errors import EarlierFormat
-from streamrnn.learner.learner import RLS_WEIGHT
+from streamrnn.learner.foundation import RLS_WEIGHT
 from streamrnn.learner.state import LearnerState
 from streamrnn.storage.model_file import FORMAT, ModelFile, load_model, pack, save_model, unpack
 from streamrnn.storage.tensors import decode, encode

@@ -10,7 +10,8 @@ import numpy as np
 
 from streamrnn.core.declarations import Stored
 from streamrnn.learner.lowering import dtype_of, sizes_of
-from streamrnn.learner.spec import LearnerSpec, ModelSpec, StreamSpec
+from streamrnn.learner.model_spec import ModelSpec
+from streamrnn.learner.spec import LearnerSpec, StreamSpec
 from streamrnn.learner.state import MODEL, STREAMS, LearnerState
 from streamrnn.learner.streams import RECORD, TIMES
 from streamrnn.learner.target_spec import TargetSpec

@@ -15,7 +15,8 @@ from msgspec.structs import replace
 from streamrnn.core.kinds import CLOSE, EVENT, FORGET, LABEL
 from streamrnn.learner.block import Block, Units
 from streamrnn.learner.lowering import bytes_per_slot
-from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec
+from streamrnn.learner.model_spec import ModelSpec
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, StreamSpec
 from streamrnn.learner.symbols import Symbols, TextSpec
 from streamrnn.learner.target_spec import TargetSpec
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from streamrnn.learner.block import Block
-from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec
+from streamrnn.learner.model_spec import ModelSpec
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, StreamSpec
 from streamrnn.learner.target_spec import TargetSpec
 
 CELLS = ("rnn", "lstm", "gru")

@@ -76,7 +76,7 @@ def test_the_compiler_is_started_without_what_stands_in_the_working_directory(
     hostile: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All of its imports, and the first of its work: the rest takes half a minute and imports nothing more."""
-    before, emits, _ = compiled.CHILD.partition("write_object(dtype, output)")
+    before, emits, _ = compiled.CHILD.partition("write_object(family, dtype, output)")
     assert emits
     monkeypatch.setattr(compiled, "CHILD", f"{before}\nopen(output, 'w').write(__import__('numba').__file__)\n")
     compiled.compile_in_child("float32", hostile / "kernels")

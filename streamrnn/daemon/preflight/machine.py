@@ -10,7 +10,7 @@ from pathlib import Path
 
 from streamrnn.broker.kafka_compression import PACKAGES, missing_codecs, what_is_missing
 from streamrnn.broker.kafka_settings import reading_bytes
-from streamrnn.core.compiled import is_compiled
+from streamrnn.core.compiled import is_compiled, shown
 from streamrnn.core.object_file import cache_directories
 from streamrnn.daemon.endpoint.certificate import certificate_of
 from streamrnn.daemon.pace import MOST_BYTES
@@ -154,8 +154,9 @@ def certificate(http: HttpConfig) -> Iterator[Finding]:
 
 def kernels(config: Config) -> Iterator[Finding]:
     """Whether the first start has to compile."""
-    dtype = config.model.dtype
-    if is_compiled(dtype):
+    family = config.learner_spec().kernels
+    dtype = shown(config.model.dtype, family)
+    if is_compiled(config.model.dtype, family):
         yield fine(f"kernels for {dtype} are compiled")
     elif not any(os.access(_nearest(directory), os.W_OK | os.X_OK) for directory in cache_directories()):
         yield problem(

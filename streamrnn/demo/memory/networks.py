@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from streamrnn.demo.memory.tasks import CUES, SYMBOLS
 from streamrnn.learner.learner import Learner
-from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, ModelSpec, StreamSpec
+from streamrnn.learner.model_spec import ModelSpec
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, StreamSpec
 from streamrnn.learner.target_spec import TargetSpec
 
 UNITS: Final = 32

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from streamrnn.job.codec.classes import BYTES, Classes
 from streamrnn.job.codec.predictions import PredictionEncoder
 from streamrnn.job.config import Config
+from streamrnn.learner.model_spec import ModelSpec
 from streamrnn.learner.predictions import TextScores
-from streamrnn.learner.spec import LearnerSpec, ModelSpec
+from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.symbols import Symbols
 from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.learner.vocabulary import Vocabulary

@@ -1,0 +1,115 @@
+"""The network, as validated values: the part of a specification about cells, layers, readout and loss."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from streamrnn.learner.sound import PositiveFloat, UnitInterval
+
+_LOSSES = {
+    "linear": ("squared", "absolute", "huber", "quantile"),
+    "rls": ("squared",),
+    "softmax": ("cross_entropy",),
+    "logistic": ("cross_entropy",),
+}
+
+
+class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The network: recurrent trunk, readout and loss.
+
+    ``readout="linear"`` is regression and takes the losses squared, absolute, huber and quantile; ``rls`` is regression
+    by recursive least squares on the state, the inputs and the ``lags`` newest known targets, with squared loss;
+    ``softmax`` (any number of classes) and ``logistic`` (two classes, one output) take cross_entropy. ``loss=None`` is
+    the readout's own: squared or cross_entropy.
+    """
+
+    cell: Annotated[Literal["rnn", "lstm", "gru"], Meta(description="Recurrent cell.")] = "lstm"
+    hidden_size: Annotated[int, Meta(ge=1, le=4096, description="Units per layer.")] = 32
+    num_layers: Annotated[int, Meta(ge=1, le=16, description="Stacked layers.")] = 1
+    direction: Annotated[
+        Literal["forward", "both"],
+        Meta(
+            description="With input.sequence: forward: each step knows those before it; both: a second network reads "
+            "backwards, and each step knows those behind it, too."
+        ),
+    ] = "forward"
+    lookahead: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000)] | None,
+        Meta(
+            description="With direction both and one layer: steps that the second network looks ahead of each step, "
+            "from zero for each; null: to the sequence's end.",
+        ),
+    ] = None
+    attention: Annotated[
+        bool,
+        Meta(description="With kind sequence: the decoder looks back at each step of what it was given."),
+    ] = True
+    beam: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100,
+            description="With kind transcript or sequence: how many beginnings are followed at once; 1: the best only.",
+        ),
+    ] = 1
+    memory: Annotated[
+        Literal["auto"] | Annotated[int, Meta(ge=2, le=1_000_000)] | None,
+        Meta(
+            description="With cell lstm or gru: steps over which half of the units remember before anything was "
+            "learned, for what matters tens of steps later; auto: k2; null: gates begin as they are."
+        ),
+    ] = None
+    dtype: Annotated[Literal["float32", "float64"], Meta(description="Precision of weights and states.")] = "float32"
+    readout: Annotated[
+        Literal["linear", "rls", "softmax", "logistic"],
+        Meta(description="linear and rls predict numbers, softmax classes, logistic one of two classes."),
+    ] = "linear"
+    loss: Annotated[
+        Literal["squared", "absolute", "huber", "quantile", "cross_entropy"] | None,
+        Meta(description="null: squared for linear and rls, cross_entropy for softmax and logistic."),
+    ] = None
+    huber_delta: Annotated[
+        PositiveFloat, Meta(description="With loss huber: where it turns from squared to absolute, in scaled units.")
+    ] = 1.0
+    quantiles: Annotated[
+        tuple[UnitInterval, ...],
+        Meta(min_length=1, max_length=64, description="With loss quantile: the levels, increasing."),
+    ] = (0.05, 0.5, 0.95)
+    lags: Annotated[
+        int, Meta(ge=0, le=1024, description="With readout rls: newest known targets of the stream it sees.")
+    ] = 20
+    rls_forgetting: Annotated[
+        float,
+        Meta(gt=0, le=1, description="With readout rls: what an older target still weighs after each newer one."),
+    ] = 0.9995
+    rls_prior: Annotated[
+        PositiveFloat,
+        Meta(description="With readout rls: variance of its weights before anything was learned, in scaled units."),
+    ] = 0.1
+
+    def __post_init__(self) -> None:
+        allowed = _LOSSES[self.readout]
+        if self.loss is not None and self.loss not in allowed:
+            raise ValueError(
+                f"loss: {self.loss!r} does not go with readout {self.readout!r}; allowed: {', '.join(allowed)}"
+            )
+        if self.lookahead is not None and (self.direction != "both" or self.num_layers != 1):
+            raise ValueError(
+                f"lookahead: goes with direction both and num_layers 1, got {self.direction} and {self.num_layers}: "
+                "each further layer would look ahead of what is looked ahead to"
+            )
+        if list(self.quantiles) != sorted(set(self.quantiles)):
+            raise ValueError(f"quantiles: must increase strictly, got {list(self.quantiles)}")
+
+    @property
+    def effective_loss(self) -> str:
+        """The loss in force: the one given, or the readout's own."""
+        return self.loss or _LOSSES[self.readout][0]
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the readout gives probabilities of classes."""
+        return self.readout in {"softmax", "logistic"}
