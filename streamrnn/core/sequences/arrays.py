@@ -77,7 +77,9 @@ class SequenceScratch(NamedTuple):
     dattended: T2
     joined: T2  # (M, 2 Hd) [context, h]
     djoined: T2
-    symbols: I1  # (M,) the answer at work, as it is learned
+    answer: F1  # (max(S, M),) the answer at work, NaN = unknown; numbers, once they are absorbed, as far as they count
+    targets: T2  # (max(S, M), 1) the same as it is learned, one to a step
+    symbols: I1  # (M,) the symbols of the answer as they are learned
     alpha: F2  # (S, K) CTC: log-probabilities of the beginnings of paths
     beta: F2  # (2, K) and of their ends, two steps of it
     log_probabilities: F2  # (max(S, M), O)
