@@ -99,6 +99,23 @@ class SequenceScratch(NamedTuple):
     n_rows: I1  # (1,)
 
 
+class AtWork(NamedTuple):
+    """The record at work: what kernels know of it once its frames are read."""
+
+    i: int
+    slot: int
+    source: int  # the row of ``Streams`` with what came of its sequence before: its slot, or the blank one
+    event: bool
+    whole: bool  # its sequence ends with it
+    before: int  # frames of the sequence that came before it
+    frames: int  # and with it, those included that were not read
+    steps: int  # that are run: all of the sequence, or those that a chunk completes
+    behind: int  # steps of the sequence that are not run again
+    used: int  # classes that were in use when it came
+    elements: int  # of its answer; -1 = it is not known
+    reason: int  # why nothing will be learned
+
+
 class SequenceRecords(NamedTuple):
     """A block of n records in log order, and columns for what comes out."""
 

@@ -19,7 +19,7 @@ from streamrnn.core import counts, inputs, kinds, scaler
 from streamrnn.core.arrays import F1, T2, Hyper, Model, Plan, Scratch, Streams
 from streamrnn.core.jit import ZERO, internal, jit
 from streamrnn.core.linear import copy
-from streamrnn.core.sequences.arrays import Network, SequencePlan, SequenceRecords, SequenceScratch
+from streamrnn.core.sequences.arrays import AtWork, Network, SequencePlan, SequenceRecords, SequenceScratch
 from streamrnn.core.walk import absorb_input
 
 LEAST_DEVIATION = 1e-3
@@ -36,6 +36,12 @@ def steps_of(frames: int, stack: int) -> int:
 def frames_to_read(sequence: SequencePlan, before: int, frames: int) -> int:
     """How many of the frames that come after ``before`` others are read."""
     return max(ZERO, min(frames, sequence.max_steps * sequence.stack - before))
+
+
+@jit
+def frames_read(sequence: SequencePlan, at: AtWork) -> int:
+    """How many frames of the record at work were read."""
+    return frames_to_read(sequence, at.before, at.frames - at.before)
 
 
 @internal

@@ -15,50 +15,57 @@ from streamrnn.core import counts, losses, optim, tbptt
 from streamrnn.core.arrays import T1, Hyper, Model, Plan, Scratch
 from streamrnn.core.jit import ZERO, internal, jit
 from streamrnn.core.sequences import averaging, ctc, decoder, heads, trunk
-from streamrnn.core.sequences.arrays import Network, SequencePlan, SequenceScratch
+from streamrnn.core.sequences.arrays import AtWork, Network, SequencePlan, SequenceScratch
 from streamrnn.core.sequences.kinds import LABEL, LABELS, SEQUENCE, TRANSCRIPT
 
 
 @internal
-def symbols_loss(
-    sequence: SequencePlan, network: Network, work: SequenceScratch, steps: int, elements: int, n: int
-) -> float:
+def symbols_loss(sequence: SequencePlan, network: Network, work: SequenceScratch, at: AtWork, n: int) -> float:
     """Loss of the symbols in ``work.symbols``, for each of them; ``learn`` goes on from what it leaves.
 
     Of a transcript after ``scoring.read_out``. Infinity where no path says it.
     """
     if sequence.kind == TRANSCRIPT:
-        nats = ctc.forward(work.log_probabilities[:steps], work.symbols[:elements], work.alpha)
-        return nats / max(1, elements)
-    taught = decoder.teach_symbols(sequence, network, work, steps, elements, n)
+        nats = ctc.forward(work.log_probabilities[: at.steps], work.symbols[: at.elements], work.alpha)
+        return nats / max(1, at.elements)
+    taught = decoder.teach_symbols(sequence, network, work, at.steps, at.elements, n)
     return decoder.symbols_gradient(work, taught, n)
+
+
+@internal
+def known_elements(
+    plan: Plan, sequence: SequencePlan, scratch: Scratch, work: SequenceScratch, at: AtWork, n: int
+) -> int:
+    """Elements of the loss that the answer makes known, where it is not symbols; ``absorb`` has brought it there."""
+    known = ZERO
+    for r in range(told_rows(sequence, at)):
+        known += losses.known_elements(plan.loss, scratch.targets[0] if sequence.kind == LABEL else work.targets[r], n)
+    return known
+
+
+@jit
+def told_rows(sequence: SequencePlan, at: AtWork) -> int:
+    """Rows of raw outputs that have an element of the answer beside them, where it is not symbols."""
+    return at.elements if sequence.kind == SEQUENCE else min(at.elements, at.steps)
 
 
 @internal
 def numbers_loss(
     plan: Plan, hyper: Hyper, sequence: SequencePlan, network: Network, scratch: Scratch, work: SequenceScratch,
-    steps: int, elements: int, n: int,
+    at: AtWork, n: int, known: int,
 ) -> float:  # fmt: skip
-    """Mean loss over the elements of the answer that are learned, and ``work.dlogits`` of it; NaN where none is.
+    """Mean loss over the ``known`` elements of the answer, at least one, and ``work.dlogits`` of it.
 
     Of labels and classes, too: whatever is predicted element by element. After ``scoring.read_out``.
     """
-    levels, delta = scratch.levels, hyper.huber_delta
-    rows = min(elements, steps)
+    rows, value, share = told_rows(sequence, at), 0.0, work.dlogits.dtype.type(1.0 / known)
     if sequence.kind == SEQUENCE:
-        rows = decoder.teach_numbers(sequence, network, work, steps, work.targets[:elements], n)
-    known, value = ZERO, 0.0
-    for r in range(rows):
-        y = scratch.targets[0] if sequence.kind == LABEL else work.targets[r]
-        known += losses.known_elements(plan.loss, y, n)
-    if known == 0:
-        return math.nan
-    share = work.dlogits.dtype.type(1.0 / known)
+        decoder.teach_numbers(sequence, network, work, at.steps, work.targets[:rows], n)
     for r in range(rows):
         y, draw = scratch.targets[0] if sequence.kind == LABEL else work.targets[r], work.dlogits[r][:n]
-        value += losses.loss_gradient(plan.loss, work.logits[r][:n], y, levels, delta, draw)
+        value += losses.loss_gradient(plan.loss, work.logits[r][:n], y, scratch.levels, hyper.huber_delta, draw)
         scale(draw, share)
-    for r in range(rows, steps if sequence.kind == LABELS else rows):  # steps without a label
+    for r in range(rows, at.steps if sequence.kind == LABELS else rows):  # steps without a label
         work.dlogits[r, :] = work.dlogits.dtype.type(0)
     return value / known
 
@@ -73,25 +80,26 @@ def scale(v: T1, factor: float) -> None:
 @internal
 def learn(
     plan: Plan, hyper: Hyper, sequence: SequencePlan, model: Model, scratch: Scratch, work: SequenceScratch,
-    network: Network, steps: int, elements: int, n: int, loss: float,
+    network: Network, at: AtWork, n: int, loss: float,
 ) -> bool:  # fmt: skip
     """From the loss and its ``work.dlogits``, or what ``symbols_loss`` left, to the weights. Whether they moved."""
-    told = told_steps(sequence, elements)
-    note_rows(sequence, network, work, steps, told)
-    within = work.row_spans[: lay_out(plan, sequence, model, network, work, n)]
+    told = told_steps(sequence, at.elements)
+    note_rows(sequence, network, work, at.steps, told)
+    within = work.row_spans[: lay_out(plan, sequence, network, work, n)]
     tbptt.clear(within, scratch.grad)
     if sequence.kind == SEQUENCE:
-        decoder.backward(sequence, network, work, steps, told, n)
+        decoder.backward(sequence, network, work, at.steps, told, n)
     elif sequence.kind == LABEL:
-        heads.label_backward(network, work, steps, n)
+        heads.label_backward(network, work, at.steps, n)
     else:
         if sequence.kind == TRANSCRIPT and math.isfinite(loss):
-            share = 1.0 / max(1, elements)
+            share = 1.0 / max(1, at.elements)
             ctc.gradient(
-                work.symbols[:elements], n, work.alpha, work.beta, work.log_probabilities, share, work.dlogits[:steps]
-            )
-        heads.steps_backward(network, work, steps, n)
-    trunk.backward(network, steps)
+                work.symbols[: at.elements], n, work.alpha, work.beta, work.log_probabilities, share,
+                work.dlogits[: at.steps],
+            )  # fmt: skip
+        heads.steps_backward(network, work, at.steps, n)
+    trunk.backward(network, at.steps)
     # Sums of squares in float64: the norm is finite exactly when every element is, so one test serves them all.
     norm = optim.global_norm(within, scratch.grad)
     if not tbptt.accept(model, loss, norm):
@@ -122,7 +130,7 @@ def finish(
             return False
         note_batch(model, work)
         gradient, loss, mean = model.accumulated, model.accumulated_loss[0], 1.0 / plan.batch_size
-    within = work.row_spans[: lay_out(plan, sequence, model, network, work, n)]
+    within = work.row_spans[: lay_out(plan, sequence, network, work, n)]
     if plan.batch_size > 1:
         norm = mean * optim.global_norm(within, gradient)  # clipping looks at the step to be made
     taken = tbptt.take_step(plan, hyper, model, within, gradient, scratch.step, loss, norm, mean)
@@ -137,7 +145,7 @@ def add_to_batch(
     n: int, loss: float,
 ) -> None:  # fmt: skip
     """scratch.grad, of that loss, joins the batch."""
-    within = work.row_spans[: lay_out(plan, sequence, model, network, work, n)]
+    within = work.row_spans[: lay_out(plan, sequence, network, work, n)]
     for s in range(within.shape[0]):
         for p in range(within[s, 0], within[s, 1]):
             model.accumulated[p] += scratch.grad[p]
@@ -189,7 +197,7 @@ def add_row(work: SequenceScratch, row: int) -> None:
 
 
 @internal
-def lay_out(plan: Plan, sequence: SequencePlan, model: Model, network: Network, work: SequenceScratch, n: int) -> int:
+def lay_out(plan: Plan, sequence: SequencePlan, network: Network, work: SequenceScratch, n: int) -> int:
     """Write the spans of the n outputs and the rows in use, and of all else, to work.row_spans; returns how many."""
     spans, m, width = work.row_spans, ZERO + 1, sequence.encoder_width
     spans[0, 0], spans[0, 1] = 0, plan.dense

@@ -11,6 +11,7 @@ have been said of it. Naive rivals say something of a single label alone.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from streamrnn.core.jit import ZERO, internal, jit
 from streamrnn.core.linear import copy
 from streamrnn.core.scoring import ERROR, N, report, score
 from streamrnn.core.sequences import beam, best_path, ctc, decoding, edit_distance, heads, reasons
-from streamrnn.core.sequences.arrays import Network, SequencePlan, SequenceRecords, SequenceScratch
+from streamrnn.core.sequences.arrays import AtWork, Network, SequencePlan, SequenceRecords, SequenceScratch
 from streamrnn.core.sequences.kinds import BLANK, LABEL, LABELS, SEQUENCE, TRANSCRIPT
 from streamrnn.core.walk import unscale
 
@@ -37,8 +38,13 @@ def says_symbols(plan: Plan, sequence: SequencePlan) -> bool:
 @internal
 def outputs_in_use(sequence: SequencePlan, model: Model) -> int:
     """How many outputs are in use, the blank among them."""
-    n: int = model.outputs_in_use[0] + (1 if sequence.kind == TRANSCRIPT else 0)
-    return n
+    return with_blank(sequence, model.outputs_in_use[0])
+
+
+@jit
+def with_blank(sequence: SequencePlan, n_classes: int) -> int:
+    """Outputs of so many classes."""
+    return n_classes + (1 if sequence.kind == TRANSCRIPT else 0)
 
 
 # -- the answer -------------------------------------------------------------------------------------------------------
@@ -105,9 +111,7 @@ def as_learned(plan: Plan, y: float, used: int) -> float:
 
 
 @internal
-def reason_of(
-    sequence: SequencePlan, work: SequenceScratch, steps: int, frames: int, elements: int
-) -> int:
+def reason_of(sequence: SequencePlan, work: SequenceScratch, steps: int, frames: int, elements: int) -> int:
     """Why nothing will be learned, the first that holds; ``frames`` counts those that were not read, too."""
     if elements == NOT_KNOWN:
         return reasons.UNKNOWN
@@ -137,67 +141,97 @@ def read_out(sequence: SequencePlan, network: Network, work: SequenceScratch, st
 
 
 @internal
-def say_symbols(
-    sequence: SequencePlan, network: Network, work: SequenceScratch, records: SequenceRecords, i: int, steps: int,
-    n: int,
-) -> None:  # fmt: skip
-    """The symbols of the whole sequence."""
+def say_whole(
+    plan: Plan, sequence: SequencePlan, network: Network, work: SequenceScratch, records: SequenceRecords,
+    at: AtWork, n: int,
+) -> int:  # fmt: skip
+    """Say symbols of the whole sequence; elsewhere return the rows of ``work.logits`` that say something."""
     if sequence.kind == SEQUENCE:
-        said = decoding.say(sequence, network, work, steps, n)
-    elif sequence.beam > 1:
-        said = beam.decode(
-            work.log_probabilities[:steps], n, work.alpha, work.beam_scores, work.beam_symbols, work.beam_numbers,
-            work.said[: sequence.max_symbols], work.said_value[: sequence.max_symbols],
-        )  # fmt: skip
+        said = decoding.say(sequence, network, work, at.steps, n)
+    elif sequence.kind == TRANSCRIPT:
+        said = decode(sequence, work, at.steps, n)
     else:
-        room = sequence.max_symbols
-        said, _ = best_path.decode(
-            work.logits[:steps], n, ZERO + BLANK, ZERO, work.said[:room], work.said_value[:room]
-        )
-    records.n_said[i] = said
-    copy(records.said[records.first_said[i] :][:said], work.said)
-    copy(records.said_value[records.first_said[i] :][:said], work.said_value)
+        return ZERO + 1 if sequence.kind == LABEL else at.steps
+    if plan.classes == 0:
+        return said
+    first = records.first_said[at.i]
+    records.n_said[at.i] = said
+    copy(records.said[first : first + said], work.said)
+    copy(records.said_value[first : first + said], work.said_value)
+    return ZERO
+
+
+@internal
+def decode(sequence: SequencePlan, work: SequenceScratch, steps: int, n: int) -> int:
+    """Say a transcript; returns the number of its symbols."""
+    said, value = work.said[: sequence.max_symbols], work.said_value[: sequence.max_symbols]
+    if sequence.beam > 1:
+        return beam.decode(
+            work.log_probabilities[:steps], n, work.alpha, work.beam_scores, work.beam_symbols, work.beam_numbers, said,
+            value,
+        )  # fmt: skip
+    count, _ = best_path.decode(work.logits[:steps], n, ZERO + BLANK, ZERO, said, value)
+    return count
 
 
 @internal
 def say_so_far(
     sequence: SequencePlan, streams: Streams, network: Network, work: SequenceScratch, records: SequenceRecords,
-    i: int, row: int, steps: int, n: int,
-) -> None:  # fmt: skip
-    """The symbols of a transcript that is not at its end; what was said of it before is in the row of its stream."""
-    first, room = records.first_said[i], sequence.max_symbols
-    said, value = streams.said[row], streams.said_value[row]
-    heads.steps_forward(network, work, steps, n)
-    streams.n_said[row], streams.newest_output[row] = best_path.decode(
-        work.logits[:steps], n, streams.newest_output[row], streams.n_said[row], said[:room], value[:room]
+    at: AtWork, row: int, n: int,
+) -> int:  # fmt: skip
+    """As ``say_whole``, of a sequence that is not at its end; what came of it is in the ``row`` of its stream."""
+    if sequence.kind == LABEL:
+        return pool_so_far(streams, network, work, row, at.behind + at.steps, n)
+    heads.steps_forward(network, work, at.steps, n)
+    if sequence.kind == LABELS:
+        return at.steps
+    said, value = streams.said[row][: sequence.max_symbols], streams.said_value[row][: sequence.max_symbols]
+    count, newest = best_path.decode(
+        work.logits[: at.steps], n, streams.newest_output[row], streams.n_said[row], said, value
     )
-    records.n_said[i] = streams.n_said[row]
-    copy(records.said[first:][: records.n_said[i]], said)
-    copy(records.said_value[first:][: records.n_said[i]], value)
+    streams.n_said[row], streams.newest_output[row], records.n_said[at.i] = count, newest, count
+    first = records.first_said[at.i]
+    copy(records.said[first : first + count], said)
+    copy(records.said_value[first : first + count], value)
+    return ZERO
+
+
+@internal
+def pool_so_far(streams: Streams, network: Network, work: SequenceScratch, row: int, steps: int, n: int) -> int:
+    """The raw outputs of one label after so many steps; returns the rows that say something: none before the first."""
+    if steps == 0:
+        return ZERO
+    H, last = streams.state.shape[3], streams.state[row, streams.state.shape[1] - 1, 0]
+    for j in range(H):
+        work.pooled[j] = work.pooled.dtype.type(streams.pooled[row, j] / steps)
+        work.pooled[H + j] = last[j]
+    heads.label_raw(network, work, n)
+    return ZERO + 1
 
 
 @internal
 def say_each(
     plan: Plan, hyper: Hyper, sequence: SequencePlan, model: Model, streams: Streams, scratch: Scratch,
-    work: SequenceScratch, records: SequenceRecords, i: int, rows: int, source: int, elements: int, used: int,
+    work: SequenceScratch, records: SequenceRecords, at: AtWork, rows: int, n: int,
 ) -> None:  # fmt: skip
     """What each row of ``work.logits`` stands for: one label, a label for each step, or a number.
 
-    The answer has so many ``elements``, which are scored; ``NOT_KNOWN`` where there is nothing to score yet.
+    Each that has an element of the answer beside it is scored.
     """
-    slot, first, n = records.slot[i], records.first_said[i], outputs_in_use(sequence, model)
+    first, scored = records.first_said[at.i], ZERO if at.reason == reasons.TOO_MANY else at.elements
     for r in range(rows):
         losses.publish(plan.loss, work.logits[r][:n], scratch.prediction[:n])
         scratch.prediction[n:] = 0.0
         if plan.classes == 0:
-            unscale(plan, hyper, model, streams, slot, scratch.prediction, source)
+            unscale(plan, hyper, model, streams, at.slot, scratch.prediction, at.source)
         if sequence.kind != LABEL:
             records.said[first + r], records.said_value[first + r] = said_as(plan, scratch.prediction)
-        elif records.out[i] >= 0:
-            copy(records.prediction[records.out[i]], scratch.prediction)
-        if r < elements:
-            score_one(plan, hyper, sequence, model, streams, scratch, work, records, i, r)
-    records.n_said[i] = ZERO if sequence.kind == LABEL else rows
+        elif records.out[at.i] >= 0:
+            copy(records.prediction[records.out[at.i]], scratch.prediction)
+        if r < scored:
+            score_one(plan, hyper, sequence, model, streams, scratch, work, records, at.i, r)
+    if sequence.kind != LABEL and rows > 0:
+        records.n_said[at.i] = rows
 
 
 @jit
@@ -207,7 +241,7 @@ def said_as(plan: Plan, prediction: F1) -> tuple[int, float]:
         return ZERO, prediction[prediction.shape[0] // 2]
     if plan.loss == losses.LOGISTIC:
         return (ZERO + 1, prediction[0]) if prediction[0] > 0.5 else (ZERO, 1.0 - prediction[0])
-    best = np.argmax(prediction)
+    best = ZERO + np.argmax(prediction)
     return best, prediction[best]
 
 
@@ -248,9 +282,8 @@ def score_symbols(work: SequenceScratch, scratch: Scratch, said: int, elements: 
 
 @internal
 def finish(
-    sequence: SequencePlan, model: Model, streams: Streams, scratch: Scratch, records: SequenceRecords, i: int,
-    symbols: bool, loss: float,
-) -> None:  # fmt: skip
+    model: Model, streams: Streams, scratch: Scratch, records: Any, i: int, symbols: bool, loss: float
+) -> None:
     """Note what record i let us score. Of ``symbols`` the answer may be empty, and the loss no number."""
     n, wrong = scratch.scored[N], scratch.scored[ERROR]
     if symbols:
@@ -273,16 +306,16 @@ def finish(
 @internal
 def absorb(
     plan: Plan, hyper: Hyper, sequence: SequencePlan, model: Model, streams: Streams, scratch: Scratch,
-    work: SequenceScratch, records: SequenceRecords, i: int, elements: int, used: int,
+    work: SequenceScratch, records: SequenceRecords, at: AtWork,
 ) -> None:  # fmt: skip
     """The answer enters the statistics, and is brought to what is learned: ``scratch.targets`` or ``work.targets``.
 
     Numbers all of them first: they are standardised by the same centre and width.
     """
-    slot, rows = records.slot[i], min(elements, work.targets.shape[0])
+    i, slot, rows = at.i, at.slot, min(at.elements, work.targets.shape[0])
     for r in range(rows):
         y = records.y[i] if sequence.kind == LABEL else work.answer[r : r + 1]
-        absorb_one(plan, hyper, model, streams, scratch, slot, y, used)
+        absorb_one(plan, hyper, model, streams, scratch, slot, y, at.used)
         if sequence.kind != LABEL:
             work.answer[r] = scratch.counted[0]
     for r in range(rows):
@@ -311,25 +344,24 @@ def absorb_one(
 @internal
 def bring_into_use(
     plan: Plan, sequence: SequencePlan, model: Model, learned: Network, predicting: Network,
-    records: SequenceRecords, work: SequenceScratch, i: int, elements: int,
+    records: SequenceRecords, work: SequenceScratch, at: AtWork,
 ) -> None:  # fmt: skip
     """Classes of an open set that the answer brings are in use from now on; to be asked before ``absorb``.
 
     In both sets of weights, which may be the same, with the lowest bias of those that are in use, the blank included.
     """
-    if plan.open_classes == 0 or elements == NOT_KNOWN:
-        return
-    newest, used, others = -1.0, model.outputs_in_use[0], ZERO + (sequence.kind == TRANSCRIPT)
+    newest = -1.0
     if sequence.kind == LABEL:
-        newest = records.y[i, 0]
+        newest = records.y[at.i, 0]
     elif sequence.kind == LABELS:
-        for k in range(elements):
-            newest = max(newest, work.answer[k]) if work.answer[k] >= 0.0 else newest
+        for k in range(at.elements):
+            if work.answer[k] > newest:
+                newest = work.answer[k]
     else:
-        for k in range(records.first_answer[i], records.first_answer[i + 1]):
+        for k in range(records.first_answer[at.i], records.first_answer[at.i + 1]):
             newest = max(newest, records.answer[k])
-    if newest >= used:
-        n = int(newest) + 1
-        classes.begin_lowest(learned.head_b, used + others, n + others)
-        classes.begin_lowest(predicting.head_b, used + others, n + others)
-        model.outputs_in_use[0] = n
+    if plan.open_classes == 1 and newest >= at.used:
+        before, n = with_blank(sequence, at.used), with_blank(sequence, int(newest) + 1)
+        classes.begin_lowest(learned.head_b, before, n)
+        classes.begin_lowest(predicting.head_b, before, n)
+        model.outputs_in_use[0] = int(newest) + 1
