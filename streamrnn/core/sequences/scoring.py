@@ -241,7 +241,7 @@ def said_as(plan: Plan, prediction: F1) -> tuple[int, float]:
         return ZERO, prediction[prediction.shape[0] // 2]
     if plan.loss == losses.LOGISTIC:
         return (ZERO + 1, prediction[0]) if prediction[0] > 0.5 else (ZERO, 1.0 - prediction[0])
-    best = ZERO + np.argmax(prediction)
+    best = int(np.argmax(prediction))
     return best, prediction[best]
 
 
@@ -281,9 +281,7 @@ def score_symbols(work: SequenceScratch, scratch: Scratch, said: int, elements: 
 
 
 @internal
-def finish(
-    model: Model, streams: Streams, scratch: Scratch, records: Any, i: int, symbols: bool, loss: float
-) -> None:
+def finish(model: Model, streams: Streams, scratch: Scratch, records: Any, i: int, symbols: bool, loss: float) -> None:
     """Note what record i let us score. Of ``symbols`` the answer may be empty, and the loss no number."""
     n, wrong = scratch.scored[N], scratch.scored[ERROR]
     if symbols:
