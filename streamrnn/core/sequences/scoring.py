@@ -269,8 +269,6 @@ def score_one(
     y = records.y[i] if sequence.kind == LABEL else work.answer[r : r + 1]
     targets.reach(plan, hyper, model, streams, scratch, slot, y)
     score(plan, hyper, model, streams, scratch, slot, scratch.prediction, scratch.rivals, y, ZERO)
-    if sequence.kind == LABEL:
-        rivals.learn(plan, model, streams, scratch, slot)
 
 
 @internal
@@ -337,6 +335,17 @@ def absorb_one(
     for f in range(plan.fields):
         if not scaler.usable(y[f]) or not targets.is_learnable(plan, model, streams, slot, scratch.scaling, f):
             scratch.counted[f] = np.nan
+
+
+@internal
+def teach_rivals(
+    plan: Plan, hyper: Hyper, sequence: SequencePlan, model: Model, streams: Streams, scratch: Scratch,
+    records: SequenceRecords, at: AtWork,
+) -> None:  # fmt: skip
+    """The rivals learn one label, held against what was known before it."""
+    if sequence.kind == LABEL:
+        targets.reach(plan, hyper, model, streams, scratch, at.slot, records.y[at.i])
+        rivals.learn(plan, model, streams, scratch, at.slot)
 
 
 @internal

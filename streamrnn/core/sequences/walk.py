@@ -165,6 +165,7 @@ def score_and_absorb(
     scoring.finish(model, streams, scratch, records, at.i, symbols, loss)
     inputs.absorb(plan, hyper, model, scratch, records, at.i, inputs.frames_read(sequence, at))
     if at.elements >= 0:
+        scoring.teach_rivals(plan, hyper, sequence, model, streams, scratch, records, at)
         scoring.bring_into_use(plan, sequence, model, learned, predicting, records, work, at)
         scoring.absorb(plan, hyper, sequence, model, streams, scratch, work, records, at)
 
