@@ -138,7 +138,7 @@ def normalise(
 
     But for indicators, and for what stands where frames are missing at the end of the last step.
     """
-    for column in range(network.x.shape[1]):
+    for column in range(plan.features * sequence.stack):
         if not scratch.indicator[column % plan.features]:
             rows = steps if (steps - 1) * sequence.stack + column // plan.features < frames else steps - 1
             standardise_column(network.x, column, rows, work.mean, work.deviation)

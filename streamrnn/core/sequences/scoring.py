@@ -126,6 +126,12 @@ def reason_of(sequence: SequencePlan, work: SequenceScratch, steps: int, frames:
     return reasons.NONE
 
 
+@jit
+def scored_elements(sequence: SequencePlan, at: AtWork) -> int:
+    """How many elements of the answer are held against what is said; ``NOT_KNOWN`` = it is not, or is too long."""
+    return NOT_KNOWN if sequence.kind >= TRANSCRIPT and at.elements > sequence.max_symbols else at.elements
+
+
 # -- saying -----------------------------------------------------------------------------------------------------------
 
 
@@ -218,7 +224,7 @@ def say_each(
 
     Each that has an element of the answer beside it is scored.
     """
-    first, scored = records.first_said[at.i], ZERO if at.reason == reasons.TOO_MANY else at.elements
+    first, scored = records.first_said[at.i], scored_elements(sequence, at)
     for r in range(rows):
         losses.publish(plan.loss, work.logits[r][:n], scratch.prediction[:n])
         scratch.prediction[n:] = 0.0

@@ -148,7 +148,7 @@ def say(
 @internal
 def is_scored(plan: Plan, sequence: SequencePlan, at: AtWork) -> bool:
     """Whether there are symbols to hold an answer against."""
-    known = at.elements >= 0 and at.steps > 0 and at.reason != reasons.TOO_MANY
+    known = at.steps > 0 and scoring.scored_elements(sequence, at) >= 0
     return known and scoring.says_symbols(plan, sequence)
 
 
