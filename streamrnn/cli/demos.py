@@ -15,6 +15,11 @@ from streamrnn.cli.options import (
     DemoPortOption,
     MemoryDirectoryOption,
     PlotOption,
+    SpeechDirectoryOption,
+    SpeechPlotOption,
+    SpeechQuickOption,
+    SpeechStringsOption,
+    SpeechWavOption,
     TextArgument,
     TextBytesOption,
     TextDirectoryOption,
@@ -110,4 +115,29 @@ def memory(directory: MemoryDirectoryOption = Path("streamrnn-demo-memory")) -> 
     from streamrnn.demo.memory.run import run_memory_demo
 
     if run_memory_demo(directory, stdout()).interrupted:
+        raise typer.Exit(INTERRUPTED)
+
+
+@command(OTHERS, demos)
+def speech(
+    strings: SpeechStringsOption = None,
+    quick: SpeechQuickOption = False,
+    wav: SpeechWavOption = None,
+    directory: SpeechDirectoryOption = Path("streamrnn-demo-speech"),
+    plot: SpeechPlotOption = None,
+) -> None:
+    r"""Learn to hear spoken digits, and half-way an accent that was never heard before.
+
+    Each string is transcribed before its truth is seen; voices kept out of learning are
+    heard beside, and a copy of the model that stops learning when the newcomer joins.
+    Takes two or three minutes, less the second time; --quick one.
+
+    Needs the program espeak-ng; the plot needs the extra streamrnn\[demo].
+    """
+    from streamrnn.demo.speech.run import QUICK, STRINGS, Options, run_speech_demo
+
+    if quick and strings is not None:
+        raise ConfigError("--quick: says how many strings, as --strings does; leave one of them out")
+    options = Options(directory=directory, strings=strings or (QUICK if quick else STRINGS), wav=wav, plot=plot)
+    if run_speech_demo(options, stdout()).interrupted:
         raise typer.Exit(INTERRUPTED)
