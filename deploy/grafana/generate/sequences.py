@@ -20,7 +20,7 @@ def sequences() -> Section:
                 12,
                 graph(
                     "Frames",
-                    "Frames that were read, and those beyond max_steps of their sequence, which were not, per second.",
+                    "Frames that were read, and those beyond max_steps, which were not, per second.",
                     "cps",
                     Query(total(rate(read)), "read"),
                     Query(total(rate(left)), "beyond max_steps"),
