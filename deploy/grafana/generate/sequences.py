@@ -31,7 +31,7 @@ def sequences() -> Section:
                 12,
                 graph(
                     "Sequences not learned",
-                    "Sequences whose answer was known, but from which nothing was learned, per second and cause: "
+                    "Sequences whose answer was known, of which nothing was learned, per second and cause: "
                     "without frames, longer than max_steps or max_symbols, or of fewer steps than the transcript needs.",
                     "cps",
                     Query(total(rate(ended), "cause"), "{{cause}}"),
