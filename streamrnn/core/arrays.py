@@ -214,9 +214,8 @@ class Streams(NamedTuple):
 class Layer(NamedTuple):
     """One row of the table of layers: a cell, where its weights stand in theta, and its tape over T = k2 steps.
 
-    I is the length of its input vectors: D, or what the layer below hands up. Every layer runs forwards in time: one
-    that runs backwards starts from the window's end and has no state to carry from record to record. Where it is wanted
-    after all, it adds a column ``direction`` (+1 or -1), by which cells go through the steps.
+    I is the length of its input vectors: D, or what the layer below hands up. To its cell every layer runs forwards:
+    one that reads a sequence from its end finds inputs that are turned round (``sequences.trunk``).
     """
 
     cell: int

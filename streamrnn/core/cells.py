@@ -50,10 +50,23 @@ WRITING_GATE = {LSTM: 0}
 @internal
 def forward(layer: Layer, steps: int) -> None:
     """Run the first ``steps`` steps of one layer."""
-    h, gates = layer.state[0], layer.gates[:steps]
+    hear_inputs(layer, steps)
+    run(layer, steps)
+
+
+@internal
+def hear_inputs(layer: Layer, steps: int) -> None:
+    """gates = what the inputs and the biases say, of all steps at once."""
+    gates = layer.gates[:steps]
     input_part(layer.cell, gates, layer.b_ih, layer.b_hh)
     add_products(gates, layer.w_ih, layer.x)
     add_looked_up(gates, layer.w_rows, layer.looked_up)
+
+
+@internal
+def run(layer: Layer, steps: int) -> None:
+    """The recursion alone, of steps whose gates have heard their inputs."""
+    h = layer.state[0]
     if layer.cell == LSTM:
         lstm_forward(steps, layer.w_hh, layer.gates, h, layer.state[1], layer.aux)
     elif layer.cell == GRU:
@@ -65,20 +78,53 @@ def forward(layer: Layer, steps: int) -> None:
 @internal
 def backward(layer: Layer, steps: int) -> None:
     """Back-propagate through one layer from its dh; adds to its dw_* and db_*, overwrites dh, dx, d_ih and d_hh."""
-    propagate(layer, steps)
+    end_carry(layer, steps)
+    backward_from(layer, steps)
+
+
+@internal
+def backward_from(layer: Layer, steps: int) -> None:
+    """The same where the loss looks at the final state, too: of h that gradient is part of the last dh, and of the
+    LSTM's c the caller has put it into carry[steps]."""
+    recur(layer, steps)
     # Weights last, all steps at once: the recursion needs the pre-activations' gradients only.
+    add_recurrent_gradients(layer, steps)
+    add_input_gradients(layer, steps)
+    propagate_to_inputs(layer, steps)
+
+
+@internal
+def add_recurrent_gradients(layer: Layer, steps: int) -> None:
+    """dw_hh and db_hh, from the gradients of the pre-activations."""
     recurrent = layer.d_hh if layer.cell == GRU else layer.d_ih
+    add_outer(layer.dw_hh, layer.state[0], recurrent, steps)
+    add_rows(layer.db_hh, recurrent, steps)
+
+
+@internal
+def add_input_gradients(layer: Layer, steps: int) -> None:
+    """dw_ih, dw_rows and db_ih likewise."""
     add_outer(layer.dw_ih, layer.x, layer.d_ih, steps)
     add_to_looked_up(layer.dw_rows, layer.looked_up[:steps], layer.d_ih)
-    add_outer(layer.dw_hh, layer.state[0], recurrent, steps)
     add_rows(layer.db_ih, layer.d_ih, steps)
-    add_rows(layer.db_hh, recurrent, steps)
-    propagate_to_inputs(layer, steps)
 
 
 @internal
 def propagate(layer: Layer, steps: int) -> None:
     """The recursion alone, from the last step to the first: overwrites dh, d_ih, d_hh and carry."""
+    end_carry(layer, steps)
+    recur(layer, steps)
+
+
+@internal
+def end_carry(layer: Layer, steps: int) -> None:
+    """Nothing comes back from behind the last step."""
+    layer.carry[steps, :] = layer.carry.dtype.type(0)
+
+
+@internal
+def recur(layer: Layer, steps: int) -> None:
+    """The recursion from what stands in dh, and of the LSTM in carry[steps]."""
     h = layer.state[0]
     if layer.cell == LSTM:
         lstm_backward(steps, layer.w_hh, layer.gates, layer.state[1], layer.aux, layer.dh, layer.carry, layer.d_ih)
@@ -97,11 +143,11 @@ def propagate_to_inputs(layer: Layer, steps: int) -> None:
 
 
 @internal
-def square_handed_back(layer: Layer, t: int, dh: T2) -> float:
-    """Square of the gradient's norm at the state before step t, as far as it comes from that step and those behind it.
+def hand_back(layer: Layer, t: int, dh: T2) -> None:
+    """dh (1, H) becomes the gradient of the h before step t, as far as it comes from that step and those behind it.
 
-    To be asked after ``propagate``; dh (1, H) is overwritten with that of h. From above the layer the h before step t
-    may receive more, which is left out: there it is an output, not what is carried.
+    To be asked after the recursion; that of the LSTM's c is carry[t]. dh may be the layer's own dh[t : t + 1]. From
+    above the layer the h before step t may receive more, which is left out: there it is an output, not what is carried.
     """
     H = dh.shape[1]
     if layer.cell == GRU:
@@ -112,6 +158,12 @@ def square_handed_back(layer: Layer, t: int, dh: T2) -> float:
     else:
         dh[0, :] = dh.dtype.type(0)
         add_transposed(dh, layer.w_hh, layer.d_ih[t : t + 1])
+
+
+@internal
+def square_handed_back(layer: Layer, t: int, dh: T2) -> float:
+    """Square of the norm of what ``hand_back`` writes to dh (1, H), and of the LSTM's carry[t]."""
+    hand_back(layer, t, dh)
     square = inner_product(dh[0], dh[0])
     return square + inner_product(layer.carry[t], layer.carry[t]) if layer.cell == LSTM else square
 
@@ -177,6 +229,8 @@ def lstm_forward(steps: int, w_hh: T2, gates: T2, h: T2, c: T2, tanh_c: T2) -> N
 def lstm_backward(steps: int, w_hh: T2, gates: T2, c: T2, tanh_c: T2, dh: T2, dc: T2, d: T2) -> None:
     """Gradients of the four pre-activations; dc (T + 1, H) is carried from step to step, from the last to the first.
 
+    dc[T], of the final c, is the caller's.
+
     With u = tanh(c') of the step's own new c', and c the one before it:
 
         dc  +=  dh o (1 - u^2)         to what came down from the step after
@@ -188,8 +242,7 @@ def lstm_backward(steps: int, w_hh: T2, gates: T2, c: T2, tanh_c: T2, dh: T2, dc
     To the step before go dc f as its dc, and W_hh [di df dg do] on top of its dh.
     """
     H = tanh_c.shape[1]
-    zero, one = gates.dtype.type(0), gates.dtype.type(1)
-    dc[steps, :] = zero
+    one = gates.dtype.type(1)
     for t in range(steps - 1, -1, -1):
         a, d_t, dh_t, u, c_old, dc_old, dc_new = gates[t], d[t], dh[t], tanh_c[t], c[t], dc[t], dc[t + 1]
         i, f, g, o = a[:H], a[H : 2 * H], a[2 * H : 3 * H], a[3 * H :]

@@ -11,12 +11,13 @@ zero but the LSTM's forget bias of one (Jozefowicz et al. 2015), the head a tent
 stay near the running mean. Rows that inputs look up begin with variance 1, as embeddings do. Where a stream's next
 symbol is all that is predicted the head begins wide, or the trunk would learn little while the head is small. With a
 memory of T steps half of a layer's units begin with time constants spread over it (Tallec & Ollivier 2018), see
-``_spread_memory``.
+``spread_memory``.
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -41,8 +42,9 @@ SYMBOLS_HEAD = 0.5
 """Bound of the head's first weights then. With rows of variance 1, text costs 1.91 bits a byte instead of 2.06."""
 
 FIRST = "rnn.weight_ih_l0"
-LOOKED_UP = "rnn.weight_ih_l0, looked up"
-"""The name, here inside, of the columns of weight_ih_l0 that are looked up."""
+APART = ", looked up"
+"""Behind the name of a matrix: its last columns, which are looked up and, here inside, a tensor of their own."""
+LOOKED_UP = FIRST + APART
 
 
 class Tensors(NamedTuple):
@@ -64,8 +66,52 @@ def cut(vector: Array, shapes: Iterable[tuple[int, ...]]) -> list[Array]:
     return views
 
 
+class Named(ABC):
+    """What is a flat vector inside, and named tensors in PyTorch's shapes at the border."""
+
+    @abstractmethod
+    def named(self, theta: Array) -> dict[str, Array]:
+        """PyTorch's names to views of theta in PyTorch's shapes (transposed views, writable).
+
+        Columns of input weights that are looked up are apart, under the matrix's name with ``APART`` behind it.
+        """
+
+    def get_weights(self, theta: Array) -> dict[str, Array]:
+        """Copies of all tensors under PyTorch's names."""
+        tensors = self.named(theta)
+        for apart in [name for name in tensors if name.endswith(APART)]:
+            whole = apart.removesuffix(APART)
+            tensors[whole] = np.hstack([tensors[whole], tensors.pop(apart)])
+        return {name: np.array(view, order="C") for name, view in tensors.items()}
+
+    def set_weights(self, theta: Array, weights: Mapping[str, Array]) -> None:
+        """Overwrite theta (P,) from PyTorch's names; every tensor must be there in its shape and be finite.
+
+        Raises ValueError naming the tensors that are missing, unknown, of another shape or not finite.
+        """
+        mine = self.named(theta)
+        shapes = {name: view.shape for name, view in mine.items()}
+        for apart in [name for name in mine if name.endswith(APART)]:
+            rows, columns = shapes[apart.removesuffix(APART)]
+            shapes[apart.removesuffix(APART)] = (rows, columns + shapes.pop(apart)[1])
+        if missing := sorted(shapes.keys() - weights.keys()):
+            raise ValueError(f"weights: missing {missing}; expected {sorted(shapes)}")
+        if unknown := sorted(weights.keys() - shapes.keys()):
+            raise ValueError(f"weights: unknown {unknown}; expected {sorted(shapes)}")
+        for name, shape in shapes.items():
+            given = np.asarray(weights[name])
+            if given.shape != shape:
+                raise ValueError(f"weights: {name} has shape {given.shape}, expected {shape}")
+            if not np.isfinite(given).all():
+                raise ValueError(f"weights: {name} holds values that are not finite")
+        for name, view in mine.items():
+            given = np.asarray(weights[name.removesuffix(APART)])
+            columns = view.shape[-1]
+            view[...] = given[..., given.shape[-1] - columns :] if name.endswith(APART) else given[..., :columns]
+
+
 @dataclass(frozen=True)
-class Layout:
+class Layout(Named):
     """Sizes of one network: ``cell`` code, D inputs that are multiplied, H hidden units, L layers, O outputs (0 where
     the readout is not part of theta), W rows for inputs that are looked up.
 
@@ -121,10 +167,6 @@ class Layout:
         return Tensors(layers, head_w, head_b, rows)
 
     def named(self, theta: Array) -> dict[str, Array]:
-        """PyTorch's names to views of theta in PyTorch's shapes (transposed views, writable).
-
-        Columns of the input weights that are looked up are apart, under ``LOOKED_UP``.
-        """
         v = self.views(theta)
         tensors: dict[str, Array] = {}
         for k, layer in enumerate(v.layers):
@@ -139,38 +181,6 @@ class Layout:
             tensors[LOOKED_UP] = v.rows.T
         return tensors
 
-    def get_weights(self, theta: Array) -> dict[str, Array]:
-        """Copies of all tensors under PyTorch's names."""
-        tensors = self.named(theta)
-        if self.n_rows:
-            tensors[FIRST] = np.hstack([tensors[FIRST], tensors.pop(LOOKED_UP)])
-        return {name: np.array(view, order="C") for name, view in tensors.items()}
-
-    def set_weights(self, theta: Array, weights: Mapping[str, Array]) -> None:
-        """Overwrite theta (P,) from PyTorch's names; every tensor must be there in its shape and be finite.
-
-        Raises ValueError naming the tensors that are missing, unknown, of another shape or not finite.
-        """
-        mine = self.named(theta)
-        shapes = {name: view.shape for name, view in mine.items()}
-        if shapes.pop(LOOKED_UP, None):
-            shapes[FIRST] = (self.gate_width, self.n_inputs + self.n_rows)
-        if missing := sorted(shapes.keys() - weights.keys()):
-            raise ValueError(f"weights: missing {missing}; expected {sorted(shapes)}")
-        if unknown := sorted(weights.keys() - shapes.keys()):
-            raise ValueError(f"weights: unknown {unknown}; expected {sorted(shapes)}")
-        for name, shape in shapes.items():
-            given = np.asarray(weights[name])
-            if given.shape != shape:
-                raise ValueError(f"weights: {name} has shape {given.shape}, expected {shape}")
-            if not np.isfinite(given).all():
-                raise ValueError(f"weights: {name} holds values that are not finite")
-        for name, view in mine.items():
-            if name == LOOKED_UP:
-                view[...] = np.asarray(weights[FIRST])[:, self.n_inputs :]
-            else:
-                view[...] = np.asarray(weights[name])[..., : view.shape[-1]]
-
     def initialise(self, seed: int, dtype: type, memory: int | None = None, *, symbols: bool = False) -> Array:
         """A fresh theta (P,), the same on every machine for the same seed.
 
@@ -182,7 +192,7 @@ class Layout:
         for name, view in self.named(theta).items():
             if name.startswith("rnn.weight_hh"):
                 for gate in range(GATES[self.cell]):
-                    view[gate * H : (gate + 1) * H] = _orthogonal(rng, H)
+                    view[gate * H : (gate + 1) * H] = orthogonal(rng, H)
             elif name == FIRST:
                 bound = np.sqrt(6.0 / (self.n_inputs + self.n_rows + H))
                 drawn = rng.uniform(-bound, bound, (self.gate_width, self.n_inputs + self.n_rows))
@@ -199,11 +209,11 @@ class Layout:
                 gate = OPEN_GATE[self.cell]
                 view[gate * H : (gate + 1) * H] = 1.0
             if memory is not None and name.startswith("rnn.bias_ih"):
-                _spread_memory(view, self.cell, H, memory)
+                spread_memory(view, self.cell, H, memory)
         return theta
 
 
-def _spread_memory(bias: Array, cell: int, hidden_size: int, memory: int) -> None:
+def spread_memory(bias: Array, cell: int, hidden_size: int, memory: int) -> None:
     """Let the first half of a layer's units forget after 2 to ``memory`` steps each, by their part of b_ih (G,).
 
     A unit that keeps the share sigmoid(b) of its state forgets with the time constant 1 / (1 - sigmoid(b)), which is
@@ -221,7 +231,7 @@ def _spread_memory(bias: Array, cell: int, hidden_size: int, memory: int) -> Non
         bias[at : at + units] = -log_u
 
 
-def _orthogonal(rng: np.random.Generator, n: int) -> Array:
+def orthogonal(rng: np.random.Generator, n: int) -> Array:
     """A random orthogonal (n, n) matrix by Householder reflections.
 
     Written out instead of np.linalg.qr, whose BLAS blocking may differ in the last bits between machines.

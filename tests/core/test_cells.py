@@ -28,6 +28,13 @@ def backward(layer: Layer, steps: int) -> None:
     cells.backward(layer, steps)
 
 
+@jit
+def backward_from(layer: Layer, steps: int, before: np.ndarray) -> None:
+    """before (1, H) becomes the gradient of the h before the run."""
+    cells.backward_from(layer, steps)
+    cells.hand_back(layer, 0, before)
+
+
 @dataclass
 class Run:
     """One layer over T steps, with weights in PyTorch's orientation and a random gradient from above."""
@@ -150,6 +157,37 @@ def test_backward_matches_central_difference(cell: str) -> None:
         return float((run.kernel_states()[0, 1:] * run.dh).sum())
 
     for name, gradient in run.kernel_gradients().items():
+        array = getattr(run, name)
+        for index in np.ndindex(array.shape):
+            kept = array[index]
+            array[index] = kept + step
+            above = value()
+            array[index] = kept - step
+            below = value()
+            array[index] = kept
+            assert gradient[index] == pytest.approx((above - below) / (2 * step), rel=1e-6, abs=1e-9), (name, index)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("in_place", [False, True])
+def test_gradients_go_from_the_final_state_to_the_first(cell: str, in_place: bool) -> None:
+    run, step, T = Run.random(cell, 4, 2, 3, np.float64), 1e-5, 4
+    final_h, final_c = np.random.default_rng(5).uniform(-0.9, 0.9, (2, 3))
+
+    def value() -> float:
+        states = run.kernel_states()
+        of_c = float((states[1, T] * final_c).sum()) if cell == "lstm" else 0.0
+        return float((states[0, 1:] * run.dh).sum() + (states[0, T] * final_h).sum()) + of_c
+
+    layer = run.layer()
+    forward(layer, T)
+    layer.dh[T - 1] += final_h
+    layer.carry[T] = final_c
+    before = layer.dh[:1] if in_place else np.full((1, 3), np.nan)
+    backward_from(layer, T, before)
+    found = {"w_ih": layer.dw_ih.T, "w_hh": layer.dw_hh.T, "b_ih": layer.db_ih, "b_hh": layer.db_hh, "x": layer.dx}
+    found |= {"h0": before[0]} | ({"c0": layer.carry[0]} if cell == "lstm" else {})
+    for name, gradient in found.items():
         array = getattr(run, name)
         for index in np.ndindex(array.shape):
             kept = array[index]
