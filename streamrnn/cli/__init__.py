@@ -31,7 +31,7 @@ import json
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 from rich.text import Text
@@ -349,11 +349,12 @@ def warmup(
 
     Takes about half a minute each, more on a busy machine.
     """
+    from streamrnn.core.compiled import Precision as Types
     from streamrnn.core.compiled import is_compiled, kernels, shown, warm_up
     from streamrnn.core.kinds import FAMILIES
 
     console = stdout()
-    for precision, family in itertools.product(("float32", "float64"), FAMILIES):
+    for precision, family in itertools.product(get_args(Types), FAMILIES):
         if dtype not in (precision, Precision.both):
             continue
         before, called = is_compiled(precision, family), shown(precision, family)

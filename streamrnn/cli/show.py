@@ -16,6 +16,7 @@ from rich.text import Text
 
 from streamrnn.broker.kafka_settings import reading_bytes
 from streamrnn.cli.show_symbols import of_set, of_text, remarks_on_memory
+from streamrnn.core.kinds import Family
 from streamrnn.job.config import Config
 from streamrnn.job.job_file import warnings
 from streamrnn.job.sample import Sample

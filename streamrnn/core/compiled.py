@@ -79,7 +79,7 @@ _loaded: dict[tuple[Family, str], Kernels] = {}
 
 
 def warm_up(dtype: Precision = "float32", cancelled: Cancelled = _never, family: Family = "steps") -> float:
-    """Have the kernels of one family and precision compiled and loaded, so that no record waits; returns the seconds it took.
+    """Have these kernels compiled and loaded, so that no record waits; returns the seconds it took.
 
     Raises CompilationCancelled, with the compiler ended, once ``cancelled`` says so.
     """
@@ -155,7 +155,8 @@ def compile_once(
         content = _intact(path) if path.exists() else None
         if content is None:
             _log.warning(
-                "compiling the %s kernels, once on this machine: half a minute, more when it is busy", shown(dtype, family)
+                "compiling the %s kernels, once on this machine: half a minute, more when it is busy",
+                shown(dtype, family),
             )
             compile_in_child(dtype, path, cancelled, family)
             content = _intact(path)
@@ -187,8 +188,8 @@ def _compile_for_now(dtype: str, cancelled: Cancelled, family: Family) -> tuple[
             return path, object_file.read(path)
     except OSError as error:
         raise StreamrnnError(
-            f"the {shown(dtype, family)} kernels have to be compiled, and no directory to do it in can be used ({error}): name one in "
-            "STREAMRNN_CACHE_DIR, or install a wheel, which brings them along"
+            f"the {shown(dtype, family)} kernels have to be compiled, and no directory to do it in can be used "
+            f"({error}): name one in STREAMRNN_CACHE_DIR, or install a wheel, which brings them along"
         ) from error
 
 
@@ -207,9 +208,7 @@ def _lock(file: int, cancelled: Cancelled) -> None:
             time.sleep(_ASKED_EVERY_S)
 
 
-def compile_in_child(
-    dtype: str, path: Path, cancelled: Cancelled = _never, family: Family = "steps"
-) -> None:
+def compile_in_child(dtype: str, path: Path, cancelled: Cancelled = _never, family: Family = "steps") -> None:
     """Write the object file by a process of its own. Raises StreamrnnError with its last words where that fails.
 
     Hash seed, working directory and the settings of Numba and Python are fixed, so that the same sources give the same

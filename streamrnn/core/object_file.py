@@ -1,10 +1,10 @@
 """The file that holds the kernels' machine code: what it is called, where it is looked for, what is in it.
 
 One file per family of kernels, precision and CPU target: those that walk over single steps, and those for whole
-sequences, which nobody has to compile who does not use them. Its name is a digest of what produced it: the sources, and where it was compiled
-on this machine also the versions that compiled it. So a changed source, a new Numba or another CPU target finds no file
-rather than a wrong one, and no time stamp, path or owner matters. A file that came with the package counts whatever
-Numba is installed, since nobody needs Numba to load it.
+sequences, which nobody has to compile who does not use them. Its name is a digest of what produced it: the sources, and
+where it was compiled on this machine also the versions that compiled it. So a changed source, a new Numba or another
+CPU target finds no file rather than a wrong one, and no time stamp, path or owner matters. A file that came with the
+package counts whatever Numba is installed, since nobody needs Numba to load it.
 
 It is looked for in the package, then in ``$STREAMRNN_CACHE_DIR`` or, where that is not set, in the user's cache
 directory. Reading it needs no right to write. Code is loaded, so a file in a cache counts only if nobody but root and

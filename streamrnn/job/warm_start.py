@@ -23,8 +23,8 @@ from streamrnn.job import trained
 from streamrnn.job.compatibility import misfits
 from streamrnn.job.config import Config
 from streamrnn.job.opening import open_blobs
-from streamrnn.learner.growth import carry_over
 from streamrnn.learner.foundation import Foundation
+from streamrnn.learner.growth import carry_over
 from streamrnn.learner.next_symbol import meant_for
 from streamrnn.learner.state import LearnerState
 from streamrnn.storage.checkpoints import manifests_of

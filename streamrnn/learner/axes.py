@@ -110,18 +110,25 @@ def input_places(move: Move) -> Places:
             kind, field = divmod(k, old.n_targets)
             places.append(first + kind * new.n_targets + field)
         places.extend(first + new.n_previous + f for f in range(old.n_targets))
+    if old.sequence is not None:  # of each frame of a step
+        places = [at * new.n_features + place for at in range(old.sequence.stack) for place in places]
     # A network without any inputs has one column of zeros.
     return np.array(places if places or not old.n_multiplied else [0], np.int64)
 
 
 def row_places(move: Move) -> Places:
+    """Of each row that inputs look up, and then of each that a decoder does, a class each."""
+    decoder = range(move.new.n_looked_up, move.new.n_looked_up + _decoder_rows(move.old))
+    return np.concatenate([symbol_places(move), np.array(decoder, np.int64)])
+
+
+def symbol_places(move: Move) -> Places:
     """Of each row that inputs look up: the symbols of each input, previous classes, "known"."""
     places: list[int] = []
     for first, before, _, _ in _sets(move):
         places += range(first, first + before)
     if move.old.shows_class:
         places.append(move.new.n_looked_up - 1)
-    places += range(move.new.n_looked_up, move.new.n_looked_up + _decoder_rows(move.old))
     return np.array(places, np.int64)
 
 
@@ -177,6 +184,24 @@ def gate_places(move: Move) -> Places:
     return np.concatenate([gate * move.new.model.hidden_size + units for gate in range(gates)])
 
 
+def units_in_turn(move: Move, times: int) -> Places:
+    """Of each unit of several runs of a layer's units, one behind the other."""
+    units = np.arange(move.old.model.hidden_size)
+    return np.concatenate([k * move.new.model.hidden_size + units for k in range(times)])
+
+
+def tensor_places(kind: str, move: Move) -> Places | None:
+    """Of each row or column of a tensor of weights, by what it stands for (``core.sequences.layout.Axes``).
+
+    None: they stay where they are, and new ones come behind them.
+    """
+    both = 2 if move.old.model.direction == "both" else 1
+    if kind in ("gates", "inputs", "rows"):
+        return {"gates": gate_places, "inputs": input_places, "rows": symbol_places}[kind](move)
+    runs = {"units": 1, "encoded": both, "pooled": 2 * both}
+    return units_in_turn(move, runs[kind]) if kind in runs else None
+
+
 def last_places(move: Move) -> list[tuple[int, int]]:
     """Of each feature whose last value is kept in both: where it stands in the old learner, and where in the new."""
     now = {column: place for place, column in enumerate(last_columns(move.new))}
@@ -196,7 +221,9 @@ AXES: Mapping[str, Axis] = {
     "C": Axis("vectors per layer state", lambda of: of.layout.state_count),
     "H": Axis("hidden units", lambda of: of.layout.hidden_size, BEHIND),
     "D": Axis("inputs of the network that are multiplied", lambda of: of.layout.n_inputs, input_places),
-    "W": Axis("rows that inputs look up, and then a decoder", lambda of: of.layout.n_rows + _decoder_rows(of.spec), row_places),
+    "W": Axis(
+        "rows that inputs look up, and then a decoder", lambda of: of.layout.n_rows + _decoder_rows(of.spec), row_places
+    ),
     "lookups": Axis("rows that a step looks up", lambda of: of.spec.n_lookups),
     "surprises": Axis("newest surprises", lambda of: surprise.NEWEST if of.spec.n_classes else 0),
     "own_surprises": Axis("newest surprises of a stream", lambda of: surprise.NEWEST_OWN if of.spec.n_classes else 0),

@@ -127,6 +127,26 @@ def _known(old: LearnerSpec, new: LearnerSpec) -> Verdict:
     return Verdict(Way.GROWTH, "predictions are remembered from now on")
 
 
+def _hidden_size(old: LearnerSpec, new: LearnerSpec) -> Verdict:
+    grown = "predictions go on as they were: the weights by which new units are heard begin at zero"
+    if old.target.kind == "sequence" and new.model.hidden_size > old.model.hidden_size:
+        return Verdict(
+            Way.IMPOSSIBLE, "a decoder begins with the encoder's units, and new ones would change where it looks"
+        )
+    return if_more(lambda of: of.model.hidden_size, grown, "units that were learned cannot be taken out")(old, new)
+
+
+def of_open_sequences(of: Callable[[LearnerSpec], int]) -> Rule:
+    """A bound of sequences: of those that come in chunks some have not ended, and are kept in arrays of that length."""
+    kept = if_more(of, "sequences that have not ended go on", "sequences that have not ended may be longer")
+
+    def rule(old: LearnerSpec, new: LearnerSpec) -> Verdict:
+        in_chunks = old.sequence is not None and old.sequence.chunks
+        return kept(old, new) if in_chunks else Verdict(Way.AT_ONCE, "of the sequences to come")
+
+    return rule
+
+
 _OPEN = "the symbols of an open set have their numbers from the records, those of a declared one from their places"
 _NUMBERED = "a symbol keeps the number it was given, and what was learned of it: max can be raised, not lowered"
 _THEIR_OWN = "symbols for which there was no number get their own when they come again"
@@ -171,8 +191,8 @@ def _classes(old: LearnerSpec, new: LearnerSpec) -> Verdict:
         return Verdict(Way.IMPOSSIBLE, _PLACES)
     if now == before:
         return Verdict(Way.AT_ONCE, "under other names")
-    if old.text is not None and old.text.mark_end:
-        return Verdict(Way.IMPOSSIBLE, "a text's end has the number behind the others, which was learned for it")
+    if old.has_end_symbol:
+        return Verdict(Way.IMPOSSIBLE, "the end has the number behind the others, which was learned for it")
     if old.model.readout == "logistic":
         return Verdict(Way.IMPOSSIBLE, "the one output of readout logistic tells two classes apart")
     return Verdict(Way.GROWTH, "a new class begins with zero weights and the lowest bias of the others")
@@ -222,11 +242,17 @@ SETTINGS: Mapping[str, Rule] = {
     "has_end": growth(_WINDOWS),
     "text": _text,
     "model.cell": impossible("gates and states of one cell mean nothing to another"),
-    "model.hidden_size": if_more(
-        lambda of: of.model.hidden_size,
-        "predictions go on as they were: the weights by which new units are heard begin at zero",
-        "units that were learned cannot be taken out",
-    ),
+    "sequence": impossible("a learner of whole sequences is another one than one of single steps"),
+    "sequence.max_steps": of_open_sequences(lambda of: 0 if of.sequence is None else of.sequence.max_steps),
+    "sequence.stack": impossible("each input was learned for its place among the frames of a step"),
+    "sequence.chunks": impossible("records that are chunks are other records than whole sequences"),
+    "sequence.carry": impossible("a state that goes on is kept of each stream, or none is"),
+    "sequence.normalise": impossible("weights learned on numbers of one kind mean nothing to others"),
+    "model.hidden_size": _hidden_size,
+    "model.direction": impossible("what reads backwards is half of what the outputs were learned for"),
+    "model.lookahead": at_once("states that look ahead less or more are others than those learned from"),
+    "model.attention": impossible("outputs were learned for what attention adds, or for doing without"),
+    "model.beam": at_once(),
     "model.num_layers": impossible("a layer that is put in or taken out changes what the others are given"),
     "model.memory": at_once("it tells how units begin, which concerns new ones only"),
     "model.dtype": impossible("numbers of another precision lead to other states"),
@@ -246,6 +272,7 @@ SETTINGS: Mapping[str, Rule] = {
     "learning.schedule_updates": at_once(),
     "learning.schedule_least": at_once(),
     "learning.clip_norm": at_once(),
+    "learning.average": growth("an average begins with the weights as they are"),
     "learning.polyak_bound": at_once(),
     "learning.momentum": at_once(),
     "learning.rmsprop_alpha": at_once(),
@@ -262,6 +289,8 @@ SETTINGS: Mapping[str, Rule] = {
     "streams.reset_after_s": _reset_after,
     "streams.max_time_jump_s": at_once(),
     "target.fields": _fields,
+    "target.kind": impossible("what is predicted of a sequence decides what the network is"),
+    "target.max_symbols": of_open_sequences(lambda of: of.target.max_symbols),
     "target.known": _known,
     "target.horizon": impossible("each output was learned for its number of steps ahead"),
     "target.baseline": _baseline,
@@ -288,7 +317,7 @@ def changes(old: LearnerSpec, new: LearnerSpec) -> list[Change]:
     before, now = settings(old), settings(new)
     order = {path: i for i, path in enumerate(SETTINGS)}
     found = []
-    for path in sorted(before, key=lambda name: order.get(name, len(order))):
+    for path in sorted(before.keys() & now.keys(), key=lambda name: order.get(name, len(order))):
         if before[path] != now[path]:
             rule = SETTINGS.get(path, impossible("nobody has said what becomes of what was learned"))
             found.append(Change(path, before[path], now[path], *rule(old, new)))
@@ -297,7 +326,7 @@ def changes(old: LearnerSpec, new: LearnerSpec) -> list[Change]:
 
 def settings(of: LearnerSpec) -> dict[str, Any]:
     """Its fields by path. The loss is spelled out, since writing the default down changes nothing."""
-    return {**_leaves(of), "model.loss": of.model.effective_loss}
+    return {**_leaves(of), "model.loss": of.model.effective_loss, "sequence": of.sequence is not None}
 
 
 def refusals(old: LearnerSpec, new: LearnerSpec) -> list[str]:

@@ -134,6 +134,15 @@ class Foundation(ABC):
         slot = self.streams.find(key)
         return {name: array[slot] for name, array in self._per_stream._asdict().items()}
 
+    def newest_forecast(self, key: bytes) -> npt.NDArray[np.float64] | None:
+        """The forecast made at the stream's newest event, (n_outputs,); None before its sequence had one."""
+        slot = self.streams.find(key)
+        step = int(self._per_stream.steps[slot])
+        if step == 0 or self.spec.target.known != "forecast":
+            return None
+        forecast: npt.NDArray[np.float64] = self._per_stream.remembered[slot, (step - 1) % self.spec.target.horizon]
+        return forecast.copy()
+
     def take_back_classes(self) -> None:
         """Forget the classes that have numbers, but no outputs yet: a call was broken off in between, as by Ctrl-C."""
         if self.classes is not None and self.spec.target.is_open:

@@ -24,24 +24,22 @@ from msgspec.structs import replace
 
 from streamrnn.core.counts import LOST_LABELS, UPDATES, WINDOWS_IN_BATCH
 from streamrnn.core.declarations import Stored
-from streamrnn.core.layout import FIRST, LOOKED_UP
+from streamrnn.core.layout import APART
 from streamrnn.learner import rings
 from streamrnn.learner.axes import (
     AXES,
     OUT,
     Move,
-    gate_places,
     index_of,
-    input_places,
     kept_of,
     last_places,
     places_on,
-    row_places,
     shared_rows,
+    tensor_places,
 )
 from streamrnn.learner.changes import refusals
 from streamrnn.learner.foundation import Foundation
-from streamrnn.learner.lowering import dtype_of, initial_weights, layout_of, sizes_of
+from streamrnn.learner.lowering import dtype_of, initial_weights, layout_of, outputs_of_classes, sizes_of
 from streamrnn.learner.room import survivors
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import MODEL, STREAMS, LearnerState
@@ -214,18 +212,25 @@ def _weights(array: Growing) -> None:
     What hears new units, and how others hear new inputs, is zero; but symbols of an open set are heard as "other" was.
     """
     move = array.move
+    if not array.old.size or not array.target.size:
+        # An average of weights that begins, with what was learned so far, or that is wanted no more.
+        if array.target.size:
+            _weights(array._replace(name="theta"))
+        return
     if move.new.model.hidden_size > move.old.model.hidden_size:
         fresh = initial_weights(move.new, 0) if move.fresh is None else move.fresh
         begun = layout_of(move.new).named(fresh)
         for tensor in _tensors(array):
             if tensor.name.startswith("rnn."):
                 tensor.new[...] = begun[tensor.name]
-                tensor.new[gate_places(move)] = 0.0
+                tensor.new[tensor.rows] = 0.0
     _tensor_by_tensor(array)
     new = layout_of(move.new).named(array.target)
-    for other, more in shared_rows(move):
-        units = gate_places(move)  # the old ones; new units hear each symbol by weights of its own
-        new[LOOKED_UP][units, more.start : more.stop] = new[LOOKED_UP][units, other, None]
+    for tensor in _tensors(array):
+        if tensor.name.startswith("rnn.") and tensor.name.endswith(APART):
+            for other, more in shared_rows(move):
+                # Of the old units; new ones hear each symbol by weights of their own.
+                tensor.new[tensor.rows, more.start : more.stop] = tensor.new[tensor.rows, other, None]
     if "head.bias" in new and not move.new.target.is_open:
         old = layout_of(move.old).named(array.old)["head.bias"]
         new["head.bias"][len(old) :] = old.min()
@@ -291,7 +296,7 @@ def _rows(array: Growing) -> None:
 def _outputs_in_use(array: Growing) -> None:
     """All of them, but of an open set of classes those that were: others come into use as they come."""
     new = array.move.new
-    array.target[...] = array.old if new.target.is_open else new.n_outputs
+    array.target[...] = array.old if new.target.is_open else outputs_of_classes(new)
 
 
 RULES: Mapping[str, Callable[[Growing], None]] = {
@@ -330,18 +335,22 @@ class _Tensor(NamedTuple):
 
 
 def _tensors(array: Growing) -> list[_Tensor]:
-    move, hidden = array.move, np.arange(array.move.old.model.hidden_size)
-    old, new = layout_of(move.old).named(array.old), layout_of(move.new).named(array.target)
-    gates, inputs = gate_places(move), {FIRST: input_places(move), LOOKED_UP: row_places(move)}
+    layout, new = layout_of(array.move.old), layout_of(array.move.new).named(array.target)
+    axes = layout.axes(array.old)
+
+    def places(kind: str | None, n: int) -> Array:
+        to = None if kind is None else tensor_places(kind, array.move)
+        return np.arange(n) if to is None else to
+
     return [
         _Tensor(
             name,
             tensor,
             new[name],
-            gates if name.startswith("rnn.") else np.arange(len(tensor)),
-            None if tensor.ndim == 1 else inputs.get(name, hidden),
+            places(axes[name].rows, len(tensor)),
+            None if tensor.ndim == 1 else places(axes[name].columns, tensor.shape[1]),
         )
-        for name, tensor in old.items()
+        for name, tensor in layout.named(array.old).items()
     ]
 
 

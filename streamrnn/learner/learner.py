@@ -162,15 +162,6 @@ class Learner(Foundation):
                 rows.history[-1, rows.history_count[-1, f] % size, f] = values[f]
                 rows.history_count[-1, f] += 1
 
-    def newest_forecast(self, key: bytes) -> npt.NDArray[np.float64] | None:
-        """The forecast made at the stream's newest event, (n_outputs,); None before its sequence had one."""
-        slot = self.streams.find(key)
-        step = int(self._per_stream.steps[slot])
-        if step == 0 or self.spec.target.known != "forecast":
-            return None
-        forecast: npt.NDArray[np.float64] = self._per_stream.remembered[slot, (step - 1) % self.spec.target.horizon]
-        return forecast.copy()
-
     def prediction_of(self, key: bytes, event: int) -> npt.NDArray[np.float64] | None:
         """What was predicted of an event whose label has not come, (n_outputs,); None where that is not remembered."""
         slot = self.streams.find(key)

@@ -234,7 +234,10 @@ def require_vocabularies(spec: LearnerSpec, model: Mapping[str, npt.NDArray[Any]
         except ValueError as error:
             raise ValueError(f"the state's {first}...: {error}") from None
     if spec.target.is_open:
-        known, in_use = 1 + int(spec.has_end_symbol) + len(model["vocabulary_classes_ends"]), int(model["outputs_in_use"][0])
+        known, in_use = (
+            1 + int(spec.has_end_symbol) + len(model["vocabulary_classes_ends"]),
+            int(model["outputs_in_use"][0]),
+        )
         if known != in_use:
             raise ValueError(f"the state has {in_use} classes in use, its vocabulary has {known}")
 

@@ -21,8 +21,8 @@ from streamrnn.core.counts import COUNTS, EVICTIONS
 from streamrnn.core.kinds import CLOSE
 from streamrnn.learner.block import EVENT, LABEL, Block
 from streamrnn.learner.clock import JUMPS
-from streamrnn.learner.gauges import state_gradient_norms
 from streamrnn.learner.foundation import RLS_WEIGHT
+from streamrnn.learner.gauges import state_gradient_norms
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.model_spec import ModelSpec
 from streamrnn.learner.predictions import Predictions, TextScores

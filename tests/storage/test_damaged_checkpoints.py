@@ -132,7 +132,7 @@ def test_any_bytes_in_place_of_a_manifest_are_reported(tmp_path: Path, data: byt
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"format": 1}, "format 1, this version .* reads 7"),
+        ({"format": 1}, "format 1, this version .* reads 8"),
         ({"format": 2}, "format 2, this version"),
         ({"format": 3}, "format 3, this version"),
         ({"format": 4}, "format 4, this version"),

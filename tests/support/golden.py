@@ -14,7 +14,8 @@ from streamrnn.learner.symbols import Symbols
 from streamrnn.learner.target_spec import TargetSpec
 
 DATA = Path(__file__).parents[1] / "data"
-CELL_CASES = sorted(path.stem for path in DATA.glob("cells_*.npz"))
+CELL_CASES = sorted(path.stem for path in DATA.glob("cells_*_l?.npz"))
+BOTH_WAYS_CASES = sorted(path.stem for path in DATA.glob("cells_*_bi.npz"))
 RUN_FAMILIES = ("tbptt", "log", "loss", "optimizer", "symbols")
 RUN_CASES = sorted(path.stem for family in RUN_FAMILIES for path in DATA.glob(f"{family}_*.npz"))
 

@@ -94,4 +94,5 @@ def written_now(partitions: Mapping[TopicPartition, Partition], source: Source) 
     """What the only partition's learner would write; for the loop's thread."""
     (partition,) = partitions.values()
     at = source.ends[partition.position - 1] if partition.position else 0
+    assert isinstance(partition.learner, Learner)
     return write(partition.learner, at, source.data)

@@ -48,8 +48,8 @@ class SequenceLearner(Foundation):
         learned, predicting = new_networks(spec, self._model, scratch)
         self._work, self._newest = work, (0, 0)
         self._handle = SequenceHandle(
-            plan_of(spec), hyper_of(spec), sequence_plan_of(spec), self._model, self._per_stream, scratch, work, learned,
-            predicting,
+            plan_of(spec), hyper_of(spec), sequence_plan_of(spec), self._model, self._per_stream, scratch, work,
+            learned, predicting,
         )  # fmt: skip
 
     def attention(self) -> npt.NDArray[np.float64]:
