@@ -66,6 +66,19 @@ def cut(vector: Array, shapes: Iterable[tuple[int, ...]]) -> list[Array]:
     return views
 
 
+class Axes(NamedTuple):
+    """What the rows and the columns of a tensor in PyTorch's shape stand for; a bias has no columns.
+
+    "gates" and "decoder gates" (gate by gate, in each the units), "units" of one direction, "encoded" (all units of
+    the directions, one after the other), "pooled" (twice that), "decoder units" (as "encoded", whose states they begin
+    with), "context" (what attention sees, then the decoder's own units), "inputs", "rows", "decoder inputs",
+    "decoder rows", "outputs".
+    """
+
+    rows: str
+    columns: str | None = None
+
+
 class Named(ABC):
     """What is a flat vector inside, and named tensors in PyTorch's shapes at the border."""
 
@@ -75,6 +88,10 @@ class Named(ABC):
 
         Columns of input weights that are looked up are apart, under the matrix's name with ``APART`` behind it.
         """
+
+    @abstractmethod
+    def axes(self, theta: Array) -> dict[str, Axes]:
+        """What the rows and columns of each of these stand for."""
 
     def get_weights(self, theta: Array) -> dict[str, Array]:
         """Copies of all tensors under PyTorch's names."""
@@ -180,6 +197,15 @@ class Layout(Named):
         if self.n_rows:
             tensors[LOOKED_UP] = v.rows.T
         return tensors
+
+    def axes(self, theta: Array) -> dict[str, Axes]:
+        columns = {FIRST: "inputs", LOOKED_UP: "rows"}
+
+        def of(name: str, view: Array) -> Axes:
+            rows = "gates" if name.startswith("rnn.") else "outputs"
+            return Axes(rows, columns.get(name, "units") if view.ndim == 2 else None)
+
+        return {name: of(name, view) for name, view in self.named(theta).items()}
 
     def initialise(self, seed: int, dtype: type, memory: int | None = None, *, symbols: bool = False) -> Array:
         """A fresh theta (P,), the same on every machine for the same seed.

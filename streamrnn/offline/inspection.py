@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from streamrnn.core.layout import Layout
+from streamrnn.core.layout import Named
 from streamrnn.job.opening import of_config
 from streamrnn.learner import gauges
 from streamrnn.learner.lowering import layout_of
@@ -42,7 +42,7 @@ class Inspection:
 
     place: str
     checkpoint: Checkpoint
-    layout: Layout
+    layout: Named
 
     @property
     def manifest(self) -> Manifest:

@@ -9,12 +9,14 @@ from msgspec.structs import replace
 
 from streamrnn import LearnerSpec, ModelSpec, TargetSpec
 from streamrnn.learner.changes import SETTINGS, Way, changes, refusals, settings
+from streamrnn.learner.sequence_spec import SequenceSpec
+from streamrnn.learner.spec import InputSpec, LearningSpec
 from streamrnn.learner.symbols import Symbols, TextSpec
 from tests.support.small_learners import spec
 
 
 def test_every_setting_has_its_row_and_every_row_its_setting() -> None:
-    assert sorted(SETTINGS) == sorted(settings(spec()))
+    assert sorted(SETTINGS) == sorted({**settings(spec()), **settings(sequences())})
 
 
 def test_nothing_changed_is_no_change() -> None:
@@ -40,6 +42,25 @@ def letters(classes: Symbols, **text: Any) -> LearnerSpec:
     return texts(classes, unit="character", **text)
 
 
+def sequences(
+    kind: Any = "label", *, sequence: dict[str, Any] | None = None, classes: Any = ("a", "b", "c"), **more: Any
+) -> LearnerSpec:
+    model = {"readout": "linear" if classes is None else "softmax", "hidden_size": 4, **more.pop("model", {})}
+    sequence = sequence or {}
+    return LearnerSpec(
+        n_features=more.pop("n_features", 2),
+        target=TargetSpec(fields=("y",), kind=kind, classes=classes, **more.pop("target", {})),
+        sequence=SequenceSpec(**sequence),
+        has_end=sequence.get("chunks", False),
+        inputs=InputSpec(dt=False, previous_target=False),
+        model=ModelSpec(**model),
+        learning=LearningSpec(**more.pop("learning", {})),
+    )
+
+
+CHUNKS: dict[str, Any] = {"chunks": True}
+
+
 def looked_up(*symbols: Symbols) -> LearnerSpec:
     return replace(spec(), symbols=symbols)
 
@@ -47,6 +68,28 @@ def looked_up(*symbols: Symbols) -> LearnerSpec:
 RLS: dict[str, Any] = {"readout": "rls"}
 QUANTILE: dict[str, Any] = {"loss": "quantile"}
 CASES: list[tuple[LearnerSpec, LearnerSpec, str, Way]] = [
+    (sequences(), sequences(sequence={"max_steps": 9}), "sequence.max_steps", Way.AT_ONCE),
+    (sequences(sequence={**CHUNKS, "max_steps": 9}), sequences(sequence=CHUNKS), "sequence.max_steps", Way.GROWTH),
+    (sequences(sequence=CHUNKS), sequences(sequence={**CHUNKS, "max_steps": 9}), "sequence.max_steps", Way.IMPOSSIBLE),
+    (sequences(), sequences(sequence={"stack": 2}), "sequence.stack", Way.IMPOSSIBLE),
+    (sequences(), sequences(sequence={"carry": True}), "sequence.carry", Way.IMPOSSIBLE),
+    (sequences(), sequences(sequence={"normalise": "sequence"}), "sequence.normalise", Way.IMPOSSIBLE),
+    (sequences(), sequences("transcript"), "target.kind", Way.IMPOSSIBLE),
+    (sequences(), sequences(target={"max_symbols": 5}), "target.max_symbols", Way.AT_ONCE),
+    (sequences(), sequences(model={"direction": "both"}), "model.direction", Way.IMPOSSIBLE),
+    (
+        sequences(model={"direction": "both"}),
+        sequences(model={"direction": "both", "lookahead": 3}),
+        "model.lookahead",
+        Way.AT_ONCE,
+    ),
+    (sequences("sequence"), sequences("sequence", model={"attention": False}), "model.attention", Way.IMPOSSIBLE),
+    (sequences("transcript"), sequences("transcript", model={"beam": 4}), "model.beam", Way.AT_ONCE),
+    (sequences(), sequences(model={"hidden_size": 5}), "model.hidden_size", Way.GROWTH),
+    (sequences("sequence"), sequences("sequence", model={"hidden_size": 5}), "model.hidden_size", Way.IMPOSSIBLE),
+    (sequences(), sequences(learning={"average": 0.9}), "learning.average", Way.GROWTH),
+    (sequences("transcript"), sequences("transcript", classes=tuple("abcd")), "target.classes", Way.GROWTH),
+    (sequences("sequence"), sequences("sequence", classes=tuple("abcd")), "target.classes", Way.IMPOSSIBLE),
     (spec(), spec(learning={"lr": 0.1}), "learning.lr", Way.AT_ONCE),
     (spec(), spec(learning={"k1": 3}), "learning.k1", Way.GROWTH),
     (spec(), spec(learning={"k2": 9}), "learning.k2", Way.GROWTH),
@@ -110,3 +153,8 @@ def test_sets_are_shown_by_their_kind_and_size() -> None:
     assert line.startswith(
         "symbols: an open set of 6, 3, the 256 bytes in what was learned, an open set of 5, 2 here: "
     )
+
+
+def test_single_steps_whole_sequences_and_chunks_of_them_are_different_learners() -> None:
+    assert any("another one than one of single steps" in line for line in refusals(spec(), sequences()))
+    assert any("records that are chunks" in line for line in refusals(sequences(), sequences(sequence=CHUNKS)))

@@ -26,24 +26,11 @@ import numpy as np
 from streamrnn.core.arrays import T1, T2, Array
 from streamrnn.core.cells import GATES, OPEN_GATE, STATES
 from streamrnn.core.declarations import zeros
-from streamrnn.core.layout import APART, SYMBOLS_HEAD, LayerTensors, Named, cut, orthogonal, spread_memory
+from streamrnn.core.layout import APART, SYMBOLS_HEAD, Axes, LayerTensors, Named, cut, orthogonal, spread_memory
 from streamrnn.core.sequences.kinds import LABEL, SEQUENCE
 
 REVERSE = "_reverse"
 """Behind the names of a layer that reads from the end, as PyTorch has it."""
-
-
-class Axes(NamedTuple):
-    """What the rows and the columns of a tensor in PyTorch's shape stand for; a bias has no columns.
-
-    "gates" and "decoder gates" (gate by gate, in each the units), "units" of one direction, "encoded" (all units of
-    the directions, one after the other), "pooled" (twice that), "decoder units" (as "encoded", whose states they begin
-    with), "context" (what attention sees, then the decoder's own units), "inputs", "rows", "decoder inputs",
-    "decoder rows", "outputs".
-    """
-
-    rows: str
-    columns: str | None = None
 
 
 class SequenceTensors(NamedTuple):
