@@ -37,4 +37,5 @@ surprise     how surprising a class or a text was among the newest ones
 scoring       loss and error of a prediction whose target is known
 arrivals      targets that arrive after their prediction: forecasts' values and labels
 walk          goes through a block of records in order
+sequences     whole sequences, whose kernels are an object file of their own
 """

@@ -2,6 +2,8 @@
 
 spec         what is learned and how, as validated values
 target_spec  the part of it about targets
+model_spec   the part of it about the network
+sequence_spec  what a record is where it is a whole sequence
 symbols      which symbols there are, and how a text is made of them
 texts        a text as its units
 drawing      what comes next, drawn from probabilities
@@ -13,7 +15,10 @@ features     fields of a record to columns of numbers
 hashing      which bucket a value is hashed into, under a key
 block        records in log order as arrays
 gauges       how it learns: numbers for whoever looks
+foundation   what every learner is, whatever one of its records is
 learner      Learner: predict, score and learn, record by record
+sequences    SequenceLearner: the same of whole sequences
+making       the learner that a specification asks for
 rows         from a block of records to the kernel's rows
 calls        takes rows through the kernel
 running      records through the kernel, and what came out gathered for each of them

@@ -37,10 +37,8 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         ),
     ] = "forward"
     lookahead: Annotated[
-        int | None,
+        Annotated[int, Meta(ge=0, le=1_000)] | None,
         Meta(
-            ge=0,
-            le=1_000,
             description="With direction both and one layer: steps that the second network looks ahead of each step, "
             "from zero for each; null: to the sequence's end.",
         ),

@@ -70,10 +70,8 @@ class LearningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Meta(ge=0, le=1, description="With such a schedule: the share of lr below which the rate does not fall."),
     ] = 0.0
     average: Annotated[
-        float | None,
+        UnitInterval | None,
         Meta(
-            gt=0,
-            lt=1,
             description="With input.sequence: predictions are made with an exponential average of the weights, which "
             "keeps this share of the old ones at each optimiser step (less at the beginning); null: with the newest.",
         ),
