@@ -207,6 +207,7 @@ class Streams(NamedTuple):
     # Of one that is read forwards, what it comes to so far.
     pooled: F2 = stored("pooled", cleared=SEQUENCE)  # sum of the top layer's states
     said: I2 = stored("said")  # symbols of the transcript
+    said_value: F2 = stored("said")  # and their probabilities
     n_said: I1 = stored(cleared=SEQUENCE)
     newest_output: I1 = stored(cleared=SEQUENCE)  # what the newest step said: the blank, or a symbol
 

@@ -47,7 +47,7 @@ def score_forecasts(
         prediction, said = streams.remembered[slot, place], streams.remembered_rivals[slot, place]
         column = (j - 1) * plan.fields
         scoring.score(plan, hyper, model, streams, scratch, slot, prediction, said, records.y[i], column)
-    scoring.report(model, streams, scratch, records, i)
+    scoring.report(model, streams, scratch, records, i, records.closes[i])
 
 
 @internal
@@ -80,12 +80,12 @@ def process_label(
     if place < 0:
         model.counters[counts.UNMATCHED_LABELS] += 1
         if plan.classes > 0:
-            classes.bring_into_use(plan, model, scratch, y[0])
+            classes.bring_into_use(plan, model, scratch.head_b, y[0])
         return
     prediction, said = streams.remembered[slot, place], streams.remembered_rivals[slot, place]
     scoring.begin(plan, hyper, model, streams, scratch, slot, y)
     scoring.score(plan, hyper, model, streams, scratch, slot, prediction, said, y, ZERO)
-    scoring.report(model, streams, scratch, records, i)
+    scoring.report(model, streams, scratch, records, i, records.closes[i])
     rivals.learn(plan, model, streams, scratch, slot)
     targets.absorb(plan, hyper, model, streams, scratch, slot, y)
     targets.remember(plan, streams, slot, scratch.kept)

@@ -7,8 +7,8 @@ been said of it, and is what is scored and learned.
 
 from __future__ import annotations
 
-from streamrnn.core.arrays import Model, Plan, Scratch
-from streamrnn.core.jit import internal
+from streamrnn.core.arrays import T1, Model, Plan, Scratch
+from streamrnn.core.jit import internal, jit
 
 
 @internal
@@ -20,20 +20,26 @@ def absorb(plan: Plan, model: Model, scratch: Scratch, y: float) -> None:
     """
     scratch.kept[0] = y
     scratch.counted[0] = as_learned(plan, model, y)
-    bring_into_use(plan, model, scratch, y)
+    bring_into_use(plan, model, scratch.head_b, y)
 
 
 @internal
-def bring_into_use(plan: Plan, model: Model, scratch: Scratch, y: float) -> None:
+def bring_into_use(plan: Plan, model: Model, bias: T1, y: float) -> None:
     """A class of an open set that was not in use is from now on, with the lowest bias of those that are."""
     used = model.outputs_in_use[0]
     if plan.open_classes == 1 and y >= used:
-        lowest = scratch.head_b[0]
-        for o in range(1, used):
-            lowest = min(lowest, scratch.head_b[o])
-        for o in range(used, int(y) + 1):
-            scratch.head_b[o] = lowest
+        begin_lowest(bias, used, int(y) + 1)
         model.outputs_in_use[0] = int(y) + 1
+
+
+@jit
+def begin_lowest(bias: T1, used: int, n: int) -> None:
+    """The biases of classes from ``used`` up to n become the lowest of those before them."""
+    lowest = bias[0]
+    for o in range(1, used):
+        lowest = min(lowest, bias[o])
+    for o in range(used, n):
+        bias[o] = lowest
 
 
 @internal

@@ -120,8 +120,8 @@ def class_score(loss: int, prediction: F1, y: float) -> tuple[float, float]:
 
 
 @internal
-def report(model: Model, streams: Streams, scratch: Scratch, records: Records, i: int) -> None:
-    """Note what record i let us score, and how surprising it was."""
+def report(model: Model, streams: Streams, scratch: Scratch, records: Records, i: int, closes: bool) -> None:
+    """Note what record i let us score, and how surprising it was, or the text that it ``closes``."""
     scored = scratch.scored
     n = scored[N]
     if n > 0.0:
@@ -137,4 +137,4 @@ def report(model: Model, streams: Streams, scratch: Scratch, records: Records, i
         records.rivals[i, rivals.TYPICAL] = scored[TYPICAL_ERROR] / scored[COMPARED]
     if scored[INTERVALS] > 0.0:
         records.width[i] = scored[WIDTH] / scored[INTERVALS]
-    surprise.note(model, streams, scratch, records, i)
+    surprise.note(model, streams, scratch, records, i, closes)

@@ -26,15 +26,15 @@ N, SUM = range(2)
 
 
 @internal
-def note(model: Model, streams: Streams, scratch: Scratch, records: Records, i: int) -> None:
-    """Record i has its loss: rank what ends with it."""
+def note(model: Model, streams: Streams, scratch: Scratch, records: Records, i: int, closes: bool) -> None:
+    """Record i has its loss: rank what ends with it, if it ``closes`` something."""
     if model.surprises.shape[0] == 0:
         return
     slot, text = records.slot[i], scratch.text
     if not np.isnan(records.loss[i]):
         text[N] += 1.0
         text[SUM] += records.loss[i]
-    if not records.closes[i] or text[N] == 0.0:
+    if not closes or text[N] == 0.0:
         return
     mean = text[SUM] / text[N]
     text[N] = text[SUM] = 0.0

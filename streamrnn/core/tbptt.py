@@ -144,6 +144,17 @@ def finish_window(plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, loss
     within = scratch.spans[: spans.lay_out(plan, model, scratch)]
     if plan.batch_size > 1:
         norm = mean * optim.global_norm(within, gradient)  # clipping looks at the step to be made
+    taken = take_step(plan, hyper, model, within, gradient, scratch.step, loss, norm, mean)
+    if plan.batch_size > 1:  # dropped or not, the batch is over
+        end_batch(model, within)
+    return taken
+
+
+@internal
+def take_step(
+    plan: Plan, hyper: Hyper, model: Model, within: I2, gradient: T1, step: T1, loss: float, norm: float, mean: float
+) -> bool:
+    """One optimiser step with ``mean * gradient``, whose norm is given; returns whether it was taken."""
     factor = optim.clip_factor(norm, hyper.clip_norm)
     taken = norm * factor <= LARGEST_STEP  # False for NaN too
     if taken:
@@ -156,15 +167,19 @@ def finish_window(plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, loss
         number = model.counters[counts.UPDATES]
         lr = schedules.rate(plan.schedule, hyper, number - 1)
         shortened = optim.update(plan.optimizer, hyper, lr, within, model.theta, gradient, mean * factor, limit,
-                                 scratch.step, model.moment1, model.moment2, number)  # fmt: skip
+                                 step, model.moment1, model.moment2, number)  # fmt: skip
         model.counters[counts.STEPS_SHORTENED] += 1 if shortened else 0
         if number % STEPS_PER_NORM == 0 or model.gauges[counts.UPDATE_NORM] == 0.0:
-            model.gauges[counts.UPDATE_NORM] = optim.step_length(within, gradient, scratch.step, limit)
+            model.gauges[counts.UPDATE_NORM] = optim.step_length(within, gradient, step, limit)
     else:
         model.counters[counts.WINDOWS_DROPPED_GRADIENT] += 1
-    if plan.batch_size > 1:  # dropped or not, the batch is over
-        clear(within, model.accumulated)
-        model.in_batch[:] = 0
-        model.accumulated_loss[0] = 0.0
-        model.counters[counts.WINDOWS_IN_BATCH] = 0
     return taken
+
+
+@internal
+def end_batch(model: Model, within: I2) -> None:
+    """The next batch begins; ``within`` are the spans of this one."""
+    clear(within, model.accumulated)
+    model.in_batch[:] = 0
+    model.accumulated_loss[0] = 0.0
+    model.counters[counts.WINDOWS_IN_BATCH] = 0

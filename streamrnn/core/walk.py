@@ -156,7 +156,7 @@ def score_and_advance(
         scoring.begin(plan, hyper, model, streams, scratch, slot, y)
         rivals.foretell(plan, model, streams, slot, scratch.rivals)
         scoring.score(plan, hyper, model, streams, scratch, slot, prediction, scratch.rivals, y, ZERO)
-        scoring.report(model, streams, scratch, records, i)
+        scoring.report(model, streams, scratch, records, i, records.closes[i])
         rivals.learn(plan, model, streams, scratch, slot)
     since = inputs.log_seconds_since(streams, slot, records.time_ms[i])
     advance(plan, streams, scratch, slot, records.time_ms[i])

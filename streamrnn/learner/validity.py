@@ -203,13 +203,14 @@ def model_ranges(spec: LearnerSpec) -> dict[str, Rule]:
 def _open_sequences(spec: LearnerSpec) -> dict[str, Rule]:
     """Of what is kept of sequences that come in chunks and have not ended."""
     return {
-        "frames": Range(0, LARGEST_COUNT if spec.sequence is None else spec.sequence.max_frames),
+        "frames": Range(0, LARGEST_COUNT if spec.sequence is None else spec.sequence.max_frames + 1),
         "frame_x": Range(-_ROUNDED * LARGEST, _ROUNDED * LARGEST),
         "frame_rows": Range(-1, spec.n_looked_up - 1),
         "frame_y": _classes(spec, unknown=True) or KNOWN_OR_NOT,
         "first_state": STATE,
         "pooled": COUNTED,  # one for each step at most
         "said": Range(0, max(0, spec.n_classes - 1)),
+        "said_value": Range(0.0, _ROUNDED),
         "n_said": Range(0, spec.target.max_symbols),
         "newest_output": Range(0, spec.n_outputs - 1),
     }

@@ -43,7 +43,7 @@ class Network(NamedTuple):
     those of a reverse layer are turned round.
     """
 
-    encoder: I2  # (L * directions, .)
+    encoder: I2  # (L * directions, .), and one row more with a look-ahead: the tape of one backward pass
     decoder: I2  # (L, .); (0, .) without one
     x: T2  # (S, D) the encoder's inputs in the order of time
     looked_up: I2  # (S, lookups) rows that its other inputs look up, -1 = none
@@ -60,6 +60,7 @@ class Network(NamedTuple):
     head_b: T1  # (O,)
     dhead_w: T2
     dhead_b: T1
+    tape: T1  # what layers write, one after the other
 
 
 class SequenceScratch(NamedTuple):

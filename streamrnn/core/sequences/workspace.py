@@ -8,14 +8,17 @@ It grows with the most steps alone, also where each step has a backward pass of 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import itertools
+import math
+from collections.abc import Iterator
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from streamrnn.core.arrays import I2, T2, T3, Array, Layer
-from streamrnn.core.declarations import zeros
-from streamrnn.core.layout import LayerTensors
+from streamrnn.core.arrays import I2, T1, T2, T3, Array, Layer
+from streamrnn.core.declarations import CACHE_LINE, zeros
+from streamrnn.core.layout import LayerTensors, cut
 from streamrnn.core.sequences.arrays import Network, SequencePlan, SequenceScratch
 from streamrnn.core.sequences.kinds import LABEL, SEQUENCE, TRANSCRIPT
 from streamrnn.core.sequences.layout import SequenceLayout
@@ -43,7 +46,7 @@ class Tape(NamedTuple):
 
 
 class Buffers(NamedTuple):
-    """What the layers of a network write to. Whoever holds a ``Network`` keeps them alive: its tables are addresses."""
+    """What the layers of a network write to. A ``Network`` over them keeps them alive."""
 
     encoder: tuple[Tape, ...]  # as the rows of ``Network.encoder``
     decoder: tuple[Tape, ...]
@@ -54,6 +57,7 @@ class Buffers(NamedTuple):
     dlast: T3
     inputs: T2
     before: I2
+    tape: T1  # what all tapes are parts of
 
 
 def most_answers(plan: SequencePlan) -> int:
@@ -61,18 +65,20 @@ def most_answers(plan: SequencePlan) -> int:
     return plan.max_symbols + (plan.end >= 0)
 
 
-def new_buffers(layout: SequenceLayout, plan: SequencePlan, lookups: int, precision: type) -> Buffers:
+def new_buffers(layout: SequenceLayout, plan: SequencePlan, lookups: int, precision: npt.DTypeLike) -> Buffers:
     """Buffers for sequences of up to ``plan.max_steps`` steps, each of which looks up so many rows."""
     S, E, rows = plan.max_steps, layout.encoded_size, layout.num_layers * layout.directions
-    x, looked_up = zeros((S, layout.n_inputs), precision), np.full((S, lookups), -1, np.int64)
-    encoder = _encoder_tapes(layout, plan, x, looked_up)
-    top, both = encoder[rows - 1], layout.directions == 2
-    M = most_answers(plan) if layout.decoder_layers else 0
+    # For both directions at once, so that either view keeps it alive.
+    looked_up, reversed_rows = np.full((2, S, lookups), -1, np.int64)
+    x, M = zeros((S, layout.n_inputs), precision), most_answers(plan) if layout.decoder_layers else 0
     inputs = zeros((M, layout.n_decoder_inputs), precision)
     before = np.full((M, int(layout.n_decoder_rows > 0)), -1, np.int64)
+    tape, pieces = _cut_at_lines(_shapes(layout, S, plan.lookahead, M), precision)
+    encoder = _encoder_tapes(layout, plan.lookahead, x, (looked_up, reversed_rows), pieces)
+    top, both = encoder[rows - 1], layout.directions == 2
     return Buffers(
         encoder=encoder,
-        decoder=_decoder_tapes(layout, inputs, before),
+        decoder=_decoder_tapes(layout, inputs, before, pieces),
         x=x,
         looked_up=looked_up,
         encoded=zeros((S, E), precision) if both else top.state[0, 1:],
@@ -80,60 +86,94 @@ def new_buffers(layout: SequenceLayout, plan: SequencePlan, lookups: int, precis
         dlast=zeros((rows, layout.state_count, layout.hidden_size), precision),
         inputs=inputs,
         before=before,
+        tape=tape,
     )
 
 
-def _encoder_tapes(layout: SequenceLayout, plan: SequencePlan, x: Array, looked_up: Array) -> tuple[Tape, ...]:
+Shapes: TypeAlias = list[tuple[int, ...]]
+Pieces: TypeAlias = Iterator[Array]
+
+
+def _shapes(layout: SequenceLayout, S: int, lookahead: int, M: int) -> Shapes:
+    """What tapes are cut into, in the order in which ``_encoder_tapes`` and ``_decoder_tapes`` take it."""
+    C, H, G, E = layout.state_count, layout.hidden_size, layout.gate_width, layout.encoded_size
+    shapes = _shared(S, H, G) + [(S if layout.num_layers > 1 else 0, E)] * layout.directions
+    for row in range(layout.num_layers * layout.directions):
+        shapes += [(S, layout.n_inputs if row < layout.directions else E), *_own(C, S, H, G)]
+    if lookahead >= 0:
+        steps = min(lookahead + 1, S)
+        shapes += _shared(steps, H, G) + _own(C, steps, H, G)
+    return (
+        shapes
+        + _shared(M, E, layout.decoder_gate_width)
+        + _own(C, M, E, layout.decoder_gate_width) * (layout.decoder_layers)
+    )
+
+
+def _shared(T: int, H: int, G: int) -> Shapes:
+    """carry, d_ih and d_hh: backward goes through one layer at a time."""
+    return [(T + 1, H), (T, G), (T, G)]
+
+
+def _own(C: int, T: int, H: int, G: int) -> Shapes:
+    """gates, state, aux and dh."""
+    return [(T, G), (C, T + 1, H), (T, H), (T, H)]
+
+
+def _cut_at_lines(shapes: Shapes, precision: npt.DTypeLike) -> tuple[Array, Pieces]:
+    """A vector and pieces of it in these shapes, each of which begins at a cache line."""
+    line = CACHE_LINE // np.dtype(precision).itemsize
+    lengths = [-(-math.prod(shape) // line) * line for shape in shapes]
+    tape = zeros(sum(lengths), precision)
+    starts = itertools.accumulate(lengths, initial=0)
+    return tape, iter([cut(tape[start:], [shape])[0] for start, shape in zip(starts, shapes, strict=False)])
+
+
+def _encoder_tapes(
+    layout: SequenceLayout, lookahead: int, x: Array, looked_up: tuple[Array, Array], pieces: Pieces
+) -> tuple[Tape, ...]:
     """One for each layer and direction; behind them, where the backward pass of a step is bounded, that of such a pass.
 
     A reverse layer has inputs of its own, turned round. Above the first layer the gradients of both directions' inputs
     are kept until they are joined.
     """
-    S, E, both, precision = plan.max_steps, layout.encoded_size, layout.directions == 2, x.dtype
-    shared = _shared(S, layout.hidden_size, layout.gate_width, precision)
-    dxs = [zeros((S if both and layout.num_layers > 1 else 0, E), precision) for _ in range(layout.directions)]
+    shared, none = _take(pieces, 3), looked_up[0][:, :0]
+    dxs, both = _take(pieces, layout.directions), layout.directions == 2
     tapes: list[Tape] = []
     for row in range(layout.num_layers * layout.directions):
         layer, reverse = divmod(row, layout.directions)
+        inputs = next(pieces)
         if layer == 0:
-            own = (zeros(x.shape, precision), np.full_like(looked_up, -1)) if reverse else (x, looked_up)
-            wiring = (*own, x[:0])
+            wiring = inputs if reverse else x, looked_up[reverse], x[:0]
         elif both:
-            wiring = zeros((S, E), precision), looked_up[:, :0].copy(), dxs[reverse]
+            wiring = inputs, none.copy(), dxs[reverse]
         else:
-            wiring = tapes[-1].state[0, 1:], looked_up[:, :0].copy(), tapes[-1].dh
-        tapes.append(_tape(layout.state_count, layout.hidden_size, S, wiring, shared))
-    if plan.lookahead >= 0:
-        steps = min(plan.lookahead + 1, S)
-        shared = _shared(steps, layout.hidden_size, layout.gate_width, precision)
-        wiring = x[:0], looked_up[:0, :0].copy(), x[:0]
-        tapes.append(_tape(layout.state_count, layout.hidden_size, steps, wiring, shared))
+            wiring = tapes[-1].state[0, 1:], none.copy(), tapes[-1].dh
+        tapes.append(_tape(wiring, shared, pieces))
+    if lookahead >= 0:
+        tapes.append(_tape((x[:0], none[:0].copy(), x[:0]), _take(pieces, 3), pieces))
     return tuple(tapes)
 
 
-def _decoder_tapes(layout: SequenceLayout, inputs: Array, before: Array) -> tuple[Tape, ...]:
-    M, Hd = len(inputs), layout.decoder_size
-    shared = _shared(M, Hd, layout.decoder_gate_width, inputs.dtype)
+def _decoder_tapes(layout: SequenceLayout, inputs: Array, before: Array, pieces: Pieces) -> tuple[Tape, ...]:
+    shared = _take(pieces, 3)
     tapes: list[Tape] = []
     wiring = inputs, before, inputs[:0]
     for _ in range(layout.decoder_layers):
-        tapes.append(_tape(layout.state_count, Hd, M, wiring, shared))
+        tapes.append(_tape(wiring, shared, pieces))
         wiring = tapes[-1].state[0, 1:], before[:, :0].copy(), tapes[-1].dh
     return tuple(tapes)
 
 
-def _shared(T: int, H: int, G: int, precision: npt.DTypeLike) -> tuple[Array, Array, Array]:
-    """carry, d_ih and d_hh: backward goes through one layer at a time."""
-    return zeros((T + 1, H), precision), zeros((T, G), precision), zeros((T, G), precision)
-
-
-def _tape(C: int, H: int, T: int, wiring: tuple[Array, Array, Array], shared: tuple[Array, Array, Array]) -> Tape:
+def _tape(wiring: tuple[Array, Array, Array], shared: list[Array], pieces: Pieces) -> Tape:
     """Over inputs x, rows that are looked up, and the gradient dx that is handed down."""
     (x, looked_up, dx), (carry, d_ih, d_hh) = wiring, shared
-    return Tape(
-        x=x, looked_up=looked_up, dx=dx, carry=carry, d_ih=d_ih, d_hh=d_hh, gates=zeros(d_ih.shape, d_ih.dtype),
-        state=zeros((C, T + 1, H), d_ih.dtype), aux=zeros((T, H), d_ih.dtype), dh=zeros((T, H), d_ih.dtype),
-    )  # fmt: skip
+    gates, state, aux, dh = _take(pieces, 4)
+    return Tape(x, looked_up, gates, state, aux, dh, dx, carry, d_ih, d_hh)
+
+
+def _take(pieces: Pieces, n: int) -> list[Array]:
+    return list(itertools.islice(pieces, n))
 
 
 def new_network(layout: SequenceLayout, theta: Array, grad: Array, buffers: Buffers) -> Network:
@@ -156,7 +196,7 @@ def new_network(layout: SequenceLayout, theta: Array, grad: Array, buffers: Buff
         dlast=buffers.dlast, inputs=buffers.inputs, before=buffers.before,
         decoded=top.state[0, 1:] if top else nothing, ddecoded=top.dh if top else nothing,
         attention_w=w.attention, dattention_w=dw.attention,
-        head_w=w.head_w, head_b=w.head_b, dhead_w=dw.head_w, dhead_b=dw.head_b,
+        head_w=w.head_w, head_b=w.head_b, dhead_w=dw.head_w, dhead_b=dw.head_b, tape=buffers.tape,
     )  # fmt: skip
 
 
@@ -177,7 +217,7 @@ def _table(layers: list[Layer]) -> Array:
     return np.array([table_of(layer) for layer in layers], np.int64).reshape(len(layers), width(Layer))
 
 
-def new_scratch(layout: SequenceLayout, plan: SequencePlan, columns: int, precision: type) -> SequenceScratch:
+def new_scratch(layout: SequenceLayout, plan: SequencePlan, columns: int, precision: npt.DTypeLike) -> SequenceScratch:
     """Work space of one learner; the steps of a sequence have so many ``columns`` that are standardised."""
     S, B = plan.max_steps, max(1, plan.beam)
     M, E, O = most_answers(plan), layout.encoded_size, layout.n_outputs  # noqa: E741

@@ -45,7 +45,7 @@ class SequenceLearner(Foundation):
         super().__init__(spec, seed)
         self._rows = Rows(spec, self.vocabularies, self.classes)
         scratch, work = new_step_scratch(spec, self._model.theta), new_sequence_scratch(spec)
-        learned, predicting, self._buffers = new_networks(spec, self._model, scratch)
+        learned, predicting = new_networks(spec, self._model, scratch)
         self._work, self._newest = work, (0, 0)
         self._handle = SequenceHandle(
             plan_of(spec), hyper_of(spec), sequence_plan_of(spec), self._model, self._per_stream, scratch, work,

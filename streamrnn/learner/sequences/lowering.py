@@ -81,14 +81,11 @@ def new_sequence_scratch(spec: LearnerSpec) -> SequenceScratch:
     return workspace.new_scratch(sequence_layout_of(spec), sequence_plan_of(spec), spec.n_multiplied, dtype_of(spec))
 
 
-def new_networks(spec: LearnerSpec, model: Model, scratch: Scratch) -> tuple[Network, Network, workspace.Buffers]:
-    """The network with the weights that are learned, and with those that predict: the same, or their average.
-
-    What both write to has to be kept alive: their tables know it by address.
-    """
+def new_networks(spec: LearnerSpec, model: Model, scratch: Scratch) -> tuple[Network, Network]:
+    """The network with the weights that are learned, and with those that predict: the same, or their average."""
     layout = sequence_layout_of(spec)
     buffers = workspace.new_buffers(layout, sequence_plan_of(spec), spec.n_lookups, dtype_of(spec))
     learned = workspace.new_network(layout, model.theta, scratch.grad, buffers)
     if spec.learning.average is None:
-        return learned, learned, buffers
-    return learned, workspace.new_network(layout, model.average, scratch.grad, buffers), buffers
+        return learned, learned
+    return learned, workspace.new_network(layout, model.average, scratch.grad, buffers)
