@@ -32,7 +32,7 @@ def sequences() -> Section:
                 graph(
                     "Sequences not learned",
                     "Sequences whose answer was known, of which nothing was learned, per second and cause: "
-                    "without frames, longer than max_steps or max_symbols, or of fewer steps than the transcript needs.",
+                    "without frames, longer than max_steps or max_symbols, or with fewer steps than its transcript.",
                     "cps",
                     Query(total(rate(ended), "cause"), "{{cause}}"),
                     nothing=NOTHING,
