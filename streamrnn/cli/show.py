@@ -130,7 +130,8 @@ def _features(config: Config) -> str:
 
 def _inputs(config: Config) -> str:
     spec = config.learner_spec()
-    parts = [f"{spec.n_features} of features"]
+    stack = 1 if spec.sequence is None else spec.sequence.stack
+    parts = [f"{spec.n_features}{'' if stack == 1 else f' x {stack}'} of features"]
     if spec.symbols:
         parts.append(f"{sum(symbols.size for symbols in spec.symbols):,} of symbols (looked up)")
     if config.inputs.dt:
@@ -138,7 +139,7 @@ def _inputs(config: Config) -> str:
     if config.inputs.previous_target:
         how = "class, known or not; looked up" if spec.shows_class else "value, known or not"
         parts.append(f"{spec.n_previous + spec.n_targets:,} previous_target ({how})")
-    if len(parts) == 1:
+    if len(parts) == 1 and spec.sequence is None:
         parts.append("none derived")
     return f"{spec.n_inputs:,} columns: {', '.join(parts)}"
 

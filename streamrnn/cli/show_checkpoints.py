@@ -111,9 +111,8 @@ def _overview(inspection: Inspection) -> Table:
         f"{_counted(len(manifest.segments), 'segment')}; {size(manifest.bytes)} in all",
     )
     if (sequence := spec.sequence) is not None:
-        reads = (
-            f"read {show_sequences.direction(spec)}, at most {sequence.max_steps:,} steps of {sequence.stack} frames"
-        )
+        most = f"at most {sequence.max_steps:,} steps of {_counted(sequence.stack, 'frame')}"
+        reads = f"read {show_sequences.direction(spec)}, {most}"
         table.add_row("sequences", f"{show_sequences.said(spec)}; {reads}")
     table.add_row("parameters", f"{progress.parameters:,}")
     table.add_row("updates", f"{progress.updates:,}")
