@@ -31,8 +31,8 @@ def sequences() -> Section:
                 12,
                 graph(
                     "Sequences not learned",
-                    "Sequences of which nothing was learned though the answer was known, per second and cause: "
-                    "no frames, more than max_steps, more than max_symbols, fewer steps than a transcript needs.",
+                    "Sequences whose answer was known, of which nothing was learned, per second and cause: "
+                    "without frames, longer than max_steps or max_symbols, or with fewer steps than its transcript.",
                     "cps",
                     Query(total(rate(ended), "cause"), "{{cause}}"),
                     nothing=NOTHING,
