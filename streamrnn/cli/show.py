@@ -231,7 +231,8 @@ def evaluation(console: Console, report: Report) -> None:
     facts.add_row("updates", f"{report.updates:,}")
     if report.skill:
         facts.add_row("skill", f"{versus(report.skill)}, of late; 1 is perfect, 0 no better")
-    unit = "nats a class" if "accuracy" in report.metrics else "scaled units"
+    of_classes = {"accuracy": "nats a class", "error rate": "nats a class", "symbol error rate": "nats a symbol"}
+    unit = next((of_classes[metric] for metric in report.metrics if metric in of_classes), "scaled units")
     facts.add_row("loss", f"{_number(report.loss)} in {unit}, as in the daemon's metrics")
     console.print(facts)
     show_sample(console, report.sample)
