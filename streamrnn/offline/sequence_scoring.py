@@ -8,7 +8,6 @@ is what the learner itself says (``Predictions.sequences``); rivals are scored h
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator
 from typing import Final
@@ -17,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamrnn.job.codec.records import Decoded
+from streamrnn.learner.block import FORGET
 from streamrnn.learner.predictions import Predictions
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.offline.scoring import MACRO_F1, MODEL, Score, macro_f1, mean
@@ -46,6 +46,36 @@ class _Of:
         self.wrong += float(np.count_nonzero(~right))
 
 
+class _Ended:
+    """Labels of steps, put together where they came in chunks."""
+
+    def __init__(self, spec: LearnerSpec) -> None:
+        assert spec.sequence is not None
+        self._most = spec.sequence.max_steps
+        self._parts: dict[bytes, list[Floats]] = {}  # of sequences that have not ended
+
+    def labels(self, decoded: Decoded, predictions: Predictions) -> Iterator[tuple[int, Integers, Floats]]:
+        """Of each record that ends a sequence, and was scored: the numbers said of its steps, and what came."""
+        block, scores = decoded.block, predictions.sequences
+        assert block.answers is not None
+        assert block.frames is not None
+        assert scores is not None
+        frames, complete = np.diff(block.frames.bounds), scores.complete.tolist()
+        for i, key in enumerate(block.keys):
+            labels = block.answers.value[block.answers.bounds[i] : block.answers.bounds[i + 1]]
+            parts = self._parts.setdefault(key, [])
+            parts.append(labels if block.answers.known[i] else np.full(frames[i], np.nan))
+            if block.kind[i] == FORGET:
+                del self._parts[key]
+            if not complete[i]:
+                continue
+            came, said = np.concatenate(self._parts.pop(key)), scores.number[scores.bounds[i] : scores.bounds[i + 1]]
+            # Of frames beyond the longest sequence nothing is said; nor of those before a gap, which is not known here.
+            came = came[: len(said)] if len(said) == self._most else came[len(came) - len(said) :]
+            if not math.isnan(predictions.error[i]):
+                yield i, said, came
+
+
 class LabelScorer:
     """One class for each sequence, or one for each step: against the frequencies so far, and of sequences the stream's
     last class."""
@@ -55,9 +85,7 @@ class LabelScorer:
     def __init__(self, spec: LearnerSpec) -> None:
         self._spec, self._of_steps = spec, spec.target.kind == "labels"
         self._logistic = spec.model.readout == "logistic"
-        assert spec.sequence is not None
-        self._most = spec.sequence.max_steps
-        self._parts: dict[bytes, list[Floats]] = {}  # labels of sequences that have not ended
+        self._ended = _Ended(spec)
         self._n, self._last = 0, dict[bytes, int]()
         n = spec.n_classes
         self._counts = np.ones(n, np.int64)  # each class once more than it was seen: none is impossible
@@ -80,24 +108,10 @@ class LabelScorer:
             yield i, likeliest[i : i + 1].astype(np.int64), decoded.block.y[i].astype(np.int64)
 
     def _steps(self, decoded: Decoded, predictions: Predictions) -> Iterator[tuple[int, Integers, Integers]]:
-        """Of each record that ends a sequence whose labels are known, those labels; they may have come in chunks."""
-        block, scores = decoded.block, predictions.sequences
-        assert block.answers is not None
-        assert block.frames is not None
-        assert scores is not None
-        frames, complete = np.diff(block.frames.bounds), scores.complete.tolist()
-        for i, key in enumerate(block.keys):
-            labels = block.answers.value[block.answers.bounds[i] : block.answers.bounds[i + 1]]
-            parts = self._parts.setdefault(key, [])
-            parts.append(labels if block.answers.known[i] else np.full(frames[i], np.nan))
-            if not complete[i]:
-                continue
-            came, said = np.concatenate(self._parts.pop(key)), scores.number[scores.bounds[i] : scores.bounds[i + 1]]
-            # Of frames beyond the longest sequence nothing is said; nor of those before a gap, which is not known here.
-            came = came[: len(said)] if len(said) == self._most else came[len(came) - len(said) :]
+        """Of each record that ends a sequence whose labels are known, those labels."""
+        for i, said, came in self._ended.labels(decoded, predictions):
             known = ~np.isnan(came)
-            if not math.isnan(predictions.error[i]):
-                yield i, said[known], came[known].astype(np.int64)
+            yield i, said[known], came[known].astype(np.int64)
 
     def _rivals(self, key: bytes, came: Integers) -> None:
         likeliest = int(self._counts.argmax())
@@ -150,7 +164,7 @@ class SymbolsScorer:
             "log-loss": self._loss / self._of_loss if self._of_loss else math.nan,
         }
         nothing = {SYMBOL_ERROR_RATE: mean(self._length, n)}
-        return [Score(self._target, MODEL, n, model), Score(self._target, "saying nothing", n, nothing)]
+        return [Score(self._target, MODEL, n, model), Score(self._target, "empty answer", n, nothing)]
 
 
 class SeriesScorer:
@@ -160,21 +174,30 @@ class SeriesScorer:
 
     def __init__(self, spec: LearnerSpec) -> None:
         self._target, self._of_steps = spec.target.fields[0], spec.target.kind == "labels"
+        self._ended = _Ended(spec)
         places = 1 if self._of_steps else spec.target.horizon
         self._sum, self._count = np.zeros(places), np.zeros(places, np.int64)
         self._n, self._model, self._mean = 0, 0.0, 0.0
 
     def score(self, decoded: Decoded, predictions: Predictions) -> None:
         """Score the sequences that these records end."""
-        scores, answers = predictions.sequences, decoded.block.answers
+        scores = predictions.sequences
         assert scores is not None
-        assert answers is not None
-        bounds = list(itertools.pairwise(answers.bounds.tolist()))
-        for i in np.flatnonzero(~np.isnan(scores.length)).tolist():
+        came = self._labels(decoded, predictions) if self._of_steps else self._series(decoded, predictions)
+        for i, numbers in came:
             self._n += int(scores.length[i])
             self._model += float(scores.wrong[i])
-            start, end = bounds[i]
-            self._rival(answers.value[start:end])
+            self._rival(numbers)
+
+    def _labels(self, decoded: Decoded, predictions: Predictions) -> Iterator[tuple[int, Floats]]:
+        return ((i, came) for i, _, came in self._ended.labels(decoded, predictions))
+
+    def _series(self, decoded: Decoded, predictions: Predictions) -> Iterator[tuple[int, Floats]]:
+        answers = decoded.block.answers
+        assert answers is not None
+        bounds = answers.bounds
+        for i in np.flatnonzero(~np.isnan(predictions.error)).tolist():
+            yield i, answers.value[bounds[i] : bounds[i + 1]]
 
     def _rival(self, came: Floats) -> None:
         known = ~np.isnan(came)
