@@ -108,7 +108,7 @@ class RNNClassifier(LabelledEstimator, base.MiniBatchClassifier):
         with self._lock:
             same_length(X, y)
             given = (None if missing else y for y, missing in zip(y.tolist(), y.isna().tolist(), strict=True))
-            labels = in_rows(lambda label: None if label is None else _checked(label), given, y.index)
+            labels = in_rows(lambda label: None if label is None else checked_label(label), given, y.index)
             self._refuse_third(labels)
             first_seen = {label: i for i, label in reversed(list(enumerate(labels))) if label is not None}
             new = sorted(i for label, i in first_seen.items() if label not in self._labels)
@@ -149,7 +149,7 @@ class RNNClassifier(LabelledEstimator, base.MiniBatchClassifier):
 
     def _index(self, y: Label | None) -> float:
         """The class's number, given out in order of appearance; NaN for an unknown label."""
-        label = _checked(y)
+        label = checked_label(y)
         if label is None:
             return np.nan
         if label not in self._labels:
@@ -167,7 +167,7 @@ class RNNClassifier(LabelledEstimator, base.MiniBatchClassifier):
             )
 
 
-def _checked(y: Any) -> Label | None:
+def checked_label(y: Any) -> Label | None:
     """The label as a plain value, None for an unknown one. Raises RecordError for what cannot be a class."""
     label = y.item() if isinstance(y, np.generic) else y
     if is_missing(label) or (isinstance(label, float) and label != label):

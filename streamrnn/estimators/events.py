@@ -246,15 +246,7 @@ class EventEstimator(RecurrentEstimator):
         Raises CheckpointError when the file is missing, damaged or of another kind of estimator, and for another key.
         """
 
-        def parameters_in(owner: Mapping[str, Any]) -> dict[str, Any]:
-            parameters = dict(owner["parameters"])
-            if any(isinstance(feature, dict) for feature in parameters["features"] or ()):
-                parameters["features"] = msgspec.convert(parameters["features"], list[FeatureSpec])
-            parameters["quantiles"] = tuple(parameters["quantiles"])
-            parameters["hash_key"] = _hash_key(path, Hashing.read(owner.get("hashing", {})), hash_key)
-            return parameters
-
-        return cls._loaded(path, parameters_in)
+        return cls._loaded(path, lambda owner: read_parameters(path, owner, hash_key))
 
     # ---- state
 
@@ -273,6 +265,17 @@ class EventEstimator(RecurrentEstimator):
         if (columns := model.owner["columns"]) is not None:  # None: the features tell all, as of a job
             self._columns = self._columns.restored(columns)
         super()._restore(model)
+
+
+def read_parameters(path: str | Path, owner: Mapping[str, Any], hash_key: str | None) -> dict[str, Any]:
+    """The parameters that a file holds in its ``owner``, of an estimator whose features may be encoders."""
+    parameters = dict(owner["parameters"])
+    if any(isinstance(feature, dict) for feature in parameters["features"] or ()):
+        parameters["features"] = msgspec.convert(parameters["features"], list[FeatureSpec])
+    if "quantiles" in parameters:
+        parameters["quantiles"] = tuple(parameters["quantiles"])
+    parameters["hash_key"] = _hash_key(path, Hashing.read(owner.get("hashing", {})), hash_key)
+    return parameters
 
 
 def _hash_key(path: str | Path, recorded: Hashing, given: str | None) -> str:

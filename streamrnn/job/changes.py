@@ -21,11 +21,11 @@ from streamrnn.job import warm_start
 from streamrnn.job.config import Config, ModelSection
 from streamrnn.job.fingerprint import INPUT_SETTINGS, learner_settings
 from streamrnn.job.input_config import InputConfig
+from streamrnn.job.sequence_config import InputsConfig, TargetConfig
 from streamrnn.learner import changes as learner_changes
 from streamrnn.learner.changes import Change, Verdict, Way
 from streamrnn.learner.features import Cyclic, FeatureSpec, Hash, Log1p, Numeric, OneHot, Symbol
-from streamrnn.learner.spec import InputSpec, LearningSpec, StreamSpec
-from streamrnn.learner.target_spec import TargetSpec
+from streamrnn.learner.spec import LearningSpec, StreamSpec
 from streamrnn.learner.values import canonical_text
 
 _BEGAN_WITH = f"{warm_start.FIELD}.sha256"
@@ -88,6 +88,18 @@ def _text(old: Config, new: Config) -> Verdict:
     return learner_changes.strictest(verdicts)
 
 
+def _sequence(old: Config, new: Config) -> Verdict:
+    before, now = old.input.sequence, new.input.sequence
+    if before is None or now is None:
+        return learner_changes.SETTINGS["sequence"](old.learner_spec(), new.learner_spec())
+    if before.field != now.field:
+        return Verdict(Way.IMPOSSIBLE, "what was learned is of the frames of another field")
+    specs = old.learner_spec(), new.learner_spec()
+    told = [change for change in learner_changes.changes(*specs) if change.path.startswith("sequence.")]
+    here = Verdict(Way.AT_ONCE, "of the records to come; what becomes of columns is told by features")
+    return learner_changes.strictest([here, *(Verdict(change.way, change.why) for change in told)])
+
+
 def _begun_with(old: Config, new: Config) -> Verdict:  # noqa: ARG001
     if new.model.warm_start is None:
         return Verdict(Way.AT_ONCE, "the job has begun, and does not need it any more")
@@ -104,6 +116,7 @@ SETTINGS: Mapping[str, Rule] = {
     "input.timestamp.unit": _impossible(_TIME),
     "input.end_field": _end_field,
     "input.text": _text,
+    "input.sequence": _sequence,
     "input.max_record_bytes": _at_once("of the records to come"),
     "input.max_unpacked_bytes": _at_once("of the records to come"),
     "input.max_key_bytes": _at_once("of the records to come; streams of longer names stay until they are dropped"),
@@ -112,6 +125,7 @@ SETTINGS: Mapping[str, Rule] = {
     "input.numbers": _at_once("of the records to come"),
     "target.fields": _target_fields,
     "target.classes": _classes,
+    "target.unit": _at_once("of the records to come; what is known of each symbol stays"),
     _BEGAN_WITH: _begun_with,
     _HASHED_BY: _impossible("under another hashing.key each bucket would hold other values"),
 }
@@ -141,7 +155,7 @@ def _feature_impossible(why: str) -> Callable[[FeatureSpec, FeatureSpec], Verdic
     return lambda old, new: Verdict(Way.IMPOSSIBLE, why)  # noqa: ARG005
 
 
-_JUDGED_WHOLE = {"input.text", "target.classes"}
+_JUDGED_WHOLE = {"input.text", "input.sequence", "target.classes"}
 """Sections whose settings mean something together only."""
 
 _SYMBOL = str(Symbol.__struct_config__.tag)
@@ -177,8 +191,8 @@ def former(config: Config, configuration: Mapping[str, Any]) -> Config:
             job=msgspec.convert(configuration["job"], str),
             input=msgspec.convert(untold | msgspec.convert(configuration["input"], dict[str, Any]), InputConfig),
             features=msgspec.convert(configuration["features"], tuple[FeatureSpec, ...]),
-            inputs=msgspec.convert(configuration["inputs"], InputSpec),
-            declared_target=msgspec.convert(configuration.get("target"), TargetSpec | None),
+            inputs=msgspec.convert(configuration["inputs"], InputsConfig),
+            declared_target=msgspec.convert(configuration.get("target"), TargetConfig | None),
             model=msgspec.convert(configuration["model"], ModelSection),
             learning=msgspec.convert(configuration["learning"], LearningSpec),
             streams=msgspec.convert(configuration["streams"], StreamSpec),

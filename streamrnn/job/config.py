@@ -24,10 +24,12 @@ from streamrnn.job.http_config import HttpConfig
 from streamrnn.job.input_config import InputConfig
 from streamrnn.job.log_config import LogConfig
 from streamrnn.job.section import MIB, NAME_PATTERN, FileMode, Section, Text, TopicName
+from streamrnn.job.sequence_config import InputsConfig, TargetConfig, Unit, features_of, require_fit
 from streamrnn.learner.features import FeatureEncoder, FeatureSpec
 from streamrnn.learner.model_spec import ModelSpec
 from streamrnn.learner.paths import parse_path
-from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, StreamSpec
+from streamrnn.learner.sequence_spec import SequenceSpec
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, RuleError, StreamSpec
 from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.learner.values import canonical_text
 
@@ -176,7 +178,7 @@ class Config(Section, frozen=True, kw_only=True):
     job: Annotated[str, Meta(pattern=NAME_PATTERN, description="Name of the job; seeds and groups derive from it.")]
     input: Annotated[InputConfig, Meta(description="The topic that is learned from.")]
     declared_target: Annotated[
-        TargetSpec | None,
+        TargetConfig | None,
         Meta(description="What is predicted and when it becomes known. Required, but where records are texts: none."),
     ] = msgspec.field(default=None, name="target")
     output: Annotated[OutputConfig, Meta(description="Where predictions and dead letters go.")]
@@ -188,7 +190,7 @@ class Config(Section, frozen=True, kw_only=True):
         Meta(max_length=10_000, description="Fields that enter the network, each with its encoder."),
     ] = ()
     hashing: Annotated[HashingConfig, Meta(description="How values are hashed.")] = HashingConfig()
-    inputs: Annotated[InputSpec, Meta(description="Inputs derived from a stream's past.")] = InputSpec()
+    inputs: Annotated[InputsConfig, Meta(description="Inputs derived from a stream's past.")] = InputsConfig()
     model: Annotated[ModelSection, Meta(description="The network, and what it begins with.")] = ModelSection()
     learning: Annotated[LearningSpec, Meta(description="How it learns.")] = LearningSpec()
     streams: Annotated[StreamSpec, Meta(description="How many streams are remembered, and for how long.")] = (
@@ -239,8 +241,10 @@ class Config(Section, frozen=True, kw_only=True):
             raise ConfigError(f"topics must differ, or the job would read its own output; found {listed}")
         if self.embedded is not None and Path(self.embedded.directory) == Path(self.checkpoint.directory):
             raise ConfigError("checkpoint.directory: must not be embedded.directory, found both at the same place")
+        self._choose_inputs()
         self._check_target()
         self._check_text()
+        self._check_sequence()
         self._choose_readout()
         self._check_memory()
         if not self.features and not (self.inputs.dt or self.inputs.previous_target):
@@ -281,7 +285,7 @@ class Config(Section, frozen=True, kw_only=True):
         ):
             if path is not None:
                 _require_path(name, path)
-        if target.known == "record":
+        if target.known == "record" and self.input.sequence is None:
             targets = set(map(parse_path, target.fields))
             for i, spec in enumerate(self.features):
                 if parse_path(spec.field) in targets:
@@ -330,6 +334,31 @@ class Config(Section, frozen=True, kw_only=True):
                 "which softmax gives probabilities: leave it out or say softmax"
             )
 
+    def _check_sequence(self) -> None:
+        sequence, target = self.input.sequence, self.target
+        if sequence is not None:
+            msgspec.structs.force_setattr(self, "features", features_of(sequence, self.features))
+            require_fit(sequence, target, self.features)
+        elif target.kind is not None:
+            raise ConfigError(
+                f"target.kind: found {target.kind!r} without input.sequence; it says what is predicted of a whole "
+                "sequence. Leave it out where each record is a single step, or add input.sequence: {field: frames}"
+            )
+
+    def _choose_inputs(self) -> None:
+        """Write down what is derived from a stream's past where the file leaves it open."""
+        given = {name: getattr(self.inputs, name) for name in InputSpec.__struct_fields__}
+        of_steps = self.input.sequence is None
+        for name, value in given.items():
+            if value and not of_steps:
+                raise ConfigError(
+                    f"inputs.{name}: found true beside input.sequence; a sequence is read at once, and there is no "
+                    "record before its steps whose time or target could be shown: leave it out or say false"
+                )
+        if None in given.values():
+            chosen = {name: of_steps if value is None else value for name, value in given.items()}
+            msgspec.structs.force_setattr(self, "inputs", InputsConfig(**chosen))
+
     def _choose_readout(self) -> None:
         """Write down the readout where the file leaves it open, so that nobody else has to choose."""
         if self.model.readout is not None:
@@ -345,8 +374,14 @@ class Config(Section, frozen=True, kw_only=True):
         """What is predicted: as the file says, or, of texts, their units."""
         if (text := self.input.text) is not None:
             return TargetSpec(fields=(text.field,), classes=text.units)
-        assert self.declared_target is not None
-        return self.declared_target
+        declared = self.declared_target
+        assert declared is not None
+        return declared.spec if isinstance(declared, TargetConfig) else declared
+
+    @property
+    def unit(self) -> Unit:
+        """What the answer to a sequence is made of."""
+        return self.declared_target.unit if isinstance(self.declared_target, TargetConfig) else "element"
 
     def feature_encoder(self) -> FeatureEncoder:
         """The encoder of ``features``."""
@@ -355,6 +390,15 @@ class Config(Section, frozen=True, kw_only=True):
 
     def learner_spec(self) -> LearnerSpec:
         """What determines the learner, together with the log. Raises ``ValueError`` when the parts do not fit."""
+        sequence, chunks = self.input.sequence, self.input.end_field is not None
+        try:
+            return self._spec(None if sequence is None else sequence.spec(chunks=chunks))
+        except RuleError as error:
+            if error.section != "sequence":
+                raise
+            raise ConfigError(f"input.sequence.{error.field}: {error.reason}") from None
+
+    def _spec(self, sequence: SequenceSpec | None) -> LearnerSpec:
         encoder = self.feature_encoder()
         return LearnerSpec(
             n_features=encoder.n_features,
@@ -363,11 +407,12 @@ class Config(Section, frozen=True, kw_only=True):
             symbols=encoder.symbols,
             has_end=self.input.end_field is not None,
             text=None if self.input.text is None else self.input.text.spec,
+            sequence=sequence,
             target=self.target,
             model=self.model.spec,
             learning=self.learning,
             streams=self.streams,
-            inputs=self.inputs,
+            inputs=InputSpec(dt=bool(self.inputs.dt), previous_target=bool(self.inputs.previous_target)),
         )
 
     @property

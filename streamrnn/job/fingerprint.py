@@ -14,9 +14,8 @@ from streamrnn.job import warm_start
 from streamrnn.job.config import Config
 
 INPUT_SETTINGS = (
-    "topic", "stream_key", "timestamp", "end_field", "text", "where", "tombstones", "numbers", "max_record_bytes",
-    "max_unpacked_bytes",
-    "max_key_bytes",
+    "topic", "stream_key", "timestamp", "end_field", "text", "sequence", "where", "tombstones", "numbers",
+    "max_record_bytes", "max_unpacked_bytes", "max_key_bytes",
 )  # fmt: skip
 """What in the section ``input`` decides which records the learner sees, and as what."""
 

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from streamrnn.job.section import KIB, MIB, Section, TopicName
+from streamrnn.job.sequence_config import SequenceConfig
 from streamrnn.learner.paths import FieldPath
 from streamrnn.learner.symbols import Symbols, TextSpec
 from streamrnn.learner.texts import units_of
@@ -137,6 +138,10 @@ class InputConfig(Section, frozen=True, kw_only=True):
     text: Annotated[
         TextConfig | None, Meta(description="Records are texts, which are learned unit by unit; null: they are not.")
     ] = None
+    sequence: Annotated[
+        SequenceConfig | None,
+        Meta(description="Records are whole sequences of frames, or chunks of them; null: each is a single step."),
+    ] = None
     where: Annotated[
         tuple[Condition, ...],
         Meta(max_length=100, description="Conditions that a record must meet, all of them; others are passed over."),
@@ -181,6 +186,11 @@ class InputConfig(Section, frozen=True, kw_only=True):
         return self.max_key_bytes if self.stream_key is None else MAX_KEY_BYTES
 
     def __post_init__(self) -> None:
+        if self.text is not None and self.sequence is not None:
+            raise ValueError(
+                "sequence: found beside text; a record is a text, whose units are predicted one after the other, or a "
+                "sequence of frames, of which something else is predicted: keep one of the two"
+            )
         if self.timestamp.field is None and self.timestamp.unit != "ms":
             raise ValueError(
                 f"timestamp.unit: goes with timestamp.field, found {self.timestamp.unit!r} and no field "

@@ -40,7 +40,7 @@ class Job:
         self._written_under = written_under
         self.spec = config.learner_spec()
         self.codec = RecordCodec(config)
-        self.encoder = PredictionEncoder(self.spec, config.output.top)
+        self.encoder = PredictionEncoder(self.spec, config.output.top, config.unit)
 
     @cached_property
     def configuration(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from streamrnn.job.http_config import HttpConfig
 from streamrnn.job.refusal import explain
 from streamrnn.job.yaml_text import MOST_BYTES, read
 from streamrnn.learner.features import Symbol
+from streamrnn.learner.spec import LearningSpec
 from streamrnn.system.reading import read as read_file
 
 SHORT_TOKEN = 16
@@ -143,6 +144,7 @@ def warnings(config: Config) -> list[str]:
             found.append(
                 "commit_interval_ms: more than half of kafka.session_timeout_s; the group may be lost between commits"
             )
+    found += _of_windows(config)
     found += _shown_twice(config)
     found += _never_shown(config)
     found += _of_http(config.http)
@@ -154,6 +156,17 @@ def warnings(config: Config) -> list[str]:
             "checkpoint.on_gap: continue: records lost from the log are skipped; the state is then not that of the log"
         )
     return found
+
+
+def _of_windows(config: Config) -> Iterator[str]:
+    """What is chosen of windows where there are none."""
+    if config.input.sequence is None:
+        return
+    default = LearningSpec()
+    given = [name for name in ("k1", "k2") if getattr(config.learning, name) != getattr(default, name)]
+    if given:
+        listed = ", ".join(f"learning.{name}" for name in given)
+        yield f"{listed}: without effect beside input.sequence, as each sequence is learned from as a whole"
 
 
 def _shown_twice(config: Config) -> Iterator[str]:

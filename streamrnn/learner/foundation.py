@@ -235,7 +235,7 @@ class Foundation(ABC):
         return max(-float(theta.min()), float(theta.max()))
 
     def set_weights(self, weights: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Overwrite all weights; optimiser moments, statistics and states stay.
+        """Overwrite all weights, those that predict too; optimiser moments, statistics and states stay.
 
         Raises ValueError naming the tensors that are missing, unknown, of another shape or not finite.
         """
@@ -249,6 +249,8 @@ class Foundation(ABC):
             mine[...] = given
         else:
             self.layout.set_weights(self._model.theta, weights)
+            if self._model.average.size:
+                self._model.average[...] = self._model.theta
 
     # -- saving -------------------------------------------------------------------------------------------------------
 

@@ -10,16 +10,8 @@ from msgspec import Meta
 MOST_STEPS = 100_000
 
 
-class SequenceSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A record is a whole sequence of frames, learned by back-propagation through all of it.
-
-    Every ``stack`` neighbouring frames are one step. ``chunks``: a sequence comes in several records of its stream, up
-    to the one with an end mark. ``carry`` takes the final state on to the stream's next sequence. ``normalise`` says
-    what columns are standardised by: what was seen so far, or the sequence's own mean and deviation on top of that.
-
-    >>> SequenceSpec(stack=4).steps(10)
-    3
-    """
+class SequenceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is chosen of sequences by whoever describes them, a job or an estimator."""
 
     max_steps: Annotated[
         int,
@@ -33,7 +25,6 @@ class SequenceSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             description="Neighbouring frames that are joined to one step: of speech at 10 ms a frame, 3 or 4.",
         ),
     ] = 1
-    chunks: bool = False
     carry: Annotated[
         bool,
         Meta(
@@ -47,6 +38,20 @@ class SequenceSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             "mean and deviation, too, which takes out what a speaker, room or device adds to all its frames."
         ),
     ] = "running"
+
+
+class SequenceSpec(SequenceSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A record is a whole sequence of frames, learned by back-propagation through all of it.
+
+    Every ``stack`` neighbouring frames are one step. ``chunks``: a sequence comes in several records of its stream, up
+    to the one with an end mark. ``carry`` takes the final state on to the stream's next sequence. ``normalise`` says
+    what columns are standardised by: what was seen so far, or the sequence's own mean and deviation on top of that.
+
+    >>> SequenceSpec(stack=4).steps(10)
+    3
+    """
+
+    chunks: bool = False
 
     def steps(self, frames: int) -> int:
         """How many steps so many frames are."""

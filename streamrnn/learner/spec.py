@@ -30,10 +30,11 @@ from streamrnn.learner.target_spec import TargetSpec
 
 
 class RuleError(ValueError):
-    """Fields of several sections do not go together. ``field`` is the one to change, without its section."""
+    """Fields of several sections do not go together. ``field`` is the one to change, without its ``section``."""
 
     def __init__(self, section: str, field: str, reason: str) -> None:
         super().__init__(f"{section}.{field}: {reason}")
+        self.section = section
         self.field = field
         self.reason = reason
 

@@ -5,7 +5,7 @@
 The golden data are made with seed 0. PyTorch is needed here only; nobody who runs the tests has to have it.
 
 ``online_run`` is the executable specification: predict, score, advance, learn, one record at a time, with nothing but
-PyTorch's own modules, losses, optimisers and gradients. One .npz per case, in six families:
+PyTorch's own modules, losses, optimisers and gradients. One .npz per case, in seven families:
 
 ``cells_*``      one forward and backward pass over a whole sequence
 ``tbptt_*``      an online run over one stream, at several k1 and k2
@@ -13,6 +13,7 @@ PyTorch's own modules, losses, optimisers and gradients. One .npz per case, in s
 ``loss_*``       such a log for every other loss, with Adam
 ``optimizer_*``  such a log for every optimiser, with squared loss and without any default
 ``symbols_*``    such a log of symbols, whose rows are an embedding's that SparseAdam learns; also of the next symbol
+``ctc_*``        the CTC loss of one sequence and its gradient; the blank is output 0
 
 Tensors have PyTorch's names and layouts (LSTM gates i, f, g, o; GRU gates r, z, n); README.md lists the keys of a file.
 Dimensions: T records or steps, D inputs, V symbols, H hidden units, Y targets, O outputs, Q quantile levels, L layers.
@@ -392,6 +393,31 @@ SPARSE: Case = ADAM | {"loss": "softmax", "betas": (0.8, 0.95), "eps": 1e-30}
 """SparseAdam adds ``eps`` before it corrects the second moment's start, Adam after that: it must be next to nothing."""
 
 
+TRANSCRIPTS: dict[str, tuple[int, list[int], float]] = {  # steps, labels from 1 on, how large logits are
+    "short": (6, [2, 4], 1.0),
+    "repeats": (14, [1, 1, 1, 3, 3, 2], 2.0),
+    "empty": (8, [], 1.0),
+    "tight": (7, [4, 4, 1, 2, 2], 1.0),  # as many steps as are needed
+    "long": (300, [1, 3, 3, 2, 4, 1, 1, 4] * 10, 3.0),
+    "saturated": (20, [3, 1, 1, 4], 60.0),
+}
+
+
+def ctc_case(rng: np.random.Generator, steps: int, labels: list[int], scale: float, outputs: int = 5) -> Case:
+    """-log p of the labels by the logits (T, O), and the gradient of the logits."""
+    logits = torch.tensor(rng.normal(0, scale, (steps, outputs)), requires_grad=True)
+    loss = functional.ctc_loss(
+        logits.log_softmax(1)[:, None],
+        torch.tensor([labels], dtype=torch.long),
+        torch.tensor([steps]),
+        torch.tensor([len(labels)]),
+        reduction="sum",
+    )
+    loss.backward()
+    case = {"logits": logits, "loss": loss, "dlogits": logits.grad}
+    return {key: tensor.detach().numpy() for key, tensor in case.items()} | {"labels": np.array(labels, np.int64)}
+
+
 def cases(seed: int, bidirectional: bool) -> Iterator[tuple[str, Case]]:
     """Names and contents of all files."""
 
@@ -418,6 +444,8 @@ def cases(seed: int, bidirectional: bool) -> Iterator[tuple[str, Case]]:
     for cell, (known, layers, batch_size) in itertools.product(CELLS, (("record", 2, 3), ("forecast", 1, 1))):
         settings = RUNS | SPARSE | {"known": known, "batch_size": batch_size}
         yield f"symbols_{cell}_{known}", symbols_case(seeded(5), cell, layers, settings)
+    for name, transcript in TRANSCRIPTS.items():
+        yield f"ctc_{name}", ctc_case(seeded(6), *transcript)
 
 
 def main() -> None:

@@ -32,7 +32,13 @@ def test_every_setting_of_the_fingerprint_has_its_row() -> None:
         "has_end",
         "symbols",
         "text",
-    }  # told by features and input.end_field
+        "sequence",
+        "sequence.max_steps",
+        "sequence.stack",
+        "sequence.chunks",
+        "sequence.carry",
+        "sequence.normalise",
+    }  # told by features, input.end_field and input.sequence
     assert OF_LEARNER.keys() - of_job == told
 
 

@@ -8,4 +8,13 @@ network  cells, losses, optimisers
 readout  the readout by least squares
 rivals   what predictions are measured against
 reach    how far back a gradient reaches, how inputs drift
+
+Of whole sequences:
+
+sequences          the meaning of a log of them
+sequences_records  records, and what is remembered of a sequence at work
+sequences_network  encoder, heads and decoder, forwards
+sequences_tape     gradients of whatever was computed
+sequences_symbols  from outputs to symbols, and how wrong they are
+decoder            a decoder alone, its gradients by hand
 """

@@ -22,7 +22,7 @@ def bits_of(learner: Learner) -> Bits:
 
 def bits_of_predictions(*parts: Predictions) -> Bits:
     """The predictions of consecutive blocks, bit for bit."""
-    names = [name for name in Predictions.__slots__ if name != "texts"]
+    names = [name for name in Predictions.__slots__ if name not in ("texts", "sequences")]
     bits = {name: np.concatenate([getattr(p, name) for p in parts]).tobytes() for name in names}
     for name in ("loss", "number"):
         bits[f"texts.{name}"] = b"".join(getattr(p.texts, name).tobytes() for p in parts if p.texts is not None)
@@ -56,7 +56,7 @@ def one_by_one(learner: Learner, block: Block) -> Predictions:
                 end=block.end[i], event=block.event[i], symbols=[column[i] for column in block.symbols],
                 label=None if block.labels is None else block.labels[i],
             )  # fmt: skip
-        for name in Predictions.__slots__[1:-1]:
+        for name in Predictions.__slots__[1:-2]:
             getattr(predictions, name)[i] = getattr(one, name)[0]
     return predictions
 

@@ -78,7 +78,9 @@ class SequenceScratch(NamedTuple):
     dattended: T2
     joined: T2  # (M, 2 Hd) [context, h]
     djoined: T2
-    symbols: I1  # (M,) the answer at work, as it is learned
+    answer: F1  # (max(S, M),) the answer at work, NaN = unknown; numbers, once they are absorbed, as far as they count
+    targets: T2  # (max(S, M), 1) the same as it is learned, one to a step
+    symbols: I1  # (M,) the symbols of the answer as they are learned
     alpha: F2  # (S, K) CTC: log-probabilities of the beginnings of paths
     beta: F2  # (2, K) and of their ends, two steps of it
     log_probabilities: F2  # (max(S, M), O)
@@ -95,6 +97,23 @@ class SequenceScratch(NamedTuple):
     in_use: B1  # (W + V,) rows looked up by the sequence or batch at work
     rows: I1  # (W + V,) these rows, each once; rows of the decoder counted from W on
     n_rows: I1  # (1,)
+
+
+class AtWork(NamedTuple):
+    """The record at work: what kernels know of it once its frames are read."""
+
+    i: int
+    slot: int
+    source: int  # the row of ``Streams`` with what came of its sequence before: its slot, or the blank one
+    event: bool
+    whole: bool  # its sequence ends with it
+    before: int  # frames of the sequence that came before it
+    frames: int  # and with it, those included that were not read
+    steps: int  # that are run: all of the sequence, or those that a chunk completes
+    behind: int  # steps of the sequence that are not run again
+    used: int  # classes that were in use when it came
+    elements: int  # of its answer; -1 = it is not known
+    reason: int  # why nothing will be learned
 
 
 class SequenceRecords(NamedTuple):

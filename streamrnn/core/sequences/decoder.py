@@ -16,11 +16,11 @@ import numpy as np
 
 from streamrnn.core import cells, losses
 from streamrnn.core.arrays import F1, I1, T1, T2, Layer
-from streamrnn.core.heads import linear_backward, linear_forward
-from streamrnn.core.jit import ZERO, internal
-from streamrnn.core.linear import add_transposed, copy
+from streamrnn.core.jit import ZERO, internal, jit
+from streamrnn.core.linear import copy
 from streamrnn.core.sequences import attention
 from streamrnn.core.sequences.arrays import Network, SequencePlan, SequenceScratch
+from streamrnn.core.sequences.heads import readout_backward, readout_forward
 from streamrnn.core.trunk import layer_at
 
 
@@ -36,7 +36,7 @@ def start(plan: SequencePlan, network: Network, T: int) -> None:
                 copy(state[c, 0][d * H : (d + 1) * H], final[c, T])
 
 
-@internal
+@jit
 def teach_symbols(plan: SequencePlan, network: Network, scratch: SequenceScratch, T: int, count: int, used: int) -> int:
     """Run over the ``count`` symbols in ``scratch.symbols`` and the end, put behind them; returns the steps."""
     scratch.symbols[count] = plan.end
@@ -46,12 +46,12 @@ def teach_symbols(plan: SequencePlan, network: Network, scratch: SequenceScratch
     return count + 1
 
 
-@internal
+@jit
 def teach_numbers(
     plan: SequencePlan, network: Network, scratch: SequenceScratch, T: int, numbers: T2, used: int
 ) -> int:
     """Run over numbers (n, 1), standardised, NaN = unknown; returns the steps."""
-    n = ZERO + numbers.shape[0]
+    n: int = ZERO + numbers.shape[0]
     start(plan, network, T)
     show_numbers(plan, network, numbers)
     forward(plan, network, scratch, T, n, used)
@@ -84,7 +84,7 @@ def show_numbers(plan: SequencePlan, network: Network, numbers: T2) -> None:
         network.inputs[t, 0] = network.inputs.dtype.type(0) if np.isnan(number) else number
 
 
-@internal
+@jit
 def forward(plan: SequencePlan, network: Network, scratch: SequenceScratch, T: int, n: int, used: int) -> None:
     """Run n steps from the states they begin with; ``scratch.logits`` receives what each step says."""
     for row in range(network.decoder.shape[0]):
@@ -92,7 +92,7 @@ def forward(plan: SequencePlan, network: Network, scratch: SequenceScratch, T: i
     read_out(plan, network, scratch, T, ZERO, n, used)
 
 
-@internal
+@jit
 def step(plan: SequencePlan, network: Network, scratch: SequenceScratch, T: int, t: int, used: int) -> None:
     """One step, its inputs and the state before it at place 0, where the state after it is put as well.
 
@@ -118,12 +118,11 @@ def read_out(
             network.encoded[:T], network.decoded[:n], network.attention_w, scratch.weights[first:last],
             scratch.context[first:last], scratch.joined[first:last], scratch.attended[first:last],
         )  # fmt: skip
-    for t in range(n):
-        read = scratch.attended[first + t] if plan.attention == 1 else network.decoded[t]
-        linear_forward(read, network.head_w[:used], network.head_b[:used], scratch.logits[first + t][:used])
+    read = scratch.attended[first:last] if plan.attention == 1 else network.decoded[:n]
+    readout_forward(network.head_w, network.head_b, read, used, scratch.logits[first:last])
 
 
-@internal
+@jit
 def symbols_gradient(scratch: SequenceScratch, n: int, used: int) -> float:
     """Mean cross-entropy of the n symbols in ``scratch.symbols``, the end among them; ``scratch.dlogits`` of it."""
     loss, share = 0.0, scratch.dlogits.dtype.type(1.0 / n)
@@ -134,7 +133,7 @@ def symbols_gradient(scratch: SequenceScratch, n: int, used: int) -> float:
     return loss / n
 
 
-@internal
+@jit
 def numbers_gradient(
     loss: int, scratch: SequenceScratch, numbers: T2, levels: F1, delta: float, n: int, used: int
 ) -> float:
@@ -157,23 +156,18 @@ def scale(v: T1, factor: float) -> None:
         v[j] *= factor
 
 
-@internal
+@jit
 def backward(plan: SequencePlan, network: Network, scratch: SequenceScratch, T: int, n: int, used: int) -> None:
     """Back-propagate ``scratch.dlogits`` of n steps to the decoder's own weights, whose gradients are added to.
 
     Overwrites ``network.dencoded[:T]`` and ``network.dlast``, from where the encoder goes on.
     """
-    zero = network.dencoded.dtype.type(0)
-    network.dencoded[:T, :] = zero
-    for t in range(n):
-        read, dread = network.decoded[t], network.ddecoded[t]
-        if plan.attention == 1:
-            read, dread = scratch.attended[t], scratch.dattended[t]
-        dread[:] = zero
-        linear_backward(
-            read, network.head_w[:used], scratch.dlogits[t][:used], network.dhead_w[:used], network.dhead_b[:used],
-            dread,
-        )  # fmt: skip
+    network.dencoded[:T] = network.dencoded.dtype.type(0)
+    read, dread = network.decoded[:n], network.ddecoded[:n]
+    if plan.attention == 1:
+        read, dread = scratch.attended[:n], scratch.dattended[:n]
+    dread[:] = dread.dtype.type(0)
+    readout_backward(network.head_w, read, used, scratch.dlogits, network.dhead_w, network.dhead_b, dread)
     if plan.attention == 1:
         attention.backward(
             network.encoded[:T], network.decoded[:n], network.attention_w, scratch.weights[:n], scratch.joined[:n],
@@ -190,21 +184,13 @@ def backward(plan: SequencePlan, network: Network, scratch: SequenceScratch, T: 
 def hand_back(plan: SequencePlan, network: Network, layer: Layer, row: int) -> None:
     """The gradient of the state that a layer began with goes to those of the encoder's final states.
 
-    To be asked right after the layer's ``cells.backward``: ``carry``, ``d_ih`` and ``d_hh`` are all layers'. That of h
-    takes the place of the first step's dh, which has served.
+    To be asked right after the layer's ``cells.backward``: what that leaves is overwritten by the layer below. The h
+    before the first step takes the place of its dh, which has served.
     """
-    dh = layer.dh[:1]
-    if layer.cell == cells.GRU:
-        Hd = dh.shape[1]
-        for j in range(Hd):
-            dh[0, j] *= layer.gates[0, Hd + j]  # z, the share of h that is kept
-        add_transposed(dh, layer.w_hh, layer.d_hh[:1])
-    else:
-        dh[0, :] = dh.dtype.type(0)
-        add_transposed(dh, layer.w_hh, layer.d_ih[:1])
+    cells.hand_back(layer, ZERO, layer.dh[:1])
     for d in range(plan.directions):
         dlast = network.dlast[row * plan.directions + d]
         H = dlast.shape[1]
-        copy(dlast[0], dh[0][d * H : (d + 1) * H])
+        copy(dlast[0], layer.dh[0][d * H : (d + 1) * H])
         if layer.cell == cells.LSTM:
             copy(dlast[1], layer.carry[0][d * H : (d + 1) * H])

@@ -29,7 +29,7 @@ PARENT, SYMBOL = 0, 1
 ``scratch.beam_scores`` is the logarithm of the probability. Beginnings and continuations change halves of the rows."""
 
 
-@internal
+@jit
 def say(plan: SequencePlan, network: Network, scratch: SequenceScratch, T: int, used: int) -> int:
     """Say symbols, by a beam where the plan has one, or numbers; returns how many were said."""
     if plan.beam > 1 and plan.end >= 0:
@@ -70,7 +70,7 @@ def note(scratch: SequenceScratch, t: int, symbol: int, used: int) -> None:
     scratch.said_value[t] = probabilities[symbol]
 
 
-@internal
+@jit
 def beam(plan: SequencePlan, network: Network, scratch: SequenceScratch, T: int, used: int, width: int) -> int:
     """Say the best of what a beam of this width finds; returns how many symbols were said."""
     begin(plan, network, scratch, T)

@@ -237,6 +237,7 @@ def new_scratch(layout: SequenceLayout, plan: SequencePlan, columns: int, precis
         pooled=blank(2 * E), dpooled=blank(2 * E), logits=blank(told, O), dlogits=blank(told, O),
         weights=blank(seen, looked), dweights=blank(seen, looked), context=blank(seen, E), dcontext=blank(seen, E),
         attended=blank(seen, E), dattended=blank(seen, E), joined=blank(seen, 2 * E), djoined=blank(seen, 2 * E),
+        answer=np.zeros(max(S, M)), targets=blank(max(S, M), 1),
         symbols=whole(M), alpha=np.zeros(paths), beta=np.zeros((2, paths[1])), log_probabilities=np.zeros((told, O)),
         beam_scores=np.zeros((2 * B, BEAM_SCORES)), beam_symbols=whole(2 * B, M + 1),
         beam_numbers=whole(2 * B, BEAM_NUMBERS),

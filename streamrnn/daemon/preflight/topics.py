@@ -123,7 +123,7 @@ def largest_prediction(config: Config, sample: Sequence[Record]) -> int:
     spec = config.learner_spec()
     key = max((record.key or b"" for record in sample), key=len, default=b"") or b"k" * 64
     record = Record(config.input.topic, 1 << 30, 1 << 62, 1 << 42, key, b"")
-    value = PredictionEncoder(spec, config.output.top).encode_longest(record, key)
+    value = PredictionEncoder(spec, config.output.top, config.unit).encode_longest(record, key)
     return len(value) + len(key) + BATCH_OVERHEAD_BYTES
 
 

@@ -22,6 +22,7 @@ from typing import Any
 from streamrnn.errors import AbsentError, RecordError
 from streamrnn.job.codec.parser import DocumentLayout
 from streamrnn.job.input_config import InputConfig
+from streamrnn.learner.features import FeatureSpec, Hash, OneHot, Symbol
 from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.learner.values import canonical_text, describe, number
 
@@ -85,6 +86,14 @@ def number_in(text: str, field: str) -> float | bool:
     if len(plain) <= _LONGEST_DECIMAL and plain.strip("0123456789") and _BASE64.fullmatch(plain):
         remedy = " (if it is a decimal of Debezium in base64: set its decimal.handling.mode to string)"
     raise RecordError("wrong_type", f"field {field!r}: found {describe(text)}, expected a number{remedy}")
+
+
+def numbers_in(values: Sequence[Any], specs: Sequence[FeatureSpec]) -> list[Any]:
+    """Values of features, in which text that stands for a number has become one."""
+    return [
+        number_in(value, spec.field) if type(value) is str and not isinstance(spec, OneHot | Hash | Symbol) else value
+        for value, spec in zip(values, specs, strict=True)
+    ]
 
 
 def key_reader(field: str, layout: DocumentLayout, max_bytes: int) -> Callable[[Any], bytes]:

@@ -39,6 +39,10 @@ _NO_NUMBERS = re.compile(_STRING + rb"|(?<![\w.+-])[+-]?(?:NaN|Inf(?:inity)?)(?!
 _HIGH, _LOW = rb"u[dD][89abAB][0-9a-fA-F]{2}", rb"u[dD][c-fC-F][0-9a-fA-F]{2}"
 _ESCAPES = re.compile(rb"\\(?:" + _HIGH + rb"\\" + _LOW + rb"|(" + _HIGH + rb"|" + _LOW + rb")|.)", re.DOTALL)
 
+# Of brackets, one deeper, or one less deep (-1 as a byte).
+_STEPS = bytes(1 if byte in b"{[" else 255 for byte in range(256))
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"{}[]")
+
 # How half a surrogate pair is written on its way through the parser: code points that are no characters.
 _HALF = "\ufdd0\ufdef\ufdd0"
 
@@ -155,11 +159,8 @@ def _holds_half(value: Any) -> bool:
 def _check_depth(value: bytes) -> None:
     """Raise when brackets nest deeper than ``MAX_DEPTH``; exact for valid JSON, which is all that matters."""
     # Brackets inside strings do not nest.
-    codes = np.frombuffer(_STRINGS.sub(b"", value), dtype=np.uint8)
-    step = np.zeros(len(codes), dtype=np.int32)
-    step[(codes == ord("{")) | (codes == ord("["))] = 1
-    step[(codes == ord("}")) | (codes == ord("]"))] = -1
-    if len(step) and int(np.cumsum(step).max()) > MAX_DEPTH:
+    steps = np.frombuffer(_STRINGS.sub(b"", value).translate(_STEPS, _NO_BRACKETS), dtype=np.int8)
+    if len(steps) and int(np.cumsum(steps, dtype=np.int64).max()) > MAX_DEPTH:
         raise RecordError("malformed", f"found JSON nested more than {MAX_DEPTH} deep, expected at most {MAX_DEPTH}")
 
 

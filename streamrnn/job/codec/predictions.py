@@ -10,11 +10,13 @@ from operator import itemgetter
 from typing import Any
 
 import msgspec
+import numpy as np
 from msgspec import UNSET, UnsetType
 
 from streamrnn.broker.protocol import Record
 from streamrnn.job.codec.classes import LONG, LONGEST_TARGET, TOP, Classes, Numbers
 from streamrnn.job.codec.records import Decoded
+from streamrnn.job.codec.sequence_outputs import NOT_LEARNED, SequenceNames, pieces
 from streamrnn.learner.block import EVENT, Block
 from streamrnn.learner.predictions import Predictions
 from streamrnn.learner.spec import LearnerSpec
@@ -31,7 +33,16 @@ class _Prediction(msgspec.Struct, gc=False):
     target: Any
     updates: int
     surprise: Any = UNSET
+    frames: int | UnsetType = UNSET
+    complete: bool | UnsetType = UNSET
+    not_learned: str | UnsetType = UNSET
     stream_base64: str | UnsetType = UNSET
+
+
+Beside = tuple[int | UnsetType, bool | UnsetType, str | UnsetType]
+"""What else is said of a whole sequence: how many frames the record has, whether it is complete, why it was not
+learned."""
+_NOTHING: Beside = (UNSET, UNSET, UNSET)
 
 
 class PredictionEncoder:
@@ -45,19 +56,29 @@ class PredictionEncoder:
     and ``"end"`` where there are such (``classes``). ``target`` is a number, named numbers or a label, null where
     unknown now (forecasts and texts: always, as what is predicted is still to come). ``surprise``, of classes alone, is
     that of what came with this record, null where nothing did. A number that is not finite is null.
+
+    Of whole sequences that are more than one label, ``prediction`` and ``target`` are as ``sequence_outputs`` says;
+    null where nothing is said before their end. ``frames`` counts those of the record, ``complete`` tells in chunks
+    whether the sequence ends with it, and ``not_learned`` why nothing was learned where that is so. ``unit`` is what an
+    answer is made of.
     """
 
-    def __init__(self, spec: LearnerSpec, top: int = TOP) -> None:
+    def __init__(self, spec: LearnerSpec, top: int = TOP, unit: str = "element") -> None:
         self._encode = msgspec.json.Encoder().encode
         self._labels = spec.target.labels
         self._fields = spec.target.fields
         self._tells_target = spec.target.known != "forecast" and spec.text is None
-        self._classes = None if spec.target.classes is None else Classes(spec, top)
-        self._plan = {} if self._classes is not None else _output_plan(spec)
-        self.width = spec.n_outputs if self._classes is None else self._classes.width
+        several = spec.target.kind not in (None, "label")
+        self._sequences = SequenceNames(spec, unit) if several else None
+        self._in_chunks = spec.sequence is not None and spec.sequence.chunks
+        # Before a sequence in chunks has ended; a decoder has nothing to begin with by then.
+        self._so_far = spec.model.direction == "forward" and spec.target.kind != "sequence"
+        self._classes = None if spec.target.classes is None or several else Classes(spec, top)
+        self._plan = {} if self._classes is not None or several else _output_plan(spec)
+        self.width = spec.n_published if self._classes is None else self._classes.width
         # Chosen once, as most jobs have one output, and for that a call of C.
         self._numbers: Callable[[Sequence[float]], Any] = (
-            itemgetter(0) if spec.n_outputs == 1 else partial(_fill, self._plan)
+            itemgetter(0) if spec.n_published == 1 else partial(_fill, self._plan)
         )
 
     def condensed(self, value: Numbers) -> Numbers:
@@ -67,6 +88,16 @@ class PredictionEncoder:
     def named(self, kept: Sequence[float], classes: Vocabulary | None = None) -> Any:
         """Makes of a condensed prediction what stands in an output record. ``classes``: the labels of an open set."""
         return self._numbers(kept) if self._classes is None else self._classes.named(kept, classes)
+
+    @property
+    def says_several(self) -> bool:
+        """Whether several things are said of a whole sequence, and not one label."""
+        return self._sequences is not None
+
+    def named_sequence(self, numbers: Sequence[int], values: Sequence[float], classes: Vocabulary | None) -> Any:
+        """The same of what is said of a whole sequence; None where nothing is."""
+        assert self._sequences is not None
+        return self._sequences.said(numbers, values, classes)
 
     def named_target(self, target: Sequence[float], classes: Vocabulary | None = None) -> Any:
         """The same of targets, NaN unknown."""
@@ -88,6 +119,7 @@ class PredictionEncoder:
         target: Any,
         updates: int,
         surprise: Any = UNSET,
+        beside: Beside = _NOTHING,
     ) -> bytes:
         """One output record, of what ``named`` and ``named_target`` say."""
         stream: str | None
@@ -100,12 +132,16 @@ class PredictionEncoder:
         return self._encode(
             _Prediction(
                 stream, record.topic, record.partition, record.offset,
-                time_ms, prediction, target, updates, surprise, encoded,
+                time_ms, prediction, target, updates, surprise, *beside, encoded,
             )
         )  # fmt: skip
 
     def encode_longest(self, record: Record, key: bytes) -> bytes:
         """An output record as long as the job's get, under this key."""
+        if self._sequences is not None:
+            longest, truth = self._sequences.longest()
+            reason = max(NOT_LEARNED.values(), key=len)
+            return self.encode(record, key, 1 << 42, longest, truth, 1 << 40, beside=(1 << 40, False, reason))
         if self._classes is None:
             prediction, target = self.named([LONG] * self.width), self.named_target([LONG] * len(self._fields))
             return self.encode(record, key, 1 << 42, prediction, target, 1 << 40)
@@ -123,26 +159,52 @@ class PredictionEncoder:
 
         ``kept`` are the condensed predictions, where somebody has made them already.
         """
-        block, encode, named = decoded.block, self.encode, self.named
+        block, encode = decoded.block, self.encode
         rows = zip(
             decoded.sources,
             block.keys,
             block.time_ms.tolist(),
-            (self.condensed(predictions.value) if kept is None else kept).tolist(),
+            self._said(predictions, classes, kept),
             self._targets(block, classes),
             predictions.updates.tolist(),
             self._surprises(block, predictions),
+            self._beside(block, predictions),
             block.kind.tolist(),
             strict=True,
         )
         return [
-            encode(record, key, time_ms, named(outputs, classes), target, count, surprise) if kind == EVENT else None
-            for record, key, time_ms, outputs, target, count, surprise, kind in rows
+            encode(record, key, time_ms, said, target, count, surprise, beside) if kind == EVENT else None
+            for record, key, time_ms, said, target, count, surprise, beside, kind in rows
         ]
+
+    def _said(self, predictions: Predictions, classes: Vocabulary | None, kept: Numbers | None) -> Iterable[Any]:
+        if self._sequences is None:
+            named = self.named
+            return [
+                named(one, classes) for one in (self.condensed(predictions.value) if kept is None else kept).tolist()
+            ]
+        scores = predictions.sequences
+        assert scores is not None
+        told = repeat(True, len(scores.complete)) if self._so_far else scores.complete.tolist()
+        return [
+            self.named_sequence(*piece, classes) if there else None
+            for piece, there in zip(pieces(scores), told, strict=True)
+        ]
+
+    def _beside(self, block: Block, predictions: Predictions) -> Iterable[Beside]:
+        scores = predictions.sequences
+        if scores is None or block.frames is None:
+            return repeat(_NOTHING, len(block))
+        frames = np.diff(block.frames.bounds).tolist()
+        complete = scores.complete.tolist() if self._in_chunks else repeat(UNSET, len(block))
+        why = [NOT_LEARNED.get(reason, UNSET) for reason in scores.reason.tolist()]
+        return zip(frames, complete, why, strict=True)
 
     def _targets(self, block: Block, classes: Vocabulary | None) -> Iterable[Any]:
         if not self._tells_target:
             return repeat(None, len(block))
+        if self._sequences is not None and block.answers is not None:
+            return self._sequences.answers(block.answers)
         if block.labels is not None:
             return [label if label is None else label[:LONGEST_TARGET] for label in block.labels]
         return [self.named_target(target, classes) for target in block.y.tolist()]

@@ -36,14 +36,25 @@ class Seen(NamedTuple):
 
 
 class Presence:
-    """Counts fields. ``fields`` are those of the job, each once, under the first role it has."""
+    """Counts fields.
+
+    Attributes
+    ----------
+    fields
+        Those of the job, each once, under the first role it has.
+    paths
+        Those that are looked for in a record; features of sequences are in their frames.
+    """
 
     def __init__(self, config: Config, encoder: FeatureEncoder) -> None:
         source, target = config.input, config.target
         self._in_labels = target.known == "label"
+        self._of_sequences = source.sequence is not None
+        self._in_ends = self._of_sequences and source.end_field is not None and target.kind != "labels"
         named = (
             *((path, "feature") for path in encoder.fields),
             *((path, "target" if source.text is None else "text") for path in target.fields),
+            (None if source.sequence is None else source.sequence.field, "frames"),
             (source.stream_key, "stream_key"),
             (source.timestamp.field, "timestamp"),
             (source.end_field, "end_field"),
@@ -55,13 +66,16 @@ class Presence:
         for path, role in self._uses:
             roles.setdefault(path, role)
         self.fields = tuple(Field(path, role) for path, role in roles.items())
+        outside = (path for path, role in self._uses if not (self._of_sequences and role == "feature"))
+        self.paths = tuple(dict.fromkeys(outside))
         self._first_use = np.array([self._uses.index(field) for field in self.fields], np.int64)
         widths = [len(spec.columns) for spec in encoder.specs]
         first = np.cumsum([0, *widths[:-1]]) if widths else np.zeros(0, np.int64)
         self._n_specs = len(widths)
-        self._to_note = np.array([not _becomes_nan(spec) for spec in encoder.specs], np.bool_)
+        # Of frames the codec tells what none of them has.
+        self._to_note = np.array([self._of_sequences or not _becomes_nan(spec) for spec in encoder.specs], np.bool_)
         self._columns = first[~self._to_note]  # of those that the arrays tell of
-        self._all_columns = len(self._columns) == encoder.n_features
+        self._all_columns = len(self._columns) == encoder.n_features and not self._of_sequences
         self.told_by_arrays = not self._to_note.any()
 
     def count(
@@ -81,9 +95,13 @@ class Presence:
             x = x[block.kind == EVENT]
         if n_targets < len(kinds):
             y = y[block.kind == (LABEL if self._in_labels else EVENT)]
-        looked = [n_events] * self._n_specs
+        looked = [n_events if not self._of_sequences else len(noted) // max(1, self._n_specs)] * self._n_specs
         missing = [*self._features(x, noted)]
-        if block.labels is not None:
+        if block.frames is not None:
+            n_targets = ends.count(True) if self._in_ends else n_events
+            looked += [n_targets] * block.y.shape[1]
+            missing += [n_targets - known for known in _answered(block)]
+        elif block.labels is not None:
             looked.append(n_targets)
             missing.append(block.labels.count(None) - (len(kinds) - n_targets))
         elif block.texts is None:
@@ -113,9 +131,13 @@ class Presence:
             return n_events, int(np.count_nonzero((block.event == 0) & (block.kind == EVENT)))
         if role == "label_field":
             return n, n_events
-        reason = {"stream_key": "null_key", "text": "null_text"}.get(role, "bad_timestamp")
-        refused = [error for _, error in rejected if error.reason == reason]
-        return n + len(refused), sum(isinstance(error, AbsentError) for error in refused)
+        reasons = {"stream_key": "null_key", "text": "null_text", "frames": "empty_sequence"}
+        refused = [error for _, error in rejected if error.reason == reasons.get(role, "bad_timestamp")]
+        without = sum(isinstance(error, AbsentError) for error in refused)
+        if role == "frames" and block.frames is not None:
+            n = n_events
+            without += int(np.count_nonzero(np.diff(block.frames.bounds)[block.kind == EVENT] == 0))
+        return n + len(refused), without
 
     def _features(self, x: npt.NDArray[np.float64], noted: bytearray) -> Iterable[int]:
         missing = np.zeros(self._n_specs, np.int64)
@@ -126,6 +148,16 @@ class Presence:
             each = np.frombuffer(noted, np.uint8).reshape(-1, self._n_specs).sum(axis=0, dtype=np.int64)
             missing += each * self._to_note
         return missing.tolist()
+
+
+def _answered(block: Block) -> list[int]:
+    """Of how many sequences each target is known."""
+    if block.answers is not None:
+        return [int(np.count_nonzero(block.answers.known))]
+    if block.labels is not None:
+        return [len(block.labels) - block.labels.count(None)]
+    known: list[int] = np.count_nonzero(np.isfinite(block.y), axis=0).tolist()
+    return known
 
 
 def _becomes_nan(spec: object) -> bool:

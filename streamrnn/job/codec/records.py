@@ -26,8 +26,8 @@ from streamrnn.job.codec.fields import (
     end_reader,
     event_reader,
     key_reader,
-    number_in,
     number_or_text,
+    numbers_in,
     target_reader,
     time_reader,
     too_large_key,
@@ -35,11 +35,11 @@ from streamrnn.job.codec.fields import (
 from streamrnn.job.codec.json_parser import JsonParser
 from streamrnn.job.codec.parser import DocumentLayout, Parser
 from streamrnn.job.codec.presence import Presence, Seen
+from streamrnn.job.codec.sequences import SequenceReader, Whole
 from streamrnn.job.codec.symbols import label_reader, text_reader
 from streamrnn.job.codec.where import question
 from streamrnn.job.config import Config
 from streamrnn.learner.block import EVENT, FORGET, LABEL, Block, Units
-from streamrnn.learner.features import Hash, OneHot, Symbol
 from streamrnn.learner.texts import units_of
 from streamrnn.learner.values import number
 
@@ -51,8 +51,9 @@ FORMAT = "json"
 Head = tuple[bytes, int, bool | None, int, int]
 """Key, time, end mark, kind and event of one row of a block."""
 
-Named = tuple[Sequence[str | None], str | None, Units]
-"""What one row says in symbols: the features that are looked up, the class of an open set, the text."""
+Named = tuple[Sequence[str | None], str | None, Units, Whole | None]
+"""What one row says in symbols: the features that are looked up, the class of an open set, the text; and the sequence
+that it is."""
 
 Row = tuple[Head, Sequence[float], Named]
 """One row of a block but for its features."""
@@ -90,37 +91,43 @@ class RecordCodec:
         self._max_bytes, self._max_key_bytes = source.max_record_bytes, source.max_record_key_bytes
         self._tombstones = source.tombstones
         self._lenient = source.numbers == "lenient"
-        self._is_number = [not isinstance(spec, OneHot | Hash | Symbol) for spec in self._encoder.specs]
         self._presence = Presence(config, self._encoder)
         self._notes = not self._presence.told_by_arrays
         self.fields = self._presence.fields
-        layout = DocumentLayout([*(f.path for f in self.fields), *(c.field for c in source.where)])
+        layout = DocumentLayout([*self._presence.paths, *(c.field for c in source.where)])
         parser = PARSERS[FORMAT](layout)
         self._expected, self._parse = parser.expected, parser.parse
         self._counts = question(source.where, layout)
-        self._features = layout.readers(self._encoder.fields)
+        self._sequences = (
+            None if source.sequence is None else SequenceReader(config, self._encoder, layout, lenient=self._lenient)
+        )
+        self._width = self._encoder.n_features if self._sequences is None else 0
+        self._features = layout.readers([] if self._sequences else self._encoder.fields)
         self._unknown = (math.nan,) * self._n_targets
         self._text = None if source.text is None else text_reader(source.text, layout)
-        self._open = label_reader(target.fields[0], layout) if target.is_open and self._text is None else None
-        by_name = self._text is not None or self._open is not None
+        several = self._sequences is not None and self._sequences.has_answers
+        of_record = target.is_open and self._text is None and not several
+        self._open = label_reader(target.fields[0], layout) if of_record else None
+        by_name = self._text is not None or self._open is not None or several
         numbers = number_or_text if self._lenient else number
         self._targets = self._no_targets if by_name else target_reader(target, layout, numbers)
         self._n_symbols = len(self._encoder.symbols)
         no_text = "" if source.text is None else units_of("", source.text.unit)
-        self._nothing_named: Named = ((None,) * self._n_symbols, None, no_text)
+        nothing = None if self._sequences is None else self._sequences.nothing
+        self._nothing_named: Named = ((None,) * self._n_symbols, None, no_text, nothing)
         self._names = by_name or self._n_symbols > 0
         self._key = None if source.stream_key is None else key_reader(source.stream_key, layout, source.max_key_bytes)
         self._time = None if source.timestamp.field is None else time_reader(source, layout)
         self._end = None if source.end_field is None else end_reader(source.end_field, layout, self._lenient)
         self._event = None if target.event_field is None else event_reader(target.event_field, layout)
         self._label = None if target.label_field is None else event_reader(target.label_field, layout)
-        self._no_features = [math.nan] * self._encoder.n_features
+        self._no_features = [math.nan] * self._width
 
     def decode(self, records: Sequence[Record]) -> Decoded:
         """Decode ``records``; rows of the block and rejected records keep their order."""
         # For speed one row is overwritten again and again, and numbers become arrays once, at the end.
         decode_one = self._decode_one
-        row = [0.0] * self._encoder.n_features
+        row = [0.0] * self._width
         rows: list[Head] = []
         named: list[Named] = []
         x: list[float] = []
@@ -158,7 +165,7 @@ class RecordCodec:
         block = Block(
             keys=list(keys),
             time_ms=np.array(times, dtype=np.int64),
-            x=_matrix(x, len(rows), self._encoder.n_features),
+            x=_matrix(x, len(rows), self._width),
             y=_matrix(y, len(rows), self._n_targets),
             end=np.array(ends, dtype=np.bool_),
             kind=np.array(kinds, dtype=np.uint8),
@@ -169,12 +176,15 @@ class RecordCodec:
 
     def _by_name(self, named: list[Named]) -> dict[str, Any]:
         """What a block holds of symbols."""
+        if self._sequences is not None:
+            labels = None if self._open is None else [label for _, label, _, _ in named]
+            return {"labels": labels, **self._sequences.arrays([whole for *_, whole in named if whole is not None])}
         if not self._names:
             return {}
         return {
-            "symbols": tuple([looked_up[i] for looked_up, _, _ in named] for i in range(self._n_symbols)),
-            "labels": None if self._open is None else [label for _, label, _ in named],
-            "texts": None if self._text is None else [text for _, _, text in named],
+            "symbols": tuple([looked_up[i] for looked_up, _, _, _ in named] for i in range(self._n_symbols)),
+            "labels": None if self._open is None else [label for _, label, _, _ in named],
+            "texts": None if self._text is None else [text for _, _, text, _ in named],
         }
 
     def _decode_one(self, record: Record, row: list[float], noted: bytearray) -> Row | None:
@@ -186,10 +196,8 @@ class RecordCodec:
         if key_bytes > self._max_key_bytes or key_bytes + len(value) > self._max_bytes:
             raise self._too_large(record)
         document = self._parse(value)
-        # Before anything else is asked of it: a foreign record has no key, time or fields as the job expects them.
         if self._counts is not None and not self._counts(document):
-            return None
-
+            return None  # before anything else is asked: a foreign record has no key, time or fields as expected
         if self._key is not None:
             key = self._key(document)
         elif key is None:
@@ -199,6 +207,8 @@ class RecordCodec:
         elif time_ms == -1 or not MIN_TIME_MS <= time_ms <= MAX_TIME_MS:
             raise _bad_timestamp(time_ms)
 
+        if self._sequences is not None:
+            return self._decode_sequence(document, key, time_ms, noted)
         # A record that names an earlier event is a label: of the rest only its targets count.
         if self._label is not None and (event := self._label(document)):
             row[:] = self._no_features
@@ -214,9 +224,30 @@ class RecordCodec:
         else:  # what the record itself says of the target is not looked at: the label will tell
             event, targets = self._event(document), self._unknown
         names = self._named(document, values) if self._names else self._nothing_named
-        if self._notes and None in values:  # a byte for each feature, 1 where it is missing
-            noted.extend(map(is_, values, repeat(None)))
+        if self._notes and None in values:
+            noted.extend(map(is_, values, repeat(None)))  # a byte for each feature, 1 where it is missing
         return (key, time_ms, end, EVENT, event), targets, names
+
+    def _with_numbers(self, values: Sequence[Any], error: RecordError) -> list[Any]:
+        """Values of features in which text that stands for a number has become one; ``error`` where it may not."""
+        if not self._lenient:
+            raise error
+        return numbers_in(values, self._encoder.specs)
+
+    def _decode_sequence(self, document: Any, key: bytes, time_ms: int, noted: bytearray) -> Row:
+        """As ``_decode_one``, of a record that is a whole sequence, or a chunk of one."""
+        sequences = self._sequences
+        assert sequences is not None
+        end = True if self._end is None else self._end(document)
+        whole = sequences.read(document, end)
+        targets: Sequence[float] = self._unknown
+        label: str | None = None
+        if sequences.tells(end):
+            targets = self._targets(document)
+            label = None if self._open is None else self._open(document)
+        if whole.frames.n:  # of none nothing can be told
+            noted.extend(whole.frames.absent)
+        return (key, time_ms, end, EVENT, 0), targets, ((), label, "", whole)
 
     def _named(self, document: Any, values: Sequence[Any] | None) -> Named:
         """What an event of these values of features, or a label (None), says in symbols."""
@@ -224,7 +255,7 @@ class RecordCodec:
         looked_up = (None,) * self._n_symbols if values is None else self._encoder.symbols_of(values)
         # What an event itself says of a target that a label will bring is not looked at.
         label = self._open(document) if self._open is not None and is_label is (self._label is not None) else None
-        return looked_up, label, "" if self._text is None else self._text(document)
+        return looked_up, label, "" if self._text is None else self._text(document), None
 
     def _no_targets(self, document: Any) -> Sequence[float]:  # noqa: ARG002
         """Of classes that get their numbers from the learner."""
@@ -256,15 +287,6 @@ class RecordCodec:
             limit = f"{self._max_bytes} (input.max_record_bytes)"
             return RecordError("too_large", f"found {size} bytes of key and value, expected at most {limit}")
         return too_large_key("found a key", key, self._max_key_bytes)
-
-    def _with_numbers(self, values: Sequence[Any], error: RecordError) -> list[Any]:
-        """Values of features in which text that stands for a number has become one; ``error`` where it may not."""
-        if not self._lenient:
-            raise error
-        return [
-            number_in(value, field) if is_number and type(value) is str else value
-            for value, field, is_number in zip(values, self._encoder.fields, self._is_number, strict=True)
-        ]
 
 
 def _matrix(values: list[float], rows: int, columns: int) -> npt.NDArray[np.float64]:

@@ -112,7 +112,7 @@ class Rows:
             kinds = np.repeat(records.kind, np.diff(answers.bounds))
             value = np.full((len(answers.labels), 1), np.nan)
             write_classes(answers.labels, kinds, bring_classes(self._spec), self._classes, value)
-            return Answers(answers.bounds, value[:, 0], answers.known)
+            answers.value[:] = value[:, 0]  # as ``y`` is written, for whoever scores
         return answers
 
     def predictions(self, rows: SequenceRecords) -> Predictions:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from streamrnn.core import losses
-from streamrnn.core.arrays import F1, I1, T2
+from streamrnn.core.arrays import I1
 from streamrnn.core.cells import CELLS
 from streamrnn.core.jit import jit
 from streamrnn.core.sequences import decoder
@@ -23,32 +23,27 @@ SHAPES = [(1, 1, True), (2, 2, True), (1, 2, False), (2, 1, False)]
 PRECISIONS = [(np.float32, 1e-5), (np.float64, 1e-12)]
 
 
-@jit
-def learn_symbols(
-    plan: SequencePlan, network: Network, scratch: SequenceScratch, T: int, count: int, used: int
-) -> float:
-    """The kernels are part of their caller and cannot be called from Python."""
-    n = decoder.teach_symbols(plan, network, scratch, T, count, used)
-    loss = decoder.symbols_gradient(scratch, n, used)
-    decoder.backward(plan, network, scratch, T, n, used)
-    return loss
+def learn_symbols(built: Built, count: int) -> float:
+    case, arrays = built.case, (built.plan, built.network, built.scratch)
+    n = decoder.teach_symbols(*arrays, case.T, count, case.used)
+    loss = decoder.symbols_gradient(built.scratch, n, case.used)
+    decoder.backward(*arrays, case.T, n, case.used)
+    return float(loss)
 
 
-@jit
-def learn_numbers(
-    plan: SequencePlan, network: Network, scratch: SequenceScratch, T: int, numbers: T2, used: int, loss: int,
-    levels: F1,
-) -> float:  # fmt: skip
-    n = decoder.teach_numbers(plan, network, scratch, T, numbers, used)
-    value = decoder.numbers_gradient(loss, scratch, numbers, levels, 1.0, n, used)
-    decoder.backward(plan, network, scratch, T, n, used)
-    return value
+def learn_numbers(built: Built, numbers: Array, loss: int, levels: Array) -> float:
+    case, arrays = built.case, (built.plan, built.network, built.scratch)
+    n = decoder.teach_numbers(*arrays, case.T, numbers, case.used)
+    value = decoder.numbers_gradient(loss, built.scratch, numbers, levels, 1.0, n, case.used)
+    decoder.backward(*arrays, case.T, n, case.used)
+    return float(value)
 
 
 @jit
 def go_step_by_step(
     plan: SequencePlan, network: Network, scratch: SequenceScratch, T: int, symbols: I1, used: int
 ) -> None:
+    """``start`` is part of its caller and cannot be called from Python."""
     decoder.start(plan, network, T)
     for t in range(symbols.shape[0]):
         network.before[0, 0] = symbols[t]
@@ -58,8 +53,7 @@ def go_step_by_step(
 def spoken(case: Case, answer: list[int]) -> tuple[Built, float]:
     built = Built(case)
     built.scratch.symbols[: len(answer)] = answer
-    loss = learn_symbols(built.plan, built.network, built.scratch, case.T, len(answer), case.used)
-    return built, float(loss)
+    return built, learn_symbols(built, len(answer))
 
 
 def expected_of_symbols(built: Built, answer: list[int]) -> tuple[float, Gradients]:
@@ -106,7 +100,7 @@ def test_loss_and_gradients_of_numbers_match_the_twin(cell: str, layers: int, di
     case = Case(cell, layers, directions, attention, symbols=0, levels=3, used=3, most=4)
     built, levels = Built(case), np.array([0.1, 0.5, 0.9])
     numbers = np.array([[0.4], [np.nan], [-1.2], [0.3]])
-    value = learn_numbers(built.plan, built.network, built.scratch, case.T, numbers, case.used, losses.QUANTILE, levels)
+    value = learn_numbers(built, numbers, losses.QUANTILE, levels)
     twin = built.twin()
     logits, tape = twin.run(np.array([[0.0], [0.4], [0.0], [-1.2]]))  # an unknown number is shown as the mean
     error = logits - numbers
@@ -146,13 +140,11 @@ def loss_of(case: Case) -> tuple[Built, Callable[[], float]]:
 
     def symbols() -> float:
         built.scratch.symbols[:3] = 2, 0, 2
-        return float(learn_symbols(built.plan, built.network, built.scratch, case.T, 3, case.used))
+        return learn_symbols(built, 3)
 
     def numbers() -> float:
         targets, levels = np.array([[0.7], [-0.4], [1.1]]), np.array([0.5])
-        return float(
-            learn_numbers(built.plan, built.network, built.scratch, case.T, targets, case.used, losses.SQUARED, levels)
-        )
+        return learn_numbers(built, targets, losses.SQUARED, levels)
 
     return built, numbers if case.levels else symbols
 

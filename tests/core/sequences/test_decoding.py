@@ -8,25 +8,17 @@ import numpy as np
 import pytest
 
 from streamrnn.core.cells import CELLS
-from streamrnn.core.jit import jit
 from streamrnn.core.sequences import decoding
-from streamrnn.core.sequences.arrays import Network, SequencePlan, SequenceScratch
 from tests.support.decoders import Built, Case
 
 Array = np.ndarray
 SHAPES = [(1, 1, True), (2, 2, True), (2, 1, False)]
 
 
-@jit
-def say(plan: SequencePlan, network: Network, scratch: SequenceScratch, T: int, used: int) -> int:
-    """The kernels are part of their caller and cannot be called from Python."""
-    return decoding.say(plan, network, scratch, T, used)
-
-
 def said_by(case: Case, end_bias: float = 0.0) -> tuple[Built, list[int], Array]:
     built = Built(case)
     built.weights["head.bias"][case.end] += end_bias
-    n = say(built.plan, built.network, built.scratch, case.T, case.used)
+    n = decoding.say(built.plan, built.network, built.scratch, case.T, case.used)
     return built, built.scratch.said[:n].tolist(), built.scratch.said_value[:n]
 
 
@@ -77,13 +69,8 @@ def test_a_beam_of_one_says_what_greedy_says() -> None:
         case = Case("lstm", 1, 2, seed=seed, scale=1.5)
         built, said, _ = said_by(case)
         greedy = said
-        n = beam_of_one(built.plan, built.network, built.scratch, case.T, case.used)
+        n = decoding.beam(built.plan, built.network, built.scratch, case.T, case.used, 1)
         assert built.scratch.said[:n].tolist() == greedy, seed
-
-
-@jit
-def beam_of_one(plan: SequencePlan, network: Network, scratch: SequenceScratch, T: int, used: int) -> int:
-    return decoding.beam(plan, network, scratch, T, used, 1)
 
 
 @pytest.mark.parametrize("width", [1, 3])
@@ -93,7 +80,7 @@ def test_ties_go_to_the_lower_number(width: int) -> None:
     built = Built(case)
     built.network.head_w[:] = 0
     built.network.head_b[:] = 0
-    n = say(built.plan, built.network, built.scratch, case.T, case.used)
+    n = decoding.say(built.plan, built.network, built.scratch, case.T, case.used)
     assert built.scratch.said[:n].tolist() == [0, 0, 0]
     np.testing.assert_allclose(built.scratch.said_value[:n], 0.25)
 
@@ -121,7 +108,7 @@ def test_where_each_step_looked_stays_in_the_scratch(width: int) -> None:
 def test_each_number_is_the_next_input(cell: str, attention: bool) -> None:
     case = Case(cell, 2, 2, attention, symbols=0, levels=3, used=3, most=5)
     built = Built(case)
-    n = say(built.plan, built.network, built.scratch, case.T, case.used)
+    n = decoding.say(built.plan, built.network, built.scratch, case.T, case.used)
     assert n == 5
     np.testing.assert_allclose(built.scratch.said_value[:n], built.twin().numbers(5), rtol=1e-11)
     np.testing.assert_array_equal(built.scratch.logits[:n, 1], built.scratch.said_value[:n])

@@ -1,0 +1,103 @@
+"""Jobs of whole sequences: what goes together, what a refusal says, and what is written down by itself."""
+
+import pytest
+
+from streamrnn.errors import ConfigError
+from streamrnn.job.job_file import parse
+from streamrnn.learner.features import Numeric
+from streamrnn.learner.spec import InputSpec
+from streamrnn.learner.target_spec import TargetSpec
+from tests.support.jobs import yaml
+from tests.support.sequence_jobs import TARGETS, sequence_job
+
+
+def refusal(**parts: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        sequence_job(**parts)  # type: ignore[arg-type]
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_each_kind_makes_a_learner_s_specification(target: str) -> None:
+    spec = sequence_job(target).learner_spec()
+    assert spec.sequence is not None
+    assert (spec.n_features, spec.sequence.chunks, spec.inputs) == (
+        2,
+        False,
+        InputSpec(dt=False, previous_target=False),
+    )
+    assert type(spec.target) is TargetSpec
+
+
+def test_columns_alone_are_numeric_features() -> None:
+    assert sequence_job().features == (Numeric(field="a"), Numeric(field="b"))
+
+
+def test_an_end_field_makes_chunks_of_records() -> None:
+    spec = sequence_job(source="end_field: last").learner_spec()
+    assert spec.sequence is not None
+    assert spec.sequence.chunks
+    assert spec.has_end
+
+
+def test_single_steps_still_see_time_and_target_unless_told_otherwise() -> None:
+    assert parse(yaml(), {}).learner_spec().inputs == InputSpec()
+    assert parse(yaml(inputs="{dt: false}"), {}).learner_spec().inputs == InputSpec(dt=False)
+
+
+LABEL = TARGETS["label"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"target": "{fields: [y], classes: [x, z]}"}, "target.kind: missing beside input.sequence"),
+        ({"target": "{fields: [frames], kind: label}"}, "target.fields[0]: 'frames' holds the frames themselves"),
+        ({"frames": "stack: 1"}, "input.sequence.columns: found neither columns nor features"),
+        ({"frames": "columns: [a, a]"}, "input.sequence.columns: names must differ, found more than once: a"),
+        ({"frames": "chunks: true"}, "input.sequence.chunks: unknown field"),
+        (
+            {"features": "[{field: c, encoder: numeric}]"},
+            "features[0].field: found 'c', which is none of input.sequence",
+        ),
+        ({"source": "text: {field: m}"}, "input.sequence: found beside text"),
+        (
+            {"target": TARGETS["labels"], "frames": "columns: [a, b], stack: 2"},
+            "input.sequence.stack: found 2 where each",
+        ),
+        (
+            {"frames": "columns: [a], normalise: sequence", "source": "end_field: last"},
+            "input.sequence.normalise: what is said so far cannot know the whole sequence",
+        ),
+        ({"more": "inputs: {dt: true}"}, "inputs.dt: found true beside input.sequence; a sequence is read at once"),
+        ({"more": "inputs: {previous_target: true}"}, "inputs.previous_target: found true beside input.sequence"),
+        ({"frames": "columns: [a], carry: true", "model": "{direction: both}"}, "model.direction: with carry a state"),
+        ({"model": "{lookahead: 3}"}, "model.lookahead: goes with direction both"),
+        ({"model": "{readout: rls}", "target": TARGETS["number"]}, "model.readout: rls goes with single steps"),
+        ({"target": "{fields: [y], kind: labels, unit: word}"}, "target.unit: found 'word' without classes"),
+        ({"target": "{fields: [y], kind: label, unit: word, classes: [x, z]}"}, "target.unit: goes with kind labels,"),
+        (
+            {"target": "{fields: [y], kind: transcript, unit: character, classes: [ab, c]}"},
+            "target.classes: found 'ab', which is not one character",
+        ),
+        (
+            {"target": "{fields: [y], kind: transcript, classes: ['0', '1'], missing: zero}"},
+            "target.missing: found zero with kind transcript",
+        ),
+        ({"target": "{fields: [y], kind: label, known: forecast}"}, "known: what is predicted of a whole sequence"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_by_name(parts: dict[str, str], message: str) -> None:
+    assert message in refusal(**parts)
+
+
+def test_a_kind_without_sequences_is_refused_with_the_remedy() -> None:
+    with pytest.raises(ConfigError, match=r"target.kind: found 'label' without input.sequence.*add input.sequence"):
+        parse(yaml(target="{fields: [delay], kind: label}"), {})
+
+
+def test_settings_of_windows_are_said_to_be_without_effect() -> None:
+    from streamrnn.job.job_file import warnings
+
+    (found,) = warnings(sequence_job(learning="{k1: 4, k2: 16}"))
+    assert found.startswith("learning.k1, learning.k2: without effect beside input.sequence")
