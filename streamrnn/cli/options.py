@@ -111,6 +111,14 @@ TextPlotOption = Annotated[
 MemoryDirectoryOption = Annotated[
     Path, typer.Option(help="The picture goes here; that of an earlier demo in it is replaced.")
 ]
+PronounceWordsOption = Annotated[int, typer.Option(min=1, metavar="N", help="Words to read, each once.")]
+PronounceQuickOption = Annotated[bool, typer.Option("--quick", help="Read 3,000 words, which takes a few seconds.")]
+PronounceDirectoryOption = Annotated[
+    Path, typer.Option(help="The plot goes here; that of an earlier demo in it is replaced.")
+]
+PronouncePlotOption = Annotated[
+    Path | None, typer.Option(metavar="FILE.png", help="File for the plot; default: in the directory.")
+]
 DemoPortOption = Annotated[
     int, typer.Option(min=0, max=65535, help="Port for /metrics; a free one is chosen if it is in use.")
 ]

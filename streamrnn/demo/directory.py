@@ -30,8 +30,11 @@ _MOST_BYTES: Final = 1 << 16
 MARKER: Final = ".streamrnn-demo"
 JOB_FILE, LOG_FILE, PLOT_FILE, RIVALS_FILE = "job.yaml", "worker.log", "errors.png", "baselines.npz"
 BITS_FILE, SAMPLES_FILE, MODEL_FILE = "bits.png", "samples.txt", "model.safetensors"
-PICTURE_FILE: Final = "memory.png"
-FILES: Final = (JOB_FILE, LOG_FILE, PLOT_FILE, RIVALS_FILE, BITS_FILE, SAMPLES_FILE, MODEL_FILE, PICTURE_FILE)
+PICTURE_FILE, PRONUNCIATION_FILE = "memory.png", "pronunciation.png"
+FILES: Final = (
+    *(JOB_FILE, LOG_FILE, PLOT_FILE, RIVALS_FILE, BITS_FILE, SAMPLES_FILE, MODEL_FILE),
+    *(PICTURE_FILE, PRONUNCIATION_FILE),
+)
 JOBS: Final = {"flights": ("departures", "delay-predictions"), "text": ("text", "surprises")}
 """By job the topics that it reads and writes."""
 DEAD_LETTERS: Final = "dead-letters"

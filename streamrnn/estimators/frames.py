@@ -62,10 +62,13 @@ class FrameColumns:
         hash_key: str = KNOWN_KEY,
         max_vocabulary: int = 1_000,
     ) -> None:
-        self._columns = Columns(features, stream_key, "mean", hash_key)
+        given = list(features) if isinstance(features, list | tuple) else []
+        encoders = [feature for feature in given if isinstance(feature, FeatureSpec)]
+        # What is absent from a frame is missing: of frames nothing is judged, and encoders say it themselves.
+        self._columns = Columns(features, stream_key, "auto" if encoders else "mean", hash_key)
         self._max_vocabulary = max_vocabulary
         self._encoder: FeatureEncoder | None = None
-        if encoders := [feature for feature in features or () if isinstance(feature, FeatureSpec)]:
+        if encoders:
             self._encoder = FeatureEncoder(encoders, hash_key)
         self.form: Form | None = None
 
@@ -235,7 +238,7 @@ class FrameColumns:
     def changed(self, features: Sequence[Hashable | FeatureSpec] | None) -> FrameColumns:
         """These columns where ``features`` are others, with new columns behind those there are. Raises ConfigError."""
         more = FrameColumns(features, self._columns.stream_key, self._columns.hash_key, self._max_vocabulary)
-        more._columns = self._columns.changed(features, "mean")
+        more._columns = self._columns.changed(features, "mean" if more._encoder is None else "auto")
         more.form = self.form
         return more
 
@@ -258,7 +261,8 @@ def _stacked(frames: Sequence[Any]) -> np.ndarray[Any, Any]:
     widths = {len(frame) if isinstance(frame, list | tuple | np.ndarray) else -1 for frame in frames}
     if len(widths) > 1:
         raise RecordError("wrong_width", f"{FRAMES}: expected frames of one width, got {sorted(widths)} numbers")
-    return np.array(frames)
+    rows = np.array(frames)
+    return np.array(frames, object) if rows.dtype.kind in "US" else rows  # else numbers beside text would be text
 
 
 def _floats(frames: np.ndarray[Any, Any]) -> Floats:

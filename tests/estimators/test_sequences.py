@@ -63,6 +63,9 @@ def test_predicting_changes_nothing(kind: Kind) -> None:
 def test_many_sequences_leave_the_bits_that_they_leave_one_by_one_and_say_what_was_predicted(kind: Kind) -> None:
     pairs = kind.data(12)
     many, one = kind.build(), kind.build()
+    if kind is TRANSLATOR:  # a symbol of frames that comes first has a number when it is learned, and not when asked of
+        teach(many, [({"frames": "abc"}, "abc")])
+        teach(one, [({"frames": "abc"}, "abc")])
     said = many.learn_many([x for x, _ in pairs], [y for _, y in pairs])
     assert said == run(one, pairs)
     assert everything(many) == everything(one)
@@ -213,18 +216,23 @@ def test_it_learns_numbers(kind: Kind) -> None:
 
 @pytest.mark.parametrize("kind", [each for each in FORWARD if each.estimator is not RNNTagger], ids=str)
 def test_chunks_leave_the_bits_of_the_whole_sequence(kind: Kind) -> None:
-    whole, parts = kind.build(chunks=True), kind.build(chunks=True)
-    for x, y in kind.data(8):
+    # Where inputs are standardised, each chunk is so by what was seen before it: then chunks are not the whole.
+    whole, parts = kind.build(chunks=True, scale=False), kind.build(chunks=True, scale=False)
+    for model in (whole, parts):
+        teach(model, kind.data(8))
+    for x, y in kind.data(8, seed=1):
         said = whole.predict_one(x)
+        for end in range(2, len(x["frames"]) + 2, 2):
+            so_far = whole.predict_one({"frames": x["frames"][:end]})
+            assert parts.observe_one({"frames": x["frames"][end - 2 : end]}) == said_of(kind, so_far, end - 2)
         whole.learn_one(x, y)
-        for start in range(0, len(x["frames"]), 2):
-            part = {"frames": x["frames"][start : start + 2]}
-            so_far = {"frames": x["frames"][: start + 2]}
-            now = parts.observe_one(part)
-            if start == 0:
-                assert now == copy.deepcopy(whole).predict_one(so_far) or whole.counters()["updates"] == 1
         assert parts.end_sequence(y=y) == said
     assert weight_bits(parts) == weight_bits(whole)
+
+
+def said_of(kind: Kind, so_far: Any, before: int) -> Any:
+    """What is said at a chunk, of what is said of all frames so far: labels are those of its own frames."""
+    return so_far[before:] if kind.estimator is RNNTagger else so_far
 
 
 def test_each_stream_has_a_sequence_under_way() -> None:
@@ -313,13 +321,13 @@ def test_a_rate_is_taken_up_and_a_direction_is_not() -> None:
 @pytest.mark.parametrize(
     ("kind", "parameters", "message"),
     [
-        (CLASSIFIER, {"direction": "back"}, "direction: expected 'forward' or 'both', got 'back'"),
+        (CLASSIFIER, {"direction": "back"}, "direction: expected 'both' or 'forward', got 'back'"),
         (CLASSIFIER, {"readout": "linear"}, "classes"),
         (CLASSIFIER, {"carry": True}, "direction: with carry"),
         (CLASSIFIER, {"max_steps": 0}, "max_steps: expected a whole number of at least 1"),
-        (REGRESSOR, {"loss": "quantile"}, "loss: expected 'squared', 'absolute', 'huber' or None"),
+        (REGRESSOR, {"loss": "quantile"}, "loss: expected 'absolute', 'huber', 'squared' or None"),
         (TAGGER, {"stack": 2}, "stack: found 2 where each frame has a label"),
-        (TRANSCRIBER, {"unit": "byte"}, "unit: expected 'element', 'character' or 'word', got 'byte'"),
+        (TRANSCRIBER, {"unit": "byte"}, "unit: expected 'character', 'element' or 'word', got 'byte'"),
         (TRANSCRIBER, {"beam": 0}, "beam: expected a whole number of at least 1"),
         (FORECASTER, {"horizon": 0}, "horizon: expected a whole number"),
     ],

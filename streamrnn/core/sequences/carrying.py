@@ -100,8 +100,11 @@ def set_aside(sequence: SequencePlan, streams: Streams, network: Network, at: At
 
 @internal
 def end(sequence: SequencePlan, model: Model, streams: Streams, at: AtWork) -> None:
-    """The sequence is over; where states are carried the stream's next one begins with its final one."""
-    steps = streams.steps[at.slot] + at.steps
+    """The sequence is over; where states are carried the stream's next one begins with its final one.
+
+    To the stream it is one step then: ``steps`` tells how many sequences have led to the state it holds.
+    """
+    steps = streams.steps[at.slot] + (1 if at.steps > 0 else 0)
     clearing.reset_sequence(streams, at.slot)
     model.counters[counts.SEQUENCES_ENDED] += 1
     if sequence.carry == 1:
