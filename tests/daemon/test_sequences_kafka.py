@@ -1,4 +1,4 @@
-"""Utterances in chunks through a real Kafka into a running ``streamrnn run``, transcripts out, and a kill in between."""
+"""Utterances in chunks through a real Kafka to a running ``streamrnn run``, transcripts out, and a kill in between."""
 
 from __future__ import annotations
 
