@@ -141,7 +141,7 @@ def records(kind: str, *, in_chunks: bool, n: int = 40) -> list[Record]:
 
 @pytest.mark.parametrize("in_chunks", [False, True])
 @pytest.mark.parametrize("kind", TARGETS)
-def test_an_evaluation_of_each_kind_has_its_scores_beside_a_rival_on_the_same_answers(kind: str, in_chunks: bool) -> None:
+def test_an_evaluation_of_each_kind_has_a_rival_on_the_same_answers(kind: str, in_chunks: bool) -> None:
     config = sequence_job(TARGETS[kind], source="end_field: last" if in_chunks else "")
     report = evaluate(config, records(kind, in_chunks=in_chunks))
     model, *rivals = report.scores
