@@ -1,10 +1,11 @@
 """streamrnn: recurrent networks that learn online from Kafka, one hidden state per stream.
 
 What a Python program needs is importable from here: the River estimators ``RNNRegressor``, ``RNNMultiTargetRegressor``,
-``RNNClassifier``, ``RNNForecaster``, ``RNNAnomalyDetector`` and ``RNNLanguageModel``; ``Learner`` with the
-specifications that describe one, ``Block`` for the records it is given, ``FeatureEncoder`` with its encoders to fill a
-block, ``save_weights``, ``load_weights``, the errors and warnings. Everything is loaded when it is first asked for:
-``import streamrnn`` itself costs next to nothing.
+``RNNClassifier``, ``RNNForecaster``, ``RNNAnomalyDetector`` and ``RNNLanguageModel``, and of whole sequences
+``RNNSequenceClassifier``, ``RNNSequenceRegressor``, ``RNNTagger``, ``RNNTranscriber`` and ``RNNTranslator``;
+``Learner`` with the specifications that describe one, ``Block`` for the records it is given, ``FeatureEncoder`` with
+its encoders to fill a block, ``save_weights``, ``load_weights``, the errors and warnings. Everything is loaded when it
+is first asked for: ``import streamrnn`` itself costs next to nothing.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from streamrnn.estimators.forecaster import RNNForecaster
     from streamrnn.estimators.language_model import RNNLanguageModel
     from streamrnn.estimators.regressor import RNNMultiTargetRegressor, RNNRegressor
+    from streamrnn.estimators.sequence_label import RNNSequenceClassifier, RNNSequenceRegressor
+    from streamrnn.estimators.tagger import RNNTagger
+    from streamrnn.estimators.transcriber import RNNTranscriber, RNNTranslator
     from streamrnn.learner.block import Block
     from streamrnn.learner.features import Cyclic, FeatureEncoder, Hash, Log1p, Numeric, OneHot, Symbol
     from streamrnn.learner.learner import Learner
@@ -61,6 +65,11 @@ __all__ = [
     "RNNLanguageModel",
     "RNNMultiTargetRegressor",
     "RNNRegressor",
+    "RNNSequenceClassifier",
+    "RNNSequenceRegressor",
+    "RNNTagger",
+    "RNNTranscriber",
+    "RNNTranslator",
     "RecordError",
     "StreamKeyWarning",
     "StreamSpec",
@@ -88,6 +97,9 @@ _MODULES = {
     "estimators.forecaster": ("RNNForecaster",),
     "estimators.language_model": ("RNNLanguageModel",),
     "estimators.regressor": ("RNNMultiTargetRegressor", "RNNRegressor"),
+    "estimators.sequence_label": ("RNNSequenceClassifier", "RNNSequenceRegressor"),
+    "estimators.tagger": ("RNNTagger",),
+    "estimators.transcriber": ("RNNTranscriber", "RNNTranslator"),
     "learner.block": ("Block",),
     "learner.features": ("Cyclic", "FeatureEncoder", "Hash", "Log1p", "Numeric", "OneHot", "Symbol"),
     "learner.learner": ("Learner",),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 jit.use_numba()  # tests/core call single kernels; learners load the object file here as everywhere
 
-collect_ignore = ["data/make_golden.py"]  # the only file that needs PyTorch
+collect_ignore = ["data/make_golden.py", "data/make_decoder_golden.py"]  # nothing else needs PyTorch
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.register_profile("explore", deadline=None)

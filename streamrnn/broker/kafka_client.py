@@ -14,7 +14,7 @@ import contextlib
 import dataclasses
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from operator import itemgetter
 from typing import Any
 
@@ -26,7 +26,7 @@ from kafka.structs import MemberState, OffsetAndMetadata
 from streamrnn.broker import kafka_fetcher, kafka_group
 from streamrnn.broker.instance_name import InstanceName
 from streamrnn.broker.kafka_assignor import TellingAssignor
-from streamrnn.broker.kafka_connect import connect, locked_out_s, told_by, translated
+from streamrnn.broker.kafka_connect import connect, locked_out_s, outage, told_by, translated
 from streamrnn.broker.kafka_sender import KafkaSender
 from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup, consumer_kwargs
 from streamrnn.broker.protocol import (
@@ -58,23 +58,10 @@ _PAUSE_S, _FEW = 0.02, 500
 _FRESH_MS = 3
 # A first answer of the group may be empty because its leader had not yet heard of the topic; it joins again at once.
 _IDLE_AFTER_S = 2.0
-_AWAY = (client_errors.KafkaConnectionError, client_errors.NodeNotReadyError)
-"""What the client raises where it has no connection to whom it wants to ask."""
-
 
 GIVE_UP_S = 60.0
 """How long a worker that is refused wherever it connects (a password that was changed, a certificate that expired) goes
 on trying. It would wait for ever, and look as if there were no records."""
-
-
-@contextlib.contextmanager
-def _outage(consumer: Any) -> Iterator[None]:
-    """Takes a broker that is away for an outage; one that refuses this worker is an error."""
-    try:
-        yield
-    except _AWAY:
-        if locked_out_s(consumer) > 0 or "connection refused" not in told_by(consumer):
-            raise
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -207,7 +194,7 @@ class KafkaBroker(KafkaSender):
         self._ask_for_what_nobody_has(consumer)
         polled: dict[Any, list[Any]] = {}
         # A broker that goes away just while it is asked is an outage like any other, and nothing was read.
-        with _outage(consumer):
+        with outage(consumer):
             if kafka_group.rebalancing(consumer):
                 return kafka_group.poll_rebalancing(consumer, timeout_s, max_records)
             polled = consumer.poll(timeout_ms=timeout_s * 1000, max_records=max_records)
@@ -216,7 +203,7 @@ class KafkaBroker(KafkaSender):
             # The client asked for these when it handed out the ones before, and was answered when the first one came.
             # It has only now asked for those that came during the pause; without them they would wait for another one.
             fresh: dict[Any, list[Any]] = {}
-            with _outage(consumer):
+            with outage(consumer):
                 fresh = consumer.poll(timeout_ms=_FRESH_MS, max_records=max_records - count)
             for tp, records in fresh.items():
                 polled.setdefault(tp, []).extend(records)

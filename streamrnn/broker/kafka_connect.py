@@ -34,6 +34,8 @@ _GROUP_CHANGED = (
     client_errors.IllegalGenerationError,
     client_errors.UnknownMemberIdError,
 )
+_UNCONNECTED = (client_errors.KafkaConnectionError, client_errors.NodeNotReadyError)
+"""What a client raises where it has no connection to whom it wants to ask."""
 
 
 _MANAGERS: WeakKeyDictionary[Any, NamingManager] = WeakKeyDictionary()
@@ -99,6 +101,17 @@ def locked_out_s(client: Any) -> float:
     """For how many seconds a client has been refused wherever it connects; 0 where it has a connection, or may."""
     manager = _MANAGERS.get(client)
     return 0.0 if manager is None else manager.locked_out_s()
+
+
+@contextlib.contextmanager
+def outage(client: Any) -> Iterator[None]:
+    """Take it for an outage that a client has no connection, unless a server that is there refuses it."""
+    try:
+        yield
+    except _UNCONNECTED:
+        manager = _MANAGERS.get(client)
+        if manager is None or not manager.away():
+            raise
 
 
 @contextlib.contextmanager

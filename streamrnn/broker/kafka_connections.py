@@ -251,6 +251,11 @@ class NamingManager(KafkaConnectionManager):  # type: ignore[misc]
             return 0.0
         return self._clock() - self._began if all(cause.tries == 1 for cause, _ in list(self._causes.values())) else 0.0
 
+    def away(self) -> bool:
+        """Whether the brokers have gone away, as far as is known: one of them has, or none was tried since an end."""
+        causes = [cause for cause, _ in list(self._causes.values())]
+        return not causes or any(cause.away for cause in causes)
+
     def states(self) -> list[str]:
         """Of each connection there is, or should be, which of ``CONNECTION_STATES`` it is in."""
         connections = dict(self._conns)

@@ -38,11 +38,13 @@ _SURE, _LIKELY, _PASSING = 1, 3, 0
 class Cause(NamedTuple):
     """What is wrong and what to do about it. Met ``tries`` times it is taken for lasting: waiting will not mend it.
 
-    0 is never: a broker that is started, or a network that comes back, mends it.
+    0 is never: a broker that is started, or a network that comes back, mends it. ``away`` is a server where for sure
+    nobody is, and not one that is there and does not want this client.
     """
 
     text: str
     tries: int
+    away: bool = False
 
 
 def shown(said: object) -> str:
@@ -205,7 +207,7 @@ def _of_network(error: BaseException, security: KafkaSecurity) -> Cause | None: 
         return Cause("the name is not known to the resolver; check it, and the network's DNS", _PASSING)
     for number, text in _NUMBERS.items():
         if f"{errno.errorcode[number]}" in said or (isinstance(error, OSError) and error.errno == number):
-            return Cause(text, _PASSING)
+            return Cause(text, _PASSING, away=number == errno.ECONNREFUSED)
     if "socket disconnected" in said:
         return Cause("the connection was closed without an answer; check the port and what stands between", _PASSING)
     if isinstance(error, client_errors.KafkaTimeoutError | client_errors.RequestTimedOutError) or "timed out" in said:

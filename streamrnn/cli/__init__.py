@@ -13,6 +13,7 @@ stopped without its last checkpoint, 130 Ctrl-C. An error a user can meet ends i
     terminal          text from anywhere, as a terminal may be given it
     show              how jobs, evaluations and samples of records are laid out
     show_symbols      what is said of sets of symbols, and of their memory
+    show_sequences    what is said of whole sequences
     show_checkpoints  how checkpoints are
     changes           which settings changed since the job's checkpoints were written
     options           options that several commands share, or that take many lines

@@ -15,6 +15,10 @@ from streamrnn.cli.options import (
     DemoPortOption,
     MemoryDirectoryOption,
     PlotOption,
+    PronounceDirectoryOption,
+    PronouncePlotOption,
+    PronounceQuickOption,
+    PronounceWordsOption,
     SpeechDirectoryOption,
     SpeechPlotOption,
     SpeechQuickOption,
@@ -116,6 +120,30 @@ def memory(directory: MemoryDirectoryOption = Path("streamrnn-demo-memory")) -> 
 
     if run_memory_demo(directory, stdout()).interrupted:
         raise typer.Exit(INTERRUPTED)
+
+
+@command(OTHERS, demos)
+def pronounce(
+    words: PronounceWordsOption = 40_000,
+    quick: PronounceQuickOption = False,
+    directory: PronounceDirectoryOption = Path("streamrnn-demo-pronounce"),
+    plot: PronouncePlotOption = None,
+) -> None:
+    r"""Learn how English is pronounced: an encoder reads a word, a decoder says it.
+
+    Each word of CMU's dictionary is said before its pronunciation is learned.
+    Shows how many sounds and words are wrong, the latest ten, and where the
+    network looks in a word. Takes about a minute, more on a busy machine.
+
+    Needs the extra streamrnn\[pronounce], the plot streamrnn\[demo].
+    """
+    from streamrnn.demo.pronounce.run import QUICK, Options, run_pronounce_demo
+
+    options = Options(directory=directory, words=min(words, QUICK) if quick else words, plot=plot)
+    result = run_pronounce_demo(options, stdout())
+    status = INTERRUPTED if result is None else result.status
+    if status:
+        raise typer.Exit(status)
 
 
 @command(OTHERS, demos)

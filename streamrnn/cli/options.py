@@ -111,6 +111,14 @@ TextPlotOption = Annotated[
 MemoryDirectoryOption = Annotated[
     Path, typer.Option(help="The picture goes here; that of an earlier demo in it is replaced.")
 ]
+PronounceWordsOption = Annotated[int, typer.Option(min=1, metavar="N", help="Words to read, each once.")]
+PronounceQuickOption = Annotated[bool, typer.Option("--quick", help="Read 3,000 words, which takes a few seconds.")]
+PronounceDirectoryOption = Annotated[
+    Path, typer.Option(help="The plot goes here; that of an earlier demo in it is replaced.")
+]
+PronouncePlotOption = Annotated[
+    Path | None, typer.Option(metavar="FILE.png", help="File for the plot; default: in the directory.")
+]
 SpeechDirectoryOption = Annotated[
     Path, typer.Option(help="The sound that is made, which another run uses again, and the plot go here.")
 ]

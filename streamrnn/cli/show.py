@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streamrnn.broker.kafka_settings import reading_bytes
+from streamrnn.cli import show_sequences
 from streamrnn.cli.show_symbols import of_set, of_text, remarks_on_memory
 from streamrnn.core.kinds import Family
 from streamrnn.job.config import Config
@@ -73,6 +74,8 @@ def job(config: Config) -> RenderableType:
     elif config.embedded is not None:
         table.add_row("broker", f"embedded log in {config.embedded.directory}")
     table.add_row("input", _input(config))
+    if spec.sequence is not None:
+        table.add_row("sequences", show_sequences.read(config))
     table.add_row("features", _features(config))
     table.add_row("inputs", _inputs(config))
     table.add_row("target", _target(config))
@@ -82,11 +85,16 @@ def job(config: Config) -> RenderableType:
         table.add_row("warm start", Text(f"{config.model.warm_start}{gone}"))
     learning = config.learning
     windows = f"every {learning.k1} steps, from the last {learning.k2} steps"
+    if spec.sequence is not None:
+        windows = "from each sequence as a whole"
     table.add_row("learning", f"{learning.optimizer}, lr {learning.lr:g}; {windows}")
     each, key = size(bytes_per_slot(spec)), size(config.input.max_key_bytes)
     most = size(most_bytes(spec, config.input.max_key_bytes))
     streams = f"at most {config.streams.max_streams:,}, {each} each and up to {key} for its key"
     table.add_row("streams", f"{streams}: at most {most} per partition")
+    if spec.sequence is not None:
+        work = size(show_sequences.work_space(spec))
+        table.add_row("work space", f"{work} per partition, touched as far as sequences are long")
     if config.kafka is not None:
         reading = size(reading_bytes(config.input.max_record_bytes))
         table.add_row("reading", f"at most {reading} of memory for fetched and unpacked records, with one broker")
@@ -122,7 +130,8 @@ def _features(config: Config) -> str:
 
 def _inputs(config: Config) -> str:
     spec = config.learner_spec()
-    parts = [f"{spec.n_features} of features"]
+    stack = 1 if spec.sequence is None else spec.sequence.stack
+    parts = [f"{spec.n_features}{'' if stack == 1 else f' x {stack}'} of features"]
     if spec.symbols:
         parts.append(f"{sum(symbols.size for symbols in spec.symbols):,} of symbols (looked up)")
     if config.inputs.dt:
@@ -130,7 +139,7 @@ def _inputs(config: Config) -> str:
     if config.inputs.previous_target:
         how = "class, known or not; looked up" if spec.shows_class else "value, known or not"
         parts.append(f"{spec.n_previous + spec.n_targets:,} previous_target ({how})")
-    if len(parts) == 1:
+    if len(parts) == 1 and spec.sequence is None:
         parts.append("none derived")
     return f"{spec.n_inputs:,} columns: {', '.join(parts)}"
 
@@ -138,9 +147,10 @@ def _inputs(config: Config) -> str:
 def _model(config: Config) -> str:
     model, spec = config.model, config.learner_spec()
     layers = "" if model.num_layers == 1 else f"{model.num_layers} layers of "
+    reads = "" if spec.sequence is None else f", reading {show_sequences.direction(spec)}"
     readout = f"; readout by least squares on {spec.n_regressors} regressors" if spec.n_regressors else ""
     return (
-        f"{model.cell}, {layers}{model.hidden_size} units, {model.dtype}, {model.effective_loss} loss: "
+        f"{model.cell}, {layers}{model.hidden_size} units{reads}, {model.dtype}, {model.effective_loss} loss: "
         f"{layout_of(spec).size:,} parameters{readout}"
     )
 
@@ -152,6 +162,8 @@ def _target(config: Config) -> str:
     names = ", ".join(target.fields)
     if target.symbols is not None:
         names += f", one of {of_set(target.symbols)}"
+    if config.input.sequence is not None:
+        return f"{names}: {show_sequences.said(config.learner_spec())}"
     if target.known == "forecast":
         ahead = f"the stream's next {target.horizon} values" if target.horizon > 1 else "the next value"
         if target.period:
@@ -231,7 +243,8 @@ def evaluation(console: Console, report: Report) -> None:
     facts.add_row("updates", f"{report.updates:,}")
     if report.skill:
         facts.add_row("skill", f"{versus(report.skill)}, of late; 1 is perfect, 0 no better")
-    unit = "nats a class" if "accuracy" in report.metrics else "scaled units"
+    of_classes = {"accuracy": "nats a class", "error rate": "nats a class", "symbol error rate": "nats a symbol"}
+    unit = next((of_classes[metric] for metric in report.metrics if metric in of_classes), "scaled units")
     facts.add_row("loss", f"{_number(report.loss)} in {unit}, as in the daemon's metrics")
     console.print(facts)
     show_sample(console, report.sample)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from streamrnn.cli import show_sequences
 from streamrnn.cli.show import pairs, size, versus, when
 from streamrnn.offline.export import Exported
 from streamrnn.offline.inspection import Inspection, Listed
@@ -109,6 +110,10 @@ def _overview(inspection: Inspection) -> Table:
         f"{inspection.streams():,} of {spec.streams.max_streams:,}, in "
         f"{_counted(len(manifest.segments), 'segment')}; {size(manifest.bytes)} in all",
     )
+    if (sequence := spec.sequence) is not None:
+        most = f"at most {sequence.max_steps:,} steps of {_counted(sequence.stack, 'frame')}"
+        reads = f"read {show_sequences.direction(spec)}, {most}"
+        table.add_row("sequences", f"{show_sequences.said(spec)}; {reads}")
     table.add_row("parameters", f"{progress.parameters:,}")
     table.add_row("updates", f"{progress.updates:,}")
     counters = progress.counters

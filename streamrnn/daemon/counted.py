@@ -39,10 +39,17 @@ def delta(
 
 
 def add_surprise(metrics: PartitionMetrics, spec: LearnerSpec, predictions: Predictions) -> None:
-    """How surprising the classes were that came, of texts each of their units, which are counted."""
+    """How surprising the classes were that came, of texts each of their units, which are counted; of whole sequences
+    each label of a step, or symbol."""
     if spec.target.classes is None:
         return
     losses = predictions.loss if predictions.texts is None else predictions.texts.loss
+    if (sequences := predictions.sequences) is not None and spec.target.kind != "label":
+        told = ~np.isnan(losses) & ~np.isnan(sequences.length)
+        length = sequences.length[told]
+        bits = float((losses[told] * length).sum()) / math.log(2)
+        metrics.add_sum("streamrnn_surprise", bits, int(length.sum()))
+        return
     known = losses[~np.isnan(losses)]
     metrics.add_sum("streamrnn_surprise", float(known.sum()) / math.log(2), len(known))
     if predictions.texts is not None:

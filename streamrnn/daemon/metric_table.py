@@ -129,7 +129,8 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "streamrnn_surprise", "summary",
-        "Surprise of each class that came, -log2 of the probability it was given; of texts, of each unit.",
+        "Surprise of each class that came, -log2 of the probability it was given; of texts, of each unit; of whole "
+        "sequences, of each step's label, or symbol.",
     ),
     # Does it learn?
     Metric(

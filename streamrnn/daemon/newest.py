@@ -9,23 +9,29 @@ after a restart there is nothing of a stream before its next record, but what is
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from streamrnn.learner.block import EVENT, Block
+from streamrnn.learner.predictions import SequenceScores
 
+SEQUENCES = 1_000
+"""Streams of which what was said of their newest sequence is kept: it may be thousands of elements of each."""
 _FIRST_SLOTS = 256
 _NOTHING = -1
 
 
 class Said(NamedTuple):
-    """A prediction, the time of its record, and the model's updates before it, where known."""
+    """A prediction, the time of its record, and the model's updates before it, where known; of a whole sequence the
+    numbers and values of what is said, unless that is one label."""
 
     time_ms: int
     updates: int | None
     value: list[float]
+    sequence: tuple[list[int], list[float]] | None = None
 
 
 class NewestPredictions:
@@ -35,6 +41,7 @@ class NewestPredictions:
         self._value = np.empty((0, width))
         self._time_ms = np.empty(0, np.int64)
         self._updates = np.empty(0, np.int64)
+        self._sequences: OrderedDict[int, tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]] = OrderedDict()
 
     def note(
         self,
@@ -42,11 +49,14 @@ class NewestPredictions:
         block: Block,
         value: npt.NDArray[np.float64],
         updates: npt.NDArray[np.int64],
+        sequences: SequenceScores | None = None,
     ) -> None:
         """What was predicted of the records of a block, whose streams have these slots: ``value`` [n, width], after so
-        many ``updates`` of the model."""
+        many ``updates`` of the model. ``sequences``: what is said of whole ones."""
         time_ms = block.time_ms
         events = block.kind == EVENT  # labels are not predicted, and may be of streams that are not there
+        if sequences is not None and not self._value.shape[1]:
+            self._note_sequences(slots, events, sequences)
         if not events.all():
             slots, value, time_ms, updates = slots[events], value[events], time_ms[events], updates[events]
         if not len(slots):
@@ -59,7 +69,20 @@ class NewestPredictions:
         """The newest prediction of the stream in this slot."""
         if slot >= len(self._updates) or self._updates[slot] == _NOTHING:
             return None
-        return Said(int(self._time_ms[slot]), int(self._updates[slot]), self._value[slot].tolist())
+        found = self._sequences.get(slot)
+        sequence = None if found is None else (found[0].tolist(), found[1].tolist())
+        return Said(int(self._time_ms[slot]), int(self._updates[slot]), self._value[slot].tolist(), sequence)
+
+    def _note_sequences(
+        self, slots: npt.NDArray[np.int64], events: npt.NDArray[np.bool_], sequences: SequenceScores
+    ) -> None:
+        bounds = sequences.bounds
+        for i in np.flatnonzero(events).tolist():
+            slot, said = int(slots[i]), slice(bounds[i], bounds[i + 1])
+            self._sequences[slot] = sequences.number[said].copy(), sequences.value[said].copy()
+            self._sequences.move_to_end(slot)
+        while len(self._sequences) > SEQUENCES:
+            self._sequences.popitem(last=False)
 
     def _make_room(self, n_slots: int) -> None:
         had = len(self._updates)

@@ -248,7 +248,7 @@ class Partition:
             rows = block.rows(slice(start, start + at_once))
             said = self.learner.process(rows)
             slots, condensed = self.learner.streams.newest_slots, self.job.encoder.condensed(said.value)
-            self.newest.note(slots, rows, condensed, said.updates)
+            self.newest.note(slots, rows, condensed, said.updates, said.sequences)
             self.traces.note(slots, rows, said)
             kept.append(condensed)
             parts.append(said if len(block) <= at_once else replace(said, value=condensed))

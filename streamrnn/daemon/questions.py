@@ -21,7 +21,9 @@ import numpy as np
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.daemon.newest import Said
 from streamrnn.daemon.partition import Partition
+from streamrnn.job.codec.predictions import PredictionEncoder
 from streamrnn.learner.one_stream import described
+from streamrnn.learner.vocabulary import Vocabulary
 
 DEADLINE_S = 2.0
 """How long an answer is waited for."""
@@ -140,6 +142,13 @@ def _found(key: bytes, partitions: Partitions, restoring: Iterable[TopicPartitio
     )
 
 
+def _named(encoder: PredictionEncoder, said: Said, classes: Vocabulary | None) -> Any:
+    """What was said last, as it stands in an output record."""
+    if not encoder.says_several:
+        return encoder.named(said.value, classes)
+    return None if said.sequence is None else encoder.named_sequence(*said.sequence, classes)
+
+
 def stream_of(partition: Partition, key: bytes) -> dict[str, Any]:
     """What a partition knows of a stream: its newest prediction, what came last, its state and where it is."""
     learner, encoder = partition.learner, partition.job.encoder
@@ -152,10 +161,10 @@ def stream_of(partition: Partition, key: bytes) -> dict[str, Any]:
     return {
         "topic": partition.tp.topic,
         "partition": partition.tp.partition,
-        "prediction": None if said is None else encoder.named(said.value, learner.classes),
+        "prediction": None if said is None else _named(encoder, said, learner.classes),
         "timestamp": None if said is None else said.time_ms,
         "updates": None if said is None else said.updates,
-        "last_target": encoder.named_target(actual, learner.classes),
+        "last_target": None if encoder.says_several else encoder.named_target(actual, learner.classes),
         "steps": kept["steps"],
         "last_seen_ms": learner.streams.last_seen_ms(slot),
         "state_norms": kept["state_norms"],

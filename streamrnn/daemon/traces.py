@@ -5,7 +5,8 @@ others are not. Nothing is done per record: with nobody looking, a batch leaves 
 somebody looking, the rows of each followed stream are found by one comparison of arrays, and the last few are kept.
 
 A forecast is shown beside the value it was of: the next one. A label goes to the event it names. Of texts there is one
-number: how many bits a symbol of it cost.
+number: how many bits a symbol of it cost. Of a whole sequence of which several things are said there is one, too: how
+wrong they were.
 """
 
 from __future__ import annotations
@@ -86,7 +87,10 @@ class Traces:
         self._columns = Columns.of(spec)
         self._predicts_classes = spec.target.classes is not None
         self._labels = spec.target.labels
-        self._of_texts = spec.text is not None
+        self._of_texts, self._of_sequences = spec.text is not None, spec.sequence is not None
+        self._scored = None
+        if spec.target.kind not in (None, "label"):
+            self._scored = "of it wrong" if self._predicts_classes else "off on average"
         self._logistic = spec.model.readout == "logistic"
         self._forecast = spec.target.known == "forecast"
         self._recent: npt.NDArray[np.int64] = np.empty(0, np.int64)
@@ -121,7 +125,8 @@ class Traces:
     def shown(self, classes: Vocabulary | None = None) -> list[dict[str, Any]]:
         """Each followed stream with its points: time, actual, predicted, and the interval around that, if any.
 
-        ``classes`` has the labels of an open set. Of texts what stands for the prediction is bits per symbol.
+        ``classes`` has the labels of an open set. Of texts what stands for the prediction is bits per symbol, and where
+        there is something in ``scored``, how wrong it was.
         """
         width = 3 if self._columns.low is None else 5
         return [
@@ -130,13 +135,14 @@ class Traces:
                 "points": [[point[0], *point[2:]][:width] for point in trace.points],
                 "classes": self._names(trace, classes),
                 "bits_per_symbol": self._of_texts,
+                "scored": self._scored,
             }
             for trace in self.followed
         ]
 
     def _names(self, trace: Trace, classes: Vocabulary | None) -> list[str] | dict[int, str] | None:
         """What the numbers of its points mean; of a large set only those that are among them."""
-        if not self._predicts_classes or self._of_texts:
+        if not self._predicts_classes or self._of_texts or self._scored:
             return None
         if self._labels is not None and len(self._labels) <= FEW_CLASSES:
             return [canonical_text(label, "") for label in self._labels]
@@ -152,8 +158,11 @@ class Traces:
     def _follow(self, trace: Trace, rows: npt.NDArray[np.int64], block: Block, predictions: Predictions) -> None:
         labels = rows[block.kind[rows] == LABEL][-AT_ONCE:]
         events = rows[block.kind[rows] == EVENT]
-        if self._of_texts:
-            self._follow_texts(trace, events[-AT_ONCE:], block, predictions)
+        if self._of_sequences and predictions.sequences is not None:  # one point for each, and none before its end
+            events = events[predictions.sequences.complete[events]]
+        if self._of_texts or self._scored:
+            measured = predictions.loss / log(2) if self._of_texts else predictions.error
+            self._follow_measured(trace, events[-AT_ONCE:], block, measured)
             return
         if len(events):
             kept = events[-AT_ONCE:]
@@ -170,11 +179,11 @@ class Traces:
         if len(labels):
             trace.label(block.event[labels].astype(np.float64), block.y[labels, 0])
 
-    def _follow_texts(self, trace: Trace, rows: npt.NDArray[np.int64], block: Block, predictions: Predictions) -> None:
-        bits = np.full((len(rows), 3), nan)
-        bits[:, 0] = predictions.loss[rows] / log(2)
+    def _follow_measured(self, trace: Trace, rows: npt.NDArray[np.int64], block: Block, measured: Numbers) -> None:
+        shown = np.full((len(rows), 3), nan)
+        shown[:, 0] = measured[rows]
         unknown = np.full(len(rows), nan)
-        trace.add(block.time_ms[rows].astype(np.float64), unknown, unknown, bits)
+        trace.add(block.time_ms[rows].astype(np.float64), unknown, unknown, shown)
 
     def _due(self, trace: Trace, forecasts: Numbers) -> Numbers:
         """What was said of each of these records at the one before it, which for the first came with a batch before."""

@@ -165,10 +165,28 @@ class Watch:
             return f"{dropped} windows were dropped, as their loss or gradient was not finite", True
         if windows := grown["windows"]:
             return f"{windows} windows are fewer than learning.batch_size ({config.learning.batch_size})", False
+        if config.input.sequence is not None:
+            return self._why_unlearned(grown)
         steps = self._learner.state().streams["steps"]
         if config.target.known == "record" and steps.size and steps.max() >= config.learning.k1:
             return "their targets are numbers too large to square, of which nothing is learned", True
         return f"no stream had learning.k1 ({config.learning.k1}) records in its sequence", False
+
+    def _why_unlearned(self, grown: Mapping[str, int]) -> tuple[str, bool]:
+        """Of whole sequences."""
+        meant = {
+            "empty": "had no frames",
+            "too_long": "were longer than input.sequence.max_steps",
+            "too_many": "had answers longer than target.max_symbols",
+            "impossible": "had fewer steps than their transcripts need",
+        }
+        causes = {text: n for cause, text in meant.items() if (n := grown[f"unlearned_sequences_{cause}"])}
+        if causes:
+            listed = ", ".join(f"{n} {text}" for text, n in causes.items())
+            return f"no sequence could be learned from: {listed}", True
+        if (field := self._job.config.input.end_field) is not None and not grown["sequences_ended"]:
+            return f"no sequence has ended: {field!r} (input.end_field) was true in no record", True
+        return "no sequence with a known answer has ended", False
 
     def _why_unused(self) -> str:
         conditions, filtered = self._job.config.input.where, self._idle["filtered"]

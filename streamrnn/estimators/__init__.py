@@ -17,6 +17,12 @@ classifier  classes that may appear at any time
 forecaster  horizons, covariates, seasons, intervals
 anomaly     how badly an event was forecast
 language_model  what comes next in a text
+sequences   what those share of which a call is a whole sequence
+frames      the frames of a sequence as columns
+sequence_label  one class or number for a sequence
+tagger      a label for each of its frames
+transcriber  symbols for it: a transcript, or another sequence
+edits       how far one sequence of symbols is from another
 stream_key  whether the streams that events name can be meant
 caller     the line that a warning points at
 event_key  whether the events that labels name can be meant

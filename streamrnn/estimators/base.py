@@ -18,7 +18,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 import msgspec
 import numpy as np
@@ -28,6 +28,7 @@ from streamrnn.errors import CheckpointError, ConfigError
 from streamrnn.estimators.lock import EstimatorLock
 from streamrnn.estimators.parameters import plain, section
 from streamrnn.estimators.settings import FIXED, change, parameters_of, require_possible
+from streamrnn.learner.foundation import Foundation
 from streamrnn.learner.growth import carry_over, require_no_larger
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.spec import LearnerSpec, LearningSpec, RuleError, StreamSpec
@@ -35,23 +36,22 @@ from streamrnn.learner.values import canonical_text
 from streamrnn.storage.model_file import ModelFile, load_model, pack, save_model, unpack
 
 _LEARNING = (
-    "k1", "k2", "optimizer", "lr", "schedule", "schedule_updates", "schedule_least", "clip_norm", "polyak_bound",
-    "batch_size",
+    "optimizer", "lr", "schedule", "schedule_updates", "schedule_least", "clip_norm", "polyak_bound", "batch_size",
 )  # fmt: skip
 _STREAMS = ("max_streams",)
 """The parameters that stand in each section of the specification."""
 
+L = TypeVar("L", bound=Foundation)
+
 
 @dataclass(eq=False, repr=False)
-class RecurrentEstimator:
+class LearnerEstimator(Generic[L]):
     """Parameters common to all estimators, and what they do alike. The concrete classes document them."""
 
     cell: str = "lstm"
     hidden_size: int = 16
     num_layers: int = 1
     memory: int | str | None = None
-    k1: int = 1
-    k2: int = 16
     optimizer: str = "rmsprop"
     lr: float = 1e-2
     schedule: str = "constant"
@@ -67,7 +67,7 @@ class RecurrentEstimator:
 
     def __post_init__(self) -> None:
         owner = type(self).__name__
-        self._learner: Learner | None = None
+        self._learner: L | None = None
         self._lock = EstimatorLock()
         if self.seed is not None and (isinstance(self.seed, bool) or not isinstance(self.seed, int | np.integer)):
             raise ConfigError(f"{owner}: seed: expected a whole number or None, got {self.seed!r}")
@@ -91,6 +91,15 @@ class RecurrentEstimator:
 
     # ---- for the concrete classes
 
+    def _new_learner(self, spec: LearnerSpec, seed: int) -> L:
+        """A learner of the estimator's kind."""
+        raise NotImplementedError
+
+    @property
+    def _has_end(self) -> bool:
+        """Whether sequences are ended by whoever calls."""
+        return True
+
     def _fields(self) -> dict[str, Any]:
         """What the specification says beside learning and streams. Raises ConfigError naming the parameter."""
         raise NotImplementedError
@@ -112,7 +121,7 @@ class RecurrentEstimator:
         streams = section(owner, StreamSpec, self._values(_STREAMS))
         try:
             return LearnerSpec(
-                has_end=True,
+                has_end=self._has_end,
                 learning=learning,
                 # Without a key there is one stream, and arrays for more would lie idle.
                 streams=streams if self.stream_key is not None else replace(streams, max_streams=1),
@@ -129,29 +138,21 @@ class RecurrentEstimator:
     def _values(self, names: Sequence[str]) -> dict[str, Any]:
         return {name: getattr(self, name) for name in names}
 
-    def _make(self) -> Learner:
+    def _make(self) -> L:
         """The learner, made anew or grown to what is known now."""
         spec = self._spec()
         if self._learner is None:
             seed = secrets.randbits(63) if self.seed is None else int(self.seed)
-            self._learner = Learner(spec, seed & (2**64 - 1))
+            self._learner = self._new_learner(spec, seed & (2**64 - 1))
         elif spec != self._learner.spec:
-            grown = Learner(spec, 0)  # the seed does not matter: all weights are overwritten, or start from zero
+            grown = self._new_learner(
+                spec, 0
+            )  # the seed does not matter: all weights are overwritten, or start from zero
             carry_over(self._learner.state(), grown, range(self._learner.spec.n_features))
             self._learner = grown
         return self._learner
 
     # ---- public
-
-    def end_sequence(self, key: Hashable | None = None) -> None:
-        """End a stream's sequence: learn from what is left of it and go back to the zero state.
-
-        ``key`` is the stream's value of ``stream_key``; without one there is a single stream. What was learned stays.
-        """
-        with self._lock:
-            name = self._stream_name(key)
-            if self._learner is not None:
-                self._learner.close(name)
 
     def _stream_name(self, key: Hashable | None) -> bytes:
         if (key is None) != (self.stream_key is None):
@@ -176,7 +177,7 @@ class RecurrentEstimator:
         with self._lock:
             self._existing().set_weights(weights)
 
-    def _existing(self) -> Learner:
+    def _existing(self) -> L:
         """The learner, made where there is none yet. Raises ConfigError where only events can tell how large it is."""
         return self._learner or self._make()
 
@@ -253,7 +254,7 @@ class RecurrentEstimator:
         if (saved := model.saved) is not None:
             spec = self._spec()
             require_no_larger(spec, saved.spec)  # before anything is allocated that the file does not hold
-            learner = Learner(spec, 0)
+            learner = self._new_learner(spec, 0)
             carry_over(saved, learner, range(saved.spec.n_features))
             self._learner = learner
 
@@ -268,3 +269,28 @@ class RecurrentEstimator:
             setattr(self, name, value)
         self.__post_init__()
         self._restore(unpack(state["model"]))
+
+
+@dataclass(eq=False, repr=False)
+class RecurrentEstimator(LearnerEstimator[Learner]):
+    """What estimators have in common that learn step by step: their streams have states that live between calls."""
+
+    k1: int = 1
+    k2: int = 16
+
+    def _new_learner(self, spec: LearnerSpec, seed: int) -> Learner:
+        return Learner(spec, seed)
+
+    @property
+    def _learning(self) -> tuple[str, ...]:
+        return ("k1", "k2", *super()._learning)
+
+    def end_sequence(self, key: Hashable | None = None) -> None:
+        """End a stream's sequence: learn from what is left of it and go back to the zero state.
+
+        ``key`` is the stream's value of ``stream_key``; without one there is a single stream. What was learned stays.
+        """
+        with self._lock:
+            name = self._stream_name(key)
+            if self._learner is not None:
+                self._learner.close(name)

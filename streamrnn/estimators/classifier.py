@@ -96,9 +96,7 @@ class RNNClassifier(LabelledEstimator, base.MiniBatchClassifier):
     def learn_one(self, x: Mapping[Any, Any], y: Label | None = None) -> None:
         """Advance the stream's state by x, then learn that its class is y; None: advance only."""
         with self._lock:
-            columns, row = self._columns.with_row(x)
-            key = columns.key(x)
-            self._teach(columns, x, key, row, self._index(y))
+            self._teach(self._columns.encoded(x), self._index(y))
 
     def learn_many(self, X: pd.DataFrame, y: pd.Series) -> None:
         """Learn from the rows in order; the same result as ``learn_one`` for each.
@@ -108,7 +106,7 @@ class RNNClassifier(LabelledEstimator, base.MiniBatchClassifier):
         with self._lock:
             same_length(X, y)
             given = (None if missing else y for y, missing in zip(y.tolist(), y.isna().tolist(), strict=True))
-            labels = in_rows(lambda label: None if label is None else _checked(label), given, y.index)
+            labels = in_rows(lambda label: None if label is None else checked_label(label), given, y.index)
             self._refuse_third(labels)
             first_seen = {label: i for i, label in reversed(list(enumerate(labels))) if label is not None}
             new = sorted(i for label, i in first_seen.items() if label not in self._labels)
@@ -149,7 +147,7 @@ class RNNClassifier(LabelledEstimator, base.MiniBatchClassifier):
 
     def _index(self, y: Label | None) -> float:
         """The class's number, given out in order of appearance; NaN for an unknown label."""
-        label = _checked(y)
+        label = checked_label(y)
         if label is None:
             return np.nan
         if label not in self._labels:
@@ -167,7 +165,7 @@ class RNNClassifier(LabelledEstimator, base.MiniBatchClassifier):
             )
 
 
-def _checked(y: Any) -> Label | None:
+def checked_label(y: Any) -> Label | None:
     """The label as a plain value, None for an unknown one. Raises RecordError for what cannot be a class."""
     label = y.item() if isinstance(y, np.generic) else y
     if is_missing(label) or (isinstance(label, float) and label != label):

@@ -18,7 +18,7 @@ import numpy as np
 
 from streamrnn.errors import CheckpointError, ConfigError
 from streamrnn.estimators.base import RecurrentEstimator
-from streamrnn.estimators.columns import Columns, Floats, Missing, in_rows
+from streamrnn.estimators.columns import Columns, Encoded, Floats, Missing, in_rows
 from streamrnn.estimators.parameters import UNORDERED, checked, section
 from streamrnn.estimators.settings import require_possible
 from streamrnn.estimators.stream_key import StreamKeyWatch
@@ -140,18 +140,11 @@ class EventEstimator(RecurrentEstimator):
     def _learn(self, x: Mapping[Any, Any], y: float | Sequence[float]) -> None:
         """One event through the learner. An event that is refused changes nothing."""
         # Whatever may refuse the event comes before the learner, or the estimator's columns, change.
-        columns, row = self._columns.with_row(x)
-        self._teach(columns, x, columns.key(x), row, y)
+        self._teach(self._columns.encoded(x), y)
 
-    def _teach(
-        self,
-        columns: Columns,
-        x: Mapping[Any, Any],
-        key: bytes,
-        row: list[float],
-        y: float | Sequence[float],
-    ) -> None:
+    def _teach(self, event: Encoded, y: float | Sequence[float]) -> None:
         """``_learn`` for an event that was encoded."""
+        columns, x, row, key = event
         self._adopt_event(columns, x, row).step(key, EVENT, row, y)
 
     def _adopt_event(self, columns: Columns, x: Mapping[Any, Any], row: Sequence[float]) -> Learner:
@@ -246,15 +239,7 @@ class EventEstimator(RecurrentEstimator):
         Raises CheckpointError when the file is missing, damaged or of another kind of estimator, and for another key.
         """
 
-        def parameters_in(owner: Mapping[str, Any]) -> dict[str, Any]:
-            parameters = dict(owner["parameters"])
-            if any(isinstance(feature, dict) for feature in parameters["features"] or ()):
-                parameters["features"] = msgspec.convert(parameters["features"], list[FeatureSpec])
-            parameters["quantiles"] = tuple(parameters["quantiles"])
-            parameters["hash_key"] = _hash_key(path, Hashing.read(owner.get("hashing", {})), hash_key)
-            return parameters
-
-        return cls._loaded(path, parameters_in)
+        return cls._loaded(path, lambda owner: read_parameters(path, owner, hash_key))
 
     # ---- state
 
@@ -273,6 +258,17 @@ class EventEstimator(RecurrentEstimator):
         if (columns := model.owner["columns"]) is not None:  # None: the features tell all, as of a job
             self._columns = self._columns.restored(columns)
         super()._restore(model)
+
+
+def read_parameters(path: str | Path, owner: Mapping[str, Any], hash_key: str | None) -> dict[str, Any]:
+    """The parameters that a file holds in its ``owner``, of an estimator whose features may be encoders."""
+    parameters = dict(owner["parameters"])
+    if any(isinstance(feature, dict) for feature in parameters["features"] or ()):
+        parameters["features"] = msgspec.convert(parameters["features"], list[FeatureSpec])
+    if "quantiles" in parameters:
+        parameters["quantiles"] = tuple(parameters["quantiles"])
+    parameters["hash_key"] = _hash_key(path, Hashing.read(owner.get("hashing", {})), hash_key)
+    return parameters
 
 
 def _hash_key(path: str | Path, recorded: Hashing, given: str | None) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 from streamrnn.errors import ConfigError
 from streamrnn.estimators.lock import EstimatorLock
 from streamrnn.learner.changes import Way, changes
-from streamrnn.learner.learner import Learner
+from streamrnn.learner.foundation import Foundation
 from streamrnn.learner.spec import LearnerSpec
 
 FIXED: Mapping[str, str] = {
@@ -41,8 +41,10 @@ class Settable(Protocol):
     """An estimator, as far as its parameters are concerned."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
-    _learner: Learner | None
     _lock: EstimatorLock
+
+    @property
+    def _learner(self) -> Foundation | None: ...
 
     def _parameters(self) -> dict[str, Any]: ...
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from streamrnn.core.handle import Handle
 from streamrnn.core.kinds import CLOSE, IMAGINE
+from streamrnn.core.layout import Layout
 from streamrnn.core.scaler import ABSURD
 from streamrnn.learner.block import PREDICT, Block
 from streamrnn.learner.calls import Calls
@@ -46,6 +47,7 @@ class Learner(Foundation):
 
     def __init__(self, spec: LearnerSpec, seed: int) -> None:
         super().__init__(spec, seed)
+        assert isinstance(self.layout, Layout)
         scratch = new_scratch(self.layout, spec, self._model.theta)
         calls = Calls(spec, Handle(plan_of(spec), hyper_of(spec), self._model, self._per_stream, scratch))
         self._running = Running(spec, calls, self.vocabularies, self.classes)

@@ -29,6 +29,7 @@ from streamrnn.core.inputs import LARGEST
 from streamrnn.core.rivals import MEMORY
 from streamrnn.core.rls import SMALLEST_NOISE
 from streamrnn.core.scaler import ABSURD, NEWCOMERS, QUIET
+from streamrnn.core.sequences.layout import SequenceTensors
 from streamrnn.core.targets import LARGEST_LAG
 from streamrnn.learner import clock
 from streamrnn.learner.lowering import layout_of, outputs_of_classes
@@ -342,12 +343,17 @@ def _require_batch(spec: LearnerSpec, model: Mapping[str, Array]) -> None:
     gradient, rows, layout = model["accumulated"], model["in_batch"], layout_of(spec)
     if not waiting and (np.any(gradient) or np.any(model["accumulated_loss"]) or np.any(rows)):
         raise ValueError("the state holds gradients of a batch, and says that no window waits for one")
-    if np.any(gradient[layout.dense :].reshape(len(rows), layout.gate_width)[rows == 0]):
+    views = layout.views(gradient)
+    of_encoder = views.rows if isinstance(views, SequenceTensors) else (views.rows,)
+    looked_up = [(each, rows[: len(each)]) for each in of_encoder]
+    if isinstance(views, SequenceTensors):
+        looked_up.append((views.decoder_rows, rows[len(rows) - len(views.decoder_rows) :]))
+    if any(np.any(each[flags == 0]) for each, flags in looked_up):
         raise ValueError("the state's 'accumulated' holds gradients of rows that are not 'in_batch'")
     if spec.target.is_open:
-        in_use, biases = int(model["outputs_in_use"][0]), layout.dense - layout.n_outputs
-        weights = gradient[layout.head + in_use * layout.hidden_size : biases]
-        if np.any(weights) or np.any(gradient[biases + in_use : layout.dense]):
+        in_use = int(model["outputs_in_use"][0])
+        first = in_use + int(spec.target.kind == "transcript")  # its blank is always in use
+        if np.any(views.head_w[first:]) or np.any(views.head_b[first:]):
             raise ValueError(f"the state's 'accumulated' holds gradients of outputs behind the {in_use} in use")
 
 

@@ -27,6 +27,7 @@ from streamrnn.job.sample import Sample
 from streamrnn.learner.block import EVENT, FORGET
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.symbols import Symbols
+from streamrnn.offline import sequence_scoring
 from streamrnn.offline.scoring import Classes, Numbers, Score, Scorer, merged
 from streamrnn.offline.symbol_scoring import SymbolScorer
 
@@ -88,7 +89,9 @@ class Report:
         """
         block = decoded.block
         self.sample.add(batch, decoded)
-        if block.texts is None:
+        if block.answers is not None:
+            self.known = self.known + np.count_nonzero(block.answers.known)
+        elif block.texts is None:
             self.known = self.known + (~np.isnan(block.y)).sum(axis=0)
         else:
             self.known = self.known + np.count_nonzero(block.kind == EVENT)
@@ -136,8 +139,10 @@ def evaluate(
     return report
 
 
-def scorer_of(spec: LearnerSpec) -> Scorer | SymbolScorer:
-    """The scorer for what the specification predicts: numbers, classes, or symbols."""
+def scorer_of(spec: LearnerSpec) -> Scorer | SymbolScorer | sequence_scoring.Scorer:
+    """The scorer for what the specification predicts: numbers, classes, symbols, or something of a whole sequence."""
+    if spec.sequence is not None and (scorer := sequence_scoring.scorer_of(spec)) is not None:
+        return scorer
     if isinstance(spec.target.classes, Symbols):
         return SymbolScorer(spec)
     return Numbers(spec) if spec.target.classes is None else Classes(spec)

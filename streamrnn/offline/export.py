@@ -23,6 +23,7 @@ from streamrnn.learner.next_symbol import as_text
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import LearnerState
 from streamrnn.learner.streams import FIRST, LAST_SEEN, LIVED
+from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.learner.values import canonical_text
 from streamrnn.storage.listing import Listed, newest, store_of
 from streamrnn.storage.manifest import Manifest
@@ -33,8 +34,10 @@ STREAM = "stream"
 
 _NETWORK = ("cell", "hidden_size", "num_layers", "memory", "dtype")
 _MODEL = ("loss", "readout", "lags", "rls_forgetting", "rls_prior", "quantiles")
+_SEQUENCE = ("max_steps", "stack", "chunks", "carry", "normalise")
+_WINDOWS = ("k1", "k2")
 _LEARNING = (
-    "k1", "k2", "optimizer", "lr", "schedule", "schedule_updates", "schedule_least", "clip_norm", "polyak_bound",
+    "optimizer", "lr", "schedule", "schedule_updates", "schedule_least", "clip_norm", "polyak_bound",
     "batch_size",
 )  # fmt: skip
 _LEFT = {
@@ -45,6 +48,12 @@ _LEFT = {
     "streams": ("ttl_s", "reset_after_s"),
 }  # fmt: skip
 """Settings that estimators do not have: they go on with the default of each."""
+
+
+_LOSSES = {"RNNSequenceRegressor": ("squared", "absolute", "huber")}
+"""Losses that estimators of sequences have beside their own."""
+_LABELLING = ("RNNClassifier", "RNNSequenceClassifier", "RNNTagger")
+"""Estimators that are told their classes beside their parameters."""
 
 
 @dataclass(frozen=True)
@@ -100,14 +109,17 @@ def export(listed: Listed, out: Path) -> Exported:
             state = as_text(state)
         _save(out, ModelFile(_without_times(state), (), _language_model(state.spec, stream_key)))
         return Exported(listed.place, manifest, name, stream_key, tuple(_left(manifest.spec, name)))
+    of_events = {
+        **{key: getattr(manifest.spec.model, key) for key in _MODEL},
+        "previous_target": manifest.spec.inputs.previous_target,
+    }
     owner: dict[str, Any] = {
         "estimator": name,
         "parameters": {
             **_shared(manifest.spec, stream_key),
-            **{key: getattr(manifest.spec.model, key) for key in _MODEL},
+            **(of_events if manifest.spec.sequence is None else _of_sequences(manifest, name)),
             "scale": manifest.spec.learning.scale,
             "features": manifest.configuration["features"],
-            "previous_target": manifest.spec.inputs.previous_target,
         },
         "columns": None,
         "hashing": hashing_of(manifest)._asdict(),
@@ -119,7 +131,7 @@ def export(listed: Listed, out: Path) -> Exported:
     elif name == "RNNForecaster":
         owner["parameters"] |= {"horizon": target.horizon, "baseline": target.baseline}
         owner["parameters"]["features"] = None
-    elif name == "RNNClassifier":
+    elif name in _LABELLING and target.classes is not None:
         owner["own"] = {"labels": target.classes}
     elif name == "RNNMultiTargetRegressor":
         owner["parameters"]["targets"] = target.fields
@@ -130,13 +142,39 @@ def export(listed: Listed, out: Path) -> Exported:
 
 
 def _shared(spec: LearnerSpec, stream_key: str) -> dict[str, Any]:
-    """The parameters that every estimator has."""
+    """The parameters that every estimator has, and of those that go step by step their windows."""
+    windows = _WINDOWS if spec.sequence is None else ()
     return {
         **{key: getattr(spec.model, key) for key in _NETWORK},
+        **{key: getattr(spec.learning, key) for key in windows},
         **{key: getattr(spec.learning, key) for key in _LEARNING},
         "stream_key": stream_key,
         "max_streams": spec.streams.max_streams,
     }
+
+
+def _of_sequences(manifest: Manifest, estimator: str | None) -> dict[str, Any]:
+    """The parameters that estimators of sequences have, and those of the one of this name."""
+    spec = manifest.spec
+    target, model, symbols = spec.target, spec.model, spec.target.symbols
+    parameters = {
+        **{key: getattr(spec.sequence, key) for key in _SEQUENCE},
+        "direction": model.direction,
+        "lookahead": model.lookahead,
+        "average": spec.learning.average,
+    }
+    if estimator in ("RNNSequenceClassifier", "RNNTagger"):
+        parameters["readout"] = model.readout
+    elif estimator == "RNNSequenceRegressor":
+        parameters["loss"] = model.loss
+    if estimator == "RNNTranslator":
+        parameters |= {"attention": model.attention, "horizon": target.horizon if target.says_numbers else None}
+    if estimator in ("RNNTranscriber", "RNNTranslator"):
+        unit = manifest.configuration.get("target", {}).get("unit", "element")
+        parameters |= {"beam": model.beam, "max_symbols": target.max_symbols, "unit": unit}
+        if symbols is not None:
+            parameters |= {"symbols": symbols.values, "max_vocabulary": symbols.max}
+    return parameters
 
 
 def _language_model(spec: LearnerSpec, stream_key: str) -> dict[str, Any]:
@@ -155,7 +193,15 @@ def estimator_of(spec: LearnerSpec, features: list[Any]) -> tuple[str | None, li
     target, reasons = spec.target, []
     if spec.inputs.dt and not spec.learning.scale:
         reasons.append("inputs.dt: an estimator's events carry no time, which only standardised inputs can do without")
-    if spec.text is not None or (target.known == "forecast" and target.classes is not None):
+    if spec.sequence is not None:
+        name = _sequence_estimator(target)
+        if target.kind in ("label", "labels") and target.is_open:
+            reasons.append("target.classes: an open set has 'other' among them; the classes of an estimator do not")
+        if len(target.fields) > 1:
+            reasons.append("target.fields: an estimator of sequences says one number")
+        if (loss := spec.model.effective_loss) not in _LOSSES.get(name, ("squared", "cross_entropy")):
+            reasons.append(f"model.loss: {loss}, which {name} does not have")
+    elif spec.text is not None or (target.known == "forecast" and target.classes is not None):
         if features or not spec.shows_class:
             reasons.append("features: the estimator of texts and next events is shown the newest symbol, and no fields")
         name = "RNNLanguageModel"
@@ -176,6 +222,13 @@ def estimator_of(spec: LearnerSpec, features: list[Any]) -> tuple[str | None, li
     else:
         name = "RNNRegressor"
     return (None if reasons else name), reasons
+
+
+def _sequence_estimator(target: TargetSpec) -> str:
+    """The estimator of whole sequences of which this is said."""
+    if target.kind == "label":
+        return "RNNSequenceRegressor" if target.classes is None else "RNNSequenceClassifier"
+    return {"labels": "RNNTagger", "transcript": "RNNTranscriber"}.get(str(target.kind), "RNNTranslator")
 
 
 def _left(spec: LearnerSpec, estimator: str) -> Iterator[str]:

@@ -100,6 +100,18 @@ class Inspection:
             )
         return found
 
+    def sequences(self) -> dict[str, Any] | None:
+        """What is said of whole sequences, and how they are read; None where records are single steps."""
+        spec = self.spec
+        if spec.sequence is None:
+            return None
+        return {
+            "kind": spec.target.kind,
+            "direction": spec.model.direction,
+            "lookahead": spec.model.lookahead,
+            **msgspec.to_builtins(spec.sequence),
+        }
+
     def learning(self) -> dict[str, Any]:
         """How it learns: the length of its steps, how far back gradients reach, what the mixture is made of."""
         model = self.checkpoint.model
@@ -149,6 +161,7 @@ class Inspection:
             "tensors": self.tensors(),
             "targets": self.statistics(),
             "open_sets": self.open_sets(),
+            "sequences": self.sequences(),
             "skill": self.skill(),
             "learning": self.learning(),
             "configuration": manifest.configuration,

@@ -12,8 +12,11 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
 
 from streamrnn.job.codec.records import Decoded
 from streamrnn.learner.block import FORGET, LABEL
@@ -22,19 +25,25 @@ from streamrnn.learner.spec import LearnerSpec
 from streamrnn.offline.baselines import Baseline, LastValue, RunningMean, RunningMedian
 
 MODEL: Final = "model"
-HIGHER_IS_BETTER: Final = frozenset({"accuracy"})
+MACRO_F1: Final = "macro-F1"
+HIGHER_IS_BETTER: Final = frozenset({"accuracy", MACRO_F1})
 """Metrics; of all others the lowest is the best."""
 _TINY: Final = 1e-15  # a probability of zero costs this much and not infinity
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One line of the result: how one predictor did on one target. ``values`` maps a metric's name to its value."""
+    """One line of the result: how one predictor did on one target. ``values`` maps a metric's name to its value.
+
+    ``confusion`` is what no mean tells, of classes of sequences (``sequence_scoring``): true positives, false positives
+    and false negatives of each.
+    """
 
     target: str
     predictor: str
     scored: int
     values: dict[str, float]
+    confusion: npt.NDArray[np.int64] | None = field(default=None, compare=False)
 
 
 class Scorer:
@@ -145,7 +154,10 @@ def _merged(scores: Sequence[Score]) -> Score:
         power = 2 if metric == "RMSE" else 1
         average = mean(sum(score.scored * score.values[metric] ** power for score in known), total)
         values[metric] = average ** (1 / power)
-    return Score(scores[0].target, scores[0].predictor, total, values)
+    tables = [score.confusion for score in scores if score.confusion is not None]
+    if tables:
+        values[MACRO_F1] = macro_f1(np.sum(tables, axis=0))
+    return Score(scores[0].target, scores[0].predictor, total, values, np.sum(tables, axis=0) if tables else None)
 
 
 @dataclass(slots=True)
@@ -280,6 +292,17 @@ class Classes(Scorer):
                 values["log-loss"] = mean(self._loss[i], self._n)
             scores.append(Score(self._spec.target.fields[0], predictor, self._n, values))
         return scores
+
+
+def macro_f1(confusion: npt.NDArray[np.int64]) -> float:
+    """Of true positives, false positives and false negatives [3, classes]; NaN where nothing came.
+
+    >>> round(macro_f1(np.array([[8, 1], [1, 0], [0, 1]])), 3)
+    0.804
+    """
+    hit, false, missed = confusion.astype(np.float64)
+    seen = hit + false + missed > 0
+    return float((2 * hit[seen] / (2 * hit + false + missed)[seen]).mean()) if seen.any() else math.nan
 
 
 def mean(total: float, n: int) -> float:

@@ -16,6 +16,7 @@ from typing import Final
 from streamrnn.offline.scoring import HIGHER_IS_BETTER, MODEL, Score
 
 _ACCURACY: Final = "accuracy"
+_ERROR_RATE: Final = "error rate"
 _LOG_LOSS: Final = "log-loss"
 
 FEW: Final = 1_000
@@ -64,10 +65,9 @@ class Verdict:
             return f"{target}: the {rival} is always right ({values}): there is nothing for a model to add"
         if self.right_more_often is not None:
             other = self.right_more_often
-            accuracy = f"{_shown(self.model.values[_ACCURACY])} against {_shown(other.values[_ACCURACY])}"
-            meaning = (
-                f"but the {other.predictor} is right more often (accuracy {accuracy}), so do not deploy it like this"
-            )
+            name = _ACCURACY if _ACCURACY in other.values else _ERROR_RATE
+            counted = f"{_shown(self.model.values[name])} against {_shown(other.values[name])}"
+            meaning = f"but the {other.predictor} is right more often ({name} {counted}), so do not deploy it like this"
         elif self.skill > SLIGHT:
             meaning = "the model predicts better than every naive rival"
         elif self.good:
@@ -93,7 +93,7 @@ def verdicts(metric: str, scores: Sequence[Score]) -> list[Verdict]:
     for target in dict.fromkeys(score.target for score in scores):
         mine, *rivals = sorted((s for s in scores if s.target == target), key=lambda s: s.predictor != MODEL)
         probable = [rival for rival in rivals if _LOG_LOSS in rival.values]
-        if metric == _ACCURACY and _LOG_LOSS in mine.values and probable:
+        if _accuracy(mine) is not None and _LOG_LOSS in mine.values and probable:
             rival = min(probable, key=lambda s: s.values[_LOG_LOSS])
             found.append(Verdict(_LOG_LOSS, mine, rival, _right_more_often(mine, rivals)))
             continue
@@ -107,15 +107,22 @@ def _right_more_often(model: Score, rivals: Sequence[Score]) -> Score | None:
     silent = [rival for rival in rivals if _LOG_LOSS not in rival.values]
     if not silent or not model.scored:
         return None
-    best = max(silent, key=lambda s: s.values[_ACCURACY])
-    mine, other = (score.scored * (1.0 - score.values[_ACCURACY]) for score in (model, best))
+    best = max(silent, key=lambda s: _accuracy(s) or 0.0)
+    mine, other = (score.scored * (1.0 - (_accuracy(score) or 0.0)) for score in (model, best))
     return best if mine - other > 2.0 * math.sqrt(mine + other) else None
 
 
 def _wrong(score: Score) -> int | None:
     """How many classes were wrong, None for numbers."""
-    accuracy = score.values.get(_ACCURACY)
+    accuracy = _accuracy(score)
     return None if accuracy is None else round(score.scored * (1.0 - accuracy))
+
+
+def _accuracy(score: Score) -> float | None:
+    """The share of classes that were right; None for numbers, and of symbols, which edits are counted of."""
+    if (wrong := score.values.get(_ERROR_RATE)) is not None:
+        return 1.0 - wrong
+    return score.values.get(_ACCURACY)
 
 
 def _shown(value: float) -> str:

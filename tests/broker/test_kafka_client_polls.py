@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import kafka.errors as client_errors
 import pytest
+from kafka.future import Future
+from kafka.net.selector import NetworkSelector
 from kafka.structs import MemberState
 
 import streamrnn.broker.kafka_client
+from streamrnn.broker import kafka_connect
 from streamrnn.broker.kafka_client import _FEW, _FRESH_MS, _PAUSE_S, KafkaBroker
+from streamrnn.broker.kafka_connections import NamingManager
 from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup
 from streamrnn.broker.protocol import Assigned, Lost, TopicPartition
+from streamrnn.broker.security import KafkaSecurity, Secret
 from streamrnn.errors import BrokerError
 
 TP = TopicPartition("in", 0)
+NOTHING_LISTENS = client_errors.KafkaConnectionError("unable to connect: 111 ECONNREFUSED")
+REFUSES = client_errors.SaslAuthenticationFailedError("no such user")
+CLOSED = client_errors.KafkaConnectionError("socket disconnected")
 
 
 class Client:
-    """A consumer that brings as many records at each poll as it was told; time passes only where somebody sleeps."""
+    """A consumer that brings as many records at each poll as it was told; time passes only where somebody sleeps.
 
-    def __init__(self, *brings: int) -> None:
+    Where it was told an error instead, the poll ends by it.
+    """
+
+    def __init__(self, *brings: int | Exception) -> None:
         self.now = 1000.0
         self.slept: list[float] = []
         self.asked: list[tuple[float, int]] = []  # timeout in ms and limit of each poll
@@ -39,6 +52,8 @@ class Client:
     def poll(self, timeout_ms: float, max_records: int) -> dict[TopicPartition, list[tuple[Any, ...]]]:
         self.asked.append((timeout_ms, max_records))
         n = next(self._brings)
+        if isinstance(n, Exception):
+            raise n
         rows = [
             ("in", 0, None, offset, 0, 0, b"k", b"v", (), None, 1, 1, 0)
             for offset in itertools.islice(self._offsets, n)
@@ -144,3 +159,93 @@ def test_who_is_given_another_id_is_told_that_it_lost_what_it_had(monkeypatch: p
     broker.seek(TP, _FEW)
     assert len(offsets(broker)) == _FEW
     assert broker.events() == []
+
+
+class Connections:
+    """Those of a client that has bootstrapped, whose connections end as they are told; the causes are found as ever."""
+
+    def __init__(self, client: Client, net: NetworkSelector, monkeypatch: pytest.MonkeyPatch) -> None:
+        security = KafkaSecurity(
+            protocol="SASL_PLAINTEXT", sasl_mechanism="PLAIN", sasl_username="u", sasl_password=Secret("p")
+        )
+        self.manager = NamingManager(net, security, bootstrap_servers=["one:9092"])
+        self.manager._bootstrap_future = Future().success(True)
+        monkeypatch.setitem(kafka_connect._MANAGERS, client, self.manager)
+
+    def _watched(self, node: int) -> SimpleNamespace:
+        made = SimpleNamespace(init_future=Future(), close_future=Future(), connected=False, _send_request=None)
+        made.connection_made = made.connection_lost = None
+        self.manager._watch(node, made)
+        return made
+
+    def not_made(self, node: int, error: Exception) -> None:
+        self._watched(node).init_future.failure(error)
+
+    def lost(self, node: int, error: Exception) -> None:
+        """It stood, and something had been asked."""
+        connection = self._watched(node)
+        connection.init_future.success(True)
+        connection.close_future.failure(error)
+
+
+@pytest.fixture
+def net() -> Iterator[NetworkSelector]:
+    made = NetworkSelector()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("error", [CLOSED, client_errors.NodeNotReadyError("coordinator")])
+def test_a_broker_that_nothing_listens_for_is_an_outage_and_brings_nothing(
+    error: Exception, net: NetworkSelector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Client(error, 3)
+    broker = broker_of(client, monkeypatch)
+    Connections(client, net, monkeypatch).not_made(1, NOTHING_LISTENS)
+    assert offsets(broker) == []
+    assert offsets(broker) == [0, 1, 2]
+
+
+def test_a_broker_that_refuses_the_credentials_is_an_error_that_says_so(
+    net: NetworkSelector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Client(CLOSED)
+    broker = broker_of(client, monkeypatch)
+    Connections(client, net, monkeypatch).not_made(1, REFUSES)
+    with pytest.raises(BrokerError, match=r"authentication failed \(PLAIN\): no such user; check sasl_username"):
+        broker.poll(0.2, 10)
+
+
+def test_a_broker_that_closes_in_the_middle_of_a_request_is_an_outage_until_it_refuses(
+    net: NetworkSelector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Client(CLOSED, CLOSED)
+    broker = broker_of(client, monkeypatch)
+    connections = Connections(client, net, monkeypatch)
+    connections.lost(1, CLOSED)
+    assert offsets(broker) == []
+    connections.not_made(1, REFUSES)
+    with pytest.raises(BrokerError, match="no such user"):
+        broker.poll(0.2, 10)
+
+
+def test_of_two_brokers_one_that_is_away_makes_it_an_outage(
+    net: NetworkSelector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one may be just about to go, or to come."""
+    client = Client(CLOSED)
+    broker = broker_of(client, monkeypatch)
+    connections = Connections(client, net, monkeypatch)
+    connections.not_made(1, NOTHING_LISTENS)
+    connections.not_made(2, REFUSES)
+    assert offsets(broker) == []
+
+
+def test_what_is_no_matter_of_connections_is_an_error_in_an_outage_too(
+    net: NetworkSelector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Client(client_errors.UnknownTopicOrPartitionError("in"))
+    broker = broker_of(client, monkeypatch)
+    Connections(client, net, monkeypatch).not_made(1, NOTHING_LISTENS)
+    with pytest.raises(BrokerError, match="nothing listens there"):
+        broker.poll(0.2, 10)

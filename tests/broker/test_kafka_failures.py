@@ -5,6 +5,7 @@ An error that begins with "no connection" has ended the first connecting; "no an
 
 from __future__ import annotations
 
+import errno
 import gc
 import logging
 import re
@@ -347,4 +348,18 @@ def test_what_a_broker_says_is_cut_short_and_shown_without_control_characters() 
 
 
 def test_what_is_unknown_is_told_as_it_is() -> None:
-    assert cause_of(RuntimeError("something else"), KafkaSecurity()) == ("something else", 0)
+    assert cause_of(RuntimeError("something else"), KafkaSecurity()) == ("something else", 0, False)
+
+
+@pytest.mark.parametrize(
+    ("error", "away"),
+    [
+        (OSError(errno.ECONNREFUSED, "refused"), True),
+        (client_errors.KafkaConnectionError("unable to connect: 111 ECONNREFUSED"), True),
+        (OSError(errno.ECONNRESET, "reset"), False),
+        (client_errors.KafkaConnectionError("socket disconnected"), False),
+        (client_errors.SaslAuthenticationFailedError("no such user"), False),
+    ],
+)
+def test_only_a_server_that_nothing_listens_for_is_away_for_sure(error: Exception, away: bool) -> None:
+    assert cause_of(error, password("PLAIN")).away is away

@@ -23,7 +23,7 @@ EMPTY_WHILE_HEALTHY = {
 HASTENED = {
     "StreamrnnWorkerDown": {"4m": "5s"},
     "StreamrnnNotReady": {"9m": "5s"},
-    "StreamrnnBrokerAway": {"offset 2m": "offset 5s"},
+    "StreamrnnBrokerAway": {"2m": "5s"},
     "StreamrnnCommitsFailing": {"offset 5m": "offset 5s"},
     "StreamrnnCheckpointStale": {"> 900": "> 20", "offset 10m": "offset 5s"},
 }

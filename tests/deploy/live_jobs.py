@@ -2,6 +2,9 @@
 
 A ``Worker`` runs one on a thread of the test's process, over an embedded log that ``feed`` writes. Brokers that
 misbehave stand in for broken clusters: a partition that does not move, one that is not restored, refused commits.
+
+What a job shows lasts: in every record that is still to come, or in what has been counted. Where it would pass by
+itself, the job waits with it until ``Worker.seen``: whoever looks may be slow.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from streamrnn.job.job_file import parse
 from tests.support.refusing import RefusingBroker, of_late
 
 STOP_TIMEOUT_S = 30.0
+UNSEEN_S = 120.0  # nobody looks any more
 IN = TopicPartition("in", 0)
 START_MS = 1_700_000_000_000
 JOB = """
@@ -117,6 +121,8 @@ class Kind(NamedTuple):
     sections: str = PLAIN
     broker: Callable[[EmbeddedLog, str], Broker] = EmbeddedBroker
     interval_s: int = 1
+    passing: str | None = None
+    """The alert that it raises until it is seen, and not again."""
 
 
 class Stuck(EmbeddedBroker):
@@ -145,10 +151,14 @@ class Refusing(EmbeddedBroker):
 
 
 class Slow(EmbeddedBroker):
-    """Takes a while to say what is committed, as a broker does that is overloaded."""
+    """Does not say what is committed before ``seen``, as a broker that is overloaded takes long for it."""
+
+    def __init__(self, log: EmbeddedLog, group: str) -> None:
+        super().__init__(log, group)
+        self.seen = threading.Event()
 
     def committed(self, tp: TopicPartition) -> Commit | None:
-        time.sleep(1.0)
+        self.seen.wait(UNSEEN_S)
         return super().committed(tp)
 
 
@@ -205,7 +215,7 @@ learning: {lr: 0.5, clip_norm: 0.1, polyak_bound: null}
     "crowd": Kind(_crowd, PLAIN + "streams: {max_streams: 20}\n"),
     "stuck": Kind(_plain, broker=Stuck),
     "refused": Kind(_plain, broker=Refusing),
-    "slow": Kind(_plain, broker=Slow, interval_s=3_600),
+    "slow": Kind(_plain, broker=Slow, interval_s=3_600, passing="StreamrnnRestoreStuck"),
     "choosy": Kind(_plain, broker=Choosy),
 }
 
@@ -227,7 +237,13 @@ class Worker:
         self._records, self._fed = self._made.records(), 0
         self._stop = threading.Event()
         self._error: list[BaseException] = []
+        self._broker: Broker | None = None
         self._thread: threading.Thread | None = None
+
+    @property
+    def passing(self) -> str | None:
+        """The alert that it raises until ``seen``, and not again."""
+        return self._made.passing
 
     def feed(self, count: int) -> None:
         """Append so many records, a minute apart by their time."""
@@ -239,12 +255,18 @@ class Worker:
     def start(self) -> None:
         """Run it, until ``stop``."""
         self._stop.clear()
-        self._thread = threading.Thread(target=self._run, name=self.kind)
+        self._broker = self._made.broker(EmbeddedLog(self.log.directory), self.kind)
+        self._thread = threading.Thread(target=self._run, args=(self._broker,), name=self.kind)
         self._thread.start()
 
-    def _run(self) -> None:
+    def seen(self) -> None:
+        """Go on with what would pass by itself: it has been seen."""
+        if isinstance(self._broker, Slow):
+            self._broker.seen.set()
+
+    def _run(self, broker: Broker) -> None:
         try:
-            run_worker(self.config, self._made.broker(EmbeddedLog(self.log.directory), self.kind), self._stop)
+            run_worker(self.config, broker, self._stop)
         except BaseException as error:  # shown by stop()
             self._error.append(error)
 
@@ -252,6 +274,7 @@ class Worker:
         """Stop it, if it runs, and raise what ended it otherwise."""
         if self._thread is not None:
             self._stop.set()
+            self.seen()
             self._thread.join(STOP_TIMEOUT_S)
             assert not self._thread.is_alive()
             self._thread = None

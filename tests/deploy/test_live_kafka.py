@@ -145,13 +145,14 @@ class Story:
 
     def __init__(self, server: PrometheusServer, flights: Flights, workers: dict[str, Worker]) -> None:
         self.server, self.flights, self.workers = server, flights, workers
-        self.began_s = self._listened_s = time.time()
+        self.began_s = time.time()
         jobs = (FLIGHTS, WITHOUT_KAFKA, *(f"streamrnn-{kind}" for kind in workers))
         self._asked = {job: _asked(job) for job in jobs}
         self.scraped = ""
         self.empty_while_healthy: dict[str, str] = {}
         self.active_while_healthy: list[dict[str, Any]] = []
         self.annotations: dict[str, dict[str, str]] = {}
+        self.read: set[tuple[str | None, str]] = set()
         self.broken_rules: set[str] = set()
         self.silent: dict[str, str] = {}
 
@@ -193,9 +194,12 @@ class Story:
             }
         )
         for worker in self.workers.values():
-            worker.feed(1_000)
+            worker.feed(20)
             worker.start()
         self.flights.start(2, servers="127.0.0.1:9")
+        until("job that says what it has counted", self._all_count)
+        for worker in self.workers.values():
+            worker.feed(1_000)
         second = self.flights.start(1)
         mine = f'sum(streamrnn_assigned_partitions{{job="{FLIGHTS}", instance=~".*:{self.flights.ports[0]}"}}) == '
         until("partition at the second worker", lambda: self._go_on() and self.server.now(f"{mine} 1"))
@@ -206,12 +210,20 @@ class Story:
         with contextlib.suppress(OverdueError):  # a test shows what is missing
             until("word from everything", lambda: self._go_on() and self._all_heard())
 
+    def _all_count(self) -> bool:
+        """Whether every small job has been scraped: what it counted before that was no increase to Prometheus."""
+        self._read_rules()
+        counted = {one["metric"]["job"] for one in self.server.now("streamrnn_records_consumed_total > 0")}
+        return counted >= {f"streamrnn-{kind}" for kind in self.workers}
+
     def _outage(self, kafka: KafkaServer) -> None:
         assert kafka.pid is not None
         connected = f'streamrnn_broker_connected{{job="{FLIGHTS}"}} == '
+        raised = {(FLIGHTS, "StreamrnnBrokerAway"), (FLIGHTS, "StreamrnnNotReady")}
         os.kill(kafka.pid, signal.SIGSTOP)
         try:
             until("outage", lambda: self.server.now(f"{connected} 0"))
+            until("alert of the outage", lambda: self._have_read(raised))
         finally:
             os.kill(kafka.pid, signal.SIGCONT)
         until("end of the outage", lambda: self.server.now(f"{connected} 1"))
@@ -224,19 +236,26 @@ class Story:
         self._read_rules()
         return True
 
+    def _have_read(self, raised: set[tuple[str | None, str]]) -> bool:
+        self._read_rules()
+        return self.read >= raised
+
     def _read_rules(self) -> None:
         for rule in self.server.rules():
             for alert in rule.get("alerts", ()):
                 self.annotations[rule["name"]] = alert["annotations"]
+                self.read.add((alert["labels"].get("job"), rule["name"]))
             if rule["health"] == "err":
                 self.broken_rules.add(f"{rule['name']}: {rule['lastError']}")
+        for kind, worker in self.workers.items():
+            if worker.passing is not None and (f"streamrnn-{kind}", worker.passing) in self.read:
+                worker.seen()
 
     def _all_heard(self) -> bool:
         """Whether every expression has said something by now, of whatever job, and every alert was written out."""
-        since_s, self._listened_s = self._listened_s - 2.0, time.time()
         for where, expression in list(self.silent.items()):
             for asked in self._asked.values():
-                found = self.server.since(since_s, asked.get(where, expression))
+                found = self.server.since(self.began_s, asked.get(where, expression))
                 if any(not math.isnan(float(value)) for one in found for _, value in one["values"]):
                     del self.silent[where]
                     break

@@ -92,7 +92,7 @@ def test_what_does_not_go_together_is_refused_by_name(parts: dict[str, str], mes
 
 
 def test_a_kind_without_sequences_is_refused_with_the_remedy() -> None:
-    with pytest.raises(ConfigError, match="target.kind: found 'label' without input.sequence.*add input.sequence"):
+    with pytest.raises(ConfigError, match=r"target.kind: found 'label' without input.sequence.*add input.sequence"):
         parse(yaml(target="{fields: [delay], kind: label}"), {})
 
 

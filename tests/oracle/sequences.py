@@ -9,7 +9,7 @@ written forwards (``sequences_network``) and differentiated by their tape; what 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -42,7 +42,6 @@ from tests.oracle.sequences_network import (
 )
 from tests.oracle.sequences_records import Session, Whole, wholes_of
 from tests.oracle.sequences_symbols import (
-    BLANK,
     Said,
     beam,
     best_path,
@@ -158,9 +157,9 @@ class NaiveSequenceLearner(NaiveLearner):
         """A sequence or a chunk: gap, predict, score, absorb, learn; perhaps the sequence ends."""
         assert isinstance(record, Whole)
         self.counts["records_predicted"] += 1
-        if self.gap(stream, time_ms):
+        if gap := self.gap(stream, time_ms):
             self.reset(stream)
-        updates, is_whole = self.updates, self.completes(record)
+        updates, is_whole, goes_on = self.updates, self.completes(record), self.is_open(stream) and not gap
         before = stream.sequence
         reading = self.read(record, stream, time_ms)
         session = stream.sequence = reading.session
@@ -175,7 +174,7 @@ class NaiveSequenceLearner(NaiveLearner):
         for frame, shown in zip(record.frames, session.frames[len(before.frames) :], strict=False):
             self.count_clamped(shown)
             self.absorb_inputs(frame, session, time_ms)
-        session.last_time_ms = time_ms if session.last_time_ms is None else max(session.last_time_ms, time_ms)
+        session.last_time_ms = max(session.last_time_ms, time_ms) if goes_on else time_ms
         if is_whole:
             learned_as, learnable = self.absorb_answer(stream, answer)
             self.reasons[-1] = self.reason(session, learned_as)
@@ -185,6 +184,14 @@ class NaiveSequenceLearner(NaiveLearner):
                 self.counts[f"unlearned_sequences_{CAUSES[self.reasons[-1]]}"] += 1
             self.finish(stream)
         return reading.value, updates
+
+    def is_open(self, stream: Stream) -> bool:
+        """Whether there is something that the next record goes on from."""
+        assert isinstance(stream.sequence, Session)
+        return stream.sequence.carried or bool(stream.sequence.frames)
+
+    def gap(self, stream: Stream, time_ms: int) -> bool:
+        return self.is_open(stream) and super().gap(stream, time_ms)
 
     def finish(self, stream: Stream) -> None:
         """The sequence ends; its last state may go on."""
@@ -196,6 +203,7 @@ class NaiveSequenceLearner(NaiveLearner):
             assert isinstance(session, Session)
             following.state = following.first = session.state
             following.last_time_ms = session.last_time_ms
+            following.carried = session.carried or bool(session.frames)
 
     def predict_all(self, block: Block) -> list[tuple[Array, Said]]:
         """What would be said of every record now; changes nothing."""
@@ -225,7 +233,7 @@ class NaiveSequenceLearner(NaiveLearner):
             session.labels.append(record.answer[n] if self.kind == "labels" and record.answer is not None else np.nan)
         if self.completes(record) and session.frames:
             return self.read_all(stream, session)
-        if not self.completes(record) and not self.shape.both:
+        if not self.completes(record) and not self.shape.both and self.kind != "sequence":
             return self.read_on(stream, session, whole_steps)
         return Reading(session, self.unsaid)
 
@@ -292,32 +300,24 @@ class NaiveSequenceLearner(NaiveLearner):
         elif self.kind == "labels":
             reading.said = self.labels_of([self.prediction(stream, out) for out in outputs])
         elif self.kind == "transcript":
-            for logs in self.logs(outputs):
-                self.add_newest(session, logs)
-            reading.said = Said(tuple(session.said), tuple(session.values))
+            session.logs.extend(self.logs(outputs))
+            reading.said = self.path_of(session.logs)
         return reading
 
-    def logs(self, outputs: list[Array]) -> Array:
-        """Log-probabilities of all outputs that are in use."""
-        return np.array([log_softmax(Node(out[: self.outputs_in_use])).value for out in outputs])
+    def logs(self, outputs: list[Array]) -> list[Array]:
+        """Log-probabilities of all outputs that are in use, of each step."""
+        return [log_softmax(Node(out[: self.outputs_in_use])).value for out in outputs]
 
-    def transcript_of(self, logs: Array) -> Said:
-        most, width = self.spec.target.max_symbols, self.spec.model.beam
-        if width == 1:
-            said = best_path(logs)
-            return Said(said.symbols[:most], said.values[:most])
-        symbols = prefix_beam(logs, width, most)
-        return Said(symbols, values_along_best_alignment(logs, symbols))
+    def transcript_of(self, logs: list[Array]) -> Said:
+        if self.spec.model.beam == 1:
+            return self.path_of(logs)
+        symbols = prefix_beam(np.array(logs), self.spec.model.beam, self.spec.target.max_symbols)
+        return Said(symbols, values_along_best_alignment(np.array(logs), symbols))
 
-    def add_newest(self, session: Session, logs: Array) -> None:
-        """One more step of the best path of a transcript."""
-        output = int(np.argmax(logs))
-        if output != BLANK and output != session.newest and len(session.said) < self.spec.target.max_symbols:
-            session.said.append(output - 1)
-            session.values.append(float(np.exp(logs[output])))
-        elif output != BLANK and output == session.newest:
-            session.values[-1] = max(session.values[-1], float(np.exp(logs[output])))
-        session.newest = output
+    def path_of(self, logs: Sequence[Array]) -> Said:
+        """The best path, as far as there is room for its symbols."""
+        said, most = best_path(logs), self.spec.target.max_symbols
+        return Said(said.symbols[:most], said.values[:most])
 
     def labels_of(self, predictions: list[Array]) -> Said:
         """What is said of each step."""
@@ -396,7 +396,7 @@ class NaiveSequenceLearner(NaiveLearner):
             n = np.isfinite(answer).sum()
             if n:
                 self.edits[-1] = (self.scores[-1][1] * n, float(n))
-                self.sum_up(n)
+                self.sum_up(n, sum(np.isfinite(rivals[i][0]) for i in known_fields(answer)))
             return
         if self.is_transcribed:
             self.score_symbols(stream, reading, known_as)
@@ -427,11 +427,11 @@ class NaiveSequenceLearner(NaiveLearner):
 
     def score_symbols(self, stream: Stream, reading: Reading, answer: Array) -> None:
         """Edits, and the loss of the true symbols where they are possible."""
-        if np.isnan(answer).any() or self.reason(reading.session, answer) == TOO_MANY:
+        if np.isnan(answer).any() or len(answer) > self.spec.target.max_symbols:
             return
         symbols, loss = [int(y) for y in answer], np.nan
         impossible = self.kind == "transcript" and least_steps(symbols) > len(reading.encoding.steps)
-        if not impossible and len(symbols) <= self.spec.target.max_symbols:
+        if not impossible:
             loss = float(self.symbols_loss(as_nodes(self.predicting), reading.encoding, symbols)[0])
         wrong = edits(reading.said.symbols, symbols)
         self.note_scores(stream, loss, float(wrong), len(symbols))
@@ -443,10 +443,11 @@ class NaiveSequenceLearner(NaiveLearner):
         if not np.isnan(loss):
             self.rank(stream, loss)
 
-    def sum_up(self, length: float) -> None:
-        """The newest scores are added to the sums, as often as they are of elements."""
-        pairs = *self.scores[-1], *self.rival_scores[-1]
-        self.sums += np.nan_to_num([length, *(length * score for score in pairs)])
+    def sum_up(self, length: float, compared: float = 0) -> None:
+        """The newest scores are added to the sums, as often as they are of elements, of which rivals knew so many."""
+        loss, error = self.scores[-1]
+        sums = length * loss, max(1.0, length) * error, *(compared * rival for rival in self.rival_scores[-1])
+        self.sums += np.nan_to_num([length, *sums])
 
     def absorb_answer(self, stream: Stream, answer: Array) -> tuple[Array, Array]:
         """The answer as it is learned, in the model's scale, and which of it weights may be learned from."""

@@ -9,7 +9,6 @@ import numpy as np
 
 from streamrnn.learner.block import Block
 from tests.oracle.network import Array
-from tests.oracle.sequences_symbols import BLANK
 from tests.oracle.streams import History, Record, records_of
 
 
@@ -50,7 +49,6 @@ class Session(History):
     labels: list[float] = field(default_factory=list)  # of each frame, NaN = unknown
     first: list[tuple[Array, ...]] = field(default_factory=list)  # the state it began with
     states: list[Array] = field(default_factory=list)  # the top layer's, of each whole step, when it was read
-    said: list[int] = field(default_factory=list)
-    values: list[float] = field(default_factory=list)
-    newest: int = BLANK  # the output of the newest step
+    logs: list[Array] = field(default_factory=list)  # of a transcript, what its whole steps said when they were read
+    carried: bool = False  # whether it goes on from the steps of another
     dropped: int = 0  # frames that were too many

@@ -76,7 +76,7 @@ class Said:
     values: tuple[float, ...]
 
 
-def best_path(logs: Array) -> Said:
+def best_path(logs: Sequence[Array]) -> Said:
     """The most probable output of each step, merged; a symbol is as probable as the best step of its run."""
     best = [int(np.argmax(row)) for row in logs]
     symbols, values, t = [], [], 0
@@ -84,7 +84,7 @@ def best_path(logs: Array) -> Said:
         n = len(list(run))
         if output != BLANK:
             symbols.append(output - 1)
-            values.append(float(np.exp(logs[t : t + n, output].max())))
+            values.append(max(float(np.exp(row[output])) for row in logs[t : t + n]))
         t += n
     return Said(tuple(symbols), tuple(values))
 

@@ -141,7 +141,7 @@ class Built:
             looked_up=np.zeros((self.S, 0), np.int64), encoded=encoded, dencoded=self.blank(self.S, self.Hd),
             dlast=self.blank(case.layers * case.directions, self.C, self.H), inputs=inputs, before=before,
             decoded=layers[-1].state[0, 1:], ddecoded=layers[-1].dh, attention_w=w, dattention_w=dw, head_w=head_w,
-            head_b=head_b, dhead_w=dhead_w, dhead_b=dhead_b,
+            head_b=head_b, dhead_w=dhead_w, dhead_b=dhead_b, tape=self.blank(0),
         )  # fmt: skip
 
     def make_scratch(self) -> SequenceScratch:
@@ -160,9 +160,12 @@ class Built:
     def make_plan(self) -> SequencePlan:
         case = self.case
         return unused(SequencePlan, case.dtype)._replace(
-            directions=case.directions, max_symbols=case.most, end=-1 if case.levels else case.end,
-            attention=int(case.attention), beam=case.beam,
-        )  # fmt: skip
+            directions=case.directions,
+            max_symbols=case.most,
+            end=-1 if case.levels else case.end,
+            attention=int(case.attention),
+            beam=case.beam,
+        )
 
     # ---- the twin, and what it says of gradients
 

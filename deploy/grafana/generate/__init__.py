@@ -7,5 +7,5 @@ are committed, so nobody who runs streamrnn needs this package or the SDK.
 - ``panels``: one function for each kind of panel, with what all panels of the kind share.
 - ``frame``: what the dashboards have in common: variables, annotations, links, and the grid that panels are placed on.
 - ``overview``, ``learning``, ``pipeline``: one dashboard each; ``recovery`` is the lower half of the last,
-  ``symbols`` the last row of *learning*.
+  ``symbols`` and ``sequences`` the last rows of *learning*.
 """

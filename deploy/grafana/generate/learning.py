@@ -22,6 +22,7 @@ from deploy.grafana.generate.promql import (
     total,
     worst,
 )
+from deploy.grafana.generate.sequences import sequences
 from deploy.grafana.generate.symbols import symbols
 
 NAIVE: Steps = ((None, "transparent"), (0, "red"))
@@ -50,6 +51,7 @@ def build() -> str:
         section("What it predicts from", _inputs(), _mixture()),
         section("Labels and drift", _labels()),
         symbols(),
+        sequences(),
     )
 
 

@@ -71,6 +71,8 @@ class PredictionEncoder:
         several = spec.target.kind not in (None, "label")
         self._sequences = SequenceNames(spec, unit) if several else None
         self._in_chunks = spec.sequence is not None and spec.sequence.chunks
+        # Before a sequence in chunks has ended; a decoder has nothing to begin with by then.
+        self._so_far = spec.model.direction == "forward" and spec.target.kind != "sequence"
         self._classes = None if spec.target.classes is None or several else Classes(spec, top)
         self._plan = {} if self._classes is not None or several else _output_plan(spec)
         self.width = spec.n_published if self._classes is None else self._classes.width
@@ -86,6 +88,11 @@ class PredictionEncoder:
     def named(self, kept: Sequence[float], classes: Vocabulary | None = None) -> Any:
         """Makes of a condensed prediction what stands in an output record. ``classes``: the labels of an open set."""
         return self._numbers(kept) if self._classes is None else self._classes.named(kept, classes)
+
+    @property
+    def says_several(self) -> bool:
+        """Whether several things are said of a whole sequence, and not one label."""
+        return self._sequences is not None
 
     def named_sequence(self, numbers: Sequence[int], values: Sequence[float], classes: Vocabulary | None) -> Any:
         """The same of what is said of a whole sequence; None where nothing is."""
@@ -176,8 +183,13 @@ class PredictionEncoder:
             return [
                 named(one, classes) for one in (self.condensed(predictions.value) if kept is None else kept).tolist()
             ]
-        assert predictions.sequences is not None
-        return [self.named_sequence(*piece, classes) for piece in pieces(predictions.sequences)]
+        scores = predictions.sequences
+        assert scores is not None
+        told = repeat(True, len(scores.complete)) if self._so_far else scores.complete.tolist()
+        return [
+            self.named_sequence(*piece, classes) if there else None
+            for piece, there in zip(pieces(scores), told, strict=True)
+        ]
 
     def _beside(self, block: Block, predictions: Predictions) -> Iterable[Beside]:
         scores = predictions.sequences

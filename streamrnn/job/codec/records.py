@@ -196,10 +196,8 @@ class RecordCodec:
         if key_bytes > self._max_key_bytes or key_bytes + len(value) > self._max_bytes:
             raise self._too_large(record)
         document = self._parse(value)
-        # Before anything else is asked of it: a foreign record has no key, time or fields as the job expects them.
         if self._counts is not None and not self._counts(document):
-            return None
-
+            return None  # before anything else is asked: a foreign record has no key, time or fields as expected
         if self._key is not None:
             key = self._key(document)
         elif key is None:
@@ -218,19 +216,23 @@ class RecordCodec:
         values = self._features(document)
         try:
             self._encode(values, row)
-        except RecordError:
-            if not self._lenient:
-                raise
-            self._encode(numbers_in(values, self._encoder.specs), row)
+        except RecordError as error:
+            self._encode(self._with_numbers(values, error), row)
         end = False if self._end is None else self._end(document)
         if self._event is None:
             event, targets = 0, self._targets(document)
         else:  # what the record itself says of the target is not looked at: the label will tell
             event, targets = self._event(document), self._unknown
         names = self._named(document, values) if self._names else self._nothing_named
-        if self._notes and None in values:  # a byte for each feature, 1 where it is missing
-            noted.extend(map(is_, values, repeat(None)))
+        if self._notes and None in values:
+            noted.extend(map(is_, values, repeat(None)))  # a byte for each feature, 1 where it is missing
         return (key, time_ms, end, EVENT, event), targets, names
+
+    def _with_numbers(self, values: Sequence[Any], error: RecordError) -> list[Any]:
+        """Values of features in which text that stands for a number has become one; ``error`` where it may not."""
+        if not self._lenient:
+            raise error
+        return numbers_in(values, self._encoder.specs)
 
     def _decode_sequence(self, document: Any, key: bytes, time_ms: int, noted: bytearray) -> Row:
         """As ``_decode_one``, of a record that is a whole sequence, or a chunk of one."""

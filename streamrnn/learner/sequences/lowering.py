@@ -81,6 +81,15 @@ def new_sequence_scratch(spec: LearnerSpec) -> SequenceScratch:
     return workspace.new_scratch(sequence_layout_of(spec), sequence_plan_of(spec), spec.n_multiplied, dtype_of(spec))
 
 
+def work_bytes(spec: LearnerSpec) -> int:
+    """Bytes of the work space, most of which is touched by long sequences only."""
+    layout, plan = sequence_layout_of(spec), sequence_plan_of(spec)
+    buffers = workspace.new_buffers(layout, plan, spec.n_lookups, dtype_of(spec))
+    arrays = [array for array in buffers if isinstance(array, np.ndarray)]
+    apart = [array for array in arrays if array is buffers.tape or not np.may_share_memory(array, buffers.tape)]
+    return sum(array.nbytes for array in (*apart, *new_sequence_scratch(spec)))
+
+
 def new_networks(spec: LearnerSpec, model: Model, scratch: Scratch) -> tuple[Network, Network]:
     """The network with the weights that are learned, and with those that predict: the same, or their average."""
     layout = sequence_layout_of(spec)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ def frames(config: Config, *values: Any) -> list[Any]:
     assert not decoded.rejected
     assert decoded.block.x.shape == (len(values), 0)
     bounds = decoded.block.frames.bounds.tolist()
-    return [decoded.block.frames.x[a:b].tolist() for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [decoded.block.frames.x[a:b].tolist() for a, b in pairwise(bounds)]
 
 
 def same(found: Any, expected: Any) -> None:
@@ -103,20 +104,20 @@ def test_a_text_is_the_sequence_of_its_characters() -> None:
             NUMERIC,
             {"frames": [{}, [1, 2]]},
             "wrong_type",
-            "field 'frames', frame 1: found the array [1, 2], expected an",
+            "frame 1: found the array [1, 2], expected an object",
         ),
         (
             NUMERIC,
             {"frames": [{"a": "x"}]},
             "wrong_type",
-            "frame 0: field 'a': found the string 'x', expected a number",
+            "frame 0: field 'a': found the string 'x', expected",
         ),
         (sequence_job(), {"frames": [[1, 2], [1]]}, "wrong_length", "frame 1: found 1 numbers, expected 2"),
         (
             sequence_job(),
             {"frames": [1, 2]},
             "wrong_type",
-            "frame 0: found the number 1, expected an array of 2 numbers",
+            "frame 0: found the number 1, expected an array of 2",
         ),
         (sequence_job(), {"frames": [[1, "2 m"]]}, "wrong_type", "frame 0: field 'b': found the string '2 m'"),
         (sequence_job(), {"frames": [[1, [2]]]}, "wrong_type", "frame 0: field 'b': found the array [2]"),
@@ -141,10 +142,8 @@ def answers(config: Config, *values: Any) -> list[Any]:
     assert found is not None
     elements: list[Any] = found.value.tolist() if found.labels is None else found.labels
     bounds = found.bounds.tolist()
-    return [
-        elements[a:b] if known else None
-        for a, b, known in zip(bounds[:-1], bounds[1:], found.known.tolist(), strict=True)
-    ]
+    known = found.known.tolist()
+    return [elements[a:b] if there else None for (a, b), there in zip(pairwise(bounds), known, strict=True)]
 
 
 @pytest.mark.parametrize(
@@ -174,7 +173,7 @@ def test_answers_of_each_kind(kind: str, values: list[Any], expected: list[Any])
             "labels",
             ["high", "?"],
             "unknown_class",
-            "field 'y', element 1: found the string '?', expected one of low, high",
+            "element 1: found the string '?', expected one of low, high",
         ),
         ("transcript", ["a"], "wrong_type", "found the array ['a'], expected a text"),
         ("transcript", "abd", "unknown_class", "element 2: found the string 'd', expected one of a, b, c"),
