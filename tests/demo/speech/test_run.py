@@ -76,7 +76,7 @@ def test_it_learns_to_hear(ran: tuple[Result, str, Path]) -> None:
 
 @pytest.mark.slow
 def test_another_run_hears_the_same_from_the_sound_that_is_kept(
-    ran: tuple[Result, str, Path], monkeypatch: pytest.MonkeyPatch
+    ran: tuple[Result, str, Path],
 ) -> None:
     result, _, directory = ran
     made = len(list((directory / "audio").iterdir()))
@@ -114,7 +114,7 @@ def test_without_espeak_the_demo_says_how_to_install_it(tmp_path: Path, monkeypa
 
 
 def test_a_wav_file_that_is_not_there_is_refused_before_anything_is_made(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--wav: .* cannot be read"):
+    with pytest.raises(ConfigError, match=r"--wav: .* cannot be read"):
         run_speech_demo(Options(directory=tmp_path / "made", wav=tmp_path / "none.wav"), Console(file=io.StringIO()))
     assert not (tmp_path / "made").exists()
 
