@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from streamrnn.core import clearing, counts, kinds
 from streamrnn.core.arrays import T3, Model, Plan, Streams
-from streamrnn.core.jit import ZERO, internal, jit
+from streamrnn.core.jit import internal, jit
 from streamrnn.core.linear import copy
 from streamrnn.core.sequences import trunk
 from streamrnn.core.sequences.arrays import AtWork, Network, SequencePlan, SequenceRecords
@@ -20,13 +20,15 @@ from streamrnn.core.sequences.kinds import LABEL, SEQUENCE
 @internal
 def blank_row(streams: Streams) -> int:
     """The row that stands for a stream never seen."""
-    return ZERO + streams.steps.shape[0] - 2
+    row: int = streams.steps.shape[0] - 2
+    return row
 
 
 @internal
 def spare_row(streams: Streams) -> int:
     """The row that is nobody's."""
-    return ZERO + streams.steps.shape[0] - 1
+    row: int = streams.steps.shape[0] - 1
+    return row
 
 
 @internal
@@ -38,7 +40,8 @@ def begin(
     After a gap in time there is nothing: an event ends what was, unlearned, since its answer would have come with its
     last record.
     """
-    slot, time_ms, event = ZERO + records.slot[i], records.time_ms[i], records.kind[i] == kinds.EVENT
+    slot: int = records.slot[i]
+    time_ms, event = records.time_ms[i], records.kind[i] == kinds.EVENT
     open_ = streams.frames[slot] > 0 or streams.steps[slot] > 0
     gap = plan.reset_after_ms >= 0 and open_ and time_ms - streams.last_ms[slot] > plan.reset_after_ms
     if not event:

@@ -122,7 +122,7 @@ def keep(
     Of those that were not, it is enough to know that there were any.
     """
     most = sequence.max_steps * sequence.stack
-    streams.frames[slot] = min(most + 1, before + frames)
+    streams.frames[slot] = min(most + 1, streams.frames[slot] + frames)
     if streams.frame_x.shape[1] > 0:
         for t in range(before // sequence.stack, steps_of(before + count, sequence.stack)):
             copy(streams.frame_x[slot, t], network.x[t - first])

@@ -68,7 +68,8 @@ class Rows:
         block, n, spec = records.block, len(records.slot), self._spec
         frames, answers = _frames_of(block), self._answers(records)
         if block.labels is not None and self._classes is not None:
-            write_classes(block.labels, records.kind, bring_classes(spec), self._classes, block.y)
+            labels = [label if told else None for label, told in zip(block.labels, self._tell(records), strict=True)]
+            write_classes(labels, records.kind, bring_classes(spec), self._classes, block.y)
         first_said = np.concatenate([np.zeros(1, np.int64), np.cumsum(self._most_said(records))])
         of_frames = np.repeat(records.kind, np.diff(frames.bounds))
         return SequenceRecords(
