@@ -121,6 +121,21 @@ PronounceDirectoryOption = Annotated[
 PronouncePlotOption = Annotated[
     Path | None, typer.Option(metavar="FILE.png", help="File for the plot; default: in the directory.")
 ]
+SpeechDirectoryOption = Annotated[
+    Path, typer.Option(help="The sound that is made, which another run uses again, and the plot go here.")
+]
+SpeechStringsOption = Annotated[
+    int | None, typer.Option(min=20, metavar="N", help="Strings to learn from, the newcomer's among them; 3,000.")
+]
+SpeechQuickOption = Annotated[bool, typer.Option("--quick", help="800 strings instead.")]
+SpeechWavOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.wav", help="A recording of yours, transcribed at the end: English digits."),
+]
+SpeechPlotOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.png", help="File for the plot of digit errors; default: in the directory."),
+]
 DemoPortOption = Annotated[
     int, typer.Option(min=0, max=65535, help="Port for /metrics; a free one is chosen if it is in use.")
 ]
