@@ -279,3 +279,39 @@ def test_a_chunk_of_ten_thousand_frames_is_predicted_from_what_fits_and_not_lear
     assert last["not_learned"] == "more frames than input.sequence.max_steps takes"
     assert run.value("streamrnn_frames_dropped_total") == 10_000 - 12
     assert run.value("streamrnn_updates_total") == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("transcript", {"learning": "{average: 0.99}", "model": BOTH[:-1] + ", beam: 3}"}),
+        ("transcript in chunks", {"frames": "columns: [a, b], max_steps: 20"}),
+        ("transcript in chunks", {"learning": "{average: 0.99}"}),
+        ("sequence", {"frames": "columns: [a, b], max_steps: 9", "learning": "{}"}),
+    ],
+)
+def test_settings_that_may_change_are_taken_up_however_the_log_is_cut(
+    tmp_path: Path, undisturbed: dict[str, SymbolScenario], name: str, changed: dict[str, str]
+) -> None:
+    chunked = "chunks" in name
+    usual = {
+        "frames": "columns: [a, b], max_steps: 12" if chunked else "columns: [a, b]",
+        "source": "end_field: last" if chunked else "",
+        "model": FORWARD if chunked else BOTH,
+        "learning": "{}" if chunked else "{average: 0.9}",
+    }
+    config = sequence_job(TARGETS[name.removesuffix(" in chunks")], **(usual | changed))
+    found = []
+    for seed in (1, 2):
+        made = scenario(tmp_path / str(seed), name)
+        with pytest.raises(KilledError):
+            made.run(before={"poll": nth(4, KilledError())})
+        offset = made.mark()["offset"]
+        made.of = config
+        run = made.run(seed=seed)
+        assert run.value("streamrnn_inexact_replays_total") == 0
+        after = list(made.predictions().values())
+        assert after[: offset // 2] == list(undisturbed[name].predictions().values())[: offset // 2]
+        found.append(after)
+    assert 0 < offset < N
+    assert found[0] == found[1]
