@@ -19,6 +19,11 @@ from streamrnn.cli.options import (
     PronouncePlotOption,
     PronounceQuickOption,
     PronounceWordsOption,
+    SpeechDirectoryOption,
+    SpeechPlotOption,
+    SpeechQuickOption,
+    SpeechStringsOption,
+    SpeechWavOption,
     TextArgument,
     TextBytesOption,
     TextDirectoryOption,
@@ -119,7 +124,7 @@ def memory(directory: MemoryDirectoryOption = Path("streamrnn-demo-memory")) -> 
 
 @command(OTHERS, demos)
 def pronounce(
-    words: PronounceWordsOption = 40_000,
+    words: PronounceWordsOption = None,
     quick: PronounceQuickOption = False,
     directory: PronounceDirectoryOption = Path("streamrnn-demo-pronounce"),
     plot: PronouncePlotOption = None,
@@ -134,8 +139,33 @@ def pronounce(
     """
     from streamrnn.demo.pronounce.run import QUICK, Options, run_pronounce_demo
 
-    options = Options(directory=directory, words=min(words, QUICK) if quick else words, plot=plot)
+    options = Options(directory=directory, words=min(words or QUICK, QUICK) if quick else words, plot=plot)
     result = run_pronounce_demo(options, stdout())
     status = INTERRUPTED if result is None else result.status
     if status:
         raise typer.Exit(status)
+
+
+@command(OTHERS, demos)
+def speech(
+    strings: SpeechStringsOption = None,
+    quick: SpeechQuickOption = False,
+    wav: SpeechWavOption = None,
+    directory: SpeechDirectoryOption = Path("streamrnn-demo-speech"),
+    plot: SpeechPlotOption = None,
+) -> None:
+    r"""Learn to hear spoken digits, and half-way an accent that was never heard before.
+
+    Each string is transcribed before its truth is seen; voices kept out of learning are
+    heard beside, and a copy of the model that stops learning when the newcomer joins.
+    Takes two or three minutes, less the second time; --quick one.
+
+    Needs the program espeak-ng; the plot needs the extra streamrnn\[demo].
+    """
+    from streamrnn.demo.speech.run import QUICK, STRINGS, Options, run_speech_demo
+
+    if quick and strings is not None:
+        raise ConfigError("--quick: says how many strings, as --strings does; leave one of them out")
+    options = Options(directory=directory, strings=strings or (QUICK if quick else STRINGS), wav=wav, plot=plot)
+    if run_speech_demo(options, stdout()).interrupted:
+        raise typer.Exit(INTERRUPTED)

@@ -111,13 +111,30 @@ TextPlotOption = Annotated[
 MemoryDirectoryOption = Annotated[
     Path, typer.Option(help="The picture goes here; that of an earlier demo in it is replaced.")
 ]
-PronounceWordsOption = Annotated[int, typer.Option(min=1, metavar="N", help="Words to read, each once.")]
+PronounceWordsOption = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Words to read, each once; default: all there are.")
+]
 PronounceQuickOption = Annotated[bool, typer.Option("--quick", help="Read 3,000 words, which takes a few seconds.")]
 PronounceDirectoryOption = Annotated[
     Path, typer.Option(help="The plot goes here; that of an earlier demo in it is replaced.")
 ]
 PronouncePlotOption = Annotated[
     Path | None, typer.Option(metavar="FILE.png", help="File for the plot; default: in the directory.")
+]
+SpeechDirectoryOption = Annotated[
+    Path, typer.Option(help="The sound that is made, which another run uses again, and the plot go here.")
+]
+SpeechStringsOption = Annotated[
+    int | None, typer.Option(min=20, metavar="N", help="Strings to learn from, the newcomer's among them; 3,000.")
+]
+SpeechQuickOption = Annotated[bool, typer.Option("--quick", help="800 strings instead.")]
+SpeechWavOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.wav", help="A recording of yours, transcribed at the end: English digits."),
+]
+SpeechPlotOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.png", help="File for the plot of digit errors; default: in the directory."),
 ]
 DemoPortOption = Annotated[
     int, typer.Option(min=0, max=65535, help="Port for /metrics; a free one is chosen if it is in use.")

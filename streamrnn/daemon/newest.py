@@ -55,7 +55,7 @@ class NewestPredictions:
         many ``updates`` of the model. ``sequences``: what is said of whole ones."""
         time_ms = block.time_ms
         events = block.kind == EVENT  # labels are not predicted, and may be of streams that are not there
-        if sequences is not None and len(sequences.number):
+        if sequences is not None and not self._value.shape[1]:
             self._note_sequences(slots, events, sequences)
         if not events.all():
             slots, value, time_ms, updates = slots[events], value[events], time_ms[events], updates[events]

@@ -87,7 +87,7 @@ class Traces:
         self._columns = Columns.of(spec)
         self._predicts_classes = spec.target.classes is not None
         self._labels = spec.target.labels
-        self._of_texts = spec.text is not None
+        self._of_texts, self._of_sequences = spec.text is not None, spec.sequence is not None
         self._scored = None
         if spec.target.kind not in (None, "label"):
             self._scored = "of it wrong" if self._predicts_classes else "off on average"
@@ -158,7 +158,7 @@ class Traces:
     def _follow(self, trace: Trace, rows: npt.NDArray[np.int64], block: Block, predictions: Predictions) -> None:
         labels = rows[block.kind[rows] == LABEL][-AT_ONCE:]
         events = rows[block.kind[rows] == EVENT]
-        if predictions.sequences is not None:  # so far is not shown: one point for each
+        if self._of_sequences and predictions.sequences is not None:  # one point for each, and none before its end
             events = events[predictions.sequences.complete[events]]
         if self._of_texts or self._scored:
             measured = predictions.loss / log(2) if self._of_texts else predictions.error

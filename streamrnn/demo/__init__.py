@@ -14,6 +14,7 @@ plot       the error over time
 feed       departures without end, for a job to learn from: ``streamrnn feed``
 text       a text learned byte by byte: ``streamrnn demo text``
 memory     the limits of recurrent networks: ``streamrnn demo memory``
+speech     spoken digits and a newcomer's accent: ``streamrnn demo speech``
 pronounce  from spelling to sounds: ``streamrnn demo pronounce``
 
 ``flights.yaml`` is its job, into which ``log`` writes directory and broker.

@@ -30,10 +30,10 @@ _MOST_BYTES: Final = 1 << 16
 MARKER: Final = ".streamrnn-demo"
 JOB_FILE, LOG_FILE, PLOT_FILE, RIVALS_FILE = "job.yaml", "worker.log", "errors.png", "baselines.npz"
 BITS_FILE, SAMPLES_FILE, MODEL_FILE = "bits.png", "samples.txt", "model.safetensors"
-PICTURE_FILE, PRONUNCIATION_FILE = "memory.png", "pronunciation.png"
+PICTURE_FILE, PRONUNCIATION_FILE, SPEECH_FILE = "memory.png", "pronunciation.png", "speech.png"
 FILES: Final = (
     *(JOB_FILE, LOG_FILE, PLOT_FILE, RIVALS_FILE, BITS_FILE, SAMPLES_FILE, MODEL_FILE),
-    *(PICTURE_FILE, PRONUNCIATION_FILE),
+    *(PICTURE_FILE, PRONUNCIATION_FILE, SPEECH_FILE),
 )
 JOBS: Final = {"flights": ("departures", "delay-predictions"), "text": ("text", "surprises")}
 """By job the topics that it reads and writes."""

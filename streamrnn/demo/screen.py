@@ -5,20 +5,19 @@ Everything is laid out for 80 columns. Numbers are given in the order in which t
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from streamrnn.demo.account import Result
 from streamrnn.demo.plot import error_table
 from streamrnn.demo.rivals import AIRPORT, LAST_VALUE, LINEAR, MEAN, MEDIAN
+from streamrnn.demo.watching import headway
 from streamrnn.demo.worker import Worker
 from streamrnn.job.config import Config
 
@@ -61,18 +60,10 @@ def progress(worker: Worker, errors: dict[str, float]) -> RenderableType:
     """One frame of the display while the worker runs; without errors, the last one."""
     if worker.loop is None:
         return Text("starting the worker")
-    now = worker.ended or time.perf_counter()
-    seconds = now - worker.began if worker.began else 0.0
-    rate = worker.done / seconds if seconds > 0.05 else 0.0
-    line = Text.assemble(
-        (f"{worker.done:,}", "bold"),
-        f" of {worker.records:,} records   ",
-        (f"{rate:,.0f}", "bold"),
-        " records/s   ",
-        (f"{worker.streams:,}", "bold"),
-        " aircraft   ",
-        f"{seconds:.0f} s",
-    )
+    aside = f"{worker.streams:,}", "aircraft"
+    rows = headway(worker, worker.done, worker.records, "records", width=72, aside=aside)
+    if not errors:
+        return rows
     table = Table(show_header=True, show_edge=False, pad_edge=False, box=None, title_justify="left")
     table.add_column("mean absolute error so far", min_width=32)
     table.add_column("minutes", justify="right")
@@ -82,14 +73,8 @@ def progress(worker: Worker, errors: dict[str, float]) -> RenderableType:
         bar = "" if not np.isfinite(error) else "█" * max(1, round(30 * error / worst))
         style = "bold red" if i == 0 else ""
         table.add_row(name, "-" if not np.isfinite(error) else f"{error:.2f}", Text(bar, style or "dim"), style=style)
-    served = "" if worker.port is None else f"metrics   http://127.0.0.1:{worker.port}/metrics"
-    rows = Table.grid()
-    rows.add_row(Text(served, style="cyan"))
-    rows.add_row(ProgressBar(total=worker.records, completed=worker.done, width=72))
-    rows.add_row(line)
-    if errors:
-        rows.add_row(Text())
-        rows.add_row(table)
+    rows.add_row(Text())
+    rows.add_row(table)
     return rows
 
 

@@ -1,4 +1,7 @@
-"""A worker watched by somebody at a terminal: the display until it ends, Ctrl-C and SIGTERM, the metrics' port."""
+"""A worker watched by somebody at a terminal: the display until it ends, Ctrl-C and SIGTERM, the metrics' port.
+
+The display begins with how far the worker is; what else there is to see, each demo says.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from typing import Final
 
 from rich.console import Console, RenderableType
 from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
 from streamrnn.demo.worker import Worker
@@ -43,6 +48,27 @@ def watch(worker: Worker, console: Console, frame: Callable[[bool], RenderableTy
         worker.ended = worker.ended or time.perf_counter()
         live.update(frame(True), refresh=True)
     return interrupted
+
+
+def headway(
+    worker: Worker, done: int, total: int, unit: str, *, width: int, aside: tuple[str, str] | None = None
+) -> Table:
+    """How far a worker is that has begun: where its metrics are, a bar, how much of what, and how fast.
+
+    ``aside`` is one more number and what it counts. More rows may follow.
+    """
+    seconds = (worker.ended or time.perf_counter()) - worker.began if worker.began else 0.0
+    rate = done / seconds if seconds > 0.05 else 0.0
+    line = Text.assemble((f"{done:,}", "bold"), f" of {total:,} {unit}   ", (f"{rate:,.0f}", "bold"), f" {unit}/s   ")
+    if aside is not None:
+        line.append(aside[0], "bold").append(f" {aside[1]}   ")
+    line.append(f"{seconds:.0f} s")
+    served = "" if worker.port is None else f"metrics   http://127.0.0.1:{worker.port}/metrics"
+    rows = Table.grid()
+    rows.add_row(Text(served, style="cyan"))
+    rows.add_row(ProgressBar(total=total, completed=done, width=width))
+    rows.add_row(line)
+    return rows
 
 
 def free_port(port: int, console: Console) -> int:

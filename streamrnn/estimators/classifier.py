@@ -96,9 +96,7 @@ class RNNClassifier(LabelledEstimator, base.MiniBatchClassifier):
     def learn_one(self, x: Mapping[Any, Any], y: Label | None = None) -> None:
         """Advance the stream's state by x, then learn that its class is y; None: advance only."""
         with self._lock:
-            columns, row = self._columns.with_row(x)
-            key = columns.key(x)
-            self._teach(columns, x, key, row, self._index(y))
+            self._teach(self._columns.encoded(x), self._index(y))
 
     def learn_many(self, X: pd.DataFrame, y: pd.Series) -> None:
         """Learn from the rows in order; the same result as ``learn_one`` for each.

@@ -12,7 +12,7 @@ import copy
 import datetime
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -165,6 +165,11 @@ class Columns:
         columns = self.extended(x)
         return columns, columns.row(x)
 
+    def encoded(self, x: Mapping[Any, Any]) -> Encoded:
+        """x, its row and its key in the columns ``extended`` by it. Raises RecordError for what cannot be learned."""
+        columns = self.extended(x)
+        return Encoded(columns, x, columns.row(x), columns.key(x))
+
     def row(self, x: Mapping[Any, Any]) -> list[float]:
         """The columns of one event. Raises RecordError, naming the feature, for what is not a number."""
         if self._encoder is not None:
@@ -314,6 +319,15 @@ class Columns:
             raise RecordError("no_key", f"stream_key: the frame has no column {self.stream_key!r}")
         events = ({self.stream_key: value} for value in frame[self.stream_key].tolist())
         return in_rows(self.key, events, frame.index)
+
+
+class Encoded(NamedTuple):
+    """An event as the learner takes it, and the columns that are to be the estimator's once it is learned."""
+
+    columns: Columns
+    x: Mapping[Any, Any]
+    row: list[float]
+    key: bytes
 
 
 def in_rows(convert: Callable[[V], W], values: Iterable[V], index: pd.Index) -> list[W]:

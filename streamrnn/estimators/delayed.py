@@ -19,7 +19,7 @@ import numpy as np
 
 from streamrnn.errors import ConfigError, RecordError
 from streamrnn.estimators.awaited import Awaited, Found, Seen, mark_of
-from streamrnn.estimators.columns import Columns, Floats, is_name
+from streamrnn.estimators.columns import Encoded, Floats, is_name
 from streamrnn.estimators.event_key import EventKeyWatch
 from streamrnn.estimators.seeing import SeeingEstimator
 from streamrnn.estimators.watch import Verdict
@@ -91,14 +91,13 @@ class LabelledEstimator(SeeingEstimator):
                     f"{type(self).__name__}: delayed: False says that labels come with their events; leave it out to "
                     "observe events without theirs"
                 )
-            columns, row = self._columns.with_row(x)
-            key, name = columns.key(x), self._name_of(x)
+            event, name = self._columns.encoded(x), self._name_of(x)
             if self._awaited is None or self._awaited.mode is Seen.EVALUATED:
                 self._begin(Seen.OBSERVED)
             assert self._awaited is not None
-            if name is None or not self._knows(self._awaited, key, name):
+            if name is None or not self._knows(self._awaited, event.key, name):
                 self._names.see(x.get(self.event_key))
-                self._see(columns, x, key, row, name)
+                self._see(event, name)
 
     def end_sequence(self, key: Hashable | None = None) -> None:
         """End a stream's sequence: learn from what is left of it and go back to the zero state.
@@ -144,29 +143,20 @@ class LabelledEstimator(SeeingEstimator):
 
     # ---- lessons
 
-    def _teach(
-        self, columns: Columns, x: Mapping[Any, Any], key: bytes, row: list[float], y: float | Sequence[float]
-    ) -> None:
+    def _teach(self, event: Encoded, y: float | Sequence[float]) -> None:
         if (watch := self._watch) is not None:
             if watch.single is not None:  # as a rule it is the one that is learned now
                 watch.single, watch.checks = None, 0
             elif watch.asked and self._awaited is None:
-                self._weigh(watch, key, row)
+                self._weigh(watch, event.key, event.row)
         if self._awaited is None:
-            self._adopt_event(columns, x, row).step(key, EVENT, row, y)
+            self._adopt_event(event.columns, event.x, event.row).step(event.key, EVENT, event.row, y)
         else:
-            self._teach_event(self._awaited, columns, x, key, row, y)
+            self._teach_event(self._awaited, event, y)
 
-    def _teach_event(
-        self,
-        awaited: Awaited,
-        columns: Columns,
-        x: Mapping[Any, Any],
-        key: bytes,
-        row: list[float],
-        y: float | Sequence[float],
-    ) -> None:
+    def _teach_event(self, awaited: Awaited, event: Encoded, y: float | Sequence[float]) -> None:
         """A lesson where labels are delayed: that of an event that waits, or of one that is seen only now."""
+        columns, x, row, key = event
         name, known = self._name_of(x), _is_known(y)
         if name is None and awaited.mode is Seen.NAMED:
             raise RecordError("no_event", f"event_key: the event has no feature {self.event_key!r}, or it is None")
@@ -177,7 +167,7 @@ class LabelledEstimator(SeeingEstimator):
             return
         if name is not None and not known:
             if awaited.number(key, name) is None:
-                self._see(columns, x, key, row, name)
+                self._see(event, name)
             return
         found = self._take(awaited, key, row, name)
         if name is not None and self._names.label(x[self.event_key], found is not None):
@@ -186,13 +176,13 @@ class LabelledEstimator(SeeingEstimator):
             self._weigh(watch, key, row)
             found = self._take(awaited, key, row, name)
         if found is None and known:
-            self._see(columns, x, key, row, name)
+            self._see(event, name)
             found = self._take(awaited, key, row, name)
         elif found is None:
             awaited.pass_by(key)
             self._adopt_event(columns, x, row).step(key, EVENT, row, np.nan)
         if known and found is not None:
-            self._label(columns, key, row, y, found)
+            self._label(event, y, found)
 
     def _take(self, awaited: Awaited, key: bytes, row: list[float], name: str | None) -> Found | None:
         found = awaited.take(key, mark_of(row), name)
@@ -217,11 +207,11 @@ class LabelledEstimator(SeeingEstimator):
             "and Select from river.compose",
         )
 
-    def _label(self, columns: Columns, key: bytes, row: list[float], y: float | Sequence[float], found: Found) -> None:
-        learner = self._adopt(columns)
+    def _label(self, event: Encoded, y: float | Sequence[float], found: Found) -> None:
+        learner = self._adopt(event.columns)
         looks = self._has_ended and found.age < self.k2 - self.k1 and "ended" not in self._warned
         before = learner.counters()["late_labels"] if looks else 0
-        learner.step(key, LABEL, row, y, event=found.number)
+        learner.step(event.key, LABEL, event.row, y, event=found.number)
         if looks and learner.counters()["late_labels"] > before:
             self._warn(
                 "ended",
@@ -255,8 +245,7 @@ class LabelledEstimator(SeeingEstimator):
             if self._name_of(x) is None and self._awaited.mode is Seen.NAMED:
                 raise RecordError("no_event", f"event_key: a row has no value in column {self.event_key!r}")
         for i, x in enumerate(events):
-            columns, row = self._columns.with_row(x)
-            self._teach_event(self._awaited, columns, x, columns.key(x), row, targets(i, i + 1)[0])
+            self._teach_event(self._awaited, self._columns.encoded(x), targets(i, i + 1)[0])
 
     def _weigh_frame(self, frame: pd.DataFrame) -> None:
         """Before a frame is learned: whether frames are learned late. That is only told; no rows are kept."""
@@ -267,18 +256,11 @@ class LabelledEstimator(SeeingEstimator):
     # ---- seeing
 
     def _see_one(self, x: Mapping[Any, Any]) -> Floats | None:
-        columns, row = self._columns.with_row(x)
-        return self._see(columns, x, columns.key(x), row, self._name_of(x))
+        return self._see(self._columns.encoded(x), self._name_of(x))
 
-    def _see(
-        self,
-        columns: Columns,
-        x: Mapping[Any, Any],
-        key: bytes,
-        row: list[float],
-        name: str | None,
-    ) -> Floats | None:
+    def _see(self, event: Encoded, name: str | None) -> Floats | None:
         """An event whose label is to come goes through the network; returns its prediction, if it has one."""
+        columns, x, row, key = event
         awaited = self._awaited
         assert awaited is not None
         self._make_room(awaited, key)

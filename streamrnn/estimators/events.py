@@ -18,7 +18,7 @@ import numpy as np
 
 from streamrnn.errors import CheckpointError, ConfigError
 from streamrnn.estimators.base import RecurrentEstimator
-from streamrnn.estimators.columns import Columns, Floats, Missing, in_rows
+from streamrnn.estimators.columns import Columns, Encoded, Floats, Missing, in_rows
 from streamrnn.estimators.parameters import UNORDERED, checked, section
 from streamrnn.estimators.settings import require_possible
 from streamrnn.estimators.stream_key import StreamKeyWatch
@@ -140,18 +140,11 @@ class EventEstimator(RecurrentEstimator):
     def _learn(self, x: Mapping[Any, Any], y: float | Sequence[float]) -> None:
         """One event through the learner. An event that is refused changes nothing."""
         # Whatever may refuse the event comes before the learner, or the estimator's columns, change.
-        columns, row = self._columns.with_row(x)
-        self._teach(columns, x, columns.key(x), row, y)
+        self._teach(self._columns.encoded(x), y)
 
-    def _teach(
-        self,
-        columns: Columns,
-        x: Mapping[Any, Any],
-        key: bytes,
-        row: list[float],
-        y: float | Sequence[float],
-    ) -> None:
+    def _teach(self, event: Encoded, y: float | Sequence[float]) -> None:
         """``_learn`` for an event that was encoded."""
+        columns, x, row, key = event
         self._adopt_event(columns, x, row).step(key, EVENT, row, y)
 
     def _adopt_event(self, columns: Columns, x: Mapping[Any, Any], row: Sequence[float]) -> Learner:

@@ -302,6 +302,10 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise RuleError("model", "direction", "with carry a state goes on to what comes next: forward only")
         if sequence.chunks != self.has_end:
             raise RuleError("sequence", "chunks", "chunks go up to an end mark, so both or none")
+        if sequence.chunks and target.kind == "labels" and target.is_open:
+            raise RuleError(
+                "target", "classes", "labels of chunks wait for the end, with numbers of their own: list them"
+            )
         if sequence.stack > 1 and (self.symbols or target.kind == "labels"):
             found = "inputs are symbols" if self.symbols else "each frame has a label"
             raise RuleError("sequence", "stack", f"found {sequence.stack} where {found}; expected 1")

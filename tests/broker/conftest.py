@@ -1,15 +1,25 @@
-"""A topic on the real Kafka, and members of groups that read it."""
+"""A topic on an embedded log; one on the real Kafka, and members of groups that read it."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from streamrnn.broker.embedded_log import EmbeddedLog
 from streamrnn.broker.kafka_admin import KafkaAdministration
 from streamrnn.broker.kafka_client import KafkaBroker
 from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> EmbeddedLog:
+    """Embedded, with the topic ``t``."""
+    log = EmbeddedLog(tmp_path)
+    log.create_topic("t")
+    return log
 
 
 @pytest.fixture

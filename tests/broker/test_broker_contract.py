@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,9 +28,7 @@ from streamrnn.broker.protocol import (
     check_topics,
 )
 from streamrnn.errors import BrokerError, UndeliveredError
-
-DEADLINE_S = 30.0
-
+from tests.support.kafka_members import DEADLINE_S, until
 
 HEADERS = [("schema", b"\x00\x00\x07"), ("schema", b""), ("trace", b"\xff\xfe"), ("", b"unnamed")]
 
@@ -141,16 +139,6 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
         made = KafkaWorld(request.getfixturevalue("kafka_bootstrap"))
     yield made
     made.close()
-
-
-def until(what: str, condition: Callable[[], Any]) -> Any:
-    """Return the condition's first true value; fails at the deadline naming what was awaited."""
-    deadline = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-    return pytest.fail(f"no {what} within {DEADLINE_S:.0f} s")
 
 
 def joined(broker: Broker, topic: str) -> list[TopicPartition]:

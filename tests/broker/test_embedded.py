@@ -14,22 +14,9 @@ from streamrnn.broker.embedded import EmbeddedBroker
 from streamrnn.broker.embedded_log import EmbeddedLog
 from streamrnn.broker.protocol import Assigned, Commit, Lost, Revoked, TopicPartition
 from streamrnn.errors import BrokerError, RebalanceError
-from tests.support.rebalancing import RebalancingBroker, append_gap
+from tests.support.rebalancing import RebalancingBroker, append_gap, fill
 
 TP = TopicPartition("t", 0)
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> EmbeddedLog:
-    log = EmbeddedLog(tmp_path)
-    log.create_topic("t")
-    return log
-
-
-def fill(log: EmbeddedLog, count: int) -> None:
-    for i in range(count):
-        log.append("t", b"k", str(i).encode(), timestamp_ms=i)
-    log.flush()
 
 
 def test_gaps_move_the_position_and_are_never_returned(log: EmbeddedLog) -> None:

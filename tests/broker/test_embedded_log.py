@@ -20,22 +20,9 @@ from streamrnn.broker.embedded_log import SPILL_RECORDS, EmbeddedLog, partition_
 from streamrnn.broker.partition_file import READ_BYTES
 from streamrnn.broker.protocol import Commit, TopicPartition
 from streamrnn.errors import BrokerError, ConfigError
-from tests.support.rebalancing import append_gap, delete_before
+from tests.support.rebalancing import append_gap, delete_before, fill
 
 TP = TopicPartition("t", 0)
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> EmbeddedLog:
-    log = EmbeddedLog(tmp_path)
-    log.create_topic("t")
-    return log
-
-
-def fill(log: EmbeddedLog, count: int) -> None:
-    for i in range(count):
-        log.append("t", b"k", str(i).encode(), timestamp_ms=i)
-    log.flush()
 
 
 def offsets(log: EmbeddedLog, start: int | None = None) -> list[int]:

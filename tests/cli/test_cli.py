@@ -22,6 +22,7 @@ from streamrnn.broker.embedded_log import EmbeddedLog
 from streamrnn.cli import app
 from streamrnn.job.job_file import load
 from tests.support import impatient
+from tests.support.jobs import small
 from tests.support.learners import carried_state
 
 COMMANDS = ("demo", "feed", "init", "validate", "topics", "evaluate", "run", "inspect", "export", "schema", "warmup")
@@ -43,23 +44,7 @@ def job(tmp_path):
 
 def write_job(tmp_path):
     path = tmp_path / "job.yaml"
-    path.write_text(
-        yaml.safe_dump(
-            {
-                "job": "small",
-                "embedded": {"directory": str(tmp_path / "log")},
-                "input": {"topic": "in"},
-                "features": [{"field": "a", "encoder": "numeric"}],
-                "target": {"fields": ["y"]},
-                "model": {"hidden_size": 4},
-                "learning": {"k1": 1, "k2": 3},
-                "streams": {"max_streams": 10},
-                "output": {"topic": "out", "dead_letter_topic": "dead"},
-                "checkpoint": {"directory": str(tmp_path / "checkpoints")},
-                "http": None,
-            }
-        )
-    )
+    path.write_text(yaml.safe_dump({**small(tmp_path), "http": None}))
     return path
 
 

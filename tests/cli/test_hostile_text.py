@@ -17,6 +17,7 @@ from streamrnn.learner.paths import path_text
 from streamrnn.storage.fingerprints import canonical_sha256
 from streamrnn.storage.snapshot import take_snapshot
 from tests.support.checkpoints import progress, resign
+from tests.support.jobs import small
 
 HOSTILE = {
     "markup": "a[/b][red]:smile:[link=http://x]",
@@ -46,24 +47,12 @@ def harmless(result: Result, most: int = 60_000) -> str:
 
 
 def job(directory: Path, **changes: Any) -> Path:
-    sections = {
-        "job": "small",
-        "embedded": {"directory": str(directory / "log")},
-        "input": {"topic": "in"},
-        "features": [{"field": "a", "encoder": "numeric"}],
-        "target": {"fields": ["y"]},
-        "model": {"hidden_size": 4},
-        "learning": {"k1": 1, "k2": 3},
-        "streams": {"max_streams": 10},
-        "output": {"topic": "out", "dead_letter_topic": "dead"},
-        "checkpoint": {"directory": str(directory / "checkpoints")},
-        "http": None,
-    }
+    sections: dict[str, Any] = {**small(directory), "http": None}
     for name, value in changes.items():
         at = sections
         *sectioned, last = name.split("__")
         for section in sectioned:
-            at = at[section]  # type: ignore[assignment]
+            at = at[section]
         at[last] = value
     path = directory / "job.yaml"
     path.write_text(json.dumps(sections))  # which is YAML as well, with all escapes

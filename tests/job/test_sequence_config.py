@@ -69,6 +69,10 @@ LABEL = TARGETS["label"]
             {"frames": "columns: [a], normalise: sequence", "source": "end_field: last"},
             "input.sequence.normalise: what is said so far cannot know the whole sequence",
         ),
+        (
+            {"target": "{fields: [y], kind: labels, classes: {open: true}}", "source": "end_field: last"},
+            "target.classes: labels of chunks wait for the end, with numbers of their own: list them",
+        ),
         ({"more": "inputs: {dt: true}"}, "inputs.dt: found true beside input.sequence; a sequence is read at once"),
         ({"more": "inputs: {previous_target: true}"}, "inputs.previous_target: found true beside input.sequence"),
         ({"frames": "columns: [a], carry: true", "model": "{direction: both}"}, "model.direction: with carry a state"),

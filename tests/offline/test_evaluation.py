@@ -15,26 +15,14 @@ from streamrnn.errors import ConfigError
 from streamrnn.job.job_file import parse
 from streamrnn.offline.data_file import Fields, parsed, read_rows, records
 from streamrnn.offline.evaluation import evaluate
-from tests.support.jobs import text_job
+from tests.support.jobs import small, text_job
 
 N = 400
 
 
 def job(**sections):
     """A small job over fields a, b and y, keyed by the record key."""
-    document = {
-        "job": "small",
-        "embedded": {"directory": "log"},
-        "input": {"topic": "in"},
-        "features": [{"field": "a", "encoder": "numeric"}],
-        "target": {"fields": ["y"]},
-        "model": {"hidden_size": 4},
-        "learning": {"k1": 1, "k2": 3},
-        "streams": {"max_streams": 10},
-        "output": {"topic": "out", "dead_letter_topic": "dead"},
-        "checkpoint": {"directory": "checkpoints"},
-    }
-    return parse(json.dumps(document | sections), env={})
+    return parse(json.dumps(small() | sections), env={})
 
 
 def rows(n=N, seed=1):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -36,6 +35,7 @@ from tests.support.golden import (
     run_spec,
     tensors,
 )
+from tests.support.slopes import slope
 
 DAY_MS = 86_400_000
 
@@ -97,20 +97,6 @@ def test_oracle_runs_reproduce_pytorch(name: str) -> None:
 
 
 # ---- central differences
-
-
-def slope(f: Callable[[], float], array: np.ndarray, step: float = 1e-5) -> np.ndarray:
-    """Central differences of ``f()`` by every element of ``array``, which ``f`` reads."""
-    out = np.zeros_like(array)
-    for index in np.ndindex(array.shape):
-        kept = array[index]
-        array[index] = kept + step
-        above = f()
-        array[index] = kept - step
-        below = f()
-        array[index] = kept
-        out[index] = (above - below) / (2 * step)
-    return out
 
 
 LOSSES = ("squared", "absolute", "huber", "quantile", "softmax", "logistic")

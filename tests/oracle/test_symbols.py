@@ -25,7 +25,7 @@ from tests.oracle.network import (
 )
 from tests.oracle.streams import LABEL, Record
 from tests.oracle.symbols import NaiveVocabulary, Surprise, rank
-from tests.oracle.test_oracle import slope
+from tests.support.slopes import slope
 
 OPEN = Symbols(open=True, max=3)
 NAN = float("nan")

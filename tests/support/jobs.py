@@ -33,6 +33,22 @@ def yaml(**changes: str | None) -> str:
     return "\n".join(text for text in sections.values() if text is not None)
 
 
+def small(directory: Path = Path()) -> dict[str, Any]:
+    """The sections of a small job over an embedded log, all of it in this directory."""
+    return {
+        "job": "small",
+        "embedded": {"directory": str(directory / "log")},
+        "input": {"topic": "in"},
+        "features": [{"field": "a", "encoder": "numeric"}],
+        "target": {"fields": ["y"]},
+        "model": {"hidden_size": 4},
+        "learning": {"k1": 1, "k2": 3},
+        "streams": {"max_streams": 10},
+        "output": {"topic": "out", "dead_letter_topic": "dead"},
+        "checkpoint": {"directory": str(directory / "checkpoints")},
+    }
+
+
 def job(
     *,
     features: str = FEATURES,

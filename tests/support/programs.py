@@ -9,7 +9,7 @@ import shutil
 
 import pytest
 
-PACKAGES = {"prometheus": "prometheus", "promtool": "prometheus", "chromium": "chromium"}
+PACKAGES = {"prometheus": "prometheus", "promtool": "prometheus", "chromium": "chromium", "espeak-ng": "espeak-ng"}
 """Programs, each with the package of Debian that has it; .ci/run installs these packages."""
 
 

@@ -1,4 +1,7 @@
-"""What a real log and a real group do to a reader, on the embedded one: gaps, retention, partitions that move."""
+"""What a real log and a real group do to a reader, on the embedded one: gaps, retention, partitions that move.
+
+And records to begin with.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,13 @@ from streamrnn.broker.embedded import EmbeddedBroker
 from streamrnn.broker.embedded_log import EmbeddedLog
 from streamrnn.broker.protocol import Commit, Lost, Membership, Polled, Revoked, TopicPartition
 from streamrnn.errors import RebalanceError
+
+
+def fill(log: EmbeddedLog, count: int) -> None:
+    """So many records, numbered, in the topic ``t``."""
+    for i in range(count):
+        log.append("t", b"k", str(i).encode(), timestamp_ms=i)
+    log.flush()
 
 
 def append_gap(log: EmbeddedLog, topic: str, partition: int, count: int = 1) -> None:

@@ -17,6 +17,7 @@ edit_distance how far a sequence of symbols is from the true one
 inputs        frames become the network's inputs
 scoring       what a prediction turns out to be worth
 averaging     weights that predictions are made with
+carrying      what goes on from one record of a stream to the next
 learning      the loss of a sequence, its gradient, the optimiser's step
 walk          goes through a block of sequences in order
 handle        the one function that Python calls

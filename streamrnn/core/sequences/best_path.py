@@ -21,8 +21,8 @@ def decode(logits: T2, n: int, newest: int, n_said: int, said: I1, said_value: F
     """Add what logits (T, O), of which the first n are in use, say to the n_said symbols that are said already.
 
     said (room,) are numbers of classes, said_value (room,) their probabilities; symbols beyond that room are dropped.
-    ``newest`` is the output of the step before the first, ``BLANK`` where there is none. Returns how many symbols are
-    said now, and the newest output.
+    ``newest`` is the output of the step before the first, ``BLANK`` where there is none or it was dropped.
+    Returns how many symbols are said now, and the newest output.
     """
     for t in range(logits.shape[0]):
         n_said, newest = step(logits[t, :n], newest, n_said, said, said_value)
@@ -33,12 +33,15 @@ def decode(logits: T2, n: int, newest: int, n_said: int, said: I1, said_value: F
 def step(logits: T1, newest: int, n_said: int, said: I1, said_value: F1) -> tuple[int, int]:
     """As ``decode``, for the logits (n,) of one step, all of them in use."""
     output = best_output(logits)
-    if output != newest and output != BLANK and n_said < said.shape[0]:
+    if output == BLANK:
+        return n_said, output
+    if output != newest:
+        if n_said == said.shape[0]:
+            return n_said, BLANK  # so that the rest of its run is taken for neither the last symbol's nor a new one's
         said[n_said] = output - 1
         said_value[n_said] = 0.0
         n_said += 1
-    if output != BLANK and n_said > 0 and said[n_said - 1] == output - 1:
-        said_value[n_said - 1] = max(said_value[n_said - 1], probability_of(logits, output))
+    said_value[n_said - 1] = max(said_value[n_said - 1], probability_of(logits, output))
     return n_said, output
 
 

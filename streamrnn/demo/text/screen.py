@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-import time
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import Final
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.padding import Padding
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -26,6 +24,7 @@ from streamrnn.demo.text.account import MODEL, NEWEST, Curve, Result
 from streamrnn.demo.text.plot import shortened
 from streamrnn.demo.text.source import Source
 from streamrnn.demo.text.writing import MILESTONES, TEMPERATURE, Sample, shown
+from streamrnn.demo.watching import headway
 from streamrnn.demo.worker import Worker
 
 WIDTH: Final = 74
@@ -55,20 +54,7 @@ def progress(
     """One frame of the display while the worker runs."""
     if worker.loop is None:
         return Text("starting the worker")
-    now = worker.ended or time.perf_counter()
-    seconds = now - worker.began if worker.began else 0.0
-    rate = curve.read / seconds if seconds > 0.05 else 0.0
-    line = Text.assemble(
-        (f"{curve.read:,}", "bold"),
-        f" of {len(source.data):,} bytes   ",
-        (f"{rate:,.0f}", "bold"),
-        f" bytes/s   {seconds:.0f} s",
-    )
-    served = "" if worker.port is None else f"metrics   http://127.0.0.1:{worker.port}/metrics"
-    rows = Table.grid()
-    rows.add_row(Text(served, style="cyan"))
-    rows.add_row(ProgressBar(total=len(source.data), completed=curve.read, width=WIDTH))
-    rows.add_row(line)
+    rows = headway(worker, curve.read, len(source.data), "bytes", width=WIDTH)
     rows.add_row(Text())
     rows.add_row(_bits_so_far(curve, figures))
     if sample is not None:

@@ -68,7 +68,8 @@ class Rows:
         block, n, spec = records.block, len(records.slot), self._spec
         frames, answers = _frames_of(block), self._answers(records)
         if block.labels is not None and self._classes is not None:
-            write_classes(block.labels, records.kind, bring_classes(spec), self._classes, block.y)
+            labels = [label if told else None for label, told in zip(block.labels, self._tell(records), strict=True)]
+            write_classes(labels, records.kind, bring_classes(spec), self._classes, block.y)
         first_said = np.concatenate([np.zeros(1, np.int64), np.cumsum(self._most_said(records))])
         of_frames = np.repeat(records.kind, np.diff(frames.bounds))
         return SequenceRecords(
@@ -108,12 +109,29 @@ class Rows:
         if answers is None:
             n = len(records.slot)
             return Answers(np.zeros(n + 1, np.int64), np.zeros(0), np.zeros(n, np.bool_))
-        if answers.labels is not None and self._classes is not None:
-            kinds = np.repeat(records.kind, np.diff(answers.bounds))
-            value = np.full((len(answers.labels), 1), np.nan)
-            write_classes(answers.labels, kinds, bring_classes(self._spec), self._classes, value)
-            answers.value[:] = value[:, 0]  # as ``y`` is written, for whoever scores
-        return answers
+        if answers.labels is None or self._classes is None:
+            return answers
+        known = answers.known & self._tell(records) & (records.kind == EVENT)
+        value = np.full(len(answers.labels), np.nan)
+        for i in np.flatnonzero(known).tolist():
+            start, end = answers.bounds[i : i + 2].tolist()
+            if self._spec.target.kind == "labels":
+                end = min(end, start + self._sequence.max_steps)  # no step is behind them
+            elif None in answers.labels[start:end]:
+                known[i] = False
+                continue
+            for at in range(start, end):
+                if (label := answers.labels[at]) is not None:
+                    value[at] = self._classes.assign(label)
+        answers.value[:] = value  # as ``y`` is written, for whoever scores
+        return Answers(answers.bounds, value, known)
+
+    def _tell(self, records: Placed) -> npt.NDArray[np.bool_]:
+        """Of which records the answer is looked at: of chunks the last one's alone.
+
+        Classes of an open set are given their numbers then, and are in use from then on.
+        """
+        return records.block.end if self._sequence.chunks else np.ones(len(records.slot), np.bool_)
 
     def predictions(self, rows: SequenceRecords) -> Predictions:
         """What came out."""

@@ -62,7 +62,12 @@ def test_chunks_say_together_what_the_whole_says(cuts: tuple[int, ...]) -> None:
     assert decoded(logits, cuts) == (symbols, value)
 
 
-def test_what_has_no_room_is_dropped() -> None:
-    logits = logits_of([1, 2, 3, 3, 1])
+@pytest.mark.parametrize("cuts", [(), (1,), (5,), tuple(range(9))])
+def test_what_has_no_room_is_dropped(cuts: tuple[int, ...]) -> None:
+    """Symbols, and probabilities, even of a later run of the very symbol that was the last to find room."""
+    logits = np.random.default_rng(1).normal(0, 0.2, (9, 4))
+    logits[range(9), [1, 1, 1, 3, 1, 3, 1, 3, 3]] = [1, 2, 1, 1, 1, 1, 2, 3, 4]
     symbols, value = decoded(logits)
-    assert decoded(logits, room=2) == (symbols[:2], value[:2])
+    assert len(symbols) == 6
+    for room in (1, 2, 4):
+        assert decoded(logits, cuts, room=room) == (symbols[:room], value[:room])

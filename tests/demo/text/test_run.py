@@ -5,11 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +24,7 @@ from streamrnn.errors import ConfigError
 from streamrnn.estimators.language_model import RNNLanguageModel
 from streamrnn.job.job import Job
 from streamrnn.job.job_file import load
+from tests.support.interrupted import interrupted_demo
 
 SENTENCE = "the state of a stream is carried on and learned from a moment later \N{EN DASH} byte by byte\n"
 WORDS = SENTENCE.split(" ")
@@ -185,21 +181,9 @@ def test_time_that_is_up_ends_it_with_an_account_of_what_was_done(tmp_path: Path
 @pytest.mark.slow
 def test_ctrl_c_ends_it_cleanly_with_an_account_in_plain_text_of_what_was_done(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(text(500_000))
-    command = [sys.executable, "-m", "streamrnn", "demo", "text", str(tmp_path / "file")]
-    process = subprocess.Popen(
-        [*command, "--directory", str(tmp_path / "demo"), "--port", "0"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "NO_COLOR": "1"},
-        # A suite that runs in the background of a shell ignores Ctrl-C, and its children would too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
     output = tmp_path / "demo" / "log" / "topics" / "surprises" / "0.jsonl"
-    deadline = time.monotonic() + 300
-    while process.poll() is None and time.monotonic() < deadline and not (output.is_file() and output.stat().st_size):
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=120)
-    assert process.returncode == 130, stderr
-    assert "Traceback" not in stderr
+    arguments = ("text", str(tmp_path / "file"), "--directory", str(tmp_path / "demo"), "--port", "0")
+    stdout, _ = interrupted_demo(*arguments, predicted=output, NO_COLOR="1")
     assert "bytes/s through the daemon" in stdout.replace("\n", " ")
     assert "interrupted; " in stdout
     assert "\x1b" not in stdout
