@@ -124,7 +124,7 @@ def memory(directory: MemoryDirectoryOption = Path("streamrnn-demo-memory")) -> 
 
 @command(OTHERS, demos)
 def pronounce(
-    words: PronounceWordsOption = 40_000,
+    words: PronounceWordsOption = None,
     quick: PronounceQuickOption = False,
     directory: PronounceDirectoryOption = Path("streamrnn-demo-pronounce"),
     plot: PronouncePlotOption = None,
@@ -139,7 +139,7 @@ def pronounce(
     """
     from streamrnn.demo.pronounce.run import QUICK, Options, run_pronounce_demo
 
-    options = Options(directory=directory, words=min(words, QUICK) if quick else words, plot=plot)
+    options = Options(directory=directory, words=min(words or QUICK, QUICK) if quick else words, plot=plot)
     result = run_pronounce_demo(options, stdout())
     status = INTERRUPTED if result is None else result.status
     if status:

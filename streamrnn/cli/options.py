@@ -111,7 +111,9 @@ TextPlotOption = Annotated[
 MemoryDirectoryOption = Annotated[
     Path, typer.Option(help="The picture goes here; that of an earlier demo in it is replaced.")
 ]
-PronounceWordsOption = Annotated[int, typer.Option(min=1, metavar="N", help="Words to read, each once.")]
+PronounceWordsOption = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Words to read, each once; default: all there are.")
+]
 PronounceQuickOption = Annotated[bool, typer.Option("--quick", help="Read 3,000 words, which takes a few seconds.")]
 PronounceDirectoryOption = Annotated[
     Path, typer.Option(help="The plot goes here; that of an earlier demo in it is replaced.")

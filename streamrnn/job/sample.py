@@ -12,6 +12,7 @@ from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from streamrnn.broker.protocol import Record
 from streamrnn.job.codec.names import names_in, told
@@ -27,7 +28,7 @@ OFTEN = 0.02
 """The share of records from which on a missing number is worth a question."""
 
 
-_NEEDED = {"feature", "target", "text", "stream_key", "timestamp"}
+_NEEDED = {"feature", "target", "text", "frames", "stream_key", "timestamp"}
 
 
 class Share(NamedTuple):
@@ -82,11 +83,21 @@ class Sample:
         wanted = NAMED - len(self._values)
         self._values += islice((record.value for record in records if record.value is not None), max(0, wanted))
         # What targets were left out stand for is no value that came, but it is what is learned.
-        at = np.hstack([block.x, block.y])[(block.kind == EVENT) | (block.kind == LABEL)]
-        if len(at):
-            self._low = np.fmin(self._low, np.fmin.reduce(at, axis=0))
-            self._high = np.fmax(self._high, np.fmax.reduce(at, axis=0))
-            self._zeros += np.count_nonzero(at == 0.0, axis=0)
+        counted = (block.kind == EVENT) | (block.kind == LABEL)
+        n_features = len(self._low) - block.y.shape[1]
+        if block.frames is None:
+            self._look(block.x[counted], slice(0, n_features))
+        else:  # all frames of all sequences
+            self._look(block.frames.x, slice(0, n_features))
+        values = block.y[counted] if block.answers is None else block.answers.value[:, np.newaxis]
+        self._look(values, slice(n_features, None))
+
+    def _look(self, values: npt.NDArray[np.float64], columns: slice) -> None:
+        """Note values of some columns."""
+        if len(values):
+            self._low[columns] = np.fmin(self._low[columns], np.fmin.reduce(values, axis=0))
+            self._high[columns] = np.fmax(self._high[columns], np.fmax.reduce(values, axis=0))
+            self._zeros[columns] += np.count_nonzero(values == 0.0, axis=0)
 
     @property
     def used(self) -> int:

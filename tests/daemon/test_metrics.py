@@ -44,6 +44,9 @@ COUNTED = {
     "imputed_inputs": 5,
     "outlying_targets": 15,
     "sequences_ended": 6,
+    "frames": 21,
+    "frames_dropped": 22,
+    "unlearned_sequences_too_long": 23,
     "evictions_ttl": 8,
     "evictions_capacity": 9,
     "evictions_tombstone": 18,
@@ -209,6 +212,8 @@ EXPECTED = {
     "streamrnn_surprise_sum": 64,
     "streamrnn_surprise_count": 30,
     "streamrnn_text_units_total": 30,
+    "streamrnn_frames_total": 21,
+    "streamrnn_frames_dropped_total": 22,
     "streamrnn_label_delay_seconds_sum": 120,
     "streamrnn_label_delay_seconds_count": 4,
     "streamrnn_prediction_latency_seconds_sum": 0.1,
@@ -249,6 +254,8 @@ def test_each_report_shows_as_exactly_its_sample(metrics: Metrics) -> None:
     assert sample(metrics, "streamrnn_field_missing_total", **LABELS, field="a.b") == 1
     assert sample(metrics, "streamrnn_windows_dropped_total", **LABELS, cause="loss") == 1
     assert sample(metrics, "streamrnn_windows_dropped_total", **LABELS, cause="gradient") == 14
+    assert sample(metrics, "streamrnn_unlearned_sequences_total", **LABELS, cause="too_long") == 23
+    assert sample(metrics, "streamrnn_unlearned_sequences_total", **LABELS, cause="impossible") == 0
     assert sample(metrics, "streamrnn_phase_duration_seconds_sum", phase="poll") == 0.5
     assert sample(metrics, "streamrnn_phase_duration_seconds_sum", phase="send") == 0
     assert sample(metrics, "streamrnn_poll_size_records_sum") == 100

@@ -9,6 +9,7 @@ from streamrnn.job.codec.records import RecordCodec
 from streamrnn.job.config import Config
 from streamrnn.job.sample import Sample, examine
 from tests.support.jobs import job, record
+from tests.support.sequence_jobs import sequence_job
 
 XZ = "[{field: x, encoder: numeric}, {field: z, encoder: numeric}]"
 
@@ -90,3 +91,17 @@ def test_examining_decodes_records_wherever_they_come_from(monkeypatch: pytest.M
     found = examine(job(features=XZ), (record({"x": i, "y": 1}) for i in range(8)))
     assert found.records == 8
     assert shares(found) == {"x": 0, "z": 1, "y": 0}
+
+
+def test_of_sequences_all_frames_are_looked_at() -> None:
+    config = sequence_job(frames="columns: [a, b, c]")
+    sample = examine(
+        config, [record({"frames": [[1, 5, None], [2, 5, 3]], "y": "low"}), record({"frames": [[1, 5, 4]]})]
+    )
+    assert sample.remarks() == [
+        "feature 'b' has the same value in every record, which teaches nothing",
+    ]
+    assert [share.field.path for share in sample.shares() if share.missing] == ["y"]
+    assert (
+        examine(config, [record({"frame": [[1, 2, 3]]})]).remarks()[0].startswith("frames 'frames' came in none of 1")
+    )

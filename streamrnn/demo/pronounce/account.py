@@ -104,7 +104,7 @@ class Result:
     """What came of a run. ``looked`` is (sounds, letters): where it looked for each sound of ``shown``."""
 
     status: int
-    of: int
+    of: int  # words that were to be read
     tally: Tally
     newest: list[Attempt]
     shown: Attempt

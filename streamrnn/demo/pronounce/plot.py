@@ -56,5 +56,4 @@ def _draw_attention(axes: Any, result: Result) -> None:
     axes.tick_params(length=0)
     axes.set_xlabel("letters")
     axes.set_ylabel("sounds, as it says them")
-    title = f"Where it looks in a word it never learned: '{shown.word.spelling}'"
-    axes.set_title(title, loc="left", fontsize=10, color="#444444")
+    axes.set_title("Where it looks in a word it never learned", loc="left", fontsize=10, color="#444444")

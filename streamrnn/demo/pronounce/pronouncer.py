@@ -31,7 +31,7 @@ SPEC: Final = LearnerSpec(
     sequence=SequenceSpec(max_steps=64),
     inputs=InputSpec(dt=False, previous_target=False),
     model=ModelSpec(cell="lstm", hidden_size=64, direction="both", readout="softmax"),
-    learning=LearningSpec(lr=4e-3, schedule="inverse_sqrt", schedule_updates=2_000, average=0.999),
+    learning=LearningSpec(lr=4e-3, schedule="inverse_sqrt", schedule_updates=2_000, clip_norm=1.0, average=0.9995),
 )
 
 

@@ -40,10 +40,10 @@ TOLD_EVERY: Final = 2_000
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the command line says. ``words``: how many are read."""
+    """What the command line says. ``words``: how many are read; None: all there are."""
 
     directory: Path
-    words: int = 40_000
+    words: int | None = None
     plot: Path | None = None
 
 

