@@ -74,10 +74,10 @@ class SequenceEstimator(LearnerEstimator[SequenceLearner]):
     chunks: bool = False
     carry: bool = False
     optimizer: str = "adam"
-    lr: float = 3e-3
+    lr: float = 1.5e-2
     schedule: str = "inverse_sqrt"
-    schedule_updates: int = 1_000
-    average: float | None = None
+    schedule_updates: int = 100
+    average: float | None = 0.99
     scale: bool = True
     features: Sequence[Hashable | FeatureSpec] | None = None
     hash_key: str = KNOWN_KEY
