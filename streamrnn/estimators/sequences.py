@@ -216,9 +216,12 @@ class SequenceEstimator(LearnerEstimator[SequenceLearner]):
 
     def _process(self, sequences: Sequence[Given], *, end: bool = True) -> Predictions:
         """Through the learner: what was said of each before it was learned."""
-        self._columns = sequences[-1].columns
+        same, self._columns = sequences[-1].columns is self._columns, sequences[-1].columns
         told = self._told([each.answer for each in sequences])
-        learner = self._make()
+        learner = self._learner
+        # To look whether the specification is another one costs as much as a short sequence.
+        if learner is None or not same or len(list(self._classes())) > learner.spec.n_classes:
+            learner = self._make()
         try:
             return learner.process(self._block(sequences, told, end=end))
         except BaseException:
