@@ -134,15 +134,16 @@ class NaiveSequenceLearner(NaiveLearner):
         return Session(zero, [[] for _ in range(self.spec.n_targets)], first=zero)
 
     def numbered(self, record: Record) -> Record:
-        """Symbols of all frames and classes of the answer get their numbers."""
+        """Symbols of all frames get their numbers, and classes of an answer that is looked at."""
         assert isinstance(record, Whole)
         frames = [super(NaiveSequenceLearner, self).numbered(replace(frame, label=None)) for frame in record.frames]
-        answer = record.answer
+        answer, y, told = record.answer, record.y, self.completes(record)
         if self.classes and record.answer_labels is not None:
-            answer = [np.nan if x is None else float(self.classes.take(x)) for x in record.answer_labels]
-        y = record.y
+            labels = record.answer_labels[: self.frames.max_steps] if self.kind == "labels" else record.answer_labels
+            told = told and (self.kind == "labels" or None not in labels)
+            answer = [self.classes.take(x) if told and x is not None else np.nan for x in labels]
         if self.classes and record.label is not None:
-            y = [float(self.classes.take(record.label))]
+            y = [float(self.classes.take(record.label)) if told else np.nan]
         return replace(record, frames=frames, answer=answer, y=y)
 
     def asked(self, record: Whole) -> Whole:

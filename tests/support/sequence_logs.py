@@ -62,7 +62,7 @@ def spec_of(choose: Choose, kind: str | None = None, dtype: str = "float64", chu
     readout, loss = choose(LOSSES[kind])
     both = choose((False, True))
     chunks = choose((False, False, True)) if chunks is None else chunks
-    classes = classes_of(choose, readout)
+    classes = classes_of(choose, readout, may_be_open=not (chunks and kind == "labels"))
     symbols = tuple(
         choose((Symbols(values=("p", "q", "r")), Symbols(open=True, max=2), Symbols(open=True, max=len(LETTERS))))
         for _ in range(choose((0, 0, 1, 2)))
@@ -115,12 +115,13 @@ def spec_of(choose: Choose, kind: str | None = None, dtype: str = "float64", chu
     )
 
 
-def classes_of(choose: Choose, readout: str) -> tuple[str, ...] | Symbols | None:
+def classes_of(choose: Choose, readout: str, may_be_open: bool) -> tuple[str, ...] | Symbols | None:
     if readout == "linear":
         return None
     if readout == "logistic":
         return ("p", "q")
-    return choose((("p", "q"), ("p", "q", "r"), Symbols(open=True, max=2), Symbols(open=True, max=len(LETTERS))))
+    opened = (Symbols(open=True, max=2), Symbols(open=True, max=len(LETTERS))) if may_be_open else ()
+    return choose((("p", "q"), ("p", "q", "r"), *opened))
 
 
 def learning_of(choose: Choose) -> LearningSpec:

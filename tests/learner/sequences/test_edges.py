@@ -123,8 +123,7 @@ def test_a_sequence_of_nans_is_predicted_as_one_of_means_and_learned_with_finite
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("direction", ["forward", "both"])
-@pytest.mark.parametrize("kind", ["label", "labels"])
+@pytest.mark.parametrize(("kind", "direction"), [("label", "forward"), ("labels", "both")])
 def test_ten_thousand_frames_are_learned_as_the_naive_learner_does(kind: str, direction: str) -> None:
     spec = spec_for(kind, sequence={"max_steps": 10_000}, model={"direction": direction, "hidden_size": 2}, lr=0.01)
     both, frames = Comparison(spec, 1e-9), [some(10_000), some(7)]
@@ -136,7 +135,7 @@ def test_ten_thousand_frames_are_learned_as_the_naive_learner_does(kind: str, di
 
 @pytest.mark.slow
 def test_a_transcript_of_ten_thousand_frames_is_learned_without_overflow() -> None:
-    spec = spec_for("transcript", target={"max_symbols": 500}, sequence={"max_steps": 10_000}, clip_norm=1.0)
+    spec = spec_for("transcript", target={"max_symbols": 500}, sequence={"max_steps": 10_000}, optimizer="sgd", lr=0.01)
     learner = SequenceLearner(spec, 1)
     answer = np.random.default_rng(1).integers(0, 3, 500).astype(float).tolist()
     losses = [float(learner.process(block_of([some(10_000)], [answer])).loss[0]) for _ in range(3)]
