@@ -17,11 +17,12 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
@@ -31,7 +32,7 @@ from streamrnn.demo.speech.features import HOP_S, Floats, mfcc
 from streamrnn.demo.speech.recogniser import STACK, Recogniser, new_spec
 from streamrnn.demo.speech.run import ahead
 from streamrnn.demo.speech.sound import RATE, Studio
-from streamrnn.demo.speech.voices import GROUPS, KNOWN, Utterance, choose, utterance
+from streamrnn.demo.speech.voices import GROUPS, KNOWN, Utterance, Voice, choose, utterance
 from streamrnn.learner.spec import LearnerSpec
 
 STEP_MS: Final = round(1000 * HOP_S * STACK)
@@ -42,7 +43,8 @@ NETWORKS: Final[dict[str, dict[str, Any]]] = {
     "both": {"direction": "both", "normalise": "sequence"},
     "both-32": {"direction": "both", "normalise": "sequence", "hidden_size": 32},
 }
-SEED: Final = 1_000
+LEARNED, TESTED = 1, 100
+"""Seeds of the strings that are learned, and of the first group that is tested."""
 Sounding = tuple[Utterance, Floats]
 
 
@@ -64,10 +66,9 @@ def made(studio: Studio, said: Sequence[Utterance]) -> list[Sounding]:
         return list(ahead(pool, lambda one: mfcc(studio.speak(one), RATE), said))
 
 
-def strings(group: int, voices: tuple[Any, ...], n: int, *, noisy: bool | None = None) -> Iterator[Utterance]:
+def strings(seed: int, voices: tuple[Voice, ...], n: int, *, noisy: bool | None = None) -> list[Utterance]:
     """n strings of a group of voices."""
-    for number in range(n):
-        yield utterance(choose(voices, SEED + group, number), SEED + group, number, noisy=noisy)
+    return [utterance(choose(voices, seed, number), seed, number, noisy=noisy) for number in range(n)]
 
 
 def measured(
@@ -86,28 +87,33 @@ def measured(
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--strings", type=int, default=3_000)
-    parser.add_argument("--tested", type=int, default=300, help="strings of each group, with and without noise each")
+    parser.add_argument("--tested", type=int, default=200, help="strings of each group, with and without noise each")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--only", choices=NETWORKS, action="append")
     parser.add_argument("--directory", type=Path, help="where sound is kept; none: it is made anew")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as temporary:
         studio = Studio(options.directory or Path(temporary))
-        train = made(studio, list(strings(0, KNOWN, options.strings)))
+        train = made(studio, strings(LEARNED, KNOWN, options.strings))
         tested = {
-            (name, noisy): made(studio, list(strings(number, voices, options.tested, noisy=noisy)))
-            for number, (name, voices) in enumerate(GROUPS.items(), 1)
+            (name, noisy): made(studio, strings(TESTED + number, voices, options.tested, noisy=noisy))
+            for number, (name, voices) in enumerate(GROUPS.items())
             for noisy in (False, True)
         }
-    console = Console(width=160)
-    for name in options.only or NETWORKS:
-        rows = [measured(spec_of(**NETWORKS[name]), seed, train, tested) for seed in range(options.seeds)]
-        table = Table(title=f"{name}: digit error, %", title_justify="left")
-        for column in ("seed", "ms a string", "progressive", *(f"{of}{', noise' if n else ''}" for of, n in tested)):
-            table.add_column(column, justify="right")
-        for seed, (ms, *errors) in enumerate(rows):
-            table.add_row(str(seed), f"{ms:.2f}", *(f"{100 * error:.1f}" for error in errors))
-        console.print(table)
+    names = options.only or list(NETWORKS)
+    found = {
+        name: np.array([measured(spec_of(**NETWORKS[name]), seed, train, tested) for seed in range(options.seeds)])
+        for name in names
+    }
+    table = Table(title=f"{options.strings:,} strings, {options.tested} of each group; means of {options.seeds} seeds")
+    table.add_column("digit error, %")
+    for name in names:
+        table.add_column(name, justify="right")
+    titles = ["progressive", *(f"{group}{', in noise' if noisy else ''}" for group, noisy in tested)]
+    for row, title in enumerate(titles, 1):
+        table.add_row(title, *(f"{100 * found[name][:, row].mean():.1f}" for name in names))
+    table.add_row("ms a string", *(f"{found[name][:, 0].mean():.2f}" for name in names))
+    Console(width=120).print(table)
 
 
 if __name__ == "__main__":

@@ -53,5 +53,5 @@ def _draw(account: Account, title: str) -> Any:
     axes.grid(axis="y", color="#dddddd", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="upper right", bbox_to_anchor=(1.0, 0.93))
+    figure.legend(frameon=False, loc="outside lower center", ncols=2)
     return figure
