@@ -109,6 +109,14 @@ def export(listed: Listed, out: Path) -> Exported:
             state = as_text(state)
         _save(out, ModelFile(_without_times(state), (), _language_model(state.spec, stream_key)))
         return Exported(listed.place, manifest, name, stream_key, tuple(_left(manifest.spec, name)))
+    owner = _owner(manifest, name, stream_key, reasons)
+    _save(out, ModelFile(_without_times(state), encoder.names, msgspec.to_builtins(owner)))
+    notes = reasons if name is None else list(_left(manifest.spec, name))
+    return Exported(listed.place, manifest, name, stream_key, tuple(notes))
+
+
+def _owner(manifest: Manifest, name: str | None, stream_key: str, reasons: list[str]) -> dict[str, Any]:
+    """What the file says of the estimator that may go on from it, or why there is none."""
     of_events = {
         **{key: getattr(manifest.spec.model, key) for key in _MODEL},
         "previous_target": manifest.spec.inputs.previous_target,
@@ -136,9 +144,7 @@ def export(listed: Listed, out: Path) -> Exported:
     elif name == "RNNMultiTargetRegressor":
         owner["parameters"]["targets"] = target.fields
         owner["own"] = {"targets": target.fields}
-    _save(out, ModelFile(_without_times(state), encoder.names, msgspec.to_builtins(owner)))
-    notes = reasons if name is None else list(_left(manifest.spec, name))
-    return Exported(listed.place, manifest, name, stream_key, tuple(notes))
+    return owner
 
 
 def _shared(spec: LearnerSpec, stream_key: str) -> dict[str, Any]:
