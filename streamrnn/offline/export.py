@@ -109,23 +109,11 @@ def export(listed: Listed, out: Path) -> Exported:
             state = as_text(state)
         _save(out, ModelFile(_without_times(state), (), _language_model(state.spec, stream_key)))
         return Exported(listed.place, manifest, name, stream_key, tuple(_left(manifest.spec, name)))
-    owner = _owner(manifest, name, stream_key, reasons)
-    _save(out, ModelFile(_without_times(state), encoder.names, msgspec.to_builtins(owner)))
-    notes = reasons if name is None else list(_left(manifest.spec, name))
-    return Exported(listed.place, manifest, name, stream_key, tuple(notes))
-
-
-def _owner(manifest: Manifest, name: str | None, stream_key: str, reasons: list[str]) -> dict[str, Any]:
-    """What the file says of the estimator that may go on from it, or why there is none."""
-    of_events = {
-        **{key: getattr(manifest.spec.model, key) for key in _MODEL},
-        "previous_target": manifest.spec.inputs.previous_target,
-    }
     owner: dict[str, Any] = {
         "estimator": name,
         "parameters": {
             **_shared(manifest.spec, stream_key),
-            **(of_events if manifest.spec.sequence is None else _of_sequences(manifest, name)),
+            **(_of_events(manifest.spec) if manifest.spec.sequence is None else _of_sequences(manifest, name)),
             "scale": manifest.spec.learning.scale,
             "features": manifest.configuration["features"],
         },
@@ -144,7 +132,9 @@ def _owner(manifest: Manifest, name: str | None, stream_key: str, reasons: list[
     elif name == "RNNMultiTargetRegressor":
         owner["parameters"]["targets"] = target.fields
         owner["own"] = {"targets": target.fields}
-    return owner
+    _save(out, ModelFile(_without_times(state), encoder.names, msgspec.to_builtins(owner)))
+    notes = reasons if name is None else list(_left(manifest.spec, name))
+    return Exported(listed.place, manifest, name, stream_key, tuple(notes))
 
 
 def _shared(spec: LearnerSpec, stream_key: str) -> dict[str, Any]:
@@ -157,6 +147,12 @@ def _shared(spec: LearnerSpec, stream_key: str) -> dict[str, Any]:
         "stream_key": stream_key,
         "max_streams": spec.streams.max_streams,
     }
+
+
+def _of_events(spec: LearnerSpec) -> dict[str, Any]:
+    """The parameters that estimators of events have."""
+    shown = {"previous_target": spec.inputs.previous_target}
+    return {**{key: getattr(spec.model, key) for key in _MODEL}, **shown}
 
 
 def _of_sequences(manifest: Manifest, estimator: str | None) -> dict[str, Any]:
