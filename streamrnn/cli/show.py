@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streamrnn.broker.kafka_settings import reading_bytes
-from streamrnn.cli.show_sequences import direction, frames_read, said, work_space
+from streamrnn.cli.show_sequences import direction, frames_read, remarks_on_chunks, said, work_space
 from streamrnn.cli.show_symbols import of_set, of_text, remarks_on_memory
 from streamrnn.core.kinds import Family
 from streamrnn.job.config import Config
@@ -94,7 +94,7 @@ def job(config: Config) -> RenderableType:
     table.add_row("checkpoints", f"{config.checkpoint.directory}, every {config.checkpoint.interval_s:g} s")
     http = config.http
     table.add_row("metrics", "none" if http is None else f"{http.address}/metrics, {http.audience}")
-    found = [*warnings(config), *remarks_on_memory(config)]
+    found = [*warnings(config), *remarks_on_memory(config), *remarks_on_chunks(config)]
     remarks = [Text.assemble(("warning: ", "bold yellow"), (text, "yellow")) for text in found]
     return Group(table, *remarks)
 

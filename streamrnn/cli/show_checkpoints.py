@@ -98,8 +98,7 @@ def _listing(listed: list[Listed]) -> Table:
 
 
 def _overview(inspection: Inspection) -> Table:
-    manifest, spec = inspection.manifest, inspection.spec
-    progress = manifest.progress
+    manifest, spec, progress = inspection.manifest, inspection.spec, inspection.manifest.progress
     table = pairs()
     table.add_row("job", Text(f"{manifest.job}, partition {manifest.topic}/{manifest.partition}", "bold"))
     table.add_row("position", f"offset {progress.position:,}, after {progress.ordinal:,} records")

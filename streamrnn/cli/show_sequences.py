@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from msgspec.structs import replace
+
+from streamrnn.cli.show_symbols import MUCH
 from streamrnn.job.config import Config
+from streamrnn.learner.lowering import bytes_per_slot
 from streamrnn.learner.sequences.lowering import work_bytes
 from streamrnn.learner.spec import LearnerSpec
 
@@ -40,6 +46,22 @@ def direction(spec: LearnerSpec) -> str:
         return "forwards"
     ahead = spec.model.lookahead
     return "both ways" if ahead is None else f"forwards, and backwards from {ahead} steps ahead"
+
+
+def remarks_on_chunks(config: Config) -> Iterator[str]:
+    """What sequences that have not ended take of each stream, where that is much, and what to do about it."""
+    spec = config.learner_spec()
+    if spec.sequence is None or not spec.sequence.chunks:
+        return
+    shorter = replace(spec, sequence=replace(spec.sequence, max_steps=1))
+    each = bytes_per_slot(spec) - bytes_per_slot(shorter)
+    if (total := each * config.streams.max_streams) > MUCH:
+        yield (
+            f"input.sequence.max_steps: each stream has room for the {spec.sequence.max_steps:,} steps of a sequence "
+            f"that has not ended, {each / 1000:,.1f} kB, and {config.streams.max_streams:,} streams "
+            f"{total / 1e9:,.1f} GB, taken as streams come; lower streams.max_streams to what is under way at once, or "
+            "max_steps, or set streams.max_bytes"
+        )
 
 
 def work_space(spec: LearnerSpec) -> int:

@@ -40,7 +40,7 @@ def of_text(config: Config) -> str:
 def remarks_on_memory(config: Config) -> Iterator[str]:
     """What thousands of classes cost each stream, where that is much, and what to do about it."""
     spec, target = config.learner_spec(), config.target
-    if target.symbols is None or config.input.text is not None:
+    if target.symbols is None or config.input.text is not None or spec.sequence is not None:
         return
     fewer = replace(target, classes=("0", "1"))  # which every readout of classes takes
     each = bytes_per_slot(spec) - bytes_per_slot(replace(spec, target=fewer))
