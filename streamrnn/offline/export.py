@@ -127,8 +127,8 @@ def export(listed: Listed, out: Path) -> Exported:
     elif name == "RNNForecaster":
         owner["parameters"] |= {"horizon": target.horizon, "baseline": target.baseline}
         owner["parameters"]["features"] = None
-    elif name in _LABELLING and target.classes is not None:
-        owner["own"] = {"labels": target.classes}
+    elif name in _LABELLING:
+        owner["own"] = {"labels": target.classes or ()}
     elif name == "RNNMultiTargetRegressor":
         owner["parameters"]["targets"] = target.fields
         owner["own"] = {"targets": target.fields}
