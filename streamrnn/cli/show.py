@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streamrnn.broker.kafka_settings import reading_bytes
-from streamrnn.cli import show_sequences
+from streamrnn.cli.show_sequences import direction, frames_read, said, work_space
 from streamrnn.cli.show_symbols import of_set, of_text, remarks_on_memory
 from streamrnn.core.kinds import Family
 from streamrnn.job.config import Config
@@ -75,7 +75,7 @@ def job(config: Config) -> RenderableType:
         table.add_row("broker", f"embedded log in {config.embedded.directory}")
     table.add_row("input", _input(config))
     if spec.sequence is not None:
-        table.add_row("sequences", show_sequences.read(config))
+        table.add_row("sequences", frames_read(config))
     table.add_row("features", _features(config))
     table.add_row("inputs", _inputs(config))
     table.add_row("target", _target(config))
@@ -88,16 +88,8 @@ def job(config: Config) -> RenderableType:
     if spec.sequence is not None:
         windows = "from each sequence as a whole"
     table.add_row("learning", f"{learning.optimizer}, lr {learning.lr:g}; {windows}")
-    each, key = size(bytes_per_slot(spec)), size(config.input.max_key_bytes)
-    most = size(most_bytes(spec, config.input.max_key_bytes))
-    streams = f"at most {config.streams.max_streams:,}, {each} each and up to {key} for its key"
-    table.add_row("streams", f"{streams}: at most {most} per partition")
-    if spec.sequence is not None:
-        work = size(show_sequences.work_space(spec))
-        table.add_row("work space", f"{work} per partition, touched as far as sequences are long")
-    if config.kafka is not None:
-        reading = size(reading_bytes(config.input.max_record_bytes))
-        table.add_row("reading", f"at most {reading} of memory for fetched and unpacked records, with one broker")
+    for name, text in _memory(config):
+        table.add_row(name, text)
     table.add_row("output", f"{config.output.topic}; dead letters to {config.output.dead_letter_topic}")
     table.add_row("checkpoints", f"{config.checkpoint.directory}, every {config.checkpoint.interval_s:g} s")
     http = config.http
@@ -105,6 +97,21 @@ def job(config: Config) -> RenderableType:
     found = [*warnings(config), *remarks_on_memory(config)]
     remarks = [Text.assemble(("warning: ", "bold yellow"), (text, "yellow")) for text in found]
     return Group(table, *remarks)
+
+
+def _memory(config: Config) -> Iterator[tuple[str, str]]:
+    """What takes memory, and how much."""
+    spec = config.learner_spec()
+    each, key = size(bytes_per_slot(spec)), size(config.input.max_key_bytes)
+    most = size(most_bytes(spec, config.input.max_key_bytes))
+    streams = f"at most {config.streams.max_streams:,}, {each} each and up to {key} for its key"
+    yield "streams", f"{streams}: at most {most} per partition"
+    if spec.sequence is not None:
+        work = size(work_space(spec))
+        yield "work space", f"{work} per partition, touched as far as sequences are long"
+    if config.kafka is not None:
+        reading = size(reading_bytes(config.input.max_record_bytes))
+        yield "reading", f"at most {reading} of memory for fetched and unpacked records, with one broker"
 
 
 def _input(config: Config) -> str:
@@ -147,7 +154,7 @@ def _inputs(config: Config) -> str:
 def _model(config: Config) -> str:
     model, spec = config.model, config.learner_spec()
     layers = "" if model.num_layers == 1 else f"{model.num_layers} layers of "
-    reads = "" if spec.sequence is None else f", reading {show_sequences.direction(spec)}"
+    reads = "" if spec.sequence is None else f", reading {direction(spec)}"
     readout = f"; readout by least squares on {spec.n_regressors} regressors" if spec.n_regressors else ""
     return (
         f"{model.cell}, {layers}{model.hidden_size} units{reads}, {model.dtype}, {model.effective_loss} loss: "
@@ -163,7 +170,7 @@ def _target(config: Config) -> str:
     if target.symbols is not None:
         names += f", one of {of_set(target.symbols)}"
     if config.input.sequence is not None:
-        return f"{names}: {show_sequences.said(config.learner_spec())}"
+        return f"{names}: {said(config.learner_spec())}"
     if target.known == "forecast":
         ahead = f"the stream's next {target.horizon} values" if target.horizon > 1 else "the next value"
         if target.period:

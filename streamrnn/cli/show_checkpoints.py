@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from streamrnn.cli import show_sequences
 from streamrnn.cli.show import pairs, size, versus, when
+from streamrnn.cli.show_sequences import direction, said
+from streamrnn.learner.spec import LearnerSpec
 from streamrnn.offline.export import Exported
 from streamrnn.offline.inspection import Inspection, Listed
 
@@ -110,10 +111,8 @@ def _overview(inspection: Inspection) -> Table:
         f"{inspection.streams():,} of {spec.streams.max_streams:,}, in "
         f"{_counted(len(manifest.segments), 'segment')}; {size(manifest.bytes)} in all",
     )
-    if (sequence := spec.sequence) is not None:
-        most = f"at most {sequence.max_steps:,} steps of {_counted(sequence.stack, 'frame')}"
-        reads = f"read {show_sequences.direction(spec)}, {most}"
-        table.add_row("sequences", f"{show_sequences.said(spec)}; {reads}")
+    if spec.sequence is not None:
+        table.add_row("sequences", _sequences(spec))
     table.add_row("parameters", f"{progress.parameters:,}")
     table.add_row("updates", f"{progress.updates:,}")
     counters = progress.counters
@@ -139,6 +138,13 @@ def _overview(inspection: Inspection) -> Table:
         table.add_row(f"symbols of {of['field']}", told)
     table.add_row("build", ", ".join(f"{name} {value}" for name, value in manifest.build.items()))
     return table
+
+
+def _sequences(spec: LearnerSpec) -> str:
+    """What is said of whole sequences, and how they are read."""
+    assert spec.sequence is not None
+    steps, stack = spec.sequence.max_steps, _counted(spec.sequence.stack, "frame")
+    return f"{said(spec)}; read {direction(spec)}, at most {steps:,} steps of {stack}"
 
 
 def _learning(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

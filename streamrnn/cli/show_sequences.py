@@ -7,7 +7,7 @@ from streamrnn.learner.sequences.lowering import work_bytes
 from streamrnn.learner.spec import LearnerSpec
 
 
-def read(config: Config) -> str:
+def frames_read(config: Config) -> str:
     """What a record holds of a sequence, beside the topic and its streams."""
     source, spec = config.input.sequence, config.learner_spec()
     assert source is not None

@@ -43,8 +43,9 @@ def _place(config: Config) -> str:
 def _model(config: Config) -> str:
     model, learning, spec = config.model, config.learning, config.learner_spec()
     layers = "" if model.num_layers == 1 else f"{model.num_layers} layers of "
+    of = f"every {learning.k1} steps from the last {learning.k2}" if spec.sequence is None else "from whole sequences"
     return (
         f"{model.cell}, {layers}{model.hidden_size} units, readout {model.readout}, {model.effective_loss} loss, "
         f"{model.dtype}: {layout_of(spec).size:,} parameters, columns of features: {spec.n_features}; "
-        f"{learning.optimizer}, every {learning.k1} steps from the last {learning.k2}"
+        f"{learning.optimizer}, {of}"
     )

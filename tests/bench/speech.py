@@ -52,6 +52,7 @@ def spec_of(direction: str = "forward", normalise: str = "running", **model: Any
     assert spec.sequence is not None
     return replace(
         spec,
+        has_end=False,
         sequence=replace(spec.sequence, chunks=False, normalise=normalise),
         model=replace(spec.model, direction=direction, **model),
     )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -19,6 +21,7 @@ from streamrnn.daemon.questions import stream_of
 from streamrnn.daemon.watch import FIRST
 from streamrnn.job.config import Config
 from streamrnn.job.job import Job
+from tests.support.jobs import EXAMPLES
 from tests.support.learners import differing
 from tests.support.scenario import TP, KilledError, nth
 from tests.support.sequence_jobs import TARGETS, sequence_job
@@ -192,9 +195,16 @@ def test_of_few_streams_what_was_said_of_the_newest_sequences_is_kept(monkeypatc
     ]
     block = worker.codec.decode(records).block
     predictions = learner.process(block)
+    assert predictions.sequences is not None
     newest.note(learner.streams.newest_slots, block, predictions.value, predictions.updates, predictions.sequences)
     found = [newest.of(slot) for slot in range(3)]
     assert [one is not None and one.sequence is not None for one in found] == [False, True, True]
+    nothing = replace(
+        predictions.sequences, bounds=np.zeros(4, np.int64), number=np.zeros(0, np.int64), value=np.zeros(0)
+    )
+    newest.note(learner.streams.newest_slots, block, predictions.value, predictions.updates, nothing)
+    assert (said_now := newest.of(2)) is not None
+    assert said_now.sequence == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -231,3 +241,86 @@ def watched(caplog: pytest.LogCaptureFixture, config: Config, values: dict[str, 
     value = json.dumps(values).encode()
     partition.process([Record("in", 0, i, 1000 * i, b"k", value) for i in range(FIRST)])
     return [record.getMessage() for record in caplog.records]
+
+
+ODD: tuple[tuple[bytes, str | None], ...] = (
+    (json.dumps({"frames": [[0.5, 1.0]] * 10_000, "y": []}).encode(), "too_long"),
+    (b'{"frames": [], "y": []}', "empty_sequence"),
+    (b'{"y": ["low"]}', "empty_sequence"),
+    (b'{"frames": [[NaN, NaN], [null, null]], "y": ["low", "high"]}', None),
+    (b'{"frames": [[1, 2]], "y": ["low", "high"]}', "wrong_length"),
+    (b'{"frames": [[1, 2, 3]], "y": ["low"]}', "wrong_length"),
+    (b'{"frames": [[1, 2]], "y": ["neither"]}', "unknown_class"),
+    (b'{"frames": "ab", "y": ["low"]}', "wrong_type"),
+    (b'{"frames": [[1e999, 2]], "y": ["low"]}', "out_of_range"),
+    (b'{"frames": [' + b"[0.123456789, 1], " * 60_000 + b'[1, 2]], "y": []}', "too_large"),
+    (b'{"frames": [[1, 2]], "y": null}', None),
+)
+
+
+def test_odd_sequences_have_their_documented_outcome_and_the_daemon_goes_on(tmp_path: Path) -> None:
+    made = SymbolScenario(tmp_path, JOBS["labels"][0])
+    usual = json.dumps({"frames": [[0.1, 2.0], [0.9, 1.0]], "y": ["low", "high"]}).encode()
+    for i, value in enumerate([usual, *(value for odd, _ in ODD for value in (odd, usual))]):
+        made.log.append("in", b"k", value, timestamp_ms=1000 * i, partition=0)
+    made.log.flush()
+    run = made.run()
+    letters = [json.loads(record.value or b"") for record in made.records("dead")]
+    assert [letter["reason"] for letter in letters] == [reason for _, reason in ODD if reason]
+    assert len(made.predictions()) == 1 + len(ODD) + sum(reason is None for _, reason in ODD)
+    assert run.value("streamrnn_updates_total") == 1 + len(ODD) + 1  # of the usual ones, and of that without numbers
+    documented = (EXAMPLES.parent / "SEQUENCES.md").read_text()
+    assert all(f"`{letter['reason']}`" in documented for letter in letters if letter["reason"] not in BEYOND)
+
+
+BEYOND = {"wrong_type", "out_of_range"}
+"""Reasons that every job's records may have, which the handbook lists."""
+
+
+def test_a_chunk_of_ten_thousand_frames_is_predicted_from_what_fits_and_not_learned(tmp_path: Path) -> None:
+    made = SymbolScenario(tmp_path, JOBS["transcript in chunks"][0])
+    made.write(
+        [("k", {"frames": [[0.5, 1.0]] * 10_000}), ("k", {"last": True, "y": "ab"}), ("k", {"frames": [[1, 1]]})]
+    )
+    run = made.run()
+    first, last, _ = said(made)
+    assert (first["frames"], first["complete"], last["frames"], last["complete"]) == (10_000, False, 0, True)
+    assert last["not_learned"] == "more frames than input.sequence.max_steps takes"
+    assert run.value("streamrnn_frames_dropped_total") == 10_000 - 12
+    assert run.value("streamrnn_updates_total") == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("transcript", {"learning": "{average: 0.99}", "model": BOTH[:-1] + ", beam: 3}"}),
+        ("transcript in chunks", {"frames": "columns: [a, b], max_steps: 20"}),
+        ("transcript in chunks", {"learning": "{average: 0.99}"}),
+        ("sequence", {"frames": "columns: [a, b], max_steps: 9", "learning": "{}"}),
+    ],
+)
+def test_settings_that_may_change_are_taken_up_however_the_log_is_cut(
+    tmp_path: Path, undisturbed: dict[str, SymbolScenario], name: str, changed: dict[str, str]
+) -> None:
+    chunked = "chunks" in name
+    usual = {
+        "frames": "columns: [a, b], max_steps: 12" if chunked else "columns: [a, b]",
+        "source": "end_field: last" if chunked else "",
+        "model": FORWARD if chunked else BOTH,
+        "learning": "{}" if chunked else "{average: 0.9}",
+    }
+    config = sequence_job(TARGETS[name.removesuffix(" in chunks")], **(usual | changed))
+    found = []
+    for seed in (1, 2):
+        made = scenario(tmp_path / str(seed), name)
+        with pytest.raises(KilledError):
+            made.run(before={"poll": nth(4, KilledError())})
+        offset = made.mark()["offset"]
+        made.of = config
+        run = made.run(seed=seed)
+        assert run.value("streamrnn_inexact_replays_total") == 0
+        after = list(made.predictions().values())
+        assert after[: offset // 2] == list(undisturbed[name].predictions().values())[: offset // 2]
+        found.append(after)
+    assert 0 < offset < N
+    assert found[0] == found[1]

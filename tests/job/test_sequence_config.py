@@ -1,9 +1,15 @@
 """Jobs of whole sequences: what goes together, what a refusal says, and what is written down by itself."""
 
+from typing import Any
+
+import msgspec
 import pytest
 
 from streamrnn.errors import ConfigError
+from streamrnn.job.changes import changes
+from streamrnn.job.fingerprint import fingerprint
 from streamrnn.job.job_file import parse
+from streamrnn.learner.changes import Way
 from streamrnn.learner.features import Numeric
 from streamrnn.learner.spec import InputSpec
 from streamrnn.learner.target_spec import TargetSpec
@@ -105,3 +111,53 @@ def test_settings_of_windows_are_said_to_be_without_effect() -> None:
 
     (found,) = warnings(sequence_job(learning="{k1: 4, k2: 16}"))
     assert found.startswith("learning.k1, learning.k2: without effect beside input.sequence")
+
+
+def as_json(whole: dict[str, Any]) -> dict[str, Any]:
+    """A fingerprint as it is read back from a manifest."""
+    found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(whole))
+    return found
+
+
+TWO, THREE = "columns: [a, b]", "columns: [a, b, c]"
+CHUNKED = {"source": "end_field: last"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ({}, {"frames": f"{TWO}, max_steps: 10"}, {"input.sequence": Way.AT_ONCE}),
+        (CHUNKED, {**CHUNKED, "frames": f"{TWO}, max_steps: 10"}, {"input.sequence": Way.IMPOSSIBLE}),
+        (CHUNKED, {**CHUNKED, "frames": f"{TWO}, max_steps: 2000"}, {"input.sequence": Way.GROWTH}),
+        ({}, {"frames": f"{TWO}, stack: 2"}, {"input.sequence": Way.IMPOSSIBLE}),
+        ({}, {"frames": f"{TWO}, normalise: sequence"}, {"input.sequence": Way.IMPOSSIBLE}),
+        ({}, {"frames": f"{TWO}, carry: true"}, {"input.sequence": Way.IMPOSSIBLE}),
+        ({}, {"frames": THREE}, {"features[c]": Way.GROWTH, "input.sequence": Way.AT_ONCE}),
+        ({}, {"model": "{hidden_size: 4, direction: both}"}, {"model.direction": Way.IMPOSSIBLE}),
+        ({}, {"model": "{hidden_size: 4, beam: 3}"}, {"model.beam": Way.AT_ONCE}),
+        ({}, {"learning": "{average: 0.9}"}, {"learning.average": Way.GROWTH}),
+        (
+            {"target": TARGETS["transcript"]},
+            {"target": TARGETS["transcript"].replace("character", "word")},
+            {"target.unit": Way.AT_ONCE},
+        ),
+        (
+            {"target": TARGETS["transcript"]},
+            {"target": TARGETS["transcript"].replace("transcript", "sequence")},
+            {"target.kind": Way.IMPOSSIBLE},
+        ),
+    ],
+)
+def test_what_becomes_of_a_job_that_has_learned(
+    before: dict[str, str], after: dict[str, str], expected: dict[str, Way]
+) -> None:
+    old, new = sequence_job(**before), sequence_job(**after)  # type: ignore[arg-type]
+    found = changes(as_json(fingerprint(old)), new, fingerprint(new))
+    assert {change.path: change.way for change in found} == expected
+
+
+def test_a_fingerprint_from_before_there_were_sequences_is_that_of_a_job_without_them() -> None:
+    config = parse(yaml(), {})
+    then = as_json(fingerprint(config))
+    del then["input"]["sequence"], then["target"]["kind"], then["target"]["unit"], then["learning"]["average"]
+    assert changes(then, config, fingerprint(config)) == []

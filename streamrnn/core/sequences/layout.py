@@ -11,7 +11,7 @@ The decoder begins with the encoder's final states, so it has Hd = E units. The 
 prediction is made for the whole, 2 E: the mean over the steps, and the last states.
 
 Initial weights: those of ``core.layout``, the decoder's as the encoder's but without spread memory, which is a matter
-of long inputs; attention Glorot uniform.
+of long inputs; attention Glorot uniform. Rows that a GRU looks up begin narrower, see ``ROWS``.
 """
 
 from __future__ import annotations
@@ -24,13 +24,19 @@ from typing import NamedTuple
 import numpy as np
 
 from streamrnn.core.arrays import T1, T2, Array
-from streamrnn.core.cells import GATES, OPEN_GATE, STATES
+from streamrnn.core.cells import GATES, GRU, OPEN_GATE, STATES
 from streamrnn.core.declarations import zeros
 from streamrnn.core.layout import APART, SYMBOLS_HEAD, Axes, LayerTensors, Named, cut, orthogonal, spread_memory
 from streamrnn.core.sequences.kinds import LABEL, SEQUENCE
 
 REVERSE = "_reverse"
 """Behind the names of a layer that reads from the end, as PyTorch has it."""
+
+
+ROWS = {GRU: 0.35}
+"""Deviation of the first rows that a cell looks up, where it is not 1. Of spelled words that it learned to pronounce,
+each scored before it was learned: of the second thousand a phoneme cost 0.83 nats instead of 1.09, of the eighth 0.45
+instead of 0.53. LSTM and Elman's cell gain nothing by it."""
 
 
 class SequenceTensors(NamedTuple):
@@ -209,8 +215,9 @@ class SequenceLayout(Named):
                 apart = tensors.get(name + APART, view[:, :0])
                 bound = math.sqrt(6.0 / (view.shape[1] + apart.shape[1] + units))
                 view[...] = rng.uniform(-bound, bound, view.shape)
-                # Each input is one row, whatever the number of symbols: variance 1.
-                apart[...] = rng.uniform(-math.sqrt(3.0), math.sqrt(3.0), apart.shape)
+                # Each input is one row, whatever the number of symbols.
+                bound = math.sqrt(3.0) * ROWS.get(self.cell, 1.0)
+                apart[...] = rng.uniform(-bound, bound, apart.shape)
             elif name == "attention.weight":
                 bound = math.sqrt(6.0 / sum(view.shape))
                 view[...] = rng.uniform(-bound, bound, view.shape)

@@ -41,9 +41,10 @@ def new_spec() -> LearnerSpec:
         n_features=COEFFICIENTS,
         target=TargetSpec(fields=("digits",), kind="transcript", classes=tuple("0123456789")),
         sequence=SequenceSpec(max_steps=round(LONGEST_S / HOP_S / STACK), stack=STACK, chunks=True),
+        has_end=True,
         inputs=InputSpec(dt=False, previous_target=False),
         model=ModelSpec(cell="gru", hidden_size=UNITS, readout="softmax"),
-        learning=LearningSpec(lr=5e-3, schedule="inverse_sqrt", schedule_updates=300, clip_norm=1.0),
+        learning=LearningSpec(lr=8e-3, schedule="inverse_sqrt", schedule_updates=300, clip_norm=1.0),
     )
 
 
@@ -85,7 +86,7 @@ class Recogniser:
     def as_it_comes(self, frames: Floats) -> list[tuple[int, ...]]:
         """What it has understood after each chunk. A copy listens, so that nothing changes."""
         listener = copy.deepcopy(self.learner)
-        cuts = [*range(0, max(len(frames) - CHUNK, 1), CHUNK), len(frames)]
+        cuts = [*range(0, max(len(frames), 1), CHUNK), len(frames)]
         chunks = [frames[start:end] for start, end in itertools.pairwise(cuts)]
         self._time_ms += 1_000
         return _said(listener.process(self._block(*chunks)))
@@ -105,7 +106,7 @@ class Recogniser:
             keys=[STREAM] * n,
             time_ms=np.full(n, self._time_ms, np.int64),
             x=np.zeros((n, 0)),
-            y=np.zeros((n, 0)),
+            y=np.full((n, 1), np.nan),
             end=end,
             kind=np.zeros(n, np.uint8),
             event=np.zeros(n, np.uint64),

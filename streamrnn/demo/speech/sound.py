@@ -66,8 +66,12 @@ class Studio:
     def _voice(self, said: Utterance) -> Floats:
         options = ["-v", said.voice.name, "-s", str(said.speed), "-p", str(said.pitch), "-m", "--stdout", said.text]
         path = self._directory / f"{hashlib.sha256(repr(options).encode()).hexdigest()[:24]}.wav"
-        if path.is_file():
-            return read_wav(read(path, AS_MUCH_AS_FITS), str(path))[0]
+        if not path.is_file():
+            replace_file(path, self._made(said, options), mode=None, durable=False)
+        return read_wav(read(path, AS_MUCH_AS_FITS), str(path))[0]
+
+    def _made(self, said: Utterance, options: list[str]) -> bytes:
+        """A WAV file of what is said."""
         made = subprocess.run(
             [self._program, *options], stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False
         )
@@ -75,9 +79,7 @@ class Studio:
             why = made.stderr.decode(errors="replace").strip() or f"status {made.returncode}"
             raise ConfigError(f"{PROGRAM} -v {said.voice.name} said nothing: {why}; its voices: {PROGRAM} --voices=en")
         samples, _ = read_wav(made.stdout, PROGRAM)
-        samples = without_silence(samples)
-        replace_file(path, wav(samples), mode=None, durable=False)
-        return samples
+        return wav(without_silence(samples))
 
 
 def without_silence(samples: Floats) -> Floats:

@@ -144,13 +144,14 @@ def test_a_memory_is_spread_over_both_directions_of_the_encoder_alone(cell: str)
     np.testing.assert_array_equal(spread["rnn.bias_ih_l0"], spread["rnn.bias_ih_l0_reverse"])
 
 
-def test_initial_weights_are_as_wide_as_their_inputs_ask_for() -> None:
+@pytest.mark.parametrize(("cell", "deviation"), [("rnn", 1.0), ("lstm", 1.0), ("gru", 0.35)])
+def test_initial_weights_are_as_wide_as_their_inputs_ask_for(cell: str, deviation: float) -> None:
     sizes: dict[str, Any] = {"inputs": 2, "hidden": 32, "outputs": 40, "n_rows": 200, "n_decoder_rows": 40}
-    layout = layout_of("gru", **sizes, directions=2, kind=SEQUENCE, attention=True)
+    layout = layout_of(cell, **sizes, directions=2, kind=SEQUENCE, attention=True)
     plain, wide = (layout.named(layout.initialise(3, np.float64, symbols=of)) for of in (False, True))
     for tensors in (plain, wide):
         for name in ("rnn.weight_ih_l0", "rnn.weight_ih_l0_reverse", "decoder.weight_ih_l0"):
-            assert tensors[name + APART].std() == pytest.approx(1.0, rel=0.02)
+            assert tensors[name + APART].std() == pytest.approx(deviation, rel=0.02)
         assert np.abs(tensors["rnn.weight_ih_l0"]).max() <= np.sqrt(6.0 / (2 + 200 + 32))
         assert tensors["attention.weight"].std() == pytest.approx(np.sqrt(2.0 / (64 + 128)), rel=0.02)
     assert np.abs(plain["head.weight"]).max() <= 0.1 * np.sqrt(6.0 / (40 + 64))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +17,12 @@ from streamrnn.demo.speech import account, run
 from streamrnn.demo.speech.features import mfcc
 from streamrnn.demo.speech.recogniser import CHUNK, Recogniser
 from streamrnn.demo.speech.run import Options, Result, ahead, run_speech_demo, steps
-from streamrnn.demo.speech.sound import RATE, wav
-from streamrnn.demo.speech.voices import KNOWN, NEWCOMER
+from streamrnn.demo.speech.sound import RATE, Studio, wav
+from streamrnn.demo.speech.voices import KNOWN, NEWCOMER, utterance
 from streamrnn.errors import ConfigError
 from tests.support.programs import program
 
-STRINGS = 120
+STRINGS = 300
 
 
 def demo(directory: Path, **options: object) -> tuple[Result, str]:
@@ -32,11 +34,15 @@ def demo(directory: Path, **options: object) -> tuple[Result, str]:
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, str, Path]:
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Result, str, Path]]:
     directory = tmp_path_factory.mktemp("speech") / "made"
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setattr(run, "TESTED", 4)
     own = directory.parent / "own.wav"
     own.write_bytes(wav(0.1 * np.sin(np.arange(RATE) / 20)))
-    return *demo(directory, wav=own), directory
+    result, printed = demo(directory, wav=own)
+    yield result, printed, directory
+    monkeypatch.undo()
 
 
 def test_the_newcomer_is_half_of_the_second_half_and_nobody_kept_out_is_learned() -> None:
@@ -63,14 +69,16 @@ def test_every_string_is_heard_and_what_is_left_is_named(ran: tuple[Result, str,
     assert "heard in chunks of 100 ms" in printed
     assert "own.wav (1.0 s)" in printed
     assert (directory / SPEECH_FILE).exists() == (importlib.util.find_spec("matplotlib") is not None)
-    assert max(map(len, (line for line in printed.splitlines() if "own.wav" not in line and "plot" not in line))) <= 100
+    longer = [line for line in printed.splitlines() if len(line) > 80]
+    assert all(re.search("own.wav|plot  |strings  known voices", line) for line in longer)
 
 
 @pytest.mark.slow
 def test_it_learns_to_hear(ran: tuple[Result, str, Path]) -> None:
-    """A hundred strings are not much, but less is wrong than when nothing is said, which is all of it."""
+    """Who says nothing gets all digits wrong, and a few hundred strings are enough to say more."""
     known = ran[0].account.curves[account.KNOWN]
-    assert known.newest() < 0.95
+    assert known.rate(0, 50) > 0.9
+    assert known.newest() < 0.9
     assert ran[0].recogniser.learner.counters()["updates"] == STRINGS
 
 
@@ -89,10 +97,12 @@ def test_another_run_hears_the_same_from_the_sound_that_is_kept(
 @pytest.mark.slow
 def test_chunks_end_with_what_the_whole_says_and_change_nothing(ran: tuple[Result, str, Path]) -> None:
     recogniser = ran[0].recogniser
-    frames = np.random.default_rng(1).normal(-10, 3, (7 * CHUNK + 3, 13))
+    said = utterance(KNOWN[1], run.SEED, 3)
+    frames = mfcc(Studio(ran[2] / "audio").speak(said), RATE)
     before = recogniser.learner.get_weights()
     grown = recogniser.as_it_comes(frames)
-    assert len(grown) == 8
+    assert len(grown) == -(-len(frames) // CHUNK)
+    assert grown[0] == ()
     assert grown[-1] == recogniser.transcript(frames)
     for name, weights in recogniser.learner.get_weights().items():
         np.testing.assert_array_equal(weights, before[name])
