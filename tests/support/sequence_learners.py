@@ -51,6 +51,8 @@ class Comparison:
         self.learner, self.naive = pair(spec, seed)
 
     def close(self, actual: Any, expected: Any, what: str) -> None:
+        if np.size(actual) == np.size(expected) == 0:  # of no records, whatever the shape
+            return
         np.testing.assert_allclose(actual, expected, rtol=self.tolerance, atol=self.tolerance, err_msg=what)
 
     def process(self, block: Block) -> None:

@@ -21,7 +21,7 @@ from tests.support.sequence_learners import bits_of_sequences, restored
 from tests.support.sequence_logs import KINDS, chooser, log_of, sequence_logs, sequence_specs, spec_of
 
 EXAMPLES = settings(
-    max_examples=10 if numba.config.DISABLE_JIT else 60,
+    max_examples=10 if numba.config.DISABLE_JIT else 30,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
 )
 cuts = st.lists(st.tuples(st.integers(0, 25), st.sampled_from(("on", "resume", "pickle"))), max_size=5)

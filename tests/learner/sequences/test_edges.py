@@ -65,7 +65,7 @@ def said(predictions: Predictions) -> SequenceScores:
     return predictions.sequences
 
 
-def test_an_empty_sequence_has_no_prediction_and_teaches_nothing_but_the_daemon_of_it_goes_on() -> None:
+def test_an_empty_sequence_has_no_prediction_and_teaches_nothing_and_the_next_one_is_learned() -> None:
     learner = SequenceLearner(spec_for("label"), 1)
     weights = learner.get_weights()
     predictions = learner.process(block_of([some(0), some(3)], labels=[1, 2]))

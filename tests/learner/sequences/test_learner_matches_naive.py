@@ -16,7 +16,7 @@ from tests.support.sequence_logs import KINDS, chooser, log_of, sequence_logs, s
 
 TOLERANCE = 1e-9
 EXAMPLES = settings(
-    max_examples=10 if numba.config.DISABLE_JIT else 60,
+    max_examples=10 if numba.config.DISABLE_JIT else 30,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
 )
 
