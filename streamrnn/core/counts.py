@@ -77,8 +77,11 @@ INTERVAL_TARGETS = _INDEX["interval_targets"]
 INTERVAL_HITS = _INDEX["interval_hits"]
 FRAMES = _INDEX["frames"]
 FRAMES_DROPPED = _INDEX["frames_dropped"]
-UNLEARNED = _INDEX["unlearned_sequences_empty"]
+UNLEARNED_SEQUENCES_EMPTY = _INDEX["unlearned_sequences_empty"]
 """The first of those that tell why nothing was learned; they stand in the order of ``sequences.reasons``."""
+UNLEARNED_SEQUENCES_TOO_LONG = _INDEX["unlearned_sequences_too_long"]
+UNLEARNED_SEQUENCES_TOO_MANY = _INDEX["unlearned_sequences_too_many"]
+UNLEARNED_SEQUENCES_IMPOSSIBLE = _INDEX["unlearned_sequences_impossible"]
 
 _EVICTED = "Streams whose state was dropped: idle beyond ttl_s, least recently seen for lack of capacity, tombstone."
 EVICTIONS = tuple(Count("evictions", _EVICTED, cause) for cause in ("ttl", "capacity", "tombstone"))

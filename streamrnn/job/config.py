@@ -399,7 +399,9 @@ class Config(Section, frozen=True, kw_only=True):
             raise ConfigError(f"input.sequence.{error.field}: {error.reason}") from None
 
     def _spec(self, sequence: SequenceSpec | None) -> LearnerSpec:
-        encoder = self.feature_encoder()
+        encoder, learning = self.feature_encoder(), self.learning
+        if sequence is not None:  # what has no meaning does not tell two learners apart
+            learning = replace(learning, k1=LearningSpec().k1, k2=LearningSpec().k2)
         return LearnerSpec(
             n_features=encoder.n_features,
             indicator=encoder.indicator,
@@ -410,7 +412,7 @@ class Config(Section, frozen=True, kw_only=True):
             sequence=sequence,
             target=self.target,
             model=self.model.spec,
-            learning=self.learning,
+            learning=learning,
             streams=self.streams,
             inputs=InputSpec(dt=bool(self.inputs.dt), previous_target=bool(self.inputs.previous_target)),
         )

@@ -69,6 +69,7 @@ def carry_over(source: LearnerState, target: Foundation, features: Sequence[int]
         kept = _newest_streams(source, new.streams.max_streams, new.streams.protected_share)
         model, rows = grown(MODEL, kept.model, move), grown(STREAMS, kept.streams, move)
         _add_classes_to_predictions(rows["remembered"], old, new)
+        _keep_too_long(rows["frames"], old, new)
         # Of streams for which there is no room any more, or that remember fewer.
         model["counters"][LOST_LABELS] += np.count_nonzero(source.streams["event"]) - np.count_nonzero(rows["event"])
         if old.learning.batch_size != new.learning.batch_size:
@@ -136,6 +137,15 @@ def _add_classes_to_predictions(remembered: Array, old: LearnerSpec, new: Learne
     before, added = np.split(remembered, [old.n_outputs], axis=-1)
     lowest = before.min(axis=-1, keepdims=True)
     added[...] = np.where(np.isnan(lowest), np.nan, 0.0) if new.target.is_open else lowest
+
+
+def _keep_too_long(frames: Array, old: LearnerSpec, new: LearnerSpec) -> None:
+    """A sequence in chunks that was longer than ``max_steps`` allowed stays too long: its frames behind that are gone.
+
+    ``frames`` (S,) says so by one more than there is room for.
+    """
+    if old.sequence is not None and new.sequence is not None and old.sequence.chunks:
+        frames[frames > old.sequence.max_frames] = new.sequence.max_frames + 1
 
 
 def _give_up_batch(model: dict[str, Array]) -> None:

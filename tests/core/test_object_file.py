@@ -76,7 +76,7 @@ def test_the_name_depends_on_precision_sources_target_and_versions_and_on_nothin
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     names = {object_file.name("float32"), object_file.name("float64"), object_file.name("float32", "0.61")}
-    monkeypatch.setattr(object_file, "source_digest", lambda: "0" * 12)
+    monkeypatch.setattr(object_file, "source_digest", lambda _family: "0" * 12)
     names.add(object_file.name("float32"))
     monkeypatch.setattr(object_file, "cpu_features", lambda: "+avx512f")
     names.add(object_file.name("float32"))
@@ -92,7 +92,7 @@ def test_a_file_that_came_with_the_package_is_found_first_and_whatever_numba_is_
     cached = put(home / "home" / ".cache" / "streamrnn" / object_file.cached_name("float32"))
     assert object_file.find("float32") == cached
     shipped = put(home / "objects" / object_file.name("float32"))
-    monkeypatch.setattr(object_file, "cached_name", lambda dtype: 1 / 0)
+    monkeypatch.setattr(object_file, "cached_name", lambda *_: 1 / 0)
     assert object_file.find("float32") == shipped
 
 

@@ -122,7 +122,7 @@ def read(
         reason = scoring.reason_of(sequence, work, steps, frames, elements)
         records.reason[i] = reason
         if reason >= reasons.EMPTY:
-            model.counters[counts.UNLEARNED + reason - reasons.EMPTY] += 1
+            model.counters[counts.UNLEARNED_SEQUENCES_EMPTY + reason - reasons.EMPTY] += 1
     return AtWork(i, slot, source, event, whole, before, frames, steps, behind, used, elements, reason)
 
 
