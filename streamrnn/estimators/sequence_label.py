@@ -132,7 +132,7 @@ class RNNSequenceClassifier(LabellingEstimator, base.Classifier):
     >>> import numpy as np
     >>> from streamrnn import RNNSequenceClassifier
     >>> rng = np.random.default_rng(1)
-    >>> model = RNNSequenceClassifier(hidden_size=8, lr=0.01)
+    >>> model = RNNSequenceClassifier(hidden_size=8)
     >>> right = 0
     >>> for i in range(200):
     ...     slope, frames = rng.choice([-1, 1]), int(rng.integers(5, 20))
@@ -209,7 +209,7 @@ class RNNSequenceRegressor(SequenceEstimator, base.Regressor):
     >>> import numpy as np
     >>> from streamrnn import RNNSequenceRegressor
     >>> rng = np.random.default_rng(1)
-    >>> model = RNNSequenceRegressor(hidden_size=8, lr=0.01)
+    >>> model = RNNSequenceRegressor(hidden_size=8)
     >>> errors = []
     >>> for i in range(300):
     ...     x = {"frames": rng.normal(size=(int(rng.integers(5, 15)), 2))}

@@ -74,10 +74,10 @@ class SequenceEstimator(LearnerEstimator[SequenceLearner]):
     chunks: bool = False
     carry: bool = False
     optimizer: str = "adam"
-    lr: float = 3e-3
+    lr: float = 1.5e-2
     schedule: str = "inverse_sqrt"
-    schedule_updates: int = 1_000
-    average: float | None = None
+    schedule_updates: int = 100
+    average: float | None = 0.99
     scale: bool = True
     features: Sequence[Hashable | FeatureSpec] | None = None
     hash_key: str = KNOWN_KEY
@@ -216,9 +216,12 @@ class SequenceEstimator(LearnerEstimator[SequenceLearner]):
 
     def _process(self, sequences: Sequence[Given], *, end: bool = True) -> Predictions:
         """Through the learner: what was said of each before it was learned."""
-        self._columns = sequences[-1].columns
+        same, self._columns = sequences[-1].columns is self._columns, sequences[-1].columns
         told = self._told([each.answer for each in sequences])
-        learner = self._make()
+        learner = self._learner
+        # To look whether the specification is another one costs as much as a short sequence.
+        if learner is None or not same or len(list(self._classes())) > learner.spec.n_classes:
+            learner = self._make()
         try:
             return learner.process(self._block(sequences, told, end=end))
         except BaseException:

@@ -41,7 +41,7 @@ class RNNTagger(LabellingEstimator, base.Estimator):
     >>> import numpy as np
     >>> from streamrnn import RNNTagger
     >>> rng = np.random.default_rng(1)
-    >>> model = RNNTagger(hidden_size=8, lr=0.01)
+    >>> model = RNNTagger(hidden_size=8)
     >>> wrong = []
     >>> for i in range(300):
     ...     bits = rng.integers(0, 2, size=12)

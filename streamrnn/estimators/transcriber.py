@@ -174,7 +174,7 @@ class RNNTranscriber(SpeakingEstimator, base.Estimator):
     >>> import numpy as np
     >>> from streamrnn import RNNTranscriber
     >>> rng = np.random.default_rng(1)
-    >>> model = RNNTranscriber(unit="character", hidden_size=16, lr=0.01)
+    >>> model = RNNTranscriber(unit="character", hidden_size=16)
     >>> rates = []
     >>> for i in range(300):
     ...     y = "".join(rng.choice(list("ab"), size=3))
@@ -204,6 +204,8 @@ class RNNTranslator(SpeakingEstimator, base.Estimator):
     ----------
     unit, symbols, max_vocabulary, max_symbols, beam
         As in ``RNNTranscriber``.
+    hidden_size, lr, schedule_updates, clip_norm
+        As in ``RNNSequenceClassifier``, with defaults that were good for the sounds of words.
     attention
         Whether the decoder looks back at each step; else it knows the final states alone.
     horizon
@@ -233,6 +235,10 @@ class RNNTranslator(SpeakingEstimator, base.Estimator):
     M.-T., Pham, H. and Manning, C. D. 2015. Effective approaches to attention-based neural machine translation. EMNLP.
     """
 
+    hidden_size: int = 64
+    lr: float = 4e-3
+    schedule_updates: int = 1_000
+    clip_norm: float | str | None = 1.0
     attention: bool = True
     horizon: int | None = None
 

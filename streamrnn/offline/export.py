@@ -109,15 +109,11 @@ def export(listed: Listed, out: Path) -> Exported:
             state = as_text(state)
         _save(out, ModelFile(_without_times(state), (), _language_model(state.spec, stream_key)))
         return Exported(listed.place, manifest, name, stream_key, tuple(_left(manifest.spec, name)))
-    of_events = {
-        **{key: getattr(manifest.spec.model, key) for key in _MODEL},
-        "previous_target": manifest.spec.inputs.previous_target,
-    }
     owner: dict[str, Any] = {
         "estimator": name,
         "parameters": {
             **_shared(manifest.spec, stream_key),
-            **(of_events if manifest.spec.sequence is None else _of_sequences(manifest, name)),
+            **(_of_events(manifest.spec) if manifest.spec.sequence is None else _of_sequences(manifest, name)),
             "scale": manifest.spec.learning.scale,
             "features": manifest.configuration["features"],
         },
@@ -151,6 +147,12 @@ def _shared(spec: LearnerSpec, stream_key: str) -> dict[str, Any]:
         "stream_key": stream_key,
         "max_streams": spec.streams.max_streams,
     }
+
+
+def _of_events(spec: LearnerSpec) -> dict[str, Any]:
+    """The parameters that estimators of events have."""
+    shown = {"previous_target": spec.inputs.previous_target}
+    return {**{key: getattr(spec.model, key) for key in _MODEL}, **shown}
 
 
 def _of_sequences(manifest: Manifest, estimator: str | None) -> dict[str, Any]:

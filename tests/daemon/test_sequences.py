@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -193,9 +195,16 @@ def test_of_few_streams_what_was_said_of_the_newest_sequences_is_kept(monkeypatc
     ]
     block = worker.codec.decode(records).block
     predictions = learner.process(block)
+    assert predictions.sequences is not None
     newest.note(learner.streams.newest_slots, block, predictions.value, predictions.updates, predictions.sequences)
     found = [newest.of(slot) for slot in range(3)]
     assert [one is not None and one.sequence is not None for one in found] == [False, True, True]
+    nothing = replace(
+        predictions.sequences, bounds=np.zeros(4, np.int64), number=np.zeros(0, np.int64), value=np.zeros(0)
+    )
+    newest.note(learner.streams.newest_slots, block, predictions.value, predictions.updates, nothing)
+    assert (said_now := newest.of(2)) is not None
+    assert said_now.sequence == ([], [])
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streamrnn import CheckpointError, ConfigError, RecordError, RNNRegressor, RNNTagger
+from streamrnn import CheckpointError, ConfigError, RecordError, RNNRegressor, RNNSequenceRegressor, RNNTagger
 from tests.support.contract import everything, through_pickle, weight_bits
 from tests.support.sequence_estimators import (
     CLASSIFIER,
@@ -186,7 +186,7 @@ def test_symbols_get_their_numbers_as_they_come() -> None:
 
 @pytest.mark.parametrize("kind", [CLASSIFIER, LOGISTIC, TAGGER, TRANSCRIBER, TRANSLATOR], ids=str)
 def test_it_learns(kind: Kind) -> None:
-    model = kind.build(hidden_size=16)
+    model = kind.build(hidden_size=16, lr=0.02)
     pairs = kind.data(1_500)
     said = model.learn_many([x for x, _ in pairs], [y for _, y in pairs])
 
@@ -199,7 +199,7 @@ def test_it_learns(kind: Kind) -> None:
         ]
         return float(np.mean(elements))
 
-    assert right(slice(-300, None)) > 0.85 > right(slice(0, 100))
+    assert right(slice(-300, None)) > 0.85 > right(slice(0, 30))
 
 
 @pytest.mark.parametrize("kind", [REGRESSOR, FORECASTER], ids=str)
@@ -224,15 +224,12 @@ def test_chunks_leave_the_bits_of_the_whole_sequence(kind: Kind) -> None:
         said = whole.predict_one(x)
         for end in range(2, len(x["frames"]) + 2, 2):
             so_far = whole.predict_one({"frames": x["frames"][:end]})
-            assert parts.observe_one({"frames": x["frames"][end - 2 : end]}) == said_of(kind, so_far, end - 2)
+            now = parts.observe_one({"frames": x["frames"][end - 2 : end]})
+            # So far, means over steps are added up chunk by chunk.
+            assert now == (pytest.approx(so_far, rel=1e-5) if kind.estimator is RNNSequenceRegressor else so_far)
         whole.learn_one(x, y)
         assert parts.end_sequence(y=y) == said
     assert weight_bits(parts) == weight_bits(whole)
-
-
-def said_of(kind: Kind, so_far: Any, before: int) -> Any:
-    """What is said at a chunk, of what is said of all frames so far: labels are those of its own frames."""
-    return so_far[before:] if kind.estimator is RNNTagger else so_far
 
 
 def test_each_stream_has_a_sequence_under_way() -> None:
