@@ -91,7 +91,7 @@ def without_silence(samples: Floats) -> Floats:
 def wav(samples: Floats) -> bytes:
     """A WAV file of 16 bits."""
     file = io.BytesIO()
-    with wave.open(file, "wb") as writer:
+    with wave.Wave_write(file) as writer:
         writer.setnchannels(1)
         writer.setsampwidth(2)
         writer.setframerate(RATE)
@@ -105,7 +105,7 @@ def read_wav(data: bytes, name: str) -> tuple[Floats, int]:
     The header is believed in everything but the length.
     """
     try:
-        with wave.open(io.BytesIO(data)) as reader:
+        with wave.Wave_read(io.BytesIO(data)) as reader:
             channels, width, rate, count = reader.getparams()[:4]
             found = reader.readframes(count)
     except (wave.Error, EOFError) as error:
