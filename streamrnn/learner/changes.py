@@ -136,6 +136,14 @@ def _hidden_size(old: LearnerSpec, new: LearnerSpec) -> Verdict:
     return if_more(lambda of: of.model.hidden_size, grown, "units that were learned cannot be taken out")(old, new)
 
 
+def _average(old: LearnerSpec, new: LearnerSpec) -> Verdict:
+    if old.learning.average is None:
+        return Verdict(Way.GROWTH, "an average begins with the weights as they are")
+    if new.learning.average is None:
+        return Verdict(Way.GROWTH, "predictions are made with the newest weights from now on")
+    return Verdict(Way.AT_ONCE, "")
+
+
 def of_open_sequences(of: Callable[[LearnerSpec], int]) -> Rule:
     """A bound of sequences: of those that come in chunks some have not ended, and are kept in arrays of that length."""
     kept = if_more(of, "sequences that have not ended go on", "sequences that have not ended may be longer")
@@ -272,7 +280,7 @@ SETTINGS: Mapping[str, Rule] = {
     "learning.schedule_updates": at_once(),
     "learning.schedule_least": at_once(),
     "learning.clip_norm": at_once(),
-    "learning.average": growth("an average begins with the weights as they are"),
+    "learning.average": _average,
     "learning.polyak_bound": at_once(),
     "learning.momentum": at_once(),
     "learning.rmsprop_alpha": at_once(),

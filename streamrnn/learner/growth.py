@@ -44,6 +44,7 @@ from streamrnn.learner.room import survivors
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import MODEL, STREAMS, LearnerState
 from streamrnn.learner.streams import RECORD, TIMES
+from streamrnn.learner.symbols import OTHER
 from streamrnn.learner.vocabulary import begun_with, symbols_in
 
 Array = npt.NDArray[Any]
@@ -241,6 +242,8 @@ def _weights(array: Growing) -> None:
             for other, more in shared_rows(move):
                 # Of the old units; new ones hear each symbol by weights of their own.
                 tensor.new[tensor.rows, more.start : more.stop] = tensor.new[tensor.rows, other, None]
+        elif tensor.name.startswith("decoder.") and tensor.name.endswith(APART) and move.new.target.is_open:
+            tensor.new[:, tensor.old.shape[1] :] = tensor.new[:, OTHER, None]
     if "head.bias" in new and not move.new.target.is_open:
         old = layout_of(move.old).named(array.old)["head.bias"]
         new["head.bias"][len(old) :] = old.min()

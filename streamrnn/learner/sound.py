@@ -22,6 +22,9 @@ LARGEST_ROOTS = 50_000_000
 LARGEST_GROWTH = 345.0
 """Logarithm of the factor, 1e150, by which the RLS readout's variances may grow: squares of it are still numbers."""
 
+LARGEST_TABLE = 50_000_000
+"""Numbers of a table of all symbols by all steps, as transcripts and attention need: some 400 MB per partition."""
+
 SIZE = (1, 1_000_000)
 _SECONDS = (0.0, 1e12)
 _FORGETTING = (0.0, 0.999_999)  # closer to 1 it would be 1 in single precision, and nothing would be forgotten

@@ -19,6 +19,7 @@ from streamrnn.learner.sequence_spec import SequenceSpec
 from streamrnn.learner.sound import (
     LARGEST_GROWTH,
     LARGEST_ROOTS,
+    LARGEST_TABLE,
     SIZE,
     SOUND,
     PositiveFloat,
@@ -298,10 +299,22 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise RuleError("model", "readout", f"logistic goes with kind label or labels, not with {target.kind}")
         if model.effective_loss == "quantile" and target.kind != "label":
             raise RuleError("model", "loss", f"quantile goes with kind label, not with {target.kind}")
+        self._require_frames(sequence)
+
+    def _require_frames(self, sequence: SequenceSpec) -> None:
+        """Raise RuleError for what does not go with how the sequence comes."""
+        target, model = self.target, self.model
         if sequence.carry and model.direction == "both":
             raise RuleError("model", "direction", "with carry a state goes on to what comes next: forward only")
         if sequence.chunks != self.has_end:
             raise RuleError("sequence", "chunks", "chunks go up to an end mark, so both or none")
+        looks = target.kind == "sequence" and not target.says_numbers and model.attention
+        table = sequence.max_steps * (target.max_symbols + 1)
+        if (looks or target.kind == "transcript") and table > LARGEST_TABLE:
+            found = f"{target.max_symbols:,} by sequence.max_steps ({sequence.max_steps:,})"
+            raise RuleError(
+                "target", "max_symbols", f"found {found}; a table of all of them has at most {LARGEST_TABLE:,}"
+            )
         if sequence.chunks and target.kind == "labels" and target.is_open:
             raise RuleError(
                 "target", "classes", "labels of chunks wait for the end, with numbers of their own: list them"

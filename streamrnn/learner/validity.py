@@ -293,6 +293,7 @@ def require_sound_streams(
     _require_ranges(streams, stream_ranges(spec), beginning)
     _require_counted(spec, model, streams)
     _require_in_use(spec, model, streams)
+    _require_said(streams)
     _require_order(model, streams["seen"], keys)
 
 
@@ -380,6 +381,12 @@ def _require_in_use(spec: LearnerSpec, model: Mapping[str, Array], streams: Mapp
     for name, array in held.items():
         if array.size and np.fmax.reduce(array, axis=None) >= in_use:
             raise ValueError(f"the state's {name!r} names classes that are none of the {in_use} in use")
+
+
+def _require_said(streams: Mapping[str, Array]) -> None:
+    """The newest step of a transcript so far can have said a symbol only where there is one."""
+    if ((streams["newest_output"] > 0) & (streams["n_said"] == 0)).any():
+        raise ValueError("the state's 'newest_output' names a symbol where 'n_said' counts none")
 
 
 def _require_order(model: Mapping[str, Array], seen: Array, keys: Sequence[bytes | None]) -> None:

@@ -88,6 +88,8 @@ CASES: list[tuple[LearnerSpec, LearnerSpec, str, Way]] = [
     (sequences(), sequences(model={"hidden_size": 5}), "model.hidden_size", Way.GROWTH),
     (sequences("sequence"), sequences("sequence", model={"hidden_size": 5}), "model.hidden_size", Way.IMPOSSIBLE),
     (sequences(), sequences(learning={"average": 0.9}), "learning.average", Way.GROWTH),
+    (sequences(learning={"average": 0.9}), sequences(), "learning.average", Way.GROWTH),
+    (sequences(learning={"average": 0.9}), sequences(learning={"average": 0.5}), "learning.average", Way.AT_ONCE),
     (sequences("transcript"), sequences("transcript", classes=tuple("abcd")), "target.classes", Way.GROWTH),
     (sequences("sequence"), sequences("sequence", classes=tuple("abcd")), "target.classes", Way.IMPOSSIBLE),
     (spec(), spec(learning={"lr": 0.1}), "learning.lr", Way.AT_ONCE),

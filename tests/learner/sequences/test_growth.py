@@ -15,6 +15,7 @@ from streamrnn.learner.predictions import Predictions
 from streamrnn.learner.sequence_spec import SequenceSpec
 from streamrnn.learner.sequences.learner import SequenceLearner
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec
+from streamrnn.learner.symbols import Symbols
 from streamrnn.learner.target_spec import TargetSpec
 
 KEY = b"a"
@@ -103,3 +104,18 @@ def test_predictions_stay_when_a_learner_grows(new: LearnerSpec, both: bool) -> 
 
 def _fields(of: Any) -> dict[str, Any]:
     return {name: getattr(of, name) for name in of.__struct_fields__}
+
+
+def test_new_symbols_of_a_decoder_begin_as_what_all_of_them_shared() -> None:
+    def of(most: int) -> LearnerSpec:
+        return LearnerSpec(
+            n_features=1,
+            target=TargetSpec(fields=("y",), kind="sequence", classes=Symbols(open=True, max=most)),
+            sequence=SequenceSpec(max_steps=4),
+            inputs=InputSpec(dt=False, previous_target=False),
+            model=ModelSpec(readout="softmax", hidden_size=3, dtype="float64"),
+        )
+
+    larger = grown(SequenceLearner(of(2), seed=1), of(4))
+    looked_up = larger.get_weights()["decoder.weight_ih_l0"]
+    np.testing.assert_array_equal(looked_up[:, 4:], looked_up[:, [0, 0]])
