@@ -19,6 +19,7 @@ anomaly     how badly an event was forecast
 language_model  what comes next in a text
 sequences   what those share of which a call is a whole sequence
 frames      the frames of a sequence as columns
+given       sequences that were read, as a block
 sequence_label  one class or number for a sequence
 tagger      a label for each of its frames
 transcriber  symbols for it: a transcript, or another sequence

@@ -83,6 +83,10 @@ class RNNClassifier(LabelledEstimator, base.MiniBatchClassifier):
     def _outgrown(self, learner: Learner) -> bool:
         return len(self._labels) > learner.spec.n_classes
 
+    def _forget_unlearned(self) -> None:
+        while len(self._labels) > (0 if self._learner is None else self._learner.spec.n_classes):
+            self._labels.popitem()
+
     def _own_state(self) -> dict[str, Any]:
         return {**super()._own_state(), "labels": list(self._labels)}
 

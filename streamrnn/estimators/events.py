@@ -134,8 +134,16 @@ class EventEstimator(RecurrentEstimator):
         """The learner for these columns, which are the known ones or those with new ones behind."""
         if columns is self._columns and self._learner is not None and not self._outgrown(self._learner):
             return self._learner
-        self._columns = columns
-        return self._make()
+        before, self._columns = self._columns, columns
+        try:
+            return self._make()
+        except BaseException:  # with Ctrl-C, say; wider than the learner, they would be refused ever after
+            self._columns = before
+            self._forget_unlearned()
+            raise
+
+    def _forget_unlearned(self) -> None:
+        """The learner was not made larger: forget what it has no room for."""
 
     def _learn(self, x: Mapping[Any, Any], y: float | Sequence[float]) -> None:
         """One event through the learner. An event that is refused changes nothing."""

@@ -118,6 +118,8 @@ class FrameColumns:
                 "no_frames", f"x: expected a dict whose {FRAMES!r} are the frames of a sequence, got {describe(x)}"
             )
         frames = x[FRAMES]
+        if isinstance(frames, np.ma.MaskedArray):
+            frames = np.ma.filled(frames.astype(np.float64), np.nan) if frames.dtype.kind in "fiub" else frames.tolist()
         if isinstance(frames, np.ndarray):
             return self._of_array(frames)
         if isinstance(frames, str):
@@ -258,7 +260,12 @@ class FrameColumns:
 
 def _stacked(frames: Sequence[Any]) -> np.ndarray[Any, Any]:
     """Frames that are lists, as one array. Raises RecordError where they differ in width."""
-    widths = {len(frame) if isinstance(frame, list | tuple | np.ndarray) else -1 for frame in frames}
+    for i, frame in enumerate(frames):
+        if not isinstance(frame, list | tuple | np.ndarray):
+            raise RecordError(
+                "wrong_type", f"{FRAMES}[{i}]: expected a list of numbers, as others are, got {describe(frame)}"
+            )
+    widths = {len(frame) for frame in frames}
     if len(widths) > 1:
         raise RecordError("wrong_width", f"{FRAMES}: expected frames of one width, got {sorted(widths)} numbers")
     rows = np.array(frames)

@@ -12,8 +12,9 @@ from river import base
 
 from streamrnn.errors import RecordError
 from streamrnn.estimators.classifier import Label, checked_label
+from streamrnn.estimators.given import Told
 from streamrnn.estimators.parameters import checked
-from streamrnn.estimators.sequences import SequenceEstimator, Told
+from streamrnn.estimators.sequences import SequenceEstimator
 from streamrnn.learner.predictions import Predictions
 from streamrnn.learner.values import number
 
@@ -44,6 +45,10 @@ class LabellingEstimator(SequenceEstimator):
                 f"y: readout='logistic' tells two classes apart, got a third: {sorted(classes, key=str)}; use "
                 "readout='softmax'",
             )
+
+    def _forget_classes(self, known: int) -> None:
+        while len(self._labels) > known:
+            self._labels.popitem()
 
     def _class_names(self) -> tuple[int, ...]:
         """What stands for the classes in the specification. There are two from the start: no kernel knows one class."""
@@ -93,7 +98,7 @@ class RNNSequenceClassifier(LabellingEstimator, base.Classifier):
         ``"running"``: columns are standardised by what was seen before; ``"sequence"``: also by the sequence's own mean
         and deviation, which takes out what a speaker, room or device adds to all its frames.
     max_steps
-        Longest sequence, in steps; a longer one is refused.
+        Longest sequence, in steps; a longer one is refused, and so is a chunk that would make it longer.
     chunks
         Whether a sequence may come in pieces: ``observe_one`` for each, then ``end_sequence``. ``learn_one`` gives the
         last piece, or all of it.
@@ -123,7 +128,7 @@ class RNNSequenceClassifier(LabellingEstimator, base.Classifier):
         For a parameter that is not usable.
     RecordError
         For what is no sequence: no frames, frames of another width, too many, or values that are no numbers. It changes
-        nothing.
+        nothing; nor does anything else, as Ctrl-C, that breaks a call off before it has learned something.
 
     Examples
     --------
@@ -148,6 +153,10 @@ class RNNSequenceClassifier(LabellingEstimator, base.Classifier):
     Schuster, M. and Paliwal, K. K. 1997. Bidirectional recurrent neural networks. IEEE Transactions on Signal
     Processing 45.
     """
+
+    @property
+    def _multiclass(self) -> bool:
+        return self.readout == "softmax"
 
     def _model_fields(self) -> dict[str, Any]:
         return {"readout": self.readout}

@@ -11,7 +11,7 @@ What is said of a sequence depends on the kind of estimator: ``_said`` makes it 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -21,12 +21,11 @@ import numpy as np
 
 from streamrnn.errors import ConfigError, RecordError
 from streamrnn.estimators.base import LearnerEstimator
-from streamrnn.estimators.columns import Floats
 from streamrnn.estimators.events import read_parameters
 from streamrnn.estimators.frames import FRAMES, FrameColumns, Read
+from streamrnn.estimators.given import Given, Told, block_of
 from streamrnn.estimators.parameters import UNORDERED, checked, section
 from streamrnn.estimators.settings import require_possible
-from streamrnn.learner.block import EVENT, Answers, Block, Frames
 from streamrnn.learner.features import FeatureSpec
 from streamrnn.learner.hashing import KNOWN_KEY, Hashing, HashKey
 from streamrnn.learner.model_spec import ModelSpec
@@ -35,7 +34,6 @@ from streamrnn.learner.sequence_spec import SequenceSpec
 from streamrnn.learner.sequences.learner import SequenceLearner
 from streamrnn.learner.spec import InputSpec, LearnerSpec
 from streamrnn.learner.target_spec import TargetSpec
-from streamrnn.learner.values import describe
 from streamrnn.storage.model_file import ModelFile
 
 _MODEL = ("cell", "hidden_size", "num_layers", "memory", "direction", "lookahead", "dtype")
@@ -43,21 +41,14 @@ _SEQUENCE = ("max_steps", "stack", "chunks", "carry", "normalise")
 """The parameters that stand in the sections about the model and about sequences."""
 
 
-class Told(NamedTuple):
-    """What n sequences turn out to be, in the columns of a ``Block`` that are the kind's."""
-
-    y: Floats  # (n, 1)
-    labels: list[str | None] | None = None
-    answers: Answers | None = None
-
-
-class Given(NamedTuple):
-    """One sequence, read."""
+class Before(NamedTuple):
+    """What there was before a call learned anything."""
 
     columns: FrameColumns
-    key: bytes
-    read: Read
-    answer: Any
+    classes: int
+    learner: SequenceLearner | None
+    events: int  # that it had seen
+    symbols: list[int]  # how many of each input it knew
 
 
 @dataclass(eq=False, repr=False)
@@ -174,59 +165,77 @@ class SequenceEstimator(LearnerEstimator[SequenceLearner]):
 
     # ---- reading
 
-    def _read(self, columns: FrameColumns, x: Mapping[Any, Any], y: Any) -> Given:
-        """One sequence, or chunk of one. Raises RecordError; changes nothing."""
+    def _read(self, columns: FrameColumns, x: Mapping[Any, Any], y: Any, ended: Collection[bytes] = ()) -> Given:
+        """One sequence, or chunk of one. Raises RecordError; changes nothing.
+
+        ``ended`` are streams whose sequence under way will be over by then.
+        """
         after, read = columns.read(x)
-        frames = len(read.x)
+        frames, key = len(read.x), after.key(x)
         if frames == 0 and not after.known:
             raise RecordError("empty_sequence", f"{FRAMES}: expected frames of the first sequence, got none")
-        if not self.chunks:
-            most = self.max_steps * self.stack
-            if frames == 0:
-                raise RecordError("empty_sequence", f"{FRAMES}: expected at least one frame, got none")
-            if frames > most:
-                raise RecordError(
-                    "too_long", f"{FRAMES}: expected at most {most:,}, got {frames:,}; raise max_steps, or send chunks"
-                )
-        return Given(after, after.key(x), read, self._answer(y, frames))
+        if frames == 0 and not self.chunks:
+            raise RecordError("empty_sequence", f"{FRAMES}: expected at least one frame, got none")
+        self._require_room(0 if key in ended else self._under_way(key), frames)
+        return Given(after, key, read, self._answer(y, frames))
 
-    def _block(self, sequences: Sequence[Given], told: Told, *, end: bool = True) -> Block:
-        """The sequences as the learner takes them, in the columns that it has."""
-        n, columns = len(sequences), self._columns
-        bounds = np.zeros(n + 1, np.int64)
-        np.cumsum([len(each.read.x) for each in sequences], out=bounds[1:])
-        x = np.full((int(bounds[-1]), columns.n_features), np.nan)
-        for each, start, stop in zip(sequences, bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-            x[start:stop, : each.read.x.shape[1]] = each.read.x
-        symbols = tuple(
-            [text for each in sequences for text in each.read.symbols[k]] for k in range(len(columns.symbols))
-        )
-        return Block(
-            [each.key for each in sequences],
-            np.zeros(n, np.int64),
-            np.zeros((n, 0)),
-            told.y,
-            np.full(n, end),
-            np.full(n, EVENT, np.uint8),
-            np.zeros(n, np.uint64),
-            labels=told.labels,
-            frames=Frames(bounds, x, symbols),
-            answers=told.answers,
+    def _under_way(self, key: bytes) -> int:
+        """How many frames the stream's sequence has that has not ended."""
+        return int(self._learner.row_of(key)["frames"]) if self.chunks and self._learner is not None else 0
+
+    def _require_room(self, before: int, frames: int) -> None:
+        """Raise RecordError where so many frames are too many after those before: the network would not read them."""
+        most = self.max_steps * self.stack
+        if frames == 0 or before + frames <= most:
+            return
+        if before == 0:
+            raise RecordError("too_long", f"{FRAMES}: expected at most {most:,}, got {frames:,}; raise max_steps")
+        raise RecordError(
+            "too_long",
+            f"{FRAMES}: expected at most {most:,} in a sequence, got {frames:,} after {before:,}; raise max_steps, or "
+            "end the sequence: end_sequence",
         )
 
     def _process(self, sequences: Sequence[Given], *, end: bool = True) -> Predictions:
         """Through the learner: what was said of each before it was learned."""
-        same, self._columns = sequences[-1].columns is self._columns, sequences[-1].columns
-        told = self._told([each.answer for each in sequences])
-        learner = self._learner
-        # To look whether the specification is another one costs as much as a short sequence.
-        if learner is None or not same or len(list(self._classes())) > learner.spec.n_classes:
-            learner = self._make()
+        before = self._before()
         try:
-            return learner.process(self._block(sequences, told, end=end))
-        except BaseException:
-            learner.take_back_classes()
+            self._columns = sequences[-1].columns
+            told = self._told([each.answer for each in sequences])
+            learner = self._learner
+            # To look whether the specification is another one costs as much as a short sequence.
+            if learner is None or self._columns is not before.columns or self._outgrown(learner, self._classes()):
+                learner = self._make()
+            return learner.process(block_of(sequences, told, self._columns, end=end))
+        except BaseException:  # as a specification that cannot be, or Ctrl-C
+            self._take_back(before)
             raise
+
+    def _outgrown(self, learner: SequenceLearner, classes: Iterable[Any]) -> bool:
+        """Whether it has not enough outputs for these classes."""
+        return len(list(classes)) > learner.spec.n_classes
+
+    def _before(self) -> Before:
+        learner, classes = self._learner, len(list(self._classes()))
+        if learner is None:
+            return Before(self._columns, classes, None, 0, [])
+        symbols = [vocabulary.known for vocabulary in learner.vocabularies]
+        return Before(self._columns, classes, learner, learner.records_predicted, symbols)
+
+    def _take_back(self, before: Before) -> None:
+        """A call was broken off: everything is as before it, unless some of it was learned, to which the rest belongs.
+
+        A learner that was to grow was not touched.
+        """
+        learner = before.learner
+        if learner is not None:
+            learner.take_back_classes()
+            if learner is self._learner and learner.records_predicted > before.events:
+                return
+            for vocabulary, known in zip(learner.vocabularies, before.symbols, strict=True):
+                vocabulary.take_back(known)
+        self._columns, self._learner = before.columns, learner
+        self._forget_classes(before.classes)
 
     # ---- public
 
@@ -243,16 +252,18 @@ class SequenceEstimator(LearnerEstimator[SequenceLearner]):
     def learn_many(self, X: Iterable[Mapping[Any, Any]], y: Iterable[Any]) -> list[Any]:
         """Learn sequences in order; the same result as ``learn_one`` for each.
 
-        Returns what was predicted of each before it was learned, as ``predict_one`` would have.
+        Returns what was predicted of each before it was learned, as ``predict_one`` would have; but symbols of frames
+        that come first have their numbers here.
         """
         with self._lock:
-            columns, sequences = self._columns, []
+            columns, sequences, ended = self._columns, [], set[bytes]()
             for i, (each, answer) in enumerate(zip(X, y, strict=True)):
                 try:
-                    sequences.append(self._read(columns, each, answer))
+                    sequences.append(self._read(columns, each, answer, ended))
                 except RecordError as error:
                     raise RecordError(error.reason, f"sequence {i}: {error.detail}") from None
                 columns = sequences[-1].columns
+                ended.add(sequences[-1].key)
             parts = [sequences[start:stop] for start, stop in pairwise(self._cuts(sequences))]
             return [said for part in parts for said in self._run(part)]
 
@@ -280,14 +291,21 @@ class SequenceEstimator(LearnerEstimator[SequenceLearner]):
     def _require_classes(self, classes: Sequence[Any]) -> None:
         """Raise RecordError where there may not be so many."""
 
+    def _forget_classes(self, known: int) -> None:
+        """Forget all but the first so many."""
+
     def _run(self, sequences: Sequence[Given], *, end: bool = True) -> list[Any]:
         """Learn sequences that one learner can take; what was said of each before."""
         classes, known = dict.fromkeys(self._classes()), []
         for each in sequences:
             known.append(len(classes))
             classes.update(dict.fromkeys(self._classes_in(each.answer)))
+        first, learner = sequences[0], self._learner
+        # The larger learner would say of the first what nobody could have known: a class that its answer brings.
+        grows = learner is None or first.columns is not self._columns or self._outgrown(learner, classes)
+        asked = self._ask([first], end=end) if grows else []
         predictions = self._process(sequences, end=end)
-        return [self._said(predictions, i, known[i]) for i in range(len(sequences))]
+        return [*asked, *(self._said(predictions, i, known[i]) for i in range(len(asked), len(sequences)))]
 
     def predict_one(self, x: Mapping[Any, Any]) -> Any:
         """What the sequence x is predicted to be. Changes nothing."""
@@ -300,20 +318,23 @@ class SequenceEstimator(LearnerEstimator[SequenceLearner]):
             return self._predict(list(X))
 
     def _predict(self, xs: Sequence[Mapping[Any, Any]]) -> list[Any]:
-        read = [self._read(self._columns, x, None) for x in xs]
-        predictions = self._predictions(read)
-        if predictions is None:
-            return [self._nothing(len(each.read.x)) for each in read]
-        known = len(list(self._classes()))
-        return [self._said(predictions, i, known) for i in range(len(read))]
+        return self._ask([self._read(self._columns, x, None) for x in xs])
 
-    def _predictions(self, sequences: Sequence[Given]) -> Predictions | None:
+    def _ask(self, sequences: Sequence[Given], *, end: bool = True) -> list[Any]:
+        """What is said of each. Changes nothing."""
+        predictions = self._predictions(sequences, end=end)
+        if predictions is None:
+            return [self._nothing(len(each.read.x)) for each in sequences]
+        known = len(list(self._classes()))
+        return [self._said(predictions, i, known) for i in range(len(sequences))]
+
+    def _predictions(self, sequences: Sequence[Given], *, end: bool = True) -> Predictions | None:
         """The learner's; None before there is one."""
         if self._learner is None:
             return None
         n = self._columns.n_features
         known = [each._replace(read=each.read._replace(x=each.read.x[:, :n])) for each in sequences]
-        return self._learner.predict(self._block(known, self._unknown(len(known))))
+        return self._learner.predict(block_of(known, self._unknown(len(known)), self._columns, end=end))
 
     def _unknown(self, n: int) -> Told:
         return self._told([None] * n)
@@ -356,6 +377,21 @@ class SequenceEstimator(LearnerEstimator[SequenceLearner]):
 
     # ---- state
 
+    def get_weights(self, *, average: bool = False) -> dict[str, np.ndarray[Any, Any]]:
+        """Copies of all weights under PyTorch's names and shapes: the newest, or those that predict, their ``average``.
+
+        Where ``average`` is None as a parameter, the newest predict. Raises ConfigError before the columns are known.
+        """
+        with self._lock:
+            return self._existing().get_weights(average=average)
+
+    def set_weights(self, weights: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Overwrite all weights, their average too, which begins anew with them; statistics, moments and states stay.
+
+        Raises ConfigError before the columns are known (give ``features``), ValueError for tensors that do not fit.
+        """
+        super().set_weights(weights)
+
     @classmethod
     def load(cls, path: str | Path, hash_key: str | None = None) -> Self:
         """The estimator that ``save`` wrote, going on exactly where it was.
@@ -381,14 +417,3 @@ class SequenceEstimator(LearnerEstimator[SequenceLearner]):
         if (columns := model.owner["columns"]) is not None:  # None: the features tell all, as of a job
             self._columns = self._columns.restored(columns)
         super()._restore(model)
-
-
-def require_sequence(y: Any) -> list[Any] | None:
-    """An answer that is a list or an array of plain values, as a list; None: it is not known. Raises RecordError."""
-    if y is None:
-        return None
-    if isinstance(y, np.ndarray):
-        y = y.tolist() if y.ndim == 1 else y
-    if isinstance(y, str) or not isinstance(y, Sequence):
-        raise RecordError("wrong_type", f"y: expected a list, got {describe(y)}")
-    return list(y)

@@ -11,8 +11,8 @@ from river import base
 
 from streamrnn.errors import RecordError
 from streamrnn.estimators.classifier import checked_label
+from streamrnn.estimators.given import Told, require_sequence
 from streamrnn.estimators.sequence_label import LabellingEstimator
-from streamrnn.estimators.sequences import Told, require_sequence
 from streamrnn.learner.block import Answers
 from streamrnn.learner.predictions import Predictions
 from streamrnn.learner.values import number
@@ -69,7 +69,10 @@ class RNNTagger(LabellingEstimator, base.Estimator):
         if answer is None:
             return None
         if len(answer) != frames:
-            raise RecordError("wrong_length", f"y: expected a label for each of {frames} frames, got {len(answer)}")
+            advice = "; of frames that came before observe_one takes the labels" if self.chunks else ""
+            raise RecordError(
+                "wrong_length", f"y: expected a label for each of {frames} frames, got {len(answer)}{advice}"
+            )
         if self._numbers:
             return [number(each, "y") for each in answer]
         return [checked_label(each) for each in answer]

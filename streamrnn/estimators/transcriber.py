@@ -1,26 +1,30 @@
 """Symbols for a sequence, as many as there are in it: a transcript without alignment, or another sequence.
 
-An answer is a list of symbols, or a text whose characters or words they are; what is said is of the same form.
+An answer is a list of symbols, or a text whose characters or words they are; what is said is of the same form. Symbols
+are compared by their text, and are said as they were first told: 1 is 1 again, and where "1" was told first, that.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import msgspec
 import numpy as np
 from river import base
 
-from streamrnn.errors import RecordError
+from streamrnn.errors import ConfigError, RecordError
 from streamrnn.estimators.columns import Floats, Integers
 from streamrnn.estimators.edits import edit_distance
+from streamrnn.estimators.given import Given, Told, require_sequence
 from streamrnn.estimators.language_model import Mark
-from streamrnn.estimators.parameters import checked, field_types, section
-from streamrnn.estimators.sequences import SequenceEstimator, Told, require_sequence
+from streamrnn.estimators.parameters import checked, field_types, plain, section
+from streamrnn.estimators.sequences import SequenceEstimator
 from streamrnn.estimators.tagger import answers_of
 from streamrnn.learner.predictions import Predictions
-from streamrnn.learner.symbols import Label, Symbols
+from streamrnn.learner.symbols import OTHER, Label, Symbols
 from streamrnn.learner.texts import units_of
 from streamrnn.learner.values import canonical_text, describe, number
 from streamrnn.learner.vocabulary import Vocabulary
@@ -45,6 +49,7 @@ class SpeakingEstimator(SequenceEstimator):
 
     def __post_init__(self) -> None:
         checked(type(self).__name__, "unit", self.unit, Unit)
+        self._as_told: dict[str, Label | float] = {}  # of symbols with a number that are no text
         super().__post_init__()
 
     def _most_inputs(self) -> int:
@@ -67,38 +72,49 @@ class SpeakingEstimator(SequenceEstimator):
 
     # ---- answers
 
-    def _answer(self, y: Any, frames: int) -> list[str] | None:  # noqa: ARG002
-        if isinstance(y, str):
-            if self.unit == "element":
-                expected = "a list of symbols; unit='character' or 'word' takes text"
-                raise RecordError("wrong_type", f"y: expected {expected}, got {describe(y)}")
-            texts = self._units_of(y)
-        elif (symbols := require_sequence(y)) is None:
+    def _answer(self, y: Any, frames: int) -> list[Any] | None:  # noqa: ARG002
+        if y is None:
             return None
-        elif self.unit != "element":
-            raise RecordError("wrong_type", f"y: expected text, got {describe(y)}; unit='element' takes lists")
-        else:
-            texts = [canonical_text(symbol, "y") for symbol in symbols]
+        symbols = self._units_of(y) if isinstance(y, str) else [symbol_in(each) for each in self._listed(y)]
         if self.symbols is not None:
-            unknown = np.flatnonzero(self._numbers_of(texts) < 0)
+            unknown = np.flatnonzero(self._numbers_of(symbols) < 0)
             if len(unknown):
-                raise RecordError("unknown_symbol", f"y: {texts[unknown[0]]!r} is not one of the symbols given")
-        return texts
+                raise RecordError("unknown_symbol", f"y: {symbols[unknown[0]]!r} is not one of the symbols given")
+        return symbols
+
+    def _listed(self, y: Any) -> list[Any]:
+        if self.unit != "element":
+            raise RecordError("wrong_type", f"y: expected text, got {describe(y)}; unit='element' takes lists")
+        return require_sequence(y) or []
 
     def _units_of(self, text: str) -> list[str]:
+        if self.unit == "element":
+            expected = "a list of symbols; unit='character' or 'word' takes text"
+            raise RecordError("wrong_type", f"y: expected {expected}, got {describe(text)}")
         return [str(unit) for unit in units_of(text, "word" if self.unit == "word" else "character")]
 
-    def _numbers_of(self, texts: Sequence[str]) -> Integers:
+    def _numbers_of(self, symbols: Sequence[Any]) -> Integers:
         """Numbers of the symbols of a closed set."""
-        return Vocabulary(self._set()).units(texts, assign=False)
+        return Vocabulary(self._set()).units(texts_of(symbols), assign=False)
 
     def _told(self, answers: Sequence[Any]) -> Told:
-        texts = [text for answer in answers for text in answer or ()]
+        symbols = [symbol for answer in answers for symbol in answer or ()]
         if self.symbols is None:
-            told = answers_of(answers, np.full(len(texts), np.nan), list(texts))
+            told = answers_of(answers, np.full(len(symbols), np.nan), list(texts_of(symbols)))
         else:
-            told = answers_of(answers, self._numbers_of(texts).astype(np.float64))
+            told = answers_of(answers, self._numbers_of(symbols).astype(np.float64))
         return Told(np.full((len(answers), 1), np.nan), answers=told)
+
+    def _process(self, sequences: Sequence[Given], *, end: bool = True) -> Predictions:
+        predictions = super()._process(sequences, end=end)
+        classes = None if self._learner is None else self._learner.classes
+        if self.symbols is None and classes is not None:
+            told = [symbol for each in sequences for symbol in each.answer or () if type(symbol) is not str]
+            for symbol, text in zip(told, texts_of(told), strict=True):
+                # Of those that have a number, so that there are no more than the vocabulary takes.
+                if text not in self._as_told and classes.number(text) != OTHER:
+                    self._as_told[text] = symbol
+        return predictions
 
     # ---- what is said
 
@@ -113,11 +129,24 @@ class SpeakingEstimator(SequenceEstimator):
     def _joined(self, symbols: list[Label | None]) -> Any:
         """Symbols in the form of an answer; None stands for one that has no number of its own."""
         if self.unit == "element":
-            return [self.OTHER if symbol is None else symbol for symbol in symbols]
+            return [self.OTHER if symbol is None else self._as_told.get(str(symbol), symbol) for symbol in symbols]
         return ("" if self.unit == "character" else " ").join(UNKNOWN if s is None else str(s) for s in symbols)
 
     def _nothing(self, frames: int) -> Any:  # noqa: ARG002
         return self._joined([])
+
+    # ---- state
+
+    def _own_state(self) -> dict[str, Any]:
+        return {**super()._own_state(), "as_told": list(self._as_told.values())}
+
+    def _set_own_state(self, state: Mapping[str, Any]) -> None:
+        super()._set_own_state(state)
+        # A job tells all of them as text.
+        told = msgspec.convert(state.get("as_told", []), list[int | float | bool])
+        self._as_told = dict(zip(texts_of(told), told, strict=True))
+        if len(self._as_told) != len(told):
+            raise ValueError(f"as_told: must differ as text, got {told}")
 
     # ---- for users
 
@@ -140,7 +169,23 @@ class SpeakingEstimator(SequenceEstimator):
             return np.nan
         found = self._units_of(said) if isinstance(said, str) else said
         texts = [each if each is self.OTHER else canonical_text(each, "y") for each in found]
-        return edit_distance(texts, truth) / max(1, len(truth))
+        return edit_distance(texts, texts_of(truth)) / max(1, len(truth))
+
+
+def symbol_in(value: Any) -> Label | float:
+    """A symbol of an answer as a plain value. Raises RecordError for what cannot be one."""
+    symbol = plain(value)
+    if isinstance(symbol, float) and not math.isfinite(symbol):
+        raise RecordError("wrong_type", f"y: found {describe(symbol)}, expected symbols: text, numbers or booleans")
+    text = canonical_text(symbol, "y")
+    # No file holds larger whole numbers; they are told, and said, as text.
+    keeps = isinstance(symbol, float | bool) or (isinstance(symbol, int) and symbol.bit_length() < 64)
+    return symbol if keeps else text
+
+
+def texts_of(symbols: Sequence[Any]) -> list[str]:
+    """The texts by which symbols are compared."""
+    return [symbol if type(symbol) is str else canonical_text(symbol, "y") for symbol in symbols]
 
 
 @dataclass(eq=False, repr=False)
@@ -154,7 +199,8 @@ class RNNTranscriber(SpeakingEstimator, base.Estimator):
     Parameters
     ----------
     unit
-        ``"element"``: y is a list of symbols; ``"character"``, ``"word"``: it is a text.
+        ``"element"``: y is a list of symbols: text, whole numbers and the like, which are one where their texts are;
+        ``"character"``, ``"word"``: it is a text.
     symbols
         The symbols there are. None: each as it comes first, up to ``max_vocabulary``; those behind share one,
         ``OTHER``, which also stands for a symbol at its first appearance.
@@ -203,7 +249,7 @@ class RNNTranslator(SpeakingEstimator, base.Estimator):
     Parameters
     ----------
     unit, symbols, max_vocabulary, max_symbols, beam
-        As in ``RNNTranscriber``.
+        As in ``RNNTranscriber``; of answers that are numbers (``horizon``) there are no symbols to say this of.
     hidden_size, lr, schedule_updates, clip_norm
         As in ``RNNSequenceClassifier``, with defaults that were good for the sounds of words.
     attention
@@ -249,6 +295,13 @@ class RNNTranslator(SpeakingEstimator, base.Estimator):
     def _target(self) -> dict[str, Any]:
         if self.horizon is None:
             return {"kind": "sequence", **super()._target()}
+        for name in ("unit", "symbols", "max_symbols", "beam"):
+            value, default = getattr(self, name), getattr(RNNTranslator, name)
+            if value != default:
+                raise ConfigError(
+                    f"{type(self).__name__}: {name}: {value!r} goes with symbols, and with horizon numbers are said; "
+                    f"leave it at {default!r}"
+                )
         return {"kind": "sequence", "horizon": self.horizon}
 
     def _answer(self, y: Any, frames: int) -> list[Any] | None:
@@ -286,13 +339,25 @@ class RNNTranslator(SpeakingEstimator, base.Estimator):
         errors = [abs(a - b) for a, b in zip(said, truth, strict=False) if b == b]
         return float(np.mean(errors)) if errors else np.nan
 
-    def attention_one(self, x: Mapping[Any, Any]) -> Floats:
-        """How much each symbol that ``predict_one`` says looked at each step of x, (symbols, steps); rows sum to 1.
+    def confidence_one(self, x: Mapping[Any, Any]) -> list[float]:
+        """The probability of each symbol that ``predict_one`` says. Changes nothing.
 
-        Empty before anything was learned, without ``attention``, and with ``beam`` above 1. Changes nothing.
+        Raises ConfigError with ``horizon``: numbers have none.
+        """
+        if self.horizon is not None:
+            raise ConfigError(
+                f"{type(self).__name__}: horizon: confidence_one is the probability of symbols, and numbers are said"
+            )
+        return super().confidence_one(x)
+
+    def attention_one(self, x: Mapping[Any, Any]) -> Floats:
+        """How much each symbol that ``predict_one`` says looked at each step, (symbols, steps); rows sum to 1.
+
+        Steps are those of x, with ``chunks`` of the whole sequence, which x ends. Empty without ``attention``, and
+        before anything was learned. Changes nothing.
         """
         with self._lock:
             predictions = self._predictions([self._read(self._columns, x, None)])
-            if predictions is None or self._learner is None or self.beam > 1 or not self.attention:
+            if predictions is None or self._learner is None or not self.attention:
                 return np.zeros((0, 0))
             return self._learner.attention()

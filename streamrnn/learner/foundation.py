@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamrnn.core.compiled import ensure_compiled
-from streamrnn.core.counts import COUNTS, EVICTIONS, GAUGES, LOST_LABELS
+from streamrnn.core.counts import COUNTS, EVICTIONS, GAUGES, LOST_LABELS, RECORDS_PREDICTED
 from streamrnn.core.declarations import by_name
 from streamrnn.learner.block import EVENT, FORGET, LABEL, PREDICT, Block
 from streamrnn.learner.clock import JUMPS
@@ -142,6 +142,11 @@ class Foundation(ABC):
             return None
         forecast: npt.NDArray[np.float64] = self._per_stream.remembered[slot, (step - 1) % self.spec.target.horizon]
         return forecast.copy()
+
+    @property
+    def records_predicted(self) -> int:
+        """How many events have gone through the kernels."""
+        return int(self._model.counters[RECORDS_PREDICTED])
 
     def take_back_classes(self) -> None:
         """Forget the classes that have numbers, but no outputs yet: a call was broken off in between, as by Ctrl-C."""

@@ -171,7 +171,7 @@ def _of_sequences(manifest: Manifest, estimator: str | None) -> dict[str, Any]:
         parameters["loss"] = model.loss
     if estimator == "RNNTranslator":
         parameters |= {"attention": model.attention, "horizon": target.horizon if target.says_numbers else None}
-    if estimator in ("RNNTranscriber", "RNNTranslator"):
+    if estimator in ("RNNTranscriber", "RNNTranslator") and not target.says_numbers:
         unit = manifest.configuration.get("target", {}).get("unit", "element")
         parameters |= {"beam": model.beam, "max_symbols": target.max_symbols, "unit": unit}
         if symbols is not None:

@@ -74,7 +74,8 @@ def test_encoders_read_dicts() -> None:
 def test_what_is_missing_counts_as_the_mean() -> None:
     model = taught(ROWS)
     before = model.counters()["imputed_inputs"]
-    for frames in ([[None, 20.0]], np.array([[np.nan, 20.0]]), [[np.inf, 20.0]]):
+    masked = np.ma.array([[7.0, 20.0]], mask=[[True, False]])
+    for frames in ([[None, 20.0]], np.array([[np.nan, 20.0]]), [[np.inf, 20.0]], masked, masked.astype(np.int64)):
         said = model.predict_proba_one({"frames": frames})
         assert said == model.predict_proba_one({"frames": [[None, 20.0]]})
         assert all(np.isfinite(list(said.values())))
@@ -89,6 +90,7 @@ REFUSED: list[tuple[Any, str, str]] = [
     ({"frames": np.zeros((3, 3))}, "wrong_width", "expected frames of 2 numbers, .* got 3"),
     ({"frames": [[1.0, 2.0], [1.0]]}, "wrong_width", "frames of one width"),
     ({"frames": [[1.0, "2"]]}, "wrong_type", r"field 'frames\[0\]': found the string '2'"),
+    ({"frames": [[1.0, 2.0], None]}, "wrong_type", r"frames\[1\]: expected a list of numbers, .* got null"),
     ({"frames": "text"}, "wrong_type", "expected an array, as those before, got text"),
     ({"frames": [{"a": 1.0}]}, "wrong_type", "expected an array, as those before, got dicts"),
     ({"frames": np.zeros((1, 2, 2))}, "wrong_type", r"of shape \(1, 2, 2\)"),
@@ -115,6 +117,7 @@ def test_what_is_no_sequence_is_refused_and_changes_nothing(x: Any, reason: str,
     ("model", "frames", "y", "message"),
     [
         (RNNTagger(), ROWS, ["a", "b"], "y: expected a label for each of 3 frames, got 2"),
+        (RNNTagger(chunks=True), ROWS, ["a"], "for each of 3 frames, got 1; of frames that came before observe_one"),
         (RNNTagger(), ROWS, "abc", "y: expected a list, got the string 'abc'"),
         (RNNTagger(readout="linear"), ROWS, [1.0, "b", 2.0], "field 'y': found the string 'b'"),
         (RNNTagger(readout="logistic"), ROWS, ["a", "b", "c"], "tells two classes apart"),

@@ -72,6 +72,33 @@ def test_many_sequences_leave_the_bits_that_they_leave_one_by_one_and_say_what_w
 
 
 @each_kind
+def test_many_say_of_the_very_first_sequence_what_is_said_before_anything_was_learned(kind: Kind) -> None:
+    (x, y), *_ = kind.data(1)
+    many, one = kind.build(scale=False), kind.build(scale=False)
+    assert many.learn_many([x], [y]) == [one.predict_one(x)]
+    one.learn_one(x, y)
+    assert everything(many) == everything(one)
+
+
+@pytest.mark.parametrize("kind", [CLASSIFIER, TAGGER, *FORWARD], ids=str)
+def test_many_say_nothing_of_a_class_that_their_answer_brings(kind: Kind) -> None:
+    for seed in range(30):
+        pairs = kind.data(4, seed=seed)
+        assert kind.build(seed=seed).learn_many(*zip(*pairs, strict=True)) == run(kind.build(seed=seed), pairs)
+
+
+def test_a_chunk_says_what_would_have_been_predicted_also_where_its_labels_bring_a_class() -> None:
+    for seed in range(30):
+        model = TAGGER.build(direction="forward", chunks=True, seed=seed)
+        for x, y in TAGGER.data(4, seed=seed):
+            copied = copy.deepcopy(model)
+            expected = copied.observe_one(x)
+            assert model.observe_one(x, y) == expected
+            assert {*expected} <= {*copied.classes, None}
+            model.end_sequence()
+
+
+@each_kind
 def test_sequences_are_predicted_together_as_they_are_alone(kind: Kind) -> None:
     model = teach(kind.build(), kind.data(5))
     xs = [x for x, _ in kind.data(4, seed=2)]
@@ -244,6 +271,36 @@ def test_each_stream_has_a_sequence_under_way() -> None:
     assert mixed.counters()["updates"] == alone.counters()["updates"] == 2
 
 
+def test_chunks_that_make_a_sequence_too_long_are_refused_and_change_nothing() -> None:
+    model = CLASSIFIER.build(direction="forward", chunks=True, max_steps=5, stack=2, stream_key="id")
+    frames = CLASSIFIER.data(1)[0][0]["frames"][[0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1]]
+    model.observe_one({"frames": frames[:6], "id": "a"})
+    before = everything(model)
+    calls: list[Any] = [model.observe_one, model.predict_one, lambda x: model.learn_one(x, "low")]
+    calls += [lambda x: model.learn_many([x], ["low"]), lambda x: model.predict_many([x])]
+    for call in calls:
+        with pytest.raises(RecordError, match=r"at most 10 in a sequence, got 5 after 6; .*end_sequence") as error:
+            call({"frames": frames[:5], "id": "a"})
+        assert error.value.reason == "too_long"
+        with pytest.raises(RecordError, match=r"expected at most 10, got 11; raise max_steps$"):
+            call({"frames": frames, "id": "b"})
+    assert everything(model) == before
+    model.observe_one({"frames": frames[:5], "id": "b"})  # each stream has a sequence of its own
+    model.learn_many([{"frames": frames[:4], "id": "a"}, {"frames": frames[:10], "id": "a"}], ["low", "high"])
+    model.end_sequence("b", "low")
+    assert model.counters()["updates"] == 3
+
+
+def test_a_sequence_that_is_as_long_as_may_be_still_ends() -> None:
+    model = TRANSCRIBER.build(chunks=True, max_steps=4)
+    frames = TRANSCRIBER.data(1)[0][0]["frames"][[0, 1, 2, 0]]
+    model.observe_one({"frames": frames})
+    with pytest.raises(RecordError, match="got 1 after 4"):
+        model.observe_one({"frames": frames[:1]})
+    model.end_sequence(y="ab")
+    assert model.counters()["updates"] == 1
+
+
 def test_both_directions_say_nothing_before_the_end() -> None:
     model = TRANSCRIBER.build(chunks=True)
     (x, y), *_ = TRANSCRIBER.data(1)
@@ -299,6 +356,26 @@ def test_probabilities_of_the_classes_seen_sum_to_one(kind: Kind) -> None:
     assert list(said) == model.classes
     assert sum(said.values()) == pytest.approx(1.0)
     assert model.predict_one(kind.data(1)[0][0]) == max(said, key=lambda label: said[label])
+
+
+def test_river_is_told_how_many_classes_there_may_be() -> None:
+    assert CLASSIFIER.build()._multiclass
+    assert not LOGISTIC.build()._multiclass
+
+
+@each_kind
+def test_the_average_of_the_weights_is_what_predicts(kind: Kind) -> None:
+    model = teach(kind.build(), kind.data(9))
+    x, newest, predicting = kind.data(1)[0][0], model.get_weights(), model.get_weights(average=True)
+    assert any((newest[name] != predicting[name]).any() for name in newest)
+    said = model.predict_one(x)
+    model.set_weights(predicting)
+    assert model.predict_one(x) == said
+    for name, weight in model.get_weights().items():
+        np.testing.assert_array_equal(weight, predicting[name])
+    newest_alone = teach(kind.build(average=None), kind.data(3))
+    for name, weight in newest_alone.get_weights(average=True).items():
+        np.testing.assert_array_equal(weight, newest_alone.get_weights()[name])
 
 
 # ---- parameters

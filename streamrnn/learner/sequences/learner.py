@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
+from streamrnn.core.sequences.arrays import SequenceRecords
 from streamrnn.core.sequences.handle import SequenceHandle
 from streamrnn.learner.block import Block
 from streamrnn.learner.foundation import Foundation
@@ -53,12 +56,18 @@ class SequenceLearner(Foundation):
         )  # fmt: skip
 
     def attention(self) -> npt.NDArray[np.float64]:
-        """Of the newest sequence that went through: how much each symbol looked at each step, (symbols, T).
+        """Of the newest record that went through alone: how much each symbol looked at each step, (symbols, T).
 
-        As far as it was decoded greedily; empty where there is no decoder that looks.
+        T are the steps of the whole sequence, in how many chunks it may have come. Empty where there is no decoder that
+        looks, nothing that was said, and after several records at once.
         """
         said, steps = self._newest
         return self._work.weights[:said, :steps].astype(np.float64)
+
+    def get_weights(self, *, average: bool = False) -> dict[str, npt.NDArray[Any]]:
+        """Copies of all weights under PyTorch's names and shapes; the ``average`` is what predicts, if there is one."""
+        predicting = self._model.average if average and self._model.average.size else self._model.theta
+        return self.layout.get_weights(predicting)
 
     def _require_fit(self, block: Block) -> None:
         require_sequences(block, self.spec, self.classes)
@@ -69,8 +78,17 @@ class SequenceLearner(Foundation):
 
     def _piece(self, records: Placed) -> Predictions:
         rows = self._rows.records(records)
+        steps = self._steps(rows) if len(rows.slot) == 1 else 0
         self._handle.process(rows)
-        if len(rows.slot):
-            assert self.spec.sequence is not None
-            self._newest = int(rows.n_said[-1]), self.spec.sequence.steps(int(rows.first[-1] - rows.first[-2]))
+        self._newest = (int(rows.n_said[0]), steps) if len(rows.slot) == 1 else (0, 0)
         return self._rows.predictions(rows)
+
+    def _steps(self, rows: SequenceRecords) -> int:
+        """The steps of the sequence that a record belongs to, which has yet to go through, with those before it."""
+        sequence, slot = self.spec.sequence, int(rows.slot[0])
+        assert sequence is not None
+        streams, gap = self._per_stream, self.spec.streams.reset_after_s
+        before = 0 if rows.fresh[0] else int(streams.frames[slot])
+        if gap is not None and rows.time_ms[0] - streams.last_ms[slot] > round(1000 * gap):
+            before = 0  # what was under way is over
+        return sequence.steps(min(sequence.max_frames, before + int(rows.first[1])))

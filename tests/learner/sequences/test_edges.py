@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from streamrnn.core.sequences.reasons import EMPTY, IMPOSSIBLE, NONE, TOO_LONG, TOO_MANY, UNKNOWN
 from streamrnn.learner.block import Answers, Block, Frames
@@ -13,7 +14,7 @@ from streamrnn.learner.model_spec import ModelSpec
 from streamrnn.learner.predictions import Predictions, SequenceScores
 from streamrnn.learner.sequence_spec import SequenceSpec
 from streamrnn.learner.sequences.learner import SequenceLearner
-from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, StreamSpec
 from streamrnn.learner.target_spec import TargetSpec
 from tests.support.learners import bits_of, differing
 from tests.support.sequence_learners import Comparison
@@ -149,3 +150,22 @@ def test_a_transcript_of_a_thousand_frames_is_learned_as_the_naive_learner_does(
     both = Comparison(spec, 1e-9)
     both.process(block_of([some(1000)], [[0, 1, 1, 2, 0, 0]]))
     both.check_state()
+
+
+def test_attention_is_of_the_steps_that_are_run_in_how_many_chunks_they_came() -> None:
+    spec = spec_for("sequence", classes=None, target={"horizon": 2})
+    chunks = SequenceSpec(max_steps=3, chunks=True)
+    learner = SequenceLearner(replace(spec, sequence=chunks, has_end=True, streams=StreamSpec(reset_after_s=1.0)), 1)
+    chunk = block_of([some(2)], [None])
+    chunk.end[:] = False
+    learner.process(chunk)
+    # None more, one more, more than are read, and one after a gap, before which all is over.
+    for frames, later_ms, steps in ((0, 0, 2), (1, 0, 3), (4, 0, 3), (1, 1_001, 1)):
+        last = block_of([some(frames)], [None])
+        last.time_ms[:] = later_ms
+        learner.predict(last)
+        looked = learner.attention()
+        assert looked.shape == (2, steps)
+        np.testing.assert_allclose(looked.sum(axis=1), 1.0)
+    learner.predict(block_of([some(1), some(2)], [None, None]))
+    assert learner.attention().shape == (0, 0)
