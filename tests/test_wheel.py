@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 
 from streamrnn.core import compiled, object_file
 from streamrnn.core.jit import JIT_DISABLED
+from streamrnn.core.kinds import FAMILIES
 from tests.bench.startup import FIRST_PREDICTION, build_wheel
 
 REPORT = """
@@ -28,12 +30,13 @@ def test_an_installed_wheel_predicts_with_the_kernels_it_brought_and_they_are_th
     (wheel,) = tmp_path.glob("*.whl")
     assert "-py3-none-linux_" in wheel.name
     folder = installed / "streamrnn" / "core" / "objects"
-    brought = {dtype: folder / object_file.name(dtype) for dtype in ("float32", "float64")}
+    kernels = list(itertools.product(("float32", "float64"), FAMILIES))
+    brought = {(dtype, of): folder / object_file.name(dtype, family=of) for dtype, of in kernels}
     assert set(folder.iterdir()) == set(brought.values())
-    for dtype, path in brought.items():  # compiled here a second time, elsewhere, and reproducible
-        assert path.read_bytes() == compiled.kernels(dtype).path.read_bytes()
+    for (dtype, of), path in brought.items():  # compiled here a second time, elsewhere, and reproducible
+        assert path.read_bytes() == compiled.kernels(dtype, family=of).path.read_bytes()
     alone = {"PYTHONPATH": str(installed), "STREAMRNN_CACHE_DIR": os.devnull}
     script = FIRST_PREDICTION.format(directory=tmp_path) + REPORT
     printed = subprocess.check_output([sys.executable, "-c", script], env=alone, cwd=tmp_path, text=True)
-    assert printed.split() == [str(brought["float32"]), str(brought["float64"]), "False"]
+    assert printed.split() == [str(brought["float32", "steps"]), str(brought["float64", "steps"]), "False"]
     shutil.rmtree(installed)

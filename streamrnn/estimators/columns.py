@@ -168,7 +168,8 @@ class Columns:
     def encoded(self, x: Mapping[Any, Any]) -> Encoded:
         """x, its row and its key in the columns ``extended`` by it. Raises RecordError for what cannot be learned."""
         columns = self.extended(x)
-        return Encoded(columns, x, columns.row(x), columns.key(x))
+        # Written so that no function in Python is called: this is done for each event.
+        return tuple.__new__(Encoded, (columns, x, columns.row(x), columns.key(x)))
 
     def row(self, x: Mapping[Any, Any]) -> list[float]:
         """The columns of one event. Raises RecordError, naming the feature, for what is not a number."""

@@ -81,4 +81,4 @@ def test_a_batch_is_one_call_of_the_learner_and_runs_no_python_for_each_row(read
         counted.append(calls(lambda: model.learn_many(X, y)))  # noqa: B023
     (short, short_native), (long, long_native) = counted
     assert (long, long_native) == (short, short_native)
-    assert short["Learner.process"] == 1
+    assert short["Foundation.process"] == 1

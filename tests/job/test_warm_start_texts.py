@@ -148,7 +148,7 @@ def test_a_job_of_next_events_begins_with_a_model_by_word(tmp_path: Path, classe
         (
             {"symbols": ("open", "read", "close"), "mark_end": True},
             {"unit": "word", "symbols": {"values": ["open", "read", "close", "more"]}},
-            "target.classes: 3 in what was learned, 4 here: a text's end has the number behind the others",
+            "target.classes: 3 in what was learned, 4 here: the end has the number behind the others",
         ),
         ({"hidden_size": 11}, {"unit": "word", "mark_end": False}, "model.hidden_size: "),
     ],

@@ -58,7 +58,7 @@ def test_places_of_several_axes_are_combined() -> None:
 @pytest.mark.parametrize(
     ("axes", "old", "new", "message"),
     [
-        (("what",), (1,), (1,), "'a' has an axis 'what' that nobody has told how to grow; known: P, L"),
+        (("what",), (1,), (1,), "'a' has an axis 'what' that nobody has told how to grow; known: P, average, L"),
         (("L",), (3,), (4,), "'a' cannot go from 3 to 4 layers"),
         (("2",), (2,), (3,), "'a' cannot go from 2 to 3 entries"),
     ],

@@ -536,7 +536,8 @@ def test_one_object_per_precision_serves_every_specification_and_nothing_is_comp
                     learner = Learner(spec, SEED)
                     learner.process(plain_log(20))
                     learner.predict(plain_log(3))
-    assert len(compiled._engines) <= 2
+    assert len(compiled._engines) <= 4  # whoever ran in this process before may have used those of sequences
+    assert len({of for of in compiled._loaded if of[0] == "steps"}) <= 2
     assert handle.process.signatures == []  # type: ignore[attr-defined]
 
 

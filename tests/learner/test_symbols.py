@@ -382,7 +382,7 @@ BAD_BLOCKS = [
     (
         "next event",
         {"symbols": (["a"], ["a"] * 8)},
-        r"block.symbols\[0\] has 1 rows, expected one for each",
+        r"block.symbols\[0\] has 1 rows, expected 8",
     ),
     ("next event", {"labels": ["a"]}, "block.labels has 1 rows"),
     ("next event", {"texts": ["a"] * 8}, "goes with a learner of texts"),

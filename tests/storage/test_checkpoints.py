@@ -442,7 +442,7 @@ def test_segments_shared_with_an_older_checkpoint_survive_its_removal(tmp_path: 
 def test_nothing_is_collected_while_a_manifest_of_a_newer_version_is_there(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     written(store, 10, 20, 30)
-    resign(paths(store, "manifest-*30.json")[0], {"format": 8})
+    resign(paths(store, "manifest-*30.json")[0], {"format": 9})
     age(store)
     store.retire(LINEAGE, retain=1, committed=20)
     assert store.positions(LINEAGE) == [20, 30]

@@ -107,6 +107,12 @@ _JOBS = {
         "null",
         "{%s}",
     ),
+    "frames": (
+        "{topic: in, sequence: {field: q, columns: [a, b], max_steps: 2}}",
+        "[]",
+        "{fields: [y], kind: labels, classes: [late, 1, true]}",
+        "{%s}",
+    ),
 }
 JOBS = tuple(_JOBS)
 
@@ -138,6 +144,24 @@ SEEDS = tuple(
     )
     for name in JOBS
     for time in (b"1600000000000", b'"2020-09-13T12:26:40Z"')
+)
+SEEDS += (
+    Given(
+        "frames",
+        tuple(
+            (b"k", value, 1_600_000_000_000 + i)
+            for i, value in enumerate(
+                (
+                    b'{"q": [[1, 2], [3, null]], "y": ["late", 1]}',
+                    b'{"q": [[1, 2], [3, 4], [5, 6]], "y": ["late", 1, 1]}',
+                    b'{"q": [[1, 2], [3]], "y": null}',
+                    b'{"q": [[1, 2]], "y": ["late", 1]}',
+                    b'{"q": [], "y": []}',
+                    b'{"q": [[1, 2]], "y": [null]}',
+                )
+            )
+        ),
+    ),
 )
 """Inputs in which most of each job's fields have a value, to begin a search with."""
 

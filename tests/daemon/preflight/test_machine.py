@@ -159,7 +159,7 @@ def test_a_certificate_that_cannot_be_used_is_a_problem(tmp_path: Path) -> None:
 def test_kernels_that_are_not_compiled_are_a_warning_and_without_a_place_for_them_a_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(object_file, "find", lambda _: None)
+    monkeypatch.setattr(object_file, "find", lambda *_: None)
     monkeypatch.setattr("streamrnn.core.compiled.JIT_DISABLED", False)
     monkeypatch.setenv("STREAMRNN_CACHE_DIR", str(tmp_path / "cache"))
     (found,) = checked.kernels(config(tmp_path))
