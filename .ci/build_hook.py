@@ -39,7 +39,7 @@ class KernelsBuildHook(BuildHookInterface[Any]):
             for family in FAMILIES
             for dtype in ("float32", "float64")
         }
-        with ThreadPoolExecutor() as pool:
+        with ThreadPoolExecutor(max_workers=2) as pool:  # each takes a core, and memory
             jobs = [
                 pool.submit(compiled.compile_in_child, dtype, path, family=family)
                 for (dtype, family), path in paths.items()

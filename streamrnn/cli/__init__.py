@@ -348,7 +348,8 @@ def warmup(
 ) -> None:
     """Compile the kernels ahead of time. An installed wheel brings them along.
 
-    Takes about half a minute each, more on a busy machine.
+    Takes about half a minute for each precision, and a minute or two for its kernels of whole
+    sequences, more on a busy machine.
     """
     from streamrnn.core.compiled import Precision as Types
     from streamrnn.core.compiled import is_compiled, kernels, shown, warm_up

@@ -139,7 +139,9 @@ def pronounce(
     """
     from streamrnn.demo.pronounce.run import QUICK, Options, run_pronounce_demo
 
-    options = Options(directory=directory, words=min(words or QUICK, QUICK) if quick else words, plot=plot)
+    if quick and words is not None:
+        raise ConfigError("--quick: says how many words, as --words does; leave one of them out")
+    options = Options(directory=directory, words=QUICK if quick else words, plot=plot)
     result = run_pronounce_demo(options, stdout())
     status = INTERRUPTED if result is None else result.status
     if status:

@@ -210,7 +210,8 @@ class EvaluationProgress:
         from streamrnn.core.compiled import ensure_compiled, is_compiled
 
         if not is_compiled(dtype, family):
-            self._progress.update(self._task, state="compiling: about half a minute, more on a busy machine")
+            how_long = "about half a minute" if family == "steps" else "a minute or two"
+            self._progress.update(self._task, state=f"compiling: {how_long}, more on a busy machine")
         ensure_compiled(dtype, family)
         self._progress.update(self._task, description="evaluating", state="")
 

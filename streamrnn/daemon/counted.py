@@ -20,6 +20,7 @@ def delta(
 ) -> Delta:
     """What happened; ``before`` and ``after`` it are the learner's counters."""
     grown = {name: after[name] - before[name] for name in after}
+    grown["records_predicted"] -= int(np.count_nonzero(decoded.silent))  # they are dead letters
     norms = predictions.grad_norm
     scored = ~np.isnan(predictions.loss)
     return Delta(

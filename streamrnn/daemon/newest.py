@@ -35,9 +35,13 @@ class Said(NamedTuple):
 
 
 class NewestPredictions:
-    """By slot, for streams of which there was an event since this began."""
+    """By slot, for streams of which there was an event since this began.
 
-    def __init__(self, width: int) -> None:
+    ``so_far``: whether something is said of a sequence in chunks before its end.
+    """
+
+    def __init__(self, width: int, *, so_far: bool = True) -> None:
+        self._so_far = so_far
         self._value = np.empty((0, width))
         self._time_ms = np.empty(0, np.int64)
         self._updates = np.empty(0, np.int64)
@@ -50,13 +54,18 @@ class NewestPredictions:
         value: npt.NDArray[np.float64],
         updates: npt.NDArray[np.int64],
         sequences: SequenceScores | None = None,
+        silent: npt.NDArray[np.bool_] | None = None,
     ) -> None:
         """What was predicted of the records of a block, whose streams have these slots: ``value`` [n, width], after so
-        many ``updates`` of the model. ``sequences``: what is said of whole ones."""
+        many ``updates`` of the model. ``sequences``: what is said of whole ones. A ``silent`` row takes back what was
+        said of its stream, whose slot it may have taken over from another."""
+        if silent is not None:
+            updates = np.where(silent, _NOTHING, updates)
         time_ms = block.time_ms
         events = block.kind == EVENT  # labels are not predicted, and may be of streams that are not there
         if sequences is not None and not self._value.shape[1]:
-            self._note_sequences(slots, events, sequences)
+            says = sequences.complete | self._so_far
+            self._note_sequences(slots, events, says if silent is None else says & ~silent, sequences)
         if not events.all():
             slots, value, time_ms, updates = slots[events], value[events], time_ms[events], updates[events]
         if not len(slots):
@@ -74,11 +83,18 @@ class NewestPredictions:
         return Said(int(self._time_ms[slot]), int(self._updates[slot]), self._value[slot].tolist(), sequence)
 
     def _note_sequences(
-        self, slots: npt.NDArray[np.int64], events: npt.NDArray[np.bool_], sequences: SequenceScores
+        self,
+        slots: npt.NDArray[np.int64],
+        events: npt.NDArray[np.bool_],
+        says: npt.NDArray[np.bool_],
+        sequences: SequenceScores,
     ) -> None:
         bounds = sequences.bounds
         for i in np.flatnonzero(events).tolist():
             slot, said = int(slots[i]), slice(bounds[i], bounds[i + 1])
+            if not says[i]:
+                self._sequences.pop(slot, None)
+                continue
             self._sequences[slot] = sequences.number[said].copy(), sequences.value[said].copy()
             self._sequences.move_to_end(slot)
         while len(self._sequences) > SEQUENCES:

@@ -36,7 +36,6 @@ from streamrnn.errors import DivergedError, RecordError
 from streamrnn.job.codec.dead_letters import encode_dead_letter
 from streamrnn.job.codec.records import Decoded
 from streamrnn.job.job import Job
-from streamrnn.learner.block import Block
 from streamrnn.learner.clock import JUMPS
 from streamrnn.learner.foundation import Foundation
 from streamrnn.learner.lowering import bytes_per_slot
@@ -216,7 +215,9 @@ class Partition:
     def _watch_over(self, learner: Foundation) -> None:
         self._learning = Learning(self.tp, self.job, learner, self.metrics)
         self._watch, self._bytes_per_stream = Watch(self.tp, self.job, learner), bytes_per_slot(learner.spec)
-        self.newest, self.traces = NewestPredictions(self.job.encoder.width), Traces(learner.spec)
+        encoder = self.job.encoder
+        self.newest = NewestPredictions(encoder.width, so_far=encoder.says_so_far)
+        self.traces = Traces(learner.spec)
 
     def _learn_again(self, records: Sequence[Record]) -> None:
         """Learn what was learned before, which quarantined records were not."""
@@ -230,7 +231,7 @@ class Partition:
         started = time.perf_counter()
         decoded = self.job.codec.decode(records)
         between = time.perf_counter()
-        predictions, kept = self._predictions(decoded.block)
+        predictions, kept = self._predictions(decoded)
         self._require_weights(records)
         self._watch.look(records, decoded)
         self.lateness.processed(newest_of(records, time.time()))
@@ -241,15 +242,16 @@ class Partition:
         self._since_checkpoint += len(records)
         return _Learned(decoded, predictions, kept)
 
-    def _predictions(self, block: Block) -> tuple[Predictions, npt.NDArray[np.float64]]:
+    def _predictions(self, decoded: Decoded) -> tuple[Predictions, npt.NDArray[np.float64]]:
         """What the learner says of the records, as it is worth keeping; where that is much, piece by piece."""
-        parts, kept, at_once = [], [], self.job.rows_at_once
+        block, parts, kept, at_once = decoded.block, [], [], self.job.rows_at_once
         for start in range(0, max(1, len(block)), at_once):
-            rows = block.rows(slice(start, start + at_once))
+            piece = slice(start, start + at_once)
+            rows, silent = block.rows(piece), decoded.silent[piece]
             said = self.learner.process(rows)
             slots, condensed = self.learner.streams.newest_slots, self.job.encoder.condensed(said.value)
-            self.newest.note(slots, rows, condensed, said.updates, said.sequences)
-            self.traces.note(slots, rows, said)
+            self.newest.note(slots, rows, condensed, said.updates, said.sequences, silent)
+            self.traces.note(slots, rows, said, silent)
             kept.append(condensed)
             parts.append(said if len(block) <= at_once else replace(said, value=condensed))
         return (parts[0], kept[0]) if len(parts) == 1 else (Predictions.joined(parts), np.concatenate(kept))

@@ -38,6 +38,8 @@ SHOWN_KEY = 200
 FEW_CLASSES = 32
 """So many classes are all named."""
 
+_NOBODYS = -1
+
 Numbers = npt.NDArray[np.float64]
 
 
@@ -96,9 +98,17 @@ class Traces:
         self._recent: npt.NDArray[np.int64] = np.empty(0, np.int64)
         self.followed: list[Trace] = []
 
-    def note(self, slots: npt.NDArray[np.int64], block: Block, predictions: Predictions) -> None:
-        """What was predicted of the records of a block, whose streams have these slots."""
+    def note(
+        self,
+        slots: npt.NDArray[np.int64],
+        block: Block,
+        predictions: Predictions,
+        silent: npt.NDArray[np.bool_] | None = None,
+    ) -> None:
+        """What was predicted of the records of a block, whose streams have these slots; of ``silent`` rows nothing."""
         self._recent = np.concatenate([self._recent, slots[-RECENT:]])[-RECENT:]
+        if silent is not None:
+            slots = np.where(silent, _NOBODYS, slots)
         for trace in self.followed:
             rows = np.flatnonzero(slots == trace.slot)
             if len(rows):

@@ -97,7 +97,11 @@ def _useless(field: Field) -> str | None:
     if field.kind is Kind.NOTHING:
         return "null in every record"
     if field.kind is Kind.ARRAY:
-        return "no single values: an array of changing length, objects too deep, or numbers beyond float64"
+        return (
+            "no single values: an array of changing length, objects too deep, or numbers beyond float64; where it "
+            "holds the steps of a whole sequence, such as a session or sound, learn that in a job of its own: input: "
+            f"{{sequence: {{field: {field.path}}}}} (deploy/SEQUENCES.md)"
+        )
     if field.kind is Kind.UNEVEN:
         return f"{field.kind.value}; have the producer write the same everywhere"
     if field.kind is Kind.BEYOND:

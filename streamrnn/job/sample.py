@@ -153,7 +153,8 @@ class Sample:
             if feature.field == field.path
         ]
         if field.role == "target":
-            numbers.append(config.target.classes is None and config.target.missing != "zero")
+            one = config.target.kind in (None, "label")  # of others no missing value stands for anything
+            numbers.append(one and config.target.classes is None and config.target.missing != "zero")
         return all(numbers) and bool(numbers) and all(not self._zeros[a:b].any() for a, b in self._uses(field))
 
     def _is_constant(self, field: Field) -> bool:

@@ -366,6 +366,8 @@ def test_an_error_stands_alone(learned, job, tmp_path):
             ("demo", "--directory", tmp_path / "demo", "--plot", tmp_path / "none" / "a.png"),
             "none/a.png does not exist",
         ),
+        (("demo", "pronounce", "--quick", "--words", "9000"), "--quick: says how many words, as --words does"),
+        (("demo", "speech", "--quick", "--strings", "900"), "--quick: says how many strings, as --strings does"),
     ]:
         result = call(*arguments)
         assert result.exit_code in (1, 2), arguments

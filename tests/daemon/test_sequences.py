@@ -160,7 +160,14 @@ def test_metrics_count_frames_and_why_nothing_was_learned(tmp_path: Path) -> Non
 
 
 def test_the_page_shows_what_was_said_last_of_a_stream_and_how_wrong_each_sequence_was(tmp_path: Path) -> None:
-    for name, shown in (("transcript", "of it wrong"), ("numbers", "off on average"), ("label in chunks", None)):
+    jobs = {
+        "transcript": "of it wrong",
+        "numbers": "off on average",
+        "label in chunks": None,
+        "transcript in chunks, both ways": "of it wrong",  # which says nothing before the end
+        "sequence in chunks": "of it wrong",
+    }
+    for name, shown in jobs.items():
         made = scenario(tmp_path / name, name)
         found: list[dict[str, Any]] = []
         traces: list[Any] = []

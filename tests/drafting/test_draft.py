@@ -53,7 +53,9 @@ def test_nested_records_are_gone_into() -> None:
         "readings.temperature.c": "the target; inputs.previous_target shows its newest value",
         "readings.temperature.f": "a linear function of the target (1.8 times it + 32), "
         "which inputs.previous_target shows",
-        "events": "no single values: an array of changing length, objects too deep, or numbers beyond float64",
+        "events": "no single values: an array of changing length, objects too deep, or numbers beyond float64; where "
+        "it holds the steps of a whole sequence, such as a session or sound, learn that in a job of its own: input: "
+        "{sequence: {field: events}} (deploy/SEQUENCES.md)",
     }
 
 

@@ -9,7 +9,7 @@ from streamrnn.job.codec.records import RecordCodec
 from streamrnn.job.config import Config
 from streamrnn.job.sample import Sample, examine
 from tests.support.jobs import job, record
-from tests.support.sequence_jobs import sequence_job
+from tests.support.sequence_jobs import TARGETS, sequence_job
 
 XZ = "[{field: x, encoder: numeric}, {field: z, encoder: numeric}]"
 
@@ -64,6 +64,11 @@ def test_numbers_that_are_never_zero_and_often_missing_lead_to_a_question() -> N
     ]
     said = "[{field: x, encoder: numeric, missing: zero}, {field: z, encoder: numeric}]"
     assert looked_at(job(features=said, target="{fields: [y], missing: zero}"), values).remarks() == []
+    for target in ("labels of numbers", "numbers"):
+        config = sequence_job(TARGETS[target])
+        answer = [1.5] if target == "labels of numbers" else [1.5, 2, 3]
+        often_unknown = [{"frames": [[i + 1, 2]], "y": answer if i % 3 else None} for i in range(100)]
+        assert not [remark for remark in looked_at(config, often_unknown).remarks() if "say missing: zero" in remark]
     with_zeros = looked_at(job(features=XZ), [*values, {"x": 0, "z": 0, "y": 0}])
     assert with_zeros.remarks() == []
 

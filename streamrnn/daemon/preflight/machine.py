@@ -164,8 +164,9 @@ def kernels(config: Config) -> Iterator[Finding]:
             "STREAMRNN_CACHE_DIR one that this user may write, or install the wheel"
         )
     else:
+        how_long = "about half a minute" if family == "steps" else "a minute or two"
         yield warning(
-            f"kernels for {dtype} are not compiled for this machine: the first start takes about half a minute longer; "
+            f"kernels for {dtype} are not compiled for this machine: the first start takes {how_long} longer; "
             "run `streamrnn warmup` before, or install the wheel"
         )
 

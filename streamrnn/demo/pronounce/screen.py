@@ -71,7 +71,7 @@ def conclude(console: Console, result: Result, places: dict[str, str]) -> None:
         )
     )
     if n < result.of:
-        console.print(Text(f"{result.of - n:,} of {result.of:,} words were left: more with --words"))
+        console.print(Text(f"interrupted: {result.of - n:,} of {result.of:,} words were left", "yellow"))
     width = max(map(len, places))
     for name, place in places.items():
         console.print(Text.assemble((f"{name:{width}} ", "dim"), (place, "cyan")), soft_wrap=True)

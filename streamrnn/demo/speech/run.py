@@ -150,11 +150,14 @@ class _Demo:
     def _hear(self, pool: ThreadPoolExecutor) -> None:
         with Live(console=self._console, auto_refresh=False, transient=True) as live:
             for step, frames in ahead(pool, lambda step: self._frames(step.said), steps(self._account.strings)):
+                is_due = self._console.is_terminal and time.perf_counter() - self._refreshed > REFRESH_S
+                if is_due:
+                    self._listen(step.said, frames)  # before it is learned
                 self._step(step, frames)
-                if not self._console.is_terminal:
+                if is_due:
+                    live.update(self._frame(), refresh=True)
+                elif not self._console.is_terminal:
                     self._tell()
-                elif time.perf_counter() - self._refreshed > REFRESH_S:
-                    live.update(self._frame(step.said, frames), refresh=True)
 
     def _tell(self) -> None:
         if self._account.learned * PLAIN_LINES >= (self._told + 1) * self._account.strings:
@@ -174,11 +177,14 @@ class _Demo:
         curves[step.curve].add(step.at, heard)
         self._newest.append((step.said, heard))
 
-    def _frame(self, said: Utterance, frames: Floats) -> RenderableType:
-        now = self._refreshed = time.perf_counter()
-        listening = self._listening
+    def _listen(self, said: Utterance, frames: Floats) -> None:
+        """Hear this string chunk by chunk, where the one before was shown to its end."""
+        now, listening = time.perf_counter(), self._listening
         if listening is None or listening.at(now - 1.0) == len(listening.transcripts):
             self._listening = Listening(said, self._recogniser.as_it_comes(frames), now)
+
+    def _frame(self) -> RenderableType:
+        now = self._refreshed = time.perf_counter()
         return screen.progress(self._account, now - self._began, tuple(self._newest), self._listening, now)
 
     def _test(self, pool: ThreadPoolExecutor) -> list[GroupHeard]:

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streamrnn.demo.speech.account import CURVES, Account, GroupHeard
-from streamrnn.demo.speech.recogniser import CHUNK_S, UNITS, Heard
+from streamrnn.demo.speech.recogniser import CHUNK_S, LONGEST_S, UNITS, Heard
 from streamrnn.demo.speech.voices import LONGEST, NEWCOMER, Utterance
 
 WIDTH: Final = 74
@@ -123,8 +123,11 @@ def heard_in_chunks(console: Console, said: Utterance, transcripts: Sequence[Tra
 
 def own_sound(console: Console, path: Path, transcript: Transcript, seconds: float) -> None:
     """What was heard in a file of one's own."""
+    heard = f", of which the first {LONGEST_S:.0f} are heard" if seconds > LONGEST_S else ""
     console.print()
-    console.print(Text.assemble(f"{path} ({seconds:.1f} s)  ", (digits(transcript), "bold cyan")), soft_wrap=True)
+    console.print(
+        Text.assemble(f"{path} ({seconds:.1f} s{heard})  ", (digits(transcript), "bold cyan")), soft_wrap=True
+    )
 
 
 def _rates(account: Account) -> Table:

@@ -61,6 +61,11 @@ class PredictionEncoder:
     null where nothing is said before their end. ``frames`` counts those of the record, ``complete`` tells in chunks
     whether the sequence ends with it, and ``not_learned`` why nothing was learned where that is so. ``unit`` is what an
     answer is made of.
+
+    Attributes
+    ----------
+    says_so_far
+        Whether something is said of a sequence in chunks before it has ended.
     """
 
     def __init__(self, spec: LearnerSpec, top: int = TOP, unit: str = "element") -> None:
@@ -72,7 +77,7 @@ class PredictionEncoder:
         self._sequences = SequenceNames(spec, unit) if several else None
         self._in_chunks = spec.sequence is not None and spec.sequence.chunks
         # Before a sequence in chunks has ended; a decoder has nothing to begin with by then.
-        self._so_far = spec.model.direction == "forward" and spec.target.kind != "sequence"
+        self.says_so_far = spec.model.direction == "forward" and spec.target.kind != "sequence"
         self._classes = None if spec.target.classes is None or several else Classes(spec, top)
         self._plan = {} if self._classes is not None or several else _output_plan(spec)
         self.width = spec.n_published if self._classes is None else self._classes.width
@@ -155,11 +160,12 @@ class PredictionEncoder:
         classes: Vocabulary | None = None,
         kept: Numbers | None = None,
     ) -> list[bytes | None]:
-        """The output record of every row of a block, None for label records.
+        """The output record of every row of a block, None for label records and silent rows.
 
         ``kept`` are the condensed predictions, where somebody has made them already.
         """
         block, encode = decoded.block, self.encode
+        tells = (block.kind == EVENT) & ~decoded.silent
         rows = zip(
             decoded.sources,
             block.keys,
@@ -169,12 +175,12 @@ class PredictionEncoder:
             predictions.updates.tolist(),
             self._surprises(block, predictions),
             self._beside(block, predictions),
-            block.kind.tolist(),
+            tells.tolist(),
             strict=True,
         )
         return [
-            encode(record, key, time_ms, said, target, count, surprise, beside) if kind == EVENT else None
-            for record, key, time_ms, said, target, count, surprise, beside, kind in rows
+            encode(record, key, time_ms, said, target, count, surprise, beside) if told else None
+            for record, key, time_ms, said, target, count, surprise, beside, told in rows
         ]
 
     def _said(self, predictions: Predictions, classes: Vocabulary | None, kept: Numbers | None) -> Iterable[Any]:
@@ -185,7 +191,7 @@ class PredictionEncoder:
             ]
         scores = predictions.sequences
         assert scores is not None
-        told = repeat(True, len(scores.complete)) if self._so_far else scores.complete.tolist()
+        told = repeat(True, len(scores.complete)) if self.says_so_far else scores.complete.tolist()
         return [
             self.named_sequence(*piece, classes) if there else None
             for piece, there in zip(pieces(scores), told, strict=True)

@@ -87,7 +87,8 @@ class Presence:
         rejected: Sequence[tuple[object, RecordError]],
     ) -> Seen:
         """Counts of a batch: its block, kinds and end marks (None = missing), a byte for each feature of records in
-        which one is missing, and the records rejected."""
+        which one is missing, and the records rejected. ``kinds`` and ``ends`` leave silent rows out, which have no
+        value of any field."""
         n_events, n_labels = kinds.count(EVENT), kinds.count(LABEL)
         n_targets = n_labels if self._in_labels else n_events
         x, y = block.x, block.y
@@ -136,7 +137,7 @@ class Presence:
         without = sum(isinstance(error, AbsentError) for error in refused)
         if role == "frames" and block.frames is not None:
             n = n_events
-            without += int(np.count_nonzero(np.diff(block.frames.bounds)[block.kind == EVENT] == 0))
+            without += n_events - int(np.count_nonzero(np.diff(block.frames.bounds)))
         return n + len(refused), without
 
     def _features(self, x: npt.NDArray[np.float64], noted: bytearray) -> Iterable[int]:

@@ -2,7 +2,7 @@
 
 A record decodes alone: the outcome is a function of its bytes and the configuration, never of its neighbours, of the
 poll it came in or of how deep the caller's stack is. One that cannot be used touches no row; it comes back with a
-``RecordError`` and becomes a dead letter.
+``RecordError`` and becomes a dead letter. Of a sequence in chunks it may be the end: then it ends, and no more.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import compress, repeat
 from operator import is_
 from typing import Any
 
@@ -64,7 +64,8 @@ class Decoded:
     """A batch of records, decoded: the block, the record behind each of its rows, and the records that have none.
 
     Those are rejected, or passed over: by ``input.where``, and tombstones where they are ignored. ``seen`` says in how
-    many records each field of the job had a value.
+    many records each field of the job had a value. A rejected record that was to end a sequence in chunks has a row as
+    well, a ``silent`` one without frames or answer: it ends the sequence, and no output tells of it.
     """
 
     block: Block
@@ -73,6 +74,7 @@ class Decoded:
     filtered: int
     tombstones: int
     seen: Seen
+    silent: npt.NDArray[np.bool_]
 
 
 class RecordCodec:
@@ -134,14 +136,18 @@ class RecordCodec:
         y: list[float] = []
         sources: list[Record] = []
         rejected: list[tuple[Record, RecordError]] = []
+        silent: list[int] = []
         noted = bytearray()
         for record in records:
             try:
                 decoded = decode_one(record, row, noted)
             except RecordError as error:
-                error.__traceback__ = error.__context__ = None  # or it held this frame, hence the batch, in a circle
-                rejected.append((record, error))
+                rejected.append((record, _bare(error)))
                 continue
+            except _RefusedEndError as refused:
+                rejected.append((record, _bare(refused.error)))
+                silent.append(len(rows))
+                decoded = refused.row
             if decoded is not None:
                 head, targets, names = decoded
                 rows.append(head)
@@ -149,18 +155,21 @@ class RecordCodec:
                 x += row
                 y += targets
                 sources.append(record)
-        block, kinds, ends = self._block(rows, x, y, named)
+        is_silent = np.zeros(len(rows), np.bool_)
+        is_silent[silent] = True
+        block, kinds, ends = self._block(rows, x, y, named, is_silent)
         seen = self._presence.count(block, kinds, ends, noted, rejected)
         if not math.isnan(self._left_out):
             block.y[np.isinf(block.y)] = self._left_out
-        passed_over = len(records) - len(rows) - len(rejected)
+        passed_over = len(records) - len(kinds) - len(rejected)
         ignored = sum(map(_is_tombstone, records)) if passed_over and self._tombstones == "ignore" else 0
-        return Decoded(block, sources, rejected, passed_over - ignored, ignored + kinds.count(FORGET), seen)
+        tombstones = ignored + kinds.count(FORGET)
+        return Decoded(block, sources, rejected, passed_over - ignored, tombstones, seen, is_silent)
 
     def _block(
-        self, rows: list[Head], x: list[float], y: list[float], named: list[Named]
+        self, rows: list[Head], x: list[float], y: list[float], named: list[Named], silent: npt.NDArray[np.bool_]
     ) -> tuple[Block, tuple[int, ...], tuple[bool | None, ...]]:
-        """The block, and its kinds and end marks, of which None is missing."""
+        """The block, and kinds and end marks, of which None is missing, of all rows that are not silent."""
         keys, times, ends, kinds, events = zip(*rows, strict=True) if rows else ((),) * 5
         block = Block(
             keys=list(keys),
@@ -172,6 +181,9 @@ class RecordCodec:
             event=np.array(events, dtype=np.uint64),
             **self._by_name(named),
         )
+        if silent.any():
+            told = (~silent).tolist()
+            return block, tuple(compress(kinds, told)), tuple(compress(ends, told))
         return block, kinds, ends
 
     def _by_name(self, named: list[Named]) -> dict[str, Any]:
@@ -236,9 +248,19 @@ class RecordCodec:
 
     def _decode_sequence(self, document: Any, key: bytes, time_ms: int, noted: bytearray) -> Row:
         """As ``_decode_one``, of a record that is a whole sequence, or a chunk of one."""
-        sequences = self._sequences
-        assert sequences is not None
         end = True if self._end is None else self._end(document)
+        try:
+            return self._sequence_row(document, (key, time_ms, end, EVENT, 0), noted)
+        except RecordError as error:
+            if self._end is None or not end:
+                raise
+            # Without a row for it, the stream's next sequence would go on from this one.
+            row: Row = (key, time_ms, True, EVENT, 0), self._unknown, self._nothing_named
+            raise _RefusedEndError(error, row) from None
+
+    def _sequence_row(self, document: Any, head: Head, noted: bytearray) -> Row:
+        sequences, end = self._sequences, head[2]
+        assert sequences is not None
         whole = sequences.read(document, end)
         targets: Sequence[float] = self._unknown
         label: str | None = None
@@ -247,7 +269,7 @@ class RecordCodec:
             label = None if self._open is None else self._open(document)
         if whole.frames.n:  # of none nothing can be told
             noted.extend(whole.frames.absent)
-        return (key, time_ms, end, EVENT, 0), targets, ((), label, "", whole)
+        return head, targets, ((), label, "", whole)
 
     def _named(self, document: Any, values: Sequence[Any] | None) -> Named:
         """What an event of these values of features, or a label (None), says in symbols."""
@@ -287,6 +309,20 @@ class RecordCodec:
             limit = f"{self._max_bytes} (input.max_record_bytes)"
             return RecordError("too_large", f"found {size} bytes of key and value, expected at most {limit}")
         return too_large_key("found a key", key, self._max_key_bytes)
+
+
+class _RefusedEndError(Exception):
+    """A record that ends a sequence in chunks cannot be used: why, and the silent row that ends it."""
+
+    def __init__(self, error: RecordError, row: Row) -> None:
+        super().__init__(str(error))
+        self.error, self.row = error, row
+
+
+def _bare(error: RecordError) -> RecordError:
+    """Without the frames it came through, which held it, and the batch, in a circle."""
+    error.__traceback__ = error.__context__ = None
+    return error
 
 
 def _matrix(values: list[float], rows: int, columns: int) -> npt.NDArray[np.float64]:

@@ -56,7 +56,7 @@ class SequenceNames:
         return {**self._shown(labels), "probabilities": values}
 
     def answers(self, answers: Answers) -> list[Any]:
-        """What sequences turned out to be, as it came; null where it is unknown."""
+        """What sequences turned out to be, as it was read, up to the longest that is learned; null where unknown."""
         bounds, known = answers.bounds.tolist(), answers.known.tolist()
         values: Sequence[Any] = answers.value.tolist() if answers.labels is None else answers.labels
         return [

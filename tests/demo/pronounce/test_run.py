@@ -92,7 +92,7 @@ def test_what_is_left_is_told_after_an_interrupt(tmp_path: Path, monkeypatch: py
     result, printed = demo(tmp_path / "made")
     assert result is not None
     assert (result.status, len(result.tally)) == (INTERRUPTED, 48)
-    assert "652 of 700 words were left" in printed
+    assert "interrupted: 652 of 700 words were left" in printed
 
 
 @pytest.mark.usefixtures("language")

@@ -146,6 +146,32 @@ def test_an_interrupt_ends_it_with_an_account(tmp_path: Path, monkeypatch: pytes
     assert "11 strings in" in printed
 
 
+def test_what_is_shown_while_somebody_speaks_is_heard_before_it_is_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program("espeak-ng")
+    learn, listen, learned, heard = Recogniser.learn, Recogniser.as_it_comes, list[bytes](), list[bytes]()
+
+    def noted_learn(self: Recogniser, frames: np.ndarray, *said: object) -> object:
+        if len(learned) == 12:
+            raise KeyboardInterrupt
+        learned.append(frames.tobytes())
+        return learn(self, frames, *said)  # type: ignore[arg-type]
+
+    def noted_listen(self: Recogniser, frames: np.ndarray) -> object:
+        assert frames.tobytes() not in learned
+        heard.append(frames.tobytes())
+        return listen(self, frames)
+
+    monkeypatch.setattr(Recogniser, "learn", noted_learn)
+    monkeypatch.setattr(Recogniser, "as_it_comes", noted_listen)
+    monkeypatch.setattr(run, "REFRESH_S", -1.0)  # shown at each string
+    monkeypatch.setattr(run.Listening, "at", lambda self, _: len(self.transcripts))  # and to its end
+    console = Console(file=io.StringIO(), width=80, force_terminal=True)
+    run_speech_demo(Options(directory=tmp_path / "made", strings=STRINGS), console)
+    assert len(heard) > len(learned) == 12
+
+
 def test_what_is_made_ahead_comes_in_order_and_no_further_than_it_should() -> None:
     from concurrent.futures import ThreadPoolExecutor
 

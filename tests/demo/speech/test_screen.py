@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from pathlib import Path
 
 import pytest
 from rich.console import Console, RenderableType
@@ -55,6 +56,14 @@ def test_a_transcript_is_told_where_it_changes() -> None:
     lines = console.file.getvalue().splitlines()[2:]
     assert [line.split("s  ")[1] for line in lines] == ["3", "3 1", "3 1 4"]
     assert [line.split()[0] for line in lines] == ["0.2", "0.4", "0.5"]
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(30.0, "(30.0 s)"), (31.5, "(31.5 s, of which the first 30 are heard)")])
+def test_of_a_long_recording_it_is_told_how_much_is_heard(seconds: float, told: str) -> None:
+    console = Console(file=io.StringIO(), width=80)
+    screen.own_sound(console, Path("own.wav"), (3, 1), seconds)
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue() == f"\nown.wav {told}  3 1\n"
 
 
 def test_groups_are_told_with_and_without_noise() -> None:

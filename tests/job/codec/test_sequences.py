@@ -208,6 +208,49 @@ def test_a_chunk_may_be_empty_or_long_and_its_answer_is_read_at_the_end_only() -
     assert [math.isnan(y) for y in label.y[:, 0]] == [True, False]
 
 
+BAD = {"frames": [[1, 2]], "y": "abd"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "bad", "reason"),
+    [
+        ("transcript", BAD, "unknown_class"),
+        ("transcript", {"frames": [[1]]}, "wrong_length"),
+        ("transcript", {"frames": "ab"}, "wrong_type"),
+        ("label", {"frames": [[1, 2]], "y": "neither"}, "unknown_class"),
+        ("labels", {"frames": [[1, 2]], "y": []}, "wrong_length"),
+        ("open transcript", {"y": [None]}, "wrong_type"),
+    ],
+)
+def test_a_refused_record_that_ends_its_sequence_does_so_in_silence(kind: str, bad: Any, reason: str) -> None:
+    config = sequence_job(TARGETS[kind], source="end_field: last")
+    decoded = decode(config, {"frames": []}, {**bad, "last": True}, {**bad, "last": False, "frames": [[1]]}, None)
+    block = decoded.block
+    assert [error.reason for _, error in decoded.rejected] == [reason, "wrong_length"]
+    assert decoded.silent.tolist() == [False, True, False]
+    assert (block.kind.tolist(), block.end.tolist()) == ([EVENT, EVENT, FORGET], [False, True, False])
+    assert block.frames is not None
+    assert block.frames.bounds.tolist() == [0, 0, 0, 0]
+    assert math.isnan(block.y[1, 0])
+    assert block.labels is None or block.labels[1] is None
+    assert block.answers is None or (not block.answers.known[1] and block.answers.bounds[-1] == 0)
+    assert (decoded.filtered, decoded.tombstones, len(decoded.sources)) == (0, 1, 3)
+
+
+def test_fields_of_a_refused_record_that_ends_its_sequence_are_counted_as_those_of_any_that_is_refused() -> None:
+    roles = ["feature", "feature", "target", "frames", "end_field"]
+    assert [field.role for field in RecordCodec(CHUNKS).fields] == roles
+    for bad in ({"frames": [[1]], "last": True}, {"frames": [[1]]}):
+        seen = decode(CHUNKS, {"frames": [[1, 2]], "last": True, "y": "a"}, bad, {}).seen
+        assert (seen.present.tolist(), seen.missing.tolist()) == ([1, 1, 1, 1, 1], [0, 0, 0, 1, 1])
+
+
+def test_without_chunks_or_a_mark_that_can_be_read_a_refused_record_has_no_row() -> None:
+    assert rejection(sequence_job(TARGETS["transcript"]), BAD).reason == "unknown_class"
+    assert rejection(CHUNKS, {**BAD, "last": "perhaps"}).reason == "wrong_type"
+    assert rejection(CHUNKS, {**BAD, "last": True}, time_ms=-1).reason == "bad_timestamp"
+
+
 def test_labels_come_with_each_chunk() -> None:
     config = sequence_job(TARGETS["labels"], source="end_field: last")
     found = decode(config, {"frames": [[1, 2]], "y": ["low"]}, {"frames": [], "y": [], "last": True}).block.answers
