@@ -22,7 +22,7 @@ from streamrnn.demo.speech.voices import KNOWN, NEWCOMER, utterance
 from streamrnn.errors import ConfigError
 from tests.support.programs import program
 
-STRINGS = 300
+STRINGS = 500
 
 
 def demo(directory: Path, **options: object) -> tuple[Result, str]:
