@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streamrnn.broker.kafka_settings import reading_bytes
-from streamrnn.cli.show_sequences import direction, frames_read, remarks_on_chunks, said, work_space
+from streamrnn.cli.show_sequences import direction, frames_read, remarks_on_chunks, remarks_on_work, said, work_space
 from streamrnn.cli.show_symbols import of_set, of_text, remarks_on_memory
 from streamrnn.core.kinds import Family
 from streamrnn.job.config import Config
@@ -94,7 +94,7 @@ def job(config: Config) -> RenderableType:
     table.add_row("checkpoints", f"{config.checkpoint.directory}, every {config.checkpoint.interval_s:g} s")
     http = config.http
     table.add_row("metrics", "none" if http is None else f"{http.address}/metrics, {http.audience}")
-    found = [*warnings(config), *remarks_on_memory(config), *remarks_on_chunks(config)]
+    found = [*warnings(config), *remarks_on_memory(config), *remarks_on_chunks(config), *remarks_on_work(config)]
     remarks = [Text.assemble(("warning: ", "bold yellow"), (text, "yellow")) for text in found]
     return Group(table, *remarks)
 
@@ -107,8 +107,9 @@ def _memory(config: Config) -> Iterator[tuple[str, str]]:
     streams = f"at most {config.streams.max_streams:,}, {each} each and up to {key} for its key"
     yield "streams", f"{streams}: at most {most} per partition"
     if spec.sequence is not None:
-        work = size(work_space(spec))
-        yield "work space", f"{work} per partition, touched as far as sequences are long"
+        work = work_space(spec)
+        needed = "more than there is" if work is None else size(work)
+        yield "work space", f"{needed} per partition, touched as far as sequences are long"
     if config.kafka is not None:
         reading = size(reading_bytes(config.input.max_record_bytes))
         yield "reading", f"at most {reading} of memory for fetched and unpacked records, with one broker"

@@ -64,6 +64,21 @@ def remarks_on_chunks(config: Config) -> Iterator[str]:
         )
 
 
-def work_space(spec: LearnerSpec) -> int:
-    """Bytes that a partition needs for the longest sequence, however many streams there are."""
-    return work_bytes(spec)
+def work_space(spec: LearnerSpec) -> int | None:
+    """Bytes that a partition needs for the longest sequence, however many streams there are; None: no machine like this
+    has as many."""
+    try:
+        return work_bytes(spec)
+    except MemoryError:
+        return None
+
+
+def remarks_on_work(config: Config) -> Iterator[str]:
+    """That the longest sequence does not fit into memory."""
+    spec = config.learner_spec()
+    if spec.sequence is not None and work_space(spec) is None:
+        yield (
+            f"input.sequence.max_steps: {spec.sequence.max_steps:,} steps take more memory than there is (hidden_size "
+            f"{spec.model.hidden_size:,}, num_layers {spec.model.num_layers}), so no partition could start; lower one "
+            "of them, or target.max_symbols where there are many"
+        )

@@ -1,8 +1,12 @@
 """What validate says of whole sequences: how they are read, and what those that have not ended take."""
 
-import pytest
+import io
 
-from streamrnn.cli.show_sequences import direction, frames_read, remarks_on_chunks, said, work_space
+import pytest
+from rich.console import Console
+
+from streamrnn.cli import show, show_sequences
+from streamrnn.cli.show_sequences import direction, frames_read, remarks_on_chunks, remarks_on_work, said, work_space
 from streamrnn.job.job_file import load
 from tests.support.jobs import EXAMPLES
 from tests.support.sequence_jobs import TARGETS, sequence_job
@@ -46,3 +50,20 @@ def test_the_work_space_grows_with_the_longest_sequence() -> None:
         work_space(sequence_job(frames=f"columns: [a], max_steps: {n}").learner_spec()) for n in (100, 10_000)
     )
     assert 50 * short < long < 110 * short
+
+
+def test_a_job_whose_longest_sequence_does_not_fit_into_memory_is_shown_with_a_remark(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert list(remarks_on_work(sequence_job())) == []
+
+    def too_much(_: object) -> int:
+        raise MemoryError
+
+    monkeypatch.setattr(show_sequences, "work_bytes", too_much)
+    (remark,) = remarks_on_work(sequence_job())
+    assert remark.startswith("input.sequence.max_steps: 1,000 steps take more memory than there is (hidden_size 4,")
+    console = Console(file=io.StringIO(), width=200)
+    console.print(show.job(sequence_job()))
+    assert isinstance(console.file, io.StringIO)
+    assert "more than there is per partition" in console.file.getvalue()

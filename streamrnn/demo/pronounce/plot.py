@@ -50,7 +50,10 @@ def _draw_rates(axes: Any, result: Result) -> None:
 
 def _draw_attention(axes: Any, result: Result) -> None:
     shown = result.shown
-    axes.imshow(result.looked, cmap="Reds", vmin=0, vmax=1, aspect="auto")
+    if shown.said:
+        axes.imshow(result.looked, cmap="Reds", vmin=0, vmax=1, aspect="auto")
+    else:
+        axes.text(0.5, 0.5, "it says nothing yet", ha="center", transform=axes.transAxes)
     axes.set_xticks(range(len(shown.word.spelling)), list(shown.word.spelling))
     axes.set_yticks(range(len(shown.said)), [SOUNDS[number] for number in shown.said])
     axes.tick_params(length=0)

@@ -124,6 +124,8 @@ def _attention(shown: Attempt, looked: Floats) -> RenderableType:
     found = "which it says right" if shown.edits == 0 else f"right would be {written(shown.nearest)}"
     title = Text.assemble((f"Where it looks in '{spelling}'", "bold"), f", which it never learned; {found}")
     rows.add_row("", Text("  ".join(spelling)))
+    if not shown.said:
+        rows.add_row("", Text("it says nothing yet", "dim"))
     for number, weights in zip(shown.said, looked.tolist(), strict=True):
         cells = "".join(2 * _SHADES[min(4, round(4 * weight + 0.25))] + " " for weight in weights)
         rows.add_row(Text(f"{SOUNDS[number]:>3}"), Text(cells, "red"))

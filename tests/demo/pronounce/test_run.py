@@ -79,6 +79,18 @@ def test_the_word_that_is_shown_is_never_learned(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("language")
+@pytest.mark.filterwarnings("error")
+def test_a_network_that_says_nothing_yet_is_told_of_without_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = attempt(spoken(SHOWN), ()), np.zeros((0, len(SHOWN)))
+    monkeypatch.setattr(Pronouncer, "look", lambda *_: nothing)
+    _, printed = demo(tmp_path / "made", words=24)
+    assert "it says nothing yet" in printed
+    assert (tmp_path / "made" / "pronunciation.png").exists()
+
+
+@pytest.mark.usefixtures("language")
 def test_what_is_left_is_told_after_an_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     learn, calls = Pronouncer.try_and_learn, []
 
