@@ -149,7 +149,9 @@ class FrameReader:
             return [None] * self._n_specs
         if self._places is not None:
             if type(frame) is not list:
-                raise RecordError("wrong_type", f"found {describe(frame)}, expected an array of {self._width} numbers")
+                expected = f"an array of {self._width} numbers (input.sequence.columns)"
+                remedy = "leave columns out, and list features, where frames are objects or single values"
+                raise RecordError("wrong_type", f"found {describe(frame)}, expected {expected}; {remedy}")
             if len(frame) != self._width:
                 raise RecordError(
                     "wrong_length",

@@ -117,7 +117,7 @@ def test_a_text_is_the_sequence_of_its_characters() -> None:
             sequence_job(),
             {"frames": [1, 2]},
             "wrong_type",
-            "frame 0: found the number 1, expected an array of 2",
+            "frame 0: found the number 1, expected an array of 2 numbers (input.sequence.columns); leave columns out",
         ),
         (sequence_job(), {"frames": [[1, "2 m"]]}, "wrong_type", "frame 0: field 'b': found the string '2 m'"),
         (sequence_job(), {"frames": [[1, [2]]]}, "wrong_type", "frame 0: field 'b': found the array [2]"),
