@@ -51,12 +51,18 @@ def during(worker: Worker, first: int) -> list[str]:
 def held_when(text: str, worker: Worker) -> int:
     """How many partitions the worker had by its own account when the entry with this text was written.
 
-    The group may give it up before the broker's answer is noticed, and hand them back behind it.
+    The group may give it up before the broker's answer is noticed, and hand them back behind it, or just before: then
+    they are assigned, but not restored yet.
     """
-    messages = [entry["message"] for entry in worker.entries()]
-    at = next(i for i, message in enumerate(messages) if text in message)
-    story = [message for message in messages[:at] if message.startswith(("assigned: ", "lost: ", "revoked: "))]
-    return PARTITIONS if story[-1].startswith("assigned: ") else 0
+    held: set[str] = set()
+    for entry in worker.entries():
+        if text in (message := entry["message"]):
+            return len(held)
+        if message.startswith(("lost: ", "revoked: ")):
+            held -= set(message.partition(": ")[2].split(", "))
+        elif "first start at offset" in message or "restored the checkpoint" in message:
+            held.add(message.partition(": ")[0])
+    raise AssertionError(f"no entry says {text!r}")
 
 
 def test_a_broker_that_is_killed_in_the_middle_of_a_run(worker: Worker, kafka_server: KafkaServer) -> None:
