@@ -160,7 +160,7 @@ def speech(
 
     Each string is transcribed before its truth is seen; voices kept out of learning are
     heard beside, and a copy of the model that stops learning when the newcomer joins.
-    Takes two or three minutes, less the second time; --quick one.
+    Takes some minutes, fewer the second time or with --quick.
 
     Needs the program espeak-ng; the plot needs the extra streamrnn\[demo].
     """
