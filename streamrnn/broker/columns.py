@@ -1,0 +1,208 @@
+"""Records and outputs as columns: whole batches cross the broker's seam, and nothing is made for a single record.
+
+A batch is a sequence of the values it stands for, so whoever wants to look at one record asks for it by its place and
+has it made then; whoever works on all of them reads the columns. Slices share the columns of what they are cut from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import overload
+
+import numpy as np
+import numpy.typing as npt
+
+from streamrnn.broker.protocol import Headers, Output, Record, Refused
+
+Integers = npt.NDArray[np.int64]
+
+NOW = -1
+"""The timestamp of an output that is to have the time at which it is sent."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Strings(Sequence[bytes | None]):
+    """n strings of bytes that lie in one buffer; a string may be missing, which is not the empty one.
+
+    Attributes
+    ----------
+    buffer
+        Read, never written.
+    start, end : int64 [n]
+        String i is ``buffer[start[i]:end[i]]``; it is missing where ``end[i] < start[i]``.
+
+    >>> strings = Strings.of([b"a", None, b"", b"bc"])
+    >>> strings.tolist(), strings[3], strings[1:3].tolist(), strings.sizes.tolist()
+    ([b'a', None, b'', b'bc'], b'bc', [None, b''], [1, 0, 0, 2])
+    """
+
+    buffer: bytes
+    start: Integers
+    end: Integers
+
+    @classmethod
+    def of(cls, strings: Iterable[bytes | None]) -> Strings:
+        """These strings, one behind the other."""
+        strings = list(strings)
+        end = np.cumsum(np.fromiter((0 if s is None else len(s) for s in strings), np.int64, len(strings)))
+        start = np.concatenate([np.zeros(min(1, len(strings)), np.int64), end[:-1]])
+        missing = np.fromiter((s is None for s in strings), np.bool_, len(strings))
+        return cls(b"".join(s for s in strings if s is not None), start, np.where(missing, start - 1, end))
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    @overload
+    def __getitem__(self, place: int) -> bytes | None: ...
+    @overload
+    def __getitem__(self, place: slice) -> Strings: ...
+    def __getitem__(self, place: int | slice) -> bytes | Strings | None:
+        if isinstance(place, slice):
+            return Strings(self.buffer, self.start[place], self.end[place])
+        start, end = int(self.start[place]), int(self.end[place])
+        return None if end < start else self.buffer[start:end]
+
+    def __iter__(self) -> Iterator[bytes | None]:
+        return iter(self.tolist())
+
+    def tolist(self) -> list[bytes | None]:
+        """All of them."""
+        buffer = self.buffer
+        return [
+            None if end < start else buffer[start:end]
+            for start, end in zip(self.start.tolist(), self.end.tolist(), strict=True)
+        ]
+
+    @property
+    def sizes(self) -> Integers:
+        """Their lengths (n,); 0 where one is missing."""
+        sizes: Integers = np.maximum(self.end - self.start, 0)
+        return sizes
+
+    @property
+    def missing(self) -> npt.NDArray[np.bool_]:
+        """Which are missing (n,)."""
+        return self.end < self.start
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Records(Sequence[Record]):
+    """n records of one partition as delivered, in the order of their offsets.
+
+    Attributes
+    ----------
+    offset, timestamp_ms : int64 [n]
+        See ``Record``.
+    headers
+        Those of each record; empty where no record has any.
+    refused
+        Why a record was not read, by its place.
+    """
+
+    topic: str
+    partition: int
+    offset: Integers
+    timestamp_ms: Integers
+    keys: Strings
+    values: Strings
+    headers: Sequence[Headers] = ()
+    refused: Mapping[int, Refused] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, records: Sequence[Record]) -> Records:
+        """These records, of which there is one at least."""
+        headers = [record.headers for record in records]
+        return cls(
+            records[0].topic,
+            records[0].partition,
+            np.array([record.offset for record in records], np.int64),
+            np.array([record.timestamp_ms for record in records], np.int64),
+            Strings.of([record.key for record in records]),
+            Strings.of([record.value for record in records]),
+            headers if any(headers) else (),
+            {i: record.refused for i, record in enumerate(records) if record.refused is not None},
+        )
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+    @overload
+    def __getitem__(self, place: int) -> Record: ...
+    @overload
+    def __getitem__(self, place: slice) -> Records: ...
+    def __getitem__(self, place: int | slice) -> Record | Records:
+        if isinstance(place, slice):
+            return self._rows(place)
+        place = range(len(self))[place]
+        return Record(
+            self.topic,
+            self.partition,
+            int(self.offset[place]),
+            int(self.timestamp_ms[place]),
+            self.keys[place],
+            self.values[place],
+            self.headers[place] if self.headers else (),
+            self.refused.get(place),
+        )
+
+    def _rows(self, rows: slice) -> Records:
+        kept = range(len(self))[rows]
+        refused = self.refused
+        if refused:
+            refused = {i: self.refused[place] for i, place in enumerate(kept) if place in self.refused}
+        return Records(
+            self.topic, self.partition, self.offset[rows], self.timestamp_ms[rows], self.keys[rows], self.values[rows],
+            self.headers[rows] if self.headers else (), refused,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outputs(Sequence[Output]):
+    """n records to send to one topic, in order.
+
+    Attributes
+    ----------
+    timestamp_ms : int64 [n]
+        ``NOW``: the time at which it is sent.
+    offset : int64 [n]
+        Those of the input records they were made from.
+    """
+
+    topic: str
+    keys: Strings
+    values: Strings
+    timestamp_ms: Integers
+    offset: Integers
+
+    @classmethod
+    def of(cls, outputs: Sequence[Output]) -> Outputs:
+        """These outputs, of one topic; there is one at least."""
+        return cls(
+            outputs[0].topic,
+            Strings.of([output.key for output in outputs]),
+            Strings.of([output.value for output in outputs]),
+            np.array([NOW if o.timestamp_ms is None else o.timestamp_ms for o in outputs], np.int64),
+            np.array([output.offset for output in outputs], np.int64),
+        )
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+    @overload
+    def __getitem__(self, place: int) -> Output: ...
+    @overload
+    def __getitem__(self, place: slice) -> Outputs: ...
+    def __getitem__(self, place: int | slice) -> Output | Outputs:
+        if isinstance(place, slice):
+            return Outputs(
+                self.topic, self.keys[place], self.values[place], self.timestamp_ms[place], self.offset[place]
+            )
+        sent_at = int(self.timestamp_ms[place])
+        return Output(
+            self.topic,
+            self.keys[place],
+            self.values[place],
+            None if sent_at == NOW else sent_at,
+            offset=int(self.offset[place]),
+        )
