@@ -153,16 +153,20 @@ def stream_of(partition: Partition, key: bytes) -> dict[str, Any]:
     """What a partition knows of a stream: its newest prediction, what came last, its state and where it is."""
     learner, encoder = partition.learner, partition.job.encoder
     slot, kept = learner.streams.find(key), described(learner.row_of(key))
-    said = partition.newest.of(slot)
+    said = partition.newest.of(slot, key)
     if said is None and (forecast := learner.newest_forecast(key)) is not None:
         # A forecast is remembered over restarts.
         said = Said(kept["last_record_ms"], None, encoder.condensed(forecast[np.newaxis])[0].tolist())
     actual = [math.nan if value is None else value for value in kept["previous_target"]]
+    waits = {}
+    if learner.spec.looks_ahead:
+        waits = {"offset": None if said is None else said.offset, "waiting": kept["waiting"]}
     return {
         "topic": partition.tp.topic,
         "partition": partition.tp.partition,
         "prediction": None if said is None else _named(encoder, said, learner.classes),
         "timestamp": None if said is None else said.time_ms,
+        **waits,
         "updates": None if said is None else said.updates,
         "last_target": None if encoder.says_several else encoder.named_target(actual, learner.classes),
         "steps": kept["steps"],
