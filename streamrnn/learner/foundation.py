@@ -25,7 +25,7 @@ from streamrnn.learner.block import EVENT, FORGET, LABEL, PREDICT, Block
 from streamrnn.learner.clock import JUMPS
 from streamrnn.learner.lowering import bytes_per_stream, initial_weights, layout_of, new_model, new_streams
 from streamrnn.learner.predictions import Predictions
-from streamrnn.learner.rows import Placed
+from streamrnn.learner.rows import Leaving, Placed
 from streamrnn.learner.skill import skill_of
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import Beside, LearnerProgress, LearnerState, Slots, TargetStatistics
@@ -71,6 +71,7 @@ class Foundation(ABC):
             max_bytes=spec.streams.max_bytes,
             stream_bytes=bytes_per_stream(spec),
             notes_left=spec.target.known == "label",
+            names_leaving=spec.looks_ahead,
         )
         self._vocabularies = Vocabularies(spec)
         self.vocabularies, self.classes = self._vocabularies.of_inputs, self._vocabularies.of_classes
@@ -98,7 +99,8 @@ class Foundation(ABC):
             )
         before = self.streams.records
         slots, fresh, times = self.streams.assign(block.keys, block.time_ms.tolist(), kinds)
-        records = Placed(block, slots, fresh, times, block.kind)
+        leaving = tuple(Leaving(number - 1 - before, slot, key) for number, slot, key in self.streams.pop_leaving())
+        records = Placed(block, slots, fresh, times, block.kind, leaving)
         parts, start = [], 0
         for record, now in self.streams.pop_returns():
             parts.append(self._predictions(records.rows(slice(start, record - before))))

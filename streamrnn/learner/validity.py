@@ -253,6 +253,9 @@ def stream_ranges(spec: LearnerSpec) -> dict[str, Rule]:
         "event_ms": ANYTHING,
         "event_count": COUNT,
         "last_x": KNOWN_OR_NOT,
+        "ahead_event": ANYTHING,
+        "ahead_ms": ANYTHING,
+        "ahead_y": classes,  # of a number anything: it is looked at as a record's is
         **_open_sequences(spec),
         "seen": SEEN,
     }
