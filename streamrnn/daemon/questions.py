@@ -22,6 +22,7 @@ from streamrnn.broker.protocol import TopicPartition
 from streamrnn.daemon.newest import Said
 from streamrnn.daemon.partition import Partition
 from streamrnn.job.codec.predictions import PredictionEncoder
+from streamrnn.learner.lookahead.waiting import waiting_events
 from streamrnn.learner.one_stream import described
 from streamrnn.learner.vocabulary import Vocabulary
 
@@ -158,9 +159,10 @@ def stream_of(partition: Partition, key: bytes) -> dict[str, Any]:
         # A forecast is remembered over restarts.
         said = Said(kept["last_record_ms"], None, encoder.condensed(forecast[np.newaxis])[0].tolist())
     actual = [math.nan if value is None else value for value in kept["previous_target"]]
-    waits = {}
+    waits: dict[str, Any] = {}
     if learner.spec.looks_ahead:
-        waits = {"offset": None if said is None else said.offset, "waiting": kept["waiting"]}
+        waiting = len(waiting_events(learner.row_of(key), learner.spec).event)
+        waits = {"offset": None if said is None else said.offset, "waiting": waiting}
     return {
         "topic": partition.tp.topic,
         "partition": partition.tp.partition,
