@@ -4,8 +4,8 @@ Numba breaks named tuples up at compile time, so grouping costs nothing; every a
 Letters: S rows of streams (see ``Streams``), D inputs that are multiplied, W rows of the first layer's ``w_ih`` that
 inputs look up (``lookups``), U encoded features, V of them whose last value is kept, H hidden
 units, L layers, C vectors a layer carries, G the length of its gates together, O outputs, F target fields, Y target
-columns of a step, A events that wait, M remembered predictions, Q remembered values, P parameters, R = H + D + lags * F + 1 regressors of
-the RLS readout; all of them in ``learner.axes``.
+columns of a step, A events that wait, M remembered predictions, Q remembered values, P parameters,
+R = H + D + lags * F + 1 regressors of the RLS readout; all of them in ``learner.axes``.
 
 An annotation says what an array is: a letter for its type (T the model's precision, F float64, I int64, U uint64, B
 bool, K uint8) and its number of dimensions; ``tables`` reads them. What is behind the annotation of an array that
@@ -198,7 +198,7 @@ class Streams(NamedTuple):
     event_ms: I2 = stored("E")  # their time
     event_count: I1 = stored(cleared=STREAM)  # events so far
     last_x: F2 = stored("V", blank=nan, cleared=SEQUENCE, growth="last values")  # newest known value of these features
-    # Where predictions wait for the steps behind their own (``sequences.stepwise``), of the newest steps; rings by step.
+    # Where predictions wait for the steps behind their own (``sequences.stepwise``); rings by step.
     ahead_event: U2 = stored("A")  # the event as its record named it
     ahead_ms: I2 = stored("A")  # its time, as the record has it
     ahead_y: F3 = stored("A F", blank=nan)  # its targets, which nobody has looked at

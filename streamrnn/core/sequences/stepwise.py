@@ -19,6 +19,8 @@ and learning: all is inlined into one loop, whose code a second one would double
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from streamrnn.core import cells, clearing, counts, inputs, kinds, losses, optim, rivals, scoring, targets, tbptt
@@ -73,8 +75,8 @@ def walk(
 
 @internal
 def take_in(
-    plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, rows: StepRows, i: int, source: int
-) -> None:  # fmt: skip
+    plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, rows: Any, i: int, source: int
+) -> None:
     """The inputs of record i to row 0 of scratch; an event's enter the window and the statistics, and it waits."""
     missing = inputs.encode(plan, hyper, model, streams, scratch, rows, i, source)
     if rows.kind[i] != kinds.EVENT:
@@ -267,7 +269,7 @@ def tell(
 
 @internal
 def score_and_advance(
-    plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, network: Network, told: ToldSteps,
+    plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, network: Network, told: Any,
     slot: int, left: int,
 ) -> None:  # fmt: skip
     """What follows what was said of the step that ``left`` wait behind: its score, the step forward, its target."""
@@ -314,9 +316,7 @@ def learn(
 
 
 @internal
-def window_loss(
-    plan: Plan, hyper: Hyper, scratch: Scratch, work: SequenceScratch, steps: int, n: int
-) -> float:  # fmt: skip
+def window_loss(plan: Plan, hyper: Hyper, scratch: Scratch, work: SequenceScratch, steps: int, n: int) -> float:
     """Mean loss over the known elements of scratch.targets[:steps], and ``work.dlogits`` of it."""
     known, value = ZERO, 0.0
     for q in range(steps):

@@ -1,7 +1,8 @@
 """What single steps that look ahead come as, and what comes out of them; letters as in ``core.arrays``.
 
 A row leads to as many predictions as were due with it, which may be none. So what comes out has columns of its own, m
-of them at most, one after the other in the order in which they were made.
+of them at most, one after the other in the order in which they were made. To kernels that they share with other steps
+both look like ``core.arrays.Records``.
 """
 
 from __future__ import annotations

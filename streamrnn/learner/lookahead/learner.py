@@ -3,11 +3,13 @@ log."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from streamrnn.core.kinds import CLOSE
 from streamrnn.core.sequences.handle import SequenceHandle
-from streamrnn.learner.block import PREDICT, Block
+from streamrnn.learner.block import Block
 from streamrnn.learner.foundation import Foundation
 from streamrnn.learner.lookahead.lowering import new_work_space, sequence_plan_of
 from streamrnn.learner.lookahead.rows import Rows
@@ -64,7 +66,11 @@ class LookaheadLearner(Foundation):
     def _predictions(self, records: Placed) -> Predictions:
         rows = Rows(records, self.spec, self.vocabularies, self.classes, self._per_stream.steps)
         self._handle.process(rows.rows, rows.told)
-        return rows.predictions(of_waiting=not (records.kind == PREDICT).any())
+        return rows.predictions()
+
+    def predict(self, block: Block) -> Predictions:
+        """As of any learner: row i is what would be said of record i if it were the last of its sequence."""
+        return replace(super().predict(block), told=None)
 
     def close(self, key: bytes) -> Predictions:
         """End the stream's sequence: what waits of it is said, scored and learned; the state goes back to zero.

@@ -78,8 +78,8 @@ class Rows:
         rows.kind[self._leaves], rows.fresh[self._leaves] = LEAVE, False
         return rows
 
-    def predictions(self, *, of_waiting: bool) -> Predictions:
-        """What was said with them, once they went through; of events that waited, or of the records themselves."""
+    def predictions(self) -> Predictions:
+        """What was said with them, once they went through."""
         told = self.told
         m = int(told.n[0])
         names = ("updates", "loss", "error", "grad_norm", "rivals", "width", "rank")
@@ -87,7 +87,7 @@ class Rows:
             value=told.prediction[:m],
             **{name: getattr(told, name)[:m] for name in names},
             delay=np.full(m, np.nan),
-            told=self._told(m) if of_waiting else None,
+            told=self._told(m),
         )
 
     def _told(self, m: int) -> Told:
