@@ -28,7 +28,7 @@ from streamrnn.daemon import counted, outgoing, worth
 from streamrnn.daemon.jumps import Jumps
 from streamrnn.daemon.lateness import Lateness, latencies, newest_of
 from streamrnn.daemon.learning import Learning
-from streamrnn.daemon.mark import AFRESH, BEGAN_WITH, Handed, Mark
+from streamrnn.daemon.mark import AFRESH, BEGAN_WITH, WAITING, Handed, Mark
 from streamrnn.daemon.metric_table import RECORDS_CONSUMED, REPLAYED_RECORDS
 from streamrnn.daemon.metrics import Delta, Metrics
 from streamrnn.daemon.newest import NewestPredictions
@@ -349,6 +349,7 @@ class Partition:
     def progress(self) -> Progress:
         """Where the learner is, for a checkpoint's manifest."""
         reached = self.learner.progress()
+        waits = {WAITING: self.learner.n_waiting} if self.learner.spec.looks_ahead else {}
         return Progress(
             lineage=self.lineage,
             position=self.position,
@@ -357,7 +358,7 @@ class Partition:
             stream_time_ms=reached.stream_time_ms,
             updates=reached.updates,
             parameters=reached.parameters,
-            counters={**reached.counters, "streams": reached.streams, BEGAN_WITH: self.began_with},
+            counters={**reached.counters, "streams": reached.streams, BEGAN_WITH: self.began_with, **waits},
             topic_id=self.topic_id,
             quarantined=self.quarantined,
         )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from msgspec.structs import replace
 
 from streamrnn.broker.protocol import Record
 from streamrnn.job.config import Config
@@ -95,9 +96,14 @@ class LookaheadScenario(SymbolScenario):
 
     def __init__(self, directory: Path, of: Config, messages: list[Message], **settings: int) -> None:
         super().__init__(directory, of, **settings)
+        self.policy: dict[str, Any] = {}  # settings of its section checkpoint
         for key, value, time_ms in messages:
             self.log.append("in", key, value, timestamp_ms=time_ms, partition=0)
         self.log.flush()
+
+    def config(self, **changes: str) -> Config:
+        config = super().config(**changes)
+        return replace(config, checkpoint=replace(config.checkpoint, **self.policy))
 
     def outputs(self) -> list[tuple[Record, dict[str, Any]]]:
         """Each prediction's record and what it holds, in the order of the topic."""
@@ -131,7 +137,3 @@ def told_by_hand(config: Config, messages: list[Message], wait: int) -> tuple[li
         while len(waiting[key]) > (0 if fields.get("end") else wait):
             told.append(waiting[key].pop(0))
     return told, sorted(offset for of in waiting.values() for offset in of)
-
-
-Undisturbed = Mapping[str, LookaheadScenario]
-Made = Callable[[str], LookaheadScenario]
