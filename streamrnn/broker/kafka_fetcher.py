@@ -94,9 +94,8 @@ def _record(each: Any) -> Record:
     refused = each.checksum if isinstance(each.checksum, Refused) else None
     if each.offset > _LAST_OFFSET:
         raise CorruptRecordError(f"a record of {each.topic}/{each.partition} has the offset {each.offset}")
-    return Record(
-        each.topic, each.partition, each.offset, each.timestamp, each.key, each.value, tuple(each.headers), refused
-    )
+    headers = tuple(each.headers)
+    return Record(each.topic, each.partition, each.offset, each.timestamp, each.key, each.value, headers, refused)
 
 
 def newest_timestamp(consumer: Any, tp: Any, timeout_ms: float) -> int | None:
