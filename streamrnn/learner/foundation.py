@@ -146,6 +146,11 @@ class Foundation(ABC):
         return forecast.copy()
 
     @property
+    def n_waiting(self) -> int:
+        """How many events wait for those behind them before they are predicted; where nothing looks ahead none."""
+        return 0
+
+    @property
     def records_predicted(self) -> int:
         """How many events have gone through the kernels."""
         return int(self._model.counters[RECORDS_PREDICTED])

@@ -13,6 +13,7 @@ from streamrnn.learner.block import Block
 from streamrnn.learner.foundation import Foundation
 from streamrnn.learner.lookahead.lowering import new_work_space, sequence_plan_of
 from streamrnn.learner.lookahead.rows import Rows
+from streamrnn.learner.lookahead.waiting import waiting
 from streamrnn.learner.lowering import hyper_of, plan_of
 from streamrnn.learner.predictions import Predictions
 from streamrnn.learner.rows import Placed, ends, require_fit
@@ -53,6 +54,11 @@ class LookaheadLearner(Foundation):
             plan_of(spec), hyper_of(spec), sequence_plan_of(spec), self._model, self._per_stream, scratch, work,
             network, network,
         )  # fmt: skip
+
+    @property
+    def n_waiting(self) -> int:
+        """How many events wait, of all streams."""
+        return int(waiting({"steps": self._per_stream.steps[: self.streams.n_slots]}, self.spec).sum())
 
     def _require_fit(self, block: Block) -> None:
         require_fit(block, self.spec, self.classes)
