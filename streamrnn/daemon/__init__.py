@@ -7,6 +7,7 @@ pace          how many records a poll may bring, so that a turn of the loop stay
 partition     one partition's learner with its position
 durations     how long batches, rebalances and restores took
 lateness      how late a partition is, in event time
+jumps         what is told of stream time, where it jumps
 behind        how far a partition is behind, asked of the broker
 counted       what a batch comes to, as metrics
 worth         what predictions turned out to be worth, as metrics

@@ -62,6 +62,8 @@ class StreamIndex:
         See ``Room``.
     notes_left
         Whether slots whose stream was dropped are noted in ``left``.
+    names_leaving
+        Whether streams that were dropped are named in ``leaving``.
 
     Attributes
     ----------
@@ -73,6 +75,8 @@ class StreamIndex:
         Where stream time went back since ``pop_returns``: before which record (of all, from 0), and to what time.
     left
         Slots whose stream was dropped since ``pop_left``.
+    leaving
+        Streams dropped since ``pop_leaving``, in order: for which record (its number from 1), slot, key.
 
     >>> index = StreamIndex(max_streams=2, ttl_ms=None, max_time_jump_ms=1000)
     >>> slots, fresh, _ = index.assign([b"a", b"b", b"a", b"c"], [1, 2, 3, 4], [0, 0, 0, 0])
@@ -90,6 +94,7 @@ class StreamIndex:
         max_bytes: int | None = None,
         stream_bytes: int = 0,
         notes_left: bool = False,
+        names_leaving: bool = False,
     ) -> None:
         self.max_streams = max_streams
         self.ttl_ms = ttl_ms
@@ -105,6 +110,8 @@ class StreamIndex:
         self.returns: list[tuple[int, int]] = []
         self.left: list[int] = []
         self._notes_left = notes_left
+        self.leaving: list[tuple[int, int, bytes]] = []
+        self._names_leaving = names_leaving
         self._last_seen: list[int] = []  # stream time then
         self._lived: list[int] = []  # the time lived through until then, in which the order of ``_slots`` ascends
         self._touched: list[int] = []  # running number of the record that touched the slot last
@@ -172,7 +179,8 @@ class StreamIndex:
                 for _ in range(min(n - 2, ESTABLISHED - self._times[slots[1]])):
                     self._count(keys[0], slots[1])
                 done = n
-        if n > ONE_BY_ONE and not done and kinds.count(FORGET) == 0:
+        # Which record a stream left for is told one by one.
+        if n > ONE_BY_ONE and not done and not self._names_leaving and kinds.count(FORGET) == 0:
             self._assign_many(keys, times, kinds, slots, fresh)
         else:
             for i in range(done, n):
@@ -368,6 +376,8 @@ class StreamIndex:
         self._keys[slot] = None
         if self._notes_left:
             self.left.append(slot)
+        if self._names_leaving:
+            self.leaving.append((self.records, slot, key))
         heapq.heappush(self._free, slot)
         self._touched_segments.add(slot // SEGMENT_SLOTS)
 
@@ -380,6 +390,11 @@ class StreamIndex:
         """The slots in ``left`` that no other stream has taken, once each; it is empty afterwards."""
         left, self.left = self.left, []
         return sorted({slot for slot in left if self._keys[slot] is None})
+
+    def pop_leaving(self) -> list[tuple[int, int, bytes]]:
+        """What is in ``leaving``, which is empty afterwards."""
+        leaving, self.leaving = self.leaving, []
+        return leaving
 
     def pop_touched_segments(self) -> set[int]:
         """Segments touched since the last call."""
