@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Sequence
@@ -154,3 +155,32 @@ def test_an_evaluation_of_each_kind_has_a_rival_on_the_same_answers(kind: str, i
     assert f"{verdict.metric} " in verdict.sentence
     assert 0.0 < first < 5.0
     assert report.known.item() > 0
+
+
+@pytest.mark.parametrize("in_chunks", [False, True])
+def test_labels_of_an_open_set_are_scored_in_bits_and_by_their_texts(in_chunks: bool) -> None:
+    parts = {"frames": "columns: [a, b], max_steps: 12", "source": "end_field: last"} if in_chunks else {}
+    config = sequence_job("{fields: [y], kind: label, classes: {open: true, max: 4}}", **parts)
+    records = [
+        Record("in", 0, i, 1_000 * i, key.encode(), json.dumps(value).encode())
+        for i, (key, value) in enumerate((chunks if in_chunks else sequences)("label", 120))
+    ]
+    out = io.BytesIO()
+    report = evaluate(config, records, predictions=out)
+    outputs = [json.loads(line) for line in out.getvalue().splitlines()]
+    bits = [output["surprise"]["bits"] for output in outputs if output.get("surprise")]
+    model, *rivals = report.scores
+    assert model.scored == len(bits) > 20
+    assert model.values["bits per symbol"] == pytest.approx(np.mean(bits), rel=1e-6)
+    known = [output for output in outputs if output["target"] is not None and output.get("surprise")]
+    # A class that came first counts as other, which no output record names.
+    seen: set[str] = set()
+    right = []
+    for output in known:
+        said, others = output["prediction"]["probabilities"], output["prediction"]["other"]
+        likeliest = max(said.values(), default=0.0)
+        named = output["prediction"]["class"] if likeliest > others else None
+        right.append(named == (output["target"] if output["target"] in seen else None))
+        seen.add(output["target"])
+    assert model.values["accuracy"] == pytest.approx(np.mean(right))
+    assert {score.predictor for score in rivals} == {"symbol frequencies", "frequencies after the last symbol"}
