@@ -45,8 +45,8 @@ _log = logging.getLogger(__name__)
 
 _WAITED_ANEW = "%s: %d events waited in what was learned for those behind them; nothing will be predicted of them"
 _WAITED_AT_A_GAP = (
-    "%s: %d events wait in the checkpoint for those behind them: they are predicted from what comes behind the gap, some "
-    "of them again; of others that waited since nothing will be predicted"
+    "%s: %d events wait in the checkpoint for those behind them: they are predicted from what comes behind the gap, "
+    "some of them again; of others that waited since nothing will be predicted"
 )
 
 

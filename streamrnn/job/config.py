@@ -340,7 +340,7 @@ class Config(Section, frozen=True, kw_only=True):
         sequence, target = self.input.sequence, self.target
         if sequence is not None:
             msgspec.structs.force_setattr(self, "features", features_of(sequence, self.features))
-            require_fit(sequence, target, self.features)
+            require_fit(sequence, target, self.features, self.input.end_field)
         elif target.kind is not None:
             raise ConfigError(
                 f"target.kind: found {target.kind!r} without input.sequence; it says what is predicted of a whole "
