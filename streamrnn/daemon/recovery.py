@@ -43,10 +43,10 @@ from streamrnn.storage.snapshot import take_snapshot
 
 _log = logging.getLogger(__name__)
 
-_UNSAID = "nothing will be predicted of them"
-_SAID_BEHIND_A_GAP = (
-    "they are predicted from what comes behind the gap, some of them again; of others that waited behind the checkpoint "
-    "nothing will be predicted"
+_WAITED_ANEW = "%s: %d events waited in what was learned for those behind them; nothing will be predicted of them"
+_WAITED_AT_A_GAP = (
+    "%s: %d events wait in the checkpoint for those behind them: they are predicted from what comes behind the gap, some "
+    "of them again; of others that waited since nothing will be predicted"
 )
 
 
@@ -199,7 +199,7 @@ class Recovery:
         if policy == "restart":
             _log.warning("%s: learning starts anew (checkpoint.on_lost_offsets: restart)", lost)
             if waited := left_waiting(store, lineages):
-                _log.warning("%s: %d events waited in what was learned for those behind them; %s", tp, waited, _UNSAID)
+                _log.warning(_WAITED_ANEW, tp, waited)
             return self._begin(tp, membership)
         restoring = Restoring(job, tp)
         made, rejected = newest_of_all(store, restoring)
@@ -390,9 +390,7 @@ class Recovery:
             )
         _log.warning("%s; going on without them in a new lineage", text)
         if waited := int(manifest.progress.counters.get(WAITING, 0)):
-            _log.warning(
-                "%s: %d events wait in the checkpoint for those behind them; %s", tp, waited, _SAID_BEHIND_A_GAP
-            )
+            _log.warning(_WAITED_AT_A_GAP, tp, waited)
 
 
 def _without(partition: Partition) -> str:
