@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from streamrnn.errors import CheckpointError, ConfigError, CorruptCheckpoint, FingerprintMismatch
 from streamrnn.learner.streams import SEGMENT_SLOTS
-from streamrnn.storage.blobs import Blobs, DirectoryBlobs
+from streamrnn.storage.blobs import Blobs, Data, DirectoryBlobs
 from streamrnn.storage.checkpoints import CheckpointStore
 from streamrnn.storage.fingerprints import changes
 from streamrnn.storage.manifest import new_lineage
@@ -244,7 +244,7 @@ class WatchedBlobs(MemoryBlobs):
 
     manifest_put: Callable[[str], None] = staticmethod(lambda name: None)
 
-    def put(self, blobs: Iterable[tuple[str, bytes]]) -> None:
+    def put(self, blobs: Iterable[tuple[str, Data]]) -> None:
         put = list(blobs)
         super().put(put)
         for name, _ in put:
@@ -258,7 +258,7 @@ def test_a_manifest_appears_alone_and_only_after_all_it_names(monkeypatch: pytes
     puts: list[list[str]] = []
     put = MemoryBlobs.put
 
-    def noting(self: MemoryBlobs, pairs: Iterable[tuple[str, bytes]]) -> None:
+    def noting(self: MemoryBlobs, pairs: Iterable[tuple[str, Data]]) -> None:
         pairs = list(pairs)
         put(self, pairs)
         puts.append([name for name, _ in pairs])
