@@ -33,7 +33,7 @@ ALLOWED = {
     "core": ("errors", "system"),
     "learner": ("errors", "core"),
     "storage": ("errors", "version", "system", "core", "learner"),
-    "broker": ("escaping", "errors", "system"),
+    "broker": ("escaping", "errors", "system", "core"),
     "estimators": ("errors", "core", "learner", "storage"),
     "job": ("escaping", "errors", "system", "core", "learner", "storage", "broker"),
     "daemon": ("escaping", "errors", "version", "system", "core", "learner", "storage", "broker", "job"),

@@ -1,6 +1,7 @@
 """Where do records come from, and where do predictions go? It knows nothing of learners.
 
 protocol           what a broker can be asked, and the values that cross the seam
+records            single records and outputs
 columns            records and outputs as whole batches
 embedded           a log of files that behaves like a broker
 embedded_log       that log: topics and commits in a directory

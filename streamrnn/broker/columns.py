@@ -13,7 +13,7 @@ from typing import overload
 import numpy as np
 import numpy.typing as npt
 
-from streamrnn.broker.protocol import Headers, Output, Record, Refused
+from streamrnn.broker.records import Headers, Output, Record, Refused
 
 Integers = npt.NDArray[np.int64]
 
@@ -65,6 +65,10 @@ class Strings(Sequence[bytes | None]):
 
     def __iter__(self) -> Iterator[bytes | None]:
         return iter(self.tolist())
+
+    def chosen(self, rows: npt.NDArray[np.bool_]) -> Strings:
+        """Those for which ``rows`` (n,) is true."""
+        return Strings(self.buffer, self.start[rows], self.end[rows])
 
     def tolist(self) -> list[bytes | None]:
         """All of them."""

@@ -23,11 +23,13 @@ from typing import Any
 import kafka.errors as client_errors
 from kafka import KafkaProducer
 
+from streamrnn.broker.columns import Outputs
 from streamrnn.broker.kafka_admin import KafkaAdministration
 from streamrnn.broker.kafka_answers import Answers
 from streamrnn.broker.kafka_connect import FENCED, connect, fail, told_by
 from streamrnn.broker.kafka_rights import missing_right
 from streamrnn.broker.kafka_settings import KafkaConnection, producer_kwargs
+from streamrnn.broker.protocol import send_each
 from streamrnn.errors import BrokerError, FencedError, RefusedError, UndeliveredError
 
 _REFUSALS = {
@@ -122,6 +124,10 @@ class KafkaSender:
                 return True
             time.sleep(_METADATA_PAUSE_S)  # a broker may be a moment behind the one that added it
         return False
+
+    def send_all(self, outputs: Outputs, partition: int | None) -> None:
+        """See :class:`streamrnn.broker.protocol.Sender`."""
+        send_each(self, outputs, partition)
 
     def flush(self, timeout_s: float) -> None:
         """See :class:`streamrnn.broker.protocol.Sender`.

@@ -208,11 +208,10 @@ class EvaluationProgress:
 
     def prepare(self, dtype: str, family: Family) -> None:
         """Have the kernels ready, and say so if that takes long."""
-        from streamrnn.core.compiled import ensure_compiled, is_compiled
+        from streamrnn.core.compiled import HOW_LONG, ensure_compiled, is_compiled
 
         if not is_compiled(dtype, family):
-            how_long = "about half a minute" if family == "steps" else "a minute or two"
-            self._progress.update(self._task, state=f"compiling: {how_long}, more on a busy machine")
+            self._progress.update(self._task, state=f"compiling: about {HOW_LONG[family]}, more on a busy machine")
         ensure_compiled(dtype, family)
         self._progress.update(self._task, description="evaluating", state="")
 

@@ -2,9 +2,17 @@
 
 from typing import Literal, get_args
 
-Family = Literal["steps", "sequences"]
-"""Kernels that are compiled together: of single steps, or of whole sequences, which build on the former's sources."""
+Family = Literal["steps", "sequences", "wire"]
+"""Kernels that are compiled together: of single steps; of whole sequences, which build on the former's sources; of the
+bytes in which records are fetched and sent."""
 FAMILIES: tuple[Family, ...] = get_args(Family)
+BYTES = "uint8"
+"""What kernels compute with that know of no model, in place of its precision."""
+COMPILED: tuple[tuple[str, Family], ...] = (
+    *((precision, family) for family in FAMILIES if family != "wire" for precision in ("float32", "float64")),
+    (BYTES, "wire"),
+)
+"""All object files that there are for a CPU target: what their kernels compute with, and which they are."""
 
 EVENT, LABEL, PREDICT, IMAGINE, CLOSE, FORGET = 0, 1, 2, 3, 4, 5
 """Predict, advance and learn; a late label for an earlier event; predict and change nothing; predict and advance the

@@ -18,6 +18,7 @@ mark          what a committed offset says of the learner that got there
 recovery      from a newly assigned partition to a learner at the committed offset
 restored      a learner from a checkpoint, of which nothing is believed unchecked
 background    one thread beside the loop, which reads checkpoints
+outgoing      what is sent for a batch: its predictions, then its dead letters
 uncommitted   a partition without a committed offset: new, or its offset lost
 changeover    going on under other settings than a checkpoint's
 delivery      how a batch is committed

@@ -22,8 +22,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from streamrnn.broker.columns import Outputs
 from streamrnn.broker.protocol import Commit, Output, Record, TopicPartition
-from streamrnn.daemon import counted, worth
+from streamrnn.daemon import counted, outgoing, worth
 from streamrnn.daemon.lateness import Lateness, latencies, newest_of
 from streamrnn.daemon.learning import Learning
 from streamrnn.daemon.mark import AFRESH, BEGAN_WITH, Handed, Mark
@@ -33,7 +34,6 @@ from streamrnn.daemon.newest import NewestPredictions
 from streamrnn.daemon.traces import Traces
 from streamrnn.daemon.watch import Watch
 from streamrnn.errors import DivergedError, RecordError
-from streamrnn.job.codec.dead_letters import encode_dead_letter
 from streamrnn.job.codec.records import Decoded
 from streamrnn.job.job import Job
 from streamrnn.learner.clock import JUMPS
@@ -47,9 +47,6 @@ from streamrnn.storage.snapshot import take_snapshot
 from streamrnn.storage.writer import BackgroundWriter
 
 _log = logging.getLogger(__name__)
-
-MAX_AHEAD_S = 1800.0
-"""A prediction carries its record's timestamp unless that is so far in the future; then it carries the present."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +101,7 @@ class Partition:
         self.careful_until = 0 if start.handed is None else start.handed.until
         self._began_at = start.replay_until
         self.caught_up = False
-        self.outputs: list[Output] = []  # since the last confirmed commit
+        self.outputs: list[Outputs] = []  # since the last confirmed commit
         self._given_up: list[str] = []  # what there is to say of records once their quarantine is committed
         self.metrics = metrics.partition(tp)
         self._timing = metrics
@@ -133,7 +130,7 @@ class Partition:
             self.position = self.replay_until
         return records[silent:]
 
-    def process(self, records: Sequence[Record]) -> list[Output]:
+    def process(self, records: Sequence[Record]) -> list[Outputs]:
         """Predict and learn from delivered records in order; returns what is to be sent for them."""
         before, clock = self.learner.counters(), self.learner.streams.clock
         time_before = clock.now if clock.started else None
@@ -142,7 +139,7 @@ class Partition:
         learned = self._learn(records)
         decoded, predictions = learned.decoded, learned.predictions
         started = time.perf_counter()
-        outputs = self._outputs(learned)
+        outputs = outgoing.outputs(self.job, decoded, predictions, self.learner.classes, learned.kept)
         self._timing.phase("encode", time.perf_counter() - started)
         after = self.learner.counters()
         self._watch.tell(before, after, decoded.seen)
@@ -180,7 +177,7 @@ class Partition:
         self.quarantined = tuple(sorted({*self.quarantined, record.offset}))[-KEPT_QUARANTINED:]
         size = len(record.key or b"") + len(record.value or b"")
         self._given_up.append(f"the record at offset {record.offset} (key and value: {size} bytes) is {error}")
-        return self._dead_letter(record, error, unread=True)
+        return outgoing.dead_letter(self.job, record, error, unread=True)
 
     def tell_of_quarantined(self) -> None:
         """Count and log what is given up for good by now."""
@@ -189,15 +186,16 @@ class Partition:
             self.metrics.add(Delta(dead_letters={"quarantined": 1}))
         self._given_up = []
 
-    def pass_over(self, record: Record, letter: Output) -> list[Output]:
+    def pass_over(self, record: Record, letter: Output) -> list[Outputs]:
         """Go on behind a record that is quarantined; returns what is to be sent for it."""
         self.position, self.ordinal = record.offset + 1, self.ordinal + 1
         self._since_checkpoint += 1
         # With a checkpoint behind each of them, what a mark names reaches further back than the checkpoints kept.
         self._checkpoint_asked = True
         self.metrics.add(Delta(counts={RECORDS_CONSUMED.name: 1}))
-        self.outputs.append(letter)
-        return [letter]
+        outputs = [Outputs.of([letter])]
+        self.outputs += outputs
+        return outputs
 
     def pass_gap(self, position: int) -> None:
         """The client reads on at ``position``: what lay before holds no records (markers, compacted ones)."""
@@ -267,31 +265,6 @@ class Partition:
                 f"afresh, without that file: {AFRESH}"
             )
 
-    def _outputs(self, learned: _Learned) -> list[Output]:
-        to, decoded = self.job.config.output, learned.decoded
-        encoded = self.job.encoder.encode_block(decoded, learned.predictions, self.learner.classes, learned.kept)
-        # Brokers refuse timestamps of a future more than an hour away, and the batch with them.
-        limit_ms = 1000 * int(time.time() + MAX_AHEAD_S)
-        outputs = [
-            Output(
-                to.topic,
-                key,
-                value,
-                record.timestamp_ms if 0 <= record.timestamp_ms <= limit_ms else None,
-                offset=record.offset,
-            )
-            for record, key, value in zip(decoded.sources, decoded.block.keys, encoded, strict=True)
-            if value is not None
-        ]
-        outputs.extend(self._dead_letter(record, error) for record, error in decoded.rejected)
-        return outputs
-
-    def _dead_letter(self, record: Record, error: RecordError, *, unread: bool = False) -> Output:
-        to, longest = self.job.config.output, self.job.config.input.max_record_key_bytes
-        key = None if record.key is None else record.key[:longest]  # too long a key may be why it is here
-        letter = encode_dead_letter(record, error, to.dead_letter_value_bytes, unread=unread)
-        return Output(to.dead_letter_topic, key, letter, offset=record.offset)
-
     # -- commits and checkpoints --------------------------------------------------------------------------------------
 
     @property
@@ -347,6 +320,11 @@ class Partition:
         self._checkpoint_at = time.monotonic()
         if base is not None:
             self.metrics.checkpoint_known(size_bytes=base.bytes, at_s=base.created_s)
+
+    @property
+    def waiting(self) -> int:
+        """How many outputs were made since the last confirmed commit."""
+        return sum(map(len, self.outputs))
 
     @property
     def dirty(self) -> bool:

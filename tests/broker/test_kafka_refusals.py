@@ -20,6 +20,7 @@ from streamrnn.broker.kafka_sender import _REFUSALS, KafkaSender, _refused
 from streamrnn.broker.kafka_settings import KafkaConnection
 from streamrnn.broker.protocol import REFUSALS, Output, Record, TopicPartition
 from streamrnn.daemon.metrics import Metrics
+from streamrnn.daemon.outgoing import batches
 from streamrnn.daemon.partition import Partition, Start
 from streamrnn.daemon.refused import Refused, Sent
 from streamrnn.errors import RecordError, UndeliveredError
@@ -148,7 +149,7 @@ def test_a_batch_with_everything_that_topics_refuse_arrives_in_order_and_once(
     letter = encode_dead_letter(Record("in", 0, 0, 1, None, b"v" * 3000), RecordError("malformed", "d"))
     made[300] = Output(dead, None, letter, offset=300)
     made[301] = Output(dead, b"k", letter, offset=301)
-    partition.outputs = list(made)
+    partition.outputs = batches(made)
 
     def send(_: Partition, output: Output) -> None:
         sender.send(output.topic, output.key, output.value, timestamp_ms=output.timestamp_ms)

@@ -11,12 +11,12 @@ import numpy as np
 
 from streamrnn.core.arrays import I1, T1, Array, Hyper, Model, Plan, Scratch, Streams
 from streamrnn.core.compiled import kernels
-from streamrnn.core.handle import address_of, hyper_at, model_at, plan_at, require_known_codes, scratch_at, streams_at
+from streamrnn.core.handle import hyper_at, model_at, plan_at, require_known_codes, scratch_at, streams_at
 from streamrnn.core.jit import JIT_DISABLED, jit
 from streamrnn.core.sequences.arrays import Network, SequencePlan, SequenceRecords, SequenceScratch
 from streamrnn.core.sequences.kinds import KINDS
 from streamrnn.core.sequences.walk import HYPER, MODEL, SCRATCH, SEQUENCE_PLAN, STREAMS, WORK, walk
-from streamrnn.core.tables import reader, table_of
+from streamrnn.core.tables import address_of, reader, table_of
 
 sequence_plan_at, work_at, records_at = reader(SequencePlan), reader(SequenceScratch), reader(SequenceRecords)
 
