@@ -311,7 +311,7 @@ class Foundation(ABC):
         return {name: array[:n_slots] for name, array in rows.items()}
 
     def resume(self, state: LearnerState, *, fits: bool = False) -> None:
-        """Go on from a state, instead of from what it holds now. The state's arrays are copied, unless they are its own.
+        """Go on from a state, instead of from what it holds now. Its arrays are copied, unless they are of ``rows``.
 
         Raises ValueError, and changes nothing, when the state is of another specification (``streams.max_streams``
         apart), lacks an array, holds one of another shape or type or one that nobody knows, or has more slots than

@@ -13,15 +13,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol
 
 from streamrnn.errors import BlobError, BlobNotFound
 from streamrnn.system.memory import AS_MUCH_AS_FITS
 from streamrnn.system.reading import UnusableFileError, read_below
-from streamrnn.system.writing import PRIVATE, TEMPORARY, make_directory, sync_directory, write_atomically
-
-Data: TypeAlias = bytes | Sequence[bytes | memoryview]
-"""What a blob holds, in one or in pieces that follow each other, so that nobody has to put large ones together."""
+from streamrnn.system.writing import PRIVATE, TEMPORARY, Data, make_directory, sync_directory, write_atomically
 
 _TOLD = 5  # errors of one attempt that are told in full
 

@@ -184,9 +184,7 @@ class CheckpointStore:
                 return f"segment {name} has {size} bytes, expected {entry.bytes} bytes"
         return _unlikely(manifest)
 
-    def load(
-        self, manifest: Manifest, *, of_any_configuration: bool = False, into: Arrays | None = None
-    ) -> Checkpoint:
+    def load(self, manifest: Manifest, *, of_any_configuration: bool = False, into: Arrays | None = None) -> Checkpoint:
         """Read and verify every array ``manifest`` names.
 
         ``into`` are the arrays that those of the streams are read into, with a row for each slot (``learner.rows``);

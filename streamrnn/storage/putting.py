@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator
 
 from streamrnn.errors import CheckpointError
 from streamrnn.learner.streams import SEGMENT_SLOTS
-from streamrnn.storage.blobs import Blobs, Data
+from streamrnn.storage.blobs import Blobs
 from streamrnn.storage.manifest import SegmentEntry, StreamsEntry
 from streamrnn.storage.segments import Segment, pack_segment
 from streamrnn.storage.snapshot import Snapshot
 from streamrnn.storage.tensors import Arrays, Pieces, pieces
 from streamrnn.system.side_by_side import side_by_side
+from streamrnn.system.writing import Data
 
 
 class Putting:

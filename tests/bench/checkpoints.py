@@ -37,6 +37,11 @@ from streamrnn.job.job import Job
 from streamrnn.job.job_file import parse
 from streamrnn.learner.block import Block
 
+try:
+    from streamrnn.daemon.saving import Copier
+except ImportError:  # another checkout, from before
+    Copier = None
+
 BATCH = 5_000
 RECORDS = 600_000
 TP = TopicPartition("p.in", 0)
@@ -102,8 +107,10 @@ class Run:
         job = Job(config)
         start = Start(lineage=LINEAGE, position=0, ordinal=0, replay_until=0)
         self.traffic = Traffic(streams)
-        self.partition = Partition(job, TP, Metrics(CollectorRegistry()), job.learner(TP), start)
+        metrics = Metrics(CollectorRegistry())
+        self.partition = Partition(job, TP, metrics, job.learner(TP), start)
         self.partition.caught_up = True
+        self.copier = Copier(metrics) if Copier is not None else None
         self.batches_ms: list[float] = []
         self.pauses_ms: list[float] = []
         for block in self.traffic.all_once(BATCH):
@@ -117,14 +124,21 @@ class Run:
         partition.position += len(block)
         partition.ordinal += len(block)
         partition.committed = partition.position
-        partition._since_checkpoint += len(block)
         if checkpoint:
             paused = time.perf_counter()
-            partition.checkpoint()
+            self.checkpoint()
             self.pauses_ms.append(1000 * (time.perf_counter() - paused))
-        if hasattr(partition, "copy_on"):  # not in checkouts from before there was anything to copy bit by bit
-            partition.copy_on()
+        if self.copier is not None:
+            self.copier.go_on([partition])
         self.batches_ms.append(1000 * (time.perf_counter() - began))
+
+    def checkpoint(self) -> None:
+        """Begin one. In checkouts from before there was anything to copy bit by bit: make one."""
+        partition = self.partition
+        if self.copier is None:
+            partition.checkpoint()
+        else:
+            partition.saving.begin()
 
     def random(self, records: int, every: int | None = None) -> None:
         """So many records of random streams, with a checkpoint behind every so many."""
@@ -160,7 +174,10 @@ def stop(run: Run) -> None:
     """As the loop does when it is told to."""
     forget_most()
     began, cpu_s = time.perf_counter(), time.process_time()
-    getattr(run.partition, "last_checkpoint", run.partition.checkpoint)()
+    if run.copier is None:
+        run.checkpoint()
+    else:
+        run.partition.saving.last()
     durable = run.partition.close(600.0)
     took, cpu_s = time.perf_counter() - began, time.process_time() - cpu_s
     size = sum(path.stat().st_size for path in Path(run.partition.job.config.checkpoint.directory).rglob("*.safe*"))

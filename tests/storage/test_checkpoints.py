@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from streamrnn.errors import CheckpointError, ConfigError, CorruptCheckpoint, FingerprintMismatch
 from streamrnn.learner.streams import SEGMENT_SLOTS
-from streamrnn.storage.blobs import Blobs, Data, DirectoryBlobs
+from streamrnn.storage.blobs import Blobs, DirectoryBlobs
 from streamrnn.storage.checkpoints import CheckpointStore
 from streamrnn.storage.fingerprints import changes
 from streamrnn.storage.manifest import new_lineage
@@ -22,6 +22,7 @@ from streamrnn.storage.retention import GARBAGE_GRACE_S
 from streamrnn.storage.segments import Segment, pack_segment, unpack_segment
 from streamrnn.storage.snapshot import Snapshot
 from streamrnn.storage.tensors import decode, encode
+from streamrnn.system.writing import Data
 from tests.support.blobs import MemoryBlobs
 from tests.support.checkpoints import (
     CONFIGURATION,

@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterable, Sequence
 
 from streamrnn.errors import BlobError, BlobNotFound
-from streamrnn.storage.blobs import Blob, Data
+from streamrnn.storage.blobs import Blob
+from streamrnn.system.writing import Data
 
 
 class MemoryBlobs:
