@@ -14,6 +14,7 @@ stopped without its last checkpoint, 130 Ctrl-C. An error a user can meet ends i
     show              how jobs, evaluations and samples of records are laid out
     show_symbols      what is said of sets of symbols, and of their memory
     show_sequences    what is said of whole sequences
+    show_lookahead    what is said of jobs that look ahead
     show_checkpoints  how checkpoints are
     changes           which settings changed since the job's checkpoints were written
     options           options that several commands share, or that take many lines

@@ -8,6 +8,7 @@ partition     one partition's learner with its position
 saving        when a partition is checkpointed, and how that is not felt
 durations     how long batches, rebalances and restores took
 lateness      how late a partition is, in event time
+jumps         what is told of stream time, where it jumps
 behind        how far a partition is behind, asked of the broker
 counted       what a batch comes to, as metrics
 worth         what predictions turned out to be worth, as metrics

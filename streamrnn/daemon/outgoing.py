@@ -1,7 +1,8 @@
 """What is sent for a batch: a prediction for every record that asks for one, then a dead letter for each that cannot be
 used.
 
-A prediction has its record's timestamp, a dead letter that of its sending.
+A prediction has its record's timestamp, or, where that had to wait for those behind it, its event's time; a dead letter
+that of its sending.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from streamrnn.broker.protocol import Output, Record
 from streamrnn.errors import RecordError
 from streamrnn.job.codec.dead_letters import encode_dead_letter
 from streamrnn.job.codec.records import Decoded
+from streamrnn.job.codec.told import Coordinates
 from streamrnn.job.job import Job
 from streamrnn.learner.predictions import Predictions
 from streamrnn.learner.vocabulary import Vocabulary
@@ -39,16 +41,15 @@ def outputs(
     """
     values = Strings.of(job.encoder.encode_block(decoded, predictions, classes, kept))
     told = ~values.missing
-    sources = decoded.sources
+    keys, offset, stamp_ms = Coordinates.of(decoded.block.keys, decoded.sources, predictions.told)
     # Brokers refuse timestamps of a future more than an hour away, and the batch with them.
     limit_ms = 1000 * int(time.time() + MAX_AHEAD_S)
-    stamps = np.fromiter((record.timestamp_ms for record in sources), np.int64, len(sources))
     predicted = Outputs(
         job.config.output.topic,
-        Strings.of(decoded.block.keys).chosen(told),
+        Strings.of(keys).chosen(told),
         values.chosen(told),
-        np.where((stamps >= 0) & (stamps <= limit_ms), stamps, NOW)[told],
-        np.fromiter((record.offset for record in sources), np.int64, len(sources))[told],
+        np.where((stamp_ms >= 0) & (stamp_ms <= limit_ms), stamp_ms, NOW)[told],
+        offset[told],
     )
     letters = [dead_letter(job, record, error) for record, error in decoded.rejected]
     return [batch for batch in (predicted, *batches(letters)) if batch]

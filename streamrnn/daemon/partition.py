@@ -25,9 +25,10 @@ import numpy.typing as npt
 from streamrnn.broker.columns import Outputs
 from streamrnn.broker.protocol import Commit, Output, Record, TopicPartition
 from streamrnn.daemon import counted, outgoing, worth
+from streamrnn.daemon.jumps import Jumps
 from streamrnn.daemon.lateness import Lateness, latencies, newest_of
 from streamrnn.daemon.learning import Learning
-from streamrnn.daemon.mark import AFRESH, BEGAN_WITH, Handed, Mark
+from streamrnn.daemon.mark import AFRESH, BEGAN_WITH, WAITING, Handed, Mark
 from streamrnn.daemon.metric_table import RECORDS_CONSUMED, REPLAYED_RECORDS
 from streamrnn.daemon.metrics import Delta, Metrics
 from streamrnn.daemon.newest import NewestPredictions
@@ -37,7 +38,6 @@ from streamrnn.daemon.watch import Watch
 from streamrnn.errors import DivergedError, RecordError
 from streamrnn.job.codec.records import Decoded
 from streamrnn.job.job import Job
-from streamrnn.learner.clock import JUMPS
 from streamrnn.learner.foundation import Foundation
 from streamrnn.learner.lowering import bytes_per_slot
 from streamrnn.learner.predictions import Predictions
@@ -104,7 +104,7 @@ class Partition:
         self._given_up: list[str] = []  # what there is to say of records once their quarantine is committed
         self.metrics = metrics.partition(tp)
         self._timing = metrics
-        self._told_of_refused = False
+        self._jumps = Jumps(tp)
         self.lateness = Lateness()
         self._watch_over(learner)
         self.start_writer(start.base)
@@ -131,8 +131,8 @@ class Partition:
 
     def process(self, records: Sequence[Record]) -> list[Outputs]:
         """Predict and learn from delivered records in order; returns what is to be sent for them."""
-        before, clock = self.learner.counters(), self.learner.streams.clock
-        time_before = clock.now if clock.started else None
+        before = self.learner.counters()
+        self._jumps.begin(self.learner.streams.clock)
         self._learning.begin()
         # One call learns the whole batch; how the log was cut into batches does not show in the predictions.
         learned = self._learn(records)
@@ -146,27 +146,9 @@ class Partition:
         self.metrics.add(counted.delta(len(records), decoded, predictions, before, after))
         counted.add_surprise(self.metrics, self.learner.spec, predictions)
         worth.add(self.metrics, self.learner.spec, predictions)
-        self._tell_of_jumps(before, after, time_before)
+        self._jumps.tell(before, after, self.learner.streams.clock, self.job.config.streams.max_time_jump_s)
         self.outputs += outputs
         return outputs
-
-    def _tell_of_jumps(self, before: dict[str, int], after: dict[str, int], time_before: int | None) -> None:
-        """A line when stream time jumped or came back in this batch, and one for the first record it did not follow."""
-        refused, believed, taken_back = (after[count.name] - before[count.name] for count in JUMPS)
-        if believed or taken_back:
-            _log.warning(
-                "%s: stream time went from %s to %s: jumps of more than streams.max_time_jump_s that enough streams "
-                "confirmed: %d, taken back: %d",
-                self.tp, _utc(time_before), _utc(self.learner.streams.clock.now), believed, taken_back,
-            )  # fmt: skip
-        if refused and not self._told_of_refused:
-            self._told_of_refused = True
-            _log.warning(
-                "%s: a record is more than streams.max_time_jump_s (%g s) ahead of stream time, %s; such records count "
-                "as now until enough streams confirm them. Where pauses are usually as long, raise the setting. Said "
-                "once; streamrnn_time_jumps_total counts them",
-                self.tp, self.job.config.streams.max_time_jump_s, _utc(self.learner.streams.clock.now),
-            )  # fmt: skip
 
     def quarantine(self, record: Record, error: RecordError) -> Output:
         """Never let the learner see this record; returns the dead letter that says so.
@@ -247,7 +229,10 @@ class Partition:
             rows, silent = block.rows(piece), decoded.silent[piece]
             said = self.learner.process(rows)
             slots, condensed = self.learner.streams.newest_slots, self.job.encoder.condensed(said.value)
-            self.newest.note(slots, rows, condensed, said.updates, said.sequences, silent)
+            if said.told is None:
+                self.newest.note(slots, rows, condensed, said.updates, said.sequences, silent)
+            else:
+                self.newest.note_told(self.learner.streams, said.told, condensed, said.updates)
             self.traces.note(slots, rows, said, silent)
             kept.append(condensed)
             parts.append(said if len(block) <= at_once else replace(said, value=condensed))
@@ -334,6 +319,7 @@ class Partition:
     def progress(self) -> Progress:
         """Where the learner is, for a checkpoint's manifest."""
         reached = self.learner.progress()
+        waits = {WAITING: self.learner.n_waiting} if self.learner.spec.looks_ahead else {}
         return Progress(
             lineage=self.lineage,
             position=self.position,
@@ -342,7 +328,7 @@ class Partition:
             stream_time_ms=reached.stream_time_ms,
             updates=reached.updates,
             parameters=reached.parameters,
-            counters={**reached.counters, "streams": reached.streams, BEGAN_WITH: self.began_with},
+            counters={**reached.counters, "streams": reached.streams, BEGAN_WITH: self.began_with, **waits},
             topic_id=self.topic_id,
             quarantined=self.quarantined,
         )
@@ -377,6 +363,8 @@ class Partition:
     def _show_what_it_is(self, reached: LearnerProgress) -> None:
         self.metrics.set("streamrnn_state_bytes", reached.streams * self._bytes_per_stream)
         self.metrics.set("streamrnn_model_parameters", reached.parameters)
+        if self.learner.spec.looks_ahead:
+            self.metrics.set("streamrnn_waiting_events", self.learner.n_waiting)
         worth.show(self.metrics, self.learner.spec, reached)
         self.metrics.info("streamrnn_lineage_info", lineage=self.lineage)
 
@@ -390,7 +378,3 @@ class Partition:
         done = self.saving.close(timeout_s)
         self.metrics.remove()
         return done
-
-
-def _utc(time_ms: int | None) -> str:
-    return "nothing" if time_ms is None else str(np.datetime64(time_ms, "ms")) + "Z"

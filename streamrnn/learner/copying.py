@@ -14,13 +14,13 @@ Room for what is put aside is asked for at once for all rows, and costs memory o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from streamrnn.learner.streams import SEGMENT_SLOTS, IndexRow, StreamIndex
+from streamrnn.learner.streams import SEGMENT_SLOTS, StreamIndex
 
 Array = npt.NDArray[Any]
 
@@ -53,7 +53,7 @@ class StreamsCopy:
         self._aside: dict[str, Array] = {}
         self._place = np.zeros(self.n_slots, np.int64)  # of a slot's row in there, from 1; 0 = not put aside
         self._n_aside = 0
-        self._index_rows: dict[int, dict[int, IndexRow]] = {number: {} for number in self.left}
+        self._index_rows: dict[int, dict[int, tuple[bytes | None, Array]]] = {number: {} for number in self.left}
         if self.left:
             index.before_change = self.before_index_changes
 
@@ -73,12 +73,12 @@ class StreamsCopy:
         self._place[slots] = np.arange(first + 1, end + 1)
         self._n_aside = end
 
-    def before_index_changes(self, slots: Iterable[int]) -> None:
+    def before_index_changes(self, slots: Sequence[int]) -> None:
         """The same for what the index knows of them."""
-        for slot in slots:
-            rows = self._index_rows.get(slot // SEGMENT_SLOTS)
-            if rows is not None and slot not in rows and slot < self.n_slots:
-                rows[slot] = self._index.row(slot)
+        n, asides = self.n_slots, self._index_rows
+        new = [s for s in slots if s < n and (aside := asides.get(s // SEGMENT_SLOTS)) is not None and s not in aside]
+        for slot, key, seen in zip(new, *self._index.rows(new), strict=True):
+            asides[slot // SEGMENT_SLOTS][slot] = key, seen
 
     def room(self) -> dict[str, Array]:
         """New arrays for a segment."""
@@ -98,7 +98,7 @@ class StreamsCopy:
             arrays[name][...] = array[first:end]
             if len(changed):
                 arrays[name][changed] = self._aside[name][aside]
-        keys, arrays["seen"] = self._index.rows(first, end)
+        keys, arrays["seen"] = self._index.rows(range(first, end))
         for slot, (key, seen) in self._index_rows.pop(number).items():
             keys[slot - first] = key
             arrays["seen"][slot - first] = seen

@@ -17,8 +17,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +28,6 @@ from streamrnn.learner.clock import UNCONTRADICTED, StreamClock
 from streamrnn.learner.room import ESTABLISHED, Room
 
 Integers = npt.NDArray[np.int64]
-IndexRow: TypeAlias = tuple[bytes | None, tuple[int, int, int, int, int]]
-"""What is known of a slot: its stream's key, and what is saved of it beside."""
 
 SEGMENT_SLOTS = 4096
 """Slots that a checkpoint writes together."""
@@ -64,8 +61,8 @@ class StreamIndex:
         See ``StreamClock``.
     protected_share, max_bytes, stream_bytes
         See ``Room``.
-    notes_left
-        Whether slots whose stream was dropped are noted in ``left``.
+    notes_left, names_leaving
+        Whether slots whose stream was dropped are noted in ``left``, and streams that were named in ``leaving``.
 
     Attributes
     ----------
@@ -79,6 +76,8 @@ class StreamIndex:
         Slots whose stream was dropped since ``pop_left``.
     before_change
         Called with slots before what is known of them changes, where there is one.
+    leaving
+        Streams dropped since ``pop_leaving``, in order: for which record (its number from 1), slot, key.
 
     >>> index = StreamIndex(max_streams=2, ttl_ms=None, max_time_jump_ms=1000)
     >>> slots, fresh, _ = index.assign([b"a", b"b", b"a", b"c"], [1, 2, 3, 4], [0, 0, 0, 0])
@@ -96,6 +95,7 @@ class StreamIndex:
         max_bytes: int | None = None,
         stream_bytes: int = 0,
         notes_left: bool = False,
+        names_leaving: bool = False,
     ) -> None:
         self.max_streams = max_streams
         self.ttl_ms = ttl_ms
@@ -110,8 +110,10 @@ class StreamIndex:
         self.newest_slots: Integers = np.zeros(0, np.int64)
         self.returns: list[tuple[int, int]] = []
         self.left: list[int] = []
-        self.before_change: Callable[[Iterable[int]], None] | None = None
+        self.before_change: Callable[[Sequence[int]], None] | None = None
         self._notes_left = notes_left
+        self.leaving: list[tuple[int, int, bytes]] = []
+        self._names_leaving = names_leaving
         self._last_seen: list[int] = []  # stream time then
         self._lived: list[int] = []  # the time lived through until then, in which the order of ``_slots`` ascends
         self._touched: list[int] = []  # running number of the record that touched the slot last
@@ -179,7 +181,8 @@ class StreamIndex:
                 for _ in range(min(n - 2, ESTABLISHED - self._times[slots[1]])):
                     self._count(keys[0], slots[1])
                 done = n
-        if n > ONE_BY_ONE and not done and kinds.count(FORGET) == 0:
+        # Which record a stream left for is told one by one.
+        if n > ONE_BY_ONE and not done and not self._names_leaving and kinds.count(FORGET) == 0:
             self._assign_many(keys, times, kinds, slots, fresh)
         else:
             for i in range(done, n):
@@ -350,11 +353,8 @@ class StreamIndex:
             if slot >= self.max_streams:  # a kernel would write behind its arrays
                 raise RuntimeError(f"all {self.max_streams} slots are given out, to {len(self._slots)} streams")
             self._keys.append(key)
-            self._last_seen.append(0)
-            self._lived.append(0)
-            self._touched.append(0)
-            self._times.append(0)
-            self._first.append(0)
+            for column in (self._last_seen, self._lived, self._touched, self._times, self._first):
+                column.append(0)
         self._times[slot], self._first[slot] = 1, lived
         self._slots[key] = slot
         return slot
@@ -381,6 +381,8 @@ class StreamIndex:
         self._keys[slot] = None
         if self._notes_left:
             self.left.append(slot)
+        if self._names_leaving:
+            self.leaving.append((self.records, slot, key))
         heapq.heappush(self._free, slot)
         self._touched_segments.add(slot // SEGMENT_SLOTS)
 
@@ -399,21 +401,22 @@ class StreamIndex:
         left, self.left = self.left, []
         return sorted({slot for slot in left if self._keys[slot] is None})
 
+    def pop_leaving(self) -> list[tuple[int, int, bytes]]:
+        """What is in ``leaving``, which is empty afterwards."""
+        leaving, self.leaving = self.leaving, []
+        return leaving
+
     def pop_touched_segments(self) -> set[int]:
         """Segments touched since the last call."""
         touched, self._touched_segments = self._touched_segments, set()
         self._stale_segments |= touched
         return touched
 
-    def row(self, slot: int) -> IndexRow:
-        """What is known of a slot."""
-        times = self._last_seen[slot], self._touched[slot], self._lived[slot], self._times[slot], self._first[slot]
-        return self._keys[slot], times
-
-    def rows(self, first: int, end: int) -> tuple[list[bytes | None], Integers]:
-        """What is known of the slots from ``first`` to ``end``, in arrays of their own."""
+    def rows(self, slots: Sequence[int]) -> tuple[list[bytes | None], Integers]:
+        """What is known of these slots: their keys, and what is saved beside, (n, 5); in arrays of their own."""
         columns = (self._last_seen, self._touched, self._lived, self._times, self._first)
-        return self._keys[first:end], np.array([column[first:end] for column in columns], np.int64).T.copy()
+        known = np.array([[column[slot] for slot in slots] for column in columns], np.int64)
+        return [self._keys[slot] for slot in slots], known.T.copy()
 
     def log_state(self) -> tuple[Integers, Integers]:
         """What it knows of the log, in arrays of their own: clock, and arrivals (5,)."""
@@ -423,12 +426,12 @@ class StreamIndex:
     def state(self) -> tuple[Integers, Integers, list[bytes | None], Integers]:
         """``log_state``, the key of each slot ever used (None = free), and ``seen`` (n_slots, 5).
 
-        Keys and ``seen`` are live. Only rows of segments touched since the last call are written anew: with many
-        streams, to make all of them would cost more time than the records between two checkpoints.
+        Both live: only rows of segments touched since the last call are written anew, since of many streams that would
+        cost more time than the records between two checkpoints.
         """
         for segment in self._stale_segments | self._touched_segments:
             first, end = segment * SEGMENT_SLOTS, min((segment + 1) * SEGMENT_SLOTS, self.n_slots)
-            _, self.seen_of_all[first:end] = self.rows(first, end)
+            _, self.seen_of_all[first:end] = self.rows(range(first, end))
         self._stale_segments = set()
         return *self.log_state(), self._keys, self.seen_of_all[: self.n_slots]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -150,3 +151,29 @@ def test_another_state_ends_the_copy_of_the_one_before() -> None:
     copy, before = learner.copy_streams(), learner.state().copy()
     learner.resume(before)
     assert copy.left == []
+
+
+def test_streams_that_go_back_with_stream_time_are_copied_as_they_were_before() -> None:
+    late = 100 * 10**9
+    learner = Learner(msgspec.structs.replace(SPEC, streams=StreamSpec(max_streams=8, max_time_jump_s=60.0)), seed=1)
+    for time_ms in range(late, late + 5):
+        learner.process(events("abcd", time_ms))
+    expected, copy = stored(take_snapshot(learner.state())), learner.copy_streams()
+    for time_ms in range(40):
+        learner.process(events("abc", time_ms))  # so many agree that they are believed, and the d has seen the future
+    assert learner.streams.clock.time_jumps_taken_back == 1
+    assert copied(copy) == expected
+
+
+def test_a_stream_that_left_is_copied_with_the_events_that_waited_for_labels() -> None:
+    target = TargetSpec(fields=("y",), known="label", event_field="id", label_field="of")
+    learner = Learner(msgspec.structs.replace(SPEC, target=target, streams=StreamSpec(max_streams=8, ttl_s=1.0)), 1)
+    keys = [b"a", b"b", b"c"]
+    waiting = Block.events(keys, np.ones((3, 1)), np.full((3, 1), np.nan), event=np.arange(1, 4, dtype=np.uint64))
+    learner.process(waiting)
+    learner.process(events("a", 1))
+    expected, copy = stored(take_snapshot(learner.state())), learner.copy_streams()
+    learner.process(events("a", 5_000))
+    assert learner.streams.evictions_ttl > 1
+    assert learner.counters()["lost_labels"] > 0
+    assert copied(copy) == expected

@@ -12,4 +12,4 @@ def make_segments_tiny(monkeypatch: pytest.MonkeyPatch, slots: int = 2) -> None:
     """Have segments of so many slots everywhere, but for what manifests that are read may say."""
     for module in (copying, foundation, streams, checkpoints, putting, snapshot, writer):
         monkeypatch.setattr(module, "SEGMENT_SLOTS", slots)
-    assert manifest.SEGMENT_SLOTS != slots
+    assert slots != manifest.SEGMENT_SLOTS

@@ -6,5 +6,7 @@ and unpacked.
 
 varints   integers of as many bytes as they need
 fetched   where the records of a fetched batch lie
+built     the records of a batch that is to be sent
+hashed    the hash by which a key chooses its partition
 handle    the one function that Python calls
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import TypeAlias
 
 import numpy as np
 
@@ -11,12 +12,18 @@ from streamrnn.core.compiled import kernels
 from streamrnn.core.jit import JIT_DISABLED, jit
 from streamrnn.core.kinds import BYTES
 from streamrnn.core.tables import address_of, reader, table_of
+from streamrnn.core.wire.built import LATEST, MOST_OVERHEAD, RECORDS, SIZE, Built, write_records
 from streamrnn.core.wire.fetched import COLUMNS, IS_READ, WITH_HEADERS, Fetched, read_records
+from streamrnn.core.wire.hashed import Hashed, hash_keys
 
-FETCHED = 0
+FETCHED, BUILT, HASHED = 0, 1, 2
 """Codes of the kernels."""
 
-fetched_at = reader(Fetched)
+Column: TypeAlias = tuple[bytes, Array, Array]
+"""Strings in one buffer: the buffer, and where each begins and ends, int64 (n,); one that is missing ends before it
+begins."""
+
+fetched_at, built_at, hashed_at = reader(Fetched), reader(Built), reader(Hashed)
 
 
 @jit
@@ -24,10 +31,14 @@ def process(sample: K1, kernel: I1, arguments: I1) -> None:
     """Run the kernel with the code ``kernel[0]`` on what a table names; sample (0,) is of bytes."""
     if kernel[0] == FETCHED:
         read_records(fetched_at(sample, arguments, 0))
+    elif kernel[0] == BUILT:
+        write_records(built_at(sample, arguments, 0))
+    elif kernel[0] == HASHED:
+        hash_keys(hashed_at(sample, arguments, 0))
 
 
 _SAMPLE = np.zeros(0, np.uint8)
-_CODES = np.arange(1, dtype=np.int64)
+_CODES = np.arange(3, dtype=np.int64)
 
 
 def run(kernel: int, arguments: tuple[object, ...]) -> None:
@@ -87,3 +98,51 @@ def places_of_records(
     )  # fmt: skip
     run(FETCHED, batch)
     return (found, bool(outcome[WITH_HEADERS])) if outcome[IS_READ] else None
+
+
+def records_of(
+    keys: Column,
+    values: Column,
+    timestamp_ms: Array,
+    first_timestamp: int,
+    before: int,
+    room: int,
+) -> tuple[Array, int, int]:
+    """Write records for a batch that has ``before`` of them by now, as many as there is room for.
+
+    Parameters
+    ----------
+    timestamp_ms : int64 [n]
+        n is at least 1.
+    first_timestamp
+        That of the batch.
+    room
+        Bytes for more records. The first of a batch is written all the same.
+
+    Returns
+    -------
+    uint8 [:], int, int
+        The bytes, how many records they are, and the newest timestamp among these.
+    """
+    sizes = _sizes(keys) + _sizes(values) + MOST_OVERHEAD
+    data = np.empty(min(int(sizes.sum()), max(room, int(sizes[0]))), np.uint8)
+    outcome = np.zeros(3, np.int64)
+    batch = Built(
+        in_place(keys[0]), keys[1], keys[2], in_place(values[0]), values[1], values[2], timestamp_ms, first_timestamp,
+        before, room, data, outcome,
+    )  # fmt: skip
+    run(BUILT, batch)
+    return data[: outcome[SIZE]], int(outcome[RECORDS]), int(outcome[LATEST])
+
+
+def hashes_of(keys: Column) -> Array:
+    """By which each of these keys, none of which is missing, chooses its partition: int64 (n,) of 31 bits."""
+    buffer, start, end = keys
+    hashes = np.empty(len(start), np.int64)
+    run(HASHED, Hashed(in_place(buffer), start, end, hashes))
+    return hashes
+
+
+def _sizes(of: Column) -> Array:
+    sizes: Array = np.maximum(of[2] - of[1], 0)
+    return sizes
