@@ -12,6 +12,7 @@ presence      how often each field of the job had a value
 records       the rules around them: sizes, tombstones, key and time, label or event; rows of a block
 names         which fields records have, and which of them may have been meant
 predictions   the output record of a prediction
+told          where the events of predictions are that were made after a look ahead
 sequence_outputs  what it says of a whole sequence: labels, symbols, a text, numbers
 classes       the part of it about classes: the most probable ones, and how surprising it was what came
 dead_letters  why a record may be rejected, and the record that says so

@@ -17,8 +17,9 @@ from streamrnn.broker.protocol import Record
 from streamrnn.job.codec.classes import LONG, LONGEST_TARGET, TOP, Classes, Numbers
 from streamrnn.job.codec.records import Decoded
 from streamrnn.job.codec.sequence_outputs import NOT_LEARNED, SequenceNames, pieces
+from streamrnn.job.codec.told import Coordinates
 from streamrnn.learner.block import EVENT, Block
-from streamrnn.learner.predictions import Predictions
+from streamrnn.learner.predictions import Predictions, Told
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.vocabulary import Vocabulary
 
@@ -160,10 +161,13 @@ class PredictionEncoder:
         classes: Vocabulary | None = None,
         kept: Numbers | None = None,
     ) -> list[bytes | None]:
-        """The output record of every row of a block, None for label records and silent rows.
+        """The output record of every row of a block, None for label records and silent rows; of predictions that waited
+        for what is behind their events one for each of them.
 
         ``kept`` are the condensed predictions, where somebody has made them already.
         """
+        if predictions.told is not None:
+            return self._encode_told(decoded, predictions, predictions.told, classes, kept)
         block, encode = decoded.block, self.encode
         tells = (block.kind == EVENT) & ~decoded.silent
         rows = zip(
@@ -181,6 +185,36 @@ class PredictionEncoder:
         return [
             encode(record, key, time_ms, said, target, count, surprise, beside) if told else None
             for record, key, time_ms, said, target, count, surprise, beside, told in rows
+        ]
+
+    def _encode_told(
+        self,
+        decoded: Decoded,
+        predictions: Predictions,
+        told: Told,
+        classes: Vocabulary | None,
+        kept: Numbers | None,
+    ) -> list[bytes | None]:
+        if not told.keys:
+            return []
+        first = decoded.sources[0]  # whose topic and partition are those of all
+        keys, offset, time_ms = Coordinates.of(decoded.block.keys, decoded.sources, told)
+        surprises = repeat(UNSET) if self._classes is None else self._classes.surprises(predictions, None)
+        rows = zip(
+            keys, offset.tolist(), time_ms.tolist(), self._said(predictions, classes, kept), told.y.tolist(),
+            predictions.updates.tolist(), surprises, strict=False,
+        )  # fmt: skip
+        return [
+            self.encode(
+                first._replace(offset=at),
+                key,
+                time,
+                said,
+                self.named_target(y, classes),
+                updates,
+                surprise,
+            )
+            for key, at, time, said, y, updates, surprise in rows
         ]
 
     def _said(self, predictions: Predictions, classes: Vocabulary | None, kept: Numbers | None) -> Iterable[Any]:
