@@ -40,13 +40,14 @@ from streamrnn.storage.checkpoints import Rejected, Used
 from streamrnn.storage.fingerprints import changes
 from streamrnn.storage.manifest import Manifest, new_lineage
 from streamrnn.storage.snapshot import take_snapshot
+from streamrnn.system.side_by_side import threads
 
 _log = logging.getLogger(__name__)
 
-_UNSAID = "nothing will be predicted of them"
-_SAID_BEHIND_A_GAP = (
-    "they are predicted from what comes behind the gap, some of them again; of others that waited behind the checkpoint "
-    "nothing will be predicted"
+_WAITED_ANEW = "%s: %d events waited in what was learned for those behind them; nothing will be predicted of them"
+_WAITED_AT_A_GAP = (
+    "%s: %d events wait in the checkpoint for those behind them: they are predicted from what comes behind the gap, "
+    "some of them again; of others that waited since nothing will be predicted"
 )
 
 
@@ -199,7 +200,7 @@ class Recovery:
         if policy == "restart":
             _log.warning("%s: learning starts anew (checkpoint.on_lost_offsets: restart)", lost)
             if waited := left_waiting(store, lineages):
-                _log.warning("%s: %d events waited in what was learned for those behind them; %s", tp, waited, _UNSAID)
+                _log.warning(_WAITED_ANEW, tp, waited)
             return self._begin(tp, membership)
         restoring = Restoring(job, tp)
         made, rejected = newest_of_all(store, restoring)
@@ -287,11 +288,11 @@ class Recovery:
         """Start a new lineage at the partition's present state: genesis checkpoint first, then the commit naming it."""
         partition.lineage, partition.quarantined = new_lineage(), ()  # nothing before is ever replayed in it
         # The other way round, a crash between the two would leave a commit that no checkpoint leads to.
-        snapshot = take_snapshot(partition.learner.state())
-        snapshot.require_sound()
+        snapshot = take_snapshot(partition.learner.state(), copied=False)  # nothing else goes on meanwhile
         partition.learner.pop_touched_segments()  # all of them are in the snapshot
-        manifest = partition.job.checkpoints(partition.tp).write(snapshot, partition.progress())
-        partition.writer.close(self._timeout_s)
+        store = partition.job.checkpoints(partition.tp)
+        manifest = store.write(snapshot, partition.progress(), only_sound=True, at_once=threads())
+        partition.saving.close(self._timeout_s)
         partition.start_writer(manifest)
         self._commit_position(partition, membership)
 
@@ -390,9 +391,7 @@ class Recovery:
             )
         _log.warning("%s; going on without them in a new lineage", text)
         if waited := int(manifest.progress.counters.get(WAITING, 0)):
-            _log.warning(
-                "%s: %d events wait in the checkpoint for those behind them; %s", tp, waited, _SAID_BEHIND_A_GAP
-            )
+            _log.warning(_WAITED_AT_A_GAP, tp, waited)
 
 
 def _without(partition: Partition) -> str:

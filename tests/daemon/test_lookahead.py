@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from streamrnn.broker.protocol import Record
 from streamrnn.daemon.loop import Loop
 from streamrnn.daemon.questions import stream_of
 from streamrnn.job.job import Job
@@ -23,7 +24,7 @@ from tests.support.lookahead_jobs import (
     lookahead_job,
     told_by_hand,
 )
-from tests.support.scenario import START_MS, TP, KilledError, nth
+from tests.support.scenario import START_MS, TP, KilledError, Scenario, nth
 from tests.support.symbol_jobs import alone
 
 N = 320
@@ -141,9 +142,7 @@ def test_a_restart_anywhere_gives_the_same_bytes(
     assert differing(made.saved(), undisturbed[name].saved()) == []
 
 
-def test_a_restart_between_any_two_records_gives_the_same_bytes(
-    tmp_path: Path, undisturbed: dict[str, LookaheadScenario]
-) -> None:
+def test_a_restart_between_any_two_records_gives_the_same_bytes(tmp_path: Path) -> None:
     messages = MESSAGES[:70]
     whole = LookaheadScenario(tmp_path / "whole", JOBS["classes"], messages)
     whole.run()
@@ -166,8 +165,6 @@ def test_metrics_count_predictions_when_they_are_made_and_show_how_many_events_w
 
 
 def test_a_job_that_predicts_at_once_has_no_gauge_of_events_that_wait(tmp_path: Path) -> None:
-    from tests.support.scenario import Scenario
-
     made = Scenario(tmp_path)
     made.fill(20)
     assert not [name for name, _ in made.run().shown if name == "streamrnn_waiting_events"]
@@ -234,7 +231,5 @@ def test_a_record_far_in_the_future_is_stamped_with_the_present(tmp_path: Path) 
 
 def test_codec_gives_each_event_the_id_of_its_offset() -> None:
     made = Job(JOBS["number"])
-    from streamrnn.broker.protocol import Record
-
     records = [Record("in", 0, offset, START_MS, b"k", b'{"a": 1}') for offset in (0, 7, 1 << 40)]
     assert made.codec.decode(records).block.event.tolist() == [1, 8, (1 << 40) + 1]

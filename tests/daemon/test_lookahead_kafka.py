@@ -1,4 +1,4 @@
-"""A job that looks ahead on a real Kafka, and a kill in between: each event predicted once those behind it are there."""
+"""A job that looks ahead on a real Kafka, and a kill in between: each event is predicted once, with its coordinates."""
 
 from __future__ import annotations
 
