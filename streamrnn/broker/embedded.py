@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 
-from streamrnn.broker.columns import Outputs
+from streamrnn.broker.columns import Outputs, Records
 from streamrnn.broker.embedded_log import EmbeddedLog, checked_name
 from streamrnn.broker.partition_file import PartitionReader
 from streamrnn.broker.protocol import (
@@ -127,12 +127,12 @@ class EmbeddedBroker(EmbeddedSender):
         deadline = time.monotonic() + timeout_s
         sleep_s = _IDLE_SLEEP_S
         while True:
-            polled: dict[TopicPartition, list[Record]] = {}
+            polled: dict[TopicPartition, Records] = {}
             left = max_records
             for tp in [tp for tp in self._readers if tp in self._resumed]:
                 reader = self._positioned(tp)
                 records = reader.next_records(left)
-                if records:
+                if records is not None:
                     polled[tp] = records
                     left -= len(records)
                     self._readers[tp] = self._readers.pop(tp)  # to the back of the queue

@@ -20,11 +20,11 @@ what to do when the outcome is in doubt is the worker's (``streamrnn.daemon.deli
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-from streamrnn.broker.columns import Outputs
+from streamrnn.broker.columns import Outputs, Records
 from streamrnn.broker.records import Headers as Headers
 from streamrnn.broker.records import Output as Output
 from streamrnn.broker.records import Record as Record
@@ -53,7 +53,7 @@ class Polled(NamedTuple):
     reports as :class:`Revoked` may still be committed under its membership, until the next poll: nobody has them yet.
     """
 
-    records: Mapping[TopicPartition, Sequence[Record]]
+    records: Mapping[TopicPartition, Records]
     membership: Membership | None = None
     stable: bool = True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 import uuid
@@ -9,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pytest
 
-from streamrnn.broker.columns import Outputs
+from streamrnn.broker.columns import Outputs, Records
 from streamrnn.broker.embedded import EmbeddedAdministration, EmbeddedBroker, EmbeddedSender
 from streamrnn.broker.embedded_log import EmbeddedLog
 from streamrnn.broker.protocol import (
@@ -169,7 +171,7 @@ def drained(broker: Broker, count: int, max_records: int = 1000) -> list[Record]
     deadline = time.monotonic() + DEADLINE_S
     while len(records) < count and time.monotonic() < deadline:
         for tp, polled in broker.poll(0.2, max_records).records.items():
-            assert len(polled) <= max_records
+            assert isinstance(polled, Records) and 0 < len(polled) <= max_records
             assert all(record[:2] == tp for record in polled)
             records += polled
     records += [record for polled in broker.poll(0.2, 1000).records.values() for record in polled]
@@ -372,6 +374,30 @@ def test_poll_returns_no_more_than_asked_for(world: World) -> None:
         polled = sum(map(len, broker.poll(1.0, 3).records.values()))
         assert polled <= 3
         seen += polled
+
+
+def test_a_poll_gives_columns_of_what_was_sent_and_its_slices_do_too(world: World) -> None:
+    topic, broker = world.topic(), world.member("g")
+    odd = (None, b"", b"\xffk")
+    sent = [(key, value, 7 * i) for i, (key, value) in enumerate(itertools.product(odd, repeat=2))] * 4
+    for key, value, timestamp_ms in sent:
+        broker.send(topic, key, value, timestamp_ms=timestamp_ms)
+    broker.flush(10.0)
+    (tp,) = started(broker, topic)
+    parts: list[Records] = []
+
+    def polled() -> bool:
+        parts.extend(broker.poll(0.2, 10).records.values())
+        return sum(map(len, parts)) == len(sent)
+
+    until("all records", polled)
+    records = Records.joined(parts)
+    for found, expected in ((records, sent), (records[5:20:2], sent[5:20:2])):
+        assert list(zip(found.keys, found.values, found.timestamp_ms.tolist(), strict=True)) == expected
+        assert (np.diff(found.offset) > 0).all()
+        assert list(found) == [found[i] for i in range(len(found))]
+        assert [(one.key, one.value, one.timestamp_ms) for one in found] == expected
+        assert {(one.topic, one.partition, one.refused) for one in found} == {(*tp, None)}
 
 
 def test_poll_waits_no_longer_than_its_timeout(world: World) -> None:
