@@ -252,14 +252,9 @@ class CheckpointStore:
     # -- writing ------------------------------------------------------------------------------------------------------
 
     def write(
-        self,
-        snapshot: Snapshot,
-        progress: Progress,
-        base: Manifest | None = None,
-        *,
-        only_sound: bool = False,
-        at_once: int = 1,
-    ) -> Manifest:
+        self, snapshot: Snapshot, progress: Progress, base: Manifest | None = None, *,
+        only_sound: bool = False, at_once: int = 1,
+    ) -> Manifest:  # fmt: skip
         """Make ``snapshot`` durable, by so many threads ``at_once``, and return its manifest.
 
         Segments the snapshot lacks are those of ``base``: the checkpoint of the same lineage that was current when
