@@ -23,13 +23,13 @@ from kafka import TopicPartition as ClientTopicPartition
 from kafka.structs import MemberState, OffsetAndMetadata
 
 from streamrnn.broker import kafka_fetcher, kafka_group
-from streamrnn.broker.columns import Records
+from streamrnn.broker.columns import Outputs, Records
 from streamrnn.broker.instance_name import InstanceName
 from streamrnn.broker.kafka_assignor import TellingAssignor
 from streamrnn.broker.kafka_connect import connect, locked_out_s, outage, told_by, translated
 from streamrnn.broker.kafka_fetcher import records_of
 from streamrnn.broker.kafka_sender import KafkaSender
-from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup, consumer_kwargs
+from streamrnn.broker.kafka_settings import TEXT_END, KafkaConnection, KafkaGroup, consumer_kwargs
 from streamrnn.broker.protocol import (
     Assigned,
     Commit,
@@ -38,7 +38,6 @@ from streamrnn.broker.protocol import (
     Lost,
     Membership,
     NothingAssigned,
-    Output,
     Polled,
     Revoked,
     TopicPartition,
@@ -256,7 +255,7 @@ class KafkaBroker(KafkaSender):
         """See :class:`streamrnn.broker.protocol.Broker`. Waits for a pending transactional commit to be decided."""
         with self._translated(f"the committed offset of {tp} could not be read"):
             stored = self._consuming().committed(ClientTopicPartition(*tp), metadata=True, timeout_ms=self._request_ms)
-        return None if stored is None else Commit(stored.offset, stored.metadata)
+        return None if stored is None else Commit(stored.offset, stored.metadata.rstrip(TEXT_END))
 
     def log_start(self, tp: TopicPartition) -> int:
         """See :class:`streamrnn.broker.protocol.Broker`."""
@@ -325,7 +324,7 @@ class KafkaBroker(KafkaSender):
 
     def deliver(
         self,
-        outputs: Iterable[Output],
+        outputs: Iterable[Outputs],
         offsets: Mapping[TopicPartition, Commit],
         membership: Membership | None,
         timeout_s: float,

@@ -17,6 +17,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -60,10 +61,8 @@ class StreamIndex:
         See ``StreamClock``.
     protected_share, max_bytes, stream_bytes
         See ``Room``.
-    notes_left
-        Whether slots whose stream was dropped are noted in ``left``.
-    names_leaving
-        Whether streams that were dropped are named in ``leaving``.
+    notes_left, names_leaving
+        Whether slots whose stream was dropped are noted in ``left``, and streams that were named in ``leaving``.
 
     Attributes
     ----------
@@ -75,6 +74,8 @@ class StreamIndex:
         Where stream time went back since ``pop_returns``: before which record (of all, from 0), and to what time.
     left
         Slots whose stream was dropped since ``pop_left``.
+    before_change
+        Called with slots before what is known of them changes, where there is one.
     leaving
         Streams dropped since ``pop_leaving``, in order: for which record (its number from 1), slot, key.
 
@@ -109,9 +110,9 @@ class StreamIndex:
         self.newest_slots: Integers = np.zeros(0, np.int64)
         self.returns: list[tuple[int, int]] = []
         self.left: list[int] = []
-        self._notes_left = notes_left
+        self.before_change: Callable[[Sequence[int]], None] | None = None
         self.leaving: list[tuple[int, int, bytes]] = []
-        self._names_leaving = names_leaving
+        self._notes_left, self._names_leaving = notes_left, names_leaving
         self._last_seen: list[int] = []  # stream time then
         self._lived: list[int] = []  # the time lived through until then, in which the order of ``_slots`` ascends
         self._touched: list[int] = []  # running number of the record that touched the slot last
@@ -122,7 +123,7 @@ class StreamIndex:
         # which a restart forgets.
         self._free: list[int] = []
         self._touched_segments: set[int] = set()
-        self._seen = np.zeros((max_streams, 5), np.int64)  # what ``state`` gives of the five lists above
+        self.seen_of_all = np.zeros((max_streams, 5), np.int64)  # what ``state`` gives of the five lists above
         self._stale_segments: set[int] = set()  # of it, beside the touched ones
 
     def __len__(self) -> int:
@@ -196,6 +197,8 @@ class StreamIndex:
         ``slots``, ``fresh`` and ``times`` are changed in place, where they are not as for a label without a stream.
         """
         slot_of, to_end = self._slots.get, self._slots.move_to_end
+        if self.before_change is not None:
+            self.before_change([slot for key in keys if (slot := slot_of(key, -1)) >= 0])
         last_seen, lived, touched = self._last_seen, self._lived, self._touched
         counts = self._times
         jump, ttl, record = self.clock.max_jump_ms, self.ttl_ms or 0, self.records
@@ -278,6 +281,7 @@ class StreamIndex:
                 return self.max_streams, False, believed
             slot = self._allocate(key, lived)
         else:
+            self._tell(slot)
             self._slots.move_to_end(key)
             if self._times[slot] < ESTABLISHED:
                 self._count(key, slot)
@@ -290,6 +294,7 @@ class StreamIndex:
         self.returns.append((self.records, now))
         for slot in self._slots.values():
             if self._last_seen[slot] > now:
+                self._tell(slot)
                 self._last_seen[slot] = now
                 self._touched_segments.add(slot // SEGMENT_SLOTS)
 
@@ -340,17 +345,15 @@ class StreamIndex:
         self.room.enter(key)
         if self._free:
             slot = heapq.heappop(self._free)
+            self._tell(slot)
             self._keys[slot] = key
         else:
             slot = len(self._keys)
             if slot >= self.max_streams:  # a kernel would write behind its arrays
                 raise RuntimeError(f"all {self.max_streams} slots are given out, to {len(self._slots)} streams")
             self._keys.append(key)
-            self._last_seen.append(0)
-            self._lived.append(0)
-            self._touched.append(0)
-            self._times.append(0)
-            self._first.append(0)
+            for column in (self._last_seen, self._lived, self._touched, self._times, self._first):
+                column.append(0)
         self._times[slot], self._first[slot] = 1, lived
         self._slots[key] = slot
         return slot
@@ -373,6 +376,7 @@ class StreamIndex:
     def _release(self, key: bytes) -> None:
         slot = self._slots.pop(key)
         self.room.leave(key)
+        self._tell(slot)
         self._keys[slot] = None
         if self._notes_left:
             self.left.append(slot)
@@ -380,6 +384,11 @@ class StreamIndex:
             self.leaving.append((self.records, slot, key))
         heapq.heappush(self._free, slot)
         self._touched_segments.add(slot // SEGMENT_SLOTS)
+
+    def _tell(self, slot: int) -> None:
+        """What is known of the slot is about to change."""
+        if self.before_change is not None:
+            self.before_change((slot,))
 
     def pop_returns(self) -> list[tuple[int, int]]:
         """What is in ``returns``, which is empty afterwards."""
@@ -402,22 +411,25 @@ class StreamIndex:
         self._stale_segments |= touched
         return touched
 
-    def state(self) -> tuple[Integers, Integers, list[bytes | None], Integers]:
-        """What it knows: clock, arrivals (5,), the key of each slot ever used (None = free), and ``seen`` (n_slots, 5).
+    def rows(self, slots: Sequence[int]) -> tuple[list[bytes | None], Integers]:
+        """The keys of these slots, and what is saved of them beside, (n, 5)."""
+        columns = (self._last_seen, self._touched, self._lived, self._times, self._first)
+        known = np.array([[column[slot] for slot in slots] for column in columns], np.int64)
+        return [self._keys[slot] for slot in slots], known.T.copy()
 
-        Keys and ``seen`` are the live ones. Only rows of segments that were touched since the last call are written
-        anew: with many streams, to make all of them would cost more time than the records between two checkpoints.
-        """
+    def log_state(self) -> tuple[Integers, Integers]:
+        """What it knows of the log, in arrays of their own: clock, and arrivals (5,)."""
         evictions = [self.evictions_ttl, self.evictions_capacity, self.evictions_tombstone, self.evictions_in_use]
-        arrivals = np.array([self.records, *evictions], dtype=np.int64)
+        return self.clock.state(), np.array([self.records, *evictions], dtype=np.int64)
+
+    def state(self) -> tuple[Integers, Integers, list[bytes | None], Integers]:
+        """``log_state``; and live, the key of each slot ever used (None = free) and ``seen`` (n_slots, 5)."""
+        # Of touched segments alone: of many streams all would cost more time than the records between two checkpoints.
         for segment in self._stale_segments | self._touched_segments:
-            rows = slice(segment * SEGMENT_SLOTS, (segment + 1) * SEGMENT_SLOTS)
-            stop = min(rows.stop, self.n_slots)
-            columns = (self._last_seen, self._touched, self._lived, self._times, self._first)
-            for column, values in enumerate(columns):
-                self._seen[rows.start : stop, column] = values[rows]
+            first, end = segment * SEGMENT_SLOTS, min((segment + 1) * SEGMENT_SLOTS, self.n_slots)
+            _, self.seen_of_all[first:end] = self.rows(range(first, end))
         self._stale_segments = set()
-        return self.clock.state(), arrivals, self._keys, self._seen[: self.n_slots]
+        return *self.log_state(), self._keys, self.seen_of_all[: self.n_slots]
 
     def resume(self, clock: Integers, arrivals: Integers, keys: list[bytes | None], seen: Integers) -> None:
         """Go on from what ``state`` gave."""
@@ -425,13 +437,13 @@ class StreamIndex:
         self.records, self.evictions_ttl, self.evictions_capacity, *others = arrivals.tolist()
         self.evictions_tombstone, self.evictions_in_use = others
         self._keys = list(keys)
-        self._seen[: len(keys)] = seen
+        self.seen_of_all[: len(keys)] = seen
         self._last_seen, self._touched, self._lived, self._times, self._first = seen.T.tolist()
+        used = np.flatnonzero([key is not None for key in keys])
         # The order in which streams were last seen is not saved: the running numbers of their records tell it.
-        used = [slot for slot, key in enumerate(keys) if key is not None]
-        used.sort(key=self._touched.__getitem__)
-        self._slots = OrderedDict((key, slot) for slot in used if (key := keys[slot]) is not None)
-        self.room.resume((key, self._times[slot]) for key, slot in self._slots.items())
+        slots = (used := used[np.argsort(seen[used, RECORD], kind="stable")]).tolist()
+        self._slots = OrderedDict(zip([key for slot in slots if (key := keys[slot]) is not None], slots, strict=True))
+        self.room.resume(zip(self._slots, seen[used, TIMES].tolist(), strict=True))
         self._free = [slot for slot, key in enumerate(keys) if key is None]
         heapq.heapify(self._free)
         self._touched_segments, self._stale_segments = set(), set()
