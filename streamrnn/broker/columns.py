@@ -68,11 +68,14 @@ class Strings(Sequence[bytes | None]):
 
     def tolist(self) -> list[bytes | None]:
         """All of them."""
-        buffer = self.buffer
-        return [
-            None if end < start else buffer[start:end]
-            for start, end in zip(self.start.tolist(), self.end.tolist(), strict=True)
-        ]
+        buffer, places = self.buffer, zip(self.start.tolist(), self.end.tolist(), strict=True)
+        if not self.missing.any():
+            return [buffer[start:end] for start, end in places]
+        return [None if end < start else buffer[start:end] for start, end in places]
+
+    def at(self, places: Integers) -> Strings:
+        """Those at some places, in their order."""
+        return Strings(self.buffer, self.start[places], self.end[places])
 
     @property
     def sizes(self) -> Integers:
@@ -145,6 +148,16 @@ class Records(Sequence[Record]):
             self.headers[place] if self.headers else (),
             self.refused.get(place),
         )
+
+    def at(self, places: Integers) -> Records:
+        """Those at some places, in their order."""
+        rows = places.tolist() if self.headers or self.refused else ()
+        return Records(
+            self.topic, self.partition, self.offset[places], self.timestamp_ms[places],
+            self.keys.at(places), self.values.at(places),
+            [self.headers[row] for row in rows] if self.headers else (),
+            {i: self.refused[row] for i, row in enumerate(rows) if row in self.refused} if self.refused else {},
+        )  # fmt: skip
 
     def _rows(self, rows: slice) -> Records:
         kept = range(len(self))[rows]

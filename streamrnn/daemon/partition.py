@@ -269,19 +269,13 @@ class Partition:
 
     def _outputs(self, learned: _Learned) -> list[Output]:
         to, decoded = self.job.config.output, learned.decoded
-        encoded = self.job.encoder.encode_block(decoded, learned.predictions, self.learner.classes, learned.kept)
+        written = self.job.encoder.encode_block(decoded, learned.predictions, self.learner.classes, learned.kept)
         # Brokers refuse timestamps of a future more than an hour away, and the batch with them.
         limit_ms = 1000 * int(time.time() + MAX_AHEAD_S)
+        stamps, offsets = written.timestamp_ms.tolist(), written.offset.tolist()
         outputs = [
-            Output(
-                to.topic,
-                key,
-                value,
-                record.timestamp_ms if 0 <= record.timestamp_ms <= limit_ms else None,
-                offset=record.offset,
-            )
-            for record, key, value in zip(decoded.sources, decoded.block.keys, encoded, strict=True)
-            if value is not None
+            Output(to.topic, key, value, stamp if 0 <= stamp <= limit_ms else None, offset=offset)
+            for key, value, stamp, offset in zip(written.keys, written.values, stamps, offsets, strict=True)
         ]
         outputs.extend(self._dead_letter(record, error) for record, error in decoded.rejected)
         return outputs

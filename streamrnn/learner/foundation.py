@@ -91,13 +91,13 @@ class Foundation(ABC):
     def process(self, block: Block) -> Predictions:
         """Predict, score and learn every record of the block, in order."""
         self._require_fit(block)
-        kinds = block.kind.tolist()
+        kinds = block.kind.tobytes()
         if kinds.count(EVENT) + kinds.count(LABEL) + kinds.count(FORGET) != len(kinds):
             raise ValueError(
                 f"block.kind holds other kinds than {EVENT} (event), {LABEL} (label) and {FORGET} (tombstone)"
             )
         before = self.streams.records
-        slots, fresh, times = self.streams.assign(block.keys, block.time_ms.tolist(), kinds)
+        slots, fresh, times = self.streams.assign(block.keys, block.time_ms, kinds)
         records = Placed(block, slots, fresh, times, block.kind)
         parts, start = [], 0
         for record, now in self.streams.pop_returns():
