@@ -1,4 +1,4 @@
-"""Puts the compiled kernels of both precisions into the wheel, so that an installed package never compiles.
+"""Puts all compiled kernels into the wheel, so that an installed package never compiles.
 
 They are object files of the CPU target that the code is pinned to, whatever machine builds the wheel; a machine that
 lacks it compiles its own at the first start. An editable install and a source distribution hold none.
@@ -28,7 +28,7 @@ class KernelsBuildHook(BuildHookInterface[Any]):
             return
         sys.path.insert(0, self.root)
         from streamrnn.core import compiled, jit, object_file
-        from streamrnn.core.kinds import FAMILIES
+        from streamrnn.core.kinds import COMPILED
 
         for name in [name for name in os.environ if name.startswith("NUMBA_")]:
             del os.environ[name]  # the builder's own settings
@@ -36,8 +36,7 @@ class KernelsBuildHook(BuildHookInterface[Any]):
         self.folder = tempfile.TemporaryDirectory(prefix="streamrnn-kernels-")
         paths = {
             (dtype, family): Path(self.folder.name) / object_file.name(dtype, family=family)
-            for family in FAMILIES
-            for dtype in ("float32", "float64")
+            for dtype, family in COMPILED
         }
         with ThreadPoolExecutor(max_workers=2) as pool:  # each takes a core, and memory
             jobs = [

@@ -95,7 +95,12 @@ class RecoveryError(StreamrnnError):
 
 
 class BrokerError(StreamrnnError):
-    """The broker refused a request or did not answer in time."""
+    """The broker refused a request or did not answer in time.
+
+    ``place``: how many outputs of a batch that was being handed over were handed over before this happened.
+    """
+
+    place = 0
 
 
 class FencedError(BrokerError):

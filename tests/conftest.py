@@ -10,7 +10,6 @@ Examples are the same in every run unless ``HYPOTHESIS_PROFILE=explore`` asks fo
 from __future__ import annotations
 
 import gc
-import itertools
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -81,10 +80,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.collectonly
     if whole and not hasattr(config, "workerinput"):
         from streamrnn.core.compiled import ensure_compiled
-        from streamrnn.core.kinds import FAMILIES
+        from streamrnn.core.kinds import COMPILED
 
         with ThreadPoolExecutor() as pool:
-            dtypes, families = zip(*itertools.product(("float32", "float64"), FAMILIES), strict=True)
+            dtypes, families = zip(*COMPILED, strict=True)
             list(pool.map(ensure_compiled, dtypes, families))
 
 

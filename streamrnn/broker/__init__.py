@@ -1,6 +1,7 @@
 """Where do records come from, and where do predictions go? It knows nothing of learners.
 
 protocol           what a broker can be asked, and the values that cross the seam
+records            single records and outputs
 columns            records and outputs as whole batches
 embedded           a log of files that behaves like a broker
 embedded_log       that log: topics and commits in a directory
@@ -10,6 +11,7 @@ kafka_client       a real cluster: consuming, committing, delivering
 kafka_group        the consumer's life in its group: polls during a rebalance, leaving
 kafka_assignor     who reads which partition, and over how many that was shared
 kafka_sender       its producing half
+kafka_produced     whole batches for it
 kafka_admin        its topics
 kafka_connect      how its clients are made, and what their errors mean
 kafka_connections  its connections, with an eye on how they end

@@ -6,14 +6,16 @@ has it made then; whoever works on all of them reads the columns. Slices share t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import bisect
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import overload
 
 import numpy as np
 import numpy.typing as npt
 
-from streamrnn.broker.protocol import Headers, Output, Record, Refused
+from streamrnn.broker.records import Headers, Output, Record, Refused
 
 Integers = npt.NDArray[np.int64]
 
@@ -127,6 +129,35 @@ class Records(Sequence[Record]):
             {i: record.refused for i, record in enumerate(records) if record.refused is not None},
         )
 
+    @classmethod
+    def joined(cls, parts: Sequence[Records]) -> Records:
+        """All records of some parts of one partition, of which there is one at least."""
+        if len(parts) == 1:
+            return parts[0]
+        buffers: list[bytes] = []
+        size, keys, values = 0, [], []
+        for part in parts:
+            together = part.keys.buffer is part.values.buffer
+            for columns in ((part.keys, part.values),) if together else ((part.keys,), (part.values,)):
+                low, high = _span(columns)
+                moved = [(column.start + (size - low), column.end + (size - low)) for column in columns]
+                buffers.append(columns[0].buffer[low:high])
+                size += high - low
+                keys += moved[:1] if columns[0] is part.keys else []
+                values += moved[-1:] if columns[-1] is part.values else []
+        buffer = b"".join(buffers)
+        before = list(itertools.accumulate(map(len, parts), initial=0))
+        return cls(
+            parts[0].topic,
+            parts[0].partition,
+            np.concatenate([part.offset for part in parts]),
+            np.concatenate([part.timestamp_ms for part in parts]),
+            Strings(buffer, *map(np.concatenate, zip(*keys, strict=True))),
+            Strings(buffer, *map(np.concatenate, zip(*values, strict=True))),
+            _headers_of(parts, before),
+            {at + i: why for at, part in zip(before, parts, strict=False) for i, why in part.refused.items()},
+        )
+
     def __len__(self) -> int:
         return len(self.offset)
 
@@ -168,6 +199,44 @@ class Records(Sequence[Record]):
             self.topic, self.partition, self.offset[rows], self.timestamp_ms[rows], self.keys[rows], self.values[rows],
             self.headers[rows] if self.headers else (), refused,
         )  # fmt: skip
+
+
+def _span(columns: Sequence[Strings]) -> tuple[int, int]:
+    """From where to where the strings of these columns lie in their buffer."""
+    low = min(int(column.start.min()) for column in columns)
+    return low, max(low, *(int(column.end.max()) for column in columns))
+
+
+class Lazy(Sequence[Headers]):
+    """Headers that are read when somebody looks at them: those of record i by ``read(places[i])``."""
+
+    __slots__ = ("_places", "_read")
+
+    def __init__(self, read: Callable[[int], Headers], places: Sequence[int]) -> None:
+        self._read, self._places = read, places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, place: int) -> Headers: ...
+    @overload
+    def __getitem__(self, place: slice) -> Lazy: ...
+    def __getitem__(self, place: int | slice) -> Headers | Lazy:
+        return Lazy(self._read, self._places[place]) if isinstance(place, slice) else self._read(self._places[place])
+
+
+def _headers_of(parts: Sequence[Records], before: Sequence[int]) -> Sequence[Headers]:
+    """Those of all parts, before each of which there are so many records, and so many in all."""
+    if not any(part.headers for part in parts):
+        return ()
+
+    def read(i: int) -> Headers:
+        of = bisect.bisect_right(before, i) - 1
+        headers = parts[of].headers
+        return headers[i - before[of]] if headers else ()
+
+    return Lazy(read, range(before[-1]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 
+from streamrnn.broker.columns import Outputs
 from streamrnn.broker.embedded_log import EmbeddedLog, checked_name
 from streamrnn.broker.partition_file import PartitionReader
 from streamrnn.broker.protocol import (
@@ -28,6 +29,7 @@ from streamrnn.broker.protocol import (
     Record,
     TopicDescription,
     TopicPartition,
+    send_each,
     send_then_commit,
 )
 from streamrnn.errors import BrokerError, RebalanceError
@@ -53,6 +55,10 @@ class EmbeddedSender:
     ) -> None:
         """See :class:`streamrnn.broker.protocol.Broker`."""
         self.log.append(topic, key, value, timestamp_ms=timestamp_ms, partition=partition)
+
+    def send_all(self, outputs: Outputs, partition: int | None) -> None:
+        """See :class:`streamrnn.broker.protocol.Sender`."""
+        send_each(self, outputs, partition)
 
     def flush(self, timeout_s: float) -> None:  # noqa: ARG002 - local files do not keep anyone waiting
         """See :class:`streamrnn.broker.protocol.Broker`."""

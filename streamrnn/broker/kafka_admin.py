@@ -168,9 +168,10 @@ class KafkaAdministration:
                 consumer.seek(tp, offsets[TopicPartition(*tp)])
             size = 0
             while open_ and size <= MAX_READ_BYTES and (left := deadline - time.monotonic()) > 0:
-                for tp, records in consumer.poll(timeout_ms=1000 * min(left, 0.5)).items():
-                    found[TopicPartition(*tp)] += map(_record, records)
-                    size += sum(len(record.value or b"") for record in records)
+                for tp, polled in consumer.poll(timeout_ms=1000 * min(left, 0.5)).items():
+                    records = kafka_fetcher.records_of(polled)
+                    found[TopicPartition(*tp)] += records
+                    size += int(records.values.sizes.sum())
                 for tp in list(open_):
                     if len(found[TopicPartition(*tp)]) >= max_records or consumer.position(tp) >= ends[tp]:
                         open_.remove(tp)
@@ -240,19 +241,6 @@ def _member(found: Mapping[str, Any]) -> Member:
     subscribed = found["member_metadata"] or {}
     topics = subscribed.get("topics", ()) if isinstance(subscribed, Mapping) else ()
     return Member(found["group_instance_id"], found["client_id"], found["client_host"], frozenset(topics))
-
-
-def _record(found: Any) -> Record:
-    return Record(
-        found.topic,
-        found.partition,
-        found.offset,
-        found.timestamp,
-        found.key,
-        found.value,
-        tuple(found.headers),
-        found.checksum,  # why it is refused, if it is
-    )
 
 
 def _may_leave(admin: Any, group: str) -> bool:

@@ -39,15 +39,20 @@ ONE_BY_ONE = 100_000
 RECORD_BYTES = 6
 """The least that is behind a record's length: attributes, time, offset, no key, no value, no headers, a byte each."""
 
+HEADER_WEIGHT = 100
+"""Bytes that a header takes in memory besides its own."""
+
 _CODEC, _LOG_APPEND_TIME, _TRANSACTIONAL = 0x07, 0x08, 0x10
 _HEADER_BYTES = 61
 _VARINT_BYTES = 10
 _MAX_INT32 = (1 << 31) - 1
-_HEADER_WEIGHT = 100  # bytes that a header takes in memory besides its own
 
 
 class Read:
-    """A record, with the names the client has for what is in it; ``checksum`` tells why it is refused, if it is."""
+    """A record, with the names the client has for what is in it.
+
+    ``checksum`` is where the client lets something of ours through: why the record is ``Refused``, if it is.
+    """
 
     __slots__ = ("checksum", "headers", "key", "offset", "size_in_bytes", "timestamp", "timestamp_type", "value")
 
@@ -60,7 +65,7 @@ class Read:
         value: bytes | None,
         headers: list[tuple[str, bytes | None]],
         size_in_bytes: int,
-        checksum: Refused | None = None,
+        checksum: Any = None,
     ) -> None:
         self.offset, self.timestamp, self.timestamp_type = offset, timestamp, timestamp_type
         self.key, self.value, self.headers = key, value, headers
@@ -150,16 +155,21 @@ class Batch:
     is_control_batch = False
 
     def __init__(self, batch: Any, limits: Limits, name: str) -> None:
-        self._batch, self._limits, self._name = batch, limits, name
-        self._read_whole = max(READ_WHOLE_BYTES, limits.max_record_bytes + HEADERS_BYTES)
-        self._buffer = batch._buffer
+        self._batch, self.limits, self._name = batch, limits, name
+        self.codec, self.records_count = batch.attributes & _CODEC, batch.records_count
+        self.read_whole = max(READ_WHOLE_BYTES, limits.max_record_bytes + HEADERS_BYTES)
         self.base_offset, self.leader_epoch, self.producer_id = batch.base_offset, batch.leader_epoch, batch.producer_id
         self.last_offset = self.base_offset + max(0, batch.last_offset_delta)
         self.next_offset = self.last_offset + 1
         self.is_transactional = bool(batch.attributes & _TRANSACTIONAL)
-        self._first_timestamp, self._max_timestamp = batch.first_timestamp, batch.max_timestamp
-        self._timestamp_type = int(bool(batch.attributes & _LOG_APPEND_TIME))
+        self.first_timestamp, self.max_timestamp = batch.first_timestamp, batch.max_timestamp
+        self.timestamp_type = int(bool(batch.attributes & _LOG_APPEND_TIME))
         self._refusals = 0  # of this walk, up to now
+
+    @property
+    def data(self) -> bytes:
+        """What lies behind its header, packed as it came."""
+        return bytes(memoryview(self._batch._buffer)[_HEADER_BYTES:])
 
     def has_producer_id(self) -> bool:
         """Whether it was written by an idempotent producer."""
@@ -170,11 +180,11 @@ class Batch:
         return bool(self._batch.validate_crc())
 
     def __iter__(self) -> Iterator[Read]:
-        data = bytes(memoryview(self._buffer)[_HEADER_BYTES:])
-        after, left = self.base_offset - 1, self._batch.records_count
+        data = self.data
+        after, left = self.base_offset - 1, self.records_count
         self._refusals = 0
         try:
-            unpacked = _Unpacked(self._batch.attributes & _CODEC, data, self._limits.max_unpacked_bytes)
+            unpacked = _Unpacked(self.codec, data, self.limits.max_unpacked_bytes)
             while left > 0 and after < self.last_offset:
                 record = self._read(unpacked, after)
                 after = record.offset
@@ -184,7 +194,7 @@ class Batch:
                     raise _Lost("corrupt", f"of its batch {ONE_BY_ONE} records are refused before it")
             if data and unpacked.hold(1):
                 left = self.last_offset - after
-                raise _Lost("corrupt", f"the batch holds more than the {self._batch.records_count} records it claims")
+                raise _Lost("corrupt", f"the batch holds more than the {self.records_count} records it claims")
         except _Lost as lost:
             yield from self._refuse_rest(after, left if left > 0 else self.last_offset - after, lost)
 
@@ -193,7 +203,7 @@ class Batch:
         length = unpacked.varint()
         if not RECORD_BYTES <= length <= _MAX_INT32:
             raise _Lost("corrupt", f"a record's length is {length}")
-        if length > self._read_whole:
+        if length > self.read_whole:
             return self._pass_over(unpacked, length, after)
         if length > len(unpacked.window) - unpacked.at and not unpacked.hold(length):
             raise _Lost("corrupt", "the batch ends inside a record")
@@ -208,12 +218,12 @@ class Batch:
             return self._refused(after + 1, "corrupt", f"the record claims the offset {offset}")
         return Read(
             offset,
-            self._max_timestamp if self._timestamp_type else _int64(self._first_timestamp + delta),
-            self._timestamp_type,
+            self.max_timestamp if self.timestamp_type else _int64(self.first_timestamp + delta),
+            self.timestamp_type,
             key,
             value,
             headers,
-            length + _HEADER_WEIGHT * len(headers),
+            length + HEADER_WEIGHT * len(headers),
         )
 
     def _pass_over(self, unpacked: _Unpacked, length: int, after: int) -> Read:
@@ -236,13 +246,13 @@ class Batch:
             if lost.reason != "too_large":
                 raise
             # The next record is lost. Of this one all is known.
-        limit, size = self._limits.max_record_bytes, max(0, key_bytes) + max(0, value_bytes)
+        limit, size = self.limits.max_record_bytes, max(0, key_bytes) + max(0, value_bytes)
         if size > limit:
             detail = f"found {size} bytes of key and value, expected at most {limit} (max_record_bytes)"
         else:
             detail = f"found a record of {length} bytes, most of them in headers, expected at most {HEADERS_BYTES}"
         offset = self.base_offset + offset_delta
-        timestamp = self._max_timestamp if self._timestamp_type else _int64(self._first_timestamp + delta)
+        timestamp = self.max_timestamp if self.timestamp_type else _int64(self.first_timestamp + delta)
         if not after < offset <= self.last_offset:
             offset = after + 1
         sizes = (None if key_bytes < 0 else key_bytes, None if value_bytes < 0 else value_bytes)
@@ -258,10 +268,10 @@ class Batch:
         sizes: tuple[int | None, int | None] = (None, None),
     ) -> Read:
         if timestamp is None:
-            timestamp = self._max_timestamp if self._timestamp_type else -1
+            timestamp = self.max_timestamp if self.timestamp_type else -1
         self._refusals += 1
         refused = Refused(reason, detail, *sizes)
-        return Read(offset, timestamp, self._timestamp_type, key, None, [], KEY_BYTES, refused)
+        return Read(offset, timestamp, self.timestamp_type, key, None, [], KEY_BYTES, refused)
 
     def _refuse_rest(self, after: int, left: int, lost: _Lost) -> Iterator[Read]:
         """Every offset from which nothing can be read, up to the batch's last one.
@@ -330,6 +340,12 @@ def _fields(
     if at != stop:
         raise ValueError(f"its fields take {at - stop:+d} bytes more than it has")
     return delta, offset_delta, key, value, headers
+
+
+def headers_at(data: bytes, at: int) -> tuple[Any, ...]:
+    """The headers of a record; at the place their number stands. Raises as ``_fields`` does."""
+    count, at = varint(data, at)
+    return tuple(_headers(data, at, len(data), count)[0])
 
 
 def _headers(data: bytes, at: int, stop: int, count: int) -> tuple[list[tuple[str, bytes | None]], int]:

@@ -15,7 +15,6 @@ import dataclasses
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
-from operator import itemgetter
 from typing import Any
 
 import kafka.errors as client_errors
@@ -24,9 +23,11 @@ from kafka import TopicPartition as ClientTopicPartition
 from kafka.structs import MemberState, OffsetAndMetadata
 
 from streamrnn.broker import kafka_fetcher, kafka_group
+from streamrnn.broker.columns import Records
 from streamrnn.broker.instance_name import InstanceName
 from streamrnn.broker.kafka_assignor import TellingAssignor
 from streamrnn.broker.kafka_connect import connect, locked_out_s, outage, told_by, translated
+from streamrnn.broker.kafka_fetcher import records_of
 from streamrnn.broker.kafka_sender import KafkaSender
 from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup, consumer_kwargs
 from streamrnn.broker.protocol import (
@@ -39,7 +40,6 @@ from streamrnn.broker.protocol import (
     NothingAssigned,
     Output,
     Polled,
-    Record,
     Revoked,
     TopicPartition,
     send_then_commit,
@@ -47,9 +47,6 @@ from streamrnn.broker.protocol import (
 from streamrnn.broker.rights import command
 from streamrnn.errors import BrokerError, RebalanceError
 
-# Of ConsumerRecord: topic, partition, offset, timestamp, key, value, headers, and in place of a checksum why it is
-# refused.
-_NEEDED_FIELDS = itemgetter(0, 1, 3, 4, 6, 7, 8, 9)
 # A poll that brings records costs the client a millisecond and a half, however few they are. At 400 records/s nearly
 # every record came by itself, and the daemon took nearly twice the processor's time that it takes with polls 20 ms
 # apart. Hundreds of records are worth a poll.
@@ -156,11 +153,9 @@ class KafkaBroker(KafkaSender):
             still_ours = consumer.assignment()
             for tp, records in polled.items():
                 if tp in still_ours:
-                    consumer.seek(tp, records[0].offset)
+                    consumer.seek(tp, int(records.offset[0]))
             polled = {}
-        found = {
-            TopicPartition(*tp): list(map(Record._make, map(_NEEDED_FIELDS, records))) for tp, records in polled.items()
-        }
+        found = {TopicPartition(*tp): records for tp, records in polled.items()}
         for tp in self._taken_away_unnoticed(consumer, group.member_id):
             found.pop(tp, None)
         stable = group.state == MemberState.STABLE and not kafka_group.joining(consumer)
@@ -182,7 +177,7 @@ class KafkaBroker(KafkaSender):
         self._events += (Lost(stale), Assigned(stale))
         return stale
 
-    def _poll_seldom(self, consumer: KafkaConsumer, timeout_s: float, max_records: int) -> dict[Any, list[Any]]:
+    def _poll_seldom(self, consumer: KafkaConsumer, timeout_s: float, max_records: int) -> dict[Any, Records]:
         """The client's poll, at least 20 ms after one that brought few records; the timeout covers the pause as well.
 
         The client's own thread keeps the membership alive meanwhile.
@@ -192,24 +187,27 @@ class KafkaBroker(KafkaSender):
             time.sleep(pause_s)
             timeout_s -= pause_s
         self._ask_for_what_nobody_has(consumer)
-        polled: dict[Any, list[Any]] = {}
+        polled: dict[Any, Any] = {}
         # A broker that goes away just while it is asked is an outage like any other, and nothing was read.
         with outage(consumer):
             if kafka_group.rebalancing(consumer):
-                return kafka_group.poll_rebalancing(consumer, timeout_s, max_records)
+                polled = kafka_group.poll_rebalancing(consumer, timeout_s, max_records)
+                return {tp: records_of(records) for tp, records in polled.items()}
             polled = consumer.poll(timeout_ms=timeout_s * 1000, max_records=max_records)
-        count = sum(map(len, polled.values()))
+        found = {tp: records_of(records) for tp, records in polled.items()}
+        count = sum(map(len, found.values()))
         if pause_s > 0 and 0 < count < max_records and not kafka_group.rebalancing(consumer):
             # The client asked for these when it handed out the ones before, and was answered when the first one came.
             # It has only now asked for those that came during the pause; without them they would wait for another one.
-            fresh: dict[Any, list[Any]] = {}
+            fresh: dict[Any, Any] = {}
             with outage(consumer):
                 fresh = consumer.poll(timeout_ms=_FRESH_MS, max_records=max_records - count)
             for tp, records in fresh.items():
-                polled.setdefault(tp, []).extend(records)
-                count += len(records)
+                parts = [found[tp], records_of(records)] if tp in found else [records_of(records)]
+                found[tp] = Records.joined(parts)
+            count = sum(map(len, found.values()))
         self._next_poll_at = time.monotonic() + _PAUSE_S if 0 < count < min(_FEW, max_records) else 0.0
-        return polled
+        return found
 
     def _ask_for_what_nobody_has(self, consumer: Any) -> None:
         """Join again where the topic has partitions that the group has not handed out, as kafka_assignor.py tells."""

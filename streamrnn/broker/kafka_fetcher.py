@@ -1,42 +1,101 @@
-"""The client's fetcher, reading batches in bounded memory.
+"""The client's fetcher, reading whole batches, in bounded memory.
 
 kafka-python (3.0.12, sources read) makes records of a fetched batch when a poll asks for them, in the polling thread.
-Of its fetcher these are ours: what batches are made of what was fetched, and how many bytes of records one poll takes;
-all else, transactions and positions included, stays the client's. It is put into one consumer and changes nothing for
-others in the process.
+Of its fetcher these are ours: what batches are made of what was fetched, and how many records, and bytes of them, one
+poll takes; all else, transactions and positions included, stays the client's. It is put into one consumer and changes
+nothing for others in the process.
+
+A batch that is read as columns passes through the client as a single record, its last one, so that the client's own
+reckoning holds: it ends where that one ends. What a poll does not take of it is left for the next.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
-import itertools
+import logging
 import struct
+import sys
+from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import kafka
+import numpy as np
 from kafka import OffsetSpec
-from kafka.consumer.fetcher import Fetcher
+from kafka.consumer.fetcher import ConsumerRecord, Fetcher
 from kafka.errors import CorruptRecordError
+from kafka.record.memory_records import MemoryRecords, MemoryRecordsBuilder
+from kafka.structs import TopicPartition as ClientTopicPartition
 
-from streamrnn.broker.kafka_batches import Batch
+from streamrnn.broker.columns import Records
+from streamrnn.broker.kafka_columns import Found, WholeBatch
 from streamrnn.broker.kafka_legacy import MessageSet
 from streamrnn.broker.kafka_settings import Limits
-from streamrnn.errors import BrokerError
+from streamrnn.broker.protocol import Record, Refused
+
+_log = logging.getLogger(__name__)
+_LAST_OFFSET = (1 << 63) - 2
+
+EXPECTED: Mapping[str, tuple[str, ...]] = {
+    "offsets_by_times": ("self", "timestamps", "timeout_ms"),
+    "fetched_records": ("self", "max_records", "update_offsets"),
+    "_append": ("self", "drained", "part", "max_records", "update_offsets"),
+    "take": ("self", "n"),
+    "_unpack_records": ("self", "tp", "records", "key_deserializer", "value_deserializer"),
+    "_maybe_skip_record": ("self", "record"),
+    "_maybe_raise_next_inline_exception": ("self",),
+}
+"""Methods of the client that are replaced or called, and their parameters."""
+PASSED_ON = {"topic", "partition", "offset", "timestamp", "key", "value", "headers", "checksum"}
+"""What the client hands on of a record that it is given."""
 
 POLL_BYTES = 16 << 20
 """Bytes of records that one poll takes at most, or one record more: thousands of long ones fit into a small batch. Few
 enough for two polls to be in memory at once, and more than a poll takes of records of up to three kilobytes."""
 
 
-def bound(consumer: Any, limits: Limits) -> None:
-    """Let ``consumer``, which has fetched nothing yet, read no more than ``limits`` say.
+def bound(consumer: Any, limits: Limits) -> bool:
+    """Let ``consumer``, which has fetched nothing yet, read whole batches, and no more than ``limits`` say.
 
-    Raises BrokerError where the client is not made as expected: without the bounds nothing is read.
+    Where the client is not made as expected, it is left as it is, which is said once: records are read one by one and
+    are the same, unless they are no honest ones.
     """
-    _check_client(consumer)
+    if differs := _differs(consumer):
+        _tell(differs)
+        return False
     consumer._fetcher = BoundedFetcher(
         consumer._client, consumer._subscription, limits, metrics=consumer._metrics, **consumer.config
     )
+    return True
+
+
+@functools.cache
+def _tell(differs: str) -> None:
+    """Say it once in this process, however many consumers it makes."""
+    _log.warning(
+        "kafka-python %s reads records in another way than the versions that streamrnn knows (%s), so they are read "
+        "one by one, at three times the cost, and input.max_unpacked_bytes bounds nothing: a batch that unpacks to "
+        "more than there is memory would end this process, and one that cannot be read would stop its partition. "
+        "Install a version that is known: 3.0.12 or a later one of 3.0",
+        kafka.__version__, differs,
+    )  # fmt: skip
+
+
+def records_of(polled: Any) -> Records:
+    """What a poll has of a partition, which is some, whichever fetcher it comes from."""
+    if isinstance(polled, Records):
+        return polled
+    return Records.of([_record(each) for each in polled])
+
+
+def _record(each: Any) -> Record:
+    """A record as the client makes them."""
+    refused = each.checksum if isinstance(each.checksum, Refused) else None
+    if each.offset > _LAST_OFFSET:
+        raise CorruptRecordError(f"a record of {each.topic}/{each.partition} has the offset {each.offset}")
+    headers = tuple(each.headers)
+    return Record(each.topic, each.partition, each.offset, each.timestamp, each.key, each.value, headers, refused)
 
 
 def newest_timestamp(consumer: Any, tp: Any, timeout_ms: float) -> int | None:
@@ -44,92 +103,149 @@ def newest_timestamp(consumer: Any, tp: Any, timeout_ms: float) -> int | None:
 
     Raises the client's errors, UnsupportedVersionError of brokers before 3.0 among them.
     """
+    if not isinstance(consumer._fetcher, BoundedFetcher):
+        return None  # nobody knows how this client is asked
     found = consumer._fetcher.offsets_by_times({tp: OffsetSpec.MAX_TIMESTAMP}, timeout_ms)[tp]
     return None if found is None else int(found.timestamp)
 
 
-def _check_client(consumer: Any) -> None:
-    expected = {
-        Fetcher.offsets_by_times: ("self", "timestamps", "timeout_ms"),
-        Fetcher.fetched_records: ("self", "max_records", "update_offsets"),
-        Fetcher._append: ("self", "drained", "part", "max_records", "update_offsets"),
-        Fetcher.PartitionRecords.take: ("self", "n"),
-        Fetcher.PartitionRecords._unpack_records: (
-            "self", "tp", "records", "key_deserializer", "value_deserializer",
-        ),
-    }  # fmt: skip
-    for method, parameters in expected.items():
-        if tuple(inspect.signature(method).parameters) != parameters or type(consumer._fetcher) is not Fetcher:
-            raise BrokerError(
-                f"kafka-python {kafka.__version__} reads records in another way than the versions that streamrnn "
-                "knows (3.0.12 and later ones of 3.0), so what a batch unpacks to could not be bounded; install one"
-            )
+def _differs(consumer: Any) -> str:
+    """What of the client is not as expected; "" where all is."""
+    if type(consumer._fetcher) is not Fetcher:
+        return f"its fetcher is {type(consumer._fetcher).__name__}"
+    for method, parameters in EXPECTED.items():
+        found = getattr(Fetcher, method, None) or getattr(Fetcher.PartitionRecords, method, None)
+        if found is None:
+            return f"no {method}"
+        if tuple(inspect.signature(found).parameters) != parameters:
+            return f"{method}{inspect.signature(found)}"
+    made = set(inspect.signature(ConsumerRecord).parameters)
+    if lacking := PASSED_ON - made:
+        return f"a record has no {', '.join(sorted(lacking))}"
+    try:
+        return "" if (read := _tried()) == [1, 2, 1, 3, False] else f"a batch of three is read as {read}"
+    except Exception as error:
+        return f"a batch of three ends in {error!r}"
+
+
+def _tried() -> list[int]:
+    """Three records, fetched from the second on in two polls: how many each gives, where it ends, whether any is left.
+
+    The methods alone could look the same and mean something else.
+    """
+    builder = MemoryRecordsBuilder(2, 0, 1 << 16)
+    for i in range(3):
+        builder.append(i, b"k", b"v", [])
+    builder.close()
+    fetcher: Any = SimpleNamespace(limits=Limits(), room=POLL_BYTES, taken=0)
+    part = _PartitionRecords(fetcher, 1, ClientTopicPartition("", 0), MemoryRecords(bytes(builder.buffer())))
+    ends: list[int] = []
+    for most in (1, 5):
+        taken = sum(map(len, part.take(most)))
+        ends += [taken, part.next_fetch_offset]
+    return [*ends, bool(part)]
 
 
 class BoundedFetcher(Fetcher):  # type: ignore[misc]
-    """A fetcher whose batches are walked over, and whose polls take a bounded number of bytes."""
+    """A fetcher whose batches are read as columns, and whose polls take a bounded number of bytes."""
 
     def __init__(self, client: Any, subscriptions: Any, limits: Limits, **config: Any) -> None:
         super().__init__(client, subscriptions, **config)
         self.limits = limits
         self.room = POLL_BYTES  # what this poll may still take
+        self.taken = 0  # records that it has
 
     def PartitionRecords(self, *args: Any, **kwargs: Any) -> Any:  # noqa: N802 - the client's name
         """What was fetched of a partition."""
         return _PartitionRecords(self, *args, **kwargs)
 
     def fetched_records(self, max_records: int | None = None, update_offsets: bool = True) -> Any:
-        """What a poll returns."""
+        """What a poll returns: ``Records`` of each partition that has some."""
         self.room = POLL_BYTES
-        return super().fetched_records(max_records, update_offsets)
+        drained, partial = super().fetched_records(max_records, update_offsets)
+        return {tp: Records.joined(parts) for tp, parts in drained.items()}, partial
 
     def _append(self, drained: Any, part: Any, max_records: int, update_offsets: bool) -> int:
-        count: int = super()._append(drained, part, max_records, update_offsets)
-        return count if self.room > 0 else max_records  # as if it were full: the poll ends
+        before = self.taken
+        super()._append(drained, part, max_records, update_offsets)
+        return self.taken - before if self.room > 0 else max_records  # as if it were full: the poll ends
 
 
 class _PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
     def __init__(self, fetcher: BoundedFetcher, *args: Any, **kwargs: Any) -> None:
         self._fetcher = fetcher
+        self._left: Found | None = None  # of a batch that was begun
         super().__init__(*args, **kwargs)
 
     def _unpack_records(self, tp: Any, records: Any, key_deserializer: Any, value_deserializer: Any) -> Any:
-        batches = _Batches(records, self._fetcher.limits, f"{tp.topic}/{tp.partition}")
+        batches = _Batches(records, self._fetcher.limits, tp.topic, tp.partition)
         return super()._unpack_records(tp, batches, key_deserializer, value_deserializer)
 
-    def take(self, n: int | None = None) -> list[Any]:
-        """Up to ``n`` records; an error behind them is kept for the next call, as the client does."""
+    def take(self, n: int | None = None) -> list[Records]:
+        """Up to ``n`` records, in parts; an error behind them is kept for the next call, as the client does."""
         self._maybe_raise_next_inline_exception()
-        before, until = self.bytes_read, self.bytes_read + self._fetcher.room
-        records: list[Any] = []
+        parts: list[Records] = []
+        singles: list[Record] = []
+        wanted, fetcher = sys.maxsize if n is None else n, self._fetcher
         try:
-            for record in itertools.islice(self.record_iterator, n):
-                records.append(record)
-                if self.bytes_read >= until:
+            while wanted > 0:
+                before = self.bytes_read
+                found = self._left or next(self.record_iterator, None)
+                self._left = None
+                if found is None:
+                    break
+                if not isinstance(found, Found) and not isinstance(found.checksum, Found):
+                    singles.append(_record(found))
+                    taken, size = 1, self.bytes_read - before
+                else:
+                    if singles:
+                        parts.append(Records.of(singles))
+                        singles = []
+                    records, size = self._part(found, wanted)
+                    parts.append(records)
+                    taken = len(records)
+                wanted -= taken
+                fetcher.taken += taken
+                fetcher.room -= size
+                if fetcher.room <= 0:
                     break
         except Exception as error:
-            if not records:
+            if not parts and not singles:
                 raise
             self._next_inline_exception = error
-        self._fetcher.room -= self.bytes_read - before
-        return records
+        return [*parts, Records.of(singles)] if singles else parts
+
+    def _part(self, found: Any, wanted: int) -> tuple[Records, int]:
+        """As many of the records of a batch as there is room for, one at least, and what they take; the rest waits."""
+        if not isinstance(found, Found):
+            found = found.checksum
+            if found.records.offset[0] < self.fetch_offset:  # fetched from within the batch
+                found = found.rows(slice(int(np.searchsorted(found.records.offset, self.fetch_offset)), None))
+        sizes = np.cumsum(found.sizes)
+        count = min(wanted, len(sizes), int(np.searchsorted(sizes, self._fetcher.room)) + 1)
+        if count < len(sizes):
+            self._left = found.rows(slice(count, None))
+            found = found.rows(slice(count))
+        self.next_fetch_offset = int(found.records.offset[-1]) + 1
+        return found.records, int(sizes[count - 1])
 
 
 class _Batches:
-    """The client's batches, each in a form that is walked over; those of the broker's own are left as they are."""
+    """The client's batches, each in a form that is read in bounded memory; those of the broker's own are left alone."""
 
-    def __init__(self, records: Any, limits: Limits, name: str) -> None:
-        self._records, self._limits, self._name = records, limits, name
+    def __init__(self, records: Any, limits: Limits, topic: str, partition: int) -> None:
+        self._records, self._limits, self._topic, self._partition = records, limits, topic, partition
 
     def next_batch(self) -> Any:
+        name = f"{self._topic}/{self._partition}"
         try:
             batch = self._records.next_batch()
         except (struct.error, AssertionError) as error:
-            raise CorruptRecordError(f"a batch of {self._name} cannot be read: {error}") from error
+            raise CorruptRecordError(f"a batch of {name} cannot be read: {error}") from error
         if batch is None or (batch.magic == 2 and batch.is_control_batch):
             return batch
         if batch.magic in (0, 1):
-            return MessageSet(batch, self._limits, self._name)
+            return MessageSet(batch, self._limits, name)
         if batch.magic != 2:
-            raise CorruptRecordError(f"a batch of {self._name} is of an unknown format, {batch.magic}")
-        return Batch(batch, self._limits, self._name)
+            raise CorruptRecordError(f"a batch of {name} is of an unknown format, {batch.magic}")
+        return WholeBatch(batch, self._limits, self._topic, self._partition)

@@ -18,16 +18,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import kafka.errors as client_errors
 from kafka import KafkaProducer
 
+from streamrnn.broker.columns import Outputs
 from streamrnn.broker.kafka_admin import KafkaAdministration
 from streamrnn.broker.kafka_answers import Answers
 from streamrnn.broker.kafka_connect import FENCED, connect, fail, told_by
+from streamrnn.broker.kafka_produced import HandedOver, WholeBatches, whole_batches
 from streamrnn.broker.kafka_rights import missing_right
 from streamrnn.broker.kafka_settings import KafkaConnection, producer_kwargs
+from streamrnn.broker.protocol import send_each
 from streamrnn.errors import BrokerError, FencedError, RefusedError, UndeliveredError
 
 _REFUSALS = {
@@ -50,6 +53,12 @@ _BESIDE = (client_errors.KafkaError, client_errors.OutOfOrderSequenceNumberError
 
 _ACKNOWLEDGED_SWEEP = 4096  # sends between two sweeps of acknowledged ones, so that a long batch holds few of them
 
+FEW = 8
+"""Outputs that are handed over one by one: each takes the client 20 us, and to begin with a whole batch 80."""
+
+MOST_ON_THE_WAY = 64 << 20
+"""Bytes of batches that may wait to be acknowledged; more are handed over once some are. Memory has an end."""
+
 _METADATA_WAIT_S, _METADATA_PAUSE_S = 2.0, 0.2
 
 
@@ -59,8 +68,12 @@ class KafkaSender:
     def __init__(self, connection: KafkaConnection) -> None:
         self.connection = connection
         self._producer: Any = None
-        self._sent: deque[Any] = deque()  # futures in the order of sending, those in the front taken off when done
-        self._noted = 0  # how many were taken off since the last flush
+        self._batches: WholeBatches | None = None  # the producer's
+        self._sent: deque[HandedOver | _Single] = (
+            deque()
+        )  # in the order of sending, those in the front taken off when done
+        self._handed_over = 0  # how many records since the last flush
+        self._on_the_way = 0  # bytes of batches
         self._failures: dict[int, BaseException] = {}  # by their place in the order of sending
         self._closed = False
         self._time_left: Callable[[], float] = lambda: math.inf
@@ -97,18 +110,11 @@ class KafkaSender:
         except client_errors.MessageSizeTooLargeError as error:
             raise RefusedError("too_large", f"sending to topic {topic} failed: {error}") from error
         except (client_errors.KafkaError, ValueError) as error:
-            fail(
-                f"sending to topic {topic} failed",
-                error,
-                self.connection,
-                "this producer",
-                operation="WRITE",
-                told=told_by(producer),
-            )
-        self._sent.append(future)
+            self._fail(topic, error)
+        self._sent.append(_Single(self._handed_over, future))
+        self._handed_over += 1
         if not len(self._sent) % _ACKNOWLEDGED_SWEEP:
-            while self._sent and self._sent[0].is_done:
-                self._note(self._sent.popleft())
+            self._sweep()
 
     def _finds(self, topic: str, partition: int) -> bool:
         """Whether the cluster has a partition that the client does not know: it asks again only every few minutes."""
@@ -123,6 +129,57 @@ class KafkaSender:
             time.sleep(_METADATA_PAUSE_S)  # a broker may be a moment behind the one that added it
         return False
 
+    def send_all(self, outputs: Outputs, partition: int | None) -> None:
+        """See :class:`streamrnn.broker.protocol.Sender`.
+
+        Raises BrokerError, and has handed nothing over, when too much is on its way and is not acknowledged in time.
+        """
+        self._producing()
+        self._make_room()
+        if self._batches is None or len(outputs) < FEW:
+            send_each(self, outputs, partition)
+            return
+        done = 0
+        while done < len(outputs):
+            rest = outputs[done:]
+            whole = self._batches.takes(rest, partition)
+            try:
+                # What the client would refuse, or has to ask about first, it is given by itself.
+                self._send_whole(rest[:whole], partition) if whole else send_each(self, rest[:1], partition)
+            except BrokerError as error:
+                error.place = done
+                raise
+            done += whole or 1
+
+    def _send_whole(self, outputs: Outputs, partition: int | None) -> None:
+        assert self._batches is not None
+        try:
+            handed = self._batches.hand_over(outputs, partition, self._handed_over)
+        except (client_errors.KafkaError, ValueError) as error:
+            self._fail(outputs.topic, error)
+        self._sent += handed
+        self._handed_over += len(outputs)
+        self._on_the_way += sum(each.size for each in handed)
+
+    def _make_room(self) -> None:
+        self._sweep()
+        deadline = time.monotonic() + self.connection.request_timeout_s
+        while self._on_the_way > MOST_ON_THE_WAY:
+            if (left := self._within(deadline - time.monotonic())) <= 0:
+                self._answers.gave_up("send")
+                told = told_by(self._producer) or "they are not acknowledged in time"
+                raise BrokerError(f"{self._on_the_way} bytes of outputs are on their way: {told}")
+            self._sent[0].wait(min(left, _SLICE_S))
+            self._sweep()
+
+    def _sweep(self) -> None:
+        while self._sent and self._sent[0].is_done:
+            self._note(self._sent.popleft())
+
+    def _fail(self, topic: str, error: Exception) -> NoReturn:
+        what, told = f"sending to topic {topic} failed", told_by(self._producer)
+        fail(what, error, self.connection, "this producer", operation="WRITE", told=told)
+
     def flush(self, timeout_s: float) -> None:
         """See :class:`streamrnn.broker.protocol.Sender`.
 
@@ -131,24 +188,21 @@ class KafkaSender:
         timeout_s = self._within(timeout_s)
         began = time.monotonic()
         deadline = began + timeout_s
-        total = self._noted + len(self._sent)
-        timed_out = False
+        total, timed_out = self._handed_over, False
         while self._sent:
-            future = self._sent[0]
-            while not future.is_done and not timed_out:
+            front = self._sent[0]
+            while not front.is_done and not timed_out:
                 # In slices, since a stop that is asked for meanwhile leaves less time.
                 left = self._within(deadline - time.monotonic())
-                # Errors are read from the future below; only its waiting for an answer counts here.
-                with contextlib.suppress(Exception):
-                    future.get(timeout=max(0.0, min(left, _SLICE_S)))
+                front.wait(max(0.0, min(left, _SLICE_S)))
                 timed_out = left <= 0
-            if not future.is_done:
+            if not front.is_done:
                 break
             self._note(self._sent.popleft())
-        self._noted, failures, self._failures = 0, self._failures, {}
+        self._handed_over, failures, self._failures = 0, self._failures, {}
         if not failures and not timed_out:
             return
-        missing, first = len(failures) + len(self._sent), next(iter(failures.values()), None)
+        missing, first = len(failures) + sum(map(len, self._sent)), failures.get(min(failures, default=-1))
         told = told_by(self._producer)
         if timed_out:
             self._answers.gave_up("send")
@@ -161,16 +215,15 @@ class KafkaSender:
             raise FencedError(message) from first
         raise UndeliveredError(message, None if timed_out else _refused(failures)) from first
 
-    def _note(self, done: Any) -> None:
-        if done.failed():
-            self._failures[self._noted] = done.exception
-        self._noted += 1
+    def _note(self, done: HandedOver | _Single) -> None:
+        self._failures |= done.failures()
+        self._on_the_way -= done.size
 
     def _drop_producer(self, timeout_s: float = 1.0) -> None:
         """Let go of the producer and of every record it has not sent."""
-        producer, self._producer = self._producer, None
+        producer, self._producer, self._batches = self._producer, None, None
         self._sent.clear()
-        self._noted, self._failures = 0, {}
+        self._handed_over, self._on_the_way, self._failures = 0, 0, {}
         if producer is not None:
             producer._sender.force_close()  # the public close() would first wait for the unsent records
             with contextlib.suppress(client_errors.KafkaError):
@@ -207,7 +260,32 @@ class KafkaSender:
                 raise BrokerError("this broker is closed; make a new one")
             hurried = self._hurried()
             self._producer = connect(KafkaProducer, hurried, producer_kwargs(hurried), self._answers)
+            self._batches = whole_batches(self._producer)
         return self._producer
+
+
+class _Single:
+    """One record that was handed over by itself."""
+
+    size = 0  # what the client is given one by one is not counted
+
+    def __init__(self, place: int, future: Any) -> None:
+        self._place, self._future = place, future
+
+    def __len__(self) -> int:
+        return 1
+
+    @property
+    def is_done(self) -> bool:
+        done: bool = self._future.is_done
+        return done
+
+    def wait(self, timeout_s: float) -> None:
+        with contextlib.suppress(Exception):  # errors are read below; only its waiting for an answer counts here
+            self._future.get(timeout=timeout_s)
+
+    def failures(self) -> dict[int, BaseException]:
+        return {self._place: self._future.exception} if self._future.failed() else {}
 
 
 def _refused(failures: Mapping[int, BaseException]) -> dict[int, RefusedError | None] | None:

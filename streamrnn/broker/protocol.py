@@ -1,6 +1,7 @@
 """The narrow seam between the service and a log: the values that cross it and the protocols both brokers keep.
 
-The loop sees a log only through :class:`Broker`: poll, pause, seek, send, deliver. Two implementations exist, a real
+Single records (``records``) and whole batches (``columns``) are values of their own, given out here as well. The loop
+sees a log only through :class:`Broker`: poll, pause, seek, send, deliver. Two implementations exist, a real
 cluster's (``kafka_client``) and one of files in a directory (``embedded``), and one contract suite runs over both.
 :class:`Sender` is the half of it that only writes; :class:`Administration` makes and removes topics, and looks at
 topics, groups and records from outside, without being a member of anything.
@@ -23,70 +24,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
+from streamrnn.broker.columns import Outputs
+from streamrnn.broker.records import Headers as Headers
+from streamrnn.broker.records import Output as Output
+from streamrnn.broker.records import Record as Record
+from streamrnn.broker.records import Refused as Refused
+from streamrnn.broker.records import TopicPartition as TopicPartition
 from streamrnn.broker.rights import command
 from streamrnn.errors import BrokerError, FencedError, UndeliveredError
 
-Headers: TypeAlias = Sequence[tuple[str, bytes]]
-
-
 MAX_READ_BYTES = 64 << 20
 """Values that are read from outside at once, so that a look at long records does not fill the memory."""
-
-
-class TopicPartition(NamedTuple):
-    """One partition of a topic.
-
-    >>> str(TopicPartition("departures", 3))
-    'departures/3'
-    """
-
-    topic: str
-    partition: int
-
-    def __str__(self) -> str:
-        return f"{self.topic}/{self.partition}"
-
-
-class Refused(NamedTuple):
-    """Why a record was not read: a reason of ``RecordError``, what was found, and its sizes as far as they are known.
-
-    A size is None where there is no key or value, too.
-    """
-
-    reason: str
-    detail: str
-    key_bytes: int | None = None
-    value_bytes: int | None = None
-
-
-class Record(NamedTuple):
-    """One record as delivered. ``timestamp_ms`` counts milliseconds since the epoch, -1 when the record has none.
-
-    One that is ``refused`` has no value, whatever was sent; key and timestamp where they are known.
-    """
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp_ms: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers = ()
-    refused: Refused | None = None
-
-
-class Output(NamedTuple):
-    """One record to send. Without ``timestamp_ms``, now; without ``partition``, the same for the same key.
-
-    ``offset`` is that of the input record it was made from; brokers do not look at it.
-    """
-
-    topic: str
-    key: bytes | None
-    value: bytes | None
-    timestamp_ms: int | None = None
-    partition: int | None = None
-    offset: int = -1
 
 
 class Membership(NamedTuple):
@@ -191,6 +139,12 @@ class Sender(Protocol):
 
         Without ``partition``, the same key always goes to the same partition. Without ``timestamp_ms``, now.
         Raises RefusedError for a record that no broker would take; it does not count as sent.
+        """
+
+    def send_all(self, outputs: Outputs, partition: int | None) -> None:
+        """Hand a batch over for sending, in order, each of it as :meth:`send` does.
+
+        Raises what that raises; ``place`` of the error is how many were handed over by then. None behind them was.
         """
 
     def flush(self, timeout_s: float) -> None:
@@ -310,6 +264,16 @@ class Broker(Sender, Protocol):
         False when the place is kept, because nobody else is there. Raises BrokerError when the group did not hear of
         it: the partitions then wait until it considers this worker dead.
         """
+
+
+def send_each(sender: Sender, outputs: Outputs, partition: int | None) -> None:
+    """:meth:`Sender.send_all` of a sender that can do no better than one after the other."""
+    for place, (topic, key, value, timestamp_ms, _, _) in enumerate(outputs):
+        try:
+            sender.send(topic, key, value, timestamp_ms=timestamp_ms, partition=partition)
+        except BrokerError as error:
+            error.place = place
+            raise
 
 
 def send_then_commit(

@@ -14,6 +14,7 @@ stopped without its last checkpoint, 130 Ctrl-C. An error a user can meet ends i
     show              how jobs, evaluations and samples of records are laid out
     show_symbols      what is said of sets of symbols, and of their memory
     show_sequences    what is said of whole sequences
+    show_lookahead    what is said of jobs that look ahead
     show_checkpoints  how checkpoints are
     changes           which settings changed since the job's checkpoints were written
     options           options that several commands share, or that take many lines
@@ -27,12 +28,11 @@ from __future__ import annotations
 import streamrnn.cli.start  # noqa: F401 - before anything else is looked for on the path
 
 # isort: split
-import itertools
 import json
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
@@ -348,16 +348,15 @@ def warmup(
 ) -> None:
     """Compile the kernels ahead of time. An installed wheel brings them along.
 
-    Takes about half a minute for each precision, and a minute or two for its kernels of whole
-    sequences, more on a busy machine.
+    Takes about half a minute for each precision, a minute or two for its kernels of whole
+    sequences, and seconds for those of records' bytes, more on a busy machine.
     """
-    from streamrnn.core.compiled import Precision as Types
     from streamrnn.core.compiled import is_compiled, kernels, shown, warm_up
-    from streamrnn.core.kinds import FAMILIES
+    from streamrnn.core.kinds import BYTES, COMPILED
 
     console = stdout()
-    for precision, family in itertools.product(get_args(Types), FAMILIES):
-        if dtype not in (precision, Precision.both):
+    for precision, family in COMPILED:
+        if precision not in (dtype, BYTES) and dtype != Precision.both:
             continue
         before, called = is_compiled(precision, family), shown(precision, family)
         with stderr().status(Text(f"{called}: {'loading' if before else 'compiling'}")):

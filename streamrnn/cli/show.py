@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streamrnn.broker.kafka_settings import reading_bytes
+from streamrnn.cli.show_lookahead import bytes_for_waiting, waits
 from streamrnn.cli.show_sequences import direction, frames_read, remarks_on_chunks, remarks_on_work, said, work_space
 from streamrnn.cli.show_symbols import of_set, of_text, remarks_on_memory
 from streamrnn.core.kinds import Family
@@ -76,6 +77,8 @@ def job(config: Config) -> RenderableType:
     table.add_row("input", _input(config))
     if spec.sequence is not None:
         table.add_row("sequences", frames_read(config))
+    if spec.looks_ahead:
+        table.add_row("look-ahead", f"{waits(spec)}; {size(bytes_for_waiting(spec))} of each stream are for that")
     table.add_row("features", _features(config))
     table.add_row("inputs", _inputs(config))
     table.add_row("target", _target(config))
@@ -155,7 +158,7 @@ def _inputs(config: Config) -> str:
 def _model(config: Config) -> str:
     model, spec = config.model, config.learner_spec()
     layers = "" if model.num_layers == 1 else f"{model.num_layers} layers of "
-    reads = "" if spec.sequence is None else f", reading {direction(spec)}"
+    reads = "" if spec.sequence is None and not spec.looks_ahead else f", reading {direction(spec)}"
     readout = f"; readout by least squares on {spec.n_regressors} regressors" if spec.n_regressors else ""
     return (
         f"{model.cell}, {layers}{model.hidden_size} units{reads}, {model.dtype}, {model.effective_loss} loss: "
@@ -208,11 +211,10 @@ class EvaluationProgress:
 
     def prepare(self, dtype: str, family: Family) -> None:
         """Have the kernels ready, and say so if that takes long."""
-        from streamrnn.core.compiled import ensure_compiled, is_compiled
+        from streamrnn.core.compiled import HOW_LONG, ensure_compiled, is_compiled
 
         if not is_compiled(dtype, family):
-            how_long = "about half a minute" if family == "steps" else "a minute or two"
-            self._progress.update(self._task, state=f"compiling: {how_long}, more on a busy machine")
+            self._progress.update(self._task, state=f"compiling: about {HOW_LONG[family]}, more on a busy machine")
         ensure_compiled(dtype, family)
         self._progress.update(self._task, description="evaluating", state="")
 
@@ -249,6 +251,8 @@ def evaluation(console: Console, report: Report) -> None:
     if report.partitions > 1:
         facts.add_row("partitions", f"{report.partitions:,}, a learner each")
     facts.add_row("streams", f"{report.streams:,} at the end")
+    if report.waiting:
+        facts.add_row("waiting", f"{report.waiting:,} events, not scored: those behind them have not come")
     facts.add_row("updates", f"{report.updates:,}")
     if report.skill:
         facts.add_row("skill", f"{versus(report.skill)}, of late; 1 is perfect, 0 no better")

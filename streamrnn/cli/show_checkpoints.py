@@ -11,11 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from streamrnn.cli.show import pairs, size, versus, when
+from streamrnn.cli.show_lookahead import waits
 from streamrnn.cli.show_sequences import direction, said
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.offline.export import Exported
 from streamrnn.offline.inspection import Inspection, Listed
 
+_LISTED: Final = 10
+"""So many events that wait are named."""
 _ONLY_WITH: Final = {
     "learning.betas": ("optimizer", ("adam", "adamw")),
     "learning.eps": ("optimizer", ("rmsprop", "adam", "adamw")),
@@ -112,6 +115,8 @@ def _overview(inspection: Inspection) -> Table:
     )
     if spec.sequence is not None:
         table.add_row("sequences", _sequences(spec))
+    if (waiting := inspection.waiting()) is not None:
+        table.add_row("look-ahead", f"{waits(spec)}; {_counted(waiting, 'event')} waiting")
     table.add_row("parameters", f"{progress.parameters:,}")
     table.add_row("updates", f"{progress.updates:,}")
     counters = progress.counters
@@ -217,6 +222,12 @@ def stream(console: Console, state: Mapping[str, Any], of: Inspection) -> None:
     )
     table.add_row("steps", f"{state['steps']:,} in its sequence; slot {state['slot']}")
     table.add_row("last record", when(state["last_record_ms"]))
+    if (waiting := state.get("waiting")) is not None:
+        offsets = ", ".join(f"{event['offset']:,}" for event in waiting[:_LISTED])
+        more = ", ..." if len(waiting) > _LISTED else ""
+        table.add_row(
+            "waiting", f"{_counted(len(waiting), 'event')}" + (f": offset {offsets}{more}" if waiting else "")
+        )
     for layer, norms in enumerate(state["state_norms"]):
         table.add_row(f"state, layer {layer}", ", ".join(f"|{name}| = {norm:.4g}" for name, norm in norms.items()))
     known = ", ".join("unknown" if value is None else f"{value:.6g}" for value in state["previous_target"])

@@ -38,4 +38,5 @@ scoring       loss and error of a prediction whose target is known
 arrivals      targets that arrive after their prediction: forecasts' values and labels
 walk          goes through a block of records in order
 sequences     whole sequences, whose kernels are an object file of their own
+wire          the bytes in which records are fetched and sent, another one
 """

@@ -4,8 +4,8 @@ Numba breaks named tuples up at compile time, so grouping costs nothing; every a
 Letters: S rows of streams (see ``Streams``), D inputs that are multiplied, W rows of the first layer's ``w_ih`` that
 inputs look up (``lookups``), U encoded features, V of them whose last value is kept, H hidden
 units, L layers, C vectors a layer carries, G the length of its gates together, O outputs, F target fields, Y target
-columns of a step, M remembered predictions, Q remembered values, P parameters, R = H + D + lags * F + 1 regressors of
-the RLS readout; all of them in ``learner.axes``.
+columns of a step, A events that wait, M remembered predictions, Q remembered values, P parameters,
+R = H + D + lags * F + 1 regressors of the RLS readout; all of them in ``learner.axes``.
 
 An annotation says what an array is: a letter for its type (T the model's precision, F float64, I int64, U uint64, B
 bool, K uint8) and its number of dimensions; ``tables`` reads them. What is behind the annotation of an array that
@@ -169,9 +169,9 @@ class Streams(NamedTuple):
 
     state: T4 = stored("L C H", cleared=SEQUENCE)  # carried state
     before: T5 = stored("B L C H")  # carried states before the steps that can start a window
-    x: T3 = stored("K D")  # standardised inputs, ring by step
-    looked_up: I3 = stored("K lookups", blank=-1, growth="rows")  # rows that inputs look up, -1 = none; ring by step
-    lags: T3 = stored("K lags")  # standardised lags, ring by step
+    x: T3 = stored("X D")  # standardised inputs, ring by step
+    looked_up: I3 = stored("X lookups", blank=-1, growth="rows")  # rows that inputs look up, -1 = none; ring by step
+    lags: T3 = stored("X lags")  # standardised lags, ring by step
     y: T3 = stored("K Y", blank=nan, cleared=SEQUENCE)  # standardised targets not yet injected; ring by step
     steps: I1 = stored(cleared=SEQUENCE)  # of the sequence so far
     last_ms: I1 = stored()  # latest time of an event of the sequence; means nothing before its first step
@@ -198,6 +198,10 @@ class Streams(NamedTuple):
     event_ms: I2 = stored("E")  # their time
     event_count: I1 = stored(cleared=STREAM)  # events so far
     last_x: F2 = stored("V", blank=nan, cleared=SEQUENCE, growth="last values")  # newest known value of these features
+    # Where predictions wait for the steps behind their own (``sequences.stepwise``); rings by step.
+    ahead_event: U2 = stored("A")  # the event as its record named it
+    ahead_ms: I2 = stored("A")  # its time, as the record has it
+    ahead_y: F3 = stored("A F", blank=nan)  # its targets, which nobody has looked at
     # Of a whole sequence that comes in chunks, and is not at its end.
     frames: I1 = stored(cleared=SEQUENCE)  # how many frames came
     frame_x: T3 = stored("chunk_steps D")  # standardised, joined to steps

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ctypes import CFUNCTYPE, c_int32, c_int64
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -30,6 +30,8 @@ from streamrnn.system import child, trusted
 from streamrnn.system.reading import UnusableFileError
 
 Precision = Literal["float32", "float64"]
+HOW_LONG: Mapping[Family, str] = {"steps": "half a minute", "sequences": "two minutes", "wire": "ten seconds"}
+"""To compile kernels, on a machine that is not busy."""
 TIMEOUT_S = 900.0
 _ASKED_EVERY_S = 0.1
 
@@ -78,7 +80,7 @@ class Kernels(NamedTuple):
 _loaded: dict[tuple[Family, str], Kernels] = {}
 
 
-def warm_up(dtype: Precision = "float32", cancelled: Cancelled = _never, family: Family = "steps") -> float:
+def warm_up(dtype: str = "float32", cancelled: Cancelled = _never, family: Family = "steps") -> float:
     """Have these kernels compiled and loaded, so that no record waits; returns the seconds it took.
 
     Raises CompilationCancelled, with the compiler ended, once ``cancelled`` says so.
@@ -155,8 +157,9 @@ def compile_once(
         content = _intact(path) if path.exists() else None
         if content is None:
             _log.warning(
-                "compiling the %s kernels, once on this machine: half a minute, more when it is busy",
+                "compiling the %s kernels, once on this machine: %s, more when it is busy",
                 shown(dtype, family),
+                HOW_LONG[family],
             )
             compile_in_child(dtype, path, cancelled, family)
             content = _intact(path)
@@ -169,7 +172,7 @@ def compile_once(
 
 def shown(dtype: str, family: Family) -> str:
     """What these kernels are called in a message."""
-    return dtype if family == "steps" else f"{dtype} {family}"
+    return {"steps": dtype, "sequences": f"{dtype} sequences", "wire": "wire"}[family]
 
 
 def _compile_for_now(dtype: str, cancelled: Cancelled, family: Family) -> tuple[Path, object_file.ObjectFile]:
@@ -179,9 +182,10 @@ def _compile_for_now(dtype: str, cancelled: Cancelled, family: Family) -> tuple[
         with scratch:
             os.close(trusted.open_directory(Path(scratch.name)))  # before half a minute is spent on it
             _log.warning(
-                "compiling the %s kernels for this process alone, half a minute, since there is no directory to keep "
-                "them in: name one in STREAMRNN_CACHE_DIR, or install a wheel, which brings them along",
+                "compiling the %s kernels for this process alone, %s, since there is no directory to keep them in: "
+                "name one in STREAMRNN_CACHE_DIR, or install a wheel, which brings them along",
                 shown(dtype, family),
+                HOW_LONG[family],
             )
             path = Path(scratch.name) / object_file.cached_name(dtype, family)
             compile_in_child(dtype, path, cancelled, family)

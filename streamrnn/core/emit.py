@@ -87,6 +87,10 @@ def entry_of(family: Family) -> Any:
         from streamrnn.core.sequences.handle import process as of_sequences
 
         return of_sequences
+    if family == "wire":
+        from streamrnn.core.wire.handle import process as of_bytes
+
+        return of_bytes
     from streamrnn.core.handle import process
 
     return process

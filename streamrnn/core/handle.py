@@ -19,7 +19,7 @@ from streamrnn.core.losses import CROSS_ENTROPIES, REGRESSION_LOSSES
 from streamrnn.core.optim import OPTIMIZERS
 from streamrnn.core.rules import RULES
 from streamrnn.core.schedules import SCHEDULES
-from streamrnn.core.tables import reader, table_of, width
+from streamrnn.core.tables import address_of, reader, table_of, width
 from streamrnn.core.walk import walk
 
 plan_at, hyper_at, model_at = reader(Plan), reader(Hyper), reader(Model)
@@ -77,11 +77,6 @@ class Handle:
                 raise RuntimeError(f"a kernel failed with status {status}")
 
         return call
-
-
-def address_of(table: Array) -> int:
-    """Where a table's numbers are."""
-    return int(table.__array_interface__["data"][0])
 
 
 def require_known_codes(plan: Plan) -> None:

@@ -1,10 +1,11 @@
 """The file that holds the kernels' machine code: what it is called, where it is looked for, what is in it.
 
-One file per family of kernels, precision and CPU target: those that walk over single steps, and those for whole
-sequences, which nobody has to compile who does not use them. Its name is a digest of what produced it: the sources, and
-where it was compiled on this machine also the versions that compiled it. So a changed source, a new Numba or another
-CPU target finds no file rather than a wrong one, and no time stamp, path or owner matters. A file that came with the
-package counts whatever Numba is installed, since nobody needs Numba to load it.
+One file per family of kernels, precision and CPU target: those that walk over single steps, those for whole sequences,
+which nobody has to compile who does not use them, and those for the bytes of records, whatever the precision. Its name
+is a digest of what produced it: the sources, and where it was compiled on this machine also the versions that compiled
+it. So a changed source, a new Numba or another CPU target finds no file rather than a wrong one, and no time stamp,
+path or owner matters. A file that came with the package counts whatever Numba is installed, since nobody needs Numba to
+load it.
 
 It is looked for in the package, then in ``$STREAMRNN_CACHE_DIR`` or, where that is not set, in the user's cache
 directory. Reading it needs no right to write. Code is loaded, so a file in a cache counts only if nobody but root and
@@ -24,7 +25,7 @@ import json
 import logging
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
@@ -38,6 +39,12 @@ from streamrnn.system.documents import parsed_json
 SHIPPED = Path(__file__).parent / "objects"
 WITHOUT_CODE = frozenset({"__init__.py", "compiled.py", "layout.py", "object_file.py"})
 """Sources that decide nothing about the code."""
+SOURCES: Mapping[Family, tuple[str, ...]] = {
+    "steps": ("*.py",),
+    "sequences": ("*.py", "sequences/*.py"),
+    "wire": ("arrays.py", "declarations.py", "emit.py", "jit.py", "kinds.py", "tables.py", "wire/*.py"),
+}
+"""Those that decide about a family's."""
 
 MOST_BYTES = 1 << 24
 """They have a fifth of a million."""
@@ -103,8 +110,7 @@ def mode() -> int:
 @functools.cache
 def source_digest(family: Family = "steps") -> str:
     """Twelve hex digits over the sources of ``core`` that decide the generated code."""
-    folders = ("*.py",) if family == "steps" else ("*.py", f"{family}/*.py")
-    found = [path for pattern in folders for path in sorted(Path(__file__).parent.glob(pattern))]
+    found = [path for pattern in SOURCES[family] for path in sorted(Path(__file__).parent.glob(pattern))]
     sources = [path for path in found if path.name not in WITHOUT_CODE]
     if not sources:
         raise StreamrnnError(f"{Path(__file__).parent} holds no sources, whose digest tells which kernels are theirs")

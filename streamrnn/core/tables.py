@@ -59,6 +59,11 @@ def table_of(*groups: Any) -> Array:
     return np.fromiter(itertools.chain.from_iterable(map(_numbers, groups)), np.int64)
 
 
+def address_of(table: Array) -> int:
+    """Where a table's numbers are."""
+    return int(table.__array_interface__["data"][0])
+
+
 def _numbers(group: Any) -> Iterator[int]:
     for kind, value in zip(fields_of(group), group, strict=True):
         if kind in _NESTED:

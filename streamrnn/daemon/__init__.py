@@ -7,6 +7,7 @@ pace          how many records a poll may bring, so that a turn of the loop stay
 partition     one partition's learner with its position
 durations     how long batches, rebalances and restores took
 lateness      how late a partition is, in event time
+jumps         what is told of stream time, where it jumps
 behind        how far a partition is behind, asked of the broker
 counted       what a batch comes to, as metrics
 worth         what predictions turned out to be worth, as metrics
@@ -18,6 +19,7 @@ mark          what a committed offset says of the learner that got there
 recovery      from a newly assigned partition to a learner at the committed offset
 restored      a learner from a checkpoint, of which nothing is believed unchecked
 background    one thread beside the loop, which reads checkpoints
+outgoing      what is sent for a batch: its predictions, then its dead letters
 uncommitted   a partition without a committed offset: new, or its offset lost
 changeover    going on under other settings than a checkpoint's
 delivery      how a batch is committed

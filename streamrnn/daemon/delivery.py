@@ -21,11 +21,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
+from streamrnn.broker.columns import Outputs
 from streamrnn.broker.protocol import Broker, Commit, Membership, Output, TopicPartition
 from streamrnn.daemon.mark import Mark
+from streamrnn.daemon.outgoing import batches
 from streamrnn.daemon.partition import Partition
 from streamrnn.daemon.placement import Placement
 from streamrnn.daemon.refused import Refused, Sent
@@ -60,7 +62,7 @@ class Settled(NamedTuple):
 class Delivery(Protocol):
     """What becomes of a batch: its outputs as they arise, and its end."""
 
-    def collect(self, partition: Partition, outputs: list[Output]) -> None:
+    def collect(self, partition: Partition, outputs: list[Outputs]) -> None:
         """Outputs of the present batch, in order. ``partition.outputs`` holds them as well until they are committed."""
 
     def commit(
@@ -93,15 +95,16 @@ class AtLeastOnce:
     ) -> None:
         self._broker, self._placement, self._patience, self._failed = broker, placement, patience, failed
         self._refused = Refused(to, self._send, self._flush)
-        self._sent: list[tuple[Partition, Sequence[Output]]] = []  # since the last flush, in order
+        self._sent: list[tuple[Partition, Outputs]] = []  # since the last flush, in order
         self._incomplete = False  # some output of the batch could not be handed over, or was not acknowledged
 
-    def collect(self, partition: Partition, outputs: list[Output]) -> None:
+    def collect(self, partition: Partition, outputs: list[Outputs]) -> None:
         """Send the outputs right away; ``commit`` makes sure of them."""
         if self._incomplete:
             return  # the whole batch goes again at its commit, in order: nothing may overtake what failed
         try:
-            self._send_all(partition, outputs)
+            for batch in outputs:
+                self._send_all(partition, batch)
         except FencedError:
             raise
         except BrokerError as error:
@@ -186,7 +189,7 @@ class AtLeastOnce:
         except UndeliveredError as error:
             if not error.refused:
                 raise
-            sent = [Sent(partition, output, output) for partition, outputs in self._sent for output in outputs]
+            sent = [Sent(partition, output, output) for partition, batch in self._sent for output in batch]
             with _undelivered():
                 self._refused.sort_out(sent, error.refused)
             self._broker.deliver((), offsets, membership, min(most_s, self._patience()))
@@ -196,25 +199,29 @@ class AtLeastOnce:
     def _send_again(self, partitions: list[Partition]) -> None:
         if self._incomplete:
             for partition in partitions:
-                self._send_all(partition, list(partition.outputs))
+                for batch in list(partition.outputs):  # which change where some are refused
+                    self._send_all(partition, batch)
 
-    def _send_all(self, partition: Partition, outputs: Sequence[Output]) -> None:
+    def _send_all(self, partition: Partition, outputs: Outputs) -> None:
         place = 0
         if not self._refused.warned:
-            for place, output in enumerate(outputs):
-                try:
-                    self._send(partition, output)
-                except BrokerError as error:
-                    self._sent.append((partition, outputs[:place]))
-                    if not isinstance(error, RefusedError):
-                        raise
-                    break  # the client knows without asking the broker; the rest is looked at before
+            number = self._placement.of(outputs.topic, partition.tp.partition)
+            try:
+                self._broker.send_all(outputs, number)
+            except BrokerError as error:
+                place = error.place
+                self._sent.append((partition, outputs[:place]))
+                if not isinstance(error, RefusedError):
+                    raise
+                # The client knows without asking the broker; the rest is looked at before.
             else:
                 self._sent.append((partition, outputs))
                 return
         handed_over: list[Output] = []
-        self._sent.append((partition, handed_over))
-        self._refused.send(partition, outputs[place:], handed_over)
+        try:
+            self._refused.send(partition, outputs[place:], handed_over)
+        finally:  # what was sent before an error counts all the same
+            self._sent += [(partition, batch) for batch in batches(handed_over)]
 
     def _send(self, partition: Partition, output: Output) -> None:
         topic, key, value, timestamp_ms, _, _ = output

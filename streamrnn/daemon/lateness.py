@@ -15,7 +15,8 @@ from operator import attrgetter
 import numpy as np
 import numpy.typing as npt
 
-from streamrnn.broker.protocol import Output, Record
+from streamrnn.broker.columns import NOW, Outputs
+from streamrnn.broker.protocol import Record
 
 _TIMESTAMP = attrgetter("timestamp_ms")
 
@@ -100,12 +101,14 @@ def newest_of(records: Sequence[Record], now_s: float) -> int:
     return newest if newest <= 1000 * now_s else max((s for s in stamps if s <= 1000 * now_s), default=newest)
 
 
-def latencies(outputs: Sequence[Output], now_s: float) -> npt.NDArray[np.float64]:
+def latencies(outputs: Sequence[Outputs], now_s: float) -> npt.NDArray[np.float64]:
     """Seconds since the timestamps of the predictions among outputs; those without one are left out.
 
-    >>> outputs = [Output("p", b"k", b"1", 9_000), Output("dead", b"k", b"x"), Output("p", b"k", b"2", 11_000)]
-    >>> latencies(outputs, 10.0).tolist()
+    >>> from streamrnn.broker.protocol import Output
+    >>> predicted = Outputs.of([Output("p", b"k", b"1", 9_000), Output("p", b"k", b"2", 11_000)])
+    >>> latencies([predicted, Outputs.of([Output("dead", b"k", b"x")])], 10.0).tolist()
     [1.0, 0.0]
     """
-    stamps = np.array([output.timestamp_ms for output in outputs], np.float64)  # None becomes NaN
-    return np.maximum(0.0, now_s - stamps[~np.isnan(stamps)] / 1000)
+    stamps = np.concatenate([np.empty(0, np.int64), *(batch.timestamp_ms for batch in outputs)])
+    seconds: npt.NDArray[np.float64] = np.maximum(0.0, now_s - stamps[stamps != NOW] / 1000)
+    return seconds

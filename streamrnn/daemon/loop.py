@@ -142,7 +142,7 @@ class Loop:
         # Before the poll, so that partitions waiting for a learner get one; after it, so that no record meets a learner
         # whose partition the poll itself took away.
         self._follow_assignment()
-        if not self.stable and sum(len(p.outputs) for p in self.partitions.values()) >= MAX_UNCOMMITTED:
+        if not self.stable and sum(p.waiting for p in self.partitions.values()) >= MAX_UNCOMMITTED:
             self._poll_without_records()
             self._report()
             return

@@ -20,6 +20,9 @@ AFRESH: Final = (
 BEGAN_WITH = "began_with"
 """How many partitions the input topic had when the group began: a checkpoint's counters hold it as well."""
 
+WAITING = "waiting"
+"""How many events waited for those behind them, in a checkpoint's counters."""
+
 
 class Handed(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     """What was handed to the learner, written before it was.

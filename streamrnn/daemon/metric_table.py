@@ -189,6 +189,10 @@ METRICS: tuple[Metric, ...] = (
     # Streams
     Metric("streamrnn_active_streams", "gauge", "Streams with a hidden state."),
     Metric("streamrnn_streams_with_history", "gauge", "Of these, streams of four records and more."),
+    Metric(
+        "streamrnn_waiting_events", "gauge",
+        "With model.lookahead for single steps: events that are not predicted yet, as those behind them have not come.",
+    ),
     Metric("streamrnn_stream_key_bytes", "gauge", "Bytes of the keys of all streams with a hidden state."),
     Metric("streamrnn_state_bytes", "gauge", "Memory that the states of all these streams take."),
     Metric("streamrnn_stream_capacity", "gauge", "Streams whose state can be kept at once (streams.max_streams)."),

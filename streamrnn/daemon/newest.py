@@ -5,6 +5,9 @@ output records have them (of thousands of classes the most probable ones): three
 once. A slot's new stream begins with an event, which takes the place of what was said of
 the stream before; so what is here of a stream that is remembered is its own. It is no part of the learner's state:
 after a restart there is nothing of a stream before its next record, but what is replayed.
+
+Where events wait for those behind them a slot's new stream begins with nothing that is said of it; so it is kept beside
+such a prediction whose it is.
 """
 
 from __future__ import annotations
@@ -15,8 +18,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from streamrnn.job.codec.told import offsets_of
 from streamrnn.learner.block import EVENT, Block
-from streamrnn.learner.predictions import SequenceScores
+from streamrnn.learner.predictions import SequenceScores, Told
+from streamrnn.learner.streams import StreamIndex
 
 SEQUENCES = 1_000
 """Streams of which what was said of their newest sequence is kept: it may be thousands of elements of each."""
@@ -26,12 +31,13 @@ _NOTHING = -1
 
 class Said(NamedTuple):
     """A prediction, the time of its record, and the model's updates before it, where known; of a whole sequence the
-    numbers and values of what is said, unless that is one label."""
+    numbers and values of what is said, unless that is one label; where events wait, the offset of the one it is of."""
 
     time_ms: int
     updates: int | None
     value: list[float]
     sequence: tuple[list[int], list[float]] | None = None
+    offset: int | None = None
 
 
 class NewestPredictions:
@@ -45,6 +51,7 @@ class NewestPredictions:
         self._value = np.empty((0, width))
         self._time_ms = np.empty(0, np.int64)
         self._updates = np.empty(0, np.int64)
+        self._whose: list[tuple[bytes, int] | None] = []  # key and offset, of events that waited
         self._sequences: OrderedDict[int, tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]] = OrderedDict()
 
     def note(
@@ -74,13 +81,32 @@ class NewestPredictions:
         # Of several records of one stream the last one stays.
         self._value[slots], self._time_ms[slots], self._updates[slots] = value, time_ms, updates
 
-    def of(self, slot: int) -> Said | None:
-        """The newest prediction of the stream in this slot."""
+    def note_told(
+        self, streams: StreamIndex, told: Told, value: npt.NDArray[np.float64], updates: npt.NDArray[np.int64]
+    ) -> None:
+        """The same of events that have waited, ``value`` [m, width]; nothing of streams that are gone by now."""
+        newest = dict(zip(told.keys, range(len(told.keys)), strict=True))
+        there = [(row, slot, key) for key, row in newest.items() if (slot := streams.find(key)) != streams.blank]
+        if not there:
+            return
+        rows, slots = np.array([(row, slot) for row, slot, _ in there]).T
+        self._make_room(int(slots.max()) + 1)
+        self._value[slots], self._time_ms[slots], self._updates[slots] = value[rows], told.time_ms[rows], updates[rows]
+        self._whose += [None] * (len(self._updates) - len(self._whose))
+        for (_, slot, key), offset in zip(there, offsets_of(told.event[rows]).tolist(), strict=True):
+            self._whose[slot] = key, offset
+
+    def of(self, slot: int, key: bytes | None = None) -> Said | None:
+        """The newest prediction of the stream in this slot, whose ``key`` counts where events wait."""
         if slot >= len(self._updates) or self._updates[slot] == _NOTHING:
             return None
-        found = self._sequences.get(slot)
+        found, offset = self._sequences.get(slot), None
+        if self._whose:
+            if (whose := self._whose[slot]) is None or whose[0] != key:
+                return None
+            offset = whose[1]
         sequence = None if found is None else (found[0].tolist(), found[1].tolist())
-        return Said(int(self._time_ms[slot]), int(self._updates[slot]), self._value[slot].tolist(), sequence)
+        return Said(int(self._time_ms[slot]), int(self._updates[slot]), self._value[slot].tolist(), sequence, offset)
 
     def _note_sequences(
         self,

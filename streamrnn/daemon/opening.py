@@ -1,4 +1,5 @@
-"""Opens what a configuration's log offers, embedded or a Kafka cluster: a worker's broker, a writer, its topics.
+"""Opens what a configuration's log offers, embedded or a Kafka cluster: a worker's broker, a writer, its topics; and
+tells which kernels that takes.
 
 The one place that knows which kinds of log there are. A Kafka client takes a moment to import and an embedded log does
 without, so each is imported only where it is used.
@@ -11,6 +12,7 @@ from streamrnn.broker.embedded_log import EmbeddedLog
 from streamrnn.broker.kafka_compression import missing_codecs, what_is_missing
 from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup, Limits
 from streamrnn.broker.protocol import Administration, Broker, Sender
+from streamrnn.core.kinds import BYTES, Family
 from streamrnn.errors import ConfigError
 from streamrnn.job.config import Config, EmbeddedConfig
 
@@ -57,6 +59,12 @@ def open_administration(config: Config) -> Administration:
     from streamrnn.broker.kafka_admin import KafkaAdministration
 
     return KafkaAdministration(_connection(config))
+
+
+def kernels_of(config: Config) -> tuple[tuple[str, Family], ...]:
+    """What the kernels compute with that a worker runs, and which they are: its model's, and a client's."""
+    of_model: tuple[str, Family] = (config.model.dtype, config.learner_spec().kernels)
+    return (of_model,) if config.kafka is None else (of_model, (BYTES, "wire"))
 
 
 def topics_of(config: Config) -> tuple[str, str, str]:

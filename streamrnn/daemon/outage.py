@@ -134,7 +134,7 @@ class Outages:
 
     def _undelivered(self) -> str:
         held = list(self._partitions().values())
-        waiting = sum(len(partition.outputs) for partition in held)
+        waiting = sum(partition.waiting for partition in held)
         kept = f"{waiting:,} predictions wait" if waiting else "nothing waits"
         return f"Partitions held: {len(held)}; {kept} to be delivered"
 

@@ -22,21 +22,21 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from streamrnn.broker.columns import Outputs
 from streamrnn.broker.protocol import Commit, Output, Record, TopicPartition
-from streamrnn.daemon import counted, worth
+from streamrnn.daemon import counted, outgoing, worth
+from streamrnn.daemon.jumps import Jumps
 from streamrnn.daemon.lateness import Lateness, latencies, newest_of
 from streamrnn.daemon.learning import Learning
-from streamrnn.daemon.mark import AFRESH, BEGAN_WITH, Handed, Mark
+from streamrnn.daemon.mark import AFRESH, BEGAN_WITH, WAITING, Handed, Mark
 from streamrnn.daemon.metric_table import RECORDS_CONSUMED, REPLAYED_RECORDS
 from streamrnn.daemon.metrics import Delta, Metrics
 from streamrnn.daemon.newest import NewestPredictions
 from streamrnn.daemon.traces import Traces
 from streamrnn.daemon.watch import Watch
 from streamrnn.errors import DivergedError, RecordError
-from streamrnn.job.codec.dead_letters import encode_dead_letter
 from streamrnn.job.codec.records import Decoded
 from streamrnn.job.job import Job
-from streamrnn.learner.clock import JUMPS
 from streamrnn.learner.foundation import Foundation
 from streamrnn.learner.lowering import bytes_per_slot
 from streamrnn.learner.predictions import Predictions
@@ -47,9 +47,6 @@ from streamrnn.storage.snapshot import take_snapshot
 from streamrnn.storage.writer import BackgroundWriter
 
 _log = logging.getLogger(__name__)
-
-MAX_AHEAD_S = 1800.0
-"""A prediction carries its record's timestamp unless that is so far in the future; then it carries the present."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,11 +101,11 @@ class Partition:
         self.careful_until = 0 if start.handed is None else start.handed.until
         self._began_at = start.replay_until
         self.caught_up = False
-        self.outputs: list[Output] = []  # since the last confirmed commit
+        self.outputs: list[Outputs] = []  # since the last confirmed commit
         self._given_up: list[str] = []  # what there is to say of records once their quarantine is committed
         self.metrics = metrics.partition(tp)
         self._timing = metrics
-        self._told_of_refused = False
+        self._jumps = Jumps(tp)
         self.lateness = Lateness()
         self._watch_over(learner)
         self.start_writer(start.base)
@@ -133,16 +130,16 @@ class Partition:
             self.position = self.replay_until
         return records[silent:]
 
-    def process(self, records: Sequence[Record]) -> list[Output]:
+    def process(self, records: Sequence[Record]) -> list[Outputs]:
         """Predict and learn from delivered records in order; returns what is to be sent for them."""
-        before, clock = self.learner.counters(), self.learner.streams.clock
-        time_before = clock.now if clock.started else None
+        before = self.learner.counters()
+        self._jumps.begin(self.learner.streams.clock)
         self._learning.begin()
         # One call learns the whole batch; how the log was cut into batches does not show in the predictions.
         learned = self._learn(records)
         decoded, predictions = learned.decoded, learned.predictions
         started = time.perf_counter()
-        outputs = self._outputs(learned)
+        outputs = outgoing.outputs(self.job, decoded, predictions, self.learner.classes, learned.kept)
         self._timing.phase("encode", time.perf_counter() - started)
         after = self.learner.counters()
         self._watch.tell(before, after, decoded.seen)
@@ -150,27 +147,9 @@ class Partition:
         self.metrics.add(counted.delta(len(records), decoded, predictions, before, after))
         counted.add_surprise(self.metrics, self.learner.spec, predictions)
         worth.add(self.metrics, self.learner.spec, predictions)
-        self._tell_of_jumps(before, after, time_before)
+        self._jumps.tell(before, after, self.learner.streams.clock, self.job.config.streams.max_time_jump_s)
         self.outputs += outputs
         return outputs
-
-    def _tell_of_jumps(self, before: dict[str, int], after: dict[str, int], time_before: int | None) -> None:
-        """A line when stream time jumped or came back in this batch, and one for the first record it did not follow."""
-        refused, believed, taken_back = (after[count.name] - before[count.name] for count in JUMPS)
-        if believed or taken_back:
-            _log.warning(
-                "%s: stream time went from %s to %s: jumps of more than streams.max_time_jump_s that enough streams "
-                "confirmed: %d, taken back: %d",
-                self.tp, _utc(time_before), _utc(self.learner.streams.clock.now), believed, taken_back,
-            )  # fmt: skip
-        if refused and not self._told_of_refused:
-            self._told_of_refused = True
-            _log.warning(
-                "%s: a record is more than streams.max_time_jump_s (%g s) ahead of stream time, %s; such records count "
-                "as now until enough streams confirm them. Where pauses are usually as long, raise the setting. Said "
-                "once; streamrnn_time_jumps_total counts them",
-                self.tp, self.job.config.streams.max_time_jump_s, _utc(self.learner.streams.clock.now),
-            )  # fmt: skip
 
     def quarantine(self, record: Record, error: RecordError) -> Output:
         """Never let the learner see this record; returns the dead letter that says so.
@@ -180,7 +159,7 @@ class Partition:
         self.quarantined = tuple(sorted({*self.quarantined, record.offset}))[-KEPT_QUARANTINED:]
         size = len(record.key or b"") + len(record.value or b"")
         self._given_up.append(f"the record at offset {record.offset} (key and value: {size} bytes) is {error}")
-        return self._dead_letter(record, error, unread=True)
+        return outgoing.dead_letter(self.job, record, error, unread=True)
 
     def tell_of_quarantined(self) -> None:
         """Count and log what is given up for good by now."""
@@ -189,15 +168,16 @@ class Partition:
             self.metrics.add(Delta(dead_letters={"quarantined": 1}))
         self._given_up = []
 
-    def pass_over(self, record: Record, letter: Output) -> list[Output]:
+    def pass_over(self, record: Record, letter: Output) -> list[Outputs]:
         """Go on behind a record that is quarantined; returns what is to be sent for it."""
         self.position, self.ordinal = record.offset + 1, self.ordinal + 1
         self._since_checkpoint += 1
         # With a checkpoint behind each of them, what a mark names reaches further back than the checkpoints kept.
         self._checkpoint_asked = True
         self.metrics.add(Delta(counts={RECORDS_CONSUMED.name: 1}))
-        self.outputs.append(letter)
-        return [letter]
+        outputs = [Outputs.of([letter])]
+        self.outputs += outputs
+        return outputs
 
     def pass_gap(self, position: int) -> None:
         """The client reads on at ``position``: what lay before holds no records (markers, compacted ones)."""
@@ -250,7 +230,10 @@ class Partition:
             rows, silent = block.rows(piece), decoded.silent[piece]
             said = self.learner.process(rows)
             slots, condensed = self.learner.streams.newest_slots, self.job.encoder.condensed(said.value)
-            self.newest.note(slots, rows, condensed, said.updates, said.sequences, silent)
+            if said.told is None:
+                self.newest.note(slots, rows, condensed, said.updates, said.sequences, silent)
+            else:
+                self.newest.note_told(self.learner.streams, said.told, condensed, said.updates)
             self.traces.note(slots, rows, said, silent)
             kept.append(condensed)
             parts.append(said if len(block) <= at_once else replace(said, value=condensed))
@@ -266,25 +249,6 @@ class Partition:
                 "were not learned here: look where the model.warm_start file or the checkpoints came from. To start "
                 f"afresh, without that file: {AFRESH}"
             )
-
-    def _outputs(self, learned: _Learned) -> list[Output]:
-        to, decoded = self.job.config.output, learned.decoded
-        written = self.job.encoder.encode_block(decoded, learned.predictions, self.learner.classes, learned.kept)
-        # Brokers refuse timestamps of a future more than an hour away, and the batch with them.
-        limit_ms = 1000 * int(time.time() + MAX_AHEAD_S)
-        stamps, offsets = written.timestamp_ms.tolist(), written.offset.tolist()
-        outputs = [
-            Output(to.topic, key, value, stamp if 0 <= stamp <= limit_ms else None, offset=offset)
-            for key, value, stamp, offset in zip(written.keys, written.values, stamps, offsets, strict=True)
-        ]
-        outputs.extend(self._dead_letter(record, error) for record, error in decoded.rejected)
-        return outputs
-
-    def _dead_letter(self, record: Record, error: RecordError, *, unread: bool = False) -> Output:
-        to, longest = self.job.config.output, self.job.config.input.max_record_key_bytes
-        key = None if record.key is None else record.key[:longest]  # too long a key may be why it is here
-        letter = encode_dead_letter(record, error, to.dead_letter_value_bytes, unread=unread)
-        return Output(to.dead_letter_topic, key, letter, offset=record.offset)
 
     # -- commits and checkpoints --------------------------------------------------------------------------------------
 
@@ -343,6 +307,11 @@ class Partition:
             self.metrics.checkpoint_known(size_bytes=base.bytes, at_s=base.created_s)
 
     @property
+    def waiting(self) -> int:
+        """How many outputs were made since the last confirmed commit."""
+        return sum(map(len, self.outputs))
+
+    @property
     def dirty(self) -> bool:
         """Whether something was done that is not committed. A replay repeats what is."""
         return self.caught_up and self.position != self.committed
@@ -380,6 +349,7 @@ class Partition:
     def progress(self) -> Progress:
         """Where the learner is, for a checkpoint's manifest."""
         reached = self.learner.progress()
+        waits = {WAITING: self.learner.n_waiting} if self.learner.spec.looks_ahead else {}
         return Progress(
             lineage=self.lineage,
             position=self.position,
@@ -388,7 +358,7 @@ class Partition:
             stream_time_ms=reached.stream_time_ms,
             updates=reached.updates,
             parameters=reached.parameters,
-            counters={**reached.counters, "streams": reached.streams, BEGAN_WITH: self.began_with},
+            counters={**reached.counters, "streams": reached.streams, BEGAN_WITH: self.began_with, **waits},
             topic_id=self.topic_id,
             quarantined=self.quarantined,
         )
@@ -423,6 +393,8 @@ class Partition:
     def _show_what_it_is(self, reached: LearnerProgress) -> None:
         self.metrics.set("streamrnn_state_bytes", reached.streams * self._bytes_per_stream)
         self.metrics.set("streamrnn_model_parameters", reached.parameters)
+        if self.learner.spec.looks_ahead:
+            self.metrics.set("streamrnn_waiting_events", self.learner.n_waiting)
         worth.show(self.metrics, self.learner.spec, reached)
         self.metrics.info("streamrnn_lineage_info", lineage=self.lineage)
 
@@ -436,7 +408,3 @@ class Partition:
         done = self.writer.close(timeout_s)
         self.metrics.remove()
         return done
-
-
-def _utc(time_ms: int | None) -> str:
-    return "nothing" if time_ms is None else str(np.datetime64(time_ms, "ms")) + "Z"

@@ -22,6 +22,7 @@ from streamrnn.broker.protocol import TopicPartition
 from streamrnn.daemon.newest import Said
 from streamrnn.daemon.partition import Partition
 from streamrnn.job.codec.predictions import PredictionEncoder
+from streamrnn.learner.lookahead.waiting import waiting_events
 from streamrnn.learner.one_stream import described
 from streamrnn.learner.vocabulary import Vocabulary
 
@@ -153,16 +154,21 @@ def stream_of(partition: Partition, key: bytes) -> dict[str, Any]:
     """What a partition knows of a stream: its newest prediction, what came last, its state and where it is."""
     learner, encoder = partition.learner, partition.job.encoder
     slot, kept = learner.streams.find(key), described(learner.row_of(key))
-    said = partition.newest.of(slot)
+    said = partition.newest.of(slot, key)
     if said is None and (forecast := learner.newest_forecast(key)) is not None:
         # A forecast is remembered over restarts.
         said = Said(kept["last_record_ms"], None, encoder.condensed(forecast[np.newaxis])[0].tolist())
     actual = [math.nan if value is None else value for value in kept["previous_target"]]
+    waits: dict[str, Any] = {}
+    if learner.spec.looks_ahead:
+        waiting = len(waiting_events(learner.row_of(key), learner.spec).event)
+        waits = {"offset": None if said is None else said.offset, "waiting": waiting}
     return {
         "topic": partition.tp.topic,
         "partition": partition.tp.partition,
         "prediction": None if said is None else _named(encoder, said, learner.classes),
         "timestamp": None if said is None else said.time_ms,
+        **waits,
         "updates": None if said is None else said.updates,
         "last_target": None if encoder.says_several else encoder.named_target(actual, learner.classes),
         "steps": kept["steps"],

@@ -26,14 +26,14 @@ from concurrent.futures import Future
 from streamrnn.broker.protocol import Broker, Commit, Membership, TopicPartition
 from streamrnn.daemon import changeover
 from streamrnn.daemon.background import Background
-from streamrnn.daemon.mark import AFRESH, Mark
+from streamrnn.daemon.mark import AFRESH, WAITING, Mark
 from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.opening import open_administration
 from streamrnn.daemon.partition import Partition, Start
 from streamrnn.daemon.placement import KEYS_MOVED
 from streamrnn.daemon.restored import Restored, Restoring
 from streamrnn.daemon.restored import began_with as began_with_of
-from streamrnn.daemon.uncommitted import began_with, lineages_of, newest_of_all, not_begun, way_back
+from streamrnn.daemon.uncommitted import began_with, left_waiting, lineages_of, newest_of_all, not_begun, way_back
 from streamrnn.errors import BrokerError, CheckpointError, RecoveryError
 from streamrnn.job.job import Job
 from streamrnn.storage.checkpoints import Rejected, Used
@@ -42,6 +42,12 @@ from streamrnn.storage.manifest import Manifest, new_lineage
 from streamrnn.storage.snapshot import take_snapshot
 
 _log = logging.getLogger(__name__)
+
+_WAITED_ANEW = "%s: %d events waited in what was learned for those behind them; nothing will be predicted of them"
+_WAITED_AT_A_GAP = (
+    "%s: %d events wait in the checkpoint for those behind them: they are predicted from what comes behind the gap, some "
+    "of them again; of others that waited since nothing will be predicted"
+)
 
 
 class Recovery:
@@ -192,6 +198,8 @@ class Recovery:
             )
         if policy == "restart":
             _log.warning("%s: learning starts anew (checkpoint.on_lost_offsets: restart)", lost)
+            if waited := left_waiting(store, lineages):
+                _log.warning(_WAITED_ANEW, tp, waited)
             return self._begin(tp, membership)
         restoring = Restoring(job, tp)
         made, rejected = newest_of_all(store, restoring)
@@ -355,7 +363,7 @@ class Recovery:
             )
         gap = first > position
         if gap:
-            self._refuse_gap(tp, position, first)
+            self._refuse_gap(tp, manifest, first)
             position = first
         return Start(
             lineage=mark.lineage,
@@ -373,13 +381,16 @@ class Recovery:
             quarantined=mark.quarantined,
         )
 
-    def _refuse_gap(self, tp: TopicPartition, position: int, first: int) -> None:
+    def _refuse_gap(self, tp: TopicPartition, manifest: Manifest, first: int) -> None:
+        position = manifest.progress.position
         text = f"{tp}: the log begins at {first}, the checkpoint is at {position}: {first - position} offsets are gone"
         if self._job.config.checkpoint.on_gap == "fail":
             raise RecoveryError(
                 f"{text}. Set checkpoint.on_gap: continue to go on without them, or use a longer retention"
             )
         _log.warning("%s; going on without them in a new lineage", text)
+        if waited := int(manifest.progress.counters.get(WAITING, 0)):
+            _log.warning(_WAITED_AT_A_GAP, tp, waited)
 
 
 def _without(partition: Partition) -> str:

@@ -22,8 +22,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from streamrnn.broker.columns import Outputs
 from streamrnn.broker.protocol import Output, Record
 from streamrnn.daemon.logs import Seldom
+from streamrnn.daemon.outgoing import batches
 from streamrnn.daemon.partition import Partition
 from streamrnn.errors import RecordError, RefusedError, UndeliveredError
 from streamrnn.job.codec.dead_letters import encode_dead_letter, shorten_dead_letter
@@ -45,6 +47,11 @@ class Sent:
     output: Output
     form: Output | None
     refusal: RefusedError | None = None
+
+    @property
+    def identity(self) -> tuple[int, str, int]:
+        """The same for copies that are sent again: a partition has one output in a topic for an input record."""
+        return id(self.partition), self.output.topic, self.output.offset
 
 
 @dataclass
@@ -109,10 +116,10 @@ class Refused:
         finally:
             self._account(sent)
 
-    def outstanding(self) -> list[tuple[Partition, Sequence[Output]]]:
+    def outstanding(self) -> list[tuple[Partition, Outputs]]:
         """What an interrupted :meth:`sort_out` had sent since its last flush; forgotten here."""
         sent, self._outstanding = self._outstanding, []
-        return [(each.partition, (each.form,)) for each in sent if each.form is not None]
+        return [(each.partition, Outputs.of([each.form])) for each in sent if each.form is not None]
 
     def sort_out(self, sent: Sequence[Sent], refused: Mapping[int, RefusedError | None]) -> None:
         """Deliver what was refused among ``sent``, as far as it can be; all the rest has arrived.
@@ -242,10 +249,9 @@ class Refused:
         changed = [each for each in sent if each.form is not each.output]
         if not changed:
             return
-        forms = {id(each.output): each.form for each in changed}
+        forms = {each.identity: each.form for each in changed}
         for partition in {id(each.partition): each.partition for each in changed}.values():
-            kept = (forms.get(id(output), output) for output in partition.outputs)
-            partition.outputs = [output for output in kept if output is not None]
+            partition.outputs = _amended(partition, forms)
         kinds: dict[tuple[str, str], list[Sent]] = {}
         for each in changed:
             self._count(each)
@@ -281,8 +287,21 @@ class Refused:
 
 def _last_copies(sent: Sequence[Sent], refused: Mapping[int, RefusedError | None]) -> Mapping[int, RefusedError | None]:
     """Without those that were sent again since: what became of the newer copy counts."""
-    last = {id(each.output): place for place, each in enumerate(sent)}
-    return {place: error for place, error in refused.items() if last[id(sent[place].output)] == place}
+    last = {each.identity: place for place, each in enumerate(sent)}
+    return {place: error for place, error in refused.items() if last[sent[place].identity] == place}
+
+
+def _amended(partition: Partition, forms: Mapping[tuple[int, str, int], Output | None]) -> list[Outputs]:
+    """A partition's outputs with those that were changed in their new form, in the same order."""
+    amended: list[Outputs] = []
+    for batch in partition.outputs:
+        ours = [(id(partition), batch.topic, offset) for offset in batch.offset.tolist()]
+        if forms.keys().isdisjoint(ours):
+            amended.append(batch)
+        else:
+            kept = (forms.get(one, output) for one, output in zip(ours, batch, strict=True))
+            amended += batches(output for output in kept if output is not None)
+    return amended
 
 
 def _place(partition: Partition, output: Output) -> bytes:

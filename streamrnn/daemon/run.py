@@ -26,7 +26,7 @@ from streamrnn.daemon.health import Health
 from streamrnn.daemon.introduction import introduce, log_of
 from streamrnn.daemon.loop import Loop
 from streamrnn.daemon.metrics import Metrics
-from streamrnn.daemon.opening import open_broker
+from streamrnn.daemon.opening import kernels_of, open_broker
 from streamrnn.daemon.outage import Outages
 from streamrnn.daemon.questions import Questions
 from streamrnn.daemon.stopping import stopping
@@ -66,7 +66,9 @@ def run_worker(
         if config.http is not None:
             server = stack.enter_context(_endpoint(config.http, metrics.registry, health, questions))
         try:
-            _log.info("kernels ready after %.1f s", warm_up(config.model.dtype, stop.is_set, job.spec.kernels))
+            needed = kernels_of(config)
+            seconds = sum(warm_up(dtype, stop.is_set, family) for dtype, family in needed)
+            _log.info("kernels ready after %.1f s", seconds)
         except CompilationCancelled:
             return  # there was nothing to finish yet
         metrics.name_build(job.build)

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamrnn.learner.block import EVENT, LABEL, Block
-from streamrnn.learner.predictions import Predictions
+from streamrnn.learner.predictions import Predictions, Told
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.streams import StreamIndex
 from streamrnn.learner.symbols import Label
@@ -107,6 +107,9 @@ class Traces:
     ) -> None:
         """What was predicted of the records of a block, whose streams have these slots; of ``silent`` rows nothing."""
         self._recent = np.concatenate([self._recent, slots[-RECENT:]])[-RECENT:]
+        if predictions.told is not None:
+            self._follow_told(predictions.told, predictions)
+            return
         if silent is not None:
             slots = np.where(silent, _NOBODYS, slots)
         for trace in self.followed:
@@ -188,6 +191,14 @@ class Traces:
             )
         if len(labels):
             trace.label(block.event[labels].astype(np.float64), block.y[labels, 0])
+
+    def _follow_told(self, told: Told, predictions: Predictions) -> None:
+        """Of events that have waited, which are not those of the block's records."""
+        for trace in self.followed:
+            rows = np.array([i for i, key in enumerate(told.keys) if key == trace.key][-AT_ONCE:], np.int64)
+            if len(rows):
+                shown = self._shown_outputs(predictions.value[rows])
+                trace.add(told.time_ms[rows].astype(np.float64), np.full(len(rows), nan), told.y[rows, 0], shown)
 
     def _follow_measured(self, trace: Trace, rows: npt.NDArray[np.int64], block: Block, measured: Numbers) -> None:
         shown = np.full((len(rows), 3), nan)

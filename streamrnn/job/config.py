@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from streamrnn.broker.kafka_settings import server_list, server_trouble
 from streamrnn.broker.security import KafkaSecurity, Secret
 from streamrnn.errors import ConfigError
+from streamrnn.job import lookahead_config
 from streamrnn.job.http_config import HttpConfig
 from streamrnn.job.input_config import InputConfig
 from streamrnn.job.log_config import LogConfig
@@ -243,6 +244,7 @@ class Config(Section, frozen=True, kw_only=True):
             raise ConfigError("checkpoint.directory: must not be embedded.directory, found both at the same place")
         self._choose_inputs()
         self._check_target()
+        self._check_lookahead()
         self._check_text()
         self._check_sequence()
         self._choose_readout()
@@ -345,6 +347,16 @@ class Config(Section, frozen=True, kw_only=True):
                 "sequence. Leave it out where each record is a single step, or add input.sequence: {field: frames}"
             )
 
+    def _check_lookahead(self) -> None:
+        if self.looks_ahead:
+            of_texts = self.input.text is not None
+            lookahead_config.require_fit(self.model, self.target, self.inputs, of_texts=of_texts)
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether single steps are predicted only once those behind them are there."""
+        return self.input.sequence is None and self.model.direction == "both"
+
     def _choose_inputs(self) -> None:
         """Write down what is derived from a stream's past where the file leaves it open."""
         given = {name: getattr(self.inputs, name) for name in InputSpec.__struct_fields__}
@@ -356,7 +368,8 @@ class Config(Section, frozen=True, kw_only=True):
                     "record before its steps whose time or target could be shown: leave it out or say false"
                 )
         if None in given.values():
-            chosen = {name: of_steps if value is None else value for name, value in given.items()}
+            default = {"dt": of_steps, "previous_target": of_steps and not self.looks_ahead}
+            chosen = {name: default[name] if value is None else value for name, value in given.items()}
             msgspec.structs.force_setattr(self, "inputs", InputsConfig(**chosen))
 
     def _choose_readout(self) -> None:

@@ -145,6 +145,7 @@ def warnings(config: Config) -> list[str]:
                 "commit_interval_ms: more than half of kafka.session_timeout_s; the group may be lost between commits"
             )
     found += _of_windows(config)
+    found += _of_waiting(config)
     found += _shown_twice(config)
     found += _never_shown(config)
     found += _of_http(config.http)
@@ -167,6 +168,18 @@ def _of_windows(config: Config) -> Iterator[str]:
     if given:
         listed = ", ".join(f"learning.{name}" for name in given)
         yield f"{listed}: without effect beside input.sequence, as each sequence is learned from as a whole"
+
+
+def _of_waiting(config: Config) -> Iterator[str]:
+    """Events that nothing makes come out, of streams that fall silent."""
+    ahead, streams = config.model.lookahead, config.streams
+    if config.looks_ahead and streams.ttl_s is None and config.input.end_field is None:
+        until = "" if streams.reset_after_s is None else " until its next record"
+        yield (
+            f"model.lookahead: a stream that falls silent keeps its last {ahead} events waiting{until}, and nothing "
+            "else has them predicted; set streams.ttl_s to the silence after which they are, or name an "
+            "input.end_field"
+        )
 
 
 def _shown_twice(config: Config) -> Iterator[str]:

@@ -103,7 +103,8 @@ class InputsConfig(InputSpec, frozen=True, kw_only=True, forbid_unknown_fields=T
     previous_target: Annotated[
         bool | None,
         Meta(
-            description="The newest known target, and whether there is one; null: true, but false with input.sequence."
+            description="The newest known target, and whether there is one; null: true, but false with input.sequence "
+            "or model.lookahead."
         ),
     ] = None  # type: ignore[assignment]
 

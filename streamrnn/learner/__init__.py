@@ -19,6 +19,7 @@ gauges       how it learns: numbers for whoever looks
 foundation   what every learner is, whatever one of its records is
 learner      Learner: predict, score and learn, record by record
 sequences    SequenceLearner: the same of whole sequences
+lookahead    LookaheadLearner: of single steps, each with those behind it
 making       the learner that a specification asks for
 rows         from a block of records to the kernel's rows
 calls        takes rows through the kernel

@@ -83,6 +83,11 @@ def _so_far(spec: LearnerSpec, kind: str) -> int:
     return _in_chunks(spec) if spec.model.direction == "forward" and spec.target.kind == kind else 0
 
 
+def lookahead(spec: LearnerSpec) -> int:
+    """Steps that predictions wait for; 0 = they do not wait."""
+    return (spec.model.lookahead or 0) if spec.looks_ahead else 0
+
+
 def _remembered(spec: LearnerSpec) -> int:
     return {"record": 0, "forecast": spec.target.horizon, "label": spec.target.label_memory}[spec.target.known]
 
@@ -237,6 +242,14 @@ AXES: Mapping[str, Axis] = {
         "target columns that are differences to a baseline", lambda of: _columns(of.spec) * (of.plan.period > 0), BEHIND
     ),
     "K": Axis("steps of a window (k2)", lambda of: of.plan.k2),
+    "X": Axis(
+        "steps whose inputs are kept: of a window, and those that are looked ahead to",
+        lambda of: of.plan.k2 + lookahead(of.spec),
+    ),
+    "A": Axis(
+        "events that wait for the steps behind them, and the newest",
+        lambda of: lookahead(of.spec) + 1 if of.spec.looks_ahead else 0,
+    ),
     "B": Axis("states kept for windows to start from", lambda of: -(-of.plan.k2 // of.plan.stride)),
     "lags": Axis("lagged values of all fields", lambda of: of.plan.lags * of.spec.n_targets, BEHIND),
     "Q": Axis("values of a field remembered", lambda of: _history(of.spec, of.plan)),

@@ -136,6 +136,15 @@ def _hidden_size(old: LearnerSpec, new: LearnerSpec) -> Verdict:
     return if_more(lambda of: of.model.hidden_size, grown, "units that were learned cannot be taken out")(old, new)
 
 
+def _lookahead(old: LearnerSpec, new: LearnerSpec) -> Verdict:
+    if old.looks_ahead or new.looks_ahead:
+        return Verdict(
+            Way.IMPOSSIBLE,
+            "events that wait were promised that many behind them, and what reads back over them was learned for that",
+        )
+    return Verdict(Way.AT_ONCE, "states that look ahead less or more are others than those learned from")
+
+
 def _average(old: LearnerSpec, new: LearnerSpec) -> Verdict:
     if old.learning.average is None:
         return Verdict(Way.GROWTH, "an average begins with the weights as they are")
@@ -258,7 +267,7 @@ SETTINGS: Mapping[str, Rule] = {
     "sequence.normalise": impossible("weights learned on numbers of one kind mean nothing to others"),
     "model.hidden_size": _hidden_size,
     "model.direction": impossible("what reads backwards is half of what the outputs were learned for"),
-    "model.lookahead": at_once("states that look ahead less or more are others than those learned from"),
+    "model.lookahead": _lookahead,
     "model.attention": impossible("outputs were learned for what attention adds, or for doing without"),
     "model.beam": at_once(),
     "model.num_layers": impossible("a layer that is put in or taken out changes what the others are given"),

@@ -25,7 +25,7 @@ from streamrnn.learner.block import EVENT, FORGET, LABEL, PREDICT, Block
 from streamrnn.learner.clock import JUMPS
 from streamrnn.learner.lowering import bytes_per_stream, initial_weights, layout_of, new_model, new_streams
 from streamrnn.learner.predictions import Predictions
-from streamrnn.learner.rows import Placed
+from streamrnn.learner.rows import Leaving, Placed
 from streamrnn.learner.skill import skill_of
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import Beside, LearnerProgress, LearnerState, Slots, TargetStatistics
@@ -71,6 +71,7 @@ class Foundation(ABC):
             max_bytes=spec.streams.max_bytes,
             stream_bytes=bytes_per_stream(spec),
             notes_left=spec.target.known == "label",
+            names_leaving=spec.looks_ahead,
         )
         self._vocabularies = Vocabularies(spec)
         self.vocabularies, self.classes = self._vocabularies.of_inputs, self._vocabularies.of_classes
@@ -98,7 +99,8 @@ class Foundation(ABC):
             )
         before = self.streams.records
         slots, fresh, times = self.streams.assign(block.keys, block.time_ms, kinds)
-        records = Placed(block, slots, fresh, times, block.kind)
+        leaving = tuple(Leaving(number - 1 - before, slot, key) for number, slot, key in self.streams.pop_leaving())
+        records = Placed(block, slots, fresh, times, block.kind, leaving)
         parts, start = [], 0
         for record, now in self.streams.pop_returns():
             parts.append(self._predictions(records.rows(slice(start, record - before))))
@@ -142,6 +144,11 @@ class Foundation(ABC):
             return None
         forecast: npt.NDArray[np.float64] = self._per_stream.remembered[slot, (step - 1) % self.spec.target.horizon]
         return forecast.copy()
+
+    @property
+    def n_waiting(self) -> int:
+        """How many events wait for those behind them before they are predicted; where nothing looks ahead none."""
+        return 0
 
     @property
     def records_predicted(self) -> int:

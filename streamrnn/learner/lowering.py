@@ -21,7 +21,7 @@ from streamrnn.core.losses import CROSS_ENTROPIES, QUANTILE, REGRESSION_LOSSES
 from streamrnn.core.optim import OPTIMIZERS
 from streamrnn.core.rules import RULES
 from streamrnn.core.schedules import SCHEDULES
-from streamrnn.core.sequences.kinds import KINDS
+from streamrnn.core.sequences.kinds import KINDS, STEP
 from streamrnn.core.sequences.layout import SequenceLayout
 from streamrnn.core.workspace import zeros_scratch
 from streamrnn.learner.axes import AXES, Network, last_columns
@@ -36,7 +36,7 @@ CLIP_NORMS = {"cross_entropy": 5.0}
 
 def layout_of(spec: LearnerSpec) -> Layout | SequenceLayout:
     """The tensors of the network a specification describes. The RLS readout is not among them."""
-    if spec.sequence is not None:
+    if spec.kernels == "sequences":
         return _layout_of_sequences(spec)
     return Layout(
         cell=CELLS[spec.model.cell],
@@ -49,7 +49,6 @@ def layout_of(spec: LearnerSpec) -> Layout | SequenceLayout:
 
 
 def _layout_of_sequences(spec: LearnerSpec) -> SequenceLayout:
-    assert spec.target.kind is not None
     decoder = spec.target.kind == "sequence"
     return SequenceLayout(
         cell=CELLS[spec.model.cell],
@@ -59,7 +58,7 @@ def _layout_of_sequences(spec: LearnerSpec) -> SequenceLayout:
         n_outputs=spec.n_outputs,
         n_rows=spec.n_looked_up,
         directions=2 if spec.model.direction == "both" else 1,
-        kind=KINDS[spec.target.kind],
+        kind=STEP if spec.target.kind is None else KINDS[spec.target.kind],
         n_decoder_inputs=int(decoder and spec.target.says_numbers),
         n_decoder_rows=spec.n_classes if decoder else 0,
         attention=decoder and spec.model.attention,

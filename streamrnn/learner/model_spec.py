@@ -32,15 +32,17 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     direction: Annotated[
         Literal["forward", "both"],
         Meta(
-            description="With input.sequence: forward: each step knows those before it; both: a second network reads "
-            "backwards, and each step knows those behind it, too."
+            description="forward: each step knows those before it; both: a second network reads backwards, and each "
+            "step knows those behind it, too: of a sequence in input.sequence all, or lookahead of them; of a stream's "
+            "single steps the next lookahead ones, for which its prediction waits."
         ),
     ] = "forward"
     lookahead: Annotated[
         Annotated[int, Meta(ge=0, le=1_000)] | None,
         Meta(
             description="With direction both and one layer: steps that the second network looks ahead of each step, "
-            "from zero for each; null: to the sequence's end.",
+            "from zero for each; null: to the sequence's end. Where records are single steps, 1 or more: an event is "
+            "predicted once so many behind it have come, or its sequence has ended.",
         ),
     ] = None
     attention: Annotated[

@@ -41,6 +41,7 @@ class Placing(ABC):
     clock: StreamClock
     records: int
     newest_slots: Integers
+    _names_leaving: bool
     _slots: OrderedDict[bytes, int]
     _last_seen: array[int]
     _lived: array[int]
@@ -71,7 +72,9 @@ class Placing(ABC):
         n, times = len(keys), np.array(times_ms, np.int64)
         slots, fresh = np.full(n, self.max_streams, np.int64), np.zeros(n, np.bool_)
         done = self._assign_alike(keys, times, kinds, slots, fresh)
-        at_once = AT_ONCE if n > ONE_BY_ONE and kinds.count(FORGET) == 0 else 0
+        # Which record a stream left for is told one by one.
+        several = n > ONE_BY_ONE and not self._names_leaving and kinds.count(FORGET) == 0
+        at_once = AT_ONCE if several else 0
         while done < n:
             rows = slice(done, done + (at_once or n))
             done = rows.stop

@@ -85,8 +85,51 @@ class SequenceScores:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Told:
+    """Where predictions wait for what comes behind their events: of which events the m that a block led to are.
+
+    They stand in the order in which they were made, which is not that of the events across streams.
+
+    Attributes
+    ----------
+    row : int64 [m]
+        The record of the block with which it came out.
+    keys
+        The event's stream, which may be another than that record's: one that left for it.
+    event : uint64 [m]
+        The event, as ``Block.event`` named it.
+    time_ms : int64 [m]
+        Its time, as ``Block.time_ms`` gave it.
+    y : float64 [m, n_targets]
+        The event's own target, NaN = unknown; a class is its number.
+    n_records
+        How many records the block has.
+    """
+
+    row: npt.NDArray[np.int64]
+    keys: list[bytes]
+    event: npt.NDArray[np.uint64]
+    time_ms: npt.NDArray[np.int64]
+    y: npt.NDArray[np.float64]
+    n_records: int
+
+    @classmethod
+    def joined(cls, parts: Sequence[Told]) -> Told:
+        """The same of consecutive blocks."""
+        records = [part.n_records for part in parts]
+        firsts = itertools.accumulate(records[:-1], initial=0)
+        rest = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ("event", "time_ms", "y")}
+        return cls(
+            row=np.concatenate([part.row + first for part, first in zip(parts, firsts, strict=True)]),
+            keys=[key for part in parts for key in part.keys],
+            n_records=sum(records),
+            **rest,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Predictions:
-    """What the learner says about a block of n records.
+    """What the learner says about a block of n records; where they wait for what comes behind, of what is ``told``.
 
     Attributes
     ----------
@@ -116,6 +159,8 @@ class Predictions:
     sequences
         Where records are whole sequences, what is said of them; else None. ``value`` is of one label then, and has no
         columns where it is not one label that is predicted.
+    told
+        None: row i is of record i. Else there are as many rows as predictions were made, and this says of which events.
     """
 
     value: npt.NDArray[np.float64]
@@ -129,18 +174,21 @@ class Predictions:
     delay: npt.NDArray[np.float64]
     texts: TextScores | None = None
     sequences: SequenceScores | None = None
+    told: Told | None = None
 
     @classmethod
     def joined(cls, parts: Sequence[Predictions]) -> Predictions:
         """What is said about consecutive blocks as what is said about all their records."""
-        arrays = [name for name in cls.__slots__ if name not in ("texts", "sequences")]
+        arrays = [name for name in cls.__slots__ if name not in ("texts", "sequences", "told")]
         texts = [part.texts for part in parts if part.texts is not None]
         sequences = [part.sequences for part in parts if part.sequences is not None]
+        told = [part.told for part in parts if part.told is not None]
         joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays}
         return cls(
             **joined,
             texts=TextScores.joined(texts) if texts else None,
             sequences=SequenceScores.joined(sequences) if sequences else None,
+            told=Told.joined(told) if told else None,
         )
 
     def digest(self, before: int) -> int:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from streamrnn.learner.axes import lookahead
 from streamrnn.learner.lowering import plan_of, sizes_of
 from streamrnn.learner.spec import LearnerSpec
 
@@ -35,8 +36,14 @@ class Relaying(NamedTuple):
         before: Counts = self.streams["steps"]
         if self.new.learning.k2 <= self.old.learning.k2:
             return before
-        # As if the sequence had begun with the oldest step that is in the window.
-        return np.minimum(before, self.old.learning.k2)
+        # As if the sequence had begun with the oldest step that is in the window; those that wait are behind it.
+        return np.minimum(before, self.old.learning.k2 + self.waiting)
+
+    @property
+    def waiting(self) -> Counts:
+        """Of these, steps that nothing was said of yet."""
+        waiting: Counts = np.minimum(self.streams["steps"], lookahead(self.old))
+        return waiting
 
     def counts(self, axis: str) -> tuple[Counts, Counts]:
         """What a ring is counted by, before and now: (n,) each; (n, F) for the values of fields."""
@@ -44,14 +51,15 @@ class Relaying(NamedTuple):
             return self._capped("history_count", axis)
         if axis == "E" or (axis in "MN" and self.old.target.known == "label"):
             return self._capped("event_count", "M")
-        return self.streams["steps"], self.steps
+        behind = self.waiting if axis == "K" else 0  # the window's targets are of steps that something was said of
+        return self.streams["steps"] - behind, self.steps - behind
 
     def _capped(self, name: str, axis: str) -> tuple[Counts, Counts]:
         count, before, now = self.streams[name], sizes_of(self.old)[axis], sizes_of(self.new)[axis]
         return count, np.minimum(count, before) if now > before else count
 
 
-RINGS = ("K", "B", "Q", "M", "N", "E")
+RINGS = ("X", "K", "A", "B", "Q", "M", "N", "E")
 """Axes along which entries of a stream stand in a ring."""
 
 
@@ -104,8 +112,8 @@ def _states(old: Array, new: Array, of: Relaying) -> None:
     A state is kept under the end of its window, ``k2`` steps on: a multiple of the stride.
     """
     before, now = plan_of(of.old), plan_of(of.new)
-    steps = of.steps
-    shift = of.streams["steps"] - steps
+    steps = of.steps - of.waiting
+    shift = of.streams["steps"] - of.steps
     newest = _multiple(steps + shift + before.k2 - 1, before.stride)
     first = _multiple(steps + now.stride - 1, now.stride)
     for end in (first + k * now.stride for k in range(new.shape[1])):

@@ -32,18 +32,31 @@ Flags = npt.NDArray[np.bool_]
 Kinds = npt.NDArray[np.uint8]
 
 
+class Leaving(NamedTuple):
+    """A stream that leaves its slot before a record of the block."""
+
+    row: int
+    slot: int
+    key: bytes
+
+
 class Placed(NamedTuple):
-    """The records of a block with what the index of streams says of each."""
+    """The records of a block with what the index of streams says of each, and of streams that leave for them."""
 
     block: Block
     slot: Whole
     fresh: Flags
     time_ms: Whole
     kind: Kinds
+    leaving: tuple[Leaving, ...] = ()
 
     def rows(self, rows: slice) -> Placed:
         """The same of some records."""
-        return Placed(self.block.rows(rows), self.slot[rows], self.fresh[rows], self.time_ms[rows], self.kind[rows])
+        start, stop, _ = rows.indices(len(self.slot))
+        return Placed(
+            self.block.rows(rows), self.slot[rows], self.fresh[rows], self.time_ms[rows], self.kind[rows],
+            tuple(each._replace(row=each.row - start) for each in self.leaving if start <= each.row < stop),
+        )  # fmt: skip
 
 
 def inputs_of(

@@ -282,12 +282,10 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             where = "single steps, of which there is nothing else to say" if sequence is None else "whole sequences"
             raise RuleError("target", "kind", f"found {target.kind} where records are {where}")
         if sequence is None:
-            for section, field, given in (
-                ("model", "direction", model.direction != "forward"),
-                ("learning", "average", self.learning.average is not None),
-            ):
-                if given:
-                    raise RuleError(section, field, "goes with whole sequences; records are single steps here")
+            if self.learning.average is not None:
+                raise RuleError("learning", "average", "goes with whole sequences; records are single steps here")
+            if self.looks_ahead:
+                self._require_lookahead()
             return
         if self.text is not None:
             raise RuleError("target", "kind", "a record is a text or a sequence of frames, not both")
@@ -300,6 +298,25 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if model.effective_loss == "quantile" and target.kind != "label":
             raise RuleError("model", "loss", f"quantile goes with kind label, not with {target.kind}")
         self._require_frames(sequence)
+
+    def _require_lookahead(self) -> None:
+        """Raise RuleError for what does not go with predictions that wait for the steps behind their own."""
+        model, target = self.model, self.target
+        rules = (
+            ("model", "lookahead", not model.lookahead, "direction both of single steps needs how many steps it may "
+             f"look ahead, 1 or more; found {model.lookahead}"),
+            ("target", "known", target.known != "record", f"found {target.known}: what is known only after the event "
+             "is not there when its prediction, which waits for the steps behind it, is scored; expected record"),
+            ("model", "readout", model.readout == "rls", "rls reads the newest known targets, which come after those "
+             "that wait; expected linear, softmax or logistic"),
+            ("model", "direction", self.text is not None, "both would read the units of a text that are to be "
+             "predicted; expected forward"),
+            ("inputs", "previous_target", self.inputs.previous_target, "steps behind an event would show its target "
+             "before it is predicted; say false"),
+        )  # fmt: skip
+        for section, field, wrong, why in rules:
+            if wrong:
+                raise RuleError(section, field, why)
 
     def _require_frames(self, sequence: SequenceSpec) -> None:
         """Raise RuleError for what does not go with how the sequence comes."""
@@ -414,9 +431,14 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return self.target.horizon * len(self.target.fields) * levels
 
     @property
+    def looks_ahead(self) -> bool:
+        """Whether a prediction waits until ``model.lookahead`` more steps of its sequence have come."""
+        return self.sequence is None and self.model.direction == "both"
+
+    @property
     def kernels(self) -> Family:
         """The kernels that it is computed by."""
-        return "steps" if self.sequence is None else "sequences"
+        return "steps" if self.sequence is None and not self.looks_ahead else "sequences"
 
     @property
     def n_published(self) -> int:

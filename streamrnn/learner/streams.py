@@ -58,6 +58,8 @@ class StreamIndex(Placing):
         See ``Room``.
     notes_left
         Whether slots whose stream was dropped are noted in ``left``.
+    names_leaving
+        Whether streams that were dropped are named in ``leaving``.
 
     Attributes
     ----------
@@ -69,6 +71,8 @@ class StreamIndex(Placing):
         Where stream time went back since ``pop_returns``: before which record (of all, from 0), and to what time.
     left
         Slots whose stream was dropped since ``pop_left``.
+    leaving
+        Streams dropped since ``pop_leaving``, in order: for which record (its number from 1), slot, key.
 
     >>> index = StreamIndex(max_streams=2, ttl_ms=None, max_time_jump_ms=1000)
     >>> slots, fresh, _ = index.assign([b"a", b"b", b"a", b"c"], [1, 2, 3, 4], [0, 0, 0, 0])
@@ -86,6 +90,7 @@ class StreamIndex(Placing):
         max_bytes: int | None = None,
         stream_bytes: int = 0,
         notes_left: bool = False,
+        names_leaving: bool = False,
     ) -> None:
         self.max_streams = max_streams
         self.ttl_ms = ttl_ms
@@ -101,6 +106,8 @@ class StreamIndex(Placing):
         self.returns: list[tuple[int, int]] = []
         self.left: list[int] = []
         self._notes_left = notes_left
+        self.leaving: list[tuple[int, int, bytes]] = []
+        self._names_leaving = names_leaving
         # By slot; int64, so that a batch can be written to as one array, and appended to, while nobody views it as one.
         self._last_seen = array("q")  # stream time then
         self._lived = array("q")  # the time lived through until then, in which the order of ``_slots`` ascends
@@ -274,6 +281,8 @@ class StreamIndex(Placing):
         self._keys[slot] = None
         if self._notes_left:
             self.left.append(slot)
+        if self._names_leaving:
+            self.leaving.append((self.records, slot, key))
         heapq.heappush(self._free, slot)
         self._touched_segments.add(slot // SEGMENT_SLOTS)
 
@@ -286,6 +295,11 @@ class StreamIndex(Placing):
         """The slots in ``left`` that no other stream has taken, once each; it is empty afterwards."""
         left, self.left = self.left, []
         return sorted({slot for slot in left if self._keys[slot] is None})
+
+    def pop_leaving(self) -> list[tuple[int, int, bytes]]:
+        """What is in ``leaving``, which is empty afterwards."""
+        leaving, self.leaving = self.leaving, []
+        return leaving
 
     def pop_touched_segments(self) -> set[int]:
         """Segments touched since the last call."""

@@ -89,7 +89,7 @@ class TargetSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             self._require_kind()
         if self.known != "forecast" and self.baseline is not None:
             raise ValueError(f"baseline: goes with known: forecast, got {self.baseline} with known: {self.known}")
-        if (self.known == "label") != (self.event_field is not None and self.label_field is not None):
+        if [self.event_field is not None, self.label_field is not None] != [self.known == "label"] * 2:
             raise ValueError("event_field, label_field: both go with known: label, and only with it")
         if self.classes is not None:
             if len(self.fields) != 1:

@@ -217,6 +217,11 @@ def _open_sequences(spec: LearnerSpec) -> dict[str, Rule]:
     }
 
 
+def _waiting(spec: LearnerSpec) -> dict[str, Rule]:
+    """Of events that wait for the steps behind them; a target that is a number is looked at as a record's is."""
+    return {"ahead_event": ANYTHING, "ahead_ms": ANYTHING, "ahead_y": _classes(spec, unknown=True)}
+
+
 def stream_ranges(spec: LearnerSpec) -> dict[str, Rule]:
     """Of every array of ``state.STREAMS``."""
     classes = _classes(spec, unknown=True)
@@ -253,6 +258,7 @@ def stream_ranges(spec: LearnerSpec) -> dict[str, Rule]:
         "event_ms": ANYTHING,
         "event_count": COUNT,
         "last_x": KNOWN_OR_NOT,
+        **_waiting(spec),
         **_open_sequences(spec),
         "seen": SEEN,
     }

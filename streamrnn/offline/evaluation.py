@@ -42,7 +42,8 @@ class Report:
     ``metrics`` are the names in ``Score.values``, the one to rank by first. ``loss`` is the model's mean loss in scaled
     units over the ``losses`` records that have one, as the learner and the daemon's metrics count it. ``known`` counts,
     for each target, the records that bring its value; ``backwards`` records that are older than one before them.
-    ``skill`` is the learner's own at the end, by rival (``learner.skill``).
+    ``skill`` is the learner's own at the end, by rival (``learner.skill``). ``waiting`` counts events that were not
+    predicted, as those behind them did not come.
     """
 
     metrics: tuple[str, ...]
@@ -53,6 +54,7 @@ class Report:
     partitions: int = 1
     streams: int = 0
     updates: int = 0
+    waiting: int = 0
     losses: int = 0
     total_loss: float = 0.0
     skill: dict[str, float] = field(default_factory=dict)
@@ -128,6 +130,7 @@ def evaluate(
             partition.process([record for record in batch if record.partition == number], report, predictions)
         report.streams = sum(partition.streams for partition in partitions.values())
         report.updates = sum(partition.updates for partition in partitions.values())
+        report.waiting = sum(partition.waiting for partition in partitions.values())
         if progress is not None:
             report.scores = merged([partition.scorer.scores() for partition in partitions.values()])
             progress(report)
@@ -169,7 +172,7 @@ class _Partition:
         self._learner = job.first_learner(TopicPartition(job.config.input.topic, number))
         self._latest_ms = -(1 << 62)
         self.scorer = scorer_of(job.spec)
-        self.streams = self.updates = 0
+        self.streams = self.updates = self.waiting = 0
 
     def skill(self) -> dict[str, float]:
         """How much better than naive rivals it was on the newest records."""
@@ -185,4 +188,4 @@ class _Partition:
             written = self._job.encoder.encode_block(decoded, result, self._learner.classes)
             predictions.writelines(value + b"\n" for value in written.values.tolist() if value is not None)
         reached = self._learner.progress()
-        self.streams, self.updates = reached.streams, reached.updates
+        self.streams, self.updates, self.waiting = reached.streams, reached.updates, self._learner.n_waiting

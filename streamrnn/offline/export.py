@@ -195,6 +195,8 @@ def estimator_of(spec: LearnerSpec, features: list[Any]) -> tuple[str | None, li
     target, reasons = spec.target, []
     if spec.inputs.dt and not spec.learning.scale:
         reasons.append("inputs.dt: an estimator's events carry no time, which only standardised inputs can do without")
+    if spec.looks_ahead:
+        reasons.append("model.lookahead: estimators of events predict each at once, and none waits for those behind it")
     if spec.sequence is not None:
         name = _sequence_estimator(target)
         if target.kind in ("label", "labels") and target.is_open:

@@ -6,16 +6,20 @@ tensors follow. Everything is verified against its digests on the way, as a reco
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from streamrnn.core.layout import Named
+from streamrnn.job.codec.told import offsets_of
 from streamrnn.job.opening import of_config
 from streamrnn.learner import gauges
+from streamrnn.learner.lookahead.waiting import waiting, waiting_events
 from streamrnn.learner.lowering import layout_of
 from streamrnn.learner.one_stream import described, deviation
 from streamrnn.learner.skill import skill_of
@@ -143,7 +147,22 @@ class Inspection:
             "slot": slot,
             "last_seen_ms": int(arrays["seen"][0]),
             **described(arrays),
+            **({"waiting": self._waiting(arrays)} if self.spec.looks_ahead else {}),
         }
+
+    def _waiting(self, row: Mapping[str, npt.NDArray[Any]]) -> list[dict[str, Any]]:
+        """The events of a stream that are not predicted yet, the oldest first."""
+        found = waiting_events(row, self.spec)
+        return [
+            {"offset": offset, "timestamp": time_ms, "target": target}
+            for offset, time_ms, target in zip(
+                offsets_of(found.event).tolist(), found.time_ms.tolist(), found.y.tolist(), strict=True
+            )
+        ]
+
+    def waiting(self) -> int | None:
+        """How many events wait for those behind them, of all streams; None where each is predicted at once."""
+        return int(waiting(self.checkpoint.streams, self.spec).sum()) if self.spec.looks_ahead else None
 
     def as_data(self) -> dict[str, Any]:
         """Everything shown, as plain data for JSON."""
@@ -162,6 +181,7 @@ class Inspection:
             "targets": self.statistics(),
             "open_sets": self.open_sets(),
             "sequences": self.sequences(),
+            "waiting": self.waiting(),
             "skill": self.skill(),
             "learning": self.learning(),
             "configuration": manifest.configuration,

@@ -64,8 +64,13 @@ class Scorer:
         self._waiting: dict[bytes, dict[int, Any]] = {}
 
     def score(self, decoded: Decoded, predictions: Predictions) -> None:
-        """Score what these records bring the targets of."""
+        """Score what these records bring the targets of; where events have waited, what came out of these."""
         block = decoded.block
+        if predictions.told is not None:
+            told = predictions.told
+            for key, y, outputs in zip(told.keys, told.y.tolist(), predictions.value.tolist(), strict=True):
+                self._with_record(key, y, outputs)
+            return
         each = {"record": self._with_record, "forecast": self._with_future, "label": self._with_label}[self._known]
         for key, y, outputs, kind, *more in zip(
             block.keys,

@@ -92,10 +92,13 @@ class SymbolScorer:
                     yield _Came(key, numbers, bits, float(error[i]) * len(numbers), carry)
             return
         scored = ~np.isnan(loss)
-        for i, key in enumerate(block.keys):
+        keys, y = block.keys, block.y
+        if predictions.told is not None:  # of events that have waited
+            keys, y, kinds = predictions.told.keys, predictions.told.y, [EVENT] * len(loss)
+        for i, key in enumerate(keys):
             if kinds[i] == FORGET:
                 self._last.pop(key, None)
-            elif (number := float(block.y[i, 0])) == number:
+            elif (number := float(y[i, 0])) == number:
                 if scored[i]:
                     yield _Came(key, [int(number)], float(loss[i]) / math.log(2), float(error[i]), goes_on=True)
                 else:  # the first of its stream, which nobody predicted; it is counted all the same

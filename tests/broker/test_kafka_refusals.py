@@ -16,13 +16,16 @@ from kafka.admin import NewTopic
 from kafka.errors import KafkaError, MessageSizeTooLargeError, TopicAuthorizationFailedError
 from prometheus_client import CollectorRegistry
 
+import streamrnn.broker.kafka_sender
+from streamrnn.broker.columns import Outputs
 from streamrnn.broker.kafka_sender import _REFUSALS, KafkaSender, _refused
 from streamrnn.broker.kafka_settings import KafkaConnection
 from streamrnn.broker.protocol import REFUSALS, Output, Record, TopicPartition
 from streamrnn.daemon.metrics import Metrics
+from streamrnn.daemon.outgoing import batches
 from streamrnn.daemon.partition import Partition, Start
 from streamrnn.daemon.refused import Refused, Sent
-from streamrnn.errors import RecordError, UndeliveredError
+from streamrnn.errors import RecordError, RefusedError, UndeliveredError
 from streamrnn.job.codec.dead_letters import encode_dead_letter
 from streamrnn.job.job import Job
 from streamrnn.job.job_file import parse
@@ -33,8 +36,12 @@ DAY_MS = 86_400_000
 STRICT = {"message.timestamp.before.max.ms": "60000", "message.timestamp.after.max.ms": "60000"}
 
 
-@pytest.fixture
-def sender(kafka_bootstrap: str) -> Iterator[KafkaSender]:
+@pytest.fixture(params=["one by one", "whole"])
+def sender(
+    kafka_bootstrap: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[KafkaSender]:
+    """One that is given records one by one, whatever is asked of it, and one that makes whole batches of the fewest."""
+    monkeypatch.setattr(streamrnn.broker.kafka_sender, "FEW", 1 if request.param == "whole" else 1 << 30)
     made = KafkaSender(KafkaConnection(bootstrap_servers=kafka_bootstrap))
     yield made
     made.close(5.0)
@@ -71,8 +78,8 @@ def read(bootstrap: str, topic: str) -> list[Any]:
 
 
 def flushed(sender: KafkaSender, outputs: Sequence[Output]) -> UndeliveredError:
-    for topic, key, value, timestamp_ms, _, _ in outputs:
-        sender.send(topic, key, value, timestamp_ms=timestamp_ms)
+    for batch in batches(outputs):
+        sender.send_all(batch, None)
     with pytest.raises(UndeliveredError) as caught:
         sender.flush(10.0)
     return caught.value
@@ -118,6 +125,33 @@ def test_a_refusal_names_the_records_that_did_not_arrive(
     assert read(kafka_bootstrap, name)[-1].value == b"after"
 
 
+def test_what_the_client_itself_refuses_in_a_batch_is_named_and_what_lies_before_it_arrives(
+    kafka_bootstrap: str, sender: KafkaSender, topic: Callable[[dict[str, str]], str]
+) -> None:
+    name = topic({})
+    outputs = Outputs.of([Output(name, b"k", b"v" * (2 << 20) if i == 15 else b"%d" % i) for i in range(40)])
+    with pytest.raises(RefusedError, match="maximum request size") as caught:
+        sender.send_all(outputs, 0)
+    assert (caught.value.reason, caught.value.place) == ("too_large", 15)
+    with pytest.raises(RefusedError, match="needs a key or value") as caught:
+        sender.send_all(Outputs.of([*outputs[16:20], Output(name, None, None), *outputs[20:]]), None)
+    assert (caught.value.reason, caught.value.place) == ("invalid", 4)
+    sender.send_all(outputs[20:], 0)
+    sender.flush(10.0)
+    assert [int(r.value) for r in read(kafka_bootstrap, name)] == [i for i in range(40) if i != 15]
+
+
+def test_a_batch_that_only_its_topic_finds_too_large_is_split_and_arrives(
+    kafka_bootstrap: str, sender: KafkaSender, topic: Callable[[dict[str, str]], str]
+) -> None:
+    name = topic({"max.message.bytes": "4000"})
+    values = [b"%d " % i + b"v" * 300 for i in range(200)]
+    sender.send(name, b"k", b"first")
+    sender.send_all(Outputs.of([Output(name, b"k", value) for value in values]), 0)
+    sender.flush(20.0)
+    assert [record.value for record in read(kafka_bootstrap, name)] == [b"first", *values]
+
+
 def test_every_reason_of_a_refusal_is_one_that_is_counted_from_the_start() -> None:
     assert {*_REFUSALS.values()} == {*REFUSALS}
 
@@ -148,7 +182,7 @@ def test_a_batch_with_everything_that_topics_refuse_arrives_in_order_and_once(
     letter = encode_dead_letter(Record("in", 0, 0, 1, None, b"v" * 3000), RecordError("malformed", "d"))
     made[300] = Output(dead, None, letter, offset=300)
     made[301] = Output(dead, b"k", letter, offset=301)
-    partition.outputs = list(made)
+    partition.outputs = batches(made)
 
     def send(_: Partition, output: Output) -> None:
         sender.send(output.topic, output.key, output.value, timestamp_ms=output.timestamp_ms)

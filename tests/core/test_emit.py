@@ -10,6 +10,7 @@ from llvmlite import binding as llvm
 
 from streamrnn.core import compiled, emit, object_file
 from streamrnn.core.jit import JIT_DISABLED
+from streamrnn.core.kinds import BYTES, Family
 
 pytestmark = pytest.mark.skipif(JIT_DISABLED, reason="nothing is compiled")
 
@@ -29,9 +30,14 @@ def test_the_kernels_ask_for_functions_of_the_c_library_alone(dtype: str) -> Non
     assert {"exp", "tanh"} <= names <= emit.FOREIGN
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_there_is_no_pickle_in_the_object(dtype: str) -> None:
-    assert b"pickle" not in object_file.read(compiled.kernels(dtype).path).data
+def test_the_kernels_of_bytes_ask_for_nothing_but_to_clear_memory() -> None:
+    found = object_file.read(compiled.kernels(BYTES, family="wire").path).data
+    assert emit.undefined(found) <= {"memset", "memcpy"}
+
+
+@pytest.mark.parametrize(("dtype", "family"), [("float32", "steps"), ("float64", "steps"), (BYTES, "wire")])
+def test_there_is_no_pickle_in_the_object(dtype: str, family: Family) -> None:
+    assert b"pickle" not in object_file.read(compiled.kernels(dtype, family=family).path).data
 
 
 def test_an_object_that_asks_for_more_is_refused() -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
 from streamrnn.core import object_file
+from streamrnn.core.kinds import FAMILIES
 from streamrnn.core.object_file import ObjectFile
 from streamrnn.errors import StreamrnnError
 from streamrnn.system import trusted
@@ -84,6 +87,21 @@ def test_the_name_depends_on_precision_sources_target_and_versions_and_on_nothin
     names.add(object_file.name("float32"))
     assert len(names) == 6
     assert object_file.name("float32").startswith("float32-znver4-")
+
+
+def test_every_family_has_its_sources_and_what_reads_bytes_does_not_depend_on_a_network_s() -> None:
+    """Who changes a cell compiles the networks' kernels anew, and not those."""
+    assert set(object_file.SOURCES) == set(FAMILIES)
+    assert len({object_file.source_digest(family) for family in FAMILIES}) == len(FAMILIES)
+    script = (
+        "from streamrnn.core import jit; jit.use_numba(); import sys, streamrnn.core.wire.handle; print(*sys.modules)"
+    )
+    loaded = subprocess.check_output([sys.executable, "-c", script], text=True).split()
+    used = {name.removeprefix("streamrnn.core.") for name in loaded if name.startswith("streamrnn.core.")}
+    files = {f"{name.replace('.', '/')}.py" for name in used - {"wire"}} | {"emit.py", "wire/__init__.py"}
+    core = Path(object_file.__file__).parent
+    counted = {str(path.relative_to(core)) for pattern in object_file.SOURCES["wire"] for path in core.glob(pattern)}
+    assert files - object_file.WITHOUT_CODE <= counted
 
 
 def test_a_file_that_came_with_the_package_is_found_first_and_whatever_numba_is_installed(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from streamrnn.broker.columns import Outputs
 from streamrnn.broker.protocol import Output, Record, TopicPartition
 from streamrnn.daemon.durations import Durations
 from streamrnn.daemon.lateness import Lateness, latencies, newest_of
@@ -172,7 +173,7 @@ def test_records_without_a_timestamp_tell_nothing() -> None:
     lateness.processed(-1)
     lateness.seen(START_MS)
     assert lateness.lag_s(3, 2e9) is None
-    assert latencies([Output("out", None, b"1")], 5.0).size == 0
+    assert latencies([Outputs.of([Output("out", None, b"1")])], 5.0).size == 0
     assert latencies([], 5.0).dtype == np.float64
 
 

@@ -288,7 +288,7 @@ def test_records_wait_when_too_many_outputs_wait_for_the_group(
     scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def look(loop: Loop, _: RebalancingBroker) -> None:
-        waiting.append(sum(len(partition.outputs) for partition in loop.partitions.values()))
+        waiting.append(sum(partition.waiting for partition in loop.partitions.values()))
 
     waiting: list[int] = []
     monkeypatch.setattr(streamrnn.daemon.loop, "MAX_UNCOMMITTED", 60)

@@ -29,7 +29,7 @@ class World:
         self.health = Health(120, lambda: self.now, self.metrics.partition_state, self.connectivity)
         self.partitions: dict[TopicPartition, Any] = {}
         for tp in (A, B):
-            self.partitions[tp] = SimpleNamespace(position=100, outputs=[])
+            self.partitions[tp] = SimpleNamespace(position=100, waiting=0)
             self.health.assigned(tp)
             self.health.restored(tp)
         self.outages = Outages(self, "Kafka at b:9092", self.metrics, self.health, self.partitions.copy)
@@ -65,11 +65,11 @@ def test_the_lines_of_an_outage(world: World, caplog: pytest.LogCaptureFixture) 
     world.look(30)
     assert not caplog.messages
     world.cut()
-    world.partitions[A].outputs = [None] * 1_200
+    world.partitions[A].waiting = 1_200
     world.look(125)
     world.mend()
     world.look(3)
-    world.partitions[A].position, world.partitions[A].outputs = 1_350, []
+    world.partitions[A].position, world.partitions[A].waiting = 1_350, 0
     world.health.progress(A, 1_350, lag=0)
     world.health.progress(B, 100, lag=0)
     world.look(100)

@@ -15,6 +15,7 @@ import pytest
 
 import streamrnn.daemon.delivery
 import streamrnn.daemon.refused
+from streamrnn.broker.columns import Outputs
 from streamrnn.broker.protocol import Output, Record
 from streamrnn.daemon.refused import Refused, Sent
 from streamrnn.errors import BrokerError, RecordError, RefusedError, UndeliveredError
@@ -198,15 +199,16 @@ def test_keyless_dead_letters_are_given_keys_before_they_are_sent_once_the_topic
 
 def test_of_an_output_that_was_sent_twice_only_what_became_of_the_second_counts() -> None:
     sent: list[Output] = []
-    partition: Any = SimpleNamespace(outputs=[Output("out", b"k", b"v")])
+    partition: Any = SimpleNamespace(outputs=[Outputs.of([Output("out", b"k", b"v")])])
     refused = Refused(
         OutputConfig(topic="out", dead_letter_topic="dead"), lambda _, output: sent.append(output), lambda: None
     )
-    copies = [Sent(partition, partition.outputs[0], partition.outputs[0]) for _ in range(2)]
+    (output,) = partition.outputs[0]
+    copies = [Sent(partition, output, output) for _ in range(2)]
     refused.sort_out(copies, {0: RefusedError("too_large", "fell with another")})
     assert sent == []
     refused.sort_out(copies, {0: None, 1: RefusedError("too_large", "fell with another")})
-    assert sent == partition.outputs
+    assert sent == [output]
 
 
 @pytest.mark.parametrize(("remembered_s", "taken"), [(0.0, True), (3600.0, False)])

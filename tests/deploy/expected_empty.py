@@ -16,6 +16,7 @@ EMPTY_WHILE_HEALTHY = {
     "streamrnn_(late|lost|unmatched)_labels_total": "targets come with their records",
     "streamrnn_mixture_share": "the readout is no mixture",
     "streamrnn_(vocabulary_|symbols_beyond_|surprise_)": "numbers are predicted, and no feature is a symbol",
+    "streamrnn_waiting_events": "each record is predicted at once",
     "ALERTS": "no alert is active",
 }
 """Patterns of names, each with the reason."""

@@ -244,10 +244,10 @@ HEADERS = {
     "a shape of 400 digits": model_file(TENSOR.join("{}").replace("[2]", "[" + "9" * 400 + "]").encode()),
     "a description of levels": described(DEEP),
     "an owner of levels": described(
-        f'{{"format": 8, "columns": [], "owner": {{"x": {DEEP}}}, "spec": null, "sha256": ""}}'
+        f'{{"format": 9, "columns": [], "owner": {{"x": {DEEP}}}, "spec": null, "sha256": ""}}'
     ),
     "an owner of 400 digits": described(
-        f'{{"format": 8, "columns": [], "owner": {{"x": {"9" * 400}}}, "spec": null, "sha256": ""}}'
+        f'{{"format": 9, "columns": [], "owner": {{"x": {"9" * 400}}}, "spec": null, "sha256": ""}}'
     ),
     "a format of 400 digits": described(
         f'{{"format": {"9" * 400}, "columns": [], "owner": {{}}, "spec": null, "sha256": ""}}'

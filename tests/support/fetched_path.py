@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import itertools
 import struct
 import time
 import zlib
@@ -29,7 +30,6 @@ from kafka.record.util import calc_crc32c
 from kafka.structs import TopicPartition as ClientTopicPartition
 
 from streamrnn.broker import kafka_batches, kafka_legacy, kafka_unpacking
-from streamrnn.broker.kafka_client import _NEEDED_FIELDS
 from streamrnn.broker.kafka_fetcher import _PartitionRecords
 from streamrnn.broker.kafka_settings import Limits
 from streamrnn.broker.protocol import Record
@@ -88,13 +88,13 @@ def scaled() -> Iterator[None]:
 def polls(answer: bytes, most: int) -> Iterator[Record | str]:
     """The records of an answer, up to ``most`` at a time, and behind them the error that ends it, if one does."""
     limits = Limits(max_record_bytes=2_048, max_unpacked_bytes=_UNPACKED_BYTES)
-    fetcher: Any = SimpleNamespace(limits=limits, room=1 << 20)
+    fetcher: Any = SimpleNamespace(limits=limits, room=1 << 20, taken=0)
     part = _PartitionRecords(fetcher, 0, ClientTopicPartition(*TP), MemoryRecords(answer))
     try:
         while part:
             fetcher.room = 1 << 20
             taken = part.take(most)
-            yield from map(Record._make, map(_NEEDED_FIELDS, taken))
+            yield from itertools.chain.from_iterable(taken)
             if not taken:
                 return
     except CorruptRecordError as error:  # what stops a worker, and is no fault of a batch's contents

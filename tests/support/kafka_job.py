@@ -155,8 +155,13 @@ def undisturbed(place: Place, messages: Sequence[Message], directory: Path) -> t
     return text, log
 
 
-def check(place: Place, messages: Sequence[Message], directory: Path, *, duplicates: bool) -> int:
-    """Compare predictions and final state with an undisturbed run; returns how many predictions are repeated."""
+def check(
+    place: Place, messages: Sequence[Message], directory: Path, *, duplicates: bool, in_order: bool = True
+) -> int:
+    """Compare predictions and final state with an undisturbed run; returns how many predictions are repeated.
+
+    ``in_order``: whether the undisturbed run predicts records in their order.
+    """
     text, log = undisturbed(place, messages, directory)
     found = place.predictions()
     repeated = 0
@@ -168,6 +173,9 @@ def check(place: Place, messages: Sequence[Message], directory: Path, *, duplica
         for record in found[tp]:
             offset = json.loads(record.value or b"")["offset"]
             assert predicted.setdefault(offset, record.value) == record.value, "a duplicate with other bytes"
+        if not in_order:
+            assert list(predicted.values()) == expected
+            expected = sorted(expected, key=lambda value: int(json.loads(value or b"")["offset"]))
         assert [predicted.get(offset) for offset in range(len(expected))] == expected
         repeated += len(found[tp]) - len(predicted)
         assert differing(saved(place.kafka_text(), tp), saved(text, tp)) == []

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from streamrnn.broker.protocol import Output
+from streamrnn.broker.columns import Outputs
+from streamrnn.broker.protocol import Output, send_each
 from streamrnn.errors import RefusedError, UndeliveredError
 from tests.support.rebalancing import RebalancingBroker
 
@@ -57,6 +58,10 @@ class RefusingBroker(RebalancingBroker):
     ) -> None:
         """Keep the record for the flush."""
         self._kept().append(Output(topic, key, value, timestamp_ms, partition))
+
+    def send_all(self, outputs: Outputs, partition: int | None) -> None:
+        """One by one, so that what is said of one of them counts."""
+        send_each(self, outputs, partition)
 
     def flush(self, timeout_s: float) -> None:
         """Write what every topic takes."""

@@ -15,13 +15,14 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
+from streamrnn.broker.columns import Outputs
 from streamrnn.broker.embedded_log import EmbeddedLog
-from streamrnn.broker.protocol import Record, TopicPartition
+from streamrnn.broker.protocol import Record, TopicPartition, send_each
 from streamrnn.daemon.background import Background
 from streamrnn.daemon.health import Health
 from streamrnn.daemon.loop import Loop
@@ -99,6 +100,13 @@ class ScriptedBroker:
     def deliver(self, *args: Any) -> None:
         """As the embedded broker does, with this one's hooks around its parts."""
         RebalancingBroker.deliver(self, *args)  # type: ignore[arg-type]
+
+    def send_all(self, outputs: Outputs, partition: int | None) -> None:
+        """One by one where something is to happen around a ``send``, so that it may happen within a batch."""
+        if {"send"} & {*self._before, *self._after}:
+            send_each(cast(Any, self), outputs, partition)
+        else:
+            self.inner.send_all(outputs, partition)
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self.inner, name)

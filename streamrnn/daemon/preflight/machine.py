@@ -10,9 +10,11 @@ from pathlib import Path
 
 from streamrnn.broker.kafka_compression import PACKAGES, missing_codecs, what_is_missing
 from streamrnn.broker.kafka_settings import reading_bytes
-from streamrnn.core.compiled import is_compiled, shown
+from streamrnn.core.compiled import HOW_LONG, is_compiled, shown
+from streamrnn.core.kinds import Family
 from streamrnn.core.object_file import cache_directories
 from streamrnn.daemon.endpoint.certificate import certificate_of
+from streamrnn.daemon.opening import kernels_of
 from streamrnn.daemon.pace import MOST_BYTES
 from streamrnn.daemon.preflight.findings import Finding, fine, problem, warning
 from streamrnn.errors import ConfigError
@@ -154,21 +156,23 @@ def certificate(http: HttpConfig) -> Iterator[Finding]:
 
 def kernels(config: Config) -> Iterator[Finding]:
     """Whether the first start has to compile."""
-    family = config.learner_spec().kernels
-    dtype = shown(config.model.dtype, family)
-    if is_compiled(config.model.dtype, family):
-        yield fine(f"kernels for {dtype} are compiled")
-    elif not any(os.access(_nearest(directory), os.W_OK | os.X_OK) for directory in cache_directories()):
-        yield problem(
-            f"kernels for {dtype} are not compiled for this machine, and there is no directory to keep them in: give "
+    for dtype, family in kernels_of(config):
+        yield _compiled(dtype, family)
+
+
+def _compiled(dtype: str, family: Family) -> Finding:
+    called = shown(dtype, family)
+    if is_compiled(dtype, family):
+        return fine(f"kernels for {called} are compiled")
+    if not any(os.access(_nearest(directory), os.W_OK | os.X_OK) for directory in cache_directories()):
+        return problem(
+            f"kernels for {called} are not compiled for this machine, and there is no directory to keep them in: give "
             "STREAMRNN_CACHE_DIR one that this user may write, or install the wheel"
         )
-    else:
-        how_long = "about half a minute" if family == "steps" else "a minute or two"
-        yield warning(
-            f"kernels for {dtype} are not compiled for this machine: the first start takes {how_long} longer; "
-            "run `streamrnn warmup` before, or install the wheel"
-        )
+    return warning(
+        f"kernels for {called} are not compiled for this machine: the first start takes about {HOW_LONG[family]} "
+        "longer; run `streamrnn warmup` before, or install the wheel"
+    )
 
 
 def _size(n_bytes: float) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from streamrnn.broker.protocol import Record, TopicDescription, missing_rights
 from streamrnn.broker.rights import command
-from streamrnn.daemon.partition import MAX_AHEAD_S
+from streamrnn.daemon.outgoing import MAX_AHEAD_S
 from streamrnn.daemon.preflight.facts import Facts
 from streamrnn.daemon.preflight.findings import Finding, count, duration, fine, problem, share, warning
 from streamrnn.errors import RecordError

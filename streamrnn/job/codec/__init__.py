@@ -13,6 +13,7 @@ records       the rules around them: sizes, tombstones, key and time, label or e
 typed         the usual records of a batch at once, by a struct that knows the types of fields
 names         which fields records have, and which of them may have been meant
 predictions   the output record of a prediction
+told          where the events of predictions are that were made after a look ahead
 sequence_outputs  what it says of a whole sequence: labels, symbols, a text, numbers
 classes       the part of it about classes: the most probable ones, and how surprising it was what came
 dead_letters  why a record may be rejected, and the record that says so

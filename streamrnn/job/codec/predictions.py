@@ -18,7 +18,8 @@ from streamrnn.broker.protocol import Record
 from streamrnn.job.codec.classes import LONG, LONGEST_TARGET, TOP, Classes, Numbers
 from streamrnn.job.codec.records import Decoded
 from streamrnn.job.codec.sequence_outputs import NOT_LEARNED, SequenceNames, pieces
-from streamrnn.learner.block import EVENT, Block
+from streamrnn.job.codec.told import offsets_of
+from streamrnn.learner.block import EVENT, Block, Units
 from streamrnn.learner.predictions import Predictions
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.vocabulary import Vocabulary
@@ -180,14 +181,16 @@ class PredictionEncoder:
         classes: Vocabulary | None = None,
         kept: Numbers | None = None,
     ) -> Written:
-        """The output records of a block; labels, tombstones and silent rows have none.
+        """The output records of a block, or of predictions that waited for what is behind their events, which come out
+        with it; labels, tombstones and silent rows have none.
 
         ``kept`` are the condensed predictions, where somebody has made them already.
         """
-        block, records = decoded.block, decoded.sources
+        block, records, waited = decoded.block, decoded.sources, predictions.told is not None
         of = self._coordinates(decoded, predictions, classes)
         streams, encoded = _streams(of.keys)
-        surprises, beside = self._surprises(block, predictions), self._beside(block, predictions)
+        surprises = self._surprises(predictions, None if waited else block.texts)
+        beside = None if waited else self._beside(block, predictions)
         columns: list[Iterable[Any]] = [
             streams, repeat(records.topic), repeat(records.partition), of.offset.tolist(), of.time_ms.tolist(),
             self._said(predictions, classes, kept), of.targets, predictions.updates.tolist(),
@@ -198,18 +201,24 @@ class PredictionEncoder:
         else:
             more = (surprises, *(beside or (None, None, None)), encoded)
             rows = map(_Prediction, *columns, *(repeat(UNSET) if column is None else column for column in more))
-        keys, stamps, offset = decoded.keys, of.timestamp_ms, of.offset
+        written = Strings.of(of.keys) if waited else decoded.keys, of.timestamp_ms, of.offset
         tells = (block.kind == EVENT) & ~decoded.silent
-        if not tells.all():
+        if waited or tells.all():
+            keys, stamps, offset = written
+        else:
             rows, told = compress(rows, tells.tolist()), np.flatnonzero(tells)
-            keys, stamps, offset = keys.at(told), stamps[told], offset[told]
+            keys, stamps, offset = written[0].at(told), written[1][told], written[2][told]
         return Written(keys, _lines(self._encode_lines(list(rows))), stamps, offset)
 
-    def _coordinates(self, decoded: Decoded, predictions: Predictions, classes: Vocabulary | None) -> Coordinates:  # noqa: ARG002
-        """What each prediction is of: its own record."""
+    def _coordinates(self, decoded: Decoded, predictions: Predictions, classes: Vocabulary | None) -> Coordinates:
+        """What each prediction is of: its own record, or an event that waited for what is behind it."""
+        if (told := predictions.told) is not None:
+            targets = [self.named_target(y, classes) for y in told.y.tolist()]
+            return Coordinates(told.keys, told.time_ms, offsets_of(told.event), told.time_ms, targets)
         block, records = decoded.block, decoded.sources
-        targets = self._targets(block, classes)
-        return Coordinates(block.keys, block.time_ms, records.offset, records.timestamp_ms, targets)
+        return Coordinates(
+            block.keys, block.time_ms, records.offset, records.timestamp_ms, self._targets(block, classes)
+        )
 
     def _said(self, predictions: Predictions, classes: Vocabulary | None, kept: Numbers | None) -> Iterable[Any]:
         if self._sequences is None:
@@ -247,8 +256,8 @@ class PredictionEncoder:
             return values
         return [self.named_target(target, classes) for target in block.y.tolist()]
 
-    def _surprises(self, block: Block, predictions: Predictions) -> Iterable[Any] | None:
-        return None if self._classes is None else self._classes.surprises(predictions, block.texts)
+    def _surprises(self, predictions: Predictions, texts: Sequence[Units] | None) -> Iterable[Any] | None:
+        return None if self._classes is None else self._classes.surprises(predictions, texts)
 
 
 def _streams(keys: Sequence[bytes]) -> tuple[list[str | None], list[str | UnsetType] | None]:

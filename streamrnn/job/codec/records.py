@@ -38,6 +38,7 @@ from streamrnn.job.codec.parser import DocumentLayout, Parser
 from streamrnn.job.codec.presence import Presence, Seen
 from streamrnn.job.codec.sequences import SequenceReader, Whole
 from streamrnn.job.codec.symbols import label_reader, text_reader
+from streamrnn.job.codec.told import id_at
 from streamrnn.job.codec.typed import Rows, merged, typed_reader
 from streamrnn.job.codec.where import question
 from streamrnn.job.config import Config
@@ -105,7 +106,7 @@ class RecordCodec:
         self._left_out = target.left_out
         self._max_bytes, self._max_key_bytes = source.max_record_bytes, source.max_record_key_bytes
         self._tombstones = source.tombstones
-        self._lenient = source.numbers == "lenient"
+        self._lenient, self._looks_ahead = source.numbers == "lenient", config.looks_ahead
         self._presence = Presence(config, self._encoder)
         self._notes, self.fields = not self._presence.told_by_arrays, self._presence.fields
         layout = DocumentLayout([*self._presence.paths, *(c.field for c in source.where)])
@@ -268,7 +269,7 @@ class RecordCodec:
             self._encode(self._with_numbers(values, error), row)
         end = False if self._end is None else self._end(document)
         if self._event is None:
-            event, targets = 0, self._targets(document)
+            event, targets = id_at(record.offset) if self._looks_ahead else 0, self._targets(document)
         else:  # what the record itself says of the target is not looked at: the label will tell
             event, targets = self._event(document), self._unknown
         names = self._named(document, values) if self._names else self._nothing_named

@@ -26,6 +26,7 @@ import numpy.typing as npt
 from streamrnn.broker.columns import Integers, Records, Strings
 from streamrnn.job.codec.fields import LEFT_OUT, MAX_TIME_MS, MIN_TIME_MS, time_converter
 from streamrnn.job.codec.json_parser import MAX_DEPTH, SHORT, brackets
+from streamrnn.job.codec.told import ids_at
 from streamrnn.job.config import Config
 from streamrnn.learner.block import EVENT, Block
 from streamrnn.learner.feature_columns import Column, ColumnEncoder, numbers
@@ -184,7 +185,7 @@ class TypedReader:
         self._max_bytes, self._max_key_bytes = source.max_record_bytes, source.max_record_key_bytes
         self._longest_key = source.max_key_bytes
         self._left_out = math.nan if math.isnan(target.left_out) else LEFT_OUT
-        self._encoder = ColumnEncoder(encoder)
+        self._encoder, self._looks_ahead = ColumnEncoder(encoder), config.looks_ahead
         self._n_features, self._n_targets = len(encoder.specs), len(target.fields)
         self._noted = [i for i, spec in enumerate(encoder.specs) if isinstance(spec, OneHot | Hash)]
         self._classes = None
@@ -227,7 +228,7 @@ class TypedReader:
         if not known.all():
             places, times, told = places[known], times[known], known.tolist()
             keys, columns = list(compress(keys, told)), [tuple(compress(column, told)) for column in columns]
-        return self._rows(columns, places, keys, times)
+        return self._rows(columns, places, keys, times, records.offset[places])
 
     def _usual(self, records: Records) -> Flags:
         """Which records have the size, key and time of the log that they should have."""
@@ -292,7 +293,9 @@ class TypedReader:
         assert self._classes is not None
         return self._classes.get(value if type(value) is str else canonical_text(value, ""))
 
-    def _rows(self, columns: Sequence[Column], places: Integers, keys: list[bytes], times: Integers) -> Rows:
+    def _rows(
+        self, columns: Sequence[Column], places: Integers, keys: list[bytes], times: Integers, offset: Integers
+    ) -> Rows:
         n, features, targets = len(places), columns[: self._n_features], columns[self._n_features :][: self._n_targets]
         ends: Sequence[bool | None] = (False,) * n if self._end < 0 else columns[self._end]
         block = Block(
@@ -302,7 +305,7 @@ class TypedReader:
             y=self._y(targets, n),
             end=np.zeros(n, np.bool_) if self._end < 0 else np.array(ends, np.bool_),
             kind=np.full(n, EVENT, np.uint8),
-            event=np.zeros(n, np.uint64),
+            event=ids_at(offset) if self._looks_ahead else np.zeros(n, np.uint64),
         )
         absent = np.zeros(self._n_features, np.int64)
         for i in self._noted:

@@ -162,10 +162,11 @@ def test_kernels_that_are_not_compiled_are_a_warning_and_without_a_place_for_the
     monkeypatch.setattr(object_file, "find", lambda *_: None)
     monkeypatch.setattr("streamrnn.core.compiled.JIT_DISABLED", False)
     monkeypatch.setenv("STREAMRNN_CACHE_DIR", str(tmp_path / "cache"))
-    (found,) = checked.kernels(config(tmp_path))
-    assert found.kind is Kind.WARNING
-    assert "run `streamrnn warmup` before" in found.text
+    found = list(checked.kernels(config(tmp_path)))
+    assert kinds(found) == [Kind.WARNING, Kind.WARNING]
+    assert ["float32" in found[0].text, "wire" in found[1].text] == [True, True]
+    assert all("run `streamrnn warmup` before" in each.text for each in found)
     refuse(monkeypatch, tmp_path)
-    (found,) = checked.kernels(config(tmp_path))
-    assert found.kind is Kind.PROBLEM
-    assert "STREAMRNN_CACHE_DIR" in found.text
+    found = list(checked.kernels(config(tmp_path)))
+    assert kinds(found) == [Kind.PROBLEM, Kind.PROBLEM]
+    assert all("STREAMRNN_CACHE_DIR" in each.text for each in found)
