@@ -116,7 +116,9 @@ class Records(Sequence[Record]):
 
     @classmethod
     def of(cls, records: Sequence[Record]) -> Records:
-        """These records, of which there is one at least."""
+        """These records, of which there is one at least; columns stay as they are."""
+        if isinstance(records, Records):
+            return records
         headers = [record.headers for record in records]
         return cls(
             records[0].topic,

@@ -10,16 +10,11 @@ import math
 import time
 from collections import deque
 from collections.abc import Sequence
-from operator import attrgetter
 
 import numpy as np
 import numpy.typing as npt
 
-from streamrnn.broker.columns import NOW, Outputs
-from streamrnn.broker.protocol import Record
-
-_TIMESTAMP = attrgetter("timestamp_ms")
-
+from streamrnn.broker.columns import NOW, Integers, Outputs
 
 RECENT_S, RECENT = 10.0, 16
 """What was processed so lately, and so many batches at least, counts as one place in event time: a record of a producer
@@ -90,15 +85,17 @@ class Lateness:
         return max(self._processed[-1][1], max(past, default=0)) / 1000
 
 
-def newest_of(records: Sequence[Record], now_s: float) -> int:
+def newest_of(stamps_ms: Integers, now_s: float) -> int:
     """The newest timestamp of a batch, of those that are not from the future where there are any.
 
-    >>> newest_of([Record("t", 0, i, stamp, None, b"", ()) for i, stamp in enumerate((5_000, 9_000, 7_000))], 8.0)
+    >>> newest_of(np.array([5_000, 9_000, 7_000]), 8.0)
     7000
     """
-    stamps: list[int] = list(map(_TIMESTAMP, records))
-    newest = max(stamps)
-    return newest if newest <= 1000 * now_s else max((s for s in stamps if s <= 1000 * now_s), default=newest)
+    newest = int(stamps_ms.max())
+    if newest <= 1000 * now_s:
+        return newest
+    past = stamps_ms[stamps_ms <= 1000 * now_s]
+    return int(past.max()) if len(past) else newest
 
 
 def latencies(outputs: Sequence[Outputs], now_s: float) -> npt.NDArray[np.float64]:

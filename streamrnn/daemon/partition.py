@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from streamrnn.broker.columns import Outputs
+from streamrnn.broker.columns import Outputs, Records
 from streamrnn.broker.protocol import Commit, Output, Record, TopicPartition
 from streamrnn.daemon import counted, outgoing, worth
 from streamrnn.daemon.jumps import Jumps
@@ -208,13 +208,13 @@ class Partition:
         self.ordinal += len(records) - len(kept)
 
     def _learn(self, records: Sequence[Record]) -> _Learned:
-        started = time.perf_counter()
+        started, records = time.perf_counter(), Records.of(records)
         decoded = self.job.codec.decode(records)
         between = time.perf_counter()
         predictions, kept = self._predictions(decoded)
         self._require_weights(records)
         self._watch.look(records, decoded)
-        self.lateness.processed(newest_of(records, time.time()))
+        self.lateness.processed(newest_of(records.timestamp_ms, time.time()))
         self._timing.phase("decode", between - started)
         self._timing.phase("process", time.perf_counter() - between)
         self.position = records[-1].offset + 1

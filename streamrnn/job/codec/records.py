@@ -141,7 +141,7 @@ class RecordCodec:
 
     def decode(self, records: Sequence[Record]) -> Decoded:
         """Decode ``records``; rows of the block and rejected records keep their order."""
-        records = _columns(records)
+        records = Records.of(records) if len(records) else _NO_RECORDS
         rows, rejected = self._rows(records)
         block, told, ends = rows.block, rows.block.kind, rows.ends
         if rows.silent.any():
@@ -375,12 +375,6 @@ def _tombstones(records: Records) -> int:
     """How many there are; what has no value because it was not read is none."""
     missing = records.values.missing
     return int(np.count_nonzero(missing)) - sum(bool(missing[place]) for place in records.refused)
-
-
-def _columns(records: Sequence[Record]) -> Records:
-    if isinstance(records, Records):
-        return records
-    return Records.of(records) if records else _NO_RECORDS
 
 
 def _bad_timestamp(time_ms: int) -> RecordError:
