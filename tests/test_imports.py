@@ -59,7 +59,7 @@ ALLOWED = {
 """Which folders (or files of the top level) a folder may import, beside itself. Read downwards, imports point up: a
 folder knows only those above it."""
 VALUES_OF_BROKER = {
-    "job": {"protocol", "columns", "kafka_settings", "security"},
+    "job": {"confluent_settings", "protocol", "columns", "kafka_settings", "security"},
     "offline": {"protocol"},
     "drafting": {"protocol"},
 }
@@ -188,6 +188,14 @@ def test_no_two_modules_import_each_other_even_by_way_of_others() -> None:
                     "tokens",
                     "unpacking",
                 )
+            }
+            | {"streamrnn.broker.confluent_errors"},
+        ),
+        (
+            "confluent_kafka",
+            {
+                f"streamrnn.broker.confluent_{name}"
+                for name in ("answers", "client", "connect", "errors", "group", "records", "sender")
             },
         ),
         ("river", {"streamrnn.daemon.drift_alarms", "streamrnn.offline.baselines", *ESTIMATORS}),
@@ -264,7 +272,14 @@ def test_the_daemon_starts_without_numba_river_pandas_or_matplotlib() -> None:
 
 
 def test_the_command_line_starts_without_numba_or_the_kafka_client() -> None:
-    assert not loaded_by("import streamrnn.cli") & {"numba", "kafka", "river", "pandas", "matplotlib"}
+    assert not loaded_by("import streamrnn.cli") & {
+        "numba",
+        "kafka",
+        "confluent_kafka",
+        "river",
+        "pandas",
+        "matplotlib",
+    }
 
 
 EMBEDDED_WORKER = """

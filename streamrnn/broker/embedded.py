@@ -29,7 +29,6 @@ from streamrnn.broker.protocol import (
     Record,
     TopicDescription,
     TopicPartition,
-    send_each,
     send_then_commit,
 )
 from streamrnn.errors import BrokerError, RebalanceError
@@ -58,7 +57,7 @@ class EmbeddedSender:
 
     def send_all(self, outputs: Outputs, partition: int | None) -> None:
         """See :class:`streamrnn.broker.protocol.Sender`."""
-        send_each(self, outputs, partition)
+        self.log.append_all(outputs, partition)
 
     def flush(self, timeout_s: float) -> None:  # noqa: ARG002 - local files do not keep anyone waiting
         """See :class:`streamrnn.broker.protocol.Broker`."""

@@ -17,13 +17,15 @@ import re
 import shutil
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
 import msgspec
+import numpy as np
 
-from streamrnn.broker.partition_file import OFFSETS_END, PartitionFile, PartitionReader
+from streamrnn.broker.columns import NOW, Outputs
+from streamrnn.broker.partition_file import OFFSETS_END, Entry, PartitionFile, PartitionReader
 from streamrnn.broker.protocol import Commit, Headers, Record, TopicPartition
 from streamrnn.errors import BrokerError, ConfigError, UndeliveredError
 from streamrnn.system.reading import open_file, read
@@ -148,8 +150,24 @@ class EmbeddedLog:
             else:
                 self._turn += 1
                 partition = self._turn % count
-        file = self._file(TopicPartition(topic, partition))
-        file.pending.append((key, value, timestamp_ms, headers))
+        self._queue(TopicPartition(topic, partition), [(key, value, timestamp_ms, headers)])
+
+    def append_all(self, outputs: Outputs, partition: int | None) -> None:
+        """Queue a batch, each of it as :meth:`append` does."""
+        topic, now = outputs.topic, time.time_ns() // 1_000_000
+        stamps = np.where(outputs.timestamp_ms == NOW, now, outputs.timestamp_ms).tolist()
+        rows = zip(outputs.keys.tolist(), outputs.values.tolist(), stamps, strict=True)
+        if partition is None and self._partition_count(topic) == 1:
+            partition = 0
+        if partition is not None:
+            self._queue(TopicPartition(topic, partition), [(*row, ()) for row in rows])
+            return
+        for key, value, timestamp_ms in rows:
+            self.append(topic, key, value, timestamp_ms=timestamp_ms)
+
+    def _queue(self, tp: TopicPartition, entries: Sequence[Entry]) -> None:
+        file = self._file(tp)
+        file.pending += entries
         if len(file.pending) >= SPILL_RECORDS:
             self._write(file)
 

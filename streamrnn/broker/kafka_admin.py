@@ -20,7 +20,7 @@ from streamrnn.broker import kafka_fetcher
 from streamrnn.broker.kafka_answers import Answers
 from streamrnn.broker.kafka_connect import connect, told_by
 from streamrnn.broker.kafka_rights import missing_right
-from streamrnn.broker.kafka_settings import READER_LIMITS, KafkaConnection, client_kwargs, reader_kwargs
+from streamrnn.broker.kafka_settings import READER_LIMITS, TEXT_END, KafkaConnection, client_kwargs, reader_kwargs
 from streamrnn.broker.protocol import (
     MAX_READ_BYTES,
     Bounds,
@@ -133,7 +133,7 @@ class KafkaAdministration:
         except client_errors.GroupAuthorizationFailedError as error:
             raise BrokerError(f"{what} failed: {error}; grant READ: {command('READ', 'group', group)}") from error
         return {
-            TopicPartition(*tp): Commit(stored.offset, stored.metadata)
+            TopicPartition(*tp): Commit(stored.offset, stored.metadata.rstrip(TEXT_END))
             for tp, stored in found.items()
             if stored.offset >= 0
         }
@@ -240,7 +240,12 @@ def _topic(found: Mapping[str, Any]) -> TopicDescription:
 def _member(found: Mapping[str, Any]) -> Member:
     subscribed = found["member_metadata"] or {}
     topics = subscribed.get("topics", ()) if isinstance(subscribed, Mapping) else ()
-    return Member(found["group_instance_id"], found["client_id"], found["client_host"], frozenset(topics))
+    given = found["member_assignment"] or {}
+    shares = given.get("assigned_partitions", ()) if isinstance(given, Mapping) else ()
+    assigned = (TopicPartition(share["topic"], number) for share in shares for number in share["partitions"])
+    return Member(
+        found["group_instance_id"], found["client_id"], found["client_host"], frozenset(topics), frozenset(assigned)
+    )
 
 
 def _may_leave(admin: Any, group: str) -> bool:

@@ -29,7 +29,7 @@ from streamrnn.broker.kafka_assignor import TellingAssignor
 from streamrnn.broker.kafka_connect import connect, locked_out_s, outage, told_by, translated
 from streamrnn.broker.kafka_fetcher import records_of
 from streamrnn.broker.kafka_sender import KafkaSender
-from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup, consumer_kwargs
+from streamrnn.broker.kafka_settings import TEXT_END, KafkaConnection, KafkaGroup, consumer_kwargs
 from streamrnn.broker.protocol import (
     Assigned,
     Commit,
@@ -256,7 +256,7 @@ class KafkaBroker(KafkaSender):
         """See :class:`streamrnn.broker.protocol.Broker`. Waits for a pending transactional commit to be decided."""
         with self._translated(f"the committed offset of {tp} could not be read"):
             stored = self._consuming().committed(ClientTopicPartition(*tp), metadata=True, timeout_ms=self._request_ms)
-        return None if stored is None else Commit(stored.offset, stored.metadata)
+        return None if stored is None else Commit(stored.offset, stored.metadata.rstrip(TEXT_END))
 
     def log_start(self, tp: TopicPartition) -> int:
         """See :class:`streamrnn.broker.protocol.Broker`."""

@@ -129,13 +129,29 @@ def leave(
     """
     if not member_id:
         return False
+    return _removed(connection, group, member_id, timeout_s, others_only=lasting)
+
+
+def forget(connection: KafkaConnection, group: KafkaGroup, timeout_s: float) -> None:
+    """Let the group forget the place that it keeps for this worker's name, so that the next join is that of a new one.
+
+    Whoever runs under that name has to join again, too.
+    """
+    _removed(connection, group, None, timeout_s, others_only=False)
+
+
+def _removed(
+    connection: KafkaConnection, group: KafkaGroup, member_id: str | None, timeout_s: float, *, others_only: bool
+) -> bool:
+    """Take a member out of its group; False where nobody else is in it, and that was a condition."""
     each_s = timeout_s / 4  # finding the cluster, and three questions
     hurried = dataclasses.replace(connection, connect_timeout_s=each_s, request_timeout_s=each_s)
     with contextlib.closing(connect(KafkaAdminClient, hurried, client_kwargs(hurried))) as admin:
-        if lasting and len(admin.describe_groups([group.group_id])[group.group_id]["members"]) < 2:
+        if others_only and len(admin.describe_groups([group.group_id])[group.group_id]["members"]) < 2:
             return False
         # With both ids: should another process have taken this name, it is not the one that is removed.
-        member = MemberToRemove(member_id=member_id, group_instance_id=group.instance_id, reason="stopped")
+        known = {} if member_id is None else {"member_id": member_id}
+        member = MemberToRemove(**known, group_instance_id=group.instance_id, reason="stopped")
         for error in admin.remove_group_members(group.group_id, [member]).values():
             if error is not client_errors.NoError:
                 raise error(f"{group.instance_id} could not leave the group {group.group_id}")

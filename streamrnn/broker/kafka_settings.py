@@ -37,6 +37,9 @@ given it up, and the others have not heard yet that they should join again. A he
 LINGER_MS = 5
 """How long the producer waits for a batch to fill: small against a commit interval, large against a send."""
 
+TEXT_END = "\0"
+"""What confluent-kafka sends along behind the text of a commit."""
+
 
 @dataclass(frozen=True)
 class Limits:

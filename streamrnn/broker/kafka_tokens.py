@@ -137,6 +137,11 @@ class TokenProvider(AbstractTokenProvider):  # type: ignore[misc]
             raise _too_slow(self._oauth.token_endpoint)
         return token.text
 
+    def left_s(self) -> float:
+        """For how long the newest token is good, 0 where nobody knows."""
+        kept = self._kept
+        return 0.0 if kept is None else max(0.0, kept.ends_at - self._clock())
+
     def _fetch(self) -> _Token:
         asked_at, endpoint = self._clock(), self._oauth.token_endpoint
         assert endpoint is not None

@@ -19,7 +19,7 @@ import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -80,12 +80,16 @@ def _bytes_of(text: str | None, base64: str | None) -> bytes | None:
     return None if base64 is None else b64decode(base64)
 
 
+Entry: TypeAlias = tuple[bytes | None, bytes | None, int, Headers]
+"""A record to be written: key, value, timestamp, headers."""
+
+
 class PartitionFile:
     """One partition's file: append under a lock, find an offset by bisection, read whole lines from a position."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.pending: list[tuple[bytes | None, bytes | None, int, Headers]] = []
+        self.pending: list[Entry] = []
         self._fd = -1
         self._inode = -1
         self._end: tuple[int, int] = (-1, 0)  # (file size, log end it was computed for)

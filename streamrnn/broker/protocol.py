@@ -312,12 +312,13 @@ class TopicDescription:
 
 
 class Member(NamedTuple):
-    """A process in a group, as the group knows it. ``topics`` are those it subscribed to."""
+    """A process in a group, as the group knows it. ``topics`` are those it subscribed to; ``assigned`` is its share."""
 
     instance_id: str | None
     client_id: str
     host: str
     topics: frozenset[str]
+    assigned: frozenset[TopicPartition] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -158,9 +158,9 @@ def speech(
 ) -> None:
     r"""Learn to hear spoken digits, and half-way an accent that was never heard before.
 
-    Each string is transcribed before its truth is seen; voices kept out of learning are
-    heard beside, and a copy of the model that stops learning when the newcomer joins.
-    Takes some minutes, fewer the second time or with --quick.
+    Each string is transcribed before its truth is seen. Voices kept out of
+    learning are heard beside, and a copy of the model that stops learning when
+    the newcomer joins. Takes some minutes, fewer again or with --quick.
 
     Needs the program espeak-ng; the plot needs the extra streamrnn\[demo].
     """

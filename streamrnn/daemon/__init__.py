@@ -5,6 +5,7 @@ opening       a configuration's log: broker, writer, topics
 loop          poll, process, send, commit, checkpoint: start reading here
 pace          how many records a poll may bring, so that a turn of the loop stays short
 partition     one partition's learner with its position
+saving        when a partition is checkpointed, and how that is not felt
 durations     how long batches, rebalances and restores took
 lateness      how late a partition is, in event time
 jumps         what is told of stream time, where it jumps

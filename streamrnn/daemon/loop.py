@@ -44,6 +44,7 @@ from streamrnn.daemon.placement import Placement
 from streamrnn.daemon.quarantine import Caution
 from streamrnn.daemon.questions import Questions
 from streamrnn.daemon.recovery import Recovery
+from streamrnn.daemon.saving import Copier
 from streamrnn.daemon.stopping import TAKE_BACK_SHARE, WORK_SHARE
 from streamrnn.errors import (
     BrokerError,
@@ -63,7 +64,7 @@ IDLE_POLL_S = 0.2
 REBALANCE_POLL_S, REBALANCE_RECORDS = 0.05, 500
 """While the group rebalances: every member waits for the others, so nobody is away for long."""
 RESTORE_POLL_S = 0.01
-"""While partitions wait for their learners."""
+"""While partitions wait for their learners, or a checkpoint is copied."""
 MAX_UNCOMMITTED = 200_000
 """Outputs kept for a commit that waits for the group. Beyond that, records wait as well: memory has an end."""
 HAND_OVER_S = 0.5
@@ -112,7 +113,7 @@ class Loop:
         self.subscribed = False  # before that, there is nothing to drain
         self.polled_at = -math.inf
         self.clock = clock
-        self._durations, self._pace = Durations(metrics, clock), Pace()
+        self._durations, self._pace, self._copier = Durations(metrics, clock), Pace(), Copier(metrics)
         broker.hurry(self._time_left)
         self._committed_at = self._shown_at = self._probed_at = clock()
 
@@ -164,6 +165,7 @@ class Loop:
         due = 1000 * (self.clock() - self._committed_at) >= self.job.config.commit_interval_ms
         if due and self.stable and self._committed_at == committed_at:  # one that was refused is not repeated at once
             self.commit()
+        self._copier.go_on(self.partitions.values())
         self._report()
         # After the commit, since an idle run may stop here.
         if not polled and of_all and self._idle is not None and self._settled():
@@ -174,6 +176,7 @@ class Loop:
         for piece in self._pace.pieces(records, self.stop.is_set):
             self._process(partition, piece)
             self.health.beat()
+            self._copier.go_on(self.partitions.values())
             if self.partitions.get(partition.tp) is not partition or partition.tp in self._held:
                 return
         if partition.position <= records[-1].offset:
@@ -226,8 +229,8 @@ class Loop:
                 _log.info("given up without a commit, the next owner does some records again: %s", error)
         self._caution.let_go(partitions)
         for partition in partitions:
-            if partition.caught_up and not partition.dirty and partition.changed:
-                partition.checkpoint()
+            if partition.saving.possible and partition.saving.changed:
+                partition.saving.last()
 
     def _expect(self, tp: TopicPartition) -> None:
         self._to_restore[tp] = None
@@ -335,10 +338,7 @@ class Loop:
                 if self.partitions.get(partition.tp) is partition:
                     _log.warning("%s: another position is committed; restoring", partition.tp)
                     self.restore_again(partition.tp)
-        # Only where the commit went through: a checkpoint ahead of the committed offset could not be recovered from.
-        for partition in self.partitions.values():
-            if partition.caught_up and partition.position == partition.committed and partition.checkpoint_due():
-                partition.checkpoint()
+        self._copier.begin_due(self.partitions.values())
 
     def _settle(self) -> Settled:
         """See what the group says after a failed commit."""
@@ -394,7 +394,7 @@ class Loop:
     def _poll_timeout(self) -> float:
         if not self.stable:
             return REBALANCE_POLL_S
-        if self._to_restore:
+        if self._to_restore or self._copier.busy(self.partitions.values()):
             return RESTORE_POLL_S
         if not self._dirty():
             return IDLE_POLL_S
@@ -409,8 +409,8 @@ class Loop:
         self._commit_for_good()
         self._caution.let_go(self.partitions.values())
         for partition in self.partitions.values():
-            if partition.caught_up and partition.position == partition.committed and partition.changed:
-                partition.checkpoint()
+            if partition.saving.possible and partition.saving.changed:
+                partition.saving.last()
         unsaved: list[TopicPartition] = []
         for tp, partition in self.partitions.items():
             partition.show(self.broker.lag(tp))

@@ -7,6 +7,8 @@ without, so each is imported only where it is used.
 
 from __future__ import annotations
 
+import importlib.util
+
 from streamrnn.broker.embedded import EmbeddedAdministration, EmbeddedBroker, EmbeddedSender
 from streamrnn.broker.embedded_log import EmbeddedLog
 from streamrnn.broker.kafka_compression import missing_codecs, what_is_missing
@@ -29,10 +31,8 @@ def open_broker(config: Config, group: str | None = None) -> Broker:
             if not log.partitions(topic):
                 log.create_topic(topic, config.embedded.partitions)
         return EmbeddedBroker(log, group or config.group_id)
-    if missing := missing_codecs():
+    if missing := missing_codecs():  # looked at with either client: what is read from outside, kafka-python reads
         raise ConfigError(f"topic {config.input.topic}: {what_is_missing(missing)}")
-    from streamrnn.broker.kafka_client import KafkaBroker
-
     assert config.kafka is not None
     place = KafkaGroup(
         group_id=group or config.group_id,
@@ -40,20 +40,33 @@ def open_broker(config: Config, group: str | None = None) -> Broker:
         session_timeout_s=config.kafka.session_timeout_s,
         limits=Limits(config.input.max_record_bytes, config.input.max_unpacked_bytes),
     )
-    return KafkaBroker(_connection(config), place)
+    connection = _connection(config)
+    if config.kafka.client == "confluent":
+        from streamrnn.broker.confluent_client import ConfluentBroker
+
+        return ConfluentBroker(connection, place)
+    from streamrnn.broker.kafka_client import KafkaBroker
+
+    return KafkaBroker(connection, place)
 
 
 def open_sender(config: Config) -> Sender:
     """A writer of any topic."""
     if config.embedded is not None:
         return EmbeddedSender(_embedded_log(config.embedded))
+    assert config.kafka is not None
+    connection = _connection(config)
+    if config.kafka.client == "confluent":
+        from streamrnn.broker.confluent_sender import ConfluentSender
+
+        return ConfluentSender(connection)
     from streamrnn.broker.kafka_sender import KafkaSender
 
-    return KafkaSender(_connection(config))
+    return KafkaSender(connection)
 
 
 def open_administration(config: Config) -> Administration:
-    """The log's topics."""
+    """The log's topics, which kafka-python looks at for either client."""
     if config.embedded is not None:
         return EmbeddedAdministration(_embedded_log(config.embedded))
     from streamrnn.broker.kafka_admin import KafkaAdministration
@@ -80,6 +93,11 @@ def _connection(config: Config) -> KafkaConnection:
     assert config.kafka is not None
     if missing := config.kafka.security.missing_package():
         raise ConfigError(missing)
+    if config.kafka.client == "confluent" and importlib.util.find_spec("confluent_kafka") is None:
+        raise ConfigError(
+            "kafka.client: confluent needs the package confluent-kafka, which is not there: "
+            "pip install 'streamrnn[confluent]'"
+        )
     return KafkaConnection(
         bootstrap_servers=config.kafka.servers, security=config.kafka.security, client_id=f"streamrnn-{config.job}"
     )

@@ -32,6 +32,7 @@ from streamrnn.daemon.mark import AFRESH, BEGAN_WITH, WAITING, Handed, Mark
 from streamrnn.daemon.metric_table import RECORDS_CONSUMED, REPLAYED_RECORDS
 from streamrnn.daemon.metrics import Delta, Metrics
 from streamrnn.daemon.newest import NewestPredictions
+from streamrnn.daemon.saving import Saving
 from streamrnn.daemon.traces import Traces
 from streamrnn.daemon.watch import Watch
 from streamrnn.errors import DivergedError, RecordError
@@ -43,8 +44,6 @@ from streamrnn.learner.predictions import Predictions
 from streamrnn.learner.state import LearnerProgress
 from streamrnn.learner.validity import LARGEST_WEIGHT
 from streamrnn.storage.manifest import KEPT_QUARANTINED, Manifest, Progress
-from streamrnn.storage.snapshot import take_snapshot
-from streamrnn.storage.writer import BackgroundWriter
 
 _log = logging.getLogger(__name__)
 
@@ -171,9 +170,9 @@ class Partition:
     def pass_over(self, record: Record, letter: Output) -> list[Outputs]:
         """Go on behind a record that is quarantined; returns what is to be sent for it."""
         self.position, self.ordinal = record.offset + 1, self.ordinal + 1
-        self._since_checkpoint += 1
+        self.saving.learned(1)
         # With a checkpoint behind each of them, what a mark names reaches further back than the checkpoints kept.
-        self._checkpoint_asked = True
+        self.saving.asked = True
         self.metrics.add(Delta(counts={RECORDS_CONSUMED.name: 1}))
         outputs = [Outputs.of([letter])]
         self.outputs += outputs
@@ -219,7 +218,7 @@ class Partition:
         self._timing.phase("process", time.perf_counter() - between)
         self.position = records[-1].offset + 1
         self.ordinal += len(records)
-        self._since_checkpoint += len(records)
+        self.saving.learned(len(records))
         return _Learned(decoded, predictions, kept)
 
     def _predictions(self, decoded: Decoded) -> tuple[Predictions, npt.NDArray[np.float64]]:
@@ -298,11 +297,7 @@ class Partition:
 
     def start_writer(self, base: Manifest | None) -> None:
         """Begin writing checkpoints on top of ``base`` (None: the next one is complete)."""
-        self.writer = BackgroundWriter(
-            self.job.checkpoints(self.tp), base=base, retain=self.job.config.checkpoint.retain
-        )
-        self._since_checkpoint, self._checkpoint_asked = 0, False
-        self._checkpoint_at = time.monotonic()
+        self.saving = Saving(self, base)
         if base is not None:
             self.metrics.checkpoint_known(size_bytes=base.bytes, at_s=base.created_s)
 
@@ -320,31 +315,6 @@ class Partition:
     def in_hand(self) -> bool:
         """Whether the standing commit says of this worker that records are being handed over."""
         return self.before_try is not None or (self.replay_marked and self.replayed is not None)
-
-    @property
-    def changed(self) -> bool:
-        """Whether there is more than the last checkpoint holds: records since then, or one that was not written."""
-        return self._since_checkpoint > 0 or self.writer.behind
-
-    def checkpoint_due(self) -> bool:
-        """Whether time or records since the last checkpoint ask for one."""
-        settings = self.job.config.checkpoint
-        if not self.changed:
-            return False
-        if self._checkpoint_asked:
-            return True
-        waited = time.monotonic() - self._checkpoint_at
-        return waited >= settings.interval_s or self._since_checkpoint >= settings.max_replay_records
-
-    def checkpoint(self) -> None:
-        """Copy the learner's state and have it written in the background; the position must be committed."""
-        started = time.perf_counter()
-        touched = self.learner.pop_touched_segments()  # for a complete snapshot, too, which holds them all the same
-        snapshot = take_snapshot(self.learner.state(), None if self.writer.needs_complete() else touched)
-        self.writer.submit(snapshot, self.progress(), self.committed)
-        self._since_checkpoint, self._checkpoint_asked = 0, False
-        self._checkpoint_at = time.monotonic()
-        self._timing.phase("checkpoint", time.perf_counter() - started)
 
     def progress(self) -> Progress:
         """Where the learner is, for a checkpoint's manifest."""
@@ -382,7 +352,7 @@ class Partition:
         self.metrics.set("streamrnn_input_lag_seconds", self.lateness.lag_s(lag, time.time()))
         self.metrics.set("streamrnn_last_record_timestamp_seconds", self.lateness.processed_at_s)
         self._show_fields()
-        for outcome in self.writer.outcomes():
+        for outcome in self.saving.writer.outcomes():
             if outcome.manifest is None:
                 self.metrics.checkpoint_failed()
             else:
@@ -405,6 +375,6 @@ class Partition:
 
     def close(self, timeout_s: float) -> bool:
         """Wait for checkpoints handed in, and remove the partition's metrics; False when they are not durable."""
-        done = self.writer.close(timeout_s)
+        done = self.saving.close(timeout_s)
         self.metrics.remove()
         return done

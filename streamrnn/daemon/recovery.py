@@ -40,13 +40,14 @@ from streamrnn.storage.checkpoints import Rejected, Used
 from streamrnn.storage.fingerprints import changes
 from streamrnn.storage.manifest import Manifest, new_lineage
 from streamrnn.storage.snapshot import take_snapshot
+from streamrnn.system.side_by_side import threads
 
 _log = logging.getLogger(__name__)
 
 _WAITED_ANEW = "%s: %d events waited in what was learned for those behind them; nothing will be predicted of them"
 _WAITED_AT_A_GAP = (
-    "%s: %d events wait in the checkpoint for those behind them: they are predicted from what comes behind the gap, some "
-    "of them again; of others that waited since nothing will be predicted"
+    "%s: %d events wait in the checkpoint for those behind them: they are predicted from what comes behind the gap, "
+    "some of them again; of others that waited since nothing will be predicted"
 )
 
 
@@ -287,11 +288,11 @@ class Recovery:
         """Start a new lineage at the partition's present state: genesis checkpoint first, then the commit naming it."""
         partition.lineage, partition.quarantined = new_lineage(), ()  # nothing before is ever replayed in it
         # The other way round, a crash between the two would leave a commit that no checkpoint leads to.
-        snapshot = take_snapshot(partition.learner.state())
-        snapshot.require_sound()
+        snapshot = take_snapshot(partition.learner.state(), copied=False)  # nothing else goes on meanwhile
         partition.learner.pop_touched_segments()  # all of them are in the snapshot
-        manifest = partition.job.checkpoints(partition.tp).write(snapshot, partition.progress())
-        partition.writer.close(self._timeout_s)
+        store = partition.job.checkpoints(partition.tp)
+        manifest = store.write(snapshot, partition.progress(), only_sound=True, at_once=threads())
+        partition.saving.close(self._timeout_s)
         partition.start_writer(manifest)
         self._commit_position(partition, membership)
 

@@ -72,10 +72,11 @@ class Restoring:
 
     def _learner(self, job: Job, manifest: Manifest) -> Foundation:
         """The learner as it was at the checkpoint."""
-        checkpoint = self._job.checkpoints(self._tp).load(manifest, of_any_configuration=True)
         learner = job.learner(self._tp)
+        store, rows = self._job.checkpoints(self._tp), learner.rows(manifest.n_slots)
+        checkpoint = store.load(manifest, of_any_configuration=True, into=rows)
         try:
-            learner.resume(checkpoint.state())
+            learner.resume(checkpoint.state(), fits=True)
         except ValueError as error:
             raise CheckpointError(
                 f"{self._tp}: checkpoint at {manifest.progress.position}: {error}. Go back to the version of streamrnn "

@@ -167,7 +167,7 @@ class Watch:
             return f"{windows} windows are fewer than learning.batch_size ({config.learning.batch_size})", False
         if config.input.sequence is not None:
             return self._why_unlearned(grown)
-        steps = self._learner.state().streams["steps"]
+        steps = self._learner.rows(self._learner.streams.n_slots)["steps"]
         if config.target.known == "record" and steps.size and steps.max() >= config.learning.k1:
             return "their targets are numbers too large to square, of which nothing is learned", True
         return f"no stream had learning.k1 ({config.learning.k1}) records in its sequence", False
@@ -234,7 +234,7 @@ def _had(learner: Foundation, job: Job, field: Field, counters: Mapping[str, int
 
 def _had_feature(learner: Foundation, job: Job, path: str) -> bool:
     """Of a feature: its columns held something else than what stands there while it is missing."""
-    model, at = learner.state().model, 0
+    model, at = learner.model_arrays(), 0
     for feature in job.config.features:
         columns = slice(at, at := at + len(feature.columns))
         held = model["x_count"][columns] > 0

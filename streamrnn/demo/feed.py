@@ -21,12 +21,14 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from streamrnn.broker.protocol import Sender
+from streamrnn.broker.columns import Outputs
+from streamrnn.broker.protocol import Output, Sender
 from streamrnn.daemon.opening import open_sender
 from streamrnn.demo.flights import load_flights, stream_key
 from streamrnn.errors import BrokerError
 from streamrnn.job.config import Config
 
+_ENCODER = msgspec.json.Encoder()
 TICK_S: Final = 0.1
 MOST_BEHIND_S: Final = 1.0
 FLUSH_TIMEOUT_S: Final = 30.0
@@ -66,20 +68,22 @@ def feed(
 
     ``departures`` begin anew whenever they end. Raises BrokerError when some were not acknowledged.
     """
-    encode = msgspec.json.Encoder().encode
     endless = itertools.islice(itertools.chain.from_iterable(itertools.repeat(departures)), limit)
     sent = 0
     for due in _due(rate, stop, clock):
         batch = list(itertools.islice(endless, due))
-        for record in batch:
-            now = round(clock() * 1000)
-            key = stream_key(record).encode()
-            sender.send(topic, key, encode(record | {"timestamp": now}), timestamp_ms=now)
+        if happening := [_happening(topic, record, round(clock() * 1000)) for record in batch]:
+            sender.send_all(Outputs.of(happening), None)
         sender.flush(FLUSH_TIMEOUT_S)
         sent += len(batch)
         if len(batch) < due or sent == limit:
             break
     return sent
+
+
+def _happening(topic: str, record: dict[str, Any], now_ms: int) -> Output:
+    key = stream_key(record).encode()
+    return Output(topic, key, _ENCODER.encode(record | {"timestamp": now_ms}), now_ms)
 
 
 def _due(rate: float, stop: Event, clock: Callable[[], float]) -> Iterator[int]:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +20,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from streamrnn.broker.protocol import Assigned, Broker, Record, TopicPartition
+from streamrnn.broker.columns import Outputs
+from streamrnn.broker.protocol import Assigned, Broker, Output, Record, TopicPartition
 from streamrnn.daemon.opening import open_administration, open_broker, open_sender, topics_of
 from streamrnn.demo.flights import Flights, stream_key
 from streamrnn.errors import BrokerError
@@ -74,15 +76,13 @@ def fill(config: Config, flights: Flights, report: Callable[[int], None]) -> Non
     encode = msgspec.json.Encoder().encode
     topic = config.input.topic
     try:
-        for i, record in enumerate(flights):
-            broker.send(
-                topic, stream_key(record).encode(), encode(record), timestamp_ms=record["timestamp"], partition=0
-            )
-            if not (i + 1) % FLUSH_EVERY:
-                broker.flush(FLUSH_TIMEOUT_S)
-                report(i + 1)
-        broker.flush(FLUSH_TIMEOUT_S)
-        report(len(flights))
+        written, departures = 0, iter(flights)
+        while batch := list(islice(departures, FLUSH_EVERY)):
+            made = [Output(topic, stream_key(one).encode(), encode(one), one["timestamp"]) for one in batch]
+            broker.send_all(Outputs.of(made), 0)
+            broker.flush(FLUSH_TIMEOUT_S)
+            written += len(batch)
+            report(written)
     finally:
         broker.close(timeout_s=5.0)
 

@@ -4,6 +4,7 @@ config           what a job file holds, as validated values
 input_config     its section on what is read: the topic, its records, texts
 sequence_config  whole sequences: where their frames stand, what their answers are made of
 lookahead_config  whether a job of single steps may look ahead, and what it cannot have then
+kafka_config     its section on the cluster
 http_config      its section on the endpoint for metrics and probes
 log_config       its section on the log
 section          what its sections have in common

@@ -17,12 +17,14 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import replace
 
-from streamrnn.broker.kafka_settings import server_list, server_trouble
-from streamrnn.broker.security import KafkaSecurity, Secret
+from streamrnn.broker import confluent_settings
+from streamrnn.broker.kafka_settings import Limits
+from streamrnn.broker.security import Secret
 from streamrnn.errors import ConfigError
 from streamrnn.job import lookahead_config
 from streamrnn.job.http_config import HttpConfig
 from streamrnn.job.input_config import InputConfig
+from streamrnn.job.kafka_config import KafkaConfig
 from streamrnn.job.log_config import LogConfig
 from streamrnn.job.section import MIB, NAME_PATTERN, FileMode, Section, Text, TopicName
 from streamrnn.job.sequence_config import InputsConfig, TargetConfig, Unit, features_of, require_fit
@@ -33,46 +35,6 @@ from streamrnn.learner.sequence_spec import SequenceSpec
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, RuleError, StreamSpec
 from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.learner.values import canonical_text
-
-
-class KafkaConfig(Section, frozen=True, kw_only=True):
-    """An Apache Kafka cluster and this worker's place in its consumer group."""
-
-    bootstrap_servers: Annotated[
-        Text | tuple[Text, ...],
-        Meta(description="host:port of some brokers: a list, or text separated by commas."),
-    ]
-    group_id: Annotated[Text | None, Meta(description="Consumer group; null: the job's name.")] = None
-    group_instance_id: Annotated[
-        Text | None,
-        Meta(
-            description="Lasting identity of this worker within the group, which no two may have at a time; null: made "
-            "of the host's name, another one for each worker on it."
-        ),
-    ] = None
-    session_timeout_s: Annotated[
-        float, Meta(ge=1, le=1800, description="Silence in seconds after which the group considers this worker dead.")
-    ] = 10.0
-    leave_on_stop: Annotated[
-        bool,
-        Meta(
-            description="Whether a worker that is stopped gives its partitions to the others at once; false: they wait "
-            "for it until the session is over."
-        ),
-    ] = True
-    security: Annotated[KafkaSecurity, Meta(description="Authentication and encryption.")] = KafkaSecurity()
-
-    def __post_init__(self) -> None:
-        if not self.servers:
-            raise ValueError("bootstrap_servers: found no server, expected host:port")
-        for server in self.servers:
-            if wrong := server_trouble(server):
-                raise ValueError(f"bootstrap_servers: {wrong}")
-
-    @property
-    def servers(self) -> tuple[str, ...]:
-        """The bootstrap servers, one by one."""
-        return server_list(self.bootstrap_servers)
 
 
 class EmbeddedConfig(Section, frozen=True, kw_only=True):
@@ -242,6 +204,10 @@ class Config(Section, frozen=True, kw_only=True):
             raise ConfigError(f"topics must differ, or the job would read its own output; found {listed}")
         if self.embedded is not None and Path(self.embedded.directory) == Path(self.checkpoint.directory):
             raise ConfigError("checkpoint.directory: must not be embedded.directory, found both at the same place")
+        if self.kafka is not None and self.kafka.client == "confluent":
+            limits = Limits(self.input.max_record_bytes, self.input.max_unpacked_bytes)
+            if wrong := confluent_settings.refused(self.kafka.security, limits):
+                raise ConfigError(wrong)
         self._choose_inputs()
         self._check_target()
         self._check_lookahead()
@@ -340,7 +306,7 @@ class Config(Section, frozen=True, kw_only=True):
         sequence, target = self.input.sequence, self.target
         if sequence is not None:
             msgspec.structs.force_setattr(self, "features", features_of(sequence, self.features))
-            require_fit(sequence, target, self.features)
+            require_fit(sequence, target, self.features, self.input.end_field)
         elif target.kind is not None:
             raise ConfigError(
                 f"target.kind: found {target.kind!r} without input.sequence; it says what is predicted of a whole "

@@ -23,7 +23,9 @@ from streamrnn.job.http_config import HttpConfig
 from streamrnn.job.refusal import explain
 from streamrnn.job.yaml_text import MOST_BYTES, read
 from streamrnn.learner.features import Symbol
+from streamrnn.learner.model_spec import ModelSpec
 from streamrnn.learner.spec import LearningSpec
+from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.system.reading import read as read_file
 
 SHORT_TOKEN = 16
@@ -145,6 +147,7 @@ def warnings(config: Config) -> list[str]:
                 "commit_interval_ms: more than half of kafka.session_timeout_s; the group may be lost between commits"
             )
     found += _of_windows(config)
+    found += _of_answers(config)
     found += _of_waiting(config)
     found += _shown_twice(config)
     found += _never_shown(config)
@@ -168,6 +171,25 @@ def _of_windows(config: Config) -> Iterator[str]:
     if given:
         listed = ", ".join(f"learning.{name}" for name in given)
         yield f"{listed}: without effect beside input.sequence, as each sequence is learned from as a whole"
+
+
+_MAX_SYMBOLS = TargetSpec(fields=("",)).max_symbols
+
+
+def _of_answers(config: Config) -> Iterator[str]:
+    """What is chosen of answers to sequences where there are none of that form."""
+    model, target, kind = config.model, config.target, config.target.kind
+    symbols = kind in ("transcript", "sequence") and not target.says_numbers
+    of_symbols = "transcripts and sequences of symbols"
+    asked = {
+        "model.beam": (model.beam != ModelSpec().beam and not symbols, of_symbols),
+        "model.attention": (model.attention != ModelSpec().attention and kind != "sequence", "kind: sequence"),
+        "target.max_symbols": (target.max_symbols != _MAX_SYMBOLS and not symbols, of_symbols),
+    }
+    where = "records that are single steps" if kind is None else f"target.kind: {kind}"
+    for name, (given, of) in asked.items():
+        if given:
+            yield f"{name}: without effect beside {where}; it goes with {of}"
 
 
 def _of_waiting(config: Config) -> Iterator[str]:

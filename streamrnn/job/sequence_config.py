@@ -6,6 +6,7 @@ stand, how they are read and what the symbols of an answer are made of is for th
 
 from __future__ import annotations
 
+import difflib
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -124,8 +125,26 @@ def features_of(sequence: SequenceConfig, features: tuple[FeatureSpec, ...]) -> 
     return tuple(Numeric(field=column) for column in sequence.columns)
 
 
-def require_fit(sequence: SequenceConfig, target: TargetSpec, features: tuple[FeatureSpec, ...]) -> None:
+def require_fit(
+    sequence: SequenceConfig, target: TargetSpec, features: tuple[FeatureSpec, ...], end_field: str | None
+) -> None:
     """Raise ConfigError where what is read of sequences and what is predicted of them do not go together."""
+    _require_kind(target)
+    _require_fields(sequence, target, end_field)
+    if sequence.columns is None:
+        return
+    for i, feature in enumerate(features):
+        if feature.field not in sequence.columns:
+            listed = ", ".join(sequence.columns[:10]) + (", ..." if len(sequence.columns) > 10 else "")
+            alike = difflib.get_close_matches(feature.field, sequence.columns, n=1)
+            meant = f" (did you mean {alike[0]!r}?)" if alike else ""
+            raise ConfigError(
+                f"features[{i}].field: found {feature.field!r}, which is none of input.sequence.columns{meant}; "
+                f"expected one of {listed}, or no columns where frames are objects"
+            )
+
+
+def _require_kind(target: TargetSpec) -> None:
     if target.kind is None:
         raise ConfigError(
             "target.kind: missing beside input.sequence, where it says what is predicted of a sequence; expected "
@@ -136,17 +155,24 @@ def require_fit(sequence: SequenceConfig, target: TargetSpec, features: tuple[Fe
             f"target.missing: found zero with kind {target.kind}; what is left out of many values cannot be told: "
             "leave it out or say unknown"
         )
+    if target.says_numbers and target.horizon == 1:
+        raise ConfigError(
+            "target.horizon: found 1 with kind sequence and no classes; of one number say kind: label, of several how "
+            "many (horizon: 24), and of symbols list the classes, or say classes: {open: true}"
+        )
+
+
+def _require_fields(sequence: SequenceConfig, target: TargetSpec, end_field: str | None) -> None:
+    """Frames, answer and end mark are fields of their own."""
     if parse_path(target.fields[0]) == parse_path(sequence.field):
         raise ConfigError(
             f"target.fields[0]: {sequence.field!r} holds the frames themselves (input.sequence.field), which would be "
             "their own prediction; name the field that holds the answer"
         )
-    if sequence.columns is None:
-        return
-    for i, feature in enumerate(features):
-        if feature.field not in sequence.columns:
-            listed = ", ".join(sequence.columns[:10]) + (", ..." if len(sequence.columns) > 10 else "")
+    taken = {"input.sequence.field": sequence.field, **{f"target.fields[{i}]": f for i, f in enumerate(target.fields)}}
+    for name, path in taken.items():
+        if end_field is not None and parse_path(path) == parse_path(end_field):
             raise ConfigError(
-                f"features[{i}].field: found {feature.field!r}, which is none of input.sequence.columns; expected one "
-                f"of {listed}, or no columns where frames are objects"
+                f"input.end_field: found {end_field!r}, which is {name} too; expected a field of its own, which is "
+                "true on the record that ends a sequence"
             )

@@ -29,6 +29,7 @@ skill        how much better than naive rivals it is
 state        LearnerState: all that a learner knows, as one value; how far it has come
 streams      which stream has which slot of the arrays, and who has to leave
 placing      the part of it that places many records at once
+copying      a copy of what is kept of streams, made bit by bit while the learner goes on
 one_stream   what is kept of one stream, as plain data
 room         how many streams there is room for, and who leaves for a new one
 clock        stream time, safe against absurd timestamps

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,13 +23,14 @@ from streamrnn.core.counts import COUNTS, EVICTIONS, GAUGES, LOST_LABELS, RECORD
 from streamrnn.core.declarations import by_name
 from streamrnn.learner.block import EVENT, FORGET, LABEL, PREDICT, Block
 from streamrnn.learner.clock import JUMPS
+from streamrnn.learner.copying import StreamsCopy
 from streamrnn.learner.lowering import bytes_per_stream, initial_weights, layout_of, new_model, new_streams
 from streamrnn.learner.predictions import Predictions
 from streamrnn.learner.rows import Leaving, Placed
 from streamrnn.learner.skill import skill_of
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import Beside, LearnerProgress, LearnerState, Slots, TargetStatistics
-from streamrnn.learner.streams import EVICTIONS_IN_USE, StreamIndex
+from streamrnn.learner.streams import EVICTIONS_IN_USE, SEGMENT_SLOTS, StreamIndex
 from streamrnn.learner.vocabulary import Vocabularies
 
 RLS_WEIGHT = "rls.weight"
@@ -78,6 +79,7 @@ class Foundation(ABC):
         self.layout = layout_of(spec)
         self._model = new_model(spec, initial_weights(spec, seed))
         self._per_stream = new_streams(spec)
+        self._copy: StreamsCopy | None = None  # under way
 
     @abstractmethod
     def _require_fit(self, block: Block) -> None:
@@ -101,6 +103,7 @@ class Foundation(ABC):
         slots, fresh, times = self.streams.assign(block.keys, block.time_ms, kinds)
         leaving = tuple(Leaving(number - 1 - before, slot, key) for number, slot, key in self.streams.pop_leaving())
         records = Placed(block, slots, fresh, times, block.kind, leaving)
+        self._rows_change(np.append(slots, np.array([of.slot for of in leaving], np.int64)))
         parts, start = [], 0
         for record, now in self.streams.pop_returns():
             parts.append(self._predictions(records.rows(slice(start, record - before))))
@@ -164,7 +167,9 @@ class Foundation(ABC):
         """Stream time went back: streams that followed the wrong one must not seem to have no pauses until it comes."""
         newest = self._per_stream.last_ms[: self.streams.n_slots]
         events = self._per_stream.event_ms[: self.streams.n_slots]
-        for slot in np.flatnonzero((newest > now_ms) | (events > now_ms).any(axis=1)).tolist():
+        later = np.flatnonzero((newest > now_ms) | (events > now_ms).any(axis=1))
+        self._rows_change(later)
+        for slot in later.tolist():
             newest[slot] = min(newest[slot], now_ms)
             np.minimum(events[slot], now_ms, out=events[slot])
             self.streams.touch(slot)
@@ -175,9 +180,18 @@ class Foundation(ABC):
         Where another stream has taken the slot, the kernel did so when it cleared it.
         """
         events = self._per_stream.event
-        for slot in self.streams.pop_left():
+        left = self.streams.pop_left()
+        self._rows_change(np.array(left, np.int64))
+        for slot in left:
             self._model.counters[LOST_LABELS] += np.count_nonzero(events[slot])
             events[slot] = 0
+
+    def _rows_change(self, slots: npt.NDArray[np.int64]) -> None:
+        """The rows of these slots are about to change. Whoever changes others as well has to say so before."""
+        if self._copy is not None:
+            self._copy.before_rows_change(slots)
+            if not self._copy.left:
+                self._copy = None
 
     # -- what there is to see -----------------------------------------------------------------------------------------
 
@@ -272,25 +286,56 @@ class Foundation(ABC):
 
     def state(self) -> LearnerState:
         """All it knows. Arrays and keys are the live ones: copy before going on."""
-        clock, arrivals, keys, seen = self.streams.state()
+        _, _, keys, seen = self.streams.state()
         rows = {name: array[: len(keys)] for name, array in self._per_stream._asdict().items()}
-        model = by_name(self._model) | by_name(Beside(clock, arrivals, np.array([self.digest], np.int64)))
-        model |= self._vocabularies.state()
-        return LearnerState(self.spec, model, {**rows, **by_name(Slots(seen))}, keys)
+        return LearnerState(self.spec, self.model_state(), {**rows, **by_name(Slots(seen))}, keys)
 
-    def resume(self, state: LearnerState) -> None:
-        """Go on from a state, instead of from what it holds now. The state's arrays are copied.
+    def model_state(self) -> dict[str, npt.NDArray[Any]]:
+        """The part of its state that is not kept per stream, live."""
+        beside = Beside(*self.streams.log_state(), np.array([self.digest], np.int64))
+        return by_name(self._model) | by_name(beside) | self._vocabularies.state()
+
+    def copy_streams(self, segments: Collection[int] | None = None) -> StreamsCopy:
+        """Begin to copy what is kept per stream, as it is now, in these segments of slots (None: all).
+
+        One copy at a time: where one is under way, it has to ``end`` before.
+        """
+        if self._copy is not None and self._copy.left:
+            raise RuntimeError("a copy of the learner's streams is under way, and has to end before another begins")
+        if segments is None:
+            segments = range(-(-self.streams.n_slots // SEGMENT_SLOTS))
+        self._copy = StreamsCopy(self._per_stream._asdict(), self.streams, segments)
+        return self._copy
+
+    def rows(self, n_slots: int) -> dict[str, npt.NDArray[Any]]:
+        """The live arrays of the first so many slots, for a state to be read into: what ``resume`` need not copy.
+
+        Only ``resume`` makes a learner of them; before, nothing else may be asked of it.
+        """
+        if n_slots > self.streams.max_streams:
+            raise ValueError(f"{n_slots} slots are asked for, the learner has {self.streams.max_streams}")
+        rows = {**self._per_stream._asdict(), **by_name(Slots(self.streams.seen_of_all))}
+        return {name: array[:n_slots] for name, array in rows.items()}
+
+    def resume(self, state: LearnerState, *, fits: bool = False) -> None:
+        """Go on from a state, instead of from what it holds now. Its arrays are copied, unless they are of ``rows``.
 
         Raises ValueError, and changes nothing, when the state is of another specification (``streams.max_streams``
         apart), lacks an array, holds one of another shape or type or one that nobody knows, or has more slots than
-        there are here.
+        there are here. ``fits``: all that was looked at by who read it, but for the specification.
         """
-        state.require_fit(self.spec)
+        if fits:
+            state.require_spec(self.spec)
+        else:
+            state.require_fit(self.spec)
+        if self._copy is not None:
+            self._copy.end()
         for name, array in by_name(self._model).items():
             array[...] = state.model[name]
         n = len(state.keys)
         for name, array in self._per_stream._asdict().items():
-            array[:n] = state.streams[name]
+            if not np.may_share_memory(array, state.streams[name]):
+                array[:n] = state.streams[name]
             array[n : self.streams.n_slots] = 0  # as of slots never used, so that what is saved tells nothing of before
         self.streams.resume(state.model["clock"], state.model["arrivals"], state.keys, state.streams["seen"])
         self._vocabularies.resume(state.model)

@@ -92,6 +92,7 @@ class Learner(Foundation):
             one.slot[0], one.fresh[0], one.time_ms[0] = self.streams.find(key), False, time_ms
         else:
             one.slot[0], one.fresh[0], one.time_ms[0] = self.streams.assign_one(key, time_ms, kind)
+            self._rows_change(one.slot)
             if self.streams.returns:
                 self._go_back(self.streams.pop_returns()[0][1])
         one.end[0], one.event[0] = end and self._may_end, event
@@ -123,6 +124,7 @@ class Learner(Foundation):
         one, slot = self._one, self.streams.find(key)
         one.slot[0], one.fresh[0], one.kind[0], one.end[0], one.out[0] = slot, False, CLOSE, False, 0
         self.streams.touch(slot)
+        self._rows_change(one.slot)
         self._process_one()
 
     def imagine(self, key: bytes) -> None:

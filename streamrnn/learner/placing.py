@@ -12,7 +12,7 @@ import itertools
 from abc import ABC, abstractmethod
 from array import array
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +41,7 @@ class Placing(ABC):
     clock: StreamClock
     records: int
     newest_slots: Integers
+    before_change: Callable[[Sequence[int]], None] | None
     _names_leaving: bool
     _slots: OrderedDict[bytes, int]
     _last_seen: array[int]
@@ -136,12 +137,14 @@ class Placing(ABC):
         slots = np.fromiter(map(self._slots.get, keys, itertools.repeat(-1)), np.int64, n)
         if slots.min() < 0:
             return None
-        for i in np.flatnonzero(_view(self._times)[slots] < ESTABLISHED).tolist():
+        if self.before_change is not None:
+            self.before_change(slots.tolist())
+        for i in np.flatnonzero(view(self._times)[slots] < ESTABLISHED).tolist():
             if self._times[slot := int(slots[i])] < ESTABLISHED:
                 self._count(keys[i], slot)
         # Of several records of a stream the last one stays.
-        numbers, touched = np.arange(self.records + 1, self.records + n + 1), _view(self._touched)
-        touched[slots], _view(self._last_seen)[slots], _view(self._lived)[slots] = numbers, newest, newest - jumped
+        numbers, touched = np.arange(self.records + 1, self.records + n + 1), view(self._touched)
+        touched[slots], view(self._last_seen)[slots], view(self._lived)[slots] = numbers, newest, newest - jumped
         latest = itertools.compress(keys, (touched[slots] == numbers).tolist())
         deque(map(self._slots.move_to_end, latest), maxlen=0)
         self._touch_all(slots)
@@ -154,6 +157,8 @@ class Placing(ABC):
         """``assign_one`` for each, written out for records at which clock and ``ttl`` have nothing to decide."""
         slots, fresh = [self.max_streams] * len(keys), [False] * len(keys)  # as for a label without a stream
         slot_of, to_end = self._slots.get, self._slots.move_to_end
+        if self.before_change is not None:
+            self.before_change([slot for key in keys if (slot := slot_of(key, -1)) >= 0])
         last_seen, lived, touched = self._last_seen, self._lived, self._touched
         counts = self._times
         jump, ttl, record = self.clock.max_jump_ms, self.ttl_ms or 0, self.records
@@ -212,6 +217,6 @@ class Placing(ABC):
             self.clock.pass_usual(now)
 
 
-def _view(column: array[int]) -> Integers:
+def view(column: array[int]) -> Integers:
     """A column as an array, for as long as nothing is appended to it."""
-    return np.frombuffer(column, np.int64)
+    return np.frombuffer(column, np.int64) if column else np.empty(0, np.int64)

@@ -51,8 +51,10 @@ class Relaying(NamedTuple):
             return self._capped("history_count", axis)
         if axis == "E" or (axis in "MN" and self.old.target.known == "label"):
             return self._capped("event_count", "M")
-        behind = self.waiting if axis == "K" else 0  # the window's targets are of steps that something was said of
-        return self.streams["steps"] - behind, self.steps - behind
+        before: Counts = self.streams["steps"]
+        if axis == "K":  # the window's targets are of steps that something was said of
+            return before - self.waiting, self.steps - self.waiting
+        return before, self.steps
 
     def _capped(self, name: str, axis: str) -> tuple[Counts, Counts]:
         count, before, now = self.streams[name], sizes_of(self.old)[axis], sizes_of(self.new)[axis]

@@ -18,7 +18,7 @@ from streamrnn.core.declarations import DTYPES, Stored, declared, stored
 from streamrnn.learner.axes import AXES
 from streamrnn.learner.lowering import dtype_of, sizes_of
 from streamrnn.learner.spec import LearnerSpec
-from streamrnn.learner.validity import require_sound
+from streamrnn.learner.validity import require_order, require_sound, require_sound_model
 from streamrnn.learner.vocabulary import require_vocabularies, symbols_in
 
 Array = npt.NDArray[Any]
@@ -81,26 +81,36 @@ class LearnerState:
         streams = {name: array.copy() for name, array in self.streams.items()}
         return LearnerState(self.spec, model, streams, list(self.keys))
 
-    def require_fit(self, spec: LearnerSpec, *, beginning: bool = False) -> None:
+    def require_fit(self, spec: LearnerSpec, *, beginning: bool = False, rows_are_sound: bool = False) -> None:
         """Raise ValueError, saying what is wrong, unless a learner of ``spec`` can go on from this.
 
         The specifications are compared as well as the shapes: another loss, optimiser or order of fields gives what
         was learned another meaning in arrays of the same shape. Only ``streams.max_streams`` may differ. Whatever was
         read from a file passes here on its way to a kernel, so what the arrays hold is looked at, too (``validity``).
         ``beginning``: it was handed over by somebody, and a learner must be able to go a long way from it.
+        ``rows_are_sound``: what each row holds was looked at before, as by who read it piece by piece.
         """
-        if lines := spec_differences(self.spec, spec):
-            raise ValueError(f"the state is of another specification: {'; '.join(lines)}")
-        slots, capacity = len(self.keys), spec.streams.max_streams
-        if slots > capacity:
-            raise ValueError(f"the state has {slots} slots, the learner has {capacity}; raise streams.max_streams")
+        self.require_spec(spec)
+        slots = len(self.keys)
         used = [key for key in self.keys if key is not None]
         if len(set(used)) != len(used):
             raise ValueError("the state gives one stream two slots")
         require_shapes(self.model, MODEL, spec)
         require_shapes(self.streams, STREAMS, spec, slots)
         require_vocabularies(spec, self.model)
-        require_sound(spec, self.model, self.streams, self.keys, beginning=beginning)
+        if rows_are_sound:
+            require_sound_model(spec, self.model, beginning=beginning)
+            require_order(self.model, self.streams["seen"], self.keys)
+        else:
+            require_sound(spec, self.model, self.streams, self.keys, beginning=beginning)
+
+    def require_spec(self, spec: LearnerSpec) -> None:
+        """Raise ValueError unless it is of this specification, and there is room for it."""
+        if lines := spec_differences(self.spec, spec):
+            raise ValueError(f"the state is of another specification: {'; '.join(lines)}")
+        slots, capacity = len(self.keys), spec.streams.max_streams
+        if slots > capacity:
+            raise ValueError(f"the state has {slots} slots, the learner has {capacity}; raise streams.max_streams")
 
 
 def spec_differences(old: LearnerSpec, new: LearnerSpec) -> list[str]:
@@ -139,8 +149,13 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def no_streams(spec: LearnerSpec) -> dict[str, Array]:
     """``LearnerState.streams`` of a learner that saw no record yet."""
+    return empty_streams(spec, 0)
+
+
+def empty_streams(spec: LearnerSpec, n_slots: int) -> dict[str, Array]:
+    """Arrays for the streams of so many slots, with nothing in them yet."""
     sizes, precision = sizes_of(spec), dtype_of(spec)
-    return {name: np.zeros((0, *array.shape(sizes)), array.dtype(precision)) for name, array in STREAMS.items()}
+    return {name: np.empty((n_slots, *array.shape(sizes)), array.dtype(precision)) for name, array in STREAMS.items()}
 
 
 def require_shapes(

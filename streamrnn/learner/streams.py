@@ -18,6 +18,7 @@ import heapq
 import itertools
 from array import array
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,7 @@ import numpy.typing as npt
 from streamrnn.core.counts import Count
 from streamrnn.core.kinds import EVENT, FORGET
 from streamrnn.learner.clock import UNCONTRADICTED, StreamClock
-from streamrnn.learner.placing import Placing
+from streamrnn.learner.placing import Placing, view
 from streamrnn.learner.room import ESTABLISHED, Room
 
 Integers = npt.NDArray[np.int64]
@@ -56,10 +57,8 @@ class StreamIndex(Placing):
         See ``StreamClock``.
     protected_share, max_bytes, stream_bytes
         See ``Room``.
-    notes_left
-        Whether slots whose stream was dropped are noted in ``left``.
-    names_leaving
-        Whether streams that were dropped are named in ``leaving``.
+    notes_left, names_leaving
+        Whether slots whose stream was dropped are noted in ``left``, and streams that were named in ``leaving``.
 
     Attributes
     ----------
@@ -71,6 +70,8 @@ class StreamIndex(Placing):
         Where stream time went back since ``pop_returns``: before which record (of all, from 0), and to what time.
     left
         Slots whose stream was dropped since ``pop_left``.
+    before_change
+        Called with slots before what is known of them changes, where there is one.
     leaving
         Streams dropped since ``pop_leaving``, in order: for which record (its number from 1), slot, key.
 
@@ -105,6 +106,7 @@ class StreamIndex(Placing):
         self.newest_slots: Integers = np.zeros(0, np.int64)
         self.returns: list[tuple[int, int]] = []
         self.left: list[int] = []
+        self.before_change: Callable[[Sequence[int]], None] | None = None
         self._notes_left = notes_left
         self.leaving: list[tuple[int, int, bytes]] = []
         self._names_leaving = names_leaving
@@ -119,7 +121,7 @@ class StreamIndex(Placing):
         # which a restart forgets.
         self._free: list[int] = []
         self._touched_segments: set[int] = set()
-        self._seen = np.zeros((max_streams, 5), np.int64)  # what ``state`` gives of the five lists above
+        self.seen_of_all = np.zeros((max_streams, 5), np.int64)  # what ``state`` gives of the five lists above
         self._stale_segments: set[int] = set()  # of it, beside the touched ones
 
     def __len__(self) -> int:
@@ -178,6 +180,7 @@ class StreamIndex(Placing):
                 return self.max_streams, False, believed
             slot = self._allocate(key, lived)
         else:
+            self._tell(slot)
             self._slots.move_to_end(key)
             if self._times[slot] < ESTABLISHED:
                 self._count(key, slot)
@@ -190,6 +193,7 @@ class StreamIndex(Placing):
         self.returns.append((self.records, now))
         for slot in self._slots.values():
             if self._last_seen[slot] > now:
+                self._tell(slot)
                 self._last_seen[slot] = now
                 self._touched_segments.add(slot // SEGMENT_SLOTS)
 
@@ -245,17 +249,15 @@ class StreamIndex(Placing):
         self.room.enter(key)
         if self._free:
             slot = heapq.heappop(self._free)
+            self._tell(slot)
             self._keys[slot] = key
         else:
             slot = len(self._keys)
             if slot >= self.max_streams:  # a kernel would write behind its arrays
                 raise RuntimeError(f"all {self.max_streams} slots are given out, to {len(self._slots)} streams")
             self._keys.append(key)
-            self._last_seen.append(0)
-            self._lived.append(0)
-            self._touched.append(0)
-            self._times.append(0)
-            self._first.append(0)
+            for column in (self._last_seen, self._lived, self._touched, self._times, self._first):
+                column.append(0)
         self._times[slot], self._first[slot] = 1, lived
         self._slots[key] = slot
         return slot
@@ -278,6 +280,7 @@ class StreamIndex(Placing):
     def _release(self, key: bytes) -> None:
         slot = self._slots.pop(key)
         self.room.leave(key)
+        self._tell(slot)
         self._keys[slot] = None
         if self._notes_left:
             self.left.append(slot)
@@ -285,6 +288,11 @@ class StreamIndex(Placing):
             self.leaving.append((self.records, slot, key))
         heapq.heappush(self._free, slot)
         self._touched_segments.add(slot // SEGMENT_SLOTS)
+
+    def _tell(self, slot: int) -> None:
+        """What is known of the slot is about to change."""
+        if self.before_change is not None:
+            self.before_change((slot,))
 
     def pop_returns(self) -> list[tuple[int, int]]:
         """What is in ``returns``, which is empty afterwards."""
@@ -307,22 +315,30 @@ class StreamIndex(Placing):
         self._stale_segments |= touched
         return touched
 
-    def state(self) -> tuple[Integers, Integers, list[bytes | None], Integers]:
-        """What it knows: clock, arrivals (5,), the key of each slot ever used (None = free), and ``seen`` (n_slots, 5).
+    def rows(self, slots: Sequence[int]) -> tuple[list[bytes | None], Integers]:
+        """What is known of these slots: their keys, and what is saved beside, (n, 5); in arrays of their own."""
+        columns = (self._last_seen, self._touched, self._lived, self._times, self._first)
+        known = np.empty((len(slots), len(columns)), np.int64)
+        for place, column in enumerate(columns):
+            known[:, place] = view(column)[slots]
+        return [self._keys[slot] for slot in slots], known
 
-        Keys and ``seen`` are the live ones. Only rows of segments that were touched since the last call are written
-        anew: with many streams, to make all of them would cost more time than the records between two checkpoints.
-        """
+    def log_state(self) -> tuple[Integers, Integers]:
+        """What it knows of the log, in arrays of their own: clock, and arrivals (5,)."""
         evictions = [self.evictions_ttl, self.evictions_capacity, self.evictions_tombstone, self.evictions_in_use]
-        arrivals = np.array([self.records, *evictions], dtype=np.int64)
+        return self.clock.state(), np.array([self.records, *evictions], dtype=np.int64)
+
+    def state(self) -> tuple[Integers, Integers, list[bytes | None], Integers]:
+        """``log_state``, the key of each slot ever used (None = free), and ``seen`` (n_slots, 5).
+
+        Both live: only rows of segments touched since the last call are written anew, since of many streams that would
+        cost more time than the records between two checkpoints.
+        """
         for segment in self._stale_segments | self._touched_segments:
-            rows = slice(segment * SEGMENT_SLOTS, (segment + 1) * SEGMENT_SLOTS)
-            stop = min(rows.stop, self.n_slots)
-            columns = (self._last_seen, self._touched, self._lived, self._times, self._first)
-            for column, values in enumerate(columns):
-                self._seen[rows.start : stop, column] = values[rows]
+            first, end = segment * SEGMENT_SLOTS, min((segment + 1) * SEGMENT_SLOTS, self.n_slots)
+            _, self.seen_of_all[first:end] = self.rows(range(first, end))
         self._stale_segments = set()
-        return self.clock.state(), arrivals, self._keys, self._seen[: self.n_slots]
+        return *self.log_state(), self._keys, self.seen_of_all[: self.n_slots]
 
     def resume(self, clock: Integers, arrivals: Integers, keys: list[bytes | None], seen: Integers) -> None:
         """Go on from what ``state`` gave."""
@@ -330,14 +346,14 @@ class StreamIndex(Placing):
         self.records, self.evictions_ttl, self.evictions_capacity, *others = arrivals.tolist()
         self.evictions_tombstone, self.evictions_in_use = others
         self._keys = list(keys)
-        self._seen[: len(keys)] = seen
+        self.seen_of_all[: len(keys)] = seen
         columns = (array("q", np.ascontiguousarray(column).tobytes()) for column in seen.T)
         self._last_seen, self._touched, self._lived, self._times, self._first = columns
+        used = np.flatnonzero([key is not None for key in keys])
         # The order in which streams were last seen is not saved: the running numbers of their records tell it.
-        used = [slot for slot, key in enumerate(keys) if key is not None]
-        used.sort(key=self._touched.__getitem__)
-        self._slots = OrderedDict((key, slot) for slot in used if (key := keys[slot]) is not None)
-        self.room.resume((key, self._times[slot]) for key, slot in self._slots.items())
+        slots = (used := used[np.argsort(seen[used, RECORD], kind="stable")]).tolist()
+        self._slots = OrderedDict(zip([key for slot in slots if (key := keys[slot]) is not None], slots, strict=True))
+        self.room.resume(zip(self._slots, seen[used, TIMES].tolist(), strict=True))
         self._free = [slot for slot, key in enumerate(keys) if key is None]
         heapq.heapify(self._free)
         self._touched_segments, self._stale_segments = set(), set()

@@ -296,11 +296,18 @@ def require_sound_streams(
     beginning: bool = False,
 ) -> None:
     """The same for what is kept per stream, of all slots or of some."""
+    require_sound_rows(spec, model, streams, beginning=beginning)
+    require_order(model, streams["seen"], keys)
+
+
+def require_sound_rows(
+    spec: LearnerSpec, model: Mapping[str, Array], streams: Mapping[str, Array], *, beginning: bool = False
+) -> None:
+    """The same, as far as single rows tell: those of all slots are sound if those of each segment are."""
     _require_ranges(streams, stream_ranges(spec), beginning)
     _require_counted(spec, model, streams)
     _require_in_use(spec, model, streams)
     _require_said(streams)
-    _require_order(model, streams["seen"], keys)
 
 
 def _require_ranges(arrays: Mapping[str, Array], table: Mapping[str, Rule], beginning: bool) -> None:
@@ -395,7 +402,7 @@ def _require_said(streams: Mapping[str, Array]) -> None:
         raise ValueError("the state's 'newest_output' names a symbol where 'n_said' counts none")
 
 
-def _require_order(model: Mapping[str, Array], seen: Array, keys: Sequence[bytes | None]) -> None:
+def require_order(model: Mapping[str, Array], seen: Array, keys: Sequence[bytes | None]) -> None:
     """Each stream was seen with a record of its own, one after the other."""
     records, lived = int(model["arrivals"][0]), int(model["clock"][list(clock.RANGES).index("lived")])
     used = seen[[slot for slot, key in enumerate(keys) if key is not None]]

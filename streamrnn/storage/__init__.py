@@ -7,6 +7,8 @@ fingerprints  which configuration and which build wrote a checkpoint, and what d
 manifest      what a checkpoint says about itself
 segments      the rows of some slots, with their keys, as named arrays
 snapshot      a learner's state cut into segments, on its way to a checkpoint and back
+arriving      segments that come one by one from a learner that goes on
+putting       a snapshot's arrays on their way out
 retention     which checkpoints and segments may go
 checkpoints   manifests and segments of one partition, written and read
 listing       finds checkpoints where somebody says they are

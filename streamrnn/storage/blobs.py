@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 from streamrnn.errors import BlobError, BlobNotFound
 from streamrnn.system.memory import AS_MUCH_AS_FITS
 from streamrnn.system.reading import UnusableFileError, read_below
-from streamrnn.system.writing import PRIVATE, TEMPORARY, make_directory, sync_directory, write_atomically
+from streamrnn.system.writing import PRIVATE, TEMPORARY, Data, make_directory, sync_directory, write_atomically
 
 _TOLD = 5  # errors of one attempt that are told in full
 
@@ -51,12 +51,13 @@ class Blobs(Protocol):
         Raises BlobError for one of more bytes than ``at_most``, before any of them is in memory.
         """
 
-    def put(self, blobs: Iterable[tuple[str, bytes]]) -> None:
-        """Store each pair of name and bytes, replacing what is there. All are durable when this returns.
+    def put(self, blobs: Iterable[tuple[str, Data]]) -> None:
+        """Store each pair of name and data, replacing what is there. All are durable when this returns.
 
         No reader ever sees half a blob, whenever this process dies. A blob that holds these bytes already is as new as
         if they had been sent again: ``modified`` says so. The pairs are asked for one at a time, so that they need not
-        all be in memory; they come together so that a store may send several at once, a directory flush once.
+        all be in memory; they come together so that a store may send several at once, a directory flush once. A pair's
+        data may change as soon as the next one is asked for. Several threads may put at once.
         """
 
     def delete(self, names: Iterable[str], *, put_before: float | None = None) -> None:
@@ -110,7 +111,7 @@ class DirectoryBlobs:
         except OSError as error:
             raise BlobError(f"{path} cannot be read: {error}{_remedy(error)}") from error
 
-    def put(self, blobs: Iterable[tuple[str, bytes]]) -> None:
+    def put(self, blobs: Iterable[tuple[str, Data]]) -> None:
         """See ``Blobs``. Bytes are flushed before their file gets its name, the names at the end."""
         changed: set[Path] = set()  # flushed once at the end, and not once for each blob
         for name, data in blobs:
@@ -164,10 +165,11 @@ class DirectoryBlobs:
             make_directory(directory, self._mode)
             sync_directory(directory.parent)
 
-    def _refreshed(self, name: str, data: bytes) -> bool:
+    def _refreshed(self, name: str, data: Data) -> bool:
         """Whether the file holds ``data`` already; it is then young again. All is compared, since bits can rot."""
+        pieces = [data] if isinstance(data, bytes) else data
         try:
-            if read_below(self._root, name, len(data)) != data:
+            if not _equal(read_below(self._root, name, sum(map(len, pieces))), pieces):
                 return False
             os.utime(self._root / name, follow_symlinks=False)
         except (FileNotFoundError, UnusableFileError):
@@ -190,6 +192,15 @@ class DirectoryBlobs:
                     yield name, entry
                 elif not entry.name.startswith("."):
                     yield from [*self._below(f"{name}/")] or [(name, entry)]
+
+
+def _equal(there: bytes, pieces: Iterable[bytes | memoryview]) -> bool:
+    at, view = 0, memoryview(there)
+    for piece in pieces:
+        if view[at : at + len(piece)] != piece:
+            return False
+        at += len(piece)
+    return at == len(there)
 
 
 @contextmanager

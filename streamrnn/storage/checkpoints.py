@@ -13,18 +13,21 @@ lineages; and what to do when no checkpoint is usable, which the recovery decide
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from streamrnn.errors import BlobError, CheckpointError, ConfigError, CorruptCheckpoint, EarlierFormat
 from streamrnn.learner.lowering import bytes_per_stream
-from streamrnn.learner.state import MODEL, STREAMS, require_shapes
+from streamrnn.learner.state import MODEL, STREAMS, empty_streams, require_shapes
 from streamrnn.learner.streams import SEGMENT_SLOTS
+from streamrnn.learner.validity import require_sound_rows
 from streamrnn.storage.blobs import Blob, Blobs, told_together
 from streamrnn.storage.fingerprints import as_json, build_info, canonical_sha256
 from streamrnn.storage.manifest import (
@@ -40,10 +43,12 @@ from streamrnn.storage.manifest import (
     sign,
 )
 from streamrnn.storage.names import PartitionNames, folder_of, last, position_in
+from streamrnn.storage.putting import Putting
 from streamrnn.storage.retention import GARBAGE_GRACE_S, Candidate, superfluous
-from streamrnn.storage.segments import Segment, most_bytes, pack_segment, unpack_segment
-from streamrnn.storage.snapshot import Checkpoint, Snapshot, join_segments, n_segments
-from streamrnn.storage.tensors import Arrays, decode, encode
+from streamrnn.storage.segments import most_bytes, unpack_segment
+from streamrnn.storage.snapshot import Checkpoint, Snapshot, n_segments
+from streamrnn.storage.tensors import Arrays, decode
+from streamrnn.system.side_by_side import side_by_side, threads
 
 _Entry = TypeVar("_Entry", bound=SegmentEntry)
 _T = TypeVar("_T")
@@ -179,8 +184,11 @@ class CheckpointStore:
                 return f"segment {name} has {size} bytes, expected {entry.bytes} bytes"
         return _unlikely(manifest)
 
-    def load(self, manifest: Manifest, *, of_any_configuration: bool = False) -> Checkpoint:
+    def load(self, manifest: Manifest, *, of_any_configuration: bool = False, into: Arrays | None = None) -> Checkpoint:
         """Read and verify every array ``manifest`` names.
+
+        ``into`` are the arrays that those of the streams are read into, with a row for each slot (``learner.rows``);
+        without, there are new ones. Several segments are read at a time, and each is let go of once it is in place.
 
         Raises CorruptCheckpoint when bytes are missing or wrong, FingerprintMismatch for another configuration, unless
         it may be ``of_any_configuration``.
@@ -194,10 +202,13 @@ class CheckpointStore:
         for entry in self._missing(lineage, (manifest.model, *manifest.segments)):
             self._read_arrays(lineage, entry, _called(entry))  # which says why it cannot be read
         model = self.load_model(manifest)
-        streams, keys = join_segments(self._segments(manifest), manifest.n_slots)
-        checkpoint = Checkpoint(manifest, model, streams, keys)
+        if into is None:
+            into = empty_streams(manifest.spec, manifest.n_slots)
+        read = functools.partial(self._read_segment, manifest, model, into)
+        keys = list(chain.from_iterable(side_by_side(read, manifest.segments, threads())))
+        checkpoint = Checkpoint(manifest, model, into, keys)
         with _corrupt("its arrays"):
-            checkpoint.state().require_fit(manifest.spec)
+            checkpoint.state().require_fit(manifest.spec, rows_are_sound=True)
         return checkpoint
 
     def load_model(self, manifest: Manifest) -> Arrays:
@@ -209,14 +220,19 @@ class CheckpointStore:
             require_shapes(arrays, MODEL, manifest.spec)
         return arrays
 
-    def _segments(self, manifest: Manifest) -> Iterator[Segment]:
-        for entry in manifest.segments:
-            what = _called(entry)
-            segment = unpack_segment(self._read_arrays(manifest.progress.lineage, entry, what), entry.rows, what)
-            with _corrupt(what):
-                require_shapes(segment.arrays, STREAMS, manifest.spec, entry.rows)
-            yield segment
-            del segment
+    def _read_segment(
+        self, manifest: Manifest, model: Arrays, into: Arrays, entry: StreamsEntry
+    ) -> tuple[bytes | None, ...]:
+        """Read a segment, verify it, and put its rows where they belong; returns its keys."""
+        what = _called(entry)
+        segment = unpack_segment(self._read_arrays(manifest.progress.lineage, entry, what), entry.rows, what)
+        with _corrupt(what):
+            require_shapes(segment.arrays, STREAMS, manifest.spec, entry.rows)
+            require_sound_rows(manifest.spec, model, segment.arrays)
+        first = entry.index * manifest.slots_per_segment
+        for name, array in segment.arrays.items():
+            into[name][first : first + entry.rows] = array
+        return segment.keys
 
     def _read_arrays(self, lineage: str, entry: SegmentEntry, what: str) -> Arrays:
         name = self._names.segment(lineage, entry.sha256)
@@ -235,8 +251,18 @@ class CheckpointStore:
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
-    def write(self, snapshot: Snapshot, progress: Progress, base: Manifest | None = None) -> Manifest:
-        """Make ``snapshot`` durable and return its manifest.
+    def write(
+        self,
+        snapshot: Snapshot,
+        progress: Progress,
+        base: Manifest | None = None,
+        *,
+        only_sound: bool = False,
+        at_once: int = 1,
+    ) -> Manifest:
+        """Make ``snapshot`` durable and return its manifest. ``at_once``: by how many threads.
+
+        ``only_sound``: raise CheckpointError where a checkpoint of it would be refused when it is read.
 
         Segments the snapshot lacks are those of ``base``: the checkpoint of the same lineage that was current when
         the snapshot's touched segments were last cleared. Without a base the snapshot must be complete. Raises
@@ -251,7 +277,8 @@ class CheckpointStore:
             if missing := self._missing(progress.lineage, reused.values()):
                 which = missing[0].index
                 raise CorruptCheckpoint(f"segment {which} of the checkpoint to build on is gone or cut short")
-            model, written = self._put_arrays(progress.lineage, snapshot)
+            putting = Putting(self._blobs, functools.partial(self._names.segment, progress.lineage), snapshot)
+            model, written = putting(only_sound=only_sound, at_once=at_once)
             manifest = self._manifest(snapshot, progress, model, {**reused, **written})
             self._blobs.put([(name, manifest_bytes(manifest))])  # by itself, after all that it names is durable
             # Another process's retention may have removed a segment of base since it was seen above.
@@ -278,25 +305,6 @@ class CheckpointStore:
                 f"base is of lineage {base.progress.lineage} with {base.slots_per_segment} slots per segment, the "
                 f"snapshot of {progress.lineage} with {SEGMENT_SLOTS}; write a complete snapshot without a base"
             )
-
-    def _put_arrays(self, lineage: str, snapshot: Snapshot) -> tuple[SegmentEntry, dict[int, StreamsEntry]]:
-        """Put the model and the segments that ``snapshot`` holds; return how the manifest names them."""
-        model = encode(snapshot.model)
-        model_entry = SegmentEntry(sha256=_sha256(model), bytes=len(model))
-        entries: dict[int, StreamsEntry] = {}
-
-        def named() -> Iterator[tuple[str, bytes]]:
-            yield self._names.segment(lineage, model_entry.sha256), model
-            # One after the other, so that no more than one of them is in memory a second time.
-            for index, segment in snapshot.segments.items():
-                data = encode(pack_segment(segment, index))
-                entry = StreamsEntry(index=index, sha256=_sha256(data), rows=segment.rows, bytes=len(data))
-                entries[index] = entry
-                yield self._names.segment(lineage, entry.sha256), data
-                del data
-
-        self._blobs.put(named())
-        return model_entry, entries
 
     def _missing(self, lineage: str, entries: Iterable[_Entry]) -> list[_Entry]:
         """Those of which the bytes are gone or have another length (the cheap check: contents are not read)."""
@@ -397,28 +405,23 @@ def _corrupt(what: str) -> Iterator[None]:
         raise CorruptCheckpoint(f"{what}: {error}") from error
 
 
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
 def _reused(snapshot: Snapshot, base: Manifest | None) -> dict[int, StreamsEntry]:
     """The segments ``snapshot`` lacks, as ``base`` names them. Raises CheckpointError when the two leave a hole."""
     count = n_segments(snapshot.n_slots)
-    if snapshot.segments and not 0 <= min(snapshot.segments) <= max(snapshot.segments) < count:
-        raise CheckpointError(f"segments {sorted(snapshot.segments)} go beyond {snapshot.n_slots} slots")
+    held = set(snapshot.segments)
+    if held and not 0 <= min(held) <= max(held) < count:
+        raise CheckpointError(f"segments {sorted(held)} go beyond {snapshot.n_slots} slots")
     earlier = {} if base is None else {entry.index: entry for entry in base.segments}
     reused = {}
     for index in range(count):
         rows = min(SEGMENT_SLOTS, snapshot.n_slots - index * SEGMENT_SLOTS)
-        segment, old = snapshot.segments.get(index), earlier.get(index)
-        if segment is not None:
-            if segment.rows != rows:
-                raise CheckpointError(f"segment {index} has {segment.rows} rows, {snapshot.n_slots} slots need {rows}")
-        elif old is None or old.rows != rows:
+        old = earlier.get(index)
+        if index in held:
+            continue
+        if old is None or old.rows != rows:
             raise CheckpointError(
                 f"segment {index} ({rows} rows) is neither in the snapshot nor in the checkpoint it builds on; "
                 "take a complete snapshot (touched=None)"
             )
-        else:
-            reused[index] = old
+        reused[index] = old
     return reused

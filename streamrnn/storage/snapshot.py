@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from streamrnn.errors import CheckpointError, CorruptCheckpoint
+from streamrnn.errors import CheckpointError
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import LearnerState, no_streams
 from streamrnn.learner.streams import SEGMENT_SLOTS
 from streamrnn.learner.validity import require_sound_model, require_sound_streams
 from streamrnn.storage.manifest import Manifest
 from streamrnn.storage.segments import Segment
-from streamrnn.storage.tensors import Arrays
+from streamrnn.storage.tensors import Array, Arrays
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A consistent copy of a learner: the model, and the segments touched since the snapshot before (or all)."""
+    """A learner at one moment: the model, and the segments touched since the snapshot before (or all).
+
+    ``segments`` may be there already, or come one by one while the snapshot is written (``arriving``): whoever writes
+    it asks for one after the other, and has done with each before the next.
+    """
 
     spec: LearnerSpec
     model: Arrays
-    segments: dict[int, Segment]
+    segments: Mapping[int, Segment]
     n_slots: int
 
     @property
@@ -32,25 +35,20 @@ class Snapshot:
         """Whether it holds every segment, so that no earlier checkpoint is needed to write it."""
         return len(self.segments) == n_segments(self.n_slots)
 
-    def require_sound(self) -> None:
-        """Raise CheckpointError where a checkpoint of it would be refused when it is read.
+    def require_sound(self, segment: Segment | None = None) -> None:
+        """Raise CheckpointError where a checkpoint with this segment (None: the model) would be refused when read.
 
         That takes a pass over all that it holds, so it is for the thread that writes.
         """
         try:
-            require_sound_model(self.spec, self.model)
-            for segment in self.segments.values():
+            if segment is None:
+                require_sound_model(self.spec, self.model)
+            else:
                 require_sound_streams(self.spec, self.model, segment.arrays, segment.keys)
         except ValueError as error:
             raise CheckpointError(
                 f"it is not written, since it could not be read again, and those before stay: {error}"
             ) from error
-
-    def over(self, earlier: Snapshot | None) -> Snapshot:
-        """This snapshot, with the segments of an ``earlier`` one that was never written and that this one lacks."""
-        if earlier is None:
-            return self
-        return Snapshot(self.spec, self.model, {**earlier.segments, **self.segments}, self.n_slots)
 
 
 @dataclass(frozen=True)
@@ -68,29 +66,6 @@ class Checkpoint:
         return LearnerState(spec, self.model, self.streams if self.keys else no_streams(spec), self.keys)
 
 
-def join_segments(segments: Iterable[Segment], n_slots: int) -> tuple[Arrays, list[bytes | None]]:
-    """The stream arrays and keys of consecutive segments, ``n_slots`` rows in all.
-
-    Each segment is let go of before the next is asked for: of a large checkpoint there is one copy in memory, not two.
-    Raises CorruptCheckpoint when one holds other arrays than the first.
-    """
-    streams: Arrays = {}
-    keys: list[bytes | None] = []
-    numbers = itertools.count()  # enumerate() would hold on to the segment before
-    for segment in segments:
-        index = next(numbers)
-        if index == 0:
-            streams = {name: np.empty((n_slots, *a.shape[1:]), a.dtype) for name, a in segment.arrays.items()}
-        layout = {name: (a.dtype, a.shape[1:]) for name, a in segment.arrays.items()}
-        if layout != {name: (a.dtype, a.shape[1:]) for name, a in streams.items()}:
-            raise CorruptCheckpoint(f"segment {index} holds other arrays than segment 0")
-        for name in layout:
-            streams[name][len(keys) : len(keys) + segment.rows] = segment.arrays[name]
-        keys += segment.keys
-        del segment
-    return streams, keys
-
-
 def n_segments(n_slots: int) -> int:
     """How many segments ``n_slots`` slots occupy.
 
@@ -100,10 +75,10 @@ def n_segments(n_slots: int) -> int:
     return -(-n_slots // SEGMENT_SLOTS)
 
 
-def take_snapshot(state: LearnerState, touched: Collection[int] | None = None) -> Snapshot:
-    """Copy a learner's state, memory to memory, so that it may go on while the copy is written.
+def take_snapshot(state: LearnerState, touched: Collection[int] | None = None, *, copied: bool = True) -> Snapshot:
+    """A learner's state cut into segments: copied, so that the learner may go on; or live, where it will not.
 
-    Of what is kept per stream only the segments numbered in ``touched`` are copied (None: all). A segment counts as
+    Of what is kept per stream there are only the segments numbered in ``touched`` (None: all). A segment counts as
     touched when any of its rows, keys or its number of rows changed since the previous snapshot.
     """
     n_slots = len(state.keys)
@@ -114,8 +89,11 @@ def take_snapshot(state: LearnerState, touched: Collection[int] | None = None) -
         if not 0 <= index < last:
             raise CheckpointError(f"touched: segment {index} does not exist, {n_slots} slots make {last}")
         rows = slice(index * SEGMENT_SLOTS, min((index + 1) * SEGMENT_SLOTS, n_slots))
-        arrays = {name: array[rows].copy() for name, array in state.streams.items()}
+        arrays = {name: array[rows].copy() if copied else array[rows] for name, array in state.streams.items()}
         segments[index] = Segment(arrays, tuple(state.keys[rows]))
-    # The model changes with nearly every record, so all of it is copied, and into C order, which tensors are stored in.
-    model = {name: np.array(array, order="C") for name, array in state.model.items()}
-    return Snapshot(state.spec, model, segments, n_slots)
+    return Snapshot(state.spec, copied_model(state.model) if copied else dict(state.model), segments, n_slots)
+
+
+def copied_model(model: Mapping[str, Array]) -> Arrays:
+    """All of a model, which changes with nearly every record, in the order in which tensors are stored."""
+    return {name: np.array(array, order="C") for name, array in model.items()}

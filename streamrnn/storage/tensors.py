@@ -1,7 +1,8 @@
 """Named arrays in safetensors files, encoded, and decoded with clear errors.
 
-``encode`` copies what is not C-contiguous: the safetensors library writes ``nbytes`` from the first element on and
-would silently store a strided array's neighbours. ``decode`` returns arrays that are writable and C-contiguous.
+``pieces`` gives the bytes of a file as its head and the arrays' own memory, to be hashed and written from where they
+are: the safetensors library would make one more copy of all of them. The bytes are the library's (a test holds them
+against it). What is not C-contiguous is copied. ``decode`` returns arrays that are writable and C-contiguous.
 ``save_weights`` and ``load_weights`` move a model's weights by their PyTorch names, readable by
 ``safetensors.torch.load_file``; nothing else of the learner's state is in such a file, see ``model_file`` for that.
 
@@ -11,9 +12,10 @@ NumPy type and are refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import safetensors.numpy
@@ -28,27 +30,57 @@ from streamrnn.system.writing import AS_USUAL, write_atomically
 Array = np.ndarray[Any, Any]
 Arrays = dict[str, Array]
 
-DTYPES = frozenset(
-    ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64"]
-)
+Pieces: TypeAlias = Sequence[bytes | memoryview]
+"""Bytes that follow each other, each where it is in memory."""
+
+_TYPES = {
+    "uint64": "U64", "int64": "I64", "float64": "F64", "float32": "F32", "uint32": "U32", "int32": "I32",
+    "float16": "F16", "uint16": "U16", "int16": "I16", "int8": "I8", "uint8": "U8", "bool": "BOOL",
+}  # fmt: skip
+"""What the format calls NumPy's types, in the order in which the library lays out the arrays in a file."""
+DTYPES = frozenset(_TYPES)
+_PLACES = {name: place for place, name in enumerate(_TYPES)}
 # The key under which the format keeps its own text; a tensor of that name would make the file unreadable.
 _METADATA_KEY = "__metadata__"
 _MOST_TENSORS = 10_000
 _MOST_BYTES_OF_HEADER = 1 << 21
 
 
+def pieces(arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> list[bytes | memoryview]:
+    """The safetensors bytes of ``arrays``, of which nothing is copied: as long as they are used no array may change.
+
+    Raises ValueError for a name or dtype the format cannot hold.
+    """
+    ready = {name: _storable(name, array) for name, array in arrays.items()}
+    header: dict[str, Any] = {_METADATA_KEY: dict(metadata)} if metadata else {}
+    following, end = [], 0
+    for name in sorted(ready, key=lambda name: (_PLACES[ready[name].dtype.name], name)):
+        array, begin = ready[name], end
+        end += array.nbytes
+        header[name] = {
+            "dtype": _TYPES[array.dtype.name], "shape": array.shape, "data_offsets": (begin, end)
+        }  # fmt: skip
+        if array.nbytes:
+            following.append(array.reshape(-1).view(np.uint8).data)
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return [len(text).to_bytes(8, "little") + text, *following]
+
+
 def encode(arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> bytes:
-    """The safetensors bytes of ``arrays``. Raises ValueError for a name or dtype the format cannot hold."""
-    ready: Arrays = {}
-    for name, array in arrays.items():
-        if not isinstance(name, str) or not name or name == _METADATA_KEY:
-            raise ValueError(f"tensor names are non-empty strings other than {_METADATA_KEY!r}, got {name!r}")
-        array = np.asarray(array)
-        if array.dtype.name not in DTYPES:
-            raise ValueError(f"tensor {name!r} has dtype {array.dtype}; allowed: {', '.join(sorted(DTYPES))}")
-        # Not ascontiguousarray, which turns a scalar array into one of shape (1,).
-        ready[name] = np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
-    return safetensors.numpy.save(ready, metadata=dict(metadata) if metadata else None)
+    """``pieces`` in one."""
+    return b"".join(pieces(arrays, metadata))
+
+
+def _storable(name: str, array: Array) -> Array:
+    """The array as it stands in a file."""
+    if not isinstance(name, str) or not name or name == _METADATA_KEY:
+        raise ValueError(f"tensor names are non-empty strings other than {_METADATA_KEY!r}, got {name!r}")
+    array = np.asarray(array)
+    if array.dtype.name not in DTYPES:
+        raise ValueError(f"tensor {name!r} has dtype {array.dtype}; allowed: {', '.join(sorted(DTYPES))}")
+    # Not ascontiguousarray, which turns a scalar array into one of shape (1,).
+    return np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
 
 
 def header_of(data: bytes) -> dict[str, Any]:

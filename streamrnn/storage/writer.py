@@ -1,8 +1,9 @@
 """Writes one partition's checkpoints on a thread of its own, so that the loop only pays for the memory copy.
 
-At most one snapshot is being written and one waits. A newer one replaces the one that waits: the checkpoint in between
-is skipped, its touched segments are not, since they are merged into the newer one. The same holds after a failed write.
-Invariant: the segments of everything handed in since ``base`` are either durable in ``base`` or in memory here.
+At most one snapshot is being written and one waits. A newer one replaces the one that waits. What a snapshot that was
+not written held is not kept in memory, which may be as much as the learner itself: its segments are *owing*, and the
+next snapshot has to hold them as they are by then. Invariant: the segments of everything handed in since ``base`` are
+durable in ``base``, or ``needed`` names them.
 
 What a restart would refuse to read is not written, or it would drive out those that can be read.
 
@@ -15,10 +16,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Collection
 from typing import NamedTuple
 
 from streamrnn.errors import CheckpointError, CorruptCheckpoint
 from streamrnn.learner.streams import SEGMENT_SLOTS
+from streamrnn.storage.arriving import ArrivingSegments, CopyGivenUpError
 from streamrnn.storage.checkpoints import CheckpointStore
 from streamrnn.storage.manifest import Manifest, Progress
 from streamrnn.storage.snapshot import Snapshot
@@ -38,6 +41,7 @@ class _HandedIn(NamedTuple):
     snapshot: Snapshot
     progress: Progress
     committed: int | None
+    at_once: int
 
 
 class BackgroundWriter:
@@ -46,8 +50,8 @@ class BackgroundWriter:
     ``base`` is the checkpoint the learner was restored from (None for a new lineage): what its snapshots leave out
     is there. ``retain`` newest checkpoints are kept. Make each snapshot like this::
 
-        touched = None if writer.needs_complete() else learner.pop_touched_segments()
-        writer.submit(take_snapshot(..., touched), progress, committed)
+        needed = writer.needed(learner.pop_touched_segments())
+        writer.submit(take_snapshot(..., needed), progress, committed)
     """
 
     def __init__(self, store: CheckpointStore, *, base: Manifest | None = None, retain: int = 3) -> None:
@@ -58,7 +62,7 @@ class BackgroundWriter:
         self._changed = threading.Condition()
         self._waiting: _HandedIn | None = None
         self._running: _HandedIn | None = None
-        self._unwritten: Snapshot | None = None  # of failed writes
+        self._owing: set[int] = set()  # segments of what was not written
         self._failed = False  # the last attempt
         self._outcomes: list[Outcome] = []
         self._closed = False
@@ -67,23 +71,33 @@ class BackgroundWriter:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def needs_complete(self) -> bool:
-        """Whether the next snapshot must hold every segment: there is nothing on disk or in memory to add it to."""
-        with self._changed:
-            held = (self._waiting and self._waiting.snapshot, self._running and self._running.snapshot, self._unwritten)
-            return self._base is None and not any(snapshot is not None and snapshot.complete for snapshot in held)
+    def needed(self, touched: Collection[int]) -> set[int] | None:
+        """The segments that the next snapshot must hold, where these were touched since the last one.
 
-    def submit(self, snapshot: Snapshot, progress: Progress, committed: int | None) -> None:
+        None: all, as there is nothing on the disk to add it to.
+        """
+        with self._changed:
+            if self._base is None:
+                return None
+            held = [handed_in.snapshot.segments for handed_in in (self._waiting, self._running) if handed_in]
+            return self._owing.union(touched, *held)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being written, or waits for it."""
+        with self._changed:
+            return self._idle()
+
+    def submit(self, snapshot: Snapshot, progress: Progress, committed: int | None, *, at_once: int = 1) -> None:
         """Hand in a snapshot; returns at once. ``committed`` is the committed position, for the retention.
 
-        Raises CheckpointError once the writer is closed.
+        ``at_once``: how many threads may write it. Raises CheckpointError once the writer is closed.
         """
         with self._changed:
             if self._closed:
                 raise CheckpointError("the checkpoint writer is closed")
-            waiting = self._waiting.snapshot if self._waiting else None
-            # The one that waited will never be written; its segments live on in this one.
-            self._waiting = _HandedIn(snapshot.over(waiting), progress, committed)
+            # The one that waited will never be written; ``needed`` saw to it that this one holds its segments.
+            self._waiting = _HandedIn(snapshot, progress, committed, at_once)
             self._changed.notify_all()
 
     @property
@@ -130,45 +144,46 @@ class BackgroundWriter:
         return True
 
     def _next(self) -> _HandedIn | None:
-        """What is to be written now, together with what earlier failures left unwritten; None once all is done."""
+        """What is to be written now; None once all is done."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting is not None or self._closed)
-            if self._waiting is None:
-                return None
-            # Not in ``submit``: before the attempt under way has ended, nobody knows what it leaves unwritten.
-            snapshot = self._waiting.snapshot.over(self._unwritten)
-            self._running = self._waiting._replace(snapshot=snapshot)
-            self._waiting, self._unwritten = None, None
+            self._running, self._waiting = self._waiting, None
             return self._running
 
     def _settle(self, handed_in: _HandedIn, outcome: Outcome) -> None:
         with self._changed:
-            self._failed = outcome.manifest is None
             if outcome.manifest is not None:
-                self._base = outcome.manifest
+                self._base, self._failed = outcome.manifest, False
+                self._owing.clear()  # it held them
             else:
-                self._unwritten = handed_in.snapshot
+                self._owing.update(handed_in.snapshot.segments)
                 # What it was to build on is damaged: nothing may build on that again.
                 if isinstance(outcome.error, CorruptCheckpoint):
                     self._base = None
-            self._outcomes.append(outcome)
+            if not isinstance(outcome.error, CopyGivenUpError):  # which is nobody's failure
+                self._failed = outcome.manifest is None
+                self._outcomes.append(outcome)
             self._running = None
             self._changed.notify_all()
 
     def _attempt(self, handed_in: _HandedIn) -> Outcome:
         started = time.perf_counter()
+        snapshot, progress, committed, at_once = handed_in
         try:
-            handed_in.snapshot.require_sound()
-            manifest = self._store.write(handed_in.snapshot, handed_in.progress, self._base)
+            manifest = self._store.write(snapshot, progress, self._base, only_sound=True, at_once=at_once)
         except Exception as error:  # whatever it is, this thread must live on and the loop must hear of it
-            _log.error("checkpoint at %d failed: %s", handed_in.progress.position, error)
+            if not isinstance(error, CopyGivenUpError):
+                _log.error("checkpoint at %d failed: %s", progress.position, error)
             failure = error if isinstance(error, CheckpointError) else CheckpointError(f"unexpected {error!r}")
             failure.__cause__ = failure.__cause__ or (None if failure is error else error)
             _drop_tracebacks(failure)
             return Outcome(None, failure, time.perf_counter() - started)
+        finally:
+            if isinstance(snapshot.segments, ArrivingSegments):
+                snapshot.segments.done()
         duration_s = time.perf_counter() - started
         try:
-            self._store.retire(handed_in.progress.lineage, retain=self._retain, committed=handed_in.committed)
+            self._store.retire(progress.lineage, retain=self._retain, committed=committed)
         except Exception as error:  # as above; and the checkpoint is written, whatever becomes of the old ones
             _log.warning("old checkpoints could not be removed: %s", error)
         return Outcome(manifest, None, duration_s)

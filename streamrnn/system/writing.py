@@ -14,10 +14,14 @@ import os
 import re
 import secrets
 import stat
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, TypeAlias
 
 from streamrnn.system.reading import open_file
+
+Data: TypeAlias = bytes | Sequence[bytes | memoryview]
+"""What a file is to hold, in one or in pieces that follow each other, so that nobody has to put large ones together."""
 
 PRIVATE: Final = 0o600
 AS_USUAL: Final = None
@@ -26,8 +30,8 @@ TEMPORARY = re.compile(r"\..+\.[0-9]+-[0-9a-f]{8}\.tmp", re.DOTALL)
 """What an interrupted ``write_atomically`` leaves behind is named so; nobody reads it, and it may be removed."""
 
 
-def write_atomically(path: Path, data: bytes, *, mode: int | None, durable_name: bool = True) -> None:
-    """Write ``data`` under ``path``, replacing what is there.
+def write_atomically(path: Path, data: Data, *, mode: int | None, durable_name: bool = True) -> None:
+    """Write ``data`` under ``path``, replacing what is there; of pieces one behind the other.
 
     The bytes are flushed to the disk before the rename: the other way round, a crash could leave the new name on an
     empty file. ``durable_name=False`` leaves flushing the directory to the caller, who writes many files and calls
@@ -38,12 +42,12 @@ def write_atomically(path: Path, data: bytes, *, mode: int | None, durable_name:
         sync_directory(path.parent)
 
 
-def replace_file(path: Path, data: bytes, *, mode: int | None, durable: bool) -> None:
+def replace_file(path: Path, data: Data, *, mode: int | None, durable: bool) -> None:
     """Write ``data`` beside ``path`` and rename it; ``durable`` makes the bytes survive a power failure."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         with os.fdopen(create(temporary, mode), "wb") as file:
-            file.write(data)
+            file.writelines([data] if isinstance(data, bytes) else data)
             if durable:
                 file.flush()
                 os.fsync(file.fileno())

@@ -2,7 +2,7 @@
 
 Side by side in one process, in turns, as processor's time of all its threads until everything is acknowledged:
 
-    python -m tests.bench.produced --bootstrap 127.0.0.1:9092
+    python -m tests.bench.produced
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def measured(hand_over: Callable[[Outputs], None], flush: Callable[[], None], ou
 def main() -> None:
     """Measure, and print a line for each size of a batch."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bootstrap", required=True)
+    parser.add_argument("--bootstrap", default="127.0.0.1:9092")
     parser.add_argument("--records", type=int, default=100_000)
     arguments = parser.parse_args()
     connection = KafkaConnection(bootstrap_servers=arguments.bootstrap)

@@ -29,6 +29,7 @@ from streamrnn.broker.protocol import (
     check_topics,
 )
 from streamrnn.errors import BrokerError, UndeliveredError
+from tests.support.kafka_clients import broker_of, sender_of
 from tests.support.kafka_members import DEADLINE_S, until
 
 HEADERS = [("schema", b"\x00\x00\x07"), ("schema", b""), ("trace", b"\xff\xfe"), ("", b"unnamed")]
@@ -82,9 +83,10 @@ class EmbeddedWorld:
 
 
 class KafkaWorld:
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, client: str) -> None:
         from streamrnn.broker.kafka_settings import KafkaConnection
 
+        self._client = client
         self._connection = KafkaConnection(bootstrap_servers=bootstrap, request_timeout_s=4.0)
         self._open: list[Sender] = []
         self._topics: list[str] = []
@@ -105,20 +107,16 @@ class KafkaWorld:
             producer.close(5)
 
     def member(self, group: str) -> Broker:
-        from streamrnn.broker.kafka_client import KafkaBroker
         from streamrnn.broker.kafka_settings import KafkaGroup
 
         # The same instance id each time: the next member takes over at once, as a restarted worker does.
-        broker = KafkaBroker(
-            self._connection, KafkaGroup(group_id=group, instance_id="worker-0", session_timeout_s=6.0)
-        )
+        place = KafkaGroup(group_id=group, instance_id="worker-0", session_timeout_s=6.0)
+        broker = broker_of(self._client, self._connection, place)
         self._open.append(broker)
         return broker
 
     def sender(self) -> Sender:
-        from streamrnn.broker.kafka_sender import KafkaSender
-
-        self._open.append(KafkaSender(self._connection))
+        self._open.append(sender_of(self._client, self._connection))
         return self._open[-1]
 
     def administration(self) -> Administration:
@@ -132,12 +130,16 @@ class KafkaWorld:
         self.administration().delete_topics(self._topics)
 
 
-@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+KAFKA = {"kafka": "kafka-python", "kafka-confluent": "confluent"}
+"""What stands in a test's name, and the client."""
+
+
+@pytest.fixture(params=["embedded", *(pytest.param(name, marks=pytest.mark.kafka) for name in KAFKA)])
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     if request.param == "embedded":
         made: Any = EmbeddedWorld(tmp_path / "log")
     else:
-        made = KafkaWorld(request.getfixturevalue("kafka_bootstrap"))
+        made = KafkaWorld(request.getfixturevalue("kafka_bootstrap"), KAFKA[request.param])
     yield made
     made.close()
 

@@ -15,6 +15,8 @@ from typing import Any
 import msgspec
 import pytest
 
+import streamrnn.broker.kafka_sender
+from streamrnn.broker.columns import Outputs
 from streamrnn.broker.kafka_admin import KafkaAdministration
 from streamrnn.broker.kafka_client import KafkaBroker
 from streamrnn.broker.kafka_compression import PACKAGES
@@ -26,6 +28,7 @@ from streamrnn.broker.protocol import (
     Lost,
     Membership,
     NothingAssigned,
+    Output,
     Record,
     Revoked,
     TopicPartition,
@@ -33,7 +36,7 @@ from streamrnn.broker.protocol import (
 )
 from streamrnn.broker.rights import command
 from streamrnn.broker.security import KafkaSecurity, Secret
-from streamrnn.errors import BrokerError, FencedError, RebalanceError
+from streamrnn.errors import BrokerError, FencedError, RebalanceError, UndeliveredError
 from tests.kafka.server import OPERATOR, SASL_PASSWORD, SASL_USER, KafkaServer
 from tests.support.kafka_members import DEADLINE_S, Following, follow, membership_of, started, until
 
@@ -272,12 +275,42 @@ def test_a_flush_that_gets_no_answer_counts_its_records_and_starts_afresh(
         monkeypatch.setattr(broker._producer._sender, "run_once", lambda: time.sleep(0.01))
         for _ in range(3):
             broker.send(topic, b"k", b"stuck", partition=0)
-        with pytest.raises(BrokerError, match=r"3 of the last 3 records were not acknowledged.*within 0\.5 s"):
+        with pytest.raises(BrokerError, match=r"3 of the last 3 records were not.*within 0\.5 s"):
             broker.flush(0.5)
         broker.send(topic, b"k", b"arrives again", partition=0)
         broker.flush(5.0)
     finally:
         broker.close(5.0)
+
+
+@pytest.mark.timeout(DEADLINE_S)
+def test_of_batches_that_were_given_up_nothing_arrives_later_and_only_so_much_is_on_its_way(
+    connection: KafkaConnection, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streamrnn.broker.kafka_sender, "MOST_ON_THE_WAY", 300_000)
+    broker = KafkaSender(dataclasses.replace(connection, request_timeout_s=1.0))
+    try:
+        broker.send_all(Outputs.of([Output(topic, b"k", b"arrives")] * 20), 0)
+        broker.flush(5.0)
+        with monkeypatch.context() as patched:
+            patched.setattr(broker._producer._sender, "run_once", lambda: time.sleep(0.01))
+            stuck = Outputs.of([Output(topic, b"k", b"stuck" * 1000)] * 20)
+            for _ in range(3):
+                broker.send_all(stuck, 0)
+            with pytest.raises(BrokerError, match="bytes of outputs are on their way") as caught:
+                broker.send_all(stuck, 0)
+            assert caught.value.place == 0
+            with pytest.raises(
+                UndeliveredError, match=r"60 of the last 60 records were not acknowledged.*within 0\.5 s"
+            ):
+                broker.flush(0.5)
+        broker.send_all(Outputs.of([Output(topic, b"k", b"arrives again")] * 20), 0)
+        broker.flush(5.0)
+    finally:
+        broker.close(5.0)
+    tp = TopicPartition(topic, 0)
+    values = [record.value for record in KafkaAdministration(connection).read({tp: 0}, 100, 10.0)[tp]]
+    assert values == [b"arrives"] * 20 + [b"arrives again"] * 20
 
 
 def test_records_too_large_or_empty_are_refused_at_once(connection: KafkaConnection, topic: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -119,6 +120,16 @@ def test_every_other_demo_is_named_in_the_help_of_the_first_and_explains_itself(
     refused = call("demo", "--limit", "5", other)
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert f"--limit: belongs to the demo of departures; options of {other} go behind its name" in refused.stderr
+
+
+@pytest.mark.parametrize("other", DEMOS)
+def test_no_line_of_a_demo_s_explanation_is_broken_at_80_columns(other):
+    from streamrnn.cli.demos import demos
+
+    (told,) = [of.callback for of in demos.registered_commands if of.callback.__name__.startswith(other)]
+    _, *paragraphs = inspect.getdoc(told).split("\n\n")
+    for line in "\n".join(paragraphs).splitlines():
+        assert len(line.replace("\\[", "[")) <= 78, line
 
 
 def test_help_answers_without_the_numeric_libraries():

@@ -41,3 +41,20 @@ def test_a_file_that_fits_is_status_0_and_is_read_up_to_the_limit(tmp_path: Path
 def test_a_file_of_which_nothing_can_be_used_is_status_1(tmp_path: Path) -> None:
     assert validated(tmp_path, ["junk", "[]"])[0] == 1
     assert validated(tmp_path, [])[0] == 2
+
+
+SEQUENCES = yaml(
+    kafka=None,
+    embedded="{directory: log}",
+    input="{topic: in, sequence: {field: frames}}",
+    features="[{field: cpu.laod, encoder: numeric}, {field: up, encoder: numeric}]",
+    target="{fields: [y], kind: label}",
+)
+
+
+def test_a_misspelt_feature_of_frames_is_named_with_the_nearest_that_comes(tmp_path: Path) -> None:
+    lines = ['{"k": 1, "frames": [{"cpu": {"load": 1}, "up": 3}, {"cpu": {"load": 2}, "up": 4}], "y": 2}'] * 3
+    status, output = validated(tmp_path, lines, SEQUENCES)
+    assert status == 1
+    assert "feature 'cpu.laod' came in none of" in output
+    assert "the nearest names that come: frames[0].cpu.load" in output

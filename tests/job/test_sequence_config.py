@@ -95,6 +95,16 @@ LABEL = TARGETS["label"]
             "target.missing: found zero with kind transcript",
         ),
         ({"target": "{fields: [y], kind: label, known: forecast}"}, "known: what is predicted of a whole sequence"),
+        ({"source": "end_field: frames"}, "input.end_field: found 'frames', which is input.sequence.field too"),
+        ({"source": "end_field: y"}, "input.end_field: found 'y', which is target.fields[0] too"),
+        (
+            {"target": "{fields: [y], kind: sequence}"},
+            "target.horizon: found 1 with kind sequence and no classes; of one number say kind: label",
+        ),
+        (
+            {"frames": "columns: [load, flow]", "features": "[{field: laod, encoder: numeric}]"},
+            "features[0].field: found 'laod', which is none of input.sequence.columns (did you mean 'load'?)",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused_by_name(parts: dict[str, str], message: str) -> None:
@@ -111,6 +121,36 @@ def test_settings_of_windows_are_said_to_be_without_effect() -> None:
 
     (found,) = warnings(sequence_job(learning="{k1: 4, k2: 16}"))
     assert found.startswith("learning.k1, learning.k2: without effect beside input.sequence")
+
+
+@pytest.mark.parametrize(
+    ("target", "model", "said"),
+    [
+        ("label", "beam: 3", ["model.beam: without effect beside target.kind: label"]),
+        ("labels", "attention: false", ["model.attention: without effect beside target.kind: labels"]),
+        ("transcript", "attention: false", ["model.attention: without effect beside target.kind: transcript"]),
+        ("numbers", "beam: 2", ["model.beam: without effect beside target.kind: sequence"]),
+        ("transcript", "beam: 3", []),
+        ("sequence", "beam: 3, attention: false", []),
+        ("numbers", "attention: false", []),
+    ],
+)
+def test_settings_of_another_kind_of_answer_are_said_to_be_without_effect(
+    target: str, model: str, said: list[str]
+) -> None:
+    from streamrnn.job.job_file import warnings
+
+    found = warnings(sequence_job(TARGETS[target], model=f"{{{model}}}"))
+    assert [line.split(";")[0] for line in found] == said
+
+
+def test_most_symbols_of_one_label_and_a_beam_of_single_steps_are_without_effect_too() -> None:
+    from streamrnn.job.job_file import warnings
+
+    (found,) = warnings(sequence_job("{fields: [y], kind: label, max_symbols: 7}"))
+    assert found.startswith("target.max_symbols: without effect beside target.kind: label; it goes with transcripts")
+    (found,) = warnings(parse(yaml(model="{beam: 2}"), {}))
+    assert found.startswith("model.beam: without effect beside records that are single steps")
 
 
 def as_json(whole: dict[str, Any]) -> dict[str, Any]:

@@ -85,8 +85,11 @@ def test_any_way_of_cutting_the_log_into_polls_gives_the_same_bits(data: st.Data
 @pytest.fixture
 def _tiny_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (
+        streamrnn.learner.copying,
+        streamrnn.learner.foundation,
         streamrnn.learner.streams,
         streamrnn.storage.checkpoints,
+        streamrnn.storage.putting,
         streamrnn.storage.snapshot,
         streamrnn.storage.writer,
     ):
@@ -123,8 +126,7 @@ def test_checkpoints_on_disk_and_restores_at_any_record_give_the_same_bits(data:
             what = data.draw(st.sampled_from(("nothing", "checkpoint", "restore", "restore")), label="then")
             if what == "nothing":
                 continue
-            touched = learner.pop_touched_segments()
-            snapshot = take_snapshot(learner.state(), None if writer.needs_complete() else touched)
+            snapshot = take_snapshot(learner.state(), writer.needed(learner.pop_touched_segments()))
             progress = Progress(
                 lineage=lineage, position=b, ordinal=b, digest=learner.digest, stream_time_ms=0, updates=0,
                 parameters=0, counters={},

@@ -185,9 +185,10 @@ def test_a_block_gives_what_its_records_give_one_by_one(index: StreamIndex, log:
         assert index.pop_touched_segments() == twin.pop_touched_segments()
 
 
+@pytest.mark.parametrize("at_once", [3, 40, 1024])
 @given(st.integers(0, 1000), st.sampled_from((None, 5_000)), st.floats(0, 0.02))
 def test_large_blocks_of_many_streams_give_what_their_records_give_one_by_one(
-    seed: int, ttl_ms: int | None, new: float
+    at_once: int, seed: int, ttl_ms: int | None, new: float
 ) -> None:
     rng = np.random.default_rng(seed)
     streams = np.where(rng.random(4_000) < new, rng.integers(100, 10_000, 4_000), rng.integers(0, 60, 4_000))
@@ -195,9 +196,12 @@ def test_large_blocks_of_many_streams_give_what_their_records_give_one_by_one(
     log = [(b"%d" % stream, int(time), EVENT) for stream, time in zip(streams, times, strict=True)]
     index = StreamIndex(80, ttl_ms, 1_000, protected_share=0.5)
     twin = empty_like(index)
-    assert fed(index, log) == [twin.assign_one(*row) for row in log]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(placing, "AT_ONCE", at_once)
+        assert fed(index, log) == [twin.assign_one(*row) for row in log]
     assert everything(index) == everything(twin)
     assert index.clock.state().tolist() == twin.clock.state().tolist()
+    assert index.pop_touched_segments() == twin.pop_touched_segments()
 
 
 def test_records_of_known_streams_at_usual_times_are_placed_together(monkeypatch: pytest.MonkeyPatch) -> None:

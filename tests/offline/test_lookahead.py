@@ -1,4 +1,4 @@
-"""What is scored, inspected and exported of jobs that look ahead, against what is worked out by hand from the outputs."""
+"""What is scored, inspected and exported of jobs that look ahead, against what is worked out from their outputs."""
 
 from __future__ import annotations
 

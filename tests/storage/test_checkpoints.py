@@ -22,6 +22,7 @@ from streamrnn.storage.retention import GARBAGE_GRACE_S
 from streamrnn.storage.segments import Segment, pack_segment, unpack_segment
 from streamrnn.storage.snapshot import Snapshot
 from streamrnn.storage.tensors import decode, encode
+from streamrnn.system.writing import Data
 from tests.support.blobs import MemoryBlobs
 from tests.support.checkpoints import (
     CONFIGURATION,
@@ -244,7 +245,7 @@ class WatchedBlobs(MemoryBlobs):
 
     manifest_put: Callable[[str], None] = staticmethod(lambda name: None)
 
-    def put(self, blobs: Iterable[tuple[str, bytes]]) -> None:
+    def put(self, blobs: Iterable[tuple[str, Data]]) -> None:
         put = list(blobs)
         super().put(put)
         for name, _ in put:
@@ -258,7 +259,7 @@ def test_a_manifest_appears_alone_and_only_after_all_it_names(monkeypatch: pytes
     puts: list[list[str]] = []
     put = MemoryBlobs.put
 
-    def noting(self: MemoryBlobs, pairs: Iterable[tuple[str, bytes]]) -> None:
+    def noting(self: MemoryBlobs, pairs: Iterable[tuple[str, Data]]) -> None:
         pairs = list(pairs)
         put(self, pairs)
         puts.append([name for name, _ in pairs])

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from streamrnn.errors import CheckpointError
-from streamrnn.storage.tensors import decode, encode, load_weights, save_weights
+from streamrnn.storage.tensors import DTYPES, decode, encode, load_weights, pieces, save_weights
 
 WEIGHTS = {"rnn.weight_ih_l0": np.arange(6, dtype=np.float32).reshape(2, 3), "head.bias": np.array(0.5)}
 
@@ -85,3 +87,30 @@ def test_a_disk_that_refuses_is_a_checkpoint_error_and_leaves_the_old_file(
         save_weights(path, {"other": np.zeros(3)})
     assert path.read_bytes() == old
     assert list(tmp_path.iterdir()) == [path]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.dictionaries(
+        st.text(min_size=1, max_size=8).filter(lambda name: name != "__metadata__"),
+        st.tuples(st.sampled_from(sorted(DTYPES)), st.lists(st.integers(0, 3), max_size=3), st.booleans()),
+        max_size=8,
+    ),
+    st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=1),
+)
+def test_the_bytes_are_those_of_the_safetensors_library(
+    layout: dict[str, tuple[str, list[int], bool]], metadata: dict[str, str]
+) -> None:
+    arrays = {}
+    for name, (dtype, shape, turned) in layout.items():
+        array = np.arange(np.prod(shape, dtype=int)).astype(dtype).reshape(shape)
+        arrays[name] = array.T if turned else array
+    contiguous = {name: np.array(array, order="C") for name, array in arrays.items()}
+    assert encode(arrays, metadata) == safetensors.numpy.save(contiguous, metadata or None)
+
+
+def test_pieces_are_the_arrays_themselves() -> None:
+    array = np.zeros(8)
+    _, piece = pieces({"a": array})
+    array[:] = 7.0
+    assert bytes(piece) == array.tobytes()

@@ -6,7 +6,7 @@ import gc
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import msgspec
@@ -39,12 +39,20 @@ class GatedStore(CheckpointStore):
         self.begun = threading.Semaphore(0)
         self.fail: Exception | None = None
 
-    def write(self, snapshot: Snapshot, progress: Progress, base: Manifest | None = None) -> Manifest:
+    def write(
+        self,
+        snapshot: Snapshot,
+        progress: Progress,
+        base: Manifest | None = None,
+        *,
+        only_sound: bool = False,
+        at_once: int = 1,
+    ) -> Manifest:
         self.begun.release()
         assert self.gate.acquire(timeout=10)
         if self.fail is not None:
             raise self.fail
-        return super().write(snapshot, progress, base)
+        return super().write(snapshot, progress, base, only_sound=only_sound, at_once=at_once)
 
     def value_at(self, position: int) -> list[float]:
         """The value of the first row of each segment in the checkpoint at ``position``."""
@@ -63,11 +71,11 @@ class Learner:
         self.streams["seen"][:, TIMES] = 1
         self.keys: list[bytes | None] = [b"%d" % slot for slot in range(N_SLOTS)]
 
-    def touch(self, segment: int, value: float) -> Snapshot:
+    def touch(self, segment: int, value: float, writer: BackgroundWriter) -> Snapshot:
         self.streams["y_mean"][segment * SEGMENT_SLOTS] = value
-        return self.snapshot([segment])
+        return self.snapshot(writer.needed([segment]))
 
-    def snapshot(self, touched: list[int] | None = None) -> Snapshot:
+    def snapshot(self, touched: Collection[int] | None = None) -> Snapshot:
         return take_snapshot(LearnerState(SPEC, self.model, self.streams, self.keys), touched)
 
 
@@ -119,12 +127,13 @@ def test_the_first_snapshot_must_be_complete_and_later_ones_need_not(
     store: GatedStore, writer: BackgroundWriter
 ) -> None:
     learner = Learner()
-    assert writer.needs_complete()
+    assert writer.needed([1]) is None
     writer.submit(learner.snapshot(), progress(1), 1)
-    assert not writer.needs_complete(), "a later one can already build on the one being written"
+    assert writer.needed([1]) is None, "nothing is on the disk yet"
     store.gate.release(2)
     outcomes = finished(writer, 1)
-    writer.submit(learner.touch(1, 5.0), progress(2), 2)
+    assert writer.needed([1]) == {1}
+    writer.submit(learner.touch(1, 5.0, writer), progress(2), 2)
     outcomes += finished(writer, 1)
     assert store.value_at(2) == [0.0, 5.0, 0.0]
     assert [outcome.manifest and outcome.manifest.progress.position for outcome in outcomes] == [1, 2]
@@ -136,8 +145,8 @@ def test_a_restored_base_is_built_upon(store: GatedStore) -> None:
     learner = Learner()
     store.gate.release(2)
     writer = BackgroundWriter(store, base=store.write(learner.snapshot(), progress(1)))
-    assert not writer.needs_complete()
-    writer.submit(learner.touch(2, 1.0), progress(2), 2)
+    assert writer.needed([]) == set()
+    writer.submit(learner.touch(2, 1.0, writer), progress(2), 2)
     assert writer.close(10)
     assert store.value_at(2) == [0.0, 0.0, 1.0]
 
@@ -146,7 +155,7 @@ def test_a_base_cut_into_segments_of_another_size_is_not_built_upon(store: Gated
     store.gate.release(1)
     base = store.write(Learner().snapshot(), progress(1))
     writer = BackgroundWriter(store, base=msgspec.structs.replace(base, slots_per_segment=8192))
-    assert writer.needs_complete()
+    assert writer.needed([]) is None
     writer.close(10)
 
 
@@ -154,9 +163,9 @@ def test_a_skipped_checkpoint_leaves_its_segments_to_the_next(store: GatedStore,
     learner = Learner()
     writer.submit(learner.snapshot(), progress(1), 1)
     assert store.begun.acquire(timeout=10)  # being written: from here on snapshots wait
-    writer.submit(learner.touch(0, 1.0), progress(2), 2)
-    writer.submit(learner.touch(1, 2.0), progress(3), 3)
-    writer.submit(learner.touch(0, 3.0), progress(4), 4)
+    writer.submit(learner.touch(0, 1.0, writer), progress(2), 2)
+    writer.submit(learner.touch(1, 2.0, writer), progress(3), 3)
+    writer.submit(learner.touch(0, 3.0, writer), progress(4), 4)
     store.gate.release(2)
     finished(writer, 2)
     assert store.positions(LINEAGE) == [1, 4]
@@ -172,14 +181,14 @@ def test_a_failure_is_reported_and_its_segments_go_into_the_next_checkpoint(
     writer.submit(learner.snapshot(), progress(1), 1)
     assert finished(writer, 1)[0].error is None
     store.fail = error
-    writer.submit(learner.touch(0, 1.0), progress(2), 2)
+    writer.submit(learner.touch(0, 1.0, writer), progress(2), 2)
     (outcome,) = finished(writer, 1)
     assert outcome.manifest is None
     assert isinstance(outcome.error, CheckpointError)
     assert error in (outcome.error, outcome.error.__cause__)
-    assert not writer.needs_complete()
+    assert writer.needed([1]) == {0, 1}
     store.fail = None
-    writer.submit(learner.touch(1, 2.0), progress(3), 3)
+    writer.submit(learner.touch(1, 2.0, writer), progress(3), 3)
     assert finished(writer, 1)[0].error is None
     assert store.value_at(3) == [1.0, 2.0, 0.0]
     assert writer.close(10), "the last attempt succeeded"
@@ -191,9 +200,9 @@ def test_the_very_first_write_may_fail(store: GatedStore, writer: BackgroundWrit
     store.fail = CheckpointError("disk full")
     writer.submit(learner.snapshot(), progress(1), 1)
     finished(writer, 1)
-    assert not writer.needs_complete(), "the failed one is still held and complete"
+    assert writer.needed([]) is None
     store.fail = None
-    writer.submit(learner.touch(2, 2.0), progress(2), 2)
+    writer.submit(learner.touch(2, 2.0, writer), progress(2), 2)
     finished(writer, 1)
     assert store.value_at(2) == [0.0, 0.0, 2.0]
 
@@ -206,9 +215,9 @@ def test_a_damaged_base_is_overcome_by_a_complete_snapshot(store: GatedStore, wr
     base = finished(writer, 1)[0].manifest
     assert base is not None
     (Path(store.place) / LINEAGE / "segments" / f"{base.segments[1].sha256}.safetensors").unlink()
-    writer.submit(learner.touch(0, 1.5), progress(2), 2)
+    writer.submit(learner.touch(0, 1.5, writer), progress(2), 2)
     assert "gone" in str(finished(writer, 1)[0].error)
-    assert writer.needs_complete()
+    assert writer.needed([]) is None
     writer.submit(learner.snapshot(), progress(3), 3)
     assert finished(writer, 1)[0].error is None
     assert store.value_at(3) == [1.5, 1.0, 0.0]
@@ -290,7 +299,7 @@ def test_nothing_holds_a_snapshot_that_failed_once_its_segments_are_written(
     del snapshot
     outcomes = finished(writer, 1)
     store.fail = None
-    writer.submit(learner.touch(1, 2.0), progress(2), 2)
+    writer.submit(learner.touch(1, 2.0, writer), progress(2), 2)
     outcomes += finished(writer, 1)
     wait_until_gone(held)
     assert [outcome.manifest is None for outcome in outcomes] == [True, False]
@@ -306,13 +315,13 @@ def test_what_could_not_be_read_again_is_not_written_and_drives_nothing_out(
     healthy = learner.model["counters"].copy()
     for position in range(2, 7):  # more than are retained
         learner.model["counters"][0] = 2**53 + 1
-        writer.submit(learner.touch(1, 5.0), progress(position), position)
+        writer.submit(learner.touch(1, 5.0, writer), progress(position), position)
         (outcome,) = finished(writer, 1)
         assert outcome.manifest is None
         assert "could not be read again" in str(outcome.error)
     assert store.positions(LINEAGE) == [1]
     learner.model["counters"][...] = healthy
-    writer.submit(learner.touch(2, 6.0), progress(7), 7)
+    writer.submit(learner.touch(2, 6.0, writer), progress(7), 7)
     finished(writer, 1)
     assert store.value_at(7) == [0.0, 5.0, 6.0]
 
@@ -320,9 +329,10 @@ def test_what_could_not_be_read_again_is_not_written_and_drives_nothing_out(
 def test_a_touched_segment_is_looked_at_and_so_is_the_model_without_any() -> None:
     learner = Learner()
     learner.streams["y_m2"][SEGMENT_SLOTS] = -1.0
-    learner.snapshot([0]).require_sound()
+    snapshot = learner.snapshot([0, 1])
+    snapshot.require_sound(snapshot.segments[0])
     with pytest.raises(CheckpointError, match="y_m2"):
-        learner.snapshot([1]).require_sound()
+        snapshot.require_sound(snapshot.segments[1])
     learner.model["theta"][0] = np.nan
     with pytest.raises(CheckpointError, match="theta"):
         learner.snapshot([]).require_sound()

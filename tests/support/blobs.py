@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from streamrnn.errors import BlobError, BlobNotFound
 from streamrnn.storage.blobs import Blob
+from streamrnn.system.writing import Data
 
 
 class MemoryBlobs:
@@ -30,9 +31,9 @@ class MemoryBlobs:
             raise BlobError(f"{self}/{name} has {len(data)} bytes, expected at most {at_most}")
         return data
 
-    def put(self, blobs: Iterable[tuple[str, bytes]]) -> None:
+    def put(self, blobs: Iterable[tuple[str, Data]]) -> None:
         for name, data in blobs:
-            self._kept[_checked(name)] = bytes(data), time.time()
+            self._kept[_checked(name)] = b"".join([data] if isinstance(data, bytes) else data), time.time()
 
     def delete(self, names: Iterable[str], *, put_before: float | None = None) -> None:
         for name in names:

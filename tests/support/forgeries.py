@@ -7,6 +7,7 @@ how many were refused and how many learners ran on.
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import logging
 import resource
@@ -29,7 +30,7 @@ from streamrnn.learner.lowering import bytes_per_stream
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import LearnerState
 from streamrnn.learner.validity import LARGEST_WEIGHT
-from streamrnn.storage import checkpoints, manifest, model_file
+from streamrnn.storage import manifest, model_file
 from streamrnn.storage.checkpoints import CheckpointStore
 from streamrnn.storage.model_file import ModelFile, load_model, pack
 from streamrnn.storage.segments import Segment, pack_segment
@@ -290,7 +291,7 @@ def forged_checkpoint(kind: str, seed: int) -> CheckpointStore:
         raw[at] = forge_json({at: raw[at]}, rng).get(at)
     else:
         for data, entry in ((encode(model), raw["model"]), (encode(packed), raw["segments"][0])):
-            entry.update(sha256=checkpoints._sha256(data), bytes=len(data))
+            entry.update(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
             store._blobs.put([(store._names.segment(LINEAGE, entry["sha256"]), data)])
     raw["sha256"] = manifest._self_check(raw)
     store._blobs.put([(store._names.manifest(LINEAGE, 20), json.dumps(raw).encode())])

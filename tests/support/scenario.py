@@ -238,7 +238,7 @@ class Scenario:
 
         def drain() -> None:
             for tp, partition in loop.partitions.items():
-                writer = partition.writer
+                writer = partition.saving.writer
                 with writer._changed:
                     assert writer._changed.wait_for(writer._idle, 60.0), "a checkpoint was not written"
                 partition.show(inner.lag(tp))

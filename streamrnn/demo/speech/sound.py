@@ -31,6 +31,10 @@ SECONDS: Final = 30.0
 """More than any string takes to be made."""
 WAV_REMEDY: Final = "ffmpeg -i FILE -ac 1 -ar 22050 -c:a pcm_s16le NEW.wav makes one that can be read"
 
+MOST_RATE: Final = 384_000
+"""Samples a second beyond which a header is not believed: no sound card gives more."""
+_WIDEST: Final = 4
+
 
 def require_espeak() -> str:
     """Where espeak-ng is. Raises ConfigError with the command to install it."""
@@ -108,10 +112,12 @@ def read_wav(data: bytes, name: str) -> tuple[Floats, int]:
         with wave.Wave_read(io.BytesIO(data)) as reader:
             channels, width, rate, count = reader.getparams()[:4]
             found = reader.readframes(count)
-    except (wave.Error, EOFError) as error:
+    except (wave.Error, EOFError, RuntimeError) as error:  # the last where a chunk reaches beyond the file
         raise ConfigError(
             f"{name}: no WAV file of plain numbers (PCM): {str(error) or 'it ends too early'}; {WAV_REMEDY}"
         ) from error
+    if width > _WIDEST:
+        raise ConfigError(f"{name}: numbers of {width} bytes, expected 1 to {_WIDEST}; {WAV_REMEDY}")
     found = found[: len(found) // (channels * width) * channels * width]
     return _numbers(found, width).reshape(-1, channels).mean(axis=1), rate
 
@@ -125,6 +131,8 @@ def load_wav(path: Path) -> tuple[Floats, int]:
     samples, rate = read_wav(data, f"--wav: {path}")
     if rate < LEAST_RATE:
         raise ConfigError(f"--wav: {path} has {rate:,} samples a second, expected {LEAST_RATE:,} or more; {WAV_REMEDY}")
+    if rate > MOST_RATE:
+        raise ConfigError(f"--wav: {path} has {rate:,} samples a second, expected at most {MOST_RATE:,}; {WAV_REMEDY}")
     loudest = float(np.abs(samples).max(initial=0.0))
     return samples * (0.5 / loudest if loudest else 1.0), rate
 

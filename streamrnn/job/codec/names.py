@@ -46,9 +46,18 @@ def nearest(path: str, names: Iterable[str], n: int = 3) -> list[str]:
     last = str(parse_path(path)[-1]).lower()
     # A field that is there under the same name elsewhere, as behind an envelope, is likelier than one spelt alike.
     same = [name for name in known if str(parse_path(name)[-1]).lower() == last]
-    spelt = {name.lower(): name for name in reversed(known)}
+    # A feature of frames is named from its frame on, so what stands behind the place in an array counts by itself, too.
+    inner = {_behind_place(name).lower(): name for name in reversed(known)}
+    spelt = inner | {name.lower(): name for name in reversed(known)}
     alike = [spelt[name] for name in difflib.get_close_matches(path.lower(), spelt, n=n)]
     return list(dict.fromkeys([*same, *alike]))[:n]
+
+
+def _behind_place(name: str) -> str:
+    """The path from an element of the first array in it on; where there is none, the whole."""
+    steps = parse_path(name)
+    place = next((i for i, step in enumerate(steps[:-1]) if isinstance(step, int)), -1)
+    return path_text(steps[place + 1 :])
 
 
 def _leaves(value: object, steps: tuple[Step, ...]) -> Iterator[tuple[Step, ...]]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import random
 import struct
 import subprocess
 import wave
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 
 from streamrnn.demo.speech import sound
+from streamrnn.demo.speech.features import mfcc
 from streamrnn.demo.speech.sound import RATE, Studio, load_wav, read_wav, require_espeak
 from streamrnn.demo.speech.voices import GROUPS, Utterance, Voice, utterance
 from streamrnn.errors import ConfigError
@@ -125,12 +128,43 @@ def test_a_file_of_ones_own_is_made_as_loud_as_the_others(tmp_path: Path) -> Non
     assert rate == 16_000
 
 
+def with_bytes(changed: dict[int, int]) -> bytes:
+    """A file whose header has other bytes at these places."""
+    data = bytearray(wav_of(np.arange(900, dtype="<i2")))
+    for place, byte in changed.items():
+        data[place] = byte
+    return bytes(data)
+
+
+def test_no_header_whatever_is_in_it_ends_in_a_traceback(tmp_path: Path) -> None:
+    rng, whole, outcomes = random.Random(1), with_bytes({}), Counter[str]()
+    for _ in range(1_500):
+        data = bytearray(whole)
+        for _ in range(rng.randint(1, 3)):
+            data[rng.randrange(44)] = rng.choice([0, 1, 2, 3, 4, 16, 24, 32, 128, 255])
+        (tmp_path / "own.wav").write_bytes(data[: rng.choice([len(data), rng.randrange(len(data))])])
+        try:
+            samples, rate = load_wav(tmp_path / "own.wav")
+        except ConfigError as error:
+            assert "own.wav" in str(error)
+            outcomes["refused"] += 1
+            continue
+        assert np.isfinite(samples).all()
+        assert np.isfinite(mfcc(samples, rate)).all()
+        outcomes["heard"] += 1
+    assert min(outcomes.values()) > 100
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
         (b"no sound", "no WAV file of plain numbers"),
         (b"", "it ends too early"),
         (wav_of(np.zeros(9, "<i2"), rate=8_000), "has 8,000 samples a second, expected 15,200 or more"),
+        (wav_of(np.zeros(9, "<i2"), rate=10**9), "has 1,000,000,000 samples a second, expected at most 384,000"),
+        (with_bytes({32: 18, 34: 144}), "numbers of 18 bytes, expected 1 to 4"),
+        (with_bytes({16: 250}), "no WAV file of plain numbers"),
+        (with_bytes({22: 0}), "no WAV file of plain numbers"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused_with_the_remedy(tmp_path: Path, content: bytes, says: str) -> None:

@@ -1,0 +1,28 @@
+"""Both clients of a real Kafka, chosen by the name that a job file gives them."""
+
+from __future__ import annotations
+
+from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup
+from streamrnn.broker.protocol import Broker, Sender
+
+CLIENTS = ("kafka-python", "confluent")
+
+
+def broker_of(client: str, connection: KafkaConnection, group: KafkaGroup) -> Broker:
+    if client == "confluent":
+        from streamrnn.broker.confluent_client import ConfluentBroker
+
+        return ConfluentBroker(connection, group)
+    from streamrnn.broker.kafka_client import KafkaBroker
+
+    return KafkaBroker(connection, group)
+
+
+def sender_of(client: str, connection: KafkaConnection) -> Sender:
+    if client == "confluent":
+        from streamrnn.broker.confluent_sender import ConfluentSender
+
+        return ConfluentSender(connection)
+    from streamrnn.broker.kafka_sender import KafkaSender
+
+    return KafkaSender(connection)
