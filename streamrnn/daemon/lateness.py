@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from streamrnn.broker.columns import NOW, Integers, Outputs
+from streamrnn.broker.columns import NOW, Outputs, Records
 
 RECENT_S, RECENT = 10.0, 16
 """What was processed so lately, and so many batches at least, counts as one place in event time: a record of a producer
@@ -85,17 +85,17 @@ class Lateness:
         return max(self._processed[-1][1], max(past, default=0)) / 1000
 
 
-def newest_of(stamps_ms: Integers, now_s: float) -> int:
+def newest_of(records: Records, now_s: float) -> int:
     """The newest timestamp of a batch, of those that are not from the future where there are any.
 
-    >>> newest_of(np.array([5_000, 9_000, 7_000]), 8.0)
+    >>> from streamrnn.broker.protocol import Record
+    >>> stamps = enumerate((5_000, 9_000, 7_000))
+    >>> newest_of(Records.of([Record("t", 0, i, stamp, None, b"", ()) for i, stamp in stamps]), 8.0)
     7000
     """
-    newest = int(stamps_ms.max())
-    if newest <= 1000 * now_s:
-        return newest
-    past = stamps_ms[stamps_ms <= 1000 * now_s]
-    return int(past.max()) if len(past) else newest
+    stamps = records.timestamp_ms
+    past = stamps[stamps <= 1000 * now_s]
+    return int(past.max() if len(past) else stamps.max())
 
 
 def latencies(outputs: Sequence[Outputs], now_s: float) -> npt.NDArray[np.float64]:

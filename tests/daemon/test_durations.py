@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from streamrnn.broker.columns import Outputs
-from streamrnn.broker.protocol import Output, TopicPartition
+from streamrnn.broker.columns import Outputs, Records
+from streamrnn.broker.protocol import Output, Record, TopicPartition
 from streamrnn.daemon.durations import Durations
 from streamrnn.daemon.lateness import Lateness, latencies, newest_of
 from streamrnn.daemon.loop import Loop
@@ -159,10 +159,13 @@ def test_only_what_was_processed_lately_counts(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_of_a_batch_the_newest_record_counts_that_is_not_from_the_future() -> None:
-    assert newest_of(np.array([1_000, 9_000, 3_000]), 10.0) == 9_000
-    assert newest_of(np.array([1_000, 99_000, 3_000]), 10.0) == 3_000
-    assert newest_of(np.array([99_000, 98_000]), 10.0) == 99_000
-    assert newest_of(np.array([-1, -1]), 10.0) == -1
+    def batch(*stamps: int) -> Records:
+        return Records.of([Record("in", 0, i, stamp, None, None) for i, stamp in enumerate(stamps)])
+
+    assert newest_of(batch(1_000, 9_000, 3_000), 10.0) == 9_000
+    assert newest_of(batch(1_000, 99_000, 3_000), 10.0) == 3_000
+    assert newest_of(batch(99_000, 98_000), 10.0) == 99_000
+    assert newest_of(batch(-1, -1), 10.0) == -1
 
 
 def test_records_without_a_timestamp_tell_nothing() -> None:

@@ -182,8 +182,8 @@ class RecordCodec:
         rejected: list[tuple[Record, RecordError]] = []
         silent: list[int] = []
         noted = bytearray()
-        for place in places:
-            record = records[place]
+        asked = records if len(places) == len(records) else records.at(np.array(places, np.int64))
+        for place, record in zip(places, asked, strict=True):
             try:
                 decoded = decode_one(record, row, noted)
             except RecordError as error:
