@@ -24,7 +24,6 @@ from streamrnn.broker.protocol import (
     GroupDescription,
     Member,
     Membership,
-    Output,
     Polled,
     Record,
     TopicDescription,
@@ -197,7 +196,7 @@ class EmbeddedBroker(EmbeddedSender):
 
     def deliver(
         self,
-        outputs: Iterable[Output],
+        outputs: Iterable[Outputs],
         offsets: Mapping[TopicPartition, Commit],
         membership: Membership | None,
         timeout_s: float,

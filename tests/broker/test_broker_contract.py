@@ -509,8 +509,8 @@ def test_a_restarted_member_goes_on_where_it_committed(world: World) -> None:
 def test_outputs_and_offsets_are_delivered_together(world: World) -> None:
     source, sink, broker = world.topic(), world.topic(partitions=2), world.member("g")
     (tp,) = started(broker, source)
-    broker.send(sink, b"k", b"early", partition=1)
-    outputs = [Output(sink, b"k", b"late", 7, 1), Output(sink, None, b"later", None, 0)]
+    broker.send(sink, b"k", b"early")
+    outputs = [Outputs.of([Output(sink, b"k", b"late", 7)]), Outputs.of([Output(sink, b"k", b"later")])]
     broker.deliver(iter(outputs), {tp: Commit(3, "three")}, broker.poll(0.05, 1).membership, 10.0)
     assert broker.committed(tp) == Commit(3, "three")
     broker.deliver((), {tp: Commit(4, "four")}, broker.poll(0.05, 1).membership, 10.0)
@@ -520,8 +520,7 @@ def test_outputs_and_offsets_are_delivered_together(world: World) -> None:
     reader = world.member("reader")
     started(reader, sink)
     records = drained(reader, 3)
-    assert [r.value for r in records if r.partition == 1] == [b"early", b"late"]
-    assert [r.value for r in records if r.partition == 0] == [b"later"]
+    assert [r.value for r in records] == [b"early", b"late", b"later"]
     assert [r.timestamp_ms for r in records if r.value == b"late"] == [7]
 
 
@@ -530,7 +529,7 @@ def test_no_offset_is_committed_when_an_output_is_missing(world: World) -> None:
     (tp,) = started(broker, source)
     membership = broker.poll(0.05, 1).membership
     with pytest.raises(UndeliveredError, match="nowhere"):
-        broker.deliver([Output("nowhere", b"k", b"v")], {tp: Commit(3)}, membership, 10.0)
+        broker.deliver([Outputs.of([Output("nowhere", b"k", b"v")])], {tp: Commit(3)}, membership, 10.0)
     assert broker.committed(tp) is None
     broker.deliver((), {tp: Commit(3)}, membership, 10.0)  # what could not be sent is forgotten
     assert broker.committed(tp) == Commit(3)
