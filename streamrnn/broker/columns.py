@@ -181,6 +181,23 @@ class Records(Sequence[Record]):
             self.refused.get(place),
         )
 
+    def __iter__(self) -> Iterator[Record]:
+        return map(
+            Record,
+            itertools.repeat(self.topic),
+            itertools.repeat(self.partition),
+            self.offset.tolist(),
+            self.timestamp_ms.tolist(),
+            self.keys,
+            self.values,
+            self.headers or itertools.repeat(()),
+            map(self.refused.get, range(len(self))),
+        )
+
+    def before(self, offset: int) -> int:
+        """How many of them lie before an offset."""
+        return int(np.searchsorted(self.offset, offset))
+
     def _rows(self, rows: slice) -> Records:
         kept = range(len(self))[rows]
         refused = self.refused

@@ -23,7 +23,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as ClientTopicPartition
 
 from streamrnn.broker import kafka_client, kafka_group
-from streamrnn.broker.columns import Records
+from streamrnn.broker.columns import Outputs, Records
 from streamrnn.broker.confluent_calls import Calls
 from streamrnn.broker.confluent_connect import let_go, made
 from streamrnn.broker.confluent_errors import PASSING, error_of, fail, translated
@@ -41,7 +41,6 @@ from streamrnn.broker.protocol import (
     Event,
     Membership,
     NothingAssigned,
-    Output,
     Polled,
     TopicPartition,
     send_then_commit,
@@ -342,7 +341,7 @@ class ConfluentBroker(ConfluentSender):
 
     def deliver(
         self,
-        outputs: Iterable[Output],
+        outputs: Iterable[Outputs],
         offsets: Mapping[TopicPartition, Commit],
         membership: Membership | None,
         timeout_s: float,

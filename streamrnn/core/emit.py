@@ -30,8 +30,8 @@ from numba.np.numpy_support import from_dtype
 
 from streamrnn.core.jit import ENTRY_POINT
 from streamrnn.core.kinds import Family
+from streamrnn.core.numba_tables import array_at
 from streamrnn.core.object_file import ObjectFile, write
-from streamrnn.core.tables import array_at
 
 FOREIGN = frozenset(
     {"cos", "exp", "fma", "fmaf", "log", "log1p", "memcpy", "memmove", "memset", "sin", "sqrt", "sqrtf", "tanh"}
@@ -42,6 +42,10 @@ use the one for sqrt, the library's rounds the same."""
 
 class Unemitted(codegen.JITCodeLibrary):  # type: ignore[misc]
     """A function's LLVM code and the libraries of those it calls: nothing is linked, optimised or emitted."""
+
+    def _optimize_functions(self, module: llvm.ModuleRef) -> None:
+        """Not one by one: all are optimised once they are linked."""
+        module.data_layout = self._codegen._data_layout
 
     def finalize(self) -> None:
         self._raise_if_finalized()

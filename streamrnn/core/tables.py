@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Group = TypeVar("Group")
 Reader = Callable[[Array, Array, int], Group]
 
-_NESTED = {group.__name__: group for group in nested_in(Model)}
+NESTED = {group.__name__: group for group in nested_in(Model)}
 
 
 def fields_of(group: Any) -> list[str]:
@@ -46,8 +46,8 @@ def width(group: Any) -> int:
 
 def entries(kind: str) -> int:
     """Entries that a field of this annotation takes."""
-    if kind in _NESTED:
-        return width(_NESTED[kind])
+    if kind in NESTED:
+        return width(NESTED[kind])
     return 1 if kind in {"int", "float"} else 1 + int(kind[1])
 
 
@@ -66,7 +66,7 @@ def address_of(table: Array) -> int:
 
 def _numbers(group: Any) -> Iterator[int]:
     for kind, value in zip(fields_of(group), group, strict=True):
-        if kind in _NESTED:
+        if kind in NESTED:
             yield from _numbers(value)
         elif kind == "int":
             yield value
@@ -90,8 +90,12 @@ def reader(group: Callable[..., Group]) -> Reader[Group]:
     def read(_context: BaseContext, sample: ArrayType, table: Type, _start: Type) -> Any:
         from numba import types
 
-        result = _numba_type(group, sample.dtype)
-        return result(sample, table, types.intp), _generate
+        from streamrnn.core.numba_tables import GroupType, group_at
+
+        def generate(context: BaseContext, builder: IRBuilder, signature: Any, arguments: list[Value]) -> Value:
+            return group_at(context, builder, signature.args[1], (arguments[1], arguments[2]))
+
+        return GroupType(group, sample.dtype)(sample, table, types.intp), generate
 
     return read
 
@@ -102,8 +106,8 @@ def interpreted(group: Any) -> Reader[Any]:
     def build(cls: Any, numbers: Iterator[int], precision: Any) -> Any:
         members: list[Any] = []
         for kind in fields_of(cls):
-            if kind in _NESTED:
-                members.append(build(_NESTED[kind], numbers, precision))
+            if kind in NESTED:
+                members.append(build(NESTED[kind], numbers, precision))
             elif kind == "int":
                 members.append(next(numbers))
             elif kind == "float":
@@ -118,76 +122,3 @@ def interpreted(group: Any) -> Reader[Any]:
         return cls(*members)
 
     return lambda sample, table, start: build(group, iter(table[start:].tolist()), sample.dtype)
-
-
-# ---- what the compiler makes of a reader; Numba is imported where code is generated, and nowhere else
-
-
-def _generate(context: BaseContext, builder: IRBuilder, signature: Any, arguments: list[Value]) -> Value:
-    """The code of a reader, written out where it is called."""
-    from numba import types
-    from numba.np.arrayobj import make_array
-
-    source = make_array(signature.args[1])(context, builder, arguments[1]).data
-    intp = context.get_value_type(types.intp)
-    # Lazily, one load for each entry that ``_build`` asks for: only the fields know how many there are.
-    places = (builder.add(arguments[2], intp(place)) for place in itertools.count())
-    numbers = (builder.load(builder.gep(source, [place])) for place in places)
-    return _build(context, builder, signature.return_type, numbers)
-
-
-def _numba_type(group: Any, precision: Type) -> Type:
-    """What the compiler calls the named tuple."""
-    from numba import types
-    from numba.np.numpy_support import from_dtype
-
-    members = []
-    for kind in fields_of(group):
-        if kind in _NESTED:
-            members.append(_numba_type(_NESTED[kind], precision))
-        elif kind in {"int", "float"}:
-            members.append(types.int64 if kind == "int" else types.float64)
-        else:
-            dtype = from_dtype(np.dtype(DTYPES[kind[0]])) if kind[0] in DTYPES else precision
-            members.append(types.Array(dtype, int(kind[1]), "C"))
-    whole: Type = types.BaseTuple.from_types(members, group)
-    return whole
-
-
-def _build(context: BaseContext, builder: IRBuilder, kind: Type, numbers: Iterator[Value]) -> Value:
-    """Code that makes a value of this type out of the next entries."""
-    from numba import types
-
-    if isinstance(kind, types.BaseTuple):
-        return context.make_tuple(builder, kind, [_build(context, builder, member, numbers) for member in kind])
-    if kind == types.int64:
-        return next(numbers)
-    if kind == types.float64:
-        return builder.bitcast(next(numbers), context.get_value_type(types.float64))
-    assert isinstance(kind, types.Array)
-    address, *shape = itertools.islice(numbers, 1 + kind.ndim)
-    return array_at(context, builder, kind, address, shape)
-
-
-def array_at(context: BaseContext, builder: IRBuilder, kind: ArrayType, address: Value, shape: list[Value]) -> Value:
-    """Code that makes an array of this type of memory that belongs to somebody else.
-
-    It is Numba's own record of an array, filled in by hand. meminfo, the owner that is counted, stays empty: whoever
-    holds the table keeps the memory, and kernels are compiled without reference counting.
-    """
-    from numba import types
-    from numba.core import cgutils
-    from numba.np.arrayobj import make_array, populate_array
-
-    view = make_array(kind)(context, builder)
-    itemsize = context.get_value_type(types.intp)(context.get_abi_sizeof(context.get_data_type(kind.dtype)))
-    strides: list[Value] = []  # C order: the last axis is the one whose entries are neighbours
-    stride = itemsize
-    for length in reversed(shape):
-        strides.insert(0, stride)
-        stride = builder.mul(stride, length)
-    populate_array(
-        view, data=builder.inttoptr(address, view.data.type), shape=cgutils.pack_array(builder, shape),
-        strides=cgutils.pack_array(builder, strides), itemsize=itemsize, meminfo=None,
-    )  # fmt: skip
-    return view._getvalue()

@@ -111,9 +111,8 @@ class StreamIndex:
         self.returns: list[tuple[int, int]] = []
         self.left: list[int] = []
         self.before_change: Callable[[Sequence[int]], None] | None = None
-        self._notes_left = notes_left
         self.leaving: list[tuple[int, int, bytes]] = []
-        self._names_leaving = names_leaving
+        self._notes_left, self._names_leaving = notes_left, names_leaving
         self._last_seen: list[int] = []  # stream time then
         self._lived: list[int] = []  # the time lived through until then, in which the order of ``_slots`` ascends
         self._touched: list[int] = []  # running number of the record that touched the slot last
@@ -413,7 +412,7 @@ class StreamIndex:
         return touched
 
     def rows(self, slots: Sequence[int]) -> tuple[list[bytes | None], Integers]:
-        """What is known of these slots: their keys, and what is saved beside, (n, 5); in arrays of their own."""
+        """The keys of these slots, and what is saved of them beside, (n, 5)."""
         columns = (self._last_seen, self._touched, self._lived, self._times, self._first)
         known = np.array([[column[slot] for slot in slots] for column in columns], np.int64)
         return [self._keys[slot] for slot in slots], known.T.copy()
@@ -424,11 +423,8 @@ class StreamIndex:
         return self.clock.state(), np.array([self.records, *evictions], dtype=np.int64)
 
     def state(self) -> tuple[Integers, Integers, list[bytes | None], Integers]:
-        """``log_state``, the key of each slot ever used (None = free), and ``seen`` (n_slots, 5).
-
-        Both live: only rows of segments touched since the last call are written anew, since of many streams that would
-        cost more time than the records between two checkpoints.
-        """
+        """``log_state``; and live, the key of each slot ever used (None = free) and ``seen`` (n_slots, 5)."""
+        # Of touched segments alone: of many streams all would cost more time than the records between two checkpoints.
         for segment in self._stale_segments | self._touched_segments:
             first, end = segment * SEGMENT_SLOTS, min((segment + 1) * SEGMENT_SLOTS, self.n_slots)
             _, self.seen_of_all[first:end] = self.rows(range(first, end))
