@@ -130,7 +130,7 @@ class ConfluentSender:
                 self._refuse(raised, topic, place)
         producer.poll(0)
         if until < len(times):
-            raise _at(until, RefusedError("bad_timestamp", f"sending to topic {topic} failed: {_NO_EPOCH}"))
+            raise _at(until, RefusedError("bad_timestamp", f"sending to topic {topic} failed: {_NO_EPOCH}", _TIMES))
 
     def _produced(
         self,
@@ -279,6 +279,7 @@ class ConfluentSender:
         return self._producer
 
 
+_TIMES = (1, (1 << 63) - 1)
 _NO_EPOCH = "this client takes the timestamp 0, the first moment of 1970, for the present one, so it is not sent"
 
 
