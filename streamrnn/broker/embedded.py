@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 
-from streamrnn.broker.columns import Outputs
+from streamrnn.broker.columns import Outputs, Records
 from streamrnn.broker.embedded_log import EmbeddedLog, checked_name
 from streamrnn.broker.partition_file import PartitionReader
 from streamrnn.broker.protocol import (
@@ -24,7 +24,6 @@ from streamrnn.broker.protocol import (
     GroupDescription,
     Member,
     Membership,
-    Output,
     Polled,
     Record,
     TopicDescription,
@@ -127,12 +126,12 @@ class EmbeddedBroker(EmbeddedSender):
         deadline = time.monotonic() + timeout_s
         sleep_s = _IDLE_SLEEP_S
         while True:
-            polled: dict[TopicPartition, list[Record]] = {}
+            polled: dict[TopicPartition, Records] = {}
             left = max_records
             for tp in [tp for tp in self._readers if tp in self._resumed]:
                 reader = self._positioned(tp)
                 records = reader.next_records(left)
-                if records:
+                if records is not None:
                     polled[tp] = records
                     left -= len(records)
                     self._readers[tp] = self._readers.pop(tp)  # to the back of the queue
@@ -197,7 +196,7 @@ class EmbeddedBroker(EmbeddedSender):
 
     def deliver(
         self,
-        outputs: Iterable[Output],
+        outputs: Iterable[Outputs],
         offsets: Mapping[TopicPartition, Commit],
         membership: Membership | None,
         timeout_s: float,

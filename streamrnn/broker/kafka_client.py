@@ -23,7 +23,7 @@ from kafka import TopicPartition as ClientTopicPartition
 from kafka.structs import MemberState, OffsetAndMetadata
 
 from streamrnn.broker import kafka_fetcher, kafka_group
-from streamrnn.broker.columns import Records
+from streamrnn.broker.columns import Outputs, Records
 from streamrnn.broker.instance_name import InstanceName
 from streamrnn.broker.kafka_assignor import TellingAssignor
 from streamrnn.broker.kafka_connect import connect, locked_out_s, outage, told_by, translated
@@ -38,7 +38,6 @@ from streamrnn.broker.protocol import (
     Lost,
     Membership,
     NothingAssigned,
-    Output,
     Polled,
     Revoked,
     TopicPartition,
@@ -325,7 +324,7 @@ class KafkaBroker(KafkaSender):
 
     def deliver(
         self,
-        outputs: Iterable[Output],
+        outputs: Iterable[Outputs],
         offsets: Mapping[TopicPartition, Commit],
         membership: Membership | None,
         timeout_s: float,

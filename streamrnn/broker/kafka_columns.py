@@ -17,11 +17,14 @@ from streamrnn.broker.kafka_unpacking import UnpackingError, pieces
 from streamrnn.core.wire import fetched
 from streamrnn.core.wire.handle import places_of_records
 
-WHOLE_BYTES = 16 << 20
+WHOLE_BYTES = 8 << 20
 """What a batch may unpack to that is unpacked as a whole: as much as a poll takes, so that it is in memory anyway."""
 
 MOST_RECORDS = 1 << 17
 """So many records of a batch are found at once; their places take 64 bytes each."""
+
+FEW = 10
+"""Fewer records than these are sooner made one by one than all at once."""
 
 _FAR = 1 << 62  # beyond it, adding what a varint holds could leave 64 bits
 
@@ -54,10 +57,11 @@ class WholeBatch(Batch):
 
     def columns(self) -> Found | None:
         """Its records; None where it has to be walked over."""
-        count, unpacked = self.records_count, self._unpacked()
-        if unpacked is None or not 0 < count <= min(MOST_RECORDS, len(unpacked) // (RECORD_BYTES + 1)):
+        count = self.records_count
+        if not FEW <= count <= MOST_RECORDS or self.last_offset >= _FAR or abs(self.first_timestamp) >= _FAR:
             return None
-        if self.last_offset >= _FAR or abs(self.first_timestamp) >= _FAR:
+        unpacked = self._unpacked()
+        if unpacked is None or count > len(unpacked) // (RECORD_BYTES + 1):
             return None
         append_timestamp = self.max_timestamp if self.timestamp_type else None
         read = places_of_records(

@@ -17,14 +17,16 @@ import fcntl
 import os
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import msgspec
+import numpy as np
 from msgspec import Meta
 
-from streamrnn.broker.protocol import Headers, Record, TopicPartition
+from streamrnn.broker.columns import Records, Strings
+from streamrnn.broker.protocol import Headers, TopicPartition
 from streamrnn.errors import BrokerError
 from streamrnn.system.reading import open_file
 
@@ -259,35 +261,49 @@ class PartitionReader:
         self._ahead: list[_Line] = []
         self._next = 0
 
-    def next_records(self, max_records: int) -> list[Record]:
-        """Return up to ``max_records`` next records; gaps met on the way are passed."""
-        topic, partition = self.tp
+    def next_records(self, max_records: int) -> Records | None:
+        """Return up to ``max_records`` next records, None at the end; gaps met on the way are passed."""
         while True:
             if self._next == len(self._ahead):
                 self._next = 0
                 self._ahead, self._byte = self.file.read(self._byte)
                 if not self._ahead:
-                    return []
+                    return None
             lines = self._ahead[self._next : self._next + max_records]
             self._next += len(lines)
             self.offset = lines[-1].offset + 1
-            try:
-                records = [
-                    Record(
-                        topic,
-                        partition,
-                        line.offset,
-                        line.timestamp_ms,
-                        _bytes_of(line.key, line.key_base64),
-                        _bytes_of(line.value, line.value_base64),
-                        () if line.headers is None else [(name, b64decode(content)) for name, content in line.headers],
-                    )
-                    for line in lines
-                    if not line.gap
-                ]
-            except ValueError as error:  # no base64, or half a surrogate pair
-                raise BrokerError(
-                    f"{self.file.path}: a record before offset {self.offset} is not one that was written ({error})"
-                ) from error
-            if records:
-                return records
+            if lines := [line for line in lines if not line.gap]:
+                try:
+                    return _records_of(self.tp, lines)
+                except ValueError as error:  # no base64, or half a surrogate pair
+                    raise BrokerError(
+                        f"{self.file.path}: a record before offset {self.offset} is not one that was written ({error})"
+                    ) from error
+
+
+def _records_of(tp: TopicPartition, lines: Sequence[_Line]) -> Records:
+    """The records of some lines, without gaps. Raises ValueError for what no writer writes."""
+    n = len(lines)
+    return Records(
+        *tp,
+        np.fromiter([line.offset for line in lines], np.int64, n),
+        np.fromiter([line.timestamp_ms for line in lines], np.int64, n),
+        _strings([line.key for line in lines], [line.key_base64 for line in lines]),
+        _strings([line.value for line in lines], [line.value_base64 for line in lines]),
+        [
+            () if line.headers is None else tuple((name, b64decode(content)) for name, content in line.headers)
+            for line in lines
+        ]
+        if any(line.headers for line in lines)
+        else (),
+    )
+
+
+def _strings(texts: Sequence[str | None], base64: Sequence[str | None]) -> Strings:
+    present = [text for text in texts if text is not None]
+    if len(present) == len(texts):
+        whole = "".join(present)
+        if whole.isascii():  # each takes as many bytes as it has characters
+            end = np.cumsum(np.fromiter(map(len, present), np.int64, len(present)))
+            return Strings(whole.encode(), np.concatenate([[0], end[:-1]]), end)
+    return Strings.of(map(_bytes_of, texts, base64))

@@ -20,11 +20,11 @@ what to do when the outcome is in doubt is the worker's (``streamrnn.daemon.deli
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-from streamrnn.broker.columns import Outputs
+from streamrnn.broker.columns import Outputs, Records
 from streamrnn.broker.records import Headers as Headers
 from streamrnn.broker.records import Output as Output
 from streamrnn.broker.records import Record as Record
@@ -53,7 +53,7 @@ class Polled(NamedTuple):
     reports as :class:`Revoked` may still be committed under its membership, until the next poll: nobody has them yet.
     """
 
-    records: Mapping[TopicPartition, Sequence[Record]]
+    records: Mapping[TopicPartition, Records]
     membership: Membership | None = None
     stable: bool = True
 
@@ -242,13 +242,14 @@ class Broker(Sender, Protocol):
 
     def deliver(
         self,
-        outputs: Iterable[Output],
+        outputs: Iterable[Outputs],
         offsets: Mapping[TopicPartition, Commit],
         membership: Membership | None,
         timeout_s: float,
     ) -> None:
         """Hand over these outputs and these offsets, together or in doubt, within ``timeout_s`` altogether.
 
+        Keys decide to which partitions the outputs go; what is to go elsewhere is sent before.
         The offsets are stored only once these outputs, and all that was sent before, are acknowledged. A broker
         without transactions does one after the other (:func:`send_then_commit`), so that a crash
         between the two repeats outputs; one with transactions makes them visible at once.
@@ -278,7 +279,7 @@ def send_each(sender: Sender, outputs: Outputs, partition: int | None) -> None:
 
 def send_then_commit(
     broker: Broker,
-    outputs: Iterable[Output],
+    outputs: Iterable[Outputs],
     offsets: Mapping[TopicPartition, Commit],
     membership: Membership | None,
     timeout_s: float,
@@ -286,8 +287,8 @@ def send_then_commit(
     """:meth:`Broker.deliver` of a broker without transactions: the outputs, and once they are there the offsets."""
     deadline = time.monotonic() + timeout_s
     try:
-        for topic, key, value, timestamp_ms, partition, _ in outputs:
-            broker.send(topic, key, value, timestamp_ms=timestamp_ms, partition=partition)
+        for batch in outputs:
+            broker.send_all(batch, None)
         broker.flush(timeout_s)
     except (FencedError, UndeliveredError):  # to send again would not help; it says more than we could
         raise

@@ -10,16 +10,11 @@ import math
 import time
 from collections import deque
 from collections.abc import Sequence
-from operator import attrgetter
 
 import numpy as np
 import numpy.typing as npt
 
-from streamrnn.broker.columns import NOW, Outputs
-from streamrnn.broker.protocol import Record
-
-_TIMESTAMP = attrgetter("timestamp_ms")
-
+from streamrnn.broker.columns import NOW, Outputs, Records
 
 RECENT_S, RECENT = 10.0, 16
 """What was processed so lately, and so many batches at least, counts as one place in event time: a record of a producer
@@ -90,15 +85,17 @@ class Lateness:
         return max(self._processed[-1][1], max(past, default=0)) / 1000
 
 
-def newest_of(records: Sequence[Record], now_s: float) -> int:
+def newest_of(records: Records, now_s: float) -> int:
     """The newest timestamp of a batch, of those that are not from the future where there are any.
 
-    >>> newest_of([Record("t", 0, i, stamp, None, b"", ()) for i, stamp in enumerate((5_000, 9_000, 7_000))], 8.0)
+    >>> from streamrnn.broker.protocol import Record
+    >>> stamps = enumerate((5_000, 9_000, 7_000))
+    >>> newest_of(Records.of([Record("t", 0, i, stamp, None, b"", ()) for i, stamp in stamps]), 8.0)
     7000
     """
-    stamps: list[int] = list(map(_TIMESTAMP, records))
-    newest = max(stamps)
-    return newest if newest <= 1000 * now_s else max((s for s in stamps if s <= 1000 * now_s), default=newest)
+    stamps = records.timestamp_ms
+    past = stamps[stamps <= 1000 * now_s]
+    return int(past.max() if len(past) else stamps.max())
 
 
 def latencies(outputs: Sequence[Outputs], now_s: float) -> npt.NDArray[np.float64]:

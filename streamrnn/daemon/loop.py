@@ -22,13 +22,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from streamrnn.broker.columns import Records
 from streamrnn.broker.protocol import (
     Assigned,
     Broker,
     Lost,
     Membership,
     NothingAssigned,
-    Record,
     Revoked,
     TopicPartition,
 )
@@ -171,7 +171,7 @@ class Loop:
         if not polled and of_all and self._idle is not None and self._settled():
             self._idle()
 
-    def _process_in_pieces(self, partition: Partition, records: Sequence[Record]) -> None:
+    def _process_in_pieces(self, partition: Partition, records: Records) -> None:
         """Hand on what the turn has time for, at least a piece; the rest is polled again."""
         for piece in self._pace.pieces(records, self.stop.is_set):
             self._process(partition, piece)
@@ -179,10 +179,10 @@ class Loop:
             self._copier.go_on(self.partitions.values())
             if self.partitions.get(partition.tp) is not partition or partition.tp in self._held:
                 return
-        if partition.position <= records[-1].offset:
+        if partition.position <= records.offset[-1]:
             self._caution.hold(partition)
 
-    def _process(self, partition: Partition, records: Sequence[Record]) -> None:
+    def _process(self, partition: Partition, records: Records) -> None:
         live = self._caution.replay(partition, records)
         # The replay is judged before the first record is predicted: with another digest its outputs would be wrong.
         if live and self._caught_up(partition):

@@ -14,11 +14,13 @@ time, but for a single record that is larger. How the log is cut has no meaning 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from streamrnn.broker.protocol import Record
+import numpy as np
+
+from streamrnn.broker.columns import Records
 
 TURN_S: Final = 0.5
 PIECE_S: Final = 0.1
@@ -50,10 +52,11 @@ class Pace:
     def turn(self) -> Iterator[None]:
         """Within it the records of a poll are handed on, in pieces; how long that takes says how many the next brings.
 
+        >>> from streamrnn.broker.protocol import Record
         >>> now = iter([0.0, 0.0, 0.0, 1.6, 1.6])
         >>> pace = Pace(clock=lambda: next(now))
         >>> with pace.turn():
-        ...     [len(piece) for piece in pace.pieces([Record("in", 0, 0, 0, None, None)] * 16)]
+        ...     [len(piece) for piece in pace.pieces(Records.of([Record("in", 0, 0, 0, None, None)] * 16))]
         [16]
         >>> pace.records
         5
@@ -64,28 +67,27 @@ class Pace:
             seconds, most = self._clock() - self._begun_at, FASTER * self.records
             self.records = max(1, min(most, int(self._handed_on * TURN_S / seconds) if seconds > 0 else most))
 
-    def pieces(
-        self, records: Sequence[Record], stopped: Callable[[], bool] = lambda: False
-    ) -> Iterator[Sequence[Record]]:
+    def pieces(self, records: Records, stopped: Callable[[], bool] = lambda: False) -> Iterator[Records]:
         """The records of a partition in order, a piece at a time, until the turn has had its time or a stop is asked.
 
         A piece is done when the next one is asked for; there is always a first, and at least one record in each.
 
+        >>> from streamrnn.broker.protocol import Record
         >>> record = Record("in", 0, 0, 0, None, b"x" * (FIRST_BYTES // 2 - RECORD_BYTES))
-        >>> [len(piece) for piece in Pace(clock=lambda: 0.0).pieces([record] * 11)]
+        >>> [len(piece) for piece in Pace(clock=lambda: 0.0).pieces(Records.of([record] * 11))]
         [2, 8, 1]
         """
-        place = 0
+        up_to = np.cumsum(RECORD_BYTES + records.keys.sizes + records.values.sizes)
+        place = behind = 0
         while place < len(records):
-            end, size = place + 1, size_of(records[place])
-            while end < len(records) and (larger := size + size_of(records[end])) <= self._bytes:
-                end, size = end + 1, larger
+            end = max(place + 1, int(np.searchsorted(up_to, behind + self._bytes, side="right")))
+            size = int(up_to[end - 1]) - behind
             begun_at = self._clock()
             yield records[place:end]
             done_at = self._clock()
             self._handed_on += end - place
             self._piece_took(size, done_at - begun_at)
-            place = end
+            place, behind = end, behind + size
             if stopped() or done_at - self._begun_at >= TURN_S:
                 return
 
@@ -94,8 +96,3 @@ class Pace:
         if seconds <= PIECE_S:  # a small piece costs more a byte, which is no reason for smaller ones
             affordable = max(affordable, self._bytes)
         self._bytes = min(MOST_BYTES, FASTER * self._bytes, affordable)
-
-
-def size_of(record: Record) -> int:
-    """By how many bytes a record counts."""
-    return RECORD_BYTES + len(record.key or b"") + len(record.value or b"")

@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from streamrnn.broker.columns import Outputs
+from streamrnn.broker.columns import Outputs, Records
 from streamrnn.broker.protocol import Commit, Output, Record, TopicPartition
 from streamrnn.daemon import counted, outgoing, worth
 from streamrnn.daemon.jumps import Jumps
@@ -116,11 +116,11 @@ class Partition:
         """Whether records are still learned from silently."""
         return self.position < self.replay_until
 
-    def replay(self, records: Sequence[Record]) -> Sequence[Record]:
+    def replay(self, records: Records) -> Records:
         """Learn silently from delivered records before the committed offset; returns those from there on."""
         if not self.replaying:
             return records
-        silent = sum(record.offset < self.replay_until for record in records)
+        silent = records.before(self.replay_until)
         if silent:
             self._learn_again(records[:silent])
             self.metrics.add(Delta(counts={REPLAYED_RECORDS.name: silent}))
@@ -129,7 +129,7 @@ class Partition:
             self.position = self.replay_until
         return records[silent:]
 
-    def process(self, records: Sequence[Record]) -> list[Outputs]:
+    def process(self, records: Records) -> list[Outputs]:
         """Predict and learn from delivered records in order; returns what is to be sent for them."""
         before = self.learner.counters()
         self._jumps.begin(self.learner.streams.clock)
@@ -198,15 +198,17 @@ class Partition:
         self.newest = NewestPredictions(encoder.width, so_far=encoder.says_so_far)
         self.traces = Traces(learner.spec)
 
-    def _learn_again(self, records: Sequence[Record]) -> None:
+    def _learn_again(self, records: Records) -> None:
         """Learn what was learned before, which quarantined records were not."""
-        kept = [record for record in records if record.offset not in self.quarantined] if self.quarantined else records
+        kept: Sequence[Record] = records
+        if self.quarantined:
+            kept = [record for record in records if record.offset not in self.quarantined]
         if kept:
-            self._learn(kept)
-        self.position = records[-1].offset + 1
+            self._learn(records if len(kept) == len(records) else Records.of(kept))
+        self.position = int(records.offset[-1]) + 1
         self.ordinal += len(records) - len(kept)
 
-    def _learn(self, records: Sequence[Record]) -> _Learned:
+    def _learn(self, records: Records) -> _Learned:
         started = time.perf_counter()
         decoded = self.job.codec.decode(records)
         between = time.perf_counter()
@@ -216,7 +218,7 @@ class Partition:
         self.lateness.processed(newest_of(records, time.time()))
         self._timing.phase("decode", between - started)
         self._timing.phase("process", time.perf_counter() - between)
-        self.position = records[-1].offset + 1
+        self.position = int(records.offset[-1]) + 1
         self.ordinal += len(records)
         self.saving.learned(len(records))
         return _Learned(decoded, predictions, kept)
@@ -238,7 +240,7 @@ class Partition:
             parts.append(said if len(block) <= at_once else replace(said, value=condensed))
         return (parts[0], kept[0]) if len(parts) == 1 else (Predictions.joined(parts), np.concatenate(kept))
 
-    def _require_weights(self, records: Sequence[Record]) -> None:
+    def _require_weights(self, records: Records) -> None:
         """Stop before anything is sent that a learner without weights says, and before that is committed."""
         largest = self.learner.largest_weight()
         if not largest <= LARGEST_WEIGHT:

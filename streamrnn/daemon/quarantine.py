@@ -37,9 +37,10 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Protocol
 
+from streamrnn.broker.columns import Records
 from streamrnn.broker.protocol import Broker, Commit, Membership, Output, Record, TopicPartition
 from streamrnn.daemon.delivery import Delivery
 from streamrnn.daemon.mark import Handed
@@ -105,13 +106,13 @@ class Caution:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
 
-    def hand_over(self, partition: Partition, records: Sequence[Record]) -> None:
+    def hand_over(self, partition: Partition, records: Records) -> None:
         """Predict and learn from ``records``, as cautiously as the mark behind which they lie demands."""
         if partition.careful:
             self._one_by_one(partition, records)
         elif partition.proven or partition.dirty:
             self._predict(partition, records)
-        elif not self._worker.stable or not self._mark_first_batch(partition, records[-1].offset + 1):
+        elif not self._worker.stable or not self._mark_first_batch(partition, int(records.offset[-1]) + 1):
             self.hold(partition)
         else:
             # By itself, so that the mark names all that may be at fault if the worker is lost.
@@ -136,24 +137,25 @@ class Caution:
         with contextlib.suppress(RebalanceError):  # somebody else's by now, as the next poll will tell
             self._worker.hold(partition)
 
-    def _one_by_one(self, partition: Partition, records: Sequence[Record]) -> None:
+    def _one_by_one(self, partition: Partition, records: Records) -> None:
         until = time.monotonic() + CAREFUL_S
-        for place, record in enumerate(records):
-            if record.offset >= partition.careful_until:
+        for place, offset in enumerate(records.offset.tolist()):
+            if offset >= partition.careful_until:
                 partition.careful_until = 0
-                _log.info("%s: past the batch at which a worker was lost, at offset %d", partition.tp, record.offset)
+                _log.info("%s: past the batch at which a worker was lost, at offset %d", partition.tp, offset)
                 self.hand_over(partition, records[place:])  # as a first batch, if nothing is left of that one
                 return
             if partition.dirty or not self._worker.stable or time.monotonic() >= until:
                 break
-            if not self._hand_over_alone(partition, record):
+            if not self._hand_over_alone(partition, records[place : place + 1]):
                 break
         else:
             return
         self.hold(partition)
 
-    def _hand_over_alone(self, partition: Partition, record: Record) -> bool:
+    def _hand_over_alone(self, partition: Partition, alone: Records) -> bool:
         """Try a record, or give it up; False where the next one has to wait."""
+        record = alone[0]
         tries = lost_at(partition.handed, record.offset)
         if tries >= SOLITARY_TRIES:
             letter = _quarantine(partition, record, tries)
@@ -164,12 +166,12 @@ class Caution:
             except RebalanceError as error:
                 _log.info("%s: offset %d waits for the group to be stable: %s", partition.tp, record.offset, error)
                 return False
-            if not self._predict(partition, [record]):
+            if not self._predict(partition, alone):
                 return False
         self._worker.commit()
         return not partition.dirty
 
-    def _predict(self, partition: Partition, records: Sequence[Record]) -> bool:
+    def _predict(self, partition: Partition, records: Records) -> bool:
         """Process and send; False where the partition turned out to be somebody else's, and nothing was sent."""
         outputs = partition.process(records)
         if not self._still_ours(partition):
@@ -240,7 +242,7 @@ class Caution:
 
     # -- replays ------------------------------------------------------------------------------------------------------
 
-    def replay(self, partition: Partition, records: Sequence[Record]) -> Sequence[Record]:
+    def replay(self, partition: Partition, records: Records) -> Records:
         """Have the records before the committed offset learned silently; returns those from there on."""
         if not partition.replaying:
             return records
@@ -256,18 +258,18 @@ class Caution:
                 _log.info("%s: the replay goes without a mark: %s", partition.tp, error)
         return partition.replay(records)  # what follows writes the mark anew, or the loop does at the end of its turn
 
-    def _replay_carefully(self, partition: Partition, records: Sequence[Record], lost: Handed) -> Sequence[Record]:
+    def _replay_carefully(self, partition: Partition, records: Records, lost: Handed) -> Records:
         if not partition.replay_marked:
             partition.replay_marked = True
             _log.warning("%s: a worker was lost in this replay; it is repeated in parts", partition.tp)
         self._replay_parts(partition, records, lost)
         self.settle(partition)
-        silent = sum(record.offset < partition.replay_until for record in records)
-        return () if partition.replaying else records[silent:]
+        silent = records.before(partition.replay_until)
+        return records[len(records) if partition.replaying else silent :]
 
-    def _replay_parts(self, partition: Partition, records: Sequence[Record], lost: Handed) -> None:
+    def _replay_parts(self, partition: Partition, records: Records, lost: Handed) -> None:
         until = time.monotonic() + CAREFUL_S
-        silent = sum(record.offset < partition.replay_until for record in records)
+        silent = records.before(partition.replay_until)
         place = 0
         while place < silent:
             part = records[place : min(silent, place + _together(lost, records[place:silent]))]
@@ -278,9 +280,9 @@ class Caution:
         if silent < len(records):
             partition.replay(records[silent:])  # none of them is: this says that there are no more before
 
-    def _replay_part(self, partition: Partition, part: Sequence[Record], lost: Handed) -> bool:
+    def _replay_part(self, partition: Partition, part: Records, lost: Handed) -> bool:
         """Replay some records, marked if a worker may be lost at them; False where they have to wait."""
-        first, until = part[0].offset, part[-1].offset + 1
+        first, until = int(part.offset[0]), int(part.offset[-1]) + 1
         alone = lost.since <= first < lost.until and lost.since >= 0
         tries = lost_at(lost, first)
         try:
@@ -366,11 +368,11 @@ def _quarantine(partition: Partition, record: Record, tries: int) -> Output:
     return partition.quarantine(record, RecordError("quarantined", detail))
 
 
-def _together(lost: Handed, records: Sequence[Record]) -> int:
+def _together(lost: Handed, records: Records) -> int:
     """How many of the next ``records`` are replayed at once, where a worker was lost in the replay of ``lost``."""
-    first = records[0].offset
+    first = int(records.offset[0])
     if first < lost.since:  # where none was
-        return sum(record.offset < lost.since for record in records)
+        return records.before(lost.since)
     return 1 if first < lost.until and lost.since >= 0 else REPLAYED_TOGETHER
 
 

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
-from streamrnn.broker.protocol import Record, TopicPartition
+from streamrnn.broker.columns import Records
+from streamrnn.broker.protocol import TopicPartition
 from streamrnn.daemon.logs import Seldom
 from streamrnn.job.codec.names import names_in, told
 from streamrnn.job.codec.presence import Field, Seen
@@ -63,7 +64,7 @@ class Watch:
         self._crowd_in_use, self._crowd_of_new = Seldom(CROWDED_S), Seldom(CROWDED_S)
         self._new_dropped = 0
 
-    def look(self, records: Sequence[Record], decoded: Decoded) -> None:
+    def look(self, records: Records, decoded: Decoded) -> None:
         """Count a batch, replayed or live."""
         self._records += len(records)
         self._total += decoded.seen
@@ -76,7 +77,7 @@ class Watch:
         for _, error in decoded.rejected:
             self._idle_reasons[error.reason] += 1
         if self._unseen or not self._learned["updates"]:
-            newest = (record.value for record in records[-_SAMPLE:])
+            newest = records.values[-_SAMPLE:]
             self._newest.extend(value for value in newest if value is not None and len(value) <= _LONGEST)
 
     def tell(self, before: Mapping[str, int], counters: Mapping[str, int], seen: Seen) -> None:

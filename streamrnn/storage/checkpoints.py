@@ -252,22 +252,16 @@ class CheckpointStore:
     # -- writing ------------------------------------------------------------------------------------------------------
 
     def write(
-        self,
-        snapshot: Snapshot,
-        progress: Progress,
-        base: Manifest | None = None,
-        *,
-        only_sound: bool = False,
-        at_once: int = 1,
-    ) -> Manifest:
-        """Make ``snapshot`` durable and return its manifest. ``at_once``: by how many threads.
-
-        ``only_sound``: raise CheckpointError where a checkpoint of it would be refused when it is read.
+        self, snapshot: Snapshot, progress: Progress, base: Manifest | None = None, *,
+        only_sound: bool = False, at_once: int = 1,
+    ) -> Manifest:  # fmt: skip
+        """Make ``snapshot`` durable, by so many threads ``at_once``, and return its manifest.
 
         Segments the snapshot lacks are those of ``base``: the checkpoint of the same lineage that was current when
         the snapshot's touched segments were last cleared. Without a base the snapshot must be complete. Raises
         CorruptCheckpoint when a segment of ``base`` is gone (then write a complete snapshot), CheckpointError when the
-        disk refuses or the arguments do not fit together.
+        disk refuses or the arguments do not fit together; where it must be ``only_sound``, for one that would be
+        refused when it is read, too.
         """
         self._check_writable(progress, base)
         # Cheap checks before any byte is written, so that a refused snapshot leaves nothing behind.

@@ -3,7 +3,7 @@
 reading      opens what is read: regular files only, of a size that was asked for beforehand
 memory       how much of it there is, for this process
 writing      writes a file so that a crash leaves the old one or the new one, and for those it is meant for
-side_by_side does one thing to many, by several threads
+side_by_side  does one thing to many, by several threads
 documents    JSON that somebody may have made up, as plain data of a bounded depth
 trusted      directories that nobody else can write to, from the root down
 import_path  what the command imports from, wherever it was started

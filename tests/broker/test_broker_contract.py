@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 import uuid
@@ -9,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pytest
 
-from streamrnn.broker.columns import Outputs
+from streamrnn.broker.columns import Outputs, Records
 from streamrnn.broker.embedded import EmbeddedAdministration, EmbeddedBroker, EmbeddedSender
 from streamrnn.broker.embedded_log import EmbeddedLog
 from streamrnn.broker.protocol import (
@@ -169,7 +171,7 @@ def drained(broker: Broker, count: int, max_records: int = 1000) -> list[Record]
     deadline = time.monotonic() + DEADLINE_S
     while len(records) < count and time.monotonic() < deadline:
         for tp, polled in broker.poll(0.2, max_records).records.items():
-            assert len(polled) <= max_records
+            assert isinstance(polled, Records) and 0 < len(polled) <= max_records
             assert all(record[:2] == tp for record in polled)
             records += polled
     records += [record for polled in broker.poll(0.2, 1000).records.values() for record in polled]
@@ -374,6 +376,31 @@ def test_poll_returns_no_more_than_asked_for(world: World) -> None:
         seen += polled
 
 
+def test_a_poll_gives_columns_of_what_was_sent_and_its_slices_do_too(world: World) -> None:
+    topic, broker = world.topic(), world.member("g")
+    odd = (None, b"", b"\xffk")
+    pairs = list(itertools.product(odd, repeat=2))[1:]  # with neither key nor value it is refused
+    sent = [(key, value, 7 * i) for i, (key, value) in enumerate(pairs * 4, start=1)]
+    for key, value, timestamp_ms in sent:
+        broker.send(topic, key, value, timestamp_ms=timestamp_ms)
+    broker.flush(10.0)
+    (tp,) = started(broker, topic)
+    parts: list[Records] = []
+
+    def polled() -> bool:
+        parts.extend(broker.poll(0.2, 10).records.values())
+        return sum(map(len, parts)) == len(sent)
+
+    until("all records", polled)
+    records = Records.joined(parts)
+    for found, expected in ((records, sent), (records[5:20:2], sent[5:20:2])):
+        assert list(zip(found.keys, found.values, found.timestamp_ms.tolist(), strict=True)) == expected
+        assert (np.diff(found.offset) > 0).all()
+        assert list(found) == [found[i] for i in range(len(found))]
+        assert [(one.key, one.value, one.timestamp_ms) for one in found] == expected
+        assert {(one.topic, one.partition, one.refused) for one in found} == {(*tp, None)}
+
+
 def test_poll_waits_no_longer_than_its_timeout(world: World) -> None:
     """The shortest of several short waits is compared with one long wait, whatever else the machine does."""
     topic, broker = world.topic(), world.member("g")
@@ -482,8 +509,8 @@ def test_a_restarted_member_goes_on_where_it_committed(world: World) -> None:
 def test_outputs_and_offsets_are_delivered_together(world: World) -> None:
     source, sink, broker = world.topic(), world.topic(partitions=2), world.member("g")
     (tp,) = started(broker, source)
-    broker.send(sink, b"k", b"early", partition=1)
-    outputs = [Output(sink, b"k", b"late", 7, 1), Output(sink, None, b"later", None, 0)]
+    broker.send(sink, b"k", b"early")
+    outputs = [Outputs.of([Output(sink, b"k", b"late", 7)]), Outputs.of([Output(sink, b"k", b"later")])]
     broker.deliver(iter(outputs), {tp: Commit(3, "three")}, broker.poll(0.05, 1).membership, 10.0)
     assert broker.committed(tp) == Commit(3, "three")
     broker.deliver((), {tp: Commit(4, "four")}, broker.poll(0.05, 1).membership, 10.0)
@@ -493,8 +520,7 @@ def test_outputs_and_offsets_are_delivered_together(world: World) -> None:
     reader = world.member("reader")
     started(reader, sink)
     records = drained(reader, 3)
-    assert [r.value for r in records if r.partition == 1] == [b"early", b"late"]
-    assert [r.value for r in records if r.partition == 0] == [b"later"]
+    assert [r.value for r in records] == [b"early", b"late", b"later"]
     assert [r.timestamp_ms for r in records if r.value == b"late"] == [7]
 
 
@@ -503,7 +529,7 @@ def test_no_offset_is_committed_when_an_output_is_missing(world: World) -> None:
     (tp,) = started(broker, source)
     membership = broker.poll(0.05, 1).membership
     with pytest.raises(UndeliveredError, match="nowhere"):
-        broker.deliver([Output("nowhere", b"k", b"v")], {tp: Commit(3)}, membership, 10.0)
+        broker.deliver([Outputs.of([Output("nowhere", b"k", b"v")])], {tp: Commit(3)}, membership, 10.0)
     assert broker.committed(tp) is None
     broker.deliver((), {tp: Commit(3)}, membership, 10.0)  # what could not be sent is forgotten
     assert broker.committed(tp) == Commit(3)

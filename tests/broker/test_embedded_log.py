@@ -102,11 +102,11 @@ def test_a_reader_standing_in_a_torn_line_reads_what_replaces_it(log: EmbeddedLo
     with path_of(log).open("ab") as file:
         file.write(b'{"offset":2,"timestamp_ms":0,"key":"gone')
     reader = log.reader(TP, 0)
-    assert len(reader.next_records(10)) == 2
-    assert reader.next_records(10) == []
+    assert len(reader.next_records(10) or ()) == 2
+    assert reader.next_records(10) is None
     log.append("t", b"kept", b"v")
     log.flush()
-    assert [r.key for r in reader.next_records(10)] == [b"kept"]
+    assert [r.key for r in reader.next_records(10) or ()] == [b"kept"]
 
 
 def test_a_line_that_is_no_record_names_the_file(log: EmbeddedLog) -> None:
@@ -186,7 +186,7 @@ def test_a_reader_and_two_writing_processes_share_a_partition(log: EmbeddedLog) 
     read = []
     deadline = time.monotonic() + 60
     while len(read) < 1000 and time.monotonic() < deadline:
-        read += reader.next_records(64)
+        read += reader.next_records(64) or ()
     for writer in writers:
         writer.join(10)
         assert writer.exitcode == 0

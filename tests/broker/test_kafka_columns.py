@@ -26,6 +26,13 @@ from tests.support.batches import CODECS, batch, record
 LOG_APPEND_TIME = 0x08
 
 
+@pytest.fixture(autouse=True, scope="module")
+def of_one_record_too() -> Iterator[None]:
+    """Let batches be read as columns however small they are."""
+    with mock.patch.object(kafka_columns, "FEW", 1):
+        yield
+
+
 def polls(
     data: bytes, most: int = 5_000, fetched_from: int = 0, limits: Limits | None = None, room: int = POLL_BYTES
 ) -> Iterator[list[Records]]:
@@ -131,6 +138,11 @@ def test_batches_too_large_to_be_unpacked_at_once_are_walked_over(monkeypatch: p
     monkeypatch.setattr(kafka_columns, "WHOLE_BYTES", 1 << 20)
     monkeypatch.setattr(kafka_columns, "MOST_RECORDS", 19)
     assert not whole(data)
+
+
+def test_small_batches_are_walked_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_columns, "FEW", 3)
+    assert [whole(batch([record(b"a", i) for i in range(n)])) for n in (2, 3)] == [False, True]
 
 
 def test_headers_are_those_that_were_sent_and_are_read_where_somebody_looks() -> None:

@@ -224,13 +224,16 @@ def test_a_batch_that_is_split_again_and_again_tells_of_each_record() -> None:
         if b"5" not in held:
             values += held
             answered(batch)
-        elif len(held) > 1:
+        elif len(held) > 2:
             accumulator.split_and_reenqueue(batch)
         else:
-            answered(batch, refusal)
-    assert values == [b"%d" % i for i in range(8) if i != 5], "in order"
+            assert held == [b"4", b"5"]
+            answered(batch, refusal, culprit=1)
+    assert values == [b"%d" % i for i in range(8) if i not in (4, 5)], "in order"
     assert all(each.is_done for each in handed)
-    assert [each.failures() for each in handed] == [{}, {5: refusal}]
+    failures = [each.failures() for each in handed]
+    assert [[*each] for each in failures] == [[], [4, 5]]
+    assert failures[1][5] is refusal and failures[1][4] is not refusal
 
 
 def test_who_waits_for_a_batch_that_is_split_meanwhile_waits_for_its_parts() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from streamrnn.broker.columns import Outputs
+from streamrnn.broker.columns import Outputs, Records
 from streamrnn.broker.protocol import Output, Record, TopicPartition
 from streamrnn.daemon.durations import Durations
 from streamrnn.daemon.lateness import Lateness, latencies, newest_of
@@ -159,8 +159,8 @@ def test_only_what_was_processed_lately_counts(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_of_a_batch_the_newest_record_counts_that_is_not_from_the_future() -> None:
-    def batch(*stamps: int) -> list[Record]:
-        return [Record("in", 0, i, stamp, None, None) for i, stamp in enumerate(stamps)]
+    def batch(*stamps: int) -> Records:
+        return Records.of([Record("in", 0, i, stamp, None, None) for i, stamp in enumerate(stamps)])
 
     assert newest_of(batch(1_000, 9_000, 3_000), 10.0) == 9_000
     assert newest_of(batch(1_000, 99_000, 3_000), 10.0) == 3_000

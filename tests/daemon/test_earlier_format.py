@@ -24,12 +24,16 @@ def updated(tmp_path: Path) -> Scenario:
     return scenario
 
 
-def make_earlier(manifest: Path) -> None:
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format": 4}))
+def make_earlier(manifest: Path, number: int = 4) -> None:
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format": number}))
 
 
-def test_the_error_names_format_and_ways_out_and_does_not_ask_for_the_directory(updated: Scenario) -> None:
-    with pytest.raises(RecoveryError, match=r"has format 4(.|\n)*Go back to the version .* or start afresh") as told:
+@pytest.mark.parametrize("number", [4, 8])
+def test_the_error_names_format_and_ways_out_and_does_not_ask_for_the_directory(updated: Scenario, number: int) -> None:
+    for manifest in updated.manifests():
+        make_earlier(manifest, number)
+    reason = rf"has format {number}(.|\n)*Go back to the version .* or start afresh"
+    with pytest.raises(RecoveryError, match=reason) as told:
         updated.run()
     assert "Bring the directory back" not in str(told.value)
 

@@ -16,6 +16,7 @@ CHILD = """
 import sys
 from pathlib import Path
 from prometheus_client import CollectorRegistry
+from streamrnn.broker.columns import Records
 from streamrnn.broker.protocol import Record, TopicPartition
 from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.partition import Partition, Start
@@ -31,7 +32,8 @@ def give(n, length):
     for first in range(partition.position, partition.position + n, 50):
         numbers = range(first, first + 50)
         keys = ((b"%d-" % i).ljust(length, b".") for i in numbers)
-        partition.process([Record("in", 0, i, i, key, b'{"a": 1, "y": 1}') for i, key in zip(numbers, keys)])
+        records = [Record("in", 0, i, i, key, b'{"a": 1, "y": 1}') for i, key in zip(numbers, keys)]
+        partition.process(Records.of(records))
         partition.outputs.clear()
 
 def highest():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from streamrnn.broker.columns import Records
 from streamrnn.broker.protocol import Record, TopicPartition
 from streamrnn.daemon import drift_alarms
 from streamrnn.daemon.learning import MOST_COLUMNS
@@ -43,7 +44,7 @@ class Worker:
                 for k, value in enumerate(values[i : i + cut])
             ]
             self.given += len(records)
-            if live := self.partition.replay(records):
+            if live := self.partition.replay(Records.of(records)):
                 self.partition.process(live)
 
     def samples(self, name: str) -> dict[str, float]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamrnn.broker.columns import Records, Strings
 from streamrnn.broker.embedded import EmbeddedBroker
-from streamrnn.broker.protocol import Polled, Record
+from streamrnn.broker.protocol import Polled
 from streamrnn.daemon.pace import FASTER, FIRST, MOST_BYTES, PIECE_S, TURN_S, Pace
 from streamrnn.daemon.run import run_worker
 from tests.support.learners import Bits
@@ -25,18 +27,20 @@ class Worked:
     def __call__(self) -> float:
         return self.now
 
-    def turn(self, pace: Pace, records: list[Record]) -> list[int]:
+    def turn(self, pace: Pace, records: Records) -> list[int]:
         """Hand records on as the loop does; returns how many bytes each piece's values had."""
         sizes = []
         with pace.turn():
             for piece in pace.pieces(records):
-                sizes.append(sum(len(record.value or b"") for record in piece))
+                sizes.append(int(piece.values.sizes.sum()))
                 self.now += self.cost_s * len(piece) + self.byte_s * sizes[-1]
         return sizes
 
 
-def of_size(size: int) -> Record:
-    return Record("in", 0, 0, 0, None, b"x" * size)
+def of_size(size: int, n: int) -> Records:
+    """So many records with values of this size, which are all the same bytes."""
+    none = np.zeros(n, np.int64)
+    return Records("in", 0, none, none, Strings(b"", none, none - 1), Strings(b"x" * size, none, none + size))
 
 
 def limits(cost_s: float, polls: int) -> list[int]:
@@ -45,7 +49,7 @@ def limits(cost_s: float, polls: int) -> list[int]:
     pace = Pace(worked)
     for _ in range(polls):
         found.append(pace.records)
-        worked.turn(pace, [of_size(0)] * pace.records)
+        worked.turn(pace, of_size(0, pace.records))
     return found
 
 
@@ -68,7 +72,7 @@ def test_a_turn_behind_the_first_takes_no_longer_than_it_should_unless_by_a_sing
 def test_a_poll_that_brought_nothing_says_nothing() -> None:
     pace = Pace()
     with pace.turn():
-        assert list(pace.pieces([])) == []
+        assert list(pace.pieces(of_size(0, 0))) == []
     assert pace.records == FIRST
 
 
@@ -77,10 +81,10 @@ def test_long_records_behind_thousands_of_short_ones_are_handed_on_a_few_at_a_ti
     worked = Worked(1e-6, byte_s)
     pace = Pace(worked)
     for _ in range(10):
-        worked.turn(pace, [of_size(6)] * pace.records)
+        worked.turn(pace, of_size(6, pace.records))
     assert pace.records > 1_000
     began_at = worked.now
-    sizes = worked.turn(pace, [of_size(100_000)] * pace.records)
+    sizes = worked.turn(pace, of_size(100_000, pace.records))
     assert max(sizes) <= MOST_BYTES
     # The cost of a byte is found out by the first piece, so no more than that and the turn's time pass.
     assert worked.now - began_at <= TURN_S + max(PIECE_S, 2 * MOST_BYTES * byte_s) + 100_000 * byte_s
@@ -90,7 +94,7 @@ def test_records_of_a_kind_are_handed_on_in_pieces_of_about_the_time_one_should_
     worked = Worked(0.0, 2e-6)
     pace = Pace(worked)
     for _ in range(5):
-        sizes = worked.turn(pace, [of_size(400)] * 10_000)
+        sizes = worked.turn(pace, of_size(400, 10_000))
     assert all(size * worked.byte_s <= PIECE_S for size in sizes)
     assert sizes[0] * worked.byte_s > PIECE_S / 2
 

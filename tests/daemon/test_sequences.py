@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from streamrnn.broker.columns import Records
 from streamrnn.broker.protocol import Record
 from streamrnn.daemon.loop import Loop
 from streamrnn.daemon.metrics import Metrics
@@ -246,7 +247,7 @@ def watched(caplog: pytest.LogCaptureFixture, config: Config, values: dict[str, 
     start = Start(lineage="a", position=0, ordinal=0, replay_until=0)
     partition = Partition(worker, TP, Metrics(CollectorRegistry()), worker.first_learner(TP), start)
     value = json.dumps(values).encode()
-    partition.process([Record("in", 0, i, 1000 * i, b"k", value) for i in range(FIRST)])
+    partition.process(Records.of([Record("in", 0, i, 1000 * i, b"k", value) for i in range(FIRST)]))
     return [record.getMessage() for record in caplog.records]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from streamrnn.broker.columns import Records
 from streamrnn.broker.protocol import Record, TopicPartition
 from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.partition import Partition, Start
@@ -41,7 +42,7 @@ class Worker:
             for i, v in enumerate(values, start=self.partition.ordinal)
         ]
         for i in range(0, len(records), cut):
-            if live := self.partition.replay(records[i : i + cut]):
+            if live := self.partition.replay(Records.of(records[i : i + cut])):
                 self.partition.process(live)
         return [f"{r.levelname} {r.getMessage()}" for r in self.caplog.records]
 
@@ -245,7 +246,7 @@ def crowd(worker: Worker, names: Iterable[str]) -> list[str]:
         Record("in", 0, i, 1000 * i, name.encode(), b'{"a": 1, "y": 1}') for i, name in enumerate(names, start=first)
     ]
     for i in range(0, len(records), 100):
-        worker.partition.process(records[i : i + 100])
+        worker.partition.process(Records.of(records[i : i + 100]))
     return [r.getMessage() for r in worker.caplog.records if "dropped" in r.getMessage()]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from streamrnn.broker.columns import Records
 from streamrnn.broker.protocol import Record, TopicPartition
 from streamrnn.daemon import worth
 from streamrnn.daemon.metrics import Metrics, PartitionMetrics
@@ -41,10 +42,10 @@ class Worker:
         """One batch of one stream."""
         first = self.partition.ordinal
         times = seconds or tuple(range(first, first + len(values)))
-        self.partition.process([
+        self.partition.process(Records.of([
             Record("in", 0, first + i, 1000 * time, b"k", json.dumps({"x": 0.5, **value}).encode())
             for i, (value, time) in enumerate(zip(values, times, strict=True))
-        ])  # fmt: skip
+        ]))  # fmt: skip
 
     def value(self, name: str, **labels: str) -> float | None:
         self.partition.show(None)

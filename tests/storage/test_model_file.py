@@ -250,9 +250,11 @@ def test_text_beside_tensors_that_is_no_text_by_name_is_refused(told: str) -> No
         unpack(len(header).to_bytes(8, "little") + header)
 
 
-def test_a_file_of_an_earlier_format_is_whole_and_says_what_to_do(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [4, 8])
+def test_a_file_of_an_earlier_format_is_whole_and_says_what_to_do(tmp_path: Path, number: int) -> None:
     path = tmp_path / "m.safetensors"
-    path.write_bytes(with_header(pack(model_file()), b'format\\":%d' % FORMAT, b'format\\":4'))
-    with pytest.raises(EarlierFormat, match=f"has format 4.* reads {FORMAT}.*go back to that one, or learn") as told:
+    path.write_bytes(with_header(pack(model_file()), b'format\\":%d' % FORMAT, b'format\\":%d' % number))
+    reason = f"has format {number}.* reads {FORMAT}.*go back to that one, or learn"
+    with pytest.raises(EarlierFormat, match=reason) as told:
         load_model(path)
     assert "expected a file written by" not in str(told.value)

@@ -29,7 +29,7 @@ from kafka.record.memory_records import MemoryRecords
 from kafka.record.util import calc_crc32c
 from kafka.structs import TopicPartition as ClientTopicPartition
 
-from streamrnn.broker import kafka_batches, kafka_legacy, kafka_unpacking
+from streamrnn.broker import kafka_batches, kafka_columns, kafka_legacy, kafka_unpacking
 from streamrnn.broker.kafka_fetcher import _PartitionRecords
 from streamrnn.broker.kafka_settings import Limits
 from streamrnn.broker.protocol import Record
@@ -77,6 +77,8 @@ def scaled() -> Iterator[None]:
             (kafka_batches, "HEADERS_BYTES", 1_024),
             (kafka_batches, "KEY_BYTES", 512),
             (kafka_batches, "ONE_BY_ONE", ONE_BY_ONE),
+            (kafka_columns, "FEW", 1),
+            (kafka_columns, "WHOLE_BYTES", 16 << 10),
             (kafka_legacy, "ONE_BY_ONE", ONE_BY_ONE),
             (kafka_legacy, "MESSAGES_BYTES", 64 << 10),
             (kafka_unpacking, "PIECE_BYTES", 4_096),

@@ -10,6 +10,8 @@ from streamrnn.learner.learner import Learner
 from streamrnn.learner.predictions import Predictions
 
 Bits = dict[str, bytes]
+BESIDE = ("texts", "sequences", "told")
+"""What predictions hold besides an array with a number for each record."""
 
 
 def bits_of(learner: Learner) -> Bits:
@@ -22,7 +24,7 @@ def bits_of(learner: Learner) -> Bits:
 
 def bits_of_predictions(*parts: Predictions) -> Bits:
     """The predictions of consecutive blocks, bit for bit."""
-    names = [name for name in Predictions.__slots__ if name not in ("texts", "sequences")]
+    names = [name for name in Predictions.__slots__ if name not in BESIDE]
     bits = {name: np.concatenate([getattr(p, name) for p in parts]).tobytes() for name in names}
     for name in ("loss", "number"):
         bits[f"texts.{name}"] = b"".join(getattr(p.texts, name).tobytes() for p in parts if p.texts is not None)
@@ -56,7 +58,7 @@ def one_by_one(learner: Learner, block: Block) -> Predictions:
                 end=block.end[i], event=block.event[i], symbols=[column[i] for column in block.symbols],
                 label=None if block.labels is None else block.labels[i],
             )  # fmt: skip
-        for name in Predictions.__slots__[1:-2]:
+        for name in [name for name in Predictions.__slots__[1:] if name not in BESIDE]:
             getattr(predictions, name)[i] = getattr(one, name)[0]
     return predictions
 

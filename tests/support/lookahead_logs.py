@@ -35,10 +35,10 @@ def looking_ahead(spec: LearnerSpec, lookahead: int) -> LearnerSpec:
 
 
 @st.composite
-def lookahead_specs(draw: st.DrawFn, dtype: str = "float64") -> LearnerSpec:
+def lookahead_specs(draw: st.DrawFn, dtype: str = "float64", optimizers: tuple[str, ...] = ()) -> LearnerSpec:
     """Small learners of every cell, loss and optimiser, which look up to five steps ahead."""
     losses = tuple(of for of in LOSSES if of[0] != "rls")
-    return looking_ahead(draw(specs(dtype, losses=losses, known="record")), draw(st.integers(1, 5)))
+    return looking_ahead(draw(specs(dtype, optimizers, losses=losses, known="record")), draw(st.integers(1, 5)))
 
 
 def pair(spec: LearnerSpec) -> tuple[LookaheadLearner, NaiveLookaheadLearner]:

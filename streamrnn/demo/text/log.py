@@ -81,8 +81,8 @@ class Surprises:
     def look(self) -> None:
         """Read what has come since the last look."""
         while found := self._reader.next_records(_AT_ONCE):
-            for record in found:
-                scored = self._decode(record.value or b"{}")
+            for value in found.values:
+                scored = self._decode(value or b"{}")
                 if scored.surprise is not None:
                     self._bits[scored.offset] = scored.surprise.bits
                     self._symbols[scored.offset] = scored.surprise.symbols

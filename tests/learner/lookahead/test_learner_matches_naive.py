@@ -148,3 +148,12 @@ def test_a_learner_that_is_restored_between_records_matches_the_naive_one(data: 
     block = data.draw(logs(spec), label="log")
     cuts = data.draw(st.lists(st.integers(0, 50), max_size=3), label="cuts")
     check_agreement(spec, block, cuts, 1e-9, restores=True)
+
+
+@pytest.mark.slow
+@EXAMPLES
+@given(st.data())
+def test_float32_learner_that_looks_ahead_matches_the_naive_one(data: st.DataObject) -> None:
+    # Adam and RMSprop divide by the gradient's own size, which turns rounding of a tiny gradient into a large step.
+    spec = data.draw(lookahead_specs("float32", ("sgd", "momentum")), label="spec")
+    check_agreement(spec, data.draw(logs(spec, 25), label="log"), [], 5e-4)
