@@ -12,6 +12,7 @@ from typing import Any
 
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.core import compiled
+from streamrnn.errors import ConfigError
 from streamrnn.job import warm_start
 from streamrnn.job.codec.predictions import PredictionEncoder
 from streamrnn.job.codec.records import RecordCodec
@@ -19,6 +20,7 @@ from streamrnn.job.config import Config
 from streamrnn.job.fingerprint import fingerprint
 from streamrnn.job.opening import open_blobs
 from streamrnn.learner.foundation import Foundation, seed_of
+from streamrnn.learner.lowering import bytes_per_slot
 from streamrnn.learner.making import new_learner
 from streamrnn.storage.checkpoints import CheckpointStore
 from streamrnn.storage.fingerprints import build_info
@@ -60,8 +62,27 @@ class Job:
         return max(1, min(MOST_NUMBERS // max(1, self.spec.n_published), of_units))
 
     def learner(self, tp: TopicPartition) -> Foundation:
-        """A new learner for one partition, to be restored from a checkpoint."""
-        return new_learner(self.spec, seed_of(self.config.job, tp.topic, tp.partition))
+        """A new learner for one partition, to be restored from a checkpoint.
+
+        Raises ConfigError when there is no memory for as many streams as it is to have room for.
+        """
+        try:
+            return new_learner(self.spec, seed_of(self.config.job, tp.topic, tp.partition))
+        except MemoryError as error:
+            raise ConfigError(self._too_large()) from error
+
+    def _too_large(self) -> str:
+        spec, most = self.spec, self.config.streams.max_streams
+        each = bytes_per_slot(spec)
+        text = (
+            f"streams.max_streams: found {most:,}: a learner takes room for as many when it begins, touched as streams "
+            f"come, {each / 1000:,.1f} kB each and {most * each / 1e9:,.1f} GB in all, and this machine gives less to "
+            "a process; lower it"
+        )
+        if spec.sequence is None:
+            return text
+        why = "which each stream has room for until a sequence has ended, " if spec.sequence.chunks else ""
+        return f"{text}, or input.sequence.max_steps ({spec.sequence.max_steps:,}), {why}or model.hidden_size"
 
     def first_learner(self, tp: TopicPartition) -> Foundation:
         """The learner a partition without checkpoints begins with: blank, or what ``model.warm_start`` names.

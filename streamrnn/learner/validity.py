@@ -394,6 +394,10 @@ def _require_in_use(spec: LearnerSpec, model: Mapping[str, Array], streams: Mapp
     for name, array in held.items():
         if array.size and np.fmax.reduce(array, axis=None) >= in_use:
             raise ValueError(f"the state's {name!r} names classes that are none of the {in_use} in use")
+    if (waits := streams["ahead_y"]).size:  # of these nobody has looked at the class, which has a number already
+        known = 1 + len(model["vocabulary_classes_ends"])
+        if np.fmax.reduce(waits, axis=None) >= known:
+            raise ValueError(f"the state's 'ahead_y' names classes that are none of the {known} that came")
 
 
 def _require_said(streams: Mapping[str, Array]) -> None:

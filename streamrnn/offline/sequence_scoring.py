@@ -19,6 +19,7 @@ from streamrnn.job.codec.records import Decoded
 from streamrnn.learner.block import FORGET
 from streamrnn.learner.predictions import Predictions
 from streamrnn.learner.spec import LearnerSpec
+from streamrnn.learner.symbols import OTHER
 from streamrnn.offline.scoring import MACRO_F1, MODEL, Score, macro_f1, mean
 
 ERROR_RATE: Final = "error rate"
@@ -87,6 +88,7 @@ class LabelScorer:
         self._logistic = spec.model.readout == "logistic"
         self._ended = _Ended(spec)
         self._n, self._last = 0, dict[bytes, int]()
+        self._seen = np.zeros(spec.n_classes, np.bool_)
         n = spec.n_classes
         self._counts = np.ones(n, np.int64)  # each class once more than it was seen: none is impossible
         self._model, self._frequent, self._again = _Of(n, probable=True), _Of(n, probable=True), _Of(n)
@@ -94,11 +96,20 @@ class LabelScorer:
     def score(self, decoded: Decoded, predictions: Predictions) -> None:
         """Score the sequences that these records end."""
         pairs = self._steps(decoded, predictions) if self._of_steps else self._wholes(decoded, predictions)
-        for i, said, came in pairs:
+        for i, said, classes in pairs:
+            came = self._as_known(classes)
             self._n += len(came)
             self._model.count(said, came)
             self._model.loss += float(predictions.loss[i]) * len(came)
             self._rivals(decoded.block.keys[i], came)
+
+    def _as_known(self, came: Integers) -> Integers:
+        """Classes by the numbers they had when they were predicted: of an open set what comes first is other."""
+        if not self._spec.target.is_open:
+            return came
+        known = np.where(self._seen[came], came, OTHER)
+        self._seen[came] = True
+        return known
 
     def _wholes(self, decoded: Decoded, predictions: Predictions) -> Iterator[tuple[int, Integers, Integers]]:
         """Of each scored record its class as it was said, and as it came."""

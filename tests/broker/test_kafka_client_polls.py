@@ -9,6 +9,7 @@ from typing import Any
 
 import kafka.errors as client_errors
 import pytest
+from kafka.consumer.fetcher import ConsumerRecord
 from kafka.future import Future
 from kafka.net.selector import NetworkSelector
 from kafka.structs import MemberState
@@ -55,7 +56,7 @@ class Client:
         if isinstance(n, Exception):
             raise n
         rows = [
-            ("in", 0, None, offset, 0, 0, b"k", b"v", (), None, 1, 1, 0)
+            ConsumerRecord("in", 0, None, offset, 0, 0, b"k", b"v", (), None, 1, 1, 0)
             for offset in itertools.islice(self._offsets, n)
         ]
         return {TP: rows} if rows else {}

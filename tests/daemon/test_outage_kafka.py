@@ -129,9 +129,12 @@ def test_a_broker_that_hangs_in_the_middle_of_a_commit(worker: Worker, kafka_ser
         worker.wait_until(lambda: worker.value("committed_offset", partition="1") == 50)
         assert worker.value("commit_failures_total") == 0
         first = len(worker.entries())
-        worker.send(4_000)  # of which some are under way when nothing is answered any more
+        # What it asked for last is answered while it sleeps: those records are under way when nothing is answered more.
+        os.kill(process.pid, signal.SIGSTOP)
+        worker.send(4_000)
         assert kafka_server.pid is not None
         os.kill(kafka_server.pid, signal.SIGSTOP)
+        os.kill(process.pid, signal.SIGCONT)
         worker.wait_for("has not answered since")
         worker.wait_until(lambda: (worker.value("commit_failures_total") or 0) > 0)
         assert process.poll() is None, "counted when it happened, and not when the process gives up"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Sequence
@@ -154,3 +155,54 @@ def test_an_evaluation_of_each_kind_has_a_rival_on_the_same_answers(kind: str, i
     assert f"{verdict.metric} " in verdict.sentence
     assert 0.0 < first < 5.0
     assert report.known.item() > 0
+
+
+@pytest.mark.parametrize("in_chunks", [False, True])
+def test_one_label_of_an_open_set_is_scored_as_its_output_records_say(in_chunks: bool) -> None:
+    parts = {"frames": "columns: [a, b], max_steps: 12", "source": "end_field: last"} if in_chunks else {}
+    config = sequence_job("{fields: [y], kind: label, classes: {open: true, max: 4}}", **parts)
+    records = [
+        Record("in", 0, i, 1_000 * i, key.encode(), json.dumps(value).encode())
+        for i, (key, value) in enumerate((chunks if in_chunks else sequences)("label", 120))
+    ]
+    out = io.BytesIO()
+    report = evaluate(config, records, predictions=out)
+    outputs = [json.loads(line) for line in out.getvalue().splitlines()]
+    bits = [output["surprise"]["bits"] for output in outputs if output.get("surprise")]
+    model, *rivals = report.scores
+    assert model.scored == len(bits) > 20
+    assert model.values["log-loss"] == pytest.approx(np.mean(bits) * math.log(2), rel=1e-6)
+    known = [output for output in outputs if output["target"] is not None and output.get("surprise")]
+    # A class that came first counts as other, which no output record names.
+    seen: set[str] = set()
+    right = []
+    for output in known:
+        said, others = output["prediction"]["probabilities"], output["prediction"]["other"]
+        likeliest = max(said.values(), default=0.0)
+        named = output["prediction"]["class"] if likeliest > others else None
+        right.append(named == (output["target"] if output["target"] in seen else None))
+        seen.add(output["target"])
+    assert model.values["error rate"] == pytest.approx(1.0 - np.mean(right))
+    assert {score.predictor for score in rivals} == {"class frequencies", "last class of the stream"}
+    assert {score.scored for score in rivals} == {model.scored}
+
+
+def test_labels_of_steps_of_an_open_set_are_scored_as_their_output_records_say() -> None:
+    config = sequence_job("{fields: [y], kind: labels, classes: {open: true, max: 4}}")
+    records = [
+        Record("in", 0, i, 1_000 * i, key.encode(), json.dumps(value).encode())
+        for i, (key, value) in enumerate(sequences("labels", 120))
+    ]
+    out = io.BytesIO()
+    report = evaluate(config, records, predictions=out)
+    seen: set[str] = set()
+    right = []
+    for line in out.getvalue().splitlines():
+        output = json.loads(line)
+        if output["target"] is not None:
+            pairs = zip(output["prediction"]["labels"], output["target"], strict=True)
+            right += [said == (came if came in seen else None) for said, came in pairs]
+            seen |= set(output["target"])
+    model, *_ = report.scores
+    assert model.scored == len(right) > 100
+    assert model.values["error rate"] == pytest.approx(1.0 - np.mean(right))

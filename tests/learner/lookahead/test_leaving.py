@@ -167,6 +167,10 @@ def test_a_class_that_nobody_has_looked_at_has_no_probability_yet_and_a_state_wi
     assert (said.value[1] > 0).tolist() == [True, True, False, False, False, False]
     other = LookaheadLearner(learner.spec, 2)
     other.resume(learner.state())
+    forged = learner.state().copy()
+    forged.streams["ahead_y"][0] = 5.0
+    with pytest.raises(ValueError, match="'ahead_y' names classes that are none of the 5 that came"):
+        LookaheadLearner(learner.spec, 2).resume(forged)
     again = other.process(labelled(["q"], ("a.", 9)))
     assert again.told is not None
     assert again.told.y[:, 0].tolist() == [2.0, 3.0, 2.0]
