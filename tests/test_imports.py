@@ -59,7 +59,7 @@ ALLOWED = {
 """Which folders (or files of the top level) a folder may import, beside itself. Read downwards, imports point up: a
 folder knows only those above it."""
 VALUES_OF_BROKER = {
-    "job": {"confluent_settings", "protocol", "kafka_settings", "security"},
+    "job": {"confluent_settings", "protocol", "columns", "kafka_settings", "security"},
     "offline": {"protocol"},
     "drafting": {"protocol"},
 }

@@ -24,6 +24,7 @@ http_deadline      connections to such an endpoint, which end by a deadline
 kafka_compression  which compressed records can be read
 kafka_unpacking    those records unpacked, piece by piece
 kafka_batches      the records of a batch, one by one, in bounded memory
+kafka_columns      a fetched batch as columns, by a kernel
 kafka_legacy       the same of batches as they were before Kafka 0.11
 kafka_fetcher      these in place of what the client does
 confluent_client    the same cluster by confluent-kafka: consuming, committing, delivering

@@ -68,17 +68,16 @@ class Strings(Sequence[bytes | None]):
     def __iter__(self) -> Iterator[bytes | None]:
         return iter(self.tolist())
 
-    def chosen(self, rows: npt.NDArray[np.bool_]) -> Strings:
-        """Those for which ``rows`` (n,) is true."""
-        return Strings(self.buffer, self.start[rows], self.end[rows])
-
     def tolist(self) -> list[bytes | None]:
         """All of them."""
-        buffer = self.buffer
-        return [
-            None if end < start else buffer[start:end]
-            for start, end in zip(self.start.tolist(), self.end.tolist(), strict=True)
-        ]
+        buffer, places = self.buffer, zip(self.start.tolist(), self.end.tolist(), strict=True)
+        if not self.missing.any():
+            return [buffer[start:end] for start, end in places]
+        return [None if end < start else buffer[start:end] for start, end in places]
+
+    def at(self, places: Integers) -> Strings:
+        """Those at some places, in their order."""
+        return Strings(self.buffer, self.start[places], self.end[places])
 
     @property
     def sizes(self) -> Integers:
@@ -117,7 +116,9 @@ class Records(Sequence[Record]):
 
     @classmethod
     def of(cls, records: Sequence[Record]) -> Records:
-        """These records, of which there is one at least."""
+        """These records, of which there is one at least; columns stay as they are."""
+        if isinstance(records, Records):
+            return records
         headers = [record.headers for record in records]
         return cls(
             records[0].topic,
@@ -180,6 +181,16 @@ class Records(Sequence[Record]):
             self.headers[place] if self.headers else (),
             self.refused.get(place),
         )
+
+    def at(self, places: Integers) -> Records:
+        """Those at some places, in their order."""
+        rows = places.tolist() if self.headers or self.refused else ()
+        return Records(
+            self.topic, self.partition, self.offset[places], self.timestamp_ms[places],
+            self.keys.at(places), self.values.at(places),
+            [self.headers[row] for row in rows] if self.headers else (),
+            {i: self.refused[row] for i, row in enumerate(rows) if row in self.refused} if self.refused else {},
+        )  # fmt: skip
 
     def __iter__(self) -> Iterator[Record]:
         return map(

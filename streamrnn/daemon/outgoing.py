@@ -14,12 +14,11 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from streamrnn.broker.columns import NOW, Outputs, Strings
+from streamrnn.broker.columns import NOW, Outputs
 from streamrnn.broker.protocol import Output, Record
 from streamrnn.errors import RecordError
 from streamrnn.job.codec.dead_letters import encode_dead_letter
 from streamrnn.job.codec.records import Decoded
-from streamrnn.job.codec.told import Coordinates
 from streamrnn.job.job import Job
 from streamrnn.learner.predictions import Predictions
 from streamrnn.learner.vocabulary import Vocabulary
@@ -39,17 +38,16 @@ def outputs(
 
     ``kept``: the predictions condensed (``PredictionEncoder``).
     """
-    values = Strings.of(job.encoder.encode_block(decoded, predictions, classes, kept))
-    told = ~values.missing
-    keys, offset, stamp_ms = Coordinates.of(decoded.block.keys, decoded.sources, predictions.told)
+    written = job.encoder.encode_block(decoded, predictions, classes, kept)
+    stamps = written.timestamp_ms
     # Brokers refuse timestamps of a future more than an hour away, and the batch with them.
     limit_ms = 1000 * int(time.time() + MAX_AHEAD_S)
     predicted = Outputs(
         job.config.output.topic,
-        Strings.of(keys).chosen(told),
-        values.chosen(told),
-        np.where((stamp_ms >= 0) & (stamp_ms <= limit_ms), stamp_ms, NOW)[told],
-        offset[told],
+        written.keys,
+        written.values,
+        np.where((stamps >= 0) & (stamps <= limit_ms), stamps, NOW),
+        written.offset,
     )
     letters = [dead_letter(job, record, error) for record, error in decoded.rejected]
     return [batch for batch in (predicted, *batches(letters)) if batch]

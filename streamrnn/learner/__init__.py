@@ -12,6 +12,7 @@ paths        how a field of a record is named
 vocabulary   which number a symbol has, and which it is given when it comes first
 values       what a value of a record is taken for: a number, a text, nothing
 features     fields of a record to columns of numbers
+feature_columns  the same of many records at once, column by column
 hashing      which bucket a value is hashed into, under a key
 block        records in log order as arrays
 gauges       how it learns: numbers for whoever looks
@@ -27,6 +28,7 @@ predictions  what it says of a block of records, and what it could score
 skill        how much better than naive rivals it is
 state        LearnerState: all that a learner knows, as one value; how far it has come
 streams      which stream has which slot of the arrays, and who has to leave
+placing      the part of it that places many records at once
 copying      a copy of what is kept of streams, made bit by bit while the learner goes on
 one_stream   what is kept of one stream, as plain data
 room         how many streams there is room for, and who leaves for a new one

@@ -240,6 +240,8 @@ class FeatureEncoder:
         Per column: what it counts as where it is missing, to the learner.
     symbol_fields, symbols
         Per feature that is looked up and has no columns: its field, and the set that it is of.
+    writers
+        Of each spec what writes its columns of a row from one value; None of those that are looked up.
     hash_check
         Tells whether another encoder hashes alike; None where nothing is hashed.
 
@@ -281,14 +283,16 @@ class FeatureEncoder:
         # Consecutive numeric features form a run (first value, end, first column, end): checked and copied at once.
         self._runs: list[tuple[int, int, int, int]] = []
         self._others: list[tuple[int, Write]] = []
+        self.writers: list[Write | None] = []
         at = 0
         for i, spec in enumerate(self.specs):
-            if isinstance(spec, Hash):
-                self._others.append((i, spec.keyed_writer(at, hashed)))
-            elif isinstance(spec, Symbol):
+            if isinstance(spec, Symbol):
+                self.writers.append(None)
                 continue
-            elif not isinstance(spec, Numeric):
-                self._others.append((i, spec.writer(at)))
+            write = spec.keyed_writer(at, hashed) if isinstance(spec, Hash) else spec.writer(at)
+            self.writers.append(write)
+            if not isinstance(spec, Numeric):
+                self._others.append((i, write))
             elif self._runs and self._runs[-1][1] == i and self._runs[-1][3] == at:
                 first, _, column, _ = self._runs.pop()
                 self._runs.append((first, i + 1, column, at + 1))

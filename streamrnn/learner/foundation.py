@@ -94,13 +94,13 @@ class Foundation(ABC):
     def process(self, block: Block) -> Predictions:
         """Predict, score and learn every record of the block, in order."""
         self._require_fit(block)
-        kinds = block.kind.tolist()
+        kinds = block.kind.tobytes()
         if kinds.count(EVENT) + kinds.count(LABEL) + kinds.count(FORGET) != len(kinds):
             raise ValueError(
                 f"block.kind holds other kinds than {EVENT} (event), {LABEL} (label) and {FORGET} (tombstone)"
             )
         before = self.streams.records
-        slots, fresh, times = self.streams.assign(block.keys, block.time_ms.tolist(), kinds)
+        slots, fresh, times = self.streams.assign(block.keys, block.time_ms, kinds)
         leaving = tuple(Leaving(number - 1 - before, slot, key) for number, slot, key in self.streams.pop_leaving())
         records = Placed(block, slots, fresh, times, block.kind, leaving)
         self._rows_change(np.append(slots, np.array([of.slot for of in leaving], np.int64)))

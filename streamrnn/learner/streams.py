@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
@@ -25,6 +26,7 @@ import numpy.typing as npt
 from streamrnn.core.counts import Count
 from streamrnn.core.kinds import EVENT, FORGET
 from streamrnn.learner.clock import UNCONTRADICTED, StreamClock
+from streamrnn.learner.placing import Placing, view
 from streamrnn.learner.room import ESTABLISHED, Room
 
 Integers = npt.NDArray[np.int64]
@@ -41,14 +43,8 @@ EVICTIONS_IN_USE = Count(
     "Of the streams dropped for lack of capacity, those with history that had come for longer than silent.",
 )
 
-ONE_BY_ONE = 64
-"""Records up to which it does not pay to prepare for many."""
 
-_BEFORE_ALL_TIME = -(1 << 80)
-_NEVER_MS = 1 << 80
-
-
-class StreamIndex:
+class StreamIndex(Placing):
     """Slots of at most ``max_streams`` streams, kept in the order they were last seen.
 
     Parameters
@@ -113,11 +109,11 @@ class StreamIndex:
         self.before_change: Callable[[Sequence[int]], None] | None = None
         self.leaving: list[tuple[int, int, bytes]] = []
         self._notes_left, self._names_leaving = notes_left, names_leaving
-        self._last_seen: list[int] = []  # stream time then
-        self._lived: list[int] = []  # the time lived through until then, in which the order of ``_slots`` ascends
-        self._touched: list[int] = []  # running number of the record that touched the slot last
-        self._times: list[int] = []  # how many records the stream had, counted up to ESTABLISHED
-        self._first: list[int] = []  # the time lived through when it came first
+        # By slot; int64, so that a batch can be written to as one array, and appended to, while nobody views it as one.
+        self._last_seen, self._touched = array("q"), array("q")  # stream time then; running number of the record then
+        self._lived = array("q")  # the time lived through until then, in which the order of ``_slots`` ascends
+        self._times = array("q")  # how many records the stream had, counted up to ESTABLISHED
+        self._first = array("q")  # the time lived through when it came first
         self._keys: list[bytes | None] = []
         # A heap: which slot is next must follow from the set of free ones, not from the order in which they became so,
         # which a restart forgets.
@@ -155,105 +151,6 @@ class StreamIndex:
     def last_seen_ms(self, slot: int) -> int:
         """Stream time when the stream of a slot was last seen."""
         return self._last_seen[slot]
-
-    def assign(
-        self, keys: list[bytes], times_ms: list[int], kinds: list[int]
-    ) -> tuple[Integers, npt.NDArray[np.bool_], Integers]:
-        """Slots, whether they start over, and the times to believe, for a block of records in log order.
-
-        A label for a stream that is not remembered gets the blank slot: it must not create one. So does its tombstone;
-        that of a stream that is remembered gets its slot, which starts over and is free from then on.
-        """
-        n, done = len(keys), 0
-        slots, fresh, times = [self.max_streams] * n, [False] * n, list(times_ms)
-        # Records of one stream at one time, as from a data frame: from the third on nothing new is decided, unless they
-        # might move time.
-        if n > 2 and keys.count(keys[0]) == n and times_ms.count(times_ms[0]) == n and kinds.count(EVENT) == n:
-            for i in range(2):
-                slots[i], fresh[i], times[i] = self.assign_one(keys[i], times_ms[i], kinds[i])
-            done = 2
-            if self.clock.settled and not self.clock.in_question:
-                slots[2:] = [slots[1]] * (n - 2)
-                times[2:] = [times[1]] * (n - 2)
-                self.records += n - 2
-                self._touched[slots[1]] = self.records
-                for _ in range(min(n - 2, ESTABLISHED - self._times[slots[1]])):
-                    self._count(keys[0], slots[1])
-                done = n
-        # Which record a stream left for is told one by one.
-        if n > ONE_BY_ONE and not done and not self._names_leaving and kinds.count(FORGET) == 0:
-            self._assign_many(keys, times, kinds, slots, fresh)
-        else:
-            for i in range(done, n):
-                slots[i], fresh[i], times[i] = self.assign_one(keys[i], times_ms[i], kinds[i])
-        self.newest_slots = np.array(slots, np.int64)
-        return self.newest_slots, np.array(fresh, np.bool_), np.array(times, np.int64)
-
-    def _assign_many(
-        self, keys: list[bytes], times: list[int], kinds: list[int], slots: list[int], fresh: list[bool]
-    ) -> None:
-        """``assign_one`` for each, written out for records at which clock and ``ttl`` have nothing to decide.
-
-        ``slots``, ``fresh`` and ``times`` are changed in place, where they are not as for a label without a stream.
-        """
-        slot_of, to_end = self._slots.get, self._slots.move_to_end
-        if self.before_change is not None:
-            self.before_change([slot for key in keys if (slot := slot_of(key, -1)) >= 0])
-        last_seen, lived, touched = self._last_seen, self._lived, self._touched
-        counts = self._times
-        jump, ttl, record = self.clock.max_jump_ms, self.ttl_ms or 0, self.records
-        now, nobody_leaves_until, jumped, jumped_since = self._usual_times()
-        for i, key in enumerate(keys):
-            time_ms = times[i]
-            slot = slot_of(key, -1)
-            unusual = time_ms > nobody_leaves_until or time_ms > now + jump if time_ms > now else time_ms < now - jump
-            if unusual or (jumped_since and slot >= 0 and time_ms - last_seen[slot] > ttl):
-                self._pass_usual(now, record)
-                slots[i], fresh[i], times[i] = self.assign_one(key, time_ms, kinds[i])
-                now, nobody_leaves_until, jumped, jumped_since = self._usual_times()
-                record = self.records
-                continue
-            if time_ms > now:
-                now = time_ms
-            record += 1
-            if slot >= 0:
-                to_end(key)
-                if counts[slot] < ESTABLISHED:
-                    self._count(key, slot)
-            elif kinds[i] == EVENT:
-                slot, fresh[i] = self._allocate(key, now - jumped), True
-            else:
-                continue
-            last_seen[slot], lived[slot], touched[slot], slots[i] = now, now - jumped, record, slot
-        self._pass_usual(now, record)
-        given = np.array(slots, np.int64)
-        self._touched_segments.update(np.unique(given[given != self.max_streams] // SEGMENT_SLOTS).tolist())
-
-    def _usual_times(self) -> tuple[int, int, int, bool]:
-        """Stream time, until when no stream is idle for too long, how much of stream time was not lived through, and
-        whether any of that came since the stream was seen that is first in line: then some may return from a jump.
-
-        No time is usual while the first is in doubt.
-        """
-        now, lived = self.clock.now, self.clock.lived
-        if not self.clock.settled:
-            return _BEFORE_ALL_TIME, _BEFORE_ALL_TIME, 0, False
-        jumped = now - lived
-        if self.ttl_ms is None:
-            return now, now + _NEVER_MS, jumped, False
-        self._drop_idle(lived - self.ttl_ms)
-        if not self._slots:
-            return now, now + self.ttl_ms, jumped, False
-        # Those who come or are seen again are idle later than the one that is first in line now.
-        first = next(iter(self._slots.values()))
-        since = self._last_seen[first] != self._lived[first] + jumped
-        return now, self._lived[first] + self.ttl_ms + jumped, jumped, since
-
-    def _pass_usual(self, now: int, record: int) -> None:
-        """Note that the records up to this one had usual times, the newest ``now``."""
-        if record > self.records:
-            self.records = record
-            self.clock.pass_usual(now)
 
     def assign_one(self, key: bytes, time_ms: int, kind: int) -> tuple[int, bool, int]:
         """Slot, whether it starts over, and the time to believe, for one record."""
@@ -307,6 +204,11 @@ class StreamIndex:
                 break
             count += 1
         return count
+
+    def _touch_all(self, slots: Integers) -> None:
+        segments = np.zeros(self.n_slots // SEGMENT_SLOTS + 1, np.bool_)
+        segments[slots // SEGMENT_SLOTS] = True
+        self._touched_segments.update(np.flatnonzero(segments).tolist())
 
     def touch(self, slot: int) -> None:
         """Note that something about the slot changed, without its stream having been seen."""
@@ -414,8 +316,10 @@ class StreamIndex:
     def rows(self, slots: Sequence[int]) -> tuple[list[bytes | None], Integers]:
         """The keys of these slots, and what is saved of them beside, (n, 5)."""
         columns = (self._last_seen, self._touched, self._lived, self._times, self._first)
-        known = np.array([[column[slot] for slot in slots] for column in columns], np.int64)
-        return [self._keys[slot] for slot in slots], known.T.copy()
+        known = np.empty((len(slots), len(columns)), np.int64)
+        for place, column in enumerate(columns):
+            known[:, place] = view(column)[slots]
+        return [self._keys[slot] for slot in slots], known
 
     def log_state(self) -> tuple[Integers, Integers]:
         """What it knows of the log, in arrays of their own: clock, and arrivals (5,)."""
@@ -438,7 +342,8 @@ class StreamIndex:
         self.evictions_tombstone, self.evictions_in_use = others
         self._keys = list(keys)
         self.seen_of_all[: len(keys)] = seen
-        self._last_seen, self._touched, self._lived, self._times, self._first = seen.T.tolist()
+        columns = (array("q", np.ascontiguousarray(column).tobytes()) for column in seen.T)
+        self._last_seen, self._touched, self._lived, self._times, self._first = columns
         used = np.flatnonzero([key is not None for key in keys])
         # The order in which streams were last seen is not saved: the running numbers of their records tell it.
         slots = (used := used[np.argsort(seen[used, RECORD], kind="stable")]).tolist()

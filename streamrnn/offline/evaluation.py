@@ -185,7 +185,7 @@ class _Partition:
         self._latest_ms = report.count(batch, decoded, result.loss, self._latest_ms)
         self.scorer.score(decoded, result)
         if predictions is not None:
-            lines = self._job.encoder.encode_block(decoded, result, self._learner.classes)
-            predictions.writelines(line + b"\n" for line in lines if line is not None)
+            written = self._job.encoder.encode_block(decoded, result, self._learner.classes)
+            predictions.writelines(value + b"\n" for value in written.values.tolist() if value is not None)
         reached = self._learner.progress()
         self.streams, self.updates, self.waiting = reached.streams, reached.updates, self._learner.n_waiting

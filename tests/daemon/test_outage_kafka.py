@@ -15,14 +15,15 @@ import pytest
 from streamrnn.broker.kafka_admin import KafkaAdministration
 from tests.kafka.server import KafkaServer
 from tests.support.daemon_process import PARTITIONS, WAIT_S, Worker
+from tests.support.kafka_clients import CLIENT, CLIENTS
 from tests.support.kafka_rights import grant, set_password
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
-def worker(kafka_server: KafkaServer, tmp_path: Path) -> Iterator[Worker]:
-    made = Worker(kafka_server.bootstrap, tmp_path)
+def worker(kafka_server: KafkaServer, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Worker]:
+    made = Worker(kafka_server.bootstrap, tmp_path, client=getattr(request, "param", CLIENT))
     KafkaAdministration(made.connection).create_topics(dict.fromkeys(made.topics, PARTITIONS))
     yield made
     if kafka_server.pid is None:
@@ -65,6 +66,7 @@ def held_when(text: str, worker: Worker) -> int:
     raise AssertionError(f"no entry says {text!r}")
 
 
+@pytest.mark.parametrize("worker", CLIENTS, indirect=True)
 def test_a_broker_that_is_killed_in_the_middle_of_a_run(worker: Worker, kafka_server: KafkaServer) -> None:
     with worker.running() as process:
         worker.wait_for("predicting", PARTITIONS)
@@ -119,6 +121,7 @@ def test_a_broker_that_is_killed_in_the_middle_of_a_run(worker: Worker, kafka_se
     everything_is_there(worker, 200)
 
 
+@pytest.mark.parametrize("worker", CLIENTS, indirect=True)
 def test_a_broker_that_hangs_in_the_middle_of_a_commit(worker: Worker, kafka_server: KafkaServer) -> None:
     with worker.running() as process:
         worker.wait_for("predicting", PARTITIONS)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import streamrnn.learner.streams
 from streamrnn.core.kinds import EVENT, FORGET, LABEL
+from streamrnn.learner import placing
 from streamrnn.learner.room import INDEX_BYTES
 from streamrnn.learner.streams import StreamIndex
 
@@ -184,6 +185,34 @@ def test_a_block_gives_what_its_records_give_one_by_one(index: StreamIndex, log:
         assert index.pop_touched_segments() == twin.pop_touched_segments()
 
 
+@pytest.mark.parametrize("at_once", [3, 40, 1024])
+@given(st.integers(0, 1000), st.sampled_from((None, 5_000)), st.floats(0, 0.02))
+def test_large_blocks_of_many_streams_give_what_their_records_give_one_by_one(
+    at_once: int, seed: int, ttl_ms: int | None, new: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    streams = np.where(rng.random(4_000) < new, rng.integers(100, 10_000, 4_000), rng.integers(0, 60, 4_000))
+    times = np.cumsum(rng.integers(0, 9, 4_000)) - rng.integers(0, 500, 4_000) * (rng.random(4_000) < 0.3)
+    log = [(b"%d" % stream, int(time), EVENT) for stream, time in zip(streams, times, strict=True)]
+    index = StreamIndex(80, ttl_ms, 1_000, protected_share=0.5)
+    twin = empty_like(index)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(placing, "AT_ONCE", at_once)
+        assert fed(index, log) == [twin.assign_one(*row) for row in log]
+    assert everything(index) == everything(twin)
+    assert index.clock.state().tolist() == twin.clock.state().tolist()
+    assert index.pop_touched_segments() == twin.pop_touched_segments()
+
+
+def test_records_of_known_streams_at_usual_times_are_placed_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    index, log = StreamIndex(80, None, 1_000), events(*((b"%d" % (i % 7), i) for i in range(3_000)))
+    fed(index, log[:100])
+    for each in ("assign_one", "_assign_usual"):
+        monkeypatch.setattr(StreamIndex, each, None)
+    fed(index, events(*((b"%d" % (i % 7), i) for i in range(100, 3_000))))
+    assert (index.records, index.clock.now) == (3_000, 2_999)
+
+
 @pytest.mark.usefixtures("any_block_counts_as_large")
 def test_far_jumps_in_a_block_must_agree_in_a_row() -> None:
     log = events((b"a", 0), (b"a", 1), (b"b", 10**9), (b"b", 10**9), (b"a", 2), (b"c", 10**9), (b"c", 10**9), (b"a", 3))
@@ -225,7 +254,8 @@ def test_no_stream_outlives_ttl_and_none_exceeds_the_capacity(index: StreamIndex
 
 @pytest.fixture
 def any_block_counts_as_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streamrnn.learner.streams, "ONE_BY_ONE", 0)
+    monkeypatch.setattr(placing, "ONE_BY_ONE", 0)
+    monkeypatch.setattr(placing, "AT_ONCE", 3)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import streamrnn.learner.clock
 import streamrnn.learner.streams
 import tests.oracle.streams
 from streamrnn.core.kinds import EVENT, LABEL
+from streamrnn.learner import placing
 from streamrnn.learner.streams import StreamIndex
 from tests.learner.test_streams import Row, events, everything, fed, restored
 from tests.oracle.streams import Clock
@@ -210,7 +211,8 @@ def small(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
             monkeypatch.setattr(module, "RETURNS", 4)
             monkeypatch.setattr(module, "UNCONTRADICTED", 7)
         monkeypatch.setattr(streamrnn.learner.streams, "UNCONTRADICTED", 7)
-        monkeypatch.setattr(streamrnn.learner.streams, "ONE_BY_ONE", 0)
+        monkeypatch.setattr(placing, "ONE_BY_ONE", 0)
+        monkeypatch.setattr(placing, "AT_ONCE", 3)
 
 
 def log_of(drawn: list[tuple[tuple[bytes, int, int, int], int]]) -> list[Row]:

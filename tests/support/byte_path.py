@@ -224,7 +224,7 @@ def through(name: str, records: Sequence[Record]) -> list[bytes]:
         letter = encode_dead_letter(record, error, job.config.output.dead_letter_value_bytes)
         assert len(shorten_dead_letter(letter, 400)) <= max(400, 300)
         letters.append(letter)
-    written = [output for output in outputs if output is not None] + letters
+    written = [output for output in outputs.values if output is not None] + letters
     for output in written:
         assert len(output) <= MOST_BYTES
         assert isinstance(json.loads(output, parse_constant=_no_constant), dict)

@@ -102,7 +102,7 @@ def decode(config: Config, *values: Any, **changes: Any) -> Decoded:
 def rejection(config: Config, value: Any, **changes: Any) -> RecordError:
     decoded = decode(config, value, **changes)
     assert len(decoded.block) == 0
-    assert decoded.sources == []
+    assert len(decoded.sources) == 0
     ((source, error),) = decoded.rejected
     assert source.topic == "in"
     assert error.reason in REASONS

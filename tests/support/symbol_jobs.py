@@ -81,4 +81,4 @@ def alone(config: Config, records: list[Record], tp: TopicPartition = TP) -> tup
     job = Job(config)
     decoded, learner = job.codec.decode(records), job.learner(tp)
     lines = job.encoder.encode_block(decoded, learner.process(decoded.block), learner.classes)
-    return lines, bits_of(learner)
+    return lines.values.tolist(), bits_of(learner)

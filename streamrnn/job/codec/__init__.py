@@ -10,6 +10,7 @@ sequences     both, of the records of a block
 where         which records count, and which are passed over
 presence      how often each field of the job had a value
 records       the rules around them: sizes, tombstones, key and time, label or event; rows of a block
+typed         the usual records of a batch at once, by a struct that knows the types of fields
 names         which fields records have, and which of them may have been meant
 predictions   the output record of a prediction
 told          where the events of predictions are that were made after a look ahead

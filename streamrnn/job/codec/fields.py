@@ -200,8 +200,7 @@ def time_reader(source: InputConfig, layout: DocumentLayout) -> Callable[[Any], 
     """The record's time in milliseconds since the epoch, from the field and in the unit that the job names."""
     field, unit = source.timestamp.field, source.timestamp.unit
     assert field is not None
-    read = layout.reader(field)
-    in_ms = _iso8601_in_ms if unit == "iso8601" else _number_in_ms(unit, source.numbers == "lenient")
+    read, in_ms = layout.reader(field), time_converter(source)
     expected = "ISO 8601 text" if unit == "iso8601" else f"a number ({unit} since the epoch)"
 
     def time(document: Any) -> int:
@@ -217,6 +216,12 @@ def time_reader(source: InputConfig, layout: DocumentLayout) -> Callable[[Any], 
         return ms
 
     return time
+
+
+def time_converter(source: InputConfig) -> Callable[[Any], int | None]:
+    """A function of a value of the field: milliseconds since the epoch, None for what is no time."""
+    unit = source.timestamp.unit
+    return _iso8601_in_ms if unit == "iso8601" else _number_in_ms(unit, source.numbers == "lenient")
 
 
 def _iso8601_in_ms(value: Any) -> int | None:

@@ -26,7 +26,8 @@ from streamrnn.learner.values import describe
 
 # Far above any real record, far below the depth at which the parser would depend on the stack.
 MAX_DEPTH = 64
-_SHORT = 2 * MAX_DEPTH
+SHORT = 2 * MAX_DEPTH
+"""Bytes of which no more than so many brackets are opened and closed again."""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -65,7 +66,7 @@ class JsonParser:
     def parse(self, value: bytes) -> Any:
         """The document; raises RecordError (see ``Parser.parse``)."""
         # Cheap to count, and too few brackets cannot nest too deep; what is short cannot even close as many.
-        if len(value) > _SHORT and value.count(b"{") + value.count(b"[") > MAX_DEPTH:
+        if len(value) > SHORT and brackets(value) > MAX_DEPTH:
             _check_depth(value)
         try:
             return self._decode(value)
@@ -81,13 +82,18 @@ class JsonParser:
         return document
 
 
+def brackets(buffer: bytes, start: int = 0, end: int | None = None) -> int:
+    """How many are opened between two places: as deep as it nests, or more."""
+    return buffer.count(b"{", start, end) + buffer.count(b"[", start, end)
+
+
 def parse_all(value: bytes) -> Any:
     """Everything that ``value`` holds, None where it cannot be told: to look at, not to learn from.
 
     A number beyond float64 is infinite here, so that one field does not hide all others.
     """
     try:
-        if value.count(b"{") + value.count(b"[") > MAX_DEPTH:
+        if brackets(value) > MAX_DEPTH:
             _check_depth(value)
         mended = _mended(value)
         try:

@@ -5,26 +5,27 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from itertools import repeat
+from itertools import compress, repeat
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
 
+from streamrnn.broker.columns import Integers, Strings
 from streamrnn.broker.protocol import Record
 from streamrnn.job.codec.classes import LONG, LONGEST_TARGET, TOP, Classes, Numbers
 from streamrnn.job.codec.records import Decoded
 from streamrnn.job.codec.sequence_outputs import NOT_LEARNED, SequenceNames, pieces
-from streamrnn.job.codec.told import Coordinates
-from streamrnn.learner.block import EVENT, Block
-from streamrnn.learner.predictions import Predictions, Told
+from streamrnn.job.codec.told import offsets_of
+from streamrnn.learner.block import EVENT, Block, Units
+from streamrnn.learner.predictions import Predictions
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.vocabulary import Vocabulary
 
 
-class _Prediction(msgspec.Struct, gc=False):
+class _Plain(msgspec.Struct, gc=False):
     stream: str | None
     topic: str
     partition: int
@@ -33,6 +34,9 @@ class _Prediction(msgspec.Struct, gc=False):
     prediction: Any
     target: Any
     updates: int
+
+
+class _Prediction(_Plain, gc=False):
     surprise: Any = UNSET
     frames: int | UnsetType = UNSET
     complete: bool | UnsetType = UNSET
@@ -40,10 +44,30 @@ class _Prediction(msgspec.Struct, gc=False):
     stream_base64: str | UnsetType = UNSET
 
 
-Beside = tuple[int | UnsetType, bool | UnsetType, str | UnsetType]
-"""What else is said of a whole sequence: how many frames the record has, whether it is complete, why it was not
+Beside = tuple[Iterable[int], Iterable[bool | UnsetType], Iterable[str | UnsetType]]
+"""What else is said of whole sequences: how many frames a record has, whether it is complete, why it was not
 learned."""
-_NOTHING: Beside = (UNSET, UNSET, UNSET)
+
+
+class Written(NamedTuple):
+    """Output records of m predictions, in the order in which they are sent: keys, values, the timestamps that Kafka
+    has of their records, and offsets (int64 [m]) of those."""
+
+    keys: Strings
+    values: Strings
+    timestamp_ms: Integers
+    offset: Integers
+
+
+class Coordinates(NamedTuple):
+    """What each of m predictions is of: the stream's key, the record's time, offset and timestamp in the log, and the
+    target as it stands in an output record."""
+
+    keys: list[bytes]
+    time_ms: Integers
+    offset: Integers
+    timestamp_ms: Integers
+    targets: Iterable[Any]
 
 
 class PredictionEncoder:
@@ -70,7 +94,8 @@ class PredictionEncoder:
     """
 
     def __init__(self, spec: LearnerSpec, top: int = TOP, unit: str = "element") -> None:
-        self._encode = msgspec.json.Encoder().encode
+        encoder = msgspec.json.Encoder()
+        self._encode, self._encode_lines = encoder.encode, encoder.encode_lines
         self._labels = spec.target.labels
         self._fields = spec.target.fields
         self._tells_target = spec.target.known != "forecast" and spec.text is None
@@ -82,7 +107,7 @@ class PredictionEncoder:
         self._classes = None if spec.target.classes is None or several else Classes(spec, top)
         self._plan = {} if self._classes is not None or several else _output_plan(spec)
         self.width = spec.n_published if self._classes is None else self._classes.width
-        # Chosen once, as most jobs have one output, and for that a call of C.
+        self._is_one_number = self._classes is None and not several and spec.n_published == 1
         self._numbers: Callable[[Sequence[float]], Any] = (
             itemgetter(0) if spec.n_published == 1 else partial(_fill, self._plan)
         )
@@ -125,15 +150,10 @@ class PredictionEncoder:
         target: Any,
         updates: int,
         surprise: Any = UNSET,
-        beside: Beside = _NOTHING,
+        beside: tuple[Any, Any, Any] = (UNSET, UNSET, UNSET),
     ) -> bytes:
         """One output record, of what ``named`` and ``named_target`` say."""
-        stream: str | None
-        encoded: str | UnsetType
-        try:
-            stream, encoded = key.decode(), UNSET
-        except UnicodeDecodeError:
-            stream, encoded = None, base64.b64encode(key).decode("ascii")
+        stream, encoded = _stream(key)
         # Positional, and non-finite numbers left to the encoder, which writes them as null: both for speed.
         return self._encode(
             _Prediction(
@@ -160,69 +180,54 @@ class PredictionEncoder:
         predictions: Predictions,
         classes: Vocabulary | None = None,
         kept: Numbers | None = None,
-    ) -> list[bytes | None]:
-        """The output record of every row of a block, None for label records and silent rows; of predictions that waited
-        for what is behind their events one for each of them.
+    ) -> Written:
+        """The output records of a block, or of predictions that waited for what is behind their events, which come out
+        with it; labels, tombstones and silent rows have none.
 
         ``kept`` are the condensed predictions, where somebody has made them already.
         """
-        if predictions.told is not None:
-            return self._encode_told(decoded, predictions, predictions.told, classes, kept)
-        block, encode = decoded.block, self.encode
+        block, records, waited = decoded.block, decoded.sources, predictions.told is not None
+        of = self._coordinates(decoded, predictions, classes)
+        streams, encoded = _streams(of.keys)
+        surprises = self._surprises(predictions, None if waited else block.texts)
+        beside = None if waited else self._beside(block, predictions)
+        columns: list[Iterable[Any]] = [
+            streams, repeat(records.topic), repeat(records.partition), of.offset.tolist(), of.time_ms.tolist(),
+            self._said(predictions, classes, kept), of.targets, predictions.updates.tolist(),
+        ]  # fmt: skip
+        rows: Iterable[_Plain]
+        if surprises is None and beside is None and encoded is None:
+            rows = map(_Plain, *columns)
+        else:
+            more = (surprises, *(beside or (None, None, None)), encoded)
+            rows = map(_Prediction, *columns, *(repeat(UNSET) if column is None else column for column in more))
+        written = Strings.of(of.keys) if waited else decoded.keys, of.timestamp_ms, of.offset
         tells = (block.kind == EVENT) & ~decoded.silent
-        rows = zip(
-            decoded.sources,
-            block.keys,
-            block.time_ms.tolist(),
-            self._said(predictions, classes, kept),
-            self._targets(block, classes),
-            predictions.updates.tolist(),
-            self._surprises(block, predictions),
-            self._beside(block, predictions),
-            tells.tolist(),
-            strict=True,
-        )
-        return [
-            encode(record, key, time_ms, said, target, count, surprise, beside) if told else None
-            for record, key, time_ms, said, target, count, surprise, beside, told in rows
-        ]
+        if waited or tells.all():
+            keys, stamps, offset = written
+        else:
+            rows, told = compress(rows, tells.tolist()), np.flatnonzero(tells)
+            keys, stamps, offset = written[0].at(told), written[1][told], written[2][told]
+        return Written(keys, _lines(self._encode_lines(list(rows))), stamps, offset)
 
-    def _encode_told(
-        self,
-        decoded: Decoded,
-        predictions: Predictions,
-        told: Told,
-        classes: Vocabulary | None,
-        kept: Numbers | None,
-    ) -> list[bytes | None]:
-        if not told.keys:
-            return []
-        first = decoded.sources[0]  # whose topic and partition are those of all
-        keys, offset, time_ms = Coordinates.of(decoded.block.keys, decoded.sources, told)
-        surprises = repeat(UNSET) if self._classes is None else self._classes.surprises(predictions, None)
-        rows = zip(
-            keys, offset.tolist(), time_ms.tolist(), self._said(predictions, classes, kept), told.y.tolist(),
-            predictions.updates.tolist(), surprises, strict=False,
-        )  # fmt: skip
-        return [
-            self.encode(
-                first._replace(offset=at),
-                key,
-                time,
-                said,
-                self.named_target(y, classes),
-                updates,
-                surprise,
-            )
-            for key, at, time, said, y, updates, surprise in rows
-        ]
+    def _coordinates(self, decoded: Decoded, predictions: Predictions, classes: Vocabulary | None) -> Coordinates:
+        """What each prediction is of: its own record, or an event that waited for what is behind it."""
+        if (told := predictions.told) is not None:
+            targets = [self.named_target(y, classes) for y in told.y.tolist()]
+            return Coordinates(told.keys, told.time_ms, offsets_of(told.event), told.time_ms, targets)
+        block, records = decoded.block, decoded.sources
+        return Coordinates(
+            block.keys, block.time_ms, records.offset, records.timestamp_ms, self._targets(block, classes)
+        )
 
     def _said(self, predictions: Predictions, classes: Vocabulary | None, kept: Numbers | None) -> Iterable[Any]:
         if self._sequences is None:
+            said = self.condensed(predictions.value) if kept is None else kept
+            if self._is_one_number:
+                numbers: list[float] = said[:, 0].tolist()
+                return numbers
             named = self.named
-            return [
-                named(one, classes) for one in (self.condensed(predictions.value) if kept is None else kept).tolist()
-            ]
+            return [named(one, classes) for one in said.tolist()]
         scores = predictions.sequences
         assert scores is not None
         told = repeat(True, len(scores.complete)) if self.says_so_far else scores.complete.tolist()
@@ -231,28 +236,52 @@ class PredictionEncoder:
             for piece, there in zip(pieces(scores), told, strict=True)
         ]
 
-    def _beside(self, block: Block, predictions: Predictions) -> Iterable[Beside]:
+    def _beside(self, block: Block, predictions: Predictions) -> Beside | None:
         scores = predictions.sequences
         if scores is None or block.frames is None:
-            return repeat(_NOTHING, len(block))
+            return None
         frames = np.diff(block.frames.bounds).tolist()
-        complete = scores.complete.tolist() if self._in_chunks else repeat(UNSET, len(block))
-        why = [NOT_LEARNED.get(reason, UNSET) for reason in scores.reason.tolist()]
-        return zip(frames, complete, why, strict=True)
+        complete = scores.complete.tolist() if self._in_chunks else repeat(UNSET)
+        return frames, complete, [NOT_LEARNED.get(reason, UNSET) for reason in scores.reason.tolist()]
 
     def _targets(self, block: Block, classes: Vocabulary | None) -> Iterable[Any]:
         if not self._tells_target:
-            return repeat(None, len(block))
+            return repeat(None)
         if self._sequences is not None and block.answers is not None:
             return self._sequences.answers(block.answers)
         if block.labels is not None:
             return [label if label is None else label[:LONGEST_TARGET] for label in block.labels]
+        if self._classes is None and len(self._fields) == 1:
+            values: list[float] = block.y[:, 0].tolist()
+            return values
         return [self.named_target(target, classes) for target in block.y.tolist()]
 
-    def _surprises(self, block: Block, predictions: Predictions) -> Iterable[Any]:
-        if self._classes is None:
-            return repeat(UNSET, len(block))
-        return self._classes.surprises(predictions, block.texts)
+    def _surprises(self, predictions: Predictions, texts: Sequence[Units] | None) -> Iterable[Any] | None:
+        return None if self._classes is None else self._classes.surprises(predictions, texts)
+
+
+def _streams(keys: Sequence[bytes]) -> tuple[list[str | None], list[str | UnsetType] | None]:
+    """Keys as text, and in base64 those that are none; None where all are text."""
+    try:
+        return list(map(bytes.decode, keys)), None
+    except UnicodeDecodeError:
+        named = list(map(_stream, keys))
+        return [text for text, _ in named], [encoded for _, encoded in named]
+
+
+def _stream(key: bytes) -> tuple[str | None, str | UnsetType]:
+    """A key as text, or else in base64."""
+    try:
+        return key.decode(), UNSET
+    except UnicodeDecodeError:
+        return None, base64.b64encode(key).decode("ascii")
+
+
+def _lines(encoded: bytes) -> Strings:
+    """The values of lines; inside of one a line break is written as an escape."""
+    end = np.flatnonzero(np.frombuffer(encoded, np.uint8) == ord("\n"))
+    start = np.concatenate([np.zeros(min(1, len(end)), np.int64), end[:-1] + 1])
+    return Strings(encoded, start, end)
 
 
 def _output_plan(spec: LearnerSpec) -> dict[str, Any]:

@@ -44,6 +44,8 @@ class Presence:
         Those of the job, each once, under the first role it has.
     paths
         Those that are looked for in a record; features of sequences are in their frames.
+    n_features
+        How many features there are.
     """
 
     def __init__(self, config: Config, encoder: FeatureEncoder) -> None:
@@ -71,7 +73,7 @@ class Presence:
         self._first_use = np.array([self._uses.index(field) for field in self.fields], np.int64)
         widths = [len(spec.columns) for spec in encoder.specs]
         first = np.cumsum([0, *widths[:-1]]) if widths else np.zeros(0, np.int64)
-        self._n_specs = len(widths)
+        self._n_specs = self.n_features = len(widths)
         # Of frames the codec tells what none of them has.
         self._to_note = np.array([self._of_sequences or not _becomes_nan(spec) for spec in encoder.specs], np.bool_)
         self._columns = first[~self._to_note]  # of those that the arrays tell of
@@ -81,14 +83,15 @@ class Presence:
     def count(
         self,
         block: Block,
-        kinds: tuple[int, ...],
-        ends: tuple[bool | None, ...],
+        kinds: bytes,
+        ends: Sequence[bool | None],
         noted: bytearray,
         rejected: Sequence[tuple[object, RecordError]],
+        absent: Integers,
     ) -> Seen:
         """Counts of a batch: its block, kinds and end marks (None = missing), a byte for each feature of records in
-        which one is missing, and the records rejected. ``kinds`` and ``ends`` leave silent rows out, which have no
-        value of any field."""
+        which one is missing, the records rejected, and in how many further ones each feature is missing of which the
+        arrays do not tell. ``kinds`` and ``ends`` leave silent rows out, which have no value of any field."""
         n_events, n_labels = kinds.count(EVENT), kinds.count(LABEL)
         n_targets = n_labels if self._in_labels else n_events
         x, y = block.x, block.y
@@ -97,7 +100,7 @@ class Presence:
         if n_targets < len(kinds):
             y = y[block.kind == (LABEL if self._in_labels else EVENT)]
         looked = [n_events if not self._of_sequences else len(noted) // max(1, self._n_specs)] * self._n_specs
-        missing = [*self._features(x, noted)]
+        missing = [*self._features(x, noted, absent)]
         if block.frames is not None:
             n_targets = ends.count(True) if self._in_ends else n_events
             looked += [n_targets] * block.y.shape[1]
@@ -122,7 +125,7 @@ class Presence:
         block: Block,
         n_events: int,
         n: int,
-        ends: tuple[bool | None, ...],
+        ends: Sequence[bool | None],
         rejected: Sequence[tuple[object, RecordError]],
     ) -> tuple[int, int]:
         """Records looked at for a field that is no feature and no target, and those without it."""
@@ -140,15 +143,16 @@ class Presence:
             without += n_events - int(np.count_nonzero(np.diff(block.frames.bounds)))
         return n + len(refused), without
 
-    def _features(self, x: npt.NDArray[np.float64], noted: bytearray) -> Iterable[int]:
-        missing = np.zeros(self._n_specs, np.int64)
+    def _features(self, x: npt.NDArray[np.float64], noted: bytearray, absent: Integers) -> Iterable[int]:
+        missing = absent.copy()
         if len(self._columns):
             told = np.isnan(x if self._all_columns else x[:, self._columns])
             missing[~self._to_note] = np.count_nonzero(told, axis=0)
         if noted:
             each = np.frombuffer(noted, np.uint8).reshape(-1, self._n_specs).sum(axis=0, dtype=np.int64)
             missing += each * self._to_note
-        return missing.tolist()
+        counts: list[int] = missing.tolist()
+        return counts
 
 
 def _answered(block: Block) -> list[int]:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from streamrnn.broker.columns import Records, Strings
 from streamrnn.broker.protocol import Record
 from streamrnn.errors import RecordError
 from streamrnn.job.codec.fields import (
@@ -38,6 +39,7 @@ from streamrnn.job.codec.presence import Presence, Seen
 from streamrnn.job.codec.sequences import SequenceReader, Whole
 from streamrnn.job.codec.symbols import label_reader, text_reader
 from streamrnn.job.codec.told import id_at
+from streamrnn.job.codec.typed import Rows, merged, typed_reader
 from streamrnn.job.codec.where import question
 from streamrnn.job.config import Config
 from streamrnn.learner.block import EVENT, FORGET, LABEL, Block, Units
@@ -48,6 +50,11 @@ PARSERS: Mapping[str, Callable[[DocumentLayout], Parser]] = {"json": JsonParser}
 FORMAT = "json"
 """What a record's value is parsed by. There is one format; the configuration will choose once there are two."""
 
+
+FEW = 16
+"""Records below which it takes longer to prepare for many than to look at each."""
+
+_NO_RECORDS = Records("", 0, np.zeros(0, np.int64), np.zeros(0, np.int64), Strings.of([]), Strings.of([]))
 
 Head = tuple[bytes, int, bool | None, int, int]
 """Key, time, end mark, kind and event of one row of a block."""
@@ -70,12 +77,18 @@ class Decoded:
     """
 
     block: Block
-    sources: list[Record]
+    sources: Records
     rejected: list[tuple[Record, RecordError]]
     filtered: int
     tombstones: int
     seen: Seen
     silent: npt.NDArray[np.bool_]
+    named_by_key: bool = False
+
+    @property
+    def keys(self) -> Strings:
+        """The keys of the rows' streams."""
+        return self.sources.keys if self.named_by_key else Strings.of(self.block.keys)
 
 
 class RecordCodec:
@@ -95,8 +108,7 @@ class RecordCodec:
         self._tombstones = source.tombstones
         self._lenient, self._looks_ahead = source.numbers == "lenient", config.looks_ahead
         self._presence = Presence(config, self._encoder)
-        self._notes = not self._presence.told_by_arrays
-        self.fields = self._presence.fields
+        self._notes, self.fields = not self._presence.told_by_arrays, self._presence.fields
         layout = DocumentLayout([*self._presence.paths, *(c.field for c in source.where)])
         parser = PARSERS[FORMAT](layout)
         self._expected, self._parse = parser.expected, parser.parse
@@ -125,9 +137,40 @@ class RecordCodec:
         self._event = None if target.event_field is None else event_reader(target.event_field, layout)
         self._label = None if target.label_field is None else event_reader(target.label_field, layout)
         self._no_features = [math.nan] * self._width
+        self._typed = typed_reader(config, self._encoder)
 
     def decode(self, records: Sequence[Record]) -> Decoded:
         """Decode ``records``; rows of the block and rejected records keep their order."""
+        records = Records.of(records) if len(records) else _NO_RECORDS
+        rows, rejected = self._rows(records)
+        block, told, ends = rows.block, rows.block.kind, rows.ends
+        if rows.silent.any():
+            told, ends = told[~rows.silent], tuple(compress(ends, (~rows.silent).tolist()))
+        seen = self._presence.count(block, told.tobytes(), ends, rows.noted, rejected, rows.absent)
+        if not math.isnan(self._left_out):
+            block.y[np.isinf(block.y)] = self._left_out
+        passed_over = len(records) - len(told) - len(rejected)
+        ignored = _tombstones(records) if passed_over and self._tombstones == "ignore" else 0
+        tombstones = ignored + int(np.count_nonzero(told == FORGET))
+        sources = records if len(block) == len(records) else records.at(rows.places)
+        filtered, by_key = passed_over - ignored, self._key is None
+        return Decoded(block, sources, rejected, filtered, tombstones, seen, rows.silent, by_key)
+
+    def _rows(self, records: Records) -> tuple[Rows, list[tuple[Record, RecordError]]]:
+        """The rows of a batch, and the records that are rejected."""
+        n = len(records)
+        if self._typed is None or n < FEW:
+            return self._one_by_one(records, range(n))
+        usual = self._typed.read(records)
+        if len(usual.places) == n:
+            return usual, []
+        left = np.ones(n, np.bool_)
+        left[usual.places] = False
+        others, rejected = self._one_by_one(records, np.flatnonzero(left).tolist())
+        return merged(usual, others), rejected
+
+    def _one_by_one(self, records: Records, places: Sequence[int]) -> tuple[Rows, list[tuple[Record, RecordError]]]:
+        """The same of some records, each of which is looked at alone."""
         # For speed one row is overwritten again and again, and numbers become arrays once, at the end.
         decode_one = self._decode_one
         row = [0.0] * self._width
@@ -135,11 +178,12 @@ class RecordCodec:
         named: list[Named] = []
         x: list[float] = []
         y: list[float] = []
-        sources: list[Record] = []
+        sources: list[int] = []
         rejected: list[tuple[Record, RecordError]] = []
         silent: list[int] = []
         noted = bytearray()
-        for record in records:
+        asked = records if len(places) == len(records) else records.at(np.array(places, np.int64))
+        for place, record in zip(places, asked, strict=True):
             try:
                 decoded = decode_one(record, row, noted)
             except RecordError as error:
@@ -155,22 +199,17 @@ class RecordCodec:
                 named.append(names)
                 x += row
                 y += targets
-                sources.append(record)
+                sources.append(place)
+        block, ends = self._block(rows, x, y, named)
         is_silent = np.zeros(len(rows), np.bool_)
         is_silent[silent] = True
-        block, kinds, ends = self._block(rows, x, y, named, is_silent)
-        seen = self._presence.count(block, kinds, ends, noted, rejected)
-        if not math.isnan(self._left_out):
-            block.y[np.isinf(block.y)] = self._left_out
-        passed_over = len(records) - len(kinds) - len(rejected)
-        ignored = sum(map(_is_tombstone, records)) if passed_over and self._tombstones == "ignore" else 0
-        tombstones = ignored + kinds.count(FORGET)
-        return Decoded(block, sources, rejected, passed_over - ignored, tombstones, seen, is_silent)
+        absent = np.zeros(self._presence.n_features, np.int64)
+        return Rows(block, np.array(sources, np.int64), ends, is_silent, noted, absent), rejected
 
     def _block(
-        self, rows: list[Head], x: list[float], y: list[float], named: list[Named], silent: npt.NDArray[np.bool_]
-    ) -> tuple[Block, tuple[int, ...], tuple[bool | None, ...]]:
-        """The block, and kinds and end marks, of which None is missing, of all rows that are not silent."""
+        self, rows: list[Head], x: list[float], y: list[float], named: list[Named]
+    ) -> tuple[Block, tuple[bool | None, ...]]:
+        """The block, and end marks, of which None is missing."""
         keys, times, ends, kinds, events = zip(*rows, strict=True) if rows else ((),) * 5
         block = Block(
             keys=list(keys),
@@ -182,10 +221,7 @@ class RecordCodec:
             event=np.array(events, dtype=np.uint64),
             **self._by_name(named),
         )
-        if silent.any():
-            told = (~silent).tolist()
-            return block, tuple(compress(kinds, told)), tuple(compress(ends, told))
-        return block, kinds, ends
+        return block, ends
 
     def _by_name(self, named: list[Named]) -> dict[str, Any]:
         """What a block holds of symbols."""
@@ -335,8 +371,10 @@ def _matrix(values: list[float], rows: int, columns: int) -> npt.NDArray[np.floa
     return np.frombuffer(packed, dtype=np.float64).reshape(rows, columns)
 
 
-def _is_tombstone(record: Record) -> bool:
-    return record.value is None and record.refused is None
+def _tombstones(records: Records) -> int:
+    """How many there are; what has no value because it was not read is none."""
+    missing = records.values.missing
+    return int(np.count_nonzero(missing)) - sum(bool(missing[place]) for place in records.refused)
 
 
 def _bad_timestamp(time_ms: int) -> RecordError:

@@ -32,8 +32,8 @@ def lines(config: Config, values: list[Any], value: Any, known: tuple[str, ...] 
     for text in known:
         classes.assign(text)
     encoder = PredictionEncoder(spec, config.output.top)
-    encoded = encoder.encode_block(decode(config, *values), said(value, **more), classes)
-    return [line and json.loads(line, parse_constant=pytest.fail) for line in encoded]
+    encoded = encoder.encode_block(decode(config, *values), said(value, **more), classes).values
+    return [json.loads(line or b"", parse_constant=pytest.fail) for line in encoded]
 
 
 def test_the_most_probable_classes_come_first_and_no_more_than_are_asked_for() -> None:
@@ -148,7 +148,9 @@ def test_no_output_record_is_longer_than_the_longest() -> None:
     for text in ("x" * 1_024, "y" * 1_024, "z" * 1_024):
         classes.assign(text)
     decoded = decode(NEXT, {"page": "x"})
-    (line,) = encoder.encode_block(decoded, said([[1 / 3, 1 / 7, 1 / 9, 1 / 11]], loss=np.array([1 / 3])), classes)
+    (line,) = encoder.encode_block(
+        decoded, said([[1 / 3, 1 / 7, 1 / 9, 1 / 11]], loss=np.array([1 / 3])), classes
+    ).values
     assert line is not None and len(line) <= len(encoder.encode_longest(record, b"k"))
 
 
@@ -163,7 +165,7 @@ def test_the_longest_output_record_counts_every_class_that_is_asked_for_and_how_
     for name in names:
         classes.assign(name)
     decoded, encoder = decode(config, {"page": beyond}), PredictionEncoder(spec, config.output.top)
-    (line,) = encoder.encode_block(decoded, said(probabilities), classes)
+    (line,) = encoder.encode_block(decoded, said(probabilities), classes).values
     assert line is not None
     out = json.loads(line)
     assert len(out["prediction"]["probabilities"]) == 1_000
@@ -177,5 +179,5 @@ def test_the_longest_output_record_counts_every_class_that_is_asked_for_and_how_
     likeliest = np.argsort([len(value) for value in values])[-500:]
     probabilities = np.zeros((1, n))
     probabilities[0, likeliest] = 1 / 3
-    (line,) = encoder.encode_block(decode(config, {"page": values[49]}), said(probabilities))
+    (line,) = encoder.encode_block(decode(config, {"page": values[49]}), said(probabilities)).values
     assert line is not None and len(line) <= len(encoder.encode_longest(decoded.sources[0], b"k"))

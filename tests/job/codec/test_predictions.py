@@ -94,7 +94,10 @@ def test_a_number_comes_back_bit_for_bit(value: float) -> None:
 def test_a_block_of_predictions_skips_label_records() -> None:
     decoded = decode(LABELLED, {"id": 1}, {"of": 1, "y": 2}, {"id": 2})
     encoder = PredictionEncoder(LABELLED.learner_spec())
-    lines = encoder.encode_block(decoded, said([[1.0], [NAN], [3.0]], updates=np.array([5, 5, 6])))
-    assert [line and (json.loads(line)["prediction"], json.loads(line)["updates"]) for line in lines] == [
-        (1.0, 5), None, (3.0, 6),
-    ]  # fmt: skip
+    written = encoder.encode_block(decoded, said([[1.0], [NAN], [3.0]], updates=np.array([5, 5, 6])))
+    lines = [json.loads(line or b"") for line in written.values]
+    assert [(line["prediction"], line["updates"]) for line in lines] == [(1.0, 5), (3.0, 6)]
+    first, _, last = decoded.sources
+    assert written.keys.tolist() == [first.key, last.key]
+    assert written.offset.tolist() == [first.offset, last.offset]
+    assert written.timestamp_ms.tolist() == [first.timestamp_ms, last.timestamp_ms]

@@ -42,7 +42,7 @@ def predictions(numbers: list[int], values: list[float], *, reason: int = 0, com
 
 
 def output(config: Config, value: dict[str, Any], said: Predictions, classes: Vocabulary | None = None) -> Any:
-    (line,) = encoder_of(config).encode_block(decode(config, value), said, classes)
+    (line,) = encoder_of(config).encode_block(decode(config, value), said, classes).values
     return json.loads(line or b"")
 
 
@@ -115,6 +115,6 @@ def test_no_output_record_is_longer_than_preflight_is_told(kind: str, data: st.D
     }[kind]  # fmt: skip
     (line,) = encoder.encode_block(
         decode(config, {"frames": FRAMES, "y": answer}), predictions(numbers, values), classes
-    )
+    ).values
     assert line is not None
     assert len(line) <= len(encoder.encode_longest(record({}), b"k"))
