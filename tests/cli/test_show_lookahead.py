@@ -25,7 +25,9 @@ def printed(*command: str) -> str:
 
 def test_validate_says_how_long_an_event_waits_and_what_that_takes_of_each_stream() -> None:
     output = printed("validate", "-c", str(EXAMPLES / "press-phases.yaml"))
-    assert "each event is predicted once 10 more of its stream have come, or its sequence has ended; 424 bytes" in output
+    assert (
+        "each event is predicted once 10 more of its stream have come, or its sequence has ended; 424 bytes" in output
+    )
     assert "reading forwards, and backwards from 10 steps ahead" in output
     assert "warning" not in output
 
