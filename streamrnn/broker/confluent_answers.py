@@ -68,6 +68,7 @@ class Standing:
         self._refused_since: float | None = None
         self._causes: dict[str, str] = {}  # by server, since something was last answered
         self._failures = Counter(dict.fromkeys(REQUESTS, 0))
+        self._reader: Callable[[str | bytes], None] | None = None
         self.fatal: KafkaError | None = None
 
     def followed(self, name: str) -> dict[str, Any]:
@@ -78,13 +79,19 @@ class Standing:
                 self._began = self._clock()
         return {"stats_cb": lambda text: self.account(name, text), "error_cb": self.error}
 
+    def also(self, account: Callable[[str | bytes], None]) -> None:
+        """Let somebody else read the consumer's accounts as well."""
+        self._reader = account
+
     def dropped(self, name: str) -> None:
         """There is no such client any more."""
         with self._lock:
             self._clients.pop(name, None)
 
     def account(self, name: str, text: str | bytes) -> None:
-        """A client's account of its connections."""
+        """A client's account of its connections, and of what it has read."""
+        if name == "consumer" and self._reader is not None:
+            self._reader(text)
         servers = msgspec.json.decode(text, type=_Account).brokers.values()
         usable = [server for server in servers if server.state == "UP"]
         told = _Client(

@@ -182,9 +182,7 @@ class ConfluentBroker(ConfluentSender):
             if (error := message.error()) is None:
                 records.append(message)
             elif error.code() == KafkaError._PARTITION_EOF:
-                tp = TopicPartition(message.topic(), message.partition())
-                if tp in self._rebalances.positions:
-                    self._rebalances.positions[tp] = max(self._rebalances.positions[tp], message.offset())
+                self._rebalances.positions.ended(TopicPartition(message.topic(), message.partition()), message.offset())
             elif error.fatal() or error.code() not in PASSING:
                 self._raised = self._raised or error
         return records
@@ -377,16 +375,16 @@ class ConfluentBroker(ConfluentSender):
         consumer, self._consumer = self._consumer, None
         if consumer is None:
             return
-        self._rebalances.closing = True
+        leaving, self._rebalances = self._rebalances, Rebalances(self._events)
+        leaving.closing = True
 
         def release() -> None:
-            self._rebalances.go_on(consumer)
+            leaving.go_on(consumer)
             consumer.close()
 
         let_go(release, timeout_s)
         self._standing.dropped("consumer")
         self._events.clear()
-        self._rebalances.positions.clear()
 
     @property
     def _request_s(self) -> float:
@@ -399,6 +397,7 @@ class ConfluentBroker(ConfluentSender):
             hurried = self._hurried()
             properties = consumer_properties(hurried, self.group)
             self._consumer = made(Consumer, "consumer", properties, hurried, self._standing)
+            self._standing.also(self._rebalances.positions.account)
         return self._consumer
 
     def _asked(self) -> Any:
