@@ -132,8 +132,9 @@ class UndeliveredError(BrokerError):
     """Some outputs of a batch did not arrive, and none of its offsets was committed: deliver the whole batch again.
 
     Unless ``refused`` says which they were: then all others have arrived. Its keys count what was sent since the last
-    flush, from 0. A value is what the broker has against that record or, since brokers refuse records in groups,
-    against one it was sent with: sent alone, it may arrive. None stands for one that certainly fell with another.
+    flush, from 0, batches by their records. A value is what the broker has against that record or, since brokers refuse
+    records in groups, against one it was sent with: sent alone, it may arrive. None stands for one that certainly fell
+    with another.
     """
 
     def __init__(self, message: str, refused: Mapping[int, RefusedError | None] | None = None) -> None:

@@ -17,7 +17,7 @@ from streamrnn.broker.kafka_unpacking import UnpackingError, pieces
 from streamrnn.core.wire import fetched
 from streamrnn.core.wire.handle import places_of_records
 
-WHOLE_BYTES = 16 << 20
+WHOLE_BYTES = 8 << 20
 """What a batch may unpack to that is unpacked as a whole: as much as a poll takes, so that it is in memory anyway."""
 
 MOST_RECORDS = 1 << 17

@@ -50,9 +50,10 @@ EXPECTED: Mapping[str, tuple[str, ...]] = {
 PASSED_ON = {"topic", "partition", "offset", "timestamp", "key", "value", "headers", "checksum"}
 """What the client hands on of a record that it is given."""
 
-POLL_BYTES = 16 << 20
+POLL_BYTES = 8 << 20
 """Bytes of records that one poll takes at most, or one record more: thousands of long ones fit into a small batch. Few
-enough for two polls to be in memory at once, and more than a poll takes of records of up to three kilobytes."""
+enough for two polls to be in memory at once, and each twice while its columns are put together; more than a poll takes
+of records of up to a kilobyte and a half."""
 
 
 def bound(consumer: Any, limits: Limits) -> bool:

@@ -113,10 +113,8 @@ def _overview(inspection: Inspection) -> Table:
         f"{inspection.streams():,} of {spec.streams.max_streams:,}, in "
         f"{_counted(len(manifest.segments), 'segment')}; {size(manifest.bytes)} in all",
     )
-    if spec.sequence is not None:
-        table.add_row("sequences", _sequences(spec))
-    if (waiting := inspection.waiting()) is not None:
-        table.add_row("look-ahead", f"{waits(spec)}; {_counted(waiting, 'event')} waiting")
+    for name, text in _reading(inspection):
+        table.add_row(name, text)
     table.add_row("parameters", f"{progress.parameters:,}")
     table.add_row("updates", f"{progress.updates:,}")
     counters = progress.counters
@@ -142,6 +140,14 @@ def _overview(inspection: Inspection) -> Table:
         table.add_row(f"symbols of {of['field']}", told)
     table.add_row("build", ", ".join(f"{name} {value}" for name, value in manifest.build.items()))
     return table
+
+
+def _reading(inspection: Inspection) -> Iterator[tuple[str, str]]:
+    """How whole sequences are read, and that events wait."""
+    if inspection.spec.sequence is not None:
+        yield "sequences", _sequences(inspection.spec)
+    if (waiting := inspection.waiting()) is not None:
+        yield "look-ahead", f"{waits(inspection.spec)}; {_counted(waiting, 'event')} waiting"
 
 
 def _sequences(spec: LearnerSpec) -> str:

@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from streamrnn.broker.columns import Records
 from streamrnn.broker.protocol import Record
 from streamrnn.daemon.loop import Loop
+from streamrnn.daemon.metrics import Metrics
+from streamrnn.daemon.partition import Partition, Start
 from streamrnn.daemon.questions import stream_of
 from streamrnn.job.job import Job
 from streamrnn.offline.inspection import Inspection, find, inspect
@@ -203,20 +207,19 @@ def test_the_page_shows_a_stream_s_newest_prediction_with_its_event_and_how_many
         assert actual == output["target"] or output["target"] is None
 
 
-def test_a_stream_that_takes_another_s_place_is_not_shown_the_other_s_prediction(tmp_path: Path) -> None:
-    config = lookahead_job(lookahead=2, streams="{max_streams: 1, protected_share: 0}")
-    messages = [Message(b"a", b'{"a": 1, "y": 1}', START_MS + i) for i in range(5)]
-    messages += [Message(b"b", b'{"a": 1, "y": 1}', START_MS + 9)]
-    made = LookaheadScenario(tmp_path, config, messages)
-    found: list[dict[str, Any]] = []
-
-    def turn(loop: Loop, _: object) -> None:
-        if (partition := loop.partitions.get(TP)) is not None and partition.learner.knows(b"b"):
-            found.append(stream_of(partition, b"b"))
-
-    made.run(turn=turn)
-    assert [output["offset"] for _, output in made.outputs()] == [0, 1, 2, 3, 4]  # the last two as it was dropped
-    assert (found[-1]["prediction"], found[-1]["waiting"]) == (None, 1)
+def test_a_stream_that_takes_another_s_place_is_not_shown_the_other_s_prediction() -> None:
+    worker = Job(lookahead_job(lookahead=2, streams="{max_streams: 1, protected_share: 0}"))
+    start = Start(lineage="a", position=0, ordinal=0, replay_until=0)
+    partition = Partition(worker, TP, Metrics(CollectorRegistry()), worker.first_learner(TP), start)
+    records = [Record("in", 0, i, START_MS + i, b"a" if i < 5 else b"b", b'{"a": 1, "y": 1}') for i in range(6)]
+    partition.process(Records.of(records[:5]))
+    found = stream_of(partition, b"a")
+    assert (found["offset"], found["timestamp"], found["waiting"]) == (2, START_MS + 2, 2)
+    (outputs,) = partition.process(Records.of(records[5:]))
+    assert outputs.offset.tolist() == [3, 4]  # as it was dropped
+    assert [outputs.keys[i] for i in range(2)] == [b"a", b"a"]
+    found = stream_of(partition, b"b")
+    assert (found["prediction"], found["offset"], found["waiting"]) == (None, None, 1)
 
 
 def test_a_record_far_in_the_future_is_stamped_with_the_present(tmp_path: Path) -> None:
