@@ -2,8 +2,7 @@
 
 A checkpoint is begun right after a commit: what it says of the log and the model are copied at once, which takes less
 than a millisecond, and what is kept of streams bit by bit between batches (``learner.copying``), by ``Copier``. It is
-written meanwhile, in the background. One at a time: the next one of a partition is begun when the last one is written,
-and while one partition's is copied no other partition begins one.
+written meanwhile, in the background. While one is copied no other is begun, of this partition or another.
 
 The last one, before a partition is given up or the worker stops, copies nothing: nobody changes the learner any more,
 so it is written from where it is, by several threads. One that has not been copied completely is given up for it.
@@ -80,7 +79,7 @@ class Saving:
 
     def due(self) -> bool:
         """Whether time or records since the last checkpoint ask for one that can be begun now."""
-        if not self.possible or not self.changed or self.copying or not self.writer.idle:
+        if not self.possible or not self.changed or self.copying:
             return False
         waited = time.monotonic() - self._begun_at
         long_ago = waited >= self._settings.interval_s or self.records >= self._settings.max_replay_records
@@ -97,15 +96,14 @@ class Saving:
         self.writer.submit(Snapshot(learner.spec, model, segments, copy.n_slots), partition.progress(), self._committed)
         self._begun_anew()
 
-    def copy_on(self, until: Callable[[], bool]) -> bool:
-        """Copy segments, one at least, ``until`` it is time to stop; False where there was none to copy, or no room."""
-        if self._arriving is None or not self._arriving.copy_next():
-            return False
-        while not until() and self._arriving.copy_next():
+    def copy_on(self, until: Callable[[], bool]) -> None:
+        """Copy segments, one at least, ``until`` it is time to stop or there is no room for more."""
+        if self._arriving is None:
+            return
+        while self._arriving.copy_next() and not until():
             pass
-        if self._arriving.copied:
+        if self._arriving.copied:  # or ended, because it could not be written
             self._arriving = None
-        return True
 
     def last(self) -> None:
         """Have the present position written as the learner stands, which must not change any more."""
@@ -153,19 +151,19 @@ class Copier:
         """Begin the checkpoints that are due, as far as there is time for; the others' turn comes later."""
         began_at = self._clock()
         for partition in partitions:
-            if self._clock() - began_at >= COPY_S or self.busy(partitions):
+            if self.busy(partitions):
                 break
             if partition.saving.due():
                 partition.saving.begin()
+                if self._clock() - began_at >= COPY_S:
+                    break
         self._metrics.phase("checkpoint", self._clock() - began_at)
 
     def go_on(self, partitions: Iterable[HasSaving]) -> None:
         """Copy on where that is under way, for a share of the time since the last call."""
         began_at = self._clock()
         for_s = min(COPY_S, COPY_SHARE * (began_at - self._left_at))
-        for partition in partitions:
+        for partition in partitions:  # of which one at most is copied at a time
             partition.saving.copy_on(lambda: self._clock() - began_at >= for_s)
-            if self._clock() - began_at >= for_s:
-                break
         self._left_at = self._clock()
         self._metrics.phase("checkpoint", self._left_at - began_at)

@@ -116,6 +116,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return self.model.bytes + sum(entry.bytes for entry in self.segments)
 
 
+# Now, since what msgspec finds out about a type when it is used first is not safe from two threads doing so at once.
+msgspec.json.Decoder(Manifest)
+
+
 class _Feature(msgspec.Struct, frozen=True):
     field: str
     encoder: str
@@ -147,6 +151,9 @@ class _Parts(msgspec.Struct, frozen=True):
     """So that what is wrong is told with its place."""
 
     configuration: _Configuration
+
+
+msgspec.json.Decoder(_Parts)  # as above
 
 
 def new_lineage(now: datetime | None = None) -> str:

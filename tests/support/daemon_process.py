@@ -35,6 +35,7 @@ target: {{fields: [y]}}
 model: {{hidden_size: 4}}
 output: {{topic: {job}-out, dead_letter_topic: {job}-dead}}
 checkpoint: {{directory: {at}/checkpoints}}
+commit_interval_ms: {commit_interval_ms}
 log: {{format: json}}
 http: {{port: 0}}
 """
@@ -52,6 +53,7 @@ class Worker:
         security: str = "",
         before: str = "",
         client: str = CLIENT,
+        commit_interval_ms: int = 100,
     ) -> None:
         """``listener`` is where the process connects, if not to ``servers``; ``before`` what it does first of all."""
         self.job = f"outage-{uuid.uuid4().hex[:8]}"
@@ -65,6 +67,7 @@ class Worker:
                 servers=listener or servers,
                 at=at,
                 security=security,
+                commit_interval_ms=commit_interval_ms,
                 # confluent takes itself for dead once it has not heard of its group for a session, as in an outage.
                 session_s=6 if client == "kafka-python" else 60,
             )

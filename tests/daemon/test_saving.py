@@ -1,0 +1,179 @@
+"""Checkpoints are begun when they are due, copied while records go on, and given up for the last one."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from streamrnn.broker.protocol import TopicPartition
+from streamrnn.daemon.metrics import Metrics
+from streamrnn.daemon.partition import Partition, Start
+from streamrnn.daemon.restored import Restoring
+from streamrnn.daemon.saving import COPY_S, Copier
+from streamrnn.job.job import Job
+from streamrnn.job.job_file import parse
+from streamrnn.learner.block import Block
+from streamrnn.learner.foundation import Foundation
+from tests.support.learners import bits_of, differing
+from tests.support.segments import make_segments_tiny
+
+JOB = """
+job: j
+kafka: {{bootstrap_servers: "localhost:9092"}}
+input: {{topic: in}}
+features: [{{field: x, encoder: numeric}}]
+target: {{fields: [y]}}
+model: {{hidden_size: 2}}
+streams: {{max_streams: 40}}
+output: {{topic: out, dead_letter_topic: dead}}
+checkpoint: {{directory: {directory}, max_replay_records: 20}}
+"""
+LINEAGE = "20250309-0123abcd"
+STREAMS = 20
+
+
+@pytest.fixture(autouse=True)
+def _tiny_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_segments_tiny(monkeypatch)
+
+
+class Worker:
+    """Partitions that learn from blocks, and a copier that is given one segment a turn."""
+
+    def __init__(self, directory: Path, partitions: int = 1) -> None:
+        self.job, self.metrics = Job(parse(JOB.format(directory=directory), env={})), Metrics(CollectorRegistry())
+        self.partitions = [self._partition(TopicPartition("in", n)) for n in range(partitions)]
+        self.copier = Copier(self.metrics, itertools.count().__next__)  # no call is as short as what it may take
+
+    def _partition(self, tp: TopicPartition) -> Partition:
+        start = Start(lineage=LINEAGE, position=0, ordinal=0, replay_until=0)
+        partition = Partition(self.job, tp, self.metrics, self.job.learner(tp), start)
+        partition.caught_up = True
+        return partition
+
+    def learn(self, partition: Partition, streams: int = STREAMS) -> None:
+        rng, n = np.random.default_rng(partition.position), partition.position
+        keys = [b"s%d" % i for i in range(streams)]
+        partition.learner.process(Block.events(keys, rng.normal(size=(streams, 1)), rng.normal(size=(streams, 1))))
+        partition.position = partition.ordinal = partition.committed = n + streams
+        partition.saving.learned(streams)
+
+    def copy(self) -> None:
+        """Until nothing is left to copy or to write."""
+        give_up = time.monotonic() + 30.0
+        while self.copier.busy(self.partitions) or not all(p.saving.writer.idle for p in self.partitions):
+            assert time.monotonic() < give_up, "a checkpoint is never done"
+            self.copier.go_on(self.partitions)
+            time.sleep(0.001)
+
+    def positions(self, number: int = 0) -> list[int]:
+        return self.job.checkpoints(TopicPartition("in", number)).positions(LINEAGE)
+
+    def restored(self, number: int = 0) -> Foundation:
+        tp = TopicPartition("in", number)
+        made = self.job.checkpoints(tp).use_newest(LINEAGE, Restoring(self.job, tp)).made
+        assert made is not None
+        return made.learner
+
+
+def test_a_restored_learner_is_the_one_of_when_the_checkpoint_began(tmp_path: Path) -> None:
+    worker = Worker(tmp_path)
+    (partition,) = worker.partitions
+    worker.learn(partition)
+    before = bits_of(partition.learner)
+    worker.copier.begin_due(worker.partitions)
+    worker.learn(partition)
+    worker.copy()
+    assert worker.positions() == [STREAMS]
+    assert differing(bits_of(worker.restored()), before) == []
+    assert differing(bits_of(partition.learner), before) != []
+
+
+def test_none_begins_while_one_is_copied(tmp_path: Path) -> None:
+    worker = Worker(tmp_path, partitions=2)
+    for partition in worker.partitions:
+        worker.learn(partition)
+    worker.copier.begin_due(worker.partitions)
+    worker.copier.begin_due(worker.partitions)
+    assert [partition.saving.copying for partition in worker.partitions] == [True, False]
+    worker.learn(worker.partitions[0])
+    assert not worker.partitions[0].saving.due()
+    worker.copy()
+    assert worker.partitions[0].saving.due()
+    worker.copier.begin_due(worker.partitions[1:])
+    worker.copy()
+    assert worker.positions(1) == [STREAMS]
+
+
+def test_a_checkpoint_is_due_only_at_the_committed_position(tmp_path: Path) -> None:
+    worker = Worker(tmp_path)
+    (partition,) = worker.partitions
+    assert not partition.saving.due(), "nothing was learned"
+    worker.learn(partition, streams=19)
+    assert not partition.saving.due(), "too little was learned"
+    worker.learn(partition)
+    assert partition.saving.due()
+    partition.position += 1
+    assert not partition.saving.due()
+
+
+def test_the_last_checkpoint_is_complete_at_once_and_overtakes_one_under_way(tmp_path: Path) -> None:
+    worker = Worker(tmp_path)
+    (partition,) = worker.partitions
+    worker.learn(partition)
+    worker.copier.begin_due(worker.partitions)
+    worker.copier.go_on(worker.partitions)
+    worker.learn(partition, streams=3)
+    partition.saving.last()
+    assert partition.close(30.0)
+    assert worker.positions() == [STREAMS + 3]
+    assert differing(bits_of(worker.restored()), bits_of(partition.learner)) == []
+
+
+def test_one_that_nobody_copies_any_more_does_not_keep_a_partition_from_closing(tmp_path: Path) -> None:
+    worker = Worker(tmp_path)
+    (partition,) = worker.partitions
+    worker.learn(partition)
+    worker.copier.begin_due(worker.partitions)
+    assert partition.close(30.0)
+    assert worker.positions() == []
+
+
+def test_after_a_failure_the_next_checkpoint_holds_what_was_not_written(tmp_path: Path) -> None:
+    worker = Worker(tmp_path)
+    (partition,) = worker.partitions
+    worker.learn(partition)
+    worker.copier.begin_due(worker.partitions)
+    worker.copy()
+    worker.learn(partition)
+    partition.learner._per_stream.y_m2[7] = -1.0
+    worker.copier.begin_due(worker.partitions)
+    worker.copy()
+    assert partition.saving.writer.behind
+    assert not partition.saving.copying
+    partition.learner._per_stream.y_m2[7] = 1.0
+    worker.learn(partition, streams=20)
+    worker.copier.begin_due(worker.partitions)
+    worker.copy()
+    assert worker.positions() == [STREAMS, 3 * STREAMS]
+    assert differing(bits_of(worker.restored()), bits_of(partition.learner)) == []
+
+
+def test_a_little_is_copied_at_a_time_but_a_segment_at_least(tmp_path: Path) -> None:
+    worker = Worker(tmp_path)
+    (partition,) = worker.partitions
+    worker.learn(partition)
+    partition.saving.begin()
+    arriving = partition.saving._arriving
+    assert arriving is not None
+    # Left at 0; asked at 10, and again after each segment, each of which takes so long:
+    for took_s, segments in ((1.0, 1), (0.9 * COPY_S, 2)):
+        ticks, left = iter([0.0, 10.0, *(10.0 + took_s * n for n in range(1, 9))]), len(arriving._copy.left)
+        Copier(worker.metrics, lambda ticks=ticks: next(ticks)).go_on(worker.partitions)
+        assert left - len(arriving._copy.left) == segments
+    partition.close(30.0)
