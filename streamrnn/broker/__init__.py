@@ -24,18 +24,20 @@ http_deadline      connections to such an endpoint, which end by a deadline
 kafka_compression  which compressed records can be read
 kafka_unpacking    those records unpacked, piece by piece
 kafka_batches      the records of a batch, one by one, in bounded memory
+kafka_columns      a fetched batch as columns, by a kernel
 kafka_legacy       the same of batches as they were before Kafka 0.11
 kafka_fetcher      these in place of what the client does
-confluent_client    the same cluster by confluent-kafka: consuming, committing, delivering
-confluent_group     its rebalance callbacks, and its membership
-confluent_records   its messages as columns
-confluent_sender    its producing half
-confluent_connect   how its clients are made, and let go
-confluent_calls     calls that know no timeout, ended by one
-confluent_errors    what its errors mean, in the terms of both clients
-confluent_answers   whether a cluster answers, from what it counts
-confluent_tokens    tokens in the form that it takes
-confluent_settings  how it is reached, as its properties, and what it cannot do
+confluent_client     the same cluster by confluent-kafka: consuming, committing, delivering
+confluent_group      its rebalance callbacks, and its membership
+confluent_positions  where it stands, beyond what is no record
+confluent_records    its messages as columns
+confluent_sender     its producing half
+confluent_connect    how its clients are made, and let go
+confluent_calls      calls that know no timeout, ended by one
+confluent_errors     what its errors mean, in the terms of both clients
+confluent_answers    whether a cluster answers, from what it counts
+confluent_tokens     tokens in the form that it takes
+confluent_settings   how it is reached, as its properties, and what it cannot do
 instance_name      the name under which a worker is known to its group, unless it is given one
 kafka_settings     how it is reached, as values and client arguments
 rights             the command that grants a right

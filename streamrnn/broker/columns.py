@@ -307,3 +307,9 @@ class Outputs(Sequence[Output]):
             None if sent_at == NOW else sent_at,
             offset=int(self.offset[place]),
         )
+
+    def at(self, places: Integers) -> Outputs:
+        """Those at some places, in their order."""
+        return Outputs(
+            self.topic, self.keys.at(places), self.values.at(places), self.timestamp_ms[places], self.offset[places]
+        )

@@ -18,11 +18,11 @@ from typing import Any
 import msgspec
 from confluent_kafka import KafkaError
 
+from streamrnn.broker.confluent_errors import cause
 from streamrnn.broker.kafka_answers import GRACE_S, HANGS
 from streamrnn.broker.protocol import CONNECTION_STATES, REQUESTS, Connectivity
-from streamrnn.escaping import one_line
+from streamrnn.broker.security import KafkaSecurity
 
-_LONGEST = 300
 _REFUSES = (KafkaError._AUTHENTICATION, KafkaError._SSL)
 """What a server that is there has against this client."""
 _UNCONNECTED = (*_REFUSES, KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._ALL_BROKERS_DOWN)
@@ -53,16 +53,22 @@ class _Client(msgspec.Struct):
 class Standing:
     """What the clients of one worker have met. Any thread may call any of it."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
-        self._clock, self._wall = clock, wall
+    def __init__(
+        self,
+        security: KafkaSecurity,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._security, self._clock, self._wall = security, clock, wall
         self._lock = threading.Lock()
         self._clients: dict[str, _Client] = {}
         self._began: float | None = None  # when something was first asked
         self._answered: tuple[float, float] | None = None
         self._looked_at: float | None = None  # the newest account's time
         self._refused_since: float | None = None
-        self._causes: dict[str, None] = {}
+        self._causes: dict[str, str] = {}  # by server, since something was last answered
         self._failures = Counter(dict.fromkeys(REQUESTS, 0))
+        self._reader: Callable[[str | bytes], None] | None = None
         self.fatal: KafkaError | None = None
 
     def followed(self, name: str) -> dict[str, Any]:
@@ -73,13 +79,19 @@ class Standing:
                 self._began = self._clock()
         return {"stats_cb": lambda text: self.account(name, text), "error_cb": self.error}
 
+    def also(self, account: Callable[[str | bytes], None]) -> None:
+        """Let somebody else read the consumer's accounts as well."""
+        self._reader = account
+
     def dropped(self, name: str) -> None:
         """There is no such client any more."""
         with self._lock:
             self._clients.pop(name, None)
 
     def account(self, name: str, text: str | bytes) -> None:
-        """A client's account of its connections."""
+        """A client's account of its connections, and of what it has read."""
+        if name == "consumer" and self._reader is not None:
+            self._reader(text)
         servers = msgspec.json.decode(text, type=_Account).brokers.values()
         usable = [server for server in servers if server.state == "UP"]
         told = _Client(
@@ -107,14 +119,16 @@ class Standing:
             with self._lock:
                 self._failures["connect"] += 1
                 if error.code() != KafkaError._ALL_BROKERS_DOWN:  # which says no more than the others do
-                    self._causes = {one_line(error.str(), _LONGEST): None} | dict(list(self._causes.items())[:2])
+                    server, text = cause(error, self._security)
+                    self._causes[server] = text
         if error.code() in _REFUSES and self._refused_since is None:
             self._refused_since = self._clock()
 
     def answered(self) -> None:
         """Something was answered just now."""
         self._answered = (self._clock(), self._wall())
-        self._causes = {}
+        with self._lock:
+            self._causes = {}
 
     def gave_up(self, kind: str) -> None:
         """A client was asked for something, and nothing came of it in time."""
@@ -123,7 +137,13 @@ class Standing:
 
     def told(self) -> str:
         """Why there is no connection, as far as anybody says, since something was last answered."""
-        return "; ".join(self._causes)
+        with self._lock:
+            texts: dict[str, list[str]] = {}
+            for server, text in self._causes.items():
+                texts.setdefault(text, []).append(server)
+        if len(texts) == 1:
+            return next(iter(texts))
+        return "; ".join(f"{', '.join(servers)}: {text}" for text, servers in texts.items())
 
     def locked_out_s(self) -> float:
         """For how many seconds this worker has been refused wherever it connects."""

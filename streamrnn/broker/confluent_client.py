@@ -22,7 +22,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as ClientTopicPartition
 
-from streamrnn.broker import kafka_group
+from streamrnn.broker import kafka_client, kafka_group
 from streamrnn.broker.columns import Outputs, Records
 from streamrnn.broker.confluent_calls import Calls
 from streamrnn.broker.confluent_connect import let_go, made
@@ -33,7 +33,6 @@ from streamrnn.broker.confluent_sender import ConfluentSender
 from streamrnn.broker.confluent_settings import consumer_properties
 from streamrnn.broker.instance_name import InstanceName
 from streamrnn.broker.kafka_admin import KafkaAdministration
-from streamrnn.broker.kafka_client import GIVE_UP_S, KafkaBroker
 from streamrnn.broker.kafka_connect import translated as translated_by_the_other
 from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup
 from streamrnn.broker.protocol import (
@@ -69,7 +68,7 @@ class ConfluentBroker(ConfluentSender):
         self._name = None if group.instance_id else InstanceName(group.group_id)
         self.group = group if self._name is None else dataclasses.replace(group, instance_id=str(self._name))
         self._consumer: Any = None
-        self._observer: KafkaBroker | None = None
+        self._observer: kafka_client.KafkaBroker | None = None
         self._calls = Calls()
         self._topic_read = ""
         self._events: deque[Event] = deque()
@@ -133,7 +132,7 @@ class ConfluentBroker(ConfluentSender):
     def poll(self, timeout_s: float, max_records: int) -> Polled:
         """See :class:`streamrnn.broker.protocol.Broker`."""
         consumer, deadline = self._consuming(), time.monotonic() + timeout_s
-        if (seconds := self._standing.locked_out_s()) > GIVE_UP_S:
+        if (seconds := self._standing.locked_out_s()) > kafka_client.GIVE_UP_S:
             servers = ", ".join(self.connection.servers)
             raise BrokerError(f"no connection to Kafka at {servers} for {seconds:.0f} s: {self._standing.told()}")
         if not self._calls.settled(timeout_s):  # a commit that nobody waits for any longer
@@ -142,6 +141,8 @@ class ConfluentBroker(ConfluentSender):
         with self._translated(f"reading topic {self._topic_read} failed"):
             self._rebalances.go_on(consumer)
             messages = self._messages(consumer, deadline, min(max_records, _LARGEST_POLL))
+        if self._producer is not None:
+            self._producer.poll(0)  # its account of its connections, too
         found = self._records(messages)
         before, self._membership = self._membership, membership_of(consumer)
         if found or self._membership != before:
@@ -181,9 +182,7 @@ class ConfluentBroker(ConfluentSender):
             if (error := message.error()) is None:
                 records.append(message)
             elif error.code() == KafkaError._PARTITION_EOF:
-                tp = TopicPartition(message.topic(), message.partition())
-                if tp in self._rebalances.positions:
-                    self._rebalances.positions[tp] = max(self._rebalances.positions[tp], message.offset())
+                self._rebalances.positions.ended(TopicPartition(message.topic(), message.partition()), message.offset())
             elif error.fatal() or error.code() not in PASSING:
                 self._raised = self._raised or error
         return records
@@ -316,21 +315,27 @@ class ConfluentBroker(ConfluentSender):
         if not offsets:
             return
         stored = [ClientTopicPartition(*tp, commit.offset, commit.metadata) for tp, commit in offsets.items()]
-        timeout_s = self._within(timeout_s)
+        with self._translated(what):
+            self._store(consumer, stored, f"commit of {_positions(offsets)}", self._within(timeout_s))
+        self._standing.answered()
+
+    def _store(self, consumer: Any, stored: list[Any], what: str, timeout_s: float) -> None:
         try:
-            with self._translated(what):
-                answers = self._calls.run(lambda: consumer.commit(offsets=stored, asynchronous=False), timeout_s)
-                for answer in answers or ():
-                    if answer.error is not None:
-                        raise KafkaException(answer.error)
+            answers = self._calls.run(lambda: consumer.commit(offsets=stored, asynchronous=False), timeout_s)
+            for answer in answers or ():
+                if answer.error is not None:
+                    raise KafkaException(answer.error)
         except TimeoutError as error:
             self._standing.gave_up("commit")
             told = self._standing.told()
             raise BrokerError(
-                f"commit of {_positions(offsets)} was not answered within {timeout_s:g} s{told and f' ({told})'}; "
+                f"{what} was not answered within {timeout_s:g} s{told and f' ({told})'}; "
                 "whether it took effect is unknown: read committed()"
             ) from error
-        self._standing.answered()
+        except KafkaException as raised:
+            if error_of(raised).code() < 0:  # the client's own word, which is not an answer
+                self._standing.gave_up("commit")
+            raise
 
     def deliver(
         self,
@@ -370,16 +375,16 @@ class ConfluentBroker(ConfluentSender):
         consumer, self._consumer = self._consumer, None
         if consumer is None:
             return
-        self._rebalances.closing = True
+        leaving, self._rebalances = self._rebalances, Rebalances(self._events)
+        leaving.closing = True
 
         def release() -> None:
-            self._rebalances.go_on(consumer)
+            leaving.go_on(consumer)
             consumer.close()
 
         let_go(release, timeout_s)
         self._standing.dropped("consumer")
         self._events.clear()
-        self._rebalances.positions.clear()
 
     @property
     def _request_s(self) -> float:
@@ -392,6 +397,7 @@ class ConfluentBroker(ConfluentSender):
             hurried = self._hurried()
             properties = consumer_properties(hurried, self.group)
             self._consumer = made(Consumer, "consumer", properties, hurried, self._standing)
+            self._standing.also(self._rebalances.positions.account)
         return self._consumer
 
     def _asked(self) -> Any:
@@ -400,11 +406,11 @@ class ConfluentBroker(ConfluentSender):
             raise BrokerError("an earlier commit has still not been answered; whether it took effect is unknown")
         return self._consuming()
 
-    def _looking(self) -> KafkaBroker:
+    def _looking(self) -> kafka_client.KafkaBroker:
         """Who asks what is committed and how far a log reaches: the other client, which joins no group for it."""
         if self._observer is None:
             self._consuming()  # refuses where this broker is closed
-            self._observer = KafkaBroker(self.connection, self.group)
+            self._observer = kafka_client.KafkaBroker(self.connection, self.group)
             self._observer.hurry(self._time_left)
         return self._observer
 

@@ -7,6 +7,10 @@ its own errors have numbers below zero, and those that have a counterpart are ta
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
+import re
+import ssl
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -14,7 +18,9 @@ import kafka.errors as client_errors
 from confluent_kafka import KafkaError, KafkaException
 
 from streamrnn.broker.kafka_connect import fail as fail_as_kafka
+from streamrnn.broker.kafka_failures import cause_of
 from streamrnn.broker.kafka_settings import KafkaConnection
+from streamrnn.broker.security import KafkaSecurity
 
 _LOCAL = {
     KafkaError._FENCED: client_errors.FencedInstanceIdError,
@@ -51,6 +57,40 @@ def as_kafka(error: KafkaError, name: str = "") -> client_errors.KafkaError:
     if issubclass(kind, client_errors.AuthorizationError) and name:
         return kind(name)
     return kind(error.str())
+
+
+_OF_NETWORK = (
+    errno.ECONNREFUSED, errno.ECONNRESET, errno.EPIPE, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT,
+)  # fmt: skip
+_SERVER = re.compile(r"(?:\w+://)?([^\s/]+)/\w+: ")
+_STATE = re.compile(r" \(after \d+ms in state .*\)$", re.DOTALL)
+
+
+def cause(error: KafkaError, security: KafkaSecurity) -> tuple[str, str]:
+    """Which server an error without a request is about, "" where it does not say, and what is wrong with it."""
+    said = error.str()
+    found = _SERVER.match(said)
+    text = _STATE.sub("", said[found.end() :] if found else said)
+    return found[1] if found else "", cause_of(_counterpart(error, text), security).text
+
+
+def _counterpart(error: KafkaError, said: str) -> BaseException:
+    """What kafka-python would have raised for it, as far as librdkafka's words tell."""
+    if error.code() == KafkaError._RESOLVE:
+        return OSError("DNS lookup failed")
+    if error.code() == KafkaError._AUTHENTICATION:
+        refusal: BaseException = client_errors.SaslAuthenticationFailedError(_reason(said))
+        return refusal
+    if error.code() == KafkaError._SSL and "certificate verify failed" in said:
+        refused = ssl.SSLCertVerificationError(said)
+        refused.verify_code, refused.verify_message = 0, said
+        return refused
+    number = next((number for number in _OF_NETWORK if os.strerror(number) in said), None)
+    return RuntimeError(said) if number is None else OSError(number, said)
+
+
+def _reason(said: str) -> str:
+    return said.removeprefix("SASL authentication error: ").removeprefix("Authentication failed: ")
 
 
 def error_of(raised: KafkaException) -> KafkaError:

@@ -18,6 +18,7 @@ from typing import Any
 import confluent_kafka
 from confluent_kafka import TopicPartition as ClientTopicPartition
 
+from streamrnn.broker.confluent_positions import Positions
 from streamrnn.broker.protocol import Assigned, Event, Lost, Membership, Revoked, TopicPartition
 from streamrnn.errors import BrokerError
 
@@ -54,7 +55,7 @@ class Rebalances:
     def __init__(self, events: deque[Event]) -> None:
         self._events = events
         self._leaving: list[Any] = []  # given up, and told so, and not yet unassigned
-        self.positions: dict[TopicPartition, int] = {}  # of what the loop has sought since it was assigned
+        self.positions = Positions()
         self.resumed: set[TopicPartition] = set()
         self.closing = False
 
@@ -85,7 +86,7 @@ class Rebalances:
     def _tell(self, kind: type[Assigned | Revoked | Lost], partitions: Sequence[Any]) -> None:
         ours = tuple(sorted(TopicPartition(tp.topic, tp.partition) for tp in partitions))
         for tp in ours:
-            self.positions.pop(tp, None)
+            self.positions.forget(tp)
             self.resumed.discard(tp)
         if ours:
             self._events.append(kind(ours))

@@ -82,7 +82,7 @@ class ConfluentSender:
         self._topic = ""  # of the newest record
         self._closed = False
         self._time_left: Callable[[], float] = lambda: math.inf
-        self._standing = Standing()
+        self._standing = Standing(connection.security)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.connection!r})"
@@ -130,7 +130,7 @@ class ConfluentSender:
                 self._refuse(raised, topic, place)
         producer.poll(0)
         if until < len(times):
-            raise _at(until, RefusedError("bad_timestamp", f"sending to topic {topic} failed: {_NO_EPOCH}"))
+            raise _at(until, RefusedError("bad_timestamp", f"sending to topic {topic} failed: {_NO_EPOCH}", _TIMES))
 
     def _produced(
         self,
@@ -222,7 +222,7 @@ class ConfluentSender:
     def _give_up(self, total: int, waited: str) -> None:
         """Drop the producer and say what became of what was sent; ``waited`` where nobody said."""
         told = self._standing.told()
-        if waited:
+        if waited or any(error.code() < 0 for error in self._failures.values()):
             self._standing.gave_up("send")
         self._drop_producer(_LEAST_S)
         failures, self._failures, self._places = self._failures, {}, []
@@ -279,6 +279,7 @@ class ConfluentSender:
         return self._producer
 
 
+_TIMES = (1, (1 << 63) - 1)
 _NO_EPOCH = "this client takes the timestamp 0, the first moment of 1970, for the present one, so it is not sent"
 
 

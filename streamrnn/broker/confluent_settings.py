@@ -48,6 +48,11 @@ def refused(security: KafkaSecurity, limits: Limits | None = None) -> str:
             "kafka.security.sasl_mechanism: GSSAPI does not go with kafka.client confluent, whose wheels are built "
             "without Kerberos; use kafka.client: kafka-python"
         )
+    if security.sasl_mechanism == "AWS_MSK_IAM":
+        return (
+            "kafka.security.sasl_mechanism: AWS_MSK_IAM does not go with kafka.client confluent, whose librdkafka does "
+            "not know it; use kafka.client: kafka-python"
+        )
     if limits is not None and limits.max_unpacked_bytes != Limits().max_unpacked_bytes:
         return (
             "input.max_unpacked_bytes: does not go with kafka.client confluent, which unpacks batches before anybody "
@@ -90,10 +95,8 @@ def _tls(security: KafkaSecurity) -> dict[str, Any]:
 def _sasl(security: KafkaSecurity) -> dict[str, Any]:
     if not security.protocol.startswith("SASL"):
         return {}
-    # Amazon's brokers take the signature that proves who somebody is as a token as well.
-    mechanism = "OAUTHBEARER" if security.sasl_mechanism == "AWS_MSK_IAM" else security.sasl_mechanism
     given = {
-        "sasl.mechanisms": mechanism,
+        "sasl.mechanisms": security.sasl_mechanism,
         "sasl.username": security.sasl_username,
         "sasl.password": None if security.sasl_password is None else security.sasl_password.reveal(),
     }

@@ -1,4 +1,4 @@
-"""Tokens for confluent-kafka's OAUTHBEARER: the same as kafka-python's, and Amazon's signatures in the form of a token.
+"""Tokens for confluent-kafka's OAUTHBEARER: the same as kafka-python's, in the form that it takes.
 
 librdkafka asks on a thread of its own, keeps a token for all connections of a client and asks again after four fifths
 of the life it is told. Where a token's life is not known (a file that others renew, an endpoint that does not say), it

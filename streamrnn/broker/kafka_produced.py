@@ -203,7 +203,7 @@ class WholeBatches:
         handed, partitions = [], self._partitions(outputs)
         for number in np.unique(partitions).tolist():
             rows = np.flatnonzero(partitions == number)
-            handed += self._append(ClientTopicPartition(outputs.topic, number), _rows(outputs, rows), places[rows])
+            handed += self._append(ClientTopicPartition(outputs.topic, number), outputs.at(rows), places[rows])
         return handed
 
     def _partitions(self, outputs: Outputs) -> Integers:
@@ -214,7 +214,7 @@ class WholeBatches:
             return np.repeat(numbers, len(outputs))
         chosen = np.empty(len(outputs), np.int64)
         keyed = np.flatnonzero(~keys.missing)
-        chosen[keyed] = numbers[hashes_of(_column(_strings(keys, keyed))) % len(numbers)]
+        chosen[keyed] = numbers[hashes_of(_column(keys.at(keyed))) % len(numbers)]
         for i in np.flatnonzero(keys.missing).tolist():
             chosen[i] = producer._partition(topic, None, None, outputs.values[i], None, outputs.values[i])
         return chosen
@@ -243,20 +243,6 @@ class WholeBatches:
         if begun:
             self._producer._sender.wakeup()
         return handed
-
-
-def _rows(outputs: Outputs, rows: Integers) -> Outputs:
-    return Outputs(
-        outputs.topic,
-        _strings(outputs.keys, rows),
-        _strings(outputs.values, rows),
-        outputs.timestamp_ms[rows],
-        outputs.offset[rows],
-    )
-
-
-def _strings(of: Strings, rows: Integers) -> Strings:
-    return Strings(of.buffer, of.start[rows], of.end[rows])
 
 
 def whole_batches(producer: Any) -> WholeBatches | None:

@@ -122,9 +122,9 @@ def jit(function: F) -> F:
 
 
 def internal(function: F) -> F:
-    """As ``jit``, for functions that take the big named tuples: always inlined, and not to be called from Python.
+    """As ``jit``, but always inlined, and not to be called from Python: steps of a loop that are functions to be read.
 
-    Handing the tuples over would mean copying hundreds of words per call, half the time of a step.
+    A named tuple that does not come from a table (``numba_tables``) would be copied word by word for each call.
     """
     return _compiled(function, inline=True)
 

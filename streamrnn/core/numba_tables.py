@@ -82,13 +82,13 @@ class _NumberedFields(AbstractTemplate):  # type: ignore[misc]
         return signature(group.members[group.group._fields[number]][1], group, types.literal(number))
 
 
-@lower_getattr_generic(GroupType)
+@lower_getattr_generic(GroupType)  # type: ignore[untyped-decorator]
 def _named_field(context: BaseContext, builder: IRBuilder, group: GroupType, value: Value, name: str) -> Value:
     start, kind = group.members[name]
     return _field(context, builder, kind, builder.gep(value, [WORD(start)]))
 
 
-@lower_builtin("static_getitem", GroupType, types.IntegerLiteral)
+@lower_builtin("static_getitem", GroupType, types.IntegerLiteral)  # type: ignore[untyped-decorator]
 def _numbered_field(context: BaseContext, builder: IRBuilder, signed: Signature, arguments: list[Any]) -> Value:
     group, number = signed.args[0], signed.args[1].literal_value
     return _named_field(context, builder, group, arguments[0], group.group._fields[number])
@@ -115,9 +115,7 @@ def _loads(builder: IRBuilder, place: Value) -> Iterator[Value]:
         yield number
 
 
-def group_at(
-    context: BaseContext, builder: IRBuilder, table: types.Array, arguments: tuple[Value, Value]
-) -> Value:  # fmt: skip
+def group_at(context: BaseContext, builder: IRBuilder, table: types.Array, arguments: tuple[Value, Value]) -> Value:
     """Code of a reader: where the group begins that stands in a table from a place on."""
     source, start = arguments
     address: Value = builder.gep(make_array(table)(context, builder, source).data, [start])

@@ -21,6 +21,7 @@ MOST_KEPT_BYTES = 100_000
 MOST_BYTES = 3_000  # of an input
 COVERED = [
     "streamrnn.broker.kafka_batches",
+    "streamrnn.broker.kafka_columns",
     "streamrnn.broker.kafka_fetcher",
     "streamrnn.broker.kafka_legacy",
     "streamrnn.broker.kafka_unpacking",

@@ -57,7 +57,7 @@ def main() -> None:
         sender.send(topic, b"k", b"v", partition=0)
         sender.flush(20.0)
         outputs = outputs_of(topic, arguments.records)
-        for poll in (8000, 2000, 500, 50, 5, 1):
+        for poll in (8000, 2000, 500, 50, 8):
             some = outputs[: min(len(outputs), 2000 * poll)]
             ways: dict[str, Callable[[Outputs], None]] = {
                 "one by one": lambda batch: send_each(sender, batch, 0),

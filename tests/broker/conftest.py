@@ -5,13 +5,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from streamrnn.broker.embedded_log import EmbeddedLog
 from streamrnn.broker.kafka_admin import KafkaAdministration
-from streamrnn.broker.kafka_client import KafkaBroker
 from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup
+from streamrnn.broker.protocol import Broker
+from tests.support.kafka_clients import CLIENT, broker_of
 
 
 @pytest.fixture
@@ -36,12 +38,18 @@ def topic(connection: KafkaConnection) -> Iterator[str]:
 
 
 @pytest.fixture
-def member(connection: KafkaConnection) -> Iterator[Callable[..., KafkaBroker]]:
-    opened: list[KafkaBroker] = []
+def client(request: pytest.FixtureRequest) -> str:
+    """Which client a member has; tests that run with both say so."""
+    return str(getattr(request, "param", CLIENT))
 
-    def make(instance_id: str | None = "worker-0", group: str = "g", session_timeout_s: float = 6.0) -> KafkaBroker:
+
+@pytest.fixture
+def member(connection: KafkaConnection, client: str) -> Iterator[Callable[..., Any]]:
+    opened: list[Broker] = []
+
+    def make(instance_id: str | None = "worker-0", group: str = "g", session_timeout_s: float = 6.0) -> Broker:
         place = KafkaGroup(group_id=f"{group}-{run}", instance_id=instance_id, session_timeout_s=session_timeout_s)
-        opened.append(KafkaBroker(connection, place))
+        opened.append(broker_of(client, connection, place))
         return opened[-1]
 
     run = uuid.uuid4().hex[:8]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from streamrnn.broker.columns import NOW, Outputs, Records, Strings
 from streamrnn.broker.protocol import Output, Record, Refused
 
@@ -41,3 +43,7 @@ def test_outputs_are_those_they_were_made_of() -> None:
     assert list(outputs) == OUTPUTS
     assert outputs.timestamp_ms.tolist() == [5, NOW]
     assert list(outputs[1:]) == OUTPUTS[1:]
+
+
+def test_outputs_at_some_places_are_those_in_that_order() -> None:
+    assert list(Outputs.of(OUTPUTS).at(np.array([1, 0, 1]))) == [OUTPUTS[1], OUTPUTS[0], OUTPUTS[1]]

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from streamrnn.demo.flights import load_flights, stream_key
+from tests.support.kafka_clients import CLIENT, CLIENTS
 from tests.support.kafka_job import PARTITIONS, Message, Place, check, wait_for_log
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -54,8 +55,9 @@ def messages() -> list[Message]:
 
 
 @pytest.fixture
-def place(kafka_bootstrap: str, tmp_path: Path) -> Iterator[Place]:
-    made = Place(kafka_bootstrap, tmp_path, JOB, max_replay_records=3_000)
+def place(kafka_bootstrap: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Place]:
+    client = getattr(request, "param", CLIENT)
+    made = Place(kafka_bootstrap, tmp_path, JOB, max_replay_records=3_000, client=client)
     yield made
     made.close()
 
@@ -82,6 +84,7 @@ def test_fifty_thousand_flights_with_a_stop_in_the_middle(
         print(f"\n  end to end on real Kafka: {rate:,.0f} records/s over {len(messages) - first:,} flights")
 
 
+@pytest.mark.parametrize("place", CLIENTS, indirect=True)
 def test_kills_lose_nothing_and_change_nothing(
     place: Place, messages: list[Message], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -107,6 +110,7 @@ def test_kills_lose_nothing_and_change_nothing(
         print(f"\n  three kills: {repeated} of {produced:,} predictions sent twice, none lost")
 
 
+@pytest.mark.parametrize("place", CLIENTS, indirect=True)
 def test_workers_that_come_and_go_hand_partitions_over_exactly(
     place: Place, messages: list[Message], tmp_path: Path
 ) -> None:

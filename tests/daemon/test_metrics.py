@@ -61,6 +61,7 @@ COUNTED = {
 
 GAUGES_BY_NAME = {
     "streamrnn_interval_level": 0.8,
+    "streamrnn_waiting_events": 12,
     "streamrnn_weight_norm": 2.5,
     "streamrnn_update_to_weight_ratio": 0.001,
     "streamrnn_gradient_reach_steps": 16,

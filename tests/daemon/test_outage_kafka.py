@@ -15,19 +15,34 @@ import pytest
 from streamrnn.broker.kafka_admin import KafkaAdministration
 from tests.kafka.server import KafkaServer
 from tests.support.daemon_process import PARTITIONS, WAIT_S, Worker
+from tests.support.kafka_clients import CLIENT, CLIENTS
 from tests.support.kafka_rights import grant, set_password
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
-def worker(kafka_server: KafkaServer, tmp_path: Path) -> Iterator[Worker]:
-    made = Worker(kafka_server.bootstrap, tmp_path)
+def worker(kafka_server: KafkaServer, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Worker]:
+    yield from _worker(kafka_server, tmp_path, request)
+
+
+@pytest.fixture
+def worker_that_seldom_commits(
+    kafka_server: KafkaServer, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Worker]:
+    yield from _worker(kafka_server, tmp_path, request, commit_interval_ms=8_000)
+
+
+def _worker(
+    server: KafkaServer, at: Path, request: pytest.FixtureRequest, commit_interval_ms: int = 100
+) -> Iterator[Worker]:
+    client = getattr(request, "param", CLIENT)
+    made = Worker(server.bootstrap, at, client=client, commit_interval_ms=commit_interval_ms)
     KafkaAdministration(made.connection).create_topics(dict.fromkeys(made.topics, PARTITIONS))
     yield made
-    if kafka_server.pid is None:
-        kafka_server.start()
-    os.kill(kafka_server.pid or 0, signal.SIGCONT)
+    if server.pid is None:
+        server.start()
+    os.kill(server.pid or 0, signal.SIGCONT)
     KafkaAdministration(made.connection).delete_topics(made.topics)
 
 
@@ -65,6 +80,7 @@ def held_when(text: str, worker: Worker) -> int:
     raise AssertionError(f"no entry says {text!r}")
 
 
+@pytest.mark.parametrize("worker", CLIENTS, indirect=True)
 def test_a_broker_that_is_killed_in_the_middle_of_a_run(worker: Worker, kafka_server: KafkaServer) -> None:
     with worker.running() as process:
         worker.wait_for("predicting", PARTITIONS)
@@ -119,19 +135,22 @@ def test_a_broker_that_is_killed_in_the_middle_of_a_run(worker: Worker, kafka_se
     everything_is_there(worker, 200)
 
 
-def test_a_broker_that_hangs_in_the_middle_of_a_commit(worker: Worker, kafka_server: KafkaServer) -> None:
+@pytest.mark.parametrize("worker_that_seldom_commits", CLIENTS, indirect=True)
+def test_a_broker_that_hangs_in_the_middle_of_a_commit(
+    worker_that_seldom_commits: Worker, kafka_server: KafkaServer
+) -> None:
+    worker = worker_that_seldom_commits
     with worker.running() as process:
         worker.wait_for("predicting", PARTITIONS)
         worker.send(100)
         worker.wait_until(lambda: worker.value("committed_offset", partition="1") == 50)
         assert worker.value("commit_failures_total") == 0
         first = len(worker.entries())
-        # What it asked for last is answered while it sleeps: those records are under way when nothing is answered more.
-        os.kill(process.pid, signal.SIGSTOP)
         worker.send(4_000)
+        # Some are predicted, and not committed for seconds yet, when nothing is answered any more.
+        worker.wait_until(lambda: (worker.value("records_consumed_total", partition="1") or 0) > 50)
         assert kafka_server.pid is not None
         os.kill(kafka_server.pid, signal.SIGSTOP)
-        os.kill(process.pid, signal.SIGCONT)
         worker.wait_for("has not answered since")
         worker.wait_until(lambda: (worker.value("commit_failures_total") or 0) > 0)
         assert process.poll() is None, "counted when it happened, and not when the process gives up"

@@ -14,7 +14,9 @@ import pytest
 from kafka import KafkaAdminClient
 from kafka.admin import NewPartitions
 
+import streamrnn.broker.confluent_client
 import streamrnn.broker.kafka_client
+from streamrnn.broker.confluent_settings import consumer_properties
 from streamrnn.broker.kafka_admin import KafkaAdministration
 from streamrnn.broker.kafka_sender import KafkaSender
 from streamrnn.broker.kafka_settings import KafkaConnection, consumer_kwargs
@@ -23,13 +25,14 @@ from streamrnn.daemon.opening import open_broker
 from streamrnn.daemon.run import run_worker
 from streamrnn.errors import BrokerError
 from streamrnn.job.job_file import parse
+from tests.support.kafka_clients import CLIENT
 
 pytestmark = pytest.mark.kafka
 
 DEADLINE_S = 60.0
 JOB = """
 job: {job}
-kafka: {{bootstrap_servers: '{servers}', group_instance_id: {instance}, session_timeout_s: 6}}
+kafka: {{client: {client}, bootstrap_servers: '{servers}', group_instance_id: {instance}, session_timeout_s: 6}}
 input: {{topic: {job}-in, start: {start}}}
 features: [{{field: x, encoder: numeric}}]
 target: {{fields: [y]}}
@@ -68,7 +71,7 @@ class Cluster:
 
     def start(self, instance: str, start: str = "earliest") -> None:
         text = JOB.format(
-            job=self.job, servers=self.servers, instance=instance, start=start, directory=self.directory
+            client=CLIENT, job=self.job, servers=self.servers, instance=instance, start=start, directory=self.directory
         )  # fmt: skip
         config, stop = parse(text, {}), threading.Event()
 
@@ -111,6 +114,11 @@ def cluster(kafka_bootstrap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         streamrnn.broker.kafka_client,
         "consumer_kwargs",
         lambda *args: {**consumer_kwargs(*args), "metadata_max_age_ms": 1000},
+    )
+    monkeypatch.setattr(
+        streamrnn.broker.confluent_client,
+        "consumer_properties",
+        lambda *args: {**consumer_properties(*args), "topic.metadata.refresh.interval.ms": 1000},
     )
     made = Cluster(kafka_bootstrap, tmp_path)
     yield made

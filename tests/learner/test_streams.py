@@ -318,3 +318,22 @@ def test_a_label_behind_its_stream_s_tombstone_finds_no_stream() -> None:
     out = fed(index, [(b"a", 0, EVENT), (b"a", 1, FORGET), (b"a", 2, LABEL), (b"a", 3, FORGET)])
     assert [slot for slot, _, _ in out] == [0, 0, 9, 9]
     assert len(index) == 0
+
+
+def test_streams_that_leave_are_named_in_order_with_the_record_for_which_they_do() -> None:
+    def named() -> StreamIndex:
+        return StreamIndex(2, 10_000, 10**9, names_leaving=True)
+
+    keys = [b"a", b"b", b"c", b"c", b"b", b"b"]
+    times, kinds = [0, 1, 5_000, 11_000, 11_001, 11_002], [EVENT, EVENT, EVENT, EVENT, EVENT, FORGET]
+    whole, single = named(), named()
+    whole.assign(keys, times, kinds)
+    for record in zip(keys, times, kinds, strict=True):
+        single.assign(*([value] for value in record))
+    # For want of room, idle for too long (with the first record that finds it so), told to go.
+    expected = [(3, 0, b"a"), (4, 1, b"b"), (6, 1, b"b")]
+    assert whole.pop_leaving() == single.pop_leaving() == expected
+    assert whole.pop_leaving() == []
+    silent = StreamIndex(2, 10_000, 10**9)
+    silent.assign(keys, times, kinds)
+    assert silent.leaving == []

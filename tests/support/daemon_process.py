@@ -21,18 +21,21 @@ from streamrnn.broker.kafka_admin import KafkaAdministration
 from streamrnn.broker.kafka_sender import KafkaSender
 from streamrnn.broker.kafka_settings import KafkaConnection
 from streamrnn.broker.protocol import TopicPartition
+from tests.support.kafka_clients import CLIENT
 
 WAIT_S = 90.0
 PARTITIONS = 2
 JOB = """
 job: {job}
-kafka: {{bootstrap_servers: '{servers}', group_instance_id: one, session_timeout_s: 6{security}}}
+kafka:
+  {{client: {client}, bootstrap_servers: '{servers}', group_instance_id: one, session_timeout_s: {session_s}{security}}}
 input: {{topic: {job}-in}}
 features: [{{field: a, encoder: numeric}}]
 target: {{fields: [y]}}
 model: {{hidden_size: 4}}
 output: {{topic: {job}-out, dead_letter_topic: {job}-dead}}
 checkpoint: {{directory: {at}/checkpoints}}
+commit_interval_ms: {commit_interval_ms}
 log: {{format: json}}
 http: {{port: 0}}
 """
@@ -41,13 +44,34 @@ http: {{port: 0}}
 class Worker:
     """A job on a broker, and the process that runs it, with its log as JSON."""
 
-    def __init__(self, servers: str, at: Path, *, listener: str = "", security: str = "", before: str = "") -> None:
+    def __init__(
+        self,
+        servers: str,
+        at: Path,
+        *,
+        listener: str = "",
+        security: str = "",
+        before: str = "",
+        client: str = CLIENT,
+        commit_interval_ms: int = 100,
+    ) -> None:
         """``listener`` is where the process connects, if not to ``servers``; ``before`` what it does first of all."""
         self.job = f"outage-{uuid.uuid4().hex[:8]}"
         self.topics = [f"{self.job}-{name}" for name in ("in", "out", "dead")]
         self.connection = KafkaConnection(bootstrap_servers=servers)
         self.log = at / "worker.log"
-        (at / "job.yaml").write_text(JOB.format(job=self.job, servers=listener or servers, at=at, security=security))
+        (at / "job.yaml").write_text(
+            JOB.format(
+                client=client,
+                job=self.job,
+                servers=listener or servers,
+                at=at,
+                security=security,
+                commit_interval_ms=commit_interval_ms,
+                # confluent takes itself for dead once it has not heard of its group for a session, as in an outage.
+                session_s=6 if client == "kafka-python" else 60,
+            )
+        )
         self._command = [sys.executable, "-c", f"{before}\nfrom streamrnn.cli import main; main()", "run", "-c"]
         self._command.append(str(at / "job.yaml"))
         self._sent = 0

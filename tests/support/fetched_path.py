@@ -65,6 +65,8 @@ def go(data: bytes) -> list[bytes]:
     written = through(job, offsets[: _MOST_LEARNED // 2] + offsets[_MOST_LEARNED // 2 :][-_MOST_LEARNED // 2 :])
     assert time.process_time() - began < MOST_CPU_S, "it takes longer than a second"
     assert _memory("VmHWM") - before < MOST_MEMORY_BYTES, "it takes more memory than is said"
+    with scaled(), mock.patch.object(kafka_columns.WholeBatch, "columns", lambda _: None):
+        assert list(polls(answer, _POLLS[0])) == read[0], "batches that are walked over hold something else"
     return written
 
 

@@ -1,11 +1,18 @@
-"""Both clients of a real Kafka, chosen by the name that a job file gives them."""
+"""Both clients of a real Kafka, chosen by the name that a job file gives them.
+
+Tests of the daemon that decide whether a client can be trusted run with both; the others with the one that
+``STREAMRNN_TEST_CLIENT`` names.
+"""
 
 from __future__ import annotations
+
+import os
 
 from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup
 from streamrnn.broker.protocol import Broker, Sender
 
 CLIENTS = ("kafka-python", "confluent")
+CLIENT = os.environ.get("STREAMRNN_TEST_CLIENT", CLIENTS[0])
 
 
 def broker_of(client: str, connection: KafkaConnection, group: KafkaGroup) -> Broker:

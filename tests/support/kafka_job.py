@@ -27,6 +27,7 @@ from streamrnn.daemon.opening import open_broker
 from streamrnn.daemon.run import run_worker
 from streamrnn.job.job import Job
 from streamrnn.job.job_file import parse
+from tests.support.kafka_clients import CLIENT
 from tests.support.learners import Bits, bits_of, differing
 
 PARTITIONS = 2
@@ -41,8 +42,10 @@ class Place:
     ``template`` is the job file, with places for ``job``, ``log``, ``directory`` and ``max_replay_records``.
     """
 
-    def __init__(self, bootstrap: str, directory: Path, template: str, max_replay_records: int) -> None:
-        self.template = template
+    def __init__(
+        self, bootstrap: str, directory: Path, template: str, max_replay_records: int, client: str = CLIENT
+    ) -> None:
+        self.template, self._client = template, client
         self.job = f"e2e-{uuid.uuid4().hex[:8]}"
         self.directory = directory
         self.connection = KafkaConnection(bootstrap_servers=bootstrap)
@@ -54,7 +57,9 @@ class Place:
         self._observer = KafkaBroker(self.connection, KafkaGroup(group_id=self.job, instance_id="observer"))
 
     def kafka_text(self, instance: str | None = "one") -> str:
-        settings = f"bootstrap_servers: '{self.connection.bootstrap_servers}', session_timeout_s: 6"
+        settings = (
+            f"client: {self._client}, bootstrap_servers: '{self.connection.bootstrap_servers}', session_timeout_s: 6"
+        )
         named = f", group_instance_id: {instance}" if instance else ""
         return self.text(f"kafka: {{{settings}{named}}}", self.directory)
 

@@ -20,7 +20,7 @@ from tests.support.whole_sequences import spec_with
 
 @pytest.mark.parametrize(
     ("plan", "sequence", "message"),
-    [({"loss": 99}, {}, "plan.loss is 99"), ({}, {"kind": 4}, "sequence.kind is 4, which no kernel knows")],
+    [({"loss": 99}, {}, "plan.loss is 99"), ({}, {"kind": 5}, "sequence.kind is 5, which no kernel knows")],
 )
 def test_a_code_that_no_kernel_knows_is_refused(plan: Any, sequence: Any, message: str) -> None:
     spec = spec_with("label")
