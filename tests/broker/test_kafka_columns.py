@@ -43,8 +43,10 @@ def polls(
         fetcher.room, before = room, fetcher.taken
         if taken := part.take(most):
             assert fetcher.taken - before == sum(map(len, taken)) <= most
-            if part:
-                assert part.next_fetch_offset > taken[-1][-1].offset
+            if part:  # whoever begins anew there reads what is left, and nothing twice
+                assert part.next_fetch_offset > taken[-1].offset[-1]
+                if part._left is not None:
+                    assert part.next_fetch_offset == taken[-1].offset[-1] + 1
             yield taken
 
 
