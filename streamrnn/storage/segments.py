@@ -89,5 +89,7 @@ def unpack_segment(arrays: Arrays, rows: int, what: str) -> Segment:
     if (present > 1).any() or ((present == 0) & (offsets[1:] > offsets[:-1])).any():
         raise CorruptCheckpoint(f"{what}: {_KEY_PRESENT} must be 0, for a slot that is free and has no key, or 1")
     at = offsets.tolist()
-    keys = tuple(blob[at[i] : at[i + 1]] if flag else None for i, flag in enumerate(present.tolist()))
-    return Segment(own, keys)
+    keys: list[bytes | None] = [*map(blob.__getitem__, map(slice, at, at[1:]))]
+    for slot in np.flatnonzero(present == 0).tolist():
+        keys[slot] = None
+    return Segment(own, tuple(keys))
