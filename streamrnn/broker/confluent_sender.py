@@ -4,7 +4,9 @@ Kept: a failed flush purges the producer and drops it, so that nothing given up 
 when first needed. Python hears of records that failed alone, each by its place in the order of sending.
 
 A broker takes or refuses the records of a partition that were sent together as a whole, for the sake of one of them, so
-a refusal is of all of these until each is sent by itself; newer brokers name the culprits.
+a refusal is of all of these until each is sent by itself; newer brokers name the culprits. Batches behind a refused one
+arrive, and are sent again behind it by whoever keeps the order of a stream. (``enable.gapless.guarantee`` would keep
+them back; with 2.16 its error comes as an exception in the middle of a callback.)
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from streamrnn.broker.confluent_errors import as_kafka, error_of, fail
 from streamrnn.broker.confluent_settings import UNKNOWN_TOPIC_MS, producer_properties
 from streamrnn.broker.kafka_admin import KafkaAdministration
 from streamrnn.broker.kafka_rights import missing_right
-from streamrnn.broker.kafka_settings import KafkaConnection
+from streamrnn.broker.kafka_settings import BATCH_BYTES, KafkaConnection
 from streamrnn.errors import BrokerError, RefusedError, UndeliveredError
 
 _REFUSALS = {
@@ -50,6 +52,8 @@ _GIVEN_UP = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
 _NOT_THERE = (KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC)
 
 _BY_KEY, _CLIENTS_NOW = -1, 0  # as the client has a partition and a time that are not given
+
+_LEAST_BATCH_BYTES = 1024
 
 _SLICE_S = 0.5
 _LEAST_S = 0.1  # what is tried at all is given so much
@@ -80,6 +84,7 @@ class ConfluentSender:
         self._failures: dict[int, KafkaError] = {}  # by their place in the order of sending
         self._places: list[_Place] = []  # as many as were ever sent between two flushes
         self._topic = ""  # of the newest record
+        self._batch_bytes = BATCH_BYTES
         self._closed = False
         self._time_left: Callable[[], float] = lambda: math.inf
         self._standing = Standing(connection.security)
@@ -226,6 +231,9 @@ class ConfluentSender:
             self._standing.gave_up("send")
         self._drop_producer(_LEAST_S)
         failures, self._failures, self._places = self._failures, {}, []
+        if any(error.code() == KafkaError.MSG_SIZE_TOO_LARGE for error in failures.values()):
+            # Perhaps none of them was too large, but all together for this topic; the client splits no batch.
+            self._batch_bytes = max(_LEAST_BATCH_BYTES, self._batch_bytes // 4)
         first = next((error for error in failures.values() if error.code() not in _GIVEN_UP), None)
         reason: object = told or waited
         if first is not None:
@@ -274,7 +282,8 @@ class ConfluentSender:
             if self._closed:
                 raise BrokerError("this broker is closed; make a new one")
             hurried = self._hurried()
-            self._producer = made(Producer, "producer", producer_properties(hurried), hurried, self._standing)
+            properties = producer_properties(hurried, self._batch_bytes)
+            self._producer = made(Producer, "producer", properties, hurried, self._standing)
             self._sent, self._failures, self._places = 0, {}, []
         return self._producer
 

@@ -129,14 +129,14 @@ def consumer_properties(connection: KafkaConnection, group: KafkaGroup) -> dict[
     }
 
 
-def producer_properties(connection: KafkaConnection) -> dict[str, Any]:
-    """Return the producer's properties."""
+def producer_properties(connection: KafkaConnection, batch_bytes: int = BATCH_BYTES) -> dict[str, Any]:
+    """Return the producer's properties; ``batch_bytes`` is what it puts into one batch at most, or one record more."""
     request_ms = round(connection.request_timeout_s * 1000)
     return client_properties(connection) | {
         "acks": "all",
         "enable.idempotence": True,
         "linger.ms": LINGER_MS,
-        "batch.size": BATCH_BYTES,
+        "batch.size": batch_bytes,
         "message.max.bytes": RECORD_BYTES,
         "partitioner": "murmur2_random",  # as Java's clients and kafka-python choose
         "request.timeout.ms": max(1, request_ms),

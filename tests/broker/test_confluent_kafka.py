@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from kafka import KafkaAdminClient
-from kafka.admin import NewPartitions
+from kafka.admin import NewPartitions, NewTopic
 
 from streamrnn.broker import kafka_client
 from streamrnn.broker.confluent_client import ConfluentBroker
@@ -19,7 +19,7 @@ from streamrnn.broker.kafka_admin import KafkaAdministration
 from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup, Limits
 from streamrnn.broker.protocol import Commit, Revoked, TopicPartition
 from streamrnn.broker.security import KafkaSecurity, OAuth, Secret
-from streamrnn.errors import BrokerError, RefusedError
+from streamrnn.errors import BrokerError, RefusedError, UndeliveredError
 from tests.kafka.certificates import KEY_PASSWORD
 from tests.kafka.server import OPERATOR, SASL_PASSWORD, SCRAM_PASSWORD, SCRAM_USER, KafkaServer
 from tests.support.kafka_clients import broker_of
@@ -216,3 +216,28 @@ def test_on_kafka_the_first_moment_of_1970_is_refused_and_what_lies_before_it_ar
     tp = TopicPartition(topic, 0)
     found = KafkaAdministration(connection).read({tp: 0}, 10, 5.0)[tp]
     assert [record.value for record in found] == [b"a"]
+
+
+def test_on_kafka_batches_that_are_too_large_for_their_topic_become_smaller_until_they_are_taken(
+    kafka_bootstrap: str, connection: KafkaConnection
+) -> None:
+    name = f"small-{uuid.uuid4().hex[:8]}"
+    admin = KafkaAdminClient(bootstrap_servers=kafka_bootstrap)
+    admin.create_topics([NewTopic(name, 1, 1, topic_configs={"max.message.bytes": "5000"})])
+    admin.wait_for_topics([name], timeout_ms=10_000)
+    sender = ConfluentSender(connection)
+
+    def sent() -> bool:
+        for i in range(200):
+            sender.send(name, b"k", b"%0500d" % i, partition=0)
+        try:
+            sender.flush(10.0)
+        except UndeliveredError as undelivered:
+            assert set(map(str, undelivered.refused.values())) == {"Broker: Message size too large"}
+            return False
+        return True
+
+    assert [sent() for _ in range(5)] == [False, False, False, True, True]
+    sender.close(5.0)
+    admin.delete_topics([name])
+    admin.close()

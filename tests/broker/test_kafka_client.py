@@ -38,12 +38,14 @@ from streamrnn.broker.rights import command
 from streamrnn.broker.security import KafkaSecurity, Secret
 from streamrnn.errors import BrokerError, FencedError, RebalanceError, UndeliveredError
 from tests.kafka.server import OPERATOR, SASL_PASSWORD, SASL_USER, KafkaServer
+from tests.support.kafka_clients import WITH_BOTH
 from tests.support.kafka_members import DEADLINE_S, Following, follow, membership_of, started, until
 
 pytestmark = pytest.mark.kafka
 
 
 @pytest.mark.slow
+@WITH_BOTH
 def test_partitions_move_to_a_second_member_and_back_when_it_dies(
     member: Callable[..., KafkaBroker], topic: str
 ) -> None:
@@ -96,6 +98,7 @@ def test_the_assignment_arrives_however_short_the_polls_are(
 
 
 @pytest.mark.slow
+@WITH_BOTH
 def test_a_member_that_gets_no_partition_is_told_so(member: Callable[..., KafkaBroker], topic: str) -> None:
     places = [Following(member(f"worker-{i}")) for i in range(3)]
     for place in places[:2]:
@@ -197,6 +200,7 @@ def test_records_polled_while_the_group_is_not_stable_are_put_back(
     assert [r.offset for r in records] == [0, 1, 2, 3, 4]
 
 
+@WITH_BOTH
 def test_a_second_process_with_the_same_instance_id_fences_the_first(
     member: Callable[..., KafkaBroker], topic: str
 ) -> None:
@@ -210,6 +214,7 @@ def test_a_second_process_with_the_same_instance_id_fences_the_first(
     assert second.committed(tps[0]) == Commit(2)
 
 
+@WITH_BOTH
 def test_aborted_records_are_hidden_and_the_position_passes_the_markers(
     member: Callable[..., KafkaBroker], topic: str, kafka_bootstrap: str
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 from streamrnn.broker.kafka_client import KafkaBroker
 from streamrnn.broker.protocol import Assigned, Commit, Record, Revoked, TopicPartition
 from streamrnn.errors import BrokerError, RebalanceError
+from tests.support.kafka_clients import WITH_BOTH
 from tests.support.kafka_members import Following, follow, membership_of, started, until
 
 pytestmark = pytest.mark.kafka
@@ -144,6 +145,7 @@ def test_what_is_given_up_may_be_committed_until_the_next_poll(member: Member, t
 
 
 @pytest.mark.slow
+@WITH_BOTH
 def test_who_leaves_gives_its_partitions_to_others_long_before_its_session_ends(member: Member, topic: str) -> None:
     broker, second = member("one", session_timeout_s=300.0), Following(member("two", session_timeout_s=300.0))
     (tp,) = shared(broker, second, topic)
@@ -157,6 +159,7 @@ def test_who_leaves_gives_its_partitions_to_others_long_before_its_session_ends(
         second.stop()
 
 
+@WITH_BOTH
 def test_who_is_alone_keeps_its_place_and_takes_it_up_again_at_once(member: Member, topic: str) -> None:
     first = member("one", session_timeout_s=300.0)
     tps = started(first, topic)
@@ -167,6 +170,7 @@ def test_who_is_alone_keeps_its_place_and_takes_it_up_again_at_once(member: Memb
     assert getattr(membership_of(again), "generation", None) == generation, "no rebalance was needed"
 
 
+@WITH_BOTH
 def test_who_is_alone_under_a_name_made_for_it_leaves_so_that_another_name_need_not_wait(
     member: Member, topic: str
 ) -> None:

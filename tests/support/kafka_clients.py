@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup
 from streamrnn.broker.protocol import Broker, Sender
 
 CLIENTS = ("kafka-python", "confluent")
 CLIENT = os.environ.get("STREAMRNN_TEST_CLIENT", CLIENTS[0])
+WITH_BOTH = pytest.mark.parametrize("client", CLIENTS, indirect=True)
+"""Of a test whose members are made by the fixture of that name."""
 
 
 def broker_of(client: str, connection: KafkaConnection, group: KafkaGroup) -> Broker:
