@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 
 import numpy as np
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
@@ -31,16 +32,16 @@ def by_partition(messages: Sequence[Message]) -> dict[TopicPartition, list[Messa
 
 def columns(tp: TopicPartition, messages: Sequence[Message], max_record_bytes: int) -> Records:
     """Messages of one partition as columns. Those with more bytes of key and value than that are refused."""
-    kinds, times = zip(*map(Message.timestamp, messages), strict=True)
-    timestamp_ms = _integers(times)
-    if TIMESTAMP_NOT_AVAILABLE in kinds:
-        timestamp_ms[np.array(kinds) == TIMESTAMP_NOT_AVAILABLE] = -1
-    keys, values = Strings.of(map(Message.key, messages)), Strings.of(map(Message.value, messages))
+    stamps = list(map(Message.timestamp, messages))  # what kind of time, and the time
+    timestamp_ms = _integers(map(itemgetter(1), stamps), len(stamps))
+    if TIMESTAMP_NOT_AVAILABLE in set(map(itemgetter(0), stamps)):
+        timestamp_ms[np.array([kind for kind, _ in stamps]) == TIMESTAMP_NOT_AVAILABLE] = -1
+    keys, values = _strings(list(map(Message.key, messages))), _strings(list(map(Message.value, messages)))
     headers = list(map(Message.headers, messages))
     records = Records(
         tp.topic,
         tp.partition,
-        _integers(map(Message.offset, messages)),
+        _integers(map(Message.offset, messages), len(messages)),
         timestamp_ms,
         keys,
         values,
@@ -51,8 +52,17 @@ def columns(tp: TopicPartition, messages: Sequence[Message], max_record_bytes: i
     return _without(records, too_long.tolist(), max_record_bytes) if len(too_long) else records
 
 
-def _integers(numbers: Iterable[int]) -> Integers:
-    return np.array(list(numbers), np.int64)
+def _integers(numbers: Iterable[int], count: int) -> Integers:
+    return np.fromiter(numbers, np.int64, count)
+
+
+def _strings(strings: list[bytes | None]) -> Strings:
+    if None in strings:
+        return Strings.of(strings)
+    end = np.cumsum(_integers(map(len, strings), len(strings)))  # type: ignore[arg-type]
+    start = np.empty_like(end)
+    start[0], start[1:] = 0, end[:-1]
+    return Strings(b"".join(strings), start, end)  # type: ignore[arg-type]
 
 
 def _headers(found: Sequence[tuple[str, bytes | None]] | None) -> Headers:

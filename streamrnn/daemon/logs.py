@@ -35,7 +35,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from streamrnn.broker.protocol import TopicPartition
+from streamrnn.broker.records import TopicPartition
 from streamrnn.escaping import lines, one_line
 
 _log = logging.getLogger(__name__)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -200,11 +199,11 @@ class Partition:
 
     def _learn_again(self, records: Records) -> None:
         """Learn what was learned before, which quarantined records were not."""
-        kept: Sequence[Record] = records
+        kept = records
         if self.quarantined:
-            kept = [record for record in records if record.offset not in self.quarantined]
+            kept = records.at(np.flatnonzero(~np.isin(records.offset, self.quarantined)))
         if kept:
-            self._learn(records if len(kept) == len(records) else Records.of(kept))
+            self._learn(kept)
         self.position = int(records.offset[-1]) + 1
         self.ordinal += len(records) - len(kept)
 

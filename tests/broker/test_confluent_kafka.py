@@ -161,7 +161,7 @@ def test_on_kafka_one_client_takes_over_from_the_other(
         tp, _ = started(broker, topic)
         if client == after:
             assert broker.committed(tp) == Commit(3, text)
-        stable = until("rest", lambda: (polled := broker.poll(0.05, 10)).stable and polled)
+        stable = until("rest", lambda broker=broker: (polled := broker.poll(0.05, 10)).stable and polled)
         broker.commit({tp: Commit(3, text)}, stable.membership, 5.0)
         broker.close(5.0)
     assert KafkaAdministration(connection).commits(group.group_id) == {TopicPartition(topic, 0): Commit(3, text)}

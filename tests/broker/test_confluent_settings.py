@@ -43,7 +43,8 @@ def test_each_setting_of_security_has_its_property() -> None:
     )  # fmt: skip
     expected = {
         "bootstrap.servers": "a:1,b:2", "security.protocol": "SASL_SSL", "sasl.mechanisms": "SCRAM-SHA-512",
-        "sasl.username": "me", "sasl.password": "hunter2-7c", "ssl.ca.location": "ca", "ssl.certificate.location": "crt",
+        "sasl.username": "me", "sasl.password": "hunter2-7c", "ssl.ca.location": "ca",
+        "ssl.certificate.location": "crt",
         "ssl.key.location": "key", "ssl.key.password": "hunter2-key", "ssl.endpoint.identification.algorithm": "none",
     }  # fmt: skip
     assert given.items() >= expected.items()

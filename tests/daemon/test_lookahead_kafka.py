@@ -84,5 +84,5 @@ def test_a_kill_while_events_wait_changes_no_prediction(place: Place, tmp_path: 
             assert output["target"] == json.loads(value)["phase"]
             if output["offset"] > len(by_offset) - 1_000:
                 right.append(output["prediction"]["class"] == output["target"])
-    # It changes with a chance of 0.15 a step and shows three steps later: without a look ahead no more than 67 % are.
+    # It changes with a chance of 0.15 a step and shows three steps later: from what came by then no more than 67 % are.
     assert sum(right) > 0.85 * len(right), f"{sum(right)} of {len(right)} are right"

@@ -47,7 +47,7 @@ class Followed:
             kind=np.array(kinds, np.uint8), event=np.array(events, np.uint64),
         )  # fmt: skip
         value = np.array(said, float).reshape(n, -1)
-        rest = dict.fromkeys({*Predictions.__slots__} - {"value", "updates"}, np.zeros(n))
+        rest = dict.fromkeys({*Predictions.__slots__} - {"value", "updates", "told"}, np.zeros(n))
         predictions = Predictions(value=value, updates=times + 100, **{**rest, "loss": np.full(n, self.loss)})
         self.newest.note(slots, block, value, predictions.updates)
         self.traces.note(slots, block, predictions)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import streamrnn.learner.streams
@@ -186,13 +186,14 @@ def test_a_block_gives_what_its_records_give_one_by_one(index: StreamIndex, log:
 
 
 @pytest.mark.parametrize("at_once", [3, 40, 1024])
+@settings(max_examples=25)
 @given(st.integers(0, 1000), st.sampled_from((None, 5_000)), st.floats(0, 0.02))
 def test_large_blocks_of_many_streams_give_what_their_records_give_one_by_one(
     at_once: int, seed: int, ttl_ms: int | None, new: float
 ) -> None:
     rng = np.random.default_rng(seed)
-    streams = np.where(rng.random(4_000) < new, rng.integers(100, 10_000, 4_000), rng.integers(0, 60, 4_000))
-    times = np.cumsum(rng.integers(0, 9, 4_000)) - rng.integers(0, 500, 4_000) * (rng.random(4_000) < 0.3)
+    streams = np.where(rng.random(2_000) < new, rng.integers(100, 10_000, 2_000), rng.integers(0, 60, 2_000))
+    times = np.cumsum(rng.integers(0, 9, 2_000)) - rng.integers(0, 500, 2_000) * (rng.random(2_000) < 0.3)
     log = [(b"%d" % stream, int(time), EVENT) for stream, time in zip(streams, times, strict=True)]
     index = StreamIndex(80, ttl_ms, 1_000, protected_share=0.5)
     twin = empty_like(index)

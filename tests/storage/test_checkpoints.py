@@ -18,7 +18,7 @@ from streamrnn.learner.streams import SEGMENT_SLOTS
 from streamrnn.storage.blobs import Blobs, DirectoryBlobs
 from streamrnn.storage.checkpoints import CheckpointStore
 from streamrnn.storage.fingerprints import changes
-from streamrnn.storage.manifest import new_lineage
+from streamrnn.storage.manifest import FORMAT, new_lineage
 from streamrnn.storage.retention import GARBAGE_GRACE_S
 from streamrnn.storage.segments import Segment, pack_segment, unpack_segment
 from streamrnn.storage.snapshot import Snapshot
@@ -464,7 +464,7 @@ def test_segments_shared_with_an_older_checkpoint_survive_its_removal(tmp_path: 
 def test_nothing_is_collected_while_a_manifest_of_a_newer_version_is_there(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     written(store, 10, 20, 30)
-    resign(paths(store, "manifest-*30.json")[0], {"format": 9})
+    resign(paths(store, "manifest-*30.json")[0], {"format": FORMAT + 1})
     age(store)
     store.retire(LINEAGE, retain=1, committed=20)
     assert store.positions(LINEAGE) == [20, 30]

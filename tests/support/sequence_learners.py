@@ -17,7 +17,7 @@ from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.streams import EVICTIONS_IN_USE
 from tests.oracle.reach import drift_means
 from tests.oracle.sequences import NaiveSequenceLearner, shape_of
-from tests.support.learners import Bits
+from tests.support.learners import BESIDE, Bits
 
 SHARED_COUNTS = [
     count.name
@@ -162,7 +162,7 @@ class Comparison:
 def bits_of_sequences(*parts: Predictions) -> Bits:
     """All that is said of consecutive blocks, bit for bit."""
     joined = Predictions.joined(parts)
-    names = [name for name in Predictions.__slots__ if name not in ("texts", "sequences")]
+    names = [name for name in Predictions.__slots__ if name not in BESIDE]
     bits = {name: getattr(joined, name).tobytes() for name in names}
     assert joined.sequences is not None
     return bits | {

@@ -6,6 +6,7 @@ nothing to reject. msgspec checks the types while it parses, and whatever it ref
 left to ``records``: a number as text, NaN, a byte order mark, JSON that is none, nesting that might be too deep, a time
 or a class that may not be. So a row is either the same as it would have been, or not here.
 
+An object in which fields of the job are has nothing beside them, or is unusual, since of others nothing would be known.
 Some jobs have no such records at all (``typed_reader``): of texts, symbols, whole sequences, labels that come later,
 with conditions, or with a field that is inside an array or of two types.
 """
@@ -152,17 +153,18 @@ def _put(types: dict[str, Any], names: Sequence[str], type_: Any) -> str:
     return ".".join(attributes)
 
 
-def _struct(types: dict[str, Any], wholes: Container[str] = ()) -> type[msgspec.Struct]:
+def _struct(types: dict[str, Any], wholes: Container[str] = (), *, is_within: bool = False) -> type[msgspec.Struct]:
     fields: list[tuple[str, Any, Any]] = []
     for i, (name, type_) in enumerate(types.items()):
         missing: Any = math.nan if type_ == _NUMBER and name not in wholes else None
         if isinstance(type_, dict):
-            inner = _struct(type_)
+            inner = _struct(type_, is_within=True)
             fields.append((f"f{i}", inner, inner()))
         else:
             fields.append((f"f{i}", type_, missing))
     rename = {f"f{i}": name for i, name in enumerate(types)}
-    return msgspec.defstruct("Usual", fields, rename=rename, gc=False, frozen=True)
+    # Of an object in a field of the job ``records`` reads everything, and what is skipped here might be refused there.
+    return msgspec.defstruct("Usual", fields, rename=rename, gc=False, frozen=True, forbid_unknown_fields=is_within)
 
 
 def typed_reader(config: Config, encoder: FeatureEncoder) -> TypedReader | None:

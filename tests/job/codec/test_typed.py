@@ -79,11 +79,13 @@ INNER = st.one_of(WITHIN.map(lambda inner: _object(list(inner.items()))), st.jus
 # Names may come twice.
 DOCUMENTS = st.lists(st.one_of(st.tuples(NAMES, VALUES), st.tuples(st.just("n"), INNER)), max_size=7).map(_object)
 USUAL = st.builds(
-    lambda a, b, c, h, y, t, rest: _object(
-        [("a", repr(a)), ("n", f'{{"b": {b}, "m": {{"d": 1}}, "id": "s", "z": 4}}'), ("c", json.dumps(c)),
+    lambda a, b, within, c, h, y, t, rest: _object(
+        [("a", repr(a)), ("n", f'{{"b": {b}{within}}}'), ("c", json.dumps(c)),
          ("h", str(h)), ("y", y), ("late", "true"), ("k", '"s"'), ("t", t), ("last", "false"), *rest]
     ),
-    st.floats(allow_nan=False, allow_infinity=False), st.integers(-9, 9), st.sampled_from(["x", "y", 1, None]),
+    st.floats(allow_nan=False, allow_infinity=False), st.integers(-9, 9),
+    st.sampled_from(["", "", ', "m": {"d": 1}', ', "z": 4', ', "id": "s"', ', "z": 1e400', ', "id": "\\ud83d"']),
+    st.sampled_from(["x", "y", 1, None]),
     st.sampled_from([0, 23, -0.0, 1.5]), st.sampled_from(["1.5", "3", "null", '"late"', "1"]),
     st.sampled_from(["1600000000", '"2020-01-01T00:00:00Z"']), st.lists(st.tuples(st.just("else"), VALUES), max_size=1),
 )  # fmt: skip
@@ -92,6 +94,9 @@ BYTES = st.one_of(
     DOCUMENTS.map(lambda text: text.encode("utf-8", "surrogatepass")),
     st.sampled_from([b"", b"{}", b"[{}]", b"null", b'{"a": 1} x', b'\xef\xbb\xbf{"a": 1}', b'{"c": "\xff"}', b"\x00"]),
     st.tuples(USUAL, st.integers(0, 300)).map(lambda cut: cut[0].encode()[: cut[1]]),
+    st.tuples(USUAL, st.integers(0, 300), st.binary(min_size=1, max_size=2)).map(
+        lambda cut: (text := cut[0].encode())[: cut[1]] + cut[2] + text[cut[1] + 1 :]
+    ),
 )
 RECORDS = st.lists(
     st.tuples(
@@ -145,7 +150,7 @@ def test_a_batch_decodes_to_what_its_records_decode_to_one_by_one(
 def test_what_a_fuzz_found_decodes_the_same_in_a_batch(name: str) -> None:
     codec = RecordCodec(config_of(name))
     found = [*SEEDS, *map(from_line, KEPT.read_text().splitlines())]
-    values = [record for each in found if each.job == name for record in each.records]
+    values: list[Any] = [record for each in found if each.job == name for record in each.records]
     records = [Record("in", 3, i, time_ms, key, value) for i, (key, value, time_ms) in enumerate(values)]
     assert told(codec.decode(records)) == told(one_by_one(codec, records))
     for i in range(0, len(records), 5):
@@ -198,6 +203,25 @@ def test_records_that_were_not_read_or_lie_between_others_keep_their_places() ->
     assert decoded.block.x[4, 0] == 1.0
     assert decoded.block.x[5, 0] == 5.0
     assert told(decoded) == told(one_by_one(codec, rows))
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        b'"other": "\xdc"', b'"\xdc": 1', b'"other": 1e400', b'"other": "\\ud83d"', b'"m": {"\xff": 1}',
+        b'"m": {"e": [1e400]}', b'"other": NaN', b'"z": %s' % (b"9" * 4301), b'"m": {"d": 1, "e": {"f": "\\ud83d"}}',
+        b'"other": 1', b'"": null',
+    ],
+)  # fmt: skip
+def test_what_lies_beside_a_field_within_an_object_is_read_or_refused_as_ever(inside: bytes) -> None:
+    value = b'{"a": 1, "c": "x", "n": {"b": 2, %s}, "y": 1.5}' % inside
+    usual = b'{"a": 1, "c": "x", "n": {"b": 2}, "y": 1.5}'
+    for name in ("by key", "yes or no"):
+        codec = CODECS[name]
+        records = [Record("in", 0, i, 5, b"k", each) for i, each in enumerate((usual, value, usual))]
+        assert told(codec.decode(records)) == told(one_by_one(codec, records))
+        assert codec._typed is not None
+        assert codec._typed.read(Records.of(records)).places.tolist()[0] == 0
 
 
 def test_nesting_is_limited_where_nothing_else_is_unusual() -> None:

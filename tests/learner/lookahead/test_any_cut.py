@@ -21,7 +21,7 @@ from streamrnn.learner.model_spec import ModelSpec
 from streamrnn.learner.predictions import Predictions
 from streamrnn.learner.spec import InputSpec, LearnerSpec
 from streamrnn.learner.target_spec import TargetSpec
-from tests.support.learners import Bits, bits_of, differing
+from tests.support.learners import BESIDE, Bits, bits_of, differing
 from tests.support.logs import logs, part
 from tests.support.lookahead_logs import lookahead_specs
 
@@ -52,8 +52,7 @@ def run_through(spec: LearnerSpec, block: Block, cuts: list[tuple[int, str]]) ->
 def bits_of_told(said: Predictions) -> Bits:
     told = said.told
     assert told is not None
-    rest = ("texts", "sequences", "told")
-    bits = {name: getattr(said, name).tobytes() for name in Predictions.__slots__ if name not in rest}
+    bits = {name: getattr(said, name).tobytes() for name in Predictions.__slots__ if name not in BESIDE}
     bits |= {f"told.{name}": getattr(told, name).tobytes() for name in ("row", "event", "time_ms", "y")}
     return bits | {"told.keys": repr(told.keys).encode(), "told.n_records": repr(told.n_records).encode()}
 
