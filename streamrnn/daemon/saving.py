@@ -24,7 +24,7 @@ from streamrnn.storage.snapshot import Snapshot, copied_model, take_snapshot
 from streamrnn.storage.writer import BackgroundWriter
 from streamrnn.system.side_by_side import threads
 
-COPY_SHARE = 0.1
+COPY_SHARE = 0.25
 """Of the loop's time, while a checkpoint is copied: at full speed a million streams take some seconds."""
 COPY_S = 0.02
 """Most that is copied between two batches takes. One segment is, whatever it takes: some milliseconds."""

@@ -13,6 +13,7 @@ from streamrnn.learner.block import Block
 from streamrnn.learner.copying import StreamsCopy
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.spec import LearnerSpec, StreamSpec
+from streamrnn.learner.state import LearnerState
 from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.storage.segments import Segment, pack_segment
 from streamrnn.storage.snapshot import Snapshot, take_snapshot
@@ -177,3 +178,18 @@ def test_a_stream_that_left_is_copied_with_the_events_that_waited_for_labels() -
     assert learner.streams.evictions_ttl > 1
     assert learner.counters()["lost_labels"] > 0
     assert copied(copy) == expected
+
+
+def test_a_state_that_was_read_into_a_learners_own_rows_is_gone_on_from() -> None:
+    learner, other = Learner(SPEC, seed=1), Learner(SPEC, seed=2)
+    learner.process(events("abcab"))
+    state = learner.state()
+    rows = other.rows(len(state.keys))
+    for name, array in state.streams.items():
+        rows[name][...] = array
+    other.resume(LearnerState(SPEC, state.model, rows, state.keys), fits=True)
+    assert stored(take_snapshot(other.state())) == stored(take_snapshot(learner.state()))
+    more = events("dcba", time_ms=9)
+    assert other.process(more).value.tobytes() == learner.process(more).value.tobytes()
+    with pytest.raises(ValueError, match="9 slots are asked for, the learner has 8"):
+        other.rows(9)

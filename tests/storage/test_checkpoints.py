@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamrnn.errors import CheckpointError, ConfigError, CorruptCheckpoint, FingerprintMismatch
+from streamrnn.learner.state import empty_streams
 from streamrnn.learner.streams import SEGMENT_SLOTS
 from streamrnn.storage.blobs import Blobs, DirectoryBlobs
 from streamrnn.storage.checkpoints import CheckpointStore
@@ -60,6 +61,26 @@ def test_a_checkpoint_restores_every_array_and_key(blobs: Blobs, n_slots: int) -
     assert manifest.progress == progress(42)
     assert found.checkpoint.manifest.spec == SPEC
     assert [type(label) for label in found.checkpoint.manifest.spec.target.classes or ()] == [str, int, bool]
+
+
+def test_streams_are_read_straight_into_arrays_that_are_given(blobs: Blobs) -> None:
+    n = 2 * SEGMENT_SLOTS + 5
+    store, learner = open_store(blobs), Learner(n)
+    manifest = store.write(learner.snapshot(), progress(42), at_once=3)
+    given = empty_streams(SPEC, n)
+    checkpoint = store.load(manifest, into=given)
+    assert checkpoint.keys == learner.keys
+    for name, array in learner.state().streams.items():
+        assert checkpoint.streams[name] is given[name]
+        np.testing.assert_array_equal(given[name], array)
+
+
+def test_several_threads_write_the_bytes_that_one_does() -> None:
+    learner, found = Learner(3 * SEGMENT_SLOTS + 5), []
+    for at_once in (1, 3):
+        manifest = open_store(MemoryBlobs()).write(learner.snapshot(), progress(1), at_once=at_once)
+        found.append((manifest.model, manifest.segments))
+    assert found[0] == found[1]
 
 
 def test_a_second_checkpoint_writes_only_the_touched_segment(blobs: Blobs) -> None:
