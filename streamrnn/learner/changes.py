@@ -98,6 +98,12 @@ def _lags(old: LearnerSpec, new: LearnerSpec) -> Verdict:
 
 def _max_streams(old: LearnerSpec, new: LearnerSpec) -> Verdict:
     fewer = new.streams.max_streams < old.streams.max_streams
+    if fewer and old.looks_ahead:
+        return Verdict(
+            Way.IMPOSSIBLE,
+            "events that wait in streams without room would never be predicted; have fewer streams by ttl_s or "
+            "max_bytes, for which each leaves with a record that tells of its events",
+        )
     why = "where there are more streams than that, new ones and those least recently seen are dropped" if fewer else ""
     return Verdict(Way.AT_ONCE, why)
 
