@@ -82,10 +82,25 @@ class NewestPredictions:
         self._value[slots], self._time_ms[slots], self._updates[slots] = value, time_ms, updates
 
     def note_told(
-        self, streams: StreamIndex, told: Told, value: npt.NDArray[np.float64], updates: npt.NDArray[np.int64]
+        self,
+        streams: StreamIndex,
+        block: Block,
+        told: Told,
+        value: npt.NDArray[np.float64],
+        updates: npt.NDArray[np.int64],
     ) -> None:
-        """The same of events that have waited, ``value`` [m, width]; nothing of streams that are gone by now."""
+        """The same of events that have waited, ``value`` [m, width]; nothing of streams that are gone by now, nor of
+        what was said when they left of those that have come back since."""
         newest = dict(zip(told.keys, range(len(told.keys)), strict=True))
+        before = streams.records - len(block)
+        for number, slot, key in streams.newest_leaving:
+            if slot < len(self._updates):
+                self._updates[slot] = _NOTHING
+            record = number - 1 - before
+            # Of what comes out with the record for which it left, only that record itself may be of what it began then.
+            row = newest.get(key)
+            if row is not None and told.row[row] <= record and told.event[row] != block.event[record]:
+                del newest[key]
         there = [(row, slot, key) for key, row in newest.items() if (slot := streams.find(key)) != streams.blank]
         if not there:
             return
