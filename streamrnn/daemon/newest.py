@@ -6,8 +6,8 @@ once. A slot's new stream begins with an event, which takes the place of what wa
 the stream before; so what is here of a stream that is remembered is its own. It is no part of the learner's state:
 after a restart there is nothing of a stream before its next record, but what is replayed.
 
-Where events wait for those behind them a slot's new stream begins with nothing that is said of it; so it is kept beside
-such a prediction whose it is.
+Where events wait for those behind them a slot's new stream begins with nothing that is said of it; so what was said is
+forgotten when its stream leaves, and it is kept beside it whose it is.
 """
 
 from __future__ import annotations

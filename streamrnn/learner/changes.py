@@ -352,12 +352,15 @@ def settings(of: LearnerSpec) -> dict[str, Any]:
     return {**_leaves(of), "model.loss": of.model.effective_loss, "sequence": of.sequence is not None}
 
 
-def refusals(old: LearnerSpec, new: LearnerSpec) -> list[str]:
-    """Why a learner of ``new`` cannot go on from one of ``old``, one reason a line; empty where it can."""
+def refusals(old: LearnerSpec, new: LearnerSpec, *, streams: bool = True) -> list[str]:
+    """Why a learner of ``new`` cannot go on from one of ``old``, one reason a line; empty where it can.
+
+    ``streams=False``: what is known of single streams is left behind.
+    """
     return [
         f"{path}: {shown(path, before)} in what was learned, {shown(path, now)} here: {why}"
         for path, before, now, way, why in changes(old, new)
-        if way is Way.IMPOSSIBLE
+        if way is Way.IMPOSSIBLE and (streams or not path.startswith("streams."))
     ]
 
 

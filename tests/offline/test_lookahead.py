@@ -164,6 +164,9 @@ def test_such_a_model_is_exported_for_a_warm_start_only(scenario: LookaheadScena
         tmp_path / "fresh", lookahead_job(model=f"warm_start: '{tmp_path}/model.safetensors'"), MESSAGES[:80]
     )
     fresh.run()
+    # Also with room for fewer streams: none comes along.
+    fewer = lookahead_job(model=f"warm_start: '{tmp_path}/model.safetensors'", streams="{max_streams: 2}")
+    LookaheadScenario(tmp_path / "fewer", fewer, MESSAGES[:80]).run()
     cold = LookaheadScenario(tmp_path / "cold", lookahead_job(), MESSAGES[:80])
     cold.run()
     assert fresh.predictions().keys() == cold.predictions().keys()
