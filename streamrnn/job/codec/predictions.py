@@ -201,14 +201,18 @@ class PredictionEncoder:
         else:
             more = (surprises, *(beside or (None, None, None)), encoded)
             rows = map(_Prediction, *columns, *(repeat(UNSET) if column is None else column for column in more))
-        written = Strings.of(of.keys) if waited else decoded.keys, of.timestamp_ms, of.offset
+        # In a buffer of their own: outputs are kept until they are committed, and the records' holds all their values.
+        written = Strings.of_all(of.keys), of.timestamp_ms, of.offset
         tells = (block.kind == EVENT) & ~decoded.silent
         if waited or tells.all():
             keys, stamps, offset = written
         else:
             rows, told = compress(rows, tells.tolist()), np.flatnonzero(tells)
             keys, stamps, offset = written[0].at(told), written[1][told], written[2][told]
-        return Written(keys, _lines(self._encode_lines(list(rows))), stamps, offset)
+        values = _lines(self._encode_lines(list(rows)))
+        if len(values) != len(keys):  # a column that is too short ends all of them
+            raise ValueError(f"{len(values)} output records were written of {len(keys)} predictions")
+        return Written(keys, values, stamps, offset)
 
     def _coordinates(self, decoded: Decoded, predictions: Predictions, classes: Vocabulary | None) -> Coordinates:
         """What each prediction is of: its own record, or an event that waited for what is behind it."""

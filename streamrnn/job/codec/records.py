@@ -83,12 +83,6 @@ class Decoded:
     tombstones: int
     seen: Seen
     silent: npt.NDArray[np.bool_]
-    named_by_key: bool = False
-
-    @property
-    def keys(self) -> Strings:
-        """The keys of the rows' streams."""
-        return self.sources.keys if self.named_by_key else Strings.of(self.block.keys)
 
 
 class RecordCodec:
@@ -153,8 +147,7 @@ class RecordCodec:
         ignored = _tombstones(records) if passed_over and self._tombstones == "ignore" else 0
         tombstones = ignored + int(np.count_nonzero(told == FORGET))
         sources = records if len(block) == len(records) else records.at(rows.places)
-        filtered, by_key = passed_over - ignored, self._key is None
-        return Decoded(block, sources, rejected, filtered, tombstones, seen, rows.silent, by_key)
+        return Decoded(block, sources, rejected, passed_over - ignored, tombstones, seen, rows.silent)
 
     def _rows(self, records: Records) -> tuple[Rows, list[tuple[Record, RecordError]]]:
         """The rows of a batch, and the records that are rejected."""

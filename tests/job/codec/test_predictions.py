@@ -91,6 +91,13 @@ def test_a_number_comes_back_bit_for_bit(value: float) -> None:
     assert np.float64(out["prediction"]).tobytes() == np.float64(value).tobytes()
 
 
+def test_a_column_that_is_too_short_drops_no_output_unnoticed() -> None:
+    decoded = decode(PLAIN, {"x": 1}, {"x": 2}, {"x": 3})
+    encoder = PredictionEncoder(PLAIN.learner_spec())
+    with pytest.raises(ValueError, match="2 output records were written of 3 predictions"):
+        encoder.encode_block(decoded, said([[1.0], [2.0], [3.0]], updates=np.array([5, 5])))
+
+
 def test_a_block_of_predictions_skips_label_records() -> None:
     decoded = decode(LABELLED, {"id": 1}, {"of": 1, "y": 2}, {"id": 2})
     encoder = PredictionEncoder(LABELLED.learner_spec())

@@ -114,7 +114,7 @@ def told(decoded: Decoded) -> tuple[Any, ...]:
     return (
         block.keys, [(array.dtype, array.shape, array.tobytes()) for array in arrays], list(decoded.sources),
         [(record, str(error), type(error)) for record, error in decoded.rejected], decoded.filtered, decoded.tombstones,
-        [counts.tolist() for counts in decoded.seen], decoded.silent.tolist(), decoded.keys.tolist(),
+        [counts.tolist() for counts in decoded.seen], decoded.silent.tolist(),
     )  # fmt: skip
 
 
