@@ -4,8 +4,9 @@ kafka-python (3.0.12, sources read) appends records one by one to the newest bat
 thread takes batches from there. Here a batch of columns is written into the client's own builder instead, which
 compresses, numbers and closes it as always: when it is sent, tried again, split or given up stays the client's matter.
 
-What is leaned on of its inner parts stands in this file alone. ``whole_batches`` checks it at the first use, not least
-by building a batch in both ways; where it is not as expected, records go one by one by the public way.
+What batches lean on of its inner parts stands in this file alone; what a producer that is dropped or a partition that
+is new takes of them is in ``kafka_sender``. ``whole_batches`` checks the former at the first use, not least by building
+a batch in both ways and by ending some; where it is not as expected, records go one by one by the public way.
 """
 
 from __future__ import annotations
@@ -188,10 +189,10 @@ class WholeBatches:
         sendable &= ~(outputs.keys.missing & outputs.values.missing)
         return len(outputs) if sendable.all() else int(sendable.argmin())
 
-    def hand_over(self, outputs: Outputs, partition: int | None, place: int) -> list[HandedOver]:
+    def hand_over(self, outputs: Outputs, partition: int | None, place: int, into: list[HandedOver]) -> None:
         """Hand over outputs of which ``takes`` said so; the first is at ``place`` of all that was sent.
 
-        Raises the client's errors.
+        Raises the client's errors; what was handed over before one is in ``into`` all the same.
         """
         stamps = outputs.timestamp_ms
         if (without := stamps == NOW).any():
@@ -199,12 +200,12 @@ class WholeBatches:
         outputs = Outputs(outputs.topic, outputs.keys, outputs.values, stamps, outputs.offset)
         places = np.arange(place, place + len(outputs))
         if partition is not None:
-            return self._append(ClientTopicPartition(outputs.topic, partition), outputs, places)
-        handed, partitions = [], self._partitions(outputs)
+            self._append(ClientTopicPartition(outputs.topic, partition), outputs, places, into)
+            return
+        partitions = self._partitions(outputs)
         for number in np.unique(partitions).tolist():
             rows = np.flatnonzero(partitions == number)
-            handed += self._append(ClientTopicPartition(outputs.topic, number), outputs.at(rows), places[rows])
-        return handed
+            self._append(ClientTopicPartition(outputs.topic, number), outputs.at(rows), places[rows], into)
 
     def _partitions(self, outputs: Outputs) -> Integers:
         """By the keys' hashes, as the client's partitioner chooses; at random where there is no key."""
@@ -219,9 +220,9 @@ class WholeBatches:
             chosen[i] = producer._partition(topic, None, None, outputs.values[i], None, outputs.values[i])
         return chosen
 
-    def _append(self, tp: Any, outputs: Outputs, places: Integers) -> list[HandedOver]:
+    def _append(self, tp: Any, outputs: Outputs, places: Integers, into: list[HandedOver]) -> None:
         """As the client's own ``append`` does it, a batch at a time."""
-        accumulator, handed, begun = self._accumulator, [], False
+        accumulator, begun = self._accumulator, False
         accumulator._appends_in_progress.increment()
         try:
             with accumulator._tp_lock(tp):
@@ -236,13 +237,12 @@ class WholeBatches:
                         batches.append(_Batch(tp, accumulator.config))
                         accumulator._incomplete.add(batches[-1])
                         continue
-                    handed.append(taken)
+                    into.append(taken)
                     outputs, places = outputs[len(taken) :], places[len(taken) :]
         finally:
             accumulator._appends_in_progress.decrement()
         if begun:
             self._producer._sender.wakeup()
-        return handed
 
 
 def whole_batches(producer: Any) -> WholeBatches | None:
@@ -308,21 +308,37 @@ def _trouble_with_classes() -> str:
         for of, name, expected in _PARAMETERS:
             if tuple(inspect.signature(getattr(of, name)).parameters)[1:] != expected:
                 return f"{of.__name__}.{name} has other parameters"
+        if trouble := _trouble_with_ends():
+            return trouble
         ours, theirs = (_sample(one_by_one) for one_by_one in (False, True))
     except Exception as error:  # whatever an unknown client raises
         return f"{type(error).__name__}: {error}"
     return "" if ours == theirs else "the bytes of a batch are others"
 
 
+_SETTINGS = {"compression_attrs": 0, "batch_size": 1 << 14}
+
+
+def _trouble_with_ends() -> str:
+    """In what it is told otherwise than expected what became of a batch."""
+    arrived, given_up = (_Batch(ClientTopicPartition("t", 0), _SETTINGS) for _ in range(2))
+    arrived.complete(7, -1)
+    reason = RuntimeError("given up")
+    given_up.abort(reason)
+    _, _, error_of = given_up.produce_future.value
+    if arrived.produce_future.value == (7, -1, None) and error_of(1) is reason:
+        return ""
+    return "a batch that ends tells of it otherwise"
+
+
 def _sample(one_by_one: bool) -> bytes:
     """A batch, made in one of the two ways."""
-    settings = {"compression_attrs": 0, "batch_size": 1 << 14}
     if one_by_one:
-        records = MemoryRecordsBuilder(_FORMAT, *settings.values())
+        records = MemoryRecordsBuilder(_FORMAT, *_SETTINGS.values())
         for time_ms, key, value in _RECORDS:
             records.append(time_ms, key, value)
     else:
-        batch = _Batch(ClientTopicPartition("t", 0), settings)
+        batch = _Batch(ClientTopicPartition("t", 0), _SETTINGS)
         outputs = Outputs.of([Output("t", key, value, time_ms) for time_ms, key, value in _RECORDS])
         for part in (outputs[:1], outputs[1:]):
             assert batch.take(part, np.arange(len(part))) is not None

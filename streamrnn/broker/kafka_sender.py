@@ -21,6 +21,7 @@ from dataclasses import replace
 from typing import Any, NoReturn
 
 import kafka.errors as client_errors
+import numpy as np
 from kafka import KafkaProducer
 
 from streamrnn.broker.columns import Outputs
@@ -73,6 +74,7 @@ class KafkaSender:
             deque()
         )  # in the order of sending, those in the front taken off when done
         self._handed_over = 0  # how many records since the last flush
+        self._uncounted = 0  # and how many more whose handing over ended in an error; their places are below 0
         self._on_the_way = 0  # bytes of batches
         self._failures: dict[int, BaseException] = {}  # by their place in the order of sending
         self._closed = False
@@ -153,13 +155,19 @@ class KafkaSender:
 
     def _send_whole(self, outputs: Outputs, partition: int | None) -> None:
         assert self._batches is not None
+        handed: list[HandedOver] = []
         try:
-            handed = self._batches.hand_over(outputs, partition, self._handed_over)
+            self._batches.hand_over(outputs, partition, self._handed_over, handed)
         except (client_errors.KafkaError, ValueError) as error:
+            for each in handed:  # by key, to some partitions: to the caller these are none of what was handed over
+                each.places = np.arange(-len(each), 0) - self._uncounted
+                self._uncounted += len(each)
             self._fail(outputs.topic, error)
-        self._sent += handed
-        self._handed_over += len(outputs)
-        self._on_the_way += sum(each.size for each in handed)
+        else:
+            self._handed_over += len(outputs)
+        finally:  # a flush waits for all that may arrive
+            self._sent += handed
+            self._on_the_way += sum(each.size for each in handed)
 
     def _make_room(self) -> None:
         self._sweep()
@@ -188,7 +196,7 @@ class KafkaSender:
         timeout_s = self._within(timeout_s)
         began = time.monotonic()
         deadline = began + timeout_s
-        total, timed_out = self._handed_over, False
+        total, timed_out = self._handed_over + self._uncounted, False
         while self._sent:
             front = self._sent[0]
             while not front.is_done and not timed_out:
@@ -199,7 +207,7 @@ class KafkaSender:
             if not front.is_done:
                 break
             self._note(self._sent.popleft())
-        self._handed_over, failures, self._failures = 0, self._failures, {}
+        self._handed_over, self._uncounted, failures, self._failures = 0, 0, self._failures, {}
         if not failures and not timed_out:
             return
         missing, first = len(failures) + sum(map(len, self._sent)), failures.get(min(failures, default=-1))
@@ -223,7 +231,7 @@ class KafkaSender:
         """Let go of the producer and of every record it has not sent."""
         producer, self._producer, self._batches = self._producer, None, None
         self._sent.clear()
-        self._handed_over, self._on_the_way, self._failures = 0, 0, {}
+        self._handed_over, self._uncounted, self._on_the_way, self._failures = 0, 0, 0, {}
         if producer is not None:
             producer._sender.force_close()  # the public close() would first wait for the unsent records
             with contextlib.suppress(client_errors.KafkaError):
@@ -291,6 +299,8 @@ class _Single:
 def _refused(failures: Mapping[int, BaseException]) -> dict[int, RefusedError | None] | None:
     """What became of each, where refusals of single records explain all failures; else None."""
     kinds = {type(error) for error in failures.values()}
+    if min(failures, default=0) < 0:  # one that the caller does not know as handed over
+        return None
     if kinds.isdisjoint(_REFUSALS) or not kinds <= {*_REFUSALS, *_BESIDE}:
         return None
     return {place: _refusal(error) for place, error in failures.items()}

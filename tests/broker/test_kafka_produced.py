@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka.errors import KafkaError, MessageSizeTooLargeError
 from kafka.partitioner.default import DefaultPartitioner
+from kafka.producer.future import FutureProduceResult
 from kafka.producer.record_accumulator import RecordAccumulator
 from kafka.record.memory_records import MemoryRecords
 from kafka.structs import TopicPartition
@@ -22,7 +23,10 @@ from kafka.structs import TopicPartition
 from streamrnn.broker import kafka_produced
 from streamrnn.broker.columns import Outputs
 from streamrnn.broker.kafka_produced import HandedOver, WholeBatches, whole_batches
+from streamrnn.broker.kafka_sender import FEW, KafkaSender
+from streamrnn.broker.kafka_settings import KafkaConnection
 from streamrnn.broker.protocol import Output
+from streamrnn.errors import BrokerError, UndeliveredError
 
 TP = TopicPartition("t", 0)
 BATCH_BYTES = 600
@@ -66,6 +70,10 @@ class Producer:
         tp = TopicPartition("t", partition)
         self._accumulator.append(tp, output.timestamp_ms, output.key, output.value, [])
 
+    def send(self, topic: str, value: Any, key: Any, partition: int, timestamp_ms: int) -> Any:
+        tp = TopicPartition(topic, partition)
+        return self._accumulator.append(tp, timestamp_ms, key, value, [])[0]
+
     def batches(self, partition: int = 0) -> list[Any]:
         return list(self._accumulator._batches[TopicPartition("t", partition)])
 
@@ -85,12 +93,25 @@ def whole(producer: Producer) -> WholeBatches:
     return found
 
 
+def sending(producer: Producer) -> KafkaSender:
+    """A sender with this producer."""
+    sender = KafkaSender(KafkaConnection(bootstrap_servers="nowhere:9092"))
+    sender._producer, sender._batches = producer, whole(producer)
+    return sender
+
+
+def values_of(batch: Any) -> list[bytes]:
+    """The values in a batch, which is closed as it is before it is sent."""
+    batch.records.close()
+    return [record.value for data in MemoryRecords(bytes(batch.records.buffer())) for record in data]
+
+
 def handed_over(
     producer: Producer, outputs: list[Output], cuts: list[int] | None = None, partition: int | None = 0
 ) -> list[HandedOver]:
     batches, found = Outputs.of(outputs), []
     for start, end in zip([0, *(cuts or [])], [*(cuts or []), len(outputs)], strict=True):
-        found += whole(producer).hand_over(batches[start:end], partition, start)
+        whole(producer).hand_over(batches[start:end], partition, start, found)
     return found
 
 
@@ -140,6 +161,93 @@ def test_single_records_and_batches_stay_in_the_order_in_which_they_were_handed_
         handed_over(producer, outputs[i + 1 : i + 6], [2])
     values = [record.value for data in producer.sent() for batch in MemoryRecords(data) for record in batch]
     assert values == [output.value for output in outputs]
+
+
+def _come_to_pass(producer: Producer, what: str) -> list[bytes]:
+    """The oldest batch is sent; returns the values that arrive."""
+    batch = producer._accumulator._batches[TP].popleft()
+    held = values_of(batch)
+    if what == "answer":
+        answered(batch)
+        return held
+    if what == "split" and len(held) > 1:
+        producer._accumulator.split_and_reenqueue(batch)
+    else:
+        producer._accumulator.reenqueue(batch)
+    return []
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["send"] * 4 + ["answer", "try again", "split"]), st.integers(1, 3 * FEW)), max_size=30
+)
+
+
+@given(STEPS, st.integers(0, 200))
+def test_a_partition_has_its_records_in_order_however_few_and_many_follow_each_other(
+    steps: list[tuple[str, int]], size: int
+) -> None:
+    """Few are handed over one by one, many as a whole, and meanwhile batches are sent, tried again and split."""
+    producer = Producer()
+    sender, queue = sending(producer), producer._accumulator._batches[TP]
+    n, arrived = 0, list[bytes]()
+    for what, many in steps:
+        if what == "send":
+            rows = [Output("t", b"k", b"%d." % i + b"v" * size, 5) for i in range(n, n + many)]
+            sender.send_all(Outputs.of(rows), 0)
+            n += many
+        elif queue:
+            arrived += _come_to_pass(producer, what)
+    while queue:
+        arrived += _come_to_pass(producer, "answer")
+    assert [int(value.split(b".")[0]) for value in arrived] == list(range(n))
+    sender.flush(1.0)
+
+
+def _fails_at(producer: Producer, partition: int) -> None:
+    """From here on nothing can be appended to that partition."""
+    lock_of = producer._accumulator._tp_lock
+
+    def lock(tp: Any) -> Any:
+        if tp.partition == partition:
+            raise KafkaError("something is wrong there")
+        return lock_of(tp)
+
+    producer._accumulator._tp_lock = lock
+
+
+def half_handed_over() -> tuple[Producer, KafkaSender]:
+    """Some records arrived; of those behind, the client has those of the first partition, and the second one failed."""
+    producer = Producer(partitions=2)
+    sender, rows = sending(producer), [Output("t", b"k%d" % i, b"%d" % i, 5) for i in range(40)]
+    sender.send_all(Outputs.of(rows[:FEW]), 1)
+    _fails_at(producer, 1)
+    with pytest.raises(BrokerError, match="something is wrong there") as caught:
+        sender.send_all(Outputs.of(rows), None)
+    assert caught.value.place == 0
+    answered(producer.batches(1)[0])
+    assert len(producer.batches(0)) == 1
+    return producer, sender
+
+
+def test_a_flush_waits_for_records_that_were_handed_over_before_another_partition_failed() -> None:
+    producer, sender = half_handed_over()
+    flushed = threading.Thread(target=sender.flush, args=(30.0,))
+    flushed.start()
+    time.sleep(0.05)
+    assert flushed.is_alive()
+    answered(producer.batches(0)[0])
+    flushed.join(5.0)
+    assert not flushed.is_alive()
+
+
+def test_what_befalls_records_that_count_as_not_handed_over_is_laid_to_no_other_ones() -> None:
+    producer, sender = half_handed_over()
+    waiting = producer.batches(0)[0].record_count
+    answered(producer.batches(0)[0], MessageSizeTooLargeError(), culprit=1)
+    sender._drop_producer = lambda: None  # type: ignore[method-assign]
+    with pytest.raises(UndeliveredError, match=f"^{waiting} of the last {FEW + waiting} records") as caught:
+        sender.flush(1.0)
+    assert caught.value.refused == {}
 
 
 def test_what_comes_behind_joins_a_batch_that_is_not_on_its_way_yet() -> None:
@@ -282,6 +390,9 @@ def _otherwise(self: Any, tp: Any, timestamp_ms: Any) -> None:
     """An ``append`` of another version."""
 
 
+_end = FutureProduceResult.success
+
+
 @pytest.mark.usefixtures("_unchecked")
 @pytest.mark.parametrize(
     ("of", "name", "other", "said"),
@@ -290,6 +401,9 @@ def _otherwise(self: Any, tp: Any, timestamp_ms: Any) -> None:
         (kafka_produced.MemoryRecordsBuilder, "close", lambda self: None, "AssertionError"),
         (kafka_produced.DefaultRecordBatchBuilder, "_get_attributes", lambda self, _: 64, None),
         (kafka_produced._Batch, "take", lambda *_: None, "AssertionError"),
+        (FutureProduceResult, "success", lambda self, value: _end(self, value[:2]), "ValueError"),
+        (FutureProduceResult, "success", lambda self, value: _end(self, (*value, None)), "ValueError"),
+        (FutureProduceResult, "success", lambda self, value: _end(self, (0, *value[1:])), "tells of it otherwise"),
     ],
 )
 def test_a_client_that_is_made_otherwise_is_given_records_one_by_one_as_one_line_says(
