@@ -21,9 +21,8 @@ from tests.support.kafka_rights import grant, set_password
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
-COMMIT_INTERVALS_MS = {"kafka-python": 8_000, "confluent": 100}
-"""Where a broker hangs: long enough for records to be under way then, however fast they are predicted. A worker with
-confluent ends if it is a commit that hangs, and is started again; what is held here is that it sits out all else."""
+SELDOM_MS = 8_000
+"""Where a broker hangs: long enough for records to be under way then, however fast they are predicted."""
 
 
 @pytest.fixture
@@ -35,7 +34,7 @@ def worker(kafka_server: KafkaServer, tmp_path: Path, request: pytest.FixtureReq
 def worker_that_seldom_commits(
     kafka_server: KafkaServer, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[Worker]:
-    yield from _worker(kafka_server, tmp_path, request.param, COMMIT_INTERVALS_MS[request.param])
+    yield from _worker(kafka_server, tmp_path, request.param, SELDOM_MS)
 
 
 def _worker(server: KafkaServer, at: Path, client: str, commit_interval_ms: int) -> Iterator[Worker]:
