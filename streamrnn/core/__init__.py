@@ -9,6 +9,7 @@ arrays        the arrays and numbers the kernels work on
 declarations  how an array is declared: its axes, who clears it, how it grows
 clearing      blanks what is kept of a stream, as declared
 tables        named tuples of arrays as rows of addresses
+entries       how many entries of such a row a field takes
 numba_tables  what the compiler makes of such a row: an address, whoever it is handed to
 handle        the one function that Python calls, and a learner's table for it
 counts        what a learner counts, one row for each count

@@ -13,13 +13,14 @@ import numpy as np
 
 from streamrnn.core.arrays import I1, T1, Array, Hyper, Model, Plan, Records, Scratch, Streams
 from streamrnn.core.compiled import kernels
+from streamrnn.core.entries import width
 from streamrnn.core.jit import JIT_DISABLED, jit
 from streamrnn.core.kinds import KNOWN
 from streamrnn.core.losses import CROSS_ENTROPIES, REGRESSION_LOSSES
 from streamrnn.core.optim import OPTIMIZERS
 from streamrnn.core.rules import RULES
 from streamrnn.core.schedules import SCHEDULES
-from streamrnn.core.tables import address_of, reader, table_of, width
+from streamrnn.core.tables import address_of, reader, table_of
 from streamrnn.core.walk import walk
 
 plan_at, hyper_at, model_at = reader(Plan), reader(Hyper), reader(Model)

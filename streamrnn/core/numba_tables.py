@@ -28,7 +28,7 @@ from numba.np.arrayobj import make_array, populate_array
 from numba.np.numpy_support import from_dtype
 
 from streamrnn.core.declarations import DTYPES
-from streamrnn.core.tables import NESTED, entries, fields_of
+from streamrnn.core.entries import NESTED, entries, fields_of
 
 WORD = ir.IntType(64)
 

@@ -39,7 +39,7 @@ from streamrnn.system.documents import parsed_json
 SHIPPED = Path(__file__).parent / "objects"
 WITHOUT_CODE = frozenset({"__init__.py", "compiled.py", "layout.py", "object_file.py"})
 """Sources that decide nothing about the code."""
-_OF_WIRE = ("arrays", "declarations", "emit", "jit", "kinds", "numba_tables", "tables")
+_OF_WIRE = ("arrays", "declarations", "emit", "entries", "jit", "kinds", "numba_tables", "tables")
 SOURCES: Mapping[Family, tuple[str, ...]] = {
     "steps": ("*.py",),
     "sequences": ("*.py", "sequences/*.py"),

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from streamrnn.core.arrays import Array, Model
-from streamrnn.core.declarations import DTYPES, nested_in
+from streamrnn.core.arrays import Array
+from streamrnn.core.declarations import DTYPES
+from streamrnn.core.entries import NESTED, fields_of
 from streamrnn.core.jit import intrinsic
 
 if TYPE_CHECKING:
@@ -30,25 +31,6 @@ if TYPE_CHECKING:
 
 Group = TypeVar("Group")
 Reader = Callable[[Array, Array, int], Group]
-
-NESTED = {group.__name__: group for group in nested_in(Model)}
-
-
-def fields_of(group: Any) -> list[str]:
-    """The annotations of a named tuple as they are written: "int", "float", "F2", "Squares" ..."""
-    return [group.__annotations__[name].__forward_arg__ for name in group._fields]
-
-
-def width(group: Any) -> int:
-    """Entries of the table that a named tuple takes."""
-    return sum(map(entries, fields_of(group)))
-
-
-def entries(kind: str) -> int:
-    """Entries that a field of this annotation takes."""
-    if kind in NESTED:
-        return width(NESTED[kind])
-    return 1 if kind in {"int", "float"} else 1 + int(kind[1])
 
 
 def table_of(*groups: Any) -> Array:

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from river import evaluate, metrics, time_series
 
-from tests.bench import kernels, memory, quality
+from streamrnn.daemon.opening import open_broker
+from streamrnn.demo.log import read_all
+from tests.bench import end_to_end, kernels, memory, quality
 from tests.bench.quality_data import Events, mackey_glass
 from tests.bench.quality_protocols import normalised_errors, river_track
 from tests.bench.quality_rivals import RecursiveLeastSquares, SeasonalRule
@@ -27,6 +29,34 @@ def test_the_quick_kernel_bench_prints_a_figure_for_every_column(capsys: pytest.
         assert len(microseconds) == len(kernels.WINDOWS)
         assert all(value > 0 for value in microseconds)
         assert 0 < size < 3_000
+
+
+def test_the_phases_of_the_whole_way_add_up_to_what_the_daemon_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    end_to_end.main(["--logs", "embedded", "--jobs", "plain", "--limit", "500", "--rounds", "1"])
+    printed = capsys.readouterr().out
+    assert printed.startswith("| plain, 500 records, us of CPU a record | embedded |\n|---|--:|\n")
+    rows = re.findall(r"^\| ([a-z */]+) \| ([0-9.,]+) \|$", printed, re.MULTILINE)
+    phases = (*end_to_end.PHASES, "the rest")
+    per_second = "records/s"
+    assert [name for name, _ in rows] == [*phases, "**the daemon**", per_second, "our brokers alone", per_second]
+    figures = [float(text.replace(",", "")) for _, text in rows]
+    assert all(figure > 0 for figure in figures)
+    assert sum(figures[: len(phases)]) == pytest.approx(figures[len(phases)], abs=0.01 * len(phases))
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("client", end_to_end.CLIENTS)
+def test_our_brokers_and_a_bare_kafka_client_bring_every_record_across(
+    client: str, kafka_bootstrap: str, tmp_path: Path
+) -> None:
+    text = end_to_end.text_of("plain", tmp_path, kafka_bootstrap)
+    assert end_to_end.fill("plain", [text], 700) == 700
+    for part in ("bare", "seam"):
+        assert end_to_end.measure(part, text, client, 700, profile=False).cpu_s > 0
+    config = end_to_end.afresh(text, client)
+    came = [(one.key, one.value, one.timestamp_ms) for one in read_all(open_broker(config), config.output.topic)]
+    assert came == 2 * list(end_to_end.records_of("plain", 700))
+    end_to_end.delete_topics(text)
 
 
 def test_the_bench_of_long_memory_has_a_figure_for_every_cell_and_start(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamrnn.core import handle
+from streamrnn.core.entries import entries, fields_of
 from streamrnn.core.jit import JIT_DISABLED
 from streamrnn.core.kinds import CLOSE
-from streamrnn.core.tables import entries, fields_of, table_of
+from streamrnn.core.tables import table_of
 from streamrnn.learner.block import Block
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.lowering import hyper_of, layout_of, new_model, new_scratch, new_streams, plan_of

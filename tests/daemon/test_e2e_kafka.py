@@ -7,6 +7,7 @@ derive from job, topic and partition, so the two must agree.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 import zlib
@@ -20,6 +21,8 @@ from tests.support.kafka_clients import CLIENT, CLIENTS
 from tests.support.kafka_job import PARTITIONS, Message, Place, check, wait_for_log
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+KILLS = int(os.environ.get("STREAMRNN_TEST_KILLS", "3"))
 
 JOB = """
 job: {job}
@@ -89,14 +92,16 @@ def test_kills_lose_nothing_and_change_nothing(
     place: Place, messages: list[Message], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # The worker is held while the rest of a portion arrives: there is work left when it is killed, however fast it was.
-    portions = [messages[:14_000], messages[14_000:28_000], messages[28_000:42_000]]
+    size = 42_000 // KILLS
     produced = 0
-    for portion in portions:
-        place.produce(portion[:10_000])
+    for first in range(0, KILLS * size, size):
+        portion = messages[first : first + size]
+        early = size * 5 // 7
+        place.produce(portion[:early])
         with place.running() as process:
-            place.wait_for(produced + 3_000, process)
+            place.wait_for(produced + size * 3 // 14, process)
             process.send_signal(signal.SIGSTOP)
-            place.produce(portion[10_000:])
+            place.produce(portion[early:])
             process.kill()
             assert process.wait(10.0) == -signal.SIGKILL
         produced += len(portion)
@@ -107,7 +112,7 @@ def test_kills_lose_nothing_and_change_nothing(
     repeated = check(place, messages[:produced], tmp_path / "embedded", duplicates=True)
     assert "replaying to" in (tmp_path / "worker.log").read_text()
     with capsys.disabled():
-        print(f"\n  three kills: {repeated} of {produced:,} predictions sent twice, none lost")
+        print(f"\n  {KILLS} kills: {repeated} of {produced:,} predictions sent twice, none lost")
 
 
 @pytest.mark.parametrize("place", CLIENTS, indirect=True)

@@ -11,6 +11,7 @@ import numpy as np
 
 from streamrnn.core.arrays import I1, T1, Array, Hyper, Model, Plan, Scratch, Streams
 from streamrnn.core.compiled import kernels
+from streamrnn.core.entries import width
 from streamrnn.core.handle import hyper_at, model_at, plan_at, require_known_codes, scratch_at, streams_at
 from streamrnn.core.jit import JIT_DISABLED, jit
 from streamrnn.core.sequences import stepwise
@@ -28,7 +29,7 @@ from streamrnn.core.sequences.walk import (
     network_at,
     walk,
 )
-from streamrnn.core.tables import address_of, reader, table_of, width
+from streamrnn.core.tables import address_of, reader, table_of
 
 sequence_plan_at, work_at, records_at = reader(SequencePlan), reader(SequenceScratch), reader(SequenceRecords)
 rows_at, told_at = reader(StepRows), reader(ToldSteps)

@@ -22,12 +22,13 @@ import numpy as np
 
 from streamrnn.core import clearing, counts, kinds
 from streamrnn.core.arrays import I1, T1, Hyper, Model, Plan, Scratch, Streams
+from streamrnn.core.entries import width
 from streamrnn.core.jit import ZERO, internal
 from streamrnn.core.sequences import carrying, inputs, learning, reasons, scoring, trunk
 from streamrnn.core.sequences.arrays import AtWork, Network, SequencePlan, SequenceRecords, SequenceScratch
 from streamrnn.core.sequences.kinds import LABELS
 from streamrnn.core.sequences.scoring import NOT_KNOWN
-from streamrnn.core.tables import reader, width
+from streamrnn.core.tables import reader
 
 network_at = reader(Network)
 GROUPS = (Plan, Hyper, SequencePlan, Model, Streams, Scratch, SequenceScratch, Network, Network)

@@ -18,11 +18,12 @@ import numpy.typing as npt
 
 from streamrnn.core.arrays import I2, T1, T2, T3, Array, Layer
 from streamrnn.core.declarations import CACHE_LINE, zeros
+from streamrnn.core.entries import width
 from streamrnn.core.layout import LayerTensors, cut
 from streamrnn.core.sequences.arrays import Network, SequencePlan, SequenceScratch
 from streamrnn.core.sequences.kinds import LABEL, SEQUENCE, TRANSCRIPT
 from streamrnn.core.sequences.layout import SequenceLayout
-from streamrnn.core.tables import table_of, width
+from streamrnn.core.tables import table_of
 
 BEAM_SCORES = 8
 """Columns of what beams keep as floats ..."""
