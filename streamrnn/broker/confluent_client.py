@@ -141,7 +141,9 @@ class ConfluentBroker(ConfluentSender):
             return Polled({}, self._membership, stable=False)
         found = self._records(messages)
         before, self._membership = self._membership, membership_of(consumer)
-        if found or self._membership != before:
+        if self._rebalances.lost:  # the client gave them up by itself, and keeps the generation until it has joined
+            self._rebalances.lost, self._idle_generation = False, self._membership.generation
+        if found or self._membership.generation not in (-1, before.generation):
             self._standing.answered()
         if not found:
             self._raise_what_came()

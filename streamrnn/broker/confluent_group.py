@@ -62,7 +62,7 @@ class Rebalances:
         self.assigned: set[TopicPartition] = set()  # by the client's account, which only these callbacks change
         self.late: set[TopicPartition] = set()  # moved while the client could not be asked
         self.resumed: set[TopicPartition] = set()
-        self.closing = False
+        self.closing = self.lost = False
 
     def callbacks(self) -> dict[str, Any]:
         """As the client's ``subscribe`` takes them."""
@@ -87,6 +87,7 @@ class Rebalances:
 
     def _lost(self, consumer: Any, partitions: Sequence[Any]) -> None:
         self._give_up(consumer, partitions)
+        self.lost = True
         self._tell(Lost, partitions)
 
     def _tell(self, kind: type[Assigned | Revoked | Lost], partitions: Sequence[Any]) -> None:
