@@ -44,6 +44,7 @@ class _Account(msgspec.Struct):
 class _Client(msgspec.Struct):
     """What one client has told last."""
 
+    at: float = 0.0
     received: int = 0
     timeouts: int = 0
     waiting: bool = False
@@ -100,6 +101,7 @@ class Standing:
         servers = msgspec.json.decode(text, type=_Account).brokers.values()
         usable = [server for server in servers if server.state == "UP"]
         told = _Client(
+            at=self._clock(),
             received=sum(server.rx for server in usable),
             timeouts=sum(server.req_timeouts for server in servers),
             waiting=any(server.waitresp_cnt for server in servers) or not usable,
@@ -171,8 +173,10 @@ class Standing:
         with self._lock:
             clients, failures = list(self._clients.values()), dict(self._failures)
         connections = dict.fromkeys(CONNECTION_STATES, 0)
-        for state in (state for client in clients for state in client.states):
-            connections[state] += 1
+        for client in clients:
+            silent = self._clock() - client.at > GRACE_S  # whoever waits for a commit polls nothing else
+            for state in client.states:
+                connections["connecting" if silent and state == "connected" else state] += 1
         at = None if answered is None else answered[1]
         begun = self._wall() - (self._clock() - since) if at is None and since is not None else at
         return Connectivity(

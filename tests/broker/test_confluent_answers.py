@@ -36,6 +36,9 @@ def test_a_commit_that_is_not_answered_is_an_outage_although_no_account_says_tha
     standing.unanswered()
     assert standing.away
     assert standing.connectivity().away_since == 100.0
+    assert standing.connectivity().connections["connected"] == 1
+    clock.now += GRACE_S + 1.0
+    assert standing.connectivity().connections["connected"] == 0, "nothing was heard of it meanwhile"
     standing.answered()
     assert not standing.away
     clock.now += GRACE_S + 1.0
