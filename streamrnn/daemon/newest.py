@@ -6,8 +6,8 @@ once. A slot's new stream begins with an event, which takes the place of what wa
 the stream before; so what is here of a stream that is remembered is its own. It is no part of the learner's state:
 after a restart there is nothing of a stream before its next record, but what is replayed.
 
-Where events wait for those behind them a slot's new stream begins with nothing that is said of it; so it is kept beside
-such a prediction whose it is.
+Where events wait for those behind them a slot's new stream begins with nothing that is said of it; so what was said is
+forgotten when its stream leaves, and it is kept beside it whose it is.
 """
 
 from __future__ import annotations
@@ -82,10 +82,25 @@ class NewestPredictions:
         self._value[slots], self._time_ms[slots], self._updates[slots] = value, time_ms, updates
 
     def note_told(
-        self, streams: StreamIndex, told: Told, value: npt.NDArray[np.float64], updates: npt.NDArray[np.int64]
+        self,
+        streams: StreamIndex,
+        block: Block,
+        told: Told,
+        value: npt.NDArray[np.float64],
+        updates: npt.NDArray[np.int64],
     ) -> None:
-        """The same of events that have waited, ``value`` [m, width]; nothing of streams that are gone by now."""
+        """The same of events that have waited, ``value`` [m, width]; nothing of streams that are gone by now, nor of
+        what was said when they left of those that have come back since."""
         newest = dict(zip(told.keys, range(len(told.keys)), strict=True))
+        before = streams.records - len(block)
+        for number, slot, key in streams.newest_leaving:
+            if slot < len(self._updates):
+                self._updates[slot] = _NOTHING
+            record = number - 1 - before
+            # Of what comes out with the record for which it left, only that record itself may be of what it began then.
+            row = newest.get(key)
+            if row is not None and told.row[row] <= record and told.event[row] != block.event[record]:
+                del newest[key]
         there = [(row, slot, key) for key, row in newest.items() if (slot := streams.find(key)) != streams.blank]
         if not there:
             return

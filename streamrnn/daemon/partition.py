@@ -233,7 +233,7 @@ class Partition:
             if said.told is None:
                 self.newest.note(slots, rows, condensed, said.updates, said.sequences, silent)
             else:
-                self.newest.note_told(self.learner.streams, said.told, condensed, said.updates)
+                self.newest.note_told(self.learner.streams, rows, said.told, condensed, said.updates)
             self.traces.note(slots, rows, said, silent)
             kept.append(condensed)
             parts.append(said if len(block) <= at_once else replace(said, value=condensed))

@@ -28,6 +28,7 @@ from streamrnn.job.codec.records import Decoded
 from streamrnn.job.job import Job
 from streamrnn.learner.block import LABEL
 from streamrnn.learner.foundation import Foundation
+from streamrnn.learner.lookahead.waiting import waiting
 
 _log = logging.getLogger(__name__)
 
@@ -168,10 +169,16 @@ class Watch:
             return f"{windows} windows are fewer than learning.batch_size ({config.learning.batch_size})", False
         if config.input.sequence is not None:
             return self._why_unlearned(grown)
-        steps = self._learner.rows(self._learner.streams.n_slots)["steps"]
-        if config.target.known == "record" and steps.size and steps.max() >= config.learning.k1:
+        rows, k1 = self._learner.rows(self._learner.streams.n_slots), config.learning.k1
+        predicted = rows["steps"] - waiting(rows, self._learner.spec)
+        if config.target.known == "record" and predicted.size and predicted.max() >= k1:
             return "their targets are numbers too large to square, of which nothing is learned", True
-        return f"no stream had learning.k1 ({config.learning.k1}) records in its sequence", False
+        if config.looks_ahead:
+            return (
+                f"events wait for those behind them: no stream had learning.k1 + model.lookahead ({k1} + "
+                f"{config.model.lookahead}) records in its sequence"
+            ), False
+        return f"no stream had learning.k1 ({k1}) records in its sequence", False
 
     def _why_unlearned(self, grown: Mapping[str, int]) -> tuple[str, bool]:
         """Of whole sequences."""

@@ -24,8 +24,9 @@ from streamrnn.storage.model_file import ModelFile
 
 def misfits(model: ModelFile, trained: LearnerSpec, encoder: FeatureEncoder, here: LearnerSpec) -> list[str]:
     """Every reason why ``model``, learned under ``trained``, does not fit a job of ``here``; empty where it fits."""
+    learned = refusals(trained, here, streams=False)
     return [
-        *(line for line in refusals(trained, here) if not line.startswith("n_features:")),  # columns are named below
+        *(line for line in learned if not line.startswith("n_features:")),  # columns are named below
         *_columns(trained, model.columns, encoder),
         *_encoders(model, encoder),
         *_symbols(model, trained, encoder),

@@ -19,9 +19,11 @@ from streamrnn.job.codec.records import RecordCodec
 from streamrnn.job.config import Config
 from streamrnn.job.fingerprint import fingerprint
 from streamrnn.job.opening import open_blobs
+from streamrnn.learner.axes import lookahead
 from streamrnn.learner.foundation import Foundation, seed_of
 from streamrnn.learner.lowering import bytes_per_slot
 from streamrnn.learner.making import new_learner
+from streamrnn.learner.streams import IDLE_AT_ONCE
 from streamrnn.storage.checkpoints import CheckpointStore
 from streamrnn.storage.fingerprints import build_info
 
@@ -56,10 +58,22 @@ class Job:
 
     @property
     def rows_at_once(self) -> int:
-        """Of how many records predictions are to be held whole at a time: of thousands of classes, or of long texts."""
+        """Of how many records predictions are to be held whole at a time: of thousands of classes, of long texts, or
+        where with one record many events come out that have waited."""
         text = self.config.input.text
         of_units = MOST_NUMBERS if text is None else MOST_UNITS // text.max_units
-        return max(1, min(MOST_NUMBERS // max(1, self.spec.n_published), of_units))
+        return max(1, min(MOST_NUMBERS // max(1, self.spec.n_published * self._most_told), of_units))
+
+    @property
+    def _most_told(self) -> int:
+        """Predictions that one record may lead to: of its own stream, of one that leaves for it, and of idle ones.
+
+        Only under a ``max_bytes`` that was lowered, or for a key longer than others, more than one leaves.
+        """
+        if not self.spec.looks_ahead:
+            return 1
+        leaving = 1 + (IDLE_AT_ONCE if self.spec.streams.ttl_s is not None else 0)
+        return (leaving + 1) * lookahead(self.spec) + 1
 
     def learner(self, tp: TopicPartition) -> Foundation:
         """A new learner for one partition, to be restored from a checkpoint.

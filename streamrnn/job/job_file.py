@@ -198,9 +198,9 @@ def _of_waiting(config: Config) -> Iterator[str]:
     if config.looks_ahead and streams.ttl_s is None and config.input.end_field is None:
         until = "" if streams.reset_after_s is None else " until its next record"
         yield (
-            f"model.lookahead: a stream that falls silent keeps its last {ahead} events waiting{until}, and nothing "
-            "else has them predicted; set streams.ttl_s to the silence after which they are, or name an "
-            "input.end_field"
+            f"model.lookahead: a stream that falls silent keeps its last {ahead} events waiting{until}, unless "
+            "a tombstone comes or another stream takes its room; set streams.ttl_s to the silence after which they are "
+            "predicted, or name an input.end_field"
         )
 
 

@@ -98,6 +98,12 @@ def _lags(old: LearnerSpec, new: LearnerSpec) -> Verdict:
 
 def _max_streams(old: LearnerSpec, new: LearnerSpec) -> Verdict:
     fewer = new.streams.max_streams < old.streams.max_streams
+    if fewer and old.looks_ahead:
+        return Verdict(
+            Way.IMPOSSIBLE,
+            "events that wait in streams without room would never be predicted; have fewer streams by ttl_s or "
+            "max_bytes, for which each leaves with a record that tells of its events",
+        )
     why = "where there are more streams than that, new ones and those least recently seen are dropped" if fewer else ""
     return Verdict(Way.AT_ONCE, why)
 
@@ -346,12 +352,15 @@ def settings(of: LearnerSpec) -> dict[str, Any]:
     return {**_leaves(of), "model.loss": of.model.effective_loss, "sequence": of.sequence is not None}
 
 
-def refusals(old: LearnerSpec, new: LearnerSpec) -> list[str]:
-    """Why a learner of ``new`` cannot go on from one of ``old``, one reason a line; empty where it can."""
+def refusals(old: LearnerSpec, new: LearnerSpec, *, streams: bool = True) -> list[str]:
+    """Why a learner of ``new`` cannot go on from one of ``old``, one reason a line; empty where it can.
+
+    ``streams=False``: what is known of single streams is left behind.
+    """
     return [
         f"{path}: {shown(path, before)} in what was learned, {shown(path, now)} here: {why}"
         for path, before, now, way, why in changes(old, new)
-        if way is Way.IMPOSSIBLE
+        if way is Way.IMPOSSIBLE and (streams or not path.startswith("streams."))
     ]
 
 

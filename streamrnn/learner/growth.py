@@ -58,7 +58,7 @@ def carry_over(source: LearnerState, target: Foundation, features: Sequence[int]
     first to leave (``room``) are dropped. Raises ValueError where the two do not fit; nothing is changed then.
     """
     old, new = source.spec, target.spec
-    if lines := refusals(old, new):
+    if lines := refusals(old, new, streams=streams):
         raise ValueError("; ".join(lines))
     if len(features) != old.n_features or len(set(features)) != len(features):
         raise ValueError(f"features: needs a column of its own for each of {old.n_features}, got {list(features)}")

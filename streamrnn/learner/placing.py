@@ -56,6 +56,8 @@ class Placing(ABC):
     @abstractmethod
     def _drop_idle(self, oldest_allowed: int) -> None: ...
     @abstractmethod
+    def _anyone_idle(self, oldest_allowed: int) -> bool: ...
+    @abstractmethod
     def _count(self, key: bytes, slot: int) -> None: ...
     @abstractmethod
     def _allocate(self, key: bytes, lived: int) -> int: ...
@@ -96,7 +98,7 @@ class Placing(ABC):
         fresh: npt.NDArray[np.bool_],
     ) -> int:
         """Records of one stream at one time, as from a data frame: from the third on nothing new is decided, unless
-        they might move time. Returns how many records have been given their slots."""
+        they might move time, or streams leave one after the other. Returns how many have been given their slots."""
         n = len(keys)
         if n <= 2 or keys[0] != keys[-1] or keys.count(keys[0]) < n or kinds.count(EVENT) < n:
             return 0
@@ -106,6 +108,8 @@ class Placing(ABC):
             slots[i], fresh[i], times[i] = self.assign_one(keys[i], int(times[i]), kinds[i])
         if not self.clock.settled or self.clock.in_question:
             return 2
+        if self.ttl_ms is not None and self._anyone_idle(self.clock.lived - self.ttl_ms):
+            return 2  # some leave with each record
         slots[2:], times[2:] = slots[1], times[1]
         slot = int(slots[1])
         self.records += n - 2

@@ -34,6 +34,10 @@ Integers = npt.NDArray[np.int64]
 SEGMENT_SLOTS = 4096
 """Slots that a checkpoint writes together."""
 
+IDLE_AT_ONCE = 4
+"""Idle streams that leave with one record where each is named, since something is said with each: more than come new,
+and few enough that a pause of the whole partition does not have all that wait said with the first record behind it."""
+
 LAST_SEEN, RECORD, LIVED, TIMES, FIRST = range(5)
 """Columns of what is saved of each slot: when its stream was last seen (stream time, number of the record, time lived
 through), how many records it had, counted up to ``ESTABLISHED``, and the time lived through when it came first."""
@@ -52,7 +56,8 @@ class StreamIndex(Placing):
     max_streams
         Capacity; one more stream drops another.
     ttl_ms
-        Idle time in stream time after which a stream is dropped; ``None`` = never.
+        Idle time in stream time after which a stream is dropped; ``None`` = never. Where streams are named that leave,
+        ``IDLE_AT_ONCE`` of them with each record; one that comes back before its turn starts over all the same.
     max_time_jump_ms
         See ``StreamClock``.
     protected_share, max_bytes, stream_bytes
@@ -74,6 +79,8 @@ class StreamIndex(Placing):
         Called with slots before what is known of them changes, where there is one.
     leaving
         Streams dropped since ``pop_leaving``, in order: for which record (its number from 1), slot, key.
+    newest_leaving
+        What ``pop_leaving`` gave.
 
     >>> index = StreamIndex(max_streams=2, ttl_ms=None, max_time_jump_ms=1000)
     >>> slots, fresh, _ = index.assign([b"a", b"b", b"a", b"c"], [1, 2, 3, 4], [0, 0, 0, 0])
@@ -97,10 +104,8 @@ class StreamIndex(Placing):
         self.ttl_ms = ttl_ms
         self.clock = StreamClock(max_time_jump_ms, self._live)
         self.room = Room(max_streams, protected_share, max_bytes, stream_bytes)
-        self.evictions_ttl = 0
-        self.evictions_capacity = 0
-        self.evictions_tombstone = 0
-        self.evictions_in_use = 0
+        self.evictions_ttl = self.evictions_capacity = 0
+        self.evictions_tombstone = self.evictions_in_use = 0
         self._slots: OrderedDict[bytes, int] = OrderedDict()  # least recently seen first
         self.records = 0
         self.newest_slots: Integers = np.zeros(0, np.int64)
@@ -108,6 +113,7 @@ class StreamIndex(Placing):
         self.left: list[int] = []
         self.before_change: Callable[[Sequence[int]], None] | None = None
         self.leaving: list[tuple[int, int, bytes]] = []
+        self.newest_leaving: list[tuple[int, int, bytes]] = []
         self._notes_left, self._names_leaving = notes_left, names_leaving
         # By slot; int64, so that a batch can be written to as one array, and appended to, while nobody views it as one.
         self._last_seen, self._touched = array("q"), array("q")  # stream time then; running number of the record then
@@ -166,9 +172,10 @@ class StreamIndex(Placing):
         self.records += 1
         if self.ttl_ms is not None:
             # Before the record is given a slot: a stream that was idle for too long starts over with this very record.
-            self._drop_idle(lived - self.ttl_ms)
+            oldest = lived - self.ttl_ms
+            self._drop_idle(oldest)
             slot = self._slots.get(key, -1)
-            if slot >= 0 and believed - self._last_seen[slot] > self.ttl_ms:
+            if slot >= 0 and (self._lived[slot] < oldest or believed - self._last_seen[slot] > self.ttl_ms):
                 self._release(key)
                 self.evictions_ttl += 1
                 slot = -1
@@ -229,12 +236,15 @@ class StreamIndex(Placing):
         return slot, True
 
     def _drop_idle(self, oldest_allowed: int) -> None:
-        while self._slots:
-            key, slot = next(iter(self._slots.items()))
-            if self._lived[slot] >= oldest_allowed:
-                return  # the time lived through never falls, so those behind it were seen no earlier
-            self._release(key)
+        left = IDLE_AT_ONCE if self._names_leaving else len(self._slots)
+        while left and self._anyone_idle(oldest_allowed):
+            self._release(next(iter(self._slots)))
             self.evictions_ttl += 1
+            left -= 1
+
+    def _anyone_idle(self, oldest_allowed: int) -> bool:
+        # The time lived through never falls, so those behind the first were seen no earlier.
+        return bool(self._slots) and self._lived[next(iter(self._slots.values()))] < oldest_allowed
 
     def _count(self, key: bytes, slot: int) -> None:
         """One more record of a stream that is new; of others they are not counted."""
@@ -304,8 +314,8 @@ class StreamIndex(Placing):
 
     def pop_leaving(self) -> list[tuple[int, int, bytes]]:
         """What is in ``leaving``, which is empty afterwards."""
-        leaving, self.leaving = self.leaving, []
-        return leaving
+        self.newest_leaving, self.leaving = self.leaving, []
+        return self.newest_leaving
 
     def pop_touched_segments(self) -> set[int]:
         """Segments touched since the last call."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamrnn.core.layout import Named
+from streamrnn.job.codec.predictions import PredictionEncoder
 from streamrnn.job.codec.told import offsets_of
 from streamrnn.job.opening import of_config
 from streamrnn.learner import gauges
@@ -24,7 +26,7 @@ from streamrnn.learner.lowering import layout_of
 from streamrnn.learner.one_stream import described, deviation
 from streamrnn.learner.skill import skill_of
 from streamrnn.learner.spec import LearnerSpec
-from streamrnn.learner.vocabulary import open_sets
+from streamrnn.learner.vocabulary import Vocabularies, open_sets
 from streamrnn.storage.listing import Listed, Place, find, newest, store_of
 from streamrnn.storage.manifest import Manifest
 from streamrnn.storage.snapshot import Checkpoint
@@ -151,12 +153,16 @@ class Inspection:
         }
 
     def _waiting(self, row: Mapping[str, npt.NDArray[Any]]) -> list[dict[str, Any]]:
-        """The events of a stream that are not predicted yet, the oldest first."""
-        found = waiting_events(row, self.spec)
+        """The events of a stream that are not predicted yet, the oldest first, with targets as output records say
+        them."""
+        found, classes = waiting_events(row, self.spec), Vocabularies(self.spec)
+        classes.resume(self.checkpoint.model)
+        known = np.where(np.isfinite(found.y), found.y, np.nan)
+        named = partial(PredictionEncoder(self.spec).named_target, classes=classes.of_classes)
         return [
-            {"offset": offset, "timestamp": time_ms, "target": target}
+            {"offset": offset, "timestamp": time_ms, "target": _without_nan(named(target))}
             for offset, time_ms, target in zip(
-                offsets_of(found.event).tolist(), found.time_ms.tolist(), found.y.tolist(), strict=True
+                offsets_of(found.event).tolist(), found.time_ms.tolist(), known.tolist(), strict=True
             )
         ]
 
@@ -195,3 +201,10 @@ def inspect(listed: Listed) -> Inspection:
     store, manifest = store_of(listed)
     checkpoint = store.load(manifest)
     return Inspection(listed.place, checkpoint, layout_of(manifest.spec))
+
+
+def _without_nan(target: Any) -> Any:
+    """A target in which None says that a number is not known, as in JSON."""
+    if isinstance(target, dict):
+        return {name: _without_nan(value) for name, value in target.items()}
+    return None if isinstance(target, float) and target != target else target

@@ -10,6 +10,7 @@ only symbols that came before: a symbol that comes first is scored as "other".
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
@@ -91,18 +92,21 @@ class SymbolScorer:
                     bits = float(texts.loss[units].sum()) / math.log(2)
                     yield _Came(key, numbers, bits, float(error[i]) * len(numbers), carry)
             return
-        scored = ~np.isnan(loss)
-        keys, y = block.keys, block.y
-        if predictions.told is not None:  # of events that have waited
-            keys, y, kinds = predictions.told.keys, predictions.told.y, [EVENT] * len(loss)
-        for i, key in enumerate(keys):
-            if kinds[i] == FORGET:
-                self._last.pop(key, None)
-            elif (number := float(y[i, 0])) == number:
+        scored, told = ~np.isnan(loss), predictions.told
+        keys, y, rows = block.keys, block.y, list(range(len(block)))
+        if told is not None:  # of events that have waited
+            keys, y, rows = told.keys, told.y, told.row.tolist()
+        forgotten = deque(np.flatnonzero(block.kind == FORGET).tolist())
+        for i, (key, row) in enumerate(zip(keys, rows, strict=True)):
+            while forgotten and forgotten[0] < row:  # with a tombstone itself its stream's events may be told of
+                self._last.pop(block.keys[forgotten.popleft()], None)
+            if (number := float(y[i, 0])) == number:
                 if scored[i]:
                     yield _Came(key, [int(number)], float(loss[i]) / math.log(2), float(error[i]), goes_on=True)
                 else:  # the first of its stream, which nobody predicted; it is counted all the same
                     self._last[key] = self._learn(int(number), self._last.get(key))
+        for row in forgotten:
+            self._last.pop(block.keys[row], None)
 
     def _count(self, number: int, last: int | None) -> int:
         """Have both rivals predict this symbol behind the ``last`` one, and count it; returns the new last one."""

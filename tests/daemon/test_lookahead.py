@@ -222,6 +222,45 @@ def test_a_stream_that_takes_another_s_place_is_not_shown_the_other_s_prediction
     assert (found["prediction"], found["offset"], found["waiting"]) == (None, None, 1)
 
 
+@pytest.mark.parametrize("leaves", ["tombstone", "room", "idle"])
+@pytest.mark.parametrize("cut", [1, 99])
+def test_a_stream_that_comes_back_is_not_shown_what_was_said_before_it_left(leaves: str, cut: int) -> None:
+    """Even to the slot that it had; what is said of its new events is shown."""
+    worker = Job(lookahead_job(lookahead=2, streams="{max_streams: 1, protected_share: 0, ttl_s: 1000}"))
+    start = Start(lineage="a", position=0, ordinal=0, replay_until=0)
+    partition = Partition(worker, TP, Metrics(CollectorRegistry()), worker.first_learner(TP), start)
+    event, later = b'{"a": 1, "y": 1}', START_MS + (10**7 if leaves == "idle" else 10)
+    between: dict[str, list[tuple[bytes, bytes | None]]] = {"tombstone": [(b"a", None)], "room": [(b"b", event)]}
+    given = [*[(b"a", event, START_MS + i) for i in range(4)], *[(*one, later) for one in between.get(leaves, [])]]
+    given.append((b"a", event, later))
+    records = [Record("in", 0, i, time_ms, key, value) for i, (key, value, time_ms) in enumerate(given)]
+    if cut == 1:
+        partition.process(Records.of(records[:4]))
+        assert stream_of(partition, b"a")["offset"] == 1
+        for record in records[4:]:
+            partition.process(Records.of([record]))
+    else:
+        partition.process(Records.of(records))
+    found, n = stream_of(partition, b"a"), len(records)
+    assert (found["prediction"], found["offset"], found["timestamp"], found["waiting"]) == (None, None, None, 1)
+    end = Record("in", 0, n, later + 1, b"a", b'{"a": 1, "y": 1, "end": true}')
+    partition.process(Records.of([end]))
+    assert stream_of(partition, b"a")["offset"] == n
+
+
+def test_a_stream_that_begins_anew_and_ends_with_one_record_is_shown_what_was_said_of_that() -> None:
+    worker = Job(lookahead_job(lookahead=2, streams="{max_streams: 5, protected_share: 0, ttl_s: 1000}"))
+    start = Start(lineage="a", position=0, ordinal=0, replay_until=0)
+    partition = Partition(worker, TP, Metrics(CollectorRegistry()), worker.first_learner(TP), start)
+    ended = b'{"a": 1, "y": 1, "end": true}'
+    times = [START_MS, START_MS + 1, START_MS + 10**7]
+    values = [b'{"a": 1, "y": 1}'] * 2 + [ended]
+    records = [Record("in", 0, i, at, b"a", value) for i, (at, value) in enumerate(zip(times, values, strict=True))]
+    (outputs,) = partition.process(Records.of(records))
+    assert outputs.offset.tolist() == [0, 1, 2]
+    assert (stream_of(partition, b"a")["offset"], stream_of(partition, b"a")["waiting"]) == (2, 0)
+
+
 def test_a_record_far_in_the_future_is_stamped_with_the_present(tmp_path: Path) -> None:
     late = 4_000_000_000_000
     messages = [Message(b"a", b'{"a": 1, "y": 1, "end": true}', time_ms) for time_ms in (START_MS, late)]

@@ -146,3 +146,17 @@ def test_how_far_it_looks_ahead_cannot_be_changed_once_it_has_learned(tmp_path: 
     made.of = lookahead_job(lookahead=5)
     with pytest.raises(FingerprintMismatch, match=r"model.lookahead: 3 -> 5.*events that wait"):
         made.run()
+
+
+def test_fewer_streams_are_refused_and_lose_no_event_that_waits(tmp_path: Path) -> None:
+    """They can be had by a shorter ``ttl_s``, or by ``max_bytes``: then what waits is told of."""
+    made = LookaheadScenario(tmp_path, JOB, MESSAGES)
+    made.run(stop_after=5)
+    made.of = lookahead_job(streams="{max_streams: 2, protected_share: 0}")
+    with pytest.raises(FingerprintMismatch, match=r"max_streams: 5 -> 2.*never be predicted"):
+        made.run()
+    made.of = lookahead_job(streams="{max_streams: 5, protected_share: 0, max_bytes: 2000, ttl_s: 1}")
+    run = made.run()
+    came = {json.loads(record.value or b"")["offset"] for topic in ("out", "dead") for record in made.records(topic)}
+    gone = {offset for offset, message in enumerate(MESSAGES) if message.value is None}
+    assert len(set(range(len(MESSAGES))) - came - gone) == int(run.value("streamrnn_waiting_events"))

@@ -139,6 +139,21 @@ def test_streams_too_short_to_learn_from_are_told_after_more_patience(caplog: py
     assert "no optimiser step in 10000 records: no stream had learning.k1 (8) records in its sequence" in said
 
 
+def test_where_events_wait_too_many_that_do_are_told_and_not_blamed_on_their_targets(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Each stream has more records than learning.k1, and fewer of them predicted."""
+    worker = Worker(job(features=X, model="{direction: both, lookahead: 30}"), caplog)
+    records = [Record("in", 0, i, 0, b"%d" % (i // 20), b'{"x": 1.5, "y": 1.25}') for i in range(PATIENCE)]
+    for i in range(0, PATIENCE, 100):
+        worker.partition.process(Records.of(records[i : i + 100]))
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said == (
+        "in/0: no optimiser step in 10000 records: events wait for those behind them: no stream had learning.k1 + "
+        "model.lookahead (8 + 30) records in its sequence"
+    )
+
+
 def test_it_says_when_learning_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     worker = Worker(job(features=X), caplog)
     worker.give({"x": 1} for _ in range(FIRST))

@@ -132,8 +132,8 @@ def test_a_job_that_reads_forward_cannot_begin_to_look_ahead() -> None:
 @pytest.mark.parametrize(
     ("streams", "source", "said"),
     [
-        ("{}", "", "waiting, and nothing else"),
-        ("{reset_after_s: 60}", "", "waiting until its next record, and nothing else"),
+        ("{}", "", "waiting, unless a tombstone"),
+        ("{reset_after_s: 60}", "", "waiting until its next record, unless a tombstone"),
         ("{ttl_s: 60}", "", None),
         ("{}", "end_field: end", None),
     ],

@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from streamrnn.core.jit import JIT_DISABLED
 from streamrnn.learner.block import Block
 from streamrnn.learner.copying import StreamsCopy
 from streamrnn.learner.learner import Learner
-from streamrnn.learner.spec import LearnerSpec, StreamSpec
+from streamrnn.learner.lookahead.learner import LookaheadLearner
+from streamrnn.learner.model_spec import ModelSpec
+from streamrnn.learner.spec import InputSpec, LearnerSpec, StreamSpec
 from streamrnn.learner.state import LearnerState
 from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.storage.segments import Segment, pack_segment
@@ -102,6 +105,16 @@ def test_copying_changes_nothing_about_the_learner(data: st.DataObject) -> None:
 
 def test_a_closed_stream_is_copied_as_it_was_before() -> None:
     learner = Learner(SPEC, seed=1)
+    learner.process(events("abcdabcd"))
+    expected, copy = stored(take_snapshot(learner.state())), learner.copy_streams()
+    learner.close(b"d")
+    assert stored(take_snapshot(learner.state())) != expected
+    assert copied(copy) == expected
+
+
+def test_a_closed_stream_whose_events_wait_is_copied_as_it_was_before() -> None:
+    model = ModelSpec(direction="both", lookahead=2, hidden_size=3)
+    learner = LookaheadLearner(replace(SPEC, model=model, inputs=InputSpec(previous_target=False)), seed=1)
     learner.process(events("abcdabcd"))
     expected, copy = stored(take_snapshot(learner.state())), learner.copy_streams()
     learner.close(b"d")

@@ -14,7 +14,7 @@ import streamrnn.learner.streams
 from streamrnn.core.kinds import EVENT, FORGET, LABEL
 from streamrnn.learner import placing
 from streamrnn.learner.room import INDEX_BYTES
-from streamrnn.learner.streams import StreamIndex
+from streamrnn.learner.streams import IDLE_AT_ONCE, StreamIndex
 
 JUMP_MS, TTL_MS = 1000, 300
 YEAR_9999 = 253_402_300_799_999
@@ -34,6 +34,7 @@ indexes = st.builds(
     protected_share=st.sampled_from((0.0, 0.5, 0.8)),
     max_bytes=st.sampled_from((None, 3 * INDEX_BYTES + 40)),
     stream_bytes=st.just(5),
+    names_leaving=st.booleans(),
 )
 
 
@@ -58,6 +59,7 @@ def empty_like(index: StreamIndex) -> StreamIndex:
         protected_share=room.protected_share,
         max_bytes=room.max_bytes,
         stream_bytes=room.stream_bytes,
+        names_leaving=index._names_leaving,
     )
 
 
@@ -247,7 +249,8 @@ def test_no_stream_outlives_ttl_and_none_exceeds_the_capacity(index: StreamIndex
         assert index.n_slots <= index.max_streams
         slots = [index.find(key) for key in list(index.keys())]
         assert len(set(slots)) == len(slots)
-        if index.ttl_ms is not None:
+        gone = index.pop_leaving()
+        if index.ttl_ms is not None and len(gone) < IDLE_AT_ONCE and row[2] != FORGET:
             assert (index.clock.lived - index.state()[3][slots, 2] <= index.ttl_ms).all()
         if row[2] == EVENT:
             assert index.keys()[-1] == row[0]
@@ -338,3 +341,39 @@ def test_streams_that_leave_are_named_in_order_with_the_record_for_which_they_do
     silent = StreamIndex(2, 10_000, 10**9)
     silent.assign(keys, times, kinds)
     assert silent.leaving == []
+
+
+def after_a_pause() -> StreamIndex:
+    """Ten streams that are named when they leave, all of them idle for too long with the next record."""
+    index = StreamIndex(30, 10_000, 10**9, names_leaving=True)
+    fed(index, events(*((b"%d" % i, i) for i in range(10))))
+    return index
+
+
+@pytest.mark.parametrize("records", [[b"z"] * 5, [b"z", b"y", b"z", b"y", b"z"]])
+def test_where_streams_are_named_few_idle_ones_leave_with_each_record(records: list[bytes]) -> None:
+    """Also where records of one stream at one time are placed together."""
+    whole, single, other = after_a_pause(), after_a_pause(), after_a_pause()
+    log = events(*((key, 20_000) for key in records))
+    fed(whole, log)
+    for row in log:
+        single = restored(single)
+        fed(single, [row])
+        other.leaving += single.leaving
+    expected = [(11 + i // 4, i, b"%d" % i) for i in range(10)]
+    assert whole.pop_leaving() == other.pop_leaving() == expected
+    assert everything(whole) == everything(single)
+    assert whole.evictions_ttl == 10
+    at_once = StreamIndex(30, 10_000, 10**9)
+    at_once.resume(*after_a_pause().state())
+    fed(at_once, log[:1])
+    assert at_once.keys() == [b"z"]
+
+
+def test_an_idle_stream_whose_turn_to_leave_has_not_come_starts_over_when_it_returns() -> None:
+    """Even with a record of old, which by its own time comes soon enough."""
+    index = after_a_pause()
+    assert fed(index, events((b"z", 20_000)))[0][1]
+    assert fed(index, events((b"9", 9_000)))[0][1]
+    assert index.pop_leaving()[4:] == [(12, i, b"%d" % i) for i in (4, 5, 6, 7)] + [(12, 9, b"9")]
+    assert fed(index, events((b"9", 9_001)))[0][1:] == (False, 9_001)

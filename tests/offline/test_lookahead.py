@@ -10,13 +10,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from streamrnn.broker.protocol import Record
+from streamrnn.cli import app
 from streamrnn.job.config import Config
 from streamrnn.offline.evaluation import Report, evaluate
 from streamrnn.offline.export import estimator_of, export
 from streamrnn.offline.inspection import find, inspect
-from tests.support.lookahead_jobs import TARGETS, LookaheadScenario, events, lookahead_job
+from streamrnn.offline.scoring import Score
+from tests.support.lookahead_jobs import TARGETS, LookaheadScenario, Message, events, lookahead_job
+from tests.support.scenario import START_MS
 
 MESSAGES = events(260)
 RECORDS = [Record("in", 0, i, m.time_ms, m.key, m.value) for i, m in enumerate(MESSAGES)]
@@ -95,13 +99,57 @@ def test_a_checkpoint_shows_which_events_of_a_stream_wait(scenario: LookaheadSce
         for event in state["waiting"]:
             message = MESSAGES[event["offset"]]
             assert (message.key, message.time_ms) == (key, event["timestamp"])
-            target = json.loads(message.value or b"").get("y")
-            assert event["target"] == [target] or (target is None and math.isnan(event["target"][0]))
+            assert event["target"] == json.loads(message.value or b"").get("y")
             assert event["offset"] not in told
             n += 1
         offsets = [event["offset"] for event in state["waiting"]]
         assert offsets == sorted(offsets)
     assert n == found.waiting() == found.as_data()["waiting"] > 0
+
+
+WAIT = [
+    ("number", b'{"a": 1, "y": 2.5}', 2.5),
+    ("number", b'{"a": 1}', None),
+    ("two numbers", b'{"a": 1, "y": 2.5}', {"y": 2.5, "z": None}),
+    ("classes", b'{"a": 1, "c": "high"}', "high"),
+    ("open classes", b'{"a": 1, "c": "never seen before"}', "never seen before"),
+    ("open classes", b'{"a": 1}', None),
+]
+
+
+@pytest.mark.parametrize(("target", "value", "shown"), WAIT)
+def test_a_waiting_event_s_target_is_shown_as_output_records_say_it(
+    target: str, value: bytes, shown: Any, tmp_path: Path
+) -> None:
+    made = LookaheadScenario(tmp_path, lookahead_job(TARGETS[target]), [Message(b"a", value, START_MS)])
+    made.run()
+    place = str(made.manifests()[-1])
+    result = CliRunner().invoke(app, ["inspect", place, "--stream", "a", "--json"])
+    assert result.exit_code == 0, result.output
+
+    def no_json(constant: str) -> None:
+        raise AssertionError(constant)
+
+    (state,) = json.loads(result.stdout, parse_constant=no_json)
+    assert state["waiting"] == [{"offset": 0, "timestamp": START_MS, "target": shown}]
+
+
+def test_a_rival_does_not_know_what_came_before_a_tombstone_but_what_is_told_of_with_it() -> None:
+    """A stream that begins anew behind it is scored as another would be."""
+    config = lookahead_job(TARGETS["open classes"], lookahead=2)
+    values: list[str | None] = [*"pqpqpq", None, *"qqpqpq", None]
+
+    def scores(second: str) -> list[Score]:
+        keys = ["a"] * 7 + [second] * 7
+        given = [None if value is None else json.dumps({"a": 1, "c": value}).encode() for value in values]
+        records = [
+            Record("in", 0, i, START_MS + i, key.encode(), value)
+            for i, (key, value) in enumerate(zip(keys, given, strict=True))
+        ]
+        return evaluate(config, records).scores
+
+    assert scores("a") == scores("b")
+    assert scores("a")[0].scored == 12
 
 
 def test_such_a_model_is_exported_for_a_warm_start_only(scenario: LookaheadScenario, tmp_path: Path) -> None:
@@ -116,6 +164,9 @@ def test_such_a_model_is_exported_for_a_warm_start_only(scenario: LookaheadScena
         tmp_path / "fresh", lookahead_job(model=f"warm_start: '{tmp_path}/model.safetensors'"), MESSAGES[:80]
     )
     fresh.run()
+    # Also with room for fewer streams: none comes along.
+    fewer = lookahead_job(model=f"warm_start: '{tmp_path}/model.safetensors'", streams="{max_streams: 2}")
+    LookaheadScenario(tmp_path / "fewer", fewer, MESSAGES[:80]).run()
     cold = LookaheadScenario(tmp_path / "cold", lookahead_job(), MESSAGES[:80])
     cold.run()
     assert fresh.predictions().keys() == cold.predictions().keys()

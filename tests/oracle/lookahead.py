@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from streamrnn.learner import streams
 from streamrnn.learner.spec import LearnerSpec
 from tests.oracle.encoder import known_fields
 from tests.oracle.learner import NaiveLearner
@@ -105,13 +106,19 @@ class NaiveLookaheadLearner(NaiveLearner):
             self.reset(stream)
 
     def evict_idle(self, returning: bytes, time_ms: int) -> None:
-        """As there, but it matters who leaves first: the one seen least recently, and last the one at hand."""
+        """As there, but it matters who leaves first: the one seen least recently, and last the one at hand.
+
+        Few leave with one record, beside the one at hand; the others with the records behind it.
+        """
         ttl_s = self.spec.streams.ttl_s
         if ttl_s is None:
             return
         idle = [k for k, s in self.streams.items() if self.clock.lived_ms - s.last_lived_ms > ttl_s * 1000]
         late = returning in self.streams and time_ms - self.streams[returning].last_seen_ms > ttl_s * 1000
-        for key in [*idle, returning] if late and returning not in idle else idle:
+        leaving = idle[: streams.IDLE_AT_ONCE]
+        if returning not in leaving and (late or returning in idle):
+            leaving.append(returning)
+        for key in leaving:
             self.drop(key, "ttl")
 
     def drop(self, key: bytes, cause: str) -> Stream:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from streamrnn.broker.protocol import Record
 from streamrnn.job.config import Config
 from streamrnn.job.job_file import parse
+from streamrnn.learner.streams import IDLE_AT_ONCE
 from tests.support.scenario import START_MS
 from tests.support.symbol_jobs import SymbolScenario
 
@@ -122,9 +123,10 @@ def told_by_hand(config: Config, messages: list[Message], wait: int) -> tuple[li
         fields = {} if value == b"{" else None if value is None else json.loads(value)
         if fields == {}:
             continue
-        for idle in [k for k, seen in last.items() if time_ms - seen > 1000 * (config.streams.ttl_s or 1e9)]:
-            told += waiting.pop(idle, [])
-            del last[idle]
+        idle = [k for k, seen in last.items() if time_ms - seen > 1000 * (config.streams.ttl_s or 1e9)]
+        for gone in idle[:IDLE_AT_ONCE] + [key] * (key in idle[IDLE_AT_ONCE:]):
+            told += waiting.pop(gone, [])
+            del last[gone]
         gap = config.streams.reset_after_s
         if fields is None or (key in last and gap is not None and time_ms - last[key] > 1000 * gap):
             told += waiting.pop(key, [])

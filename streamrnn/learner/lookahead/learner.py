@@ -87,5 +87,6 @@ class LookaheadLearner(Foundation):
             symbols=tuple([None] for _ in spec.symbols),
         )  # fmt: skip
         self.streams.touch(slot)
+        self._rows_change(np.array([slot]))
         slots, fresh = np.full(1, slot, np.int64), np.zeros(1, np.bool_)
         return self._predictions(Placed(block, slots, fresh, block.time_ms, block.kind))

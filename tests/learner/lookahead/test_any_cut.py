@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Iterator
 
 import numba
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import streamrnn.learner.streams
 from streamrnn.learner.block import EVENT, Block
 from streamrnn.learner.lookahead.learner import LookaheadLearner
 from streamrnn.learner.lookahead.waiting import waiting_events
@@ -31,6 +33,14 @@ EXAMPLES = settings(
 )
 cuts = st.lists(st.tuples(st.integers(0, 50), st.sampled_from(("on", "resume", "pickle"))), max_size=5)
 PRECISIONS = ("float32", "float64")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_idle_stream_leaves_with_a_record() -> Iterator[None]:
+    """So that others wait for their turn, though these logs have few streams."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streamrnn.learner.streams, "IDLE_AT_ONCE", 1)
+        yield
 
 
 def run_through(spec: LearnerSpec, block: Block, cuts: list[tuple[int, str]]) -> tuple[LookaheadLearner, Predictions]:

@@ -26,6 +26,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "gaps": {"streams": StreamSpec(reset_after_s=1e6)},
     "units": {"model": {"hidden_size": 6}},
     "inputs": {"n_features": 3},
+    "room for more streams": {"streams": StreamSpec(max_streams=200_000)},
     "a class more": {"target": TargetSpec(fields=("y",), classes=("p", "q", "r"))},
 }
 
@@ -128,3 +129,11 @@ def test_another_look_ahead_is_refused() -> None:
     learner = LookaheadLearner(spec_of(), 1)
     with pytest.raises(ValueError, match=r"model\.lookahead"):
         grown(learner, spec_of(model={"lookahead": 4}))
+
+
+def test_room_for_fewer_streams_is_refused_as_their_events_would_be_lost() -> None:
+    """Even where there are few enough of them: a job file is looked at without knowing which streams there are."""
+    learner = LookaheadLearner(spec_of(streams=StreamSpec(max_streams=5)), 1)
+    learner.process(log_of(10))
+    with pytest.raises(ValueError, match=r"streams\.max_streams: 5 in what was learned, 4 here: .*never be predicted"):
+        grown(learner, spec_of(streams=StreamSpec(max_streams=4)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 
 import numba
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import streamrnn.learner.streams
 from streamrnn.core.counts import COUNTS, EVICTIONS
 from streamrnn.learner.block import Block
 from streamrnn.learner.clock import JUMPS
@@ -34,6 +36,14 @@ SHARED_COUNTS = [
     for count in (*COUNTS, *EVICTIONS, EVICTIONS_IN_USE, *JUMPS)
     if count.name not in {"updates", "windows_in_batch"}
 ]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_idle_stream_leaves_with_a_record() -> Iterator[None]:
+    """So that others wait for their turn, though these logs have few streams."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streamrnn.learner.streams, "IDLE_AT_ONCE", 1)
+        yield
 
 
 def restored(learner: LookaheadLearner) -> LookaheadLearner:

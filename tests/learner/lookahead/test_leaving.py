@@ -151,7 +151,8 @@ def test_what_waits_can_be_read_from_the_arrays_of_a_stream() -> None:
     np.testing.assert_array_equal(waits.y, block.y[3:])
 
 
-def test_a_class_that_nobody_has_looked_at_has_no_probability_yet_and_a_state_with_it_is_taken_up() -> None:
+def test_a_class_may_be_predicted_once_it_or_one_that_came_later_was_looked_at() -> None:
+    """A state with classes that have a number, and may not be predicted yet, is taken up."""
     target = TargetSpec(fields=("y",), classes=Symbols(open=True, max=5))
     model = ModelSpec(direction="both", lookahead=2, hidden_size=3, readout="softmax")
     learner = LookaheadLearner(spec_of(target=target, model=model), 1)
@@ -165,6 +166,7 @@ def test_a_class_that_nobody_has_looked_at_has_no_probability_yet_and_a_state_wi
     assert said.told.y[:, 0].tolist() == [1.0, 4.0]
     assert said.value[0, 1:].tolist() == [0.0] * 5
     assert (said.value[1] > 0).tolist() == [True, True, False, False, False, False]
+    np.testing.assert_allclose(said.loss, -np.log(said.value[:, 0]), atol=1e-6)  # both are scored as "other"
     other = LookaheadLearner(learner.spec, 2)
     other.resume(learner.state())
     forged = learner.state().copy()
@@ -174,7 +176,9 @@ def test_a_class_that_nobody_has_looked_at_has_no_probability_yet_and_a_state_wi
     again = other.process(labelled(["q"], ("a.", 9)))
     assert again.told is not None
     assert again.told.y[:, 0].tolist() == [2.0, 3.0, 2.0]
+    # Number 4 was looked at, of another stream, so those before it are scored as themselves.
     assert (again.value[0] > 0).tolist() == [True, True, True, True, True, False]
+    np.testing.assert_allclose(again.loss[:2], -np.log([again.value[0, 2], again.value[1, 3]]), rtol=1e-5)
 
 
 def test_a_stream_takes_its_inputs_states_and_what_waits() -> None:
