@@ -15,7 +15,7 @@ import pytest
 from streamrnn.broker.kafka_admin import KafkaAdministration
 from tests.kafka.server import KafkaServer
 from tests.support.daemon_process import PARTITIONS, WAIT_S, Worker
-from tests.support.kafka_clients import CLIENT, CLIENTS
+from tests.support.kafka_clients import CLIENT
 from tests.support.kafka_rights import grant, set_password
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -26,19 +26,17 @@ SELDOM_MS = 8_000
 
 
 @pytest.fixture
-def worker(kafka_server: KafkaServer, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Worker]:
-    yield from _worker(kafka_server, tmp_path, getattr(request, "param", CLIENT), 100)
+def worker(kafka_server: KafkaServer, tmp_path: Path) -> Iterator[Worker]:
+    yield from _worker(kafka_server, tmp_path, 100)
 
 
 @pytest.fixture
-def worker_that_seldom_commits(
-    kafka_server: KafkaServer, tmp_path: Path, request: pytest.FixtureRequest
-) -> Iterator[Worker]:
-    yield from _worker(kafka_server, tmp_path, request.param, SELDOM_MS)
+def worker_that_seldom_commits(kafka_server: KafkaServer, tmp_path: Path) -> Iterator[Worker]:
+    yield from _worker(kafka_server, tmp_path, SELDOM_MS)
 
 
-def _worker(server: KafkaServer, at: Path, client: str, commit_interval_ms: int) -> Iterator[Worker]:
-    made = Worker(server.bootstrap, at, client=client, commit_interval_ms=commit_interval_ms)
+def _worker(server: KafkaServer, at: Path, commit_interval_ms: int) -> Iterator[Worker]:
+    made = Worker(server.bootstrap, at, client=CLIENT, commit_interval_ms=commit_interval_ms)
     KafkaAdministration(made.connection).create_topics(dict.fromkeys(made.topics, PARTITIONS))
     yield made
     if server.pid is None:
@@ -81,7 +79,6 @@ def held_when(text: str, worker: Worker) -> int:
     raise AssertionError(f"no entry says {text!r}")
 
 
-@pytest.mark.parametrize("worker", CLIENTS, indirect=True)
 def test_a_broker_that_is_killed_in_the_middle_of_a_run(worker: Worker, kafka_server: KafkaServer) -> None:
     with worker.running() as process:
         worker.wait_for("predicting", PARTITIONS)
@@ -136,7 +133,6 @@ def test_a_broker_that_is_killed_in_the_middle_of_a_run(worker: Worker, kafka_se
     everything_is_there(worker, 200)
 
 
-@pytest.mark.parametrize("worker_that_seldom_commits", CLIENTS, indirect=True)
 def test_a_broker_that_hangs_in_the_middle_of_a_commit(
     worker_that_seldom_commits: Worker, kafka_server: KafkaServer
 ) -> None:

@@ -25,7 +25,7 @@ from streamrnn.daemon.opening import open_broker
 from streamrnn.daemon.run import run_worker
 from streamrnn.errors import BrokerError
 from streamrnn.job.job_file import parse
-from tests.support.kafka_clients import CLIENT, CLIENTS
+from tests.support.kafka_clients import CLIENT
 
 pytestmark = pytest.mark.kafka
 
@@ -197,9 +197,7 @@ def test_a_group_that_was_deleted_resumes_at_its_checkpoint(cluster: Cluster) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("cluster", "count"), [*((client, 1) for client in CLIENTS), ("confluent", 3)], indirect=["cluster"]
-)
+@pytest.mark.parametrize(("cluster", "count"), [("kafka-python", 1), ("confluent", 3)], indirect=["cluster"])
 def test_an_input_topic_made_anew_with_fewer_partitions_or_as_many_is_read_from_its_beginning(
     cluster: Cluster, count: int
 ) -> None:
