@@ -195,7 +195,18 @@ def test_no_two_modules_import_each_other_even_by_way_of_others() -> None:
             "confluent_kafka",
             {
                 f"streamrnn.broker.confluent_{name}"
-                for name in ("answers", "client", "connect", "errors", "group", "records", "sender")
+                for name in [
+                    "answers",
+                    "client",
+                    "commits",
+                    "connect",
+                    "errors",
+                    "group",
+                    "records",
+                    "seeking",
+                    "sender",
+                    "topic",
+                ]
             },
         ),
         ("river", {"streamrnn.daemon.drift_alarms", "streamrnn.offline.baselines", *ESTIMATORS}),

@@ -30,10 +30,13 @@ kafka_fetcher      these in place of what the client does
 confluent_client     the same cluster by confluent-kafka: consuming, committing, delivering
 confluent_group      its rebalance callbacks, and its membership
 confluent_positions  where it stands, beyond what is no record
+confluent_topic      whether the topic that it reads is still the same
 confluent_records    its messages as columns
+confluent_seeking    moving its consumer to an offset
 confluent_sender     its producing half
 confluent_connect    how its clients are made, and let go
 confluent_calls      calls that know no timeout, ended by one
+confluent_commits    a commit that is waited for, for so long
 confluent_errors     what its errors mean, in the terms of both clients
 confluent_answers    whether a cluster answers, from what it counts
 confluent_tokens     tokens in the form that it takes

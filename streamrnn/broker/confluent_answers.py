@@ -44,6 +44,7 @@ class _Account(msgspec.Struct):
 class _Client(msgspec.Struct):
     """What one client has told last."""
 
+    at: float = 0.0
     received: int = 0
     timeouts: int = 0
     waiting: bool = False
@@ -64,11 +65,13 @@ class Standing:
         self._clients: dict[str, _Client] = {}
         self._began: float | None = None  # when something was first asked
         self._answered: tuple[float, float] | None = None
-        self._looked_at: float | None = None  # the newest account's time
+        self._looked_at: float | None = None  # when it was last known what waits for an answer
+        self._unanswered = False
         self._refused_since: float | None = None
         self._causes: dict[str, str] = {}  # by server, since something was last answered
         self._failures = Counter(dict.fromkeys(REQUESTS, 0))
         self._reader: Callable[[str | bytes], None] | None = None
+        self._error: Callable[[KafkaError], None] | None = None
         self.fatal: KafkaError | None = None
 
     def followed(self, name: str) -> dict[str, Any]:
@@ -77,11 +80,14 @@ class Standing:
             self._clients[name] = _Client()
             if self._began is None:
                 self._began = self._clock()
-        return {"stats_cb": lambda text: self.account(name, text), "error_cb": self.error}
+        return {
+            "stats_cb": lambda text: self.account(name, text),
+            "error_cb": lambda error: self.error(error, name),
+        }
 
-    def also(self, account: Callable[[str | bytes], None]) -> None:
-        """Let somebody else read the consumer's accounts as well."""
-        self._reader = account
+    def also(self, account: Callable[[str | bytes], None], error: Callable[[KafkaError], None]) -> None:
+        """Let somebody else read the consumer's accounts and errors as well."""
+        self._reader, self._error = account, error
 
     def dropped(self, name: str) -> None:
         """There is no such client any more."""
@@ -95,6 +101,7 @@ class Standing:
         servers = msgspec.json.decode(text, type=_Account).brokers.values()
         usable = [server for server in servers if server.state == "UP"]
         told = _Client(
+            at=self._clock(),
             received=sum(server.rx for server in usable),
             timeouts=sum(server.req_timeouts for server in servers),
             waiting=any(server.waitresp_cnt for server in servers) or not usable,
@@ -111,8 +118,10 @@ class Standing:
         if usable:
             self._refused_since = None
 
-    def error(self, error: KafkaError) -> None:
+    def error(self, error: KafkaError, name: str = "") -> None:
         """What a client says of a failure that is nobody's request."""
+        if name == "consumer" and self._error is not None:
+            self._error(error)
         if error.fatal() or _TOO_LARGE in error.str():
             self.fatal = error
         if error.code() in _UNCONNECTED:
@@ -126,9 +135,13 @@ class Standing:
 
     def answered(self) -> None:
         """Something was answered just now."""
-        self._answered = (self._clock(), self._wall())
+        self._answered, self._unanswered = (self._clock(), self._wall()), False
         with self._lock:
             self._causes = {}
+
+    def unanswered(self) -> None:
+        """Something that is no part of the accounts (a commit) was asked, and waits for its answer at this moment."""
+        self._unanswered, self._looked_at = True, self._clock()
 
     def gave_up(self, kind: str) -> None:
         """A client was asked for something, and nothing came of it in time."""
@@ -160,8 +173,10 @@ class Standing:
         with self._lock:
             clients, failures = list(self._clients.values()), dict(self._failures)
         connections = dict.fromkeys(CONNECTION_STATES, 0)
-        for state in (state for client in clients for state in client.states):
-            connections[state] += 1
+        for client in clients:
+            silent = self._clock() - client.at > GRACE_S  # whoever waits for a commit polls nothing else
+            for state in client.states:
+                connections["connecting" if silent and state == "connected" else state] += 1
         at = None if answered is None else answered[1]
         begun = self._wall() - (self._clock() - since) if at is None and since is not None else at
         return Connectivity(
@@ -174,7 +189,7 @@ class Standing:
 
     def _away_since(self) -> float | None:
         with self._lock:
-            waiting = any(client.waiting for client in self._clients.values())
+            waiting = self._unanswered or any(client.waiting for client in self._clients.values())
         since = self._began if self._answered is None else self._answered[0]
         if not waiting or since is None or self._looked_at is None:
             return None

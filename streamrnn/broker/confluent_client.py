@@ -14,23 +14,27 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import Consumer, KafkaError, Message
 from confluent_kafka import TopicPartition as ClientTopicPartition
 
 from streamrnn.broker import kafka_client, kafka_group
 from streamrnn.broker.columns import Outputs, Records
 from streamrnn.broker.confluent_calls import Calls
+from streamrnn.broker.confluent_commits import commit_and_wait, positions
 from streamrnn.broker.confluent_connect import let_go, made
-from streamrnn.broker.confluent_errors import PASSING, error_of, fail, translated
-from streamrnn.broker.confluent_group import Rebalances, membership_of
+from streamrnn.broker.confluent_errors import PASSING, fail, translated
+from streamrnn.broker.confluent_group import Rebalances, forget_a_stale_share, membership_of
 from streamrnn.broker.confluent_records import by_partition, columns
+from streamrnn.broker.confluent_seeking import seek
 from streamrnn.broker.confluent_sender import ConfluentSender
 from streamrnn.broker.confluent_settings import consumer_properties
+from streamrnn.broker.confluent_topic import DOUBTFUL, State, Topic
 from streamrnn.broker.instance_name import InstanceName
 from streamrnn.broker.kafka_admin import KafkaAdministration
 from streamrnn.broker.kafka_connect import translated as translated_by_the_other
@@ -39,19 +43,22 @@ from streamrnn.broker.protocol import (
     Commit,
     Connectivity,
     Event,
+    Lost,
     Membership,
     NothingAssigned,
     Polled,
+    TopicDescription,
     TopicPartition,
     send_then_commit,
 )
 from streamrnn.broker.rights import command
 from streamrnn.errors import BrokerError, RebalanceError
 
+_log = logging.getLogger(__name__)
+
 # As with the other client: what a poll costs the loop is worth hundreds of records.
 _PAUSE_S, _FEW = 0.02, 500
 _IDLE_AFTER_S = 2.0
-_SEEK_S, _SEEK_AGAIN_S = 0.2, 0.005
 _LARGEST_POLL = 100_000
 _SLICE_S = 0.1  # a rebalance that happens while records are waited for is told after no more than that
 _LEAST_S = 0.1  # what is asked at all is given so much
@@ -69,8 +76,10 @@ class ConfluentBroker(ConfluentSender):
         self.group = group if self._name is None else dataclasses.replace(group, instance_id=str(self._name))
         self._consumer: Any = None
         self._observer: kafka_client.KafkaBroker | None = None
-        self._calls = Calls()
+        self._calls = Calls(self._unanswered)
         self._topic_read = ""
+        self._source: Topic | None = None
+        self._passed_over = False  # what was polled while the topic was gone
         self._events: deque[Event] = deque()
         self._rebalances = Rebalances(self._events)
         self._membership = Membership(-1, "")
@@ -99,29 +108,14 @@ class ConfluentBroker(ConfluentSender):
                 f"topic {topic} does not exist on {', '.join(self.connection.servers)}, or this user may not see it: "
                 f"create it first, or grant READ: {command('READ', 'topic', topic)}"
             )
-        self._forget_a_stale_share(topic, partitions)
+        with translated_by_the_other("joining the group failed", self.connection, repr(self.group.instance_id)):
+            forget_a_stale_share(self._hurried(), self.group, topic, partitions)
         self._topic_read, consumer = topic, self._consuming()
+        self._source = Topic(self._described)
         with self._translated(f"topic {topic} could not be looked up"):
             # Known by now, it is read from as soon as it is assigned; it would be looked up a second later.
             consumer.list_topics(topic, timeout=self._request_s)
         consumer.subscribe([topic], **self._rebalances.callbacks())
-
-    def _forget_a_stale_share(self, topic: str, partitions: list[int]) -> None:
-        """Join as somebody new where the group would give this worker back what no longer is its share.
-
-        A static member that starts again within its session gets its stored part of the assignment without a rebalance,
-        and the client takes it as it is: of another topic, if the job read another one, or without the partitions that
-        were added since, which nobody watches for. kafka_assignor.py answers the same with the other client.
-        """
-        members = KafkaAdministration(self._hurried()).describe_group(self.group.group_id).members
-        mine = next((member for member in members if member.instance_id == self.group.instance_id), None)
-        if mine is None:
-            return
-        handed_out = {tp for member in members for tp in member.assigned if tp.topic == topic}
-        whole = {TopicPartition(topic, partition) for partition in partitions}
-        if handed_out != whole or any(tp.topic != topic for tp in mine.assigned):
-            with translated_by_the_other("joining the group failed", self.connection, repr(self.group.instance_id)):
-                kafka_group.forget(self.connection, self.group, self._request_s)
 
     def events(self) -> list[Event]:
         """See :class:`streamrnn.broker.protocol.Broker`."""
@@ -131,11 +125,11 @@ class ConfluentBroker(ConfluentSender):
 
     def poll(self, timeout_s: float, max_records: int) -> Polled:
         """See :class:`streamrnn.broker.protocol.Broker`."""
-        consumer, deadline = self._consuming(), time.monotonic() + timeout_s
+        deadline = time.monotonic() + timeout_s
         if (seconds := self._standing.locked_out_s()) > kafka_client.GIVE_UP_S:
             servers = ", ".join(self.connection.servers)
             raise BrokerError(f"no connection to Kafka at {servers} for {seconds:.0f} s: {self._standing.told()}")
-        if not self._calls.settled(timeout_s):  # a commit that nobody waits for any longer
+        if not self._calls.settled(timeout_s) or (consumer := self._free()) is None:
             return Polled({}, self._membership, stable=False)
         self._raise_what_came()
         with self._translated(f"reading topic {self._topic_read} failed"):
@@ -143,9 +137,13 @@ class ConfluentBroker(ConfluentSender):
             messages = self._messages(consumer, deadline, min(max_records, _LARGEST_POLL))
         if self._producer is not None:
             self._producer.poll(0)  # its account of its connections, too
+        if self._topic_is_another():
+            return Polled({}, self._membership, stable=False)
         found = self._records(messages)
         before, self._membership = self._membership, membership_of(consumer)
-        if found or self._membership != before:
+        if self._rebalances.lost:  # the client gave them up by itself, and keeps the generation until it has joined
+            self._rebalances.lost, self._idle_generation = False, self._membership.generation
+        if found or self._membership.generation not in (-1, before.generation):
             self._standing.answered()
         if not found:
             self._raise_what_came()
@@ -183,8 +181,10 @@ class ConfluentBroker(ConfluentSender):
                 records.append(message)
             elif error.code() == KafkaError._PARTITION_EOF:
                 self._rebalances.positions.ended(TopicPartition(message.topic(), message.partition()), message.offset())
-            elif error.fatal() or error.code() not in PASSING:
-                self._raised = self._raised or error
+            else:
+                self._doubt(error)
+                if error.fatal() or error.code() not in PASSING:
+                    self._raised = self._raised or error
         return records
 
     def _raise_what_came(self) -> None:
@@ -197,6 +197,38 @@ class ConfluentBroker(ConfluentSender):
                 repr(self.group.instance_id),
                 name=self.group.group_id if "group" in error.name().lower() else self._topic_read,
             )
+
+    def _doubt(self, error: KafkaError) -> None:
+        if error.code() in DOUBTFUL and self._source is not None:
+            self._source.doubt()
+
+    def _topic_is_another(self) -> bool:
+        """Whether the topic is not the one that was subscribed to; a new one is subscribed to here."""
+        state = State.THE_SAME if self._source is None else self._source.state()
+        if state is State.THE_SAME and not self._passed_over:
+            return False
+        self._raised = None  # what is said of the old one's offsets
+        if state is State.GONE:
+            if not self._passed_over:
+                _log.warning("topic %s is gone: nothing is read until it is made anew", self._topic_read)
+            self._passed_over = True
+        elif state is State.THE_SAME:
+            self._passed_over = False
+            self._rebalances.late |= self._rebalances.assigned
+        else:
+            self._begin_with_the_new_topic()
+        return True
+
+    def _begin_with_the_new_topic(self) -> None:
+        _log.warning("topic %s was deleted and made anew: joining its group again", self._topic_read)
+        lost, known = tuple(sorted(self._rebalances.assigned)), list(self._events)
+        self._close_consumer(self._request_s)
+        self._passed_over, self._membership = False, Membership(-1, "")
+        self._events += [*known, *([Lost(lost)] if lost else [])]
+        self.subscribe(self._topic_read)
+
+    def _described(self) -> TopicDescription | None:
+        return KafkaAdministration(self._hurried()).describe_topics([self._topic_read])[self._topic_read]
 
     def _records(self, messages: list[Message]) -> dict[TopicPartition, Records]:
         found: dict[TopicPartition, Records] = {}
@@ -222,34 +254,23 @@ class ConfluentBroker(ConfluentSender):
 
     def seek(self, tp: TopicPartition, offset: int) -> None:
         """See :class:`streamrnn.broker.protocol.Broker`."""
-        consumer, place = self._assigned(tp), ClientTopicPartition(tp.topic, tp.partition, offset)
-        deadline = time.monotonic() + _SEEK_S
-        while not self._sought(consumer, place):
-            if time.monotonic() > deadline:  # it has stopped fetching, as behind an offset that is not there
-                with self._translated(f"seeking {tp} failed"):
-                    consumer.incremental_unassign([place])
-                    consumer.incremental_assign([place])
-                    if tp not in self._rebalances.resumed:
-                        consumer.pause([place])
-                break
-            time.sleep(_SEEK_AGAIN_S)
+        self._check_assigned(tp)
+        if (consumer := self._free()) is None:
+            self._rebalances.late.add(tp)
+        else:
+            with self._translated(f"seeking {tp} failed"):
+                seek(consumer, tp, offset, paused=tp not in self._rebalances.resumed)
         self._rebalances.positions[tp] = offset
-
-    def _sought(self, consumer: Any, place: Any) -> bool:
-        try:
-            consumer.seek(place)
-        except KafkaException as raised:
-            if (error := error_of(raised)).code() != KafkaError._STATE:
-                what = f"seeking {place.topic}/{place.partition} failed"
-                fail(what, error, self.connection, repr(self.group.instance_id))
-            return False
-        return True
 
     def pause(self, tps: Iterable[TopicPartition]) -> None:
         """See :class:`streamrnn.broker.protocol.Broker`."""
         for tp in tps:
-            with self._translated(f"pausing {tp} failed"):
-                self._assigned(tp).pause([ClientTopicPartition(*tp)])
+            self._check_assigned(tp)
+            if (consumer := self._free()) is None:
+                self._rebalances.late.add(tp)
+            else:
+                with self._translated(f"pausing {tp} failed"):
+                    consumer.pause([ClientTopicPartition(*tp)])
             self._rebalances.resumed.discard(tp)
 
     def resume(self, tps: Iterable[TopicPartition]) -> None:
@@ -258,14 +279,16 @@ class ConfluentBroker(ConfluentSender):
             self._check_positioned(tp)
             if tp in self._rebalances.resumed:
                 continue
-            with self._translated(f"resuming {tp} failed"):
-                self._assigned(tp).resume([ClientTopicPartition(*tp)])
+            self._check_assigned(tp)
+            if (consumer := self._free()) is not None:
+                with self._translated(f"resuming {tp} failed"):
+                    consumer.resume([ClientTopicPartition(*tp)])
             self._rebalances.resumed.add(tp)
             self.seek(tp, self._rebalances.positions[tp])  # wakes the thread that fetches; it would sleep for a second
 
     def position(self, tp: TopicPartition) -> int:
         """See :class:`streamrnn.broker.protocol.Broker`."""
-        self._assigned(tp)
+        self._check_assigned(tp)
         self._check_positioned(tp)
         return self._rebalances.positions[tp]
 
@@ -303,7 +326,9 @@ class ConfluentBroker(ConfluentSender):
         The client commits under the generation it has by now, so the two are compared here. Between the comparison and
         the commit it may change only for a member that keeps its partitions: what is taken away is told by a poll.
         """
-        consumer, what = self._asked(), f"commit of {_positions(offsets)} failed"
+        what, timeout_s = f"commit of {positions(offsets)} failed", self._within(timeout_s)
+        if not self._calls.settled(timeout_s) or (consumer := self._free()) is None:
+            raise BrokerError(f"{what}: an earlier one has not been answered yet; whether that took effect is unknown")
         now = membership_of(consumer)
         if membership is None or membership.generation < 0:
             raise RebalanceError(f"{what}: it was arrived at outside the group")
@@ -314,28 +339,8 @@ class ConfluentBroker(ConfluentSender):
             )
         if not offsets:
             return
-        stored = [ClientTopicPartition(*tp, commit.offset, commit.metadata) for tp, commit in offsets.items()]
         with self._translated(what):
-            self._store(consumer, stored, f"commit of {_positions(offsets)}", self._within(timeout_s))
-        self._standing.answered()
-
-    def _store(self, consumer: Any, stored: list[Any], what: str, timeout_s: float) -> None:
-        try:
-            answers = self._calls.run(lambda: consumer.commit(offsets=stored, asynchronous=False), timeout_s)
-            for answer in answers or ():
-                if answer.error is not None:
-                    raise KafkaException(answer.error)
-        except TimeoutError as error:
-            self._standing.gave_up("commit")
-            told = self._standing.told()
-            raise BrokerError(
-                f"{what} was not answered within {timeout_s:g} s{told and f' ({told})'}; "
-                "whether it took effect is unknown: read committed()"
-            ) from error
-        except KafkaException as raised:
-            if error_of(raised).code() < 0:  # the client's own word, which is not an answer
-                self._standing.gave_up("commit")
-            raise
+            commit_and_wait(consumer, offsets, self._calls, self._standing, timeout_s)
 
     def deliver(
         self,
@@ -397,14 +402,31 @@ class ConfluentBroker(ConfluentSender):
             hurried = self._hurried()
             properties = consumer_properties(hurried, self.group)
             self._consumer = made(Consumer, "consumer", properties, hurried, self._standing)
-            self._standing.also(self._rebalances.positions.account)
+            self._standing.also(self._rebalances.positions.account, self._doubt)
         return self._consumer
 
-    def _asked(self) -> Any:
-        """The consumer, where it answers: a commit that nobody waits for any longer may still hold it."""
-        if not self._calls.settled(self._request_s):
-            raise BrokerError("an earlier commit has still not been answered; whether it took effect is unknown")
-        return self._consuming()
+    def _free(self) -> Any | None:
+        """The consumer; None while a commit that nobody waits for any longer holds it.
+
+        Partitions that were moved meanwhile are moved before anything else is asked of it.
+        """
+        if not self._calls.settled(0.0):
+            return None
+        consumer, late = self._consuming(), self._rebalances.late
+        while late:
+            tp = late.pop()
+            resumed, place = tp in self._rebalances.resumed, [ClientTopicPartition(*tp)]
+            with self._translated(f"seeking {tp} failed"):
+                (consumer.resume if resumed else consumer.pause)(place)
+                if tp in self._rebalances.positions:
+                    seek(consumer, tp, self._rebalances.positions[tp], paused=not resumed)
+        return consumer
+
+    def _unanswered(self) -> None:
+        """While a call runs that is waited for: nobody polls, so its clients tell nothing by themselves."""
+        self._standing.unanswered()
+        if self._producer is not None:
+            self._producer.poll(0)
 
     def _looking(self) -> kafka_client.KafkaBroker:
         """Who asks what is committed and how far a log reaches: the other client, which joins no group for it."""
@@ -414,11 +436,10 @@ class ConfluentBroker(ConfluentSender):
             self._observer.hurry(self._time_left)
         return self._observer
 
-    def _assigned(self, tp: TopicPartition) -> Any:
-        consumer = self._asked()
-        if not any((owned.topic, owned.partition) == tp for owned in consumer.assignment()):
+    def _check_assigned(self, tp: TopicPartition) -> None:
+        self._consuming()
+        if tp not in self._rebalances.assigned:
             raise RebalanceError(f"{tp} is not assigned to this worker; drain events() after every poll()")
-        return consumer
 
     def _check_positioned(self, tp: TopicPartition) -> None:
         if tp not in self._rebalances.positions:
@@ -426,7 +447,3 @@ class ConfluentBroker(ConfluentSender):
 
     def _translated(self, what: str) -> contextlib.AbstractContextManager[None]:
         return translated(what, self.connection, repr(self.group.instance_id), told=self._standing.told())
-
-
-def _positions(offsets: Mapping[TopicPartition, Commit]) -> str:
-    return ", ".join(f"{tp} at {commit.offset}" for tp, commit in sorted(offsets.items())) or "nothing"

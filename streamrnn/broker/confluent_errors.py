@@ -34,6 +34,10 @@ _LOCAL = {
 """Errors of the client's own that are others' by another number."""
 
 PASSING = {
+    KafkaError.UNKNOWN_TOPIC_OR_PART,  # deleted: the group has nothing to share out until it is made anew
+    KafkaError.UNKNOWN_TOPIC_ID,
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError._UNKNOWN_PARTITION,
     KafkaError._TRANSPORT,
     KafkaError._ALL_BROKERS_DOWN,
     KafkaError._RESOLVE,
@@ -42,7 +46,6 @@ PASSING = {
     KafkaError._AUTHENTICATION,
     KafkaError._SSL,
     KafkaError._MAX_POLL_EXCEEDED,  # partitions that were lost by it are told as lost
-    KafkaError.UNKNOWN_TOPIC_OR_PART,  # deleted: the group has nothing to share out until it is made anew
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.NOT_COORDINATOR,

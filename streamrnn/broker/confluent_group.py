@@ -12,13 +12,16 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import confluent_kafka
 from confluent_kafka import TopicPartition as ClientTopicPartition
 
+from streamrnn.broker import kafka_group
 from streamrnn.broker.confluent_positions import Positions
+from streamrnn.broker.kafka_admin import KafkaAdministration
+from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup
 from streamrnn.broker.protocol import Assigned, Event, Lost, Membership, Revoked, TopicPartition
 from streamrnn.errors import BrokerError
 
@@ -56,8 +59,10 @@ class Rebalances:
         self._events = events
         self._leaving: list[Any] = []  # given up, and told so, and not yet unassigned
         self.positions = Positions()
+        self.assigned: set[TopicPartition] = set()  # by the client's account, which only these callbacks change
+        self.late: set[TopicPartition] = set()  # moved while the client could not be asked
         self.resumed: set[TopicPartition] = set()
-        self.closing = False
+        self.closing = self.lost = False
 
     def callbacks(self) -> dict[str, Any]:
         """As the client's ``subscribe`` takes them."""
@@ -66,13 +71,14 @@ class Rebalances:
     def _assigned(self, consumer: Any, partitions: Sequence[Any]) -> None:
         placed = [ClientTopicPartition(tp.topic, tp.partition, PLACEHOLDER) for tp in partitions]
         consumer.incremental_assign(placed)
+        self.assigned |= set(_named(partitions))
         if placed:
             consumer.pause(placed)
             self._tell(Assigned, placed)
 
     def _revoked(self, consumer: Any, partitions: Sequence[Any]) -> None:
         if self.closing:
-            consumer.incremental_unassign(partitions)
+            self._give_up(consumer, partitions)
             return
         consumer.incremental_assign([])  # the client takes this for our answer, and does nothing of its own
         consumer.pause(partitions)
@@ -80,11 +86,12 @@ class Rebalances:
         self._tell(Revoked, partitions)
 
     def _lost(self, consumer: Any, partitions: Sequence[Any]) -> None:
-        consumer.incremental_unassign(partitions)
+        self._give_up(consumer, partitions)
+        self.lost = True
         self._tell(Lost, partitions)
 
     def _tell(self, kind: type[Assigned | Revoked | Lost], partitions: Sequence[Any]) -> None:
-        ours = tuple(sorted(TopicPartition(tp.topic, tp.partition) for tp in partitions))
+        ours = tuple(sorted(_named(partitions)))
         for tp in ours:
             self.positions.forget(tp)
             self.resumed.discard(tp)
@@ -93,6 +100,31 @@ class Rebalances:
 
     def go_on(self, consumer: Any) -> None:
         """Give up for good what was told as given up; the group may hand it on."""
-        if self._leaving:
-            leaving, self._leaving = self._leaving, []
-            consumer.incremental_unassign(leaving)
+        leaving, self._leaving = [tp for tp in self._leaving if self.assigned.intersection(_named([tp]))], []
+        if leaving:
+            self._give_up(consumer, leaving)
+
+    def _give_up(self, consumer: Any, partitions: Sequence[Any]) -> None:
+        consumer.incremental_unassign(partitions)
+        self.assigned -= set(_named(partitions))
+
+
+def _named(partitions: Sequence[Any]) -> Iterator[TopicPartition]:
+    return (TopicPartition(tp.topic, tp.partition) for tp in partitions)
+
+
+def forget_a_stale_share(connection: KafkaConnection, group: KafkaGroup, topic: str, partitions: Sequence[int]) -> None:
+    """Before joining, be forgotten where the group would give this worker back what no longer is its share.
+
+    A static member that starts again within its session gets its stored part of the assignment without a rebalance,
+    and the client takes it as it is: of another topic, if the job read another one, or without the partitions that
+    were added since, which nobody watches for. kafka_assignor.py answers the same with the other client.
+    """
+    members = KafkaAdministration(connection).describe_group(group.group_id).members
+    mine = next((member for member in members if member.instance_id == group.instance_id), None)
+    if mine is None:
+        return
+    handed_out = {tp for member in members for tp in member.assigned if tp.topic == topic}
+    whole = {TopicPartition(topic, partition) for partition in partitions}
+    if handed_out != whole or any(tp.topic != topic for tp in mine.assigned):
+        kafka_group.forget(connection, group, connection.request_timeout_s)

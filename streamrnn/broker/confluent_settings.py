@@ -40,6 +40,10 @@ UNSENT_KILOBYTES = 256 << 10
 UNKNOWN_TOPIC_MS = 2000
 """How long a topic that the cluster does not know is waited for; it may have been made a moment ago."""
 
+DELETED_TOPIC_MS = 1000
+"""The same of the topic that is read. While it is waited for, the client takes one that was deleted and made anew for
+the same: it goes on behind the old one's last record. Its own half a minute counts from when the worker started."""
+
 
 def refused(security: KafkaSecurity, limits: Limits | None = None) -> str:
     """What a job asks for and this client cannot do, as a sentence with what to do about it; or nothing."""
@@ -119,6 +123,7 @@ def consumer_properties(connection: KafkaConnection, group: KafkaGroup) -> dict[
         "enable.partition.eof": True,  # tells the position at the end, beyond a transaction's marker
         "check.crcs": True,
         "topic.metadata.refresh.interval.ms": 30_000,
+        "topic.metadata.propagation.max.ms": DELETED_TOPIC_MS,
         "max.partition.fetch.bytes": FETCH_PARTITION_BYTES,
         "fetch.max.bytes": FETCH_TOTAL_BYTES,
         "queued.max.messages.kbytes": FETCH_TOTAL_BYTES >> 10,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,9 +18,9 @@ from streamrnn.broker.confluent_client import ConfluentBroker
 from streamrnn.broker.confluent_sender import ConfluentSender
 from streamrnn.broker.kafka_admin import KafkaAdministration
 from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup, Limits
-from streamrnn.broker.protocol import Commit, Revoked, TopicPartition
+from streamrnn.broker.protocol import Commit, Polled, Revoked, TopicPartition
 from streamrnn.broker.security import KafkaSecurity, OAuth, Secret
-from streamrnn.errors import BrokerError, RefusedError, UndeliveredError
+from streamrnn.errors import BrokerError, RebalanceError, RefusedError, UndeliveredError
 from tests.kafka.certificates import KEY_PASSWORD
 from tests.kafka.server import OPERATOR, SASL_PASSWORD, SCRAM_PASSWORD, SCRAM_USER, KafkaServer
 from tests.support.kafka_clients import broker_of
@@ -132,6 +133,42 @@ def test_on_kafka_what_is_given_up_is_nobody_s_and_may_be_committed_until_the_ne
         assert first.committed(revoked.partitions[0]) == Commit(5, "done")
     finally:
         second.stop()
+
+
+@CONFLUENT
+def test_on_kafka_what_is_asked_while_a_commit_is_not_answered_is_done_once_it_is(member: Member, topic: str) -> None:
+    broker, found = member("one"), list[bytes | None]()
+    tp, other = started(broker, topic)  # type: ignore[arg-type]
+
+    def read(count: int) -> bool:
+        found.extend(record.value for record in broker.poll(0.2, 10).records.get(tp, ()))
+        return len(found) == count
+
+    for value in (b"0", b"1", b"2", b"3"):
+        broker.send(topic, b"k", value, partition=tp.partition)
+    broker.flush(10.0)
+    until("the records", lambda: read(4))
+    answer, under = threading.Event(), broker._membership
+    with pytest.raises(TimeoutError):
+        broker._calls.run(answer.wait, 0.01)
+    broker.pause([tp, other])
+    broker.seek(tp, 2)
+    broker.resume([tp])
+    assert (broker.position(tp), broker.lag(tp)) == (2, None)
+    with pytest.raises(RebalanceError, match="is not assigned"):
+        broker.seek(TopicPartition(topic, 7), 0)
+    assert broker.poll(0.05, 10) == Polled({}, under, stable=False)
+    with pytest.raises(BrokerError, match="an earlier one has not been answered yet"):
+        broker.commit({tp: Commit(2)}, under, 0.1)
+    broker.send(topic, b"k", b"paused", partition=other.partition)
+    broker.flush(10.0)
+    answer.set()
+    until("the records again", lambda: read(6))
+    assert found[4:] == [b"2", b"3"]
+    time.sleep(1.0)
+    assert broker.poll(1.0, 10).records == {}, "the other one is paused"
+    broker.commit({tp: Commit(4, "done")}, membership_of(broker), 5.0)  # type: ignore[arg-type]
+    assert broker.committed(tp) == Commit(4, "done")
 
 
 @CONFLUENT

@@ -46,9 +46,9 @@ http: null
 class Cluster:
     """A job's topics, and workers that run on threads."""
 
-    def __init__(self, servers: str, directory: Path) -> None:
+    def __init__(self, servers: str, directory: Path, client: str = CLIENT) -> None:
         self.job = f"added-{uuid.uuid4().hex[:8]}"
-        self.directory, self.servers = directory, servers
+        self.directory, self.servers, self.client = directory, servers, client
         self.connection = KafkaConnection(bootstrap_servers=servers, request_timeout_s=5.0)
         self.topics = [f"{self.job}-{name}" for name in ("in", "out", "dead")]
         self.admin = KafkaAdministration(self.connection)
@@ -70,9 +70,7 @@ class Cluster:
         sender.close(5.0)
 
     def start(self, instance: str, start: str = "earliest") -> None:
-        text = JOB.format(
-            client=CLIENT, job=self.job, servers=self.servers, instance=instance, start=start, directory=self.directory
-        )  # fmt: skip
+        text = JOB.format(**vars(self), instance=instance, start=start)
         config, stop = parse(text, {}), threading.Event()
 
         def run() -> None:
@@ -108,7 +106,9 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(kafka_bootstrap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+def cluster(
+    kafka_bootstrap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Cluster]:
     # Half a minute is what a client takes to notice that a topic was widened.
     monkeypatch.setattr(
         streamrnn.broker.kafka_client,
@@ -120,7 +120,7 @@ def cluster(kafka_bootstrap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "consumer_properties",
         lambda *args: {**consumer_properties(*args), "topic.metadata.refresh.interval.ms": 1000},
     )
-    made = Cluster(kafka_bootstrap, tmp_path)
+    made = Cluster(kafka_bootstrap, tmp_path, getattr(request, "param", CLIENT))
     yield made
     made.stop()
     made.admin.delete_topics(made.topics)
@@ -197,7 +197,10 @@ def test_a_group_that_was_deleted_resumes_at_its_checkpoint(cluster: Cluster) ->
 
 
 @pytest.mark.slow
-def test_an_input_topic_made_anew_with_fewer_partitions_is_read_from_its_beginning(cluster: Cluster) -> None:
+@pytest.mark.parametrize(("cluster", "count"), [("kafka-python", 1), ("confluent", 3)], indirect=["cluster"])
+def test_an_input_topic_made_anew_with_fewer_partitions_or_as_many_is_read_from_its_beginning(
+    cluster: Cluster, count: int
+) -> None:
     cluster.add_partitions("in", 3)
     for partition in (0, 2):
         cluster.produce(partition, 5)
@@ -205,11 +208,10 @@ def test_an_input_topic_made_anew_with_fewer_partitions_is_read_from_its_beginni
     until("all predictions", lambda: len(cluster.predicted()) == 10)
     cluster.admin.delete_topics([cluster.topics[0]])
     until("the topic is gone", lambda: cluster.admin.describe_topics([cluster.topics[0]])[cluster.topics[0]] is None)
-    cluster.admin.create_topics({cluster.topics[0]: 1})
+    cluster.admin.create_topics({cluster.topics[0]: count})
     cluster.produce(0, 8)  # more than the checkpoint of the old topic's partition was at
     expected = sorted([*[(p, i) for p in (0, 2) for i in range(5)], *[(0, i) for i in range(8)]])
     until("predictions of the new topic", lambda: cluster.predicted() == expected)
     cluster.stop()
     assert cluster.errors == []
-    (mark,) = cluster.committed().values()
-    assert mark["ordinal"] == 8
+    assert [mark["ordinal"] for _, mark in sorted(cluster.committed().items())] == [8, 0, 0][:count]
