@@ -394,7 +394,7 @@ class Loop:
     def _poll_timeout(self) -> float:
         if not self.stable:
             return REBALANCE_POLL_S
-        if self._to_restore or self._copier.busy(self.partitions.values()):
+        if self._to_restore or self._copier.hurries(self.partitions.values()):
             return RESTORE_POLL_S
         if not self._dirty():
             return IDLE_POLL_S

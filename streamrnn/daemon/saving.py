@@ -2,20 +2,26 @@
 
 A checkpoint is begun right after a commit: what it says of the log and the model are copied at once, which takes less
 than a millisecond, and what is kept of streams bit by bit between batches (``learner.copying``), by ``Copier``. It is
-written meanwhile, in the background. While one is copied no other is begun, of this partition or another.
+written meanwhile, in the background. While one is copied no other is begun, of this partition or another: they go to
+the same directory. Of those that are due, the one begins that has waited longest.
 
 The last one, before a partition is given up or the worker stops, copies nothing: nobody changes the learner any more,
-so it is written from where it is, by several threads. One that has not been copied completely is given up for it.
+so it is written from where it is, by several threads. One that has not been copied completely is given up for it. Where
+the learner is ahead of what is committed, as at a stop in a rebalance, the one that was begun is copied to its end.
+
+Where there is no memory for a copy, that checkpoint is given up and counts as failed, and records go on.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.daemon.metrics import Metrics
+from streamrnn.errors import CheckpointError
 from streamrnn.job.job import Job
 from streamrnn.learner.foundation import Foundation
 from streamrnn.storage.arriving import ArrivingSegments
@@ -28,6 +34,10 @@ COPY_SHARE = 0.25
 """Of the loop's time, while a checkpoint is copied: at full speed a million streams take some seconds."""
 COPY_S = 0.02
 """Most that is copied between two batches takes. One segment is, whatever it takes: some milliseconds."""
+HURRY_S = 1.0
+"""How long nothing could be copied until nobody waits for that any more: the disk hangs, or is slow."""
+
+_log = logging.getLogger(__name__)
 
 
 class Saved(Protocol):
@@ -52,11 +62,13 @@ class Saving:
         store = partition.job.checkpoints(partition.tp)
         self.writer = BackgroundWriter(store, base=base, retain=self._settings.retain)
         self._arriving: ArrivingSegments | None = None  # while it is copied
+        self._touched: set[int] = set()  # segments of one that could not be begun
+        self._missed = False  # one could not be begun, or was given up, and no other was begun since
         self._begun_anew()
 
     def _begun_anew(self) -> None:
         self.records, self.asked = 0, False
-        self._begun_at = time.monotonic()
+        self.begun_at = time.monotonic()
 
     def learned(self, records: int) -> None:
         """The learner has been given so many more."""
@@ -64,8 +76,8 @@ class Saving:
 
     @property
     def changed(self) -> bool:
-        """Whether there is more than the last checkpoint holds: records since then, or one that was not written."""
-        return self.records > 0 or self.writer.behind
+        """Whether there is more than the last complete checkpoint holds: records since, or one that was not written."""
+        return self.records > 0 or self.copying or self._missed or self.writer.behind
 
     @property
     def copying(self) -> bool:
@@ -81,47 +93,76 @@ class Saving:
         """Whether time or records since the last checkpoint ask for one that can be begun now."""
         if not self.possible or not self.changed or self.copying:
             return False
-        waited = time.monotonic() - self._begun_at
+        waited = time.monotonic() - self.begun_at
         long_ago = waited >= self._settings.interval_s or self.records >= self._settings.max_replay_records
         return self.asked or long_ago
 
     def begin(self) -> None:
         """Begin a checkpoint of the present position; ``copy_on`` goes on with it, unless a segment is all there is."""
-        partition, learner = self._partition, self._partition.learner
-        copy = learner.copy_streams(self.writer.needed(learner.pop_touched_segments()))
-        model, segments = copied_model(learner.model_state()), ArrivingSegments(copy)
-        if len(segments) == 1:
-            segments.copy_next()
-        self._arriving = None if segments.copied else segments
-        self.writer.submit(Snapshot(learner.spec, model, segments, copy.n_slots), partition.progress(), self._committed)
-        self._begun_anew()
-
-    def copy_on(self, until: Callable[[], bool]) -> None:
-        """Copy segments, one at least, ``until`` it is time to stop or there is no room for more."""
-        if self._arriving is None:
+        learner = self._partition.learner
+        needed = self._needed()
+        try:
+            model = copied_model(learner.model_state())
+            copy = learner.copy_streams(needed)
+        except MemoryError as error:
+            failure = self._no_memory(error)
+            _log.error("%s: checkpoint at %d failed: %s", self._partition.tp, self._partition.position, failure)
+            self.writer.not_begun(failure)
+            self._missed = True
+            self._begun_anew()
             return
-        while self._arriving.copy_next() and not until():
-            pass
-        if self._arriving.copied:  # or ended, because it could not be written
+        self._arriving = ArrivingSegments(copy)
+        self._submit(Snapshot(learner.spec, model, self._arriving, copy.n_slots))
+        if len(self._arriving) <= 1:
+            self.copy_on(lambda: True)
+
+    def copy_on(self, until: Callable[[], bool]) -> bool:
+        """Copy segments, one at least, ``until`` it is time to stop or there is no room for more; whether any was."""
+        arriving, copied = self._arriving, False
+        if arriving is None:
+            return False
+        try:
+            while arriving.copy_next():
+                copied = True
+                if until():
+                    break
+        except MemoryError as error:
+            arriving.give_up(self._no_memory(error))  # who writes says so, and owes its segments
+        if arriving.copied:  # or ended, because it could not be written
             self._arriving = None
+        return copied
 
     def last(self) -> None:
         """Have the present position written as the learner stands, which must not change any more."""
         self._give_up_copy()
-        learner = self._partition.learner
-        needed = self.writer.needed(learner.pop_touched_segments())
-        snapshot = take_snapshot(learner.state(), needed, copied=False)
-        self.writer.submit(snapshot, self._partition.progress(), self._committed, at_once=threads())
-        self._begun_anew()
+        needed = self._needed()
+        self._submit(take_snapshot(self._partition.learner.state(), needed, copied=False), at_once=threads())
 
     def close(self, timeout_s: float) -> bool:
-        """Wait for what was handed in; whether it is durable. What is not copied by now is not written."""
-        self._give_up_copy()
-        return self.writer.close(timeout_s)
+        """Copy to the end what is begun, and wait until it is written; whether it is durable."""
+        until = time.monotonic() + timeout_s
+        while self._arriving is not None and (left_s := until - time.monotonic()) > 0:
+            self._arriving.wait_for_room(left_s)
+            self.copy_on(lambda: time.monotonic() >= until)
+        if self.copying:
+            self._give_up_copy()
+            self._missed = True
+        return self.writer.close(max(0.0, until - time.monotonic())) and not self._missed
 
-    @property
-    def _committed(self) -> int:
-        return self._partition.committed
+    def _needed(self) -> set[int] | None:
+        """The segments that a snapshot of now must hold; kept in mind until it is handed in."""
+        self._touched |= self._partition.learner.pop_touched_segments()
+        return self.writer.needed(self._touched)
+
+    def _submit(self, snapshot: Snapshot, at_once: int = 1) -> None:
+        partition = self._partition
+        self.writer.submit(snapshot, partition.progress(), partition.committed, at_once=at_once)
+        self._touched, self._missed = set(), False
+        self._begun_anew()
+
+    @staticmethod
+    def _no_memory(error: MemoryError) -> CheckpointError:
+        return CheckpointError(f"there is no memory for a copy of what it is to hold ({error}); records go on")
 
     def _give_up_copy(self) -> None:
         if self._arriving is not None:
@@ -140,22 +181,27 @@ class Copier:
 
     def __init__(self, metrics: Metrics, clock: Callable[[], float] = time.perf_counter) -> None:
         self._metrics, self._clock = metrics, clock
-        self._left_at = clock()
+        self._left_at = self._copied_at = clock()
 
     @staticmethod
     def busy(partitions: Iterable[HasSaving]) -> bool:
         """Whether a checkpoint is begun and not yet copied."""
         return any(partition.saving.copying for partition in partitions)
 
+    def hurries(self, partitions: Iterable[HasSaving]) -> bool:
+        """Whether there will soon be something to copy: not where a disk hangs, and nothing could be for a while."""
+        return self.busy(partitions) and self._clock() - self._copied_at < HURRY_S
+
     def begin_due(self, partitions: Collection[HasSaving]) -> None:
-        """Begin the checkpoints that are due, as far as there is time for; the others' turn comes later."""
+        """Begin the checkpoints that are due, the one that waited longest first, as far as there is time for."""
         began_at = self._clock()
-        for partition in partitions:
+        for partition in sorted(partitions, key=lambda partition: partition.saving.begun_at):
             if self.busy(partitions):
                 break
             if partition.saving.due():
                 partition.saving.begin()
-                if self._clock() - began_at >= COPY_S:
+                self._copied_at = self._clock()
+                if self._copied_at - began_at >= COPY_S:
                     break
         self._metrics.phase("checkpoint", self._clock() - began_at)
 
@@ -164,6 +210,7 @@ class Copier:
         began_at = self._clock()
         for_s = min(COPY_S, COPY_SHARE * (began_at - self._left_at))
         for partition in partitions:  # of which one at most is copied at a time
-            partition.saving.copy_on(lambda: self._clock() - began_at >= for_s)
+            if partition.saving.copy_on(lambda: self._clock() - began_at >= for_s):
+                self._copied_at = self._clock()
         self._left_at = self._clock()
         self._metrics.phase("checkpoint", self._left_at - began_at)

@@ -298,7 +298,8 @@ class Foundation(ABC):
     def copy_streams(self, segments: Collection[int] | None = None) -> StreamsCopy:
         """Begin to copy what is kept per stream, as it is now, in these segments of slots (None: all).
 
-        One copy at a time: where one is under way, it has to ``end`` before.
+        One copy at a time: where one is under way, it has to ``end`` before. Raises MemoryError where there is no room
+        for what it may have to put aside; the learner goes on all the same.
         """
         if self._copy is not None and self._copy.left:
             raise RuntimeError("a copy of the learner's streams is under way, and has to end before another begins")

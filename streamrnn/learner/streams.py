@@ -41,6 +41,7 @@ and few enough that a pause of the whole partition does not have all that wait s
 LAST_SEEN, RECORD, LIVED, TIMES, FIRST = range(5)
 """Columns of what is saved of each slot: when its stream was last seen (stream time, number of the record, time lived
 through), how many records it had, counted up to ``ESTABLISHED``, and the time lived through when it came first."""
+SEEN_COLUMNS = 5
 
 EVICTIONS_IN_USE = Count(
     "evictions_in_use",
@@ -125,7 +126,7 @@ class StreamIndex(Placing):
         # which a restart forgets.
         self._free: list[int] = []
         self._touched_segments: set[int] = set()
-        self.seen_of_all = np.zeros((max_streams, 5), np.int64)  # what ``state`` gives of the five lists above
+        self.seen_of_all = np.zeros((max_streams, SEEN_COLUMNS), np.int64)  # the five lists above, in ``state``
         self._stale_segments: set[int] = set()  # of it, beside the touched ones
 
     def __len__(self) -> int:

@@ -35,7 +35,8 @@ class ArrivingSegments(Mapping[int, Segment]):
         self._rooms: list[Arrays] = []  # with nothing in them
         self._made = 0
         self._lent: Arrays | None = None  # to who writes
-        self._given_up = self._done = False
+        self._given_up: CheckpointError | None = None
+        self._done = False
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -44,14 +45,15 @@ class ArrivingSegments(Mapping[int, Segment]):
         return iter(self._numbers)
 
     def __getitem__(self, number: int) -> Segment:
-        """Waits for it. Raises CopyGivenUpError where it will not come."""
+        """Waits for it. Raises what it was given up for where it will not come."""
         with self._changed:
             if self._lent is not None:
                 self._rooms.append(self._lent)
                 self._lent = None
-            self._changed.wait_for(lambda: number in self._come or self._given_up)
-            if number not in self._come:
-                raise CopyGivenUpError("the copy it was to be written from was given up")
+                self._changed.notify_all()
+            self._changed.wait_for(lambda: number in self._come or self._given_up is not None)
+            if self._given_up is not None and number not in self._come:
+                raise self._given_up
             segment, self._lent = self._come.pop(number)
             return segment
 
@@ -72,11 +74,16 @@ class ArrivingSegments(Mapping[int, Segment]):
             self._changed.notify_all()
         return True
 
-    def give_up(self) -> None:
-        """Copy nothing more; who waits for more is told."""
+    def wait_for_room(self, timeout_s: float) -> None:
+        """Until a segment can be copied again, or nobody asks for one any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._done or bool(self._rooms) or self._made < ROOMS, timeout_s)
+
+    def give_up(self, error: CheckpointError | None = None) -> None:
+        """Copy nothing more; who waits for more is told, by ``error`` where it is somebody's failure."""
         self._copy.end()
         with self._changed:
-            self._given_up = True
+            self._given_up = error or CopyGivenUpError("the copy it was to be written from was given up")
             self._changed.notify_all()
 
     def _room(self) -> Arrays | None:
@@ -98,3 +105,4 @@ class ArrivingSegments(Mapping[int, Segment]):
         with self._changed:
             self._done = True
             self._come, self._rooms, self._lent = {}, [], None
+            self._changed.notify_all()

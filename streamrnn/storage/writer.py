@@ -106,6 +106,11 @@ class BackgroundWriter:
         with self._changed:
             return self._failed and self._idle()
 
+    def not_begun(self, error: CheckpointError) -> None:
+        """Have ``outcomes`` tell of one that could not be handed in; its segments are the caller's to keep in mind."""
+        with self._changed:
+            self._outcomes.append(Outcome(None, error, 0.0))
+
     def outcomes(self) -> list[Outcome]:
         """The attempts finished since the last call, oldest first."""
         with self._changed:

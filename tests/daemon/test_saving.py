@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +16,10 @@ from streamrnn.broker.protocol import TopicPartition
 from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.partition import Partition, Start
 from streamrnn.daemon.restored import Restoring
-from streamrnn.daemon.saving import COPY_S, Copier
+from streamrnn.daemon.saving import COPY_S, HURRY_S, Copier
 from streamrnn.job.job import Job
 from streamrnn.job.job_file import parse
+from streamrnn.learner import copying
 from streamrnn.learner.block import Block
 from streamrnn.learner.foundation import Foundation
 from tests.support.learners import bits_of, differing
@@ -40,6 +43,21 @@ STREAMS = 20
 @pytest.fixture(autouse=True)
 def _tiny_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     make_segments_tiny(monkeypatch)
+
+
+class Refusing:
+    """NumPy, which refuses new arrays of so many rows."""
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        if shape[0] == self._rows:
+            raise MemoryError(f"unable to allocate {shape}")
+        return np.empty(shape, dtype)
 
 
 class Worker:
@@ -135,13 +153,126 @@ def test_the_last_checkpoint_is_complete_at_once_and_overtakes_one_under_way(tmp
     assert differing(bits_of(worker.restored()), bits_of(partition.learner)) == []
 
 
-def test_one_that_nobody_copies_any_more_does_not_keep_a_partition_from_closing(tmp_path: Path) -> None:
+def test_one_under_way_is_copied_to_its_end_before_a_partition_closes(tmp_path: Path) -> None:
+    worker = Worker(tmp_path)
+    (partition,) = worker.partitions
+    worker.learn(partition)
+    before = bits_of(partition.learner)
+    worker.copier.begin_due(worker.partitions)
+    worker.learn(partition)
+    partition.position += 1  # as at a stop in a rebalance: something is not committed
+    assert not partition.saving.possible
+    assert partition.close(30.0)
+    assert worker.positions() == [STREAMS]
+    assert differing(bits_of(worker.restored()), before) == []
+
+
+def test_one_under_way_is_more_than_what_is_durable_even_where_no_record_has_come_since(tmp_path: Path) -> None:
     worker = Worker(tmp_path)
     (partition,) = worker.partitions
     worker.learn(partition)
     worker.copier.begin_due(worker.partitions)
-    assert partition.close(30.0)
+    assert partition.saving.changed
+    worker.copy()
+    assert not partition.saving.changed
+
+
+def test_one_that_there_is_no_time_to_copy_is_not_called_durable(tmp_path: Path) -> None:
+    worker = Worker(tmp_path)
+    (partition,) = worker.partitions
+    worker.learn(partition)
+    worker.copier.begin_due(worker.partitions)
+    assert not partition.close(0.0)
+    assert not partition.close(30.0)
     assert worker.positions() == []
+
+
+def test_a_disk_that_hangs_keeps_a_partition_that_closes_no_longer_than_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(tmp_path)
+    (partition,) = worker.partitions
+    disk = threading.Event()
+    monkeypatch.setattr(partition.saving.writer._store, "write", lambda *_, **__: disk.wait(30.0))
+    worker.learn(partition)
+    worker.copier.begin_due(worker.partitions)
+    assert not partition.close(0.05)
+    disk.set()
+
+
+def test_each_partition_has_its_turn_where_copies_span_turns(tmp_path: Path) -> None:
+    worker, behind = Worker(tmp_path, partitions=3), []
+    for _ in range(12):
+        for partition in worker.partitions:
+            worker.learn(partition)
+        worker.copier.begin_due(worker.partitions)  # as after each commit
+        worker.copy()
+        behind.append(max(partition.saving.records for partition in worker.partitions))
+    assert [len(worker.positions(number)) for number in range(3)] == [3, 3, 3]  # of 4, as many as are retained
+    assert max(behind) == 2 * STREAMS
+    for partition in worker.partitions:
+        partition.close(30.0)
+
+
+@pytest.mark.parametrize("refused", ["put aside", "segment"])
+def test_where_there_is_no_memory_for_a_copy_one_checkpoint_fails_and_records_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, refused: str
+) -> None:
+    worker = Worker(tmp_path)
+    (partition,) = worker.partitions
+    worker.learn(partition)
+    with monkeypatch.context() as context:
+        rows = {"put aside": STREAMS, "segment": 2}[refused]
+        context.setattr(copying, "np", Refusing(rows))
+        worker.copier.begin_due(worker.partitions)
+        worker.learn(partition, streams=3)
+        worker.copy()
+    assert partition.position == STREAMS + 3
+    assert "checkpoint at 20 failed" in caplog.text
+    assert "no memory for a copy" in caplog.text
+    assert partition.saving.changed
+    (outcome,) = partition.saving.writer.outcomes()
+    assert outcome.manifest is None
+    worker.learn(partition)
+    worker.copier.begin_due(worker.partitions)
+    worker.copy()
+    assert worker.positions() == [2 * STREAMS + 3]
+    assert differing(bits_of(worker.restored()), bits_of(partition.learner)) == []
+
+
+def test_segments_of_one_that_could_not_be_begun_are_in_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(tmp_path)
+    (partition,) = worker.partitions
+    worker.learn(partition)
+    worker.copier.begin_due(worker.partitions)
+    worker.copy()
+    worker.learn(partition)
+    with monkeypatch.context() as context:
+        context.setattr(copying, "np", Refusing(STREAMS))
+        worker.copier.begin_due(worker.partitions)
+    worker.learn(partition, streams=1)
+    partition.saving.last()
+    assert partition.close(30.0)
+    assert differing(bits_of(worker.restored()), bits_of(partition.learner)) == []
+
+
+def test_nobody_waits_for_what_cannot_be_copied_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Worker(tmp_path)
+    (partition,) = worker.partitions
+    disk, now = threading.Event(), [0.0]
+    monkeypatch.setattr(partition.saving.writer._store, "write", lambda *_, **__: disk.wait(30.0))
+    copier = Copier(worker.metrics, lambda: now[0])
+    worker.learn(partition)
+    copier.begin_due(worker.partitions)
+    for hurries in (True, True, False):  # segments come in the first two turns, until there is no room for more
+        copier.go_on(worker.partitions)
+        now[0] += HURRY_S / 2
+        assert copier.hurries(worker.partitions) is hurries
+    assert copier.busy(worker.partitions)
+    disk.set()
+    partition.close(30.0)
 
 
 def test_after_a_failure_the_next_checkpoint_holds_what_was_not_written(tmp_path: Path) -> None:

@@ -159,6 +159,40 @@ def test_what_is_put_aside_is_let_go_of_at_the_end() -> None:
     assert learner.streams.before_change is None
 
 
+def test_what_is_put_aside_of_the_index_holds_no_batch_in_memory() -> None:
+    learner = Learner(SPEC, seed=1)
+    learner.process(events("abc"))
+    expected, copy = stored(take_snapshot(learner.state())), learner.copy_streams()
+    for key in "aabbc":
+        learner.process(events(key, time_ms=1))
+    assert len(copy._keys_aside) == 3
+    assert copy._seen_aside.shape == (3, 5)
+    assert copied(copy) == expected
+    assert copy._keys_aside == []
+    assert copy._seen_aside.base is None
+    assert len(copy._seen_aside) == 0
+
+
+def test_room_for_what_is_put_aside_is_asked_for_before_anything_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    learner, undisturbed = Learner(SPEC, seed=1), Learner(SPEC, seed=1)
+    for each in (learner, undisturbed):
+        each.process(events("abc"))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise MemoryError("unable to allocate")
+
+    copy = learner.copy_streams()
+    monkeypatch.setattr(np, "empty", refuse)
+    copy.before_rows_change(np.array([0, 2]))
+    copy.end()
+    with pytest.raises(MemoryError):
+        learner.copy_streams()
+    monkeypatch.undo()
+    for each in (learner, undisturbed):
+        each.process(events("abcd", time_ms=1))
+    assert stored(take_snapshot(learner.state())) == stored(take_snapshot(undisturbed.state()))
+
+
 def test_another_state_ends_the_copy_of_the_one_before() -> None:
     learner = Learner(SPEC, seed=1)
     learner.process(events("abc"))
