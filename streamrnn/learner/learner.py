@@ -92,7 +92,8 @@ class Learner(Foundation):
             one.slot[0], one.fresh[0], one.time_ms[0] = self.streams.find(key), False, time_ms
         else:
             one.slot[0], one.fresh[0], one.time_ms[0] = self.streams.assign_one(key, time_ms, kind)
-            self._rows_change(one.slot)
+            if self._copy is not None:  # a call less for single records
+                self._rows_change(one.slot)
             if self.streams.returns:
                 self._go_back(self.streams.pop_returns()[0][1])
         one.end[0], one.event[0] = end and self._may_end, event

@@ -186,7 +186,8 @@ class StreamIndex(Placing):
                 return self.max_streams, False, believed
             slot = self._allocate(key, lived)
         else:
-            self._tell(slot)
+            if self.before_change is not None:  # asked here, too, and not by a call: for single records it counts
+                self._tell(slot)
             self._slots.move_to_end(key)
             if self._times[slot] < ESTABLISHED:
                 self._count(key, slot)
