@@ -76,7 +76,7 @@ def _tell(differs: str) -> None:
     """Say it once in this process, however many consumers it makes."""
     _log.warning(
         "kafka-python %s reads records in another way than the versions that streamrnn knows (%s), so they are read "
-        "one by one, at three times the cost, and input.max_unpacked_bytes bounds nothing: a batch that unpacks to "
+        "one by one, which is slower, and input.max_unpacked_bytes bounds nothing: a batch that unpacks to "
         "more than there is memory would end this process, and one that cannot be read would stop its partition. "
         "Install a version that is known: 3.0.12 or a later one of 3.0",
         kafka.__version__, differs,
