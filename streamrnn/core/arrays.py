@@ -38,6 +38,7 @@ U1: TypeAlias = Array
 U2: TypeAlias = Array
 B1: TypeAlias = Array
 K1: TypeAlias = Array
+K2: TypeAlias = Array
 
 
 class Plan(NamedTuple):
@@ -70,6 +71,13 @@ class Plan(NamedTuple):
     optimizer: int
     schedule: int  # how the learning rate falls
     rule: int  # how weights are learned, see ``rules``
+    cell: int
+    n_read: int  # numbers that are read out of a step: a hidden layer's, else the cell's; see ``hidden``
+    hidden: int  # units of the tanh layer between state and readout; 0 = there is none
+    skip: int  # 1 = the readout sees the step's inputs beside them
+    coded: int  # columns by which the cell sees symbols, behind its other inputs; 0 = it looks them up, or has none
+    delay: int  # most events that the state which learns lags behind; 0 = it is the state that predicts
+    slow: int  # parameters, the first, whose rate is a tenth of the others'
 
 
 class Hyper(NamedTuple):
@@ -92,6 +100,7 @@ class Hyper(NamedTuple):
     memory: float  # values that the running statistics remember
     forgetting: float  # of the RLS readout, per update
     prior: float  # variance of its weights
+    nu_least: float  # of an exact cell: log(-log r) of the slowest unit there may be
 
 
 class Squares(NamedTuple):
@@ -168,6 +177,11 @@ class Streams(NamedTuple):
     """
 
     state: T4 = stored("L C H", cleared=SEQUENCE)  # carried state
+    # Of a cell whose gradient is carried along (``exact``).
+    traces: T3 = stored("traces H", cleared=SEQUENCE)  # sensitivities of the state that learns
+    behind: T3 = stored("behind H", cleared=SEQUENCE)  # that state, where it lags behind the one that predicts
+    learned: I1 = stored(cleared=SEQUENCE)  # steps it has taken
+    shown: K2 = stored("shown", cleared=SEQUENCE)  # 1 = the input was not zero at some step it has taken
     before: T5 = stored("B L C H")  # carried states before the steps that can start a window
     x: T3 = stored("X D")  # standardised inputs, ring by step
     looked_up: I3 = stored("X lookups", blank=-1, growth="rows")  # rows that inputs look up, -1 = none; ring by step
@@ -259,12 +273,23 @@ class Scratch(NamedTuple):
     targets: T2  # (k2, Y) their targets, NaN = unknown
     layers: I2  # (L, .) the table of layers, see ``tables``: each row names the arrays of a ``Layer``
     tape: T1  # what layers write, one after the other
-    h: T2  # (k2, H) the states a head reads: the top layer's
+    h: T2  # (k2, H) the top layer's states; of an exact cell what is read of them, and behind it the inputs
     dh: T2  # (k2, H) their gradient
     head_w: T2  # (O, H), in theta; (0, H) where the readout is not part of it
     head_b: T1  # (O,)
     dhead_w: T2  # the same in grad
     dhead_b: T1
+    cell_w: T2  # (., H) weights of an exact cell, in theta; (0, H) where the cell is another
+    dcell_w: T2  # the same in grad
+    constants: T2  # (6, H) what follows from nu and omega, once for each optimiser step; see ``exact.constants``
+    cell_work: T2  # (12, H) of the step at work
+    codes: T2  # (W, coded) by which columns a cell sees each symbol
+    hidden_w: T2  # (read by it, M) of the layer between state and readout, in theta
+    hidden_b: T1  # (M,)
+    dhidden_w: T2  # the same in grad
+    dhidden_b: T1
+    z: T1  # (M + inputs that are seen beside it,) what the layer hands to the readout
+    dz: T1  # its gradient
     prediction: F1  # (O,) of the record at work
     raw: T1  # (O,) outputs of the head
     draw: T1  # (O,)

@@ -100,9 +100,11 @@ def process_label(
             # An event that is stamped later than its label has waited for no time.
             records.delay[i] = max(ZERO, records.time_ms[i] - streams.event_ms[slot, place]) / 1000.0
     step = streams.event_step[slot, place]
-    # The stream's next window covers the k2 steps before this one; an older step will not be replayed again.
+    # The stream's next window covers the k2 steps before this one; an older step will not be replayed again. A state
+    # that learns behind the one that predicts does not go back to a step which it has taken.
     next_window = (streams.steps[slot] // plan.k1 + 1) * plan.k1
-    if step >= 0 and step >= next_window - plan.k2:
+    oldest = streams.learned[slot] if plan.delay > 0 else next_window - plan.k2
+    if step >= 0 and step >= oldest:
         for f in range(plan.fields):
             if targets.is_learnable_from(plan, model, streams, slot, place, f):
                 targets.enqueue(plan, hyper, model, streams, slot, step, scratch.counted[f], f, ZERO)

@@ -10,7 +10,7 @@ is trained.
 
 from __future__ import annotations
 
-from streamrnn.core import losses, rls
+from streamrnn.core import hidden, losses, rls
 from streamrnn.core.arrays import F1, T1, T2, Hyper, Model, Plan, Scratch
 from streamrnn.core.jit import ZERO, internal, jit
 from streamrnn.core.linear import copy, dot
@@ -23,12 +23,13 @@ def predict(plan: Plan, model: Model, scratch: Scratch, out: F1) -> None:
 
     Here and below, outputs that are not in use yet have no part: their probability is 0.
     """
+    seen = hidden.read(plan, scratch, scratch.h[0])
     if plan.rls == 1:
-        regressors(scratch.h[0], scratch.x[0], scratch.lags[0], scratch.phi)
+        regressors(seen[: plan.n_read], scratch.x[0], scratch.lags[0], scratch.phi)
         rls.predict(model.readout, scratch.phi, plan.newest_at, scratch.workspace, scratch.expert_predictions, out)
     else:
         n = model.outputs_in_use[0]
-        linear_forward(scratch.h[0], scratch.head_w[:n], scratch.head_b[:n], scratch.raw[:n])
+        linear_forward(seen, scratch.head_w[:n], scratch.head_b[:n], scratch.raw[:n])
         losses.publish(plan.loss, scratch.raw[:n], out[:n])
         out[n:] = 0.0
 
@@ -47,23 +48,30 @@ def window_gradient(
     for t in range(h.shape[0]):
         dh[t, :] = dh.dtype.type(0)
         if losses.any_known(targets[t]):
-            raw_output(plan, model, scratch, h[t], x[t], lags[t])
+            seen = hidden.read(plan, scratch, h[t])
+            raw_output(plan, model, scratch, seen, x[t], lags[t])
             total += losses.loss_gradient(plan.loss, raw, targets[t], scratch.levels, hyper.huber_delta, draw)
             for o in range(n):
                 draw[o] *= share
+            dseen = dh[t]
+            if plan.hidden > 0:
+                dseen = scratch.dz
+                dseen[:] = dh.dtype.type(0)
             if plan.rls == 1:
-                rls.backward(model.readout.full.weight, draw, dh[t])
+                rls.backward(model.readout.full.weight, draw, dseen[: plan.n_read])
             else:
-                linear_backward(h[t], scratch.head_w[:n], draw, scratch.dhead_w[:n], scratch.dhead_b[:n], dh[t])
+                linear_backward(seen, scratch.head_w[:n], draw, scratch.dhead_w[:n], scratch.dhead_b[:n], dseen)
+            if plan.hidden > 0:
+                hidden.backward(plan, scratch, h[t], dh[t])
     return total / known
 
 
 @internal
 def raw_output(plan: Plan, model: Model, scratch: Scratch, h: T1, x: T1, lags: T1) -> None:
-    """scratch.raw (O,) from the state h (H,) of a step, its inputs x (D,) and its lags."""
+    """scratch.raw (O,) from what is seen of a step, h, its inputs x (D,) and its lags."""
     if plan.rls == 1:
         # Not into scratch.phi: the record at work is learned from that after the window.
-        regressors(h, x, lags, scratch.phi_replayed)
+        regressors(h[: plan.n_read], x, lags, scratch.phi_replayed)
         rls.replay(model.readout, scratch.phi_replayed, scratch.raw)
     else:
         n = model.outputs_in_use[0]

@@ -5,6 +5,8 @@ from typing import Literal, get_args
 Family = Literal["steps", "sequences", "wire"]
 """Kernels that are compiled together: of single steps; of whole sequences, which build on the former's sources; of the
 bytes in which records are fetched and sent."""
+Rule = Literal["tbptt", "rtrl", "fixed"]
+"""How weights are learned: back through a window, along with the state, not at all."""
 FAMILIES: tuple[Family, ...] = get_args(Family)
 BYTES = "uint8"
 """What kernels compute with that know of no model, in place of its precision."""

@@ -47,10 +47,21 @@ APART = ", looked up"
 LOOKED_UP = FIRST + APART
 
 
+class ReadoutTensors(NamedTuple):
+    """Views into one flat vector of what stands between the trunk and the outputs."""
+
+    hidden_w: T2  # (read, M); (0, 0) where there is no hidden layer
+    hidden_b: T1  # (M,)
+    head_w: T2  # (O, M or read)
+    head_b: T1  # (O,)
+
+
 class Tensors(NamedTuple):
     """Views into one flat vector, as the kernels use them (for weights, gradients alike)."""
 
     layers: tuple[LayerTensors, ...]  # from the inputs upwards
+    hidden_w: T2
+    hidden_b: T1
     head_w: T2  # (O, H)
     head_b: T1  # (O,)
     rows: T2  # (W, G)
@@ -130,7 +141,8 @@ class Named(ABC):
 @dataclass(frozen=True)
 class Layout(Named):
     """Sizes of one network: ``cell`` code, D inputs that are multiplied, H hidden units, L layers, O outputs (0 where
-    the readout is not part of theta), W rows for inputs that are looked up.
+    the readout is not part of theta), W rows for inputs that are looked up, M units of the layer between state and
+    readout (0 = there is none).
 
     >>> Layout(cell=1, n_inputs=8, hidden_size=32, num_layers=1, n_outputs=1).size
     5409
@@ -142,6 +154,17 @@ class Layout(Named):
     num_layers: int
     n_outputs: int
     n_rows: int = 0
+    hidden_layer: int = 0
+
+    @property
+    def units(self) -> int:
+        """Units as they stand in arrays: no padding."""
+        return self.hidden_size
+
+    @property
+    def traces(self) -> int:
+        """No sensitivities are carried."""
+        return 0
 
     @property
     def gate_width(self) -> int:
@@ -159,7 +182,8 @@ class Layout(Named):
         H, G, O = self.hidden_size, self.gate_width, self.n_outputs  # noqa: E741
         inputs = (self.n_inputs, *[H] * (self.num_layers - 1))
         layers = [shape for I in inputs for shape in ((I, G), (H, G), (G,), (G,))]  # noqa: E741
-        return [*layers, (O, H), (O,), (self.n_rows, G)]
+        M = self.hidden_layer
+        return [*layers, (H if M else 0, M), (M,), (O, M or H), (O,), (self.n_rows, G)]
 
     @property
     def size(self) -> int:
@@ -174,14 +198,19 @@ class Layout(Named):
     @property
     def head(self) -> int:
         """Where the head's weights begin among the parameters."""
-        return self.dense - self.n_outputs * (self.hidden_size + 1)
+        return self.dense - self.n_outputs * ((self.hidden_layer or self.hidden_size) + 1)
 
     def views(self, theta: Array) -> Tensors:
         """Cut theta (P,) into its tensors without copying."""
-        *rest, head_w, head_b, rows = cut(theta, self.shapes)
+        *rest, hidden_w, hidden_b, head_w, head_b, rows = cut(theta, self.shapes)
         size = len(LayerTensors._fields)
         layers = tuple(LayerTensors(*rest[size * k : size * (k + 1)]) for k in range(self.num_layers))
-        return Tensors(layers, head_w, head_b, rows)
+        return Tensors(layers, hidden_w, hidden_b, head_w, head_b, rows)
+
+    def readout(self, theta: Array) -> ReadoutTensors:
+        """What is between the trunk and the outputs."""
+        views = self.views(theta)
+        return ReadoutTensors(views.hidden_w, views.hidden_b, views.head_w, views.head_b)
 
     def named(self, theta: Array) -> dict[str, Array]:
         v = self.views(theta)
@@ -191,6 +220,9 @@ class Layout(Named):
             tensors[f"rnn.weight_hh_l{k}"] = layer.w_hh.T
             tensors[f"rnn.bias_ih_l{k}"] = layer.b_ih
             tensors[f"rnn.bias_hh_l{k}"] = layer.b_hh
+        if self.hidden_layer:
+            tensors["hidden.weight"] = v.hidden_w.T
+            tensors["hidden.bias"] = v.hidden_b
         if self.n_outputs:
             tensors["head.weight"] = v.head_w
             tensors["head.bias"] = v.head_b
@@ -199,10 +231,11 @@ class Layout(Named):
         return tensors
 
     def axes(self, theta: Array) -> dict[str, Axes]:
-        columns = {FIRST: "inputs", LOOKED_UP: "rows"}
+        columns = {FIRST: "inputs", LOOKED_UP: "rows"} | ({"head.weight": "hidden"} if self.hidden_layer else {})
+        of_part = {"rnn": "gates", "hidden": "hidden", "head": "outputs"}
 
         def of(name: str, view: Array) -> Axes:
-            rows = "gates" if name.startswith("rnn.") else "outputs"
+            rows = of_part[name.partition(".")[0]]
             return Axes(rows, columns.get(name, "units") if view.ndim == 2 else None)
 
         return {name: of(name, view) for name, view in self.named(theta).items()}
@@ -227,6 +260,9 @@ class Layout(Named):
                 self.views(theta).rows.T[...] = looked_up * (math.sqrt(3.0) / bound)
             elif name.startswith("rnn.weight_ih") and name != LOOKED_UP:
                 bound = np.sqrt(6.0 / (view.shape[1] + H))
+                view[...] = rng.uniform(-bound, bound, view.shape)
+            elif name == "hidden.weight":
+                bound = np.sqrt(6.0 / (view.shape[0] + view.shape[1]))
                 view[...] = rng.uniform(-bound, bound, view.shape)
             elif name == "head.weight":
                 bound = SYMBOLS_HEAD if symbols else 0.1 * np.sqrt(6.0 / (view.shape[0] + H))

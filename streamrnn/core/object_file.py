@@ -41,8 +41,8 @@ WITHOUT_CODE = frozenset({"__init__.py", "compiled.py", "layout.py", "object_fil
 """Sources that decide nothing about the code."""
 _OF_WIRE = ("arrays", "declarations", "emit", "entries", "jit", "kinds", "numba_tables", "tables")
 SOURCES: Mapping[Family, tuple[str, ...]] = {
-    "steps": ("*.py",),
-    "sequences": ("*.py", "sequences/*.py"),
+    "steps": ("*.py", "exact/*.py"),
+    "sequences": ("*.py", "exact/*.py", "sequences/*.py"),
     "wire": ("wire/*.py", *(f"{name}.py" for name in _OF_WIRE)),
 }
 """Those that decide about a family's."""

@@ -76,6 +76,7 @@ def update(
     grad: T1,
     factor: float,
     limit: float,
+    slow: int,
     step: T1,
     moment1: T1,
     moment2: T1,
@@ -83,7 +84,8 @@ def update(
 ) -> bool:
     """One step, the ``number``-th from 1, with gradient ``factor * grad``; writes these spans of theta and moments.
 
-    ``limit`` is the most that grad . step may be, inf = no bound; step (P,) is overwritten. Returns whether the step
+    ``limit`` is the most that grad . step may be, inf = no bound; the first ``slow`` parameters take a tenth of it;
+    step (P,) is overwritten. Returns whether the step
     was shortened.
     """
     T = theta.dtype.type
@@ -96,6 +98,8 @@ def update(
         propose(
             optimizer, hyper, lr, correction1, correction2, grad[a:b], factor, step[a:b], moment1[a:b], moment2[a:b]
         )
+    for p in range(slow):
+        step[p] *= T(0.1)
     share = share_within(product_over(spans, grad, step), limit) if limit < math.inf else 1.0
     # AdamW shrinks theta by lr * weight_decay first, beside the moments, which never see the decay.
     keep, taken = T(1.0 - lr * hyper.weight_decay) if optimizer == ADAMW else T(1), T(share)

@@ -8,11 +8,38 @@ from __future__ import annotations
 
 from streamrnn.core import tbptt
 from streamrnn.core.arrays import Hyper, Model, Plan, Scratch, Streams
+from streamrnn.core.exact import cells, codes, learning
 from streamrnn.core.jit import internal
 
-TBPTT = 0
-RULES = {"tbptt": TBPTT}
+TBPTT, RTRL, FIXED = 0, 1, 2
+RULES = {"tbptt": TBPTT, "rtrl": RTRL, "fixed": FIXED}
 """A kernel cannot raise: ``handle`` refuses a plan with a code that is not among these."""
+
+
+@internal
+def begin(plan: Plan, hyper: Hyper, scratch: Scratch) -> None:
+    """Before the first record of a call: what follows from the weights."""
+    if plan.rule != TBPTT:
+        cells.constrain(plan, scratch, hyper.nu_least)
+
+
+@internal
+def forward(plan: Plan, streams: Streams, scratch: Scratch, source: int) -> None:
+    """The step of the inputs in scratch from the carried state of ``source``, which is not changed."""
+    if plan.rule == TBPTT:
+        tbptt.forward(streams, scratch, source)
+    else:
+        codes.show(scratch, plan.coded)
+        learning.forward(plan, streams, scratch, source)
+
+
+@internal
+def advance(plan: Plan, streams: Streams, scratch: Scratch, slot: int) -> None:
+    """After it: the carried state follows, and what the rule keeps of it."""
+    if plan.rule == TBPTT:
+        tbptt.advance(plan, streams, scratch, slot)
+    else:
+        learning.advance(plan, streams, scratch, slot)
 
 
 @internal
@@ -20,4 +47,12 @@ def learn(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scr
     """Learn from the stream's newest steps; ``last``: its sequence ends here. Returns whether weights moved."""
     if plan.rule == TBPTT:
         return tbptt.learn(plan, hyper, model, streams, scratch, slot, last)
+    if plan.rule == RTRL:
+        return learning.learn(plan, hyper, model, streams, scratch, slot, last)
     return False
+
+
+@internal
+def catch_up(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int) -> bool:
+    """Learn after a label, if the rule does so before the stream's next event. Returns whether weights moved."""
+    return plan.rule == RTRL and learning.catch_up(plan, hyper, model, streams, scratch, slot, False)

@@ -51,6 +51,25 @@ def learn(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scr
 
 
 @internal
+def forward(streams: Streams, scratch: Scratch, source: int) -> None:
+    """The step of the inputs in scratch from the carried state of ``source``, which is not changed."""
+    trunk.load_state(streams.state[source], scratch)
+    trunk.forward(scratch, ZERO + 1)
+
+
+@internal
+def advance(plan: Plan, streams: Streams, scratch: Scratch, slot: int) -> None:
+    """After it: the carried state follows, and the one before is kept where a window will start from it."""
+    step = streams.steps[slot]
+    if (step + plan.k2) % plan.stride == 0:  # a window that ends k2 steps from here starts from this state
+        place = ((step + plan.k2) // plan.stride) % streams.before.shape[1]
+        for layer in range(streams.state.shape[1]):
+            for part in range(streams.state.shape[2]):
+                copy(streams.before[slot, place, layer, part], streams.state[slot, layer, part])
+    trunk.keep_state(scratch, streams.state[slot])
+
+
+@internal
 def steps_to_replay(plan: Plan, streams: Streams, slot: int, first: int) -> int:
     """Steps from the window's first to the last one whose target waits; 0 = no target does.
 
@@ -167,7 +186,7 @@ def take_step(
         number = model.counters[counts.UPDATES]
         lr = schedules.rate(plan.schedule, hyper, number - 1)
         shortened = optim.update(plan.optimizer, hyper, lr, within, model.theta, gradient, mean * factor, limit,
-                                 step, model.moment1, model.moment2, number)  # fmt: skip
+                                 plan.slow, step, model.moment1, model.moment2, number)  # fmt: skip
         model.counters[counts.STEPS_SHORTENED] += 1 if shortened else 0
         if number % STEPS_PER_NORM == 0 or model.gauges[counts.UPDATE_NORM] == 0.0:
             model.gauges[counts.UPDATE_NORM] = optim.step_length(within, gradient, step, limit)

@@ -30,7 +30,6 @@ from streamrnn.core import (
     scaler,
     scoring,
     targets,
-    trunk,
 )
 from streamrnn.core.arrays import F1, Hyper, Model, Plan, Records, Scratch, Streams
 from streamrnn.core.jit import ZERO, internal
@@ -40,6 +39,7 @@ from streamrnn.core.linear import copy
 @internal
 def walk(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, records: Records) -> None:
     """Process ``records`` in order; writes model, streams and the output columns of records."""
+    rules.begin(plan, hyper, scratch)
     for i in range(records.slot.shape[0]):
         slot, kind = records.slot[i], records.kind[i]
         start_record(model, streams, records, i)
@@ -47,6 +47,8 @@ def walk(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scra
             continue
         if kind == kinds.LABEL:
             arrivals.process_label(plan, hyper, model, streams, scratch, records, i)
+            if rules.catch_up(plan, hyper, model, streams, scratch, slot):
+                records.grad_norm[i] = model.gauges[counts.GRAD_NORM]
             continue
         gap = gap_before(plan, streams, slot, records.time_ms[i])
         # A gap ends the stream's sequence before the record is looked at, an end mark after it. So a gap takes two
@@ -116,8 +118,7 @@ def predict(
     missing = inputs.encode(plan, hyper, model, streams, scratch, records, i, source)
     if event:
         model.counters[counts.IMPUTED_INPUTS] += missing
-    trunk.load_state(streams.state[source], scratch)
-    trunk.forward(scratch, ZERO + 1)
+    rules.forward(plan, streams, scratch, source)
     if plan.rls == 1:
         targets.write_scaling(plan, hyper, model, streams, slot, source, scratch.scaling)
     heads.predict(plan, model, scratch, scratch.prediction)
@@ -179,12 +180,7 @@ def score_and_advance(
 def advance(plan: Plan, streams: Streams, scratch: Scratch, slot: int, time_ms: int) -> None:
     """The state just computed becomes the carried one, and the inputs enter the window."""
     step = streams.steps[slot]
-    if (step + plan.k2) % plan.stride == 0:  # a window that ends k2 steps from here starts from this state
-        place = ((step + plan.k2) // plan.stride) % streams.before.shape[1]
-        for layer in range(streams.state.shape[1]):
-            for part in range(streams.state.shape[2]):
-                copy(streams.before[slot, place, layer, part], streams.state[slot, layer, part])
-    trunk.keep_state(scratch, streams.state[slot])
+    rules.advance(plan, streams, scratch, slot)
     place = step % plan.k2
     copy(streams.x[slot, place], scratch.x[0])
     copy(streams.looked_up[slot, place], scratch.looked_up[0])

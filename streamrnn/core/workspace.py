@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
 from streamrnn.core.arrays import Array, Layer, Plan, Scratch
 from streamrnn.core.declarations import zeros
+from streamrnn.core.entries import width
+from streamrnn.core.exact.layout import ExactLayout
 from streamrnn.core.layout import Layout, cut
 from streamrnn.core.tables import table_of
 
 
 def zeros_scratch(
-    layout: Layout,
+    layout: Layout | ExactLayout,
     plan: Plan,
     sizes: Mapping[str, int],
     theta: Array,
+    codes: Array,
     indicator: Array,
     levels: Array,
     imputed: Array,
@@ -35,14 +39,20 @@ def zeros_scratch(
 
     x, grad = blank(K, D), blank(*theta.shape)
     looked_up, W = np.full((K, sizes["lookups"]), -1, np.int64), sizes["W"]
-    tape, layers = stack(layout, plan, x, looked_up, theta, grad)
-    head, dhead, top = layout.views(theta), layout.views(grad), layers[-1]
+    w, dw, beside = layout.readout(theta), layout.readout(grad), D if plan.skip and plan.hidden else 0
+    trunk = exact_trunk(layout, theta, grad) if isinstance(layout, ExactLayout) else recurrent_trunk(
+        layout, plan, x, looked_up, theta, grad
+    )
     return Scratch(
         x=x, looked_up=looked_up, rows=np.zeros(W, np.int64), n_rows=np.zeros(1, np.int64),
         in_use=np.zeros(W, np.bool_), spans=np.zeros((2 + W, 2), np.int64),
         lags=blank(K, sizes["lags"]), targets=blank(K, Y),
-        layers=np.stack([table_of(layer) for layer in layers]), tape=tape, h=top.state[0, 1:], dh=top.dh,
-        head_w=head.head_w, head_b=head.head_b, dhead_w=dhead.head_w, dhead_b=dhead.head_b,
+        layers=trunk.layers, tape=trunk.tape, h=trunk.h, dh=trunk.dh,
+        head_w=w.head_w, head_b=w.head_b, dhead_w=dw.head_w, dhead_b=dw.head_b,
+        cell_w=trunk.cell_w, dcell_w=trunk.dcell_w, constants=blank(6, layout.units), cell_work=blank(12, layout.units),
+        codes=codes,
+        hidden_w=w.hidden_w, hidden_b=w.hidden_b, dhidden_w=dw.hidden_w, dhidden_b=dw.hidden_b,
+        z=blank(plan.hidden + beside), dz=blank(plan.hidden + beside),
         prediction=np.zeros(O), raw=blank(O), draw=blank(O), grad=grad, step=blank(*theta.shape),
         carried=blank(1, layout.hidden_size),
         phi=zeros(R, np.float64), phi_replayed=zeros(R, np.float64), scaling=np.zeros((F, 3)),
@@ -51,6 +61,31 @@ def zeros_scratch(
         kept=np.full(F, np.nan),
         indicator=indicator, levels=levels, imputed=imputed, last_at=last_at,
     )  # fmt: skip
+
+
+class Trunk(NamedTuple):
+    """The part of the work space that is the trunk's."""
+
+    layers: Array
+    tape: Array
+    h: Array
+    dh: Array
+    cell_w: Array
+    dcell_w: Array
+
+
+def recurrent_trunk(layout: Layout, plan: Plan, x: Array, looked_up: Array, theta: Array, grad: Array) -> Trunk:
+    """That of layers which are run over a window."""
+    tape, layers = stack(layout, plan, x, looked_up, theta, grad)
+    none, top = theta[:0].reshape(0, layout.units), layers[-1]
+    return Trunk(np.stack([table_of(layer) for layer in layers]), tape, top.state[0, 1:], top.dh, none, none)
+
+
+def exact_trunk(layout: ExactLayout, theta: Array, grad: Array) -> Trunk:
+    """That of a cell whose gradient is carried along: one step."""
+    h, dh = zeros((1, layout.read), theta.dtype), zeros((1, layout.read), theta.dtype)
+    none = np.zeros((0, width(Layer)), np.int64)
+    return Trunk(none, zeros(0, theta.dtype), h, dh, layout.cell_rows(theta), layout.cell_rows(grad))
 
 
 def stack(

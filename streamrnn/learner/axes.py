@@ -16,6 +16,8 @@ import numpy.typing as npt
 from streamrnn.core import counts, reach, rls, surprise
 from streamrnn.core.arrays import Plan
 from streamrnn.core.cells import CELLS, GATES
+from streamrnn.core.exact.cells import LANES
+from streamrnn.core.exact.layout import ExactLayout
 from streamrnn.core.layout import Layout
 from streamrnn.core.sequences.layout import SequenceLayout
 from streamrnn.learner.spec import LAST, LearnerSpec
@@ -44,7 +46,7 @@ class Network(NamedTuple):
     """What the length of an axis follows from."""
 
     spec: LearnerSpec
-    layout: Layout | SequenceLayout
+    layout: Layout | ExactLayout | SequenceLayout
     plan: Plan
 
 
@@ -163,7 +165,7 @@ def regressor_places(move: Move) -> Places:
     old, new = move.old, move.new
     if not old.n_regressors:
         return np.zeros(0, np.int64)
-    hidden = new.model.hidden_size
+    hidden = new.n_read
     lags = hidden + new.n_multiplied + np.arange(old.model.lags * old.n_targets)  # the newest of all fields first
     units, inputs = np.arange(old.model.hidden_size), input_places(move)
     inputs = np.where(inputs == OUT, OUT, hidden + inputs)
@@ -178,8 +180,8 @@ def plain_places(move: Move) -> Places:
 
 def reach_places(move: Move) -> Places:
     """Of each number of steps back that gradients are followed, 0, 1, 2, 4, ... up to k2."""
-    places = np.arange(reach.entries(move.old.learning.k2))
-    return np.where(places < reach.entries(move.new.learning.k2), places, OUT)
+    places = np.arange(reach.entries(move.old.k2))
+    return np.where(places < reach.entries(move.new.k2), places, OUT)
 
 
 def gate_places(move: Move) -> Places:
@@ -207,6 +209,23 @@ def tensor_places(kind: str, move: Move) -> Places | None:
     return units_in_turn(move, runs[kind]) if kind in runs else None
 
 
+def unit_places(move: Move) -> Places:
+    """Of each unit as it stands in arrays: the padding of exact cells is left out."""
+    units = layout_units(move.old)
+    return np.where(np.arange(units) < move.old.model.hidden_size, np.arange(units), OUT)
+
+
+def layout_units(spec: LearnerSpec) -> int:
+    """Units as they stand in arrays."""
+    n = spec.model.hidden_size
+    return -(-n // LANES) * LANES if spec.model.is_exact else n
+
+
+def trace_places(move: Move) -> Places:
+    """Of each sensitivity of a unit, by the input that it is of."""
+    raise NotImplementedError
+
+
 def last_places(move: Move) -> list[tuple[int, int]]:
     """Of each feature whose last value is kept in both: where it stands in the old learner, and where in the new."""
     now = {column: place for place, column in enumerate(last_columns(move.new))}
@@ -224,7 +243,13 @@ AXES: Mapping[str, Axis] = {
     "average": Axis("parameters that predict", lambda of: of.layout.size if of.spec.learning.average else 0),
     "L": Axis("layers", lambda of: of.layout.num_layers),
     "C": Axis("vectors per layer state", lambda of: of.layout.state_count),
-    "H": Axis("hidden units", lambda of: of.layout.hidden_size, BEHIND),
+    "H": Axis("hidden units; of exact cells, padded to whole vectors", lambda of: of.layout.units, unit_places),
+    "traces": Axis("sensitivities of a unit", lambda of: of.layout.traces if of.spec.rule == "rtrl" else 0, trace_places),
+    "behind": Axis(
+        "vectors of a state that learns behind the one that predicts",
+        lambda of: of.layout.state_count if of.spec.delay else 0,
+    ),
+    "shown": Axis("inputs that an exact cell was shown", lambda of: of.layout.n_inputs if of.spec.rule == "rtrl" else 0, input_places),
     "D": Axis("inputs of the network that are multiplied", lambda of: of.layout.n_inputs, input_places),
     "W": Axis(
         "rows that inputs look up, and then a decoder", lambda of: of.layout.n_rows + _decoder_rows(of.spec), row_places
@@ -250,7 +275,10 @@ AXES: Mapping[str, Axis] = {
         "events that wait for the steps behind them, and the newest",
         lambda of: lookahead(of.spec) + 1 if of.spec.looks_ahead else 0,
     ),
-    "B": Axis("states kept for windows to start from", lambda of: -(-of.plan.k2 // of.plan.stride)),
+    "B": Axis(
+        "states kept for windows to start from",
+        lambda of: -(-of.plan.k2 // of.plan.stride) if of.spec.rule == "tbptt" else 0,
+    ),
     "lags": Axis("lagged values of all fields", lambda of: of.plan.lags * of.spec.n_targets, BEHIND),
     "Q": Axis("values of a field remembered", lambda of: _history(of.spec, of.plan)),
     "M": Axis("predictions remembered", lambda of: _remembered(of.spec)),
@@ -263,7 +291,7 @@ AXES: Mapping[str, Axis] = {
     "R": Axis("regressors of the RLS readout", lambda of: of.spec.n_regressors, regressor_places),
     "R-H": Axis(
         "regressors without the state",
-        lambda of: max(0, of.spec.n_regressors - of.layout.hidden_size),
+        lambda of: max(0, of.spec.n_regressors - of.spec.n_read),
         plain_places,
     ),
     "experts": Axis("experts of the RLS readout", lambda _: rls.EXPERTS),

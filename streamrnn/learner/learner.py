@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from streamrnn.core.exact.layout import ExactLayout
 from streamrnn.core.handle import Handle
 from streamrnn.core.kinds import CLOSE, IMAGINE
 from streamrnn.core.layout import Layout
@@ -47,7 +48,7 @@ class Learner(Foundation):
 
     def __init__(self, spec: LearnerSpec, seed: int) -> None:
         super().__init__(spec, seed)
-        assert isinstance(self.layout, Layout)
+        assert isinstance(self.layout, Layout | ExactLayout)
         scratch = new_scratch(self.layout, spec, self._model.theta)
         calls = Calls(spec, Handle(plan_of(spec), hyper_of(spec), self._model, self._per_stream, scratch))
         self._running = Running(spec, calls, self.vocabularies, self.classes)

@@ -14,6 +14,10 @@ import numpy.typing as npt
 
 from streamrnn.core import arrays, rls
 from streamrnn.core.cells import CELLS
+from streamrnn.core.exact.cells import ELSTM, GLRU, LRU
+from streamrnn.core.exact.codes import codes_of
+from streamrnn.core.exact.layout import ExactLayout
+from streamrnn.core.exact.constants import nu_least
 from streamrnn.core.declarations import allocate, declared, row_bytes
 from streamrnn.core.kinds import KNOWN
 from streamrnn.core.layout import Layout
@@ -34,10 +38,18 @@ CLIP_NORMS = {"cross_entropy": 5.0}
 """... and the loss is not one of these."""
 
 
-def layout_of(spec: LearnerSpec) -> Layout | SequenceLayout:
+def layout_of(spec: LearnerSpec) -> Layout | ExactLayout | SequenceLayout:
     """The tensors of the network a specification describes. The RLS readout is not among them."""
     if spec.kernels == "sequences":
         return _layout_of_sequences(spec)
+    if spec.model.is_exact:
+        return ExactLayout(
+            cell=_exact_cell(spec),
+            n_inputs=spec.n_multiplied,
+            hidden_size=spec.model.hidden_size,
+            n_outputs=0 if spec.n_regressors else spec.n_outputs,
+            hidden_layer=spec.model.hidden_units,
+        )
     return Layout(
         cell=CELLS[spec.model.cell],
         n_inputs=spec.n_multiplied,
@@ -45,7 +57,14 @@ def layout_of(spec: LearnerSpec) -> Layout | SequenceLayout:
         num_layers=spec.model.num_layers,
         n_outputs=0 if spec.n_regressors else spec.n_outputs,
         n_rows=spec.n_looked_up,
+        hidden_layer=spec.model.hidden_units,
     )
+
+
+def _exact_cell(spec: LearnerSpec) -> int:
+    if spec.model.cell == "elstm":
+        return ELSTM
+    return GLRU if spec.model.cell == "glru" and spec.model.gates else LRU
 
 
 def _layout_of_sequences(spec: LearnerSpec) -> SequenceLayout:
@@ -67,7 +86,7 @@ def _layout_of_sequences(spec: LearnerSpec) -> SequenceLayout:
 
 def initial_weights(spec: LearnerSpec, seed: int) -> npt.NDArray[Any]:
     """A fresh theta (P,)."""
-    memory = max(2, spec.learning.k2) if spec.model.memory == "auto" else spec.model.memory
+    memory = max(2, spec.k2) if spec.model.memory == "auto" else spec.model.memory
     return layout_of(spec).initialise(seed, dtype_of(spec), memory, symbols=spec.of_symbols)
 
 
@@ -93,7 +112,7 @@ def most_bytes(spec: LearnerSpec, longest_key: int) -> int:
     return most if spec.streams.max_bytes is None else min(most, spec.streams.max_bytes)
 
 
-def new_scratch(layout: Layout, spec: LearnerSpec, theta: npt.NDArray[Any]) -> arrays.Scratch:
+def new_scratch(layout: Layout | ExactLayout, spec: LearnerSpec, theta: npt.NDArray[Any]) -> arrays.Scratch:
     """Work space of one learner."""
     plan = plan_of(spec)
     indicator = np.array(spec.indicator or (False,) * spec.n_features, dtype=np.bool_)
@@ -102,7 +121,7 @@ def new_scratch(layout: Layout, spec: LearnerSpec, theta: npt.NDArray[Any]) -> a
     last_at = np.full(spec.n_features, -1, np.int64)
     last_at[last_columns(spec)] = np.arange(spec.missing.count(LAST))
     return zeros_scratch(
-        layout, plan, sizes_of(spec), theta,
+        layout, plan, sizes_of(spec), theta, codes_of(spec.n_looked_up * int(spec.model.is_exact), spec.n_coded, dtype_of(spec)),
         indicator=indicator, levels=np.array(levels, dtype=np.float64),
         imputed=np.array(numbers or [np.nan] * spec.n_features, dtype=np.float64), last_at=last_at,
     )  # fmt: skip
@@ -128,18 +147,25 @@ def plan_of(spec: LearnerSpec) -> arrays.Plan:
         lags=model.lags if model.readout == "rls" else 0,
         newest_at=_newest_at(spec),
         period=target.period,
-        k1=learning.k1,
-        k2=learning.k2,
+        k1=spec.k1 if spec.rule == "tbptt" else 1,
+        k2=spec.k2,
         # A sequence may end at any step, and its last window starts k2 steps before.
-        stride=1 if spec.may_end else learning.k1,
-        batch_size=learning.batch_size,
+        stride=1 if spec.may_end or spec.rule != "tbptt" else spec.k1,
+        batch_size=learning.batch_size if spec.rule == "tbptt" else spec.k1,
         known=KNOWN[target.known],
         horizon=target.horizon,
         scale=int(learning.scale),
         reset_after_ms=-1 if spec.streams.reset_after_s is None else round(1000 * spec.streams.reset_after_s),
         optimizer=OPTIMIZERS[learning.optimizer],
-        schedule=SCHEDULES[learning.schedule],
-        rule=RULES["tbptt"],
+        schedule=SCHEDULES[spec.schedule[0]],
+        rule=RULES[spec.rule],
+        cell=layout.cell,
+        n_read=spec.n_read,
+        hidden=model.hidden_units,
+        skip=int(model.is_exact),
+        coded=spec.n_coded,
+        delay=spec.delay,
+        slow=layout.slow if isinstance(layout, ExactLayout) else 0,
     )
 
 
@@ -148,12 +174,12 @@ def _newest_at(spec: LearnerSpec) -> int:
     if not spec.n_regressors:
         return -1
     if spec.model.lags:
-        return spec.model.hidden_size + spec.n_multiplied
+        return spec.n_read + spec.n_multiplied
     if not spec.inputs.previous_target:
         return -1
     # With a baseline the newest change stands behind the newest value.
     values = spec.n_targets if spec.target.period else 0
-    return spec.model.hidden_size + spec.n_features + int(spec.inputs.dt) + values
+    return spec.n_read + spec.n_features + int(spec.inputs.dt) + values
 
 
 def hyper_of(spec: LearnerSpec) -> arrays.Hyper:
@@ -162,13 +188,13 @@ def hyper_of(spec: LearnerSpec) -> arrays.Hyper:
     Steps of quantile loss are not bounded. Its outermost levels live on rare and long corrections, which promise far
     more than their loss, against frequent short ones: shortening the rare draws quantiles together.
     """
-    learning = spec.learning
+    learning, (_, updates, least) = spec.learning, spec.schedule
     bound = None if spec.model.effective_loss == "quantile" else learning.polyak_bound
     return arrays.Hyper(
-        lr=float(learning.lr),
-        schedule_updates=float(learning.schedule_updates),
-        schedule_decay=math.exp(-1.0 / learning.schedule_updates),
-        schedule_least=float(learning.schedule_least),
+        lr=float(spec.lr),
+        schedule_updates=float(updates),
+        schedule_decay=math.exp(-1.0 / updates),
+        schedule_least=float(least),
         momentum=float(learning.momentum),
         rmsprop_alpha=float(learning.rmsprop_alpha),
         beta1=float(learning.betas[0]),
@@ -182,6 +208,7 @@ def hyper_of(spec: LearnerSpec) -> arrays.Hyper:
         memory=float(learning.scale_memory),
         forgetting=float(spec.model.rls_forgetting),
         prior=float(spec.model.rls_prior),
+        nu_least=nu_least(spec.model.memory),
     )
 
 

@@ -26,7 +26,24 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     the readout's own: squared or cross_entropy.
     """
 
-    cell: Annotated[Literal["rnn", "lstm", "gru"], Meta(description="Recurrent cell.")] = "lstm"
+    cell: Annotated[
+        Literal["rnn", "lstm", "gru", "glru", "elstm", "bank"],
+        Meta(
+            description="Recurrent cell. rnn, lstm and gru learn by truncated back-propagation through time; glru and "
+            "elstm, whose units do not hear each other, by exact gradients at every event; bank, for readout rls, is a "
+            "bank of fixed filters, which learns nothing."
+        ),
+    ] = "lstm"
+    gates: Annotated[
+        bool, Meta(description="With cell glru: inputs say how much is kept and let in; false: the LRU.")
+    ] = True
+    hidden_layer: Annotated[
+        Annotated[int, Meta(ge=1, le=4096)] | None,
+        Meta(
+            description="Units of a tanh layer between state and readout; null: none, with cell bank 128, which are "
+            "fixed."
+        ),
+    ] = None
     hidden_size: Annotated[int, Meta(ge=1, le=4096, description="Units per layer.")] = 32
     num_layers: Annotated[int, Meta(ge=1, le=16, description="Stacked layers.")] = 1
     direction: Annotated[
@@ -110,6 +127,21 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def effective_loss(self) -> str:
         """The loss in force: the one given, or the readout's own."""
         return self.loss or _LOSSES[self.readout][0]
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether units do not hear each other, so that their gradient, where there is one, is carried along."""
+        return self.cell in ("glru", "elstm", "bank")
+
+    @property
+    def n_said(self) -> int:
+        """Numbers that the cell hands up: of complex units two each."""
+        return self.hidden_size * (2 if self.cell in ("glru", "bank") else 1)
+
+    @property
+    def hidden_units(self) -> int:
+        """Units of the layer between state and readout; 0 = there is none."""
+        return self.hidden_layer or (128 if self.cell == "bank" else 0)
 
     @property
     def classifies(self) -> bool:

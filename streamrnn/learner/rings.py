@@ -34,10 +34,10 @@ class Relaying(NamedTuple):
     def steps(self) -> Counts:
         """Of each stream's sequence, as the new learner counts them."""
         before: Counts = self.streams["steps"]
-        if self.new.learning.k2 <= self.old.learning.k2:
+        if self.new.k2 <= self.old.k2:
             return before
         # As if the sequence had begun with the oldest step that is in the window; those that wait are behind it.
-        return np.minimum(before, self.old.learning.k2 + self.waiting)
+        return np.minimum(before, self.old.k2 + self.waiting)
 
     @property
     def waiting(self) -> Counts:

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from streamrnn.core.kinds import Family
+from streamrnn.core.kinds import Family, Rule
 from streamrnn.learner.model_spec import ModelSpec
 from streamrnn.learner.sequence_spec import SequenceSpec
 from streamrnn.learner.sound import (
@@ -28,6 +28,12 @@ from streamrnn.learner.sound import (
 )  # fmt: skip
 from streamrnn.learner.symbols import Symbols, TextSpec
 from streamrnn.learner.target_spec import TargetSpec
+
+
+K1, K2 = 8, 32
+"""Of truncated back-propagation through time, where they are not given."""
+CODED = 16
+"""Columns at most by which an exact cell sees symbols: each has a trace for each unit of each stream."""
 
 
 class RuleError(ValueError):
@@ -49,21 +55,41 @@ class LearningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     steps as they are. ``scale`` standardises inputs and regression targets with running statistics.
     """
 
-    k1: Annotated[PositiveInt, Meta(description="Learn at every k1-th step of a stream.")] = 8
-    k2: Annotated[PositiveInt, Meta(description="Steps that are replayed; at least k1.")] = 32
+    rule: Annotated[
+        Literal["tbptt", "rtrl"] | None,
+        Meta(description="How gradients are made; null: as goes with the cell, and there is no other way."),
+    ] = None
+    k1: Annotated[
+        PositiveInt | None,
+        Meta(
+            description="Learn at every k1-th step of a stream; with rule rtrl, take an optimiser step for every k1 "
+            "events that were learned from. null: 8; with rule rtrl 1 for numbers, 8 for classes."
+        ),
+    ] = None
+    k2: Annotated[
+        PositiveInt | None,
+        Meta(description="With rule tbptt: steps that are replayed; at least k1. null: 32."),
+    ] = None
     batch_size: Annotated[PositiveInt, Meta(description="Windows per optimiser step.")] = 1
     optimizer: Annotated[
         Literal["sgd", "momentum", "rmsprop", "adam", "adamw"],
         Meta(description="PyTorch's formula of that name; momentum is SGD with momentum."),
     ] = "adam"
-    lr: Annotated[PositiveFloat, Meta(description="Learning rate; where it falls, the one it begins with.")] = 3e-3
+    lr: Annotated[
+        PositiveFloat | None,
+        Meta(
+            description="Learning rate; where it falls, the one it begins with. null: 3e-3, and with rule rtrl and "
+            "numbers, where no schedule is given, 3e-3 falling to 1e-3 over the first thousand steps."
+        ),
+    ] = None
     schedule: Annotated[
-        Literal["constant", "inverse_sqrt", "exponential"],
+        Literal["constant", "inverse_sqrt", "exponential"] | None,
         Meta(
             description="How the learning rate falls with the number t of optimiser steps taken before, T being "
-            "schedule_updates: inverse_sqrt: lr / sqrt(1 + t / T); exponential: lr * exp(-t / T)."
+            "schedule_updates: inverse_sqrt: lr / sqrt(1 + t / T); exponential: lr * exp(-t / T). null: constant, "
+            "unless lr is null, too."
         ),
-    ] = "constant"
+    ] = None
     schedule_updates: Annotated[
         PositiveInt, Meta(description="With a schedule other than constant: optimiser steps after which it falls.")
     ] = 10_000
@@ -113,10 +139,11 @@ class LearningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = 20_000
 
     def __post_init__(self) -> None:
-        if self.k1 > self.k2:
+        k1, k2 = self.k1 or K1, self.k2 or K2
+        if self.rule != "rtrl" and self.k2 is not None and k1 > k2:
             raise ValueError(
-                f"k1: must be at most k2, got k1={self.k1} and k2={self.k2}: targets older than the window of k2 "
-                "steps could never be learned"
+                f"k1: must be at most k2, got k1={k1} and k2={k2}: targets older than the window of k2 steps could "
+                "never be learned"
             )
 
 
@@ -219,9 +246,10 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise RuleError("target", "classes", f"readout 'logistic' needs exactly 2, got {found}")
         self._require_text()
         self._require_sequence()
-        horizon, k1, k2 = self.target.horizon, self.learning.k1, self.learning.k2
+        self._require_rule()
+        horizon, k1, k2 = self.target.horizon, self.k1, self.k2
         # A step is sure to be in the next window, whenever that comes, only while it is k2 - k1 steps old.
-        if self.target.known == "forecast" and horizon > k2 - k1:
+        if self.rule == "tbptt" and self.target.known == "forecast" and horizon > k2 - k1:
             raise RuleError(
                 "target",
                 "horizon",
@@ -247,7 +275,7 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             for number in value if isinstance(value, tuple) else (value,):
                 if number not in (None, "auto") and not least <= number <= most:
                     raise RuleError(section, field, f"expected a number from {least:g} to {most:g}, got {number}")
-        decayed = self.learning.lr * self.learning.weight_decay
+        decayed = self.lr * self.learning.weight_decay
         if self.learning.optimizer == "adamw" and decayed > 1:
             raise RuleError(
                 "learning",
@@ -318,6 +346,31 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             if wrong:
                 raise RuleError(section, field, why)
 
+    def _require_rule(self) -> None:
+        """Raise RuleError for what does not go with how the cell learns."""
+        model, learning = self.model, self.learning
+        given = learning.rule
+        if given is not None and given != self.rule:
+            goes = {"tbptt": "goes with cell rnn, lstm and gru", "rtrl": "goes with cell glru and elstm"}
+            raise RuleError("learning", "rule", f"{given} {goes[given]}, not with {model.cell}")
+        if not model.is_exact:
+            return
+        rules = (
+            ("model", "num_layers", model.num_layers != 1, f"the gradient of cell {model.cell} is carried along in its "
+             f"one layer; found {model.num_layers}, expected 1"),
+            ("learning", "k2", learning.k2 is not None, f"cell {model.cell} learns without a window, from all steps of "
+             f"the sequence; found {learning.k2}, leave it out"),
+            ("learning", "batch_size", learning.batch_size != 1, "with exact gradients k1 says how many events make an "
+             f"optimiser step; found {learning.batch_size}, expected 1"),
+            ("model", "direction", model.direction != "forward", f"cell {model.cell} reads forward only"),
+            ("model", "cell", self.sequence is not None, f"found {model.cell}; whole sequences take rnn, lstm or gru"),
+            ("model", "readout", model.cell == "bank" and model.readout != "rls", "a bank of fixed filters learns by "
+             f"its readout alone; found {model.readout}, expected rls"),
+        )  # fmt: skip
+        for section, field, wrong, why in rules:
+            if wrong:
+                raise RuleError(section, field, why)
+
     def _require_frames(self, sequence: SequenceSpec) -> None:
         """Raise RuleError for what does not go with how the sequence comes."""
         target, model = self.target, self.model
@@ -357,7 +410,12 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             n *= self.sequence.stack
         if self.inputs.previous_target and self.target.classes is None:
             n += self.n_previous + self.n_targets
-        return max(n, 0 if self.n_looked_up else 1)
+        return max(n + self.n_coded, 0 if self.n_looked_up else 1)
+
+    @property
+    def n_coded(self) -> int:
+        """Columns, the last of those that are multiplied, by which an exact cell sees symbols; others look them up."""
+        return min(self.n_looked_up, CODED) if self.model.is_exact else 0
 
     @property
     def n_looked_up(self) -> int:
@@ -411,7 +469,51 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """Regressors of the RLS readout: state, inputs, lags and a constant; 0 without it."""
         if self.model.readout != "rls":
             return 0
-        return self.model.hidden_size + self.n_multiplied + self.model.lags * self.n_targets + 1
+        return self.n_read + self.n_multiplied + self.model.lags * self.n_targets + 1
+
+    @property
+    def n_read(self) -> int:
+        """Numbers that are read out of a step, inputs apart: a hidden layer's, or the cell's."""
+        return self.model.hidden_units or self.model.n_said
+
+    @property
+    def rule(self) -> Rule:
+        """How weights are learned."""
+        return {"glru": "rtrl", "elstm": "rtrl", "bank": "fixed"}.get(self.model.cell, "tbptt")  # type: ignore[return-value]
+
+    @property
+    def k1(self) -> int:
+        """Steps of a stream, or with exact gradients events of the partition, from one lesson to the next."""
+        if self.learning.k1 is not None:
+            return self.learning.k1
+        if self.rule == "tbptt":
+            return K1
+        return K1 if self.model.classifies else 1
+
+    @property
+    def k2(self) -> int:
+        """Steps whose inputs and targets are kept: of a window, or those that a target may take until it is known."""
+        return (self.learning.k2 or max(K2, self.k1)) if self.rule == "tbptt" else self.delay + 1
+
+    @property
+    def delay(self) -> int:
+        """Events that the state which learns by exact gradients may lag behind the one that predicts."""
+        if self.rule != "rtrl":
+            return 0
+        return {"record": 0, "forecast": self.target.horizon, "label": self.target.label_memory}[self.target.known]
+
+    @property
+    def lr(self) -> float:
+        """The learning rate, or the one it begins with."""
+        return 3e-3 if self.learning.lr is None else self.learning.lr
+
+    @property
+    def schedule(self) -> tuple[Literal["constant", "inverse_sqrt", "exponential"], int, float]:
+        """How the rate falls: the schedule, its number of steps, and the least share of the rate."""
+        learning = self.learning
+        if learning.schedule is None and learning.lr is None and self.rule == "rtrl" and not self.model.classifies:
+            return "exponential", 1_000, 1 / 3
+        return learning.schedule or "constant", learning.schedule_updates, learning.schedule_least
 
     @property
     def n_targets(self) -> int:

@@ -24,7 +24,7 @@ def sequence_plan_of(spec: LearnerSpec) -> SequencePlan:
         directions=layout.directions,
         lookahead=ahead,
         stack=1,
-        max_steps=spec.learning.k2 + ahead,
+        max_steps=spec.k2 + ahead,
         max_symbols=1,
         end=-1,
         chunks=0,

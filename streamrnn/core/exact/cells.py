@@ -1,0 +1,72 @@
+"""The cells whose gradient is carried along: which there are, and who computes each.
+
+A unit's state depends on inputs and on itself alone, so its sensitivity to each of its weights is a number (of complex
+units two) that is carried from step to step as the state is: its trace. ``forward`` steps from a state without changing
+it, and leaves what else is needed in ``scratch.cell_work``; ``advance`` then has traces and state follow; ``gradient``
+multiplies the traces with what comes from above. Letters: D inputs, U units padded to whole vectors, N real ones.
+"""
+
+from __future__ import annotations
+
+from streamrnn.core.arrays import T1, T2, Plan, Scratch
+from streamrnn.core.exact import elstm, lru
+from streamrnn.core.jit import internal
+
+LRU, GLRU, ELSTM = 3, 4, 5
+"""Beside the codes of ``core.cells``."""
+STATES = {LRU: 2, GLRU: 2, ELSTM: 1}
+"""Vectors of length U that are carried: real and imaginary parts, or c."""
+LANES = 8
+"""Units are padded to a multiple of it."""
+
+
+def rows(cell: int, n_inputs: int) -> int:
+    """Vectors of length U that a cell's weights are."""
+    D = n_inputs
+    return {LRU: 2 + 2 * D, GLRU: 2 + 2 * D + 2 * (D + 1), ELSTM: 2 * (D + 2) + D + 1}[cell]
+
+
+def traces(cell: int, n_inputs: int) -> int:
+    """Vectors of length U that its sensitivities are."""
+    D = n_inputs
+    return {LRU: 2 + 2 * D, GLRU: 2 + 2 * D + 4 * (D + 1), ELSTM: 2 * (D + 2)}[cell]
+
+
+@internal
+def forward(plan: Plan, scratch: Scratch, state: T2, x: T1, out: T1) -> None:
+    """out (N or 2 N, then D) = what the cell hands up of the step from state (C, U) at inputs x (D,), then x."""
+    if plan.cell == ELSTM:
+        elstm.forward(scratch.cell_w, scratch.cell_work, state, x, out)
+    else:
+        lru.forward(plan.cell == GLRU, scratch.cell_w, scratch.constants, scratch.cell_work, state, x, out)
+    n = out.shape[0] - x.shape[0]
+    for k in range(x.shape[0]):
+        out[n + k] = x[k]
+
+
+@internal
+def advance(plan: Plan, scratch: Scratch, state: T2, traces: T2, x: T1) -> None:
+    """After ``forward`` from the same state and x: traces (., U) and state (C, U) follow. No traces: the state alone."""
+    if plan.cell == ELSTM:
+        elstm.advance(scratch.cell_w, scratch.cell_work, state, traces, x)
+    else:
+        lru.advance(plan.cell == GLRU, scratch.constants, scratch.cell_work, state, traces, x)
+
+
+@internal
+def gradient(plan: Plan, scratch: Scratch, state: T2, traces: T2, x: T1, dh: T1) -> None:
+    """Adds to scratch.dcell_w (., U) what dh (N or 2 N, ...), the gradient of what was handed up, comes to."""
+    if plan.cell == ELSTM:
+        elstm.gradient(scratch.dcell_w, scratch.cell_work, state, traces, x, dh)
+    else:
+        lru.gradient(plan.cell == GLRU, scratch.cell_w, scratch.dcell_w, scratch.constants, scratch.cell_work, traces, x, dh)
+
+
+@internal
+def constrain(plan: Plan, scratch: Scratch, nu_least: float) -> None:
+    """After an optimiser step: weights back within their bounds, and what follows from them."""
+    if plan.cell == ELSTM:
+        elstm.constrain(scratch.cell_w, scratch.cell_w.shape[0])
+    else:
+        lru.constrain(scratch.cell_w, nu_least)
+        lru.write_constants(scratch.cell_w, scratch.constants)

@@ -1,0 +1,34 @@
+"""Symbols as columns of numbers, since an exact cell has a trace for each column and cannot look rows up.
+
+Few symbols are a column each, 1 where it is the one; of more, each is a fixed code over the columns that there are.
+Codes follow from the symbol's row alone, so more symbols leave those that were there as they are.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from streamrnn.core.arrays import T1, Array, Scratch
+from streamrnn.core.jit import internal
+
+SEED = 20_1
+
+
+def codes_of(n_rows: int, n_columns: int, dtype: type) -> Array:
+    """(n_rows, n_columns): the unit vectors where there is a column for each, else numbers of variance 1 / columns."""
+    if n_rows <= n_columns:
+        return np.eye(n_rows, n_columns, dtype=dtype)
+    rows = [np.random.Generator(np.random.PCG64([SEED, row])).choice([-1.0, 1.0], n_columns) for row in range(n_rows)]
+    return np.array(rows, dtype).reshape(n_rows, n_columns) / dtype(np.sqrt(n_columns))
+
+
+@internal
+def show(scratch: Scratch, coded: int) -> None:
+    """The last ``coded`` columns of scratch.x[0] = the sum of the codes of the rows that the record looks up."""
+    x, first = scratch.x[0], scratch.x.shape[1] - coded
+    x[first:] = x.dtype.type(0)
+    for k in range(scratch.looked_up.shape[1]):
+        row = scratch.looked_up[0, k]
+        if row >= 0:
+            for j in range(coded):
+                x[first + j] += scratch.codes[row, j]

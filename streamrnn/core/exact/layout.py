@@ -1,0 +1,173 @@
+"""Names, shapes and places of the weights of an exact cell and its readout in theta, and how they begin.
+
+Order in theta: the cell's rows, each U long (units padded to whole vectors; of the padding nothing is ever read, so its
+gradient is zero); the hidden layer's weights (stored transposed) and biases; the head's. PyTorch has no such cells: the
+names are those of their sources, the shapes PyTorch's (units first).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from streamrnn.core.arrays import T2, Array
+from streamrnn.core.declarations import zeros
+from streamrnn.core.exact.cells import ELSTM, GLRU, LANES, STATES, rows, traces
+from streamrnn.core.layout import Axes, Named, ReadoutTensors, cut
+
+
+@dataclass(frozen=True)
+class ExactLayout(Named):
+    """Sizes of one network: ``cell`` code, D inputs, N hidden units, O outputs, M units of the hidden layer (0 = none).
+
+    >>> ExactLayout(cell=5, n_inputs=8, hidden_size=32, n_outputs=1).size
+    969
+    """
+
+    cell: int
+    n_inputs: int
+    hidden_size: int
+    n_outputs: int
+    hidden_layer: int = 0
+
+    num_layers = 1
+    n_rows = 0
+    gate_width = 0
+
+    @property
+    def units(self) -> int:
+        """U: units padded to whole vectors."""
+        return -(-self.hidden_size // LANES) * LANES
+
+    @property
+    def state_count(self) -> int:
+        """C: vectors of length U that are carried."""
+        return STATES[self.cell]
+
+    @property
+    def traces(self) -> int:
+        """Vectors of length U that the sensitivities are."""
+        return traces(self.cell, self.n_inputs)
+
+    @property
+    def slow(self) -> int:
+        """Parameters, the first, that learn at a tenth of the rate: radii and phases."""
+        return 0 if self.cell == ELSTM else 2 * self.units
+
+    @property
+    def read(self) -> int:
+        """Numbers that are handed to the hidden layer, or where there is none to the head: the cell's, then inputs."""
+        return self.hidden_size * (1 if self.cell == ELSTM else 2) + self.n_inputs
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Shapes in theta's order."""
+        M, O = self.hidden_layer, self.n_outputs  # noqa: E741
+        head = M + self.n_inputs if M else self.read
+        return [(rows(self.cell, self.n_inputs), self.units), (self.read if M else 0, M), (M,), (O, head), (O,)]
+
+    @property
+    def size(self) -> int:
+        """P: number of parameters, the padding's counted."""
+        return sum(map(math.prod, self.shapes))
+
+    @property
+    def dense(self) -> int:
+        """All of them: nothing is looked up."""
+        return self.size
+
+    @property
+    def head(self) -> int:
+        """Where the head's weights begin among the parameters."""
+        return sum(map(math.prod, self.shapes[:-2]))
+
+    def cell_rows(self, theta: Array) -> T2:
+        """The cell's weights in theta."""
+        view: Array = cut(theta, self.shapes)[0]
+        return view
+
+    def readout(self, theta: Array) -> ReadoutTensors:
+        """What is between the cell and the outputs."""
+        return ReadoutTensors(*cut(theta, self.shapes)[1:])
+
+    def named(self, theta: Array) -> dict[str, Array]:
+        w, D = self.cell_rows(theta)[:, : self.hidden_size], self.n_inputs
+        tensors: dict[str, Array] = {}
+        at = 0
+
+        def take(name: str, n: int | None = None) -> None:
+            nonlocal at
+            tensors[f"rnn.{name}"] = w[at] if n is None else w[at : at + n].T
+            at += 1 if n is None else n
+
+        if self.cell == ELSTM:
+            for gate in "fz":
+                take(f"weight_{gate}", D)
+                take(f"bias_{gate}")
+                take(f"weight_c{gate}")
+            take("weight_o", D)
+            take("bias_o")
+        else:
+            take("nu_log")
+            take("theta_log")
+            take("B_re", D)
+            take("B_im", D)
+            if self.cell == GLRU:
+                for gate in "fi":
+                    take(f"weight_{gate}", D)
+                    take(f"bias_{gate}")
+        hidden_w, hidden_b, head_w, head_b = self.readout(theta)
+        if self.hidden_layer:
+            tensors["hidden.weight"], tensors["hidden.bias"] = hidden_w.T, hidden_b
+        if self.n_outputs:
+            tensors["head.weight"], tensors["head.bias"] = head_w, head_b
+        return tensors
+
+    def axes(self, theta: Array) -> dict[str, Axes]:
+        read = "hidden and inputs" if self.hidden_layer else "said and inputs"
+        known = {
+            "hidden.weight": Axes("hidden", "said and inputs"),
+            "hidden.bias": Axes("hidden"),
+            "head.weight": Axes("outputs", read),
+            "head.bias": Axes("outputs"),
+        }
+        return {
+            name: known.get(name) or Axes("units", "inputs" if view.ndim == 2 else None)
+            for name, view in self.named(theta).items()
+        }
+
+    def initialise(self, seed: int, dtype: type, memory: int | None = None, *, symbols: bool = False) -> Array:  # noqa: ARG002
+        """A fresh theta (P,), the same on every machine for the same seed."""
+        rng = np.random.Generator(np.random.PCG64(seed))
+        theta = zeros(self.size, dtype)
+        tensors = self.named(theta)
+        N, D = self.hidden_size, self.n_inputs
+        if self.cell == ELSTM:
+            self._start_elstm(rng, tensors, memory)
+        else:
+            u = rng.random(N)
+            tensors["rnn.nu_log"][:] = np.log(-0.5 * np.log(u * (0.9999**2 - 0.9**2) + 0.9**2))
+            tensors["rnn.theta_log"][:] = np.log(np.minimum(math.pi * rng.random(N) + 1e-3, math.pi - 1e-3))
+            for part in ("B_re", "B_im"):
+                tensors[f"rnn.{part}"][...] = rng.standard_normal((N, D)) / math.sqrt(2 * D)
+            if self.cell == GLRU:
+                tensors["rnn.bias_f"][:] = 5.0
+                tensors["rnn.bias_i"][:] = 1.0
+        if self.hidden_layer:
+            tensors["hidden.weight"][...] = rng.standard_normal(tensors["hidden.weight"].shape) / math.sqrt(self.read + 1)
+        if self.n_outputs:
+            head = tensors["head.weight"]
+            n = self.hidden_layer or head.shape[1]
+            head[:, :n] = 0.1 * rng.standard_normal((len(head), n)) / math.sqrt(n)
+        return theta
+
+    def _start_elstm(self, rng: np.random.Generator, tensors: dict[str, Array], memory: int | None) -> None:  # noqa: ARG002
+        N, D = self.hidden_size, self.n_inputs
+        for gate, scale in (("f", 0.5), ("z", 1.0), ("o", 0.5)):
+            tensors[f"rnn.weight_{gate}"][...] = scale * rng.standard_normal((N, D)) / math.sqrt(D)
+        tensors["rnn.bias_f"][:] = rng.uniform(math.log(1.01), math.log(1000.0), N)
+        tensors["rnn.bias_o"][:] = 1.0
+
+

@@ -1,0 +1,79 @@
+"""The rule: learn an event from the exact gradient of its loss with respect to all that the cell ever did with it.
+
+Where the target is known in the record, the state that predicts carries the traces, and learns at once. Where it comes
+later a second state, with the traces, goes behind on a ring of inputs, at most ``plan.delay`` events, and learns an
+event when its target is known, or passes it by; the state that predicts has no traces then. Gradients are summed up over
+k1 events that were learned from, of whatever stream, and weights stand still meanwhile (``plan.batch_size``).
+"""
+
+from __future__ import annotations
+
+from streamrnn.core import heads, kinds, losses, optim, spans, tbptt
+from streamrnn.core.arrays import Hyper, Model, Plan, Scratch, Streams
+from streamrnn.core.exact import cells
+from streamrnn.core.jit import internal
+from streamrnn.core.linear import copy
+
+
+@internal
+def forward(plan: Plan, streams: Streams, scratch: Scratch, source: int) -> None:
+    """The step of the inputs in scratch from the carried state of ``source``, which is not changed."""
+    cells.forward(plan, scratch, streams.state[source, 0], scratch.x[0], scratch.h[0])
+
+
+@internal
+def advance(plan: Plan, streams: Streams, scratch: Scratch, slot: int) -> None:
+    """After it: the carried state follows, and where it is the one that learns, its traces."""
+    none = 0 if plan.delay > 0 else streams.traces.shape[1]
+    cells.advance(plan, scratch, streams.state[slot, 0], streams.traces[slot, :none], scratch.x[0])
+
+
+@internal
+def learn(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, last: bool) -> bool:
+    """Learn what can be learned now; ``last``: the sequence ends here. Returns whether weights moved."""
+    if plan.delay == 0:
+        return learn_step(plan, hyper, model, streams, scratch, slot, 0, streams.state.shape[0] * 0)
+    return catch_up(plan, hyper, model, streams, scratch, slot, last)
+
+
+@internal
+def learn_step(
+    plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, place: int, behind: int
+) -> bool:
+    """Learn the step that scratch is of, whose target waits at ``place``; behind = 1: it is of the state behind."""
+    if not losses.any_known(streams.y[slot, place]):
+        return False
+    copy(scratch.targets[0], streams.y[slot, place])
+    streams.y[slot, place, :] = streams.y.dtype.type(float("nan"))
+    tbptt.clear(scratch.spans[: spans.lay_out(plan, model, scratch)], scratch.grad)
+    loss = heads.window_gradient(
+        plan, hyper, model, scratch, scratch.h[:1], scratch.x[:1], scratch.lags[:1], scratch.targets[:1], scratch.dh[:1]
+    )
+    state = streams.behind[slot] if behind == 1 else streams.state[slot, 0]
+    cells.gradient(plan, scratch, state, streams.traces[slot], scratch.x[0], scratch.dh[0])
+    norm = optim.global_norm(scratch.spans[: spans.lay_out(plan, model, scratch)], scratch.grad)
+    if not tbptt.accept(model, loss, norm):
+        return False
+    moved = tbptt.finish_window(plan, hyper, model, scratch, loss, norm)
+    if moved:
+        cells.constrain(plan, scratch, hyper.nu_least)
+    return moved
+
+
+@internal
+def catch_up(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, last: bool) -> bool:
+    """The state behind goes on as far as targets are known, or will not be learned any more."""
+    moved = False
+    while streams.learned[slot] < streams.steps[slot]:
+        step = streams.learned[slot]
+        place = step % plan.k2
+        known = plan.known == kinds.KNOWN_BY_LABEL and losses.any_known(streams.y[slot, place])
+        if not last and not known and streams.steps[slot] - step <= plan.delay:
+            break
+        copy(scratch.x[0], streams.x[slot, place])
+        copy(scratch.lags[0], streams.lags[slot, place])
+        cells.forward(plan, scratch, streams.behind[slot], scratch.x[0], scratch.h[0])
+        cells.advance(plan, scratch, streams.behind[slot], streams.traces[slot], scratch.x[0])
+        moved = learn_step(plan, hyper, model, streams, scratch, slot, place, 1) or moved
+        streams.learned[slot] = step + 1
+    return moved
