@@ -23,7 +23,7 @@ def predict(plan: Plan, model: Model, scratch: Scratch, out: F1) -> None:
 
     Here and below, outputs that are not in use yet have no part: their probability is 0.
     """
-    seen = hidden.read(plan, scratch, scratch.h[0])
+    seen = hidden.read(plan, scratch, scratch.h[0], scratch.z)
     if plan.rls == 1:
         regressors(seen[: plan.n_read], scratch.x[0], scratch.lags[0], scratch.phi)
         rls.predict(model.readout, scratch.phi, plan.newest_at, scratch.workspace, scratch.expert_predictions, out)
@@ -48,7 +48,7 @@ def window_gradient(
     for t in range(h.shape[0]):
         dh[t, :] = dh.dtype.type(0)
         if losses.any_known(targets[t]):
-            seen = hidden.read(plan, scratch, h[t])
+            seen = hidden.read(plan, scratch, h[t], scratch.z)
             raw_output(plan, model, scratch, seen, x[t], lags[t])
             total += losses.loss_gradient(plan.loss, raw, targets[t], scratch.levels, hyper.huber_delta, draw)
             for o in range(n):

@@ -14,11 +14,14 @@ from streamrnn.core.vector import fma
 
 
 @internal
-def read(plan: Plan, scratch: Scratch, h: T1) -> T1:
-    """What the readout sees of a step of which the trunk says h: h itself, or scratch.z."""
+def read(plan: Plan, scratch: Scratch, h: T1, z: T1) -> T1:
+    """What the readout sees of a step of which the trunk says h: h itself, or z, which is scratch.z.
+
+    (Without reference counts a kernel returns arrays only that it was given.)
+    """
     if plan.hidden == 0:
         return h
-    z, M = scratch.z, plan.hidden
+    M = plan.hidden
     units = z[:M]
     copy(units, scratch.hidden_b)
     add_product(units, scratch.hidden_w, h)

@@ -55,4 +55,6 @@ def learn(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scr
 @internal
 def catch_up(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int) -> bool:
     """Learn after a label, if the rule does so before the stream's next event. Returns whether weights moved."""
-    return plan.rule == RTRL and learning.catch_up(plan, hyper, model, streams, scratch, slot, False)
+    if plan.rule == RTRL:
+        return learning.learn(plan, hyper, model, streams, scratch, slot, False)
+    return False

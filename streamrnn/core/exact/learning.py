@@ -8,10 +8,12 @@ k1 events that were learned from, of whatever stream, and weights stand still me
 
 from __future__ import annotations
 
+import numpy as np
+
 from streamrnn.core import heads, kinds, losses, optim, spans, tbptt
 from streamrnn.core.arrays import Hyper, Model, Plan, Scratch, Streams
 from streamrnn.core.exact import cells
-from streamrnn.core.jit import internal
+from streamrnn.core.jit import internal, jit
 from streamrnn.core.linear import copy
 
 
@@ -28,28 +30,39 @@ def advance(plan: Plan, streams: Streams, scratch: Scratch, slot: int) -> None:
     cells.advance(plan, scratch, streams.state[slot, 0], streams.traces[slot, :none], scratch.x[0])
 
 
-@internal
+@jit
 def learn(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, last: bool) -> bool:
     """Learn what can be learned now; ``last``: the sequence ends here. Returns whether weights moved."""
-    if plan.delay == 0:
-        return learn_step(plan, hyper, model, streams, scratch, slot, 0, streams.state.shape[0] * 0)
-    return catch_up(plan, hyper, model, streams, scratch, slot, last)
+    moved, behind = False, plan.delay > 0
+    while streams.learned[slot] < streams.steps[slot]:
+        step = streams.learned[slot]
+        place = step % plan.k2
+        if behind:
+            known = plan.known == kinds.KNOWN_BY_LABEL and losses.any_known(streams.y[slot, place])
+            if not last and not known and streams.steps[slot] - step <= plan.delay:
+                break
+            copy(scratch.x[0], streams.x[slot, place])
+            copy(scratch.lags[0], streams.lags[slot, place])
+            cells.forward(plan, scratch, streams.behind[slot], scratch.x[0], scratch.h[0])
+            cells.advance(plan, scratch, streams.behind[slot], streams.traces[slot], scratch.x[0])
+        streams.learned[slot] = step + 1
+        if losses.any_known(streams.y[slot, place]):
+            copy(scratch.targets[0], streams.y[slot, place])
+            streams.y[slot, place, :] = np.nan
+            moved = learn_step(plan, hyper, model, streams, scratch, slot, behind) or moved
+    return moved
 
 
 @internal
 def learn_step(
-    plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, place: int, behind: int
+    plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, behind: bool
 ) -> bool:
-    """Learn the step that scratch is of, whose target waits at ``place``; behind = 1: it is of the state behind."""
-    if not losses.any_known(streams.y[slot, place]):
-        return False
-    copy(scratch.targets[0], streams.y[slot, place])
-    streams.y[slot, place, :] = streams.y.dtype.type(float("nan"))
+    """Learn the step that scratch is of; ``behind``: it is of the state behind."""
     tbptt.clear(scratch.spans[: spans.lay_out(plan, model, scratch)], scratch.grad)
     loss = heads.window_gradient(
         plan, hyper, model, scratch, scratch.h[:1], scratch.x[:1], scratch.lags[:1], scratch.targets[:1], scratch.dh[:1]
     )
-    state = streams.behind[slot] if behind == 1 else streams.state[slot, 0]
+    state = streams.behind[slot] if behind else streams.state[slot, 0]
     cells.gradient(plan, scratch, state, streams.traces[slot], scratch.x[0], scratch.dh[0])
     norm = optim.global_norm(scratch.spans[: spans.lay_out(plan, model, scratch)], scratch.grad)
     if not tbptt.accept(model, loss, norm):
@@ -57,23 +70,4 @@ def learn_step(
     moved = tbptt.finish_window(plan, hyper, model, scratch, loss, norm)
     if moved:
         cells.constrain(plan, scratch, hyper.nu_least)
-    return moved
-
-
-@internal
-def catch_up(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, last: bool) -> bool:
-    """The state behind goes on as far as targets are known, or will not be learned any more."""
-    moved = False
-    while streams.learned[slot] < streams.steps[slot]:
-        step = streams.learned[slot]
-        place = step % plan.k2
-        known = plan.known == kinds.KNOWN_BY_LABEL and losses.any_known(streams.y[slot, place])
-        if not last and not known and streams.steps[slot] - step <= plan.delay:
-            break
-        copy(scratch.x[0], streams.x[slot, place])
-        copy(scratch.lags[0], streams.lags[slot, place])
-        cells.forward(plan, scratch, streams.behind[slot], scratch.x[0], scratch.h[0])
-        cells.advance(plan, scratch, streams.behind[slot], streams.traces[slot], scratch.x[0])
-        moved = learn_step(plan, hyper, model, streams, scratch, slot, place, 1) or moved
-        streams.learned[slot] = step + 1
     return moved

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from streamrnn.core.activations import sigmoid_inplace
 from streamrnn.core.arrays import T1, T2
 from streamrnn.core.jit import internal
@@ -30,7 +32,7 @@ def write_constants(w: T2, constants: T2) -> None:
     """constants (6, U) = Re lam, Im lam, g, q, exp(nu), th of the weights w."""
     T = w.dtype.type
     for k in range(w.shape[1]):
-        en, th = math.exp(w[NU, k]), math.exp(w[OM, k])
+        en, th = math.exp(np.float64(w[NU, k])), math.exp(np.float64(w[OM, k]))
         r, g2 = math.exp(-en), -math.expm1(-2.0 * en)
         constants[0, k], constants[1, k] = T(r * math.cos(th)), T(r * math.sin(th))
         constants[2, k], constants[3, k] = T(math.sqrt(g2)), T(r * r * en / g2)
