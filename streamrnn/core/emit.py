@@ -34,7 +34,23 @@ from streamrnn.core.numba_tables import array_at
 from streamrnn.core.object_file import ObjectFile, write
 
 FOREIGN = frozenset(
-    {"cos", "exp", "expm1", "fma", "fmaf", "log", "log1p", "memcpy", "memmove", "memset", "sin", "sincos", "sqrt", "sqrtf", "tanh"}
+    {
+        "cos",
+        "exp",
+        "expm1",
+        "fma",
+        "fmaf",
+        "log",
+        "log1p",
+        "memcpy",
+        "memmove",
+        "memset",
+        "sin",
+        "sincos",
+        "sqrt",
+        "sqrtf",
+        "tanh",
+    }
 )
 """What the object may ask of the C library. Where a processor has no instruction for fma, or an older Numba does not
 use the one for sqrt, the library's rounds the same."""

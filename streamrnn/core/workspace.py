@@ -40,8 +40,10 @@ def zeros_scratch(
     x, grad = blank(K, D), blank(*theta.shape)
     looked_up, W = np.full((K, sizes["lookups"]), -1, np.int64), sizes["W"]
     w, dw, beside = layout.readout(theta), layout.readout(grad), D if plan.skip and plan.hidden else 0
-    trunk = exact_trunk(layout, theta, grad) if isinstance(layout, ExactLayout) else recurrent_trunk(
-        layout, plan, x, looked_up, theta, grad
+    trunk = (
+        exact_trunk(layout, theta, grad)
+        if isinstance(layout, ExactLayout)
+        else recurrent_trunk(layout, plan, x, looked_up, theta, grad)
     )
     return Scratch(
         x=x, looked_up=looked_up, rows=np.zeros(W, np.int64), n_rows=np.zeros(1, np.int64),

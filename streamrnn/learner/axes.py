@@ -244,12 +244,18 @@ AXES: Mapping[str, Axis] = {
     "L": Axis("layers", lambda of: of.layout.num_layers),
     "C": Axis("vectors per layer state", lambda of: of.layout.state_count),
     "H": Axis("hidden units; of exact cells, padded to whole vectors", lambda of: of.layout.units, unit_places),
-    "traces": Axis("sensitivities of a unit", lambda of: of.layout.traces if of.spec.rule == "rtrl" else 0, trace_places),
+    "traces": Axis(
+        "sensitivities of a unit", lambda of: of.layout.traces if of.spec.rule == "rtrl" else 0, trace_places
+    ),
     "behind": Axis(
         "vectors of a state that learns behind the one that predicts",
         lambda of: of.layout.state_count if of.spec.delay else 0,
     ),
-    "shown": Axis("inputs that an exact cell was shown", lambda of: of.layout.n_inputs if of.spec.rule == "rtrl" else 0, input_places),
+    "shown": Axis(
+        "inputs that an exact cell was shown",
+        lambda of: of.layout.n_inputs if of.spec.rule == "rtrl" else 0,
+        input_places,
+    ),
     "D": Axis("inputs of the network that are multiplied", lambda of: of.layout.n_inputs, input_places),
     "W": Axis(
         "rows that inputs look up, and then a decoder", lambda of: of.layout.n_rows + _decoder_rows(of.spec), row_places

@@ -14,11 +14,11 @@ import numpy.typing as npt
 
 from streamrnn.core import arrays, rls
 from streamrnn.core.cells import CELLS
+from streamrnn.core.declarations import allocate, declared, row_bytes
 from streamrnn.core.exact.cells import ELSTM, GLRU, LRU
 from streamrnn.core.exact.codes import codes_of
-from streamrnn.core.exact.layout import ExactLayout
 from streamrnn.core.exact.constants import nu_least
-from streamrnn.core.declarations import allocate, declared, row_bytes
+from streamrnn.core.exact.layout import ExactLayout
 from streamrnn.core.kinds import KNOWN
 from streamrnn.core.layout import Layout
 from streamrnn.core.losses import CROSS_ENTROPIES, QUANTILE, REGRESSION_LOSSES
@@ -121,7 +121,8 @@ def new_scratch(layout: Layout | ExactLayout, spec: LearnerSpec, theta: npt.NDAr
     last_at = np.full(spec.n_features, -1, np.int64)
     last_at[last_columns(spec)] = np.arange(spec.missing.count(LAST))
     return zeros_scratch(
-        layout, plan, sizes_of(spec), theta, codes_of(spec.n_looked_up * int(spec.model.is_exact), spec.n_coded, dtype_of(spec)),
+        layout, plan, sizes_of(spec), theta,
+        codes=codes_of(spec.n_looked_up if spec.model.is_exact else 0, spec.n_coded, dtype_of(spec)),
         indicator=indicator, levels=np.array(levels, dtype=np.float64),
         imputed=np.array(numbers or [np.nan] * spec.n_features, dtype=np.float64), last_at=last_at,
     )  # fmt: skip

@@ -29,7 +29,6 @@ from streamrnn.learner.sound import (
 from streamrnn.learner.symbols import Symbols, TextSpec
 from streamrnn.learner.target_spec import TargetSpec
 
-
 K1, K2 = 8, 32
 """Of truncated back-propagation through time, where they are not given."""
 CODED = 16

@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from streamrnn.core.counts import RECORDS_PREDICTED, WINDOWS_IN_BATCH
 from streamrnn.core.drift import CHUNK, SLOW
+from streamrnn.core.exact.layout import ExactLayout
 from streamrnn.core.inputs import LARGEST
 from streamrnn.core.rivals import MEMORY
 from streamrnn.core.rls import SMALLEST_NOISE
@@ -357,11 +358,13 @@ def _require_batch(spec: LearnerSpec, model: Mapping[str, Array]) -> None:
     gradient, rows, layout = model["accumulated"], model["in_batch"], layout_of(spec)
     if not waiting and (np.any(gradient) or np.any(model["accumulated_loss"]) or np.any(rows)):
         raise ValueError("the state holds gradients of a batch, and says that no window waits for one")
-    views = layout.views(gradient)
-    of_encoder = views.rows if isinstance(views, SequenceTensors) else (views.rows,)
-    looked_up = [(each, rows[: len(each)]) for each in of_encoder]
-    if isinstance(views, SequenceTensors):
-        looked_up.append((views.decoder_rows, rows[len(rows) - len(views.decoder_rows) :]))
+    looked_up: list[tuple[Array, Array]] = []
+    if not isinstance(layout, ExactLayout):  # which looks nothing up
+        views = layout.views(gradient)
+        of_encoder = views.rows if isinstance(views, SequenceTensors) else (views.rows,)
+        looked_up = [(each, rows[: len(each)]) for each in of_encoder]
+        if isinstance(views, SequenceTensors):
+            looked_up.append((views.decoder_rows, rows[len(rows) - len(views.decoder_rows) :]))
     if any(np.any(each[flags == 0]) for each, flags in looked_up):
         raise ValueError("the state's 'accumulated' holds gradients of rows that are not 'in_batch'")
     if spec.target.is_open:

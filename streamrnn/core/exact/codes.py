@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamrnn.core.arrays import T1, Array, Scratch
+from streamrnn.core.arrays import Array, Scratch
 from streamrnn.core.jit import internal
 
 SEED = 20_1
@@ -17,9 +17,11 @@ SEED = 20_1
 def codes_of(n_rows: int, n_columns: int, dtype: type) -> Array:
     """(n_rows, n_columns): the unit vectors where there is a column for each, else numbers of variance 1 / columns."""
     if n_rows <= n_columns:
-        return np.eye(n_rows, n_columns, dtype=dtype)
+        units: Array = np.eye(n_rows, n_columns, dtype=dtype)
+        return units
     rows = [np.random.Generator(np.random.PCG64([SEED, row])).choice([-1.0, 1.0], n_columns) for row in range(n_rows)]
-    return np.array(rows, dtype).reshape(n_rows, n_columns) / dtype(np.sqrt(n_columns))
+    codes: Array = np.array(rows, dtype).reshape(n_rows, n_columns) / np.sqrt(n_columns).astype(dtype)
+    return codes
 
 
 @internal

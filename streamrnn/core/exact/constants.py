@@ -1,6 +1,6 @@
 """What follows from a unit's radius and phase, once for each optimiser step.
 
-    r = exp(-exp(nu)), th = exp(om), lam = r exp(i th), g = sqrt(1 - r^2), q = r^2 exp(nu) / (1 - r^2)
+r = exp(-exp(nu)), th = exp(om), lam = r exp(i th), g = sqrt(1 - r^2), q = r^2 exp(nu) / (1 - r^2)
 """
 
 from __future__ import annotations

@@ -156,7 +156,9 @@ class ExactLayout(Named):
                 tensors["rnn.bias_f"][:] = 5.0
                 tensors["rnn.bias_i"][:] = 1.0
         if self.hidden_layer:
-            tensors["hidden.weight"][...] = rng.standard_normal(tensors["hidden.weight"].shape) / math.sqrt(self.read + 1)
+            tensors["hidden.weight"][...] = rng.standard_normal(tensors["hidden.weight"].shape) / math.sqrt(
+                self.read + 1
+            )
         if self.n_outputs:
             head = tensors["head.weight"]
             n = self.hidden_layer or head.shape[1]
@@ -169,5 +171,3 @@ class ExactLayout(Named):
             tensors[f"rnn.weight_{gate}"][...] = scale * rng.standard_normal((N, D)) / math.sqrt(D)
         tensors["rnn.bias_f"][:] = rng.uniform(math.log(1.01), math.log(1000.0), N)
         tensors["rnn.bias_o"][:] = 1.0
-
-

@@ -2,8 +2,8 @@
 
 Where the target is known in the record, the state that predicts carries the traces, and learns at once. Where it comes
 later a second state, with the traces, goes behind on a ring of inputs, at most ``plan.delay`` events, and learns an
-event when its target is known, or passes it by; the state that predicts has no traces then. Gradients are summed up over
-k1 events that were learned from, of whatever stream, and weights stand still meanwhile (``plan.batch_size``).
+event when its target is known, or passes it by; the state that predicts has no traces then. Gradients are summed up
+over k1 events that were learned from, of whatever stream, and weights stand still meanwhile (``plan.batch_size``).
 """
 
 from __future__ import annotations

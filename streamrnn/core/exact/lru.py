@@ -166,7 +166,7 @@ def turn_and_add_scaled(tr: T1, ti: T1, a: T1, b: T1, p: T1, q: T1, x: float) ->
 def gradient(gated: bool, w: T2, dw: T2, constants: T2, work: T2, traces: T2, x: T1, dh: T1) -> None:
     """dw (., U) += what dh (2 N, ...), of Re h and Im h, comes to: with delta = dRe + i dIm, Re(conj(delta) trace).
 
-        dnu += Re(conj(delta) (q sum_j Bj Sj - exp(nu) lam e)), dom += th Re(conj(delta) i lam e)
+    dnu += Re(conj(delta) (q sum_j Bj Sj - exp(nu) lam e)), dom += th Re(conj(delta) i lam e)
     """
     T = w.dtype.type
     D, N = x.shape[0], (dh.shape[0] - x.shape[0]) // 2
@@ -182,7 +182,15 @@ def gradient(gated: bool, w: T2, dw: T2, constants: T2, work: T2, traces: T2, x:
             gi[k] += di[k] * sr[k] - dr[k] * si[k]
             br[k] += wr[k] * sr[k] - wi[k] * si[k]
             bi[k] += wr[k] * si[k] + wi[k] * sr[k]
-    lr, li, q, en, th, er, ei = constants[0], constants[1], constants[3], constants[4], constants[5], traces[0], traces[1]
+    lr, li, q, en, th, er, ei = (
+        constants[0],
+        constants[1],
+        constants[3],
+        constants[4],
+        constants[5],
+        traces[0],
+        traces[1],
+    )
     gn, go = dw[NU], dw[OM]
     for k in range(dr.shape[0]):
         a, b = lr[k] * er[k] - li[k] * ei[k], lr[k] * ei[k] + li[k] * er[k]
