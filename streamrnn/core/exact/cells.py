@@ -46,7 +46,7 @@ def forward(plan: Plan, scratch: Scratch, state: T2, x: T1, out: T1) -> None:
 
 @internal
 def advance(plan: Plan, scratch: Scratch, state: T2, traces: T2, x: T1) -> None:
-    """After ``forward`` from that state and x: traces (., U) and state (C, U) follow; without traces the state alone."""
+    """After ``forward`` from that state and x: traces (., U) and state (C, U) follow; no traces: the state alone."""
     if plan.cell == ELSTM:
         elstm.advance(scratch.cell_w, scratch.cell_work, state, traces, x)
     else:
