@@ -30,6 +30,7 @@ def zeros_scratch(
     levels: Array,
     imputed: Array,
     last_at: Array,
+    ahead: Array,
 ) -> Scratch:
     """Work space for one network with weights theta (P,); ``sizes`` has the length of each axis that arrays name."""
     D, O, F, Y, R, K = (sizes[axis] for axis in ("D", "O", "F", "Y", "R", "K"))  # noqa: E741
@@ -55,7 +56,7 @@ def zeros_scratch(
         expert_predictions=np.zeros((O, 2)), workspace=zeros((2, R), np.float64), counted=np.full(F, np.nan),
         reached=np.full(F, np.nan), rivals=np.zeros((F, 2)), scored=np.zeros(8), text=np.zeros(2),
         kept=np.full(F, np.nan),
-        indicator=indicator, levels=levels, imputed=imputed, last_at=last_at,
+        indicator=indicator, levels=levels, imputed=imputed, last_at=last_at, ahead=ahead,
     )  # fmt: skip
 
 

@@ -268,7 +268,7 @@ def tell(
     losses.publish(plan.loss, work.logits[0][:n], scratch.prediction[:n])
     scratch.prediction[n:] = 0.0
     if plan.classes == 0:
-        unscale(plan, hyper, model, streams, slot, scratch.prediction, source)
+        unscale(plan, hyper, model, streams, scratch, slot, source)
     copy(told.prediction[j], scratch.prediction)
     told.row[j], told.slot[j], told.event[j], told.time_ms[j] = i, slot, rows.event[i], rows.given_ms[i]
     told.updates[j] = model.counters[counts.UPDATES]
