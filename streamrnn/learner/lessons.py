@@ -15,7 +15,7 @@ def network(model: ModelSpec) -> str:
     layers = "" if model.num_layers == 1 else f"{model.num_layers} layers of "
     gates = " without gates" if model.cell == "glru" and not model.gates else ""
     hidden = f", a tanh layer of {model.hidden_units}" if model.hidden_units else ""
-    return f"{model.cell}{gates}, {layers}{model.hidden_size} units{hidden}"
+    return f"{model.cell}{gates}, {layers}{model.units} units{hidden}"
 
 
 def lessons(spec: LearnerSpec) -> str:
