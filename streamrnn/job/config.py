@@ -28,11 +28,12 @@ from streamrnn.job.kafka_config import KafkaConfig
 from streamrnn.job.log_config import LogConfig
 from streamrnn.job.section import MIB, NAME_PATTERN, FileMode, Section, Text, TopicName
 from streamrnn.job.sequence_config import InputsConfig, TargetConfig, Unit, features_of, require_fit
+from streamrnn.learner.consistency import RuleError
 from streamrnn.learner.features import FeatureEncoder, FeatureSpec
 from streamrnn.learner.model_spec import ModelSpec
 from streamrnn.learner.paths import parse_path
 from streamrnn.learner.sequence_spec import SequenceSpec
-from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, RuleError, StreamSpec
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, StreamSpec
 from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.learner.values import canonical_text
 
