@@ -102,6 +102,12 @@ def partitions_known(consumer: Any, topic: str) -> int:
     return len(consumer._cluster.partitions_for_topic(topic) or ())
 
 
+def topic_id(consumer: Any, topic: str) -> str:
+    """What tells ``topic`` from another one of its name, as far as the client has heard; "" while it is missing."""
+    found = consumer._cluster.topic_id(topic)
+    return str(found) if found is not None and found.int else ""  # brokers before 2.8 give none
+
+
 def poll_rebalancing(consumer: Any, timeout_s: float, max_records: int) -> dict[Any, list[Any]]:
     """Move the rebalance on by one step at most, and return records of the partitions this member has meanwhile."""
     coordinator = consumer._coordinator
