@@ -406,6 +406,7 @@ class KafkaBroker(KafkaSender):
                 kafka_fetcher.bound(consumer, self.group.limits)
                 kafka_group.keep_answers(consumer)
                 kafka_group.know_the_topic(consumer)
+                kafka_group.end_commits_of_what_is_gone(consumer)
             except BaseException:
                 consumer.close(autocommit=False)
                 raise

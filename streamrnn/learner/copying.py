@@ -57,10 +57,10 @@ class Aside:
     def begin(self, arrays: Mapping[str, Array], slots: int) -> None:
         """From here on rows of these ``arrays`` are put aside. Raises MemoryError where there is no room for all."""
         self.clear()
-        place, free = np.zeros(slots, np.int32), np.empty(slots, np.int32)
+        place, free = np.zeros(slots, np.int32), np.zeros(slots, np.int32)
         if any(len(self.arrays.get(name, ())) < slots for name in arrays):
-            rows, self.arrays = slots + slots // 4, {}  # there will be more slots the next time
-            self.arrays = {name: np.empty((rows, *array.shape[1:]), array.dtype) for name, array in arrays.items()}
+            self.arrays = {}
+            self.arrays = {name: np.empty((slots, *array.shape[1:]), array.dtype) for name, array in arrays.items()}
         self._place, self._free = place, free
 
     def __contains__(self, slot: int) -> bool:
