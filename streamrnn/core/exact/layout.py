@@ -200,8 +200,8 @@ class ExactLayout(Named):
 
         Radii are even in area from .3 to .95, phases even in their root up to pi / 4, paired at random: drawn at random
         they left gaps that some seeds paid for. What a unit takes in has the same size for all, so that none idles; of
-        tanh units, who each look in another direction, weights have a deviation of 1.5, in which they bend without
-        being steps.
+        tanh units, who each look in another direction, weights are of length 1.2: they bend, and do not yet say one
+        of two things only.
         """
         N, D = self.hidden_size, self.n_inputs
         even = (np.arange(N) + 0.5) / N
@@ -212,7 +212,7 @@ class ExactLayout(Named):
         tensors["rnn.B_im"][...] = np.sin(turned) * math.sqrt(2 / D)
         read = self.read + 1
         directions = [orthogonal(rng, read) for _ in range(0, self.hidden_layer, read)]
-        weights = 1.5 * np.concatenate(directions)[: self.hidden_layer]
+        weights = 1.2 * np.concatenate(directions)[: self.hidden_layer]
         tensors["hidden.weight"][...], tensors["hidden.bias"][:] = weights[:, :-1], weights[:, -1]
 
     def _start_elstm(self, rng: np.random.Generator, tensors: dict[str, Array], memory: int | None) -> None:
