@@ -220,8 +220,8 @@ def _tensor_by_tensor(array: Growing) -> None:
 def _weights(array: Growing) -> None:
     """The same; new units hear by weights as at a beginning, and the bias of a new class is the lowest of the others.
 
-    What hears new units, and how others hear new inputs, is zero, except where weights are fixed; but symbols of an open
-    set are heard as "other" was.
+    What hears new units, and how others hear new inputs, is zero, unless weights are fixed; but symbols of an open set
+    are heard as "other" was.
     """
     move = array.move
     if not array.old.size or not array.target.size:
