@@ -55,10 +55,10 @@ def pair(spec: LearnerSpec) -> tuple[Learner, NaiveLearner]:
     learner = Learner(spec, seed=1)
     model, rng, hidden_layer = spec.model, np.random.default_rng(0), spec.model.hidden_units
     if model.is_exact:
-        sizes = spec.n_multiplied, model.hidden_size, hidden_layer, spec.n_outputs
+        sizes = spec.n_multiplied, model.units, hidden_layer, spec.n_outputs
         weights = exact.random_weights(rng, exact.kind_of(model), *sizes)
     else:
-        sizes = spec.n_inputs, model.hidden_size, model.num_layers, spec.n_outputs
+        sizes = spec.n_inputs, model.units, model.num_layers, spec.n_outputs
         weights = random_weights(rng, model.cell, *sizes, hidden_layer=hidden_layer)
     if model.readout == "rls":
         weights = {name: w for name, w in weights.items() if not name.startswith("head")}

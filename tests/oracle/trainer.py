@@ -85,8 +85,8 @@ class NaiveTrainer(NaiveEncoder):
             first = read + spec.n_multiplied
         elif spec.inputs.previous_target:
             first = read + spec.n_features + spec.inputs.dt + fields * bool(spec.target.period)
-        places = [None if first is None else first + i for i in range(fields)] * spec.target.horizon
-        prior, forgetting = model.rls_prior, model.rls_forgetting
+        places = [None if first is None else first + i for i in range(fields)] * len(spec.target.steps_ahead)
+        prior, forgetting = model.prior, model.forgetting
         return [NaiveReadout(regressors, read, place, prior, forgetting) for place in places]
 
     def network(self) -> Weights:
@@ -117,7 +117,7 @@ class NaiveTrainer(NaiveEncoder):
 
     def set_target(self, stream: Stream, sequence: History, step: int, j: int, i: int, value: float) -> None:
         """Field i of ``step`` at horizon ``j`` becomes known: scaled as of now, waiting for the next window."""
-        column = (j - 1) * self.spec.n_targets + i
+        column = self.column(j, i)
         if not self.learnable(stream, sequence, step, column):
             return
         levels = 1 if self.classify else len(self.levels)
@@ -132,13 +132,13 @@ class NaiveTrainer(NaiveEncoder):
     def teach(self, stream: Stream, sequence: History, step: int, j: int, i: int, value: float) -> None:
         """The RLS readout takes in field i of ``step`` at horizon ``j``, in the units of its regressors."""
         centre, width = sequence.units[step][i]
-        column = (j - 1) * self.spec.n_targets + i
+        column = self.column(j, i)
         if np.isnan(width):
             return
         distance = value - centre
-        if self.spec.target.period:  # the lags among the regressors are in the width of horizon 1 then
+        if self.spec.target.period:  # the lags among the regressors are in the width of the first horizon then
             distance = self.difference(stream, j, i, value)
-            width *= self.width(stream, j, i) / self.width(stream, 1, i)
+            width *= self.width(stream, j, i) / self.first_width(stream, i)
         experts = sequence.expert_predictions[step][column]
         fit = self.learnable(stream, sequence, step, column)
         if not fit and np.isnan(seen := self.judged(stream, i)):
@@ -161,8 +161,8 @@ class NaiveTrainer(NaiveEncoder):
         """The state that a sequence begins with."""
         model = self.spec.model
         if self.exact is not None:
-            return [(exact.zero(self.exact, model.hidden_size, self.dtype),)]
-        return zero_state(model.cell, model.hidden_size, model.num_layers, self.dtype)
+            return [(exact.zero(self.exact, model.units, self.dtype),)]
+        return zero_state(model.cell, model.units, model.num_layers, self.dtype)
 
     def step(self, x: Array, state: State) -> tuple[Array, State, Array]:
         """Outputs of a step, the state after it, and what the readout saw."""

@@ -74,5 +74,5 @@ def carried_state(learner: Learner, key: bytes) -> dict[str, np.ndarray]:
     Of complex units it is real and imaginary parts; of the eLSTM c alone.
     """
     state = learner.state()
-    carried = state.streams["state"][state.keys.index(key)][..., : learner.spec.model.hidden_size].copy()
+    carried = state.streams["state"][state.keys.index(key)][..., : learner.spec.model.units].copy()
     return {name: carried[:, i] for i, name in enumerate("hc"[: learner.layout.state_count])}
