@@ -6,7 +6,7 @@ it, enters the statistics, and waits at its own step of the sequence for the str
 
 from __future__ import annotations
 
-from streamrnn.core import classes, counts, kinds, rivals, rules, scaler, scoring, targets
+from streamrnn.core import classes, counts, kinds, rivals, scaler, scoring, targets
 from streamrnn.core.arrays import F1, Hyper, Model, Plan, Records, Scratch, Streams
 from streamrnn.core.jit import ZERO, internal
 from streamrnn.core.linear import copy
@@ -109,7 +109,7 @@ def process_label(
     # The stream's next window covers the k2 steps before this one; an older step will not be replayed again. A state
     # that learns behind the one that predicts does not go back to a step which it has taken.
     next_window = (streams.steps[slot] // plan.k1 + 1) * plan.k1
-    oldest = next_window - plan.k2 if plan.rule == rules.TBPTT else streams.learned[slot]
+    oldest = next_window - plan.k2 if plan.rule == kinds.TBPTT else streams.learned[slot]
     if step >= 0 and step >= oldest:
         for f in range(plan.fields):
             if targets.is_learnable_from(plan, model, streams, slot, place, f):

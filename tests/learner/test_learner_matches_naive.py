@@ -117,7 +117,7 @@ def check_agreement(
     assert counts["updates"] == naive.updates
     if naive.windows:
         close(learner.gauges()["window_loss"], naive.losses[-1], "window loss")
-    if naive.updates:
+    if naive.steps:
         close(learner.gauges()["grad_norm"], naive.grad_norms[-1], "gradient norm")
     check_gauges(learner, naive, close)
     check_vocabularies(learner, naive)

@@ -146,6 +146,8 @@ class NaiveTrainer(NaiveEncoder):
         if not fit and not self.spec.target.period:
             distance = seen - centre
         self.readouts[column].update(sequence.regressors[step], experts, distance / width, fit)
+        if fit and self.spec.rule == "fixed":  # where nothing else learns, that is what updates are
+            self.updates += 1
 
     def learnable(self, stream: Stream, sequence: History, step: int, column: int) -> bool:
         """Whether weights may be learned from what the step predicted in this column and the newest value of it."""
