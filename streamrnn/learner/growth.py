@@ -35,6 +35,7 @@ from streamrnn.learner.axes import (
     last_places,
     places_on,
     shared_rows,
+    symbol_places,
     tensor_places,
 )
 from streamrnn.learner.changes import refusals
@@ -197,7 +198,7 @@ def _relaid(table: Mapping[str, Stored], source: Mapping[str, Array], of: rings.
         if declaration.axes and declaration.axes[0] in rings.RINGS:
             array = rings.relaid(declaration.axes[0], array, declaration.blank, of)
         found[name] = array
-    return found
+    return found | rings.late(found, of) if of.new.rule == "rtrl" else found
 
 
 # ---- rules
@@ -228,11 +229,12 @@ def _weights(array: Growing) -> None:
         if array.target.size:
             _weights(array._replace(name="theta"))
         return
-    if move.new.model.units > move.old.model.units:
+    before, now = move.old.model, move.new.model
+    if now.units > before.units or now.hidden_units > before.hidden_units:
         fresh = initial_weights(move.new, 0) if move.fresh is None else move.fresh
         begun = layout_of(move.new).named(fresh)
         for tensor in _tensors(array):
-            if tensor.name.startswith("rnn."):
+            if tensor.name.startswith(("rnn.", "hidden.")):
                 tensor.new[...] = begun[tensor.name]
                 tensor.new[tensor.rows] = 0.0
     _tensor_by_tensor(array)
@@ -302,7 +304,7 @@ def _last_values(array: Growing) -> None:
 def _rows(array: Growing) -> None:
     """Which rows were looked up, as they are numbered now."""
     _to_places(array)
-    places = np.append(places_on("W", array.move), -1)  # the last for none
+    places = np.append(symbol_places(array.move), -1)  # the last for none
     array.target[...] = places[array.target]
 
 
