@@ -141,7 +141,8 @@ def _hidden_size(old: LearnerSpec, new: LearnerSpec) -> Verdict:
     if old.rule == "fixed" and new.model.units > old.model.units:
         return Verdict(
             Way.IMPOSSIBLE,
-            "the layer that reads a bank's filters is fixed, and would never hear new ones; hidden_layer can grow",
+            "new filters would change what the layer makes of the others, which the readout has learned; hidden_layer "
+            "can grow",
         )
     if old.target.kind == "sequence" and new.model.units > old.model.units:
         return Verdict(
@@ -182,7 +183,7 @@ def _label_memory(old: LearnerSpec, new: LearnerSpec) -> Verdict:
 def _n_features(old: LearnerSpec, new: LearnerSpec) -> Verdict:
     grown = "new columns begin at zero"
     if old.rule == "fixed":
-        grown += ", and are seen by the readout alone: the filters are fixed"
+        grown = "filters take new columns in as if they had been missing so far"
     shrunk = "what was learned of a column cannot be taken out; a field that no longer comes counts as missing"
     return if_more(lambda of: of.n_features, grown, shrunk)(old, new)
 
@@ -199,7 +200,10 @@ def _coded(rule: Rule) -> Rule:
                 f"over as many columns for more, here {now}; columns that were learned for one symbol each mean "
                 "nothing as parts of codes",
             )
-        return rule(old, new)
+        verdict = rule(old, new)
+        if 0 < old.n_coded < before and verdict.way is Way.GROWTH:
+            return Verdict(Way.GROWTH, "new symbols are shown by codes of their own")
+        return verdict
 
     return closer
 

@@ -357,7 +357,7 @@ def test_a_prediction_is_the_same_before_and_after_and_a_restored_learner_goes_o
 def test_a_bank_takes_no_more_filters_but_a_wider_layer_and_features() -> None:
     model = {"cell": "bank", "readout": "rls"}
     (line,) = refusals(spec(model=model), spec(model=model | {"hidden_size": 5}))
-    assert "would never hear new ones" in line
+    assert "new filters would change what the layer makes" in line
     assert refusals(spec(model=model | {"hidden_layer": 5}), spec(5, model=model | {"hidden_layer": 9})) == []
 
 
