@@ -173,7 +173,7 @@ class Config(Section, frozen=True, kw_only=True):
 
     def labels(self) -> dict[str, str]:
         """What tells this job from others at a glance: its name, topics, delivery and model."""
-        model, learning = self.model.spec, self.learning
+        model, spec = self.model.spec, self.learner_spec()
         return {
             "job_name": self.job,
             "input_topic": self.input.topic,
@@ -186,9 +186,10 @@ class Config(Section, frozen=True, kw_only=True):
             "readout": model.readout,
             "loss": model.effective_loss,
             "dtype": model.dtype,
-            "optimizer": learning.optimizer,
-            "k1": str(learning.k1),
-            "k2": str(learning.k2),
+            "optimizer": self.learning.optimizer,
+            "rule": spec.rule,
+            "k1": "" if spec.rule == "fixed" else str(spec.k1),
+            "k2": str(spec.k2) if spec.rule == "tbptt" else "",
         }
 
     def __post_init__(self) -> None:
