@@ -220,7 +220,8 @@ def _tensor_by_tensor(array: Growing) -> None:
 def _weights(array: Growing) -> None:
     """The same; new units hear by weights as at a beginning, and the bias of a new class is the lowest of the others.
 
-    What hears new units, and how others hear new inputs, is zero; but symbols of an open set are heard as "other" was.
+    What hears new units, and how others hear new inputs, is zero, unless weights are fixed; but symbols of an open set
+    are heard as "other" was.
     """
     move = array.move
     if not array.old.size or not array.target.size:
@@ -228,7 +229,11 @@ def _weights(array: Growing) -> None:
         if array.target.size:
             _weights(array._replace(name="theta"))
         return
-    if move.new.model.units > move.old.model.units:
+    if move.new.rule == "fixed":
+        # Nothing would ever lift them from zero. A state knows nothing of a new input yet, which is as if it had always
+        # been missing; the readout has yet to learn what new units say.
+        array.target[...] = initial_weights(move.new, 0) if move.fresh is None else move.fresh
+    elif move.new.model.units > move.old.model.units:
         fresh = initial_weights(move.new, 0) if move.fresh is None else move.fresh
         begun = layout_of(move.new).named(fresh)
         for tensor in _tensors(array):

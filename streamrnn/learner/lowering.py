@@ -19,11 +19,10 @@ from streamrnn.core.exact.cells import ELSTM, GLRU, LRU
 from streamrnn.core.exact.codes import codes_of
 from streamrnn.core.exact.constants import nu_least
 from streamrnn.core.exact.layout import ExactLayout
-from streamrnn.core.kinds import KNOWN
+from streamrnn.core.kinds import KNOWN, RULES
 from streamrnn.core.layout import Layout
 from streamrnn.core.losses import CROSS_ENTROPIES, QUANTILE, REGRESSION_LOSSES
 from streamrnn.core.optim import OPTIMIZERS
-from streamrnn.core.rules import RULES
 from streamrnn.core.schedules import SCHEDULES
 from streamrnn.core.sequences.kinds import KINDS, STEP
 from streamrnn.core.sequences.layout import SequenceLayout
