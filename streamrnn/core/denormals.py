@@ -28,7 +28,7 @@ def _exchange_python(given: int) -> int:
 
 @intrinsic(_exchange_python)
 def exchange(_context: BaseContext, _given: Any) -> Typed:
-    """Writes the control register: as it is with both bits where the given number is -1, else that. Returns what it was."""
+    """Writes the control register: with both bits set where the number is -1, else that. Returns what it was."""
     from numba.core import types
 
     def generate(_context: BaseContext, builder: IRBuilder, _signature: Typed, arguments: Sequence[Value]) -> Value:

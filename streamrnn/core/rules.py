@@ -10,10 +10,7 @@ from streamrnn.core import denormals, tbptt
 from streamrnn.core.arrays import Hyper, Model, Plan, Scratch, Streams
 from streamrnn.core.exact import cells, codes, learning
 from streamrnn.core.jit import ZERO, internal
-
-TBPTT, RTRL, FIXED = 0, 1, 2
-RULES = {"tbptt": TBPTT, "rtrl": RTRL, "fixed": FIXED}
-"""A kernel cannot raise: ``handle`` refuses a plan with a code that is not among these."""
+from streamrnn.core.kinds import RTRL, TBPTT
 
 
 @internal

@@ -62,17 +62,8 @@ def gradient(plan: Plan, scratch: Scratch, state: T2, traces: T2, shown: K1, x: 
     if plan.cell == ELSTM:
         elstm.gradient(scratch.dcell_w, scratch.cell_work, state, traces, shown, x, dh)
     else:
-        lru.gradient(
-            plan.cell == GLRU,
-            scratch.cell_w,
-            scratch.dcell_w,
-            scratch.constants,
-            scratch.cell_work,
-            traces,
-            shown,
-            x,
-            dh,
-        )
+        w, dw, lam, work = scratch.cell_w, scratch.dcell_w, scratch.constants, scratch.cell_work
+        lru.gradient(plan.cell == GLRU, w, dw, lam, work, traces, shown, x, dh)
 
 
 @internal
