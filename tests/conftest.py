@@ -47,8 +47,10 @@ SAME_KERNELS = "tests/core/sequences/test_deco"
 
 
 class ByFile(LoadScopeScheduling):
-    """Deals out whole files, and what needs the broker, or compiles the same, as if it were one file. All it is told of a
-    test is its id."""
+    """Deals out whole files, and what needs the broker, or compiles the same, as if it were one file.
+
+    All it is told of a test is its id.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         if "kafka" in nodeid:
