@@ -18,7 +18,7 @@ from msgspec.structs import replace as with_fields
 
 from streamrnn import Block, Learner, LearnerSpec
 from streamrnn.core.exact.cells import traces
-from streamrnn.learner.axes import OUT, TRACE_RUNS, Move, trace_places
+from streamrnn.learner.axes import OUT, TRACE_RUNS, Move, trace_inputs, trace_places
 from streamrnn.learner.block import EVENT, LABEL
 from streamrnn.learner.changes import refusals
 from streamrnn.learner.growth import carry_over, without_elapsed_time
@@ -44,6 +44,7 @@ def test_traces_of_inputs_go_with_their_inputs_and_others_stay_behind_them(model
     assert len(set(places.tolist())) == len(places) == Learner(old, 1).state().streams["traces"].shape[1]
     out = trace_places(Move(new, replace_dt(new), [0, 1, 2]))
     assert OUT not in out.tolist()
+    assert trace_inputs(new)[places].tolist() == [[2, 0, -1][i] for i in trace_inputs(old)]
     if model["cell"] == "elstm":
         assert places.tolist() == [2, 0, 3, 4, 7, 5, 8, 9]
 
