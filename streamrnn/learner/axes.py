@@ -326,6 +326,7 @@ AXES: Mapping[str, Axis] = {
         "vectors of a state that learns behind the one that predicts",
         lambda of: of.layout.state_count if of.spec.delay else 0,
     ),
+    "carried": Axis("1 where sensitivities are carried", lambda of: int(of.spec.rule == "rtrl")),
     "shown": Axis(
         "inputs that an exact cell was shown",
         lambda of: of.layout.n_inputs if of.spec.rule == "rtrl" else 0,

@@ -74,13 +74,12 @@ def require_counted(spec: LearnerSpec, model: Mapping[str, Array], streams: Mapp
 def require_learned(spec: LearnerSpec, streams: Mapping[str, Array]) -> None:
     """The state that learns is behind the one that predicts by no more than targets may take, and knows what it took.
 
-    Without exact gradients there is no such state.
+    Where gradients are not carried along there is no such state.
     """
-    learned, behind = streams["learned"], streams["steps"] - streams["learned"]
     if spec.rule != "rtrl":
-        if learned.any():
-            raise ValueError(f"the state's 'learned' counts steps, and cell {spec.model.cell} learns no single ones")
         return
+    learned = streams["learned"][:, 0]
+    behind = streams["steps"] - learned
     if behind.size and not (behind.min() >= 0 and behind.max() <= spec.delay):
         found = f"{behind.min()} to {behind.max()}"
         raise ValueError(f"the state's 'learned' is {found} steps behind 'steps', expected 0 to {spec.delay}")

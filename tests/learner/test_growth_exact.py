@@ -234,7 +234,7 @@ def test_labels_go_on_to_be_learned_in_a_larger_learner(model: dict[str, Any], b
     source, target = Learner(old, 1), Learner(new, 2)
     source.process(labelled(old, 100))
     carry_over(source.state(), target, [3, 0, 4])
-    assert (source.state().streams["steps"] > source.state().streams["learned"]).any()
+    assert (source.state().streams["steps"][:, None] > source.state().streams["learned"]).any()
     target.state().require_fit(new)
     rest = labelled(old, 40, 100)
     wide = widened(rest, new, [3, 0, 4])
@@ -254,7 +254,7 @@ def test_where_labels_are_remembered_for_less_learning_goes_on_from_the_newest_s
     carry_over(source.state(), target, [0, 1, 2])
     state = target.state()
     state.require_fit(new)
-    waited = source.state().streams["steps"][:3] - source.state().streams["learned"][:3]
+    waited = source.state().streams["steps"][:3] - source.state().streams["learned"][:3, 0]
     given_up = np.flatnonzero(waited > 2)
     assert len(given_up) == (3 if wait == 24 else 0)
     for name in ("behind",):
