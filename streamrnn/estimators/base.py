@@ -18,7 +18,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import msgspec
 import numpy as np
@@ -40,6 +40,8 @@ _LEARNING = (
 )  # fmt: skip
 _STREAMS = ("max_streams",)
 """The parameters that stand in each section of the specification."""
+WINDOWED = frozenset({"rnn", "lstm", "gru"})
+"""Cells that learn by truncated back-propagation through time."""
 
 L = TypeVar("L", bound=Foundation)
 
@@ -52,9 +54,9 @@ class LearnerEstimator(Generic[L]):
     hidden_size: int = 16
     num_layers: int = 1
     memory: int | str | None = None
-    optimizer: str = "rmsprop"
-    lr: float = 1e-2
-    schedule: str = "constant"
+    optimizer: str | None = None
+    lr: float | None = None
+    schedule: str | None = None
     schedule_updates: int = 10_000
     schedule_least: float = 0.0
     clip_norm: float | str | None = "auto"
@@ -117,7 +119,7 @@ class LearnerEstimator(Generic[L]):
         """The specification of the learner for what is known now. Raises ConfigError naming the parameter."""
         owner = type(self).__name__
         fields = self._fields()
-        learning = section(owner, LearningSpec, self._values(self._learning))
+        learning = section(owner, LearningSpec, self._by_cell(self._values(self._learning)))
         streams = section(owner, StreamSpec, self._values(_STREAMS))
         try:
             return LearnerSpec(
@@ -134,6 +136,10 @@ class LearnerEstimator(Generic[L]):
     def _learning(self) -> tuple[str, ...]:
         """The parameters that stand in the section about learning."""
         return _LEARNING
+
+    def _by_cell(self, values: dict[str, Any]) -> dict[str, Any]:
+        """The values with those that are None as the cell has them; what stays None is the specification's to say."""
+        return values
 
     def _values(self, names: Sequence[str]) -> dict[str, Any]:
         return {name: getattr(self, name) for name in names}
@@ -275,8 +281,15 @@ class LearnerEstimator(Generic[L]):
 class RecurrentEstimator(LearnerEstimator[Learner]):
     """What estimators have in common that learn step by step: their streams have states that live between calls."""
 
-    k1: int = 1
-    k2: int = 16
+    _windowed: ClassVar[Mapping[str, Any]] = {"k1": 1, "k2": 16, "optimizer": "rmsprop", "lr": 1e-2}
+    """What is learned with where a parameter is None, by cells that learn from a window of steps."""
+    _exact: ClassVar[Mapping[str, Any]] = {"optimizer": "adam"}
+    """The same by the others; what is not told is as in a job that does not tell it."""
+
+    gates: bool = True
+    hidden_layer: int | None = None
+    k1: int | None = None
+    k2: int | None = None
 
     def _new_learner(self, spec: LearnerSpec, seed: int) -> Learner:
         return Learner(spec, seed)
@@ -284,6 +297,10 @@ class RecurrentEstimator(LearnerEstimator[Learner]):
     @property
     def _learning(self) -> tuple[str, ...]:
         return ("k1", "k2", *super()._learning)
+
+    def _by_cell(self, values: dict[str, Any]) -> dict[str, Any]:
+        by_cell = self._windowed if self.cell in WINDOWED else self._exact
+        return {name: by_cell.get(name) if value is None else value for name, value in values.items()}
 
     def end_sequence(self, key: Hashable | None = None) -> None:
         """End a stream's sequence: learn from what is left of it and go back to the zero state.

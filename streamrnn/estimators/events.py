@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MODEL = (
-    "cell", "hidden_size", "num_layers", "memory", "loss", "readout", "dtype", "lags", "rls_forgetting", "rls_prior",
-    "quantiles",
+    "cell", "gates", "hidden_layer", "hidden_size", "num_layers", "memory", "loss", "readout", "dtype", "lags",
+    "rls_forgetting", "rls_prior", "quantiles",
 )  # fmt: skip
 """The parameters that stand in the section about the model."""
 

@@ -111,12 +111,11 @@ class RNNLanguageModel(RecurrentEstimator, base.Estimator):
     OTHER: ClassVar[Mark] = Mark.OTHER
     END: ClassVar[Mark] = Mark.END
 
+    _windowed: ClassVar[Mapping[str, Any]] = {
+        "k1": 16, "k2": 16, "optimizer": "adam", "lr": 1e-2, "schedule": "inverse_sqrt",
+    }  # fmt: skip
+
     hidden_size: int = 128
-    k1: int = 16
-    k2: int = 16
-    optimizer: str = "adam"
-    lr: float = 1e-2
-    schedule: str = "inverse_sqrt"
     schedule_updates: int = 2_000
     betas: tuple[float, float] = (0.2, 0.999)
     unit: str = "byte"
@@ -129,7 +128,7 @@ class RNNLanguageModel(RecurrentEstimator, base.Estimator):
         owner = type(self).__name__
         if not is_name(self.stream_key):
             raise ConfigError(f"{owner}: stream_key: expected a name or None, got {self.stream_key!r}")
-        names = ("cell", "hidden_size", "num_layers", "memory", "dtype")
+        names = ("cell", "gates", "hidden_layer", "hidden_size", "num_layers", "memory", "dtype")
         return {
             "n_features": 0,
             "inputs": InputSpec(dt=False, previous_target=True),
