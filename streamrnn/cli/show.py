@@ -24,6 +24,7 @@ from streamrnn.job.job_file import warnings
 from streamrnn.job.sample import Sample
 from streamrnn.learner.features import Symbol
 from streamrnn.learner.lowering import bytes_per_slot, layout_of, most_bytes
+from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.offline.evaluation import Report
 from streamrnn.offline.scoring import HIGHER_IS_BETTER, MODEL
 from streamrnn.offline.verdict import verdicts
@@ -161,7 +162,7 @@ def _model(config: Config) -> str:
     reads = "" if spec.sequence is None and not spec.looks_ahead else f", reading {direction(spec)}"
     readout = f"; readout by least squares on {spec.n_regressors} regressors" if spec.n_regressors else ""
     return (
-        f"{model.cell}, {layers}{model.hidden_size} units{reads}, {model.dtype}, {model.effective_loss} loss: "
+        f"{model.cell}, {layers}{model.units} units{reads}, {model.dtype}, {model.effective_loss} loss: "
         f"{layout_of(spec).size:,} parameters{readout}"
     )
 
@@ -176,13 +177,20 @@ def _target(config: Config) -> str:
     if config.input.sequence is not None:
         return f"{names}: {said(config.learner_spec())}"
     if target.known == "forecast":
-        ahead = f"the stream's next {target.horizon} values" if target.horizon > 1 else "the next value"
+        ahead = _ahead(target)
         if target.period:
             ahead += (
                 f", as differences to the {'last one' if target.period == 1 else f'one {target.period} steps before'}"
             )
         return f"{names}: {ahead}"
     return f"{names}: in {'the record itself' if target.known == 'record' else 'a later label record'}"
+
+
+def _ahead(target: TargetSpec) -> str:
+    """Which of a stream's next values are forecast."""
+    if isinstance(target.horizon, tuple):
+        return f"the stream's value {', '.join(map(str, target.horizon))} steps ahead"
+    return f"the stream's next {target.horizon} values" if target.horizon > 1 else "the next value"
 
 
 # -- evaluate ---------------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ def said(spec: LearnerSpec) -> str:
         "labels": f"one {what} for each step",
         "transcript": f"a transcript of at most {target.max_symbols:,} symbols",
         "sequence": (
-            f"{target.horizon:,} numbers"
+            f"{target.furthest:,} numbers"
             if target.says_numbers
             else f"another sequence, of at most {target.max_symbols:,} symbols"
         ),
@@ -79,6 +79,6 @@ def remarks_on_work(config: Config) -> Iterator[str]:
     if spec.sequence is not None and work_space(spec) is None:
         yield (
             f"input.sequence.max_steps: {spec.sequence.max_steps:,} steps take more memory than there is (hidden_size "
-            f"{spec.model.hidden_size:,}, num_layers {spec.model.num_layers}), so no partition could start; lower one "
+            f"{spec.model.units:,}, num_layers {spec.model.num_layers}), so no partition could start; lower one "
             "of them, or target.max_symbols where there are many"
         )

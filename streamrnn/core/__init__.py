@@ -20,22 +20,25 @@ vector        vectors of lanes, for sums whose order of additions is ours
 linear        the matrix products of a recurrent step
 cells         Elman RNN, LSTM and GRU, forward and backward
 trunk         a stack of layers over a run of steps
+hidden        a tanh layer between state and readout
 heads         from states to predictions, and from a window's targets to the gradient of its states
 losses        losses of one step and their gradients
 rls           readout by recursive least squares
-spans        the parameters that a step concerns
-schedules    learning rates that fall
+spans         the parameters that a step concerns
+schedules     learning rates that fall
 optim         optimisers and clipping
+descent       what becomes of a gradient, whatever rule it is of: dropped, summed up, a step
 tbptt         learns one window
+exact         cells whose gradient is carried along with their state, and the rule that learns them
 reach         how far back the gradient of a window's newest target reaches
-rules         learning rules, of which TBPTT is the first
+rules         learning rules: TBPTT, or the exact gradient
 scaler        running standardisation
 drift         the newest values of an input against those of long before
 inputs        a record's columns become the network's inputs
 targets       what a stream remembers of its targets, and how they are standardised
 rivals        naive predictors that the model's error is held against
-classes      targets that are classes, and sets of them that are open
-surprise     how surprising a class or a text was among the newest ones
+classes       targets that are classes, and sets of them that are open
+surprise      how surprising a class or a text was among the newest ones
 scoring       loss and error of a prediction whose target is known
 arrivals      targets that arrive after their prediction: forecasts' values and labels
 walk          goes through a block of records in order

@@ -65,7 +65,7 @@ class Plan(NamedTuple):
     stride: int  # a state is kept before every stride-th step
     batch_size: int
     known: int
-    horizon: int
+    horizon: int  # steps ahead of the furthest target
     scale: int
     reset_after_ms: int  # -1 = never
     optimizer: int
@@ -311,6 +311,7 @@ class Scratch(NamedTuple):
     imputed: F1  # (U,) what a missing feature counts as, NaN = its running mean, unless ...
     last_at: I1  # (U,) ... this is not -1: its last value of the sequence, which stands there in ``last_x``
     levels: F1  # (Q,)
+    ahead: I1  # (Y / F,) how many steps ahead the targets of each column are, increasing; one that is known: 1
 
 
 class Records(NamedTuple):

@@ -42,10 +42,13 @@ def score_forecasts(
     """Score all earlier predictions of the value that record i brings."""
     slot = records.slot[i]
     step = streams.steps[slot]
-    for j in range(1, min(plan.horizon, step) + 1):
+    for k in range(scratch.ahead.shape[0]):
+        j = scratch.ahead[k]
+        if j > step:
+            break
         place = (step - j) % plan.horizon
         prediction, said = streams.remembered[slot, place], streams.remembered_rivals[slot, place]
-        column = (j - 1) * plan.fields
+        column = k * plan.fields
         scoring.score(plan, hyper, model, streams, scratch, slot, prediction, said, records.y[i], column)
     scoring.report(model, streams, scratch, records, i, records.closes[i])
 
@@ -54,11 +57,14 @@ def score_forecasts(
 def complete_forecasts(
     plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, y: F1
 ) -> None:
-    """The value y (F,) at the coming step is the horizon-j target of the step j before it."""
+    """The value y (F,) at the coming step is the target of each step that looked ahead to it."""
     step = streams.steps[slot]
-    for j in range(1, min(plan.horizon, step) + 1):
+    for k in range(scratch.ahead.shape[0]):
+        j = scratch.ahead[k]
+        if j > step:
+            break
         for f in range(plan.fields):
-            column = (j - 1) * plan.fields + f
+            column = k * plan.fields + f
             # As everywhere, statistics come first: the target is scaled by those that know it already.
             if plan.period > 0:
                 targets.absorb_change(plan, hyper, model, streams, slot, y[f], column, j)

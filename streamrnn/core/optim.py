@@ -31,6 +31,8 @@ from streamrnn.core.vector import fma, load_32, total, widen, zeros_32
 
 SGD, MOMENTUM, RMSPROP, ADAM, ADAMW = 0, 1, 2, 3, 4
 OPTIMIZERS = {"sgd": SGD, "momentum": MOMENTUM, "rmsprop": RMSPROP, "adam": ADAM, "adamw": ADAMW}
+SLOW_SHARE = 0.1
+"""Of the learning rate, for parameters that are exponents of exponents: radii and phases (``exact.layout``)."""
 
 
 @jit
@@ -68,27 +70,14 @@ def clip_factor(norm: float, clip_norm: float) -> float:
 
 @jit
 def update(
-    optimizer: int,
-    hyper: Hyper,
-    lr: float,
-    spans: I2,
-    theta: T1,
-    grad: T1,
-    factor: float,
-    limit: float,
-    slow: int,
-    step: T1,
-    moment1: T1,
-    moment2: T1,
-    number: int,
-) -> bool:
+    optimizer: int, hyper: Hyper, lr: float, spans: I2, theta: T1, grad: T1, factor: float, limit: float, slow: int,
+    step: T1, moment1: T1, moment2: T1, number: int,
+) -> bool:  # fmt: skip
     """One step, the ``number``-th from 1, with gradient ``factor * grad``; writes these spans of theta and moments.
 
-    ``limit`` is the most that grad . step may be, inf = no bound; the first ``slow`` parameters take a tenth of it;
-    step (P,) is overwritten. Returns whether the step
-    was shortened.
+    ``limit`` is the most that grad . step may be, inf = no bound. Of the first ``slow`` parameters, which the first
+    span begins with, the step is a tenth. step (P,) is overwritten. Returns whether the step was shortened.
     """
-    T = theta.dtype.type
     # Both corrections for Adam's start from zero are constants of the step, computed before any loop. They are float64
     # until then: in float32, 1 - b2 would keep four digits.
     correction1 = 1.0 - power(hyper.beta1, number) if optimizer >= ADAM else 1.0
@@ -99,18 +88,33 @@ def update(
             optimizer, hyper, lr, correction1, correction2, grad[a:b], factor, step[a:b], moment1[a:b], moment2[a:b]
         )
     for p in range(slow):
-        step[p] *= T(0.1)
+        step[p] *= step.dtype.type(SLOW_SHARE)
     share = share_within(product_over(spans, grad, step), limit) if limit < math.inf else 1.0
     # AdamW shrinks theta by lr * weight_decay first, beside the moments, which never see the decay.
-    keep, taken = T(1.0 - lr * hyper.weight_decay) if optimizer == ADAMW else T(1), T(share)
+    keep = 1.0 - lr * hyper.weight_decay if optimizer == ADAMW else 1.0
     for i in range(spans.shape[0]):
-        for p in range(spans[i, 0], spans[i, 1]):
-            theta[p] = keep * theta[p] - taken * step[p]
-    if share < 1.0 and (optimizer == MOMENTUM or optimizer >= ADAM):
-        for i in range(spans.shape[0]):
-            for p in range(spans[i, 0], spans[i, 1]):
-                moment1[p] *= taken
+        a, b = spans[i, 0], spans[i, 1]
+        take(theta[a:b], step[a:b], keep, share)
+        if share < 1.0 and (optimizer == MOMENTUM or optimizer >= ADAM):
+            scale(moment1[a:b], share)
     return share < 1.0
+
+
+@jit
+def take(theta: T1, step: T1, keep: float, share: float) -> None:
+    """theta (p,) = keep theta - share step."""
+    T = theta.dtype.type
+    kept, taken = T(keep), T(share)
+    for p in range(theta.shape[0]):
+        theta[p] = kept * theta[p] - taken * step[p]
+
+
+@jit
+def scale(vector: T1, factor: float) -> None:
+    """vector (p,) *= factor."""
+    times = vector.dtype.type(factor)
+    for p in range(vector.shape[0]):
+        vector[p] *= times
 
 
 @jit

@@ -9,7 +9,8 @@ baseline of the value j steps ahead is the newest value one or more whole period
 
 and the last value while the stream is younger than that.
 
-A *column* is one target of a step: horizon j of field f stands in column (j - 1) * F + f. ``history`` holds the newest
+A *column* is one target of a step: field f at the k-th of the steps ahead stands in column k * F + f, and is
+``scratch.ahead[k]`` steps ahead. ``history`` holds the newest
 known values of the running sequence, for lags and baselines. Where targets are the stream's own future it holds one
 value per step, an unknown one being replaced by the value before it. ``ago`` counts steps back from its newest value.
 """
@@ -81,12 +82,11 @@ def value_before(history: F2, counts: I1, field: int, ago: int) -> float:
 
 
 @internal
-def baseline(plan: Plan, model: Model, streams: Streams, slot: int, column: int, ago: int) -> float:
-    """What a forecast made ``ago`` steps before the newest value starts from in this column.
+def baseline(plan: Plan, model: Model, streams: Streams, slot: int, field: int, j: int, ago: int) -> float:
+    """What a forecast of a field j steps ahead starts from that was made ``ago`` steps before the newest value.
 
     The partition's mean where the sequence had no value then.
     """
-    j, field = column // plan.fields + 1, column % plan.fields
     periods = (j + plan.period - 1) // plan.period * plan.period
     # y[t + j - periods] lies periods - j steps before t, and t itself ``ago`` steps before the newest value.
     history, counts = streams.history[slot], streams.history_count[slot]
@@ -254,7 +254,7 @@ def absorb_change(
     """
     if not scaler.usable(y):
         return
-    counted = change = y - baseline(plan, model, streams, slot, column, ago)
+    counted = change = y - baseline(plan, model, streams, slot, column % plan.fields, ago, ago)
     if not scaler.is_young(model.change_count, column):
         width = own_change(hyper, model, streams, slot, column)
         counted = scaler.absorb_square(
@@ -272,7 +272,7 @@ def difference(
     plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, y: float, column: int, ago: int
 ) -> float:
     """The known value minus the baseline it had ``ago`` steps before, as far as it counts."""
-    change = y - baseline(plan, model, streams, slot, column, ago)
+    change = y - baseline(plan, model, streams, slot, column % plan.fields, ago, ago)
     if plan.scale == 0:
         return change
     width = own_change(hyper, model, streams, slot, column)

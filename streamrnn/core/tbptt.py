@@ -1,29 +1,21 @@
-"""Truncated back-propagation through time over one stream's window, and the optimiser step it may lead to.
+"""Truncated back-propagation through time over one stream's window.
 
 A window replays the newest k2 steps (fewer at a sequence's start) with the current weights, from the carried state
 that preceded them, and injects the targets that became known since the stream's previous window, each exactly once. The
 loss is the mean over those known elements. Carried states are never rewritten: the next prediction continues from the
 state that was computed when its record arrived, with the weights of that time (Williams & Peng 1990, TBPTT(k1, k2)).
 
-A gradient is computed aside; one that is not finite is counted and dropped with its window.
+A gradient is computed aside; what becomes of it is the business of ``descent``.
 """
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from streamrnn.core import counts, heads, losses, optim, reach, schedules, spans, trunk
-from streamrnn.core.arrays import I2, T1, Hyper, Model, Plan, Scratch, Streams
+from streamrnn.core import descent, heads, losses, optim, reach, spans, trunk
+from streamrnn.core.arrays import Hyper, Model, Plan, Scratch, Streams
 from streamrnn.core.jit import ZERO, internal
 from streamrnn.core.linear import copy
-
-LARGEST_STEP = 1e18
-"""A gradient that is still longer than this after clipping is dropped: its square would not fit a float32 moment, and
-the sum of a batch may overflow although each window was finite."""
-STEPS_PER_NORM = 16
-"""Optimiser steps from one whose length is noted to the next: a pass over all weights each time would be felt."""
 
 
 @internal
@@ -43,11 +35,11 @@ def learn(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scr
     # Sums of squares in float64: the norm is finite exactly when every element is, so one test serves them all.
     norm = optim.global_norm(scratch.spans[: spans.lay_out(plan, model, scratch)], scratch.grad)
     # Accepted before it enters a batch, where one NaN would spoil the gradients of all other windows.
-    if not accept(model, loss, norm):
+    if not descent.accept(model, loss, norm):
         return False
     if reach.due(model, steps):  # before weights move: the tape is of these
         reach.measure(plan, model, scratch, steps)
-    return finish_window(plan, hyper, model, scratch, loss, norm)
+    return descent.finish_window(plan, hyper, model, scratch, loss, norm)
 
 
 @internal
@@ -107,98 +99,9 @@ def window_gradient(plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, st
     As far as it is not zero anyway: see ``spans``.
     """
     spans.note_rows(scratch, steps)
-    clear(scratch.spans[: spans.lay_out(plan, model, scratch)], scratch.grad)
+    descent.clear(scratch.spans[: spans.lay_out(plan, model, scratch)], scratch.grad)
     trunk.forward(scratch, steps)
     h, x, lags, targets = scratch.h[:steps], scratch.x[:steps], scratch.lags[:steps], scratch.targets[:steps]
     loss = heads.window_gradient(plan, hyper, model, scratch, h, x, lags, targets, scratch.dh[:steps])
     trunk.backward(scratch, steps)
     return loss
-
-
-@internal
-def clear(within: I2, vector: T1) -> None:
-    """These spans of a vector become zero."""
-    for i in range(within.shape[0]):
-        vector[within[i, 0] : within[i, 1]] = vector.dtype.type(0)
-
-
-@internal
-def accept(model: Model, loss: float, norm: float) -> bool:
-    """Count the window and note its loss; False if its loss or its gradient is not finite."""
-    model.counters[counts.WINDOWS] += 1
-    if not math.isfinite(loss):
-        model.counters[counts.WINDOWS_DROPPED_LOSS] += 1
-        return False
-    if not math.isfinite(norm):
-        model.counters[counts.WINDOWS_DROPPED_GRADIENT] += 1
-        return False
-    model.gauges[counts.WINDOW_LOSS] = loss
-    model.gauges[counts.WINDOW_LOSS_SUM] += loss
-    return True
-
-
-@internal
-def add_to_batch(plan: Plan, model: Model, scratch: Scratch, loss: float) -> None:
-    """scratch.grad, of that loss, joins the batch."""
-    within = scratch.spans[: spans.lay_out(plan, model, scratch)]
-    for i in range(within.shape[0]):
-        for p in range(within[i, 0], within[i, 1]):
-            model.accumulated[p] += scratch.grad[p]
-    for i in range(scratch.n_rows[0]):
-        model.in_batch[scratch.rows[i]] = 1
-    model.accumulated_loss[0] += loss
-    model.counters[counts.WINDOWS_IN_BATCH] += 1
-
-
-@internal
-def finish_window(plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, loss: float, norm: float) -> bool:
-    """Take the optimiser step if scratch.grad, of that loss and norm, completes the batch; returns whether it did."""
-    gradient, mean = scratch.grad, 1.0
-    if plan.batch_size > 1:
-        add_to_batch(plan, model, scratch, loss)
-        if model.counters[counts.WINDOWS_IN_BATCH] < plan.batch_size:
-            return False
-        spans.note_batch(model, scratch)
-        gradient, loss, mean = model.accumulated, model.accumulated_loss[0], 1.0 / plan.batch_size
-    within = scratch.spans[: spans.lay_out(plan, model, scratch)]
-    if plan.batch_size > 1:
-        norm = mean * optim.global_norm(within, gradient)  # clipping looks at the step to be made
-    taken = take_step(plan, hyper, model, within, gradient, scratch.step, loss, norm, mean)
-    if plan.batch_size > 1:  # dropped or not, the batch is over
-        end_batch(model, within)
-    return taken
-
-
-@internal
-def take_step(
-    plan: Plan, hyper: Hyper, model: Model, within: I2, gradient: T1, step: T1, loss: float, norm: float, mean: float
-) -> bool:
-    """One optimiser step with ``mean * gradient``, whose norm is given; returns whether it was taken."""
-    factor = optim.clip_factor(norm, hyper.clip_norm)
-    taken = norm * factor <= LARGEST_STEP  # False for NaN too
-    if taken:
-        model.counters[counts.UPDATES] += 1
-        model.counters[counts.GRADIENT_CLIPS] += 1 if factor < 1.0 else 0
-        model.gauges[counts.GRAD_NORM] = norm
-        model.gauges[counts.GRAD_NORM_SUM] += norm
-        # Gradient and loss are both means over the batch or, as here, both sums.
-        limit = hyper.polyak_bound * loss if hyper.polyak_bound > 0.0 else math.inf
-        number = model.counters[counts.UPDATES]
-        lr = schedules.rate(plan.schedule, hyper, number - 1)
-        shortened = optim.update(plan.optimizer, hyper, lr, within, model.theta, gradient, mean * factor, limit,
-                                 plan.slow, step, model.moment1, model.moment2, number)  # fmt: skip
-        model.counters[counts.STEPS_SHORTENED] += 1 if shortened else 0
-        if number % STEPS_PER_NORM == 0 or model.gauges[counts.UPDATE_NORM] == 0.0:
-            model.gauges[counts.UPDATE_NORM] = optim.step_length(within, gradient, step, limit)
-    else:
-        model.counters[counts.WINDOWS_DROPPED_GRADIENT] += 1
-    return taken
-
-
-@internal
-def end_batch(model: Model, within: I2) -> None:
-    """The next batch begins; ``within`` are the spans of this one."""
-    clear(within, model.accumulated)
-    model.in_batch[:] = 0
-    model.accumulated_loss[0] = 0.0
-    model.counters[counts.WINDOWS_IN_BATCH] = 0

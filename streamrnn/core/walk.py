@@ -31,7 +31,7 @@ from streamrnn.core import (
     scoring,
     targets,
 )
-from streamrnn.core.arrays import F1, Hyper, Model, Plan, Records, Scratch, Streams
+from streamrnn.core.arrays import Hyper, Model, Plan, Records, Scratch, Streams
 from streamrnn.core.jit import ZERO, internal
 from streamrnn.core.linear import copy
 
@@ -123,20 +123,23 @@ def predict(
         targets.write_scaling(plan, hyper, model, streams, slot, source, scratch.scaling)
     heads.predict(plan, model, scratch, scratch.prediction)
     if plan.classes == 0:
-        unscale(plan, hyper, model, streams, slot, scratch.prediction, source)
+        unscale(plan, hyper, model, streams, scratch, slot, source)
     if records.out[i] >= 0:
         copy(records.prediction[records.out[i]], scratch.prediction)
 
 
 @internal
-def unscale(plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, out: F1, source: int) -> None:
-    """A standardised prediction (O,) is brought to the target's unit: centre + width * prediction."""
+def unscale(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, source: int) -> None:
+    """A standardised scratch.prediction (O,) is brought to the target's unit: centre + width * prediction."""
+    out = scratch.prediction
     per_target = out.shape[0] // streams.y.shape[2]  # several with quantiles, which stand together
     for o in range(out.shape[0]):
         column = o // per_target
         centre, width = targets.column_scale(plan, hyper, model, streams, slot, column)
         if plan.period > 0:
-            centre = targets.baseline(plan, model, streams, source, column, ZERO)
+            centre = targets.baseline(
+                plan, model, streams, source, column % plan.fields, scratch.ahead[column // plan.fields], ZERO
+            )
         out[o] = centre + width * out[o]
 
 

@@ -30,6 +30,7 @@ def zeros_scratch(
     levels: Array,
     imputed: Array,
     last_at: Array,
+    ahead: Array,
 ) -> Scratch:
     """Work space for one network with weights theta (P,); ``sizes`` has the length of each axis that arrays name."""
     D, O, F, Y, R, K = (sizes[axis] for axis in ("D", "O", "F", "Y", "R", "K"))  # noqa: E741
@@ -40,19 +41,13 @@ def zeros_scratch(
     x, grad = blank(K, D), blank(*theta.shape)
     looked_up, W = np.full((K, sizes["lookups"]), -1, np.int64), sizes["W"]
     w, dw, beside = layout.readout(theta), layout.readout(grad), D if plan.skip and plan.hidden else 0
-    trunk = (
-        exact_trunk(layout, theta, grad)
-        if isinstance(layout, ExactLayout)
-        else recurrent_trunk(layout, plan, x, looked_up, theta, grad)
-    )
+    trunk = trunk_of(layout, plan, x, looked_up, theta, grad)
     return Scratch(
         x=x, looked_up=looked_up, rows=np.zeros(W, np.int64), n_rows=np.zeros(1, np.int64),
         in_use=np.zeros(W, np.bool_), spans=np.zeros((2 + W, 2), np.int64),
         lags=blank(K, sizes["lags"]), targets=blank(K, Y),
-        layers=trunk.layers, tape=trunk.tape, h=trunk.h, dh=trunk.dh,
         head_w=w.head_w, head_b=w.head_b, dhead_w=dw.head_w, dhead_b=dw.head_b,
-        cell_w=trunk.cell_w, dcell_w=trunk.dcell_w, constants=blank(6, layout.units), cell_work=blank(12, layout.units),
-        codes=codes,
+        constants=blank(6, layout.units), cell_work=blank(12, layout.units), codes=codes, **trunk._asdict(),
         hidden_w=w.hidden_w, hidden_b=w.hidden_b, dhidden_w=dw.hidden_w, dhidden_b=dw.hidden_b,
         z=blank(plan.hidden + beside), dz=blank(plan.hidden + beside),
         prediction=np.zeros(O), raw=blank(O), draw=blank(O), grad=grad, step=blank(*theta.shape),
@@ -61,7 +56,7 @@ def zeros_scratch(
         expert_predictions=np.zeros((O, 2)), workspace=zeros((2, R), np.float64), counted=np.full(F, np.nan),
         reached=np.full(F, np.nan), rivals=np.zeros((F, 2)), scored=np.zeros(8), text=np.zeros(2),
         kept=np.full(F, np.nan),
-        indicator=indicator, levels=levels, imputed=imputed, last_at=last_at,
+        indicator=indicator, levels=levels, imputed=imputed, last_at=last_at, ahead=ahead,
     )  # fmt: skip
 
 
@@ -76,18 +71,15 @@ class Trunk(NamedTuple):
     dcell_w: Array
 
 
-def recurrent_trunk(layout: Layout, plan: Plan, x: Array, looked_up: Array, theta: Array, grad: Array) -> Trunk:
-    """That of layers which are run over a window."""
+def trunk_of(layout: Layout | ExactLayout, plan: Plan, x: Array, looked_up: Array, theta: Array, grad: Array) -> Trunk:
+    """Of layers that are run over a window; or of a cell whose gradient is carried along, of which it is one step."""
+    if isinstance(layout, ExactLayout):
+        h, dh = zeros((1, layout.read), theta.dtype), zeros((1, layout.read), theta.dtype)
+        no_layers = np.zeros((0, width(Layer)), np.int64)
+        return Trunk(no_layers, zeros(0, theta.dtype), h, dh, layout.cell_rows(theta), layout.cell_rows(grad))
     tape, layers = stack(layout, plan, x, looked_up, theta, grad)
     none, top = theta[:0].reshape(0, layout.units), layers[-1]
     return Trunk(np.stack([table_of(layer) for layer in layers]), tape, top.state[0, 1:], top.dh, none, none)
-
-
-def exact_trunk(layout: ExactLayout, theta: Array, grad: Array) -> Trunk:
-    """That of a cell whose gradient is carried along: one step."""
-    h, dh = zeros((1, layout.read), theta.dtype), zeros((1, layout.read), theta.dtype)
-    none = np.zeros((0, width(Layer)), np.int64)
-    return Trunk(none, zeros(0, theta.dtype), h, dh, layout.cell_rows(theta), layout.cell_rows(grad))
 
 
 def stack(

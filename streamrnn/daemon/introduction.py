@@ -45,7 +45,7 @@ def _model(config: Config) -> str:
     layers = "" if model.num_layers == 1 else f"{model.num_layers} layers of "
     of = f"every {learning.k1} steps from the last {learning.k2}" if spec.sequence is None else "from whole sequences"
     return (
-        f"{model.cell}, {layers}{model.hidden_size} units, readout {model.readout}, {model.effective_loss} loss, "
+        f"{model.cell}, {layers}{model.units} units, readout {model.readout}, {model.effective_loss} loss, "
         f"{model.dtype}: {layout_of(spec).size:,} parameters, columns of features: {spec.n_features}; "
         f"{learning.optimizer}, {of}"
     )

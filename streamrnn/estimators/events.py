@@ -51,8 +51,8 @@ class EventEstimator(RecurrentEstimator):
     features: Sequence[Hashable | FeatureSpec] | None = None
     previous_target: bool | None = None
     lags: int = 20
-    rls_forgetting: float = 0.9995
-    rls_prior: float = 0.1
+    rls_forgetting: float | None = None
+    rls_prior: float | None = None
     quantiles: tuple[float, ...] = (0.05, 0.5, 0.95)
     missing: str = "auto"
     hash_key: str = KNOWN_KEY

@@ -1,7 +1,8 @@
 """Forecasting a series' own future, with or without covariates.
 
-Steps up to ``horizon`` have outputs of their own; for later ones the model is fed its own forecasts. What is learned is
-the difference to a baseline, the last value or the last seasonal one, so that a forecast starts from there.
+Steps up to ``horizon``, or those that it lists, have outputs of their own; for others the model is fed its own
+forecasts. What is learned is the difference to a baseline, the last value or the last seasonal one, so that a forecast
+starts from there.
 
 With covariates, an event of the model is a value with the covariates of the *next* step, which its forecasts start
 from; the newest value waits for them. Without covariates a value is learned at once.
@@ -17,6 +18,7 @@ from typing import Any, Literal
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 from river.time_series.base import Forecaster
 
 from streamrnn.core.scaler import ABSURD, BOUND, FIRST
@@ -56,7 +58,8 @@ class RNNForecaster(EventEstimator, Forecaster):
     Parameters
     ----------
     horizon
-        Steps ahead that have outputs of their own; needs ``k2 - k1 >= horizon``.
+        Steps ahead that have outputs of their own: so many, or those in a list, as ``(1, 6, 84)``. Where weights are
+        learned by windows it needs ``k2 - k1`` of at least the furthest.
     baseline
         What forecasts are differences to: ``"last"``, the last value; a period, the value so many steps before; None,
         nothing; ``"auto"``: a season of up to 60 steps once one is found in the values, else nothing. When that
@@ -87,7 +90,7 @@ class RNNForecaster(EventEstimator, Forecaster):
     Gibbs, I. & Candes, E. 2021. Adaptive conformal inference under distribution shift. NeurIPS 34.
     """
 
-    horizon: int = 1
+    horizon: int | Sequence[int] = 1
     baseline: str | int | None = "auto"
     level: float = 0.9
 
@@ -104,7 +107,8 @@ class RNNForecaster(EventEstimator, Forecaster):
                 "RNNForecaster: loss: intervals come from forecast_interval; quantile has no single value"
             )
         super().__post_init__()
-        self._intervals = AdaptiveIntervals(float(self.level), self.horizon, self.max_streams)
+        self._ahead = tuple(self._spec().target.steps_ahead)
+        self._intervals = AdaptiveIntervals(float(self.level), len(self._ahead), self.max_streams)
 
     def _readouts(self) -> tuple[str, ...]:
         return ("rls", "linear")
@@ -184,8 +188,9 @@ class RNNForecaster(EventEstimator, Forecaster):
     def forecast(self, horizon: int, xs: Sequence[Mapping[Any, Any]] | None = None) -> list[float]:
         """The next ``horizon`` values; zeros before anything was learned. Changes nothing.
 
-        ``xs`` are the covariates of these steps (with ``stream_key`` the first names the stream). Beyond
-        ``self.horizon`` the model is fed its own forecasts.
+        ``xs`` are the covariates of these steps (with ``stream_key`` the first names the stream). For steps without an
+        output of their own, beyond ``self.horizon`` or between those that it lists, the model is fed its own forecasts;
+        where it lists not 1 among them it cannot be, and those are NaN.
         """
         with self._lock:
             steps = self._steps(horizon, xs)
@@ -194,23 +199,47 @@ class RNNForecaster(EventEstimator, Forecaster):
             learner = self._learner
             if learner is None:
                 return [0.0] * horizon
-            learner.imagine(key)
-            waiting = self._waiting.get(key)
-            if waiting is not None:
-                outputs = learner.imagine_one(rows[0], waiting)
-            elif (newest := learner.newest_forecast(key)) is not None:
-                outputs = newest
-            else:
-                outputs = learner.step(key, PREDICT, rows[0], math.nan)
-            forecasts: list[float] = outputs[:horizon].tolist()
+            outputs = self._outputs(learner, key, rows[0])
+            forecasts = dict(zip(self._ahead, outputs.tolist(), strict=True))
             low, high = self._plausible(learner)
-            # The outputs reach self.horizon steps ahead; each further step is fed the oldest forecast not fed yet.
-            for row in rows[1:]:
-                if len(forecasts) == horizon:
+            # A forecast of a step that has no output is the one for which the model was fed the fewest of its own.
+            missing = set(range(1, horizon + 1)).difference(forecasts)
+            for fed, row in enumerate(rows[1:], 1):
+                if not missing or fed not in forecasts:
                     break
-                outputs = learner.imagine_one(row, forecasts[len(forecasts) - self.horizon])
-                forecasts.append(min(high, max(low, float(outputs[-1]))))
-            return forecasts
+                outputs = learner.imagine_one(row, forecasts[fed])
+                for j, value in zip(self._ahead, outputs.tolist(), strict=True):
+                    if fed + j in missing:
+                        forecasts[fed + j] = min(high, max(low, value))
+                        missing.remove(fed + j)
+            return [forecasts.get(step, math.nan) for step in range(1, horizon + 1)]
+
+    def forecast_direct(self, x: Mapping[Any, Any] | None = None) -> dict[int, float]:
+        """The forecasts that have outputs of their own, by how many steps ahead they are; zeros as ``forecast``.
+
+        ``x`` are the covariates of the next step. Costs nothing but the look-up of what the newest value led to, where
+        ``forecast`` feeds the model its own forecasts for each step between. Changes nothing.
+
+        >>> model = RNNForecaster(horizon=(2, 5), cell="bank")
+        >>> model.learn_one(1.0)
+        >>> model.forecast_direct()
+        {2: 1.0, 5: 1.0}
+        """
+        with self._lock:
+            x = x or {}
+            key, row = self._columns.key(x), self._columns.row(x)
+            if self._learner is None:
+                return dict.fromkeys(self._ahead, 0.0)
+            self._learner.imagine(key)
+            return dict(zip(self._ahead, self._outputs(self._learner, key, row).tolist(), strict=True))
+
+    def _outputs(self, learner: Learner, key: bytes, row: list[float]) -> npt.NDArray[np.float64]:
+        """What is forecast now that the next step has these features; its stream was imagined before."""
+        if (waiting := self._waiting.get(key)) is not None:
+            return learner.imagine_one(row, waiting)
+        if (newest := learner.newest_forecast(key)) is not None:
+            return newest
+        return learner.step(key, PREDICT, row, math.nan)
 
     @staticmethod
     def _plausible(learner: Learner) -> tuple[float, float]:
@@ -225,16 +254,18 @@ class RNNForecaster(EventEstimator, Forecaster):
     ) -> list[tuple[float, float]]:
         """An interval for each of the next ``horizon`` values that holds it with probability ``level`` in the long run.
 
-        Infinite before the first errors are known. Raises ConfigError beyond ``self.horizon``.
+        Infinite before the first errors are known, and between the steps that ``self.horizon`` lists. Raises
+        ConfigError beyond it.
         """
         with self._lock:
-            if horizon > self.horizon:
+            if horizon > self._ahead[-1]:
                 raise ConfigError(
-                    f"horizon: intervals reach {self.horizon} steps, got {horizon}; make the estimator's larger"
+                    f"horizon: intervals reach {self._ahead[-1]} steps, got {horizon}; make the estimator's larger"
                 )
             key = self._columns.key(self._steps(horizon, xs)[0])
-            widths = self._intervals.half_widths(key.hex())
-            return [(y - width, y + width) for y, width in zip(self.forecast(horizon, xs), widths, strict=False)]
+            widths = dict(zip(self._ahead, self._intervals.half_widths(key.hex()), strict=True))
+            forecasts = enumerate(self.forecast(horizon, xs), 1)
+            return [(y - widths[j], y + widths[j]) if j in widths else (-math.inf, math.inf) for j, y in forecasts]
 
     def _steps(self, horizon: int, xs: Sequence[Mapping[Any, Any]] | None) -> list[Mapping[Any, Any]]:
         if isinstance(horizon, bool) or not isinstance(horizon, int | np.integer) or horizon < 1:

@@ -180,7 +180,7 @@ class Config(Section, frozen=True, kw_only=True):
             "delivery": self.delivery,
             "known": self.target.known,
             "cell": model.cell,
-            "hidden_size": str(model.hidden_size),
+            "hidden_size": str(model.units),
             "num_layers": str(model.num_layers),
             "readout": model.readout,
             "loss": model.effective_loss,

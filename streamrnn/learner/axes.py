@@ -67,7 +67,7 @@ BEHIND: Literal["behind"] = "behind"
 def _columns(spec: LearnerSpec) -> int:
     if spec.sequence is not None:
         return spec.n_targets
-    return 1 if spec.target.classes is not None else spec.target.horizon * spec.n_targets
+    return 1 if spec.target.classes is not None else len(spec.target.steps_ahead) * spec.n_targets
 
 
 def _decoder_rows(spec: LearnerSpec) -> int:
@@ -91,13 +91,13 @@ def lookahead(spec: LearnerSpec) -> int:
 
 
 def _remembered(spec: LearnerSpec) -> int:
-    return {"record": 0, "forecast": spec.target.horizon, "label": spec.target.label_memory}[spec.target.known]
+    return {"record": 0, "forecast": spec.target.furthest, "label": spec.target.label_memory}[spec.target.known]
 
 
 def _history(spec: LearnerSpec, plan: Plan) -> int:
     """Enough for the lags (each may be a difference over one period) and for the baseline of the last horizon."""
     period = plan.period  # -(-a // b) is a / b rounded up, as below
-    return max(plan.lags + period, -(-spec.target.horizon // period) * period + 1) if period else plan.lags
+    return max(plan.lags + period, -(-spec.target.furthest // period) * period + 1) if period else plan.lags
 
 
 def statistics_places(move: Move) -> Places:
@@ -167,15 +167,15 @@ def regressor_places(move: Move) -> Places:
         return np.zeros(0, np.int64)
     hidden = new.n_read
     lags = hidden + new.n_multiplied + np.arange(old.model.lags * old.n_targets)  # the newest of all fields first
-    units, inputs = np.arange(old.model.hidden_size), input_places(move)
+    units, inputs = np.arange(old.model.units), input_places(move)
     inputs = np.where(inputs == OUT, OUT, hidden + inputs)
     return np.concatenate([units, inputs, lags, [new.n_regressors - 1]])
 
 
 def plain_places(move: Move) -> Places:
     """The same where the state is not among them."""
-    places = regressor_places(move)[move.old.model.hidden_size :]
-    return np.where(places == OUT, OUT, places - move.new.model.hidden_size)
+    places = regressor_places(move)[move.old.model.units :]
+    return np.where(places == OUT, OUT, places - move.new.model.units)
 
 
 def reach_places(move: Move) -> Places:
@@ -187,14 +187,14 @@ def reach_places(move: Move) -> Places:
 def gate_places(move: Move) -> Places:
     """Of each row of a layer's matrices: the gates one after the other, in each of them the units."""
     gates = GATES[CELLS[move.old.model.cell]]
-    units = np.arange(move.old.model.hidden_size)
-    return np.concatenate([gate * move.new.model.hidden_size + units for gate in range(gates)])
+    units = np.arange(move.old.model.units)
+    return np.concatenate([gate * move.new.model.units + units for gate in range(gates)])
 
 
 def units_in_turn(move: Move, times: int) -> Places:
     """Of each unit of several runs of a layer's units, one behind the other."""
-    units = np.arange(move.old.model.hidden_size)
-    return np.concatenate([k * move.new.model.hidden_size + units for k in range(times)])
+    units = np.arange(move.old.model.units)
+    return np.concatenate([k * move.new.model.units + units for k in range(times)])
 
 
 def tensor_places(kind: str, move: Move) -> Places | None:
@@ -212,12 +212,12 @@ def tensor_places(kind: str, move: Move) -> Places | None:
 def unit_places(move: Move) -> Places:
     """Of each unit as it stands in arrays: the padding of exact cells is left out."""
     units = layout_units(move.old)
-    return np.where(np.arange(units) < move.old.model.hidden_size, np.arange(units), OUT)
+    return np.where(np.arange(units) < move.old.model.units, np.arange(units), OUT)
 
 
 def layout_units(spec: LearnerSpec) -> int:
     """Units as they stand in arrays."""
-    n = spec.model.hidden_size
+    n = spec.model.units
     return -(-n // LANES) * LANES if spec.model.is_exact else n
 
 

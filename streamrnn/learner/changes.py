@@ -120,7 +120,7 @@ def _fields(old: LearnerSpec, new: LearnerSpec) -> Verdict:
     if old.n_targets > new.n_targets:
         return Verdict(Way.IMPOSSIBLE, "what was learned of a field cannot be taken out")
     # A further field stands behind the others in every array only where each field has one output and one lag less.
-    if old.target.horizon > 1 or old.n_regressors or old.model.effective_loss == "quantile":
+    if len(old.target.steps_ahead) > 1 or old.n_regressors or old.model.effective_loss == "quantile":
         return Verdict(Way.IMPOSSIBLE, "fields are added with one horizon, and neither readout rls nor loss quantile")
     return Verdict(Way.GROWTH, "weights of the new outputs begin at zero")
 
@@ -135,11 +135,11 @@ def _known(old: LearnerSpec, new: LearnerSpec) -> Verdict:
 
 def _hidden_size(old: LearnerSpec, new: LearnerSpec) -> Verdict:
     grown = "predictions go on as they were: the weights by which new units are heard begin at zero"
-    if old.target.kind == "sequence" and new.model.hidden_size > old.model.hidden_size:
+    if old.target.kind == "sequence" and new.model.units > old.model.units:
         return Verdict(
             Way.IMPOSSIBLE, "a decoder begins with the encoder's units, and new ones would change where it looks"
         )
-    return if_more(lambda of: of.model.hidden_size, grown, "units that were learned cannot be taken out")(old, new)
+    return if_more(lambda of: of.model.units, grown, "units that were learned cannot be taken out")(old, new)
 
 
 def _lookahead(old: LearnerSpec, new: LearnerSpec) -> Verdict:

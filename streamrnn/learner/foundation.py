@@ -145,7 +145,7 @@ class Foundation(ABC):
         step = int(self._per_stream.steps[slot])
         if step == 0 or self.spec.target.known != "forecast":
             return None
-        forecast: npt.NDArray[np.float64] = self._per_stream.remembered[slot, (step - 1) % self.spec.target.horizon]
+        forecast: npt.NDArray[np.float64] = self._per_stream.remembered[slot, (step - 1) % self.spec.target.furthest]
         return forecast.copy()
 
     @property

@@ -228,7 +228,7 @@ def _weights(array: Growing) -> None:
         if array.target.size:
             _weights(array._replace(name="theta"))
         return
-    if move.new.model.hidden_size > move.old.model.hidden_size:
+    if move.new.model.units > move.old.model.units:
         fresh = initial_weights(move.new, 0) if move.fresh is None else move.fresh
         begun = layout_of(move.new).named(fresh)
         for tensor in _tensors(array):
@@ -370,5 +370,5 @@ def _tensors(array: Growing) -> list[_Tensor]:
 def _new_variance(array: Growing) -> Array:
     """Prior variance of a new regressor's weight per output: where others predict well it must not unsettle them."""
     part = array.name.rpartition("_")[0]
-    variance: Array = array.move.new.model.rls_prior * np.minimum(1.0, array.source[f"{part}_noise_in_use"])
+    variance: Array = array.move.new.model.prior * np.minimum(1.0, array.source[f"{part}_noise_in_use"])
     return variance

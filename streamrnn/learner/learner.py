@@ -175,13 +175,14 @@ class Learner(Foundation):
         return self._per_stream.remembered[slot, places[0]].copy() if event and len(places) else None
 
     def due(self, key: bytes) -> npt.NDArray[np.float64]:
-        """Forecasts of the stream's next value made 1, 2, ... ``horizon`` events before it, NaN where there was none.
+        """Forecasts of the stream's next value made as many events before it as each of ``target.steps_ahead`` says.
 
-        For one field and one output per horizon.
+        NaN where there was none. For one field and one output per number of steps ahead.
         """
-        slot, horizon = self.streams.find(key), self.spec.target.horizon
+        slot, target = self.streams.find(key), self.spec.target
         step = int(self._per_stream.steps[slot])
-        forecasts = np.full(horizon, np.nan)
-        for j in range(min(horizon, step)):
-            forecasts[j] = self._per_stream.remembered[slot, (step - 1 - j) % horizon, j]
+        forecasts = np.full(len(target.steps_ahead), np.nan)
+        for column, j in enumerate(target.steps_ahead):
+            if j <= step:
+                forecasts[column] = self._per_stream.remembered[slot, (step - j) % target.furthest, column]
         return forecasts

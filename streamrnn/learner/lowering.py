@@ -46,14 +46,15 @@ def layout_of(spec: LearnerSpec) -> Layout | ExactLayout | SequenceLayout:
         return ExactLayout(
             cell=_exact_cell(spec),
             n_inputs=spec.n_multiplied,
-            hidden_size=spec.model.hidden_size,
+            hidden_size=spec.model.units,
             n_outputs=0 if spec.n_regressors else spec.n_outputs,
             hidden_layer=spec.model.hidden_units,
+            fixed=spec.rule == "fixed",
         )
     return Layout(
         cell=CELLS[spec.model.cell],
         n_inputs=spec.n_multiplied,
-        hidden_size=spec.model.hidden_size,
+        hidden_size=spec.model.units,
         num_layers=spec.model.num_layers,
         n_outputs=0 if spec.n_regressors else spec.n_outputs,
         n_rows=spec.n_looked_up,
@@ -72,7 +73,7 @@ def _layout_of_sequences(spec: LearnerSpec) -> SequenceLayout:
     return SequenceLayout(
         cell=CELLS[spec.model.cell],
         n_inputs=spec.n_multiplied,
-        hidden_size=spec.model.hidden_size,
+        hidden_size=spec.model.units,
         num_layers=spec.model.num_layers,
         n_outputs=spec.n_outputs,
         n_rows=spec.n_looked_up,
@@ -125,6 +126,7 @@ def new_scratch(layout: Layout | ExactLayout, spec: LearnerSpec, theta: npt.NDAr
         codes=codes_of(spec.n_looked_up if spec.model.is_exact else 0, spec.n_coded, dtype_of(spec)),
         indicator=indicator, levels=np.array(levels, dtype=np.float64),
         imputed=np.array(numbers or [np.nan] * spec.n_features, dtype=np.float64), last_at=last_at,
+        ahead=np.array(spec.target.steps_ahead, np.int64),
     )  # fmt: skip
 
 
@@ -154,7 +156,7 @@ def plan_of(spec: LearnerSpec) -> arrays.Plan:
         stride=1 if spec.may_end or spec.rule != "tbptt" else spec.k1,
         batch_size=learning.batch_size if spec.rule == "tbptt" else spec.k1,
         known=KNOWN[target.known],
-        horizon=target.horizon,
+        horizon=target.furthest,
         scale=int(learning.scale),
         reset_after_ms=-1 if spec.streams.reset_after_s is None else round(1000 * spec.streams.reset_after_s),
         optimizer=OPTIMIZERS[learning.optimizer],
@@ -207,8 +209,8 @@ def hyper_of(spec: LearnerSpec) -> arrays.Hyper:
         huber_delta=float(spec.model.huber_delta),
         shrinkage=float(learning.target_shrinkage),
         memory=float(learning.scale_memory),
-        forgetting=float(spec.model.rls_forgetting),
-        prior=float(spec.model.rls_prior),
+        forgetting=float(spec.model.forgetting),
+        prior=float(spec.model.prior),
         nu_least=nu_least(spec.model.memory),
     )
 
@@ -234,7 +236,7 @@ def new_model(spec: LearnerSpec, theta: npt.NDArray[Any]) -> arrays.Model:
     model.outputs_in_use[0] = reserved if spec.target.is_open else outputs_of_classes(spec)
     if spec.learning.average is not None:
         model.average[...] = theta
-    rls.start(model.readout, spec.model.rls_prior, plan_of(spec).newest_at)
+    rls.start(model.readout, spec.model.prior, plan_of(spec).newest_at)
     return model
 
 

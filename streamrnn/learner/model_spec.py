@@ -44,7 +44,10 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             "fixed."
         ),
     ] = None
-    hidden_size: Annotated[int, Meta(ge=1, le=4096, description="Units per layer.")] = 32
+    hidden_size: Annotated[
+        Annotated[int, Meta(ge=1, le=4096)] | None,
+        Meta(description="Units per layer; null: 32, with cell bank 16."),
+    ] = None
     num_layers: Annotated[int, Meta(ge=1, le=16, description="Stacked layers.")] = 1
     direction: Annotated[
         Literal["forward", "both"],
@@ -101,13 +104,19 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         int, Meta(ge=0, le=1024, description="With readout rls: newest known targets of the stream it sees.")
     ] = 20
     rls_forgetting: Annotated[
-        float,
-        Meta(gt=0, le=1, description="With readout rls: what an older target still weighs after each newer one."),
-    ] = 0.9995
+        Annotated[float, Meta(gt=0, le=1)] | None,
+        Meta(
+            description="With readout rls: what an older target still weighs after each newer one; null: 0.9995, with "
+            "cell bank 0.9999."
+        ),
+    ] = None
     rls_prior: Annotated[
-        PositiveFloat,
-        Meta(description="With readout rls: variance of its weights before anything was learned, in scaled units."),
-    ] = 0.1
+        PositiveFloat | None,
+        Meta(
+            description="With readout rls: variance of its weights before anything was learned, in scaled units; null: "
+            "0.1, with cell bank 1."
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
         allowed = _LOSSES[self.readout]
@@ -134,9 +143,24 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return self.cell in ("glru", "elstm", "bank")
 
     @property
+    def units(self) -> int:
+        """Units per layer in force."""
+        return self.hidden_size or (16 if self.cell == "bank" else 32)
+
+    @property
+    def forgetting(self) -> float:
+        """What an older target weighs to the RLS readout after each newer one."""
+        return self.rls_forgetting or (0.9999 if self.cell == "bank" else 0.9995)
+
+    @property
+    def prior(self) -> float:
+        """Variance of the RLS readout's weights before anything was learned."""
+        return self.rls_prior or (1.0 if self.cell == "bank" else 0.1)
+
+    @property
     def n_said(self) -> int:
         """Numbers that the cell hands up: of complex units two each."""
-        return self.hidden_size * (2 if self.cell in ("glru", "bank") else 1)
+        return self.units * (2 if self.cell in ("glru", "bank") else 1)
 
     @property
     def hidden_units(self) -> int:

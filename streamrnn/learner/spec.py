@@ -246,7 +246,7 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         self._require_text()
         self._require_sequence()
         self._require_rule()
-        horizon, k1, k2 = self.target.horizon, self.k1, self.k2
+        horizon, k1, k2 = self.target.furthest, self.k1, self.k2
         # A step is sure to be in the next window, whenever that comes, only while it is k2 - k1 steps old.
         if self.rule == "tbptt" and self.target.known == "forecast" and horizon > k2 - k1:
             raise RuleError(
@@ -282,11 +282,11 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 f"lr times it must be at most 1, got {decayed:g}: each step would take more off a weight than it has",
             )
         # What no target tells about grows by 1 / forgetting from one update to the next, until its weight has its turn.
-        if -self.n_regressors * math.log(self.model.rls_forgetting) > LARGEST_GROWTH:
+        if -self.n_regressors * math.log(self.model.forgetting) > LARGEST_GROWTH:
             raise RuleError(
                 "model",
                 "rls_forgetting",
-                f"{self.model.rls_forgetting} forgets too fast for {self.n_regressors} regressors; expected at least "
+                f"{self.model.forgetting} forgets too fast for {self.n_regressors} regressors; expected at least "
                 f"{math.exp(-LARGEST_GROWTH / self.n_regressors):.3g}, or what is known of their weights overflows",
             )
 
@@ -499,7 +499,7 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """Events that the state which learns by exact gradients may lag behind the one that predicts."""
         if self.rule != "rtrl":
             return 0
-        return {"record": 0, "forecast": self.target.horizon, "label": self.target.label_memory}[self.target.known]
+        return {"record": 0, "forecast": self.target.furthest, "label": self.target.label_memory}[self.target.known]
 
     @property
     def lr(self) -> float:
@@ -529,7 +529,7 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if self.target.says_numbers:
             return 1
         levels = len(self.model.quantiles) if self.model.effective_loss == "quantile" else 1
-        return self.target.horizon * len(self.target.fields) * levels
+        return len(self.target.steps_ahead) * len(self.target.fields) * levels
 
     @property
     def looks_ahead(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -16,7 +17,8 @@ class TargetSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """What is predicted and when it becomes known.
 
     ``known="record"``: fields of the record itself, looked at only after the prediction. ``known="forecast"``: the
-    stream's own future, the ``horizon`` next values of the fields; ``baseline`` makes the model learn the difference to
+    stream's own future, the ``horizon`` next values of the fields, or where it lists numbers of steps ahead the values
+    so many steps ahead alone, each with an output of its own; ``baseline`` makes the model learn the difference to
     the last value, or to the one a period before, for series that wander or have seasons. ``known="label"``: a later
     record of the same stream whose ``label_field`` repeats the event's ``event_field`` and which carries the target
     fields; predictions of the last ``label_memory`` events of a stream are kept for scoring.
@@ -48,8 +50,11 @@ class TargetSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         ),
     ] = 100
     horizon: Annotated[
-        PositiveInt,
-        Meta(description="With known forecast: how many next values; with kind sequence and numbers: how many."),
+        PositiveInt | Annotated[tuple[PositiveInt, ...], Meta(min_length=1, max_length=1_000)],
+        Meta(
+            description="With known forecast: how many next values, or a list of how many steps ahead (horizon: [1, "
+            "6, 84]: those three alone, each forecast directly); with kind sequence and numbers: how many."
+        ),
     ] = 1
     baseline: Annotated[
         Literal["last"] | Annotated[int, Meta(ge=1, le=100_000)] | None,
@@ -83,6 +88,8 @@ class TargetSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def __post_init__(self) -> None:
         if len(set(self.fields)) != len(self.fields):
             raise ValueError(f"fields: names must differ, got {list(self.fields)}")
+        if isinstance(self.horizon, tuple) and list(self.horizon) != sorted(set(self.horizon)):
+            raise ValueError(f"horizon: steps ahead must increase strictly, got {list(self.horizon)}")
         if self.known != "forecast" and self.horizon != 1 and not self.says_numbers:
             raise ValueError(f"horizon: goes with known: forecast, got {self.horizon} with known: {self.known}")
         if self.kind is not None:
@@ -111,8 +118,26 @@ class TargetSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise ValueError(f"known: what is predicted of a whole sequence comes with it, got known: {self.known}")
         if self.kind != "label" and len(self.fields) != 1:
             raise ValueError(f"fields: kind {self.kind} goes with exactly one field, got {list(self.fields)}")
+        if self.horizon != self.furthest:
+            raise ValueError(f"horizon: of a sequence say how many numbers, got {self.horizon}")
         if self.kind == "transcript" and self.classes is None:
             raise ValueError("classes: a transcript is made of symbols; list them, or say open: true")
+
+    @property
+    def steps_ahead(self) -> Sequence[int]:
+        """How many steps ahead the outputs of each field are, increasing.
+
+        >>> TargetSpec(fields=("y",), known="forecast", horizon=3).steps_ahead
+        range(1, 4)
+        >>> TargetSpec(fields=("y",), known="forecast", horizon=(6, 84)).steps_ahead
+        (6, 84)
+        """
+        return self.horizon if isinstance(self.horizon, tuple) else range(1, self.horizon + 1)
+
+    @property
+    def furthest(self) -> int:
+        """The most steps ahead that something is said of."""
+        return self.horizon[-1] if isinstance(self.horizon, tuple) else self.horizon
 
     @property
     def says_numbers(self) -> bool:

@@ -98,7 +98,7 @@ class Scorer:
         raise NotImplementedError
 
     def _score(self, predictions: Any, y: list[float], horizon: int, /) -> None:
-        """Compare what ``_predictions`` gave with the targets, which lie ``horizon`` + 1 steps ahead of it."""
+        """Compare what ``_predictions`` gave with the targets of its ``horizon``-th number of steps ahead."""
         raise NotImplementedError
 
     def _learn(self, key: bytes, y: list[float]) -> None:
@@ -127,9 +127,10 @@ class Scorer:
         # Ended for the record after this one, whose own value the forecasts so far still are about.
         if end and self._spec.has_end:
             self._ended.add(key)
-        steps = self._steps.setdefault(key, deque(maxlen=self._spec.target.horizon))
-        for horizon, predictions in enumerate(reversed(steps)):
-            self._score(predictions, y, horizon)
+        steps = self._steps.setdefault(key, deque(maxlen=self._spec.target.furthest))
+        for horizon, j in enumerate(self._spec.target.steps_ahead):
+            if j <= len(steps):
+                self._score(steps[-j], y, horizon)
         self._learn(key, y)  # known before the forecast is made
         steps.append(self._predictions(key, value))
 
@@ -192,7 +193,7 @@ class Numbers(Scorer):
         if self._levels:
             self.metrics += ("pinball", f"within {self._levels[0]:g}-{self._levels[-1]:g}")
         # For each column (targets within steps ahead, as in a prediction): how often scored, and each predictor's sums.
-        n = spec.target.horizon * spec.n_targets
+        n = len(spec.target.steps_ahead) * spec.n_targets
         self._count = [0] * n
         self._errors = [[_Errors() for _ in (MODEL, *self.BASELINES)] for _ in range(n)]
 
@@ -242,7 +243,7 @@ class Numbers(Scorer):
         for column, n in enumerate(self._count):
             horizon, t = divmod(column, len(target.fields))
             name = target.fields[t]
-            label = f"{name} +{horizon + 1}" if target.known == "forecast" else name
+            label = f"{name} +{target.steps_ahead[horizon]}" if target.known == "forecast" else name
             for predictor, errors in zip((MODEL, *self.BASELINES), self._errors[column], strict=True):
                 values = [mean(errors.absolute, n), math.sqrt(mean(errors.squared, n)), mean(errors.pinball, n)]
                 if predictor == MODEL:  # a baseline's one number has no interval

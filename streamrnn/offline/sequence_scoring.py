@@ -186,7 +186,7 @@ class SeriesScorer:
     def __init__(self, spec: LearnerSpec) -> None:
         self._target, self._of_steps = spec.target.fields[0], spec.target.kind == "labels"
         self._ended = _Ended(spec)
-        places = 1 if self._of_steps else spec.target.horizon
+        places = 1 if self._of_steps else spec.target.furthest
         self._sum, self._count = np.zeros(places), np.zeros(places, np.int64)
         self._n, self._model, self._mean = 0, 0.0, 0.0
 

@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--held-out", type=int, default=HELD_OUT, help="how many of the 12,000 are looked at")
     parser.add_argument("--passes", type=int, default=3)
     parser.add_argument("--cell", choices=("lstm", "gru", "rnn"), default=SPEC.model.cell)
-    parser.add_argument("--hidden", type=int, default=SPEC.model.hidden_size, help="units of each direction")
+    parser.add_argument("--hidden", type=int, default=SPEC.model.units, help="units of each direction")
     parser.add_argument("--layers", type=int, default=1)
     parser.add_argument("--direction", choices=("forward", "both"), default="both")
     parser.add_argument("--attention", action=argparse.BooleanOptionalAction, default=True)

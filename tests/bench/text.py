@@ -62,7 +62,7 @@ class Setting(NamedTuple):
         model, learning = self
         layers = f" x {model.num_layers}" if model.num_layers > 1 else ""
         return (
-            f"{model.cell} {model.hidden_size}{layers}, k1={learning.k1}, k2={learning.k2}, lr={learning.lr:g}, "
+            f"{model.cell} {model.units}{layers}, k1={learning.k1}, k2={learning.k2}, lr={learning.lr:g}, "
             f"T={learning.schedule_updates:,}, beta1={learning.betas[0]:g}"
         )
 

@@ -14,7 +14,7 @@ from tests.oracle.network import Optimizer, clip_by_global_norm
 HYPER = Hyper(
     lr=0.02, momentum=0.8, rmsprop_alpha=0.95, beta1=0.85, beta2=0.97, eps=1e-7, weight_decay=0.3, clip_norm=0.0,
     schedule_updates=1.0, schedule_decay=1.0, schedule_least=0.0, polyak_bound=0.0,
-    huber_delta=1.0, shrinkage=10.0, memory=1e9, forgetting=1.0, prior=1.0,
+    huber_delta=1.0, shrinkage=10.0, memory=1e9, forgetting=1.0, prior=1.0, nu_least=-7.0,
 )  # fmt: skip
 
 
@@ -40,7 +40,9 @@ def test_optimizers_follow_the_naive_formulas(name: str, dtype: type, tolerance:
     for step in range(1, 8):
         gradient = rng.standard_normal(19).astype(dtype)
         code = optim.OPTIMIZERS[name]
-        short = optim.update(code, HYPER, HYPER.lr, ALL, theta, gradient, 0.5, limit, proposed, moment1, moment2, step)
+        short = optim.update(
+            code, HYPER, HYPER.lr, ALL, theta, gradient, 0.5, limit, 0, proposed, moment1, moment2, step
+        )
         shortened.append(short)
         assert short == naive.step(weights, {"w": gradient * dtype(0.5)}, {"w": gradient}, limit)
         np.testing.assert_allclose(theta, weights["w"], rtol=tolerance, atol=tolerance)
@@ -61,9 +63,11 @@ def test_spans_are_learned_as_a_vector_of_their_own_and_nothing_between_them_is_
     for number in (1, 2, 3):
         gradient = rng.standard_normal(100)
         rates = (HYPER, HYPER.lr)
-        short = optim.update(code, *rates, spans, theta, gradient, 0.5, limit, np.empty(100), moment1, moment2, number)
+        short = optim.update(
+            code, *rates, spans, theta, gradient, 0.5, limit, 0, np.empty(100), moment1, moment2, number
+        )
         alone = optim.update(
-            code, *rates, all_of(55), small[0], gradient[used], 0.5, limit, np.empty(55), small[1], small[2], number
+            code, *rates, all_of(55), small[0], gradient[used], 0.5, limit, 0, np.empty(55), small[1], small[2], number
         )
         assert short == alone
         assert optim.global_norm(spans, gradient) == pytest.approx(float(np.linalg.norm(gradient[used])), rel=1e-14)
@@ -74,12 +78,28 @@ def test_spans_are_learned_as_a_vector_of_their_own_and_nothing_between_them_is_
 
 
 @pytest.mark.parametrize("name", list(optim.OPTIMIZERS))
+@pytest.mark.parametrize("limit", [math.inf, 0.5])
+def test_the_first_parameters_take_a_tenth_of_the_step_and_the_bound_looks_at_what_they_take(
+    name: str, limit: float
+) -> None:
+    rng, code = np.random.default_rng(5), optim.OPTIMIZERS[name]
+    gradient, moments = rng.standard_normal(19), np.zeros((4, 19))
+    all_alike, slowly = np.zeros(19), np.zeros(19)
+    optim.update(code, HYPER, HYPER.lr, ALL, all_alike, gradient, 1.0, math.inf, 0, np.empty(19), *moments[:2], 1)
+    short = optim.update(code, HYPER, HYPER.lr, ALL, slowly, gradient, 1.0, limit, 7, np.empty(19), *moments[2:], 1)
+    expected = np.r_[0.1 * all_alike[:7], all_alike[7:]]
+    share = min(1.0, limit / -(expected @ gradient))
+    assert short == (share < 1.0)
+    np.testing.assert_allclose(slowly, share * expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", list(optim.OPTIMIZERS))
 def test_a_shortened_step_promises_as_much_as_it_may_and_no_more(name: str) -> None:
     rng = np.random.default_rng(4)
     theta, gradient = np.zeros(19), 30.0 * rng.standard_normal(19)  # from zero weights there is nothing to decay
     moment1, moment2, proposed = np.zeros(19), np.zeros(19), np.empty(19)
     assert optim.update(
-        optim.OPTIMIZERS[name], HYPER, HYPER.lr, ALL, theta, gradient, 1.0, 0.7, proposed, moment1, moment2, 1
+        optim.OPTIMIZERS[name], HYPER, HYPER.lr, ALL, theta, gradient, 1.0, 0.7, 0, proposed, moment1, moment2, 1
     )
     assert -theta @ gradient == pytest.approx(0.7, rel=1e-12)
     if moment1.any():  # what was not done now is not done later either
@@ -92,7 +112,7 @@ def test_a_shortened_step_promises_as_much_as_it_may_and_no_more(name: str) -> N
 def test_a_step_whose_loss_is_nothing_or_rounds_to_less_is_not_taken(slope: float, loss: float) -> None:
     theta, gradient = np.zeros(3), np.full(3, slope)
     shortened = optim.update(
-        optim.SGD, HYPER, HYPER.lr, all_of(3), theta, gradient, 1.0, loss, np.empty(3), np.zeros(3), np.zeros(3), 1
+        optim.SGD, HYPER, HYPER.lr, all_of(3), theta, gradient, 1.0, loss, 0, np.empty(3), np.zeros(3), np.zeros(3), 1
     )
     assert shortened == (slope > 0.0)
     np.testing.assert_array_equal(theta, np.zeros(3))

@@ -25,7 +25,7 @@ class Case(NamedTuple):
 
 
 def hyper(forgetting: float) -> Hyper:
-    return Hyper(*[np.nan] * (len(Hyper._fields) - 2), forgetting=forgetting, prior=PRIOR)
+    return Hyper(*[np.nan] * len(Hyper._fields))._replace(forgetting=forgetting, prior=PRIOR)
 
 
 def new_case(regressors: int, hidden: int, newest: int = -1, outputs: int = 1, fields: int = 1) -> Case:

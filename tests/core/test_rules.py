@@ -1,4 +1,4 @@
-"""Every learning rule in the table learns."""
+"""Every learning rule in the table does what it is for."""
 
 from __future__ import annotations
 
@@ -10,18 +10,24 @@ from streamrnn.core.rules import RULES
 from streamrnn.learner.block import Block
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.lowering import hyper_of, layout_of, new_model, new_scratch, new_streams, plan_of
+from streamrnn.learner.model_spec import ModelSpec
 from streamrnn.learner.spec import LearnerSpec, LearningSpec
 from streamrnn.learner.target_spec import TargetSpec
 
+CELLS = {"tbptt": "lstm", "rtrl": "glru", "fixed": "bank"}
+
 
 @pytest.mark.parametrize("rule", list(RULES))
-def test_a_rule_moves_the_weights(monkeypatch: pytest.MonkeyPatch, rule: str) -> None:
-    spec = LearnerSpec(n_features=1, target=TargetSpec(fields=("y",)), learning=LearningSpec(k1=1, k2=4))
-    monkeypatch.setattr("streamrnn.learner.learner.plan_of", lambda of: plan_of(of)._replace(rule=RULES[rule]))
+def test_a_rule_moves_the_weights_but_the_one_that_learns_nothing_leaves_them_to_the_readout(rule: str) -> None:
+    model = ModelSpec(cell=CELLS[rule], readout="rls")
+    spec = LearnerSpec(n_features=1, target=TargetSpec(fields=("y",)), model=model, learning=LearningSpec(lr=1e-2))
+    assert plan_of(spec).rule == RULES[rule]
     learner, x = Learner(spec, 1), np.arange(9.0)[:, None]
     before = learner.get_weights()
-    learner.process(Block.events([b"a"] * 9, x, x))
-    assert not all(np.array_equal(weights, before[name]) for name, weights in learner.get_weights().items())
+    learner.process(Block.events([b"a"] * 9, x, x, end=np.arange(9) == 8))
+    moved = {name for name, weights in learner.get_weights().items() if not np.array_equal(weights, before[name])}
+    assert (moved == {"rls.weight"}) == (rule == "fixed")
+    assert "rls.weight" in moved
 
 
 def test_a_rule_that_is_in_no_table_is_refused_instead_of_never_learning() -> None:

@@ -54,8 +54,8 @@ def test_each_layer_reads_what_the_one_below_writes_and_hands_the_gradient_down(
 def test_the_table_names_the_weights_and_their_gradients_and_the_head_reads_the_top_layer(cell: str) -> None:
     spec, layout = network(cell)
     theta = layout.initialise(1, np.float32)
-    columns = np.zeros(2, np.bool_), np.array([0.5]), np.full(2, np.nan), np.full(2, -1)
-    scratch = zeros_scratch(layout, plan_of(spec), sizes_of(spec), theta, *columns)
+    columns = np.zeros(2, np.bool_), np.array([0.5]), np.full(2, np.nan), np.full(2, -1), np.ones(1, np.int64)
+    scratch = zeros_scratch(layout, plan_of(spec), sizes_of(spec), theta, np.zeros((0, 0)), *columns)
     layers = [interpreted(Layer)(scratch.x, row, 0) for row in scratch.layers]
     for k, layer in enumerate(layers):
         for vector, w_ih, w_hh in ((theta, layer.w_ih, layer.w_hh), (scratch.grad, layer.dw_ih, layer.dw_hh)):

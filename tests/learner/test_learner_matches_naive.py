@@ -54,7 +54,7 @@ def pair(spec: LearnerSpec) -> tuple[Learner, NaiveLearner]:
     learner = Learner(spec, seed=1)
     model, n_inputs = spec.model, spec.n_inputs
     weights = random_weights(
-        np.random.default_rng(0), model.cell, n_inputs, model.hidden_size, model.num_layers, spec.n_outputs
+        np.random.default_rng(0), model.cell, n_inputs, model.units, model.num_layers, spec.n_outputs
     )
     if model.readout == "rls":
         weights = {name: w for name, w in weights.items() if not name.startswith("head")}

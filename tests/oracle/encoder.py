@@ -49,7 +49,7 @@ class NaiveEncoder:
         self.indicator = list(spec.indicator) or [False] * spec.n_features
         self.input_moments = self.moments(spec.n_features + spec.inputs.dt)
         self.target_moments = self.moments(spec.n_targets)
-        self.change_moments = self.moments(spec.n_targets * spec.target.horizon, centred=False)
+        self.change_moments = self.moments(spec.n_targets * len(spec.target.steps_ahead), centred=False)
         self.counts: Counter[str] = Counter()
         self.drifting: list[list[float]] = [[] for _ in self.input_moments]  # values as they counted
         self.vocabularies = [NaiveVocabulary(symbols) for symbols in spec.symbols]
@@ -146,7 +146,7 @@ class NaiveEncoder:
         return FAR if own.count <= SETTLED or (own.run_beyond and len(own.run) > 1) else BOUND
 
     def change(self, stream: Stream, i: int, lag: int, limit: float) -> float:
-        """The difference over one period ``lag`` before field i's newest value, in units of horizon 1's; 0 unknown."""
+        """The difference over one period ``lag`` before field i's newest value, in units of the first; 0 unknown."""
         value = stream.sequence.value
         difference = value(i, lag) - value(i, lag + self.spec.target.period)
         if not np.isfinite(difference):
@@ -154,7 +154,7 @@ class NaiveEncoder:
         if self.spec.learning.scale:
             reach = limit * self.own_width(stream, i)
             difference = np.clip(difference, -reach, reach)
-        return float(np.clip(difference / self.width(stream, 1, i), -LARGEST_LAG, LARGEST_LAG))
+        return float(np.clip(difference / self.first_width(stream, i), -LARGEST_LAG, LARGEST_LAG))
 
     def absorb_inputs(self, record: Record, sequence: History, time_ms: int) -> None:
         for column, value in enumerate(self.raw_inputs(record, sequence, time_ms)):
@@ -194,12 +194,19 @@ class NaiveEncoder:
         mean, std = self.target_scaling(stream, i)
         return (value - mean) / std
 
+    def column(self, j: int, i: int) -> int:
+        """Where field i stands among the targets at horizon j."""
+        return self.spec.target.steps_ahead.index(j) * self.spec.n_targets + i
+
     def width(self, stream: Stream, j: int, i: int) -> float:
         """What field i's target at horizon j is divided by."""
         if not self.spec.target.period or not self.spec.learning.scale:
             return self.target_scaling(stream, i)[1]
-        column = (j - 1) * self.spec.n_targets + i
-        return self.own_width(None if self.rls else stream, column)
+        return self.own_width(None if self.rls else stream, self.column(j, i))
+
+    def first_width(self, stream: Stream, i: int) -> float:
+        """The same at the first horizon, which is what differences among the inputs are divided by."""
+        return self.width(stream, self.spec.target.steps_ahead[0], i)
 
     def own_width(self, stream: Stream | None, column: int) -> float:
         """The same of differences to the baseline."""
@@ -219,7 +226,12 @@ class NaiveEncoder:
         for i in range(self.spec.n_targets):
             centre = 0.0 if period else self.target_scaling(stream, i)[0]
             seen = self.change_moments[i].variance if period else self.target_moments[i].variance
-            units.append((centre, self.width(stream, 1, i) if seen or not self.spec.learning.scale else np.nan))
+            units.append(
+                (
+                    centre,
+                    self.first_width(stream, i) if seen or not self.spec.learning.scale else np.nan,
+                )
+            )
         return units
 
     def lags_are_sound(self, stream: Stream) -> bool:
@@ -311,7 +323,7 @@ class NaiveEncoder:
         change = value - self.baseline(stream.sequence, j, i, j)
         if not self.spec.learning.scale:
             return change
-        column = (j - 1) * self.spec.n_targets + i
+        column = self.column(j, i)
         return stream.changes[column].counted(change, 0.0, self.own_width(stream, column))
 
     def note(self, sequence: History, y: Array) -> None:

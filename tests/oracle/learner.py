@@ -311,12 +311,12 @@ class NaiveLearner(NaiveTrainer):
                 self.counts["evictions_in_use"] += 1
 
     def new_stream(self) -> Stream:
-        fields, horizon = self.spec.n_targets, self.spec.target.horizon
-        return Stream(self.new_sequence(), self.moments(fields), self.moments(fields * horizon, centred=False))
+        fields, horizons = self.spec.n_targets, len(self.spec.target.steps_ahead)
+        return Stream(self.new_sequence(), self.moments(fields), self.moments(fields * horizons, centred=False))
 
     def new_sequence(self) -> History:
         model = self.spec.model
-        state = zero_state(model.cell, model.hidden_size, model.num_layers, self.dtype)
+        state = zero_state(model.cell, model.units, model.num_layers, self.dtype)
         return History(state, [[] for _ in range(self.spec.n_targets)])
 
     def gap(self, stream: Stream, time_ms: int) -> bool:
@@ -334,7 +334,7 @@ class NaiveLearner(NaiveTrainer):
         forecast = spec.target.known == "forecast"
         y = np.where(np.isfinite(record.y), record.y, np.nan).astype(np.float64)
         if forecast:
-            reached = range(1, min(spec.target.horizon, sequence.steps) + 1)
+            reached = [j for j in spec.target.steps_ahead if j <= sequence.steps]
             said = [(sequence.predictions[-j], sequence.rivals[-j], j) for j in reached]
             self.score(stream, said, self.as_class(y, sequence.in_use[-1] if sequence.steps else 0))
             self.tell_rivals(stream, y)
@@ -386,7 +386,7 @@ class NaiveLearner(NaiveTrainer):
         for i in known_fields(y):
             if self.spec.target.period:
                 change = y[i] - self.baseline(sequence, j, i, j)
-                self.absorb_change(stream, (j - 1) * self.spec.n_targets + i, change)
+                self.absorb_change(stream, self.column(j, i), change)
             if self.rls:
                 self.teach(stream, sequence, step, j, i, y[i])
             self.set_target(stream, sequence, step, j, i, y[i])
@@ -464,7 +464,7 @@ class NaiveLearner(NaiveTrainer):
                     rivals.append(self.rivals.score(i, errors[-1], said[i], y[i]))
                     continue
                 width = self.width(stream, j, i)
-                first = ((j - 1) * self.spec.n_targets + i) * len(levels)
+                first = self.column(j, i) * len(levels)
                 published = prediction[first : first + len(levels)]
                 distances = published - self.within_bounds(stream, i, float(y[i]))
                 elements = [
@@ -496,9 +496,10 @@ class NaiveLearner(NaiveTrainer):
             return sigmoid(outputs)
         values = []
         for column, out in enumerate(outputs):
-            j, i = divmod(column // len(self.levels), self.spec.n_targets)
+            k, i = divmod(column // len(self.levels), self.spec.n_targets)
+            j = self.spec.target.steps_ahead[k]
             centre, _ = self.target_scaling(stream, i)
             if self.spec.target.period:
-                centre = self.baseline(stream.sequence, j + 1, i, 0)
-            values.append(centre + self.width(stream, j + 1, i) * float(out))
+                centre = self.baseline(stream.sequence, j, i, 0)
+            values.append(centre + self.width(stream, j, i) * float(out))
         return np.array(values)

@@ -27,7 +27,7 @@ from tests.oracle.streams import History, Record, Stream
 def shape_of(spec: LearnerSpec) -> Shape:
     model = spec.model
     return Shape(
-        model.cell, "labels", spec.n_inputs, model.hidden_size, 1, spec.n_outputs, both=True, lookahead=model.lookahead
+        model.cell, "labels", spec.n_inputs, model.units, 1, spec.n_outputs, both=True, lookahead=model.lookahead
     )
 
 
@@ -76,7 +76,7 @@ class NaiveLookaheadLearner(NaiveLearner):
 
     def new_sequence(self) -> Ahead:
         model = self.spec.model
-        return Ahead(zero_state(model.cell, model.hidden_size, 1, self.dtype), [[] for _ in range(self.spec.n_targets)])
+        return Ahead(zero_state(model.cell, model.units, 1, self.dtype), [[] for _ in range(self.spec.n_targets)])
 
     def live(self, record: Record, stream: Stream, time_ms: int) -> tuple[Array, int]:
         """An event comes: what was before a gap ends; it waits; what is due is told; perhaps the sequence ends."""

@@ -67,7 +67,7 @@ def shape_of(spec: LearnerSpec) -> Shape:
     model, target = spec.model, spec.target
     assert target.kind is not None
     return Shape(
-        model.cell, target.kind, spec.n_inputs, model.hidden_size, model.num_layers, spec.n_outputs,
+        model.cell, target.kind, spec.n_inputs, model.units, model.num_layers, spec.n_outputs,
         model.direction == "both", model.lookahead, model.attention,
         (spec.n_classes or 1) if target.kind == "sequence" else 0,
     )  # fmt: skip
@@ -130,7 +130,7 @@ class NaiveSequenceLearner(NaiveLearner):
 
     def new_sequence(self) -> Session:
         model = self.spec.model
-        zero = zero_state(model.cell, model.hidden_size, model.num_layers)
+        zero = zero_state(model.cell, model.units, model.num_layers)
         return Session(zero, [[] for _ in range(self.spec.n_targets)], first=zero)
 
     def numbered(self, record: Record) -> Record:

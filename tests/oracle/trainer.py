@@ -65,21 +65,21 @@ class NaiveTrainer(NaiveEncoder):
     def new_readouts(self) -> list[NaiveReadout]:
         """One per output; the newest value of its field is its first lag, or else among the inputs, if anywhere."""
         spec, model, fields = self.spec, self.spec.model, self.spec.n_targets
-        regressors = model.hidden_size + spec.n_multiplied + model.lags * fields + 1
+        regressors = model.units + spec.n_multiplied + model.lags * fields + 1
         first: int | None = None
         if model.lags:
-            first = model.hidden_size + spec.n_multiplied
+            first = model.units + spec.n_multiplied
         elif spec.inputs.previous_target:
-            first = model.hidden_size + spec.n_features + spec.inputs.dt + fields * bool(spec.target.period)
-        places = [None if first is None else first + i for i in range(fields)] * spec.target.horizon
-        prior, forgetting = model.rls_prior, model.rls_forgetting
-        return [NaiveReadout(regressors, model.hidden_size, place, prior, forgetting) for place in places]
+            first = model.units + spec.n_features + spec.inputs.dt + fields * bool(spec.target.period)
+        places = [None if first is None else first + i for i in range(fields)] * len(spec.target.steps_ahead)
+        prior, forgetting = model.prior, model.forgetting
+        return [NaiveReadout(regressors, model.units, place, prior, forgetting) for place in places]
 
     def network(self) -> Weights:
         """The network's weights, the readout being the RLS model's columns of the state if it is that."""
         if not self.rls:
             return self.weights
-        head = self.rls_weights()[:, : self.spec.model.hidden_size].astype(self.dtype)
+        head = self.rls_weights()[:, : self.spec.model.units].astype(self.dtype)
         return self.weights | {"head.weight": head, "head.bias": np.zeros(len(head), self.dtype)}
 
     def rls_weights(self) -> Array:
@@ -95,7 +95,7 @@ class NaiveTrainer(NaiveEncoder):
 
     def set_target(self, stream: Stream, sequence: History, step: int, j: int, i: int, value: float) -> None:
         """Field i of ``step`` at horizon ``j`` becomes known: scaled as of now, waiting for the next window."""
-        column = (j - 1) * self.spec.n_targets + i
+        column = self.column(j, i)
         if not self.learnable(stream, sequence, step, column):
             return
         levels = 1 if self.classify else len(self.levels)
@@ -110,13 +110,13 @@ class NaiveTrainer(NaiveEncoder):
     def teach(self, stream: Stream, sequence: History, step: int, j: int, i: int, value: float) -> None:
         """The RLS readout takes in field i of ``step`` at horizon ``j``, in the units of its regressors."""
         centre, width = sequence.units[step][i]
-        column = (j - 1) * self.spec.n_targets + i
+        column = self.column(j, i)
         if np.isnan(width):
             return
         distance = value - centre
-        if self.spec.target.period:  # the lags among the regressors are in the width of horizon 1 then
+        if self.spec.target.period:  # the lags among the regressors are in the width of the first horizon then
             distance = self.difference(stream, j, i, value)
-            width *= self.width(stream, j, i) / self.width(stream, 1, i)
+            width *= self.width(stream, j, i) / self.first_width(stream, i)
         experts = sequence.expert_predictions[step][column]
         fit = self.learnable(stream, sequence, step, column)
         if not fit and np.isnan(seen := self.judged(stream, i)):
@@ -151,8 +151,8 @@ class NaiveTrainer(NaiveEncoder):
             model.cell, network, np.array(sequence.inputs[start:]), sequence.before[start]
         )
         if self.rls:  # the other regressors' share; the network gave that of the state
-            others = np.array(sequence.regressors[start:])[:, model.hidden_size :]
-            outputs += (others @ self.rls_weights()[:, model.hidden_size :].T).astype(self.dtype)
+            others = np.array(sequence.regressors[start:])[:, model.units :]
+            outputs += (others @ self.rls_weights()[:, model.units :].T).astype(self.dtype)
         targets, new = np.array(sequence.targets)[start:], new[start:]
         if self.classify:
             in_use = self.in_use if model.readout == "softmax" else None

@@ -66,7 +66,9 @@ def specs(
         closed = ("p", "q") if readout == "logistic" else tuple("pqr"[: draw(st.integers(2, 3))])
         classes = draw(symbol_sets) if readout == "softmax" and draw(st.booleans()) else closed
     known = "record" if texts else known or draw(st.sampled_from(("record", "forecast", "label")))
-    horizon = draw(st.integers(1, 3)) if known == "forecast" and not classes else 1
+    several = known == "forecast" and not classes
+    horizon = draw(st.sampled_from((1, 2, 3, (2,), (1, 4)))) if several else 1
+    furthest = max(horizon) if isinstance(horizon, tuple) else horizon
     k1 = draw(st.integers(1, 4))
     n_features = draw(st.integers(0, 3))
     labels: dict[str, Any] = {"event_field": "id", "label_field": "of"} if known == "label" else {}
@@ -103,7 +105,7 @@ def specs(
         ),
         learning=LearningSpec(
             k1=k1,
-            k2=k1 + horizon * (known == "forecast") + draw(st.integers(0, 5)),
+            k2=k1 + furthest * (known == "forecast") + draw(st.integers(0, 5)),
             batch_size=draw(st.integers(1, 3)),
             optimizer=draw(st.sampled_from(optimizers or ("sgd", "momentum", "rmsprop", "adam", "adamw"))),
             lr=draw(st.sampled_from((0.003, 0.03))),

@@ -22,6 +22,8 @@ from streamrnn.core.layout import Axes, Named, ReadoutTensors, cut
 class ExactLayout(Named):
     """Sizes of one network: ``cell`` code, D inputs, N hidden units, O outputs, M units of the hidden layer (0 = none).
 
+    ``fixed``: a bank of filters, whose weights stay as they begin.
+
     >>> ExactLayout(cell=5, n_inputs=8, hidden_size=32, n_outputs=1).size
     969
     """
@@ -31,6 +33,7 @@ class ExactLayout(Named):
     hidden_size: int
     n_outputs: int
     hidden_layer: int = 0
+    fixed: bool = False
 
     num_layers = 1
     n_rows = 0
@@ -144,6 +147,9 @@ class ExactLayout(Named):
         theta = zeros(self.size, dtype)
         tensors = self.named(theta)
         N, D = self.hidden_size, self.n_inputs
+        if self.fixed:
+            self._start_bank(rng, tensors)
+            return theta
         if self.cell == ELSTM:
             self._start_elstm(rng, tensors, memory)
         else:
@@ -164,6 +170,22 @@ class ExactLayout(Named):
             n = self.hidden_layer or head.shape[1]
             head[:, :n] = 0.1 * rng.standard_normal((len(head), n)) / math.sqrt(n)
         return theta
+
+    def _start_bank(self, rng: np.random.Generator, tensors: dict[str, Array]) -> None:
+        """Filters of time constants 1 to 20 and periods from 8, and random tanh units over them.
+
+        Radii are uniform in area from .3 to .95. Beyond, a filter sums up more than weights that forget can follow;
+        faster phases say again what the newest values say.
+        """
+        N, D = self.hidden_size, self.n_inputs
+        squared = 0.3**2 + rng.random(N) * (0.95**2 - 0.3**2)
+        tensors["rnn.nu_log"][:] = np.log(-0.5 * np.log(squared))
+        tensors["rnn.theta_log"][:] = np.log(math.pi / 4 * rng.random(N) + 1e-3)
+        for part in ("B_re", "B_im"):
+            tensors[f"rnn.{part}"][...] = rng.standard_normal((N, D)) / math.sqrt(2 * D)
+        spread = 1.0 / math.sqrt(self.read + 1)
+        for name in ("hidden.weight", "hidden.bias"):
+            tensors[name][...] = spread * rng.standard_normal(tensors[name].shape)
 
     def _start_elstm(self, rng: np.random.Generator, tensors: dict[str, Array], memory: int | None) -> None:  # noqa: ARG002
         N, D = self.hidden_size, self.n_inputs

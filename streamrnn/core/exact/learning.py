@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamrnn.core import heads, kinds, losses, optim, spans, tbptt
+from streamrnn.core import descent, heads, kinds, losses, optim, spans
 from streamrnn.core.arrays import Hyper, Model, Plan, Scratch, Streams
 from streamrnn.core.exact import cells
 from streamrnn.core.jit import internal, jit
@@ -58,16 +58,16 @@ def learn_step(
     plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, behind: bool
 ) -> bool:
     """Learn the step that scratch is of; ``behind``: it is of the state behind."""
-    tbptt.clear(scratch.spans[: spans.lay_out(plan, model, scratch)], scratch.grad)
+    descent.clear(scratch.spans[: spans.lay_out(plan, model, scratch)], scratch.grad)
     loss = heads.window_gradient(
         plan, hyper, model, scratch, scratch.h[:1], scratch.x[:1], scratch.lags[:1], scratch.targets[:1], scratch.dh[:1]
     )
     state = streams.behind[slot] if behind else streams.state[slot, 0]
     cells.gradient(plan, scratch, state, streams.traces[slot], scratch.x[0], scratch.dh[0])
     norm = optim.global_norm(scratch.spans[: spans.lay_out(plan, model, scratch)], scratch.grad)
-    if not tbptt.accept(model, loss, norm):
+    if not descent.accept(model, loss, norm):
         return False
-    moved = tbptt.finish_window(plan, hyper, model, scratch, loss, norm)
+    moved = descent.finish_window(plan, hyper, model, scratch, loss, norm)
     if moved:
         cells.constrain(plan, scratch, hyper.nu_least)
     return moved

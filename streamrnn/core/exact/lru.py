@@ -182,15 +182,8 @@ def gradient(gated: bool, w: T2, dw: T2, constants: T2, work: T2, traces: T2, x:
             gi[k] += di[k] * sr[k] - dr[k] * si[k]
             br[k] += wr[k] * sr[k] - wi[k] * si[k]
             bi[k] += wr[k] * si[k] + wi[k] * sr[k]
-    lr, li, q, en, th, er, ei = (
-        constants[0],
-        constants[1],
-        constants[3],
-        constants[4],
-        constants[5],
-        traces[0],
-        traces[1],
-    )
+    lr, li, q, en, th = constants[0], constants[1], constants[3], constants[4], constants[5]
+    er, ei = traces[0], traces[1]
     gn, go = dw[NU], dw[OM]
     for k in range(dr.shape[0]):
         a, b = lr[k] * er[k] - li[k] * ei[k], lr[k] * ei[k] + li[k] * er[k]

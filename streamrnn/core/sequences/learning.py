@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 
-from streamrnn.core import counts, losses, optim, tbptt
+from streamrnn.core import counts, descent, losses, optim
 from streamrnn.core.arrays import T1, Hyper, Model, Plan, Scratch
 from streamrnn.core.jit import ZERO, internal, jit
 from streamrnn.core.sequences import averaging, ctc, decoder, heads, trunk
@@ -86,7 +86,7 @@ def learn(
     told = told_steps(sequence, at.elements)
     note_rows(sequence, network, work, at.steps, told)
     within = work.row_spans[: lay_out(plan, sequence, network, work, n)]
-    tbptt.clear(within, scratch.grad)
+    descent.clear(within, scratch.grad)
     if sequence.kind == SEQUENCE:
         decoder.backward(sequence, network, work, at.steps, told, n)
     elif sequence.kind == LABEL:
@@ -102,7 +102,7 @@ def learn(
     trunk.backward(network, at.steps)
     # Sums of squares in float64: the norm is finite exactly when every element is, so one test serves them all.
     norm = optim.global_norm(within, scratch.grad)
-    if not tbptt.accept(model, loss, norm):
+    if not descent.accept(model, loss, norm):
         return False
     taken = finish(plan, hyper, sequence, model, scratch, work, network, n, loss, norm)
     if taken and model.average.shape[0] > 0:
@@ -122,7 +122,7 @@ def finish(
     plan: Plan, hyper: Hyper, sequence: SequencePlan, model: Model, scratch: Scratch, work: SequenceScratch,
     network: Network, n: int, loss: float, norm: float,
 ) -> bool:  # fmt: skip
-    """As ``tbptt.finish_window``: the optimiser step, if the gradient completes the batch."""
+    """As ``descent.finish_window``: the optimiser step, if the gradient completes the batch."""
     gradient, mean = scratch.grad, 1.0
     if plan.batch_size > 1:
         add_to_batch(plan, sequence, model, scratch, work, network, n, loss)
@@ -133,9 +133,9 @@ def finish(
     within = work.row_spans[: lay_out(plan, sequence, network, work, n)]
     if plan.batch_size > 1:
         norm = mean * optim.global_norm(within, gradient)  # clipping looks at the step to be made
-    taken = tbptt.take_step(plan, hyper, model, within, gradient, scratch.step, loss, norm, mean)
+    taken = descent.take_step(plan, hyper, model, within, gradient, scratch.step, loss, norm, mean)
     if plan.batch_size > 1:  # dropped or not, the batch is over
-        tbptt.end_batch(model, within)
+        descent.end_batch(model, within)
     return taken
 
 

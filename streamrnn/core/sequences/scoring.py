@@ -229,7 +229,7 @@ def say_each(
         losses.publish(plan.loss, work.logits[r][:n], scratch.prediction[:n])
         scratch.prediction[n:] = 0.0
         if plan.classes == 0:
-            unscale(plan, hyper, model, streams, at.slot, scratch.prediction, at.source)
+            unscale(plan, hyper, model, streams, scratch, at.slot, at.source)
         if sequence.kind != LABEL:
             records.said[first + r], records.said_value[first + r] = said_as(plan, scratch.prediction)
         elif records.out[at.i] >= 0:

@@ -23,7 +23,19 @@ from typing import Any
 
 import numpy as np
 
-from streamrnn.core import cells, clearing, counts, inputs, kinds, losses, optim, rivals, scoring, targets, tbptt
+from streamrnn.core import (
+    cells,
+    clearing,
+    counts,
+    descent,
+    inputs,
+    kinds,
+    losses,
+    optim,
+    rivals,
+    scoring,
+    targets,
+)
 from streamrnn.core.arrays import Array, Hyper, Model, Plan, Scratch, Streams
 from streamrnn.core.jit import ZERO, internal, jit
 from streamrnn.core.linear import add_vector, copy
@@ -256,7 +268,7 @@ def tell(
     losses.publish(plan.loss, work.logits[0][:n], scratch.prediction[:n])
     scratch.prediction[n:] = 0.0
     if plan.classes == 0:
-        unscale(plan, hyper, model, streams, slot, scratch.prediction, source)
+        unscale(plan, hyper, model, streams, scratch, slot, source)
     copy(told.prediction[j], scratch.prediction)
     told.row[j], told.slot[j], told.event[j], told.time_ms[j] = i, slot, rows.event[i], rows.given_ms[i]
     told.updates[j] = model.counters[counts.UPDATES]
@@ -304,13 +316,13 @@ def learn(
     """From ``work.logits`` and the window's targets to the weights. Returns whether they moved."""
     learning.note_rows(sequence, network, work, reading.first + reading.steps, ZERO)
     within = work.row_spans[: learning.lay_out(plan, sequence, network, work, n)]
-    tbptt.clear(within, scratch.grad)
+    descent.clear(within, scratch.grad)
     loss = window_loss(plan, hyper, scratch, work, reading.said, n)
     heads.steps_backward(network, work, reading.said, n)
     read_back(network, reading)
     # Sums of squares in float64: the norm is finite exactly when every element is, so one test serves them all.
     norm = optim.global_norm(within, scratch.grad)
-    if not tbptt.accept(model, loss, norm):
+    if not descent.accept(model, loss, norm):
         return False
     return learning.finish(plan, hyper, sequence, model, scratch, work, network, n, loss, norm)
 

@@ -40,7 +40,7 @@ class AnswerReader:
         self._field, self._unit, self._lenient = target.fields[0], config.unit, lenient
         self._read = layout.reader(self._field)
         self._of_labels = target.kind == "labels"
-        self._horizon = target.horizon if target.says_numbers else None
+        self._horizon = target.furthest if target.says_numbers else None
         self._open = target.is_open
         labels = target.labels
         self._index_of: dict[str, float] | None = None

@@ -291,14 +291,14 @@ def _lines(encoded: bytes) -> Strings:
 def _output_plan(spec: LearnerSpec) -> dict[str, Any]:
     """Nested names whose leaves are columns; levels run fastest, then targets, then steps ahead."""
     levels = spec.model.quantiles if spec.model.effective_loss == "quantile" else ()
-    n_levels, n_targets = max(1, len(levels)), len(spec.target.fields)
+    n_levels, n_targets, ahead = max(1, len(levels)), len(spec.target.fields), spec.target.steps_ahead
 
     def by_level(first: int) -> Any:
         return {repr(level): first + q for q, level in enumerate(levels)} if levels else first
 
     def by_step(t: int) -> Any:
-        steps = [by_level((h * n_targets + t) * n_levels) for h in range(spec.target.horizon)]
-        return {str(h + 1): step for h, step in enumerate(steps)} if len(steps) > 1 else steps[0]
+        steps = [by_level((h * n_targets + t) * n_levels) for h in range(len(ahead))]
+        return {str(j): step for j, step in zip(ahead, steps, strict=True)} if len(steps) > 1 else steps[0]
 
     return {field: by_step(t) for t, field in enumerate(spec.target.fields)}
 

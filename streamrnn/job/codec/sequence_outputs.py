@@ -46,7 +46,7 @@ class SequenceNames:
         self._labels: Sequence[Label] | None = target.labels
         self._joint = {"character": "", "word": " "}.get(unit)
         self._most = spec.sequence.max_frames if self._kind == "labels" else target.max_symbols
-        self._horizon = target.horizon
+        self._horizon = target.furthest
 
     def said(self, numbers: Sequence[int], values: Sequence[float], classes: Vocabulary | None) -> dict[str, Any]:
         """What is said of one sequence: classes and their probabilities, or numbers."""

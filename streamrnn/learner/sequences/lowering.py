@@ -31,7 +31,7 @@ def sequence_plan_of(spec: LearnerSpec) -> SequencePlan:
         lookahead=-1 if model.lookahead is None else model.lookahead,
         stack=sequence.stack,
         max_steps=sequence.max_steps,
-        max_symbols=target.horizon if target.says_numbers else target.max_symbols,
+        max_symbols=target.furthest if target.says_numbers else target.max_symbols,
         end=_end_of(spec),
         chunks=int(sequence.chunks),
         carry=int(sequence.carry),

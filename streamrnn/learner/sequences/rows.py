@@ -57,7 +57,7 @@ class Rows:
         if target.kind == "label":
             return np.zeros(n, np.int64)
         if target.kind != "labels":
-            return np.full(n, target.horizon if target.says_numbers else target.max_symbols, np.int64)
+            return np.full(n, target.furthest if target.says_numbers else target.max_symbols, np.int64)
         frames = np.diff(_frames_of(records.block).bounds)
         if self._sequence.chunks:
             return np.where(records.block.end, self._sequence.max_steps, np.minimum(frames, self._sequence.max_steps))
