@@ -5,26 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import TopicPartition as ClientTopicPartition
 
 from streamrnn.broker.confluent_answers import Standing
 from streamrnn.broker.confluent_calls import Calls
 from streamrnn.broker.confluent_errors import error_of
+from streamrnn.broker.kafka_group import GONE
 from streamrnn.broker.protocol import Commit, TopicPartition
-from streamrnn.errors import BrokerError
+from streamrnn.errors import BrokerError, RebalanceError
 
 
 def commit_and_wait(
     consumer: Any, offsets: Mapping[TopicPartition, Commit], calls: Calls, standing: Standing, timeout_s: float
 ) -> None:
-    """Raises the client's own error where it was refused, a BrokerError where no answer came in time."""
+    """Raises the client's own error where it was refused, a BrokerError where no answer came in time.
+
+    RebalanceError of a partition that is gone: the group will have to share out what there is.
+    """
     stored = [ClientTopicPartition(*tp, commit.offset, commit.metadata) for tp, commit in offsets.items()]
     try:
         answers = calls.run(lambda: consumer.commit(offsets=stored, asynchronous=False), timeout_s)
-        for answer in answers or ():
-            if answer.error is not None:
-                raise KafkaException(answer.error)
+        for error in (answer.error for answer in answers or () if answer.error is not None):
+            if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:  # as with the other client
+                raise RebalanceError(f"commit of {positions(offsets)} failed: {GONE}")
+            raise KafkaException(error)
     except TimeoutError as error:
         standing.gave_up("commit")
         told = standing.told()

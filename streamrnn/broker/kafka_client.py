@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
+import math
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -45,6 +47,8 @@ from streamrnn.broker.protocol import (
 )
 from streamrnn.broker.rights import command
 from streamrnn.errors import BrokerError, RebalanceError
+
+_log = logging.getLogger(__name__)
 
 # A poll that brings records costs the client a millisecond and a half, however few they are. At 400 records/s nearly
 # every record came by itself, and the daemon took nearly twice the processor's time that it takes with polls 20 ms
@@ -105,6 +109,7 @@ class KafkaBroker(KafkaSender):
         self._events: deque[Event] = deque()
         self._positioned: set[TopicPartition] = set()  # partitions the loop has sought since their assignment
         self._member_id = ""
+        self._topic_id = ""  # what it was when the client heard of it last
         self._next_poll_at = 0.0
         self._idle_since = time.monotonic()
         self._idle_generation = -1  # the newest in which this worker was told that it has no partition
@@ -155,7 +160,7 @@ class KafkaBroker(KafkaSender):
                     consumer.seek(tp, int(records.offset[0]))
             polled = {}
         found = {TopicPartition(*tp): records for tp, records in polled.items()}
-        for tp in self._taken_away_unnoticed(consumer, group.member_id):
+        for tp in (*self._taken_away_unnoticed(consumer, group.member_id), *self._made_anew_unnoticed(consumer)):
             found.pop(tp, None)
         stable = group.state == MemberState.STABLE and not kafka_group.joining(consumer)
         return Polled(found, Membership(group.generation_id, group.member_id), stable)
@@ -167,13 +172,31 @@ class KafkaBroker(KafkaSender):
         and the client tells nobody.
         """
         before, self._member_id = self._member_id, member_id or self._member_id
-        if before in ("", self._member_id) or not (stale := tuple(sorted(self._positioned))):
+        return () if before in ("", self._member_id) else self._begin_again(consumer)
+
+    def _made_anew_unnoticed(self, consumer: Any) -> tuple[TopicPartition, ...]:
+        """Partitions of a topic that was deleted and is another one by now; told as lost, and assigned anew.
+
+        Where the client never finds the topic missing in between, it reads on behind the old one's last record.
+        """
+        before, self._topic_id = self._topic_id, kafka_group.topic_id(consumer, self._topic) or self._topic_id
+        if before in ("", self._topic_id):
+            return ()
+        begun = self._begin_again(consumer, kafka_group.partitions_known(consumer, self._topic))
+        _log.warning("topic %s was deleted and made anew: its partitions begin again", self._topic)
+        return begun
+
+    def _begin_again(self, consumer: Any, count: float = math.inf) -> tuple[TopicPartition, ...]:
+        """Tell all partitions that the loop has as lost, and as assigned anew, if the topic has so many."""
+        if not (stale := tuple(sorted(self._positioned))):
             return ()
         for tp in stale:
             consumer.pause(ClientTopicPartition(*tp))
             consumer.seek(ClientTopicPartition(*tp), 0)
         self._positioned.difference_update(stale)
-        self._events += (Lost(stale), Assigned(stale))
+        self._events.append(Lost(stale))
+        if left := tuple(tp for tp in stale if tp.partition < count):
+            self._events.append(Assigned(left))
         return stale
 
     def _poll_seldom(self, consumer: KafkaConsumer, timeout_s: float, max_records: int) -> dict[Any, Records]:
@@ -383,6 +406,7 @@ class KafkaBroker(KafkaSender):
                 kafka_fetcher.bound(consumer, self.group.limits)
                 kafka_group.keep_answers(consumer)
                 kafka_group.know_the_topic(consumer)
+                kafka_group.end_commits_of_what_is_gone(consumer)
             except BaseException:
                 consumer.close(autocommit=False)
                 raise

@@ -23,6 +23,7 @@ from streamrnn.job.config import Config
 from streamrnn.job.job_file import warnings
 from streamrnn.job.sample import Sample
 from streamrnn.learner.features import Symbol
+from streamrnn.learner.lessons import lessons, network
 from streamrnn.learner.lowering import bytes_per_slot, layout_of, most_bytes
 from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.offline.evaluation import Report
@@ -87,11 +88,7 @@ def job(config: Config) -> RenderableType:
     if config.model.warm_start is not None:
         gone = "" if Path(config.model.warm_start).exists() else " (gone; only partitions with checkpoints can go on)"
         table.add_row("warm start", Text(f"{config.model.warm_start}{gone}"))
-    learning = config.learning
-    windows = f"every {learning.k1} steps, from the last {learning.k2} steps"
-    if spec.sequence is not None:
-        windows = "from each sequence as a whole"
-    table.add_row("learning", f"{learning.optimizer}, lr {learning.lr:g}; {windows}")
+    table.add_row("learning", lessons(spec))
     for name, text in _memory(config):
         table.add_row(name, text)
     table.add_row("output", f"{config.output.topic}; dead letters to {config.output.dead_letter_topic}")
@@ -158,11 +155,10 @@ def _inputs(config: Config) -> str:
 
 def _model(config: Config) -> str:
     model, spec = config.model, config.learner_spec()
-    layers = "" if model.num_layers == 1 else f"{model.num_layers} layers of "
     reads = "" if spec.sequence is None and not spec.looks_ahead else f", reading {direction(spec)}"
     readout = f"; readout by least squares on {spec.n_regressors} regressors" if spec.n_regressors else ""
     return (
-        f"{model.cell}, {layers}{model.units} units{reads}, {model.dtype}, {model.effective_loss} loss: "
+        f"{network(model.spec)}{reads}, {model.dtype}, {model.effective_loss} loss: "
         f"{layout_of(spec).size:,} parameters{readout}"
     )
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from streamrnn.cli.show import pairs, size, versus, when
 from streamrnn.cli.show_lookahead import waits
 from streamrnn.cli.show_sequences import direction, said
+from streamrnn.learner.lessons import lessons
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.offline.export import Exported
 from streamrnn.offline.inspection import Inspection, Listed
@@ -25,6 +26,7 @@ _ONLY_WITH: Final = {
     "learning.momentum": ("optimizer", ("momentum",)),
     "learning.rmsprop_alpha": ("optimizer", ("rmsprop",)),
     "learning.weight_decay": ("optimizer", ("adamw",)),
+    "model.gates": ("cell", ("glru",)),
     "model.huber_delta": ("loss", ("huber",)),
     "model.quantiles": ("loss", ("quantile",)),
     "model.lags": ("readout", ("rls",)),
@@ -115,6 +117,7 @@ def _overview(inspection: Inspection) -> Table:
     )
     for name, text in _reading(inspection):
         table.add_row(name, text)
+    table.add_row("learning", lessons(spec))
     table.add_row("parameters", f"{progress.parameters:,}")
     table.add_row("updates", f"{progress.updates:,}")
     counters = progress.counters

@@ -28,10 +28,13 @@ class Count(NamedTuple):
 
 
 _UNLEARNED = "Sequences whose answer was known, but from which nothing was learned, and why."
-_DROPPED = "Windows dropped because their loss or their gradient was not finite."
+_DROPPED = "Windows, or events, dropped because their loss or their gradient was not finite."
 COUNTS = (
-    Count("updates", "Optimiser steps taken."),
-    Count("windows", "Windows back-propagated through, dropped ones included."),
+    Count("updates", "Optimiser steps taken; with cell bank, steps of least squares."),
+    Count(
+        "windows",
+        "Windows back-propagated through, or with exact gradients events learned from; dropped ones, too.",
+    ),
     Count("windows_in_batch", "Windows whose gradients wait for the next optimiser step."),
     Count("gradient_clips", "Optimiser steps whose gradient was clipped to clip_norm."),
     Count("steps_shortened", "Optimiser steps shortened because they promised more than their loss (polyak_bound)."),
@@ -42,7 +45,7 @@ COUNTS = (
     Count("sequences_ended", "Sequences ended by their end mark or by a gap in time."),
     Count("records_predicted", "Records a prediction was made for."),
     Count("label_records", "Records that carried a label for an earlier event."),
-    Count("late_labels", "Labels too late to be learned, since their step left the window."),
+    Count("late_labels", "Labels too late to be learned, since their step left the window, or was passed by."),
     Count("unmatched_labels", "Labels that named no remembered event."),
     Count(
         "lost_labels",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from streamrnn.job.config import Config
+from streamrnn.learner.lessons import lessons, network
 from streamrnn.learner.lowering import layout_of
 from streamrnn.version import __version__
 
@@ -41,11 +42,9 @@ def _place(config: Config) -> str:
 
 
 def _model(config: Config) -> str:
-    model, learning, spec = config.model, config.learning, config.learner_spec()
-    layers = "" if model.num_layers == 1 else f"{model.num_layers} layers of "
-    of = f"every {learning.k1} steps from the last {learning.k2}" if spec.sequence is None else "from whole sequences"
+    model, spec = config.model, config.learner_spec()
     return (
-        f"{model.cell}, {layers}{model.units} units, readout {model.readout}, {model.effective_loss} loss, "
+        f"{network(model.spec)}, readout {model.readout}, {model.effective_loss} loss, "
         f"{model.dtype}: {layout_of(spec).size:,} parameters, columns of features: {spec.n_features}; "
-        f"{learning.optimizer}, {of}"
+        f"{lessons(spec)}"
     )

@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 
@@ -44,6 +45,8 @@ from streamrnn.system.side_by_side import threads
 
 _log = logging.getLogger(__name__)
 
+_FRESH_S = 1.0
+_ANOTHER = "%s: %s; learning starts anew from the beginning of its log"
 _WAITED_ANEW = "%s: %d events waited in what was learned for those behind them; nothing will be predicted of them"
 _WAITED_AT_A_GAP = (
     "%s: %d events wait in the checkpoint for those behind them: they are predicted from what comes behind the gap, "
@@ -60,6 +63,7 @@ class Recovery:
         self._job, self._broker, self._metrics, self._timeout_s = job, broker, metrics, timeout_s
         self._background = background
         self._reading: dict[TopicPartition, tuple[Commit, Future[Used[Restored]]]] = {}
+        self._id, self._id_fresh_until = "", 0.0  # of the topic
         self._began_with = 0  # partitions that the group began with, once known; to find out takes many requests
 
     def ready(self, tp: TopicPartition) -> bool:
@@ -98,7 +102,7 @@ class Recovery:
                 f"streamrnn (its metadata is {commit.metadata[:80]!r}), so no checkpoint belongs to it. "
                 f"To start afresh, {AFRESH}"
             )
-        return self._resume(tp, commit, mark)
+        return self._resume(tp, commit, mark, membership)
 
     def will_commit(self, partition: Partition) -> bool:
         """Whether a new lineage begins where this replay ends, as far as that is known before."""
@@ -213,7 +217,7 @@ class Recovery:
                 "learn anew"
             )
         if other := self._other_topic(tp, made.manifest):
-            _log.warning("%s: %s; learning starts anew from the beginning of its log", tp, other)
+            _log.warning(_ANOTHER, tp, other)
             return self._begin(tp, membership, anew=True)
         _log.warning("%s", lost)
         return self._resume_without_offset(tp, membership, made, rejected)
@@ -269,9 +273,8 @@ class Recovery:
 
     def _other_topic(self, tp: TopicPartition, manifest: Manifest) -> str:
         """Why a checkpoint is not of the topic as it is now, which brokers delete a group's offsets with; or ""."""
-        was, now = manifest.progress.topic_id, self._id_of(tp.topic)
-        if was and now and was != now:
-            return f"the topic was made anew since the checkpoint at {manifest.progress.position} was written"
+        if other := self._id_is_another(tp, manifest):
+            return other
         end = self._broker.log_end(tp)
         if manifest.progress.position > end:
             return (
@@ -280,9 +283,19 @@ class Recovery:
             )
         return ""
 
+    def _id_is_another(self, tp: TopicPartition, manifest: Manifest) -> str:
+        was, now = manifest.progress.topic_id, self._id_of(tp.topic) if manifest.progress.topic_id else ""
+        if was and now and was != now:
+            return f"the topic was made anew since the checkpoint at {manifest.progress.position} was written"
+        return ""
+
     def _id_of(self, topic: str) -> str:
-        described = open_administration(self._job.config).describe_topics([topic])[topic]
-        return "" if described is None else described.id
+        """It is asked for once for partitions that are restored one after the other: each time takes a connection."""
+        if time.monotonic() >= self._id_fresh_until:
+            described = open_administration(self._job.config).describe_topics([topic])[topic]
+            self._id = "" if described is None else described.id
+            self._id_fresh_until = time.monotonic() + _FRESH_S
+        return self._id
 
     def _begin_lineage(self, partition: Partition, membership: Membership | None) -> None:
         """Start a new lineage at the partition's present state: genesis checkpoint first, then the commit naming it."""
@@ -305,10 +318,18 @@ class Recovery:
 
     # -- later starts -------------------------------------------------------------------------------------------------
 
-    def _resume(self, tp: TopicPartition, commit: Commit, mark: Mark) -> Partition:
+    def _resume(self, tp: TopicPartition, commit: Commit, mark: Mark, membership: Membership | None) -> Partition:
         reading = self._reading.pop(tp, None)
         read = reading[1].result() if reading and reading[0] == commit else self._read(tp, commit, mark)
         assert read.made is not None  # held by _read
+        if other := self._id_is_another(tp, read.made.manifest):  # committed by who had not noticed yet
+            if self._job.config.checkpoint.on_lost_offsets == "fail":
+                raise RecoveryError(
+                    f"{tp}: {other}, so offset {commit.offset} is committed of another topic. Set "
+                    "checkpoint.on_lost_offsets: resume or restart to learn anew from the beginning of its log"
+                )
+            _log.warning(_ANOTHER, tp, other)
+            return self._begin(tp, membership, anew=True)
         return self._restored(tp, read.made, read.rejected, commit, mark)
 
     def _restored(

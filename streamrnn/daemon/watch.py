@@ -151,7 +151,7 @@ class Watch:
 
     def _why_idle(self, counters: Mapping[str, int]) -> tuple[str, bool]:
         """The likeliest reason that nothing was learned, and whether more records could not change it."""
-        config, idle = self._job.config, self._idle
+        config, spec, idle = self._job.config, self._learner.spec, self._idle
         if idle["records"] == idle["filtered"] + idle["tombstones"] + self._idle_reasons.total():
             return self._why_unused(), True
         targets = [i for i, field in enumerate(self.fields) if field.path in config.target.fields]
@@ -164,21 +164,35 @@ class Watch:
         if config.target.label_field is not None and (why := self._why_unlabelled(grown)) is not None:
             return why
         if dropped := grown["windows_dropped_loss"] + grown["windows_dropped_gradient"]:
-            return f"{dropped} windows were dropped, as their loss or gradient was not finite", True
+            what = "windows" if spec.rule == "tbptt" else "events"
+            return f"{dropped} {what} were dropped, as their loss or gradient was not finite", True
         if windows := grown["windows"]:
-            return f"{windows} windows are fewer than learning.batch_size ({config.learning.batch_size})", False
+            if spec.rule == "rtrl":
+                return f"{windows} events that were learned from are fewer than learning.k1 ({spec.batch_size})", False
+            return f"{windows} windows are fewer than learning.batch_size ({spec.batch_size})", False
         if config.input.sequence is not None:
             return self._why_unlearned(grown)
-        rows, k1 = self._learner.rows(self._learner.streams.n_slots), config.learning.k1
-        predicted = rows["steps"] - waiting(rows, self._learner.spec)
+        rows, k1 = self._learner.rows(self._learner.streams.n_slots), spec.k1 if spec.rule == "tbptt" else 1
+        predicted = rows["steps"] - waiting(rows, spec)
         if config.target.known == "record" and predicted.size and predicted.max() >= k1:
             return "their targets are numbers too large to square, of which nothing is learned", True
+        if spec.delay:
+            return self._why_behind(spec.delay), False
         if config.looks_ahead:
             return (
                 f"events wait for those behind them: no stream had learning.k1 + model.lookahead ({k1} + "
                 f"{config.model.lookahead}) records in its sequence"
             ), False
         return f"no stream had learning.k1 ({k1}) records in its sequence", False
+
+    def _why_behind(self, delay: int) -> str:
+        """Of events that are learned in their order, by a state that goes behind the one that predicts."""
+        if self._job.config.target.known == "forecast":
+            return f"no stream had more than target.horizon ({delay}) records in its sequence"
+        return (
+            "labelled events wait for those before them in their sequence, until these have a label, too, or are "
+            f"target.label_memory ({delay}) events old"
+        )
 
     def _why_unlearned(self, grown: Mapping[str, int]) -> tuple[str, bool]:
         """Of whole sequences."""
@@ -218,7 +232,9 @@ class Watch:
                 "records the same stream key?"
             ), labels >= FIRST // 2
         if grown["late_labels"] + grown["unmatched_labels"] == labels:
-            return f"all of {labels} labels came after their event had left the window: raise learning.k2", True
+            if self._learner.spec.rule == "tbptt":
+                return f"all of {labels} labels came after their event had left the window: raise learning.k2", True
+            return f"all of {labels} labels came after their event's sequence had ended, and can teach no more", True
         return None
 
 

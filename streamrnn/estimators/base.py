@@ -28,10 +28,11 @@ from streamrnn.errors import CheckpointError, ConfigError
 from streamrnn.estimators.lock import EstimatorLock
 from streamrnn.estimators.parameters import plain, section
 from streamrnn.estimators.settings import FIXED, change, parameters_of, require_possible
+from streamrnn.learner.consistency import RuleError
 from streamrnn.learner.foundation import Foundation
 from streamrnn.learner.growth import carry_over, require_no_larger
 from streamrnn.learner.learner import Learner
-from streamrnn.learner.spec import LearnerSpec, LearningSpec, RuleError, StreamSpec
+from streamrnn.learner.spec import LearnerSpec, LearningSpec, StreamSpec
 from streamrnn.learner.values import canonical_text
 from streamrnn.storage.model_file import ModelFile, load_model, pack, save_model, unpack
 

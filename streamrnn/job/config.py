@@ -28,11 +28,12 @@ from streamrnn.job.kafka_config import KafkaConfig
 from streamrnn.job.log_config import LogConfig
 from streamrnn.job.section import MIB, NAME_PATTERN, FileMode, Section, Text, TopicName
 from streamrnn.job.sequence_config import InputsConfig, TargetConfig, Unit, features_of, require_fit
+from streamrnn.learner.consistency import RuleError
 from streamrnn.learner.features import FeatureEncoder, FeatureSpec
 from streamrnn.learner.model_spec import ModelSpec
 from streamrnn.learner.paths import parse_path
 from streamrnn.learner.sequence_spec import SequenceSpec
-from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, RuleError, StreamSpec
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, StreamSpec
 from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.learner.values import canonical_text
 
@@ -172,7 +173,7 @@ class Config(Section, frozen=True, kw_only=True):
 
     def labels(self) -> dict[str, str]:
         """What tells this job from others at a glance: its name, topics, delivery and model."""
-        model, learning = self.model.spec, self.learning
+        model, spec = self.model.spec, self.learner_spec()
         return {
             "job_name": self.job,
             "input_topic": self.input.topic,
@@ -185,9 +186,10 @@ class Config(Section, frozen=True, kw_only=True):
             "readout": model.readout,
             "loss": model.effective_loss,
             "dtype": model.dtype,
-            "optimizer": learning.optimizer,
-            "k1": str(learning.k1),
-            "k2": str(learning.k2),
+            "optimizer": self.learning.optimizer,
+            "rule": spec.rule,
+            "k1": "" if spec.rule == "fixed" else str(spec.k1),
+            "k2": str(spec.k2) if spec.rule == "tbptt" else "",
         }
 
     def __post_init__(self) -> None:

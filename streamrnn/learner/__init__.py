@@ -16,6 +16,7 @@ feature_columns  the same of many records at once, column by column
 hashing      which bucket a value is hashed into, under a key
 block        records in log order as arrays
 gauges       how it learns: numbers for whoever looks
+lessons      how it learns, in words
 foundation   what every learner is, whatever one of its records is
 learner      Learner: predict, score and learn, record by record
 sequences    SequenceLearner: the same of whole sequences

@@ -9,8 +9,9 @@ the copy began; all else has not changed since.
 Rows of the kernels' arrays and what the index knows of a slot change at different moments, so they are put aside apart.
 ``Foundation`` and ``StreamIndex`` say before they change either. Slots given out since the copy began are none of it.
 
-Room for what is put aside is asked for at the start for all rows, and costs memory only as far as it is used. Where it
-is refused, no copy begins; later, in the middle of a batch, nothing could be done about it.
+Room for what is put aside is asked for at the start for all rows, and costs memory only as far as it is used: a row
+whose segment was copied makes room for another one, so that no more of it is used than there are rows aside at a time.
+Where it is refused, no copy begins; later, in the middle of a batch, nothing could be done about it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from streamrnn.learner.streams import SEEN_COLUMNS, SEGMENT_SLOTS, StreamIndex
 
 Array = npt.NDArray[Any]
 
+_AT_ONCE = 128
+"""Rows that are put aside at a time: what lies in between stays in the processor's cache, where a batch's would not."""
+
 
 class CopiedRows(NamedTuple):
     """A segment of slots: its number, its rows of each array of ``state.STREAMS``, and its keys."""
@@ -34,8 +38,66 @@ class CopiedRows(NamedTuple):
     keys: list[bytes | None]
 
 
+class Aside:
+    """Rows that are put aside, at most one for each slot; the memory is kept for the next copy.
+
+    Fresh memory is what costs most: each first touch of a page takes as long as copying some of it.
+    """
+
+    def __init__(self) -> None:
+        self.arrays: dict[str, Array] = {}
+        self.clear()
+
+    def clear(self) -> None:
+        """None is put aside any more, and none can be."""
+        self._place = np.zeros(0, np.int32)  # of a slot's row in there, from 1; 0 = not put aside
+        self._free = np.zeros(0, np.int32)  # places whose rows are of no use any more, the newest last
+        self._n_free = self._n_used = 0
+
+    def begin(self, arrays: Mapping[str, Array], slots: int) -> None:
+        """From here on rows of these ``arrays`` are put aside. Raises MemoryError where there is no room for all."""
+        self.clear()
+        place, free = np.zeros(slots, np.int32), np.zeros(slots, np.int32)
+        if any(len(self.arrays.get(name, ())) < slots for name in arrays):
+            self.arrays = {}
+            self.arrays = {name: np.empty((slots, *array.shape[1:]), array.dtype) for name, array in arrays.items()}
+        self._place, self._free = place, free
+
+    def __contains__(self, slot: int) -> bool:
+        return bool(self._place[slot])
+
+    def lacking(self, slots: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Those that are not put aside."""
+        found: npt.NDArray[np.int64] = slots[self._place[slots] == 0]
+        return found
+
+    def places(self, slots: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+        """Where the rows of these slots go, none of which is put aside: first where memory is in use already."""
+        again = min(self._n_free, len(slots))
+        self._n_free -= again
+        free = self._free[self._n_free : self._n_free + again]
+        places = np.concatenate([free, np.arange(self._n_used, self._n_used + len(slots) - again, dtype=np.int32)])
+        self._n_used += len(slots) - again
+        self._place[slots] = places + 1
+        return places
+
+    def taken_back(self, first: int, end: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+        """Of the slots from ``first`` on those that are put aside, less ``first``, and where; nobody asks again.
+
+        What stands there is whole until other rows are put aside.
+        """
+        places = self._place[first:end]
+        rows = np.flatnonzero(places)
+        where = places[rows] - 1
+        self._free[self._n_free : self._n_free + len(where)] = where
+        self._n_free += len(where)
+        return rows, where
+
+
 class StreamsCopy:
     """The segments ``numbers`` of ``arrays`` (live, a row for each slot) and ``index``, as they are now.
+
+    ``aside`` is that of the copy before, which must have ended; without one, memory is let go of at the end.
 
     Attributes
     ----------
@@ -47,53 +109,54 @@ class StreamsCopy:
     Raises MemoryError, and changes nothing, where there is no room for what may have to be put aside.
     """
 
-    def __init__(self, arrays: Mapping[str, Array], index: StreamIndex, numbers: Collection[int]) -> None:
+    def __init__(
+        self, arrays: Mapping[str, Array], index: StreamIndex, numbers: Collection[int], aside: Aside | None = None
+    ) -> None:
         self.n_slots = index.n_slots
         self.left = sorted(numbers)
         self._arrays, self._index = arrays, index
         self._open = np.zeros(1 + self.n_slots // SEGMENT_SLOTS, np.bool_)
         self._open[self.left] = True
         rows = self.n_slots if self.left else 0
-        self._aside = {name: np.empty((rows, *array.shape[1:]), array.dtype) for name, array in arrays.items()}
-        self._place = np.zeros(rows, np.int64)  # of a slot's row in there, from 1; 0 = not put aside
-        self._n_aside = 0
+        self._aside, self._known_aside = aside or Aside(), Aside()
+        self._aside.begin(arrays, rows)
+        # What the index knew of a slot: when it was seen, and its key.
+        self._known_aside.begin({"seen": np.empty((0, SEEN_COLUMNS), np.int64)}, rows)
         self._keys_aside: list[bytes | None] = []
-        self._seen_aside = np.empty((rows, SEEN_COLUMNS), np.int64)
-        self._index_place = np.zeros(rows, np.int64)  # of what the index knew of a slot in these two, from 1
         if self.left:
             index.before_change = self.before_index_changes
 
     def before_rows_change(self, slots: npt.NDArray[np.int64]) -> None:
         """Put the rows of these slots aside, as far as that is needed."""
-        slots = self._not_aside(slots, self._place)
-        if not len(slots):
-            return
-        first, end = self._n_aside, self._n_aside + len(slots)
-        for name, array in self._arrays.items():
-            np.take(array, slots, axis=0, out=self._aside[name][first:end], mode="clip")  # which needs no buffer
-        self._place[slots] = np.arange(first + 1, end + 1)
-        self._n_aside = end
+        slots = self._not_aside(slots, self._aside)
+        if len(slots):
+            places = self._aside.places(slots)
+            for at in range(0, len(slots), _AT_ONCE):
+                part = slice(at, at + _AT_ONCE)
+                for name, array in self._arrays.items():
+                    self._aside.arrays[name][places[part]] = array[slots[part]]
 
     def before_index_changes(self, slots: Sequence[int]) -> None:
         """The same for what the index knows of them."""
         if len(slots) == 1:  # as it is where records go one by one
             slot = slots[0]
-            if slot >= self.n_slots or self._index_place[slot] or not self._open[slot // SEGMENT_SLOTS]:
+            if slot >= self.n_slots or not self._open[slot // SEGMENT_SLOTS] or slot in self._known_aside:
                 return
-        new = self._not_aside(np.array(slots, np.int64), self._index_place)
+        new = self._not_aside(np.array(slots, np.int64), self._known_aside)
         keys, seen = self._index.rows(new.tolist())
-        first, end = len(self._keys_aside), len(self._keys_aside) + len(new)
-        self._keys_aside += keys
-        self._seen_aside[first:end] = seen
-        self._index_place[new] = np.arange(first + 1, end + 1)
+        places = self._known_aside.places(new)
+        self._known_aside.arrays["seen"][places] = seen
+        for place, key in zip(places.tolist(), keys, strict=True):
+            if place == len(self._keys_aside):
+                self._keys_aside.append(key)
+            else:
+                self._keys_aside[place] = key
 
-    def _not_aside(self, slots: npt.NDArray[np.int64], place: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Those of the slots that are part of the copy, were not copied and have no ``place`` yet, once each."""
+    def _not_aside(self, slots: npt.NDArray[np.int64], aside: Aside) -> npt.NDArray[np.int64]:
+        """Those of the slots that are part of the copy, were not copied and are not ``aside`` yet, once each."""
         slots = np.unique(slots)
         slots = slots[: np.searchsorted(slots, self.n_slots)]
-        slots = slots[self._open[slots // SEGMENT_SLOTS]]
-        new: npt.NDArray[np.int64] = slots[place[slots] == 0]
-        return new
+        return aside.lacking(slots[self._open[slots // SEGMENT_SLOTS]])
 
     def room(self) -> dict[str, Array]:
         """New arrays for a segment."""
@@ -104,21 +167,17 @@ class StreamsCopy:
         """Copy the next segment of ``left`` into ``room``, of which the arrays returned are parts."""
         number = self.left[0]
         first, end = number * SEGMENT_SLOTS, min((number + 1) * SEGMENT_SLOTS, self.n_slots)
-        places = self._place[first:end]
-        changed = np.flatnonzero(places)
-        aside = places[changed] - 1
+        rows, where = self._aside.taken_back(first, end)
         arrays = {}
         for name, array in self._arrays.items():
             arrays[name] = room[name][: end - first]
             arrays[name][...] = array[first:end]
-            if len(changed):
-                arrays[name][changed] = self._aside[name][aside]
+            if len(rows):
+                arrays[name][rows] = self._aside.arrays[name][where]
         keys, arrays["seen"] = self._index.rows(range(first, end))
-        places = self._index_place[first:end]
-        changed = np.flatnonzero(places)
-        aside = places[changed] - 1
-        arrays["seen"][changed] = self._seen_aside[aside]
-        for row, place in zip(changed.tolist(), aside.tolist(), strict=True):
+        rows, where = self._known_aside.taken_back(first, end)
+        arrays["seen"][rows] = self._known_aside.arrays["seen"][where]
+        for row, place in zip(rows.tolist(), where.tolist(), strict=True):
             keys[row] = self._keys_aside[place]
         self._open[number] = False
         del self.left[0]
@@ -127,8 +186,9 @@ class StreamsCopy:
         return CopiedRows(number, arrays, keys)
 
     def end(self) -> None:
-        """Nothing more is copied: whatever is put aside is let go of."""
+        """Nothing more is copied, and nothing more put aside."""
         self.left = []
-        self._aside, self._keys_aside, self._seen_aside = {}, [], self._seen_aside[:0].copy()
+        self._aside.clear()
+        self._known_aside, self._keys_aside = Aside(), []
         self._open[:] = False
         self._index.before_change = None

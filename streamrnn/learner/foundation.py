@@ -23,7 +23,7 @@ from streamrnn.core.counts import COUNTS, EVICTIONS, GAUGES, LOST_LABELS, RECORD
 from streamrnn.core.declarations import by_name
 from streamrnn.learner.block import EVENT, FORGET, LABEL, PREDICT, Block
 from streamrnn.learner.clock import JUMPS
-from streamrnn.learner.copying import StreamsCopy
+from streamrnn.learner.copying import Aside, StreamsCopy
 from streamrnn.learner.lowering import bytes_per_stream, initial_weights, layout_of, new_model, new_streams
 from streamrnn.learner.predictions import Predictions
 from streamrnn.learner.rows import Leaving, Placed
@@ -80,6 +80,7 @@ class Foundation(ABC):
         self._model = new_model(spec, initial_weights(spec, seed))
         self._per_stream = new_streams(spec)
         self._copy: StreamsCopy | None = None  # under way
+        self._aside = Aside()
 
     @abstractmethod
     def _require_fit(self, block: Block) -> None:
@@ -305,7 +306,7 @@ class Foundation(ABC):
             raise RuntimeError("a copy of the learner's streams is under way, and has to end before another begins")
         if segments is None:
             segments = range(-(-self.streams.n_slots // SEGMENT_SLOTS))
-        self._copy = StreamsCopy(self._per_stream._asdict(), self.streams, segments)
+        self._copy = StreamsCopy(self._per_stream._asdict(), self.streams, segments, self._aside)
         return self._copy
 
     def rows(self, n_slots: int) -> dict[str, npt.NDArray[Any]]:

@@ -73,7 +73,7 @@ def carry_over(source: LearnerState, target: Foundation, features: Sequence[int]
         _keep_too_long(rows["frames"], old, new)
         # Of streams for which there is no room any more, or that remember fewer.
         model["counters"][LOST_LABELS] += np.count_nonzero(source.streams["event"]) - np.count_nonzero(rows["event"])
-        if old.learning.batch_size != new.learning.batch_size:
+        if old.batch_size != new.batch_size:
             _give_up_batch(model)
         target.resume(LearnerState(new, model | symbols_in(new, kept.model), rows, kept.keys))
         return

@@ -30,6 +30,7 @@ _SECONDS = (0.0, 1e12)
 _FORGETTING = (0.0, 0.999_999)  # closer to 1 it would be 1 in single precision, and nothing would be forgotten
 _REAL = (0.0, 1e30)
 SOUND: Mapping[str, tuple[float, float]] = {
+    "learning.k1": SIZE,
     "learning.k2": SIZE,
     "learning.batch_size": SIZE,
     "learning.lr": (0.0, 1_000.0),

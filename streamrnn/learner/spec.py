@@ -1,27 +1,24 @@
 """What is learned and how, as validated values shared by the YAML file, the Python API and checkpoints.
 
 Every field carries its type and range, so that msgspec refuses a wrong one by name and writes the JSON Schema.
-Rules that tie two fields together live in ``__post_init__``. Names are PyTorch's and the literature's; durations are in
-seconds and say so in their names. Nothing here imports Kafka, River or Numba.
+Rules that tie two fields of a section together live in its ``__post_init__``, those between sections in
+``consistency``. A field that may be null stands for what goes with the cell; what is then in force says the property
+of the same name of ``LearnerSpec`` or ``ModelSpec``, which is what everybody reads. Names are PyTorch's and the
+literature's; durations are in seconds and say so in their names. Nothing here imports Kafka, River or Numba.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from streamrnn.core.kinds import Family, Rule
+from streamrnn.learner.consistency import require_consistent
 from streamrnn.learner.model_spec import ModelSpec
 from streamrnn.learner.sequence_spec import SequenceSpec
 from streamrnn.learner.sound import (
-    LARGEST_GROWTH,
-    LARGEST_ROOTS,
-    LARGEST_TABLE,
-    SIZE,
-    SOUND,
     PositiveFloat,
     PositiveInt,
     UnitInterval,
@@ -33,16 +30,6 @@ K1, K2 = 8, 32
 """Of truncated back-propagation through time, where they are not given."""
 CODED = 16
 """Columns at most by which an exact cell sees symbols: each has a trace for each unit of each stream."""
-
-
-class RuleError(ValueError):
-    """Fields of several sections do not go together. ``field`` is the one to change, without its ``section``."""
-
-    def __init__(self, section: str, field: str, reason: str) -> None:
-        super().__init__(f"{section}.{field}: {reason}")
-        self.section = section
-        self.field = field
-        self.reason = reason
 
 
 class LearningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -227,172 +214,7 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     inputs: InputSpec = InputSpec()
 
     def __post_init__(self) -> None:
-        if self.indicator and len(self.indicator) != self.n_features:
-            raise ValueError(f"indicator: needs {self.n_features} flags, got {len(self.indicator)}")
-        if self.missing and len(self.missing) != self.n_features:
-            raise ValueError(f"missing: needs {self.n_features} entries, got {len(self.missing)}")
-        self._require_sound()
-        classify = self.model.classifies
-        if classify != (self.target.classes is not None):
-            raise RuleError(
-                "target",
-                "classes",
-                f"readout {self.model.readout!r} "
-                + ("needs the list of classes" if classify else "predicts numbers and takes no classes"),
-            )
-        if self.model.readout == "logistic" and (self.n_classes != 2 or self.target.is_open):
-            found = "an open set" if self.target.is_open else str(self.n_classes)
-            raise RuleError("target", "classes", f"readout 'logistic' needs exactly 2, got {found}")
-        self._require_text()
-        self._require_sequence()
-        self._require_rule()
-        horizon, k1, k2 = self.target.furthest, self.k1, self.k2
-        # A step is sure to be in the next window, whenever that comes, only while it is k2 - k1 steps old.
-        if self.rule == "tbptt" and self.target.known == "forecast" and horizon > k2 - k1:
-            raise RuleError(
-                "target",
-                "horizon",
-                f"{horizon} steps ahead needs k2 - k1 >= {horizon}, got k2={k2}, k1={k1}: a target would arrive after "
-                "its step left the window",
-            )
-        if (roots := self.n_outputs * self.n_regressors**2) > LARGEST_ROOTS:
-            raise RuleError(
-                "model",
-                "readout",
-                f"rls keeps outputs x regressors^2 numbers, here {self.n_outputs} x "
-                f"{self.n_regressors}^2 = {roots:,}, more than {LARGEST_ROOTS:,}; take fewer features, lags or "
-                "horizons, or readout: linear",
-            )
-
-    def _require_sound(self) -> None:
-        """Raise RuleError for a number that is beyond any use, and makes arrays or weights overflow."""
-        if self.n_features > SIZE[1]:
-            raise ValueError(f"n_features: at most {SIZE[1]:,}, got {self.n_features:,}")
-        for path, (least, most) in SOUND.items():
-            section, field = path.split(".")
-            value = getattr(getattr(self, section), field)
-            for number in value if isinstance(value, tuple) else (value,):
-                if number not in (None, "auto") and not least <= number <= most:
-                    raise RuleError(section, field, f"expected a number from {least:g} to {most:g}, got {number}")
-        decayed = self.lr * self.learning.weight_decay
-        if self.learning.optimizer == "adamw" and decayed > 1:
-            raise RuleError(
-                "learning",
-                "weight_decay",
-                f"lr times it must be at most 1, got {decayed:g}: each step would take more off a weight than it has",
-            )
-        # What no target tells about grows by 1 / forgetting from one update to the next, until its weight has its turn.
-        if -self.n_regressors * math.log(self.model.forgetting) > LARGEST_GROWTH:
-            raise RuleError(
-                "model",
-                "rls_forgetting",
-                f"{self.model.forgetting} forgets too fast for {self.n_regressors} regressors; expected at least "
-                f"{math.exp(-LARGEST_GROWTH / self.n_regressors):.3g}, or what is known of their weights overflows",
-            )
-
-    def _require_text(self) -> None:
-        if self.text is None:
-            return
-        if self.target.classes is None or self.target.known != "record":
-            raise RuleError("target", "known", "the units of a text are classes, each known once it was predicted")
-        if not self.inputs.previous_target:
-            raise RuleError("inputs", "previous_target", "each unit of a text is predicted from the one before it")
-        symbols, unit = self.target.symbols, self.text.unit
-        if symbols is not None and symbols.bytes != (unit == "byte"):
-            found = "bytes: true" if symbols.bytes else "another set than the 256 bytes"
-            expected = "bytes: true with unit: byte, and with it alone"
-            raise RuleError("target", "classes", f"found {found} with text.unit: {unit}; expected {expected}")
-
-    def _require_sequence(self) -> None:
-        sequence, target, model = self.sequence, self.target, self.model
-        if (sequence is None) != (target.kind is None):
-            where = "single steps, of which there is nothing else to say" if sequence is None else "whole sequences"
-            raise RuleError("target", "kind", f"found {target.kind} where records are {where}")
-        if sequence is None:
-            if self.learning.average is not None:
-                raise RuleError("learning", "average", "goes with whole sequences; records are single steps here")
-            if self.looks_ahead:
-                self._require_lookahead()
-            return
-        if self.text is not None:
-            raise RuleError("target", "kind", "a record is a text or a sequence of frames, not both")
-        if self.inputs.dt or self.inputs.previous_target:
-            raise RuleError("inputs", "dt", "of a whole sequence nothing is derived from the stream's past; say false")
-        if model.readout == "rls":
-            raise RuleError("model", "readout", "rls goes with single steps; a whole sequence has linear or softmax")
-        if model.readout == "logistic" and target.kind not in ("label", "labels"):
-            raise RuleError("model", "readout", f"logistic goes with kind label or labels, not with {target.kind}")
-        if model.effective_loss == "quantile" and target.kind != "label":
-            raise RuleError("model", "loss", f"quantile goes with kind label, not with {target.kind}")
-        self._require_frames(sequence)
-
-    def _require_lookahead(self) -> None:
-        """Raise RuleError for what does not go with predictions that wait for the steps behind their own."""
-        model, target = self.model, self.target
-        rules = (
-            ("model", "lookahead", not model.lookahead, "direction both of single steps needs how many steps it may "
-             f"look ahead, 1 or more; found {model.lookahead}"),
-            ("target", "known", target.known != "record", f"found {target.known}: what is known only after the event "
-             "is not there when its prediction, which waits for the steps behind it, is scored; expected record"),
-            ("model", "readout", model.readout == "rls", "rls reads the newest known targets, which come after those "
-             "that wait; expected linear, softmax or logistic"),
-            ("model", "direction", self.text is not None, "both would read the units of a text that are to be "
-             "predicted; expected forward"),
-            ("inputs", "previous_target", self.inputs.previous_target, "steps behind an event would show its target "
-             "before it is predicted; say false"),
-        )  # fmt: skip
-        for section, field, wrong, why in rules:
-            if wrong:
-                raise RuleError(section, field, why)
-
-    def _require_rule(self) -> None:
-        """Raise RuleError for what does not go with how the cell learns."""
-        model, learning = self.model, self.learning
-        given = learning.rule
-        if given is not None and given != self.rule:
-            goes = {"tbptt": "goes with cell rnn, lstm and gru", "rtrl": "goes with cell glru and elstm"}
-            raise RuleError("learning", "rule", f"{given} {goes[given]}, not with {model.cell}")
-        if not model.is_exact:
-            return
-        rules = (
-            ("model", "num_layers", model.num_layers != 1, f"the gradient of cell {model.cell} is carried along in its "
-             f"one layer; found {model.num_layers}, expected 1"),
-            ("learning", "k2", learning.k2 is not None, f"cell {model.cell} learns without a window, from all steps of "
-             f"the sequence; found {learning.k2}, leave it out"),
-            ("learning", "batch_size", learning.batch_size != 1, "with exact gradients k1 says how many events make an "
-             f"optimiser step; found {learning.batch_size}, expected 1"),
-            ("model", "direction", model.direction != "forward", f"cell {model.cell} reads forward only"),
-            ("model", "cell", self.sequence is not None, f"found {model.cell}; whole sequences take rnn, lstm or gru"),
-            ("model", "readout", model.cell == "bank" and model.readout != "rls", "a bank of fixed filters learns by "
-             f"its readout alone; found {model.readout}, expected rls"),
-        )  # fmt: skip
-        for section, field, wrong, why in rules:
-            if wrong:
-                raise RuleError(section, field, why)
-
-    def _require_frames(self, sequence: SequenceSpec) -> None:
-        """Raise RuleError for what does not go with how the sequence comes."""
-        target, model = self.target, self.model
-        if sequence.carry and model.direction == "both":
-            raise RuleError("model", "direction", "with carry a state goes on to what comes next: forward only")
-        if sequence.chunks != self.has_end:
-            raise RuleError("sequence", "chunks", "chunks go up to an end mark, so both or none")
-        looks = target.kind == "sequence" and not target.says_numbers and model.attention
-        table = sequence.max_steps * (target.max_symbols + 1)
-        if (looks or target.kind == "transcript") and table > LARGEST_TABLE:
-            found = f"{target.max_symbols:,} by sequence.max_steps ({sequence.max_steps:,})"
-            raise RuleError(
-                "target", "max_symbols", f"found {found}; a table of all of them has at most {LARGEST_TABLE:,}"
-            )
-        if sequence.chunks and target.kind == "labels" and target.is_open:
-            raise RuleError(
-                "target", "classes", "labels of chunks wait for the end, with numbers of their own: list them"
-            )
-        if sequence.stack > 1 and (self.symbols or target.kind == "labels"):
-            found = "inputs are symbols" if self.symbols else "each frame has a label"
-            raise RuleError("sequence", "stack", f"found {sequence.stack} where {found}; expected 1")
-        if sequence.normalise == "sequence" and sequence.chunks and model.direction == "forward":
-            raise RuleError("sequence", "normalise", "what is said so far cannot know the whole sequence; say running")
+        require_consistent(self)
 
     @property
     def n_inputs(self) -> int:
@@ -493,6 +315,11 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def k2(self) -> int:
         """Steps whose inputs and targets are kept: of a window, or those that a target may take until it is known."""
         return (self.learning.k2 or max(K2, self.k1)) if self.rule == "tbptt" else self.delay + 1
+
+    @property
+    def batch_size(self) -> int:
+        """Lessons that make an optimiser step: windows, or with exact gradients events that were learned from."""
+        return self.learning.batch_size if self.rule == "tbptt" else self.k1
 
     @property
     def delay(self) -> int:

@@ -17,7 +17,7 @@ Everything is a pass over whole arrays; reading a checkpoint takes many times as
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,10 +27,11 @@ from streamrnn.core.counts import RECORDS_PREDICTED, WINDOWS_IN_BATCH
 from streamrnn.core.drift import CHUNK, SLOW
 from streamrnn.core.exact.layout import ExactLayout
 from streamrnn.core.inputs import LARGEST
+from streamrnn.core.layout import Layout
 from streamrnn.core.rivals import MEMORY
 from streamrnn.core.rls import SMALLEST_NOISE
 from streamrnn.core.scaler import ABSURD, NEWCOMERS, QUIET
-from streamrnn.core.sequences.layout import SequenceTensors
+from streamrnn.core.sequences.layout import SequenceLayout
 from streamrnn.core.targets import LARGEST_LAG
 from streamrnn.learner import clock
 from streamrnn.learner.lowering import layout_of, outputs_of_classes
@@ -353,25 +354,32 @@ def _require_batch(spec: LearnerSpec, model: Mapping[str, Array]) -> None:
     When the batch is over only what it concerned is cleared.
     """
     waiting = int(model["counters"][WINDOWS_IN_BATCH])
-    if waiting >= max(1, spec.learning.batch_size) and waiting:
-        raise ValueError(f"the state says that {waiting} windows wait for a batch of {spec.learning.batch_size}")
+    if waiting >= max(1, spec.batch_size) and waiting:
+        raise ValueError(f"the state says that {waiting} windows wait for a batch of {spec.batch_size}")
     gradient, rows, layout = model["accumulated"], model["in_batch"], layout_of(spec)
     if not waiting and (np.any(gradient) or np.any(model["accumulated_loss"]) or np.any(rows)):
         raise ValueError("the state holds gradients of a batch, and says that no window waits for one")
-    looked_up: list[tuple[Array, Array]] = []
-    if not isinstance(layout, ExactLayout):  # which looks nothing up
-        views = layout.views(gradient)
-        of_encoder = views.rows if isinstance(views, SequenceTensors) else (views.rows,)
-        looked_up = [(each, rows[: len(each)]) for each in of_encoder]
-        if isinstance(views, SequenceTensors):
-            looked_up.append((views.decoder_rows, rows[len(rows) - len(views.decoder_rows) :]))
-    if any(np.any(each[flags == 0]) for each, flags in looked_up):
+    if any(np.any(each[flags == 0]) for each, flags in _looked_up(layout, gradient, rows)):
         raise ValueError("the state's 'accumulated' holds gradients of rows that are not 'in_batch'")
     if spec.target.is_open:
         in_use = int(model["outputs_in_use"][0])
         first = in_use + int(spec.target.kind == "transcript")  # its blank is always in use
-        if np.any(views.head_w[first:]) or np.any(views.head_b[first:]):
+        head = layout.named(gradient)
+        if np.any(head["head.weight"][first:]) or np.any(head["head.bias"][first:]):
             raise ValueError(f"the state's 'accumulated' holds gradients of outputs behind the {in_use} in use")
+
+
+def _looked_up(
+    layout: Layout | ExactLayout | SequenceLayout, gradient: Array, rows: Array
+) -> Iterator[tuple[Array, Array]]:
+    """The gradients of rows that are looked up, and of each whether it is in the batch; exact cells look nothing up."""
+    if isinstance(layout, SequenceLayout):
+        views = layout.views(gradient)
+        for each in views.rows:
+            yield each, rows[: len(each)]
+        yield views.decoder_rows, rows[len(rows) - len(views.decoder_rows) :]
+    elif isinstance(layout, Layout):
+        yield layout.views(gradient).rows, rows
 
 
 def _require_counted(spec: LearnerSpec, model: Mapping[str, Array], streams: Mapping[str, Array]) -> None:

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from streamrnn.broker.kafka_admin import KafkaAdministration
 from streamrnn.broker.kafka_client import KafkaBroker
+from streamrnn.broker.kafka_settings import KafkaConnection
 from streamrnn.broker.protocol import Assigned, Commit, Record, Revoked, TopicPartition
 from streamrnn.errors import BrokerError, RebalanceError
 from tests.support.kafka_clients import WITH_BOTH
-from tests.support.kafka_members import Following, follow, membership_of, started, until
+from tests.support.kafka_members import DEADLINE_S, Following, follow, membership_of, started, until
 
 pytestmark = pytest.mark.kafka
 
@@ -142,6 +144,23 @@ def test_what_is_given_up_may_be_committed_until_the_next_poll(member: Member, t
             broker.commit({moved: Commit(8)}, polled.membership, 5.0)
     finally:
         second.stop()
+
+
+@WITH_BOTH
+def test_a_commit_of_a_topic_that_was_deleted_ends_long_before_its_time(
+    member: Member, connection: KafkaConnection, topic: str
+) -> None:
+    """Nothing is polled meanwhile, which would take its partitions away."""
+    broker = member()
+    (first, second) = started(broker, topic)
+    membership = membership_of(broker)
+    administration = KafkaAdministration(connection)
+    administration.delete_topics([topic])
+    until("end of the topic", lambda: administration.describe_topics([topic])[topic] is None)
+    began = time.monotonic()
+    with pytest.raises(RebalanceError, match="was its topic deleted"):
+        broker.commit({first: Commit(1, "one"), second: Commit(1, "one")}, membership, DEADLINE_S)
+    assert time.monotonic() - began < DEADLINE_S / 2
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from streamrnn.daemon.run import run_worker
 from streamrnn.errors import RecoveryError
 from streamrnn.job.config import Config
 from streamrnn.job.job_file import parse
+from tests.support.kafka_clients import CLIENTS
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -40,12 +41,12 @@ def topics(kafka_bootstrap: str) -> Iterator[list[str]]:
     administration.delete_topics(names)
 
 
-def job_of(topics: list[str], bootstrap: str, directory: Path, on_inexact: str = "fail") -> Config:
+def job_of(topics: list[str], bootstrap: str, client: str, directory: Path, on_inexact: str = "fail") -> Config:
     source, out, dead = topics
     return parse(
         f"""
 job: {source}
-kafka: {{bootstrap_servers: '{bootstrap}', group_instance_id: one, session_timeout_s: 6}}
+kafka: {{client: {client}, bootstrap_servers: '{bootstrap}', group_instance_id: one, session_timeout_s: 6}}
 input: {{topic: {source}}}
 features: [{{field: x, encoder: numeric}}]
 target: {{fields: [y]}}
@@ -97,18 +98,19 @@ def compact(bootstrap: str, topic: str) -> None:
         n += 1
 
 
+@pytest.mark.parametrize("client", CLIENTS)
 def test_a_replay_that_meets_compaction_says_so_and_goes_on_where_it_is_told_to(
-    topics: list[str], kafka_bootstrap: str, tmp_path: Path
+    topics: list[str], kafka_bootstrap: str, tmp_path: Path, client: str
 ) -> None:
     source = topics[0]
     produce(kafka_bootstrap, source, 0, RECORDS)
-    run_to_the_end(job_of(topics, kafka_bootstrap, tmp_path))
+    run_to_the_end(job_of(topics, kafka_bootstrap, client, tmp_path))
     (last,) = tmp_path.rglob(f"manifest-{RECORDS:020d}.json")
     last.unlink()  # as if the worker had been killed before it wrote one: the replay begins at offset 0
     compact(kafka_bootstrap, source)
     with pytest.raises(RecoveryError, match=rf"replay reached offset .* Topic {source} is compacted.*on_inexact"):
-        run_to_the_end(job_of(topics, kafka_bootstrap, tmp_path))
-    run_to_the_end(job_of(topics, kafka_bootstrap, tmp_path, on_inexact="continue"))
+        run_to_the_end(job_of(topics, kafka_bootstrap, client, tmp_path))
+    run_to_the_end(job_of(topics, kafka_bootstrap, client, tmp_path, on_inexact="continue"))
     administration = KafkaAdministration(KafkaConnection(bootstrap_servers=kafka_bootstrap))
     (end,) = (bounds.end for bounds in administration.bounds(source).values())
     assert administration.commits(source)[TopicPartition(source, 0)].offset == end

@@ -15,7 +15,7 @@ import pytest
 from streamrnn.broker.kafka_admin import KafkaAdministration
 from tests.kafka.server import KafkaServer
 from tests.support.daemon_process import PARTITIONS, WAIT_S, Worker
-from tests.support.kafka_clients import CLIENT
+from tests.support.kafka_clients import CLIENTS
 from tests.support.kafka_rights import grant, set_password
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -25,18 +25,21 @@ SELDOM_MS = 8_000
 """Where a broker hangs: long enough for records to be under way then, however fast they are predicted."""
 
 
-@pytest.fixture
-def worker(kafka_server: KafkaServer, tmp_path: Path) -> Iterator[Worker]:
-    yield from _worker(kafka_server, tmp_path, 100)
+WITH_BOTH = pytest.mark.parametrize("client", CLIENTS)
 
 
 @pytest.fixture
-def worker_that_seldom_commits(kafka_server: KafkaServer, tmp_path: Path) -> Iterator[Worker]:
-    yield from _worker(kafka_server, tmp_path, SELDOM_MS)
+def worker(kafka_server: KafkaServer, tmp_path: Path, client: str) -> Iterator[Worker]:
+    yield from _worker(kafka_server, tmp_path, client, 100)
 
 
-def _worker(server: KafkaServer, at: Path, commit_interval_ms: int) -> Iterator[Worker]:
-    made = Worker(server.bootstrap, at, client=CLIENT, commit_interval_ms=commit_interval_ms)
+@pytest.fixture
+def worker_that_seldom_commits(kafka_server: KafkaServer, tmp_path: Path, client: str) -> Iterator[Worker]:
+    yield from _worker(kafka_server, tmp_path, client, SELDOM_MS)
+
+
+def _worker(server: KafkaServer, at: Path, client: str, commit_interval_ms: int) -> Iterator[Worker]:
+    made = Worker(server.bootstrap, at, client=client, commit_interval_ms=commit_interval_ms)
     KafkaAdministration(made.connection).create_topics(dict.fromkeys(made.topics, PARTITIONS))
     yield made
     if server.pid is None:
@@ -79,6 +82,7 @@ def held_when(text: str, worker: Worker) -> int:
     raise AssertionError(f"no entry says {text!r}")
 
 
+@WITH_BOTH
 def test_a_broker_that_is_killed_in_the_middle_of_a_run(worker: Worker, kafka_server: KafkaServer) -> None:
     with worker.running() as process:
         worker.wait_for("predicting", PARTITIONS)
@@ -133,6 +137,7 @@ def test_a_broker_that_is_killed_in_the_middle_of_a_run(worker: Worker, kafka_se
     everything_is_there(worker, 200)
 
 
+@WITH_BOTH
 def test_a_broker_that_hangs_in_the_middle_of_a_commit(
     worker_that_seldom_commits: Worker, kafka_server: KafkaServer
 ) -> None:

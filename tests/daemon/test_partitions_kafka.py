@@ -6,13 +6,16 @@ import json
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import kafka.errors as client_errors
 import pytest
 from kafka import KafkaAdminClient
 from kafka.admin import NewPartitions
+from kafka.cluster import ClusterMetadata
 
 import streamrnn.broker.confluent_client
 import streamrnn.broker.kafka_client
@@ -220,3 +223,35 @@ def test_an_input_topic_made_anew_with_fewer_partitions_or_as_many_is_read_from_
     cluster.stop()
     assert cluster.errors == []
     assert [mark["ordinal"] for _, mark in sorted(cluster.committed().items())] == [8, 0, 0][:count]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("cluster", "count"), [("kafka-python", 1), ("kafka-python", 3)], indirect=["cluster"])
+def test_an_input_topic_made_anew_that_is_never_found_missing_is_read_from_its_beginning(
+    cluster: Cluster, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where it is made anew between two questions. It has more records than were read, so no offset is refused."""
+    name, update, told = cluster.topics[0], ClusterMetadata.update_metadata, []
+
+    def update_unless_missing(metadata: Any, answer: Any) -> None:
+        if any(topic.name == name and topic.error_code for topic in answer.topics):
+            told.append(answer)
+            metadata.failed_update(client_errors.UnknownTopicOrPartitionError(name))
+        else:
+            update(metadata, answer)
+
+    monkeypatch.setattr(ClusterMetadata, "update_metadata", update_unless_missing)
+    cluster.add_partitions("in", 3)
+    cluster.produce(0, 5)
+    cluster.start("one")
+    until("all is committed", lambda: sum(mark["ordinal"] for mark in cluster.committed().values()) == 5)
+    cluster.admin.delete_topics([name])
+    until("the worker's client asked in between", lambda: bool(told))
+    until("the topic is gone", lambda: cluster.admin.describe_topics([name])[name] is None)
+    cluster.admin.create_topics({name: count})
+    cluster.produce(0, 8)
+    expected = Counter((0, i) for i in (*range(5), *range(8)))  # those behind the fifth twice, if read before
+    until("predictions of the new topic", lambda: Counter(cluster.predicted()) >= expected)
+    cluster.stop()
+    assert cluster.errors == []
+    assert cluster.committed()[TopicPartition(name, 0)]["ordinal"] == 8

@@ -26,17 +26,19 @@ from streamrnn.errors import BrokerError
 from streamrnn.job.config import Config
 from streamrnn.job.job_file import parse
 from tests.kafka.server import SASL_PASSWORD, SASL_USER, KafkaServer
+from tests.support.kafka_clients import CLIENT, CLIENTS
 from tests.support.kafka_rights import Right, grant, revoke
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
 
 RECORDS = 20
+WITH_BOTH = pytest.mark.parametrize("place", CLIENTS, indirect=True)
 
 
 class Place:
     """A job of a user who has the least rights, its topics, and some records."""
 
-    def __init__(self, server: KafkaServer, directory: Path) -> None:
+    def __init__(self, server: KafkaServer, directory: Path, client: str) -> None:
         self.server = server
         self.job = f"rights-{uuid.uuid4().hex[:8]}"
         self.source, self.out, self.dead = (f"{self.job}-{name}" for name in ("in", "out", "dead"))
@@ -54,6 +56,7 @@ class Place:
             f"""
 job: {self.job}
 kafka:
+  client: {client}
   bootstrap_servers: '{server.sasl_bootstrap}'
   session_timeout_s: 6
   security:
@@ -107,9 +110,11 @@ def open_connection(place: Place) -> KafkaConnection:
 
 
 @pytest.fixture
-def place(kafka_server: KafkaServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+def place(
+    kafka_server: KafkaServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Place]:
     monkeypatch.setattr(delivery, "FIRST_PAUSE_S", 0.01)
-    made = Place(kafka_server, tmp_path)
+    made = Place(kafka_server, tmp_path, getattr(request, "param", CLIENT))
     yield made
     KafkaAdministration(made.everything).delete_topics([made.source, made.out, made.dead])
     revoke(kafka_server, *made.rights.values())
@@ -152,6 +157,7 @@ def test_without_the_right_to_describe_settings_what_is_not_checked_is_told(plac
         assert command("DESCRIBE_CONFIGS", "topic", topic) in told
 
 
+@WITH_BOTH
 def test_with_the_least_rights_the_daemon_reads_predicts_writes_and_commits(place: Place) -> None:
     assert place.problems() == []
     place.run()
@@ -179,6 +185,7 @@ MISSING = {
 }
 
 
+@WITH_BOTH
 @pytest.mark.parametrize("seen", [False, True], ids=["unseen", "seen"])
 @pytest.mark.parametrize("right", MISSING)
 def test_without_one_of_them_it_is_named_before_the_start_and_by_the_daemon(

@@ -248,9 +248,9 @@ def test_segments_of_one_that_could_not_be_begun_are_in_the_next(
     worker.learn(partition)
     worker.copier.begin_due(worker.partitions)
     worker.copy()
-    worker.learn(partition)
+    worker.learn(partition, streams=STREAMS + 1)  # room for the others was kept
     with monkeypatch.context() as context:
-        context.setattr(copying, "np", Refusing(STREAMS))
+        context.setattr(copying, "np", Refusing(STREAMS + 1))
         worker.copier.begin_due(worker.partitions)
     worker.learn(partition, streams=1)
     partition.saving.last()

@@ -63,7 +63,7 @@ def spoken(n: int, seed: int = 1) -> list[Message]:
 
 @pytest.fixture
 def place(kafka_bootstrap: str, tmp_path: Path) -> Iterator[Place]:
-    made = Place(kafka_bootstrap, tmp_path, JOB, max_replay_records=700)
+    made = Place(kafka_bootstrap, tmp_path, JOB, max_replay_records=700, client="confluent")
     yield made
     made.close()
 

@@ -25,7 +25,7 @@ WAIT_S = 60.0
 PARTITIONS = 6
 JOB = """
 job: {job}
-kafka: {{bootstrap_servers: '{servers}', group_instance_id: one, session_timeout_s: 6}}
+kafka: {{client: {client}, bootstrap_servers: '{servers}', group_instance_id: one, session_timeout_s: 6}}
 input: {{topic: {job}-in}}
 features: [{{field: a, encoder: numeric}}]
 target: {{fields: [y]}}
@@ -37,16 +37,18 @@ http: null
 """
 
 
-@pytest.mark.parametrize("already_s", [0.0, 4.0])
+@pytest.mark.parametrize(("client", "already_s"), [("kafka-python", 0.0), ("kafka-python", 4.0), ("confluent", 4.0)])
 def test_a_stop_while_the_cluster_hangs_with_records_under_way_takes_no_longer_than_it_may(
-    kafka_server: KafkaServer, tmp_path: Path, already_s: float
+    kafka_server: KafkaServer, tmp_path: Path, client: str, already_s: float
 ) -> None:
     connection = KafkaConnection(bootstrap_servers=kafka_server.bootstrap)
     job = f"stop-{uuid.uuid4().hex[:8]}"
     topics = [f"{job}-{name}" for name in ("in", "out", "dead")]
     KafkaAdministration(connection).create_topics(dict.fromkeys(topics, PARTITIONS))
     config = tmp_path / "job.yaml"
-    config.write_text(JOB.format(job=job, servers=kafka_server.bootstrap, at=tmp_path, budget_s=BUDGET_S))
+    config.write_text(
+        JOB.format(client=client, job=job, servers=kafka_server.bootstrap, at=tmp_path, budget_s=BUDGET_S)
+    )
     log = tmp_path / "worker.log"
     command = [sys.executable, "-c", "from streamrnn.cli import main; main()", "run", "-c", str(config)]
     sender = KafkaSender(connection)

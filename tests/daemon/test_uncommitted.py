@@ -128,18 +128,24 @@ def test_to_resume_does_not_ask_where_a_first_start_would_begin(scenario: Scenar
     assert scenario.mark()["ordinal"] == N
 
 
-@pytest.mark.parametrize("records", [3, N + 50], ids=["shorter", "longer"])
-@pytest.mark.parametrize("start", ["earliest", "latest"])
-def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
-    scenario: Scenario, start: str, records: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Brokers delete a group's offsets with the topic, and give the new one another id."""
-    made_anew: list[bool] = []
+@pytest.fixture
+def made_anew(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whoever appends to it says that the topic has another id from here on."""
+    times: list[bool] = []
     monkeypatch.setattr(
         EmbeddedAdministration,
         "describe_topics",
-        lambda _, topics: {topic: TopicDescription(1, frozenset(), id=str(made_anew)) for topic in topics},
+        lambda _, topics: {topic: TopicDescription(1, frozenset(), id=str(times)) for topic in topics},
     )
+    return times
+
+
+@pytest.mark.parametrize("records", [3, N + 50], ids=["shorter", "longer"])
+@pytest.mark.parametrize("start", ["earliest", "latest"])
+def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
+    scenario: Scenario, start: str, records: int, caplog: pytest.LogCaptureFixture, made_anew: list[bool]
+) -> None:
+    """Brokers delete a group's offsets with the topic, and give the new one another id."""
     scenario.run()
     lineage = scenario.mark()["lineage"]
     lose_offsets(scenario)
@@ -150,6 +156,20 @@ def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
     scenario.run(input=f"start: {start}")
     assert scenario.mark()["lineage"] != lineage
     assert scenario.mark()["ordinal"] == records
+    assert "the topic was made anew" in caplog.text
+
+
+def test_a_topic_made_anew_of_which_a_worker_committed_before_it_noticed_is_read_from_its_beginning(
+    scenario: Scenario, caplog: pytest.LogCaptureFixture, made_anew: list[bool]
+) -> None:
+    scenario.run()
+    lineage = scenario.mark()["lineage"]
+    made_anew.append(True)
+    with pytest.raises(RecoveryError, match=rf"made anew since.*offset {N} is committed of another topic"):
+        scenario.run(checkpoint=f"{FREQUENT}, on_lost_offsets: fail")
+    scenario.run(input="start: latest")
+    assert scenario.mark()["lineage"] != lineage
+    assert scenario.mark()["ordinal"] == N
     assert "the topic was made anew" in caplog.text
 
 

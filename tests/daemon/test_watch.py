@@ -3,7 +3,7 @@
 import json
 import logging
 import tracemalloc
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -152,6 +152,45 @@ def test_where_events_wait_too_many_that_do_are_told_and_not_blamed_on_their_tar
         "in/0: no optimiser step in 10000 records: events wait for those behind them: no stream had learning.k1 + "
         "model.lookahead (8 + 30) records in its sequence"
     )
+
+
+EXACT = "{cell: elstm, hidden_size: 4}"
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "reason"),
+    [
+        ({}, lambda i: {"x": 1, "y": 1e200}, "targets are numbers too large to square"),
+        (
+            {"learning": "{k1: 30000}"},
+            lambda i: {"x": 1, "y": i % 7},
+            "10000 events that were learned from are fewer than learning.k1 (30000)",
+        ),
+        (
+            {"target": LABELLED, "source": "{topic: in, end_field: end}"},
+            lambda i: {"of": i // 2, "y": 1} if i % 2 else {"x": 1, "id": i // 2, "end": True},
+            "all of 500 labels came after their event's sequence had ended, and can teach no more",
+        ),
+        (
+            {"target": LABELLED.replace("}", ", label_memory: 20000}"), "streams": "{max_streams: 10}"},
+            lambda i: {"of": i // 2, "y": 1} if i % 2 and i > 1 else {"x": 1, "id": i // 2},
+            "labelled events wait for those before them in their sequence, until these have a label, too, or are "
+            "target.label_memory (20000) events old",
+        ),
+        (
+            {"target": "{fields: [y], known: forecast, horizon: 20}", "source": "{topic: in, stream_key: x}"},
+            lambda i: {"x": i // 15, "y": i % 7},
+            "no stream had more than target.horizon (20) records in its sequence",
+        ),
+    ],
+    ids=["too large", "k1", "ended", "behind", "short"],
+)
+def test_a_cell_without_a_window_is_given_reasons_without_one(
+    section: dict[str, str], values: Callable[[int], Any], reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = Worker(job(features=X, model=EXACT, **section), caplog)
+    (said,) = [text for text in worker.give(map(values, range(PATIENCE))) if "no optimiser step" in text]
+    assert reason in said
 
 
 def test_it_says_when_learning_goes_on(caplog: pytest.LogCaptureFixture) -> None:

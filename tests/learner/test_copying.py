@@ -148,15 +148,43 @@ def test_only_one_copy_is_made_at_a_time_unless_the_one_before_has_ended() -> No
     assert copied(learner.copy_streams()) == expected
 
 
-def test_what_is_put_aside_is_let_go_of_at_the_end() -> None:
+def test_what_is_put_aside_lies_where_the_copy_before_had_it() -> None:
     learner = Learner(SPEC, seed=1)
     learner.process(events("abc"))
-    copy = learner.copy_streams()
-    learner.process(events("abc", time_ms=1))
-    assert copy._aside
-    copied(copy)
-    assert not copy._aside
-    assert learner.streams.before_change is None
+    found = []
+    for time_ms in (1, 2):
+        expected, copy = stored(take_snapshot(learner.state())), learner.copy_streams()
+        learner.process(events("abc", time_ms))
+        found.append(learner._aside.arrays["state"])
+        assert copied(copy) == expected
+        assert learner.streams.before_change is None
+    assert found[0] is found[1]
+
+
+def test_rows_of_segments_that_were_copied_make_room_for_others() -> None:
+    learner = Learner(SPEC, seed=1)
+    learner.process(events("abcdefgh"))  # two of them are a segment
+    expected, copy, found = stored(take_snapshot(learner.state())), learner.copy_streams(), {}
+    for time_ms, keys in enumerate(("cd", "ef", "gh"), start=1):
+        found |= copied(copy, 1)
+        learner.process(events(keys, time_ms))
+        found |= copied(copy, 1)
+    learner.process(events("abcdefgh", 5))
+    assert copy._aside._n_used == copy._known_aside._n_used == 0  # all is copied
+    assert found == expected
+
+
+def test_no_more_memory_is_used_than_there_are_rows_aside_at_a_time() -> None:
+    learner = Learner(SPEC, seed=1)
+    learner.process(events("abcdefgh"))
+    expected, copy = stored(take_snapshot(learner.state())), learner.copy_streams()
+    learner.process(events("ab", 1))
+    found = copied(copy, 1)
+    learner.process(events("abcd", 2))
+    found |= copied(copy, 1)
+    learner.process(events("efabcd", 3))
+    assert copy._aside._n_used == copy._known_aside._n_used == len(copy._keys_aside) == 2
+    assert found | copied(copy) == expected
 
 
 def test_what_is_put_aside_of_the_index_holds_no_batch_in_memory() -> None:
@@ -166,11 +194,9 @@ def test_what_is_put_aside_of_the_index_holds_no_batch_in_memory() -> None:
     for key in "aabbc":
         learner.process(events(key, time_ms=1))
     assert len(copy._keys_aside) == 3
-    assert copy._seen_aside.shape == (3, 5)
     assert copied(copy) == expected
     assert copy._keys_aside == []
-    assert copy._seen_aside.base is None
-    assert len(copy._seen_aside) == 0
+    assert copy._known_aside.arrays == {}
 
 
 def test_room_for_what_is_put_aside_is_asked_for_before_anything_changes(monkeypatch: pytest.MonkeyPatch) -> None:

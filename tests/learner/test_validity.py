@@ -15,10 +15,11 @@ from msgspec.structs import replace
 from streamrnn.core.counts import WINDOWS_IN_BATCH
 from streamrnn.learner.block import EVENT, Block
 from streamrnn.learner.clock import RANGES, StreamClock
+from streamrnn.learner.consistency import RuleError
 from streamrnn.learner.growth import carry_over
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.lowering import dtype_of, layout_of
-from streamrnn.learner.spec import SOUND, LearnerSpec, RuleError
+from streamrnn.learner.spec import SOUND, LearnerSpec
 from streamrnn.learner.state import MODEL, STREAMS, LearnerState
 from streamrnn.learner.streams import LIVED, RECORD, StreamIndex
 from streamrnn.learner.validity import LARGEST_WEIGHT, Part, Range, model_ranges, stream_ranges

@@ -55,6 +55,7 @@ def job(
     target: str = "{fields: [y]}",
     source: str = "{topic: in}",
     model: str = "{}",
+    learning: str = "{}",
     streams: str = "{}",
     inputs: str = "{}",
     top: int = 5,
@@ -68,6 +69,7 @@ features: {features}
 target: {target}
 inputs: {inputs}
 model: {model}
+learning: {learning}
 streams: {streams}
 output: {{topic: out, dead_letter_topic: dead, top: {top}}}
 checkpoint: {{directory: checkpoints}}

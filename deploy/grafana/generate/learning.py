@@ -34,7 +34,7 @@ FIRST = """
   follows faster.
 - **Coverage off its level**: predicted intervals are too narrow (below) or too wide (above).
 - **Reach of gradients** far below `k2`: a shorter window learns the same for less work; one that ends at `k2`: a longer
-  one may learn more.
+  one may learn more. Cells without a window (`glru`, `elstm`, `bank`) have no reach to show.
 - **Clamped or missing inputs**: ask the producer first, the model second.
 """
 
@@ -230,7 +230,8 @@ def _steps() -> Line:
             8,
             graph(
                 "Steps and windows",
-                "Optimiser steps taken, and windows back-propagated through, per second.",
+                "Optimiser steps taken, and windows back-propagated through, or events learned from by exact "
+                "gradients, per second.",
                 "ops",
                 Query(total(rate(updates)), "steps"),
                 Query(total(rate(of("streamrnn_windows_total"))), "windows"),
@@ -242,8 +243,8 @@ def _steps() -> Line:
             graph(
                 "Clipped, shortened and dropped",
                 "Share of steps whose gradient was clipped to clip_norm, of steps shortened because they promised more "
-                "than their loss, and of windows dropped because their loss or gradient was not finite. The last one "
-                "should be 0.",
+                "than their loss, and of windows (or events) dropped because their loss or gradient was not finite. "
+                "The last one should be 0.",
                 "percentunit",
                 Query(ratio(of("streamrnn_gradient_clips_total"), updates, ""), "clipped"),
                 Query(ratio(of("streamrnn_steps_shortened_total"), updates, ""), "shortened"),
@@ -331,7 +332,8 @@ def _reach() -> Line:
             8,
             graph(
                 "Reach",
-                "How many steps back the gradient is still above 1 % of what it is at the newest step. It ends at k2.",
+                "How many steps back the gradient is still above 1 % of what it is at the newest step. It ends at k2; "
+                "where gradients are exact there is no such end, and no line.",
                 "short",
                 Query(worst(of("streamrnn_gradient_reach_steps")), EACH),
             ),
@@ -431,8 +433,9 @@ def _labels() -> Line:
             8,
             graph(
                 "Labels that are not learned from",
-                "Per second. late: their step had left the window; unmatched: they named no event that is remembered; "
-                "lost: the event was forgotten before its label came. Beside them the labels that came.",
+                "Per second. late: their step had left the window, or its sequence had ended; unmatched: they named no "
+                "event that is remembered; lost: the event was forgotten before its label came. Beside them the labels "
+                "that came.",
                 "recps",
                 Query(total(rate(of("streamrnn_label_records_total"))), "came"),
                 Query(total(rate(of("streamrnn_late_labels_total"))), "late"),

@@ -265,9 +265,10 @@ def _losses() -> Line:
 
 def _what_runs() -> Line:
     job = {"job_name": "job", "input_topic": "input", "output_topic": "output", "delivery": "delivery"}
-    model = {"known": "target known by", "cell": "cell", "hidden_size": "units", "num_layers": "layers", "k1": "k1"}
-    learning = {"k2": "k2", "readout": "readout", "loss": "loss", "optimizer": "optimizer", "dtype": "dtype"}
-    shown = job | model | learning
+    model = {"known": "target known by", "cell": "cell", "hidden_size": "units", "num_layers": "layers"}
+    learning = {"rule": "learns by", "k1": "k1", "k2": "k2", "optimizer": "optimizer"}
+    rest = {"readout": "readout", "loss": "loss", "dtype": "dtype"}
+    shown = job | model | learning | rest
     return line(
         6,
         (

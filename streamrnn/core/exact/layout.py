@@ -17,6 +17,15 @@ from streamrnn.core.declarations import zeros
 from streamrnn.core.exact.cells import ELSTM, GLRU, LANES, STATES, rows, traces
 from streamrnn.core.layout import Axes, Named, ReadoutTensors, cut
 
+RADII = 0.9, 0.9999
+"""Of units of the LRU and the GLRU, between which they begin."""
+LEAST_PHASE = 1e-5
+"""Phases are kept as their logarithm."""
+SHORTEST, LONGEST = 10.0, 1_000.0
+"""Time constants: the shortest of slow units, and the longest of the eLSTM's where nobody said what matters."""
+OPEN_F = 5.0
+"""A gate that forgets after 150 steps if its inputs say nothing."""
+
 
 @dataclass(frozen=True)
 class ExactLayout(Named):
@@ -142,34 +151,49 @@ class ExactLayout(Named):
         }
 
     def initialise(self, seed: int, dtype: type, memory: int | None = None, *, symbols: bool = False) -> Array:  # noqa: ARG002
-        """A fresh theta (P,), the same on every machine for the same seed."""
+        """A fresh theta (P,), the same on every machine for the same seed.
+
+        ``memory``: steps that matter. Half of the units begin with time constants up to ten times as long, the others
+        as without it, since what is short is to be learned as well; None: nobody said how far back it matters.
+        """
         rng = np.random.Generator(np.random.PCG64(seed))
         theta = zeros(self.size, dtype)
         tensors = self.named(theta)
-        N, D = self.hidden_size, self.n_inputs
         if self.fixed:
             self._start_bank(rng, tensors)
             return theta
         if self.cell == ELSTM:
             self._start_elstm(rng, tensors, memory)
         else:
-            u = rng.random(N)
-            tensors["rnn.nu_log"][:] = np.log(-0.5 * np.log(u * (0.9999**2 - 0.9**2) + 0.9**2))
-            tensors["rnn.theta_log"][:] = np.log(np.minimum(math.pi * rng.random(N) + 1e-3, math.pi - 1e-3))
-            for part in ("B_re", "B_im"):
-                tensors[f"rnn.{part}"][...] = rng.standard_normal((N, D)) / math.sqrt(2 * D)
-            if self.cell == GLRU:
-                tensors["rnn.bias_f"][:] = 5.0
-                tensors["rnn.bias_i"][:] = 1.0
+            self._start_lru(rng, tensors, memory)
         if self.hidden_layer:
-            tensors["hidden.weight"][...] = rng.standard_normal(tensors["hidden.weight"].shape) / math.sqrt(
-                self.read + 1
-            )
+            shape = tensors["hidden.weight"].shape
+            tensors["hidden.weight"][...] = rng.standard_normal(shape) / math.sqrt(self.read + 1)
         if self.n_outputs:
             head = tensors["head.weight"]
             n = self.hidden_layer or head.shape[1]
             head[:, :n] = 0.1 * rng.standard_normal((len(head), n)) / math.sqrt(n)
         return theta
+
+    def _start_lru(self, rng: np.random.Generator, tensors: dict[str, Array], memory: int | None) -> None:
+        """Radii uniform on the ring, as in Orvieto et al. 2023, but for slow units; phases evenly spaced.
+
+        Evenly spaced, no seed is without one that a lag needs. A slow unit turns by less than two radians while it
+        forgets, so it holds what it was told instead of an average over its turns.
+        """
+        N, D = self.hidden_size, self.n_inputs
+        slow = 0 if memory is None else N - N // 2
+        steps = _time_constants(slow, SHORTEST, 10.0 * (memory or 1))
+        squares = RADII[0] ** 2 + rng.random(N - slow) * (RADII[1] ** 2 - RADII[0] ** 2)
+        phases = rng.permutation(math.pi * (np.arange(N - slow) + 0.5) / (N - slow))
+        slow_phases = np.maximum(rng.random(slow) * 2.0 / steps, LEAST_PHASE)
+        tensors["rnn.nu_log"][:] = np.log(np.concatenate([-0.5 * np.log(squares), -np.log1p(-1.0 / steps)]))
+        tensors["rnn.theta_log"][:] = np.log(np.concatenate([phases, slow_phases]))
+        for part in ("B_re", "B_im"):
+            tensors[f"rnn.{part}"][...] = rng.standard_normal((N, D)) / math.sqrt(2 * D)
+        if self.cell == GLRU:
+            tensors["rnn.bias_f"][:] = OPEN_F
+            tensors["rnn.bias_i"][:] = 1.0
 
     def _start_bank(self, rng: np.random.Generator, tensors: dict[str, Array]) -> None:
         """Filters of time constants 1 to 20 and periods from 8, and random tanh units over them.
@@ -187,9 +211,19 @@ class ExactLayout(Named):
         for name in ("hidden.weight", "hidden.bias"):
             tensors[name][...] = spread * rng.standard_normal(tensors[name].shape)
 
-    def _start_elstm(self, rng: np.random.Generator, tensors: dict[str, Array], memory: int | None) -> None:  # noqa: ARG002
+    def _start_elstm(self, rng: np.random.Generator, tensors: dict[str, Array], memory: int | None) -> None:
+        """A unit whose gate is sigmoid(log tau) forgets with the time constant 1 + tau; units hear nothing of their
+        own at first."""
         N, D = self.hidden_size, self.n_inputs
         for gate, scale in (("f", 0.5), ("z", 1.0), ("o", 0.5)):
             tensors[f"rnn.weight_{gate}"][...] = scale * rng.standard_normal((N, D)) / math.sqrt(D)
-        tensors["rnn.bias_f"][:] = rng.uniform(math.log(1.01), math.log(1000.0), N)
+        longest = 10.0 * memory if memory is not None else LONGEST
+        tensors["rnn.bias_f"][:] = np.log(_time_constants(N, 1.0, longest))
         tensors["rnn.bias_o"][:] = 1.0
+
+
+def _time_constants(n: int, shortest: float, longest: float) -> Array:
+    """n steps from one to the other, evenly spaced by their logarithm."""
+    at = (np.arange(n) + 0.5) / n
+    steps: Array = np.exp(math.log(shortest) + at * (math.log(longest) - math.log(shortest)))
+    return steps

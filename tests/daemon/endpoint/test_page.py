@@ -144,6 +144,25 @@ def test_the_page_shows_what_the_document_says_and_fits_and_asks_nobody_else(
     assert (tmp_path / "page.png").stat().st_size > 10_000
 
 
+@pytest.mark.parametrize(("rule", "reach"), [("rtrl", "whole sequence"), ("fixed", "nothing")])
+def test_of_a_cell_without_a_window_no_reach_is_waited_for(
+    chromium: Browser, serving: Endpoint, rule: str, reach: str
+) -> None:
+    for number in (0, 1):
+        metrics = serving.metrics.partition(TopicPartition("departures", number))
+        metrics.set("streamrnn_gradient_reach_steps", None)
+        for steps in (0, 1, 2, 4, 8, 16, 32):
+            metrics.set("streamrnn_state_gradient_norm", None, str(steps))
+    serving.metrics.name_job({"job_name": "j", "rule": rule})
+    tab = opened(chromium, serving)
+    assert tab.text("#reach") == reach
+    rows = tab.value("[...document.querySelectorAll('#partitions tr')].map((row) => row.cells[8].textContent)")
+    assert rows == [reach, reach]
+    assert "not known yet" not in tab.text("#reach-caption").lower()
+    assert not tab.value("document.getElementById('reach-chart').checkVisibility()")
+    assert tab.complaints() == []
+
+
 def test_what_records_hold_is_text_on_the_page(chromium: Browser, serving: Endpoint) -> None:
     tab = opened(chromium, serving)
     titles = tab.value("[...document.querySelectorAll('#streams h3')].map((title) => title.textContent)")

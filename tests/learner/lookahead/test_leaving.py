@@ -9,12 +9,13 @@ import pytest
 
 from streamrnn.core.kinds import EVENT, FORGET
 from streamrnn.learner.block import Block
+from streamrnn.learner.consistency import RuleError
 from streamrnn.learner.lookahead.learner import LookaheadLearner
 from streamrnn.learner.lookahead.waiting import waiting, waiting_events
 from streamrnn.learner.lowering import bytes_per_slot, bytes_per_stream
 from streamrnn.learner.making import new_learner
 from streamrnn.learner.model_spec import ModelSpec
-from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, RuleError, StreamSpec
+from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, StreamSpec
 from streamrnn.learner.symbols import Symbols, TextSpec
 from streamrnn.learner.target_spec import TargetSpec
 
