@@ -43,6 +43,9 @@ _STREAMS = ("max_streams",)
 """The parameters that stand in each section of the specification."""
 WINDOWED = frozenset({"rnn", "lstm", "gru"})
 """Cells that learn by truncated back-propagation through time."""
+BETAS = LearningSpec().betas
+FIXED_FILTERS: Mapping[str, Any] = {"optimizer": LearningSpec().optimizer, "betas": BETAS}
+"""What cell bank, of which gradients train nothing, has where a parameter is None: what it may not be told."""
 
 L = TypeVar("L", bound=Foundation)
 
@@ -282,26 +285,29 @@ class LearnerEstimator(Generic[L]):
 class RecurrentEstimator(LearnerEstimator[Learner]):
     """What estimators have in common that learn step by step: their streams have states that live between calls."""
 
-    _windowed: ClassVar[Mapping[str, Any]] = {"k1": 1, "k2": 16, "optimizer": "rmsprop", "lr": 1e-2}
+    _windowed: ClassVar[Mapping[str, Any]] = {
+        "k1": 1, "k2": 16, "optimizer": "rmsprop", "lr": 1e-2, "betas": BETAS,
+    }  # fmt: skip
     """What is learned with where a parameter is None, by cells that learn from a window of steps."""
-    _exact: ClassVar[Mapping[str, Any]] = {"optimizer": "adam"}
-    """The same by the others; what is not told is as in a job that does not tell it."""
+    _exact: ClassVar[Mapping[str, Any]] = {"k1": 1, "optimizer": "rmsprop", "lr": 1e-2, "betas": BETAS}
+    """The same by cells that carry their gradient along; what is not told is as in a job that does not tell it."""
 
     gates: bool = True
     hidden_layer: int | None = None
     k1: int | None = None
     k2: int | None = None
+    betas: tuple[float, float] | None = None
 
     def _new_learner(self, spec: LearnerSpec, seed: int) -> Learner:
         return Learner(spec, seed)
 
     @property
     def _learning(self) -> tuple[str, ...]:
-        return ("k1", "k2", *super()._learning)
+        return ("k1", "k2", "betas", *super()._learning)
 
     def _by_cell(self, values: dict[str, Any]) -> dict[str, Any]:
-        by_cell = self._windowed if self.cell in WINDOWED else self._exact
-        return {name: by_cell.get(name) if value is None else value for name, value in values.items()}
+        of_cell = self._windowed if self.cell in WINDOWED else FIXED_FILTERS if self.cell == "bank" else self._exact
+        return {name: of_cell.get(name) if value is None else value for name, value in values.items()}
 
     def end_sequence(self, key: Hashable | None = None) -> None:
         """End a stream's sequence: learn from what is left of it and go back to the zero state.
