@@ -43,8 +43,7 @@ _STREAMS = ("max_streams",)
 """The parameters that stand in each section of the specification."""
 WINDOWED = frozenset({"rnn", "lstm", "gru"})
 """Cells that learn by truncated back-propagation through time."""
-BETAS = LearningSpec().betas
-FIXED_FILTERS: Mapping[str, Any] = {"optimizer": LearningSpec().optimizer, "betas": BETAS}
+FIXED_FILTERS: Mapping[str, Any] = {"optimizer": LearningSpec().optimizer}
 """What cell bank, of which gradients train nothing, has where a parameter is None: what it may not be told."""
 
 L = TypeVar("L", bound=Foundation)
@@ -285,11 +284,9 @@ class LearnerEstimator(Generic[L]):
 class RecurrentEstimator(LearnerEstimator[Learner]):
     """What estimators have in common that learn step by step: their streams have states that live between calls."""
 
-    _windowed: ClassVar[Mapping[str, Any]] = {
-        "k1": 1, "k2": 16, "optimizer": "rmsprop", "lr": 1e-2, "betas": BETAS,
-    }  # fmt: skip
+    _windowed: ClassVar[Mapping[str, Any]] = {"k1": 1, "k2": 16, "optimizer": "rmsprop", "lr": 1e-2}
     """What is learned with where a parameter is None, by cells that learn from a window of steps."""
-    _exact: ClassVar[Mapping[str, Any]] = {"k1": 1, "optimizer": "rmsprop", "lr": 1e-2, "betas": BETAS}
+    _exact: ClassVar[Mapping[str, Any]] = {"k1": 1, "optimizer": "rmsprop", "lr": 1e-2}
     """The same by cells that carry their gradient along; what is not told is as in a job that does not tell it."""
 
     gates: bool = True

@@ -111,7 +111,7 @@ class RNNLanguageModel(RecurrentEstimator, base.Estimator):
     _windowed: ClassVar[Mapping[str, Any]] = {
         "k1": 16, "k2": 16, "optimizer": "adam", "lr": 1e-2, "schedule": "inverse_sqrt", "betas": (0.2, 0.999),
     }  # fmt: skip
-    _exact: ClassVar[Mapping[str, Any]] = {"optimizer": "adam", "betas": (0.2, 0.999)}
+    _exact: ClassVar[Mapping[str, Any]] = {"optimizer": "adam"}
 
     hidden_size: int = 128
     schedule_updates: int = 2_000

@@ -158,7 +158,13 @@ def _told_learning(spec: LearnerSpec) -> LearningSpec:
     schedule, updates, least = spec.schedule
     windows = {"k1": spec.k1, "k2": spec.k2} if spec.sequence is None else {}
     return msgspec.structs.replace(
-        spec.learning, lr=spec.lr, schedule=schedule, schedule_updates=updates, schedule_least=least, **windows
+        spec.learning,
+        lr=spec.lr,
+        betas=spec.betas,
+        schedule=schedule,
+        schedule_updates=updates,
+        schedule_least=least,
+        **windows,
     )
 
 
