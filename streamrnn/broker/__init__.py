@@ -9,6 +9,7 @@ partition_file     one partition of it
 history            what a topic holds already, read from outside
 kafka_client       a real cluster: consuming, committing, delivering
 kafka_group        the consumer's life in its group: polls during a rebalance, leaving
+kafka_gone         requests about a partition that is gone: they end
 kafka_assignor     who reads which partition, and over how many that was shared
 kafka_sender       its producing half
 kafka_produced     whole batches for it
