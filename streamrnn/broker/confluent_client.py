@@ -195,7 +195,8 @@ class ConfluentBroker(ConfluentSender):
                 error,
                 self.connection,
                 repr(self.group.instance_id),
-                name=self.group.group_id if "group" in error.name().lower() else self._topic_read,
+                topic=self._topic_read,
+                group=self.group.group_id,
             )
 
     def _doubt(self, error: KafkaError) -> None:
@@ -446,4 +447,5 @@ class ConfluentBroker(ConfluentSender):
             raise BrokerError(f"{tp} has no position yet; call seek() first")
 
     def _translated(self, what: str) -> contextlib.AbstractContextManager[None]:
-        return translated(what, self.connection, repr(self.group.instance_id), told=self._standing.told())
+        about = {"topic": self._topic_read, "group": self.group.group_id, "told": self._standing.told()}
+        return translated(what, self.connection, repr(self.group.instance_id), **about)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import repeat
 from operator import length_hint
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
@@ -62,16 +62,23 @@ _PARTING_S = 1.0
 _RANGE = re.compile(r"\[(-?\d+), (-?\d+)\]")
 
 
+class _Failed(NamedTuple):
+    """What befell a record, and where it was to go."""
+
+    error: KafkaError
+    topic: str
+
+
 class _Place:
     """A record's place in the order of sending, called by the client when the record has failed."""
 
     __slots__ = ("_failures", "_place")
 
-    def __init__(self, failures: dict[int, KafkaError], place: int) -> None:
+    def __init__(self, failures: dict[int, _Failed], place: int) -> None:
         self._failures, self._place = failures, place
 
-    def __call__(self, error: KafkaError, _: Any) -> None:
-        self._failures[self._place] = error
+    def __call__(self, error: KafkaError, message: Any) -> None:
+        self._failures[self._place] = _Failed(error, message.topic())
 
 
 class ConfluentSender:
@@ -81,9 +88,8 @@ class ConfluentSender:
         self.connection = connection
         self._producer: Any = None
         self._sent = 0  # since the last flush
-        self._failures: dict[int, KafkaError] = {}  # by their place in the order of sending
+        self._failures: dict[int, _Failed] = {}  # by their place in the order of sending
         self._places: list[_Place] = []  # as many as were ever sent between two flushes
-        self._topic = ""  # of the newest record
         self._batch_bytes = BATCH_BYTES
         self._closed = False
         self._time_left: Callable[[], float] = lambda: math.inf
@@ -118,7 +124,7 @@ class ConfluentSender:
         partition: int | None,
     ) -> None:
         """Hand records over in order. The client copies them, and takes a time of 0 for now."""
-        producer, self._topic = self._producing(), topic
+        producer = self._producing()
         until = times.index(0) if 0 in times else len(times)
         if NOW in times:
             times = [_CLIENTS_NOW if time_ms == NOW else time_ms for time_ms in times]
@@ -199,7 +205,7 @@ class ConfluentSender:
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             raise _at(place, RefusedError("too_large", f"{what}: {error.str()}")) from raised
         try:
-            fail(what, error, self.connection, "this producer", name=topic, operation="WRITE")
+            fail(what, error, self.connection, "this producer", topic=topic, operation="WRITE")
         except BrokerError as failed:
             raise _at(place, failed) from raised
 
@@ -227,18 +233,20 @@ class ConfluentSender:
     def _give_up(self, total: int, waited: str) -> None:
         """Drop the producer and say what became of what was sent; ``waited`` where nobody said."""
         told = self._standing.told()
-        if waited or any(error.code() < 0 for error in self._failures.values()):
+        if waited or any(failed.error.code() < 0 for failed in self._failures.values()):
             self._standing.gave_up("send")
         self._drop_producer(_LEAST_S)
-        failures, self._failures, self._places = self._failures, {}, []
+        failed = [self._failures[place] for place in sorted(self._failures)]
+        failures = {place: failed.error for place, failed in self._failures.items()}
+        self._failures, self._places = {}, []
         if any(error.code() == KafkaError.MSG_SIZE_TOO_LARGE for error in failures.values()):
             # Perhaps none of them was too large, but all together for this topic; the client splits no batch.
             self._batch_bytes = max(_LEAST_BATCH_BYTES, self._batch_bytes // 4)
-        first = next((error for error in failures.values() if error.code() not in _GIVEN_UP), None)
+        first = next((each for each in failed if each.error.code() not in _GIVEN_UP), None)
         reason: object = told or waited
         if first is not None:
-            as_said = as_kafka(first, self._topic)
-            reason = missing_right(as_said, "WRITE") or told or f"{first.str()} (topic {self._topic})"
+            as_said = as_kafka(*first)
+            reason = missing_right(as_said, "WRITE") or told or f"{first.error.str()} (topic {first.topic})"
         message = f"{len(failures)} of the last {total} records were not acknowledged; first reason: {reason}"
         raise UndeliveredError(message, None if waited else _refused(failures))
 
