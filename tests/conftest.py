@@ -1,8 +1,8 @@
 """Shared by the whole suite: compiled kernels, how tests are dealt out to processes, one real Kafka broker, Hypothesis.
 
-Tests run in two processes (pytest-xdist). All tests of a file go to one of them, so that what a file sets up is set up
-once; those with kafka in their names go to one as well, which therefore starts the only broker. ``-n 0`` runs
-everything in the present process.
+Tests run in three processes (pytest-xdist), for two cores: the one with the broker mostly waits. All tests of a file
+go to one of them, so that what a file sets up is set up once; those with kafka in their names go to one as well, which
+therefore starts the only broker. ``-n 0`` runs everything in the present process.
 
 Examples are the same in every run unless ``HYPOTHESIS_PROFILE=explore`` asks for new ones.
 """

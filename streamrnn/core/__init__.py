@@ -29,6 +29,7 @@ schedules     learning rates that fall
 optim         optimisers and clipping
 descent       what becomes of a gradient, whatever rule it is of: dropped, summed up, a step
 tbptt         learns one window
+denormals     numbers that are too small count as zero while an exact cell is at work
 exact         cells whose gradient is carried along with their state, and the rule that learns them
 reach         how far back the gradient of a window's newest target reaches
 rules         learning rules: TBPTT, or the exact gradient

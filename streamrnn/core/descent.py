@@ -12,6 +12,7 @@ import math
 from streamrnn.core import counts, optim, schedules, spans
 from streamrnn.core.arrays import I2, T1, Hyper, Model, Plan, Scratch
 from streamrnn.core.jit import internal
+from streamrnn.core.linear import add_vector
 
 LARGEST_STEP = 1e18
 """A gradient that is still longer than this after clipping is dropped: its square would not fit a float32 moment, and
@@ -25,6 +26,16 @@ def clear(within: I2, vector: T1) -> None:
     """These spans of a vector become zero."""
     for i in range(within.shape[0]):
         vector[within[i, 0] : within[i, 1]] = vector.dtype.type(0)
+
+
+@internal
+def norm(plan: Plan, within: I2, gradient: T1) -> float:
+    """The norm of these spans of a gradient, not finite where an element is not.
+
+    Sums of squares in float64: the norm is finite exactly when every element is, so one test serves them all. Of one
+    that joins a batch nothing else is asked, so there zero stands for all that are finite.
+    """
+    return optim.global_norm(within, gradient) if plan.batch_size == 1 else optim.nothing_if_finite(within, gradient)
 
 
 @internal
@@ -47,8 +58,8 @@ def add_to_batch(plan: Plan, model: Model, scratch: Scratch, loss: float) -> Non
     """scratch.grad, of that loss, joins the batch."""
     within = scratch.spans[: spans.lay_out(plan, model, scratch)]
     for i in range(within.shape[0]):
-        for p in range(within[i, 0], within[i, 1]):
-            model.accumulated[p] += scratch.grad[p]
+        a, b = within[i, 0], within[i, 1]
+        add_vector(model.accumulated[a:b], scratch.grad[a:b])
     for i in range(scratch.n_rows[0]):
         model.in_batch[scratch.rows[i]] = 1
     model.accumulated_loss[0] += loss

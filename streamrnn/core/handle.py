@@ -15,10 +15,9 @@ from streamrnn.core.arrays import I1, T1, Array, Hyper, Model, Plan, Records, Sc
 from streamrnn.core.compiled import kernels
 from streamrnn.core.entries import width
 from streamrnn.core.jit import JIT_DISABLED, jit
-from streamrnn.core.kinds import KNOWN
+from streamrnn.core.kinds import KNOWN, RULES
 from streamrnn.core.losses import CROSS_ENTROPIES, REGRESSION_LOSSES
 from streamrnn.core.optim import OPTIMIZERS
-from streamrnn.core.rules import RULES
 from streamrnn.core.schedules import SCHEDULES
 from streamrnn.core.tables import address_of, reader, table_of
 from streamrnn.core.walk import walk

@@ -36,9 +36,12 @@ def predict(plan: Plan, model: Model, scratch: Scratch, out: F1) -> None:
 
 @internal
 def window_gradient(
-    plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, h: T2, x: T2, lags: T2, targets: T2, dh: T2
+    plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, h: T2, x: T2, lags: T2, targets: T2, dh: T2, read: bool
 ) -> float:
-    """Mean loss over the known elements of targets (T, Y), NaN = unknown; overwrites dh (T, H)."""
+    """Mean loss over the known elements of targets (T, Y), NaN = unknown; overwrites dh (T, H).
+
+    ``read``: h is the one step that ``predict`` read last, with the same weights, so the hidden layer stands as it is.
+    """
     known = ZERO
     for t in range(h.shape[0]):
         known += losses.known_elements(plan.loss, targets[t], scratch.raw.shape[0])
@@ -48,7 +51,9 @@ def window_gradient(
     for t in range(h.shape[0]):
         dh[t, :] = dh.dtype.type(0)
         if losses.any_known(targets[t]):
-            seen = hidden.read(plan, scratch, h[t], scratch.z)
+            seen = h[t]
+            if plan.hidden > 0:
+                seen = scratch.z if read else hidden.read(plan, scratch, h[t], scratch.z)
             raw_output(plan, model, scratch, seen, x[t], lags[t])
             total += losses.loss_gradient(plan.loss, raw, targets[t], scratch.levels, hyper.huber_delta, draw)
             for o in range(n):

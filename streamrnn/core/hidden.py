@@ -9,8 +9,7 @@ from __future__ import annotations
 from streamrnn.core.activations import tanh_inplace
 from streamrnn.core.arrays import T1, Plan, Scratch
 from streamrnn.core.jit import internal
-from streamrnn.core.linear import add_product, copy
-from streamrnn.core.vector import fma
+from streamrnn.core.linear import add_outer_product, add_product, add_transposed_product, add_vector, copy
 
 
 @internal
@@ -33,15 +32,12 @@ def read(plan: Plan, scratch: Scratch, h: T1, z: T1) -> T1:
 
 @internal
 def backward(plan: Plan, scratch: Scratch, h: T1, dh: T1) -> None:
-    """dh += scratch.dz's part, of what ``read`` made of h; adds to the gradients of the layer's weights."""
-    T, M = h.dtype.type, plan.hidden
+    """dh (the cell's part) += what scratch.dz, of what ``read`` made of h, comes to; adds to the weights' gradients."""
+    one, M = h.dtype.type(1), plan.hidden
     z, dz = scratch.z[:M], scratch.dz[:M]
     for m in range(M):
-        dz[m] *= T(1) - z[m] * z[m]
-        scratch.dhidden_b[m] += dz[m]
-    for j in range(h.shape[0]):
-        row, drow, total = scratch.hidden_w[j], scratch.dhidden_w[j], T(0)
-        for m in range(M):
-            drow[m] = fma(h[j], dz[m], drow[m])
-            total = fma(row[m], dz[m], total)
-        dh[j] += total
+        dz[m] *= one - z[m] * z[m]
+    add_vector(scratch.dhidden_b, dz)
+    add_outer_product(scratch.dhidden_w, h, dz)
+    n = dh.shape[0] - plan.skip * scratch.x.shape[1]  # nobody asks for the gradient of the inputs
+    add_transposed_product(dh[:n], scratch.hidden_w, dz)

@@ -7,6 +7,10 @@ Family = Literal["steps", "sequences", "wire"]
 bytes in which records are fetched and sent."""
 Rule = Literal["tbptt", "rtrl", "fixed"]
 """How weights are learned: back through a window, along with the state, not at all."""
+TBPTT, RTRL, FIXED = 0, 1, 2
+RULES: dict[str, int] = {"tbptt": TBPTT, "rtrl": RTRL, "fixed": FIXED}
+"""A kernel cannot raise: ``handle`` refuses a plan with a code that is not among these."""
+
 FAMILIES: tuple[Family, ...] = get_args(Family)
 BYTES = "uint8"
 """What kernels compute with that know of no model, in place of its precision."""

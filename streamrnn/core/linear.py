@@ -4,6 +4,7 @@
     add_products     Out  += V @ W        forward, the inputs of all steps of one window at once
     add_transposed   dV   += dOut @ W.T   gradient of the inputs, of one step or of all at once
     add_outer        dW   += V.T @ dOut   gradient of the weights, all steps of one window at once
+    add_transposed_product, add_outer_product  the same of one step
 
     add_looked_up     Out      += W[rows]  the products with one-hot vectors, which nobody has to multiply
     add_to_looked_up  dW[rows] += dOut     and their part in the gradient of the weights
@@ -159,6 +160,16 @@ def add_transposed(dv: Array, w: Array, dout: Array) -> None:
             dv[t, k] += dot(w[k], dout[t])
 
 
+@jit
+def add_transposed_product(dv: Array, w: Array, dout: Array) -> None:
+    """dv (n,) += w (n, m) @ dout (m,), of one step: the bits of ``add_transposed``."""
+    n = dv.shape[0]
+    for k in range(0, n - 7, 8):
+        add_eight(dv, w, dout, k)
+    for k in range(n - n % 8, n):
+        dv[k] += dot(w[k], dout)
+
+
 @internal
 def add_eight(dv: Array, w: Array, dout: Array, k: int) -> None:
     """dv[k : k + 8] of one step: a row alone would wait for its own sum, and here eight sums of lanes become one."""
@@ -181,6 +192,18 @@ def add_eight(dv: Array, w: Array, dout: Array, k: int) -> None:
 def add_outer(dw: Array, v: Array, dout: Array, steps: int) -> None:
     """dw (n, m) += v[:steps].T (n, steps) @ dout[:steps] (steps, m)."""
     add_products(dw, dout[:steps], v[:steps].T)
+
+
+@jit
+def add_outer_product(dw: Array, v: Array, dout: Array) -> None:
+    """dw (n, m) += v (n, 1) dout (1, m), of one step: the bits of ``add_outer``."""
+    n, m = dw.shape
+    for i in range(n):
+        row, factor = dw[i], v[i]
+        for j in range(0, m - 7, LANES):
+            store(row, j, fma(factor, load_8(dout, j), load_8(row, j)))
+        for j in range(m - m % LANES, m):
+            row[j] = fma(factor, dout[j], row[j])
 
 
 @jit

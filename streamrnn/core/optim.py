@@ -63,6 +63,21 @@ def global_norm(spans: I2, grad: T1) -> float:
 
 
 @jit
+def nothing_if_finite(spans: I2, grad: T1) -> float:
+    """0 where every element of these spans of grad (P,) is finite, else NaN."""
+    blank = lanes = zeros_32(grad)
+    rest = grad.dtype.type(0)
+    for i in range(spans.shape[0]):
+        part = grad[spans[i, 0] : spans[i, 1]]
+        P = part.shape[0]
+        for p in range(0, P - 31, 32):
+            lanes = fma(load_32(part, p), blank, lanes)
+        for p in range(P - P % 32, P):
+            rest = fma(part[p], grad.dtype.type(0), rest)
+    return np.float64(total(lanes) + rest)
+
+
+@jit
 def clip_factor(norm: float, clip_norm: float) -> float:
     """What the gradient is multiplied by: min(1, clip_norm / (norm + 1e-6)); ``clip_norm <= 0`` never clips."""
     return min(1.0, clip_norm / (norm + 1e-6)) if clip_norm > 0.0 else 1.0
@@ -87,8 +102,7 @@ def update(
         propose(
             optimizer, hyper, lr, correction1, correction2, grad[a:b], factor, step[a:b], moment1[a:b], moment2[a:b]
         )
-    for p in range(slow):
-        step[p] *= step.dtype.type(SLOW_SHARE)
+    scale(step[:slow], SLOW_SHARE)
     share = share_within(product_over(spans, grad, step), limit) if limit < math.inf else 1.0
     # AdamW shrinks theta by lr * weight_decay first, beside the moments, which never see the decay.
     keep = 1.0 - lr * hyper.weight_decay if optimizer == ADAMW else 1.0

@@ -6,21 +6,27 @@ whether that leads to an optimiser step is its own business; so is how much of a
 
 from __future__ import annotations
 
-from streamrnn.core import tbptt
+from streamrnn.core import denormals, tbptt
 from streamrnn.core.arrays import Hyper, Model, Plan, Scratch, Streams
 from streamrnn.core.exact import cells, codes, learning
-from streamrnn.core.jit import internal
-
-TBPTT, RTRL, FIXED = 0, 1, 2
-RULES = {"tbptt": TBPTT, "rtrl": RTRL, "fixed": FIXED}
-"""A kernel cannot raise: ``handle`` refuses a plan with a code that is not among these."""
+from streamrnn.core.jit import ZERO, internal
+from streamrnn.core.kinds import RTRL, TBPTT
 
 
 @internal
-def begin(plan: Plan, hyper: Hyper, scratch: Scratch) -> None:
-    """Before the first record of a call: what follows from the weights."""
+def begin(plan: Plan, hyper: Hyper, scratch: Scratch) -> int:
+    """Before the first record of a call: what follows from the weights. Returns what ``end`` asks for."""
+    if plan.rule == TBPTT:
+        return ZERO
+    cells.constrain(plan, scratch, hyper.nu_least)
+    return denormals.exchange(ZERO - 1)
+
+
+@internal
+def end(plan: Plan, register: int) -> None:
+    """After the last one."""
     if plan.rule != TBPTT:
-        cells.constrain(plan, scratch, hyper.nu_least)
+        denormals.exchange(register)
 
 
 @internal

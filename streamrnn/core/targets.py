@@ -383,10 +383,20 @@ def fit_readout(
         if scaler.usable(y) and not np.isnan(scaling[f, 1]):
             target = (y - scaling[f, 0]) / scaling[f, 1]
             if is_learnable(plan, model, streams, slot, scaling, f):
-                rls.update(model.readout, hyper, f, phi, plan.newest_at, predictions[f], target, scratch.workspace)
+                learn_by_readout(plan, hyper, model, scratch, f, phi, predictions[f], target)
             else:
                 target = (judged(hyper, model, streams, scratch, slot, f) - scaling[f, 0]) / scaling[f, 1]
                 rls.judge(model.readout, f, phi, plan.newest_at, predictions[f], target)
+
+
+@internal
+def learn_by_readout(
+    plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, column: int, phi: F1, predictions: F1, target: float
+) -> None:
+    """One step of least squares; where nothing else learns, that is what updates are."""
+    rls.update(model.readout, hyper, column, phi, plan.newest_at, predictions, target, scratch.workspace)
+    if plan.rule == kinds.FIXED:
+        model.counters[counts.UPDATES] += 1
 
 
 @internal
@@ -425,7 +435,7 @@ def fit_readout_to_forecast(
         target = (y - scaling[0]) / scaling[1]
     phi, predictions = streams.regressors[slot, place], streams.expert_predictions[slot, place, column]
     if is_learnable_from(plan, model, streams, slot, place, column):
-        rls.update(model.readout, hyper, column, phi, plan.newest_at, predictions, target, scratch.workspace)
+        learn_by_readout(plan, hyper, model, scratch, column, phi, predictions, target)
     else:
         seen = judged(hyper, model, streams, scratch, slot, field)
         if plan.period == 0 or np.isnan(seen):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamrnn.core import descent, heads, losses, optim, reach, spans, trunk
+from streamrnn.core import descent, heads, losses, reach, spans, trunk
 from streamrnn.core.arrays import Hyper, Model, Plan, Scratch, Streams
 from streamrnn.core.jit import ZERO, internal
 from streamrnn.core.linear import copy
@@ -32,8 +32,7 @@ def learn(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scr
         return False
     load_window(plan, streams, scratch, slot, first, steps)
     loss = window_gradient(plan, hyper, model, scratch, steps)
-    # Sums of squares in float64: the norm is finite exactly when every element is, so one test serves them all.
-    norm = optim.global_norm(scratch.spans[: spans.lay_out(plan, model, scratch)], scratch.grad)
+    norm = descent.norm(plan, scratch.spans[: spans.lay_out(plan, model, scratch)], scratch.grad)
     # Accepted before it enters a batch, where one NaN would spoil the gradients of all other windows.
     if not descent.accept(model, loss, norm):
         return False
@@ -102,6 +101,6 @@ def window_gradient(plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, st
     descent.clear(scratch.spans[: spans.lay_out(plan, model, scratch)], scratch.grad)
     trunk.forward(scratch, steps)
     h, x, lags, targets = scratch.h[:steps], scratch.x[:steps], scratch.lags[:steps], scratch.targets[:steps]
-    loss = heads.window_gradient(plan, hyper, model, scratch, h, x, lags, targets, scratch.dh[:steps])
+    loss = heads.window_gradient(plan, hyper, model, scratch, h, x, lags, targets, scratch.dh[:steps], False)
     trunk.backward(scratch, steps)
     return loss

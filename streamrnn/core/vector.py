@@ -8,6 +8,7 @@ any number of lanes, which the compiler cuts into the registers that the machine
     zeros_8(v)          eight zeros of v's type; zeros_32 likewise
     store(v, j, x)      v[j : j + lanes] = x
     add(a, b)           a + b, lane by lane
+    mul(a, b)           a b; ``a`` may be a number for all lanes
     fma(a, b, c)        a b + c, rounded once: of numbers, of vectors, or with a number ``a`` for all lanes of vectors
     widen(x)            x in float64
     total(x)            sum of the lanes: of neighbours, then of neighbouring pairs, and so on
@@ -155,13 +156,35 @@ def fma(_context: BaseContext, a: Kind, b: Kind, c: Kind) -> Typed:
 
         kind, factor = context.get_value_type(c), arguments[0]
         if signature.args[0] != c:
-            one = builder.insert_element(ir.Constant(kind, ir.Undefined), factor, ir.IntType(32)(0))
-            factor = builder.shuffle_vector(one, one, ir.VectorType(ir.IntType(32), lanes)(None))
+            factor = _spread(builder, factor, kind, lanes)
         full_name = f"{name}.{f'v{lanes}' if lanes else ''}f{element.bitwidth}"
         function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), full_name)
         return builder.call(function, [factor, *arguments[1:]])
 
     return c(c if a == c else element, b, c), generate
+
+
+def _spread(builder: IRBuilder, number: Value, kind: Kind, lanes: int) -> Value:
+    """The vector, as LLVM calls its kind, whose lanes are all that number."""
+    from llvmlite import ir
+
+    one = builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.IntType(32)(0))
+    return builder.shuffle_vector(one, one, ir.VectorType(ir.IntType(32), lanes)(None))
+
+
+def _mul_python(a: Vector, b: Vector) -> Vector:
+    return a * b
+
+
+@intrinsic(_mul_python)
+def mul(_context: BaseContext, a: Kind, b: Kind) -> Typed:
+    def generate(context: BaseContext, builder: IRBuilder, signature: Typed, arguments: Sequence[Value]) -> Value:
+        factor, vector = arguments
+        if signature.args[0] != b:
+            factor = _spread(builder, factor, context.get_value_type(b), b.lanes)
+        return builder.fmul(factor, vector)
+
+    return b(b if a == b else b.element, b), generate
 
 
 def _widen_python(x: Vector) -> Vector:

@@ -7,6 +7,7 @@ sequence_spec  what a record is where it is a whole sequence
 symbols      which symbols there are, and how a text is made of them
 texts        a text as its units
 drawing      what comes next, drawn from probabilities
+consistency  which of its settings go together, and why the others do not
 sound        the bounds within which its numbers make sense together
 paths        how a field of a record is named
 vocabulary   which number a symbol has, and which it is given when it comes first
@@ -36,6 +37,7 @@ room         how many streams there is room for, and who leaves for a new one
 clock        stream time, safe against absurd timestamps
 axes         what the axes of its arrays mean, how long they are, how they grow
 validity     what the arrays of a state may hold
+relations    how they belong together
 lowering     from a specification to the kernels' numbers and arrays
 changes      what becomes of what was learned when a setting changes
 growth       what was learned, moved into a larger network

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from streamrnn.core import counts, reach, rls, surprise
 from streamrnn.core.arrays import Plan
 from streamrnn.core.cells import CELLS, GATES
-from streamrnn.core.exact.cells import LANES
+from streamrnn.core.exact.cells import ELSTM, GLRU, LANES, LRU
 from streamrnn.core.exact.layout import ExactLayout
 from streamrnn.core.layout import Layout
 from streamrnn.core.sequences.layout import SequenceLayout
@@ -119,18 +119,23 @@ def input_places(move: Move) -> Places:
         places.extend(first + new.n_previous + f for f in range(old.n_targets))
     if old.sequence is not None:  # of each frame of a step
         places = [at * new.n_features + place for at in range(old.sequence.stack) for place in places]
+    if old.n_coded:
+        coded = symbol_places(move) if old.n_looked_up == old.n_coded else np.arange(old.n_coded)
+        places.extend(new.n_multiplied - new.n_coded + coded)
     # A network without any inputs has one column of zeros.
     return np.array(places if places or not old.n_multiplied else [0], np.int64)
 
 
 def row_places(move: Move) -> Places:
-    """Of each row that inputs look up, and then of each that a decoder does, a class each."""
+    """Of each row of weights that inputs look up, and then of each that a decoder does, a class each."""
+    if move.old.model.is_exact:
+        return np.zeros(0, np.int64)
     decoder = range(move.new.n_looked_up, move.new.n_looked_up + _decoder_rows(move.old))
     return np.concatenate([symbol_places(move), np.array(decoder, np.int64)])
 
 
 def symbol_places(move: Move) -> Places:
-    """Of each row that inputs look up: the symbols of each input, previous classes, "known"."""
+    """Of each symbol by the number that inputs look up: the symbols of each input, previous classes, "known"."""
     places: list[int] = []
     for first, before, _, _ in _sets(move):
         places += range(first, first + before)
@@ -165,23 +170,39 @@ def regressor_places(move: Move) -> Places:
     old, new = move.old, move.new
     if not old.n_regressors:
         return np.zeros(0, np.int64)
-    hidden = new.n_read
-    lags = hidden + new.n_multiplied + np.arange(old.model.lags * old.n_targets)  # the newest of all fields first
-    units, inputs = np.arange(old.model.units), input_places(move)
-    inputs = np.where(inputs == OUT, OUT, hidden + inputs)
-    return np.concatenate([units, inputs, lags, [new.n_regressors - 1]])
+    lags = new.n_read + new.n_multiplied + np.arange(old.model.lags * old.n_targets)  # the newest of all fields first
+    return np.concatenate([_read_places(move), _behind(new.n_read, input_places(move)), lags, [new.n_regressors - 1]])
+
+
+def _read_places(move: Move) -> Places:
+    """Of each number that is read out of a step: a hidden layer's, or the cell's."""
+    return np.arange(move.old.n_read) if move.old.model.hidden_units else said_places(move)
+
+
+def said_places(move: Move) -> Places:
+    """Of each number that the cell hands up: of complex units all real parts, then all imaginary ones."""
+    return units_in_turn(move, move.old.model.n_said // move.old.model.units)
+
+
+def _behind(first: int, places: Places) -> Places:
+    """The places, where those of something else come first."""
+    return np.where(places == OUT, OUT, first + places)
 
 
 def plain_places(move: Move) -> Places:
     """The same where the state is not among them."""
-    places = regressor_places(move)[move.old.model.units :]
-    return np.where(places == OUT, OUT, places - move.new.model.units)
+    return _behind(-move.new.n_read, regressor_places(move)[move.old.n_read :])
 
 
 def reach_places(move: Move) -> Places:
     """Of each number of steps back that gradients are followed, 0, 1, 2, 4, ... up to k2."""
-    places = np.arange(reach.entries(move.old.k2))
-    return np.where(places < reach.entries(move.new.k2), places, OUT)
+    places = np.arange(_followed(move.old))
+    return np.where(places < _followed(move.new), places, OUT)
+
+
+def _followed(spec: LearnerSpec) -> int:
+    """Numbers of steps back that gradients are followed; where they are carried along, none."""
+    return reach.entries(spec.k2) if spec.rule == "tbptt" else 0
 
 
 def gate_places(move: Move) -> Places:
@@ -203,10 +224,28 @@ def tensor_places(kind: str, move: Move) -> Places | None:
     None: they stay where they are, and new ones come behind them.
     """
     both = 2 if move.old.model.direction == "both" else 1
-    if kind in ("gates", "inputs", "rows"):
-        return {"gates": gate_places, "inputs": input_places, "rows": symbol_places}[kind](move)
+    if kind in _TENSOR_PLACES:
+        return _TENSOR_PLACES[kind](move)
     runs = {"units": 1, "encoded": both, "pooled": 2 * both}
     return units_in_turn(move, runs[kind]) if kind in runs else None
+
+
+def _inputs_behind_said(move: Move) -> Places:
+    return np.concatenate([said_places(move), _behind(move.new.model.n_said, input_places(move))])
+
+
+def _inputs_behind_hidden(move: Move) -> Places:
+    hidden = np.arange(move.old.model.hidden_units)
+    return np.concatenate([hidden, _behind(move.new.model.hidden_units, input_places(move))])
+
+
+_TENSOR_PLACES: Mapping[str, Callable[[Move], Places]] = {
+    "gates": gate_places,
+    "inputs": input_places,
+    "rows": symbol_places,
+    "said and inputs": _inputs_behind_said,
+    "hidden and inputs": _inputs_behind_hidden,
+}
 
 
 def unit_places(move: Move) -> Places:
@@ -222,8 +261,37 @@ def layout_units(spec: LearnerSpec) -> int:
 
 
 def trace_places(move: Move) -> Places:
-    """Of each sensitivity of a unit, by the input that it is of."""
-    raise NotImplementedError
+    """Of each sensitivity of a unit: runs of one for each input, and behind them those of what is no input."""
+    if move.old.rule != "rtrl":
+        return np.zeros(0, np.int64)
+    inputs, first, places = input_places(move), 0, []
+    for of_inputs, more in TRACE_RUNS[exact_cell(move.old)]:
+        n = move.new.n_multiplied if of_inputs else 0
+        places += [_behind(first, inputs)] if of_inputs else []
+        places.append(first + n + np.arange(more))
+        first += n + more
+    return np.concatenate(places)
+
+
+def shown_places(move: Move) -> Places:
+    """Of each input that such a cell was shown."""
+    return input_places(move) if move.old.rule == "rtrl" else np.zeros(0, np.int64)
+
+
+def exact_cell(spec: LearnerSpec) -> int:
+    """The code of a cell whose gradient is carried along, or which has none."""
+    if spec.model.cell == "elstm":
+        return ELSTM
+    return GLRU if spec.model.cell == "glru" and spec.model.gates else LRU
+
+
+_LRU_RUNS = ((False, 2), (True, 0), (True, 0))
+TRACE_RUNS = {
+    LRU: _LRU_RUNS,  # of lambda, of B; real parts, then imaginary ones, here and below
+    GLRU: (*_LRU_RUNS, *((True, 1),) * 4),  # of F and I, each with its bias
+    ELSTM: ((True, 2), (True, 2)),  # of f and z, each with its bias and its weight of c
+}
+"""Of each cell's sensitivities, run by run: whether there is one for each input, and how many come behind those."""
 
 
 def last_places(move: Move) -> list[tuple[int, int]]:
@@ -254,7 +322,7 @@ AXES: Mapping[str, Axis] = {
     "shown": Axis(
         "inputs that an exact cell was shown",
         lambda of: of.layout.n_inputs if of.spec.rule == "rtrl" else 0,
-        input_places,
+        shown_places,
     ),
     "D": Axis("inputs of the network that are multiplied", lambda of: of.layout.n_inputs, input_places),
     "W": Axis(
@@ -314,7 +382,7 @@ AXES: Mapping[str, Axis] = {
     ),
     "pooled": Axis("units of the sum so far", lambda of: _so_far(of.spec, "label") * of.layout.hidden_size, BEHIND),
     "said": Axis("symbols so far", lambda of: _so_far(of.spec, "transcript") * of.spec.target.max_symbols, BEHIND),
-    "reach": Axis("steps back to which gradients are followed", lambda of: reach.entries(of.plan.k2), reach_places),
+    "reach": Axis("steps back to which gradients are followed", lambda of: _followed(of.spec), reach_places),
 }
 
 

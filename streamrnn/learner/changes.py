@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from streamrnn.learner.spec import LAST, LearnerSpec
+from streamrnn.learner.spec import CODED, LAST, LearnerSpec
 from streamrnn.learner.symbols import Symbols, TextSpec
 from streamrnn.learner.values import canonical_text
 
@@ -129,17 +129,83 @@ def _known(old: LearnerSpec, new: LearnerSpec) -> Verdict:
     if "forecast" in (old.target.known, new.target.known):
         return Verdict(Way.IMPOSSIBLE, "a forecast of the next values is another target than a value of the record")
     if new.target.known == "record":
-        return Verdict(Way.GROWTH, "predictions that still wait for a label are given up")
+        given_up = "predictions that still wait for a label are given up"
+        if new.rule == "rtrl":
+            given_up += "; sequences go on from where they are, and what was before is not learned from any more"
+        return Verdict(Way.GROWTH, given_up)
     return Verdict(Way.GROWTH, "predictions are remembered from now on")
 
 
 def _hidden_size(old: LearnerSpec, new: LearnerSpec) -> Verdict:
     grown = "predictions go on as they were: the weights by which new units are heard begin at zero"
+    if old.rule == "fixed" and new.model.units > old.model.units:
+        return Verdict(
+            Way.IMPOSSIBLE,
+            "new filters would change what the layer makes of the others, which the readout has learned; hidden_layer "
+            "can grow",
+        )
     if old.target.kind == "sequence" and new.model.units > old.model.units:
         return Verdict(
             Way.IMPOSSIBLE, "a decoder begins with the encoder's units, and new ones would change where it looks"
         )
     return if_more(lambda of: of.model.units, grown, "units that were learned cannot be taken out")(old, new)
+
+
+def _hidden_layer(old: LearnerSpec, new: LearnerSpec) -> Verdict:
+    if not (old.model.hidden_units and new.model.hidden_units):
+        return Verdict(
+            Way.IMPOSSIBLE, "the readout learned to read the states themselves, or what a layer makes of them"
+        )
+    grown = "predictions go on as they were: the weights by which new units are heard begin at zero"
+    return if_more(lambda of: of.model.hidden_units, grown, "units that were learned cannot be taken out")(old, new)
+
+
+def _memory(old: LearnerSpec, new: LearnerSpec) -> Verdict:  # noqa: ARG001
+    begins = "it tells how units begin, which concerns new ones only"
+    bound = ", and how slow they may become, which holds from now on"
+    return Verdict(Way.AT_ONCE, begins + (bound if old.model.cell == "glru" else ""))
+
+
+def _window(old: LearnerSpec, new: LearnerSpec) -> Verdict:  # noqa: ARG001
+    """Of ``learning.k1`` and ``learning.k2``."""
+    if old.rule == "tbptt":
+        return Verdict(Way.GROWTH, _WINDOWS)
+    return Verdict(Way.AT_ONCE, "what was learned since the last optimiser step is given up")
+
+
+def _label_memory(old: LearnerSpec, new: LearnerSpec) -> Verdict:
+    kept = "the newest events that wait for a label are kept"
+    if new.delay < old.delay:
+        kept += "; where more waited, what was before is not learned from any more"
+    return Verdict(Way.GROWTH, kept)
+
+
+def _n_features(old: LearnerSpec, new: LearnerSpec) -> Verdict:
+    grown = "new columns begin at zero"
+    if old.rule == "fixed":
+        grown = "filters take new columns in as if they had been missing so far"
+    shrunk = "what was learned of a column cannot be taken out; a field that no longer comes counts as missing"
+    return if_more(lambda of: of.n_features, grown, shrunk)(old, new)
+
+
+def _coded(rule: Rule) -> Rule:
+    """Of sets of symbols: more than there are columns for cannot come to cells that have no weights for each."""
+
+    def closer(old: LearnerSpec, new: LearnerSpec) -> Verdict:
+        before, now = old.n_looked_up, new.n_looked_up
+        if old.model.is_exact and before <= CODED < now:
+            return Verdict(
+                Way.IMPOSSIBLE,
+                f"cell {old.model.cell} has a column for each symbol up to {CODED} of all inputs together, and codes "
+                f"over as many columns for more, here {now}; columns that were learned for one symbol each mean "
+                "nothing as parts of codes",
+            )
+        verdict = rule(old, new)
+        if 0 < old.n_coded < before and verdict.way is Way.GROWTH:
+            return Verdict(Way.GROWTH, "new symbols are shown by codes of their own")
+        return verdict
+
+    return closer
 
 
 def _lookahead(old: LearnerSpec, new: LearnerSpec) -> Verdict:
@@ -254,14 +320,10 @@ def _dt(old: LearnerSpec, new: LearnerSpec) -> Verdict:  # noqa: ARG001
 # -- the table --------------------------------------------------------------------------------------------------------
 
 SETTINGS: Mapping[str, Rule] = {
-    "n_features": if_more(
-        lambda of: of.n_features,
-        "new columns begin at zero",
-        "what was learned of a column cannot be taken out; a field that no longer comes counts as missing",
-    ),
+    "n_features": _n_features,
     "indicator": at_once(),  # which column it belongs to is for those to say who named the columns
     "missing": _missing,
-    "symbols": _symbols,
+    "symbols": _coded(_symbols),
     "has_end": growth(_WINDOWS),
     "text": _text,
     "model.cell": impossible("gates and states of one cell mean nothing to another"),
@@ -271,13 +333,15 @@ SETTINGS: Mapping[str, Rule] = {
     "sequence.chunks": impossible("records that are chunks are other records than whole sequences"),
     "sequence.carry": impossible("a state that goes on is kept of each stream, or none is"),
     "sequence.normalise": impossible("weights learned on numbers of one kind mean nothing to others"),
+    "model.gates": impossible("units with gates keep and learn another state than those without"),
+    "model.hidden_layer": _hidden_layer,
     "model.hidden_size": _hidden_size,
     "model.direction": impossible("what reads backwards is half of what the outputs were learned for"),
     "model.lookahead": _lookahead,
     "model.attention": impossible("outputs were learned for what attention adds, or for doing without"),
     "model.beam": at_once(),
     "model.num_layers": impossible("a layer that is put in or taken out changes what the others are given"),
-    "model.memory": at_once("it tells how units begin, which concerns new ones only"),
+    "model.memory": _memory,
     "model.dtype": impossible("numbers of another precision lead to other states"),
     "model.readout": impossible("the weights of one readout mean nothing to another"),
     "model.loss": impossible("outputs that were learned for one loss mean something else under another"),
@@ -286,8 +350,9 @@ SETTINGS: Mapping[str, Rule] = {
     "model.lags": _lags,
     "model.rls_forgetting": at_once(),
     "model.rls_prior": at_once(),
-    "learning.k1": growth(_WINDOWS),
-    "learning.k2": growth(_WINDOWS),
+    "learning.rule": impossible("it goes with the cell"),
+    "learning.k1": _window,
+    "learning.k2": _window,
     "learning.batch_size": at_once("a batch that was begun is given up"),
     "learning.optimizer": impossible("the running means of one optimiser mean nothing to another"),
     "learning.lr": at_once(),
@@ -317,11 +382,11 @@ SETTINGS: Mapping[str, Rule] = {
     "target.known": _known,
     "target.horizon": impossible("each output was learned for its number of steps ahead"),
     "target.baseline": _baseline,
-    "target.classes": _classes,
+    "target.classes": _coded(_classes),
     "target.missing": at_once("of the records to come"),
     "target.event_field": at_once("events that wait for a label keep the names they have"),
     "target.label_field": at_once("events that wait for a label keep the names they have"),
-    "target.label_memory": growth("the newest events that wait for a label are kept"),
+    "target.label_memory": _label_memory,
     "inputs.dt": _dt,
     "inputs.previous_target": impossible("what was learned of these inputs cannot be taken out, nor put in later"),
 }
@@ -348,8 +413,8 @@ def changes(old: LearnerSpec, new: LearnerSpec) -> list[Change]:
 
 
 def settings(of: LearnerSpec) -> dict[str, Any]:
-    """Its fields by path. The loss is spelled out, since writing the default down changes nothing."""
-    return {**_leaves(of), "model.loss": of.model.effective_loss, "sequence": of.sequence is not None}
+    """Its fields by path. What is in force is spelled out, since writing a default down changes nothing."""
+    return {**_leaves(of), **of.in_force, "sequence": of.sequence is not None}
 
 
 def refusals(old: LearnerSpec, new: LearnerSpec, *, streams: bool = True) -> list[str]:

@@ -197,7 +197,7 @@ def _of_cell(spec: LearnerSpec) -> tuple[Rule, ...]:
     return (
         ("model", "gates", not model.gates and model.cell != "glru", "found false, which takes the gates off "
          f"cell glru and means nothing to {model.cell}: leave it out"),
-        ("model", "hidden_layer", model.hidden_layer is not None and spec.kernels == "sequences", "found "
+        ("model", "hidden_layer", model.hidden_units > 0 and spec.kernels == "sequences", "found "
          f"{model.hidden_layer}; the readout of {waits} sees the states themselves: leave it out, and take more units "
          "or layers instead"),
     )  # fmt: skip

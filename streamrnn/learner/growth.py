@@ -35,6 +35,7 @@ from streamrnn.learner.axes import (
     last_places,
     places_on,
     shared_rows,
+    symbol_places,
     tensor_places,
 )
 from streamrnn.learner.changes import refusals
@@ -197,7 +198,7 @@ def _relaid(table: Mapping[str, Stored], source: Mapping[str, Array], of: rings.
         if declaration.axes and declaration.axes[0] in rings.RINGS:
             array = rings.relaid(declaration.axes[0], array, declaration.blank, of)
         found[name] = array
-    return found
+    return found | rings.late(found, of) if of.new.rule == "rtrl" else found
 
 
 # ---- rules
@@ -220,7 +221,8 @@ def _tensor_by_tensor(array: Growing) -> None:
 def _weights(array: Growing) -> None:
     """The same; new units hear by weights as at a beginning, and the bias of a new class is the lowest of the others.
 
-    What hears new units, and how others hear new inputs, is zero; but symbols of an open set are heard as "other" was.
+    What hears new units, and how others hear new inputs, is zero, unless weights are fixed; but symbols of an open set
+    are heard as "other" was.
     """
     move = array.move
     if not array.old.size or not array.target.size:
@@ -228,25 +230,44 @@ def _weights(array: Growing) -> None:
         if array.target.size:
             _weights(array._replace(name="theta"))
         return
-    if move.new.model.units > move.old.model.units:
+    before, now = move.old.model, move.new.model
+    if move.new.rule == "fixed":
+        # Nothing would ever lift them from zero. A state knows nothing of a new input yet, which is as if it had always
+        # been missing; the readout has yet to learn what new units say.
+        array.target[...] = initial_weights(move.new, 0) if move.fresh is None else move.fresh
+    elif now.units > before.units or now.hidden_units > before.hidden_units:
         fresh = initial_weights(move.new, 0) if move.fresh is None else move.fresh
         begun = layout_of(move.new).named(fresh)
         for tensor in _tensors(array):
-            if tensor.name.startswith("rnn."):
+            if tensor.name.startswith(("rnn.", "hidden.")):
                 tensor.new[...] = begun[tensor.name]
                 tensor.new[tensor.rows] = 0.0
     _tensor_by_tensor(array)
+    _hear_as_other(array)
     new = layout_of(move.new).named(array.target)
     for tensor in _tensors(array):
-        if tensor.name.startswith("rnn.") and tensor.name.endswith(APART):
-            for other, more in shared_rows(move):
-                # Of the old units; new ones hear each symbol by weights of their own.
-                tensor.new[tensor.rows, more.start : more.stop] = tensor.new[tensor.rows, other, None]
-        elif tensor.name.startswith("decoder.") and tensor.name.endswith(APART) and move.new.target.is_open:
+        if tensor.name.startswith("decoder.") and tensor.name.endswith(APART) and move.new.target.is_open:
             tensor.new[:, tensor.old.shape[1] :] = tensor.new[:, OTHER, None]
     if "head.bias" in new and not move.new.target.is_open:
         old = layout_of(move.old).named(array.old)["head.bias"]
         new["head.bias"][len(old) :] = old.min()
+
+
+def _hear_as_other(array: Growing) -> None:
+    """New symbols of an open set, by old units; new units hear each symbol by weights of their own."""
+    move, new = array.move, array.move.new
+    axes = layout_of(new).axes(array.target)
+    for tensor in _tensors(array):
+        if tensor.name.startswith("rnn.") and tensor.name.endswith(APART):
+            first = 0
+        elif new.n_coded == new.n_looked_up and (axes[tensor.name].columns or "").endswith("inputs"):
+            first = tensor.new.shape[1] - new.n_coded  # an exact cell's columns of symbols are the last
+        else:
+            continue
+        for other, more in shared_rows(move):
+            tensor.new[tensor.rows, first + more.start : first + more.stop] = tensor.new[
+                tensor.rows, first + other, None
+            ]
 
 
 def _second_moments(array: Growing) -> None:
@@ -302,7 +323,7 @@ def _last_values(array: Growing) -> None:
 def _rows(array: Growing) -> None:
     """Which rows were looked up, as they are numbered now."""
     _to_places(array)
-    places = np.append(places_on("W", array.move), -1)  # the last for none
+    places = np.append(symbol_places(array.move), -1)  # the last for none
     array.target[...] = places[array.target]
 
 

@@ -15,20 +15,18 @@ import numpy.typing as npt
 from streamrnn.core import arrays, rls
 from streamrnn.core.cells import CELLS
 from streamrnn.core.declarations import allocate, declared, row_bytes
-from streamrnn.core.exact.cells import ELSTM, GLRU, LRU
 from streamrnn.core.exact.codes import codes_of
 from streamrnn.core.exact.constants import nu_least
 from streamrnn.core.exact.layout import ExactLayout
-from streamrnn.core.kinds import KNOWN
+from streamrnn.core.kinds import KNOWN, RULES
 from streamrnn.core.layout import Layout
 from streamrnn.core.losses import CROSS_ENTROPIES, QUANTILE, REGRESSION_LOSSES
 from streamrnn.core.optim import OPTIMIZERS
-from streamrnn.core.rules import RULES
 from streamrnn.core.schedules import SCHEDULES
 from streamrnn.core.sequences.kinds import KINDS, STEP
 from streamrnn.core.sequences.layout import SequenceLayout
 from streamrnn.core.workspace import zeros_scratch
-from streamrnn.learner.axes import AXES, Network, last_columns
+from streamrnn.learner.axes import AXES, Network, exact_cell, last_columns
 from streamrnn.learner.room import INDEX_BYTES
 from streamrnn.learner.spec import LAST, LearnerSpec
 
@@ -44,7 +42,7 @@ def layout_of(spec: LearnerSpec) -> Layout | ExactLayout | SequenceLayout:
         return _layout_of_sequences(spec)
     if spec.model.is_exact:
         return ExactLayout(
-            cell=_exact_cell(spec),
+            cell=exact_cell(spec),
             n_inputs=spec.n_multiplied,
             hidden_size=spec.model.units,
             n_outputs=0 if spec.n_regressors else spec.n_outputs,
@@ -60,12 +58,6 @@ def layout_of(spec: LearnerSpec) -> Layout | ExactLayout | SequenceLayout:
         n_rows=spec.n_looked_up,
         hidden_layer=spec.model.hidden_units,
     )
-
-
-def _exact_cell(spec: LearnerSpec) -> int:
-    if spec.model.cell == "elstm":
-        return ELSTM
-    return GLRU if spec.model.cell == "glru" and spec.model.gates else LRU
 
 
 def _layout_of_sequences(spec: LearnerSpec) -> SequenceLayout:
@@ -123,11 +115,19 @@ def new_scratch(layout: Layout | ExactLayout, spec: LearnerSpec, theta: npt.NDAr
     last_at[last_columns(spec)] = np.arange(spec.missing.count(LAST))
     return zeros_scratch(
         layout, plan, sizes_of(spec), theta,
-        codes=codes_of(spec.n_looked_up if spec.model.is_exact else 0, spec.n_coded, dtype_of(spec)),
+        codes=codes_of(_coded(spec), spec.n_coded, dtype_of(spec)),
         indicator=indicator, levels=np.array(levels, dtype=np.float64),
         imputed=np.array(numbers or [np.nan] * spec.n_features, dtype=np.float64), last_at=last_at,
         ahead=np.array(spec.target.steps_ahead, np.int64),
     )  # fmt: skip
+
+
+def _coded(spec: LearnerSpec) -> list[tuple[int, int]]:
+    """Where an exact cell sees symbols: of each row that is looked up its set, and its number in it."""
+    if not spec.model.is_exact:
+        return []
+    sizes = [symbols.size for symbols in spec.symbols] + ([spec.n_classes, 1] if spec.shows_class else [])
+    return [(of, number) for of, size in enumerate(sizes) for number in range(size)]
 
 
 def plan_of(spec: LearnerSpec) -> arrays.Plan:

@@ -5,6 +5,10 @@ Each axis says by which count. A ring that becomes shorter keeps the newest entr
 are places that no entry ever stood in; the count then starts at what is there, so that nobody reads them. The
 count of steps is the exception in ``before``: states are kept for the steps that can start a window, and after a change
 others can. A window that needs a state which was not kept begins from the newest one kept before it.
+
+Where exact gradients meet late targets, the state that learns stands behind the one that predicts, with the traces. It
+can only be where a ring has the inputs that it is to take yet: where that one is too short by now, or there is no such
+state any more, learning goes on from the state that predicts, and traces begin anew with zero.
 """
 
 from __future__ import annotations
@@ -89,8 +93,8 @@ def relaid(axis: str, array: Array, blank: float, of: Relaying) -> Array:
 
 def recounted(name: str, array: Array, of: Relaying) -> Array:
     """A stream's counts, and steps that are remembered, as the new learner counts; any other array as it is."""
-    if name == "steps":
-        return of.steps
+    if name in ("steps", "learned"):  # what has learned stays as far behind as it was
+        return np.maximum(array - (of.streams["steps"] - of.steps), 0)
     if name == "history_count":
         return of.counts("Q")[1]
     if name == "event_count":
@@ -99,6 +103,17 @@ def recounted(name: str, array: Array, of: Relaying) -> Array:
         earlier = (of.streams["steps"] - of.steps)[:, None]
         return np.where(array >= earlier, array - earlier, -1)
     return array
+
+
+def late(arrays: Mapping[str, Array], of: Relaying) -> dict[str, Array]:
+    """``behind``, ``traces`` and ``learned`` of streams, whose counts and rings are laid out anew already."""
+    behind, traces, learned = (arrays[name].copy() for name in ("behind", "traces", "learned"))
+    steps, state = arrays["steps"], arrays["state"][:, 0]
+    if not of.old.delay:
+        behind = state.copy()  # it has taken all steps
+    ahead = np.flatnonzero(steps - learned > of.new.delay)
+    behind[ahead], traces[ahead], learned[ahead] = state[ahead], 0.0, steps[ahead]
+    return {"behind": behind if of.new.delay else behind[:, :0], "traces": traces, "learned": learned}
 
 
 def _newest(old: Array, new: Array, before: Counts, now: Counts) -> None:

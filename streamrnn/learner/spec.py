@@ -9,7 +9,7 @@ literature's; durations are in seconds and say so in their names. Nothing here i
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -340,6 +340,31 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if learning.schedule is None and learning.lr is None and self.rule == "rtrl" and not self.model.classifies:
             return "exponential", 1_000, 1 / 3
         return learning.schedule or "constant", learning.schedule_updates, learning.schedule_least
+
+    @property
+    def in_force(self) -> dict[str, Any]:
+        """Fields that may be left open, by path, as they are in force: writing those down changes nothing.
+
+        >>> spec = LearnerSpec(n_features=1, target=TargetSpec(fields=("y",)))
+        >>> spec.in_force == msgspec.structs.replace(spec, learning=LearningSpec(k1=8, k2=32, lr=0.003)).in_force
+        True
+        """
+        model, (schedule, updates, least) = self.model, self.schedule
+        return {
+            "model.loss": model.effective_loss,
+            "model.hidden_size": model.units,
+            "model.hidden_layer": model.hidden_units,
+            "model.rls_forgetting": model.forgetting,
+            "model.rls_prior": model.prior,
+            "learning.rule": self.rule,
+            "learning.k1": self.k1,
+            "learning.k2": self.k2 if self.rule == "tbptt" else None,
+            "learning.lr": self.lr,
+            "learning.schedule": schedule,
+            "learning.schedule_updates": updates,
+            "learning.schedule_least": least,
+            "target.horizon": self.target.furthest if self.target.is_each_step else list(self.target.steps_ahead),
+        }
 
     @property
     def n_targets(self) -> int:

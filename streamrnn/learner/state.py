@@ -17,8 +17,9 @@ from streamrnn.core.arrays import I1, I2, Model, Streams
 from streamrnn.core.declarations import DTYPES, Stored, declared, stored
 from streamrnn.learner.axes import AXES
 from streamrnn.learner.lowering import dtype_of, sizes_of
+from streamrnn.learner.relations import require_order
 from streamrnn.learner.spec import LearnerSpec
-from streamrnn.learner.validity import require_order, require_sound, require_sound_model
+from streamrnn.learner.validity import require_sound, require_sound_model
 from streamrnn.learner.vocabulary import require_vocabularies, symbols_in
 
 Array = npt.NDArray[Any]
@@ -132,10 +133,12 @@ def spec_differences(old: LearnerSpec, new: LearnerSpec) -> list[str]:
 def _as_json(spec: LearnerSpec) -> dict[str, Any]:
     """The specification as it looks when read back from a manifest, where a tuple and a list are the same.
 
-    The loss is spelled out, since writing the default down changes nothing.
+    What is in force is spelled out, since writing a default down changes nothing.
     """
     plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(spec))
-    plain["model"]["loss"] = spec.model.effective_loss
+    for path, value in spec.in_force.items():
+        section, field = path.split(".")
+        plain[section][field] = value
     return plain
 
 

@@ -140,6 +140,11 @@ class TargetSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return self.horizon[-1] if isinstance(self.horizon, tuple) else self.horizon
 
     @property
+    def is_each_step(self) -> bool:
+        """Whether something is said of each step ahead up to the furthest."""
+        return len(self.steps_ahead) == self.furthest
+
+    @property
     def says_numbers(self) -> bool:
         """Whether ``horizon`` numbers are what is said of a sequence."""
         return self.kind == "sequence" and self.classes is None

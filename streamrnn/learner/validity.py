@@ -4,7 +4,7 @@ Kernels trust their arrays: a count is a place in a ring, a class is a row of th
 negative moment would be a weight. So every array of a state has a row here with the range that a learner can bring it
 to, whatever records it sees, and a test asks for the row of each. NaN stands where a target or a value is unknown, and
 nowhere else. What steers nothing may hold anything: sums for people, and numbers that are looked at again before they
-are used. How arrays belong together stands below the table.
+are used. How arrays belong together say ``relations``.
 
 A number that is in range says nothing of whether it was learned: targets of 9e99 are allowed, so their mean may be
 there, and betas may change from one day to the next, so no moment of Adam follows from the other. The bounds of weights
@@ -17,26 +17,21 @@ Everything is a pass over whole arrays; reading a checkpoint takes many times as
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from streamrnn.core.counts import RECORDS_PREDICTED, WINDOWS_IN_BATCH
 from streamrnn.core.drift import CHUNK, SLOW
-from streamrnn.core.exact.layout import ExactLayout
 from streamrnn.core.inputs import LARGEST
-from streamrnn.core.layout import Layout
 from streamrnn.core.rivals import MEMORY
 from streamrnn.core.rls import SMALLEST_NOISE
 from streamrnn.core.scaler import ABSURD, NEWCOMERS, QUIET
-from streamrnn.core.sequences.layout import SequenceLayout
 from streamrnn.core.targets import LARGEST_LAG
-from streamrnn.learner import clock
-from streamrnn.learner.lowering import layout_of, outputs_of_classes
+from streamrnn.learner import clock, relations
+from streamrnn.learner.lowering import outputs_of_classes
 from streamrnn.learner.spec import LearnerSpec
-from streamrnn.learner.streams import FIRST, LIVED, RECORD, TIMES
 
 Array = npt.NDArray[Any]
 
@@ -219,6 +214,11 @@ def _open_sequences(spec: LearnerSpec) -> dict[str, Rule]:
     }
 
 
+def _state(spec: LearnerSpec) -> Rule:
+    """What is carried; complex units are linear in what comes in, and as large as that."""
+    return WEIGHT if spec.model.n_said > spec.model.units else STATE
+
+
 def _waiting(spec: LearnerSpec) -> dict[str, Rule]:
     """Of events that wait for the steps behind them; a target that is a number is looked at as a record's is."""
     return {"ahead_event": ANYTHING, "ahead_ms": ANYTHING, "ahead_y": _classes(spec, unknown=True)}
@@ -228,7 +228,11 @@ def stream_ranges(spec: LearnerSpec) -> dict[str, Rule]:
     """Of every array of ``state.STREAMS``."""
     classes = _classes(spec, unknown=True)
     return {
-        "state": STATE,
+        "state": _state(spec),
+        "traces": WEIGHT,
+        "behind": _state(spec),
+        "learned": COUNT,
+        "shown": Range(0, 1),
         "before": STATE,
         "x": Range(-_ROUNDED * LARGEST, _ROUNDED * LARGEST),
         "looked_up": Range(-1, spec.n_looked_up - 1),  # a row of weights
@@ -286,7 +290,8 @@ def require_sound(
 def require_sound_model(spec: LearnerSpec, model: Mapping[str, Array], *, beginning: bool = False) -> None:
     """The same for what is not kept per stream."""
     _require_ranges(model, model_ranges(spec), beginning)
-    _require_batch(spec, model)
+    relations.require_batch(spec, model)
+    relations.require_no_padded_weights(spec, model)
 
 
 def require_sound_streams(
@@ -299,7 +304,7 @@ def require_sound_streams(
 ) -> None:
     """The same for what is kept per stream, of all slots or of some."""
     require_sound_rows(spec, model, streams, beginning=beginning)
-    require_order(model, streams["seen"], keys)
+    relations.require_order(model, streams["seen"], keys)
 
 
 def require_sound_rows(
@@ -307,9 +312,11 @@ def require_sound_rows(
 ) -> None:
     """The same, as far as single rows tell: those of all slots are sound if those of each segment are."""
     _require_ranges(streams, stream_ranges(spec), beginning)
-    _require_counted(spec, model, streams)
-    _require_in_use(spec, model, streams)
-    _require_said(streams)
+    relations.require_counted(spec, model, streams)
+    relations.require_learned(spec, streams)
+    relations.require_no_padded_states(spec, streams)
+    relations.require_in_use(spec, model, streams)
+    relations.require_said(streams)
 
 
 def _require_ranges(arrays: Mapping[str, Array], table: Mapping[str, Rule], beginning: bool) -> None:
@@ -343,93 +350,3 @@ def _extremes(values: Array, unknown: bool) -> tuple[float, float]:
         return values.min().item(), values.max().item()
     with np.errstate(invalid="ignore"):
         return np.fmin.reduce(values, axis=None).item(), np.fmax.reduce(values, axis=None).item()
-
-
-# -- how arrays belong together ---------------------------------------------------------------------------------------
-
-
-def _require_batch(spec: LearnerSpec, model: Mapping[str, Array]) -> None:
-    """Fewer windows than a batch wait, and what they did not concern has no gradient: all, where none does.
-
-    When the batch is over only what it concerned is cleared.
-    """
-    waiting = int(model["counters"][WINDOWS_IN_BATCH])
-    if waiting >= max(1, spec.batch_size) and waiting:
-        raise ValueError(f"the state says that {waiting} windows wait for a batch of {spec.batch_size}")
-    gradient, rows, layout = model["accumulated"], model["in_batch"], layout_of(spec)
-    if not waiting and (np.any(gradient) or np.any(model["accumulated_loss"]) or np.any(rows)):
-        raise ValueError("the state holds gradients of a batch, and says that no window waits for one")
-    if any(np.any(each[flags == 0]) for each, flags in _looked_up(layout, gradient, rows)):
-        raise ValueError("the state's 'accumulated' holds gradients of rows that are not 'in_batch'")
-    if spec.target.is_open:
-        in_use = int(model["outputs_in_use"][0])
-        first = in_use + int(spec.target.kind == "transcript")  # its blank is always in use
-        head = layout.named(gradient)
-        if np.any(head["head.weight"][first:]) or np.any(head["head.bias"][first:]):
-            raise ValueError(f"the state's 'accumulated' holds gradients of outputs behind the {in_use} in use")
-
-
-def _looked_up(
-    layout: Layout | ExactLayout | SequenceLayout, gradient: Array, rows: Array
-) -> Iterator[tuple[Array, Array]]:
-    """The gradients of rows that are looked up, and of each whether it is in the batch; exact cells look nothing up."""
-    if isinstance(layout, SequenceLayout):
-        views = layout.views(gradient)
-        for each in views.rows:
-            yield each, rows[: len(each)]
-        yield views.decoder_rows, rows[len(rows) - len(views.decoder_rows) :]
-    elif isinstance(layout, Layout):
-        yield layout.views(gradient).rows, rows
-
-
-def _require_counted(spec: LearnerSpec, model: Mapping[str, Array], streams: Mapping[str, Array]) -> None:
-    """No stream has seen more than there was, and no event stands at a step that is yet to come."""
-    # Of texts each unit is predicted, and a step.
-    steps = int(model["counters"][RECORDS_PREDICTED] if spec.text is not None else model["arrivals"][0])
-    for name in ("steps", "history_count", "event_count"):
-        if (counts := streams[name]).size and counts.max() > steps:
-            raise ValueError(f"the state's {name!r} counts {counts.max()}, and {steps} records came")
-    newest = streams["event_step"].max(axis=1, initial=-1)
-    if ((newest >= 0) & (newest >= streams["steps"])).any():
-        raise ValueError("the state's 'event_step' names steps that are yet to come")
-
-
-def _require_in_use(spec: LearnerSpec, model: Mapping[str, Array], streams: Mapping[str, Array]) -> None:
-    """Nothing is remembered of a class that has not come yet."""
-    if not spec.target.is_open:
-        return
-    in_use = int(model["outputs_in_use"][0])
-    held = {"typical": model["typical"]} | {
-        name: streams[name] for name in ("y", "newest", "last_known", "remembered_rivals")
-    }
-    for name, array in held.items():
-        if array.size and np.fmax.reduce(array, axis=None) >= in_use:
-            raise ValueError(f"the state's {name!r} names classes that are none of the {in_use} in use")
-    if (waits := streams["ahead_y"]).size:  # of these nobody has looked at the class, which has a number already
-        known = 1 + len(model["vocabulary_classes_ends"])
-        if np.fmax.reduce(waits, axis=None) >= known:
-            raise ValueError(f"the state's 'ahead_y' names classes that are none of the {known} that came")
-
-
-def _require_said(streams: Mapping[str, Array]) -> None:
-    """The newest step of a transcript so far can have said a symbol only where there is one."""
-    if ((streams["newest_output"] > 0) & (streams["n_said"] == 0)).any():
-        raise ValueError("the state's 'newest_output' names a symbol where 'n_said' counts none")
-
-
-def require_order(model: Mapping[str, Array], seen: Array, keys: Sequence[bytes | None]) -> None:
-    """Each stream was seen with a record of its own, one after the other."""
-    records, lived = int(model["arrivals"][0]), int(model["clock"][list(clock.RANGES).index("lived")])
-    used = seen[[slot for slot, key in enumerate(keys) if key is not None]]
-    used = used[np.argsort(used[:, RECORD], kind="stable")]
-    numbers, times = used[:, RECORD], used[:, LIVED]
-    if not len(used):
-        return
-    if numbers[0] < 1 or numbers[-1] > records or (numbers[1:] == numbers[:-1]).any():
-        raise ValueError(f"the state's 'seen' does not name one of {records} records for each of {len(used)} streams")
-    if used[:, TIMES].min() < 1 or used[:, TIMES].max() > records:
-        raise ValueError(f"the state's 'seen' counts {used[:, TIMES].max()} records of a stream, and {records} came")
-    if times[-1] > lived or (times[1:] < times[:-1]).any():
-        raise ValueError("the state's 'seen' names times that do not follow each other as the records do")
-    if (used[:, FIRST] > times).any():
-        raise ValueError("the state's 'seen' names streams that came first after they were last seen")

@@ -46,6 +46,7 @@ from tests.bench.quality_rivals import AsPredictor, IndependentEvents, Rival
 
 RECURRENT: Final = "RNNClassifier"
 INDEPENDENT: Final = "RNNClassifier, end_sequence() after each event"
+BANK: Final = "RNNForecaster, cell bank, direct"
 
 # Arguments beyond the default's, by task and row of ours. Candidates were drawn at random, a few hundred a task, and
 # compared by the score of seed 0, the best four or five by their mean over seeds 0 to 2; WaterFlow, SP500 and
@@ -119,6 +120,7 @@ TUNED: Final[dict[str, dict[str, dict[str, Any]]]] = {
             "rls_forgetting": 0.9999, "baseline": "last",
         },
     },
+    "lorenz": {},
     "flights": {
         "RNNRegressor": {
             "hidden_size": 32, "readout": "linear", "loss": "absolute", "optimizer": "adam", "lr": 3e-3, "k2": 8,
@@ -141,6 +143,20 @@ BAR: Final = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(
 
 
 # -- tasks ------------------------------------------------------------------------------------------------------------
+
+
+class Direct:
+    """A forecaster asked for the steps that have outputs of their own alone."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def learn_one(self, y: float) -> None:
+        self._model.learn_one(y)
+
+    def forecast(self, horizon: int) -> list[float]:
+        forecasts = self._model.forecast_direct()
+        return [forecasts.get(step, float("nan")) for step in range(1, horizon + 1)]
 
 
 class Ours(NamedTuple):
@@ -193,17 +209,14 @@ def _three_steps(name: str, by_river: bool) -> Task:
     return Task(f"{name}-3", f"{title}, aligned", "MAE", events, aligned, measured, ours)
 
 
-def _mackey_glass() -> Task:
-    horizons = rivals.MACKEY_GLASS_HORIZONS
-
+def _chaos(name: str, title: str, events: Events, horizons: Sequence[int], everybody: tuple[Rival, ...]) -> Task:
     def score(events: Events, model: Any) -> Scores:
         return normalised_errors(events, model, horizons)
 
-    title = f"Mackey-Glass, tau {data.TAU}, {' / '.join(map(str, horizons))} steps ahead"
-    # Its horizon stays 1: further ahead it goes by its own forecasts.
-    ours = (Ours("RNNForecaster", {}),)
-    labels = tuple(map(str, horizons))
-    return Task("mackey-glass", title, "NRMSE", data.mackey_glass(), score, rivals.MACKEY_GLASS, ours, labels)
+    title = f"{title}, {' / '.join(map(str, horizons))} steps ahead"
+    # The first one's horizon stays 1: further ahead it goes by its own forecasts.
+    ours = (Ours("RNNForecaster", {}), Ours(BANK, {"cell": "bank", "horizon": tuple(horizons)}, Direct))
+    return Task(name, title, "NRMSE", events, score, everybody, ours, tuple(map(str, horizons)))
 
 
 def _flights(limit: int) -> Task:
@@ -218,7 +231,10 @@ def task(name: str, flights: int = FLIGHTS) -> Task:
     if name in data.RIVER:
         return _one_step(name)
     if name == "mackey-glass":
-        return _mackey_glass()
+        title = f"Mackey-Glass, tau {data.TAU}"
+        return _chaos(name, title, data.mackey_glass(), rivals.MACKEY_GLASS_HORIZONS, rivals.MACKEY_GLASS)
+    if name == "lorenz":
+        return _chaos(name, "Lorenz", data.lorenz(), rivals.LORENZ_HORIZONS, rivals.LORENZ)
     if name == "flights":
         return _flights(flights)
     series, _, rest = name.partition("-3")
@@ -263,7 +279,7 @@ def runs(
     for ours in one.ours if skip != "ours" else ():
         report(f"{one.name}: {ours.name}")
         done.append(Run(ours.name, True, "default", *mean(ours, {})))
-        if with_tuned:
+        if with_tuned and ours.name in TUNED[one.name]:
             report(f"{one.name}: {ours.name}, tuned")
             done.append(Run(ours.name, True, "tuned", *mean(ours, TUNED[one.name][ours.name])))
     return done

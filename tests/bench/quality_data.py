@@ -1,4 +1,5 @@
-"""The data of the quality bench, each in the order in which it is met: River's sets, Mackey-Glass, the demo's flights.
+"""The data of the quality bench, each in the order in which it is met: River's sets, two chaotic series, the
+demo's flights.
 
 Every set is an ``Events``: one dict of inputs and one target per event. Inputs that are no numbers (dates) are left
 out, so River's models and ours see the same; a series whose only input is its date is left with none. Only the flights
@@ -6,7 +7,8 @@ keep text, which their encoders read. Their target and what gives it away, the t
 inputs; the target of a cancelled flight is None: it is met, but neither scored nor learned from.
 
 Mackey and Glass, "Oscillation and chaos in physiological control systems", Science 197 (1977): dx/dt =
-0.2 x(t - tau) / (1 + x(t - tau)^10) - 0.1 x(t).
+0.2 x(t - tau) / (1 + x(t - tau)^10) - 0.1 x(t). Lorenz, "Deterministic nonperiodic flow", Journal of the Atmospheric
+Sciences 20 (1963): dx/dt = 10 (y - x), dy/dt = x (28 - z) - y, dz/dt = x y - 8/3 z.
 """
 
 from __future__ import annotations
@@ -29,6 +31,9 @@ SHUTTLE_EVENTS: Final = 6_000
 MACKEY_GLASS_STEPS: Final = 10_000
 TAU: Final = 17
 STEPS_PER_UNIT: Final = 10
+LORENZ_STEPS: Final = 10_000
+LORENZ_SAMPLES_PER_UNIT: Final = 50
+LORENZ_STEPS_PER_SAMPLE: Final = 4
 
 
 class Events(NamedTuple):
@@ -87,6 +92,29 @@ def mackey_glass(steps: int = MACKEY_GLASS_STEPS) -> Events:
         x[i + 1] = now + dt / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
     y = x[delay::STEPS_PER_UNIT][:steps].tolist()
     return Events([{} for _ in y], y)
+
+
+def lorenz(steps: int = LORENZ_STEPS) -> Events:
+    """x, sampled fifty times per unit of time, from (1, 1, 1); the first 500 samples are left out.
+
+    Runge-Kutta of order four with a step of 0.005.
+    """
+    dt, skipped = 1 / (LORENZ_SAMPLES_PER_UNIT * LORENZ_STEPS_PER_SAMPLE), 500
+    state: npt.NDArray[np.float64] = np.ones(3)
+    y: list[float] = []
+
+    def slope(s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.array([10 * (s[1] - s[0]), s[0] * (28 - s[2]) - s[1], s[0] * s[1] - 8 / 3 * s[2]])
+
+    for i in range((skipped + steps) * LORENZ_STEPS_PER_SAMPLE):
+        k1 = slope(state)
+        k2 = slope(state + dt / 2 * k1)
+        k3 = slope(state + dt / 2 * k2)
+        k4 = slope(state + dt * k3)
+        state = state + dt / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+        if i % LORENZ_STEPS_PER_SAMPLE == LORENZ_STEPS_PER_SAMPLE - 1:
+            y.append(float(state[0]))
+    return Events([{}] * steps, y[skipped:])
 
 
 def flights(limit: int) -> Events:

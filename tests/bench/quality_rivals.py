@@ -289,6 +289,12 @@ MACKEY_GLASS: Final = (
     Rival("least squares, LSTM + 20 lags", None, (0.0075, 0.064, 0.372)),
 )
 
+LORENZ_HORIZONS: Final = (1, 25)
+LORENZ: Final = (
+    Rival("last value", SeasonalRule),
+    Rival("least squares, 20 lags, P0=1e4", lambda: RecursiveLeastSquares(LORENZ_HORIZONS)),
+)
+
 
 def flight_rivals() -> tuple[Rival, ...]:
     """The demo's."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from streamrnn.core.handle import Handle
-from streamrnn.core.rules import RULES
+from streamrnn.core.kinds import RULES
 from streamrnn.learner.block import Block
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.lowering import hyper_of, layout_of, new_model, new_scratch, new_streams, plan_of

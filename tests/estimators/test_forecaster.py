@@ -16,6 +16,7 @@ import pytest
 from river import datasets, evaluate, metrics
 
 from streamrnn import RNNForecaster
+from streamrnn.errors import ConfigError
 from streamrnn.estimators.forecaster import LONGEST_PERIOD, RELEARNED
 from streamrnn.estimators.season import SeasonFinder
 from tests.support.contract import Model, Row, everything
@@ -66,6 +67,43 @@ def test_beyond_the_horizon_a_model_runs_on_with_its_own_forecasts(
         expected.append(by_hand.forecast(horizon, xs[j + 1 : j + 1 + horizon])[-1])
     assert forecasts == expected
     assert np.ptp(forecasts) > 0.01
+
+
+@pytest.mark.parametrize("baseline", [None, "last", 7])
+@pytest.mark.parametrize("with_x", [False, True], ids=["alone", "covariates"])
+def test_between_steps_that_are_listed_a_model_runs_on_with_its_own_forecasts(
+    with_x: bool, baseline: str | int | None
+) -> None:
+    model = RNNForecaster(
+        hidden_size=6, horizon=(1, 4), baseline=baseline, readout="linear", scale=False, previous_target=True, k1=50,
+        k2=60,
+    )  # fmt: skip
+    series = wave(140, with_x)
+    taught(model, series[:120])
+    xs = [x for _, x in series[120:130]]
+    forecasts, by_hand = model.forecast(10, xs), copy.deepcopy(model)
+    direct = by_hand.forecast_direct(xs[0])
+    assert (forecasts[0], forecasts[3]) == (direct[1], direct[4])
+    expected = {1: direct[1], 4: direct[4]}
+    for fed in range(1, 10):
+        by_hand.learn_one(expected[fed], xs[fed - 1])
+        for j, value in by_hand.forecast_direct(xs[fed]).items():
+            expected.setdefault(fed + j, value)  # the one that was fed the fewest forecasts
+    assert forecasts == [expected[step] for step in range(1, 11)]
+    assert np.ptp(forecasts) > 0.01
+
+
+def test_without_the_next_step_among_those_listed_the_others_are_not_forecast() -> None:
+    model = taught(RNNForecaster(horizon=(2, 5), cell="bank", baseline=None), wave(300, False))
+    forecasts = model.forecast(6)
+    assert [step for step, value in enumerate(forecasts, 1) if not math.isnan(value)] == [2, 5]
+    assert model.forecast_direct() == {2: forecasts[1], 5: forecasts[4]}
+    assert forecasts[1::3] == pytest.approx([math.sin(301 / 3.0), math.sin(304 / 3.0)], abs=0.01)
+    intervals = model.forecast_interval(5)
+    assert [step for step, (low, high) in enumerate(intervals, 1) if high - low < 1.0] == [2, 5]
+    assert intervals[0] == (-math.inf, math.inf)
+    with pytest.raises(ConfigError, match="intervals reach 5 steps, got 6"):
+        model.forecast_interval(6)
 
 
 def test_a_readout_by_least_squares_runs_on_as_well() -> None:

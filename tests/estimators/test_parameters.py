@@ -30,7 +30,7 @@ NAMES = "names or None"
 # For each parameter: what is expected, a value of a wrong type, and where there is a range, values outside it.
 COMMON: dict[str, tuple[str, list[Any]]] = {
     "cell": ("'gru', 'lstm' or 'rnn'", ["model.lstm", "LSTM", 3, None]),
-    "hidden_size": ("a whole number of at least 1 and at most 4,096", ["16", 2.5, None, True, 0, 4097]),
+    "hidden_size": ("a whole number of at least 1 and at most 4,096 or None", ["16", 2.5, True, 0, 4097]),
     "num_layers": ("a whole number of at least 1 and at most 16", ["two", 1.0, 0, 17]),
     "memory": (
         "'auto', a whole number of at least 2 and at most 1,000,000 or None",
@@ -55,8 +55,8 @@ COMMON: dict[str, tuple[str, list[Any]]] = {
     "max_streams": ("a whole number of at least 1 and at most 100,000,000", ["streams.max_streams", 1e3, 0, 10**9]),
     "previous_target": ("True, False or None", ["inputs.yes", 1]),
     "lags": ("a whole number of at least 0 and at most 1,024", ["20", 0.5, -1, 1025]),
-    "rls_forgetting": ("a number above 0 and at most 1", ["1", None, 0.0, 1.5]),
-    "rls_prior": (POSITIVE, ["0.1", None, 0, -0.1]),
+    "rls_forgetting": ("a number above 0 and at most 1 or None", ["1", 0.0, 1.5]),
+    "rls_prior": (f"{POSITIVE} or None", ["0.1", 0, -0.1]),
     "quantiles": (
         f"a sequence of 1 to 64 values, each {SHARE}",
         [0.5, "0.5", (0.1, "0.5"), (), (0.5, 1.0), [0.5] * 65, {0.5}],
@@ -80,7 +80,12 @@ OWN: list[tuple[type, str, str, list[Any]]] = [
     ),
     (RNNAnomalyDetector, "delayed", "True, False or None", ["yes", 2, 1]),
     (RNNMultiTargetRegressor, "targets", NAMES, ["u", 5, (), ([1],), {"u"}]),
-    (RNNForecaster, "horizon", ONE_OR_MORE, ["target.horizon", 1.5, None, True, 0]),
+    (
+        RNNForecaster,
+        "horizon",
+        f"{ONE_OR_MORE} or a sequence of 1 to 1,000 values, each {ONE_OR_MORE}",
+        ["target.horizon", 1.5, None, True, 0, (), (0, 2), {1, 2}],
+    ),
     (
         RNNForecaster,
         "baseline",
@@ -142,6 +147,7 @@ def shown(value: Any) -> str:
             {"horizon": 5, "k1": 4, "k2": 8},
             "horizon: 5 steps ahead needs k2 - k1 >= 5, got k2=8, k1=4: ",
         ),
+        (RNNForecaster, {"horizon": (6, 1)}, "horizon: steps ahead must increase strictly, got [6, 1]"),
         (RNNRegressor, {"lags": 1024, "features": range(8000)}, "readout: rls keeps outputs x regressors^2 numbers, "),
         (RNNRegressor, {"features": ("a", "a")}, "features: names must differ, got ['a', 'a']"),
         (RNNRegressor, {"features": [["a"]]}, "features: expected names or encoders, got [['a']]"),

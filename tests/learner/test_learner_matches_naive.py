@@ -30,6 +30,7 @@ from streamrnn.learner.skill import rivals_of
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, StreamSpec
 from streamrnn.learner.streams import EVICTIONS_IN_USE
 from streamrnn.learner.target_spec import TargetSpec
+from tests.oracle import exact
 from tests.oracle.learner import NaiveLearner
 from tests.oracle.network import random_weights
 from tests.oracle.reach import drift_means
@@ -52,10 +53,13 @@ SHARED_COUNTS = [
 def pair(spec: LearnerSpec) -> tuple[Learner, NaiveLearner]:
     """A learner and its oracle with the same random weights, biases included."""
     learner = Learner(spec, seed=1)
-    model, n_inputs = spec.model, spec.n_inputs
-    weights = random_weights(
-        np.random.default_rng(0), model.cell, n_inputs, model.units, model.num_layers, spec.n_outputs
-    )
+    model, rng, hidden_layer = spec.model, np.random.default_rng(0), spec.model.hidden_units
+    if model.is_exact:
+        sizes = spec.n_multiplied, model.units, hidden_layer, spec.n_outputs
+        weights = exact.random_weights(rng, exact.kind_of(model), *sizes)
+    else:
+        sizes = spec.n_inputs, model.units, model.num_layers, spec.n_outputs
+        weights = random_weights(rng, model.cell, *sizes, hidden_layer=hidden_layer)
     if model.readout == "rls":
         weights = {name: w for name, w in weights.items() if not name.startswith("head")}
         learner.set_weights(weights | {RLS_WEIGHT: learner.get_weights()[RLS_WEIGHT]})
@@ -113,7 +117,7 @@ def check_agreement(
     assert counts["updates"] == naive.updates
     if naive.windows:
         close(learner.gauges()["window_loss"], naive.losses[-1], "window loss")
-    if naive.updates:
+    if naive.steps:
         close(learner.gauges()["grad_norm"], naive.grad_norms[-1], "gradient norm")
     check_gauges(learner, naive, close)
     check_vocabularies(learner, naive)
@@ -122,7 +126,10 @@ def check_agreement(
     assert learner.streams.keys() == list(naive.streams)
     for key, stream in naive.streams.items():
         for i, (name, state) in enumerate(carried_state(learner, key).items()):
-            close(state, [layer[i] for layer in stream.sequence.state], f"{name} of {key!r}")
+            expected_state = [
+                [part for whole in layer for part in exact.parts(whole)][i] for layer in stream.sequence.state
+            ]
+            close(state, expected_state, f"{name} of {key!r}")
     arrays = learner.state().model
     recent = [naive.rivals.recent(i) for i in naive.rivals.fields]
     close(arrays["recent_errors"], recent, "errors of model and rivals")

@@ -19,7 +19,8 @@ from streamrnn.learner.consistency import RuleError
 from streamrnn.learner.growth import carry_over
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.lowering import dtype_of, layout_of
-from streamrnn.learner.spec import SOUND, LearnerSpec
+from streamrnn.learner.sound import SOUND
+from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.state import MODEL, STREAMS, LearnerState
 from streamrnn.learner.streams import LIVED, RECORD, StreamIndex
 from streamrnn.learner.validity import LARGEST_WEIGHT, Part, Range, model_ranges, stream_ranges

@@ -123,11 +123,12 @@ def test_class_metrics_equal_an_independent_computation(tmp_path):
     assert table(report)["c", "last class of the stream"]["accuracy"] == pytest.approx(right / N)
 
 
-def test_a_forecast_is_scored_when_its_value_arrives_at_each_horizon(tmp_path):
+@pytest.mark.parametrize(("horizon", "steps"), [(2, (1, 2)), ([1, 3], (1, 3))])
+def test_a_forecast_is_scored_when_its_value_arrives_at_each_horizon(tmp_path, horizon, steps):
     data = rows()
-    config = job(target={"fields": ["y"], "known": "forecast", "horizon": 2}, learning={"k1": 1, "k2": 4})
+    config = job(target={"fields": ["y"], "known": "forecast", "horizon": horizon}, learning={"k1": 1, "k2": 4})
     report, out = run(tmp_path, config, data)
-    for step in (1, 2):
+    for step in steps:
         errors, last_errors = [], []
         for stream in ("s0", "s1", "s2"):
             mine = [i for i in range(N) if data[i]["k"] == stream]

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from streamrnn.learner.spec import LearnerSpec
+from tests.oracle import exact
 from tests.oracle.network import Array
 from tests.oracle.statistics import (
     BOUND,
@@ -46,6 +47,7 @@ class NaiveEncoder:
         self.dtype = np.dtype(spec.model.dtype)
         self.classify = spec.target.classes is not None
         self.rls = spec.model.readout == "rls"
+        self.exact = exact.kind_of(spec.model) if spec.rule != "tbptt" else None
         self.indicator = list(spec.indicator) or [False] * spec.n_features
         self.input_moments = self.moments(spec.n_features + spec.inputs.dt)
         self.target_moments = self.moments(spec.n_targets)
@@ -98,12 +100,16 @@ class NaiveEncoder:
                 x.append(scaled_input(moments, value) if scale else value)
         if self.spec.inputs.previous_target and not self.classify:
             x.extend(self.previous_target(stream))
-        x.extend([0.0] * (self.spec.n_multiplied - len(x)))  # a column of zeros where there is nothing at all
+        multiplied = self.spec.n_multiplied - self.spec.n_coded
+        x.extend([0.0] * (multiplied - len(x)))  # a column of zeros where there is nothing at all
+        ones: list[float] = []
         for number, symbols in zip(record.numbers, self.spec.symbols, strict=True):
-            x.extend(float(number == k) for k in range(symbols.size))
+            ones.extend(float(number == k) for k in range(symbols.size))
         if self.spec.inputs.previous_target and self.classify:
-            x.extend(self.previous_class(stream.sequence))
-        return np.array(x, self.dtype)
+            ones.extend(self.previous_class(stream.sequence))
+        if self.exact is not None:  # whose cells have no rows to look up: each symbol is a code over a few columns
+            ones = list(np.array(ones) @ exact.codes(len(ones), self.spec.n_coded)) if ones else []
+        return np.array(x + ones, self.dtype)
 
     def previous_class(self, sequence: History) -> list[float]:
         """[a one for the newest class | whether there is one]"""

@@ -24,10 +24,8 @@ from tests.oracle.network import (
     Array,
     Weights,
     element_loss,
-    network_step,
     probabilities_in_use,
     sigmoid,
-    zero_state,
 )
 from tests.oracle.rivals import NaiveRivals
 from tests.oracle.streams import (
@@ -120,8 +118,9 @@ class NaiveLearner(NaiveTrainer):
         record = self.numbered(record)
         if record.kind == LABEL:
             self.counts["label_records"] += 1
+            updates = self.updates
             self.process_label(record, time_ms)
-            return np.full(self.spec.n_outputs, np.nan), self.updates
+            return np.full(self.spec.n_outputs, np.nan), updates
         stream = self.touch(record.key)
         if record.text is None:
             return self.live(record, stream, time_ms)
@@ -142,7 +141,7 @@ class NaiveLearner(NaiveTrainer):
         if not np.isnan(self.scores[-1][0]):
             self.rank(stream, self.scores[-1][0])
         if not scores and self.spec.has_end and record.end and stream.sequence.steps:
-            self.learn(stream.sequence)
+            self.learn(stream.sequence, last=True)
             self.reset(stream)
         return self.question(record, stream, time_ms), self.updates
 
@@ -150,13 +149,12 @@ class NaiveLearner(NaiveTrainer):
         """One step of a stream's life: gap, predict, score, advance, learn; perhaps the sequence ends."""
         self.counts["records_predicted"] += 1
         if self.gap(stream, time_ms):
-            self.learn(stream.sequence)
+            self.learn(stream.sequence, last=True)
             self.reset(stream)
         result = self.process_event(record, stream, time_ms)
         sequence = stream.sequence
         ends = record.end and (self.spec.has_end or (self.spec.text is not None and not self.spec.text.carry))
-        if ends or sequence.steps % self.spec.learning.k1 == 0:
-            self.learn(sequence)
+        self.learn(sequence, last=ends)
         if self.rls and self.spec.target.known == "record":
             for i in known_fields(self.counted):
                 self.teach(stream, sequence, sequence.steps - 1, 1, i, self.counted[i])
@@ -168,7 +166,7 @@ class NaiveLearner(NaiveTrainer):
         """Learn from what is left of the stream's sequence and end it. The stream was not seen by that."""
         stream = self.streams.get(key)
         if stream and stream.sequence.steps:
-            self.learn(stream.sequence)
+            self.learn(stream.sequence, last=True)
             self.reset(stream)
 
     def predict(self, block: Block) -> Array:
@@ -315,9 +313,7 @@ class NaiveLearner(NaiveTrainer):
         return Stream(self.new_sequence(), self.moments(fields), self.moments(fields * horizons, centred=False))
 
     def new_sequence(self) -> History:
-        model = self.spec.model
-        state = zero_state(model.cell, model.units, model.num_layers, self.dtype)
-        return History(state, [[] for _ in range(self.spec.n_targets)])
+        return History(self.zero_state(), [[] for _ in range(self.spec.n_targets)])
 
     def gap(self, stream: Stream, time_ms: int) -> bool:
         limit_s, last_ms = self.spec.streams.reset_after_s, stream.sequence.last_time_ms
@@ -394,12 +390,11 @@ class NaiveLearner(NaiveTrainer):
     def foretell(self, record: Record, stream: Stream, time_ms: int) -> tuple[Any, ...]:
         """Prediction of a record, and what made it: inputs, state after, RLS regressors, both models' predictions."""
         x = self.input_vector(record, stream, time_ms)
-        outputs, after, _ = network_step(self.spec.model.cell, self.network(), x, stream.sequence.state)
+        outputs, after, seen = self.step(x, stream.sequence.state)
         phi, experts = np.zeros(0), []
         if self.rls:
-            phi = np.concatenate([after[-1][0], x[: self.spec.n_multiplied], self.lags(stream), [1.0]]).astype(
-                np.float64
-            )
+            read, multiplied = seen[: self.spec.n_read], x[: self.spec.n_multiplied]
+            phi = np.concatenate([read, multiplied, self.lags(stream), [1.0]]).astype(np.float64)
             experts = [readout.models(phi) for readout in self.readouts]
             outputs = np.array([readout.predict(phi) for readout in self.readouts])
         return self.prediction(stream, outputs), x, after, phi, experts
@@ -430,13 +425,20 @@ class NaiveLearner(NaiveTrainer):
         if self.rls:
             for i in known_fields(counted):
                 self.teach(stream, sequence, step, 1, i, counted[i])
-        k1, k2 = self.spec.learning.k1, self.spec.learning.k2
-        next_due = (sequence.steps // k1 + 1) * k1
-        if sequence is stream.sequence and step >= next_due - k2:
+        if sequence is stream.sequence and step >= self.oldest_to_learn(sequence):
             for i in known_fields(counted):
                 self.set_target(stream, sequence, step, 1, i, counted[i])
         else:
             self.counts["late_labels"] += 1
+        if self.exact is not None:
+            self.learn(stream.sequence)
+
+    def oldest_to_learn(self, sequence: History) -> int:
+        """The first step of a sequence that a label may still be learned at."""
+        if self.exact is not None:
+            return sequence.learned
+        next_due = (sequence.steps // self.spec.k1 + 1) * self.spec.k1
+        return next_due - self.spec.k2
 
     # -------------------------------------------------------------------------------------------------- scores
 

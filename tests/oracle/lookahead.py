@@ -165,7 +165,7 @@ class NaiveLookaheadLearner(NaiveLearner):
         self.note(sequence, kept)
         for i in known_fields(counted):
             self.set_target(stream, sequence, t, 1, i, counted[i])
-        if learns and (last or (t + 1) % self.spec.learning.k1 == 0):
+        if learns and (last or (t + 1) % self.spec.k1 == 0):
             self.learn(sequence)
 
     def read(
@@ -195,11 +195,11 @@ class NaiveLookaheadLearner(NaiveLearner):
 
     # ------------------------------------------------------------------------------------------------ learning
 
-    def learn(self, sequence: History) -> None:
+    def learn(self, sequence: History, last: bool = False) -> None:  # noqa: ARG002
         """The window of the newest k2 steps that were told, each with what it sees ahead."""
         assert isinstance(sequence, Ahead)
         told = len(sequence.before)
-        start = max(0, told - self.spec.learning.k2)
+        start = max(0, told - self.spec.k2)
         new = np.array(sequence.known, bool) & ~np.array(sequence.injected, bool)
         if not new.any():
             return

@@ -6,7 +6,8 @@ This is what the kernels are compared with, so it shares no code with them and l
 fast. Dimensions: T steps, I inputs, H hidden units, O outputs, Q quantile levels.
 
 Weights are a dictionary under PyTorch's names: ``rnn.weight_ih_l{k}`` [G*H, I or H], ``rnn.weight_hh_l{k}`` [G*H, H],
-``rnn.bias_ih_l{k}`` and ``rnn.bias_hh_l{k}`` [G*H], ``head.weight`` [O, H], ``head.bias`` [O]; G is 1, 4 or 3.
+``rnn.bias_ih_l{k}`` and ``rnn.bias_hh_l{k}`` [G*H], ``head.weight`` [O, H], ``head.bias`` [O]; G is 1, 4 or 3. With a
+tanh layer between state and head there are ``hidden.weight`` [M, H] and ``hidden.bias`` [M], and the head is [O, M].
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ State = list[tuple[Array, ...]]  # per layer: (h,) or, for the LSTM, (h, c)
 GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 
 
-def shapes(cell: str, n_inputs: int, hidden: int, layers: int, n_outputs: int) -> dict[str, tuple[int, ...]]:
+def shapes(
+    cell: str, n_inputs: int, hidden: int, layers: int, n_outputs: int, hidden_layer: int = 0
+) -> dict[str, tuple[int, ...]]:
     """Names and shapes of all weights, in PyTorch's order."""
     rows = GATES[cell] * hidden
     out: dict[str, tuple[int, ...]] = {}
@@ -33,14 +36,17 @@ def shapes(cell: str, n_inputs: int, hidden: int, layers: int, n_outputs: int) -
         out[f"rnn.weight_hh_l{k}"] = (rows, hidden)
         out[f"rnn.bias_ih_l{k}"] = (rows,)
         out[f"rnn.bias_hh_l{k}"] = (rows,)
-    return out | {"head.weight": (n_outputs, hidden), "head.bias": (n_outputs,)}
+    if hidden_layer:
+        out |= {"hidden.weight": (hidden_layer, hidden), "hidden.bias": (hidden_layer,)}
+    return out | {"head.weight": (n_outputs, hidden_layer or hidden), "head.bias": (n_outputs,)}
 
 
 def random_weights(
-    rng: np.random.Generator, cell: str, n_inputs: int, hidden: int, layers: int, n_outputs: int, scale: float = 0.5
-) -> Weights:
+    rng: np.random.Generator, cell: str, n_inputs: int, hidden: int, layers: int, n_outputs: int, scale: float = 0.5,
+    hidden_layer: int = 0,
+) -> Weights:  # fmt: skip
     """Uniform weights in [-scale, scale], biases too: no term of a formula is hidden by a zero."""
-    names = shapes(cell, n_inputs, hidden, layers, n_outputs)
+    names = shapes(cell, n_inputs, hidden, layers, n_outputs, hidden_layer)
     return {name: rng.uniform(-scale, scale, shape) for name, shape in names.items()}
 
 
@@ -128,7 +134,33 @@ def network_step(cell: str, weights: Weights, x: Array, state: State) -> tuple[A
         kept.append((below, before[0], keep))
         new_state.append(after)
         below = after[0]
-    return weights["head.weight"] @ below + weights["head.bias"], new_state, [*kept, below]
+    return read_out(weights, below)[0], new_state, [*kept, below]
+
+
+def read_out(weights: Weights, handed_up: Array, x: Array | None = None) -> tuple[Array, Array]:
+    """Outputs [O] of what a cell hands up, and what the head saw of it: a tanh layer of it, where there is one.
+
+    With x the inputs are beside both.
+    """
+    beside = handed_up[:0] if x is None else x
+    seen = np.concatenate([handed_up, beside])
+    if "hidden.weight" in weights:
+        seen = np.concatenate([np.tanh(weights["hidden.weight"] @ seen + weights["hidden.bias"]), beside])
+    return weights["head.weight"] @ seen + weights["head.bias"], seen
+
+
+def read_out_backward(weights: Weights, handed_up: Array, x: Array | None, d_outputs: Array) -> tuple[Weights, Array]:
+    """Gradients of the readout's weights and by what the cell handed up."""
+    beside = handed_up[:0] if x is None else x
+    seen = read_out(weights, handed_up, x)[1]
+    grads = {"head.weight": np.outer(d_outputs, seen), "head.bias": d_outputs}
+    d_seen = weights["head.weight"].T @ d_outputs
+    if "hidden.weight" in weights:
+        M = len(weights["hidden.bias"])
+        da = d_seen[:M] * (1 - seen[:M] ** 2)
+        grads |= {"hidden.weight": np.outer(da, np.concatenate([handed_up, beside])), "hidden.bias": da}
+        d_seen = weights["hidden.weight"].T @ da
+    return grads, d_seen[: len(handed_up)]
 
 
 def network_forward(cell: str, weights: Weights, xs: Array, state: State) -> tuple[Array, State, list[Any]]:
@@ -150,9 +182,9 @@ def network_backward(cell: str, weights: Weights, tape: list[Any], d_outputs: Ar
         tuple(np.zeros_like(tape[0][-1]) for _ in range(2 if cell == "lstm" else 1)) for _ in range(layers)
     ]
     for kept, d_out in zip(reversed(tape), reversed(d_outputs), strict=True):
-        grads["head.weight"] += np.outer(d_out, kept[-1])
-        grads["head.bias"] += d_out
-        d_above = weights["head.weight"].T @ d_out
+        of_readout, d_above = read_out_backward(weights, kept[-1], None, d_out)
+        for name, g in of_readout.items():
+            grads[name] += g
         for k in reversed(range(layers)):
             below, h_before, keep = kept[k]
             w_ih, w_hh = weights[f"rnn.weight_ih_l{k}"], weights[f"rnn.weight_hh_l{k}"]
@@ -269,6 +301,7 @@ class Optimizer:
     schedule: str = "constant"
     schedule_updates: int = 10_000
     schedule_least: float = 0.0
+    slow: frozenset[str] = frozenset()  # tensors that learn at a tenth of the rate
     steps: int = 0
     first: Weights = field(default_factory=dict)
     second: Weights = field(default_factory=dict)
@@ -277,6 +310,10 @@ class Optimizer:
     def rate(self) -> float:
         """The learning rate of the step at work, which is counted already."""
         return learning_rate(self.schedule, self.lr, self.schedule_updates, self.schedule_least, self.steps - 1)
+
+    def rate_of(self, name: str) -> float:
+        """The same of one tensor, decay included, as if it were in a parameter group of its own."""
+        return self.rate * (0.1 if name in self.slow else 1.0)
 
     def step(
         self,
@@ -305,7 +342,7 @@ class Optimizer:
         for name, w in weights.items():
             mask = masks[name]
             if self.name == "adamw":
-                w[mask] *= w.dtype.type(1 - self.rate * self.weight_decay)
+                w[mask] *= w.dtype.type(1 - self.rate_of(name) * self.weight_decay)
             w -= w.dtype.type(share) * moves[name]
             self.first[name] *= w.dtype.type(share)
             for moment, before in zip((self.first, self.second), kept[name], strict=True):
@@ -317,18 +354,18 @@ class Optimizer:
         m = self.first.setdefault(name, np.zeros_like(g))
         v = self.second.setdefault(name, np.zeros_like(g))
         if self.name == "sgd":
-            return self.rate * g
+            return self.rate_of(name) * g
         if self.name == "momentum":
             m[...] = self.momentum * m + g
-            return self.rate * m
+            return self.rate_of(name) * m
         if self.name == "rmsprop":
             v[...] = self.rmsprop_alpha * v + (1 - self.rmsprop_alpha) * g * g
-            return self.rate * g / (np.sqrt(v) + self.eps)
+            return self.rate_of(name) * g / (np.sqrt(v) + self.eps)
         if self.name in ("adam", "adamw"):
             b1, b2 = self.betas
             m[...] = b1 * m + (1 - b1) * g
             v[...] = b2 * v + (1 - b2) * g * g
             m_hat = m / (1 - b1**self.steps)
             v_hat = v / (1 - b2**self.steps)
-            return self.rate * m_hat / (np.sqrt(v_hat) + self.eps)
+            return self.rate_of(name) * m_hat / (np.sqrt(v_hat) + self.eps)
         raise ValueError(self.name)

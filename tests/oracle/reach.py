@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.oracle.network import BACKWARD, Array, Weights
+from tests.oracle.network import BACKWARD, Array, Weights, read_out_backward
 
 EVERY, PATIENCE = 128, 512  # windows from one that is measured to the next as long; until a shorter one is, too
 CHUNK, FAST, SLOW = 16, 1_000, 100_000  # values that enter a mean together; values that the two means remember
@@ -18,7 +18,7 @@ def gradient_norms(cell: str, weights: Weights, tape: list[Any], d_output: Array
     At the last step the state is what the readout reads of it; before that, all that the step behind it is handed.
     """
     layers = len(tape[0]) - 1
-    d_top = weights["head.weight"].T @ d_output
+    _, d_top = read_out_backward(weights, tape[-1][-1], None, d_output)
     norms = [float(np.linalg.norm(d_top))]
     d_state = [tuple(np.zeros_like(d_top) for _ in range(2 if cell == "lstm" else 1)) for _ in range(layers)]
     for kept in reversed(tape):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from streamrnn.learner.block import Block
+from tests.oracle.exact import Life
 from tests.oracle.network import Array, State
 from tests.oracle.statistics import RunningMoments
 
@@ -72,12 +73,19 @@ class History:
     units: list[list[tuple[float, float]]] = field(default_factory=list)  # the fields' centres and widths then
     sound: list[bool] = field(default_factory=list)  # whether weights may be learned from them
     rivals: list[list[tuple[float, float]]] = field(default_factory=list)  # what they said of the fields then
+    behind: State = field(default_factory=list)  # with exact gradients: of the steps learned or passed by
+    life: Life = field(default_factory=list)  # and how each of them was computed
     last_time_ms: int | None = None
     last_x: dict[int, float] = field(default_factory=dict)  # each feature's newest known value
 
     @property
     def steps(self) -> int:
         return len(self.inputs)
+
+    @property
+    def learned(self) -> int:
+        """With exact gradients: steps that are behind whoever learns."""
+        return len(self.life)
 
     def value(self, i: int, back: int) -> float:
         """Field i's value ``back`` before its newest one; NaN where there is none."""

@@ -69,7 +69,10 @@ def differing(a: Bits, b: Bits) -> list[str]:
 
 
 def carried_state(learner: Learner, key: bytes) -> dict[str, np.ndarray]:
-    """What is carried for one stream: ``h`` and, for the LSTM, ``c``, each (num_layers, hidden_size)."""
+    """What is carried for one stream, each (num_layers, hidden_size): ``h`` and, for the LSTM, ``c``.
+
+    Of complex units it is real and imaginary parts; of the eLSTM c alone.
+    """
     state = learner.state()
-    carried = state.streams["state"][state.keys.index(key)].copy()
+    carried = state.streams["state"][state.keys.index(key)][..., : learner.spec.model.units].copy()
     return {name: carried[:, i] for i, name in enumerate("hc"[: learner.layout.state_count])}

@@ -34,6 +34,9 @@ LOSSES = (
     ("softmax", "cross_entropy"), ("logistic", "cross_entropy"),
 )  # fmt: skip
 
+CELLS = ("rnn", "lstm", "gru", "glru", "elstm", "bank")
+"""The last three are those whose units hear only themselves; a bank learns by the readout rls alone."""
+EXACT_CELLS = CELLS[3:]
 
 symbol_sets = st.one_of(
     st.builds(Symbols, open=st.just(True), max=st.integers(1, len(LETTERS))),
@@ -52,6 +55,7 @@ def specs(
     losses: tuple[tuple[str, str], ...] = LOSSES,
     known: str | None = None,
     texts: bool = False,
+    cells: tuple[str, ...] = CELLS,
 ) -> LearnerSpec:
     """Small learners of every cell, loss, optimiser and way of knowing targets, or of those given.
 
@@ -66,6 +70,8 @@ def specs(
         closed = ("p", "q") if readout == "logistic" else tuple("pqr"[: draw(st.integers(2, 3))])
         classes = draw(symbol_sets) if readout == "softmax" and draw(st.booleans()) else closed
     known = "record" if texts else known or draw(st.sampled_from(("record", "forecast", "label")))
+    cell = draw(st.sampled_from([cell for cell in cells if readout == "rls" or cell != "bank"]))
+    exact = cell in EXACT_CELLS
     several = known == "forecast" and not classes
     horizon = draw(st.sampled_from((1, 2, 3, (2,), (1, 4)))) if several else 1
     furthest = max(horizon) if isinstance(horizon, tuple) else horizon
@@ -91,9 +97,11 @@ def specs(
         has_end=draw(st.booleans()),
         text=text,
         model=ModelSpec(
-            cell=draw(st.sampled_from(("rnn", "lstm", "gru"))),
+            cell=cell,
+            gates=cell != "glru" or draw(st.booleans()),
             hidden_size=draw(st.integers(1, 5)),
-            num_layers=draw(st.integers(1, 3)),
+            hidden_layer=draw(st.sampled_from((None, 1, 4))) if cell != "bank" else draw(st.integers(1, 5)),
+            num_layers=1 if exact else draw(st.integers(1, 3)),
             dtype=dtype,
             readout=readout,
             loss=loss,
@@ -105,8 +113,8 @@ def specs(
         ),
         learning=LearningSpec(
             k1=k1,
-            k2=k1 + furthest * (known == "forecast") + draw(st.integers(0, 5)),
-            batch_size=draw(st.integers(1, 3)),
+            k2=None if exact else k1 + furthest * (known == "forecast") + draw(st.integers(0, 5)),
+            batch_size=1 if exact else draw(st.integers(1, 3)),
             optimizer=draw(st.sampled_from(optimizers or ("sgd", "momentum", "rmsprop", "adam", "adamw"))),
             lr=draw(st.sampled_from((0.003, 0.03))),
             schedule=draw(st.sampled_from(("constant", "constant", "inverse_sqrt", "exponential"))),

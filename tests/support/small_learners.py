@@ -13,6 +13,8 @@ from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, StreamS
 from streamrnn.learner.target_spec import TargetSpec
 
 CELLS = ("rnn", "lstm", "gru")
+EXACT = ({"cell": "glru"}, {"cell": "glru", "gates": False}, {"cell": "elstm"})
+"""Models whose gradient is carried along."""
 STREAMS_SEEN = 3
 
 
@@ -29,12 +31,13 @@ def spec(
     **target: Any,
 ) -> LearnerSpec:
     """A small learner in double precision."""
+    windows = {} if (model or {}).get("cell") in ("glru", "elstm", "bank") else {"k1": 2, "k2": 6}
     return LearnerSpec(
         n_features=n_features,
         target=TargetSpec(fields=tuple(fields), classes=None if classes is None else tuple(classes), **target),
         inputs=InputSpec(dt=dt, previous_target=previous),
         model=ModelSpec(**{"hidden_size": 4, "dtype": "float64", "lags": 3, **(model or {})}),
-        learning=LearningSpec(**{"k1": 2, "k2": 6, **(learning or {})}),
+        learning=LearningSpec(**{**windows, **(learning or {})}),
         streams=StreamSpec(max_streams=max_streams),
     )
 

@@ -8,9 +8,10 @@ multiplies the traces with what comes from above. Letters: D inputs, U units pad
 
 from __future__ import annotations
 
-from streamrnn.core.arrays import T1, T2, Plan, Scratch
-from streamrnn.core.exact import elstm, lru
+from streamrnn.core.arrays import K1, T1, T2, Plan, Scratch
+from streamrnn.core.exact import constants, elstm, lru
 from streamrnn.core.jit import internal
+from streamrnn.core.linear import copy
 
 LRU, GLRU, ELSTM = 3, 4, 5
 """Beside the codes of ``core.cells``."""
@@ -40,28 +41,29 @@ def forward(plan: Plan, scratch: Scratch, state: T2, x: T1, out: T1) -> None:
     else:
         lru.forward(plan.cell == GLRU, scratch.cell_w, scratch.constants, scratch.cell_work, state, x, out)
     n = out.shape[0] - x.shape[0]
-    for k in range(x.shape[0]):
-        out[n + k] = x[k]
+    copy(out[n:], x)
 
 
 @internal
-def advance(plan: Plan, scratch: Scratch, state: T2, traces: T2, x: T1) -> None:
-    """After ``forward`` from that state and x: traces (., U) and state (C, U) follow; no traces: the state alone."""
+def advance(plan: Plan, scratch: Scratch, state: T2, traces: T2, shown: K1, x: T1) -> None:
+    """After ``forward`` from that state and x: traces (., U) and state (C, U) follow; no traces: the state alone.
+
+    shown (D,): 0 = the input was zero at this step and all before. Its traces are zero, and nobody looks at them.
+    """
     if plan.cell == ELSTM:
-        elstm.advance(scratch.cell_w, scratch.cell_work, state, traces, x)
+        elstm.advance(scratch.cell_w, scratch.cell_work, state, traces, shown, x)
     else:
-        lru.advance(plan.cell == GLRU, scratch.constants, scratch.cell_work, state, traces, x)
+        lru.advance(plan.cell == GLRU, scratch.constants, scratch.cell_work, state, traces, shown, x)
 
 
 @internal
-def gradient(plan: Plan, scratch: Scratch, state: T2, traces: T2, x: T1, dh: T1) -> None:
-    """Adds to scratch.dcell_w (., U) what dh (N or 2 N, ...), the gradient of what was handed up, comes to."""
+def gradient(plan: Plan, scratch: Scratch, state: T2, traces: T2, shown: K1, x: T1, dh: T1) -> None:
+    """scratch.dcell_w (., U) = what dh (N or 2 N, ...), the gradient of what was handed up, comes to."""
     if plan.cell == ELSTM:
-        elstm.gradient(scratch.dcell_w, scratch.cell_work, state, traces, x, dh)
+        elstm.gradient(scratch.dcell_w, scratch.cell_work, state, traces, shown, x, dh)
     else:
-        lru.gradient(
-            plan.cell == GLRU, scratch.cell_w, scratch.dcell_w, scratch.constants, scratch.cell_work, traces, x, dh
-        )
+        w, dw, lam, work = scratch.cell_w, scratch.dcell_w, scratch.constants, scratch.cell_work
+        lru.gradient(plan.cell == GLRU, w, dw, lam, work, traces, shown, x, dh)
 
 
 @internal
@@ -70,5 +72,5 @@ def constrain(plan: Plan, scratch: Scratch, nu_least: float) -> None:
     if plan.cell == ELSTM:
         elstm.constrain(scratch.cell_w, scratch.cell_w.shape[0])
     else:
-        lru.constrain(scratch.cell_w, nu_least)
-        lru.write_constants(scratch.cell_w, scratch.constants)
+        constants.constrain(scratch.cell_w[lru.NU], scratch.cell_w[lru.OM], nu_least)
+        constants.write(scratch.cell_w[lru.NU], scratch.cell_w[lru.OM], scratch.constants)

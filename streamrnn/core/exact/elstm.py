@@ -11,92 +11,115 @@ F (D), bF, wf, Z (D), bZ, wz, O (D), bO. Of traces: TF (D + 2), TZ (D + 2). Irie
 from __future__ import annotations
 
 from streamrnn.core.activations import sigmoid_inplace, tanh_inplace
-from streamrnn.core.arrays import T1, T2
+from streamrnn.core.arrays import K1, T1, T2
+from streamrnn.core.exact.constants import bound
 from streamrnn.core.jit import internal
+from streamrnn.core.linear import add_product, copy
+from streamrnn.core.vector import LANES, Vector, fma, load_8, mul, store, zeros_8
 
-F, Z, C, O, J, AF, AZ, BEFORE, DC, DO = range(10)  # noqa: E741
+F, Z, C, O, J, AF, AZ, DC, DO = range(9)  # noqa: E741
 LARGEST_WF, LARGEST_WZ = 2.0, 4.0
 
 
 @internal
 def forward(w: T2, work: T2, state: T2, x: T1, out: T1) -> None:
     """out (N, ...) from state (1, U) and x (D,); nothing but it and work is written."""
-    T = w.dtype.type
-    one, D, N = T(1), x.shape[0], out.shape[0] - x.shape[0]
+    D, N = x.shape[0], out.shape[0] - x.shape[0]
+    z_row, o_row = D + 2, 2 * (D + 2)
     f, z, o, c, new = work[F], work[Z], work[O], state[0], work[C]
-    bf, wf, bz, wz, bo = w[D], w[D + 1], w[D + 2 + D], w[D + 2 + D + 1], w[2 * (D + 2) + D]
-    for k in range(f.shape[0]):
-        f[k], z[k], o[k] = bf[k] + wf[k] * c[k], bz[k] + wz[k] * c[k], bo[k]
-    for j in range(D):
-        ff, zz, oo, xj = w[j], w[D + 2 + j], w[2 * (D + 2) + j], x[j]
-        for k in range(f.shape[0]):
-            f[k] += ff[k] * xj
-            z[k] += zz[k] * xj
-            o[k] += oo[k] * xj
+    add_own(f, w[D], w[D + 1], c)
+    add_own(z, w[z_row + D], w[z_row + D + 1], c)
+    copy(o, w[o_row + D])
+    add_product(f, w[:D], x)
+    add_product(z, w[z_row : z_row + D], x)
+    add_product(o, w[o_row : o_row + D], x)
     sigmoid_inplace(f)
     tanh_inplace(z)
     sigmoid_inplace(o)
     for k in range(f.shape[0]):
-        new[k] = f[k] * c[k] + (one - f[k]) * z[k]
+        new[k] = fma(f[k], c[k] - z[k], z[k])
     for k in range(N):
         out[k] = o[k] * new[k]
 
 
 @internal
-def advance(w: T2, work: T2, state: T2, traces: T2, x: T1) -> None:
+def add_own(out: T1, b: T1, own: T1, c: T1) -> None:
+    """out (U,) = b + own c."""
+    for k in range(out.shape[0]):
+        out[k] = fma(own[k], c[k], b[k])
+
+
+@internal
+def advance(w: T2, work: T2, state: T2, traces: T2, shown: K1, x: T1) -> None:
     """traces (., U) and state (1, U) after the step that work is of."""
-    T = w.dtype.type
-    one, D = T(1), x.shape[0]
-    f, z, c, jac, af, az = work[F], work[Z], state[0], work[J], work[AF], work[AZ]
-    wf, wz = w[D + 1], w[D + 2 + D + 1]
+    D, c = x.shape[0], state[0]
     if traces.shape[0] > 0:
-        for k in range(f.shape[0]):
-            af[k] = (c[k] - z[k]) * f[k] * (one - f[k])
-            az[k] = (one - f[k]) * (one - z[k] * z[k])
-            jac[k] = min(max(f[k] + af[k] * wf[k] + az[k] * wz[k], -one), one)
-        for j in range(D + 1):
-            xj = x[j] if j < D else one
-            decay_and_add(traces[j], jac, af, xj)
-            decay_and_add(traces[D + 2 + j], jac, az, xj)
-        tf, tz = traces[D + 1], traces[D + 2 + D + 1]
-        for k in range(f.shape[0]):
-            tf[k] = jac[k] * tf[k] + af[k] * c[k]
-            tz[k] = jac[k] * tz[k] + az[k] * c[k]
+        slopes(work[F], work[Z], c, work[AF], work[AZ])
+        jacobian(work[F], work[AF], work[AZ], w[D + 1], w[D + 2 + D + 1], work[J])
+        for k in range(0, c.shape[0], LANES):
+            jac, af, az, own = load_8(work[J], k), load_8(work[AF], k), load_8(work[AZ], k), load_8(c, k)
+            for j in range(D):
+                if shown[j] != 0:
+                    decay_and_add(traces[j], k, jac, mul(x[j], af))
+                    decay_and_add(traces[D + 2 + j], k, jac, mul(x[j], az))
+            decay_and_add(traces[D], k, jac, af)
+            decay_and_add(traces[D + 1], k, jac, mul(own, af))
+            decay_and_add(traces[D + 2 + D], k, jac, az)
+            decay_and_add(traces[D + 2 + D + 1], k, jac, mul(own, az))
+    copy(c, work[C])
+
+
+@internal
+def slopes(f: T1, z: T1, c: T1, af: T1, az: T1) -> None:
+    """af (U,) and az (U,): how the step's c follows the pre-activations of f and z."""
+    one = f.dtype.type(1)
     for k in range(f.shape[0]):
-        c[k] = work[C, k]
+        af[k] = (c[k] - z[k]) * f[k] * (one - f[k])
+        az[k] = (one - f[k]) * (one - z[k] * z[k])
 
 
 @internal
-def decay_and_add(trace: T1, jac: T1, a: T1, x: float) -> None:
-    """trace (U,) = jac trace + a x."""
-    for k in range(trace.shape[0]):
-        trace[k] = jac[k] * trace[k] + a[k] * x
+def jacobian(f: T1, af: T1, az: T1, wf: T1, wz: T1, jac: T1) -> None:
+    """jac (U,): how it follows the c before."""
+    one = f.dtype.type(1)
+    for k in range(f.shape[0]):
+        jac[k] = min(max(f[k] + af[k] * wf[k] + az[k] * wz[k], -one), one)
 
 
 @internal
-def gradient(dw: T2, work: T2, state: T2, traces: T2, x: T1, dh: T1) -> None:
-    """dw (., U) += what dh (N, ...) comes to; state is the one after the step."""
-    T = dw.dtype.type
-    one, D, N = T(1), x.shape[0], dh.shape[0] - x.shape[0]
-    o, c, dc, do = work[O], state[0], work[DC], work[DO]
-    dc[:] = do[:] = T(0)
+def decay_and_add(trace: T1, k: int, jac: Vector, added: Vector) -> None:
+    """trace[k : k + 8] = jac trace + added."""
+    store(trace, k, fma(jac, load_8(trace, k), added))
+
+
+@internal
+def gradient(dw: T2, work: T2, state: T2, traces: T2, shown: K1, x: T1, dh: T1) -> None:
+    """dw (., U) = what dh (N, ...) comes to; state is the one after the step."""
+    one, D, N = dw.dtype.type(1), x.shape[0], dh.shape[0] - x.shape[0]
+    o, c, dc, do, o_row = work[O], state[0], work[DC], work[DO], 2 * (D + 2)
+    dc[N:] = do[N:] = dw.dtype.type(0)
     for k in range(N):
-        dc[k], do[k] = dh[k] * o[k], dh[k] * c[k] * o[k] * (one - o[k])
-    for j in range(2 * (D + 2)):
-        g, trace = dw[j], traces[j]
-        for k in range(dc.shape[0]):
-            g[k] += dc[k] * trace[k]
-    for j in range(D + 1):
-        g, xj = dw[2 * (D + 2) + j], x[j] if j < D else one
-        for k in range(do.shape[0]):
-            g[k] += do[k] * xj
+        dc[k] = dh[k] * o[k]
+        do[k] = dh[k] * c[k] * o[k] * (one - o[k])
+    for k in range(0, c.shape[0], LANES):
+        dc_8, do_8, none = load_8(dc, k), load_8(do, k), zeros_8(dc)
+        for j in range(D):
+            if shown[j] != 0:
+                store(dw[j], k, mul(dc_8, load_8(traces[j], k)))
+                store(dw[D + 2 + j], k, mul(dc_8, load_8(traces[D + 2 + j], k)))
+            else:
+                store(dw[j], k, none)
+                store(dw[D + 2 + j], k, none)
+            store(dw[o_row + j], k, mul(x[j], do_8))
+        for j in range(D, D + 2):
+            store(dw[j], k, mul(dc_8, load_8(traces[j], k)))
+            store(dw[D + 2 + j], k, mul(dc_8, load_8(traces[D + 2 + j], k)))
+        store(dw[o_row + D], k, do_8)
 
 
 @internal
 def constrain(w: T2, n_rows: int) -> None:
     """What a unit says to itself stays within its bounds; n_rows = 3 D + 5."""
-    T, D = w.dtype.type, (n_rows - 5) // 3
-    wf, wz = w[D + 1], w[D + 2 + D + 1]
-    for k in range(w.shape[1]):
-        wf[k] = min(max(wf[k], T(-LARGEST_WF)), T(LARGEST_WF))
-        wz[k] = min(max(wz[k], T(-LARGEST_WZ)), T(LARGEST_WZ))
+    D = (n_rows - 5) // 3
+    bound(w[D + 1], -LARGEST_WF, LARGEST_WF)
+    bound(w[D + 2 + D + 1], -LARGEST_WZ, LARGEST_WZ)

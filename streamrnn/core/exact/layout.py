@@ -15,7 +15,7 @@ import numpy as np
 from streamrnn.core.arrays import T2, Array
 from streamrnn.core.declarations import zeros
 from streamrnn.core.exact.cells import ELSTM, GLRU, LANES, STATES, rows, traces
-from streamrnn.core.layout import Axes, Named, ReadoutTensors, cut
+from streamrnn.core.layout import Axes, Named, ReadoutTensors, cut, orthogonal
 
 RADII = 0.9, 0.9999
 """Of units of the LRU and the GLRU, between which they begin."""
@@ -196,20 +196,24 @@ class ExactLayout(Named):
             tensors["rnn.bias_i"][:] = 1.0
 
     def _start_bank(self, rng: np.random.Generator, tensors: dict[str, Array]) -> None:
-        """Filters of time constants 1 to 20 and periods from 8, and random tanh units over them.
+        """Filters that remember 1 to 20 steps, with periods from 8 steps on, under random tanh units.
 
-        Radii are uniform in area from .3 to .95. Beyond, a filter sums up more than weights that forget can follow;
-        faster phases say again what the newest values say.
+        Radii are even in area from .3 to .95, phases even in their root up to pi / 4, paired at random: drawn at random
+        they left gaps that some seeds paid for. What a unit takes in has the same size for all, so that none idles; of
+        tanh units, who each look in another direction, weights are of length 1.2: they bend, and do not yet say one
+        of two things only.
         """
         N, D = self.hidden_size, self.n_inputs
-        squared = 0.3**2 + rng.random(N) * (0.95**2 - 0.3**2)
-        tensors["rnn.nu_log"][:] = np.log(-0.5 * np.log(squared))
-        tensors["rnn.theta_log"][:] = np.log(math.pi / 4 * rng.random(N) + 1e-3)
-        for part in ("B_re", "B_im"):
-            tensors[f"rnn.{part}"][...] = rng.standard_normal((N, D)) / math.sqrt(2 * D)
-        spread = 1.0 / math.sqrt(self.read + 1)
-        for name in ("hidden.weight", "hidden.bias"):
-            tensors[name][...] = spread * rng.standard_normal(tensors[name].shape)
+        even = (np.arange(N) + 0.5) / N
+        tensors["rnn.nu_log"][:] = np.log(-0.5 * np.log(0.3**2 + even * (0.95**2 - 0.3**2)))
+        tensors["rnn.theta_log"][:] = np.log(math.pi / 4 * rng.permutation(even) ** 2)
+        turned = 2 * math.pi * rng.random((N, D))
+        tensors["rnn.B_re"][...] = np.cos(turned) * math.sqrt(2 / D)
+        tensors["rnn.B_im"][...] = np.sin(turned) * math.sqrt(2 / D)
+        read = self.read + 1
+        directions = [orthogonal(rng, read) for _ in range(0, self.hidden_layer, read)]
+        weights = 1.2 * np.concatenate(directions)[: self.hidden_layer]
+        tensors["hidden.weight"][...], tensors["hidden.bias"][:] = weights[:, :-1], weights[:, -1]
 
     def _start_elstm(self, rng: np.random.Generator, tensors: dict[str, Array], memory: int | None) -> None:
         """A unit whose gate is sigmoid(log tau) forgets with the time constant 1 + tau; units hear nothing of their

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamrnn.core import descent, heads, kinds, losses, optim, spans
-from streamrnn.core.arrays import Hyper, Model, Plan, Scratch, Streams
+from streamrnn.core import descent, heads, kinds, losses, spans
+from streamrnn.core.arrays import K1, T1, Hyper, Model, Plan, Scratch, Streams
 from streamrnn.core.exact import cells
 from streamrnn.core.jit import internal, jit
 from streamrnn.core.linear import copy
@@ -26,8 +26,20 @@ def forward(plan: Plan, streams: Streams, scratch: Scratch, source: int) -> None
 @internal
 def advance(plan: Plan, streams: Streams, scratch: Scratch, slot: int) -> None:
     """After it: the carried state follows, and where it is the one that learns, its traces."""
-    none = 0 if plan.delay > 0 else streams.traces.shape[1]
-    cells.advance(plan, scratch, streams.state[slot, 0], streams.traces[slot, :none], scratch.x[0])
+    n = streams.traces.shape[1]
+    if plan.delay > 0:
+        n = 0
+    else:
+        show(scratch.x[0], streams.shown[slot])
+    cells.advance(plan, scratch, streams.state[slot, 0], streams.traces[slot, :n], streams.shown[slot], scratch.x[0])
+
+
+@internal
+def show(x: T1, shown: K1) -> None:
+    """Inputs of x (D,) that are not zero were shown."""
+    for j in range(shown.shape[0]):
+        if x[j] != 0.0:
+            shown[j] = 1
 
 
 @jit
@@ -44,7 +56,8 @@ def learn(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scr
             copy(scratch.x[0], streams.x[slot, place])
             copy(scratch.lags[0], streams.lags[slot, place])
             cells.forward(plan, scratch, streams.behind[slot], scratch.x[0], scratch.h[0])
-            cells.advance(plan, scratch, streams.behind[slot], streams.traces[slot], scratch.x[0])
+            show(scratch.x[0], streams.shown[slot])
+            cells.advance(plan, scratch, streams.behind[slot], streams.traces[slot], streams.shown[slot], scratch.x[0])
         streams.learned[slot] = step + 1
         if losses.any_known(streams.y[slot, place]):
             copy(scratch.targets[0], streams.y[slot, place])
@@ -58,13 +71,14 @@ def learn_step(
     plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, behind: bool
 ) -> bool:
     """Learn the step that scratch is of; ``behind``: it is of the state behind."""
-    descent.clear(scratch.spans[: spans.lay_out(plan, model, scratch)], scratch.grad)
+    scratch.grad[scratch.dcell_w.size :] = scratch.grad.dtype.type(0)  # the cell's part is written, not added to
     loss = heads.window_gradient(
-        plan, hyper, model, scratch, scratch.h[:1], scratch.x[:1], scratch.lags[:1], scratch.targets[:1], scratch.dh[:1]
-    )
+        plan, hyper, model, scratch, scratch.h[:1], scratch.x[:1], scratch.lags[:1], scratch.targets[:1],
+        scratch.dh[:1], not behind,
+    )  # fmt: skip
     state = streams.behind[slot] if behind else streams.state[slot, 0]
-    cells.gradient(plan, scratch, state, streams.traces[slot], scratch.x[0], scratch.dh[0])
-    norm = optim.global_norm(scratch.spans[: spans.lay_out(plan, model, scratch)], scratch.grad)
+    cells.gradient(plan, scratch, state, streams.traces[slot], streams.shown[slot], scratch.x[0], scratch.dh[0])
+    norm = descent.norm(plan, scratch.spans[: spans.lay_out(plan, model, scratch)], scratch.grad)
     if not descent.accept(model, loss, norm):
         return False
     moved = descent.finish_window(plan, hyper, model, scratch, loss, norm)

@@ -47,6 +47,8 @@ def test_several_outputs_are_named_by_target_step_and_level() -> None:
     ahead = job(target="{fields: [y], known: forecast, horizon: 2}")
     assert output(ahead, [1, 2], [3])["prediction"] == {"y": {"1": 1, "2": 2}}
     assert output(ahead, [1, 2], [3])["target"] is None
+    chosen = job(target="{fields: [y], known: forecast, horizon: [6, 24]}")
+    assert output(chosen, [1, 2], [3])["prediction"] == {"y": {"6": 1, "24": 2}}
     one_ahead = job(target="{fields: [y], known: forecast}")
     assert output(one_ahead, [1], [3])["prediction"] == 1
     everything = job(

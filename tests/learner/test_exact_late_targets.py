@@ -1,0 +1,159 @@
+"""Targets that come later: an exact cell learns each step when its target is known, and nothing knows it before.
+
+The state that learns goes behind the one that predicts, in the order of events: a step is learned once its label is
+there and all steps before it were learned or passed by; it is passed by when its event is no longer remembered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from streamrnn.learner.block import EVENT, LABEL, Block
+from streamrnn.learner.learner import Learner
+from streamrnn.learner.model_spec import ModelSpec
+from streamrnn.learner.spec import LearnerSpec, LearningSpec, StreamSpec
+from streamrnn.learner.target_spec import TargetSpec
+from tests.learner.test_learner_matches_naive import check_agreement
+from tests.support.logs import part
+
+CELLS = [
+    {"cell": "glru"}, {"cell": "glru", "gates": False}, {"cell": "elstm"}, {"cell": "elstm", "hidden_layer": 3}
+]  # fmt: skip
+LABELS = {"event_field": "id", "label_field": "of"}
+each = pytest.mark.parametrize("cell", CELLS, ids=lambda cell: "-".join(map(str, cell.values())))
+
+
+def spec_of(cell: dict[str, object], known: str, memory: int = 4, horizon: int | tuple[int, ...] = 1) -> LearnerSpec:
+    names = LABELS if known == "label" else {}
+    return LearnerSpec(
+        n_features=2,
+        target=TargetSpec(fields=("y",), known=known, label_memory=memory, horizon=horizon, **names),
+        model=ModelSpec(**cell, hidden_size=5, dtype="float64"),
+        learning=LearningSpec(lr=0.03),
+        streams=StreamSpec(max_streams=4, reset_after_s=100.0),
+        has_end=True,
+    )
+
+
+Row = tuple[int, int]
+"""Kind and event of a record of stream a, a second after the one before."""
+
+
+def log_of(rows: list[Row], seed: int = 0) -> Block:
+    n, rng = len(rows), np.random.default_rng(seed)
+    kinds, events = zip(*rows, strict=True)
+    y = np.where(np.array(kinds) == LABEL, rng.normal(size=n), np.nan)[:, None]
+    return Block.events([b"a"] * n, rng.normal(size=(n, 2)), y, time_ms=1000 * np.arange(n), kind=kinds, event=events)
+
+
+def updates_after(spec: LearnerSpec, log: Block) -> list[int]:
+    """Optimiser steps so far, behind each record."""
+    learner, counts = Learner(spec, 1), []
+    for i in range(len(log)):
+        learner.process(part(log, i, i + 1))
+        counts.append(int(learner.counters()["updates"]))
+    return counts
+
+
+@each
+@pytest.mark.parametrize("known", ["forecast", "label", "record"])
+def test_no_prediction_depends_on_what_comes_after_it(cell: dict[str, object], known: str) -> None:
+    spec = spec_of(cell, known, horizon=(1, 3) if known == "forecast" else 1)
+    rows = [(EVENT, number) for number in range(1, 31)]
+    if known == "label":
+        rows = [row for k in range(1, 31) for row in ([(EVENT, k)] + ([(LABEL, k - 2)] if k % 3 and k > 2 else []))]
+    log = log_of(rows)
+    if known != "label":
+        log = replace(log, y=np.random.default_rng(3).normal(size=(len(log), 1)))
+    said = Learner(spec, 1).process(log).value
+    for at in range(0, len(log) - 5, 5):
+        x, y = log.x.copy(), log.y.copy()
+        x[at:] += 1.0
+        y[at:] += 1.0
+        if known == "record":  # the record's own inputs are known to its prediction, its target is not
+            x[at] = log.x[at]
+        other = Learner(spec, 1).process(replace(log, x=x, y=y)).value
+        seen = at + (known == "record")
+        np.testing.assert_array_equal(other[:seen], said[:seen])
+        assert not np.array_equal(other[at + 1 :], said[at + 1 :], equal_nan=True)
+
+
+@each
+def test_a_label_that_comes_at_once_is_learned_at_once(cell: dict[str, object]) -> None:
+    rows = [row for k in range(1, 9) for row in ((EVENT, k), (LABEL, k))]
+    assert updates_after(spec_of(cell, "label"), log_of(rows)) == [i // 2 for i in range(1, 17)]
+
+
+@each
+def test_labels_at_once_teach_what_targets_in_the_record_teach(cell: dict[str, object]) -> None:
+    rows = [row for k in range(1, 21) for row in ((EVENT, k), (LABEL, k))]
+    labelled = log_of(rows)
+    events = labelled.rows(slice(0, len(labelled), 2))
+    together = replace(events, y=labelled.y[1::2])
+    late, now = Learner(spec_of(cell, "label"), 1), Learner(spec_of(cell, "record"), 1)
+    late.process(labelled)
+    now.process(together)
+    assert now.counters()["updates"] == 20
+    for name, weights in now.get_weights().items():
+        np.testing.assert_array_equal(late.get_weights()[name], weights, err_msg=name)
+
+
+@each
+def test_a_label_waits_for_the_events_before_its_own_as_long_as_these_are_remembered(cell: dict[str, object]) -> None:
+    spec = spec_of(cell, "label", memory=3)
+    # Event 1 has no label; those of 2 and 3 come at once, and wait until event 1 is forgotten, with the coming of 4.
+    rows = [(EVENT, 1), (EVENT, 2), (LABEL, 2), (EVENT, 3), (LABEL, 3), (EVENT, 4), (LABEL, 4), (LABEL, 1)]
+    assert updates_after(spec, log_of(rows)) == [0, 0, 0, 0, 0, 2, 3, 3]
+    check_agreement(spec, log_of(rows), [], 1e-9)
+    learner = Learner(spec, 1)
+    learner.process(log_of(rows))
+    assert learner.counters()["unmatched_labels"] == 1  # that of event 1
+    assert learner.counters()["late_labels"] == 0
+
+
+@each
+def test_a_label_of_a_sequence_that_has_ended_is_late(cell: dict[str, object]) -> None:
+    spec = spec_of(cell, "label", memory=6)
+    log = log_of([(EVENT, 1), (EVENT, 2), (EVENT, 3), (LABEL, 2), (EVENT, 4), (LABEL, 3), (LABEL, 4)])
+    log.end[2] = True
+    assert updates_after(spec, log) == [0, 0, 0, 0, 0, 0, 1]
+    learner = Learner(spec, 1)
+    learner.process(log)
+    assert learner.counters()["late_labels"] == 2
+    check_agreement(spec, log, [], 1e-9, restores=True)
+
+
+@each
+@pytest.mark.parametrize("how", ["mark", "gap", "close"])
+def test_what_waits_is_learned_at_the_end_of_its_sequence(cell: dict[str, object], how: str) -> None:
+    spec = spec_of(cell, "label", memory=6)
+    log = log_of([(EVENT, 1), (EVENT, 2), (LABEL, 2), (EVENT, 3), (LABEL, 3), (EVENT, 4), (EVENT, 5)])
+    if how == "mark":
+        log.end[5] = True
+    elif how == "gap":
+        log.time_ms[6] += 1_000_000
+    learner = Learner(spec, 1)
+    learner.process(part(log, 0, 6))
+    if how == "close":
+        learner.close(b"a")
+    learner.process(part(log, 6, 7))
+    assert learner.counters()["updates"] == 2
+    assert learner.counters()["sequences_ended"] == 1
+
+
+@each
+@pytest.mark.parametrize("horizon", [1, 3, (2,), (1, 4)])
+def test_forecasts_are_learned_once_the_last_of_their_values_came(
+    cell: dict[str, object], horizon: int | tuple[int, ...]
+) -> None:
+    spec = spec_of(cell, "forecast", horizon=horizon)
+    log = replace(log_of([(EVENT, k) for k in range(1, 13)]), y=np.random.default_rng(3).normal(size=(12, 1)))
+    furthest = max(horizon) if isinstance(horizon, tuple) else horizon
+    assert updates_after(spec, log) == [max(0, n - furthest) for n in range(1, 13)]
+    log.end[9] = True  # what is known by then of the last steps is learned, in their order
+    first = min(horizon) if isinstance(horizon, tuple) else 1
+    assert updates_after(spec, log)[9] == 10 - first
+    check_agreement(spec, log, [(4, True), (9, False)], 1e-9, restores=True)
