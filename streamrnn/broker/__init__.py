@@ -12,6 +12,7 @@ kafka_group        the consumer's life in its group: polls during a rebalance, l
 kafka_gone         requests about a partition that is gone: they end
 kafka_assignor     who reads which partition, and over how many that was shared
 kafka_sender       its producing half
+kafka_hurry        how it is reached in the time that is left
 kafka_produced     whole batches for it
 kafka_admin        its topics
 kafka_connect      how its clients are made, and what their errors mean

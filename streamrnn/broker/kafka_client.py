@@ -278,7 +278,12 @@ class KafkaBroker(KafkaSender):
         consumer = self._assigned(tp)
         self._check_positioned(tp)
         with self._translated(f"the position of {tp} is unknown"):
-            offset = consumer.position(ClientTopicPartition(*tp), timeout_ms=self._request_ms)
+            try:
+                offset = consumer.position(ClientTopicPartition(*tp), timeout_ms=self._request_ms)
+            except (
+                client_errors.LogTruncationError
+            ):  # which the client finds again for the next poll, who deals with it
+                offset = consumer.position(ClientTopicPartition(*tp), timeout_ms=self._request_ms)
         if offset is None:
             raise BrokerError(f"the position of {tp} is unknown; seek() again")
         return int(offset)

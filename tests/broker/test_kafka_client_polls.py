@@ -207,6 +207,23 @@ def test_a_log_that_ends_before_the_position_is_another_topic_s_or_an_error(
     assert broker.events() == [Lost((TP,)), Assigned((TP,))]
 
 
+def test_a_position_beyond_the_log_is_told_to_who_polls_and_not_to_who_asks_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client, answers = Client(), iter([client_errors.LogTruncationError({TP: 5}), 7])
+
+    def position(_: object, timeout_ms: float) -> object:
+        assert timeout_ms > 0
+        if isinstance(answer := next(answers), Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(client, "position", position, raising=False)
+    broker = broker_of(client, monkeypatch)
+    broker.seek(TP, 7)
+    assert broker.position(TP) == 7
+
+
 def test_partitions_that_the_new_topic_does_not_have_are_only_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     client = Client(_FEW, _FEW)
     broker = broker_of(client, monkeypatch)
