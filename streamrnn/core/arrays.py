@@ -204,7 +204,7 @@ class Streams(NamedTuple):
     surprises: F2 = stored("own_surprises")  # the newest of the stream, ring
     surprise_count: I1 = stored(cleared=STREAM)
     remembered_rivals: F4 = stored("M F 2", blank=nan)  # what the rivals said beside them
-    regressors: F3 = stored("N R")  # what the predictions were made from
+    regressors: T3 = stored("N R")  # what the predictions were made from, all of it numbers in the model's precision
     scaling: F4 = stored("N F 3")  # centre and width of the lags among them, and whether to learn from them
     expert_predictions: F4 = stored("N O 2")  # of the RLS readout's models
     event: U2 = stored("E", cleared=STREAM)  # their events

@@ -96,8 +96,9 @@ def process_label(
     targets.absorb(plan, hyper, model, streams, scratch, slot, y)
     targets.remember(plan, streams, slot, scratch.kept)
     if plan.rls == 1:
+        copy(scratch.phi_replayed, streams.regressors[slot, place])
         targets.fit_readout(
-            plan, hyper, model, streams, scratch, slot, streams.regressors[slot, place], streams.scaling[slot, place],
+            plan, hyper, model, streams, scratch, slot, scratch.phi_replayed, streams.scaling[slot, place],
             streams.expert_predictions[slot, place],
         )  # fmt: skip
     for f in range(plan.fields):

@@ -186,7 +186,7 @@ def _language_model(spec: LearnerSpec, stream_key: str) -> dict[str, Any]:
     assert text is not None
     values = None if symbols.values is None else [canonical_text(value, "classes") for value in symbols.values]
     own = {"unit": text.unit, "carry": text.carry, "mark_end": text.mark_end, "symbols": values}
-    parameters = {**_shared(spec, stream_key), **own, "max_symbols": symbols.max, "betas": spec.learning.betas}
+    parameters = {**_shared(spec, stream_key), **own, "max_symbols": symbols.max, "betas": spec.betas}
     return {"estimator": "RNNLanguageModel", "parameters": msgspec.to_builtins(parameters), "own": {}}
 
 
