@@ -16,7 +16,7 @@ from streamrnn.daemon.loop import Loop
 from streamrnn.errors import BrokerError, FencedError, FingerprintMismatch, RebalanceError, RecoveryError
 from tests.support.learners import Bits, differing
 from tests.support.rebalancing import RebalancingBroker, append_gap, delete_before
-from tests.support.scenario import START_MS, TP, KilledError, N, Scenario, nth
+from tests.support.scenario import EXACT, START_MS, TP, KilledError, N, Scenario, nth
 
 SECOND = TopicPartition("in", 1)
 CHANGED = "the group changed during a commit"
@@ -165,7 +165,7 @@ def test_partitions_learn_apart(tmp_path: Path) -> None:
 # -- stops, kills, restarts -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(("kind", "seed"), [*(("windows", seed) for seed in range(6)), *((kind, 0) for kind in EXACT)])
 def test_stops_at_any_point_change_nothing_and_repeat_nothing(
     scenario: Scenario, reference: tuple[Bits, dict[int, bytes]], seed: int
 ) -> None:
@@ -178,7 +178,7 @@ def test_stops_at_any_point_change_nothing_and_repeat_nothing(
 
 
 @pytest.mark.parametrize("where", ["after send", "before flush", "before commit", "after commit", "after poll"])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("kind", "seed"), [*(("windows", seed) for seed in range(3)), *((kind, 0) for kind in EXACT)])
 def test_kills_at_any_point_lose_nothing_and_repeat_the_same_bytes(
     scenario: Scenario, reference: tuple[Bits, dict[int, bytes]], where: str, seed: int
 ) -> None:
