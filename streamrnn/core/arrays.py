@@ -180,7 +180,7 @@ class Streams(NamedTuple):
     # Of a cell whose gradient is carried along (``exact``).
     traces: T3 = stored("traces H", cleared=SEQUENCE)  # sensitivities of the state that learns
     behind: T3 = stored("behind H", cleared=SEQUENCE)  # that state, where it lags behind the one that predicts
-    learned: I1 = stored(cleared=SEQUENCE)  # steps it has taken
+    learned: I2 = stored("carried", cleared=SEQUENCE)  # steps it has taken
     shown: K2 = stored("shown", cleared=SEQUENCE)  # 1 = the input was not zero at some step it has taken
     before: T5 = stored("B L C H")  # carried states before the steps that can start a window
     x: T3 = stored("X D")  # standardised inputs, ring by step
@@ -204,7 +204,7 @@ class Streams(NamedTuple):
     surprises: F2 = stored("own_surprises")  # the newest of the stream, ring
     surprise_count: I1 = stored(cleared=STREAM)
     remembered_rivals: F4 = stored("M F 2", blank=nan)  # what the rivals said beside them
-    regressors: F3 = stored("N R")  # what the predictions were made from
+    regressors: T3 = stored("N R")  # what the predictions were made from, all of it numbers in the model's precision
     scaling: F4 = stored("N F 3")  # centre and width of the lags among them, and whether to learn from them
     expert_predictions: F4 = stored("N O 2")  # of the RLS readout's models
     event: U2 = stored("E", cleared=STREAM)  # their events

@@ -96,8 +96,9 @@ def process_label(
     targets.absorb(plan, hyper, model, streams, scratch, slot, y)
     targets.remember(plan, streams, slot, scratch.kept)
     if plan.rls == 1:
+        copy(scratch.phi_replayed, streams.regressors[slot, place])
         targets.fit_readout(
-            plan, hyper, model, streams, scratch, slot, streams.regressors[slot, place], streams.scaling[slot, place],
+            plan, hyper, model, streams, scratch, slot, scratch.phi_replayed, streams.scaling[slot, place],
             streams.expert_predictions[slot, place],
         )  # fmt: skip
     for f in range(plan.fields):
@@ -109,7 +110,7 @@ def process_label(
     # The stream's next window covers the k2 steps before this one; an older step will not be replayed again. A state
     # that learns behind the one that predicts does not go back to a step which it has taken.
     next_window = (streams.steps[slot] // plan.k1 + 1) * plan.k1
-    oldest = next_window - plan.k2 if plan.rule == kinds.TBPTT else streams.learned[slot]
+    oldest = next_window - plan.k2 if plan.rule == kinds.TBPTT else streams.learned[slot, 0]
     if step >= 0 and step >= oldest:
         for f in range(plan.fields):
             if targets.is_learnable_from(plan, model, streams, slot, place, f):

@@ -22,6 +22,7 @@ import numpy as np
 from streamrnn.core import classes, counts, kinds, rls, scaler
 from streamrnn.core.arrays import F1, F2, I1, Hyper, Model, Plan, Scratch, Streams
 from streamrnn.core.jit import internal, jit
+from streamrnn.core.linear import copy
 
 LARGEST_LAG = 1e6
 """Lags are clamped here, in deviations."""
@@ -433,7 +434,8 @@ def fit_readout_to_forecast(
         target = difference(plan, hyper, model, streams, slot, y, column, ago) / width * (first / scaling[1])
     else:
         target = (y - scaling[0]) / scaling[1]
-    phi, predictions = streams.regressors[slot, place], streams.expert_predictions[slot, place, column]
+    phi, predictions = scratch.phi_replayed, streams.expert_predictions[slot, place, column]
+    copy(phi, streams.regressors[slot, place])
     if is_learnable_from(plan, model, streams, slot, place, column):
         learn_by_readout(plan, hyper, model, scratch, column, phi, predictions, target)
     else:

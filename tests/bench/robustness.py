@@ -2,10 +2,12 @@
 
     python -m tests.bench.robustness                      every table
     python -m tests.bench.robustness --only shifts        one of them
+    python -m tests.bench.robustness --learners cells     by cell instead of by readout
     python -m tests.bench.robustness --records 30000      another length of the series with sentinels
 
 Columns are learners: "job" is what a job file has that says nothing of its model (LSTM 32, Adam), by readout or loss;
-"estimator" is RNNRegressor or RNNForecaster without arguments.
+"estimator" is RNNRegressor or RNNForecaster without arguments. The others are such jobs with another cell and squared
+loss, the bank with rls; `--learners cells` are they beside the first.
 
 sentinels   One number in 10,000 is replaced: 999999 (and its negative, and 1e29). Shown is by how many per cent the
             mean absolute error of all other records rises over that of the same data without them; aim: at most 5.
@@ -15,6 +17,10 @@ shifts      All values rise by 20 deviations after 100,000 records, in one strea
             of its own: error from record 500 to 2,000 after the shift over the error in the 2,000 before it.
 levels      Series that are stationary and yet go from one level to another for a while (0 and 100, for 50 or 500
             records; a solar plant by the minute, dark for 900 of 1,440): error over that of "the last value".
+holes       What else happens to a log, and by how many per cent the error of the records that it did not happen to
+            rises: inputs missing, one in ten, or all for 500 records in 5,000; half of the targets unknown; sequences
+            that end every 50 records, by a mark or by a gap in time, whose first records are left out; an input stuck
+            at one value for half of the time.
 tails       Noise of Student's t with 1.5 degrees of freedom upon a predictable target: mean absolute error over that of
             the job with squared loss and linear readout.
 """
@@ -30,7 +36,7 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
-from streamrnn import Block, Learner, LearnerSpec, ModelSpec, RNNForecaster, RNNRegressor, TargetSpec
+from streamrnn import Block, Learner, LearnerSpec, ModelSpec, RNNForecaster, RNNRegressor, StreamSpec, TargetSpec
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -41,6 +47,7 @@ EVERY: Final = 10_000
 SKIPPED: Final = 1_000
 SHIFT_AT: Final = 100_000
 DEVIATIONS: Final = 20.0
+RESET_AFTER_S: Final = 60
 WIDTH: Final = 140
 
 
@@ -51,6 +58,8 @@ class Data(NamedTuple):
     y: Floats
     streams: int = 1
     baseline: str | None = None
+    end: Flags | None = None
+    time_ms: npt.NDArray[np.int64] | None = None
 
     @property
     def forecast(self) -> bool:
@@ -58,17 +67,24 @@ class Data(NamedTuple):
         return not self.x.shape[1]
 
 
-def job(readout: str, loss: str | None = None) -> Predict:
-    """What a job of this readout and loss predicts for each y; NaN where it was not asked."""
+def job(readout: str = "linear", loss: str | None = None, **model_fields: Any) -> Predict:
+    """What a job of this readout, loss and model predicts for each y; NaN where it was not asked."""
 
     def predict(data: Data) -> Floats:
         target = TargetSpec(fields=("y",), known="forecast" if data.forecast else "record", baseline=data.baseline)
-        model = ModelSpec(readout=readout, loss=loss)
-        learner = Learner(LearnerSpec(n_features=data.x.shape[1], target=target, model=model), seed=1)
-        n, S = len(data.y), data.streams
+        model = ModelSpec(readout=readout, loss=loss, **model_fields)
+        spec = LearnerSpec(
+            n_features=data.x.shape[1],
+            target=target,
+            has_end=data.end is not None,
+            model=model,
+            streams=StreamSpec(reset_after_s=None if data.time_ms is None else RESET_AFTER_S),
+        )
+        learner, n, S = Learner(spec, seed=1), len(data.y), data.streams
         names = [b"%d" % s for s in range(S)]
         keys = [names[i % S] for i in range(n)]
-        block = Block.events(keys, data.x, data.y[:, None], time_ms=np.arange(n) // S * 1000)
+        time_ms = np.arange(n) // S * 1000 if data.time_ms is None else data.time_ms
+        block = Block.events(keys, data.x, data.y[:, None], time_ms=time_ms, end=data.end)
         predicted = learner.process(block).value[:, 0]
         return np.concatenate([np.full(S, np.nan), predicted[:-S]]) if data.forecast else predicted
 
@@ -104,7 +120,15 @@ LEARNERS: Final[Mapping[str, Predict]] = {
     "job, absolute": job("linear", "absolute"),
     "job, rls": job("rls"),
     "estimator": estimator,
+    "gru": job(cell="gru"),
+    "lru": job(cell="glru", gates=False),
+    "glru": job(cell="glru"),
+    "elstm": job(cell="elstm"),
+    "elstm, hidden 32": job(cell="elstm", hidden_layer=32),
+    "bank": job("rls", cell="bank"),
 }
+OF_JOBS: Final = ("job, squared", "job, huber", "job, absolute", "job, rls", "estimator")
+BY_CELL: Final = ("job, squared", "gru", "lru", "glru", "elstm", "elstm, hidden 32", "bank")
 
 
 # -- series -----------------------------------------------------------------------------------------------------------
@@ -200,6 +224,31 @@ def streams(_: int) -> Iterator[Row]:
     yield Row("a new stream", _costs(late, late._replace(y=dirty), first))
 
 
+def holes(records: int) -> Iterator[Row]:
+    """Per cent by which the error of the records that nothing happened to rises."""
+    data, t = regression(records), np.arange(records)
+    scored = t >= SKIPPED
+    missing = np.random.default_rng(3).uniform(size=records) < 0.1
+    x = np.where(missing[:, None], np.nan, data.x)
+    whole = scored & ~missing & ~np.roll(missing, 1)
+    yield Row("inputs, one in ten", _costs(data, data._replace(x=x), whole))
+    missing = t % 5_000 >= 4_500
+    x = np.where(missing[:, None], np.nan, data.x)
+    whole = scored & ~missing & ~np.roll(missing, 1)
+    yield Row("inputs, 500 of 5,000", _costs(data, data._replace(x=x), whole))
+    # What is predicted is scored by what the target would have been.
+    y = np.where(np.random.default_rng(4).uniform(size=records) < 0.5, np.nan, data.y)
+    yield Row("targets, half", _costs(data, data._replace(y=y), scored))
+    inside = scored & (t % 50 > 0)
+    yield Row("ends every 50", _costs(data, data._replace(end=t % 50 == 49), inside))
+    yield Row(
+        "gaps every 50", _costs(data, data._replace(time_ms=1_000 * t + 10_000 * RESET_AFTER_S * (t // 50)), inside)
+    )
+    stuck = t % 10_000 >= 5_000
+    x = np.where(stuck[:, None] & (np.arange(3) == 2), 7.0, data.x)  # the third says nothing of the target
+    yield Row("an input stuck", _costs(data, data._replace(x=x), scored))
+
+
 def shifts(_: int) -> Iterator[Row]:
     """Error after a shift over the error before."""
     for S in (1, 20):
@@ -252,6 +301,7 @@ def _over_squared(data: Data) -> Callable[[Predict], float]:
 
 TABLES: Final[Mapping[str, tuple[str, Callable[[int], Iterator[Row]]]]] = {
     "sentinels": ("cost of a sentinel in 10,000, per cent", sentinels),
+    "holes": ("cost of holes, ends and gaps, per cent", holes),
     "streams": ("cost of a sentinel in one of 100 streams, per cent", streams),
     "shifts": ("error 500 records after a shift of 20 deviations, before = 1", shifts),
     "levels": ("error where levels come and go, last value = 1", levels),
@@ -263,9 +313,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description="What absurd numbers, shifts and heavy tails cost.")
     parser.add_argument("--only", nargs="+", choices=tuple(TABLES), metavar="NAME", default=tuple(TABLES))
-    parser.add_argument("--learners", nargs="+", choices=tuple(LEARNERS), metavar="NAME", default=tuple(LEARNERS))
+    parser.add_argument("--learners", nargs="+", choices=(*LEARNERS, "cells"), metavar="NAME", default=OF_JOBS)
     parser.add_argument("--records", type=int, metavar="N", default=30_000, help="of a series with sentinels")
     options = parser.parse_args(arguments)
+    learners = BY_CELL if "cells" in options.learners else options.learners
     output = Console()
     if not output.is_terminal:
         output = Console(width=WIDTH)
@@ -273,10 +324,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         title, rows = TABLES[name]
         table = Table(title=title, title_justify="left")
         table.add_column(name)
-        for learner in options.learners:
+        for learner in learners:
             table.add_column(learner, justify="right")
         for row in rows(options.records):
-            figures = [row.figure(LEARNERS[learner]) for learner in options.learners]
+            figures = [row.figure(LEARNERS[learner]) for learner in learners]
             table.add_row(row.name, *(f"{figure:.3g}" for figure in figures))
         output.print(table)
 

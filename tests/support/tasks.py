@@ -9,6 +9,12 @@ the zero state. Targets are known with the record and NaN where nothing is asked
 - Temporal order (Hochreiter & Schmidhuber 1997, task 6a): which of two symbols came first, tens of steps ago.
 - Copying (Hochreiter & Schmidhuber 1997; Arjovsky et al. 2016, here three symbols): say again what was shown.
 - Delay: the input of some steps ago.
+
+Without ends and from one stream are
+
+- Recall: a sign is shown and asked for a number of steps later, noise between.
+- Echo: the input of some steps ago, at every step.
+- NARMA10 (Atiya & Parlos 2000): a system that answers to its own last ten states and to the product of two inputs.
 """
 
 from __future__ import annotations
@@ -158,3 +164,46 @@ def copy_block(rng: np.random.Generator, n: int, length: int) -> Block:
     y[:, -COPIED:] = symbols[:, :COPIED]
     x = np.eye(COPIED_SYMBOLS + 2)[symbols]
     return sequences_block(x.reshape(n * steps, -1), y.ravel(), np.full(n, steps))
+
+
+# -- without end -------------------------------------------------------------------------------------------------------
+
+
+def endless_block(x: Floats, y: Floats) -> Block:
+    """Events of one stream without ends, x (n, D) and y (n,)."""
+    return Block.events([b"s"] * len(x), x, y[:, None], time_ms=np.arange(len(x)))
+
+
+def recall_block(rng: np.random.Generator, n: int, lag: int) -> Block:
+    """n events of the recall task; inputs are the sign (else 0), noise of variance 1, and a mark where it is asked for.
+
+    The target is the sign of ``lag`` steps before. Up to a quarter of the lag passes until the next one is shown, so
+    that nothing comes at a fixed period.
+    """
+    x, y = np.zeros((n, 3)), np.full(n, np.nan)
+    x[:, 1] = rng.standard_normal(n)
+    at = 0
+    while at + lag < n:
+        x[at, 0] = y[at + lag] = rng.choice([-1.0, 1.0])
+        x[at + lag, 2] = 1.0
+        at += lag + 1 + int(rng.integers(0, lag // 4 + 1))
+    return endless_block(x, y)
+
+
+def echo_block(rng: np.random.Generator, n: int, lag: int) -> Block:
+    """n numbers in [-1, 1); the target is the one ``lag`` steps before, and not known before there was one."""
+    x, y = rng.uniform(-1.0, 1.0, n), np.full(n, np.nan)
+    y[lag:] = x[:-lag]
+    return endless_block(x[:, None], y)
+
+
+def narma_block(rng: np.random.Generator, n: int) -> Block:
+    """n events of NARMA10: the input u is uniform in [0, .5), the target the system's next state.
+
+    y(t+1) = .3 y(t) + .05 y(t) (y(t) + ... + y(t-9)) + 1.5 u(t-9) u(t) + .1, and no more than 1: over so many steps it
+    would run away.
+    """
+    u, y = rng.uniform(0.0, 0.5, n).tolist(), [0.0] * (n + 1)
+    for t in range(9, n):
+        y[t + 1] = min(1.0, 0.3 * y[t] + 0.05 * y[t] * sum(y[t - 9 : t + 1]) + 1.5 * u[t - 9] * u[t] + 0.1)
+    return endless_block(np.array(u)[:, None], np.array(y[1:]))
