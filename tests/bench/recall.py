@@ -16,7 +16,8 @@ reber       The continual embedded Reber grammar; 500,000 symbols. Steps per 100
             most probable symbol could not come. Aim: 10.
 narma       NARMA10 from its input alone; 200,000 events. Root of the error over the variance, last tenth. Aim: .40.
 
-Shown are the median over seeds and how many reach the aim, then the least microseconds of the processor per event.
+Shown are the median over seeds and how many reach the aim, then the least microseconds of the processor per
+event, and bytes per stream.
 Windows (k1, k2) of LSTM and GRU cover the lag, (8, T + 8), and for sequences all of each; "32" has the default's.
 """
 
@@ -33,6 +34,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streamrnn import Block, InputSpec, Learner, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+from streamrnn.learner.lowering import bytes_per_stream
 from tests.support.grammars import REBER, stream
 from tests.support.tasks import adding_block, echo_block, narma_block, recall_block
 
@@ -250,16 +252,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, help="runs of each (default 10 of recall, else 3)")
     options = parser.parse_args(arguments)
     view = Table(title="Median over seeds, and how many reach the aim", title_justify="left")
-    for header in ("task", "aim", "cell", "figure", "us", "settings"):
+    for header in ("task", "aim", "cell", "figure", "us", "bytes", "settings"):
         view.add_column(header)
     for name in options.only:
         task = TASKS[name]
         logs = [task.draw(seed) for seed in range(options.seeds or task.seeds)]
         for cell in options.cells:
             figures, times = zip(*(run(task, cell, seed, log) for seed, log in enumerate(logs)), strict=True)
-            row = (name, f"{task.aim:g}", cell, shown(figures, task.aim), f"{min(times):.2f}")
-            view.add_row(*row, different(task.spec(cell)))
-            print(*row, different(task.spec(cell)), "|", *(f"{figure:.4g}" for figure in figures), flush=True)
+            spec = task.spec(cell)
+            row = (
+                name,
+                f"{task.aim:g}",
+                cell,
+                shown(figures, task.aim),
+                f"{min(times):.2f}",
+                f"{bytes_per_stream(spec):,}",
+            )
+            view.add_row(*row, different(spec))
+            print(*row, different(spec), "|", *(f"{figure:.4g}" for figure in figures), flush=True)
         view.add_section()
     Console(width=170).print(view)
 
