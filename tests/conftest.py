@@ -42,11 +42,20 @@ def pytest_configure(config: pytest.Config) -> None:
 # ---- processes
 
 
+SAME_KERNELS = "tests/core/sequences/test_deco"
+"""Files that begin so call the same single kernels, which take a minute to compile, once in a process."""
+
+
 class ByFile(LoadScopeScheduling):
-    """Deals out whole files, and what needs the broker as if it were one file. All it is told of a test is its id."""
+    """Deals out whole files, and what needs the broker, or compiles the same, as if it were one file.
+
+    All it is told of a test is its id.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "kafka" if "kafka" in nodeid else nodeid.partition("::")[0]
+        if "kafka" in nodeid:
+            return "kafka"
+        return SAME_KERNELS if nodeid.startswith(SAME_KERNELS) else nodeid.partition("::")[0]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:

@@ -24,7 +24,7 @@ from streamrnn.job.job_file import warnings
 from streamrnn.job.sample import Sample
 from streamrnn.learner.features import Symbol
 from streamrnn.learner.lessons import lessons, network
-from streamrnn.learner.lowering import bytes_per_slot, layout_of, most_bytes
+from streamrnn.learner.lowering import bytes_per_slot, layout_of, most_bytes, trace_bytes
 from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.offline.evaluation import Report
 from streamrnn.offline.scoring import HIGHER_IS_BETTER, MODEL
@@ -104,6 +104,8 @@ def _memory(config: Config) -> Iterator[tuple[str, str]]:
     """What takes memory, and how much."""
     spec = config.learner_spec()
     each, key = size(bytes_per_slot(spec)), size(config.input.max_key_bytes)
+    if spec.rule == "rtrl":
+        each = f"{each} (gradients that are carried along {size(trace_bytes(spec))})"
     most = size(most_bytes(spec, config.input.max_key_bytes))
     streams = f"at most {config.streams.max_streams:,}, {each} each and up to {key} for its key"
     yield "streams", f"{streams}: at most {most} per partition"

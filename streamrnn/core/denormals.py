@@ -9,16 +9,15 @@ than 1e-38. Interpreted kernels keep such numbers, too.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 from streamrnn.core.jit import X86, intrinsic
+from streamrnn.core.vector import Kind, Typed
 
 if TYPE_CHECKING:
     from llvmlite.ir import IRBuilder, Value
     from numba.core.base import BaseContext
 
-Typed: TypeAlias = Any
-"""What Numba's intrinsics return: a signature and a function that writes the code."""
 FLUSH_TO_ZERO, ARE_ZERO = 1 << 15, 1 << 6
 
 
@@ -27,7 +26,7 @@ def _exchange_python(given: int) -> int:
 
 
 @intrinsic(_exchange_python)
-def exchange(_context: BaseContext, _given: Any) -> Typed:
+def exchange(_context: BaseContext, _given: Kind) -> Typed:
     """Writes the control register: with both bits set where the number is -1, else that. Returns what it was."""
     from numba.core import types
 

@@ -153,7 +153,7 @@ def _named(encoder: PredictionEncoder, said: Said, classes: Vocabulary | None) -
 def stream_of(partition: Partition, key: bytes) -> dict[str, Any]:
     """What a partition knows of a stream: its newest prediction, what came last, its state and where it is."""
     learner, encoder = partition.learner, partition.job.encoder
-    slot, kept = learner.streams.find(key), described(learner.row_of(key))
+    slot, kept = learner.streams.find(key), described(learner.row_of(key), learner.spec)
     said = partition.newest.of(slot, key)
     if said is None and (forecast := learner.newest_forecast(key)) is not None:
         # A forecast is remembered over restarts.

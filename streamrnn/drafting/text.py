@@ -220,7 +220,9 @@ def _feature(feature: Feature) -> str:
 def _model(draft: Draft) -> list[str]:
     sizes, target = draft.sizes, draft.target
     by_tail = draft.heavy and target.known == "record"
-    lines = ["model:", "  cell: lstm", *commented(f"  hidden_size: {sizes.hidden_size}", sizes.hidden_why)]
+    farther = f"elstm, without k1 and k2, where it matters what came more than {sizes.k2} records before"
+    lines = ["model:", *commented("  cell: lstm", farther)]
+    lines += commented(f"  hidden_size: {sizes.hidden_size}", sizes.hidden_why)
     if target.classes is not None:
         lines += commented(
             f"  readout: {'logistic' if len(target.classes) == 2 else 'softmax'}", "probabilities of the classes"

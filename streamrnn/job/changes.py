@@ -23,7 +23,7 @@ from streamrnn.job.fingerprint import INPUT_SETTINGS, learner_settings
 from streamrnn.job.input_config import InputConfig
 from streamrnn.job.sequence_config import InputsConfig, TargetConfig
 from streamrnn.learner import changes as learner_changes
-from streamrnn.learner.changes import Change, Verdict, Way
+from streamrnn.learner.changes import Change, Verdict, Way, of_codes, strictest
 from streamrnn.learner.features import Cyclic, FeatureSpec, Hash, Log1p, Numeric, OneHot, Symbol
 from streamrnn.learner.spec import LearningSpec, StreamSpec
 from streamrnn.learner.values import canonical_text
@@ -85,7 +85,7 @@ def _text(old: Config, new: Config) -> Verdict:
         verdicts.append(_classes(old, new))
     if before.spec != now.spec:
         verdicts.append(learner_changes.SETTINGS["text"](old.learner_spec(), new.learner_spec()))
-    return learner_changes.strictest(verdicts)
+    return strictest(verdicts)
 
 
 def _sequence(old: Config, new: Config) -> Verdict:
@@ -97,7 +97,7 @@ def _sequence(old: Config, new: Config) -> Verdict:
     specs = old.learner_spec(), new.learner_spec()
     told = [change for change in learner_changes.changes(*specs) if change.path.startswith("sequence.")]
     here = Verdict(Way.AT_ONCE, "of the records to come; what becomes of columns is told by features")
-    return learner_changes.strictest([here, *(Verdict(change.way, change.why) for change in told)])
+    return strictest([here, *(Verdict(change.way, change.why) for change in told)])
 
 
 def _begun_with(old: Config, new: Config) -> Verdict:  # noqa: ARG001
@@ -312,7 +312,10 @@ def _feature_changes(old: Config, new: Config) -> Iterator[Change]:
         yield Change(f"features[{field}]", ABSENT, tag, *verdict)
     shared = [key for key in before if key in now]
     for key in shared:
-        yield from _changes_of_feature(before[key], now[key])
+        for change in _changes_of_feature(before[key], now[key]):
+            codes = of_codes(old.learner_spec(), new.learner_spec()) if change.path.endswith(".symbols") else None
+            verdict = strictest(filter(None, (codes, Verdict(change.way, change.why))))
+            yield change._replace(way=verdict.way, why=verdict.why)
     if (order := [key for key in now if key in before]) != shared:
         was, is_now = ([key[0] for key in features] for features in (shared, order))
         symbols, symbols_now = ([key for key in features if key[1] == _SYMBOL] for features in (shared, order))

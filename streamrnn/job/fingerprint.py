@@ -35,9 +35,9 @@ def learner_settings(config: Config) -> dict[str, Any]:
     """The part of the fingerprint that stands in the job file.
 
     ``max_record_bytes`` and ``max_key_bytes`` are in it because they decide which records the learner sees. Defaults
-    are spelled out, and so is the loss, so that writing a default down changes nothing. ``model.warm_start`` is not in
-    it, as the place of that file does not matter: its bytes do. Of ``hashing.key`` there is a digest, where anything
-    is hashed.
+    are spelled out, and what is left open as it is in force, so that writing it down changes nothing.
+    ``model.warm_start`` is not in it, as the place of that file does not matter: its bytes do. Of ``hashing.key`` there
+    is a digest, where anything is hashed.
     """
     parts: dict[str, Any] = {
         name: msgspec.to_builtins(getattr(config, name))
@@ -46,7 +46,10 @@ def learner_settings(config: Config) -> dict[str, Any]:
     if config.declared_target is not None:  # of texts there is none: what they predict stands in input
         parts["target"] = msgspec.to_builtins(config.declared_target)
     del parts["model"]["warm_start"]
-    parts["model"]["loss"] = config.model.effective_loss
+    for path, value in config.learner_spec().in_force.items():
+        section, field = path.split(".")
+        if section in parts:
+            parts[section][field] = value
     source = msgspec.to_builtins(config.input)
     parts["input"] = {name: source[name] for name in INPUT_SETTINGS}
     if (check := config.feature_encoder().hash_check) is not None:

@@ -18,13 +18,14 @@ import msgspec
 
 from streamrnn.broker.security import REDACTED, Secret
 from streamrnn.errors import ConfigError
+from streamrnn.escaping import names
 from streamrnn.job.config import Config
 from streamrnn.job.http_config import HttpConfig
 from streamrnn.job.refusal import explain
 from streamrnn.job.yaml_text import MOST_BYTES, read
-from streamrnn.learner.features import Symbol
+from streamrnn.learner.features import Hash, OneHot, Symbol
 from streamrnn.learner.model_spec import ModelSpec
-from streamrnn.learner.spec import LearningSpec
+from streamrnn.learner.spec import CODED, LearnerSpec, LearningSpec
 from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.system.reading import read as read_file
 
@@ -147,6 +148,7 @@ def warnings(config: Config) -> list[str]:
                 "commit_interval_ms: more than half of kafka.session_timeout_s; the group may be lost between commits"
             )
     found += _of_windows(config)
+    found += _of_traces(config)
     found += _of_answers(config)
     found += _of_waiting(config)
     found += _shown_twice(config)
@@ -174,6 +176,41 @@ def _of_windows(config: Config) -> Iterator[str]:
 
 
 _MAX_SYMBOLS = TargetSpec(fields=("",)).max_symbols
+
+
+MANY_INPUTS = 40
+"""Columns from which on there is a word about gradients that are carried along for each of them."""
+
+
+def _of_traces(config: Config) -> Iterator[str]:
+    """What carrying gradients along costs where there are many columns, and that symbols are seen through few."""
+    spec = config.learner_spec()
+    if spec.rule != "rtrl":
+        return
+    if spec.n_multiplied > MANY_INPUTS:
+        wide = [feature for feature in config.features if isinstance(feature, OneHot | Hash)]
+        remedy = "leave columns out that tell little"
+        if sum(len(feature.columns) for feature in wide) > CODED:
+            remedy = (
+                f"take encoder symbol, which shows all of them by {CODED} columns, for {names([f.field for f in wide])}"
+            )
+        yield (
+            f"features: cell {spec.model.cell} carries along, with each stream, the gradient of each weight of its "
+            f"{spec.n_multiplied} input columns, {_trace_bytes(spec) / 1000:,.1f} kB, and steps all of them at each "
+            f"record; {remedy}, or take fewer units (hidden_size), or cell lstm or gru, of which a column takes less"
+        )
+    if spec.n_looked_up > spec.n_coded:
+        yield (
+            f"model.cell: {spec.model.cell} sees {spec.n_looked_up:,} symbols by {spec.n_coded} columns of fixed "
+            "codes; where it matters which of many it was, as in texts, lstm and gru learn more"
+        )
+
+
+def _trace_bytes(spec: LearnerSpec) -> int:
+    # Imported where needed: it brings the kernels' modules along, which a job file does without.
+    from streamrnn.learner.lowering import trace_bytes
+
+    return trace_bytes(spec)
 
 
 def _of_answers(config: Config) -> Iterator[str]:

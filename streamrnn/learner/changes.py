@@ -189,23 +189,27 @@ def _n_features(old: LearnerSpec, new: LearnerSpec) -> Verdict:
 
 
 def _coded(rule: Rule) -> Rule:
-    """Of sets of symbols: more than there are columns for cannot come to cells that have no weights for each."""
+    """Of sets of symbols, which exact cells see by a few columns of all of them together."""
 
     def closer(old: LearnerSpec, new: LearnerSpec) -> Verdict:
-        before, now = old.n_looked_up, new.n_looked_up
-        if old.model.is_exact and before <= CODED < now:
-            return Verdict(
-                Way.IMPOSSIBLE,
-                f"cell {old.model.cell} has a column for each symbol up to {CODED} of all inputs together, and codes "
-                f"over as many columns for more, here {now}; columns that were learned for one symbol each mean "
-                "nothing as parts of codes",
-            )
-        verdict = rule(old, new)
-        if 0 < old.n_coded < before and verdict.way is Way.GROWTH:
-            return Verdict(Way.GROWTH, "new symbols are shown by codes of their own")
-        return verdict
+        return strictest(filter(None, (of_codes(old, new), rule(old, new))))
 
     return closer
+
+
+def of_codes(old: LearnerSpec, new: LearnerSpec) -> Verdict | None:
+    """What becomes of the columns by which an exact cell sees symbols, where there are more; None: nothing new."""
+    before, now = old.n_looked_up, new.n_looked_up
+    if not old.model.is_exact or now <= before or now <= CODED:
+        return None
+    if before <= CODED:
+        return Verdict(
+            Way.IMPOSSIBLE,
+            f"cell {old.model.cell} has a column for each symbol up to {CODED} of all inputs together, and codes over "
+            f"as many columns for more, here {now}; columns that were learned for one symbol each mean nothing as "
+            "parts of codes",
+        )
+    return Verdict(Way.GROWTH, "new symbols are shown by codes of their own")
 
 
 def _lookahead(old: LearnerSpec, new: LearnerSpec) -> Verdict:
@@ -364,7 +368,7 @@ SETTINGS: Mapping[str, Rule] = {
     "learning.polyak_bound": at_once(),
     "learning.momentum": at_once(),
     "learning.rmsprop_alpha": at_once(),
-    "learning.betas": at_once(),
+    "learning.betas": at_once("means that run on fade at the new pace"),
     "learning.eps": at_once(),
     "learning.weight_decay": at_once(),
     "learning.scale": impossible("weights learned on standardised numbers mean nothing to raw ones"),

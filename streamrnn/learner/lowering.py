@@ -94,6 +94,12 @@ def bytes_per_stream(spec: LearnerSpec) -> int:
     return row_bytes(arrays.Streams, sizes_of(spec), dtype_of(spec))
 
 
+def trace_bytes(spec: LearnerSpec) -> int:
+    """Of these, bytes that the sensitivities of an exact cell take; 0 where none are carried."""
+    sizes = sizes_of(spec)
+    return sizes["traces"] * sizes["H"] * np.dtype(dtype_of(spec)).itemsize
+
+
 def bytes_per_slot(spec: LearnerSpec) -> int:
     """Bytes that one stream takes, all told but for its key: arrays, and what is kept of when it was seen."""
     return bytes_per_stream(spec) + INDEX_BYTES
@@ -200,8 +206,8 @@ def hyper_of(spec: LearnerSpec) -> arrays.Hyper:
         schedule_least=float(least),
         momentum=float(learning.momentum),
         rmsprop_alpha=float(learning.rmsprop_alpha),
-        beta1=float(learning.betas[0]),
-        beta2=float(learning.betas[1]),
+        beta1=float(spec.betas[0]),
+        beta2=float(spec.betas[1]),
         eps=float(learning.eps),
         weight_decay=float(learning.weight_decay),
         clip_norm=_clip_norm(spec),

@@ -11,15 +11,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from streamrnn.learner.spec import LearnerSpec
 
-def described(row: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
-    """The stream of this row; ``state_norms`` has one entry for each layer, with h, and c where there is one."""
+
+def described(row: Mapping[str, npt.NDArray[Any]], spec: LearnerSpec) -> dict[str, Any]:
+    """The stream of this row; ``state_norms`` has one entry for each layer, by the names of what it carries: h and,
+    where there is one, c; of complex units real and imaginary parts."""
+    complex_units = spec.model.n_said > spec.model.units
+    carried = ("re", "im") if complex_units else ("c",) if spec.model.is_exact else ("h", "c")
     state = row["state"].astype(np.float64)  # [layers, vectors, hidden]
     return {
         "steps": int(row["steps"]),
         "last_record_ms": int(row["last_ms"]),
         "state_norms": [
-            {name: float(np.sqrt(np.square(layer[i]).sum())) for i, name in enumerate("hc"[: state.shape[1]])}
+            {name: float(np.sqrt(np.square(layer[i]).sum())) for i, name in enumerate(carried[: state.shape[1]])}
             for layer in state
         ],
         "previous_target": [_number(value) for value in row["newest"]],

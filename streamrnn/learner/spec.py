@@ -65,7 +65,8 @@ class LearningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         PositiveFloat | None,
         Meta(
             description="Learning rate; where it falls, the one it begins with. null: 3e-3, and with rule rtrl and "
-            "numbers, where no schedule is given, 3e-3 falling to 1e-3 over the first thousand steps."
+            "numbers, where no schedule is given, 3e-3 falling to 1e-3 over the first thousand steps; where targets "
+            "are known of few events only, as at the end of a sequence, 3e-3 that stays learns sooner."
         ),
     ] = None
     schedule: Annotated[
@@ -105,10 +106,13 @@ class LearningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = 1.0
     momentum: Annotated[float, Meta(ge=0, lt=1, description="With optimizer momentum.")] = 0.9
     rmsprop_alpha: Annotated[UnitInterval, Meta(description="With optimizer rmsprop.")] = 0.99
-    betas: Annotated[tuple[UnitInterval, UnitInterval], Meta(description="With optimizer adam or adamw.")] = (
-        0.9,
-        0.999,
-    )
+    betas: Annotated[
+        tuple[UnitInterval, UnitInterval] | None,
+        Meta(
+            description="With optimizer adam or adamw. null: 0.9 and 0.999; with rule rtrl and numbers 0.2 and "
+            "0.999, since gradients that reach back as far as they should need less smoothing."
+        ),
+    ] = None
     eps: Annotated[PositiveFloat, Meta(description="With optimizer rmsprop, adam or adamw.")] = 1e-8
     weight_decay: Annotated[float, Meta(ge=0, description="With optimizer adamw.")] = 0.01
     scale: Annotated[bool, Meta(description="Standardise inputs and regression targets by running statistics.")] = True
@@ -334,6 +338,14 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return 3e-3 if self.learning.lr is None else self.learning.lr
 
     @property
+    def betas(self) -> tuple[float, float]:
+        """What Adam's running means of gradients and of their squares keep at each step."""
+        if self.learning.betas is not None:
+            return self.learning.betas
+        # Symbols, of which each says much, want longer means: of Reber words eLSTM has 109 errors for 1 with 0.2.
+        return (0.2, 0.999) if self.rule == "rtrl" and not self.model.classifies else (0.9, 0.999)
+
+    @property
     def schedule(self) -> tuple[Literal["constant", "inverse_sqrt", "exponential"], int, float]:
         """How the rate falls: the schedule, its number of steps, and the least share of the rate."""
         learning = self.learning
@@ -350,12 +362,7 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         True
         """
         model, (schedule, updates, least) = self.model, self.schedule
-        return {
-            "model.loss": model.effective_loss,
-            "model.hidden_size": model.units,
-            "model.hidden_layer": model.hidden_units,
-            "model.rls_forgetting": model.forgetting,
-            "model.rls_prior": model.prior,
+        steps = {
             "learning.rule": self.rule,
             "learning.k1": self.k1,
             "learning.k2": self.k2 if self.rule == "tbptt" else None,
@@ -363,7 +370,16 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             "learning.schedule": schedule,
             "learning.schedule_updates": updates,
             "learning.schedule_least": least,
+            "learning.betas": list(self.betas),
+        }
+        return {
+            "model.loss": model.effective_loss,
+            "model.hidden_size": model.units,
+            "model.hidden_layer": model.hidden_units,
+            "model.rls_forgetting": model.forgetting,
+            "model.rls_prior": model.prior,
             "target.horizon": self.target.furthest if self.target.is_each_step else list(self.target.steps_ahead),
+            **(steps if self.rule != "fixed" else {}),  # where nothing is trained there are no steps
         }
 
     @property

@@ -148,7 +148,7 @@ class Inspection:
             "key": key.decode(errors="replace"),
             "slot": slot,
             "last_seen_ms": int(arrays["seen"][0]),
-            **described(arrays),
+            **described(arrays, self.spec),
             **({"waiting": self._waiting(arrays)} if self.spec.looks_ahead else {}),
         }
 

@@ -8,11 +8,13 @@ import pytest
 from streamrnn.core.linear import (
     add_looked_up,
     add_outer,
+    add_outer_product,
     add_product,
     add_products,
     add_rows,
     add_to_looked_up,
     add_transposed,
+    add_transposed_product,
     dot,
 )  # fmt: skip
 
@@ -132,3 +134,17 @@ def test_lanes_share_a_row_and_what_is_left_of_it_comes_last(m: int, dtype: type
     dv = np.zeros((2, 9), dtype)
     add_transposed(dv, np.tile(a, (9, 1)), np.stack([b, b]))
     assert set(dv.flat) == {expected}
+
+
+@pytest.mark.parametrize(("n", "m"), SIZES)
+def test_gradients_of_one_step_have_the_bits_of_those_of_many(n: int, m: int, dtype: type) -> None:
+    rng = np.random.default_rng(n + m)
+    w, v, dout = (rng.standard_normal(shape).astype(dtype) for shape in ((n, m), (1, n), (1, m)))
+    dv, dw = rng.standard_normal(n).astype(dtype), rng.standard_normal((n, m)).astype(dtype)
+    many_dv, many_dw = dv[None].copy(), dw.copy()
+    add_transposed(many_dv, w, dout)
+    add_transposed_product(dv, w, dout[0])
+    np.testing.assert_array_equal(dv, many_dv[0])
+    add_outer(many_dw, v, dout, 1)
+    add_outer_product(dw, v[0], dout[0])
+    np.testing.assert_array_equal(dw, many_dw)

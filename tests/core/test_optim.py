@@ -130,6 +130,18 @@ def test_clipping_matches_the_naive_formula(dtype: type, clip_norm: float | None
     assert (factor < 1.0) == (clip_norm == 0.5)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("place", [0, 31, 40, 69])
+def test_nothing_is_asked_of_a_finite_gradient_and_no_element_is_overlooked(dtype: type, place: int) -> None:
+    gradient = np.full(70, np.finfo(dtype).max, dtype)
+    spans = np.array([[0, 36], [36, 70]])
+    assert optim.nothing_if_finite(spans, gradient) == 0.0
+    for bad in (np.nan, np.inf, -np.inf):
+        gradient[place] = bad
+        with np.errstate(invalid="ignore"):  # of the interpreted kernel
+            assert not math.isfinite(optim.nothing_if_finite(spans, gradient))
+
+
 def test_the_norm_of_a_bad_gradient_is_not_finite() -> None:
     for bad in (np.nan, np.inf, -np.inf):
         for dtype in (np.float32, np.float64):

@@ -11,7 +11,7 @@ from streamrnn.learner.block import Block
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.lowering import hyper_of, layout_of, new_model, new_scratch, new_streams, plan_of
 from streamrnn.learner.model_spec import ModelSpec
-from streamrnn.learner.spec import LearnerSpec, LearningSpec
+from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.target_spec import TargetSpec
 
 CELLS = {"tbptt": "lstm", "rtrl": "glru", "fixed": "bank"}
@@ -20,7 +20,7 @@ CELLS = {"tbptt": "lstm", "rtrl": "glru", "fixed": "bank"}
 @pytest.mark.parametrize("rule", list(RULES))
 def test_a_rule_moves_the_weights_but_the_one_that_learns_nothing_leaves_them_to_the_readout(rule: str) -> None:
     model = ModelSpec(cell=CELLS[rule], readout="rls")
-    spec = LearnerSpec(n_features=1, target=TargetSpec(fields=("y",)), model=model, learning=LearningSpec(lr=1e-2))
+    spec = LearnerSpec(n_features=1, target=TargetSpec(fields=("y",)), model=model)
     assert plan_of(spec).rule == RULES[rule]
     learner, x = Learner(spec, 1), np.arange(9.0)[:, None]
     before = learner.get_weights()

@@ -139,6 +139,22 @@ def check_central_differences(window: Window, gradients: dict[str, np.ndarray], 
 
 
 @pytest.mark.parametrize("cell", list(CELLS))
+@pytest.mark.parametrize("width", [3, 9])
+def test_a_layer_between_state_and_readout_is_learned_with_the_window(cell: str, width: int) -> None:
+    rng, steps, hidden = np.random.default_rng(11), 4, 5
+    plain = spec_for(cell, hidden, 1, steps, 2)
+    spec = replace(plain, model=replace(plain.model, hidden_layer=width))
+    layout = layout_of(spec)
+    window = Window(spec, layout.get_weights(0.5 * rng.standard_normal(layout.size)))
+    x, y = rng.standard_normal((steps, 3)), 2 * rng.standard_normal((steps, 2))
+    state = rng.uniform(-0.5, 0.5, (1, 2 if cell == "lstm" else 1, hidden))
+    y[1, 0] = y[2, :] = np.nan
+    _, gradients = window.gradient(x, y, state)
+    assert gradients["hidden.weight"].shape == (width, hidden)
+    check_central_differences(window, gradients, lambda: window.gradient(x, y, state)[0])
+
+
+@pytest.mark.parametrize("cell", list(CELLS))
 def test_the_trunk_is_trained_through_the_weights_of_the_rls_readout(cell: str) -> None:
     rng = np.random.default_rng(10)
     steps, hidden, layers, fields, lags = 5, 3, 2, 2, 2

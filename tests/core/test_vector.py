@@ -15,7 +15,20 @@ import numpy as np
 import pytest
 
 from streamrnn.core.jit import FALLBACK_CPU, JIT_DISABLED, cpu_target, jit
-from streamrnn.core.vector import add, fma, load_8, load_16, load_32, load_64, store, total, totals_8, widen, zeros_8
+from streamrnn.core.vector import (
+    add,
+    fma,
+    load_8,
+    load_16,
+    load_32,
+    load_64,
+    mul,
+    store,
+    total,
+    totals_8,
+    widen,
+    zeros_8,
+)
 
 LOADS = [load_8, load_16, load_32, load_64]
 
@@ -37,6 +50,19 @@ def test_a_vector_is_read_and_written_from_any_place_on_and_touches_no_neighbour
     move(target, source, 5, 3)
     np.testing.assert_array_equal(target[5 : 5 + lanes], source[3 : 3 + lanes])
     assert set(target[:5]) | set(target[5 + lanes :]) == {-1}
+
+
+def test_mul_takes_a_number_for_all_lanes(dtype: type) -> None:
+    @jit
+    def multiply(out: Any, a: Any, b: Any) -> None:
+        store(out, 0, mul(a[1], load_8(b, 0)))
+        store(out, 8, mul(load_8(a, 0), load_8(b, 0)))
+        out[16] = mul(a[2], b[2])
+
+    a, b = np.arange(16).reshape(2, 8).astype(dtype)
+    out = np.zeros(17, dtype)
+    multiply(out, a, b)
+    np.testing.assert_array_equal(out, np.concatenate([a[1] * b, a * b, [a[2] * b[2]]]))
 
 
 def test_fma_takes_a_number_for_all_lanes_and_numbers_alone(dtype: type) -> None:

@@ -194,6 +194,7 @@ learning: {lr: 0.00001}
 """,
     ),
     "mixture": Kind(_walk, PLAIN.replace("linear", "rls")),
+    "exact": Kind(_plain, PLAIN.replace("{hidden_size", "{cell: elstm, hidden_size")),
     "ahead": Kind(_plain, PLAIN.replace("linear", "linear, direction: both, lookahead: 3")),
     "classes": Kind(
         _classes,

@@ -40,8 +40,9 @@ def test_every_field_is_described() -> None:
 
 
 def test_a_row_says_kind_range_default_and_meaning() -> None:
-    assert rows("learning")["k1"] == ["whole number from 1", "`8`", "Learn at every k1-th step of a stream."]
-    assert rows("model")["hidden_size"][:2] == ["whole number from 1 to 4,096", "`32`"]
+    assert rows("learning")["batch_size"] == ["whole number from 1 to 1,000,000", "`1`", "Windows per optimiser step."]
+    assert rows("learning")["k1"][:2] == ["whole number from 1 to 1,000,000 or `null`", "`null`"]
+    assert rows("model")["beam"][:2] == ["whole number from 1 to 100", "`1`"]
     assert rows("model")["num_layers"][1] == "`1`"
     assert rows("learning")["momentum"][:2] == ["number from 0 to 0.999999", "`0.9`"]
     assert rows("kafka.security")["sasl_password"][:2] == ["text, never shown or `null`", "`null`"]

@@ -107,8 +107,10 @@ class NaiveEncoder:
             ones.extend(float(number == k) for k in range(symbols.size))
         if self.spec.inputs.previous_target and self.classify:
             ones.extend(self.previous_class(stream.sequence))
-        if self.exact is not None:  # whose cells have no rows to look up: each symbol is a code over a few columns
-            ones = list(np.array(ones) @ exact.codes(len(ones), self.spec.n_coded)) if ones else []
+        if self.exact is not None and ones:  # such cells look no rows up: each symbol is a code over a few columns
+            sizes = [symbols.size for symbols in self.spec.symbols]
+            sizes += [self.spec.n_classes, 1] if self.spec.shows_class else []
+            ones = list(np.array(ones) @ exact.codes(sizes, self.spec.n_coded))
         return np.array(x + ones, self.dtype)
 
     def previous_class(self, sequence: History) -> list[float]:

@@ -211,9 +211,14 @@ def constrain(kind: str, w: Weights, memory: int | str | None) -> None:
     np.minimum(w["rnn.theta_log"], LARGEST_OMEGA, out=w["rnn.theta_log"])
 
 
-def codes(symbols: int, columns: int) -> Array:
-    """What each symbol is to the network: a column of its own where there are enough, else signs over all of them."""
-    if symbols <= columns:
-        return np.eye(symbols, columns)
-    signs = [np.random.Generator(np.random.PCG64([CODE_SEED, k])).choice([-1.0, 1.0], columns) for k in range(symbols)]
-    return np.array(signs).reshape(symbols, columns) / np.sqrt(columns)
+def codes(sizes: list[int], columns: int) -> Array:
+    """What each symbol of sets of these sizes is to the network: a column of its own where there are enough of them.
+
+    Else it is numbers over all columns, of variance 1 / columns, drawn for its set and its number there.
+    """
+    if sum(sizes) <= columns:
+        return np.eye(sum(sizes), columns)
+    generators = [
+        np.random.Generator(np.random.PCG64([CODE_SEED, of, k])) for of, size in enumerate(sizes) for k in range(size)
+    ]
+    return np.array([generator.uniform(-1, 1, columns) for generator in generators]) * np.sqrt(3 / columns)

@@ -19,6 +19,8 @@ BOTH_WAYS_CASES = sorted(path.stem for path in DATA.glob("cells_*_bi.npz"))
 RUN_FAMILIES = ("tbptt", "log", "loss", "optimizer", "symbols")
 RUN_CASES = sorted(path.stem for family in RUN_FAMILIES for path in DATA.glob(f"{family}_*.npz"))
 
+EXACT_CASES = sorted(path.stem for path in DATA.glob("exact_*.npz"))
+
 PARAMETERS = {
     ModelSpec: ("huber_delta", "quantiles"),
     LearningSpec: ("momentum", "rmsprop_alpha", "betas", "eps", "weight_decay"),
@@ -67,6 +69,29 @@ def run_spec(name: str, case: dict[str, Any]) -> LearnerSpec:
             polyak_bound=None,
             scale=False,
             **parameters_of(case, LearningSpec),
+        ),
+    )
+
+
+def exact_spec(case: dict[str, Any]) -> LearnerSpec:
+    """The same of a run of a cell whose units hear only themselves."""
+    weights, kind, loss = tensors(case, "w"), str(case["kind"]), str(case["loss"])
+    classify = loss == "softmax"
+    return LearnerSpec(
+        n_features=case["x"].shape[1],
+        target=TargetSpec(fields=fields_of(case), classes=(0, 1, 2) if classify else None, known=str(case["known"])),
+        has_end=True,
+        inputs=InputSpec(dt=False, previous_target=False),
+        model=ModelSpec(
+            cell="elstm" if kind == "elstm" else "glru",
+            gates=kind != "lru",
+            hidden_size=len(weights["rnn.bias_f" if kind == "elstm" else "rnn.nu_log"]),
+            hidden_layer=len(weights.get("hidden.bias", ())),
+            dtype="float64",
+            readout=loss if classify else "linear",
+        ),
+        learning=LearningSpec(
+            k1=int(case["k1"]), lr=float(case["lr"]), clip_norm=float(case["clip_norm"]), polyak_bound=None, scale=False
         ),
     )
 

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from streamrnn.core.arrays import T1, T2
 from streamrnn.core.jit import compiling, internal, jit
-from streamrnn.core.vector import fma
+from streamrnn.core.vector import Kind, Vector, fma
 
 LEAST_DECAY = 1e-3
 """Least 1 - r of a unit: closer to 1, units creep towards never forgetting over a million events."""
@@ -84,7 +83,7 @@ def bound(v: T1, least: float, largest: float) -> None:
 
 
 @jit
-def _series_exp(x: Any) -> Any:
+def _series_exp(x: Vector) -> Vector:
     y = x * SHARE
     p = fma(y, fma(y, fma(y, fma(y, fma(y, C5, C4), C3), HALF), ONE), ONE)
     p *= p
@@ -97,7 +96,7 @@ def _series_exp(x: Any) -> Any:
 
 
 @jit
-def _series_expm1(x: Any) -> Any:
+def _series_expm1(x: Vector) -> Vector:
     y = x * SHARE
     m = y * fma(y, fma(y, fma(y, fma(y, C5, C4), C3), HALF), ONE)
     m *= m + TWO  # exp(2 y) - 1 = m (m + 2)
@@ -110,7 +109,7 @@ def _series_expm1(x: Any) -> Any:
 
 
 @jit
-def _series_cos_and_sin(x: Any) -> tuple[Any, Any]:
+def _series_cos_and_sin(x: Vector) -> tuple[Vector, Vector]:
     y = x * QUARTER
     z = y * y
     s = y * fma(-z, fma(-z, fma(-z, fma(-z, C9, C7), C5), C3), ONE)
@@ -119,17 +118,17 @@ def _series_cos_and_sin(x: Any) -> tuple[Any, Any]:
     return fma(-TWO * s, s, ONE), TWO * s * c
 
 
-def _exp(x: Any) -> Any:
+def _exp(x: Vector) -> Vector:
     """e^x of one number in its own precision."""
     return _series_exp(x) if isinstance(x, np.float32) else math.exp(x)
 
 
-def _expm1(x: Any) -> Any:
+def _expm1(x: Vector) -> Vector:
     """e^x - 1."""
     return _series_expm1(x) if isinstance(x, np.float32) else math.expm1(x)
 
 
-def _cos_and_sin(x: Any) -> Any:
+def _cos_and_sin(x: Vector) -> Vector:
     """Both of one number."""
     return _series_cos_and_sin(x) if isinstance(x, np.float32) else (math.cos(x), math.sin(x))
 
@@ -137,8 +136,8 @@ def _cos_and_sin(x: Any) -> Any:
 if compiling():  # as in ``activations``
     from numba import extending, types
 
-    def _chosen(function: Any, series: Any, library: Any) -> None:
-        def choose(x: Any) -> Callable[[Any], Any]:
+    def _chosen(function: Kind, series: Kind, library: Kind) -> None:
+        def choose(x: Kind) -> Callable[[Vector], Vector]:
             return series if x == types.float32 else library  # type: ignore[no-any-return]
 
         extending.overload(function, strict=False, inline="always")(choose)

@@ -15,7 +15,7 @@ import numpy as np
 from streamrnn.core.arrays import T2, Array
 from streamrnn.core.declarations import zeros
 from streamrnn.core.exact.cells import ELSTM, GLRU, LANES, STATES, rows, traces
-from streamrnn.core.layout import Axes, Named, ReadoutTensors, cut, orthogonal
+from streamrnn.core.layout import Axes, Named, ReadoutTensors, cut
 
 RADII = 0.9, 0.9999
 """Of units of the LRU and the GLRU, between which they begin."""
@@ -84,6 +84,10 @@ class ExactLayout(Named):
     def size(self) -> int:
         """P: number of parameters, the padding's counted."""
         return sum(map(math.prod, self.shapes))
+
+    @property
+    def padding(self) -> int:
+        return rows(self.cell, self.n_inputs) * (self.units - self.hidden_size)
 
     @property
     def dense(self) -> int:
@@ -210,10 +214,9 @@ class ExactLayout(Named):
         turned = 2 * math.pi * rng.random((N, D))
         tensors["rnn.B_re"][...] = np.cos(turned) * math.sqrt(2 / D)
         tensors["rnn.B_im"][...] = np.sin(turned) * math.sqrt(2 / D)
-        read = self.read + 1
-        directions = [orthogonal(rng, read) for _ in range(0, self.hidden_layer, read)]
-        weights = 1.2 * np.concatenate(directions)[: self.hidden_layer]
-        tensors["hidden.weight"][...], tensors["hidden.bias"][:] = weights[:, :-1], weights[:, -1]
+        if self.hidden_layer:
+            weights = 1.2 * directions(rng, self.hidden_layer, self.read + 1)
+            tensors["hidden.weight"][...], tensors["hidden.bias"][:] = weights[:, :-1], weights[:, -1]
 
     def _start_elstm(self, rng: np.random.Generator, tensors: dict[str, Array], memory: int | None) -> None:
         """A unit whose gate is sigmoid(log tau) forgets with the time constant 1 + tau; units hear nothing of their
@@ -231,3 +234,16 @@ def _time_constants(n: int, shortest: float, longest: float) -> Array:
     at = (np.arange(n) + 0.5) / n
     steps: Array = np.exp(math.log(shortest) + at * (math.log(longest) - math.log(shortest)))
     return steps
+
+
+def directions(rng: np.random.Generator, n: int, length: int) -> Array:
+    """n random rows of length 1, any ``length`` of them that stand together at right angles (Gram and Schmidt).
+
+    Written out for the reason that ``core.layout.orthogonal`` has.
+    """
+    rows = np.zeros((n, length))
+    for i in range(n):
+        others, row = rows[i - i % length : i], rng.standard_normal(length)
+        row -= (others * (others * row).sum(axis=1)[:, None]).sum(axis=0)
+        rows[i] = row / np.sqrt((row * row).sum())
+    return rows
