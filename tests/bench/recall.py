@@ -40,6 +40,7 @@ from tests.support.tasks import adding_block, echo_block, narma_block, recall_bl
 
 Floats = npt.NDArray[np.float64]
 CELLS: Final = ("lru", "glru", "elstm", "lstm", "gru", "lstm 32", "gru 32")
+WINDOWS: Final = ("lstm", "gru")
 EVENTS, SHORT, SYMBOLS = 500_000, 200_000, 500_000
 PIECE: Final = 50_000
 """Events between two looks at the clock: what is learned does not depend on it."""
@@ -93,7 +94,7 @@ def _settings(
     """Of a cell for a lag, which windows cover unless the cell's name says 32."""
     schedule: Any = None if lr is None else "constant"
     name, _, default = cell.partition(" ")
-    if name in ("lstm", "gru"):
+    if name in WINDOWS:
         k1, k2 = (8, 32) if default else (lag, lag) if ends else (8, lag + 8)
         spread = "auto" if memory else None
         return ModelSpec(cell=name, memory=spread, **model), LearningSpec(k1=k1, k2=k2, lr=lr, schedule=schedule)
@@ -108,7 +109,7 @@ def _settings(
 def of_symbols(cell: str) -> LearnerSpec:
     """A forecast of the next symbol, at a rate that falls; as LSTM and GRU, so that errors end."""
     name = cell.partition(" ")[0]
-    exact = name not in ("lstm", "gru")
+    exact = name not in WINDOWS
     return LearnerSpec(
         n_features=0,
         target=TargetSpec(fields=("symbol",), classes=tuple(REBER.symbols), known="forecast"),
@@ -214,7 +215,9 @@ TASKS: Final = {
         lambda log, said: last_tenth(log, said) ** 0.5,
         0.4,
         3,
-        lambda cell: specification(cell, 10, 1, memory=False),
+        lambda cell: specification(
+            cell, 10, 1, memory=False, hidden_layer=None if cell.partition(" ")[0] in WINDOWS else 32
+        ),
     ),
 }
 
