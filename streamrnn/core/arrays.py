@@ -180,7 +180,7 @@ class Streams(NamedTuple):
     # Of a cell whose gradient is carried along (``exact``).
     traces: T3 = stored("traces H", cleared=SEQUENCE)  # sensitivities of the state that learns
     behind: T3 = stored("behind H", cleared=SEQUENCE)  # that state, where it lags behind the one that predicts
-    learned: I1 = stored(cleared=SEQUENCE)  # steps it has taken
+    learned: I2 = stored("carried", cleared=SEQUENCE)  # steps it has taken
     shown: K2 = stored("shown", cleared=SEQUENCE)  # 1 = the input was not zero at some step it has taken
     before: T5 = stored("B L C H")  # carried states before the steps that can start a window
     x: T3 = stored("X D")  # standardised inputs, ring by step
@@ -282,7 +282,7 @@ class Scratch(NamedTuple):
     cell_w: T2  # (., H) weights of an exact cell, in theta; (0, H) where the cell is another
     dcell_w: T2  # the same in grad
     constants: T2  # (6, H) what follows from nu and omega, once for each optimiser step; see ``exact.constants``
-    cell_work: T2  # (9, H) of the step at work
+    cell_work: T2  # (11, H) of the step at work
     codes: T2  # (W, coded) by which columns a cell sees each symbol
     hidden_w: T2  # (read by it, M) of the layer between state and readout, in theta
     hidden_b: T1  # (M,)
