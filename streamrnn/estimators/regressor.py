@@ -31,8 +31,8 @@ class RNNRegressor(LabelledEstimator, base.MiniBatchRegressor):
     """Recurrent network for regression, with one hidden state per stream that lives between calls.
 
     An event is predicted from the stream's carried state; ``learn_one`` then advances that state and learns by
-    truncated back-propagation through time, or with some cells by gradients that are carried along. Feed raw numbers: inputs and targets are scaled inside. Features may appear
-    and disappear at any time.
+    truncated back-propagation through time, or with some cells by gradients that are carried along. Feed raw numbers:
+    inputs and targets are scaled inside. Features may appear and disappear at any time.
 
     All methods may be called from several threads, as by a service that answers while it learns: calls of one estimator
     run one after the other, so a prediction sees it as it was between two events. Predicting changes nothing, except
