@@ -100,6 +100,11 @@ class Named(ABC):
         Columns of input weights that are looked up are apart, under the matrix's name with ``APART`` behind it.
         """
 
+    @property
+    def padding(self) -> int:
+        """Numbers of theta that belong to no tensor: they fill up vectors."""
+        return 0
+
     @abstractmethod
     def axes(self, theta: Array) -> dict[str, Axes]:
         """What the rows and columns of each of these stand for."""

@@ -18,7 +18,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import msgspec
 import numpy as np
@@ -41,6 +41,10 @@ _LEARNING = (
 )  # fmt: skip
 _STREAMS = ("max_streams",)
 """The parameters that stand in each section of the specification."""
+WINDOWED = frozenset({"rnn", "lstm", "gru"})
+"""Cells that learn by truncated back-propagation through time."""
+FIXED_FILTERS: Mapping[str, Any] = {"optimizer": LearningSpec().optimizer}
+"""What cell bank, of which gradients train nothing, has where a parameter is None: what it may not be told."""
 
 L = TypeVar("L", bound=Foundation)
 
@@ -53,9 +57,9 @@ class LearnerEstimator(Generic[L]):
     hidden_size: int = 16
     num_layers: int = 1
     memory: int | str | None = None
-    optimizer: str = "rmsprop"
-    lr: float = 1e-2
-    schedule: str = "constant"
+    optimizer: str | None = None
+    lr: float | None = None
+    schedule: str | None = None
     schedule_updates: int = 10_000
     schedule_least: float = 0.0
     clip_norm: float | str | None = "auto"
@@ -118,7 +122,7 @@ class LearnerEstimator(Generic[L]):
         """The specification of the learner for what is known now. Raises ConfigError naming the parameter."""
         owner = type(self).__name__
         fields = self._fields()
-        learning = section(owner, LearningSpec, self._values(self._learning))
+        learning = section(owner, LearningSpec, self._by_cell(self._values(self._learning)))
         streams = section(owner, StreamSpec, self._values(_STREAMS))
         try:
             return LearnerSpec(
@@ -135,6 +139,10 @@ class LearnerEstimator(Generic[L]):
     def _learning(self) -> tuple[str, ...]:
         """The parameters that stand in the section about learning."""
         return _LEARNING
+
+    def _by_cell(self, values: dict[str, Any]) -> dict[str, Any]:
+        """The values with those that are None as the cell has them; what stays None is the specification's to say."""
+        return values
 
     def _values(self, names: Sequence[str]) -> dict[str, Any]:
         return {name: getattr(self, name) for name in names}
@@ -276,15 +284,27 @@ class LearnerEstimator(Generic[L]):
 class RecurrentEstimator(LearnerEstimator[Learner]):
     """What estimators have in common that learn step by step: their streams have states that live between calls."""
 
-    k1: int = 1
-    k2: int = 16
+    _windowed: ClassVar[Mapping[str, Any]] = {"k1": 1, "k2": 16, "optimizer": "rmsprop", "lr": 1e-2}
+    """What is learned with where a parameter is None, by cells that learn from a window of steps."""
+    _exact: ClassVar[Mapping[str, Any]] = {"k1": 1, "optimizer": "rmsprop", "lr": 1e-2}
+    """The same by cells that carry their gradient along; what is not told is as in a job that does not tell it."""
+
+    gates: bool = True
+    hidden_layer: int | None = None
+    k1: int | None = None
+    k2: int | None = None
+    betas: tuple[float, float] | None = None
 
     def _new_learner(self, spec: LearnerSpec, seed: int) -> Learner:
         return Learner(spec, seed)
 
     @property
     def _learning(self) -> tuple[str, ...]:
-        return ("k1", "k2", *super()._learning)
+        return ("k1", "k2", "betas", *super()._learning)
+
+    def _by_cell(self, values: dict[str, Any]) -> dict[str, Any]:
+        of_cell = self._windowed if self.cell in WINDOWED else FIXED_FILTERS if self.cell == "bank" else self._exact
+        return {name: of_cell.get(name) if value is None else value for name, value in values.items()}
 
     def end_sequence(self, key: Hashable | None = None) -> None:
         """End a stream's sequence: learn from what is left of it and go back to the zero state.

@@ -11,6 +11,7 @@ event a label belongs to, says ``awaited``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -24,6 +25,7 @@ from streamrnn.estimators.event_key import EventKeyWatch
 from streamrnn.estimators.seeing import SeeingEstimator
 from streamrnn.estimators.watch import Verdict
 from streamrnn.learner.block import EVENT, LABEL, PREDICT
+from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.values import canonical_text
 
 if TYPE_CHECKING:
@@ -209,7 +211,7 @@ class LabelledEstimator(SeeingEstimator):
 
     def _label(self, event: Encoded, y: float | Sequence[float], found: Found) -> None:
         learner = self._adopt(event.columns)
-        looks = self._has_ended and found.age < self.k2 - self.k1 and "ended" not in self._warned
+        looks = self._has_ended and found.age < _learned_within(learner.spec) and "ended" not in self._warned
         before = learner.counters()["late_labels"] if looks else 0
         learner.step(event.key, LABEL, event.row, y, event=found.number)
         if looks and learner.counters()["late_labels"] > before:
@@ -221,13 +223,13 @@ class LabelledEstimator(SeeingEstimator):
                 + ". End a sequence when its labels have come; for others not to wait for that, give each a stream of "
                 "its own (stream_key=...), and call end_sequence(key) after its last label",
             )
-        if found.age >= self.k2 - self.k1:
+        if found.age >= (within := _learned_within(learner.spec)):
             self._warn(
                 "late",
                 f"a label came {found.age} events of its stream after its event, and the network learns only from "
-                f"labels that come less than k2 - k1 = {self.k2 - self.k1} events late"
+                f"labels that come less than k2 - k1 = {within} events late"
                 + (" (the readout by least squares from all)" if self.readout == "rls" else "")
-                + f"; for it to learn from this one, set k2={found.age + self.k1 + 1} or more",
+                + f"; for it to learn from this one, set k2={found.age + learner.spec.k1 + 1} or more",
             )
 
     def _learn_frame(
@@ -311,6 +313,8 @@ class LabelledEstimator(SeeingEstimator):
             return 0
         spec = self._learner.spec
         numbers = spec.n_regressors + 3 * spec.n_targets + 3 * spec.n_outputs + 2
+        if spec.delay:  # whose inputs are kept until their labels come
+            numbers += spec.n_multiplied
         return 8 * numbers * memory * self._learner.streams.n_slots
 
     def _name_of(self, x: Mapping[Any, Any]) -> str | None:
@@ -326,6 +330,14 @@ class LabelledEstimator(SeeingEstimator):
     @staticmethod
     def _knows(awaited: Awaited, key: bytes, name: str) -> bool:
         return awaited.number(key, name) is not None or awaited.has_finished(key, name)
+
+
+def _learned_within(spec: LearnerSpec) -> float:
+    """Events of its stream after which the label of an event no longer teaches the network.
+
+    Without a window that is as long as an event waits at all; a network that learns nothing misses nothing.
+    """
+    return spec.k2 - spec.k1 if spec.rule == "tbptt" else math.inf
 
 
 def _is_known(y: float | Sequence[float]) -> bool:

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MODEL = (
-    "cell", "hidden_size", "num_layers", "memory", "loss", "readout", "dtype", "lags", "rls_forgetting", "rls_prior",
-    "quantiles",
+    "cell", "gates", "hidden_layer", "hidden_size", "num_layers", "memory", "loss", "readout", "dtype", "lags",
+    "rls_forgetting", "rls_prior", "quantiles",
 )  # fmt: skip
 """The parameters that stand in the section about the model."""
 
@@ -273,8 +273,9 @@ def read_parameters(path: str | Path, owner: Mapping[str, Any], hash_key: str | 
     parameters = dict(owner["parameters"])
     if any(isinstance(feature, dict) for feature in parameters["features"] or ()):
         parameters["features"] = msgspec.convert(parameters["features"], list[FeatureSpec])
-    if "quantiles" in parameters:
-        parameters["quantiles"] = tuple(parameters["quantiles"])
+    for name in ("quantiles", "betas"):
+        if isinstance(parameters.get(name), list):
+            parameters[name] = tuple(parameters[name])
     parameters["hash_key"] = _hash_key(path, Hashing.read(owner.get("hashing", {})), hash_key)
     return parameters
 

@@ -230,11 +230,11 @@ class RNNForecaster(EventEstimator, Forecaster):
             key, row = self._columns.key(x), self._columns.row(x)
             if self._learner is None:
                 return dict.fromkeys(self._ahead, 0.0)
-            self._learner.imagine(key)
             return dict(zip(self._ahead, self._outputs(self._learner, key, row).tolist(), strict=True))
 
     def _outputs(self, learner: Learner, key: bytes, row: list[float]) -> npt.NDArray[np.float64]:
-        """What is forecast now that the next step has these features; its stream was imagined before."""
+        """What is forecast now that the next step has these features; the imagined stream goes on from there."""
+        learner.imagine(key)
         if (waiting := self._waiting.get(key)) is not None:
             return learner.imagine_one(row, waiting)
         if (newest := learner.newest_forecast(key)) is not None:

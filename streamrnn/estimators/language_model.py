@@ -74,9 +74,6 @@ class RNNLanguageModel(RecurrentEstimator, base.Estimator):
         As in ``RNNRegressor``, with defaults that were good for text: the row "medium" in ``tests/bench/README.md``.
         ``hidden_size=64, lr=0.015`` is more than twice as fast; more steps (``k1=8``) take half as long again and win a
         little, most of it in a text's first kilobytes.
-    betas
-        Of Adam and AdamW, what their means remember, for the gradient and for its square: two numbers above 0 and below
-        1. For text a short memory of gradients was better than the usual 0.9.
     stream_key
         What tells streams apart, for instance ``"user"``; every method then needs the ``key`` of the stream that is
         meant. None: there is one stream.
@@ -111,14 +108,13 @@ class RNNLanguageModel(RecurrentEstimator, base.Estimator):
     OTHER: ClassVar[Mark] = Mark.OTHER
     END: ClassVar[Mark] = Mark.END
 
+    _windowed: ClassVar[Mapping[str, Any]] = {
+        "k1": 16, "k2": 16, "optimizer": "adam", "lr": 1e-2, "schedule": "inverse_sqrt", "betas": (0.2, 0.999),
+    }  # fmt: skip
+    _exact: ClassVar[Mapping[str, Any]] = {"optimizer": "adam"}
+
     hidden_size: int = 128
-    k1: int = 16
-    k2: int = 16
-    optimizer: str = "adam"
-    lr: float = 1e-2
-    schedule: str = "inverse_sqrt"
     schedule_updates: int = 2_000
-    betas: tuple[float, float] = (0.2, 0.999)
     unit: str = "byte"
     symbols: Sequence[Label] | None = None
     max_symbols: int = 5_000
@@ -129,7 +125,7 @@ class RNNLanguageModel(RecurrentEstimator, base.Estimator):
         owner = type(self).__name__
         if not is_name(self.stream_key):
             raise ConfigError(f"{owner}: stream_key: expected a name or None, got {self.stream_key!r}")
-        names = ("cell", "hidden_size", "num_layers", "memory", "dtype")
+        names = ("cell", "gates", "hidden_layer", "hidden_size", "num_layers", "memory", "dtype")
         return {
             "n_features": 0,
             "inputs": InputSpec(dt=False, previous_target=True),
@@ -137,10 +133,6 @@ class RNNLanguageModel(RecurrentEstimator, base.Estimator):
             "target": TargetSpec(fields=("text",), classes=self._symbols()),
             "text": self._text(),
         }
-
-    @property
-    def _learning(self) -> tuple[str, ...]:
-        return (*super()._learning, "betas")
 
     def _text(self) -> TextSpec:
         return section(type(self).__name__, TextSpec, self._values(("unit", "carry", "mark_end")))

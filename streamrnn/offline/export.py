@@ -20,7 +20,7 @@ from streamrnn.errors import CheckpointError
 from streamrnn.job.trained import encoder_of, hashing_of
 from streamrnn.learner.growth import without_elapsed_time
 from streamrnn.learner.next_symbol import as_text
-from streamrnn.learner.spec import LearnerSpec
+from streamrnn.learner.spec import LearnerSpec, LearningSpec
 from streamrnn.learner.state import LearnerState
 from streamrnn.learner.streams import FIRST, LAST_SEEN, LIVED
 from streamrnn.learner.target_spec import TargetSpec
@@ -35,7 +35,8 @@ STREAM = "stream"
 _NETWORK = ("cell", "hidden_size", "num_layers", "memory", "dtype")
 _MODEL = ("loss", "readout", "lags", "rls_forgetting", "rls_prior", "quantiles")
 _SEQUENCE = ("max_steps", "stack", "chunks", "carry", "normalise")
-_WINDOWS = ("k1", "k2")
+_STEP_BY_STEP = {"model": ("gates", "hidden_layer"), "learning": ("k1", "k2", "betas")}
+"""What estimators have that learn step by step, beside the rest."""
 _LEARNING = (
     "optimizer", "lr", "schedule", "schedule_updates", "schedule_least", "clip_norm", "polyak_bound",
     "batch_size",
@@ -108,7 +109,7 @@ def export(listed: Listed, out: Path) -> Exported:
         if state.spec.text is None:
             state = as_text(state)
         _save(out, ModelFile(_without_times(state), (), _language_model(state.spec, stream_key)))
-        return Exported(listed.place, manifest, name, stream_key, tuple(_left(manifest.spec, name)))
+        return Exported(listed.place, manifest, name, stream_key, tuple(_left(manifest.spec)))
     owner: dict[str, Any] = {
         "estimator": name,
         "parameters": {
@@ -133,20 +134,38 @@ def export(listed: Listed, out: Path) -> Exported:
         owner["parameters"]["targets"] = target.fields
         owner["own"] = {"targets": target.fields}
     _save(out, ModelFile(_without_times(state), encoder.names, msgspec.to_builtins(owner)))
-    notes = reasons if name is None else list(_left(manifest.spec, name))
+    notes = reasons if name is None else list(_left(manifest.spec))
     return Exported(listed.place, manifest, name, stream_key, tuple(notes))
 
 
 def _shared(spec: LearnerSpec, stream_key: str) -> dict[str, Any]:
-    """The parameters that every estimator has, and of those that go step by step their windows."""
-    windows = _WINDOWS if spec.sequence is None else ()
+    """The parameters that every estimator has, and of those that learn step by step what is theirs."""
+    own = _STEP_BY_STEP if spec.sequence is None else {}
+    learning = _told_learning(spec)
     return {
         **{key: getattr(spec.model, key) for key in _NETWORK},
-        **{key: getattr(spec.learning, key) for key in windows},
-        **{key: getattr(spec.learning, key) for key in _LEARNING},
+        **{key: getattr(spec.model, key) for key in own.get("model", ())},
+        **{key: getattr(learning, key) for key in (*own.get("learning", ()), *_LEARNING)},
         "stream_key": stream_key,
         "max_streams": spec.streams.max_streams,
     }
+
+
+def _told_learning(spec: LearnerSpec) -> LearningSpec:
+    """How weights are learned, as an estimator has to be told it: with a window its defaults are not those of a job."""
+    if spec.rule != "tbptt":
+        return spec.learning
+    schedule, updates, least = spec.schedule
+    windows = {"k1": spec.k1, "k2": spec.k2} if spec.sequence is None else {}
+    return msgspec.structs.replace(
+        spec.learning,
+        lr=spec.lr,
+        betas=spec.betas,
+        schedule=schedule,
+        schedule_updates=updates,
+        schedule_least=least,
+        **windows,
+    )
 
 
 def _of_events(spec: LearnerSpec) -> dict[str, Any]:
@@ -186,7 +205,7 @@ def _language_model(spec: LearnerSpec, stream_key: str) -> dict[str, Any]:
     assert text is not None
     values = None if symbols.values is None else [canonical_text(value, "classes") for value in symbols.values]
     own = {"unit": text.unit, "carry": text.carry, "mark_end": text.mark_end, "symbols": values}
-    parameters = {**_shared(spec, stream_key), **own, "max_symbols": symbols.max, "betas": spec.betas}
+    parameters = {**_shared(spec, stream_key), **own, "max_symbols": symbols.max}
     return {"estimator": "RNNLanguageModel", "parameters": msgspec.to_builtins(parameters), "own": {}}
 
 
@@ -235,7 +254,7 @@ def _sequence_estimator(target: TargetSpec) -> str:
     return {"labels": "RNNTagger", "transcript": "RNNTranscriber"}.get(str(target.kind), "RNNTranslator")
 
 
-def _left(spec: LearnerSpec, estimator: str) -> Iterator[str]:
+def _left(spec: LearnerSpec) -> Iterator[str]:
     """What the estimator lacks that the job had."""
     if spec.inputs.dt:
         yield (
@@ -245,7 +264,7 @@ def _left(spec: LearnerSpec, estimator: str) -> Iterator[str]:
     for section, names in _LEFT.items():
         values = getattr(spec, section)
         for name in names:
-            if name == "betas" and estimator == "RNNLanguageModel":
+            if name == "betas" and spec.sequence is None:
                 continue
             default = type(values).__struct_defaults__[type(values).__struct_fields__.index(name)]
             if getattr(values, name) != default:

@@ -155,9 +155,9 @@ def _theta(weights: dict[str, Array], spec: LearnerSpec) -> Array:
     """All tensors of the network as one vector, which is not made before the file is known to hold as much."""
     layout, precision = layout_of(spec), np.dtype(dtype_of(spec))
     held = sum(array.size for array in weights.values())
-    if held != layout.size:
+    if held != (meant := layout.size - layout.padding):
         raise ValueError(
-            f"its tensors ({', '.join(weights) or 'none'}) hold {held} numbers, its specification means {layout.size}"
+            f"its tensors ({', '.join(weights) or 'none'}) hold {held} numbers, its specification means {meant}"
         )
     if other := [f"{name} ({array.dtype})" for name, array in weights.items() if array.dtype != precision]:
         raise ValueError(f"its specification means {precision}, and of another type are {', '.join(other)}")

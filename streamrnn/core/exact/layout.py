@@ -86,6 +86,10 @@ class ExactLayout(Named):
         return sum(map(math.prod, self.shapes))
 
     @property
+    def padding(self) -> int:
+        return rows(self.cell, self.n_inputs) * (self.units - self.hidden_size)
+
+    @property
     def dense(self) -> int:
         """All of them: nothing is looked up."""
         return self.size
