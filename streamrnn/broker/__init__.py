@@ -9,8 +9,10 @@ partition_file     one partition of it
 history            what a topic holds already, read from outside
 kafka_client       a real cluster: consuming, committing, delivering
 kafka_group        the consumer's life in its group: polls during a rebalance, leaving
+kafka_gone         requests about a partition that is gone: they end
 kafka_assignor     who reads which partition, and over how many that was shared
 kafka_sender       its producing half
+kafka_hurry        how it is reached in the time that is left
 kafka_produced     whole batches for it
 kafka_admin        its topics
 kafka_connect      how its clients are made, and what their errors mean

@@ -38,6 +38,7 @@ from streamrnn.broker.confluent_topic import DOUBTFUL, State, Topic
 from streamrnn.broker.instance_name import InstanceName
 from streamrnn.broker.kafka_admin import KafkaAdministration
 from streamrnn.broker.kafka_connect import translated as translated_by_the_other
+from streamrnn.broker.kafka_hurry import LEAST_S
 from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup
 from streamrnn.broker.protocol import (
     Commit,
@@ -56,12 +57,10 @@ from streamrnn.errors import BrokerError, RebalanceError
 
 _log = logging.getLogger(__name__)
 
-# As with the other client: what a poll costs the loop is worth hundreds of records.
-_PAUSE_S, _FEW = 0.02, 500
+_PAUSE_S, _FEW = 0.02, 500  # as with the other client
 _IDLE_AFTER_S = 2.0
 _LARGEST_POLL = 100_000
 _SLICE_S = 0.1  # a rebalance that happens while records are waited for is told after no more than that
-_LEAST_S = 0.1  # what is asked at all is given so much
 
 
 class ConfluentBroker(ConfluentSender):
@@ -195,7 +194,8 @@ class ConfluentBroker(ConfluentSender):
                 error,
                 self.connection,
                 repr(self.group.instance_id),
-                name=self.group.group_id if "group" in error.name().lower() else self._topic_read,
+                topic=self._topic_read,
+                group=self.group.group_id,
             )
 
     def _doubt(self, error: KafkaError) -> None:
@@ -393,7 +393,7 @@ class ConfluentBroker(ConfluentSender):
 
     @property
     def _request_s(self) -> float:
-        return max(_LEAST_S, self._within(self.connection.request_timeout_s))
+        return max(LEAST_S, self._within(self.connection.request_timeout_s))
 
     def _consuming(self) -> Any:
         if self._consumer is None:
@@ -446,4 +446,5 @@ class ConfluentBroker(ConfluentSender):
             raise BrokerError(f"{tp} has no position yet; call seek() first")
 
     def _translated(self, what: str) -> contextlib.AbstractContextManager[None]:
-        return translated(what, self.connection, repr(self.group.instance_id), told=self._standing.told())
+        about = {"topic": self._topic_read, "group": self.group.group_id, "told": self._standing.told()}
+        return translated(what, self.connection, repr(self.group.instance_id), **about)

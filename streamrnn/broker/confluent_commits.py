@@ -11,7 +11,7 @@ from confluent_kafka import TopicPartition as ClientTopicPartition
 from streamrnn.broker.confluent_answers import Standing
 from streamrnn.broker.confluent_calls import Calls
 from streamrnn.broker.confluent_errors import error_of
-from streamrnn.broker.kafka_group import GONE
+from streamrnn.broker.kafka_gone import GONE
 from streamrnn.broker.protocol import Commit, TopicPartition
 from streamrnn.errors import BrokerError, RebalanceError
 
@@ -26,10 +26,9 @@ def commit_and_wait(
     stored = [ClientTopicPartition(*tp, commit.offset, commit.metadata) for tp, commit in offsets.items()]
     try:
         answers = calls.run(lambda: consumer.commit(offsets=stored, asynchronous=False), timeout_s)
-        for error in (answer.error for answer in answers or () if answer.error is not None):
-            if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:  # as with the other client
-                raise RebalanceError(f"commit of {positions(offsets)} failed: {GONE}")
-            raise KafkaException(error)
+        for answer in answers or ():
+            if answer.error is not None:
+                raise KafkaException(answer.error)
     except TimeoutError as error:
         standing.gave_up("commit")
         told = standing.told()
@@ -38,6 +37,8 @@ def commit_and_wait(
             "whether it took effect is unknown: read committed()"
         ) from error
     except KafkaException as raised:
+        if error_of(raised).code() == KafkaError.UNKNOWN_TOPIC_OR_PART:  # as with the other client
+            raise RebalanceError(f"commit of {positions(offsets)} failed: {GONE}") from raised
         if error_of(raised).code() < 0:  # the client's own word, which is not an answer
             standing.gave_up("commit")
         raise

@@ -108,11 +108,16 @@ def fail(
     connection: KafkaConnection,
     instance: str,
     *,
-    name: str = "",
+    topic: str = "",
+    group: str = "",
     operation: str = "READ",
     told: str = "",
 ) -> NoReturn:
-    """Raise an error of the client's as one of ours: ``what`` failed, and ``instance`` is who may be told to stop."""
+    """Raise an error of the client's as one of ours: ``what`` failed, and ``instance`` is who may be told to stop.
+
+    ``topic`` and ``group`` are those that it may be about.
+    """
+    name = group if "group" in error.name().lower() else topic
     fail_as_kafka(what, as_kafka(error, name), connection, instance, operation=operation, told=told)
 
 

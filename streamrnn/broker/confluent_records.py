@@ -36,7 +36,7 @@ def columns(tp: TopicPartition, messages: Sequence[Message], max_record_bytes: i
     timestamp_ms = _integers(map(itemgetter(1), stamps), len(stamps))
     if TIMESTAMP_NOT_AVAILABLE in set(map(itemgetter(0), stamps)):
         timestamp_ms[np.array([kind for kind, _ in stamps]) == TIMESTAMP_NOT_AVAILABLE] = -1
-    keys, values = _strings(list(map(Message.key, messages))), _strings(list(map(Message.value, messages)))
+    keys, values = Strings.of(map(Message.key, messages)), Strings.of(map(Message.value, messages))
     headers = list(map(Message.headers, messages))
     records = Records(
         tp.topic,
@@ -54,15 +54,6 @@ def columns(tp: TopicPartition, messages: Sequence[Message], max_record_bytes: i
 
 def _integers(numbers: Iterable[int], count: int) -> Integers:
     return np.fromiter(numbers, np.int64, count)
-
-
-def _strings(strings: list[bytes | None]) -> Strings:
-    if None in strings:
-        return Strings.of(strings)
-    end = np.cumsum(_integers(map(len, strings), len(strings)))  # type: ignore[arg-type]
-    start = np.empty_like(end)
-    start[0], start[1:] = 0, end[:-1]
-    return Strings(b"".join(strings), start, end)  # type: ignore[arg-type]
 
 
 def _headers(found: Sequence[tuple[str, bytes | None]] | None) -> Headers:

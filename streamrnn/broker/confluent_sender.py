@@ -15,11 +15,10 @@ import math
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from itertools import repeat
 from operator import length_hint
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
@@ -29,6 +28,7 @@ from streamrnn.broker.confluent_connect import let_go, made
 from streamrnn.broker.confluent_errors import as_kafka, error_of, fail
 from streamrnn.broker.confluent_settings import UNKNOWN_TOPIC_MS, producer_properties
 from streamrnn.broker.kafka_admin import KafkaAdministration
+from streamrnn.broker.kafka_hurry import LEAST_S, Hurried
 from streamrnn.broker.kafka_rights import missing_right
 from streamrnn.broker.kafka_settings import BATCH_BYTES, KafkaConnection
 from streamrnn.errors import BrokerError, RefusedError, UndeliveredError
@@ -56,10 +56,16 @@ _BY_KEY, _CLIENTS_NOW = -1, 0  # as the client has a partition and a time that a
 _LEAST_BATCH_BYTES = 1024
 
 _SLICE_S = 0.5
-_LEAST_S = 0.1  # what is tried at all is given so much
 _PARTING_S = 1.0
 
 _RANGE = re.compile(r"\[(-?\d+), (-?\d+)\]")
+
+
+class _Failed(NamedTuple):
+    """What befell a record, and where it was to go."""
+
+    error: KafkaError
+    topic: str
 
 
 class _Place:
@@ -67,30 +73,24 @@ class _Place:
 
     __slots__ = ("_failures", "_place")
 
-    def __init__(self, failures: dict[int, KafkaError], place: int) -> None:
+    def __init__(self, failures: dict[int, _Failed], place: int) -> None:
         self._failures, self._place = failures, place
 
-    def __call__(self, error: KafkaError, _: Any) -> None:
-        self._failures[self._place] = error
+    def __call__(self, error: KafkaError, message: Any) -> None:
+        self._failures[self._place] = _Failed(error, message.topic())
 
 
-class ConfluentSender:
+class ConfluentSender(Hurried):
     """A producer on a Kafka cluster: the whole :class:`streamrnn.broker.protocol.Sender` protocol."""
 
     def __init__(self, connection: KafkaConnection) -> None:
-        self.connection = connection
+        super().__init__(connection)
         self._producer: Any = None
         self._sent = 0  # since the last flush
-        self._failures: dict[int, KafkaError] = {}  # by their place in the order of sending
+        self._failures: dict[int, _Failed] = {}  # by their place in the order of sending
         self._places: list[_Place] = []  # as many as were ever sent between two flushes
-        self._topic = ""  # of the newest record
         self._batch_bytes = BATCH_BYTES
-        self._closed = False
-        self._time_left: Callable[[], float] = lambda: math.inf
         self._standing = Standing(connection.security)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.connection!r})"
 
     def send(
         self,
@@ -118,7 +118,7 @@ class ConfluentSender:
         partition: int | None,
     ) -> None:
         """Hand records over in order. The client copies them, and takes a time of 0 for now."""
-        producer, self._topic = self._producing(), topic
+        producer = self._producing()
         until = times.index(0) if 0 in times else len(times)
         if NOW in times:
             times = [_CLIENTS_NOW if time_ms == NOW else time_ms for time_ms in times]
@@ -172,7 +172,7 @@ class ConfluentSender:
     def _mends(self, producer: Any, raised: KafkaException | BufferError, topic: str, partition: int | None) -> bool:
         """Wait for what may let a record be taken at another try; whether there is anything to wait for."""
         if isinstance(raised, BufferError):  # as much waits as may
-            producer.poll(_LEAST_S)
+            producer.poll(LEAST_S)
             return True
         if partition is None or error_of(raised).code() not in _NOT_THERE:
             return False
@@ -186,7 +186,7 @@ class ConfluentSender:
                 return False
             if partition in found.partitions:
                 return True
-            time.sleep(_LEAST_S)  # a broker may be a moment behind the one that added it
+            time.sleep(LEAST_S)  # a broker may be a moment behind the one that added it
         return False
 
     def _refuse(self, raised: KafkaException | BufferError, topic: str, place: int) -> None:
@@ -199,7 +199,7 @@ class ConfluentSender:
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             raise _at(place, RefusedError("too_large", f"{what}: {error.str()}")) from raised
         try:
-            fail(what, error, self.connection, "this producer", name=topic, operation="WRITE")
+            fail(what, error, self.connection, "this producer", topic=topic, operation="WRITE")
         except BrokerError as failed:
             raise _at(place, failed) from raised
 
@@ -227,18 +227,20 @@ class ConfluentSender:
     def _give_up(self, total: int, waited: str) -> None:
         """Drop the producer and say what became of what was sent; ``waited`` where nobody said."""
         told = self._standing.told()
-        if waited or any(error.code() < 0 for error in self._failures.values()):
+        if waited or any(failed.error.code() < 0 for failed in self._failures.values()):
             self._standing.gave_up("send")
-        self._drop_producer(_LEAST_S)
-        failures, self._failures, self._places = self._failures, {}, []
+        self._drop_producer(LEAST_S)
+        failed = [self._failures[place] for place in sorted(self._failures)]
+        failures = {place: failed.error for place, failed in self._failures.items()}
+        self._failures, self._places = {}, []
         if any(error.code() == KafkaError.MSG_SIZE_TOO_LARGE for error in failures.values()):
             # Perhaps none of them was too large, but all together for this topic; the client splits no batch.
             self._batch_bytes = max(_LEAST_BATCH_BYTES, self._batch_bytes // 4)
-        first = next((error for error in failures.values() if error.code() not in _GIVEN_UP), None)
+        first = next((each for each in failed if each.error.code() not in _GIVEN_UP), None)
         reason: object = told or waited
         if first is not None:
-            as_said = as_kafka(first, self._topic)
-            reason = missing_right(as_said, "WRITE") or told or f"{first.str()} (topic {self._topic})"
+            as_said = as_kafka(*first)
+            reason = missing_right(as_said, "WRITE") or told or f"{first.error.str()} (topic {first.topic})"
         message = f"{len(failures)} of the last {total} records were not acknowledged; first reason: {reason}"
         raise UndeliveredError(message, None if waited else _refused(failures))
 
@@ -259,23 +261,10 @@ class ConfluentSender:
         found = KafkaAdministration(self._hurried()).describe_topics([topic])[topic]
         return [] if found is None else list(range(found.partitions))
 
-    def hurry(self, time_left: Callable[[], float]) -> None:
-        """See :class:`streamrnn.broker.protocol.Sender`."""
-        self._time_left = time_left
-
-    def _within(self, timeout_s: float) -> float:
-        return min(timeout_s, self._time_left())
-
-    def _hurried(self) -> KafkaConnection:
-        """How to reach the cluster in the time that is left."""
-        given = self.connection
-        connect_s, request_s = self._within(given.connect_timeout_s), self._within(given.request_timeout_s)
-        return replace(given, connect_timeout_s=max(_LEAST_S, connect_s), request_timeout_s=max(_LEAST_S, request_s))
-
     def close(self, timeout_s: float) -> None:
         """See :class:`streamrnn.broker.protocol.Sender`."""
         self._closed = True
-        self._drop_producer(min(_LEAST_S, self._within(timeout_s)))
+        self._drop_producer(min(LEAST_S, self._within(timeout_s)))
 
     def _producing(self) -> Any:
         if self._producer is None:

@@ -30,6 +30,7 @@ from streamrnn.broker.instance_name import InstanceName
 from streamrnn.broker.kafka_assignor import TellingAssignor
 from streamrnn.broker.kafka_connect import connect, locked_out_s, outage, told_by, translated
 from streamrnn.broker.kafka_fetcher import records_of
+from streamrnn.broker.kafka_gone import end_what_asks_for_what_is_gone
 from streamrnn.broker.kafka_sender import KafkaSender
 from streamrnn.broker.kafka_settings import TEXT_END, KafkaConnection, KafkaGroup, consumer_kwargs
 from streamrnn.broker.protocol import (
@@ -58,6 +59,8 @@ _PAUSE_S, _FEW = 0.02, 500
 _FRESH_MS = 3
 # A first answer of the group may be empty because its leader had not yet heard of the topic; it joins again at once.
 _IDLE_AFTER_S = 2.0
+
+_BEYOND_THE_LOG = (client_errors.OffsetOutOfRangeError, client_errors.LogTruncationError)
 
 GIVE_UP_S = 60.0
 """How long a worker that is refused wherever it connects (a password that was changed, a certificate that expired) goes
@@ -149,7 +152,13 @@ class KafkaBroker(KafkaSender):
             servers = ", ".join(self.connection.servers)
             raise BrokerError(f"no connection to Kafka at {servers} for {seconds:.0f} s: {told_by(consumer)}")
         with self._translated(f"reading topic {self._topic} failed"):
-            polled = self._poll_seldom(consumer, timeout_s, max_records)
+            try:
+                polled = self._poll_seldom(consumer, timeout_s, max_records)
+            except _BEYOND_THE_LOG:
+                kafka_group.look_at_the_topic(consumer)
+                if kafka_group.topic_id(consumer, self._topic) in ("", self._topic_id):
+                    raise
+                polled = {}  # it is another one, whose log is shorter: all begins again below
         group = consumer.group_metadata()
         if not polled:
             self._tell_of_nothing(consumer, group)
@@ -269,7 +278,12 @@ class KafkaBroker(KafkaSender):
         consumer = self._assigned(tp)
         self._check_positioned(tp)
         with self._translated(f"the position of {tp} is unknown"):
-            offset = consumer.position(ClientTopicPartition(*tp), timeout_ms=self._request_ms)
+            try:
+                offset = consumer.position(ClientTopicPartition(*tp), timeout_ms=self._request_ms)
+            except (
+                client_errors.LogTruncationError
+            ):  # which the client finds again for the next poll, who deals with it
+                offset = consumer.position(ClientTopicPartition(*tp), timeout_ms=self._request_ms)
         if offset is None:
             raise BrokerError(f"the position of {tp} is unknown; seek() again")
         return int(offset)
@@ -406,7 +420,7 @@ class KafkaBroker(KafkaSender):
                 kafka_fetcher.bound(consumer, self.group.limits)
                 kafka_group.keep_answers(consumer)
                 kafka_group.know_the_topic(consumer)
-                kafka_group.end_commits_of_what_is_gone(consumer)
+                end_what_asks_for_what_is_gone(consumer)
             except BaseException:
                 consumer.close(autocommit=False)
                 raise

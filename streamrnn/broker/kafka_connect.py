@@ -22,6 +22,7 @@ from streamrnn.broker.kafka_connections import (
     keep_repetition_out_of_logs,
 )
 from streamrnn.broker.kafka_files import check_files
+from streamrnn.broker.kafka_gone import GoneError
 from streamrnn.broker.kafka_rights import missing_right
 from streamrnn.broker.kafka_settings import KafkaConnection, keep_credentials_out_of_logs
 from streamrnn.broker.kafka_tokens import provider
@@ -33,6 +34,7 @@ _GROUP_CHANGED = (
     client_errors.RebalanceInProgressError,
     client_errors.IllegalGenerationError,
     client_errors.UnknownMemberIdError,
+    GoneError,
 )
 _UNCONNECTED = (client_errors.KafkaConnectionError, client_errors.NodeNotReadyError)
 """What a client raises where it has no connection to whom it wants to ask."""

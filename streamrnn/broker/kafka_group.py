@@ -36,9 +36,6 @@ _METADATA_S = 2.0
 # Metadata that is no older needs not be asked for: the second round of a rebalance follows the first at once.
 _FRESH_MS = 500
 
-GONE = "a partition is gone; was its topic deleted?"
-"""Why a commit fails of what there is no more."""
-
 
 def know_the_topic(consumer: Any) -> None:
     """Let each join of ``consumer`` begin with the topic's metadata as it is.
@@ -90,28 +87,6 @@ def keep_answers(consumer: Any) -> None:
     coordinator.join_group_async = join_or_take_answer
 
 
-def end_commits_of_what_is_gone(consumer: Any) -> None:
-    """Let a commit of ``consumer`` end where a partition is gone, as when its topic is deleted.
-
-    The client asks again until time is up, in which no poll takes away what is gone. A broker may only not have heard
-    of the partition yet, so the topic is looked at before.
-    """
-    coordinator, cluster = consumer._coordinator, consumer._cluster
-    send = coordinator._send_offset_commit_request
-
-    async def send_unless_gone(offsets: Any) -> Any:
-        try:
-            return await send(offsets)
-        except client_errors.UnknownTopicOrPartitionError as error:
-            with contextlib.suppress(client_errors.KafkaError):
-                await coordinator._manager.wait_for(cluster.request_update(), 1000 * _METADATA_S)
-            if all(tp.partition in (cluster.partitions_for_topic(tp.topic) or ()) for tp in offsets):
-                raise
-            raise client_errors.CommitFailedError(GONE) from error
-
-    coordinator._send_offset_commit_request = send_unless_gone
-
-
 def joining(consumer: Any) -> bool:
     """Whether a join is under way, or its answer has not been taken."""
     return consumer._coordinator._join_task is not None
@@ -125,6 +100,13 @@ def rebalancing(consumer: Any) -> bool:
 def partitions_known(consumer: Any, topic: str) -> int:
     """How many partitions ``topic`` has, as far as the client has heard."""
     return len(consumer._cluster.partitions_for_topic(topic) or ())
+
+
+def look_at_the_topic(consumer: Any) -> None:
+    """Have the client hear of its topic anew, if that takes no longer than a moment."""
+    coordinator = consumer._coordinator
+    with contextlib.suppress(client_errors.KafkaError):
+        coordinator._net.run(coordinator._manager.wait_for, consumer._cluster.request_update(), 1000 * _METADATA_S)
 
 
 def topic_id(consumer: Any, topic: str) -> str:

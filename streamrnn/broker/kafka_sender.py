@@ -11,13 +11,11 @@ is of all of these until each is sent by itself; newer brokers name up to three 
 from __future__ import annotations
 
 import contextlib
-import math
 import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import kafka.errors as client_errors
@@ -28,6 +26,7 @@ from streamrnn.broker.columns import Outputs
 from streamrnn.broker.kafka_admin import KafkaAdministration
 from streamrnn.broker.kafka_answers import Answers
 from streamrnn.broker.kafka_connect import FENCED, connect, fail, told_by
+from streamrnn.broker.kafka_hurry import Hurried
 from streamrnn.broker.kafka_produced import HandedOver, WholeBatches, whole_batches
 from streamrnn.broker.kafka_rights import missing_right
 from streamrnn.broker.kafka_settings import KafkaConnection, producer_kwargs
@@ -45,7 +44,6 @@ _REFUSALS = {
 """What a broker has against single records, as reasons of a RefusedError. The rest concerns a topic or the cluster."""
 
 _SLICE_S = 0.5
-_LEAST_S = 0.1  # what is tried at all is given so much
 
 _RANGE = re.compile(r"\[(-?\d+), (-?\d+)\]")
 
@@ -63,11 +61,11 @@ MOST_ON_THE_WAY = 64 << 20
 _METADATA_WAIT_S, _METADATA_PAUSE_S = 2.0, 0.2
 
 
-class KafkaSender:
+class KafkaSender(Hurried):
     """A producer on a Kafka cluster: the whole :class:`streamrnn.broker.protocol.Sender` protocol."""
 
     def __init__(self, connection: KafkaConnection) -> None:
-        self.connection = connection
+        super().__init__(connection)
         self._producer: Any = None
         self._batches: WholeBatches | None = None  # the producer's
         self._sent: deque[HandedOver | _Single] = (
@@ -77,12 +75,7 @@ class KafkaSender:
         self._uncounted = 0  # and how many more whose handing over ended in an error; their places are below 0
         self._on_the_way = 0  # bytes of batches
         self._failures: dict[int, BaseException] = {}  # by their place in the order of sending
-        self._closed = False
-        self._time_left: Callable[[], float] = lambda: math.inf
         self._answers = Answers()
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.connection!r})"
 
     def send(
         self,
@@ -242,19 +235,6 @@ class KafkaSender:
         """See :class:`streamrnn.broker.protocol.Sender`."""
         found = KafkaAdministration(self._hurried(), self._answers).describe_topics([topic])[topic]
         return [] if found is None else list(range(found.partitions))
-
-    def hurry(self, time_left: Callable[[], float]) -> None:
-        """See :class:`streamrnn.broker.protocol.Sender`."""
-        self._time_left = time_left
-
-    def _within(self, timeout_s: float) -> float:
-        return min(timeout_s, self._time_left())
-
-    def _hurried(self) -> KafkaConnection:
-        """How to reach the cluster in the time that is left."""
-        given = self.connection
-        connect_s, request_s = self._within(given.connect_timeout_s), self._within(given.request_timeout_s)
-        return replace(given, connect_timeout_s=max(_LEAST_S, connect_s), request_timeout_s=max(_LEAST_S, request_s))
 
     def close(self, timeout_s: float) -> None:
         """See :class:`streamrnn.broker.protocol.Sender`."""

@@ -180,7 +180,7 @@ class Streams(NamedTuple):
     # Of a cell whose gradient is carried along (``exact``).
     traces: T3 = stored("traces H", cleared=SEQUENCE)  # sensitivities of the state that learns
     behind: T3 = stored("behind H", cleared=SEQUENCE)  # that state, where it lags behind the one that predicts
-    learned: I1 = stored(cleared=SEQUENCE)  # steps it has taken
+    learned: I2 = stored("carried", cleared=SEQUENCE)  # steps it has taken
     shown: K2 = stored("shown", cleared=SEQUENCE)  # 1 = the input was not zero at some step it has taken
     before: T5 = stored("B L C H")  # carried states before the steps that can start a window
     x: T3 = stored("X D")  # standardised inputs, ring by step

@@ -110,7 +110,7 @@ def process_label(
     # The stream's next window covers the k2 steps before this one; an older step will not be replayed again. A state
     # that learns behind the one that predicts does not go back to a step which it has taken.
     next_window = (streams.steps[slot] // plan.k1 + 1) * plan.k1
-    oldest = next_window - plan.k2 if plan.rule == kinds.TBPTT else streams.learned[slot]
+    oldest = next_window - plan.k2 if plan.rule == kinds.TBPTT else streams.learned[slot, 0]
     if step >= 0 and step >= oldest:
         for f in range(plan.fields):
             if targets.is_learnable_from(plan, model, streams, slot, place, f):

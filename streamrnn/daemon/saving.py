@@ -3,7 +3,8 @@
 A checkpoint is begun right after a commit: what it says of the log and the model are copied at once, which takes less
 than a millisecond, and what is kept of streams bit by bit between batches (``learner.copying``), by ``Copier``. It is
 written meanwhile, in the background. While one is copied no other is begun, of this partition or another: they go to
-the same directory. Of those that are due, the one begins that has waited longest.
+the same directory. Of those that are due, the one begins that has waited longest. Where a disk hangs and takes nothing
+of one for half a minute, that one is given up, and its partition begins no other until the disk is done with it.
 
 The last one, before a partition is given up or the worker stops, copies nothing: nobody changes the learner any more,
 so it is written from where it is, by several threads. One that has not been copied completely is given up for it. Where
@@ -36,6 +37,9 @@ COPY_S = 0.02
 """Most that is copied between two batches takes. One segment is, whatever it takes: some milliseconds."""
 HURRY_S = 1.0
 """How long nothing could be copied until nobody waits for that any more: the disk hangs, or is slow."""
+
+GIVE_UP_S = 30.0
+"""And until the copy is given up, so that other partitions' checkpoints begin, and memory is let go of."""
 
 _log = logging.getLogger(__name__)
 
@@ -91,7 +95,7 @@ class Saving:
 
     def due(self) -> bool:
         """Whether time or records since the last checkpoint ask for one that can be begun now."""
-        if not self.possible or not self.changed or self.copying:
+        if not self.possible or not self.changed or self.copying or not self.writer.idle:
             return False
         waited = time.monotonic() - self.begun_at
         long_ago = waited >= self._settings.interval_s or self.records >= self._settings.max_replay_records
@@ -131,6 +135,14 @@ class Saving:
         if arriving.copied:  # or ended, because it could not be written
             self._arriving = None
         return copied
+
+    def give_up(self, waited_s: float) -> None:
+        """Copy nothing more of one that the disk takes nothing of; the next holds what it was to."""
+        if self._arriving is not None:
+            failure = CheckpointError(f"the disk took nothing of it for {waited_s:.0f} s; records go on")
+            _log.error("%s: a checkpoint is given up: %s", self._partition.tp, failure)
+            self._arriving.give_up(failure)  # who writes says so once the disk lets it
+            self._arriving, self._missed = None, True
 
     def last(self) -> None:
         """Have the present position written as the learner stands, which must not change any more."""
@@ -212,5 +224,7 @@ class Copier:
         for partition in partitions:  # of which one at most is copied at a time
             if partition.saving.copy_on(lambda: self._clock() - began_at >= for_s):
                 self._copied_at = self._clock()
+            elif partition.saving.copying and began_at - self._copied_at >= GIVE_UP_S:
+                partition.saving.give_up(began_at - self._copied_at)
         self._left_at = self._clock()
         self._metrics.phase("checkpoint", self._left_at - began_at)

@@ -273,6 +273,13 @@ def trace_places(move: Move) -> Places:
     return np.concatenate(places)
 
 
+def trace_inputs(spec: LearnerSpec) -> Places:
+    """Of each sensitivity of a unit the input that it is of, -1 = of none."""
+    inputs = np.arange(spec.n_multiplied)
+    runs = [(inputs[: of_inputs * len(inputs)], more) for of_inputs, more in TRACE_RUNS[exact_cell(spec)]]
+    return np.concatenate([np.append(of, np.full(more, -1)) for of, more in runs])
+
+
 def shown_places(move: Move) -> Places:
     """Of each input that such a cell was shown."""
     return input_places(move) if move.old.rule == "rtrl" else np.zeros(0, np.int64)
@@ -319,6 +326,7 @@ AXES: Mapping[str, Axis] = {
         "vectors of a state that learns behind the one that predicts",
         lambda of: of.layout.state_count if of.spec.delay else 0,
     ),
+    "carried": Axis("1 where sensitivities are carried", lambda of: int(of.spec.rule == "rtrl")),
     "shown": Axis(
         "inputs that an exact cell was shown",
         lambda of: of.layout.n_inputs if of.spec.rule == "rtrl" else 0,

@@ -17,6 +17,7 @@ from streamrnn.core.exact.layout import ExactLayout
 from streamrnn.core.layout import Layout
 from streamrnn.core.sequences.layout import SequenceLayout
 from streamrnn.learner import clock
+from streamrnn.learner.axes import trace_inputs
 from streamrnn.learner.lowering import layout_of
 from streamrnn.learner.spec import LearnerSpec
 from streamrnn.learner.streams import FIRST, LIVED, RECORD, TIMES
@@ -73,19 +74,23 @@ def require_counted(spec: LearnerSpec, model: Mapping[str, Array], streams: Mapp
 def require_learned(spec: LearnerSpec, streams: Mapping[str, Array]) -> None:
     """The state that learns is behind the one that predicts by no more than targets may take, and knows what it took.
 
-    Without exact gradients there is no such state.
+    Where gradients are not carried along there is no such state.
     """
-    learned, behind = streams["learned"], streams["steps"] - streams["learned"]
     if spec.rule != "rtrl":
-        if learned.any():
-            raise ValueError(f"the state's 'learned' counts steps, and cell {spec.model.cell} learns no single ones")
         return
+    learned = streams["learned"][:, 0]
+    behind = streams["steps"] - learned
     if behind.size and not (behind.min() >= 0 and behind.max() <= spec.delay):
         found = f"{behind.min()} to {behind.max()}"
         raise ValueError(f"the state's 'learned' is {found} steps behind 'steps', expected 0 to {spec.delay}")
-    for name in ("traces", "behind"):
+    for name in ("traces", "behind", "shown"):
         if streams[name][learned == 0].any():
             raise ValueError(f"the state's {name!r} holds something of sequences of which no step was taken")
+    # Who steps traces leaves out those of inputs that were not shown yet.
+    of_inputs = trace_inputs(spec)
+    rows = np.flatnonzero(of_inputs >= 0)
+    if (streams["traces"][:, rows].any(axis=-1) & (streams["shown"][:, of_inputs[rows]] == 0)).any():
+        raise ValueError("the state's 'traces' holds something of inputs that were not 'shown'")
 
 
 def require_no_padded_weights(spec: LearnerSpec, model: Mapping[str, Array]) -> None:

@@ -93,8 +93,10 @@ def relaid(axis: str, array: Array, blank: float, of: Relaying) -> Array:
 
 def recounted(name: str, array: Array, of: Relaying) -> Array:
     """A stream's counts, and steps that are remembered, as the new learner counts; any other array as it is."""
-    if name in ("steps", "learned"):  # what has learned stays as far behind as it was
-        return np.maximum(array - (of.streams["steps"] - of.steps), 0)
+    if name == "steps":
+        return of.steps
+    if name == "learned":  # what learns stays as far behind as it was
+        return array - (of.streams["steps"] - of.steps)[:, None]
     if name == "history_count":
         return of.counts("Q")[1]
     if name == "event_count":
@@ -108,10 +110,10 @@ def recounted(name: str, array: Array, of: Relaying) -> Array:
 def late(arrays: Mapping[str, Array], of: Relaying) -> dict[str, Array]:
     """``behind``, ``traces`` and ``learned`` of streams, whose counts and rings are laid out anew already."""
     behind, traces, learned = (arrays[name].copy() for name in ("behind", "traces", "learned"))
-    steps, state = arrays["steps"], arrays["state"][:, 0]
+    steps, state = arrays["steps"][:, None], arrays["state"][:, 0]
     if not of.old.delay:
         behind = state.copy()  # it has taken all steps
-    ahead = np.flatnonzero(steps - learned > of.new.delay)
+    ahead = np.flatnonzero(steps - learned > of.new.delay)  # one column each
     behind[ahead], traces[ahead], learned[ahead] = state[ahead], 0.0, steps[ahead]
     return {"behind": behind if of.new.delay else behind[:, :0], "traces": traces, "learned": learned}
 

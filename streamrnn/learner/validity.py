@@ -215,8 +215,8 @@ def _open_sequences(spec: LearnerSpec) -> dict[str, Rule]:
 
 
 def _state(spec: LearnerSpec) -> Rule:
-    """What is carried; complex units are linear in what comes in, and as large as that."""
-    return WEIGHT if spec.model.n_said > spec.model.units else STATE
+    """What is carried; complex units are linear in what comes in, and so a hundred times as large or more."""
+    return Range() if spec.model.n_said > spec.model.units else STATE
 
 
 def _waiting(spec: LearnerSpec) -> dict[str, Rule]:
@@ -229,7 +229,7 @@ def stream_ranges(spec: LearnerSpec) -> dict[str, Rule]:
     classes = _classes(spec, unknown=True)
     return {
         "state": _state(spec),
-        "traces": WEIGHT,
+        "traces": ANYTHING,  # a gradient that is not finite is dropped
         "behind": _state(spec),
         "learned": COUNT,
         "shown": Range(0, 1),

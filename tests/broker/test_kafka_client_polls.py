@@ -16,7 +16,7 @@ from kafka.net.selector import NetworkSelector
 from kafka.structs import MemberState
 
 import streamrnn.broker.kafka_client
-from streamrnn.broker import kafka_connect
+from streamrnn.broker import kafka_connect, kafka_group
 from streamrnn.broker.kafka_client import _FEW, _FRESH_MS, _PAUSE_S, KafkaBroker
 from streamrnn.broker.kafka_connections import NamingManager
 from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup
@@ -182,6 +182,46 @@ def test_who_never_finds_the_topic_missing_is_told_when_it_is_another_one(monkey
     broker.seek(TP, 0)
     assert len(offsets(broker)) == _FEW
     assert broker.events() == []
+
+
+@pytest.mark.parametrize("error", [client_errors.OffsetOutOfRangeError, client_errors.LogTruncationError])
+@pytest.mark.parametrize("another", [True, False])
+def test_a_log_that_ends_before_the_position_is_another_topic_s_or_an_error(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception], another: bool
+) -> None:
+    client = Client(_FEW, error({TP: 5}), _FEW)
+    broker = broker_of(client, monkeypatch)
+    client.topic_id = uuid.uuid4()
+    broker.seek(TP, 0)
+    offsets(broker)
+
+    def look(_: object) -> None:
+        client.topic_id = uuid.uuid4() if another else client.topic_id
+
+    monkeypatch.setattr(kafka_group, "look_at_the_topic", look)
+    if not another:
+        with pytest.raises(BrokerError, match=r"reading topic .* failed"):
+            broker.poll(0.2, 5000)
+        return
+    assert offsets(broker) == []
+    assert broker.events() == [Lost((TP,)), Assigned((TP,))]
+
+
+def test_a_position_beyond_the_log_is_told_to_who_polls_and_not_to_who_asks_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client, answers = Client(), iter([client_errors.LogTruncationError({TP: 5}), 7])
+
+    def position(_: object, timeout_ms: float) -> object:
+        assert timeout_ms > 0
+        if isinstance(answer := next(answers), Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(client, "position", position, raising=False)
+    broker = broker_of(client, monkeypatch)
+    broker.seek(TP, 7)
+    assert broker.position(TP) == 7
 
 
 def test_partitions_that_the_new_topic_does_not_have_are_only_lost(monkeypatch: pytest.MonkeyPatch) -> None:

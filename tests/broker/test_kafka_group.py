@@ -147,7 +147,7 @@ def test_what_is_given_up_may_be_committed_until_the_next_poll(member: Member, t
 
 
 @WITH_BOTH
-def test_a_commit_of_a_topic_that_was_deleted_ends_long_before_its_time(
+def test_what_is_asked_of_a_topic_that_was_deleted_ends_long_before_its_time(
     member: Member, connection: KafkaConnection, topic: str
 ) -> None:
     """Nothing is polled meanwhile, which would take its partitions away."""
@@ -160,6 +160,9 @@ def test_a_commit_of_a_topic_that_was_deleted_ends_long_before_its_time(
     began = time.monotonic()
     with pytest.raises(RebalanceError, match="was its topic deleted"):
         broker.commit({first: Commit(1, "one"), second: Commit(1, "one")}, membership, DEADLINE_S)
+    for question in (broker.log_start, broker.log_end, broker.newest_timestamp):
+        with pytest.raises(RebalanceError, match="was its topic deleted"):
+            question(first)
     assert time.monotonic() - began < DEADLINE_S / 2
 
 

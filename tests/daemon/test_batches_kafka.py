@@ -16,7 +16,6 @@ from streamrnn.broker.kafka_admin import KafkaAdministration
 from streamrnn.broker.kafka_settings import KafkaConnection
 from streamrnn.broker.protocol import TopicPartition
 from tests.support.batches import batch, produce, record, zeros
-from tests.support.kafka_clients import CLIENTS
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(200)]
 
@@ -27,7 +26,7 @@ ROOM_BYTES = 96 * MIB
 
 JOB = """
 job: {job}
-kafka: {{client: {client}, bootstrap_servers: '{servers}', group_instance_id: one, session_timeout_s: 6}}
+kafka: {{bootstrap_servers: '{servers}', group_instance_id: one, session_timeout_s: 6}}
 input: {{topic: {job}-in, tombstones: ignore}}
 features: [{{field: a, encoder: numeric}}]
 target: {{fields: [y]}}
@@ -65,15 +64,14 @@ def memory(pid: int) -> int:
     return 1024 * int(found[1])
 
 
-@pytest.mark.parametrize("client", CLIENTS)
 def test_good_records_are_predicted_bad_ones_told_each_for_itself_and_the_partition_goes_on(
-    kafka_bootstrap: str, tmp_path: Path, client: str
+    kafka_bootstrap: str, tmp_path: Path
 ) -> None:
     admin = KafkaAdministration(KafkaConnection(bootstrap_servers=kafka_bootstrap))
     job = f"bombs-{uuid.uuid4().hex[:8]}"
     source, out, dead = topics = [f"{job}-{name}" for name in ("in", "out", "dead")]
     admin.create_topics(dict.fromkeys(topics, 1), keep_forever=True)
-    (tmp_path / "job.yaml").write_text(JOB.format(client=client, job=job, servers=kafka_bootstrap, at=tmp_path))
+    (tmp_path / "job.yaml").write_text(JOB.format(job=job, servers=kafka_bootstrap, at=tmp_path))
     log = tmp_path / "worker.log"
     command = [sys.executable, "-c", "from streamrnn.cli import main; main()", "run", "-c", str(tmp_path / "job.yaml")]
 

@@ -13,10 +13,12 @@ import streamrnn.daemon.loop
 from streamrnn.broker.embedded_log import EmbeddedLog
 from streamrnn.broker.protocol import Commit, NothingAssigned, TopicPartition
 from streamrnn.daemon.loop import Loop
+from streamrnn.daemon.saving import Copier
 from streamrnn.errors import BrokerError, FencedError, FingerprintMismatch, RebalanceError, RecoveryError
 from tests.support.learners import Bits, differing
 from tests.support.rebalancing import RebalancingBroker, append_gap, delete_before
 from tests.support.scenario import START_MS, TP, KilledError, N, Scenario, nth
+from tests.support.segments import make_segments_tiny
 
 SECOND = TopicPartition("in", 1)
 CHANGED = "the group changed during a commit"
@@ -175,6 +177,23 @@ def test_stops_at_any_point_change_nothing_and_repeat_nothing(
     scenario.run(seed=seed)
     assert_same(scenario, reference)
     assert len(scenario.records("out")) == N
+
+
+def test_a_stop_while_a_checkpoint_is_copied_leaves_a_later_one_and_changes_nothing(
+    scenario: Scenario, reference: tuple[Bits, dict[int, bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_segments_tiny(monkeypatch)
+    copying = []
+    with monkeypatch.context() as context:
+        context.setattr(Copier, "go_on", lambda _, partitions: copying.append(Copier.busy(partitions)))
+        scenario.run(stop_after=8)
+    assert copying[-1]
+    committed = scenario.mark()["offset"]
+    assert committed > 25, "the one that was copied is an earlier one"
+    assert scenario.manifests()[-1].name == f"manifest-{committed:020d}.json"
+    again = scenario.run()
+    assert again.value("streamrnn_replayed_records_total") == 0
+    assert_same(scenario, reference)
 
 
 @pytest.mark.parametrize("where", ["after send", "before flush", "before commit", "after commit", "after poll"])

@@ -95,7 +95,8 @@ class Cluster:
         self._running = []
 
     def predicted(self) -> list[tuple[int, int]]:
-        """Partition and offset of every record that was predicted, as often as it was."""
+        """Partition and offset of every record that was predicted, as often as it was. No worker may have ended."""
+        assert self.errors == []
         values = [json.loads(record.value or b"") for record in self.read("out")]
         return sorted((value["partition"], value["offset"]) for value in values)
 

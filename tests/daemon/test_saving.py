@@ -16,7 +16,7 @@ from streamrnn.broker.protocol import TopicPartition
 from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.partition import Partition, Start
 from streamrnn.daemon.restored import Restoring
-from streamrnn.daemon.saving import COPY_S, HURRY_S, Copier
+from streamrnn.daemon.saving import COPY_S, GIVE_UP_S, HURRY_S, Copier
 from streamrnn.job.job import Job
 from streamrnn.job.job_file import parse
 from streamrnn.learner import copying
@@ -66,7 +66,8 @@ class Worker:
     def __init__(self, directory: Path, partitions: int = 1) -> None:
         self.job, self.metrics = Job(parse(JOB.format(directory=directory), env={})), Metrics(CollectorRegistry())
         self.partitions = [self._partition(TopicPartition("in", n)) for n in range(partitions)]
-        self.copier = Copier(self.metrics, itertools.count().__next__)  # no call is as short as what it may take
+        # Each call takes longer than the share of the time that it may copy for, so it copies one segment.
+        self.copier = Copier(self.metrics, itertools.count(step=1e-4).__next__)
 
     def _partition(self, tp: TopicPartition) -> Partition:
         start = Start(lineage=LINEAGE, position=0, ordinal=0, replay_until=0)
@@ -273,6 +274,48 @@ def test_nobody_waits_for_what_cannot_be_copied_for_a_while(tmp_path: Path, monk
     assert copier.busy(worker.partitions)
     disk.set()
     partition.close(30.0)
+
+
+def test_a_disk_that_hangs_for_one_partition_keeps_others_waiting_for_so_long_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(tmp_path, partitions=2)
+    hanging, other = worker.partitions
+    disk, now, write = threading.Event(), [0.0], hanging.saving.writer._store.write
+
+    def write_later(*args: Any, **settings: Any) -> Any:
+        disk.wait(30.0)
+        return write(*args, **settings)
+
+    monkeypatch.setattr(hanging.saving.writer._store, "write", write_later)
+    copier = Copier(worker.metrics, lambda: now[0])
+    for partition in worker.partitions:
+        worker.learn(partition)
+    copier.begin_due(worker.partitions)
+    for waited_s in (0.0, 0.0, 0.0, 0.0, 1.0, GIVE_UP_S - 0.1):  # in the first four there is room for a segment
+        now[0] = waited_s
+        copier.go_on(worker.partitions)
+        copier.begin_due(worker.partitions)
+        assert [partition.saving.copying for partition in worker.partitions] == [True, False]
+    now[0] = GIVE_UP_S
+    copier.go_on(worker.partitions)
+    copier.begin_due(worker.partitions)
+    assert [partition.saving.copying for partition in worker.partitions] == [False, True]
+    assert hanging.saving.changed
+    assert not hanging.saving.due(), "the disk has not done with the one before"
+    while other.saving.copying or not other.saving.writer.idle:
+        worker.copier.go_on([other])
+    assert worker.positions(1) == [STREAMS]
+    disk.set()
+    while not hanging.saving.writer.idle:
+        time.sleep(0.001)
+    (outcome,) = hanging.saving.writer.outcomes()
+    assert "took nothing of it for 30 s" in str(outcome.error)
+    worker.learn(hanging)
+    worker.copier.begin_due(worker.partitions)
+    worker.copy()
+    assert worker.positions() == [2 * STREAMS]
+    assert differing(bits_of(worker.restored()), bits_of(hanging.learner)) == []
 
 
 def test_after_a_failure_the_next_checkpoint_holds_what_was_not_written(tmp_path: Path) -> None:

@@ -95,6 +95,7 @@ def test_what_is_left_open_follows_from_the_cell() -> None:
     assert spec(GLRU | softmax, target=classes).k1 == spec(GLRU | softmax, target=classes).batch_size == 8
     assert spec(GLRU | softmax, target=classes).schedule[0] == "constant"
     assert (lstm.betas, glru.betas, elstm.betas) == ((0.9, 0.999), (0.2, 0.999), (0.2, 0.999))
+    assert spec(ELSTM | softmax, target=classes).betas == (0.9, 0.999)
     units = [of.model.hidden_units for of in (lstm, glru, elstm, spec(BANK), spec(GLRU | softmax, target=classes))]
     assert units == [0, 0, 0, 128, 32]
     assert spec(GLRU | softmax | {"hidden_layer": 0}, target=classes).model.hidden_units == 0

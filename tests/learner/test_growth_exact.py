@@ -18,7 +18,7 @@ from msgspec.structs import replace as with_fields
 
 from streamrnn import Block, Learner, LearnerSpec
 from streamrnn.core.exact.cells import traces
-from streamrnn.learner.axes import OUT, TRACE_RUNS, Move, trace_places
+from streamrnn.learner.axes import OUT, TRACE_RUNS, Move, trace_inputs, trace_places
 from streamrnn.learner.block import EVENT, LABEL
 from streamrnn.learner.changes import refusals
 from streamrnn.learner.growth import carry_over, without_elapsed_time
@@ -44,6 +44,7 @@ def test_traces_of_inputs_go_with_their_inputs_and_others_stay_behind_them(model
     assert len(set(places.tolist())) == len(places) == Learner(old, 1).state().streams["traces"].shape[1]
     out = trace_places(Move(new, replace_dt(new), [0, 1, 2]))
     assert OUT not in out.tolist()
+    assert trace_inputs(new)[places].tolist() == [[2, 0, -1][i] for i in trace_inputs(old)]
     if model["cell"] == "elstm":
         assert places.tolist() == [2, 0, 3, 4, 7, 5, 8, 9]
 
@@ -233,7 +234,7 @@ def test_labels_go_on_to_be_learned_in_a_larger_learner(model: dict[str, Any], b
     source, target = Learner(old, 1), Learner(new, 2)
     source.process(labelled(old, 100))
     carry_over(source.state(), target, [3, 0, 4])
-    assert (source.state().streams["steps"] > source.state().streams["learned"]).any()
+    assert (source.state().streams["steps"][:, None] > source.state().streams["learned"]).any()
     target.state().require_fit(new)
     rest = labelled(old, 40, 100)
     wide = widened(rest, new, [3, 0, 4])
@@ -253,7 +254,7 @@ def test_where_labels_are_remembered_for_less_learning_goes_on_from_the_newest_s
     carry_over(source.state(), target, [0, 1, 2])
     state = target.state()
     state.require_fit(new)
-    waited = source.state().streams["steps"][:3] - source.state().streams["learned"][:3]
+    waited = source.state().streams["steps"][:3] - source.state().streams["learned"][:3, 0]
     given_up = np.flatnonzero(waited > 2)
     assert len(given_up) == (3 if wait == 24 else 0)
     for name in ("behind",):

@@ -106,6 +106,11 @@ def _two_of_one_record(state: LearnerState) -> None:
     state.streams["seen"][:, RECORD] = state.streams["seen"][0, RECORD]
 
 
+def _no_steps(state: LearnerState) -> None:
+    state.streams["steps"][:] = 0
+    state.streams["learned"][:] = 0
+
+
 RELATIONS: dict[str, tuple[str, Change, str]] = {
     "a full batch that waits": ("classes", _set("model", "counters", WINDOWS_IN_BATCH, 4), "wait for a batch of 4"),
     "gradients of no batch": ("regression", _set("model", "accumulated", 0, 1e-3), "no window waits"),
@@ -116,6 +121,12 @@ RELATIONS: dict[str, tuple[str, Change, str]] = {
     "a record for two streams": ("regression", _two_of_one_record, "does not name one of 150 records for each"),
     "a record to come": ("regression", _set("streams", "seen", (0, RECORD), 151), "does not name one of 150 records"),
     "a time not lived": ("regression", _set("streams", "seen", (0, LIVED), 10**9), "times that do not follow"),
+    "steps learned that did not come": ("exact", _set("streams", "learned", 0, 140), "steps behind 'steps'"),
+    "a state that is too far behind": ("exact and late", _set("streams", "steps", slice(None), 90), "expected 0 to 5"),
+    "traces of no step": ("exact", _no_steps, "'traces' holds something of sequences of which no step was taken"),
+    "traces of what was not shown": ("exact", _set("streams", "shown", ..., 0), "inputs that were not 'shown'"),
+    "a weight of no unit": ("exact", _set("model", "theta", 7, 1.0), "'theta' holds something of units behind the 4"),
+    "a state of no unit": ("exact", _set("streams", "state", (..., 5), 1.0), "'state' holds something of units behind"),
     "half a class": ("classes", _set("streams", "newest", 0, 0.5), "fractions"),
     "one key twice": ("regression", lambda state: state.keys.__setitem__(slice(None), [b"k"] * 6), "two slots"),
 }
@@ -256,7 +267,7 @@ def test_whatever_a_learner_sees_its_state_is_sound(of: LearnerSpec, seed: int) 
 @pytest.mark.parametrize("path", SOUND)
 def test_a_setting_that_would_overflow_is_refused_by_name(path: str) -> None:
     section, field = path.split(".")
-    of = SPECS["labels"] if field == "label_memory" else SPECS["forecast"]
+    of = SPECS[{"label_memory": "labels", "k1": "exact"}.get(field, "forecast")]
     most = SOUND[path][1]
     for value in (most * 1.01, float("inf")):
         number = (0.9, value) if field == "betas" else int(min(value, 1e18)) if isinstance(most, int) else value

@@ -51,7 +51,7 @@ class NaiveTrainer(NaiveEncoder):
             spec.lr,
             learning.momentum,
             learning.rmsprop_alpha,
-            learning.betas,
+            spec.betas,
             learning.eps,
             learning.weight_decay,
             schedule,

@@ -59,6 +59,12 @@ SPECS: dict[str, LearnerSpec] = {
         model={"cell": "gru", "loss": "quantile", "dtype": "float32", "num_layers": 2},
         learning={"k1": 1, "k2": 3, "optimizer": "adamw"},
     ),
+    "exact": spec(
+        model={"cell": "glru", "dtype": "float32", "hidden_layer": 3}, learning={"k1": 4}, max_streams=6,
+    ),
+    "exact and late": spec(
+        model={"cell": "elstm"}, max_streams=6, known="label", event_field="id", label_field="of", label_memory=5,
+    ),
 }  # fmt: skip
 FLOAT32 = float(np.finfo(np.float32).max)
 EXTREMES = (

@@ -91,7 +91,12 @@ def exact_spec(case: dict[str, Any]) -> LearnerSpec:
             readout=loss if classify else "linear",
         ),
         learning=LearningSpec(
-            k1=int(case["k1"]), lr=float(case["lr"]), clip_norm=float(case["clip_norm"]), polyak_bound=None, scale=False
+            k1=int(case["k1"]),
+            lr=float(case["lr"]),
+            betas=(0.9, 0.999),
+            clip_norm=float(case["clip_norm"]),
+            polyak_bound=None,
+            scale=False,
         ),
     )
 

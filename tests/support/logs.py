@@ -55,12 +55,13 @@ def learnings(draw: st.DrawFn, cell: str, k1: int, ahead: int, optimizers: tuple
     if cell == "bank":
         return LearningSpec(**scaling)
     return LearningSpec(
-        k1=k1,
+        k1=draw(st.sampled_from((k1, *(None,) * exact))),
         k2=None if exact else k1 + ahead + draw(st.integers(0, 5)),
         batch_size=1 if exact else draw(st.integers(1, 3)),
         optimizer=draw(st.sampled_from(optimizers or ("sgd", "momentum", "rmsprop", "adam", "adamw"))),
-        lr=draw(st.sampled_from((0.003, 0.03))),
-        schedule=draw(st.sampled_from(("constant", "constant", "inverse_sqrt", "exponential"))),
+        lr=draw(st.sampled_from((0.003, 0.03, *(None,) * exact))),
+        schedule=draw(st.sampled_from(("constant", "inverse_sqrt", "exponential", None))),
+        betas=draw(st.sampled_from((None, (0.9, 0.999)))),
         schedule_updates=draw(st.sampled_from((1, 5, 10_000))),
         schedule_least=draw(st.sampled_from((0.0, 0.3))),
         clip_norm=draw(st.sampled_from(("auto", None, 0.2, 1.0))),

@@ -240,7 +240,8 @@ class Scenario:
             for tp, partition in loop.partitions.items():
                 writer = partition.saving.writer
                 with writer._changed:
-                    assert writer._changed.wait_for(writer._idle, 60.0), "a checkpoint was not written"
+                    copying = partition.saving.copying  # which nobody goes on with before the loop's own drain
+                    assert copying or writer._changed.wait_for(writer._idle, 60.0), "one was not written"
                 partition.show(inner.lag(tp))
             for family in metrics.registry.collect():
                 for sample in family.samples:

@@ -46,8 +46,8 @@ def show(x: T1, shown: K1) -> None:
 def learn(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, last: bool) -> bool:
     """Learn what can be learned now; ``last``: the sequence ends here. Returns whether weights moved."""
     moved, behind = False, plan.delay > 0
-    while streams.learned[slot] < streams.steps[slot]:
-        step = streams.learned[slot]
+    while streams.learned[slot, 0] < streams.steps[slot]:
+        step = streams.learned[slot, 0]
         place = step % plan.k2
         if behind:
             known = plan.known == kinds.KNOWN_BY_LABEL and losses.any_known(streams.y[slot, place])
@@ -58,7 +58,7 @@ def learn(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scr
             cells.forward(plan, scratch, streams.behind[slot], scratch.x[0], scratch.h[0])
             show(scratch.x[0], streams.shown[slot])
             cells.advance(plan, scratch, streams.behind[slot], streams.traces[slot], streams.shown[slot], scratch.x[0])
-        streams.learned[slot] = step + 1
+        streams.learned[slot, 0] = step + 1
         if losses.any_known(streams.y[slot, place]):
             copy(scratch.targets[0], streams.y[slot, place])
             streams.y[slot, place, :] = np.nan
