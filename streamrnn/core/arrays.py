@@ -282,7 +282,7 @@ class Scratch(NamedTuple):
     cell_w: T2  # (., H) weights of an exact cell, in theta; (0, H) where the cell is another
     dcell_w: T2  # the same in grad
     constants: T2  # (6, H) what follows from nu and omega, once for each optimiser step; see ``exact.constants``
-    cell_work: T2  # (9, H) of the step at work
+    cell_work: T2  # (11, H) of the step at work
     codes: T2  # (W, coded) by which columns a cell sees each symbol
     hidden_w: T2  # (read by it, M) of the layer between state and readout, in theta
     hidden_b: T1  # (M,)

@@ -32,6 +32,7 @@ from streamrnn.core.vector import (
     load_16,
     load_32,
     load_64,
+    mul,
     store,
     total,
     totals_8,
@@ -44,6 +45,13 @@ def copy(target: Array, source: Array) -> None:
     """target (m,) = source (m,). Numba's own array assignment may allocate a temporary for fear of overlap."""
     for j in range(target.shape[0]):
         target[j] = source[j]
+
+
+@internal
+def product(out: Array, a: Array, b: Array) -> None:
+    """out (m,) = a b, number by number; m is a multiple of eight."""
+    for j in range(0, out.shape[0], LANES):
+        store(out, j, mul(load_8(a, j), load_8(b, j)))
 
 
 @jit

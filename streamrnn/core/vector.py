@@ -10,6 +10,7 @@ any number of lanes, which the compiler cuts into the registers that the machine
     add(a, b)           a + b, lane by lane
     mul(a, b)           a b; ``a`` may be a number for all lanes
     fma(a, b, c)        a b + c, rounded once: of numbers, of vectors, or with a number ``a`` for all lanes of vectors
+    size(x)             |x|, lane by lane
     widen(x)            x in float64
     total(x)            sum of the lanes: of neighbours, then of neighbouring pairs, and so on
     totals_8(a, ..., h) eight totals of eight lanes each, as a vector
@@ -185,6 +186,25 @@ def mul(_context: BaseContext, a: Kind, b: Kind) -> Typed:
         return builder.fmul(factor, vector)
 
     return b(b if a == b else b.element, b), generate
+
+
+def _size_python(x: Vector) -> Vector:
+    return np.abs(x)
+
+
+@intrinsic(_size_python)
+def size(_context: BaseContext, x: Kind) -> Typed:
+    def generate(context: BaseContext, builder: IRBuilder, _signature: Typed, arguments: Sequence[Value]) -> Value:
+        from llvmlite import ir
+        from numba.core import cgutils
+
+        kind = context.get_value_type(x)
+        name = f"llvm.fabs.v{x.lanes}f{x.element.bitwidth}"
+        return builder.call(
+            cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind]), name), arguments
+        )
+
+    return x(x), generate
 
 
 def _widen_python(x: Vector) -> Vector:

@@ -47,7 +47,7 @@ def zeros_scratch(
         in_use=np.zeros(W, np.bool_), spans=np.zeros((2 + W, 2), np.int64),
         lags=blank(K, sizes["lags"]), targets=blank(K, Y),
         head_w=w.head_w, head_b=w.head_b, dhead_w=dw.head_w, dhead_b=dw.head_b,
-        constants=blank(6, layout.units), cell_work=blank(9, layout.units), codes=codes, **trunk._asdict(),
+        constants=blank(6, layout.units), cell_work=blank(11, layout.units), codes=codes, **trunk._asdict(),
         hidden_w=w.hidden_w, hidden_b=w.hidden_b, dhidden_w=dw.hidden_w, dhidden_b=dw.hidden_b,
         z=blank(plan.hidden + beside), dz=blank(plan.hidden + beside),
         prediction=np.zeros(O), raw=blank(O), draw=blank(O), grad=grad, step=blank(*theta.shape),

@@ -2,11 +2,12 @@
 
     python -m tests.bench.kernels            all cells and sizes, a few minutes
     python -m tests.bench.kernels --quick    one cell and size, a few seconds
+    python -m tests.bench.kernels --exact    cells with exact gradients beside LSTM 32, all in turn
     python -m tests.bench.kernels --beside ../before --streams 1
                                              another checkout and this one in turn, the least of all rounds
 
 What is timed is the one call that walks a block: decoding, the lookup of slots and everything else in Python stays
-outside. One thread. Every figure is the median over runs of blocks of thousands of records, wall clock. ``predict``
+outside. One thread. Every figure is the median over runs of blocks of thousands of records, in CPU time. ``predict``
 scores nothing and changes nothing; the others predict, score, advance and learn from every record, with Adam. With
 10,000 streams each record belongs to another stream than the one before, as far apart in memory as can be.
 """
@@ -43,6 +44,14 @@ HIDDEN = (16, 32, 64, 128)
 STREAMS = (1, 10_000)
 WINDOWS = {"predict": None, "TBPTT(16,16)": (16, 16), "TBPTT(1,16)": (1, 16)}
 DEFAULT_WINDOW = (8, 32)
+EXACT: dict[str, dict[str, Any]] = {
+    "lru": {"cell": "glru", "gates": False},
+    "glru": {"cell": "glru"},
+    "elstm": {"cell": "elstm"},
+    "elstm, layer of 32": {"cell": "elstm", "hidden_layer": 32},
+}
+AHEAD = 8
+"""Steps that the targets of the last column are ahead: a second state learns them, so many events behind."""
 
 
 class Row(NamedTuple):
@@ -63,6 +72,19 @@ def learner(cell: Cell, hidden: int, k1: int, k2: int, streams: int) -> Learner:
         learning=LearningSpec(k1=k1, k2=k2),
         inputs=InputSpec(dt=False, previous_target=False),
         streams=StreamSpec(max_streams=max(streams, 2)),
+    )
+    return Learner(spec, seed=0)
+
+
+def exact_learner(name: str, k1: int, ahead: int = 0) -> Learner:
+    """The same with a cell of ``EXACT`` of 32 units, whose target may be the series' own values so far ahead."""
+    spec = LearnerSpec(
+        n_features=FEATURES,
+        target=TargetSpec(fields=("y",), known="forecast", horizon=(ahead,)) if ahead else TargetSpec(fields=("y",)),
+        model=ModelSpec(hidden_size=32, **EXACT[name]),
+        learning=LearningSpec(k1=k1),
+        inputs=InputSpec(dt=False, previous_target=False),
+        streams=StreamSpec(max_streams=2),
     )
     return Learner(spec, seed=0)
 
@@ -92,9 +114,9 @@ def timed_walk() -> Iterator[list[float]]:
     walk, seconds = Handle.process, []
 
     def timed(*arguments: Any) -> None:
-        started = time.perf_counter()
+        started = time.process_time()
         walk(*arguments)
-        seconds.append(time.perf_counter() - started)
+        seconds.append(time.process_time() - started)
 
     with mock.patch.object(Handle, "process", timed):
         yield seconds
@@ -180,6 +202,40 @@ def compare(path: Path, cases: Sequence[tuple[Cell, int, int]], rounds: int, bud
         checkout.stop()
 
 
+def exact_runs(name: str) -> list[tuple[Callable[[Block], Any], Block]]:
+    """What is timed of one cell: predict, learn at every event, at every eighth, and with targets that come later."""
+    n = 16_000
+    subjects = [exact_learner(name, 1), exact_learner(name, 1), exact_learner(name, 8), exact_learner(name, 1, AHEAD)]
+    runs = [(subject.process, block([0] * n)) for subject in subjects]
+    runs[0] = (subjects[0].predict, runs[0][1])
+    return runs
+
+
+def compare_exact(rounds: int) -> None:
+    """Print the medians of ``rounds`` of each exact cell and of LSTM 32, which take turns."""
+    lstm = Case("lstm", 32, 1, 0.01)
+    runs = {name: exact_runs(name) for name in EXACT}
+    seconds: list[dict[str, list[float]]] = []
+    for _ in range(rounds):
+        figures = {"lstm": lstm.round()}
+        for name, ways in runs.items():
+            with timed_walk() as taken:
+                for run, sample in ways:
+                    run(sample)
+            figures[name] = [1e6 * s / len(sample) for s, (_, sample) in zip(taken, ways, strict=True)]
+        seconds.append(figures)
+    medians = {name: np.median([figures[name] for figures in seconds], axis=0) for name in seconds[0]}
+    window = medians["lstm"][2]
+    print(f"LSTM 32, TBPTT(16,16) {medians['lstm'][1]:.2f} us, TBPTT(1,16) {window:.2f} us")
+    columns = "predict, us", "k1 = 1", "k1 = 8", f"{AHEAD} ahead, k1 = 1", "times LSTM TBPTT(1,16)", "bytes/stream"
+    print(f"| cell, 32 units | {' | '.join(columns)} |")
+    print("|---|" + "--:|" * 6)
+    for name in EXACT:
+        cells = " | ".join(f"{figure:.2f}" for figure in medians[name])
+        size = lowering.bytes_per_stream(exact_learner(name, 1).spec)
+        print(f"| {name} | {cells} | {window / medians[name][1]:.1f} | {size:,} |")
+
+
 def bytes_per_stream(cell: Cell, hidden: int) -> int:
     """Array memory of one stream at the default window."""
     return lowering.bytes_per_stream(learner(cell, hidden, *DEFAULT_WINDOW, streams=2).spec)
@@ -203,6 +259,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description="Time the jitted block: microseconds per record, one thread.")
     parser.add_argument("--quick", action="store_true", help="LSTM 32 only, short runs")
+    parser.add_argument("--exact", action="store_true", help="cells with exact gradients beside LSTM 32")
     parser.add_argument("--runs", type=int, default=7, help="blocks per figure (default 7)")
     parser.add_argument("--beside", type=Path, help="another checkout, to be timed in turn with this one")
     parser.add_argument("--cells", nargs="+", default=CELLS, choices=CELLS, help="default: all")
@@ -219,6 +276,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     budget_s = 0.01 if options.quick or options.beside else 0.2
     kind = "least" if options.beside else "median"
     print(f"features {FEATURES}, float32, Adam, one thread; {kind} of {options.runs} runs", flush=True)
+    if options.exact:
+        compare_exact(options.runs)
+        return
     if options.beside:
         compare(options.beside, sizes, options.runs, budget_s)
         return

@@ -17,7 +17,7 @@ from streamrnn.daemon.saving import Copier
 from streamrnn.errors import BrokerError, FencedError, FingerprintMismatch, RebalanceError, RecoveryError
 from tests.support.learners import Bits, differing
 from tests.support.rebalancing import RebalancingBroker, append_gap, delete_before
-from tests.support.scenario import START_MS, TP, KilledError, N, Scenario, nth
+from tests.support.scenario import EXACT, START_MS, TP, KilledError, N, Scenario, nth
 from tests.support.segments import make_segments_tiny
 
 SECOND = TopicPartition("in", 1)
@@ -167,7 +167,7 @@ def test_partitions_learn_apart(tmp_path: Path) -> None:
 # -- stops, kills, restarts -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(("kind", "seed"), [*(("windows", seed) for seed in range(6)), *((kind, 0) for kind in EXACT)])
 def test_stops_at_any_point_change_nothing_and_repeat_nothing(
     scenario: Scenario, reference: tuple[Bits, dict[int, bytes]], seed: int
 ) -> None:
@@ -197,7 +197,7 @@ def test_a_stop_while_a_checkpoint_is_copied_leaves_a_later_one_and_changes_noth
 
 
 @pytest.mark.parametrize("where", ["after send", "before flush", "before commit", "after commit", "after poll"])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("kind", "seed"), [*(("windows", seed) for seed in range(3)), *((kind, 0) for kind in EXACT)])
 def test_kills_at_any_point_lose_nothing_and_repeat_the_same_bytes(
     scenario: Scenario, reference: tuple[Bits, dict[int, bytes]], where: str, seed: int
 ) -> None:

@@ -6,6 +6,8 @@ encoder  inputs and units of targets
 streams  what is remembered of a stream, and time
 symbols  which number a symbol has, how surprising a loss is
 network  cells, losses, optimisers
+exact    cells whose units hear only themselves, and gradients back through all that a sequence lived through
+sensitivities  the same gradients by their definition, carried forwards
 readout  the readout by least squares
 rivals   what predictions are measured against
 reach    how far back a gradient reaches, how inputs drift

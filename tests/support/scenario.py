@@ -46,13 +46,22 @@ input: {{topic: in, {input}}}
 features: [{{field: a, encoder: numeric}}, {{field: b.c, encoder: onehot, categories: [x, y]}}]
 target: {target}
 model: {{cell: {cell}, hidden_size: 4, dtype: float32}}
-learning: {{k1: 2, k2: 4}}
+learning: {learning}
 streams: {streams}
 output: {{topic: out, dead_letter_topic: dead}}
 commit_interval_ms: 1
 checkpoint: {{directory: checkpoints, {checkpoint}}}
 http: null
 """
+JOBS: dict[str, dict[str, str]] = {
+    "windows": {},
+    "exact": {"cell": "glru, hidden_layer: 3", "learning": "{k1: 2}"},
+    "exact forecasts": {"cell": "elstm", "learning": "{}", "target": "{fields: [y], known: forecast, horizon: [1, 3]}"},
+    "bank": {"cell": "bank, readout: rls, lags: 2, hidden_layer: 6", "learning": "{}"},
+}
+"""Settings of the job above, by how it learns."""
+EXACT = list(JOBS)[1:]
+"""Those that carry their gradient along, or have none."""
 FREQUENT = "interval_s: 3600, max_replay_records: 25"
 
 
@@ -155,12 +164,13 @@ class Scenario:
         input: str = "start: earliest",
         target: str = "{fields: [y]}",
         cell: str = "lstm",
+        learning: str = "{k1: 2, k2: 4}",
         streams: str = "{max_streams: 6}",
         checkpoint: str = FREQUENT,
     ) -> None:
         self.directory = directory
         self.settings: dict[str, Any] = {
-            "partitions": partitions, "input": input, "target": target, "cell": cell,
+            "partitions": partitions, "input": input, "target": target, "cell": cell, "learning": learning,
             "streams": streams, "checkpoint": checkpoint,
         }  # fmt: skip
         self.log = EmbeddedLog(directory / "log")

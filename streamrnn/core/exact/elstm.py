@@ -14,8 +14,8 @@ from streamrnn.core.activations import sigmoid_inplace, tanh_inplace
 from streamrnn.core.arrays import K1, T1, T2
 from streamrnn.core.exact.constants import bound
 from streamrnn.core.jit import internal
-from streamrnn.core.linear import add_product, copy
-from streamrnn.core.vector import LANES, Vector, fma, load_8, mul, store, zeros_8
+from streamrnn.core.linear import add_product, copy, product
+from streamrnn.core.vector import LANES, fma, load_8, mul, store
 
 F, Z, C, O, J, AF, AZ, DC, DO = range(9)  # noqa: E741
 LARGEST_WF, LARGEST_WZ = 2.0, 4.0
@@ -56,16 +56,15 @@ def advance(w: T2, work: T2, state: T2, traces: T2, shown: K1, x: T1) -> None:
     if traces.shape[0] > 0:
         slopes(work[F], work[Z], c, work[AF], work[AZ])
         jacobian(work[F], work[AF], work[AZ], w[D + 1], w[D + 2 + D + 1], work[J])
-        for k in range(0, c.shape[0], LANES):
-            jac, af, az, own = load_8(work[J], k), load_8(work[AF], k), load_8(work[AZ], k), load_8(c, k)
-            for j in range(D):
-                if shown[j] != 0:
-                    decay_and_add(traces[j], k, jac, mul(x[j], af))
-                    decay_and_add(traces[D + 2 + j], k, jac, mul(x[j], az))
-            decay_and_add(traces[D], k, jac, af)
-            decay_and_add(traces[D + 1], k, jac, mul(own, af))
-            decay_and_add(traces[D + 2 + D], k, jac, az)
-            decay_and_add(traces[D + 2 + D + 1], k, jac, mul(own, az))
+        tf, tz, jac, af, az = traces[: D + 2], traces[D + 2 :], work[J], work[AF], work[AZ]
+        for j in range(D):
+            if shown[j] != 0:
+                decay_and_add(tf[j], tz[j], jac, af, az, x[j])
+        decay_and_add(tf[D], tz[D], jac, af, az, w.dtype.type(1))
+        for k in range(c.shape[0]):
+            af[k] *= c[k]
+            az[k] *= c[k]
+        decay_and_add(tf[D + 1], tz[D + 1], jac, af, az, w.dtype.type(1))
     copy(c, work[C])
 
 
@@ -87,9 +86,12 @@ def jacobian(f: T1, af: T1, az: T1, wf: T1, wz: T1, jac: T1) -> None:
 
 
 @internal
-def decay_and_add(trace: T1, k: int, jac: Vector, added: Vector) -> None:
-    """trace[k : k + 8] = jac trace + added."""
-    store(trace, k, fma(jac, load_8(trace, k), added))
+def decay_and_add(tf: T1, tz: T1, jac: T1, af: T1, az: T1, x: float) -> None:
+    """tf (U,) = jac tf + af x, and tz likewise."""
+    for k in range(0, jac.shape[0], LANES):
+        j = load_8(jac, k)
+        store(tf, k, fma(j, load_8(tf, k), mul(x, load_8(af, k))))
+        store(tz, k, fma(j, load_8(tz, k), mul(x, load_8(az, k))))
 
 
 @internal
@@ -101,20 +103,22 @@ def gradient(dw: T2, work: T2, state: T2, traces: T2, shown: K1, x: T1, dh: T1) 
     for k in range(N):
         dc[k] = dh[k] * o[k]
         do[k] = dh[k] * c[k] * o[k] * (one - o[k])
-    for k in range(0, c.shape[0], LANES):
-        dc_8, do_8, none = load_8(dc, k), load_8(do, k), zeros_8(dc)
-        for j in range(D):
-            if shown[j] != 0:
-                store(dw[j], k, mul(dc_8, load_8(traces[j], k)))
-                store(dw[D + 2 + j], k, mul(dc_8, load_8(traces[D + 2 + j], k)))
-            else:
-                store(dw[j], k, none)
-                store(dw[D + 2 + j], k, none)
-            store(dw[o_row + j], k, mul(x[j], do_8))
-        for j in range(D, D + 2):
-            store(dw[j], k, mul(dc_8, load_8(traces[j], k)))
-            store(dw[D + 2 + j], k, mul(dc_8, load_8(traces[D + 2 + j], k)))
-        store(dw[o_row + D], k, do_8)
+    copy(dw[o_row + D], do)
+    for j in range(D):
+        scaled(dw[o_row + j], do, x[j])
+    for j in range(D + 2):
+        if j >= D or shown[j] != 0:
+            product(dw[j], dc, traces[j])
+            product(dw[D + 2 + j], dc, traces[D + 2 + j])
+        else:
+            dw[j, :] = dw[D + 2 + j, :] = dw.dtype.type(0)
+
+
+@internal
+def scaled(out: T1, v: T1, factor: float) -> None:
+    """out (U,) = factor v."""
+    for k in range(0, out.shape[0], LANES):
+        store(out, k, mul(factor, load_8(v, k)))
 
 
 @internal

@@ -340,8 +340,5 @@ def _too_deep(documents: Sequence[Any], values: Strings, refused: Sequence[int])
 
 def _getter(paths: Sequence[str]) -> Callable[[Sequence[Any]], Iterable[Column]]:
     """A function of structs that gives a column for each path."""
-    get = attrgetter(*paths)
-    if len(paths) == 1:
-        return lambda documents: [tuple(map(get, documents))]
-    nothing: list[Column] = [()] * len(paths)
-    return lambda documents: zip(*map(get, documents), strict=True) if documents else nothing
+    gets = [attrgetter(path) for path in paths]  # one column after the other: rows need not be made only to be turned
+    return lambda documents: [list(map(get, documents)) for get in gets]

@@ -73,7 +73,7 @@ def cell_of(kind: int, units: int, dtype: type = np.float64, seed: int = 0) -> C
         w[D + 2 + D + 1] *= 0.2
     read = units * STATES[kind] + D
     return Cell(
-        w.astype(dtype), np.full(w.shape, 7.0, dtype), np.zeros((6, U), dtype), np.full((9, U), 7.0, dtype),
+        w.astype(dtype), np.full(w.shape, 7.0, dtype), np.zeros((6, U), dtype), np.full((11, U), 7.0, dtype),
         np.zeros((STATES[kind], U), dtype), np.zeros((traces(kind, D), U), dtype), np.zeros(D, np.uint8),
         np.zeros(read, dtype), np.zeros(read, dtype), np.zeros(w.shape, dtype),
     )  # fmt: skip
