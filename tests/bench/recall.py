@@ -16,7 +16,8 @@ reber       The continual embedded Reber grammar; 500,000 symbols. Steps per 100
             most probable symbol could not come. Aim: 10.
 narma       NARMA10 from its input alone; 200,000 events. Root of the error over the variance, last tenth. Aim: .40.
 
-Shown are the median over seeds and how many reach the aim, then the least microseconds of the processor per event.
+Shown are the median over seeds and how many reach the aim, then the least microseconds of the processor per
+event, and bytes per stream.
 Windows (k1, k2) of LSTM and GRU cover the lag, (8, T + 8), and for sequences all of each; "32" has the default's.
 """
 
@@ -33,11 +34,13 @@ from rich.console import Console
 from rich.table import Table
 
 from streamrnn import Block, InputSpec, Learner, LearnerSpec, LearningSpec, ModelSpec, StreamSpec, TargetSpec
+from streamrnn.learner.lowering import bytes_per_stream
 from tests.support.grammars import REBER, stream
 from tests.support.tasks import adding_block, echo_block, narma_block, recall_block
 
 Floats = npt.NDArray[np.float64]
 CELLS: Final = ("lru", "glru", "elstm", "lstm", "gru", "lstm 32", "gru 32")
+WINDOWS: Final = ("lstm", "gru")
 EVENTS, SHORT, SYMBOLS = 500_000, 200_000, 500_000
 PIECE: Final = 50_000
 """Events between two looks at the clock: what is learned does not depend on it."""
@@ -91,7 +94,7 @@ def _settings(
     """Of a cell for a lag, which windows cover unless the cell's name says 32."""
     schedule: Any = None if lr is None else "constant"
     name, _, default = cell.partition(" ")
-    if name in ("lstm", "gru"):
+    if name in WINDOWS:
         k1, k2 = (8, 32) if default else (lag, lag) if ends else (8, lag + 8)
         spread = "auto" if memory else None
         return ModelSpec(cell=name, memory=spread, **model), LearningSpec(k1=k1, k2=k2, lr=lr, schedule=schedule)
@@ -106,7 +109,7 @@ def _settings(
 def of_symbols(cell: str) -> LearnerSpec:
     """A forecast of the next symbol, at a rate that falls; as LSTM and GRU, so that errors end."""
     name = cell.partition(" ")[0]
-    exact = name not in ("lstm", "gru")
+    exact = name not in WINDOWS
     return LearnerSpec(
         n_features=0,
         target=TargetSpec(fields=("symbol",), classes=tuple(REBER.symbols), known="forecast"),
@@ -212,7 +215,9 @@ TASKS: Final = {
         lambda log, said: last_tenth(log, said) ** 0.5,
         0.4,
         3,
-        lambda cell: specification(cell, 10, 1, memory=False),
+        lambda cell: specification(
+            cell, 10, 1, memory=False, hidden_layer=None if cell.partition(" ")[0] in WINDOWS else 32
+        ),
     ),
 }
 
@@ -250,16 +255,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, help="runs of each (default 10 of recall, else 3)")
     options = parser.parse_args(arguments)
     view = Table(title="Median over seeds, and how many reach the aim", title_justify="left")
-    for header in ("task", "aim", "cell", "figure", "us", "settings"):
+    for header in ("task", "aim", "cell", "figure", "us", "bytes", "settings"):
         view.add_column(header)
     for name in options.only:
         task = TASKS[name]
         logs = [task.draw(seed) for seed in range(options.seeds or task.seeds)]
         for cell in options.cells:
             figures, times = zip(*(run(task, cell, seed, log) for seed, log in enumerate(logs)), strict=True)
-            row = (name, f"{task.aim:g}", cell, shown(figures, task.aim), f"{min(times):.2f}")
-            view.add_row(*row, different(task.spec(cell)))
-            print(*row, different(task.spec(cell)), "|", *(f"{figure:.4g}" for figure in figures), flush=True)
+            spec = task.spec(cell)
+            row = (
+                name,
+                f"{task.aim:g}",
+                cell,
+                shown(figures, task.aim),
+                f"{min(times):.2f}",
+                f"{bytes_per_stream(spec):,}",
+            )
+            view.add_row(*row, different(spec))
+            print(*row, different(spec), "|", *(f"{figure:.4g}" for figure in figures), flush=True)
         view.add_section()
     Console(width=170).print(view)
 

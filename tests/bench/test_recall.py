@@ -42,7 +42,7 @@ def test_the_bench_of_recall_prints_a_figure_for_every_cell(
     recall.main(["--only", "recall-16", "--seeds", "2"])
     printed = capsys.readouterr().out
     for cell in recall.CELLS:
-        assert re.search(rf"^recall-16 0\.1 {cell} \d*\.\d+  [0-2]/2 \d+\.\d\d ", printed, re.MULTILINE), cell
+        assert re.search(rf"^recall-16 0\.1 {cell} \d*\.\d+  [0-2]/2 \d+\.\d\d [\d,]+ ", printed, re.MULTILINE), cell
 
 
 def test_what_is_asked_was_shown_so_many_events_before_and_nothing_else_is_asked() -> None:

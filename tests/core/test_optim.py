@@ -9,6 +9,7 @@ import pytest
 
 from streamrnn.core import optim
 from streamrnn.core.arrays import Hyper
+from streamrnn.core.schedules import power
 from tests.oracle.network import Optimizer, clip_by_global_norm
 
 HYPER = Hyper(
@@ -140,6 +141,25 @@ def test_nothing_is_asked_of_a_finite_gradient_and_no_element_is_overlooked(dtyp
         gradient[place] = bad
         with np.errstate(invalid="ignore"):  # of the interpreted kernel
             assert not math.isfinite(optim.nothing_if_finite(spans, gradient))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_promise_is_worked_out_in_full_where_it_might_be_above_its_limit(dtype: type) -> None:
+    rng, spans = np.random.default_rng(8), np.array([[0, 40], [40, 90]])
+    gradient, step = rng.standard_normal((2, 90)).astype(dtype)
+    exact, sizes = optim.product_over(spans, gradient, step), float(np.abs(gradient * step).sum(dtype=np.float64))
+    for limit in (0.0, 1e-40, 0.5 * abs(exact), 0.99 * sizes):
+        assert optim.promise(spans, gradient, step, limit) == exact
+    for limit in (1.01 * sizes, 1e9):
+        assert sizes <= optim.promise(spans, gradient, step, limit) <= limit
+    gradient[70] = np.nan
+    assert math.isnan(optim.promise(spans, gradient, step, 1e9))
+
+
+def test_what_is_left_out_of_a_correction_is_less_than_its_last_bit() -> None:
+    for beta in (0.0, 0.5, 0.9, 0.99, 0.999):
+        for number in (1, 2, 79, 80, 81, 399, 400, 401, 4_000, 40_000, 40_001, 10**6):
+            assert optim.correction(beta, number) == 1.0 - power(beta, number)
 
 
 def test_the_norm_of_a_bad_gradient_is_not_finite() -> None:

@@ -23,6 +23,7 @@ from streamrnn.core.vector import (
     load_32,
     load_64,
     mul,
+    size,
     store,
     total,
     totals_8,
@@ -63,6 +64,18 @@ def test_mul_takes_a_number_for_all_lanes(dtype: type) -> None:
     out = np.zeros(17, dtype)
     multiply(out, a, b)
     np.testing.assert_array_equal(out, np.concatenate([a[1] * b, a * b, [a[2] * b[2]]]))
+
+
+def test_size_is_that_of_each_lane(dtype: type) -> None:
+    @jit
+    def sizes(out: Any, a: Any) -> None:
+        store(out, 0, size(load_8(a, 0)))
+
+    a = np.array([-1.5, 2.0, -0.0, 0.0, -np.inf, 7.0, -3.0, 1e-30], dtype)
+    out = np.full(8, -1, dtype)
+    sizes(out, a)
+    np.testing.assert_array_equal(out, np.abs(a))
+    assert not np.signbit(out).any()
 
 
 def test_fma_takes_a_number_for_all_lanes_and_numbers_alone(dtype: type) -> None:

@@ -28,7 +28,8 @@ from streamrnn.learner.foundation import RLS_WEIGHT
 from streamrnn.learner.state import LearnerState
 from streamrnn.storage.model_file import FORMAT, ModelFile, load_model, pack, save_model, unpack
 from streamrnn.storage.tensors import decode, encode
-from tests.support.small_learners import CELLS, block, spec
+from tests.support.learners import bits_of, differing
+from tests.support.small_learners import CELLS, EXACT, block, spec
 
 OWNER = {"anything": ["a", 1, None, {"ä": 0.1}], "b": True}
 
@@ -66,6 +67,34 @@ def with_header(data: bytes, old: bytes, new: bytes) -> bytes:
 
 
 # ---- round trips
+
+
+OF_EXACT = {
+    "glru": {"nu_log": (4,), "theta_log": (4,), "B_re": (4, 5), "B_im": (4, 5), "weight_f": (4, 5), "bias_f": (4,),
+             "weight_i": (4, 5), "bias_i": (4,)},
+    "lru": {"nu_log": (4,), "theta_log": (4,), "B_re": (4, 5), "B_im": (4, 5)},
+    "elstm": {"weight_f": (4, 5), "bias_f": (4,), "weight_cf": (4,), "weight_z": (4, 5), "bias_z": (4,),
+              "weight_cz": (4,), "weight_o": (4, 5), "bias_o": (4,)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("known", ["record", "forecast"])
+@pytest.mark.parametrize("model", EXACT)
+def test_exact_cells_are_read_by_name_and_go_on_with_their_traces(model: dict[str, Any], known: str) -> None:
+    of = spec(model=model | {"hidden_layer": 3}, learning={"k1": 4}, known=known)
+    learner, again = Learner(of, 1), Learner(of, 2)
+    learner.process(block(of, 101))
+    data = pack(ModelFile(learner.state(), ("a", "b", "c"), OWNER))
+    tensors = {name: array.shape for name, array in decode(data).items() if "." in name and name[:2] != "st"}
+    cell = model["cell"] if model.get("gates", True) else "lru"
+    said = 4 if cell == "elstm" else 8
+    expected = {f"rnn.{name}": shape for name, shape in OF_EXACT[cell].items()}
+    expected |= {"hidden.weight": (3, said + 5), "hidden.bias": (3,), "head.weight": (1, 3 + 5), "head.bias": (1,)}
+    assert tensors == expected
+    again.resume(saved_of(unpack(data)))
+    rest = block(of, 50, 101)
+    np.testing.assert_array_equal(again.process(rest).value, learner.process(rest).value)
+    assert differing(bits_of(again), bits_of(learner)) == []
 
 
 @pytest.mark.parametrize("cell", CELLS)
