@@ -31,6 +31,14 @@ def test_the_quick_kernel_bench_prints_a_figure_for_every_column(capsys: pytest.
         assert 0 < size < 3_000
 
 
+def test_exact_cells_are_timed_beside_an_lstm(capsys: pytest.CaptureFixture[str]) -> None:
+    kernels.main(["--exact", "--runs", "1"])
+    rows = re.findall(r"^\| ([a-z0-9, ]+) \| ([0-9., |]+) \|$", capsys.readouterr().out, re.MULTILINE)
+    assert [name for name, _ in rows] == list(kernels.EXACT)
+    for _, figures in rows:
+        assert all(float(figure.replace(",", "")) > 0 for figure in figures.split(" | "))
+
+
 def test_the_phases_of_the_whole_way_add_up_to_what_the_daemon_takes(capsys: pytest.CaptureFixture[str]) -> None:
     end_to_end.main(["--logs", "embedded", "--jobs", "plain", "--limit", "500", "--rounds", "1"])
     printed = capsys.readouterr().out

@@ -29,7 +29,7 @@ def test_no_number_is_denormal_while_inputs_are_silent_and_none_is_lost_afterwar
     for first in range(0, len(x), 1_000):
         part = x[first : first + 1_000]
         learner.process(Block.events([b"a"] * len(part), part, np.full((len(part), 1), np.nan)))
-        traces = learner._streams.traces
+        traces = learner._per_stream.traces
         assert not np.any((traces != 0.0) & (np.abs(traces) < np.finfo(np.float32).tiny))
     small = np.float32(1e-40)
     assert small * np.float32(1.0) > 0.0
