@@ -117,7 +117,6 @@ def _overview(inspection: Inspection) -> Table:
     )
     for name, text in _reading(inspection):
         table.add_row(name, text)
-    table.add_row("learning", lessons(spec))
     table.add_row("parameters", f"{progress.parameters:,}")
     table.add_row("updates", f"{progress.updates:,}")
     counters = progress.counters
@@ -146,11 +145,12 @@ def _overview(inspection: Inspection) -> Table:
 
 
 def _reading(inspection: Inspection) -> Iterator[tuple[str, str]]:
-    """How whole sequences are read, and that events wait."""
+    """How whole sequences are read, that events wait, and what is learned from."""
     if inspection.spec.sequence is not None:
         yield "sequences", _sequences(inspection.spec)
     if (waiting := inspection.waiting()) is not None:
         yield "look-ahead", f"{waits(inspection.spec)}; {_counted(waiting, 'event')} waiting"
+    yield "learning", lessons(inspection.spec)
 
 
 def _sequences(spec: LearnerSpec) -> str:

@@ -14,7 +14,7 @@ from streamrnn.demo.rivals import Errors
 from streamrnn.demo.worker import Worker
 from streamrnn.job.config import Config
 
-MODEL: Final = "LSTM"
+MODEL: Final = "eLSTM"
 
 
 @dataclass(frozen=True, kw_only=True)

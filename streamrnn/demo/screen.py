@@ -42,7 +42,7 @@ def introduce(console: Console, config: Config, job_file: Path) -> None:
             ("How late will each departure from New York leave?", "bold"),
             " The departures of 2013, in the order in which they happened, go through ",
             where,
-            " to the daemon's own worker. An LSTM predicts each one before it learns from it, with one hidden state "
+            " to the daemon's own worker. An eLSTM predicts each one before it learns from it, with one hidden state "
             "per aircraft.",
         )
     )
@@ -128,7 +128,7 @@ def _errors(result: Result) -> Table:
     for name, _ in spans:
         table.add_column(name, justify="right")
     if others:
-        table.add_column("vs LSTM", justify="right")
+        table.add_column(f"vs {model}", justify="right")
     for name in sorted(means, key=lambda n: means[n][-1]):
         gap = means[name][-1] / means[model][-1] - 1
         against = [] if not others else [""] if name == model else [f"{gap:+.1%}"]
@@ -145,12 +145,12 @@ def _verdict(result: Result) -> Text:
     better = [name for name in ranked if shown[name] < shown[model]]
     equal = [name for name in ranked if shown[name] == shown[model]]
     if better:
-        return Text(f"The LSTM did not win here: {', '.join(better)} erred less.", "yellow")
+        return Text(f"The {model} did not win here: {', '.join(better)} erred less.", "yellow")
     if equal:
-        return Text(f"The LSTM did not win here: {', '.join(equal)} erred as much.", "yellow")
+        return Text(f"The {model} did not win here: {', '.join(equal)} erred as much.", "yellow")
     nearest = min(others, key=lambda n: means[n])
     gap = means[nearest] - means[model]
-    return Text(f"The LSTM erred least, by {gap:.2f} minutes before {nearest}.", "green")
+    return Text(f"The {model} erred least, by {gap:.2f} minutes before {nearest}.", "green")
 
 
 def _phases(result: Result) -> Table:

@@ -70,7 +70,7 @@ class RNNLanguageModel(RecurrentEstimator, base.Estimator):
         names. Without it texts are pieces of one that goes on.
     carry
         Whether a text goes on from the state after the stream's last one; else each begins anew.
-    hidden_size, k1, k2, optimizer, lr, schedule, schedule_updates
+    hidden_size, k1, k2, optimizer, lr, schedule, schedule_updates, betas
         As in ``RNNRegressor``, with defaults that were good for text: the row "medium" in ``tests/bench/README.md``.
         ``hidden_size=64, lr=0.015`` is more than twice as fast; more steps (``k1=8``) take half as long again and win a
         little, most of it in a text's first kilobytes.

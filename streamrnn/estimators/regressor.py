@@ -31,8 +31,8 @@ class RNNRegressor(LabelledEstimator, base.MiniBatchRegressor):
     """Recurrent network for regression, with one hidden state per stream that lives between calls.
 
     An event is predicted from the stream's carried state; ``learn_one`` then advances that state and learns by
-    truncated back-propagation through time. Feed raw numbers: inputs and targets are scaled inside. Features may appear
-    and disappear at any time.
+    truncated back-propagation through time, or with some cells by gradients that are carried along. Feed raw numbers:
+    inputs and targets are scaled inside. Features may appear and disappear at any time.
 
     All methods may be called from several threads, as by a service that answers while it learns: calls of one estimator
     run one after the other, so a prediction sees it as it was between two events. Predicting changes nothing, except
@@ -41,7 +41,14 @@ class RNNRegressor(LabelledEstimator, base.MiniBatchRegressor):
     Parameters
     ----------
     cell
-        ``"lstm"``, ``"gru"`` or ``"rnn"`` (Elman's).
+        ``"lstm"``, ``"gru"`` or ``"rnn"`` (Elman's), which learn from a window of steps; ``"glru"`` or ``"elstm"``,
+        whose units do not hear each other and which learn at every event from all steps before it; ``"bank"``, fixed
+        filters under ``readout="rls"``, for smooth series.
+    gates
+        With ``cell="glru"``: whether inputs say how much is kept and let in. False: the LRU.
+    hidden_layer
+        Units of a tanh layer between state and readout; 0: none. None: none, with cell ``"bank"`` 128, and for classes
+        with cell ``"glru"`` 32.
     hidden_size
         Units per layer.
     num_layers
@@ -50,9 +57,10 @@ class RNNRegressor(LabelledEstimator, base.MiniBatchRegressor):
         Steps over which half of the units of an LSTM or GRU remember before anything was learned, for what matters tens
         of events later; ``"auto"``: ``k2``. None: gates begin as they are.
     k1
-        The network learns at every k1-th event of a stream, the readout at each.
+        The network learns at every k1-th event of a stream, the readout at each; without a window an optimiser step is
+        taken for every k1 events. None: 1.
     k2
-        Events a gradient goes back through, at least ``k1``.
+        Events a gradient goes back through, at least ``k1``; not for cells without a window. None: 16.
     loss
         ``"squared"``; with ``readout="linear"`` also ``"absolute"``, ``"huber"`` or ``"quantile"``. None: squared.
     readout
@@ -60,13 +68,18 @@ class RNNRegressor(LabelledEstimator, base.MiniBatchRegressor):
         the running mean and the last target so that it does not lose to them. ``"linear"``: learned by gradient, as in
         PyTorch.
     optimizer
-        ``"sgd"``, ``"momentum"``, ``"rmsprop"``, ``"adam"`` or ``"adamw"``, with PyTorch's formulas.
+        ``"sgd"``, ``"momentum"``, ``"rmsprop"``, ``"adam"`` or ``"adamw"``, with PyTorch's formulas. None: rmsprop.
     lr
-        Learning rate; where it falls, the one it begins with.
+        Learning rate; where it falls, the one it begins with. None: 0.01.
     schedule, schedule_updates, schedule_least
         How the rate falls with the optimiser steps t taken before: ``"constant"``; ``"inverse_sqrt"``:
         ``lr / sqrt(1 + t / T)``; ``"exponential"``: ``lr * exp(-t / T)``, with T = ``schedule_updates``, and never
         below the share ``schedule_least`` of ``lr``. A rate that fell follows changes of the stream more slowly.
+        None: constant.
+    betas
+        Of Adam and AdamW, what their means remember, for the gradient and for its square: two numbers above 0 and below
+        1. None: 0.9 and 0.999, and without a window, for numbers, 0.2 and 0.999: what is learned at each event comes
+        late by what the first mean remembers.
     clip_norm
         Largest norm of a step's gradient; ``"auto"``: 1, and for classes what the learner takes there (5); None never
         clips.
@@ -144,8 +157,16 @@ class RNNRegressor(LabelledEstimator, base.MiniBatchRegressor):
     >>> evaluate.progressive_val_score(datasets.ChickWeights(), model, metrics.MAE())
     MAE: 5.7...
 
+    A cell that learns at each event without a window:
+
+    >>> model = RNNRegressor(stream_key="chick", cell="elstm", hidden_layer=32)
+    >>> evaluate.progressive_val_score(datasets.ChickWeights(), model, metrics.MAE())
+    MAE: 5.3...
+
     References
     ----------
+    Irie, K., Gopalakrishnan, A. & Schmidhuber, J. 2023. Exploring the promise and limits of real-time recurrent
+    learning. arXiv:2305.19044. Zucchet, N. et al. 2023. Online learning of long-range dependencies. NeurIPS 36.
     Williams, R. J. & Peng, J. 1990. An efficient gradient-based algorithm for on-line training of recurrent network
     trajectories. Neural Computation 2(4). Hochreiter, S. & Schmidhuber, J. 1997. Long short-term memory. Neural
     Computation 9(8).

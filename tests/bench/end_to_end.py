@@ -4,8 +4,8 @@
     python -m tests.bench.end_to_end --bootstrap HOST:PORT    a real Kafka that runs
     python -m tests.bench.end_to_end --logs embedded          no Kafka at all
 
-The jobs are ``plain`` (three numbers, a hundred streams, LSTM 32) and ``flights``, that of the demo (LSTM 32, k1 = 2,
-k2 = 8, 43 feature columns), each with one partition whose records lie in the input topic already. ``daemon`` predicts
+The jobs are ``plain`` (three numbers, a hundred streams, LSTM 32) and ``flights``, that of the demo (eLSTM 32, 43
+feature columns), each with one partition whose records lie in the input topic already. ``daemon`` predicts
 and learns each of them; ``seam`` only hands them on through our brokers, a poll at a time; ``bare`` consumes and
 produces the same bytes with nothing but the client.
 

@@ -9,9 +9,10 @@ Everything is test-then-train in one pass: predict, score, learn. "default" is a
 the data demand (its features, its streams, the horizon); "tuned" has the arguments of ``TUNED`` as well, chosen by
 their score on the same data. Both are means over seeds 0, 1 and 2. Seconds are for predicting and learning, once the
 model is made and its kernels are loaded. Events without an order are better learned each as a sequence of its own,
-which is a row of its own. "elsewhere" is what was published, or measured in another program, for the same data and
-protocol; a rival without a score of its own here is known by that alone. A rival's own score stands under "default",
-and it is marked where it is better than every estimator of ours in a column.
+which is a row of its own. "glru", "elstm" and "bank" are the default with another cell (``CELLS``). "elsewhere" is what
+was published, or measured in another program, for the same data and protocol; a rival without a score of its own here
+is known by that alone. A rival's own score stands under "default", and it is marked where it is better than every
+estimator of ours in a column.
 """
 
 from __future__ import annotations
@@ -128,6 +129,14 @@ TUNED: Final[dict[str, dict[str, dict[str, Any]]]] = {
     },
 }  # fmt: skip
 
+CELLS: Final[dict[str, dict[str, Any]]] = {
+    "glru": {"cell": "glru"},
+    "elstm": {"cell": "elstm", "hidden_layer": 32},
+    "bank": {"cell": "bank"},
+}
+"""Arguments beyond the default's of the cells that learn without a window: the same for all tasks."""
+NUMBERS: Final = frozenset({"bank"})
+"""Cells that predict no classes."""
 TITLES: Final = {
     "trump": "TrumpApproval", "water": "WaterFlow", "airline": "AirlinePassengers", "chick": "ChickWeights",
     "sp500": "SP500", "phishing": "Phishing", "bananas": "Bananas", "segments": "ImageSegments",
@@ -138,7 +147,7 @@ FLIGHTS: Final = 20_000
 SEEDS: Final = 3
 WARM_UP_EVENTS: Final = 100
 # A table is not squeezed into the 80 columns assumed of a file.
-WIDTH: Final = 140
+WIDTH: Final = 200
 BAR: Final = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
 
 
@@ -257,7 +266,13 @@ class Run:
 
 
 def runs(
-    one: Task, skip: str | None, with_tuned: bool, seeds: int = SEEDS, report: Callable[[str], None] = lambda _: None
+    one: Task,
+    skip: str | None,
+    with_tuned: bool,
+    seeds: int = SEEDS,
+    report: Callable[[str], None] = lambda _: None,
+    *,
+    with_cells: bool = False,
 ) -> list[Run]:
     """Everybody's runs, rivals first; ``seeds`` of each of ours."""
 
@@ -282,6 +297,11 @@ def runs(
         if with_tuned and ours.name in TUNED[one.name]:
             report(f"{one.name}: {ours.name}, tuned")
             done.append(Run(ours.name, True, "tuned", *mean(ours, TUNED[one.name][ours.name])))
+        for cell, arguments in CELLS.items() if with_cells else ():
+            if cell in NUMBERS and one.metric == "accuracy":
+                continue
+            report(f"{one.name}: {ours.name}, {cell}")
+            done.append(Run(ours.name, True, cell, *mean(ours, arguments)))
     return done
 
 
@@ -298,7 +318,7 @@ def table(one: Task, done: Sequence[Run]) -> Table:
     """The task's rows: a rival each, then ours with both columns."""
     view = Table(title=f"{one.title}: {one.metric}, {len(one.events.y):,} events", title_justify="left")
     view.add_column("model")
-    for header in ("default", "s", "tuned", "s", "elsewhere"):
+    for header in ("default", "s", "tuned", "s", *(text for cell in CELLS for text in (cell, "s")), "elsewhere"):
         view.add_column(header, justify="right")
     view.add_column("better than ours")
 
@@ -320,12 +340,14 @@ def table(one: Task, done: Sequence[Run]) -> Table:
                 at = beaten(run, done, column, one.metric != "accuracy")
                 labels = f" ({', '.join(one.labels[i] for i in at)})" if len(one.labels) > 1 else ""
                 marks += [f"[bold red]{column}{labels}[/]"] if at else []
-            view.add_row(run.model, *cells(run), "", "", figures(run.elsewhere), ", ".join(marks))
+            blank = [""] * (2 + 2 * len(CELLS))
+            view.add_row(run.model, *cells(run), *blank, figures(run.elsewhere), ", ".join(marks))
     view.add_section()
     for run in done:
         if run.ours and run.column == "default":
-            tuned = next((t for t in done if t.ours and t.column == "tuned" and t.model == run.model), None)
-            view.add_row(f"[bold]{run.model}[/]", *cells(run), *cells(tuned), "", "")
+            of_model = {each.column: each for each in done if each.ours and each.model == run.model}
+            others = [text for column in ("tuned", *CELLS) for text in cells(of_model.get(column))]
+            view.add_row(f"[bold]{run.model}[/]", *cells(run), *others, "", "")
     return view
 
 
@@ -338,6 +360,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--skip", choices=("rivals", "ours"), help="leave one side out")
     parser.add_argument(
         "--tuned", action=argparse.BooleanOptionalAction, default=True, help="run what TUNED holds as well (default)"
+    )
+    parser.add_argument(
+        "--cells", action=argparse.BooleanOptionalAction, default=True, help="run what CELLS holds as well (default)"
     )
     parser.add_argument("--seeds", type=int, metavar="N", default=SEEDS, help=f"of each of ours (default {SEEDS})")
     parser.add_argument("--flights", type=int, metavar="N", default=FLIGHTS, help=f"departures (default {FLIGHTS:,})")
@@ -352,7 +377,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with Progress(*BAR, console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
             report = partial(_show, progress, progress.add_task(name, completed=i, total=len(options.only)))
             one = task(name, options.flights)
-            done = runs(one, options.skip, options.tuned, options.seeds, report)
+            done = runs(one, options.skip, options.tuned, options.seeds, report, with_cells=options.cells)
         output.print(table(one, done))
         written[name] = {"metric": one.metric, "events": len(one.events.y), "steps": one.labels}
         written[name]["runs"] = [asdict(run) for run in done]

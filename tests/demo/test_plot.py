@@ -41,7 +41,7 @@ def test_rolling_mean_is_the_mean_of_each_window():
 @pytest.mark.parametrize("n", [1, 30, 3_650])
 @pytest.mark.parametrize("rivals", [{"median": 12.0, "mean": 20.0}, {}])
 def test_the_plot_is_a_png_with_something_on_it(tmp_path, n, rivals):
-    times, errors = year(n, LSTM=10.0, **rivals)
+    times, errors = year(n, eLSTM=10.0, **rivals)
     plot_errors(tmp_path / "errors.png", times, errors, title="Delays")
     from matplotlib.image import imread
 
@@ -59,7 +59,7 @@ def test_the_plot_obeys_no_settings_of_the_directory_where_it_is_drawn(tmp_path)
     code = (
         "import numpy as np, pathlib, sys, matplotlib\nfrom streamrnn.demo.plot import plot_errors\n"
         "assert matplotlib.rcParams['text.usetex']\n"
-        "plot_errors(pathlib.Path(sys.argv[1]), np.arange(99), {'LSTM': np.arange(99.0)}, title='Delays')\n"
+        "plot_errors(pathlib.Path(sys.argv[1]), np.arange(99), {'eLSTM': np.arange(99.0)}, title='Delays')\n"
     )
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     for name, directory in (("hostile", tmp_path), ("plain", tmp_path.parent)):
@@ -73,13 +73,13 @@ def test_the_plot_obeys_no_settings_of_the_directory_where_it_is_drawn(tmp_path)
 
 def test_the_plot_waits_for_nobody_at_a_pipe(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    times, errors = year(99, LSTM=10.0)
+    times, errors = year(99, eLSTM=10.0)
     with pytest.raises(ConfigError, match="cannot be written: is a pipe that nobody reads from"):
         plot_errors(tmp_path / "pipe", times, errors, title="Delays")
 
 
 def test_the_table_shows_each_months_means():
-    times, errors = year(LSTM=10.0, median=12.0)
+    times, errors = year(eLSTM=10.0, median=12.0)
     lines = printed(error_table(times, errors)).splitlines()
     june = (times >= np.datetime64("2013-06-01", "ms").astype(np.int64)) & (
         times < np.datetime64("2013-07-01", "ms").astype(np.int64)
@@ -88,33 +88,33 @@ def test_the_table_shows_each_months_means():
     for name in errors:
         assert f"{errors[name][june].mean():.2f}" in row
     (overall,) = [line for line in lines if line.startswith("all")]
-    assert "3,650" in overall and f"{errors['LSTM'].mean():.2f}" in overall
+    assert "3,650" in overall and f"{errors['eLSTM'].mean():.2f}" in overall
 
 
 def test_columns_are_compared_on_the_records_all_of_them_scored():
-    times, errors = year(1_000, LSTM=10.0, median=12.0)
+    times, errors = year(1_000, eLSTM=10.0, median=12.0)
     errors["median"][:400] = np.nan
-    errors["LSTM"][:400] = 1_000.0  # would be its ruin
+    errors["eLSTM"][:400] = 1_000.0  # would be its ruin
     overall = printed(error_table(times, errors)).splitlines()[-1]
-    assert "600" in overall and f"{errors['LSTM'][400:].mean():.2f}" in overall
+    assert "600" in overall and f"{errors['eLSTM'][400:].mean():.2f}" in overall
 
 
 def test_a_few_records_after_the_last_month_do_not_make_a_row():
-    times, errors = year(1_000, LSTM=10.0)
+    times, errors = year(1_000, eLSTM=10.0)
     times[-3:] = np.datetime64("2014-01-01T04:00", "ms").astype(np.int64)
     text = printed(error_table(times, errors))
     assert "2014" not in text and "2013-12" in text
 
 
 def test_a_single_month_is_not_repeated_as_all():
-    times, errors = year(100, LSTM=10.0)
-    text = printed(error_table(times[:5], {"LSTM": errors["LSTM"][:5]}))
+    times, errors = year(100, eLSTM=10.0)
+    text = printed(error_table(times[:5], {"eLSTM": errors["eLSTM"][:5]}))
     assert "2013-01" in text and "all" not in text
 
 
 def test_nothing_to_draw_is_said_in_words(tmp_path):
-    times, errors = year(10, LSTM=10.0)
+    times, errors = year(10, eLSTM=10.0)
     with pytest.raises(ConfigError, match="no record was scored"):
-        error_table(times, {"LSTM": np.full(10, np.nan)})
-    with pytest.raises(ConfigError, match=r"one entry per timestamp \(9\), got \{'LSTM': 10\}"):
+        error_table(times, {"eLSTM": np.full(10, np.nan)})
+    with pytest.raises(ConfigError, match=r"one entry per timestamp \(9\), got \{'eLSTM': 10\}"):
         plot_errors(tmp_path / "errors.png", times[:9], errors, title="")

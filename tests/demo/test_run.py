@@ -49,7 +49,7 @@ def test_the_demo_runs_end_to_end(tmp_path):
 
     result, printed = demo(tmp_path / "demo", limit=3_000)
     assert (result.status, result.records, result.unmatched, result.repeated) == (0, 3_000, 0, 0)
-    assert list(result.errors) == ["LSTM", LAST_VALUE, MEAN, MEDIAN, AIRPORT, LINEAR]
+    assert list(result.errors) == ["eLSTM", LAST_VALUE, MEAN, MEDIAN, AIRPORT, LINEAR]
 
     flights = list(load_flights(3_000))
     log = EmbeddedLog(tmp_path / "demo" / "log")
@@ -58,7 +58,7 @@ def test_the_demo_runs_end_to_end(tmp_path):
         assert written[i]["stream"] == stream_key(flight)
         assert written[i]["target"] == flight["delay"]
         expected = np.nan if flight["delay"] is None else abs(written[i]["prediction"] - flight["delay"])
-        np.testing.assert_equal(result.errors["LSTM"][i], expected)
+        np.testing.assert_equal(result.errors["eLSTM"][i], expected)
     for name, baseline in ((MEDIAN, RunningMedian()), (LAST_VALUE, LastValue(stream_key))):
         for i, flight in enumerate(flights):
             if (delay := flight["delay"]) is not None:
@@ -79,7 +79,7 @@ def test_the_demo_repeats_itself_and_its_job_file_runs(tmp_path):
     first, _ = demo(tmp_path, limit=400, baselines=False)
     second, printed = demo(tmp_path, limit=400, baselines=False, plot=tmp_path / "elsewhere.png")
     assert "held an earlier run" in printed
-    np.testing.assert_array_equal(first.errors["LSTM"], second.errors["LSTM"])
+    np.testing.assert_array_equal(first.errors["eLSTM"], second.errors["eLSTM"])
     assert (tmp_path / "elsewhere.png").is_file()
     config = load(tmp_path / "job.yaml")
     assert EmbeddedLog(config.embedded.directory).commits("flights")[("departures", 0)].offset == 400

@@ -28,21 +28,21 @@ def printed(tmp_path, seconds=5.0, **means):
 @pytest.mark.parametrize(
     ("means", "expected"),
     [
-        ({"a": 11.0, "b": 10.5}, "The LSTM erred least, by 0.50 minutes before b."),
-        ({"a": 9.5, "b": 9.0}, "The LSTM did not win here: b, a erred less."),
-        ({"a": 10.001, "b": 11.0}, "The LSTM did not win here: a erred as much."),
+        ({"a": 11.0, "b": 10.5}, "The eLSTM erred least, by 0.50 minutes before b."),
+        ({"a": 9.5, "b": 9.0}, "The eLSTM did not win here: b, a erred less."),
+        ({"a": 10.001, "b": 11.0}, "The eLSTM did not win here: a erred as much."),
     ],
 )
 def test_the_verdict_names_winners_best_first_and_calls_a_tie_no_win(tmp_path, means, expected):
-    assert expected in printed(tmp_path, LSTM=10.0, **means)
+    assert expected in printed(tmp_path, eLSTM=10.0, **means)
 
 
 def test_without_rivals_nothing_is_compared(tmp_path):
-    text = printed(tmp_path, LSTM=10.0)
+    text = printed(tmp_path, eLSTM=10.0)
     assert "10.00" in text
-    assert not any(word in text for word in ("best first", "vs LSTM", "did not win", "erred least"))
+    assert not any(word in text for word in ("best first", "vs eLSTM", "did not win", "erred least"))
 
 
 def test_where_the_time_went_is_shown_of_a_run_of_a_second_or_more(tmp_path):
-    assert "predicting and learning" in printed(tmp_path, LSTM=10.0)
-    assert "predicting and learning" not in printed(tmp_path, seconds=0.5, LSTM=10.0)
+    assert "predicting and learning" in printed(tmp_path, eLSTM=10.0)
+    assert "predicting and learning" not in printed(tmp_path, seconds=0.5, eLSTM=10.0)

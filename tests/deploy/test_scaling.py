@@ -10,15 +10,20 @@ from tests.test_docs import PAGES, ROOT, rows
 
 ROWS = rows(PAGES["deploy/SCALING.md"], "model")
 FLIGHTS = (ROOT / "deploy" / "examples" / "flights.yaml").read_text()
-MODEL, WINDOWS = "cell: lstm, hidden_size: 32", "k1: 2\n  k2: 8\n"
+MODEL, LEARNING, SHORT, LONG = (
+    "cell: elstm, hidden_size: 32",
+    "learning:\n  ",
+    "k1: 2\n  k2: 8\n  ",
+    "k1: 8\n  k2: 32\n  ",
+)
 
 
 @pytest.mark.parametrize("model", ROWS)
 def test_a_million_streams_take_what_the_table_says(model: str) -> None:
     cell, units = model.split()
-    assert FLIGHTS.count(MODEL) == FLIGHTS.count(WINDOWS) == 1
-    for said, windows in zip(ROWS[model].strip(" |").split(" | "), (WINDOWS, "k1: 8\n  k2: 32\n"), strict=True):
-        job = FLIGHTS.replace(MODEL, f"cell: {cell}, hidden_size: {units}").replace(WINDOWS, windows)
+    assert FLIGHTS.count(MODEL) == FLIGHTS.count(LEARNING) == 1
+    for said, windows in zip(ROWS[model].strip(" |").split(" | "), (SHORT, LONG), strict=True):
+        job = FLIGHTS.replace(MODEL, f"cell: {cell}, hidden_size: {units}").replace(LEARNING, LEARNING + windows)
         spec = parse(job).learner_spec()
         assert said == f"{1e6 * bytes_per_slot(spec) / 1e9:.1f} GB"
         assert f"the {spec.n_features} input columns of the flights" in PAGES["deploy/SCALING.md"]

@@ -53,6 +53,8 @@ from tests.support.contract import (
     with_streams,
 )
 
+DRAWN = {"glru": "rnn.B_re", "elstm": "rnn.weight_z", "bank": "rnn.B_re"}
+"""Weights that begin at random, of cells without a window."""
 NOTHING_LEFT = 10 * K1
 """After a multiple of k1 events every known target has been learned from: the next windows hold nothing new."""
 BAD = (math.nan, math.inf, -math.inf, None, 1e300, -1e300, 3e38)
@@ -146,7 +148,8 @@ def test_an_event_without_target_advances_the_state_and_nothing_else(each: Case)
     model = teach(each.build(), pairs[:NOTHING_LEFT])
     x = pairs[0][0]
     if each.kind is FORECASTER:  # with covariates the newest value is learned when those of the next step come
-        learn(model, x, None)
+        for _ in range(each.settles):
+            learn(model, x, None)
     for i in range(NOTHING_LEFT, NOTHING_LEFT + 2 * K1):
         weights, counters, prediction = weight_bits(model), model.counters(), infer(model, x)
         learn(model, pairs[i][0], None)
@@ -304,7 +307,11 @@ def test_a_clone_is_a_fresh_model_with_the_same_parameters(each: Case) -> None:
 def test_weights_go_out_and_in_by_name(each: Case) -> None:
     pairs = each.data(30)
     model, other = teach(each.build(), pairs), teach(each.build(seed=1), pairs)
-    assert {"rnn.weight_ih_l0", "rnn.weight_hh_l0", "rnn.bias_ih_l0", "rnn.bias_hh_l0"} <= set(model.get_weights())
+    names = set(model.get_weights())
+    if each.is_windowed:
+        assert {"rnn.weight_ih_l0", "rnn.weight_hh_l0", "rnn.bias_ih_l0", "rnn.bias_hh_l0"} <= names
+    else:
+        assert DRAWN[each.parameters["cell"]] in names
     other.set_weights(model.get_weights())
     assert weight_bits(other) == weight_bits(model)
 
@@ -316,7 +323,8 @@ def test_weights_go_out_and_in_by_name(each: Case) -> None:
 def test_a_seed_decides_the_run(each: Case) -> None:
     pairs = each.data(40)
     assert_go_on_alike(each.build(seed=5), each.build(seed=5), pairs)
-    weights = [teach(each.build(seed=seed), pairs[:3]).get_weights()["rnn.weight_ih_l0"] for seed in (5, 6, None, None)]
+    drawn = "rnn.weight_ih_l0" if each.is_windowed else DRAWN[each.parameters["cell"]]
+    weights = [teach(each.build(seed=seed), pairs[:3]).get_weights()[drawn] for seed in (5, 6, None, None)]
     assert all(not np.array_equal(a, b) for i, a in enumerate(weights) for b in weights[:i])
 
 
@@ -344,7 +352,7 @@ def test_events_of_one_stream_leave_the_state_of_another_alone(each: Case) -> No
         learn(model, {**x, STREAM_KEY: "pq"[i % 2]}, y)
     x = pairs[0][0]
     if each.kind is FORECASTER:  # with covariates the newest value is learned when those of the next step come
-        for stream in "pq":
+        for stream in "pq" * each.settles:
             learn(model, {**x, STREAM_KEY: stream}, None)
     alone, other = infer(model, {**x, STREAM_KEY: "p"}), infer(model, {**x, STREAM_KEY: "q"})
     assert alone != other
@@ -366,7 +374,8 @@ def test_after_its_end_a_stream_begins_anew(each: Case) -> None:
     assert infer(model, {**x, STREAM_KEY: "p"}) != infer(model, {**x, STREAM_KEY: "new"})
 
 
-@batched
+# Without a window each step is learned from at once, and nothing is left.
+@pytest.mark.parametrize("each", [each for each in BATCHED if each.is_windowed], ids=str)
 def test_the_end_of_a_sequence_learns_from_what_is_left(each: Case) -> None:
     model = teach(each.build(k1=4, k2=8), each.data(4 * 5 + 1))
     weights = weight_bits(model)

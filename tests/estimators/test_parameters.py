@@ -29,19 +29,22 @@ NAMES = "names or None"
 
 # For each parameter: what is expected, a value of a wrong type, and where there is a range, values outside it.
 COMMON: dict[str, tuple[str, list[Any]]] = {
-    "cell": ("'gru', 'lstm' or 'rnn'", ["model.lstm", "LSTM", 3, None]),
+    "cell": ("'bank', 'elstm', 'glru', 'gru', 'lstm' or 'rnn'", ["model.lstm", "LSTM", 3, None]),
+    "gates": ("True or False", ["no", 1, None]),
+    "hidden_layer": ("a whole number of at least 0 and at most 4,096 or None", ["32", 2.5, True, -1, 4097]),
     "hidden_size": ("a whole number of at least 1 and at most 4,096 or None", ["16", 2.5, True, 0, 4097]),
     "num_layers": ("a whole number of at least 1 and at most 16", ["two", 1.0, 0, 17]),
     "memory": (
         "'auto', a whole number of at least 2 and at most 1,000,000 or None",
         ["long", "16", 2.5, True, 1, 0, 10**7],
     ),
-    "k1": (ONE_OR_MORE, ["learning.k1", 1.5, None, 0, -1]),
-    "k2": (ONE_OR_MORE, ["20", 16.0, 0]),
+    "k1": (f"{ONE_OR_MORE} or None", ["learning.k1", 1.5, 0, -1]),
+    "k2": (f"{ONE_OR_MORE} or None", ["20", 16.0, 0]),
+    "betas": (f"a sequence of 2 values, each {SHARE} or None", [0.9, ("0.9", 0.999), (0.9,), (0.0, 0.5), (0.5, 1.0)]),
     "loss": ("text or None", [3, ["squared"]]),
-    "optimizer": ("'adam', 'adamw', 'momentum', 'rmsprop' or 'sgd'", ["learning.adam", "lbfgs", 1, None]),
-    "lr": (POSITIVE, ["learning.lr", "0.1", None, -1, 0.0, -1e-3, float("nan")]),
-    "schedule": ("'constant', 'exponential' or 'inverse_sqrt'", ["linear", None, 3]),
+    "optimizer": ("'adam', 'adamw', 'momentum', 'rmsprop' or 'sgd'", ["learning.adam", "lbfgs", 1]),
+    "lr": (f"{POSITIVE} or None", ["learning.lr", "0.1", -1, 0.0, -1e-3, float("nan")]),
+    "schedule": ("'constant', 'exponential', 'inverse_sqrt' or None", ["linear", 3]),
     "schedule_updates": (ONE_OR_MORE, ["100", 2.5, None, 0, -1]),
     "schedule_least": ("a number of at least 0 and at most 1", ["0.1", None, -0.1, 1.5]),
     "clip_norm": (f"'auto', {POSITIVE} or None", ["1", "Auto", False, 0.0, -2]),

@@ -28,6 +28,8 @@ Pair = tuple[Row, Any]
 CELLS = ("rnn", "lstm", "gru")
 K1, K2, HORIZON = 2, 6, 3
 SMALL: dict[str, Any] = {"hidden_size": 4, "k1": K1, "k2": K2, "lr": 0.01}
+IDLE = {"glru": ("k2",), "elstm": ("k2",), "bank": ("k1", "k2", "lr")}
+"""Parameters that have no effect with these cells, which refuse them."""
 STREAM_KEY = "id"
 
 
@@ -135,7 +137,21 @@ class Case:
 
     def build(self, **parameters: Any) -> Model:
         """A fresh estimator, small and fast; ``parameters`` win."""
-        return self.kind.estimator(**{**SMALL, **self.kind.parameters, **self.parameters, **parameters})
+        given = {**self.kind.parameters, **self.parameters, **parameters}
+        idle = IDLE.get(given.get("cell", ""), ())
+        small = {name: value for name, value in SMALL.items() if name not in idle}
+        return self.kind.estimator(**{**small, **given})
+
+    @property
+    def is_windowed(self) -> bool:
+        """Whether its cell learns from a window of steps."""
+        return self.parameters["cell"] not in IDLE
+
+    @property
+    def settles(self) -> int:
+        """Events without a value after which a forecaster has learned all there is: a step is learned from a window
+        once it is known, without one when its last target is."""
+        return 1 if self.is_windowed else HORIZON + 1
 
     def __str__(self) -> str:
         return "-".join([self.kind.estimator.__name__, *(str(value) for value in self.parameters.values())])
@@ -150,7 +166,15 @@ CASES = [case(kind, cell=cell) for kind in KINDS for cell in CELLS]
 LINEAR = [case(kind, cell=cell, readout="linear") for kind in REGRESSING for cell in CELLS]
 LOGISTIC = [case(CLASSIFIER, two_classes, cell="gru", readout="logistic")]
 DEEP = [case(kind, cell="lstm", num_layers=2) for kind in KINDS]
-ALL = CASES + LINEAR + LOGISTIC
+EXACT = [
+    *(case(kind, cell="glru") for kind in (REGRESSOR, CLASSIFIER, DETECTOR)),
+    case(REGRESSOR, cell="glru", gates=False),
+    *(case(kind, cell="elstm", hidden_layer=4) for kind in (MULTI_TARGET, CLASSIFIER, FORECASTER)),
+    *(case(kind, cell="elstm", readout="linear") for kind in (REGRESSOR, FORECASTER)),
+    *(case(kind, cell="bank", hidden_layer=8) for kind in (REGRESSOR, FORECASTER)),
+    case(REGRESSOR, cell="gru", hidden_layer=4, readout="linear"),
+]
+ALL = CASES + LINEAR + LOGISTIC + EXACT
 TOLD = [each for each in ALL if each.kind.targets]
 BATCHED = [each for each in ALL if each.kind.batches]
 
