@@ -211,7 +211,7 @@ class ConfluentSender(Hurried):
         if self._producer is None:
             return
         timeout_s, began, producer = self._within(timeout_s), time.monotonic(), self._producer
-        deadline, timed_out = began + timeout_s, False
+        deadline, timed_out, waits = began + timeout_s, False, len(producer) > 0
         while len(producer) and not timed_out:
             # In slices, since a stop that is asked for meanwhile leaves less time.
             left_s = self._within(deadline - time.monotonic())
@@ -219,7 +219,8 @@ class ConfluentSender(Hurried):
             timed_out = left_s <= 0 and len(producer) > 0
         total, self._sent = self._sent, 0
         if not self._failures and not timed_out:
-            self._standing.answered()
+            if waits:  # what was acknowledged before says nothing of whether anybody answers now
+                self._standing.answered()
             return
         waited_s = min(timeout_s, time.monotonic() - began)
         self._give_up(total, f"no answer within {waited_s:.3g} s" if timed_out else "")

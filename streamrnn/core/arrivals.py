@@ -106,10 +106,9 @@ def process_label(
             streams.event[slot, place] = 0  # a repeated label must not be learned again
             # An event that is stamped later than its label has waited for no time.
             records.delay[i] = max(ZERO, records.time_ms[i] - streams.event_ms[slot, place]) / 1000.0
-    step = streams.event_step[slot, place]
     # The stream's next window covers the k2 steps before this one; an older step will not be replayed again. A state
     # that learns behind the one that predicts does not go back to a step which it has taken.
-    next_window = (streams.steps[slot] // plan.k1 + 1) * plan.k1
+    step, next_window = streams.event_step[slot, place], (streams.steps[slot] // plan.k1 + 1) * plan.k1
     oldest = next_window - plan.k2 if plan.rule == kinds.TBPTT else streams.learned[slot, 0]
     if step >= 0 and step >= oldest:
         for f in range(plan.fields):

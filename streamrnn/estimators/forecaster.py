@@ -199,6 +199,7 @@ class RNNForecaster(EventEstimator, Forecaster):
             learner = self._learner
             if learner is None:
                 return [0.0] * horizon
+            learner.imagine(key)
             outputs = self._outputs(learner, key, rows[0])
             forecasts = dict(zip(self._ahead, outputs.tolist(), strict=True))
             low, high = self._plausible(learner)
@@ -230,11 +231,13 @@ class RNNForecaster(EventEstimator, Forecaster):
             key, row = self._columns.key(x), self._columns.row(x)
             if self._learner is None:
                 return dict.fromkeys(self._ahead, 0.0)
+            if key in self._waiting:
+                self._learner.imagine(key)
             return dict(zip(self._ahead, self._outputs(self._learner, key, row).tolist(), strict=True))
 
     def _outputs(self, learner: Learner, key: bytes, row: list[float]) -> npt.NDArray[np.float64]:
-        """What is forecast now that the next step has these features; the imagined stream goes on from there."""
-        learner.imagine(key)
+        """What is forecast now that the next step has these features; a value that waits is taken in by the imagined
+        stream, which has to be one's own."""
         if (waiting := self._waiting.get(key)) is not None:
             return learner.imagine_one(row, waiting)
         if (newest := learner.newest_forecast(key)) is not None:

@@ -10,7 +10,9 @@ import pytest
 
 from streamrnn.broker.confluent_answers import Standing
 from streamrnn.broker.confluent_calls import Calls
+from streamrnn.broker.confluent_sender import ConfluentSender
 from streamrnn.broker.kafka_answers import GRACE_S
+from streamrnn.broker.kafka_settings import KafkaConnection
 from streamrnn.broker.security import KafkaSecurity
 
 
@@ -57,3 +59,20 @@ def test_a_call_that_is_waited_for_lets_others_be_told_so(monkeypatch: pytest.Mo
     answer.set()
     assert calls.settled(10.0)
     assert calls.run(lambda: "answer", 10.0) == "answer"
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_flush_is_an_answer_where_something_waited_for_one(waits: bool) -> None:
+    class Acknowledging:
+        waiting = int(waits)
+
+        def __len__(self) -> int:
+            return self.waiting
+
+        def flush(self, _: float) -> None:
+            self.waiting = 0
+
+    sender = ConfluentSender(KafkaConnection(bootstrap_servers="nowhere:1"))
+    sender._producer = Acknowledging()
+    sender.flush(1.0)
+    assert (sender._standing.connectivity().answered_at is not None) is waits

@@ -95,7 +95,8 @@ def test_from_the_job_file_to_what_it_learned_and_a_stop_in_between_changes_no_b
     said = KINDS[kind][1]
     checked = call("validate", "-c", cut)
     assert said in checked
-    assert re.search(r"streams +at most 10, [\d.]+ kB each", checked)
+    carried = "" if kind == "bank" else r" \(gradients that are carried along [\d.]+ \w+\)"
+    assert re.search(rf"streams +at most 10, [\d.]+ \w+{carried} each", checked)
     run(cut, records[:301])
     run(cut, records[301:], 301)
     run(whole, records)

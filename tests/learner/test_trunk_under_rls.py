@@ -17,7 +17,7 @@ from streamrnn.learner.spec import InputSpec, LearningSpec, StreamSpec
 from streamrnn.learner.target_spec import TargetSpec
 
 N = 12
-STEP = 1e-6
+STEP = 1e-5
 STILL = {"rls_forgetting": 1.0, "rls_prior": 1e-30}
 CELLS: dict[str, dict[str, Any]] = {
     "glru": {"cell": "glru"}, "lru": {"cell": "glru", "gates": False}, "elstm": {"cell": "elstm"},
@@ -63,6 +63,8 @@ def test_gradient_through_the_readout_s_weights_matches_central_differences(
         weights["rnn.theta_log"] = np.minimum(weights["rnn.theta_log"], 1.1)
     found = summed(weights)
     gradient = found.layout.named(found._model.accumulated)
+    # Rounding of the loss leaves the same error in all differences, of large gradients and of small ones.
+    largest = max(float(np.abs(tensor).max()) for tensor in gradient.values())
     for name, tensor in gradient.items():
         expected = np.zeros_like(tensor)
         for at in np.ndindex(*tensor.shape):
@@ -73,7 +75,7 @@ def test_gradient_through_the_readout_s_weights_matches_central_differences(
                 losses.append(float(summed(moved)._model.accumulated_loss[0]))
             expected[at] = (losses[0] - losses[1]) / (2 * STEP)
         assert np.abs(expected).max() > 1e-4, name
-        np.testing.assert_allclose(tensor, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max(), err_msg=name)
+        np.testing.assert_allclose(tensor, expected, rtol=1e-6, atol=1e-8 * largest, err_msg=name)
 
 
 @pytest.mark.parametrize("cell", CELLS)
