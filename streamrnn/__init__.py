@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from streamrnn.learner.learner import Learner
     from streamrnn.learner.model_spec import ModelSpec
     from streamrnn.learner.predictions import Predictions
-    from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, StreamSpec
+    from streamrnn.learner.spec import LearnerSpec
+    from streamrnn.learner.spec_fields import InputSpec, LearningSpec, StreamSpec
     from streamrnn.learner.symbols import Symbols, TextSpec
     from streamrnn.learner.target_spec import TargetSpec
     from streamrnn.storage.tensors import load_weights, save_weights
@@ -104,7 +105,8 @@ _MODULES = {
     "learner.features": ("Cyclic", "FeatureEncoder", "Hash", "Log1p", "Numeric", "OneHot", "Symbol"),
     "learner.learner": ("Learner",),
     "learner.predictions": ("Predictions",),
-    "learner.spec": ("InputSpec", "LearnerSpec", "LearningSpec", "ModelSpec", "StreamSpec"),
+    "learner.spec": ("LearnerSpec", "ModelSpec"),
+    "learner.spec_fields": ("InputSpec", "LearningSpec", "StreamSpec"),
     "learner.symbols": ("Symbols", "TextSpec"),
     "learner.target_spec": ("TargetSpec",),
     "storage.tensors": ("load_weights", "save_weights"),

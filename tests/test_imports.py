@@ -180,6 +180,7 @@ def test_no_two_modules_import_each_other_even_by_way_of_others() -> None:
                     "connections",
                     "failures",
                     "fetcher",
+                    "gone",
                     "group",
                     "legacy",
                     "produced",

@@ -1,6 +1,7 @@
 """What is learned, and from what? One partition's model, statistics and streams.
 
 spec         what is learned and how, as validated values
+spec_fields  its sections and fields, and what is in force where they are left open
 target_spec  the part of it about targets
 model_spec   the part of it about the network
 sequence_spec  what a record is where it is a whole sequence

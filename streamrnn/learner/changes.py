@@ -161,9 +161,8 @@ def _hidden_layer(old: LearnerSpec, new: LearnerSpec) -> Verdict:
 
 
 def _memory(old: LearnerSpec, new: LearnerSpec) -> Verdict:  # noqa: ARG001
-    begins = "it tells how units begin, which concerns new ones only"
-    bound = ", and how slow they may become, which holds from now on"
-    return Verdict(Way.AT_ONCE, begins + (bound if old.model.cell == "glru" else ""))
+    bound = ", and how slow they may become, which holds from now on" if old.model.cell == "glru" else ""
+    return Verdict(Way.AT_ONCE, f"it tells how units begin, which concerns new ones only{bound}")
 
 
 def _window(old: LearnerSpec, new: LearnerSpec) -> Verdict:  # noqa: ARG001
@@ -181,9 +180,8 @@ def _label_memory(old: LearnerSpec, new: LearnerSpec) -> Verdict:
 
 
 def _n_features(old: LearnerSpec, new: LearnerSpec) -> Verdict:
-    grown = "new columns begin at zero"
-    if old.rule == "fixed":
-        grown = "filters take new columns in as if they had been missing so far"
+    of_filters = "filters take new columns in as if they had been missing so far"
+    grown = of_filters if old.rule == "fixed" else "new columns begin at zero"
     shrunk = "what was learned of a column cannot be taken out; a field that no longer comes counts as missing"
     return if_more(lambda of: of.n_features, grown, shrunk)(old, new)
 

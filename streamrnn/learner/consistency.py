@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import msgspec
 
+from streamrnn.learner.sequence_spec import SequenceSpec
 from streamrnn.learner.sound import LARGEST_GROWTH, LARGEST_ROOTS, LARGEST_TABLE, SIZE, SOUND
-
-if TYPE_CHECKING:  # a specification asks for these rules as it is made
-    from streamrnn.learner.sequence_spec import SequenceSpec
-    from streamrnn.learner.spec import LearnerSpec
+from streamrnn.learner.spec_fields import SpecFields
 
 
 class RuleError(ValueError):
@@ -34,7 +31,7 @@ Rule = tuple[str, str, object, str]
 """Section and field, whether it is wrong there, and what the message says then."""
 
 
-def require_consistent(spec: LearnerSpec) -> None:
+def require_consistent(spec: SpecFields) -> None:
     """Raise ValueError, of rules between sections RuleError, for the first thing that does not go with the rest."""
     if spec.indicator and len(spec.indicator) != spec.n_features:
         raise ValueError(f"indicator: needs {spec.n_features} flags, got {len(spec.indicator)}")
@@ -55,7 +52,7 @@ def _require_none(rules: Iterable[Rule]) -> None:
             raise RuleError(section, field, why)
 
 
-def _require_classes(spec: LearnerSpec) -> None:
+def _require_classes(spec: SpecFields) -> None:
     classify = spec.model.classifies
     if classify != (spec.target.classes is not None):
         raise RuleError(
@@ -69,7 +66,7 @@ def _require_classes(spec: LearnerSpec) -> None:
         raise RuleError("target", "classes", f"readout 'logistic' needs exactly 2, got {found}")
 
 
-def _require_horizon(spec: LearnerSpec) -> None:
+def _require_horizon(spec: SpecFields) -> None:
     horizon, k1, k2 = spec.target.furthest, spec.k1, spec.k2
     # A step is sure to be in the next window, whenever that comes, only while it is k2 - k1 steps old.
     if spec.rule == "tbptt" and spec.target.known == "forecast" and horizon > k2 - k1:
@@ -81,7 +78,7 @@ def _require_horizon(spec: LearnerSpec) -> None:
         )
 
 
-def _require_readout(spec: LearnerSpec) -> None:
+def _require_readout(spec: SpecFields) -> None:
     if (roots := spec.n_outputs * spec.n_regressors**2) > LARGEST_ROOTS:
         raise RuleError(
             "model",
@@ -92,7 +89,7 @@ def _require_readout(spec: LearnerSpec) -> None:
         )
 
 
-def _require_sound(spec: LearnerSpec) -> None:
+def _require_sound(spec: SpecFields) -> None:
     """Raise RuleError for a number that is beyond any use, and makes arrays or weights overflow."""
     if spec.n_features > SIZE[1]:
         raise ValueError(f"n_features: at most {SIZE[1]:,}, got {spec.n_features:,}")
@@ -119,7 +116,7 @@ def _require_sound(spec: LearnerSpec) -> None:
         )
 
 
-def _require_text(spec: LearnerSpec) -> None:
+def _require_text(spec: SpecFields) -> None:
     if spec.text is None:
         return
     if spec.target.classes is None or spec.target.known != "record":
@@ -133,7 +130,7 @@ def _require_text(spec: LearnerSpec) -> None:
         raise RuleError("target", "classes", f"found {found} with text.unit: {unit}; expected {expected}")
 
 
-def _require_sequence(spec: LearnerSpec) -> None:
+def _require_sequence(spec: SpecFields) -> None:
     sequence, target, model = spec.sequence, spec.target, spec.model
     if (sequence is None) != (target.kind is None):
         where = "single steps, of which there is nothing else to say" if sequence is None else "whole sequences"
@@ -157,7 +154,7 @@ def _require_sequence(spec: LearnerSpec) -> None:
     _require_frames(spec, sequence)
 
 
-def _require_lookahead(spec: LearnerSpec) -> None:
+def _require_lookahead(spec: SpecFields) -> None:
     """Raise RuleError for what does not go with predictions that wait for the steps behind their own."""
     model, target = spec.model, spec.target
     rules = (
@@ -175,7 +172,7 @@ def _require_lookahead(spec: LearnerSpec) -> None:
     _require_none(rules)
 
 
-def _require_rule(spec: LearnerSpec) -> None:
+def _require_rule(spec: SpecFields) -> None:
     """Raise RuleError for what does not go with how the cell learns."""
     given = spec.learning.rule
     if given is not None and given != spec.rule:
@@ -190,7 +187,7 @@ def _require_rule(spec: LearnerSpec) -> None:
         _require_none(_of_bank(spec))
 
 
-def _of_cell(spec: LearnerSpec) -> tuple[Rule, ...]:
+def _of_cell(spec: SpecFields) -> tuple[Rule, ...]:
     """Settings that some cells or records know and others do not."""
     model = spec.model
     waits = "whole sequences" if spec.sequence is not None else "predictions that wait for later steps"
@@ -203,7 +200,7 @@ def _of_cell(spec: LearnerSpec) -> tuple[Rule, ...]:
     )  # fmt: skip
 
 
-def _of_exact_cell(spec: LearnerSpec) -> tuple[Rule, ...]:
+def _of_exact_cell(spec: SpecFields) -> tuple[Rule, ...]:
     """What a cell whose gradient is carried along, or which has none, cannot have."""
     model, learning, cell = spec.model, spec.learning, spec.model.cell
     decays = learning.optimizer == "adamw" and learning.weight_decay > 0
@@ -231,7 +228,7 @@ FOR_STATISTICS = frozenset({"rule", "batch_size", "k2", "average", "scale", "tar
 """Fields of ``learning`` that concern more than weights that gradients train, or have rules of their own."""
 
 
-def _of_bank(spec: LearnerSpec) -> tuple[Rule, ...]:
+def _of_bank(spec: SpecFields) -> tuple[Rule, ...]:
     """A bank's weights stay as they are: only its readout learns, by least squares."""
     learning = spec.learning
     fresh = type(learning)()
@@ -251,7 +248,7 @@ def _of_bank(spec: LearnerSpec) -> tuple[Rule, ...]:
     )  # fmt: skip
 
 
-def _require_frames(spec: LearnerSpec, sequence: SequenceSpec) -> None:
+def _require_frames(spec: SpecFields, sequence: SequenceSpec) -> None:
     """Raise RuleError for what does not go with how the sequence comes."""
     target, model = spec.target, spec.model
     if sequence.carry and model.direction == "both":

@@ -214,9 +214,17 @@ def _open_sequences(spec: LearnerSpec) -> dict[str, Rule]:
     }
 
 
-def _state(spec: LearnerSpec) -> Rule:
-    """What is carried; complex units are linear in what comes in, and so a hundred times as large or more."""
-    return Range() if spec.model.n_said > spec.model.units else STATE
+def _carried(spec: LearnerSpec) -> dict[str, Rule]:
+    """Of states and what goes with them; complex units are linear in what comes in, and so as large as that or more."""
+    state: Rule = Range() if spec.model.n_said > spec.model.units else STATE
+    return {
+        "state": state,
+        "traces": ANYTHING,  # a gradient that is not finite is dropped
+        "behind": state,
+        "learned": COUNT,
+        "shown": Range(0, 1),
+        "before": STATE,
+    }
 
 
 def _waiting(spec: LearnerSpec) -> dict[str, Rule]:
@@ -228,12 +236,7 @@ def stream_ranges(spec: LearnerSpec) -> dict[str, Rule]:
     """Of every array of ``state.STREAMS``."""
     classes = _classes(spec, unknown=True)
     return {
-        "state": _state(spec),
-        "traces": ANYTHING,  # a gradient that is not finite is dropped
-        "behind": _state(spec),
-        "learned": COUNT,
-        "shown": Range(0, 1),
-        "before": STATE,
+        **_carried(spec),
         "x": Range(-_ROUNDED * LARGEST, _ROUNDED * LARGEST),
         "looked_up": Range(-1, spec.n_looked_up - 1),  # a row of weights
         "lags": Range(-_ROUNDED * LARGEST_LAG, _ROUNDED * LARGEST_LAG),

@@ -113,7 +113,7 @@ def test_before_anything_was_learned_a_parameter_is_what_the_constructor_takes()
         model.lr = -1
     with pytest.raises(ConfigError, match="stream_key, which is not an input"):
         model.stream_key = "a"
-    assert (model.lr, model.stream_key) == (0.01, "id")
+    assert (model.lr, model.stream_key) == (None, "id")
     made = RNNRegressor(stream_key="id", cell="gru", features=["a", "b"])
     events = [({"a": float(t % 3), "b": 1.0, "id": t % 2}, float(t % 5)) for t in range(20)]
     assert run(model, events) == run(made, events)

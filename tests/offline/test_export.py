@@ -237,12 +237,13 @@ def test_times_stay_behind(tmp_path: Path) -> None:
 
 def test_settings_that_estimators_lack_are_told(tmp_path: Path) -> None:
     def edit(config: Config) -> Config:
-        learning = replace(config.learning, betas=(0.8, 0.9), target_shrinkage=3.0)
+        learning = replace(config.learning, eps=1e-6, betas=(0.8, 0.9), target_shrinkage=3.0)
         return replace(config, learning=learning, streams=replace(config.streams, ttl_s=9e9))
 
-    _, done, _ = learned(tmp_path, edit)
+    _, done, out = learned(tmp_path, edit)
+    assert RNNRegressor.load(out).betas == (0.8, 0.9)
     assert done.notes == (
-        "learning.betas: (0.8, 0.9) in the job; an estimator goes on with (0.9, 0.999)",
+        "learning.eps: 1e-06 in the job; an estimator goes on with 1e-08",
         "learning.target_shrinkage: 3.0 in the job; an estimator goes on with 10.0",
         "streams.ttl_s: 9000000000.0 in the job; an estimator goes on with None",
     )
