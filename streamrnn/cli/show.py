@@ -29,7 +29,6 @@ from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.offline.evaluation import Report
 from streamrnn.offline.scoring import HIGHER_IS_BETTER, MODEL
 from streamrnn.offline.verdict import verdicts
-from streamrnn.storage.arriving import ROOMS
 
 
 def pairs() -> Table:
@@ -110,7 +109,7 @@ def _memory(config: Config) -> Iterator[tuple[str, str]]:
     most = size(most_bytes(spec, config.input.max_key_bytes))
     streams = f"at most {config.streams.max_streams:,}, {each} each and up to {key} for its key"
     yield "streams", f"{streams}: at most {most} per partition"
-    copying = size(copying_bytes(spec, ROOMS))
+    copying = size(copying_bytes(spec))
     yield "copying", f"at most {copying} while a checkpoint is made, of one partition at a time"
     if spec.sequence is not None:
         work = work_space(spec)

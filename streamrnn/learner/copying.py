@@ -31,6 +31,8 @@ _AT_ONCE = 128
 """Rows that are put aside at a time: what lies in between stays in the processor's cache, where a batch's would not."""
 
 
+ROOMS = 4
+"""Most segments that are copied and not yet written: one is written, one is hashed, the loop copies some more."""
 KEPT_SHARE = 0.25
 """Of rows that were put aside, the most after which their memory is kept: at full speed and with a disk that has other
 work a fifth was measured. Where all were, as with a disk that hangs, it is as much as the learner itself has."""

@@ -12,12 +12,9 @@ import threading
 from collections.abc import Iterator, Mapping
 
 from streamrnn.errors import CheckpointError
-from streamrnn.learner.copying import StreamsCopy
+from streamrnn.learner.copying import ROOMS, StreamsCopy
 from streamrnn.storage.segments import Segment
 from streamrnn.storage.tensors import Arrays
-
-ROOMS = 4
-"""Enough that one is written, one is hashed and the loop can copy some more in the meantime."""
 
 
 class CopyGivenUpError(CheckpointError):

@@ -130,6 +130,8 @@ class Run:
         partition.position += len(block)
         partition.ordinal += len(block)
         partition.committed = partition.position
+        if self.copier is not None:
+            partition.saving.learned(len(block))
         self.wanted |= checkpoint
         if self.wanted and (self.copier is None or partition.saving.writer.idle):  # as the loop decides
             self.wanted, paused = False, time.thread_time()

@@ -21,7 +21,6 @@ from streamrnn.errors import ConfigError
 from streamrnn.job.config import Config
 from streamrnn.job.http_config import HttpConfig
 from streamrnn.learner.lowering import bytes_per_stream, copying_bytes, layout_of, most_bytes
-from streamrnn.storage.arriving import ROOMS
 from streamrnn.storage.names import folder_of
 from streamrnn.system.memory import memory_limit
 
@@ -109,7 +108,7 @@ def memory(config: Config, partitions: int) -> Iterator[Finding]:
     least, each = most_bytes(spec, 0), most_bytes(spec, key)
     reading = 0 if config.kafka is None else reading_bytes(config.input.max_record_bytes)
     learning = texts_bytes(config)
-    copying = copying_bytes(spec, ROOMS)
+    copying = copying_bytes(spec)
     most = each * max(1, partitions) + copying + reading + learning
     text = f"memory: {_size(limit)} may be used here"
     what = "to read records, with one broker" if not learning else "to read records and learn their texts"
