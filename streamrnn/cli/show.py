@@ -24,7 +24,7 @@ from streamrnn.job.job_file import warnings
 from streamrnn.job.sample import Sample
 from streamrnn.learner.features import Symbol
 from streamrnn.learner.lessons import lessons, network
-from streamrnn.learner.lowering import bytes_per_slot, layout_of, most_bytes, trace_bytes
+from streamrnn.learner.lowering import bytes_per_slot, copying_bytes, layout_of, most_bytes, trace_bytes
 from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.offline.evaluation import Report
 from streamrnn.offline.scoring import HIGHER_IS_BETTER, MODEL
@@ -109,6 +109,8 @@ def _memory(config: Config) -> Iterator[tuple[str, str]]:
     most = size(most_bytes(spec, config.input.max_key_bytes))
     streams = f"at most {config.streams.max_streams:,}, {each} each and up to {key} for its key"
     yield "streams", f"{streams}: at most {most} per partition"
+    copying = size(copying_bytes(spec))
+    yield "copying", f"at most {copying} while a checkpoint is made, of one partition at a time"
     if spec.sequence is not None:
         work = work_space(spec)
         needed = "more than there is" if work is None else size(work)
