@@ -193,7 +193,6 @@ class NaiveTrainer(NaiveEncoder):
         while sequence.learned < sequence.steps:
             t = sequence.learned
             known = np.array(sequence.known[t], bool)
-            labelled = self.spec.target.known == "label" and known.any()
             answered = self.spec.target.known == "label" and sequence.events[t].id == 0
             if not last and not answered and sequence.steps - t <= self.spec.delay:
                 return
