@@ -21,6 +21,7 @@ import numpy.typing as npt
 from streamrnn.core.compiled import ensure_compiled
 from streamrnn.core.counts import COUNTS, EVICTIONS, GAUGES, LOST_LABELS, RECORDS_PREDICTED
 from streamrnn.core.declarations import by_name
+from streamrnn.core.exact.layout import ExactLayout
 from streamrnn.learner.block import EVENT, FORGET, LABEL, PREDICT, Block
 from streamrnn.learner.clock import JUMPS
 from streamrnn.learner.copying import Spare, StreamsCopy
@@ -78,6 +79,7 @@ class Foundation(ABC):
         self.vocabularies, self.classes = self._vocabularies.of_inputs, self._vocabularies.of_classes
         self.layout = layout_of(spec)
         self._model = new_model(spec, initial_weights(spec, seed))
+        self._keep_within_bounds()
         self._per_stream = new_streams(spec)
         self._copy: StreamsCopy | None = None  # under way
 
@@ -278,6 +280,13 @@ class Foundation(ABC):
             if self._model.average.size:
                 self._model.average[...] = self._model.theta
 
+        self._keep_within_bounds()
+
+    def _keep_within_bounds(self) -> None:
+        """Weights that came from elsewhere within the bounds of their cell: a question finds, and leaves, them so."""
+        if isinstance(self.layout, ExactLayout):
+            self.layout.constrain(self._model.theta, self.spec.model.memory)
+
     # -- saving -------------------------------------------------------------------------------------------------------
 
     def pop_touched_segments(self) -> set[int]:
@@ -333,6 +342,7 @@ class Foundation(ABC):
             self._copy.end()
         for name, array in by_name(self._model).items():
             array[...] = state.model[name]
+        self._keep_within_bounds()
         n = len(state.keys)
         for name, array in self._per_stream._asdict().items():
             if not np.may_share_memory(array, state.streams[name]):
