@@ -101,7 +101,8 @@ class Saving:
 
     def due(self) -> bool:
         """Whether time or records since the last checkpoint ask for one that can be begun now."""
-        if not self.possible or not self.changed or self.copying or not self.writer.idle:
+        hangs = self._waited_s >= GIVE_UP_S and not self.writer.idle  # the disk, which has one before to be done with
+        if not self.possible or not self.changed or self.copying or hangs:
             return False
         waited = time.monotonic() - self.begun_at
         long_ago = waited >= self._settings.interval_s or self.records >= self._settings.max_replay_records
