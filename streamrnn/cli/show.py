@@ -17,7 +17,7 @@ from rich.text import Text
 from streamrnn.broker.kafka_settings import reading_bytes
 from streamrnn.cli.show_lookahead import bytes_for_waiting, waits
 from streamrnn.cli.show_sequences import direction, frames_read, remarks_on_chunks, remarks_on_work, said, work_space
-from streamrnn.cli.show_symbols import of_set, of_text, remarks_on_memory
+from streamrnn.cli.show_symbols import of_set, of_text, remarks_on_memory, remarks_on_room
 from streamrnn.core.kinds import Family
 from streamrnn.job.config import Config
 from streamrnn.job.job_file import warnings
@@ -95,7 +95,8 @@ def job(config: Config) -> RenderableType:
     table.add_row("checkpoints", f"{config.checkpoint.directory}, every {config.checkpoint.interval_s:g} s")
     http = config.http
     table.add_row("metrics", "none" if http is None else f"{http.address}/metrics, {http.audience}")
-    found = [*warnings(config), *remarks_on_memory(config), *remarks_on_chunks(config), *remarks_on_work(config)]
+    found = [*warnings(config), *remarks_on_room(config), *remarks_on_memory(config)]
+    found += [*remarks_on_chunks(config), *remarks_on_work(config)]
     remarks = [Text.assemble(("warning: ", "bold yellow"), (text, "yellow")) for text in found]
     return Group(table, *remarks)
 
