@@ -24,13 +24,13 @@ from confluent_kafka import Consumer, KafkaError, Message
 from confluent_kafka import TopicPartition as ClientTopicPartition
 
 from streamrnn.broker import kafka_client, kafka_group
-from streamrnn.broker.columns import Outputs, Records
+from streamrnn.broker.columns import Outputs
 from streamrnn.broker.confluent_calls import Calls
 from streamrnn.broker.confluent_commits import commit_and_wait, positions
 from streamrnn.broker.confluent_connect import let_go, made
 from streamrnn.broker.confluent_errors import PASSING, fail, translated
 from streamrnn.broker.confluent_group import Rebalances, forget_a_stale_share, membership_of
-from streamrnn.broker.confluent_records import by_partition, columns
+from streamrnn.broker.confluent_records import handed_out
 from streamrnn.broker.confluent_seeking import seek
 from streamrnn.broker.confluent_sender import ConfluentSender
 from streamrnn.broker.confluent_settings import consumer_properties
@@ -52,8 +52,8 @@ from streamrnn.broker.protocol import (
     TopicPartition,
     send_then_commit,
 )
-from streamrnn.broker.rights import command
-from streamrnn.errors import BrokerError, RebalanceError
+from streamrnn.broker.rights import absent
+from streamrnn.errors import BrokerError, FencedError, RebalanceError
 
 _log = logging.getLogger(__name__)
 
@@ -103,14 +103,11 @@ class ConfluentBroker(ConfluentSender):
     def subscribe(self, topic: str) -> None:
         """See :class:`streamrnn.broker.protocol.Broker`. The topic must exist; polling completes the joining."""
         if not (partitions := self.partitions(topic)):
-            raise BrokerError(
-                f"topic {topic} does not exist on {', '.join(self.connection.servers)}, or this user may not see it: "
-                f"create it first, or grant READ: {command('READ', 'topic', topic)}"
-            )
+            raise BrokerError(absent(topic, self.connection.servers))
         with translated_by_the_other("joining the group failed", self.connection, repr(self.group.instance_id)):
             forget_a_stale_share(self._hurried(), self.group, topic, partitions)
         self._topic_read, consumer = topic, self._consuming()
-        self._source = Topic(self._described)
+        self._source = Topic(self._described, after=self._source)
         with self._translated(f"topic {topic} could not be looked up"):
             # Known by now, it is read from as soon as it is assigned; it would be looked up a second later.
             consumer.list_topics(topic, timeout=self._request_s)
@@ -138,7 +135,7 @@ class ConfluentBroker(ConfluentSender):
             self._producer.poll(0)  # its account of its connections, too
         if self._topic_is_another():
             return Polled({}, self._membership, stable=False)
-        found = self._records(messages)
+        found = handed_out(messages, self._rebalances.positions, self.group.limits.max_record_bytes)
         before, self._membership = self._membership, membership_of(consumer)
         if self._rebalances.lost:  # the client gave them up by itself, and keeps the generation until it has joined
             self._rebalances.lost, self._idle_generation = False, self._membership.generation
@@ -148,7 +145,8 @@ class ConfluentBroker(ConfluentSender):
             self._raise_what_came()
             self._tell_of_nothing(consumer)
         elif self._membership.generation < 0:  # out of the group: what is lost is told by the next poll
-            self._put_back(found)
+            for tp, records in found.items():
+                self.seek(tp, int(records.offset[0]))
             found = {}
         return Polled(found, self._membership, stable=self._membership.generation >= 0)
 
@@ -189,13 +187,13 @@ class ConfluentBroker(ConfluentSender):
     def _raise_what_came(self) -> None:
         error, self._raised = self._raised or self._standing.fatal, None
         if error is not None:
+            about = {"topic": self._topic_read, "group": self.group.group_id}
             fail(
                 f"reading topic {self._topic_read} failed",
                 error,
                 self.connection,
                 repr(self.group.instance_id),
-                topic=self._topic_read,
-                group=self.group.group_id,
+                **about,
             )
 
     def _doubt(self, error: KafkaError) -> None:
@@ -225,23 +223,17 @@ class ConfluentBroker(ConfluentSender):
         self._close_consumer(self._request_s)
         self._passed_over, self._membership = False, Membership(-1, "")
         self._events += [*known, *([Lost(lost)] if lost else [])]
-        self.subscribe(self._topic_read)
+        try:
+            self.subscribe(self._topic_read)
+        except FencedError:
+            raise
+        except BrokerError as error:  # asked of one that has not heard of it yet
+            _log.warning("topic %s cannot be subscribed to yet, trying again: %s", self._topic_read, error)
+            assert self._source is not None
+            self._source.missing()
 
     def _described(self) -> TopicDescription | None:
         return KafkaAdministration(self._hurried()).describe_topics([self._topic_read])[self._topic_read]
-
-    def _records(self, messages: list[Message]) -> dict[TopicPartition, Records]:
-        found: dict[TopicPartition, Records] = {}
-        positions = self._rebalances.positions
-        for tp, its in by_partition(messages).items() if messages else ():
-            if tp in positions:
-                records = found[tp] = columns(tp, its, self.group.limits.max_record_bytes)
-                positions[tp] = int(records.offset[-1]) + 1
-        return found
-
-    def _put_back(self, found: Mapping[TopicPartition, Records]) -> None:
-        for tp, records in found.items():
-            self.seek(tp, int(records.offset[0]))
 
     def _tell_of_nothing(self, consumer: Any) -> None:
         """Once per generation: others have all partitions, and this worker has none. The client tells nobody."""
@@ -308,6 +300,10 @@ class ConfluentBroker(ConfluentSender):
         """See :class:`streamrnn.broker.protocol.Broker`."""
         return self._looking().newest_timestamp(tp)
 
+    def topic_id(self, topic: str) -> str:
+        """See :class:`streamrnn.broker.protocol.Broker`. Known of one that was found to be another."""
+        return "" if self._source is None or topic != self._topic_read else self._source.known()
+
     def lag(self, tp: TopicPartition) -> int | None:
         """See :class:`streamrnn.broker.protocol.Broker`. None until the partition's first fetch has been answered.
 
@@ -339,8 +335,9 @@ class ConfluentBroker(ConfluentSender):
             )
         if not offsets:
             return
+        assert self._source is not None  # as there is a membership
         with self._translated(what):
-            commit_and_wait(consumer, offsets, self._calls, self._standing, timeout_s)
+            commit_and_wait(consumer, offsets, self._calls, self._standing, timeout_s, self._source.lacks)
 
     def deliver(
         self,

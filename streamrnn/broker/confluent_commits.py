@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
@@ -17,11 +17,17 @@ from streamrnn.errors import BrokerError, RebalanceError
 
 
 def commit_and_wait(
-    consumer: Any, offsets: Mapping[TopicPartition, Commit], calls: Calls, standing: Standing, timeout_s: float
+    consumer: Any,
+    offsets: Mapping[TopicPartition, Commit],
+    calls: Calls,
+    standing: Standing,
+    timeout_s: float,
+    gone: Callable[[Iterable[TopicPartition]], bool],
 ) -> None:
     """Raises the client's own error where it was refused, a BrokerError where no answer came in time.
 
-    RebalanceError of a partition that is gone: the group will have to share out what there is.
+    RebalanceError of a partition that is ``gone``, which is asked where a broker does not know one, as it may not have
+    heard of it yet: the group will have to share out what there is.
     """
     stored = [ClientTopicPartition(*tp, commit.offset, commit.metadata) for tp, commit in offsets.items()]
     try:
@@ -37,7 +43,7 @@ def commit_and_wait(
             "whether it took effect is unknown: read committed()"
         ) from error
     except KafkaException as raised:
-        if error_of(raised).code() == KafkaError.UNKNOWN_TOPIC_OR_PART:  # as with the other client
+        if error_of(raised).code() == KafkaError.UNKNOWN_TOPIC_OR_PART and gone(offsets):  # as with the other client
             raise RebalanceError(f"commit of {positions(offsets)} failed: {GONE}") from raised
         if error_of(raised).code() < 0:  # the client's own word, which is not an answer
             standing.gave_up("commit")

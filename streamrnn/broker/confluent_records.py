@@ -9,6 +9,7 @@ import numpy as np
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
 from streamrnn.broker.columns import Integers, Records, Strings
+from streamrnn.broker.confluent_positions import Positions
 from streamrnn.broker.protocol import Headers, Refused, TopicPartition
 
 KEY_BYTES = 64 << 10
@@ -86,3 +87,13 @@ def _without(records: Records, places: list[int], limit: int) -> Records:
 
 def _size(strings: Strings, place: int) -> int | None:
     return None if strings.missing[place] else int(strings.sizes[place])
+
+
+def handed_out(messages: list[Message], positions: Positions, most_bytes: int) -> dict[TopicPartition, Records]:
+    """The records of partitions that have a position, which is moved behind them."""
+    found: dict[TopicPartition, Records] = {}
+    for tp, its in by_partition(messages).items() if messages else ():
+        if tp in positions:
+            records = found[tp] = columns(tp, its, most_bytes)
+            positions[tp] = int(records.offset[-1]) + 1
+    return found

@@ -10,11 +10,11 @@ from __future__ import annotations
 import contextlib
 import enum
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from confluent_kafka import KafkaError
 
-from streamrnn.broker.protocol import TopicDescription
+from streamrnn.broker.protocol import TopicDescription, TopicPartition
 from streamrnn.errors import BrokerError
 
 DOUBTFUL = {
@@ -41,20 +41,48 @@ class State(enum.Enum):
 
 
 class Topic:
-    """The topic of a subscription. ``describe`` asks the cluster for it."""
+    """The topic of a subscription. ``describe`` asks the cluster for it, ``after`` is the one before it.
+
+    No id comes back: a broker that tells of a former one has not heard of what came after it.
+    """
 
     def __init__(
-        self, describe: Callable[[], TopicDescription | None], clock: Callable[[], float] = time.monotonic
+        self,
+        describe: Callable[[], TopicDescription | None],
+        clock: Callable[[], float] = time.monotonic,
+        after: Topic | None = None,
     ) -> None:
         self._describe, self._clock = describe, clock
         self._state = State.THE_SAME
         self._doubted_until = self._look_again_at = 0.0
         found = describe()
-        self._id = "" if found is None else found.id
+        self._former: set[str] = set() if after is None else after._former
+        self._known: str = "" if after is None else after._found or after._known
+        self._id: str = self._known or ("" if found is None else found.id)
+        self._found: str = ""  # the id of another one
+        self._lost = False  # nothing is subscribed to: whatever is found has to be
 
     def doubt(self) -> None:
         """The client told one of these errors."""
         self._doubted_until, self._look_again_at = self._clock() + _IN_DOUBT_S, 0.0
+
+    def known(self) -> str:
+        """The id of a topic that was found to be another one; "" of the first. Looked at again: it may be a third."""
+        if self._known:
+            self._doubted_until = self._clock() + _IN_DOUBT_S
+        return self._known
+
+    def missing(self) -> None:
+        """The new one could not be subscribed to: it counts as gone, and is looked at a moment later."""
+        self._state, self._lost, self._look_again_at = State.GONE, True, self._clock() + _AGAIN_S
+
+    def lacks(self, partitions: Iterable[TopicPartition]) -> bool:
+        """Whether one of these that a broker does not know is not there any more; BrokerError where nobody says."""
+        self.doubt()
+        found = self._describe()
+        if found is None or any(tp.partition >= found.partitions for tp in partitions):
+            return True
+        return bool(found.id and self._id) and found.id != self._id
 
     def state(self) -> State:
         """As it was found last; looked at again, once a second, while it is in doubt or gone."""
@@ -69,6 +97,14 @@ class Topic:
     def _looked_at(self, found: TopicDescription | None) -> State:
         if found is None:
             return State.GONE
+        if found.id in self._former:
+            return self._state
+        if self._lost:
+            return State.ANEW
         if found.id and self._id:
-            return State.THE_SAME if found.id == self._id else State.ANEW
+            if found.id == self._id:
+                return State.THE_SAME
+            self._former.add(self._id)
+            self._found = found.id
+            return State.ANEW
         return State.ANEW if self._state is State.GONE else State.THE_SAME  # a cluster that gives topics no ids

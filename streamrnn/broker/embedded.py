@@ -183,6 +183,10 @@ class EmbeddedBroker(EmbeddedSender):
         """See :class:`streamrnn.broker.protocol.Broker`."""
         return None
 
+    def topic_id(self, topic: str) -> str:  # noqa: ARG002 - files have none
+        """See :class:`streamrnn.broker.protocol.Broker`."""
+        return ""
+
     def lag(self, tp: TopicPartition) -> int | None:
         """See :class:`streamrnn.broker.protocol.Broker`."""
         reader = self._readers.get(tp)

@@ -46,7 +46,7 @@ from streamrnn.broker.protocol import (
     TopicPartition,
     send_then_commit,
 )
-from streamrnn.broker.rights import command
+from streamrnn.broker.rights import absent
 from streamrnn.errors import BrokerError, RebalanceError
 
 _log = logging.getLogger(__name__)
@@ -113,6 +113,7 @@ class KafkaBroker(KafkaSender):
         self._positioned: set[TopicPartition] = set()  # partitions the loop has sought since their assignment
         self._member_id = ""
         self._topic_id = ""  # what it was when the client heard of it last
+        self._former: set[str] = set()  # what it was before
         self._next_poll_at = 0.0
         self._idle_since = time.monotonic()
         self._idle_generation = -1  # the newest in which this worker was told that it has no partition
@@ -127,10 +128,7 @@ class KafkaBroker(KafkaSender):
     def subscribe(self, topic: str) -> None:
         """See :class:`streamrnn.broker.protocol.Broker`. The topic must exist; polling completes the joining."""
         if not self.partitions(topic):
-            raise BrokerError(
-                f"topic {topic} does not exist on {', '.join(self.connection.servers)}, or this user may not see it: "
-                f"create it first, or grant READ: {command('READ', 'topic', topic)}"
-            )
+            raise BrokerError(absent(topic, self.connection.servers))
         consumer, self._topic = self._consuming(), topic
         consumer.subscribe([topic], listener=_Listener(consumer, self._events, self._positioned))
 
@@ -188,9 +186,12 @@ class KafkaBroker(KafkaSender):
 
         Where the client never finds the topic missing in between, it reads on behind the old one's last record.
         """
-        before, self._topic_id = self._topic_id, kafka_group.topic_id(consumer, self._topic) or self._topic_id
+        before, heard = self._topic_id, kafka_group.topic_id(consumer, self._topic)
+        if heard and heard not in self._former:  # of a former one tells a broker that has not heard of this one yet
+            self._topic_id = heard
         if before in ("", self._topic_id):
             return ()
+        self._former.add(before)
         begun = self._begin_again(consumer, kafka_group.partitions_known(consumer, self._topic))
         _log.warning("topic %s was deleted and made anew: its partitions begin again", self._topic)
         return begun
@@ -280,9 +281,7 @@ class KafkaBroker(KafkaSender):
         with self._translated(f"the position of {tp} is unknown"):
             try:
                 offset = consumer.position(ClientTopicPartition(*tp), timeout_ms=self._request_ms)
-            except (
-                client_errors.LogTruncationError
-            ):  # which the client finds again for the next poll, who deals with it
+            except client_errors.LogTruncationError:  # which the client finds again for the next poll
                 offset = consumer.position(ClientTopicPartition(*tp), timeout_ms=self._request_ms)
         if offset is None:
             raise BrokerError(f"the position of {tp} is unknown; seek() again")
@@ -315,6 +314,10 @@ class KafkaBroker(KafkaSender):
             except client_errors.UnsupportedVersionError:
                 return None
         return found if found is not None and found >= 0 else None
+
+    def topic_id(self, topic: str) -> str:
+        """See :class:`streamrnn.broker.protocol.Broker`."""
+        return self._topic_id if topic == self._topic else ""
 
     def lag(self, tp: TopicPartition) -> int | None:
         """See :class:`streamrnn.broker.protocol.Broker`. None until the partition's first fetch has been answered.

@@ -225,6 +225,12 @@ class Broker(Sender, Protocol):
         Asks the broker, which may not know how (before Kafka 3.0).
         """
 
+    def topic_id(self, topic: str) -> str:
+        """Return what tells the subscribed topic from another one of its name, as this client has heard. Never blocks.
+
+        "" where it has heard nothing. Whoever else is asked may know of the one before, or of none.
+        """
+
     def lag(self, tp: TopicPartition) -> int | None:
         """Return log end minus position from what the client knows already. Never blocks.
 

@@ -17,14 +17,14 @@ from rich.text import Text
 from streamrnn.broker.kafka_settings import reading_bytes
 from streamrnn.cli.show_lookahead import bytes_for_waiting, waits
 from streamrnn.cli.show_sequences import direction, frames_read, remarks_on_chunks, remarks_on_work, said, work_space
-from streamrnn.cli.show_symbols import of_set, of_text, remarks_on_memory
+from streamrnn.cli.show_symbols import of_set, of_text, remarks_on_memory, remarks_on_room
 from streamrnn.core.kinds import Family
 from streamrnn.job.config import Config
 from streamrnn.job.job_file import warnings
 from streamrnn.job.sample import Sample
 from streamrnn.learner.features import Symbol
 from streamrnn.learner.lessons import lessons, network
-from streamrnn.learner.lowering import bytes_per_slot, layout_of, most_bytes, trace_bytes
+from streamrnn.learner.lowering import bytes_per_slot, copying_bytes, layout_of, most_bytes, trace_bytes
 from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.offline.evaluation import Report
 from streamrnn.offline.scoring import HIGHER_IS_BETTER, MODEL
@@ -95,7 +95,8 @@ def job(config: Config) -> RenderableType:
     table.add_row("checkpoints", f"{config.checkpoint.directory}, every {config.checkpoint.interval_s:g} s")
     http = config.http
     table.add_row("metrics", "none" if http is None else f"{http.address}/metrics, {http.audience}")
-    found = [*warnings(config), *remarks_on_memory(config), *remarks_on_chunks(config), *remarks_on_work(config)]
+    found = [*warnings(config), *remarks_on_room(config), *remarks_on_memory(config)]
+    found += [*remarks_on_chunks(config), *remarks_on_work(config)]
     remarks = [Text.assemble(("warning: ", "bold yellow"), (text, "yellow")) for text in found]
     return Group(table, *remarks)
 
@@ -109,6 +110,8 @@ def _memory(config: Config) -> Iterator[tuple[str, str]]:
     most = size(most_bytes(spec, config.input.max_key_bytes))
     streams = f"at most {config.streams.max_streams:,}, {each} each and up to {key} for its key"
     yield "streams", f"{streams}: at most {most} per partition"
+    copying = size(copying_bytes(spec))
+    yield "copying", f"at most {copying} while a checkpoint is made, of one partition at a time"
     if spec.sequence is not None:
         work = work_space(spec)
         needed = "more than there is" if work is None else size(work)

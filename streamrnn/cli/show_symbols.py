@@ -1,4 +1,4 @@
-"""What ``validate`` says of sets of symbols: which there are, and what thousands of them take in memory."""
+"""What ``validate`` says of sets of symbols: which there are, what thousands of them take, and whether streams fit."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from msgspec.structs import replace
 
 from streamrnn.escaping import names
 from streamrnn.job.config import Config
-from streamrnn.learner.lowering import bytes_per_slot
+from streamrnn.learner.lowering import bytes_per_slot, most_bytes
 from streamrnn.learner.symbols import Symbols
+from streamrnn.system.memory import memory_limit
 
 LISTED = 10
 """So many values of a set are named."""
@@ -52,4 +53,14 @@ def remarks_on_memory(config: Config) -> Iterator[str]:
             f"target.classes: a stream keeps the probabilities of {target.symbols.size:,} classes{events} until it is "
             f"known which one came, {each / 1000:,.1f} kB, and {config.streams.max_streams:,} streams "
             f"{total / 1e9:,.1f} GB; where that is too much, lower {' or '.join(levers)}, or set streams.max_bytes"
+        )
+
+
+def remarks_on_room(config: Config) -> Iterator[str]:
+    """Whether the streams of one partition fit into this machine."""
+    most, limit = most_bytes(config.learner_spec(), 0), memory_limit()
+    if limit is not None and most > limit:
+        yield (
+            f"streams: with all of them in use one partition takes {most / 1e9:,.1f} GB, and this machine lets a "
+            f"process have {limit / 1e9:,.1f}; lower streams.max_streams, or set streams.max_bytes"
         )

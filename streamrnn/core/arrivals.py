@@ -106,6 +106,8 @@ def process_label(
             streams.event[slot, place] = 0  # a repeated label must not be learned again
             # An event that is stamped later than its label has waited for no time.
             records.delay[i] = max(ZERO, records.time_ms[i] - streams.event_ms[slot, place]) / 1000.0
+    if plan.rule == kinds.FIXED:
+        return  # nothing is replayed, and the readout has learned it
     # The stream's next window covers the k2 steps before this one; an older step will not be replayed again. A state
     # that learns behind the one that predicts does not go back to a step which it has taken.
     step, next_window = streams.event_step[slot, place], (streams.steps[slot] // plan.k1 + 1) * plan.k1

@@ -14,11 +14,11 @@ from streamrnn.core.kinds import RTRL, TBPTT
 
 
 @internal
-def begin(plan: Plan, hyper: Hyper, scratch: Scratch) -> int:
+def begin(plan: Plan, scratch: Scratch) -> int:
     """Before the first record of a call: what follows from the weights. Returns what ``end`` asks for."""
     if plan.rule == TBPTT:
         return ZERO
-    cells.constrain(plan, scratch, hyper.nu_least)
+    cells.prepare(plan, scratch)
     return denormals.exchange(ZERO - 1)
 
 

@@ -39,7 +39,7 @@ from streamrnn.core.linear import copy
 @internal
 def walk(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, records: Records) -> None:
     """Process ``records`` in order; writes model, streams and the output columns of records."""
-    register = rules.begin(plan, hyper, scratch)
+    register = rules.begin(plan, scratch)
     for i in range(records.slot.shape[0]):
         slot, kind = records.slot[i], records.kind[i]
         start_record(model, streams, records, i)

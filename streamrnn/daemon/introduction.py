@@ -43,8 +43,9 @@ def _place(config: Config) -> str:
 
 def _model(config: Config) -> str:
     model, spec = config.model, config.learner_spec()
+    readout = f"{model.readout} on {spec.n_regressors} regressors" if spec.n_regressors else model.readout
     return (
-        f"{network(model.spec)}, readout {model.readout}, {model.effective_loss} loss, "
+        f"{network(model.spec)}, readout {readout}, {model.effective_loss} loss, "
         f"{model.dtype}: {layout_of(spec).size:,} parameters, columns of features: {spec.n_features}; "
         f"{lessons(spec)}"
     )

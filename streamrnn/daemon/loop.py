@@ -23,15 +23,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from streamrnn.broker.columns import Records
-from streamrnn.broker.protocol import (
-    Assigned,
-    Broker,
-    Lost,
-    Membership,
-    NothingAssigned,
-    Revoked,
-    TopicPartition,
-)
+from streamrnn.broker.protocol import Assigned, Broker, Lost, Membership, NothingAssigned, Revoked, TopicPartition
 from streamrnn.daemon.background import Background
 from streamrnn.daemon.behind import lags, readable
 from streamrnn.daemon.delivery import DELIVERIES, REQUEST_TIMEOUT_S, Settled
@@ -66,7 +58,7 @@ REBALANCE_POLL_S, REBALANCE_RECORDS = 0.05, 500
 RESTORE_POLL_S = 0.01
 """While partitions wait for their learners, or a checkpoint is copied."""
 MAX_UNCOMMITTED = 200_000
-"""Outputs kept for a commit that waits for the group. Beyond that, records wait as well: memory has an end."""
+"""Outputs kept for a commit that was refused or waits for the group. Beyond that, records wait: memory has an end."""
 HAND_OVER_S = 0.5
 """How long the checkpoint of a partition that is given up may keep the others waiting. It saves a replay."""
 REST_S, LEAVE_S = 5.0, 4.0
@@ -143,8 +135,11 @@ class Loop:
         # Before the poll, so that partitions waiting for a learner get one; after it, so that no record meets a learner
         # whose partition the poll itself took away.
         self._follow_assignment()
-        if not self.stable and sum(p.waiting for p in self.partitions.values()) >= MAX_UNCOMMITTED:
+        refused = not self.stable or any(p.offered for p in self.partitions.values())
+        if refused and sum(p.waiting for p in self.partitions.values()) >= MAX_UNCOMMITTED:
             self._poll_without_records()
+            if self.stable and self._due():
+                self.commit()
             self._report()
             return
         polled_for, of_all, committed_at = dict(self.partitions), not self._held, self._committed_at
@@ -162,8 +157,9 @@ class Loop:
                 if partition is not None and partition is polled_for.get(tp):
                     self._process_in_pieces(partition, records)
         self._finish_replays()
-        due = 1000 * (self.clock() - self._committed_at) >= self.job.config.commit_interval_ms
-        if due and self.stable and self._committed_at == committed_at:  # one that was refused is not repeated at once
+        if (
+            self._due() and self.stable and self._committed_at == committed_at
+        ):  # one that was refused is not repeated at once
             self.commit()
         self._copier.go_on(self.partitions.values())
         self._report()
@@ -324,6 +320,9 @@ class Loop:
         """Whether all partitions are restored, and all they did is committed."""
         caught_up = bool(self.partitions) and all(p.caught_up for p in self.partitions.values())
         return caught_up and not self._to_restore and not self._dirty()
+
+    def _due(self) -> bool:
+        return 1000 * (self.clock() - self._committed_at) >= self.job.config.commit_interval_ms
 
     def commit(self) -> None:
         self._committed_at = self.clock()

@@ -35,7 +35,7 @@ from streamrnn.daemon.placement import KEYS_MOVED
 from streamrnn.daemon.restored import Restored, Restoring
 from streamrnn.daemon.restored import began_with as began_with_of
 from streamrnn.daemon.uncommitted import began_with, left_waiting, lineages_of, newest_of_all, not_begun, way_back
-from streamrnn.errors import BrokerError, CheckpointError, RecoveryError
+from streamrnn.errors import BrokerError, CheckpointError, RebalanceError, RecoveryError
 from streamrnn.job.job import Job
 from streamrnn.storage.checkpoints import Rejected, Used
 from streamrnn.storage.fingerprints import changes
@@ -63,7 +63,7 @@ class Recovery:
         self._job, self._broker, self._metrics, self._timeout_s = job, broker, metrics, timeout_s
         self._background = background
         self._reading: dict[TopicPartition, tuple[Commit, Future[Used[Restored]]]] = {}
-        self._id, self._id_fresh_until = "", 0.0  # of the topic
+        self._id, self._id_fresh_until = "", 0.0  # of the topic; "" is asked for again
         self._began_with = 0  # partitions that the group began with, once known; to find out takes many requests
 
     def ready(self, tp: TopicPartition) -> bool:
@@ -83,6 +83,7 @@ class Recovery:
 
     def forget(self, tp: TopicPartition) -> None:
         """It is somebody else's now, or begins anew: whatever was read for it is of no use."""
+        self._id = ""
         if (reading := self._reading.pop(tp, None)) is not None:
             reading[1].cancel()
 
@@ -206,6 +207,7 @@ class Recovery:
             if waited := left_waiting(store, lineages):
                 _log.warning(_WAITED_ANEW, tp, waited)
             return self._begin(tp, membership)
+        self._look(tp)
         restoring = Restoring(job, tp)
         made, rejected = newest_of_all(store, restoring)
         if made is None:
@@ -289,12 +291,24 @@ class Recovery:
             return f"the topic was made anew since the checkpoint at {manifest.progress.position} was written"
         return ""
 
+    def _look(self, tp: TopicPartition) -> None:
+        """Raises what keeps a partition that is gone from being restored, before a checkpoint is read for it."""
+        self._broker.log_end(tp)
+        self._id_of(tp.topic)
+
     def _id_of(self, topic: str) -> str:
-        """It is asked for once for partitions that are restored one after the other: each time takes a connection."""
-        if time.monotonic() >= self._id_fresh_until:
+        """It is asked for once for partitions that are restored one after the other: each time takes a connection.
+
+        Raises RebalanceError where the brokers do not agree yet on which topic it is: one hears of it after the other.
+        """
+        if not self._id or time.monotonic() >= self._id_fresh_until:
+            self._id = ""
             described = open_administration(self._job.config).describe_topics([topic])[topic]
-            self._id = "" if described is None else described.id
-            self._id_fresh_until = time.monotonic() + _FRESH_S
+            if described is None:
+                raise RebalanceError(f"topic {topic} is not there at the moment, as the broker says that was asked")
+            if (known := self._broker.topic_id(topic)) and described.id not in ("", known):
+                raise RebalanceError(f"topic {topic} is {known} to one broker and {described.id} to another")
+            self._id, self._id_fresh_until = described.id, time.monotonic() + _FRESH_S
         return self._id
 
     def _begin_lineage(self, partition: Partition, membership: Membership | None) -> None:
@@ -319,6 +333,7 @@ class Recovery:
     # -- later starts -------------------------------------------------------------------------------------------------
 
     def _resume(self, tp: TopicPartition, commit: Commit, mark: Mark, membership: Membership | None) -> Partition:
+        self._look(tp)
         reading = self._reading.pop(tp, None)
         read = reading[1].result() if reading and reading[0] == commit else self._read(tp, commit, mark)
         assert read.made is not None  # held by _read
@@ -396,7 +411,7 @@ class Recovery:
             expected=None if gap else mark,  # without the missing records, nobody arrives at the same ordinal
             gap_skipped=gap,
             began_with=mark.began_with or mark.partitions,
-            topic_id=manifest.progress.topic_id,
+            topic_id=manifest.progress.topic_id or self._id_of(tp.topic),
             standing=commit,
             handed=mark.handed,
             replayed=mark.replayed,

@@ -3,8 +3,10 @@
 A checkpoint is begun right after a commit: what it says of the log and the model are copied at once, which takes less
 than a millisecond, and what is kept of streams bit by bit between batches (``learner.copying``), by ``Copier``. It is
 written meanwhile, in the background. While one is copied no other is begun, of this partition or another: they go to
-the same directory. Of those that are due, the one begins that has waited longest. Where a disk hangs and takes nothing
-of one for half a minute, that one is given up, and its partition begins no other until the disk is done with it.
+the same directory, and use the same memory for what is put aside. Of those that are due, the one begins that has waited
+longest. Where a disk hangs and takes nothing of one for half a minute, that one counts as failed; what is left to copy
+is given up, and its partition begins no other until the disk is done with it. A turn counts for two seconds at most: in
+a longer one the whole process may have been halted, and the disk could not take anything.
 
 The last one, before a partition is given up or the worker stops, copies nothing: nobody changes the learner any more,
 so it is written from where it is, by several threads. One that has not been copied completely is given up for it. Where
@@ -24,6 +26,7 @@ from streamrnn.broker.protocol import TopicPartition
 from streamrnn.daemon.metrics import Metrics
 from streamrnn.errors import CheckpointError
 from streamrnn.job.job import Job
+from streamrnn.learner.copying import Spare
 from streamrnn.learner.foundation import Foundation
 from streamrnn.storage.arriving import ArrivingSegments
 from streamrnn.storage.manifest import Manifest, Progress
@@ -40,6 +43,8 @@ HURRY_S = 1.0
 
 GIVE_UP_S = 30.0
 """And until the copy is given up, so that other partitions' checkpoints begin, and memory is let go of."""
+LATE_S = 2.0
+"""As much of a turn counts for that."""
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +73,7 @@ class Saving:
         self._arriving: ArrivingSegments | None = None  # while it is copied
         self._touched: set[int] = set()  # segments of one that could not be begun
         self._missed = False  # one could not be begun, or was given up, and no other was begun since
+        self._waited_s = 0.0  # while the disk took nothing
         self._begun_anew()
 
     def _begun_anew(self) -> None:
@@ -101,13 +107,16 @@ class Saving:
         long_ago = waited >= self._settings.interval_s or self.records >= self._settings.max_replay_records
         return self.asked or long_ago
 
-    def begin(self) -> None:
-        """Begin a checkpoint of the present position; ``copy_on`` goes on with it, unless a segment is all there is."""
+    def begin(self, spare: Spare | None = None) -> None:
+        """Begin a checkpoint of the present position; ``copy_on`` goes on with it, unless a segment is all there is.
+
+        ``spare``: memory for what is put aside.
+        """
         learner = self._partition.learner
         needed = self._needed()
         try:
             model = copied_model(learner.model_state())
-            copy = learner.copy_streams(needed)
+            copy = learner.copy_streams(needed, spare)
         except MemoryError as error:
             failure = self._no_memory(error)
             _log.error("%s: checkpoint at %d failed: %s", self._partition.tp, self._partition.position, failure)
@@ -134,14 +143,25 @@ class Saving:
             arriving.give_up(self._no_memory(error))  # who writes says so, and owes its segments
         if arriving.copied:  # or ended, because it could not be written
             self._arriving = None
+        if copied:
+            self._waited_s = 0.0
         return copied
 
-    def give_up(self, waited_s: float) -> None:
-        """Copy nothing more of one that the disk takes nothing of; the next holds what it was to."""
+    def waits(self, turn_s: float) -> None:
+        """Nothing could be copied for so long; where the disk took nothing either for long, say that it hangs."""
+        if self.writer.idle:
+            self._waited_s = 0.0
+            return
+        before_s, self._waited_s = self._waited_s, self._waited_s + turn_s
+        if before_s < GIVE_UP_S <= self._waited_s:
+            self._hangs()
+
+    def _hangs(self) -> None:
+        """Count it as failed, and copy nothing more of it; the next holds what it was to."""
+        failure = CheckpointError(f"{self._partition.tp}: the disk took nothing of it for {self._waited_s:.0f} s")
+        self.writer.hangs(failure, self._waited_s)
         if self._arriving is not None:
-            failure = CheckpointError(f"the disk took nothing of it for {waited_s:.0f} s; records go on")
-            _log.error("%s: a checkpoint is given up: %s", self._partition.tp, failure)
-            self._arriving.give_up(failure)  # who writes says so once the disk lets it
+            self._arriving.give_up(failure)
             self._arriving, self._missed = None, True
 
     def last(self) -> None:
@@ -169,7 +189,7 @@ class Saving:
     def _submit(self, snapshot: Snapshot, at_once: int = 1) -> None:
         partition = self._partition
         self.writer.submit(snapshot, partition.progress(), partition.committed, at_once=at_once)
-        self._touched, self._missed = set(), False
+        self._touched, self._missed, self._waited_s = set(), False, 0.0
         self._begun_anew()
 
     @staticmethod
@@ -192,7 +212,7 @@ class Copier:
     """Has the checkpoints of a worker's partitions begun and copied, a little at a time."""
 
     def __init__(self, metrics: Metrics, clock: Callable[[], float] = time.perf_counter) -> None:
-        self._metrics, self._clock = metrics, clock
+        self._metrics, self._clock, self._spare = metrics, clock, Spare()
         self._left_at = self._copied_at = clock()
 
     @staticmethod
@@ -211,7 +231,7 @@ class Copier:
             if self.busy(partitions):
                 break
             if partition.saving.due():
-                partition.saving.begin()
+                partition.saving.begin(self._spare)
                 self._copied_at = self._clock()
                 if self._copied_at - began_at >= COPY_S:
                     break
@@ -220,11 +240,12 @@ class Copier:
     def go_on(self, partitions: Iterable[HasSaving]) -> None:
         """Copy on where that is under way, for a share of the time since the last call."""
         began_at = self._clock()
-        for_s = min(COPY_S, COPY_SHARE * (began_at - self._left_at))
+        turn_s = began_at - self._left_at
+        for_s = min(COPY_S, COPY_SHARE * turn_s)
         for partition in partitions:  # of which one at most is copied at a time
             if partition.saving.copy_on(lambda: self._clock() - began_at >= for_s):
                 self._copied_at = self._clock()
-            elif partition.saving.copying and began_at - self._copied_at >= GIVE_UP_S:
-                partition.saving.give_up(began_at - self._copied_at)
+            else:
+                partition.saving.waits(min(turn_s, LATE_S))
         self._left_at = self._clock()
         self._metrics.phase("checkpoint", self._left_at - began_at)

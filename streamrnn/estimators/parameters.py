@@ -44,7 +44,7 @@ def section(owner: str, struct: type[S], values: Mapping[str, Any]) -> S:
 def checked(owner: str, name: str, value: Any, kind: Any) -> Any:
     """The value as the annotated type ``kind`` has it (a list as a tuple, a whole number as a float).
 
-    >>> from streamrnn.learner.spec import PositiveFloat
+    >>> from streamrnn.learner.sound import PositiveFloat
     >>> checked("RNNRegressor", "lr", -1, PositiveFloat)
     Traceback (most recent call last):
     ...

@@ -128,7 +128,8 @@ class CheckpointConfig(Section, frozen=True, kw_only=True):
         Literal["resume", "fail", "restart"],
         Meta(
             description="When checkpoints exist and the group has no committed offset: it expired or was deleted. "
-            "resume: go on from the newest checkpoint; restart: learn anew from input.start."
+            "resume: go on from the newest checkpoint; restart: learn anew from input.start. Also when the input topic "
+            "is another one than the checkpoints are of: fail stops, resume and restart learn anew from its beginning."
         ),
     ] = "resume"
     on_inexact: Annotated[

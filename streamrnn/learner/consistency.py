@@ -202,6 +202,8 @@ def _of_cell(spec: SpecFields) -> tuple[Rule, ...]:
     return (
         ("model", "gates", not model.gates and model.cell != "glru", "found false, which takes the gates off "
          f"cell glru and means nothing to {model.cell}: leave it out"),
+        ("model", "memory", model.memory is not None and model.cell == "rnn", f"found {model.memory} with cell rnn, "
+         "whose units have no gate that could begin with such a memory: leave it out, or take cell lstm or gru"),
         ("model", "hidden_layer", model.hidden_units > 0 and spec.kernels == "sequences", "found "
          f"{model.hidden_layer}; the readout of {waits} sees the states themselves: leave it out, and take more units "
          "or layers instead"),

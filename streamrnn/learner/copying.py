@@ -11,7 +11,8 @@ Rows of the kernels' arrays and what the index knows of a slot change at differe
 
 Room for what is put aside is asked for at the start for all rows, and costs memory only as far as it is used: a row
 whose segment was copied makes room for another one, so that no more of it is used than there are rows aside at a time.
-Where it is refused, no copy begins; later, in the middle of a batch, nothing could be done about it.
+Where it is refused, no copy begins; later, in the middle of a batch, nothing could be done about it. It may be kept for
+the next copy, of this learner or another (``Spare``), unless much of it was used or the copy was given up.
 """
 
 from __future__ import annotations
@@ -30,6 +31,13 @@ _AT_ONCE = 128
 """Rows that are put aside at a time: what lies in between stays in the processor's cache, where a batch's would not."""
 
 
+ROOMS = 4
+"""Most segments that are copied and not yet written: one is written, one is hashed, the loop copies some more."""
+KEPT_SHARE = 0.25
+"""Of rows that were put aside, the most after which their memory is kept: at full speed and with a disk that has other
+work a fifth was measured. Where all were, as with a disk that hangs, it is as much as the learner itself has."""
+
+
 class CopiedRows(NamedTuple):
     """A segment of slots: its number, its rows of each array of ``state.STREAMS``, and its keys."""
 
@@ -38,30 +46,51 @@ class CopiedRows(NamedTuple):
     keys: list[bytes | None]
 
 
-class Aside:
-    """Rows that are put aside, at most one for each slot; the memory is kept for the next copy.
+class Spare:
+    """Memory of a copy that has ended, for the next one: of one copy, whoever shares this.
 
     Fresh memory is what costs most: each first touch of a page takes as long as copying some of it.
     """
 
     def __init__(self) -> None:
         self.arrays: dict[str, Array] = {}
+
+    def take(self, arrays: Mapping[str, Array], slots: int) -> dict[str, Array]:
+        """So many rows of each of ``arrays``, what was kept where it fits. Raises MemoryError."""
+        kept, self.arrays = self.arrays, {}
+        if kept.keys() == arrays.keys() and all(_holds(kept[name], array, slots) for name, array in arrays.items()):
+            return kept
+        del kept  # before there is more
+        return {name: np.empty((slots, *array.shape[1:]), array.dtype) for name, array in arrays.items()}
+
+
+def _holds(kept: Array, array: Array, slots: int) -> bool:
+    return len(kept) >= slots and kept.shape[1:] == array.shape[1:] and kept.dtype == array.dtype
+
+
+class Aside:
+    """Rows that are put aside, at most one for each slot."""
+
+    def __init__(self) -> None:
         self.clear()
 
     def clear(self) -> None:
         """None is put aside any more, and none can be."""
+        self.arrays: dict[str, Array] = {}
         self._place = np.zeros(0, np.int32)  # of a slot's row in there, from 1; 0 = not put aside
         self._free = np.zeros(0, np.int32)  # places whose rows are of no use any more, the newest last
         self._n_free = self._n_used = 0
 
-    def begin(self, arrays: Mapping[str, Array], slots: int) -> None:
+    def begin(self, arrays: Mapping[str, Array], slots: int, spare: Spare) -> None:
         """From here on rows of these ``arrays`` are put aside. Raises MemoryError where there is no room for all."""
-        self.clear()
         place, free = np.zeros(slots, np.int32), np.zeros(slots, np.int32)
-        if any(len(self.arrays.get(name, ())) < slots for name in arrays):
-            self.arrays = {}
-            self.arrays = {name: np.empty((slots, *array.shape[1:]), array.dtype) for name, array in arrays.items()}
+        self.arrays = spare.take(arrays, slots)
         self._place, self._free = place, free
+
+    @property
+    def used_share(self) -> float:
+        """How much of its memory was in use at a time."""
+        return self._n_used / max((len(array) for array in self.arrays.values()), default=1)
 
     def __contains__(self, slot: int) -> bool:
         return bool(self._place[slot])
@@ -97,7 +126,7 @@ class Aside:
 class StreamsCopy:
     """The segments ``numbers`` of ``arrays`` (live, a row for each slot) and ``index``, as they are now.
 
-    ``aside`` is that of the copy before, which must have ended; without one, memory is let go of at the end.
+    ``spare`` holds the memory of a copy before, and that of this one once all is copied; else it is let go of.
 
     Attributes
     ----------
@@ -110,7 +139,7 @@ class StreamsCopy:
     """
 
     def __init__(
-        self, arrays: Mapping[str, Array], index: StreamIndex, numbers: Collection[int], aside: Aside | None = None
+        self, arrays: Mapping[str, Array], index: StreamIndex, numbers: Collection[int], spare: Spare | None = None
     ) -> None:
         self.n_slots = index.n_slots
         self.left = sorted(numbers)
@@ -118,10 +147,11 @@ class StreamsCopy:
         self._open = np.zeros(1 + self.n_slots // SEGMENT_SLOTS, np.bool_)
         self._open[self.left] = True
         rows = self.n_slots if self.left else 0
-        self._aside, self._known_aside = aside or Aside(), Aside()
-        self._aside.begin(arrays, rows)
+        self._spare = spare or Spare()
+        self._aside, self._known_aside = Aside(), Aside()
+        self._aside.begin(arrays, rows, self._spare if rows else Spare())
         # What the index knew of a slot: when it was seen, and its key.
-        self._known_aside.begin({"seen": np.empty((0, SEEN_COLUMNS), np.int64)}, rows)
+        self._known_aside.begin({"seen": np.empty((0, SEEN_COLUMNS), np.int64)}, rows, Spare())
         self._keys_aside: list[bytes | None] = []
         if self.left:
             index.before_change = self.before_index_changes
@@ -182,6 +212,8 @@ class StreamsCopy:
         self._open[number] = False
         del self.left[0]
         if not self.left:
+            if self._aside.used_share <= KEPT_SHARE:
+                self._spare.arrays = self._aside.arrays
             self.end()
         return CopiedRows(number, arrays, keys)
 

@@ -21,9 +21,10 @@ import numpy.typing as npt
 from streamrnn.core.compiled import ensure_compiled
 from streamrnn.core.counts import COUNTS, EVICTIONS, GAUGES, LOST_LABELS, RECORDS_PREDICTED
 from streamrnn.core.declarations import by_name
+from streamrnn.core.exact.layout import ExactLayout
 from streamrnn.learner.block import EVENT, FORGET, LABEL, PREDICT, Block
 from streamrnn.learner.clock import JUMPS
-from streamrnn.learner.copying import Aside, StreamsCopy
+from streamrnn.learner.copying import Spare, StreamsCopy
 from streamrnn.learner.lowering import bytes_per_stream, initial_weights, layout_of, new_model, new_streams
 from streamrnn.learner.predictions import Predictions
 from streamrnn.learner.rows import Leaving, Placed
@@ -78,9 +79,9 @@ class Foundation(ABC):
         self.vocabularies, self.classes = self._vocabularies.of_inputs, self._vocabularies.of_classes
         self.layout = layout_of(spec)
         self._model = new_model(spec, initial_weights(spec, seed))
+        self._keep_within_bounds()
         self._per_stream = new_streams(spec)
         self._copy: StreamsCopy | None = None  # under way
-        self._aside = Aside()
 
     @abstractmethod
     def _require_fit(self, block: Block) -> None:
@@ -279,6 +280,13 @@ class Foundation(ABC):
             if self._model.average.size:
                 self._model.average[...] = self._model.theta
 
+        self._keep_within_bounds()
+
+    def _keep_within_bounds(self) -> None:
+        """Weights that came from elsewhere within the bounds of their cell: a question finds, and leaves, them so."""
+        if isinstance(self.layout, ExactLayout):
+            self.layout.constrain(self._model.theta, self.spec.model.memory)
+
     # -- saving -------------------------------------------------------------------------------------------------------
 
     def pop_touched_segments(self) -> set[int]:
@@ -296,17 +304,17 @@ class Foundation(ABC):
         beside = Beside(*self.streams.log_state(), np.array([self.digest], np.int64))
         return by_name(self._model) | by_name(beside) | self._vocabularies.state()
 
-    def copy_streams(self, segments: Collection[int] | None = None) -> StreamsCopy:
+    def copy_streams(self, segments: Collection[int] | None = None, spare: Spare | None = None) -> StreamsCopy:
         """Begin to copy what is kept per stream, as it is now, in these segments of slots (None: all).
 
         One copy at a time: where one is under way, it has to ``end`` before. Raises MemoryError where there is no room
-        for what it may have to put aside; the learner goes on all the same.
+        for what it may have to put aside; the learner goes on all the same. ``spare``: as of ``StreamsCopy``.
         """
         if self._copy is not None and self._copy.left:
             raise RuntimeError("a copy of the learner's streams is under way, and has to end before another begins")
         if segments is None:
             segments = range(-(-self.streams.n_slots // SEGMENT_SLOTS))
-        self._copy = StreamsCopy(self._per_stream._asdict(), self.streams, segments, self._aside)
+        self._copy = StreamsCopy(self._per_stream._asdict(), self.streams, segments, spare)
         return self._copy
 
     def rows(self, n_slots: int) -> dict[str, npt.NDArray[Any]]:
@@ -334,6 +342,7 @@ class Foundation(ABC):
             self._copy.end()
         for name, array in by_name(self._model).items():
             array[...] = state.model[name]
+        self._keep_within_bounds()
         n = len(state.keys)
         for name, array in self._per_stream._asdict().items():
             if not np.may_share_memory(array, state.streams[name]):

@@ -27,8 +27,10 @@ from streamrnn.core.sequences.kinds import KINDS, STEP
 from streamrnn.core.sequences.layout import SequenceLayout
 from streamrnn.core.workspace import zeros_scratch
 from streamrnn.learner.axes import AXES, Network, exact_cell, last_columns
+from streamrnn.learner.copying import ROOMS
 from streamrnn.learner.room import INDEX_BYTES
 from streamrnn.learner.spec import LAST, LearnerSpec
+from streamrnn.learner.streams import SEGMENT_SLOTS
 
 CLIP_NORM = 1.0
 """Where ``learning.clip_norm`` is "auto" ..."""
@@ -109,6 +111,15 @@ def most_bytes(spec: LearnerSpec, longest_key: int) -> int:
     """Bytes that all streams together take at most, where no key is longer than this."""
     most = spec.streams.max_streams * (bytes_per_slot(spec) + longest_key)
     return most if spec.streams.max_bytes is None else min(most, spec.streams.max_bytes)
+
+
+def copying_bytes(spec: LearnerSpec) -> int:
+    """Bytes that a copy of all streams takes at most beside them, while records go on.
+
+    Every stream may be put aside once, as where the disk hangs; ``ROOMS`` segments are on their way to it.
+    """
+    aside = most_bytes(spec, 0)
+    return aside + min(aside, ROOMS * SEGMENT_SLOTS * bytes_per_slot(spec))
 
 
 def new_scratch(layout: Layout | ExactLayout, spec: LearnerSpec, theta: npt.NDArray[Any]) -> arrays.Scratch:

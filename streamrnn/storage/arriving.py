@@ -12,12 +12,9 @@ import threading
 from collections.abc import Iterator, Mapping
 
 from streamrnn.errors import CheckpointError
-from streamrnn.learner.copying import StreamsCopy
+from streamrnn.learner.copying import ROOMS, StreamsCopy
 from streamrnn.storage.segments import Segment
 from streamrnn.storage.tensors import Arrays
-
-ROOMS = 4
-"""Enough that one is written, one is hashed and the loop can copy some more in the meantime."""
 
 
 class CopyGivenUpError(CheckpointError):
@@ -52,7 +49,7 @@ class ArrivingSegments(Mapping[int, Segment]):
                 self._lent = None
                 self._changed.notify_all()
             self._changed.wait_for(lambda: number in self._come or self._given_up is not None)
-            if self._given_up is not None and number not in self._come:
+            if self._given_up is not None:
                 raise self._given_up
             segment, self._lent = self._come.pop(number)
             return segment
@@ -84,6 +81,7 @@ class ArrivingSegments(Mapping[int, Segment]):
         self._copy.end()
         with self._changed:
             self._given_up = error or CopyGivenUpError("the copy it was to be written from was given up")
+            self._come, self._rooms = {}, []  # who writes may hang for long, and all of it is of no use
             self._changed.notify_all()
 
     def _room(self) -> Arrays | None:

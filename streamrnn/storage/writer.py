@@ -8,7 +8,8 @@ durable in ``base``, or ``needed`` names them.
 What a restart would refuse to read is not written, or it would drive out those that can be read.
 
 A failure does not stop the loop: the previous checkpoint stays valid and recovery only replays more. It is told once,
-by ``outcomes()``. Deciding when to checkpoint, or when failures have lasted too long, is the loop's.
+by ``outcomes()``; of a write that hangs that is while it does (``hangs``), and not again when it fails in the end.
+Deciding when to checkpoint, when a write hangs, or when failures have lasted too long, is the loop's.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ class BackgroundWriter:
         self._changed = threading.Condition()
         self._waiting: _HandedIn | None = None
         self._running: _HandedIn | None = None
+        self._told: _HandedIn | None = None  # that it hangs
         self._owing: set[int] = set()  # segments of what was not written
         self._failed = False  # the last attempt
         self._outcomes: list[Outcome] = []
@@ -110,6 +112,16 @@ class BackgroundWriter:
         """Have ``outcomes`` tell of one that could not be handed in; its segments are the caller's to keep in mind."""
         with self._changed:
             self._outcomes.append(Outcome(None, error, 0.0))
+
+    def hangs(self, error: CheckpointError, waited_s: float) -> None:
+        """Have ``outcomes`` tell of what is being written, which may still succeed, as of a failure, and log it."""
+        with self._changed:
+            handed_in = self._running or self._waiting
+            if handed_in is None or handed_in is self._told:
+                return
+            self._told = handed_in
+            self._outcomes.append(Outcome(None, error, waited_s))
+        _log.error("checkpoint at %d failed: %s", handed_in.progress.position, error)
 
     def outcomes(self) -> list[Outcome]:
         """The attempts finished since the last call, oldest first."""
@@ -167,8 +179,9 @@ class BackgroundWriter:
                     self._base = None
             if not isinstance(outcome.error, CopyGivenUpError):  # which is nobody's failure
                 self._failed = outcome.manifest is None
-                self._outcomes.append(outcome)
-            self._running = None
+                if outcome.manifest is not None or handed_in is not self._told:
+                    self._outcomes.append(outcome)
+            self._running = self._told = None
             self._changed.notify_all()
 
     def _attempt(self, handed_in: _HandedIn) -> Outcome:
@@ -177,7 +190,7 @@ class BackgroundWriter:
         try:
             manifest = self._store.write(snapshot, progress, self._base, only_sound=True, at_once=at_once)
         except Exception as error:  # whatever it is, this thread must live on and the loop must hear of it
-            if not isinstance(error, CopyGivenUpError):
+            if not isinstance(error, CopyGivenUpError) and handed_in is not self._told:
                 _log.error("checkpoint at %d failed: %s", progress.position, error)
             failure = error if isinstance(error, CheckpointError) else CheckpointError(f"unexpected {error!r}")
             failure.__cause__ = failure.__cause__ or (None if failure is error else error)

@@ -130,8 +130,10 @@ class Run:
         partition.position += len(block)
         partition.ordinal += len(block)
         partition.committed = partition.position
+        if self.copier is not None:
+            partition.saving.learned(len(block))
         self.wanted |= checkpoint
-        if self.wanted and (self.copier is None or not partition.saving.copying):  # as the loop decides
+        if self.wanted and (self.copier is None or partition.saving.writer.idle):  # as the loop decides
             self.wanted, paused = False, time.thread_time()
             self.checkpoint()
             self.pauses_ms.append(1000 * (time.thread_time() - paused))
@@ -147,7 +149,8 @@ class Run:
         if self.copier is None:
             partition.checkpoint()
         else:
-            partition.saving.begin()
+            partition.saving.asked = True
+            self.copier.begin_due([partition])
 
     def random(self, records: int, every: int | None = None) -> None:
         """So many records of random streams, with a checkpoint behind every so many."""

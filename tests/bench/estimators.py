@@ -5,7 +5,7 @@
 
 All work on the same rows: 8 features in a dict (``predict_one``, ``learn_one``), a data frame (``learn_many``) or a
 block (``Learner.process``; "one by one" is the same with a block for each row). A hidden state of 32 and TBPTT(16, 16),
-except for the estimator's own defaults. Wall clock, one thread, one stream; every figure is the median over repeats,
+except for the estimator's own defaults. Processor time, one thread, one stream; every figure is the median of repeats,
 each of which goes over all rows. Before that each model has learned them once.
 """
 
@@ -98,9 +98,9 @@ def measure(name: str, parameters: dict[str, Any], rows: int, repeats: int) -> T
         call()
     for _ in range(repeats):
         for column in COLUMNS:
-            started = time.perf_counter()
+            started = time.process_time()
             timed[column]()
-            seconds[column].append(time.perf_counter() - started)
+            seconds[column].append(time.process_time() - started)
     return Timing(name, tuple(1e6 * statistics.median(seconds[column]) / rows for column in COLUMNS))
 
 

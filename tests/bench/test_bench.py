@@ -104,7 +104,9 @@ def test_quality_of_the_rivals_is_what_was_measured_elsewhere(
 
 def test_every_estimator_is_scored_by_the_quality_bench(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tasks = ("airline", "chick", "phishing", "airline-3", "airline-3-river", "flights")
-    figures = quality_figures(tmp_path, "--only", *tasks, "--skip", "rivals", "--seeds", "1", "--flights", "300")
+    figures = quality_figures(
+        tmp_path, "--only", *tasks, "--skip", "rivals", "--seeds", "1", "--flights", "300", "--no-cells"
+    )
     runs = [run for task in figures.values() for run in task["runs"]]
     assert [(run["model"], run["column"]) for run in runs] == [
         (model, column)
@@ -116,6 +118,14 @@ def test_every_estimator_is_scored_by_the_quality_bench(tmp_path: Path, capsys: 
     ]  # fmt: skip
     assert all(math.isfinite(score) and score > 0 for run in runs for score in run["scores"])
     assert 2 * capsys.readouterr().out.count("RNN") == len(runs)
+
+
+def test_cells_without_a_window_are_columns_of_the_quality_bench(tmp_path: Path) -> None:
+    figures = quality_figures(tmp_path, "--only", "airline", "--skip", "rivals", "--seeds", "1")
+    (task,) = figures.values()
+    ours = 2  # the data set as a regressor takes it, and a forecaster
+    assert [run["column"] for run in task["runs"]] == ["default", "tuned", *quality.CELLS] * ours
+    assert all(math.isfinite(score) and score > 0 for run in task["runs"] for score in run["scores"])
 
 
 def test_the_river_track_scores_as_river_does() -> None:

@@ -8,6 +8,7 @@ from rich.console import Console
 from streamrnn.cli import show, show_sequences
 from streamrnn.cli.show_sequences import direction, frames_read, remarks_on_chunks, remarks_on_work, said, work_space
 from streamrnn.job.job_file import load
+from streamrnn.learner.lowering import bytes_per_slot
 from tests.support.jobs import EXAMPLES
 from tests.support.sequence_jobs import TARGETS, sequence_job
 
@@ -67,3 +68,12 @@ def test_a_job_whose_longest_sequence_does_not_fit_into_memory_is_shown_with_a_r
     console.print(show.job(sequence_job()))
     assert isinstance(console.file, io.StringIO)
     assert "more than there is per partition" in console.file.getvalue()
+
+
+def test_what_a_checkpoint_takes_while_it_is_made_is_shown() -> None:
+    console, job = Console(file=io.StringIO(), width=200), sequence_job()
+    console.print(show.job(job))
+    assert isinstance(console.file, io.StringIO)
+    spec = job.learner_spec()
+    expected = show.size((spec.streams.max_streams + 4 * 4096) * bytes_per_slot(spec))
+    assert f"at most {expected} while a checkpoint is made" in console.file.getvalue()

@@ -68,3 +68,11 @@ def test_a_long_list_costs_as_much_as_an_open_set_and_events_that_wait_for_label
     (remark,) = remarks_on_memory(parse(yaml(target=label), {}))
     assert "5,001 classes for up to 64 events until" in remark
     assert "lower target.label_memory or target.classes.max or streams.max_streams, or set" in remark
+
+
+def test_streams_that_do_not_fit_into_the_machine_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamrnn.cli.show_symbols.memory_limit", lambda: 10**8)
+    assert "warning: streams: with all of them in use one partition takes 0." in said(job())
+    assert "a process have 0.1; lower streams.max_streams" in said(job())
+    monkeypatch.setattr("streamrnn.cli.show_symbols.memory_limit", lambda: 10**12)
+    assert "with all of them in use" not in said(job())

@@ -39,6 +39,15 @@ def test_the_first_lines_tell_version_job_topics_cluster_group_and_model(caplog:
     assert fields[2] == {"parameters": parameters}
 
 
+def test_of_a_bank_it_tells_what_learns_since_no_parameter_does(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    config = parse(yaml(model="{cell: bank, readout: rls}"), {})
+    introduce(config)
+    regressors = config.learner_spec().n_regressors
+    assert regressors > 128
+    assert f"readout rls on {regressors} regressors, " in caplog.messages[2]
+
+
 def test_an_embedded_log_is_named_by_its_directory_and_no_password_is_shown(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     introduce(parse(yaml(kafka=None, embedded="{directory: /var/log/events}"), {}))

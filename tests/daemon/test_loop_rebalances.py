@@ -297,6 +297,28 @@ def test_records_wait_when_too_many_outputs_wait_for_the_group(
     assert_complete(scenario, run)
 
 
+def test_records_wait_too_when_too_many_outputs_wait_for_a_commit_that_a_stable_group_refuses(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(loop: Loop, _: RebalancingBroker) -> None:
+        waiting.append(sum(partition.waiting for partition in loop.partitions.values()))
+        refused[:] = [] if len(waiting) == 2 else refused
+
+    def commit(broker: RebalancingBroker, *arguments: Any) -> None:
+        if refused and any(partition.waiting for partition in loops[-1].partitions.values()):
+            raise RebalanceError("a partition is gone")
+        commits(broker, *arguments)
+
+    waiting: list[int] = []
+    refused, loops, commits, begun = [True], list[Loop](), RebalancingBroker.commit, Loop.run
+    monkeypatch.setattr(Loop, "run", lambda loop: (loops.append(loop), begun(loop))[1])
+    monkeypatch.setattr(RebalancingBroker, "commit", commit)
+    monkeypatch.setattr(streamrnn.daemon.loop, "MAX_UNCOMMITTED", 60)
+    run = scenario.run(turn=at(poll_20=look, poll_30=look))
+    assert 60 <= waiting[0] == waiting[1] < N
+    assert_complete(scenario, run)
+
+
 class ByHand(Background):
     """Does what it was given when it is told to."""
 

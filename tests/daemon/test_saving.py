@@ -16,7 +16,7 @@ from streamrnn.broker.protocol import TopicPartition
 from streamrnn.daemon.metrics import Metrics
 from streamrnn.daemon.partition import Partition, Start
 from streamrnn.daemon.restored import Restoring
-from streamrnn.daemon.saving import COPY_S, GIVE_UP_S, HURRY_S, Copier
+from streamrnn.daemon.saving import COPY_S, GIVE_UP_S, HURRY_S, LATE_S, Copier
 from streamrnn.job.job import Job
 from streamrnn.job.job_file import parse
 from streamrnn.learner import copying
@@ -38,6 +38,7 @@ checkpoint: {{directory: {directory}, max_replay_records: 20}}
 """
 LINEAGE = "20250309-0123abcd"
 STREAMS = 20
+LABELS = {"topic": "in", "partition": "0"}
 
 
 @pytest.fixture(autouse=True)
@@ -277,7 +278,7 @@ def test_nobody_waits_for_what_cannot_be_copied_for_a_while(tmp_path: Path, monk
 
 
 def test_a_disk_that_hangs_for_one_partition_keeps_others_waiting_for_so_long_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     worker = Worker(tmp_path, partitions=2)
     hanging, other = worker.partitions
@@ -292,7 +293,7 @@ def test_a_disk_that_hangs_for_one_partition_keeps_others_waiting_for_so_long_on
     for partition in worker.partitions:
         worker.learn(partition)
     copier.begin_due(worker.partitions)
-    for waited_s in (0.0, 0.0, 0.0, 0.0, 1.0, GIVE_UP_S - 0.1):  # in the first four there is room for a segment
+    for waited_s in (0.0, 0.0, 0.0, 0.0, *range(1, round(GIVE_UP_S))):  # in the first four there is room for a segment
         now[0] = waited_s
         copier.go_on(worker.partitions)
         copier.begin_due(worker.partitions)
@@ -306,16 +307,88 @@ def test_a_disk_that_hangs_for_one_partition_keeps_others_waiting_for_so_long_on
     while other.saving.copying or not other.saving.writer.idle:
         worker.copier.go_on([other])
     assert worker.positions(1) == [STREAMS]
+    (outcome,) = hanging.saving.writer.outcomes()
+    assert "took nothing of it for 30 s" in str(outcome.error)
     disk.set()
     while not hanging.saving.writer.idle:
         time.sleep(0.001)
-    (outcome,) = hanging.saving.writer.outcomes()
-    assert "took nothing of it for 30 s" in str(outcome.error)
+    assert hanging.saving.writer.outcomes() == [], "it is told once"
+    assert caplog.text.count("checkpoint at 20 failed") == 1
     worker.learn(hanging)
     worker.copier.begin_due(worker.partitions)
     worker.copy()
     assert worker.positions() == [2 * STREAMS]
     assert differing(bits_of(worker.restored()), bits_of(hanging.learner)) == []
+
+
+def test_a_process_that_was_halted_gives_no_copy_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Worker(tmp_path)
+    (partition,) = worker.partitions
+    disk, now, write = threading.Event(), [0.0], partition.saving.writer._store.write
+    monkeypatch.setattr(
+        partition.saving.writer._store, "write", lambda *given, **named: disk.wait(30.0) and write(*given, **named)
+    )
+    copier = Copier(worker.metrics, lambda: now[0])
+    worker.learn(partition)
+    copier.begin_due(worker.partitions)
+    for halted_s in (0.0, 0.0, 0.0, 0.0, 10 * GIVE_UP_S, 1.0, 10 * GIVE_UP_S, 1.0):
+        now[0] += halted_s
+        copier.go_on(worker.partitions)
+    assert partition.saving.copying
+    disk.set()
+    worker.copy()
+    assert worker.positions() == [STREAMS]
+    (outcome,) = partition.saving.writer.outcomes()
+    assert outcome.error is None
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_write_that_hangs_after_all_is_copied_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fails: bool
+) -> None:
+    worker = Worker(tmp_path)
+    (partition,) = worker.partitions
+    disk, write = threading.Event(), partition.saving.writer._store.write
+
+    def write_later(*args: Any, **settings: Any) -> Any:
+        disk.wait(30.0)
+        if fails:
+            raise OSError("the disk is gone")
+        return write(*args, **settings)
+
+    monkeypatch.setattr(partition.saving.writer._store, "write", write_later)
+    worker.learn(partition, streams=2)  # a single segment
+    partition.saving.asked = True
+    copier = Copier(worker.metrics, itertools.count(step=LATE_S / 4).__next__)
+    copier.begin_due(worker.partitions)
+    assert not partition.saving.copying
+    for _ in range(400):
+        copier.go_on(worker.partitions)
+    partition.show(0)
+    assert "took nothing of it for 30 s" in caplog.text
+    disk.set()
+    worker.copy()
+    partition.show(0)
+    assert caplog.text.count("checkpoint at 2 failed") == 1
+    failures = worker.metrics.registry.get_sample_value("streamrnn_checkpoint_failures_total", LABELS)
+    assert failures == 1
+    assert worker.positions() == ([] if fails else [2])
+    assert partition.saving.writer.behind is fails
+
+
+def test_partitions_share_the_memory_of_what_is_put_aside(tmp_path: Path) -> None:
+    worker, kept = Worker(tmp_path, partitions=3), []
+    for partition in worker.partitions * 2:
+        worker.learn(partition)
+        partition.saving.asked = True
+        worker.copier.begin_due([partition])
+        copy = partition.learner._copy
+        assert copy is not None
+        worker.learn(partition, streams=2)
+        worker.copy()
+        assert copy._aside.arrays == {}
+        kept.append(worker.copier._spare.arrays["state"])
+    assert len({id(array) for array in kept}) == 1
 
 
 def test_after_a_failure_the_next_checkpoint_holds_what_was_not_written(tmp_path: Path) -> None:

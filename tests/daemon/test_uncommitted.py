@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,33 @@ def test_a_topic_made_anew_of_which_a_worker_committed_before_it_noticed_is_read
     assert scenario.mark()["lineage"] != lineage
     assert scenario.mark()["ordinal"] == N
     assert "the topic was made anew" in caplog.text
+
+
+@pytest.mark.parametrize("offsets", ["lost", "committed"])
+@pytest.mark.parametrize("told", ["none", "the old one"])
+def test_what_a_broker_says_that_has_not_heard_of_the_new_topic_yet_leads_nowhere(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, told: str, offsets: str
+) -> None:
+    """Restored from, records of the new log before the old offset would be passed over."""
+    answers: list[str | None] = ["old"]
+
+    def described(_: object, topics: Iterable[str]) -> dict[str, TopicDescription | None]:
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        return {topic: None if answer is None else TopicDescription(1, frozenset(), id=answer) for topic in topics}
+
+    monkeypatch.setattr(EmbeddedAdministration, "describe_topics", described)
+    scenario.run()
+    lineage = scenario.mark()["lineage"]
+    if offsets == "lost":
+        lose_offsets(scenario)
+    late = None if told == "none" else "old"
+    answers[:] = [late, late, late, "new"]
+    monkeypatch.setattr(EmbeddedBroker, "topic_id", lambda *_: "new")
+    scenario.run()
+    assert scenario.mark()["lineage"] != lineage
+    assert scenario.mark()["ordinal"] == N
+    assert "the topic was made anew" in caplog.text
+    assert caplog.text.count("trying again") == 3
 
 
 def test_a_log_that_ends_before_the_checkpoint_is_read_from_its_beginning(scenario: Scenario) -> None:

@@ -22,7 +22,7 @@ import yaml
 from streamrnn.broker.kafka_settings import reading_bytes
 from streamrnn.job.config import Config
 from streamrnn.job.job_file import parse
-from streamrnn.learner.lowering import most_bytes
+from streamrnn.learner.lowering import copying_bytes, most_bytes
 from streamrnn.version import __version__
 from tests.deploy import prometheus_rule
 from tests.deploy.kustomize import MERGED_BY, Resource, build, of_kind
@@ -236,6 +236,7 @@ def test_a_worker_holds_all_partitions_full_of_streams_within_its_limit_of_memor
     else:
         partitions = of_kind(PRODUCTION, "ScaledObject")["spec"]["maxReplicaCount"]
     streams = int(partitions) * most_bytes(spec, config.input.max_key_bytes)
+    streams += copying_bytes(spec)
     (container,) = pod(name)["containers"]
     limit = int(container["resources"]["limits"]["memory"].removesuffix("Gi")) << 30
     assert streams + reading_bytes(config.input.max_record_bytes) + PROCESS_BYTES < limit

@@ -46,6 +46,8 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
     (ELSTM | {"gates": False}, {}, "model.gates", "takes the gates off cell glru and means nothing to elstm"),
     (LSTM | {"gates": False}, {}, "model.gates", "means nothing to lstm: leave it out"),
     ({"cell": "bank"}, {}, "model.readout", "found linear with cell bank, whose filters are fixed"),
+    ({"cell": "rnn", "memory": 200}, {}, "model.memory", "found 200 with cell rnn, whose units have no gate"),
+    ({"cell": "rnn", "memory": "auto"}, {}, "model.memory", "leave it out, or take cell lstm or gru"),
     (BANK | {"memory": 9}, {}, "model.memory", "begin and stay as they are"),
     (BANK, {"k2": 9}, "learning.k2", "has no window"),
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from streamrnn.core.jit import JIT_DISABLED
 from streamrnn.learner.block import Block
-from streamrnn.learner.copying import StreamsCopy
+from streamrnn.learner.copying import Spare, StreamsCopy
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.lookahead.learner import LookaheadLearner
 from streamrnn.learner.model_spec import ModelSpec
@@ -149,16 +149,44 @@ def test_only_one_copy_is_made_at_a_time_unless_the_one_before_has_ended() -> No
 
 
 def test_what_is_put_aside_lies_where_the_copy_before_had_it() -> None:
-    learner = Learner(SPEC, seed=1)
-    learner.process(events("abc"))
-    found = []
+    learners, spare, found = [Learner(SPEC, seed=seed) for seed in (1, 2)], Spare(), []
+    for learner in learners:
+        learner.process(events("abcdefgh"))
     for time_ms in (1, 2):
-        expected, copy = stored(take_snapshot(learner.state())), learner.copy_streams()
-        learner.process(events("abc", time_ms))
-        found.append(learner._aside.arrays["state"])
-        assert copied(copy) == expected
-        assert learner.streams.before_change is None
-    assert found[0] is found[1]
+        for learner in learners:
+            expected, copy = stored(take_snapshot(learner.state())), learner.copy_streams(spare=spare)
+            assert spare.arrays == {}
+            learner.process(events("ab", time_ms))
+            found.append(copy._aside.arrays["state"])
+            assert copied(copy) == expected
+            assert learner.streams.before_change is None
+    assert all(each is found[0] is spare.arrays["state"] for each in found)
+
+
+@pytest.mark.parametrize(("changed", "ended", "kept"), [("ab", False, 8), ("abc", False, 0), ("ab", True, 0)])
+def test_memory_is_kept_after_a_complete_copy_that_used_little_of_it(changed: str, ended: bool, kept: int) -> None:
+    learner, spare = Learner(SPEC, seed=1), Spare()
+    learner.process(events("abcdefgh"))
+    copy = learner.copy_streams(spare=spare)
+    learner.process(events(changed, 1))
+    copied(copy, 1)
+    if ended:
+        copy.end()
+    else:
+        copied(copy)
+    assert {len(array) for array in spare.arrays.values()} == ({kept} if kept else set())
+    assert copy._aside.arrays == copy._known_aside.arrays == {}
+
+
+def test_memory_of_rows_of_another_kind_or_too_few_is_not_used() -> None:
+    spare = Spare()
+    spare.arrays = {"state": np.empty((4, 2))}
+    for rows, slots in ((np.empty((9, 2)), 5), (np.empty((9, 3)), 4), (np.empty((9, 2), np.float32), 4)):
+        before = spare.arrays["state"]
+        spare.arrays = spare.take({"state": rows}, slots)
+        assert spare.arrays["state"] is not before
+        assert (spare.arrays["state"].shape, spare.arrays["state"].dtype) == ((slots, *rows.shape[1:]), rows.dtype)
+        spare.arrays = {"state": before}
 
 
 def test_rows_of_segments_that_were_copied_make_room_for_others() -> None:

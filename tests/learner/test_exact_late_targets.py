@@ -1,7 +1,8 @@
 """Targets that come later: an exact cell learns each step when its target is known, and nothing knows it before.
 
 The state that learns goes behind the one that predicts, in the order of events: a step is learned once its label is
-there and all steps before it were learned or passed by; it is passed by when its event is no longer remembered.
+there and all steps before it were learned or passed by. It is passed by when its label is there and may not be learned,
+when its event has no name to be answered by, and when its event is no longer remembered.
 """
 
 from __future__ import annotations
@@ -157,3 +158,31 @@ def test_forecasts_are_learned_once_the_last_of_their_values_came(
     first = min(horizon) if isinstance(horizon, tuple) else 1
     assert updates_after(spec, log)[9] == 10 - first
     check_agreement(spec, log, [(4, True), (9, False)], 1e-9, restores=True)
+
+
+READOUTS: list[dict[str, object]] = [{}, {"readout": "rls", "lags": 2}]
+
+
+@each
+@pytest.mark.parametrize("readout", READOUTS, ids=["linear", "rls"])
+def test_a_label_that_may_not_be_learned_holds_up_nobody(cell: dict[str, object], readout: dict[str, object]) -> None:
+    """Of targets out of bounds least squares learn none, and others the first of a run; nor what has no deviation."""
+    spec = spec_of(cell | readout, "label", memory=64)
+    log = log_of([row for k in range(1, 61) for row in ((EVENT, k), (LABEL, k))])
+    log.y[81] = log.y[83] = 1e6
+    counts = updates_after(spec, log)
+    assert counts[1] == (0 if readout else 1)
+    assert counts[79] > 30
+    assert counts[83] == counts[79] + (0 if readout else 1)
+    lags = 4 if readout else 0  # records until no lag is out of bounds any more
+    assert counts[85 + lags] == counts[83] + 1
+    assert counts[-1] > counts[83] + 10
+    check_agreement(spec, log, [(90, True)], 1e-9, restores=True)
+
+
+@each
+def test_an_event_without_a_name_holds_up_nobody(cell: dict[str, object]) -> None:
+    rows = [(EVENT, 1), (LABEL, 1), (EVENT, 0), (EVENT, 2), (LABEL, 2), (EVENT, 3), (LABEL, 3)]
+    spec = spec_of(cell, "label", memory=64)
+    assert updates_after(spec, log_of(rows)) == [0, 1, 1, 1, 2, 2, 3]
+    check_agreement(spec, log_of(rows), [], 1e-9)

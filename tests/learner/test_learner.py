@@ -559,10 +559,10 @@ def test_a_stream_takes_less_than_three_kilobytes() -> None:
 # ---- initial weights
 
 
-@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 @pytest.mark.parametrize(("memory", "steps"), [(None, None), (40, 40), ("auto", 8)])
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_a_learner_begins_with_the_memory_that_it_is_told(
-    cell: Literal["rnn", "lstm", "gru"], memory: int | Literal["auto"] | None, steps: int | None
+    cell: Literal["lstm", "gru"], memory: int | Literal["auto"] | None, steps: int | None
 ) -> None:
     spec = plain_spec(model=ModelSpec(cell=cell, memory=memory), learning=LearningSpec(k1=2, k2=8))
     learner = Learner(spec, SEED)

@@ -371,6 +371,7 @@ class NaiveLearner(NaiveTrainer):
         sequence.last_time_ms = time_ms if sequence.last_time_ms is None else max(sequence.last_time_ms, time_ms)
         if spec.target.known == "label":
             stream.events.append(Event(record.event, sequence, sequence.steps - 1, time_ms))
+            sequence.events.append(stream.events[-1])
             if len(stream.events) > spec.target.label_memory:
                 self.counts["lost_labels"] += stream.events.pop(0).id != 0
         return prediction, updates
@@ -425,6 +426,8 @@ class NaiveLearner(NaiveTrainer):
         if self.rls:
             for i in known_fields(counted):
                 self.teach(stream, sequence, step, 1, i, counted[i])
+        if self.spec.rule == "fixed":
+            return
         if sequence is stream.sequence and step >= self.oldest_to_learn(sequence):
             for i in known_fields(counted):
                 self.set_target(stream, sequence, step, 1, i, counted[i])

@@ -73,6 +73,7 @@ class History:
     units: list[list[tuple[float, float]]] = field(default_factory=list)  # the fields' centres and widths then
     sound: list[bool] = field(default_factory=list)  # whether weights may be learned from them
     rivals: list[list[tuple[float, float]]] = field(default_factory=list)  # what they said of the fields then
+    events: list[Event] = field(default_factory=list)  # where labels name them: what each step waits for
     behind: State = field(default_factory=list)  # with exact gradients: of the steps learned or passed by
     life: Life = field(default_factory=list)  # and how each of them was computed
     last_time_ms: int | None = None

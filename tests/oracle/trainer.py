@@ -193,8 +193,8 @@ class NaiveTrainer(NaiveEncoder):
         while sequence.learned < sequence.steps:
             t = sequence.learned
             known = np.array(sequence.known[t], bool)
-            labelled = self.spec.target.known == "label" and known.any()
-            if not last and not labelled and sequence.steps - t <= self.spec.delay:
+            answered = self.spec.target.known == "label" and sequence.events[t].id == 0
+            if not last and not answered and sequence.steps - t <= self.spec.delay:
                 return
             x, before, network = sequence.inputs[t], sequence.behind[0][0], self.network()
             sequence.behind = [(exact.step(self.exact, network, x, before),)]

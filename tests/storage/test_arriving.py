@@ -12,10 +12,11 @@ import pytest
 
 from streamrnn.errors import BlobError
 from streamrnn.learner.block import Block
+from streamrnn.learner.copying import ROOMS
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.spec import LearnerSpec, StreamSpec
 from streamrnn.learner.target_spec import TargetSpec
-from streamrnn.storage.arriving import ROOMS, ArrivingSegments, CopyGivenUpError
+from streamrnn.storage.arriving import ArrivingSegments, CopyGivenUpError
 from streamrnn.storage.blobs import DirectoryBlobs
 from streamrnn.storage.checkpoints import CheckpointStore
 from streamrnn.storage.manifest import Manifest, Progress
@@ -115,6 +116,16 @@ def test_only_so_many_segments_are_copied_as_there_is_room_for(learner: Learner)
     assert not segments.copy_next(), "the first is being written"
     assert segments[1] is not first
     assert segments.copy_next(), "the first has been written"
+
+
+def test_nothing_of_one_that_is_given_up_stays_in_memory_while_who_writes_hangs(learner: Learner) -> None:
+    segments = ArrivingSegments(learner.copy_streams())
+    segments.copy_next()
+    assert segments.copy_next()
+    segments.give_up()
+    assert (segments._come, segments._rooms) == ({}, [])
+    with pytest.raises(CopyGivenUpError):
+        segments[1]
 
 
 def test_one_that_is_given_up_is_no_failure_and_its_segments_are_owing(

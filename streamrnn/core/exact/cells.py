@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from streamrnn.core.arrays import K1, T1, T2, Plan, Scratch
 from streamrnn.core.exact import constants, elstm, lru
-from streamrnn.core.jit import internal
+from streamrnn.core.jit import internal, jit
 from streamrnn.core.linear import copy
 
 LRU, GLRU, ELSTM = 3, 4, 5
@@ -66,6 +66,13 @@ def gradient(plan: Plan, scratch: Scratch, state: T2, traces: T2, shown: K1, x: 
         lru.gradient(plan.cell == GLRU, w, dw, lam, work, traces, shown, x, dh)
 
 
+@jit
+def prepare(plan: Plan, scratch: Scratch) -> None:
+    """What follows from the weights, which are within their bounds and stay as they are."""
+    if plan.cell != ELSTM:
+        constants.write(scratch.cell_w[lru.NU], scratch.cell_w[lru.OM], scratch.constants)
+
+
 @internal
 def constrain(plan: Plan, scratch: Scratch, nu_least: float) -> None:
     """After an optimiser step: weights back within their bounds, and what follows from them."""
@@ -73,4 +80,4 @@ def constrain(plan: Plan, scratch: Scratch, nu_least: float) -> None:
         elstm.constrain(scratch.cell_w, scratch.cell_w.shape[0])
     else:
         constants.constrain(scratch.cell_w[lru.NU], scratch.cell_w[lru.OM], nu_least)
-        constants.write(scratch.cell_w[lru.NU], scratch.cell_w[lru.OM], scratch.constants)
+        prepare(plan, scratch)

@@ -15,6 +15,9 @@ import numpy as np
 from streamrnn.core.arrays import T2, Array
 from streamrnn.core.declarations import zeros
 from streamrnn.core.exact.cells import ELSTM, GLRU, LANES, STATES, rows, traces
+from streamrnn.core.exact.constants import LARGEST_NU, LARGEST_OM, LEAST_OM, nu_least
+from streamrnn.core.exact.elstm import LARGEST_WF, LARGEST_WZ
+from streamrnn.core.exact.lru import NU, OM
 from streamrnn.core.layout import Axes, Named, ReadoutTensors, cut
 
 RADII = 0.9, 0.9999
@@ -107,6 +110,15 @@ class ExactLayout(Named):
     def readout(self, theta: Array) -> ReadoutTensors:
         """What is between the cell and the outputs."""
         return ReadoutTensors(*cut(theta, self.shapes)[1:])
+
+    def constrain(self, theta: Array, memory: int | str | None) -> None:
+        """The cell's weights in theta within their bounds, in place, as they are after each optimiser step."""
+        w, D = self.cell_rows(theta), self.n_inputs
+        bounds = {D + 1: (-LARGEST_WF, LARGEST_WF), 2 * D + 3: (-LARGEST_WZ, LARGEST_WZ)}
+        if self.cell != ELSTM:
+            bounds = {NU: (nu_least(memory), LARGEST_NU), OM: (LEAST_OM, LARGEST_OM)}
+        for row, (least, largest) in bounds.items():
+            np.clip(w[row], w.dtype.type(least), w.dtype.type(largest), out=w[row])
 
     def named(self, theta: Array) -> dict[str, Array]:
         w, D = self.cell_rows(theta)[:, : self.hidden_size], self.n_inputs

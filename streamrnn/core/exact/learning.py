@@ -1,9 +1,10 @@
 """The rule: learn an event from the exact gradient of its loss with respect to all that the cell ever did with it.
 
 Where the target is known in the record, the state that predicts carries the traces, and learns at once. Where it comes
-later a second state, with the traces, goes behind on a ring of inputs, at most ``plan.delay`` events, and learns an
-event when its target is known, or passes it by; the state that predicts has no traces then. Gradients are summed up
-over k1 events that were learned from, of whatever stream, and weights stand still meanwhile (``plan.batch_size``).
+later a second state, with the traces, goes behind on a ring of inputs, at most ``plan.delay`` events. It learns an
+event, or passes it by, as soon as no target of it is waited for any more; the state that predicts has no traces then.
+An optimiser step takes the mean gradient of k1 events that were learned from, of whatever stream, and weights stand
+still meanwhile (``plan.batch_size``).
 """
 
 from __future__ import annotations
@@ -50,8 +51,7 @@ def learn(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scr
         step = streams.learned[slot, 0]
         place = step % plan.k2
         if behind:
-            known = plan.known == kinds.KNOWN_BY_LABEL and losses.any_known(streams.y[slot, place])
-            if not last and not known and streams.steps[slot] - step <= plan.delay:
+            if not last and is_waiting(plan, streams, slot, step):
                 break
             copy(scratch.x[0], streams.x[slot, place])
             copy(scratch.lags[0], streams.lags[slot, place])
@@ -64,6 +64,21 @@ def learn(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scr
             streams.y[slot, place, :] = np.nan
             moved = learn_step(plan, hyper, model, streams, scratch, slot, behind) or moved
     return moved
+
+
+@internal
+def is_waiting(plan: Plan, streams: Streams, slot: int, step: int) -> bool:
+    """Whether a target of this step may still come to be learned.
+
+    A label comes no more where its event was answered, learnable or not, or had no name to be answered by. Each step of
+    a sequence is an event that is remembered, so counts of both go along.
+    """
+    ago = streams.steps[slot] - step
+    if ago > plan.delay:
+        return False
+    if plan.known != kinds.KNOWN_BY_LABEL:
+        return True
+    return bool(streams.event[slot, (streams.event_count[slot] - ago) % streams.event.shape[1]] != 0)
 
 
 @internal

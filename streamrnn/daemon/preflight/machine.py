@@ -20,7 +20,7 @@ from streamrnn.daemon.preflight.findings import Finding, fine, problem, warning
 from streamrnn.errors import ConfigError
 from streamrnn.job.config import Config
 from streamrnn.job.http_config import HttpConfig
-from streamrnn.learner.lowering import bytes_per_stream, layout_of, most_bytes
+from streamrnn.learner.lowering import bytes_per_stream, copying_bytes, layout_of, most_bytes
 from streamrnn.storage.names import folder_of
 from streamrnn.system.memory import memory_limit
 
@@ -99,7 +99,8 @@ def space(config: Config, partitions: int) -> Iterator[Finding]:
 def memory(config: Config, partitions: int) -> Iterator[Finding]:
     """Whether full learners, the names of their streams counted, fit into what this process may have.
 
-    What records may take while they are read counts, too: most jobs' take less, so that its lack is no problem yet.
+    What records may take while they are read counts, too, and what a checkpoint takes while it is made, of one
+    partition at a time: most jobs' take less, so that its lack is no problem yet.
     """
     spec, key, limit = config.learner_spec(), config.input.max_key_bytes, memory_limit()
     if limit is None:
@@ -107,10 +108,12 @@ def memory(config: Config, partitions: int) -> Iterator[Finding]:
     least, each = most_bytes(spec, 0), most_bytes(spec, key)
     reading = 0 if config.kafka is None else reading_bytes(config.input.max_record_bytes)
     learning = texts_bytes(config)
-    most = each * max(1, partitions) + reading + learning
+    copying = copying_bytes(spec)
+    most = each * max(1, partitions) + copying + reading + learning
     text = f"memory: {_size(limit)} may be used here"
     what = "to read records, with one broker" if not learning else "to read records and learn their texts"
-    beside = f" ({_size(reading + learning)} of it {what})" if reading + learning else ""
+    parts = [f"{_size(reading + learning)} of it {what}"] if reading + learning else []
+    beside = f" ({'; '.join([*parts, f'{_size(copying)} of it for a checkpoint while it is made'])})"
     remedy = "lower streams.max_streams, or set streams.max_bytes, which streams are then kept within"
     if least > limit:
         yield problem(f"{text}, and with all streams in use one partition takes {_size(least)}; {remedy}")

@@ -93,9 +93,11 @@ def test_memory_is_compared_with_what_full_learners_and_the_longest_names_take(
     (found,) = checked.memory(job, 4)
     assert found.kind is kind
     if kind is not Kind.PROBLEM:
-        each = bytes_per_stream(job.learner_spec()) + INDEX_BYTES + 1024
-        assert f"{(4 * 100_000 * each + (100 << 20)) / 1e9:.1f} GB" in found.text
+        slot = bytes_per_stream(job.learner_spec()) + INDEX_BYTES
+        each, copying = slot + 1024, (100_000 + 4 * 4096) * slot  # every stream once, and segments on their way
+        assert f"{(4 * 100_000 * each + copying + (100 << 20)) / 1e9:.1f} GB" in found.text
         assert "(105 MB of it to read records" in found.text
+        assert f"{copying / 1e6:.3g} MB of it for a checkpoint" in found.text
     (little,) = checked.memory(config(tmp_path, streams="{max_bytes: 20000000}"), 4)
     assert little.kind is (Kind.WARNING if limit < 4 * 20_000_000 + (100 << 20) else Kind.FINE)
 
@@ -106,7 +108,7 @@ def test_memory_counts_what_records_take_while_they_are_read(
 ) -> None:
     given = config(tmp_path, streams="{max_bytes: 20000000}")
     job = replace(given, input=replace(given.input, max_record_bytes=longest << 20))
-    full = checked.most_bytes(job.learner_spec(), job.input.max_key_bytes)
+    full = 3 * 20_000_000  # once more each, put aside and on its way to the disk
     for short, kind in ((0, Kind.FINE), (1, Kind.WARNING)):
         monkeypatch.setattr(checked, "memory_limit", lambda short=short: full + (reading << 20) - short)
         assert kinds(list(checked.memory(job, 1))) == [kind]
