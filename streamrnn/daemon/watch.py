@@ -168,8 +168,8 @@ class Watch:
             return f"{dropped} {what} were dropped, as their loss or gradient was not finite", True
         if windows := grown["windows"]:
             if spec.rule == "rtrl":
-                return f"{windows} events that were learned from are fewer than learning.k1 ({spec.batch_size})", False
-            return f"{windows} windows are fewer than learning.batch_size ({spec.batch_size})", False
+                return f"{windows} events that were learned from are fewer than learning.k1 ({spec.k1})", False
+            return f"{windows} windows are fewer than learning.batch_size ({spec.lessons_per_step})", False
         if config.input.sequence is not None:
             return self._why_unlearned(grown)
         rows, k1 = self._learner.rows(self._learner.streams.n_slots), spec.k1 if spec.rule == "tbptt" else 1

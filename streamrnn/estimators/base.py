@@ -287,7 +287,10 @@ class RecurrentEstimator(LearnerEstimator[Learner]):
     _windowed: ClassVar[Mapping[str, Any]] = {"k1": 1, "k2": 16, "optimizer": "rmsprop", "lr": 1e-2}
     """What is learned with where a parameter is None, by cells that learn from a window of steps."""
     _exact: ClassVar[Mapping[str, Any]] = {"k1": 1, "optimizer": "rmsprop", "lr": 1e-2}
-    """The same by cells that carry their gradient along; what is not told is as in a job that does not tell it."""
+    """The same by cells that carry their gradient along; what is not told is as in a job that does not tell it.
+
+    ``k1`` is 1 for classes, too: at this rate 8, a job's, was worse in 7 of 8 pairs of cell and data set.
+    """
 
     gates: bool = True
     hidden_layer: int | None = None

@@ -54,11 +54,13 @@ class RNNRegressor(LabelledEstimator, base.MiniBatchRegressor):
     num_layers
         Stacked layers.
     memory
-        Steps over which half of the units of an LSTM or GRU remember before anything was learned, for what matters tens
-        of events later; ``"auto"``: ``k2``. None: gates begin as they are.
+        Steps back that matter, where they are tens and more. Half of the units of an LSTM or GRU remember over so many
+        before anything was learned, half of those of cell ``"glru"`` over up to ten times as many, and those of
+        ``"elstm"`` from one to ten times as many, and to 1,000 at least. ``"auto"``: ``k2``, with a window. None: gates
+        begin as they are; exact cells remember up to some hundred steps.
     k1
         The network learns at every k1-th event of a stream, the readout at each; without a window an optimiser step is
-        taken for every k1 events. None: 1.
+        taken for every k1 events, whatever their streams. None: 1, for classes, too.
     k2
         Events a gradient goes back through, at least ``k1``; not for cells without a window. None: 16.
     loss
@@ -87,7 +89,7 @@ class RNNRegressor(LabelledEstimator, base.MiniBatchRegressor):
         Most that a step may promise to take off its loss, as a multiple of that loss; a longer one is shortened. It
         keeps all cells stable at the default rate. None: steps are not bounded, nor are they with quantile loss.
     batch_size
-        Gradients that are averaged for one step.
+        Windows whose gradients are averaged for one step; refused without a window, where ``k1`` says it.
     scale
         Standardise inputs and targets by running statistics. With False the network gets exactly what it is fed.
     features

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from streamrnn.core import counts, reach, rls, surprise
 from streamrnn.core.arrays import Plan
 from streamrnn.core.cells import CELLS, GATES
-from streamrnn.core.exact.cells import ELSTM, GLRU, LANES, LRU
-from streamrnn.core.exact.layout import ExactLayout
+from streamrnn.core.exact.cells import ELSTM, GLRU, LRU
+from streamrnn.core.exact.layout import ExactLayout, padded
 from streamrnn.core.layout import Layout
 from streamrnn.core.sequences.layout import SequenceLayout
 from streamrnn.learner.spec import LAST, LearnerSpec
@@ -250,14 +250,9 @@ _TENSOR_PLACES: Mapping[str, Callable[[Move], Places]] = {
 
 def unit_places(move: Move) -> Places:
     """Of each unit as it stands in arrays: the padding of exact cells is left out."""
-    units = layout_units(move.old)
-    return np.where(np.arange(units) < move.old.model.units, np.arange(units), OUT)
-
-
-def layout_units(spec: LearnerSpec) -> int:
-    """Units as they stand in arrays."""
-    n = spec.model.units
-    return -(-n // LANES) * LANES if spec.model.is_exact else n
+    n = move.old.model.units
+    units = padded(n) if move.old.model.is_exact else n
+    return np.where(np.arange(units) < n, np.arange(units), OUT)
 
 
 def trace_places(move: Move) -> Places:

@@ -180,11 +180,19 @@ def _require_rule(spec: SpecFields) -> None:
         raise RuleError(
             "learning", "rule", f"{given} {goes[given]}, not with {spec.model.cell}; leave it out, or take another cell"
         )
-    _require_none(_of_cell(spec))
-    if spec.model.is_exact:
+    if spec.model.is_exact:  # first: of a cell that cannot be there at all, no other setting is at fault
         _require_none(_of_exact_cell(spec))
+    _require_none(_of_cell(spec))
     if spec.model.cell == "bank":
         _require_none(_of_bank(spec))
+    k1, k2 = spec.k1, spec.k2
+    if spec.rule == "tbptt" and k1 > k2:
+        raise RuleError(
+            "learning",
+            "k1",
+            f"must be at most k2, got k1={k1} and k2={k2}: targets older than the window of k2 steps could never be "
+            "learned",
+        )
 
 
 def _of_cell(spec: SpecFields) -> tuple[Rule, ...]:
@@ -215,14 +223,14 @@ def _of_exact_cell(spec: SpecFields) -> tuple[Rule, ...]:
         ("model", "num_layers", model.num_layers != 1, f"found {model.num_layers} with cell {cell}; a unit's gradient "
          "is carried along only where no other unit's state is between, so there is one layer: expected 1; take more "
          "units (hidden_size) or a hidden_layer instead"),
-        ("model", "memory", model.memory == "auto", f"found auto with cell {cell}; auto is learning.k2, the window, "
+        ("model", "memory", model.memory == "auto", f"found auto with cell {cell}; auto is k2, the window, "
          "and this cell has none: say how many steps back matter, or leave it out"),
         ("learning", "k2", learning.k2 is not None, f"found {learning.k2} with cell {cell}, which has no window and "
-         "learns from all steps of the sequence: leave it out; model.memory says how far back it matters"),
+         "learns from all steps of the sequence: leave it out; memory says how far back it matters"),
         ("learning", "batch_size", learning.batch_size != 1, f"found {learning.batch_size} with cell {cell}, which has "
          "no windows to put together: expected 1; k1 says how many events make an optimiser step"),
-        ("learning", "weight_decay", decays and cell == "glru", f"found {learning.weight_decay:g} with cell glru: "
-         "drawn to zero, radii and phases would make all units forget alike and soon; take optimizer adam, or 0"),
+        ("learning", "optimizer", decays and cell == "glru", "found adamw with cell glru: drawn to zero, radii and "
+         "phases would make all units forget alike and soon; take adam, or in a job weight_decay: 0"),
     )  # fmt: skip
 
 
@@ -234,9 +242,9 @@ def _of_bank(spec: SpecFields) -> tuple[Rule, ...]:
     """A bank's weights stay as they are: only its readout learns, by least squares."""
     learning = spec.learning
     fresh = type(learning)()
-    why = "with cell bank, of which no weight is trained by a gradient: leave it out; model.rls_forgetting and "
+    why = "with cell bank, of which no weight is trained by a gradient: leave it out; rls_forgetting and "
     idle = tuple(
-        ("learning", name, found != getattr(fresh, name), f"found {found} {why}model.rls_prior say how it learns")
+        ("learning", name, found != getattr(fresh, name), f"found {found} {why}rls_prior say how it learns")
         for name, found in msgspec.structs.asdict(learning).items()
         if name not in FOR_STATISTICS
     )  # fmt: skip
@@ -245,7 +253,7 @@ def _of_bank(spec: SpecFields) -> tuple[Rule, ...]:
         ("model", "readout", readout != "rls", f"found {readout} with cell bank, whose filters are fixed, so that all "
          "that learns is least squares on what they say: expected rls, of numbers; or take cell glru"),
         ("model", "memory", spec.model.memory is not None, f"found {spec.model.memory} with cell bank, whose filters "
-         "begin and stay as they are: leave it out; model.lags says how many newest targets the readout sees"),
+         "begin and stay as they are: leave it out; lags says how many newest targets the readout sees"),
         *idle,
     )  # fmt: skip
 

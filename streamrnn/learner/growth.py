@@ -74,7 +74,7 @@ def carry_over(source: LearnerState, target: Foundation, features: Sequence[int]
         _keep_too_long(rows["frames"], old, new)
         # Of streams for which there is no room any more, or that remember fewer.
         model["counters"][LOST_LABELS] += np.count_nonzero(source.streams["event"]) - np.count_nonzero(rows["event"])
-        if old.batch_size != new.batch_size:
+        if old.lessons_per_step != new.lessons_per_step:
             _give_up_batch(model)
         target.resume(LearnerState(new, model | symbols_in(new, kept.model), rows, kept.keys))
         return

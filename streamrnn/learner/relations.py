@@ -31,8 +31,8 @@ def require_batch(spec: LearnerSpec, model: Mapping[str, Array]) -> None:
     When the batch is over only what it concerned is cleared.
     """
     waiting = int(model["counters"][WINDOWS_IN_BATCH])
-    if waiting >= max(1, spec.batch_size) and waiting:
-        raise ValueError(f"the state says that {waiting} windows wait for a batch of {spec.batch_size}")
+    if waiting >= max(1, spec.lessons_per_step) and waiting:
+        raise ValueError(f"the state says that {waiting} windows wait for a batch of {spec.lessons_per_step}")
     gradient, rows, layout = model["accumulated"], model["in_batch"], layout_of(spec)
     if not waiting and (np.any(gradient) or np.any(model["accumulated_loss"]) or np.any(rows)):
         raise ValueError("the state holds gradients of a batch, and says that no window waits for one")

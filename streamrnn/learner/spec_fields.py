@@ -32,12 +32,14 @@ CODED = 16
 
 
 class LearningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Truncated back-propagation through time and the optimiser.
+    """How gradients are made, and the optimiser.
 
-    Every ``k1`` steps of a stream the newest ``k2`` are replayed; after ``batch_size`` windows of the partition one
-    optimiser step is taken with PyTorch's formula. ``clip_norm=None`` never clips. ``polyak_bound`` shortens a step
-    that promises more than all of its loss, so that no single one can undo what was learned; None leaves PyTorch's
-    steps as they are. ``scale`` standardises inputs and regression targets with running statistics.
+    By truncated back-propagation through time: every ``k1`` steps of a stream the newest ``k2`` are replayed; after
+    ``batch_size`` windows of the partition one optimiser step is taken with PyTorch's formula. With rule rtrl exactly:
+    each event of which the target is known gives its gradient through all steps of its sequence, ``k1`` of them make an
+    optimiser step, and there is neither ``k2`` nor ``batch_size``. ``clip_norm=None`` never clips. ``polyak_bound``
+    shortens a step that promises more than all of its loss, so that no single one can undo what was learned; None
+    leaves PyTorch's steps as they are. ``scale`` standardises inputs and regression targets with running statistics.
     """
 
     rule: Annotated[
@@ -55,7 +57,7 @@ class LearningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         PositiveInt | None,
         Meta(description="With rule tbptt: steps that are replayed; at least k1. null: 32."),
     ] = None
-    batch_size: Annotated[PositiveInt, Meta(description="Windows per optimiser step.")] = 1
+    batch_size: Annotated[PositiveInt, Meta(description="With rule tbptt: windows per optimiser step.")] = 1
     optimizer: Annotated[
         Literal["sgd", "momentum", "rmsprop", "adam", "adamw"],
         Meta(description="PyTorch's formula of that name; momentum is SGD with momentum."),
@@ -126,14 +128,6 @@ class LearningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         int,
         Meta(ge=100, description="Newest values that running statistics remember; older ones fade."),
     ] = 20_000
-
-    def __post_init__(self) -> None:
-        k1, k2 = self.k1 or K1, self.k2 or K2
-        if self.rule != "rtrl" and self.k2 is not None and k1 > k2:
-            raise ValueError(
-                f"k1: must be at most k2, got k1={k1} and k2={k2}: targets older than the window of k2 steps could "
-                "never be learned"
-            )
 
 
 class StreamSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -315,7 +309,7 @@ class SpecFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return (self.learning.k2 or max(K2, self.k1)) if self.rule == "tbptt" else self.delay + 1
 
     @property
-    def batch_size(self) -> int:
+    def lessons_per_step(self) -> int:
         """Lessons that make an optimiser step: windows, or with exact gradients events that were learned from."""
         return self.learning.batch_size if self.rule == "tbptt" else self.k1
 

@@ -152,11 +152,12 @@ def _shared(spec: LearnerSpec, stream_key: str) -> dict[str, Any]:
 
 
 def _told_learning(spec: LearnerSpec) -> LearningSpec:
-    """How weights are learned, as an estimator has to be told it: with a window its defaults are not those of a job."""
-    if spec.rule != "tbptt":
+    """How weights are learned, as an estimator has to be told it: what it has where it is told nothing is not what a
+    job has. A bank, of which gradients train nothing, is told nothing."""
+    if spec.rule == "fixed":
         return spec.learning
     schedule, updates, least = spec.schedule
-    windows = {"k1": spec.k1, "k2": spec.k2} if spec.sequence is None else {}
+    steps = {"k1": spec.k1, "k2": spec.k2 if spec.rule == "tbptt" else None} if spec.sequence is None else {}
     return msgspec.structs.replace(
         spec.learning,
         lr=spec.lr,
@@ -164,7 +165,7 @@ def _told_learning(spec: LearnerSpec) -> LearningSpec:
         schedule=schedule,
         schedule_updates=updates,
         schedule_least=least,
-        **windows,
+        **steps,
     )
 
 

@@ -25,6 +25,9 @@ from streamrnn import (
     RNNForecaster,
     RNNMultiTargetRegressor,
     RNNRegressor,
+    RNNSequenceClassifier,
+    RNNSequenceRegressor,
+    RNNTagger,
     save_weights,
 )
 from tests.support.contract import (
@@ -46,6 +49,32 @@ from tests.support.contract import (
     targets,
     teach,
 )
+
+
+@pytest.mark.parametrize("cell", ["glru", "elstm", "bank"])
+@pytest.mark.parametrize("owner", [RNNSequenceClassifier, RNNSequenceRegressor, RNNTagger])
+def test_estimators_of_sequences_say_that_the_cell_is_at_fault(owner: Any, cell: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{owner.__name__}: cell: found {cell} beside whole sequences"):
+        owner(cell=cell)
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"cell": "glru", "optimizer": "adamw"}, "optimizer: found adamw with cell glru"),
+        ({"cell": "glru", "k2": 5}, "k2: found 5 with cell glru, which has no window"),
+        ({"cell": "glru", "memory": "auto"}, "memory: found auto with cell glru; auto is k2"),
+        ({"cell": "elstm", "batch_size": 2}, "batch_size: found 2 with cell elstm, which has no windows"),
+        ({"cell": "bank", "lr": 0.1}, "lr: found 0.1 with cell bank, .*; rls_forgetting and rls_prior say"),
+        ({"cell": "bank", "memory": 9}, "memory: found 9 with cell bank, .*; lags says"),
+    ],
+)
+def test_what_a_cell_cannot_have_is_named_as_estimators_have_it(given: dict[str, Any], why: str) -> None:
+    with pytest.raises(ConfigError, match=f"^RNNRegressor: {why}") as error:
+        RNNRegressor(**given)
+    assert "model." not in str(error.value)
+    assert "learning." not in str(error.value)
+
 
 EVERYWHERE: list[dict[str, Any]] = [
     {"cell": "transformer"},

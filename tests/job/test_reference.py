@@ -40,7 +40,11 @@ def test_every_field_is_described() -> None:
 
 
 def test_a_row_says_kind_range_default_and_meaning() -> None:
-    assert rows("learning")["batch_size"] == ["whole number from 1 to 1,000,000", "`1`", "Windows per optimiser step."]
+    assert rows("learning")["batch_size"] == [
+        "whole number from 1 to 1,000,000",
+        "`1`",
+        "With rule tbptt: windows per optimiser step.",
+    ]
     assert rows("learning")["k1"][:2] == ["whole number from 1 to 1,000,000 or `null`", "`null`"]
     assert rows("model")["beam"][:2] == ["whole number from 1 to 100", "`1`"]
     assert rows("model")["num_layers"][1] == "`1`"

@@ -33,11 +33,13 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
     (GLRU | {"num_layers": 2}, {}, "model.num_layers", "found 2 with cell glru; a unit's gradient is carried along"),
     (ELSTM | {"num_layers": 3}, {}, "model.num_layers", "expected 1; take more units"),
     (GLRU | {"direction": "both", "lookahead": 2}, {}, "model.direction", "cannot come back from later ones"),
-    (GLRU | {"memory": "auto"}, {}, "model.memory", "auto is learning.k2, the window, and this cell has none"),
+    (GLRU | {"memory": "auto"}, {}, "model.memory", "auto is k2, the window, and this cell has none"),
     (GLRU, {"k2": 16}, "learning.k2", "found 16 with cell glru, which has no window"),
     (GLRU, {"k1": 4, "k2": 16}, "learning.k2", "leave it out"),
+    (GLRU, {"k2": 5}, "learning.k2", "found 5 with cell glru, which has no window"),
+    (LSTM, {"k2": 5}, "learning.k1", "must be at most k2, got k1=8 and k2=5"),
     (ELSTM, {"batch_size": 2}, "learning.batch_size", "k1 says how many events make an optimiser step"),
-    (GLRU, {"optimizer": "adamw"}, "learning.weight_decay", "radii and phases would make all units forget alike"),
+    (GLRU, {"optimizer": "adamw"}, "learning.optimizer", "radii and phases would make all units forget alike"),
     (GLRU, {"rule": "tbptt"}, "learning.rule", "tbptt goes with cell rnn, lstm and gru, not with glru"),
     (LSTM, {"rule": "rtrl"}, "learning.rule", "rtrl goes with cell glru and elstm, not with lstm"),
     (BANK, {"rule": "rtrl"}, "learning.rule", "rtrl goes with cell glru and elstm, not with bank"),
@@ -78,7 +80,7 @@ def test_a_bank_takes_no_setting_of_gradients(name: str) -> None:
 
 def test_whole_sequences_and_predictions_that_wait_have_neither_exact_cells_nor_a_hidden_layer() -> None:
     inputs, label = InputSpec(dt=False, previous_target=False), TargetSpec(fields=("y",), kind="label")
-    for cell in (GLRU, ELSTM):
+    for cell in (GLRU, ELSTM, BANK, {"cell": "glru", "readout": "softmax"}):
         with pytest.raises(RuleError, match=r"model.cell: found .* beside whole sequences"):
             spec(cell, target=label, sequence=SequenceSpec(), inputs=inputs)
     with pytest.raises(RuleError, match=r"model.hidden_layer: found 4; the readout of whole sequences"):
@@ -93,8 +95,8 @@ def test_what_is_left_open_follows_from_the_cell() -> None:
     lstm, glru, elstm = spec(), spec(GLRU), spec(ELSTM)
     assert (lstm.rule, lstm.k1, lstm.k2, lstm.lr, lstm.schedule[0]) == ("tbptt", 8, 32, 3e-3, "constant")
     assert (glru.rule, glru.k1, glru.k2, glru.lr, glru.schedule) == ("rtrl", 1, 1, 3e-3, ("exponential", 1_000, 1 / 3))
-    assert glru.batch_size == 1
-    assert spec(GLRU | softmax, target=classes).k1 == spec(GLRU | softmax, target=classes).batch_size == 8
+    assert glru.lessons_per_step == 1
+    assert spec(GLRU | softmax, target=classes).k1 == spec(GLRU | softmax, target=classes).lessons_per_step == 8
     assert spec(GLRU | softmax, target=classes).schedule[0] == "constant"
     assert (lstm.betas, glru.betas, elstm.betas) == ((0.9, 0.999), (0.2, 0.999), (0.2, 0.999))
     assert spec(ELSTM | softmax, target=classes).betas == (0.9, 0.999)

@@ -110,6 +110,8 @@ REGRESSIONS = [
     of_model(loss="quantile", quantiles=(0.25, 0.5, 0.75), num_layers=2),
     lambda config: replace(config, learning=replace(config.learning, optimizer="momentum", batch_size=3)),
     lambda config: replace(config, input=replace(config.input, end_field="end")),
+    of_model(cell="elstm"),
+    of_model(cell="glru"),
 ]
 
 
@@ -162,6 +164,22 @@ def test_several_targets_go_on_in_one_estimator(tmp_path: Path) -> None:
     for event, output in later(scenario):
         assert model.predict_one(event) == output["prediction"]
         model.learn_one(event, {name: event[name] for name in ("u", "y")})
+
+
+@pytest.mark.parametrize("cell", ["elstm", "glru", "lstm"])
+@pytest.mark.parametrize("numbers", [True, False])
+def test_an_estimator_goes_on_learning_as_the_job_did(tmp_path: Path, cell: str, numbers: bool) -> None:
+    def edit(config: Config) -> Config:
+        config = config if numbers else of_classes("softmax")(config)
+        return replace(config, model=replace(config.model, cell=cell), learning=LearningSpec())
+
+    scenario, _, out = learned(tmp_path, edit)
+    owner: type[RNNRegressor] | type[RNNClassifier] = RNNRegressor if numbers else RNNClassifier
+    model = owner.load(out)
+    job, found = scenario.config().learner_spec(), model._spec()
+    for name in ("rule", "k1", "k2", "lr", "schedule", "betas", "lessons_per_step"):
+        assert getattr(found, name) == getattr(job, name), name
+    assert found.learning.optimizer == job.learning.optimizer
 
 
 @pytest.mark.parametrize("readout", ["softmax", "logistic"])

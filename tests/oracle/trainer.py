@@ -45,7 +45,7 @@ class NaiveTrainer(NaiveEncoder):
         if self.exact is not None:
             exact.constrain(self.exact, self.weights, model.memory)
         schedule, schedule_updates, schedule_least = spec.schedule
-        self.batch_size = spec.batch_size
+        self.batch_size = spec.lessons_per_step
         self.optimizer = Optimizer(
             learning.optimizer,
             spec.lr,

@@ -25,7 +25,7 @@ RADII = 0.9, 0.9999
 LEAST_PHASE = 1e-5
 """Phases are kept as their logarithm."""
 SHORTEST, LONGEST = 10.0, 1_000.0
-"""Time constants: the shortest of slow units, and the longest of the eLSTM's where nobody said what matters."""
+"""Time constants: the shortest of slow units, and the longest of the eLSTM's, at least."""
 OPEN_F = 5.0
 """A gate that forgets after 150 steps if its inputs say nothing."""
 
@@ -54,7 +54,7 @@ class ExactLayout(Named):
     @property
     def units(self) -> int:
         """U: units padded to whole vectors."""
-        return -(-self.hidden_size // LANES) * LANES
+        return padded(self.hidden_size)
 
     @property
     def state_count(self) -> int:
@@ -169,8 +169,9 @@ class ExactLayout(Named):
     def initialise(self, seed: int, dtype: type, memory: int | None = None, *, symbols: bool = False) -> Array:  # noqa: ARG002
         """A fresh theta (P,), the same on every machine for the same seed.
 
-        ``memory``: steps that matter. Half of the units begin with time constants up to ten times as long, the others
-        as without it, since what is short is to be learned as well; None: nobody said how far back it matters.
+        ``memory``: steps that matter; None: nobody said how far back it matters. Half of the units of the LRU and the
+        GLRU begin with time constants up to ten times as long, the others as without it, since what is short is to be
+        learned as well; those of the eLSTM are spread from the shortest to ten times as long, and to LONGEST at least.
         """
         rng = np.random.Generator(np.random.PCG64(seed))
         theta = zeros(self.size, dtype)
@@ -236,9 +237,18 @@ class ExactLayout(Named):
         N, D = self.hidden_size, self.n_inputs
         for gate, scale in (("f", 0.5), ("z", 1.0), ("o", 0.5)):
             tensors[f"rnn.weight_{gate}"][...] = scale * rng.standard_normal((N, D)) / math.sqrt(D)
-        longest = 10.0 * memory if memory is not None else LONGEST
+        longest = max(LONGEST, 10.0 * (memory or 1))
         tensors["rnn.bias_f"][:] = np.log(_time_constants(N, 1.0, longest))
         tensors["rnn.bias_o"][:] = 1.0
+
+
+def padded(units: int) -> int:
+    """Units as they stand in arrays: as many as fill whole vectors.
+
+    >>> padded(5), padded(16)
+    (8, 16)
+    """
+    return -(-units // LANES) * LANES
 
 
 def _time_constants(n: int, shortest: float, longest: float) -> Array:
