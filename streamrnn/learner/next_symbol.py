@@ -50,11 +50,13 @@ def _has_units(spec: LearnerSpec, text: TextSpec) -> bool:
 
 def _as(saved: LearnerState, known: str, text: TextSpec | None, here: LearnerSpec) -> LearnerState:
     target = msgspec.structs.replace(saved.spec.target, known=known)
-    # Windows are of streams, which are left behind; and those of texts may be too short for forecasts.
-    windows = {"k1": here.k1, "k2": here.k2}
-    learning = msgspec.structs.replace(saved.spec.learning, **windows)
-    spec = msgspec.structs.replace(saved.spec, target=target, text=text, learning=learning)
-    norms = np.zeros(reach.entries(here.k2))
-    found = saved.model["state_gradient"][: len(norms)]
-    norms[: len(found)] = found
-    return replace(saved, spec=spec, model={**saved.model, "state_gradient": norms}, streams=no_streams(spec), keys=[])
+    spec, model = msgspec.structs.replace(saved.spec, target=target, text=text), saved.model
+    if here.rule == "tbptt":
+        # Windows are of streams, which are left behind; and those of texts may be too short for forecasts.
+        learning = msgspec.structs.replace(spec.learning, k1=here.k1, k2=here.k2)
+        spec = msgspec.structs.replace(spec, learning=learning)
+        norms = np.zeros(reach.entries(here.k2))
+        found = model["state_gradient"][: len(norms)]
+        norms[: len(found)] = found
+        model = {**model, "state_gradient": norms}
+    return replace(saved, spec=spec, model=model, streams=no_streams(spec), keys=[])

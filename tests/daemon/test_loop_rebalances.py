@@ -314,7 +314,7 @@ def test_records_wait_too_when_too_many_outputs_wait_for_a_commit_that_a_stable_
     monkeypatch.setattr(Loop, "run", lambda loop: (loops.append(loop), begun(loop))[1])
     monkeypatch.setattr(RebalancingBroker, "commit", commit)
     monkeypatch.setattr(streamrnn.daemon.loop, "MAX_UNCOMMITTED", 60)
-    run = scenario.run(turn=at(poll_20=look, poll_30=look))
+    run = scenario.run(turn=at(poll_6=look, poll_60=look))
     assert 60 <= waiting[0] == waiting[1] < N
     assert_complete(scenario, run)
 

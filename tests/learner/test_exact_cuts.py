@@ -109,3 +109,27 @@ def test_questions_between_records_change_nothing(cell: str, known: str) -> None
         asked.process(part(log, start, start + 9))
         undisturbed.process(part(log, start, start + 9))
     assert differing(bits_of(asked), bits_of(undisturbed)) == []
+
+
+@pytest.mark.parametrize("cell", [cell for cell in CELLS if cell != "bank"])
+def test_weights_out_of_bounds_are_brought_within_them_as_they_are_set_and_by_no_question(cell: str) -> None:
+    spec = spec_of(cell, "record", "float64")
+    log, learner = log_of(spec), Learner(spec, 1)
+    bounded = {"rnn.nu_log": 9.0, "rnn.theta_log": 3.0, "rnn.weight_cf": -7.0, "rnn.weight_cz": 50.0}
+    given = learner.get_weights()
+    for name, value in bounded.items():
+        if name in given:
+            given[name][:2] = value
+    learner.set_weights(given)
+    found = learner.get_weights()
+    moved = [name for name in given if not np.array_equal(found[name], given[name])]
+    assert moved == [name for name in given if name in bounded]
+    for name in moved:
+        assert abs(found[name][0]) < abs(given[name][0])
+        np.testing.assert_array_equal(found[name][2:], given[name][2:])
+    said = learner.predict(log).value
+    other = Learner(spec, 2)
+    other.resume(copy.deepcopy(learner.state()))
+    np.testing.assert_array_equal(other.predict(log).value, said)
+    for name, weights in learner.get_weights().items():
+        np.testing.assert_array_equal(weights, found[name], err_msg=name)

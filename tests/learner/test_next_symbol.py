@@ -16,13 +16,20 @@ from streamrnn.learner.symbols import Symbols, TextSpec
 SYMBOLS = [Symbols(values=("a", "b", "c", "d")), Symbols(open=True, max=3)]
 
 
+WINDOWS = LearningSpec(k1=2, k2=12, lr=0.02, optimizer="adam")
+RULES = [(ModelSpec(hidden_size=12, readout="softmax"), WINDOWS)] + [
+    (ModelSpec(cell=cell, hidden_size=12, readout="softmax"), LearningSpec(lr=0.02)) for cell in ("elstm", "glru")
+]
+each_rule = pytest.mark.parametrize(("model", "learning"), RULES, ids=["windows", "elstm", "glru"])
+
+
 def spec_of(classes: Symbols, text: TextSpec | None, **changes: Any) -> LearnerSpec:
     spec = LearnerSpec(
         n_features=0,
         target=TargetSpec(fields=("s",), known="forecast" if text is None else "record", classes=classes),
         text=text,
-        model=ModelSpec(hidden_size=12, readout="softmax"),
-        learning=LearningSpec(k1=2, k2=12, lr=0.02, optimizer="adam"),
+        model=RULES[0][0],
+        learning=WINDOWS,
         inputs=InputSpec(dt=False),
     )
     return msgspec.structs.replace(spec, **changes)
@@ -47,8 +54,11 @@ def loss(learner: Learner, n: int) -> float:
 
 @pytest.mark.parametrize("symbols", SYMBOLS, ids=["declared", "open"])
 @pytest.mark.parametrize("forth", [True, False])
-def test_one_goes_on_with_what_the_other_learned(symbols: Symbols, forth: bool) -> None:
-    specs = [spec_of(symbols, TEXT), spec_of(symbols, None)]
+@each_rule
+def test_one_goes_on_with_what_the_other_learned(
+    symbols: Symbols, forth: bool, model: ModelSpec, learning: LearningSpec
+) -> None:
+    specs = [spec_of(symbols, text, model=model, learning=learning) for text in (TEXT, None)]
     old, new = specs if forth else specs[::-1]
     learner = taught(old)
     found = meant_for(learner.state(), new)
@@ -101,9 +111,11 @@ def test_what_cannot_be_brought_together_is_refused(old: LearnerSpec, new: Learn
         carry_over(state, Learner(new, 9), (), streams=False)
 
 
-def test_next_events_become_texts_by_word_without_an_end() -> None:
-    learner = taught(spec_of(SYMBOLS[1], None), 40)
+@each_rule
+def test_next_events_become_texts_by_word_without_an_end(model: ModelSpec, learning: LearningSpec) -> None:
+    learner = taught(spec_of(SYMBOLS[1], None, model=model, learning=learning), 40)
     assert is_next_event(learner.spec)
     found = as_text(learner.state())
-    assert found.spec == spec_of(SYMBOLS[1], TEXT)
+    assert found.spec == spec_of(SYMBOLS[1], TEXT, model=model, learning=learning)
+    found.require_fit(found.spec)
     assert found.keys == []
