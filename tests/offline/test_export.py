@@ -110,8 +110,8 @@ REGRESSIONS = [
     of_model(loss="quantile", quantiles=(0.25, 0.5, 0.75), num_layers=2),
     lambda config: replace(config, learning=replace(config.learning, optimizer="momentum", batch_size=3)),
     lambda config: replace(config, input=replace(config.input, end_field="end")),
-    of_model(cell="elstm"),
-    of_model(cell="glru"),
+    lambda config: of_model(cell="elstm")(replace(config, learning=LearningSpec())),
+    lambda config: of_model(cell="glru")(replace(config, learning=LearningSpec())),
 ]
 
 
