@@ -106,10 +106,19 @@ def process_label(
             streams.event[slot, place] = 0  # a repeated label must not be learned again
             # An event that is stamped later than its label has waited for no time.
             records.delay[i] = max(ZERO, records.time_ms[i] - streams.event_ms[slot, place]) / 1000.0
-    if plan.rule == kinds.FIXED:
-        return  # nothing is replayed, and the readout has learned it
-    # The stream's next window covers the k2 steps before this one; an older step will not be replayed again. A state
-    # that learns behind the one that predicts does not go back to a step which it has taken.
+    if plan.rule != kinds.FIXED:  # with which nothing is replayed, and the readout has learned it
+        enqueue_label(plan, hyper, model, streams, scratch, slot, place)
+
+
+@internal
+def enqueue_label(
+    plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, place: int
+) -> None:
+    """The label of the event at ``place`` waits at its step, or, too late to be learned, is counted.
+
+    The stream's next window covers the k2 steps before this one; an older step will not be replayed again. A state that
+    learns behind the one that predicts does not go back to a step which it has taken.
+    """
     step, next_window = streams.event_step[slot, place], (streams.steps[slot] // plan.k1 + 1) * plan.k1
     oldest = next_window - plan.k2 if plan.rule == kinds.TBPTT else streams.learned[slot, 0]
     if step >= 0 and step >= oldest:
