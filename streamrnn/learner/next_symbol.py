@@ -50,13 +50,13 @@ def _has_units(spec: LearnerSpec, text: TextSpec) -> bool:
 
 def _as(saved: LearnerState, known: str, text: TextSpec | None, here: LearnerSpec) -> LearnerState:
     target = msgspec.structs.replace(saved.spec.target, known=known)
-    spec, model = msgspec.structs.replace(saved.spec, target=target, text=text), saved.model
+    learning, model = saved.spec.learning, saved.model
     if here.rule == "tbptt":
         # Windows are of streams, which are left behind; and those of texts may be too short for forecasts.
-        learning = msgspec.structs.replace(spec.learning, k1=here.k1, k2=here.k2)
-        spec = msgspec.structs.replace(spec, learning=learning)
+        learning = msgspec.structs.replace(learning, k1=here.k1, k2=here.k2)
         norms = np.zeros(reach.entries(here.k2))
         found = model["state_gradient"][: len(norms)]
         norms[: len(found)] = found
         model = {**model, "state_gradient": norms}
+    spec = msgspec.structs.replace(saved.spec, target=target, text=text, learning=learning)
     return replace(saved, spec=spec, model=model, streams=no_streams(spec), keys=[])
