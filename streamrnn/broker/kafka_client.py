@@ -113,7 +113,7 @@ class KafkaBroker(KafkaSender):
         self._positioned: set[TopicPartition] = set()  # partitions the loop has sought since their assignment
         self._member_id = ""
         self._topic_id = ""  # what it was when the client heard of it last
-        self._former: set[str] = set()  # what it was before
+        self._former, self._begun_anew = set[str](), False  # what it was before; whether it was with the last poll
         self._next_poll_at = 0.0
         self._idle_since = time.monotonic()
         self._idle_generation = -1  # the newest in which this worker was told that it has no partition
@@ -154,9 +154,10 @@ class KafkaBroker(KafkaSender):
                 polled = self._poll_seldom(consumer, timeout_s, max_records)
             except _BEYOND_THE_LOG:
                 kafka_group.look_at_the_topic(consumer)
-                if kafka_group.topic_id(consumer, self._topic) in ("", self._topic_id):
+                if not self._begun_anew and kafka_group.topic_id(consumer, self._topic) in ("", self._topic_id):
                     raise
-                polled = {}  # it is another one, whose log is shorter: all begins again below
+                polled = {}  # it is another one, whose log is shorter: all begins again below, or just has
+            self._begun_anew = False
         group = consumer.group_metadata()
         if not polled:
             self._tell_of_nothing(consumer, group)
@@ -193,6 +194,7 @@ class KafkaBroker(KafkaSender):
             return ()
         self._former.add(before)
         begun = self._begin_again(consumer, kafka_group.partitions_known(consumer, self._topic))
+        self._begun_anew = True  # what was found of the old log's end may be told with the next poll
         _log.warning("topic %s was deleted and made anew: its partitions begin again", self._topic)
         return begun
 

@@ -207,6 +207,25 @@ def test_a_log_that_ends_before_the_position_is_another_topic_s_or_an_error(
     assert broker.events() == [Lost((TP,)), Assigned((TP,))]
 
 
+def test_what_is_found_of_the_old_log_is_no_error_of_the_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client(
+        _FEW, _FEW, client_errors.LogTruncationError({TP: 5}), _FEW, client_errors.LogTruncationError({TP: 5})
+    )
+    broker = broker_of(client, monkeypatch)
+    monkeypatch.setattr(kafka_group, "look_at_the_topic", lambda _: None)
+    client.topic_id = uuid.uuid4()
+    broker.seek(TP, 0)
+    offsets(broker)
+    client.topic_id = uuid.uuid4()
+    assert offsets(broker) == []
+    assert broker.events() == [Lost((TP,)), Assigned((TP,))]
+    broker.seek(TP, 0)
+    assert offsets(broker) == [], "told of the log before"
+    assert len(offsets(broker)) == _FEW
+    with pytest.raises(BrokerError, match=r"reading topic .* failed"):
+        broker.poll(0.2, 5000)
+
+
 def test_a_position_beyond_the_log_is_told_to_who_polls_and_not_to_who_asks_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -149,7 +149,7 @@ def test_encoders_turn_text_into_columns() -> None:
         red = bool(rng.random() < 0.5)
         rows.append(({"a": float(rng.normal()), "colour": "red" if red else "blue"}, 10.0 if red else -10.0))
     teach(model, rows)
-    assert model.get_weights()[COLUMNS].shape[1] == 3
+    assert model.get_weights()["rnn.weight_ih_l0"].shape[1] == 3
     assert model.predict_one({"a": 0.0, "colour": "red"}) > 5 > -5 > model.predict_one({"a": 0.0, "colour": "blue"})
     assert math.isfinite(model.predict_one({"a": 0.0, "colour": "green"}))
 
