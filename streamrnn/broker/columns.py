@@ -47,12 +47,13 @@ class Strings(Sequence[bytes | None]):
     def of(cls, strings: Iterable[bytes | None]) -> Strings:
         """These strings, one behind the other."""
         strings = list(strings)
-        if None not in strings:
-            return cls.of_all(strings)  # type: ignore[arg-type]
+        known = [string for string in strings if string is not None]
+        if len(known) == len(strings):
+            return cls.of_all(known)
         end = np.cumsum(np.fromiter((0 if s is None else len(s) for s in strings), np.int64, len(strings)))
         start = np.concatenate([np.zeros(min(1, len(strings)), np.int64), end[:-1]])
         missing = np.fromiter((s is None for s in strings), np.bool_, len(strings))
-        return cls(b"".join(s for s in strings if s is not None), start, np.where(missing, start - 1, end))
+        return cls(b"".join(known), start, np.where(missing, start - 1, end))
 
     @classmethod
     def of_all(cls, strings: Sequence[bytes]) -> Strings:
