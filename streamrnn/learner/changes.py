@@ -172,6 +172,12 @@ def _window(old: LearnerSpec, new: LearnerSpec) -> Verdict:  # noqa: ARG001
     return Verdict(Way.AT_ONCE, "what was learned since the last optimiser step is given up")
 
 
+def _optimizer(old: LearnerSpec, new: LearnerSpec) -> Verdict:
+    if {old.optimizer, new.optimizer} == {"adam", "adamw"}:
+        return Verdict(Way.AT_ONCE, "both keep the same running means, and differ in the decay of weights alone")
+    return Verdict(Way.IMPOSSIBLE, "the running means of one optimiser mean nothing to another")
+
+
 def _label_memory(old: LearnerSpec, new: LearnerSpec) -> Verdict:
     kept = "the newest events that wait for a label are kept"
     if new.delay < old.delay:
@@ -356,7 +362,7 @@ SETTINGS: Mapping[str, Rule] = {
     "learning.k1": _window,
     "learning.k2": _window,
     "learning.batch_size": at_once("a batch that was begun is given up"),
-    "learning.optimizer": impossible("the running means of one optimiser mean nothing to another"),
+    "learning.optimizer": _optimizer,
     "learning.lr": at_once(),
     "learning.schedule": at_once("the steps taken so far count"),
     "learning.schedule_updates": at_once(),
