@@ -174,6 +174,17 @@ def regressor_places(move: Move) -> Places:
     return np.concatenate([_read_places(move), _behind(new.n_read, input_places(move)), lags, [new.n_regressors - 1]])
 
 
+def kept_places(move: Move) -> Places:
+    """Of each number that they are made from: state or layer, inputs, lags."""
+    if not move.old.n_regressors:
+        return np.zeros(0, np.int64)
+    if not move.old.keeps_what_is_read:
+        return regressor_places(move)[:-1]
+    old, new = move.old, move.new
+    lags = new.n_kept - new.model.lags * new.n_targets + np.arange(old.model.lags * old.n_targets)
+    return np.concatenate([_inputs_behind_said(move), lags])
+
+
 def _read_places(move: Move) -> Places:
     """Of each number that is read out of a step: a hidden layer's, or the cell's."""
     return np.arange(move.old.n_read) if move.old.model.hidden_units else said_places(move)
@@ -366,6 +377,11 @@ AXES: Mapping[str, Axis] = {
     ),
     "readouts": Axis("outputs of the RLS readout", lambda of: of.plan.rls * of.spec.n_outputs),
     "R": Axis("regressors of the RLS readout", lambda of: of.spec.n_regressors, regressor_places),
+    "kept": Axis(
+        "numbers that regressors are made from: state or layer, inputs, lags",
+        lambda of: of.spec.n_kept,
+        kept_places,
+    ),
     "R-H": Axis(
         "regressors without the state",
         lambda of: max(0, of.spec.n_regressors - of.spec.n_read),

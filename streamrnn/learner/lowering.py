@@ -50,6 +50,7 @@ def layout_of(spec: LearnerSpec) -> Layout | ExactLayout | SequenceLayout:
             n_outputs=0 if spec.n_regressors else spec.n_outputs,
             hidden_layer=spec.model.hidden_units,
             fixed=spec.rule == "fixed",
+            alone=spec.n_features == 0 and not spec.symbols,
         )
     return Layout(
         cell=CELLS[spec.model.cell],
