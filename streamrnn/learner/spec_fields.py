@@ -380,6 +380,7 @@ class SpecFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             "model.hidden_layer": model.hidden_units,
             "model.rls_forgetting": model.forgetting,
             "model.rls_prior": model.prior,
+            "model.attention": model.attention or self.target.kind != "sequence",  # where else it has no effect
             "target.horizon": self.target.furthest if self.target.is_each_step else list(self.target.steps_ahead),
             **(steps if self.rule != "fixed" else {}),  # where nothing is trained there are no steps
         }
