@@ -28,6 +28,8 @@ OFTEN = 0.02
 """The share of records from which on a missing number is worth a question."""
 
 
+MARKS = {"end_field", "label_field"}
+"""Roles of fields that most records are without: what they have to say is said by being there."""
 _NEEDED = {"feature", "target", "text", "frames", "stream_key", "timestamp"}
 
 
