@@ -63,7 +63,7 @@ class Plan(NamedTuple):
     k1: int
     k2: int
     stride: int  # a state is kept before every stride-th step
-    batch_size: int
+    lessons_per_step: int  # whose mean gradient is one optimiser step: windows, or events that were learned from
     known: int
     horizon: int  # steps ahead of the furthest target
     scale: int

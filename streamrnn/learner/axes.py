@@ -16,7 +16,7 @@ import numpy.typing as npt
 from streamrnn.core import counts, reach, rls, surprise
 from streamrnn.core.arrays import Plan
 from streamrnn.core.cells import CELLS, GATES
-from streamrnn.core.exact.cells import ELSTM, GLRU, LRU
+from streamrnn.core.exact.cells import ELSTM, GLRU, LRU, TRACE_RUNS
 from streamrnn.core.exact.layout import ExactLayout, padded
 from streamrnn.core.layout import Layout
 from streamrnn.core.sequences.layout import SequenceLayout
@@ -299,15 +299,6 @@ def exact_cell(spec: LearnerSpec) -> int:
     if spec.model.cell == "elstm":
         return ELSTM
     return GLRU if spec.model.cell == "glru" and spec.model.gates else LRU
-
-
-_LRU_RUNS = ((False, 2), (True, 0), (True, 0))
-TRACE_RUNS = {
-    LRU: _LRU_RUNS,  # of lambda, of B; real parts, then imaginary ones, here and below
-    GLRU: (*_LRU_RUNS, *((True, 1),) * 4),  # of F and I, each with its bias
-    ELSTM: ((True, 2), (True, 2)),  # of f and z, each with its bias and its weight of c
-}
-"""Of each cell's sensitivities, run by run: whether there is one for each input, and how many come behind those."""
 
 
 def last_places(move: Move) -> list[tuple[int, int]]:

@@ -4,7 +4,7 @@ Where the target is known in the record, the state that predicts carries the tra
 later a second state, with the traces, goes behind on a ring of inputs, at most ``plan.delay`` events. It learns an
 event, or passes it by, as soon as no target of it is waited for any more; the state that predicts has no traces then.
 An optimiser step takes the mean gradient of k1 events that were learned from, of whatever stream, and weights stand
-still meanwhile (``plan.batch_size``).
+still meanwhile (``plan.lessons_per_step``).
 """
 
 from __future__ import annotations
