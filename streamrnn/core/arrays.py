@@ -206,9 +206,9 @@ class Streams(NamedTuple):
     surprises: F2 = stored("own_surprises")  # the newest of the stream, ring
     surprise_count: I1 = stored(cleared=STREAM)
     remembered_rivals: F4 = stored("M F 2", blank=nan)  # what the rivals said beside them
-    regressors: T3 = stored("N R")  # what the predictions were made from, all of it numbers in the model's precision
+    regressors: T3 = stored("N kept")  # what those of the predictions are made from, see ``heads.keep``
     scaling: F4 = stored("N F 3")  # centre and width of the lags among them, and whether to learn from them
-    expert_predictions: F4 = stored("N O 2")  # of the RLS readout's models
+    expert_predictions: T4 = stored("N O 2")  # of the RLS readout's models
     event: U2 = stored("E", cleared=STREAM)  # their events
     event_step: I2 = stored("E", blank=-1, cleared=SEQUENCE)  # their step, -1 = in an earlier sequence
     event_ms: I2 = stored("E")  # their time

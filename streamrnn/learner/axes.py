@@ -167,11 +167,22 @@ def _sets(move: Move) -> Iterator[tuple[int, int, int, bool]]:
 
 def regressor_places(move: Move) -> Places:
     """Of each regressor of the RLS readout: state, inputs, then lags and the constant."""
-    old, new = move.old, move.new
-    if not old.n_regressors:
+    if not move.old.n_regressors:
         return np.zeros(0, np.int64)
-    lags = new.n_read + new.n_multiplied + np.arange(old.model.lags * old.n_targets)  # the newest of all fields first
-    return np.concatenate([_read_places(move), _behind(new.n_read, input_places(move)), lags, [new.n_regressors - 1]])
+    return np.append(_beside_lags(move, move.new.n_read, _read_places(move)), move.new.n_regressors - 1)
+
+
+def kept_places(move: Move) -> Places:
+    """Of each number that they are made from."""
+    if move.old.keeps_what_is_read:
+        return _beside_lags(move, move.new.model.n_said, said_places(move))
+    return regressor_places(move)[:-1]
+
+
+def _beside_lags(move: Move, n: int, places: Places) -> Places:
+    """The places among the first n; behind them come inputs, then lags, the newest of all fields first."""
+    lags = n + move.new.n_multiplied + np.arange(move.old.model.lags * move.old.n_targets)
+    return np.concatenate([places, _behind(n, input_places(move)), lags])
 
 
 def _read_places(move: Move) -> Places:
@@ -377,11 +388,8 @@ AXES: Mapping[str, Axis] = {
     ),
     "readouts": Axis("outputs of the RLS readout", lambda of: of.plan.rls * of.spec.n_outputs),
     "R": Axis("regressors of the RLS readout", lambda of: of.spec.n_regressors, regressor_places),
-    "R-H": Axis(
-        "regressors without the state",
-        lambda of: max(0, of.spec.n_regressors - of.spec.n_read),
-        plain_places,
-    ),
+    "kept": Axis("numbers that regressors are made from", lambda of: of.spec.n_kept, kept_places),
+    "R-H": Axis("regressors without the state", lambda of: max(0, of.spec.n_regressors - of.spec.n_read), plain_places),
     "experts": Axis("experts of the RLS readout", lambda _: rls.EXPERTS),
     "counts": Axis("counts", lambda _: len(counts.COUNTS)),
     "gauges": Axis("gauges", lambda _: len(counts.GAUGES)),

@@ -50,6 +50,7 @@ def layout_of(spec: LearnerSpec) -> Layout | ExactLayout | SequenceLayout:
             n_outputs=0 if spec.n_regressors else spec.n_outputs,
             hidden_layer=spec.model.hidden_units,
             fixed=spec.rule == "fixed",
+            alone=spec.n_features == 0 and not spec.symbols,
         )
     return Layout(
         cell=CELLS[spec.model.cell],
@@ -176,7 +177,7 @@ def plan_of(spec: LearnerSpec) -> arrays.Plan:
         horizon=target.furthest,
         scale=int(learning.scale),
         reset_after_ms=-1 if spec.streams.reset_after_s is None else round(1000 * spec.streams.reset_after_s),
-        optimizer=OPTIMIZERS[learning.optimizer],
+        optimizer=OPTIMIZERS[spec.optimizer],
         schedule=SCHEDULES[spec.schedule[0]],
         rule=RULES[spec.rule],
         cell=layout.cell,

@@ -49,7 +49,7 @@ class NaiveTrainer(NaiveEncoder):
         schedule, schedule_updates, schedule_least = spec.schedule
         self.batch_size = spec.lessons_per_step
         self.optimizer = Optimizer(
-            learning.optimizer,
+            spec.optimizer,
             spec.lr,
             learning.momentum,
             learning.rmsprop_alpha,
