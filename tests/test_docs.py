@@ -282,8 +282,7 @@ def choices(kind: type, name: str) -> set[str]:
 def test_weights_of_exact_cells_are_listed_with_their_shapes() -> None:
     table = re.findall(r"^\| (`(?:glru|elstm)`.*?) \| (.*?) \| (.*?) \|$", NUMBERS, re.MULTILINE)
     lru, gates, elstm = (
-        {name: (5, 3) for name in spans(matrices)} | {name: (5,) for name in spans(vectors)}
-        for _, matrices, vectors in table
+        dict.fromkeys(spans(matrices), (5, 3)) | dict.fromkeys(spans(vectors), (5,)) for _, matrices, vectors in table
     )
     for cell, rnn, read in ((LRU, lru, 2 * 5 + 3), (GLRU, lru | gates, 2 * 5 + 3), (ELSTM, elstm, 5 + 3)):
         layout = ExactLayout(cell, n_inputs=3, hidden_size=5, n_outputs=4, hidden_layer=2)
