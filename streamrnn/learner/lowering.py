@@ -172,7 +172,7 @@ def plan_of(spec: LearnerSpec) -> arrays.Plan:
         k2=spec.k2,
         # A sequence may end at any step, and its last window starts k2 steps before.
         stride=1 if spec.may_end or spec.rule != "tbptt" else spec.k1,
-        batch_size=spec.lessons_per_step,
+        lessons_per_step=spec.lessons_per_step,
         known=KNOWN[target.known],
         horizon=target.furthest,
         scale=int(learning.scale),
