@@ -50,6 +50,7 @@ def layout_of(spec: LearnerSpec) -> Layout | ExactLayout | SequenceLayout:
             n_outputs=0 if spec.n_regressors else spec.n_outputs,
             hidden_layer=spec.model.hidden_units,
             fixed=spec.rule == "fixed",
+            alone=spec.n_features == 0 and not spec.symbols,
         )
     return Layout(
         cell=CELLS[spec.model.cell],
@@ -171,7 +172,7 @@ def plan_of(spec: LearnerSpec) -> arrays.Plan:
         k2=spec.k2,
         # A sequence may end at any step, and its last window starts k2 steps before.
         stride=1 if spec.may_end or spec.rule != "tbptt" else spec.k1,
-        batch_size=spec.lessons_per_step,
+        lessons_per_step=spec.lessons_per_step,
         known=KNOWN[target.known],
         horizon=target.furthest,
         scale=int(learning.scale),

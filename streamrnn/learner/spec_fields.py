@@ -288,6 +288,19 @@ class SpecFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return self.n_read + self.n_multiplied + self.model.lags * self.n_targets + 1
 
     @property
+    def n_kept(self) -> int:
+        """Numbers that regressors are made from, by which a prediction is remembered whose target comes later."""
+        if not self.n_regressors:
+            return 0
+        read = self.model.n_said if self.keeps_what_is_read else self.n_read
+        return read + self.n_multiplied + self.model.lags * self.n_targets
+
+    @property
+    def keeps_what_is_read(self) -> bool:
+        """Whether of a layer that never learns is kept what it read, and not what it said: it is asked again."""
+        return self.rule == "fixed" and self.model.hidden_units > 0
+
+    @property
     def n_read(self) -> int:
         """Numbers that are read out of a step, inputs apart: a hidden layer's, or the cell's."""
         return self.model.hidden_units or self.model.n_said
