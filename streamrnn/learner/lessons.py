@@ -15,7 +15,8 @@ def network(model: ModelSpec) -> str:
     layers = "" if model.num_layers == 1 else f"{model.num_layers} layers of "
     gates = " without gates" if model.cell == "glru" and not model.gates else ""
     hidden = f", a tanh layer of {model.hidden_units}" if model.hidden_units else ""
-    return f"{model.cell}{gates}, {layers}{model.units} units{hidden}"
+    units = "unit" if model.units == 1 else "units"
+    return f"{model.cell}{gates}, {layers}{model.units} {units}{hidden}"
 
 
 def lessons(spec: LearnerSpec) -> str:
