@@ -50,7 +50,7 @@ def test_a_job_is_refused_by_field_and_reason(model: str, learning: str, field: 
 )
 def test_writing_down_what_is_in_force_changes_no_fingerprint(model: str, learning: str) -> None:
     cell = f"{{cell: {parse(yaml(model=model), {}).model.cell}}}"
-    told = learning.replace("schedule_updates: 5000", f"schedule_updates: 1000, schedule_least: {1 / 3!r}")
+    told = learning.replace("schedule_updates: 5000", f"schedule_updates: 5000, schedule_least: {1 / 3!r}")
     assert fingerprint(parse(yaml(model=model, learning=told), {})) == fingerprint(parse(yaml(model=cell), {}))
 
 
