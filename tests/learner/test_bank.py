@@ -130,7 +130,7 @@ def test_a_stream_carries_128_bytes_of_state_and_nothing_of_a_gradient() -> None
     rows = learner.row_of(b"0")
     assert rows["state"].nbytes == 128
     assert [rows[name].nbytes for name in ("traces", "behind", "before")] == [0, 0, 0]
-    assert (spec.model.units, spec.model.hidden_units, spec.model.forgetting, spec.model.prior) == (16, 128, 0.9999, 10)
+    assert (spec.model.units, spec.model.hidden_units, spec.model.forgetting, spec.model.prior) == (16, 128, 0.9999, 3)
     assert bytes_per_stream(spec) < 2_000
 
 
