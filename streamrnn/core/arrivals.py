@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from streamrnn.core import classes, counts, heads, kinds, rivals, scaler, scoring, targets
 from streamrnn.core.arrays import F1, Hyper, Model, Plan, Records, Scratch, Streams
+from streamrnn.core.exact import order
 from streamrnn.core.jit import ZERO, internal
 from streamrnn.core.linear import copy
 
@@ -124,13 +125,18 @@ def enqueue_label(
     learns behind the one that predicts does not go back to a step which it has taken.
     """
     step, next_window = streams.event_step[slot, place], (streams.steps[slot] // plan.k1 + 1) * plan.k1
-    oldest = next_window - plan.k2 if plan.rule == kinds.TBPTT else streams.learned[slot, 0]
+    exact = plan.rule == kinds.RTRL
+    oldest = streams.learned[slot, 0] if exact else next_window - plan.k2
+    if exact and step >= 0 and streams.event[slot, place] == 0:
+        order.notice(model, streams, slot, step)
     if step >= 0 and step >= oldest:
         for f in range(plan.fields):
             if targets.is_learnable_from(plan, model, streams, slot, place, f):
                 targets.enqueue(plan, hyper, model, streams, slot, step, scratch.counted[f], f, ZERO)
     else:
         model.counters[counts.LATE_LABELS] += 1
+        if exact and step >= 0:
+            model.counters[counts.PASSED_LABELS] += 1
 
 
 @internal

@@ -187,7 +187,7 @@ class Config(Section, frozen=True, kw_only=True):
             "readout": model.readout,
             "loss": model.effective_loss,
             "dtype": model.dtype,
-            "optimizer": self.learning.optimizer,
+            "optimizer": "" if spec.rule == "fixed" else spec.optimizer,
             "rule": spec.rule,
             "k1": "" if spec.rule == "fixed" else str(spec.k1),
             "k2": str(spec.k2) if spec.rule == "tbptt" else "",

@@ -25,13 +25,13 @@ def lessons(spec: LearnerSpec) -> str:
     >>> from streamrnn.learner.target_spec import TargetSpec
     >>> target = TargetSpec(fields=("y",))
     >>> lessons(LearnerSpec(n_features=1, target=target))
-    'adam, lr 0.003, every 8 steps from the last 32'
+    'adamw, lr 0.003, every 8 steps from the last 32'
     >>> lessons(LearnerSpec(n_features=1, target=target, model=ModelSpec(cell="elstm")))
     'adam, lr 0.003 falling to 0.001, from every event, by exact gradients'
     """
     if spec.rule == "fixed":
         return "from every event, by least squares alone: the cell is fixed"
-    return f"{spec.learning.optimizer}, lr {spec.lr:g}{_falling(spec)}, {_when(spec)}"
+    return f"{spec.optimizer}, lr {spec.lr:g}{_falling(spec)}, {_when(spec)}"
 
 
 def _falling(spec: LearnerSpec) -> str:

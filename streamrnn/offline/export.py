@@ -161,6 +161,7 @@ def _told_learning(spec: LearnerSpec) -> LearningSpec:
     steps = {"k1": spec.k1, "k2": spec.k2 if spec.rule == "tbptt" else None} if spec.sequence is None else {}
     return msgspec.structs.replace(
         spec.learning,
+        optimizer=spec.optimizer,
         lr=spec.lr,
         betas=spec.betas,
         schedule=schedule,

@@ -178,9 +178,8 @@ def test_an_estimator_goes_on_learning_as_the_job_did(tmp_path: Path, cell: str,
     owner: type[RNNRegressor] | type[RNNClassifier] = RNNRegressor if numbers else RNNClassifier
     model = owner.load(out)
     job, found = scenario.config().learner_spec(), model._spec()
-    for name in ("rule", "k1", "k2", "lr", "schedule", "betas", "lessons_per_step"):
+    for name in ("rule", "k1", "k2", "lr", "schedule", "betas", "lessons_per_step", "optimizer"):
         assert getattr(found, name) == getattr(job, name), name
-    assert found.learning.optimizer == job.learning.optimizer
 
 
 @pytest.mark.parametrize("readout", ["softmax", "logistic"])
@@ -413,7 +412,7 @@ def test_a_classifier_of_bytes_goes_on_as_the_daemon_did(tmp_path: Path) -> None
     for event, output in later(scenario):
         said = model.predict_proba_one(event)
         for name, probability in output["prediction"]["probabilities"].items():
-            assert said[int(name)] == probability
+            assert said[int(name)] == pytest.approx(probability, rel=1e-12)  # a sum of all brings them to 1
         model.learn_one(event, event["n"])
 
 

@@ -433,12 +433,13 @@ def _labels() -> Line:
             8,
             graph(
                 "Labels that are not learned from",
-                "Per second. late: their step had left the window, or its sequence had ended; unmatched: they named no "
-                "event that is remembered; lost: the event was forgotten before its label came. Beside them the labels "
-                "that came.",
+                "Per second. late: their step had left the window or its sequence had ended, or, passed, learning had "
+                "passed it by; unmatched: they named no event that is remembered; lost: the event was forgotten before "
+                "its label came. Beside them the labels that came.",
                 "recps",
                 Query(total(rate(of("streamrnn_label_records_total"))), "came"),
                 Query(total(rate(of("streamrnn_late_labels_total"))), "late"),
+                Query(total(rate(of("streamrnn_passed_labels_total"))), "passed"),
                 Query(total(rate(of("streamrnn_unmatched_labels_total"))), "unmatched"),
                 Query(total(rate(of("streamrnn_lost_labels_total"))), "lost"),
             ),

@@ -14,11 +14,12 @@ import numpy as np
 
 from streamrnn.core.arrays import T2, Array
 from streamrnn.core.declarations import zeros
-from streamrnn.core.exact.cells import ELSTM, GLRU, LANES, STATES, rows, traces
+from streamrnn.core.exact.cells import ELSTM, GLRU, STATES, rows, traces
 from streamrnn.core.exact.constants import LARGEST_NU, LARGEST_OM, LEAST_OM, nu_least
 from streamrnn.core.exact.elstm import LARGEST_WF, LARGEST_WZ
 from streamrnn.core.exact.lru import NU, OM
 from streamrnn.core.layout import Axes, Named, ReadoutTensors, cut
+from streamrnn.core.vector import LANES
 
 RADII = 0.9, 0.9999
 """Of units of the LRU and the GLRU, between which they begin."""
