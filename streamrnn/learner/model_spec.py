@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from streamrnn.core.kinds import Rule
 from streamrnn.learner.sound import PositiveFloat, UnitInterval
 
 _LOSSES = {
@@ -15,6 +17,14 @@ _LOSSES = {
     "softmax": ("cross_entropy",),
     "logistic": ("cross_entropy",),
 }
+
+
+RULE_OF: Mapping[str, Rule] = {
+    "rnn": "tbptt", "lstm": "tbptt", "gru": "tbptt",
+    "glru": "rtrl", "elstm": "rtrl",
+    "bank": "fixed",
+}  # fmt: skip
+"""How each cell learns."""
 
 
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -143,7 +153,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     @property
     def is_exact(self) -> bool:
         """Whether units do not hear each other, so that their gradient, where there is one, is carried along."""
-        return self.cell in ("glru", "elstm", "bank")
+        return RULE_OF[self.cell] != "tbptt"
 
     @property
     def units(self) -> int:

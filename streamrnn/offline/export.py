@@ -228,10 +228,7 @@ def estimator_of(spec: LearnerSpec, features: list[Any]) -> tuple[str | None, li
         if (loss := spec.model.effective_loss) not in _LOSSES.get(name, ("squared", "cross_entropy")):
             reasons.append(f"model.loss: {loss}, which {name} does not have")
     elif spec.text is not None or (target.known == "forecast" and target.classes is not None):
-        if features or not spec.shows_class:
-            reasons.append("features: the estimator of texts and next events is shown the newest symbol, and no fields")
-        if spec.model.readout == "logistic":
-            reasons.append("model.readout: logistic; the estimator of texts and next events has an output a symbol")
+        reasons += _not_of_symbols(spec, features)
         name = "RNNLanguageModel"
     elif target.known == "forecast":
         if features:
@@ -254,6 +251,14 @@ def estimator_of(spec: LearnerSpec, features: list[Any]) -> tuple[str | None, li
     if spec.sequence is None and spec.symbols:
         reasons.append("features: encoder symbol, which estimators of events do not have: none of theirs is looked up")
     return (None if reasons else name), reasons
+
+
+def _not_of_symbols(spec: LearnerSpec, features: list[Any]) -> Iterator[str]:
+    """What the estimator of texts and next events does not have."""
+    if features or not spec.shows_class:
+        yield "features: the estimator of texts and next events is shown the newest symbol, and no fields"
+    if spec.model.readout == "logistic":
+        yield "model.readout: logistic; the estimator of texts and next events has an output a symbol"
 
 
 def _sequence_estimator(target: TargetSpec) -> str:
