@@ -92,8 +92,8 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         Meta(
             description="How many steps back it matters what was. Half of the units of cell lstm, gru or glru begin "
             "with memories spread over that many, of glru over ten times as many, and none may come to remember far "
-            "longer; all of elstm with memories from one step to ten times as many, and to 1,000 at least; rnn and "
-            "bank know no such beginning. auto: k2, with a window. null: lstm and gru begin as they are, which is "
+            "longer; all of elstm with memories from less than a step to ten times as many, and to 1,000 at least; rnn "
+            "and bank know no such beginning. auto: k2, with a window. null: lstm and gru begin as they are, which is "
             "short; glru and elstm with memories of up to some hundred steps."
         ),
     ] = None
