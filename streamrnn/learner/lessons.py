@@ -15,7 +15,8 @@ def network(model: ModelSpec) -> str:
     layers = "" if model.num_layers == 1 else f"{model.num_layers} layers of "
     gates = " without gates" if model.cell == "glru" and not model.gates else ""
     hidden = f", a tanh layer of {model.hidden_units}" if model.hidden_units else ""
-    return f"{model.cell}{gates}, {layers}{model.units} units{hidden}"
+    units = "unit" if model.units == 1 else "units"
+    return f"{model.cell}{gates}, {layers}{model.units} {units}{hidden}"
 
 
 def lessons(spec: LearnerSpec) -> str:
@@ -46,6 +47,7 @@ def _when(spec: LearnerSpec) -> str:
         return "from each sequence as a whole"
     if spec.rule == "tbptt":
         return f"every {spec.k1} steps from the last {spec.k2}"
-    late = f" at most {spec.delay:,} {'event' if spec.delay == 1 else 'events'} later" if spec.delay else ""
+    most = "at most " if spec.target.known == "label" else ""
+    late = f" {most}{spec.delay:,} {'event' if spec.delay == 1 else 'events'} later" if spec.delay else ""
     together = "" if spec.k1 == 1 else f", {spec.k1} of them a step"
     return f"from every event{late}, by exact gradients{together}"

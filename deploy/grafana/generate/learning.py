@@ -311,7 +311,8 @@ def _reach() -> Line:
             bars(
                 "Gradient by steps back",
                 "Norm of the loss's gradient with respect to the state so many steps back, over that at the newest "
-                "step; mean of partitions. Where bars end, learning ends: a vanishing gradient.",
+                "step; mean of partitions. Where bars end, learning ends: a vanishing gradient. "
+                "None where gradients are exact or no cell is trained.",
                 "percentunit",
                 Query(_in_order(relative), "{{steps}}"),
                 steps=((None, "red"), (0.01, "yellow"), (0.1, "green")),
@@ -322,7 +323,7 @@ def _reach() -> Line:
             8,
             graph(
                 "Gradient by steps back over time",
-                "The same norms, not divided, of the partition where they are largest.",
+                "The same norms, not divided, of the partition where they are largest; of cells learned by windows.",
                 "sci",
                 Query(_in_order(norms, "max"), "{{steps}}"),
                 logarithmic=True,
