@@ -69,8 +69,8 @@ class LearningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         PositiveFloat | None,
         Meta(
             description="Learning rate; where it falls, the one it begins with. null: 3e-3, and with rule rtrl and "
-            "numbers, where no schedule is given, 3e-3 falling to 1e-3 over the first thousand steps; where targets "
-            "are known of few events only, as at the end of a sequence, 3e-3 that stays learns sooner."
+            "numbers, where no schedule is given, 3e-3 falling to 1e-3 over the first five thousand steps; where "
+            "targets are known of few events only, as at the end of a sequence, 3e-3 that stays learns sooner."
         ),
     ] = None
     schedule: Annotated[
@@ -372,7 +372,7 @@ class SpecFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """How the rate falls: the schedule, its number of steps, and the least share of the rate."""
         learning = self.learning
         if learning.schedule is None and learning.lr is None and self.rule == "rtrl" and not self.model.classifies:
-            return "exponential", 1_000, 1 / 3
+            return "exponential", 5_000, 1 / 3
         return learning.schedule or "constant", learning.schedule_updates, learning.schedule_least
 
     @property
