@@ -11,12 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 import typer
 import yaml
 
 import streamrnn
 from streamrnn.cli import app
+from streamrnn.core.exact.cells import ELSTM, GLRU, LRU
+from streamrnn.core.exact.layout import ExactLayout
 from streamrnn.daemon import metric_table
 from streamrnn.job.config import Config
 from streamrnn.job.job_file import parse
@@ -274,6 +277,18 @@ def choices(kind: type, name: str) -> set[str]:
     """What a field of few values may be."""
     (found,) = (field.type for field in msgspec.structs.fields(kind) if field.name == name)
     return set(re.findall(r"'(\w+)'", re.findall(r"Literal\[(.*?)\]", str(found))[0]))
+
+
+def test_weights_of_exact_cells_are_listed_with_their_shapes() -> None:
+    table = re.findall(r"^\| (`(?:glru|elstm)`.*?) \| (.*?) \| (.*?) \|$", NUMBERS, re.MULTILINE)
+    lru, gates, elstm = (
+        dict.fromkeys(spans(matrices), (5, 3)) | dict.fromkeys(spans(vectors), (5,)) for _, matrices, vectors in table
+    )
+    for cell, rnn, read in ((LRU, lru, 2 * 5 + 3), (GLRU, lru | gates, 2 * 5 + 3), (ELSTM, elstm, 5 + 3)):
+        layout = ExactLayout(cell, n_inputs=3, hidden_size=5, n_outputs=4, hidden_layer=2)
+        shapes = {name: tensor.shape for name, tensor in layout.named(np.zeros(layout.size)).items()}
+        readout = {"hidden.weight": (2, read), "hidden.bias": (2,), "head.weight": (4, 2 + 3), "head.bias": (4,)}
+        assert shapes == rnn | readout
 
 
 def test_every_cell_loss_and_optimiser_is_listed_and_no_other() -> None:

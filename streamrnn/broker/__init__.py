@@ -9,6 +9,8 @@ partition_file     one partition of it
 history            what a topic holds already, read from outside
 kafka_client       a real cluster: consuming, committing, delivering
 kafka_group        the consumer's life in its group: polls during a rebalance, leaving
+kafka_polls        when it is polled, and when it is left alone for a moment
+kafka_inner        whether the client's inner parts are those that these lean on
 kafka_gone         requests about a partition that is gone: they end
 kafka_assignor     who reads which partition, and over how many that was shared
 kafka_sender       its producing half

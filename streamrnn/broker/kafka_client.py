@@ -25,12 +25,13 @@ from kafka import TopicPartition as ClientTopicPartition
 from kafka.structs import MemberState, OffsetAndMetadata
 
 from streamrnn.broker import kafka_fetcher, kafka_group
-from streamrnn.broker.columns import Outputs, Records
+from streamrnn.broker.columns import Outputs
 from streamrnn.broker.instance_name import InstanceName
 from streamrnn.broker.kafka_assignor import TellingAssignor
-from streamrnn.broker.kafka_connect import connect, locked_out_s, outage, told_by, translated
-from streamrnn.broker.kafka_fetcher import records_of
+from streamrnn.broker.kafka_connect import connect, locked_out_s, told_by, translated
 from streamrnn.broker.kafka_gone import end_what_asks_for_what_is_gone
+from streamrnn.broker.kafka_group import GroupMember, followed
+from streamrnn.broker.kafka_polls import SeldomPolls
 from streamrnn.broker.kafka_sender import KafkaSender
 from streamrnn.broker.kafka_settings import TEXT_END, KafkaConnection, KafkaGroup, consumer_kwargs
 from streamrnn.broker.protocol import (
@@ -51,12 +52,6 @@ from streamrnn.errors import BrokerError, RebalanceError
 
 _log = logging.getLogger(__name__)
 
-# A poll that brings records costs the client a millisecond and a half, however few they are. At 400 records/s nearly
-# every record came by itself, and the daemon took nearly twice the processor's time that it takes with polls 20 ms
-# apart. Hundreds of records are worth a poll.
-_PAUSE_S, _FEW = 0.02, 500
-# How long to wait for an answer that the broker has ready: a poll that only waits brings nothing worse than that.
-_FRESH_MS = 3
 # A first answer of the group may be empty because its leader had not yet heard of the topic; it joins again at once.
 _IDLE_AFTER_S = 2.0
 
@@ -107,6 +102,8 @@ class KafkaBroker(KafkaSender):
         self._name = None if group.instance_id else InstanceName(group.group_id)
         self.group = group if self._name is None else dataclasses.replace(group, instance_id=str(self._name))
         self._consumer: Any = None
+        self._member: Any = None  # the consumer's life in its group, and when it is polled
+        self._polls: Any = None
         self._assignor = TellingAssignor()
         self._topic = ""  # the subscribed one
         self._events: deque[Event] = deque()
@@ -114,7 +111,6 @@ class KafkaBroker(KafkaSender):
         self._member_id = ""
         self._topic_id = ""  # what it was when the client heard of it last
         self._former, self._begun_anew = set[str](), False  # what it was before; whether it was with the last poll
-        self._next_poll_at = 0.0
         self._idle_since = time.monotonic()
         self._idle_generation = -1  # the newest in which this worker was told that it has no partition
 
@@ -151,10 +147,11 @@ class KafkaBroker(KafkaSender):
             raise BrokerError(f"no connection to Kafka at {servers} for {seconds:.0f} s: {told_by(consumer)}")
         with self._translated(f"reading topic {self._topic} failed"):
             try:
-                polled = self._poll_seldom(consumer, timeout_s, max_records)
+                self._ask_for_what_nobody_has()
+                polled = self._polls.poll(timeout_s, max_records)
             except _BEYOND_THE_LOG:
-                kafka_group.look_at_the_topic(consumer)
-                if not self._begun_anew and kafka_group.topic_id(consumer, self._topic) in ("", self._topic_id):
+                self._member.look_at_the_topic()
+                if not self._begun_anew and self._member.topic_id(self._topic) in ("", self._topic_id):
                     raise
                 polled = {}  # it is another one, whose log is shorter: all begins again below, or just has
             self._begun_anew = False
@@ -170,7 +167,7 @@ class KafkaBroker(KafkaSender):
         found = {TopicPartition(*tp): records for tp, records in polled.items()}
         for tp in (*self._taken_away_unnoticed(consumer, group.member_id), *self._made_anew_unnoticed(consumer)):
             found.pop(tp, None)
-        stable = group.state == MemberState.STABLE and not kafka_group.joining(consumer)
+        stable = group.state == MemberState.STABLE and not self._member.joining()
         return Polled(found, Membership(group.generation_id, group.member_id), stable)
 
     def _taken_away_unnoticed(self, consumer: Any, member_id: str) -> tuple[TopicPartition, ...]:
@@ -187,13 +184,13 @@ class KafkaBroker(KafkaSender):
 
         Where the client never finds the topic missing in between, it reads on behind the old one's last record.
         """
-        before, heard = self._topic_id, kafka_group.topic_id(consumer, self._topic)
+        before, heard = self._topic_id, self._member.topic_id(self._topic)
         if heard and heard not in self._former:  # of a former one tells a broker that has not heard of this one yet
             self._topic_id = heard
         if before in ("", self._topic_id):
             return ()
         self._former.add(before)
-        begun = self._begin_again(consumer, kafka_group.partitions_known(consumer, self._topic))
+        begun = self._begin_again(consumer, self._member.partitions(self._topic))
         self._begun_anew = True  # what was found of the old log's end may be told with the next poll
         _log.warning("topic %s was deleted and made anew: its partitions begin again", self._topic)
         return begun
@@ -211,50 +208,18 @@ class KafkaBroker(KafkaSender):
             self._events.append(Assigned(left))
         return stale
 
-    def _poll_seldom(self, consumer: KafkaConsumer, timeout_s: float, max_records: int) -> dict[Any, Records]:
-        """The client's poll, at least 20 ms after one that brought few records; the timeout covers the pause as well.
-
-        The client's own thread keeps the membership alive meanwhile.
-        """
-        pause_s = min(timeout_s, self._next_poll_at - time.monotonic())
-        if pause_s > 0:
-            time.sleep(pause_s)
-            timeout_s -= pause_s
-        self._ask_for_what_nobody_has(consumer)
-        polled: dict[Any, Any] = {}
-        # A broker that goes away just while it is asked is an outage like any other, and nothing was read.
-        with outage(consumer):
-            if kafka_group.rebalancing(consumer):
-                polled = kafka_group.poll_rebalancing(consumer, timeout_s, max_records)
-                return {tp: records_of(records) for tp, records in polled.items()}
-            polled = consumer.poll(timeout_ms=timeout_s * 1000, max_records=max_records)
-        found = {tp: records_of(records) for tp, records in polled.items()}
-        count = sum(map(len, found.values()))
-        if pause_s > 0 and 0 < count < max_records and not kafka_group.rebalancing(consumer):
-            # The client asked for these when it handed out the ones before, and was answered when the first one came.
-            # It has only now asked for those that came during the pause; without them they would wait for another one.
-            fresh: dict[Any, Any] = {}
-            with outage(consumer):
-                fresh = consumer.poll(timeout_ms=_FRESH_MS, max_records=max_records - count)
-            for tp, records in fresh.items():
-                parts = [found[tp], records_of(records)] if tp in found else [records_of(records)]
-                found[tp] = Records.joined(parts)
-            count = sum(map(len, found.values()))
-        self._next_poll_at = time.monotonic() + _PAUSE_S if 0 < count < min(_FEW, max_records) else 0.0
-        return found
-
-    def _ask_for_what_nobody_has(self, consumer: Any) -> None:
+    def _ask_for_what_nobody_has(self) -> None:
         """Join again where the topic has partitions that the group has not handed out, as kafka_assignor.py tells."""
-        if kafka_group.joining(consumer) or not self._assignor.assigned:
+        if self._member.joining() or not self._assignor.assigned:
             return
-        if self._assignor.asks(kafka_group.partitions_known(consumer, self._topic)):
-            consumer._coordinator.request_rejoin()
+        if self._assignor.asks(self._member.partitions(self._topic)):
+            self._member.join_again()
 
     def _tell_of_nothing(self, consumer: KafkaConsumer, membership: Any) -> None:
         """Once per generation: others have all partitions, and this worker has none. The client tells nobody."""
         if consumer.assignment() or membership.state != MemberState.STABLE or membership.generation_id < 0:
             self._idle_since = time.monotonic()
-        elif not self._assignor.whole(kafka_group.partitions_known(consumer, self._topic)):
+        elif not self._assignor.whole(self._member.partitions(self._topic)):
             return  # some are nobody's: this worker asks for them
         elif membership.generation_id != self._idle_generation and time.monotonic() - self._idle_since >= _IDLE_AFTER_S:
             self._idle_generation = membership.generation_id
@@ -423,14 +388,15 @@ class KafkaBroker(KafkaSender):
             consumer = connect(KafkaConsumer, hurried, kwargs, self._answers)
             try:
                 kafka_fetcher.bound(consumer, self.group.limits)
-                kafka_group.keep_answers(consumer)
-                kafka_group.know_the_topic(consumer)
                 end_what_asks_for_what_is_gone(consumer)
+                self._use(consumer, followed(consumer))
             except BaseException:
                 consumer.close(autocommit=False)
                 raise
-            self._consumer = consumer
         return self._consumer
+
+    def _use(self, consumer: Any, member: GroupMember) -> None:
+        self._consumer, self._member, self._polls = consumer, member, SeldomPolls(consumer, member)
 
     def _assigned(self, tp: TopicPartition) -> Any:
         consumer = self._consuming()

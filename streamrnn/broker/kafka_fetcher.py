@@ -16,7 +16,6 @@ import inspect
 import logging
 import struct
 import sys
-from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,6 +29,7 @@ from kafka.structs import TopicPartition as ClientTopicPartition
 
 from streamrnn.broker.columns import Records
 from streamrnn.broker.kafka_columns import Found, WholeBatch
+from streamrnn.broker.kafka_inner import KNOWN, differs
 from streamrnn.broker.kafka_legacy import MessageSet
 from streamrnn.broker.kafka_settings import Limits
 from streamrnn.broker.protocol import Record, Refused
@@ -37,16 +37,16 @@ from streamrnn.broker.protocol import Record, Refused
 _log = logging.getLogger(__name__)
 _LAST_OFFSET = (1 << 63) - 2
 
-EXPECTED: Mapping[str, tuple[str, ...]] = {
-    "offsets_by_times": ("self", "timestamps", "timeout_ms"),
-    "fetched_records": ("self", "max_records", "update_offsets"),
-    "_append": ("self", "drained", "part", "max_records", "update_offsets"),
-    "take": ("self", "n"),
-    "_unpack_records": ("self", "tp", "records", "key_deserializer", "value_deserializer"),
-    "_maybe_skip_record": ("self", "record"),
-    "_maybe_raise_next_inline_exception": ("self",),
-}
-"""Methods of the client that are replaced or called, and their parameters."""
+_METHODS = (
+    (Fetcher, "offsets_by_times", ("timestamps", "timeout_ms")),
+    (Fetcher, "fetched_records", ("max_records", "update_offsets")),
+    (Fetcher, "_append", ("drained", "part", "max_records", "update_offsets")),
+    (Fetcher.PartitionRecords, "take", ("n",)),
+    (Fetcher.PartitionRecords, "_unpack_records", ("tp", "records", "key_deserializer", "value_deserializer")),
+    (Fetcher.PartitionRecords, "_maybe_skip_record", ("record",)),
+    (Fetcher.PartitionRecords, "_maybe_raise_next_inline_exception", ()),
+)
+_PATHS = ("_fetcher", "_client", "_subscription", "_metrics", "config")
 PASSED_ON = {"topic", "partition", "offset", "timestamp", "key", "value", "headers", "checksum"}
 """What the client hands on of a record that it is given."""
 
@@ -62,8 +62,8 @@ def bound(consumer: Any, limits: Limits) -> bool:
     Where the client is not made as expected, it is left as it is, which is said once: records are read one by one and
     are the same, unless they are no honest ones.
     """
-    if differs := _differs(consumer):
-        _tell(differs)
+    if trouble := _trouble(consumer):
+        _tell(trouble)
         return False
     consumer._fetcher = BoundedFetcher(
         consumer._client, consumer._subscription, limits, metrics=consumer._metrics, **consumer.config
@@ -72,14 +72,14 @@ def bound(consumer: Any, limits: Limits) -> bool:
 
 
 @functools.cache
-def _tell(differs: str) -> None:
+def _tell(trouble: str) -> None:
     """Say it once in this process, however many consumers it makes."""
     _log.warning(
         "kafka-python %s reads records in another way than the versions that streamrnn knows (%s), so they are read "
         "one by one, which is slower, and input.max_unpacked_bytes bounds nothing: a batch that unpacks to "
         "more than there is memory would end this process, and one that cannot be read would stop its partition. "
-        "Install a version that is known: 3.0.12 or a later one of 3.0",
-        kafka.__version__, differs,
+        "Install a version that is known: %s",
+        kafka.__version__, trouble, KNOWN,
     )  # fmt: skip
 
 
@@ -110,30 +110,20 @@ def newest_timestamp(consumer: Any, tp: Any, timeout_ms: float) -> int | None:
     return None if found is None else int(found.timestamp)
 
 
-def _differs(consumer: Any) -> str:
+def _trouble(consumer: Any) -> str:
     """What of the client is not as expected; "" where all is."""
     if type(consumer._fetcher) is not Fetcher:
         return f"its fetcher is {type(consumer._fetcher).__name__}"
-    for method, parameters in EXPECTED.items():
-        found = getattr(Fetcher, method, None) or getattr(Fetcher.PartitionRecords, method, None)
-        if found is None:
-            return f"no {method}"
-        if tuple(inspect.signature(found).parameters) != parameters:
-            return f"{method}{inspect.signature(found)}"
-    made = set(inspect.signature(ConsumerRecord).parameters)
-    if lacking := PASSED_ON - made:
-        return f"a record has no {', '.join(sorted(lacking))}"
-    try:
-        return "" if (read := _tried()) == [1, 2, 1, 3, False] else f"a batch of three is read as {read}"
-    except Exception as error:
-        return f"a batch of three ends in {error!r}"
+    return differs(consumer, _PATHS, _METHODS, _tried)
 
 
-def _tried() -> list[int]:
-    """Three records, fetched from the second on in two polls: how many each gives, where it ends, whether any is left.
+def _tried() -> str:
+    """What becomes of three records, fetched from the second on in two polls; "" if it is what should.
 
-    The methods alone could look the same and mean something else.
+    That is how many each gives, where it ends, and whether any is left.
     """
+    if lacking := PASSED_ON - set(inspect.signature(ConsumerRecord).parameters):
+        return f"a record has no {', '.join(sorted(lacking))}"
     builder = MemoryRecordsBuilder(2, 0, 1 << 16)
     for i in range(3):
         builder.append(i, b"k", b"v", [])
@@ -144,7 +134,7 @@ def _tried() -> list[int]:
     for most in (1, 5):
         taken = sum(map(len, part.take(most)))
         ends += [taken, part.next_fetch_offset]
-    return [*ends, bool(part)]
+    return "" if (read := [*ends, bool(part)]) == [1, 2, 1, 3, False] else f"a batch of three is read as {read}"
 
 
 class BoundedFetcher(Fetcher):  # type: ignore[misc]

@@ -16,15 +16,27 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import logging
 import time
+from types import SimpleNamespace
 from typing import Any
 
+import kafka
 import kafka.errors as client_errors
 from kafka import KafkaAdminClient
 from kafka.admin import MemberToRemove
+from kafka.cluster import ClusterMetadata
+from kafka.consumer.fetcher import Fetcher
+from kafka.coordinator.consumer import ConsumerCoordinator
+from kafka.future import Future
+from kafka.net.manager import KafkaConnectionManager
 
 from streamrnn.broker.kafka_connect import connect
+from streamrnn.broker.kafka_inner import KNOWN, Waiting, differs, ended
 from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup, client_kwargs
+
+_log = logging.getLogger(__name__)
 
 # How long a poll waits for the group's answer before it looks for records: a healthy group answers in a few.
 _JOIN_MS = 10
@@ -37,7 +49,115 @@ _METADATA_S = 2.0
 _FRESH_MS = 500
 
 
-def know_the_topic(consumer: Any) -> None:
+_METHODS = (
+    (ConsumerCoordinator, "_do_join_and_sync_async", ()),
+    (ConsumerCoordinator, "join_group_async", ("timeout_ms",)),
+    (ConsumerCoordinator, "need_rejoin", ()),
+    (ConsumerCoordinator, "request_rejoin", ()),
+    (Fetcher, "fetch_records", ("max_records", "update_offsets", "timeout_ms")),
+    (ClusterMetadata, "request_update", ()),
+    (ClusterMetadata, "partitions_for_topic", ("topic",)),
+    (ClusterMetadata, "topic_id", ("topic_name",)),
+    (KafkaConnectionManager, "wait_for", ("future", "timeout_ms")),
+    (KafkaConnectionManager, "call_soon", ("coro", "args")),
+)
+_PATHS = (
+    "_coordinator._join_task",
+    "_coordinator._manager.wait_for",
+    "_coordinator._manager.call_soon",
+    "_coordinator._net.run",
+    "_coordinator._subscription.subscription",
+    "_coordinator.config",
+    "_cluster._last_successful_refresh_ms",
+    "_cluster.request_update",
+    "_cluster.partitions_for_topic",
+    "_cluster.topic_id",
+    "_fetcher.fetch_records",
+)
+
+
+def followed(consumer: Any) -> GroupMember:
+    """The life of ``consumer``, which has joined nothing yet, in its group.
+
+    Where the client is not made as expected, it is left as it is, which is said once.
+    """
+    if trouble := differs(consumer, _PATHS, _METHODS, _tried):
+        _tell(trouble)
+    else:
+        _keep_answers(consumer._coordinator)
+        _know_the_topic(consumer)
+    return GroupMember(consumer, known=not trouble)
+
+
+@functools.cache
+def _tell(trouble: str) -> None:
+    """Say it once in this process, however many consumers it makes."""
+    _log.warning(
+        "kafka-python %s joins its group in another way than the versions that streamrnn knows (%s), so it is left to "
+        "itself: while the group rebalances no records come, a rebalance may take several rounds, and a topic that is "
+        "deleted and made anew is only told from the old one where a partition is taken up. Install a version that is "
+        "known: %s",
+        kafka.__version__, trouble, KNOWN,
+    )  # fmt: skip
+
+
+class GroupMember:
+    """A consumer and what its group is doing: by the client's inner parts where they are ``known``.
+
+    Else as far as the client tells anybody: no rebalance is seen, and no topic's id.
+    """
+
+    def __init__(self, consumer: Any, *, known: bool) -> None:
+        self._consumer, self._known = consumer, known
+
+    def joining(self) -> bool:
+        """Whether a join is under way, or its answer has not been taken."""
+        return self._known and self._consumer._coordinator._join_task is not None
+
+    def rebalancing(self) -> bool:
+        """Whether this member has to join its group, or is joining it."""
+        return self._known and (self.joining() or bool(self._consumer._coordinator.need_rejoin()))
+
+    def join_again(self) -> None:
+        """Join once more with the next poll."""
+        if self._known:
+            self._consumer._coordinator.request_rejoin()
+
+    def partitions(self, topic: str) -> int:
+        """How many partitions ``topic`` has, as far as the client has heard."""
+        of = self._consumer._cluster if self._known else self._consumer
+        return len(of.partitions_for_topic(topic) or ())
+
+    def look_at_the_topic(self) -> None:
+        """Have the client hear of its topic anew, if that takes no longer than a moment."""
+        if not self._known:
+            return
+        coordinator, cluster = self._consumer._coordinator, self._consumer._cluster
+        with contextlib.suppress(client_errors.KafkaError):
+            coordinator._net.run(coordinator._manager.wait_for, cluster.request_update(), 1000 * _METADATA_S)
+
+    def topic_id(self, topic: str) -> str:
+        """What tells ``topic`` from another one of its name, as far as the client has heard; "" while it is missing."""
+        found = self._consumer._cluster.topic_id(topic) if self._known else None
+        return str(found) if found is not None and found.int else ""  # brokers before 2.8 give none
+
+    def poll_rebalancing(self, timeout_s: float, max_records: int) -> dict[Any, list[Any]]:
+        """Move the rebalance on by one step at most, and return records of the partitions this member has meanwhile."""
+        coordinator = self._consumer._coordinator
+        if not self.joining() or coordinator._join_task.is_done:
+            if self.joining():
+                # A join begun because the topic's metadata changed is forgotten by the client otherwise.
+                coordinator.request_rejoin()
+            coordinator.poll(timeout_ms=_JOIN_MS)
+        fetch = self._consumer._fetcher.fetch_records
+        records, idle = fetch(max_records, timeout_ms=min(1000 * timeout_s, _FETCH_MS))
+        if idle and not records:
+            time.sleep(min(timeout_s, _FETCH_MS / 1000))
+        found: dict[Any, list[Any]] = records
+        return found
+
+
+def _know_the_topic(consumer: Any) -> None:
     """Let each join of ``consumer`` begin with the topic's metadata as it is.
 
     The first one waits until there is some. Later on, a topic without any is one that was deleted, and the group has
@@ -65,9 +185,8 @@ def know_the_topic(consumer: Any) -> None:
     coordinator._do_join_and_sync_async = join_with_metadata
 
 
-def keep_answers(consumer: Any) -> None:
-    """Let an answer to a join be taken by the next poll of ``consumer``, however long after it came."""
-    coordinator = consumer._coordinator
+def _keep_answers(coordinator: Any) -> None:
+    """Let an answer to a join be taken by the next poll, however long after it came."""
     join_group = coordinator.join_group_async
 
     async def join_or_take_answer(timeout_ms: float | None = None) -> Any:
@@ -87,47 +206,35 @@ def keep_answers(consumer: Any) -> None:
     coordinator.join_group_async = join_or_take_answer
 
 
-def joining(consumer: Any) -> bool:
-    """Whether a join is under way, or its answer has not been taken."""
-    return consumer._coordinator._join_task is not None
+def _tried() -> str:
+    """In what the client's own way to join is otherwise, with an answer kept and without one; "" if it is not."""
+    questions, assignments = list[str](), list[Any]()
 
+    async def at_once(**_: Any) -> bool:
+        return True
 
-def rebalancing(consumer: Any) -> bool:
-    """Whether this member has to join its group, or is joining it."""
-    return joining(consumer) or bool(consumer._coordinator.need_rejoin())
+    async def ask() -> str:
+        questions.append("joins")
+        return "asked for"
 
+    async def complete(*found: Any) -> None:
+        assignments.append(found[-1])
 
-def partitions_known(consumer: Any, topic: str) -> int:
-    """How many partitions ``topic`` has, as far as the client has heard."""
-    return len(consumer._cluster.partitions_for_topic(topic) or ())
-
-
-def look_at_the_topic(consumer: Any) -> None:
-    """Have the client hear of its topic anew, if that takes no longer than a moment."""
-    coordinator = consumer._coordinator
-    with contextlib.suppress(client_errors.KafkaError):
-        coordinator._net.run(coordinator._manager.wait_for, consumer._cluster.request_update(), 1000 * _METADATA_S)
-
-
-def topic_id(consumer: Any, topic: str) -> str:
-    """What tells ``topic`` from another one of its name, as far as the client has heard; "" while it is missing."""
-    found = consumer._cluster.topic_id(topic)
-    return str(found) if found is not None and found.int else ""  # brokers before 2.8 give none
-
-
-def poll_rebalancing(consumer: Any, timeout_s: float, max_records: int) -> dict[Any, list[Any]]:
-    """Move the rebalance on by one step at most, and return records of the partitions this member has meanwhile."""
-    coordinator = consumer._coordinator
-    if not joining(consumer) or coordinator._join_task.is_done:
-        if joining(consumer):
-            # A join begun because the topic's metadata changed is forgotten by the client otherwise.
-            coordinator.request_rejoin()
-        coordinator.poll(timeout_ms=_JOIN_MS)
-    records, idle = consumer._fetcher.fetch_records(max_records, timeout_ms=min(1000 * timeout_s, _FETCH_MS))
-    if idle and not records:
-        time.sleep(min(timeout_s, _FETCH_MS / 1000))
-    found: dict[Any, list[Any]] = records
-    return found
+    for kept in (Future().success("kept"), None):
+        member = SimpleNamespace(
+            _use_group_apis=True, _join_task=kept, _manager=Waiting(), _lock=contextlib.nullcontext(), config={},
+            rejoining=True, rejoin_needed=True, ensure_coordinator_ready_async=at_once,
+            _generation=SimpleNamespace(generation_id=1, member_id="", protocol=""),
+            _do_join_and_sync_async=ask, _on_join_complete_async=complete, _enable_heartbeat=lambda: None,
+        )  # fmt: skip
+        member.need_rejoin = functools.partial(getattr, member, "rejoin_needed")
+        member.join_group_async = functools.partial(ConsumerCoordinator.join_group_async, member)
+        _keep_answers(member)
+        if not ended(member.join_group_async(timeout_ms=1000.0)) or member._join_task is not None:
+            return "a join that was answered is not over"
+    if (assignments, questions) != (["kept", "asked for"], ["joins"]):
+        return f"of two joins, the first of them answered before, {assignments} came, and {len(questions)} were asked"
+    return ""
 
 
 def leave(

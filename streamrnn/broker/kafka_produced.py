@@ -12,7 +12,6 @@ a batch in both ways and by ending some; where it is not as expected, records go
 from __future__ import annotations
 
 import functools
-import inspect
 import logging
 import time
 from bisect import bisect_right
@@ -31,6 +30,7 @@ from kafka.record.memory_records import MemoryRecordsBuilder
 from kafka.structs import TopicPartition as ClientTopicPartition
 
 from streamrnn.broker.columns import NOW, Outputs, Strings
+from streamrnn.broker.kafka_inner import KNOWN, differs
 from streamrnn.broker.records import Output
 from streamrnn.core.wire.handle import Column, hashes_of, records_of
 
@@ -247,7 +247,7 @@ class WholeBatches:
 
 def whole_batches(producer: Any) -> WholeBatches | None:
     """The way to hand whole batches to ``producer``, None where it is not made as expected, as a line says then."""
-    if trouble := _trouble(producer):
+    if trouble := differs(producer, _PATHS, _METHODS, _tried):
         _tell(trouble)
         return None
     return WholeBatches(producer) if _writes_such_batches(producer) else None
@@ -266,13 +266,13 @@ def _writes_such_batches(producer: Any) -> bool:
 @functools.cache
 def _tell(trouble: str) -> None:
     _log.warning(
-        "kafka-python %s makes batches in another way than the versions that streamrnn knows (3.0.12 and later ones of "
-        "3.0): %s. Outputs are handed to it one by one, which takes several times the processor's time",
-        kafka.__version__, trouble,
+        "kafka-python %s makes batches in another way than the versions that streamrnn knows (%s): %s. "
+        "Outputs are handed to it one by one, which takes several times the processor's time",
+        kafka.__version__, KNOWN, trouble,
     )  # fmt: skip
 
 
-_PARAMETERS = (
+_METHODS = (
     (RecordAccumulator, "append", ("tp", "timestamp_ms", "key", "value", "headers", "now", "abort_on_new_batch")),
     (RecordAccumulator, "split_and_reenqueue", ("batch", "now")),
     (RecordAccumulator, "_tp_lock", ("tp",)),
@@ -281,11 +281,15 @@ _PARAMETERS = (
     (FutureProduceResult, "wait", ("timeout",)),
     (FutureRecordMetadata, "rebind", ("new_produce_future", "new_batch_index")),
 )
-_ATTRIBUTES = {
-    "_accumulator": ("_batches", "_incomplete", "_appends_in_progress", "_closed", "config"),
-    "_metadata": ("partitions_for_topic",),
-    "_sender": ("wakeup",),
-}
+_PATHS = (
+    "_accumulator._batches",
+    "_accumulator._incomplete",
+    "_accumulator._appends_in_progress",
+    "_accumulator._closed",
+    "_accumulator.config",
+    "_metadata.partitions_for_topic",
+    "_sender.wakeup",
+)
 _RECORDS = (
     (1_700_000_000_000, b"key", b"value"),
     (1_600_000_000_000, None, b""),
@@ -293,30 +297,16 @@ _RECORDS = (
 )
 
 
-def _trouble(producer: Any) -> str:
-    """In what the client is not as expected; "" where it is."""
-    for name, attributes in _ATTRIBUTES.items():
-        for attribute in attributes:
-            if not hasattr(getattr(producer, name, None), attribute):
-                return f"a producer has no {name}.{attribute}"
-    return _trouble_with_classes()
+_SETTINGS = {"compression_attrs": 0, "batch_size": 1 << 14}
 
 
 @functools.cache
-def _trouble_with_classes() -> str:
-    try:
-        for of, name, expected in _PARAMETERS:
-            if tuple(inspect.signature(getattr(of, name)).parameters)[1:] != expected:
-                return f"{of.__name__}.{name} has other parameters"
-        if trouble := _trouble_with_ends():
-            return trouble
-        ours, theirs = (_sample(one_by_one) for one_by_one in (False, True))
-    except Exception as error:  # whatever an unknown client raises
-        return f"{type(error).__name__}: {error}"
+def _tried() -> str:
+    """In what batches end, or are written, otherwise than expected."""
+    if trouble := _trouble_with_ends():
+        return trouble
+    ours, theirs = (_sample(one_by_one) for one_by_one in (False, True))
     return "" if ours == theirs else "the bytes of a batch are others"
-
-
-_SETTINGS = {"compression_attrs": 0, "batch_size": 1 << 14}
 
 
 def _trouble_with_ends() -> str:

@@ -309,7 +309,7 @@ def show_sample(console: Console, sample: Sample) -> None:
     kinds = {"labels": sample.labels, "tombstones": sample.tombstones, "passed over by input.where": sample.filtered}
     told = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items() if count)
     facts.add_row("records", f"{sample.records:,}" + (f", of them {told}" if told else ""))
-    absent = [f"{s.field.path} in {_percent(s.missing_share)}" for s in sample.shares() if s.missing]
+    absent = [f"{s.field.path} in {_percent(s.missing_share)}" for s in sample.absent()]
     facts.add_row("missing", Text(", ".join(absent) or "nothing"))
     if not sample.rejected:
         facts.add_row("rejected", "none")

@@ -63,7 +63,7 @@ class Plan(NamedTuple):
     k1: int
     k2: int
     stride: int  # a state is kept before every stride-th step
-    batch_size: int
+    lessons_per_step: int  # whose mean gradient is one optimiser step: windows, or events that were learned from
     known: int
     horizon: int  # steps ahead of the furthest target
     scale: int
@@ -157,6 +157,7 @@ class Model(NamedTuple):
     change_m2: F1 = stored("changes")  # sum of their squares
     change_watch: F2 = stored("changes 9")
     change_first: F2 = stored("changes 8")
+    overtaken: I1 = stored("overtaken")  # labels by how far out of order they came, see ``exact.order``
     rival_count: F1 = stored("F")  # values known so far, of which the next is the mean; see ``rivals``
     typical: F1 = stored("F")  # that mean; of classes the most frequent one so far
     class_counts: F1 = stored("classes")
@@ -181,6 +182,7 @@ class Streams(NamedTuple):
     traces: T3 = stored("traces H", cleared=SEQUENCE)  # sensitivities of the state that learns
     behind: T3 = stored("behind H", cleared=SEQUENCE)  # that state, where it lags behind the one that predicts
     learned: I2 = stored("carried", cleared=SEQUENCE)  # steps it has taken
+    answered: I2 = stored("awaited", cleared=SEQUENCE)  # steps up to the newest one whose label has come
     shown: K2 = stored("shown", cleared=SEQUENCE)  # 1 = the input was not zero at some step it has taken
     before: T5 = stored("B L C H")  # carried states before the steps that can start a window
     x: T3 = stored("X D")  # standardised inputs, ring by step
@@ -204,9 +206,9 @@ class Streams(NamedTuple):
     surprises: F2 = stored("own_surprises")  # the newest of the stream, ring
     surprise_count: I1 = stored(cleared=STREAM)
     remembered_rivals: F4 = stored("M F 2", blank=nan)  # what the rivals said beside them
-    regressors: T3 = stored("N R")  # what the predictions were made from, all of it numbers in the model's precision
+    regressors: T3 = stored("N kept")  # what those of the predictions are made from, see ``heads.keep``
     scaling: F4 = stored("N F 3")  # centre and width of the lags among them, and whether to learn from them
-    expert_predictions: F4 = stored("N O 2")  # of the RLS readout's models
+    expert_predictions: T4 = stored("N O 2")  # of the RLS readout's models
     event: U2 = stored("E", cleared=STREAM)  # their events
     event_step: I2 = stored("E", blank=-1, cleared=SEQUENCE)  # their step, -1 = in an earlier sequence
     event_ms: I2 = stored("E")  # their time

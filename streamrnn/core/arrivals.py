@@ -6,8 +6,9 @@ it, enters the statistics, and waits at its own step of the sequence for the str
 
 from __future__ import annotations
 
-from streamrnn.core import classes, counts, kinds, rivals, scaler, scoring, targets
+from streamrnn.core import classes, counts, heads, kinds, rivals, scaler, scoring, targets
 from streamrnn.core.arrays import F1, Hyper, Model, Plan, Records, Scratch, Streams
+from streamrnn.core.exact import order
 from streamrnn.core.jit import ZERO, internal
 from streamrnn.core.linear import copy
 
@@ -28,7 +29,7 @@ def remember(plan: Plan, model: Model, streams: Streams, scratch: Scratch, recor
     copy(streams.remembered[slot, place], scratch.prediction)
     rivals.foretell(plan, model, streams, slot, streams.remembered_rivals[slot, place])
     if plan.rls == 1:
-        copy(streams.regressors[slot, place], scratch.phi)
+        heads.keep(plan, scratch, streams.regressors[slot, place])
         for f in range(plan.fields):
             copy(streams.scaling[slot, place, f], scratch.scaling[f])
         for o in range(scratch.expert_predictions.shape[0]):
@@ -63,12 +64,14 @@ def complete_forecasts(
         j = scratch.ahead[k]
         if j > step:
             break
+        place = (step - j) % plan.horizon
+        if plan.rls == 1:
+            heads.recall(plan, scratch, streams.regressors[slot, place])
         for f in range(plan.fields):
             column = k * plan.fields + f
             # As everywhere, statistics come first: the target is scaled by those that know it already.
             if plan.period > 0:
                 targets.absorb_change(plan, hyper, model, streams, slot, y[f], column, j)
-            place = (step - j) % plan.horizon
             if plan.rls == 1:
                 targets.fit_readout_to_forecast(plan, hyper, model, streams, scratch, slot, place, y[f], column, j)
             if targets.is_learnable_from(plan, model, streams, slot, place, column):
@@ -96,10 +99,12 @@ def process_label(
     targets.absorb(plan, hyper, model, streams, scratch, slot, y)
     targets.remember(plan, streams, slot, scratch.kept)
     if plan.rls == 1:
-        copy(scratch.phi_replayed, streams.regressors[slot, place])
+        heads.recall(plan, scratch, streams.regressors[slot, place])
+        for o in range(scratch.expert_predictions.shape[0]):
+            copy(scratch.expert_predictions[o], streams.expert_predictions[slot, place, o])
         targets.fit_readout(
             plan, hyper, model, streams, scratch, slot, scratch.phi_replayed, streams.scaling[slot, place],
-            streams.expert_predictions[slot, place],
+            scratch.expert_predictions,
         )  # fmt: skip
     for f in range(plan.fields):
         if scaler.usable(y[f]):
@@ -120,13 +125,18 @@ def enqueue_label(
     learns behind the one that predicts does not go back to a step which it has taken.
     """
     step, next_window = streams.event_step[slot, place], (streams.steps[slot] // plan.k1 + 1) * plan.k1
-    oldest = next_window - plan.k2 if plan.rule == kinds.TBPTT else streams.learned[slot, 0]
+    exact = plan.rule == kinds.RTRL
+    oldest = streams.learned[slot, 0] if exact else next_window - plan.k2
+    if exact and step >= 0 and streams.event[slot, place] == 0:
+        order.notice(model, streams, slot, step)
     if step >= 0 and step >= oldest:
         for f in range(plan.fields):
             if targets.is_learnable_from(plan, model, streams, slot, place, f):
                 targets.enqueue(plan, hyper, model, streams, scratch, slot, step, scratch.counted[f], f, ZERO)
     else:
         model.counters[counts.LATE_LABELS] += 1
+        if exact and step >= 0:
+            model.counters[counts.PASSED_LABELS] += 1
 
 
 @internal

@@ -46,6 +46,7 @@ COUNTS = (
     Count("records_predicted", "Records a prediction was made for."),
     Count("label_records", "Records that carried a label for an earlier event."),
     Count("late_labels", "Labels too late to be learned, since their step left the window, or was passed by."),
+    Count("passed_labels", "Of these, labels whose step learning had passed by, since newer events were answered."),
     Count("unmatched_labels", "Labels that named no remembered event."),
     Count(
         "lost_labels",
@@ -74,6 +75,7 @@ SEQUENCES_ENDED = _INDEX["sequences_ended"]
 RECORDS_PREDICTED = _INDEX["records_predicted"]
 LABEL_RECORDS = _INDEX["label_records"]
 LATE_LABELS = _INDEX["late_labels"]
+PASSED_LABELS = _INDEX["passed_labels"]
 UNMATCHED_LABELS = _INDEX["unmatched_labels"]
 LOST_LABELS = _INDEX["lost_labels"]
 INTERVAL_TARGETS = _INDEX["interval_targets"]

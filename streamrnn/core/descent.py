@@ -1,8 +1,8 @@
 """What becomes of a gradient, whatever rule it is of: it is accepted or dropped, joins a batch, leads to a step.
 
 A rule computes the gradient of a window (an exact cell's is one step) aside, in ``scratch.grad``. One that is not
-finite is counted and dropped. ``plan.batch_size`` of the others are summed up, and their mean is one optimiser step;
-weights stand still meanwhile. Only the parameters that the gradients concern are looked at (``spans``).
+finite is counted and dropped. ``plan.lessons_per_step`` of the others are summed up, and their mean is one optimiser
+step; weights stand still meanwhile. Only the parameters that the gradients concern are looked at (``spans``).
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def norm(plan: Plan, within: I2, gradient: T1) -> float:
     Sums of squares in float64: the norm is finite exactly when every element is, so one test serves them all. Of one
     that joins a batch nothing else is asked, so there zero stands for all that are finite.
     """
-    return optim.global_norm(within, gradient) if plan.batch_size == 1 else optim.nothing_if_finite(within, gradient)
+    return (
+        optim.global_norm(within, gradient) if plan.lessons_per_step == 1 else optim.nothing_if_finite(within, gradient)
+    )
 
 
 @internal
@@ -70,17 +72,17 @@ def add_to_batch(plan: Plan, model: Model, scratch: Scratch, loss: float) -> Non
 def finish_window(plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, loss: float, norm: float) -> bool:
     """Take the optimiser step if scratch.grad, of that loss and norm, completes the batch; returns whether it did."""
     gradient, mean = scratch.grad, 1.0
-    if plan.batch_size > 1:
+    if plan.lessons_per_step > 1:
         add_to_batch(plan, model, scratch, loss)
-        if model.counters[counts.WINDOWS_IN_BATCH] < plan.batch_size:
+        if model.counters[counts.WINDOWS_IN_BATCH] < plan.lessons_per_step:
             return False
         spans.note_batch(model, scratch)
-        gradient, loss, mean = model.accumulated, model.accumulated_loss[0], 1.0 / plan.batch_size
+        gradient, loss, mean = model.accumulated, model.accumulated_loss[0], 1.0 / plan.lessons_per_step
     within = scratch.spans[: spans.lay_out(plan, model, scratch)]
-    if plan.batch_size > 1:
+    if plan.lessons_per_step > 1:
         norm = mean * optim.global_norm(within, gradient)  # clipping looks at the step to be made
     taken = take_step(plan, hyper, model, within, gradient, scratch.step, loss, norm, mean)
-    if plan.batch_size > 1:  # dropped or not, the batch is over
+    if plan.lessons_per_step > 1:  # dropped or not, the batch is over
         end_batch(model, within)
     return taken
 

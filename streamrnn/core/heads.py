@@ -10,7 +10,7 @@ is trained.
 
 from __future__ import annotations
 
-from streamrnn.core import hidden, losses, rls
+from streamrnn.core import hidden, kinds, losses, rls
 from streamrnn.core.arrays import F1, T1, T2, Hyper, Model, Plan, Scratch
 from streamrnn.core.jit import ZERO, internal, jit
 from streamrnn.core.linear import copy, dot
@@ -71,6 +71,41 @@ def window_gradient(
             if plan.hidden > 0:
                 hidden.backward(plan, scratch, h[t], dh[t])
     return total / known
+
+
+@internal
+def keep(plan: Plan, scratch: Scratch, made_from: T1) -> None:
+    """made_from (kept,) = what the regressors in ``scratch.phi`` were made from, the constant left out.
+
+    Of a layer whose weights stay as they are, that is what it read: a fraction of its units. A trained one would say
+    something else by the time it is asked again, and least squares need what was said then.
+    """
+    lags = scratch.lags[0]
+    n = made_from.shape[0] - lags.shape[0]
+    if recalled_through_layer(plan):
+        copy(made_from[:n], scratch.h[0])
+    else:
+        copy(made_from[:n], scratch.phi[:n])
+    copy(made_from[n:], lags)
+
+
+@internal
+def recall(plan: Plan, scratch: Scratch, made_from: T1) -> None:
+    """scratch.phi_replayed (R,) = the regressors made from that; the hidden layer reads it anew."""
+    phi, n = scratch.phi_replayed, made_from.shape[0] - scratch.lags.shape[1]
+    seen = made_from[:n]
+    if recalled_through_layer(plan):
+        seen = hidden.read(plan, scratch, seen, scratch.z)
+        regressors(seen[: plan.n_read], made_from[n - scratch.x.shape[1] : n], made_from[n:], phi)
+    else:
+        copy(phi[: made_from.shape[0]], made_from)
+        phi[made_from.shape[0]] = 1.0
+
+
+@internal
+def recalled_through_layer(plan: Plan) -> bool:
+    """Whether regressors are kept as what a layer made them from, which says the same whenever it is asked."""
+    return bool(plan.rule == kinds.FIXED and plan.hidden > 0)
 
 
 @internal

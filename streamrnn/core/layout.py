@@ -93,6 +93,18 @@ class Axes(NamedTuple):
 class Named(ABC):
     """What is a flat vector inside, and named tensors in PyTorch's shapes at the border."""
 
+    hidden_size: int
+
+    @property
+    def units(self) -> int:
+        """Units as they stand in arrays; where nothing is said, there is no padding."""
+        return self.hidden_size
+
+    @property
+    def traces(self) -> int:
+        """Vectors of length U that sensitivities are; where nothing is said, none are carried."""
+        return 0
+
     @abstractmethod
     def named(self, theta: Array) -> dict[str, Array]:
         """PyTorch's names to views of theta in PyTorch's shapes (transposed views, writable).
@@ -160,16 +172,6 @@ class Layout(Named):
     n_outputs: int
     n_rows: int = 0
     hidden_layer: int = 0
-
-    @property
-    def units(self) -> int:
-        """Units as they stand in arrays: no padding."""
-        return self.hidden_size
-
-    @property
-    def traces(self) -> int:
-        """No sensitivities are carried."""
-        return 0
 
     @property
     def gate_width(self) -> int:

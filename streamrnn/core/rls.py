@@ -36,9 +36,9 @@ import math
 import numpy as np
 
 from streamrnn.core.arrays import F1, F2, T1, Hyper, Readout, Squares
-from streamrnn.core.jit import jit
-from streamrnn.core.linear import add_product, copy, dot
-from streamrnn.core.vector import fma
+from streamrnn.core.jit import internal, jit
+from streamrnn.core.linear import Rows, add_product, copy, dot
+from streamrnn.core.vector import LANES, add, fma, load_8, mul, store, total, zeros_8
 
 EXPERTS = 4
 FULL, PLAIN, STILL, REPEAT = range(EXPERTS)
@@ -245,28 +245,77 @@ def observe(w: F1, S: F2, error: float, variance: float, noise: float, forget: f
         S  <-  (S - S f f^T / (alpha + sqrt(alpha * forget * noise))) / sqrt(forget)
 
     which makes P = S S^T the textbook's (P - P phi phi^T P / alpha) / forget. S f is ``shared``, row by row. The trace
-    before is summed up anew: carried on from update to update, its rounding would grow by 1 / forget each.
+    is summed up anew: carried on from update to update, its rounding would grow by 1 / forget each.
     """
     alpha = forget * noise + variance
     gain = error / alpha
-    shrink = 1.0 / (alpha + math.sqrt(alpha * forget * noise))
     grow = 1.0 / math.sqrt(forget)
-    known = trace = 0.0
-    for k in range(f.shape[0]):
+    take = -grow / (alpha + math.sqrt(alpha * forget * noise))
+    R, trace = f.shape[0], 0.0
+    for k in range(0, R - 3, 4):
+        four = (S[k], S[k + 1], S[k + 2], S[k + 3])
+        a, b, c, d = shared_by_four(four, f)
+        w[k] += gain * a
+        w[k + 1] += gain * b
+        w[k + 2] += gain * c
+        w[k + 3] += gain * d
+        trace += renew_four(four, grow, (take * a, take * b, take * c, take * d), f)
+    for k in range(R - R % 4, R):
         row = S[k]
         shared = dot(row, f)
-        trace += dot(row, row)
-        known += shared * shared
         w[k] += gain * shared
-        scale_and_subtract(row, grow, grow * shrink * shared, f)
-    return (trace - known / alpha) / forget
+        renew(row, grow, take * shared, f)
+        trace += dot(row, row)
+    return trace
+
+
+# Four rows at once: one alone would wait for its own sum, and f is loaded once for all.
+
+
+@internal
+def shared_by_four(rows: Rows, f: F1) -> tuple[float, float, float, float]:
+    """The products of four rows (R,) with f (R,)."""
+    r0, r1, r2, r3 = rows
+    s0 = s1 = s2 = s3 = zeros_8(f)
+    for j in range(0, f.shape[0] - 7, LANES):
+        v = load_8(f, j)
+        s0, s1 = fma(load_8(r0, j), v, s0), fma(load_8(r1, j), v, s1)
+        s2, s3 = fma(load_8(r2, j), v, s2), fma(load_8(r3, j), v, s3)
+    a, b, c, d = total(s0), total(s1), total(s2), total(s3)
+    for j in range(f.shape[0] - f.shape[0] % LANES, f.shape[0]):
+        a, b, c, d = fma(r0[j], f[j], a), fma(r1[j], f[j], b), fma(r2[j], f[j], c), fma(r3[j], f[j], d)
+    return a, b, c, d
+
+
+@internal
+def renew_four(rows: Rows, scale: float, factors: tuple[float, float, float, float], f: F1) -> float:
+    """Each of four rows (R,) = scale * row + its factor * f; returns the sum of their squares."""
+    r0, r1, r2, r3 = rows
+    a, b, c, d = factors
+    p = q = zeros_8(f)
+    for j in range(0, f.shape[0] - 7, LANES):
+        v = load_8(f, j)
+        x0, x1 = fma(a, v, mul(scale, load_8(r0, j))), fma(b, v, mul(scale, load_8(r1, j)))
+        x2, x3 = fma(c, v, mul(scale, load_8(r2, j))), fma(d, v, mul(scale, load_8(r3, j)))
+        store(r0, j, x0)
+        store(r1, j, x1)
+        store(r2, j, x2)
+        store(r3, j, x3)
+        p, q = fma(x2, x2, fma(x0, x0, p)), fma(x3, x3, fma(x1, x1, q))
+    squares: float = total(add(p, q))
+    for j in range(f.shape[0] - f.shape[0] % LANES, f.shape[0]):
+        r0[j], r1[j] = fma(a, f[j], scale * r0[j]), fma(b, f[j], scale * r1[j])
+        r2[j], r3[j] = fma(c, f[j], scale * r2[j]), fma(d, f[j], scale * r3[j])
+        squares = fma(r2[j], r2[j], fma(r0[j], r0[j], squares))
+        squares = fma(r3[j], r3[j], fma(r1[j], r1[j], squares))
+    return squares
 
 
 @jit
-def scale_and_subtract(row: F1, scale: float, factor: float, f: F1) -> None:
-    """row (R,) = scale * row - factor * f."""
+def renew(row: F1, scale: float, factor: float, f: F1) -> None:
+    """row (R,) = scale * row + factor * f."""
     for j in range(row.shape[0]):
-        row[j] = scale * row[j] - factor * f[j]
+        row[j] = fma(factor, f[j], scale * row[j])
 
 
 def start(readout: Readout, prior: float, newest_at: int) -> None:

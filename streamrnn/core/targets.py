@@ -382,6 +382,8 @@ def fit_readout_to_forecast(
 ) -> None:  # fmt: skip
     """The readout learns y, which was forecast ``ago`` steps before in this column and remembered at ``place``.
 
+    The regressors of then stand in ``scratch.phi_replayed``.
+
     With a baseline, columns of different horizons have different widths, but the lags were in the width of the first
     as it was then. The target is brought to it in the same proportion:
 
@@ -397,8 +399,8 @@ def fit_readout_to_forecast(
         target = difference(plan, hyper, model, streams, slot, y, column, ago) / width * (first / scaling[1])
     else:
         target = (y - scaling[0]) / scaling[1]
-    phi, predictions = scratch.phi_replayed, streams.expert_predictions[slot, place, column]
-    copy(phi, streams.regressors[slot, place])
+    phi, predictions = scratch.phi_replayed, scratch.expert_predictions[column]
+    copy(predictions, streams.expert_predictions[slot, place, column])
     if is_learnable_from(plan, model, streams, slot, place, column):
         learn_by_readout(plan, hyper, model, scratch, column, phi, predictions, target)
     else:

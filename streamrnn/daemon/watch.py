@@ -190,8 +190,8 @@ class Watch:
         if self._job.config.target.known == "forecast":
             return f"no stream had more than target.horizon ({delay}) records in its sequence"
         return (
-            "labelled events wait for those before them in their sequence, until these have a label, too, or are "
-            f"target.label_memory ({delay}) events old"
+            "labelled events wait for those before them in their sequence, whose labels may come yet: so far out of "
+            f"order did labels come before, at most target.label_memory ({delay}) events"
         )
 
     def _why_unlearned(self, grown: Mapping[str, int]) -> tuple[str, bool]:
@@ -234,6 +234,9 @@ class Watch:
         if grown["late_labels"] + grown["unmatched_labels"] == labels:
             if self._learner.spec.rule == "tbptt":
                 return f"all of {labels} labels came after their event had left the window: raise learning.k2", True
+            if grown["passed_labels"] == labels:
+                why = "newer events of their stream had theirs, and learning goes back to no event"
+                return f"all of {labels} labels came after {why}", False
             return f"all of {labels} labels came after their event's sequence had ended, and can teach no more", True
         return None
 

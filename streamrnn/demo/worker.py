@@ -95,7 +95,7 @@ class Worker:
         return {
             sample.labels["phase"]: sample.value
             for family in self.loop.metrics.registry.collect()
-            if family.name == "streamrnn_phase_seconds"
+            if family.name == "streamrnn_phase_duration_seconds"
             for sample in family.samples
-            if sample.name.endswith("_total")
+            if sample.name.endswith("_sum")
         }

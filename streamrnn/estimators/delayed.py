@@ -31,6 +31,8 @@ from streamrnn.learner.values import canonical_text
 if TYPE_CHECKING:
     import pandas as pd
 
+    from streamrnn.learner.learner import Learner
+
 LARGEST_MEMORY_BYTES = 2**28
 """What the learner may keep of events that wait, all streams together."""
 
@@ -212,9 +214,9 @@ class LabelledEstimator(SeeingEstimator):
     def _label(self, event: Encoded, y: float | Sequence[float], found: Found) -> None:
         learner = self._adopt(event.columns)
         looks = self._has_ended and found.age < _learned_within(learner.spec) and "ended" not in self._warned
-        before = learner.counters()["late_labels"] if looks else 0
+        before = _too_late(learner) if looks else 0
         learner.step(event.key, LABEL, event.row, y, event=found.number)
-        if looks and learner.counters()["late_labels"] > before:
+        if looks and _too_late(learner) > before:
             self._warn(
                 "ended",
                 "a label came after end_sequence() had ended the sequence of its event, and the network does not learn "
@@ -338,6 +340,12 @@ def _learned_within(spec: LearnerSpec) -> float:
     Without a window that is as long as an event waits at all; a network that learns nothing misses nothing.
     """
     return spec.k2 - spec.k1 if spec.rule == "tbptt" else math.inf
+
+
+def _too_late(learner: Learner) -> int:
+    """Labels so far that came when their event's sequence had ended."""
+    counters = learner.counters()
+    return counters["late_labels"] - counters["passed_labels"]
 
 
 def _is_known(y: float | Sequence[float]) -> bool:

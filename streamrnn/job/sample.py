@@ -28,6 +28,8 @@ OFTEN = 0.02
 """The share of records from which on a missing number is worth a question."""
 
 
+_MARKS = {"end_field", "label_field"}
+"""Roles of fields that most records are without: what they have to say is said by being there."""
 _NEEDED = {"feature", "target", "text", "frames", "stream_key", "timestamp"}
 
 
@@ -108,6 +110,10 @@ class Sample:
         """Every field of the job, once, with how often it had a value."""
         present, missing = self._seen.tolist()
         return [Share(*each) for each in zip(self._fields, present, missing, strict=True)]
+
+    def absent(self) -> list[Share]:
+        """Of fields that some record was without, but for marks."""
+        return [s for s in self.shares() if s.missing and s.field.role not in _MARKS]
 
     def never(self) -> list[Field]:
         """Fields that no record had and that hardly any can do without: no marks of ends, events or labels."""

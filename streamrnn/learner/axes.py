@@ -16,7 +16,7 @@ import numpy.typing as npt
 from streamrnn.core import counts, reach, rls, surprise
 from streamrnn.core.arrays import Plan
 from streamrnn.core.cells import CELLS, GATES
-from streamrnn.core.exact.cells import ELSTM, GLRU, LRU
+from streamrnn.core.exact.cells import ELSTM, GLRU, LRU, TRACE_RUNS
 from streamrnn.core.exact.layout import ExactLayout, padded
 from streamrnn.core.layout import Layout
 from streamrnn.core.sequences.layout import SequenceLayout
@@ -167,11 +167,22 @@ def _sets(move: Move) -> Iterator[tuple[int, int, int, bool]]:
 
 def regressor_places(move: Move) -> Places:
     """Of each regressor of the RLS readout: state, inputs, then lags and the constant."""
-    old, new = move.old, move.new
-    if not old.n_regressors:
+    if not move.old.n_regressors:
         return np.zeros(0, np.int64)
-    lags = new.n_read + new.n_multiplied + np.arange(old.model.lags * old.n_targets)  # the newest of all fields first
-    return np.concatenate([_read_places(move), _behind(new.n_read, input_places(move)), lags, [new.n_regressors - 1]])
+    return np.append(_beside_lags(move, move.new.n_read, _read_places(move)), move.new.n_regressors - 1)
+
+
+def kept_places(move: Move) -> Places:
+    """Of each number that they are made from."""
+    if move.old.keeps_what_is_read:
+        return _beside_lags(move, move.new.model.n_said, said_places(move))
+    return regressor_places(move)[:-1]
+
+
+def _beside_lags(move: Move, n: int, places: Places) -> Places:
+    """The places among the first n; behind them come inputs, then lags, the newest of all fields first."""
+    lags = n + move.new.n_multiplied + np.arange(move.old.model.lags * move.old.n_targets)
+    return np.concatenate([places, _behind(n, input_places(move)), lags])
 
 
 def _read_places(move: Move) -> Places:
@@ -194,15 +205,29 @@ def plain_places(move: Move) -> Places:
     return _behind(-move.new.n_read, regressor_places(move)[move.old.n_read :])
 
 
-def reach_places(move: Move) -> Places:
-    """Of each number of steps back that gradients are followed, 0, 1, 2, 4, ... up to k2."""
-    places = np.arange(_followed(move.old))
-    return np.where(places < _followed(move.new), places, OUT)
+def in_both(size: Callable[[LearnerSpec], int]) -> Callable[[Move], Places]:
+    """Of each entry of an axis that may become shorter, too: what is beyond its new size is taken out."""
+
+    def places(move: Move) -> Places:
+        before = np.arange(size(move.old))
+        return np.where(before < size(move.new), before, OUT)
+
+    return places
 
 
 def _followed(spec: LearnerSpec) -> int:
-    """Numbers of steps back that gradients are followed; where they are carried along, none."""
+    """Numbers of steps back that gradients are followed, 0, 1, 2, 4, ... up to k2; none where they are carried."""
     return reach.entries(spec.k2) if spec.rule == "tbptt" else 0
+
+
+def _awaited(spec: LearnerSpec) -> int:
+    """1 = exact gradients wait for labels."""
+    return int(spec.rule == "rtrl" and spec.target.known == "label")
+
+
+def _overtaken(spec: LearnerSpec) -> int:
+    """Powers of two, 0 before them, that count by how many steps such a label comes out of order."""
+    return _awaited(spec) and spec.target.label_memory.bit_length() + 1
 
 
 def gate_places(move: Move) -> Places:
@@ -287,15 +312,6 @@ def exact_cell(spec: LearnerSpec) -> int:
     return GLRU if spec.model.cell == "glru" and spec.model.gates else LRU
 
 
-_LRU_RUNS = ((False, 2), (True, 0), (True, 0))
-TRACE_RUNS = {
-    LRU: _LRU_RUNS,  # of lambda, of B; real parts, then imaginary ones, here and below
-    GLRU: (*_LRU_RUNS, *((True, 1),) * 4),  # of F and I, each with its bias
-    ELSTM: ((True, 2), (True, 2)),  # of f and z, each with its bias and its weight of c
-}
-"""Of each cell's sensitivities, run by run: whether there is one for each input, and how many come behind those."""
-
-
 def last_places(move: Move) -> list[tuple[int, int]]:
     """Of each feature whose last value is kept in both: where it stands in the old learner, and where in the new."""
     now = {column: place for place, column in enumerate(last_columns(move.new))}
@@ -322,6 +338,12 @@ AXES: Mapping[str, Axis] = {
         lambda of: of.layout.state_count if of.spec.delay else 0,
     ),
     "carried": Axis("1 where sensitivities are carried", lambda of: int(of.spec.rule == "rtrl")),
+    "awaited": Axis("1 where exact gradients wait for labels", lambda of: _awaited(of.spec), in_both(_awaited)),
+    "overtaken": Axis(
+        "steps that labels come out of order by, as powers of two",
+        lambda of: _overtaken(of.spec),
+        in_both(_overtaken),
+    ),
     "shown": Axis(
         "inputs that an exact cell was shown",
         lambda of: of.layout.n_inputs if of.spec.rule == "rtrl" else 0,
@@ -366,11 +388,8 @@ AXES: Mapping[str, Axis] = {
     ),
     "readouts": Axis("outputs of the RLS readout", lambda of: of.plan.rls * of.spec.n_outputs),
     "R": Axis("regressors of the RLS readout", lambda of: of.spec.n_regressors, regressor_places),
-    "R-H": Axis(
-        "regressors without the state",
-        lambda of: max(0, of.spec.n_regressors - of.spec.n_read),
-        plain_places,
-    ),
+    "kept": Axis("numbers that regressors are made from", lambda of: of.spec.n_kept, kept_places),
+    "R-H": Axis("regressors without the state", lambda of: max(0, of.spec.n_regressors - of.spec.n_read), plain_places),
     "experts": Axis("experts of the RLS readout", lambda _: rls.EXPERTS),
     "counts": Axis("counts", lambda _: len(counts.COUNTS)),
     "gauges": Axis("gauges", lambda _: len(counts.GAUGES)),
@@ -385,7 +404,7 @@ AXES: Mapping[str, Axis] = {
     ),
     "pooled": Axis("units of the sum so far", lambda of: _so_far(of.spec, "label") * of.layout.hidden_size, BEHIND),
     "said": Axis("symbols so far", lambda of: _so_far(of.spec, "transcript") * of.spec.target.max_symbols, BEHIND),
-    "reach": Axis("steps back to which gradients are followed", lambda of: _followed(of.spec), reach_places),
+    "reach": Axis("steps back to which gradients are followed", lambda of: _followed(of.spec), in_both(_followed)),
 }
 
 

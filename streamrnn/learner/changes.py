@@ -99,11 +99,8 @@ def _lags(old: LearnerSpec, new: LearnerSpec) -> Verdict:
 def _max_streams(old: LearnerSpec, new: LearnerSpec) -> Verdict:
     fewer = new.streams.max_streams < old.streams.max_streams
     if fewer and old.looks_ahead:
-        return Verdict(
-            Way.IMPOSSIBLE,
-            "events that wait in streams without room would never be predicted; have fewer streams by ttl_s or "
-            "max_bytes, for which each leaves with a record that tells of its events",
-        )
+        why = "events that wait in streams without room would never be predicted; have fewer streams by ttl_s or "
+        return Verdict(Way.IMPOSSIBLE, why + "max_bytes, for which each leaves with a record that tells of its events")
     why = "where there are more streams than that, new ones and those least recently seen are dropped" if fewer else ""
     return Verdict(Way.AT_ONCE, why)
 
@@ -153,9 +150,7 @@ def _hidden_size(old: LearnerSpec, new: LearnerSpec) -> Verdict:
 
 def _hidden_layer(old: LearnerSpec, new: LearnerSpec) -> Verdict:
     if not (old.model.hidden_units and new.model.hidden_units):
-        return Verdict(
-            Way.IMPOSSIBLE, "the readout learned to read the states themselves, or what a layer makes of them"
-        )
+        return impossible("the readout learned to read the states themselves, or what a layer makes of them")(old, new)
     grown = "predictions go on as they were: the weights by which new units are heard begin at zero"
     return if_more(lambda of: of.model.hidden_units, grown, "units that were learned cannot be taken out")(old, new)
 
@@ -170,6 +165,11 @@ def _window(old: LearnerSpec, new: LearnerSpec) -> Verdict:  # noqa: ARG001
     if old.rule == "tbptt":
         return Verdict(Way.GROWTH, _WINDOWS)
     return Verdict(Way.AT_ONCE, "what was learned since the last optimiser step is given up")
+
+
+def _optimizer(old: LearnerSpec, new: LearnerSpec) -> Verdict:
+    alike = {old.optimizer, new.optimizer} == {"adam", "adamw"}  # which differ in the decay of weights alone
+    return (at_once() if alike else impossible("the running means of one optimiser mean nothing to another"))(old, new)
 
 
 def _label_memory(old: LearnerSpec, new: LearnerSpec) -> Verdict:
@@ -356,7 +356,7 @@ SETTINGS: Mapping[str, Rule] = {
     "learning.k1": _window,
     "learning.k2": _window,
     "learning.batch_size": at_once("a batch that was begun is given up"),
-    "learning.optimizer": impossible("the running means of one optimiser mean nothing to another"),
+    "learning.optimizer": _optimizer,
     "learning.lr": at_once(),
     "learning.schedule": at_once("the steps taken so far count"),
     "learning.schedule_updates": at_once(),

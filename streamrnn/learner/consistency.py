@@ -100,7 +100,7 @@ def _require_sound(spec: SpecFields) -> None:
             if number not in (None, "auto") and not least <= number <= most:
                 raise RuleError(section, field, f"expected a number from {least:g} to {most:g}, got {number}")
     decayed = spec.lr * spec.learning.weight_decay
-    if spec.learning.optimizer == "adamw" and decayed > 1:
+    if spec.optimizer == "adamw" and decayed > 1:
         raise RuleError(
             "learning",
             "weight_decay",
@@ -213,7 +213,7 @@ def _of_cell(spec: SpecFields) -> tuple[Rule, ...]:
 def _of_exact_cell(spec: SpecFields) -> tuple[Rule, ...]:
     """What a cell whose gradient is carried along, or which has none, cannot have."""
     model, learning, cell = spec.model, spec.learning, spec.model.cell
-    decays = learning.optimizer == "adamw" and learning.weight_decay > 0
+    decays = spec.optimizer == "adamw" and learning.weight_decay > 0
     return (
         ("model", "cell", spec.sequence is not None, f"found {cell} beside whole sequences, which are learned from end "
          "to end: expected rnn, lstm or gru"),

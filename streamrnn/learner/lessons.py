@@ -15,7 +15,8 @@ def network(model: ModelSpec) -> str:
     layers = "" if model.num_layers == 1 else f"{model.num_layers} layers of "
     gates = " without gates" if model.cell == "glru" and not model.gates else ""
     hidden = f", a tanh layer of {model.hidden_units}" if model.hidden_units else ""
-    return f"{model.cell}{gates}, {layers}{model.units} units{hidden}"
+    units = "unit" if model.units == 1 else "units"
+    return f"{model.cell}{gates}, {layers}{model.units} {units}{hidden}"
 
 
 def lessons(spec: LearnerSpec) -> str:
@@ -25,13 +26,13 @@ def lessons(spec: LearnerSpec) -> str:
     >>> from streamrnn.learner.target_spec import TargetSpec
     >>> target = TargetSpec(fields=("y",))
     >>> lessons(LearnerSpec(n_features=1, target=target))
-    'adam, lr 0.003, every 8 steps from the last 32'
+    'adamw, lr 0.003, every 8 steps from the last 32'
     >>> lessons(LearnerSpec(n_features=1, target=target, model=ModelSpec(cell="elstm")))
     'adam, lr 0.003 falling to 0.001, from every event, by exact gradients'
     """
     if spec.rule == "fixed":
         return "from every event, by least squares alone: the cell is fixed"
-    return f"{spec.learning.optimizer}, lr {spec.lr:g}{_falling(spec)}, {_when(spec)}"
+    return f"{spec.optimizer}, lr {spec.lr:g}{_falling(spec)}, {_when(spec)}"
 
 
 def _falling(spec: LearnerSpec) -> str:

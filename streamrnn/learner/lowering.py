@@ -50,6 +50,7 @@ def layout_of(spec: LearnerSpec) -> Layout | ExactLayout | SequenceLayout:
             n_outputs=0 if spec.n_regressors else spec.n_outputs,
             hidden_layer=spec.model.hidden_units,
             fixed=spec.rule == "fixed",
+            alone=spec.n_features == 0 and not spec.symbols,
         )
     return Layout(
         cell=CELLS[spec.model.cell],
@@ -171,12 +172,12 @@ def plan_of(spec: LearnerSpec) -> arrays.Plan:
         k2=spec.k2,
         # A sequence may end at any step, and its last window starts k2 steps before.
         stride=1 if spec.may_end or spec.rule != "tbptt" else spec.k1,
-        batch_size=spec.lessons_per_step,
+        lessons_per_step=spec.lessons_per_step,
         known=KNOWN[target.known],
         horizon=target.furthest,
         scale=int(learning.scale),
         reset_after_ms=-1 if spec.streams.reset_after_s is None else round(1000 * spec.streams.reset_after_s),
-        optimizer=OPTIMIZERS[learning.optimizer],
+        optimizer=OPTIMIZERS[spec.optimizer],
         schedule=SCHEDULES[spec.schedule[0]],
         rule=RULES[spec.rule],
         cell=layout.cell,

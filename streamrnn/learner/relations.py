@@ -83,6 +83,8 @@ def require_learned(spec: LearnerSpec, streams: Mapping[str, Array]) -> None:
     if behind.size and not (behind.min() >= 0 and behind.max() <= spec.delay):
         found = f"{behind.min()} to {behind.max()}"
         raise ValueError(f"the state's 'learned' is {found} steps behind 'steps', expected 0 to {spec.delay}")
+    if (streams["answered"] > streams["steps"][:, None]).any():
+        raise ValueError("the state's 'answered' counts steps that are yet to come")
     for name in ("traces", "behind", "shown"):
         if streams[name][learned == 0].any():
             raise ValueError(f"the state's {name!r} holds something of sequences of which no step was taken")

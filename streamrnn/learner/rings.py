@@ -97,6 +97,8 @@ def recounted(name: str, array: Array, of: Relaying) -> Array:
         return of.steps
     if name == "learned":  # what learns stays as far behind as it was
         return array - (of.streams["steps"] - of.steps)[:, None]
+    if name == "answered":
+        return np.maximum(0, array - (of.streams["steps"] - of.steps)[:, None])
     if name == "history_count":
         return of.counts("Q")[1]
     if name == "event_count":

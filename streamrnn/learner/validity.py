@@ -181,6 +181,7 @@ def model_ranges(spec: LearnerSpec) -> dict[str, Rule]:
         "readout_losses": Range(0.0),
         "readout_loss_count": COUNT,
         **_STATISTICS,
+        "overtaken": COUNT,
         "rival_count": COUNT,
         "typical": _classes(spec) or MEAN,  # a class is a place in the array below
         "class_counts": COUNT,
@@ -222,6 +223,7 @@ def _carried(spec: LearnerSpec) -> dict[str, Rule]:
         "traces": ANYTHING,  # a gradient that is not finite is dropped
         "behind": state,
         "learned": COUNT,
+        "answered": COUNT,
         "shown": Range(0, 1),
         "before": STATE,
     }

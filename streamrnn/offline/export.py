@@ -55,6 +55,7 @@ _LOSSES = {"RNNSequenceRegressor": ("squared", "absolute", "huber")}
 """Losses that estimators of sequences have beside their own."""
 _LABELLING = ("RNNClassifier", "RNNSequenceClassifier", "RNNTagger")
 """Estimators that are told their classes beside their parameters."""
+_OPEN = "target.classes: an open set has 'other' among them; the classes of an estimator do not"
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def export(listed: Listed, out: Path) -> Exported:
         owner["parameters"] |= {"horizon": target.horizon, "baseline": target.baseline}
         owner["parameters"]["features"] = None
     elif name in _LABELLING:
-        owner["own"] = {"labels": target.classes or ()}
+        owner["own"] = {"labels": target.labels or ()}
     elif name == "RNNMultiTargetRegressor":
         owner["parameters"]["targets"] = target.fields
         owner["own"] = {"targets": target.fields}
@@ -160,6 +161,7 @@ def _told_learning(spec: LearnerSpec) -> LearningSpec:
     steps = {"k1": spec.k1, "k2": spec.k2 if spec.rule == "tbptt" else None} if spec.sequence is None else {}
     return msgspec.structs.replace(
         spec.learning,
+        optimizer=spec.optimizer,
         lr=spec.lr,
         betas=spec.betas,
         schedule=schedule,
@@ -220,14 +222,13 @@ def estimator_of(spec: LearnerSpec, features: list[Any]) -> tuple[str | None, li
     if spec.sequence is not None:
         name = _sequence_estimator(target)
         if target.kind in ("label", "labels") and target.is_open:
-            reasons.append("target.classes: an open set has 'other' among them; the classes of an estimator do not")
+            reasons.append(_OPEN)
         if len(target.fields) > 1:
             reasons.append("target.fields: an estimator of sequences says one number")
         if (loss := spec.model.effective_loss) not in _LOSSES.get(name, ("squared", "cross_entropy")):
             reasons.append(f"model.loss: {loss}, which {name} does not have")
     elif spec.text is not None or (target.known == "forecast" and target.classes is not None):
-        if features or not spec.shows_class:
-            reasons.append("features: the estimator of texts and next events is shown the newest symbol, and no fields")
+        reasons += _not_of_symbols(spec, features)
         name = "RNNLanguageModel"
     elif target.known == "forecast":
         if features:
@@ -238,6 +239,8 @@ def estimator_of(spec: LearnerSpec, features: list[Any]) -> tuple[str | None, li
             reasons.append("model.loss: an estimator's forecasts have no quantiles")
         name = "RNNForecaster"
     elif target.classes is not None:
+        if target.is_open:
+            reasons.append(_OPEN)
         name = "RNNClassifier"
     elif len(target.fields) > 1:
         if spec.model.effective_loss == "quantile":
@@ -245,7 +248,17 @@ def estimator_of(spec: LearnerSpec, features: list[Any]) -> tuple[str | None, li
         name = "RNNMultiTargetRegressor"
     else:
         name = "RNNRegressor"
+    if spec.sequence is None and spec.symbols:
+        reasons.append("features: encoder symbol, which estimators of events do not have: none of theirs is looked up")
     return (None if reasons else name), reasons
+
+
+def _not_of_symbols(spec: LearnerSpec, features: list[Any]) -> Iterator[str]:
+    """What the estimator of texts and next events does not have."""
+    if features or not spec.shows_class:
+        yield "features: the estimator of texts and next events is shown the newest symbol, and no fields"
+    if spec.model.readout == "logistic":
+        yield "model.readout: logistic; the estimator of texts and next events has an output a symbol"
 
 
 def _sequence_estimator(target: TargetSpec) -> str:

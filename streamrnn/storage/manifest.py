@@ -23,7 +23,7 @@ from streamrnn.storage.fingerprints import canonical_sha256, changes, refuse_ear
 from streamrnn.system.documents import parsed_json
 from streamrnn.version import __version__
 
-FORMAT = 10
+FORMAT = 11
 
 DIGEST_END = 1 << 32
 """A digest of predictions is a CRC-32: enough to tell a replay that went another way, no proof against an attacker."""

@@ -31,7 +31,7 @@ from streamrnn.system.memory import AS_MUCH_AS_FITS
 from streamrnn.system.reading import read
 from streamrnn.system.writing import AS_USUAL, write_atomically
 
-FORMAT = 10
+FORMAT = 11
 _STATE, _STREAMS = "state.", "streams."
 _DESCRIPTION = "streamrnn"
 

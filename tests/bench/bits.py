@@ -51,7 +51,13 @@ READOUTS: tuple[tuple[str, str, str], ...] = (
 
 
 def specifications(dtype: Any) -> Iterator[LearnerSpec]:
-    """Learners that use all there is: at 32 units every cell with every readout, at other widths the LSTM and GRU."""
+    """Learners that use all there is: at 32 units every cell with every readout, at other widths the LSTM and GRU, and
+    those with exact gradients, which learn from targets known at once and later."""
+    yield from _windowed(dtype)
+    yield from _exact(dtype)
+
+
+def _windowed(dtype: Any) -> Iterator[LearnerSpec]:
     cells: tuple[Any, ...] = ("lstm", "gru", "rnn")
     cases: list[tuple[Any, int, int, Any]] = [(cell, 32, 1, readout) for cell in cells for readout in READOUTS]
     cases += [(cell, hidden, 2, READOUTS[0]) for cell in cells[:2] for hidden in (1, 7, 13, 50, 64, 128)]
@@ -64,6 +70,30 @@ def specifications(dtype: Any) -> Iterator[LearnerSpec]:
             learning=LearningSpec(k1=3, k2=11, optimizer=optimizer),
             streams=StreamSpec(max_streams=STREAMS),
         )
+
+
+def _exact(dtype: Any) -> Iterator[LearnerSpec]:
+    """The optimiser adamw decays weights that a cell with phases must keep."""
+    trained: tuple[dict[str, Any], ...] = ({"cell": "glru"}, {"cell": "glru", "gates": False}, {"cell": "elstm"})
+    cases = [(cell, 32, layer, readout) for cell in trained for layer in (0, 9) for readout in READOUTS]
+    cases += [(cell, hidden, 0, READOUTS[0]) for cell in trained for hidden in (1, 7, 13, 50)]
+    cases += [({"cell": "bank"}, hidden, 128, READOUTS[4]) for hidden in (5, 16)]
+    for cell, hidden, layer, (readout, loss, optimizer) in cases:
+        classes = {"softmax": 3, "logistic": 2}.get(readout, 0)
+        learning = LearningSpec(k1=3, optimizer=optimizer.removesuffix("w"))  # type: ignore[arg-type]
+        for horizon in (0, 1) if classes else (0, (1, 4)):
+            yield LearnerSpec(
+                n_features=FEATURES,
+                target=TargetSpec(
+                    fields=("y",), classes=tuple(map(str, range(classes))) or None,
+                    **({"known": "forecast", "horizon": horizon} if horizon else {}),
+                ),
+                model=ModelSpec(
+                    **cell, hidden_size=hidden, hidden_layer=layer, readout=readout, loss=loss, dtype=dtype
+                ),  # type: ignore[arg-type]
+                learning=LearningSpec() if cell["cell"] == "bank" else learning,
+                streams=StreamSpec(max_streams=STREAMS),
+            )  # fmt: skip
 
 
 def digest(dtype: str) -> str:

@@ -2,6 +2,7 @@
 
     python -m tests.bench.regimes                                    regimes, every cell, a minute
     python -m tests.bench.regimes --seeds 3 --cells lru elstm
+    python -m tests.bench.regimes --change                           regimes that are new after half a million
     python -m tests.bench.regimes --restore                          ten million events of each cell, five minutes
     python -m tests.bench.regimes --restore --events 100000
 
@@ -12,6 +13,10 @@ next, "last" that of the last ten. "last/1-10" above 1 would say that a learner 
 since by then all has been learned once. Everything as by default, but for the bank, whose readout, rls, has no lags and
 forgets half in 1,400 events.
 
+With ``--change`` other regimes come after half a million events: means of the other input, over five and twenty events,
+with other weights. Shown are errors of the ten regimes before, and of the first four and the last ten of twenty after,
+beside a learner that knows only these twenty: one that was worn out could not learn them as fast.
+
 With ``--restore`` a learner is stopped in the middle, and another goes on from its state: afterwards every array of
 both must have the same bits, and all of them must be finite. It fails where one does not.
 """
@@ -19,9 +24,10 @@ both must have the same bits, and all of them must be finite. It fails where one
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
-from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -46,8 +52,22 @@ EVENTS: Final = 1_000_000
 LONG: Final = 10_000_000
 REGIME: Final = 10_000
 NOISE: Final = 0.1
-KEPT, SIZES, SIGNS = (0.9, 0.97), (4.0, -7.0), (-1.0, 1.0)
-"""Of each regime: what its mean keeps from event to event, and the weights of the mean and of the event before."""
+
+
+class Kind(NamedTuple):
+    """Of each regime: what its mean keeps from event to event, and the weights of the mean and of the event before;
+    and which input the mean is of."""
+
+    kept: tuple[float, float] = (0.9, 0.97)
+    sizes: tuple[float, float] = (4.0, -7.0)
+    signs: tuple[float, float] = (-1.0, 1.0)
+    of: int = 0
+
+
+USUAL: Final = Kind()
+OTHER: Final = Kind((0.8, 0.95), (-3.0, 6.0), (1.0, -1.0), 1)
+SETTLED, AFTER, SOON = 50, 20, 4
+"""Regimes before those of the other kind, regimes of it, and how many of these are its beginning."""
 
 
 def specification(cell: str) -> LearnerSpec:
@@ -61,27 +81,34 @@ def specification(cell: str) -> LearnerSpec:
     )
 
 
-def regimes(seed: int, events: int) -> Iterator[Block]:
+def regimes(seed: int, events: int, kind: Kind = USUAL) -> Iterator[Block]:
     """The regimes, one block each."""
     rng = np.random.default_rng([13, seed])
     means, before = [0.0, 0.0], 0.0
     for number in range(events // REGIME):
         x, which = rng.standard_normal((REGIME, 2)), number % 2
         y = np.empty(REGIME)
-        for t, (u, v) in enumerate(x.tolist()):
-            for k, kept in enumerate(KEPT):
+        for t, (u, v) in enumerate((x[:, ::-1] if kind.of else x).tolist()):
+            for k, kept in enumerate(kind.kept):
                 means[k] = kept * means[k] + (1.0 - kept) * u
-            y[t] = SIZES[which] * means[which] + SIGNS[which] * before
+            y[t] = kind.sizes[which] * means[which] + kind.signs[which] * before
             before = v
         yield Block.events([b"s"] * REGIME, x, (y + NOISE * rng.standard_normal(REGIME))[:, None])
 
 
-def errors(cell: str, seed: int, events: int) -> Floats:
+def errors(cell: str, seed: int, blocks: Iterable[Block]) -> Floats:
     """Mean squared error of each regime, predicted as it was learned."""
     learner = Learner(specification(cell), seed)
-    return np.array(
-        [((learner.process(block).value[:, 0] - block.y[:, 0]) ** 2).mean() for block in regimes(seed, events)]
-    )
+    return np.array([((learner.process(block).value[:, 0] - block.y[:, 0]) ** 2).mean() for block in blocks])
+
+
+def changed(cell: str, seed: int) -> tuple[float, ...]:
+    """Errors of the ten regimes before others come, of the first and the last of these, and of a new learner's."""
+    new = list(regimes(seed, REGIME * AFTER, OTHER))
+    old = errors(cell, seed, itertools.chain(regimes(seed, REGIME * SETTLED), new))
+    fresh = errors(cell, seed, new)
+    parts = (old[SETTLED - 10 : SETTLED], old[SETTLED : SETTLED + SOON], old[-10:], fresh[:SOON], fresh[-10:])
+    return tuple(float(part.mean()) for part in parts)
 
 
 def compared(of: Floats) -> tuple[float, float, float]:
@@ -126,23 +153,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--cells", nargs="+", choices=tuple(CELLS), metavar="CELL", default=tuple(CELLS))
     parser.add_argument("--seeds", type=int, default=1, help="runs of each (default 1)")
     parser.add_argument("--events", type=int, help="of a run (default a million, with --restore ten)")
+    parser.add_argument("--change", action="store_true", help="other regimes after half a million events instead")
     parser.add_argument("--restore", action="store_true", help="stop in the middle and compare instead")
     options = parser.parse_args(arguments)
     if options.restore:
         _restore(options.cells, options.events or LONG)
+        return
+    if options.change:
+        _change(options.cells, options.seeds)
         return
     events = options.events or EVENTS
     view = Table(title=f"Squared errors, {events // REGIME} regimes of {REGIME:,} events", title_justify="left")
     for header in ("cell", "1-10", "11-20", "last", "last/1-10", "last/11-20", "worst seed"):
         view.add_column(header, justify="left" if header == "cell" else "right")
     for cell in options.cells:
-        runs = np.array([compared(errors(cell, seed, events)) for seed in range(options.seeds)])
+        runs = np.array([compared(errors(cell, seed, regimes(seed, events))) for seed in range(options.seeds)])
         first, second, last = runs.mean(axis=0)
         worst = (runs[:, 2] / runs[:, 1]).max()
         row = (*(f"{e:.4f}" for e in (first, second, last)), *(f"{last / e:.2f}" for e in (first, second)))
         view.add_row(cell, *row, f"{worst:.2f}")
         print(cell, *row, f"{worst:.2f}", flush=True)
     Console(width=100).print(view)
+
+
+def _change(cells: Sequence[str], seeds: int) -> None:
+    print(f"cell, ten before, first {SOON} after, last ten after, the same of a new learner")
+    for cell in cells:
+        runs = np.array([changed(cell, seed) for seed in range(seeds)])
+        print(cell, *(f"{e:.4f}" for e in runs.mean(axis=0)), flush=True)
 
 
 def _restore(cells: Sequence[str], events: int) -> None:

@@ -95,5 +95,11 @@ def test_a_run_that_differs_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("cell", EXACT)
 def test_regimes_that_come_back_are_learned_no_worse(cell: str) -> None:
-    first, second, last = regimes.compared(regimes.errors(cell, 0, 200_000))
+    first, second, last = regimes.compared(regimes.errors(cell, 0, regimes.regimes(0, 200_000)))
     assert last < 1.05 * min(first, second)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_weights_of_windows_do_not_grow_for_as_long_as_a_stream_goes_on(cell: str) -> None:
+    first, _, last = regimes.compared(regimes.errors(cell, 0, regimes.regimes(0, 400_000)))
+    assert last < 1.05 * first

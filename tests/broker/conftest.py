@@ -13,6 +13,7 @@ from streamrnn.broker.embedded_log import EmbeddedLog
 from streamrnn.broker.kafka_admin import KafkaAdministration
 from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup
 from streamrnn.broker.protocol import Broker
+from tests.support.broker_worlds import KAFKA, EmbeddedWorld, KafkaWorld, World
 from tests.support.kafka_clients import CLIENT, broker_of
 
 
@@ -56,3 +57,13 @@ def member(connection: KafkaConnection, client: str) -> Iterator[Callable[..., A
     yield make
     for broker in opened:
         broker.close(5.0)
+
+
+@pytest.fixture(params=["embedded", *(pytest.param(name, marks=pytest.mark.kafka) for name in KAFKA)])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    if request.param == "embedded":
+        made: Any = EmbeddedWorld(tmp_path / "log")
+    else:
+        made = KafkaWorld(request.getfixturevalue("kafka_bootstrap"), KAFKA[request.param])
+    yield made
+    made.close()

@@ -1,4 +1,4 @@
-"""What a cluster's administration says when the client fails; what it does on a cluster: test_broker_contract.py."""
+"""What a cluster's administration says when the client fails; what it does on a cluster: test_broker_outside.py."""
 
 from __future__ import annotations
 

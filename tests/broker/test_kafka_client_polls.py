@@ -16,9 +16,12 @@ from kafka.net.selector import NetworkSelector
 from kafka.structs import MemberState
 
 import streamrnn.broker.kafka_client
-from streamrnn.broker import kafka_connect, kafka_group
-from streamrnn.broker.kafka_client import _FEW, _FRESH_MS, _PAUSE_S, KafkaBroker
+import streamrnn.broker.kafka_polls
+from streamrnn.broker import kafka_connect
+from streamrnn.broker.kafka_client import KafkaBroker
 from streamrnn.broker.kafka_connections import NamingManager
+from streamrnn.broker.kafka_group import GroupMember
+from streamrnn.broker.kafka_polls import FEW, FRESH_MS, PAUSE_S
 from streamrnn.broker.kafka_settings import KafkaConnection, KafkaGroup
 from streamrnn.broker.protocol import Assigned, Lost, TopicPartition
 from streamrnn.broker.security import KafkaSecurity, Secret
@@ -79,9 +82,10 @@ class Client:
 
 
 def broker_of(client: Client, monkeypatch: pytest.MonkeyPatch) -> KafkaBroker:
-    monkeypatch.setattr(streamrnn.broker.kafka_client, "time", client)
+    for module in (streamrnn.broker.kafka_client, streamrnn.broker.kafka_polls):
+        monkeypatch.setattr(module, "time", client)
     broker = KafkaBroker(KafkaConnection(bootstrap_servers="nowhere:1"), KafkaGroup(group_id="g", instance_id="w"))
-    broker._consumer = client
+    broker._use(client, GroupMember(client, known=True))
     return broker
 
 
@@ -97,13 +101,13 @@ def test_after_few_records_the_next_poll_waits_and_also_brings_what_came_meanwhi
     assert offsets(broker) == [0]
     assert client.slept == []
     assert offsets(broker) == [1, 2, 3, 4]
-    assert client.slept == [pytest.approx(_PAUSE_S)]
+    assert client.slept == [pytest.approx(PAUSE_S)]
     assert client.asked == [
-        (pytest.approx(200), 5000), (pytest.approx(200 - 1000 * _PAUSE_S), 5000), (_FRESH_MS, 4999),
+        (pytest.approx(200), 5000), (pytest.approx(200 - 1000 * PAUSE_S), 5000), (FRESH_MS, 4999),
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("brings", [0, _FEW, 5000])
+@pytest.mark.parametrize("brings", [0, FEW, 5000])
 def test_nobody_waits_after_a_poll_that_brought_nothing_or_was_worth_it(
     monkeypatch: pytest.MonkeyPatch, brings: int
 ) -> None:
@@ -119,15 +123,15 @@ def test_the_time_that_the_records_took_is_part_of_the_pause(monkeypatch: pytest
     client = Client(1, 1, 0, 1)
     broker = broker_of(client, monkeypatch)
     offsets(broker)
-    client.now += _PAUSE_S / 4
+    client.now += PAUSE_S / 4
     offsets(broker)
-    assert client.slept == [pytest.approx(_PAUSE_S * 3 / 4)]
-    client.now += _PAUSE_S
+    assert client.slept == [pytest.approx(PAUSE_S * 3 / 4)]
+    client.now += PAUSE_S
     offsets(broker)
     assert len(client.slept) == 1
 
 
-@pytest.mark.parametrize("timeout_s", [0.0, _PAUSE_S / 2])
+@pytest.mark.parametrize("timeout_s", [0.0, PAUSE_S / 2])
 def test_a_pause_is_not_longer_than_the_poll_may_take(monkeypatch: pytest.MonkeyPatch, timeout_s: float) -> None:
     client = Client(1, 0)
     broker = broker_of(client, monkeypatch)
@@ -142,7 +146,7 @@ def test_two_polls_of_the_client_bring_no_more_than_one_may(monkeypatch: pytest.
     broker = broker_of(client, monkeypatch)
     offsets(broker)
     assert offsets(broker, max_records=4) == [1, 2, 3, 4]
-    assert client.asked[-2:] == [(pytest.approx(180), 4), (_FRESH_MS, 2)]
+    assert client.asked[-2:] == [(pytest.approx(180), 4), (FRESH_MS, 2)]
     assert offsets(broker, max_records=4) == [5, 6, 7, 8], "the limit was reached, so more is waiting"
     assert len(client.slept) == 1
     assert len(client.asked) == 4
@@ -150,10 +154,10 @@ def test_two_polls_of_the_client_bring_no_more_than_one_may(monkeypatch: pytest.
 
 def test_who_is_given_another_id_is_told_that_it_lost_what_it_had(monkeypatch: pytest.MonkeyPatch) -> None:
     """The client goes on as if nothing had happened, but it was thrown out of the group in between."""
-    client = Client(_FEW, _FEW, _FEW)
+    client = Client(FEW, FEW, FEW)
     broker = broker_of(client, monkeypatch)
     broker.seek(TP, 0)
-    assert len(offsets(broker)) == _FEW
+    assert len(offsets(broker)) == FEW
     assert broker.events() == []
     client.member_id = "n"
     assert offsets(broker) == [], "polled for a learner that is gone"
@@ -161,26 +165,26 @@ def test_who_is_given_another_id_is_told_that_it_lost_what_it_had(monkeypatch: p
     assert client.calls == ["seek in/0 to 0", "pause in/0", "seek in/0 to 0"]
     with pytest.raises(BrokerError, match="call seek"):
         broker.resume([TP])
-    broker.seek(TP, _FEW)
-    assert len(offsets(broker)) == _FEW
+    broker.seek(TP, FEW)
+    assert len(offsets(broker)) == FEW
     assert broker.events() == []
 
 
 def test_who_never_finds_the_topic_missing_is_told_when_it_is_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """It was deleted and made anew between two looks at it, and has as many records again, or more."""
-    client, was = Client(*[_FEW] * 6), uuid.uuid4()
+    client, was = Client(*[FEW] * 6), uuid.uuid4()
     broker = broker_of(client, monkeypatch)
     broker.seek(TP, 0)
     # Brokers before 2.8 give no ids, and none is given of a topic that is missing: either says nothing.
     for client.topic_id in (None, uuid.UUID(int=0), was, None, uuid.UUID(int=0), was):
-        assert len(offsets(broker)) == _FEW
+        assert len(offsets(broker)) == FEW
         assert broker.events() == []
-        client._brings = iter([_FEW, _FEW])
+        client._brings = iter([FEW, FEW])
     client.topic_id = uuid.uuid4()
     assert offsets(broker) == [], "they may be of either"
     assert broker.events() == [Lost((TP,)), Assigned((TP,))]
     broker.seek(TP, 0)
-    assert len(offsets(broker)) == _FEW
+    assert len(offsets(broker)) == FEW
     assert broker.events() == []
 
 
@@ -189,7 +193,7 @@ def test_who_never_finds_the_topic_missing_is_told_when_it_is_another_one(monkey
 def test_a_log_that_ends_before_the_position_is_another_topic_s_or_an_error(
     monkeypatch: pytest.MonkeyPatch, error: type[Exception], another: bool
 ) -> None:
-    client = Client(_FEW, error({TP: 5}), _FEW)
+    client = Client(FEW, error({TP: 5}), FEW)
     broker = broker_of(client, monkeypatch)
     client.topic_id = uuid.uuid4()
     broker.seek(TP, 0)
@@ -198,7 +202,7 @@ def test_a_log_that_ends_before_the_position_is_another_topic_s_or_an_error(
     def look(_: object) -> None:
         client.topic_id = uuid.uuid4() if another else client.topic_id
 
-    monkeypatch.setattr(kafka_group, "look_at_the_topic", look)
+    monkeypatch.setattr(GroupMember, "look_at_the_topic", look)
     if not another:
         with pytest.raises(BrokerError, match=r"reading topic .* failed"):
             broker.poll(0.2, 5000)
@@ -208,11 +212,9 @@ def test_a_log_that_ends_before_the_position_is_another_topic_s_or_an_error(
 
 
 def test_what_is_found_of_the_old_log_is_no_error_of_the_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    client = Client(
-        _FEW, _FEW, client_errors.LogTruncationError({TP: 5}), _FEW, client_errors.LogTruncationError({TP: 5})
-    )
+    client = Client(FEW, FEW, client_errors.LogTruncationError({TP: 5}), FEW, client_errors.LogTruncationError({TP: 5}))
     broker = broker_of(client, monkeypatch)
-    monkeypatch.setattr(kafka_group, "look_at_the_topic", lambda _: None)
+    monkeypatch.setattr(GroupMember, "look_at_the_topic", lambda _: None)
     client.topic_id = uuid.uuid4()
     broker.seek(TP, 0)
     offsets(broker)
@@ -221,7 +223,7 @@ def test_what_is_found_of_the_old_log_is_no_error_of_the_new_one(monkeypatch: py
     assert broker.events() == [Lost((TP,)), Assigned((TP,))]
     broker.seek(TP, 0)
     assert offsets(broker) == [], "told of the log before"
-    assert len(offsets(broker)) == _FEW
+    assert len(offsets(broker)) == FEW
     with pytest.raises(BrokerError, match=r"reading topic .* failed"):
         broker.poll(0.2, 5000)
 
@@ -244,7 +246,7 @@ def test_a_position_beyond_the_log_is_told_to_who_polls_and_not_to_who_asks_for_
 
 
 def test_partitions_that_the_new_topic_does_not_have_are_only_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    client = Client(_FEW, _FEW)
+    client = Client(FEW, FEW)
     broker = broker_of(client, monkeypatch)
     broker.seek(TP, 0)
     client.topic_id = uuid.uuid4()

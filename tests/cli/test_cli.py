@@ -275,7 +275,7 @@ def test_inspect_shows_position_streams_and_norms(learned):
     assert re.search(r"^gradients +reach \d+ steps back, of \d+ that were looked at *$", result.output, re.MULTILINE)
     assert re.search(r"^weights +norm \d\S*, the newest step \d\S* of that *$", result.output, re.MULTILINE)
     assert "rnn.weight_hh_l0" in result.output
-    assert re.search(r"^learning\.betas +\[0\.9, 0\.999\] *$", result.output, re.MULTILINE)
+    assert re.search(r"^learning\.betas +\[0\.2, 0\.999\] *$", result.output, re.MULTILINE)
     assert "learning.momentum" not in result.output, "Adam has none"
 
 

@@ -10,32 +10,28 @@ import pytest
 
 import streamrnn.daemon.delivery
 import streamrnn.daemon.loop
-from streamrnn.broker.embedded_log import EmbeddedLog
-from streamrnn.broker.protocol import Commit, NothingAssigned, TopicPartition
+from streamrnn.broker.protocol import NothingAssigned, TopicPartition
 from streamrnn.daemon.loop import Loop
 from streamrnn.daemon.saving import Copier
-from streamrnn.errors import BrokerError, FencedError, FingerprintMismatch, RebalanceError, RecoveryError
+from streamrnn.errors import BrokerError, RebalanceError
 from tests.support.learners import Bits, differing
-from tests.support.rebalancing import RebalancingBroker, append_gap, delete_before
-from tests.support.scenario import EXACT, START_MS, TP, KilledError, N, Scenario, nth
+from tests.support.rebalancing import RebalancingBroker, append_gap
+from tests.support.scenario import (
+    CHANGED,
+    EXACT,
+    SECOND,
+    START_MS,
+    TP,
+    KilledError,
+    N,
+    Scenario,
+    assert_same,
+    kill_behind_the_checkpoint,
+    nth,
+)
 from tests.support.segments import make_segments_tiny
 
-SECOND = TopicPartition("in", 1)
-CHANGED = "the group changed during a commit"
-
-
 pytestmark = pytest.mark.usefixtures("no_pauses")
-
-
-def assert_same(scenario: Scenario, reference: tuple[Bits, dict[int, bytes]]) -> None:
-    assert differing(scenario.saved(), reference[0]) == []
-    assert scenario.predictions() == reference[1]
-    # At least once is in order: what is repeated was sent before, and nothing is skipped.
-    seen = -1
-    for record in scenario.records("out"):
-        offset = json.loads(record.value or b"")["offset"]
-        assert offset <= seen + 1
-        seen = max(seen, offset)
 
 
 # -- a plain run ------------------------------------------------------------------------------------------------------
@@ -247,129 +243,6 @@ def test_the_first_start_begins_at_the_earliest_or_the_latest_record(tmp_path: P
         assert scenario.mark()["ordinal"] == len(expected)
 
 
-# -- what recovery finds ----------------------------------------------------------------------------------------------
-
-
-def damage(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-
-
-def test_a_corrupt_checkpoint_gives_way_to_the_one_before(
-    scenario: Scenario, reference: tuple[Bits, dict[int, bytes]]
-) -> None:
-    scenario.run(stop_after=12)
-    before, newest = scenario.manifests()[-2:]
-    committed = scenario.mark()["offset"]
-    damage(newest)
-    run = scenario.run()
-    assert run.value("streamrnn_corrupt_checkpoints_total") == 1
-    assert run.value("streamrnn_replayed_records_total") == committed - int(before.stem.split("-")[1]) > 0
-    assert_same(scenario, reference)
-
-
-def test_without_any_usable_checkpoint_it_stops_and_names_them(scenario: Scenario) -> None:
-    scenario.run(stop_after=12)
-    for manifest in scenario.manifests():
-        damage(manifest)
-    with pytest.raises(RecoveryError, match=r"no usable checkpoint(.|\n)*manifest-(.|\n)*start afresh"):
-        scenario.run()
-
-
-def test_another_configuration_is_refused(scenario: Scenario) -> None:
-    scenario.run(stop_after=5)
-    with pytest.raises(FingerprintMismatch, match="cell"):
-        scenario.run(cell="gru")
-
-
-def test_a_foreign_commit_is_refused(scenario: Scenario) -> None:
-    for metadata in ("", "someone's", '{"lineage": 3}'):
-        scenario.log.store_commits("j", {TP: Commit(10, metadata)})
-        with pytest.raises(RecoveryError, match="was not written by streamrnn"):
-            scenario.run()
-
-
-def test_a_log_that_was_made_anew_is_refused(scenario: Scenario) -> None:
-    scenario.run()
-    (scenario.directory / "log" / "topics" / "in" / "0.jsonl").write_text("")
-    with pytest.raises(RecoveryError, match=f"offset {N} is committed, the log ends at 0"):
-        scenario.run()
-
-
-def kill_behind_the_checkpoint(scenario: Scenario) -> tuple[int, int]:
-    """Leave a commit well behind the newest checkpoint; returns the two positions."""
-    with pytest.raises(KilledError):
-        scenario.run(after={"commit": nth(9, KilledError())}, checkpoint="interval_s: 3600")
-    return 0, scenario.mark()["offset"]
-
-
-def test_a_log_that_no_longer_reaches_back_stops_the_worker(scenario: Scenario) -> None:
-    _, committed = kill_behind_the_checkpoint(scenario)
-    delete_before(scenario.log, TP, committed - 5)
-    with pytest.raises(RecoveryError, match=rf"begins at {committed - 5}.*{committed - 5} offsets are gone"):
-        scenario.run()
-
-
-@pytest.mark.parametrize("beyond", [-5, 0, 5])
-def test_a_gap_may_be_skipped_in_a_new_lineage(scenario: Scenario, beyond: int) -> None:
-    _, committed = kill_behind_the_checkpoint(scenario)
-    before = scenario.mark()["lineage"]
-    delete_before(scenario.log, TP, committed + beyond)
-    run = scenario.run(checkpoint="on_gap: continue, max_replay_records: 25")
-    assert run.value("streamrnn_replayed_records_total") == max(0, -beyond)
-    mark = scenario.mark()
-    assert mark["lineage"] != before
-    assert (mark["offset"], mark["ordinal"]) == (N, N - committed - beyond)
-    assert sorted(scenario.predictions()) == [*range(committed), *range(max(committed, committed + beyond), N)]
-    # The new lineage stands by itself: it recovers without the old one, and exactly.
-    again = scenario.run()
-    assert again.value("streamrnn_inexact_replays_total") == 0
-    assert differing(scenario.saved(), run.learners[TP]) == []
-
-
-def tamper(scenario: Scenario, offset: int) -> None:
-    path = scenario.directory / "log" / "topics" / "in" / "0.jsonl"
-    lines = path.read_text().splitlines(keepends=True)
-    assert f'"offset":{offset},' in lines[offset]
-    line = json.loads(lines[offset])
-    line["value"] = json.dumps({**json.loads(line["value"]), "a": 99.0})
-    lines[offset] = json.dumps(line, separators=(",", ":")) + "\n"
-    path.write_text("".join(lines))
-
-
-def test_a_replay_that_arrives_elsewhere_stops_the_worker(scenario: Scenario) -> None:
-    _, committed = kill_behind_the_checkpoint(scenario)
-    tamper(scenario, committed - 10)
-    with pytest.raises(RecoveryError, match=rf"replay reached offset {committed} .*digest"):
-        scenario.run()
-    assert len(scenario.predictions()) == committed
-
-
-def test_a_replay_that_arrives_elsewhere_may_go_on_in_a_new_lineage(scenario: Scenario) -> None:
-    _, committed = kill_behind_the_checkpoint(scenario)
-    before = scenario.mark()["lineage"]
-    tamper(scenario, committed - 10)
-    run = scenario.run(checkpoint="on_inexact: continue, interval_s: 3600")
-    assert run.value("streamrnn_inexact_replays_total") == 1
-    assert scenario.mark()["lineage"] != before
-    assert sorted(scenario.predictions()) == list(range(N))
-    assert scenario.run().value("streamrnn_inexact_replays_total") == 0
-    assert differing(scenario.saved(), run.learners[TP]) == []
-
-
-def test_a_missing_record_shows_in_the_ordinal(scenario: Scenario) -> None:
-    _, committed = kill_behind_the_checkpoint(scenario)
-    path = scenario.directory / "log" / "topics" / "in" / "0.jsonl"
-    lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join([*lines[: committed - 1], *lines[committed:]]))
-    with pytest.raises(RecoveryError, match=f"ordinal {committed - 1} .*committed were {committed} "):
-        scenario.run()
-    # A replay that ends in a gap swallows nothing of what comes after.
-    scenario.run(checkpoint="on_inexact: continue")
-    assert sorted(scenario.predictions()) == list(range(N))
-
-
 # -- assignment -------------------------------------------------------------------------------------------------------
 
 
@@ -484,174 +357,6 @@ def test_the_lag_of_a_partition_whose_end_cannot_be_asked_for_is_unknown(
     assert others == [first + 1, first + 2]
     assert None not in seen[first + 3 :] and None not in seen[first - 2 : first]
     assert run.value("streamrnn_input_lag_records") == 0
-
-
-# -- faults of the broker ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("method", ["flush", "send"])
-@pytest.mark.parametrize("numbers", [(2,), (3, 4, 5), (2, 6, 7, 9)])
-def test_outputs_that_were_not_acknowledged_are_sent_again(
-    scenario: Scenario, reference: tuple[Bits, dict[int, bytes]], method: str, numbers: tuple[int, ...]
-) -> None:
-    def fail(n: int) -> None:
-        if n in numbers:
-            raise BrokerError("no answer")
-
-    run = scenario.run(before={method: fail})
-    assert_same(scenario, reference)
-    assert run.value("streamrnn_records_predicted_total") == N
-
-
-def test_a_flush_that_lost_the_records_sends_the_whole_batch_again(
-    scenario: Scenario, reference: tuple[Bits, dict[int, bytes]]
-) -> None:
-    def lose(n: int) -> None:
-        if n in (2, 3, 8):
-            for file in inner[0].log._files.values():
-                file.pending.clear()
-            raise BrokerError("some were not acknowledged")
-
-    inner: list[RebalancingBroker] = []
-    scenario.run(turn=lambda loop, broker: inner.append(broker), before={"flush": lose})
-    assert_same(scenario, reference)
-    assert len(scenario.records("out")) == N
-
-
-def test_a_broker_that_stays_away_stops_the_worker_and_nothing_is_lost(
-    scenario: Scenario, reference: tuple[Bits, dict[int, bytes]]
-) -> None:
-    def away(n: int) -> None:
-        if n >= 5:
-            raise BrokerError("nobody there")
-
-    for method in ("flush", "commit", "send"):
-        with pytest.raises(BrokerError, match="nobody there"):
-            scenario.run(before={method: away})
-    scenario.run()
-    assert_same(scenario, reference)
-
-
-@pytest.mark.parametrize("applied", [True, False])
-@pytest.mark.parametrize("error", [BrokerError("in doubt"), RebalanceError("the group changed")])
-def test_a_commit_in_doubt_is_settled_by_what_is_committed(
-    scenario: Scenario, reference: tuple[Bits, dict[int, bytes]], applied: bool, error: BrokerError
-) -> None:
-    def fail(n: int) -> None:
-        if n in (3, 6, 7, 12):
-            raise error
-
-    hooks = {"after" if applied else "before": {"commit": fail}}
-    run = scenario.run(**hooks)  # type: ignore[arg-type]
-    assert_same(scenario, reference)
-    assert len(scenario.records("out")) == N
-    assert run.value("streamrnn_replayed_records_total") == 0
-
-
-def test_a_commit_refused_in_a_new_generation_is_made_again_under_that_one(
-    scenario: Scenario, reference: tuple[Bits, dict[int, bytes]], caplog: pytest.LogCaptureFixture
-) -> None:
-    def begin_generation(n: int) -> None:
-        if n in (3, 7):
-            inner[0].reassign([TP])  # nothing moves, the membership is another one
-
-    inner: list[RebalancingBroker] = []
-    run = scenario.run(turn=lambda loop, broker: inner.append(broker), before={"commit": begin_generation})
-    assert caplog.text.count(CHANGED) == 2
-    assert run.value("streamrnn_replayed_records_total") == 0
-    assert len(scenario.records("out")) == N
-    assert_same(scenario, reference)
-
-
-def test_a_partition_found_committed_by_somebody_else_is_restored(
-    scenario: Scenario, reference: tuple[Bits, dict[int, bytes]]
-) -> None:
-    """Another worker of the same job took it, went on, and gave it back."""
-
-    def usurp(n: int) -> None:
-        if n == 6:
-            whole = Scenario(scenario.directory.parent / "other")
-            raise_commit(whole)
-            raise RebalanceError("the group changed")
-
-    def raise_commit(whole: Scenario) -> None:
-        # The other worker did the records up to 200, as this one would have: same lineage, ordinal and digest.
-        lineage = scenario.mark()["lineage"]
-        whole.fill(200)
-        whole.run()
-        mark = whole.mark()
-        metadata = json.dumps({"lineage": lineage, "ordinal": 200, "digest": mark["digest"], "partitions": 1})
-        EmbeddedLog(scenario.directory / "log").store_commits("j", {TP: Commit(200, metadata)})
-        for record in whole.records("out"):
-            if json.loads(record.value or b"")["offset"] > len(scenario.records("out")) - 1:
-                scenario.log.append("out", record.key, record.value, timestamp_ms=record.timestamp_ms, partition=0)
-        scenario.log.flush()
-
-    run = scenario.run(before={"commit": usurp})
-    assert run.value("streamrnn_inexact_replays_total") == 0
-    assert run.value("streamrnn_replayed_records_total") > 0
-    assert_same(scenario, reference)
-
-
-def test_a_commit_of_another_lineage_is_not_taken_for_ours(scenario: Scenario) -> None:
-    def usurp(n: int) -> None:
-        if n == 6:
-            mark = json.dumps({"lineage": "20200101-00000000", "ordinal": 1, "digest": 1, "partitions": 1})
-            EmbeddedLog(scenario.directory / "log").store_commits("j", {TP: Commit(scenario.mark()["offset"], mark)})
-            raise RebalanceError("the group changed")
-
-    with pytest.raises(RecoveryError, match="no usable checkpoint of lineage 20200101-00000000"):
-        scenario.run(before={"commit": usurp})
-
-
-def test_a_partition_lost_during_a_commit_is_not_committed(tmp_path: Path) -> None:
-    def lose(n: int) -> None:
-        if n == 8:
-            inner[0].lose([SECOND])
-
-    inner: list[RebalancingBroker] = []
-    scenario = Scenario(tmp_path, partitions=2)
-    scenario.fill(N)
-    run = scenario.run(turn=lambda loop, broker: inner.append(broker), before={"commit": lose})
-    assert set(run.learners) == {TP}
-    assert sorted(scenario.predictions(0)) == [r.offset for r in scenario.records("in", 0)]
-    assert scenario.mark(SECOND)["offset"] < len(scenario.records("in", 1))
-    whole = Scenario(tmp_path / "whole", partitions=2)
-    whole.fill(N)
-    whole.run()
-    scenario.run()
-    assert {p: scenario.predictions(p) for p in (0, 1)} == {p: whole.predictions(p) for p in (0, 1)}
-
-
-@pytest.mark.parametrize("method", ["send", "flush", "commit"])
-def test_a_fenced_worker_stops_at_once(scenario: Scenario, method: str) -> None:
-    def fence(n: int) -> None:
-        if n >= 3:
-            raise FencedError("another process")
-
-    with pytest.raises(FencedError):
-        scenario.run(before={method: fence})
-    assert scenario.run().value("streamrnn_inexact_replays_total") == 0
-
-
-def test_a_stop_does_not_wait_for_a_broker_that_is_away(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(n: int) -> None:
-        calls.append(n)
-        raise BrokerError("nobody there")
-
-    calls: list[int] = []
-    monkeypatch.setattr(streamrnn.daemon.delivery, "FIRST_PAUSE_S", 3600.0)
-    with pytest.raises(BrokerError, match="nobody there"):
-        scenario.run(before={"flush": away}, stop_after=3)
-    assert calls == [1]
-
-
-def test_missing_topics_are_named(tmp_path: Path) -> None:
-    scenario = Scenario(tmp_path)
-    (tmp_path / "log" / "topics" / "dead" / "0.jsonl").unlink()
-    (tmp_path / "log" / "topics" / "dead").rmdir()
-    with pytest.raises(BrokerError, match="topics dead do not exist"):
-        scenario.run()
 
 
 def test_a_timestamp_from_the_future_is_not_given_to_the_prediction(tmp_path: Path) -> None:

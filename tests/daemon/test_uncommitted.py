@@ -1,43 +1,31 @@
-"""Partitions without a committed offset: added later, or there all the time, or with checkpoints and lost offsets."""
+"""Partitions without a committed offset: with checkpoints and lost offsets, or with a first start interrupted."""
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from streamrnn.broker.embedded import EmbeddedAdministration, EmbeddedBroker
-from streamrnn.broker.protocol import Commit, TopicDescription, TopicPartition
-from streamrnn.daemon.loop import Loop
-from streamrnn.daemon.uncommitted import began_with
+from streamrnn.broker.protocol import TopicDescription
 from streamrnn.errors import RebalanceError, RecoveryError
 from streamrnn.job.job import Job
 from tests.support.learners import Bits, differing
-from tests.support.rebalancing import RebalancingBroker, add_partitions, delete_before
-from tests.support.scenario import FREQUENT, START_MS, TP, KilledError, N, Scenario, nth
-
-SECOND = TopicPartition("in", 1)
-
+from tests.support.rebalancing import delete_before
+from tests.support.scenario import (
+    FREQUENT,
+    SECOND,
+    TP,
+    KilledError,
+    N,
+    Scenario,
+    append_to,
+    lose_offsets,
+    nth,
+)
 
 pytestmark = pytest.mark.usefixtures("no_pauses")
-
-
-def lose_offsets(scenario: Scenario, *tps: TopicPartition) -> None:
-    """What a broker does to a group that was away for a week: of these partitions, or of all."""
-    left = {tp: commit for tp, commit in scenario.log.commits("j").items() if tps and tp not in tps}
-    (scenario.directory / "log" / "groups" / "j.json").unlink()
-    if left:
-        scenario.log.store_commits("j", left)
-
-
-def append(scenario: Scenario, partition: int, count: int = 5) -> None:
-    for i in range(count):
-        value = {"a": i, "b": {"c": "x"}, "y": float(i)}
-        scenario.append(b"s%d" % partition, json.dumps(value).encode(), START_MS + 1000 * i, partition)
 
 
 # -- lost offsets -----------------------------------------------------------------------------------------------------
@@ -153,7 +141,7 @@ def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
     scenario.log.delete_topic("in")
     scenario.log.create_topic("in", 1)
     made_anew.append(True)
-    append(scenario, 0, records)
+    append_to(scenario, 0, records)
     scenario.run(input=f"start: {start}")
     assert scenario.mark()["lineage"] != lineage
     assert scenario.mark()["ordinal"] == records
@@ -205,7 +193,7 @@ def test_a_log_that_ends_before_the_checkpoint_is_read_from_its_beginning(scenar
     scenario.run()
     lose_offsets(scenario)
     (scenario.directory / "log" / "topics" / "in" / "0.jsonl").write_text("")
-    append(scenario, 0)
+    append_to(scenario, 0)
     scenario.run()
     assert scenario.mark()["ordinal"] == 5
 
@@ -286,7 +274,7 @@ def test_an_interrupted_first_start_is_no_loss_of_offsets(
 def test_what_came_since_an_interrupted_first_start_at_the_end_is_read(scenario: Scenario, policy: str) -> None:
     settings = {"checkpoint": f"{FREQUENT}, on_lost_offsets: {policy}", "input": "start: latest"}
     interrupted(scenario, **settings)
-    append(scenario, 0)
+    append_to(scenario, 0)
     scenario.run(**settings)
     assert sorted(scenario.predictions()) == list(range(N, N + 5))
 
@@ -298,7 +286,7 @@ def test_other_settings_after_an_interrupted_first_start_begin_where_it_began(
     scenario: Scenario, changed: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     interrupted(scenario, input="start: latest", checkpoint=f"{FREQUENT}, on_lost_offsets: fail")
-    append(scenario, 0)
+    append_to(scenario, 0)
     scenario.run(input="start: latest", checkpoint=f"{FREQUENT}, on_lost_offsets: fail", **changed)
     assert warned(caplog) == []
     assert sorted(scenario.predictions()) == list(range(N, N + 5))
@@ -336,13 +324,13 @@ def test_a_group_that_changes_at_its_first_commit_begins_in_one_lineage(
 
 def test_of_several_partitions_those_begin_again_that_were_interrupted(tmp_path: Path) -> None:
     scenario = Scenario(tmp_path, partitions=2, input="start: latest")
-    append(scenario, 0)
-    append(scenario, 1)
+    append_to(scenario, 0)
+    append_to(scenario, 1)
     settings = {"checkpoint": f"{FREQUENT}, on_lost_offsets: fail"}
     interrupted(scenario, 2, **settings)
     assert len(scenario.log.commits("j")) == 1
-    append(scenario, 0)
-    append(scenario, 1)
+    append_to(scenario, 0)
+    append_to(scenario, 1)
     scenario.run(**settings)
     for tp in (TP, SECOND):
         assert sorted(scenario.predictions(tp.partition)) == list(range(5, 10))
@@ -374,162 +362,7 @@ def test_to_learn_anew_is_begun_once_though_it_was_interrupted(scenario: Scenari
     settings = {"checkpoint": f"{FREQUENT}, on_lost_offsets: restart", "input": "start: latest"}
     interrupted(scenario, **settings)
     written = len(scenario.records("out"))
-    append(scenario, 0)
+    append_to(scenario, 0)
     scenario.run(**settings)
     assert scenario.mark()["ordinal"] == 5
     assert len(scenario.records("out")) == written + 5
-
-
-# -- partitions that are added ----------------------------------------------------------------------------------------
-
-
-def started_latest(directory: Path) -> Scenario:
-    """A job that began at the end of its one partition, where two records lie behind it."""
-    scenario = Scenario(directory, input="start: latest")
-    append(scenario, 0, 2)
-    scenario.run(stop_after=1)
-    return scenario
-
-
-def test_a_partition_added_later_is_read_from_its_beginning_though_the_group_began_at_the_end(tmp_path: Path) -> None:
-    scenario = started_latest(tmp_path)
-    add_partitions(scenario.log, "in", 2)
-    append(scenario, 1)
-    scenario.run()
-    assert scenario.mark(SECOND)["ordinal"] == 5
-    assert scenario.mark(TP)["ordinal"] == 0
-    assert scenario.mark(SECOND)["began_with"] == scenario.mark(TP)["began_with"] == 1
-
-
-def test_a_partition_that_was_there_when_the_group_began_starts_at_the_end_whoever_gets_to_it_first(
-    tmp_path: Path,
-) -> None:
-    scenario = Scenario(tmp_path, partitions=2, input="start: latest")
-    append(scenario, 0)
-    append(scenario, 1)
-    scenario.run(stop_after=1, turn=lambda _, broker: broker.reassign([SECOND]))  # another worker has the first
-    lose_offsets(scenario, TP)
-    shutil.rmtree(Path(Job(scenario.config()).checkpoints(TP).place), ignore_errors=True)
-    scenario.run()
-    assert scenario.mark(TP)["ordinal"] == 0
-    assert scenario.mark(TP)["began_with"] == 2
-
-
-def test_the_count_the_group_began_with_is_carried_on_by_every_commit(tmp_path: Path) -> None:
-    scenario = started_latest(tmp_path)
-    add_partitions(scenario.log, "in", 2)
-    append(scenario, 0)
-    append(scenario, 1)
-    scenario.run()
-    append(scenario, 1)
-    scenario.run()
-    add_partitions(scenario.log, "in", 3)
-    append(scenario, 2)
-    scenario.run()
-    third = TopicPartition("in", 2)
-    assert [scenario.mark(tp)["began_with"] for tp in (TP, SECOND, third)] == [1, 1, 1]
-    assert scenario.mark(third)["ordinal"] == 5
-
-
-def test_commits_of_an_earlier_version_tell_how_many_there_were_too(tmp_path: Path) -> None:
-    scenario = started_latest(tmp_path)
-    commit = scenario.log.commits("j")[TP]
-    mark: dict[str, Any] = json.loads(commit.metadata)
-    del mark["began_with"]
-    scenario.log.store_commits("j", {TP: Commit(commit.offset, json.dumps(mark))})
-    add_partitions(scenario.log, "in", 2)
-    append(scenario, 1)
-    scenario.run()
-    assert scenario.mark(SECOND)["ordinal"] == 5
-
-
-def test_where_all_offsets_are_gone_the_checkpoints_of_the_others_tell_it(tmp_path: Path) -> None:
-    scenario = started_latest(tmp_path)
-    lose_offsets(scenario)
-    add_partitions(scenario.log, "in", 2)
-    append(scenario, 1)
-    scenario.run()
-    assert scenario.mark(SECOND)["ordinal"] == 5
-
-
-def test_a_restart_forgets_what_checkpoints_tell_of_the_beginning(tmp_path: Path) -> None:
-    scenario = started_latest(tmp_path)
-    lose_offsets(scenario)
-    add_partitions(scenario.log, "in", 2)
-    for policy, count in (("resume", 1), ("restart", 2)):
-        job = Job(scenario.config(checkpoint=f"{FREQUENT}, on_lost_offsets: {policy}"))
-        assert began_with(job, EmbeddedBroker(scenario.log, "j"), SECOND) == count
-    append(scenario, 1)
-    scenario.run(checkpoint=f"{FREQUENT}, on_lost_offsets: restart")
-    assert [scenario.mark(tp)["ordinal"] for tp in (TP, SECOND)] == [0, 0]
-    assert scenario.mark(SECOND)["began_with"] == 2
-
-
-# -- ... while the worker runs ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "order",
-    [("in",), ("out", "dead", "in"), ("in", "out", "dead"), ("out", "in"), ("dead", "in", "out")],
-    ids="+".join,
-)
-def test_partitions_added_to_any_topic_in_any_order_while_it_runs_stop_nobody(
-    tmp_path: Path, order: tuple[str, ...], caplog: pytest.LogCaptureFixture
-) -> None:
-    scenario = Scenario(tmp_path)
-    scenario.fill(400)
-    steps = iter([None, *order, None, "records"])
-
-    def turn(_: Loop, broker: RebalancingBroker) -> None:
-        step = next(steps, None)
-        if step in order:
-            add_partitions(scenario.log, step, 2)
-        if step == "in":
-            append(scenario, 1)
-            scenario.append(b"s1", b"no json", START_MS, 1)
-            broker.reassign([TP, SECOND])
-        if step == "records":
-            append(scenario, 0)
-            append(scenario, 1)
-
-    scenario.run(turn=turn)
-    predicted = [json.loads(r.value) for p in range(2) for r in read(scenario, "out", p)]
-    offsets = sorted((each["partition"], each["offset"]) for each in predicted)
-    assert offsets == [(0, i) for i in range(405)] + [(1, i) for i in range(11) if i != 5]
-    assert len(read(scenario, "dead", 0) + read(scenario, "dead", 1)) == 1
-    assert "topic in had 1 partitions and now has 2: keys moved" in caplog.text
-
-
-def test_outputs_follow_the_input_s_partitions_once_there_are_as_many_and_the_key_until_then(tmp_path: Path) -> None:
-    scenario = Scenario(tmp_path, partitions=2)
-    append(scenario, 1)
-    scenario.run()
-    assert len(read(scenario, "out", 1)) == 5  # wherever their key would go
-    add_partitions(scenario.log, "in", 3)
-    append(scenario, 2)
-    scenario.run()
-    keys = {record.key for p in range(2) for record in read(scenario, "out", p)}
-    assert keys == {b"s1", b"s2"}
-    assert sum(len(read(scenario, "out", p)) for p in range(2)) == 10
-
-
-def test_an_output_topic_made_anew_with_fewer_partitions_falls_back_to_the_key(tmp_path: Path) -> None:
-    scenario = Scenario(tmp_path, partitions=2)
-    append(scenario, 1)
-
-    def turn(_: Loop, broker: RebalancingBroker) -> None:
-        if not made:
-            made.append(True)
-            broker.log.delete_topic("out")
-            broker.log.create_topic("out", 1)
-
-    made: list[bool] = []
-    scenario.run(turn=turn)
-    assert len(read(scenario, "out", 0)) == 5
-
-
-def read(scenario: Scenario, topic: str, partition: int) -> list[Any]:
-    """Records of a topic's partition, none where it does not exist."""
-    there = partition in scenario.log.partitions(topic)
-    scenario.log._partitions.clear()
-    return scenario.records(topic, partition) if there else []

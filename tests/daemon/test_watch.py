@@ -172,18 +172,12 @@ EXACT = "{cell: elstm, hidden_size: 4}"
             "all of 500 labels came after their event's sequence had ended, and can teach no more",
         ),
         (
-            {"target": LABELLED.replace("}", ", label_memory: 20000}"), "streams": "{max_streams: 10}"},
-            lambda i: {"of": i // 2, "y": 1} if i % 2 and i > 1 else {"x": 1, "id": i // 2},
-            "labelled events wait for those before them in their sequence, until these have a label, too, or are "
-            "target.label_memory (20000) events old",
-        ),
-        (
             {"target": "{fields: [y], known: forecast, horizon: 20}", "source": "{topic: in, stream_key: x}"},
             lambda i: {"x": i // 15, "y": i % 7},
             "no stream had more than target.horizon (20) records in its sequence",
         ),
     ],
-    ids=["too large", "k1", "ended", "behind", "short"],
+    ids=["too large", "k1", "ended", "short"],
 )
 def test_a_cell_without_a_window_is_given_reasons_without_one(
     section: dict[str, str], values: Callable[[int], Any], reason: str, caplog: pytest.LogCaptureFixture
@@ -191,6 +185,30 @@ def test_a_cell_without_a_window_is_given_reasons_without_one(
     worker = Worker(job(features=X, model=EXACT, **section), caplog)
     (said,) = [text for text in worker.give(map(values, range(PATIENCE))) if "no optimiser step" in text]
     assert reason in said
+
+
+@pytest.mark.parametrize(
+    ("n", "rounds", "reason"),
+    [
+        (11_000, 1, "labels came after newer events of their stream had theirs, and learning goes back to no event"),
+        (5_000, 2, "labelled events wait for those before them in their sequence, whose labels may come yet"),
+    ],
+    ids=["passed", "waiting"],
+)
+def test_labels_that_come_newest_first_are_missed_the_first_time_and_waited_for_the_second(
+    n: int, rounds: int, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    target = LABELLED.replace("}", ", label_memory: 20000}")
+    worker = Worker(job(features=X, model=EXACT, target=target, streams="{max_streams: 1}"), caplog)
+    said = []
+    for start in range(0, n * rounds, n):
+        worker.give({"x": 1, "id": 1 + start + i} for i in range(n))
+        said += worker.give({"of": start + n - i, "y": i % 7} for i in range(n))
+    (told,) = [text for text in said if "no optimiser step" in text]
+    assert reason in told
+    counts = worker.partition.learner.counters()
+    assert counts["updates"] + counts["passed_labels"] == n * rounds
+    assert (counts["updates"] > 1) == (rounds > 1)
 
 
 def test_it_says_when_learning_goes_on(caplog: pytest.LogCaptureFixture) -> None:

@@ -115,6 +115,18 @@ def test_labels_show_how_late_they_were_and_how_many_were_lost() -> None:
     assert worker.value("lost_labels_total") == 1, "that of 2"
 
 
+def test_labels_in_order_are_learned_at_once_and_one_that_comes_after_those_of_newer_events_is_counted() -> None:
+    target = "{fields: [y], known: label, event_field: id, label_field: of, label_memory: 50}"
+    model = "{cell: elstm, hidden_size: 4}"
+    worker = Worker(job(features=NO_FEATURES, target=target, model=model))
+    for i in range(1, 31):
+        worker.give({"id": i}, *([] if i % 3 == 0 else [{"of": i, "y": i % 7}]))
+    assert worker.value("updates_total") == 20, "though the label of every third never came"
+    worker.give({"of": 3, "y": 3})
+    assert worker.value("updates_total") == 20
+    assert worker.value("passed_labels_total") == worker.value("late_labels_total") == 1
+
+
 def test_skill_is_there_again_right_after_a_restore_and_nothing_counts_twice(tmp_path: Path) -> None:
     scenario = Scenario(tmp_path)
     scenario.fill(200)

@@ -49,6 +49,7 @@ def test_the_demo_runs_end_to_end(tmp_path):
 
     result, printed = demo(tmp_path / "demo", limit=3_000)
     assert (result.status, result.records, result.unmatched, result.repeated) == (0, 3_000, 0, 0)
+    assert result.phases["process"] > 0.0  # seconds, read off the metric that the loop observes
     assert list(result.errors) == ["eLSTM", LAST_VALUE, MEAN, MEDIAN, AIRPORT, LINEAR]
 
     flights = list(load_flights(3_000))

@@ -45,6 +45,7 @@ def test_a_field_that_never_came_is_named_with_the_nearest_that_did() -> None:
         job(features="[]", target="{fields: [y], known: label, event_field: id, label_field: of}"), [{"id": 1}]
     )
     assert labels.never() == []
+    assert [share.field.path for share in labels.absent()] == []  # labels are told by a field that events are without
 
 
 def test_a_time_that_cannot_be_used_has_come_all_the_same() -> None:

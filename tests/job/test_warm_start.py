@@ -1,4 +1,4 @@
-"""A job that begins with a model file: what comes along, what a restart asks of the file, and every refusal."""
+"""A job that begins with a model file: what comes along, what a restart asks of the file, and what is refused."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from msgspec.structs import replace
 from typer.testing import CliRunner
 
-from streamrnn import Block, RNNClassifier, RNNMultiTargetRegressor, RNNRegressor
+from streamrnn import Block, RNNRegressor
 from streamrnn.broker.protocol import TopicPartition
 from streamrnn.cli import app
 from streamrnn.core.counts import UPDATES
@@ -26,7 +25,7 @@ from streamrnn.job.config import Config, ModelSection
 from streamrnn.job.fingerprint import learner_settings
 from streamrnn.job.job import Job
 from streamrnn.job.job_file import json_schema, load, parse
-from streamrnn.learner.features import Cyclic, Hash, Numeric, OneHot
+from streamrnn.learner.features import Cyclic, Hash
 from streamrnn.learner.model_spec import ModelSpec
 from streamrnn.learner.spec import LearningSpec
 from streamrnn.learner.state import LearnerState
@@ -34,27 +33,12 @@ from streamrnn.storage.model_file import ModelFile, load_model, save_model
 from streamrnn.storage.tensors import encode
 from tests.support.learners import Bits, bits_of, differing
 from tests.support.scenario import FREQUENT, TP, KilledError, Scenario
+from tests.support.warm_start import FEATURES, JOB, NETWORK, event, job_file, refusal
 
 N = 150
-FEATURES = (OneHot(field="b.c", categories=("x", "y")), Numeric(field="a"))
-"""Those of the scenario's job, in another order."""
-NETWORK: dict[str, Any] = {
-    "cell": "lstm",
-    "hidden_size": 4,
-    "num_layers": 1,
-    "optimizer": "adam",
-    "scale": True,
-    "previous_target": True,
-    "seed": 7,
-}
-"""Parameters of an estimator that fits the scenario's job, whatever the defaults are."""
 
 
 pytestmark = pytest.mark.usefixtures("no_pauses")
-
-
-def event(rng: random.Random) -> dict[str, Any]:
-    return {"a": rng.gauss(0, 1), "b": {"c": rng.choice("xyz")}, "s": rng.randrange(4)}
 
 
 def trained(**parameters: Any) -> RNNRegressor:
@@ -325,44 +309,6 @@ def test_corrupt_checkpoints_do_not_hide_the_digest(scenario: Warm) -> None:
 # -- refusals ---------------------------------------------------------------------------------------------------------
 
 
-JOB: dict[str, Any] = {
-    "job": "j",
-    "input": {"topic": "in"},
-    "features": [
-        {"field": "a", "encoder": "numeric"},
-        {"field": "b.c", "encoder": "onehot", "categories": ["x", "y"]},
-    ],
-    "target": {"fields": ["y"]},
-    "model": {"cell": "lstm", "hidden_size": 4, "readout": "rls"},
-    "learning": {"k1": 2, "k2": 4},
-    "output": {"topic": "out", "dead_letter_topic": "dead"},
-    "http": None,
-}
-
-
-def job_file(directory: Path, file: Path, **sections: Any) -> Path:
-    job = {
-        **JOB,
-        "embedded": {"directory": str(directory / "log")},
-        "checkpoint": {"directory": str(directory / "checkpoints")},
-        **sections,
-    }
-    job["model"] = {**JOB["model"], **sections.get("model", {}), "warm_start": str(file)}
-    path = directory / "job.yaml"
-    path.write_text(yaml.safe_dump(job))
-    return path
-
-
-def refusal(directory: Path, file: Path, **sections: Any) -> str:
-    path = job_file(directory, file, **sections)
-    with pytest.raises(ConfigError) as caught:
-        load(path, {})
-    message = str(caught.value)
-    assert message.startswith(f"{path}: model.warm_start: ")
-    assert str(file) in message
-    return message
-
-
 def test_a_job_whose_file_fits_loads(tmp_path: Path, file: Path) -> None:
     assert load(job_file(tmp_path, file), {}).model.warm_start == str(file)
 
@@ -506,99 +452,6 @@ def test_encoders_that_agree_in_name_only_are_refused(tmp_path: Path) -> None:
     message = refused(["b=1"], one_hot)
     assert "features: 'b=1': standardised in one of the two, taken as 0/1 or bounded in the other" in message
     assert "train with the encoders of the job" in message
-
-
-# -- classes and targets ----------------------------------------------------------------------------------------------
-
-
-def classifier(labels: list[Any], path: Path, readout: str = "softmax") -> None:
-    model = RNNClassifier(**NETWORK, features=FEATURES, readout=readout)
-    rng = random.Random(3)
-    for label in labels * 3:
-        model.learn_one(event(rng), label)
-    model.save(path)
-
-
-def classes(path: Path, declared: list[Any], readout: str = "softmax") -> Path:
-    target = {"fields": ["y"], "classes": declared}
-    return job_file(path.parent, path, model={"readout": readout}, target=target)
-
-
-@pytest.mark.parametrize(
-    ("learned", "declared"),
-    [
-        (["late", "early"], ["late", "early"]),
-        (["late", "early"], ["late", "early", "lost"]),
-        ([7, True, 2.0], ["7", "true", 2]),
-        (["late"], ["late", "early"]),
-    ],
-)
-def test_classes_in_the_order_they_were_learned_are_taken(
-    tmp_path: Path, learned: list[Any], declared: list[Any]
-) -> None:
-    path = tmp_path / "model.safetensors"
-    classifier(learned, path)
-    learner = Job(load(classes(path, declared), {})).first_learner(TP)
-    before = RNNClassifier.load(path).get_weights()["head.weight"]
-    now = learner.get_weights()["head.weight"]
-    np.testing.assert_array_equal(now[: len(before)], before)
-    assert np.all(now[len(before) :] == 0.0)
-
-
-@pytest.mark.parametrize(
-    ("learned", "declared", "remedy"),
-    [
-        (["late", "early"], ["early", "late"], '["late", "early"]'),
-        (["late", "early"], ["early", "lost", "late"], '["late", "early", "lost"]'),
-        (["late", "early"], ["lost", "early"], '["late", "early", "lost"]'),
-        (["so", "spät"], ["spät", "so"], '["so", "spät"]'),
-        ([1, False], [False, 1], "[1, false]"),
-        ([2.5, 1], [1, 3], '["2.5", 1, 3]'),
-    ],
-)
-def test_classes_in_another_order_are_refused_with_the_one_to_declare(
-    tmp_path: Path, learned: list[Any], declared: list[Any], remedy: str
-) -> None:
-    path = tmp_path / "model.safetensors"
-    classifier(learned, path)
-    classes(path, declared)
-    with pytest.raises(ConfigError) as caught:
-        load(tmp_path / "job.yaml", {})
-    assert f"declare them in the order they were learned: {remedy}\n" in str(caught.value)
-    load(classes(path, json.loads(remedy)), {})
-
-
-def test_a_class_learned_and_not_declared_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "model.safetensors"
-    classifier(["a", "b", "c"], path)
-    classes(path, ["a", "b"])
-    with pytest.raises(ConfigError, match=r"target\.classes: 3 in what was learned, 2 here") as caught:
-        load(tmp_path / "job.yaml", {})
-    assert 'in the order they were learned: ["a", "b", "c"]' in str(caught.value)
-
-
-def test_a_logistic_readout_keeps_its_two_classes(tmp_path: Path) -> None:
-    path = tmp_path / "model.safetensors"
-    classifier(["no", "yes"], path, "logistic")
-    load(classes(path, ["no", "yes"], "logistic"), {})
-    classes(path, ["yes", "no"], "logistic")
-    with pytest.raises(ConfigError, match=r'in the order they were learned: \["no", "yes"\]'):
-        load(tmp_path / "job.yaml", {})
-
-
-def test_several_targets_may_be_renamed_and_not_exchanged(tmp_path: Path) -> None:
-    path = tmp_path / "model.safetensors"
-    model = RNNMultiTargetRegressor(**NETWORK, readout="rls", lags=20, features=FEATURES, targets=["u", "v"])
-    model.learn_one(event(random.Random(4)), {"u": 1.0, "v": 2.0})
-    model.save(path)
-    for fields in (["u", "v"], ["first", "second"]):
-        load(job_file(tmp_path, path, target={"fields": fields}), {})
-    message = refusal(tmp_path, path, target={"fields": ["v", "u"]})
-    assert "target.fields: 'u', 'v' in what was learned, 'v', 'u' here; declare them in the order" in message
-    assert "target.fields: 2 in what was learned, 1 here" in refusal(tmp_path, path, target={"fields": ["u"]})
-    assert "target.fields: 'u', 'v' in what was learned, 'u', 'v', 'w' here; declare as many" in refusal(
-        tmp_path, path, target={"fields": ["u", "v", "w"]}
-    )
 
 
 # -- the field --------------------------------------------------------------------------------------------------------

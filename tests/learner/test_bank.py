@@ -130,7 +130,7 @@ def test_a_stream_carries_128_bytes_of_state_and_nothing_of_a_gradient() -> None
     rows = learner.row_of(b"0")
     assert rows["state"].nbytes == 128
     assert [rows[name].nbytes for name in ("traces", "behind", "before")] == [0, 0, 0]
-    assert (spec.model.units, spec.model.hidden_units, spec.model.forgetting, spec.model.prior) == (16, 128, 0.9999, 1)
+    assert (spec.model.units, spec.model.hidden_units, spec.model.forgetting, spec.model.prior) == (16, 128, 0.9999, 10)
     assert bytes_per_stream(spec) < 2_000
 
 
@@ -182,3 +182,38 @@ def test_what_falls_due_is_what_was_forecast_so_many_steps_before() -> None:
             np.testing.assert_equal(due[column], expected)
         said[key].append(learner.process(events.rows(slice(i, i + 1))).value[0])
         np.testing.assert_array_equal(learner.newest_forecast(key), said[key][-1])
+
+
+@pytest.mark.parametrize("target", [TARGETS["forecast"], TARGETS["baseline"], TARGETS["label"]])
+def test_of_what_waits_for_its_target_is_kept_what_the_layer_read(target: dict[str, Any]) -> None:
+    spec = bank(**target)
+    assert sizes_of(spec)["kept"] == 2 * 5 + spec.n_multiplied + 3  # and not 7 units of the layer, nor the constant
+    learner = Learner(spec, 1)
+    whole, states = log(spec, 40), []
+    for i in range(len(whole)):
+        learner.process(whole.rows(slice(i, i + 1)))
+        if whole.keys[i] == b"0" and whole.kind[i] == EVENT:
+            states.append(learner.row_of(b"0")["state"][0, :, :5].ravel())
+    kept = learner.row_of(b"0")["regressors"]
+    for row in states[-3:]:  # filters as they were, real parts and then imaginary ones
+        assert (kept[:, :10] == row).all(axis=1).sum() == 1
+
+
+def test_a_wider_layer_is_asked_again_by_its_new_units_too() -> None:
+    old, new = (bank(known="forecast", horizon=(2, 5), model={"hidden_layer": units}) for units in (7, 9))
+    source, target = Learner(old, 1), Learner(new, 2)
+    source.process(block(old, 60))
+    carry_over(source.state(), target, range(3))
+    rows = [learner.row_of(b"0")["regressors"] for learner in (source, target)]
+    np.testing.assert_array_equal(*rows)
+
+
+def test_a_stream_that_waits_for_distant_targets_takes_a_third_of_what_its_regressors_would() -> None:
+    spec = LearnerSpec(
+        n_features=0,
+        target=TargetSpec(fields=("y",), known="forecast", horizon=(1, 6, 84)),
+        model=ModelSpec(cell="bank", readout="rls"),
+    )
+    sizes = sizes_of(spec)
+    assert sizes["kept"] == sizes["R"] - 1 - 128 + 32
+    assert bytes_per_stream(spec) < 84 * (4 * sizes["R"] + 24 + 3 * 16)

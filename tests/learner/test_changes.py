@@ -29,6 +29,10 @@ TWO, THREE, ANOTHER = (Symbols(values=tuple(letters)) for letters in ("ab", "abc
 OPEN, WIDER = Symbols(open=True, max=5), Symbols(open=True, max=6)
 
 
+def learned_by(optimizer: str) -> LearnerSpec:
+    return spec(learning={"optimizer": optimizer})
+
+
 def texts(classes: Symbols = BYTES, **text: Any) -> LearnerSpec:
     return LearnerSpec(
         n_features=0,
@@ -109,6 +113,10 @@ CASES: list[tuple[LearnerSpec, LearnerSpec, str, Way]] = [
     (spec(), spec(model={"quantiles": (0.5,)}), "model.quantiles", Way.AT_ONCE),
     (spec(model=QUANTILE), spec(model=QUANTILE | {"quantiles": (0.5,)}), "model.quantiles", Way.IMPOSSIBLE),
     (spec(), spec(model={"loss": "absolute"}), "model.loss", Way.IMPOSSIBLE),
+    (learned_by("adam"), learned_by("adamw"), "learning.optimizer", Way.AT_ONCE),
+    (learned_by("adamw"), learned_by("adam"), "learning.optimizer", Way.AT_ONCE),
+    (learned_by("adam"), learned_by("rmsprop"), "learning.optimizer", Way.IMPOSSIBLE),
+    (learned_by("momentum"), learned_by("adamw"), "learning.optimizer", Way.IMPOSSIBLE),
     (spec(), spec(fields=("y", "z")), "target.fields", Way.GROWTH),
     (spec(), spec(fields=("z",)), "target.fields", Way.AT_ONCE),
     (spec(), replace(spec(), has_end=True), "has_end", Way.GROWTH),

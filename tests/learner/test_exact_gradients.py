@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from msgspec.structs import replace as replace_spec
 
-from streamrnn.learner.block import Block
+from streamrnn.learner.block import EVENT, LABEL, Block
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.model_spec import ModelSpec
 from streamrnn.learner.spec import InputSpec, LearnerSpec, LearningSpec, StreamSpec
 from streamrnn.learner.symbols import Symbols
 from streamrnn.learner.target_spec import TargetSpec
 from tests.oracle import exact
+from tests.oracle.learner import NaiveLearner
 from tests.oracle.network import Weights, class_loss, read_out, read_out_backward, regression_loss
 from tests.support.slopes import slope
 
@@ -114,7 +115,7 @@ def test_what_is_learned_of_symbols_is_the_slope_of_the_losses(cell: str, size: 
             check_slopes(spec, weights, log, gradients[name], name)
 
 
-@pytest.mark.parametrize("head", ["squared", "softmax"])
+@pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("hidden", [0, 4])
 @pytest.mark.parametrize("cell", CELLS)
 def test_where_weights_stand_still_it_is_that_of_full_back_propagation_through_time(
@@ -127,7 +128,8 @@ def test_where_weights_stand_still_it_is_that_of_full_back_propagation_through_t
         weights["rnn.nu_log"] = np.linspace(-6.5, 0.5, N)
     else:
         weights["rnn.bias_f"] = np.linspace(0.0, 6.0, N)
-    log = log_of(spec, 400)
+    log = log_of(spec, 400 if head in ("squared", "softmax") else 100)
+    levels = np.tile(spec.model.quantiles, spec.n_targets) if head == "quantile" else np.full(spec.n_outputs, 0.5)
     expected = {name: np.zeros_like(w) for name, w in weights.items()}
     state, life = exact.zero(kind, N, np.float64), []
     for t in range(len(log)):
@@ -139,12 +141,89 @@ def test_where_weights_stand_still_it_is_that_of_full_back_propagation_through_t
             continue
         up = exact.handed_up(kind, weights, x, state)
         outputs = read_out(weights, up, x)[0][None]
-        if head == "softmax":
-            _, d_outputs = class_loss("softmax", outputs, y[:, 0], known[:, 0])
+        if spec.n_classes:
+            _, d_outputs = class_loss(head, outputs, y[:, 0], known[:, 0])
         else:
-            _, d_outputs = regression_loss("squared", outputs, y, known, np.full(2, 0.5), 1.0)
+            each = len(levels) // spec.n_targets  # of quantiles, levels run fastest
+            y, known = np.repeat(y, each, axis=1), np.repeat(known, each, axis=1)
+            _, d_outputs = regression_loss(head, outputs, y, known, levels, spec.model.huber_delta)
         grads, d_up = read_out_backward(weights, up, x, d_outputs[0])
         for name, g in (grads | exact.gradient(kind, weights, life, state, d_up)).items():
             expected[name] += g
     for name, g in learned(spec, weights, log).items():
         np.testing.assert_allclose(g, expected[name], rtol=1e-9, atol=1e-9 * np.abs(expected[name]).max(), err_msg=name)
+
+
+# ---- targets that come late
+
+
+LATE: dict[str, TargetSpec] = {
+    "label": TargetSpec(fields=("y",), known="label", event_field="id", label_field="of", label_memory=9),
+    "forecast": TargetSpec(fields=("y",), known="forecast", horizon=(3,)),
+}
+
+
+@pytest.mark.parametrize("hidden", [0, 4])
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("known", LATE)
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_target_that_comes_late_has_the_gradient_of_one_known_at_once(
+    cell: str, known: str, head: str, hidden: int
+) -> None:
+    target, classes = LATE[known], {"softmax": ("p", "q", "r"), "logistic": ("p", "q")}.get(head)
+    if classes:  # of classes the next one alone is forecast
+        target = replace_spec(target, classes=classes, horizon=1)
+    late = spec_of(cell, head, hidden, target=target)
+    now = spec_of(cell, head, hidden, target=replace_spec(TargetSpec(fields=("y",)), classes=classes))
+    weights, log = weights_of(now), log_of(now, 40)
+    if known == "forecast":
+        ahead = target.furthest
+        y = np.concatenate([log.y[ahead:], np.full((ahead, 1), np.nan)])
+        together, later = replace(log, y=y), log
+    else:
+        together = replace(log, y=np.nan_to_num(log.y))  # an event without a label keeps others waiting to the end
+        later = answered_later(together, 5)
+    expected, found = learned(now, weights, together), learned(late, weights, later)
+    assert any(g.any() for g in expected.values())
+    for name, g in expected.items():
+        np.testing.assert_allclose(found[name], g, rtol=1e-12, atol=1e-12 * np.abs(g).max(), err_msg=name)
+
+
+def answered_later(log: Block, wait: int) -> Block:
+    """Its events, each answered so many events later, or at the end."""
+    n, rows = len(log), []
+    for t in range(n + wait):
+        if t < n:
+            rows.append((EVENT, t + 1, log.x[t], np.full(log.y.shape[1], np.nan)))
+        if t >= wait:
+            rows.append((LABEL, t - wait + 1, np.full(D, np.nan), log.y[t - wait]))
+    kinds, events, x, y = zip(*rows, strict=True)
+    times = 1000 * np.arange(len(rows))
+    return Block.events([b"a"] * len(rows), np.array(x), np.array(y), time_ms=times, kind=kinds, event=events)
+
+
+# ---- bounds
+
+BOUNDED = ("rnn.weight_cf", "rnn.weight_cz", "rnn.nu_log", "rnn.theta_log")
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_weights_that_a_step_takes_out_of_their_bounds_are_brought_back_as_the_twin_has_them(
+    cell: str, optimizer: str
+) -> None:
+    spec = spec_of(cell, learning=LearningSpec(k1=1, lr=0.05, optimizer=optimizer, scale=False))
+    learner, weights = Learner(spec, seed=1), weights_of(spec)
+    edges = [name for name in BOUNDED if name in weights]
+    for name in edges:
+        weights[name][:] = 1e3 * np.resize([1, -1], N)  # brought to the bounds as they are set
+    learner.set_weights(weights)
+    given = learner.get_weights()
+    naive = NaiveLearner(spec, learner.get_weights())
+    log = log_of(spec, 60)
+    learner.process(log)
+    naive.process(log)
+    for name, found in learner.get_weights().items():
+        np.testing.assert_allclose(found, naive.weights[name], rtol=1e-9, atol=1e-9, err_msg=name)
+    held = {name: int((learner.get_weights()[name] == given[name]).sum()) for name in edges}
+    assert any(0 < n < N for n in held.values())  # steps were held at a bound, others led away from it

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace as with_fields
 
 from streamrnn import Block, Learner, LearnerSpec
-from streamrnn.core.exact.cells import traces
-from streamrnn.learner.axes import OUT, TRACE_RUNS, Move, trace_inputs, trace_places
+from streamrnn.core.exact.cells import ELSTM, GLRU, LRU, traces
+from streamrnn.learner.axes import OUT, Move, trace_inputs, trace_places
 from streamrnn.learner.block import EVENT, LABEL
 from streamrnn.learner.changes import refusals
 from streamrnn.learner.growth import carry_over, without_elapsed_time
@@ -31,10 +31,12 @@ CLOSE = {"rtol": 1e-9, "atol": 1e-9}
 LATE: dict[str, Any] = {"known": "label", "event_field": "id", "label_field": "of"}
 
 
-@pytest.mark.parametrize("cell", TRACE_RUNS)
 @pytest.mark.parametrize("n", [1, 8])
-def test_runs_of_traces_are_all_traces_of_a_cell(cell: int, n: int) -> None:
-    assert sum(n * of_inputs + more for of_inputs, more in TRACE_RUNS[cell]) == traces(cell, n)
+def test_a_cell_has_a_trace_for_each_of_its_weights_and_of_complex_units_two(n: int) -> None:
+    of_lambda_and_B, of_a_gate = 2 + 2 * n, n + 1
+    assert traces(LRU, n) == of_lambda_and_B
+    assert traces(GLRU, n) == of_lambda_and_B + 2 * 2 * of_a_gate
+    assert traces(ELSTM, n) == 2 * (of_a_gate + 1)
 
 
 @pytest.mark.parametrize("model", EXACT)
@@ -236,6 +238,10 @@ def test_labels_go_on_to_be_learned_in_a_larger_learner(model: dict[str, Any], b
     carry_over(source.state(), target, [3, 0, 4])
     assert (source.state().streams["steps"][:, None] > source.state().streams["learned"]).any()
     target.state().require_fit(new)
+    known, kept = (of.state().model["overtaken"] for of in (source, target))
+    assert known.sum() > 50
+    n = min(len(known), len(kept))
+    np.testing.assert_array_equal(kept[:n], known[:n])
     rest = labelled(old, 40, 100)
     wide = widened(rest, new, [3, 0, 4])
     np.testing.assert_allclose(target.predict(wide).value, source.predict(rest).value, **CLOSE)

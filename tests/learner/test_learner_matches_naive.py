@@ -193,7 +193,7 @@ def check_gauges(learner: Learner, naive: NaiveLearner, close: Callable[[object,
     norms = state_gradient_norms(arrays)
     assert list(norms) == list(naive.reach.norms)
     close(list(norms.values()), list(naive.reach.norms.values()), "state gradient")
-    if spec.learning.optimizer != "adamw" and spec.model.dtype == "float64":  # a decay is no step
+    if spec.optimizer != "adamw" and spec.model.dtype == "float64":  # a decay is no step
         close(gauges["update_norm"], naive.step_length, "length of the step")
     assert arrays["x_clamped"][: spec.n_features].tolist() == naive.x_clamped
     assert arrays["y_clamped"].tolist() == naive.y_clamped

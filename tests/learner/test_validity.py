@@ -123,6 +123,7 @@ RELATIONS: dict[str, tuple[str, Change, str]] = {
     "a time not lived": ("regression", _set("streams", "seen", (0, LIVED), 10**9), "times that do not follow"),
     "steps learned that did not come": ("exact", _set("streams", "learned", 0, 140), "steps behind 'steps'"),
     "a state that is too far behind": ("exact and late", _set("streams", "steps", slice(None), 90), "expected 0 to 5"),
+    "labels of steps to come": ("exact and late", _set("streams", "answered", 0, 150), "counts steps that are yet"),
     "traces of no step": ("exact", _no_steps, "'traces' holds something of sequences of which no step was taken"),
     "traces of what was not shown": ("exact", _set("streams", "shown", ..., 0), "inputs that were not 'shown'"),
     "a weight of no unit": ("exact", _set("model", "theta", 7, 1.0), "'theta' holds something of units behind the 4"),

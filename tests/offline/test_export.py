@@ -18,9 +18,10 @@ from streamrnn.cli import app
 from streamrnn.errors import CheckpointError
 from streamrnn.job.config import Config
 from streamrnn.job.job import Job
-from streamrnn.learner.features import Numeric
+from streamrnn.learner.features import Numeric, Symbol
 from streamrnn.learner.spec import InputSpec, LearningSpec
 from streamrnn.learner.streams import LAST_SEEN, LIVED, RECORD
+from streamrnn.learner.symbols import Symbols
 from streamrnn.learner.target_spec import TargetSpec
 from streamrnn.offline.export import Exported, choose, export
 from streamrnn.storage.listing import find
@@ -177,9 +178,8 @@ def test_an_estimator_goes_on_learning_as_the_job_did(tmp_path: Path, cell: str,
     owner: type[RNNRegressor] | type[RNNClassifier] = RNNRegressor if numbers else RNNClassifier
     model = owner.load(out)
     job, found = scenario.config().learner_spec(), model._spec()
-    for name in ("rule", "k1", "k2", "lr", "schedule", "betas", "lessons_per_step"):
+    for name in ("rule", "k1", "k2", "lr", "schedule", "betas", "lessons_per_step", "optimizer"):
         assert getattr(found, name) == getattr(job, name), name
-    assert found.learning.optimizer == job.learning.optimizer
 
 
 @pytest.mark.parametrize("readout", ["softmax", "logistic"])
@@ -352,3 +352,71 @@ def test_wrong_arguments_are_one_message(tmp_path: Path) -> None:
         result = call("export", *arguments)
         assert result.exit_code in (1, 2)
         assert said in result.output
+
+
+SYMBOL = Symbol(field="b.c", symbols=Symbols(values=("x", "y", "z")))
+
+
+@pytest.mark.parametrize(
+    ("edit", "why"),
+    [
+        (lambda c: replace(c, features=(SYMBOL,)), "features: encoder symbol"),
+        (
+            lambda c: replace(
+                c,
+                declared_target=TargetSpec(fields=("class",), classes=Symbols(open=True, max=4)),
+                model=replace(c.model, readout="softmax"),
+            ),
+            "target.classes: an open set",
+        ),
+        (
+            lambda c: replace(
+                c,
+                features=(),
+                declared_target=TargetSpec(fields=("class",), known="forecast", classes=("hi", "lo")),
+                model=replace(c.model, readout="logistic"),
+            ),
+            "model.readout: logistic",
+        ),
+    ],
+)
+def test_what_no_estimator_can_go_on_from_is_told_and_not_promised(
+    tmp_path: Path, edit: Callable[[Config], Config], why: str
+) -> None:
+    _, done, out = learned(tmp_path, edit)
+    assert done.estimator is None
+    assert any(note.startswith(why) for note in done.notes)
+    with pytest.raises(CheckpointError, match=why):
+        RNNRegressor.load(out)
+
+
+def test_a_classifier_of_bytes_goes_on_as_the_daemon_did(tmp_path: Path) -> None:
+    def edit(config: Config) -> Config:
+        target = TargetSpec(fields=("n",), classes=Symbols(bytes=True))
+        return replace(config, declared_target=target, model=replace(config.model, readout="softmax"))
+
+    class Numbered(Kind):
+        def append(self, key: bytes | None, value: bytes | None, time_ms: int = START_MS, partition: int = 0) -> None:
+            event = json.loads(value or b"")
+            super().append(key, json.dumps(event | {"n": int(event["a"] > 0)}).encode(), time_ms, partition)
+
+    scenario = Numbered(tmp_path / "job", streams="{max_streams: 9}")
+    scenario.edit = edit  # type: ignore[method-assign]
+    scenario.fill(N)
+    scenario.run()
+    done = export(choose(find(tmp_path / "job" / "checkpoints"), None), tmp_path / "m.safetensors")
+    assert done.estimator == "RNNClassifier"
+    model = RNNClassifier.load(tmp_path / "m.safetensors")
+    scenario.fill(MORE, seed=1)
+    scenario.run()
+    for event, output in later(scenario):
+        said = model.predict_proba_one(event)
+        for name, probability in output["prediction"]["probabilities"].items():
+            assert said[int(name)] == pytest.approx(probability, rel=1e-12)  # a sum of all brings them to 1
+        model.learn_one(event, event["n"])
+
+
+def test_attention_that_has_no_effect_keeps_no_estimator_from_going_on(tmp_path: Path) -> None:
+    _, done, out = learned(tmp_path, of_model(attention=False))
+    assert done.estimator == "RNNRegressor"
+    assert RNNRegressor.load(out).counters()["updates"] > 0

@@ -26,7 +26,7 @@ Life = list[tuple[Weights, Array, Array]]
 
 SLOW = frozenset({"rnn.nu_log", "rnn.theta_log"})
 """Tensors that learn at a tenth of the rate."""
-LARGEST_NU, LARGEST_OMEGA = 2.0, 1.1447  # the phase is below pi, nearly
+LARGEST_NU, LEAST_OMEGA, LARGEST_OMEGA = 2.0, -20.0, 1.1447  # the phase is below pi, nearly
 LEAST_DECAY = 1e-3  # of the slowest unit's radius, but 1 / (10 T) of a memory of T steps
 LARGEST_WF, LARGEST_WZ = 2.0, 4.0  # what an eLSTM's unit says to itself
 CODE_SEED = 201
@@ -208,7 +208,7 @@ def constrain(kind: str, w: Weights, memory: int | str | None) -> None:
         return
     decay = min(LEAST_DECAY, 1 / (10 * memory)) if isinstance(memory, int) else LEAST_DECAY
     np.clip(w["rnn.nu_log"], np.log(-np.log(1 - decay)), LARGEST_NU, out=w["rnn.nu_log"])
-    np.minimum(w["rnn.theta_log"], LARGEST_OMEGA, out=w["rnn.theta_log"])
+    np.clip(w["rnn.theta_log"], LEAST_OMEGA, LARGEST_OMEGA, out=w["rnn.theta_log"])
 
 
 def codes(sizes: list[int], columns: int) -> Array:

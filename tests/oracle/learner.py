@@ -9,7 +9,7 @@ with this one on every log. It shares no code with it, checks no input and is me
 from __future__ import annotations
 
 import copy
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -428,11 +428,19 @@ class NaiveLearner(NaiveTrainer):
                 self.teach(stream, sequence, step, 1, i, counted[i])
         if self.spec.rule == "fixed":
             return
+        if self.exact is not None and sequence is stream.sequence and event.id == 0:
+            behind = max(0, sequence.newest_answered - step)
+            self.overtaken[0 if behind == 0 else 1 + int(np.log2(behind))] += 1
+            if self.overtaken.total() >= 1_000:
+                self.overtaken = Counter({power: n // 2 for power, n in self.overtaken.items()})
+            sequence.newest_answered = max(sequence.newest_answered, step)
         if sequence is stream.sequence and step >= self.oldest_to_learn(sequence):
             for i in known_fields(counted):
                 self.set_target(stream, sequence, step, 1, i, counted[i])
         else:
             self.counts["late_labels"] += 1
+            if self.exact is not None and sequence is stream.sequence:
+                self.counts["passed_labels"] += 1
         if self.exact is not None:
             self.learn(stream.sequence)
 

@@ -76,6 +76,7 @@ class History:
     events: list[Event] = field(default_factory=list)  # where labels name them: what each step waits for
     behind: State = field(default_factory=list)  # with exact gradients: of the steps learned or passed by
     life: Life = field(default_factory=list)  # and how each of them was computed
+    newest_answered: int = -1  # the newest step whose label came
     last_time_ms: int | None = None
     last_x: dict[int, float] = field(default_factory=dict)  # each feature's newest known value
 

@@ -8,6 +8,8 @@ step whose target is late is lived a second time, behind the predictions, once i
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 
 from streamrnn.learner.lowering import CLIP_NORM, CLIP_NORMS
@@ -47,7 +49,7 @@ class NaiveTrainer(NaiveEncoder):
         schedule, schedule_updates, schedule_least = spec.schedule
         self.batch_size = spec.lessons_per_step
         self.optimizer = Optimizer(
-            learning.optimizer,
+            spec.optimizer,
             spec.lr,
             learning.momentum,
             learning.rmsprop_alpha,
@@ -66,6 +68,7 @@ class NaiveTrainer(NaiveEncoder):
         self.readouts = self.new_readouts() if self.rls else []
         self.updates = 0
         self.windows = 0
+        self.overtaken: Counter[int] = Counter()  # labels by the power of two that tells how far out of order they came
         self.reach = Reach()
         self.step_length = 0.0  # of the newest optimiser step that is measured, decay included
         self.accumulated = {name: np.zeros_like(w) for name, w in self.weights.items()}
@@ -193,8 +196,10 @@ class NaiveTrainer(NaiveEncoder):
         while sequence.learned < sequence.steps:
             t = sequence.learned
             known = np.array(sequence.known[t], bool)
-            answered = self.spec.target.known == "label" and sequence.events[t].id == 0
-            if not last and not answered and sequence.steps - t <= self.spec.delay:
+            passed = self.spec.target.known == "label" and (
+                sequence.events[t].id == 0 or sequence.newest_answered - t > self.patience()
+            )
+            if not last and not passed and sequence.steps - t <= self.spec.delay:
                 return
             x, before, network = sequence.inputs[t], sequence.behind[0][0], self.network()
             sequence.behind = [(exact.step(self.exact, network, x, before),)]
@@ -202,6 +207,13 @@ class NaiveTrainer(NaiveEncoder):
             if known.any():
                 sequence.injected[t] |= known
                 self.learn_step(sequence, t, network)
+
+    def patience(self) -> int:
+        """Steps that a label may be expected to come out of order by; of all so far, one in 10 came later than that."""
+        for power in range(1 + max(self.overtaken, default=0)):
+            if sum(n for p, n in self.overtaken.items() if p > power) <= self.overtaken.total() // 10:
+                return int(2**power - 1)
+        return 0
 
     def learn_step(self, sequence: History, t: int, network: Weights) -> None:
         """The loss of step t, the newest of the sequence's life, back to its first."""

@@ -132,7 +132,7 @@ def test_any_bytes_in_place_of_a_manifest_are_reported(tmp_path: Path, data: byt
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"format": 1}, "format 1, this version .* reads 10"),
+        ({"format": 1}, "format 1, this version .* reads 11"),
         ({"format": 2}, "format 2, this version"),
         ({"format": 3}, "format 3, this version"),
         ({"format": 4}, "format 4, this version"),
@@ -140,7 +140,8 @@ def test_any_bytes_in_place_of_a_manifest_are_reported(tmp_path: Path, data: byt
         ({"format": 7}, "format 7, this version"),
         ({"format": 8}, "format 8, this version"),
         ({"format": 9}, "format 9, this version"),
-        ({"format": 11}, "format 11, this version"),
+        ({"format": 10}, "format 10, this version"),
+        ({"format": 12}, "format 12, this version"),
         ({"format": None}, "format None"),
         ({"model": {"sha256": "../x", "bytes": 3}}, "malformed"),
         ({"model": {"sha256": "0" * 64 + "\n", "bytes": 3}}, "malformed"),

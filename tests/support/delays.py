@@ -9,13 +9,22 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import pytest
+from msgspec.structs import replace
+from river import evaluate, metrics
 
-from streamrnn import Block, Learner
+from streamrnn import (
+    Block,
+    Learner,
+    RNNRegressor,
+)
 from streamrnn.learner.block import EVENT, LABEL
 
 Row = dict[Any, Any]
 Pair = tuple[Row, Any]
 Delays = Callable[[int], int]
+SMALL: dict[str, Any] = {"hidden_size": 6}
+quiet = pytest.mark.filterwarnings("ignore::streamrnn.DelayedLabelsWarning")
 
 
 def remembered(n: int, seed: int = 0) -> list[Pair]:
@@ -91,3 +100,22 @@ def as_records(learner: Learner, x: Sequence[Sequence[float]], y: Sequence[float
 def mean_error(predictions: Sequence[float], pairs: Sequence[Pair]) -> float:
     """Mean absolute error."""
     return float(np.mean([abs(p - y) for p, (_, y) in zip(predictions, pairs, strict=True)]))
+
+
+def named(pairs: list[Pair]) -> list[Pair]:
+    """The same events, each with a name."""
+    return [({**x, "event": f"no. {i}"}, y) for i, (x, y) in enumerate(pairs)]
+
+
+def evaluated(model: Any, pairs: list[Pair], **when: Any) -> list[Any]:
+    """What River's evaluation was told, in the order of the labels."""
+    steps = evaluate.iter_progressive_val_score(pairs, model, metrics.MAE(), yield_predictions=True, **when)
+    return [step["Prediction"] for step in steps]
+
+
+def by_the_daemons_learner(pairs: list[Pair], delays: Delays) -> list[float]:
+    """The same events and labels as records of a job with ``known: label``, read by a learner like the estimators'."""
+    names = sorted(pairs[0][0])
+    spec = RNNRegressor(**SMALL, features=names, delayed=True)._spec()
+    learner = Learner(replace(spec, target=replace(spec.target, label_memory=500)), seed=0)
+    return as_records(learner, [[x[name] for name in names] for x, _ in pairs], [y for _, y in pairs], delays)

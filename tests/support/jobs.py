@@ -5,14 +5,17 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from streamrnn.broker.protocol import Record
-from streamrnn.errors import RecordError
+from streamrnn.errors import ConfigError, RecordError
 from streamrnn.job.codec.dead_letters import REASONS
 from streamrnn.job.codec.records import Decoded, RecordCodec
 from streamrnn.job.config import Config
 from streamrnn.job.job_file import parse
 
 NAN = math.nan
+PASSWORD = "correct-horse-battery"
 FEATURES = "[{field: a, encoder: numeric}, {field: n.b, encoder: numeric}, {field: c, encoder: hash, buckets: 2}]"
 
 EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
@@ -110,3 +113,22 @@ def rejection(config: Config, value: Any, **changes: Any) -> RecordError:
     assert error.reason in REASONS
     assert len(error.detail) < 1000
     return error
+
+
+def refusal(text: str, env: dict[str, str] | None = None) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse(text, env or {})
+    assert caught.value.__cause__ is None, "a chained error would be printed with the traceback"
+    return str(caught.value)
+
+
+def secure(**security: str) -> str:
+    fields = {
+        "protocol": "SASL_SSL",
+        "sasl_mechanism": "PLAIN",
+        "sasl_username": "u",
+        "sasl_password": PASSWORD,
+        **security,
+    }
+    listed = ", ".join(f"{name}: {value}" for name, value in fields.items())
+    return yaml(kafka=f"{{bootstrap_servers: 'a:1', security: {{{listed}}}}}")

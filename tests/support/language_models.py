@@ -27,6 +27,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "few symbols": {"max_symbols": 4},
     "gru": {"cell": "gru", "num_layers": 2, "dtype": "float64"},
     "batches": {"batch_size": 3, "optimizer": "rmsprop"},
+    "glru": {"cell": "glru", "k2": None},
+    "lru": {"cell": "glru", "gates": False, "hidden_layer": 0, "k2": None, "mark_end": True},
+    "elstm": {"cell": "elstm", "hidden_layer": 5, "k2": None, "carry": False},
 }
 
 

@@ -8,6 +8,8 @@ from streamrnn.core.kinds import CLOSE
 from streamrnn.learner.block import Block
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.predictions import Predictions
+from streamrnn.learner.spec import LearnerSpec
+from streamrnn.learner.target_spec import TargetSpec
 
 Bits = dict[str, bytes]
 BESIDE = ("texts", "sequences", "told")
@@ -76,3 +78,14 @@ def carried_state(learner: Learner, key: bytes) -> dict[str, np.ndarray]:
     state = learner.state()
     carried = state.streams["state"][state.keys.index(key)][..., : learner.spec.model.units].copy()
     return {name: carried[:, i] for i, name in enumerate("hc"[: learner.layout.state_count])}
+
+
+def plain_spec(**changes: object) -> LearnerSpec:
+    return LearnerSpec(n_features=2, target=TargetSpec(fields=("y",)), **changes)  # type: ignore[arg-type]
+
+
+def plain_log(n: int, streams: int = 3, seed: int = 0) -> Block:
+    rng = np.random.default_rng(seed)
+    keys = [b"s%d" % i for i in rng.integers(0, streams, n)]
+    time_ms = 1_700_000_000_000 + np.cumsum(rng.integers(0, 1000, n))
+    return Block.events(keys, rng.normal(size=(n, 2)), rng.normal(size=(n, 1)), time_ms=time_ms)

@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from streamrnn.core.jit import JIT_DISABLED
 from streamrnn.core.kinds import CLOSE, EVENT, FORGET, LABEL
 from streamrnn.learner.block import Block, Units
 from streamrnn.learner.lowering import bytes_per_slot
@@ -241,3 +243,10 @@ def units_of(text: TextSpec, rng: np.random.Generator) -> Units:
 def part(block: Block, start: int, stop: int) -> Block:
     """The records [start, stop) of a block."""
     return block.rows(slice(start, stop))
+
+
+QUIET = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example)
+"""Draws of whole logs are long, which Hypothesis would rather not have."""
+MANY = settings(max_examples=10 if JIT_DISABLED else 60, deadline=None, suppress_health_check=QUIET)
+FEWER = settings(max_examples=6 if JIT_DISABLED else 30, deadline=None, suppress_health_check=QUIET)
+any_spec = st.sampled_from(("float32", "float64")).flatmap(specs)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
@@ -31,13 +32,15 @@ from streamrnn.daemon.questions import Questions
 from streamrnn.job.config import Config
 from streamrnn.job.job import Job
 from streamrnn.job.job_file import parse
-from tests.support.learners import Bits, bits_of
+from tests.support.learners import Bits, bits_of, differing
 from tests.support.rebalancing import RebalancingBroker, append_gap
 
 N = 300
 """Records in the log of the fixture ``scenario``."""
 START_MS = 1_700_000_000_000
 TP = TopicPartition("in", 0)
+SECOND = TopicPartition("in", 1)
+CHANGED = "the group changed during a commit"
 
 JOB = """
 job: j
@@ -299,3 +302,35 @@ class Scenario:
     def manifests(self, tp: TopicPartition = TP) -> list[Path]:
         """The manifests of the committed lineage, oldest first."""
         return sorted((Path(Job(self.config()).checkpoints(tp).place) / self.mark(tp)["lineage"]).glob("manifest-*"))
+
+
+def assert_same(scenario: Scenario, reference: tuple[Bits, dict[int, bytes]]) -> None:
+    assert differing(scenario.saved(), reference[0]) == []
+    assert scenario.predictions() == reference[1]
+    # At least once is in order: what is repeated was sent before, and nothing is skipped.
+    seen = -1
+    for record in scenario.records("out"):
+        offset = json.loads(record.value or b"")["offset"]
+        assert offset <= seen + 1
+        seen = max(seen, offset)
+
+
+def kill_behind_the_checkpoint(scenario: Scenario) -> tuple[int, int]:
+    """Leave a commit well behind the newest checkpoint; returns the two positions."""
+    with pytest.raises(KilledError):
+        scenario.run(after={"commit": nth(9, KilledError())}, checkpoint="interval_s: 3600")
+    return 0, scenario.mark()["offset"]
+
+
+def lose_offsets(scenario: Scenario, *tps: TopicPartition) -> None:
+    """What a broker does to a group that was away for a week: of these partitions, or of all."""
+    left = {tp: commit for tp, commit in scenario.log.commits("j").items() if tps and tp not in tps}
+    (scenario.directory / "log" / "groups" / "j.json").unlink()
+    if left:
+        scenario.log.store_commits("j", left)
+
+
+def append_to(scenario: Scenario, partition: int, count: int = 5) -> None:
+    for i in range(count):
+        value = {"a": i, "b": {"c": "x"}, "y": float(i)}
+        scenario.append(b"s%d" % partition, json.dumps(value).encode(), START_MS + 1000 * i, partition)

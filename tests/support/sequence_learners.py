@@ -119,7 +119,7 @@ class Comparison:
             self.close(gauges["window_loss"], naive.losses[-1], "window loss")
         if naive.updates:
             self.close(gauges["grad_norm"], naive.grad_norms[-1], "gradient norm")
-        if self.spec.learning.optimizer != "adamw":  # a decay is no step
+        if self.spec.optimizer != "adamw":  # a decay is no step
             self.close(gauges["update_norm"], naive.step_length, "length of the step")
         sums = [gauges[name] for name in ("scored", "loss_sum", "error_sum", "last_error_sum", "typical_error_sum")]
         self.close(sums, naive.sums, "sums of scores")

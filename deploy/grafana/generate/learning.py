@@ -311,7 +311,8 @@ def _reach() -> Line:
             bars(
                 "Gradient by steps back",
                 "Norm of the loss's gradient with respect to the state so many steps back, over that at the newest "
-                "step; mean of partitions. Where bars end, learning ends: a vanishing gradient.",
+                "step; mean of partitions. Where bars end, learning ends: a vanishing gradient. "
+                "None where gradients are exact or no cell is trained.",
                 "percentunit",
                 Query(_in_order(relative), "{{steps}}"),
                 steps=((None, "red"), (0.01, "yellow"), (0.1, "green")),
@@ -322,7 +323,7 @@ def _reach() -> Line:
             8,
             graph(
                 "Gradient by steps back over time",
-                "The same norms, not divided, of the partition where they are largest.",
+                "The same norms, not divided, of the partition where they are largest; of cells learned by windows.",
                 "sci",
                 Query(_in_order(norms, "max"), "{{steps}}"),
                 logarithmic=True,
@@ -433,12 +434,13 @@ def _labels() -> Line:
             8,
             graph(
                 "Labels that are not learned from",
-                "Per second. late: their step had left the window, or its sequence had ended; unmatched: they named no "
-                "event that is remembered; lost: the event was forgotten before its label came. Beside them the labels "
-                "that came.",
+                "Per second. late: their step had left the window or its sequence had ended, or, passed, learning had "
+                "passed it by; unmatched: they named no event that is remembered; lost: the event was forgotten before "
+                "its label came. Beside them the labels that came.",
                 "recps",
                 Query(total(rate(of("streamrnn_label_records_total"))), "came"),
                 Query(total(rate(of("streamrnn_late_labels_total"))), "late"),
+                Query(total(rate(of("streamrnn_passed_labels_total"))), "passed"),
                 Query(total(rate(of("streamrnn_unmatched_labels_total"))), "unmatched"),
                 Query(total(rate(of("streamrnn_lost_labels_total"))), "lost"),
             ),

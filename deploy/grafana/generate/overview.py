@@ -265,7 +265,8 @@ def _losses() -> Line:
 
 def _what_runs() -> Line:
     job = {"job_name": "job", "input_topic": "input", "output_topic": "output", "delivery": "delivery"}
-    model = {"known": "target known by", "cell": "cell", "hidden_size": "units", "num_layers": "layers"}
+    model = {"known": "target known by", "cell": "cell", "gates": "gates", "hidden_size": "units"}
+    model |= {"num_layers": "layers", "hidden_layer": "tanh layer", "memory": "memory"}
     learning = {"rule": "learns by", "k1": "k1", "k2": "k2", "optimizer": "optimizer"}
     rest = {"readout": "readout", "loss": "loss", "dtype": "dtype"}
     shown = job | model | learning | rest

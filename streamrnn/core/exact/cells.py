@@ -17,8 +17,13 @@ LRU, GLRU, ELSTM = 3, 4, 5
 """Beside the codes of ``core.cells``."""
 STATES = {LRU: 2, GLRU: 2, ELSTM: 1}
 """Vectors of length U that are carried: real and imaginary parts, or c."""
-LANES = 8
-"""Units are padded to a multiple of it."""
+_LRU_RUNS = ((False, 2), (True, 0), (True, 0))
+TRACE_RUNS = {
+    LRU: _LRU_RUNS,  # of lambda, of B; real parts, then imaginary ones, here and below
+    GLRU: (*_LRU_RUNS, *((True, 1),) * 4),  # of F and I, each with its bias
+    ELSTM: ((True, 2), (True, 2)),  # of f and z, each with its bias and its weight of c
+}
+"""Of each cell's sensitivities, run by run: whether there is one for each input, and how many come behind those."""
 
 
 def rows(cell: int, n_inputs: int) -> int:
@@ -29,8 +34,7 @@ def rows(cell: int, n_inputs: int) -> int:
 
 def traces(cell: int, n_inputs: int) -> int:
     """Vectors of length U that its sensitivities are."""
-    D = n_inputs
-    return {LRU: 2 + 2 * D, GLRU: 2 + 2 * D + 4 * (D + 1), ELSTM: 2 * (D + 2)}[cell]
+    return sum(of_inputs * n_inputs + more for of_inputs, more in TRACE_RUNS[cell])
 
 
 @internal

@@ -14,11 +14,12 @@ import numpy as np
 
 from streamrnn.core.arrays import T2, Array
 from streamrnn.core.declarations import zeros
-from streamrnn.core.exact.cells import ELSTM, GLRU, LANES, STATES, rows, traces
+from streamrnn.core.exact.cells import ELSTM, GLRU, STATES, rows, traces
 from streamrnn.core.exact.constants import LARGEST_NU, LARGEST_OM, LEAST_OM, nu_least
 from streamrnn.core.exact.elstm import LARGEST_WF, LARGEST_WZ
 from streamrnn.core.exact.lru import NU, OM
 from streamrnn.core.layout import Axes, Named, ReadoutTensors, cut
+from streamrnn.core.vector import LANES
 
 RADII = 0.9, 0.9999
 """Of units of the LRU and the GLRU, between which they begin."""
@@ -26,6 +27,7 @@ LEAST_PHASE = 1e-5
 """Phases are kept as their logarithm."""
 SHORTEST, LONGEST = 10.0, 1_000.0
 """Time constants: the shortest of slow units, and the longest of the eLSTM's, at least."""
+GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 OPEN_F = 5.0
 """A gate that forgets after 150 steps if its inputs say nothing."""
 
@@ -34,7 +36,8 @@ OPEN_F = 5.0
 class ExactLayout(Named):
     """Sizes of one network: ``cell`` code, D inputs, N hidden units, O outputs, M units of the hidden layer (0 = none).
 
-    ``fixed``: a bank of filters, whose weights stay as they begin.
+    ``fixed``: a bank of filters, whose weights stay as they begin; ``alone``: it hears a series' own past, and nothing
+    else.
 
     >>> ExactLayout(cell=5, n_inputs=8, hidden_size=32, n_outputs=1).size
     969
@@ -46,6 +49,7 @@ class ExactLayout(Named):
     n_outputs: int
     hidden_layer: int = 0
     fixed: bool = False
+    alone: bool = False
 
     num_layers = 1
     n_rows = 0
@@ -213,22 +217,27 @@ class ExactLayout(Named):
             tensors["rnn.bias_i"][:] = 1.0
 
     def _start_bank(self, rng: np.random.Generator, tensors: dict[str, Array]) -> None:
-        """Filters that remember 1 to 20 steps, with periods from 8 steps on, under random tanh units.
+        """Filters that remember 1 to 12 steps under random tanh units.
 
-        Radii are even in area from .3 to .95, phases even in their root up to pi / 4, paired at random: drawn at random
-        they left gaps that some seeds paid for. What a unit takes in has the same size for all, so that none idles; of
-        tanh units, who each look in another direction, weights are of length 1.2: they bend, and do not yet say one
-        of two things only.
+        Radii are even in area from .3 to .92. Phases crowd at the slow end: where nothing but a series' own past is
+        heard they go up to pi / 4, for what is faster is mostly noise to forecasts; inputs come as they like, and what
+        one of them was a step ago takes phases up to pi. Which radius goes with which phase is not drawn but follows
+        from the golden ratio, in whose multiples each newcomer falls into the widest gap: drawn, some seeds had gaps
+        that they paid for by half as much error again. What a unit takes in has the same size for all, so that none
+        idles; of tanh units, who each look in another direction, weights are of length 1: they bend, and do not yet say
+        one of two things only.
         """
         N, D = self.hidden_size, self.n_inputs
         even = (np.arange(N) + 0.5) / N
-        tensors["rnn.nu_log"][:] = np.log(-0.5 * np.log(0.3**2 + even * (0.95**2 - 0.3**2)))
-        tensors["rnn.theta_log"][:] = np.log(math.pi / 4 * rng.permutation(even) ** 2)
+        places = np.argsort(np.argsort(np.arange(N) * GOLDEN % 1.0))
+        phases = math.pi / 4 * even**1.5 if self.alone else math.pi * even**3
+        tensors["rnn.nu_log"][:] = np.log(-0.5 * np.log(0.3**2 + even * (0.92**2 - 0.3**2)))
+        tensors["rnn.theta_log"][:] = np.log(phases[places])
         turned = 2 * math.pi * rng.random((N, D))
         tensors["rnn.B_re"][...] = np.cos(turned) * math.sqrt(2 / D)
         tensors["rnn.B_im"][...] = np.sin(turned) * math.sqrt(2 / D)
         if self.hidden_layer:
-            weights = 1.2 * directions(rng, self.hidden_layer, self.read + 1)
+            weights = directions(rng, self.hidden_layer, self.read + 1)
             tensors["hidden.weight"][...], tensors["hidden.bias"][:] = weights[:, :-1], weights[:, -1]
 
     def _start_elstm(self, rng: np.random.Generator, tensors: dict[str, Array], memory: int | None) -> None:

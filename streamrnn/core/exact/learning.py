@@ -4,7 +4,7 @@ Where the target is known in the record, the state that predicts carries the tra
 later a second state, with the traces, goes behind on a ring of inputs, at most ``plan.delay`` events. It learns an
 event, or passes it by, as soon as no target of it is waited for any more; the state that predicts has no traces then.
 An optimiser step takes the mean gradient of k1 events that were learned from, of whatever stream, and weights stand
-still meanwhile (``plan.batch_size``).
+still meanwhile (``plan.lessons_per_step``).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 
 from streamrnn.core import descent, heads, kinds, losses, spans
 from streamrnn.core.arrays import K1, T1, Hyper, Model, Plan, Scratch, Streams
-from streamrnn.core.exact import cells
-from streamrnn.core.jit import internal, jit
+from streamrnn.core.exact import cells, order
+from streamrnn.core.jit import ZERO, internal, jit
 from streamrnn.core.linear import copy
 
 
@@ -46,12 +46,14 @@ def show(x: T1, shown: K1) -> None:
 @jit
 def learn(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, last: bool) -> bool:
     """Learn what can be learned now; ``last``: the sequence ends here. Returns whether weights moved."""
-    moved, behind = False, plan.delay > 0
+    moved, behind, oldest = False, plan.delay > 0, ZERO
+    if plan.known == kinds.KNOWN_BY_LABEL:
+        oldest = streams.answered[slot, 0] - 1 - order.patience(model)
     while streams.learned[slot, 0] < streams.steps[slot]:
         step = streams.learned[slot, 0]
         place = step % plan.k2
         if behind:
-            if not last and is_waiting(plan, streams, slot, step):
+            if not last and is_waiting(plan, streams, slot, step, oldest):
                 break
             copy(scratch.x[0], streams.x[slot, place])
             copy(scratch.lags[0], streams.lags[slot, place])
@@ -67,17 +69,20 @@ def learn(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scr
 
 
 @internal
-def is_waiting(plan: Plan, streams: Streams, slot: int, step: int) -> bool:
-    """Whether a target of this step may still come to be learned.
+def is_waiting(plan: Plan, streams: Streams, slot: int, step: int, oldest: int) -> bool:
+    """Whether a target of this step may still come to be learned; of labels those of steps before ``oldest`` come late.
 
     A label comes no more where its event was answered, learnable or not, or had no name to be answered by. Each step of
-    a sequence is an event that is remembered, so counts of both go along.
+    a sequence is an event that is remembered, so counts of both go along (but for imagined steps, of a row that never
+    learns).
     """
     ago = streams.steps[slot] - step
     if ago > plan.delay:
         return False
     if plan.known != kinds.KNOWN_BY_LABEL:
         return True
+    if step < oldest:
+        return False
     return bool(streams.event[slot, (streams.event_count[slot] - ago) % streams.event.shape[1]] != 0)
 
 

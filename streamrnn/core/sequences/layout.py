@@ -90,16 +90,6 @@ class SequenceLayout(Named):
         return GATES[self.cell] * self.hidden_size
 
     @property
-    def units(self) -> int:
-        """Units as they stand in arrays: no padding."""
-        return self.hidden_size
-
-    @property
-    def traces(self) -> int:
-        """No sensitivities are carried."""
-        return 0
-
-    @property
     def state_count(self) -> int:
         """Vectors of length H a layer carries."""
         return STATES[self.cell]

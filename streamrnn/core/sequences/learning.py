@@ -124,17 +124,17 @@ def finish(
 ) -> bool:  # fmt: skip
     """As ``descent.finish_window``: the optimiser step, if the gradient completes the batch."""
     gradient, mean = scratch.grad, 1.0
-    if plan.batch_size > 1:
+    if plan.lessons_per_step > 1:
         add_to_batch(plan, sequence, model, scratch, work, network, n, loss)
-        if model.counters[counts.WINDOWS_IN_BATCH] < plan.batch_size:
+        if model.counters[counts.WINDOWS_IN_BATCH] < plan.lessons_per_step:
             return False
         note_batch(model, work)
-        gradient, loss, mean = model.accumulated, model.accumulated_loss[0], 1.0 / plan.batch_size
+        gradient, loss, mean = model.accumulated, model.accumulated_loss[0], 1.0 / plan.lessons_per_step
     within = work.row_spans[: lay_out(plan, sequence, network, work, n)]
-    if plan.batch_size > 1:
+    if plan.lessons_per_step > 1:
         norm = mean * optim.global_norm(within, gradient)  # clipping looks at the step to be made
     taken = descent.take_step(plan, hyper, model, within, gradient, scratch.step, loss, norm, mean)
-    if plan.batch_size > 1:  # dropped or not, the batch is over
+    if plan.lessons_per_step > 1:  # dropped or not, the batch is over
         descent.end_batch(model, within)
     return taken
 

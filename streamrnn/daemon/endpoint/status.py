@@ -170,7 +170,7 @@ def _warnings(samples: Samples, skills: list[dict[str, Any]]) -> list[str]:
         *words.counted(total("checkpoint_failures_total"), "checkpoint", "could not be written"),
         *words.counted(total("inexact_replays_total"), "replay", "did not arrive where the run before had been"),
         *words.counted({"": commit_failures}, "commit", "failed or stayed in doubt"),
-        *words.counted(total("lost_labels_total"), "event", "was forgotten before its label came"),
+        *words.counted(total("lost_labels_total"), "event", "went without a label"),
         *words.counted(total("drift_alarms_total"), "change", "of the error was found by ADWIN"),
     ]
 

@@ -1,0 +1,153 @@
+"""Whole jobs, drawn from seeds, with logs of hostile records, against everything that holds of any job.
+
+    python -m tests.bench.fuzz_jobs --seeds 0 1000                 all claims of support/claims.py
+    python -m tests.bench.fuzz_jobs --seeds 0 100 --claims twin    only this one
+    python -m tests.bench.fuzz_jobs --seeds 17 18 --small          the smallest job and log of it that fail
+
+A seed is a job file, a third of them with settings that may not go together, and a log. A job is refused at a field
+that there is, or cuts of its log into polls, restores and questions change no byte; its checkpoint is inspected,
+exported, loaded by an estimator and begun with; ``evaluate`` says what the daemon says; a changed job is refused with a
+reason or goes on; and the naive learner agrees. With ``NUMBA_DISABLE_JIT=1`` kernels are Python, where an index beyond
+an array is an error. Failures are told by kind, with the seeds that lead to them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import functools
+import json
+import logging
+import random
+import tempfile
+import time
+import traceback
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from streamrnn.broker.protocol import Record
+from streamrnn.job.config import Config
+from streamrnn.job.job import Job
+from tests.support import claims
+from tests.support.drawn_jobs import Job as Drawn
+from tests.support.drawn_jobs import drawn, spoilt
+from tests.support.drawn_records import records
+
+CHANGES = "changes"
+"""The claim about a job whose settings change, which takes two."""
+Failure = tuple[str, ...]
+
+
+def made(seed: int) -> tuple[Drawn, Drawn, list[Record], float]:
+    """A job, the same with a setting changed, a log, and how hostile that is."""
+    rng = random.Random(seed)
+    job = drawn(rng)
+    if rng.random() < 0.35:
+        job = spoilt(rng, job, rng.choice((1, 1, 2)))
+    hostile = rng.choice((0.0, 0.0, 0.1, 0.5))
+    by_label = (job.get("target") or {}).get("known") == "label"
+    log = records(rng, rng.choice((1, 10, 40, 80)), hostile, by_label)
+    return job, spoilt(rng, job, rng.choice((1, 1, 2))), log, hostile
+
+
+def failure(what: str, held: Callable[[], object]) -> Failure | None:
+    """What goes wrong and where; None where all is well."""
+    try:
+        held()
+    except Exception as error:
+        where = [f"{Path(at.filename).name}:{at.lineno}" for at in traceback.extract_tb(error.__traceback__)[-3:]]
+        return what, type(error).__name__, str(error)[:120].replace("\n", " "), " ".join(where)
+    return None
+
+
+def held(claim: str, job: Drawn, other: Drawn, log: Sequence[Record], seed: int) -> bool:
+    """Check one claim, raising whatever is raised; False where there is nothing to check."""
+    config = claims.parsed(job)
+    if config is None:
+        return False
+    if claim == CHANGES:
+        new = claims.parsed(other)
+        return new is not None and claims.takes_up(config, new, log, random.Random(seed))
+    if claim == "file":
+        claims.is_described(config)
+        return True
+    if claim == "twin" and not _a_twin_can_follow(config):
+        return False
+    with tempfile.TemporaryDirectory() as directory:
+        claims.ALL[claim](Job(config), log, random.Random(seed), Path(directory))
+    return True
+
+
+def _a_twin_can_follow(config: Config) -> bool:
+    """The twin solves for all regressors at each record, without tricks."""
+    spec = config.learner_spec()
+    return spec.n_regressors < 40 and spec.n_outputs < 60 and spec.model.units < 9
+
+
+def smaller(job: Drawn, log: Sequence[Record], fails: Callable[[Drawn, Sequence[Record]], bool]) -> tuple[Drawn, Any]:
+    """The job with fewer settings and the log with fewer records, of which the same fails."""
+    step = len(log) // 2
+    while step:
+        for start in range(0, len(log), step):
+            fewer = [*log[:start], *log[start + step :]]
+            if fewer and fails(job, fewer):
+                log = fewer
+                break
+        else:
+            step //= 2
+    for section in list(job):
+        for name in [None, *(job[section] if isinstance(job[section], dict) else ())]:
+            without = copy.deepcopy(job)
+            if name is None:
+                del without[section]
+            else:
+                without.get(section, {}).pop(name, None)
+            if fails(without, log):
+                job = without
+    return job, log
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Draw, check and tell."""
+    every = ["file", *claims.ALL, CHANGES]
+    parser = argparse.ArgumentParser(description="Whole jobs against what holds of any job.")
+    parser.add_argument("--seeds", type=int, nargs=2, default=(0, 200), metavar=("FROM", "TO"))
+    parser.add_argument("--claims", nargs="*", default=every, choices=every)
+    parser.add_argument("--small", action="store_true", help="make job and log of the first failure smaller")
+    options = parser.parse_args(arguments)
+    logging.disable()
+    began, counted, failures = time.process_time(), Counter[str](), defaultdict[Failure, list[int]](list)
+    for seed in range(*options.seeds):
+        job, other, log, hostile = made(seed)
+        for claim in options.claims:
+            if claim == "twin" and hostile:
+                continue
+            found = failure(claim, lambda: counted.update({claim: held(claim, job, other, log, seed)}))  # noqa: B023
+            if found is not None:
+                failures[found].append(seed)
+                if options.small:
+                    fails = functools.partial(_fails_so, found, claim, other, seed)
+                    _show(*smaller(job, log, fails))
+                    return
+    print(f"{dict(counted)} held in {time.process_time() - began:.0f} s of processor time")
+    for found, seeds in sorted(failures.items(), key=lambda each: -len(each[1])):
+        print(f"{len(seeds)} seeds, as {seeds[:4]}: {' | '.join(found)}")
+    if failures:
+        raise SystemExit(1)
+
+
+def _fails_so(found: Failure, claim: str, other: Drawn, seed: int, job: Drawn, log: Sequence[Record]) -> bool:
+    now = failure(claim, lambda: held(claim, job, other, log, seed))
+    return now is not None and (now[:2], now[3]) == (found[:2], found[3])
+
+
+def _show(job: Drawn, log: Sequence[Record]) -> None:
+    print(json.dumps(job, indent=1))
+    for record in log:
+        print(record.key, record.timestamp_ms, record.value)
+
+
+if __name__ == "__main__":
+    main()
