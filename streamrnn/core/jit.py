@@ -71,23 +71,7 @@ def use_numba(*, callable_from_python: bool = True) -> None:
     config.DISABLE_INTEL_SVML = 1
     config.CPU_NAME = cpu_target()
     config.CPU_FEATURES = cpu_features()
-    _take_indices_as_they_are()
     _compiling, _callable = True, callable_from_python
-
-
-def _take_indices_as_they_are() -> None:
-    """Have no index mean a place counted from an array's end: no kernel uses that.
-
-    Numba asks of every index of a signed type whether it is negative, which LLVM mostly cannot answer: three
-    instructions each, of which the walk over records had as many as of arithmetic.
-    """
-    from numba.core import types
-    from numba.np import arrayobj
-
-    def as_it_is(context: Any, builder: Any, kind: Any, index: Any, _size: Any) -> Any:
-        return context.cast(builder, index, kind, types.intp if kind.signed else types.uintp)
-
-    arrayobj.fix_integer_index = as_it_is
 
 
 def compiling() -> bool:
