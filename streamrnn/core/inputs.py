@@ -18,8 +18,10 @@ from streamrnn.core import drift, scaler, targets
 from streamrnn.core.arrays import T1, Hyper, Model, Plan, Records, Scratch, Streams
 from streamrnn.core.jit import ZERO, internal, jit
 
-LARGEST = 1e30
-"""Inputs are clamped here even unscaled, so that a float32 product with a weight stays finite."""
+LARGEST = 1e6
+"""Inputs are clamped here even unscaled, as lags are. A linear unit keeps its input for thousands of steps, and its
+traces are products with it: of 1e30 they overflowed, and no gradient of the stream was finite ever after. A sum of 1e9
+is kept by a unit, 1e12 by a trace; their products with an error fit float32."""
 
 
 @internal

@@ -128,7 +128,7 @@ def _known(old: LearnerSpec, new: LearnerSpec) -> Verdict:
     if new.target.known == "record":
         given_up = "predictions that still wait for a label are given up"
         if new.rule == "rtrl":
-            given_up += "; sequences go on from where they are, and what was before is not learned from any more"
+            given_up += "; in streams where some do, gradients reach back no further than to the newest state"
         return Verdict(Way.GROWTH, given_up)
     return Verdict(Way.GROWTH, "predictions are remembered from now on")
 
@@ -175,7 +175,7 @@ def _optimizer(old: LearnerSpec, new: LearnerSpec) -> Verdict:
 def _label_memory(old: LearnerSpec, new: LearnerSpec) -> Verdict:
     kept = "the newest events that wait for a label are kept"
     if new.delay < old.delay:
-        kept += "; where more waited, what was before is not learned from any more"
+        kept += "; where learning is further behind than that, gradients reach back no further than to the newest state"
     return Verdict(Way.GROWTH, kept)
 
 

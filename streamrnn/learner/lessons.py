@@ -47,6 +47,7 @@ def _when(spec: LearnerSpec) -> str:
         return "from each sequence as a whole"
     if spec.rule == "tbptt":
         return f"every {spec.k1} steps from the last {spec.k2}"
-    late = f" at most {spec.delay:,} {'event' if spec.delay == 1 else 'events'} later" if spec.delay else ""
+    most = "at most " if spec.target.known == "label" else ""
+    late = f" {most}{spec.delay:,} {'event' if spec.delay == 1 else 'events'} later" if spec.delay else ""
     together = "" if spec.k1 == 1 else f", {spec.k1} of them a step"
     return f"from every event{late}, by exact gradients{together}"

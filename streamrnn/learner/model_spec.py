@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from streamrnn.core.kinds import Rule
 from streamrnn.learner.sound import PositiveFloat, UnitInterval
 
 _LOSSES = {
@@ -15,6 +17,14 @@ _LOSSES = {
     "softmax": ("cross_entropy",),
     "logistic": ("cross_entropy",),
 }
+
+
+RULE_OF: Mapping[str, Rule] = {
+    "rnn": "tbptt", "lstm": "tbptt", "gru": "tbptt",
+    "glru": "rtrl", "elstm": "rtrl",
+    "bank": "fixed",
+}  # fmt: skip
+"""How each cell learns."""
 
 
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -82,8 +92,8 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         Meta(
             description="How many steps back it matters what was. Half of the units of cell lstm, gru or glru begin "
             "with memories spread over that many, of glru over ten times as many, and none may come to remember far "
-            "longer; all of elstm with memories from one step to ten times as many, and to 1,000 at least; rnn and "
-            "bank know no such beginning. auto: k2, with a window. null: lstm and gru begin as they are, which is "
+            "longer; all of elstm with memories from less than a step to ten times as many, and to 1,000 at least; rnn "
+            "and bank know no such beginning. auto: k2, with a window. null: lstm and gru begin as they are, which is "
             "short; glru and elstm with memories of up to some hundred steps."
         ),
     ] = None
@@ -117,7 +127,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         PositiveFloat | None,
         Meta(
             description="With readout rls: variance of its weights before anything was learned, in scaled units; null: "
-            "0.1, with cell bank 10."
+            "0.1, with cell bank 3."
         ),
     ] = None
 
@@ -143,7 +153,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     @property
     def is_exact(self) -> bool:
         """Whether units do not hear each other, so that their gradient, where there is one, is carried along."""
-        return self.cell in ("glru", "elstm", "bank")
+        return RULE_OF[self.cell] != "tbptt"
 
     @property
     def units(self) -> int:
@@ -158,7 +168,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     @property
     def prior(self) -> float:
         """Variance of the RLS readout's weights before anything was learned."""
-        return self.rls_prior or (10.0 if self.cell == "bank" else 0.1)
+        return self.rls_prior or (3.0 if self.cell == "bank" else 0.1)
 
     @property
     def n_said(self) -> int:

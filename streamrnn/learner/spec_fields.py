@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from streamrnn.core.kinds import Family, Rule
-from streamrnn.learner.model_spec import ModelSpec
+from streamrnn.learner.model_spec import RULE_OF, ModelSpec
 from streamrnn.learner.sequence_spec import SequenceSpec
 from streamrnn.learner.sound import (
     PositiveFloat,
@@ -308,7 +308,7 @@ class SpecFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     @property
     def rule(self) -> Rule:
         """How weights are learned."""
-        return {"glru": "rtrl", "elstm": "rtrl", "bank": "fixed"}.get(self.model.cell, "tbptt")  # type: ignore[return-value]
+        return RULE_OF[self.model.cell]
 
     @property
     def k1(self) -> int:

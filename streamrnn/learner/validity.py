@@ -229,6 +229,12 @@ def _carried(spec: LearnerSpec) -> dict[str, Rule]:
     }
 
 
+def _regressors(spec: LearnerSpec) -> Rule:
+    """Of inputs, which are clamped, and of what is read out: large only where complex units are read as they are."""
+    linear = spec.model.n_said > spec.model.units and not spec.model.hidden_units
+    return Range() if linear else Range(-_ROUNDED * LARGEST, _ROUNDED * LARGEST)
+
+
 def _waiting(spec: LearnerSpec) -> dict[str, Rule]:
     """Of events that wait for the steps behind them; a target that is a number is looked at as a record's is."""
     return {"ahead_event": ANYTHING, "ahead_ms": ANYTHING, "ahead_y": _classes(spec, unknown=True)}
@@ -261,7 +267,7 @@ def stream_ranges(spec: LearnerSpec) -> dict[str, Rule]:
         "surprises": Range(0.0),
         "surprise_count": COUNT,
         "remembered_rivals": classes or Range(MEAN.least, MEAN.most, unknown=True),
-        "regressors": Range(-_ROUNDED * LARGEST, _ROUNDED * LARGEST),
+        "regressors": _regressors(spec),
         "scaling": SCALING,
         "expert_predictions": ANYTHING,  # the readout compares them with a bound before it learns
         "event": ANYTHING,

@@ -29,7 +29,7 @@ KINDS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "forecast": (
         {"model": {"cell": "glru", "gates": False}, "target": {"fields": ["y"], "known": "forecast", "horizon": 3}},
-        "from every event at most 3 events later, by exact gradients",
+        "from every event 3 events later, by exact gradients",
     ),
     "bank": ({"model": {"cell": "bank", "readout": "rls"}}, "by least squares alone: the cell is fixed"),
 }

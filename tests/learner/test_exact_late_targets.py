@@ -141,6 +141,14 @@ def test_a_label_waits_no_longer_than_the_events_before_its_own_are_remembered(c
     assert counts_after(spec, log_of(rows))["unmatched_labels"] == 1  # that of event 4
 
 
+def test_of_each_label_it_is_counted_how_far_ahead_of_it_labels_were_by_powers_of_two() -> None:
+    rows = [(EVENT, number) for number in range(1, 7)] + [(LABEL, number) for number in (5, 1, 2, 4, 6)]
+    learner = Learner(spec_of({"cell": "elstm"}, "label", memory=8), 1)
+    learner.process(log_of(rows))
+    # 5 and 6 are the newest, 4 is one step behind 5, 2 is three, 1 is four.
+    assert learner.state().model["overtaken"].tolist() == [2, 1, 1, 1, 0]
+
+
 def test_how_far_labels_come_out_of_order_is_forgotten_and_rare_ones_do_not_count() -> None:
     """Labels are swapped in pairs for a while, then come in order but for one in hundreds; half of them never."""
     rng, rows = np.random.default_rng(2), []

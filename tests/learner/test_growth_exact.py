@@ -20,7 +20,7 @@ from streamrnn import Block, Learner, LearnerSpec
 from streamrnn.core.exact.cells import ELSTM, GLRU, LRU, traces
 from streamrnn.learner.axes import OUT, Move, trace_inputs, trace_places
 from streamrnn.learner.block import EVENT, LABEL
-from streamrnn.learner.changes import refusals
+from streamrnn.learner.changes import changes, refusals
 from streamrnn.learner.growth import carry_over, without_elapsed_time
 from streamrnn.learner.symbols import Symbols
 from tests.learner.test_growth import assert_alike, taken_over, widened
@@ -296,6 +296,29 @@ def test_targets_that_were_known_at_once_may_come_late_from_now_on_and_the_other
     np.testing.assert_array_equal(target.predict(more).value, middle.predict(more).value)
     target.process(more)
     target.state().require_fit(at_once)
+
+
+@pytest.mark.parametrize("model", EXACT)
+def test_where_no_event_waits_for_a_label_traces_outlive_that_targets_come_with_their_records(
+    model: dict[str, Any],
+) -> None:
+    late, at_once = of_labels(12, model=model), spec(model=model)
+    source, target = Learner(late, 1), Learner(at_once, 2)
+    log = labelled(late, 60, wait=0)
+    source.process(log.rows(slice(0, len(log) - 1)))  # the newest event has no label yet
+    carry_over(source.state(), target, [0, 1, 2])
+    before, after = source.state().streams, target.state().streams
+    waits = (before["steps"][:3, None] > before["learned"][:3])[:, 0]
+    assert waits.tolist().count(True) == 1
+    np.testing.assert_array_equal(after["traces"][:3, :, :4][~waits], before["traces"][:3, :, :4][~waits])  # no padding
+    assert before["traces"][:3][waits].any()
+    assert not after["traces"][:3][waits].any()
+    np.testing.assert_array_equal(after["state"], before["state"])
+    target.state().require_fit(at_once)
+    of_label, of_memory = changes(late, at_once), changes(late, of_labels(4, model=model))
+    for found in (of_label, of_memory):
+        assert any("gradients reach back no further" in change.why for change in found)
+    assert not any("no further" in change.why for change in changes(late, of_labels(20, model=model)))
 
 
 @pytest.mark.parametrize("model", EXACT)

@@ -30,7 +30,7 @@ from tests.oracle.statistics import (
 from tests.oracle.streams import History, Record, Stream
 from tests.oracle.symbols import NaiveVocabulary
 
-LARGEST = 1e30  # inputs that are not scaled stay within this
+LARGEST = 1e6  # inputs that are not scaled stay within this
 LARGEST_LAG = 1e6  # deviations within which lags and changes stay
 
 

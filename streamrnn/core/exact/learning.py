@@ -9,6 +9,8 @@ still meanwhile (``plan.lessons_per_step``).
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from streamrnn.core import descent, heads, kinds, losses, spans
@@ -63,7 +65,7 @@ def learn(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scr
         streams.learned[slot, 0] = step + 1
         if losses.any_known(streams.y[slot, place]):
             copy(scratch.targets[0], streams.y[slot, place])
-            streams.y[slot, place, :] = np.nan
+            streams.y[slot, place, :] = np.nan  # what stands there is yet to be learned, also for whoever reads a state
             moved = learn_step(plan, hyper, model, streams, scratch, slot, behind) or moved
     return moved
 
@@ -100,6 +102,8 @@ def learn_step(
     cells.gradient(plan, scratch, state, streams.traces[slot], streams.shown[slot], scratch.x[0], scratch.dh[0])
     norm = descent.norm(plan, scratch.spans[: spans.lay_out(plan, model, scratch)], scratch.grad)
     if not descent.accept(model, loss, norm):
+        if math.isfinite(loss):  # it is the traces that do not fit; they would not for as long as units remember
+            streams.traces[slot, :, :] = streams.traces.dtype.type(0)
         return False
     moved = descent.finish_window(plan, hyper, model, scratch, loss, norm)
     if moved:

@@ -9,8 +9,9 @@ import pytest
 
 from streamrnn.core.arrays import Array
 from streamrnn.core.exact import constants, elstm, lru
-from streamrnn.core.exact.cells import ELSTM, GLRU, LANES, LRU, STATES, rows, traces
+from streamrnn.core.exact.cells import ELSTM, GLRU, LRU, STATES, rows, traces
 from streamrnn.core.jit import jit
+from streamrnn.core.vector import LANES
 from tests.support.slopes import slope
 
 D, STEPS = 4, 12

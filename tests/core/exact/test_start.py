@@ -53,10 +53,11 @@ def test_a_memory_makes_half_of_the_units_slow_up_to_ten_times_as_long(cell: int
 
 
 @pytest.mark.parametrize(("memory", "longest"), [(None, 1_000.0), (2, 1_000.0), (50, 1_000.0), (400, 4_000.0)])
-def test_units_of_the_elstm_forget_after_one_step_to_the_longest(memory: int | None, longest: float) -> None:
+def test_units_of_the_elstm_forget_at_once_to_after_the_longest(memory: int | None, longest: float) -> None:
     weights = begun(ELSTM, 8, memory)
-    # The share that a unit keeps, without inputs, is sigmoid(bias): its time constant is 1 + exp(bias).
-    np.testing.assert_allclose(np.exp(weights["rnn.bias_f"]), longest ** ((np.arange(8) + 0.5) / 8), rtol=1e-12)
+    # The share that a unit keeps, without inputs, is sigmoid(bias): the time constant of a slow one is 1 + exp(bias).
+    expected = 0.05 * (longest / 0.05) ** ((np.arange(8) + 0.5) / 8)
+    np.testing.assert_allclose(np.exp(weights["rnn.bias_f"]), expected, rtol=1e-12)
     assert not weights["rnn.weight_cf"].any()
     assert not weights["rnn.weight_cz"].any()
     np.testing.assert_array_equal(weights["rnn.bias_o"], np.ones(8))
