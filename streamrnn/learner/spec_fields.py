@@ -332,8 +332,11 @@ class SpecFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     @property
     def delay(self) -> int:
         """Events that the state which learns by exact gradients may lag behind the one that predicts."""
-        if self.rule != "rtrl":
-            return 0
+        return self.remembered if self.rule == "rtrl" else 0
+
+    @property
+    def remembered(self) -> int:
+        """Predictions of a stream, the newest, that are kept until their targets come."""
         return {"record": 0, "forecast": self.target.furthest, "label": self.target.label_memory}[self.target.known]
 
     @property
