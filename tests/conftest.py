@@ -13,6 +13,7 @@ import gc
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -77,6 +78,35 @@ def pytest_collection_finish() -> None:
     """Keep the garbage collector off all that was imported and collected: it was a fifth of the estimators' time."""
     gc.collect()
     gc.freeze()
+
+
+GROWN = 128 << 20
+"""Bytes by which a process may grow until its garbage is collected, which takes a twentieth of a second."""
+
+
+def _resident() -> int:
+    """Bytes of memory that this process has by now; 0 where the system does not say so."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
+
+
+@pytest.fixture(scope="session")
+def _collected() -> list[int]:
+    """What the process had when its garbage was collected last."""
+    return [_resident()]
+
+
+@pytest.fixture(autouse=True)
+def _few_leftovers(_collected: list[int]) -> Iterator[None]:
+    """Collect garbage once there is much of it.
+
+    The collector counts objects. A killed loop is some thousand of them in a circle, which is nothing to it, and has a
+    learner's whole memory: a process that ran through the suite came to gigabytes.
+    """
+    yield
+    if _resident() > _collected[0] + GROWN:
+        gc.collect()
+        _collected[0] = _resident()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -182,6 +182,7 @@ def test_no_two_modules_import_each_other_even_by_way_of_others() -> None:
                     "fetcher",
                     "gone",
                     "group",
+                    "inner",
                     "legacy",
                     "produced",
                     "rights",

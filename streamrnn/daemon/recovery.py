@@ -7,9 +7,9 @@ group began is read from its beginning; of one that has checkpoints and no commi
 
 Later: the newest valid checkpoint of the committed lineage at or below the committed offset is loaded and the log is
 replayed from there. If the log no longer reaches back, ``checkpoint.on_gap`` decides; if the replay arrives with
-another ordinal or digest, ``checkpoint.on_inexact`` does. Going on in either case is an intervention: it starts a new
-lineage with its own genesis checkpoint, so that recovery never mixes the two. So is going on under other settings, see
-``changeover``.
+another ordinal or digest, ``checkpoint.on_inexact`` does; if the topic is another one, ``checkpoint.on_new_topic``.
+Going on in any case is an intervention: it starts a new lineage with its own genesis checkpoint, so that recovery never
+mixes the two. So is going on under other settings, see ``changeover``.
 
 The only thing written to the broker is the commit that begins a lineage, or that replaces a lost one. Nothing is ever
 rolled back.
@@ -46,7 +46,6 @@ from streamrnn.system.side_by_side import threads
 _log = logging.getLogger(__name__)
 
 _FRESH_S = 1.0
-_ANOTHER = "%s: %s; learning starts anew from the beginning of its log"
 _WAITED_ANEW = "%s: %d events waited in what was learned for those behind them; nothing will be predicted of them"
 _WAITED_AT_A_GAP = (
     "%s: %d events wait in the checkpoint for those behind them: they are predicted from what comes behind the gap, "
@@ -185,6 +184,16 @@ class Recovery:
         _log.info("%s: first start at offset %d, lineage %s%s", tp, first, partition.lineage, why)
         return partition
 
+    def _begin_anew(self, tp: TopicPartition, membership: Membership | None, why: str) -> Partition:
+        """A first start on a topic that is another one than what was learned is of, unless that is to stop the job."""
+        if self._job.config.checkpoint.on_new_topic == "fail":
+            raise RecoveryError(
+                f"{tp}: {why}. Set checkpoint.on_new_topic: restart to learn anew from the beginning of its log; to "
+                "go on with what was learned, begin a job under another name with the old checkpoints' model"
+            )
+        _log.warning("%s: %s; learning starts anew from the beginning of its log", tp, why)
+        return self._begin(tp, membership, anew=True)
+
     def _begin_without_offset(self, tp: TopicPartition, membership: Membership | None) -> Partition:
         """A first start, unless checkpoints say that there was a committed offset, which was lost."""
         job, policy = self._job, self._job.config.checkpoint.on_lost_offsets
@@ -219,8 +228,7 @@ class Recovery:
                 "learn anew"
             )
         if other := self._other_topic(tp, made.manifest):
-            _log.warning(_ANOTHER, tp, other)
-            return self._begin(tp, membership, anew=True)
+            return self._begin_anew(tp, membership, other)
         _log.warning("%s", lost)
         return self._resume_without_offset(tp, membership, made, rejected)
 
@@ -338,13 +346,7 @@ class Recovery:
         read = reading[1].result() if reading and reading[0] == commit else self._read(tp, commit, mark)
         assert read.made is not None  # held by _read
         if other := self._id_is_another(tp, read.made.manifest):  # committed by who had not noticed yet
-            if self._job.config.checkpoint.on_lost_offsets == "fail":
-                raise RecoveryError(
-                    f"{tp}: {other}, so offset {commit.offset} is committed of another topic. Set "
-                    "checkpoint.on_lost_offsets: resume or restart to learn anew from the beginning of its log"
-                )
-            _log.warning(_ANOTHER, tp, other)
-            return self._begin(tp, membership, anew=True)
+            return self._begin_anew(tp, membership, f"{other}; offset {commit.offset} is committed of the former one")
         return self._restored(tp, read.made, read.rejected, commit, mark)
 
     def _restored(

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import logging
 import time
+import weakref
 from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
@@ -67,7 +68,10 @@ class Saving:
     """The checkpoints of one partition, on top of ``base`` (None: the next one is complete)."""
 
     def __init__(self, partition: Saved, base: Manifest | None) -> None:
-        self._partition, self._settings = partition, partition.job.config.checkpoint
+        # It holds this: a circle would keep the memory of a partition that went away until garbage is collected, which
+        # counts objects and not bytes.
+        self._partition: Saved = weakref.proxy(partition)
+        self._settings = partition.job.config.checkpoint
         store = partition.job.checkpoints(partition.tp)
         self.writer = BackgroundWriter(store, base=base, retain=self._settings.retain)
         self._arriving: ArrivingSegments | None = None  # while it is copied

@@ -128,10 +128,16 @@ class CheckpointConfig(Section, frozen=True, kw_only=True):
         Literal["resume", "fail", "restart"],
         Meta(
             description="When checkpoints exist and the group has no committed offset: it expired or was deleted. "
-            "resume: go on from the newest checkpoint; restart: learn anew from input.start. Also when the input topic "
-            "is another one than the checkpoints are of: fail stops, resume and restart learn anew from its beginning."
+            "resume: go on from the newest checkpoint; restart: learn anew from input.start."
         ),
     ] = "resume"
+    on_new_topic: Annotated[
+        Literal["restart", "fail"],
+        Meta(
+            description="When the input topic was deleted and made anew: it is another one than the checkpoints are "
+            "of. restart: learn anew from the beginning of its log; fail: stop."
+        ),
+    ] = "restart"
     on_inexact: Annotated[
         Literal["fail", "continue"], Meta(description="When a replay does not lead to the state that was committed.")
     ] = "fail"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import random
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -17,13 +19,12 @@ from streamrnn.broker.protocol import TopicPartition
 from streamrnn.daemon.background import Background
 from streamrnn.daemon.loop import Loop
 from streamrnn.errors import FencedError, RebalanceError, RecoveryError
+from streamrnn.learner.foundation import Foundation
 from tests.support.learners import differing
 from tests.support.rebalancing import RebalancingBroker, delete_before
-from tests.support.scenario import TP, KilledError, Run, Scenario
+from tests.support.scenario import CHANGED, SECOND, TP, KilledError, Run, Scenario
 
 N = 300
-SECOND = TopicPartition("in", 1)
-CHANGED = "the group changed during a commit"
 Turn = Callable[[Loop, RebalancingBroker], None]
 
 
@@ -146,6 +147,31 @@ def test_what_was_done_for_a_partition_that_is_given_up_is_committed_and_checkpo
     assert committed < position == scenario.mark(SECOND)["offset"]
     assert scenario.manifests(SECOND)[-1].name == f"manifest-{position:020d}.json"
     assert_complete(scenario, scenario.run())
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_the_memory_of_a_partition_that_went_away_is_free_without_a_collection_of_garbage(
+    scenario: Scenario, lost: bool
+) -> None:
+    """Which counts objects: a million streams' gigabytes may wait for it for as long as a worker runs."""
+
+    def go(loop: Loop, broker: RebalancingBroker) -> None:
+        learners.append(weakref.ref(loop.partitions[SECOND].learner))
+        gc.collect()
+        gc.disable()
+        broker.lose([SECOND]) if lost else broker.reassign([TP])
+
+    def gone(loop: Loop, _: RebalancingBroker) -> None:
+        assert SECOND not in loop.partitions
+        left.append(learners[0]())
+        gc.enable()
+
+    learners, left = list["weakref.ref[Foundation]"](), list[object]()
+    try:
+        scenario.run(turn=at(poll_4=go, poll_7=gone))
+    finally:
+        gc.enable()
+    assert left == [None]
 
 
 def test_what_could_not_be_committed_before_it_was_given_up_is_done_again_by_the_next_owner(

@@ -142,6 +142,8 @@ def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
     scenario.log.create_topic("in", 1)
     made_anew.append(True)
     append_to(scenario, 0, records)
+    with pytest.raises(RecoveryError, match=r"made anew(.|\n)*on_new_topic: restart"):
+        scenario.run(input=f"start: {start}", checkpoint=f"{FREQUENT}, on_new_topic: fail")
     scenario.run(input=f"start: {start}")
     assert scenario.mark()["lineage"] != lineage
     assert scenario.mark()["ordinal"] == records
@@ -154,9 +156,10 @@ def test_a_topic_made_anew_of_which_a_worker_committed_before_it_noticed_is_read
     scenario.run()
     lineage = scenario.mark()["lineage"]
     made_anew.append(True)
-    with pytest.raises(RecoveryError, match=rf"made anew since.*offset {N} is committed of another topic"):
-        scenario.run(checkpoint=f"{FREQUENT}, on_lost_offsets: fail")
-    scenario.run(input="start: latest")
+    with pytest.raises(RecoveryError, match=rf"made anew since.*offset {N} is committed of the former one"):
+        scenario.run(checkpoint=f"{FREQUENT}, on_new_topic: fail")
+    assert scenario.mark()["lineage"] == lineage
+    scenario.run(input="start: latest", checkpoint=f"{FREQUENT}, on_lost_offsets: fail")  # none is lost
     assert scenario.mark()["lineage"] != lineage
     assert scenario.mark()["ordinal"] == N
     assert "the topic was made anew" in caplog.text
