@@ -34,6 +34,7 @@ exact         cells whose gradient is carried along with their state, and the ru
 reach         how far back the gradient of a window's newest target reaches
 rules         learning rules: TBPTT, or the exact gradient
 scaler        running standardisation
+scales        centre and width of targets that are in force
 drift         the newest values of an input against those of long before
 inputs        a record's columns become the network's inputs
 targets       what a stream remembers of its targets, and how they are standardised

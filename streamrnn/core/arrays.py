@@ -309,6 +309,10 @@ class Scratch(NamedTuple):
     scored: F1  # (8,) what is summed up of the record's scores, see ``scoring``
     text: F1  # (2,) how many units of the text at work were scored, and the sum of their losses
     kept: F1  # (F,) what the stream remembers of them, NaN = nothing
+    scales: F2  # (F, 4) centres and widths in force for the record at work, see ``core.scales``
+    values: F1  # (U + 1,) features and dt of the record at work, as they enter the statistics
+    widths: F1  # (U + 1,) deviations of these when it came
+    standardised: F1  # (U + 1,) what they are in these
     indicator: B1  # (U,)
     imputed: F1  # (U,) what a missing feature counts as, NaN = its running mean, unless ...
     last_at: I1  # (U,) ... this is not -1: its last value of the sequence, which stands there in ``last_x``

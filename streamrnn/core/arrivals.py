@@ -75,7 +75,7 @@ def complete_forecasts(
             if plan.rls == 1:
                 targets.fit_readout_to_forecast(plan, hyper, model, streams, scratch, slot, place, y[f], column, j)
             if targets.is_learnable_from(plan, model, streams, slot, place, column):
-                targets.enqueue(plan, hyper, model, streams, slot, step - j, y[f], column, j)
+                targets.enqueue(plan, hyper, model, streams, scratch, slot, step - j, y[f], column, j)
 
 
 @internal
@@ -92,7 +92,7 @@ def process_label(
             classes.bring_into_use(plan, model, scratch.head_b, y[0])
         return
     prediction, said = streams.remembered[slot, place], streams.remembered_rivals[slot, place]
-    scoring.begin(plan, hyper, model, streams, scratch, slot, y)
+    scoring.begin(plan, model, scratch, y)
     scoring.score(plan, hyper, model, streams, scratch, slot, prediction, said, y, ZERO)
     scoring.report(model, streams, scratch, records, i, records.closes[i])
     rivals.learn(plan, model, streams, scratch, slot)
@@ -132,7 +132,7 @@ def enqueue_label(
     if step >= 0 and step >= oldest:
         for f in range(plan.fields):
             if targets.is_learnable_from(plan, model, streams, slot, place, f):
-                targets.enqueue(plan, hyper, model, streams, slot, step, scratch.counted[f], f, ZERO)
+                targets.enqueue(plan, hyper, model, streams, scratch, slot, step, scratch.counted[f], f, ZERO)
     else:
         model.counters[counts.LATE_LABELS] += 1
         if exact and step >= 0:

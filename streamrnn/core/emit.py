@@ -22,10 +22,12 @@ import llvmlite
 import numpy as np
 from llvmlite import binding as llvm
 from llvmlite import ir
+from llvmlite.ir import Value
 from numba import types
 from numba.core import callconv, cgutils, codegen
 from numba.core.base import BaseContext
 from numba.core.registry import cpu_target
+from numba.np import arrayobj
 from numba.np.numpy_support import from_dtype
 
 from streamrnn.core.jit import ENTRY_POINT
@@ -98,7 +100,22 @@ class StatusOnly(callconv.CPUCallConv):  # type: ignore[misc]
 
 def write_object(family: Family, dtype: str, path: str) -> None:
     """Compile one family in one precision and write its object file. For a process that does nothing else."""
+    if family == "steps":  # of its kernels it is tested that all indices are from the front
+        take_indices_as_they_are()
     write(Path(path), ObjectFile(emit(dtype, family), versions()))
+
+
+def take_indices_as_they_are() -> None:
+    """Have no index mean a place counted from an array's end, in what is compiled from here on.
+
+    Numba asks of every index of a signed type whether it is negative, which LLVM mostly cannot answer: three
+    instructions each, of which the walk over records had as many as of arithmetic.
+    """
+
+    def as_it_is(context: BaseContext, builder: ir.IRBuilder, kind: types.Integer, index: Value, _size: Value) -> Value:
+        return context.cast(builder, index, kind, types.intp if kind.signed else types.uintp)
+
+    arrayobj.fix_integer_index = as_it_is
 
 
 def entry_of(family: Family) -> Any:

@@ -41,6 +41,7 @@ def window_gradient(
     """Mean loss over the known elements of targets (T, Y), NaN = unknown; overwrites dh (T, H).
 
     ``read``: h is the one step that ``predict`` read last, with the same weights, so the hidden layer stands as it is.
+    So does the raw output, unless several models predicted (RLS) or the target brought an output into use.
     """
     known = ZERO
     for t in range(h.shape[0]):
@@ -54,7 +55,8 @@ def window_gradient(
             seen = h[t]
             if plan.hidden > 0:
                 seen = scratch.z if read else hidden.read(plan, scratch, h[t], scratch.z)
-            raw_output(plan, model, scratch, seen, x[t], lags[t])
+            if not read or plan.rls == 1 or plan.open_classes == 1:
+                raw_output(plan, model, scratch, seen, x[t], lags[t])
             total += losses.loss_gradient(plan.loss, raw, targets[t], scratch.levels, hyper.huber_delta, draw)
             for o in range(n):
                 draw[o] *= share

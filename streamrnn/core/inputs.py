@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from streamrnn.core import scaler, targets
+from streamrnn.core import drift, scaler, targets
 from streamrnn.core.arrays import T1, Hyper, Model, Plan, Records, Scratch, Streams
 from streamrnn.core.jit import ZERO, internal, jit
 
@@ -33,20 +33,18 @@ def encode(
     The record's slot has the statistics in force, ``source`` the memory of the running sequence.
     """
     slot, x = records.slot[i], scratch.x[0]  # row 0: the record is a run of one step
+    column, values = plan.features, scratch.values
+    values[column] = log_seconds_since(streams, source, records.time_ms[i]) if plan.with_dt == 1 else np.nan
     missing = encode_features(plan, model, streams, scratch, records, i, source)
-    column = plan.features
     if plan.with_dt == 1:
-        value = log_seconds_since(streams, source, records.time_ms[i])
-        if plan.scale == 1:
-            value = scaler.standardise(model.x_count, model.x_mean, model.x_m2, plan.features, value)
-        x[column] = x.dtype.type(value)
+        x[column] = x.dtype.type(scratch.standardised[column] if plan.scale == 1 else values[column])
         column += 1
     missing += encode_symbols(plan, streams, scratch, records, i, source)
     if plan.previous > 0:
-        encode_previous(plan, hyper, model, streams, slot, source, x[column:])
+        encode_previous(plan, hyper, model, streams, scratch, slot, source, x[column:])
     for lag in range(plan.lags):
         for f in range(plan.fields):
-            value = targets.lag_value(plan, hyper, model, streams, slot, source, f, lag)
+            value = targets.lag_value(plan, hyper, model, streams, scratch, slot, source, f, lag)
             scratch.lags[0, lag * plan.fields + f] = x.dtype.type(value)
     return missing
 
@@ -55,19 +53,42 @@ def encode(
 def encode_features(
     plan: Plan, model: Model, streams: Streams, scratch: Scratch, records: Records, i: int, source: int
 ) -> int:
-    """The U features; one that is missing becomes what ``imputed`` says. Returns how many were."""
-    x, missing = scratch.x[0], ZERO
+    """The U features; one that is missing becomes what ``imputed`` says. Returns how many were.
+
+    They stand in scratch.values (U + 1,), where dt may already be, and the deviations of all in scratch.widths.
+    """
+    x, values, missing = scratch.x[0], scratch.values, ZERO
     for k in range(plan.features):
-        value = records.x[i, k]
-        if not scaler.usable(value):
+        values[k] = records.x[i, k]
+        if not scaler.usable(values[k]):
             missing += 1
-            value = imputed(streams, scratch, source, k)
+            values[k] = imputed(streams, scratch, source, k)
+    scaler.deviations(model.x_count, model.x_m2, scratch.widths)
+    scaler.standardise(model.x_count, model.x_mean, scratch.widths, values, scratch.standardised)
+    for k in range(plan.features):
+        value = values[k]
         if np.isnan(value):  # the mean is the best guess; standardised it is 0, and so is an indicator that is missing
             value = 0.0 if plan.scale == 1 or scratch.indicator[k] else model.x_mean[k]
         elif plan.scale == 1 and not scratch.indicator[k]:
-            value = scaler.standardise(model.x_count, model.x_mean, model.x_m2, k, value)
+            value = scratch.standardised[k]
         x[k] = x.dtype.type(clamped(value))
     return missing
+
+
+@internal
+def absorb(plan: Plan, hyper: Hyper, model: Model, scratch: Scratch) -> None:
+    """scratch.values (U + 1,) enter the statistics, and those of no indicator the means of their drift.
+
+    They are held against scratch.widths (U + 1,), the deviations of now.
+    """
+    values = scratch.values
+    scaler.take_in_each(
+        model.x_count, model.x_mean, model.x_m2, model.x_watch, model.x_first, values, scratch.widths,
+        scratch.standardised, hyper.memory,
+    )  # fmt: skip
+    for k in range(values.shape[0]):
+        if not np.isnan(values[k]) and (k == plan.features or not scratch.indicator[k]):
+            drift.absorb(model.x_drift, k, values[k])
 
 
 @internal
@@ -106,7 +127,9 @@ def remember_last(plan: Plan, streams: Streams, scratch: Scratch, records: Recor
 
 
 @internal
-def encode_previous(plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, source: int, x: T1) -> None:
+def encode_previous(
+    plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, source: int, x: T1
+) -> None:
     """x becomes the newest known value of each field, then the flags; 0 where unknown.
 
     With a baseline the newest change of each field stands behind the values.
@@ -118,9 +141,10 @@ def encode_previous(plan: Plan, hyper: Hyper, model: Model, streams: Streams, sl
         if np.isnan(value):
             continue
         x[plan.previous + f] = T(1)
-        x[f] = T(clamped(targets.level(plan, hyper, model, streams, slot, f, value, scaler.LIMIT)))
+        x[f] = T(clamped(targets.level(plan, scratch, f, value, scaler.LIMIT)))
         if plan.period > 0:
-            x[plan.fields + f] = T(targets.change(plan, hyper, model, streams, slot, source, f, ZERO, scaler.LIMIT))
+            newest = targets.change(plan, hyper, model, streams, scratch, slot, source, f, ZERO, scaler.LIMIT)
+            x[plan.fields + f] = T(newest)
 
 
 @jit

@@ -48,6 +48,7 @@ OPTIONS: dict[str, Any] = {
 }
 
 ZERO = cast(int, np.int64(0))
+NO = cast(bool, np.bool_(False))
 """Typed, because Numba compiles a callee once more for every literal it is given."""
 
 _compiling = _callable = False

@@ -126,7 +126,8 @@ def element_loss(loss: int, e: float, level: float, delta: float) -> tuple[float
 def loss_gradient(loss: int, raw: T1, y: T1, levels: F1, delta: float, draw: T1) -> float:
     """Sum of losses of one step over its known elements; draw (O,) receives the gradient of that sum.
 
-    raw (O,), y (Y,) and draw in the model's precision, levels (Q,) float64 (quantile only). The value is float64.
+    raw (O,), y (Y,) and draw in the model's precision, levels (Q,) float64, one of them where
+    the loss is none of quantiles. The value is float64.
     """
     draw[:] = raw.dtype.type(0)  # an output whose target is unknown has no gradient, and is not visited below
     if classifies(loss):
@@ -134,13 +135,15 @@ def loss_gradient(loss: int, raw: T1, y: T1, levels: F1, delta: float, draw: T1)
             return 0.0
         return logistic_gradient(raw, y[0], draw) if loss == LOGISTIC else softmax_gradient(raw, int(y[0]), draw)
     total = 0.0
-    per_target = raw.shape[0] // y.shape[0]
-    for o in range(raw.shape[0]):
-        target = np.float64(y[o // per_target])
+    per_target = levels.shape[0]
+    for k in range(y.shape[0]):
+        target = np.float64(y[k])
         if not np.isnan(target):
-            value, slope = element_loss(loss, np.float64(raw[o]) - target, levels[o % per_target], delta)
-            total += value
-            draw[o] = raw.dtype.type(slope)
+            for q in range(per_target):
+                o = k * per_target + q
+                value, slope = element_loss(loss, np.float64(raw[o]) - target, levels[q], delta)
+                total += value
+                draw[o] = raw.dtype.type(slope)
     return total
 
 

@@ -27,7 +27,20 @@ import numpy as np
 from streamrnn.core.arrays import I2, T1, Hyper
 from streamrnn.core.jit import jit
 from streamrnn.core.schedules import power
-from streamrnn.core.vector import add, fma, load_32, mul, size, total, widen, zeros_32
+from streamrnn.core.vector import (
+    add,
+    fma,
+    load_8,
+    load_32,
+    load_64,
+    mul,
+    size,
+    total,
+    widen,
+    zeros_8,
+    zeros_32,
+    zeros_64,
+)
 
 SGD, MOMENTUM, RMSPROP, ADAM, ADAMW = 0, 1, 2, 3, 4
 OPTIMIZERS = {"sgd": SGD, "momentum": MOMENTUM, "rmsprop": RMSPROP, "adam": ADAM, "adamw": ADAMW}
@@ -65,16 +78,19 @@ def global_norm(spans: I2, grad: T1) -> float:
 @jit
 def nothing_if_finite(spans: I2, grad: T1) -> float:
     """0 where every element of these spans of grad (P,) is finite, else NaN."""
-    blank = lanes = zeros_32(grad)
+    blank = lanes = zeros_64(grad)
+    few_blank = few = zeros_8(grad)
     rest = grad.dtype.type(0)
     for i in range(spans.shape[0]):
         part = grad[spans[i, 0] : spans[i, 1]]
         P = part.shape[0]
-        for p in range(0, P - 31, 32):
-            lanes = fma(load_32(part, p), blank, lanes)
-        for p in range(P - P % 32, P):
+        for p in range(0, P - 63, 64):
+            lanes = fma(load_64(part, p), blank, lanes)
+        for p in range(P - P % 64, P - 7, 8):
+            few = fma(load_8(part, p), few_blank, few)
+        for p in range(P - P % 8, P):
             rest = fma(part[p], grad.dtype.type(0), rest)
-    return np.float64(total(lanes) + rest)
+    return np.float64(total(lanes) + total(few) + rest)
 
 
 @jit

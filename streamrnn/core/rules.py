@@ -9,7 +9,7 @@ from __future__ import annotations
 from streamrnn.core import denormals, tbptt
 from streamrnn.core.arrays import Hyper, Model, Plan, Scratch, Streams
 from streamrnn.core.exact import cells, codes, learning
-from streamrnn.core.jit import ZERO, internal
+from streamrnn.core.jit import NO, ZERO, internal
 from streamrnn.core.kinds import RTRL, TBPTT
 
 
@@ -62,5 +62,5 @@ def learn(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scr
 def catch_up(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int) -> bool:
     """Learn after a label, if the rule does so before the stream's next event. Returns whether weights moved."""
     if plan.rule == RTRL:
-        return learning.learn(plan, hyper, model, streams, scratch, slot, False)
+        return learning.learn(plan, hyper, model, streams, scratch, slot, NO)
     return False

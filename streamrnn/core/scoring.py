@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from streamrnn.core import classes, counts, losses, rivals, scaler, surprise, targets
+from streamrnn.core import classes, counts, losses, rivals, scaler, scales, surprise, targets
 from streamrnn.core.arrays import F1, F2, Hyper, Model, Plan, Records, Scratch, Streams
 from streamrnn.core.jit import internal, jit
 
@@ -21,11 +21,11 @@ which the rivals said something, and the sums of their errors; the number of int
 
 
 @internal
-def begin(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, y: F1) -> None:
+def begin(plan: Plan, model: Model, scratch: Scratch, y: F1) -> None:
     """A record brings the targets y (F,). To be done before they enter any statistics."""
     for k in range(scratch.scored.shape[0]):
         scratch.scored[k] = 0.0
-    targets.reach(plan, hyper, model, streams, scratch, slot, y)
+    targets.reach(plan, model, scratch, y)
 
 
 @internal
@@ -42,11 +42,11 @@ def score(
     if plan.classes > 0:
         score_class(plan, model, scratch, prediction, said, y[0])
         return
-    per_target = prediction.shape[0] // streams.y.shape[2]
+    per_target = scratch.levels.shape[0]
     for f in range(plan.fields):
         if scaler.usable(y[f]):
-            learned = targets.within_bounds(plan, hyper, model, streams, slot, f, y[f])
-            _, width = targets.column_scale(plan, hyper, model, streams, slot, column + f)
+            learned = targets.within_bounds(plan, model, streams, scratch, slot, f, y[f])
+            _, width = scales.column_scale(plan, hyper, model, streams, scratch, slot, column + f)
             first = (column + f) * per_target
             for q in range(per_target):
                 value, _ = losses.element_loss(

@@ -19,56 +19,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamrnn.core import classes, counts, kinds, rls, scaler
+from streamrnn.core import classes, counts, kinds, rls, scaler, scales
 from streamrnn.core.arrays import F1, F2, I1, Hyper, Model, Plan, Scratch, Streams
 from streamrnn.core.jit import internal, jit
 from streamrnn.core.linear import copy
 
 LARGEST_LAG = 1e6
 """Lags are clamped here, in deviations."""
-
-
-@internal
-def own_scale(hyper: Hyper, model: Model, streams: Streams, slot: int, field: int) -> tuple[float, float]:
-    """Centre and width of the stream's field: what tells whether a value of it is out of bounds."""
-    return scaler.shrunk(
-        streams.y_count[slot, field], streams.y_mean[slot, field], streams.y_m2[slot, field],
-        model.y_count[field], model.y_mean[field], model.y_m2[field], hyper.shrinkage,
-    )  # fmt: skip
-
-
-@internal
-def own_change(hyper: Hyper, model: Model, streams: Streams, slot: int, column: int) -> float:
-    """The same of its differences to the baseline, which are around zero."""
-    return scaler.shrunk_rms(
-        streams.change_count[slot, column], streams.change_m2[slot, column],
-        model.change_count[column], model.change_m2[column], hyper.shrinkage,
-    )  # fmt: skip
-
-
-@internal
-def level_scale(plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, field: int) -> tuple[float, float]:
-    """Centre and width of the stream's field in force now."""
-    if plan.scale == 0 or plan.classes > 0:
-        return 0.0, 1.0
-    # With none of its own observations a stream's share is 0: the partition's statistics alone.
-    if plan.rls == 1:  # all streams share its weights, which would mean something else in each stream's own scaling
-        return scaler.shrunk(0.0, 0.0, 0.0, model.y_count[field], model.y_mean[field], model.y_m2[field], 1.0)
-    return own_scale(hyper, model, streams, slot, field)
-
-
-@internal
-def column_scale(
-    plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, column: int
-) -> tuple[float, float]:
-    """Centre and width of a target column in force now; of a difference to the baseline the centre is 0."""
-    if plan.period == 0:
-        return level_scale(plan, hyper, model, streams, slot, column % plan.fields)
-    if plan.scale == 0:
-        return 0.0, 1.0
-    if plan.rls == 1:
-        return 0.0, scaler.shrunk_rms(0.0, 0.0, model.change_count[column], model.change_m2[column], 1.0)
-    return 0.0, own_change(hyper, model, streams, slot, column)
 
 
 @jit
@@ -99,8 +56,9 @@ def baseline(plan: Plan, model: Model, streams: Streams, slot: int, field: int, 
 
 @internal
 def change(
-    plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, source: int, field: int, lag: int, limit: float
-) -> float:
+    plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, source: int, field: int,
+    lag: int, limit: float,
+) -> float:  # fmt: skip
     """Difference over one period, ``lag`` steps before the newest value, in widths; 0 where unknown.
 
     It is cut off at ``limit`` deviations of its own stream. Here and in ``lag_value`` slot's statistics are in force
@@ -113,22 +71,24 @@ def change(
         return 0.0
     difference = newer - older
     if plan.scale == 1:
-        difference = scaler.clipped(difference, 0.0, limit * own_change(hyper, model, streams, slot, field))
-    _, width = column_scale(plan, hyper, model, streams, slot, field)
+        difference = scaler.clipped(difference, 0.0, limit * scales.own_change(hyper, model, streams, slot, field))
+    _, width = scales.column_scale(plan, hyper, model, streams, scratch, slot, field)
     return min(LARGEST_LAG, max(-LARGEST_LAG, difference / width))
 
 
 @internal
 def lag_value(
-    plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, source: int, field: int, lag: int
-) -> float:
+    plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, source: int, field: int,
+    lag: int,
+) -> float:  # fmt: skip
     """Regressor ``lag`` of a field: a known value, or with a baseline a difference; 0 where unknown."""
     if plan.period > 0:
-        return change(plan, hyper, model, streams, slot, source, field, lag, lag_limit(plan, streams, slot, field))
+        limit = lag_limit(plan, streams, slot, field)
+        return change(plan, hyper, model, streams, scratch, slot, source, field, lag, limit)
     value = value_before(streams.history[source], streams.history_count[source], field, lag)
     if np.isnan(value):
         return 0.0
-    value = level(plan, hyper, model, streams, slot, field, value, lag_limit(plan, streams, slot, field))
+    value = level(plan, scratch, field, value, lag_limit(plan, streams, slot, field))
     return min(LARGEST_LAG, max(-LARGEST_LAG, value))
 
 
@@ -145,14 +105,12 @@ def lag_limit(plan: Plan, streams: Streams, slot: int, field: int) -> float:
 
 
 @internal
-def level(
-    plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, field: int, value: float, limit: float
-) -> float:
+def level(plan: Plan, scratch: Scratch, field: int, value: float, limit: float) -> float:
     """A remembered value of a field, standardised; cut off at ``limit`` deviations of its own stream."""
     if plan.scale == 1:
-        own_centre, own_width = own_scale(hyper, model, streams, slot, field)
+        own_centre, own_width = scales.own_scale(scratch, field)
         value = scaler.clipped(value, own_centre, limit * own_width)
-    centre, width = level_scale(plan, hyper, model, streams, slot, field)
+    centre, width = scales.level_scale(plan, scratch, field)
     return (value - centre) / width
 
 
@@ -170,6 +128,7 @@ def absorb(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Sc
         scratch.counted[f] = scratch.kept[f] = y[f]
         if scaler.usable(y[f]):
             absorb_field(plan, hyper, model, streams, scratch, slot, f, y[f])
+    scales.measure(plan, hyper, model, streams, scratch, slot)
 
 
 @internal
@@ -179,10 +138,11 @@ def absorb_field(
     """The known value y of field f, as above."""
     if scaler.is_young(model.y_count, f):
         scaler.begin(model.y_count, model.y_mean, model.y_m2, model.y_first, f, y)
-        counted, lone = within_bounds(plan, hyper, model, streams, slot, f, y), False
+        scales.measure_field(plan, hyper, model, streams, scratch, slot, f)
+        counted, lone = within_bounds(plan, model, streams, scratch, slot, f, y), False
     else:
         watch = streams.y_watch[slot]
-        centre, width = own_scale(hyper, model, streams, slot, f)
+        centre, width = scales.own_scale(scratch, f)
         lone = scaler.is_lone(watch, f, y, centre, width)
         counted = scaler.absorb(
             streams.y_count[slot], streams.y_mean[slot], streams.y_m2[slot], watch, f, y, centre, width, hyper.memory
@@ -201,7 +161,7 @@ def absorb_field(
 
 
 @internal
-def reach(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, y: F1) -> None:
+def reach(plan: Plan, model: Model, scratch: Scratch, y: F1) -> None:
     """scratch.reached (F,) = the known fields of y as far as errors are those to them. To be done before ``absorb``."""
     for f in range(plan.fields):
         if not scaler.usable(y[f]):
@@ -209,24 +169,26 @@ def reach(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scr
         elif plan.classes > 0:
             scratch.reached[f] = y[f]
         else:
-            scratch.reached[f] = within_reach(plan, hyper, model, streams, slot, f, y[f])
+            scratch.reached[f] = within_reach(plan, model, scratch, f, y[f])
 
 
 @internal
-def within_reach(plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, field: int, y: float) -> float:
+def within_reach(plan: Plan, model: Model, scratch: Scratch, field: int, y: float) -> float:
     """A value of the stream as far as errors are those to it; as it is while no deviation is known."""
     if plan.scale == 0 or model.y_count[field] < 3.0 or not model.y_m2[field] > 0.0:
         return y
-    centre, width = own_scale(hyper, model, streams, slot, field)
+    centre, width = scales.own_scale(scratch, field)
     return scaler.clipped(y, centre, scaler.FAR * width)
 
 
 @internal
-def within_bounds(plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, field: int, y: float) -> float:
+def within_bounds(
+    plan: Plan, model: Model, streams: Streams, scratch: Scratch, slot: int, field: int, y: float
+) -> float:
     """A value of the stream as far as it counts now; the first two of a partition as they are."""
     if plan.scale == 0 or model.y_count[field] < 3.0:
         return y
-    centre, width = own_scale(hyper, model, streams, slot, field)
+    centre, width = scales.own_scale(scratch, field)
     return scaler.clipped(y, centre, scaler.reach(streams.y_watch[slot], field, width))
 
 
@@ -257,7 +219,7 @@ def absorb_change(
         return
     counted = change = y - baseline(plan, model, streams, slot, column % plan.fields, ago, ago)
     if not scaler.is_young(model.change_count, column):
-        width = own_change(hyper, model, streams, slot, column)
+        width = scales.own_change(hyper, model, streams, slot, column)
         counted = scaler.absorb_square(
             streams.change_count[slot], streams.change_m2[slot], streams.change_watch[slot], column, change, width,
             hyper.memory,
@@ -276,17 +238,18 @@ def difference(
     change = y - baseline(plan, model, streams, slot, column % plan.fields, ago, ago)
     if plan.scale == 0:
         return change
-    width = own_change(hyper, model, streams, slot, column)
+    width = scales.own_change(hyper, model, streams, slot, column)
     return scaler.clipped(change, 0.0, scaler.reach(streams.change_watch[slot], column, width))
 
 
 @internal
 def enqueue(
-    plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, step: int, y: float, column: int, ago: int
-) -> None:
+    plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, step: int, y: float,
+    column: int, ago: int,
+) -> None:  # fmt: skip
     """A known target, standardised, waits in its column of the given step for the next window."""
     if scaler.usable(y):
-        centre, width = column_scale(plan, hyper, model, streams, slot, column)
+        centre, width = scales.column_scale(plan, hyper, model, streams, scratch, slot, column)
         distance = difference(plan, hyper, model, streams, slot, y, column, ago) if plan.period > 0 else y - centre
         streams.y[slot, step % plan.k2, column] = streams.y.dtype.type(distance / width)
 
@@ -299,19 +262,19 @@ def enqueue(
 
 @internal
 def write_scaling(
-    plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, source: int, scaling: F2
+    plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, source: int
 ) -> None:
-    """scaling (F, 3) = centre and width that the lags are in now, and whether weights may be learned from them: 1 or 0.
+    """scratch.scaling (F, 3) = centre and width that the lags are in now, and whether to learn from them: 1 or 0.
 
     The width is NaN while no deviation is known: standardised by nothing, a target would come in as the raw number it
     is. Nothing is learned while a lag is out of bounds: least squares would rather give up its weight than leave such
     an error.
     """
-    sound = True
+    sound, scaling = True, scratch.scaling
     for f in range(plan.fields):
-        sound = sound and lags_within_bounds(plan, hyper, model, streams, slot, source, f)
+        sound = sound and lags_within_bounds(plan, hyper, model, streams, scratch, slot, source, f)
     for f in range(plan.fields):
-        scaling[f, 0], scaling[f, 1] = column_scale(plan, hyper, model, streams, slot, f)
+        scaling[f, 0], scaling[f, 1] = scales.column_scale(plan, hyper, model, streams, scratch, slot, f)
         scaling[f, 2] = 1.0 if sound or plan.scale == 0 else 0.0
         deviations = model.change_m2[f] if plan.period > 0 else model.y_m2[f]
         if plan.scale == 1 and not deviations > 0.0:
@@ -320,13 +283,13 @@ def write_scaling(
 
 @internal
 def lags_within_bounds(
-    plan: Plan, hyper: Hyper, model: Model, streams: Streams, slot: int, source: int, field: int
+    plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, source: int, field: int
 ) -> bool:
     """Whether no lag of a field lies beyond ten deviations of its own stream."""
     history, known = streams.history[source], streams.history_count[source]
-    centre, width = own_scale(hyper, model, streams, slot, field)
+    centre, width = scales.own_scale(scratch, field)
     if plan.period > 0:
-        centre, width = 0.0, own_change(hyper, model, streams, slot, field)
+        centre, width = 0.0, scales.own_change(hyper, model, streams, slot, field)
     for lag in range(plan.lags):
         value = value_before(history, known, field, lag)
         if plan.period > 0:
@@ -386,7 +349,7 @@ def fit_readout(
             if is_learnable(plan, model, streams, slot, scaling, f):
                 learn_by_readout(plan, hyper, model, scratch, f, phi, predictions[f], target)
             else:
-                target = (judged(hyper, model, streams, scratch, slot, f) - scaling[f, 0]) / scaling[f, 1]
+                target = (judged(streams, scratch, slot, f) - scaling[f, 0]) / scaling[f, 1]
                 rls.judge(model.readout, f, phi, plan.newest_at, predictions[f], target)
 
 
@@ -401,14 +364,14 @@ def learn_by_readout(
 
 
 @internal
-def judged(hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, field: int) -> float:
+def judged(streams: Streams, scratch: Scratch, slot: int, field: int) -> float:
     """What experts are judged by where nothing is fitted: the value remembered, as far out as lags may be.
 
     NaN where it is the first out of bounds. None of them foresaw it, and equal errors would make all look alike.
     """
     if streams.y_watch[slot, field, scaler.RUN] == -1.0:
         return np.nan
-    centre, width = own_scale(hyper, model, streams, slot, field)
+    centre, width = scales.own_scale(scratch, field)
     return scaler.clipped(scratch.kept[field], centre, scaler.FAR * width)
 
 
@@ -431,8 +394,8 @@ def fit_readout_to_forecast(
     if not scaler.usable(y) or np.isnan(scaling[1]):
         return
     if plan.period > 0:
-        _, width = column_scale(plan, hyper, model, streams, slot, column)
-        _, first = column_scale(plan, hyper, model, streams, slot, field)
+        _, width = scales.column_scale(plan, hyper, model, streams, scratch, slot, column)
+        _, first = scales.column_scale(plan, hyper, model, streams, scratch, slot, field)
         target = difference(plan, hyper, model, streams, slot, y, column, ago) / width * (first / scaling[1])
     else:
         target = (y - scaling[0]) / scaling[1]
@@ -441,7 +404,7 @@ def fit_readout_to_forecast(
     if is_learnable_from(plan, model, streams, slot, place, column):
         learn_by_readout(plan, hyper, model, scratch, column, phi, predictions, target)
     else:
-        seen = judged(hyper, model, streams, scratch, slot, field)
+        seen = judged(streams, scratch, slot, field)
         if plan.period == 0 or np.isnan(seen):
             target = (seen - scaling[0]) / scaling[1]
         rls.judge(model.readout, column, phi, plan.newest_at, predictions, target)

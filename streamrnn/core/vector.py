@@ -5,7 +5,7 @@ version. So sums are written with these operations, whose result follows from th
 any number of lanes, which the compiler cuts into the registers that the machine has; that changes no bit.
 
     load_8(v, j)        v[j : j + 8]; load_16, load_32 and load_64 likewise
-    zeros_8(v)          eight zeros of v's type; zeros_32 likewise
+    zeros_8(v)          eight zeros of v's type; zeros_32 and zeros_64 likewise
     store(v, j, x)      v[j : j + lanes] = x
     add(a, b)           a + b, lane by lane
     mul(a, b)           a b; ``a`` may be a number for all lanes
@@ -275,4 +275,4 @@ def totals_8(_context: BaseContext, a: Kind, b: Kind, c: Kind, d: Kind, e: Kind,
 
 
 load_8, load_16, load_32, load_64 = map(_loader, (8, 16, 32, 64))
-zeros_8, zeros_32 = map(_zeros, (8, 32))
+zeros_8, zeros_32, zeros_64 = map(_zeros, (8, 32, 64))

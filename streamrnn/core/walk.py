@@ -21,13 +21,13 @@ from streamrnn.core import (
     arrivals,
     clearing,
     counts,
-    drift,
     heads,
     inputs,
     kinds,
     rivals,
     rules,
     scaler,
+    scales,
     scoring,
     targets,
 )
@@ -45,6 +45,7 @@ def walk(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scra
         start_record(model, streams, records, i)
         if kind == kinds.FORGET:  # whose slot was just cleared, if it had one
             continue
+        scales.measure(plan, hyper, model, streams, scratch, slot)
         if kind == kinds.LABEL:
             arrivals.process_label(plan, hyper, model, streams, scratch, records, i)
             if rules.catch_up(plan, hyper, model, streams, scratch, slot):
@@ -107,7 +108,7 @@ def predict(
         # Scored in the scaling from before this value. Completed last: baselines count steps back from the newest
         # value, which has to be this one.
         if event:
-            scoring.begin(plan, hyper, model, streams, scratch, slot, records.y[i])
+            scoring.begin(plan, model, scratch, records.y[i])
             arrivals.score_forecasts(plan, hyper, model, streams, scratch, records, i)
             rivals.learn(plan, model, streams, scratch, slot)
             targets.absorb(plan, hyper, model, streams, scratch, slot, records.y[i])
@@ -121,7 +122,7 @@ def predict(
         model.counters[counts.IMPUTED_INPUTS] += missing
     rules.forward(plan, streams, scratch, source)
     if plan.rls == 1:
-        targets.write_scaling(plan, hyper, model, streams, slot, source, scratch.scaling)
+        targets.write_scaling(plan, hyper, model, streams, scratch, slot, source)
     heads.predict(plan, model, scratch, scratch.prediction)
     if plan.classes == 0:
         unscale(plan, hyper, model, streams, scratch, slot, source)
@@ -132,16 +133,15 @@ def predict(
 @internal
 def unscale(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scratch, slot: int, source: int) -> None:
     """A standardised scratch.prediction (O,) is brought to the target's unit: centre + width * prediction."""
-    out = scratch.prediction
-    per_target = out.shape[0] // streams.y.shape[2]  # several with quantiles, which stand together
-    for o in range(out.shape[0]):
-        column = o // per_target
-        centre, width = targets.column_scale(plan, hyper, model, streams, slot, column)
+    out, per_target = scratch.prediction, scratch.levels.shape[0]  # several with quantiles, which stand together
+    for column in range(streams.y.shape[2]):
+        centre, width = scales.column_scale(plan, hyper, model, streams, scratch, slot, column)
         if plan.period > 0:
             centre = targets.baseline(
                 plan, model, streams, source, column % plan.fields, scratch.ahead[column // plan.fields], ZERO
             )
-        out[o] = centre + width * out[o]
+        for o in range(column * per_target, (column + 1) * per_target):
+            out[o] = centre + width * out[o]
 
 
 @internal
@@ -158,24 +158,23 @@ def score_and_advance(
     known_now = plan.known == kinds.KNOWN_IN_RECORD and event
     if known_now:
         prediction, y = scratch.prediction, records.y[i]
-        scoring.begin(plan, hyper, model, streams, scratch, slot, y)
+        scoring.begin(plan, model, scratch, y)
         rivals.foretell(plan, model, streams, slot, scratch.rivals)
         scoring.score(plan, hyper, model, streams, scratch, slot, prediction, scratch.rivals, y, ZERO)
         scoring.report(model, streams, scratch, records, i, records.closes[i])
         rivals.learn(plan, model, streams, scratch, slot)
-    since = inputs.log_seconds_since(streams, slot, records.time_ms[i])
     advance(plan, streams, scratch, slot, records.time_ms[i])
     inputs.remember_last(plan, streams, scratch, records, i)
     if not event:
         return
-    absorb_inputs(plan, hyper, model, scratch, records, i, since)
+    absorb_inputs(plan, hyper, model, scratch, records, i)
     model.counters[counts.RECORDS_PREDICTED] += 1
     if known_now:
         targets.absorb(plan, hyper, model, streams, scratch, slot, records.y[i])
         targets.remember(plan, streams, slot, scratch.kept)
         for f in range(plan.fields):
             if targets.is_learnable(plan, model, streams, slot, scratch.scaling, f):
-                targets.enqueue(plan, hyper, model, streams, slot, step, scratch.counted[f], f, ZERO)
+                targets.enqueue(plan, hyper, model, streams, scratch, slot, step, scratch.counted[f], f, ZERO)
     else:
         arrivals.remember(plan, model, streams, scratch, records, i, step)
 
@@ -196,34 +195,18 @@ def advance(plan: Plan, streams: Streams, scratch: Scratch, slot: int, time_ms: 
 
 
 @internal
-def absorb_inputs(
-    plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, records: Records, i: int, since: float
-) -> None:
-    """Inputs of record i enter the statistics that standardise those to come.
+def absorb_inputs(plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, records: Records, i: int) -> None:
+    """Inputs of record i, which were encoded just now, enter the statistics that standardise those to come.
 
     A missing one that stands for a number does, too; a last value was observed only once.
     """
     largest = scratch.x.dtype.type(scaler.LIMIT if plan.scale == 1 else inputs.LARGEST)
     for k in range(plan.features):
-        value = records.x[i, k] if scaler.usable(records.x[i, k]) else scratch.imputed[k]
-        measured = not scratch.indicator[k]
-        if scaler.usable(value):
-            absorb_input(hyper, model, k, value, measured)
-        if measured and abs(scratch.x[0, k]) >= largest:  # as it was shown to the network
+        if not scaler.usable(records.x[i, k]):
+            scratch.values[k] = scratch.imputed[k]
+        if not scratch.indicator[k] and abs(scratch.x[0, k]) >= largest:  # as it was shown to the network
             model.x_clamped[k] += 1
-    if plan.with_dt == 1:
-        absorb_input(hyper, model, plan.features, since, True)
-
-
-@internal
-def absorb_input(hyper: Hyper, model: Model, k: int, value: float, measured: bool) -> None:
-    """A value of input k enters its statistics, and if it is ``measured``, no indicator, the means of its drift."""
-    young = scaler.is_young(model.x_count, k)
-    counted = scaler.take_in(
-        model.x_count, model.x_mean, model.x_m2, model.x_watch, model.x_first, k, value, hyper.memory
-    )
-    if measured and not young:
-        drift.absorb(model.x_drift, k, counted)
+    inputs.absorb(plan, hyper, model, scratch)
 
 
 @internal

@@ -38,7 +38,7 @@ def zeros_scratch(
     def blank(*shape: int) -> Array:
         return zeros(shape, theta.dtype)
 
-    x, grad = blank(K, D), blank(*theta.shape)
+    x, grad, n = blank(K, D), blank(*theta.shape), len(indicator) + 1
     looked_up, W = np.full((K, sizes["lookups"]), -1, np.int64), sizes["W"]
     w, dw, beside = layout.readout(theta), layout.readout(grad), D if plan.skip and plan.hidden else 0
     trunk = trunk_of(layout, plan, x, looked_up, theta, grad)
@@ -55,7 +55,8 @@ def zeros_scratch(
         phi=zeros(R, np.float64), phi_replayed=zeros(R, np.float64), scaling=np.zeros((F, 3)),
         expert_predictions=np.zeros((O, 2)), workspace=zeros((2, R), np.float64), counted=np.full(F, np.nan),
         reached=np.full(F, np.nan), rivals=np.zeros((F, 2)), scored=np.zeros(8), text=np.zeros(2),
-        kept=np.full(F, np.nan),
+        kept=np.full(F, np.nan), scales=np.zeros((F, 4)),
+        values=np.zeros(n), widths=np.zeros(n), standardised=np.zeros(n),
         indicator=indicator, levels=levels, imputed=imputed, last_at=last_at, ahead=ahead,
     )  # fmt: skip
 

@@ -111,7 +111,7 @@ class RNNRegressor(LabelledEstimator, base.MiniBatchRegressor):
         What an older target still weighs in ``readout="rls"`` after each newer one, from 0 to 1. None: 0.9995, with
         ``cell="bank"`` 0.9999.
     rls_prior
-        Variance of its weights before anything was learned, in scaled units. None: 0.1, with ``cell="bank"`` 10.
+        Variance of its weights before anything was learned, in scaled units. None: 0.1, with ``cell="bank"`` 3.
     quantiles
         Levels of ``loss="quantile"``, increasing; the middle one is the prediction.
     missing

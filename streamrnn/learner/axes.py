@@ -90,10 +90,6 @@ def lookahead(spec: LearnerSpec) -> int:
     return (spec.model.lookahead or 0) if spec.looks_ahead else 0
 
 
-def _remembered(spec: LearnerSpec) -> int:
-    return {"record": 0, "forecast": spec.target.furthest, "label": spec.target.label_memory}[spec.target.known]
-
-
 def _history(spec: LearnerSpec, plan: Plan) -> int:
     """Enough for the lags (each may be a difference over one period) and for the baseline of the last horizon."""
     period = plan.period  # -(-a // b) is a / b rounded up, as below
@@ -339,11 +335,7 @@ AXES: Mapping[str, Axis] = {
     ),
     "carried": Axis("1 where sensitivities are carried", lambda of: int(of.spec.rule == "rtrl")),
     "awaited": Axis("1 where exact gradients wait for labels", lambda of: _awaited(of.spec), in_both(_awaited)),
-    "overtaken": Axis(
-        "steps that labels come out of order by, as powers of two",
-        lambda of: _overtaken(of.spec),
-        in_both(_overtaken),
-    ),
+    "overtaken": Axis("powers of two of steps out of order", lambda of: _overtaken(of.spec), in_both(_overtaken)),
     "shown": Axis(
         "inputs that an exact cell was shown",
         lambda of: of.layout.n_inputs if of.spec.rule == "rtrl" else 0,
@@ -380,11 +372,11 @@ AXES: Mapping[str, Axis] = {
     ),
     "lags": Axis("lagged values of all fields", lambda of: of.plan.lags * of.spec.n_targets, BEHIND),
     "Q": Axis("values of a field remembered", lambda of: _history(of.spec, of.plan)),
-    "M": Axis("predictions remembered", lambda of: _remembered(of.spec)),
-    "N": Axis("predictions remembered with what they were made from", lambda of: of.plan.rls * _remembered(of.spec)),
+    "M": Axis("predictions remembered", lambda of: of.spec.remembered),
+    "N": Axis("predictions remembered with what they were made from", lambda of: of.plan.rls * of.spec.remembered),
     "E": Axis(
         "events that wait for labels",
-        lambda of: _remembered(of.spec) if of.spec.target.known == "label" else 0,
+        lambda of: of.spec.remembered if of.spec.target.known == "label" else 0,
     ),
     "readouts": Axis("outputs of the RLS readout", lambda of: of.plan.rls * of.spec.n_outputs),
     "R": Axis("regressors of the RLS readout", lambda of: of.spec.n_regressors, regressor_places),

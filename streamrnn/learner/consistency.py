@@ -251,7 +251,7 @@ def _of_bank(spec: SpecFields) -> tuple[Rule, ...]:
     readout = spec.model.readout
     return (
         ("model", "readout", readout != "rls", f"found {readout} with cell bank, whose filters are fixed, so that all "
-         "that learns is least squares on what they say: expected rls, of numbers; or take cell glru"),
+         "that learns is least squares on what they say: expected rls, which predicts numbers; for else take glru"),
         ("model", "memory", spec.model.memory is not None, f"found {spec.model.memory} with cell bank, whose filters "
          "begin and stay as they are: leave it out; lags says how many newest targets the readout sees"),
         *idle,

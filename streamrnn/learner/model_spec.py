@@ -127,7 +127,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         PositiveFloat | None,
         Meta(
             description="With readout rls: variance of its weights before anything was learned, in scaled units; null: "
-            "0.1, with cell bank 10."
+            "0.1, with cell bank 3."
         ),
     ] = None
 
@@ -168,7 +168,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     @property
     def prior(self) -> float:
         """Variance of the RLS readout's weights before anything was learned."""
-        return self.rls_prior or (10.0 if self.cell == "bank" else 0.1)
+        return self.rls_prior or (3.0 if self.cell == "bank" else 0.1)
 
     @property
     def n_said(self) -> int:

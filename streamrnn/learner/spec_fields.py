@@ -69,8 +69,8 @@ class LearningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         PositiveFloat | None,
         Meta(
             description="Learning rate; where it falls, the one it begins with. null: 3e-3, and with rule rtrl and "
-            "numbers, where no schedule is given, 3e-3 falling to 1e-3 over the first thousand steps; where targets "
-            "are known of few events only, as at the end of a sequence, 3e-3 that stays learns sooner."
+            "numbers, where no schedule is given, 3e-3 falling to 1e-3 over the first five thousand steps; where "
+            "targets are known of few events only, as at the end of a sequence, 3e-3 that stays learns sooner."
         ),
     ] = None
     schedule: Annotated[
@@ -332,8 +332,11 @@ class SpecFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     @property
     def delay(self) -> int:
         """Events that the state which learns by exact gradients may lag behind the one that predicts."""
-        if self.rule != "rtrl":
-            return 0
+        return self.remembered if self.rule == "rtrl" else 0
+
+    @property
+    def remembered(self) -> int:
+        """Predictions of a stream, the newest, that are kept until their targets come."""
         return {"record": 0, "forecast": self.target.furthest, "label": self.target.label_memory}[self.target.known]
 
     @property
@@ -369,7 +372,7 @@ class SpecFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """How the rate falls: the schedule, its number of steps, and the least share of the rate."""
         learning = self.learning
         if learning.schedule is None and learning.lr is None and self.rule == "rtrl" and not self.model.classifies:
-            return "exponential", 1_000, 1 / 3
+            return "exponential", 5_000, 1 / 3
         return learning.schedule or "constant", learning.schedule_updates, learning.schedule_least
 
     @property

@@ -32,7 +32,7 @@ from streamrnn.job.config import Config
 from streamrnn.job.job import Job
 from tests.support import claims
 from tests.support.drawn_jobs import Job as Drawn
-from tests.support.drawn_jobs import drawn, spoilt
+from tests.support.drawn_jobs import drawn, grown, spoilt
 from tests.support.drawn_records import records
 
 CHANGES = "changes"
@@ -49,7 +49,13 @@ def made(seed: int) -> tuple[Drawn, Drawn, list[Record], float]:
     hostile = rng.choice((0.0, 0.0, 0.1, 0.5))
     by_label = (job.get("target") or {}).get("known") == "label"
     log = records(rng, rng.choice((1, 10, 40, 80)), hostile, by_label)
-    return job, spoilt(rng, job, rng.choice((1, 1, 2))), log, hostile
+    other = grown(rng, job) if _may_grow(job) and rng.random() < 0.6 else spoilt(rng, job, rng.choice((1, 1, 2)))
+    return job, other, log, hostile
+
+
+def _may_grow(job: Drawn) -> bool:
+    """Whether there is what ``grown`` changes: a job that was spoilt may lack it, and is refused."""
+    return claims.parsed(job) is not None and isinstance(job["model"].get("hidden_size"), int)
 
 
 def failure(what: str, held: Callable[[], object]) -> Failure | None:

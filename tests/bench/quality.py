@@ -117,8 +117,8 @@ TUNED: Final[dict[str, dict[str, dict[str, Any]]]] = {
     },
     "mackey-glass": {
         "RNNForecaster": {
-            "hidden_size": 64, "optimizer": "adam", "lr": 3e-5, "k1": 8, "k2": 32, "rls_prior": 1.0,
-            "rls_forgetting": 0.9999, "baseline": "last",
+            "hidden_size": 64, "optimizer": "adam", "lr": 3e-5, "betas": (0.9, 0.999), "k1": 8, "k2": 32,
+            "rls_prior": 1.0, "rls_forgetting": 0.9999, "baseline": "last",
         },
     },
     "lorenz": {},

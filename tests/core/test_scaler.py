@@ -23,6 +23,15 @@ def both(values: list[float]) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray]
     return (count, mean, m2), naive
 
 
+def standardised(moments: tuple[np.ndarray, np.ndarray, np.ndarray], value: float) -> float:
+    count, mean, m2 = moments
+    widths, out = np.zeros(2), np.zeros(2)
+    scaler.deviations(count, m2, widths)
+    scaler.standardise(count, mean, widths, np.full(2, value), out)
+    assert out[0] == 0.0
+    return float(out[1])
+
+
 def test_statistics_are_the_population_s_even_far_from_zero() -> None:
     values = np.random.default_rng(5).normal(1e6, 2.0, 400)
     (count, mean, m2), _ = both(values.tolist())
@@ -32,19 +41,16 @@ def test_statistics_are_the_population_s_even_far_from_zero() -> None:
 
 @given(VALUES, st.floats(-1e6, 1e6))
 def test_standardise_matches_the_oracle(values: list[float], value: float) -> None:
-    (count, mean, m2), naive = both(values)
-    assert scaler.standardise(count, mean, m2, 1, value) == pytest.approx(
-        scaled_input(naive, value), rel=1e-6, abs=1e-9
-    )
+    moments, naive = both(values)
+    assert standardised(moments, value) == pytest.approx(scaled_input(naive, value), rel=1e-6, abs=1e-9)
 
 
 def test_standardise_clamps_and_survives_no_or_equal_observations() -> None:
-    (count, mean, m2), _ = both([])
-    assert scaler.standardise(count, mean, m2, 1, 5.0) == 0.0
-    (count, mean, m2), _ = both([3.0, 3.0])
-    assert scaler.standardise(count, mean, m2, 1, 5.0) == 2.0
-    assert scaler.standardise(count, mean, m2, 1, 1e9) == 10.0
-    assert scaler.standardise(count, mean, m2, 1, -1e9) == -10.0
+    assert standardised(both([])[0], 5.0) == 0.0
+    moments, _ = both([3.0, 3.0])
+    assert standardised(moments, 5.0) == 2.0
+    assert standardised(moments, 1e9) == 10.0
+    assert standardised(moments, -1e9) == -10.0
 
 
 @given(VALUES, VALUES, st.sampled_from((0.1, 1.0, 10.0, 1e4)))

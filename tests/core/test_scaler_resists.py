@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamrnn.core import scaler
+from streamrnn.core.jit import jit
 from tests.oracle.statistics import RunningMoments
 
 MEMORY = 1000.0
@@ -68,6 +69,31 @@ def test_statistics_are_those_of_the_oracle(values: list[float], memory: float) 
         np.testing.assert_allclose(
             [one.count[0], one.mean[0], one.m2[0]], [naive.count, naive.mean, naive.m2], rtol=1e-7, atol=1e-7
         )
+
+
+@given(st.lists(series(), min_size=1, max_size=9), st.sampled_from((100.0, 1000.0, 1e6)))
+def test_variables_taken_in_together_end_with_the_bits_of_each_alone(columns: list[list[float]], memory: float) -> None:
+    K, n = len(columns), max(map(len, columns))
+    together, alone = every(K), every(K)
+    for t in range(n):
+        values = np.array([column[t] if t < len(column) else np.nan for column in columns])
+        take_in_each(together, values.copy(), np.zeros((2, K)), memory)
+        for k, value in enumerate(values):
+            if scaler.usable(value):
+                scaler.take_in(*alone, k, value, memory)
+        for a, b in zip(together, alone, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def every(n: int) -> Statistics:
+    return Statistics(*np.zeros((3, n)), np.zeros((n, 9)), np.zeros((n, scaler.FIRST)))
+
+
+@jit
+def take_in_each(all_of_them: Statistics, values: np.ndarray, work: np.ndarray, memory: float) -> None:
+    count, mean, m2, watch, first = all_of_them
+    scaler.deviations(count, m2, work[0])
+    scaler.take_in_each(count, mean, m2, watch, first, values, work[0], work[1], memory)
 
 
 @given(series(), st.sampled_from((100.0, 1000.0, 1e6)))

@@ -12,7 +12,7 @@ import pytest
 
 from streamrnn.job.job import Job
 from tests.support import claims
-from tests.support.drawn_jobs import EXACT, WAYS, WINDOWED, drawn, spoilt
+from tests.support.drawn_jobs import EXACT, WAYS, WINDOWED, drawn, grown, spoilt
 from tests.support.drawn_records import records
 
 SPOILT = 400
@@ -64,3 +64,16 @@ def test_settings_that_change_are_refused_or_taken_up() -> None:
         if before is not None and after is not None:
             taken_up += claims.takes_up(before, after, records(rng, 60, labels=of_labels(job)), rng)
     assert taken_up > 15
+
+
+@pytest.mark.parametrize("cell", [*WINDOWED, *EXACT])
+@pytest.mark.parametrize("way", WAYS[:3])
+def test_a_job_that_grows_says_what_it_said_and_goes_on(way: str, cell: str) -> None:
+    grew = 0
+    for seed in range(6):
+        rng = random.Random(f"grown {way} {cell} {seed}")
+        job = drawn(rng, way, cell)
+        before, after = claims.parsed(job), claims.parsed(grown(rng, job))
+        if before is not None and after is not None:
+            grew += claims.takes_up(before, after, records(rng, 60, labels=of_labels(job)), rng)
+    assert grew > 2

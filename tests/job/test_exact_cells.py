@@ -43,14 +43,14 @@ def test_a_job_is_refused_by_field_and_reason(model: str, learning: str, field: 
 @pytest.mark.parametrize(
     ("model", "learning"),
     [
-        (GLRU, "{rule: rtrl, k1: 1, lr: 0.003, schedule: exponential, schedule_updates: 1000, betas: [0.2, 0.999]}"),
+        (GLRU, "{rule: rtrl, k1: 1, lr: 0.003, schedule: exponential, schedule_updates: 5000, betas: [0.2, 0.999]}"),
         ("{cell: elstm, hidden_size: 32, hidden_layer: 0}", "{}"),
         ("{cell: lstm, hidden_size: 32}", "{k1: 8, k2: 32, schedule: constant}"),
     ],
 )
 def test_writing_down_what_is_in_force_changes_no_fingerprint(model: str, learning: str) -> None:
     cell = f"{{cell: {parse(yaml(model=model), {}).model.cell}}}"
-    told = learning.replace("schedule_updates: 1000", f"schedule_updates: 1000, schedule_least: {1 / 3!r}")
+    told = learning.replace("schedule_updates: 5000", f"schedule_updates: 5000, schedule_least: {1 / 3!r}")
     assert fingerprint(parse(yaml(model=model, learning=told), {})) == fingerprint(parse(yaml(model=cell), {}))
 
 

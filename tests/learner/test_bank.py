@@ -130,7 +130,7 @@ def test_a_stream_carries_128_bytes_of_state_and_nothing_of_a_gradient() -> None
     rows = learner.row_of(b"0")
     assert rows["state"].nbytes == 128
     assert [rows[name].nbytes for name in ("traces", "behind", "before")] == [0, 0, 0]
-    assert (spec.model.units, spec.model.hidden_units, spec.model.forgetting, spec.model.prior) == (16, 128, 0.9999, 10)
+    assert (spec.model.units, spec.model.hidden_units, spec.model.forgetting, spec.model.prior) == (16, 128, 0.9999, 3)
     assert bytes_per_stream(spec) < 2_000
 
 
@@ -217,3 +217,16 @@ def test_a_stream_that_waits_for_distant_targets_takes_a_third_of_what_its_regre
     sizes = sizes_of(spec)
     assert sizes["kept"] == sizes["R"] - 1 - 128 + 32
     assert bytes_per_stream(spec) < 84 * (4 * sizes["R"] + 24 + 3 * 16)
+
+
+def test_more_lags_and_features_find_what_waits_at_its_place() -> None:
+    old = bank(2, known="forecast", horizon=(2, 5))
+    new = bank(3, known="forecast", horizon=(2, 5), model={"lags": 4})
+    source, target = Learner(old, 1), Learner(new, 2)
+    source.process(block(old, 60))
+    carry_over(source.state(), target, (0, 2))
+    before, now = (learner.row_of(b"0")["regressors"] for learner in (source, target))
+    h, inputs = 2 * 5, old.n_multiplied
+    at = [*range(h), h, h + 2, *range(h + 3, h + 1 + inputs), *range(h + 1 + inputs, h + 1 + inputs + 3)]
+    np.testing.assert_array_equal(now[:, at], before)
+    assert not np.delete(now, at, axis=1).any()

@@ -94,7 +94,7 @@ def test_what_is_left_open_follows_from_the_cell() -> None:
     classes, softmax = TargetSpec(fields=("y",), classes=("a", "b", "c")), {"readout": "softmax"}
     lstm, glru, elstm = spec(), spec(GLRU), spec(ELSTM)
     assert (lstm.rule, lstm.k1, lstm.k2, lstm.lr, lstm.schedule[0]) == ("tbptt", 8, 32, 3e-3, "constant")
-    assert (glru.rule, glru.k1, glru.k2, glru.lr, glru.schedule) == ("rtrl", 1, 1, 3e-3, ("exponential", 1_000, 1 / 3))
+    assert (glru.rule, glru.k1, glru.k2, glru.lr, glru.schedule) == ("rtrl", 1, 1, 3e-3, ("exponential", 5_000, 1 / 3))
     assert glru.lessons_per_step == 1
     assert spec(GLRU | softmax, target=classes).k1 == spec(GLRU | softmax, target=classes).lessons_per_step == 8
     assert spec(GLRU | softmax, target=classes).schedule[0] == "constant"

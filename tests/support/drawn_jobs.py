@@ -315,3 +315,27 @@ def spoilt(rng: random.Random, job: Job, n: int = 1) -> Job:
         elif isinstance(job.setdefault(section, {}), dict):
             job[section][name] = value
     return job
+
+
+def grown(rng: random.Random, job: Job) -> Job:
+    """The job with more of what can be more: features, units, layers between, classes, symbols, events remembered."""
+    job = copy.deepcopy(job)
+    model, learning, target = job["model"], job["learning"], job.get("target") or {}
+    if rng.random() < 0.6 and "text" not in job["input"]:
+        new = {"field": rng.choice("abz"), "encoder": rng.choice(("numeric", "log1p"))}
+        if all(new["field"] != each["field"] for each in job["features"]) and new["field"] not in target["fields"]:
+            job["features"].insert(rng.randrange(len(job["features"]) + 1), new)
+    if rng.random() < 0.5 and model["cell"] != "bank":
+        model["hidden_size"] += rng.choice((1, 4, 9))
+    if rng.random() < 0.5 and model.get("hidden_layer"):
+        model["hidden_layer"] += rng.choice((1, 5))
+    if rng.random() < 0.5 and "label_memory" in target:
+        target["label_memory"] = rng.choice((1, 3, 20))
+    if rng.random() < 0.3 and model["cell"] in EXACT[:2]:
+        learning["k1"] = rng.choice((1, 3))
+    if isinstance(target.get("classes"), dict) and "max" in target["classes"]:
+        target["classes"]["max"] += rng.choice((0, 3))
+    for each in job["features"]:
+        if each["encoder"] == "symbol" and "max" in each["symbols"]:
+            each["symbols"]["max"] += rng.choice((0, 2))
+    return job

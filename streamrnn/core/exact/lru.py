@@ -18,7 +18,7 @@ from streamrnn.core.arrays import K1, T1, T2
 from streamrnn.core.exact.constants import EN, GAMMA, LAM_IM, LAM_RE, RATIO, THETA
 from streamrnn.core.jit import internal
 from streamrnn.core.linear import add_product, copy, product
-from streamrnn.core.vector import LANES, fma, load_8, mul, store
+from streamrnn.core.vector import LANES, add, fma, load_8, mul, store, zeros_8
 
 NU, OM, B = 0, 1, 2
 UR, UI, HR, HI, F, I, A, BI, G, P, Q = range(11)  # noqa: E741
@@ -163,21 +163,24 @@ def gradient(gated: bool, w: T2, dw: T2, constants: T2, work: T2, traces: T2, sh
 @internal
 def gradient_of_b(w: T2, dw: T2, work: T2, traces: T2, shown: K1, D: int) -> None:
     """Of B; work[SUM_RE] + i work[SUM_IM] = sum_j Bj Sj."""
-    minus, dr, di, br, bi = w.dtype.type(-1), work[DR], work[DI], work[SUM_RE], work[SUM_IM]
-    br[:] = bi[:] = w.dtype.type(0)
-    for j in range(D):
-        sr, si, wr, wi = traces[2 + j], traces[2 + D + j], w[B + j], w[B + D + j]
-        gr, gi = dw[B + j], dw[B + D + j]
-        if shown[j] == 0:
-            gr[:] = gi[:] = w.dtype.type(0)
-            continue
-        for k in range(0, dr.shape[0], LANES):
-            real, imaginary, down, right = load_8(sr, k), load_8(si, k), load_8(dr, k), load_8(di, k)
+    minus, dr, di, nothing = w.dtype.type(-1), work[DR], work[DI], zeros_8(w[0])
+    for k in range(0, dr.shape[0], LANES):  # outside, so that the sums stay in registers
+        down, right = load_8(dr, k), load_8(di, k)
+        up, br, bi, less = mul(minus, down), nothing, nothing, nothing
+        for j in range(D):
+            gr, gi = dw[B + j], dw[B + D + j]
+            if shown[j] == 0:
+                store(gr, k, nothing)
+                store(gi, k, nothing)
+                continue
+            real, imaginary = load_8(traces[2 + j], k), load_8(traces[2 + D + j], k)
             store(gr, k, fma(down, real, mul(right, imaginary)))
-            store(gi, k, fma(right, real, mul(mul(minus, down), imaginary)))
-            re, im = load_8(wr, k), load_8(wi, k)
-            store(br, k, fma(re, real, fma(mul(minus, im), imaginary, load_8(br, k))))
-            store(bi, k, fma(re, imaginary, fma(im, real, load_8(bi, k))))
+            store(gi, k, fma(right, real, mul(up, imaginary)))
+            re, im = load_8(w[B + j], k), load_8(w[B + D + j], k)
+            br, less = fma(re, real, br), fma(im, imaginary, less)
+            bi = fma(re, imaginary, fma(im, real, bi))
+        store(work[SUM_RE], k, add(br, mul(minus, less)))
+        store(work[SUM_IM], k, bi)
 
 
 @internal

@@ -20,7 +20,6 @@ from streamrnn.core.arrays import F1, T2, Hyper, Model, Plan, Scratch, Streams
 from streamrnn.core.jit import ZERO, internal, jit
 from streamrnn.core.linear import copy
 from streamrnn.core.sequences.arrays import AtWork, Network, SequencePlan, SequenceRecords, SequenceScratch
-from streamrnn.core.walk import absorb_input
 
 LEAST_DEVIATION = 1e-3
 """A sequence's own deviation counts as no less, in deviations of all that was seen: a constant stays a constant."""
@@ -167,6 +166,7 @@ def absorb(plan: Plan, hyper: Hyper, model: Model, scratch: Scratch, records: Se
     """
     for f in range(records.first[i], records.first[i] + n):
         for k in range(plan.features):
-            value = records.x[f, k] if scaler.usable(records.x[f, k]) else scratch.imputed[k]
-            if scaler.usable(value):
-                absorb_input(hyper, model, k, value, not scratch.indicator[k])
+            scratch.values[k] = records.x[f, k] if scaler.usable(records.x[f, k]) else scratch.imputed[k]
+        scratch.values[plan.features] = np.nan  # whole sequences have no dt
+        scaler.deviations(model.x_count, model.x_m2, scratch.widths)
+        inputs.absorb(plan, hyper, model, scratch)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from streamrnn.core import classes, counts, losses, rivals, scaler, surprise, targets
+from streamrnn.core import classes, counts, losses, rivals, scaler, scales, surprise, targets
 from streamrnn.core.arrays import F1, Hyper, Model, Plan, Scratch, Streams
 from streamrnn.core.jit import ZERO, internal, jit
 from streamrnn.core.linear import copy
@@ -273,7 +273,7 @@ def score_one(
     """Compare the prediction in scratch with element r of the answer."""
     slot = records.slot[i]
     y = records.y[i] if sequence.kind == LABEL else work.answer[r : r + 1]
-    targets.reach(plan, hyper, model, streams, scratch, slot, y)
+    targets.reach(plan, model, scratch, y)
     score(plan, hyper, model, streams, scratch, slot, scratch.prediction, scratch.rivals, y, ZERO)
 
 
@@ -322,7 +322,7 @@ def absorb(
             work.answer[r] = scratch.counted[0]
     for r in range(rows):
         for f in range(plan.fields):
-            centre, width = targets.column_scale(plan, hyper, model, streams, slot, f)
+            centre, width = scales.column_scale(plan, hyper, model, streams, scratch, slot, f)
             if sequence.kind == LABEL:
                 scratch.targets[0, f] = (scratch.counted[f] - centre) / width
             else:
@@ -345,12 +345,12 @@ def absorb_one(
 
 @internal
 def teach_rivals(
-    plan: Plan, hyper: Hyper, sequence: SequencePlan, model: Model, streams: Streams, scratch: Scratch,
-    records: SequenceRecords, at: AtWork,
+    plan: Plan, sequence: SequencePlan, model: Model, streams: Streams, scratch: Scratch, records: SequenceRecords,
+    at: AtWork,
 ) -> None:  # fmt: skip
     """The rivals learn one label, held against what was known before it."""
     if sequence.kind == LABEL:
-        targets.reach(plan, hyper, model, streams, scratch, at.slot, records.y[at.i])
+        targets.reach(plan, model, scratch, records.y[at.i])
         rivals.learn(plan, model, streams, scratch, at.slot)
 
 

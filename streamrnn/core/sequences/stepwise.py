@@ -33,6 +33,7 @@ from streamrnn.core import (
     losses,
     optim,
     rivals,
+    scales,
     scoring,
     targets,
 )
@@ -62,6 +63,7 @@ def walk(
             clearing.forget_stream(streams, slot)
         if kind == kinds.FORGET:  # what waited came out with the row before, and its slot was just cleared
             continue
+        scales.measure(plan, hyper, model, streams, scratch, slot)
         gap = gap_before(plan, streams, slot, rows.time_ms[i])
         # A gap ends the sequence before the record is looked at, an end mark after it: two rounds, as in ``core.walk``.
         rounds = 2 if gap and kind == kinds.EVENT else 1
@@ -95,7 +97,7 @@ def take_in(
         return
     model.counters[counts.IMPUTED_INPUTS] += missing
     slot, time_ms = rows.slot[i], rows.time_ms[i]
-    step, since = streams.steps[slot], inputs.log_seconds_since(streams, slot, time_ms)
+    step = streams.steps[slot]
     place, at = step % streams.x.shape[1], step % streams.ahead_ms.shape[1]
     copy(streams.x[slot, place], scratch.x[0])
     copy(streams.looked_up[slot, place], scratch.looked_up[0])
@@ -106,7 +108,7 @@ def take_in(
     # A record stamped in the past must not make the stream's next one look like one after a gap.
     streams.last_ms[slot] = time_ms if step == 0 else max(streams.last_ms[slot], time_ms)
     inputs.remember_last(plan, streams, scratch, rows, i)
-    absorb_inputs(plan, hyper, model, scratch, rows, i, since)
+    absorb_inputs(plan, hyper, model, scratch, rows, i)
 
 
 @internal
@@ -290,7 +292,7 @@ def score_and_advance(
     y = streams.ahead_y[slot, at]
     told.event[j], told.time_ms[j] = streams.ahead_event[slot, at], streams.ahead_ms[slot, at]
     copy(told.y[j], y)
-    scoring.begin(plan, hyper, model, streams, scratch, slot, y)
+    scoring.begin(plan, model, scratch, y)
     rivals.foretell(plan, model, streams, slot, scratch.rivals)
     scoring.score(plan, hyper, model, streams, scratch, slot, scratch.prediction, scratch.rivals, y, ZERO)
     scoring.report(model, streams, scratch, told, j, True)
@@ -305,7 +307,7 @@ def score_and_advance(
     targets.remember(plan, streams, slot, scratch.kept)
     for f in range(plan.fields):
         if targets.is_learnable(plan, model, streams, slot, scratch.scaling, f):
-            targets.enqueue(plan, hyper, model, streams, slot, step, scratch.counted[f], f, ZERO)
+            targets.enqueue(plan, hyper, model, streams, scratch, slot, step, scratch.counted[f], f, ZERO)
 
 
 @internal

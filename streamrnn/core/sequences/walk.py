@@ -20,7 +20,7 @@ import math
 
 import numpy as np
 
-from streamrnn.core import clearing, counts, kinds
+from streamrnn.core import clearing, counts, kinds, scales
 from streamrnn.core.arrays import I1, T1, Hyper, Model, Plan, Scratch, Streams
 from streamrnn.core.entries import width
 from streamrnn.core.jit import ZERO, internal
@@ -77,6 +77,7 @@ def go_through(
     work: SequenceScratch, sample: T1, table: I1, records: SequenceRecords, i: int, source: int,
 ) -> None:  # fmt: skip
     """Record i from its frames to what is learned; ``source`` is the row of what came of its sequence before."""
+    scales.measure(plan, hyper, model, streams, scratch, records.slot[i])
     at = read(plan, sequence, model, streams, scratch, work, network_at(sample, table, PREDICTING), records, i, source)
     loss = math.nan
     for turn in range(LEARN + 1 if at.event and at.whole and at.reason == reasons.NONE else LEARN):
@@ -166,7 +167,7 @@ def score_and_absorb(
     scoring.finish(model, streams, scratch, records, at.i, symbols, loss)
     inputs.absorb(plan, hyper, model, scratch, records, at.i, inputs.frames_read(sequence, at))
     if at.elements >= 0:
-        scoring.teach_rivals(plan, hyper, sequence, model, streams, scratch, records, at)
+        scoring.teach_rivals(plan, sequence, model, streams, scratch, records, at)
         scoring.bring_into_use(plan, sequence, model, learned, predicting, records, work, at)
         scoring.absorb(plan, hyper, sequence, model, streams, scratch, work, records, at)
 
