@@ -323,7 +323,7 @@ class Recovery:
         """Start a new lineage at the partition's present state: genesis checkpoint first, then the commit naming it."""
         partition.lineage, partition.quarantined = new_lineage(), ()  # nothing before is ever replayed in it
         # The other way round, a crash between the two would leave a commit that no checkpoint leads to.
-        snapshot = take_snapshot(partition.learner.state(), copied=False)  # nothing else goes on meanwhile
+        snapshot = take_snapshot(partition.learner.state())  # nothing else goes on meanwhile
         partition.learner.pop_touched_segments()  # all of them are in the snapshot
         store = partition.job.checkpoints(partition.tp)
         manifest = store.write(snapshot, partition.progress(), only_sound=True, at_once=threads())

@@ -173,7 +173,7 @@ class Saving:
         """Have the present position written as the learner stands, which must not change any more."""
         self._give_up_copy()
         needed = self._needed()
-        self._submit(take_snapshot(self._partition.learner.state(), needed, copied=False), at_once=threads())
+        self._submit(take_snapshot(self._partition.learner.state(), needed), at_once=threads())
 
     def close(self, timeout_s: float) -> bool:
         """Copy to the end what is begun, and wait until it is written; whether it is durable."""

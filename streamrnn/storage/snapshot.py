@@ -75,8 +75,8 @@ def n_segments(n_slots: int) -> int:
     return -(-n_slots // SEGMENT_SLOTS)
 
 
-def take_snapshot(state: LearnerState, touched: Collection[int] | None = None, *, copied: bool = True) -> Snapshot:
-    """A learner's state cut into segments: copied, so that the learner may go on; or live, where it will not.
+def take_snapshot(state: LearnerState, touched: Collection[int] | None = None) -> Snapshot:
+    """A learner's state cut into segments, which are the state's own: nobody may change it until they are written.
 
     Of what is kept per stream there are only the segments numbered in ``touched`` (None: all). A segment counts as
     touched when any of its rows, keys or its number of rows changed since the previous snapshot.
@@ -89,9 +89,9 @@ def take_snapshot(state: LearnerState, touched: Collection[int] | None = None, *
         if not 0 <= index < last:
             raise CheckpointError(f"touched: segment {index} does not exist, {n_slots} slots make {last}")
         rows = slice(index * SEGMENT_SLOTS, min((index + 1) * SEGMENT_SLOTS, n_slots))
-        arrays = {name: array[rows].copy() if copied else array[rows] for name, array in state.streams.items()}
+        arrays = {name: array[rows] for name, array in state.streams.items()}
         segments[index] = Segment(arrays, tuple(state.keys[rows]))
-    return Snapshot(state.spec, copied_model(state.model) if copied else dict(state.model), segments, n_slots)
+    return Snapshot(state.spec, dict(state.model), segments, n_slots)
 
 
 def copied_model(model: Mapping[str, Array]) -> Arrays:

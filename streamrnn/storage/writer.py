@@ -53,6 +53,8 @@ class BackgroundWriter:
 
         needed = writer.needed(learner.pop_touched_segments())
         writer.submit(take_snapshot(..., needed), progress, committed)
+
+    Nobody changes its arrays until it is written.
     """
 
     def __init__(self, store: CheckpointStore, *, base: Manifest | None = None, retain: int = 3) -> None:

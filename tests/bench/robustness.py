@@ -21,6 +21,10 @@ holes       What else happens to a log, and by how many per cent the error of th
             rises: inputs missing, one in ten, or all for 500 records in 5,000; half of the targets unknown; sequences
             that end every 50 records, by a mark or by a gap in time, whose first records are left out; an input stuck
             at one value for half of the time.
+mishaps     What else a log brings, and the same figure: one record in 20 comes twice; one in 10 is stamped an hour
+            early; the target stands still for half of the time; every other record is of a stream that is seen once;
+            the stream begins anew under another name every 1,000 records, whose first is left out; all inputs are
+            1e30 in one record in 10,000, and nothing is scaled (``scale: false``). "nan": not asked of estimators.
 tails       Noise of Student's t with 1.5 degrees of freedom upon a predictable target: mean absolute error over that of
             the job with squared loss and linear readout.
 """
@@ -36,7 +40,17 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
-from streamrnn import Block, Learner, LearnerSpec, ModelSpec, RNNForecaster, RNNRegressor, StreamSpec, TargetSpec
+from streamrnn import (
+    Block,
+    Learner,
+    LearnerSpec,
+    LearningSpec,
+    ModelSpec,
+    RNNForecaster,
+    RNNRegressor,
+    StreamSpec,
+    TargetSpec,
+)
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -60,6 +74,8 @@ class Data(NamedTuple):
     baseline: str | None = None
     end: Flags | None = None
     time_ms: npt.NDArray[np.int64] | None = None
+    keys: Sequence[bytes] | None = None
+    scale: bool = True
 
     @property
     def forecast(self) -> bool:
@@ -78,11 +94,12 @@ def job(readout: str = "linear", loss: str | None = None, **model_fields: Any) -
             target=target,
             has_end=data.end is not None,
             model=model,
+            learning=LearningSpec(scale=data.scale),
             streams=StreamSpec(reset_after_s=None if data.time_ms is None else RESET_AFTER_S),
         )
         learner, n, S = Learner(spec, seed=1), len(data.y), data.streams
         names = [b"%d" % s for s in range(S)]
-        keys = [names[i % S] for i in range(n)]
+        keys = [names[i % S] for i in range(n)] if data.keys is None else data.keys
         time_ms = np.arange(n) // S * 1000 if data.time_ms is None else data.time_ms
         block = Block.events(keys, data.x, data.y[:, None], time_ms=time_ms, end=data.end)
         predicted = learner.process(block).value[:, 0]
@@ -94,6 +111,8 @@ def job(readout: str = "linear", loss: str | None = None, **model_fields: Any) -
 def estimator(data: Data) -> Floats:
     """The same of an estimator without arguments; several streams are told apart by their key."""
     predicted = np.full(len(data.y), np.nan)
+    if data.keys is not None or not data.scale:
+        return predicted
     if data.forecast:
         forecaster = RNNForecaster(stream_key="s" if data.streams > 1 else None, **_given(data.baseline))
         for i, y in enumerate(data.y):
@@ -120,6 +139,7 @@ LEARNERS: Final[Mapping[str, Predict]] = {
     "job, absolute": job("linear", "absolute"),
     "job, rls": job("rls"),
     "estimator": estimator,
+    "rnn": job(cell="rnn"),
     "gru": job(cell="gru"),
     "lru": job(cell="glru", gates=False),
     "glru": job(cell="glru"),
@@ -128,7 +148,7 @@ LEARNERS: Final[Mapping[str, Predict]] = {
     "bank": job("rls", cell="bank"),
 }
 OF_JOBS: Final = ("job, squared", "job, huber", "job, absolute", "job, rls", "estimator")
-BY_CELL: Final = ("job, squared", "gru", "lru", "glru", "elstm", "elstm, hidden 32", "bank")
+BY_CELL: Final = ("job, squared", "rnn", "gru", "lru", "glru", "elstm", "elstm, hidden 32", "bank")
 
 
 # -- series -----------------------------------------------------------------------------------------------------------
@@ -176,9 +196,13 @@ class Row(NamedTuple):
 
 def cost(predict: Predict, clean: Data, dirty: Data, scored: Flags) -> float:
     """Per cent by which the mean absolute error of the scored records rises."""
+    return _cost_of(predict, clean, predict(dirty), scored)
+
+
+def _cost_of(predict: Predict, clean: Data, predicted: Floats, scored: Flags) -> float:
     if (key := (predict, id(clean))) not in _clean:
         _clean[key] = clean, predict(clean)
-    before, after = (np.abs(predicted - clean.y)[scored].mean() for predicted in (_clean[key][1], predict(dirty)))
+    before, after = (np.abs(said - clean.y)[scored].mean() for said in (_clean[key][1], predicted))
     return float(100 * (after / before - 1))
 
 
@@ -249,6 +273,34 @@ def holes(records: int) -> Iterator[Row]:
     yield Row("an input stuck", _costs(data, data._replace(x=x), scored))
 
 
+def mishaps(records: int) -> Iterator[Row]:
+    """The same where records come twice, early, or of other streams, where targets stand still or inputs are absurd."""
+    data, t = regression(records), np.arange(records)
+    scored = t >= SKIPPED
+    yield Row("one in 20 twice", _repeated(data, np.flatnonzero(t % 20 == 7), scored & (t % 20 != 8)))
+    early = np.where(t % 10 == 7, 3_600_000, 0)
+    yield Row("one in 10 stamped early", _costs(data, data._replace(time_ms=1_000 * t + 10_000_000 - early), scored))
+    still = t % 10_000 >= 5_000
+    yield Row("a target stuck", _costs(data, data._replace(y=np.where(still, 7.0, data.y)), scored & ~still))
+    once = [b"s" if i % 2 == 0 else b"%d" % i for i in range(2 * records)]
+    twice = data._replace(x=np.repeat(data.x, 2, axis=0), y=np.repeat(data.y, 2), keys=once)
+    yield Row("streams of one record", lambda predict: _cost_of(predict, data, predict(twice)[::2], scored))
+    anew = data._replace(keys=[b"%d" % (i // 1_000) for i in range(records)])
+    yield Row("begins anew every 1,000", _costs(data, anew, scored & (t % 1_000 > 0)))
+    raw = data._replace(scale=False)
+    absurd = t % EVERY == EVERY // 2
+    yield Row(
+        "inputs of 1e30, unscaled",
+        _costs(raw, raw._replace(x=np.where(absurd[:, None], 1e30, raw.x)), scored & ~absurd),
+    )
+
+
+def _repeated(data: Data, which: npt.NDArray[np.intp], scored: Flags) -> Callable[[Predict], float]:
+    at = np.sort(np.concatenate([np.arange(len(data.y)), which]))
+    first = np.searchsorted(at, np.arange(len(data.y)))
+    return lambda predict: _cost_of(predict, data, predict(data._replace(x=data.x[at], y=data.y[at]))[first], scored)
+
+
 def shifts(_: int) -> Iterator[Row]:
     """Error after a shift over the error before."""
     for S in (1, 20):
@@ -302,6 +354,7 @@ def _over_squared(data: Data) -> Callable[[Predict], float]:
 TABLES: Final[Mapping[str, tuple[str, Callable[[int], Iterator[Row]]]]] = {
     "sentinels": ("cost of a sentinel in 10,000, per cent", sentinels),
     "holes": ("cost of holes, ends and gaps, per cent", holes),
+    "mishaps": ("cost of records twice, early, absurd and the like, per cent", mishaps),
     "streams": ("cost of a sentinel in one of 100 streams, per cent", streams),
     "shifts": ("error 500 records after a shift of 20 deviations, before = 1", shifts),
     "levels": ("error where levels come and go, last value = 1", levels),

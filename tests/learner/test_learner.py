@@ -107,7 +107,7 @@ def test_checkpoints_on_disk_and_restores_at_any_record_give_the_same_bits(data:
             what = data.draw(st.sampled_from(("nothing", "checkpoint", "restore", "restore")), label="then")
             if what == "nothing":
                 continue
-            snapshot = take_snapshot(learner.state(), writer.needed(learner.pop_touched_segments()))
+            snapshot = take_snapshot(learner.state().copy(), writer.needed(learner.pop_touched_segments()))
             progress = Progress(
                 lineage=lineage, position=b, ordinal=b, digest=learner.digest, stream_time_ms=0, updates=0,
                 parameters=0, counters={},

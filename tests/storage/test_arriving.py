@@ -153,7 +153,7 @@ def test_the_last_one_overtakes_one_that_is_not_copied(learner: Learner, writer:
     learn(learner, 1)
     segments.give_up()
     needed = writer.needed(learner.pop_touched_segments())
-    writer.submit(take_snapshot(learner.state(), needed, copied=False), progress(2), 2, at_once=3)
+    writer.submit(take_snapshot(learner.state(), needed), progress(2), 2, at_once=3)
     expected = digests(at_once(learner))
     assert digests(finished(writer).manifest) == expected
     assert writer.close(10)

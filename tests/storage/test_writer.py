@@ -76,7 +76,7 @@ class Learner:
         return self.snapshot(writer.needed([segment]))
 
     def snapshot(self, touched: Collection[int] | None = None) -> Snapshot:
-        return take_snapshot(LearnerState(SPEC, self.model, self.streams, self.keys), touched)
+        return take_snapshot(LearnerState(SPEC, self.model, self.streams, self.keys).copy(), touched)
 
 
 def progress(position: int) -> Progress:

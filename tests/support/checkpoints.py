@@ -85,7 +85,7 @@ class Learner:
         self.keys: list[bytes | None] = [None if i % 7 == 3 else b"\xff%d" % i for i in range(n_slots)]
 
     def snapshot(self, touched: list[int] | None = None) -> Snapshot:
-        return take_snapshot(self.state(), touched)
+        return take_snapshot(self.state().copy(), touched)
 
     def state(self) -> LearnerState:
         rows = {name: array[: self.n_slots] for name, array in self.streams.items()}

@@ -68,7 +68,7 @@ def run_spec(name: str, case: dict[str, Any]) -> LearnerSpec:
             clip_norm=float(case["clip_norm"]),
             polyak_bound=None,
             scale=False,
-            **{"betas": (0.9, 0.999), **parameters_of(case, LearningSpec)},  # PyTorch's, where they are not told
+            **{"betas": (0.9, 0.999), **parameters_of(case, LearningSpec)},
         ),
     )
 
