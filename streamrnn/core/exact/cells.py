@@ -4,6 +4,10 @@ A unit's state depends on inputs and on itself alone, so its sensitivity to each
 units two) that is carried from step to step as the state is: its trace. ``forward`` steps from a state without changing
 it, and leaves what else is needed in ``scratch.cell_work``; ``advance`` then has traces and state follow; ``gradient``
 multiplies the traces with what comes from above. Letters: D inputs, U units padded to whole vectors, N real ones.
+
+Of a step the order forward, advance, gradient is a must, and each is called once: they share the rows of ``cell_work``.
+What forward left is used up by advance (the eLSTM's AF and AZ change their meaning there), and gradient writes over the
+new state among it (the LRU's DR and DI), which by then is the carried one. Advance may stand alone behind forward.
 """
 
 from __future__ import annotations
@@ -81,7 +85,7 @@ def prepare(plan: Plan, scratch: Scratch) -> None:
 def constrain(plan: Plan, scratch: Scratch, nu_least: float) -> None:
     """After an optimiser step: weights back within their bounds, and what follows from them."""
     if plan.cell == ELSTM:
-        elstm.constrain(scratch.cell_w, scratch.cell_w.shape[0])
+        elstm.constrain(scratch.cell_w)
     else:
         constants.constrain(scratch.cell_w[lru.NU], scratch.cell_w[lru.OM], nu_least)
         prepare(plan, scratch)

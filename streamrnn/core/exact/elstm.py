@@ -13,12 +13,26 @@ from __future__ import annotations
 from streamrnn.core.activations import sigmoid_inplace, tanh_inplace
 from streamrnn.core.arrays import K1, T1, T2
 from streamrnn.core.exact.constants import bound
-from streamrnn.core.jit import internal
+from streamrnn.core.jit import internal, jit
 from streamrnn.core.linear import add_product, copy, product
 from streamrnn.core.vector import LANES, fma, load_8, mul, store
 
 F, Z, C, O, J, AF, AZ, DC, DO = range(9)  # noqa: E741
+"""Rows of the work space. AF and AZ are slopes by pre-activations only until ``advance`` is at the traces of wf and wz,
+for which it multiplies both with c: nobody may read them afterwards, nor advance twice."""
 LARGEST_WF, LARGEST_WZ = 2.0, 4.0
+
+
+@jit
+def wf_row(D: int) -> int:
+    """Where wf stands among the rows of weights."""
+    return D + 1
+
+
+@jit
+def wz_row(D: int) -> int:
+    """Where wz does."""
+    return D + 2 + D + 1
 
 
 @internal
@@ -27,8 +41,8 @@ def forward(w: T2, work: T2, state: T2, x: T1, out: T1) -> None:
     D, N = x.shape[0], out.shape[0] - x.shape[0]
     z_row, o_row = D + 2, 2 * (D + 2)
     f, z, o, c, new = work[F], work[Z], work[O], state[0], work[C]
-    add_own(f, w[D], w[D + 1], c)
-    add_own(z, w[z_row + D], w[z_row + D + 1], c)
+    add_own(f, w[D], w[wf_row(D)], c)
+    add_own(z, w[z_row + D], w[wz_row(D)], c)
     copy(o, w[o_row + D])
     add_product(f, w[:D], x)
     add_product(z, w[z_row : z_row + D], x)
@@ -55,7 +69,7 @@ def advance(w: T2, work: T2, state: T2, traces: T2, shown: K1, x: T1) -> None:
     D, c = x.shape[0], state[0]
     if traces.shape[0] > 0:
         slopes(work[F], work[Z], c, work[AF], work[AZ])
-        jacobian(work[F], work[AF], work[AZ], w[D + 1], w[D + 2 + D + 1], work[J])
+        jacobian(work[F], work[AF], work[AZ], w[wf_row(D)], w[wz_row(D)], work[J])
         tf, tz, jac, af, az = traces[: D + 2], traces[D + 2 :], work[J], work[AF], work[AZ]
         for j in range(D):
             if shown[j] != 0:
@@ -122,8 +136,8 @@ def scaled(out: T1, v: T1, factor: float) -> None:
 
 
 @internal
-def constrain(w: T2, n_rows: int) -> None:
-    """What a unit says to itself stays within its bounds; n_rows = 3 D + 5."""
-    D = (n_rows - 5) // 3
-    bound(w[D + 1], -LARGEST_WF, LARGEST_WF)
-    bound(w[D + 2 + D + 1], -LARGEST_WZ, LARGEST_WZ)
+def constrain(w: T2) -> None:
+    """What a unit says to itself, among w (3 D + 5, U), stays within its bounds."""
+    D = (w.shape[0] - 5) // 3
+    bound(w[wf_row(D)], -LARGEST_WF, LARGEST_WF)
+    bound(w[wz_row(D)], -LARGEST_WZ, LARGEST_WZ)

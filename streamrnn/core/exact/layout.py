@@ -16,7 +16,7 @@ from streamrnn.core.arrays import T2, Array
 from streamrnn.core.declarations import zeros
 from streamrnn.core.exact.cells import ELSTM, GLRU, STATES, rows, traces
 from streamrnn.core.exact.constants import LARGEST_NU, LARGEST_OM, LEAST_OM, nu_least
-from streamrnn.core.exact.elstm import LARGEST_WF, LARGEST_WZ
+from streamrnn.core.exact.elstm import LARGEST_WF, LARGEST_WZ, wf_row, wz_row
 from streamrnn.core.exact.lru import NU, OM
 from streamrnn.core.layout import Axes, Named, ReadoutTensors, cut
 from streamrnn.core.vector import LANES
@@ -122,7 +122,7 @@ class ExactLayout(Named):
     def constrain(self, theta: Array, memory: int | str | None) -> None:
         """The cell's weights in theta within their bounds, in place, as they are after each optimiser step."""
         w, D = self.cell_rows(theta), self.n_inputs
-        bounds = {D + 1: (-LARGEST_WF, LARGEST_WF), 2 * D + 3: (-LARGEST_WZ, LARGEST_WZ)}
+        bounds = {wf_row(D): (-LARGEST_WF, LARGEST_WF), wz_row(D): (-LARGEST_WZ, LARGEST_WZ)}
         if self.cell != ELSTM:
             bounds = {NU: (nu_least(memory), LARGEST_NU), OM: (LEAST_OM, LARGEST_OM)}
         for row, (least, largest) in bounds.items():

@@ -65,7 +65,9 @@ def learn(plan: Plan, hyper: Hyper, model: Model, streams: Streams, scratch: Scr
         streams.learned[slot, 0] = step + 1
         if losses.any_known(streams.y[slot, place]):
             copy(scratch.targets[0], streams.y[slot, place])
-            streams.y[slot, place, :] = np.nan  # what stands there is yet to be learned, also for whoever reads a state
+            # No kernel asks for it again, since ``learned`` has gone past it. But in a state that is saved, what stands
+            # in the ring is what is yet to be learned (``arrays``), whatever the rule.
+            streams.y[slot, place, :] = np.nan
             moved = learn_step(plan, hyper, model, streams, scratch, slot, behind) or moved
     return moved
 

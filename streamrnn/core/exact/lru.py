@@ -23,7 +23,8 @@ from streamrnn.core.vector import LANES, add, fma, load_8, mul, store, zeros_8
 NU, OM, B = 0, 1, 2
 UR, UI, HR, HI, F, I, A, BI, G, P, Q = range(11)  # noqa: E741
 DR, DI, SUM_RE, SUM_IM = HR, HI, P, Q
-"""Rows of the work space; the second line is of the gradient, which comes when the state has followed."""
+"""Rows of the work space. The second line is of the gradient, and overlies the new state and what traces took in: it
+can only be called when ``advance`` has had state and traces follow, and advance not again after it."""
 
 
 @internal

@@ -70,8 +70,8 @@ def cell_of(kind: int, units: int, dtype: type = np.float64, seed: int = 0) -> C
     if kind != ELSTM:
         w[lru.NU] -= 2.0
     else:  # so that no step back is held within its bounds: that would be no slope
-        w[D + 1] *= 0.2
-        w[D + 2 + D + 1] *= 0.2
+        w[elstm.wf_row(D)] *= 0.2
+        w[elstm.wz_row(D)] *= 0.2
     read = units * STATES[kind] + D
     return Cell(
         w.astype(dtype), np.full(w.shape, 7.0, dtype), np.zeros((6, U), dtype), np.full((11, U), 7.0, dtype),
@@ -160,7 +160,7 @@ def test_a_step_back_of_an_elstm_neither_grows_nor_turns_over() -> None:
     for wf, factor in ((2.0, 1.0), (-2.0, -1.0), (0.1, 0.75)):
         subject = cell_of(ELSTM, 8)
         subject.w[:] = 0.0
-        subject.w[D + 1] = wf
+        subject.w[elstm.wf_row(D)] = wf
         subject.w[D] = -10.0 * wf  # f = sigm(0)
         subject.state[:], subject.trace[:] = 10.0, 3.0
         step_without_traces(ELSTM, subject, np.zeros((1, D)))
@@ -169,14 +169,14 @@ def test_a_step_back_of_an_elstm_neither_grows_nor_turns_over() -> None:
 
 @jit
 def constrain_elstm(w: Array) -> None:
-    elstm.constrain(w, w.shape[0])
+    elstm.constrain(w)
 
 
 def test_what_units_say_to_themselves_is_bounded_and_nothing_else_is() -> None:
     w = np.full((rows(ELSTM, D), 8), 100.0)
     w[:, ::2] = -100.0
     expected = w.copy()
-    expected[D + 1] *= 0.02
-    expected[D + 2 + D + 1] *= 0.04
+    expected[elstm.wf_row(D)] *= 0.02
+    expected[elstm.wz_row(D)] *= 0.04
     constrain_elstm(w)
     np.testing.assert_allclose(w, expected)
