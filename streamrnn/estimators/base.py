@@ -32,6 +32,7 @@ from streamrnn.learner.consistency import RuleError
 from streamrnn.learner.foundation import Foundation
 from streamrnn.learner.growth import carry_over, require_no_larger
 from streamrnn.learner.learner import Learner
+from streamrnn.learner.model_spec import RULE_OF
 from streamrnn.learner.spec import LearnerSpec, LearningSpec, StreamSpec
 from streamrnn.learner.values import canonical_text
 from streamrnn.storage.model_file import ModelFile, load_model, pack, save_model, unpack
@@ -41,10 +42,8 @@ _LEARNING = (
 )  # fmt: skip
 _STREAMS = ("max_streams",)
 """The parameters that stand in each section of the specification."""
-WINDOWED = frozenset({"rnn", "lstm", "gru"})
-"""Cells that learn by truncated back-propagation through time."""
 FIXED_FILTERS: Mapping[str, Any] = {"optimizer": LearningSpec().optimizer}
-"""What cell bank, of which gradients train nothing, has where a parameter is None: what it may not be told."""
+"""What a cell of which gradients train nothing has where a parameter is None: what it may not be told."""
 
 L = TypeVar("L", bound=Foundation)
 
@@ -306,8 +305,8 @@ class RecurrentEstimator(LearnerEstimator[Learner]):
         return ("k1", "k2", "betas", *super()._learning)
 
     def _by_cell(self, values: dict[str, Any]) -> dict[str, Any]:
-        of_cell = self._windowed if self.cell in WINDOWED else FIXED_FILTERS if self.cell == "bank" else self._exact
-        return {name: of_cell.get(name) if value is None else value for name, value in values.items()}
+        of_rule = {"tbptt": self._windowed, "rtrl": self._exact, "fixed": FIXED_FILTERS}[RULE_OF[self.cell]]
+        return {name: of_rule.get(name) if value is None else value for name, value in values.items()}
 
     def end_sequence(self, key: Hashable | None = None) -> None:
         """End a stream's sequence: learn from what is left of it and go back to the zero state.

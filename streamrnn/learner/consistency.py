@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from streamrnn.learner.model_spec import RULE_OF
 from streamrnn.learner.sequence_spec import SequenceSpec
 from streamrnn.learner.sound import LARGEST_GROWTH, LARGEST_ROOTS, LARGEST_TABLE, SIZE, SOUND
 from streamrnn.learner.spec_fields import SpecFields
@@ -176,14 +177,17 @@ def _require_rule(spec: SpecFields) -> None:
     """Raise RuleError for what does not go with how the cell learns."""
     given = spec.learning.rule
     if given is not None and given != spec.rule:
-        goes = {"tbptt": "goes with cell rnn, lstm and gru", "rtrl": "goes with cell glru and elstm"}
+        *most, last = (cell for cell, rule in RULE_OF.items() if rule == given)
         raise RuleError(
-            "learning", "rule", f"{given} {goes[given]}, not with {spec.model.cell}; leave it out, or take another cell"
+            "learning",
+            "rule",
+            f"{given} goes with cell {', '.join(most)} and {last}, not with {spec.model.cell}; leave it out, or take "
+            "another cell",
         )
     if spec.model.is_exact:  # first: of a cell that cannot be there at all, no other setting is at fault
         _require_none(_of_exact_cell(spec))
     _require_none(_of_cell(spec))
-    if spec.model.cell == "bank":
+    if spec.rule == "fixed":
         _require_none(_of_bank(spec))
     k1, k2 = spec.k1, spec.k2
     if spec.rule == "tbptt" and k1 > k2:

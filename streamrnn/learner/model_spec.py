@@ -24,7 +24,7 @@ RULE_OF: Mapping[str, Rule] = {
     "glru": "rtrl", "elstm": "rtrl",
     "bank": "fixed",
 }  # fmt: skip
-"""How each cell learns."""
+"""How each cell learns. Who wants to know asks here, or ``spec.rule``: no other list says it."""
 
 
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
