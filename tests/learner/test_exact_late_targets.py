@@ -149,6 +149,44 @@ def test_of_each_label_it_is_counted_how_far_ahead_of_it_labels_were_by_powers_o
     assert learner.state().model["overtaken"].tolist() == [2, 1, 1, 1, 0]
 
 
+@each
+@pytest.mark.parametrize("known", ["record", "forecast", "label"])
+def test_targets_in_a_state_are_those_that_are_yet_to_be_learned(cell: dict[str, object], known: str) -> None:
+    spec = spec_of(cell, known, memory=6, horizon=3 if known == "forecast" else 1)
+    rows = [(EVENT, 1), (EVENT, 2), (LABEL, 2), (LABEL, 1), (EVENT, 3), (EVENT, 4), (LABEL, 4), (EVENT, 5)]
+    log = log_of(rows)  # labels come out of order once, so that the third event holds up the fourth
+    if known != "label":
+        log = replace(log_of([(EVENT, k) for k in range(1, 6)]), y=np.ones((5, 1)))
+    learner = Learner(spec, 1)
+    learner.process(log)
+    streams = learner.state().streams
+    waiting = [step for step in range(5) if step > 4 - spec.k2 and not np.isnan(streams["y"][0, step % spec.k2]).all()]
+    assert waiting == {"record": [], "forecast": [2, 3], "label": [3]}[known]
+    assert streams["learned"][0, 0] == {"record": 5, "forecast": 2, "label": 2}[known]
+    assert learner.counters()["updates"] > 0
+
+
+@each
+def test_where_it_is_the_loss_that_is_not_finite_traces_go_on(cell: dict[str, object]) -> None:
+    spec = spec_of(cell, "label", memory=6)
+    log = log_of([(EVENT, 1), (EVENT, 2), (LABEL, 2), (LABEL, 1), (EVENT, 3), (EVENT, 4), (LABEL, 4), (LABEL, 3)])
+    before = Learner(spec, 1)
+    before.process(part(log, 0, 7))
+    found = []
+    for waits in (np.inf, np.nan):  # the target of event 4, which event 3 holds up
+        state, learner = before.state().copy(), Learner(spec, 2)
+        state.streams["y"][0, 3 % spec.k2] = waits
+        learner.resume(state)
+        learner.process(part(log, 7, 8))
+        found.append((learner.state(), learner.counters()))
+    (met, counts), (passed, others) = found
+    assert counts["windows_dropped_loss"] == others["windows_dropped_loss"] + 1 == 1
+    assert met.streams["learned"][0, 0] == 4
+    assert met.streams["traces"][0].any()
+    np.testing.assert_array_equal(met.streams["traces"], passed.streams["traces"])
+    np.testing.assert_array_equal(met.model["theta"], passed.model["theta"])
+
+
 def test_how_far_labels_come_out_of_order_is_forgotten_and_rare_ones_do_not_count() -> None:
     """Labels are swapped in pairs for a while, then come in order but for one in hundreds; half of them never."""
     rng, rows = np.random.default_rng(2), []
