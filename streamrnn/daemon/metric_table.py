@@ -163,7 +163,10 @@ METRICS: tuple[Metric, ...] = (
         buckets=_NORMS,
     ),
     Metric("streamrnn_gradient_norm_last", "gauge", "Norm of the newest optimiser step's gradient before clipping."),
-    Metric("streamrnn_weight_norm", "gauge", "Euclidean norm of all weights that gradients train."),
+    Metric(
+        "streamrnn_weight_norm", "gauge",
+        "Euclidean norm of the network's weights, which cell bank never changes; those of readout rls are apart.",
+    ),
     Metric(
         "streamrnn_update_to_weight_ratio", "gauge",
         "Norm of the newest optimiser step measured (one in sixteen), over the weights' norm.",
@@ -225,7 +228,9 @@ METRICS: tuple[Metric, ...] = (
         "streamrnn_lineage_info", "info",
         "The line of checkpoints that the partition goes on with; an operator's intervention begins a new one.",
     ),
-    Metric("streamrnn_model_parameters", "gauge", "Trained weights of the partition's model."),
+    Metric(
+        "streamrnn_model_parameters", "gauge", "Weights of the partition's network; with cell bank they are fixed."
+    ),
     Metric(
         "streamrnn_checkpoint_duration_seconds", "histogram", "Time to write a checkpoint, in the background.",
         buckets=_WRITE_SECONDS,

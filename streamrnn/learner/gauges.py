@@ -30,7 +30,7 @@ def finite(value: float | None) -> float | None:
 
 
 def weight_norm(model: Arrays) -> float:
-    """Euclidean norm of all weights that gradients train."""
+    """Euclidean norm of the network's weights, also where they are fixed; those of readout rls are not among them."""
     return float(np.sqrt(np.square(model["theta"], dtype=np.float64).sum()))
 
 

@@ -280,8 +280,8 @@ def _weights() -> Line:
             12,
             graph(
                 "Norm of weights",
-                "Euclidean norm of all weights that gradients train. One that rises without end is about to diverge; a "
-                "jump is a model begun anew or a warm start.",
+                "Euclidean norm of the network's weights, which cell bank never changes. One that rises without end is "
+                "about to diverge; a jump is a model begun anew or a warm start.",
                 "short",
                 Query(worst(of("streamrnn_weight_norm")), EACH),
             ),

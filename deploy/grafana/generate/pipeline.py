@@ -76,7 +76,7 @@ def _partitions() -> Line:
             rows(
                 "Partitions",
                 "Each partition now: its state, how far behind it is in records and in event time, when it last "
-                "processed a record, its offsets, the age of its newest checkpoint, its streams and trained weights.",
+                "processed a record, its offsets, the age of its newest checkpoint, its streams and weights.",
                 *map(Query, asked),
                 names={"topic": "topic", "partition": "partition", **columns},
                 units={"time behind": "s", "last record": "s", "checkpoint": "s", "position": "none",
