@@ -149,6 +149,7 @@ def warnings(config: Config) -> list[str]:
             )
     found += _of_windows(config)
     found += _of_traces(config)
+    found += _of_least_squares(config)
     found += _of_answers(config)
     found += _of_waiting(config)
     found += _shown_twice(config)
@@ -204,6 +205,27 @@ def _of_traces(config: Config) -> Iterator[str]:
             f"model.cell: {spec.model.cell} sees {spec.n_looked_up:,} symbols by {spec.n_coded} columns of fixed "
             "codes; where it matters which of many it was, as in texts, lstm and gru learn more"
         )
+
+
+MANY_REGRESSORS = 500
+"""Regressors from which on there is a word about least squares."""
+
+
+def _of_least_squares(config: Config) -> Iterator[str]:
+    """What the readout by least squares costs where it reads much: the square of that."""
+    spec, model = config.learner_spec(), config.model
+    n = spec.n_regressors
+    if n <= MANY_REGRESSORS:
+        return
+    read = "hidden_layer" if spec.model.hidden_units else "hidden_size"
+    parts = {f"model.{read}": spec.n_read, "features": spec.n_multiplied, "model.lags": model.lags * spec.n_targets}
+    most = max(parts, key=lambda name: parts[name])
+    outputs = f"{spec.n_outputs} x " if spec.n_outputs > 1 else ""
+    yield (
+        f"model.readout: rls has {n:,} regressors, {parts[most]:,} of them by {most}, and goes several times per event "
+        f"through {outputs}{n:,}^2 numbers, {8e-6 * spec.n_outputs * n**2:,.0f} MB, while 200 regressors are 0.3 MB; "
+        f"make {most} smaller, or take readout linear, whose cost is that of its weights"
+    )
 
 
 def _trace_bytes(spec: LearnerSpec) -> int:

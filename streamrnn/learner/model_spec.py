@@ -51,7 +51,8 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         Annotated[int, Meta(ge=0, le=4096)] | None,
         Meta(
             description="Units of a tanh layer between state and readout; 0: there is none. null: with cell glru and "
-            "classes 32, with cell bank 128, which are fixed; else none."
+            "classes 32, with cell bank 128, which are fixed; else none. Least squares (readout rls) take time and "
+            "memory by the square of what they read."
         ),
     ] = None
     hidden_size: Annotated[

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from streamrnn.errors import ConfigError
@@ -125,6 +127,27 @@ def test_wide_inputs_and_many_symbols_are_warned_of_with_the_remedy() -> None:
     for model in ("{cell: lstm}", BANK):
         assert warnings(parse(yaml(model=model, features=wide), {})) == []
     assert warnings(parse(yaml(model=GLRU, features=symbols(16)), {})) == []
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("{cell: bank, readout: rls, hidden_layer: 4096}", ("4,096 of them by model.hidden_layer", "13[0-9] MB")),
+        ("{cell: lstm, readout: rls, hidden_size: 480}", ("480 of them by model.hidden_size",)),
+        ("{cell: lstm, readout: rls, lags: 490}", ("490 of them by model.lags",)),
+    ],
+)
+def test_least_squares_on_many_regressors_are_warned_of_with_what_makes_them_many(
+    model: str, said: tuple[str, ...]
+) -> None:
+    job = parse(yaml(model=model), {})
+    (warning,) = warnings(job)
+    n = job.learner_spec().n_regressors
+    assert n > 500
+    for text in (f"rls has {n:,} regressors", rf"through {n:,}\^2 numbers", *said):
+        assert re.search(text, warning)
+    smaller = model.replace("4096", "400").replace("480", "400").replace("490", "400")
+    assert warnings(parse(yaml(model=smaller), {})) == []
 
 
 @pytest.mark.parametrize(
