@@ -7,7 +7,7 @@ from rich.text import Text
 
 from streamrnn.job.changes import described, ways_out
 from streamrnn.job.config import Config
-from streamrnn.learner.changes import Way
+from streamrnn.learner.verdicts import Way
 from streamrnn.offline.outlook import Outlook, outlook, topics, unreadable
 
 _COLOURS = {Way.AT_ONCE: "green", Way.GROWTH: "green", Way.IMPOSSIBLE: "red"}

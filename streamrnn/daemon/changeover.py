@@ -19,9 +19,10 @@ from streamrnn.errors import CheckpointError, ConfigError, CorruptCheckpoint, Fi
 from streamrnn.job.changes import changes, described, former, places, ways_out
 from streamrnn.job.config import Config
 from streamrnn.job.job import Job
-from streamrnn.learner.changes import Change, Way
+from streamrnn.learner.changes import Change
 from streamrnn.learner.growth import carry_over
 from streamrnn.learner.state import spec_differences
+from streamrnn.learner.verdicts import Way
 from streamrnn.storage.manifest import Manifest
 
 _log = logging.getLogger(__name__)

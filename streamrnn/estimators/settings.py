@@ -16,9 +16,10 @@ import numpy as np
 
 from streamrnn.errors import ConfigError
 from streamrnn.estimators.lock import EstimatorLock
-from streamrnn.learner.changes import Way, changes
+from streamrnn.learner.changes import changes
 from streamrnn.learner.foundation import Foundation
 from streamrnn.learner.spec import LearnerSpec
+from streamrnn.learner.verdicts import Way
 
 FIXED: Mapping[str, str] = {
     "seed": "it decides the initial weights, which were changed by learning since",

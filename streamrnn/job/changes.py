@@ -23,10 +23,11 @@ from streamrnn.job.fingerprint import INPUT_SETTINGS, learner_settings
 from streamrnn.job.input_config import InputConfig
 from streamrnn.job.sequence_config import InputsConfig, TargetConfig
 from streamrnn.learner import changes as learner_changes
-from streamrnn.learner.changes import Change, Verdict, Way, of_codes, strictest
+from streamrnn.learner.changes import Change
 from streamrnn.learner.features import Cyclic, FeatureSpec, Hash, Log1p, Numeric, OneHot, Symbol
 from streamrnn.learner.spec import LearningSpec, StreamSpec
 from streamrnn.learner.values import canonical_text
+from streamrnn.learner.verdicts import Verdict, Way, of_codes, of_set, strictest
 
 _BEGAN_WITH = f"{warm_start.FIELD}.sha256"
 _HASHED_BY = "hashing.check"
@@ -170,7 +171,7 @@ FEATURE_SETTINGS: Mapping[tuple[type, str], Callable[[Any, Any], Verdict]] = {
     (OneHot, "categories"): _categories,
     (Hash, "buckets"): _feature_impossible("each bucket would hold other values"),
     **{(encoder, "missing"): _missing for encoder in (Numeric, Log1p, Cyclic)},
-    (Symbol, "symbols"): lambda old, new: learner_changes.of_set(old.symbols, new.symbols),
+    (Symbol, "symbols"): lambda old, new: of_set(old.symbols, new.symbols),
     (Cyclic, "period"): _feature_impossible("the columns would turn at another pace"),
 }
 """What an encoder has besides its field."""

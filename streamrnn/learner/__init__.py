@@ -40,7 +40,8 @@ axes         what the axes of its arrays mean, how long they are, how they grow
 validity     what the arrays of a state may hold
 relations    how they belong together
 lowering     from a specification to the kernels' numbers and arrays
-changes      what becomes of what was learned when a setting changes
+changes      what becomes of what was learned when a setting changes: the table of settings
+verdicts     what is said of such a change, and the rules that say it
 growth       what was learned, moved into a larger network
 next_symbol  texts and next events, which go on with what was learned of each other
 rings        what streams remember, laid out anew for other windows

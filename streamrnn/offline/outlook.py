@@ -13,7 +13,8 @@ from streamrnn.job.changes import changes
 from streamrnn.job.config import Config
 from streamrnn.job.fingerprint import fingerprint
 from streamrnn.job.opening import of_config
-from streamrnn.learner.changes import Change, Way
+from streamrnn.learner.changes import Change
+from streamrnn.learner.verdicts import Way
 from streamrnn.storage.listing import Listed, at, newest
 from streamrnn.storage.names import PartitionNames
 

@@ -13,9 +13,9 @@ from streamrnn.job.fingerprint import fingerprint
 from streamrnn.job.job_file import parse
 from streamrnn.job.warm_start import FIELD, begun_with
 from streamrnn.learner.changes import SETTINGS as OF_LEARNER
-from streamrnn.learner.changes import Way
 from streamrnn.learner.features import FeatureSpec
 from streamrnn.learner.hashing import check_of
+from streamrnn.learner.verdicts import Way
 from streamrnn.storage.fingerprints import as_json
 from tests.support.jobs import yaml
 

@@ -7,8 +7,8 @@ from streamrnn.job.changes import changes
 from streamrnn.job.config import Config
 from streamrnn.job.fingerprint import fingerprint
 from streamrnn.job.job_file import parse, warnings
-from streamrnn.learner.changes import Way
 from streamrnn.learner.spec import InputSpec
+from streamrnn.learner.verdicts import Way
 from streamrnn.storage.fingerprints import as_json
 from tests.support.jobs import yaml
 from tests.support.lookahead_jobs import TARGETS, lookahead_job

@@ -9,10 +9,10 @@ from streamrnn.errors import ConfigError
 from streamrnn.job.changes import changes
 from streamrnn.job.fingerprint import fingerprint
 from streamrnn.job.job_file import parse
-from streamrnn.learner.changes import Way
 from streamrnn.learner.features import Numeric
 from streamrnn.learner.spec import InputSpec
 from streamrnn.learner.target_spec import TargetSpec
+from streamrnn.learner.verdicts import Way
 from tests.support.jobs import yaml
 from tests.support.sequence_jobs import TARGETS, sequence_job
 

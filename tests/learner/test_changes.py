@@ -8,10 +8,11 @@ import pytest
 from msgspec.structs import replace
 
 from streamrnn import LearnerSpec, ModelSpec, TargetSpec
-from streamrnn.learner.changes import SETTINGS, Way, changes, refusals, settings
+from streamrnn.learner.changes import SETTINGS, changes, refusals, settings
 from streamrnn.learner.sequence_spec import SequenceSpec
 from streamrnn.learner.spec import InputSpec, LearningSpec
 from streamrnn.learner.symbols import Symbols, TextSpec
+from streamrnn.learner.verdicts import Way
 from tests.support.small_learners import spec
 
 

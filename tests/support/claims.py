@@ -37,11 +37,11 @@ from streamrnn.job.job import Job
 from streamrnn.job.job_file import parse, warnings
 from streamrnn.job.reference import structs
 from streamrnn.learner.block import EVENT, Block
-from streamrnn.learner.changes import Way
 from streamrnn.learner.foundation import Foundation
 from streamrnn.learner.growth import carry_over
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.making import new_learner
+from streamrnn.learner.verdicts import Way
 from streamrnn.offline.evaluation import evaluate
 from streamrnn.offline.export import Exported, export
 from streamrnn.offline.inspection import inspect
