@@ -110,14 +110,14 @@ def recounted(name: str, array: Array, of: Relaying) -> Array:
 
 
 def late(arrays: Mapping[str, Array], of: Relaying) -> dict[str, Array]:
-    """``behind``, ``traces`` and ``learned`` of streams, whose counts and rings are laid out anew already."""
-    behind, traces, learned = (arrays[name].copy() for name in ("behind", "traces", "learned"))
+    """``behind``, ``traces``, ``learned`` and ``y`` of streams, whose counts and rings are laid out anew already."""
+    behind, traces, learned, y = (arrays[name].copy() for name in ("behind", "traces", "learned", "y"))
     steps, state = arrays["steps"][:, None], arrays["state"][:, 0]
     if not of.old.delay:
         behind = state.copy()  # it has taken all steps
     ahead = np.flatnonzero(steps - learned > of.new.delay)  # one column each
-    behind[ahead], traces[ahead], learned[ahead] = state[ahead], 0.0, steps[ahead]
-    return {"behind": behind if of.new.delay else behind[:, :0], "traces": traces, "learned": learned}
+    behind[ahead], traces[ahead], learned[ahead], y[ahead] = state[ahead], 0.0, steps[ahead], np.nan
+    return {"behind": behind if of.new.delay else behind[:, :0], "traces": traces, "learned": learned, "y": y}
 
 
 def _newest(old: Array, new: Array, before: Counts, now: Counts) -> None:

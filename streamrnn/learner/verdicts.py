@@ -1,7 +1,7 @@
 """What is said of a setting that changes, and the rules that say it.
 
 A rule is given the old and the new specification, which differ in its setting, and says how the change is taken up: at
-once, by growth, or not at all. Which rule a setting has stands in ``changes``.
+once, by growth, or not at all. Which rule a setting has stands in ``changes``; most have one by their own name.
 """
 
 from __future__ import annotations

@@ -276,6 +276,23 @@ def test_where_labels_are_remembered_for_less_learning_goes_on_from_the_newest_s
 
 
 @pytest.mark.parametrize("model", EXACT)
+def test_targets_of_steps_that_are_given_up_wait_no_more(model: dict[str, Any]) -> None:
+    """Labels came out of order once, so that event 5 holds up event 6, whose target is in the smaller ring as well."""
+    old, new = of_labels(12, model=model), of_labels(1, model=model)
+    rows = [(EVENT, 1), (EVENT, 2), (LABEL, 2), (LABEL, 1), *((EVENT, n) for n in (3, 4, 5, 6)), (LABEL, 6)]
+    kind, event = np.array(rows).T
+    x, y = np.random.default_rng(1).normal(size=(len(rows), 3)), np.ones((len(rows), old.n_targets))
+    log = Block.events([b"a"] * len(rows), x, y, time_ms=1_000 * np.arange(len(rows)), kind=kind, event=event)
+    source, target = Learner(old, 1), Learner(new, 2)
+    source.process(log)
+    carry_over(source.state(), target, [0, 1, 2])
+    before, after = source.state().streams, target.state().streams
+    assert (before["steps"][0], before["learned"][0, 0], after["learned"][0, 0]) == (6, 4, 6)
+    assert np.isfinite(before["y"][0, 5 % old.k2]).all()
+    assert np.isnan(after["y"][0]).all()
+
+
+@pytest.mark.parametrize("model", EXACT)
 def test_targets_that_were_known_at_once_may_come_late_from_now_on_and_the_other_way_round(
     model: dict[str, Any],
 ) -> None:
