@@ -221,10 +221,11 @@ def _of_least_squares(config: Config) -> Iterator[str]:
     parts = {f"model.{read}": spec.n_read, "features": spec.n_multiplied, "model.lags": model.lags * spec.n_targets}
     most = max(parts, key=lambda name: parts[name])
     outputs = f"{spec.n_outputs} x " if spec.n_outputs > 1 else ""
+    otherwise = "" if spec.rule == "fixed" else ", or take readout linear, whose cost is that of its weights"
     yield (
         f"model.readout: rls has {n:,} regressors, {parts[most]:,} of them by {most}, and goes several times per event "
         f"through {outputs}{n:,}^2 numbers, {8e-6 * spec.n_outputs * n**2:,.0f} MB, while 200 regressors are 0.3 MB; "
-        f"make {most} smaller, or take readout linear, whose cost is that of its weights"
+        f"make {most} smaller{otherwise}"
     )
 
 

@@ -146,6 +146,7 @@ def test_least_squares_on_many_regressors_are_warned_of_with_what_makes_them_man
     assert n > 500
     for text in (f"rls has {n:,} regressors", rf"through {n:,}\^2 numbers", *said):
         assert re.search(text, warning)
+    assert ("or take readout linear" in warning) == ("cell: bank" not in model)  # which has no other readout
     smaller = model.replace("4096", "400").replace("480", "400").replace("490", "400")
     assert warnings(parse(yaml(model=smaller), {})) == []
 
