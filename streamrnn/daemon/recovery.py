@@ -34,7 +34,7 @@ from streamrnn.daemon.partition import Partition, Start
 from streamrnn.daemon.placement import KEYS_MOVED
 from streamrnn.daemon.restored import Restored, Restoring
 from streamrnn.daemon.restored import began_with as began_with_of
-from streamrnn.daemon.uncommitted import began_with, left_waiting, lineages_of, newest_of_all, not_begun, way_back
+from streamrnn.daemon.uncommitted import began_with, lineages_of, newest_of_all, newest_readable, not_begun, way_back
 from streamrnn.errors import BrokerError, CheckpointError, RebalanceError, RecoveryError
 from streamrnn.job.job import Job
 from streamrnn.storage.checkpoints import Rejected, Used
@@ -202,6 +202,10 @@ class Recovery:
             return self._begin(tp, membership)
         if (genesis := not_begun(store, lineages, anew=policy == "restart")) is not None:
             return self._begin_again(tp, membership, genesis)
+        self._look(tp)
+        newest = newest_readable(store, lineages)
+        if newest is not None and (other := self._other_topic(tp, newest)):  # its offsets went with the former one
+            return self._begin_anew(tp, membership, other)
         lost = (
             f"{tp}: group {job.config.group_id} has no committed offset although checkpoints exist in {store.place} "
             "(offsets expire when a group is away for long; was it deleted?)"
@@ -213,10 +217,9 @@ class Recovery:
             )
         if policy == "restart":
             _log.warning("%s: learning starts anew (checkpoint.on_lost_offsets: restart)", lost)
-            if waited := left_waiting(store, lineages):
+            if newest is not None and (waited := int(newest.progress.counters.get(WAITING, 0))):
                 _log.warning(_WAITED_ANEW, tp, waited)
             return self._begin(tp, membership)
-        self._look(tp)
         restoring = Restoring(job, tp)
         made, rejected = newest_of_all(store, restoring)
         if made is None:
@@ -227,8 +230,6 @@ class Recovery:
                 f"{way_back(rejected, 'Bring the directory back')}, or set checkpoint.on_lost_offsets: restart to "
                 "learn anew"
             )
-        if other := self._other_topic(tp, made.manifest):
-            return self._begin_anew(tp, membership, other)
         _log.warning("%s", lost)
         return self._resume_without_offset(tp, membership, made, rejected)
 

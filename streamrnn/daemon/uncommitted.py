@@ -21,7 +21,7 @@ from typing import TypeVar
 
 from streamrnn.broker.protocol import Broker, TopicPartition
 from streamrnn.daemon import restored
-from streamrnn.daemon.mark import WAITING, Mark
+from streamrnn.daemon.mark import Mark
 from streamrnn.errors import CorruptCheckpoint
 from streamrnn.job.job import Job
 from streamrnn.storage.checkpoints import CheckpointStore, Rejected, Used
@@ -109,13 +109,12 @@ def began_with(job: Job, broker: Broker, tp: TopicPartition) -> int:
     return len(numbers)
 
 
-def left_waiting(store: CheckpointStore, lineages: Mapping[str, Sequence[int]]) -> int:
-    """How many events waited for those behind them in what is not gone on from, by its newest checkpoint."""
+def newest_readable(store: CheckpointStore, lineages: Mapping[str, Sequence[int]]) -> Manifest | None:
+    """What the checkpoint that was written last says of itself, of the newest of each lineage that can be read."""
     found = [
         manifest for lineage, positions in lineages.items() for manifest in _readable(store, lineage, [positions[-1]])
     ]
-    newest = max(found, key=lambda manifest: manifest.created, default=None)
-    return 0 if newest is None else int(newest.progress.counters.get(WAITING, 0))
+    return max(found, key=lambda manifest: manifest.created, default=None)
 
 
 def _readable(store: CheckpointStore, lineage: str, positions: list[int]) -> Iterator[Manifest]:

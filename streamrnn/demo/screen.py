@@ -26,9 +26,11 @@ _PHASES: Final = {
     "poll": "reading and waiting for records",
     "decode": "decoding JSON",
     "process": "predicting and learning",
-    "send": "encoding and sending predictions",
+    "encode": "encoding predictions",
+    "send": "handing predictions over",
     "commit": "flushing and committing",
     "checkpoint": "copying state for checkpoints",
+    "restore": "restoring",
 }
 _SHORT: Final = {LAST_VALUE: "last", MEAN: "mean", MEDIAN: "median", AIRPORT: "airport", LINEAR: "linear"}
 """Names of columns where there is a row for each month."""
@@ -159,7 +161,7 @@ def _phases(result: Result) -> Table:
     table.add_column("seconds", justify="right")
     table.add_column("share", justify="right")
     table.add_column("us per record", justify="right")
-    known = {_PHASES.get(name, name): seconds for name, seconds in result.phases.items() if seconds >= 0.05}
+    known = {_PHASES[name]: seconds for name, seconds in result.phases.items() if seconds >= 0.05}
     known["the rest"] = max(0.0, result.seconds - sum(known.values()))
     for name, seconds in sorted(known.items(), key=lambda item: -item[1]):
         table.add_row(

@@ -230,8 +230,9 @@ def _carried(spec: LearnerSpec) -> dict[str, Rule]:
 
 
 def _regressors(spec: LearnerSpec) -> Rule:
-    """Of inputs, which are clamped, and of what is read out: large only where complex units are read as they are."""
-    linear = spec.model.n_said > spec.model.units and not spec.model.hidden_units
+    """Of inputs, which are clamped, and of what is read out: large only where complex units are kept as they are."""
+    as_they_are = spec.keeps_what_is_read or not spec.model.hidden_units
+    linear = spec.model.n_said > spec.model.units and as_they_are
     return Range() if linear else Range(-_ROUNDED * LARGEST, _ROUNDED * LARGEST)
 
 

@@ -32,7 +32,7 @@ def test_the_first_lines_tell_version_job_topics_cluster_group_and_model(caplog:
     assert second == "Kafka at a:9092, b:9092, PLAINTEXT, group g, this worker as one"
     assert third == (
         "model: gru, 2 layers of 8 units, readout linear, squared loss, float32: "
-        f"{parameters:,} parameters, columns of features: 1; adam, lr 0.003, every 8 steps from the last 32"
+        f"{parameters:,} parameters, columns of features: 1; adamw, lr 0.003, every 8 steps from the last 32"
     )
     fields = [record.__dict__.get("fields", {}) for record in caplog.records]
     assert fields[0]["version"] == __version__ and fields[0]["job_name"] == "delays"

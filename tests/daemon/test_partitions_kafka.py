@@ -234,12 +234,12 @@ def test_an_input_topic_made_anew_that_is_never_found_missing_is_read_from_its_b
     """As where it is made anew between two questions. It has more records than were read, so no offset is refused."""
     name, update, told = cluster.topics[0], ClusterMetadata.update_metadata, []
 
-    def update_unless_missing(metadata: Any, answer: Any) -> None:
-        if any(topic.name == name and topic.error_code for topic in answer.topics):
-            told.append(answer)
-            metadata.failed_update(client_errors.UnknownTopicOrPartitionError(name))
+    def update_unless_missing(cluster: Any, metadata: Any) -> None:  # named as the client's, or none is known
+        if any(topic.name == name and topic.error_code for topic in metadata.topics):
+            told.append(metadata)
+            cluster.failed_update(client_errors.UnknownTopicOrPartitionError(name))
         else:
-            update(metadata, answer)
+            update(cluster, metadata)
 
     monkeypatch.setattr(ClusterMetadata, "update_metadata", update_unless_missing)
     cluster.add_partitions("in", 3)

@@ -129,10 +129,11 @@ def made_anew(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     return times
 
 
+@pytest.mark.parametrize("lost", ["resume", "restart", "fail"])
 @pytest.mark.parametrize("records", [3, N + 50], ids=["shorter", "longer"])
 @pytest.mark.parametrize("start", ["earliest", "latest"])
 def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
-    scenario: Scenario, start: str, records: int, caplog: pytest.LogCaptureFixture, made_anew: list[bool]
+    scenario: Scenario, start: str, records: int, lost: str, caplog: pytest.LogCaptureFixture, made_anew: list[bool]
 ) -> None:
     """Brokers delete a group's offsets with the topic, and give the new one another id."""
     scenario.run()
@@ -143,8 +144,8 @@ def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
     made_anew.append(True)
     append_to(scenario, 0, records)
     with pytest.raises(RecoveryError, match=r"made anew(.|\n)*on_new_topic: restart"):
-        scenario.run(input=f"start: {start}", checkpoint=f"{FREQUENT}, on_new_topic: fail")
-    scenario.run(input=f"start: {start}")
+        scenario.run(input=f"start: {start}", checkpoint=f"{FREQUENT}, on_lost_offsets: {lost}, on_new_topic: fail")
+    scenario.run(input=f"start: {start}", checkpoint=f"{FREQUENT}, on_lost_offsets: {lost}")
     assert scenario.mark()["lineage"] != lineage
     assert scenario.mark()["ordinal"] == records
     assert "the topic was made anew" in caplog.text

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from streamrnn.daemon.metric_table import PHASES
 from streamrnn.demo.account import Result
 from streamrnn.demo.log import job_text
 from streamrnn.demo.screen import conclude
@@ -18,7 +19,7 @@ def printed(tmp_path, seconds=5.0, **means):
     """The account of a run in which each predictor always erred by its mean."""
     result = Result(
         status=0, records=10, timestamps_ms=np.arange(10), errors={name: np.full(10, m) for name, m in means.items()},
-        unmatched=0, repeated=0, seconds=seconds, phases={"process": 0.4 * seconds},
+        unmatched=0, repeated=0, seconds=seconds, phases=dict.fromkeys(PHASES, 0.1 * seconds),
     )  # fmt: skip
     console = Console(file=io.StringIO(), width=80)
     conclude(console, parse(job_text(tmp_path, None), env={}), result, tmp_path / "job.yaml", None)

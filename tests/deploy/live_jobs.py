@@ -104,8 +104,9 @@ def _spoilt() -> Iterator[Message]:
 
 
 def _infinite() -> Iterator[Message]:
+    """Errors that are finite, and times the newest target, which is an input, are not in float32."""
     for i in itertools.count():
-        yield _message("s", x=i % 7, y=(-1) ** i * 1e30)
+        yield _message("s", x=i % 7, y=(-1) ** i * 1e38)
 
 
 def _crowd() -> Iterator[Message]:

@@ -11,7 +11,7 @@ from tests.test_docs import PAGES, ROOT, rows
 ROWS = rows(PAGES["deploy/SCALING.md"], "model")
 FLIGHTS = (ROOT / "deploy" / "examples" / "flights.yaml").read_text()
 MODEL, LEARNING, SHORT, LONG = (
-    "cell: elstm, hidden_size: 32",
+    "cell: elstm, hidden_size: 48",
     "learning:\n  ",
     "k1: 2\n  k2: 8\n  ",
     "k1: 8\n  k2: 32\n  ",

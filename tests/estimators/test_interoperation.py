@@ -36,6 +36,7 @@ def golden_model(name: str, case: dict[str, Any], names: list[str]) -> Model:
         "readout": "linear",
         "optimizer": str(case["optimizer"]),
         "lr": float(case["lr"]),
+        "betas": (0.9, 0.999),  # PyTorch's where nobody gives any
         "clip_norm": float(case["clip_norm"]),
         "polyak_bound": None,
         "batch_size": int(case.get("batch_size", 1)),

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from river import checks
 
 from streamrnn import (
@@ -169,7 +170,8 @@ def test_with_its_defaults_it_learns_a_text_that_repeats_within_a_hundred_times(
 def test_its_defaults_are_a_setting_whose_bits_were_measured() -> None:
     """``tests/bench/README.md`` has its figures."""
     bench, own = SETTINGS_MEASURED["medium"], RNNLanguageModel()._spec()
-    assert (own.model, own.learning) == (bench.model, bench.learning)
+    assert own.model == bench.model
+    assert own.learning == replace(bench.learning, optimizer=bench.specification().optimizer)  # left open there
     assert own.text == bench.specification().text
 
 

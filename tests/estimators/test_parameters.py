@@ -42,7 +42,7 @@ COMMON: dict[str, tuple[str, list[Any]]] = {
     "k2": (f"{ONE_OR_MORE} or None", ["20", 16.0, 0]),
     "betas": (f"a sequence of 2 values, each {SHARE} or None", [0.9, ("0.9", 0.999), (0.9,), (0.0, 0.5), (0.5, 1.0)]),
     "loss": ("text or None", [3, ["squared"]]),
-    "optimizer": ("'adam', 'adamw', 'momentum', 'rmsprop' or 'sgd'", ["learning.adam", "lbfgs", 1]),
+    "optimizer": ("'adam', 'adamw', 'momentum', 'rmsprop', 'sgd' or None", ["learning.adam", "lbfgs", 1]),
     "lr": (f"{POSITIVE} or None", ["learning.lr", "0.1", -1, 0.0, -1e-3, float("nan")]),
     "schedule": ("'constant', 'exponential', 'inverse_sqrt' or None", ["linear", 3]),
     "schedule_updates": (ONE_OR_MORE, ["100", 2.5, None, 0, -1]),

@@ -78,7 +78,7 @@ def test_one_goes_on_with_what_the_other_learned(
 @pytest.mark.parametrize("k", [1, 12])
 def test_what_texts_learned_in_windows_without_overlap_goes_on_in_those_of_events(k: int) -> None:
     """Forecasts need k2 > k1; the windows in force are those of the learner that is to begin."""
-    old = spec_of(SYMBOLS[1], TEXT, learning=LearningSpec(k1=k, k2=k, lr=0.02))
+    old = spec_of(SYMBOLS[1], TEXT, learning=msgspec.structs.replace(WINDOWS, k1=k, k2=k))
     new = spec_of(SYMBOLS[1], None)
     learner, other = taught(old, 100), Learner(new, 9)
     found = meant_for(learner.state(), new)

@@ -97,3 +97,20 @@ def test_traces_that_do_not_fit_begin_anew(cell: str, left: float) -> None:
     traces = again.state().streams["traces"]
     assert np.isfinite(traces).all()
     assert traces[0].any()
+
+
+@pytest.mark.parametrize("hidden_layer", [0, 8])
+def test_what_a_bank_keeps_of_large_inputs_may_be_handed_over(hidden_layer: int) -> None:
+    """Filters ring for many times what comes in; what waits for a forecast's target keeps them as they are."""
+    spec = LearnerSpec(
+        n_features=1,
+        target=TargetSpec(fields=("y",), known="forecast", horizon=3),
+        model=ModelSpec(cell="bank", readout="rls", hidden_layer=hidden_layer),
+        learning=LearningSpec(scale=False),
+    )
+    met, n = Learner(spec, seed=1), 300
+    y = np.random.default_rng(0).standard_normal((n, 1))
+    met.process(Block.events([b"a"] * n, np.full((n, 1), 9e5), y, time_ms=np.arange(n) * 1_000))
+    state = met.state()
+    assert np.abs(state.streams["regressors"]).max() > 2e6
+    Learner(spec, seed=1).resume(state)
