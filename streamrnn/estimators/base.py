@@ -59,8 +59,8 @@ class LearnerEstimator(Generic[L]):
     optimizer: str | None = None
     lr: float | None = None
     schedule: str | None = None
-    schedule_updates: int = 10_000
-    schedule_least: float = 0.0
+    schedule_updates: int | None = None
+    schedule_least: float | None = None
     clip_norm: float | str | None = "auto"
     polyak_bound: float | None = 1.0
     batch_size: int = 1

@@ -314,7 +314,7 @@ class LabelledEstimator(SeeingEstimator):
         if self._learner is None:
             return 0
         spec = self._learner.spec
-        numbers = spec.n_regressors + 3 * spec.n_targets + 3 * spec.n_outputs + 2
+        numbers = spec.n_kept + 3 * spec.n_targets + 3 * spec.n_outputs + 2
         if spec.delay:  # whose inputs are kept until their labels come
             numbers += spec.n_multiplied
         return 8 * numbers * memory * self._learner.streams.n_slots

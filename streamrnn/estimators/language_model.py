@@ -114,7 +114,7 @@ class RNNLanguageModel(RecurrentEstimator, base.Estimator):
     _exact: ClassVar[Mapping[str, Any]] = {"optimizer": "adam"}
 
     hidden_size: int = 128
-    schedule_updates: int = 2_000
+    schedule_updates: int | None = 2_000
     unit: str = "byte"
     symbols: Sequence[Label] | None = None
     max_symbols: int = 5_000

@@ -56,8 +56,8 @@ class RNNRegressor(LabelledEstimator, base.MiniBatchRegressor):
     memory
         Steps back that matter, where they are tens and more. Half of the units of an LSTM or GRU remember over so many
         before anything was learned, half of those of cell ``"glru"`` over up to ten times as many, and those of
-        ``"elstm"`` from one to ten times as many, and to 1,000 at least. ``"auto"``: ``k2``, with a window. None: gates
-        begin as they are; exact cells remember up to some hundred steps.
+        ``"elstm"`` over less than one to ten times as many, and to 1,000 at least. ``"auto"``: ``k2``, with a window.
+        None: gates begin as they are; exact cells remember up to some hundred steps.
     k1
         The network learns at every k1-th event of a stream, the readout at each; without a window an optimiser step is
         taken for every k1 events, whatever their streams. None: 1, for classes, too.
@@ -77,11 +77,11 @@ class RNNRegressor(LabelledEstimator, base.MiniBatchRegressor):
         How the rate falls with the optimiser steps t taken before: ``"constant"``; ``"inverse_sqrt"``:
         ``lr / sqrt(1 + t / T)``; ``"exponential"``: ``lr * exp(-t / T)``, with T = ``schedule_updates``, and never
         below the share ``schedule_least`` of ``lr``. A rate that fell follows changes of the stream more slowly.
-        None: constant.
+        None: constant; 10,000; 0, but of ``"exponential"``, which would come to nothing soon, 0.1.
     betas
         Of Adam and AdamW, what their means remember, for the gradient and for its square: two numbers above 0 and below
-        1. None: 0.9 and 0.999, and without a window, for numbers, 0.2 and 0.999: what is learned at each event comes
-        late by what the first mean remembers.
+        1. None: 0.9 and 0.999, for numbers 0.2 and 0.999: what is learned at each event comes late by what the first
+        mean remembers.
     clip_norm
         Largest norm of a step's gradient; ``"auto"``: 1, and for classes what the learner takes there (5); None never
         clips.

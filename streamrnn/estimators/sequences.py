@@ -67,7 +67,7 @@ class SequenceEstimator(LearnerEstimator[SequenceLearner]):
     optimizer: str = "adam"
     lr: float = 1.5e-2
     schedule: str = "inverse_sqrt"
-    schedule_updates: int = 100
+    schedule_updates: int | None = 100
     average: float | None = 0.99
     scale: bool = True
     features: Sequence[Hashable | FeatureSpec] | None = None

@@ -283,7 +283,7 @@ class RNNTranslator(SpeakingEstimator, base.Estimator):
 
     hidden_size: int = 64
     lr: float = 4e-3
-    schedule_updates: int = 1_000
+    schedule_updates: int | None = 1_000
     clip_norm: float | str | None = 1.0
     attention: bool = True
     horizon: int | None = None

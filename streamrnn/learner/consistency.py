@@ -217,7 +217,7 @@ def _of_cell(spec: SpecFields) -> tuple[Rule, ...]:
 def _of_exact_cell(spec: SpecFields) -> tuple[Rule, ...]:
     """What a cell whose gradient is carried along, or which has none, cannot have."""
     model, learning, cell = spec.model, spec.learning, spec.model.cell
-    decays = spec.optimizer == "adamw" and learning.weight_decay > 0
+    decays = spec.optimizer == "adamw" and learning.weight_decay > 0 and spec.rule == "rtrl"
     return (
         ("model", "cell", spec.sequence is not None, f"found {cell} beside whole sequences, which are learned from end "
          "to end: expected rnn, lstm or gru"),
@@ -233,8 +233,8 @@ def _of_exact_cell(spec: SpecFields) -> tuple[Rule, ...]:
          "learns from all steps of the sequence: leave it out; memory says how far back it matters"),
         ("learning", "batch_size", learning.batch_size != 1, f"found {learning.batch_size} with cell {cell}, which has "
          "no windows to put together: expected 1; k1 says how many events make an optimiser step"),
-        ("learning", "optimizer", decays and cell == "glru", "found adamw with cell glru: drawn to zero, radii and "
-         "phases would make all units forget alike and soon; take adam, or in a job weight_decay: 0"),
+        ("learning", "optimizer", decays, f"found adamw with cell {cell}, of which time constants are weights: drawn "
+         "to zero, all units would come to forget alike and soon; take adam, or in a job weight_decay: 0"),
     )  # fmt: skip
 
 

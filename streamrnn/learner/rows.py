@@ -263,12 +263,12 @@ def ends(spec: LearnerSpec) -> bool:
 def require_classes(y: Numbers, classes: Vocabulary | None) -> None:
     """Raise ValueError for numbers that are no class in use; NaN, which says that none is known, may be among them."""
     if classes is not None:
-        known = y[np.isfinite(y)]
+        known = y[~np.isnan(y)]
         if ((known < 0) | (known >= classes.known) | (known != np.floor(known))).any():
             raise ValueError(f"block.y holds class indices outside 0 to {classes.known - 1}")
 
 
 def require_class(y: float, classes: Vocabulary) -> None:
     """The same for one number, at a fraction of the cost."""
-    if math.isfinite(y) and not (0 <= y < classes.known and y == int(y)):
+    if not (math.isnan(y) or (0 <= y < classes.known and y == int(y))):
         raise ValueError(f"y: {y:g} is no class; expected a whole number from 0 to {classes.known - 1}, NaN = unknown")

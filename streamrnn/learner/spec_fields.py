@@ -78,16 +78,23 @@ class LearningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Meta(
             description="How the learning rate falls with the number t of optimiser steps taken before, T being "
             "schedule_updates: inverse_sqrt: lr / sqrt(1 + t / T); exponential: lr * exp(-t / T). null: constant, "
-            "unless lr is null, too."
+            "and as lr says where lr is null, too."
         ),
     ] = None
     schedule_updates: Annotated[
-        PositiveInt, Meta(description="With a schedule other than constant: optimiser steps after which it falls.")
-    ] = 10_000
+        PositiveInt | None,
+        Meta(
+            description="Where the rate falls: optimiser steps after which it does. null: 10,000; where lr and "
+            "schedule are null, too, 5,000."
+        ),
+    ] = None
     schedule_least: Annotated[
-        float,
-        Meta(ge=0, le=1, description="With such a schedule: the share of lr below which the rate does not fall."),
-    ] = 0.0
+        Annotated[float, Meta(ge=0, le=1)] | None,
+        Meta(
+            description="Where the rate falls: the share of lr below which it does not. null: with exponential 0.1, as "
+            "it would come to nothing soon, else 0; where lr and schedule are null, too, a third."
+        ),
+    ] = None
     average: Annotated[
         UnitInterval | None,
         Meta(
@@ -371,9 +378,12 @@ class SpecFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def schedule(self) -> tuple[Literal["constant", "inverse_sqrt", "exponential"], int, float]:
         """How the rate falls: the schedule, its number of steps, and the least share of the rate."""
         learning = self.learning
+        name, updates, least = learning.schedule or "constant", 10_000, learning.schedule_least
         if learning.schedule is None and learning.lr is None and self.rule == "rtrl" and not self.model.classifies:
-            return "exponential", 5_000, 1 / 3
-        return learning.schedule or "constant", learning.schedule_updates, learning.schedule_least
+            name, updates, least = "exponential", 5_000, 1 / 3 if least is None else least
+        if least is None:
+            least = 0.1 if name == "exponential" else 0.0
+        return name, learning.schedule_updates or updates, least
 
     @property
     def in_force(self) -> dict[str, Any]:

@@ -59,9 +59,13 @@ def if_more(of: Callable[[LearnerSpec], int], grown: str, shrunk: str) -> Rule:
 
     def rule(old: LearnerSpec, new: LearnerSpec) -> Verdict:
         before, now = of(old), of(new)
-        return Verdict(Way.GROWTH, grown) if now >= before else Verdict(Way.IMPOSSIBLE, shrunk)
+        unsure = _UNSURE if new.n_regressors > old.n_regressors > 0 else ""
+        return Verdict(Way.GROWTH, grown + unsure) if now >= before else Verdict(Way.IMPOSSIBLE, shrunk)
 
     return rule
+
+
+_UNSURE = "; new regressors of readout rls add to its variance, which draws predictions to the newest value"
 
 
 # -- rules that look closer -------------------------------------------------------------------------------------------
@@ -122,15 +126,11 @@ def of_known(old: LearnerSpec, new: LearnerSpec) -> Verdict:
 def of_hidden_size(old: LearnerSpec, new: LearnerSpec) -> Verdict:
     grown = "predictions go on as they were: the weights by which new units are heard begin at zero"
     if old.rule == "fixed" and new.model.units > old.model.units:
-        return Verdict(
-            Way.IMPOSSIBLE,
-            "new filters would change what the layer makes of the others, which the readout has learned; hidden_layer "
-            "can grow",
-        )
+        why = "new filters would change what the layer makes of the others, which the readout has learned; "
+        return Verdict(Way.IMPOSSIBLE, why + "hidden_layer can grow")
     if old.target.kind == "sequence" and new.model.units > old.model.units:
-        return Verdict(
-            Way.IMPOSSIBLE, "a decoder begins with the encoder's units, and new ones would change where it looks"
-        )
+        why = "a decoder begins with the encoder's units, and new ones would change where it looks"
+        return Verdict(Way.IMPOSSIBLE, why)
     return if_more(lambda of: of.model.units, grown, "units that were learned cannot be taken out")(old, new)
 
 

@@ -158,10 +158,12 @@ def _told_learning(spec: LearnerSpec) -> LearningSpec:
     if spec.rule == "fixed":
         return spec.learning
     schedule, updates, least = spec.schedule
+    # An estimator's AdamW decays weights, and one of an exact cell refuses it; without a decay it is Adam, to the bit.
+    optimizer = "adam" if spec.optimizer == "adamw" and not spec.learning.weight_decay else spec.optimizer
     steps = {"k1": spec.k1, "k2": spec.k2 if spec.rule == "tbptt" else None} if spec.sequence is None else {}
     return msgspec.structs.replace(
         spec.learning,
-        optimizer=spec.optimizer,
+        optimizer=optimizer,
         lr=spec.lr,
         betas=spec.betas,
         schedule=schedule,
@@ -280,6 +282,8 @@ def _left(spec: LearnerSpec) -> Iterator[str]:
         for name in names:
             if name == "betas" and spec.sequence is None:
                 continue
+            if name == "weight_decay" and (spec.optimizer != "adamw" or not spec.learning.weight_decay):
+                continue  # which has no effect, or none that ``_told_learning`` does not have
             default = type(values).__struct_defaults__[type(values).__struct_fields__.index(name)]
             if getattr(values, name) != default:
                 yield f"{section}.{name}: {getattr(values, name)} in the job; an estimator goes on with {default}"

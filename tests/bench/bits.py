@@ -73,7 +73,7 @@ def _windowed(dtype: Any) -> Iterator[LearnerSpec]:
 
 
 def _exact(dtype: Any) -> Iterator[LearnerSpec]:
-    """The optimiser adamw decays weights that a cell with phases must keep."""
+    """Without adamw, which decays weights that are time constants here."""
     trained: tuple[dict[str, Any], ...] = ({"cell": "glru"}, {"cell": "glru", "gates": False}, {"cell": "elstm"})
     cases = [(cell, 32, layer, readout) for cell in trained for layer in (0, 9) for readout in READOUTS]
     cases += [(cell, hidden, 0, READOUTS[0]) for cell in trained for hidden in (1, 7, 13, 50)]

@@ -7,13 +7,15 @@
 A seed is a job file, a third of them with settings that may not go together, and a log. A job is refused at a field
 that there is, or cuts of its log into polls, restores and questions change no byte; its checkpoint is inspected,
 exported, loaded by an estimator and begun with; ``evaluate`` says what the daemon says; a changed job is refused with a
-reason or goes on; and the naive learner agrees. With ``NUMBA_DISABLE_JIT=1`` kernels are Python, where an index beyond
-an array is an error. Failures are told by kind, with the seeds that lead to them.
+reason or goes on; and the naive learner agrees. With ``NUMBA_DISABLE_JIT=1`` kernels are Python, where an index that is
+negative or beyond its array is an error (``support/from_the_front``). Failures are told by kind, each as it is found,
+and in the end with the seeds that lead to it; how far it came is told now and then, so that it may be stopped any time.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
 import functools
 import json
@@ -28,15 +30,19 @@ from pathlib import Path
 from typing import Any
 
 from streamrnn.broker.protocol import Record
+from streamrnn.core.jit import JIT_DISABLED
 from streamrnn.job.config import Config
 from streamrnn.job.job import Job
 from tests.support import claims
 from tests.support.drawn_jobs import Job as Drawn
 from tests.support.drawn_jobs import drawn, grown, spoilt
 from tests.support.drawn_records import records
+from tests.support.from_the_front import arrays_from_the_front
 
 CHANGES = "changes"
 """The claim about a job whose settings change, which takes two."""
+EVERY = 20
+"""Seeds from one line about how far it came to the next."""
 Failure = tuple[str, ...]
 
 
@@ -125,19 +131,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     logging.disable()
     began, counted, failures = time.process_time(), Counter[str](), defaultdict[Failure, list[int]](list)
-    for seed in range(*options.seeds):
-        job, other, log, hostile = made(seed)
-        for claim in options.claims:
-            if claim == "twin" and hostile:
-                continue
-            found = failure(claim, lambda: counted.update({claim: held(claim, job, other, log, seed)}))  # noqa: B023
-            if found is not None:
+
+    def tell(until: str) -> None:
+        print(f"{until}: {dict(counted)} held in {time.process_time() - began:.0f} s of processor time", flush=True)
+
+    with arrays_from_the_front() if JIT_DISABLED else contextlib.nullcontext():
+        for seed in range(*options.seeds):
+            job, other, log, hostile = made(seed)
+            for claim in options.claims:
+                if claim == "twin" and hostile:
+                    continue
+                found = failure(claim, lambda: counted.update({claim: held(claim, job, other, log, seed)}))  # noqa: B023
+                if found is None:
+                    continue
                 failures[found].append(seed)
+                if len(failures[found]) == 1:
+                    print(f"seed {seed}: {' | '.join(found)}", flush=True)
                 if options.small:
-                    fails = functools.partial(_fails_so, found, claim, other, seed)
-                    _show(*smaller(job, log, fails))
+                    _show(*smaller(job, log, functools.partial(_fails_so, found, claim, other, seed)))
                     return
-    print(f"{dict(counted)} held in {time.process_time() - began:.0f} s of processor time")
+            if (seed + 1) % EVERY == 0:
+                tell(f"before seed {seed + 1}")
+    tell("all")
     for found, seeds in sorted(failures.items(), key=lambda each: -len(each[1])):
         print(f"{len(seeds)} seeds, as {seeds[:4]}: {' | '.join(found)}")
     if failures:

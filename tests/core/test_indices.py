@@ -1,46 +1,30 @@
-"""Kernels index arrays from the front: compiled, a negative index is no place counted from the end (``core.emit``)."""
+"""Kernels index arrays from the front: compiled, a negative index is no place counted from the end (``core.emit``).
+
+Whole jobs are watched likewise, in ``tests/job/test_any_job.py``.
+"""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
-from streamrnn.core import tables
 from streamrnn.core.jit import JIT_DISABLED
 from streamrnn.learner.block import Block
 from streamrnn.learner.learner import Learner
 from streamrnn.learner.model_spec import ModelSpec
 from streamrnn.learner.spec import LearnerSpec, LearningSpec, StreamSpec
 from streamrnn.learner.target_spec import TargetSpec
-
-
-class FromTheFront(np.ndarray):
-    """An array that refuses negative indices, and so do the arrays that are parts of it."""
-
-    def __getitem__(self, key: Any) -> Any:
-        require_from_the_front(key)
-        return super().__getitem__(key)
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        require_from_the_front(key)
-        super().__setitem__(key, value)
-
-
-def require_from_the_front(key: Any) -> None:
-    for index in key if isinstance(key, tuple) else (key,):
-        if isinstance(index, (int, np.integer)) and index < 0:
-            raise IndexError(f"a kernel asked for index {index}")
+from tests.support.from_the_front import arrays_from_the_front, require_within
 
 
 @pytest.fixture
-def arrays_from_the_front(monkeypatch: pytest.MonkeyPatch) -> None:
-    def asarray(there: Any) -> np.ndarray:
-        return np.asarray(there).view(FromTheFront)
-
-    monkeypatch.setattr(tables, "np", SimpleNamespace(**{**vars(np), "asarray": asarray}))
+def from_the_front() -> Iterator[None]:
+    with arrays_from_the_front():
+        yield
 
 
 CELLS: dict[str, dict[str, Any]] = {
@@ -59,7 +43,7 @@ TARGETS = {
 
 
 @pytest.mark.skipif(not JIT_DISABLED, reason="compiled arrays are addresses")
-@pytest.mark.usefixtures("arrays_from_the_front")
+@pytest.mark.usefixtures("from_the_front")
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("cell", CELLS)
 def test_no_kernel_counts_from_the_end_of_an_array(cell: str, target: str) -> None:
@@ -79,3 +63,16 @@ def test_no_kernel_counts_from_the_end_of_an_array(cell: str, target: str) -> No
     end = rng.random(n) < 0.1
     block = Block.events(keys, x, y, time_ms=np.arange(n, dtype=np.int64), end=end)
     assert np.isfinite(Learner(spec, seed=0).process(block).value).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "key", "within"),
+    [
+        ((3,), 2, True), ((3,), 3, False), ((3,), -1, False), ((3,), slice(1, 3), True), ((3,), slice(1, 4), False),
+        ((3,), slice(-1, None), False), ((3,), slice(None, -1), False), ((0, 3), slice(None, 4), True),
+        ((2, 3), (1, slice(None, 3)), True), ((2, 3), (1, 3), False), ((2, 3), (slice(None), -1), False),
+    ],
+)  # fmt: skip
+def test_what_is_watched_for_is_seen(shape: tuple[int, ...], key: Any, within: bool) -> None:
+    with contextlib.nullcontext() if within else pytest.raises(IndexError, match="a kernel asked for"):
+        require_within(shape, key)

@@ -62,6 +62,7 @@ def test_estimators_of_sequences_say_that_the_cell_is_at_fault(owner: Any, cell:
     ("given", "why"),
     [
         ({"cell": "glru", "optimizer": "adamw"}, "optimizer: found adamw with cell glru"),
+        ({"cell": "elstm", "optimizer": "adamw"}, "optimizer: found adamw with cell elstm"),
         ({"cell": "glru", "k2": 5}, "k2: found 5 with cell glru, which has no window"),
         ({"cell": "glru", "memory": "auto"}, "memory: found auto with cell glru; auto is k2"),
         ({"cell": "elstm", "batch_size": 2}, "batch_size: found 2 with cell elstm, which has no windows"),

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from streamrnn.core.jit import JIT_DISABLED
 from streamrnn.job.job import Job
 from tests.support import claims
 from tests.support.drawn_jobs import EXACT, WAYS, WINDOWED, drawn, grown, spoilt
 from tests.support.drawn_records import records
+from tests.support.from_the_front import arrays_from_the_front
 
 SPOILT = 400
 CHEAP = [name for name in claims.ALL if name != "twin"]
@@ -77,3 +79,23 @@ def test_a_job_that_grows_says_what_it_said_and_goes_on(way: str, cell: str) -> 
         if before is not None and after is not None:
             grew += claims.takes_up(before, after, records(rng, 60, labels=of_labels(job)), rng)
     assert grew > 2
+
+
+@pytest.mark.skipif(not JIT_DISABLED, reason="compiled arrays are addresses")
+@pytest.mark.parametrize("cell", [*WINDOWED, *EXACT])
+@pytest.mark.parametrize("way", WAYS[:4])
+def test_no_kernel_leaves_its_arrays(way: str, cell: str) -> None:
+    asked = 0
+    for seed in range(2):
+        rng = random.Random(f"indices {way} {cell} {seed}")
+        job = drawn(rng, way, cell)
+        before, after = claims.parsed(job), claims.parsed(grown(rng, job))
+        if before is None:
+            continue
+        log = records(rng, 24, rng.choice((0.0, 0.2)), of_labels(job))
+        with arrays_from_the_front():
+            claims.run(Job(before), log, claims.some_cuts(rng, len(log)), claims.is_asked(Job(before), log, rng))
+            if after is not None:
+                claims.takes_up(before, after, log, rng)
+        asked += 1
+    assert asked > 0

@@ -47,6 +47,7 @@ def test_a_job_is_refused_by_field_and_reason(model: str, learning: str, field: 
     [
         (GLRU, "{rule: rtrl, k1: 1, lr: 0.003, schedule: exponential, schedule_updates: 5000, betas: [0.2, 0.999]}"),
         ("{cell: elstm, hidden_size: 32, hidden_layer: 0}", "{}"),
+        (ELSTM, "{schedule_updates: 5000}"),
         ("{cell: lstm, hidden_size: 32}", "{k1: 8, k2: 32, schedule: constant}"),
     ],
 )

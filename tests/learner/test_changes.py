@@ -153,6 +153,22 @@ def test_a_change_is_taken_up_at_once_by_growth_or_not_at_all(
     assert bool(refusals(old, new)) == (way is Way.IMPOSSIBLE)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (spec(model=RLS), spec(model=RLS | {"lags": 40})),
+        (spec(model=RLS), spec(model=RLS | {"hidden_size": 5})),
+        (spec(model=RLS), spec(4, model=RLS)),
+    ],
+)
+def test_new_regressors_are_told_to_draw_predictions_to_the_newest_value(old: LearnerSpec, new: LearnerSpec) -> None:
+    (change,) = changes(old, new)
+    assert change.why.endswith("add to its variance, which draws predictions to the newest value")
+    linear = [replace(of, model=replace(of.model, readout="linear")) for of in (old, new)]
+    (change,) = changes(*linear)
+    assert "variance" not in change.why
+
+
 def test_a_setting_without_a_row_cannot_change(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(SETTINGS, "learning.lr")  # type: ignore[arg-type]
     (change,) = changes(spec(), spec(learning={"lr": 0.1}))

@@ -39,7 +39,8 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
     (GLRU, {"k2": 5}, "learning.k2", "found 5 with cell glru, which has no window"),
     (LSTM, {"k2": 5}, "learning.k1", "must be at most k2, got k1=8 and k2=5"),
     (ELSTM, {"batch_size": 2}, "learning.batch_size", "k1 says how many events make an optimiser step"),
-    (GLRU, {"optimizer": "adamw"}, "learning.optimizer", "radii and phases would make all units forget alike"),
+    (GLRU, {"optimizer": "adamw"}, "learning.optimizer", "adamw with cell glru, of which time constants are weights"),
+    (ELSTM, {"optimizer": "adamw"}, "learning.optimizer", "all units would come to forget alike and soon; take adam"),
     (GLRU, {"rule": "tbptt"}, "learning.rule", "tbptt goes with cell rnn, lstm and gru, not with glru"),
     (LSTM, {"rule": "rtrl"}, "learning.rule", "rtrl goes with cell glru and elstm, not with lstm"),
     (BANK, {"rule": "rtrl"}, "learning.rule", "rtrl goes with cell glru and elstm, not with bank"),
@@ -106,6 +107,27 @@ def test_what_is_left_open_follows_from_the_cell() -> None:
     assert units == [0, 0, 0, 128, 32]
     assert spec(GLRU | softmax | {"hidden_layer": 0}, target=classes).model.hidden_units == 0
     assert spec(GLRU, {"lr": 0.01}).schedule[0] == "constant"
+    assert spec(ELSTM, {"optimizer": "adamw", "weight_decay": 0.0}).optimizer == "adamw"
+
+
+@pytest.mark.parametrize(
+    ("model", "learning", "in_force"),
+    [
+        (ELSTM, {"schedule_updates": 200}, ("exponential", 200, 1 / 3)),
+        (ELSTM, {"schedule_updates": 10_000}, ("exponential", 10_000, 1 / 3)),
+        (GLRU, {"schedule_least": 0.5}, ("exponential", 5_000, 0.5)),
+        (GLRU, {"schedule_least": 0.0}, ("exponential", 5_000, 0.0)),
+        (GLRU, {"schedule": "exponential"}, ("exponential", 10_000, 0.1)),
+        (LSTM, {"schedule": "exponential"}, ("exponential", 10_000, 0.1)),
+        (LSTM, {"schedule": "exponential", "schedule_least": 0.0}, ("exponential", 10_000, 0.0)),
+        (LSTM, {"schedule": "inverse_sqrt", "schedule_updates": 7}, ("inverse_sqrt", 7, 0.0)),
+        (LSTM, {}, ("constant", 10_000, 0.0)),
+    ],
+)
+def test_a_falling_rate_has_each_number_that_is_given_and_falls_to_nothing_only_where_that_is_said(
+    model: dict[str, Any], learning: dict[str, Any], in_force: tuple[str, int, float]
+) -> None:
+    assert spec(model, learning).schedule == in_force
 
 
 def test_rings_of_an_exact_cell_are_as_long_as_targets_may_take() -> None:

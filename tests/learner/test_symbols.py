@@ -387,6 +387,8 @@ BAD_BLOCKS = [
     ("next event", {"labels": ["a"]}, "block.labels has 1 rows"),
     ("next event", {"texts": ["a"] * 8}, "goes with a learner of texts"),
     ("next event", {"labels": None, "y": np.full((8, 1), 5.0)}, "class indices outside 0 to 0"),
+    ("next event", {"labels": None, "y": np.full((8, 1), np.inf)}, "class indices outside 0 to 0"),
+    ("closed", {"y": np.full((8, 1), -np.inf)}, "class indices outside 0 to"),
     ("closed", {"labels": ["a"] * 8}, "block.labels goes with an open set"),
     ("words", {"labels": ["a"] * 8}, "block.labels goes with an open set of classes of records"),
     ("words", {"texts": [["a"]]}, "block.texts has 1 rows"),
@@ -419,7 +421,7 @@ def test_a_step_or_an_imagined_one_of_a_class_that_is_not_in_use_is_refused_befo
     assert learner.classes is not None
     before, known = bits_of(learner), learner.classes.known
     learner.imagine(b"s1")
-    for y in (-1.0, 0.5, float(known), 5_000.0, 1e12, 1e300):
+    for y in (-1.0, 0.5, float(known), 5_000.0, 1e12, 1e300, np.inf, -np.inf):
         with pytest.raises(ValueError, match=rf"is no class; expected a whole number from 0 to {known - 1}"):
             learner.step(b"s1", kind, (0.5,), y, 1_700_000_100_000, event=3, symbols=("new", "on"))
         with pytest.raises(ValueError, match="is no class"):

@@ -113,6 +113,9 @@ REGRESSIONS = [
     lambda config: replace(config, input=replace(config.input, end_field="end")),
     lambda config: of_model(cell="elstm")(replace(config, learning=LearningSpec())),
     lambda config: of_model(cell="glru")(replace(config, learning=LearningSpec())),
+    lambda config: of_model(cell="elstm")(
+        replace(config, learning=LearningSpec(optimizer="adamw", weight_decay=0.0, schedule_updates=50))
+    ),
 ]
 
 

@@ -223,9 +223,10 @@ def _learning(rng: random.Random, way: str, cell: str, target: dict[str, Any]) -
         rng, 0.35, lr=(0.003, 0.03), schedule=("constant", "inverse_sqrt", "exponential"), schedule_updates=(1, 5),
         schedule_least=(0.3,), clip_norm=("auto", None, 0.2), polyak_bound=(None, 1, 0.01), betas=([0.9, 0.999],),
         eps=(1e-4,), momentum=(0.5,), rmsprop_alpha=(0.9,),
-        optimizer=("sgd", "momentum", "rmsprop", "adam", *(("adamw",) if cell != "glru" else ())),
+        optimizer=("sgd", "momentum", "rmsprop", "adam", "adamw"),
     )  # fmt: skip
     if cell in EXACT:
+        found |= {"weight_decay": 0} if found.get("optimizer") == "adamw" else {}
         return found | maybe(rng, 0.5, k1=(1, 2, 4), rule=("rtrl",))
     if way == "sequences":
         return found | maybe(rng, 0.3, average=(0.5, 0.9), batch_size=(1, 2, 3))

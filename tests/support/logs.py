@@ -64,11 +64,11 @@ def learnings(draw: st.DrawFn, cell: str, k1: int, ahead: int, optimizers: tuple
         lr=draw(st.sampled_from((0.003, 0.03, *(None,) * exact))),
         schedule=draw(st.sampled_from(("constant", "inverse_sqrt", "exponential", None))),
         betas=draw(st.sampled_from((None, (0.9, 0.999)))),
-        schedule_updates=draw(st.sampled_from((1, 5, 10_000))),
-        schedule_least=draw(st.sampled_from((0.0, 0.3))),
+        schedule_updates=draw(st.sampled_from((None, 1, 5, 10_000))),
+        schedule_least=draw(st.sampled_from((None, 0.0, 0.3))),
         clip_norm=draw(st.sampled_from(("auto", None, 0.2, 1.0))),
         polyak_bound=draw(st.sampled_from((None, 1.0, 0.01))),
-        weight_decay=0.0 if cell == "glru" else 0.01,
+        weight_decay=0.0 if cell in ("glru", "elstm") else 0.01,
         **scaling,
     )
 

@@ -153,7 +153,8 @@ def first_starts(config: Config, facts: Facts, new: Sequence[TopicPartition]) ->
     if left:
         text = (
             f"{', '.join(map(str, left[:10]))}: group {config.group_id} has no committed offset although checkpoints "
-            "exist: its offsets expired or were deleted"
+            "exist: its offsets expired or were deleted, which a topic that is made anew does to them "
+            f"(then checkpoint.on_new_topic decides, now {config.checkpoint.on_new_topic})"
         )
         policy = config.checkpoint.on_lost_offsets
         if policy == "fail":
