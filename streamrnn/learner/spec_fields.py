@@ -62,7 +62,8 @@ class LearningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Literal["sgd", "momentum", "rmsprop", "adam", "adamw"] | None,
         Meta(
             description="PyTorch's formula of that name; momentum is SGD with momentum. null: adam, and with rule "
-            "tbptt and numbers of single steps adamw, without which recurrent weights grow as long as a stream goes on."
+            "tbptt and numbers of single steps adamw, without which recurrent weights grow as long as a stream goes "
+            "on; with model.memory adam there, too, since a decay would make units forget it."
         ),
     ] = None
     lr: Annotated[
@@ -358,8 +359,10 @@ class SpecFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             return self.learning.optimizer
         # Steps do not end while a stream goes on, and each adds some noise: without a decay recurrent weights of LSTM
         # and Elman cells grow tenfold in a million events of numbers, and their errors by a third to two thirds.
-        # Classes, whose gradients end with their errors, were not seen to need it, nor were exact cells.
-        return "adamw" if self.rule == "tbptt" and self._of_numbers else "adam"
+        # Classes, whose gradients end with their errors, were not seen to need it, nor were exact cells. With
+        # ``memory`` biases are time constants to begin with, and a decay would have units forget them.
+        decays = self.rule == "tbptt" and self._of_numbers and self.model.memory is None
+        return "adamw" if decays else "adam"
 
     @property
     def betas(self) -> tuple[float, float]:

@@ -102,6 +102,7 @@ def test_what_is_left_open_follows_from_the_cell() -> None:
     assert {of.betas for of in (lstm, glru, elstm)} == {(0.2, 0.999)}
     assert spec(softmax, target=classes).betas == (0.9, 0.999)
     assert [of.optimizer for of in (lstm, glru, spec(softmax, target=classes))] == ["adamw", "adam", "adam"]
+    assert {spec({"memory": memory}).optimizer for memory in (20, "auto")} == {"adam"}
     assert spec(ELSTM | softmax, target=classes).betas == (0.9, 0.999)
     units = [of.model.hidden_units for of in (lstm, glru, elstm, spec(BANK), spec(GLRU | softmax, target=classes))]
     assert units == [0, 0, 0, 128, 32]
