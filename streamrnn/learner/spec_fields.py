@@ -61,9 +61,8 @@ class LearningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     optimizer: Annotated[
         Literal["sgd", "momentum", "rmsprop", "adam", "adamw"] | None,
         Meta(
-            description="PyTorch's formula of that name; momentum is SGD with momentum. null: adam, and with rule "
-            "tbptt and numbers of single steps adamw, without which recurrent weights grow as long as a stream goes "
-            "on; with model.memory adam there, too, since a decay would make units forget it."
+            description="PyTorch's formula of that name; momentum is SGD with momentum. null: adam; with rule tbptt "
+            "and numbers of single steps adamw, or weights grow as long as a stream goes on, unless memory is set."
         ),
     ] = None
     lr: Annotated[
@@ -357,12 +356,10 @@ class SpecFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """What makes steps of gradients."""
         if self.learning.optimizer is not None:
             return self.learning.optimizer
-        # Steps do not end while a stream goes on, and each adds some noise: without a decay recurrent weights of LSTM
-        # and Elman cells grow tenfold in a million events of numbers, and their errors by a third to two thirds.
-        # Classes, whose gradients end with their errors, were not seen to need it, nor were exact cells. With
-        # ``memory`` biases are time constants to begin with, and a decay would have units forget them.
-        decays = self.rule == "tbptt" and self._of_numbers and self.model.memory is None
-        return "adamw" if decays else "adam"
+        # Each step adds some noise: without a decay recurrent weights of LSTM and Elman cells grow tenfold in a million
+        # numbers, and errors by up to two thirds. Classes and exact cells were not seen to need it, and with ``memory``
+        # biases are time constants to begin with, which a decay would take away.
+        return "adamw" if self.rule == "tbptt" and self._of_numbers and self.model.memory is None else "adam"
 
     @property
     def betas(self) -> tuple[float, float]:

@@ -30,7 +30,7 @@ from tests.support.jobs import EXAMPLES, yaml
         {"model": "{rls_forgetting: 0.9}"},
         {"model": "{rls_prior: 2}"},
         {"target": "{fields: [delay], known: forecast, baseline: last}"},
-        {"model": "{memory: 50}"},
+        {"model": "{memory: 50}", "learning": "{optimizer: adamw}"},  # by itself it would mean another optimiser, too
         {"learning": "{lr: 0.1}"},
         {"learning": "{polyak_bound: 0.5}"},
         {"streams": "{ttl_s: 5}"},
